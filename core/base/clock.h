@@ -1,0 +1,17 @@
+/* The clocks, each with its unit in the name. Any thread; none of them fails. */
+#ifndef TT_BASE_CLOCK_H
+#define TT_BASE_CLOCK_H
+
+#include <stdint.h>
+
+/* CLOCK_MONOTONIC: for durations and deadlines inside one process. */
+int64_t clock_mono_ns(void);
+int64_t clock_mono_ms(void);
+
+/* CLOCK_BOOTTIME: comparable between processes of one boot, runs in suspend. */
+int64_t clock_boot_ms(void);
+
+/* CLOCK_REALTIME, milliseconds since the epoch: for people and documents only. */
+int64_t clock_wall_ms(void);
+
+#endif

@@ -1,0 +1,172 @@
+#include "core/base/log.h"
+
+#include "core/base/clock.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 4096
+
+static struct {
+	const char *program;
+	enum log_target target;
+	_Atomic int level;
+} log_state = {.program = "tt-agent", .target = LOG_TO_STDERR, .level = LOG_WARNING_};
+
+static const struct {
+	const char *name;
+	int priority;
+} levels[] = {
+	[LOG_DEBUG_] = {"DEBUG", LOG_DEBUG},       [LOG_INFO_] = {"INFO", LOG_INFO},
+	[LOG_WARNING_] = {"WARNING", LOG_WARNING}, [LOG_ERROR_] = {"ERROR", LOG_ERR},
+	[LOG_CRITICAL_] = {"CRITICAL", LOG_CRIT},
+};
+
+void log_open(const char *program, enum log_target target, enum log_level level)
+{
+	log_state.program = program;
+	log_state.target = target;
+	log_set_level(level);
+	if (target == LOG_TO_SYSLOG)
+		openlog(program, LOG_PID, LOG_DAEMON);
+}
+
+void log_set_level(enum log_level level) { atomic_store(&log_state.level, (int)level); }
+
+enum log_level log_level(void) { return (enum log_level)atomic_load_explicit(&log_state.level, memory_order_relaxed); }
+
+int log_level_parse(const char *text, enum log_level *level)
+{
+	for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+		if (strcasecmp(text, levels[i].name) == 0) {
+			*level = (enum log_level)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+const char *log_level_name(enum log_level level) { return levels[level].name; }
+
+struct line {
+	char text[LINE_MAX_BYTES];
+	size_t len;
+};
+
+static void add(struct line *l, const char *bytes, size_t len)
+{
+	size_t room = sizeof l->text - 2 - l->len; /* the newline and a NUL always fit */
+
+	if (len > room)
+		len = room;
+	memcpy(l->text + l->len, bytes, len);
+	l->len += len;
+}
+
+static void adds(struct line *l, const char *text) { add(l, text, strlen(text)); }
+
+static bool is_plain(const char *s)
+{
+	if (*s == '\0')
+		return false;
+	for (; *s != '\0'; s++)
+		if ((unsigned char)*s <= ' ' || *s == '"' || *s == '\\' || *s == '=' || *s == 0x7f)
+			return false;
+	return true;
+}
+
+static void add_value(struct line *l, const char *s)
+{
+	char escaped[8];
+
+	if (is_plain(s)) {
+		adds(l, s);
+		return;
+	}
+	adds(l, "\"");
+	for (; *s != '\0'; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c == '"' || c == '\\') {
+			escaped[0] = '\\';
+			escaped[1] = (char)c;
+			add(l, escaped, 2);
+		} else if (c < ' ' || c == 0x7f) {
+			int n = snprintf(escaped, sizeof escaped, "\\x%02x", c);
+			add(l, escaped, (size_t)n);
+		} else {
+			add(l, s, 1);
+		}
+	}
+	adds(l, "\"");
+}
+
+static void add_field(struct line *l, const struct log_field *f)
+{
+	char number[40];
+
+	if (f->type == LOG_FIELD_STR && f->v.str == NULL)
+		return;
+	adds(l, " ");
+	adds(l, f->key);
+	adds(l, "=");
+	switch (f->type) {
+	case LOG_FIELD_STR:
+		add_value(l, f->v.str);
+		return;
+	case LOG_FIELD_INT:
+		snprintf(number, sizeof number, "%lld", (long long)f->v.num);
+		break;
+	case LOG_FIELD_REAL:
+		snprintf(number, sizeof number, "%.3f", f->v.real);
+		break;
+	}
+	adds(l, number);
+}
+
+static void add_head(struct line *l, enum log_level level)
+{
+	char head[96];
+	int64_t ms = clock_wall_ms();
+	time_t s = (time_t)(ms / 1000);
+	struct tm tm;
+	int n;
+
+	if (log_state.target == LOG_TO_JOURNAL) {
+		n = snprintf(head, sizeof head, "<%d>", levels[level].priority);
+	} else {
+		gmtime_r(&s, &tm);
+		n = snprintf(head, sizeof head, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s[%d] %s ", tm.tm_year + 1900,
+		             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ms % 1000),
+		             log_state.program, (int)getpid(), levels[level].name);
+	}
+	add(l, head, (size_t)n < sizeof head ? (size_t)n : sizeof head - 1);
+}
+
+void log_fields(enum log_level level, const char *event, const struct log_field *fields, size_t count)
+{
+	struct line l = {.len = 0};
+
+	if (level < log_level())
+		return;
+	if (log_state.target != LOG_TO_SYSLOG)
+		add_head(&l, level);
+	adds(&l, event);
+	for (size_t i = 0; i < count; i++)
+		add_field(&l, &fields[i]);
+	if (log_state.target == LOG_TO_SYSLOG) {
+		l.text[l.len] = '\0';
+		syslog(levels[level].priority, "%s", l.text);
+		return;
+	}
+	l.text[l.len++] = '\n';
+	/* One write a line: lines of several processes never mix. A full or closed stderr
+	 * loses the line; nothing better can be done about it here. */
+	if (write(STDERR_FILENO, l.text, l.len) < 0)
+		return;
+}

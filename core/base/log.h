@@ -1,0 +1,61 @@
+/* Log lines: one event a line, `event key=value key="quoted value"`.
+ *
+ * Where they go and from which level on is set once per process (log_open) and
+ * changed by log_set_level. Values are quoted and escaped where they hold blanks,
+ * quotes or control characters, so that no input can forge a line. Never pass a
+ * secret, a prompt or model output. Any thread after log_open. */
+#ifndef TT_BASE_LOG_H
+#define TT_BASE_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_DEBUG_, LOG_INFO_, LOG_WARNING_, LOG_ERROR_, LOG_CRITICAL_ };
+enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
+
+struct log_field {
+	const char *key;
+	enum { LOG_FIELD_STR, LOG_FIELD_INT, LOG_FIELD_REAL } type;
+	union {
+		const char *str; /* NULL is left out of the line */
+		int64_t num;
+		double real; /* printed with three decimals */
+	} v;
+};
+
+#define L_STR(k, s)  { .key = (k), .type = LOG_FIELD_STR, .v.str = (s) }
+#define L_INT(k, n)  { .key = (k), .type = LOG_FIELD_INT, .v.num = (int64_t)(n) }
+#define L_REAL(k, r) { .key = (k), .type = LOG_FIELD_REAL, .v.real = (r) }
+#define L_BOOL(k, b) { .key = (k), .type = LOG_FIELD_STR, .v.str = (b) ? "true" : "false" }
+
+/* Until log_open, lines of WARNING and above go to stderr. `program` is shown in
+ * each line on stderr and is the identifier of syslog and journal; it must live
+ * as long as the process. Journal lines carry their priority as "<N>". */
+void log_open(const char *program, enum log_target target, enum log_level level);
+void log_set_level(enum log_level level);
+enum log_level log_level(void);
+
+/* -1 when text is none of DEBUG, INFO, WARNING, ERROR, CRITICAL in any case. */
+int log_level_parse(const char *text, enum log_level *level);
+const char *log_level_name(enum log_level level);
+
+void log_fields(enum log_level level, const char *event, const struct log_field *fields, size_t count);
+
+#define LOG_EVENT_(lv, ev, ...)                                                              \
+	do {                                                                                 \
+		if ((lv) >= log_level()) {                                                   \
+			const struct log_field fields_[] = {__VA_ARGS__};                    \
+			log_fields((lv), (ev), fields_, sizeof fields_ / sizeof fields_[0]); \
+		}                                                                            \
+	} while (0)
+
+/* log_info("selection", L_STR("model", name), L_INT("candidates", n)); at least
+ * one field. */
+#define log_debug(ev, ...)    LOG_EVENT_(LOG_DEBUG_, ev, __VA_ARGS__)
+#define log_info(ev, ...)     LOG_EVENT_(LOG_INFO_, ev, __VA_ARGS__)
+#define log_warning(ev, ...)  LOG_EVENT_(LOG_WARNING_, ev, __VA_ARGS__)
+#define log_error(ev, ...)    LOG_EVENT_(LOG_ERROR_, ev, __VA_ARGS__)
+#define log_critical(ev, ...) LOG_EVENT_(LOG_CRITICAL_, ev, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,42 @@
+/* What a client of /poll_requests reads: the answer's text, the panel between <think> and
+ * </think>, the statistics at the very end. Pure: writes through a callback.
+ *
+ * Holds the rules of the stream (section 2 of the wire contract): <think> opened once
+ * where reasoning or tools begin, `[searching]` once, each query shown once, sources
+ * escaped so that `Source: [title](url)` always parses, `</think>` in one piece (one write
+ * of its own) before the answer's first token. */
+#ifndef TT_CHAT_EMITTER_H
+#define TT_CHAT_EMITTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct emitter;
+
+/* apart: this write must be a chunk of its own (</think>, statistics). */
+typedef void emitter_write_fn(void *arg, const char *bytes, size_t len, bool apart);
+
+struct emitter *emitter_new(emitter_write_fn *write, void *arg); /* NULL: no memory */
+void emitter_free(struct emitter *m);
+
+void emitter_text(struct emitter *m, const char *bytes, size_t len); /* answer; now_ns taken by the caller's stats */
+void emitter_reasoning(struct emitter *m, const char *bytes, size_t len);
+void emitter_search(struct emitter *m, const char *query);
+void emitter_running_code(struct emitter *m);
+void emitter_source(struct emitter *m, const char *title, const char *url); /* title NULL or "": the host */
+void emitter_tool_done(struct emitter *m);  /* "Done.\n": a tool ended without sources */
+/* A plain sentence that the user must read, set apart from text before it by a blank line. */
+void emitter_sentence(struct emitter *m, const char *sentence);
+bool emitter_has_text(const struct emitter *m); /* any text of the answer was written */
+
+struct emitter_stats {
+	int64_t tokens;
+	int64_t ttft_ns;  /* -1 = null */
+	int64_t tpot_ns;  /* -1 = null */
+	int64_t total_ns;
+};
+/* Closes an open panel and writes [STATS]{...} apart. The last call. */
+void emitter_end(struct emitter *m, const struct emitter_stats *s);
+
+#endif

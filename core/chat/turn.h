@@ -1,0 +1,72 @@
+/* One chat turn: from the checked request to [STATS]. A state machine on the worker's
+ * loop with one driver and one way out.
+ *
+ *   LOAD -> ASK -> STREAM -> (TOOLS -> ASK)* -> SAVE -> end
+ *
+ * Before the first shown text of an ask any failure of the LLM moves to the next
+ * candidate; after it the answer breaks off with a sentence. A stream that breaks never
+ * looks complete. */
+#ifndef TT_CHAT_TURN_H
+#define TT_CHAT_TURN_H
+
+#include "core/chat/request.h"
+#include "core/config/config.h"
+#include "core/net/http.h"
+#include "core/status/counters.h"
+#include "core/status/reader.h"
+#include "core/store/store.h"
+
+#include <stdint.h>
+
+/* What a worker lends to its turns; outlives them. */
+struct turn_report;
+
+struct turn_host {
+	struct event_base *base;
+	struct http *(*http)(void *arg);             /* a multi with room for one more transfer */
+	struct config *(*config)(void *arg);         /* a new reference; NULL: none published yet */
+	struct status_snapshot *(*snapshot)(void *arg); /* status_acquire */
+	struct store *store;
+	struct counters *counters;
+	/* A real turn met a failure of an LLM (see the report command). */
+	void (*report)(void *arg, const struct turn_report *r);
+	/* Sorts a candidate that just failed here last, until the daemon's next verdict. */
+	void *arg;
+};
+
+struct turn_report {
+	uint64_t instance;          /* of the LLM */
+	uint64_t epoch, generation; /* of the snapshot */
+	int64_t began_boot_ms;      /* when the attempt began, CLOCK_BOOTTIME */
+	enum http_outcome outcome;
+	long status;
+	const char *text;
+};
+
+/* Where the answer goes. */
+struct turn_output {
+	/* Text to send now. apart: as an HTTP chunk of its own. Returns 0; 1 = enough for
+	 * now, the turn pauses until turn_resume; what was given is sent in any case. */
+	int (*write)(void *arg, const char *bytes, size_t len, bool apart);
+	/* The turn is over, everything was written; the turn is gone when this returns. */
+	void (*end)(void *arg);
+};
+
+struct turn_request {
+	struct chat_request chat; /* moved into the turn */
+	const char *subject;      /* copied */
+	const char *request_id;   /* copied */
+};
+
+struct turn;
+
+/* NULL: no memory. Writes nothing before it returns. Where there is no LLM the waiting
+ * reply is written. */
+struct turn *turn_start(const struct turn_host *host, struct turn_request *request,
+                        const struct turn_output *output, void *output_arg);
+void turn_resume(struct turn *t);
+/* The client is gone: the LLM's connection is closed, what was generated is kept in
+ * the history, marked as interrupted. No further callback; the turn is gone. */
+void turn_cancel(struct turn *t);
+
+#endif

@@ -1,0 +1,106 @@
+/* The effective configuration: one immutable, reference-counted value.
+ *
+ * Made by tt-agentd from, in rising order of right: the defaults of keys.def, a
+ * libconfig file (with @include), the environment, TT-Studio's user_config.env
+ * (two secrets only), --set on the command line. Published as JSON, from which the
+ * responder and the admin tool make theirs. Only core/config knows libconfig.
+ *
+ * A struct config never changes, so it may be read by any thread; references are
+ * counted atomically. */
+#ifndef TT_CONFIG_CONFIG_H
+#define TT_CONFIG_CONFIG_H
+
+#include "core/base/buf.h"
+#include "core/base/err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define KEY(id, path, env, type, unit, min, max, def, flags, help) CFG_##id,
+#define GROUP(name, help)
+enum cfg_key {
+#include "core/config/keys.def"
+	CFG_KEYS
+};
+#undef KEY
+#undef GROUP
+
+struct config;
+
+struct cfg_list {
+	size_t count;
+	char *const *items;
+};
+
+/* Typed access; asking for another type than the table's is a bug (assert). */
+bool cfg_bool(const struct config *c, enum cfg_key k);
+int64_t cfg_int(const struct config *c, enum cfg_key k);  /* INT, SIZE */
+int64_t cfg_ms(const struct config *c, enum cfg_key k);   /* TIME, in milliseconds */
+double cfg_real(const struct config *c, enum cfg_key k);
+const char *cfg_str(const struct config *c, enum cfg_key k); /* STRING, URL, ENUM; NULL = unset */
+const struct cfg_list *cfg_list(const struct config *c, enum cfg_key k);
+
+/* Whether anything but the default table set it. */
+bool cfg_is_set(const struct config *c, enum cfg_key k);
+
+/* Where the value came from: "default", "/etc/x.conf:12", "environment AGENT_X",
+ * "command line", "/vol/backend_volume/user_config.env". Never NULL. */
+const char *cfg_origin(const struct config *c, enum cfg_key k);
+
+struct config *config_ref(struct config *c);
+void config_unref(struct config *c); /* NULL is fine */
+
+/* What loading found: every error and every warning, each one line that says
+ * where, what, and what is allowed. */
+struct config_report {
+	struct buf errors;   /* lines, each ended by \n; empty = accepted */
+	struct buf warnings; /* lines, each ended by \n */
+};
+void config_report_init(struct config_report *r);
+void config_report_free(struct config_report *r);
+
+struct config_source {
+	const char *file;         /* NULL: no file */
+	const char *const *sets;  /* "path=value" or "ENV_NAME=value" */
+	size_t set_count;
+	char *const *environment; /* NULL-terminated "NAME=value", e.g. environ; NULL: none */
+};
+
+/* The effective configuration, or NULL with at least one error in r. All errors
+ * are found in one go. Blocking file I/O: at start and on reload only. */
+struct config *config_load(const struct config_source *src, struct config_report *r);
+
+/* The published form: an object path -> {"value":..., "origin":...}. Secrets are
+ * in it (the file is 0600) where with_secrets, else null with "secret":true (and
+ * "set":bool). A new reference; NULL when memory is out. */
+json_t *config_to_json(const struct config *c, bool with_secrets);
+struct config *config_from_json(const json_t *j, struct err *e);
+
+/* Writes config_to_json with secrets to path (0600, renamed into place); reads it. */
+int config_save(const struct config *c, const char *path, struct err *e);
+struct config *config_read(const char *path, struct err *e);
+
+/* Calls changed(key path, old, new) for each key whose value differs; secrets are
+ * given as "(secret)". */
+typedef void config_changed_fn(void *arg, const char *path, const char *old_value, const char *new_value);
+void config_diff(const struct config *a, const struct config *b, config_changed_fn *changed, void *arg);
+
+/* One value as text for people ("(secret)" for secrets, "" for unset). Returns the
+ * length like snprintf. */
+int config_value_text(const struct config *c, enum cfg_key k, char *out, size_t size);
+
+/* The table itself, for documentation and the admin tool. */
+struct cfg_key_info {
+	const char *path, *env, *type, *unit, *def, *help, *group;
+	bool secret, restart;
+};
+const struct cfg_key_info *cfg_key_info(enum cfg_key k);
+
+/* What conf/tt-agent.conf and the manual page hold, made from the table. */
+int config_print_sample(FILE *out);
+int config_print_manual(FILE *out); /* roff, section 5 */
+
+#endif

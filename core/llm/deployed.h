@@ -1,0 +1,25 @@
+/* The TT-Studio backend's answer to GET /models/deployed/: an object keyed by
+ * deploy_id, each {name, internal_url, health_url, tool_calling_enabled?, jwt_secret?,
+ * model_impl:{model_name, model_type, hf_model_id}}; URLs have no scheme. */
+#ifndef TT_LLM_DEPLOYED_H
+#define TT_LLM_DEPLOYED_H
+
+#include "core/llm/llm.h"
+
+#include <stddef.h>
+
+struct llm_list {
+	struct llm *items;
+	size_t count;
+};
+void llm_list_clear(struct llm_list *l);
+
+/* Called for each entry that was left out, with the reason. */
+typedef void deployed_skipped_fn(void *arg, const char *deploy_id, const char *why);
+
+/* Parses the whole answer; the order is the backend's. A malformed entry is skipped
+ * (and reported), a malformed document is an error and changes nothing. */
+int deployed_parse(const char *json, size_t len, const struct config *c, struct llm_list *out,
+                   deployed_skipped_fn *skipped, void *arg, struct err *e);
+
+#endif

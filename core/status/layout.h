@@ -1,0 +1,66 @@
+/* The layout of the status file: fixed-width types, offsets from the file's start,
+ * one writer, any number of readers that map it read-only.
+ *
+ * Once renamed into place a file never changes but for two words: `superseded`
+ * (set when a newer file took its place) and `heartbeat_ms`. The layout version is
+ * part of the file's name, so an old reader and a new writer coexist. */
+#ifndef TT_STATUS_LAYOUT_H
+#define TT_STATUS_LAYOUT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define STATUS_MAGIC   UINT64_C(0x5441545354474154) /* "TAGTSTAT", little endian */
+#define STATUS_VERSION 1
+#define STATUS_FILE    "status.v1"
+#define STATUS_MAX_SIZE (256u << 20)
+
+/* A string or document: bytes at offset, followed by a NUL that length leaves out.
+ * offset 0 = NULL. */
+struct status_text {
+	uint32_t offset;
+	uint32_t length;
+};
+
+struct status_header {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t size;                 /* of the whole file, bytes */
+	_Atomic uint64_t superseded;   /* 0, or the generation that replaced this one */
+	_Atomic int64_t heartbeat_ms;  /* CLOCK_BOOTTIME of the writer's last sign of life */
+	uint8_t boot_id[16];
+	int64_t writer_pid;
+	uint64_t writer_birth;         /* starttime of /proc/PID/stat */
+	uint64_t epoch;                /* random, one per daemon start */
+	uint64_t generation;           /* counts on over daemon restarts */
+	int64_t published_ms;          /* wall clock */
+	uint32_t llm_count, llms_offset;             /* struct status_llm[] */
+	uint32_t candidate_count, candidates_offset; /* uint32_t[]: indexes of llms, best first */
+	uint32_t usable_count;         /* the first so many candidates are not unhealthy */
+	uint32_t waiting;              /* 1: there is no LLM */
+	struct status_text config_name;
+	struct status_text pinned;
+	struct status_text root_document;
+	struct status_text status_document;
+};
+
+struct status_llm {
+	uint64_t instance;
+	int64_t context_length;
+	int64_t checked_ms;
+	int64_t latency_ms;
+	int64_t ejected_since_ms, ejected_until_ms;
+	uint32_t kind, health, tools, failures;
+	uint32_t completions, sees_images;
+	struct status_text deploy_id, container_name, internal_url, health_url;
+	struct status_text model_name, model_type, hf_model_id;
+	struct status_text url, probe_url, model, resolve, reason;
+	struct status_text token; /* bearer token to send; the file's mode is 0600 */
+};
+
+_Static_assert(sizeof(struct status_text) == 8, "layout");
+_Static_assert(sizeof(struct status_header) % 8 == 0, "layout");
+_Static_assert(sizeof(struct status_llm) % 8 == 0, "layout");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the two words that change need lock-free atomics");
+
+#endif

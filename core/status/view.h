@@ -1,0 +1,34 @@
+/* The daemon's state as one value: what is published and what documents are made of. */
+#ifndef TT_STATUS_VIEW_H
+#define TT_STATUS_VIEW_H
+
+#include "core/config/config.h"
+#include "core/llm/llm.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct status_polling {
+	bool waiting;      /* there is no LLM */
+	uint64_t attempts; /* made since there is none */
+	bool exhausted;    /* max_attempts are used up */
+};
+
+struct status_view {
+	const struct config *config;  /* NULL: none was published yet */
+	const char *config_name;      /* file name in the run directory, "config.17"; NULL */
+	const struct llm *llms;       /* all that are known, in the backend's order */
+	size_t llm_count;
+	const size_t *order;          /* candidates, best first (select_order) */
+	size_t order_count;
+	size_t usable_count;          /* the first so many are not unhealthy; 0: waiting */
+	const char *pinned;           /* deploy_id or NULL */
+	struct status_polling polling;
+	char *const *tokens;          /* per llm: bearer token to send, or NULL */
+	uint64_t generation;
+};
+
+/* Index of the current LLM (order[0] when anything is usable), or -1. */
+long status_view_current(const struct status_view *v);
+
+#endif

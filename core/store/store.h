@@ -1,0 +1,44 @@
+/* Conversations: what was said in each thread. A thread is (subject, thread_id).
+ *
+ * Everything answers by callback on the loop, so that a database thread or Redis can
+ * stand behind the same interface. Readers see whole turns only. */
+#ifndef TT_STORE_STORE_H
+#define TT_STORE_STORE_H
+
+#include "core/base/err.h"
+#include "core/config/config.h"
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <stddef.h>
+
+struct store;
+struct store_request;
+
+struct store_key {
+	const char *subject;   /* whom the web server vouches for; "" = nobody */
+	const char *thread_id;
+};
+
+/* One turn: the messages that it added, in the OpenAI shape, the user's first:
+ * [{"role":"user","content":...},{"role":"assistant","content":...}, ...]. */
+
+/* Conversations in this process's memory. */
+struct store *store_memory_new(struct event_base *base, size_t max_threads, struct err *e);
+
+void store_free(struct store *s); /* open requests end without callbacks */
+
+/* turns: array of arrays (borrowed), oldest first; NULL with e where the store failed
+ * (a turn then goes on without memory). Never called from within store_load. */
+typedef void store_loaded_fn(void *arg, const json_t *turns, const struct err *e);
+struct store_request *store_load(struct store *s, const struct store_key *k, store_loaded_fn *done, void *arg);
+
+/* Appends one turn (messages is stolen). done may be NULL. */
+typedef void store_saved_fn(void *arg, const struct err *e); /* e NULL: stored */
+struct store_request *store_append(struct store *s, const struct store_key *k, json_t *messages,
+                                   store_saved_fn *done, void *arg);
+
+/* done is not called any more; an append still takes place. */
+void store_cancel(struct store_request *r);
+
+#endif
