@@ -3,18 +3,22 @@
  *
  *   LOAD -> ASK -> STREAM -> (TOOLS -> ASK)* -> SAVE -> end
  *
+ * (WAIT in place of ASK where there is no LLM: the waiting reply.)
+ *
  * Before the first shown text of an ask any failure of the LLM moves to the next
  * candidate; after it the answer breaks off with a sentence. A stream that breaks never
  * looks complete. */
 #ifndef TT_CHAT_TURN_H
 #define TT_CHAT_TURN_H
 
+#include "core/chat/candidates.h"
 #include "core/chat/request.h"
 #include "core/config/config.h"
 #include "core/net/http.h"
 #include "core/status/counters.h"
 #include "core/status/reader.h"
 #include "core/store/store.h"
+#include "core/tools/tool.h"
 
 #include <stdint.h>
 
@@ -27,11 +31,12 @@ struct turn_host {
 	struct config *(*config)(void *arg);         /* a new reference; NULL: none published yet */
 	struct status_snapshot *(*snapshot)(void *arg); /* status_acquire */
 	struct store *store;
-	struct counters *counters;
+	struct toolbox *toolbox;
+	struct bench *bench;         /* zeroed at start, only turns use it */
+	struct counters *counters;   /* may be NULL */
 	/* A real turn met a failure of an LLM (see the report command). */
 	void (*report)(void *arg, const struct turn_report *r);
-	/* Sorts a candidate that just failed here last, until the daemon's next verdict. */
-	void *arg;
+	void *arg; /* of the calls above */
 };
 
 struct turn_report {

@@ -1,0 +1,269 @@
+#include "core/chat/ask.h"
+
+#include "core/chat/delta.h"
+#include "core/chat/sse.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How long an answer that is complete may take to end its HTTP response: after [DONE]
+ * nothing more comes, after a finish_reason the usage and [DONE] do. */
+#define LINGER_DONE_MS   100
+#define LINGER_FINISH_MS 2000
+
+struct ask {
+	struct event_base *base;
+	struct http_transfer *transfer; /* NULL once it is done */
+	struct event *linger;           /* NULL until the answer is complete */
+	const struct ask_handlers *handlers;
+	void *arg;
+	struct sse sse;
+	struct delta_reader reader;
+	enum delta_finish finish;
+	bool done_seen, understood, failed_event;
+	bool event_lost; /* one was too large to be held */
+	long error_status;
+	int64_t completion_tokens;
+	char text[256];
+};
+
+static const char *const end_texts[ASK_ENDS] = {
+	[ASK_COMPLETE] = "complete",       [ASK_UNREACHABLE] = "unreachable",
+	[ASK_TIMEOUT] = "connect timeout", [ASK_SILENT] = "silent",
+	[ASK_CUT] = "cut",                 [ASK_ERROR_EVENT] = "error event",
+	[ASK_MALFORMED] = "malformed",     [ASK_BUSY] = "busy",
+	[ASK_UNAVAILABLE] = "unavailable", [ASK_UNAUTHORIZED] = "unauthorized",
+	[ASK_OVERFLOW] = "context overflow", [ASK_REFUSED] = "refused",
+	[ASK_FAILED] = "failed",
+};
+
+const char *ask_end_text(enum ask_end end)
+{
+	return end_texts[end];
+}
+
+static void ask_free(struct ask *a)
+{
+	if (a->linger != NULL)
+		event_free(a->linger);
+	delta_reader_free(&a->reader);
+	sse_free(&a->sse);
+	free(a);
+}
+
+static void finish(struct ask *a, struct ask_result *r)
+{
+	const struct ask_handlers *handlers = a->handlers;
+	void *arg = a->arg;
+
+	r->stopped_at_limit = a->finish == FINISH_LENGTH;
+	r->completion_tokens = a->completion_tokens;
+	handlers->ended(arg, r);
+	ask_free(a);
+}
+
+/* The answer is whole but the server does not end its response: its connection is given
+ * up, the client does not wait for it. */
+static void on_linger(evutil_socket_t fd, short what, void *arg)
+{
+	struct ask *a = arg;
+	struct ask_result r = {.end = a->event_lost ? ASK_CUT : ASK_COMPLETE, .outcome = HTTP_DONE, .status = 200,
+	                       .text = a->event_lost ? "an event of the stream was too large" : ""};
+
+	(void)fd;
+	(void)what;
+	http_cancel(a->transfer);
+	a->transfer = NULL;
+	finish(a, &r);
+}
+
+static void linger(struct ask *a, long ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	if (a->linger == NULL)
+		a->linger = evtimer_new(a->base, on_linger, a);
+	if (a->linger != NULL)
+		evtimer_add(a->linger, &tv);
+}
+
+static bool on_chunk(struct ask *a, const struct delta *d)
+{
+	a->understood = true;
+	if (d->has_usage)
+		a->completion_tokens = d->completion_tokens;
+	if (d->reasoning.len > 0)
+		a->handlers->reasoning(a->arg, d->reasoning.bytes, d->reasoning.len);
+	if (d->content.len > 0)
+		a->handlers->text(a->arg, d->content.bytes, d->content.len);
+	if (d->tool_calls != NULL)
+		a->handlers->tool_calls(a->arg, d->tool_calls);
+	if (d->finish != FINISH_NONE && a->finish == FINISH_NONE) {
+		a->finish = d->finish;
+		linger(a, LINGER_FINISH_MS);
+	}
+	return true;
+}
+
+static bool on_event(void *arg, const char *data, size_t len)
+{
+	struct ask *a = arg;
+	struct delta d;
+
+	if (a->done_seen || a->failed_event)
+		return true; /* nothing counts behind the end */
+	delta_read(&a->reader, data, len, &d);
+	switch (d.kind) {
+	case DELTA_CHUNK:
+		return on_chunk(a, &d);
+	case DELTA_DONE:
+		a->done_seen = true;
+		linger(a, LINGER_DONE_MS);
+		break;
+	case DELTA_ERROR:
+		a->failed_event = true;
+		a->error_status = d.error_status;
+		snprintf(a->text, sizeof a->text, "%s", d.error);
+		break;
+	case DELTA_INVALID:
+		break;
+	}
+	return true;
+}
+
+static bool on_response(void *arg, long status, const char *content_type)
+{
+	(void)arg;
+	(void)content_type;
+	return status == 200;
+}
+
+static void on_data(void *arg, const char *bytes, size_t len)
+{
+	struct ask *a = arg;
+
+	if (sse_feed(&a->sse, bytes, len, on_event, a) < 0)
+		a->event_lost = true;
+}
+
+/* What an HTTP outcome other than a whole response means. */
+static const enum ask_end outcome_ends[] = {
+	[HTTP_DONE] = ASK_CUT,          [HTTP_BAD_URL] = ASK_FAILED,
+	[HTTP_NO_HOST] = ASK_UNREACHABLE, [HTTP_REFUSED] = ASK_UNREACHABLE,
+	[HTTP_CONNECT_TIMEOUT] = ASK_TIMEOUT, [HTTP_TIMEOUT] = ASK_SILENT,
+	[HTTP_SILENCE] = ASK_SILENT,    [HTTP_RESET] = ASK_CUT,
+	[HTTP_CUT] = ASK_CUT,           [HTTP_TLS] = ASK_UNREACHABLE,
+	[HTTP_TOO_LARGE] = ASK_MALFORMED, [HTTP_FAILED] = ASK_FAILED,
+};
+
+static enum ask_end judge_status(long status, const char *text)
+{
+	if (status == 429)
+		return ASK_BUSY;
+	if (status == 401 || status == 403)
+		return ASK_UNAUTHORIZED;
+	if (status == 404 || status == 408 || status >= 500)
+		return ASK_UNAVAILABLE;
+	if (status >= 400 && delta_is_context_overflow(text))
+		return ASK_OVERFLOW;
+	return status >= 400 ? ASK_REFUSED : ASK_MALFORMED;
+}
+
+static enum ask_end judge(struct ask *a, const struct http_result *h)
+{
+	if (a->failed_event)
+		return delta_is_context_overflow(a->text) ? ASK_OVERFLOW : ASK_ERROR_EVENT;
+	if (a->event_lost) {
+		snprintf(a->text, sizeof a->text, "an event of the stream was too large");
+		return a->understood ? ASK_CUT : ASK_MALFORMED;
+	}
+	if (a->done_seen || a->finish != FINISH_NONE)
+		return ASK_COMPLETE;
+	if (h->outcome == HTTP_DONE && h->status != 200) {
+		delta_error_text(h->body, h->body_len, a->text, sizeof a->text);
+		return judge_status(h->status, a->text);
+	}
+	if (h->outcome != HTTP_DONE) {
+		snprintf(a->text, sizeof a->text, "%s", h->text);
+		return outcome_ends[h->outcome];
+	}
+	snprintf(a->text, sizeof a->text, "%s",
+	         a->understood ? "the stream ended without finish_reason or [DONE]"
+	                       : "the answer is no stream of chat events");
+	return a->understood ? ASK_CUT : ASK_MALFORMED;
+}
+
+static void on_done(void *arg, const struct http_result *h)
+{
+	struct ask *a = arg;
+	struct ask_result r = {.outcome = h->outcome, .status = h->status, .reused = h->reused, .text = a->text};
+
+	a->transfer = NULL;
+	if (sse_end(&a->sse, on_event, a) < 0)
+		a->event_lost = true;
+	r.end = judge(a, h);
+	if (a->error_status != 0)
+		r.status = a->error_status;
+	finish(a, &r);
+}
+
+static const struct http_handlers transfer_handlers = {
+	.response = on_response,
+	.data = on_data,
+	.done = on_done,
+};
+
+struct ask *ask_start(struct event_base *base, struct http *http, const struct ask_request *request,
+                      const struct ask_handlers *handlers, void *arg)
+{
+	static const char *const headers[] = {"Content-Type: application/json", "Accept: text/event-stream", NULL};
+	struct http_request hr = {
+		.method = "POST",
+		.url = request->url,
+		.resolve = request->resolve,
+		.bearer = request->bearer,
+		.headers = headers,
+		.body = request->body,
+		.body_len = request->body_len,
+		.ca_file = request->ca_file,
+		.connect_ms = request->connect_ms,
+		.silence_ms = request->silence_ms,
+	};
+	struct ask *a = calloc(1, sizeof *a);
+
+	if (a == NULL)
+		return NULL;
+	a->base = base;
+	a->handlers = handlers;
+	a->arg = arg;
+	a->completion_tokens = -1;
+	sse_init(&a->sse);
+	delta_reader_init(&a->reader);
+	a->transfer = http_start(http, &hr, &transfer_handlers, a);
+	if (a->transfer == NULL) {
+		ask_free(a);
+		return NULL;
+	}
+	return a;
+}
+
+void ask_pause(struct ask *a)
+{
+	if (a->transfer != NULL)
+		http_pause(a->transfer);
+}
+
+void ask_resume(struct ask *a)
+{
+	if (a->transfer != NULL)
+		http_resume(a->transfer);
+}
+
+void ask_cancel(struct ask *a)
+{
+	if (a->transfer != NULL)
+		http_cancel(a->transfer);
+	ask_free(a);
+}

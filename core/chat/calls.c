@@ -1,0 +1,161 @@
+#include "core/chat/calls.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void calls_init(struct calls *c)
+{
+	memset(c, 0, sizeof *c);
+}
+
+static void call_free(struct call *call)
+{
+	free(call->id);
+	free(call->name);
+	free(call->arguments);
+}
+
+void calls_clear(struct calls *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		call_free(&c->items[i]);
+	calls_init(c);
+}
+
+static int append(char **text, const char *more, size_t limit)
+{
+	size_t have = *text == NULL ? 0 : strlen(*text);
+	size_t add = strlen(more);
+	char *grown;
+
+	if (add > limit || have > limit - add)
+		return -1;
+	grown = realloc(*text, have + add + 1);
+	if (grown == NULL)
+		return -1;
+	memcpy(grown + have, more, add + 1);
+	*text = grown;
+	return 0;
+}
+
+static struct call *new_call(struct calls *c, long index)
+{
+	if (c->count == CALLS_MAX)
+		return NULL;
+	c->index[c->count] = index;
+	return &c->items[c->count++];
+}
+
+/* A fragment without an index continues the last call, unless it brings another id. */
+static struct call *find(struct calls *c, const json_t *fragment, const char *id)
+{
+	const json_t *index = json_object_get(fragment, "index");
+
+	if (json_is_integer(index)) {
+		long n = (long)json_integer_value(index);
+
+		for (size_t i = 0; i < c->count; i++)
+			if (c->index[i] == n)
+				return &c->items[i];
+		return new_call(c, n);
+	}
+	if (c->count > 0) {
+		struct call *last = &c->items[c->count - 1];
+
+		if (id == NULL || (last->id != NULL && strcmp(last->id, id) == 0))
+			return last;
+	}
+	return new_call(c, c->count == 0 ? 0 : c->index[c->count - 1] + 1);
+}
+
+static int merge_arguments(struct call *call, const json_t *arguments)
+{
+	char *text;
+	int result;
+
+	if (json_is_string(arguments))
+		return append(&call->arguments, json_string_value(arguments), CALLS_ARGUMENTS_MAX);
+	if (!json_is_object(arguments))
+		return 0;
+	text = json_dumps(arguments, JSON_COMPACT);
+	result = text == NULL ? -1 : append(&call->arguments, text, CALLS_ARGUMENTS_MAX);
+	free(text);
+	return result;
+}
+
+static int merge_one(struct calls *c, const json_t *fragment)
+{
+	const char *id = json_string_value(json_object_get(fragment, "id"));
+	const json_t *function = json_object_get(fragment, "function");
+	const char *name = json_string_value(json_object_get(function, "name"));
+	struct call *call;
+
+	if (!json_is_object(fragment))
+		return 0;
+	if (id != NULL && *id == '\0')
+		id = NULL;
+	call = find(c, fragment, id);
+	if (call == NULL)
+		return -1;
+	if (id != NULL && call->id == NULL && (call->id = strdup(id)) == NULL)
+		return -1;
+	/* Names come whole, once; a server that repeats them does not double them. */
+	if (name != NULL && *name != '\0' && call->name == NULL && (call->name = strdup(name)) == NULL)
+		return -1;
+	return merge_arguments(call, json_object_get(function, "arguments"));
+}
+
+int calls_merge(struct calls *c, const json_t *fragments)
+{
+	const json_t *fragment;
+	size_t i;
+
+	if (json_is_object(fragments))
+		return merge_one(c, fragments);
+	json_array_foreach (fragments, i, fragment)
+		if (merge_one(c, fragment) < 0)
+			return -1;
+	return 0;
+}
+
+int calls_add(struct calls *c, const char *name, const char *arguments)
+{
+	struct call *call = new_call(c, c->count == 0 ? 0 : c->index[c->count - 1] + 1);
+
+	if (call == NULL)
+		return -1;
+	call->name = strdup(name);
+	call->arguments = strdup(arguments);
+	return call->name == NULL || call->arguments == NULL ? -1 : 0;
+}
+
+int calls_finish(struct calls *c)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < c->count; i++) {
+		struct call *call = &c->items[i];
+		char id[32];
+
+		if (call->name == NULL) {
+			call_free(call);
+			continue;
+		}
+		if (call->id == NULL) {
+			snprintf(id, sizeof id, "call_%zu", i);
+			call->id = strdup(id);
+		}
+		if (call->arguments == NULL)
+			call->arguments = strdup("{}");
+		c->items[kept] = *call;
+		c->index[kept++] = c->index[i];
+		if (call->id == NULL || call->arguments == NULL) {
+			memmove(&c->items[kept], &c->items[i + 1], (c->count - i - 1) * sizeof c->items[0]);
+			c->count = kept + (c->count - i - 1);
+			return -1;
+		}
+	}
+	c->count = kept;
+	return 0;
+}

@@ -1,0 +1,42 @@
+/* Which LLM a turn asks next. */
+#ifndef TT_CHAT_CANDIDATES_H
+#define TT_CHAT_CANDIDATES_H
+
+#include "core/status/reader.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A worker's memory of candidates that just failed it: they are sorted last, never out,
+ * until the daemon judged them again (or after BENCH_MS). One per worker. */
+#define BENCH_SIZE 64
+#define BENCH_MS   30000
+
+struct bench {
+	struct {
+		uint64_t instance;
+		int64_t failed_ms; /* wall clock, comparable with status_llm.checked_ms */
+	} items[BENCH_SIZE];
+	size_t count;
+};
+void bench_add(struct bench *b, uint64_t instance, int64_t now_wall_ms);
+bool bench_has(const struct bench *b, const struct status_llm *l, int64_t now_wall_ms);
+
+/* The candidates that one turn has tried. */
+#define TRIED_MAX 16
+struct tried {
+	uint64_t instances[TRIED_MAX];
+	size_t count;
+};
+
+/* The best candidate that was not tried: usable ones that are not on the bench, then
+ * those on the bench, then the unhealthy ones. NULL: none is left. */
+const struct status_llm *candidates_next(const struct status_snapshot *s, const struct bench *b,
+                                         const struct tried *tried, bool needs_eyes, int64_t now_wall_ms);
+
+/* Whether any candidate could see an image. */
+bool candidates_see_images(const struct status_snapshot *s);
+
+void tried_add(struct tried *t, uint64_t instance);
+
+#endif

@@ -1,0 +1,337 @@
+#include "core/chat/prompt.h"
+
+#include "core/base/buf.h"
+#include "core/chat/request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define TEXT_MAX        (64u << 20)
+#define BYTES_PER_TOKEN 3
+#define MESSAGE_TOKENS  8 /* what a chat template adds to a message */
+
+/* ---- texts ---------------------------------------------------------------------- */
+
+static bool has_image(const json_t *content)
+{
+	const json_t *part;
+	size_t i;
+
+	json_array_foreach (content, i, part) {
+		const char *type = json_string_value(json_object_get(part, "type"));
+
+		if (type != NULL && strstr(type, "image") != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* The text of a content of any shape, an image as a word. free(). */
+static char *content_text(const json_t *content)
+{
+	struct buf b = BUF_INIT(TEXT_MAX);
+	char *text = chat_content_text(content);
+
+	if (text == NULL)
+		return NULL;
+	if (!has_image(content))
+		return text;
+	if (buf_addf(&b, "%s%s[image]", text, *text == '\0' ? "" : "\n") < 0)
+		buf_free(&b);
+	free(text);
+	return b.data;
+}
+
+json_t *prompt_content_to_keep(const json_t *content)
+{
+	char *text;
+	json_t *kept;
+
+	if (!has_image(content) && !json_is_array(content))
+		return json_deep_copy(content);
+	text = content_text(content);
+	kept = text == NULL ? NULL : json_string(text);
+	free(text);
+	return kept;
+}
+
+static const char *date_today(char out[32])
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	localtime_r(&now, &tm);
+	if (strftime(out, 32, "%Y-%m-%d", &tm) == 0)
+		out[0] = '\0';
+	return out;
+}
+
+/* The system prompt with {date} and {model} filled in; NULL with *none: there is none. */
+static char *system_text(const struct prompt *p, bool *none)
+{
+	const char *from = cfg_str(p->config, p->tools != NULL ? CFG_PROMPT_TOOLS : CFG_PROMPT_PLAIN);
+	struct buf b = BUF_INIT(TEXT_MAX);
+	char today[32];
+	const struct {
+		const char *name, *value;
+	} fields[] = {{"{date}", date_today(today)}, {"{model}", p->model}};
+
+	*none = from == NULL || *from == '\0';
+	if (*none)
+		return NULL;
+	while (*from != '\0') {
+		size_t plain = strcspn(from, "{"), i;
+
+		if (buf_add(&b, from, plain) < 0)
+			goto out;
+		from += plain;
+		for (i = 0; *from != '\0' && i < sizeof fields / sizeof fields[0]; i++) {
+			size_t len = strlen(fields[i].name);
+
+			if (strncmp(from, fields[i].name, len) == 0) {
+				if (buf_adds(&b, fields[i].value) < 0)
+					goto out;
+				from += len;
+				break;
+			}
+		}
+		if (*from == '{' && i == sizeof fields / sizeof fields[0] && buf_add(&b, from++, 1) < 0)
+			goto out;
+	}
+	return buf_steal(&b, NULL);
+out:
+	buf_free(&b);
+	return NULL;
+}
+
+/* ---- messages ------------------------------------------------------------------- */
+
+static json_t *text_message(const char *role, const char *text)
+{
+	return json_pack("{s:s, s:s}", "role", role, "content", text);
+}
+
+/* Chat templates refuse two messages of one role in a row: the second joins the first. */
+static int add_joined(json_t *to, const char *role, const char *text)
+{
+	json_t *last = json_array_get(to, json_array_size(to) - 1);
+	const char *last_role = json_string_value(json_object_get(last, "role"));
+	const char *last_text = json_string_value(json_object_get(last, "content"));
+
+	if (json_array_size(to) > 0 && last_text != NULL && last_role != NULL && strcmp(last_role, role) == 0)
+		return json_object_set_new(last, "content", json_sprintf("%s\n\n%s", last_text, text));
+	return json_array_append_new(to, text_message(role, text));
+}
+
+/* For an LLM without tools: what they found is told as text. */
+static int add_without_tools(json_t *to, const char *role, const json_t *content)
+{
+	char *text = content_text(content);
+	int result = 0;
+
+	if (text == NULL)
+		return -1;
+	if (strcmp(role, "tool") == 0) {
+		json_t *told = json_sprintf("Result of a tool that was run for this question:\n%s", text);
+
+		result = told == NULL ? -1 : add_joined(to, "user", json_string_value(told));
+		json_decref(told);
+	} else if (*text != '\0') {
+		result = add_joined(to, role, text);
+	}
+	free(text);
+	return result;
+}
+
+static int add_message(const struct prompt *p, json_t *to, const json_t *message)
+{
+	static const char *const known[] = {"role", "content", "tool_calls", "tool_call_id", "name"};
+	const char *role = json_string_value(json_object_get(message, "role"));
+	json_t *content = json_object_get(message, "content");
+	json_t *out;
+
+	if (role == NULL)
+		return 0;
+	if (!p->uses_tools)
+		if (!(p->sees_images && has_image(content)))
+			return add_without_tools(to, role, content);
+	out = json_object();
+	for (size_t i = 0; out != NULL && i < sizeof known / sizeof known[0]; i++) {
+		json_t *value = json_object_get(message, known[i]);
+
+		if (value != NULL && json_object_set(out, known[i], value) < 0) {
+			json_decref(out);
+			return -1;
+		}
+	}
+	if (json_is_array(content) && !(p->sees_images && has_image(content))) {
+		char *text = content_text(content);
+
+		json_object_set_new(out, "content", text == NULL ? NULL : json_string(text));
+		free(text);
+	}
+	return json_array_append_new(to, out);
+}
+
+static json_t *messages(const struct prompt *p)
+{
+	json_t *all = json_array();
+	const json_t *turn, *message;
+	size_t i, j;
+	bool none;
+	char *system = system_text(p, &none);
+
+	if (all == NULL || (system == NULL && !none))
+		goto fail;
+	if (system != NULL && json_array_append_new(all, text_message("system", system)) < 0)
+		goto fail;
+	json_array_foreach (p->turns, i, turn) {
+		if (i < p->skip_turns)
+			continue;
+		json_array_foreach (turn, j, message)
+			if (add_message(p, all, message) < 0)
+				goto fail;
+	}
+	json_array_foreach (p->messages, j, message)
+		if (add_message(p, all, message) < 0)
+			goto fail;
+	free(system);
+	return all;
+fail:
+	free(system);
+	json_decref(all);
+	return NULL;
+}
+
+/* What an LLM on /v1/completions gets: the contents, joined by newlines. */
+static json_t *as_prompt(const json_t *all)
+{
+	struct buf b = BUF_INIT(TEXT_MAX);
+	const json_t *message;
+	json_t *prompt = NULL;
+	size_t i;
+
+	json_array_foreach (all, i, message) {
+		char *text = content_text(json_object_get(message, "content"));
+		int failed = text == NULL || (i > 0 && buf_adds(&b, "\n") < 0) || buf_adds(&b, text) < 0;
+
+		free(text);
+		if (failed)
+			goto out;
+	}
+	prompt = json_stringn(b.data == NULL ? "" : b.data, b.len);
+out:
+	buf_free(&b);
+	return prompt;
+}
+
+/* ---- what fits -------------------------------------------------------------------- */
+
+static size_t message_tokens(const json_t *message)
+{
+	char *text = content_text(json_object_get(message, "content"));
+	size_t tokens = MESSAGE_TOKENS + (text == NULL ? 0 : strlen(text) / BYTES_PER_TOKEN);
+	const json_t *calls = json_object_get(message, "tool_calls");
+
+	free(text);
+	if (json_array_size(calls) > 0) {
+		char *dumped = json_dumps(calls, JSON_COMPACT);
+
+		tokens += dumped == NULL ? 0 : strlen(dumped) / BYTES_PER_TOKEN;
+		free(dumped);
+	}
+	return tokens;
+}
+
+static size_t turn_tokens(const json_t *turn)
+{
+	const json_t *message;
+	size_t i, tokens = 0;
+
+	json_array_foreach (turn, i, message)
+		tokens += message_tokens(message);
+	return tokens;
+}
+
+size_t prompt_fit(const struct prompt *p)
+{
+	int64_t context = p->context > 0 ? p->context : cfg_int(p->config, CFG_LLM_CONTEXT);
+	int64_t room = context - cfg_int(p->config, p->cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS);
+	const char *system = cfg_str(p->config, p->tools != NULL ? CFG_PROMPT_TOOLS : CFG_PROMPT_PLAIN);
+	size_t count = json_array_size(p->turns), keep = 0;
+
+	if (count == 0 || context == 0)
+		return 0;
+	room -= (int64_t)turn_tokens(p->messages);
+	room -= system == NULL ? 0 : (int64_t)(strlen(system) / BYTES_PER_TOKEN);
+	while (keep < count) {
+		room -= (int64_t)turn_tokens(json_array_get(p->turns, count - 1 - keep));
+		if (room < 0)
+			break;
+		keep++;
+	}
+	return count - keep;
+}
+
+/* ---- the body --------------------------------------------------------------------- */
+
+static json_t *stop_strings(const struct config *c)
+{
+	const struct cfg_list *list = cfg_list(c, CFG_LLM_STOP);
+	json_t *stop = json_array();
+
+	for (size_t i = 0; i < list->count; i++)
+		json_array_append_new(stop, json_string(list->items[i]));
+	return stop;
+}
+
+static int add_sampling(const struct prompt *p, json_t *body)
+{
+	const struct config *c = p->config;
+	json_t *stop;
+
+	if (p->cloud)
+		return json_object_set_new(body, "temperature", json_real(cfg_real(c, CFG_CLOUD_TEMPERATURE))) |
+		       json_object_set_new(body, "max_tokens", json_integer(cfg_int(c, CFG_CLOUD_MAX_TOKENS))) |
+		       json_object_set_new(body, "stream", json_true());
+	stop = stop_strings(c);
+	return json_object_set_new(body, "temperature", json_real(cfg_real(c, CFG_LLM_TEMPERATURE))) |
+	       json_object_set_new(body, "top_k", json_integer(cfg_int(c, CFG_LLM_TOP_K))) |
+	       json_object_set_new(body, "top_p", json_real(cfg_real(c, CFG_LLM_TOP_P))) |
+	       json_object_set_new(body, "max_tokens", json_integer(cfg_int(c, CFG_LLM_MAX_TOKENS))) |
+	       json_object_set_new(body, "stream", json_true()) |
+	       (json_array_size(stop) > 0 ? json_object_set_new(body, "stop", stop) : (json_decref(stop), 0)) |
+	       json_object_set_new(body, "stream_options",
+	                           json_pack("{s:b, s:b}", "include_usage", 1, "continuous_usage_stats", 1));
+}
+
+static int add_tools(const struct prompt *p, json_t *body)
+{
+	if (p->tools == NULL || !p->uses_tools || p->completions)
+		return 0;
+	return json_object_set_new(body, "tools", json_incref((json_t *)(uintptr_t)p->tools)) |
+	       json_object_set_new(body, "tool_choice", json_string(p->tools_used_up ? "none" : "auto"));
+}
+
+char *prompt_body(const struct prompt *p, size_t *len)
+{
+	json_t *body = json_object();
+	json_t *all = messages(p);
+	char *text = NULL;
+	int failed;
+
+	failed = body == NULL || all == NULL || json_object_set_new(body, "model", json_string(p->model)) < 0;
+	if (!failed && p->completions)
+		failed = json_object_set_new(body, "prompt", as_prompt(all)) < 0;
+	else if (!failed)
+		failed = json_object_set(body, "messages", all) < 0;
+	if (!failed && add_sampling(p, body) == 0 && add_tools(p, body) == 0)
+		text = json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15));
+	if (text != NULL)
+		*len = strlen(text);
+	json_decref(all);
+	json_decref(body);
+	return text;
+}

@@ -1,0 +1,43 @@
+/* The body of a request to an LLM: system prompt, the thread's turns, this turn's
+ * messages, sampling, tools. Pure. */
+#ifndef TT_CHAT_PROMPT_H
+#define TT_CHAT_PROMPT_H
+
+#include "core/config/config.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct prompt {
+	const struct config *config;
+
+	/* Of the LLM that is asked. */
+	const char *model;
+	bool cloud;          /* the cloud endpoint's own sampling, nothing beyond the OpenAI API */
+	bool completions;    /* `prompt` in place of `messages` */
+	bool sees_images;
+	bool uses_tools;     /* it understands tools and messages of role tool */
+	int64_t context;     /* its context window in tokens; 0 = llm.context */
+
+	const json_t *tools; /* definitions, or NULL: none are offered */
+	bool tools_used_up;  /* offered, but not to be called any more (tool_choice none) */
+
+	const json_t *turns;    /* the thread's: array of arrays of messages, oldest first; NULL */
+	size_t skip_turns;      /* the oldest ones that are left out */
+	const json_t *messages; /* of this turn, the user's first */
+};
+
+/* How many of the oldest turns must be left out so that the rest is likely to fit the
+ * context window less the longest answer. A token is taken for 3 bytes at least, so it
+ * rather leaves out too much; at most all turns. */
+size_t prompt_fit(const struct prompt *p);
+
+/* The JSON body; free(). NULL: no memory. */
+char *prompt_body(const struct prompt *p, size_t *len);
+
+/* content as it is kept in a thread: images replaced by a word. New reference. */
+json_t *prompt_content_to_keep(const json_t *content);
+
+#endif

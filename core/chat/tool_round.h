@@ -1,0 +1,38 @@
+/* One round of a turn's tools: the calls of one answer, run in parallel.
+ *
+ * What cannot be run (an unknown tool, arguments that are no JSON object, a search that
+ * was made before) has a result that the model can read, like everything that fails. */
+#ifndef TT_CHAT_TOOL_ROUND_H
+#define TT_CHAT_TOOL_ROUND_H
+
+#include "core/chat/calls.h"
+#include "core/tools/tool.h"
+
+#include <jansson.h>
+
+struct tool_round;
+
+struct tool_round_handlers {
+	/* A tool begins to run. args: the call's arguments (borrowed). */
+	void (*started)(void *arg, const struct tool *tool, const json_t *args);
+	void (*finished)(void *arg, const struct tool *tool, const struct tool_result *result);
+	/* All have results: {"role":"tool","tool_call_id":...,"content":...} messages in the
+	 * order of the calls (borrowed). Once, never from within tool_round_start; the round
+	 * is gone when it returns. */
+	void (*ended)(void *arg, const json_t *messages);
+};
+
+/* asked: an object that holds what was searched for in this turn; kept by the turn.
+ * calls are copied as far as needed; ctx must outlive the round. NULL: no memory. */
+struct tool_round *tool_round_start(struct toolbox *box, const struct tool_context *ctx, const struct calls *calls,
+                                    json_t *asked, const struct tool_round_handlers *handlers, void *arg);
+
+/* Ends the runs; no further callback. */
+void tool_round_cancel(struct tool_round *r);
+
+/* The assistant's message that made the calls: {"role":"assistant","content":text,
+ * "tool_calls":[...]}. Arguments that are no JSON are told as {}: servers parse what they
+ * are sent. New reference. */
+json_t *tool_round_message(const struct calls *calls, const char *text, size_t len);
+
+#endif

@@ -1,0 +1,77 @@
+/* Tools that a model may call: one interface, one file each.
+ *
+ * A tool is a constant struct tool; a worker has one toolbox that owns what tools keep
+ * between calls (sandboxes, failover state of search back ends). A run ends with exactly
+ * one result unless it was cancelled. Failures are results that the model can read, never
+ * ends of a turn. Everything runs on the worker's loop and nothing blocks. */
+#ifndef TT_TOOLS_TOOL_H
+#define TT_TOOLS_TOOL_H
+
+#include "core/base/err.h"
+#include "core/config/config.h"
+#include "core/net/http.h"
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct tool_source {
+	char *title; /* may be NULL */
+	char *url;
+};
+
+struct tool_result {
+	char *text;  /* what the model reads; never NULL */
+	struct tool_source *sources;
+	size_t source_count;
+	bool failed;
+};
+void tool_result_clear(struct tool_result *r);
+
+/* What a run needs of the turn that started it. */
+struct tool_context {
+	struct event_base *base;
+	struct http *http;
+	const struct config *config; /* of this turn; outlives the run */
+	const char *thread;          /* an opaque name of the conversation: a sandbox is kept per thread */
+};
+
+typedef void tool_done_fn(void *arg, struct tool_result *result); /* result is borrowed: take what you keep */
+
+struct tool_run; /* each tool's own */
+
+struct tool {
+	const char *name;        /* as the model calls it */
+	const char *description; /* what the model is told */
+	const char *parameters;  /* its JSON schema */
+	enum { TOOL_SHOWS_SEARCH, TOOL_SHOWS_CODE } shows; /* what the panel says when it runs */
+	/* Whether this configuration provides what it needs. */
+	bool (*available)(const struct config *c);
+	/* args is a JSON object (borrowed), checked against nothing yet. done is called once,
+	 * never from within start. NULL: no memory. state is the tool's own, from open. */
+	struct tool_run *(*start)(void *state, const struct tool_context *ctx, const json_t *args,
+	                          tool_done_fn *done, void *arg);
+	void (*cancel)(struct tool_run *run); /* done is not called any more */
+	/* State kept between calls; both may be NULL. */
+	void *(*open)(struct event_base *base);
+	void (*close)(void *state);
+};
+
+/* Every tool, ended by NULL. Their names are what /status lists. */
+extern const struct tool *const tool_table[];
+
+struct toolbox;
+struct toolbox *toolbox_new(struct event_base *base, struct err *e);
+void toolbox_free(struct toolbox *b);
+
+/* The tool of that name that c provides, or NULL. */
+const struct tool *toolbox_find(const struct config *c, const char *name, size_t len);
+
+/* The "tools" array of a request, NULL where c provides none (or memory is out). */
+json_t *toolbox_definitions(const struct config *c);
+
+struct tool_run *toolbox_start(struct toolbox *b, const struct tool *tool, const struct tool_context *ctx,
+                               const json_t *args, tool_done_fn *done, void *arg);
+
+#endif

@@ -1,0 +1,92 @@
+#include "core/tools/tool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const struct tool *const tool_table[] = {NULL};
+
+#define TOOLS_MAX 16
+
+struct toolbox {
+	void *states[TOOLS_MAX]; /* in the table's order */
+};
+
+struct toolbox *toolbox_new(struct event_base *base, struct err *e)
+{
+	struct toolbox *b = calloc(1, sizeof *b);
+
+	if (b == NULL) {
+		err_set(e, "no memory for the tools");
+		return NULL;
+	}
+	for (size_t i = 0; tool_table[i] != NULL; i++)
+		if (tool_table[i]->open != NULL)
+			b->states[i] = tool_table[i]->open(base);
+	return b;
+}
+
+void toolbox_free(struct toolbox *b)
+{
+	if (b == NULL)
+		return;
+	for (size_t i = 0; tool_table[i] != NULL; i++)
+		if (tool_table[i]->close != NULL)
+			tool_table[i]->close(b->states[i]);
+	free(b);
+}
+
+const struct tool *toolbox_find(const struct config *c, const char *name, size_t len)
+{
+	for (const struct tool *const *t = tool_table; *t != NULL; t++)
+		if (strlen((*t)->name) == len && memcmp((*t)->name, name, len) == 0 && (*t)->available(c))
+			return *t;
+	return NULL;
+}
+
+static json_t *definition(const struct tool *t)
+{
+	json_t *parameters = json_loads(t->parameters, 0, NULL);
+
+	if (parameters == NULL)
+		return NULL;
+	return json_pack("{s:s, s:{s:s, s:s, s:o}}", "type", "function", "function", "name", t->name,
+	                 "description", t->description, "parameters", parameters);
+}
+
+json_t *toolbox_definitions(const struct config *c)
+{
+	json_t *all = NULL;
+
+	for (const struct tool *const *t = tool_table; *t != NULL; t++) {
+		if (!(*t)->available(c))
+			continue;
+		if (all == NULL && (all = json_array()) == NULL)
+			return NULL;
+		if (json_array_append_new(all, definition(*t)) < 0) {
+			json_decref(all);
+			return NULL;
+		}
+	}
+	return all;
+}
+
+struct tool_run *toolbox_start(struct toolbox *b, const struct tool *tool, const struct tool_context *ctx,
+                               const json_t *args, tool_done_fn *done, void *arg)
+{
+	size_t i = 0;
+
+	while (tool_table[i] != NULL && tool_table[i] != tool)
+		i++;
+	return tool->start(b->states[i], ctx, args, done, arg);
+}
+
+void tool_result_clear(struct tool_result *r)
+{
+	for (size_t i = 0; i < r->source_count; i++) {
+		free(r->sources[i].title);
+		free(r->sources[i].url);
+	}
+	free(r->sources);
+	free(r->text);
+	memset(r, 0, sizeof *r);
+}
