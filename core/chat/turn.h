@@ -1,7 +1,7 @@
 /* One chat turn: from the checked request to [STATS]. A state machine on the worker's
  * loop with one driver and one way out.
  *
- *   LOAD -> ASK -> STREAM -> (TOOLS -> ASK)* -> SAVE -> end
+ *   LOAD -> ASK -> (TOOLS -> ASK)* -> SAVE -> end
  *
  * (WAIT in place of ASK where there is no LLM: the waiting reply.)
  *
