@@ -12,13 +12,20 @@ struct llm_list {
 	struct llm *items;
 	size_t count;
 };
-void llm_list_clear(struct llm_list *l);
+void llm_list_clear(struct llm_list *l); /* frees the items; the list is empty */
 
-/* Called for each entry that was left out, with the reason. */
+#define DEPLOYED_MAX 65536 /* entries taken; what is beyond is left out and reported */
+
+/* Called for each entry that was left out, with the reason (one line). */
 typedef void deployed_skipped_fn(void *arg, const char *deploy_id, const char *why);
 
 /* Parses the whole answer; the order is the backend's. A malformed entry is skipped
- * (and reported), a malformed document is an error and changes nothing. */
+ * and reported: one without internal_url or health_url, with a bad URL, or with a
+ * value of the wrong type. Other fields may be missing; deploy_ids are unique (of
+ * equal ones the last counts), names need not be. A malformed document is an error and
+ * leaves out empty; so is one that holds no entry of the right form at all (a
+ * backend's error object is no empty list). json need not be terminated. skipped may
+ * be NULL. */
 int deployed_parse(const char *json, size_t len, const struct config *c, struct llm_list *out,
                    deployed_skipped_fn *skipped, void *arg, struct err *e);
 

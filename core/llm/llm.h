@@ -23,7 +23,7 @@ struct llm {
 	/* As the backend deployed it (LLM_DISCOVERED only); shown unchanged. */
 	char *deploy_id;
 	char *container_name;
-	char *internal_url; /* without a scheme, as the backend says it */
+	char *internal_url; /* as the backend says it, usually without a scheme */
 	char *health_url;   /* likewise */
 	char *model_name;
 	char *model_type; /* "chat", "vlm", ...; NULL: none was given */
@@ -33,10 +33,10 @@ struct llm {
 	/* How it is asked. */
 	char *url;         /* full URL of the chat or completions endpoint */
 	char *probe_url;   /* full URL of its /health; NULL: it is not probed (cloud) */
-	char *model;       /* id sent as "model"; NULL until /v1/models told it */
+	char *model;       /* id sent as "model"; NULL while nobody told it */
 	char *resolve;     /* "host:port:addr[,addr]" for CURLOPT_RESOLVE; NULL: literal or unknown */
 	bool completions;  /* speaks /v1/completions: prompt instead of messages */
-	enum llm_tools tools;
+	enum llm_tools tools; /* what was told or probed; llm_uses_tools decides */
 	int64_t context_length; /* tokens; 0 = unknown */
 
 	/* How it fares. */
@@ -49,36 +49,49 @@ struct llm {
 	uint64_t instance;      /* one number per deployment: a redeployed one gets another */
 };
 
-void llm_clear(struct llm *l); /* frees the strings, zeroes the value */
+void llm_clear(struct llm *l); /* frees the strings; the value is as new: unknown, latency -1 */
 int llm_copy(struct llm *to, const struct llm *from); /* deep; -1: no memory, to is clear */
 
 /* The name that people see: model_name of a discovered one; CLOUD_MODEL_NAME of the
  * cloud's; the model id that a container or local host is asked for; "Unknown". */
 const char *llm_name(const struct llm *l);
 
+/* Its model type; where none was given it counts, and is shown, as "chat". */
+const char *llm_type(const struct llm *l);
+
 /* Images can be sent to it (model type vlm, or the cloud's). */
 bool llm_sees_images(const struct llm *l);
 
-/* May be selected by discovery: type chat, completion, vlm, or none given. */
+/* Tools can be offered to it: never to a completions endpoint; to a discovered one
+ * where it is known that it can; to the others unless it is known that they can't. */
+bool llm_uses_tools(const struct llm *l);
+
+/* A discovered one may be selected: type chat, completion, vlm (in any case), or
+ * none given. */
 bool llm_is_selectable(const struct llm *l);
 
 const char *llm_kind_text(enum llm_kind k);     /* cloud, container, discovered, local */
 const char *llm_health_text(enum llm_health h); /* unknown, healthy, degraded, unhealthy */
-int llm_health_parse(const char *text, enum llm_health *h);
+int llm_health_parse(const char *text, enum llm_health *h); /* -1: none of them */
 
-/* The LLMs that the configuration names by itself. Each returns 0 with the value
- * made, 1 where the configuration names none, -1 on an error (bad URL, no memory).
- * llm_container understands `name`, `host:port` and a full URL. */
+/* The LLMs that the configuration names by itself. Each fills out and returns 0;
+ * returns 1 where the configuration names none (cloud: neither enabled nor fallback,
+ * or no token; local: switched off), -1 on an error (bad URL, no memory), with out
+ * clear in both cases. llm_container understands `name` (port 7000), `host:port` and
+ * a full URL; a URL without a path gets /v1/chat/completions. model is set as far as
+ * the configuration knows it, health is LLM_UNKNOWN, instance 0 (the caller's to set). */
 int llm_cloud(const struct config *c, struct llm *out, struct err *e);
 int llm_container(const struct config *c, struct llm *out, struct err *e);
 int llm_local(const struct config *c, struct llm *out, struct err *e);
 
-/* Sets l->model by the contract: hf_model_id, else model_name, else HF_MODEL_PATH,
- * else LOCAL_MODEL_NAME where set explicitly, else first_listed (the first id of
- * /v1/models, may be NULL). */
+/* Sets l->model: CLOUD_MODEL_NAME for the cloud's; else hf_model_id, else model_name,
+ * else HF_MODEL_PATH, else LOCAL_MODEL_NAME where set explicitly, else first_listed
+ * (the first id of /v1/models, may be NULL). Where none of them names one, l->model
+ * stays as it is. -1: no memory. */
 int llm_choose_model(struct llm *l, const struct config *c, const char *first_listed);
 
-/* Splits a full http(s) URL; host without brackets. Uses libcurl's URL parser. */
+/* Splits an http(s) URL; without a scheme it is http. host has no brackets, port is
+ * the scheme's where none was given. On an error out is clear. */
 struct llm_endpoint {
 	char *scheme, *host;
 	uint16_t port;
@@ -88,7 +101,18 @@ int llm_endpoint_parse(const char *url, struct llm_endpoint *out, struct err *e)
 void llm_endpoint_clear(struct llm_endpoint *p);
 
 /* URL of another path on the same server: ("http://h:7000/v1/chat/completions",
- * "/v1/models") -> "http://h:7000/v1/models". free(); NULL: bad URL or no memory. */
+ * "/v1/models") -> "http://h:7000/v1/models". What stands before /v1/chat/completions
+ * or /v1/completions is kept ("https://h/openai/v1/chat/completions" has its models
+ * at /openai/v1/models), the query is not. free(); NULL: bad URL or no memory. */
 char *llm_sibling_url(const char *url, const char *path);
+
+/* text as a whole URL: http:// in front where it has no scheme, default_path where
+ * it names only a server, no fragment. Only http and https, no user name in it (URLs
+ * are shown and logged). free(); NULL with e. */
+char *llm_full_url(const char *text, const char *default_path, struct err *e);
+
+/* Sets l->url (default path /v1/chat/completions) and l->completions from text. On
+ * an error url is NULL. */
+int llm_set_url(struct llm *l, const char *text, struct err *e);
 
 #endif

@@ -6,10 +6,10 @@
 #include "core/llm/llm.h"
 
 enum probe_outcome {
-	PROBE_OK,           /* 200 in time */
+	PROBE_OK,           /* 200 in time, and the body does not say otherwise */
 	PROBE_REFUSED,      /* no connection */
 	PROBE_TIMEOUT,      /* connected or not, no answer within the deadline */
-	PROBE_LOADING,      /* 503 that says the model is loading: waited for */
+	PROBE_LOADING,      /* 503 (or 500, 405) that says the model is not loaded yet */
 	PROBE_STATUS,       /* any other status */
 	PROBE_UNAUTHORIZED, /* 401, 403 */
 	PROBE_BROKEN,       /* reset, cut, no HTTP, "status":"unhealthy" */
@@ -24,15 +24,21 @@ struct probe_result {
 	char text[160];     /* for the reason: "HTTP 500", "connection refused" ... */
 };
 
-/* What an HTTP exchange with /health means: the status, and a body that may be
- * empty, {}, {"status":"unhealthy"}, or llama.cpp's 503 "Loading model". */
+/* What a whole HTTP response of /health means: its status, and a body that may be
+ * empty, {}, {"status":"unhealthy"}, or llama.cpp's 503 "Loading model". text gets
+ * the reason, "" for PROBE_OK; status 0 is PROBE_BROKEN. body need not be terminated. */
 enum probe_outcome probe_judge(long status, const char *body, size_t len, char *text, size_t size);
 
 /* Takes one result into l (failures, health, reason, checked_ms, latency_ms).
- * A probe that answers makes it healthy, or degraded when slow; failures make it
- * degraded below health.max_failures, unhealthy from there on. The first result
- * of an LLM that was never seen healthy counts fully: it is unhealthy at once.
- * Returns true when the health changed. */
+ *
+ * An answer ends the failures: healthy, or degraded when it took health.degraded_after
+ * or longer. A failure makes a healthy or degraded LLM degraded, and unhealthy with the
+ * health.max_failures-th in a row. What was never seen healthy (unknown), or is
+ * unhealthy already, is unhealthy at the first. 401 and 403 make it unhealthy at
+ * once, since nobody may ask it. Loading makes it unhealthy at once and does not
+ * count as a failure: it is a state that ends.
+ *
+ * Returns true when the health changed. Where memory is out the reason is missing. */
 bool verdict_apply(struct llm *l, const struct probe_result *r, const struct config *c);
 
 #endif

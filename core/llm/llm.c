@@ -1,0 +1,141 @@
+#include "core/llm/llm.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Every owned string; clear and copy walk this table. */
+static const size_t string_fields[] = {
+	offsetof(struct llm, deploy_id),    offsetof(struct llm, container_name),
+	offsetof(struct llm, internal_url), offsetof(struct llm, health_url),
+	offsetof(struct llm, model_name),   offsetof(struct llm, model_type),
+	offsetof(struct llm, hf_model_id),  offsetof(struct llm, jwt_secret),
+	offsetof(struct llm, url),          offsetof(struct llm, probe_url),
+	offsetof(struct llm, model),        offsetof(struct llm, resolve),
+	offsetof(struct llm, reason),
+};
+#define STRING_FIELDS (sizeof string_fields / sizeof string_fields[0])
+
+static char **field(struct llm *l, size_t i)
+{
+	return (char **)(void *)((char *)l + string_fields[i]);
+}
+
+void llm_clear(struct llm *l)
+{
+	for (size_t i = 0; i < STRING_FIELDS; i++)
+		free(*field(l, i));
+	*l = (struct llm){ .latency_ms = -1 };
+}
+
+int llm_copy(struct llm *to, const struct llm *from)
+{
+	*to = *from;
+	for (size_t i = 0; i < STRING_FIELDS; i++)
+		*field(to, i) = NULL;
+	for (size_t i = 0; i < STRING_FIELDS; i++) {
+		const char *text = *(char *const *)(const void *)((const char *)from + string_fields[i]);
+
+		if (text != NULL && (*field(to, i) = strdup(text)) == NULL) {
+			llm_clear(to);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+const char *llm_name(const struct llm *l)
+{
+	const char *name = l->kind == LLM_DISCOVERED ? l->model_name : l->model;
+
+	return name != NULL ? name : "Unknown";
+}
+
+const char *llm_type(const struct llm *l)
+{
+	return l->model_type != NULL ? l->model_type : "chat";
+}
+
+bool llm_sees_images(const struct llm *l)
+{
+	return l->kind == LLM_CLOUD || (l->model_type != NULL && strcasecmp(l->model_type, "vlm") == 0);
+}
+
+bool llm_uses_tools(const struct llm *l)
+{
+	if (l->completions || l->tools == LLM_TOOLS_NO)
+		return false;
+	return l->tools == LLM_TOOLS_YES || l->kind != LLM_DISCOVERED;
+}
+
+bool llm_is_selectable(const struct llm *l)
+{
+	static const char *const types[] = { "chat", "completion", "vlm" };
+
+	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+		if (strcasecmp(llm_type(l), types[i]) == 0)
+			return true;
+	return false;
+}
+
+static const char *const kind_texts[] = {
+	[LLM_CLOUD] = "cloud",
+	[LLM_CONTAINER] = "container",
+	[LLM_DISCOVERED] = "discovered",
+	[LLM_LOCAL] = "local",
+};
+
+static const char *const health_texts[] = {
+	[LLM_UNKNOWN] = "unknown",
+	[LLM_HEALTHY] = "healthy",
+	[LLM_DEGRADED] = "degraded",
+	[LLM_UNHEALTHY] = "unhealthy",
+};
+
+const char *llm_kind_text(enum llm_kind k)
+{
+	return kind_texts[k];
+}
+
+const char *llm_health_text(enum llm_health h)
+{
+	return health_texts[h];
+}
+
+int llm_health_parse(const char *text, enum llm_health *h)
+{
+	for (size_t i = 0; i < sizeof health_texts / sizeof health_texts[0]; i++) {
+		if (strcmp(text, health_texts[i]) == 0) {
+			*h = (enum llm_health)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+int llm_choose_model(struct llm *l, const struct config *c, const char *first_listed)
+{
+	const char *choices[5];
+	size_t count = 0;
+
+	if (l->kind == LLM_CLOUD)
+		choices[count++] = cfg_str(c, CFG_CLOUD_MODEL);
+	choices[count++] = l->hf_model_id;
+	choices[count++] = l->model_name;
+	choices[count++] = cfg_str(c, CFG_LLM_HF_MODEL_PATH);
+	choices[count++] = cfg_is_set(c, CFG_LOCAL_MODEL) ? cfg_str(c, CFG_LOCAL_MODEL) : first_listed;
+	for (size_t i = 0; i < count; i++) {
+		char *model;
+
+		if (choices[i] == NULL || choices[i][0] == '\0')
+			continue;
+		model = strdup(choices[i]);
+		if (model == NULL)
+			return -1;
+		free(l->model);
+		l->model = model;
+		return 0;
+	}
+	return 0;
+}

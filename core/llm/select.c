@@ -1,0 +1,179 @@
+#include "config.h"
+
+#include "core/llm/select.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* A rank is one number: the place in the order, smaller is better. Its upper half is
+ * the step, its lower half the place within the step. */
+enum step { STEP_PINNED, STEP_CLOUD, STEP_CONTAINER, STEP_DISCOVERED, STEP_LOCAL, STEP_CLOUD_FALLBACK, STEP_NONE };
+#define RANK(step, place) ((uint64_t)(step) << 32 | (place))
+#define UNUSABLE          (UINT64_C(1) << 40)
+
+struct rules {
+	const struct llm *llms;
+	const struct config *config;
+	const char *pinned;
+	const struct cfg_list *models, *types;
+	const uint64_t *ranks; /* worked out beforehand; NULL: no memory was left for that */
+};
+
+static size_t find_model(const struct rules *r, const struct llm *l)
+{
+	for (size_t i = 0; l->model_name != NULL && i < r->models->count; i++)
+		if (r->models->items[i][0] != '\0' && strcasestr(l->model_name, r->models->items[i]) != NULL)
+			return i;
+	return r->models->count;
+}
+
+static size_t find_type(const struct rules *r, const struct llm *l)
+{
+	for (size_t i = 0; i < r->types->count; i++)
+		if (strcasecmp(llm_type(l), r->types->items[i]) == 0)
+			return i;
+	return r->types->count;
+}
+
+/* Places: healthy priority models, degraded ones, then per type healthy and degraded,
+ * then other healthy, other degraded; all that has no verdict follows in like manner. */
+static uint64_t discovered_place(const struct rules *r, const struct llm *l)
+{
+	size_t models = r->models->count, types = r->types->count;
+	size_t model = find_model(r, l), type;
+	size_t base = l->health == LLM_HEALTHY || l->health == LLM_DEGRADED ? 0 : 2 * models + 2 * types + 2;
+	size_t worse = l->health == LLM_DEGRADED ? 1 : 0;
+
+	if (model < models)
+		return base + worse * models + model;
+	type = find_type(r, l);
+	return base + 2 * models + 2 * type + worse; /* types: those that match none */
+}
+
+static bool is_usable(const struct llm *l)
+{
+	if (l->kind == LLM_LOCAL)
+		return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+	return l->health != LLM_UNHEALTHY;
+}
+
+static bool has_text(const struct config *c, enum cfg_key k)
+{
+	const char *text = cfg_str(c, k);
+
+	return text != NULL && text[0] != '\0';
+}
+
+static enum step step_of(const struct rules *r, const struct llm *l)
+{
+	const struct config *c = r->config;
+
+	switch (l->kind) {
+	case LLM_CLOUD:
+		if (!has_text(c, CFG_CLOUD_TOKEN))
+			return STEP_NONE;
+		if (cfg_bool(c, CFG_CLOUD_ENABLED))
+			return STEP_CLOUD;
+		return cfg_bool(c, CFG_CLOUD_FALLBACK) ? STEP_CLOUD_FALLBACK : STEP_NONE;
+	case LLM_CONTAINER:
+		return has_text(c, CFG_CONTAINER_NAME) ? STEP_CONTAINER : STEP_NONE;
+	case LLM_LOCAL:
+		return cfg_bool(c, CFG_LOCAL_ENABLED) ? STEP_LOCAL : STEP_NONE;
+	case LLM_DISCOVERED:
+		break;
+	}
+	if (!cfg_bool(c, CFG_DISCOVERY_ENABLED) || !llm_is_selectable(l))
+		return STEP_NONE;
+	if (r->pinned != NULL && l->deploy_id != NULL && strcmp(r->pinned, l->deploy_id) == 0 && is_usable(l))
+		return STEP_PINNED;
+	return STEP_DISCOVERED;
+}
+
+static uint64_t rank_of(const struct rules *r, size_t i)
+{
+	const struct llm *l = &r->llms[i];
+	enum step step = step_of(r, l);
+	uint64_t place = step == STEP_DISCOVERED ? discovered_place(r, l) : 0;
+
+	return RANK(step, place) | (is_usable(l) ? 0 : UNUSABLE);
+}
+
+static uint64_t known_rank(const struct rules *r, size_t i)
+{
+	return r->ranks != NULL ? r->ranks[i] : rank_of(r, i);
+}
+
+static int compare(const void *a, const void *b, void *arg)
+{
+	const struct rules *r = arg;
+	size_t ia = *(const size_t *)a, ib = *(const size_t *)b;
+	uint64_t ra = known_rank(r, ia), rb = known_rank(r, ib);
+
+	if (ra != rb)
+		return ra < rb ? -1 : 1;
+	return ia < ib ? -1 : ia > ib;
+}
+
+static struct rules make_rules(const struct llm *llms, const struct config *c, const char *pinned)
+{
+	return (struct rules){
+		.llms = llms,
+		.config = c,
+		.pinned = pinned,
+		.models = cfg_list(c, CFG_SELECTION_PRIORITY_MODELS),
+		.types = cfg_list(c, CFG_SELECTION_MODEL_TYPES),
+	};
+}
+
+size_t select_order(const struct llm *llms, size_t count, const struct config *c, const char *pinned,
+                    size_t *order, size_t *usable)
+{
+	struct rules r = make_rules(llms, c, pinned);
+	uint64_t *ranks = calloc(count + 1, sizeof *ranks);
+	size_t candidates = 0;
+
+	*usable = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (ranks != NULL)
+			ranks[i] = rank_of(&r, i);
+		if (step_of(&r, &llms[i]) == STEP_NONE)
+			continue;
+		order[candidates++] = i;
+		if (is_usable(&llms[i]))
+			++*usable;
+	}
+	r.ranks = ranks;
+	qsort_r(order, candidates, sizeof *order, compare, &r);
+	free(ranks);
+	return candidates;
+}
+
+const char *select_reason(const struct llm *llms, size_t count, const struct config *c, const char *pinned,
+                          size_t chosen)
+{
+	static const char *const texts[] = {
+		[STEP_PINNED] = "pinned",
+		[STEP_CLOUD] = "cloud is enabled",
+		[STEP_CONTAINER] = "container is configured",
+		[STEP_DISCOVERED] = "first discovered",
+		[STEP_LOCAL] = "local host answers",
+		[STEP_CLOUD_FALLBACK] = "cloud as fallback",
+		[STEP_NONE] = "not selectable",
+	};
+	struct rules r = make_rules(llms, c, pinned);
+	const struct llm *l;
+	enum step step;
+
+	if (chosen >= count)
+		return texts[STEP_NONE];
+	l = &llms[chosen];
+	step = step_of(&r, l);
+	if (step != STEP_NONE && !is_usable(l))
+		return "nothing else is left";
+	if (step != STEP_DISCOVERED)
+		return texts[step];
+	if (find_model(&r, l) < r.models->count)
+		return "priority model";
+	return find_type(&r, l) < r.types->count ? "model type" : texts[step];
+}

@@ -1,0 +1,126 @@
+#include "config.h"
+
+#include "core/llm/verdict.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BODY_LOOKED_AT 4096
+
+static const char *const outcome_texts[] = {
+	[PROBE_OK] = "ok",
+	[PROBE_REFUSED] = "refused",
+	[PROBE_TIMEOUT] = "timeout",
+	[PROBE_LOADING] = "loading",
+	[PROBE_STATUS] = "status",
+	[PROBE_UNAUTHORIZED] = "unauthorized",
+	[PROBE_BROKEN] = "broken",
+};
+
+const char *probe_outcome_text(enum probe_outcome o)
+{
+	return outcome_texts[o];
+}
+
+/* "Loading model", "Model is not ready", "Model not loaded", in any case. */
+static bool says_loading(const char *body, size_t len)
+{
+	static const char *const words[] = { "loading", "not ready", "not loaded", "warming up" };
+	char text[BODY_LOOKED_AT + 1];
+
+	if (len > BODY_LOOKED_AT)
+		len = BODY_LOOKED_AT;
+	for (size_t i = 0; i < len; i++)
+		text[i] = body[i] != '\0' ? body[i] : ' ';
+	text[len] = '\0';
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strcasestr(text, words[i]) != NULL)
+			return true;
+	return false;
+}
+
+static bool says_unhealthy(const char *body, size_t len)
+{
+	json_t *doc;
+	const char *status;
+	bool result;
+
+	if (len == 0 || len > BODY_LOOKED_AT)
+		return false;
+	doc = json_loadb(body, len, 0, NULL);
+	status = json_string_value(json_object_get(doc, "status"));
+	result = status != NULL && strcmp(status, "unhealthy") == 0;
+	json_decref(doc);
+	return result;
+}
+
+enum probe_outcome probe_judge(long status, const char *body, size_t len, char *text, size_t size)
+{
+	if (size > 0)
+		text[0] = '\0';
+	if (status == 200) {
+		if (!says_unhealthy(body, len))
+			return PROBE_OK;
+		snprintf(text, size, "says that it is unhealthy");
+		return PROBE_BROKEN;
+	}
+	if (status == 401 || status == 403) {
+		snprintf(text, size, "HTTP %ld: the token is not accepted", status);
+		return PROBE_UNAUTHORIZED;
+	}
+	if ((status == 503 || status == 500 || status == 405) && says_loading(body, len)) {
+		snprintf(text, size, "the model is loading");
+		return PROBE_LOADING;
+	}
+	if (status == 0) {
+		snprintf(text, size, "no HTTP answer");
+		return PROBE_BROKEN;
+	}
+	snprintf(text, size, "HTTP %ld", status);
+	return PROBE_STATUS;
+}
+
+static void set_reason(struct llm *l, const char *text)
+{
+	free(l->reason);
+	l->reason = text != NULL ? strdup(text) : NULL;
+}
+
+static enum llm_health answered(struct llm *l, const struct probe_result *r, const struct config *c)
+{
+	char text[64];
+
+	l->failures = 0;
+	l->latency_ms = r->latency_ms;
+	if (r->latency_ms < cfg_ms(c, CFG_HEALTH_DEGRADED_AFTER)) {
+		set_reason(l, NULL);
+		return LLM_HEALTHY;
+	}
+	snprintf(text, sizeof text, "slow: answered after %.1f s", (double)r->latency_ms / 1000);
+	set_reason(l, text);
+	return LLM_DEGRADED;
+}
+
+static enum llm_health failed(struct llm *l, const struct probe_result *r, const struct config *c)
+{
+	bool was_well = l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+
+	set_reason(l, r->text[0] != '\0' ? r->text : probe_outcome_text(r->outcome));
+	if (r->outcome == PROBE_LOADING)
+		return LLM_UNHEALTHY;
+	l->failures++;
+	if (r->outcome == PROBE_UNAUTHORIZED || !was_well)
+		return LLM_UNHEALTHY;
+	return (int64_t)l->failures < cfg_int(c, CFG_HEALTH_MAX_FAILURES) ? LLM_DEGRADED : LLM_UNHEALTHY;
+}
+
+bool verdict_apply(struct llm *l, const struct probe_result *r, const struct config *c)
+{
+	enum llm_health before = l->health;
+
+	l->checked_ms = r->at_ms;
+	l->health = r->outcome == PROBE_OK ? answered(l, r, c) : failed(l, r, c);
+	return l->health != before;
+}
