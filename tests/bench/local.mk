@@ -1,0 +1,7 @@
+# Built where libhttp-parser-dev is installed; run by tests/bench/run.
+if BENCH_WANTED
+noinst_PROGRAMS += bench-load
+bench_load_SOURCES = tests/bench/load.c
+bench_load_LDADD = $(EVENT_LIBS) $(JANSSON_LIBS) -lhttp_parser
+endif
+EXTRA_DIST += tests/bench/load.c
