@@ -1,0 +1,40 @@
+# Files for web servers are installed as examples to copy (README.md): what lies in /etc
+# belongs to the admin.
+nginxdir = $(pkgdatadir)/nginx
+dist_nginx_DATA = \
+	deploy/nginx/tt-agent-upstream.conf \
+	deploy/nginx/tt-agent-fastcgi.conf \
+	deploy/nginx/tt-agent-locations.conf \
+	deploy/nginx/tt-agent-root.conf
+lighttpddir = $(pkgdatadir)/lighttpd
+dist_lighttpd_DATA = \
+	deploy/lighttpd/50-tt-agent.conf \
+	deploy/lighttpd/50-tt-agent-root.conf \
+	deploy/lighttpd/tt-agent-fastcgi.conf
+
+# systemd, sysusers and tmpfiles look below /usr/lib and below /usr/local/lib.
+systemdunitdir = $(prefix)/lib/systemd/system
+dist_systemdunit_DATA = deploy/systemd/tt-agent-fcgi.socket
+nodist_systemdunit_DATA = deploy/systemd/tt-agentd.service deploy/systemd/tt-agent-fcgi.service
+sysusersdir = $(prefix)/lib/sysusers.d
+nodist_sysusers_DATA = deploy/sysusers.d/tt-agent.conf
+tmpfilesdir = $(prefix)/lib/tmpfiles.d
+nodist_tmpfiles_DATA = deploy/tmpfiles.d/tt-agent.conf
+
+deploy_made = $(nodist_systemdunit_DATA) $(nodist_sysusers_DATA) $(nodist_tmpfiles_DATA)
+deploy_fill = $(MKDIR_P) $(@D) && sed -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@sysconfdir[@]|$(sysconfdir)|g'
+CLEANFILES += $(deploy_made)
+EXTRA_DIST += \
+	deploy/systemd/tt-agentd.service.in \
+	deploy/systemd/tt-agent-fcgi.service.in \
+	deploy/systemd/tt-agent.sysusers.in \
+	deploy/systemd/tt-agent.tmpfiles.in
+
+deploy/systemd/tt-agentd.service: $(srcdir)/deploy/systemd/tt-agentd.service.in Makefile
+	$(AM_V_GEN)$(deploy_fill) $< >$@
+deploy/systemd/tt-agent-fcgi.service: $(srcdir)/deploy/systemd/tt-agent-fcgi.service.in Makefile
+	$(AM_V_GEN)$(deploy_fill) $< >$@
+deploy/sysusers.d/tt-agent.conf: $(srcdir)/deploy/systemd/tt-agent.sysusers.in Makefile
+	$(AM_V_GEN)$(deploy_fill) $< >$@
+deploy/tmpfiles.d/tt-agent.conf: $(srcdir)/deploy/systemd/tt-agent.tmpfiles.in Makefile
+	$(AM_V_GEN)$(deploy_fill) $< >$@
