@@ -1,9 +1,11 @@
 #include "core/tools/tool.h"
 
+#include "core/tools/web_search.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-const struct tool *const tool_table[] = {NULL};
+const struct tool *const tool_table[] = {&tool_web_search, NULL};
 
 #define TOOLS_MAX 16
 

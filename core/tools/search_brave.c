@@ -1,0 +1,44 @@
+#include "core/tools/search_backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool available(const struct config *c)
+{
+	return cfg_str(c, CFG_SEARCH_BRAVE_KEY) != NULL;
+}
+
+static int request(const struct config *c, const char *query, struct search_request *out)
+{
+	char *q = search_parameter("q", query);
+	char *all = NULL;
+
+	if (q != NULL && asprintf(&all, "%s&count=%lld", q, (long long)cfg_int(c, CFG_SEARCH_MAX_RESULTS)) < 0)
+		all = NULL;
+	out->method = "GET";
+	out->url = all == NULL ? NULL : search_url(cfg_str(c, CFG_SEARCH_BRAVE_URL), "/res/v1/web/search", all);
+	if (asprintf(&out->header, "X-Subscription-Token: %s", cfg_str(c, CFG_SEARCH_BRAVE_KEY)) < 0)
+		out->header = NULL;
+	free(q);
+	free(all);
+	return out->url == NULL || out->header == NULL ? -1 : 0;
+}
+
+static int hits(const json_t *answer, size_t max, struct search_hits *out, struct err *e)
+{
+	const json_t *results = json_object_get(json_object_get(answer, "web"), "results"), *one;
+	size_t i;
+
+	if (!json_is_object(answer))
+		return err_set(e, "the answer is no object");
+	json_array_foreach (results, i, one) {
+		if (out->count == max)
+			break;
+		out->items[out->count++] = (struct search_hit){
+			search_text(one, "title"), search_text(one, "url"), search_text(one, "description")};
+	}
+	return 0;
+}
+
+const struct search_backend search_brave = {
+	.name = "brave", .available = available, .request = request, .hits = hits};

@@ -1,0 +1,57 @@
+#include "core/tools/search_backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool available(const struct config *c)
+{
+	return cfg_str(c, CFG_SEARCH_SEARXNG_URL) != NULL;
+}
+
+static int request(const struct config *c, const char *query, struct search_request *out)
+{
+	char *q = search_parameter("q", query);
+	char *all = NULL;
+
+	if (q != NULL && asprintf(&all, "%s&format=json", q) < 0)
+		all = NULL;
+	out->method = "GET";
+	out->url = all == NULL ? NULL : search_url(cfg_str(c, CFG_SEARCH_SEARXNG_URL), "/search", all);
+	free(q);
+	free(all);
+	return out->url == NULL ? -1 : 0;
+}
+
+/* Nothing found while engines did not answer is a failure, not "no hits". */
+static int judge_empty(const json_t *answer, struct err *e)
+{
+	const json_t *engines = json_object_get(answer, "unresponsive_engines");
+	const json_t *first = json_array_get(engines, 0);
+	const char *name = json_string_value(json_array_get(first, 0));
+	const char *why = json_string_value(json_array_get(first, 1));
+
+	if (json_array_size(engines) == 0)
+		return 0;
+	return err_set(e, "none of its engines answered (%.40s: %.80s)", name == NULL ? "?" : name, why == NULL ? "?" : why);
+}
+
+static int hits(const json_t *answer, size_t max, struct search_hits *out, struct err *e)
+{
+	const json_t *results = json_object_get(answer, "results"), *one;
+	const json_t *first = json_array_get(json_object_get(answer, "answers"), 0);
+	size_t i;
+
+	if (!json_is_array(results))
+		return err_set(e, "the answer has no results");
+	out->answer = json_is_object(first) ? json_string_value(json_object_get(first, "answer")) : json_string_value(first);
+	json_array_foreach (results, i, one) {
+		if (out->count == max)
+			break;
+		out->items[out->count++] = (struct search_hit){
+			search_text(one, "title"), search_text(one, "url"), search_text(one, "content")};
+	}
+	return out->count == 0 && out->answer == NULL ? judge_empty(answer, e) : 0;
+}
+
+const struct search_backend search_searxng = {
+	.name = "searxng", .available = available, .request = request, .hits = hits};

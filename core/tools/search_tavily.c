@@ -1,0 +1,47 @@
+#include "core/tools/search_backend.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* TT-Studio writes this word where the user gave no key. */
+#define NO_KEY "tavily-api-key-not-configured"
+
+static bool available(const struct config *c)
+{
+	const char *key = cfg_str(c, CFG_SEARCH_TAVILY_KEY);
+
+	return key != NULL && *key != '\0' && strcmp(key, NO_KEY) != 0;
+}
+
+static int request(const struct config *c, const char *query, struct search_request *out)
+{
+	json_t *body = json_pack("{s:s, s:s, s:s, s:b, s:I}", "query", query, "search_depth", "basic", "topic", "general",
+	                         "include_answer", 1, "max_results", (json_int_t)cfg_int(c, CFG_SEARCH_MAX_RESULTS));
+
+	out->method = "POST";
+	out->url = search_url(cfg_str(c, CFG_SEARCH_TAVILY_URL), "/search", NULL);
+	out->body = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+	out->bearer = cfg_str(c, CFG_SEARCH_TAVILY_KEY);
+	json_decref(body);
+	return out->url == NULL || out->body == NULL ? -1 : 0;
+}
+
+static int hits(const json_t *answer, size_t max, struct search_hits *out, struct err *e)
+{
+	const json_t *results = json_object_get(answer, "results"), *one;
+	size_t i;
+
+	if (!json_is_array(results))
+		return err_set(e, "the answer has no results");
+	out->answer = json_string_value(json_object_get(answer, "answer"));
+	json_array_foreach (results, i, one) {
+		if (out->count == max)
+			break;
+		out->items[out->count++] = (struct search_hit){
+			search_text(one, "title"), search_text(one, "url"), search_text(one, "content")};
+	}
+	return 0;
+}
+
+const struct search_backend search_tavily = {
+	.name = "tavily", .available = available, .request = request, .hits = hits};

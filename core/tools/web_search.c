@@ -1,0 +1,290 @@
+/* Web search: the services of search.order, one after the other until one answers. */
+#include "core/tools/web_search.h"
+
+#include "core/base/log.h"
+#include "core/tools/search_backend.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_LIMIT (4u << 20)
+#define QUERY_MAX    400 /* Brave's limit; longer questions find nothing anyway */
+
+static const struct search_backend *const backends[] = {&search_tavily, &search_searxng, &search_brave};
+
+struct tool_run {
+	const struct config *config;
+	struct http *http;
+	tool_done_fn *done;
+	void *arg;
+	struct event *later;     /* says a result that was there at once */
+	struct http_transfer *transfer;
+	const struct search_backend *backend;
+	size_t next;             /* in search.order */
+	char *query;
+	struct err why;          /* of the last service that failed */
+};
+
+static void try_next(struct tool_run *r);
+
+static const struct search_backend *backend_named(const char *name)
+{
+	for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++)
+		if (strcmp(backends[i]->name, name) == 0)
+			return backends[i];
+	return NULL;
+}
+
+static bool any_available(const struct config *c)
+{
+	const struct cfg_list *order = cfg_list(c, CFG_SEARCH_ORDER);
+
+	for (size_t i = 0; i < order->count; i++) {
+		const struct search_backend *b = backend_named(order->items[i]);
+
+		if (b != NULL && b->available(c))
+			return true;
+	}
+	return false;
+}
+
+static void run_free(struct tool_run *r)
+{
+	if (r->later != NULL)
+		event_free(r->later);
+	free(r->query);
+	free(r);
+}
+
+static void end_run(struct tool_run *r, struct tool_result *result)
+{
+	r->done(r->arg, result);
+	tool_result_clear(result);
+	run_free(r);
+}
+
+static void end_failed(struct tool_run *r)
+{
+	struct tool_result result = {.failed = true};
+
+	if (asprintf(&result.text, "Error: the web search failed (%s). Answer with what you know and say that the search did not work.",
+	             err_is_set(&r->why) ? r->why.text : "no search service is configured") < 0)
+		result.text = strdup("Error: the web search failed.");
+	end_run(r, &result);
+}
+
+/* ---- what was found --------------------------------------------------------------- */
+
+/* At most max characters (code points), with an ellipsis where some are left out. */
+static json_t *trimmed(const char *text, int64_t max)
+{
+	const char *p = text;
+
+	for (int64_t chars = 0; *p != '\0'; p++) {
+		if (((unsigned char)*p & 0xc0) == 0x80)
+			continue;
+		if (chars++ == max)
+			return json_sprintf("%.*s\xe2\x80\xa6", (int)(p - text), text);
+	}
+	return json_string(text);
+}
+
+static json_t *hits_json(const struct search_hits *hits, int64_t max_chars)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < hits->count; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "title", hits->items[i].title, "url", hits->items[i].url,
+		                                      "content", trimmed(hits->items[i].content, max_chars)));
+	if (hits->answer == NULL || *hits->answer == '\0')
+		return list;
+	return json_pack("{s:o, s:o}", "answer", trimmed(hits->answer, max_chars), "results", list);
+}
+
+static int make_result(const struct tool_run *r, const struct search_hits *hits, struct tool_result *out)
+{
+	json_t *found = hits_json(hits, cfg_int(r->config, CFG_SEARCH_RESULT_CHARS));
+
+	if (hits->count == 0 && hits->answer == NULL)
+		out->text = strdup("The web search found nothing for this query. Try other words, or answer with what you know.");
+	else
+		out->text = found == NULL ? NULL : json_dumps(found, JSON_COMPACT);
+	json_decref(found);
+	out->sources = calloc(hits->count == 0 ? 1 : hits->count, sizeof *out->sources);
+	if (out->text == NULL || out->sources == NULL)
+		return -1;
+	for (size_t i = 0; i < hits->count; i++) {
+		if (*hits->items[i].url == '\0')
+			continue;
+		out->sources[out->source_count].title = strdup(hits->items[i].title);
+		out->sources[out->source_count].url = strdup(hits->items[i].url);
+		if (out->sources[out->source_count].url == NULL)
+			return -1;
+		out->source_count++;
+	}
+	return 0;
+}
+
+/* ---- asking one service ----------------------------------------------------------- */
+
+static void failed(struct tool_run *r, const char *why)
+{
+	log_warning("search_failed", L_STR("service", r->backend->name), L_STR("why", why));
+	err_clear(&r->why);
+	err_set(&r->why, "%s: %s", r->backend->name, why);
+	try_next(r);
+}
+
+static void on_done(void *arg, const struct http_result *h)
+{
+	struct tool_run *r = arg;
+	struct search_hits hits = {.count = 0};
+	struct tool_result result = {.failed = false};
+	struct err e = ERR_INIT;
+	size_t max = (size_t)cfg_int(r->config, CFG_SEARCH_MAX_RESULTS);
+	json_t *answer = NULL;
+	char status[32];
+
+	r->transfer = NULL;
+	snprintf(status, sizeof status, "HTTP %ld", h->status);
+	if (h->outcome != HTTP_DONE || h->status != 200) {
+		failed(r, h->outcome != HTTP_DONE ? http_outcome_text(h->outcome) : status);
+		return;
+	}
+	answer = json_loadb(h->body, h->body_len, 0, NULL);
+	if (answer == NULL)
+		err_set(&e, "the answer is no JSON");
+	else if (r->backend->hits(answer, max > SEARCH_HITS_MAX ? SEARCH_HITS_MAX : max, &hits, &e) == 0 &&
+	         make_result(r, &hits, &result) < 0)
+		err_set(&e, "no memory for the answer");
+	json_decref(answer);
+	if (err_is_set(&e)) {
+		tool_result_clear(&result);
+		failed(r, e.text);
+		return;
+	}
+	end_run(r, &result);
+}
+
+static const struct http_handlers handlers = {.done = on_done};
+
+static int ask(struct tool_run *r)
+{
+	struct search_request q = {.method = NULL};
+	const char *headers[] = {NULL, NULL, NULL};
+	struct http_request request = {
+		.headers = headers,
+		.connect_ms = cfg_ms(r->config, CFG_SEARCH_TIMEOUT),
+		.total_ms = cfg_ms(r->config, CFG_SEARCH_TIMEOUT),
+		.collect_limit = ANSWER_LIMIT,
+		.ca_file = cfg_str(r->config, CFG_CLOUD_CA_FILE),
+	};
+
+	if (r->backend->request(r->config, r->query, &q) == 0) {
+		headers[0] = "Accept: application/json";
+		headers[1] = q.header;
+		request.method = q.method;
+		request.url = q.url;
+		request.bearer = q.bearer;
+		request.body = q.body;
+		request.body_len = q.body == NULL ? 0 : strlen(q.body);
+		r->transfer = http_start(r->http, &request, &handlers, r);
+	}
+	search_request_clear(&q);
+	return r->transfer == NULL ? -1 : 0;
+}
+
+static void try_next(struct tool_run *r)
+{
+	const struct cfg_list *order = cfg_list(r->config, CFG_SEARCH_ORDER);
+
+	while (r->next < order->count) {
+		r->backend = backend_named(order->items[r->next++]);
+		if (r->backend == NULL || !r->backend->available(r->config))
+			continue;
+		if (ask(r) == 0)
+			return;
+		err_clear(&r->why);
+		err_set(&r->why, "%s: no memory", r->backend->name);
+	}
+	end_failed(r);
+}
+
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+	struct tool_run *r = arg;
+
+	(void)fd;
+	(void)what;
+	if (r->query == NULL) {
+		struct tool_result result = {
+			.failed = true,
+			.text = strdup("Error: the argument query is missing or empty. Call the tool again with {\"query\": \"...\"}."),
+		};
+		end_run(r, &result);
+		return;
+	}
+	try_next(r);
+}
+
+/* ---- the tool --------------------------------------------------------------------- */
+
+/* The query, cut at a code point; NULL where there is none. */
+static char *query_of(const json_t *args)
+{
+	const char *query = json_string_value(json_object_get(args, "query"));
+	size_t len;
+
+	if (query == NULL || query[strspn(query, " \t\r\n")] == '\0')
+		return NULL;
+	len = strlen(query);
+	if (len > QUERY_MAX) {
+		len = QUERY_MAX;
+		while (((unsigned char)query[len] & 0xc0) == 0x80)
+			len--;
+	}
+	return strndup(query, len);
+}
+
+static struct tool_run *start(void *state, const struct tool_context *ctx, const json_t *args, tool_done_fn *done,
+                              void *arg)
+{
+	struct tool_run *r = calloc(1, sizeof *r);
+
+	(void)state;
+	if (r == NULL)
+		return NULL;
+	r->config = ctx->config;
+	r->http = ctx->http;
+	r->done = done;
+	r->arg = arg;
+	r->query = query_of(args);
+	r->later = event_new(ctx->base, -1, 0, on_later, r);
+	if (r->later == NULL) {
+		run_free(r);
+		return NULL;
+	}
+	event_active(r->later, EV_TIMEOUT, 0);
+	return r;
+}
+
+static void cancel(struct tool_run *r)
+{
+	if (r->transfer != NULL)
+		http_cancel(r->transfer);
+	run_free(r);
+}
+
+const struct tool tool_web_search = {
+	.name = "tavily_search_results_json",
+	.description = "Searches the web. Use it for recent events, facts that change, local information and anything you "
+		       "are not sure of. Returns titles, addresses and excerpts of pages.",
+	.parameters = "{\"properties\":{\"query\":{\"description\":\"What to search for, as one would type it into a search "
+		      "engine\",\"type\":\"string\"}},\"required\":[\"query\"],\"type\":\"object\"}",
+	.shows = TOOL_SHOWS_SEARCH,
+	.available = any_available,
+	.start = start,
+	.cancel = cancel,
+};
