@@ -1,4 +1,8 @@
 libttagent_a_SOURCES += \
+	core/chat/delta.c core/chat/delta.h core/chat/delta_finish.h \
+	core/chat/delta_parse.c core/chat/delta_scan.c \
+	core/chat/sse.c core/chat/sse.h \
+	core/chat/utf8.c core/chat/utf8.h \
 	core/chat/ask.c core/chat/ask.h \
 	core/chat/calls.c core/chat/calls.h \
 	core/chat/candidates.c core/chat/candidates.h \

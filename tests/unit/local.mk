@@ -1,0 +1,7 @@
+check_PROGRAMS += tests/unit/sse_unit tests/unit/delta_unit
+TESTS += tests/unit/sse_unit tests/unit/delta_unit
+tests_unit_sse_unit_SOURCES = tests/unit/sse_unit.c
+tests_unit_sse_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_delta_unit_SOURCES = tests/unit/delta_unit.c
+tests_unit_delta_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+
