@@ -347,13 +347,6 @@ static void run_tools(struct turn *t)
 
 /* ---- asking ----------------------------------------------------------------------- */
 
-static bool llm_uses_tools(const struct status_llm *l)
-{
-	if (l->tools == LLM_TOOLS_UNKNOWN)
-		return l->kind != LLM_DISCOVERED;
-	return l->tools == LLM_TOOLS_YES;
-}
-
 static void report_failure(struct turn *t, const struct ask_result *r)
 {
 	const struct status_header *h = status_header(t->snapshot);
@@ -468,14 +461,15 @@ static char *body_for(struct turn *t, size_t *len)
 		.cloud = t->llm->kind == LLM_CLOUD,
 		.completions = t->llm->completions != 0,
 		.sees_images = t->llm->sees_images != 0,
-		.uses_tools = llm_uses_tools(t->llm),
+		.uses_tools = llm_tools_apply((enum llm_kind)t->llm->kind, t->llm->completions != 0,
+		                              (enum llm_tools)t->llm->tools),
 		.context = t->llm->context_length,
 		.tools_used_up = t->rounds >= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS),
 		.turns = t->turns,
 		.messages = t->messages,
 	};
 
-	p.tools = p.uses_tools && !p.completions ? t->tools : NULL;
+	p.tools = p.uses_tools ? t->tools : NULL;
 	p.skip_turns = prompt_fit(&p);
 	if (p.skip_turns < t->skip_turns)
 		p.skip_turns = t->skip_turns;

@@ -62,11 +62,16 @@ bool llm_sees_images(const struct llm *l)
 	return l->kind == LLM_CLOUD || (l->model_type != NULL && strcasecmp(l->model_type, "vlm") == 0);
 }
 
+bool llm_tools_apply(enum llm_kind kind, bool completions, enum llm_tools tools)
+{
+	if (completions || tools == LLM_TOOLS_NO)
+		return false;
+	return tools == LLM_TOOLS_YES || kind != LLM_DISCOVERED;
+}
+
 bool llm_uses_tools(const struct llm *l)
 {
-	if (l->completions || l->tools == LLM_TOOLS_NO)
-		return false;
-	return l->tools == LLM_TOOLS_YES || l->kind != LLM_DISCOVERED;
+	return llm_tools_apply(l->kind, l->completions, l->tools);
 }
 
 bool llm_is_selectable(const struct llm *l)

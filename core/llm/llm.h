@@ -65,6 +65,7 @@ bool llm_sees_images(const struct llm *l);
 /* Tools can be offered to it: never to a completions endpoint; to a discovered one
  * where it is known that it can; to the others unless it is known that they can't. */
 bool llm_uses_tools(const struct llm *l);
+bool llm_tools_apply(enum llm_kind kind, bool completions, enum llm_tools tools); /* the same, of its parts */
 
 /* A discovered one may be selected: type chat, completion, vlm (in any case), or
  * none given. */
