@@ -1,0 +1,18 @@
+/* From a script and a request to the bytes of an LLM's answer. Pure. */
+#ifndef TT_STANDIN_STREAM_H
+#define TT_STANDIN_STREAM_H
+
+#include "tests/standin/plan.h"
+#include "tests/standin/script.h"
+
+/* What a request to /v1/chat/completions or /v1/completions asked for. */
+struct stream_ask {
+	const char *model;
+	bool completions, stream, usage_last, usage_each, tools;
+	int64_t max_tokens; /* 0 = not said */
+	const char *echo;   /* the text to say instead of the script's; NULL: none */
+};
+
+struct plan *stream_plan(const struct script *s, const struct stream_ask *ask);
+
+#endif
