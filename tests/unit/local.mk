@@ -5,3 +5,8 @@ tests_unit_sse_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_delta_unit_SOURCES = tests/unit/delta_unit.c
 tests_unit_delta_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 
+
+check_PROGRAMS += tests/unit/calls_unit
+TESTS += tests/unit/calls_unit
+tests_unit_calls_unit_SOURCES = tests/unit/calls_unit.c
+tests_unit_calls_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
