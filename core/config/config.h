@@ -19,7 +19,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define KEY(id, path, env, type, unit, min, max, def, flags, help) CFG_##id,
+#define KEY(id, group, name, env, type, unit, min, max, def, flags, help) CFG_##id,
 #define GROUP(name, help)
 enum cfg_key {
 #include "core/config/keys.def"
@@ -40,7 +40,9 @@ bool cfg_bool(const struct config *c, enum cfg_key k);
 int64_t cfg_int(const struct config *c, enum cfg_key k);  /* INT, SIZE */
 int64_t cfg_ms(const struct config *c, enum cfg_key k);   /* TIME, in milliseconds */
 double cfg_real(const struct config *c, enum cfg_key k);
-const char *cfg_str(const struct config *c, enum cfg_key k); /* STRING, URL, ENUM; NULL = unset */
+/* STRING, URL, ENUM; NULL = unset. Never NULL where the table has a default, but for
+ * prompts (KEY_TEXT), which may be set to nothing. An ENUM is spelled as in the table. */
+const char *cfg_str(const struct config *c, enum cfg_key k);
 const struct cfg_list *cfg_list(const struct config *c, enum cfg_key k);
 
 /* Whether anything but the default table set it. */
@@ -52,6 +54,9 @@ const char *cfg_origin(const struct config *c, enum cfg_key k);
 
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c); /* NULL is fine */
+
+/* Where a value comes from, in rising order of right: default, file, environment,
+ * TT-Studio's user_config.env, --set. */
 
 /* What loading found: every error and every warning, each one line that says
  * where, what, and what is allowed. */
@@ -73,6 +78,11 @@ struct config_source {
  * are found in one go. Blocking file I/O: at start and on reload only. */
 struct config *config_load(const struct config_source *src, struct config_report *r);
 
+/* c with TT-Studio's user settings read anew (auth.volume), for when that file has
+ * changed; nothing else is read. c must come from config_load. NULL with errors in r
+ * when memory is out; what is wrong with the file is a warning. Blocking, small. */
+struct config *config_with_user_config(const struct config *c, struct config_report *r);
+
 /* The published form: an object path -> {"value":..., "origin":...}. Secrets are
  * in it (the file is 0600) where with_secrets, else null with "secret":true (and
  * "set":bool). A new reference; NULL when memory is out. */
@@ -81,7 +91,7 @@ struct config *config_from_json(const json_t *j, struct err *e);
 
 /* Writes config_to_json with secrets to path (0600, renamed into place); reads it. */
 int config_save(const struct config *c, const char *path, struct err *e);
-struct config *config_read(const char *path, struct err *e);
+struct config *config_read_saved(const char *path, struct err *e);
 
 /* Calls changed(key path, old, new) for each key whose value differs; secrets are
  * given as "(secret)". */

@@ -1,0 +1,108 @@
+#include "core/config/layers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OWN_PREFIX "AGENT_"
+
+/* Where the environment's value of name stands (the first counts, as for getenv), or
+ * NULL where it is not there or empty: empty means unset. */
+static const char *lookup(char *const *environment, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; *environment != NULL; environment++)
+		if (strncmp(*environment, name, len) == 0 && (*environment)[len] == '=')
+			return (*environment)[len + 1] != '\0' ? *environment + len + 1 : NULL;
+	return NULL;
+}
+
+static void put_text(struct config *c, enum cfg_key k, const char *text, const char *origin, const char *where,
+                     struct config_report *r)
+{
+	struct err e = ERR_INIT;
+	struct value v;
+
+	if (value_from_text(table_row(k), text, &v, &e) < 0)
+		report_line(&r->errors, where, e.text);
+	else if (config_put(c, k, &v, origin) < 0)
+		report_line(&r->errors, where, "out of memory");
+}
+
+static void warn_unknown(char *const *environment, struct buf *warnings)
+{
+	for (; *environment != NULL; environment++) {
+		char name[128];
+		size_t len = strcspn(*environment, "=");
+		enum cfg_key k;
+
+		if (strncmp(*environment, OWN_PREFIX, strlen(OWN_PREFIX)) != 0 || len >= sizeof name)
+			continue;
+		snprintf(name, sizeof name, "%.*s", (int)len, *environment);
+		if (table_find_env(name, &k) == 0)
+			continue;
+		char where[160];
+
+		snprintf(where, sizeof where, "environment %s", name);
+		report_line(warnings, where, "unknown variable, ignored");
+	}
+}
+
+void layer_environment(struct config *c, char *const *environment, struct config_report *r)
+{
+	if (environment == NULL)
+		return;
+	for (unsigned k = 0; k < CFG_KEYS; k++) {
+		const char *env = table_row((enum cfg_key)k)->info.env;
+		const char *text = env != NULL ? lookup(environment, env) : NULL;
+		char origin[128];
+
+		if (text == NULL)
+			continue;
+		snprintf(origin, sizeof origin, "environment %s", env);
+		put_text(c, (enum cfg_key)k, text, origin, origin, r);
+	}
+	warn_unknown(environment, &r->warnings);
+}
+
+/* --set NAME= takes the setting back to nothing, where it can be nothing, else to its
+ * default. */
+static void set_empty(struct config *c, enum cfg_key k, struct config_report *r)
+{
+	const struct key_row *row = table_row(k);
+	bool to_nothing = row->type == TYPE_LIST || (row->flags & KEY_TEXT) != 0 || row->info.def == NULL;
+
+	put_text(c, k, to_nothing ? "" : row->info.def, "command line", "--set", r);
+}
+
+static void apply_set(struct config *c, const char *set, struct config_report *r)
+{
+	size_t len = strcspn(set, "=");
+	char name[128], where[160];
+	enum cfg_key k;
+
+	if (set[len] == '\0') {
+		snprintf(where, sizeof where, "--set %.100s", set);
+		report_line(&r->errors, where, "no value; write PATH=VALUE or VARIABLE=VALUE");
+		return;
+	}
+	snprintf(name, sizeof name, "%.*s", len < sizeof name ? (int)len : (int)sizeof name - 1, set);
+	snprintf(where, sizeof where, "--set %s", name);
+	if (table_find_path(name, &k) < 0 && table_find_env(name, &k) < 0) {
+		report_line(&r->errors, where, "no such setting; tt-agentctl config and tt-agent.conf(5) list all");
+		return;
+	}
+	if (table_row(k)->info.secret && set[len + 1] != '\0')
+		report_line(&r->warnings, where, "a secret on the command line shows in the process list; better set it in a file");
+	if (set[len + 1] == '\0')
+		set_empty(c, k, r);
+	else
+		put_text(c, k, set + len + 1, "command line", where, r);
+}
+
+void layer_sets(struct config *c, const char *const *sets, size_t count, struct config_report *r)
+{
+	for (size_t i = 0; i < count; i++)
+		apply_set(c, sets[i], r);
+}

@@ -1,0 +1,202 @@
+/* The configuration file. Nothing else knows libconfig. */
+#include "core/config/layers.h"
+#include "core/config/source.h"
+
+#include <libconfig.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct walk {
+	struct config *config;
+	struct config_report *report;
+	const struct source *source;
+	unsigned set_at[CFG_KEYS]; /* line of the text where a key was set first; 0 = not yet */
+};
+
+static void complain(const struct walk *w, unsigned line, const char *what)
+{
+	struct buf where = BUF_INIT(8192);
+
+	(void)buf_addf(&where, "%s:%u", source_file(w->source, line), source_line(w->source, line));
+	report_line(&w->report->errors, where.data != NULL ? where.data : "configuration file", what);
+	buf_free(&where);
+}
+
+static void complain_about(const struct walk *w, const config_setting_t *s, const char *name, const char *what)
+{
+	struct buf text = BUF_INIT(8192);
+
+	(void)buf_addf(&text, "%s %s", name, what);
+	complain(w, config_setting_source_line(s), text.data != NULL ? text.data : what);
+	buf_free(&text);
+}
+
+/* --- literals ------------------------------------------------------------------------ */
+
+static int list_literal(const config_setting_t *s, struct literal *lit, const char ***items)
+{
+	unsigned count = (unsigned)config_setting_length(s);
+
+	*items = calloc(count + 1, sizeof **items);
+	if (*items == NULL)
+		return -1;
+	lit->kind = LITERAL_LIST;
+	lit->items = *items;
+	lit->count = count;
+	for (unsigned i = 0; i < count; i++) {
+		const config_setting_t *item = config_setting_get_elem(s, i);
+
+		(*items)[i] = config_setting_type(item) == CONFIG_TYPE_STRING ? config_setting_get_string(item) : NULL;
+		if ((*items)[i] == NULL)
+			lit->kind = LITERAL_OTHER;
+	}
+	return 0;
+}
+
+/* *items is for the caller to free. */
+static int read_literal(const config_setting_t *s, struct literal *lit, const char ***items)
+{
+	*lit = (struct literal){.kind = LITERAL_OTHER};
+	switch (config_setting_type(s)) {
+	case CONFIG_TYPE_BOOL:
+		lit->kind = LITERAL_BOOL;
+		lit->truth = config_setting_get_bool(s) != 0;
+		return 0;
+	case CONFIG_TYPE_INT:
+	case CONFIG_TYPE_INT64:
+		lit->kind = LITERAL_INT;
+		lit->num = config_setting_get_int64(s);
+		return 0;
+	case CONFIG_TYPE_FLOAT:
+		lit->kind = LITERAL_REAL;
+		lit->real = config_setting_get_float(s);
+		return 0;
+	case CONFIG_TYPE_STRING:
+		lit->kind = LITERAL_STRING;
+		lit->str = config_setting_get_string(s);
+		return 0;
+	case CONFIG_TYPE_ARRAY:
+	case CONFIG_TYPE_LIST:
+		return list_literal(s, lit, items);
+	default:
+		return 0;
+	}
+}
+
+/* --- settings ------------------------------------------------------------------------ */
+
+static bool already_set(struct walk *w, const config_setting_t *s, enum cfg_key k)
+{
+	unsigned first = w->set_at[k];
+	struct buf text = BUF_INIT(8192);
+
+	if (first == 0) {
+		w->set_at[k] = config_setting_source_line(s);
+		return false;
+	}
+	(void)buf_addf(&text, "is set twice; allowed: once (first at %s:%u)", source_file(w->source, first),
+	               source_line(w->source, first));
+	complain_about(w, s, cfg_key_info(k)->path, text.data != NULL ? text.data : "is set twice");
+	buf_free(&text);
+	return true;
+}
+
+static void put_setting(struct walk *w, const config_setting_t *s, enum cfg_key k)
+{
+	unsigned line = config_setting_source_line(s);
+	const struct key_row *row = table_row(k);
+	struct buf origin = BUF_INIT(8192);
+	const char **items = NULL;
+	struct err e = ERR_INIT;
+	struct literal lit;
+	struct value v = value_unset();
+
+	(void)buf_addf(&origin, "%s:%u", source_file(w->source, line), source_line(w->source, line));
+	if (origin.data == NULL || read_literal(s, &lit, &items) < 0)
+		err_set(&e, "%s: out of memory", row->info.path);
+	else if (value_from_literal(row, &lit, &v, &e) < 0)
+		err_prefix(&e, "%s", row->info.path);
+	else if (row->info.secret && v.str != NULL && source_is_public(w->source, line))
+		err_set(&e, "%s: a secret in a file that everybody can read; chmod o-r %s", row->info.path,
+		        source_file(w->source, line));
+	else if (config_put(w->config, k, &v, origin.data) < 0)
+		err_set(&e, "%s: out of memory", row->info.path);
+	if (err_is_set(&e))
+		complain(w, line, e.text);
+	value_free(&v);
+	free(items);
+	buf_free(&origin);
+}
+
+static void unknown_setting(const struct walk *w, const config_setting_t *s, const char *group, const char *name)
+{
+	struct buf text = BUF_INIT(8192);
+
+	if (group != NULL)
+		(void)buf_addf(&text, "%s.%.80s: no such setting; allowed in %s: ", group, name, group);
+	else
+		(void)buf_addf(&text, "%.80s: no such group; allowed: ", name);
+	table_names(group, &text);
+	for (unsigned k = 0; group == NULL && k < CFG_KEYS; k++)
+		if (strcmp(table_row((enum cfg_key)k)->name, name) == 0)
+			(void)buf_addf(&text, " (there is %s)", cfg_key_info((enum cfg_key)k)->path);
+	complain(w, config_setting_source_line(s), text.data != NULL ? text.data : "no such setting");
+	buf_free(&text);
+}
+
+static void walk_group(struct walk *w, const config_setting_t *group, const char *group_name)
+{
+	for (unsigned i = 0; i < (unsigned)config_setting_length(group); i++) {
+		const config_setting_t *s = config_setting_get_elem(group, i);
+		const char *name = source_name(config_setting_name(s));
+		enum cfg_key k;
+
+		if (config_setting_type(s) == CONFIG_TYPE_NONE) /* the parser stopped here */
+			continue;
+		if (table_find(group_name, name, &k) < 0)
+			unknown_setting(w, s, group_name, name);
+		else if (!already_set(w, s, k))
+			put_setting(w, s, k);
+	}
+}
+
+static void walk_root(struct walk *w, const config_setting_t *root)
+{
+	for (unsigned i = 0; i < (unsigned)config_setting_length(root); i++) {
+		const config_setting_t *s = config_setting_get_elem(root, i);
+		const char *name = source_name(config_setting_name(s));
+
+		if (config_setting_type(s) == CONFIG_TYPE_NONE)
+			continue;
+		if (!table_has_group(name))
+			unknown_setting(w, s, NULL, name);
+		else if (!config_setting_is_group(s))
+			complain_about(w, s, name, "is a group; allowed: { NAME = VALUE; ... }");
+		else
+			walk_group(w, s, name);
+	}
+}
+
+void layer_file(struct config *c, const char *path, struct config_report *r)
+{
+	struct source *source = source_read(path, &r->errors);
+	struct walk w = {.config = c, .report = r, .source = source};
+	config_t parsed;
+
+	if (source == NULL)
+		return;
+	config_init(&parsed);
+	if (!source_is_broken(source)) {
+		if (config_read_string(&parsed, source_text(source)) != CONFIG_TRUE) {
+			struct err e = ERR_INIT;
+
+			err_set(&e, "%s; allowed: GROUP: { NAME = VALUE; ... };", config_error_text(&parsed));
+			complain(&w, (unsigned)config_error_line(&parsed), e.text);
+		}
+		/* What was read before a syntax error is right or wrong all the same. */
+		walk_root(&w, config_root_setting(&parsed));
+	}
+	config_destroy(&parsed);
+	source_free(source);
+}

@@ -1,0 +1,212 @@
+#include "core/config/layers.h"
+#include "core/config/readfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PUBLISHED_MAX (8u << 20)
+
+static json_t *entry(const struct config *c, enum cfg_key k, bool with_secrets)
+{
+	const struct key_row *row = table_row(k);
+	const struct value *v = &c->values[k];
+
+	if (row->info.secret && !with_secrets)
+		return json_pack("{s:n, s:b, s:b, s:s}", "value", "secret", 1, "set", v->str != NULL, "origin",
+		                 cfg_origin(c, k));
+	return json_pack("{s:o, s:s}", "value", value_to_json(row, v), "origin", cfg_origin(c, k));
+}
+
+json_t *config_to_json(const struct config *c, bool with_secrets)
+{
+	json_t *all = json_object();
+
+	for (unsigned k = 0; all != NULL && k < CFG_KEYS; k++) {
+		if (json_object_set_new(all, cfg_key_info((enum cfg_key)k)->path,
+		                        entry(c, (enum cfg_key)k, with_secrets)) < 0) {
+			json_decref(all);
+			return NULL;
+		}
+	}
+	return all;
+}
+
+/* --- and back ----------------------------------------------------------------------- */
+
+static int list_literal(const json_t *j, struct literal *lit, const char ***items)
+{
+	size_t count = json_array_size(j);
+
+	*items = calloc(count + 1, sizeof **items);
+	if (*items == NULL)
+		return -1;
+	lit->kind = LITERAL_LIST;
+	lit->items = *items;
+	lit->count = count;
+	for (size_t i = 0; i < count; i++) {
+		(*items)[i] = json_string_value(json_array_get(j, i));
+		if ((*items)[i] == NULL)
+			lit->kind = LITERAL_OTHER;
+	}
+	return 0;
+}
+
+static int value_from_json(const struct key_row *row, const json_t *j, struct value *out, struct err *e)
+{
+	struct literal lit = {.kind = LITERAL_OTHER};
+	const char **items = NULL;
+	int result;
+
+	if (json_is_boolean(j)) {
+		lit.kind = LITERAL_BOOL;
+		lit.truth = json_is_true(j);
+	} else if (json_is_integer(j)) {
+		lit.kind = LITERAL_INT;
+		lit.num = json_integer_value(j);
+	} else if (json_is_real(j)) {
+		lit.kind = LITERAL_REAL;
+		lit.real = json_real_value(j);
+	} else if (json_is_string(j) || json_is_null(j)) {
+		lit.kind = LITERAL_STRING;
+		lit.str = json_is_null(j) ? "" : json_string_value(j);
+	} else if (json_is_array(j) && list_literal(j, &lit, &items) < 0) {
+		return err_set(e, "out of memory");
+	}
+	result = value_from_literal(row, &lit, out, e);
+	free(items);
+	return result;
+}
+
+static int put_entry(struct config *c, enum cfg_key k, const json_t *entry, struct err *e)
+{
+	const struct key_row *row = table_row(k);
+	const json_t *value = json_object_get(entry, "value");
+	const char *origin = json_string_value(json_object_get(entry, "origin"));
+	struct value v;
+
+	if (value == NULL || origin == NULL)
+		return err_set(e, "%s: no value with an origin", row->info.path);
+	if (value_from_json(row, value, &v, e) < 0) {
+		err_prefix(e, "%s", row->info.path);
+		return -1;
+	}
+	if (config_put(c, k, &v, origin) < 0)
+		return err_set(e, "out of memory");
+	if (strcmp(origin, "default") == 0) {
+		free(c->values[k].origin);
+		c->values[k].origin = NULL;
+	}
+	return 0;
+}
+
+/* Settings that the document lacks have their default, unknown ones are left out: the
+ * programs may be of different versions during an upgrade. */
+struct config *config_from_json(const json_t *j, struct err *e)
+{
+	struct config *c;
+
+	if (!json_is_object(j)) {
+		err_set(e, "published configuration: not a JSON object");
+		return NULL;
+	}
+	c = config_new(e);
+	for (unsigned k = 0; c != NULL && k < CFG_KEYS; k++) {
+		const json_t *entry = json_object_get(j, cfg_key_info((enum cfg_key)k)->path);
+
+		if (entry != NULL && put_entry(c, (enum cfg_key)k, entry, e) < 0) {
+			err_prefix(e, "published configuration");
+			config_unref(c);
+			return NULL;
+		}
+	}
+	return c;
+}
+
+/* --- files ---------------------------------------------------------------------------- */
+
+static int write_all(int fd, const char *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, data, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int replace_file(const char *path, const char *data, size_t len, struct err *e)
+{
+	struct buf temp = BUF_INIT(4096);
+	int fd = -1, result = -1;
+
+	if (buf_addf(&temp, "%s.XXXXXX", path) < 0) {
+		err_set(e, "%s: path too long", path);
+		goto out;
+	}
+	fd = mkostemp(temp.data, O_CLOEXEC); /* mode 0600 */
+	if (fd < 0) {
+		err_set_errno(e, errno, "%s: cannot create", path);
+		goto out;
+	}
+	if (write_all(fd, data, len) < 0) {
+		err_set_errno(e, errno, "%s: cannot write", path);
+		unlink(temp.data);
+	} else if (rename(temp.data, path) < 0) {
+		err_set_errno(e, errno, "%s: cannot rename into place", path);
+		unlink(temp.data);
+	} else {
+		result = 0;
+	}
+	close(fd);
+out:
+	buf_free(&temp);
+	return result;
+}
+
+int config_save(const struct config *c, const char *path, struct err *e)
+{
+	json_t *j = config_to_json(c, true);
+	char *text = j != NULL ? json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
+	int result = -1;
+
+	if (text == NULL)
+		err_set(e, "%s: out of memory", path);
+	else
+		result = replace_file(path, text, strlen(text), e);
+	free(text);
+	json_decref(j);
+	return result;
+}
+
+struct config *config_read_saved(const char *path, struct err *e)
+{
+	struct buf text = BUF_INIT(PUBLISHED_MAX);
+	struct config *c = NULL;
+	json_error_t where;
+	json_t *j = NULL;
+
+	if (readfile(path, &text, NULL, e) < 0)
+		goto out;
+	j = json_loadb(text.data != NULL ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &where);
+	if (j == NULL) {
+		/* The parser's own text may quote the document, which holds secrets. */
+		err_set(e, "%s:%d: not valid JSON", path, where.line);
+		goto out;
+	}
+	c = config_from_json(j, e);
+	if (c == NULL)
+		err_prefix(e, "%s", path);
+out:
+	json_decref(j);
+	buf_free(&text);
+	return c;
+}

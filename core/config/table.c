@@ -1,0 +1,167 @@
+#include "core/config/table.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define GROUP(name, help)
+#define KEY(id, group_, name_, env_, type_, unit_, min_, max_, def_, flags_, help_)           \
+	[CFG_##id] = {.info = {.path = group_ "." name_,                                     \
+	                       .env = env_,                                                  \
+	                       .type = #type_,                                               \
+	                       .unit = unit_,                                                \
+	                       .def = def_,                                                  \
+	                       .help = help_,                                                \
+	                       .group = group_,                                              \
+	                       .secret = ((flags_) & KEY_SECRET) != 0,                       \
+	                       .restart = ((flags_) & KEY_RESTART) != 0},                    \
+	              .name = name_,                                                         \
+	              .type = TYPE_##type_,                                                  \
+	              .min = min_,                                                           \
+	              .max = max_,                                                           \
+	              .flags = flags_},
+static const struct key_row rows[CFG_KEYS] = {
+#include "core/config/keys.def"
+};
+#undef KEY
+#undef GROUP
+
+#define KEY(id, group, name, env, type, unit, min, max, def, flags, help)
+#define GROUP(name, help) {name, help},
+static const struct group_row groups[] = {
+#include "core/config/keys.def"
+};
+#undef KEY
+#undef GROUP
+
+#define GROUPS (sizeof groups / sizeof groups[0])
+
+const struct key_row *table_row(enum cfg_key k)
+{
+	assert((unsigned)k < CFG_KEYS);
+	return &rows[k];
+}
+
+const struct cfg_key_info *cfg_key_info(enum cfg_key k) { return &table_row(k)->info; }
+
+size_t table_groups(void) { return GROUPS; }
+
+const struct group_row *table_group(size_t i)
+{
+	assert(i < GROUPS);
+	return &groups[i];
+}
+
+bool table_has_group(const char *name)
+{
+	for (size_t i = 0; i < GROUPS; i++)
+		if (strcmp(groups[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+int table_find(const char *group, const char *name, enum cfg_key *k)
+{
+	for (unsigned i = 0; i < CFG_KEYS; i++) {
+		if (strcmp(rows[i].info.group, group) == 0 && strcmp(rows[i].name, name) == 0) {
+			*k = (enum cfg_key)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+int table_find_path(const char *path, enum cfg_key *k)
+{
+	for (unsigned i = 0; i < CFG_KEYS; i++) {
+		if (strcmp(rows[i].info.path, path) == 0) {
+			*k = (enum cfg_key)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+int table_find_env(const char *env, enum cfg_key *k)
+{
+	for (unsigned i = 0; i < CFG_KEYS; i++) {
+		if (rows[i].info.env != NULL && strcmp(rows[i].info.env, env) == 0) {
+			*k = (enum cfg_key)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+static void allowed_range(const struct key_row *row, const char *what, char *out, size_t size)
+{
+	const char *unit = row->info.unit == NULL ? "" : row->info.unit;
+
+	if (strcmp(unit, "s") == 0)
+		unit = "seconds";
+	if (row->min == 0 && row->max == 0)
+		snprintf(out, size, "%s%s%s", what, *unit != '\0' ? ", in " : "", unit);
+	else
+		snprintf(out, size, "%s from %.15g to %.15g%s%s", what, row->min, row->max, *unit != '\0' ? " " : "",
+		         unit);
+}
+
+static void allowed_choices(const struct key_row *row, char *out, size_t size)
+{
+	size_t len = 0;
+
+	for (const char *p = row->info.unit; *p != '\0' && len + 3 < size; p++) {
+		if (*p == '|') {
+			out[len++] = ',';
+			out[len++] = ' ';
+		} else {
+			out[len++] = *p;
+		}
+	}
+	out[len] = '\0';
+}
+
+void table_allowed(const struct key_row *row, char *out, size_t size)
+{
+	switch (row->type) {
+	case TYPE_BOOL:
+		snprintf(out, size, "true or false");
+		return;
+	case TYPE_INT:
+	case TYPE_SIZE:
+		allowed_range(row, "a whole number", out, size);
+		return;
+	case TYPE_REAL:
+	case TYPE_TIME:
+		allowed_range(row, "a number", out, size);
+		return;
+	case TYPE_STRING:
+		snprintf(out, size, "a string of up to %.15g bytes", row->max);
+		return;
+	case TYPE_URL:
+		snprintf(out, size, "an http:// or https:// URL of up to %.15g bytes", row->max);
+		return;
+	case TYPE_ENUM:
+		allowed_choices(row, out, size);
+		return;
+	case TYPE_LIST:
+		snprintf(out, size, "a list of strings of up to %.15g bytes each", row->max);
+		return;
+	}
+}
+
+void table_names(const char *group, struct buf *out)
+{
+	bool first = true;
+
+	for (size_t i = 0; group == NULL && i < GROUPS; i++) {
+		buf_addf(out, "%s%s", first ? "" : ", ", groups[i].name);
+		first = false;
+	}
+	for (unsigned i = 0; group != NULL && i < CFG_KEYS; i++) {
+		if (strcmp(rows[i].info.group, group) != 0)
+			continue;
+		buf_addf(out, "%s%s", first ? "" : ", ", rows[i].name);
+		first = false;
+	}
+}

@@ -1,0 +1,52 @@
+/* The rows of keys.def as data, for the files of core/config. */
+#ifndef TT_CONFIG_TABLE_H
+#define TT_CONFIG_TABLE_H
+
+#include "core/base/buf.h"
+#include "core/config/config.h"
+
+enum key_type {
+	TYPE_BOOL,
+	TYPE_INT,
+	TYPE_REAL,
+	TYPE_TIME,
+	TYPE_SIZE,
+	TYPE_STRING,
+	TYPE_URL,
+	TYPE_ENUM,
+	TYPE_LIST
+};
+
+enum key_flags { KEY_SECRET = 1, KEY_RESTART = 2, KEY_NO_EMPTY_LIST = 4, KEY_TEXT = 8 };
+
+struct key_row {
+	struct cfg_key_info info;
+	const char *name; /* the path without its group */
+	enum key_type type;
+	double min, max;
+	unsigned flags;
+};
+
+struct group_row {
+	const char *name, *help;
+};
+
+const struct key_row *table_row(enum cfg_key k);
+
+/* The groups in the table's order. */
+size_t table_groups(void);
+const struct group_row *table_group(size_t i);
+bool table_has_group(const char *name);
+
+/* -1 when there is no such setting. */
+int table_find(const char *group, const char *name, enum cfg_key *k);
+int table_find_path(const char *path, enum cfg_key *k);
+int table_find_env(const char *env, enum cfg_key *k);
+
+/* What a value of the key may be, as the end of "allowed: ...". */
+void table_allowed(const struct key_row *row, char *out, size_t size);
+
+/* Adds the names of the group's settings (all groups where NULL), split by ", ". */
+void table_names(const char *group, struct buf *out);
+
+#endif

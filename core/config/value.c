@@ -1,0 +1,448 @@
+#include "core/config/value.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define BLANKS         " \t\r\n"
+#define LIST_ITEMS_MAX 1024
+
+static int refuse(const struct key_row *row, const char *shown, const char *why, struct err *e)
+{
+	char allowed[256];
+
+	table_allowed(row, allowed, sizeof allowed);
+	if (row->info.secret || shown == NULL)
+		return err_set(e, "the value %s; allowed: %s", why, allowed);
+	return err_set(e, "%.80s%s %s; allowed: %s", shown, strlen(shown) > 80 ? "..." : "", why, allowed);
+}
+
+static int out_of_memory(struct err *e) { return err_set(e, "out of memory"); }
+
+/* --- numbers --------------------------------------------------------------------- */
+
+static bool in_range(const struct key_row *row, double x)
+{
+	return (row->min == 0 && row->max == 0) || (x >= row->min && x <= row->max);
+}
+
+static int set_number(const struct key_row *row, double x, const char *shown, struct value *out, struct err *e)
+{
+	if (!isfinite(x) || !in_range(row, x))
+		return refuse(row, shown, "is out of range", e);
+	if (row->type == TYPE_REAL)
+		out->real = x;
+	else if (row->type == TYPE_TIME)
+		out->num = llround(x * 1000);
+	else
+		out->num = (int64_t)x;
+	return 0;
+}
+
+/* INT and SIZE apart, so that no large value goes through a double. */
+static int set_whole(const struct key_row *row, int64_t n, const char *shown, struct value *out, struct err *e)
+{
+	if (!in_range(row, (double)n))
+		return refuse(row, shown, "is out of range", e);
+	out->num = n;
+	return 0;
+}
+
+static int number_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
+{
+	bool whole = row->type == TYPE_INT || row->type == TYPE_SIZE;
+	char *end;
+
+	/* strtod alone would take "inf", "nan" and "0x1p3". */
+	if (*text == '\0' || strspn(text, whole ? "+-0123456789" : "+-.0123456789eE") != strlen(text))
+		return refuse(row, text, whole ? "is not a whole number" : "is not a number", e);
+	errno = 0;
+	if (whole) {
+		long long n = strtoll(text, &end, 10);
+
+		if (*end != '\0' || end == text)
+			return refuse(row, text, "is not a whole number", e);
+		if (errno == ERANGE)
+			return refuse(row, text, "is out of range", e);
+		return set_whole(row, n, text, out, e);
+	}
+	double x = strtod(text, &end);
+
+	if (*end != '\0' || end == text)
+		return refuse(row, text, "is not a number", e);
+	return set_number(row, x, text, out, e);
+}
+
+static int bool_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
+{
+	static const char *const words[2][4] = {{"false", "0", "no", "off"}, {"true", "1", "yes", "on"}};
+
+	for (int truth = 0; truth < 2; truth++) {
+		for (size_t i = 0; i < 4; i++) {
+			if (strcasecmp(text, words[truth][i]) == 0) {
+				out->num = truth;
+				return 0;
+			}
+		}
+	}
+	return refuse(row, text, "is neither true nor false (1, 0, yes, no, on, off)", e);
+}
+
+/* --- strings --------------------------------------------------------------------- */
+
+static int check_bytes(const struct key_row *row, const char *text, struct err *e)
+{
+	bool several_lines = (row->flags & KEY_TEXT) != 0;
+	json_t *utf8 = json_string(text);
+
+	if (utf8 == NULL)
+		return refuse(row, NULL, "is not valid UTF-8", e);
+	json_decref(utf8);
+	for (const char *p = text; *p != '\0'; p++) {
+		if (((unsigned char)*p < ' ' || *p == 0x7f) && !(several_lines && (*p == '\n' || *p == '\t')))
+			return refuse(row, NULL, "has a line end or another control character", e);
+	}
+	if (strlen(text) > (size_t)row->max)
+		return refuse(row, NULL, "is too long", e);
+	return 0;
+}
+
+static bool url_has(CURLU *u, CURLUPart part)
+{
+	char *text = NULL;
+	bool there = curl_url_get(u, part, &text, 0) == CURLUE_OK && *text != '\0';
+
+	curl_free(text);
+	return there;
+}
+
+static bool url_is_http(CURLU *u)
+{
+	char *scheme = NULL;
+	bool ok = curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+	          (strcasecmp(scheme, "http") == 0 || strcasecmp(scheme, "https") == 0);
+
+	curl_free(scheme);
+	return ok;
+}
+
+static int check_url(const struct key_row *row, const char *text, struct err *e)
+{
+	CURLU *u = curl_url();
+	int result = 0;
+
+	if (u == NULL)
+		return out_of_memory(e);
+	if (strpbrk(text, BLANKS) != NULL || curl_url_set(u, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
+	    !url_is_http(u) || !url_has(u, CURLUPART_HOST))
+		result = refuse(row, text, "is not a URL that can be asked", e);
+	else if (url_has(u, CURLUPART_USER) || url_has(u, CURLUPART_PASSWORD))
+		result = refuse(row, NULL, "holds a user or password, which every reader of the settings would see", e);
+	curl_url_cleanup(u);
+	return result;
+}
+
+static int enum_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
+{
+	size_t len = strlen(text);
+
+	for (const char *choice = row->info.unit; choice != NULL;) {
+		const char *bar = strchr(choice, '|');
+		size_t n = bar != NULL ? (size_t)(bar - choice) : strlen(choice);
+
+		if (n == len && strncasecmp(choice, text, n) == 0) {
+			out->str = strndup(choice, n);
+			return out->str != NULL ? 0 : out_of_memory(e);
+		}
+		choice = bar != NULL ? bar + 1 : NULL;
+	}
+	return refuse(row, text, "is not a choice", e);
+}
+
+/* An empty string is "unset" where that is possible. */
+static int string_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
+{
+	if (*text == '\0') {
+		if (row->info.def == NULL || (row->flags & KEY_TEXT) != 0)
+			return 0;
+		return refuse(row, NULL, "is empty", e);
+	}
+	if (check_bytes(row, text, e) < 0 || (row->type == TYPE_URL && check_url(row, text, e) < 0))
+		return -1;
+	out->str = strdup(text);
+	return out->str != NULL ? 0 : out_of_memory(e);
+}
+
+/* --- lists ----------------------------------------------------------------------- */
+
+static char **list_items(struct cfg_list *list) { return (char **)(uintptr_t)list->items; }
+
+static int list_add(const struct key_row *row, struct cfg_list *list, const char *item, size_t len, struct err *e)
+{
+	char **items;
+
+	if (list->count == LIST_ITEMS_MAX)
+		return refuse(row, NULL, "has too many entries", e);
+	items = realloc(list_items(list), (list->count + 1) * sizeof *items);
+	if (items == NULL)
+		return out_of_memory(e);
+	list->items = items;
+	items[list->count] = strndup(item, len);
+	if (items[list->count] == NULL)
+		return out_of_memory(e);
+	list->count++;
+	return check_bytes(row, items[list->count - 1], e);
+}
+
+static int list_done(const struct key_row *row, const struct value *v, struct err *e)
+{
+	if (v->list.count == 0 && (row->flags & KEY_NO_EMPTY_LIST) != 0)
+		return refuse(row, NULL, "is empty", e);
+	return 0;
+}
+
+static int list_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
+{
+	while (*text != '\0') {
+		size_t len = strcspn(text, ",");
+		const char *next = text + len + (text[len] == ',');
+
+		while (len > 0 && strchr(BLANKS, *text) != NULL)
+			text++, len--;
+		while (len > 0 && strchr(BLANKS, text[len - 1]) != NULL)
+			len--;
+		if (len > 0 && list_add(row, &out->list, text, len, e) < 0)
+			return -1;
+		text = next;
+	}
+	return list_done(row, out, e);
+}
+
+static int list_from_items(const struct key_row *row, const struct literal *lit, struct value *out, struct err *e)
+{
+	for (size_t i = 0; i < lit->count; i++) {
+		if (*lit->items[i] == '\0')
+			return refuse(row, NULL, "has an empty string in it", e);
+		if (list_add(row, &out->list, lit->items[i], strlen(lit->items[i]), e) < 0)
+			return -1;
+	}
+	return list_done(row, out, e);
+}
+
+/* --- the two ways in --------------------------------------------------------------- */
+
+typedef int from_text_fn(const struct key_row *row, const char *text, struct value *out, struct err *e);
+
+static const struct {
+	from_text_fn *from_text;
+	bool trimmed;
+} types[] = {
+	[TYPE_BOOL] = {bool_from_text, true},      [TYPE_INT] = {number_from_text, true},
+	[TYPE_REAL] = {number_from_text, true},    [TYPE_TIME] = {number_from_text, true},
+	[TYPE_SIZE] = {number_from_text, true},    [TYPE_STRING] = {string_from_text, false},
+	[TYPE_URL] = {string_from_text, true},     [TYPE_ENUM] = {enum_from_text, true},
+	[TYPE_LIST] = {list_from_text, false},
+};
+
+int value_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
+{
+	char *copy = NULL;
+	int result;
+
+	*out = value_unset();
+	if (types[row->type].trimmed) {
+		size_t len;
+
+		text += strspn(text, BLANKS);
+		len = strlen(text);
+		while (len > 0 && strchr(BLANKS, text[len - 1]) != NULL)
+			len--;
+		copy = strndup(text, len);
+		if (copy == NULL)
+			return out_of_memory(e);
+		text = copy;
+	}
+	result = types[row->type].from_text(row, text, out, e);
+	free(copy);
+	if (result < 0)
+		value_free(out);
+	return result;
+}
+
+static int wrong_type(const struct key_row *row, struct err *e)
+{
+	return refuse(row, NULL, "has the wrong type", e);
+}
+
+static int number_from_literal(const struct key_row *row, const struct literal *lit, struct value *out, struct err *e)
+{
+	bool whole = row->type == TYPE_INT || row->type == TYPE_SIZE;
+	char shown[40];
+
+	if (lit->kind == LITERAL_INT) {
+		snprintf(shown, sizeof shown, "%lld", (long long)lit->num);
+		if (whole)
+			return set_whole(row, lit->num, shown, out, e);
+		return set_number(row, (double)lit->num, shown, out, e);
+	}
+	if (lit->kind != LITERAL_REAL || whole)
+		return wrong_type(row, e);
+	snprintf(shown, sizeof shown, "%.15g", lit->real);
+	return set_number(row, lit->real, shown, out, e);
+}
+
+static int fill_literal(const struct key_row *row, const struct literal *lit, struct value *out, struct err *e)
+{
+	switch (row->type) {
+	case TYPE_BOOL:
+		if (lit->kind != LITERAL_BOOL)
+			return wrong_type(row, e);
+		out->num = lit->truth;
+		return 0;
+	case TYPE_INT:
+	case TYPE_REAL:
+	case TYPE_TIME:
+	case TYPE_SIZE:
+		return number_from_literal(row, lit, out, e);
+	case TYPE_STRING:
+	case TYPE_URL:
+	case TYPE_ENUM:
+		if (lit->kind != LITERAL_STRING)
+			return wrong_type(row, e);
+		return types[row->type].from_text(row, lit->str, out, e);
+	case TYPE_LIST:
+		if (lit->kind != LITERAL_LIST)
+			return wrong_type(row, e);
+		return list_from_items(row, lit, out, e);
+	}
+	return wrong_type(row, e);
+}
+
+int value_from_literal(const struct key_row *row, const struct literal *lit, struct value *out, struct err *e)
+{
+	int result;
+
+	*out = value_unset();
+	result = fill_literal(row, lit, out, e);
+	if (result < 0)
+		value_free(out);
+	return result;
+}
+
+/* --- the rest of a value's life ----------------------------------------------------- */
+
+struct value value_unset(void)
+{
+	return (struct value){.str = NULL, .list = {.count = 0, .items = NULL}, .origin = NULL};
+}
+
+void value_free(struct value *v)
+{
+	for (size_t i = 0; i < v->list.count; i++)
+		free(v->list.items[i]);
+	free(list_items(&v->list));
+	free(v->str);
+	free(v->origin);
+	*v = value_unset();
+}
+
+int value_copy(const struct key_row *row, const struct value *v, struct value *out)
+{
+	*out = value_unset();
+	out->num = v->num;
+	out->real = v->real;
+	if (v->str != NULL && (out->str = strdup(v->str)) == NULL)
+		goto fail;
+	if (v->origin != NULL && (out->origin = strdup(v->origin)) == NULL)
+		goto fail;
+	for (size_t i = 0; i < v->list.count; i++)
+		if (list_add(row, &out->list, v->list.items[i], strlen(v->list.items[i]), NULL) < 0)
+			goto fail;
+	return 0;
+fail:
+	value_free(out);
+	return -1;
+}
+
+static bool str_equal(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool value_equal(const struct key_row *row, const struct value *a, const struct value *b)
+{
+	switch (row->type) {
+	case TYPE_REAL:
+		return a->real >= b->real && a->real <= b->real;
+	case TYPE_STRING:
+	case TYPE_URL:
+	case TYPE_ENUM:
+		return str_equal(a->str, b->str);
+	case TYPE_LIST:
+		if (a->list.count != b->list.count)
+			return false;
+		for (size_t i = 0; i < a->list.count; i++)
+			if (strcmp(a->list.items[i], b->list.items[i]) != 0)
+				return false;
+		return true;
+	default:
+		return a->num == b->num;
+	}
+}
+
+int value_text(const struct key_row *row, const struct value *v, struct buf *out)
+{
+	switch (row->type) {
+	case TYPE_BOOL:
+		return buf_adds(out, v->num != 0 ? "true" : "false");
+	case TYPE_INT:
+	case TYPE_SIZE:
+		return buf_addf(out, "%lld", (long long)v->num);
+	case TYPE_TIME:
+		return buf_addf(out, "%.15g", (double)v->num / 1000);
+	case TYPE_REAL:
+		return buf_addf(out, "%.15g", v->real);
+	case TYPE_LIST:
+		for (size_t i = 0; i < v->list.count; i++)
+			if (buf_addf(out, "%s%s", i == 0 ? "" : ", ", v->list.items[i]) < 0)
+				return -1;
+		return 0;
+	default:
+		return buf_adds(out, v->str != NULL ? v->str : "");
+	}
+}
+
+static json_t *list_to_json(const struct cfg_list *list)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; a != NULL && i < list->count; i++) {
+		if (json_array_append_new(a, json_string(list->items[i])) < 0) {
+			json_decref(a);
+			return NULL;
+		}
+	}
+	return a;
+}
+
+json_t *value_to_json(const struct key_row *row, const struct value *v)
+{
+	switch (row->type) {
+	case TYPE_BOOL:
+		return json_boolean(v->num != 0);
+	case TYPE_INT:
+	case TYPE_SIZE:
+		return json_integer(v->num);
+	case TYPE_TIME:
+		return v->num % 1000 == 0 ? json_integer(v->num / 1000) : json_real((double)v->num / 1000);
+	case TYPE_REAL:
+		return json_real(v->real);
+	case TYPE_LIST:
+		return list_to_json(&v->list);
+	default:
+		return v->str != NULL ? json_string(v->str) : json_null();
+	}
+}

@@ -1,0 +1,47 @@
+/* One value of a setting: made from text (environment, --set, defaults) or from a
+ * typed literal (file, JSON), always held to the table's bounds. */
+#ifndef TT_CONFIG_VALUE_H
+#define TT_CONFIG_VALUE_H
+
+#include "core/base/err.h"
+#include "core/config/table.h"
+
+struct value {
+	int64_t num;           /* BOOL, INT, SIZE; TIME in milliseconds */
+	double real;           /* REAL */
+	char *str;             /* STRING, URL, ENUM; NULL = unset */
+	struct cfg_list list;  /* LIST */
+	char *origin;          /* NULL = default */
+};
+
+/* A literal as a file or a JSON document has it. */
+struct literal {
+	enum { LITERAL_BOOL, LITERAL_INT, LITERAL_REAL, LITERAL_STRING, LITERAL_LIST, LITERAL_OTHER } kind;
+	bool truth;
+	int64_t num;
+	double real;
+	const char *str;
+	const char *const *items; /* LITERAL_LIST */
+	size_t count;
+};
+
+/* Both fill out (origin NULL; released with value_free) or fail with what is wrong
+ * and what is allowed; the value of a secret is never repeated. Text means: blanks
+ * around numbers, booleans and list items don't count, lists are split by commas. */
+int value_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e);
+int value_from_literal(const struct key_row *row, const struct literal *lit, struct value *out, struct err *e);
+
+/* A value that is not there: no string, an empty list. */
+struct value value_unset(void);
+
+int value_copy(const struct key_row *row, const struct value *v, struct value *out);
+void value_free(struct value *v);
+bool value_equal(const struct key_row *row, const struct value *a, const struct value *b);
+
+/* As people read it; -1 when the buffer or memory is full. Secrets are not hidden. */
+int value_text(const struct key_row *row, const struct value *v, struct buf *out);
+
+/* As the published configuration has it; NULL when memory is out. */
+json_t *value_to_json(const struct key_row *row, const struct value *v);
+
+#endif
