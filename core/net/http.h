@@ -1,8 +1,10 @@
 /* HTTP transfers on the event loop: libcurl's multi socket interface on libevent.
  *
- * One struct http is one multi handle (one thread, one event_base). Names are looked
- * up by the resolver, never by curl. HTTP/1.1 only; connections are reused; only http
+ * One struct http belongs to one thread and one event_base; it spreads its transfers over
+ * as many multi handles as are good for speed. Names are looked up by the resolver, never
+ * by curl. HTTP/1.1 only; connections are reused; only http
  * and https. Redirects are not followed. An easy handle that did its work is reused.
+ * No proxy is used, whatever the environment says.
  *
  * Fairness: a transfer that delivered HTTP_SLICE bytes within one iteration of the loop
  * is paused and goes on at the iteration's end, so that one fast server does not starve
@@ -24,7 +26,7 @@ struct http;
 struct http_transfer;
 
 struct http *http_new(struct event_base *base, struct resolver *resolver, struct err *e);
-void http_free(struct http *h); /* cancels what runs, without callbacks */
+void http_free(struct http *h); /* cancels what runs, without callbacks; not from within one */
 
 enum http_outcome {
 	HTTP_DONE,         /* a whole response, whatever its status */
@@ -45,7 +47,7 @@ const char *http_outcome_text(enum http_outcome o);
 struct http_request {
 	const char *method;         /* "GET", "POST", "DELETE" */
 	const char *url;
-	const char *resolve;        /* "host:port:addr,...", NULL: ask the resolver */
+	const char *resolve;        /* "host:port:addr,..." of the URL's host, NULL: ask the resolver */
 	const char *bearer;         /* token of the Authorization header, or NULL */
 	const char *const *headers; /* further "Name: value" lines, NULL-terminated; NULL: none */
 	const void *body;           /* copied; NULL: none. POST says Content-Type: application/json
@@ -55,7 +57,7 @@ struct http_request {
 	int64_t connect_ms;         /* longest wait for a connection */
 	int64_t total_ms;           /* overall deadline, 0 = none */
 	int64_t silence_ms;         /* longest silence, 0 = none; the clock stops while paused */
-	size_t collect_limit;       /* > 0: the body is collected up to so many bytes */
+	size_t collect_limit;       /* a collected body may have so many bytes, 0 = 1 MiB */
 };
 
 struct http_result {
@@ -90,8 +92,10 @@ struct http_transfer *http_start(struct http *h, const struct http_request *req,
  * further callback. Allowed from within its own callbacks. */
 void http_cancel(struct http_transfer *t);
 
-/* A paused transfer reads nothing from its socket. Bytes that curl redelivers after
- * a pause are never lost or doubled. Allowed from within data. */
+/* A paused transfer calls data no more and, beyond one buffer, reads nothing from its
+ * socket. No byte is lost or doubled. Its end may be told while it is paused, when all
+ * its bytes were delivered before. Allowed from within data; data is never called from
+ * within http_resume. */
 void http_pause(struct http_transfer *t);
 void http_resume(struct http_transfer *t);
 

@@ -1,0 +1,164 @@
+/* What the files of the HTTP module share; nobody else includes this.
+ *
+ * http.c          the interface: start, cancel, pause, the end of a transfer
+ * http_setup.c    a request becomes the options of an easy handle
+ * http_body.c     what arrives: headers and body
+ * http_lane.c     multi handles, sockets and timers on libevent
+ * http_watch.c    deadlines and silence: one timer for all transfers
+ * http_outcome.c  curl's codes become outcomes and sentences */
+#ifndef TT_NET_HTTP_PRIVATE_H
+#define TT_NET_HTTP_PRIVATE_H
+
+#include "core/base/buf.h"
+#include "core/net/http.h"
+
+#include <curl/curl.h>
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+
+/* curl looks through all connections of a multi for one to reuse, so that a multi with
+ * thousands of streams is slow: each takes no more than so many. */
+#define LANE_TRANSFERS   128u
+#define KEPT_IDLE_S      4 /* uvicorn closes after 5 s */
+#define RESOLVED_SLOTS   256u
+#define SPARE_TRANSFERS  256u
+#define ERROR_BODY_MAX   (16u << 10)
+#define COLLECT_DEFAULT  (1u << 20)
+#define HEADERS_MAX      (64u << 10)
+#define NEVER            INT64_MAX
+
+struct lane {
+	struct http *http;
+	CURLM *multi;
+	struct event timer;
+	int64_t timer_due_ms; /* when the timer is set to fire; NEVER: not set */
+	int64_t curl_due_ms;  /* when curl wants to be called; NEVER: only for sockets */
+	int64_t idle_since_ms;
+	size_t active;
+	bool adding;
+};
+
+struct sock {
+	struct event event;
+	struct lane *lane;
+	short wanted; /* what curl waits for */
+	short armed;  /* what the loop watches; EV_READ may stay when curl lost interest */
+};
+
+enum transfer_state {
+	TRANSFER_SPARE, /* or being set up */
+	TRANSFER_LOOKING_UP,
+	TRANSFER_QUEUED,  /* for a lane */
+	TRANSFER_RUNNING, /* in a lane */
+	TRANSFER_ENDED,   /* done is due or being called */
+};
+
+struct http_transfer {
+	TAILQ_ENTRY(http_transfer) link;      /* in http.all or http.spare */
+	TAILQ_ENTRY(http_transfer) todo_link; /* in http.queued, ended or cancelled */
+	TAILQ_ENTRY(http_transfer) resume_link;
+	struct http *http;
+	CURL *easy;
+	struct lane *lane;
+	const struct http_handlers *handlers; /* NULL: cancelled */
+	void *arg;
+	enum transfer_state state;
+	struct resolver_query *query;
+	char *url;
+	void *body;
+
+	struct curl_slist *headers;
+	char *headers_bearer; /* of the headers while they can be used again */
+	bool headers_json, headers_again;
+	struct curl_slist *resolve;
+	char *ca_file, *method;
+	int64_t connect_ms;
+	bool literal; /* the URL names an address: curl may "look it up" */
+
+	int64_t started_ms, deadline_ms, last_ms, total_ms, silence_ms;
+	size_t slice; /* bytes delivered in call slice_call */
+	uint64_t slice_call;
+	bool paused; /* by the user */
+	bool sliced; /* had its share of this iteration */
+	bool held;   /* curl holds bytes back */
+	bool resuming;
+	unsigned resume_round;
+
+	long status;
+	int64_t retry_after_s;
+	size_t header_bytes;
+	bool answered;   /* something came */
+	bool responded;  /* the response handler was asked */
+	bool collecting;
+	size_t collect_max;
+	struct buf collected;
+	enum http_outcome outcome; /* ours, where has_outcome */
+	bool has_outcome;
+	bool said; /* why is ours */
+	char why[CURL_ERROR_SIZE];
+};
+TAILQ_HEAD(transfer_list, http_transfer);
+
+struct http {
+	struct event_base *base;
+	struct resolver *resolver;
+	CURLSH *share;
+	struct lane **lanes;
+	size_t lane_count, lane_room;
+	struct sock **socks; /* by descriptor */
+	size_t sock_count;
+	struct event *kick;   /* queued, ended and cancelled transfers, lanes that are due */
+	struct event *resume; /* what was paused, in the next iteration */
+	struct event *watch;
+	int64_t watch_due_ms;
+	struct transfer_list all, spare, queued, ended, cancelled, resuming;
+	size_t active, spares;
+	int64_t now_ms; /* of this call of curl */
+	uint64_t calls;
+	unsigned resume_round;
+	unsigned in_curl; /* depth: nothing may be added or removed */
+	bool global;
+	char *resolved[RESOLVED_SLOTS]; /* what curl's cache was told */
+};
+
+/* http.c */
+void http_end(struct http_transfer *t, enum http_outcome outcome);
+/* Why it fails, for people; the first one counts. Always -1. */
+int http_say(struct http_transfer *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void http_resume_soon(struct http_transfer *t);
+void http_settle(struct http *h, struct lane *lane);
+void http_enter(struct http *h);
+
+/* http_setup.c */
+int http_setup_handle(struct http_transfer *t);
+int http_setup_request(struct http_transfer *t, const struct http_request *req);
+int http_setup_resolve(struct http_transfer *t, const char *resolve);
+void http_setup_resolved(struct http_transfer *t);
+void http_setup_unresolve(struct http_transfer *t);
+void http_setup_forget(struct http_transfer *t);
+
+/* http_body.c */
+size_t http_body_header(char *bytes, size_t size, size_t count, void *arg);
+size_t http_body_write(char *bytes, size_t size, size_t count, void *arg);
+
+/* http_lane.c */
+struct lane *http_lane_for(struct http *h);
+int http_lane_add(struct lane *l, struct http_transfer *t);
+void http_lane_remove(struct http_transfer *t);
+void http_lane_run_due(struct http *h);
+/* Drops lanes without work; returns when to look again. */
+int64_t http_lane_prune(struct http *h, int64_t now_ms);
+void http_lane_free_all(struct http *h);
+int http_lane_close_socket(void *arg, curl_socket_t fd);
+
+/* http_watch.c */
+void http_watch_fire(evutil_socket_t fd, short what, void *arg);
+void http_watch_consider(struct http *h, int64_t due_ms);
+void http_watch_transfer(struct http_transfer *t);
+
+/* http_outcome.c */
+enum http_outcome http_outcome_of(CURLcode code, long status);
+void http_outcome_tell(const struct http_transfer *t, CURLcode code, struct http_result *r);
+int64_t http_outcome_retry_after(const char *value, size_t len);
+
+#endif

@@ -1,0 +1,248 @@
+#include "core/net/http_private.h"
+
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* curl never looks up a name: the answer lies in its cache, or the transfer fails. */
+static int on_lookup(void *state, void *reserved, void *arg)
+{
+	const struct http_transfer *t = arg;
+
+	(void)state;
+	(void)reserved;
+	return t->literal ? 0 : 1;
+}
+
+/* What is the same for every transfer, once per handle. */
+int http_setup_handle(struct http_transfer *t)
+{
+	CURL *c = t->easy;
+	CURLcode rc = CURLE_OK;
+
+#define SET(option, value) rc = rc != CURLE_OK ? rc : curl_easy_setopt(c, option, value)
+	SET(CURLOPT_PRIVATE, t);
+	SET(CURLOPT_SHARE, t->http->share);
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_TCP_NODELAY, 1L);
+	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	SET(CURLOPT_PROTOCOLS_STR, "http,https");
+	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_BUFFERSIZE, 16384L);
+	SET(CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
+	SET(CURLOPT_MAXAGE_CONN, (long)KEPT_IDLE_S);
+	SET(CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
+	SET(CURLOPT_ERRORBUFFER, t->why);
+	SET(CURLOPT_HEADERFUNCTION, http_body_header);
+	SET(CURLOPT_HEADERDATA, t);
+	SET(CURLOPT_WRITEFUNCTION, http_body_write);
+	SET(CURLOPT_WRITEDATA, t);
+	SET(CURLOPT_CLOSESOCKETFUNCTION, http_lane_close_socket);
+	SET(CURLOPT_CLOSESOCKETDATA, t->http);
+	SET(CURLOPT_RESOLVER_START_FUNCTION, on_lookup);
+	SET(CURLOPT_RESOLVER_START_DATA, t);
+#undef SET
+	return rc == CURLE_OK ? 0 : http_say(t, "libcurl refuses an option: %s", curl_easy_strerror(rc));
+}
+
+static void drop_headers(struct http_transfer *t)
+{
+	curl_slist_free_all(t->headers);
+	t->headers = NULL;
+	free(t->headers_bearer);
+	t->headers_bearer = NULL;
+	t->headers_again = false;
+}
+
+void http_setup_forget(struct http_transfer *t)
+{
+	drop_headers(t);
+	http_setup_unresolve(t);
+	free(t->ca_file);
+	t->ca_file = NULL;
+	free(t->method);
+	t->method = NULL;
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static int add_header(struct http_transfer *t, const char *line)
+{
+	struct curl_slist *list = curl_slist_append(t->headers, line);
+
+	if (list == NULL)
+		return http_say(t, "out of memory");
+	t->headers = list;
+	return 0;
+}
+
+/* A bearer token or a header that holds a line break would be two headers. */
+static bool is_line(const char *text)
+{
+	return text[strcspn(text, "\r\n")] == '\0';
+}
+
+static int add_bearer(struct http_transfer *t, const char *bearer)
+{
+	struct buf line = BUF_INIT(64u << 10);
+	int rc;
+
+	if (!is_line(bearer))
+		return http_say(t, "the bearer token holds a line break");
+	rc = buf_addf(&line, "Authorization: Bearer %s", bearer) < 0 ? http_say(t, "the bearer token is too long")
+	                                                           : add_header(t, line.data);
+	if (line.data != NULL)
+		explicit_bzero(line.data, line.cap);
+	buf_free(&line);
+	return rc;
+}
+
+/* The list is kept with the handle: the next request mostly has the same. */
+static int set_headers(struct http_transfer *t, const struct http_request *req, bool json)
+{
+	bool plain = req->headers == NULL || req->headers[0] == NULL;
+
+	if (plain && t->headers_again && t->headers_json == json && same(t->headers_bearer, req->bearer))
+		return 0;
+	drop_headers(t);
+	for (size_t i = 0; !plain && req->headers[i] != NULL; i++) {
+		if (!is_line(req->headers[i]) || strchr(req->headers[i], ':') == NULL)
+			return http_say(t, "the header '%.40s' is not 'Name: value'", req->headers[i]);
+		if (strncasecmp(req->headers[i], "Content-Type:", 13) == 0)
+			json = false;
+		if (add_header(t, req->headers[i]) < 0)
+			return -1;
+	}
+	if (req->bearer != NULL && add_bearer(t, req->bearer) < 0)
+		return -1;
+	if (json && add_header(t, "Content-Type: application/json") < 0)
+		return -1;
+	if (req->body != NULL && add_header(t, "Expect:") < 0)
+		return -1;
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+	t->headers_again = plain;
+	t->headers_json = json;
+	if (plain && req->bearer != NULL && (t->headers_bearer = strdup(req->bearer)) == NULL)
+		t->headers_again = false;
+	return 0;
+}
+
+static int set_method(struct http_transfer *t, const struct http_request *req)
+{
+	bool get = strcmp(req->method, "GET") == 0, post = strcmp(req->method, "POST") == 0;
+	const char *custom = get || post ? NULL : req->method;
+
+	if (req->body != NULL || post) {
+		curl_easy_setopt(t->easy, CURLOPT_POST, 1L);
+		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_len);
+		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->body != NULL ? t->body : "");
+	} else {
+		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, NULL);
+		curl_easy_setopt(t->easy, CURLOPT_HTTPGET, 1L);
+	}
+	if (!same(custom, t->method)) {
+		free(t->method);
+		t->method = custom != NULL ? strdup(custom) : NULL;
+		if (curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, custom) != CURLE_OK)
+			return http_say(t, "out of memory");
+	}
+	return 0;
+}
+
+static int set_ca(struct http_transfer *t, const char *ca_file)
+{
+	if (same(t->ca_file, ca_file))
+		return 0;
+	/* curl has no way back to its own certificates but a reset. */
+	curl_easy_reset(t->easy);
+	http_setup_forget(t);
+	t->connect_ms = 0;
+	if (http_setup_handle(t) < 0)
+		return -1;
+	if (ca_file == NULL)
+		return 0;
+	t->ca_file = strdup(ca_file);
+	if (t->ca_file == NULL || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) != CURLE_OK)
+		return http_say(t, "out of memory");
+	return 0;
+}
+
+static unsigned slot_of(const char *resolve, size_t len)
+{
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ (unsigned char)resolve[i]) * 16777619u;
+	return h % RESOLVED_SLOTS;
+}
+
+/* Tells curl where a name is, unless it was told just that before. */
+int http_setup_resolve(struct http_transfer *t, const char *resolve)
+{
+	const char *colon = strchr(resolve, ':');
+	size_t host_len = colon != NULL ? (size_t)(colon - resolve) : 0;
+	size_t key_len = host_len + (colon != NULL ? 1 + strcspn(colon + 1, ":") : 0);
+	char **slot;
+
+	t->literal = resolve[0] == '[';
+	if (t->literal)
+		return 0;
+	if (colon == NULL || resolve[key_len] != ':' || resolve[key_len + 1] == '\0')
+		return http_say(t, "'%.100s' is not host:port:address", resolve);
+	slot = &t->http->resolved[slot_of(resolve, key_len)];
+	if (same(*slot, resolve))
+		return 0;
+	free(*slot);
+	*slot = NULL; /* until curl has it: http_setup_resolved */
+	http_setup_unresolve(t);
+	t->resolve = curl_slist_append(NULL, resolve);
+	if (t->resolve == NULL || curl_easy_setopt(t->easy, CURLOPT_RESOLVE, t->resolve) != CURLE_OK)
+		return http_say(t, "out of memory");
+	return 0;
+}
+
+/* Its transfer is on its way: curl has taken over what it was told. */
+void http_setup_resolved(struct http_transfer *t)
+{
+	const char *resolve;
+	size_t len;
+	char **slot;
+
+	if (t->resolve == NULL)
+		return;
+	resolve = t->resolve->data;
+	len = strcspn(resolve, ":");
+	len += 1 + strcspn(resolve + len + 1, ":");
+	slot = &t->http->resolved[slot_of(resolve, len)];
+	free(*slot);
+	*slot = strdup(resolve);
+}
+
+void http_setup_unresolve(struct http_transfer *t)
+{
+	if (t->resolve == NULL)
+		return;
+	curl_easy_setopt(t->easy, CURLOPT_RESOLVE, NULL);
+	curl_slist_free_all(t->resolve);
+	t->resolve = NULL;
+}
+
+int http_setup_request(struct http_transfer *t, const struct http_request *req)
+{
+	bool json = req->body != NULL && strcmp(req->method, "POST") == 0;
+
+	if (set_ca(t, req->ca_file) < 0 || set_method(t, req) < 0 || set_headers(t, req, json) < 0)
+		return -1;
+	if (t->connect_ms != req->connect_ms)
+		curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)req->connect_ms);
+	t->connect_ms = req->connect_ms;
+	if (curl_easy_setopt(t->easy, CURLOPT_URL, t->url) != CURLE_OK)
+		return http_say(t, "out of memory");
+	return 0;
+}

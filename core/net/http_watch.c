@@ -1,0 +1,90 @@
+#include "core/net/http_private.h"
+
+#include "core/base/clock.h"
+
+/* Each transfer has two times at which it is over: its deadline, and the end of its
+ * patience with silence, which moves with every byte. The timer is set to the earliest
+ * of all as they are known; when it fires, most have moved, and the earliest is looked
+ * for again. So a byte costs a store, and a timer nothing while all goes well. */
+
+#define GAP_MS 1000 /* our own loop stood still: nobody else is to blame */
+
+static int64_t silent_at(const struct http_transfer *t)
+{
+	if (t->silence_ms == 0 || t->paused || t->state != TRANSFER_RUNNING)
+		return NEVER;
+	return t->last_ms + t->silence_ms;
+}
+
+static int64_t due_of(const struct http_transfer *t)
+{
+	int64_t silent = silent_at(t), due = t->deadline_ms;
+
+	if (t->state == TRANSFER_LOOKING_UP && t->connect_ms > 0 && t->started_ms + t->connect_ms < due)
+		due = t->started_ms + t->connect_ms;
+	return silent < due ? silent : due;
+}
+
+void http_watch_consider(struct http *h, int64_t due_ms)
+{
+	int64_t wait;
+	struct timeval tv;
+
+	if (due_ms >= h->watch_due_ms)
+		return;
+	h->watch_due_ms = due_ms;
+	wait = due_ms - clock_mono_ms();
+	if (wait < 0)
+		wait = 0;
+	tv.tv_sec = wait / 1000;
+	tv.tv_usec = wait % 1000 * 1000;
+	event_add(h->watch, &tv);
+}
+
+void http_watch_transfer(struct http_transfer *t)
+{
+	http_watch_consider(t->http, due_of(t));
+}
+
+static void judge(struct http_transfer *t, int64_t now)
+{
+	if (t->deadline_ms <= now) {
+		http_end(t, HTTP_TIMEOUT);
+	} else if (t->state == TRANSFER_LOOKING_UP) {
+		http_say(t, "the name was not looked up within %lld ms", (long long)t->connect_ms);
+		http_end(t, HTTP_NO_HOST);
+	} else {
+		http_end(t, HTTP_SILENCE);
+	}
+}
+
+void http_watch_fire(evutil_socket_t fd, short what, void *arg)
+{
+	struct http *h = arg;
+	int64_t now = clock_mono_ms(), late = now - h->watch_due_ms, next = NEVER, lanes;
+	struct http_transfer *t, *following;
+
+	(void)fd;
+	(void)what;
+	h->watch_due_ms = NEVER;
+	for (t = TAILQ_FIRST(&h->all); t != NULL; t = following) {
+		int64_t due;
+
+		following = TAILQ_NEXT(t, link);
+		if (t->state == TRANSFER_ENDED)
+			continue;
+		if (late >= GAP_MS) {
+			t->last_ms += late;
+			t->started_ms += late;
+			if (t->deadline_ms != NEVER)
+				t->deadline_ms += late;
+		}
+		due = due_of(t);
+		if (due <= now)
+			judge(t, now);
+		else if (due < next)
+			next = due;
+	}
+	lanes = http_lane_prune(h, now);
+	http_watch_consider(h, lanes < next ? lanes : next);
+}

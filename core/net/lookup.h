@@ -1,0 +1,27 @@
+/* getaddrinfo on threads: the resolver's engine. Threads start when they are needed
+ * (up to LOOKUP_THREADS, so that a few names whose server is silent do not hold up the
+ * others) and end when there was nothing to do for a while. */
+#ifndef TT_NET_LOOKUP_H
+#define TT_NET_LOOKUP_H
+
+#include "core/base/err.h"
+
+#include <event2/event.h>
+#include <stdbool.h>
+
+#define LOOKUP_THREADS 16
+
+struct lookup_pool;
+struct lookup_job;
+
+struct lookup_pool *lookup_pool_new(struct event_base *base, struct err *e);
+/* No callbacks any more. Never waits: a thread within getaddrinfo ends by itself later. */
+void lookup_pool_free(struct lookup_pool *p);
+
+/* addresses is "a,b,[c]", or NULL with e set; temporary: asking again may help.
+ * Once, from the loop. */
+typedef void lookup_done_fn(void *arg, const char *addresses, bool temporary, const struct err *e);
+struct lookup_job *lookup_start(struct lookup_pool *p, const char *host, lookup_done_fn *done, void *arg,
+                                struct err *e);
+
+#endif
