@@ -1,5 +1,3 @@
-#include "config.h"
-
 #include "core/chat/delta.h"
 #include "core/chat/delta_finish.h"
 #include "core/chat/sse.h"
