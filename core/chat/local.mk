@@ -1,6 +1,10 @@
 libttagent_a_SOURCES += \
 	core/chat/delta.c core/chat/delta.h core/chat/delta_finish.h \
 	core/chat/delta_parse.c core/chat/delta_scan.c \
+	core/chat/emitter.c core/chat/emitter.h \
+	core/chat/emitter_line.c core/chat/emitter_line.h \
+	core/chat/json_error.c core/chat/json_error.h \
+	core/chat/request.c core/chat/request.h \
 	core/chat/sse.c core/chat/sse.h \
 	core/chat/utf8.c core/chat/utf8.h \
 	core/chat/ask.c core/chat/ask.h \

@@ -1,5 +1,9 @@
-check_PROGRAMS += tests/unit/sse_unit tests/unit/delta_unit
-TESTS += tests/unit/sse_unit tests/unit/delta_unit
+check_PROGRAMS += tests/unit/sse_unit tests/unit/delta_unit tests/unit/request_unit tests/unit/emitter_unit
+TESTS += tests/unit/sse_unit tests/unit/delta_unit tests/unit/request_unit tests/unit/emitter_unit
+tests_unit_request_unit_SOURCES = tests/unit/request_unit.c
+tests_unit_request_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_emitter_unit_SOURCES = tests/unit/emitter_unit.c
+tests_unit_emitter_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_sse_unit_SOURCES = tests/unit/sse_unit.c
 tests_unit_sse_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_delta_unit_SOURCES = tests/unit/delta_unit.c
