@@ -1,0 +1,56 @@
+"""Fixtures. A test asks for `stage` and builds its world on it; see stage/stage.py."""
+
+import os
+
+import pytest
+
+from stage.stage import Stage
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="also the tests that take minutes")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes minutes; only with --long")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--long"):
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="only with --long"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    setattr(item, f"report_{call.when}", outcome.get_result())
+
+
+def finish(stage, request):
+    """Ends the world; what is wrong with its end fails the test."""
+    faults = stage.close()
+    call = getattr(request.node, "report_call", None)
+    bad = faults or (call is not None and call.failed)
+    if bad:
+        print(stage.logs())
+    if not (bad and os.environ.get("TT_KEEP")):
+        stage.remove()
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def stage(request):
+    s = Stage()
+    yield s
+    finish(s, request)
+
+
+@pytest.fixture(scope="module")
+def shared(request):
+    """A world for all tests of a module that only read from it."""
+    s = Stage()
+    yield s
+    finish(s, request)

@@ -1,0 +1,2 @@
+# Run by tests/run; see there.
+EXTRA_DIST += tests/integration tests/data

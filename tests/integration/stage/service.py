@@ -1,0 +1,139 @@
+"""One instance of tt-agent: daemon, responder and web server under one directory."""
+
+import json
+import re
+import subprocess
+import uuid
+from pathlib import Path
+
+import httpx
+
+from .process import BUILD, PATIENCE, Process, clean_env, wait_until
+from .web import Lighttpd, Nginx
+from .wire import Exchange, Turn
+
+JWT_SECRET = "test-secret-456"
+TAVILY_KEY = "tvly-test"
+
+
+class Service:
+    def __init__(self, stage, name="tt-agent", env=None, conf=None, sets=(), workers=1, backend=None):
+        self.stage, self.name, self.workers = stage, name, workers
+        self.directory = Path(stage.directory) / name
+        self.directory.mkdir()
+        self.run = self.directory / "run"
+        self.run.mkdir()
+        self.socket = self.directory / "fcgi.sock"
+        self.conf = None
+        if conf is not None:
+            self.conf = self.directory / "tt-agent.conf"
+            self.conf.write_text(conf)
+        nowhere = f"127.0.0.1:{stage.closed_port()}"
+        self.env = {
+            "JWT_SECRET": JWT_SECRET,
+            "TAVILY_API_KEY": TAVILY_KEY,
+            "AGENT_BACKEND_URL": backend.url if backend else f"http://{nowhere}",
+            "LOCAL_LLM_HOST": "127.0.0.1",
+            "LOCAL_LLM_PORT": nowhere.rsplit(":", 1)[1],
+            **(env or {}),
+        }
+        self.sets = list(sets)
+        self.daemon = self.responder = self.nginx = None
+        self.lighttpds = []
+        self.secrets = [v for k, v in self.env.items() if v and re.search("SECRET|KEY|TOKEN", k)]
+        self.started = {"daemon": 0, "responder": 0}
+
+    # --- processes ---
+
+    def _name(self, kind):
+        self.started[kind] += 1
+        count = self.started[kind]
+        return f"{self.name}-{kind}" + (f"-{count}" if count > 1 else "")
+
+    def start_daemon(self):
+        argv = [BUILD / "tt-agentd", "--run-dir", self.run]
+        argv += ["--config", self.conf] if self.conf else []
+        for setting in self.sets:
+            argv += ["--set", setting]
+        self.daemon = self.stage.own(Process(self._name("daemon"), argv, self.directory, self.env, own=True))
+        return self.daemon
+
+    def start_responder(self):
+        argv = [BUILD / "tt-agent-fcgi", "--run-dir", self.run, "--listen", self.socket, "--workers", self.workers]
+        self.responder = self.stage.own(Process(self._name("responder"), argv, self.directory, own=True))
+        return self.responder
+
+    def start(self):
+        self.start_daemon()
+        self.start_responder()
+        self.nginx = self.stage.keep(Nginx(self.stage, f"{self.name}-nginx", self.socket))
+        self.host = self.nginx.root
+        self.url = f"http://{self.host}"
+        self.http = self.stage.client(httpx.Client(base_url=self.url, timeout=30 * PATIENCE, trust_env=False))
+        wait_until(self.answers, f"an answer of {self.name}", 20)
+        return self
+
+    def start_lighttpd(self, drop_in="50-tt-agent-root.conf"):
+        count = len(self.lighttpds)
+        server = self.stage.keep(Lighttpd(self.stage, f"{self.name}-lighttpd{count}", self.socket, drop_in))
+        self.lighttpds.append(server)
+        return server
+
+    # --- what is asked ---
+
+    def answers(self):
+        for process in (self.daemon, self.responder):
+            if process and not process.alive():
+                raise AssertionError(f"{process.name} ended ({process.popen.returncode}):\n{process.log()}")
+        return self.http.get("/").status_code == 200
+
+    def status(self):
+        return self.http.get("/status").json()
+
+    def wait_ready(self, deadline=20.0):
+        wait_until(lambda: self.http.get("/").json().get("status") == "ready", f"{self.name} ready", deadline)
+        return self
+
+    def wait_status(self, condition, what, deadline=20.0):
+        """/status, as soon as condition(it) holds."""
+
+        def look():
+            status = self.status()
+            return status if condition(status) else None
+
+        return wait_until(look, what, deadline)
+
+    def ask(self, message, thread_id=None, host=None, path="/poll_requests", **more):
+        """Begins a turn; the Exchange is read by who asked."""
+        body = {"message": message, "thread_id": thread_id or uuid.uuid4().hex}
+        return Exchange(host or self.host, "POST", path, body, **more)
+
+    def chat(self, message, thread_id=None, **more):
+        """One whole turn."""
+        return Turn(self.ask(message, thread_id, **more))
+
+    def ctl(self, *arguments, ok=True):
+        """The admin tool: its result as JSON (--json), or the finished process where not ok."""
+        done = subprocess.run(
+            [str(BUILD / "tt-agentctl"), "--run-dir", str(self.run), "--json", *arguments],
+            capture_output=True, text=True, timeout=60 * PATIENCE, env=clean_env())
+        if not ok:
+            return done
+        assert done.returncode == 0, f"tt-agentctl {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return json.loads(done.stdout)
+
+    def worker_pids(self):
+        children = Path(f"/proc/{self.responder.pid}/task/{self.responder.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    # --- what is left ---
+
+    def leftovers(self):
+        """Files that an ended service must not leave."""
+        found = [str(f) for f in (self.socket, self.run / "command.sock") if f.exists()]
+        for file in self.run.rglob("*"):
+            if re.search(r"tmp|\.new|~$", file.name):
+                found.append(str(file))
+        if len(list(self.run.glob("config.*"))) > 2:
+            found.append("more than two config.N")
+        return found
