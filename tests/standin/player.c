@@ -7,7 +7,13 @@
 #include <event2/bufferevent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+
+/* A token of this text is sent as '@' and the CLOCK_MONOTONIC of its write, in nanoseconds:
+ * whoever reads it knows how long it was on its way. */
+#define PLAYER_STAMP "@0000000000000000000"
+#define PLAYER_STAMP_MAX 4096 /* bytes of a step that may hold one */
 
 #define PLAYER_BURST 16 /* steps without a pause that one stream may write in a row */
 
@@ -61,11 +67,28 @@ static void player_end(struct play *p)
 		evhttp_connection_free(connection);
 }
 
+/* The step with the time in its stamps, in copy; bytes itself where it has none. */
+static const char *player_stamp(const char *bytes, size_t len, char *copy)
+{
+	const size_t size = sizeof PLAYER_STAMP - 1;
+	char stamp[32], *at;
+
+	if (len > PLAYER_STAMP_MAX || memmem(bytes, len, PLAYER_STAMP, size) == NULL)
+		return bytes;
+	memcpy(copy, bytes, len);
+	snprintf(stamp, sizeof stamp, "@%019lld", (long long)clock_mono_ns());
+	while ((at = memmem(copy, len, PLAYER_STAMP, size)) != NULL)
+		memcpy(at, stamp, size);
+	return copy;
+}
+
 /* Writes one step; false when the rest has to wait for the client. */
 static bool player_write(struct play *p, const char *bytes, size_t len)
 {
+	char stamped[PLAYER_STAMP_MAX];
 	size_t sent = 0;
 
+	bytes = player_stamp(bytes, len, stamped);
 	if (p->direct) {
 		ssize_t n = send(bufferevent_getfd(p->bev), bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
