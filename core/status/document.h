@@ -1,6 +1,6 @@
 /* The JSON documents of the wire contract, made from a view: compact, keys in the
- * recorded order. Each returns a new string (free()) and its length, or NULL when
- * memory is out. */
+ * recorded order. Each returns a new string (free()) and its length (len may be NULL),
+ * or NULL when memory is out. A view without a configuration shows the defaults. */
 #ifndef TT_STATUS_DOCUMENT_H
 #define TT_STATUS_DOCUMENT_H
 
@@ -15,12 +15,13 @@ char *document_status(const struct status_view *v, size_t *len); /* GET /status 
 char *document_root_initializing(size_t *len);
 char *document_status_initializing(size_t *len);
 
-/* doc with `"stale":true,"stale_since":SECONDS,"stale_reason":TEXT` at its end. */
+/* doc (an object as made above) with `"stale":true,"stale_since":SECONDS,
+ * "stale_reason":TEXT` at its end. */
 char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, const char *reason, size_t *len);
 
 /* Parts that answers to commands share. New references; NULL: no memory. */
 json_t *document_llm_info(const struct llm *l);             /* current_llm.llm_info of /status */
-json_t *document_available_model(const struct llm *l, bool is_current); /* /status */
+json_t *document_available_model(const struct llm *l, bool is_current); /* /status: available_models[] */
 json_t *document_model_brief(const struct llm *l);          /* /refresh: model_name, model_type, status, container_name */
 json_t *document_model_id(const struct llm *l);             /* unknown id: deploy_id, model_name, status */
 json_t *document_model_info(const struct llm *l);           /* /select_model: deploy_id + brief */
@@ -29,7 +30,11 @@ json_t *document_current_config(const struct config *c);    /* /refresh_config *
 /* "Will retry every 3 minutes", "LLM polling is disabled", "Stopped after N attempts". */
 void document_next_poll(const struct status_view *v, char *out, size_t size);
 
-/* Names of the tools that the next turn with l can really use (l may be NULL). */
+/* Array of the names of the tools that the next turn with l can really use: built in,
+ * configured, and l can be offered tools (l may be NULL: none). */
 json_t *document_tools(const struct config *c, const struct llm *l);
+
+/* A document as it goes out: compact, keys in order. free(); NULL: no memory. */
+char *document_text(const json_t *doc, size_t *len);
 
 #endif

@@ -1,9 +1,10 @@
-/* The layout of the status file: fixed-width types, offsets from the file's start,
- * one writer, any number of readers that map it read-only.
+/* The layout of the status file: fixed-width types in the machine's own byte order,
+ * offsets from the file's start, one writer, any number of readers.
  *
  * Once renamed into place a file never changes but for two words: `superseded`
  * (set when a newer file took its place) and `heartbeat_ms`. The layout version is
- * part of the file's name, so an old reader and a new writer coexist. */
+ * part of the file's name, so an old reader and a new writer coexist: whatever
+ * changes here raises STATUS_VERSION and STATUS_FILE together. */
 #ifndef TT_STATUS_LAYOUT_H
 #define TT_STATUS_LAYOUT_H
 
@@ -28,18 +29,18 @@ struct status_header {
 	uint32_t size;                 /* of the whole file, bytes */
 	_Atomic uint64_t superseded;   /* 0, or the generation that replaced this one */
 	_Atomic int64_t heartbeat_ms;  /* CLOCK_BOOTTIME of the writer's last sign of life */
-	uint8_t boot_id[16];
+	uint8_t boot_id[16];           /* all 0: not known */
 	int64_t writer_pid;
-	uint64_t writer_birth;         /* starttime of /proc/PID/stat */
+	uint64_t writer_birth;         /* starttime of /proc/PID/stat; 0: not known */
 	uint64_t epoch;                /* random, one per daemon start */
 	uint64_t generation;           /* counts on over daemon restarts */
 	int64_t published_ms;          /* wall clock */
 	uint32_t llm_count, llms_offset;             /* struct status_llm[] */
 	uint32_t candidate_count, candidates_offset; /* uint32_t[]: indexes of llms, best first */
-	uint32_t usable_count;         /* the first so many candidates are not unhealthy */
-	uint32_t waiting;              /* 1: there is no LLM */
-	struct status_text config_name;
-	struct status_text pinned;
+	uint32_t usable_count;         /* the first so many candidates can be used */
+	uint32_t waiting;              /* 1: there is no LLM (usable_count is 0) */
+	struct status_text config_name; /* file in the run directory, "config.17" */
+	struct status_text pinned;      /* deploy_id */
 	struct status_text root_document;
 	struct status_text status_document;
 };
@@ -50,17 +51,18 @@ struct status_llm {
 	int64_t checked_ms;
 	int64_t latency_ms;
 	int64_t ejected_since_ms, ejected_until_ms;
-	uint32_t kind, health, tools, failures;
-	uint32_t completions, sees_images;
+	uint32_t kind, health, tools;  /* enum llm_kind, llm_health, llm_tools */
+	uint32_t failures;
+	uint32_t completions, sees_images; /* 0 or 1, as llm.h says */
 	struct status_text deploy_id, container_name, internal_url, health_url;
 	struct status_text model_name, model_type, hf_model_id;
-	struct status_text url, probe_url, model, resolve, reason;
+	struct status_text url, probe_url, model, resolve, reason; /* url is never NULL */
 	struct status_text token; /* bearer token to send; the file's mode is 0600 */
 };
 
 _Static_assert(sizeof(struct status_text) == 8, "layout");
-_Static_assert(sizeof(struct status_header) % 8 == 0, "layout");
-_Static_assert(sizeof(struct status_llm) % 8 == 0, "layout");
+_Static_assert(sizeof(struct status_header) == 144, "layout");
+_Static_assert(sizeof(struct status_llm) == 176, "layout");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the two words that change need lock-free atomics");
 
 #endif

@@ -1,4 +1,5 @@
-/* The daemon's state as one value: what is published and what documents are made of. */
+/* The daemon's state as one value: what is published and what documents are made of.
+ * It borrows all that it points to. */
 #ifndef TT_STATUS_VIEW_H
 #define TT_STATUS_VIEW_H
 
@@ -9,7 +10,7 @@
 #include <stdint.h>
 
 struct status_polling {
-	bool waiting;      /* there is no LLM */
+	bool waiting;      /* there is no LLM; usable_count is what documents go by */
 	uint64_t attempts; /* made since there is none */
 	bool exhausted;    /* max_attempts are used up */
 };
@@ -21,11 +22,11 @@ struct status_view {
 	size_t llm_count;
 	const size_t *order;          /* candidates, best first (select_order) */
 	size_t order_count;
-	size_t usable_count;          /* the first so many are not unhealthy; 0: waiting */
+	size_t usable_count;          /* the first so many can be used; 0: waiting */
 	const char *pinned;           /* deploy_id or NULL */
 	struct status_polling polling;
-	char *const *tokens;          /* per llm: bearer token to send, or NULL */
-	uint64_t generation;
+	char *const *tokens;          /* llm_count entries: bearer token to send, or NULL; NULL: none at all */
+	uint64_t generation;          /* set by status_publish */
 };
 
 /* Index of the current LLM (order[0] when anything is usable), or -1. */

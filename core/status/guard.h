@@ -1,0 +1,24 @@
+/* Touching a mapped file that somebody may have shortened.
+ *
+ * A page beyond the end of a shortened file raises SIGBUS. Our writers never shorten
+ * a file, but a person with a shell can, and a service must not die of it. These calls
+ * do their one access and return false where the page is gone. The cost is a
+ * sigsetjmp without a mask (about 10 ns); SIGBUS from anywhere else goes where it
+ * went before. */
+#ifndef TT_STATUS_GUARD_H
+#define TT_STATUS_GUARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Once per process, before the calls below; again does nothing. Any thread. */
+void guard_install(void);
+
+/* The atomic ones take the address of an aligned 64-bit word, signed or not. */
+bool guard_load(const void *from, uint64_t *value); /* acquire */
+bool guard_store(void *to, uint64_t value);         /* release */
+bool guard_add(void *to, int64_t n);                /* relaxed */
+bool guard_copy(void *to, const void *from, size_t len);
+
+#endif

@@ -1,0 +1,14 @@
+/* A status file as a private, validated copy. */
+#ifndef TT_STATUS_LOAD_H
+#define TT_STATUS_LOAD_H
+
+#include "core/base/err.h"
+
+#include <sys/stat.h>
+
+/* Reads the whole file (st: its fstat) and validates it. free(); NULL with e that says
+ * what is wrong with it: no regular file, another user's, writable by others, too
+ * large, cut, damaged. Nothing that happens to the file later touches the copy. */
+char *load_image(int fd, const struct stat *st, struct err *e);
+
+#endif

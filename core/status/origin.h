@@ -1,0 +1,20 @@
+/* Who wrote a file, and in which life of the machine. */
+#ifndef TT_STATUS_ORIGIN_H
+#define TT_STATUS_ORIGIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The kernel's boot id; all 0 where /proc/sys is hidden. */
+void origin_boot_id(uint8_t id[16]);
+
+/* Both known and different: written before this boot. */
+bool origin_is_other_boot(const uint8_t a[16], const uint8_t b[16]);
+
+/* Start time of this process as in /proc/self/stat (clock ticks since boot), so that
+ * a number that was given out again is not taken for the same process; 0: not known. */
+uint64_t origin_birth(void);
+
+uint64_t origin_random(void);
+
+#endif

@@ -1,0 +1,6 @@
+#include "core/status/view.h"
+
+long status_view_current(const struct status_view *v)
+{
+	return v->usable_count > 0 ? (long)v->order[0] : -1;
+}
