@@ -23,6 +23,11 @@ struct store_key {
 /* One turn: the messages that it added, in the OpenAI shape, the user's first:
  * [{"role":"user","content":...},{"role":"assistant","content":...}, ...]. */
 
+/* What one thread keeps at most: older turns leave whole. Far more than any context
+ * window takes. */
+#define STORE_TURNS_MAX        256
+#define STORE_THREAD_BYTES_MAX (8u << 20)
+
 /* Conversations in this process's memory. */
 struct store *store_memory_new(struct event_base *base, size_t max_threads, struct err *e);
 
@@ -31,14 +36,16 @@ void store_free(struct store *s); /* open requests end without callbacks */
 /* turns: array of arrays (borrowed), oldest first; NULL with e where the store failed
  * (a turn then goes on without memory). Never called from within store_load. */
 typedef void store_loaded_fn(void *arg, const json_t *turns, const struct err *e);
+/* NULL: no memory, done is never called. The turns are shared: never change them. */
 struct store_request *store_load(struct store *s, const struct store_key *k, store_loaded_fn *done, void *arg);
 
-/* Appends one turn (messages is stolen). done may be NULL. */
+/* Appends one turn (messages is stolen, also where NULL is returned: no memory). done
+ * may be NULL. A load that is asked for later sees it. */
 typedef void store_saved_fn(void *arg, const struct err *e); /* e NULL: stored */
 struct store_request *store_append(struct store *s, const struct store_key *k, json_t *messages,
                                    store_saved_fn *done, void *arg);
 
-/* done is not called any more; an append still takes place. */
+/* done is not called any more; an append still takes place. NULL is fine. */
 void store_cancel(struct store_request *r);
 
 #endif

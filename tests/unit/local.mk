@@ -14,3 +14,8 @@ check_PROGRAMS += tests/unit/calls_unit
 TESTS += tests/unit/calls_unit
 tests_unit_calls_unit_SOURCES = tests/unit/calls_unit.c
 tests_unit_calls_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/store_unit
+TESTS += tests/unit/store_unit
+tests_unit_store_unit_SOURCES = tests/unit/store_unit.c
+tests_unit_store_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+

@@ -1,0 +1,258 @@
+/* Conversations in this process's memory: a tree of threads, the longest unused of which
+ * goes first. */
+#include "core/store/store_impl.h"
+
+#include <assert.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+struct thread {
+	TAILQ_ENTRY(thread) used; /* the least recently used first */
+	char *subject, *thread_id;
+	json_t *turns;
+	size_t bytes; /* of the turns, as JSON */
+};
+
+struct request {
+	struct store_request base;
+	TAILQ_ENTRY(request) open;
+	struct memory *store;
+	struct event *answer;
+	json_t *turns; /* NULL: of an append */
+	store_loaded_fn *loaded;
+	store_saved_fn *saved; /* NULL: cancelled, as is loaded */
+	void *arg;
+};
+
+struct memory {
+	struct store base;
+	struct event_base *loop;
+	void *tree; /* of threads, for tsearch */
+	size_t count, max;
+	TAILQ_HEAD(, thread) used;
+	TAILQ_HEAD(, request) requests;
+};
+
+/* ---- threads ---- */
+
+static int compare(const void *a, const void *b)
+{
+	const struct thread *x = a, *y = b;
+	int order = strcmp(x->thread_id, y->thread_id);
+
+	return order != 0 ? order : strcmp(x->subject, y->subject);
+}
+
+static void thread_free(struct thread *t)
+{
+	free(t->subject);
+	free(t->thread_id);
+	json_decref(t->turns);
+	free(t);
+}
+
+static struct thread *find(struct memory *m, const struct store_key *k)
+{
+	const struct thread wanted = {.subject = (char *)(uintptr_t)k->subject,
+	                              .thread_id = (char *)(uintptr_t)k->thread_id};
+	void *found = tfind(&wanted, &m->tree, compare);
+
+	return found != NULL ? *(struct thread **)found : NULL;
+}
+
+static void forget(struct memory *m, struct thread *t)
+{
+	tdelete(t, &m->tree, compare);
+	TAILQ_REMOVE(&m->used, t, used);
+	m->count--;
+	thread_free(t);
+}
+
+static struct thread *add(struct memory *m, const struct store_key *k)
+{
+	struct thread *t = calloc(1, sizeof *t);
+
+	if (t == NULL)
+		return NULL;
+	t->subject = strdup(k->subject);
+	t->thread_id = strdup(k->thread_id);
+	t->turns = json_array();
+	if (t->subject == NULL || t->thread_id == NULL || t->turns == NULL ||
+	    tsearch(t, &m->tree, compare) == NULL) {
+		thread_free(t);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&m->used, t, used);
+	m->count++;
+	if (m->count > m->max)
+		forget(m, TAILQ_FIRST(&m->used));
+	return t;
+}
+
+static void touch(struct memory *m, struct thread *t)
+{
+	TAILQ_REMOVE(&m->used, t, used);
+	TAILQ_INSERT_TAIL(&m->used, t, used);
+}
+
+static size_t turn_size(const json_t *messages)
+{
+	return json_dumpb(messages, NULL, 0, JSON_COMPACT);
+}
+
+static void drop_oldest(struct thread *t)
+{
+	t->bytes -= turn_size(json_array_get(t->turns, 0));
+	json_array_remove(t->turns, 0);
+}
+
+/* messages is stolen. */
+static int keep_turn(struct memory *m, const struct store_key *k, json_t *messages)
+{
+	size_t size = turn_size(messages);
+	struct thread *t = find(m, k);
+
+	if (t == NULL)
+		t = add(m, k);
+	if (t == NULL) {
+		json_decref(messages);
+		return -1;
+	}
+	touch(m, t);
+	if (json_array_size(t->turns) == STORE_TURNS_MAX)
+		drop_oldest(t);
+	if (json_array_append_new(t->turns, messages) < 0)
+		return -1;
+	t->bytes += size;
+	while (t->bytes > STORE_THREAD_BYTES_MAX && json_array_size(t->turns) > 1)
+		drop_oldest(t);
+	return 0;
+}
+
+/* ---- requests: what was found is told from the loop ---- */
+
+static void request_free(struct request *r)
+{
+	TAILQ_REMOVE(&r->store->requests, r, open);
+	event_free(r->answer);
+	json_decref(r->turns);
+	free(r);
+}
+
+static void on_answer(evutil_socket_t fd, short what, void *arg)
+{
+	struct request *r = arg;
+	const struct request said = *r;
+
+	(void)fd;
+	(void)what;
+	/* Whoever is called may free the store. */
+	r->turns = NULL;
+	request_free(r);
+	if (said.loaded != NULL)
+		said.loaded(said.arg, said.turns, NULL);
+	else if (said.saved != NULL)
+		said.saved(said.arg, NULL);
+	json_decref(said.turns);
+}
+
+static struct request *request_new(struct memory *m, void *arg)
+{
+	struct request *r = calloc(1, sizeof *r);
+
+	if (r == NULL)
+		return NULL;
+	r->base.ops = m->base.ops;
+	r->store = m;
+	r->arg = arg;
+	r->answer = event_new(m->loop, -1, 0, on_answer, r);
+	if (r->answer == NULL) {
+		free(r);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&m->requests, r, open);
+	return r;
+}
+
+static struct store_request *memory_load(struct store *s, const struct store_key *k, store_loaded_fn *done,
+                                         void *arg)
+{
+	struct memory *m = (struct memory *)s;
+	struct thread *t = find(m, k);
+	struct request *r = request_new(m, arg);
+
+	if (r == NULL)
+		return NULL;
+	/* A copy of the list, as the thread may grow; the turns themselves never change. */
+	r->turns = t != NULL ? json_copy(t->turns) : json_array();
+	if (r->turns == NULL) {
+		request_free(r);
+		return NULL;
+	}
+	if (t != NULL)
+		touch(m, t);
+	r->loaded = done;
+	event_active(r->answer, EV_TIMEOUT, 0);
+	return &r->base;
+}
+
+static struct store_request *memory_append(struct store *s, const struct store_key *k, json_t *messages,
+                                           store_saved_fn *done, void *arg)
+{
+	struct memory *m = (struct memory *)s;
+	struct request *r = request_new(m, arg);
+
+	if (r == NULL) {
+		json_decref(messages);
+		return NULL;
+	}
+	if (keep_turn(m, k, messages) < 0) {
+		request_free(r);
+		return NULL;
+	}
+	r->saved = done;
+	event_active(r->answer, EV_TIMEOUT, 0);
+	return &r->base;
+}
+
+static void memory_cancel(struct store_request *request)
+{
+	request_free((struct request *)request);
+}
+
+static void memory_free(struct store *s)
+{
+	struct memory *m = (struct memory *)s;
+
+	while (!TAILQ_EMPTY(&m->requests))
+		request_free(TAILQ_FIRST(&m->requests));
+	while (!TAILQ_EMPTY(&m->used))
+		forget(m, TAILQ_FIRST(&m->used));
+	free(m);
+}
+
+static const struct store_ops memory_ops = {
+	.free = memory_free,
+	.load = memory_load,
+	.append = memory_append,
+	.cancel = memory_cancel,
+};
+
+struct store *store_memory_new(struct event_base *base, size_t max_threads, struct err *e)
+{
+	struct memory *m = calloc(1, sizeof *m);
+
+	assert(max_threads > 0);
+	if (m == NULL) {
+		err_set(e, "no memory for the conversations");
+		return NULL;
+	}
+	m->base.ops = &memory_ops;
+	m->loop = base;
+	m->max = max_threads;
+	TAILQ_INIT(&m->used);
+	TAILQ_INIT(&m->requests);
+	return &m->base;
+}
