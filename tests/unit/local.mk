@@ -19,3 +19,13 @@ TESTS += tests/unit/store_unit
 tests_unit_store_unit_SOURCES = tests/unit/store_unit.c
 tests_unit_store_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 
+
+check_PROGRAMS += tests/unit/prompt_unit
+TESTS += tests/unit/prompt_unit
+tests_unit_prompt_unit_SOURCES = tests/unit/prompt_unit.c
+tests_unit_prompt_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/search_backend_unit
+TESTS += tests/unit/search_backend_unit
+tests_unit_search_backend_unit_SOURCES = tests/unit/search_backend_unit.c
+tests_unit_search_backend_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
