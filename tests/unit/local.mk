@@ -29,3 +29,18 @@ check_PROGRAMS += tests/unit/search_backend_unit
 TESTS += tests/unit/search_backend_unit
 tests_unit_search_backend_unit_SOURCES = tests/unit/search_backend_unit.c
 tests_unit_search_backend_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/config_unit tests/unit/config_file_unit tests/unit/config_publish_unit \
+	tests/unit/user_config_unit
+TESTS += tests/unit/config_unit tests/unit/config_file_unit tests/unit/config_publish_unit \
+	tests/unit/user_config_unit
+config_fixture = tests/unit/config_fixture.c tests/unit/config_fixture.h
+tests_unit_config_unit_SOURCES = tests/unit/config_unit.c $(config_fixture)
+tests_unit_config_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_config_file_unit_SOURCES = tests/unit/config_file_unit.c $(config_fixture)
+tests_unit_config_file_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_config_publish_unit_SOURCES = tests/unit/config_publish_unit.c $(config_fixture)
+tests_unit_config_publish_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_config_publish_unit_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup
+tests_unit_user_config_unit_SOURCES = tests/unit/user_config_unit.c $(config_fixture)
+tests_unit_user_config_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
