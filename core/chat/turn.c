@@ -31,6 +31,7 @@ struct turn {
 
 	struct chat_request chat;
 	char *subject, *request_id;
+	char *sandbox; /* the conversation's name for tools: subject and thread */
 	struct config *config;
 	json_t *turns;    /* of the thread, before this one */
 	json_t *messages; /* of this turn, the user's first */
@@ -90,6 +91,7 @@ static void turn_free(struct turn *t)
 	config_unref(t->config);
 	free(t->subject);
 	free(t->request_id);
+	free(t->sandbox);
 	free(t);
 }
 
@@ -337,7 +339,7 @@ static void run_tools(struct turn *t)
 		.base = t->host->base,
 		.http = t->host->http(t->host->arg),
 		.config = t->config,
-		.thread = t->chat.thread_id,
+		.thread = t->sandbox,
 	};
 	t->round = tool_round_start(t->host->toolbox, &t->tool_context, &t->calls, t->asked, &round_handlers, t);
 	calls_clear(&t->calls);
@@ -578,12 +580,15 @@ static bool allocate(struct turn *t, struct turn_request *request)
 {
 	t->subject = strdup(request->subject == NULL ? "" : request->subject);
 	t->request_id = strdup(request->request_id);
+	if (asprintf(&t->sandbox, "%s\n%s", t->subject == NULL ? "" : t->subject, request->chat.thread_id) < 0)
+		t->sandbox = NULL;
 	t->emitter = emitter_new(on_emitted, t);
 	t->filter = filter_new(&filter_handlers, t);
 	t->wake = evtimer_new(t->host->base, on_wake, t);
 	t->asked = json_object();
 	t->messages = json_pack("[{s:s, s:O}]", "role", "user", "content", request->chat.content);
-	return t->subject != NULL && t->request_id != NULL && t->emitter != NULL && t->filter != NULL &&
+	return t->subject != NULL && t->request_id != NULL && t->sandbox != NULL &&
+	       t->emitter != NULL && t->filter != NULL &&
 	       t->wake != NULL && t->asked != NULL && t->messages != NULL;
 }
 

@@ -1,5 +1,7 @@
 #include "core/status/document.h"
 
+#include "core/config/features.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,41 +67,14 @@ static json_t *seconds(int64_t ms)
 
 /* --- tools ------------------------------------------------------------------------ */
 
-static bool has_key(const struct config *c, enum cfg_key k)
-{
-	const char *value = cfg_str(c, k);
-
-	return value != NULL && value[0] != '\0' && strcmp(value, "tavily-api-key-not-configured") != 0;
-}
-
-static bool can_search(const struct config *c)
-{
-	return has_key(c, CFG_SEARCH_TAVILY_KEY) || has_key(c, CFG_SEARCH_SEARXNG_URL) ||
-	       has_key(c, CFG_SEARCH_BRAVE_KEY);
-}
-
-static bool can_run_code(const struct config *c)
-{
-	return has_key(c, CFG_CODE_E2B_KEY);
-}
-
-static const struct tool {
-	const char *name;
-	bool (*configured)(const struct config *c);
-	bool built; /* a turn knows how to run it */
-} tools[] = {
-	{ "tavily_search_results_json", can_search, true },
-	{ "code_interpreter", can_run_code, false },
-};
-
 json_t *document_tools(const struct config *c, const struct llm *l)
 {
+	const char *tools[FEATURE_TOOLS];
+	size_t count = l != NULL && llm_uses_tools(l) ? features_tools(c, tools) : 0;
 	json_t *names = json_array();
 
-	for (size_t i = 0; names != NULL && l != NULL && i < sizeof tools / sizeof tools[0]; i++) {
-		if (!tools[i].built || !llm_uses_tools(l) || !tools[i].configured(c))
-			continue;
-		if (json_array_append_new(names, json_string(tools[i].name)) < 0) {
+	for (size_t i = 0; names != NULL && i < count; i++) {
+		if (json_array_append_new(names, json_string(tools[i])) < 0) {
 			json_decref(names);
 			return NULL;
 		}
@@ -332,7 +307,7 @@ static json_t *capabilities(const struct config *c, const struct llm *l)
 {
 	bool calls = llm_uses_tools(l);
 
-	return json_pack("{s:b,s:b}", "web_search", calls && can_search(c), "tool_calling", calls);
+	return json_pack("{s:b,s:b}", "web_search", calls && features_web_search(c), "tool_calling", calls);
 }
 
 static json_t *status_ready(const struct status_view *v, const struct config *c, long current)

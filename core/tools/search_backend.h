@@ -33,7 +33,6 @@ struct search_hits {
 
 struct search_backend {
 	const char *name; /* as in search.order */
-	bool (*available)(const struct config *c);
 	int (*request)(const struct config *c, const char *query, struct search_request *out); /* -1: no memory */
 	/* answer is the parsed JSON of a 200. -1 with e: the service failed although it said 200. */
 	int (*hits)(const json_t *answer, size_t max, struct search_hits *out, struct err *e);

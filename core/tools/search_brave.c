@@ -3,11 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static bool available(const struct config *c)
-{
-	return cfg_str(c, CFG_SEARCH_BRAVE_KEY) != NULL;
-}
-
 static int request(const struct config *c, const char *query, struct search_request *out)
 {
 	char *q = search_parameter("q", query);
@@ -41,4 +36,4 @@ static int hits(const json_t *answer, size_t max, struct search_hits *out, struc
 }
 
 const struct search_backend search_brave = {
-	.name = "brave", .available = available, .request = request, .hits = hits};
+	.name = "brave", .request = request, .hits = hits};

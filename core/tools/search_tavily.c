@@ -1,17 +1,6 @@
 #include "core/tools/search_backend.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-/* TT-Studio writes this word where the user gave no key. */
-#define NO_KEY "tavily-api-key-not-configured"
-
-static bool available(const struct config *c)
-{
-	const char *key = cfg_str(c, CFG_SEARCH_TAVILY_KEY);
-
-	return key != NULL && *key != '\0' && strcmp(key, NO_KEY) != 0;
-}
 
 static int request(const struct config *c, const char *query, struct search_request *out)
 {
@@ -44,4 +33,4 @@ static int hits(const json_t *answer, size_t max, struct search_hits *out, struc
 }
 
 const struct search_backend search_tavily = {
-	.name = "tavily", .available = available, .request = request, .hits = hits};
+	.name = "tavily", .request = request, .hits = hits};

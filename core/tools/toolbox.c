@@ -1,11 +1,12 @@
 #include "core/tools/tool.h"
 
+#include "core/tools/code_interpreter.h"
 #include "core/tools/web_search.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-const struct tool *const tool_table[] = {&tool_web_search, NULL};
+const struct tool *const tool_table[] = {&tool_web_search, &tool_code_interpreter, NULL};
 
 #define TOOLS_MAX 16
 

@@ -2,6 +2,7 @@
 #include "core/tools/web_search.h"
 
 #include "core/base/log.h"
+#include "core/config/features.h"
 #include "core/tools/search_backend.h"
 
 #include <event2/event.h>
@@ -35,19 +36,6 @@ static const struct search_backend *backend_named(const char *name)
 		if (strcmp(backends[i]->name, name) == 0)
 			return backends[i];
 	return NULL;
-}
-
-static bool any_available(const struct config *c)
-{
-	const struct cfg_list *order = cfg_list(c, CFG_SEARCH_ORDER);
-
-	for (size_t i = 0; i < order->count; i++) {
-		const struct search_backend *b = backend_named(order->items[i]);
-
-		if (b != NULL && b->available(c))
-			return true;
-	}
-	return false;
 }
 
 static void run_free(struct tool_run *r)
@@ -202,7 +190,7 @@ static void try_next(struct tool_run *r)
 
 	while (r->next < order->count) {
 		r->backend = backend_named(order->items[r->next++]);
-		if (r->backend == NULL || !r->backend->available(r->config))
+		if (r->backend == NULL || !features_search_service(r->config, r->backend->name))
 			continue;
 		if (ask(r) == 0)
 			return;
@@ -278,13 +266,13 @@ static void cancel(struct tool_run *r)
 }
 
 const struct tool tool_web_search = {
-	.name = "tavily_search_results_json",
+	.name = FEATURE_WEB_SEARCH,
 	.description = "Searches the web. Use it for recent events, facts that change, local information and anything you "
 		       "are not sure of. Returns titles, addresses and excerpts of pages.",
 	.parameters = "{\"properties\":{\"query\":{\"description\":\"What to search for, as one would type it into a search "
 		      "engine\",\"type\":\"string\"}},\"required\":[\"query\"],\"type\":\"object\"}",
 	.shows = TOOL_SHOWS_SEARCH,
-	.available = any_available,
+	.available = features_web_search,
 	.start = start,
 	.cancel = cancel,
 };

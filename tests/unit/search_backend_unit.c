@@ -1,4 +1,5 @@
 /* Search services: what they are asked and what their answers mean. */
+#include "core/config/features.h"
 #include "core/tools/search_backend.h"
 
 #include <setjmp.h>
@@ -40,7 +41,7 @@ static void tavily_is_asked_as_recorded(void **state)
 	struct search_request r = {.method = NULL};
 
 	(void)state;
-	assert_true(search_tavily.available(c));
+	assert_true(features_search_service(c, "tavily"));
 	assert_int_equal(search_tavily.request(c, "weather in Berlin", &r), 0);
 	assert_string_equal(r.method, "POST");
 	assert_string_equal(r.url, "https://api.tavily.com/search");
@@ -56,7 +57,7 @@ static void a_word_can_mean_no_key(void **state)
 	struct config *c = config_with("search.tavily_key=tavily-api-key-not-configured");
 
 	(void)state;
-	assert_false(search_tavily.available(c));
+	assert_false(features_web_search(c));
 	config_unref(c);
 }
 

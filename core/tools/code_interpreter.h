@@ -1,0 +1,10 @@
+#ifndef TT_TOOLS_CODE_INTERPRETER_H
+#define TT_TOOLS_CODE_INTERPRETER_H
+
+#include "core/tools/tool.h"
+
+/* code_interpreter: Python in a sandbox, E2B's where a key is configured, else the local
+ * one. Code never runs outside a sandbox. */
+extern const struct tool tool_code_interpreter;
+
+#endif

@@ -1,0 +1,24 @@
+/* Sandboxes of E2B: one for each conversation, made when it is needed, reused, kept
+ * alive while it is used, killed when it idles. HTTP as E2B's own clients speak it. */
+#ifndef TT_TOOLS_E2B_H
+#define TT_TOOLS_E2B_H
+
+#include "core/tools/execution.h"
+#include "core/tools/tool.h"
+
+struct e2b;
+struct e2b_run;
+
+struct e2b *e2b_new(struct event_base *base); /* NULL: no memory */
+void e2b_free(struct e2b *b);                 /* forgets the sandboxes; E2B ends them at their timeout */
+
+/* x is what the code produced; failure is NULL, or why it could not be run (one line). */
+typedef void e2b_done_fn(void *arg, const struct execution *x, const char *failure);
+
+/* Runs code in the sandbox of ctx->thread. done: once, never from within. A sandbox that
+ * vanished is made again once. NULL: no memory. */
+struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const char *code, e2b_done_fn *done,
+                          void *arg);
+void e2b_cancel(struct e2b_run *r);
+
+#endif
