@@ -44,3 +44,31 @@ tests_unit_config_publish_unit_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup
 tests_unit_user_config_unit_SOURCES = tests/unit/user_config_unit.c $(config_fixture)
 tests_unit_user_config_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+
+# core/llm, core/status
+check_PROGRAMS += tests/unit/llm_unit tests/unit/deployed_unit tests/unit/verdict_unit tests/unit/select_unit
+TESTS += tests/unit/llm_unit tests/unit/deployed_unit tests/unit/verdict_unit tests/unit/select_unit
+tests_unit_llm_unit_SOURCES = tests/unit/llm_unit.c tests/unit/settings.h
+tests_unit_llm_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_deployed_unit_SOURCES = tests/unit/deployed_unit.c tests/unit/settings.h
+tests_unit_deployed_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_verdict_unit_SOURCES = tests/unit/verdict_unit.c tests/unit/settings.h
+tests_unit_verdict_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_select_unit_SOURCES = tests/unit/select_unit.c tests/unit/settings.h
+tests_unit_select_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/document_unit
+TESTS += tests/unit/document_unit
+tests_unit_document_unit_SOURCES = tests/unit/document_unit.c tests/unit/settings.h
+tests_unit_document_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+EXTRA_DIST += tests/data/golden/README.md \
+	tests/data/golden/cloud.json \
+	tests/data/golden/completions.json \
+	tests/data/golden/container.json \
+	tests/data/golden/local.json \
+	tests/data/golden/many.json \
+	tests/data/golden/none.json \
+	tests/data/golden/one.json \
+	tests/data/golden/poll_60.json \
+	tests/data/golden/poll_90.json \
+	tests/data/golden/polling_off.json \
+	tests/data/golden/refreshing.json
