@@ -351,22 +351,23 @@ static void health_of_the_current_one(void **state)
 
 static void tools_that_can_be_used(void **state)
 {
-	static const char *const search = "[\"tavily_search_results_json\"]";
+	static const char search[] = "[\"tavily_search_results_json\"]", code[] = "[\"code_interpreter\"]";
 	static const struct {
 		const char *set;
 		enum llm_kind kind;
 		enum llm_tools tools;
-		bool listed;
+		const char *names;
 	} cases[] = {
-		{ TAVILY, LLM_DISCOVERED, LLM_TOOLS_YES, true },
-		{ TAVILY, LLM_DISCOVERED, LLM_TOOLS_NO, false },
-		{ TAVILY, LLM_DISCOVERED, LLM_TOOLS_UNKNOWN, false },
-		{ TAVILY, LLM_CLOUD, LLM_TOOLS_UNKNOWN, true },
-		{ TAVILY, LLM_LOCAL, LLM_TOOLS_NO, false },
-		{ "search.searxng_url=http://s:8080", LLM_CONTAINER, LLM_TOOLS_UNKNOWN, true },
-		{ "search.brave_key=k", LLM_LOCAL, LLM_TOOLS_UNKNOWN, true },
-		{ "search.tavily_key=tavily-api-key-not-configured", LLM_CLOUD, LLM_TOOLS_UNKNOWN, false },
-		{ "code.e2b_key=k", LLM_CLOUD, LLM_TOOLS_UNKNOWN, false },
+		{ TAVILY, LLM_DISCOVERED, LLM_TOOLS_YES, search },
+		{ TAVILY, LLM_DISCOVERED, LLM_TOOLS_NO, "[]" },
+		{ TAVILY, LLM_DISCOVERED, LLM_TOOLS_UNKNOWN, "[]" },
+		{ TAVILY, LLM_CLOUD, LLM_TOOLS_UNKNOWN, search },
+		{ TAVILY, LLM_LOCAL, LLM_TOOLS_NO, "[]" },
+		{ "search.searxng_url=http://s:8080", LLM_CONTAINER, LLM_TOOLS_UNKNOWN, search },
+		{ "search.brave_key=k", LLM_LOCAL, LLM_TOOLS_UNKNOWN, search },
+		{ "search.tavily_key=tavily-api-key-not-configured", LLM_CLOUD, LLM_TOOLS_UNKNOWN, "[]" },
+		{ "code.e2b_key=k", LLM_CLOUD, LLM_TOOLS_UNKNOWN, code },
+		{ "code.e2b_key=k", LLM_DISCOVERED, LLM_TOOLS_NO, "[]" },
 	};
 
 	(void)state;
@@ -376,7 +377,7 @@ static void tools_that_can_be_used(void **state)
 		json_t *names = document_tools(c, &l);
 		char *line = document_text(names, NULL);
 
-		assert_string_equal(line, cases[i].listed ? search : "[]");
+		assert_string_equal(line, cases[i].names);
 		free(line);
 		json_decref(names);
 		config_unref(c);
