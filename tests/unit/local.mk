@@ -72,3 +72,8 @@ EXTRA_DIST += tests/data/golden/README.md \
 	tests/data/golden/poll_90.json \
 	tests/data/golden/polling_off.json \
 	tests/data/golden/refreshing.json
+check_PROGRAMS += tests/unit/filter_unit
+TESTS += tests/unit/filter_unit
+tests_unit_filter_unit_SOURCES = tests/unit/filter_unit.c
+tests_unit_filter_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+
