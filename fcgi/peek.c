@@ -1,0 +1,191 @@
+#include "fcgi/peek.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum record_type { BEGIN_REQUEST = 1, ABORT_REQUEST = 2, PARAMS = 4, STDIN = 5, GET_VALUES = 9 };
+#define ROLE_RESPONDER 1
+#define FLAG_KEEP_CONN 1
+
+void peek_init(struct peek *p)
+{
+	*p = (struct peek){ .stage = PEEK_AT_BEGIN };
+}
+
+static enum peek_verdict bad(struct peek *p, const char *error)
+{
+	p->error = error;
+	return PEEK_BAD;
+}
+
+/* A stream's content or its end: an empty record closes it. */
+static enum peek_verdict stream_record(struct peek *p, unsigned type)
+{
+	unsigned expected = p->stage == PEEK_AT_PARAMS ? PARAMS : STDIN;
+
+	if (type == ABORT_REQUEST)
+		return PEEK_ABORT;
+	if (type != expected)
+		return bad(p, "record of another type than the request needs here");
+	if (p->content_left > 0) {
+		if (p->stage == PEEK_AT_STDIN)
+			p->body_len += p->content_left;
+		else if ((p->params_len += p->content_left) > PEEK_PARAMS_MAX)
+			return bad(p, "parameters are too long");
+	} else if (p->stage == PEEK_AT_STDIN) {
+		p->stage = PEEK_AT_END;
+	} else if (p->pair != PAIR_NAME_LEN || p->length_left > 0) {
+		return bad(p, "parameters end within a pair");
+	} else {
+		p->stage = PEEK_AT_STDIN;
+		p->params_end = p->consumed + p->padding_left;
+	}
+	return PEEK_MORE;
+}
+
+static enum peek_verdict take_header(struct peek *p)
+{
+	const uint8_t *h = p->header;
+	unsigned type = h[1];
+	uint16_t id = (uint16_t)(h[2] << 8 | h[3]);
+
+	p->content_left = (unsigned)(h[4] << 8 | h[5]);
+	p->padding_left = h[6];
+	p->header_len = 0;
+	if (h[0] != 1)
+		return bad(p, "not FastCGI version 1");
+	if (id == 0)
+		return bad(p, type == GET_VALUES ? "FCGI_GET_VALUES is not answered here"
+						 : "management record, or a request with id 0");
+	if (p->stage != PEEK_AT_BEGIN)
+		return id == p->request_id ? stream_record(p, type) : bad(p, "a second request on one connection");
+	if (type != BEGIN_REQUEST || p->content_left != sizeof p->begin)
+		return bad(p, "no FCGI_BEGIN_REQUEST at the start");
+	p->request_id = id;
+	return PEEK_MORE;
+}
+
+static enum peek_verdict take_begin(struct peek *p, const uint8_t *bytes, size_t len)
+{
+	memcpy(p->begin + p->begin_len, bytes, len);
+	p->begin_len += (unsigned)len;
+	if (p->begin_len < sizeof p->begin)
+		return PEEK_MORE;
+	if ((p->begin[0] << 8 | p->begin[1]) != ROLE_RESPONDER)
+		return bad(p, "another role than RESPONDER");
+	p->keep = (p->begin[2] & FLAG_KEEP_CONN) != 0;
+	p->stage = PEEK_AT_PARAMS;
+	return PEEK_MORE;
+}
+
+/* Lengths have one byte, or four where the first has its top bit set. Returns whether
+ * the length is complete. */
+static bool take_length(struct peek *p, uint8_t byte)
+{
+	if (p->length_left > 0) {
+		p->length = p->length << 8 | byte;
+		return --p->length_left == 0;
+	}
+	p->length = byte & 0x7f;
+	p->length_left = byte & 0x80 ? 3 : 0;
+	return p->length_left == 0;
+}
+
+static enum peek_verdict begin_pair(struct peek *p)
+{
+	if (p->length > PEEK_PARAMS_MAX || p->name_left > PEEK_PARAMS_MAX)
+		return bad(p, "a parameter is too long");
+	p->value_left = p->length;
+	if (p->name_left == 0)
+		return bad(p, "a parameter has no name");
+	if (++p->param_count > PEEK_PARAM_COUNT_MAX)
+		return bad(p, "too many parameters");
+	p->pair = PAIR_NAME;
+	return PEEK_MORE;
+}
+
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static enum peek_verdict take_params(struct peek *p, const uint8_t *bytes, size_t len)
+{
+	const uint8_t *end = bytes + len;
+	size_t n;
+
+	while (bytes < end) {
+		switch (p->pair) {
+		case PAIR_NAME_LEN:
+			if (!take_length(p, *bytes++))
+				break;
+			p->name_left = p->length;
+			p->pair = PAIR_VALUE_LEN;
+			break;
+		case PAIR_VALUE_LEN:
+			if (take_length(p, *bytes++) && begin_pair(p) == PEEK_BAD)
+				return PEEK_BAD;
+			break;
+		case PAIR_NAME:
+			n = least(p->name_left, (size_t)(end - bytes));
+			if (memchr(bytes, '=', n) != NULL || memchr(bytes, '\0', n) != NULL)
+				return bad(p, "a parameter's name holds '=' or NUL");
+			bytes += n;
+			p->name_left -= (uint32_t)n;
+			if (p->name_left == 0)
+				p->pair = p->value_left > 0 ? PAIR_VALUE : PAIR_NAME_LEN;
+			break;
+		case PAIR_VALUE:
+			n = least(p->value_left, (size_t)(end - bytes));
+			if (memchr(bytes, '\0', n) != NULL)
+				return bad(p, "a parameter's value holds NUL");
+			bytes += n;
+			p->value_left -= (uint32_t)n;
+			if (p->value_left == 0)
+				p->pair = PAIR_NAME_LEN;
+			break;
+		}
+	}
+	return PEEK_MORE;
+}
+
+static enum peek_verdict take_content(struct peek *p, const uint8_t *bytes, size_t len)
+{
+	if (p->stage == PEEK_AT_BEGIN)
+		return take_begin(p, bytes, len);
+	if (p->stage == PEEK_AT_PARAMS)
+		return take_params(p, bytes, len);
+	return PEEK_MORE;
+}
+
+enum peek_verdict peek_feed(struct peek *p, const void *bytes, size_t len)
+{
+	const uint8_t *at = bytes, *end = at + len;
+	enum peek_verdict v = PEEK_MORE;
+	size_t n;
+
+	assert(p->error == NULL);
+	while (v == PEEK_MORE) {
+		if (p->stage == PEEK_AT_END && p->padding_left == 0)
+			return PEEK_WHOLE;
+		if (at == end)
+			return PEEK_MORE;
+		if (p->content_left > 0) {
+			n = least(p->content_left, (size_t)(end - at));
+			v = take_content(p, at, n);
+			p->content_left -= (unsigned)n;
+		} else if (p->padding_left > 0) {
+			n = least(p->padding_left, (size_t)(end - at));
+			p->padding_left -= (unsigned)n;
+		} else {
+			n = least(PEEK_HEADER_LEN - p->header_len, (size_t)(end - at));
+			memcpy(p->header + p->header_len, at, n);
+			p->header_len += (unsigned)n;
+		}
+		at += n;
+		p->consumed += n;
+		if (p->header_len == PEEK_HEADER_LEN)
+			v = take_header(p);
+	}
+	return v;
+}
