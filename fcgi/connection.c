@@ -1,0 +1,495 @@
+#include "fcgi/connection_internal.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define SPARES_MAX 256u
+#define INTAKE_ROUNDS 16
+#define INTAKE_OVERHEAD (128u << 10) /* parameters and record headers beside the body */
+
+static void on_readable(evutil_socket_t fd, short what, void *arg);
+
+/* --- deadlines: one list in order, one timer for its head -------------------------- */
+
+static void arm_deadline(struct connections *s)
+{
+	struct connection *first = TAILQ_FIRST(&s->waiting);
+	int64_t left;
+
+	if (first == NULL || s->deadline_armed)
+		return;
+	left = first->deadline_ms - clock_mono_ms();
+	left = left > 0 ? left : 0;
+	s->deadline_armed = true;
+	event_add(s->deadline, &(struct timeval){ .tv_sec = left / 1000, .tv_usec = left % 1000 * 1000 });
+}
+
+static void await_request(struct connection *c)
+{
+	if (c->waiting)
+		return;
+	c->waiting = true;
+	c->deadline_ms = clock_mono_ms() + c->set->request_timeout_ms;
+	TAILQ_INSERT_TAIL(&c->set->waiting, c, queue);
+	arm_deadline(c->set);
+}
+
+static void stop_waiting(struct connection *c)
+{
+	if (c->waiting)
+		TAILQ_REMOVE(&c->set->waiting, c, queue);
+	c->waiting = false;
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct connections *s = arg;
+	struct connection *c;
+	int64_t now = clock_mono_ms();
+
+	(void)fd, (void)what;
+	s->deadline_armed = false;
+	while ((c = TAILQ_FIRST(&s->waiting)) != NULL && c->deadline_ms <= now) {
+		log_debug("request_timeout", L_INT("bytes", c->intake.len));
+		connection_close(c);
+	}
+	arm_deadline(s);
+}
+
+/* --- the set ------------------------------------------------------------------------ */
+
+static void on_settle(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t ticks;
+
+	(void)what;
+	if (read(fd, &ticks, sizeof ticks) == sizeof ticks)
+		output_settle(arg);
+}
+
+struct connections *connections_new(struct event_base *base, const struct connections_host *host, struct err *e)
+{
+	struct connections *s = calloc(1, sizeof *s);
+
+	if (s == NULL) {
+		err_set(e, "no memory for connections");
+		return NULL;
+	}
+	*s = (struct connections){ .base = base, .host = *host, .settle_fd = -1 };
+	TAILQ_INIT(&s->all);
+	TAILQ_INIT(&s->spare);
+	TAILQ_INIT(&s->dead);
+	TAILQ_INIT(&s->waiting);
+	TAILQ_INIT(&s->dirty);
+	TAILQ_INIT(&s->settling);
+	connections_limits(s, 60000, 1u << 20);
+	s->settle_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (s->settle_fd < 0) {
+		err_set_errno(e, errno, "cannot make a timer");
+		goto fail;
+	}
+	s->deadline = evtimer_new(base, on_deadline, s);
+	s->settle_timer = event_new(base, s->settle_fd, EV_READ | EV_PERSIST, on_settle, s);
+	if (s->deadline == NULL || s->settle_timer == NULL || event_add(s->settle_timer, NULL) < 0) {
+		err_set(e, "cannot add the connections' timers to the event loop");
+		goto fail;
+	}
+	return s;
+fail:
+	connections_free(s);
+	return NULL;
+}
+
+static void free_list(struct connection_list *list)
+{
+	struct connection *c;
+
+	while ((c = TAILQ_FIRST(list)) != NULL) {
+		TAILQ_REMOVE(list, c, link);
+		exchange_free(c->exchange);
+		buf_free(&c->intake);
+		output_free(c);
+		free(c);
+	}
+}
+
+void connections_free(struct connections *s)
+{
+	struct connection *c;
+
+	if (s == NULL)
+		return;
+	while ((c = TAILQ_FIRST(&s->all)) != NULL)
+		connection_lost(c);
+	free_list(&s->dead);
+	free_list(&s->spare);
+	if (s->deadline != NULL)
+		event_free(s->deadline);
+	if (s->settle_timer != NULL)
+		event_free(s->settle_timer);
+	if (s->settle_fd >= 0)
+		close(s->settle_fd);
+	free(s);
+}
+
+void connections_limits(struct connections *s, int64_t request_timeout_ms, size_t body_limit)
+{
+	s->request_timeout_ms = request_timeout_ms;
+	s->body_limit = body_limit;
+}
+
+size_t connections_count(const struct connections *s)
+{
+	return s->count;
+}
+
+size_t connections_active(const struct connections *s)
+{
+	return s->active;
+}
+
+void connections_drain(struct connections *s)
+{
+	s->draining = true;
+}
+
+void connections_flush(struct connections *s)
+{
+	struct connection *c;
+
+	while ((c = TAILQ_FIRST(&s->dirty)) != NULL) {
+		TAILQ_REMOVE(&s->dirty, c, dirty);
+		c->out.dirty = false;
+		output_flush(c);
+	}
+	while ((c = TAILQ_FIRST(&s->dead)) != NULL) {
+		TAILQ_REMOVE(&s->dead, c, link);
+		TAILQ_INSERT_HEAD(&s->spare, c, link);
+		s->spares++;
+	}
+	while (s->spares > SPARES_MAX) {
+		struct connection_list one = TAILQ_HEAD_INITIALIZER(one);
+
+		c = TAILQ_FIRST(&s->spare);
+		TAILQ_REMOVE(&s->spare, c, link);
+		TAILQ_INSERT_HEAD(&one, c, link);
+		free_list(&one);
+		s->spares--;
+	}
+}
+
+/* --- one connection's life ---------------------------------------------------------- */
+
+static struct connection *take_spare(struct connections *s)
+{
+	struct connection *c = TAILQ_FIRST(&s->spare);
+
+	if (c != NULL) {
+		TAILQ_REMOVE(&s->spare, c, link);
+		s->spares--;
+		return c;
+	}
+	c = calloc(1, sizeof *c);
+	if (c != NULL && (c->exchange = exchange_new()) == NULL) {
+		free(c);
+		c = NULL;
+	}
+	if (c != NULL)
+		c->set = s;
+	return c;
+}
+
+void connections_adopt(struct connections *s, int fd)
+{
+	struct connection *c = take_spare(s);
+
+	if (c == NULL) {
+		close(fd);
+		s->host.closed(s->host.arg);
+		return;
+	}
+	c->fd = fd;
+	c->state = CONNECTION_IDLE;
+	c->keep = c->too_large = c->waiting = false;
+	c->owner = NULL;
+	peek_init(&c->peek);
+	buf_init(&c->intake, 0);
+	TAILQ_INSERT_TAIL(&s->all, c, link);
+	s->count++;
+	output_prepare(c);
+	event_assign(&c->readable, s->base, fd, EV_READ | EV_ET | EV_PERSIST, on_readable, c);
+	if (event_add(&c->readable, NULL) < 0) {
+		connection_close(c);
+		return;
+	}
+	await_request(c);
+}
+
+void connection_close(struct connection *c)
+{
+	struct connections *s = c->set;
+
+	assert(c->state != CONNECTION_CLOSED);
+	if (c->state == CONNECTION_ACTIVE) {
+		s->active--;
+		exchange_abandon(c->exchange);
+	}
+	c->state = CONNECTION_CLOSED;
+	stop_waiting(c);
+	output_reset(c);
+	event_del(&c->readable);
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+	buf_free(&c->intake);
+	TAILQ_REMOVE(&s->all, c, link);
+	TAILQ_INSERT_TAIL(&s->dead, c, link);
+	s->count--;
+	s->host.closed(s->host.arg);
+}
+
+void connection_lost(struct connection *c)
+{
+	const struct connection_owner *owner = c->owner;
+
+	c->owner = NULL;
+	if (owner != NULL)
+		owner->gone(c->owner_arg);
+	connection_close(c);
+}
+
+/* We never close an idle kept connection first: the web server answers a request that
+ * meets the close with 502. */
+void connection_finished(struct connection *c)
+{
+	c->state = CONNECTION_IDLE;
+	c->set->active--;
+	if (!c->keep || c->set->draining) {
+		connection_close(c);
+		return;
+	}
+	output_reset(c);
+	peek_init(&c->peek);
+}
+
+/* --- a request comes in ------------------------------------------------------------- */
+
+static void refuse(struct connection *c, const char *why)
+{
+	log_debug("malformed_request", L_STR("error", why));
+	connection_close(c);
+}
+
+static void serve(struct connection *c, int from)
+{
+	struct connections *s = c->set;
+
+	stop_waiting(c);
+	if (exchange_begin(c->exchange, from, c->fd, c->too_large ? 0 : c->peek.body_len) < 0) {
+		if (from == c->fd)
+			c->fd = -1;
+		refuse(c, "no memory for a request");
+		return;
+	}
+	if (from != c->fd)
+		close(from);
+	buf_free(&c->intake);
+	c->keep = c->peek.keep;
+	c->state = CONNECTION_ACTIVE;
+	s->active++;
+	s->host.request(s->host.arg, c);
+	if (c->state == CONNECTION_ACTIVE && c->out.ended)
+		output_flush(c);
+	else if (c->state == CONNECTION_ACTIVE)
+		exchange_forget_request(c->exchange);
+}
+
+static int write_all(int fd, const char *bytes, size_t len)
+{
+	ssize_t n;
+
+	for (; len > 0; bytes += n, len -= (size_t)n)
+		if ((n = write(fd, bytes, len)) < 0)
+			return -1;
+	return 0;
+}
+
+/* libfcgi reads from a descriptor; what was collected becomes one. A body that is over
+ * the limit is left out: the request then ends behind its parameters. */
+static void serve_intake(struct connection *c)
+{
+	const char end[PEEK_HEADER_LEN] = { 1, 5, (char)(c->peek.request_id >> 8), (char)c->peek.request_id };
+	int file = memfd_create("request", MFD_CLOEXEC);
+
+	if (file >= 0 && write_all(file, c->intake.data, c->intake.len) == 0 &&
+	    (!c->too_large || write_all(file, end, sizeof end) == 0) && lseek(file, 0, SEEK_SET) == 0) {
+		serve(c, file);
+		return;
+	}
+	log_warning("request_dropped", L_STR("error", strerror(errno)));
+	if (file >= 0)
+		close(file);
+	connection_close(c);
+}
+
+static void cut_body(struct connection *c)
+{
+	c->too_large = true;
+	c->intake.len = c->peek.params_end;
+}
+
+/* Takes len bytes, already checked by c->peek, off the socket. */
+static int collect(struct connection *c, const char *bytes, size_t len)
+{
+	bool added;
+
+	if (c->too_large)
+		return 0;
+	added = buf_add(&c->intake, bytes, len) == 0;
+	if (!added && (c->peek.params_end == 0 || c->intake.len < c->peek.params_end))
+		return -1;
+	if (!added || c->peek.body_len > c->set->body_limit)
+		cut_body(c);
+	return 0;
+}
+
+static const char *complaint(const struct connection *c, enum peek_verdict v)
+{
+	return v == PEEK_BAD ? c->peek.error
+	       : v == PEEK_ABORT ? "aborted before it was whole"
+				 : "more bytes behind the request";
+}
+
+/* Reads on where a request came in pieces; a flood of it shares the loop with others. */
+static void read_on(struct connection *c)
+{
+	char *bytes = c->set->peeked;
+	enum peek_verdict v;
+	size_t before;
+	ssize_t n;
+
+	for (int round = 0; round < INTAKE_ROUNDS; round++) {
+		n = recv(c->fd, bytes, CONNECTION_PEEK_MAX, MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			connection_close(c);
+			return;
+		}
+		before = c->peek.consumed;
+		v = peek_feed(&c->peek, bytes, (size_t)n);
+		if (collect(c, bytes, c->peek.consumed - before) < 0) {
+			refuse(c, "no memory for a request");
+			return;
+		}
+		if (v == PEEK_WHOLE && c->peek.consumed - before == (size_t)n)
+			serve_intake(c);
+		else if (v != PEEK_MORE)
+			refuse(c, complaint(c, v));
+		if (v != PEEK_MORE)
+			return;
+	}
+	event_active(&c->readable, EV_READ, 0);
+}
+
+static void begin_intake(struct connection *c, size_t len, enum peek_verdict v)
+{
+	if (recv(c->fd, c->set->peeked, len, MSG_DONTWAIT) != (ssize_t)len) {
+		connection_close(c);
+		return;
+	}
+	c->state = CONNECTION_INTAKE;
+	buf_init(&c->intake, INTAKE_OVERHEAD + 2 * c->set->body_limit);
+	await_request(c);
+	if (collect(c, c->set->peeked, len) < 0)
+		refuse(c, "no memory for a request");
+	else if (v == PEEK_WHOLE)
+		serve_intake(c);
+	else
+		read_on(c);
+}
+
+static void look(struct connection *c)
+{
+	ssize_t n = recv(c->fd, c->set->peeked, CONNECTION_PEEK_MAX, MSG_PEEK | MSG_DONTWAIT);
+	enum peek_verdict v;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		connection_close(c);
+		return;
+	}
+	c->too_large = false;
+	v = peek_feed(&c->peek, c->set->peeked, (size_t)n);
+	if (v > PEEK_WHOLE || c->peek.consumed < (size_t)n)
+		refuse(c, complaint(c, v));
+	else if (v == PEEK_WHOLE && c->peek.body_len <= c->set->body_limit)
+		serve(c, c->fd);
+	else
+		begin_intake(c, (size_t)n, v);
+}
+
+/* While a request is being answered the peer has nothing to say but that it leaves: by
+ * closing, or by FCGI_ABORT_REQUEST. Anything else is a second request on a connection
+ * that carries one, and ends it as well. */
+static void watch(struct connection *c)
+{
+	char byte;
+	ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	connection_lost(c);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	static void (*const step[])(struct connection *) = {
+		[CONNECTION_IDLE] = look,
+		[CONNECTION_INTAKE] = read_on,
+		[CONNECTION_ACTIVE] = watch,
+	};
+	struct connection *c = arg;
+
+	(void)fd, (void)what;
+	if (c->state != CONNECTION_CLOSED)
+		step[c->state](c);
+}
+
+/* --- what the endpoints use ---------------------------------------------------------- */
+
+const struct exchange_params *connection_params(const struct connection *c)
+{
+	return exchange_params(c->exchange);
+}
+
+const char *connection_body(const struct connection *c, size_t *len)
+{
+	return exchange_body(c->exchange, len);
+}
+
+bool connection_body_too_large(const struct connection *c)
+{
+	return c->too_large;
+}
+
+char *connection_request_id(struct connection *c)
+{
+	return c->request_id;
+}
+
+void connection_own(struct connection *c, const struct connection_owner *owner, void *arg)
+{
+	c->owner = owner;
+	c->owner_arg = arg;
+}

@@ -1,0 +1,90 @@
+/* What connection.c and output.c share; nobody else looks inside. */
+#ifndef TT_FCGI_CONNECTION_INTERNAL_H
+#define TT_FCGI_CONNECTION_INTERNAL_H
+
+#include "core/base/buf.h"
+#include "fcgi/connection.h"
+#include "fcgi/peek.h"
+
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+
+#define CONNECTION_PEEK_MAX (64u << 10)
+
+enum connection_state {
+	CONNECTION_IDLE,   /* waits for a request */
+	CONNECTION_INTAKE, /* a request comes in pieces */
+	CONNECTION_ACTIVE, /* a request is being answered */
+	CONNECTION_CLOSED, /* waits to be freed */
+};
+
+/* The response on its way out. Positions count bytes of the body from its start. */
+struct output {
+	struct buf backlog;    /* given, but not yet in a record */
+	size_t given, taken;   /* taken: put into records */
+	size_t *barriers;      /* positions before which all else must have been passed on */
+	size_t barrier_count, barrier_cap;
+	bool ended, failed;
+	bool dirty;            /* listed for the end of the iteration */
+	bool enough;           /* the writer was told to wait */
+	bool waits_writable;
+	bool settling;         /* at a barrier */
+	int64_t drained_ns;    /* when the peer was seen to have read all; 0: not yet */
+	int64_t settle_cap_ns; /* when a slow peer is not waited for any longer */
+};
+
+struct connection {
+	struct connections *set;
+	TAILQ_ENTRY(connection) link;      /* in set->all, set->spare or set->dead */
+	TAILQ_ENTRY(connection) queue;     /* set->waiting while IDLE or INTAKE */
+	TAILQ_ENTRY(connection) dirty;     /* set->dirty */
+	TAILQ_ENTRY(connection) settle;    /* set->settling */
+	struct event readable, writable;
+	int fd;
+	enum connection_state state;
+	bool keep;
+	bool waiting;              /* in set->waiting */
+	bool too_large;
+	int64_t deadline_ms;
+	int64_t credit;            /* bytes of socket buffer that a write may still use unasked */
+	struct peek peek;
+	struct buf intake;
+	struct exchange *exchange;
+	const struct connection_owner *owner;
+	void *owner_arg;
+	struct output out;
+	char request_id[CONNECTION_ID_MAX + 1];
+};
+
+TAILQ_HEAD(connection_list, connection);
+
+struct connections {
+	struct event_base *base;
+	struct connections_host host;
+	struct connection_list all, spare, dead, waiting, dirty, settling;
+	size_t count, active, spares;
+	bool draining;
+	int64_t request_timeout_ms;
+	size_t body_limit;
+	int64_t window;              /* credit that a writable socket gives; 0: not known yet */
+	bool local;                  /* AF_UNIX: SIOCOUTQ tells what the peer has not read */
+	struct event *deadline;      /* of the first of `waiting` */
+	bool deadline_armed;
+	int settle_fd;               /* timerfd: barriers need better than milliseconds */
+	struct event *settle_timer;
+	int64_t settle_due_ns;       /* what it is set to; 0: not set */
+	char peeked[CONNECTION_PEEK_MAX];
+};
+
+void connection_close(struct connection *c);
+void connection_lost(struct connection *c);     /* tells the owner and closes */
+void connection_finished(struct connection *c); /* the response is out: keep or close */
+
+void output_reset(struct connection *c);
+void output_free(struct connection *c);
+void output_flush(struct connection *c);
+void output_writable(struct connection *c);
+void output_settle(struct connections *s);
+void output_prepare(struct connection *c); /* a new descriptor */
+
+#endif

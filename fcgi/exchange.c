@@ -1,0 +1,172 @@
+#include "fcgi/exchange.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcgiapp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct exchange {
+	FCGX_Request fcgx;
+	struct exchange_params params;
+	char *body;
+	size_t body_len;
+	size_t pending;
+	bool open;
+};
+
+int exchange_library_init(struct err *e)
+{
+	int status = FCGX_Init();
+
+	return status == 0 ? 0 : err_set_errno(e, status > 0 ? status : ENOMEM, "libfcgi does not start");
+}
+
+struct exchange *exchange_new(void)
+{
+	return calloc(1, sizeof(struct exchange));
+}
+
+void exchange_free(struct exchange *x)
+{
+	if (x == NULL)
+		return;
+	exchange_abandon(x);
+	free(x);
+}
+
+/* One row per wanted parameter. */
+static const struct wanted {
+	const char *name;
+	size_t len, offset;
+} wanted[] = {
+#define WANTED(name, field) { name "=", sizeof name, offsetof(struct exchange_params, field) }
+	WANTED("REQUEST_METHOD", method),     WANTED("REQUEST_URI", request_uri),
+	WANTED("SCRIPT_NAME", script_name),   WANTED("PATH_INFO", path_info),
+	WANTED("QUERY_STRING", query_string), WANTED("HTTP_X_REQUEST_ID", request_id),
+	WANTED("TT_AGENT_ADMIN", admin),      WANTED("REMOTE_USER", remote_user),
+#undef WANTED
+};
+
+/* Of a repeated parameter the last one counts, as in the web servers' own handling: a
+ * fastcgi_param that stands below an included list overrides it. */
+static void find_params(struct exchange *x)
+{
+	x->params = (struct exchange_params){ .method = NULL };
+	for (char **p = x->fcgx.envp; *p != NULL; p++)
+		for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+			if ((*p)[0] == wanted[i].name[0] && strncmp(*p, wanted[i].name, wanted[i].len) == 0) {
+				memcpy((char *)&x->params + wanted[i].offset, &(char *){ *p + wanted[i].len },
+				       sizeof(char *));
+				break;
+			}
+}
+
+/* Reads one byte more than there are: only that consumes the record that ends the body,
+ * without which a kept connection's next request would begin in the middle. */
+static int read_body(struct exchange *x, size_t body_len)
+{
+	x->body = malloc(body_len + 1);
+	if (x->body == NULL)
+		return -1;
+	x->body_len = (size_t)FCGX_GetStr(x->body, (int)body_len + 1, x->fcgx.in);
+	if (x->body_len != body_len || FCGX_GetError(x->fcgx.in) != 0)
+		return -1;
+	x->body[body_len] = '\0';
+	return 0;
+}
+
+int exchange_begin(struct exchange *x, int from, int to, size_t body_len)
+{
+	assert(!x->open);
+	FCGX_InitRequest(&x->fcgx, -1, 0);
+	/* So libfcgi believes that it accepted this connection itself, and may keep it. */
+	x->fcgx.ipcFd = from;
+	x->fcgx.keepConnection = 1;
+	x->fcgx.detached = 1;
+	if (FCGX_Accept_r(&x->fcgx) != 0)
+		return -1;
+	x->open = true;
+	if (read_body(x, body_len) < 0) {
+		exchange_abandon(x);
+		close(from);
+		return -1;
+	}
+	x->fcgx.ipcFd = to;
+	x->pending = 0;
+	find_params(x);
+	return 0;
+}
+
+const struct exchange_params *exchange_params(const struct exchange *x)
+{
+	return &x->params;
+}
+
+const char *exchange_body(const struct exchange *x, size_t *len)
+{
+	*len = x->body_len;
+	return x->body;
+}
+
+void exchange_forget_request(struct exchange *x)
+{
+	FCGX_Stream *out = x->fcgx.out, *err = x->fcgx.err;
+
+	free(x->body);
+	x->body = NULL;
+	x->body_len = 0;
+	x->params = (struct exchange_params){ .method = NULL };
+	/* FCGX_Free frees all that the request owns; the writers are held out of it. */
+	x->fcgx.out = x->fcgx.err = NULL;
+	x->fcgx.envp = NULL;
+	FCGX_Free(&x->fcgx, 0);
+	x->fcgx.out = out;
+	x->fcgx.err = err;
+}
+
+void exchange_put(struct exchange *x, const void *bytes, size_t len)
+{
+	assert(len <= exchange_room(x));
+	FCGX_PutStr(bytes, (int)len, x->fcgx.out);
+	x->pending += len;
+}
+
+size_t exchange_room(const struct exchange *x)
+{
+	return EXCHANGE_RECORD_MAX - x->pending;
+}
+
+size_t exchange_pending(const struct exchange *x)
+{
+	return x->pending;
+}
+
+int exchange_flush(struct exchange *x)
+{
+	x->pending = 0;
+	return FCGX_FFlush(x->fcgx.out) == 0 ? 0 : -1;
+}
+
+int exchange_finish(struct exchange *x)
+{
+	/* err first: closing it is silent then, and the end of the request goes out with
+	 * the last record. FCGX_Finish_r would linger on the connection. */
+	int failed = FCGX_FClose(x->fcgx.err);
+
+	failed |= FCGX_FClose(x->fcgx.out);
+	exchange_abandon(x);
+	return failed == 0 ? 0 : -1;
+}
+
+void exchange_abandon(struct exchange *x)
+{
+	if (!x->open)
+		return;
+	x->open = false;
+	free(x->body);
+	x->body = NULL;
+	x->body_len = x->pending = 0;
+	FCGX_Free(&x->fcgx, 0);
+}
