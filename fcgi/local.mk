@@ -1,0 +1,20 @@
+EXTRA_PROGRAMS = tt-agent-fcgi
+tt_agent_fcgi_SOURCES = fcgi/main.c \
+	fcgi/acceptor.c fcgi/acceptor.h \
+	fcgi/admin_endpoints.c \
+	fcgi/connection.c fcgi/connection.h fcgi/connection_internal.h \
+	fcgi/documents.c \
+	fcgi/exchange.c fcgi/exchange.h \
+	fcgi/listener.c fcgi/listener.h \
+	fcgi/options.c fcgi/options.h \
+	fcgi/output.c \
+	fcgi/parent.c fcgi/parent.h \
+	fcgi/peek.c fcgi/peek.h \
+	fcgi/poll_requests.c \
+	fcgi/published.c fcgi/published.h \
+	fcgi/response.c fcgi/response.h \
+	fcgi/route.c fcgi/route.h \
+	fcgi/serve.c fcgi/serve.h \
+	fcgi/turns.c fcgi/turns.h \
+	fcgi/worker.c fcgi/worker.h
+tt_agent_fcgi_LDADD = $(CORE_LIBS) $(FCGI_LIBS)

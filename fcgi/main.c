@@ -1,0 +1,41 @@
+/* tt-agent-fcgi: answers the requests that nginx or lighttpd pass on by FastCGI. */
+#include "fcgi/options.h"
+#include "fcgi/parent.h"
+
+#include "config.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+
+/* Descriptors are what streams are made of: take as many as we may. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+		r.rlim_cur = r.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &r);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+	struct err e = ERR_INIT;
+
+	if (options_parse(&o, argc, argv, &e) < 0) {
+		fprintf(stderr, "tt-agent-fcgi: %s\n", e.text);
+		return 2;
+	}
+	if (o.action == OPTIONS_HELP) {
+		options_help();
+		return 0;
+	}
+	if (o.action == OPTIONS_VERSION) {
+		printf("tt-agent-fcgi %s\n", PACKAGE_VERSION);
+		return 0;
+	}
+	log_open("tt-agent-fcgi", o.log_target, o.log_level);
+	raise_descriptor_limit();
+	return parent_run(&o, argv);
+}

@@ -1,0 +1,359 @@
+#include "fcgi/parent.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "fcgi/listener.h"
+#include "fcgi/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define OLD_WORKERS "TT_AGENT_FCGI_OLD_WORKERS" /* pids, from the image before */
+#define LONG_LIFE_MS 10000  /* a worker that lived so long died by chance */
+#define PAUSE_FIRST_MS 50
+#define PAUSE_MAX_MS 5000
+#define READY_WAIT_MS 10000 /* until old workers drain although the new ones are not ready */
+#define KILL_AFTER_MS 2000  /* beyond the time that workers have to drain */
+#define OLD_MAX (4 * OPTIONS_WORKERS_MAX)
+
+struct slot {
+	pid_t pid; /* 0: none runs */
+	int ready_fd;
+	int64_t started_ms, start_at_ms, pause_ms;
+};
+
+struct parent {
+	const struct options *options;
+	char **argv;
+	char program[PATH_MAX]; /* as it was found at the start: after an upgrade the new one lies there */
+	struct listener listener;
+	int signals;
+	sigset_t before; /* the signal mask that workers get back */
+	struct slot slots[OPTIONS_WORKERS_MAX];
+	pid_t old[OLD_MAX]; /* workers of the image before, draining */
+	size_t old_count;
+	int64_t old_drain_at_ms; /* when they are told to, at the latest; 0: they were */
+	int64_t kill_at_ms;      /* while stopping; 0: not stopping */
+	int worker_status;
+};
+
+/* --- workers ---------------------------------------------------------------------------- */
+
+static int run_worker(struct parent *p, pid_t parent_pid, int ready_fd)
+{
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent_pid)
+		return 0;
+	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole group; the parent says when to stop */
+	signal(SIGHUP, SIG_IGN);
+	close(p->signals);
+	sigprocmask(SIG_SETMASK, &p->before, NULL);
+	return worker_run(p->options, p->listener.fd, ready_fd);
+}
+
+/* Returns true in the new worker, after its end. */
+static bool start_worker(struct parent *p, struct slot *s)
+{
+	pid_t self = getpid();
+	int ready[2] = { -1, -1 };
+
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		log_warning("no_pipe", L_STR("error", strerror(errno)));
+	s->started_ms = clock_mono_ms();
+	s->pid = fork();
+	if (s->pid == 0) {
+		if (ready[0] >= 0)
+			close(ready[0]);
+		p->worker_status = run_worker(p, self, ready[1]);
+		return true;
+	}
+	if (ready[1] >= 0)
+		close(ready[1]);
+	s->ready_fd = ready[0];
+	if (s->pid < 0) {
+		log_error("no_worker", L_STR("error", strerror(errno)));
+		s->pid = 0;
+		s->start_at_ms = s->started_ms + PAUSE_MAX_MS;
+	}
+	return false;
+}
+
+static bool start_due(struct parent *p)
+{
+	int64_t now = clock_mono_ms();
+
+	for (unsigned i = 0; p->kill_at_ms == 0 && i < p->options->workers; i++)
+		if (p->slots[i].pid == 0 && p->slots[i].start_at_ms <= now && start_worker(p, &p->slots[i]))
+			return true;
+	return false;
+}
+
+static void forget_ready(struct slot *s)
+{
+	if (s->ready_fd >= 0)
+		close(s->ready_fd);
+	s->ready_fd = -1;
+}
+
+static void tell_death(pid_t pid, int status)
+{
+	if (WIFSIGNALED(status))
+		log_error("worker_died", L_INT("pid", pid), L_STR("signal", strsignal(WTERMSIG(status))));
+	else
+		log_error("worker_died", L_INT("pid", pid), L_INT("status", WEXITSTATUS(status)));
+}
+
+static void plan_restart(struct parent *p, struct slot *s, int status)
+{
+	int64_t now = clock_mono_ms();
+
+	s->pid = 0;
+	forget_ready(s);
+	if (p->kill_at_ms != 0)
+		return;
+	if (now - s->started_ms >= LONG_LIFE_MS)
+		s->pause_ms = 0;
+	s->start_at_ms = now + s->pause_ms;
+	tell_death((pid_t)s->pid, status);
+	s->pause_ms = s->pause_ms == 0 ? PAUSE_FIRST_MS : s->pause_ms * 2 < PAUSE_MAX_MS ? s->pause_ms * 2 : PAUSE_MAX_MS;
+}
+
+static void reap(struct parent *p)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (unsigned i = 0; i < p->options->workers; i++)
+			if (p->slots[i].pid == pid)
+				plan_restart(p, &p->slots[i], status);
+		for (size_t i = 0; i < p->old_count; i++)
+			if (p->old[i] == pid)
+				p->old[i--] = p->old[--p->old_count];
+	}
+}
+
+static void signal_all(struct parent *p, int number)
+{
+	for (unsigned i = 0; i < p->options->workers; i++)
+		if (p->slots[i].pid > 0)
+			kill(p->slots[i].pid, number);
+	for (size_t i = 0; i < p->old_count; i++)
+		kill(p->old[i], number);
+}
+
+static unsigned running(const struct parent *p)
+{
+	unsigned n = (unsigned)p->old_count;
+
+	for (unsigned i = 0; i < p->options->workers; i++)
+		n += p->slots[i].pid > 0;
+	return n;
+}
+
+/* --- starting anew in place --------------------------------------------------------------- */
+
+/* A program that does not even tell its version would end us for good. */
+static bool program_works(struct parent *p)
+{
+	pid_t pid = fork();
+	int status = 1, null;
+
+	if (pid == 0) {
+		null = open("/dev/null", O_RDWR);
+		if (null >= 0)
+			dup2(null, STDOUT_FILENO);
+		sigprocmask(SIG_SETMASK, &p->before, NULL);
+		execl(p->program, p->program, "--version", (char *)NULL);
+		_exit(127);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static int list_workers(const struct parent *p)
+{
+	char text[OLD_MAX * 12] = "";
+	size_t len = 0;
+
+	for (size_t i = 0; i < p->old_count; i++)
+		len += (size_t)snprintf(text + len, sizeof text - len, "%ld ", (long)p->old[i]);
+	for (unsigned i = 0; i < p->options->workers; i++)
+		if (p->slots[i].pid > 0 && len + 12 < sizeof text)
+			len += (size_t)snprintf(text + len, sizeof text - len, "%ld ", (long)p->slots[i].pid);
+	return setenv(OLD_WORKERS, text, 1);
+}
+
+static void take_old_workers(struct parent *p)
+{
+	const char *text = getenv(OLD_WORKERS);
+	char *end;
+	long pid;
+
+	for (; text != NULL && p->old_count < OLD_MAX; text = end) {
+		pid = strtol(text, &end, 10);
+		if (end == text || pid <= 1)
+			break;
+		p->old[p->old_count++] = (pid_t)pid;
+	}
+	unsetenv(OLD_WORKERS);
+	p->old_drain_at_ms = p->old_count > 0 ? clock_mono_ms() + READY_WAIT_MS : 0;
+}
+
+/* Returns only where it failed; all goes on as before then. */
+static void start_anew(struct parent *p)
+{
+	struct err e = ERR_INIT;
+
+	log_info("starting_anew", L_STR("program", p->program));
+	if (!program_works(p))
+		err_set(&e, "%s does not run", p->program);
+	else if (listener_keep(&p->listener, &e) == 0 && list_workers(p) == 0)
+		execv(p->program, p->argv);
+	err_set_errno(&e, errno, "cannot start %s", p->program);
+	log_error("not_started_anew", L_STR("error", e.text));
+	fcntl(p->listener.fd, F_SETFD, FD_CLOEXEC);
+	unsetenv(OLD_WORKERS);
+}
+
+static void drain_old(struct parent *p)
+{
+	log_info("old_workers_draining", L_INT("workers", p->old_count));
+	for (size_t i = 0; i < p->old_count; i++)
+		kill(p->old[i], SIGTERM);
+	p->old_drain_at_ms = 0;
+}
+
+/* --- the loop ------------------------------------------------------------------------------- */
+
+static void stop(struct parent *p)
+{
+	if (p->kill_at_ms != 0) {
+		signal_all(p, SIGKILL);
+		return;
+	}
+	log_info("stopping", L_INT("workers", running(p)));
+	p->kill_at_ms = clock_mono_ms() + p->options->drain_ms + KILL_AFTER_MS;
+	listener_close(&p->listener);
+	signal_all(p, SIGTERM);
+}
+
+static void take_signals(struct parent *p)
+{
+	struct signalfd_siginfo info;
+
+	while (read(p->signals, &info, sizeof info) == sizeof info) {
+		if (info.ssi_signo == SIGCHLD)
+			reap(p);
+		else if (info.ssi_signo == SIGHUP && p->kill_at_ms == 0)
+			start_anew(p);
+		else if (info.ssi_signo != SIGHUP)
+			stop(p);
+	}
+}
+
+static int next_timeout(const struct parent *p)
+{
+	int64_t now = clock_mono_ms(), next = p->kill_at_ms != 0 ? p->kill_at_ms : p->old_drain_at_ms;
+
+	for (unsigned i = 0; p->kill_at_ms == 0 && i < p->options->workers; i++)
+		if (p->slots[i].pid == 0 && (next == 0 || p->slots[i].start_at_ms < next))
+			next = p->slots[i].start_at_ms;
+	return next == 0 ? -1 : next <= now ? 0 : next - now > 60000 ? 60000 : (int)(next - now);
+}
+
+/* Waits for signals and for workers that say that they accept. */
+static void wait_for_news(struct parent *p)
+{
+	struct pollfd fds[OPTIONS_WORKERS_MAX + 1] = { { .fd = p->signals, .events = POLLIN } };
+	unsigned waiting = 0;
+
+	for (unsigned i = 0; i < p->options->workers; i++)
+		fds[i + 1] = (struct pollfd){ .fd = p->slots[i].ready_fd, .events = POLLIN };
+	if (poll(fds, p->options->workers + 1, next_timeout(p)) < 0)
+		return;
+	for (unsigned i = 0; i < p->options->workers; i++) {
+		if (fds[i + 1].fd >= 0 && fds[i + 1].revents != 0)
+			forget_ready(&p->slots[i]);
+		waiting += p->slots[i].ready_fd >= 0 || p->slots[i].pid == 0;
+	}
+	if (p->old_drain_at_ms != 0 && (waiting == 0 || clock_mono_ms() >= p->old_drain_at_ms))
+		drain_old(p);
+	if (fds[0].revents != 0)
+		take_signals(p);
+}
+
+static int keep_running(struct parent *p)
+{
+	while (p->kill_at_ms == 0 || running(p) > 0) {
+		if (start_due(p))
+			return p->worker_status;
+		wait_for_news(p);
+		if (p->kill_at_ms != 0 && clock_mono_ms() >= p->kill_at_ms)
+			signal_all(p, SIGKILL);
+	}
+	log_info("stopped", L_INT("pid", getpid()));
+	return 0;
+}
+
+static int prepare(struct parent *p, struct err *e)
+{
+	sigset_t taken;
+	int found;
+
+	/* First of all: a signal that comes while the program starts anew must wait. */
+	sigemptyset(&taken);
+	sigaddset(&taken, SIGTERM);
+	sigaddset(&taken, SIGINT);
+	sigaddset(&taken, SIGQUIT);
+	sigaddset(&taken, SIGHUP);
+	sigaddset(&taken, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &taken, &p->before);
+	for (int n = 1; n < SIGRTMIN; n++)
+		if (sigismember(&taken, n) == 1)
+			sigdelset(&p->before, n);
+	p->signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (p->signals < 0)
+		return err_set_errno(e, errno, "signalfd");
+	if (realpath("/proc/self/exe", p->program) == NULL)
+		return err_set_errno(e, errno, "cannot find out where this program lies");
+	found = listener_inherit(&p->listener, e);
+	if (found == 1)
+		found = listener_open(&p->listener, p->options, e);
+	take_old_workers(p);
+	return found;
+}
+
+int parent_run(const struct options *o, char **argv)
+{
+	struct parent *p = calloc(1, sizeof *p);
+	struct err e = ERR_INIT;
+	int status = 1;
+
+	if (p == NULL)
+		return 1;
+	p->options = o;
+	p->argv = argv;
+	p->signals = -1;
+	for (unsigned i = 0; i < OPTIONS_WORKERS_MAX; i++)
+		p->slots[i].ready_fd = -1;
+	if (prepare(p, &e) < 0) {
+		log_critical("not_started", L_STR("error", e.text));
+	} else {
+		log_info("listening", L_STR("at", p->listener.name), L_INT("workers", o->workers), L_INT("pid", getpid()));
+		status = keep_running(p);
+	}
+	if (p->signals >= 0)
+		close(p->signals);
+	free(p);
+	return status;
+}

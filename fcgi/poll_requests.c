@@ -1,0 +1,139 @@
+/* POST /poll_requests: one chat turn, streamed. */
+#include "fcgi/serve.h"
+
+#include "core/chat/emitter.h"
+#include "core/chat/turn.h"
+#include "fcgi/response.h"
+
+#include <stdlib.h>
+
+#define TOO_LARGE "This message is too long for the agent. Please shorten it."
+#define TOO_MANY  "The agent is answering as many chats as it can at the moment. Please try again in a few seconds."
+#define NO_MEMORY "The agent has not enough memory to answer at the moment. Please try again in a few seconds."
+
+/* A turn and the connection that its answer goes to. */
+struct chat {
+	struct connection *connection;
+	struct turn *turn;
+	size_t *count;
+};
+
+static void write_refusal(void *arg, const char *bytes, size_t len, bool apart)
+{
+	connection_write(arg, bytes, len, apart);
+}
+
+/* TT-Studio's reader fails on any status but 200, so a user would not see why. */
+static void refuse(struct worker *w, struct connection *c, int status, const char *sentence)
+{
+	const struct emitter_stats nothing = { .ttft_ns = -1, .tpot_ns = -1 };
+	const struct config *config = published_config(worker_published(w));
+	struct emitter *m;
+
+	counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
+	if (config != NULL && cfg_bool(config, CFG_HTTP_STRICT_STATUS)) {
+		response_detail(c, status, status == 413 ? "" : "Retry-After: 2\r\n", sentence);
+		return;
+	}
+	m = emitter_new(write_refusal, c);
+	if (m == NULL) {
+		response_detail(c, 503, "Retry-After: 2\r\n", sentence);
+		return;
+	}
+	response_stream_head(c);
+	emitter_sentence(m, sentence);
+	emitter_end(m, &nothing);
+	emitter_free(m);
+	connection_end(c);
+}
+
+static int on_write(void *arg, const char *bytes, size_t len, bool apart)
+{
+	const struct chat *chat = arg;
+
+	return connection_write(chat->connection, bytes, len, apart);
+}
+
+static void on_end(void *arg)
+{
+	struct chat *chat = arg;
+
+	--*chat->count;
+	connection_end(chat->connection);
+	free(chat);
+}
+
+static void on_resume(void *arg)
+{
+	const struct chat *chat = arg;
+
+	turn_resume(chat->turn);
+}
+
+static void on_gone(void *arg)
+{
+	struct chat *chat = arg;
+
+	--*chat->count;
+	turn_cancel(chat->turn);
+	free(chat);
+}
+
+/* Takes over what request holds. */
+static void start(struct worker *w, struct connection *c, struct turn_request *request)
+{
+	static const struct turn_output output = { .write = on_write, .end = on_end };
+	static const struct connection_owner owner = { .resume = on_resume, .gone = on_gone };
+	const struct turn_host *host = worker_turn_host(w);
+	struct chat *chat = malloc(sizeof *chat);
+
+	if (host == NULL || chat == NULL)
+		goto fail;
+	*chat = (struct chat){ .connection = c, .count = worker_turn_count(w) };
+	chat->turn = turn_start(host, request, &output, chat);
+	if (chat->turn == NULL)
+		goto fail;
+	++*chat->count;
+	response_stream_head(c);
+	connection_own(c, &owner, chat);
+	return;
+fail:
+	free(chat);
+	chat_request_clear(&request->chat);
+	refuse(w, c, 503, NO_MEMORY);
+}
+
+static bool full(struct worker *w)
+{
+	const struct config *config = published_config(worker_published(w));
+	int64_t limit = config == NULL ? 0 : cfg_int(config, CFG_LIMITS_TURNS);
+
+	return limit > 0 && *worker_turn_count(w) >= (size_t)limit;
+}
+
+void serve_poll_requests(struct worker *w, struct connection *c, bool head)
+{
+	const char *user = connection_params(c)->remote_user;
+	struct turn_request request = { .subject = user != NULL ? user : "", .request_id = connection_request_id(c) };
+	json_t *detail = NULL;
+	size_t len;
+	const char *body = connection_body(c, &len);
+	int status;
+
+	(void)head;
+	if (connection_body_too_large(c)) {
+		refuse(w, c, 413, TOO_LARGE);
+		return;
+	}
+	status = chat_request_parse(body, len, &request.chat, &detail);
+	if (status == 422) {
+		response_value(c, 422, detail);
+	} else if (status != 0) {
+		refuse(w, c, 503, NO_MEMORY);
+	} else if (full(w)) {
+		chat_request_clear(&request.chat);
+		refuse(w, c, 429, TOO_MANY);
+	} else {
+		start(w, c, &request);
+	}
+}

@@ -1,0 +1,117 @@
+#include "fcgi/published.h"
+
+#include "core/base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_MAX_LEN 64
+
+struct published {
+	char *run_dir;
+	struct status_reader *reader;
+	struct status_snapshot *seen; /* the one whose configuration was looked at */
+	struct config *config;
+	char config_name[NAME_MAX_LEN]; /* that is in force */
+	char refused[NAME_MAX_LEN];     /* that could not be read, told once */
+	published_fn *changed;
+	void *arg;
+};
+
+struct published *published_new(const char *run_dir, published_fn *changed, void *arg, struct err *e)
+{
+	struct published *p = calloc(1, sizeof *p);
+
+	if (p != NULL)
+		*p = (struct published){ .run_dir = strdup(run_dir), .changed = changed, .arg = arg };
+	if (p == NULL || p->run_dir == NULL) {
+		err_set(e, "no memory for the published state");
+		published_free(p);
+		return NULL;
+	}
+	p->reader = status_reader_new(run_dir, e);
+	if (p->reader == NULL) {
+		published_free(p);
+		return NULL;
+	}
+	published_check(p);
+	return p;
+}
+
+void published_free(struct published *p)
+{
+	if (p == NULL)
+		return;
+	if (p->seen != NULL)
+		status_release(p->seen);
+	config_unref(p->config);
+	if (p->reader != NULL)
+		status_reader_free(p->reader);
+	free(p->run_dir);
+	free(p);
+}
+
+static void take_config(struct published *p, const char *name)
+{
+	char path[4096];
+	struct err e = ERR_INIT;
+	struct config *c;
+
+	if (snprintf(path, sizeof path, "%s/%s", p->run_dir, name) >= (int)sizeof path)
+		return;
+	c = config_read_saved(path, &e);
+	if (c == NULL) {
+		if (strcmp(p->refused, name) != 0)
+			log_warning("configuration_unreadable", L_STR("file", path), L_STR("error", e.text));
+		snprintf(p->refused, sizeof p->refused, "%s", name);
+		return;
+	}
+	config_unref(p->config);
+	p->config = c;
+	snprintf(p->config_name, sizeof p->config_name, "%s", name);
+	p->changed(p->arg, c);
+}
+
+static void look_at_config(struct published *p)
+{
+	const char *name = p->seen == NULL ? NULL : status_text(p->seen, status_header(p->seen)->config_name);
+
+	if (name != NULL && strlen(name) < NAME_MAX_LEN && strchr(name, '/') == NULL && strcmp(name, p->config_name) != 0)
+		take_config(p, name);
+}
+
+struct status_snapshot *published_acquire(struct published *p)
+{
+	struct status_snapshot *s = status_acquire(p->reader);
+
+	if (s != p->seen && s != NULL) {
+		if (p->seen != NULL)
+			status_release(p->seen);
+		p->seen = s;
+		look_at_config(p);
+		s = status_acquire(p->reader);
+	}
+	return s;
+}
+
+struct config *published_config(struct published *p)
+{
+	return p->config;
+}
+
+bool published_is_stale(const struct published *p, int64_t *since_wall_ms, const char **reason)
+{
+	return status_is_stale(p->reader, since_wall_ms, reason);
+}
+
+void published_check(struct published *p)
+{
+	struct status_snapshot *s;
+
+	status_reader_check(p->reader);
+	s = published_acquire(p);
+	if (s != NULL)
+		status_release(s);
+	look_at_config(p); /* again, where it could not be read when it was new */
+}

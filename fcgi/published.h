@@ -1,0 +1,27 @@
+/* What tt-agentd published: the status file, and the configuration that it names. One
+ * thread. */
+#ifndef TT_FCGI_PUBLISHED_H
+#define TT_FCGI_PUBLISHED_H
+
+#include "core/config/config.h"
+#include "core/status/reader.h"
+
+struct published;
+
+/* changed is called when another configuration is in force. */
+typedef void published_fn(void *arg, const struct config *c);
+struct published *published_new(const char *run_dir, published_fn *changed, void *arg, struct err *e);
+void published_free(struct published *p);
+
+/* A reference to what is in force, for status_release; NULL: nothing was ever there. */
+struct status_snapshot *published_acquire(struct published *p);
+
+/* Borrowed until the loop runs again; NULL: none yet. */
+struct config *published_config(struct published *p);
+
+bool published_is_stale(const struct published *p, int64_t *since_wall_ms, const char **reason);
+
+/* To call once a second. */
+void published_check(struct published *p);
+
+#endif

@@ -1,0 +1,27 @@
+/* Answers of every kind but streams: JSON with a length; and the head of a stream. */
+#ifndef TT_FCGI_RESPONSE_H
+#define TT_FCGI_RESPONSE_H
+
+#include "fcgi/connection.h"
+
+#include <jansson.h>
+
+/* A whole answer; c must not be used any more. head: no body is sent, its length is told. */
+void response_json(struct connection *c, int status, const char *body, size_t len);
+void response_document(struct connection *c, const char *body, size_t len, bool head); /* 200 */
+
+/* The same with more header lines, each ended by \r\n. */
+void response_json_with(struct connection *c, int status, const char *headers, const char *body, size_t len);
+
+/* Serialises compactly (NULL: no memory, answers 500). */
+void response_borrowed(struct connection *c, int status, const json_t *j);
+/* The same; steals j. */
+void response_value(struct connection *c, int status, json_t *j);
+
+/* {"detail":"..."} */
+void response_detail(struct connection *c, int status, const char *headers, const char *detail);
+
+/* 200, text/plain, unbuffered: the body follows with connection_write. */
+void response_stream_head(struct connection *c);
+
+#endif

@@ -1,0 +1,165 @@
+#include "fcgi/turns.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/chat/candidates.h"
+
+#include <stdlib.h>
+
+#define TRANSFERS_PER_MULTI 200u /* curl's list of connections is searched from its start */
+#define MULTIS_MAX 128u
+#define REPORTS_KEPT 32u
+#define REPORT_INTERVAL_MS 100
+#define THREADS_DEFAULT 10000u
+
+/* When a failure of this LLM was last reported: what began before then tells nothing new. */
+struct reported {
+	uint64_t instance;
+	int64_t boot_ms;
+};
+
+struct turns {
+	struct turn_host host;
+	struct published *published;
+	struct command_client *daemon;
+	struct resolver *resolver;
+	struct http *multis[MULTIS_MAX];
+	size_t multi_count;
+	struct bench bench;
+	struct reported reported[REPORTS_KEPT];
+	size_t next_reported;
+};
+
+static struct http *least_busy(const struct turns *t)
+{
+	struct http *best = NULL;
+
+	for (size_t i = 0; i < t->multi_count; i++)
+		if (best == NULL || http_active(t->multis[i]) < http_active(best))
+			best = t->multis[i];
+	return best;
+}
+
+/* The first with room, so that few connections to an LLM are used again and again. */
+static struct http *pick_http(void *arg)
+{
+	struct turns *t = arg;
+	struct err e = ERR_INIT;
+	struct http *more;
+
+	for (size_t i = 0; i < t->multi_count; i++)
+		if (http_active(t->multis[i]) < TRANSFERS_PER_MULTI)
+			return t->multis[i];
+	if (t->multi_count == MULTIS_MAX)
+		return least_busy(t);
+	more = http_new(t->host.base, t->resolver, &e);
+	if (more == NULL) {
+		log_warning("http_not_started", L_STR("error", e.text));
+		return least_busy(t);
+	}
+	t->multis[t->multi_count++] = more;
+	return more;
+}
+
+static struct config *current_config(void *arg)
+{
+	struct turns *t = arg;
+	struct config *c = published_config(t->published);
+
+	return c == NULL ? NULL : config_ref(c);
+}
+
+static struct status_snapshot *current_snapshot(void *arg)
+{
+	struct turns *t = arg;
+
+	return published_acquire(t->published);
+}
+
+/* One outage that many turns meet is one report: a failure whose attempt began before
+ * the last report belongs to it, and so does one that follows within moments. */
+static bool is_new(struct turns *t, const struct turn_report *r)
+{
+	int64_t now = clock_boot_ms();
+	struct reported *entry = NULL;
+
+	for (size_t i = 0; i < REPORTS_KEPT; i++)
+		if (t->reported[i].instance == r->instance && t->reported[i].boot_ms != 0)
+			entry = &t->reported[i];
+	if (entry != NULL && (r->began_boot_ms < entry->boot_ms || now - entry->boot_ms < REPORT_INTERVAL_MS))
+		return false;
+	if (entry == NULL)
+		entry = &t->reported[t->next_reported++ % REPORTS_KEPT];
+	*entry = (struct reported){ .instance = r->instance, .boot_ms = now };
+	return true;
+}
+
+static void on_reported(void *arg, const json_t *result, bool unreachable, const struct err *e)
+{
+	(void)arg, (void)unreachable;
+	if (result == NULL)
+		log_debug("report_not_taken", L_STR("error", e->text));
+}
+
+static void report(void *arg, const struct turn_report *r)
+{
+	struct turns *t = arg;
+	json_t *j;
+
+	if (!is_new(t, r))
+		return;
+	j = json_pack("{s:{s:I, s:I, s:I, s:I, s:s, s:I, s:s}}", "report", "instance", (json_int_t)r->instance, "epoch",
+		      (json_int_t)r->epoch, "generation", (json_int_t)r->generation, "began_boot_ms",
+		      (json_int_t)r->began_boot_ms, "outcome", http_outcome_text(r->outcome), "status",
+		      (json_int_t)r->status, "text", r->text != NULL ? r->text : "");
+	if (j != NULL)
+		command_send(t->daemon, CMD_REPORT, j, command_info(CMD_REPORT)->deadline_ms, on_reported, NULL);
+}
+
+struct turns *turns_new(struct event_base *base, struct published *p, struct command_client *daemon,
+			struct counters *counters, struct err *e)
+{
+	struct turns *t = calloc(1, sizeof *t);
+	struct config *c = published_config(p);
+	size_t threads = c == NULL ? THREADS_DEFAULT : (size_t)cfg_int(c, CFG_LIMITS_THREADS);
+
+	if (t == NULL) {
+		err_set(e, "no memory for chat turns");
+		return NULL;
+	}
+	t->published = p;
+	t->daemon = daemon;
+	t->host = (struct turn_host){ .base = base, .http = pick_http, .config = current_config,
+				      .snapshot = current_snapshot, .bench = &t->bench, .counters = counters,
+				      .report = report, .arg = t };
+	t->resolver = resolver_new(base, e);
+	if (t->resolver != NULL)
+		t->host.store = store_memory_new(base, threads, e);
+	if (t->host.store != NULL)
+		t->host.toolbox = toolbox_new(base, e);
+	if (t->host.toolbox == NULL) {
+		turns_free(t);
+		return NULL;
+	}
+	return t;
+}
+
+void turns_free(struct turns *t)
+{
+	if (t == NULL)
+		return;
+	for (size_t i = 0; i < t->multi_count; i++)
+		http_free(t->multis[i]);
+	if (t->host.toolbox != NULL)
+		toolbox_free(t->host.toolbox);
+	if (t->host.store != NULL)
+		store_free(t->host.store);
+	if (t->resolver != NULL)
+		resolver_free(t->resolver);
+	free(t);
+}
+
+const struct turn_host *turns_host(const struct turns *t)
+{
+	return &t->host;
+}

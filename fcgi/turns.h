@@ -1,0 +1,17 @@
+/* What a worker lends to its chat turns: LLM connections, history, reports. One thread. */
+#ifndef TT_FCGI_TURNS_H
+#define TT_FCGI_TURNS_H
+
+#include "core/chat/turn.h"
+#include "core/net/command.h"
+#include "fcgi/published.h"
+
+struct turns;
+
+struct turns *turns_new(struct event_base *base, struct published *p, struct command_client *daemon,
+			struct counters *counters, struct err *e);
+void turns_free(struct turns *t); /* after the last turn */
+
+const struct turn_host *turns_host(const struct turns *t);
+
+#endif

@@ -1,0 +1,267 @@
+#include "fcgi/worker.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "fcgi/acceptor.h"
+#include "fcgi/serve.h"
+#include "fcgi/turns.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define TICK_MS 1000
+#define TICK_UNPUBLISHED_MS 50 /* while nothing was published: the first answer comes soon */
+#define IDLE_GRACE_MS 250      /* a draining worker still serves what kept connections send */
+
+struct worker {
+	const struct options *options;
+	struct event_base *base;
+	struct event *tick, *terminate;
+	struct acceptor *acceptor;
+	struct connections *connections;
+	struct published *published;
+	struct command_client *daemon;
+	struct counters *counters;
+	struct turns *turns; /* made for the first chat */
+	size_t turn_count;
+	bool draining;
+	int64_t drain_until_ms, idle_since_ms;
+};
+
+/* --- what endpoints use --------------------------------------------------------------- */
+
+struct published *worker_published(struct worker *w)
+{
+	return w->published;
+}
+
+struct command_client *worker_daemon(struct worker *w)
+{
+	return w->daemon;
+}
+
+struct counters *worker_counters(struct worker *w)
+{
+	return w->counters;
+}
+
+size_t *worker_turn_count(struct worker *w)
+{
+	return &w->turn_count;
+}
+
+const struct turn_host *worker_turn_host(struct worker *w)
+{
+	struct err e = ERR_INIT;
+
+	if (w->turns == NULL)
+		w->turns = turns_new(w->base, w->published, w->daemon, w->counters, &e);
+	if (w->turns == NULL)
+		log_error("turns_not_started", L_STR("error", e.text));
+	return w->turns == NULL ? NULL : turns_host(w->turns);
+}
+
+/* --- events --------------------------------------------------------------------------- */
+
+static void on_request(void *arg, struct connection *c)
+{
+	serve_request(arg, c);
+}
+
+static void on_closed(void *arg)
+{
+	struct worker *w = arg;
+
+	counters_add(w->counters, COUNTER_CONNECTIONS, -1);
+	if (w->acceptor != NULL)
+		acceptor_release(w->acceptor);
+}
+
+static void on_accepted(void *arg, int fd)
+{
+	struct worker *w = arg;
+
+	counters_add(w->counters, COUNTER_CONNECTIONS, 1);
+	connections_adopt(w->connections, fd);
+}
+
+static void on_config(void *arg, const struct config *c)
+{
+	struct worker *w = arg;
+	enum log_level level = LOG_INFO_;
+
+	if (w->connections != NULL)
+		connections_limits(w->connections, cfg_ms(c, CFG_HTTP_REQUEST_TIMEOUT), (size_t)cfg_int(c, CFG_HTTP_BODY_LIMIT));
+	if (w->options->log_level_given)
+		return;
+	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
+	log_set_level(cfg_bool(c, CFG_LOG_DEBUG) ? LOG_DEBUG_ : level);
+}
+
+static void schedule_tick(struct worker *w)
+{
+	int64_t ms = published_config(w->published) == NULL || w->draining ? TICK_UNPUBLISHED_MS : TICK_MS;
+
+	event_add(w->tick, &(struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 });
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd, (void)what;
+	published_check(w->published);
+	schedule_tick(w);
+}
+
+static void on_terminate(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd, (void)what;
+	if (w->draining)
+		return;
+	log_info("worker_draining", L_INT("pid", getpid()), L_INT("connections", connections_count(w->connections)),
+		 L_INT("active", connections_active(w->connections)));
+	w->draining = true;
+	w->drain_until_ms = clock_mono_ms() + w->options->drain_ms;
+	acceptor_stop(w->acceptor);
+	connections_drain(w->connections);
+	schedule_tick(w);
+}
+
+/* A draining worker ends with its last response, a moment later where connections are
+ * kept: a request that is just on its way is still served. */
+static bool drained(struct worker *w)
+{
+	int64_t now;
+
+	if (!w->draining)
+		return false;
+	if (connections_count(w->connections) == 0)
+		return true;
+	now = clock_mono_ms();
+	if (connections_active(w->connections) > 0) {
+		w->idle_since_ms = 0;
+		return now >= w->drain_until_ms;
+	}
+	if (w->idle_since_ms == 0)
+		w->idle_since_ms = now;
+	return now - w->idle_since_ms >= IDLE_GRACE_MS;
+}
+
+/* --- start and end ---------------------------------------------------------------------- */
+
+/* Half of the descriptors: each turn needs one more for its LLM. */
+static size_t connection_limit(void)
+{
+	struct rlimit r = { .rlim_cur = 1024 };
+
+	getrlimit(RLIMIT_NOFILE, &r);
+	return r.rlim_cur < 64 ? 16 : (size_t)(r.rlim_cur / 2);
+}
+
+static int open_loop(struct worker *w, struct err *e)
+{
+	struct event_config *c = event_config_new();
+
+	if (c != NULL && event_config_set_flag(c, EVENT_BASE_FLAG_NOLOCK) == 0)
+		w->base = event_base_new_with_config(c);
+	if (c != NULL)
+		event_config_free(c);
+	if (w->base != NULL)
+		w->tick = evtimer_new(w->base, on_tick, w);
+	if (w->tick != NULL)
+		w->terminate = evsignal_new(w->base, SIGTERM, on_terminate, w);
+	if (w->terminate == NULL || evsignal_add(w->terminate, NULL) < 0)
+		return err_set(e, "cannot make an event loop");
+	return 0;
+}
+
+static int open_parts(struct worker *w, int listener, struct err *e)
+{
+	const struct connections_host host = { .request = on_request, .closed = on_closed, .arg = w };
+	struct err counting = ERR_INIT;
+	char path[PATH_MAX];
+
+	if (exchange_library_init(e) < 0 || open_loop(w, e) < 0)
+		return -1;
+	w->connections = connections_new(w->base, &host, e);
+	if (w->connections == NULL)
+		return -1;
+	w->published = published_new(w->options->run_dir, on_config, w, e);
+	if (w->published == NULL)
+		return -1;
+	snprintf(path, sizeof path, "%s/%s", w->options->run_dir, COMMAND_SOCKET);
+	w->daemon = command_client_new(w->base, path, e);
+	if (w->daemon == NULL)
+		return -1;
+	w->counters = counters_open(w->options->run_dir, &counting);
+	if (w->counters == NULL)
+		log_warning("no_counters", L_STR("error", counting.text));
+	w->acceptor = acceptor_new(w->base, listener, connection_limit(), on_accepted, w, e);
+	return w->acceptor == NULL ? -1 : 0;
+}
+
+static void close_parts(struct worker *w)
+{
+	if (w->acceptor != NULL)
+		acceptor_stop(w->acceptor);
+	connections_free(w->connections);
+	acceptor_free(w->acceptor);
+	turns_free(w->turns);
+	if (w->daemon != NULL)
+		command_client_free(w->daemon);
+	published_free(w->published);
+	if (w->counters != NULL)
+		counters_close(w->counters);
+	if (w->tick != NULL)
+		event_free(w->tick);
+	if (w->terminate != NULL)
+		event_free(w->terminate);
+	if (w->base != NULL)
+		event_base_free(w->base);
+}
+
+static void tell_ready(int fd)
+{
+	if (fd >= 0 && write(fd, "r", 1) != 1)
+		log_warning("not_told_ready", L_INT("pid", getpid()));
+	if (fd >= 0)
+		close(fd);
+}
+
+int worker_run(const struct options *o, int listener, int ready_fd)
+{
+	struct worker w = { .options = o };
+	struct err e = ERR_INIT;
+	int status = 1;
+
+	if (open_parts(&w, listener, &e) < 0) {
+		log_critical("worker_failed", L_STR("error", e.text));
+		goto out;
+	}
+	/* libfcgi took over SIGPIPE and SIGUSR1. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+	log_info("worker_started", L_INT("pid", getpid()), L_INT("connections_max", connection_limit()));
+	schedule_tick(&w);
+	tell_ready(ready_fd);
+	while (!drained(&w)) {
+		if (event_base_loop(w.base, EVLOOP_ONCE) < 0)
+			break;
+		connections_flush(w.connections);
+	}
+	if (connections_active(w.connections) > 0)
+		log_warning("worker_gives_up", L_INT("active", connections_active(w.connections)));
+	log_info("worker_stopped", L_INT("pid", getpid()));
+	status = 0;
+out:
+	close_parts(&w);
+	return status;
+}

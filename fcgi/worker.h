@@ -1,0 +1,27 @@
+/* One worker: one event loop that serves requests until it is told to drain. */
+#ifndef TT_FCGI_WORKER_H
+#define TT_FCGI_WORKER_H
+
+#include "core/net/command.h"
+#include "core/status/counters.h"
+#include "fcgi/connection.h"
+#include "fcgi/options.h"
+#include "fcgi/published.h"
+
+struct worker;
+
+/* Runs until SIGTERM and the end of the last response, at most o->drain_ms after it.
+ * Writes one byte to ready_fd (and closes it) when connections are accepted. Returns the
+ * process's exit status. */
+int worker_run(const struct options *o, int listener, int ready_fd);
+
+/* --- what endpoints use ------------------------------------------------------------- */
+struct published *worker_published(struct worker *w);
+struct command_client *worker_daemon(struct worker *w);
+struct counters *worker_counters(struct worker *w);
+const struct turn_host *worker_turn_host(struct worker *w); /* NULL: no memory, told in the log */
+
+/* Chat turns that run; the endpoint counts. */
+size_t *worker_turn_count(struct worker *w);
+
+#endif
