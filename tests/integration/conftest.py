@@ -54,3 +54,35 @@ def shared(request):
     s = Stage()
     yield s
     finish(s, request)
+
+
+class Worlds:
+    """One world at a time for many tests of a module: made when the first test needs it,
+    ended when a test needs another."""
+
+    def __init__(self, request):
+        self.request, self.name, self.stage, self.made, self.error = request, None, None, None, None
+
+    def get(self, name, make):
+        if self.name != name:
+            self.end()
+            self.name, self.stage = name, Stage()
+            try:
+                self.made = make(self.stage)
+            except BaseException as error:
+                self.error = error
+        if self.error:
+            raise AssertionError(f"the world {self.name} was not made: {self.error}") from self.error
+        return self.made
+
+    def end(self):
+        stage, self.stage, self.name, self.error = self.stage, None, None, None
+        if stage:
+            finish(stage, self.request)
+
+
+@pytest.fixture(scope="module")
+def worlds(request):
+    w = Worlds(request)
+    yield w
+    w.end()

@@ -1,2 +1,7 @@
 # Run by tests/run; see there.
-EXTRA_DIST += tests/integration tests/data
+EXTRA_DIST += tests/integration tests/run
+
+# For tests/run.
+.PHONY: print-tests
+print-tests:
+	@echo $(TESTS)

@@ -23,3 +23,7 @@ llm_standin_LDADD = $(STANDIN_LIBS)
 backend_standin_SOURCES = tests/standin/backend_standin.c
 backend_standin_CFLAGS = $(STANDIN_CFLAGS)
 backend_standin_LDADD = $(STANDIN_LIBS)
+
+noinst_PROGRAMS += chat-client
+chat_client_SOURCES = tests/standin/chat_client.c
+chat_client_LDADD = libttagent.a $(EVENT_LIBS) $(JANSSON_LIBS)

@@ -1,0 +1,111 @@
+"""The four kinds of LLM each answer a chat turn, and each is asked as the contract says."""
+
+import json
+
+PLAIN = "Hello, world! Grüße 😀\nBye."
+TOKEN = "cloud-token-4711"
+
+
+def chat_is_answered(service):
+    turn = service.chat("[plain] hello")
+    assert turn.whole and turn.text == PLAIN, turn.chunks
+
+
+def cloud_env(llm, **more):
+    return {"CLOUD_CHAT_UI_URL": f"https://localhost:{llm.port}/v1/chat/completions",
+            "CLOUD_CHAT_UI_AUTH_TOKEN": TOKEN, **more}
+
+
+def test_cloud_over_https(stage):
+    authority, certificate, key = stage.certificate()
+    llm = stage.llm("--tls-cert", certificate, "--tls-key", key, bearer=TOKEN)
+    service = stage.service(sets=[f"cloud.ca_file={authority}"], env=cloud_env(llm, USE_CLOUD_LLM="true")).wait_ready()
+    assert service.http.get("/").json()["llm_mode"] == "cloud"
+    chat_is_answered(service)
+    body = llm.chats()[-1]["body"]
+    assert body["temperature"] == 0.7 and "top_k" not in body and "stop" not in body
+
+
+def test_a_cloud_whose_certificate_nobody_vouches_for_is_not_talked_to(stage):
+    _, certificate, key = stage.certificate()
+    llm = stage.llm("--tls-cert", certificate, "--tls-key", key)
+    service = stage.service(env=cloud_env(llm, USE_CLOUD_LLM="true")).wait_ready()
+    turn = service.chat("[plain] hello")
+    assert turn.whole and PLAIN not in turn.text
+    assert llm.chats() == []
+
+
+def test_discovered(stage):
+    service, llm = stage.one()
+    chat_is_answered(service)
+    request = llm.chats()[-1]
+    assert request["headers"]["authorization"].startswith("Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.")
+    assert request["body"]["model"] == "meta-llama/Llama-3.1-8B-Instruct"
+
+
+def test_container_by_host_and_port(stage):
+    llm = stage.llm()
+    service = stage.service(env={"LLM_CONTAINER_NAME": f"localhost:{llm.port}"}).wait_ready()
+    chat_is_answered(service)
+    assert llm.chats()[-1]["body"]["model"] == "stand-in/demo-model"  # the first of /v1/models
+
+
+def test_container_by_full_url(stage):
+    llm = stage.llm()
+    service = stage.service(env={"LLM_CONTAINER_NAME": f"http://127.0.0.1:{llm.port}/v1/chat/completions",
+                                 "HF_MODEL_PATH": "some/model"}).wait_ready()
+    chat_is_answered(service)
+    assert llm.chats()[-1]["body"]["model"] == "some/model"
+
+
+def test_local_host(stage):
+    llm = stage.llm()
+    service = stage.service(env={"LOCAL_LLM_HOST": "localhost", "LOCAL_LLM_PORT": llm.port}).wait_ready()
+    assert service.status()["current_llm"]["server_url"] == f"http://localhost:{llm.port}/v1/chat/completions"
+    chat_is_answered(service)
+
+
+def test_completions(stage):
+    llm = stage.llm()
+    entry = llm.deployment(internal_url=f"{llm.host}/v1/completions", tool_calling_enabled=False)
+    service = stage.service(backend=stage.backend({"d1": entry})).wait_ready()
+    chat_is_answered(service)
+    body = llm.chats()[-1]["body"]
+    assert body["prompt"].endswith("\n[plain] hello") and "messages" not in body
+
+
+def test_cloud_as_the_last_resort(stage):
+    authority, certificate, key = stage.certificate()
+    llm = stage.llm("--tls-cert", certificate, "--tls-key", key, bearer=TOKEN)
+    service = stage.service(sets=[f"cloud.ca_file={authority}"],
+                            env=cloud_env(llm, AGENT_FALLBACK_TO_CLOUD="true")).wait_ready()
+    chat_is_answered(service)
+
+
+def test_the_cloud_token_goes_to_no_other_llm(stage):
+    llm = stage.llm()
+    cloud = stage.llm()
+    service = stage.service(backend=stage.backend({"d1": llm.deployment()}), env={
+        "CLOUD_CHAT_UI_URL": f"{cloud.url}/v1/chat/completions", "CLOUD_CHAT_UI_AUTH_TOKEN": TOKEN,
+        "AGENT_FALLBACK_TO_CLOUD": "true"}).wait_ready()
+    chat_is_answered(service)
+    assert TOKEN not in json.dumps(llm.requests())
+
+
+def test_the_deployments_own_secret_signs_its_token(stage):
+    llm, other = stage.llm(), stage.llm()
+    backend = stage.backend({"d1": llm.deployment(jwt_secret="of-this-deployment-alone")})
+    service = stage.service(backend=backend).wait_ready()
+    service.secrets.append("of-this-deployment-alone")
+    chat_is_answered(service)
+    assert "of-this-deployment-alone" not in service.http.get("/status").text
+    backend2 = stage.backend({"d1": other.deployment()})
+    plain = stage.service(backend=backend2).wait_ready()
+    chat_is_answered(plain)
+    assert llm.chats()[-1]["headers"]["authorization"] != other.chats()[-1]["headers"]["authorization"]
+
+
+def test_without_a_secret_no_authorization_is_sent(stage):
+    service, llm = stage.one(env={"JWT_SECRET": None})
+    chat_is_answered(service)
+    assert "authorization" not in llm.chats()[-1]["headers"]
