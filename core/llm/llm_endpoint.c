@@ -1,6 +1,4 @@
 /* Everything of llm.h that has to do with URLs. libcurl takes them apart. */
-#include "config.h"
-
 #include "core/llm/llm.h"
 
 #include <arpa/inet.h>

@@ -1,5 +1,3 @@
-#include "config.h"
-
 #include "core/llm/select.h"
 
 #include <stdlib.h>

@@ -1,5 +1,3 @@
-#include "config.h"
-
 #include "core/llm/verdict.h"
 
 #include <jansson.h>

@@ -1,5 +1,3 @@
-#include "config.h"
-
 #include "core/status/counters.h"
 
 #include "core/status/guard.h"

@@ -1,5 +1,3 @@
-#include "config.h"
-
 #include "core/status/guard.h"
 
 #include <pthread.h>
@@ -9,10 +7,10 @@
 #include <string.h>
 
 /* Signal dispositions belong to the process, hence this state: a thread's way back
- * while it is inside one of the calls, and what SIGBUS did before us (written once). */
+ * while it is inside one of the calls, and what SIGBUS did before us. */
 static _Thread_local sigjmp_buf *volatile way_back;
 static struct sigaction previous;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
 
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
@@ -28,18 +26,18 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 
 /* SA_NODEFER: the signal is not blocked in its handler, so the way back need not
  * carry a mask, which would cost a system call each time. */
-static void install(void)
-{
-	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
-
-	sa.sa_sigaction = on_sigbus;
-	sigemptyset(&sa.sa_mask);
-	sigaction(SIGBUS, &sa, &previous);
-}
-
 void guard_install(void)
 {
-	pthread_once(&once, install);
+	struct sigaction ours = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER }, now;
+
+	ours.sa_sigaction = on_sigbus;
+	sigemptyset(&ours.sa_mask);
+	pthread_mutex_lock(&installing);
+	if (sigaction(SIGBUS, NULL, &now) == 0 && now.sa_sigaction != on_sigbus) {
+		previous = now;
+		sigaction(SIGBUS, &ours, NULL);
+	}
+	pthread_mutex_unlock(&installing);
 }
 
 struct access {

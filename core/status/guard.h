@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Once per process, before the calls below; again does nothing. Any thread. */
+/* Before the calls below, at least once per process; where the handler is in place it
+ * does nothing. Any thread. */
 void guard_install(void);
 
 /* The atomic ones take the address of an aligned 64-bit word, signed or not. */

@@ -1,6 +1,6 @@
 #include "core/status/load.h"
 
-#include "core/status/layout.h"
+#include "core/status/guard.h"
 #include "core/status/reader.h"
 
 #include <errno.h>
@@ -59,4 +59,13 @@ char *load_image(int fd, const struct stat *st, struct err *e)
 		return image;
 	free(image);
 	return NULL;
+}
+
+bool load_is_same(const struct status_header *live, uint64_t epoch, uint64_t generation)
+{
+	uint64_t magic_now, epoch_now, generation_now;
+
+	return guard_load(&live->magic, &magic_now) && magic_now == STATUS_MAGIC &&
+	       guard_load(&live->epoch, &epoch_now) && epoch_now == epoch &&
+	       guard_load(&live->generation, &generation_now) && generation_now == generation;
 }

@@ -1,5 +1,3 @@
-#include "config.h"
-
 #include "core/status/origin.h"
 
 #include "core/base/clock.h"

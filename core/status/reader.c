@@ -1,5 +1,3 @@
-#include "config.h"
-
 #include "core/status/reader.h"
 
 #include "core/base/clock.h"
@@ -260,15 +258,13 @@ struct status_snapshot *status_acquire(struct status_reader *r)
 static bool is_untouched(const struct status_reader *r)
 {
 	const struct status_header *h = r->current != NULL ? status_header(r->current) : NULL;
-	uint64_t magic, epoch, generation;
 	struct stat st;
 
 	if (h == NULL || !is_current(r) || stat(r->path, &st) < 0)
 		return false;
 	if (st.st_dev != r->dev || st.st_ino != r->ino || st.st_size != r->size)
 		return false;
-	return guard_load(&r->live->magic, &magic) && magic == h->magic && guard_load(&r->live->epoch, &epoch) &&
-	       epoch == h->epoch && guard_load(&r->live->generation, &generation) && generation == h->generation;
+	return load_is_same(r->live, h->epoch, h->generation);
 }
 
 static void log_change(struct status_reader *r)

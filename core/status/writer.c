@@ -1,5 +1,3 @@
-#include "config.h"
-
 #include "core/status/writer.h"
 
 #include "core/base/clock.h"
@@ -30,6 +28,7 @@ struct live {
 	dev_t dev;
 	ino_t ino;
 	off_t size;
+	uint64_t epoch, generation;
 };
 
 struct status_writer {
@@ -47,13 +46,22 @@ static void live_drop(struct live *live)
 	*live = (struct live){ .header = NULL };
 }
 
-static int live_map(struct live *live, int fd, const struct stat *st)
+/* image: what lies behind fd. */
+static int live_map(struct live *live, int fd, const struct stat *st, const char *image)
 {
+	const struct status_header *h = (const void *)image;
 	void *map = mmap(NULL, sizeof *live->header, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (map == MAP_FAILED)
 		return -1;
-	*live = (struct live){ .header = map, .dev = st->st_dev, .ino = st->st_ino, .size = st->st_size };
+	*live = (struct live){
+		.header = map,
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.size = st->st_size,
+		.epoch = h->epoch,
+		.generation = h->generation,
+	};
 	return 0;
 }
 
@@ -104,10 +112,10 @@ static void adopt(struct status_writer *w)
 		return;
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		err_set_errno(&e, errno, "can't be opened");
-	} else if ((image = load_image(fd, &st, &e)) != NULL && live_map(&w->live, fd, &st) < 0) {
+	} else if ((image = load_image(fd, &st, &e)) != NULL && live_map(&w->live, fd, &st, image) < 0) {
 		err_set_errno(&e, errno, "can't be mapped");
 	} else if (image != NULL) {
-		w->generation = ((const struct status_header *)(const void *)image)->generation;
+		w->generation = w->live.generation;
 	}
 	if (err_is_set(&e))
 		log_warning("status_file", L_STR("dir", w->dir), L_STR("file", STATUS_FILE), L_STR("error", e.text),
@@ -205,7 +213,7 @@ static int put_in_place(struct status_writer *w, const struct buf *image, struct
 
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) < 0 || live_map(live, fd, &st) < 0) {
+	if (fstat(fd, &st) < 0 || live_map(live, fd, &st, image->data) < 0) {
 		err_set_errno(e, errno, "can't map %s/%s", w->dir, NEW_FILE);
 	} else if (renameat(w->dir_fd, NEW_FILE, w->dir_fd, STATUS_FILE) < 0) {
 		err_set_errno(e, errno, "can't rename %s/%s to %s", w->dir, NEW_FILE, STATUS_FILE);
@@ -251,7 +259,8 @@ bool status_heartbeat(struct status_writer *w)
 
 	if (w->live.header == NULL)
 		return true;
-	if (!guard_store(&w->live.header->heartbeat_ms, (uint64_t)clock_boot_ms()))
+	if (!guard_store(&w->live.header->heartbeat_ms, (uint64_t)clock_boot_ms()) ||
+	    !load_is_same(w->live.header, w->live.epoch, w->live.generation))
 		return false;
 	return fstatat(w->dir_fd, STATUS_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == w->live.dev &&
 	       st.st_ino == w->live.ino && st.st_size == w->live.size;

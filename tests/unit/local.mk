@@ -60,6 +60,12 @@ check_PROGRAMS += tests/unit/document_unit
 TESTS += tests/unit/document_unit
 tests_unit_document_unit_SOURCES = tests/unit/document_unit.c tests/unit/settings.h
 tests_unit_document_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/status_unit tests/unit/counters_unit
+TESTS += tests/unit/status_unit tests/unit/counters_unit
+tests_unit_status_unit_SOURCES = tests/unit/status_unit.c tests/unit/settings.h
+tests_unit_status_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_counters_unit_SOURCES = tests/unit/counters_unit.c tests/unit/settings.h
+tests_unit_counters_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += tests/data/golden/README.md \
 	tests/data/golden/cloud.json \
 	tests/data/golden/completions.json \
