@@ -1,0 +1,50 @@
+/* Python in a bubblewrap sandbox: no network, a read-only system, nothing of this
+ * machine's users or processes, limits on memory, CPU, time, files, processes, output.
+ *
+ * A sandbox is one child process. Its output comes through callbacks on the loop. */
+#ifndef TT_RUNNER_SANDBOX_H
+#define TT_RUNNER_SANDBOX_H
+
+#include "core/base/err.h"
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sandbox_limits {
+	int64_t timeout_ms;    /* wall clock */
+	int64_t cpu_s;
+	int64_t memory_bytes;  /* address space of each process */
+	int64_t file_bytes;    /* largest file, and size of /tmp */
+	int64_t processes;
+	int64_t output_bytes;  /* of stdout and stderr together */
+	bool proc;             /* /proc can be mounted (not under a masked /proc) */
+};
+
+enum sandbox_end {
+	SANDBOX_EXITED,     /* status is its exit status */
+	SANDBOX_KILLED,     /* status is the signal */
+	SANDBOX_TIMED_OUT,
+	SANDBOX_OUTPUT,     /* it printed more than output_bytes */
+};
+
+struct sandbox_handlers {
+	void (*output)(void *arg, bool is_stderr, const char *bytes, size_t len);
+	void (*ended)(void *arg, enum sandbox_end end, int status); /* once; the sandbox is gone */
+};
+
+/* All sandboxes of this process, which becomes the parent of whatever they leave behind
+ * (PR_SET_CHILD_SUBREAPER) and reaps it: nothing piles up as a zombie. One per process. */
+struct sandboxes;
+struct sandboxes *sandboxes_new(struct event_base *base, struct err *e);
+void sandboxes_free(struct sandboxes *all); /* none may run any more */
+
+struct sandbox;
+
+/* NULL with e: the child could not be started. handlers must outlive it. */
+struct sandbox *sandbox_start(struct sandboxes *all, const struct sandbox_limits *limits, const char *code,
+                              size_t len, const struct sandbox_handlers *handlers, void *arg, struct err *e);
+void sandbox_kill(struct sandbox *s); /* no further callback */
+
+#endif
