@@ -63,6 +63,15 @@ void plan_add(struct plan *p, const void *bytes, size_t len)
 	p->steps[p->step_count - 1].len += len;
 }
 
+void plan_find_stamps(struct plan *p)
+{
+	for (size_t i = 0; i < p->step_count; i++) {
+		struct plan_step *step = &p->steps[i];
+
+		step->stamped = memmem(p->bytes + step->offset, step->len, PLAN_STAMP, strlen(PLAN_STAMP)) != NULL;
+	}
+}
+
 void plan_adds(struct plan *p, const char *text) { plan_add(p, text, strlen(text)); }
 
 const char *plan_reason(int status)

@@ -3,6 +3,7 @@
 #ifndef TT_STANDIN_PLAN_H
 #define TT_STANDIN_PLAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,7 +17,12 @@ enum plan_end {
 struct plan_step {
 	size_t offset, len;
 	int64_t delay_us; /* pause before it */
+	bool stamped;     /* PLAN_STAMP is in it */
 };
+
+/* The zeros are replaced by the time of sending, CLOCK_MONOTONIC in nanoseconds: who
+ * reads it on the same machine knows how long it was on its way. */
+#define PLAN_STAMP "@0000000000000000000"
 
 struct plan {
 	unsigned refs;
@@ -35,6 +41,9 @@ void plan_unref(struct plan *p); /* NULL is fine */
 void plan_step(struct plan *p, int64_t delay_us);
 void plan_add(struct plan *p, const void *bytes, size_t len);
 void plan_adds(struct plan *p, const char *text);
+
+/* Finds the stamps; once the plan is whole. */
+void plan_find_stamps(struct plan *p);
 
 /* A whole response with Content-Length. headers: further lines, each ended by \r\n; NULL: none. */
 struct plan *plan_response(int status, const char *content_type, const char *headers, const char *body,

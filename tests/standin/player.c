@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <string.h>
 #include <sys/socket.h>
 
 /* A token of this text is sent as '@' and the CLOCK_MONOTONIC of its write, in nanoseconds:
@@ -15,6 +16,7 @@
 #define PLAYER_STAMP "@0000000000000000000"
 #define PLAYER_STAMP_MAX 4096 /* bytes of a step that may hold one */
 
+#define PLAYER_STAMPED_MOST 8192
 #define PLAYER_BURST 16 /* steps without a pause that one stream may write in a row */
 
 struct play {
@@ -103,6 +105,22 @@ static bool player_write(struct play *p, const char *bytes, size_t len)
 	return false;
 }
 
+/* As player_write, with the time filled in. */
+static bool player_write_stamped(struct play *p, const char *bytes, size_t len)
+{
+	const size_t digits = strlen(PLAN_STAMP) - 1;
+	char copy[PLAYER_STAMPED_MOST], now[32];
+	char *at = copy;
+
+	if (len > sizeof copy)
+		return player_write(p, bytes, len);
+	memcpy(copy, bytes, len);
+	snprintf(now, sizeof now, "%0*lld", (int)digits, (long long)clock_mono_ns());
+	while ((at = memmem(at, len - (size_t)(at - copy), PLAN_STAMP, strlen(PLAN_STAMP))) != NULL)
+		memcpy(at + 1, now, digits);
+	return player_write(p, copy, len);
+}
+
 static void player_wait(struct play *p, int64_t ns)
 {
 	struct timeval tv = {.tv_sec = ns / 1000000000, .tv_usec = (ns % 1000000000 + 999) / 1000};
@@ -124,7 +142,7 @@ static void player_run(struct play *p)
 		}
 		p->due_ns = due;
 		p->next++;
-		if (!player_write(p, p->plan->bytes + step->offset, step->len))
+		if (!(step->stamped ? player_write_stamped : player_write)(p, p->plan->bytes + step->offset, step->len))
 			return; /* player_drained goes on */
 	}
 	player_end(p);

@@ -345,6 +345,7 @@ static struct plan *stream_http(const struct stream *t, const struct plan *body)
 	}
 	if (s->framing == FRAMING_CHUNKED && p->end == PLAN_KEEP)
 		plan_adds(p, "0\r\n\r\n");
+	plan_find_stamps(p);
 	return p;
 }
 
