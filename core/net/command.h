@@ -57,12 +57,16 @@ typedef void command_handler_fn(void *arg, struct command_call *call, enum comma
 /* Binds path itself: mode 0660, close-on-exec, replaces a dead socket file only. */
 struct command_server *command_server_new(struct event_base *base, const char *path,
                                           command_handler_fn *handler, void *arg, struct err *e);
+/* Hangs up; streams are told; unanswered calls still take their answer. What was written
+ * before leaves where the socket takes it at once. Not from within the handler. */
 void command_server_free(struct command_server *s);
 
 void command_reply(struct command_call *call, json_t *result); /* steals; NULL: no memory */
 void command_fail(struct command_call *call, const char *text);
 void command_event(struct command_call *call, json_t *event);  /* steals */
-/* For a stream: called once when the peer has gone; the call is gone afterwards. */
+/* For a stream, to be called by the handler: its deadline ends, and closed is called once
+ * when the peer has gone (or reads so slowly that it is dropped), never from within
+ * command_event; the call is gone afterwards. */
 void command_on_close(struct command_call *call, void (*closed)(void *arg), void *arg);
 uid_t command_peer_uid(const struct command_call *call);
 
@@ -72,18 +76,19 @@ struct command_client;
 struct command_request;
 
 struct command_client *command_client_new(struct event_base *base, const char *path, struct err *e);
-void command_client_free(struct command_client *c); /* no callbacks */
+void command_client_free(struct command_client *c); /* no callbacks; not from within one */
 
 /* result is borrowed, NULL with e set: refused by the daemon ("..."), or no answer
  * (*unreachable: nobody listens, hung up, deadline passed). Once; never from within
- * command_send. args is stolen (NULL: {}). */
+ * command_send. args is stolen (NULL: {}). deadline_ms 0: a little more than the daemon's
+ * own deadline for this command. SIGPIPE must be ignored. */
 typedef void command_done_fn(void *arg, const json_t *result, bool unreachable, const struct err *e);
 struct command_request *command_send(struct command_client *c, enum command cmd, json_t *args,
                                      int64_t deadline_ms, command_done_fn *done, void *arg);
 void command_request_cancel(struct command_request *r); /* done is not called */
 
 /* --- client for the admin tool: one command, waits --------------------------------- */
-/* The result (new reference) or NULL with e; *unreachable as above. */
+/* The result (new reference) or NULL with e; *unreachable and deadline_ms as above. */
 json_t *command_call(const char *path, enum command cmd, json_t *args, int64_t deadline_ms,
                      bool *unreachable, struct err *e);
 /* Streams events to each until it returns false or the daemon hangs up. */

@@ -1,5 +1,11 @@
 libttagent_a_SOURCES += \
 	core/net/bearer.c core/net/bearer.h \
+	core/net/command.h core/net/commands.def \
+	core/net/command_call.c \
+	core/net/command_client.c \
+	core/net/command_listen.c core/net/command_listen.h \
+	core/net/command_server.c \
+	core/net/command_wire.c core/net/command_wire.h \
 	core/net/http.c core/net/http.h core/net/http_private.h \
 	core/net/http_body.c \
 	core/net/http_lane.c \

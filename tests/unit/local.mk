@@ -94,3 +94,8 @@ check_PROGRAMS += tests/unit/execution_unit
 TESTS += tests/unit/execution_unit
 tests_unit_execution_unit_SOURCES = tests/unit/execution_unit.c
 tests_unit_execution_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/command_unit
+TESTS += tests/unit/command_unit
+tests_unit_command_unit_SOURCES = tests/unit/command_unit.c
+tests_unit_command_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
