@@ -218,13 +218,11 @@ static const struct http_handlers transfer_handlers = {
 struct ask *ask_start(struct event_base *base, struct http *http, const struct ask_request *request,
                       const struct ask_handlers *handlers, void *arg)
 {
-	static const char *const headers[] = {"Content-Type: application/json", "Accept: text/event-stream", NULL};
 	struct http_request hr = {
 		.method = "POST",
 		.url = request->url,
 		.resolve = request->resolve,
 		.bearer = request->bearer,
-		.headers = headers,
 		.body = request->body,
 		.body_len = request->body_len,
 		.ca_file = request->ca_file,
