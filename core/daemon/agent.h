@@ -1,0 +1,71 @@
+/* The daemon put together: the parts, and what one tells another.
+ *
+ *   discovery, probes, reports -> registry -> settle: select, poll, publish -> responders
+ *
+ * settle is the one place where a new state becomes visible. Whoever changes something
+ * calls agent_touch with how soon it must be seen; a command settles before it replies.
+ * Private to core/daemon. */
+#ifndef TT_DAEMON_AGENT_H
+#define TT_DAEMON_AGENT_H
+
+#include "core/daemon/capabilities.h"
+#include "core/daemon/discovery.h"
+#include "core/daemon/hosts.h"
+#include "core/daemon/monitor.h"
+#include "core/daemon/options.h"
+#include "core/daemon/polling.h"
+#include "core/daemon/publisher.h"
+#include "core/daemon/reload.h"
+#include "core/daemon/selector.h"
+#include "core/daemon/services.h"
+#include "core/daemon/survey.h"
+
+struct commands;
+
+struct agent {
+	struct services s;
+	const char *run_dir;
+	struct selector selector;
+	struct polling polling;
+	struct publisher *publisher;
+	struct discovery *discovery;
+	struct monitor *monitor;
+	struct capabilities *capabilities;
+	struct hosts *hosts;
+	struct survey *survey;
+	struct reload *reload;
+	struct commands *commands;
+	struct event *settle, *poll, *discover, *second;
+	struct event *signals[3];
+	int64_t settle_at_ms; /* 0: nothing to settle */
+	int64_t started_ms;
+	bool trimmed;         /* memory that the start needed was given back */
+	bool refresh_follows; /* the reload that runs now was asked for by a command */
+	struct err publish_error; /* the last one; empty: all is well */
+};
+
+/* Publishes a first state before it returns. src and what it points to must outlive it;
+ * a reference to config is taken over. NULL with e. */
+struct agent *agent_new(const struct options *o, const struct config_source *src, struct config *config,
+                        struct err *e);
+void agent_free(struct agent *a);
+
+/* Until a signal or the shutdown command ends it. */
+int agent_run(struct agent *a, struct err *e);
+
+/* Something changed that must be visible within so many milliseconds. */
+void agent_touch(struct agent *a, int64_t within_ms);
+
+/* Selects and publishes now. */
+void agent_settle(struct agent *a);
+
+/* The same where anything waits for it. */
+void agent_settle_if_touched(struct agent *a);
+
+/* The health of the LLM at index was judged anew, by a probe or by a report. */
+void agent_judged(struct agent *a, size_t index, enum llm_health before);
+
+/* Name of the current LLM, "Unknown" where there is none. */
+const char *agent_current_name(const struct agent *a);
+
+#endif

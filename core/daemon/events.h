@@ -1,0 +1,31 @@
+/* What happened, said once: each function writes the log line and sends the event to
+ * everyone who asked for the stream (`tt-agentctl events`). */
+#ifndef TT_DAEMON_EVENTS_H
+#define TT_DAEMON_EVENTS_H
+
+#include "core/llm/llm.h"
+#include "core/net/command.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct events;
+
+struct events *events_new(void);
+void events_free(struct events *ev); /* after the command server; NULL is fine */
+
+/* Adds a peer of the events command. */
+void events_subscribe(struct events *ev, struct command_call *call);
+
+void events_discovery(struct events *ev, size_t found, size_t skipped, int64_t elapsed_ms);
+void events_discovery_failed(struct events *ev, const char *why, int64_t elapsed_ms, bool again);
+void events_deployments(struct events *ev, size_t added, size_t removed, size_t redeployed);
+void events_verdict(struct events *ev, const struct llm *l, enum llm_health before);
+/* l NULL: there is none any more. */
+void events_selection(struct events *ev, const struct llm *l, const char *old_name, const char *reason,
+                      size_t candidates);
+void events_polling(struct events *ev, uint64_t attempt, int64_t next_ms); /* next_ms < 0: none follows */
+void events_config(struct events *ev, const char *key, const char *old_value, const char *new_value);
+void events_config_refused(struct events *ev, const char *error);
+
+#endif

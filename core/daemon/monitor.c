@@ -1,0 +1,165 @@
+#include "core/daemon/monitor.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/daemon/probe.h"
+
+#include <stdlib.h>
+
+#define FAILING_INTERVAL_MS 1000
+
+struct monitor {
+	struct services *s;
+	monitor_judged_fn *judged;
+	void *arg;
+	struct prober *prober;
+	struct event *timer;
+	int64_t armed_ms; /* what the timer waits for; 0 = not armed */
+	bool all;
+};
+
+static void tick(evutil_socket_t fd, short what, void *arg);
+static probe_done_fn probed;
+
+struct monitor *monitor_new(struct services *s, monitor_judged_fn *judged, void *arg)
+{
+	struct monitor *m = calloc(1, sizeof *m);
+
+	if (m == NULL)
+		return NULL;
+	*m = (struct monitor){.s = s, .judged = judged, .arg = arg, .all = true};
+	m->timer = evtimer_new(s->base, tick, m);
+	m->prober = prober_new(s->http, probed, m);
+	if (m->timer == NULL || m->prober == NULL) {
+		monitor_free(m);
+		return NULL;
+	}
+	return m;
+}
+
+void monitor_free(struct monitor *m)
+{
+	if (m == NULL)
+		return;
+	prober_free(m->prober);
+	if (m->timer != NULL)
+		event_free(m->timer);
+	free(m);
+}
+
+bool monitor_enabled(const struct config *c) { return cfg_bool(c, CFG_HEALTH_ENABLED); }
+
+/* interval times a random factor between from and to percent. */
+static int64_t jitter(int64_t interval_ms, unsigned from, unsigned to)
+{
+	return interval_ms * (int64_t)(from * 10 + arc4random_uniform((to - from) * 10 + 1)) / 1000;
+}
+
+static void arm(struct monitor *m, int64_t due_ms, int64_t now_ms)
+{
+	if (m->armed_ms != 0 && m->armed_ms <= due_ms)
+		return;
+	m->armed_ms = due_ms;
+	timer_arm_ms(m->timer, due_ms - now_ms);
+}
+
+/* One that fails but is not given up yet is looked at again soon. One that was healthy
+ * and is not is looked at even where monitoring is off: a chat turn may have found it. */
+static void plan(struct monitor *m, size_t index, unsigned from, unsigned to)
+{
+	const struct llm *l = registry_llm(m->s->registry, index);
+	struct track *t = registry_track(m->s->registry, index);
+	int64_t interval = cfg_ms(m->s->config, CFG_HEALTH_INTERVAL), now = clock_mono_ms();
+	bool failing = l->failures > 0 && l->health == LLM_DEGRADED;
+
+	t->due_ms = 0;
+	if (!monitor_enabled(m->s->config) && !(t->seen_healthy && l->health != LLM_HEALTHY))
+		return;
+	if (failing && interval > FAILING_INTERVAL_MS)
+		interval = FAILING_INTERVAL_MS;
+	t->due_ms = now + jitter(interval, from, to);
+	arm(m, t->due_ms, now);
+}
+
+static void probed(void *arg, uint64_t instance, size_t hint, const struct probe_result *r)
+{
+	struct monitor *m = arg;
+	long i = registry_find(m->s->registry, instance, hint);
+	struct track *t;
+	struct llm *l;
+	enum llm_health before;
+
+	if (i < 0)
+		return; /* it left while it was probed */
+	l = registry_llm(m->s->registry, (size_t)i);
+	t = registry_track(m->s->registry, (size_t)i);
+	before = l->health;
+	log_debug("probe", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id), L_STR("url", l->probe_url),
+	          L_STR("outcome", probe_outcome_text(r->outcome)), L_INT("status", r->status),
+	          L_INT("latency_ms", r->latency_ms), L_STR("detail", r->outcome != PROBE_OK ? r->text : NULL));
+	t->probing = false;
+	verdict_apply(l, r, m->s->config);
+	t->seen_healthy |= l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+	if (t->due_ms == 0)
+		plan(m, (size_t)i, 25, 100); /* the first one: spread over the interval */
+	else if (l->failures > 0)
+		plan(m, (size_t)i, 90, 110);
+	if (l->health != before)
+		t->episode_boot_ms = clock_boot_ms();
+	m->judged(m->arg, (size_t)i, before);
+}
+
+void monitor_probe(struct monitor *m, size_t index)
+{
+	struct llm *l = registry_llm(m->s->registry, index);
+	struct track *t = registry_track(m->s->registry, index);
+
+	if (t->probing || l->probe_url == NULL)
+		return;
+	t->probing = prober_start(m->prober, l, index, tokens_for(m->s->tokens, l, m->s->config),
+	                          cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT)) == 0;
+	if (!t->probing) {
+		log_error("probe", L_STR("model", llm_name(l)), L_STR("error", "out of memory"));
+		plan(m, index, 90, 110);
+	}
+}
+
+void monitor_probe_new(struct monitor *m)
+{
+	for (size_t i = 0; i < registry_count(m->s->registry); i++)
+		if (registry_llm(m->s->registry, i)->health == LLM_UNKNOWN &&
+		    registry_track(m->s->registry, i)->due_ms == 0)
+			monitor_probe(m, i);
+}
+
+static void tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct monitor *m = arg;
+	int64_t now = clock_mono_ms(), next = 0;
+
+	(void)fd;
+	(void)what;
+	m->armed_ms = 0;
+	for (size_t i = 0; i < registry_count(m->s->registry); i++) {
+		struct track *t = registry_track(m->s->registry, i);
+
+		if (t->due_ms != 0 && t->due_ms <= now) {
+			plan(m, i, 90, 110);
+			if (m->all || t->seen_healthy)
+				monitor_probe(m, i);
+		}
+		if (t->due_ms != 0 && (next == 0 || t->due_ms < next))
+			next = t->due_ms;
+	}
+	if (next != 0)
+		arm(m, next, now);
+}
+
+void monitor_watch_all(struct monitor *m, bool all) { m->all = all; }
+
+void monitor_replan(struct monitor *m)
+{
+	for (size_t i = 0; i < registry_count(m->s->registry); i++)
+		if (registry_llm(m->s->registry, i)->probe_url != NULL)
+			plan(m, i, 1, 100);
+}

@@ -1,0 +1,32 @@
+/* Schedules probes: a new LLM at once, then each at health.interval, spread by chance
+ * so that they never go out all together. */
+#ifndef TT_DAEMON_MONITOR_H
+#define TT_DAEMON_MONITOR_H
+
+#include "core/daemon/services.h"
+
+struct monitor;
+
+/* A verdict was applied to the LLM at index; before is its health until then. */
+typedef void monitor_judged_fn(void *arg, size_t index, enum llm_health before);
+
+struct monitor *monitor_new(struct services *s, monitor_judged_fn *judged, void *arg);
+void monitor_free(struct monitor *m); /* before the http it uses is freed; NULL is fine */
+
+/* Probes one now, unless a probe of it runs. Does nothing for one that is not probed. */
+void monitor_probe(struct monitor *m, size_t index);
+
+/* Probes all that were never looked at. */
+void monitor_probe_new(struct monitor *m);
+
+/* Whether those that were never healthy are watched as well. While there is no LLM and
+ * polling has ended, only /refresh looks for new ones. */
+void monitor_watch_all(struct monitor *m, bool all);
+
+/* The interval changed: plans all probes anew. */
+void monitor_replan(struct monitor *m);
+
+/* Switched on by the configuration. */
+bool monitor_enabled(const struct config *c);
+
+#endif

@@ -1,0 +1,35 @@
+/* Commands that are not answered yet: a list with a deadline for each. */
+#ifndef TT_DAEMON_PENDING_H
+#define TT_DAEMON_PENDING_H
+
+#include "core/daemon/agent.h"
+#include "core/net/command.h"
+
+/* Before the channel's own deadline: the answer still has to travel. */
+#define PENDING_MARGIN_MS 400
+
+struct pending;
+typedef void pending_late_fn(struct pending *p);
+
+struct pending {
+	struct pending *next, **link; /* link: the pointer that points here */
+	struct agent *agent;
+	struct command_call *call;
+	enum command command;
+	struct event *deadline;
+	pending_late_fn *late;          /* the deadline: must answer */
+	char *old_name;                 /* of the LLM that was current when it came */
+	char *deploy_id;                /* select */
+	struct http_transfer *transfer; /* test */
+	bool begun;                     /* refresh: it belongs to the survey that runs */
+};
+
+/* NULL: no memory; the call was failed. */
+struct pending *pending_new(struct pending **list, struct agent *a, struct command_call *call, enum command c,
+                            pending_late_fn *late);
+
+/* Ends it with a reply (stolen), or with an error text. */
+void pending_reply(struct pending *p, json_t *result);
+void pending_fail(struct pending *p, const char *text);
+
+#endif

@@ -1,0 +1,107 @@
+#include "core/daemon/reports.h"
+
+#include "core/daemon/probe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BENCH_FIRST_MS   10000
+#define BENCH_LONGEST_MS 300000
+#define AHEAD_MS         1000 /* how far in the future an attempt may have begun */
+
+static const char *const verdict_texts[] = {
+	[REPORT_COUNTS] = "counted",
+	[REPORT_GONE] = "no such LLM any more",
+	[REPORT_NOT_MONITORED] = "not monitored",
+	[REPORT_NOT_ITS_FAULT] = "not its fault",
+	[REPORT_SAME_EPISODE] = "same episode",
+};
+
+const char *report_verdict_text(enum report_verdict v) { return verdict_texts[v]; }
+
+static int parse_outcome(const char *text, enum http_outcome *o)
+{
+	for (int i = HTTP_DONE; text != NULL && i <= HTTP_FAILED; i++) {
+		if (strcmp(text, http_outcome_text((enum http_outcome)i)) == 0) {
+			*o = (enum http_outcome)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+int report_parse(const json_t *j, struct report *r, struct err *e)
+{
+	const json_t *instance = json_object_get(j, "instance"), *began = json_object_get(j, "began_boot_ms");
+
+	if (!json_is_object(j))
+		return err_set(e, "report: an object is needed");
+	if (!json_is_integer(instance) || json_integer_value(instance) <= 0)
+		return err_set(e, "report.instance: a positive integer is needed");
+	if (!json_is_integer(began) || json_integer_value(began) < 0)
+		return err_set(e, "report.began_boot_ms: an integer is needed");
+	if (parse_outcome(json_string_value(json_object_get(j, "outcome")), &r->outcome) != 0)
+		return err_set(e, "report.outcome: no such outcome");
+	r->instance = (uint64_t)json_integer_value(instance);
+	r->began_boot_ms = json_integer_value(began);
+	r->status = (long)json_integer_value(json_object_get(j, "status"));
+	return 0;
+}
+
+static bool is_refusal(const struct report *r)
+{
+	return r->outcome == HTTP_DONE && (r->status == 401 || r->status == 403);
+}
+
+static bool is_its_fault(const struct report *r)
+{
+	if (r->outcome == HTTP_BAD_URL || r->outcome == HTTP_TOO_LARGE)
+		return false;
+	return r->outcome != HTTP_DONE || r->status >= 500 || is_refusal(r);
+}
+
+enum report_verdict report_judge(const struct report *r, const struct llm *l, struct track *t, int64_t now_boot_ms)
+{
+	if (l->kind == LLM_CLOUD)
+		return REPORT_NOT_MONITORED;
+	if (!is_its_fault(r))
+		return REPORT_NOT_ITS_FAULT;
+	if (r->began_boot_ms <= t->episode_boot_ms || r->began_boot_ms > now_boot_ms + AHEAD_MS)
+		return REPORT_SAME_EPISODE;
+	if (t->counted_boot_ms != 0 && now_boot_ms - t->counted_boot_ms < REPORTS_COALESCE_MS)
+		return REPORT_SAME_EPISODE;
+	t->episode_boot_ms = t->counted_boot_ms = now_boot_ms;
+	return REPORT_COUNTS;
+}
+
+void report_result(const struct report *r, int64_t now_wall_ms, struct probe_result *out)
+{
+	memset(out, 0, sizeof *out);
+	out->status = r->status;
+	out->at_ms = now_wall_ms;
+	out->latency_ms = -1;
+	if (r->outcome != HTTP_DONE) {
+		out->outcome = probe_outcome_of(r->outcome);
+		snprintf(out->text, sizeof out->text, "a chat turn failed: %s", http_outcome_text(r->outcome));
+		return;
+	}
+	/* A refused token is told apart by the bench; the verdict counts it like any failure. */
+	out->outcome = PROBE_STATUS;
+	snprintf(out->text, sizeof out->text, "a chat turn got HTTP %ld%s", r->status,
+	         is_refusal(r) ? ": the token is not accepted" : "");
+}
+
+void report_bench(struct llm *l, struct track *t, int64_t now_wall_ms)
+{
+	int64_t ms;
+
+	if (now_wall_ms > t->bench_over_ms)
+		t->benched = 0;
+	ms = BENCH_FIRST_MS << (t->benched < 5 ? t->benched : 5);
+	ms = ms < BENCH_LONGEST_MS ? ms : BENCH_LONGEST_MS;
+	t->benched++;
+	t->bench_over_ms = now_wall_ms + 2 * ms; /* a quiet time as long again: it starts anew */
+	l->ejected_since_ms = now_wall_ms;
+	l->ejected_until_ms = now_wall_ms + ms;
+}

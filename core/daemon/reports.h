@@ -1,0 +1,47 @@
+/* What workers tell about real turns. Pure, the clock is an argument.
+ *
+ * A failed turn counts against the LLM once per episode: attempts begun before its last
+ * change of verdict, before the last failure that was counted, or within
+ * REPORTS_COALESCE_MS of it, belong to the episode that is known already. So 200 streams
+ * that meet one outage are one failure. What the client caused never counts. */
+#ifndef TT_DAEMON_REPORTS_H
+#define TT_DAEMON_REPORTS_H
+
+#include "core/daemon/registry.h"
+#include "core/llm/verdict.h"
+#include "core/net/http.h"
+
+#include <jansson.h>
+
+#define REPORTS_COALESCE_MS 100
+
+struct report {
+	uint64_t instance;
+	int64_t began_boot_ms; /* when the attempt began, CLOCK_BOOTTIME */
+	enum http_outcome outcome;
+	long status;
+};
+
+/* From the argument of the report command. */
+int report_parse(const json_t *j, struct report *r, struct err *e);
+
+enum report_verdict {
+	REPORT_COUNTS,
+	REPORT_GONE,           /* the LLM left, or was deployed again */
+	REPORT_NOT_MONITORED,  /* the cloud's */
+	REPORT_NOT_ITS_FAULT,  /* a 4xx that the client caused, an answer */
+	REPORT_SAME_EPISODE,
+};
+const char *report_verdict_text(enum report_verdict v);
+
+/* l and t are of the report's instance. Counting notes the episode in t. */
+enum report_verdict report_judge(const struct report *r, const struct llm *l, struct track *t, int64_t now_boot_ms);
+
+/* The failure as a probe's result, for verdict_apply. */
+void report_result(const struct report *r, int64_t now_wall_ms, struct probe_result *out);
+
+/* 401 and 403 bench the LLM, longer each time: /health is not guarded and would say
+ * that all is well. Sets ejected_since_ms and ejected_until_ms. */
+void report_bench(struct llm *l, struct track *t, int64_t now_wall_ms);
+
+#endif

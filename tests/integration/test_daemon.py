@@ -1,0 +1,497 @@
+"""tt-agentd alone: discovery, verdicts, selection, polling, refresh, select, reports."""
+
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from stage.channel import Daemon, replace
+from stage.process import BUILD, PATIENCE, clean_env, wait_until
+
+FAST = {"AGENT_HEALTH_CHECK_INTERVAL": "0.2", "AGENT_DISCOVERY_INTERVAL": "0.2", "AGENT_HEALTH_CHECK_TIMEOUT": "1"}
+DEBUG = {"AGENT_DEBUG_MODE": "true"}
+
+
+def two(stage, **more):
+    """(daemon, llm 1, llm 2, backend): d1 is preferred by the order of discovery."""
+    a, b = stage.llm(), stage.llm()
+    backend = stage.backend({"d1": a.deployment(), "d2": {**b.deployment("Qwen3-8B"), "name": "c-d2"}})
+    return Daemon(stage, backend=backend, **more), a, b, backend
+
+
+# --- start and end ---
+
+def test_a_first_state_is_there_before_anything_answers(stage):
+    stalled = stage.backend(stall=True)
+    daemon = Daemon(stage, backend=stalled)
+    assert (daemon.run / "status.v1").exists()
+    assert daemon.status()["status"] == "initializing"
+    assert daemon.ask("ping")["waiting"] is True
+    assert len(list(daemon.run.glob("config.*"))) == 1
+
+
+def test_one_discovered_llm(stage):
+    llm = stage.llm()
+    daemon = Daemon(stage, backend=stage.backend({"d1": llm.deployment()})).wait_current("d1")
+    status = daemon.status()
+    assert status["status"] == "ready"
+    assert status["current_llm"]["llm_info"]["deploy_id"] == "d1"
+    assert status["available_models"][0]["status"] == "healthy"
+    assert llm.requests("/health")[0]["headers"]["authorization"].startswith("Bearer ey")
+    log = daemon.log()
+    assert re.search(r"INFO discovery found=1 .*duration_ms=\d+", log)
+    assert re.search(r"INFO selection model=Llama-3.1-8B-Instruct deploy_id=d1 .*reason=", log)
+    assert daemon.stop() == 0
+
+
+def test_a_second_daemon_refuses_and_names_the_first(stage):
+    daemon = Daemon(stage)
+    second = subprocess.run([str(BUILD / "tt-agentd"), "--run-dir", str(daemon.run)], env=clean_env(),
+                            capture_output=True, text=True, timeout=10 * PATIENCE)
+    assert second.returncode == 1
+    assert str(daemon.process.pid) in second.stderr
+    assert daemon.ask("ping")["pid"] == daemon.process.pid
+
+
+@pytest.mark.parametrize("text, code, says", [
+    ("health: { interval = 20.0; };", 0, "ok"),
+    ("health: { intervall = 20.0; };", 1, "intervall"),
+    ("health: { interval = ", 1, ":1:"),
+])
+def test_tests_a_file(stage, text, code, says):
+    conf = stage.directory / "x.conf"
+    conf.write_text(text)
+    done = subprocess.run([str(BUILD / "tt-agentd"), "-t", "--config", str(conf)], env=clean_env(),
+                          capture_output=True, text=True, timeout=10 * PATIENCE)
+    assert done.returncode == code, done.stderr
+    assert says in done.stdout + done.stderr
+
+
+def test_a_killed_daemon_is_adopted_with_its_pin(stage):
+    daemon, a, b, backend = two(stage, env=FAST)
+    daemon.wait_current("d1")
+    assert daemon.ask("select", deploy_id="d2")["status"] == "success"
+    instance = daemon.models()["d2"]["instance"]
+    backend.script(stall=True)
+    daemon.restart(kill=True)
+    assert daemon.current() == "d2", "usable from the first moment, without the backend"
+    assert daemon.models()["d2"]["instance"] == instance
+    assert daemon.models()["d2"]["pinned"]
+
+
+# --- discovery ---
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"body": "[]"}, {"body": "{\"d1\":"}, {"cut": 20}, {"body": ""}])
+def test_a_bad_answer_keeps_the_last_list(stage, fault):
+    daemon, a, b, backend = two(stage, env=FAST)
+    daemon.wait_current("d1")
+    backend.script(deployed={"d2": b.deployment()}, **fault)
+    daemon.wait_log(r"WARNING discovery error=")
+    assert daemon.current() == "d1"
+    assert set(daemon.models()) >= {"d1", "d2"}
+
+
+def test_one_malformed_entry_is_skipped(stage):
+    llm = stage.llm()
+    backend = stage.backend({"d1": llm.deployment(), "d4": {"name": 5}})
+    daemon = Daemon(stage, backend=backend).wait_current("d1")
+    assert "d4" not in daemon.models()
+    daemon.wait_log(r"discovery skipped.* deploy_id=d4")
+
+
+def test_models_that_left_are_gone_at_once(stage):
+    daemon, a, b, backend = two(stage, env={**FAST, **DEBUG})
+    daemon.wait_current("d1")
+    backend.deploy(d2=b.deployment("Qwen3-8B"))
+    daemon.wait_current("d2")
+    assert "d1" not in daemon.models()
+    a.forget()
+    count = len(b.requests("/health"))
+    b.wait_request("/health", count + 3)
+    assert a.requests("/health") == []
+
+
+def test_a_redeployed_model_is_another_instance(stage):
+    daemon, a, b, backend = two(stage, env=FAST)
+    daemon.wait_current("d1")
+    before = daemon.models()["d1"]["instance"]
+    late = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
+    backend.deploy(d1=b.deployment("Llama-3.1-8B-Instruct"))
+    wait_until(lambda: daemon.models()["d1"]["instance"] != before, "another instance")
+    daemon.wait_current("d1")
+    answer = daemon.ask("report", report={"instance": before, "began_boot_ms": late, "outcome": "reset"})
+    assert answer["counted"] is False
+    assert daemon.models()["d1"]["status"] == "healthy"
+
+
+# --- verdicts ---
+
+def test_an_llm_that_dies_gives_way_and_comes_back(stage):
+    daemon, a, b, backend = two(stage, env={**FAST, "AGENT_MAX_FAILURES": "2"})
+    daemon.wait_current("d1")
+    a.script(health_status=500)
+    daemon.wait_current("d2").wait_health("d1", "unhealthy")
+    assert "500" in daemon.models()["d1"]["reason"]
+    status = daemon.status()
+    assert status["discovery_summary"]["unhealthy"] == 1 and status["discovery_summary"]["healthy"] == 1
+    a.script()
+    daemon.wait_health("d1", "healthy").wait_current("d1")
+    assert re.search(r"health .*deploy_id=d1 .*from=\w+ to=unhealthy reason=", daemon.log())
+
+
+def test_a_slow_one_is_degraded(stage):
+    daemon, a, b, backend = two(stage, env=FAST, sets=["health.degraded_after=0.05"])
+    daemon.wait_current("d1")
+    a.script(health_delay_us=100000)
+    daemon.wait_health("d1", "degraded").wait_current("d2")
+
+
+# --- the kinds of LLM ---
+
+def test_container(stage):
+    llm = stage.llm()
+    daemon = Daemon(stage, env={"LLM_CONTAINER_NAME": llm.host, "HF_MODEL_PATH": "some/model"}).wait_current("container")
+    status = daemon.status()
+    assert status["current_llm"]["server_url"] == f"http://{llm.host}/v1/chat/completions"
+    assert status["current_llm"]["llm_info"] is None
+    assert daemon.ask("refresh")["new_model"] == "some/model"
+    assert daemon.ask("test") == {"status": "success", "llm_url": f"http://{llm.host}/v1/chat/completions",
+                                  "llm_info": None, "connection_test": True}
+
+
+def test_local_host(stage):
+    llm = stage.llm()
+    daemon = Daemon(stage, env={"LOCAL_LLM_PORT": llm.port}).wait_current("local")
+    assert daemon.models()["local"]["tools"] is True
+    assert daemon.ask("refresh")["status"] == "success"
+
+
+def test_cloud_needs_no_probe_and_keeps_its_token(stage):
+    cloud, local = stage.llm(), stage.llm()
+    env = {"USE_CLOUD_LLM": "true", "CLOUD_CHAT_UI_URL": f"{cloud.url}/v1/chat/completions",
+           "CLOUD_CHAT_UI_AUTH_TOKEN": "cloud-token-1", "LOCAL_LLM_PORT": local.port}
+    daemon = Daemon(stage, env=env)
+    assert daemon.current() == "cloud"
+    answer = daemon.ask("test")
+    assert answer["status"] == "success" and answer["llm_info"] is None
+    assert [r["path"] for r in cloud.requests()] == ["/v1/chat/completions"]
+    assert cloud.requests()[0]["headers"]["authorization"] == "Bearer cloud-token-1"
+    local.wait_request("/health")
+    assert all(r["headers"].get("authorization") != "Bearer cloud-token-1" for r in local.requests())
+
+
+def test_an_unhealthy_container_gives_way(stage):
+    llm = stage.llm()
+    env = {"LLM_CONTAINER_NAME": f"127.0.0.1:{stage.closed_port()}"}
+    daemon = Daemon(stage, env=env, backend=stage.backend({"d1": llm.deployment()})).wait_current("d1")
+    assert daemon.models()["container"]["status"] == "unhealthy"
+
+
+# --- polling ---
+
+def test_polling_finds_what_comes_later(stage):
+    llm, backend = stage.llm(), stage.backend()
+    daemon = Daemon(stage, backend=backend, env={"AGENT_LLM_POLLING_INTERVAL": "0.2"})
+    daemon.wait_log(r"INFO polling attempt=3 next_s=0.2")
+    assert daemon.status()["status"] == "initializing"
+    backend.deploy(d1=llm.deployment())
+    daemon.wait_current("d1")
+
+
+def test_polling_off_leaves_it_to_refresh(stage):
+    llm, backend = stage.llm(), stage.backend()
+    daemon = Daemon(stage, backend=backend, env={**FAST, "AGENT_LLM_POLLING_ENABLED": "false"})
+    assert daemon.status()["next_poll"] == "LLM polling is disabled"
+    backend.wait_request("/models/deployed/")
+    backend.deploy(d1=llm.deployment())
+    with pytest.raises(AssertionError):
+        daemon.wait_current("d1", 1 / PATIENCE)
+    assert daemon.ask("refresh")["status"] == "success"
+    assert daemon.current() == "d1"
+
+
+def test_attempts_are_used_up_and_refresh_starts_again(stage):
+    backend = stage.backend()
+    daemon = Daemon(stage, backend=backend,
+                    env={"AGENT_LLM_POLLING_INTERVAL": "0.1", "AGENT_LLM_POLLING_MAX_ATTEMPTS": "2"})
+    wait_until(lambda: daemon.status()["next_poll"] == "Stopped after 2 attempts", "attempts used up")
+    count = len(backend.requests("/models/deployed/"))
+    assert daemon.ask("refresh") == {"status": "error", "message": "No LLMs available and no fallback configured"}
+    wait_until(lambda: daemon.status()["next_poll"] == "Stopped after 2 attempts", "attempts used up again")
+    assert len(backend.requests("/models/deployed/")) == count + 3
+
+
+# --- refresh and select ---
+
+def test_refresh_answers(stage):
+    daemon, a, b, backend = two(stage)
+    daemon.wait_current("d1")
+    brief = lambda name, container: {"model_name": name, "model_type": "chat", "status": "healthy",
+                                     "container_name": container}
+    assert daemon.ask("refresh") == {
+        "status": "success", "message": "LLM refreshed successfully", "old_model": "Llama-3.1-8B-Instruct",
+        "new_model": "Llama-3.1-8B-Instruct",
+        "available_models": [brief("Llama-3.1-8B-Instruct", "c-d1"), brief("Qwen3-8B", "c-d2")]}
+    a.script(health_status=500)
+    b.script(health_status=503)
+    for _ in range(3):
+        answer = daemon.ask("refresh")
+    assert answer == {"status": "error", "message": "No suitable LLM found among discovered models"}
+
+
+def test_refresh_answers_in_time_with_what_is_there(stage):
+    daemon, a, b, backend = two(stage)
+    daemon.wait_current("d1")
+    backend.script(stall=True)
+    began = time.monotonic()
+    answer = daemon.ask("refresh")
+    assert answer["status"] == "success" and time.monotonic() - began < 8 * PATIENCE
+
+
+def test_refreshes_share_runs(stage):
+    daemon, a, b, backend = two(stage, env={"AGENT_DISCOVERY_INTERVAL": "600"})
+    daemon.wait_current("d1")
+    daemon.ask("refresh")
+    backend.script(deployed={"d1": a.deployment()}, delay_us=200000)
+    backend.forget()
+    channels = [daemon.channel() for _ in range(20)]
+    for channel in channels:
+        channel.send("refresh")
+    assert all(channel.receive()["result"]["status"] == "success" for channel in channels)
+    assert len(backend.requests("/models/deployed/")) <= 3
+
+
+def test_select_pins_until_refresh(stage):
+    daemon, a, b, backend = two(stage, env=FAST)
+    daemon.wait_current("d1")
+    assert daemon.ask("select", deploy_id="d2") == {
+        "status": "success", "message": "Successfully switched to Qwen3-8B", "old_model": "Llama-3.1-8B-Instruct",
+        "new_model": "Qwen3-8B", "model_info": {"deploy_id": "d2", "model_name": "Qwen3-8B", "model_type": "chat",
+                                                "status": "healthy", "container_name": "c-d2"}}
+    assert daemon.current() == "d2"
+    daemon.ask("refresh")
+    assert daemon.current() == "d1"
+    daemon.ask("select", deploy_id="d2")
+    assert daemon.ask("unselect")["new_model"] == "Llama-3.1-8B-Instruct"
+    daemon.ask("select", deploy_id="d2")
+    b.script(health_status=500)
+    daemon.wait_current("d1")
+    b.script()
+    daemon.wait_health("d2", "healthy")
+    assert daemon.current() in ("d1", "d2")
+    assert daemon.refused("select", deploy_id="")
+
+
+def test_select_errors(stage):
+    daemon, a, b, backend = two(stage, env={"AGENT_MAX_FAILURES": "1"})
+    daemon.wait_current("d1")
+    assert daemon.ask("select", deploy_id="nope") == {
+        "status": "error", "message": "Model with deploy_id nope not found",
+        "available_models": [{"deploy_id": "d1", "model_name": "Llama-3.1-8B-Instruct", "status": "healthy"},
+                             {"deploy_id": "d2", "model_name": "Qwen3-8B", "status": "healthy"}]}
+    b.script(health_status=500)
+    daemon.ask("refresh")
+    assert daemon.ask("select", deploy_id="d2") == {
+        "status": "error", "message": "Model Qwen3-8B is unhealthy (status: unhealthy)"}
+
+
+def test_select_asks_the_backend_for_an_unknown_id(stage):
+    daemon, a, b, backend = two(stage)
+    daemon.wait_current("d1")
+    llm = stage.llm()
+    backend.deploy(d1=a.deployment(), d9=llm.deployment("New-Model"))
+    assert daemon.ask("select", deploy_id="d9")["new_model"] == "New-Model"
+    assert daemon.current() == "d9"
+
+
+# --- reports ---
+
+def test_a_reported_failure_is_probed_at_once_and_counts_once(stage):
+    daemon, a, b, backend = two(stage, env={"AGENT_HEALTH_CHECK_INTERVAL": "600"})
+    daemon.wait_current("d1")
+    a.script(health_status=500)
+    began = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
+    assert daemon.report("d1", began_ms=began)["counted"]
+    assert daemon.current() == "d2"
+    assert not any(daemon.report("d1", began_ms=began)["counted"] for _ in range(20))
+    wait_until(lambda: daemon.models()["d1"]["failures"] == 2, "the turn and the probe, once each")
+    a.script()
+    assert daemon.report("d1")["counted"] in (True, False)
+    daemon.wait_health("d1", "healthy").wait_current("d1")
+
+
+def test_the_clients_own_errors_never_count(stage):
+    daemon, a, b, backend = two(stage)
+    daemon.wait_current("d1")
+    for status in (400, 404, 413, 422, 429):
+        assert not daemon.report("d1", "done", status)["counted"]
+    assert daemon.models()["d1"]["failures"] == 0
+
+
+def test_a_refused_token_benches(stage):
+    daemon, a, b, backend = two(stage)
+    daemon.wait_current("d1")
+    assert daemon.report("d1", "done", 401)["counted"]
+    daemon.wait_current("d2").wait_health("d1", "healthy")
+    model = daemon.models()["d1"]
+    assert model["ejected_until"] > time.time() and "token" in model["reason"]
+    assert daemon.current() == "d2"
+
+
+# --- capabilities ---
+
+def test_tools_and_context_are_found_out(stage):
+    llm = stage.llm(max_model_len=12345)
+    deployment = llm.deployment()
+    del deployment["tool_calling_enabled"]
+    daemon = Daemon(stage, backend=stage.backend({"d1": deployment})).wait_current("d1")
+    model = daemon.models()["d1"]
+    assert model["tools"] is True and model["context_length"] == 12345
+    assert daemon.status()["capabilities"]["tool_calling"] is True
+    probe = llm.chats()[0]["body"]
+    assert probe["max_tokens"] == 1 and probe["tools"]
+
+
+def test_an_llm_without_tools(stage):
+    llm = stage.llm(status=400)
+    deployment = llm.deployment()
+    del deployment["tool_calling_enabled"]
+    daemon = Daemon(stage, backend=stage.backend({"d1": deployment})).wait_current("d1")
+    assert daemon.models()["d1"]["tools"] is False
+
+
+# --- configuration ---
+
+CONF = 'discovery: { backend_url = "%s"; };\nselection: { priority_models = %s; };\n'
+
+
+def configured(stage, more=""):
+    a, b = stage.llm(), stage.llm()
+    backend = stage.backend({"d1": a.deployment(), "d2": b.deployment("Qwen3-8B")})
+    conf = CONF % (backend.url, '("Llama")') + more
+    daemon = Daemon(stage, conf=conf, env={"AGENT_BACKEND_URL": None}).wait_current("d1")
+    return daemon, backend
+
+
+@pytest.mark.parametrize("how", ["command", "signal"])
+def test_reload_takes_the_new_file(stage, how):
+    daemon, backend = configured(stage)
+    replace(daemon.service.conf, CONF % (backend.url, '("Qwen")'))
+    if how == "command":
+        answer = daemon.ask("reload")
+        assert answer["message"] == "Configuration refreshed successfully"
+        assert answer["current_config"]["priority_models"] == ["Qwen"]
+        assert daemon.current() == "d2"
+    else:
+        daemon.process.send(signal.SIGHUP)
+    daemon.wait_current("d2")
+    daemon.wait_log(r"INFO config key=selection.priority_models old=Llama new=Qwen")
+    assert (daemon.run / "config.2").exists()
+
+
+def test_a_refused_file_leaves_the_old_in_force(stage):
+    daemon, backend = configured(stage)
+    replace(daemon.service.conf, "health: {\n interval = \"x\";\n};\n")
+    answer = daemon.ask("reload")
+    assert answer["status"] == "error"
+    assert re.match(rf"{re.escape(str(daemon.service.conf))}:2: ", answer["message"])
+    assert daemon.current() == "d1" and daemon.status()["status"] == "ready"
+
+
+def test_reload_can_refresh(stage):
+    daemon, backend = configured(stage, "config: { refresh_llm = true; };\n")
+    answer = daemon.ask("reload")
+    assert answer["message"] == "Configuration refreshed and LLM updated"
+    assert answer["llm_refresh"]["new_model"] == "Llama-3.1-8B-Instruct" and "current_config" not in answer
+
+
+def test_dynamic_off_reads_nothing(stage):
+    daemon, backend = configured(stage, "config: { dynamic = false; };\n")
+    replace(daemon.service.conf, "nonsense")
+    assert daemon.ask("reload")["message"] == "Configuration refreshed successfully"
+    daemon.process.send(signal.SIGHUP)
+    daemon.wait_log("config not read.*false.*SIGHUP")
+    assert daemon.current() == "d1"
+
+
+def test_the_file_is_looked_at_by_itself(stage):
+    daemon, backend = configured(stage, "config: { refresh_interval = 0.2; };\n")
+    replace(daemon.service.conf, CONF % (backend.url, '("Qwen")'))
+    daemon.wait_current("d2")
+
+
+def test_user_config_counts_within_a_second(stage):
+    volume = stage.directory / "volume"
+    volume.mkdir()
+    file = volume / "backend_volume" / "user_config.env"
+    llm = stage.llm()
+    daemon = Daemon(stage, backend=stage.backend({"d1": llm.deployment()}), env={
+        **FAST, "INTERNAL_PERSISTENT_STORAGE_VOLUME": volume}).wait_current("d1")
+    first = llm.requests("/health")[-1]["headers"]["authorization"]
+    for secret in ("another-secret-1", "another-secret-2"):
+        daemon.service.secrets.append(secret)
+        began = time.monotonic()
+        replace(file, f"JWT_SECRET='{secret}'\n")
+        origin = lambda: daemon.ask("config")["auth.jwt_secret"]["origin"]
+        seen = len(re.findall(r"config key=auth.jwt_secret", daemon.log()))
+        wait_until(lambda: len(re.findall(r"config key=auth.jwt_secret", daemon.log())) > seen or "user_config" in origin(),
+                   "the new secret")
+        assert time.monotonic() - began < 1.3 * PATIENCE
+        wait_until(lambda: llm.requests("/health")[-1]["headers"]["authorization"] != first, "another token")
+        first = llm.requests("/health")[-1]["headers"]["authorization"]
+
+
+# --- the channel ---
+
+def test_events_tell_what_happens(stage):
+    daemon, a, b, backend = two(stage, env=FAST)
+    daemon.wait_current("d1")
+    channel = daemon.channel()
+    channel.send("events")
+    daemon.ask("select", deploy_id="d2")
+    seen = set()
+    while "selection" not in seen:
+        message = channel.receive()
+        assert message["event"]["at"] > 0
+        seen.add(message["event"]["event"])
+    channel.close()
+    assert daemon.ask("ping")["pid"]
+
+
+@pytest.mark.parametrize("line", [b"\n", b"x\n", b"[]\n", b"{}\n", b'{"v":9,"id":1,"command":"ping"}\n', b"\xff\xfe\n",
+                                  b'{"v":1,"id":1,"command":"nope"}\n', b"{" * 70000])
+def test_a_hostile_line_costs_its_own_connection(stage, line):
+    daemon = Daemon(stage)
+    channel = daemon.channel()
+    try:
+        channel.raw(line)
+        channel.receive()
+    except OSError:
+        pass
+    assert daemon.ask("ping")["pid"]
+
+
+def test_log_level_and_shutdown(stage):
+    daemon = Daemon(stage)
+    assert daemon.ask("log-level", level="debug")["level"] == "DEBUG"
+    assert "DEBUG" in daemon.refused("log-level", level="loud")
+    assert daemon.ask("shutdown")["status"] == "success"
+    assert daemon.process.wait() == 0
+
+
+# --- many ---
+
+def test_a_thousand_models(stage):
+    backend = stage.backend(many=1000, many_delay_us=20000)
+    daemon = Daemon(stage, backend=backend)
+    wait_until(lambda: daemon.ask("ping")["usable"] == 1000, "all usable")
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        answer = daemon.ask("refresh")
+        times.append(time.monotonic() - began)
+        assert len(answer["available_models"]) == 1000
+    print(f"refresh of 1000 models: {sorted(t * 1000 for t in times)} ms")
+    assert min(times) < 1.0 * PATIENCE

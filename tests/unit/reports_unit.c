@@ -1,0 +1,141 @@
+#include "core/daemon/reports.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct report failure(int64_t began, enum http_outcome outcome, long status)
+{
+	return (struct report){.instance = 1, .began_boot_ms = began, .outcome = outcome, .status = status};
+}
+
+static enum report_verdict judge(struct report r, struct track *t, int64_t now)
+{
+	struct llm l = {.kind = LLM_DISCOVERED, .instance = 1};
+
+	return report_judge(&r, &l, t, now);
+}
+
+static void an_outage_counts_once(void **state)
+{
+	struct track t = {.seen_healthy = true};
+	int counted = 0;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) /* streams begun over a minute, all cut within 50 ms */
+		counted += judge(failure(1000 + i * 300, HTTP_RESET, 0), &t, 61000 + i / 4) == REPORT_COUNTS;
+	assert_int_equal(counted, 1);
+	/* begun after it: another failure */
+	assert_int_equal(judge(failure(61200, HTTP_REFUSED, 0), &t, 61201), REPORT_COUNTS);
+	/* a late report of the first outage */
+	assert_int_equal(judge(failure(60900, HTTP_TIMEOUT, 0), &t, 90000), REPORT_SAME_EPISODE);
+}
+
+static void failures_close_together_are_one(void **state)
+{
+	struct track t = {.seen_healthy = true};
+
+	(void)state;
+	assert_int_equal(judge(failure(1000, HTTP_REFUSED, 0), &t, 1001), REPORT_COUNTS);
+	assert_int_equal(judge(failure(1050, HTTP_REFUSED, 0), &t, 1051), REPORT_SAME_EPISODE);
+	assert_int_equal(judge(failure(1102, HTTP_REFUSED, 0), &t, 1103), REPORT_COUNTS);
+}
+
+static void what_the_client_caused_never_counts(void **state)
+{
+	static const long statuses[] = {200, 400, 404, 408, 413, 422, 429};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+		struct track t = {.seen_healthy = true};
+
+		assert_int_equal(judge(failure(1000, HTTP_DONE, statuses[i]), &t, 1001), REPORT_NOT_ITS_FAULT);
+		assert_int_equal(t.episode_boot_ms, 0);
+	}
+	for (long status = 500; status < 505; status++) {
+		struct track t = {.seen_healthy = true};
+
+		assert_int_equal(judge(failure(1000, HTTP_DONE, status), &t, 1001), REPORT_COUNTS);
+	}
+}
+
+static void the_cloud_is_not_monitored(void **state)
+{
+	struct llm l = {.kind = LLM_CLOUD, .instance = 1};
+	struct track t = {.seen_healthy = true};
+	struct report r = failure(1000, HTTP_REFUSED, 0);
+
+	(void)state;
+	assert_int_equal(report_judge(&r, &l, &t, 1001), REPORT_NOT_MONITORED);
+}
+
+static void a_time_that_is_not_yet_is_not_believed(void **state)
+{
+	struct track t = {.seen_healthy = true};
+
+	(void)state;
+	assert_int_equal(judge(failure(999999, HTTP_REFUSED, 0), &t, 1000), REPORT_SAME_EPISODE);
+}
+
+static void parses_what_workers_send(void **state)
+{
+	struct report r;
+	struct err e = ERR_INIT;
+	json_t *j = json_pack("{s:i,s:i,s:s,s:i,s:s}", "instance", 7, "began_boot_ms", 12, "outcome",
+	                      http_outcome_text(HTTP_CUT), "status", 200, "epoch", "1");
+
+	(void)state;
+	assert_int_equal(report_parse(j, &r, &e), 0);
+	assert_int_equal(r.instance, 7);
+	assert_int_equal(r.outcome, HTTP_CUT);
+	json_object_set_new(j, "outcome", json_string("no such"));
+	assert_int_equal(report_parse(j, &r, &e), -1);
+	assert_non_null(strstr(e.text, "outcome"));
+	err_clear(&e);
+	assert_int_equal(report_parse(NULL, &r, &e), -1);
+	json_object_set_new(j, "instance", json_string("7"));
+	err_clear(&e);
+	assert_int_equal(report_parse(j, &r, &e), -1);
+	assert_non_null(strstr(e.text, "instance"));
+	json_decref(j);
+}
+
+static void benches_grow_and_end(void **state)
+{
+	struct llm l = {.kind = LLM_DISCOVERED};
+	struct track t = {.seen_healthy = true};
+	int64_t now = 1000000, last = 0;
+
+	(void)state;
+	for (int i = 0; i < 12; i++) {
+		int64_t length;
+
+		report_bench(&l, &t, now);
+		length = l.ejected_until_ms - now;
+		assert_int_equal(l.ejected_since_ms, now);
+		assert_true(length >= last && length <= 300000);
+		last = length;
+		now = l.ejected_until_ms + 1;
+	}
+	assert_int_equal(last, 300000);
+	report_bench(&l, &t, now + 2 * last); /* quiet for as long again */
+	assert_true(l.ejected_until_ms - l.ejected_since_ms < last);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_outage_counts_once),
+		cmocka_unit_test(failures_close_together_are_one),
+		cmocka_unit_test(what_the_client_caused_never_counts),
+		cmocka_unit_test(the_cloud_is_not_monitored),
+		cmocka_unit_test(a_time_that_is_not_yet_is_not_believed),
+		cmocka_unit_test(parses_what_workers_send),
+		cmocka_unit_test(benches_grow_and_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
