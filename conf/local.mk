@@ -1,7 +1,7 @@
-# tt-agent.conf and tt-agent.conf.5 are printed from the table of settings and checked in;
-# `make documents` renews them, and a unit test holds them to the table.
+# These documents are printed from the tables of settings and commands, and checked in;
+# `make documents` renews them, and unit tests hold them to the tables.
 noinst_PROGRAMS += conf/print-documents
-conf_print_documents_SOURCES = conf/print_documents.c
+conf_print_documents_SOURCES = conf/print_documents.c $(admin_sources)
 conf_print_documents_LDADD = $(CORE_LIBS)
 
 sampledir = $(datadir)/tt-agent
@@ -9,6 +9,7 @@ dist_sample_DATA = conf/tt-agent.conf
 dist_man_MANS += man/tt-agent.conf.5
 
 documents: conf/print-documents$(EXEEXT)
-	conf/print-documents$(EXEEXT) sample > $(srcdir)/conf/tt-agent.conf
-	conf/print-documents$(EXEEXT) manual > $(srcdir)/man/tt-agent.conf.5
+	set -e; for d in conf/tt-agent.conf man/tt-agent.conf.5 man/tt-agentctl.1; do \
+	  conf/print-documents$(EXEEXT) `basename $$d` > $(srcdir)/$$d; done
+	conf/print-documents$(EXEEXT) completion > $(srcdir)/core/admin/completion/tt-agentctl
 .PHONY: documents

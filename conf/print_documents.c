@@ -1,4 +1,5 @@
-/* Prints what is made from the table of settings: print-documents sample|manual. */
+/* Prints what is made from the tables of settings and commands; see documents[]. */
+#include "core/admin/documents.h"
 #include "core/config/config.h"
 
 #include <string.h>
@@ -7,8 +8,10 @@ static const struct {
 	const char *name;
 	int (*print)(FILE *out);
 } documents[] = {
-	{"sample", config_print_sample},
-	{"manual", config_print_manual},
+	{"tt-agent.conf", config_print_sample},
+	{"tt-agent.conf.5", config_print_manual},
+	{"tt-agentctl.1", admin_print_manual},
+	{"completion", admin_print_completion},
 };
 
 int main(int argc, char **argv)
@@ -16,6 +19,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc == 2 && i < sizeof documents / sizeof documents[0]; i++)
 		if (strcmp(argv[1], documents[i].name) == 0)
 			return documents[i].print(stdout) == 0 ? 0 : 1;
-	fprintf(stderr, "usage: print-documents sample|manual\n");
+	fprintf(stderr, "usage: print-documents DOCUMENT\n");
 	return 2;
 }

@@ -2,7 +2,7 @@ libttagent_a_SOURCES += \
 	core/config/config.c core/config/config.h core/config/keys.def core/config/layers.h \
 	core/config/environment.c core/config/features.c core/config/features.h \
 	core/config/file.c \
-	core/config/load.c \
+	core/config/layers.c \
 	core/config/publish.c \
 	core/config/readfile.c core/config/readfile.h \
 	core/config/sample.c \

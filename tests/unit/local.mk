@@ -107,3 +107,7 @@ tests_unit_polling_unit_SOURCES = tests/unit/polling_unit.c $(config_fixture)
 tests_unit_polling_unit_LDADD = libttagentd.a $(CORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_reports_unit_SOURCES = tests/unit/reports_unit.c
 tests_unit_reports_unit_LDADD = libttagentd.a $(CORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/admin_unit
+TESTS += tests/unit/admin_unit
+tests_unit_admin_unit_SOURCES = tests/unit/admin_unit.c $(admin_sources)
+tests_unit_admin_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
