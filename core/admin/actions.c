@@ -89,11 +89,14 @@ static bool answers_no(const json_t *document)
 static enum admin_exit no_answer(const struct admin *a, enum command c, bool unreachable, const char *text)
 {
 	json_t *last = unreachable && actions[c].fallback != NULL ? actions[c].fallback(a) : NULL;
+	char where[1024];
 
+	snprintf(where, sizeof where, "%s%s%s%s", text, unreachable ? " (asked in " : "", unreachable ? a->run_dir : "",
+	         unreachable ? ")" : "");
 	if (last != NULL)
 		a->output->show[actions[c].shows](a, last);
 	else
-		a->output->problem(a, text);
+		a->output->problem(a, where);
 	json_decref(last);
 	return unreachable ? ADMIN_UNREACHABLE : ADMIN_REFUSED;
 }
@@ -208,8 +211,7 @@ static enum admin_exit run_events(const struct admin *a, enum command c, char *c
 		return wrong_usage(a, c);
 	if (command_watch(socket_path(a, path, sizeof path), c, show_event, (void *)(uintptr_t)a, &e) == 0)
 		return ADMIN_OK;
-	a->output->problem(a, e.text);
-	return ADMIN_UNREACHABLE;
+	return no_answer(a, c, true, e.text);
 }
 
 enum admin_exit admin_run(const struct admin *a, char *const *words, size_t count)

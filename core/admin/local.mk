@@ -10,6 +10,6 @@ admin_sources = \
 tt_agentctl_SOURCES = core/admin/main.c $(admin_sources)
 tt_agentctl_LDADD = $(CORE_LIBS)
 
-dist_man_MANS += man/tt-agentctl.1
+dist_man_MANS += man/tt-agentctl.1 man/tt-agentd.8 man/tt-agent-fcgi.8
 completiondir = $(datadir)/bash-completion/completions
 dist_completion_DATA = core/admin/completion/tt-agentctl
