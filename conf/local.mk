@@ -12,4 +12,3 @@ documents: conf/print-documents$(EXEEXT)
 	set -e; for d in conf/tt-agent.conf man/tt-agent.conf.5 man/tt-agentctl.1; do \
 	  conf/print-documents$(EXEEXT) `basename $$d` > $(srcdir)/$$d; done
 	conf/print-documents$(EXEEXT) completion > $(srcdir)/core/admin/completion/tt-agentctl
-.PHONY: documents
