@@ -12,6 +12,7 @@
 
 #include "core/base/err.h"
 #include "fcgi/exchange.h"
+#include "fcgi/request_id.h"
 
 #include <event2/event.h>
 #include <stdbool.h>
@@ -55,8 +56,7 @@ const char *connection_body(const struct connection *c, size_t *len);
 /* The body was longer than body_limit and is not there. */
 bool connection_body_too_large(const struct connection *c);
 
-/* For the peer's id or one of our own, filled by the router. */
-#define CONNECTION_ID_MAX 128
+/* Room for REQUEST_ID_MAX characters, filled by who serves the request. */
 char *connection_request_id(struct connection *c);
 
 /* Who answers later wants to know what happens to the connection. Ends with

@@ -53,7 +53,7 @@ struct connection {
 	const struct connection_owner *owner;
 	void *owner_arg;
 	struct output out;
-	char request_id[CONNECTION_ID_MAX + 1];
+	char request_id[REQUEST_ID_MAX + 1];
 };
 
 TAILQ_HEAD(connection_list, connection);

@@ -5,62 +5,54 @@
 #include "fcgi/response.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-typedef char *initializing_fn(size_t *len);
-
-static void answer_made(struct connection *c, char *doc, size_t len, bool head)
+static void answer(struct connection *c, bool head, const char *doc, size_t len)
 {
 	if (doc != NULL)
 		response_document(c, doc, len, head);
 	else
 		response_detail(c, 500, "", "Out of memory");
-	free(doc);
 }
 
-static void answer(struct worker *w, struct connection *c, bool head, struct status_snapshot *s, struct status_text t)
+static void answer_published(struct published *p, struct connection *c, bool head, const char *doc, size_t len)
 {
-	const char *doc = status_text(s, t), *reason = NULL;
+	const char *reason = NULL;
 	int64_t since_ms = 0;
-	size_t len = 0;
 	char *stale;
 
-	if (!published_is_stale(worker_published(w), &since_ms, &reason)) {
-		response_document(c, doc, t.length, head);
+	if (!published_is_stale(p, &since_ms, &reason)) {
+		answer(c, head, doc, len);
 		return;
 	}
-	stale = document_stale(doc, t.length, since_ms, reason, &len);
-	answer_made(c, stale, len, head);
+	stale = document_stale(doc, len, since_ms, reason, &len);
+	answer(c, head, stale, len);
+	free(stale);
 }
 
-static void answer_initializing(struct connection *c, bool head, initializing_fn *make)
+static void serve(struct worker *w, struct connection *c, bool head, enum published_document which)
 {
-	size_t len = 0;
-	char *doc = make(&len);
+	struct published *p = worker_published(w);
+	struct status_snapshot *s = published_acquire(p);
+	struct status_text t;
+	const char *doc;
+	size_t len;
 
-	answer_made(c, doc, len, head);
+	if (s == NULL) {
+		doc = published_initializing(p, which, &len);
+		answer(c, head, doc, len);
+		return;
+	}
+	t = which == PUBLISHED_ROOT ? status_header(s)->root_document : status_header(s)->status_document;
+	answer_published(p, c, head, status_text(s, t), t.length);
+	status_release(s);
 }
 
 void serve_root(struct worker *w, struct connection *c, bool head)
 {
-	struct status_snapshot *s = published_acquire(worker_published(w));
-
-	if (s == NULL) {
-		answer_initializing(c, head, document_root_initializing);
-		return;
-	}
-	answer(w, c, head, s, status_header(s)->root_document);
-	status_release(s);
+	serve(w, c, head, PUBLISHED_ROOT);
 }
 
 void serve_status(struct worker *w, struct connection *c, bool head)
 {
-	struct status_snapshot *s = published_acquire(worker_published(w));
-
-	if (s == NULL) {
-		answer_initializing(c, head, document_status_initializing);
-		return;
-	}
-	answer(w, c, head, s, status_header(s)->status_document);
-	status_release(s);
+	serve(w, c, head, PUBLISHED_STATUS);
 }

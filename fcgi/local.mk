@@ -1,4 +1,4 @@
-EXTRA_PROGRAMS = tt-agent-fcgi
+sbin_PROGRAMS += tt-agent-fcgi
 tt_agent_fcgi_SOURCES = fcgi/main.c \
 	fcgi/acceptor.c fcgi/acceptor.h \
 	fcgi/admin_endpoints.c \
@@ -12,6 +12,7 @@ tt_agent_fcgi_SOURCES = fcgi/main.c \
 	fcgi/peek.c fcgi/peek.h \
 	fcgi/poll_requests.c \
 	fcgi/published.c fcgi/published.h \
+	fcgi/request_id.c fcgi/request_id.h \
 	fcgi/response.c fcgi/response.h \
 	fcgi/route.c fcgi/route.h \
 	fcgi/serve.c fcgi/serve.h \

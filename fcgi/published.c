@@ -1,6 +1,7 @@
 #include "fcgi/published.h"
 
 #include "core/base/log.h"
+#include "core/status/document.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,10 @@ struct published {
 	struct config *config;
 	char config_name[NAME_MAX_LEN]; /* that is in force */
 	char refused[NAME_MAX_LEN];     /* that could not be read, told once */
+	struct {
+		char *text;
+		size_t len;
+	} initializing[PUBLISHED_DOCUMENTS];
 	published_fn *changed;
 	void *arg;
 };
@@ -48,6 +53,8 @@ void published_free(struct published *p)
 	config_unref(p->config);
 	if (p->reader != NULL)
 		status_reader_free(p->reader);
+	for (int d = 0; d < PUBLISHED_DOCUMENTS; d++)
+		free(p->initializing[d].text);
 	free(p->run_dir);
 	free(p);
 }
@@ -98,6 +105,19 @@ struct status_snapshot *published_acquire(struct published *p)
 struct config *published_config(struct published *p)
 {
 	return p->config;
+}
+
+const char *published_initializing(struct published *p, enum published_document d, size_t *len)
+{
+	static char *(*const make[PUBLISHED_DOCUMENTS])(size_t *) = {
+		[PUBLISHED_ROOT] = document_root_initializing,
+		[PUBLISHED_STATUS] = document_status_initializing,
+	};
+
+	if (p->initializing[d].text == NULL)
+		p->initializing[d].text = make[d](&p->initializing[d].len);
+	*len = p->initializing[d].len;
+	return p->initializing[d].text;
 }
 
 bool published_is_stale(const struct published *p, int64_t *since_wall_ms, const char **reason)

@@ -19,6 +19,11 @@ struct status_snapshot *published_acquire(struct published *p);
 /* Borrowed until the loop runs again; NULL: none yet. */
 struct config *published_config(struct published *p);
 
+/* What GET / and GET /status say while nothing was ever published; rendered once. NULL: no
+ * memory. */
+enum published_document { PUBLISHED_ROOT, PUBLISHED_STATUS, PUBLISHED_DOCUMENTS };
+const char *published_initializing(struct published *p, enum published_document d, size_t *len);
+
 bool published_is_stale(const struct published *p, int64_t *since_wall_ms, const char **reason);
 
 /* To call once a second. */

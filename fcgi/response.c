@@ -31,14 +31,46 @@ static const char *status_line(int status)
 	return reasons[i].line;
 }
 
+/* A header block in the making; what does not fit is left out, and nothing comes near it. */
+struct head {
+	size_t len;
+	char text[HEAD_MAX];
+};
+
+static void add(struct head *h, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len > sizeof h->text - h->len)
+		return;
+	memcpy(h->text + h->len, text, len);
+	h->len += len;
+}
+
+static void add_number(struct head *h, size_t n)
+{
+	char digits[24], *at = digits + sizeof digits - 1;
+
+	for (*at = '\0'; n > 9; n /= 10)
+		*--at = (char)('0' + n % 10);
+	*--at = (char)('0' + n);
+	add(h, at);
+}
+
 static void head(struct connection *c, int status, const char *headers, size_t len)
 {
-	char text[HEAD_MAX];
-	int n = snprintf(text, sizeof text,
-			 "%sContent-Type: application/json\r\nContent-Length: %zu\r\nX-Request-Id: %s\r\n%s\r\n",
-			 status_line(status), len, connection_request_id(c), headers);
+	struct head h;
 
-	connection_head(c, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+	h.len = 0;
+	add(&h, status_line(status));
+	add(&h, "Content-Type: application/json\r\nContent-Length: ");
+	add_number(&h, len);
+	add(&h, "\r\nX-Request-Id: ");
+	add(&h, connection_request_id(c));
+	add(&h, "\r\n");
+	add(&h, headers);
+	add(&h, "\r\n");
+	connection_head(c, h.text, h.len);
 }
 
 void response_json_with(struct connection *c, int status, const char *headers, const char *body, size_t len)
@@ -88,11 +120,12 @@ void response_detail(struct connection *c, int status, const char *headers, cons
 
 void response_stream_head(struct connection *c)
 {
-	char text[HEAD_MAX];
-	int n = snprintf(text, sizeof text,
-			 "Content-Type: text/plain; charset=utf-8\r\nX-Accel-Buffering: no\r\n"
-			 "Cache-Control: no-store\r\nX-Request-Id: %s\r\n\r\n",
-			 connection_request_id(c));
+	struct head h;
 
-	connection_head(c, text, (size_t)n);
+	h.len = 0;
+	add(&h, "Content-Type: text/plain; charset=utf-8\r\nX-Accel-Buffering: no\r\n"
+		"Cache-Control: no-store\r\nX-Request-Id: ");
+	add(&h, connection_request_id(c));
+	add(&h, "\r\n\r\n");
+	connection_head(c, h.text, h.len);
 }

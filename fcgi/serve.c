@@ -3,11 +3,8 @@
 #include "fcgi/response.h"
 #include "fcgi/route.h"
 
-#include <ctype.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define DEFAULT_PREFIX "/agent"
 
@@ -25,33 +22,6 @@ static endpoint_fn *const endpoints[ENDPOINTS] = {
 	"This client may not use %s. The web server decides: it must pass the FastCGI parameter "     \
 	"TT_AGENT_ADMIN=1 for clients that may (see the geo block in tt-agent-upstream.conf of the " \
 	"nginx files, or tt-agent.conf of the lighttpd files)."
-
-/* Ids of clients go into headers and log lines, so only plain characters pass. */
-static bool is_sane(const char *id)
-{
-	size_t len = 0;
-
-	if (id == NULL)
-		return false;
-	for (; id[len] != '\0'; len++)
-		if (len == CONNECTION_ID_MAX || (!isalnum((unsigned char)id[len]) && strchr("-_.:~+/=@", id[len]) == NULL))
-			return false;
-	return len > 0;
-}
-
-static void set_request_id(struct connection *c, const char *from_client)
-{
-	char *id = connection_request_id(c);
-	uint64_t random[2] = { 0, 0 };
-
-	if (is_sane(from_client)) {
-		memcpy(id, from_client, strlen(from_client) + 1);
-		return;
-	}
-	if (getrandom(random, sizeof random, 0) < 0)
-		random[1] = (uint64_t)(uintptr_t)c;
-	snprintf(id, CONNECTION_ID_MAX, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
-}
 
 static struct route find(struct worker *w, const struct exchange_params *p)
 {
@@ -97,7 +67,7 @@ void serve_request(struct worker *w, struct connection *c)
 	struct route route = find(w, p);
 
 	counters_add(worker_counters(w), COUNTER_REQUESTS, 1);
-	set_request_id(c, p->request_id);
+	request_id_choose(worker_request_ids(w), p->request_id, connection_request_id(c));
 	if (route.status != 200)
 		refuse(c, &route);
 	else

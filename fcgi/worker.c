@@ -7,6 +7,7 @@
 #include "fcgi/turns.h"
 
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@ struct worker {
 	struct counters *counters;
 	struct turns *turns; /* made for the first chat */
 	size_t turn_count;
+	struct request_ids request_ids;
 	bool draining;
 	int64_t drain_until_ms, idle_since_ms;
 };
@@ -48,6 +50,11 @@ struct command_client *worker_daemon(struct worker *w)
 struct counters *worker_counters(struct worker *w)
 {
 	return w->counters;
+}
+
+struct request_ids *worker_request_ids(struct worker *w)
+{
+	return &w->request_ids;
 }
 
 size_t *worker_turn_count(struct worker *w)
@@ -189,6 +196,9 @@ static int open_parts(struct worker *w, int listener, struct err *e)
 	struct err counting = ERR_INIT;
 	char path[PATH_MAX];
 
+	/* Buffers of libfcgi come and go with each request; the allocator's sweeps over its
+	 * smallest blocks, which each of them would start, are not worth it. */
+	mallopt(M_MXFAST, 0);
 	if (exchange_library_init(e) < 0 || open_loop(w, e) < 0)
 		return -1;
 	w->connections = connections_new(w->base, &host, e);
@@ -242,6 +252,7 @@ int worker_run(const struct options *o, int listener, int ready_fd)
 	struct err e = ERR_INIT;
 	int status = 1;
 
+	request_ids_init(&w.request_ids);
 	if (open_parts(&w, listener, &e) < 0) {
 		log_critical("worker_failed", L_STR("error", e.text));
 		goto out;

@@ -18,7 +18,8 @@ int worker_run(const struct options *o, int listener, int ready_fd);
 /* --- what endpoints use ------------------------------------------------------------- */
 struct published *worker_published(struct worker *w);
 struct command_client *worker_daemon(struct worker *w);
-struct counters *worker_counters(struct worker *w);
+struct counters *worker_counters(struct worker *w); /* NULL where they could not be opened */
+struct request_ids *worker_request_ids(struct worker *w);
 const struct turn_host *worker_turn_host(struct worker *w); /* NULL: no memory, told in the log */
 
 /* Chat turns that run; the endpoint counts. */
