@@ -2,11 +2,10 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/chat/answer.h"
 #include "core/chat/ask.h"
 #include "core/chat/calls.h"
-#include "core/chat/emitter.h"
 #include "core/chat/failure.h"
-#include "core/chat/filter.h"
 #include "core/chat/prompt.h"
 #include "core/chat/tool_round.h"
 #include "core/llm/llm.h"
@@ -16,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_MAX   (16u << 20)
 #define SAVE_WAIT_MS 100
 #define WAITING_TEXT "Agent is still initializing, waiting for LLM to become available..."
 
@@ -37,8 +35,7 @@ struct turn {
 	json_t *messages; /* of this turn, the user's first */
 	json_t *tools;    /* definitions, NULL: none */
 	json_t *asked;    /* searches of this turn */
-	struct emitter *emitter;
-	struct filter *filter;
+	struct answer *answer;
 	struct event *wake; /* the next step from the loop; the end of waiting for the store */
 	struct store_request *stored;
 
@@ -50,15 +47,11 @@ struct turn {
 	size_t skip_turns;
 	bool shrunk, retried;
 	int64_t ask_began_boot_ms;
-	struct buf answer;  /* the text of this ask */
-	int64_t pieces;     /* of this ask, where the server counts no tokens */
 	struct calls calls; /* that it made */
 	struct tool_round *round;
 	struct tool_context tool_context;
 
-	/* What the log line and the statistics say. */
-	int64_t began_ns, first_ns, last_ns;
-	int64_t tokens;
+	/* What the log line says. */
 	unsigned rounds, tool_runs, failovers;
 	const char *status;
 	enum ask_end last_end; /* of the ask that failed last */
@@ -77,13 +70,11 @@ static void turn_free(struct turn *t)
 	counters_add(t->host->counters, COUNTER_ACTIVE_TURNS, -1);
 	chat_request_clear(&t->chat);
 	calls_clear(&t->calls);
-	buf_free(&t->answer);
 	json_decref(t->turns);
 	json_decref(t->messages);
 	json_decref(t->tools);
 	json_decref(t->asked);
-	emitter_free(t->emitter);
-	filter_free(t->filter);
+	answer_free(t->answer);
 	if (t->wake != NULL)
 		event_free(t->wake);
 	if (t->snapshot != NULL)
@@ -97,21 +88,29 @@ static void turn_free(struct turn *t)
 
 static void count_end(struct turn *t, enum counter outcome)
 {
+	struct answer_figures f;
+
+	answer_figures(t->answer, &f);
 	counters_add(t->host->counters, outcome, 1);
-	counters_add(t->host->counters, COUNTER_TOKENS, t->tokens);
+	counters_add(t->host->counters, COUNTER_TOKENS, f.tokens);
 	counters_add(t->host->counters, COUNTER_FAILOVERS, (int64_t)t->failovers);
+}
+
+static double seconds(int64_t ns)
+{
+	return ns < 0 ? -1 : (double)ns / 1e9;
 }
 
 static void log_turn(const struct turn *t)
 {
 	const char *model = t->llm == NULL ? NULL : status_text(t->snapshot, t->llm->model);
-	int64_t now = clock_mono_ns();
+	struct answer_figures f;
 
+	answer_figures(t->answer, &f);
 	log_info("turn", L_STR("request_id", t->request_id), L_STR("model", model), L_STR("status", t->status),
-	         L_INT("tokens", t->tokens),
-	         L_REAL("ttft", t->first_ns == 0 ? -1.0 : (double)(t->first_ns - t->began_ns) / 1e9),
-	         L_REAL("total", (double)(now - t->began_ns) / 1e9), L_INT("tools", t->tool_runs),
-	         L_INT("failovers", t->failovers), L_STR("reason", *t->failure == '\0' ? NULL : t->failure));
+	         L_INT("tokens", f.tokens), L_REAL("ttft", seconds(f.ttft_ns)), L_REAL("total", seconds(f.total_ns)),
+	         L_INT("tools", t->tool_runs), L_INT("failovers", t->failovers),
+	         L_STR("reason", *t->failure == '\0' ? NULL : t->failure));
 }
 
 static void turn_end(struct turn *t)
@@ -124,21 +123,9 @@ static void turn_end(struct turn *t)
 	output->end(arg);
 }
 
-static void write_stats(struct turn *t)
-{
-	const struct emitter_stats stats = {
-		.tokens = t->tokens,
-		.ttft_ns = t->first_ns == 0 ? -1 : t->first_ns - t->began_ns,
-		.tpot_ns = t->tokens > 1 && t->first_ns != 0 ? (t->last_ns - t->first_ns) / (t->tokens - 1) : -1,
-		.total_ns = clock_mono_ns() - t->began_ns,
-	};
-
-	emitter_end(t->emitter, &stats);
-}
-
 static void end_with_stats(struct turn *t)
 {
-	write_stats(t);
+	answer_finish(t->answer);
 	turn_end(t);
 }
 
@@ -157,9 +144,11 @@ static json_t *messages_to_keep(struct turn *t, bool interrupted)
 {
 	json_t *user = json_array_get(t->messages, 0);
 	json_t *answer;
+	size_t len;
+	const char *text = answer_text(t->answer, &len);
 
-	if (t->answer.len > 0) {
-		answer = json_pack("{s:s, s:s%}", "role", "assistant", "content", t->answer.data, t->answer.len);
+	if (len > 0) {
+		answer = json_pack("{s:s, s:s%}", "role", "assistant", "content", text, len);
 		if (answer != NULL && interrupted)
 			json_object_set_new(answer, "interrupted", json_true());
 		if (json_array_append_new(t->messages, answer) < 0)
@@ -207,7 +196,7 @@ static void fail(struct turn *t, const char *sentence)
 {
 	t->status = "broken";
 	count_end(t, COUNTER_TURNS_BROKEN);
-	emitter_sentence(t->emitter, sentence);
+	emitter_sentence(answer_emitter(t->answer), sentence);
 	save(t, true);
 }
 
@@ -224,29 +213,6 @@ static void on_emitted(void *arg, const char *bytes, size_t len, bool apart)
 	}
 }
 
-static void note_token(struct turn *t)
-{
-	t->last_ns = clock_mono_ns();
-	if (t->first_ns == 0)
-		t->first_ns = t->last_ns;
-	t->pieces++;
-}
-
-static void on_filtered_text(void *arg, const char *bytes, size_t len)
-{
-	struct turn *t = arg;
-
-	/* The history stops at ANSWER_MAX, the client's stream does not. */
-	if (len <= ANSWER_MAX - t->answer.len)
-		buf_add(&t->answer, bytes, len);
-	emitter_text(t->emitter, bytes, len);
-}
-
-static void on_filtered_reasoning(void *arg, const char *bytes, size_t len)
-{
-	emitter_reasoning(((struct turn *)arg)->emitter, bytes, len);
-}
-
 static void on_leaked_call(void *arg, const char *name, const char *arguments)
 {
 	calls_add(&((struct turn *)arg)->calls, name, arguments);
@@ -259,27 +225,20 @@ static bool on_is_tool(void *arg, const char *name, size_t len)
 	return t->tools != NULL && toolbox_find(t->config, name, len) != NULL;
 }
 
-static const struct filter_handlers filter_handlers = {
-	.text = on_filtered_text,
-	.reasoning = on_filtered_reasoning,
+static const struct answer_handlers answer_handlers = {
+	.write = on_emitted,
 	.call = on_leaked_call,
 	.is_tool = on_is_tool,
 };
 
 static void on_ask_text(void *arg, const char *bytes, size_t len)
 {
-	struct turn *t = arg;
-
-	note_token(t);
-	filter_feed(t->filter, bytes, len);
+	answer_content(((struct turn *)arg)->answer, bytes, len);
 }
 
 static void on_ask_reasoning(void *arg, const char *bytes, size_t len)
 {
-	struct turn *t = arg;
-
-	note_token(t);
-	emitter_reasoning(t->emitter, bytes, len);
+	answer_reasoning(((struct turn *)arg)->answer, bytes, len);
 }
 
 static void on_ask_tool_calls(void *arg, const json_t *fragments)
@@ -296,9 +255,9 @@ static void on_tool_started(void *arg, const struct tool *tool, const json_t *ar
 
 	t->tool_runs++;
 	if (tool->shows == TOOL_SHOWS_CODE)
-		emitter_running_code(t->emitter);
+		emitter_running_code(answer_emitter(t->answer));
 	else
-		emitter_search(t->emitter, query == NULL ? "" : query);
+		emitter_search(answer_emitter(t->answer), query == NULL ? "" : query);
 }
 
 static void on_tool_finished(void *arg, const struct tool *tool, const struct tool_result *result)
@@ -307,9 +266,9 @@ static void on_tool_finished(void *arg, const struct tool *tool, const struct to
 
 	(void)tool;
 	for (size_t i = 0; i < result->source_count; i++)
-		emitter_source(t->emitter, result->sources[i].title, result->sources[i].url);
+		emitter_source(answer_emitter(t->answer), result->sources[i].title, result->sources[i].url);
 	if (result->source_count == 0)
-		emitter_tool_done(t->emitter);
+		emitter_tool_done(answer_emitter(t->answer));
 }
 
 static void on_round_ended(void *arg, const json_t *results)
@@ -331,10 +290,12 @@ static const struct tool_round_handlers round_handlers = {
 
 static void run_tools(struct turn *t)
 {
+	size_t len;
+	const char *text = answer_text(t->answer, &len);
+
 	t->state = TURN_TOOLS;
-	json_array_append_new(t->messages, tool_round_message(&t->calls, t->answer.data == NULL ? "" : t->answer.data,
-	                                                      t->answer.len));
-	buf_reset(&t->answer);
+	json_array_append_new(t->messages, tool_round_message(&t->calls, text, len));
+	answer_begin(t->answer);
 	t->tool_context = (struct tool_context){
 		.base = t->host->base,
 		.http = t->host->http(t->host->arg),
@@ -373,7 +334,7 @@ static void note_failure(struct turn *t, const struct ask_result *r)
 	snprintf(t->failure, sizeof t->failure, "%s%s%s", ask_end_text(r->end), *r->text == '\0' ? "" : ": ", r->text);
 	log_warning("ask_failed", L_STR("request_id", t->request_id),
 	            L_STR("model", status_text(t->snapshot, t->llm->model)), L_STR("end", ask_end_text(r->end)),
-	            L_INT("status", r->status), L_STR("text", r->text), L_INT("shown", t->answer.len > 0));
+	            L_INT("status", r->status), L_STR("text", r->text), L_INT("shown", answer_is_shown(t->answer)));
 }
 
 /* The thread's older half goes, whole turns, at least one. */
@@ -391,7 +352,7 @@ static bool shrink(struct turn *t)
 static void recover(struct turn *t, const struct ask_result *r)
 {
 	const struct failure *f = failure_of(r->end);
-	bool shown = t->answer.len > 0;
+	bool shown = answer_is_shown(t->answer);
 
 	/* The server closed the connection that we were about to reuse: no one's fault. */
 	if (r->reused && !shown && !t->retried) {
@@ -431,8 +392,7 @@ static void on_ask_ended(void *arg, const struct ask_result *r)
 	struct turn *t = arg;
 
 	t->ask = NULL;
-	filter_end(t->filter);
-	t->tokens += r->completion_tokens >= 0 ? r->completion_tokens : t->pieces;
+	answer_end_ask(t->answer, r->completion_tokens);
 	if (r->end != ASK_COMPLETE) {
 		recover(t, r);
 		return;
@@ -442,8 +402,8 @@ static void on_ask_ended(void *arg, const struct ask_result *r)
 		run_tools(t);
 		return;
 	}
-	if (t->answer.len == 0)
-		emitter_sentence(t->emitter, "The language model gave an empty answer. Please ask again.");
+	if (!answer_is_shown(t->answer))
+		emitter_sentence(answer_emitter(t->answer), "The language model gave an empty answer. Please ask again.");
 	complete(t);
 }
 
@@ -494,9 +454,7 @@ static void ask_same(struct turn *t)
 
 	r.body = body;
 	t->state = TURN_ASK;
-	t->pieces = 0;
-	buf_reset(&t->answer);
-	filter_reset(t->filter);
+	answer_begin(t->answer);
 	t->ask_began_boot_ms = clock_boot_ms();
 	if (body != NULL)
 		t->ask = ask_start(t->host->base, t->host->http(t->host->arg), &r, &ask_handlers, t);
@@ -582,13 +540,12 @@ static bool allocate(struct turn *t, struct turn_request *request)
 	t->request_id = strdup(request->request_id);
 	if (asprintf(&t->sandbox, "%s\n%s", t->subject == NULL ? "" : t->subject, request->chat.thread_id) < 0)
 		t->sandbox = NULL;
-	t->emitter = emitter_new(on_emitted, t);
-	t->filter = filter_new(&filter_handlers, t);
+	t->answer = answer_new(&answer_handlers, t);
 	t->wake = evtimer_new(t->host->base, on_wake, t);
 	t->asked = json_object();
 	t->messages = json_pack("[{s:s, s:O}]", "role", "user", "content", request->chat.content);
 	return t->subject != NULL && t->request_id != NULL && t->sandbox != NULL &&
-	       t->emitter != NULL && t->filter != NULL &&
+	       t->answer != NULL &&
 	       t->wake != NULL && t->asked != NULL && t->messages != NULL;
 }
 
@@ -628,10 +585,8 @@ struct turn *turn_start(const struct turn_host *host, struct turn_request *reque
 	t->host = host;
 	t->output = output;
 	t->output_arg = output_arg;
-	t->began_ns = clock_mono_ns();
 	t->status = "cancelled";
 	t->last_end = ASK_UNREACHABLE;
-	buf_init(&t->answer, ANSWER_MAX);
 	calls_init(&t->calls);
 	t->config = host->config(host->arg);
 	if (!allocate(t, request)) {

@@ -1,0 +1,151 @@
+#include "core/chat/answer.h"
+
+#include "core/base/buf.h"
+#include "core/base/clock.h"
+#include "core/chat/filter.h"
+
+#include <stdlib.h>
+
+#define KEPT_MAX (16u << 20) /* of one ask's text for the history; the client's stream has no limit */
+
+struct answer {
+	const struct answer_handlers *handlers;
+	void *arg;
+	struct filter *filter;
+	struct emitter *emitter;
+	struct buf text;
+	int64_t began_ns, first_ns, last_ns; /* 0: not yet */
+	int64_t tokens;                      /* of the asks that have ended */
+	int64_t pieces;                      /* of the one that runs */
+};
+
+static void on_text(void *arg, const char *bytes, size_t len)
+{
+	struct answer *a = arg;
+
+	if (len <= KEPT_MAX - a->text.len)
+		buf_add(&a->text, bytes, len);
+	emitter_text(a->emitter, bytes, len);
+}
+
+static void on_reasoning(void *arg, const char *bytes, size_t len)
+{
+	emitter_reasoning(((struct answer *)arg)->emitter, bytes, len);
+}
+
+static void on_call(void *arg, const char *name, const char *arguments)
+{
+	struct answer *a = arg;
+
+	a->handlers->call(a->arg, name, arguments);
+}
+
+static bool on_is_tool(void *arg, const char *name, size_t len)
+{
+	struct answer *a = arg;
+
+	return a->handlers->is_tool(a->arg, name, len);
+}
+
+static const struct filter_handlers filter_handlers = {
+	.text = on_text,
+	.reasoning = on_reasoning,
+	.call = on_call,
+	.is_tool = on_is_tool,
+};
+
+struct answer *answer_new(const struct answer_handlers *handlers, void *arg)
+{
+	struct answer *a = calloc(1, sizeof *a);
+
+	if (a == NULL)
+		return NULL;
+	a->handlers = handlers;
+	a->arg = arg;
+	a->began_ns = clock_mono_ns();
+	buf_init(&a->text, KEPT_MAX);
+	a->filter = filter_new(&filter_handlers, a);
+	a->emitter = emitter_new(handlers->write, arg);
+	if (a->filter == NULL || a->emitter == NULL) {
+		answer_free(a);
+		return NULL;
+	}
+	return a;
+}
+
+void answer_free(struct answer *a)
+{
+	if (a == NULL)
+		return;
+	filter_free(a->filter);
+	emitter_free(a->emitter);
+	buf_free(&a->text);
+	free(a);
+}
+
+void answer_begin(struct answer *a)
+{
+	filter_reset(a->filter);
+	buf_reset(&a->text);
+	a->pieces = 0;
+}
+
+static void note_piece(struct answer *a)
+{
+	a->last_ns = clock_mono_ns();
+	if (a->first_ns == 0)
+		a->first_ns = a->last_ns;
+	a->pieces++;
+}
+
+void answer_content(struct answer *a, const char *bytes, size_t len)
+{
+	note_piece(a);
+	filter_feed(a->filter, bytes, len);
+}
+
+void answer_reasoning(struct answer *a, const char *bytes, size_t len)
+{
+	note_piece(a);
+	emitter_reasoning(a->emitter, bytes, len);
+}
+
+void answer_end_ask(struct answer *a, int64_t counted)
+{
+	filter_end(a->filter);
+	a->tokens += counted >= 0 ? counted : a->pieces;
+	a->pieces = 0;
+}
+
+const char *answer_text(const struct answer *a, size_t *len)
+{
+	*len = a->text.len;
+	return a->text.len == 0 ? "" : a->text.data;
+}
+
+bool answer_is_shown(const struct answer *a)
+{
+	return a->text.len > 0;
+}
+
+struct emitter *answer_emitter(struct answer *a)
+{
+	return a->emitter;
+}
+
+void answer_figures(const struct answer *a, struct answer_figures *out)
+{
+	out->tokens = a->tokens + a->pieces;
+	out->ttft_ns = a->first_ns == 0 ? -1 : a->first_ns - a->began_ns;
+	out->tpot_ns = out->tokens > 1 && a->first_ns != 0 ? (a->last_ns - a->first_ns) / (out->tokens - 1) : -1;
+	out->total_ns = clock_mono_ns() - a->began_ns;
+}
+
+void answer_finish(struct answer *a)
+{
+	struct answer_figures f;
+
+	answer_figures(a, &f);
+	emitter_end(a->emitter, &(struct emitter_stats){
+					.tokens = f.tokens, .ttft_ns = f.ttft_ns, .tpot_ns = f.tpot_ns, .total_ns = f.total_ns});
+}
