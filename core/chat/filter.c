@@ -199,7 +199,7 @@ static size_t pass_tag_end(struct filter *f, const char *p, size_t len, bool end
 
 static size_t pass_tag_rest(struct filter *f, const char *p, size_t len, bool ended, bool *wait)
 {
-	const char *word = TAG_WORD + f->tag_rest;
+	const char *word = &TAG_WORD[f->tag_rest];
 	enum look found = compare(p, len, word, strlen(word), ended);
 
 	if (found == WAIT) {

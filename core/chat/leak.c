@@ -115,7 +115,7 @@ static enum leak_verdict json_call_key(struct leak *l, unsigned char c)
 			l->seen |= l->member;
 			return go(l, json_colon);
 		}
-		if ((unsigned char)*rest != c)
+		if (*rest == '\0' || (unsigned char)*rest != c)
 			l->keys &= (uint8_t)~(1u << i);
 	}
 	l->matched++;

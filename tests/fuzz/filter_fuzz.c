@@ -1,0 +1,86 @@
+/* The same text, reasoning and calls at every split; no python_tag in the answer; text
+ * that has no marker passes as it is. The first byte says where the cuts lie. */
+#include "core/chat/filter.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct seen {
+	struct buf all, text;
+	char kind;
+};
+
+static void add(struct seen *s, char kind, const char *bytes, size_t len)
+{
+	if (kind != s->kind && buf_add(&s->all, &kind, 1) < 0)
+		abort();
+	if (kind != s->kind && buf_add(&s->text, "\n", 1) < 0)
+		abort();
+	s->kind = kind;
+	if (buf_add(&s->all, bytes, len) < 0 || (kind == '\x01' && buf_add(&s->text, bytes, len) < 0))
+		abort();
+}
+
+static void on_text(void *arg, const char *bytes, size_t len) { add(arg, '\x01', bytes, len); }
+static void on_reasoning(void *arg, const char *bytes, size_t len) { add(arg, '\x02', bytes, len); }
+
+static void on_call(void *arg, const char *name, const char *arguments)
+{
+	struct seen *s = arg;
+
+	if (strcmp(name, "t") != 0)
+		abort();
+	s->kind = '\0';
+	add(s, '\x03', arguments, strlen(arguments));
+}
+
+static bool is_tool(void *arg, const char *name, size_t len)
+{
+	(void)arg;
+	return len == 1 && *name == 't';
+}
+
+static void run(const uint8_t *data, size_t len, size_t step, struct seen *s)
+{
+	static const struct filter_handlers handlers = {on_text, on_reasoning, on_call, is_tool};
+	struct filter *f = filter_new(&handlers, s);
+
+	for (size_t from = 0; from < len; from += step) {
+		size_t n = len - from < step ? len - from : step;
+		char *piece = malloc(n);
+
+		if (piece == NULL)
+			abort();
+		memcpy(piece, data + from, n);
+		if (filter_feed(f, piece, n) < 0)
+			abort();
+		free(piece);
+	}
+	filter_end(f);
+	filter_free(f);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	struct seen whole = {.all = BUF_INIT(1u << 24), .text = BUF_INIT(1u << 24)};
+	struct seen split = {.all = BUF_INIT(1u << 24), .text = BUF_INIT(1u << 24)};
+
+	if (len < 2)
+		return 0;
+	run(data + 1, len - 1, len, &whole);
+	run(data + 1, len - 1, data[0] % 16 + 1u, &split);
+	if (whole.all.len != split.all.len ||
+	    (whole.all.len > 0 && memcmp(whole.all.data, split.all.data, whole.all.len) != 0))
+		abort();
+	if (whole.text.len > 0 && memmem(whole.text.data, whole.text.len, "python_tag", 10) != NULL)
+		abort();
+	for (size_t i = 0; i < 2; i++) {
+		struct seen *s = i == 0 ? &whole : &split;
+
+		buf_free(&s->all);
+		buf_free(&s->text);
+	}
+	return 0;
+}

@@ -1,0 +1,47 @@
+/* Any body is accepted, or refused with an answer that is JSON. */
+#include "core/chat/request.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void check_detail(json_t *detail)
+{
+	char *text = json_dumps(detail, JSON_COMPACT);
+
+	if (text == NULL || json_array_size(json_object_get(detail, "detail")) == 0)
+		abort();
+	free(text);
+	json_decref(detail);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	struct chat_request r;
+	json_t *detail;
+	char *body = malloc(len + (len == 0)), *text, *id;
+
+	if (body == NULL)
+		abort();
+	memcpy(body, data, len);
+	switch (chat_request_parse(body, len, &r, &detail)) {
+	case 0:
+		text = chat_content_text(r.content);
+		if (text == NULL || r.thread_id == NULL || detail != NULL)
+			abort();
+		free(text);
+		chat_request_clear(&r);
+		break;
+	case 422:
+		check_detail(detail);
+		break;
+	default:
+		abort();
+	}
+	if (chat_select_parse(NULL, body, len, &id, &detail) == 422)
+		check_detail(detail);
+	else
+		free(id);
+	free(body);
+	return 0;
+}
