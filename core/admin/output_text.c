@@ -103,7 +103,7 @@ static void show_stale(const struct admin *a, const json_t *document)
 	if (!truth_of(document, "stale"))
 		return;
 	ago_text(json_number_value(json_object_get(document, "stale_since")), ago, sizeof ago);
-	field(a, "STALE", COLOUR_RED, "%s; what follows was published before (no sign of life since %s)",
+	field(a, "STALE", COLOUR_RED, "%s; this is the last known state, from %s",
 	      reason != NULL ? reason : "nobody answers", ago);
 }
 
@@ -337,7 +337,7 @@ static void show_answer(const struct admin *a, const json_t *document)
 	const json_t *test = json_object_get(document, "connection_test");
 
 	field(a, status != NULL ? status : "answer", health_colour(status), "%s", message != NULL ? message : "");
-	if (old_model != NULL && new_model != NULL)
+	if (old_model != NULL && new_model != NULL && strcmp(old_model, new_model) != 0)
 		field(a, "model", COLOUR_NONE, "%s -> %s", old_model, new_model);
 	if (json_is_boolean(test))
 		field(a, "connection", json_is_true(test) ? COLOUR_GREEN : COLOUR_RED, "%s",

@@ -111,3 +111,7 @@ check_PROGRAMS += tests/unit/admin_unit
 TESTS += tests/unit/admin_unit
 tests_unit_admin_unit_SOURCES = tests/unit/admin_unit.c $(admin_sources)
 tests_unit_admin_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+
+# Needs the programs; all of them are built before any test runs.
+dist_check_SCRIPTS += tests/unit/manuals.sh
+TESTS += tests/unit/manuals.sh
