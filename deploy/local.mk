@@ -22,7 +22,7 @@ tmpfilesdir = $(prefix)/lib/tmpfiles.d
 nodist_tmpfiles_DATA = deploy/tmpfiles.d/tt-agent.conf
 
 deploy_made = $(nodist_systemdunit_DATA) $(nodist_sysusers_DATA) $(nodist_tmpfiles_DATA)
-deploy_fill = $(MKDIR_P) $(@D) && sed -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@sysconfdir[@]|$(sysconfdir)|g'
+deploy_fill = $(MKDIR_P) $(@D) && sed -e 's|@sbindir[@]|$(sbindir)|g'
 CLEANFILES += $(deploy_made)
 EXTRA_DIST += \
 	deploy/systemd/tt-agentd.service.in \

@@ -1,0 +1,317 @@
+"""deploy/quickstart: README's first command."""
+
+import os
+import pwd
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stage.process import BUILD, SOURCE, Process, wait_until
+from stage.wire import Exchange, Turn
+
+QUICKSTART = SOURCE / "deploy" / "quickstart"
+
+
+def processes_of(directory):
+    """Command lines of all processes that have to do with the directory."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue
+        if str(directory) in line and state != "Z":
+            found.append(line)
+    return found
+
+
+class Quickstart:
+    """One run of it, in a directory of its own below the stage's."""
+
+    def __init__(self, stage, name, *options, env=None, before_exec=None, build=True):
+        self.stage = stage
+        self.directory = stage.directory / name
+        # Nobody listens on the port where it looks for an LLM, unless the test says so.
+        options = ("--local-ports", str(stage.closed_port()), *options)
+        if build:
+            options = ("--build", str(BUILD), *options)
+        self.process = stage.own(Process(
+            f"{name}-quickstart", [QUICKSTART, "--dir", self.directory, "--port", "0", *options],
+            stage.directory, env=env, before_exec=before_exec))
+
+    def wait_ready(self):
+        self.process.wait_log("Ctrl-C stops everything", 60)
+        self.url = re.search(r"^ready: (http://\S+)/$", self.output(), re.M)[1]
+        self.host, _, self.prefix = self.url.removeprefix("http://").partition("/")
+        self.prefix = f"/{self.prefix}" if self.prefix else ""
+        return self
+
+    def output(self):
+        return self.process.log()
+
+    def chat(self, message="Hello"):
+        return Turn(Exchange(self.host, "POST", f"{self.prefix}/poll_requests", {"message": message, "thread_id": "t"}))
+
+    def get(self, path):
+        return httpx.get(self.url + path, trust_env=False, timeout=30).json()
+
+    def stop(self, number=signal.SIGTERM):
+        assert self.process.stop(number, 30) == 0
+        self.check_gone()
+
+    def check_gone(self):
+        """Nothing that it started runs on, nobody listens any more."""
+        wait_until(lambda: not processes_of(self.directory), f"the end of {processes_of(self.directory)}")
+        if hasattr(self, "host"):
+            address, port = self.host.rsplit(":", 1)
+            with socket.socket() as s:
+                assert s.connect_ex((address, int(port))) != 0
+
+
+def test_chats_with_the_demo_model_and_stops_everything(stage):
+    q = Quickstart(stage, "demo").wait_ready()
+    said = q.output()
+    assert "DEMO MODEL" in said and "no real LLM" in said
+    first_chat, then = said.split("first chat", 1)[1].split("ready: ", 1)
+    assert "you: " in first_chat and "demo model" in first_chat and "[STATS]{" in first_chat
+    assert "curl" in then and "tt-agentctl" in then and "Ctrl-C" in then
+    status = q.get("/status")
+    assert status["status"] == "ready"
+    assert status["current_llm"]["is_discovered"] is True
+    assert [m["deploy_id"] for m in status["available_models"]] == ["demo", "echo"]
+    turn = q.chat()
+    assert "demo model" in turn.text and turn.stats["tokens_decoded"] > 0
+    q.stop()
+
+
+def test_every_command_that_it_prints_works(stage):
+    q = Quickstart(stage, "printed").wait_ready()
+    block = q.output().split("Try next", 1)[1]
+    commands = [c.strip() for c in re.findall(r"^  ((?:curl|/).*)$", block, re.M)]
+    assert len(commands) >= 4
+    for command in commands:
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert done.stdout.strip()
+    # The last one pinned the second demo model, which repeats what was said in the thread.
+    assert "What can you do?" in q.chat("What can you do?").text
+    q.stop(signal.SIGINT)
+
+
+def test_writes_only_into_its_directory(stage):
+    before = subprocess.run(["git", "status", "--porcelain", "--ignored"], cwd=SOURCE, capture_output=True).stdout
+    there = {p.name for p in stage.directory.iterdir()}
+    q = Quickstart(stage, "tidy").wait_ready()
+    q.stop()
+    assert {p.name for p in stage.directory.iterdir()} - there == {"tidy", "tidy-quickstart.log"}
+    assert subprocess.run(
+        ["git", "status", "--porcelain", "--ignored"], cwd=SOURCE, capture_output=True).stdout == before
+
+
+@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+def test_under_a_prefix_with_a_configuration_file(stage, server):
+    llm = stage.llm(models=["my/model"])
+    conf = stage.directory / "mine.conf"
+    conf.write_text(f'container: {{ name = "{llm.host}"; }};\n')
+    q = Quickstart(
+        stage, "mine", "--server", server, "--prefix", "/my/agent", "--config", str(conf),
+        "--set", "llm.temperature=0.25").wait_ready()
+    assert q.prefix == "/my/agent"
+    assert "Hello, world!" in q.output() and "DEMO" not in q.output()
+    assert q.get("/status")["current_llm"]["server_url"].startswith(llm.url)
+    assert "Hello, world!" in q.chat().text
+    assert {r["body"]["temperature"] for r in llm.chats() if r["body"].get("stream")} == {0.25}
+    assert httpx.get(f"http://{q.host}/my/agentx", trust_env=False).status_code == 404
+    assert f"tt-agent-fcgi and {server}" in q.output()
+    q.stop()
+
+
+def test_takes_the_llm_that_the_environment_names(stage):
+    llm = stage.llm()
+    q = Quickstart(stage, "named", env={"LLM_CONTAINER_NAME": llm.url + "/v1/chat/completions"}).wait_ready()
+    assert "container.name" in q.output() and "DEMO" not in q.output()
+    assert "Say in one sentence who you are." in str(llm.chats())
+    q.stop()
+
+
+def test_takes_a_discovered_one_from_the_backend_that_is_named(stage):
+    llm = stage.llm()
+    backend = stage.backend({"d1": llm.deployment()})
+    q = Quickstart(stage, "backend", env={"AGENT_BACKEND_URL": backend.url}).wait_ready()
+    assert "discovery.backend_url" in q.output()
+    assert q.get("/status")["available_models"][0]["deploy_id"] == "d1"
+    q.stop()
+
+
+@pytest.mark.parametrize("health_status", [200, 404])
+def test_finds_a_local_one_by_its_list_of_models(stage, health_status):
+    llm = stage.llm(models=["local/model"], health_status=health_status)
+    silent = stage.llm(models_status=404)
+    q = Quickstart(stage, "local", "--local-ports", f"{silent.port},{llm.port}").wait_ready()
+    assert f"local/model, found on port {llm.port}" in q.output()
+    assert "Hello, world!" in q.chat().text
+    assert {r["body"]["model"] for r in llm.chats()} == {"local/model"}
+    q.stop()
+
+
+def test_waits_without_an_llm_when_told_so(stage):
+    q = Quickstart(stage, "none", "--no-demo").wait_ready()
+    assert "no LLM yet" in q.output() and "DEMO" not in q.output()
+    assert q.get("/")["status"] == "initializing"
+    q.stop()
+
+
+def test_two_side_by_side(stage):
+    one, other = Quickstart(stage, "one"), Quickstart(stage, "other", "--server", "lighttpd")
+    one.wait_ready()
+    other.wait_ready()
+    assert one.host != other.host
+    one.stop()
+    assert "demo model" in other.chat().text
+    other.stop()
+
+
+def test_a_second_one_in_the_same_directory_is_refused(stage):
+    q = Quickstart(stage, "same").wait_ready()
+    again = subprocess.run(
+        [QUICKSTART, "--dir", q.directory, "--build", BUILD, "--port", "0"], capture_output=True, text=True, timeout=30)
+    assert again.returncode == 1
+    assert f"pid {q.process.pid}" in again.stderr and "--dir" in again.stderr
+    assert "demo model" in q.chat().text
+    q.stop()
+
+
+def refused(stage, *options, env=None):
+    """The error of a run that must refuse to start."""
+    done = subprocess.run(
+        [QUICKSTART, "--dir", stage.directory / "refused", *options], capture_output=True, text=True, timeout=60,
+        env={**os.environ, **(env or {})})
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert not processes_of(stage.directory / "refused")
+    return done.stderr
+
+
+def test_a_taken_port_is_named_with_its_holder(stage):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        port = s.getsockname()[1]
+        error = refused(stage, "--build", str(BUILD), "--port", str(port))
+    assert f"port {port} is taken by python3 (pid {os.getpid()})" in error and "--port" in error
+
+
+def test_missing_packages_are_named(stage):
+    tools = stage.directory / "tools"
+    tools.mkdir()
+    (tools / "pkg-config").write_text("#!/bin/sh\nexit 1\n")
+    (tools / "pkg-config").chmod(0o755)
+    error = refused(stage, "--no-install", "--port", "0", env={"PATH": f"{tools}:{os.environ['PATH']}"})
+    for package in ("libevent-dev", "libjansson-dev", "libcurl4-openssl-dev", "libconfig-dev", "libjwt-dev"):
+        assert error.count(f" {package}") == 2, error
+    assert "apt-get install" in error
+
+
+def test_a_faulty_configuration_is_shown(stage):
+    conf = stage.directory / "bad.conf"
+    conf.write_text("polling: {\n\tintervall = 3;\n};\n")
+    error = refused(stage, "--build", str(BUILD), "--port", "0", "--config", str(conf))
+    assert f"{conf}:2" in error and "intervall" in error
+
+
+@pytest.mark.parametrize("options, word", [
+    (("--port", "99999"), "--port"), (("--prefix", "agent"), "--prefix"), (("--server", "apache"), "--server"),
+    (("--config", "/nowhere"), "/nowhere"), (("--frobnicate",), "--help"), (("--set",), "--set"),
+    (("--listen", "example.org"), "--listen"), (("--dir", "/proc/nowhere"), "--dir"),
+])
+def test_wrong_options_are_refused(stage, options, word):
+    assert word in refused(stage, *options)
+
+
+def test_says_which_service_died(stage):
+    q = Quickstart(stage, "died").wait_ready()
+    q.process.expected_exit = {1}
+    victims = [int(p.name) for p in Path("/proc").glob("[0-9]*") if is_program(p, "tt-agentd", q.directory)]
+    assert len(victims) == 1
+    os.kill(victims[0], signal.SIGKILL)
+    assert q.process.wait(30) == 1
+    assert "tt-agentd ended by itself" in q.output() and "tt-agentd.log" in q.output()
+    q.check_gone()
+
+
+def is_program(folder, name, directory):
+    try:
+        line = (folder / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return Path(line[0].decode()).name == name and any(str(directory).encode() in word for word in line)
+
+
+def test_nothing_survives_when_it_is_killed(stage):
+    q = Quickstart(stage, "killed").wait_ready()
+    q.process.expected_exit = {-signal.SIGKILL}
+    os.kill(q.process.pid, signal.SIGKILL)
+    q.process.wait()
+    q.check_gone()
+
+
+def test_stops_in_the_middle_of_its_start(stage):
+    q = Quickstart(stage, "early", env={"LLM_CONTAINER_NAME": f"127.0.0.1:{stage.closed_port()}"})
+    q.process.wait_log("== starting")
+    q.stop()
+
+
+def test_an_ordinary_user_needs_no_root(stage):
+    if os.getuid() != 0:
+        pytest.skip("runs as an ordinary user anyway")
+    nobody = pwd.getpwnam("nobody")
+    reach = subprocess.run(["setpriv", "--reuid", "nobody", "--clear-groups", "test", "-x", BUILD / "tt-agentd"])
+    if reach.returncode != 0:
+        pytest.skip(f"no other user may enter {BUILD}")
+    home = stage.directory / "ordinary"
+    home.mkdir()
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    stage.directory.chmod(0o755)
+
+    def become():
+        os.setgroups([])
+        os.setgid(nobody.pw_gid)
+        os.setuid(nobody.pw_uid)
+
+    q = Quickstart(stage, "ordinary", before_exec=become).wait_ready()
+    assert "as user nobody" in q.output()
+    assert "demo model" in q.chat().text
+    q.stop()
+
+
+def test_root_gives_its_rights_up(stage):
+    if os.getuid() != 0:
+        pytest.skip("needs root")
+    stage.directory.chmod(0o755)
+    if subprocess.run(["setpriv", "--reuid", "www-data", "--clear-groups", "test", "-x", BUILD / "tt-agentd"]).returncode:
+        pytest.skip(f"no other user may enter {BUILD}")
+    q = Quickstart(stage, "root").wait_ready()
+    assert "as user www-data" in q.output()
+    owners = {
+        (p / "cmdline").read_bytes().split(b"\0")[0].decode().rsplit("/", 1)[-1]: p.stat().st_uid
+        for p in Path("/proc").glob("[0-9]*") if any(is_program(p, n, q.directory) for n in ("tt-agentd", "tt-agent-fcgi"))}
+    assert owners == {n: pwd.getpwnam("www-data").pw_uid for n in ("tt-agentd", "tt-agent-fcgi")}
+    q.stop()
+
+
+@pytest.mark.long
+def test_builds_from_the_sources(stage):
+    q = Quickstart(stage, "built", build=False)
+    began = time.monotonic()
+    q.process.wait_log(r"^== building", 60)
+    q.process.wait_log(r"^   done in", 300)
+    q.wait_ready()
+    assert time.monotonic() - began < 400
+    assert "demo model" in q.chat().text
+    q.stop()
