@@ -124,7 +124,7 @@ void publisher_view(const struct publisher *p, const struct selector *sel, const
 		.order_count = sel->count,
 		.usable_count = sel->usable,
 		.pinned = sel->pinned,
-		.polling = {.waiting = sel->usable == 0, .attempts = polling->attempts, .exhausted = polling->exhausted},
+		.polling = {.attempts = polling->attempts, .exhausted = polling->exhausted},
 		.generation = p->generation,
 	};
 }

@@ -11,7 +11,7 @@ void llm_list_clear(struct llm_list *l)
 	for (size_t i = 0; i < l->count; i++)
 		llm_clear(&l->items[i]);
 	free(l->items);
-	*l = (struct llm_list){ .items = NULL };
+	*l = (struct llm_list){.items = NULL};
 }
 
 /* One text of an entry: absent, null and "" are all "not given". */
@@ -22,20 +22,20 @@ struct text_field {
 };
 
 static const struct text_field entry_fields[] = {
-	{ "name", offsetof(struct llm, container_name), false },
-	{ "internal_url", offsetof(struct llm, internal_url), true },
-	{ "health_url", offsetof(struct llm, health_url), true },
-	{ "jwt_secret", offsetof(struct llm, jwt_secret), false },
+	{"name", offsetof(struct llm, container_name), false},
+	{"internal_url", offsetof(struct llm, internal_url), true},
+	{"health_url", offsetof(struct llm, health_url), true},
+	{"jwt_secret", offsetof(struct llm, jwt_secret), false},
 };
 
 static const struct text_field model_fields[] = {
-	{ "model_name", offsetof(struct llm, model_name), false },
-	{ "model_type", offsetof(struct llm, model_type), false },
-	{ "hf_model_id", offsetof(struct llm, hf_model_id), false },
+	{"model_name", offsetof(struct llm, model_name), false},
+	{"model_type", offsetof(struct llm, model_type), false},
+	{"hf_model_id", offsetof(struct llm, hf_model_id), false},
 };
 
 static int take_texts(struct llm *l, const json_t *from, const struct text_field *fields, size_t count,
-                      struct err *why)
+		      struct err *why)
 {
 	for (size_t i = 0; i < count; i++) {
 		const json_t *value = json_object_get(from, fields[i].key);
@@ -69,11 +69,11 @@ static enum llm_tools tools_of(const json_t *entry)
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
 static int take_entry(struct llm *l, const char *deploy_id, const json_t *entry, const struct config *c,
-                      struct err *why)
+		      struct err *why)
 {
 	const json_t *model = json_object_get(entry, "model_impl");
 
-	*l = (struct llm){ .kind = LLM_DISCOVERED, .latency_ms = -1 };
+	*l = (struct llm){.kind = LLM_DISCOVERED, .latency_ms = -1};
 	if (!json_is_object(entry))
 		return err_set(why, "the entry is no object");
 	if (deploy_id[0] == '\0' || strlen(deploy_id) > TEXT_MAX)
@@ -109,24 +109,24 @@ static bool is_deployed_list(json_t *doc)
 
 	if (json_object_size(doc) == 0)
 		return true;
-	json_object_foreach (doc, key, value)
-		if (json_is_object(value))
-			return true;
+	json_object_foreach(doc, key, value) if (json_is_object(value)) return true;
 	return false;
 }
 
 static void take_all(struct llm_list *out, json_t *doc, const struct config *c, deployed_skipped_fn *skipped,
-                     void *arg)
+		     void *arg)
 {
 	const char *deploy_id;
 	json_t *entry;
 
-	json_object_foreach (doc, deploy_id, entry) {
+	json_object_foreach(doc, deploy_id, entry)
+	{
 		struct err why = ERR_INIT;
 
 		if (out->count == DEPLOYED_MAX) {
 			if (skipped != NULL)
-				skipped(arg, deploy_id, "too many deployments; this one and all after it are left out");
+				skipped(arg, deploy_id,
+					"too many deployments; this one and all after it are left out");
 			return;
 		}
 		if (take_entry(&out->items[out->count], deploy_id, entry, c, &why) == 0) {
@@ -140,19 +140,20 @@ static void take_all(struct llm_list *out, json_t *doc, const struct config *c, 
 }
 
 int deployed_parse(const char *json, size_t len, const struct config *c, struct llm_list *out,
-                   deployed_skipped_fn *skipped, void *arg, struct err *e)
+		   deployed_skipped_fn *skipped, void *arg, struct err *e)
 {
 	json_error_t je;
 	json_t *doc = json_loadb(json, len, 0, &je);
 	size_t room;
 	int result = -1;
 
-	*out = (struct llm_list){ .items = NULL };
+	*out = (struct llm_list){.items = NULL};
 	if (doc == NULL)
-		return err_set(e, "the list of deployed models is no JSON object: %s (line %d, column %d)", je.text,
-		               je.line, je.column);
+		return err_set(e, "the list of deployed models is no JSON object: %s (line %d, column %d)",
+			       je.text, je.line, je.column);
 	if (!json_is_object(doc) || !is_deployed_list(doc)) {
-		err_set(e, "the list of deployed models has the wrong form; an object of deploy_id: {...} is expected");
+		err_set(e, "the list of deployed models has the wrong form; an object of deploy_id: {...} is "
+			   "expected");
 		goto out;
 	}
 	room = json_object_size(doc);

@@ -26,7 +26,7 @@ void llm_clear(struct llm *l)
 {
 	for (size_t i = 0; i < STRING_FIELDS; i++)
 		free(*field(l, i));
-	*l = (struct llm){ .latency_ms = -1 };
+	*l = (struct llm){.latency_ms = -1};
 }
 
 int llm_copy(struct llm *to, const struct llm *from)
@@ -76,7 +76,7 @@ bool llm_uses_tools(const struct llm *l)
 
 bool llm_is_selectable(const struct llm *l)
 {
-	static const char *const types[] = { "chat", "completion", "vlm" };
+	static const char *const types[] = {"chat", "completion", "vlm"};
 
 	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
 		if (strcasecmp(llm_type(l), types[i]) == 0)

@@ -31,6 +31,12 @@ static char *url_part(CURLU *u, CURLUPart part, unsigned flags)
 	return copy;
 }
 
+/* What a message may show of a URL: credentials never. */
+static const char *shown(const char *url)
+{
+	return strchr(url, '@') == NULL ? url : "(with a user name)";
+}
+
 /* A parsed http or https URL, or NULL with e. The text may lack its scheme (then
  * it is http). Credentials are refused: URLs are shown in /status and in logs. */
 static CURLU *parse(const char *url, struct err *e)
@@ -57,12 +63,12 @@ static CURLU *parse(const char *url, struct err *e)
 		goto bad;
 	}
 	if (rc != CURLUE_OK) {
-		err_set(e, "bad URL \"%.200s\": %s", url, curl_url_strerror(rc));
+		err_set(e, "bad URL \"%.200s\": %s", shown(url), curl_url_strerror(rc));
 		goto bad;
 	}
 	scheme = url_part(u, CURLUPART_SCHEME, 0);
 	if (scheme == NULL || (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)) {
-		err_set(e, "bad URL \"%.200s\": it must begin with http:// or https://", url);
+		err_set(e, "bad URL \"%.200s\": it must begin with http:// or https://", shown(url));
 		goto bad;
 	}
 	curl_url_set(u, CURLUPART_FRAGMENT, NULL, 0);
@@ -110,7 +116,7 @@ char *llm_full_url(const char *text, const char *default_path, struct err *e)
  * leaves "/openai". Cuts path in place. */
 static void keep_prefix(char *path)
 {
-	static const char *const known[] = { CHAT_PATH, COMPLETIONS_PATH };
+	static const char *const known[] = {CHAT_PATH, COMPLETIONS_PATH};
 
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
 		if (ends_with(path, known[i])) {
@@ -176,7 +182,7 @@ int llm_endpoint_parse(const char *url, struct llm_endpoint *out, struct err *e)
 	size_t len;
 	struct in6_addr address;
 
-	*out = (struct llm_endpoint){ .scheme = NULL };
+	*out = (struct llm_endpoint){.scheme = NULL};
 	if (u == NULL)
 		return -1;
 	out->scheme = url_part(u, CURLUPART_SCHEME, 0);
@@ -198,8 +204,8 @@ int llm_endpoint_parse(const char *url, struct llm_endpoint *out, struct err *e)
 		memmove(out->host, out->host + 1, len - 2);
 		out->host[len - 2] = '\0';
 	}
-	out->literal = inet_pton(AF_INET, out->host, &address) == 1 ||
-	               inet_pton(AF_INET6, out->host, &address) == 1;
+	out->literal =
+		inet_pton(AF_INET, out->host, &address) == 1 || inet_pton(AF_INET6, out->host, &address) == 1;
 	free(port);
 	return 0;
 bad:
@@ -212,7 +218,7 @@ void llm_endpoint_clear(struct llm_endpoint *p)
 {
 	free(p->scheme);
 	free(p->host);
-	*p = (struct llm_endpoint){ .scheme = NULL };
+	*p = (struct llm_endpoint){.scheme = NULL};
 }
 
 /* The rest of an LLM of its own URL: probe address and model. */
@@ -228,7 +234,7 @@ int llm_cloud(const struct config *c, struct llm *out, struct err *e)
 {
 	const char *token = cfg_str(c, CFG_CLOUD_TOKEN);
 
-	*out = (struct llm){ .kind = LLM_CLOUD, .latency_ms = -1 };
+	*out = (struct llm){.kind = LLM_CLOUD, .latency_ms = -1};
 	if (!cfg_bool(c, CFG_CLOUD_ENABLED) && !cfg_bool(c, CFG_CLOUD_FALLBACK))
 		return 1;
 	if (token == NULL || token[0] == '\0')
@@ -269,7 +275,7 @@ int llm_container(const struct config *c, struct llm *out, struct err *e)
 {
 	const char *name = cfg_str(c, CFG_CONTAINER_NAME);
 
-	*out = (struct llm){ .kind = LLM_CONTAINER, .latency_ms = -1 };
+	*out = (struct llm){.kind = LLM_CONTAINER, .latency_ms = -1};
 	if (name == NULL || name[0] == '\0')
 		return 1;
 	if (container_url(out, name, e) < 0 || complete(out, c, e) < 0) {
@@ -287,10 +293,11 @@ int llm_local(const struct config *c, struct llm *out, struct err *e)
 	char *url = NULL;
 	int result = -1;
 
-	*out = (struct llm){ .kind = LLM_LOCAL, .latency_ms = -1 };
+	*out = (struct llm){.kind = LLM_LOCAL, .latency_ms = -1};
 	if (!cfg_bool(c, CFG_LOCAL_ENABLED) || host == NULL || host[0] == '\0')
 		return 1;
-	if (asprintf(&url, bare_ipv6 ? "http://[%s]:%d" : "http://%s:%d", host, (int)cfg_int(c, CFG_LOCAL_PORT)) < 0)
+	if (asprintf(&url, bare_ipv6 ? "http://[%s]:%d" : "http://%s:%d", host,
+		     (int)cfg_int(c, CFG_LOCAL_PORT)) < 0)
 		return err_set(e, "out of memory");
 	if (llm_set_url(out, url, e) == 0 && complete(out, c, e) == 0)
 		result = 0;

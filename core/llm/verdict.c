@@ -8,12 +8,8 @@
 #define BODY_LOOKED_AT 4096
 
 static const char *const outcome_texts[] = {
-	[PROBE_OK] = "ok",
-	[PROBE_REFUSED] = "refused",
-	[PROBE_TIMEOUT] = "timeout",
-	[PROBE_LOADING] = "loading",
-	[PROBE_STATUS] = "status",
-	[PROBE_UNAUTHORIZED] = "unauthorized",
+	[PROBE_OK] = "ok",           [PROBE_REFUSED] = "refused", [PROBE_TIMEOUT] = "timeout",
+	[PROBE_LOADING] = "loading", [PROBE_STATUS] = "status",   [PROBE_UNAUTHORIZED] = "unauthorized",
 	[PROBE_BROKEN] = "broken",
 };
 
@@ -25,7 +21,7 @@ const char *probe_outcome_text(enum probe_outcome o)
 /* "Loading model", "Model is not ready", "Model not loaded", in any case. */
 static bool says_loading(const char *body, size_t len)
 {
-	static const char *const words[] = { "loading", "not ready", "not loaded", "warming up" };
+	static const char *const words[] = {"loading", "not ready", "not loaded", "warming up"};
 	char text[BODY_LOOKED_AT + 1];
 
 	if (len > BODY_LOOKED_AT)

@@ -30,8 +30,8 @@ struct counters {
 	int fd; /* holds the lock */
 };
 
-#define COUNTER(id, name, help) { name, help, false },
-#define GAUGE(id, name, help)   { name, help, true },
+#define COUNTER(id, name, help) {name, help, false},
+#define GAUGE(id, name, help)   {name, help, true},
 static const struct {
 	const char *name, *help;
 	bool gauge;
@@ -53,7 +53,7 @@ const char *counter_help(enum counter id)
 
 static struct flock whole_file(void)
 {
-	return (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
 }
 
 /* The first worker.N that nobody holds, locked; -1 with e. */

@@ -96,56 +96,58 @@ static const char *container_name(const struct llm *l)
 
 json_t *document_llm_info(const struct llm *l)
 {
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "deploy_id", text(l->deploy_id), "container_name",
-	                 text(container_name(l)), "internal_url", text(l->internal_url), "health_url",
-	                 text(l->health_url), "model_name", text(llm_name(l)), "model_type", text(llm_type(l)),
-	                 "status", status_text_of(l), "hf_model_id", text(l->hf_model_id), "tool_calling_enabled",
-	                 l->tools == LLM_TOOLS_YES);
+	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "deploy_id", text(l->deploy_id),
+			 "container_name", text(container_name(l)), "internal_url", text(l->internal_url),
+			 "health_url", text(l->health_url), "model_name", text(llm_name(l)), "model_type",
+			 text(llm_type(l)), "status", status_text_of(l), "hf_model_id", text(l->hf_model_id),
+			 "tool_calling_enabled", l->tools == LLM_TOOLS_YES);
 }
 
 json_t *document_available_model(const struct llm *l, bool is_current)
 {
 	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "deploy_id", text(l->deploy_id), "model_name",
-	                 text(llm_name(l)), "model_type", text(llm_type(l)), "container_name",
-	                 text(container_name(l)), "internal_url", text(l->internal_url), "health_url",
-	                 text(l->health_url), "status", status_text_of(l), "is_current", is_current);
+			 text(llm_name(l)), "model_type", text(llm_type(l)), "container_name",
+			 text(container_name(l)), "internal_url", text(l->internal_url), "health_url",
+			 text(l->health_url), "status", status_text_of(l), "is_current", is_current);
 }
 
 json_t *document_model_brief(const struct llm *l)
 {
-	return json_pack("{s:o,s:o,s:o,s:o}", "model_name", text(llm_name(l)), "model_type", text(llm_type(l)),
-	                 "status", status_text_of(l), "container_name", text(container_name(l)));
+	return json_pack("{s:o,s:o,s:o,s:o}", "model_name", text(llm_name(l)), "model_type",
+			 text(llm_type(l)), "status", status_text_of(l), "container_name",
+			 text(container_name(l)));
 }
 
 json_t *document_model_id(const struct llm *l)
 {
-	return json_pack("{s:o,s:o,s:o}", "deploy_id", text(l->deploy_id), "model_name", text(llm_name(l)), "status",
-	                 status_text_of(l));
+	return json_pack("{s:o,s:o,s:o}", "deploy_id", text(l->deploy_id), "model_name", text(llm_name(l)),
+			 "status", status_text_of(l));
 }
 
 json_t *document_model_info(const struct llm *l)
 {
-	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "deploy_id", text(l->deploy_id), "model_name", text(llm_name(l)),
-	                 "model_type", text(llm_type(l)), "status", status_text_of(l), "container_name",
-	                 text(container_name(l)));
+	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "deploy_id", text(l->deploy_id), "model_name",
+			 text(llm_name(l)), "model_type", text(llm_type(l)), "status", status_text_of(l),
+			 "container_name", text(container_name(l)));
 }
 
 json_t *document_current_config(const struct config *c)
 {
 	return json_pack("{s:o,s:o,s:b,s:b,s:b,s:b}", "priority_models",
-	                 list(cfg_list(c, CFG_SELECTION_PRIORITY_MODELS)), "model_type_priority",
-	                 list(cfg_list(c, CFG_SELECTION_MODEL_TYPES)), "auto_discovery_enabled",
-	                 cfg_bool(c, CFG_DISCOVERY_ENABLED), "health_check_enabled", cfg_bool(c, CFG_HEALTH_ENABLED),
-	                 "fallback_to_local", cfg_bool(c, CFG_LOCAL_ENABLED), "use_cloud_llm",
-	                 cfg_bool(c, CFG_CLOUD_ENABLED));
+			 list(cfg_list(c, CFG_SELECTION_PRIORITY_MODELS)), "model_type_priority",
+			 list(cfg_list(c, CFG_SELECTION_MODEL_TYPES)), "auto_discovery_enabled",
+			 cfg_bool(c, CFG_DISCOVERY_ENABLED), "health_check_enabled",
+			 cfg_bool(c, CFG_HEALTH_ENABLED), "fallback_to_local", cfg_bool(c, CFG_LOCAL_ENABLED),
+			 "use_cloud_llm", cfg_bool(c, CFG_CLOUD_ENABLED));
 }
 
 static json_t *configuration(const struct config *c)
 {
-	return json_pack("{s:b,s:b,s:b,s:b,s:o}", "auto_discovery_enabled", cfg_bool(c, CFG_DISCOVERY_ENABLED),
-	                 "health_check_enabled", cfg_bool(c, CFG_HEALTH_ENABLED), "fallback_to_local",
-	                 cfg_bool(c, CFG_LOCAL_ENABLED), "use_cloud_llm", cfg_bool(c, CFG_CLOUD_ENABLED),
-	                 "priority_models", list(cfg_list(c, CFG_SELECTION_PRIORITY_MODELS)));
+	return json_pack("{s:b,s:b,s:b,s:b,s:o}", "auto_discovery_enabled",
+			 cfg_bool(c, CFG_DISCOVERY_ENABLED), "health_check_enabled",
+			 cfg_bool(c, CFG_HEALTH_ENABLED), "fallback_to_local", cfg_bool(c, CFG_LOCAL_ENABLED),
+			 "use_cloud_llm", cfg_bool(c, CFG_CLOUD_ENABLED), "priority_models",
+			 list(cfg_list(c, CFG_SELECTION_PRIORITY_MODELS)));
 }
 
 static void next_poll(const struct status_view *v, const struct config *c, char *out, size_t size)
@@ -160,7 +162,7 @@ static void next_poll(const struct status_view *v, const struct config *c, char 
 		snprintf(out, size, "Stopped after %llu attempts", (unsigned long long)v->polling.attempts);
 	else
 		snprintf(out, size, "Will retry every %.15g %s%s", number, minutes ? "minute" : "second",
-		         ms == 60000 || ms == 1000 ? "" : "s");
+			 ms == 60000 || ms == 1000 ? "" : "s");
 }
 
 /* --- the two documents -------------------------------------------------------------- */
@@ -168,7 +170,7 @@ static void next_poll(const struct status_view *v, const struct config *c, char 
 /* The view's configuration, or the defaults while none was published; config_unref. */
 static struct config *config_of(const struct status_view *v)
 {
-	struct config_source nothing = { .file = NULL };
+	struct config_source nothing = {.file = NULL};
 	struct config_report report;
 	struct config *c;
 
@@ -193,14 +195,15 @@ void document_next_poll(const struct status_view *v, char *out, size_t size)
 
 static json_t *summary_item(const struct llm *l)
 {
-	return json_pack("{s:o,s:o,s:o,s:o}", "deploy_id", text(l->deploy_id), "model_name", text(llm_name(l)),
-	                 "status", status_text_of(l), "internal_url", text(l->internal_url));
+	return json_pack("{s:o,s:o,s:o,s:o}", "deploy_id", text(l->deploy_id), "model_name",
+			 text(llm_name(l)), "status", status_text_of(l), "internal_url",
+			 text(l->internal_url));
 }
 
 static json_t *discovery_summary(const struct status_view *v)
 {
 	json_t *items = json_array();
-	int total = 0, count[LLM_UNHEALTHY + 1] = { 0 };
+	int total = 0, count[LLM_UNHEALTHY + 1] = {0};
 
 	for (size_t i = 0; i < v->llm_count; i++) {
 		if (v->llms[i].kind != LLM_DISCOVERED)
@@ -212,8 +215,8 @@ static json_t *discovery_summary(const struct status_view *v)
 			return NULL;
 		}
 	}
-	return json_pack("{s:i,s:i,s:i,s:i,s:o}", "total_llms", total, "healthy", count[LLM_HEALTHY], "degraded",
-	                 count[LLM_DEGRADED], "unhealthy", count[LLM_UNHEALTHY], "llms", items);
+	return json_pack("{s:i,s:i,s:i,s:i,s:o}", "total_llms", total, "healthy", count[LLM_HEALTHY],
+			 "degraded", count[LLM_DEGRADED], "unhealthy", count[LLM_UNHEALTHY], "llms", items);
 }
 
 static json_t *available_models(const struct status_view *v, long current)
@@ -223,7 +226,8 @@ static json_t *available_models(const struct status_view *v, long current)
 	for (size_t i = 0; i < v->llm_count; i++) {
 		if (v->llms[i].kind != LLM_DISCOVERED)
 			continue;
-		if (json_array_append_new(items, document_available_model(&v->llms[i], (long)i == current)) < 0) {
+		if (json_array_append_new(items, document_available_model(&v->llms[i], (long)i == current)) <
+		    0) {
 			json_decref(items);
 			return NULL;
 		}
@@ -240,8 +244,8 @@ static json_t *health_monitoring(const struct llm *l, const struct config *c)
 	if ((int64_t)l->failures < cfg_int(c, CFG_HEALTH_MAX_FAILURES))
 		health = l->failures == 0 ? "healthy" : "degraded";
 	return json_pack("{s:b,s:i,s:o,s:o,s:s}", "is_monitoring", 1, "failure_count", (int)l->failures,
-	                 "last_health_check", seconds(l->checked_ms), "current_llm", text(llm_name(l)),
-	                 "health_status", health);
+			 "last_health_check", seconds(l->checked_ms), "current_llm", text(llm_name(l)),
+			 "health_status", health);
 }
 
 /* "Cloud: gpt-x", "Discovered: Llama", "Container: http://h:7000/v1/chat/completions" */
@@ -273,15 +277,16 @@ static json_t *root_waiting(const struct status_view *v, const struct config *c)
 
 	next_poll(v, c, poll, sizeof poll);
 	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "message", WAITING_ROOT, "status", "initializing",
-	                 "llm_mode", "none", "llm_info", "No LLM available yet", "health_monitoring", "N/A",
-	                 "discovery_summary", "N/A", "next_poll", poll);
+			 "llm_mode", "none", "llm_info", "No LLM available yet", "health_monitoring", "N/A",
+			 "discovery_summary", "N/A", "next_poll", poll);
 }
 
 static json_t *root_ready(const struct status_view *v, const struct config *c, const struct llm *l)
 {
 	return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "message", "Agent server is running", "status", "ready",
-	                 "llm_mode", l->kind == LLM_CLOUD ? "cloud" : "local", "llm_info", info_line(l),
-	                 "health_monitoring", health_monitoring(l, c), "discovery_summary", discovery_summary(v));
+			 "llm_mode", l->kind == LLM_CLOUD ? "cloud" : "local", "llm_info", info_line(l),
+			 "health_monitoring", health_monitoring(l, c), "discovery_summary",
+			 discovery_summary(v));
 }
 
 static json_t *status_waiting(const struct status_view *v, const struct config *c)
@@ -289,10 +294,10 @@ static json_t *status_waiting(const struct status_view *v, const struct config *
 	char poll[96];
 
 	next_poll(v, c, poll, sizeof poll);
-	return json_pack("{s:s,s:s,s:n,s:[],s:{s:i,s:i,s:i,s:i},s:o,s:s}", "status", "initializing", "message",
-	                 WAITING_STATUS, "current_llm", "available_models", "discovery_summary", "total", 0,
-	                 "healthy", 0, "degraded", 0, "unhealthy", 0, "configuration", configuration(c),
-	                 "next_poll", poll);
+	return json_pack("{s:s,s:s,s:n,s:[],s:{s:i,s:i,s:i,s:i},s:o,s:s}", "status", "initializing",
+			 "message", WAITING_STATUS, "current_llm", "available_models", "discovery_summary",
+			 "total", 0, "healthy", 0, "degraded", 0, "unhealthy", 0, "configuration",
+			 configuration(c), "next_poll", poll);
 }
 
 static json_t *current_llm(const struct llm *l)
@@ -300,7 +305,8 @@ static json_t *current_llm(const struct llm *l)
 	bool discovered = l->kind == LLM_DISCOVERED;
 
 	return json_pack("{s:o,s:b,s:b,s:o}", "server_url", text(l->url), "is_cloud", l->kind == LLM_CLOUD,
-	                 "is_discovered", discovered, "llm_info", discovered ? document_llm_info(l) : json_null());
+			 "is_discovered", discovered, "llm_info",
+			 discovered ? document_llm_info(l) : json_null());
 }
 
 static json_t *capabilities(const struct config *c, const struct llm *l)
@@ -315,9 +321,9 @@ static json_t *status_ready(const struct status_view *v, const struct config *c,
 	const struct llm *l = &v->llms[current];
 
 	return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "status", "ready", "current_llm", current_llm(l),
-	                 "available_models", available_models(v, current), "discovery_summary", discovery_summary(v),
-	                 "tools", document_tools(c, l), "capabilities", capabilities(c, l), "configuration",
-	                 configuration(c));
+			 "available_models", available_models(v, current), "discovery_summary",
+			 discovery_summary(v), "tools", document_tools(c, l), "capabilities",
+			 capabilities(c, l), "configuration", configuration(c));
 }
 
 char *document_root(const struct status_view *v, size_t *len)
@@ -346,19 +352,20 @@ char *document_status(const struct status_view *v, size_t *len)
 
 char *document_root_initializing(size_t *len)
 {
-	return document_root(&(struct status_view){ .config = NULL }, len);
+	return document_root(&(struct status_view){.config = NULL}, len);
 }
 
 char *document_status_initializing(size_t *len)
 {
-	return document_status(&(struct status_view){ .config = NULL }, len);
+	return document_status(&(struct status_view){.config = NULL}, len);
 }
 
 char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, const char *reason, size_t *len)
 {
 	size_t tail_len;
 	char *tail = finish(json_pack("{s:b,s:o,s:o}", "stale", 1, "stale_since", seconds(since_wall_ms),
-	                              "stale_reason", text(reason)), &tail_len);
+				      "stale_reason", text(reason)),
+			    &tail_len);
 	char *out = NULL;
 
 	if (tail != NULL)

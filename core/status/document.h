@@ -22,10 +22,10 @@ char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, con
 /* Parts that answers to commands share. New references; NULL: no memory. */
 json_t *document_llm_info(const struct llm *l);             /* current_llm.llm_info of /status */
 json_t *document_available_model(const struct llm *l, bool is_current); /* /status: available_models[] */
-json_t *document_model_brief(const struct llm *l);          /* /refresh: model_name, model_type, status, container_name */
-json_t *document_model_id(const struct llm *l);             /* unknown id: deploy_id, model_name, status */
-json_t *document_model_info(const struct llm *l);           /* /select_model: deploy_id + brief */
-json_t *document_current_config(const struct config *c);    /* /refresh_config */
+json_t *document_model_brief(const struct llm *l);          /* /refresh: available_models[] */
+json_t *document_model_id(const struct llm *l);             /* /select_model, unknown id: available_models[] */
+json_t *document_model_info(const struct llm *l);           /* /select_model: model_info */
+json_t *document_current_config(const struct config *c);    /* /refresh_config: current_config */
 
 /* "Will retry every 3 minutes", "LLM polling is disabled", "Stopped after N attempts". */
 void document_next_poll(const struct status_view *v, char *out, size_t size);

@@ -28,7 +28,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
  * carry a mask, which would cost a system call each time. */
 void guard_install(void)
 {
-	struct sigaction ours = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER }, now;
+	struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER}, now;
 
 	ours.sa_sigaction = on_sigbus;
 	sigemptyset(&ours.sa_mask);
@@ -85,7 +85,7 @@ static void copy(struct access *a)
 
 bool guard_load(const void *from, uint64_t *value)
 {
-	struct access a = { .from = from };
+	struct access a = {.from = from};
 
 	if (!guarded(load, &a))
 		return false;
@@ -95,15 +95,15 @@ bool guard_load(const void *from, uint64_t *value)
 
 bool guard_store(void *to, uint64_t value)
 {
-	return guarded(store, &(struct access){ .to = to, .value = value });
+	return guarded(store, &(struct access){.to = to, .value = value});
 }
 
 bool guard_add(void *to, int64_t n)
 {
-	return guarded(add, &(struct access){ .to = to, .value = (uint64_t)n });
+	return guarded(add, &(struct access){.to = to, .value = (uint64_t)n});
 }
 
 bool guard_copy(void *to, const void *from, size_t len)
 {
-	return guarded(copy, &(struct access){ .to = to, .from = from, .len = len });
+	return guarded(copy, &(struct access){.to = to, .from = from, .len = len});
 }

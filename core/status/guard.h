@@ -3,7 +3,7 @@
  * A page beyond the end of a shortened file raises SIGBUS. Our writers never shorten
  * a file, but a person with a shell can, and a service must not die of it. These calls
  * do their one access and return false where the page is gone. The cost is a
- * sigsetjmp without a mask (about 10 ns); SIGBUS from anywhere else goes where it
+ * sigsetjmp without a mask (about 20 ns); SIGBUS from anywhere else goes where it
  * went before. */
 #ifndef TT_STATUS_GUARD_H
 #define TT_STATUS_GUARD_H

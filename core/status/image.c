@@ -16,7 +16,7 @@ struct image {
 
 static struct status_text add_bytes(struct image *im, const char *bytes, size_t len)
 {
-	struct status_text t = { .offset = (uint32_t)im->out->len, .length = (uint32_t)len };
+	struct status_text t = {.offset = (uint32_t)im->out->len, .length = (uint32_t)len};
 
 	if (buf_add(im->out, bytes, len) < 0 || buf_add(im->out, "", 1) < 0)
 		im->full = true;
@@ -25,7 +25,7 @@ static struct status_text add_bytes(struct image *im, const char *bytes, size_t 
 
 static struct status_text add_text(struct image *im, const char *text)
 {
-	return text != NULL ? add_bytes(im, text, strlen(text)) : (struct status_text){ .offset = 0 };
+	return text != NULL ? add_bytes(im, text, strlen(text)) : (struct status_text){.offset = 0};
 }
 
 static struct status_llm add_llm(struct image *im, const struct llm *l, const char *token)
@@ -87,7 +87,8 @@ static int lay_out(struct image *im, const struct status_view *v)
 	im->header.llm_count = (uint32_t)v->llm_count;
 	im->header.llms_offset = (uint32_t)sizeof im->header;
 	im->header.candidate_count = (uint32_t)v->order_count;
-	im->header.candidates_offset = (uint32_t)(sizeof im->header + v->llm_count * sizeof(struct status_llm));
+	im->header.candidates_offset =
+		(uint32_t)(sizeof im->header + v->llm_count * sizeof(struct status_llm));
 	fixed = im->header.candidates_offset + v->order_count * sizeof(uint32_t);
 	to = buf_reserve(im->out, fixed);
 	if (to == NULL)
@@ -114,7 +115,7 @@ static void copy_fixed(struct image *im, const struct status_view *v)
 
 int image_build(struct buf *out, const struct status_header *who, const struct status_view *v, struct err *e)
 {
-	struct image im = { .out = out };
+	struct image im = {.out = out};
 	int result = -1;
 
 	memcpy(&im.header, who, sizeof im.header);
@@ -139,6 +140,6 @@ out:
 	free(im.llms);
 	if (result < 0)
 		err_set(e, "the state of %zu LLMs does not fit into memory or into %u bytes", v->llm_count,
-		        STATUS_MAX_SIZE);
+			STATUS_MAX_SIZE);
 	return result;
 }

@@ -28,17 +28,17 @@ struct status_snapshot {
 struct status_reader {
 	char *path;
 	uint8_t boot_id[16];
-	struct status_snapshot *current;     /* NULL: none was ever readable */
-	const struct status_header *live;    /* the current file's header as it is now; NULL: not mapped */
+	struct status_snapshot *current;  /* NULL: none was ever readable */
+	const struct status_header *live; /* the current file's header as it is now; NULL: not mapped */
 	dev_t dev;
 	ino_t ino;
 	off_t size;
-	uint64_t loads, loads_seen;          /* snapshots taken into force; known at the last check */
-	int64_t next_try_ms;                 /* monotonic */
-	struct err problem;                  /* with the file at the path */
-	int64_t problem_since_ms;            /* wall clock */
-	struct err silence;                  /* of the writer */
-	int64_t silent_since_ms;             /* wall clock */
+	uint64_t loads, loads_seen; /* snapshots taken into force; known at the last check */
+	int64_t next_try_ms;        /* monotonic */
+	struct err problem;         /* with the file at the path */
+	int64_t problem_since_ms;   /* wall clock */
+	struct err silence;         /* of the writer */
+	int64_t silent_since_ms;    /* wall clock */
 	struct err logged;
 };
 
@@ -141,7 +141,7 @@ static int take(struct status_reader *r, int fd, const struct stat *st, struct e
 		free(s);
 		return -1;
 	}
-	*s = (struct status_snapshot){ .refs = 1, .image = image };
+	*s = (struct status_snapshot){.refs = 1, .image = image};
 	status_release(r->current);
 	unmap_live(r);
 	r->current = s;

@@ -15,7 +15,7 @@ struct checked {
 
 /* count records of record_size bytes at offset lie in the file, aligned. */
 static int check_table(const struct checked *f, const char *what, uint32_t offset, uint32_t count,
-                       size_t record_size, size_t alignment)
+		       size_t record_size, size_t alignment)
 {
 	uint64_t end = offset + (uint64_t)count * record_size;
 
@@ -42,16 +42,22 @@ static int check_number(const struct checked *f, const char *what, uint32_t valu
 	return 0;
 }
 
-#define TEXT(field)        { #field, offsetof(struct status_llm, field) }
-#define NUMBER(field, max) { #field, offsetof(struct status_llm, field), max }
+#define TEXT(field)                                                                                          \
+	{                                                                                                    \
+#field, offsetof(struct status_llm, field)                                                   \
+	}
+#define NUMBER(field, max)                                                                                   \
+	{                                                                                                    \
+#field, offsetof(struct status_llm, field), max                                              \
+	}
 
 static const struct {
 	const char *name;
 	size_t offset;
 } llm_texts[] = {
-	TEXT(deploy_id), TEXT(container_name), TEXT(internal_url), TEXT(health_url), TEXT(model_name),
-	TEXT(model_type), TEXT(hf_model_id), TEXT(url), TEXT(probe_url), TEXT(model),
-	TEXT(resolve), TEXT(reason), TEXT(token),
+	TEXT(deploy_id),  TEXT(container_name), TEXT(internal_url), TEXT(health_url), TEXT(model_name),
+	TEXT(model_type), TEXT(hf_model_id),    TEXT(url),          TEXT(probe_url),  TEXT(model),
+	TEXT(resolve),    TEXT(reason),         TEXT(token),
 };
 
 static const struct {
@@ -98,7 +104,8 @@ static int check_header(const struct checked *f, const struct status_header *h)
 	    check_number(f, "usable_count", h->usable_count, h->candidate_count) < 0)
 		return -1;
 	if (h->waiting != (h->usable_count == 0))
-		return err_set(f->e, "it is damaged: waiting is %u with %u usable LLMs", h->waiting, h->usable_count);
+		return err_set(f->e, "it is damaged: waiting is %u with %u usable LLMs", h->waiting,
+			       h->usable_count);
 	if (check_text(f, "config_name", h->config_name) < 0 || check_text(f, "pinned", h->pinned) < 0 ||
 	    check_text(f, "root_document", h->root_document) < 0 ||
 	    check_text(f, "status_document", h->status_document) < 0)
@@ -110,7 +117,7 @@ static int check_header(const struct checked *f, const struct status_header *h)
 
 int status_validate(const void *map, size_t size, struct err *e)
 {
-	struct checked f = { .base = map, .size = size, .e = e };
+	struct checked f = {.base = map, .size = size, .e = e};
 	const struct status_header *h = map;
 	const struct status_llm *llms;
 	const uint32_t *candidates;
@@ -127,6 +134,7 @@ int status_validate(const void *map, size_t size, struct err *e)
 	candidates = (const void *)(f.base + h->candidates_offset);
 	for (uint32_t i = 0; i < h->candidate_count; i++)
 		if (candidates[i] >= h->llm_count)
-			return err_set(e, "it is damaged: candidate %u is %u of %u", i, candidates[i], h->llm_count);
+			return err_set(e, "it is damaged: candidate %u is %u of %u", i, candidates[i],
+				       h->llm_count);
 	return 0;
 }

@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 struct status_polling {
-	bool waiting;      /* there is no LLM; usable_count is what documents go by */
 	uint64_t attempts; /* made since there is none */
 	bool exhausted;    /* max_attempts are used up */
 };

@@ -20,7 +20,7 @@ static void skipped(void *arg, const char *deploy_id, const char *why)
 static struct config *defaults(void)
 {
 	static struct config *c;
-	struct config_source nothing = { .file = NULL };
+	struct config_source nothing = {.file = NULL};
 	struct config_report report;
 
 	if (c == NULL) {
@@ -33,7 +33,7 @@ static struct config *defaults(void)
 
 static void use(const struct llm_list *list, const struct config *c)
 {
-	struct status_view view = { .config = c, .llms = list->items, .llm_count = list->count };
+	struct status_view view = {.config = c, .llms = list->items, .llm_count = list->count};
 	size_t *order = calloc(list->count + 1, sizeof *order);
 	char *root, *status;
 

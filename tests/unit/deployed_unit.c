@@ -31,7 +31,7 @@ static int parse(const char *json, struct llm_list *out, struct seen *seen, stru
 	int rc;
 
 	memcpy(copy, json, len);
-	*seen = (struct seen){ .skipped = 0 };
+	*seen = (struct seen){.skipped = 0};
 	err_clear(e);
 	rc = deployed_parse(copy, len, c, out, note, seen, e);
 	free(copy);
@@ -47,12 +47,14 @@ static void a_whole_entry(void **state)
 	const struct llm *l;
 
 	(void)state;
-	assert_int_equal(parse("{\"d1\":{\"name\":\"c-d1\",\"internal_url\":\"c-d1:7000/v1/chat/completions\","
-	                       "\"health_url\":\"c-d1:7000/health\",\"tool_calling_enabled\":true,\"jwt_secret\":\"s\","
-	                       "\"extra\":[1],\"model_impl\":{\"model_name\":\"Llama\",\"model_type\":\"vlm\","
-	                       "\"hf_model_id\":\"meta/Llama\"}}}",
-	                       &list, &seen, &e),
-	                 0);
+	assert_int_equal(
+		parse("{\"d1\":{\"name\":\"c-d1\",\"internal_url\":\"c-d1:7000/v1/chat/completions\","
+		      "\"health_url\":\"c-d1:7000/"
+		      "health\",\"tool_calling_enabled\":true,\"jwt_secret\":\"s\","
+		      "\"extra\":[1],\"model_impl\":{\"model_name\":\"Llama\",\"model_type\":\"vlm\","
+		      "\"hf_model_id\":\"meta/Llama\"}}}",
+		      &list, &seen, &e),
+		0);
 	assert_int_equal(list.count, 1);
 	assert_int_equal(seen.skipped, 0);
 	l = &list.items[0];
@@ -81,12 +83,14 @@ static void what_may_be_missing(void **state)
 	struct err e = ERR_INIT;
 
 	(void)state;
-	assert_int_equal(parse("{\"b\":{\"internal_url\":\"http://h:1/v1/completions\",\"health_url\":\"h:1\","
-	                       "\"tool_calling_enabled\":\"yes\",\"model_impl\":null,\"name\":null},"
-	                       "\"a\":{\"internal_url\":\"h:1\",\"health_url\":\"h:1/health\",\"tool_calling_enabled\":false,"
-	                       "\"model_impl\":{\"model_type\":\"\",\"hf_model_id\":null}}}",
-	                       &list, &seen, &e),
-	                 0);
+	assert_int_equal(
+		parse("{\"b\":{\"internal_url\":\"http://h:1/v1/completions\",\"health_url\":\"h:1\","
+		      "\"tool_calling_enabled\":\"yes\",\"model_impl\":null,\"name\":null},"
+		      "\"a\":{\"internal_url\":\"h:1\",\"health_url\":\"h:1/"
+		      "health\",\"tool_calling_enabled\":false,"
+		      "\"model_impl\":{\"model_type\":\"\",\"hf_model_id\":null}}}",
+		      &list, &seen, &e),
+		0);
 	assert_int_equal(list.count, 2);
 	assert_string_equal(list.items[0].deploy_id, "b"); /* the backend's order */
 	assert_true(list.items[0].completions);
@@ -109,20 +113,22 @@ static void a_malformed_entry_is_skipped(void **state)
 	static const struct {
 		const char *entry, *why;
 	} cases[] = {
-		{ "{}", "internal_url is missing" },
-		{ "[]", "no object" },
-		{ "null", "no object" },
-		{ "{\"internal_url\":\"h:1\"}", "health_url is missing" },
-		{ "{\"internal_url\":7,\"health_url\":\"h\"}", "internal_url is no string" },
-		{ "{\"internal_url\":\"\",\"health_url\":\"h\"}", "internal_url is missing" },
-		{ "{\"internal_url\":\"ftp://h\",\"health_url\":\"h\"}", "internal_url: bad URL" },
-		{ "{\"internal_url\":\"h\",\"health_url\":\"h:x\"}", "health_url: bad URL" },
-		{ "{\"internal_url\":\"h\\nX: y\",\"health_url\":\"h\"}", "internal_url: bad URL" },
-		{ "{\"internal_url\":\"u:p@h\",\"health_url\":\"h\"}", "user name" },
-		{ "{\"internal_url\":\"h\",\"health_url\":\"h\",\"model_impl\":\"x\"}", "model_impl is no object" },
-		{ "{\"internal_url\":\"h\",\"health_url\":\"h\",\"model_impl\":{\"model_name\":1}}", "model_name is no string" },
-		{ "{\"internal_url\":\"h\",\"health_url\":\"h\",\"name\":{}}", "name is no string" },
-		{ "{\"internal_url\":\"h\",\"health_url\":\"h\",\"jwt_secret\":1}", "jwt_secret is no string" },
+		{"{}", "internal_url is missing"},
+		{"[]", "no object"},
+		{"null", "no object"},
+		{"{\"internal_url\":\"h:1\"}", "health_url is missing"},
+		{"{\"internal_url\":7,\"health_url\":\"h\"}", "internal_url is no string"},
+		{"{\"internal_url\":\"\",\"health_url\":\"h\"}", "internal_url is missing"},
+		{"{\"internal_url\":\"ftp://h\",\"health_url\":\"h\"}", "internal_url: bad URL"},
+		{"{\"internal_url\":\"h\",\"health_url\":\"h:x\"}", "health_url: bad URL"},
+		{"{\"internal_url\":\"h\\nX: y\",\"health_url\":\"h\"}", "internal_url: bad URL"},
+		{"{\"internal_url\":\"u:p@h\",\"health_url\":\"h\"}", "user name"},
+		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"model_impl\":\"x\"}",
+		 "model_impl is no object"},
+		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"model_impl\":{\"model_name\":1}}",
+		 "model_name is no string"},
+		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"name\":{}}", "name is no string"},
+		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"jwt_secret\":1}", "jwt_secret is no string"},
 	};
 
 	(void)state;
@@ -148,8 +154,15 @@ static void a_malformed_entry_is_skipped(void **state)
 static void a_malformed_document_is_an_error(void **state)
 {
 	static const char *const documents[] = {
-		"", "nonsense", "[]", "null", "\"x\"", "{\"a\":", "{\"detail\":\"Not authenticated\"}",
-		"{\"status\":\"error\",\"code\":5}", "{} trailing",
+		"",
+		"nonsense",
+		"[]",
+		"null",
+		"\"x\"",
+		"{\"a\":",
+		"{\"detail\":\"Not authenticated\"}",
+		"{\"status\":\"error\",\"code\":5}",
+		"{} trailing",
 	};
 	struct llm_list list;
 	struct seen seen;
@@ -200,7 +213,8 @@ static void too_many_are_cut(void **state)
 
 	(void)state;
 	for (int i = 0; i < DEPLOYED_MAX + 5; i++)
-		buf_addf(&b, "%c\"d%d\":{\"internal_url\":\"h:1\",\"health_url\":\"h:1\"}", i == 0 ? '{' : ',', i);
+		buf_addf(&b, "%c\"d%d\":{\"internal_url\":\"h:1\",\"health_url\":\"h:1\"}",
+			 i == 0 ? '{' : ',', i);
 	buf_adds(&b, "}");
 	assert_int_equal(parse(b.data, &list, &seen, &e), 0);
 	assert_int_equal(list.count, DEPLOYED_MAX);

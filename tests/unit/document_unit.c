@@ -80,8 +80,8 @@ static void scene_select(struct scene *s)
 	s->view.llms = s->list.items;
 	s->view.llm_count = s->list.count;
 	s->view.order = s->order;
-	s->view.order_count = select_order(s->list.items, s->list.count, s->config, NULL, s->order, &s->view.usable_count);
-	s->view.polling.waiting = s->view.usable_count == 0;
+	s->view.order_count =
+		select_order(s->list.items, s->list.count, s->config, NULL, s->order, &s->view.usable_count);
 }
 
 static void scene_discovered(struct scene *s, const char *deployed, const enum llm_health *health)
@@ -113,9 +113,9 @@ static void scene_end(struct scene *s)
 	config_unref(s->config);
 }
 
-#define ENTRY(id, host, path, name, tools)                                                                          \
-	"\"" id "\":{\"name\":\"c-" id "\",\"internal_url\":\"" host path "\",\"health_url\":\"" host                \
-	"/health\",\"tool_calling_enabled\":" tools ",\"model_impl\":{\"model_name\":\"" name                        \
+#define ENTRY(id, host, path, name, tools)                                                                   \
+	"\"" id "\":{\"name\":\"c-" id "\",\"internal_url\":\"" host path "\",\"health_url\":\"" host        \
+	"/health\",\"tool_calling_enabled\":" tools ",\"model_impl\":{\"model_name\":\"" name                \
 	"\",\"model_type\":\"chat\",\"hf_model_id\":\"meta-llama/" name "\"}}"
 #define CHAT "/v1/chat/completions"
 #define D1   ENTRY("d1", HOST_1, CHAT, "Llama-3.1-8B-Instruct", "true")
@@ -166,23 +166,23 @@ static void no_llm(void **state)
 		uint64_t attempts;
 		bool exhausted;
 	} cases[] = {
-		{ "none", "log.level=INFO", "Will retry every 3 minutes", 1, false },
-		{ "poll_60", "polling.interval=60", "Will retry every 1 minute", 1, false },
-		{ "poll_90", "polling.interval=90", "Will retry every 90 seconds", 1, false },
-		{ "polling_off", "polling.enabled=false", "LLM polling is disabled", 1, false },
-		{ "none", "polling.interval=1", "Will retry every 1 second", 1, false },
-		{ "none", "polling.interval=0.5", "Will retry every 0.5 seconds", 1, false },
-		{ "none", "polling.interval=3600", "Will retry every 60 minutes", 1, false },
-		{ "none", "polling.max_attempts=3", "Stopped after 3 attempts", 3, true },
+		{"none", "log.level=INFO", "Will retry every 3 minutes", 1, false},
+		{"poll_60", "polling.interval=60", "Will retry every 1 minute", 1, false},
+		{"poll_90", "polling.interval=90", "Will retry every 90 seconds", 1, false},
+		{"polling_off", "polling.enabled=false", "LLM polling is disabled", 1, false},
+		{"none", "polling.interval=1", "Will retry every 1 second", 1, false},
+		{"none", "polling.interval=0.5", "Will retry every 0.5 seconds", 1, false},
+		{"none", "polling.interval=3600", "Will retry every 60 minutes", 1, false},
+		{"none", "polling.max_attempts=3", "Stopped after 3 attempts", 3, true},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct scene s = { .config = SETTINGS(TAVILY, cases[i].set) };
+		struct scene s = {.config = SETTINGS(TAVILY, cases[i].set)};
 		char text[96];
 
 		scene_select(&s);
-		s.view.polling = (struct status_polling){ true, cases[i].attempts, cases[i].exhausted };
+		s.view.polling = (struct status_polling){cases[i].attempts, cases[i].exhausted};
 		expect_root(&s, cases[i].scenario, "Will retry every 3 minutes", cases[i].next_poll);
 		expect_status(&s, cases[i].scenario, "Will retry every 3 minutes", cases[i].next_poll);
 		document_next_poll(&s.view, text, sizeof text);
@@ -195,13 +195,13 @@ static void no_llm(void **state)
 
 static void one_llm(void **state)
 {
-	struct scene s = { .config = SETTINGS(TAVILY) };
+	struct scene s = {.config = SETTINGS(TAVILY)};
 
 	(void)state;
-	scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){ LLM_HEALTHY });
+	scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){LLM_HEALTHY});
 	s.list.items[0].checked_ms = 1795370000500;
 	expect_root(&s, "one", RECORDED_CHECK,
-	            "\"last_health_check\":1795370000.5,\"current_llm\":\"Llama-3.1-8B-Instruct\"");
+		    "\"last_health_check\":1795370000.5,\"current_llm\":\"Llama-3.1-8B-Instruct\"");
 	expect_status(&s, "one", NULL, NULL);
 	scene_end(&s);
 }
@@ -209,26 +209,26 @@ static void one_llm(void **state)
 /* Healthy, degraded, and one unhealthy, which the recorded service did not list. */
 static void many_llms(void **state)
 {
-	struct scene s = { .config = SETTINGS(TAVILY) };
+	struct scene s = {.config = SETTINGS(TAVILY)};
 	struct buf expected;
 	size_t len;
 	char *ours;
 
 	(void)state;
 	scene_discovered(&s,
-	                 "{" D1 "," ENTRY("d2", HOST_2, CHAT, "Qwen3-8B", "true") "," ENTRY(
+			 "{" D1 "," ENTRY("d2", HOST_2, CHAT, "Qwen3-8B", "true") "," ENTRY(
 				 "d3", HOST_3, CHAT, "Sick", "true") ",\"d4\":\"malformed\"}",
-	                 (const enum llm_health[]){ LLM_HEALTHY, LLM_DEGRADED, LLM_UNHEALTHY });
+			 (const enum llm_health[]){LLM_HEALTHY, LLM_DEGRADED, LLM_UNHEALTHY});
 	golden("many", "status", &expected);
 	replace(&expected, "\"total_llms\":2", "\"total_llms\":3");
 	replace(&expected, "\"unhealthy\":0", "\"unhealthy\":1");
 	replace(&expected, "\"internal_url\":\"" HOST_2 CHAT "\"}]",
-	        "\"internal_url\":\"" HOST_2 CHAT "\"},{\"deploy_id\":\"d3\",\"model_name\":\"Sick\","
-	        "\"status\":\"unhealthy\",\"internal_url\":\"" HOST_3 CHAT "\"}]");
+		"\"internal_url\":\"" HOST_2 CHAT "\"},{\"deploy_id\":\"d3\",\"model_name\":\"Sick\","
+		"\"status\":\"unhealthy\",\"internal_url\":\"" HOST_3 CHAT "\"}]");
 	replace(&expected, "\"status\":\"degraded\",\"is_current\":false}]",
-	        "\"status\":\"degraded\",\"is_current\":false},{\"deploy_id\":\"d3\",\"model_name\":\"Sick\","
-	        "\"model_type\":\"chat\",\"container_name\":\"c-d3\",\"internal_url\":\"" HOST_3 CHAT
-	        "\",\"health_url\":\"" HOST_3 "/health\",\"status\":\"unhealthy\",\"is_current\":false}]");
+		"\"status\":\"degraded\",\"is_current\":false},{\"deploy_id\":\"d3\",\"model_name\":\"Sick\","
+		"\"model_type\":\"chat\",\"container_name\":\"c-d3\",\"internal_url\":\"" HOST_3 CHAT
+		"\",\"health_url\":\"" HOST_3 "/health\",\"status\":\"unhealthy\",\"is_current\":false}]");
 	ours = document_status(&s.view, &len);
 	assert_document(ours, len, &expected);
 	scene_end(&s);
@@ -236,8 +236,8 @@ static void many_llms(void **state)
 
 static void cloud(void **state)
 {
-	struct scene s = { .config = SETTINGS(TAVILY, "cloud.enabled=true", "cloud.token=cloud-token",
-		                              "cloud.url=http://" HOST_1 CHAT) };
+	struct scene s = {.config = SETTINGS(TAVILY, "cloud.enabled=true", "cloud.token=cloud-token",
+					     "cloud.url=http://" HOST_1 CHAT)};
 
 	(void)state;
 	scene_one(&s, llm_cloud);
@@ -248,7 +248,7 @@ static void cloud(void **state)
 
 static void container(void **state)
 {
-	struct scene s = { .config = SETTINGS(TAVILY, "container.name=" HOST_1, "llm.model=some/model") };
+	struct scene s = {.config = SETTINGS(TAVILY, "container.name=" HOST_1, "llm.model=some/model")};
 
 	(void)state;
 	scene_one(&s, llm_container);
@@ -269,7 +269,8 @@ static void container(void **state)
 
 static void local(void **state)
 {
-	struct scene s = { .config = SETTINGS(TAVILY, "local.host=host-1", "local.port=7001", "llm.model=some/model") };
+	struct scene s = {
+		.config = SETTINGS(TAVILY, "local.host=host-1", "local.port=7001", "llm.model=some/model")};
 
 	(void)state;
 	scene_one(&s, llm_local);
@@ -281,21 +282,23 @@ static void local(void **state)
 /* The recorded service claimed tools where none can be used. */
 static void completions(void **state)
 {
-	struct scene s = { .config = SETTINGS(TAVILY) };
+	struct scene s = {.config = SETTINGS(TAVILY)};
 
 	(void)state;
 	scene_discovered(&s, "{" ENTRY("d1", HOST_1, "/v1/completions", "Base-Model", "false") "}",
-	                 (const enum llm_health[]){ LLM_HEALTHY });
+			 (const enum llm_health[]){LLM_HEALTHY});
 	expect_status(&s, "completions",
-	              "\"tools\":[\"tavily_search_results_json\"],\"capabilities\":{\"web_search\":true,\"tool_calling\":true}",
-	              "\"tools\":[],\"capabilities\":{\"web_search\":false,\"tool_calling\":false}");
-	expect_root(&s, "completions", RECORDED_CHECK, "\"last_health_check\":0,\"current_llm\":\"Base-Model\"");
+		      "\"tools\":[\"tavily_search_results_json\"],\"capabilities\":{\"web_search\":true,"
+		      "\"tool_calling\":true}",
+		      "\"tools\":[],\"capabilities\":{\"web_search\":false,\"tool_calling\":false}");
+	expect_root(&s, "completions", RECORDED_CHECK,
+		    "\"last_health_check\":0,\"current_llm\":\"Base-Model\"");
 	scene_end(&s);
 }
 
 static void no_snapshot_is_no_llm(void **state)
 {
-	struct scene s = { .config = SETTINGS(TAVILY) };
+	struct scene s = {.config = SETTINGS(TAVILY)};
 	size_t len;
 
 	(void)state;
@@ -311,10 +314,10 @@ static void no_snapshot_is_no_llm(void **state)
 
 static void unhealthy_only_is_no_llm(void **state)
 {
-	struct scene s = { .config = SETTINGS(TAVILY) };
+	struct scene s = {.config = SETTINGS(TAVILY)};
 
 	(void)state;
-	scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){ LLM_UNHEALTHY });
+	scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){LLM_UNHEALTHY});
 	expect_root(&s, "none", NULL, NULL);
 	expect_status(&s, "none", NULL, NULL);
 	scene_end(&s);
@@ -327,20 +330,20 @@ static void health_of_the_current_one(void **state)
 		unsigned failures;
 		const char *part;
 	} cases[] = {
-		{ "health.max_failures=3", 0, "\"failure_count\":0," },
-		{ "health.max_failures=3", 0, "\"health_status\":\"healthy\"" },
-		{ "health.max_failures=3", 2, "\"failure_count\":2," },
-		{ "health.max_failures=3", 2, "\"health_status\":\"degraded\"" },
-		{ "health.max_failures=3", 3, "\"health_status\":\"unhealthy\"" },
-		{ "health.enabled=false", 0, "\"health_monitoring\":\"N/A\"" },
+		{"health.max_failures=3", 0, "\"failure_count\":0,"},
+		{"health.max_failures=3", 0, "\"health_status\":\"healthy\""},
+		{"health.max_failures=3", 2, "\"failure_count\":2,"},
+		{"health.max_failures=3", 2, "\"health_status\":\"degraded\""},
+		{"health.max_failures=3", 3, "\"health_status\":\"unhealthy\""},
+		{"health.enabled=false", 0, "\"health_monitoring\":\"N/A\""},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct scene s = { .config = SETTINGS(cases[i].set) };
+		struct scene s = {.config = SETTINGS(cases[i].set)};
 		char *ours;
 
-		scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){ LLM_HEALTHY });
+		scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){LLM_HEALTHY});
 		s.list.items[0].failures = cases[i].failures;
 		ours = document_root(&s.view, NULL);
 		assert_non_null(strstr(ours, cases[i].part));
@@ -358,22 +361,22 @@ static void tools_that_can_be_used(void **state)
 		enum llm_tools tools;
 		const char *names;
 	} cases[] = {
-		{ TAVILY, LLM_DISCOVERED, LLM_TOOLS_YES, search },
-		{ TAVILY, LLM_DISCOVERED, LLM_TOOLS_NO, "[]" },
-		{ TAVILY, LLM_DISCOVERED, LLM_TOOLS_UNKNOWN, "[]" },
-		{ TAVILY, LLM_CLOUD, LLM_TOOLS_UNKNOWN, search },
-		{ TAVILY, LLM_LOCAL, LLM_TOOLS_NO, "[]" },
-		{ "search.searxng_url=http://s:8080", LLM_CONTAINER, LLM_TOOLS_UNKNOWN, search },
-		{ "search.brave_key=k", LLM_LOCAL, LLM_TOOLS_UNKNOWN, search },
-		{ "search.tavily_key=tavily-api-key-not-configured", LLM_CLOUD, LLM_TOOLS_UNKNOWN, "[]" },
-		{ "code.e2b_key=k", LLM_CLOUD, LLM_TOOLS_UNKNOWN, code },
-		{ "code.e2b_key=k", LLM_DISCOVERED, LLM_TOOLS_NO, "[]" },
+		{TAVILY, LLM_DISCOVERED, LLM_TOOLS_YES, search},
+		{TAVILY, LLM_DISCOVERED, LLM_TOOLS_NO, "[]"},
+		{TAVILY, LLM_DISCOVERED, LLM_TOOLS_UNKNOWN, "[]"},
+		{TAVILY, LLM_CLOUD, LLM_TOOLS_UNKNOWN, search},
+		{TAVILY, LLM_LOCAL, LLM_TOOLS_NO, "[]"},
+		{"search.searxng_url=http://s:8080", LLM_CONTAINER, LLM_TOOLS_UNKNOWN, search},
+		{"search.brave_key=k", LLM_LOCAL, LLM_TOOLS_UNKNOWN, search},
+		{"search.tavily_key=tavily-api-key-not-configured", LLM_CLOUD, LLM_TOOLS_UNKNOWN, "[]"},
+		{"code.e2b_key=k", LLM_CLOUD, LLM_TOOLS_UNKNOWN, code},
+		{"code.e2b_key=k", LLM_DISCOVERED, LLM_TOOLS_NO, "[]"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct config *c = SETTINGS(cases[i].set);
-		struct llm l = { .kind = cases[i].kind, .tools = cases[i].tools };
+		struct llm l = {.kind = cases[i].kind, .tools = cases[i].tools};
 		json_t *names = document_tools(c, &l);
 		char *line = document_text(names, NULL);
 
@@ -389,20 +392,21 @@ static void answers_to_commands(void **state)
 	static const struct {
 		const char *answer, *part;
 	} cases[] = {
-		{ "select_unknown", "available_models" },
-		{ "select", "model_info" },
-		{ "refresh", "available_models" },
-		{ "refresh_config", "current_config" },
+		{"select_unknown", "available_models"},
+		{"select", "model_info"},
+		{"refresh", "available_models"},
+		{"refresh_config", "current_config"},
 	};
-	struct scene s = { .config = SETTINGS(TAVILY) };
+	struct scene s = {.config = SETTINGS(TAVILY)};
 	const struct llm *l;
 
 	(void)state;
-	scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){ LLM_HEALTHY });
+	scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){LLM_HEALTHY});
 	l = &s.list.items[0];
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		json_t *ours[] = { json_pack("[o]", document_model_id(l)), document_model_info(l),
-			           json_pack("[o]", document_model_brief(l)), document_current_config(s.config) };
+		json_t *ours[] = {json_pack("[o]", document_model_id(l)), document_model_info(l),
+				  json_pack("[o]", document_model_brief(l)),
+				  document_current_config(s.config)};
 		struct buf expected;
 		char *line = document_text(ours[i], NULL);
 
@@ -423,19 +427,23 @@ static void stale_says_since_when_and_why(void **state)
 	char *ours = document_stale("{\"a\":1}", 7, 1795370000500, "can't \"open\"", &len);
 
 	(void)state;
-	assert_string_equal(ours, "{\"a\":1,\"stale\":true,\"stale_since\":1795370000.5,\"stale_reason\":\"can't \\\"open\\\"\"}");
+	assert_string_equal(ours, "{\"a\":1,\"stale\":true,\"stale_since\":1795370000.5,\"stale_reason\":"
+				  "\"can't \\\"open\\\"\"}");
 	assert_int_equal(len, strlen(ours));
 	free(ours);
 }
 
 static void texts_that_are_no_utf8(void **state)
 {
-	struct llm l = { .kind = LLM_DISCOVERED, .model_name = strdup("b\xff\x01" "d") };
+	struct llm l = {.kind = LLM_DISCOVERED,
+			.model_name = strdup("b\xff\x01"
+					     "d")};
 	json_t *doc = document_model_id(&l);
 	char *line = document_text(doc, NULL);
 
 	(void)state;
-	assert_string_equal(line, "{\"deploy_id\":null,\"model_name\":\"b?\\u0001d\",\"status\":\"unknown\"}");
+	assert_string_equal(line,
+			    "{\"deploy_id\":null,\"model_name\":\"b?\\u0001d\",\"status\":\"unknown\"}");
 	free(line);
 	json_decref(doc);
 	llm_clear(&l);

@@ -11,16 +11,18 @@ static void container_names(void **state)
 	static const struct {
 		const char *name, *url, *probe_url;
 	} cases[] = {
-		{ "vllm", "http://vllm:7000/v1/chat/completions", "http://vllm:7000/health" },
-		{ "vllm:8001", "http://vllm:8001/v1/chat/completions", "http://vllm:8001/health" },
-		{ "10.0.0.7", "http://10.0.0.7:7000/v1/chat/completions", "http://10.0.0.7:7000/health" },
-		{ "[::1]:9000", "http://[::1]:9000/v1/chat/completions", "http://[::1]:9000/health" },
-		{ "http://h:9000", "http://h:9000/v1/chat/completions", "http://h:9000/health" },
-		{ "http://h:9000/", "http://h:9000/v1/chat/completions", "http://h:9000/health" },
-		{ "https://h", "https://h/v1/chat/completions", "https://h/health" },
-		{ "http://h:9000/v1/chat/completions", "http://h:9000/v1/chat/completions", "http://h:9000/health" },
-		{ "http://h/base/v1/chat/completions", "http://h/base/v1/chat/completions", "http://h/base/health" },
-		{ "http://h:9000/other/way", "http://h:9000/other/way", "http://h:9000/health" },
+		{"vllm", "http://vllm:7000/v1/chat/completions", "http://vllm:7000/health"},
+		{"vllm:8001", "http://vllm:8001/v1/chat/completions", "http://vllm:8001/health"},
+		{"10.0.0.7", "http://10.0.0.7:7000/v1/chat/completions", "http://10.0.0.7:7000/health"},
+		{"[::1]:9000", "http://[::1]:9000/v1/chat/completions", "http://[::1]:9000/health"},
+		{"http://h:9000", "http://h:9000/v1/chat/completions", "http://h:9000/health"},
+		{"http://h:9000/", "http://h:9000/v1/chat/completions", "http://h:9000/health"},
+		{"https://h", "https://h/v1/chat/completions", "https://h/health"},
+		{"http://h:9000/v1/chat/completions", "http://h:9000/v1/chat/completions",
+		 "http://h:9000/health"},
+		{"http://h/base/v1/chat/completions", "http://h/base/v1/chat/completions",
+		 "http://h/base/health"},
+		{"http://h:9000/other/way", "http://h:9000/other/way", "http://h:9000/health"},
 	};
 
 	(void)state;
@@ -48,7 +50,9 @@ static void container_names(void **state)
 
 static void bad_container_names(void **state)
 {
-	static const char *const names[] = { "ftp://h", "http://", "a b", "h:99999", "http://u:p@h", "h:x", "file:///etc/passwd" };
+	static const char *const names[] = {"ftp://h",     "http://",      "a b",
+					    "h:99999",     "http://u:p@h", "http://u:p@h:99999",
+					    "ftp://u:p@h", "h:x",          "file:///etc/passwd"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -85,8 +89,10 @@ static void what_is_not_configured_is_none(void **state)
 
 static void cloud_and_local(void **state)
 {
-	struct config *c = SETTINGS("cloud.fallback=true", "cloud.token=secret", "cloud.url=https://c.example/openai/v1/chat/completions",
-	                            "cloud.model=big", "local.host=::1", "local.port=1234", "llm.model=some/model");
+	struct config *c =
+		SETTINGS("cloud.fallback=true", "cloud.token=secret",
+			 "cloud.url=https://c.example/openai/v1/chat/completions", "cloud.model=big",
+			 "local.host=::1", "local.port=1234", "llm.model=some/model");
 	struct err e = ERR_INIT;
 	struct llm l;
 
@@ -118,14 +124,14 @@ static void model_ids(void **state)
 		const struct config *c;
 		const char *model;
 	} cases[] = {
-		{ "hf", "name", "first", path, "hf" },      { NULL, "name", "first", path, "name" },
-		{ NULL, NULL, "first", path, "from-path" }, { NULL, NULL, "first", local, "from-local" },
-		{ NULL, NULL, "first", plain, "first" },    { NULL, NULL, NULL, plain, NULL },
+		{"hf", "name", "first", path, "hf"},      {NULL, "name", "first", path, "name"},
+		{NULL, NULL, "first", path, "from-path"}, {NULL, NULL, "first", local, "from-local"},
+		{NULL, NULL, "first", plain, "first"},    {NULL, NULL, NULL, plain, NULL},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct llm l = { .kind = LLM_DISCOVERED };
+		struct llm l = {.kind = LLM_DISCOVERED};
 
 		l.hf_model_id = cases[i].hf_model_id != NULL ? strdup(cases[i].hf_model_id) : NULL;
 		l.model_name = cases[i].model_name != NULL ? strdup(cases[i].model_name) : NULL;
@@ -148,10 +154,10 @@ static void endpoints(void **state)
 		int port;
 		bool literal;
 	} cases[] = {
-		{ "http://h/v1", "http", "h", 80, false },
-		{ "https://h.example/x?y", "https", "h.example", 443, false },
-		{ "http://10.1.2.3:7000/", "http", "10.1.2.3", 7000, true },
-		{ "http://[fe80::1]:7000/", "http", "fe80::1", 7000, true },
+		{"http://h/v1", "http", "h", 80, false},
+		{"https://h.example/x?y", "https", "h.example", 443, false},
+		{"http://10.1.2.3:7000/", "http", "10.1.2.3", 7000, true},
+		{"http://[fe80::1]:7000/", "http", "fe80::1", 7000, true},
 	};
 	struct llm_endpoint p;
 	struct err e = ERR_INIT;
@@ -177,10 +183,10 @@ static void siblings(void **state)
 	static const struct {
 		const char *url, *path, *sibling;
 	} cases[] = {
-		{ "http://h:7000/v1/chat/completions", "/v1/models", "http://h:7000/v1/models" },
-		{ "http://h:7000/v1/completions?x=1", "/health", "http://h:7000/health" },
-		{ "https://h/openai/v1/chat/completions", "/v1/models", "https://h/openai/v1/models" },
-		{ "http://h:7000", "/health", "http://h:7000/health" },
+		{"http://h:7000/v1/chat/completions", "/v1/models", "http://h:7000/v1/models"},
+		{"http://h:7000/v1/completions?x=1", "/health", "http://h:7000/health"},
+		{"https://h/openai/v1/chat/completions", "/v1/models", "https://h/openai/v1/models"},
+		{"http://h:7000", "/health", "http://h:7000/health"},
 	};
 
 	(void)state;
@@ -199,15 +205,15 @@ static void completions_are_recognised(void **state)
 		const char *text, *url;
 		bool completions;
 	} cases[] = {
-		{ "c:7000/v1/completions", "http://c:7000/v1/completions", true },
-		{ "http://c:7000/v1/completions", "http://c:7000/v1/completions", true },
-		{ "c:7000/v1/chat/completions", "http://c:7000/v1/chat/completions", false },
-		{ "c:7000", "http://c:7000/v1/chat/completions", false },
+		{"c:7000/v1/completions", "http://c:7000/v1/completions", true},
+		{"http://c:7000/v1/completions", "http://c:7000/v1/completions", true},
+		{"c:7000/v1/chat/completions", "http://c:7000/v1/chat/completions", false},
+		{"c:7000", "http://c:7000/v1/chat/completions", false},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct llm l = { .kind = LLM_DISCOVERED, .tools = LLM_TOOLS_YES };
+		struct llm l = {.kind = LLM_DISCOVERED, .tools = LLM_TOOLS_YES};
 		struct err e = ERR_INIT;
 
 		assert_int_equal(llm_set_url(&l, cases[i].text, &e), 0);

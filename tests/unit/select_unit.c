@@ -20,8 +20,8 @@ static char *part(char **rest)
 
 static struct llm make(const char *spec)
 {
-	static const char *const kinds[] = { "cloud", "container", "discovered", "local" };
-	struct llm l = { .latency_ms = -1 };
+	static const char *const kinds[] = {"cloud", "container", "discovered", "local"};
+	struct llm l = {.latency_ms = -1};
 	char *copy = strdup(spec), *rest = copy;
 	const char *kind = strsep(&rest, ":");
 
@@ -47,39 +47,94 @@ struct choice {
 #define D(id, name, type, health) "discovered:" id ":" name ":" type ":" health
 
 static const struct choice choices[] = {
-	{ { NULL }, { "log.level=INFO" }, NULL, "|", NULL },
+	{{NULL}, {"log.level=INFO"}, NULL, "|", NULL},
 	/* discovered: priority models */
-	{ { D("a", "X", "chat", "healthy"), D("b", "org/Llama-3", "chat", "healthy"), D("c", "Qwen3-8B", "chat", "healthy") },
-	  { "selection.priority_models=qwen3,LLAMA-3" }, NULL, "c b a |", "priority model" },
-	{ { D("a", "two", "chat", "degraded"), D("b", "one", "chat", "degraded"), D("c", "two", "chat", "healthy"), D("d", "other", "chat", "healthy") },
-	  { "selection.priority_models=one,two" }, NULL, "c b a d |", "priority model" },
+	{{D("a", "X", "chat", "healthy"), D("b", "org/Llama-3", "chat", "healthy"),
+	  D("c", "Qwen3-8B", "chat", "healthy")},
+	 {"selection.priority_models=qwen3,LLAMA-3"},
+	 NULL,
+	 "c b a |",
+	 "priority model"},
+	{{D("a", "two", "chat", "degraded"), D("b", "one", "chat", "degraded"),
+	  D("c", "two", "chat", "healthy"), D("d", "other", "chat", "healthy")},
+	 {"selection.priority_models=one,two"},
+	 NULL,
+	 "c b a d |",
+	 "priority model"},
 	/* then model types, within each healthy before degraded */
-	{ { D("a", "m", "vlm", "healthy"), D("b", "m", "completion", "healthy"), D("c", "m", "chat", "degraded"), D("d", "m", "chat", "healthy"), D("e", "m", "", "healthy") },
-	  { "selection.model_types=chat,completion" }, NULL, "d e c b a |", "model type" },
+	{{D("a", "m", "vlm", "healthy"), D("b", "m", "completion", "healthy"),
+	  D("c", "m", "chat", "degraded"), D("d", "m", "chat", "healthy"), D("e", "m", "", "healthy")},
+	 {"selection.model_types=chat,completion"},
+	 NULL,
+	 "d e c b a |",
+	 "model type"},
 	/* then the first healthy, the first degraded, the not yet probed */
-	{ { D("a", "m", "vlm", "unknown"), D("b", "m", "vlm", "degraded"), D("c", "m", "VLM", "healthy") },
-	  { "selection.model_types=chat" }, NULL, "c b a |", "first discovered" },
+	{{D("a", "m", "vlm", "unknown"), D("b", "m", "vlm", "degraded"), D("c", "m", "VLM", "healthy")},
+	 {"selection.model_types=chat"},
+	 NULL,
+	 "c b a |",
+	 "first discovered"},
 	/* what can't be selected; unhealthy ones come last of all */
-	{ { D("a", "m", "embedding", "healthy"), D("b", "m", "tts", "healthy"), D("c", "m", "chat", "unhealthy") },
-	  { "selection.model_types=embedding,chat" }, NULL, "| c", "nothing else is left" },
+	{{D("a", "m", "embedding", "healthy"), D("b", "m", "tts", "healthy"),
+	  D("c", "m", "chat", "unhealthy")},
+	 {"selection.model_types=embedding,chat"},
+	 NULL,
+	 "| c",
+	 "nothing else is left"},
 	/* a pin goes first while it works */
-	{ { D("a", "m", "chat", "healthy"), D("b", "m", "chat", "degraded") }, { "log.level=INFO" }, "b", "b a |", "pinned" },
-	{ { D("a", "m", "chat", "healthy"), D("b", "m", "chat", "unhealthy") }, { "log.level=INFO" }, "b", "a | b", "model type" },
-	{ { D("a", "m", "chat", "healthy"), D("b", "m", "embedding", "healthy") }, { "log.level=INFO" }, "b", "a |", "model type" },
-	{ { "cloud:cl:::unknown", D("a", "m", "chat", "healthy") }, { "cloud.enabled=true", "cloud.token=t" }, "a", "a cl |", "pinned" },
+	{{D("a", "m", "chat", "healthy"), D("b", "m", "chat", "degraded")},
+	 {"log.level=INFO"},
+	 "b",
+	 "b a |",
+	 "pinned"},
+	{{D("a", "m", "chat", "healthy"), D("b", "m", "chat", "unhealthy")},
+	 {"log.level=INFO"},
+	 "b",
+	 "a | b",
+	 "model type"},
+	{{D("a", "m", "chat", "healthy"), D("b", "m", "embedding", "healthy")},
+	 {"log.level=INFO"},
+	 "b",
+	 "a |",
+	 "model type"},
+	{{"cloud:cl:::unknown", D("a", "m", "chat", "healthy")},
+	 {"cloud.enabled=true", "cloud.token=t"},
+	 "a",
+	 "a cl |",
+	 "pinned"},
 	/* kinds */
-	{ { "local:lo:::healthy", D("a", "m", "chat", "healthy"), "container:co:::unknown", "cloud:cl:::unknown" },
-	  { "cloud.enabled=true", "cloud.token=t", "container.name=x" }, NULL, "cl co a lo |", "cloud is enabled" },
-	{ { "local:lo:::healthy", D("a", "m", "chat", "degraded"), "container:co:::degraded", "cloud:cl:::unknown" },
-	  { "cloud.fallback=true", "cloud.token=t", "container.name=x" }, NULL, "co a lo cl |", "container is configured" },
-	{ { "container:co:::unhealthy", D("a", "m", "chat", "healthy") }, { "container.name=x" }, NULL, "a | co", "model type" },
-	{ { "cloud:cl:::unhealthy", "local:lo:::healthy" }, { "cloud.enabled=true", "cloud.token=t" }, NULL, "lo | cl", "local host answers" },
-	{ { "cloud:cl:::unknown" }, { "cloud.fallback=true", "cloud.token=t" }, NULL, "cl |", "cloud as fallback" },
+	{{"local:lo:::healthy", D("a", "m", "chat", "healthy"), "container:co:::unknown",
+	  "cloud:cl:::unknown"},
+	 {"cloud.enabled=true", "cloud.token=t", "container.name=x"},
+	 NULL,
+	 "cl co a lo |",
+	 "cloud is enabled"},
+	{{"local:lo:::healthy", D("a", "m", "chat", "degraded"), "container:co:::degraded",
+	  "cloud:cl:::unknown"},
+	 {"cloud.fallback=true", "cloud.token=t", "container.name=x"},
+	 NULL,
+	 "co a lo cl |",
+	 "container is configured"},
+	{{"container:co:::unhealthy", D("a", "m", "chat", "healthy")},
+	 {"container.name=x"},
+	 NULL,
+	 "a | co",
+	 "model type"},
+	{{"cloud:cl:::unhealthy", "local:lo:::healthy"},
+	 {"cloud.enabled=true", "cloud.token=t"},
+	 NULL,
+	 "lo | cl",
+	 "local host answers"},
+	{{"cloud:cl:::unknown"}, {"cloud.fallback=true", "cloud.token=t"}, NULL, "cl |", "cloud as fallback"},
 	/* a local host counts once it has answered */
-	{ { "local:lo:::unknown" }, { "log.level=INFO" }, NULL, "| lo", "nothing else is left" },
+	{{"local:lo:::unknown"}, {"log.level=INFO"}, NULL, "| lo", "nothing else is left"},
 	/* what the configuration switched off */
-	{ { "cloud:cl:::unknown", "container:co:::healthy", D("a", "m", "chat", "healthy"), "local:lo:::healthy" },
-	  { "cloud.enabled=true", "discovery.enabled=false", "local.enabled=false" }, NULL, "|", NULL },
+	{{"cloud:cl:::unknown", "container:co:::healthy", D("a", "m", "chat", "healthy"),
+	  "local:lo:::healthy"},
+	 {"cloud.enabled=true", "discovery.enabled=false", "local.enabled=false"},
+	 NULL,
+	 "|",
+	 NULL},
 };
 
 static void order_of(const struct choice *c)
@@ -120,7 +175,7 @@ static void every_choice(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(every_choice) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(every_choice)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

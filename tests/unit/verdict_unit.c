@@ -13,32 +13,34 @@ static void answers_of_health(void **state)
 		enum probe_outcome outcome;
 		const char *text;
 	} cases[] = {
-		{ 200, "", PROBE_OK, "" },
-		{ 200, "{}", PROBE_OK, "" },
-		{ 200, "not json", PROBE_OK, "" },
-		{ 200, "{\"status\":\"healthy\"}", PROBE_OK, "" },
-		{ 200, "{\"status\":\"unhealthy\"}", PROBE_BROKEN, "unhealthy" },
-		{ 200, "{\"status\":7}", PROBE_OK, "" },
-		{ 200, "[\"unhealthy\"]", PROBE_OK, "" },
-		{ 204, "", PROBE_STATUS, "HTTP 204" },
-		{ 301, "", PROBE_STATUS, "HTTP 301" },
-		{ 404, "loading", PROBE_STATUS, "HTTP 404" },
-		{ 500, "", PROBE_STATUS, "HTTP 500" },
-		{ 503, "", PROBE_STATUS, "HTTP 503" },
-		{ 503, "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}", PROBE_LOADING,
-		  "loading" },
-		{ 405, "{\"detail\":\"Model is not ready\"}", PROBE_LOADING, "loading" },
-		{ 401, "", PROBE_UNAUTHORIZED, "HTTP 401" },
-		{ 403, "", PROBE_UNAUTHORIZED, "HTTP 403" },
-		{ 0, "", PROBE_BROKEN, "no HTTP" },
+		{200, "", PROBE_OK, ""},
+		{200, "{}", PROBE_OK, ""},
+		{200, "not json", PROBE_OK, ""},
+		{200, "{\"status\":\"healthy\"}", PROBE_OK, ""},
+		{200, "{\"status\":\"unhealthy\"}", PROBE_BROKEN, "unhealthy"},
+		{200, "{\"status\":7}", PROBE_OK, ""},
+		{200, "[\"unhealthy\"]", PROBE_OK, ""},
+		{204, "", PROBE_STATUS, "HTTP 204"},
+		{301, "", PROBE_STATUS, "HTTP 301"},
+		{404, "loading", PROBE_STATUS, "HTTP 404"},
+		{500, "", PROBE_STATUS, "HTTP 500"},
+		{503, "", PROBE_STATUS, "HTTP 503"},
+		{503,
+		 "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}",
+		 PROBE_LOADING, "loading"},
+		{405, "{\"detail\":\"Model is not ready\"}", PROBE_LOADING, "loading"},
+		{401, "", PROBE_UNAUTHORIZED, "HTTP 401"},
+		{403, "", PROBE_UNAUTHORIZED, "HTTP 403"},
+		{0, "", PROBE_BROKEN, "no HTTP"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		char text[160];
 
-		assert_int_equal(probe_judge(cases[i].status, cases[i].body, strlen(cases[i].body), text, sizeof text),
-		                 cases[i].outcome);
+		assert_int_equal(
+			probe_judge(cases[i].status, cases[i].body, strlen(cases[i].body), text, sizeof text),
+			cases[i].outcome);
 		assert_non_null(strstr(text, cases[i].text));
 		if (cases[i].outcome == PROBE_OK)
 			assert_string_equal(text, "");
@@ -56,10 +58,12 @@ struct step {
 static void run(enum llm_health begin, const struct step *steps, size_t count)
 {
 	struct config *c = SETTINGS("health.max_failures=3", "health.degraded_after=2");
-	struct llm l = { .health = begin, .latency_ms = -1 };
+	struct llm l = {.health = begin, .latency_ms = -1};
 
 	for (size_t i = 0; i < count; i++) {
-		struct probe_result r = { .outcome = steps[i].outcome, .latency_ms = steps[i].latency_ms, .at_ms = 1000 + (int64_t)i };
+		struct probe_result r = {.outcome = steps[i].outcome,
+					 .latency_ms = steps[i].latency_ms,
+					 .at_ms = 1000 + (int64_t)i};
 
 		assert_int_equal(verdict_apply(&l, &r, c), steps[i].changed);
 		assert_int_equal(l.health, steps[i].health);
@@ -76,45 +80,45 @@ static void run(enum llm_health begin, const struct step *steps, size_t count)
 	config_unref(c);
 }
 
-#define RUN(begin, ...)                                              \
-	do {                                                         \
-		static const struct step steps_[] = { __VA_ARGS__ }; \
-		run(begin, steps_, sizeof steps_ / sizeof steps_[0]); \
+#define RUN(begin, ...)                                                                                      \
+	do {                                                                                                 \
+		static const struct step steps_[] = {__VA_ARGS__};                                           \
+		run(begin, steps_, sizeof steps_ / sizeof steps_[0]);                                        \
 	} while (0)
 
 static void health_follows_probes(void **state)
 {
 	(void)state;
 	/* the first answers count fully, in both directions */
-	RUN(LLM_UNKNOWN, { PROBE_OK, 5, LLM_HEALTHY, 0, true }, { PROBE_OK, 5, LLM_HEALTHY, 0, false });
-	RUN(LLM_UNKNOWN, { PROBE_STATUS, 5, LLM_UNHEALTHY, 1, true }, { PROBE_REFUSED, 0, LLM_UNHEALTHY, 2, false },
-	    { PROBE_OK, 5, LLM_HEALTHY, 0, true });
+	RUN(LLM_UNKNOWN, {PROBE_OK, 5, LLM_HEALTHY, 0, true}, {PROBE_OK, 5, LLM_HEALTHY, 0, false});
+	RUN(LLM_UNKNOWN, {PROBE_STATUS, 5, LLM_UNHEALTHY, 1, true},
+	    {PROBE_REFUSED, 0, LLM_UNHEALTHY, 2, false}, {PROBE_OK, 5, LLM_HEALTHY, 0, true});
 	/* slow */
-	RUN(LLM_HEALTHY, { PROBE_OK, 1999, LLM_HEALTHY, 0, false }, { PROBE_OK, 2000, LLM_DEGRADED, 0, true },
-	    { PROBE_OK, 10, LLM_HEALTHY, 0, true });
-	RUN(LLM_UNKNOWN, { PROBE_OK, 2300, LLM_DEGRADED, 0, true });
+	RUN(LLM_HEALTHY, {PROBE_OK, 1999, LLM_HEALTHY, 0, false}, {PROBE_OK, 2000, LLM_DEGRADED, 0, true},
+	    {PROBE_OK, 10, LLM_HEALTHY, 0, true});
+	RUN(LLM_UNKNOWN, {PROBE_OK, 2300, LLM_DEGRADED, 0, true});
 	/* three failures in a row */
-	RUN(LLM_HEALTHY, { PROBE_TIMEOUT, 0, LLM_DEGRADED, 1, true }, { PROBE_BROKEN, 0, LLM_DEGRADED, 2, false },
-	    { PROBE_STATUS, 0, LLM_UNHEALTHY, 3, true }, { PROBE_STATUS, 0, LLM_UNHEALTHY, 4, false },
-	    { PROBE_OK, 3, LLM_HEALTHY, 0, true });
-	RUN(LLM_HEALTHY, { PROBE_TIMEOUT, 0, LLM_DEGRADED, 1, true }, { PROBE_OK, 1, LLM_HEALTHY, 0, true },
-	    { PROBE_TIMEOUT, 0, LLM_DEGRADED, 1, true });
+	RUN(LLM_HEALTHY, {PROBE_TIMEOUT, 0, LLM_DEGRADED, 1, true}, {PROBE_BROKEN, 0, LLM_DEGRADED, 2, false},
+	    {PROBE_STATUS, 0, LLM_UNHEALTHY, 3, true}, {PROBE_STATUS, 0, LLM_UNHEALTHY, 4, false},
+	    {PROBE_OK, 3, LLM_HEALTHY, 0, true});
+	RUN(LLM_HEALTHY, {PROBE_TIMEOUT, 0, LLM_DEGRADED, 1, true}, {PROBE_OK, 1, LLM_HEALTHY, 0, true},
+	    {PROBE_TIMEOUT, 0, LLM_DEGRADED, 1, true});
 	/* nobody may ask it; it is being loaded */
-	RUN(LLM_HEALTHY, { PROBE_UNAUTHORIZED, 0, LLM_UNHEALTHY, 1, true });
-	RUN(LLM_HEALTHY, { PROBE_LOADING, 0, LLM_UNHEALTHY, 0, true }, { PROBE_LOADING, 0, LLM_UNHEALTHY, 0, false },
-	    { PROBE_OK, 3, LLM_HEALTHY, 0, true });
+	RUN(LLM_HEALTHY, {PROBE_UNAUTHORIZED, 0, LLM_UNHEALTHY, 1, true});
+	RUN(LLM_HEALTHY, {PROBE_LOADING, 0, LLM_UNHEALTHY, 0, true},
+	    {PROBE_LOADING, 0, LLM_UNHEALTHY, 0, false}, {PROBE_OK, 3, LLM_HEALTHY, 0, true});
 }
 
 static void the_reason_is_kept(void **state)
 {
 	struct config *c = SETTINGS("health.max_failures=3");
-	struct llm l = { .health = LLM_HEALTHY };
-	struct probe_result r = { .outcome = PROBE_STATUS, .text = "HTTP 500" };
+	struct llm l = {.health = LLM_HEALTHY};
+	struct probe_result r = {.outcome = PROBE_STATUS, .text = "HTTP 500"};
 
 	(void)state;
 	verdict_apply(&l, &r, c);
 	assert_string_equal(l.reason, "HTTP 500");
-	r = (struct probe_result){ .outcome = PROBE_TIMEOUT };
+	r = (struct probe_result){.outcome = PROBE_TIMEOUT};
 	verdict_apply(&l, &r, c);
 	assert_string_equal(l.reason, "timeout");
 	llm_clear(&l);
