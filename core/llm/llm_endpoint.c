@@ -155,23 +155,27 @@ out:
 
 int llm_set_url(struct llm *l, const char *text, struct err *e)
 {
-	CURLU *u;
-	char *path;
+	CURLU *u = parse(text, e);
+	char *path = NULL;
+	int result = -1;
 
 	free(l->url);
-	l->url = llm_full_url(text, CHAT_PATH, e);
-	if (l->url == NULL)
-		return -1;
-	u = parse(l->url, e);
+	l->url = NULL;
 	if (u == NULL)
 		return -1;
+	l->url = finish(u, CHAT_PATH, e);
 	path = url_part(u, CURLUPART_PATH, 0);
-	curl_url_cleanup(u);
-	if (path == NULL)
-		return err_set(e, "out of memory");
-	l->completions = ends_with(path, COMPLETIONS_PATH);
+	if (l->url != NULL && path != NULL) {
+		l->completions = ends_with(path, COMPLETIONS_PATH);
+		result = 0;
+	} else {
+		err_set(e, "out of memory");
+		free(l->url);
+		l->url = NULL;
+	}
 	free(path);
-	return 0;
+	curl_url_cleanup(u);
+	return result;
 }
 
 int llm_endpoint_parse(const char *url, struct llm_endpoint *out, struct err *e)
