@@ -1,0 +1,393 @@
+"""The responder alone, without a daemon: FastCGI as peers speak it, well and badly."""
+
+import json
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+
+import pytest
+from stage import fastcgi
+from stage.process import BUILD, PATIENCE, Process, wait_until
+
+STATUS = fastcgi.request("GET", "/status")
+WAITING = b'data: {"status": "waiting"'
+
+
+@pytest.fixture
+def responder(stage):
+    """A running responder; responder.ask(...) is one request on a connection of its own."""
+    return start(stage)
+
+
+def start(stage, *options, before=None, **more):
+    service = stage.service(start=False)
+    listen = service.socket
+    argv = [BUILD / "tt-agent-fcgi", "--run-dir", service.run, "--workers", "1", *options]
+    if "--listen" not in options and before is None:
+        argv += ["--listen", listen]
+    process = stage.own(Process("responder", argv, service.directory, own=True, before_exec=before, **more))
+    process.wait_log("worker_started")
+    process.socket, process.service = listen, service
+    process.ask = lambda method, path, body=b"", **params: fastcgi.ask(listen, method, path, body, **params)
+    return process
+
+
+def connect(responder):
+    return fastcgi.connect(responder.socket, timeout=10 * PATIENCE)
+
+
+def hung_up(s):
+    """The peer closed, with or without a reset."""
+    try:
+        return s.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def served(responder):
+    head, body = responder.ask("GET", "/status")
+    assert json.loads(body)["status"] == "initializing"
+    return head
+
+
+def worker(responder):
+    children = open(f"/proc/{responder.pid}/task/{responder.pid}/children").read().split()
+    return int(children[0])
+
+
+def open_files(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+# --- what it answers ---------------------------------------------------------------------
+
+
+def test_without_daemon(responder):
+    head, body = responder.ask("GET", "/")
+    assert json.loads(body)["status"] == "initializing"
+    assert f"Content-Length: {len(body)}" in head
+    for method, path in [("POST", "/refresh"), ("POST", "/refresh_config"), ("GET", "/test_llm"),
+                         ("POST", "/select_model")]:
+        _, body = responder.ask(method, path, b'{"deploy_id":"d1"}')
+        assert json.loads(body) == {"status": "error", "message": "tt-agentd is not running"}
+    _, body = responder.ask("POST", "/poll_requests", b'{"message":"hi","thread_id":"1"}')
+    assert body.startswith(WAITING)
+
+
+def test_refusals(responder):
+    head, body = responder.ask("GET", "/nope")
+    assert "Status: 404" in head and body == b'{"detail":"Not Found"}'
+    head, body = responder.ask("POST", "/status")
+    assert "Status: 405" in head and "Allow: GET, HEAD" in head and body == b'{"detail":"Method Not Allowed"}'
+    head, body = responder.ask("POST", "/agent/refresh/", TT_AGENT_ADMIN="0")
+    assert "Status: 403" in head and "TT_AGENT_ADMIN=1" in json.loads(body)["detail"]
+    head, body = responder.ask("POST", "/poll_requests", b"{")
+    assert "Status: 422" in head and json.loads(body)["detail"][0]["type"] == "json_invalid"
+    head, body = responder.ask("POST", "/select_model")
+    assert "Status: 422" in head and json.loads(body)["detail"][0]["loc"] == ["query", "deploy_id"]
+    head, _ = responder.ask("GET", "/agent%2fstatus")
+    assert "Status: 400" in head
+
+
+def test_head(responder):
+    head, body = responder.ask("HEAD", "/status")
+    _, whole = responder.ask("GET", "/status")
+    assert body == b"" and f"Content-Length: {len(whole)}" in head
+
+
+def test_request_id(responder):
+    head, _ = responder.ask("GET", "/", HTTP_X_REQUEST_ID="my-id.1")
+    assert "X-Request-Id: my-id.1\r\n" in head + "\r\n"
+    ids = set()
+    for bad in ["", "a b", "x" * 129, "a\r\nSet-Cookie: b", "é"]:
+        head, _ = responder.ask("GET", "/nope", HTTP_X_REQUEST_ID=bad)
+        assert "Set-Cookie" not in head
+        ids.add(head.split("X-Request-Id: ")[1].split("\r\n")[0])
+    assert len(ids) == 5 and all(len(i) == 32 for i in ids)
+
+
+def test_no_reader_of_the_prompt_in_the_log(responder):
+    responder.ask("POST", "/poll_requests", b'{"message":"Quetzalcoatlus","thread_id":"1"}')
+    responder.wait_log("turn request_id")
+
+
+# --- kept connections ----------------------------------------------------------------------
+
+
+def test_kept_connection(responder):
+    with connect(responder) as s:
+        for body in [b"", b"x" * 5, b"x" * 9000, b"x" * 200000, b""] * 3:
+            s.sendall(fastcgi.request("POST", "/poll_requests", body, keep=True))
+            head, _ = fastcgi.read_answer(s)
+            assert "Status: 422" in head
+        s.sendall(STATUS)
+        fastcgi.read_answer(s)
+        assert hung_up(s), "the last request did not ask to keep the connection"
+
+
+def test_connection_without_keep_is_closed(responder):
+    with connect(responder) as s:
+        s.sendall(STATUS)
+        fastcgi.read_answer(s)
+        assert hung_up(s)
+
+
+# --- requests in every shape -----------------------------------------------------------------
+
+
+def test_every_split(responder):
+    data = fastcgi.request("POST", "/poll_requests", b'{"message":"hi"}', keep=True)
+    with connect(responder) as s:
+        for cut in range(1, len(data)):
+            s.sendall(data[:cut])
+            s.sendall(data[cut:])
+            head, _ = fastcgi.read_answer(s)
+            assert "Status: 422" in head
+
+
+def test_byte_by_byte(responder):
+    with connect(responder) as s:
+        for i in range(len(STATUS)):
+            s.sendall(STATUS[i:i + 1])
+        assert fastcgi.read_answer(s)[1].startswith(b'{"status"')
+
+
+@pytest.mark.parametrize("size", [60000, 65536, 300000, 1 << 20])
+def test_big_body(responder, size):
+    message = "x" * (size - 40)
+    head, body = responder.ask("POST", "/poll_requests", json.dumps({"message": message, "thread_id": "1"}).encode())
+    assert body.startswith(WAITING), head
+
+
+@pytest.mark.parametrize("size", [(1 << 20) + 1, 5 << 20])
+def test_body_over_the_limit(responder, size):
+    with connect(responder) as s:
+        s.sendall(fastcgi.request("POST", "/poll_requests", b"x" * size, keep=True))
+        head, body = fastcgi.read_answer(s)
+        assert "Status" not in head and b"too long" in body and b"[STATS]" in body
+        s.sendall(fastcgi.request("POST", "/select_model", b"x" * size, keep=True))
+        assert "Status: 413" in fastcgi.read_answer(s)[0]
+        s.sendall(STATUS)
+        assert fastcgi.read_answer(s)[1].startswith(b'{"status"'), "the connection is still good"
+
+
+def test_body_in_tiny_records(responder):
+    body = b'{"message":"hi","thread_id":"1"}'
+    data = fastcgi.request("POST", "/poll_requests")[:-8] + b"".join(fastcgi.record(5, body[i:i + 1])
+                                                                     for i in range(len(body)))
+    with connect(responder) as s:
+        s.sendall(data + fastcgi.record(5))
+        assert fastcgi.read_answer(s)[1].startswith(WAITING)
+
+
+def test_many_params(responder):
+    more = {f"HTTP_X_{i}": "v" * 100 for i in range(300)}
+    assert b"initializing" in responder.ask("GET", "/", **more)[1]
+
+
+# --- hostile peers ------------------------------------------------------------------------------
+
+
+def raw_record(kind, content, request=1, size=None):
+    return struct.pack(">BBHHBx", 1, kind, request, len(content) if size is None else size, 0) + content
+
+
+BEGIN = fastcgi.record(1, struct.pack(">HB5x", 1, 1))
+HOSTILE = {
+    "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "zeros": bytes(4096),
+    "version": b"\x02" + STATUS[1:],
+    "id_0": fastcgi.record(1, struct.pack(">HB5x", 1, 1), request=0),
+    "authorizer": fastcgi.record(1, struct.pack(">HB5x", 2, 1)),
+    "no_begin": fastcgi.record(4) + fastcgi.record(5),
+    "overflowing_lengths": BEGIN + raw_record(4, b"\xff\xff\xff\xff\xff\xff\xff\xff"),
+    "lengths_over_int_max": BEGIN + raw_record(4, b"\xff\xff\xff\xf0\x80\x00\x00\x20abcd"),
+    "pair_cut": BEGIN + raw_record(4, b"\x04\x04name") + fastcgi.record(4),
+    "get_values": fastcgi.record(9, (b"\x0f\x00" + b"FCGI_MPXS_CONNS") * 4, request=0),
+    "get_values_inside": BEGIN + fastcgi.record(9, (b"\x0e\x00" + b"FCGI_MAX_CONNS") * 4, request=0),
+    "second_request": BEGIN + fastcgi.record(1, struct.pack(">HB5x", 1, 1), request=2),
+    "filter_data": STATUS[:-8] + fastcgi.record(8, b"data"),
+    "pipelined": STATUS + STATUS,
+    "aborted": STATUS[:-8] + fastcgi.record(2),
+    "params_too_long": BEGIN + fastcgi.record(4, b"\x01\x80\x00\xff\xf0A" + b"x" * 60000) + fastcgi.record(4, b"x" * 60000),
+    "name_with_equals": BEGIN + fastcgi.record(4, fastcgi.pair("TT_AGENT_ADMIN=1", "x")),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_peer(responder, name):
+    with connect(responder) as s:
+        s.sendall(HOSTILE[name])
+        assert hung_up(s)
+    served(responder)
+    assert "worker_died" not in responder.log()
+
+
+def test_silent_and_half_peers_hold_up_nobody(stage, responder):
+    peers = [connect(responder) for _ in range(200)]
+    for i, s in enumerate(peers):
+        s.sendall(STATUS[:i % len(STATUS)])
+    began = time.monotonic()
+    for _ in range(20):
+        served(responder)
+    assert time.monotonic() - began < 2 * PATIENCE
+    for s in peers:
+        s.close()
+
+
+def test_descriptors_come_back(responder):
+    pid = worker(responder)
+    served(responder)
+    before = open_files(pid)
+    for name in HOSTILE:
+        with connect(responder) as s:
+            s.sendall(HOSTILE[name])
+            hung_up(s)
+    responder.ask("POST", "/poll_requests", b"x" * 300000)
+    wait_until(lambda: open_files(pid) <= before, "descriptors closed")
+
+
+def test_peer_that_leaves_at_any_time(responder):
+    data = fastcgi.request("POST", "/poll_requests", b'{"message":"hi","thread_id":"1"}')
+    for cut in range(0, len(data) + 1, 3):
+        with connect(responder) as s:
+            s.sendall(data[:cut])
+    with connect(responder) as s:
+        s.sendall(fastcgi.request("POST", "/refresh"))
+    served(responder)
+
+
+# --- a worker's death, the end, starting anew ------------------------------------------------------
+
+
+def test_dead_worker_is_back(responder):
+    first = worker(responder)
+    os.kill(first, signal.SIGKILL)
+    served(responder)
+    assert worker(responder) != first
+    assert "worker_died" in responder.log()
+
+
+def test_stop_removes_the_socket(responder):
+    served(responder)
+    responder.stop()
+    assert not responder.socket.exists()
+
+
+def test_stop_serves_kept_connections_to_the_end(responder):
+    with connect(responder) as s:
+        s.sendall(fastcgi.request("GET", "/status", keep=True))
+        fastcgi.read_answer(s)
+        responder.send(signal.SIGTERM)
+        responder.wait_log("worker_draining")
+        s.sendall(fastcgi.request("GET", "/status", keep=True))
+        assert fastcgi.read_answer(s)[1].startswith(b'{"status"')
+        assert hung_up(s)
+    responder.wait()
+
+
+def test_start_anew_in_place_refuses_nobody(responder):
+    stop, failures = threading.Event(), []
+
+    def keep_asking():
+        while not stop.is_set():
+            try:
+                served(responder)
+            except (OSError, EOFError, AssertionError) as e:
+                failures.append(repr(e))
+
+    askers = [threading.Thread(target=keep_asking) for _ in range(4)]
+    for t in askers:
+        t.start()
+    for _ in range(3):
+        old = worker(responder)
+        before = responder.log().count("old_workers_draining")
+        responder.send(signal.SIGHUP)
+        wait_until(lambda: responder.log().count("old_workers_draining") > before, "old workers drain")
+        wait_until(lambda: not os.path.exists(f"/proc/{old}"), "the old worker ended")
+    stop.set()
+    for t in askers:
+        t.join()
+    assert not failures
+
+
+def test_socket_of_a_dead_process_is_replaced_a_live_one_not(stage, responder):
+    second = stage.own(Process("second", responder.argv, responder.service.directory, own=True))
+    second.expected_exit = {1}
+    assert second.wait() == 1
+    assert "another process listens there" in second.log()
+    served(responder)
+    responder.kill()
+    third = stage.own(Process("third", responder.argv, responder.service.directory, own=True))
+    third.wait_log("worker_started")
+    assert fastcgi.ask(responder.socket, "GET", "/")[1].startswith(b"{")
+
+
+# --- where it listens --------------------------------------------------------------------------------
+
+
+def bound(family=socket.AF_UNIX, where=None):
+    s = socket.socket(family)
+    s.bind(str(where) if family == socket.AF_UNIX else ("127.0.0.1", 0))
+    s.listen(128)
+    return s
+
+
+def test_socket_mode(stage):
+    responder = start(stage, "--mode", "600")
+    assert oct(responder.socket.stat().st_mode & 0o777) == "0o600"
+
+
+def test_tcp(stage):
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+    probe.close()
+    start(stage, "--listen", f"127.0.0.1:{port}")
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port), timeout=10 * PATIENCE) as s:
+            s.sendall(fastcgi.request("POST", "/poll_requests", b'{"message":"hi","thread_id":"1"}'))
+            assert fastcgi.read_answer(s)[1].startswith(WAITING)
+
+
+def test_spawn_fcgi(stage, tmp_path):
+    s = bound(where=tmp_path / "s")
+    start(stage, before=lambda: os.dup2(s.fileno(), 0))
+    assert b"initializing" in fastcgi.ask(tmp_path / "s", "GET", "/")[1]
+
+
+def test_systemd(stage, tmp_path):
+    s = bound(where=tmp_path / "s")
+    service = stage.service(start=False)
+    script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+    argv = ["/bin/sh", "-c", script, "sh", BUILD / "tt-agent-fcgi", "--run-dir", service.run, "--workers", "1"]
+    process = stage.own(Process("responder", argv, service.directory, pass_fds=[3],
+                                before_exec=lambda: os.dup2(s.fileno(), 3)))
+    process.wait_log("worker_started")
+    assert b"initializing" in fastcgi.ask(tmp_path / "s", "GET", "/")[1]
+    process.send(signal.SIGHUP)
+    process.wait_log("old_workers_draining")
+    assert b"initializing" in fastcgi.ask(tmp_path / "s", "GET", "/")[1]
+    process.stop()
+    assert (tmp_path / "s").exists(), "systemd's socket is not ours to remove"
+
+
+@pytest.mark.parametrize("options, says", [
+    (["--nope"], "unknown option --nope"),
+    (["--workers", "many"], "--workers: 'many'"),
+    (["--mode", "999"], "--mode: '999'"),
+    (["--drain"], "--drain needs a value"),
+    (["--log-level", "LOUD"], "DEBUG, INFO"),
+    (["extra"], "unexpected argument"),
+    (["--listen", "nowhere:1:2"], "HOST:PORT"),
+    (["--listen", "/" + "x" * 200], "at most 107 bytes"),
+])
+def test_command_line(stage, options, says):
+    process = stage.own(Process("responder", [BUILD / "tt-agent-fcgi", *options], stage.directory, own=True))
+    process.expected_exit = {1, 2}
+    process.wait()
+    assert says in process.log()
