@@ -286,7 +286,10 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	publisher_heartbeat(a->publisher);
+	if (!publisher_heartbeat(a->publisher)) {
+		log_warning("status file", L_STR("error", "it is not as it was published; it is written again"));
+		agent_touch(a, 0);
+	}
 	if (!a->trimmed && !survey_running(a->survey)) {
 		trim_memory();
 		a->trimmed = true;

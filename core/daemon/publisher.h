@@ -19,7 +19,7 @@ int publisher_config(struct publisher *p, struct err *e);
 
 /* Publishes now. */
 int publisher_publish(struct publisher *p, const struct selector *sel, const struct polling *polling, struct err *e);
-void publisher_heartbeat(struct publisher *p);
+bool publisher_heartbeat(struct publisher *p); /* false: somebody spoiled the status file, publish again */
 uint64_t publisher_generation(const struct publisher *p);
 
 /* What would be published; its tokens are not set. Valid until anything changes. */
