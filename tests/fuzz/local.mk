@@ -74,3 +74,15 @@ tests_fuzz_deployed_fuzz_SOURCES = tests/fuzz/deployed_fuzz.c
 tests_fuzz_deployed_fuzz_LDADD = $(CORE_LIBS)
 tests_fuzz_deployed_fuzz_LDFLAGS = $(libfuzzer_flags)
 endif
+
+check_PROGRAMS += tests/fuzz/config_corpus
+TESTS += tests/fuzz/config_corpus
+tests_fuzz_config_corpus_SOURCES = tests/fuzz/config_fuzz.c $(fuzz_replay)
+tests_fuzz_config_corpus_LDADD = $(CORE_LIBS)
+if FUZZERS_WANTED
+noinst_PROGRAMS += tests/fuzz/config_fuzz
+tests_fuzz_config_fuzz_SOURCES = tests/fuzz/config_fuzz.c
+tests_fuzz_config_fuzz_LDADD = $(CORE_LIBS)
+tests_fuzz_config_fuzz_LDFLAGS = $(libfuzzer_flags)
+endif
+EXTRA_DIST += tests/fuzz/config.dict
