@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NO_TAVILY_KEY "tavily-api-key-not-configured"
 
@@ -129,6 +130,8 @@ void config_advise(const struct config *c, struct buf *warnings)
 	if (cfg_bool(c, CFG_CLOUD_ENABLED) && !token)
 		advise(warnings, c, CFG_CLOUD_ENABLED,
 		       "no effect without cloud.token (CLOUD_CHAT_UI_AUTH_TOKEN); other LLMs are used");
+	if (cfg_str(c, CFG_CLOUD_CA_FILE) != NULL && access(cfg_str(c, CFG_CLOUD_CA_FILE), R_OK) < 0)
+		advise(warnings, c, CFG_CLOUD_CA_FILE, "this file cannot be read; https to the cloud endpoint will fail");
 	if (cfg_bool(c, CFG_CLOUD_FALLBACK) && !token)
 		advise(warnings, c, CFG_CLOUD_FALLBACK, "no effect without cloud.token (CLOUD_CHAT_UI_AUTH_TOKEN)");
 	if (!token && cfg_str(c, CFG_AUTH_JWT_SECRET) == NULL)

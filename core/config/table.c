@@ -121,6 +121,17 @@ static void allowed_choices(const struct key_row *row, char *out, size_t size)
 	out[len] = '\0';
 }
 
+static void allowed_list(const struct key_row *row, char *out, size_t size)
+{
+	if (row->info.unit == NULL) {
+		snprintf(out, size, "a list of strings of up to %.15g bytes each%s", row->max,
+		         (row->flags & KEY_PATHS) != 0 ? ", each beginning with /" : "");
+		return;
+	}
+	snprintf(out, size, "a list of these strings: ");
+	allowed_choices(row, out + strlen(out), size - strlen(out));
+}
+
 void table_allowed(const struct key_row *row, char *out, size_t size)
 {
 	switch (row->type) {
@@ -145,7 +156,7 @@ void table_allowed(const struct key_row *row, char *out, size_t size)
 		allowed_choices(row, out, size);
 		return;
 	case TYPE_LIST:
-		snprintf(out, size, "a list of strings of up to %.15g bytes each", row->max);
+		allowed_list(row, out, size);
 		return;
 	}
 }

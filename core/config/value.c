@@ -145,21 +145,31 @@ static int check_url(const struct key_row *row, const char *text, struct err *e)
 	return result;
 }
 
-static int enum_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
+/* Where the choice that text means stands in the row's choices, with its length; NULL:
+ * nowhere. */
+static const char *find_choice(const struct key_row *row, const char *text, size_t *len)
 {
-	size_t len = strlen(text);
-
+	*len = strlen(text);
 	for (const char *choice = row->info.unit; choice != NULL;) {
 		const char *bar = strchr(choice, '|');
 		size_t n = bar != NULL ? (size_t)(bar - choice) : strlen(choice);
 
-		if (n == len && strncasecmp(choice, text, n) == 0) {
-			out->str = strndup(choice, n);
-			return out->str != NULL ? 0 : out_of_memory(e);
-		}
+		if (n == *len && strncasecmp(choice, text, n) == 0)
+			return choice;
 		choice = bar != NULL ? bar + 1 : NULL;
 	}
-	return refuse(row, text, "is not a choice", e);
+	return NULL;
+}
+
+static int enum_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
+{
+	size_t len;
+	const char *choice = find_choice(row, text, &len);
+
+	if (choice == NULL)
+		return refuse(row, text, "is not a choice", e);
+	out->str = strndup(choice, len);
+	return out->str != NULL ? 0 : out_of_memory(e);
 }
 
 /* An empty string is "unset" where that is possible. */
@@ -180,6 +190,25 @@ static int string_from_text(const struct key_row *row, const char *text, struct 
 
 static char **list_items(struct cfg_list *list) { return (char **)(uintptr_t)list->items; }
 
+/* A choice becomes spelled as in the table. */
+static int check_item(const struct key_row *row, char *item, struct err *e)
+{
+	size_t len = strlen(item);
+
+	if (check_bytes(row, item, e) < 0)
+		return -1;
+	if (row->info.unit != NULL) {
+		const char *choice = find_choice(row, item, &len);
+
+		if (choice == NULL)
+			return refuse(row, item, "is not a choice", e);
+		memcpy(item, choice, len);
+	}
+	if ((row->flags & KEY_PATHS) != 0 && item[0] != '/')
+		return refuse(row, item, "is not such a path", e);
+	return 0;
+}
+
 static int list_add(const struct key_row *row, struct cfg_list *list, const char *item, size_t len, struct err *e)
 {
 	char **items;
@@ -194,7 +223,7 @@ static int list_add(const struct key_row *row, struct cfg_list *list, const char
 	if (items[list->count] == NULL)
 		return out_of_memory(e);
 	list->count++;
-	return check_bytes(row, items[list->count - 1], e);
+	return check_item(row, items[list->count - 1], e);
 }
 
 static int list_done(const struct key_row *row, const struct value *v, struct err *e)

@@ -19,7 +19,8 @@ static void every_type_is_read(void **state)
 	                                 "llm: { temperature = 1; top_p = .5; top_k = -1; stop = [ \"a,b\", \"c\" ]; };\n"
 	                                 "selection: { priority_models = ( \"x\" \"y\", \"z\" ); model_types = [ ]; };\n"
 	                                 "cloud: { url = \"https://h/\\x41\"; };\n"
-	                                 "http: { body_limit = 2048; };"));
+	                                 "http: { body_limit = 2048; };\nsearch: { order = [ \"BRAVE\" ]; };"));
+	assert_string_equal(cfg_list(f->config, CFG_SEARCH_ORDER)->items[0], "brave");
 	assert_int_equal(cfg_ms(f->config, CFG_POLLING_INTERVAL), 2500);
 	assert_int_equal(cfg_int(f->config, CFG_POLLING_MAX_ATTEMPTS), 16);
 	assert_false(cfg_bool(f->config, CFG_POLLING_ENABLED));
@@ -58,6 +59,9 @@ static void each_error_has_its_line(void **state)
 		{"llm: { stop = [ 1, 2 ]; };", ":1: ", "wrong type; allowed: a list of strings"},
 		{"llm: { stop = [ \"\" ]; };", ":1: ", "empty string"},
 		{"llm: { stop = [ \"a\", 2 ]; };", ":1: ", "allowed: GROUP"},
+		{"search: { order = [ \"Brave\", \"google\" ]; };", ":1: ",
+	         "google is not a choice; allowed: a list of these strings: tavily, searxng, brave"},
+		{"http: { prefixes = [ \"agent\" ]; };", ":1: ", "agent is not such a path; allowed: a list"},
 		{"cloud: { url = \"\"; };", ":1: ", "cloud.url: the value is empty"},
 		{"cloud: { url = \"x\"; };", ":1: ", "cloud.url: x is not a URL that can be asked"},
 		{"polling: { interval = 1e9; };", ":1: ", "out of range; allowed: a number from 0.05 to 86400 seconds"},
