@@ -142,6 +142,12 @@ void emitter_tool_done(struct emitter *m)
 	put_line(m, "Done.\n");
 }
 
+void emitter_keep_alive(struct emitter *m)
+{
+	if (m->panel)
+		m->write(m->arg, "\n", 1, true);
+}
+
 void emitter_sentence(struct emitter *m, const char *sentence)
 {
 	if (m->has_text && m->newlines < 2)

@@ -26,6 +26,9 @@ void emitter_search(struct emitter *m, const char *query);
 void emitter_running_code(struct emitter *m);
 void emitter_source(struct emitter *m, const char *title, const char *url); /* title NULL or "": the host */
 void emitter_tool_done(struct emitter *m);  /* "Done.\n": a tool ended without sources */
+/* Shows proxies that the answer is still coming: an empty line in an open panel, apart.
+ * TT-Studio's readers drop chunks of blanks. Nothing where no panel is open. */
+void emitter_keep_alive(struct emitter *m);
 /* A plain sentence that the user must read, set apart from text before it by a blank line. */
 void emitter_sentence(struct emitter *m, const char *sentence);
 bool emitter_has_text(const struct emitter *m); /* any text of the answer was written */

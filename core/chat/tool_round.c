@@ -145,6 +145,16 @@ struct tool_round *tool_round_start(struct toolbox *box, const struct tool_conte
 	return r;
 }
 
+void tool_round_expire(struct tool_round *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		if (r->jobs[i].run == NULL)
+			continue;
+		r->jobs[i].tool->cancel(r->jobs[i].run);
+		job_done(&r->jobs[i], "Error: the tool took too long and was stopped. Answer with what you have.");
+	}
+}
+
 void tool_round_cancel(struct tool_round *r)
 {
 	for (size_t i = 0; i < r->count; i++)

@@ -27,6 +27,10 @@ struct tool_round_handlers {
 struct tool_round *tool_round_start(struct toolbox *box, const struct tool_context *ctx, const struct calls *calls,
                                     json_t *asked, const struct tool_round_handlers *handlers, void *arg);
 
+/* What still runs is ended, with a result that says that it took too long; the round ends
+ * soon. */
+void tool_round_expire(struct tool_round *r);
+
 /* Ends the runs; no further callback. */
 void tool_round_cancel(struct tool_round *r);
 

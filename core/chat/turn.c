@@ -6,6 +6,7 @@
 #include "core/chat/ask.h"
 #include "core/chat/calls.h"
 #include "core/chat/failure.h"
+#include "core/chat/keep.h"
 #include "core/chat/prompt.h"
 #include "core/chat/tool_round.h"
 #include "core/llm/llm.h"
@@ -15,7 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAVE_WAIT_MS 100
+#define SAVE_WAIT_MS  100
+#define HOLD_LOOK_MS  50
+#define KEEP_ALIVE_MS 10000
+#define TOO_LONG "The answer took longer than this service allows and was stopped."
 #define WAITING_TEXT "Agent is still initializing, waiting for LLM to become available..."
 
 enum turn_state { TURN_LOAD, TURN_WAIT, TURN_ASK, TURN_TOOLS, TURN_SAVE };
@@ -50,6 +54,7 @@ struct turn {
 	struct calls calls; /* that it made */
 	struct tool_round *round;
 	struct tool_context tool_context;
+	int64_t deadline_ms, tools_deadline_ms; /* CLOCK_MONOTONIC */
 
 	/* What the log line says. */
 	unsigned rounds, tool_runs, failovers;
@@ -139,36 +144,25 @@ static void on_saved(void *arg, const struct err *e)
 	end_with_stats(t);
 }
 
-/* The messages that this turn leaves in its thread; NULL: nothing worth keeping. */
 static json_t *messages_to_keep(struct turn *t, bool interrupted)
 {
-	json_t *user = json_array_get(t->messages, 0);
-	json_t *answer;
 	size_t len;
 	const char *text = answer_text(t->answer, &len);
 
-	if (len > 0) {
-		answer = json_pack("{s:s, s:s%}", "role", "assistant", "content", text, len);
-		if (answer != NULL && interrupted)
-			json_object_set_new(answer, "interrupted", json_true());
-		if (json_array_append_new(t->messages, answer) < 0)
-			return NULL;
-	} else if (json_array_size(t->messages) < 2) {
-		return NULL;
-	} else if (interrupted) {
-		/* Tools ran, the answer to them never came: it is said, so that calls and
-		 * results never stand without an answer. */
-		json_array_append_new(t->messages, json_pack("{s:s, s:s, s:b}", "role", "assistant", "content", "",
-		                                             "interrupted", 1));
-	}
-	json_object_set_new(user, "content", prompt_content_to_keep(json_object_get(user, "content")));
-	return json_incref(t->messages);
+	return keep_messages(t->messages, text, len, interrupted);
+}
+
+/* One timer for whatever the state waits for. */
+static void wake_in(struct turn *t, int64_t ms)
+{
+	const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	event_add(t->wake, &tv);
 }
 
 static void save(struct turn *t, bool interrupted)
 {
 	const struct store_key key = {.subject = t->subject, .thread_id = t->chat.thread_id};
-	const struct timeval limit = {.tv_sec = 0, .tv_usec = SAVE_WAIT_MS * 1000};
 	json_t *messages = messages_to_keep(t, interrupted);
 
 	t->state = TURN_SAVE;
@@ -182,7 +176,7 @@ static void save(struct turn *t, bool interrupted)
 		end_with_stats(t);
 		return;
 	}
-	event_add(t->wake, &limit);
+	wake_in(t, SAVE_WAIT_MS);
 }
 
 static void complete(struct turn *t)
@@ -304,6 +298,7 @@ static void run_tools(struct turn *t)
 	};
 	t->round = tool_round_start(t->host->toolbox, &t->tool_context, &t->calls, t->asked, &round_handlers, t);
 	calls_clear(&t->calls);
+	wake_in(t, KEEP_ALIVE_MS);
 	if (t->round == NULL)
 		fail(t, "The tools could not be run because memory is out. Please try again in a moment.");
 }
@@ -387,9 +382,16 @@ static void recover(struct turn *t, const struct ask_result *r)
 	fail(t, t->sentence);
 }
 
+/* Some servers let a model call tools although they were closed: it ends here. */
+static bool may_call(const struct turn *t)
+{
+	return t->tools != NULL && t->rounds <= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS);
+}
+
 static void on_ask_ended(void *arg, const struct ask_result *r)
 {
 	struct turn *t = arg;
+	const char *note = cfg_str(t->config, CFG_PROMPT_LENGTH_NOTE);
 
 	t->ask = NULL;
 	answer_end_ask(t->answer, r->completion_tokens);
@@ -398,12 +400,14 @@ static void on_ask_ended(void *arg, const struct ask_result *r)
 		return;
 	}
 	calls_finish(&t->calls);
-	if (t->calls.count > 0 && t->tools != NULL) {
+	if (t->calls.count > 0 && may_call(t)) {
 		run_tools(t);
 		return;
 	}
 	if (!answer_is_shown(t->answer))
 		emitter_sentence(answer_emitter(t->answer), "The language model gave an empty answer. Please ask again.");
+	else if (r->stopped_at_limit && note != NULL)
+		emitter_sentence(answer_emitter(t->answer), note);
 	complete(t);
 }
 
@@ -426,7 +430,8 @@ static char *body_for(struct turn *t, size_t *len)
 		.uses_tools = llm_tools_apply((enum llm_kind)t->llm->kind, t->llm->completions != 0,
 		                              (enum llm_tools)t->llm->tools),
 		.context = t->llm->context_length,
-		.tools_used_up = t->rounds >= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS),
+		.tools_used_up = t->rounds >= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS) ||
+		                 clock_mono_ms() >= t->tools_deadline_ms,
 		.turns = t->turns,
 		.messages = t->messages,
 	};
@@ -456,6 +461,7 @@ static void ask_same(struct turn *t)
 	t->state = TURN_ASK;
 	answer_begin(t->answer);
 	t->ask_began_boot_ms = clock_boot_ms();
+	wake_in(t, t->deadline_ms > clock_mono_ms() ? t->deadline_ms - clock_mono_ms() : 0);
 	if (body != NULL)
 		t->ask = ask_start(t->host->base, t->host->http(t->host->arg), &r, &ask_handlers, t);
 	free(body);
@@ -516,22 +522,81 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 	ask_next(t);
 }
 
+static bool there_is_an_llm(struct turn *t)
+{
+	struct status_snapshot *s = t->config == NULL ? NULL : t->host->snapshot(t->host->arg);
+	bool usable = s != NULL && status_header(s)->usable_count > 0;
+
+	if (s != NULL)
+		status_release(s);
+	return usable;
+}
+
+static bool load(struct turn *t)
+{
+	const struct store_key key = {.subject = t->subject, .thread_id = t->chat.thread_id};
+
+	t->tools = toolbox_definitions(t->config);
+	t->tools_deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
+	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
+	t->state = TURN_LOAD;
+	t->stored = store_load(t->host->store, &key, on_loaded, t);
+	return t->stored != NULL;
+}
+
+/* In TURN_WAIT: an LLM may have come. */
+static void look_for_llm(struct turn *t)
+{
+	if (there_is_an_llm(t) && load(t))
+		return;
+	if (clock_mono_ms() >= t->deadline_ms)
+		write_waiting(t);
+	else
+		wake_in(t, HOLD_LOOK_MS);
+}
+
+/* In TURN_TOOLS: proxies are shown that the answer is still coming; what runs too long is
+ * ended, and the model answers with what it has. */
+static void watch_tools(struct turn *t)
+{
+	if (clock_mono_ms() >= t->tools_deadline_ms) {
+		tool_round_expire(t->round);
+		return;
+	}
+	emitter_keep_alive(answer_emitter(t->answer));
+	wake_in(t, KEEP_ALIVE_MS);
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
 	struct turn *t = arg;
 
 	(void)fd;
 	(void)what;
-	if (t->state == TURN_WAIT) {
-		write_waiting(t);
-		return;
+	switch (t->state) {
+	case TURN_WAIT:
+		look_for_llm(t);
+		break;
+	case TURN_TOOLS:
+		watch_tools(t);
+		break;
+	case TURN_SAVE:
+		/* The store takes longer than anyone should wait; the turn is kept all the same. */
+		store_cancel(t->stored);
+		t->stored = NULL;
+		log_warning("history_slow", L_STR("request_id", t->request_id));
+		end_with_stats(t);
+		break;
+	case TURN_ASK:
+		ask_cancel(t->ask);
+		t->ask = NULL;
+		answer_end_ask(t->answer, -1);
+		snprintf(t->failure, sizeof t->failure, "deadline");
+		fail(t, TOO_LONG);
+		break;
+	case TURN_LOAD:
+		break; /* the store answers in any case */
 	}
-	assert(t->state == TURN_SAVE);
-	/* The store takes longer than anyone should wait; the turn is kept all the same. */
-	store_cancel(t->stored);
-	t->stored = NULL;
-	log_warning("history_slow", L_STR("request_id", t->request_id));
-	end_with_stats(t);
 }
 
 static bool allocate(struct turn *t, struct turn_request *request)
@@ -549,29 +614,16 @@ static bool allocate(struct turn *t, struct turn_request *request)
 	       t->wake != NULL && t->asked != NULL && t->messages != NULL;
 }
 
-static bool there_is_an_llm(struct turn *t)
+static void begin_waiting(struct turn *t)
 {
-	struct status_snapshot *s = t->config == NULL ? NULL : t->host->snapshot(t->host->arg);
-	bool usable = s != NULL && status_header(s)->usable_count > 0;
+	int64_t hold_ms = t->config == NULL ? 0 : cfg_ms(t->config, CFG_POLLING_HOLD);
 
-	if (s != NULL)
-		status_release(s);
-	return usable;
-}
-
-static bool begin(struct turn *t)
-{
-	const struct store_key key = {.subject = t->subject, .thread_id = t->chat.thread_id};
-
-	if (!there_is_an_llm(t)) {
-		t->state = TURN_WAIT;
+	t->state = TURN_WAIT;
+	t->deadline_ms = clock_mono_ms() + hold_ms;
+	if (hold_ms == 0)
 		event_active(t->wake, EV_TIMEOUT, 0);
-		return true;
-	}
-	t->tools = toolbox_definitions(t->config);
-	t->state = TURN_LOAD;
-	t->stored = store_load(t->host->store, &key, on_loaded, t);
-	return t->stored != NULL;
+	else
+		wake_in(t, HOLD_LOOK_MS);
 }
 
 struct turn *turn_start(const struct turn_host *host, struct turn_request *request,
@@ -595,7 +647,9 @@ struct turn *turn_start(const struct turn_host *host, struct turn_request *reque
 	}
 	t->chat = request->chat;
 	memset(&request->chat, 0, sizeof request->chat);
-	if (!begin(t)) {
+	if (!there_is_an_llm(t)) {
+		begin_waiting(t);
+	} else if (!load(t)) {
 		request->chat = t->chat;
 		memset(&t->chat, 0, sizeof t->chat);
 		turn_free(t);

@@ -117,3 +117,8 @@ tests_unit_admin_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 # Needs the programs; all of them are built before any test runs.
 dist_check_SCRIPTS += tests/unit/manuals.sh
 TESTS += tests/unit/manuals.sh
+
+check_PROGRAMS += tests/unit/keep_unit
+TESTS += tests/unit/keep_unit
+tests_unit_keep_unit_SOURCES = tests/unit/keep_unit.c
+tests_unit_keep_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
