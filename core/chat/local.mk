@@ -17,4 +17,6 @@ libttagent_a_SOURCES += \
 	core/chat/keep.c core/chat/keep.h \
 	core/chat/prompt.c core/chat/prompt.h \
 	core/chat/tool_round.c core/chat/tool_round.h \
-	core/chat/turn.c core/chat/turn.h
+	core/chat/turn.c core/chat/turn.h core/chat/turn_private.h \
+	core/chat/turn_ask.c \
+	core/chat/turn_tools.c

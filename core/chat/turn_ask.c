@@ -1,0 +1,225 @@
+#include "core/chat/turn_private.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/chat/failure.h"
+#include "core/chat/prompt.h"
+#include "core/llm/llm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NO_EYES "None of the available language models can see images. Please send text only, or deploy a vision model."
+
+static void ask_same(struct turn *t);
+
+/* ---- what an ask delivers --------------------------------------------------------- */
+
+static void on_ask_text(void *arg, const char *bytes, size_t len)
+{
+	answer_content(((struct turn *)arg)->answer, bytes, len);
+}
+
+static void on_ask_reasoning(void *arg, const char *bytes, size_t len)
+{
+	answer_reasoning(((struct turn *)arg)->answer, bytes, len);
+}
+
+static void on_ask_tool_calls(void *arg, const json_t *fragments)
+{
+	calls_merge(&((struct turn *)arg)->calls, fragments);
+}
+
+/* ---- asking ----------------------------------------------------------------------- */
+
+static void report_failure(struct turn *t, const struct ask_result *r)
+{
+	const struct status_header *h = status_header(t->snapshot);
+	const struct turn_report report = {
+		.instance = t->llm->instance,
+		.epoch = h->epoch,
+		.generation = h->generation,
+		.began_boot_ms = t->ask_began_boot_ms,
+		.outcome = r->outcome,
+		.status = r->status,
+		.text = r->text,
+	};
+
+	bench_add(t->host->bench, t->llm->instance, clock_wall_ms());
+	if (t->host->report != NULL)
+		t->host->report(t->host->arg, &report);
+}
+
+static void note_failure(struct turn *t, const struct ask_result *r)
+{
+	t->last_end = r->end;
+	snprintf(t->failure, sizeof t->failure, "%s%s%s", ask_end_text(r->end), *r->text == '\0' ? "" : ": ", r->text);
+	log_warning("ask_failed", L_STR("request_id", t->request_id),
+	            L_STR("model", status_text(t->snapshot, t->llm->model)), L_STR("end", ask_end_text(r->end)),
+	            L_INT("status", r->status), L_STR("text", r->text), L_INT("shown", answer_is_shown(t->answer)));
+}
+
+/* The thread's older half goes, whole turns, at least one. */
+static bool shrink(struct turn *t)
+{
+	size_t left = json_array_size(t->turns) - t->skip_turns;
+
+	if (t->shrunk || left == 0)
+		return false;
+	t->shrunk = true;
+	t->skip_turns += (left + 1) / 2;
+	return true;
+}
+
+static void recover(struct turn *t, const struct ask_result *r)
+{
+	const struct failure *f = failure_of(r->end);
+	bool shown = answer_is_shown(t->answer);
+
+	/* The server closed the connection that we were about to reuse: no one's fault. */
+	if (r->reused && !shown && !t->retried) {
+		t->retried = true;
+		ask_same(t);
+		return;
+	}
+	note_failure(t, r);
+	if (f->counts)
+		report_failure(t, r);
+	calls_clear(&t->calls);
+	switch (shown ? f->after : f->before) {
+	case FAILURE_NEXT:
+		tried_add(&t->tried, t->llm->instance);
+		turn_ask_next(t);
+		return;
+	case FAILURE_SHRINK:
+		if (shrink(t)) {
+			ask_same(t);
+			return;
+		}
+		break;
+	case FAILURE_TELL:
+	case FAILURE_NONE:
+		break;
+	}
+	if (shown || r->end != ASK_REFUSED || *r->text == '\0') {
+		turn_fail(t, shown ? f->broken : f->sentence);
+		return;
+	}
+	snprintf(t->sentence, sizeof t->sentence, "%.*s: %s", (int)strlen(f->sentence) - 1, f->sentence, r->text);
+	turn_fail(t, t->sentence);
+}
+
+/* Some servers let a model call tools although they were closed: it ends here. */
+static bool may_call(const struct turn *t)
+{
+	return t->tools != NULL && t->rounds <= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS);
+}
+
+static void on_ask_ended(void *arg, const struct ask_result *r)
+{
+	struct turn *t = arg;
+	const char *note = cfg_str(t->config, CFG_PROMPT_LENGTH_NOTE);
+
+	t->ask = NULL;
+	answer_end_ask(t->answer, r->completion_tokens);
+	if (r->end != ASK_COMPLETE) {
+		recover(t, r);
+		return;
+	}
+	calls_finish(&t->calls);
+	if (t->calls.count > 0 && may_call(t)) {
+		turn_run_tools(t);
+		return;
+	}
+	if (!answer_is_shown(t->answer))
+		emitter_sentence(answer_emitter(t->answer), "The language model gave an empty answer. Please ask again.");
+	else if (r->stopped_at_limit && note != NULL)
+		emitter_sentence(answer_emitter(t->answer), note);
+	turn_complete(t);
+}
+
+static const struct ask_handlers ask_handlers = {
+	.text = on_ask_text,
+	.reasoning = on_ask_reasoning,
+	.tool_calls = on_ask_tool_calls,
+	.ended = on_ask_ended,
+};
+
+static char *body_for(struct turn *t, size_t *len)
+{
+	const char *model = status_text(t->snapshot, t->llm->model);
+	struct prompt p = {
+		.config = t->config,
+		.model = model == NULL ? "" : model,
+		.cloud = t->llm->kind == LLM_CLOUD,
+		.completions = t->llm->completions != 0,
+		.sees_images = t->llm->sees_images != 0,
+		.uses_tools = llm_tools_apply((enum llm_kind)t->llm->kind, t->llm->completions != 0,
+		                              (enum llm_tools)t->llm->tools),
+		.context = t->llm->context_length,
+		.tools_used_up = t->rounds >= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS) ||
+		                 clock_mono_ms() >= t->tools_deadline_ms,
+		.turns = t->turns,
+		.messages = t->messages,
+	};
+
+	p.tools = p.uses_tools ? t->tools : NULL;
+	p.skip_turns = prompt_fit(&p);
+	if (p.skip_turns < t->skip_turns)
+		p.skip_turns = t->skip_turns;
+	t->skip_turns = p.skip_turns;
+	return prompt_body(&p, len);
+}
+
+/* Asks t->llm. */
+static void ask_same(struct turn *t)
+{
+	struct ask_request r = {
+		.url = status_text(t->snapshot, t->llm->url),
+		.resolve = status_text(t->snapshot, t->llm->resolve),
+		.bearer = status_text(t->snapshot, t->llm->token),
+		.ca_file = cfg_str(t->config, CFG_CLOUD_CA_FILE),
+		.connect_ms = cfg_ms(t->config, CFG_LLM_CONNECT_TIMEOUT),
+		.silence_ms = cfg_ms(t->config, CFG_LLM_SILENCE_TIMEOUT),
+	};
+	char *body = body_for(t, &r.body_len);
+
+	r.body = body;
+	t->state = TURN_ASK;
+	answer_begin(t->answer);
+	t->ask_began_boot_ms = clock_boot_ms();
+	turn_wake_in(t, t->deadline_ms > clock_mono_ms() ? t->deadline_ms - clock_mono_ms() : 0);
+	if (body != NULL)
+		t->ask = ask_start(t->host->base, t->host->http(t->host->arg), &r, &ask_handlers, t);
+	free(body);
+	if (t->ask == NULL)
+		turn_fail(t, "The service is out of memory. Please try again in a moment.");
+	else if (t->paused)
+		ask_pause(t->ask);
+}
+
+void turn_ask_next(struct turn *t)
+{
+	struct status_snapshot *fresh = t->host->snapshot(t->host->arg);
+	const struct status_llm *next =
+		fresh == NULL ? NULL
+			      : candidates_next(fresh, t->host->bench, &t->tried, t->chat.has_images, clock_wall_ms());
+
+	if (next == NULL) {
+		bool blind = t->chat.has_images && fresh != NULL && !candidates_see_images(fresh);
+
+		if (fresh != NULL)
+			status_release(fresh);
+		turn_fail(t, blind ? NO_EYES : failure_of(t->last_end)->sentence);
+		return;
+	}
+	if (t->tried.count > 0)
+		t->failovers++;
+	if (t->snapshot != NULL)
+		status_release(t->snapshot);
+	t->snapshot = fresh;
+	t->llm = next;
+	t->retried = false;
+	ask_same(t);
+}
