@@ -20,9 +20,9 @@ int http_say(struct http_transfer *t, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (t->said)
+	if (t->said != NULL)
 		return -1;
-	t->said = true;
+	t->said = t->why;
 	va_start(ap, fmt);
 	vsnprintf(t->why, sizeof t->why, fmt, ap);
 	va_end(ap);
@@ -103,7 +103,8 @@ static void prepare(struct http_transfer *t, const struct http_request *req, con
 	buf_init(&t->collected, t->collect_max);
 	t->literal = false;
 	t->why[0] = '\0';
-	t->said = false;
+	t->said = NULL;
+	t->again = false;
 }
 
 static int copy_request(struct http_transfer *t, const struct http_request *req)
@@ -190,10 +191,10 @@ static enum http_outcome parse_and_find(struct http_transfer *t)
 		rc = curl_url_set(u, CURLUPART_URL, t->url, CURLU_NON_SUPPORT_SCHEME);
 	if (rc == CURLUE_OK)
 		rc = curl_url_get(u, CURLUPART_SCHEME, &scheme, 0);
-	if (rc == CURLUE_OK)
-		rc = curl_url_get(u, CURLUPART_HOST, &host, 0);
 	if (rc == CURLUE_OK && strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
 		rc = CURLUE_UNSUPPORTED_SCHEME;
+	if (rc == CURLUE_OK)
+		rc = curl_url_get(u, CURLUPART_HOST, &host, 0);
 	if (rc == CURLUE_OK)
 		rc = curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
 	if (rc == CURLUE_OK)
@@ -292,6 +293,13 @@ static void finish(struct http_transfer *t, CURLcode code)
 	enum http_outcome o = t->has_outcome ? t->outcome : http_outcome_of(code, t->status);
 
 	detach(t);
+	if (o == HTTP_CONNECT_TIMEOUT && !t->again && http_watch_stood_still(t->http, t->last_ms)) {
+		/* Not the server was late but we: it gets its time once more. */
+		t->again = true;
+		t->why[0] = '\0';
+		queue(t);
+		return;
+	}
 	t->state = TRANSFER_ENDED;
 	tell_and_recycle(t, code, o);
 }
@@ -457,7 +465,8 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 	}
 	h->base = base;
 	h->resolver = resolver;
-	h->watch_due_ms = NEVER;
+	h->watch_due_ms = h->judge_due_ms = NEVER;
+	h->stood_still_ms = -1;
 	TAILQ_INIT(&h->all);
 	TAILQ_INIT(&h->spare);
 	TAILQ_INIT(&h->queued);

@@ -7,8 +7,8 @@ static size_t refuse(struct http_transfer *t, enum http_outcome o, const char *t
 {
 	t->has_outcome = true;
 	t->outcome = o;
-	if (text != NULL)
-		http_say(t, "%s", text);
+	if (t->said == NULL)
+		t->said = text;
 	return 0; /* less than what came: curl ends the transfer */
 }
 

@@ -136,8 +136,8 @@ void http_outcome_tell(const struct http_transfer *t, CURLcode code, struct http
 		return;
 	}
 	origin_of(t->url != NULL ? t->url : "", origin, sizeof origin);
-	if (t->said)
-		snprintf(what, sizeof what, "%s", t->why);
+	if (t->said != NULL)
+		snprintf(what, sizeof what, "%s", t->said);
 	else
 		what_happened(t, code, r->outcome, what, sizeof what);
 	err_set(&line, "%.*s (%s)", (int)(sizeof r->text - strlen(origin) - 4), what, origin);

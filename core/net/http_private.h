@@ -82,6 +82,7 @@ struct http_transfer {
 	bool sliced; /* had its share of this iteration */
 	bool held;   /* curl holds bytes back */
 	bool resuming;
+	bool again; /* was started anew */
 	unsigned resume_round;
 
 	long status;
@@ -94,8 +95,8 @@ struct http_transfer {
 	struct buf collected;
 	enum http_outcome outcome; /* ours, where has_outcome */
 	bool has_outcome;
-	bool said; /* why is ours */
-	char why[CURL_ERROR_SIZE];
+	const char *said; /* why it fails, where it is us who say so */
+	char why[CURL_ERROR_SIZE]; /* what curl says; ours while curl has nothing to do with it */
 };
 TAILQ_HEAD(transfer_list, http_transfer);
 
@@ -110,7 +111,9 @@ struct http {
 	struct event *kick;   /* queued, ended and cancelled transfers, lanes that are due */
 	struct event *resume; /* what was paused, in the next iteration */
 	struct event *watch;
-	int64_t watch_due_ms;
+	int64_t watch_due_ms;  /* when the timer fires */
+	int64_t judge_due_ms;  /* when the next transfer may be over */
+	int64_t stood_still_ms; /* when our loop last did */
 	struct transfer_list all, spare, queued, ended, cancelled, resuming;
 	size_t active, spares;
 	int64_t now_ms; /* of this call of curl */
@@ -123,7 +126,7 @@ struct http {
 
 /* http.c */
 void http_end(struct http_transfer *t, enum http_outcome outcome);
-/* Why it fails, for people; the first one counts. Always -1. */
+/* Why it fails, for people; the first one counts. Not from within curl. Always -1. */
 int http_say(struct http_transfer *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void http_resume_soon(struct http_transfer *t);
 void http_settle(struct http *h, struct lane *lane);
@@ -155,6 +158,8 @@ int http_lane_close_socket(void *arg, curl_socket_t fd);
 void http_watch_fire(evutil_socket_t fd, short what, void *arg);
 void http_watch_consider(struct http *h, int64_t due_ms);
 void http_watch_transfer(struct http_transfer *t);
+/* Whether our own loop stood still since then. */
+bool http_watch_stood_still(struct http *h, int64_t since_ms);
 
 /* http_outcome.c */
 enum http_outcome http_outcome_of(CURLcode code, long status);

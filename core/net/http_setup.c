@@ -113,7 +113,7 @@ static int set_headers(struct http_transfer *t, const struct http_request *req, 
 	drop_headers(t);
 	for (size_t i = 0; !plain && req->headers[i] != NULL; i++) {
 		if (!is_line(req->headers[i]) || strchr(req->headers[i], ':') == NULL)
-			return http_say(t, "the header '%.40s' is not 'Name: value'", req->headers[i]);
+			return http_say(t, "header %zu of the request is not one line of 'Name: value'", i + 1);
 		if (strncasecmp(req->headers[i], "Content-Type:", 13) == 0)
 			json = false;
 		if (add_header(t, req->headers[i]) < 0)

@@ -30,6 +30,13 @@ struct lookup_job {
 };
 STAILQ_HEAD(job_list, lookup_job);
 
+struct thread {
+	pthread_t id;
+	struct shared *shared;
+	bool runs;
+	bool busy; /* within getaddrinfo: cannot be waited for */
+};
+
 /* Owned by the loop's side and by each thread together: whoever leaves last frees it,
  * because nobody can wait for a getaddrinfo that hangs. */
 struct shared {
@@ -37,7 +44,8 @@ struct shared {
 	pthread_cond_t work;
 	struct job_list todo, finished;
 	size_t waiting; /* jobs in todo */
-	size_t threads, idle, owners;
+	size_t idle, owners;
+	struct thread threads[LOOKUP_THREADS];
 	bool closed;
 	int wake; /* eventfd */
 };
@@ -73,7 +81,6 @@ static void leave(struct shared *s)
 		return;
 	free_jobs(&s->todo);
 	free_jobs(&s->finished);
-	close(s->wake);
 	pthread_cond_destroy(&s->work);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -149,48 +156,63 @@ static struct lookup_job *next_job(struct shared *s)
 
 static void *run(void *arg)
 {
-	struct shared *s = arg;
+	struct thread *me = arg;
+	struct shared *s = me->shared;
 	struct lookup_job *job;
 
 	pthread_mutex_lock(&s->lock);
 	while ((job = next_job(s)) != NULL) {
 		const uint64_t one = 1;
 
+		me->busy = true;
 		pthread_mutex_unlock(&s->lock);
 		look_up(job);
 		pthread_mutex_lock(&s->lock);
+		me->busy = false;
 		STAILQ_INSERT_TAIL(&s->finished, job, link);
 		/* Fails only where the counter is full, and then the loop is awake anyway. */
 		if (!s->closed && write(s->wake, &one, sizeof one) < 0)
 			continue;
 	}
-	s->threads--;
+	if (!s->closed) {
+		me->runs = false; /* ends because there is nothing to do: nobody waits for it */
+		pthread_detach(me->id);
+	}
 	leave(s);
 	return NULL;
 }
 
-/* Lock held. */
-static int thread_new(struct shared *s)
+/* Lock held. Starts one more where there is room; 0 when at least one runs. */
+static int more_threads(struct shared *s)
 {
+	struct thread *t = NULL;
 	pthread_attr_t attr;
-	pthread_t thread;
 	sigset_t all, before;
+	bool some = false;
 	int rc;
 
+	for (size_t i = 0; i < LOOKUP_THREADS; i++) {
+		if (s->threads[i].runs)
+			some = true;
+		else
+			t = &s->threads[i];
+	}
+	if (t == NULL)
+		return 0;
+	*t = (struct thread){.shared = s, .runs = true};
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, THREAD_STACK);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	/* Signals belong to the loop. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	rc = pthread_create(&thread, &attr, run, s);
+	rc = pthread_create(&t->id, &attr, run, t);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
-	if (rc == 0) {
-		s->threads++;
+	if (rc == 0)
 		s->owners++;
-	}
-	return rc;
+	else
+		t->runs = false;
+	return some ? 0 : rc;
 }
 
 struct lookup_job *lookup_start(struct lookup_pool *p, const char *host, lookup_done_fn *done, void *arg,
@@ -209,9 +231,9 @@ struct lookup_job *lookup_start(struct lookup_pool *p, const char *host, lookup_
 	job->done = done;
 	job->arg = arg;
 	pthread_mutex_lock(&s->lock);
-	if (s->idle <= s->waiting && s->threads < LOOKUP_THREADS)
-		rc = thread_new(s);
-	if (s->threads == 0) {
+	if (s->idle <= s->waiting)
+		rc = more_threads(s);
+	if (rc != 0) {
 		pthread_mutex_unlock(&s->lock);
 		err_set_errno(e, rc, "a name lookup needs a thread");
 		free(job);
@@ -291,6 +313,8 @@ struct lookup_pool *lookup_pool_new(struct event_base *base, struct err *e)
 
 void lookup_pool_free(struct lookup_pool *p)
 {
+	pthread_t idle[LOOKUP_THREADS];
+	size_t count = 0;
 	struct shared *s;
 
 	if (p == NULL)
@@ -300,7 +324,16 @@ void lookup_pool_free(struct lookup_pool *p)
 		event_free(p->woken);
 	pthread_mutex_lock(&s->lock);
 	s->closed = true;
+	close(s->wake); /* nobody writes to it any more */
 	pthread_cond_broadcast(&s->work);
+	for (size_t i = 0; i < LOOKUP_THREADS; i++) {
+		if (s->threads[i].runs && s->threads[i].busy)
+			pthread_detach(s->threads[i].id);
+		else if (s->threads[i].runs)
+			idle[count++] = s->threads[i].id;
+	}
 	leave(s);
+	for (size_t i = 0; i < count; i++)
+		pthread_join(idle[i], NULL);
 	free(p);
 }

@@ -15,7 +15,8 @@ struct lookup_pool;
 struct lookup_job;
 
 struct lookup_pool *lookup_pool_new(struct event_base *base, struct err *e);
-/* No callbacks any more. Never waits: a thread within getaddrinfo ends by itself later. */
+/* No callbacks any more. Never waits for a lookup: a thread within getaddrinfo ends by
+ * itself later. */
 void lookup_pool_free(struct lookup_pool *p);
 
 /* addresses is "a,b,[c]", or NULL with e set; temporary: asking again may help.

@@ -122,3 +122,13 @@ check_PROGRAMS += tests/unit/keep_unit
 TESTS += tests/unit/keep_unit
 tests_unit_keep_unit_SOURCES = tests/unit/keep_unit.c
 tests_unit_keep_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/resolver_unit
+TESTS += tests/unit/resolver_unit
+tests_unit_resolver_unit_SOURCES = tests/unit/resolver_unit.c tests/unit/fake_names.c tests/unit/fake_names.h
+tests_unit_resolver_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/http_unit
+TESTS += tests/unit/http_unit
+tests_unit_http_unit_SOURCES = tests/unit/http_unit.c tests/unit/bad_server.c tests/unit/bad_server.h \
+	tests/unit/fake_names.c tests/unit/fake_names.h
+tests_unit_http_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
