@@ -141,7 +141,7 @@ void http_outcome_tell(const struct http_transfer *t, CURLcode code, struct http
 	else
 		what_happened(t, code, r->outcome, what, sizeof what);
 	err_set(&line, "%.*s (%s)", (int)(sizeof r->text - strlen(origin) - 4), what, origin);
-	snprintf(r->text, sizeof r->text, "%s", line.text);
+	snprintf(r->text, sizeof r->text, "%.*s", (int)sizeof r->text - 1, line.text);
 }
 
 /* Seconds or an HTTP date; -1 for anything else. */

@@ -63,7 +63,7 @@ static void on_done(void *arg, const char *resolve, const struct err *e)
 
 static void run_until(struct rig *r, const struct answer *a, int count)
 {
-	int64_t until = clock_mono_ms() + 5000;
+	int64_t until = clock_mono_ms() + 30000;
 
 	while (a->count < count) {
 		const struct timeval step = {0, 10000};
