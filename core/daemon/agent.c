@@ -34,9 +34,12 @@ void agent_touch(struct agent *a, int64_t within_ms)
 
 static void publish(struct agent *a)
 {
+	int64_t began_ms = clock_mono_ms();
 	struct err e = ERR_INIT;
 
 	if (publisher_publish(a->publisher, &a->selector, &a->polling, &e) == 0) {
+		log_debug("published", L_INT("generation", publisher_generation(a->publisher)),
+		          L_INT("duration_ms", clock_mono_ms() - began_ms));
 		err_clear(&a->publish_error);
 		return;
 	}
@@ -136,11 +139,14 @@ static void surveyed(void *arg)
 /* The registry was merged: indexes are others now. */
 static void merged(struct agent *a, const struct registry_change *change)
 {
-	if (change->added + change->removed + change->redeployed > 0)
+	bool changed = change->added + change->removed + change->redeployed > 0;
+
+	if (changed) {
 		events_deployments(a->s.events, change->added, change->removed, change->redeployed);
-	a->trimmed &= change->added + change->removed + change->redeployed == 0;
+		a->trimmed = false;
+	}
 	selector_update(&a->selector, &a->s, clock_wall_ms());
-	agent_touch(a, change->removed > 0 ? 0 : SOON_MS);
+	agent_touch(a, change->removed > 0 ? 0 : changed ? SOON_MS : LATER_MS);
 }
 
 static void discovered(void *arg, struct llm_list *list)
