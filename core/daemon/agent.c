@@ -154,7 +154,9 @@ static void discovered(void *arg, struct llm_list *list)
 	struct agent *a = arg;
 	struct registry_change change;
 
-	if (list != NULL && registry_merge(a->s.registry, true, list, &change) == 0) {
+	if (list != NULL && registry_merge(a->s.registry, true, list, &change) != 0) {
+		log_error("discovery", L_STR("error", "out of memory"));
+	} else if (list != NULL) {
 		merged(a, &change);
 		monitor_probe_new(a->monitor);
 		hosts_update(a->hosts);

@@ -8,7 +8,8 @@
 #include <string.h>
 
 #define AT_ONCE           64
-#define TRIES             3
+#define AGAIN_FIRST_MS    5000
+#define AGAIN_LONGEST_MS  600000
 #define MODELS_DEADLINE_MS 5000
 #define TOOLS_DEADLINE_MS  30000
 #define BODY_LIMIT        (4u << 20)
@@ -109,6 +110,15 @@ static void release(struct job *j)
 	}
 }
 
+/* Not known yet: asked again after a later probe, ever more rarely. */
+static void try_later(struct track *t)
+{
+	int64_t wait = AGAIN_FIRST_MS << (t->caps_tries < 7 ? t->caps_tries : 7);
+
+	t->caps_tries++;
+	t->caps_again_ms = clock_mono_ms() + (wait < AGAIN_LONGEST_MS ? wait : AGAIN_LONGEST_MS);
+}
+
 static void job_end_if_done(struct job *j)
 {
 	struct capabilities *c = j->owner;
@@ -122,7 +132,9 @@ static void job_end_if_done(struct job *j)
 		struct track *t = registry_track(c->s->registry, i);
 
 		t->held = false;
-		t->caps = j->failed && ++t->caps_tries < TRIES ? CAPS_NONE : CAPS_DONE;
+		t->caps = j->failed ? CAPS_NONE : CAPS_DONE;
+		if (j->failed)
+			try_later(t);
 		log_info("capabilities", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
 		         L_STR("asks_for", l->model), L_INT("context", l->context_length),
 		         L_STR("tools", l->tools == LLM_TOOLS_YES  ? "yes"
@@ -321,7 +333,7 @@ void capabilities_want(struct capabilities *c, size_t index, bool may_hold)
 	struct llm *l = registry_llm(c->s->registry, index);
 	struct track *t = registry_track(c->s->registry, index);
 
-	if (t->caps != CAPS_NONE || l->kind == LLM_CLOUD || !llm_is_selectable(l))
+	if (t->caps != CAPS_NONE || l->kind == LLM_CLOUD || !llm_is_selectable(l) || clock_mono_ms() < t->caps_again_ms)
 		return;
 	if (c->running < AT_ONCE) {
 		t->held = may_hold && capabilities_hold(l, t);

@@ -233,12 +233,12 @@ static void test_answered(void *arg, const struct http_result *r)
 {
 	struct pending *p = arg;
 	struct agent *a = p->agent;
-	long i = selector_current(&a->selector);
+	long i = registry_find(a->s.registry, p->instance, 0);
 	char text[320];
 
 	p->transfer = NULL;
 	if (i < 0) {
-		pending_reply(p, answer_error("No LLM configured"));
+		pending_reply(p, answer_error("The LLM left while it was asked"));
 		return;
 	}
 	if (r->outcome != HTTP_DONE)
@@ -278,6 +278,7 @@ static void test(struct commands *c, struct command_call *call, const json_t *ar
 	if (p == NULL)
 		return;
 	l = registry_llm(a->s.registry, (size_t)i);
+	p->instance = l->instance;
 	body = capabilities_tiny_request(l, false, &req.body_len);
 	req.body = body;
 	req.url = l->url;

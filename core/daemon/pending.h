@@ -21,7 +21,9 @@ struct pending {
 	char *old_name;                 /* of the LLM that was current when it came */
 	char *deploy_id;                /* select */
 	struct http_transfer *transfer; /* test */
-	bool begun;                     /* refresh: it belongs to the survey that runs */
+	uint64_t instance;              /* test: of the LLM that is asked */
+	bool begun;                     /* refresh: it belongs to the survey that runs; select:
+	                                 * the backend was asked for it */
 };
 
 /* NULL: no memory; the call was failed. */

@@ -20,6 +20,7 @@ struct track {
 	bool held;                /* healthy, but not offered before its capabilities are known */
 	enum caps_state caps;
 	unsigned caps_tries;
+	int64_t caps_again_ms;    /* monotonic: not asked again before */
 	unsigned benched;         /* times it was benched in a row */
 	int64_t bench_over_ms;    /* wall clock: end of the last bench, and so long again */
 	int64_t due_ms;           /* monotonic: next probe; 0 = none planned */

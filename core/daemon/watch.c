@@ -37,11 +37,16 @@ static void read_events(evutil_socket_t fd, short what, void *arg);
 static void settled(evutil_socket_t fd, short what, void *arg);
 static bool is_changed(struct watch *w);
 
+/* While the folder is missing, the volume tells when it is made. */
 static void place(struct watch *w)
 {
-	if (w->fd >= 0 && w->descriptor < 0)
-		w->descriptor = inotify_add_watch(w->fd, w->folder, IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM |
-		                                                            IN_CREATE | IN_DELETE | IN_ONLYDIR);
+	const uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ONLYDIR;
+
+	if (w->fd < 0 || w->descriptor >= 0)
+		return;
+	w->descriptor = inotify_add_watch(w->fd, w->folder, events);
+	if (w->descriptor < 0)
+		inotify_add_watch(w->fd, w->volume, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
 }
 
 struct watch *watch_new(struct event_base *base, const char *volume, void (*changed)(void *arg), void *arg)
@@ -117,6 +122,7 @@ static void settled(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	place(w);
 	if (is_changed(w))
 		w->changed(w->arg); /* may free w */
 }
@@ -139,7 +145,7 @@ static void read_events(evutil_socket_t fd, short what, void *arg)
 		for (ssize_t at = 0; at < got;) {
 			const struct inotify_event *event = (const struct inotify_event *)(const void *)(bytes + at);
 
-			if (event->mask & (IN_IGNORED | IN_UNMOUNT))
+			if ((event->mask & (IN_IGNORED | IN_UNMOUNT)) != 0 && event->wd == w->descriptor)
 				w->descriptor = -1; /* the folder is gone; watch_look places it anew */
 			at += (ssize_t)(sizeof *event + event->len);
 		}
@@ -149,7 +155,6 @@ static void read_events(evutil_socket_t fd, short what, void *arg)
 
 void watch_look(struct watch *w)
 {
-	place(w);
 	if (!evtimer_pending(w->settled, NULL))
 		settled(-1, EV_TIMEOUT, w);
 }

@@ -495,3 +495,105 @@ def test_a_thousand_models(stage):
         assert len(answer["available_models"]) == 1000
     print(f"refresh of 1000 models: {sorted(t * 1000 for t in times)} ms")
     assert min(times) < 1.0 * PATIENCE
+
+
+# --- further ---
+
+def test_an_open_event_stream_ends_with_the_daemon(stage):
+    daemon = Daemon(stage)
+    channel = daemon.channel()
+    channel.send("events")
+    daemon.ask("refresh")
+    assert channel.receive()["event"]["event"] == "discovery"
+    assert daemon.stop() == 0
+    while channel.receive():
+        pass
+
+
+def test_commands_that_wait_are_answered_at_the_end(stage):
+    daemon = Daemon(stage, backend=stage.backend(stall=True))
+    channel = daemon.channel()
+    channel.send("refresh")
+    channel.send("select", deploy_id="d1")
+    assert daemon.ask("ping")["pid"]
+    assert daemon.stop() == 0
+
+
+def test_a_container_without_health_is_asked_for_its_models(stage):
+    llm = stage.llm(health_status=404)
+    daemon = Daemon(stage, env={"LLM_CONTAINER_NAME": llm.host}).wait_current("container")
+    assert daemon.models()["container"]["status"] == "healthy"
+    assert daemon.models()["container"]["model"] == "stand-in/demo-model"
+
+
+def test_a_loading_model_is_waited_for(stage):
+    llm = stage.llm(health_status=503, health_body='{"error":{"code":503,"message":"Loading model"}}')
+    daemon = Daemon(stage, env=FAST, backend=stage.backend({"d1": llm.deployment()})).wait_health("d1", "unhealthy")
+    assert "loading" in daemon.models()["d1"]["reason"]
+    llm.script()
+    daemon.wait_current("d1")
+
+
+def test_monitoring_off(stage):
+    llm = stage.llm()
+    daemon = Daemon(stage, backend=stage.backend({"d1": llm.deployment()}),
+                    env={**FAST, "AGENT_HEALTH_CHECK_ENABLED": "false"}).wait_current("d1")
+    count = len(llm.requests("/health"))
+    with pytest.raises(AssertionError):
+        llm.wait_request("/health", count + 1, 0.7 / PATIENCE)
+    assert daemon.status()["configuration"]["health_check_enabled"] is False
+    llm.script(health_status=500)  # what a turn found is looked at all the same
+    assert daemon.report("d1")["counted"]
+    wait_until(lambda: daemon.models()["d1"]["failures"] >= 2, "a probe at once")
+    llm.script()
+    daemon.wait_health("d1", "healthy")
+
+
+def test_a_deployments_own_secret_survives_a_restart(stage):
+    llm = stage.llm()
+    backend = stage.backend({"d1": {**llm.deployment(), "jwt_secret": "its-own-secret"}})
+    daemon = Daemon(stage, backend=backend, env=FAST).wait_current("d1")
+    daemon.service.secrets.append("its-own-secret")
+    own = llm.requests("/health")[-1]["headers"]["authorization"]
+    instance = daemon.models()["d1"]["instance"]
+    backend.script(stall=True)
+    daemon.restart()
+    assert daemon.current() == "d1"
+    llm.forget()
+    assert llm.wait_request("/health")[0]["headers"]["authorization"] == own
+    backend.script(deployed={"d1": {**llm.deployment(), "jwt_secret": "its-own-secret"}})
+    daemon.wait_log(r"discovery found=1", 20)
+    assert daemon.models()["d1"]["instance"] == instance
+
+
+def test_a_model_that_cannot_chat_is_listed_but_not_selected(stage):
+    llm = stage.llm()
+    backend = stage.backend({"e1": llm.deployment("Embedder", model_impl={"model_type": "embedding"}),
+                             "d1": llm.deployment("Chatter")})
+    daemon = Daemon(stage, backend=backend).wait_current("d1")
+    assert daemon.models()["e1"]["rank"] is None
+    assert [m["deploy_id"] for m in daemon.status()["available_models"]] == ["e1", "d1"]
+    assert daemon.ask("select", deploy_id="e1")["status"] == "error"
+
+
+@pytest.mark.skipif(PATIENCE != 1, reason="measured without sanitizers")
+def test_idle_memory(stage):
+    llm = stage.llm()
+    daemon = Daemon(stage, backend=stage.backend({"d1": llm.deployment()})).wait_current("d1")
+
+    def pss():
+        with open(f"/proc/{daemon.process.pid}/smaps_rollup") as f:
+            return int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M)[1])
+
+    wait_until(lambda: pss() <= 4096, "at most 4 MiB")
+
+
+def test_start_is_quick(stage):
+    service = stage.service(start=False)
+    began = time.monotonic()
+    process = service.start_daemon()
+    wait_until(lambda: (service.run / "status.v1").exists(), "a first state")
+    took = time.monotonic() - began
+    process.wait_log("started")
+    print(f"first state after {took * 1000:.1f} ms")
+    assert took < 0.5 * PATIENCE
