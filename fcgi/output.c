@@ -30,37 +30,41 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 /* How much a writable socket takes without blocking. AF_UNIX says "writable" while at
  * most a quarter of the buffer is used, TCP while at least a third is free. */
-static void learn_window(struct connections *s, int fd)
+static int64_t window_of(int fd, bool local)
 {
-	int size = 0, family = AF_UNIX;
+	int size = 0;
 	socklen_t len = sizeof size;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) < 0)
-		size = 0;
-	len = sizeof family;
-	getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len);
-	s->local = family == AF_UNIX;
-	s->window = s->local ? size / 4 * 3 : size / 4;
-	if (s->window < 1)
-		s->window = 1;
+	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) < 0 || size < 4)
+		return 1;
+	return local ? size / 4 * 3 : size / 4;
 }
 
+static bool is_local(int fd)
+{
+	int family = AF_UNSPEC;
+	socklen_t len = sizeof family;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) == 0 && family == AF_UNIX;
+}
+
+/* All connections of one listener are alike, so the first one tells. */
 void output_prepare(struct connection *c)
 {
 	struct connections *s = c->set;
+	bool first = s->window == 0;
 
-	if (s->window != 0 && s->local) {
-		c->credit = s->window;
-	} else {
+	if (first)
+		s->local = is_local(c->fd);
+	if (!s->local) {
 		setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &(int){ TCP_SEND_BUFFER }, sizeof(int));
 		setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
-		if (s->window == 0)
-			learn_window(s, c->fd);
-		c->credit = s->window;
 	}
+	if (first)
+		s->window = window_of(c->fd, s->local);
+	c->credit = s->window;
 	/* libevent wants both events of a descriptor edge-triggered or none. */
 	event_assign(&c->writable, s->base, c->fd, EV_WRITE | EV_ET, on_writable, c);
-	c->out.backlog.max = BACKLOG_MAX;
 	output_reset(c);
 }
 

@@ -102,9 +102,10 @@ class Lighttpd:
         port = s.getsockname()[1]
         self.host = f"127.0.0.1:{port}"
         (directory / "lighttpd.conf").write_text(LIGHTTPD.format(dir=directory, port=port, drop_in=drop_in))
-        script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec lighttpd -D -f "$0" 3<&%d' % s.fileno()
+        # dash redirects one-digit descriptors only, so not by 3<&N.
+        script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec lighttpd -D -f "$0"'
         self.process = Process(name, ["/bin/sh", "-c", script, directory / "lighttpd.conf"], stage.directory,
-                               pass_fds=[s.fileno()])
+                               pass_fds=[3], before_exec=lambda: os.dup2(s.fileno(), 3))
         s.close()
 
     def stop(self):
