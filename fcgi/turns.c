@@ -6,8 +6,6 @@
 
 #include <stdlib.h>
 
-#define TRANSFERS_PER_MULTI 200u /* curl's list of connections is searched from its start */
-#define MULTIS_MAX 128u
 #define REPORTS_KEPT 32u
 #define REPORT_INTERVAL_MS 100
 #define THREADS_DEFAULT 10000u
@@ -23,43 +21,11 @@ struct turns {
 	struct published *published;
 	struct command_client *daemon;
 	struct resolver *resolver;
-	struct http *multis[MULTIS_MAX];
-	size_t multi_count;
 	struct bench bench;
+	struct prompt_cache prompts;
 	struct reported reported[REPORTS_KEPT];
 	size_t next_reported;
 };
-
-static struct http *least_busy(const struct turns *t)
-{
-	struct http *best = NULL;
-
-	for (size_t i = 0; i < t->multi_count; i++)
-		if (best == NULL || http_active(t->multis[i]) < http_active(best))
-			best = t->multis[i];
-	return best;
-}
-
-/* The first with room, so that few connections to an LLM are used again and again. */
-static struct http *pick_http(void *arg)
-{
-	struct turns *t = arg;
-	struct err e = ERR_INIT;
-	struct http *more;
-
-	for (size_t i = 0; i < t->multi_count; i++)
-		if (http_active(t->multis[i]) < TRANSFERS_PER_MULTI)
-			return t->multis[i];
-	if (t->multi_count == MULTIS_MAX)
-		return least_busy(t);
-	more = http_new(t->host.base, t->resolver, &e);
-	if (more == NULL) {
-		log_warning("http_not_started", L_STR("error", e.text));
-		return least_busy(t);
-	}
-	t->multis[t->multi_count++] = more;
-	return more;
-}
 
 static struct config *current_config(void *arg)
 {
@@ -129,11 +95,13 @@ struct turns *turns_new(struct event_base *base, struct published *p, struct com
 	}
 	t->published = p;
 	t->daemon = daemon;
-	t->host = (struct turn_host){ .base = base, .http = pick_http, .config = current_config,
-				      .snapshot = current_snapshot, .bench = &t->bench, .counters = counters,
+	t->host = (struct turn_host){ .base = base, .config = current_config,
+				      .snapshot = current_snapshot, .bench = &t->bench, .prompts = &t->prompts, .counters = counters,
 				      .report = report, .arg = t };
 	t->resolver = resolver_new(base, e);
 	if (t->resolver != NULL)
+		t->host.http = http_new(base, t->resolver, e);
+	if (t->host.http != NULL)
 		t->host.store = store_memory_new(base, threads, e);
 	if (t->host.store != NULL)
 		t->host.toolbox = toolbox_new(base, e);
@@ -148,14 +116,14 @@ void turns_free(struct turns *t)
 {
 	if (t == NULL)
 		return;
-	for (size_t i = 0; i < t->multi_count; i++)
-		http_free(t->multis[i]);
+	http_free(t->host.http);
 	if (t->host.toolbox != NULL)
 		toolbox_free(t->host.toolbox);
 	if (t->host.store != NULL)
 		store_free(t->host.store);
 	if (t->resolver != NULL)
 		resolver_free(t->resolver);
+	prompt_cache_clear(&t->prompts);
 	free(t);
 }
 

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define TEXT_MAX        (64u << 20)
+#define BODY_MAX        (256u << 20)
 #define BYTES_PER_TOKEN 3
 #define MESSAGE_TOKENS  8 /* what a chat template adds to a message */
 
@@ -309,29 +310,67 @@ static int add_sampling(const struct prompt *p, json_t *body)
 
 static int add_tools(const struct prompt *p, json_t *body)
 {
-	if (p->tools == NULL || !p->uses_tools || p->completions)
+	if (p->tools == NULL)
 		return 0;
 	return json_object_set_new(body, "tools", json_incref((json_t *)(uintptr_t)p->tools)) |
 	       json_object_set_new(body, "tool_choice", json_string(p->tools_used_up ? "none" : "auto"));
 }
 
-char *prompt_body(const struct prompt *p, size_t *len)
+void prompt_cache_clear(struct prompt_cache *c)
 {
-	json_t *body = json_object();
-	json_t *all = messages(p);
-	char *text = NULL;
-	int failed;
+	for (size_t i = 0; i < 2; i++)
+		for (size_t j = 0; j < 3; j++)
+			free(c->tails[i][j]);
+	config_unref(c->config);
+	memset(c, 0, sizeof *c);
+}
 
-	failed = body == NULL || all == NULL || json_object_set_new(body, "model", json_string(p->model)) < 0;
+/* All that follows the messages: `"temperature":...}`. */
+static const char *tail_of(const struct prompt *p, struct prompt_cache *cache)
+{
+	char **tail = &cache->tails[p->cloud][p->tools == NULL ? 0 : p->tools_used_up ? 2 : 1];
+	json_t *body;
+
+	if (cache->config != p->config) {
+		prompt_cache_clear(cache);
+		cache->config = config_ref((struct config *)(uintptr_t)p->config);
+	}
+	if (*tail == NULL) {
+		body = json_object();
+		if (body != NULL && add_sampling(p, body) == 0 && add_tools(p, body) == 0)
+			*tail = json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15));
+		json_decref(body);
+	}
+	return *tail == NULL ? NULL : *tail + 1; /* without its brace */
+}
+
+static int add_json(struct buf *to, const char *name, json_t *value)
+{
+	char *text = value == NULL ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	int result = text == NULL ? -1 : buf_adds(to, name) | buf_adds(to, text) | buf_adds(to, ",");
+
+	free(text);
+	json_decref(value);
+	return result;
+}
+
+char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len)
+{
+	struct buf body = BUF_INIT(BODY_MAX);
+	const char *tail = tail_of(p, cache);
+	json_t *all = messages(p);
+	int failed = tail == NULL || all == NULL || add_json(&body, "{\"model\":", json_string(p->model)) < 0;
+
 	if (!failed && p->completions)
-		failed = json_object_set_new(body, "prompt", as_prompt(all)) < 0;
+		failed = add_json(&body, "\"prompt\":", as_prompt(all)) < 0;
 	else if (!failed)
-		failed = json_object_set(body, "messages", all) < 0;
-	if (!failed && add_sampling(p, body) == 0 && add_tools(p, body) == 0)
-		text = json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15));
-	if (text != NULL)
-		*len = strlen(text);
+		failed = add_json(&body, "\"messages\":", json_incref(all)) < 0;
+	if (!failed)
+		failed = buf_adds(&body, tail) < 0;
 	json_decref(all);
-	json_decref(body);
-	return text;
+	if (failed) {
+		buf_free(&body);
+		return NULL;
+	}
+	return buf_steal(&body, len);
 }

@@ -34,8 +34,16 @@ struct prompt {
  * rather leaves out too much; at most all turns. */
 size_t prompt_fit(const struct prompt *p);
 
+/* What is the same in every body of one configuration, dumped once: a turn's first token
+ * waits for its body. One per worker, zeroed at start. */
+struct prompt_cache {
+	struct config *config;
+	char *tails[2][3]; /* [cloud][tools: none, open, used up] */
+};
+void prompt_cache_clear(struct prompt_cache *c);
+
 /* The JSON body; free(). NULL: no memory. */
-char *prompt_body(const struct prompt *p, size_t *len);
+char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len);
 
 /* content as it is kept in a thread: images replaced by a word. New reference. */
 json_t *prompt_content_to_keep(const json_t *content);

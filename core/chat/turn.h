@@ -12,6 +12,7 @@
 #define TT_CHAT_TURN_H
 
 #include "core/chat/candidates.h"
+#include "core/chat/prompt.h"
 #include "core/chat/request.h"
 #include "core/config/config.h"
 #include "core/net/http.h"
@@ -27,12 +28,13 @@ struct turn_report;
 
 struct turn_host {
 	struct event_base *base;
-	struct http *(*http)(void *arg);             /* a multi with room for one more transfer */
+	struct http *http;
 	struct config *(*config)(void *arg);         /* a new reference; NULL: none published yet */
 	struct status_snapshot *(*snapshot)(void *arg); /* status_acquire */
 	struct store *store;
 	struct toolbox *toolbox;
-	struct bench *bench;         /* zeroed at start, only turns use it */
+	struct bench *bench;          /* zeroed at start, only turns use it */
+	struct prompt_cache *prompts; /* likewise; prompt_cache_clear at the end */
 	struct counters *counters;   /* may be NULL */
 	/* A real turn met a failure of an LLM (see the report command). */
 	void (*report)(void *arg, const struct turn_report *r);

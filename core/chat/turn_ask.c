@@ -169,7 +169,7 @@ static char *body_for(struct turn *t, size_t *len)
 	if (p.skip_turns < t->skip_turns)
 		p.skip_turns = t->skip_turns;
 	t->skip_turns = p.skip_turns;
-	return prompt_body(&p, len);
+	return prompt_body(&p, t->host->prompts, len);
 }
 
 /* Asks t->llm. */
@@ -191,7 +191,7 @@ static void ask_same(struct turn *t)
 	t->ask_began_boot_ms = clock_boot_ms();
 	turn_wake_in(t, t->deadline_ms > clock_mono_ms() ? t->deadline_ms - clock_mono_ms() : 0);
 	if (body != NULL)
-		t->ask = ask_start(t->host->base, t->host->http(t->host->arg), &r, &ask_handlers, t);
+		t->ask = ask_start(t->host->base, t->host->http, &r, &ask_handlers, t);
 	free(body);
 	if (t->ask == NULL)
 		turn_fail(t, "The service is out of memory. Please try again in a moment.");

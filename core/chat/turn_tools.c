@@ -54,7 +54,7 @@ void turn_run_tools(struct turn *t)
 	answer_begin(t->answer);
 	t->tool_context = (struct tool_context){
 		.base = t->host->base,
-		.http = t->host->http(t->host->arg),
+		.http = t->host->http,
 		.config = t->config,
 		.thread = t->sandbox,
 	};

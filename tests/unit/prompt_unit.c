@@ -33,10 +33,22 @@ static json_t *json(const char *text)
 	return j;
 }
 
+static char *body_of(const struct prompt *p, size_t *len)
+{
+	struct prompt_cache cache = {.config = NULL};
+	char *first = prompt_body(p, &cache, len), *again = prompt_body(p, &cache, len);
+
+	assert_non_null(first);
+	assert_string_equal(first, again); /* the cached part is the same */
+	free(again);
+	prompt_cache_clear(&cache);
+	return first;
+}
+
 static void expect_body(const struct prompt *p, const char *expected)
 {
 	size_t len = 0;
-	char *body = prompt_body(p, &len);
+	char *body = body_of(p, &len);
 
 	assert_non_null(body);
 	assert_int_equal(len, strlen(body));
@@ -72,7 +84,7 @@ static void a_completions_endpoint_gets_one_prompt(void **state)
 	json_t *messages = json("[{\"role\":\"user\",\"content\":\"c\"}]");
 	struct prompt p = {.config = c, .model = "m", .completions = true, .turns = turns, .messages = messages};
 	size_t len;
-	char *body = prompt_body(&p, &len);
+	char *body = body_of(&p, &len);
 
 	(void)state;
 	assert_non_null(strstr(body, "\"prompt\":\"You are m {not} {\\na\\nb\\nc\""));
@@ -90,13 +102,13 @@ static void tools_are_offered_and_then_closed(void **state)
 	json_t *tools = json("[{\"type\":\"function\"}]");
 	struct prompt p = {.config = c, .model = "m", .uses_tools = true, .tools = tools, .messages = messages};
 	size_t len;
-	char *body = prompt_body(&p, &len);
+	char *body = body_of(&p, &len);
 
 	(void)state;
 	assert_non_null(strstr(body, "\"tools\":[{\"type\":\"function\"}],\"tool_choice\":\"auto\"}"));
 	free(body);
 	p.tools_used_up = true;
-	body = prompt_body(&p, &len);
+	body = body_of(&p, &len);
 	assert_non_null(strstr(body, "\"tool_choice\":\"none\""));
 	free(body);
 	json_decref(tools);
@@ -113,7 +125,7 @@ static void results_of_tools_are_told_as_text(void **state)
 	                        "{\"role\":\"tool\",\"tool_call_id\":\"x\",\"content\":\"sunny\"}]");
 	struct prompt p = {.config = c, .model = "m", .messages = messages};
 	size_t len;
-	char *body = prompt_body(&p, &len);
+	char *body = body_of(&p, &len);
 
 	(void)state;
 	assert_non_null(strstr(body, "\"messages\":[{\"role\":\"user\",\"content\":\"weather?\\n\\nResult of a tool that was run "
@@ -130,13 +142,13 @@ static void images_go_only_to_models_with_eyes(void **state)
 	                        "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:x\"}}]}]");
 	struct prompt p = {.config = c, .model = "m", .messages = messages};
 	size_t len;
-	char *body = prompt_body(&p, &len);
+	char *body = body_of(&p, &len);
 
 	(void)state;
 	assert_non_null(strstr(body, "\"content\":\"what is it\\n[image]\""));
 	free(body);
 	p.sees_images = true;
-	body = prompt_body(&p, &len);
+	body = body_of(&p, &len);
 	assert_non_null(strstr(body, "\"url\":\"data:x\""));
 	free(body);
 	json_decref(messages);
@@ -162,7 +174,7 @@ static void the_oldest_turns_go_whole(void **state)
 	p.context = 100000;
 	assert_int_equal(prompt_fit(&p), 0);
 	p.skip_turns = 10;
-	body = prompt_body(&p, &len);
+	body = body_of(&p, &len);
 	assert_non_null(strstr(body, "\"messages\":[{\"role\":\"user\",\"content\":\"now\"}]"));
 	free(body);
 	json_decref(turns);
@@ -178,7 +190,7 @@ static void marks_of_the_history_are_not_sent(void **state)
 	json_t *messages = json("[{\"role\":\"user\",\"content\":\"c\"}]");
 	struct prompt p = {.config = c, .model = "m", .uses_tools = true, .turns = turns, .messages = messages};
 	size_t len;
-	char *body = prompt_body(&p, &len);
+	char *body = body_of(&p, &len);
 
 	(void)state;
 	assert_null(strstr(body, "interrupted"));
