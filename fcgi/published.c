@@ -92,6 +92,9 @@ struct status_snapshot *published_acquire(struct published *p)
 {
 	struct status_snapshot *s = status_acquire(p->reader);
 
+	/* Without one, each request looks: the first after the daemon's start sees it. */
+	if (s == NULL && status_reader_check(p->reader))
+		s = status_acquire(p->reader);
 	if (s != p->seen && s != NULL) {
 		if (p->seen != NULL)
 			status_release(p->seen);

@@ -25,43 +25,46 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
+    """What failed is shown with the logs of its world."""
     outcome = yield
-    setattr(item, f"report_{call.when}", outcome.get_result())
+    report = outcome.get_result()
+    if report.failed:
+        for stage in Stage.alive:
+            report.sections.append((f"logs of {stage.directory}", stage.logs()))
+            stage.failed = True
 
 
-def finish(stage, request):
+def finish(stage):
     """Ends the world; what is wrong with its end fails the test."""
     faults = stage.close()
-    call = getattr(request.node, "report_call", None)
-    bad = faults or (call is not None and call.failed)
-    if bad:
+    if faults:
         print(stage.logs())
-    if not (bad and os.environ.get("TT_KEEP")):
+    if not ((faults or stage.failed) and os.environ.get("TT_KEEP")):
         stage.remove()
     assert not faults, "\n".join(faults)
 
 
 @pytest.fixture
-def stage(request):
+def stage():
     s = Stage()
     yield s
-    finish(s, request)
+    finish(s)
 
 
 @pytest.fixture(scope="module")
-def shared(request):
+def shared():
     """A world for all tests of a module that only read from it."""
     s = Stage()
     yield s
-    finish(s, request)
+    finish(s)
 
 
 class Worlds:
     """One world at a time for many tests of a module: made when the first test needs it,
     ended when a test needs another."""
 
-    def __init__(self, request):
-        self.request, self.name, self.stage, self.made, self.error = request, None, None, None, None
+    def __init__(self):
+        self.name = self.stage = self.made = self.error = None
 
     def get(self, name, make):
         if self.name != name:
@@ -78,11 +81,11 @@ class Worlds:
     def end(self):
         stage, self.stage, self.name, self.error = self.stage, None, None, None
         if stage:
-            finish(stage, self.request)
+            finish(stage)
 
 
 @pytest.fixture(scope="module")
-def worlds(request):
-    w = Worlds(request)
+def worlds():
+    w = Worlds()
     yield w
     w.end()

@@ -51,8 +51,11 @@ def test_before_the_llm_answered_at_all(one):
 
 def test_behind_lighttpd(one):
     lighttpd = one[0].start_lighttpd()
+    times = [leave(*one, SLOW, host=lighttpd.host, reset=True, words=2) for _ in range(5)]
+    assert statistics.median(times) < 5 * PATIENCE, times
+    # One that only closes may still want to read: lighttpd looks at the next word.
     times = [leave(*one, SLOW, host=lighttpd.host, words=2) for _ in range(5)]
-    assert statistics.median(times) < 50 * PATIENCE, times
+    assert statistics.median(times) < 150 * PATIENCE, times
 
 
 def descriptors(service):
@@ -87,8 +90,8 @@ def test_others_do_not_notice(one):
     assert turn.whole and turn.text == "word " * 40
 
 
-def test_what_was_said_until_then_is_in_the_history(one):
-    service, llm = one
+def test_what_was_said_until_then_is_in_the_history(stage):
+    service, llm = stage.one(workers=1)
     exchange = service.ask(SLOW, "left")
     chunks = exchange.chunks()
     for _ in range(3):

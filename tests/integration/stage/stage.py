@@ -15,7 +15,11 @@ PROMPT_MARK = "Quetzalcoatlus"
 
 
 class Stage:
+    alive = []  # of this run, for the logs of what fails
+
     def __init__(self):
+        Stage.alive.append(self)
+        self.failed = False
         raise_descriptor_limit()
         self.directory = Path(tempfile.mkdtemp(prefix="tt-", dir="/tmp"))
         self.processes = []  # ours, in the order of their start
@@ -111,6 +115,7 @@ class Stage:
         return found
 
     def close(self):
+        Stage.alive.remove(self)
         for client in self.clients:
             client.close()
         faults = self._stop()

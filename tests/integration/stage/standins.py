@@ -55,9 +55,9 @@ class Llm(Standin):
     def chats(self):
         return [r for r in self.requests() if r["path"] in ("/v1/chat/completions", "/v1/completions")]
 
-    def deployment(self, name="Llama-3.1-8B-Instruct", **more):
+    def deployment(self, model="Llama-3.1-8B-Instruct", **more):
         """Its entry in the backend's list."""
-        impl = {"model_name": name, "model_type": "chat", "hf_model_id": f"meta-llama/{name}"}
+        impl = {"model_name": model, "model_type": "chat", "hf_model_id": f"meta-llama/{model}"}
         impl.update(more.pop("model_impl", {}))
         entry = {
             "name": more.pop("name", "c-d1"),
