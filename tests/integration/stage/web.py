@@ -102,10 +102,10 @@ class Lighttpd:
         port = s.getsockname()[1]
         self.host = f"127.0.0.1:{port}"
         (directory / "lighttpd.conf").write_text(LIGHTTPD.format(dir=directory, port=port, drop_in=drop_in))
-        # dash redirects one-digit descriptors only, so not by 3<&N.
-        script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec lighttpd -D -f "$0"'
-        self.process = Process(name, ["/bin/sh", "-c", script, directory / "lighttpd.conf"], stage.directory,
-                               pass_fds=[3], before_exec=lambda: os.dup2(s.fileno(), 3))
+        # bash, because dash redirects descriptors of one digit only.
+        script = f'LISTEN_PID=$$ LISTEN_FDS=1 exec lighttpd -D -f "$0" 3<&{s.fileno()}'
+        self.process = Process(name, ["/bin/bash", "-c", script, directory / "lighttpd.conf"], stage.directory,
+                               pass_fds=[s.fileno()])
         s.close()
 
     def stop(self):
