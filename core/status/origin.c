@@ -59,18 +59,31 @@ bool origin_is_other_boot(const uint8_t a[16], const uint8_t b[16])
 	return memcmp(a, b, 16) != 0;
 }
 
-uint64_t origin_birth(void)
+static uint64_t birth_in(const char *path)
 {
 	char text[1024];
 	char *at;
 
-	read_small("/proc/self/stat", text, sizeof text);
+	read_small(path, text, sizeof text);
 	at = strrchr(text, ')'); /* field 2 may hold anything, blanks included */
 	for (int field = 2; at != NULL && field < BIRTH_FIELD; field++) {
 		at = strchr(at, ' ');
 		at = at != NULL ? at + 1 : NULL;
 	}
 	return at != NULL ? strtoull(at, NULL, 10) : 0;
+}
+
+uint64_t origin_birth(void)
+{
+	return birth_in("/proc/self/stat");
+}
+
+uint64_t origin_birth_of(long pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+	return birth_in(path);
 }
 
 uint64_t origin_random(void)

@@ -14,6 +14,7 @@ bool origin_is_other_boot(const uint8_t a[16], const uint8_t b[16]);
 /* Start time of this process as in /proc/self/stat (clock ticks since boot), so that
  * a number that was given out again is not taken for the same process; 0: not known. */
 uint64_t origin_birth(void);
+uint64_t origin_birth_of(long pid); /* of any process; 0: not known, or none */
 
 uint64_t origin_random(void);
 

@@ -1,3 +1,6 @@
 libttagent_a_SOURCES += \
+	core/store/archivist.c core/store/archivist.h \
+	core/store/database.c core/store/database.h core/store/database_internal.h \
+	core/store/database_admin.c core/store/database_open.c \
 	core/store/store.c core/store/store.h core/store/store_impl.h \
-	core/store/store_memory.c
+	core/store/store_memory.c core/store/store_sqlite.c

@@ -10,7 +10,9 @@
 
 #include <event2/event.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct store;
 struct store_request;
@@ -23,6 +25,16 @@ struct store_key {
 /* One turn: the messages that it added, in the OpenAI shape, the user's first:
  * [{"role":"user","content":...},{"role":"assistant","content":...}, ...]. */
 
+/* When threads are forgotten after their last turn; 0 = never. */
+struct store_limits {
+	int64_t expire_ms;
+	int64_t short_id_idle_ms; /* those whose id is short */
+};
+
+/* Fewer than 8 digits and nothing else: TT-Studio counts its threads "0", "1", ... in every
+ * browser anew, so such ids are soon used by somebody else. */
+bool store_id_is_short(const char *thread_id);
+
 /* What one thread keeps at most: older turns leave whole. Far more than any context
  * window takes. */
 #define STORE_TURNS_MAX        256
@@ -31,7 +43,27 @@ struct store_key {
 /* Conversations in this process's memory. */
 struct store *store_memory_new(struct event_base *base, size_t max_threads, struct err *e);
 
-void store_free(struct store *s); /* open requests end without callbacks */
+/* Conversations in a SQLite file, which other processes may share. A thread of its own
+ * opens the file and does all that may block; while the file cannot be opened (it is tried
+ * again at growing intervals) or is damaged or full, requests fail with the reason and one
+ * log line tells when that begins and ends. run names this run of the service
+ * (store_run_name): short ids of another run are not seen. NULL with e: no memory. */
+struct store *store_sqlite_new(struct event_base *base, const char *file, const char *run,
+                               const struct store_limits *limits, struct err *e);
+
+/* The store that the configuration names (threads.*): SQLite, or memory where threads.file
+ * says so or its folder is missing (which is logged). */
+struct store *store_open(struct event_base *base, const struct config *c, const char *run, struct err *e);
+
+/* Takes limits that changed; any other setting needs a restart. */
+void store_configure(struct store *s, const struct config *c);
+
+/* A name that lasts as long as the process pid does, also over exec. */
+void store_run_name(long pid, char out[64]);
+
+/* Open requests end without callbacks; what is to be appended is written first. Not from
+ * within a callback. */
+void store_free(struct store *s);
 
 /* turns: array of arrays (borrowed), oldest first; NULL with e where the store failed
  * (a turn then goes on without memory). Never called from within store_load. */

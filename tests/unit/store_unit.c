@@ -8,36 +8,82 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 struct fixture {
 	struct event_base *base;
 	struct store *store;
+	char folder[64], file[128];
 	json_t *loaded; /* the last answer */
+	bool failed;    /* it was an error */
 	int answers;
 };
 
 #define MAX_THREADS 1000
 
-static int setup(void **state)
+static const struct store_limits no_limits = {.expire_ms = 0, .short_id_idle_ms = 0};
+
+static struct store *sqlite_open(struct fixture *f, const char *run, const struct store_limits *limits)
+{
+	struct err e = ERR_INIT;
+
+	return store_sqlite_new(f->base, f->file, run, limits, &e);
+}
+
+static int setup_base(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
-	struct err e = ERR_INIT;
 
 	if (f == NULL || (f->base = event_base_new()) == NULL)
 		return -1;
-	f->store = store_memory_new(f->base, MAX_THREADS, &e);
+	strcpy(f->folder, "/tmp/store_unit.XXXXXX");
+	if (mkdtemp(f->folder) == NULL)
+		return -1;
+	snprintf(f->file, sizeof f->file, "%s/threads.db", f->folder);
 	*state = f;
+	return 0;
+}
+
+static int setup_memory(void **state)
+{
+	struct fixture *f;
+	struct err e = ERR_INIT;
+
+	if (setup_base(state) < 0)
+		return -1;
+	f = *state;
+	f->store = store_memory_new(f->base, MAX_THREADS, &e);
+	return f->store == NULL;
+}
+
+static int setup_sqlite(void **state)
+{
+	struct fixture *f;
+
+	if (setup_base(state) < 0)
+		return -1;
+	f = *state;
+	f->store = sqlite_open(f, "run", &no_limits);
 	return f->store == NULL;
 }
 
 static int teardown(void **state)
 {
+	static const char *const ends[] = {"", "-wal", "-shm", ".away"};
 	struct fixture *f = *state;
+	char path[256];
 
 	store_free(f->store);
 	event_base_free(f->base);
 	json_decref(f->loaded);
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+		snprintf(path, sizeof path, "%s%s", f->file, ends[i]);
+		unlink(path);
+	}
+	rmdir(f->folder);
 	free(f);
 	return 0;
 }
@@ -46,16 +92,19 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 {
 	struct fixture *f = arg;
 
-	assert_null(e);
 	json_decref(f->loaded);
 	f->loaded = json_incref((json_t *)(uintptr_t)turns);
+	f->failed = e != NULL;
+	assert_int_equal(f->failed, turns == NULL);
 	f->answers++;
 }
 
 static void on_saved(void *arg, const struct err *e)
 {
-	assert_null(e);
-	((struct fixture *)arg)->answers++;
+	struct fixture *f = arg;
+
+	f->failed = e != NULL;
+	f->answers++;
 }
 
 static void run(struct fixture *f, int answers)
@@ -81,6 +130,7 @@ static void append(struct fixture *f, const char *subject, const char *thread, c
 	assert_non_null(store_append(f->store, &k, turn(text), on_saved, f));
 	assert_int_equal(f->answers, before); /* never from within */
 	run(f, 1);
+	assert_false(f->failed);
 }
 
 /* The thread's user messages, joined by blanks. */
@@ -93,6 +143,7 @@ static char *load(struct fixture *f, const char *subject, const char *thread)
 
 	assert_non_null(store_load(f->store, &k, on_loaded, f));
 	run(f, 1);
+	assert_false(f->failed);
 	json_array_foreach(f->loaded, i, messages) {
 		const char *word = json_string_value(json_object_get(json_array_get(messages, 0), "content"));
 
@@ -221,17 +272,300 @@ static void no_word_in_a_wrong_thread(void **state)
 	}
 }
 
+/* ---- SQLite alone ---- */
+
+static void reopen(struct fixture *f, const char *run, const struct store_limits *limits)
+{
+	store_free(f->store);
+	f->store = sqlite_open(f, run, limits);
+	assert_non_null(f->store);
+}
+
+static void turns_survive_a_restart(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+
+	append(f, "alice", "01234567-89ab", "one");
+	append(f, "", "7", "short");
+	assert_int_equal(stat(f->file, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	reopen(f, "run", &no_limits);
+	append(f, "alice", "01234567-89ab", "two");
+	assert_thread(f, "alice", "01234567-89ab", "one two");
+	assert_thread(f, "", "7", "short"); /* a worker came back, the service is the same */
+	reopen(f, "another run", &no_limits);
+	assert_thread(f, "alice", "01234567-89ab", "one two");
+	assert_thread(f, "", "7", "");
+	append(f, "", "7", "new");
+	assert_thread(f, "", "7", "new");
+}
+
+static void what_is_written_at_the_end_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_key k = {.subject = "", .thread_id = "thread"};
+
+	for (int i = 0; i < 100; i++)
+		assert_non_null(store_append(f->store, &k, turn("x"), NULL, NULL));
+	reopen(f, "run", &no_limits);
+	free(load(f, "", "thread"));
+	assert_int_equal(json_array_size(f->loaded), 100);
+}
+
+static void threads_expire(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_limits soon = {.expire_ms = 1, .short_id_idle_ms = 0};
+	const struct store_limits short_soon = {.expire_ms = 0, .short_id_idle_ms = 1};
+	struct timespec tick = {.tv_nsec = 5000000}; /* beyond the idle time of 1 ms */
+
+	append(f, "", "12345678", "long");
+	append(f, "", "1234567", "short");
+	nanosleep(&tick, NULL);
+	reopen(f, "run", &short_soon);
+	assert_thread(f, "", "1234567", "");
+	assert_thread(f, "", "12345678", "long");
+	reopen(f, "run", &soon);
+	assert_thread(f, "", "12345678", "");
+	reopen(f, "run", &no_limits);
+	assert_thread(f, "", "12345678", ""); /* swept, not only hidden */
+	assert_thread(f, "", "1234567", "");
+}
+
+static void two_processes_share_a_file(void **state)
+{
+	struct fixture *f = *state, other = {.base = f->base};
+
+	snprintf(other.file, sizeof other.file, "%s", f->file);
+	other.store = sqlite_open(&other, "run", &no_limits);
+	assert_non_null(other.store);
+	for (int i = 0; i < 20; i++) {
+		append(f, "", "thread", "a");
+		append(&other, "", "thread", "b");
+		append(&other, "", "1", "s");
+		assert_thread(f, "", "nothing", "");
+	}
+	free(load(f, "", "thread"));
+	assert_int_equal(json_array_size(f->loaded), 40);
+	free(load(f, "", "1"));
+	assert_int_equal(json_array_size(f->loaded), 20);
+	store_free(other.store);
+	json_decref(other.loaded);
+}
+
+static void any_text_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	const char *odd = "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80 '; DROP TABLE turns; -- \" \\ \x01";
+
+	append(f, odd, odd, odd);
+	assert_thread(f, odd, odd, odd);
+	assert_thread(f, "", odd, "");
+}
+
+/* Loads and appends that are expected to fail; how many answers say so. */
+static void assert_fails(struct fixture *f)
+{
+	const struct store_key k = {.subject = "", .thread_id = "thread"};
+
+	assert_non_null(store_load(f->store, &k, on_loaded, f));
+	run(f, 1);
+	assert_true(f->failed);
+	assert_non_null(store_append(f->store, &k, turn("x"), on_saved, f));
+	run(f, 1);
+	assert_true(f->failed);
+}
+
+static void a_damaged_file_is_told(void **state)
+{
+	struct fixture *f = *state;
+	FILE *out;
+
+	append(f, "", "thread", "x");
+	store_free(f->store);
+	out = fopen(f->file, "wb");
+	assert_non_null(out);
+	for (int i = 0; i < 1000; i++)
+		fputs("this is no database. ", out);
+	fclose(out);
+	f->store = sqlite_open(f, "run", &no_limits);
+	assert_non_null(f->store);
+	assert_fails(f);
+}
+
+static void a_missing_folder_is_told(void **state)
+{
+	struct fixture *f = *state;
+
+	store_free(f->store);
+	snprintf(f->file, sizeof f->file, "%s/no/threads.db", f->folder);
+	f->store = sqlite_open(f, "run", &no_limits);
+	assert_non_null(f->store);
+	assert_fails(f);
+}
+
+/* Pages of the file are overwritten while it is open; the service lives on, and once
+ * the file was moved away a new one is made. */
+static void damage_while_running(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_key k = {.subject = "", .thread_id = "thread"};
+	char away[160], wal[160];
+	FILE *out;
+
+	for (int i = 0; i < 50; i++)
+		append(f, "", "thread", "some words of a conversation");
+	reopen(f, "run", &no_limits); /* all in the database, no log */
+	out = fopen(f->file, "r+b");
+	assert_non_null(out);
+	fseek(out, 4096, SEEK_SET);
+	for (int i = 0; i < 5000; i++)
+		fputs("damage", out);
+	fclose(out);
+	for (int i = 0; i < 20; i++) {
+		assert_non_null(store_load(f->store, &k, on_loaded, f));
+		assert_non_null(store_append(f->store, &k, turn("x"), on_saved, f));
+		run(f, 2);
+	}
+	assert_true(f->failed);
+	snprintf(away, sizeof away, "%s.away", f->file);
+	snprintf(wal, sizeof wal, "%s-wal", f->file);
+	assert_int_equal(rename(f->file, away), 0);
+	unlink(wal);
+	for (int i = 0; i < 1000 && f->failed; i++) {
+		struct timespec tick = {.tv_nsec = 10000000}; /* it is tried again at growing intervals */
+
+		assert_non_null(store_append(f->store, &k, turn("again"), on_saved, f));
+		run(f, 1);
+		nanosleep(&tick, NULL);
+	}
+	assert_thread(f, "", "thread", "again");
+}
+
+/* ---- a process that is killed ---- */
+
+static void answer_byte(void *arg, const struct err *e)
+{
+	char c = e == NULL ? '.' : '!';
+
+	/* Only what was told as stored must be there afterwards. */
+	if (write(*(int *)arg, &c, 1) != 1)
+		_exit(1);
+}
+
+/* Appends turns of two messages as fast as it can, until it is killed. */
+static void append_forever(const char *file, int told)
+{
+	struct event_base *base = event_base_new();
+	struct err e = ERR_INIT;
+	struct store *s = store_sqlite_new(base, file, "run", &no_limits, &e);
+	const struct store_key k = {.subject = "", .thread_id = "killed"};
+
+	for (;;) {
+		if (store_append(s, &k, turn("some words of a conversation that is cut off"), answer_byte, &told) == NULL)
+			_exit(1);
+		event_base_loop(base, EVLOOP_ONCE);
+	}
+}
+
+static size_t count_told(int fd)
+{
+	char bytes[4096];
+	ssize_t n;
+	size_t told = 0;
+
+	while ((n = read(fd, bytes, sizeof bytes)) > 0) {
+		told += (size_t)n;
+		assert_null(memchr(bytes, '!', (size_t)n));
+	}
+	return told;
+}
+
+static void killed_at_any_moment(void **state)
+{
+	struct fixture *f = *state;
+	size_t told = 0, before = 0;
+
+	store_free(f->store);
+	f->store = NULL;
+	for (int i = 0; i < 40; i++) {
+		struct timespec life = {.tv_nsec = 1000000L + (i * 7919 % 40) * 500000L};
+		int fds[2];
+		pid_t child;
+
+		assert_int_equal(pipe(fds), 0);
+		child = fork();
+		assert_true(child >= 0);
+		if (child == 0) {
+			close(fds[0]);
+			append_forever(f->file, fds[1]);
+		}
+		close(fds[1]);
+		nanosleep(&life, NULL);
+		kill(child, SIGKILL);
+		told = count_told(fds[0]);
+		waitpid(child, NULL, 0);
+		close(fds[0]);
+		f->store = sqlite_open(f, "run", &no_limits);
+		free(load(f, "", "killed")); /* also checks that each turn is whole */
+		assert_true(json_array_size(f->loaded) >= (before + told < STORE_TURNS_MAX ? before + told : STORE_TURNS_MAX));
+		before = json_array_size(f->loaded);
+		store_free(f->store);
+		f->store = NULL;
+	}
+	assert_true(before > 0);
+}
+
+static void ids_that_are_short(void **state)
+{
+	(void)state;
+	assert_true(store_id_is_short(""));
+	assert_true(store_id_is_short("0"));
+	assert_true(store_id_is_short("1234567"));
+	assert_false(store_id_is_short("12345678"));
+	assert_false(store_id_is_short("a"));
+	assert_false(store_id_is_short("1a"));
+	assert_false(store_id_is_short("1 "));
+}
+
+static void a_run_has_one_name(void **state)
+{
+	char a[64], b[64], c[64];
+
+	(void)state;
+	store_run_name(getpid(), a);
+	store_run_name(getpid(), b);
+	store_run_name(1, c);
+	assert_string_equal(a, b);
+	assert_string_not_equal(a, c);
+}
+
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define BOTH(f)                                                                                 \
+	{#f " (memory)", f, setup_memory, teardown, NULL}, {#f " (SQLite)", f, setup_sqlite, teardown, NULL}
+#define MEMORY(f) cmocka_unit_test_setup_teardown(f, setup_memory, teardown)
+#define SQLITE(f) cmocka_unit_test_setup_teardown(f, setup_sqlite, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(turns_come_back_in_order),
-		TEST(the_subject_is_part_of_the_key),
-		TEST(what_was_loaded_does_not_change),
-		TEST(the_longest_unused_goes_first),
-		TEST(old_turns_leave_whole),
-		TEST(cancelled_requests_stay_silent),
-		TEST(no_word_in_a_wrong_thread),
+		BOTH(turns_come_back_in_order),
+		BOTH(the_subject_is_part_of_the_key),
+		BOTH(what_was_loaded_does_not_change),
+		MEMORY(the_longest_unused_goes_first),
+		BOTH(old_turns_leave_whole),
+		BOTH(cancelled_requests_stay_silent),
+		BOTH(no_word_in_a_wrong_thread),
+		SQLITE(turns_survive_a_restart),
+		SQLITE(what_is_written_at_the_end_is_kept),
+		SQLITE(threads_expire),
+		SQLITE(two_processes_share_a_file),
+		SQLITE(any_text_is_kept),
+		SQLITE(a_damaged_file_is_told),
+		SQLITE(a_missing_folder_is_told),
+		SQLITE(damage_while_running),
+		SQLITE(killed_at_any_moment),
+		cmocka_unit_test(ids_that_are_short),
+		cmocka_unit_test(a_run_has_one_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

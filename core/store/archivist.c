@@ -1,0 +1,315 @@
+#include "core/store/archivist.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/store/database.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define REOPEN_FIRST_MS 500
+#define REOPEN_MAX_MS   30000
+#define SAY_AGAIN_MS    60000
+#define SWEEP_MS        60000
+#define SWEEP_THREADS   200  /* a transaction: nobody waits for more */
+#define IDLE_MS         200  /* without a job, the log is moved */
+#define WAL_PAGES_MAX   4000 /* and at the latest then: 16 MiB */
+
+struct archivist {
+	char *file, *run;
+	void (*done)(void *arg);
+	void *arg;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	/* under the lock */
+	struct archivist_jobs waiting, finished;
+	size_t waiting_count;
+	struct store_limits limits;
+	bool stopping;
+	/* the thread's own */
+	struct database *db;
+	struct err trouble; /* why there is no database, or why it takes nothing */
+	int64_t said_ms, reopen_ms, pause_ms, sweep_ms;
+};
+
+/* ---- the database, while it is there ---- */
+
+/* A line when trouble begins, now and then while it lasts, and one when it ends. */
+static void note(struct archivist *a, const struct err *e)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	if (e != NULL && (!err_is_set(&a->trouble) || now_ms - a->said_ms >= SAY_AGAIN_MS)) {
+		log_error("threads_database", L_STR("error", e->text),
+		          L_STR("effect", "chats go on without what this file would remember"));
+		a->said_ms = now_ms;
+	} else if (e == NULL && err_is_set(&a->trouble)) {
+		log_info("threads_database", L_STR("state", "usable again"), L_STR("file", a->file));
+	}
+	if (e != NULL)
+		a->trouble = *e;
+	else
+		err_clear(&a->trouble);
+}
+
+static void lose(struct archivist *a)
+{
+	database_close(a->db);
+	a->db = NULL;
+	a->pause_ms = a->pause_ms == 0 ? REOPEN_FIRST_MS : a->pause_ms * 2;
+	if (a->pause_ms > REOPEN_MAX_MS)
+		a->pause_ms = REOPEN_MAX_MS;
+	a->reopen_ms = clock_mono_ms() + a->pause_ms;
+}
+
+static bool have_database(struct archivist *a)
+{
+	struct err e = ERR_INIT;
+
+	if (a->db != NULL && database_has_moved(a->db)) {
+		database_close(a->db); /* and the one that its name means is opened at once */
+		a->db = NULL;
+	} else if (a->db != NULL && database_is_lost(a->db)) {
+		lose(a);
+	}
+	if (a->db != NULL)
+		return true;
+	if (clock_mono_ms() < a->reopen_ms)
+		return false;
+	a->db = database_open(a->file, a->run, true, &e);
+	if (a->db != NULL)
+		return true;
+	note(a, &e);
+	lose(a);
+	return false;
+}
+
+/* ---- jobs ---- */
+
+static int do_job(struct archivist *a, struct archivist_job *job, const struct store_limits *limits)
+{
+	const struct store_key k = {.subject = job->subject, .thread_id = job->thread_id};
+	int64_t now_ms = clock_wall_ms();
+
+	if (!have_database(a)) {
+		job->err = a->trouble;
+		return -1;
+	}
+	if (job->text == NULL)
+		job->turns = database_load(a->db, &k, now_ms, limits, &job->err);
+	else
+		database_append(a->db, &k, job->text, job->text_len, now_ms, limits, &job->err);
+	if (err_is_set(&job->err)) {
+		note(a, &job->err);
+		return -1;
+	}
+	a->pause_ms = 0;
+	if (job->text != NULL)
+		note(a, NULL); /* what can be written can be read */
+	return 0;
+}
+
+static void finish_job(struct archivist *a, struct archivist_job *job)
+{
+	pthread_mutex_lock(&a->lock);
+	STAILQ_INSERT_TAIL(&a->finished, job, next);
+	pthread_mutex_unlock(&a->lock);
+	a->done(a->arg);
+}
+
+/* ---- housekeeping ---- */
+
+static void sweep(struct archivist *a, const struct store_limits *limits)
+{
+	struct err e = ERR_INIT;
+	int gone;
+
+	if (a->db == NULL || clock_mono_ms() < a->sweep_ms)
+		return;
+	gone = database_sweep(a->db, clock_wall_ms(), limits, SWEEP_THREADS, &e);
+	/* More of them: go on soon, but let jobs come first. */
+	a->sweep_ms = clock_mono_ms() + (gone == SWEEP_THREADS ? IDLE_MS : SWEEP_MS);
+	if (gone > 0)
+		log_debug("threads_expired", L_INT("count", gone));
+}
+
+/* How long the thread may sleep before there is something to do for itself. */
+static int64_t sleep_ms(const struct archivist *a)
+{
+	int64_t left_ms = a->sweep_ms - clock_mono_ms();
+
+	if (a->db == NULL || left_ms > SWEEP_MS)
+		return SWEEP_MS;
+	if (database_wal_pages(a->db) > 0 || left_ms < IDLE_MS)
+		return IDLE_MS;
+	return left_ms;
+}
+
+/* Waits for jobs, or until there is something else to do. False: stop. */
+static bool next_jobs(struct archivist *a, struct archivist_jobs *jobs, struct store_limits *limits)
+{
+	int64_t wait_ms = sleep_ms(a);
+	struct timespec until;
+	bool timed_out = false, stopping;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += (long)(wait_ms % 1000) * 1000000L;
+	until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	pthread_mutex_lock(&a->lock);
+	while (STAILQ_EMPTY(&a->waiting) && !a->stopping && !timed_out)
+		timed_out = pthread_cond_timedwait(&a->work, &a->lock, &until) != 0;
+	STAILQ_CONCAT(jobs, &a->waiting);
+	a->waiting_count = 0;
+	*limits = a->limits;
+	stopping = a->stopping;
+	pthread_mutex_unlock(&a->lock);
+	return !stopping || !STAILQ_EMPTY(jobs);
+}
+
+static bool is_stopping(struct archivist *a)
+{
+	bool stopping;
+
+	pthread_mutex_lock(&a->lock);
+	stopping = a->stopping;
+	pthread_mutex_unlock(&a->lock);
+	return stopping;
+}
+
+static void do_jobs(struct archivist *a, struct archivist_jobs *jobs, const struct store_limits *limits)
+{
+	struct archivist_job *job;
+	bool failed = false;
+
+	while ((job = STAILQ_FIRST(jobs)) != NULL) {
+		STAILQ_REMOVE_HEAD(jobs, next);
+		/* A database that is locked or full must not hold up the end. */
+		if (failed && is_stopping(a))
+			err_set(&job->err, "the service ends");
+		else
+			failed = do_job(a, job, limits) < 0;
+		finish_job(a, job);
+	}
+}
+
+static void *run(void *arg)
+{
+	struct archivist *a = arg;
+	struct archivist_jobs jobs = STAILQ_HEAD_INITIALIZER(jobs);
+	struct store_limits limits;
+
+	have_database(a);
+	while (next_jobs(a, &jobs, &limits)) {
+		bool idle = STAILQ_EMPTY(&jobs);
+
+		do_jobs(a, &jobs, &limits);
+		sweep(a, &limits);
+		if (a->db != NULL && database_wal_pages(a->db) > (idle ? 0 : WAL_PAGES_MAX))
+			database_checkpoint(a->db);
+	}
+	database_close(a->db);
+	return NULL;
+}
+
+/* ---- the other side ---- */
+
+static int start(struct archivist *a, struct err *e)
+{
+	pthread_condattr_t monotonic;
+	sigset_t all, before;
+	int errnum;
+
+	pthread_mutex_init(&a->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&a->work, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	/* Signals are the loop's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	errnum = pthread_create(&a->thread, NULL, run, a);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (errnum == 0)
+		return 0;
+	pthread_cond_destroy(&a->work);
+	pthread_mutex_destroy(&a->lock);
+	return err_set_errno(e, errnum, "the thread of the conversations' database cannot be started");
+}
+
+static void release(struct archivist *a)
+{
+	free(a->file);
+	free(a->run);
+	free(a);
+}
+
+struct archivist *archivist_new(const char *file, const char *run_name, const struct store_limits *limits,
+                                void (*done)(void *arg), void *arg, struct err *e)
+{
+	struct archivist *a = calloc(1, sizeof *a);
+
+	if (a == NULL) {
+		err_set(e, "no memory for the conversations");
+		return NULL;
+	}
+	a->done = done;
+	a->arg = arg;
+	a->limits = *limits;
+	STAILQ_INIT(&a->waiting);
+	STAILQ_INIT(&a->finished);
+	a->file = strdup(file);
+	a->run = strdup(run_name);
+	if (a->file == NULL || a->run == NULL)
+		err_set(e, "no memory for the conversations");
+	else if (start(a, e) == 0)
+		return a;
+	release(a);
+	return NULL;
+}
+
+void archivist_free(struct archivist *a, struct archivist_jobs *left)
+{
+	pthread_mutex_lock(&a->lock);
+	a->stopping = true;
+	pthread_cond_signal(&a->work);
+	pthread_mutex_unlock(&a->lock);
+	pthread_join(a->thread, NULL);
+	STAILQ_CONCAT(left, &a->finished);
+	pthread_cond_destroy(&a->work);
+	pthread_mutex_destroy(&a->lock);
+	release(a);
+}
+
+bool archivist_give(struct archivist *a, struct archivist_job *job)
+{
+	bool taken;
+
+	pthread_mutex_lock(&a->lock);
+	taken = a->waiting_count < ARCHIVIST_JOBS_MAX;
+	if (taken) {
+		a->waiting_count++;
+		STAILQ_INSERT_TAIL(&a->waiting, job, next);
+		pthread_cond_signal(&a->work);
+	}
+	pthread_mutex_unlock(&a->lock);
+	return taken;
+}
+
+void archivist_take(struct archivist *a, struct archivist_jobs *done)
+{
+	pthread_mutex_lock(&a->lock);
+	STAILQ_CONCAT(done, &a->finished);
+	pthread_mutex_unlock(&a->lock);
+}
+
+void archivist_set_limits(struct archivist *a, const struct store_limits *limits)
+{
+	pthread_mutex_lock(&a->lock);
+	a->limits = *limits;
+	pthread_mutex_unlock(&a->lock);
+}

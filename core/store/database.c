@@ -1,0 +1,289 @@
+#include "core/store/database_internal.h"
+
+#include "core/base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const texts[STATEMENTS] = {
+	[SQL_BEGIN] = "BEGIN IMMEDIATE",
+	[SQL_COMMIT] = "COMMIT",
+	[SQL_ROLLBACK] = "ROLLBACK",
+	[SQL_LOAD] = "SELECT t.messages FROM threads h JOIN turns t ON t.thread = h.id"
+		     " WHERE h.subject = ?1 AND h.thread_id = ?2 AND h.run = ?3 AND h.used_ms >= ?4"
+		     " ORDER BY t.number",
+	[SQL_FORGET] = "DELETE FROM threads WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms < ?4",
+	[SQL_USE] = "INSERT INTO threads(subject, thread_id, run, created_ms, used_ms, first, last, bytes)"
+		    " VALUES(?1, ?2, ?3, ?4, ?4, 1, 1, ?5)"
+		    " ON CONFLICT(subject, thread_id, run) DO UPDATE"
+		    " SET used_ms = max(used_ms, excluded.used_ms), last = last + 1, bytes = bytes + excluded.bytes"
+		    " RETURNING id, first, last, bytes",
+	[SQL_ADD] = "INSERT INTO turns(thread, number, at_ms, messages) VALUES(?1, ?2, ?3, ?4)",
+	[SQL_TRIM] = "DELETE FROM turns WHERE thread = ?1 AND number = ?2 RETURNING length(CAST(messages AS BLOB))",
+	[SQL_TRIMMED] = "UPDATE threads SET first = ?2, bytes = ?3 WHERE id = ?1",
+	[SQL_SWEEP] = "DELETE FROM threads WHERE id IN (SELECT id FROM threads WHERE"
+		      " (run = '' AND used_ms < ?1) OR (run <> '' AND used_ms < ?2) LIMIT ?3)",
+	[SQL_LIST] = "SELECT subject, thread_id, created_ms, used_ms, last - first + 1, bytes, run <> ''"
+		     " FROM threads ORDER BY used_ms DESC, id",
+	[SQL_FIND] = "SELECT id, created_ms, used_ms FROM threads WHERE subject = ?1 AND thread_id = ?2"
+		     " ORDER BY used_ms DESC LIMIT 1",
+	[SQL_SHOW] = "SELECT number, at_ms, messages FROM turns WHERE thread = ?1 ORDER BY number",
+	[SQL_DELETE] = "DELETE FROM threads WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR thread_id = ?2)",
+};
+
+int database_fail(struct database *db, struct err *e, const char *what)
+{
+	int code = sqlite3_extended_errcode(db->sqlite);
+
+	switch (code & 0xff) { /* a damaged page is none of these: other threads' pages may be fine */
+	case SQLITE_NOTADB:
+	case SQLITE_IOERR:
+	case SQLITE_CANTOPEN:
+	case SQLITE_READONLY:
+		db->lost = true;
+		break;
+	default:
+		break;
+	}
+	return err_set(e, "%s: %s: %s", db->file, what, sqlite3_errmsg(db->sqlite));
+}
+
+sqlite3_stmt *database_statement(struct database *db, enum statement s, struct err *e)
+{
+	if (db->statements[s] == NULL &&
+	    sqlite3_prepare_v3(db->sqlite, texts[s], -1, SQLITE_PREPARE_PERSISTENT, &db->statements[s], NULL) !=
+		    SQLITE_OK)
+		database_fail(db, e, "cannot be read");
+	return db->statements[s];
+}
+
+void database_done(sqlite3_stmt *s)
+{
+	sqlite3_reset(s);
+	sqlite3_clear_bindings(s);
+}
+
+void database_bind_text(sqlite3_stmt *s, int at, const char *text)
+{
+	/* Cannot fail but for memory, and then the step tells. */
+	sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
+}
+
+int database_step(struct database *db, sqlite3_stmt *s, const char *what, struct err *e)
+{
+	int code = sqlite3_step(s);
+
+	return code == SQLITE_ROW || code == SQLITE_DONE ? code : database_fail(db, e, what);
+}
+
+int database_run(struct database *db, enum statement which, struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, which, e);
+	int code;
+
+	if (s == NULL)
+		return -1;
+	code = database_step(db, s, "cannot be written", e);
+	database_done(s);
+	return code < 0 ? -1 : 0;
+}
+
+/* ---- keys and limits ---- */
+
+static const char *run_of(const struct database *db, const struct store_key *k)
+{
+	return store_id_is_short(k->thread_id) ? db->run : "";
+}
+
+/* Threads last used before it are expired. */
+static int64_t expiry(int64_t now_ms, int64_t idle_ms)
+{
+	return idle_ms > 0 ? now_ms - idle_ms : INT64_MIN;
+}
+
+static void bind_key(struct database *db, sqlite3_stmt *s, const struct store_key *k)
+{
+	database_bind_text(s, 1, k->subject);
+	database_bind_text(s, 2, k->thread_id);
+	database_bind_text(s, 3, run_of(db, k));
+}
+
+static int64_t expiry_of(const struct store_key *k, int64_t now_ms, const struct store_limits *limits)
+{
+	return expiry(now_ms, store_id_is_short(k->thread_id) ? limits->short_id_idle_ms : limits->expire_ms);
+}
+
+/* ---- reading ---- */
+
+static int add_turn(json_t *turns, sqlite3_stmt *s, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(s, column);
+	json_t *messages = text != NULL ? json_loadb(text, (size_t)sqlite3_column_bytes(s, column), JSON_ALLOW_NUL, NULL)
+					: NULL;
+
+	if (!json_is_array(messages)) {
+		json_decref(messages);
+		log_warning("turn_unreadable", L_STR("error", "a turn in the database is no JSON array; left out"));
+		return 0;
+	}
+	return json_array_append_new(turns, messages);
+}
+
+json_t *database_load(struct database *db, const struct store_key *k, int64_t now_ms,
+                      const struct store_limits *limits, struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, SQL_LOAD, e);
+	json_t *turns = json_array();
+	int code = -1;
+
+	if (s == NULL)
+		goto out;
+	bind_key(db, s, k);
+	sqlite3_bind_int64(s, 4, expiry_of(k, now_ms, limits));
+	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW)
+		if (add_turn(turns, s, 0) < 0)
+			break;
+	database_done(s);
+out:
+	if (code == SQLITE_DONE)
+		return turns;
+	err_set(e, "no memory for a conversation");
+	json_decref(turns);
+	return NULL;
+}
+
+/* ---- writing ---- */
+
+struct place {
+	int64_t thread, first, last, bytes;
+};
+
+/* The thread as it is with one more turn of len bytes. */
+static int use_thread(struct database *db, const struct store_key *k, size_t len, int64_t now_ms,
+                      struct place *place, struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, SQL_USE, e);
+	int code;
+
+	if (s == NULL)
+		return -1;
+	bind_key(db, s, k);
+	sqlite3_bind_int64(s, 4, now_ms);
+	sqlite3_bind_int64(s, 5, (int64_t)len);
+	code = database_step(db, s, "cannot be written", e);
+	if (code == SQLITE_ROW) {
+		place->thread = sqlite3_column_int64(s, 0);
+		place->first = sqlite3_column_int64(s, 1);
+		place->last = sqlite3_column_int64(s, 2);
+		place->bytes = sqlite3_column_int64(s, 3);
+		code = database_step(db, s, "cannot be written", e);
+	}
+	database_done(s);
+	return code == SQLITE_DONE ? 0 : -1;
+}
+
+static int add_row(struct database *db, const struct place *place, const char *messages, size_t len,
+                   int64_t now_ms, struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, SQL_ADD, e);
+	int code;
+
+	if (s == NULL)
+		return -1;
+	sqlite3_bind_int64(s, 1, place->thread);
+	sqlite3_bind_int64(s, 2, place->last);
+	sqlite3_bind_int64(s, 3, now_ms);
+	sqlite3_bind_text64(s, 4, messages, len, SQLITE_STATIC, SQLITE_UTF8);
+	code = database_step(db, s, "cannot be written", e);
+	database_done(s);
+	return code < 0 ? -1 : 0;
+}
+
+static int trim_one(struct database *db, struct place *place, struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, SQL_TRIM, e);
+	int code;
+
+	if (s == NULL)
+		return -1;
+	sqlite3_bind_int64(s, 1, place->thread);
+	sqlite3_bind_int64(s, 2, place->first++);
+	while ((code = database_step(db, s, "cannot be written", e)) == SQLITE_ROW)
+		place->bytes -= sqlite3_column_int64(s, 0);
+	database_done(s);
+	return code < 0 ? -1 : 0;
+}
+
+/* Old turns leave whole. */
+static int trim(struct database *db, struct place *place, struct err *e)
+{
+	const int64_t first = place->first;
+	sqlite3_stmt *s;
+	int code;
+
+	while (place->first < place->last &&
+	       (place->last - place->first >= STORE_TURNS_MAX || place->bytes > STORE_THREAD_BYTES_MAX))
+		if (trim_one(db, place, e) < 0)
+			return -1;
+	if (place->first == first)
+		return 0;
+	s = database_statement(db, SQL_TRIMMED, e);
+	if (s == NULL)
+		return -1;
+	sqlite3_bind_int64(s, 1, place->thread);
+	sqlite3_bind_int64(s, 2, place->first);
+	sqlite3_bind_int64(s, 3, place->bytes);
+	code = database_step(db, s, "cannot be written", e);
+	database_done(s);
+	return code < 0 ? -1 : 0;
+}
+
+static int forget_expired(struct database *db, const struct store_key *k, int64_t before_ms, struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, SQL_FORGET, e);
+	int code;
+
+	if (s == NULL)
+		return -1;
+	bind_key(db, s, k);
+	sqlite3_bind_int64(s, 4, before_ms);
+	code = database_step(db, s, "cannot be written", e);
+	database_done(s);
+	return code < 0 ? -1 : 0;
+}
+
+int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len,
+                    int64_t now_ms, const struct store_limits *limits, struct err *e)
+{
+	struct place place = {0};
+
+	if (database_run(db, SQL_BEGIN, e) < 0)
+		return -1;
+	if (forget_expired(db, k, expiry_of(k, now_ms, limits), e) == 0 &&
+	    use_thread(db, k, len, now_ms, &place, e) == 0 && add_row(db, &place, messages, len, now_ms, e) == 0 &&
+	    trim(db, &place, e) == 0 && database_run(db, SQL_COMMIT, e) == 0)
+		return 0;
+	if (sqlite3_get_autocommit(db->sqlite) == 0)
+		database_run(db, SQL_ROLLBACK, NULL);
+	return -1;
+}
+
+int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max,
+                   struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, SQL_SWEEP, e);
+	int code, gone = 0;
+
+	if (s == NULL)
+		return -1;
+	sqlite3_bind_int64(s, 1, expiry(now_ms, limits->expire_ms));
+	sqlite3_bind_int64(s, 2, expiry(now_ms, limits->short_id_idle_ms));
+	sqlite3_bind_int(s, 3, max);
+	code = database_step(db, s, "cannot be written", e);
+	if (code == SQLITE_DONE)
+		gone = sqlite3_changes(db->sqlite);
+	database_done(s);
+	if (gone > 0)
+		sqlite3_exec(db->sqlite, "PRAGMA incremental_vacuum(256)", NULL, NULL, NULL);
+	return code < 0 ? -1 : gone;
+}

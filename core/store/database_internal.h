@@ -1,0 +1,38 @@
+/* What the database's files share. */
+#ifndef TT_STORE_DATABASE_INTERNAL_H
+#define TT_STORE_DATABASE_INTERNAL_H
+
+#include "core/store/database.h"
+
+#include <sqlite3.h>
+
+enum statement {
+	SQL_BEGIN, SQL_COMMIT, SQL_ROLLBACK, SQL_LOAD, SQL_FORGET, SQL_USE, SQL_ADD, SQL_TRIM, SQL_TRIMMED, SQL_SWEEP,
+	SQL_LIST, SQL_FIND, SQL_SHOW, SQL_DELETE, STATEMENTS,
+};
+
+struct database {
+	sqlite3 *sqlite;
+	char *file;
+	char *run;
+	bool lost;
+	int wal_pages;
+	sqlite3_stmt *statements[STATEMENTS];
+};
+
+/* Fills e with what SQLite says; always -1. */
+int database_fail(struct database *db, struct err *e, const char *what);
+
+/* A statement ready to be bound and run; NULL with e. database_done ends its use. */
+sqlite3_stmt *database_statement(struct database *db, enum statement s, struct err *e);
+void database_done(sqlite3_stmt *s);
+
+/* Runs a statement that gives no rows. */
+int database_run(struct database *db, enum statement s, struct err *e);
+
+/* SQLITE_ROW or SQLITE_DONE; -1 with e. */
+int database_step(struct database *db, sqlite3_stmt *s, const char *what, struct err *e);
+
+void database_bind_text(sqlite3_stmt *s, int at, const char *text);
+
+#endif

@@ -1,0 +1,203 @@
+/* Opening the database: file, settings, schema. */
+#include "core/store/database_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SCHEMA_VERSION 1
+#define APPLICATION_ID 0x74744167 /* "ttAg" */
+#define BUSY_MS        2000
+#define WAL_TRIES      50
+
+static const char schema[] =
+	"CREATE TABLE threads("
+	" id INTEGER PRIMARY KEY, subject TEXT NOT NULL, thread_id TEXT NOT NULL, run TEXT NOT NULL,"
+	" created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL,"
+	" first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+	" UNIQUE(subject, thread_id, run)) STRICT;"
+	"CREATE INDEX threads_long ON threads(used_ms) WHERE run = '';"
+	"CREATE INDEX threads_short ON threads(used_ms) WHERE run <> '';"
+	"CREATE TABLE turns("
+	" thread INTEGER NOT NULL REFERENCES threads(id) ON DELETE CASCADE, number INTEGER NOT NULL,"
+	" at_ms INTEGER NOT NULL, messages TEXT NOT NULL, PRIMARY KEY(thread, number)) STRICT;";
+
+static int execute(struct database *db, const char *sql, struct err *e)
+{
+	if (sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL) == SQLITE_OK)
+		return 0;
+	return database_fail(db, e, "cannot be opened");
+}
+
+static int first_number(void *arg, int columns, char **values, char **names)
+{
+	(void)names;
+	*(long *)arg = columns > 0 && values[0] != NULL ? strtol(values[0], NULL, 10) : 0;
+	return 0;
+}
+
+static int read_number(struct database *db, const char *sql, long *number, struct err *e)
+{
+	*number = 0;
+	if (sqlite3_exec(db->sqlite, sql, first_number, number, NULL) == SQLITE_OK)
+		return 0;
+	return database_fail(db, e, "cannot be opened");
+}
+
+/* Several workers may start at once: the first one in makes the tables. */
+static int make_schema(struct database *db, struct err *e)
+{
+	char version[64];
+	long found = 0;
+	int result = -1;
+
+	if (execute(db, "BEGIN IMMEDIATE", e) < 0)
+		return -1;
+	if (read_number(db, "PRAGMA user_version", &found, e) < 0)
+		goto out;
+	snprintf(version, sizeof version, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID,
+	         SCHEMA_VERSION);
+	if (found == 0 && (execute(db, schema, e) < 0 || execute(db, version, e) < 0))
+		goto out;
+	result = 0;
+out:
+	if (execute(db, result == 0 ? "COMMIT" : "ROLLBACK", e) < 0)
+		result = -1;
+	return result;
+}
+
+static int check_schema(struct database *db, bool create, struct err *e)
+{
+	long version, application;
+
+	if (read_number(db, "PRAGMA user_version", &version, e) < 0 ||
+	    read_number(db, "PRAGMA application_id", &application, e) < 0)
+		return -1;
+	if (version > SCHEMA_VERSION)
+		return err_set(e, "%s: made by a newer version of tt-agent (layout %ld, this one knows %d)", db->file,
+		               version, SCHEMA_VERSION);
+	if (version > 0 && application != APPLICATION_ID)
+		return err_set(e, "%s: a database of another program; name another file in threads.file", db->file);
+	if (version == 0 && !create)
+		return err_set(e, "%s: holds no conversations", db->file);
+	return version == 0 ? make_schema(db, e) : 0;
+}
+
+/* Changing to WAL meets others that do the same; SQLite does not wait for them there. */
+static int set_wal(struct database *db, struct err *e)
+{
+	const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+
+	for (int i = 0; i < WAL_TRIES; i++) {
+		int code = sqlite3_exec(db->sqlite, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+
+		if (code == SQLITE_OK)
+			return 0;
+		if (code != SQLITE_BUSY && code != SQLITE_LOCKED)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return database_fail(db, e, "cannot be opened");
+}
+
+static int on_wal(void *arg, sqlite3 *sqlite, const char *name, int pages)
+{
+	(void)sqlite;
+	(void)name;
+	((struct database *)arg)->wal_pages = pages;
+	return SQLITE_OK;
+}
+
+static int set_up(struct database *db, bool create, struct err *e)
+{
+	sqlite3_extended_result_codes(db->sqlite, 1);
+	sqlite3_busy_timeout(db->sqlite, BUSY_MS);
+	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	/* auto_vacuum counts only before the first table. Deleted words are overwritten. */
+	if (execute(db,
+	            "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON;"
+	            "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -512; PRAGMA journal_size_limit = 4194304;"
+	            "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY",
+	            e) < 0)
+		return -1;
+	if (set_wal(db, e) < 0 || check_schema(db, create, e) < 0)
+		return -1;
+	/* The store moves the log into the database where nobody waits for it. */
+	sqlite3_wal_hook(db->sqlite, on_wal, db);
+	return 0;
+}
+
+/* Made by us, so that nobody else may read it. Never opened where it is there: closing
+ * would lift the locks of other connections of this process. */
+static int make_file(const char *file, struct err *e)
+{
+	int fd = open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		close(fd);
+	else if (errno != EEXIST)
+		return err_set_errno(e, errno, "%s: cannot be made", file);
+	return 0;
+}
+
+struct database *database_open(const char *file, const char *run, bool create, struct err *e)
+{
+	struct database *db = calloc(1, sizeof *db);
+
+	if (db == NULL || (db->file = strdup(file)) == NULL || (db->run = strdup(run)) == NULL) {
+		err_set(e, "no memory for the database of conversations");
+		goto fail;
+	}
+	if (create && make_file(file, e) < 0)
+		goto fail;
+	if (sqlite3_open_v2(file, &db->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+		database_fail(db, e, "cannot be opened");
+		goto fail;
+	}
+	if (set_up(db, create, e) < 0)
+		goto fail;
+	return db;
+fail:
+	database_close(db);
+	return NULL;
+}
+
+void database_close(struct database *db)
+{
+	if (db == NULL)
+		return;
+	for (int i = 0; i < STATEMENTS; i++)
+		sqlite3_finalize(db->statements[i]);
+	sqlite3_close(db->sqlite);
+	free(db->file);
+	free(db->run);
+	free(db);
+}
+
+bool database_is_lost(const struct database *db)
+{
+	return db->lost;
+}
+
+bool database_has_moved(struct database *db)
+{
+	int moved = 0;
+
+	return sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0;
+}
+
+int database_wal_pages(const struct database *db)
+{
+	return db->wal_pages;
+}
+
+void database_checkpoint(struct database *db)
+{
+	/* Not waited for where others read: they or the next one finish it. */
+	sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	db->wal_pages = 0;
+}

@@ -1,0 +1,210 @@
+/* The store on SQLite: the loop's side of it. */
+#include "core/store/archivist.h"
+#include "core/store/store_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct request {
+	struct store_request base;
+	struct archivist_job job; /* the archivist's until it is done */
+	store_loaded_fn *loaded;  /* both NULL: cancelled, or nobody wants to know */
+	store_saved_fn *saved;
+	void *arg;
+};
+
+struct sqlite {
+	struct store base;
+	struct archivist *archivist;
+	int fd; /* an eventfd: jobs are done */
+	struct event *ready;
+	struct archivist_jobs refused; /* jobs that failed without the archivist */
+};
+
+static struct request *request_of(struct archivist_job *job)
+{
+	return (struct request *)(void *)((char *)job - offsetof(struct request, job));
+}
+
+static void request_free(struct request *r)
+{
+	free(r->job.subject);
+	free(r->job.thread_id);
+	free(r->job.text);
+	json_decref(r->job.turns);
+	free(r);
+}
+
+static void answer(struct request *r)
+{
+	const struct err *e = err_is_set(&r->job.err) ? &r->job.err : NULL;
+
+	if (r->loaded != NULL)
+		r->loaded(r->arg, r->job.turns, e);
+	else if (r->saved != NULL)
+		r->saved(r->arg, e);
+	request_free(r);
+}
+
+static void free_all(struct archivist_jobs *jobs)
+{
+	struct archivist_job *job;
+
+	while ((job = STAILQ_FIRST(jobs)) != NULL) {
+		STAILQ_REMOVE_HEAD(jobs, next);
+		request_free(request_of(job));
+	}
+}
+
+/* From the archivist's thread. */
+static void on_done(void *arg)
+{
+	const struct sqlite *s = arg;
+	const uint64_t one = 1;
+
+	/* A full counter is one that the loop has yet to read: it is woken anyway. */
+	while (write(s->fd, &one, sizeof one) < 0 && errno == EINTR)
+		continue;
+}
+
+static void on_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct sqlite *s = arg;
+	struct archivist_jobs done = STAILQ_HEAD_INITIALIZER(done);
+	struct archivist_job *job;
+	uint64_t count;
+
+	(void)what;
+	while (read(fd, &count, sizeof count) < 0 && errno == EINTR)
+		continue;
+	archivist_take(s->archivist, &done);
+	STAILQ_CONCAT(&done, &s->refused);
+	while ((job = STAILQ_FIRST(&done)) != NULL) {
+		STAILQ_REMOVE_HEAD(&done, next);
+		answer(request_of(job));
+	}
+}
+
+static struct request *request_new(struct sqlite *s, const struct store_key *k, void *arg)
+{
+	struct request *r = calloc(1, sizeof *r);
+
+	if (r == NULL)
+		return NULL;
+	r->base.ops = s->base.ops;
+	r->arg = arg;
+	r->job.subject = strdup(k->subject);
+	r->job.thread_id = strdup(k->thread_id);
+	if (r->job.subject != NULL && r->job.thread_id != NULL)
+		return r;
+	request_free(r);
+	return NULL;
+}
+
+static struct store_request *give(struct sqlite *s, struct request *r)
+{
+	if (!archivist_give(s->archivist, &r->job)) {
+		err_set(&r->job.err, "too many turns wait for the conversations' database");
+		STAILQ_INSERT_TAIL(&s->refused, &r->job, next);
+		event_active(s->ready, EV_TIMEOUT, 0);
+	}
+	return &r->base;
+}
+
+static struct store_request *sqlite_load(struct store *store, const struct store_key *k, store_loaded_fn *done,
+                                         void *arg)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	struct request *r = request_new(s, k, arg);
+
+	if (r == NULL)
+		return NULL;
+	r->loaded = done;
+	return give(s, r);
+}
+
+static struct store_request *sqlite_append(struct store *store, const struct store_key *k, json_t *messages,
+                                           store_saved_fn *done, void *arg)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	struct request *r = request_new(s, k, arg);
+
+	if (r != NULL) {
+		r->saved = done;
+		/* Here, as the caller may still change what it gave us a reference to. */
+		r->job.text = json_dumps(messages, JSON_COMPACT);
+	}
+	json_decref(messages);
+	if (r == NULL || r->job.text == NULL) {
+		if (r != NULL)
+			request_free(r);
+		return NULL;
+	}
+	r->job.text_len = strlen(r->job.text);
+	return give(s, r);
+}
+
+static void sqlite_cancel(struct store_request *request)
+{
+	struct request *r = (struct request *)request;
+
+	r->loaded = NULL;
+	r->saved = NULL;
+}
+
+static void sqlite_set_limits(struct store *store, const struct store_limits *limits)
+{
+	archivist_set_limits(((struct sqlite *)store)->archivist, limits);
+}
+
+static void sqlite_free(struct store *store)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	struct archivist_jobs left = STAILQ_HEAD_INITIALIZER(left);
+
+	if (s->archivist != NULL)
+		archivist_free(s->archivist, &left);
+	free_all(&left);
+	free_all(&s->refused);
+	if (s->ready != NULL)
+		event_free(s->ready);
+	if (s->fd >= 0)
+		close(s->fd);
+	free(s);
+}
+
+static const struct store_ops sqlite_ops = {
+	.free = sqlite_free,
+	.load = sqlite_load,
+	.append = sqlite_append,
+	.cancel = sqlite_cancel,
+	.set_limits = sqlite_set_limits,
+};
+
+struct store *store_sqlite_new(struct event_base *base, const char *file, const char *run,
+                               const struct store_limits *limits, struct err *e)
+{
+	struct sqlite *s = calloc(1, sizeof *s);
+
+	if (s == NULL) {
+		err_set(e, "no memory for the conversations");
+		return NULL;
+	}
+	s->base.ops = &sqlite_ops;
+	STAILQ_INIT(&s->refused);
+	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->fd < 0)
+		err_set_errno(e, errno, "eventfd");
+	else
+		s->ready = event_new(base, s->fd, EV_READ | EV_PERSIST, on_ready, s);
+	if (s->ready != NULL && event_add(s->ready, NULL) == 0)
+		s->archivist = archivist_new(file, run, limits, on_done, s, e);
+	if (s->archivist != NULL)
+		return &s->base;
+	err_set(e, "no memory for the conversations");
+	sqlite_free(&s->base);
+	return NULL;
+}
