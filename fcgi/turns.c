@@ -5,10 +5,10 @@
 #include "core/chat/candidates.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #define REPORTS_KEPT 32u
 #define REPORT_INTERVAL_MS 100
-#define THREADS_DEFAULT 10000u
 
 /* When a failure of this LLM was last reported: what began before then tells nothing new. */
 struct reported {
@@ -21,18 +21,40 @@ struct turns {
 	struct published *published;
 	struct command_client *daemon;
 	struct resolver *resolver;
+	const struct config *configured; /* what the store was told; only compared */
 	struct bench bench;
 	struct prompt_cache prompts;
 	struct reported reported[REPORTS_KEPT];
 	size_t next_reported;
 };
 
+/* The conversations' store, opened with the first configuration: a turn asks for the
+ * configuration before it needs the store. */
+static bool have_store(struct turns *t, const struct config *c)
+{
+	struct err e = ERR_INIT;
+	char run[64];
+
+	if (t->host.store != NULL) {
+		if (c != t->configured)
+			store_configure(t->host.store, c);
+		t->configured = c;
+		return true;
+	}
+	/* The parent outlives workers and reloads: with it ends what short ids remember. */
+	store_run_name((long)getppid(), run);
+	t->host.store = store_open(t->host.base, c, run, &e);
+	if (t->host.store == NULL)
+		log_error("threads_not_opened", L_STR("error", e.text));
+	return t->host.store != NULL;
+}
+
 static struct config *current_config(void *arg)
 {
 	struct turns *t = arg;
 	struct config *c = published_config(t->published);
 
-	return c == NULL ? NULL : config_ref(c);
+	return c == NULL || !have_store(t, c) ? NULL : config_ref(c);
 }
 
 static struct status_snapshot *current_snapshot(void *arg)
@@ -86,8 +108,6 @@ struct turns *turns_new(struct event_base *base, struct published *p, struct com
 			struct counters *counters, struct err *e)
 {
 	struct turns *t = calloc(1, sizeof *t);
-	struct config *c = published_config(p);
-	size_t threads = c == NULL ? THREADS_DEFAULT : (size_t)cfg_int(c, CFG_LIMITS_THREADS);
 
 	if (t == NULL) {
 		err_set(e, "no memory for chat turns");
@@ -102,8 +122,6 @@ struct turns *turns_new(struct event_base *base, struct published *p, struct com
 	if (t->resolver != NULL)
 		t->host.http = http_new(base, t->resolver, e);
 	if (t->host.http != NULL)
-		t->host.store = store_memory_new(base, threads, e);
-	if (t->host.store != NULL)
 		t->host.toolbox = toolbox_new(base, e);
 	if (t->host.toolbox == NULL) {
 		turns_free(t);

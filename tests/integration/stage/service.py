@@ -38,6 +38,8 @@ class Service:
             **(env or {}),
         }
         self.sets = list(sets)
+        if not any(s.startswith("threads.file=") for s in self.sets):
+            self.sets.append(f"threads.file={self.directory}/threads.db")
         self.daemon = self.responder = self.nginx = None
         self.lighttpds = []
         self.secrets = [v for k, v in self.env.items() if v and re.search("SECRET|KEY|TOKEN", k)]
