@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 
-import httpx
 import pytest
 
 from stage.command import Channel
@@ -148,7 +147,7 @@ def test_a_bad_health_answer_counts_for_its_model_alone(stage, fault):
     still_fine(service)
 
 
-@pytest.mark.parametrize("body", ["{}", "gibberish", "[]", '"ok"', '{"status": 7}', "\x00\x01"])
+@pytest.mark.parametrize("body", ["{}", "gibberish", "[]", '"ok"', '{"status": 7}', "\x01\x02"])
 def test_an_odd_health_body_with_200_is_healthy(stage, body):
     service, _ = stage.one(script={"health_body": body})
     assert service.status()["available_models"][0]["status"] == "healthy"
@@ -260,23 +259,44 @@ def damage_foreign(file):
     return b"SQLite format 3\x00" + bytes(4000)
 
 
-@pytest.mark.parametrize("damage", [damage_garbage, damage_empty, damage_cut, damage_flipped, damage_foreign])
-def test_a_damaged_status_file_leaves_the_last_state_in_force(stage, damage):
-    service, _ = stage.one()
-    file = next(f for f in service.run.iterdir() if f.name.startswith("status"))
+DAMAGES = [damage_garbage, damage_empty, damage_cut, damage_flipped, damage_foreign]
+
+
+def spoil(service, damage):
+    """Puts a damaged file in the place of the status file; its inode."""
+    file = service.run / "status.v1"
     new = file.with_name("damaged")
     new.write_bytes(damage(file.read_bytes()))
-    before = len(service.responder.log())
+    inode = new.stat().st_ino
     new.rename(file)
-    wait_until(lambda: "status" in service.responder.log()[before:], "the responder says so")
-    still_fine(service)
-    # The daemon's next publication mends it.
-    service.http.post("/refresh")
-    still_fine(service)
-    assert httpx.get(service.url + "/status", trust_env=False).json()["status"] == "ready"
+    return inode
 
 
-def test_a_status_file_that_is_gone_leaves_the_last_state_in_force(stage):
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_status_file_leaves_the_last_state_in_force(stage, damage):
     service, _ = stage.one()
-    next(f for f in service.run.iterdir() if f.name.startswith("status")).unlink()
+    service.daemon.send(signal.SIGSTOP)  # it would mend the file
+    before = len(service.responder.log())
+    spoil(service, damage)
+    wait_until(lambda: "status.v1" in service.responder.log()[before:], "the responder names the file")
+    still_fine(service)
+    service.daemon.send(signal.SIGCONT)
+    wait_until(lambda: "status_fresh" in service.responder.log()[before:], "the file is mended")
+    still_fine(service)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_daemon_mends_a_damaged_status_file(stage, damage):
+    service, _ = stage.one()
+    inode = spoil(service, damage)
+    wait_until(lambda: (service.run / "status.v1").stat().st_ino != inode, "the file is written again")
+    assert "status.v1" in service.daemon.log()
+    still_fine(service)
+
+
+def test_a_status_file_that_is_gone_is_written_again(stage):
+    service, _ = stage.one()
+    (service.run / "status.v1").unlink()
+    still_fine(service)
+    wait_until((service.run / "status.v1").exists, "the file is there again")
     still_fine(service)

@@ -51,7 +51,7 @@ def clean_env(extra=None):
 class Process:
     """One program, its log (stdout and stderr in one file) and its end."""
 
-    def __init__(self, name, argv, directory, env=None, pass_fds=(), own=False):
+    def __init__(self, name, argv, directory, env=None, pass_fds=(), own=False, before_exec=None):
         self.name, self.own = name, own
         self.log_path = Path(directory) / f"{name}.log"
         self.argv = (WRAP if own else []) + [str(a) for a in argv]
@@ -60,7 +60,7 @@ class Process:
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean_env(env),
-                cwd=directory, pass_fds=pass_fds, start_new_session=True,
+                cwd=directory, pass_fds=pass_fds, start_new_session=True, preexec_fn=before_exec,
             )
 
     @property
