@@ -79,6 +79,15 @@ static void refresh_late(struct pending *p)
 	refreshed(p);
 }
 
+/* What was held against an LLM, and what it did not tell. */
+static void forget(struct registry *r)
+{
+	for (size_t i = 0; i < registry_count(r); i++) {
+		report_unbench(registry_llm(r, i), registry_track(r, i));
+		registry_track(r, i)->caps_again_ms = 0;
+	}
+}
+
 /* One survey serves all that came before it began. */
 static void begin_refresh(struct commands *c)
 {
@@ -94,6 +103,7 @@ static void begin_refresh(struct commands *c)
 	for (struct pending *p = c->pending; p != NULL; p = p->next)
 		p->begun |= p->late == refresh_late;
 	selector_unpin(&c->agent->selector);
+	forget(c->agent->s.registry);
 	polling_restart(&c->agent->polling, c->agent->s.config, clock_mono_ms());
 	survey_start(c->agent->survey);
 }
@@ -155,6 +165,7 @@ static void finish_select(struct pending *p)
 	} else if (selector_pin(&a->selector, p->deploy_id) != 0) {
 		pending_fail(p, "out of memory");
 	} else {
+		report_unbench(registry_llm(a->s.registry, (size_t)i), registry_track(a->s.registry, (size_t)i));
 		agent_settle(a);
 		pending_reply(p, answer_selected(a, p->old_name, registry_llm(a->s.registry, (size_t)i)));
 	}

@@ -105,3 +105,14 @@ void report_bench(struct llm *l, struct track *t, int64_t now_wall_ms)
 	l->ejected_since_ms = now_wall_ms;
 	l->ejected_until_ms = now_wall_ms + ms;
 }
+
+void report_unbench(struct llm *l, struct track *t)
+{
+	if (l->ejected_until_ms != 0 && l->health == LLM_HEALTHY) {
+		free(l->reason);
+		l->reason = NULL;
+	}
+	l->ejected_since_ms = l->ejected_until_ms = 0;
+	t->benched = 0;
+	t->bench_over_ms = 0;
+}

@@ -44,4 +44,7 @@ void report_result(const struct report *r, int64_t now_wall_ms, struct probe_res
  * that all is well. Sets ejected_since_ms and ejected_until_ms. */
 void report_bench(struct llm *l, struct track *t, int64_t now_wall_ms);
 
+/* Off the bench, as if it had never been there. */
+void report_unbench(struct llm *l, struct track *t);
+
 #endif

@@ -338,6 +338,8 @@ def test_a_refused_token_benches(stage):
     model = daemon.models()["d1"]
     assert model["ejected_until"] > time.time() and "token" in model["reason"]
     assert daemon.current() == "d2"
+    daemon.ask("refresh")  # whoever mended it needs not wait
+    assert daemon.current() == "d1" and daemon.models()["d1"]["ejected_until"] is None
 
 
 # --- capabilities ---

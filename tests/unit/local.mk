@@ -101,8 +101,10 @@ check_PROGRAMS += tests/unit/command_unit
 TESTS += tests/unit/command_unit
 tests_unit_command_unit_SOURCES = tests/unit/command_unit.c
 tests_unit_command_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
-check_PROGRAMS += tests/unit/registry_unit tests/unit/polling_unit tests/unit/reports_unit
-TESTS += tests/unit/registry_unit tests/unit/polling_unit tests/unit/reports_unit
+check_PROGRAMS += tests/unit/registry_unit tests/unit/polling_unit tests/unit/reports_unit \
+	tests/unit/selector_unit tests/unit/options_unit
+TESTS += tests/unit/registry_unit tests/unit/polling_unit tests/unit/reports_unit \
+	tests/unit/selector_unit tests/unit/options_unit
 tests_unit_registry_unit_SOURCES = tests/unit/registry_unit.c
 tests_unit_registry_unit_LDADD = libttagentd.a $(CORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_polling_unit_SOURCES = tests/unit/polling_unit.c $(config_fixture)
@@ -132,3 +134,7 @@ TESTS += tests/unit/http_unit
 tests_unit_http_unit_SOURCES = tests/unit/http_unit.c tests/unit/bad_server.c tests/unit/bad_server.h \
 	tests/unit/fake_names.c tests/unit/fake_names.h
 tests_unit_http_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_selector_unit_SOURCES = tests/unit/selector_unit.c $(config_fixture)
+tests_unit_selector_unit_LDADD = libttagentd.a $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_options_unit_SOURCES = tests/unit/options_unit.c
+tests_unit_options_unit_LDADD = libttagentd.a $(CORE_LIBS) $(CMOCKA_LIBS)

@@ -1,0 +1,125 @@
+#include "core/daemon/selector.h"
+#include "tests/unit/config_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NOW 1000000
+
+struct world {
+	struct fixture *fixture;
+	struct services s;
+	struct selector selector;
+};
+
+static struct world make(void **state)
+{
+	struct world w = {.fixture = *state};
+	static const char *const ids[] = {"d1", "d2", "d3"};
+
+	assert_true(fixture_load(w.fixture, NULL, NULL, NULL));
+	w.s.config = w.fixture->config;
+	w.s.registry = registry_new(1);
+	w.s.events = events_new();
+	for (size_t i = 0; i < 3; i++) {
+		struct llm l = {.kind = LLM_DISCOVERED, .health = LLM_HEALTHY, .latency_ms = -1};
+
+		l.deploy_id = strdup(ids[i]);
+		l.model_name = strdup(ids[i]);
+		l.url = strdup("http://127.0.0.1:1/v1/chat/completions");
+		l.probe_url = strdup("http://127.0.0.1:1/health");
+		assert_int_equal(registry_adopt(w.s.registry, &l), 0);
+	}
+	return w;
+}
+
+static void end(struct world *w)
+{
+	selector_free(&w->selector);
+	registry_free(w->s.registry);
+	events_free(w->s.events);
+}
+
+static struct llm *llm(struct world *w, size_t i) { return registry_llm(w->s.registry, i); }
+
+static void one_that_was_never_looked_at_is_not_offered(void **state)
+{
+	struct world w = make(state);
+
+	for (size_t i = 0; i < 3; i++)
+		llm(&w, i)->health = LLM_UNKNOWN;
+	assert_false(selector_update(&w.selector, &w.s, NOW));
+	assert_int_equal(w.selector.count, 0);
+	assert_int_equal(selector_current(&w.selector), -1);
+	llm(&w, 1)->health = LLM_HEALTHY;
+	registry_track(w.s.registry, 1)->held = true; /* its capabilities are not known yet */
+	assert_false(selector_update(&w.selector, &w.s, NOW));
+	registry_track(w.s.registry, 1)->held = false;
+	assert_true(selector_update(&w.selector, &w.s, NOW));
+	assert_int_equal(selector_current(&w.selector), 1);
+	end(&w);
+}
+
+static void the_benched_come_after_the_others(void **state)
+{
+	struct world w = make(state);
+
+	llm(&w, 0)->ejected_until_ms = NOW + 1;
+	llm(&w, 2)->health = LLM_UNHEALTHY;
+	selector_update(&w.selector, &w.s, NOW);
+	assert_int_equal(w.selector.count, 3);
+	assert_int_equal(w.selector.usable, 2);
+	assert_int_equal(w.selector.order[0], 1);
+	assert_int_equal(w.selector.order[1], 0);
+	assert_int_equal(w.selector.order[2], 2);
+	assert_true(selector_update(&w.selector, &w.s, NOW + 2));
+	assert_int_equal(selector_current(&w.selector), 0);
+	llm(&w, 1)->health = LLM_UNHEALTHY; /* one is always tried */
+	llm(&w, 0)->ejected_until_ms = NOW + 10;
+	selector_update(&w.selector, &w.s, NOW);
+	assert_int_equal(selector_current(&w.selector), 0);
+	end(&w);
+}
+
+static void a_pin_holds_until_the_model_is_unhealthy_or_gone(void **state)
+{
+	struct world w = make(state);
+	struct llm_list none = {.items = NULL};
+	struct registry_change change;
+
+	assert_int_equal(selector_pin(&w.selector, "d2"), 0);
+	selector_update(&w.selector, &w.s, NOW);
+	assert_int_equal(selector_current(&w.selector), 1);
+	llm(&w, 1)->health = LLM_DEGRADED;
+	selector_update(&w.selector, &w.s, NOW);
+	assert_int_equal(selector_current(&w.selector), 1);
+	llm(&w, 1)->health = LLM_UNHEALTHY;
+	assert_true(selector_update(&w.selector, &w.s, NOW));
+	assert_null(w.selector.pinned);
+	llm(&w, 1)->health = LLM_HEALTHY; /* it was lifted for good */
+	assert_false(selector_update(&w.selector, &w.s, NOW));
+	assert_int_equal(selector_current(&w.selector), 0);
+	assert_int_equal(selector_pin(&w.selector, "d3"), 0);
+	assert_int_equal(registry_merge(w.s.registry, true, &none, &change), 0);
+	assert_true(selector_update(&w.selector, &w.s, NOW));
+	assert_null(w.selector.pinned);
+	assert_int_equal(selector_current(&w.selector), -1);
+	end(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(one_that_was_never_looked_at_is_not_offered, fixture_setup,
+		                                fixture_teardown),
+		cmocka_unit_test_setup_teardown(the_benched_come_after_the_others, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(a_pin_holds_until_the_model_is_unhealthy_or_gone, fixture_setup,
+		                                fixture_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
