@@ -27,6 +27,8 @@ static enum peek_verdict stream_record(struct peek *p, unsigned type)
 		return PEEK_ABORT;
 	if (type != expected)
 		return bad(p, "record of another type than the request needs here");
+	if (p->content_left == 0 && p->padding_left > 0)
+		return bad(p, "padding behind an empty record");
 	if (p->content_left > 0) {
 		if (p->stage == PEEK_AT_STDIN)
 			p->body_len += p->content_left;
@@ -38,7 +40,7 @@ static enum peek_verdict stream_record(struct peek *p, unsigned type)
 		return bad(p, "parameters end within a pair");
 	} else {
 		p->stage = PEEK_AT_STDIN;
-		p->params_end = p->consumed + p->padding_left;
+		p->params_end = p->consumed;
 	}
 	return PEEK_MORE;
 }
@@ -166,7 +168,7 @@ enum peek_verdict peek_feed(struct peek *p, const void *bytes, size_t len)
 
 	assert(p->error == NULL);
 	while (v == PEEK_MORE) {
-		if (p->stage == PEEK_AT_END && p->padding_left == 0)
+		if (p->stage == PEEK_AT_END)
 			return PEEK_WHOLE;
 		if (at == end)
 			return PEEK_MORE;

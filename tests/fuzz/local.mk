@@ -86,3 +86,27 @@ tests_fuzz_config_fuzz_LDADD = $(CORE_LIBS)
 tests_fuzz_config_fuzz_LDFLAGS = $(libfuzzer_flags)
 endif
 EXTRA_DIST += tests/fuzz/config.dict
+
+peek_fuzz_sources = tests/fuzz/peek_fuzz.c fcgi/peek.c fcgi/peek.h fcgi/exchange.c fcgi/exchange.h
+check_PROGRAMS += tests/fuzz/peek_corpus
+TESTS += tests/fuzz/peek_corpus
+tests_fuzz_peek_corpus_SOURCES = $(peek_fuzz_sources) $(fuzz_replay)
+tests_fuzz_peek_corpus_LDADD = $(CORE_LIBS) $(FCGI_LIBS)
+if FUZZERS_WANTED
+noinst_PROGRAMS += tests/fuzz/peek_fuzz
+tests_fuzz_peek_fuzz_SOURCES = $(peek_fuzz_sources)
+tests_fuzz_peek_fuzz_LDADD = $(CORE_LIBS) $(FCGI_LIBS)
+tests_fuzz_peek_fuzz_LDFLAGS = $(libfuzzer_flags)
+endif
+
+check_PROGRAMS += tests/fuzz/route_corpus
+TESTS += tests/fuzz/route_corpus
+tests_fuzz_route_corpus_SOURCES = tests/fuzz/route_fuzz.c fcgi/route.c fcgi/route.h $(fuzz_replay)
+tests_fuzz_route_corpus_LDADD = $(CORE_LIBS)
+if FUZZERS_WANTED
+noinst_PROGRAMS += tests/fuzz/route_fuzz
+tests_fuzz_route_fuzz_SOURCES = tests/fuzz/route_fuzz.c fcgi/route.c fcgi/route.h
+tests_fuzz_route_fuzz_LDADD = $(CORE_LIBS)
+tests_fuzz_route_fuzz_LDFLAGS = $(libfuzzer_flags)
+endif
+EXTRA_DIST += tests/fuzz/route.dict

@@ -138,6 +138,13 @@ def test_connection_without_keep_is_closed(responder):
 # --- requests in every shape -----------------------------------------------------------------
 
 
+def raw_record(kind, content, request=1, size=None):
+    return struct.pack(">BBHHBx", 1, kind, request, len(content) if size is None else size, 0) + content
+
+
+BEGIN = fastcgi.record(1, struct.pack(">HB5x", 1, 1))
+
+
 def test_every_split(responder):
     data = fastcgi.request("POST", "/poll_requests", b'{"message":"hi"}', keep=True)
     with connect(responder) as s:
@@ -183,6 +190,17 @@ def test_body_in_tiny_records(responder):
         assert fastcgi.read_answer(s)[1].startswith(WAITING)
 
 
+def test_padded_records(responder):
+    """Padding of every length; libfcgi reads 8 KiB at a time."""
+    params = {"REQUEST_METHOD": "POST", "REQUEST_URI": "/poll_requests"}
+    head = BEGIN + fastcgi.record(4, b"".join(fastcgi.pair(k, v) for k, v in params.items()))
+    with connect(responder) as s:
+        for padding in range(256):
+            body = struct.pack(">BBHHBx", 1, 5, 1, 8000, padding) + b"x" * 8000 + bytes(padding)
+            s.sendall(head + fastcgi.record(4) + body + fastcgi.record(5))
+            assert "Status: 422" in fastcgi.read_answer(s)[0]
+
+
 def test_many_params(responder):
     more = {f"HTTP_X_{i}": "v" * 100 for i in range(300)}
     assert b"initializing" in responder.ask("GET", "/", **more)[1]
@@ -191,11 +209,6 @@ def test_many_params(responder):
 # --- hostile peers ------------------------------------------------------------------------------
 
 
-def raw_record(kind, content, request=1, size=None):
-    return struct.pack(">BBHHBx", 1, kind, request, len(content) if size is None else size, 0) + content
-
-
-BEGIN = fastcgi.record(1, struct.pack(">HB5x", 1, 1))
 HOSTILE = {
     "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     "zeros": bytes(4096),
@@ -212,6 +225,8 @@ HOSTILE = {
     "filter_data": STATUS[:-8] + fastcgi.record(8, b"data"),
     "pipelined": STATUS + STATUS,
     "aborted": STATUS[:-8] + fastcgi.record(2),
+    "padded_end_of_params": BEGIN + struct.pack(">BBHHBx", 1, 4, 1, 0, 8) + bytes(8) + fastcgi.record(5),
+    "padded_end": STATUS[:-8] + struct.pack(">BBHHBx", 1, 5, 1, 0, 8) + bytes(8),
     "params_too_long": BEGIN + fastcgi.record(4, b"\x01\x80\x00\xff\xf0A" + b"x" * 60000) + fastcgi.record(4, b"x" * 60000),
     "name_with_equals": BEGIN + fastcgi.record(4, fastcgi.pair("TT_AGENT_ADMIN=1", "x")),
 }
