@@ -5,6 +5,7 @@
 #include "core/daemon/adopt.h"
 #include "core/daemon/commands.h"
 #include "core/daemon/trim.h"
+#include "core/status/layout.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -295,7 +296,8 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (!publisher_heartbeat(a->publisher)) {
-		log_warning("status file", L_STR("error", "it is not as it was published; it is written again"));
+		log_warning("status file", L_STR("run_dir", a->run_dir),
+		            L_STR("error", STATUS_FILE " is not as it was published; it is written again"));
 		agent_touch(a, 0);
 	}
 	if (!a->trimmed && !survey_running(a->survey)) {
