@@ -25,6 +25,7 @@ deploy_made = $(nodist_systemdunit_DATA) $(nodist_sysusers_DATA) $(nodist_tmpfil
 deploy_fill = $(MKDIR_P) $(@D) && sed -e 's|@sbindir[@]|$(sbindir)|g'
 CLEANFILES += $(deploy_made)
 EXTRA_DIST += \
+	deploy/quickstart \
 	deploy/systemd/tt-agentd.service.in \
 	deploy/systemd/tt-agent-fcgi.service.in \
 	deploy/systemd/tt-agent.sysusers.in \
