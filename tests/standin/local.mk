@@ -1,6 +1,6 @@
 # Stand-ins for what tt-agent talks to. Not installed; llm-standin also is the demo
 # model of deploy/quickstart.
-noinst_PROGRAMS += llm-standin backend-standin
+noinst_PROGRAMS += llm-standin backend-standin search-standin e2b-standin
 noinst_LIBRARIES += libstandin.a
 
 STANDIN_CFLAGS = $(AM_CFLAGS) $(EVENT_SSL_CFLAGS) $(OPENSSL_CFLAGS)
@@ -23,6 +23,14 @@ llm_standin_LDADD = $(STANDIN_LIBS)
 backend_standin_SOURCES = tests/standin/backend_standin.c
 backend_standin_CFLAGS = $(STANDIN_CFLAGS)
 backend_standin_LDADD = $(STANDIN_LIBS)
+
+search_standin_SOURCES = tests/standin/search_standin.c
+search_standin_CFLAGS = $(STANDIN_CFLAGS)
+search_standin_LDADD = $(STANDIN_LIBS)
+
+e2b_standin_SOURCES = tests/standin/e2b_standin.c
+e2b_standin_CFLAGS = $(STANDIN_CFLAGS)
+e2b_standin_LDADD = $(STANDIN_LIBS)
 
 noinst_PROGRAMS += chat-client
 chat_client_SOURCES = tests/standin/chat_client.c

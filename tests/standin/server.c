@@ -139,6 +139,11 @@ static void server_ended(void *arg, uint64_t id, size_t steps_sent, bool left, i
 		book_ended(w->book, id, steps_sent, left, at_ns);
 }
 
+const char *server_header(const struct server_request *r, const char *name)
+{
+	return evhttp_find_header(r->headers, name);
+}
+
 static void server_request_cb(struct evhttp_request *req, void *arg)
 {
 	struct server_worker *w = arg;
@@ -150,7 +155,8 @@ static void server_request_cb(struct evhttp_request *req, void *arg)
 	struct server_request r = {.method = server_method(evhttp_request_get_command(req)),
 	                           .path = path ? path : "/", .query = uri ? evhttp_uri_get_query(uri) : NULL,
 	                           .authorization = evhttp_find_header(headers, "Authorization"),
-	                           .host = evhttp_find_header(headers, "Host"), .body_len = len};
+	                           .host = evhttp_find_header(headers, "Host"), .body_len = len,
+	                           .headers = headers};
 	bool control = strncmp(r.path, "/_", 2) == 0;
 	struct plan *plan;
 	uint64_t id = 0;

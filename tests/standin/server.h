@@ -21,7 +21,11 @@ struct server_request {
 	const char *host;                  /* NULL: none */
 	const char *body;                  /* terminated */
 	size_t body_len;
+	const struct evkeyvalq *headers;
 };
+
+/* A request header in any case, or NULL. */
+const char *server_header(const struct server_request *r, const char *name);
 
 struct server_app {
 	const char *name, *usage;
