@@ -57,6 +57,8 @@ struct http_request {
 	int64_t connect_ms;         /* longest wait for a connection */
 	int64_t total_ms;           /* overall deadline, 0 = none */
 	int64_t silence_ms;         /* longest silence, 0 = none; the clock stops while paused */
+	bool once;                  /* on a new connection: never sent again by curl, as a request
+	                             * on a reused one is that was closed without a byte */
 	size_t collect_limit;       /* a collected body may have so many bytes, 0 = 1 MiB */
 };
 
