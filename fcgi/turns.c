@@ -134,9 +134,9 @@ void turns_free(struct turns *t)
 {
 	if (t == NULL)
 		return;
-	http_free(t->host.http);
 	if (t->host.toolbox != NULL)
-		toolbox_free(t->host.toolbox);
+		toolbox_free(t->host.toolbox); /* ends what it asks */
+	http_free(t->host.http);
 	if (t->host.store != NULL)
 		store_free(t->host.store);
 	if (t->resolver != NULL)

@@ -1,36 +1,33 @@
+/* A sandbox belongs to a conversation. Its runs follow one another, as the state of its
+ * interpreter does: the first of the queue runs, those behind it wait. Making a sandbox
+ * goes on when the run that needed it is cancelled: the next one finds it. */
 #include "core/tools/e2b.h"
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/tools/e2b_api.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SANDBOXES_MAX  256
-#define ANSWER_LIMIT   (1u << 20)
-#define SWEEP_S        10
-#define TEMPLATE       "code-interpreter-v1"
-#define INTERPRETER_PORT "49999"
+#define SANDBOXES_MAX 256
 
-/* A sandbox; its thread is "" while the slot is free. */
 struct sandbox {
-	char *thread;
-	char *id, *domain;
-	char *access_token, *traffic_token; /* NULL: none was given */
-	int64_t used_ms;                    /* CLOCK_MONOTONIC */
-	unsigned running;
+	struct e2b *owner;
+	char *thread;                /* NULL: the slot is free */
+	struct e2b_place place;
+	struct http_transfer *making;
+	struct e2b_run *queue;       /* its first runs, or waits for the sandbox to be made */
+	int64_t used_ms;             /* CLOCK_MONOTONIC, at the end of the last run */
 };
 
 struct e2b {
 	struct event *sweep;
-	struct sandbox items[SANDBOXES_MAX];
-	/* For killing idle ones: of the last run, alive as long as its worker. */
+	/* Of the last run: for ending sandboxes that idle. Alive as long as their worker. */
 	struct http *http;
 	struct config *config;
+	struct sandbox items[SANDBOXES_MAX];
 };
-
-enum e2b_step { E2B_CREATE, E2B_EXECUTE };
 
 struct e2b_run {
 	struct e2b *owner;
@@ -39,120 +36,92 @@ struct e2b_run {
 	e2b_done_fn *done;
 	void *arg;
 	struct event *later;
+	struct sandbox *sandbox; /* in whose queue it is; NULL: not yet */
+	struct e2b_run *next;
 	struct http_transfer *transfer;
-	enum e2b_step step;
-	struct sandbox *sandbox; /* it runs in */
 	bool recreated;
 	struct execution execution;
 	char failure[300];
 };
 
-static void create(struct e2b_run *r);
-static void execute(struct e2b_run *r);
+static void advance(struct sandbox *s);
 
 /* ---- sandboxes -------------------------------------------------------------------- */
 
+static bool is_idle(const struct sandbox *s)
+{
+	return s->thread != NULL && s->queue == NULL && s->making == NULL;
+}
+
 static void sandbox_clear(struct sandbox *s)
 {
+	e2b_place_clear(&s->place);
 	free(s->thread);
-	free(s->id);
-	free(s->domain);
-	free(s->access_token);
-	free(s->traffic_token);
-	memset(s, 0, sizeof *s);
+	s->thread = NULL;
 }
 
-static struct sandbox *sandbox_find(struct e2b *b, const char *thread)
+static void sandbox_kill(struct sandbox *s)
 {
-	for (size_t i = 0; i < SANDBOXES_MAX; i++)
-		if (b->items[i].thread != NULL && strcmp(b->items[i].thread, thread) == 0)
-			return &b->items[i];
-	return NULL;
-}
-
-static char *api_url(const struct config *c, const char *path)
-{
-	const char *base = cfg_str(c, CFG_CODE_E2B_URL);
-	char *url;
-	int n = base != NULL ? asprintf(&url, "%s%s", base, path)
-			     : asprintf(&url, "https://api.%s%s", cfg_str(c, CFG_CODE_E2B_DOMAIN), path);
-
-	return n < 0 ? NULL : url;
-}
-
-static void on_told(void *arg, const struct http_result *h)
-{
-	(void)arg;
-	if (h->outcome != HTTP_DONE || (h->status != 204 && h->status != 404))
-		log_warning("sandbox_not_told", L_INT("status", h->status), L_STR("why", h->text));
-}
-
-/* A request about one sandbox whose answer only the log needs: it outlives its caller. */
-static void tell(struct http *http, const struct config *c, const char *method, const char *path, const char *body)
-{
-	static const struct http_handlers handlers = {.done = on_told};
-	const char *headers[] = {NULL, NULL};
-	char *url = api_url(c, path), *key = NULL;
-	struct http_request request = {
-		.method = method,
-		.url = url,
-		.headers = headers,
-		.body = body,
-		.body_len = body == NULL ? 0 : strlen(body),
-		.connect_ms = 10000,
-		.total_ms = 20000,
-		.collect_limit = ANSWER_LIMIT,
-		.ca_file = cfg_str(c, CFG_CLOUD_CA_FILE),
-	};
-
-	if (asprintf(&key, "X-API-KEY: %s", cfg_str(c, CFG_CODE_E2B_KEY)) < 0)
-		key = NULL;
-	headers[0] = key;
-	if (url != NULL && key != NULL)
-		http_start(http, &request, &handlers, NULL);
-	free(url);
-	free(key);
-}
-
-static void kill_sandbox(struct e2b *b, struct sandbox *s)
-{
-	char path[300];
-
-	if (b->config != NULL && cfg_str(b->config, CFG_CODE_E2B_KEY) != NULL) {
-		snprintf(path, sizeof path, "/sandboxes/%.200s", s->id);
-		tell(b->http, b->config, "DELETE", path, NULL);
-	}
+	if (s->place.id != NULL)
+		e2b_api_kill(s->owner->http, s->owner->config, s->place.id);
 	sandbox_clear(s);
 }
 
+/* Ends what has idled for too long; comes again when the next one will have. */
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct e2b *b = arg;
-	int64_t now = clock_mono_ms();
+	int64_t idle_ms = cfg_ms(b->config, CFG_CODE_IDLE), now = clock_mono_ms(), next = -1;
 
 	(void)fd;
 	(void)what;
-	for (size_t i = 0; i < SANDBOXES_MAX; i++) {
-		struct sandbox *s = &b->items[i];
-
-		if (s->thread != NULL && s->running == 0 && now - s->used_ms > cfg_ms(b->config, CFG_CODE_IDLE))
-			kill_sandbox(b, s);
+	for (struct sandbox *s = b->items; s < b->items + SANDBOXES_MAX; s++) {
+		if (!is_idle(s))
+			continue;
+		if (now - s->used_ms >= idle_ms)
+			sandbox_kill(s);
+		else if (next < 0 || s->used_ms + idle_ms - now < next)
+			next = s->used_ms + idle_ms - now;
 	}
+	if (next >= 0)
+		event_add(b->sweep, &(struct timeval){.tv_sec = next / 1000, .tv_usec = next % 1000 * 1000 + 1000});
+}
+
+/* The conversation's sandbox, or a free slot for it; the longest unused one gives way.
+ * NULL: all are running code, or no memory. */
+static struct sandbox *sandbox_of(struct e2b *b, const char *thread)
+{
+	struct sandbox *free_one = NULL, *oldest = NULL;
+
+	for (struct sandbox *s = b->items; s < b->items + SANDBOXES_MAX; s++) {
+		if (s->thread != NULL && strcmp(s->thread, thread) == 0)
+			return s;
+		if (s->thread == NULL && free_one == NULL)
+			free_one = s;
+		if (is_idle(s) && (oldest == NULL || s->used_ms < oldest->used_ms))
+			oldest = s;
+	}
+	if (free_one == NULL && oldest != NULL) {
+		sandbox_kill(oldest);
+		free_one = oldest;
+	}
+	if (free_one == NULL || (free_one->thread = strdup(thread)) == NULL)
+		return NULL;
+	free_one->owner = b;
+	return free_one;
 }
 
 struct e2b *e2b_new(struct event_base *base)
 {
-	const struct timeval every = {.tv_sec = SWEEP_S};
 	struct e2b *b = calloc(1, sizeof *b);
 
 	if (b == NULL)
 		return NULL;
-	b->sweep = event_new(base, -1, EV_PERSIST, on_sweep, b);
+	b->sweep = evtimer_new(base, on_sweep, b);
 	if (b->sweep == NULL) {
 		free(b);
 		return NULL;
 	}
-	event_add(b->sweep, &every);
 	return b;
 }
 
@@ -160,45 +129,62 @@ void e2b_free(struct e2b *b)
 {
 	if (b == NULL)
 		return;
-	for (size_t i = 0; i < SANDBOXES_MAX; i++)
-		sandbox_clear(&b->items[i]);
+	for (struct sandbox *s = b->items; s < b->items + SANDBOXES_MAX; s++) {
+		if (s->making != NULL)
+			http_cancel(s->making);
+		sandbox_clear(s);
+	}
 	event_free(b->sweep);
 	config_unref(b->config);
 	free(b);
 }
 
-/* A free slot; the longest unused sandbox gives way. NULL: all are running code. */
-static struct sandbox *sandbox_slot(struct e2b *b)
+/* ---- the queue of a sandbox --------------------------------------------------------- */
+
+static void queue_add(struct sandbox *s, struct e2b_run *r)
 {
-	struct sandbox *oldest = NULL;
+	struct e2b_run **last = &s->queue;
 
-	for (size_t i = 0; i < SANDBOXES_MAX; i++) {
-		struct sandbox *s = &b->items[i];
-
-		if (s->thread == NULL)
-			return s;
-		if (s->running == 0 && (oldest == NULL || s->used_ms < oldest->used_ms))
-			oldest = s;
-	}
-	if (oldest != NULL)
-		kill_sandbox(b, oldest);
-	return oldest;
+	while (*last != NULL)
+		last = &(*last)->next;
+	*last = r;
+	r->sandbox = s;
 }
 
-/* ---- a run ------------------------------------------------------------------------ */
-
-static void leave_sandbox(struct e2b_run *r)
+static void queue_remove(struct e2b_run *r)
 {
-	if (r->sandbox == NULL)
-		return;
-	r->sandbox->running--;
-	r->sandbox->used_ms = clock_mono_ms();
+	struct e2b_run **link = &r->sandbox->queue;
+
+	while (*link != r)
+		link = &(*link)->next;
+	*link = r->next;
 	r->sandbox = NULL;
+}
+
+/* The run leaves its sandbox; the next one has its turn, from the loop. */
+static void leave(struct e2b_run *r)
+{
+	struct sandbox *s = r->sandbox;
+	bool was_first = s != NULL && s->queue == r;
+
+	if (s == NULL)
+		return;
+	queue_remove(r);
+	if (!was_first)
+		return;
+	s->used_ms = clock_mono_ms();
+	if (s->queue != NULL)
+		event_active(s->queue->later, EV_TIMEOUT, 0);
+	else if (s->place.id == NULL && s->making == NULL)
+		sandbox_clear(s);
+	else if (!evtimer_pending(r->owner->sweep, NULL))
+		event_add(r->owner->sweep, &(struct timeval){.tv_sec = cfg_ms(r->owner->config, CFG_CODE_IDLE) / 1000,
+							     .tv_usec = 1000});
 }
 
 static void run_free(struct e2b_run *r)
 {
-	leave_sandbox(r);
+	leave(r);
 	if (r->later != NULL)
 		event_free(r->later);
 	execution_clear(&r->execution);
@@ -213,93 +199,31 @@ static void end_run(struct e2b_run *r, const char *failure)
 	run_free(r);
 }
 
-/* E2B's errors are {"code":N,"message":...}. */
-static void fail_with(struct e2b_run *r, const char *what, const struct http_result *h)
-{
-	json_t *error = h->body_len == 0 ? NULL : json_loadb(h->body, h->body_len, 0, NULL);
-	const char *message = json_string_value(json_object_get(error, "message"));
-	char status[32];
-
-	snprintf(status, sizeof status, "HTTP %ld", h->status);
-	snprintf(r->failure, sizeof r->failure, "%s: %s", what,
-	         message != NULL ? message : h->outcome == HTTP_DONE ? status : http_outcome_text(h->outcome));
-	json_decref(error);
-	log_warning("sandbox_failed", L_STR("what", what), L_INT("status", h->status),
-	            L_STR("outcome", http_outcome_text(h->outcome)));
-	end_run(r, r->failure);
-}
-
-static char *copied(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text == NULL || *text == '\0' ? NULL : strdup(text);
-}
+/* ---- making a sandbox ----------------------------------------------------------------- */
 
 static void on_created(void *arg, const struct http_result *h)
 {
-	struct e2b_run *r = arg;
-	struct sandbox *s;
-	json_t *answer;
+	struct sandbox *s = arg;
+	struct e2b_run *first = s->queue;
+	const char *why = NULL;
 
-	r->transfer = NULL;
-	if (h->outcome != HTTP_DONE || h->status != 201) {
-		fail_with(r, "the sandbox could not be made", h);
-		return;
+	s->making = NULL;
+	if (h->outcome == HTTP_DONE && h->status == 201) {
+		if (e2b_place_read(&s->place, h->body, h->body_len) < 0)
+			why = "the answer about the new sandbox has no usable sandboxID";
+	} else if (first != NULL) {
+		e2b_api_failure(h, "the sandbox could not be made", first->failure, sizeof first->failure);
+		why = first->failure;
 	}
-	answer = json_loadb(h->body, h->body_len, 0, NULL);
-	s = sandbox_find(r->owner, r->thread); /* two runs of one answer made one each: both stay */
-	if (s == NULL || s->running > 0)
-		s = sandbox_slot(r->owner);
-	if (s == NULL) {
-		json_decref(answer);
-		end_run(r, "too many sandboxes are running code; try again later");
-		return;
-	}
-	sandbox_clear(s);
-	s->thread = strdup(r->thread);
-	s->id = copied(answer, "sandboxID");
-	s->domain = copied(answer, "domain");
-	s->access_token = copied(answer, "envdAccessToken");
-	s->traffic_token = copied(answer, "trafficAccessToken");
-	json_decref(answer);
-	if (s->thread == NULL || s->id == NULL) {
+	s->used_ms = clock_mono_ms();
+	if (first != NULL && why != NULL)
+		end_run(first, why);
+	else if (first != NULL)
+		advance(s);
+	else if (s->place.id == NULL)
 		sandbox_clear(s);
-		end_run(r, "the answer about the new sandbox has no sandboxID");
-		return;
-	}
-	r->sandbox = s;
-	s->running++;
-	execute(r);
-}
-
-static void create(struct e2b_run *r)
-{
-	static const struct http_handlers handlers = {.done = on_created};
-	const struct config *c = r->ctx->config;
-	const char *headers[] = {NULL, NULL};
-	char *url = api_url(c, "/sandboxes"), *key = NULL, *body = NULL;
-	struct http_request request = {.method = "POST", .url = url, .headers = headers, .connect_ms = 10000,
-	                               .total_ms = 60000, .collect_limit = ANSWER_LIMIT,
-	                               .ca_file = cfg_str(c, CFG_CLOUD_CA_FILE)};
-
-	r->step = E2B_CREATE;
-	if (asprintf(&key, "X-API-KEY: %s", cfg_str(c, CFG_CODE_E2B_KEY)) < 0)
-		key = NULL;
-	if (asprintf(&body, "{\"templateID\":\"" TEMPLATE "\",\"timeout\":%lld,\"secure\":true,\"allow_internet_access\":%s}",
-	             (long long)(cfg_ms(c, CFG_CODE_IDLE) / 1000 + cfg_ms(c, CFG_CODE_TIMEOUT) / 1000 + 1),
-	             cfg_bool(c, CFG_CODE_INTERNET) ? "true" : "false") < 0)
-		body = NULL;
-	headers[0] = key;
-	request.body = body;
-	request.body_len = body == NULL ? 0 : strlen(body);
-	if (url != NULL && key != NULL && body != NULL)
-		r->transfer = http_start(r->ctx->http, &request, &handlers, r);
-	free(url);
-	free(key);
-	free(body);
-	if (r->transfer == NULL)
-		end_run(r, "out of memory");
+	else
+		event_add(s->owner->sweep, &(struct timeval){.tv_sec = 1});
 }
 
 /* ---- running code ----------------------------------------------------------------- */
@@ -316,98 +240,57 @@ static void on_data(void *arg, const char *bytes, size_t len)
 	execution_feed(&((struct e2b_run *)arg)->execution, bytes, len);
 }
 
-static bool vanished(const struct http_result *h)
+static bool has_vanished(const struct e2b_run *r, const struct http_result *h)
 {
+	const struct execution *x = &r->execution;
+
+	if (x->out.len > 0 || x->results.len > 0 || x->error.len > 0)
+		return false; /* it did something: that must not be done twice */
 	return h->status == 502 || h->status == 404 || h->outcome == HTTP_REFUSED || h->outcome == HTTP_NO_HOST ||
 	       h->outcome == HTTP_RESET;
-}
-
-static void extend(struct e2b_run *r)
-{
-	const struct config *c = r->ctx->config;
-	char path[300], body[64];
-
-	snprintf(path, sizeof path, "/sandboxes/%.200s/timeout", r->sandbox->id);
-	snprintf(body, sizeof body, "{\"timeout\":%lld}",
-	         (long long)((cfg_ms(c, CFG_CODE_IDLE) + cfg_ms(c, CFG_CODE_TIMEOUT)) / 1000 + 1));
-	tell(r->ctx->http, c, "POST", path, body);
 }
 
 static void on_executed(void *arg, const struct http_result *h)
 {
 	struct e2b_run *r = arg;
-	const struct execution *x = &r->execution;
+	struct sandbox *s = r->sandbox;
+	bool gone = has_vanished(r, h);
 
 	r->transfer = NULL;
-	if (h->outcome == HTTP_DONE && h->status == 200) {
-		extend(r);
-		end_run(r, NULL);
-		return;
-	}
-	if (vanished(h) && x->out.len == 0 && x->results.len == 0) {
-		struct sandbox *s = r->sandbox;
-
-		leave_sandbox(r);
-		if (s->running == 0)
-			sandbox_clear(s);
-		if (!r->recreated) {
-			r->recreated = true;
-			log_info("sandbox_vanished", L_STR("next", "made again"));
-			create(r);
-			return;
-		}
-	}
-	if (h->outcome == HTTP_TIMEOUT) {
+	if (gone)
+		e2b_place_clear(&s->place);
+	else
+		e2b_api_extend(r->ctx->http, r->ctx->config, s->place.id);
+	if (gone && !r->recreated) {
+		r->recreated = true;
+		log_info("sandbox_vanished", L_STR("next", "made again"));
+		advance(s);
+	} else if (h->outcome == HTTP_DONE && h->status == 200) {
+		end_run(r, r->execution.ended ? NULL : "the sandbox ended before the code did");
+	} else if (h->outcome == HTTP_TIMEOUT) {
 		end_run(r, "the code ran longer than is allowed and was stopped");
-		return;
+	} else {
+		e2b_api_failure(h, "the code could not be run", r->failure, sizeof r->failure);
+		end_run(r, r->failure);
 	}
-	fail_with(r, "the code could not be run", h);
 }
 
-static char *execute_url(const struct config *c, const struct sandbox *s)
+/* The next step of the first run in the queue. */
+static void advance(struct sandbox *s)
 {
-	const char *base = cfg_str(c, CFG_CODE_E2B_SANDBOX_URL);
-	char *url;
-	int n = base != NULL ? asprintf(&url, "%s/execute", base)
-			     : asprintf(&url, "https://" INTERPRETER_PORT "-%s.%s/execute", s->id,
-		                        s->domain != NULL ? s->domain : cfg_str(c, CFG_CODE_E2B_DOMAIN));
+	static const struct http_handlers create_handlers = {.done = on_created};
+	static const struct http_handlers execute_handlers = {
+		.response = on_response, .data = on_data, .done = on_executed};
+	struct e2b_run *r = s->queue;
+	const struct tool_context *ctx = r->ctx;
 
-	return n < 0 ? NULL : url;
-}
-
-static char *header(const char *name, const char *value)
-{
-	char *line;
-
-	return value == NULL || asprintf(&line, "%s: %s", name, value) < 0 ? NULL : line;
-}
-
-static void execute(struct e2b_run *r)
-{
-	static const struct http_handlers handlers = {.response = on_response, .data = on_data, .done = on_executed};
-	const struct config *c = r->ctx->config;
-	const struct sandbox *s = r->sandbox;
-	json_t *json = json_pack("{s:s, s:n, s:n, s:n}", "code", r->code, "context_id", "language", "env_vars");
-	char *body = json == NULL ? NULL : json_dumps(json, JSON_COMPACT), *url = execute_url(c, s);
-	char *lines[4] = {header("E2b-Sandbox-Id", s->id), header("E2b-Sandbox-Port", INTERPRETER_PORT),
-	                  header("X-Access-Token", s->access_token), header("E2B-Traffic-Access-Token", s->traffic_token)};
-	const char *headers[5] = {NULL};
-	struct http_request request = {.method = "POST", .url = url, .headers = headers, .body = body,
-	                               .body_len = body == NULL ? 0 : strlen(body), .connect_ms = 10000,
-	                               .total_ms = cfg_ms(c, CFG_CODE_TIMEOUT), .ca_file = cfg_str(c, CFG_CLOUD_CA_FILE)};
-
-	r->step = E2B_EXECUTE;
-	for (size_t i = 0, n = 0; i < 4; i++)
-		if (lines[i] != NULL)
-			headers[n++] = lines[i];
-	if (url != NULL && body != NULL)
-		r->transfer = http_start(r->ctx->http, &request, &handlers, r);
-	for (size_t i = 0; i < 4; i++)
-		free(lines[i]);
-	free(url);
-	free(body);
-	json_decref(json);
-	if (r->transfer == NULL)
+	if (s->making != NULL || r->transfer != NULL)
+		return;
+	if (s->place.id == NULL)
+		s->making = e2b_api_create(ctx->http, ctx->config, &create_handlers, s);
+	else
+		r->transfer = e2b_api_execute(ctx->http, ctx->config, &s->place, r->code, &execute_handlers, r);
+	if (s->making == NULL && r->transfer == NULL)
 		end_run(r, "out of memory");
 }
 
@@ -416,16 +299,20 @@ static void execute(struct e2b_run *r)
 static void on_later(evutil_socket_t fd, short what, void *arg)
 {
 	struct e2b_run *r = arg;
+	struct sandbox *s = r->sandbox;
 
 	(void)fd;
 	(void)what;
-	r->sandbox = sandbox_find(r->owner, r->thread);
-	if (r->sandbox == NULL) {
-		create(r);
-		return;
+	if (s == NULL) {
+		s = sandbox_of(r->owner, r->thread);
+		if (s == NULL) {
+			end_run(r, "too many sandboxes are running code; try again later");
+			return;
+		}
+		queue_add(s, r);
 	}
-	r->sandbox->running++;
-	execute(r);
+	if (s->queue == r)
+		advance(s);
 }
 
 struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const char *code, e2b_done_fn *done,
@@ -435,10 +322,9 @@ struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const c
 
 	if (r == NULL)
 		return NULL;
-	execution_init(&r->execution, (size_t)cfg_int(ctx->config, CFG_CODE_OUTPUT_CHARS));
 	*r = (struct e2b_run){.owner = b, .ctx = ctx, .thread = strdup(ctx->thread), .code = strdup(code), .done = done,
-	                      .arg = arg, .execution = r->execution,
-	                      .later = event_new(ctx->base, -1, 0, on_later, r)};
+	                      .arg = arg, .later = event_new(ctx->base, -1, 0, on_later, r)};
+	execution_init(&r->execution, (size_t)cfg_int(ctx->config, CFG_CODE_OUTPUT_CHARS));
 	if (r->thread == NULL || r->code == NULL || r->later == NULL) {
 		run_free(r);
 		return NULL;
@@ -454,7 +340,9 @@ struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const c
 
 void e2b_cancel(struct e2b_run *r)
 {
-	if (r->transfer != NULL)
-		http_cancel(r->transfer);
+	if (r->transfer != NULL) {
+		http_cancel(r->transfer); /* interrupts the code */
+		e2b_api_extend(r->ctx->http, r->ctx->config, r->sandbox->place.id);
+	}
 	run_free(r);
 }

@@ -1,0 +1,208 @@
+#include "core/tools/e2b_api.h"
+
+#include "core/base/log.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_LIMIT     (1u << 20)
+#define CONNECT_MS       10000
+#define CREATE_MS        60000
+#define TELL_MS          20000
+#define TEMPLATE         "code-interpreter-v1"
+#define INTERPRETER_PORT "49999"
+
+/* ---- URLs and headers --------------------------------------------------------------- */
+
+static char *below(const char *base, const char *path)
+{
+	size_t len = strlen(base);
+	char *url;
+
+	while (len > 0 && base[len - 1] == '/')
+		len--;
+	return asprintf(&url, "%.*s%s", (int)len, base, path) < 0 ? NULL : url;
+}
+
+static char *api_url(const struct config *c, const char *path)
+{
+	const char *base = cfg_str(c, CFG_CODE_E2B_URL);
+	char *url;
+
+	if (base != NULL)
+		return below(base, path);
+	return asprintf(&url, "https://api.%s%s", cfg_str(c, CFG_CODE_E2B_DOMAIN), path) < 0 ? NULL : url;
+}
+
+static char *execute_url(const struct config *c, const struct e2b_place *p)
+{
+	const char *base = cfg_str(c, CFG_CODE_E2B_SANDBOX_URL);
+	const char *domain = p->domain != NULL ? p->domain : cfg_str(c, CFG_CODE_E2B_DOMAIN);
+	char *url;
+
+	if (base != NULL)
+		return below(base, "/execute");
+	return asprintf(&url, "https://" INTERPRETER_PORT "-%s.%s/execute", p->id, domain) < 0 ? NULL : url;
+}
+
+static char *header(const char *name, const char *value)
+{
+	char *line;
+
+	return value == NULL || asprintf(&line, "%s: %s", name, value) < 0 ? NULL : line;
+}
+
+/* ---- about sandboxes ---------------------------------------------------------------- */
+
+/* A request to the API; NULL: no memory. */
+static struct http_transfer *ask(struct http *http, const struct config *c, struct http_request *request,
+                                 const char *path, const struct http_handlers *handlers, void *arg)
+{
+	char *url = api_url(c, path), *key = header("X-API-KEY", cfg_str(c, CFG_CODE_E2B_KEY));
+	const char *headers[] = {key, NULL};
+	struct http_transfer *t = NULL;
+
+	request->url = url;
+	request->headers = headers;
+	request->body_len = request->body == NULL ? 0 : strlen(request->body);
+	request->connect_ms = CONNECT_MS;
+	request->collect_limit = ANSWER_LIMIT;
+	request->ca_file = cfg_str(c, CFG_CLOUD_CA_FILE);
+	if (url != NULL && key != NULL)
+		t = http_start(http, request, handlers, arg);
+	free(url);
+	free(key);
+	return t;
+}
+
+/* A sandbox lives for its longest run and for the time that it may idle after that. */
+static long long lifetime_s(const struct config *c)
+{
+	return (long long)((cfg_ms(c, CFG_CODE_IDLE) + cfg_ms(c, CFG_CODE_TIMEOUT)) / 1000 + 1);
+}
+
+struct http_transfer *e2b_api_create(struct http *http, const struct config *c, const struct http_handlers *handlers,
+                                     void *arg)
+{
+	char body[200];
+
+	snprintf(body, sizeof body,
+	         "{\"templateID\":\"" TEMPLATE "\",\"timeout\":%lld,\"secure\":true,\"allow_internet_access\":%s}",
+	         lifetime_s(c), cfg_bool(c, CFG_CODE_INTERNET) ? "true" : "false");
+	return ask(http, c, &(struct http_request){.method = "POST", .body = body, .total_ms = CREATE_MS}, "/sandboxes",
+	           handlers, arg);
+}
+
+static void on_told(void *arg, const struct http_result *h)
+{
+	(void)arg;
+	if (h->outcome != HTTP_DONE || (h->status != 204 && h->status != 404))
+		log_warning("sandbox_not_told", L_INT("status", h->status), L_STR("why", http_outcome_text(h->outcome)));
+}
+
+static const struct http_handlers tell_handlers = {.done = on_told};
+
+void e2b_api_kill(struct http *http, const struct config *c, const char *id)
+{
+	char path[300];
+
+	if (cfg_str(c, CFG_CODE_E2B_KEY) == NULL)
+		return;
+	snprintf(path, sizeof path, "/sandboxes/%s", id);
+	ask(http, c, &(struct http_request){.method = "DELETE", .total_ms = TELL_MS}, path, &tell_handlers, NULL);
+}
+
+void e2b_api_extend(struct http *http, const struct config *c, const char *id)
+{
+	char path[300], body[64];
+
+	snprintf(path, sizeof path, "/sandboxes/%s/timeout", id);
+	snprintf(body, sizeof body, "{\"timeout\":%lld}", lifetime_s(c));
+	ask(http, c, &(struct http_request){.method = "POST", .body = body, .total_ms = TELL_MS}, path, &tell_handlers,
+	    NULL);
+}
+
+/* ---- running code -------------------------------------------------------------------- */
+
+struct http_transfer *e2b_api_execute(struct http *http, const struct config *c, const struct e2b_place *place,
+                                      const char *code, const struct http_handlers *handlers, void *arg)
+{
+	json_t *json = json_pack("{s:s, s:n, s:n, s:n}", "code", code, "context_id", "language", "env_vars");
+	char *body = json == NULL ? NULL : json_dumps(json, JSON_COMPACT), *url = execute_url(c, place);
+	char *lines[] = {header("E2b-Sandbox-Id", place->id), header("E2b-Sandbox-Port", INTERPRETER_PORT),
+	                 header("X-Access-Token", place->access_token),
+	                 header("E2B-Traffic-Access-Token", place->traffic_token)};
+	const size_t count = sizeof lines / sizeof lines[0];
+	const char *headers[sizeof lines / sizeof lines[0] + 1] = {NULL};
+	struct http_request request = {.method = "POST", .url = url, .headers = headers, .body = body,
+	                               .body_len = body == NULL ? 0 : strlen(body), .connect_ms = CONNECT_MS,
+	                               .total_ms = cfg_ms(c, CFG_CODE_TIMEOUT), .once = true, .ca_file = cfg_str(c, CFG_CLOUD_CA_FILE)};
+	struct http_transfer *t = NULL;
+
+	for (size_t i = 0, n = 0; i < count; i++)
+		if (lines[i] != NULL)
+			headers[n++] = lines[i];
+	if (url != NULL && body != NULL && lines[0] != NULL)
+		t = http_start(http, &request, handlers, arg);
+	for (size_t i = 0; i < count; i++)
+		free(lines[i]);
+	free(url);
+	free(body);
+	json_decref(json);
+	return t;
+}
+
+/* ---- answers -------------------------------------------------------------------------- */
+
+void e2b_place_clear(struct e2b_place *p)
+{
+	free(p->id);
+	free(p->domain);
+	free(p->access_token);
+	free(p->traffic_token);
+	memset(p, 0, sizeof *p);
+}
+
+/* What goes into URLs and headers must be a plain word. */
+static char *word(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	if (text == NULL || *text == '\0' || strlen(text) > 4096 ||
+	    text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~+=:")] != '\0')
+		return NULL;
+	return strdup(text);
+}
+
+int e2b_place_read(struct e2b_place *p, const char *body, size_t len)
+{
+	json_t *answer = json_loadb(body, len, 0, NULL);
+
+	e2b_place_clear(p);
+	p->id = word(answer, "sandboxID");
+	p->domain = word(answer, "domain");
+	p->access_token = word(answer, "envdAccessToken");
+	p->traffic_token = word(answer, "trafficAccessToken");
+	json_decref(answer);
+	if (p->id != NULL && strlen(p->id) <= 200)
+		return 0;
+	e2b_place_clear(p);
+	return -1;
+}
+
+void e2b_api_failure(const struct http_result *h, const char *what, char *out, size_t size)
+{
+	json_t *error = h->body_len == 0 ? NULL : json_loadb(h->body, h->body_len, 0, NULL);
+	const char *message = json_string_value(json_object_get(error, "message"));
+
+	if (h->outcome != HTTP_DONE)
+		snprintf(out, size, "%s: %s", what, http_outcome_text(h->outcome));
+	else
+		snprintf(out, size, "%s: HTTP %ld%s%s", what, h->status, message == NULL ? "" : ", ",
+		         message == NULL ? "" : message);
+	log_warning("sandbox_failed", L_STR("what", what), L_INT("status", h->status),
+	            L_STR("outcome", http_outcome_text(h->outcome)));
+	json_decref(error);
+}

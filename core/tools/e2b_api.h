@@ -1,0 +1,33 @@
+/* E2B's HTTP interface, as its own clients speak it: one function a request. */
+#ifndef TT_TOOLS_E2B_API_H
+#define TT_TOOLS_E2B_API_H
+
+#include "core/config/config.h"
+#include "core/net/http.h"
+
+/* Where a sandbox is and what opens it. */
+struct e2b_place {
+	char *id;                           /* NULL: there is none */
+	char *domain;                       /* NULL: the configured one */
+	char *access_token, *traffic_token; /* NULL: none was given */
+};
+void e2b_place_clear(struct e2b_place *p);
+
+/* Takes E2B's answer about a new sandbox; -1: it names none. */
+int e2b_place_read(struct e2b_place *p, const char *body, size_t len);
+
+/* NULL: no memory. */
+struct http_transfer *e2b_api_create(struct http *http, const struct config *c, const struct http_handlers *handlers,
+                                     void *arg);
+struct http_transfer *e2b_api_execute(struct http *http, const struct config *c, const struct e2b_place *place,
+                                      const char *code, const struct http_handlers *handlers, void *arg);
+
+/* Requests whose answer only the log needs: they outlive their caller. */
+void e2b_api_kill(struct http *http, const struct config *c, const char *id);
+void e2b_api_extend(struct http *http, const struct config *c, const char *id);
+
+/* Why a request failed, from E2B's {"code":N,"message":...} or else from the transfer: one
+ * line for the model. */
+void e2b_api_failure(const struct http_result *h, const char *what, char *out, size_t size);
+
+#endif
