@@ -1,6 +1,7 @@
 /* Web search: the services of search.order, one after the other until one answers. */
 #include "core/tools/web_search.h"
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/config/features.h"
 #include "core/tools/search_backend.h"
@@ -13,29 +14,59 @@
 #define ANSWER_LIMIT (4u << 20)
 #define QUERY_MAX    400 /* Brave's limit; longer questions find nothing anyway */
 
-static const struct search_backend *const backends[] = {&search_tavily, &search_searxng, &search_brave};
+#define BACKENDS 3
+
+static const struct search_backend *const backends[BACKENDS] = {&search_tavily, &search_searxng, &search_brave};
+
+/* Services that failed are tried last for a while: a search does not pay for the same
+ * timeout again and again. A new configuration (a new key) starts afresh. */
+struct benches {
+	struct config *config;
+	int64_t until_ms[BACKENDS]; /* CLOCK_MONOTONIC */
+};
 
 struct tool_run {
+	struct benches *benches;
 	const struct config *config;
 	struct http *http;
 	tool_done_fn *done;
 	void *arg;
 	struct event *later;     /* says a result that was there at once */
 	struct http_transfer *transfer;
-	const struct search_backend *backend;
-	size_t next;             /* in search.order */
+	size_t backend;          /* that is asked */
+	bool tried[BACKENDS];
 	char *query;
 	struct err why;          /* of the last service that failed */
 };
 
 static void try_next(struct tool_run *r);
 
-static const struct search_backend *backend_named(const char *name)
+static size_t backend_named(const char *name)
 {
-	for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++)
-		if (strcmp(backends[i]->name, name) == 0)
-			return backends[i];
-	return NULL;
+	size_t i = 0;
+
+	while (i < BACKENDS && strcmp(backends[i]->name, name) != 0)
+		i++;
+	return i;
+}
+
+static void bench(struct tool_run *r, int64_t retry_after_s)
+{
+	int64_t ms = cfg_ms(r->config, CFG_SEARCH_BENCH);
+
+	if (r->benches->config != r->config) {
+		config_unref(r->benches->config);
+		memset(r->benches, 0, sizeof *r->benches);
+		r->benches->config = config_ref((struct config *)(uintptr_t)r->config);
+	}
+	if (ms > 0 && retry_after_s > 0 && retry_after_s < 86400 && retry_after_s * 1000 > ms)
+		ms = retry_after_s * 1000;
+	r->benches->until_ms[r->backend] = clock_mono_ms() + ms;
+}
+
+static bool is_benched(const struct tool_run *r, size_t backend)
+{
+	return r->benches->config == r->config && clock_mono_ms() < r->benches->until_ms[backend];
 }
 
 static void run_free(struct tool_run *r)
@@ -117,11 +148,14 @@ static int make_result(const struct tool_run *r, const struct search_hits *hits,
 
 /* ---- asking one service ----------------------------------------------------------- */
 
-static void failed(struct tool_run *r, const char *why)
+static void failed(struct tool_run *r, const char *why, int64_t retry_after_s)
 {
-	log_warning("search_failed", L_STR("service", r->backend->name), L_STR("why", why));
+	const char *name = backends[r->backend]->name;
+
+	log_warning("search_failed", L_STR("service", name), L_STR("why", why));
+	bench(r, retry_after_s);
 	err_clear(&r->why);
-	err_set(&r->why, "%s: %s", r->backend->name, why);
+	err_set(&r->why, "%s: %s", name, why);
 	try_next(r);
 }
 
@@ -138,19 +172,19 @@ static void on_done(void *arg, const struct http_result *h)
 	r->transfer = NULL;
 	snprintf(status, sizeof status, "HTTP %ld", h->status);
 	if (h->outcome != HTTP_DONE || h->status != 200) {
-		failed(r, h->outcome != HTTP_DONE ? http_outcome_text(h->outcome) : status);
+		failed(r, h->outcome != HTTP_DONE ? http_outcome_text(h->outcome) : status, h->retry_after_s);
 		return;
 	}
 	answer = json_loadb(h->body, h->body_len, 0, NULL);
 	if (answer == NULL)
 		err_set(&e, "the answer is no JSON");
-	else if (r->backend->hits(answer, max > SEARCH_HITS_MAX ? SEARCH_HITS_MAX : max, &hits, &e) == 0 &&
+	else if (backends[r->backend]->hits(answer, max > SEARCH_HITS_MAX ? SEARCH_HITS_MAX : max, &hits, &e) == 0 &&
 	         make_result(r, &hits, &result) < 0)
 		err_set(&e, "no memory for the answer");
 	json_decref(answer);
 	if (err_is_set(&e)) {
 		tool_result_clear(&result);
-		failed(r, e.text);
+		failed(r, e.text, -1);
 		return;
 	}
 	end_run(r, &result);
@@ -170,7 +204,7 @@ static int ask(struct tool_run *r)
 		.ca_file = cfg_str(r->config, CFG_CLOUD_CA_FILE),
 	};
 
-	if (r->backend->request(r->config, r->query, &q) == 0) {
+	if (backends[r->backend]->request(r->config, r->query, &q) == 0) {
 		headers[0] = "Accept: application/json";
 		headers[1] = q.header;
 		request.method = q.method;
@@ -184,18 +218,33 @@ static int ask(struct tool_run *r)
 	return r->transfer == NULL ? -1 : 0;
 }
 
-static void try_next(struct tool_run *r)
+/* The first service in the order that was not tried; benched ones after the others. */
+static bool choose(struct tool_run *r)
 {
 	const struct cfg_list *order = cfg_list(r->config, CFG_SEARCH_ORDER);
 
-	while (r->next < order->count) {
-		r->backend = backend_named(order->items[r->next++]);
-		if (r->backend == NULL || !features_search_service(r->config, r->backend->name))
-			continue;
+	for (int benched = 0; benched <= 1; benched++) {
+		for (size_t i = 0; i < order->count; i++) {
+			size_t n = backend_named(order->items[i]);
+
+			if (n == BACKENDS || r->tried[n] || !features_search_service(r->config, backends[n]->name) ||
+			    (!benched && is_benched(r, n)))
+				continue;
+			r->tried[n] = true;
+			r->backend = n;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void try_next(struct tool_run *r)
+{
+	while (choose(r)) {
 		if (ask(r) == 0)
 			return;
 		err_clear(&r->why);
-		err_set(&r->why, "%s: no memory", r->backend->name);
+		err_set(&r->why, "%s: no memory", backends[r->backend]->name);
 	}
 	end_failed(r);
 }
@@ -241,9 +290,11 @@ static struct tool_run *start(void *state, const struct tool_context *ctx, const
 {
 	struct tool_run *r = calloc(1, sizeof *r);
 
-	(void)state;
-	if (r == NULL)
+	if (r == NULL || state == NULL) {
+		free(r);
 		return NULL;
+	}
+	r->benches = state;
 	r->config = ctx->config;
 	r->http = ctx->http;
 	r->done = done;
@@ -265,6 +316,21 @@ static void cancel(struct tool_run *r)
 	run_free(r);
 }
 
+static void *open_state(struct event_base *base)
+{
+	(void)base;
+	return calloc(1, sizeof(struct benches));
+}
+
+static void close_state(void *state)
+{
+	struct benches *b = state;
+
+	if (b != NULL)
+		config_unref(b->config);
+	free(b);
+}
+
 const struct tool tool_web_search = {
 	.name = FEATURE_WEB_SEARCH,
 	.description = "Searches the web. Use it for recent events, facts that change, local information and anything you "
@@ -275,4 +341,6 @@ const struct tool tool_web_search = {
 	.available = features_web_search,
 	.start = start,
 	.cancel = cancel,
+	.open = open_state,
+	.close = close_state,
 };
