@@ -1,9 +1,13 @@
 #include "core/chat/tool_round.h"
 
+#include "core/chat/utf8.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define NO_MEMORY "Error: memory is out. Answer with what you have."
 
 struct job {
 	struct tool_round *round;
@@ -39,11 +43,39 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	for (size_t i = 0; i < r->count; i++)
-		json_array_append(messages, r->jobs[i].message);
+	for (size_t i = 0; messages != NULL && i < r->count; i++) {
+		/* A call without its result would make the conversation invalid. */
+		if (json_array_append(messages, r->jobs[i].message) < 0) {
+			json_decref(messages);
+			messages = NULL;
+		}
+	}
 	r->handlers->ended(r->arg, messages);
 	json_decref(messages);
 	round_free(r);
+}
+
+/* Text as JSON takes it: a byte that is no UTF-8 becomes '?'. */
+static json_t *text_json(const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text, *end = p + strlen(text);
+	json_t *json = json_string(text);
+	char *mended, *to;
+
+	if (json != NULL || (mended = to = malloc(strlen(text) + 1)) == NULL)
+		return json;
+	while (p < end) {
+		size_t len = utf8_sequence(p, end);
+
+		if (len == 0)
+			*to++ = '?';
+		else
+			memcpy(to, p, len), to += len;
+		p += len == 0 ? 1 : len;
+	}
+	json = json_stringn(mended, (size_t)(to - mended));
+	free(mended);
+	return json;
 }
 
 static void job_done(struct job *j, const char *text)
@@ -51,10 +83,7 @@ static void job_done(struct job *j, const char *text)
 	struct tool_round *r = j->round;
 
 	j->run = NULL;
-	j->message = json_pack("{s:s, s:s, s:s}", "role", "tool", "tool_call_id", j->id, "content", text);
-	if (j->message == NULL) /* text that is no UTF-8 */
-		j->message = json_pack("{s:s, s:s, s:s}", "role", "tool", "tool_call_id", j->id, "content",
-		                       "Error: the tool's output could not be read as text.");
+	j->message = json_pack("{s:s, s:s, s:o}", "role", "tool", "tool_call_id", j->id, "content", text_json(text));
 	assert(r->open > 0);
 	if (--r->open == 0)
 		event_active(r->end, EV_TIMEOUT, 0);
@@ -65,7 +94,16 @@ static void on_result(void *arg, struct tool_result *result)
 	struct job *j = arg;
 
 	j->round->handlers->finished(j->round->arg, j->tool, result);
-	job_done(j, result->text);
+	job_done(j, result->text == NULL ? NO_MEMORY : result->text);
+}
+
+/* A tool that was shown as started ends without a result of its own. */
+static void job_broken(struct job *j, const char *text)
+{
+	const struct tool_result none = {.failed = true};
+
+	j->round->handlers->finished(j->round->arg, j->tool, &none);
+	job_done(j, text);
 }
 
 /* A search that was made before in this turn; else it is noted. */
@@ -81,13 +119,7 @@ static bool was_asked(json_t *asked, const struct tool *tool, const json_t *args
 	return false;
 }
 
-struct round_input {
-	struct toolbox *box;
-	const struct tool_context *ctx;
-	json_t *asked;
-};
-
-static void start_job(struct job *j, const struct call *call, const struct round_input *in)
+static void start_job(struct job *j, const struct call *call, const struct tool_round_place *in)
 {
 	struct tool_round *r = j->round;
 	const struct tool *tool = toolbox_find(in->ctx->config, call->name, strlen(call->name));
@@ -95,7 +127,9 @@ static void start_job(struct job *j, const struct call *call, const struct round
 	json_t *args = json_loads(*call->arguments == '\0' ? "{}" : call->arguments, 0, &why);
 	char text[400];
 
-	if (tool == NULL) {
+	if (in->closed) {
+		job_done(j, "Error: no more tools can be used for this question. Answer now with what you have.");
+	} else if (tool == NULL) {
 		snprintf(text, sizeof text, "Error: there is no tool named %.64s. Answer without it.", call->name);
 		job_done(j, text);
 	} else if (!json_is_object(args)) {
@@ -110,15 +144,14 @@ static void start_job(struct job *j, const struct call *call, const struct round
 		r->handlers->started(r->arg, tool, args);
 		j->run = toolbox_start(in->box, tool, in->ctx, args, on_result, j);
 		if (j->run == NULL)
-			job_done(j, "Error: the tool could not be started. Answer without it.");
+			job_broken(j, "Error: the tool could not be started. Answer without it.");
 	}
 	json_decref(args);
 }
 
-struct tool_round *tool_round_start(struct toolbox *box, const struct tool_context *ctx, const struct calls *calls,
-                                    json_t *asked, const struct tool_round_handlers *handlers, void *arg)
+struct tool_round *tool_round_start(const struct tool_round_place *place, const struct calls *calls,
+                                    const struct tool_round_handlers *handlers, void *arg)
 {
-	const struct round_input in = {.box = box, .ctx = ctx, .asked = asked};
 	struct tool_round *r = calloc(1, sizeof *r);
 
 	assert(calls->count > 0);
@@ -126,7 +159,7 @@ struct tool_round *tool_round_start(struct toolbox *box, const struct tool_conte
 		return NULL;
 	r->handlers = handlers;
 	r->arg = arg;
-	r->end = event_new(ctx->base, -1, 0, on_end, r);
+	r->end = event_new(place->ctx->base, -1, 0, on_end, r);
 	for (size_t i = 0; r->end != NULL && i < calls->count; i++) {
 		r->jobs[i] = (struct job){.round = r, .id = strdup(calls->items[i].id)};
 		r->count++;
@@ -141,7 +174,7 @@ struct tool_round *tool_round_start(struct toolbox *box, const struct tool_conte
 	}
 	r->open = r->count;
 	for (size_t i = 0; i < r->count; i++)
-		start_job(&r->jobs[i], &calls->items[i], &in);
+		start_job(&r->jobs[i], &calls->items[i], place);
 	return r;
 }
 
@@ -151,7 +184,7 @@ void tool_round_expire(struct tool_round *r)
 		if (r->jobs[i].run == NULL)
 			continue;
 		r->jobs[i].tool->cancel(r->jobs[i].run);
-		job_done(&r->jobs[i], "Error: the tool took too long and was stopped. Answer with what you have.");
+		job_broken(&r->jobs[i], "Error: the tool took too long and was stopped. Answer with what you have.");
 	}
 }
 

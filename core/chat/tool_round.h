@@ -17,15 +17,22 @@ struct tool_round_handlers {
 	void (*started)(void *arg, const struct tool *tool, const json_t *args);
 	void (*finished)(void *arg, const struct tool *tool, const struct tool_result *result);
 	/* All have results: {"role":"tool","tool_call_id":...,"content":...} messages in the
-	 * order of the calls (borrowed). Once, never from within tool_round_start; the round
-	 * is gone when it returns. */
+	 * order of the calls (borrowed); NULL: memory is out. Once, never from within
+	 * tool_round_start; the round is gone when it returns. */
 	void (*ended)(void *arg, const json_t *messages);
 };
 
-/* asked: an object that holds what was searched for in this turn; kept by the turn.
- * calls are copied as far as needed; ctx must outlive the round. NULL: no memory. */
-struct tool_round *tool_round_start(struct toolbox *box, const struct tool_context *ctx, const struct calls *calls,
-                                    json_t *asked, const struct tool_round_handlers *handlers, void *arg);
+/* Where a round runs. What it points to must outlive the round. */
+struct tool_round_place {
+	struct toolbox *box;
+	const struct tool_context *ctx;
+	json_t *asked; /* an object: what was searched for in this turn; kept by the turn */
+	bool closed;   /* no tool runs any more: each call has a result that says so */
+};
+
+/* calls are copied as far as needed. NULL: no memory. */
+struct tool_round *tool_round_start(const struct tool_round_place *place, const struct calls *calls,
+                                    const struct tool_round_handlers *handlers, void *arg);
 
 /* What still runs is ended, with a result that says that it took too long; the round ends
  * soon. */

@@ -160,7 +160,7 @@ static bool on_is_tool(void *arg, const char *name, size_t len)
 {
 	struct turn *t = arg;
 
-	return t->tools != NULL && toolbox_find(t->config, name, len) != NULL;
+	return t->offered && toolbox_find(t->config, name, len) != NULL;
 }
 
 static const struct answer_handlers answer_handlers = {
@@ -210,7 +210,7 @@ static bool load(struct turn *t)
 	const struct store_key key = {.subject = t->subject, .thread_id = t->chat.thread_id};
 
 	t->tools = toolbox_definitions(t->config);
-	t->tools_deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
+	t->tools_left_ms = cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
 	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
 	t->state = TURN_LOAD;
 	t->stored = store_load(t->host->store, &key, on_loaded, t);

@@ -12,6 +12,8 @@
 
 #define NO_EYES "None of the available language models can see images. Please send text only, or deploy a vision model."
 
+#define KEEPS_CALLING "The language model asked for tools again and again instead of answering. Please ask again."
+
 static void ask_same(struct turn *t);
 
 /* ---- what an ask delivers --------------------------------------------------------- */
@@ -110,10 +112,11 @@ static void recover(struct turn *t, const struct ask_result *r)
 	turn_fail(t, t->sentence);
 }
 
-/* Some servers let a model call tools although they were closed: it ends here. */
+/* Some servers let a model call tools although they were closed: once it is told so, then
+ * it ends here. */
 static bool may_call(const struct turn *t)
 {
-	return t->tools != NULL && t->rounds <= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS);
+	return t->offered && t->rounds <= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS);
 }
 
 static void on_ask_ended(void *arg, const struct ask_result *r)
@@ -133,7 +136,8 @@ static void on_ask_ended(void *arg, const struct ask_result *r)
 		return;
 	}
 	if (!answer_is_shown(t->answer))
-		emitter_sentence(answer_emitter(t->answer), "The language model gave an empty answer. Please ask again.");
+		emitter_sentence(answer_emitter(t->answer),
+		                 t->calls.count > 0 ? KEEPS_CALLING : "The language model gave an empty answer. Please ask again.");
 	else if (r->stopped_at_limit && note != NULL)
 		emitter_sentence(answer_emitter(t->answer), note);
 	turn_complete(t);
@@ -158,13 +162,13 @@ static char *body_for(struct turn *t, size_t *len)
 		.uses_tools = llm_tools_apply((enum llm_kind)t->llm->kind, t->llm->completions != 0,
 		                              (enum llm_tools)t->llm->tools),
 		.context = t->llm->context_length,
-		.tools_used_up = t->rounds >= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS) ||
-		                 clock_mono_ms() >= t->tools_deadline_ms,
+		.tools_used_up = turn_tools_used_up(t),
 		.turns = t->turns,
 		.messages = t->messages,
 	};
 
 	p.tools = p.uses_tools ? t->tools : NULL;
+	t->offered = p.tools != NULL;
 	p.skip_turns = prompt_fit(&p);
 	if (p.skip_turns < t->skip_turns)
 		p.skip_turns = t->skip_turns;

@@ -44,7 +44,10 @@ struct turn {
 	struct calls calls; /* that it made */
 	struct tool_round *round;
 	struct tool_context tool_context;
-	int64_t deadline_ms, tools_deadline_ms; /* CLOCK_MONOTONIC */
+	bool offered;          /* tools, to the LLM that is asked */
+	int64_t deadline_ms;   /* CLOCK_MONOTONIC */
+	int64_t tools_began_ms; /* the round that runs */
+	int64_t tools_left_ms; /* that rounds may still take */
 
 	/* What the log line says. */
 	unsigned rounds, tool_runs, failovers;
@@ -62,6 +65,7 @@ void turn_wake_in(struct turn *t, int64_t ms);        /* one timer for whatever 
 void turn_ask_next(struct turn *t); /* the best candidate that this ask has not tried */
 
 /* turn_tools.c */
+bool turn_tools_used_up(const struct turn *t); /* the model must answer with what it has */
 void turn_run_tools(struct turn *t);   /* t->calls; another ask follows */
 void turn_watch_tools(struct turn *t); /* its timer */
 
