@@ -1,0 +1,72 @@
+"""The stand-ins of tools: web search services and E2B."""
+
+import json
+
+from .standins import Standin
+
+SEARCH = "tavily_search_results_json"
+CODE = "code_interpreter"
+
+
+class Search(Standin):
+    program = "search-standin"
+
+    def queries(self):
+        """(service, query) of each search, in order."""
+        found = []
+        for r in self.requests():
+            path = r["path"].split("?")[0]
+            if path == "/search" and r["method"] == "POST":
+                found.append(("tavily", r["body"]["query"]))
+            elif path in ("/search", "/res/v1/web/search"):
+                query = dict(p.split("=", 1) for p in r["path"].split("?")[1].split("&"))["q"]
+                found.append(("searxng" if path == "/search" else "brave", query))
+        return found
+
+
+class E2b(Standin):
+    program = "e2b-standin"
+
+    def calls(self):
+        """What was asked, as "METHOD /path"."""
+        return [f"{r['method']} {r['path']}" for r in self.requests()]
+
+    def codes(self):
+        return [r["body"]["code"] for r in self.requests("/execute")]
+
+
+def search(stage, **script):
+    return stage.keep(Search(stage, stage._name("search"), script))
+
+
+def e2b(stage, **script):
+    return stage.keep(E2b(stage, stage._name("e2b"), script))
+
+
+def search_env(standin, tavily=True, searxng=False, brave=False):
+    """The environment of a service that searches there."""
+    env = {"TAVILY_BASE_URL": standin.url}
+    if not tavily:
+        env["TAVILY_API_KEY"] = None
+    if searxng:
+        env["SEARXNG_URL"] = standin.url
+    if brave:
+        env["BRAVE_API_KEY"] = "brave-test-key"
+    return env
+
+
+def e2b_env(standin):
+    return {"E2B_API_KEY": "e2b-test-key", "E2B_API_URL": standin.url, "E2B_SANDBOX_URL": standin.url}
+
+
+def call(name, id="call_a", **arguments):
+    return {"id": id, "name": name, "arguments": json.dumps(arguments)}
+
+
+def rounds(*each, **knobs):
+    """A message that scripts what the LLM says in each round of tools, and then."""
+    return "[[" + json.dumps({"rounds": list(each), **knobs}) + "]]"
+
+
+def calls(*each):
+    return {"calls": list(each)}
