@@ -1,0 +1,178 @@
+"""What is remembered of conversations, and for how long."""
+
+import json
+import random
+import signal
+import socket
+import sqlite3
+import threading
+import time
+import uuid
+
+import pytest
+from stage.process import wait_until
+
+LONG = "a-thread-of-its-own"
+
+
+def said(llm):
+    """The user's words of the last request to the LLM, oldest first."""
+    return [m["content"] for m in llm.chats()[-1]["body"]["messages"] if m["role"] == "user"]
+
+
+def restart_responder(service):
+    assert service.responder.stop() == 0
+    service.start_responder()
+    wait_until(service.answers, "an answer", 20)
+    service.wait_ready()
+
+
+def test_turns_survive_a_restart_but_short_ids_do_not(stage):
+    service, llm = stage.one({"text": ["yes"]})
+    for thread in (LONG, "7"):
+        assert service.chat("first", thread).whole
+    restart_responder(service)
+    service.chat("second", LONG)
+    assert said(llm) == ["first", "second"]
+    service.chat("second", "7")
+    assert said(llm) == ["second"]
+    service.chat("third", "7")
+    assert said(llm) == ["second", "third"]
+
+
+def test_a_reload_keeps_short_ids(stage):
+    service, llm = stage.one({"text": ["yes"]})
+    service.chat("first", "7")
+    workers = service.worker_pids()
+    service.responder.send(signal.SIGHUP)
+    wait_until(lambda: not set(workers) & set(service.worker_pids()), "new workers", 20)
+    wait_until(service.answers, "an answer", 20)
+    service.chat("second", "7")
+    assert said(llm) == ["first", "second"]
+
+
+def test_workers_share_what_they_remember(stage):
+    service, llm = stage.one({"text": ["yes"]}, workers=3)
+    words = [f"word {n}" for n in range(12)]
+    for n, word in enumerate(words):
+        # Asked at once behind the statistics, of whichever worker.
+        assert service.chat(word, LONG).whole
+        assert said(llm) == words[: n + 1]
+
+
+def test_threads_of_a_short_id_are_forgotten_when_idle(stage):
+    service, llm = stage.one({"text": ["yes"]}, sets=["threads.short_id_idle=0.3", "threads.expire=0"])
+    service.chat("first", "7")
+    service.chat("first", LONG)
+    time.sleep(0.4)  # that is what idle means
+    service.chat("second", "7")
+    assert said(llm) == ["second"]
+    service.chat("second", LONG)
+    assert said(llm) == ["first", "second"]
+
+
+def test_a_damaged_database_costs_the_memory_not_the_chat(stage):
+    service, llm = stage.one({"text": ["yes"]}, sets=[])
+    service.chat("first", LONG)
+    assert service.responder.stop() == 0
+    database = service.directory / "threads.db"
+    for rest in ("-wal", "-shm"):
+        database.with_name(database.name + rest).unlink(missing_ok=True)
+    database.write_bytes(b"this is no database " * 1000)
+    service.start_responder()
+    service.wait_ready()
+    for word in ("second", "third"):
+        turn = service.chat(word, LONG)
+        assert turn.whole and turn.answer == "yes"
+        assert said(llm) == [word]
+    service.responder.wait_log(r"threads_database error=.*not a database")
+    database.unlink()
+    wait_until(lambda: service.chat("again", LONG).whole and len(said(llm)) > 1, "memory again", 20)
+
+
+def test_a_thousand_threads_at_once(stage):
+    service, llm = stage.one({"text": ["yes"], "models": ["Llama-3.1-8B-Instruct"]}, workers=2)
+    service_errors = []
+
+    def talk(numbers):
+        for n in numbers:
+            for part in ("a", "b"):
+                if not service.chat(f"marker-{n}-{part}", f"thread-{n}").whole:
+                    service_errors.append(n)
+
+    talkers = [threading.Thread(target=talk, args=(range(i, 1000, 20),)) for i in range(20)]
+    for t in talkers:
+        t.start()
+    for t in talkers:
+        t.join()
+    assert not service_errors
+    rows = sqlite3.connect(service.directory / "threads.db").execute(
+        "SELECT h.thread_id, t.number, t.messages FROM threads h JOIN turns t ON t.thread = h.id"
+        " ORDER BY h.id, t.number").fetchall()
+    assert len(rows) == 2000
+    for thread, number, messages in rows:
+        user = json.loads(messages)[0]["content"]
+        assert user == f"marker-{thread.split('-')[1]}-{'ab'[number - 1]}"
+
+
+def check_whole(path):
+    """Every turn in the database is a user's words and an answer, or marked as interrupted."""
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    for thread, first, last in db.execute("SELECT id, first, last FROM threads").fetchall():
+        numbers = [n for n, in db.execute("SELECT number FROM turns WHERE thread = ? ORDER BY number", (thread,))]
+        assert numbers == list(range(first, last + 1))
+    for messages, in db.execute("SELECT messages FROM turns"):
+        roles = [m["role"] for m in json.loads(messages)]
+        assert roles == ["user", "assistant"], roles
+    count = db.execute("SELECT count(*) FROM turns").fetchone()[0]
+    db.close()
+    return count
+
+
+def listens(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
+
+
+@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.long)])
+def test_killed_at_random_moments(stage, kills):
+    """The responder is killed while turns are stored: the database opens, no turn is half
+    there, and what was answered to its end is there."""
+    service, llm = stage.one({"text": ["some ", "words ", "of ", "an answer"]}, workers=2)
+    chance = random.Random(7)
+    told, stop, slow = [], threading.Event(), False
+
+    def talk():
+        while not stop.is_set():
+            thread = uuid.uuid4().hex
+            try:
+                if service.chat("a question", thread).whole:
+                    told.append(thread)
+            except (OSError, ValueError, AssertionError):
+                pass
+
+    talkers = [threading.Thread(target=talk) for _ in range(4)]
+    for t in talkers:
+        t.start()
+    try:
+        for _ in range(kills):
+            before = len(told)
+            wait_until(lambda: len(told) > before, "a turn", 20)
+            time.sleep(chance.random() * 0.01)
+            service.responder.kill()
+            slow |= "history_slow" in service.responder.log()
+            wait_until(lambda: not listens(service.socket), "the end of its workers")
+            service.start_responder()
+    finally:
+        stop.set()
+        for t in talkers:
+            t.join()
+    count = check_whole(service.directory / "threads.db")
+    db = sqlite3.connect(service.directory / "threads.db")
+    kept = {thread for thread, in db.execute("SELECT thread_id FROM threads")}
+    if not slow:  # else a client was not kept waiting until its turn was stored
+        assert set(told) <= kept
+        assert count >= len(told)
+    assert service.chat("still there", LONG).whole
