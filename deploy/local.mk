@@ -14,25 +14,34 @@ dist_lighttpd_DATA = \
 
 # systemd, sysusers and tmpfiles look below /usr/lib and below /usr/local/lib.
 systemdunitdir = $(prefix)/lib/systemd/system
-dist_systemdunit_DATA = deploy/systemd/tt-agent-fcgi.socket
-nodist_systemdunit_DATA = deploy/systemd/tt-agentd.service deploy/systemd/tt-agent-fcgi.service
+dist_systemdunit_DATA = \
+	deploy/systemd/tt-agent-fcgi.socket \
+	deploy/systemd/tt-agent-runner.socket
+nodist_systemdunit_DATA = \
+	deploy/systemd/tt-agentd.service \
+	deploy/systemd/tt-agent-fcgi.service \
+	deploy/systemd/tt-agent-runner.service
 sysusersdir = $(prefix)/lib/sysusers.d
 nodist_sysusers_DATA = deploy/sysusers.d/tt-agent.conf
 tmpfilesdir = $(prefix)/lib/tmpfiles.d
 nodist_tmpfiles_DATA = deploy/tmpfiles.d/tt-agent.conf
 
 deploy_made = $(nodist_systemdunit_DATA) $(nodist_sysusers_DATA) $(nodist_tmpfiles_DATA)
-deploy_fill = $(MKDIR_P) $(@D) && sed -e 's|@sbindir[@]|$(sbindir)|g'
+deploy_fill = $(MKDIR_P) $(@D) && sed -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@bindir[@]|$(bindir)|g' -e 's|@libexecdir[@]|$(libexecdir)|g'
 CLEANFILES += $(deploy_made)
 EXTRA_DIST += \
+	deploy/quickstart \
 	deploy/systemd/tt-agentd.service.in \
 	deploy/systemd/tt-agent-fcgi.service.in \
+	deploy/systemd/tt-agent-runner.service.in \
 	deploy/systemd/tt-agent.sysusers.in \
 	deploy/systemd/tt-agent.tmpfiles.in
 
 deploy/systemd/tt-agentd.service: $(srcdir)/deploy/systemd/tt-agentd.service.in Makefile
 	$(AM_V_GEN)$(deploy_fill) $< >$@
 deploy/systemd/tt-agent-fcgi.service: $(srcdir)/deploy/systemd/tt-agent-fcgi.service.in Makefile
+	$(AM_V_GEN)$(deploy_fill) $< >$@
+deploy/systemd/tt-agent-runner.service: $(srcdir)/deploy/systemd/tt-agent-runner.service.in Makefile
 	$(AM_V_GEN)$(deploy_fill) $< >$@
 deploy/sysusers.d/tt-agent.conf: $(srcdir)/deploy/systemd/tt-agent.sysusers.in Makefile
 	$(AM_V_GEN)$(deploy_fill) $< >$@

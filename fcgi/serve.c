@@ -21,7 +21,7 @@ static endpoint_fn *const endpoints[ENDPOINTS] = {
 #define NOT_ADMIN                                                                                     \
 	"This client may not use %s. The web server decides: it must pass the FastCGI parameter "     \
 	"TT_AGENT_ADMIN=1 for clients that may (see the geo block in tt-agent-upstream.conf of the " \
-	"nginx files, or tt-agent.conf of the lighttpd files)."
+	"nginx files, or tt-agent-fastcgi.conf of the lighttpd files)."
 
 static struct route find(struct worker *w, const struct exchange_params *p)
 {

@@ -12,10 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How soon what must be visible: a change, and a mere sign of life of an LLM. */
-#define SOON_MS  50
-#define LATER_MS 1000
-
 const char *agent_current_name(const struct agent *a)
 {
 	long i = selector_current(&a->selector);
@@ -27,6 +23,7 @@ void agent_touch(struct agent *a, int64_t within_ms)
 {
 	int64_t at = clock_mono_ms() + within_ms;
 
+	a->changed |= within_ms < AGENT_LATER_MS;
 	if (a->settle_at_ms != 0 && a->settle_at_ms <= at)
 		return;
 	a->settle_at_ms = at;
@@ -68,6 +65,7 @@ void agent_settle(struct agent *a)
 {
 	evtimer_del(a->settle);
 	a->settle_at_ms = 0;
+	a->changed = false;
 	selector_update(&a->selector, &a->s, clock_wall_ms());
 	follow_polling(a);
 	publish(a);
@@ -79,6 +77,14 @@ void agent_settle_if_touched(struct agent *a)
 {
 	if (a->settle_at_ms != 0)
 		agent_settle(a);
+}
+
+void agent_settle_if_changed(struct agent *a)
+{
+	if (a->changed || selector_update(&a->selector, &a->s, clock_wall_ms()))
+		agent_settle(a);
+	else
+		follow_polling(a);
 }
 
 static void settle_due(evutil_socket_t fd, short what, void *arg)
@@ -106,9 +112,9 @@ void agent_judged(struct agent *a, size_t index, enum llm_health before)
 	if (l->health != before)
 		events_verdict(a->s.events, l, before);
 	if (l->health == before)
-		agent_touch(a, LATER_MS);
+		agent_touch(a, AGENT_LATER_MS);
 	else
-		agent_touch(a, is_current ? 0 : SOON_MS);
+		agent_touch(a, is_current ? 0 : AGENT_SOON_MS);
 	survey_settled(a->survey, index);
 	commands_look(a->commands);
 }
@@ -120,17 +126,17 @@ static void learned(void *arg, size_t index)
 	struct agent *a = arg;
 
 	survey_settled(a->survey, index);
-	agent_touch(a, SOON_MS);
+	agent_touch(a, AGENT_SOON_MS);
 	commands_look(a->commands);
 }
 
-static void addresses_changed(void *arg) { agent_touch(arg, SOON_MS); }
+static void addresses_changed(void *arg) { agent_touch(arg, AGENT_SOON_MS); }
 
 static void surveyed(void *arg)
 {
 	struct agent *a = arg;
 
-	agent_settle(a);
+	agent_settle_if_changed(a);
 	commands_surveyed(a->commands);
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
 		if (is_up(registry_llm(a->s.registry, i)->health))
@@ -147,7 +153,7 @@ static void merged(struct agent *a, const struct registry_change *change)
 		a->trimmed = false;
 	}
 	selector_update(&a->selector, &a->s, clock_wall_ms());
-	agent_touch(a, change->removed > 0 ? 0 : changed ? SOON_MS : LATER_MS);
+	agent_touch(a, change->removed > 0 ? 0 : changed ? AGENT_SOON_MS : AGENT_LATER_MS);
 }
 
 static void discovered(void *arg, struct llm_list *list)
@@ -255,6 +261,7 @@ static void poll_due(evutil_socket_t fd, short what, void *arg)
 	polling_attempt(&a->polling, a->s.config, now);
 	events_polling(a->s.events, a->polling.attempts,
 	               polling_active(&a->polling) ? a->polling.next_ms - now : -1);
+	agent_touch(a, AGENT_SOON_MS);
 	survey_start(a->survey);
 }
 

@@ -38,6 +38,7 @@ struct agent {
 	struct event *settle, *poll, *discover, *second;
 	struct event *signals[3];
 	int64_t settle_at_ms; /* 0: nothing to settle */
+	bool changed;         /* more than signs of life waits to be seen */
 	int64_t started_ms;
 	bool trimmed;         /* memory that the start needed was given back */
 	bool refresh_follows; /* the reload that runs now was asked for by a command */
@@ -53,14 +54,20 @@ void agent_free(struct agent *a);
 /* Until a signal or the shutdown command ends it. */
 int agent_run(struct agent *a, struct err *e);
 
-/* Something changed that must be visible within so many milliseconds. */
+/* How soon what must be visible: a change, and a mere sign of life of an LLM. */
+#define AGENT_SOON_MS  50
+#define AGENT_LATER_MS 1000
+
+/* Something must be visible within so many milliseconds; AGENT_LATER_MS: nothing that
+ * anyone decides by has changed. */
 void agent_touch(struct agent *a, int64_t within_ms);
 
 /* Selects and publishes now. */
 void agent_settle(struct agent *a);
 
-/* The same where anything waits for it. */
+/* The same where anything waits for it, and where more than signs of life does. */
 void agent_settle_if_touched(struct agent *a);
+void agent_settle_if_changed(struct agent *a);
 
 /* The health of the LLM at index was judged anew, by a probe or by a report. */
 void agent_judged(struct agent *a, size_t index, enum llm_health before);

@@ -75,23 +75,27 @@ static void refreshed(struct pending *p)
 /* With what has answered by then. */
 static void refresh_late(struct pending *p)
 {
-	agent_settle(p->agent);
+	agent_settle_if_changed(p->agent);
 	refreshed(p);
 }
 
 /* What was held against an LLM, and what it did not tell. */
-static void forget(struct registry *r)
+static bool forget(struct registry *r)
 {
+	bool benched = false;
+
 	for (size_t i = 0; i < registry_count(r); i++) {
+		benched |= registry_llm(r, i)->ejected_until_ms != 0;
 		report_unbench(registry_llm(r, i), registry_track(r, i));
 		registry_track(r, i)->caps_again_ms = 0;
 	}
+	return benched;
 }
 
 /* One survey serves all that came before it began. */
 static void begin_refresh(struct commands *c)
 {
-	bool any = false;
+	bool any = false, pinned = c->agent->selector.pinned != NULL, benched;
 
 	for (struct pending *p = c->pending; p != NULL; p = p->next) {
 		if (p->late == refresh_late && p->begun)
@@ -103,8 +107,10 @@ static void begin_refresh(struct commands *c)
 	for (struct pending *p = c->pending; p != NULL; p = p->next)
 		p->begun |= p->late == refresh_late;
 	selector_unpin(&c->agent->selector);
-	forget(c->agent->s.registry);
+	benched = forget(c->agent->s.registry);
 	polling_restart(&c->agent->polling, c->agent->s.config, clock_mono_ms());
+	if (c->agent->polling.waiting || pinned || benched)
+		agent_touch(c->agent, AGENT_SOON_MS);
 	survey_start(c->agent->survey);
 }
 

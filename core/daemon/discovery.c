@@ -18,6 +18,11 @@ struct discovery {
 	int64_t valid_ms;               /* monotonic time of the last valid answer; 0 = none */
 	size_t skipped;
 	struct err last; /* the failure that was said last */
+	struct {
+		char *body; /* the last valid answer; NULL: none */
+		size_t len, found, skipped;
+		struct config *config; /* it was read with */
+	} known;
 };
 
 struct discovery *discovery_new(struct services *s, discovery_done_fn *done, void *arg)
@@ -36,11 +41,38 @@ void discovery_cancel(struct discovery *d)
 	d->transfer = NULL;
 }
 
+static void forget_known(struct discovery *d)
+{
+	free(d->known.body);
+	config_unref(d->known.config);
+	memset(&d->known, 0, sizeof d->known);
+}
+
+static void remember(struct discovery *d, const struct http_result *r, size_t found)
+{
+	forget_known(d);
+	d->known.body = malloc(r->body_len + 1);
+	if (d->known.body == NULL)
+		return; /* the next answer is read again */
+	memcpy(d->known.body, r->body, r->body_len);
+	d->known.len = r->body_len;
+	d->known.found = found;
+	d->known.skipped = d->skipped;
+	d->known.config = config_ref(d->s->config);
+}
+
+static bool is_known(const struct discovery *d, const struct http_result *r)
+{
+	return d->known.body != NULL && d->known.config == d->s->config && r->outcome == HTTP_DONE &&
+	       r->status == 200 && r->body_len == d->known.len && memcmp(r->body, d->known.body, r->body_len) == 0;
+}
+
 void discovery_free(struct discovery *d)
 {
 	if (d == NULL)
 		return;
 	discovery_cancel(d);
+	forget_known(d);
 	free(d);
 }
 
@@ -80,7 +112,12 @@ static void answered(void *arg, const struct http_result *r)
 
 	d->transfer = NULL;
 	d->skipped = 0;
-	if (judge(d, r, &list, &e) != 0) {
+	if (is_known(d, r)) {
+		events_discovery(d->s->events, d->known.found, d->known.skipped, r->elapsed_ms);
+		err_clear(&d->last);
+		d->valid_ms = clock_mono_ms();
+		d->done(d->arg, NULL);
+	} else if (judge(d, r, &list, &e) != 0) {
 		events_discovery_failed(d->s->events, e.text, r->elapsed_ms, strcmp(e.text, d->last.text) == 0);
 		d->last = e;
 		d->done(d->arg, NULL);
@@ -88,6 +125,7 @@ static void answered(void *arg, const struct http_result *r)
 		events_discovery(d->s->events, list.count, d->skipped, r->elapsed_ms);
 		err_clear(&d->last);
 		d->valid_ms = clock_mono_ms();
+		remember(d, r, list.count);
 		d->done(d->arg, &list);
 	}
 	llm_list_clear(&list);

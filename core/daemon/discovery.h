@@ -6,8 +6,8 @@
 
 struct discovery;
 
-/* list NULL: it failed (the failure was logged); the last list stays in force. Else
- * its items may be moved out. */
+/* list NULL: it failed (the failure was logged), or it is, byte for byte, the answer
+ * that was given before; what is known stays in force. Else its items may be moved out. */
 typedef void discovery_done_fn(void *arg, struct llm_list *list);
 
 struct discovery *discovery_new(struct services *s, discovery_done_fn *done, void *arg);

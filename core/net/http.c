@@ -2,7 +2,6 @@
 
 #include "core/base/clock.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -118,6 +117,7 @@ static int copy_request(struct http_transfer *t, const struct http_request *req)
 	if (t->body == NULL)
 		return http_say(t, "out of memory");
 	memcpy(t->body, req->body, req->body_len);
+	t->body_len = req->body_len;
 	return 0;
 }
 
@@ -147,30 +147,27 @@ static void looked_up(void *arg, const char *resolve, const struct err *e)
 	}
 }
 
-static int is_literal(const char *host)
+/* HTTP_DONE: on its way. */
+static enum http_outcome find_host(struct http_transfer *t)
 {
-	struct in_addr v4;
-
-	return host[0] == '[' || inet_pton(AF_INET, host, &v4) == 1;
-}
-
-static enum http_outcome find_host(struct http_transfer *t, const char *host, uint16_t port)
-{
+	const struct known_url *u = http_url_find(t);
 	const char *known;
 
-	if (is_literal(host)) {
-		t->literal = true;
+	if (u == NULL)
+		return HTTP_BAD_URL;
+	t->literal = u->literal;
+	if (u->literal) {
 		queue(t);
 		return HTTP_DONE;
 	}
-	known = resolver_cached(t->http->resolver, host, port);
+	known = resolver_cached(t->http->resolver, u->host, u->port);
 	if (known != NULL) {
 		if (http_setup_resolve(t, known) < 0)
 			return HTTP_FAILED;
 		queue(t);
 		return HTTP_DONE;
 	}
-	t->query = resolver_lookup(t->http->resolver, host, port, looked_up, t);
+	t->query = resolver_lookup(t->http->resolver, u->host, u->port, looked_up, t);
 	if (t->query == NULL) {
 		http_say(t, "out of memory");
 		return HTTP_FAILED;
@@ -179,41 +176,12 @@ static enum http_outcome find_host(struct http_transfer *t, const char *host, ui
 	return HTTP_DONE;
 }
 
-/* HTTP_DONE: on its way. */
-static enum http_outcome parse_and_find(struct http_transfer *t)
-{
-	CURLU *u = curl_url();
-	char *scheme = NULL, *host = NULL, *port = NULL;
-	enum http_outcome o = HTTP_BAD_URL;
-	CURLUcode rc = CURLUE_OUT_OF_MEMORY;
-
-	if (u != NULL)
-		rc = curl_url_set(u, CURLUPART_URL, t->url, CURLU_NON_SUPPORT_SCHEME);
-	if (rc == CURLUE_OK)
-		rc = curl_url_get(u, CURLUPART_SCHEME, &scheme, 0);
-	if (rc == CURLUE_OK && strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
-		rc = CURLUE_UNSUPPORTED_SCHEME;
-	if (rc == CURLUE_OK)
-		rc = curl_url_get(u, CURLUPART_HOST, &host, 0);
-	if (rc == CURLUE_OK)
-		rc = curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
-	if (rc == CURLUE_OK)
-		o = find_host(t, host, (uint16_t)strtoul(port, NULL, 10));
-	else
-		http_say(t, "the URL is not usable: %s", curl_url_strerror(rc));
-	curl_free(port);
-	curl_free(host);
-	curl_free(scheme);
-	curl_url_cleanup(u);
-	return o;
-}
-
 static enum http_outcome set_off(struct http_transfer *t, const struct http_request *req)
 {
 	if (copy_request(t, req) < 0 || http_setup_request(t, req) < 0)
 		return HTTP_FAILED;
 	if (req->resolve == NULL)
-		return parse_and_find(t);
+		return find_host(t);
 	if (http_setup_resolve(t, req->resolve) < 0)
 		return HTTP_FAILED;
 	queue(t);
@@ -475,6 +443,7 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 	TAILQ_INIT(&h->resuming);
 	h->global = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 	h->share = h->global ? curl_share_init() : NULL;
+	h->ca_folder = h->global && http_setup_has_ca_folder();
 	h->kick = event_new(base, -1, 0, on_kick, h);
 	h->resume = evtimer_new(base, on_resume, h);
 	h->watch = evtimer_new(base, http_watch_fire, h);
@@ -507,6 +476,8 @@ void http_free(struct http *h)
 	http_lane_free_all(h);
 	for (size_t i = 0; i < RESOLVED_SLOTS; i++)
 		free(h->resolved[i]);
+	http_url_forget(h);
+	http_headers_forget(h);
 	if (h->share != NULL)
 		curl_share_cleanup(h->share);
 	if (h->kick != NULL)

@@ -1,5 +1,6 @@
 #include "core/net/http_private.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -37,6 +38,18 @@ static bool is_header(const char *line, size_t len, const char *name)
 	return len > n && line[n] == ':' && strncasecmp(line, name, n) == 0;
 }
 
+/* A history of many turns is not kept in memory while its answer streams. */
+static void drop_body(struct http_transfer *t)
+{
+	curl_off_t sent = 0;
+
+	if (t->body == NULL || curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &sent) != CURLE_OK ||
+	    sent < (curl_off_t)t->body_len)
+		return;
+	free(t->body);
+	t->body = NULL;
+}
+
 /* One line of the head a call, the empty one at its end included. */
 size_t http_body_header(char *bytes, size_t size, size_t count, void *arg)
 {
@@ -52,7 +65,10 @@ size_t http_body_header(char *bytes, size_t size, size_t count, void *arg)
 		return refuse(t, HTTP_FAILED, "the response's headers are larger than 64 KiB");
 	if (len <= 2 && !t->responded) {
 		curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->status);
-		if (t->status >= 200 && !ask_response(t))
+		if (t->status < 200)
+			return len;
+		drop_body(t);
+		if (!ask_response(t))
 			return 0;
 	} else if (is_header(bytes, len, "Retry-After")) {
 		t->retry_after_s = http_outcome_retry_after(bytes + 12, len - 12);

@@ -41,6 +41,9 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
 
 	what &= s->wanted;
 	if (what == 0) {
+		/* Had its share, and goes on in this iteration: not worth two system calls. */
+		if (!TAILQ_EMPTY(&l->http->resuming))
+			return;
 		/* A kept connection that the server closed, or a paused one with news. */
 		arm(s, fd, s->wanted);
 		return;

@@ -2,6 +2,8 @@
  *
  * http.c          the interface: start, cancel, pause, the end of a transfer
  * http_setup.c    a request becomes the options of an easy handle
+ * http_url.c      the host of a URL
+ * http_headers.c  the headers of a request
  * http_body.c     what arrives: headers and body
  * http_lane.c     multi handles, sockets and timers on libevent
  * http_watch.c    deadlines and silence: one timer for all transfers
@@ -25,6 +27,13 @@
 #define ERROR_BODY_MAX   (16u << 10)
 #define COLLECT_DEFAULT  (1u << 20)
 #define HEADERS_MAX      (64u << 10)
+#define EXPECT_FROM      (1u << 20)
+#define KNOWN_URLS       64u
+#define HEADER_SETS      16u
+/* curl's read buffer: large ones are fast, small ones let thousands of streams fit. */
+#define BUFFER_LARGE     16384L
+#define BUFFER_SMALL     2048L
+#define BUFFER_CROWD     512u /* transfers from which on new ones get a small buffer */
 #define NEVER            INT64_MAX
 
 struct lane {
@@ -65,12 +74,12 @@ struct http_transfer {
 	enum transfer_state state;
 	struct resolver_query *query;
 	char *url;
-	void *body;
+	void *body; /* NULL: none, or sent */
+	size_t body_len;
 
-	struct curl_slist *headers;
-	char *headers_bearer; /* of the headers while they can be used again */
-	bool headers_json, headers_again;
+	struct header_set *headers;
 	struct curl_slist *resolve;
+	long buffer_size;
 	char *ca_file, *method;
 	int64_t connect_ms;
 	bool literal; /* the URL names an address: curl may "look it up" */
@@ -100,6 +109,21 @@ struct http_transfer {
 };
 TAILQ_HEAD(transfer_list, http_transfer);
 
+/* A URL whose host is known, so that it is not parsed for each request. */
+struct known_url {
+	char *url, *host;
+	uint16_t port;
+	bool literal;
+};
+
+/* A list of headers: most transfers have the same, and share it. */
+struct header_set {
+	struct curl_slist *list;
+	char *bearer; /* NULL: none */
+	bool json;
+	unsigned users;
+};
+
 struct http {
 	struct event_base *base;
 	struct resolver *resolver;
@@ -120,8 +144,10 @@ struct http {
 	uint64_t calls;
 	unsigned resume_round;
 	unsigned in_curl; /* depth: nothing may be added or removed */
-	bool global;
+	bool global, ca_folder;
 	char *resolved[RESOLVED_SLOTS]; /* what curl's cache was told */
+	struct known_url known[KNOWN_URLS];
+	struct header_set *header_sets[HEADER_SETS];
 };
 
 /* http.c */
@@ -133,12 +159,22 @@ void http_settle(struct http *h, struct lane *lane);
 void http_enter(struct http *h);
 
 /* http_setup.c */
+bool http_setup_has_ca_folder(void);
 int http_setup_handle(struct http_transfer *t);
 int http_setup_request(struct http_transfer *t, const struct http_request *req);
 int http_setup_resolve(struct http_transfer *t, const char *resolve);
 void http_setup_resolved(struct http_transfer *t);
 void http_setup_unresolve(struct http_transfer *t);
 void http_setup_forget(struct http_transfer *t);
+
+/* http_headers.c */
+int http_headers_set(struct http_transfer *t, const struct http_request *req);
+void http_headers_drop(struct http_transfer *t);
+void http_headers_forget(struct http *h);
+
+/* http_url.c */
+const struct known_url *http_url_find(struct http_transfer *t);
+void http_url_forget(struct http *h);
 
 /* http_body.c */
 size_t http_body_header(char *bytes, size_t size, size_t count, void *arg);

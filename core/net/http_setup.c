@@ -1,11 +1,8 @@
 #include "core/net/http_private.h"
 
-#include "config.h"
-
-#include <arpa/inet.h>
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* curl never looks up a name: the answer lies in its cache, or the transfer fails. */
 static int on_lookup(void *state, void *reserved, void *arg)
@@ -30,11 +27,10 @@ int http_setup_handle(struct http_transfer *t)
 	SET(CURLOPT_TCP_NODELAY, 1L);
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
-	SET(CURLOPT_PROXY, "");
-	SET(CURLOPT_BUFFERSIZE, 16384L);
+	SET(CURLOPT_NOPROXY, "*");
+	SET(CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* the resolver knows how old a name may be */
 	SET(CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
 	SET(CURLOPT_MAXAGE_CONN, (long)KEPT_IDLE_S);
-	SET(CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
 	SET(CURLOPT_ERRORBUFFER, t->why);
 	SET(CURLOPT_HEADERFUNCTION, http_body_header);
 	SET(CURLOPT_HEADERDATA, t);
@@ -44,22 +40,15 @@ int http_setup_handle(struct http_transfer *t)
 	SET(CURLOPT_CLOSESOCKETDATA, t->http);
 	SET(CURLOPT_RESOLVER_START_FUNCTION, on_lookup);
 	SET(CURLOPT_RESOLVER_START_DATA, t);
+	if (t->http->ca_folder)
+		SET(CURLOPT_CAINFO, NULL);
 #undef SET
 	return rc == CURLE_OK ? 0 : http_say(t, "libcurl refuses an option: %s", curl_easy_strerror(rc));
 }
 
-static void drop_headers(struct http_transfer *t)
-{
-	curl_slist_free_all(t->headers);
-	t->headers = NULL;
-	free(t->headers_bearer);
-	t->headers_bearer = NULL;
-	t->headers_again = false;
-}
-
 void http_setup_forget(struct http_transfer *t)
 {
-	drop_headers(t);
+	http_headers_drop(t);
 	http_setup_unresolve(t);
 	free(t->ca_file);
 	t->ca_file = NULL;
@@ -67,70 +56,30 @@ void http_setup_forget(struct http_transfer *t)
 	t->method = NULL;
 }
 
+/* The system's certificates as one file are read for each connection, which holds up the
+ * loop for tens of milliseconds; from a folder with hashed names, only the one that is
+ * needed is. */
+bool http_setup_has_ca_folder(void)
+{
+	CURL *c = curl_easy_init();
+	const char *path = NULL;
+	struct dirent *entry;
+	DIR *folder = NULL;
+	bool found = false;
+
+	if (c != NULL && curl_easy_getinfo(c, CURLINFO_CAPATH, &path) == CURLE_OK && path != NULL)
+		folder = opendir(path);
+	while (!found && folder != NULL && (entry = readdir(folder)) != NULL)
+		found = strspn(entry->d_name, "0123456789abcdef") == 8 && strcmp(entry->d_name + 8, ".0") == 0;
+	if (folder != NULL)
+		closedir(folder);
+	curl_easy_cleanup(c);
+	return found;
+}
+
 static bool same(const char *a, const char *b)
 {
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-static int add_header(struct http_transfer *t, const char *line)
-{
-	struct curl_slist *list = curl_slist_append(t->headers, line);
-
-	if (list == NULL)
-		return http_say(t, "out of memory");
-	t->headers = list;
-	return 0;
-}
-
-/* A bearer token or a header that holds a line break would be two headers. */
-static bool is_line(const char *text)
-{
-	return text[strcspn(text, "\r\n")] == '\0';
-}
-
-static int add_bearer(struct http_transfer *t, const char *bearer)
-{
-	struct buf line = BUF_INIT(64u << 10);
-	int rc;
-
-	if (!is_line(bearer))
-		return http_say(t, "the bearer token holds a line break");
-	rc = buf_addf(&line, "Authorization: Bearer %s", bearer) < 0 ? http_say(t, "the bearer token is too long")
-	                                                           : add_header(t, line.data);
-	if (line.data != NULL)
-		explicit_bzero(line.data, line.cap);
-	buf_free(&line);
-	return rc;
-}
-
-/* The list is kept with the handle: the next request mostly has the same. */
-static int set_headers(struct http_transfer *t, const struct http_request *req, bool json)
-{
-	bool plain = req->headers == NULL || req->headers[0] == NULL;
-
-	if (plain && t->headers_again && t->headers_json == json && same(t->headers_bearer, req->bearer))
-		return 0;
-	drop_headers(t);
-	for (size_t i = 0; !plain && req->headers[i] != NULL; i++) {
-		if (!is_line(req->headers[i]) || strchr(req->headers[i], ':') == NULL)
-			return http_say(t, "header %zu of the request is not one line of 'Name: value'", i + 1);
-		if (strncasecmp(req->headers[i], "Content-Type:", 13) == 0)
-			json = false;
-		if (add_header(t, req->headers[i]) < 0)
-			return -1;
-	}
-	if (req->bearer != NULL && add_bearer(t, req->bearer) < 0)
-		return -1;
-	if (json && add_header(t, "Content-Type: application/json") < 0)
-		return -1;
-	if (req->body != NULL && add_header(t, "Expect:") < 0)
-		return -1;
-	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
-	t->headers_again = plain;
-	t->headers_json = json;
-	if (plain && req->bearer != NULL && (t->headers_bearer = strdup(req->bearer)) == NULL)
-		t->headers_again = false;
-	return 0;
 }
 
 static int set_method(struct http_transfer *t, const struct http_request *req)
@@ -163,12 +112,14 @@ static int set_ca(struct http_transfer *t, const char *ca_file)
 	curl_easy_reset(t->easy);
 	http_setup_forget(t);
 	t->connect_ms = 0;
+	t->buffer_size = 0;
 	if (http_setup_handle(t) < 0)
 		return -1;
 	if (ca_file == NULL)
 		return 0;
 	t->ca_file = strdup(ca_file);
-	if (t->ca_file == NULL || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) != CURLE_OK)
+	if (t->ca_file == NULL || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) != CURLE_OK ||
+	    curl_easy_setopt(t->easy, CURLOPT_CAPATH, NULL) != CURLE_OK)
 		return http_say(t, "out of memory");
 	return 0;
 }
@@ -233,11 +184,22 @@ void http_setup_unresolve(struct http_transfer *t)
 	t->resolve = NULL;
 }
 
+static int set_buffer(struct http_transfer *t)
+{
+	long size = t->http->active < BUFFER_CROWD ? BUFFER_LARGE : BUFFER_SMALL;
+
+	if (size == t->buffer_size)
+		return 0;
+	t->buffer_size = size;
+	if (curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, size) != CURLE_OK)
+		return http_say(t, "libcurl refuses the size of its buffer");
+	return 0;
+}
+
 int http_setup_request(struct http_transfer *t, const struct http_request *req)
 {
-	bool json = req->body != NULL && strcmp(req->method, "POST") == 0;
-
-	if (set_ca(t, req->ca_file) < 0 || set_method(t, req) < 0 || set_headers(t, req, json) < 0)
+	if (set_ca(t, req->ca_file) < 0 || set_method(t, req) < 0 || http_headers_set(t, req) < 0 ||
+	    set_buffer(t) < 0)
 		return -1;
 	if (t->connect_ms != req->connect_ms)
 		curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)req->connect_ms);

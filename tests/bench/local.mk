@@ -8,3 +8,6 @@ EXTRA_DIST += tests/bench/load.c tests/bench/run
 check_PROGRAMS += tests/bench/delta_bench
 tests_bench_delta_bench_SOURCES = tests/bench/delta_bench.c
 tests_bench_delta_bench_LDADD = $(CORE_LIBS)
+check_PROGRAMS += tests/bench/http_bench
+tests_bench_http_bench_SOURCES = tests/bench/http_bench.c
+tests_bench_http_bench_LDADD = $(CORE_LIBS)

@@ -110,3 +110,14 @@ tests_fuzz_route_fuzz_LDADD = $(CORE_LIBS)
 tests_fuzz_route_fuzz_LDFLAGS = $(libfuzzer_flags)
 endif
 EXTRA_DIST += tests/fuzz/route.dict
+check_PROGRAMS += tests/fuzz/command_corpus
+TESTS += tests/fuzz/command_corpus
+tests_fuzz_command_corpus_SOURCES = tests/fuzz/command_fuzz.c $(fuzz_replay)
+tests_fuzz_command_corpus_LDADD = $(CORE_LIBS)
+if FUZZERS_WANTED
+noinst_PROGRAMS += tests/fuzz/command_fuzz
+tests_fuzz_command_fuzz_SOURCES = tests/fuzz/command_fuzz.c
+tests_fuzz_command_fuzz_LDADD = $(CORE_LIBS)
+tests_fuzz_command_fuzz_LDFLAGS = $(libfuzzer_flags)
+endif
+EXTRA_DIST += tests/fuzz/command.dict

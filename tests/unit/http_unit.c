@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -252,10 +253,12 @@ static void sends_what_the_request_says(void **state)
 		start(r, &m, &q, &collecting);
 		run_until(r, &m.done, 1);
 		snprintf(expected, sizeof expected,
-		         "%s /echo?a=b HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUser-Agent: tt-agent/0.1.0\r\nAccept: */*\r\n%s%s%s%s%s",
+		         "%s /echo?a=b HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nAccept: */*\r\n%s%s%s%s%s",
 		         method, r->server.port, i == 3 ? "X-Request-Id: abc\r\ncontent-type: text/xml\r\n" : "",
 		         i < 4 ? "Authorization: Bearer secret\r\n" : "",
-		         i == 0 ? "Content-Type: application/json\r\n" : "", i % 3 == 0 ? "Content-Length: 7\r\n\r\n" : "\r\n",
+		         i == 0 ? "Content-Type: application/json\r\nUser-Agent: tt-agent/0.1.0\r\n"
+		                : "User-Agent: tt-agent/0.1.0\r\n",
+		         i % 3 == 0 ? "Content-Length: 7\r\n\r\n" : "\r\n",
 		         i % 3 == 0 ? "{\"a\":1}" : "");
 		assert_string_equal(m.body, expected);
 		free(m.body);
@@ -874,10 +877,14 @@ static void many_at_once(void **state)
 	struct rig *r = *state;
 	static const char *const paths[] = {"/ok", "/bytes", "/cut", "/reset", "/flood/50000", "/status/404"};
 	static const enum http_outcome ends[] = {HTTP_DONE, HTTP_DONE, HTTP_CUT, HTTP_RESET, HTTP_DONE, HTTP_DONE};
-	enum { MANY = 400 };
+	enum { MANY = 700 };
+	struct rlimit files;
 	struct met *m = calloc(MANY, sizeof *m);
 	int64_t until = clock_mono_ms() + 30000;
 
+	getrlimit(RLIMIT_NOFILE, &files);
+	files.rlim_cur = files.rlim_max < 4096 ? files.rlim_max : 4096;
+	setrlimit(RLIMIT_NOFILE, &files);
 	for (int i = 0; i < MANY; i++) {
 		struct http_request q = request(r, "GET", paths[i % 6]);
 
@@ -894,6 +901,8 @@ static void many_at_once(void **state)
 		assert_int_equal(m[i].done, i % 10 == 0 ? 0 : 1);
 		if (i % 10 != 0)
 			assert_int_equal(m[i].result.outcome, ends[i % 6]);
+		if (i % 10 != 0 && i % 6 == 4)
+			assert_pattern(&m[i], 50000);
 		free(m[i].body);
 	}
 	free(m);
