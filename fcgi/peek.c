@@ -111,12 +111,33 @@ static size_t least(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
+/* The usual pair lies there whole, with short lengths: no need to go step by step.
+ * Returns its length, or 0 where it is not that plain; the steps then say why. */
+static size_t plain_pair(struct peek *p, const uint8_t *bytes, const uint8_t *end)
+{
+	size_t name, both;
+
+	if (end - bytes < 2 || p->length_left > 0 || bytes[0] == 0 || ((bytes[0] | bytes[1]) & 0x80) != 0)
+		return 0;
+	name = bytes[0];
+	both = name + bytes[1];
+	if ((size_t)(end - bytes) < 2 + both || p->param_count == PEEK_PARAM_COUNT_MAX ||
+	    memchr(bytes + 2, '\0', both) != NULL || memchr(bytes + 2, '=', name) != NULL)
+		return 0;
+	p->param_count++;
+	return 2 + both;
+}
+
 static enum peek_verdict take_params(struct peek *p, const uint8_t *bytes, size_t len)
 {
 	const uint8_t *end = bytes + len;
 	size_t n;
 
 	while (bytes < end) {
+		if (p->pair == PAIR_NAME_LEN && (n = plain_pair(p, bytes, end)) > 0) {
+			bytes += n;
+			continue;
+		}
 		switch (p->pair) {
 		case PAIR_NAME_LEN:
 			if (!take_length(p, *bytes++))
