@@ -29,7 +29,9 @@ struct output {
 	bool enough;           /* the writer was told to wait */
 	bool waits_writable;
 	bool settling;         /* at a barrier */
-	int64_t drained_ns;    /* when the peer was seen to have read all; 0: not yet */
+	bool drained;          /* ... where the peer was seen to have read all */
+	int64_t settle_due_ns; /* when to look next, or to go on where it is drained */
+	int64_t look_ns;       /* until the look after that */
 	int64_t settle_cap_ns; /* when a slow peer is not waited for any longer */
 };
 

@@ -18,9 +18,11 @@
 #define BACKLOG_LOW (8u << 10)   /* ... and to go on */
 #define TCP_SEND_BUFFER (256 << 10)
 
-#define SETTLE_NS INT64_C(1000000)          /* between the peer's reading and what stands apart */
-#define SETTLE_LOOK_NS INT64_C(200000)      /* between two looks at whether it has read */
-#define SETTLE_CAP_NS INT64_C(5000000000)   /* longest wait for a slow peer */
+#define SETTLE_NS INT64_C(200000)         /* between the peer's reading and what stands apart */
+#define SETTLE_TCP_NS INT64_C(1000000)    /* the same, where its reading cannot be seen */
+#define SETTLE_LOOK_NS INT64_C(100000)    /* until the first look at whether it has read, */
+#define SETTLE_LOOK_MAX_NS INT64_C(5000000) /* then twice as long each time */
+#define SETTLE_CAP_NS INT64_C(5000000000) /* longest wait for a slow peer */
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
@@ -236,10 +238,12 @@ static bool held(struct connection *c)
 		return false;
 	now = clock_mono_ns();
 	o->settling = true;
-	o->drained_ns = c->set->local ? 0 : now;
 	o->settle_cap_ns = now + SETTLE_CAP_NS;
+	o->look_ns = SETTLE_LOOK_NS;
+	o->settle_due_ns = now + (c->set->local ? o->look_ns : SETTLE_TCP_NS);
+	o->drained = !c->set->local;
 	TAILQ_INSERT_TAIL(&c->set->settling, c, settle);
-	arm_settle(c->set, now + (c->set->local ? SETTLE_LOOK_NS : SETTLE_NS));
+	arm_settle(c->set, o->settle_due_ns);
 	return true;
 }
 
@@ -304,33 +308,36 @@ void output_writable(struct connection *c)
 /* The web server merges what it reads in one go. When it has read all that was sent
  * (the socket's queue is empty) and a moment has passed, what follows is read alone.
  * On TCP the queue counts what is not acknowledged; there the moment must do. */
-static bool settled(struct connection *c, int64_t now, int64_t *due)
+static bool settled(struct connection *c, int64_t now)
 {
 	struct output *o = &c->out;
 	int queued = 0;
 
-	if (o->drained_ns == 0 &&
-	    (now >= o->settle_cap_ns || ioctl(c->fd, SIOCOUTQ, &queued) < 0 || queued <= 1))
-		o->drained_ns = now;
-	*due = o->drained_ns == 0 ? now + SETTLE_LOOK_NS : o->drained_ns + SETTLE_NS;
-	return o->drained_ns != 0 && now >= *due;
+	if (o->settle_due_ns > now)
+		return false;
+	if (o->drained)
+		return true;
+	o->drained = now >= o->settle_cap_ns || ioctl(c->fd, SIOCOUTQ, &queued) < 0 || queued <= 1;
+	o->settle_due_ns = now + (o->drained ? SETTLE_NS : o->look_ns);
+	o->look_ns = o->look_ns * 2 < SETTLE_LOOK_MAX_NS ? o->look_ns * 2 : SETTLE_LOOK_MAX_NS;
+	return false;
 }
 
 void output_settle(struct connections *s)
 {
 	struct connection *c, *next;
-	int64_t now = clock_mono_ns(), due, first = INT64_MAX;
+	int64_t now = clock_mono_ns(), first = INT64_MAX;
 
 	s->settle_due_ns = 0;
 	for (c = TAILQ_FIRST(&s->settling); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, settle);
-		if (settled(c, now, &due)) {
+		if (settled(c, now)) {
 			TAILQ_REMOVE(&s->settling, c, settle);
 			c->out.settling = false;
 			pass_barrier(&c->out);
 			mark_dirty(c);
-		} else if (due < first) {
-			first = due;
+		} else if (c->out.settle_due_ns < first) {
+			first = c->out.settle_due_ns;
 		}
 	}
 	if (first != INT64_MAX)
