@@ -219,6 +219,8 @@ enum admin_exit admin_run(const struct admin *a, char *const *words, size_t coun
 	enum command c;
 	char text[256];
 
+	if (count > 0 && strcmp(words[0], ADMIN_THREADS) == 0)
+		return admin_threads(a, words + 1, count - 1);
 	if (count == 0 || command_find(words[0], &c) < 0 || admin_action(c) == NULL) {
 		snprintf(text, sizeof text, "%s%.100s; tt-agentctl --help lists the commands",
 		         count == 0 ? "no command" : "no such command: ", count == 0 ? "" : words[0]);

@@ -26,6 +26,8 @@ enum admin_document {
 	SHOW_PING,
 	SHOW_ANSWER, /* of refresh, select, reload, ... */
 	SHOW_EVENT,
+	SHOW_THREADS,
+	SHOW_THREAD,
 	SHOW_KINDS
 };
 
@@ -59,6 +61,21 @@ const struct admin_action *admin_action(enum command c);
 
 /* "select DEPLOY_ID" into out. */
 void admin_usage(enum command c, char *out, size_t size);
+
+/* The commands on conversations (threads.c), which need no daemon: they open the database
+ * that the published configuration names. */
+struct admin_thread_command {
+	const char *name, *args; /* as in "threads show THREAD [SUBJECT]" */
+	const char *help;
+	size_t min, max; /* arguments */
+	enum admin_exit (*run)(const struct admin *a, const char *file, char *const *args, size_t count);
+};
+#define ADMIN_THREADS "threads"
+const struct admin_thread_command *admin_thread_commands(size_t *count);
+enum admin_exit admin_threads(const struct admin *a, char *const *words, size_t count);
+/* For people. */
+void admin_show_threads(const struct admin *a, const json_t *document);
+void admin_show_thread(const struct admin *a, const json_t *document);
 
 /* Runs the command named by words[0]. */
 enum admin_exit admin_run(const struct admin *a, char *const *words, size_t count);

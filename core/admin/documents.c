@@ -29,10 +29,19 @@ static const struct {
 };
 #define CODES (sizeof codes / sizeof codes[0])
 
+/* "threads show THREAD [SUBJECT]" */
+static void thread_usage(const struct admin_thread_command *t, char *out, size_t size)
+{
+	snprintf(out, size, "%s %s%s%s", ADMIN_THREADS, t->name, *t->args != '\0' ? " " : "", t->args);
+}
+
 /* --- help ------------------------------------------------------------------------------- */
 
 void admin_print_help(FILE *out)
 {
+	size_t count;
+	const struct admin_thread_command *threads = admin_thread_commands(&count);
+
 	fprintf(out, "usage: tt-agentctl [OPTION]... COMMAND [ARGUMENT]...\n\nAsks tt-agentd and shows its answer.\n\n");
 	for (unsigned c = 0; c < COMMANDS; c++) {
 		char usage[128];
@@ -41,6 +50,12 @@ void admin_print_help(FILE *out)
 			continue;
 		admin_usage((enum command)c, usage, sizeof usage);
 		fprintf(out, "  %-28s %s\n", usage, command_info((enum command)c)->help);
+	}
+	for (size_t i = 0; i < count; i++) {
+		char usage[128];
+
+		thread_usage(&threads[i], usage, sizeof usage);
+		fprintf(out, "  %-28s %s\n", usage, threads[i].help);
 	}
 	fputc('\n', out);
 	for (size_t i = 0; i < OPTIONS; i++) {
@@ -126,6 +141,9 @@ static const char manual_tail[] =
 
 static void print_manual_commands(FILE *out)
 {
+	size_t count;
+	const struct admin_thread_command *threads = admin_thread_commands(&count);
+
 	fputs(".SH COMMANDS\n", out);
 	for (unsigned c = 0; c < COMMANDS; c++) {
 		char usage[128];
@@ -137,6 +155,16 @@ static void print_manual_commands(FILE *out)
 		roff(out, usage);
 		fputc('\n', out);
 		roff(out, command_info((enum command)c)->help);
+		fputc('\n', out);
+	}
+	for (size_t i = 0; i < count; i++) {
+		char usage[128];
+
+		thread_usage(&threads[i], usage, sizeof usage);
+		fputs(".TP\n.B ", out);
+		roff(out, usage);
+		fputc('\n', out);
+		roff(out, threads[i].help);
 		fputc('\n', out);
 	}
 }
@@ -214,6 +242,9 @@ static void print_settings(FILE *out)
 
 int admin_print_completion(FILE *out)
 {
+	size_t count;
+	const struct admin_thread_command *threads = admin_thread_commands(&count);
+
 	fputs(completion_head, out);
 	fputs("	if [[ $cur == -* ]]; then\n		COMPREPLY=($(compgen -W '", out);
 	for (size_t i = 0; i < OPTIONS; i++)
@@ -225,6 +256,9 @@ int admin_print_completion(FILE *out)
 		fprintf(out, "%s%s", first != 0 ? "" : " ", command_info((enum command)c)->name);
 		first = 0;
 	}
+	fprintf(out, " " ADMIN_THREADS "' -- \"$cur\")) ;;\n	" ADMIN_THREADS ") COMPREPLY=($(compgen -W '");
+	for (size_t i = 0; i < count; i++)
+		fprintf(out, "%s%s", i > 0 ? " " : "", threads[i].name);
 	fprintf(out, "' -- \"$cur\")) ;;\n	%s) COMPREPLY=($(compgen -W '", command_info(CMD_CONFIG)->name);
 	print_settings(out);
 	fprintf(out, "' -- \"$cur\")) ;;\n	%s) COMPREPLY=($(compgen -W '", command_info(CMD_LOG_LEVEL)->name);

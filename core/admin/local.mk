@@ -6,7 +6,8 @@ admin_sources = \
 	core/admin/documents.c core/admin/documents.h \
 	core/admin/fallback.c \
 	core/admin/output_json.c \
-	core/admin/output_text.c
+	core/admin/output_text.c \
+	core/admin/threads.c core/admin/threads_text.c
 tt_agentctl_SOURCES = core/admin/main.c $(admin_sources)
 tt_agentctl_LDADD = $(CORE_LIBS)
 

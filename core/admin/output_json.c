@@ -33,6 +33,8 @@ const struct admin_output admin_json = {
 			[SHOW_PING] = show_whole,
 			[SHOW_ANSWER] = show_whole,
 			[SHOW_EVENT] = show_line,
+			[SHOW_THREADS] = show_whole,
+			[SHOW_THREAD] = show_whole,
 		},
 	.problem = problem,
 };

@@ -396,6 +396,8 @@ const struct admin_output admin_text = {
 			[SHOW_PING] = show_ping,
 			[SHOW_ANSWER] = show_answer,
 			[SHOW_EVENT] = show_event,
+			[SHOW_THREADS] = admin_show_threads,
+			[SHOW_THREAD] = admin_show_thread,
 		},
 	.problem = problem,
 };

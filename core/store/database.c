@@ -23,10 +23,10 @@ static const char *const texts[STATEMENTS] = {
 	[SQL_TRIMMED] = "UPDATE threads SET first = ?2, bytes = ?3 WHERE id = ?1",
 	[SQL_SWEEP] = "DELETE FROM threads WHERE id IN (SELECT id FROM threads WHERE"
 		      " (run = '' AND used_ms < ?1) OR (run <> '' AND used_ms < ?2) LIMIT ?3)",
-	[SQL_LIST] = "SELECT subject, thread_id, created_ms, used_ms, last - first + 1, bytes, run <> ''"
+	[SQL_LIST] = "SELECT id, subject, thread_id, created_ms, used_ms, last - first + 1, bytes, run <> ''"
 		     " FROM threads ORDER BY used_ms DESC, id",
-	[SQL_FIND] = "SELECT id, created_ms, used_ms FROM threads WHERE subject = ?1 AND thread_id = ?2"
-		     " ORDER BY used_ms DESC LIMIT 1",
+	[SQL_FIND] = "SELECT id FROM threads WHERE subject = ?1 AND thread_id = ?2 ORDER BY used_ms DESC LIMIT 1",
+	[SQL_HEAD] = "SELECT subject, thread_id, created_ms, used_ms FROM threads WHERE id = ?1",
 	[SQL_SHOW] = "SELECT number, at_ms, messages FROM turns WHERE thread = ?1 ORDER BY number",
 	[SQL_DELETE] = "DELETE FROM threads WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR thread_id = ?2)",
 };

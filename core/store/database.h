@@ -46,6 +46,7 @@ void database_checkpoint(struct database *db);
 /* ---- for the admin tool ---- */
 
 struct database_thread {
+	int64_t id;
 	const char *subject, *thread_id;
 	int64_t created_ms, used_ms, turns, bytes;
 	bool short_id;
@@ -55,9 +56,12 @@ struct database_thread {
 typedef bool database_thread_fn(void *arg, const struct database_thread *t);
 int database_list(struct database *db, database_thread_fn *found, void *arg, struct err *e);
 
-/* One thread, the last used of that key, as {"subject","thread_id","created","used",
- * "turns":[{"number","at","messages":[...]}]}: a new reference. NULL: e, or there is none. */
-json_t *database_show(struct database *db, const struct store_key *k, struct err *e);
+/* The number of the thread, the last used of that key; -1 with e where there is none. */
+int64_t database_find(struct database *db, const struct store_key *k, struct err *e);
+
+/* One thread as {"subject","thread_id","created","used","turns":[{"number","at",
+ * "messages":[...]}]}: a new reference; NULL with e. */
+json_t *database_show(struct database *db, int64_t id, struct err *e);
 
 /* Deletes a thread, every thread of a subject (thread_id NULL), or all (k NULL), also
  * what lies in the write-ahead log. How many it were, or -1. */

@@ -20,13 +20,14 @@ int database_list(struct database *db, database_thread_fn *found, void *arg, str
 		return -1;
 	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW) {
 		const struct database_thread t = {
-			.subject = text_of(s, 0),
-			.thread_id = text_of(s, 1),
-			.created_ms = sqlite3_column_int64(s, 2),
-			.used_ms = sqlite3_column_int64(s, 3),
-			.turns = sqlite3_column_int64(s, 4),
-			.bytes = sqlite3_column_int64(s, 5),
-			.short_id = sqlite3_column_int(s, 6) != 0,
+			.id = sqlite3_column_int64(s, 0),
+			.subject = text_of(s, 1),
+			.thread_id = text_of(s, 2),
+			.created_ms = sqlite3_column_int64(s, 3),
+			.used_ms = sqlite3_column_int64(s, 4),
+			.turns = sqlite3_column_int64(s, 5),
+			.bytes = sqlite3_column_int64(s, 6),
+			.short_id = sqlite3_column_int(s, 7) != 0,
 		};
 
 		if (!found(arg, &t))
@@ -71,33 +72,48 @@ static json_t *turns_of(struct database *db, int64_t thread, struct err *e)
 	return NULL;
 }
 
-json_t *database_show(struct database *db, const struct store_key *k, struct err *e)
+int64_t database_find(struct database *db, const struct store_key *k, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_FIND, e);
-	int64_t thread = 0, created = 0, used = 0;
-	json_t *turns;
+	int64_t id = -1;
+	int code;
+
+	if (s == NULL)
+		return -1;
+	database_bind_text(s, 1, k->subject);
+	database_bind_text(s, 2, k->thread_id);
+	code = database_step(db, s, "cannot be read", e);
+	if (code == SQLITE_ROW)
+		id = sqlite3_column_int64(s, 0);
+	else if (code == SQLITE_DONE && k->subject[0] == '\0')
+		err_set(e, "there is no thread %s", k->thread_id);
+	else if (code == SQLITE_DONE)
+		err_set(e, "there is no thread %s of %s", k->thread_id, k->subject);
+	database_done(s);
+	return id;
+}
+
+json_t *database_show(struct database *db, int64_t id, struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, SQL_HEAD, e);
+	json_t *head = NULL, *turns;
 	int code;
 
 	if (s == NULL)
 		return NULL;
-	database_bind_text(s, 1, k->subject);
-	database_bind_text(s, 2, k->thread_id);
+	sqlite3_bind_int64(s, 1, id);
 	code = database_step(db, s, "cannot be read", e);
-	if (code == SQLITE_ROW) {
-		thread = sqlite3_column_int64(s, 0);
-		created = sqlite3_column_int64(s, 1);
-		used = sqlite3_column_int64(s, 2);
-	}
+	if (code == SQLITE_ROW)
+		head = json_pack("{s:s, s:s, s:o, s:o}", "subject", text_of(s, 0), "thread_id", text_of(s, 1), "created",
+		                 time_of(sqlite3_column_int64(s, 2)), "used", time_of(sqlite3_column_int64(s, 3)));
 	database_done(s);
-	if (code == SQLITE_DONE)
-		err_set(e, "there is no thread \"%s\" of subject \"%s\"", k->thread_id, k->subject);
-	if (code != SQLITE_ROW)
+	turns = head != NULL ? turns_of(db, id, e) : NULL;
+	if (turns == NULL || json_object_set_new(head, "turns", turns) < 0) {
+		json_decref(head);
+		err_set(e, "the thread cannot be shown: it is gone, or memory is out");
 		return NULL;
-	turns = turns_of(db, thread, e);
-	if (turns == NULL)
-		return NULL;
-	return json_pack("{s:s, s:s, s:o, s:o, s:o}", "subject", k->subject, "thread_id", k->thread_id, "created",
-	                 time_of(created), "used", time_of(used), "turns", turns);
+	}
+	return head;
 }
 
 int64_t database_delete(struct database *db, const struct store_key *k, struct err *e)
