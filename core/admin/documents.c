@@ -49,13 +49,13 @@ void admin_print_help(FILE *out)
 		if (admin_action((enum command)c) == NULL)
 			continue;
 		admin_usage((enum command)c, usage, sizeof usage);
-		fprintf(out, "  %-28s %s\n", usage, command_info((enum command)c)->help);
+		fprintf(out, "  %-31s %s\n", usage, command_info((enum command)c)->help);
 	}
 	for (size_t i = 0; i < count; i++) {
 		char usage[128];
 
 		thread_usage(&threads[i], usage, sizeof usage);
-		fprintf(out, "  %-28s %s\n", usage, threads[i].help);
+		fprintf(out, "  %-31s %s\n", usage, threads[i].help);
 	}
 	fputc('\n', out);
 	for (size_t i = 0; i < OPTIONS; i++) {
@@ -63,7 +63,7 @@ void admin_print_help(FILE *out)
 
 		snprintf(usage, sizeof usage, "-%s, --%s%s%s", options[i].letter, options[i].name,
 		         options[i].argument != NULL ? " " : "", options[i].argument != NULL ? options[i].argument : "");
-		fprintf(out, "  %-28s %s\n", usage, options[i].help);
+		fprintf(out, "  %-31s %s\n", usage, options[i].help);
 	}
 	fputs("\nExit status:\n", out);
 	for (size_t i = 0; i < CODES; i++)

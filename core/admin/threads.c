@@ -17,7 +17,7 @@ static enum admin_exit run_export(const struct admin *a, const char *file, char 
 
 static const struct admin_thread_command commands[] = {
 	{"list", "", "Conversations that are kept, the last used first.", 0, 0, run_list},
-	{"show", "THREAD [SUBJECT]", "What was said in one (without SUBJECT: by nobody that the web server knows).", 1, 2,
+	{"show", "THREAD [SUBJECT]", "What was said in one; SUBJECT is the user that the web server vouched for.", 1, 2,
          run_show},
 	{"delete", "THREAD [SUBJECT]", "Deletes one for good.", 1, 2, run_delete},
 	{"delete-all", "", "Deletes all of them.", 0, 0, run_delete_all},
@@ -58,13 +58,14 @@ static enum admin_exit problem(const struct admin *a, const struct err *e)
 	return ADMIN_REFUSED;
 }
 
+/* NULL without an error: nothing was ever remembered. */
 static struct database *open_database(const char *file, struct err *e)
 {
-	if (access(file, F_OK) != 0) {
-		err_set(e, "%s does not exist: nothing was remembered yet, or threads.file is \"memory\"", file);
-		return NULL;
-	}
-	return database_open(file, "", false, e);
+	if (store_is_memory(file))
+		err_set(e, "conversations are kept in the workers' memory alone (threads.file)");
+	else if (access(file, F_OK) == 0)
+		return database_open(file, "", false, e);
+	return NULL;
 }
 
 /* --- the commands ------------------------------------------------------------------------ */
@@ -84,7 +85,9 @@ static enum admin_exit run_list(const struct admin *a, const char *file, char *c
 	json_t *threads = json_array(), *document;
 
 	(void)args, (void)count;
-	if (db != NULL && database_list(db, add_thread, threads, &e) == 0) {
+	if (db != NULL)
+		database_list(db, add_thread, threads, &e);
+	if (!err_is_set(&e)) {
 		document = json_pack("{s:s, s:O}", "file", file, "threads", threads);
 		a->output->show[SHOW_THREADS](a, document);
 		json_decref(document);
@@ -111,6 +114,7 @@ static enum admin_exit run_show(const struct admin *a, const char *file, char *c
 		a->output->show[SHOW_THREAD](a, document);
 	json_decref(document);
 	database_close(db);
+	err_set(&e, "nothing was ever remembered");
 	return document != NULL ? ADMIN_OK : problem(a, &e);
 }
 
@@ -125,7 +129,10 @@ static enum admin_exit deleted(const struct admin *a, const char *file, const st
 	/* One that is not there is an error: most likely a slip of the finger. */
 	if (db != NULL && (key == NULL || database_find(db, key, &e) >= 0))
 		gone = database_delete(db, key, &e);
+	else if (db == NULL && key == NULL && !err_is_set(&e))
+		gone = 0;
 	database_close(db);
+	err_set(&e, "nothing was ever remembered");
 	if (gone < 0)
 		return problem(a, &e);
 	snprintf(text, sizeof text, "%" PRId64 " thread%s deleted", gone, gone == 1 ? "" : "s");

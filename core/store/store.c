@@ -34,6 +34,11 @@ static struct store_limits configured_limits(const struct config *c)
 	                             .short_id_idle_ms = cfg_ms(c, CFG_THREADS_SHORT_ID_IDLE)};
 }
 
+bool store_is_memory(const char *file)
+{
+	return strcmp(file, IN_MEMORY) == 0;
+}
+
 /* Whether the folder of file is there. */
 static bool has_folder(const char *file)
 {
@@ -51,9 +56,9 @@ struct store *store_open(struct event_base *base, const struct config *c, const 
 	const char *file = cfg_str(c, CFG_THREADS_FILE);
 	const struct store_limits limits = configured_limits(c);
 
-	if (strcmp(file, IN_MEMORY) != 0 && has_folder(file))
+	if (!store_is_memory(file) && has_folder(file))
 		return store_sqlite_new(base, file, run, &limits, e);
-	if (strcmp(file, IN_MEMORY) != 0)
+	if (!store_is_memory(file))
 		log_warning("threads_in_memory", L_STR("file", file),
 		            L_STR("error", "its folder does not exist: conversations last as long as this worker does"));
 	return store_memory_new(base, (size_t)cfg_int(c, CFG_LIMITS_THREADS), e);

@@ -55,6 +55,9 @@ struct store *store_sqlite_new(struct event_base *base, const char *file, const 
  * says so or its folder is missing (which is logged). */
 struct store *store_open(struct event_base *base, const struct config *c, const char *run, struct err *e);
 
+/* Whether a value of threads.file means memory. */
+bool store_is_memory(const char *file);
+
 /* Takes limits that changed; any other setting needs a restart. */
 void store_configure(struct store *s, const struct config *c);
 

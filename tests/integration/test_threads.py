@@ -90,6 +90,33 @@ def test_a_damaged_database_costs_the_memory_not_the_chat(stage):
     wait_until(lambda: service.chat("again", LONG).whole and len(said(llm)) > 1, "memory again", 20)
 
 
+def test_the_admin_sees_exports_and_deletes(stage):
+    service, llm = stage.one({"text": ["yes\x1b[2J"]})
+    assert service.ctl("threads", "list", ok=False).returncode == 0
+    for thread in (LONG, "7", LONG):
+        service.chat("a question", thread)
+    listed = service.ctl("threads", "list")["threads"]
+    assert [(t["thread_id"], t["subject"], t["turns"], t["short_id"]) for t in listed] == [
+        (LONG, "", 2, False), ("7", "", 1, True)]
+    shown = service.ctl("threads", "show", LONG)
+    assert [t["number"] for t in shown["turns"]] == [1, 2]
+    assert shown["turns"][0]["messages"][0] == {"role": "user", "content": "a question"}
+    lines = service.ctl("threads", "export", ok=False).stdout.splitlines()
+    assert sorted(json.loads(line)["thread_id"] for line in lines) == ["7", LONG]
+    assert service.ctl("threads", "delete", LONG)["message"] == "1 thread deleted"
+    assert service.ctl("threads", "show", LONG, ok=False).returncode == 1
+    assert service.ctl("threads", "delete", LONG, ok=False).returncode == 1
+    service.chat("again", LONG)
+    assert said(llm) == ["again"]
+    assert service.ctl("threads", "delete-all")["message"] == "2 threads deleted"
+    assert service.ctl("threads", "list")["threads"] == []
+    assert service.ctl("threads", "show", ok=False).returncode == 2
+    assert service.ctl("threads", ok=False).returncode == 2
+    # What was deleted is in no file any more.
+    for rest in ("", "-wal"):
+        assert b"a question" not in (service.directory / f"threads.db{rest}").read_bytes()
+
+
 def test_a_thousand_threads_at_once(stage):
     service, llm = stage.one({"text": ["yes"], "models": ["Llama-3.1-8B-Instruct"]}, workers=2)
     service_errors = []
