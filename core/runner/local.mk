@@ -4,3 +4,4 @@ tt_agent_runner_SOURCES = core/runner/main.c \
 	core/runner/self_test.c core/runner/self_test.h \
 	core/runner/service.c core/runner/service.h
 tt_agent_runner_LDADD = libttagent.a $(EVENT_LIBS) $(JANSSON_LIBS)
+dist_man_MANS += man/tt-agent-runner.8

@@ -23,6 +23,7 @@ struct options {
 	struct sandbox_limits limits;
 	size_t most;
 	bool only_test;
+	bool socket_is_ours;
 };
 
 static const char usage[] =
@@ -63,8 +64,9 @@ static int parse(struct options *o, int argc, char **argv)
 		{"cpu", required_argument, NULL, OPT_CPU},           {"memory", required_argument, NULL, OPT_MEMORY},
 		{"files", required_argument, NULL, OPT_FILES},       {"processes", required_argument, NULL, OPT_PROCESSES},
 		{"output", required_argument, NULL, OPT_OUTPUT},     {"sandboxes", required_argument, NULL, OPT_SANDBOXES},
-		{"user", required_argument, NULL, OPT_USER},         {"test", no_argument, NULL, 't'},                    {"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},                    {NULL, 0, NULL, 0},
+		{"user", required_argument, NULL, OPT_USER},         {"test", no_argument, NULL, 't'},
+		{"version", no_argument, NULL, 'V'},                 {"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	int64_t most = (int64_t)o->most;
 	const struct {
@@ -101,7 +103,8 @@ static int parse(struct options *o, int argc, char **argv)
 	return optind < argc ? -1 : 0;
 }
 
-/* systemd's socket activation: descriptor 3 where LISTEN_PID is us. */
+/* systemd's socket activation: descriptor 3 where LISTEN_PID is us. The socket is
+ * systemd's: it stays when we end. */
 static int inherited(void)
 {
 	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
@@ -143,7 +146,7 @@ static int serve(const struct options *o, int listen_fd, struct err *e)
 	if (term == NULL || interrupt == NULL)
 		err_set(e, "no memory");
 	else
-		service = service_new(base, o->socket, listen_fd, &o->limits, o->most, e);
+		service = service_new(base, o->socket_is_ours ? o->socket : NULL, listen_fd, &o->limits, o->most, e);
 	if (service != NULL) {
 		evsignal_add(term, NULL);
 		evsignal_add(interrupt, NULL);
@@ -180,8 +183,12 @@ int main(int argc, char **argv)
 	}
 	log_open("tt-agent-runner", LOG_TO_STDERR, LOG_INFO_);
 	signal(SIGPIPE, SIG_IGN);
-	if (!o.only_test)
-		listen_fd = inherited() >= 0 ? inherited() : service_bind(o.socket, &e);
+	if (!o.only_test) {
+		listen_fd = inherited();
+		o.socket_is_ours = listen_fd < 0;
+		if (o.socket_is_ours)
+			listen_fd = service_bind(o.socket, &e);
+	}
 	if (err_is_set(&e) || drop_root(o.user, &e) < 0 || self_test(&o.limits, &e) < 0 ||
 	    (!o.only_test && serve(&o, listen_fd, &e) < 0)) {
 		log_critical("no_sandbox", L_STR("error", e.text));

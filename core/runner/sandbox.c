@@ -121,8 +121,8 @@ static void command_clear(struct command *c)
 		free(c->args[i]);
 }
 
-/* prlimit sets the limits that the kernel enforces, timeout is the net below our own
- * deadline, bwrap builds the sandbox. The code comes on standard input: on the command
+/* setpriv ends all of it when this process is killed, prlimit sets the limits that the
+ * kernel enforces, timeout is the net below our own deadline, bwrap builds the sandbox. The code comes on standard input: on the command
  * line the process list would show it. */
 static void make_command(struct command *c, const struct sandbox_limits *l)
 {
@@ -131,15 +131,16 @@ static void make_command(struct command *c, const struct sandbox_limits *l)
 		"--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--clearenv", "--setenv", "PATH", "/usr/bin:/bin",
 		"--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin",
 		"/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", NULL};
+	static const char *const death[] = {"setpriv", "--pdeathsig", "KILL", "--", NULL};
 	static const char *const proc[] = {"--proc", "/proc", NULL};
-	static const char *const python[] = {"--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--", "/usr/bin/python3", "-I", "-u",
-	                                     "-", NULL};
+	static const char *const inside[] = {"--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--", NULL};
+	static const char *const run[] = {"--", "/usr/bin/python3", "-I", "-u", "-", NULL};
 
+	add_all(c, death);
 	add(c, "prlimit");
 	add_number(c, "--as=", l->memory_bytes);
 	add_number(c, "--cpu=", l->cpu_s);
 	add_number(c, "--fsize=", l->file_bytes);
-	add_number(c, "--nproc=", l->processes);
 	add(c, "--nofile=64");
 	add(c, "--core=0");
 	add(c, "--");
@@ -157,7 +158,12 @@ static void make_command(struct command *c, const struct sandbox_limits *l)
 	add_number(c, "", l->file_bytes);
 	add(c, "--tmpfs");
 	add(c, "/tmp");
-	add_all(c, python);
+	add_all(c, inside);
+	/* Set inside the sandbox's user namespace, the limit counts its processes alone; set
+	 * outside, all sandboxes would share it. */
+	add(c, "/usr/bin/prlimit");
+	add_number(c, "--nproc=", l->processes);
+	add_all(c, run);
 }
 
 /* ---- the child -------------------------------------------------------------------- */
@@ -285,12 +291,14 @@ static int spawn(struct sandbox *s, const struct sandbox_limits *limits, int in,
 	posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
+	/* bwrap hands on what it inherits: nothing of ours may be open in a sandbox. */
+	posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 	posix_spawnattr_setpgroup(&attributes, 0);
 	posix_spawnattr_setsigdefault(&attributes, &all);
 	posix_spawnattr_setsigmask(&attributes, &none);
-	failed = c.failed ? ENOMEM : posix_spawnp(&s->pid, "prlimit", &actions, &attributes, c.args, environ);
+	failed = c.failed ? ENOMEM : posix_spawnp(&s->pid, c.args[0], &actions, &attributes, c.args, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attributes);
 	command_clear(&c);

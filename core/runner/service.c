@@ -1,12 +1,14 @@
 #include "core/runner/service.h"
 
 #include "core/base/log.h"
+#include "core/chat/utf8.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +36,10 @@ struct run {
 	struct bufferevent *client;
 	struct sandbox *sandbox; /* NULL before and after */
 	bool ended;              /* the client's bytes are flushed, then it is closed */
+	struct text {
+		char rest[4];    /* the beginning of a character whose end has not come */
+		size_t len;
+	} out, err;
 };
 
 static void run_free(struct run *r)
@@ -70,24 +76,68 @@ static void send_error(struct run *r, const char *name, const char *value)
 
 static void send_end(struct run *r)
 {
+	const struct timeval wait = {.tv_sec = REQUEST_WAIT};
+
 	r->ended = true;
+	bufferevent_set_timeouts(r->client, NULL, &wait); /* nobody may keep it by not reading */
 	send_event(r, json_pack("{s:s}", "type", "end_of_execution"));
 }
 
-/* Output is bytes; what is no UTF-8 (or was cut within a character) is told as '?'. */
+/* The length of the bytes at the end that may be the beginning of a character. */
+static size_t unfinished(const char *bytes, size_t len)
+{
+	for (size_t back = 1; back <= 3 && back <= len; back++) {
+		unsigned char c = (unsigned char)bytes[len - back];
+
+		if ((c & 0xc0) == 0x80)
+			continue;
+		return (c >= 0xf0 && back < 4) || (c >= 0xe0 && back < 3) || (c >= 0xc0 && back < 2) ? back : 0;
+	}
+	return 0;
+}
+
+/* Output is bytes: what is no UTF-8 is told as '?'. */
+static void send_text(struct run *r, const char *type, const char *bytes, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)bytes, *end = p + len;
+	char *text = malloc(len + 1), *to = text;
+
+	while (text != NULL && p < end) {
+		size_t n = *p == '\0' ? 0 : utf8_sequence(p, end);
+
+		if (n == 0)
+			*to++ = '?';
+		for (size_t i = 0; i < n; i++)
+			*to++ = (char)p[i];
+		p += n == 0 ? 1 : n;
+	}
+	if (text != NULL && len > 0)
+		send_event(r, json_pack("{s:s, s:s%}", "type", type, "text", text, (size_t)(to - text)));
+	free(text);
+}
+
 static void on_output(void *arg, bool is_stderr, const char *bytes, size_t len)
 {
-	const char *type = is_stderr ? "stderr" : "stdout";
-	json_t *event = json_pack("{s:s, s:s%}", "type", type, "text", bytes, len);
-	char *mended;
+	struct run *r = arg;
+	struct text *t = is_stderr ? &r->err : &r->out;
+	size_t had = t->len, rest;
+	char *all = malloc(had + len);
 
-	if (event == NULL && (mended = malloc(len + 1)) != NULL) {
-		for (size_t i = 0; i < len; i++)
-			mended[i] = (signed char)bytes[i] < 0 || bytes[i] == '\0' ? '?' : bytes[i];
-		event = json_pack("{s:s, s:s%}", "type", type, "text", mended, len);
-		free(mended);
-	}
-	send_event(arg, event);
+	if (all == NULL)
+		return;
+	memcpy(all, t->rest, had);
+	memcpy(all + had, bytes, len);
+	rest = unfinished(all, had + len);
+	memcpy(t->rest, all + had + len - rest, rest);
+	t->len = rest;
+	send_text(r, is_stderr ? "stderr" : "stdout", all, had + len - rest);
+	free(all);
+}
+
+/* bwrap tells a signal that ended the code as 128 and its number. */
+static bool is_limit(int status)
+{
+	return status == 128 + SIGKILL || status == 128 + SIGXCPU;
 }
 
 static void on_ended(void *arg, enum sandbox_end end, int status)
@@ -97,15 +147,18 @@ static void on_ended(void *arg, enum sandbox_end end, int status)
 
 	r->sandbox = NULL;
 	r->service->running--;
-	snprintf(text, sizeof text, "it was ended by signal %d (a limit of CPU time or memory)", status);
+	send_text(r, "stdout", r->out.rest, r->out.len);
+	send_text(r, "stderr", r->err.rest, r->err.len);
 	if (end == SANDBOX_TIMED_OUT)
 		send_error(r, "TimeoutError", "the code ran longer than is allowed and was stopped");
 	else if (end == SANDBOX_OUTPUT)
 		send_error(r, "OutputLimit", "the code printed more than is allowed and was stopped");
-	else if (end == SANDBOX_KILLED || status > 128)
-		send_error(r, "Killed", end == SANDBOX_KILLED ? text : "it was ended for using too much CPU time or memory");
-	else if (status != 0)
-		send_error(r, "ExitStatus", "the code ended with an error; see its output");
+	else if (end == SANDBOX_KILLED || is_limit(status))
+		send_error(r, "Killed", "the code was ended for using too much CPU time or memory");
+	else if (status != 0) {
+		snprintf(text, sizeof text, "the code ended with status %d; see its output", status);
+		send_error(r, "ExitStatus", text);
+	}
 	send_end(r);
 	log_info("run", L_STR("end", end == SANDBOX_EXITED ? "exited" : "stopped"), L_INT("status", status));
 }
@@ -123,7 +176,7 @@ static void start(struct run *r, const json_t *request)
 
 	if (timeout_ms > 0 && timeout_ms < limits.timeout_ms)
 		limits.timeout_ms = timeout_ms;
-	if (code == NULL) {
+	if (code == NULL || *code == '\0') {
 		send_error(r, "RequestError", "the request has no code");
 	} else if (r->service->running >= r->service->most) {
 		send_error(r, "Busy", "all sandboxes are running code; try again later");
@@ -269,8 +322,9 @@ struct service *service_new(struct event_base *base, const char *path, int liste
 	s->base = base;
 	s->limits = *limits;
 	s->most = most;
-	s->path = strdup(path);
+	s->path = path == NULL ? NULL : strdup(path);
 	evutil_make_socket_nonblocking(listen_fd);
+	evutil_make_socket_closeonexec(listen_fd);
 	s->sandboxes = sandboxes_new(base, e);
 	s->listener = evconnlistener_new(base, on_accept, s, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0,
 	                                listen_fd);

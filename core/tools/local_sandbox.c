@@ -1,5 +1,6 @@
 #include "core/tools/local_sandbox.h"
 
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <stdio.h>
@@ -67,17 +68,35 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	end_run(r, r->failure);
 }
 
+static const char *why_not(int error)
+{
+	switch (error) {
+	case EAGAIN:
+		return "the local sandbox is busy; try again later";
+	case EACCES:
+		return "the socket of tt-agent-runner may not be used";
+	default:
+		return "tt-agent-runner is not running";
+	}
+}
+
+/* -1 with errno. */
 static int connect_runner(const char *path)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	int fd;
 
-	if (strlen(path) >= sizeof to.sun_path)
+	if (strlen(path) >= sizeof to.sun_path) {
+		errno = ENAMETOOLONG;
 		return -1;
+	}
 	memcpy(to.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) < 0) {
+		int error = errno;
+
 		close(fd);
+		errno = error;
 		fd = -1;
 	}
 	return fd;
@@ -115,7 +134,7 @@ struct local_sandbox_run *local_sandbox_start(const struct tool_context *ctx, co
 	r->deadline = evtimer_new(ctx->base, on_deadline, r);
 	fd = connect_runner(cfg_str(ctx->config, CFG_CODE_RUNNER_SOCKET));
 	if (fd < 0) {
-		r->failure = "tt-agent-runner is not running";
+		r->failure = why_not(errno);
 		wait_ms = 0;
 	} else {
 		r->bev = bufferevent_socket_new(ctx->base, fd, BEV_OPT_CLOSE_ON_FREE);

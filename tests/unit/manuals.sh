@@ -10,7 +10,7 @@ fail()
 	failed=1
 }
 
-for page in tt-agentd.8 tt-agent-fcgi.8 tt-agentctl.1; do
+for page in tt-agentd.8 tt-agent-fcgi.8 tt-agent-runner.8 tt-agentctl.1; do
 	program=${page%.*}
 	[ -x "./$program" ] || { fail "$program is not built"; continue; }
 	options=$("./$program" --help | grep -o -- '--[a-z][a-z-]*' | sort -u)
