@@ -1,0 +1,327 @@
+"""The local sandbox: code that tries to break out of it or to take too much, and who may wait for whom."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from stage.process import PATIENCE, wait_until
+from stage.runner import Runner, children
+from stage.tools import CODE, call, calls, rounds
+
+PLAIN = "Hello, world! Grüße 😀\nBye."
+
+
+@pytest.fixture(scope="module", params=["root", "nobody"])
+def runner(request, shared_users):
+    return shared_users(request.param)
+
+
+@pytest.fixture(scope="module")
+def shared_users(shared):
+    made = {}
+
+    def get(user):
+        if user not in made:
+            made[user] = Runner(shared, user, env={"SECRET": "hunter2"}, options=["--sandboxes", 16])
+        return made[user]
+
+    return get
+
+
+def attempts(*lines):
+    """Tries each expression; prints the ones that succeed."""
+    tries = "".join(f"attempt({line!r})\n" for line in lines)
+    return ("import os, socket, subprocess, ctypes, mmap\ndef attempt(e):\n  try: print('DONE', e, eval(e))\n"
+            "  except BaseException as x: print('no', type(x).__name__)\n") + tries
+
+
+# ---- what cannot be reached -----------------------------------------------------------------------
+
+
+def test_there_is_no_network(runner):
+    tcp = socket.create_server(("127.0.0.1", 0))
+    abstract = socket.socket(socket.AF_UNIX)
+    name = f"\0tt-test-{os.getpid()}-{time.monotonic_ns()}"
+    abstract.bind(name)
+    abstract.listen()
+    text, errors = runner.run(attempts(
+        f"socket.create_connection(('127.0.0.1', {tcp.getsockname()[1]}), 1)",
+        "socket.create_connection(('1.1.1.1', 53), 1)",
+        "socket.getaddrinfo('example.org', 80)",
+        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('1.1.1.1', 53))",
+        "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)",
+        "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+        f"socket.socket(socket.AF_UNIX).connect({name!r})",
+        f"socket.socket(socket.AF_UNIX).connect({str(runner.path)!r})",
+        "open('/sys/class/net/eth0/address')",
+    ) + "print({n for _, n in socket.if_nameindex()} - {'lo'})\n")
+    assert "DONE" not in text and text.count("no ") == 9 and text.endswith("set()\n") and not errors, text
+    for listener in (tcp, abstract):
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        listener.close()
+
+
+def test_nothing_of_the_machine_is_seen_or_written(runner):
+    text, errors = runner.run(attempts(
+        "open('/etc/passwd')", "open('/etc/shadow')", "os.listdir('/root')", "os.listdir('/home')", "os.listdir('/var')",
+        "os.listdir('/run')", f"os.listdir({str(runner.directory)!r})", "os.listdir('/sys')",
+        "open('/x', 'w')", "open('/usr/x', 'w')", "open('/usr/bin/python3', 'r+b')", "open('/dev/x', 'w')",
+        "open('/dev/shm/x', 'w')", "open('/proc/sys/kernel/hostname', 'w')", "open('/proc/1/environ').read()[:0] + 'x' * 0 or 1/0",
+        "os.mknod('/tmp/null', 0o600 | 0o20000, os.makedev(1, 3))", "open('/dev/sda', 'rb')", "open('/dev/mem', 'rb')",
+        "open('/proc/kcore', 'rb').read(1)", "open('/proc/sysrq-trigger', 'w')",
+    ) + "print(sorted(set(os.listdir('/')) - {'proc'}), os.getuid(), os.getgid(), dict(os.environ), os.path.exists('/tmp/left'))\n"
+        "open('/tmp/left', 'w').write('x')\n")
+    assert "DONE" not in text and not errors, text
+    assert "['bin', 'dev', 'lib', 'lib64', 'tmp', 'usr'] 65534 65534" in text.replace("'lib32', ", "").replace("'libx32', ", ""), text
+    assert "hunter2" not in text and "SECRET" not in text
+    # Nothing stays for the next run.
+    assert runner.run("import os\nprint(os.listdir('/tmp'))") == ("[]\n", [])
+
+
+def test_no_rights_are_gained(runner):
+    text, errors = runner.run(attempts(
+        "os.setuid(0)", "os.setgroups([0])", "os.chroot('/tmp')",
+        "ctypes.CDLL(None, use_errno=True).unshare(0x10000000) and 1/0",
+        "ctypes.CDLL(None, use_errno=True).mount(b'none', b'/tmp', b'tmpfs', 0, None) and 1/0",
+        "ctypes.CDLL(None, use_errno=True).umount2(b'/usr', 2) and 1/0",
+        "ctypes.CDLL(None, use_errno=True).reboot(0) and 1/0",
+        "subprocess.run(['unshare', '-U', 'true'], check=True, stderr=subprocess.DEVNULL)",
+        "subprocess.run(['su', '-c', 'id'], check=True, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)",
+        "os.kill(%d, 9)" % runner.pid, "os.fstat(3)", "os.fstat(4)",
+    ) + "print([p for p in os.listdir('/proc') if p.isdigit()] if os.path.isdir('/proc') else [])\nprint(subprocess.run(['grep', "
+        "'NoNewPrivs', '/proc/self/status'], capture_output=True, text=True).stdout or 'NoNewPrivs: 1')")
+    assert "DONE" not in text and not errors, text
+    assert text.split("\n")[-2].split() == ["NoNewPrivs:", "1"] or "NoNewPrivs:\t1" in text, text
+    assert runner.process.alive()
+
+
+# ---- what cannot be taken -------------------------------------------------------------------------
+
+GREEDY = {
+    "memory": ("try:\n  x = bytearray(2 << 30)\n  print('DONE')\nexcept MemoryError: print('MemoryError')", "MemoryError\n", []),
+    "mapping": ("import mmap\ntry:\n  mmap.mmap(-1, 1 << 30)\n  print('DONE')\nexcept OSError: print('no')", "no\n", []),
+    "descriptors": ("import os\ntry:\n  for i in range(1000): os.open('/usr', 0)\n  print('DONE')\nexcept OSError: print(i < 64)",
+                    "True\n", []),
+    "a large file": ("f = open('/tmp/x', 'wb')\ntry:\n  for i in range(100): f.write(b'x' * (1 << 20)); f.flush()\n"
+                     "  print('DONE')\nexcept OSError: print('no')", "no\n", []),
+    "many files": ("i = 0\ntry:\n  while i < 100: open(f'/tmp/{i}', 'wb').write(b'x' * (1 << 20)); i += 1\n  print('DONE')\n"
+                   "except OSError: print(i <= 4)", "True\n", []),
+    "processes": ("import os, time\nn = 0\ntry:\n  while n < 500:\n    if os.fork() == 0:\n      time.sleep(60)\n    n += 1\n"
+                  "  print('DONE')\nexcept OSError: print(n < 20)", "True\n", []),
+    "threads": ("import threading, time\nn = 0\ntry:\n  while n < 500:\n    threading.Thread(target=time.sleep, args=(60,), "
+                "daemon=True).start(); n += 1\n  print('DONE')\nexcept RuntimeError: print(n < 20)", "True\n", []),
+    "CPU": ("while True: pass", "", ["Killed"]),
+    "time": ("import time\nprint('begun')\ntime.sleep(60)\nprint('DONE')", "begun\n", ["TimeoutError"]),
+    "time, hidden": ("import os, signal, time\nfor s in range(1, 32):\n  try: signal.signal(s, signal.SIG_IGN)\n"
+                     "  except (OSError, ValueError): pass\nos.setsid() if os.getpid() != os.getsid(0) else 0\nos.close(1); os.close(2)\n"
+                     "time.sleep(60)", "", ["TimeoutError"]),
+    "a fork bomb": ("import os, time\nwhile True:\n  try: os.fork()\n  except OSError: time.sleep(0.1)", "", ["TimeoutError"]),
+    "an error": ("print('before')\n1/0", None, ["ExitStatus"]),
+    "a status": ("import sys\nsys.exit(200)", "", ["ExitStatus"]),
+}
+
+
+def test_code_that_takes_too_much_is_stopped_and_the_others_go_on(runner):
+    began = time.monotonic()
+    names = list(GREEDY)
+    results = runner.run_all({n: GREEDY[n][0] for n in GREEDY})
+    runner.wait_empty()
+    for name, (_, text, errors) in GREEDY.items():
+        have_text, have_errors = results[name]
+        assert have_errors == errors and (text is None or have_text == text), f"{name}: {results[name]}"
+    assert "ZeroDivisionError" in results["an error"][0]
+    assert time.monotonic() - began < 12 * PATIENCE
+    assert runner.run("print('alive')") == ("alive\n", [])
+
+
+def test_output_is_limited_and_read_as_utf8(runner):
+    s = runner.begin("while True: print('x' * 1000)")
+    text, errors = runner.read(s)
+    assert errors == ["OutputLimit"] and len(text) == 64 << 10
+    text, errors = runner.run("import sys\nfor i in range(6000): sys.stdout.write('ü😀'); i % 7 or sys.stdout.flush()\n")
+    assert text == "ü😀" * 6000 and errors == []
+    text, errors = runner.run("import os\nos.write(1, b'a\\xff\\xc3'); os.write(2, b'\\x00b\\xf0\\x9f')")
+    assert sorted(text) == sorted("a??" + "?b??") and errors == []
+
+
+def test_the_code_is_not_in_the_process_list(runner):
+    s = runner.begin("import time\nx = 'Xochiquetzal'\ntime.sleep(1)\nprint(x)")
+    below = wait_until(lambda: children(runner.pid), "the sandbox", 5)
+    lines = b"".join(Path(f"/proc/{p}/{f}").read_bytes() for p in below for f in ("cmdline", "environ") if Path(f"/proc/{p}").exists())
+    assert runner.read(s) == ("Xochiquetzal\n", []) and b"Xochiquetzal" not in lines
+
+
+# ---- who waits for whom ---------------------------------------------------------------------------
+
+
+def test_a_client_that_leaves_ends_its_code(runner):
+    runner.wait_empty()
+    s = runner.begin("import os, time\nfor i in range(5): os.fork()\ntime.sleep(60)")
+    wait_until(lambda: len(children(runner.pid)) > 3, "the code running", 5)
+    s.close()
+    runner.wait_empty(2)
+
+
+def test_bad_requests_cost_only_themselves(runner):
+    for line, name in ((b"garbage\n", "RequestError"), (b"[]\n", "RequestError"), (b'{"code":7}\n', "RequestError"),
+                       (b'{"code":""}\n', "RequestError"), (b"x" * 1100000, "RequestError"), (b"\n", "RequestError")):
+        s = runner.connect()
+        try:
+            s.sendall(line)
+        except OSError:
+            pass
+        assert runner.read(s)[1] == [name], line[:40]
+    silent = runner.connect()
+    half = runner.connect()
+    half.sendall(b'{"code":"print(1')
+    assert runner.run("print(1)") == ("1\n", [])
+    silent.close()
+    half.close()
+
+
+def test_the_shorter_of_two_timeouts_counts(runner):
+    began = time.monotonic()
+    assert runner.run("import time\ntime.sleep(60)", timeout_ms=300)[1] == ["TimeoutError"]
+    assert time.monotonic() - began < 2 * PATIENCE
+
+
+def test_beyond_the_sandboxes_it_is_busy(stage):
+    runner = Runner(stage, "root" if os.geteuid() == 0 else "nobody", options=["--sandboxes", 2])
+    running = [runner.begin("import time\ntime.sleep(1)\nprint('ok')") for _ in range(2)]
+    wait_until(lambda: len(children(runner.pid)) >= 2, "two sandboxes", 5)
+    assert runner.run("print(1)")[1] == ["Busy"]
+    assert [runner.read(s) for s in running] == [("ok\n", [])] * 2
+    assert runner.run("print(1)") == ("1\n", [])
+
+
+def test_forty_runs_one_after_the_other_leave_nothing(runner):
+    count = lambda: len(list(Path(f"/proc/{runner.pid}/fd").iterdir()))
+    before = count()
+    for i in range(20):
+        runner.run_all({i: f"print({i})" for i in range(2)})
+    runner.wait_empty()
+    wait_until(lambda: count() <= before, "no descriptor left open")
+
+
+def test_a_killed_runner_takes_its_code_along(stage):
+    runner = Runner(stage, "root" if os.geteuid() == 0 else "nobody")
+    s = runner.begin("import os, time\nos.fork()\ntime.sleep(60)")
+    below = wait_until(lambda: len(children(runner.pid)) > 3 and children(runner.pid), "the code running", 5)
+    runner.process.expected_exit = {-9}
+    os.kill(runner.pid, 9)
+    runner.process.popen.wait()
+    wait_until(lambda: not any(Path(f"/proc/{p}").exists() for p in below), "its code gone", 2)
+    s.close()
+
+
+def test_a_stopped_runner_takes_its_code_and_socket_along(stage):
+    runner = Runner(stage, "nobody" if os.geteuid() != 0 else "root")
+    s = runner.begin("import time\ntime.sleep(60)")
+    below = wait_until(lambda: len(children(runner.pid)) > 2 and children(runner.pid), "the code running", 5)
+    runner.process.stop()
+    wait_until(lambda: not any(Path(f"/proc/{p}").exists() for p in below), "its code gone", 2)
+    s.close()
+
+
+def test_a_second_runner_on_the_same_socket_is_refused(stage):
+    runner = Runner(stage)
+    again = Runner(stage, options=["--socket", runner.path], check=False)
+    again.process.expected_exit = {1}
+    assert again.process.wait() == 1 and "another runner listens" in again.process.log()
+    assert runner.run("print(1)") == ("1\n", [])
+
+
+def test_a_socket_that_was_handed_over_stays_and_no_code_gets_it(stage):
+    path = stage.directory / "handed.sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    fd = listener.fileno()
+    before = ["bash", "-c", f'exec 3<&{fd}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', "bash"]
+    os.set_inheritable(fd, True)
+    runner = Runner(stage, before=before, pass_fds=[fd])
+    runner.path = path
+    text, errors = runner.run("import os\nfor fd in range(3, 64):\n  try: print(fd, os.fstat(fd))\n  except OSError: pass")
+    assert (text, errors) == ("", [])
+    runner.process.stop()
+    assert path.exists()
+    listener.close()
+
+
+# ---- where it does not isolate ------------------------------------------------------------------------
+
+
+def tools_in(directory, *names, **scripts):
+    directory.mkdir()
+    for name in names:
+        (directory / name).symlink_to(f"/usr/bin/{name}")
+    for name, text in scripts.items():
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o755)
+    return directory
+
+
+LEAKY = {
+    "no bwrap": None,
+    "bwrap that fails": "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n",
+    "bwrap that isolates nothing": "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n",
+    "bwrap that keeps the network": "#!/bin/bash\nexec /usr/bin/bwrap \"${@/--unshare-all/--unshare-pid}\"\n",
+    "bwrap that shows files": "#!/bin/bash\nargs=(); for a; do [ \"$a\" = -- ] && args+=(--ro-bind /etc /etc); args+=(\"$a\"); done\n"
+                              "exec /usr/bin/bwrap \"${args[@]}\"\n",
+}
+
+
+@pytest.mark.parametrize("how", LEAKY)
+def test_where_it_does_not_isolate_no_code_is_run(stage, how):
+    scripts = {"bwrap": LEAKY[how]} if LEAKY[how] else {}
+    path = tools_in(stage.directory / "bin", "prlimit", "timeout", "setpriv", "sh", "bash", **scripts)
+    stage.directory.chmod(0o711)
+    runner = Runner(stage, env={"PATH": path}, check=False)
+    runner.process.expected_exit = {1}
+    assert runner.process.wait(25) == 1
+    assert "no_sandbox" in runner.process.log() and "ready" not in runner.process.log()
+    with pytest.raises(OSError):
+        runner.connect()
+
+
+# ---- through the service -----------------------------------------------------------------------------------
+
+
+class World:
+    def __init__(self, stage):
+        self.runner = Runner(stage)
+        self.service, self.llm = stage.one(
+            env={"TAVILY_API_KEY": None}, sets=["code.local=true", f"code.runner_socket={self.runner.path}", "code.timeout=2"])
+
+    def run(self, *codes):
+        turn = self.service.chat(rounds(calls(*(call(CODE, id=f"c{i}", code=c) for i, c in enumerate(codes)))))
+        assert turn.whole and turn.answer == PLAIN, turn.chunks
+        return [m["content"] for m in self.llm.chats()[-1]["body"]["messages"][-len(codes):]]
+
+
+def test_the_code_of_a_turn_runs_in_the_local_sandbox(stage):
+    world = World(stage)
+    assert world.service.status()["tools"] == ["code_interpreter"]
+    told = world.run("print(6 * 7)", "print('Grüße 😀')", "1/0", "import time; time.sleep(9)")
+    assert told[:2] == ["Output:\n42\n", "Output:\nGrüße 😀\n"]
+    assert "ZeroDivisionError" in told[2] and "longer than is allowed" in told[3]
+
+
+def test_a_chat_client_that_leaves_ends_its_code(stage):
+    world = World(stage)
+    exchange = world.service.ask(rounds(calls(call(CODE, code="import time\ntime.sleep(60)"))))
+    wait_until(lambda: len(children(world.runner.pid)) > 2, "the code running", 5)
+    exchange.reset()
+    world.runner.wait_empty(2)
+
+
+def test_without_the_runner_the_model_is_told(stage):
+    world = World(stage)
+    world.runner.process.stop()
+    assert world.run("print(1)") == ["Error: the code was not run to its end (tt-agent-runner is not running)."]
