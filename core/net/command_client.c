@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define BACKLOG_MAX (4 * COMMAND_REQUEST_MAX) /* a daemon that does not read gets no more */
+
 struct command_request {
 	TAILQ_ENTRY(command_request) link;
 	struct command_client *client;
@@ -179,7 +181,9 @@ static int send_request(struct command_client *c, struct command_request *r, jso
 		return -1;
 	}
 	line = command_wire_put_request(r->id, r->command, args, &len);
-	if (line == NULL)
+	if (evbuffer_get_length(bufferevent_get_output(c->bev)) > BACKLOG_MAX)
+		err_set(e, "tt-agentd does not read its commands");
+	else if (line == NULL)
 		err_set_errno(e, ENOMEM, "the command to tt-agentd");
 	else if (len > COMMAND_REQUEST_MAX)
 		err_set(e, "the command is longer than %u bytes", COMMAND_REQUEST_MAX);

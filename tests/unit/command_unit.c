@@ -750,6 +750,34 @@ static void survives_a_hostile_server(void **state)
 	unlink(r->path);
 }
 
+/* A daemon that was stopped: commands fail in time, and don't fill our memory. */
+static void survives_a_server_that_does_not_read(void **state)
+{
+	struct rig *r = *state;
+	struct sockaddr_un sa;
+	struct err e = ERR_INIT;
+	struct answer a = {.count = 0};
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), sent = 0;
+	char text[10001];
+
+	command_server_free(r->server);
+	r->server = NULL;
+	command_wire_address(&sa, r->path, &e);
+	assert_int_equal(bind(listener, (struct sockaddr *)&sa, sizeof sa), 0);
+	listen(listener, 8);
+	memset(text, 'x', sizeof text - 1);
+	text[sizeof text - 1] = '\0';
+	while (strcmp(a.text, "tt-agentd does not read its commands") != 0) {
+		command_send(r->client, CMD_REPORT, json_pack("{s:s}", "report", text), 50, on_done, &a);
+		run_a_while(r, 1);
+		assert_true(++sent < 1000);
+	}
+	run_until(r, &a.count, sent);
+	assert_true(a.unreachable);
+	close(listener);
+	unlink(r->path);
+}
+
 static void every_command_has_its_row(void **state)
 {
 	enum command c;
@@ -794,6 +822,7 @@ int main(void)
 		T(keeps_the_rights),
 		T(waits_for_an_answer),
 		T(survives_a_hostile_server),
+		T(survives_a_server_that_does_not_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
