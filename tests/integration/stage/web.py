@@ -54,6 +54,7 @@ def listener():
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind(("127.0.0.1", 0))
     s.listen(8192)
+    s.setblocking(False)  # nginx takes an inherited socket as it is; two workers accept on it
     return s
 
 
