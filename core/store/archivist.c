@@ -12,6 +12,7 @@
 
 #define REOPEN_FIRST_MS 500
 #define REOPEN_MAX_MS   30000
+#define LOOK_MS         500
 #define SAY_AGAIN_MS    60000
 #define SWEEP_MS        60000
 #define SWEEP_THREADS   200  /* a transaction: nobody waits for more */
@@ -33,7 +34,7 @@ struct archivist {
 	/* the thread's own */
 	struct database *db;
 	struct err trouble; /* why there is no database, or why it takes nothing */
-	int64_t said_ms, reopen_ms, pause_ms, sweep_ms;
+	int64_t look_ms, said_ms, reopen_ms, pause_ms, sweep_ms;
 };
 
 /* ---- the database, while it is there ---- */
@@ -66,11 +67,22 @@ static void lose(struct archivist *a)
 	a->reopen_ms = clock_mono_ms() + a->pause_ms;
 }
 
+/* Looked at now and then only: each look is a system call. */
+static bool has_moved(struct archivist *a)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	if (now_ms < a->look_ms)
+		return false;
+	a->look_ms = now_ms + LOOK_MS;
+	return database_has_moved(a->db);
+}
+
 static bool have_database(struct archivist *a)
 {
 	struct err e = ERR_INIT;
 
-	if (a->db != NULL && database_has_moved(a->db)) {
+	if (a->db != NULL && has_moved(a)) {
 		database_close(a->db); /* and the one that its name means is opened at once */
 		a->db = NULL;
 	} else if (a->db != NULL && database_is_lost(a->db)) {

@@ -9,9 +9,9 @@ static const char *const texts[STATEMENTS] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
-	[SQL_LOAD] = "SELECT t.messages FROM threads h JOIN turns t ON t.thread = h.id"
-		     " WHERE h.subject = ?1 AND h.thread_id = ?2 AND h.run = ?3 AND h.used_ms >= ?4"
-		     " ORDER BY t.number",
+	[SQL_PLACE] = "SELECT id, first, last FROM threads"
+		      " WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms >= ?4",
+	[SQL_LOAD] = "SELECT number, messages FROM turns WHERE thread = ?1 AND number > ?2 ORDER BY number",
 	[SQL_FORGET] = "DELETE FROM threads WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms < ?4",
 	[SQL_USE] = "INSERT INTO threads(subject, thread_id, run, created_ms, used_ms, first, last, bytes)"
 		    " VALUES(?1, ?2, ?3, ?4, ?4, 1, 1, ?5)"
@@ -90,6 +90,11 @@ int database_run(struct database *db, enum statement which, struct err *e)
 
 /* ---- keys and limits ---- */
 
+/* Where a thread's turns are. */
+struct place {
+	int64_t thread, first, last, bytes;
+};
+
 static const char *run_of(const struct database *db, const struct store_key *k)
 {
 	return store_id_is_short(k->thread_id) ? db->run : "";
@@ -115,48 +120,92 @@ static int64_t expiry_of(const struct store_key *k, int64_t now_ms, const struct
 
 /* ---- reading ---- */
 
-static int add_turn(json_t *turns, sqlite3_stmt *s, int column)
+/* Where a thread's turns are; 1: it is there, 0: not, -1 with e. */
+static int find_place(struct database *db, const struct store_key *k, int64_t expiry_ms, struct place *place,
+                      struct err *e)
 {
-	const char *text = (const char *)sqlite3_column_text(s, column);
-	json_t *messages = text != NULL ? json_loadb(text, (size_t)sqlite3_column_bytes(s, column), JSON_ALLOW_NUL, NULL)
-					: NULL;
+	sqlite3_stmt *s = database_statement(db, SQL_PLACE, e);
+	int code;
 
-	if (!json_is_array(messages)) {
-		json_decref(messages);
-		log_warning("turn_unreadable", L_STR("error", "a turn in the database is no JSON array; left out"));
-		return 0;
+	if (s == NULL)
+		return -1;
+	bind_key(db, s, k);
+	sqlite3_bind_int64(s, 4, expiry_ms);
+	code = database_step(db, s, "cannot be read", e);
+	if (code == SQLITE_ROW)
+		*place = (struct place){.thread = sqlite3_column_int64(s, 0),
+		                        .first = sqlite3_column_int64(s, 1),
+		                        .last = sqlite3_column_int64(s, 2)};
+	database_done(s);
+	return code < 0 ? -1 : code == SQLITE_ROW;
+}
+
+/* A turn that cannot be read counts as one without messages. */
+static json_t *read_turn(sqlite3_stmt *s, size_t *size)
+{
+	const char *text = (const char *)sqlite3_column_text(s, 1);
+	json_t *messages;
+
+	*size = (size_t)sqlite3_column_bytes(s, 1);
+	messages = text != NULL ? json_loadb(text, *size, JSON_ALLOW_NUL, NULL) : NULL;
+	if (json_is_array(messages))
+		return messages;
+	json_decref(messages);
+	log_warning("turn_unreadable", L_STR("error", "a turn in the database is no JSON array; left out"));
+	return json_array();
+}
+
+/* Adds to t what the database has beyond it. */
+static int read_turns(struct database *db, struct cached_thread *t, struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, SQL_LOAD, e);
+	size_t size = 0;
+	int code;
+
+	if (s == NULL)
+		return -1;
+	sqlite3_bind_int64(s, 1, t->id);
+	sqlite3_bind_int64(s, 2, t->last);
+	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW) {
+		json_t *turn = sqlite3_column_int64(s, 0) == t->last + 1 ? read_turn(s, &size) : NULL;
+
+		if (turn_cache_add(db->cache, t, turn, size) < 0)
+			break;
 	}
-	return json_array_append_new(turns, messages);
+	database_done(s);
+	return code == SQLITE_DONE ? 0 : -1;
 }
 
 json_t *database_load(struct database *db, const struct store_key *k, int64_t now_ms,
                       const struct store_limits *limits, struct err *e)
 {
-	sqlite3_stmt *s = database_statement(db, SQL_LOAD, e);
-	json_t *turns = json_array();
-	int code = -1;
+	struct cached_thread *t = NULL;
+	json_t *turns = NULL;
+	struct place place;
 
-	if (s == NULL)
-		goto out;
-	bind_key(db, s, k);
-	sqlite3_bind_int64(s, 4, expiry_of(k, now_ms, limits));
-	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW)
-		if (add_turn(turns, s, 0) < 0)
+	switch (find_place(db, k, expiry_of(k, now_ms, limits), &place, e)) {
+	case 0:
+		turns = json_array();
+		break;
+	case 1:
+		t = turn_cache_thread(db->cache, place.thread, place.first);
+		if (t == NULL || (t->last < place.last && read_turns(db, t, e) < 0))
 			break;
-	database_done(s);
-out:
-	if (code == SQLITE_DONE)
+		/* The list is the caller's, the turns in it are shared. */
+		turns = json_copy(t->turns);
+		break;
+	default:
+		break;
+	}
+	if (turns != NULL)
 		return turns;
-	err_set(e, "no memory for a conversation");
-	json_decref(turns);
+	if (t != NULL)
+		turn_cache_forget(db->cache, t);
+	err_set(e, "%s: a conversation cannot be read: memory is out, or turns are missing", db->file);
 	return NULL;
 }
 
 /* ---- writing ---- */
-
-struct place {
-	int64_t thread, first, last, bytes;
-};
 
 /* The thread as it is with one more turn of len bytes. */
 static int use_thread(struct database *db, const struct store_key *k, size_t len, int64_t now_ms,

@@ -3,11 +3,12 @@
 #define TT_STORE_DATABASE_INTERNAL_H
 
 #include "core/store/database.h"
+#include "core/store/turn_cache.h"
 
 #include <sqlite3.h>
 
 enum statement {
-	SQL_BEGIN, SQL_COMMIT, SQL_ROLLBACK, SQL_LOAD, SQL_FORGET, SQL_USE, SQL_ADD, SQL_TRIM, SQL_TRIMMED, SQL_SWEEP,
+	SQL_BEGIN, SQL_COMMIT, SQL_ROLLBACK, SQL_PLACE, SQL_LOAD, SQL_FORGET, SQL_USE, SQL_ADD, SQL_TRIM, SQL_TRIMMED, SQL_SWEEP,
 	SQL_LIST, SQL_FIND, SQL_HEAD, SQL_SHOW, SQL_DELETE, STATEMENTS,
 };
 
@@ -17,6 +18,7 @@ struct database {
 	char *run;
 	bool lost;
 	int wal_pages;
+	struct turn_cache *cache;
 	sqlite3_stmt *statements[STATEMENTS];
 };
 

@@ -13,10 +13,11 @@
 #define APPLICATION_ID 0x74744167 /* "ttAg" */
 #define BUSY_MS        2000
 #define WAL_TRIES      50
+#define CACHE_BYTES    (8u << 20)
 
 static const char schema[] =
 	"CREATE TABLE threads("
-	" id INTEGER PRIMARY KEY, subject TEXT NOT NULL, thread_id TEXT NOT NULL, run TEXT NOT NULL,"
+	" id INTEGER PRIMARY KEY AUTOINCREMENT, subject TEXT NOT NULL, thread_id TEXT NOT NULL, run TEXT NOT NULL,"
 	" created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL,"
 	" first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL,"
 	" UNIQUE(subject, thread_id, run)) STRICT;"
@@ -148,7 +149,8 @@ struct database *database_open(const char *file, const char *run, bool create, s
 {
 	struct database *db = calloc(1, sizeof *db);
 
-	if (db == NULL || (db->file = strdup(file)) == NULL || (db->run = strdup(run)) == NULL) {
+	if (db == NULL || (db->file = strdup(file)) == NULL || (db->run = strdup(run)) == NULL ||
+	    (db->cache = turn_cache_new(CACHE_BYTES)) == NULL) {
 		err_set(e, "no memory for the database of conversations");
 		goto fail;
 	}
@@ -173,6 +175,7 @@ void database_close(struct database *db)
 	for (int i = 0; i < STATEMENTS; i++)
 		sqlite3_finalize(db->statements[i]);
 	sqlite3_close(db->sqlite);
+	turn_cache_free(db->cache);
 	free(db->file);
 	free(db->run);
 	free(db);

@@ -3,4 +3,5 @@ libttagent_a_SOURCES += \
 	core/store/database.c core/store/database.h core/store/database_internal.h \
 	core/store/database_admin.c core/store/database_open.c \
 	core/store/store.c core/store/store.h core/store/store_impl.h \
-	core/store/store_memory.c core/store/store_sqlite.c
+	core/store/store_memory.c core/store/store_sqlite.c \
+	core/store/turn_cache.c core/store/turn_cache.h

@@ -11,3 +11,6 @@ tests_bench_delta_bench_LDADD = $(CORE_LIBS)
 check_PROGRAMS += tests/bench/http_bench
 tests_bench_http_bench_SOURCES = tests/bench/http_bench.c
 tests_bench_http_bench_LDADD = $(CORE_LIBS)
+check_PROGRAMS += tests/bench/store_bench
+tests_bench_store_bench_SOURCES = tests/bench/store_bench.c
+tests_bench_store_bench_LDADD = $(CORE_LIBS)

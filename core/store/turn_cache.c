@@ -1,0 +1,107 @@
+#include "core/store/turn_cache.h"
+
+#include <search.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+
+struct slot {
+	struct cached_thread thread;
+	TAILQ_ENTRY(slot) used; /* the least recently used first */
+	size_t bytes;
+};
+
+struct turn_cache {
+	void *tree; /* of slots, for tsearch */
+	TAILQ_HEAD(, slot) used;
+	size_t bytes, max_bytes;
+};
+
+static int compare(const void *a, const void *b)
+{
+	const struct cached_thread *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+struct turn_cache *turn_cache_new(size_t max_bytes)
+{
+	struct turn_cache *c = calloc(1, sizeof *c);
+
+	if (c == NULL)
+		return NULL;
+	TAILQ_INIT(&c->used);
+	c->max_bytes = max_bytes;
+	return c;
+}
+
+void turn_cache_forget(struct turn_cache *c, struct cached_thread *t)
+{
+	struct slot *e = (struct slot *)t;
+
+	tdelete(e, &c->tree, compare);
+	TAILQ_REMOVE(&c->used, e, used);
+	c->bytes -= e->bytes;
+	json_decref(t->turns);
+	free(e);
+}
+
+void turn_cache_free(struct turn_cache *c)
+{
+	if (c == NULL)
+		return;
+	while (!TAILQ_EMPTY(&c->used))
+		turn_cache_forget(c, &TAILQ_FIRST(&c->used)->thread);
+	free(c);
+}
+
+static struct slot *add(struct turn_cache *c, int64_t id, int64_t first)
+{
+	struct slot *e = calloc(1, sizeof *e);
+
+	if (e == NULL)
+		return NULL;
+	e->thread = (struct cached_thread){.id = id, .first = first, .last = first - 1, .turns = json_array()};
+	e->bytes = sizeof *e;
+	if (e->thread.turns == NULL || tsearch(e, &c->tree, compare) == NULL) {
+		json_decref(e->thread.turns);
+		free(e);
+		return NULL;
+	}
+	c->bytes += e->bytes;
+	TAILQ_INSERT_TAIL(&c->used, e, used);
+	return e;
+}
+
+struct cached_thread *turn_cache_thread(struct turn_cache *c, int64_t id, int64_t first)
+{
+	const struct cached_thread wanted = {.id = id};
+	void *found = tfind(&wanted, &c->tree, compare);
+	struct slot *e = found != NULL ? *(struct slot **)found : NULL;
+
+	/* Turns that left the database, all of them or the oldest. */
+	if (e != NULL && (first > e->thread.last + 1 || first < e->thread.first)) {
+		turn_cache_forget(c, &e->thread);
+		e = NULL;
+	}
+	if (e == NULL)
+		return (e = add(c, id, first)) != NULL ? &e->thread : NULL;
+	for (; e->thread.first < first; e->thread.first++)
+		json_array_remove(e->thread.turns, 0);
+	TAILQ_REMOVE(&c->used, e, used);
+	TAILQ_INSERT_TAIL(&c->used, e, used);
+	return &e->thread;
+}
+
+int turn_cache_add(struct turn_cache *c, struct cached_thread *t, json_t *turn, size_t size)
+{
+	struct slot *e = (struct slot *)t;
+
+	if (json_array_append_new(t->turns, turn) < 0)
+		return -1;
+	t->last++;
+	e->bytes += size;
+	c->bytes += size;
+	while (c->bytes > c->max_bytes && TAILQ_FIRST(&c->used) != e)
+		turn_cache_forget(c, &TAILQ_FIRST(&c->used)->thread);
+	return 0;
+}

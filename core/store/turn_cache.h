@@ -1,0 +1,31 @@
+/* Turns that were read from the database, parsed, so that a long conversation is not
+ * parsed again for each of its turns. One thread; the turns in it are shared with whoever
+ * loaded them and never change (their reference counts are atomic). */
+#ifndef TT_STORE_TURN_CACHE_H
+#define TT_STORE_TURN_CACHE_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct turn_cache;
+
+struct cached_thread {
+	int64_t id;
+	int64_t first, last; /* numbers of its turns; last = first - 1: none */
+	json_t *turns;       /* exactly these */
+};
+
+struct turn_cache *turn_cache_new(size_t max_bytes); /* NULL: no memory */
+void turn_cache_free(struct turn_cache *c);          /* NULL is fine */
+
+/* The thread's turns from number first on, made where there is none. NULL: no memory.
+ * Valid until the next call of this function or turn_cache_forget. */
+struct cached_thread *turn_cache_thread(struct turn_cache *c, int64_t id, int64_t first);
+
+/* Adds the next turn, size bytes long as text; turn is stolen. -1: no memory. */
+int turn_cache_add(struct turn_cache *c, struct cached_thread *t, json_t *turn, size_t size);
+
+void turn_cache_forget(struct turn_cache *c, struct cached_thread *t);
+
+#endif
