@@ -130,6 +130,14 @@ struct turns *turns_new(struct event_base *base, struct published *p, struct com
 	return t;
 }
 
+void turns_prepare(struct turns *t)
+{
+	const struct config *c = published_config(t->published);
+
+	if (c != NULL)
+		have_store(t, c);
+}
+
 void turns_free(struct turns *t)
 {
 	if (t == NULL)

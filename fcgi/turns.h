@@ -12,6 +12,9 @@ struct turns *turns_new(struct event_base *base, struct published *p, struct com
 			struct counters *counters, struct err *e);
 void turns_free(struct turns *t); /* after the last turn */
 
+/* Opens the conversations' store, once there is a configuration, before a turn waits for it. */
+void turns_prepare(struct turns *t);
+
 const struct turn_host *turns_host(const struct turns *t);
 
 #endif

@@ -97,11 +97,20 @@ static void on_accepted(void *arg, int fd)
 	connections_adopt(w->connections, fd);
 }
 
+/* What the first turn would wait for is made ready when it waits for nobody. */
+static void prepare_turns(struct worker *w)
+{
+	if (published_config(w->published) != NULL && worker_turn_host(w) != NULL)
+		turns_prepare(w->turns);
+}
+
 static void on_config(void *arg, const struct config *c)
 {
 	struct worker *w = arg;
 	enum log_level level = LOG_INFO_;
 
+	if (w->acceptor != NULL)
+		prepare_turns(w);
 	if (w->connections != NULL)
 		connections_limits(w->connections, cfg_ms(c, CFG_HTTP_REQUEST_TIMEOUT), (size_t)cfg_int(c, CFG_HTTP_BODY_LIMIT));
 	if (w->options->log_level_given)
@@ -263,6 +272,7 @@ int worker_run(const struct options *o, int listener, int ready_fd)
 	log_info("worker_started", L_INT("pid", getpid()), L_INT("connections_max", connection_limit()));
 	schedule_tick(&w);
 	tell_ready(ready_fd);
+	prepare_turns(&w);
 	while (!drained(&w)) {
 		if (event_base_loop(w.base, EVLOOP_ONCE) < 0)
 			break;
