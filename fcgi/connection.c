@@ -1,20 +1,16 @@
 #include "fcgi/connection_internal.h"
 
 #include "core/base/clock.h"
-#include "core/base/log.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #define SPARES_MAX 256u
-#define INTAKE_ROUNDS 16
-#define INTAKE_OVERHEAD (128u << 10) /* parameters and record headers beside the body */
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 
@@ -33,7 +29,7 @@ static void arm_deadline(struct connections *s)
 	event_add(s->deadline, &(struct timeval){ .tv_sec = left / 1000, .tv_usec = left % 1000 * 1000 });
 }
 
-static void await_request(struct connection *c)
+void connection_await_request(struct connection *c)
 {
 	if (c->waiting)
 		return;
@@ -43,7 +39,7 @@ static void await_request(struct connection *c)
 	arm_deadline(c->set);
 }
 
-static void stop_waiting(struct connection *c)
+void connection_stop_waiting(struct connection *c)
 {
 	if (c->waiting)
 		TAILQ_REMOVE(&c->set->waiting, c, queue);
@@ -59,8 +55,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	s->deadline_armed = false;
 	while ((c = TAILQ_FIRST(&s->waiting)) != NULL && c->deadline_ms <= now) {
-		log_debug("request_timeout", L_INT("bytes", c->intake.len));
-		connection_close(c);
+		intake_refuse(c, "no whole request in time (http.request_timeout)");
 	}
 	arm_deadline(s);
 }
@@ -231,7 +226,8 @@ void connections_adopt(struct connections *s, int fd)
 		connection_close(c);
 		return;
 	}
-	await_request(c);
+	connection_await_request(c);
+	intake_look(c); /* most peers have sent their request by now */
 }
 
 void connection_close(struct connection *c)
@@ -244,7 +240,7 @@ void connection_close(struct connection *c)
 		exchange_abandon(c->exchange);
 	}
 	c->state = CONNECTION_CLOSED;
-	stop_waiting(c);
+	connection_stop_waiting(c);
 	output_reset(c);
 	event_del(&c->readable);
 	if (c->fd >= 0)
@@ -281,163 +277,7 @@ void connection_finished(struct connection *c)
 	peek_init(&c->peek);
 }
 
-/* --- a request comes in ------------------------------------------------------------- */
-
-static void refuse(struct connection *c, const char *why)
-{
-	log_debug("malformed_request", L_STR("error", why));
-	connection_close(c);
-}
-
-static void serve(struct connection *c, int from)
-{
-	struct connections *s = c->set;
-
-	stop_waiting(c);
-	if (exchange_begin(c->exchange, from, c->fd, c->too_large ? 0 : c->peek.body_len) < 0) {
-		if (from == c->fd)
-			c->fd = -1;
-		refuse(c, "no memory for a request");
-		return;
-	}
-	if (from != c->fd)
-		close(from);
-	buf_free(&c->intake);
-	c->keep = c->peek.keep;
-	c->state = CONNECTION_ACTIVE;
-	s->active++;
-	s->host.request(s->host.arg, c);
-	if (c->state == CONNECTION_ACTIVE && c->out.ended)
-		output_flush(c);
-	else if (c->state == CONNECTION_ACTIVE)
-		exchange_forget_request(c->exchange);
-}
-
-static int write_all(int fd, const char *bytes, size_t len)
-{
-	ssize_t n;
-
-	for (; len > 0; bytes += n, len -= (size_t)n)
-		if ((n = write(fd, bytes, len)) < 0)
-			return -1;
-	return 0;
-}
-
-/* libfcgi reads from a descriptor; what was collected becomes one. A body that is over
- * the limit is left out: the request then ends behind its parameters. */
-static void serve_intake(struct connection *c)
-{
-	const char end[PEEK_HEADER_LEN] = { 1, 5, (char)(c->peek.request_id >> 8), (char)c->peek.request_id };
-	int file = memfd_create("request", MFD_CLOEXEC);
-
-	if (file >= 0 && write_all(file, c->intake.data, c->intake.len) == 0 &&
-	    (!c->too_large || write_all(file, end, sizeof end) == 0) && lseek(file, 0, SEEK_SET) == 0) {
-		serve(c, file);
-		return;
-	}
-	log_warning("request_dropped", L_STR("error", strerror(errno)));
-	if (file >= 0)
-		close(file);
-	connection_close(c);
-}
-
-static void cut_body(struct connection *c)
-{
-	c->too_large = true;
-	c->intake.len = c->peek.params_end;
-}
-
-/* Takes len bytes, already checked by c->peek, off the socket. */
-static int collect(struct connection *c, const char *bytes, size_t len)
-{
-	bool added;
-
-	if (c->too_large)
-		return 0;
-	added = buf_add(&c->intake, bytes, len) == 0;
-	if (!added && (c->peek.params_end == 0 || c->intake.len < c->peek.params_end))
-		return -1;
-	if (!added || c->peek.body_len > c->set->body_limit)
-		cut_body(c);
-	return 0;
-}
-
-static const char *complaint(const struct connection *c, enum peek_verdict v)
-{
-	return v == PEEK_BAD ? c->peek.error
-	       : v == PEEK_ABORT ? "aborted before it was whole"
-				 : "more bytes behind the request";
-}
-
-/* Reads on where a request came in pieces; a flood of it shares the loop with others. */
-static void read_on(struct connection *c)
-{
-	char *bytes = c->set->peeked;
-	enum peek_verdict v;
-	size_t before;
-	ssize_t n;
-
-	for (int round = 0; round < INTAKE_ROUNDS; round++) {
-		n = recv(c->fd, bytes, CONNECTION_PEEK_MAX, MSG_DONTWAIT);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (n <= 0) {
-			connection_close(c);
-			return;
-		}
-		before = c->peek.consumed;
-		v = peek_feed(&c->peek, bytes, (size_t)n);
-		if (collect(c, bytes, c->peek.consumed - before) < 0) {
-			refuse(c, "no memory for a request");
-			return;
-		}
-		if (v == PEEK_WHOLE && c->peek.consumed - before == (size_t)n)
-			serve_intake(c);
-		else if (v != PEEK_MORE)
-			refuse(c, complaint(c, v));
-		if (v != PEEK_MORE)
-			return;
-	}
-	event_active(&c->readable, EV_READ, 0);
-}
-
-static void begin_intake(struct connection *c, size_t len, enum peek_verdict v)
-{
-	if (recv(c->fd, c->set->peeked, len, MSG_DONTWAIT) != (ssize_t)len) {
-		connection_close(c);
-		return;
-	}
-	c->state = CONNECTION_INTAKE;
-	buf_init(&c->intake, INTAKE_OVERHEAD + 2 * c->set->body_limit);
-	await_request(c);
-	if (collect(c, c->set->peeked, len) < 0)
-		refuse(c, "no memory for a request");
-	else if (v == PEEK_WHOLE)
-		serve_intake(c);
-	else
-		read_on(c);
-}
-
-static void look(struct connection *c)
-{
-	ssize_t n = recv(c->fd, c->set->peeked, CONNECTION_PEEK_MAX, MSG_PEEK | MSG_DONTWAIT);
-	enum peek_verdict v;
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		connection_close(c);
-		return;
-	}
-	c->too_large = false;
-	v = peek_feed(&c->peek, c->set->peeked, (size_t)n);
-	if (v > PEEK_WHOLE || c->peek.consumed < (size_t)n)
-		refuse(c, complaint(c, v));
-	else if (v == PEEK_WHOLE && c->peek.body_len <= c->set->body_limit)
-		serve(c, c->fd);
-	else
-		begin_intake(c, (size_t)n, v);
-}
+/* --- while a request is being answered ------------------------------------------------- */
 
 /* While a request is being answered the peer has nothing to say but that it leaves: by
  * closing, or by FCGI_ABORT_REQUEST. Anything else is a second request on a connection
@@ -455,8 +295,8 @@ static void watch(struct connection *c)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	static void (*const step[])(struct connection *) = {
-		[CONNECTION_IDLE] = look,
-		[CONNECTION_INTAKE] = read_on,
+		[CONNECTION_IDLE] = intake_look,
+		[CONNECTION_INTAKE] = intake_read_on,
 		[CONNECTION_ACTIVE] = watch,
 	};
 	struct connection *c = arg;

@@ -1,4 +1,4 @@
-/* What connection.c and output.c share; nobody else looks inside. */
+/* What connection.c, intake.c and output.c share; nobody else looks inside. */
 #ifndef TT_FCGI_CONNECTION_INTERNAL_H
 #define TT_FCGI_CONNECTION_INTERNAL_H
 
@@ -68,6 +68,7 @@ struct connections {
 	bool draining;
 	int64_t request_timeout_ms;
 	size_t body_limit;
+	int64_t refusal_told_ms, refused; /* since then */
 	int64_t window;              /* credit that a writable socket gives; 0: not known yet */
 	bool local;                  /* AF_UNIX: SIOCOUTQ tells what the peer has not read */
 	struct event *deadline;      /* of the first of `waiting` */
@@ -81,6 +82,12 @@ struct connections {
 void connection_close(struct connection *c);
 void connection_lost(struct connection *c);     /* tells the owner and closes */
 void connection_finished(struct connection *c); /* the response is out: keep or close */
+void connection_await_request(struct connection *c); /* its deadline runs from now, unless it does already */
+void connection_stop_waiting(struct connection *c);
+
+void intake_look(struct connection *c);    /* IDLE: something came */
+void intake_read_on(struct connection *c); /* INTAKE: more came */
+void intake_refuse(struct connection *c, const char *why);
 
 void output_reset(struct connection *c);
 void output_free(struct connection *c);

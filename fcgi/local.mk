@@ -5,6 +5,7 @@ tt_agent_fcgi_SOURCES = fcgi/main.c \
 	fcgi/connection.c fcgi/connection.h fcgi/connection_internal.h \
 	fcgi/documents.c \
 	fcgi/exchange.c fcgi/exchange.h \
+	fcgi/intake.c \
 	fcgi/listener.c fcgi/listener.h \
 	fcgi/options.c fcgi/options.h \
 	fcgi/output.c \

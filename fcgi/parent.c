@@ -117,14 +117,13 @@ static void plan_restart(struct parent *p, struct slot *s, int status)
 {
 	int64_t now = clock_mono_ms();
 
+	if (p->kill_at_ms == 0)
+		tell_death(s->pid, status);
 	s->pid = 0;
 	forget_ready(s);
-	if (p->kill_at_ms != 0)
-		return;
 	if (now - s->started_ms >= LONG_LIFE_MS)
 		s->pause_ms = 0;
 	s->start_at_ms = now + s->pause_ms;
-	tell_death((pid_t)s->pid, status);
 	s->pause_ms = s->pause_ms == 0 ? PAUSE_FIRST_MS : s->pause_ms * 2 < PAUSE_MAX_MS ? s->pause_ms * 2 : PAUSE_MAX_MS;
 }
 
@@ -229,7 +228,7 @@ static void drain_old(struct parent *p)
 {
 	log_info("old_workers_draining", L_INT("workers", p->old_count));
 	for (size_t i = 0; i < p->old_count; i++)
-		kill(p->old[i], SIGTERM);
+		kill(p->old[i], WORKER_LEAVE);
 	p->old_drain_at_ms = 0;
 }
 
@@ -324,7 +323,7 @@ static int prepare(struct parent *p, struct err *e)
 	p->signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (p->signals < 0)
 		return err_set_errno(e, errno, "signalfd");
-	if (realpath("/proc/self/exe", p->program) == NULL)
+	if (readlink("/proc/self/exe", p->program, sizeof p->program - 1) < 0)
 		return err_set_errno(e, errno, "cannot find out where this program lies");
 	found = listener_inherit(&p->listener, e);
 	if (found == 1)

@@ -22,7 +22,8 @@
 struct worker {
 	const struct options *options;
 	struct event_base *base;
-	struct event *tick, *terminate;
+	struct event *tick, *terminate, *leave;
+	int listener;
 	struct acceptor *acceptor;
 	struct connections *connections;
 	struct published *published;
@@ -31,7 +32,7 @@ struct worker {
 	struct turns *turns; /* made for the first chat */
 	size_t turn_count;
 	struct request_ids request_ids;
-	bool draining;
+	bool draining, patient;
 	int64_t drain_until_ms, idle_since_ms;
 };
 
@@ -135,11 +136,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	schedule_tick(w);
 }
 
-static void on_terminate(evutil_socket_t fd, short what, void *arg)
+static void drain(struct worker *w)
 {
-	struct worker *w = arg;
-
-	(void)fd, (void)what;
 	if (w->draining)
 		return;
 	log_info("worker_draining", L_INT("pid", getpid()), L_INT("connections", connections_count(w->connections)),
@@ -147,8 +145,28 @@ static void on_terminate(evutil_socket_t fd, short what, void *arg)
 	w->draining = true;
 	w->drain_until_ms = clock_mono_ms() + w->options->drain_ms;
 	acceptor_stop(w->acceptor);
+	close(w->listener); /* or a successor could not bind the same TCP port */
+	w->listener = -1;
 	connections_drain(w->connections);
 	schedule_tick(w);
+}
+
+static void on_terminate(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd, (void)what;
+	w->patient = false;
+	drain(w);
+}
+
+static void on_leave(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd, (void)what;
+	w->patient = !w->draining;
+	drain(w);
 }
 
 /* A draining worker ends with its last response, a moment later where connections are
@@ -162,7 +180,7 @@ static bool drained(struct worker *w)
 	if (connections_count(w->connections) == 0)
 		return true;
 	now = clock_mono_ms();
-	if (connections_active(w->connections) > 0) {
+	if (connections_active(w->connections) > 0 || w->patient) {
 		w->idle_since_ms = 0;
 		return now >= w->drain_until_ms;
 	}
@@ -194,12 +212,14 @@ static int open_loop(struct worker *w, struct err *e)
 		w->tick = evtimer_new(w->base, on_tick, w);
 	if (w->tick != NULL)
 		w->terminate = evsignal_new(w->base, SIGTERM, on_terminate, w);
-	if (w->terminate == NULL || evsignal_add(w->terminate, NULL) < 0)
+	if (w->terminate != NULL)
+		w->leave = evsignal_new(w->base, WORKER_LEAVE, on_leave, w);
+	if (w->leave == NULL || evsignal_add(w->terminate, NULL) < 0 || evsignal_add(w->leave, NULL) < 0)
 		return err_set(e, "cannot make an event loop");
 	return 0;
 }
 
-static int open_parts(struct worker *w, int listener, struct err *e)
+static int open_parts(struct worker *w, struct err *e)
 {
 	const struct connections_host host = { .request = on_request, .closed = on_closed, .arg = w };
 	struct err counting = ERR_INIT;
@@ -223,7 +243,7 @@ static int open_parts(struct worker *w, int listener, struct err *e)
 	w->counters = counters_open(w->options->run_dir, &counting);
 	if (w->counters == NULL)
 		log_warning("no_counters", L_STR("error", counting.text));
-	w->acceptor = acceptor_new(w->base, listener, connection_limit(), on_accepted, w, e);
+	w->acceptor = acceptor_new(w->base, w->listener, connection_limit(), on_accepted, w, e);
 	return w->acceptor == NULL ? -1 : 0;
 }
 
@@ -243,6 +263,8 @@ static void close_parts(struct worker *w)
 		event_free(w->tick);
 	if (w->terminate != NULL)
 		event_free(w->terminate);
+	if (w->leave != NULL)
+		event_free(w->leave);
 	if (w->base != NULL)
 		event_base_free(w->base);
 }
@@ -257,12 +279,12 @@ static void tell_ready(int fd)
 
 int worker_run(const struct options *o, int listener, int ready_fd)
 {
-	struct worker w = { .options = o };
+	struct worker w = { .options = o, .listener = listener };
 	struct err e = ERR_INIT;
 	int status = 1;
 
 	request_ids_init(&w.request_ids);
-	if (open_parts(&w, listener, &e) < 0) {
+	if (open_parts(&w, &e) < 0) {
 		log_critical("worker_failed", L_STR("error", e.text));
 		goto out;
 	}

@@ -8,10 +8,17 @@
 #include "fcgi/options.h"
 #include "fcgi/published.h"
 
+#include <signal.h>
+
 struct worker;
 
-/* Runs until SIGTERM and the end of the last response, at most o->drain_ms after it.
- * Writes one byte to ready_fd (and closes it) when connections are accepted. Returns the
+/* SIGTERM: accept no more, finish what runs, end.
+ * WORKER_LEAVE: the same, but others serve on: kept connections on which nothing runs stay
+ * until the web server uses or closes them, for who closes them first may lose a request. */
+#define WORKER_LEAVE SIGUSR2
+
+/* Runs until one of these signals and the end of the last response, at most o->drain_ms
+ * after it. The listener is the worker's to close. Writes one byte to ready_fd (and closes it) when connections are accepted. Returns the
  * process's exit status. */
 int worker_run(const struct options *o, int listener, int ready_fd);
 

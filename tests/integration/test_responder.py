@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -239,6 +240,7 @@ def test_hostile_peer(responder, name):
         assert hung_up(s)
     served(responder)
     assert "worker_died" not in responder.log()
+    assert "request_refused" in responder.log()
 
 
 def test_silent_and_half_peers_hold_up_nobody(stage, responder):
@@ -273,6 +275,60 @@ def test_peer_that_leaves_at_any_time(responder):
     with connect(responder) as s:
         s.sendall(fastcgi.request("POST", "/refresh"))
     served(responder)
+
+
+# --- limits of the published configuration -------------------------------------------------------------
+
+
+def test_one_deadline_for_the_whole_request(stage):
+    service = stage.service(sets=["http.request_timeout=0.3"])
+    kept = fastcgi.connect(service.socket, timeout=10 * PATIENCE)
+    kept.sendall(fastcgi.request("GET", "/status", keep=True))
+    fastcgi.read_answer(kept)
+    began = time.monotonic()
+    peers = [fastcgi.connect(service.socket, timeout=10 * PATIENCE) for _ in range(6)]
+    for i, s in enumerate(peers):
+        s.sendall(STATUS[:i * 20])
+    for s in peers:
+        assert hung_up(s)
+        s.close()
+    assert 0.2 < time.monotonic() - began < 2 * PATIENCE
+    kept.sendall(fastcgi.request("GET", "/status"))
+    assert fastcgi.read_answer(kept)[1].startswith(b'{"status"'), "an idle kept connection has no deadline"
+    kept.close()
+
+
+def test_a_trickle_does_not_prolong_the_deadline(stage):
+    service = stage.service(sets=["http.request_timeout=0.3"])
+    with fastcgi.connect(service.socket, timeout=10 * PATIENCE) as s:
+        began = time.monotonic()
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            for i in range(len(STATUS)):
+                s.sendall(STATUS[i:i + 1])
+                select.select([s], [], [], 0.02)
+        assert time.monotonic() - began < 2 * PATIENCE
+
+
+SLOW = "[[" + json.dumps({"tokens": 1, "first_delay_us": 60000000}) + "]]"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_refused_turns(stage, strict):
+    service, llm = stage.one(sets=["limits.turns=2", "http.body_limit=4096", f"http.strict_status={str(strict).lower()}"])
+    running = [service.ask(SLOW) for _ in range(2)]
+    wait_until(lambda: llm.stats()["active"] == 2, "two turns run")
+    many = service.chat("hello")
+    long = service.chat("x" * 5000)
+    if strict:
+        assert (many.status, long.status) == (429, 413)
+        assert "retry-after" in many.headers and "as many chats" in json.loads(many.body)["detail"]
+        assert "too long" in json.loads(long.body)["detail"]
+    else:
+        for turn, words in (many, "as many chats"), (long, "too long"):
+            assert turn.status == 200 and turn.whole and words in turn.text and turn.stats["tokens_decoded"] == 0
+    for e in running:
+        e.close()
+    wait_until(lambda: service.chat("[plain]").whole and llm.stats()["active"] == 0, "room again")
 
 
 # --- a worker's death, the end, starting anew ------------------------------------------------------
@@ -327,6 +383,21 @@ def test_start_anew_in_place_refuses_nobody(responder):
     for t in askers:
         t.join()
     assert not failures
+
+
+def test_start_anew_closes_no_kept_connection_first(responder):
+    with connect(responder) as s:
+        s.sendall(fastcgi.request("GET", "/status", keep=True))
+        fastcgi.read_answer(s)
+        old = worker(responder)
+        responder.send(signal.SIGHUP)
+        responder.wait_log("worker_draining")
+        time.sleep(0.5)
+        assert os.path.exists(f"/proc/{old}")
+        s.sendall(fastcgi.request("GET", "/status", keep=True))
+        assert fastcgi.read_answer(s)[1].startswith(b'{"status"')
+        assert hung_up(s)
+        wait_until(lambda: not os.path.exists(f"/proc/{old}"), "the old worker ended")
 
 
 def test_socket_of_a_dead_process_is_replaced_a_live_one_not(stage, responder):
