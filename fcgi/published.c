@@ -105,8 +105,14 @@ struct status_snapshot *published_acquire(struct published *p)
 	return s;
 }
 
+/* A configuration comes with its snapshot: who asks for the one sees what came with the
+ * other, so that no request meets a new state under an old configuration, or without one. */
 struct config *published_config(struct published *p)
 {
+	struct status_snapshot *s = published_acquire(p);
+
+	if (s != NULL)
+		status_release(s);
 	return p->config;
 }
 
