@@ -17,6 +17,10 @@ events {{ worker_connections 9000; }}
 http {{
 	access_log off;
 	default_type text/plain;
+	gzip on;
+	gzip_types *;
+	gzip_min_length 1;
+	gzip_proxied any;
 	client_body_temp_path {dir}/body;
 	proxy_temp_path {dir}/proxy;
 	fastcgi_temp_path {dir}/fastcgi;

@@ -1,0 +1,123 @@
+"""What the files of deploy/ promise beyond the endpoints (test_prefix.py): who counts as admin
+behind other proxies, who vouches for users, what nginx says by itself; quickstart and units."""
+
+import os
+import shutil
+import signal
+import subprocess
+
+import httpx
+import pytest
+
+from stage.process import SOURCE, wait_until
+from stage.wire import Exchange, Turn
+
+
+@pytest.fixture(scope="module")
+def one(shared):
+    return shared.one()[0]
+
+
+def refresh(host, *forwarded):
+    headers = [("X-Forwarded-For", f) for f in forwarded]
+    return httpx.post(f"http://{host}/refresh", headers=headers, trust_env=False, timeout=30).status_code
+
+
+@pytest.mark.parametrize("forwarded, status", [
+    ((), 200),
+    (("10.1.2.3",), 200),
+    (("192.168.0.9:4711",), 200),
+    (("::1, fd00::7",), 200),
+    (("203.0.113.5",), 403),
+    (("10.0.0.1, 203.0.113.5",), 403),   # the client made the first one up
+    (("203.0.113.5, 10.0.0.1",), 403),   # a private proxy in between
+    (("10.0.0.1", "203.0.113.5"), 403),  # in two lines
+    (("203.0.113.5:4711",), 403),
+    (("2001:db8::1",), 403),
+    (("unknown",), 403),
+])
+def test_behind_another_proxy_the_clients_address_counts(one, forwarded, status):
+    assert refresh(one.nginx.root, *forwarded) == status
+
+
+def test_lighttpd_makes_nobody_admin_who_came_through_a_proxy(one):
+    host = one.start_lighttpd().host
+    assert refresh(host) == 200
+    assert refresh(host, "10.1.2.3") == 403
+    assert refresh(host, "203.0.113.5") == 403
+
+
+def test_nobody_names_himself_a_user(one):
+    """Without a password check a user in the request is not passed on: both see one thread."""
+
+    def say(message, user):
+        credentials = {"Authorization": httpx.BasicAuth(user, "x")._auth_header}
+        body = {"message": message + ' [[{"echo": "users"}]]', "thread_id": "a-thread-of-all"}
+        return Turn(Exchange(one.nginx.root, "POST", "/poll_requests", body, headers=credentials)).text
+
+    say("first", "anna")
+    assert "first" in say("second", "bert")
+
+
+def test_a_server_that_compresses_leaves_the_stream_alone(one):
+    compressed = httpx.get(f"http://{one.nginx.prefix}/", headers={"Accept-Encoding": "gzip"}, trust_env=False)
+    assert compressed.headers["content-encoding"] == "gzip"  # the rest of this server
+    turn = Turn(Exchange(one.nginx.root, "POST", "/poll_requests", {"message": "Hi", "thread_id": "z"},
+                         headers={"Accept-Encoding": "gzip"}))
+    assert turn.whole and "content-encoding" not in turn.headers
+
+
+@pytest.mark.parametrize("size, status", [(2 << 20, 200), (9 << 20, 413)])
+def test_too_long_bodies(one, size, status):
+    """A little over http.body_limit the service refuses in its own form, far over it nginx does."""
+    body = {"message": "x" * size, "thread_id": "long"}
+    answer = httpx.post(f"http://{one.nginx.root}/poll_requests", json=body, trust_env=False, timeout=60)
+    assert answer.status_code == status
+    if status == 200:
+        assert "[STATS]" in answer.text
+    else:
+        assert "too long" in answer.json()["detail"]
+
+
+def test_a_dead_worker_costs_no_request(stage):
+    service, _ = stage.one(workers=2)
+    for _ in range(5):
+        assert service.chat("Hi").whole
+        for pid in service.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        assert service.http.get("/status").status_code == 200
+        wait_until(lambda: len(service.worker_pids()) == 2, "both workers")
+
+
+def test_an_absent_service_is_said_in_json(stage):
+    service = stage.service()
+    service.responder.stop()
+    for host, path in ((service.nginx.root, "/"), (service.nginx.prefix, "/agent"), (service.nginx.prefix, "/agent/status")):
+        answer = httpx.get(f"http://{host}{path}", trust_env=False)
+        assert answer.status_code == 502 and answer.headers["retry-after"]
+        assert "does not answer" in answer.json()["detail"]
+
+
+def test_quickstart_is_clean_shell():
+    if not shutil.which("shellcheck"):
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run(["shellcheck", SOURCE / "deploy" / "quickstart"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("unit, most", [("tt-agentd", 1.5), ("tt-agent-fcgi", 1.5), ("tt-agent-runner", 3.0)])
+def test_units_are_hardened(tmp_path, unit, most):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    text = (SOURCE / "deploy" / "systemd" / f"{unit}.service.in").read_text()
+    for name in ("sbindir", "bindir", "libexecdir"):
+        text = text.replace(f"@{name}@", "/bin")
+    assert "@" not in text.replace("@system-service", "").replace("@privileged", "").replace("@resources", "").replace(
+        "@mount", "")
+    file = tmp_path / f"{unit}.service"
+    file.write_text(text)
+    done = subprocess.run(["systemd-analyze", "security", "--offline=yes", f"--threshold={int(most * 10)}", file],
+                          capture_output=True, text=True)
+    if "unrecognized option" in done.stderr:
+        pytest.skip("systemd-analyze is too old")
+    assert done.returncode == 0, done.stdout[-400:] + done.stderr
