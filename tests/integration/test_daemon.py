@@ -287,6 +287,7 @@ def test_select_pins_until_refresh(stage):
 def test_select_errors(stage):
     daemon, a, b, backend = two(stage, env={"AGENT_MAX_FAILURES": "1"})
     daemon.wait_current("d1")
+    daemon.ask("refresh")  # both were probed
     assert daemon.ask("select", deploy_id="nope") == {
         "status": "error", "message": "Model with deploy_id nope not found",
         "available_models": [{"deploy_id": "d1", "model_name": "Llama-3.1-8B-Instruct", "status": "healthy"},

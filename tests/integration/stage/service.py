@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from .command import Channel
 from .process import BUILD, PATIENCE, Process, clean_env, wait_until
 from .web import Lighttpd, Nginx
 from .wire import Exchange, Turn
@@ -94,6 +95,9 @@ class Service:
 
     def wait_ready(self, deadline=20.0):
         wait_until(lambda: self.http.get("/").json().get("status") == "ready", f"{self.name} ready", deadline)
+        # One worker has seen it. Once the daemon answers, it has told all of them.
+        with Channel(self.run) as channel:
+            assert channel.command("ping")["ok"]
         return self
 
     def wait_status(self, condition, what, deadline=20.0):
