@@ -9,13 +9,15 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define ACCEPT_AT_ONCE 16
+#define ACCEPT_FIRST 4  /* at once while it is quiet: the other workers get theirs */
+#define ACCEPT_MOST 512 /* ... and in a burst, which must not overflow the backlog */
 #define BACK_OFF_MS 100
 #define LOG_INTERVAL_MS 10000
 
 struct acceptor {
 	int listener;
 	size_t open, limit;
+	int at_once;
 	acceptor_fn *accepted;
 	void *arg;
 	struct event *readable, *pause;
@@ -59,15 +61,15 @@ static bool is_passing(int error)
 	return error == EAGAIN || error == ECONNABORTED || error == EINTR || error == EPROTO;
 }
 
-static void on_listener(evutil_socket_t fd, short what, void *arg)
+/* As long as each look finds as many as it may take, the next one takes twice as many. */
+static void take(struct acceptor *a, bool quiet)
 {
-	struct acceptor *a = arg;
 	int taken;
 
-	(void)what;
-	for (int i = 0; i < ACCEPT_AT_ONCE && a->listening; i++) {
-		taken = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	for (int i = 0; i < a->at_once && a->listening; i++) {
+		taken = accept4(a->listener, NULL, NULL, SOCK_CLOEXEC);
 		if (taken < 0) {
+			a->at_once = ACCEPT_FIRST;
 			if (!is_passing(errno))
 				back_off(a, strerror(errno));
 			return;
@@ -76,8 +78,22 @@ static void on_listener(evutil_socket_t fd, short what, void *arg)
 			complain(a, "connections_full", "limit reached, the others wait");
 			stop_listening(a);
 		}
-		a->accepted(a->arg, taken);
+		a->accepted(a->arg, taken, quiet);
 	}
+	a->at_once = a->at_once * 2 < ACCEPT_MOST ? a->at_once * 2 : ACCEPT_MOST;
+}
+
+static void on_listener(evutil_socket_t fd, short what, void *arg)
+{
+	struct acceptor *a = arg;
+
+	(void)fd, (void)what;
+	take(a, a->at_once == ACCEPT_FIRST);
+}
+
+void acceptor_look(struct acceptor *a)
+{
+	take(a, false);
 }
 
 static void on_pause_over(evutil_socket_t fd, short what, void *arg)
@@ -95,11 +111,14 @@ struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limi
 		err_set(e, "no memory for the listener");
 		return NULL;
 	}
-	*a = (struct acceptor){ .listener = listener, .limit = limit, .accepted = accepted, .arg = arg };
+	*a = (struct acceptor){ .listener = listener, .limit = limit, .at_once = ACCEPT_FIRST, .accepted = accepted,
+				 .arg = arg };
 	a->readable = event_new(base, listener, EV_READ | EV_PERSIST, on_listener, a);
 	a->pause = evtimer_new(base, on_pause_over, a);
-	if (a->readable != NULL && a->pause != NULL)
+	if (a->readable != NULL && a->pause != NULL) {
+		event_priority_set(a->readable, 0); /* before anything that runs already */
 		listen_again(a);
+	}
 	if (!a->listening) {
 		err_set(e, "cannot watch the listener");
 		acceptor_free(a);
@@ -132,7 +151,7 @@ void acceptor_stop(struct acceptor *a)
 	a->stopped = true;
 	do {
 		before = a->open;
-		on_listener(a->listener, EV_READ, a);
+		take(a, false);
 	} while (a->listening && a->open > before);
 	stop_listening(a);
 }

@@ -7,15 +7,21 @@
 #include "core/base/err.h"
 
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct acceptor;
 
-/* The listener must not block; it stays the caller's. accepted owns the descriptor. */
-typedef void acceptor_fn(void *arg, int fd);
+/* The listener must not block; it stays the caller's. Its events go before all others where
+ * base has priorities. accepted owns the descriptor; quiet: there is no burst, so a moment
+ * may be spent on this one. */
+typedef void acceptor_fn(void *arg, int fd, bool quiet);
 struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit, acceptor_fn *accepted, void *arg,
 			      struct err *e);
 void acceptor_free(struct acceptor *a);
+
+/* Takes what waits, without waiting for the loop to say so. */
+void acceptor_look(struct acceptor *a);
 
 /* One of the accepted connections is closed. */
 void acceptor_release(struct acceptor *a);

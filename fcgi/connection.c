@@ -203,7 +203,7 @@ static struct connection *take_spare(struct connections *s)
 	return c;
 }
 
-void connections_adopt(struct connections *s, int fd)
+void connections_adopt(struct connections *s, int fd, bool look)
 {
 	struct connection *c = take_spare(s);
 
@@ -227,7 +227,8 @@ void connections_adopt(struct connections *s, int fd)
 		return;
 	}
 	connection_await_request(c);
-	intake_look(c); /* most peers have sent their request by now */
+	if (look)
+		intake_look(c);
 }
 
 void connection_close(struct connection *c)

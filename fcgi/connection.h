@@ -37,8 +37,9 @@ void connections_free(struct connections *s); /* drops every connection */
 
 void connections_limits(struct connections *s, int64_t request_timeout_ms, size_t body_limit);
 
-/* Takes over an accepted descriptor (blocking mode, close-on-exec). */
-void connections_adopt(struct connections *s, int fd);
+/* Takes over an accepted descriptor (blocking mode, close-on-exec). look: at once for a
+ * request, which most peers have sent by then. */
+void connections_adopt(struct connections *s, int fd, bool look);
 
 /* To call at the end of each iteration of the loop: sends what the iteration wrote,
  * frees what it closed. */

@@ -17,6 +17,7 @@
 
 #define TICK_MS 1000
 #define TICK_UNPUBLISHED_MS 50 /* while nothing was published: the first answer comes soon */
+#define REQUESTS_BETWEEN_ACCEPTS 16
 #define IDLE_GRACE_MS 250      /* a draining worker still serves what kept connections send */
 
 struct worker {
@@ -30,7 +31,7 @@ struct worker {
 	struct command_client *daemon;
 	struct counters *counters;
 	struct turns *turns; /* made for the first chat */
-	size_t turn_count;
+	size_t turn_count, served;
 	struct request_ids request_ids;
 	bool draining, patient;
 	int64_t drain_until_ms, idle_since_ms;
@@ -76,9 +77,15 @@ const struct turn_host *worker_turn_host(struct worker *w)
 
 /* --- events --------------------------------------------------------------------------- */
 
+/* Starting a turn takes longer than the web server needs to connect: where an iteration of
+ * the loop starts many, a burst would overflow the backlog. */
 static void on_request(void *arg, struct connection *c)
 {
-	serve_request(arg, c);
+	struct worker *w = arg;
+
+	serve_request(w, c);
+	if (++w->served % REQUESTS_BETWEEN_ACCEPTS == 0)
+		acceptor_look(w->acceptor);
 }
 
 static void on_closed(void *arg)
@@ -90,12 +97,12 @@ static void on_closed(void *arg)
 		acceptor_release(w->acceptor);
 }
 
-static void on_accepted(void *arg, int fd)
+static void on_accepted(void *arg, int fd, bool quiet)
 {
 	struct worker *w = arg;
 
 	counters_add(w->counters, COUNTER_CONNECTIONS, 1);
-	connections_adopt(w->connections, fd);
+	connections_adopt(w->connections, fd, quiet);
 }
 
 /* What the first turn would wait for is made ready when it waits for nobody. */
@@ -208,7 +215,7 @@ static int open_loop(struct worker *w, struct err *e)
 		w->base = event_base_new_with_config(c);
 	if (c != NULL)
 		event_config_free(c);
-	if (w->base != NULL)
+	if (w->base != NULL && event_base_priority_init(w->base, 2) == 0)
 		w->tick = evtimer_new(w->base, on_tick, w);
 	if (w->tick != NULL)
 		w->terminate = evsignal_new(w->base, SIGTERM, on_terminate, w);
