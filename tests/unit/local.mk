@@ -138,3 +138,12 @@ tests_unit_selector_unit_SOURCES = tests/unit/selector_unit.c $(config_fixture)
 tests_unit_selector_unit_LDADD = libttagentd.a $(CORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_options_unit_SOURCES = tests/unit/options_unit.c
 tests_unit_options_unit_LDADD = libttagentd.a $(CORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/stream_unit tests/unit/chat_memory_unit
+TESTS += tests/unit/stream_unit tests/unit/chat_memory_unit
+tests_unit_stream_unit_SOURCES = tests/unit/stream_unit.c
+tests_unit_stream_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_chat_memory_unit_SOURCES = tests/unit/chat_memory_unit.c
+tests_unit_chat_memory_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_chat_memory_unit_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+
