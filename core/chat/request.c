@@ -220,7 +220,7 @@ static int take_body(json_t *body, struct chat_request *r, json_t *list)
 
 int chat_request_parse(const char *body, size_t len, struct chat_request *r, json_t **detail)
 {
-	json_error_t error;
+	json_error_t error = {.text = ""};
 	json_t *root, *list = NULL;
 	int result;
 
@@ -229,6 +229,8 @@ int chat_request_parse(const char *body, size_t len, struct chat_request *r, jso
 	if (len == 0)
 		return refuse_one(MISSING, json_pack("[s]", "body"), json_null(), detail);
 	root = json_loadb(body, len, JSON_DECODE_ANY, &error);
+	if (root == NULL && error.text[0] == '\0')
+		return -1;
 	if (root == NULL)
 		return refuse_json(body, len, &error, detail);
 	if (json_is_null(root)) {
