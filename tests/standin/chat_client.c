@@ -1,8 +1,9 @@
-/* Many chat clients at once that check every answer: its text, and that the statistics
- * stand at the very end, alone in their HTTP chunk. Prints one JSON object; exits 0 when
- * every turn was whole. */
+/* Many chat clients at once that check every answer: its text or each of its numbered
+ * words, and that the statistics stand at the very end, alone in their HTTP chunk. Prints
+ * one JSON object; exits 0 when every turn was whole. */
 #include "core/base/buf.h"
 #include "core/base/clock.h"
+#include "tests/standin/words.h"
 
 #include <event2/buffer.h>
 #include <event2/event.h>
@@ -19,17 +20,29 @@
 
 #define CLIENT_TEXT_MOST ((size_t)64 << 20)
 #define CLIENT_STATS "[STATS]"
+#define CLIENT_EXAMPLES 20 /* of each kind of answer that is not whole */
+#define CLIENT_PAUSE_MS 50 /* after one that failed, where turns go on for a time */
+
+/* Ends of a turn that are no text. */
+enum chat_fault { CHAT_NO_ANSWER = WORDS_VERDICTS, CHAT_REFUSED, CHAT_MERGED, CHAT_ENDS };
 
 struct chat_load {
 	struct event_base *base;
-	const char *host, *path, *message, *expect; /* {i} in both: <client>-<turn>; {n}: the turn's number in all */
+	/* {i} in message, expect and word: <client>-<turn>; {n}: the turn's number in all */
+	const char *host, *path, *message, *expect, *word;
 	uint16_t port;
 	long clients, turns;  /* turns of each client, one after the other */
+	long words;           /* of each answer, where `word` is given */
+	long leave;           /* so many turns later each client leaves in the middle of one; 0: never */
+	int64_t seconds;      /* new turns begin for so long, whatever `turns` says; 0: no such time */
 	int64_t spread_ms;    /* in which the clients begin */
 	int timeout_s;
 	bool close_each;
 	/* what was met */
-	long whole, failed, merged, wrong, active, active_most, streaming;
+	int64_t begin_ns, slowest_first_ns;
+	long begun, whole, failed, merged, wrong, left, active, active_most, streaming;
+	long ends[CHAT_ENDS];
+	json_t *examples;
 	char first_error[300];
 };
 
@@ -38,7 +51,9 @@ struct chat_client {
 	struct evhttp_connection *connection;
 	struct event *start;
 	long number, turn;
+	int64_t asked_ns;
 	bool began, stats;    /* of this turn: a chunk came; the statistics came */
+	bool leaving;         /* before its end */
 	const char *fault;    /* what its chunks did wrong */
 	struct buf text;
 };
@@ -66,6 +81,17 @@ static char *chat_fill(const struct chat_client *c, const char *text)
 	return buf_steal(&out, NULL);
 }
 
+static void chat_began(struct chat_client *c)
+{
+	int64_t ns = clock_mono_ns() - c->asked_ns;
+
+	c->began = true;
+	if (++c->load->streaming > c->load->active_most)
+		c->load->active_most = c->load->streaming;
+	if (ns > c->load->slowest_first_ns)
+		c->load->slowest_first_ns = ns;
+}
+
 static void chat_chunk(struct evhttp_request *req, void *arg)
 {
 	struct chat_client *c = arg;
@@ -74,9 +100,12 @@ static void chat_chunk(struct evhttp_request *req, void *arg)
 	const char *data = (const char *)evbuffer_pullup(in, -1);
 	const char *stats = memmem(data, len, CLIENT_STATS, strlen(CLIENT_STATS));
 
-	if (!c->began && ++c->load->streaming > c->load->active_most)
-		c->load->active_most = c->load->streaming;
-	c->began = true;
+	if (!c->began)
+		chat_began(c);
+	if (c->load->leave > 0 && c->turn % c->load->leave == c->number % c->load->leave && !c->leaving) {
+		c->leaving = true;
+		event_active(c->start, EV_TIMEOUT, 0);
+	}
 	if (c->stats && len > 0)
 		c->fault = "something after the statistics";
 	if (!stats) {
@@ -88,6 +117,48 @@ static void chat_chunk(struct evhttp_request *req, void *arg)
 		c->fault = "statistics not alone in their chunk";
 	}
 	c->stats = true;
+}
+
+static const char *chat_end_text(int end)
+{
+	static const char *const faults[] = {"no_answer", "refused", "merged"};
+
+	return end < WORDS_VERDICTS ? words_verdict_text((enum words_verdict)end) : faults[end - WORDS_VERDICTS];
+}
+
+static void chat_example(struct chat_client *c, int end, int status)
+{
+	size_t len = c->text.len, most = 160;
+	char line[400];
+
+	if (c->load->ends[end] > CLIENT_EXAMPLES)
+		return;
+	snprintf(line, sizeof line, "%.2f s, client %ld turn %ld: %s (status %d, after %.2f s, %zu bytes) ...%s",
+	         (double)(clock_mono_ns() - c->load->begin_ns) / 1e9, c->number, c->turn, chat_end_text(end), status,
+	         (double)(clock_mono_ns() - c->asked_ns) / 1e9, len,
+	         len == 0 ? "" : c->text.data + (len > most ? len - most : 0));
+	json_array_append_new(c->load->examples, json_string(line) ? json_string(line) : json_string("not UTF-8"));
+}
+
+/* An answer of numbered words. */
+static bool chat_judge_words(struct chat_client *c, int status)
+{
+	struct chat_load *load = c->load;
+	char *word = chat_fill(c, load->word);
+	int end = c->fault       ? CHAT_MERGED
+	          : status == 0   ? (c->text.len > 0 ? WORDS_CUT : CHAT_NO_ANSWER)
+	          : status != 200 ? CHAT_REFUSED
+	                          : (int)words_judge(c->text.data ? c->text.data : "", c->stats, word, load->words);
+
+	if (end == WORDS_CUT && words_judge(c->text.data ? c->text.data : "", false, word, load->words) != WORDS_CUT)
+		end = WORDS_WRONG;
+	load->ends[end]++;
+	if (end == WORDS_WHOLE)
+		load->whole++;
+	else
+		chat_example(c, end, status);
+	free(word);
+	return end == WORDS_WHOLE;
 }
 
 static void chat_judge(struct chat_client *c, struct evhttp_request *req)
@@ -117,16 +188,30 @@ static void chat_judge(struct chat_client *c, struct evhttp_request *req)
 	free(expect);
 }
 
+static void chat_turn_over(struct chat_client *c)
+{
+	if (c->began)
+		c->load->streaming--;
+	c->leaving = false;
+	c->turn++;
+}
+
 static void chat_done(struct evhttp_request *req, void *arg)
 {
 	struct chat_client *c = arg;
 
-	chat_judge(c, req);
-	if (c->began)
-		c->load->streaming--;
-	c->turn++;
+	bool good = true;
+
+	if (c->load->word)
+		good = chat_judge_words(c, req ? evhttp_request_get_response_code(req) : 0);
+	else
+		chat_judge(c, req);
+	chat_turn_over(c);
 	/* From the loop: the connection is still busy with this request. */
-	event_active(c->start, EV_TIMEOUT, 0);
+	if (good || c->load->seconds == 0)
+		event_active(c->start, EV_TIMEOUT, 0);
+	else
+		evtimer_add(c->start, &(struct timeval){.tv_usec = CLIENT_PAUSE_MS * 1000});
 }
 
 static void chat_body(const struct chat_client *c, struct evbuffer *out)
@@ -145,9 +230,25 @@ static void chat_body(const struct chat_client *c, struct evbuffer *out)
 
 static void chat_start(evutil_socket_t fd, short what, void *arg)
 {
+	struct chat_client *c = arg;
+
 	(void)fd;
 	(void)what;
-	chat_next(arg);
+	event_del(c->start); /* it may be due a second time */
+	if (c->leaving) {
+		evhttp_connection_free(c->connection); /* the request goes with it, unanswered */
+		c->connection = NULL;
+		c->load->left++;
+		chat_turn_over(c);
+	}
+	chat_next(c);
+}
+
+static bool chat_over(const struct chat_client *c)
+{
+	if (c->load->seconds > 0)
+		return clock_mono_ns() - c->load->begin_ns >= c->load->seconds * INT64_C(1000000000);
+	return c->turn == c->load->turns;
 }
 
 static void chat_next(struct chat_client *c)
@@ -156,8 +257,9 @@ static void chat_next(struct chat_client *c)
 	struct evhttp_request *req;
 	struct evkeyvalq *headers;
 
-	if (c->turn == load->turns) {
-		evhttp_connection_free(c->connection);
+	if (chat_over(c)) {
+		if (c->connection)
+			evhttp_connection_free(c->connection);
 		c->connection = NULL;
 		if (--load->active == 0)
 			event_base_loopbreak(load->base);
@@ -165,6 +267,8 @@ static void chat_next(struct chat_client *c)
 	}
 	c->began = c->stats = false;
 	c->fault = NULL;
+	c->asked_ns = clock_mono_ns();
+	load->begun++;
 	buf_reset(&c->text);
 	if (!c->connection) {
 		c->connection = evhttp_connection_base_new(load->base, NULL, load->host, load->port);
@@ -183,12 +287,13 @@ static void chat_next(struct chat_client *c)
 
 static void chat_options(struct chat_load *load, int argc, char **argv)
 {
-	enum { HOST = 1000, PORT, PATH, MESSAGE, EXPECT, CLIENTS, TURNS, SPREAD, TIMEOUT, CLOSE };
+	enum { HOST = 1000, PORT, PATH, MESSAGE, EXPECT, CLIENTS, TURNS, SPREAD, TIMEOUT, CLOSE, WORD, WORDS, LEAVE, SECONDS };
 	static const struct option options[] = {
 		{"host", 1, NULL, HOST}, {"port", 1, NULL, PORT}, {"path", 1, NULL, PATH},
 		{"message", 1, NULL, MESSAGE}, {"expect", 1, NULL, EXPECT}, {"clients", 1, NULL, CLIENTS},
 		{"turns", 1, NULL, TURNS}, {"spread-ms", 1, NULL, SPREAD}, {"timeout-s", 1, NULL, TIMEOUT},
-		{"close", 0, NULL, CLOSE}, {0},
+		{"close", 0, NULL, CLOSE}, {"word", 1, NULL, WORD}, {"words", 1, NULL, WORDS},
+		{"leave", 1, NULL, LEAVE}, {"seconds", 1, NULL, SECONDS}, {0},
 	};
 	int o;
 
@@ -211,6 +316,14 @@ static void chat_options(struct chat_load *load, int argc, char **argv)
 			load->spread_ms = strtol(optarg, NULL, 10);
 		else if (o == TIMEOUT)
 			load->timeout_s = (int)strtol(optarg, NULL, 10);
+		else if (o == WORD)
+			load->word = optarg;
+		else if (o == WORDS)
+			load->words = strtol(optarg, NULL, 10);
+		else if (o == LEAVE)
+			load->leave = strtol(optarg, NULL, 10);
+		else if (o == SECONDS)
+			load->seconds = strtol(optarg, NULL, 10);
 		else if (o == CLOSE)
 			load->close_each = true;
 		else
@@ -221,15 +334,21 @@ static void chat_options(struct chat_load *load, int argc, char **argv)
 static int chat_report(const struct chat_load *load, int64_t ns)
 {
 	json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s}", "turns",
-	                      (json_int_t)(load->clients * load->turns), "whole", (json_int_t)load->whole, "failed",
+	                      (json_int_t)load->begun, "whole", (json_int_t)load->whole, "failed",
 	                      (json_int_t)load->failed, "merged", (json_int_t)load->merged, "wrong_text",
 	                      (json_int_t)load->wrong, "streaming_most", (json_int_t)load->active_most, "seconds",
 	                      (double)ns / 1e9, "first_error", load->first_error);
 
+	json_object_set_new(j, "left", json_integer(load->left));
+	json_object_set_new(j, "slowest_first_s", json_real((double)load->slowest_first_ns / 1e9));
+	for (int end = 0; load->word && end < CHAT_ENDS; end++)
+		json_object_set_new(j, chat_end_text(end), json_integer(load->ends[end]));
+	if (load->word)
+		json_object_set(j, "examples", load->examples);
 	json_dumpf(j, stdout, JSON_REAL_PRECISION(6));
 	putchar('\n');
 	json_decref(j);
-	return load->whole == load->clients * load->turns ? 0 : 1;
+	return load->whole == load->begun ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -238,8 +357,10 @@ int main(int argc, char **argv)
 	                         .turns = 1, .timeout_s = 60};
 	struct rlimit limit;
 	struct chat_client *clients;
-	int64_t begin = clock_mono_ns();
+	int status;
 
+	load.begin_ns = clock_mono_ns();
+	load.examples = json_array();
 	chat_options(&load, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -267,5 +388,7 @@ int main(int argc, char **argv)
 	}
 	free(clients);
 	event_base_free(load.base);
-	return chat_report(&load, clock_mono_ns() - begin);
+	status = chat_report(&load, clock_mono_ns() - load.begin_ns);
+	json_decref(load.examples);
+	return status;
 }

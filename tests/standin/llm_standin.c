@@ -32,6 +32,7 @@ struct llm_ask {
 	struct stream_ask stream;
 	char *message; /* the last user message, or the prompt */
 	size_t round;  /* assistant messages after it */
+	char *begun;   /* the answer that is to be continued, or NULL */
 };
 
 static void llm_cache_clear(struct llm_state *st)
@@ -86,6 +87,19 @@ static void llm_content(struct buf *out, const json_t *content)
 	}
 }
 
+/* As vLLM does: continue_final_message, and a last message of the assistant. */
+static bool llm_begun(struct llm_ask *a, const json_t *message, const char *role)
+{
+	struct buf text = BUF_INIT(LLM_TEXT_MOST);
+
+	if (!role || strcmp(role, "assistant") != 0 || !json_is_true(json_object_get(a->json, "continue_final_message")))
+		return false;
+	llm_content(&text, json_object_get(message, "content"));
+	buf_add(&text, "", 0);
+	a->begun = buf_steal(&text, NULL);
+	return true;
+}
+
 /* The last user message and the assistant messages after it. */
 static void llm_last_message(struct llm_ask *a)
 {
@@ -96,6 +110,8 @@ static void llm_last_message(struct llm_ask *a)
 		const json_t *m = json_array_get(messages, i);
 		const char *role = json_string_value(json_object_get(m, "role"));
 
+		if (i + 1 == json_array_size(messages) && llm_begun(a, m, role))
+			continue;
 		if (role && strcmp(role, "assistant") == 0)
 			a->round++;
 		if (!role || strcmp(role, "user") != 0)
@@ -129,6 +145,7 @@ static bool llm_ask_read(struct llm_ask *a, const struct server_request *r)
 		.max_tokens = json_integer_value(json_object_get(a->json, "max_tokens")),
 	};
 	llm_last_message(a);
+	a->stream.begun = a->begun;
 	return true;
 }
 
@@ -136,6 +153,7 @@ static void llm_ask_clear(struct llm_ask *a)
 {
 	json_decref(a->json);
 	free(a->message);
+	free(a->begun);
 }
 
 /* The text that an echo says: a new string, or NULL. */
@@ -199,7 +217,7 @@ static struct plan *llm_make(const struct llm_state *st, struct llm_ask *a, cons
 
 		a->stream.echo = echo;
 		plan = stream_plan(&s, &a->stream);
-		*cacheable = !echo;
+		*cacheable = !echo && !a->begun;
 		free(echo);
 		script_clear(&s);
 	} else {
@@ -236,7 +254,7 @@ static struct plan *llm_answer_ask(struct llm_state *st, struct llm_ask *a)
 	if (!key)
 		exit(1);
 	c = &st->cache[llm_hash(key)];
-	if (c->key && strcmp(c->key, key) == 0) {
+	if (!a->begun && c->key && strcmp(c->key, key) == 0) {
 		plan = plan_ref(c->plan);
 	} else {
 		plan = llm_make(st, a, marker, text, &cacheable);

@@ -33,5 +33,5 @@ e2b_standin_CFLAGS = $(STANDIN_CFLAGS)
 e2b_standin_LDADD = $(STANDIN_LIBS)
 
 noinst_PROGRAMS += chat-client
-chat_client_SOURCES = tests/standin/chat_client.c
+chat_client_SOURCES = tests/standin/chat_client.c tests/standin/words.c tests/standin/words.h
 chat_client_LDADD = libttagent.a $(EVENT_LIBS) $(JANSSON_LIBS)

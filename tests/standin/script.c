@@ -25,6 +25,8 @@ static const struct knob script_knobs[] = {
 	/* what is said */
 	KNOB(tokens, KNOB_INT, "0", NULL),          /* so many times `token`; 0: `text` */
 	KNOB(token, KNOB_TEXT, "\"word \"", NULL),
+	KNOB(numbered, KNOB_FLAG, "false", NULL),   /* # in `token` is its number, from 0 */
+	KNOB(continues, KNOB_FLAG, "true", NULL),   /* goes on with a started answer where it is asked so */
 	KNOB(text, KNOB_JSON, "[\"Hello\",\",\",\" world\",\"!\",\" Grüße\",\" 😀\",\"\\nBye\",\".\"]", NULL),
 	KNOB(echo, KNOB_CHOICE, "\"none\"", "none|last|users|all"), /* repeats messages instead */
 	KNOB(reasoning, KNOB_JSON, NULL, NULL),     /* string or pieces, before the text */

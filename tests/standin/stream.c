@@ -16,6 +16,7 @@ struct stream {
 	int64_t tokens;      /* written so far */
 	int64_t in_write;    /* of them in the step that is open */
 	int64_t in_total;    /* tokens that will be written */
+	const char *begun;   /* what of ask->begun is still passed over */
 	bool stopped;        /* a fault ended the stream */
 	struct buf all;      /* the text, for an answer that is no stream */
 	struct buf thoughts; /* its reasoning */
@@ -136,8 +137,25 @@ static void stream_faults(struct stream *t)
 	}
 }
 
+/* What of a token is new where the answer was begun by another. */
+static const char *stream_unsaid(struct stream *t, const char *text)
+{
+	size_t said = t->begun ? strlen(t->begun) : 0, len = strlen(text);
+
+	if (said >= len && strncmp(t->begun, text, len) == 0) {
+		t->begun += len;
+		return NULL;
+	}
+	if (said > 0 && said < len && strncmp(t->begun, text, said) == 0)
+		text += said;
+	t->begun = "";
+	return text;
+}
+
 static void stream_token(struct stream *t, const char *field, const char *text)
 {
+	if (strcmp(field, "content") == 0 && t->begun && *t->begun && (text = stream_unsaid(t, text)) == NULL)
+		return;
 	if (t->stopped || (t->s->length_limit && t->ask->max_tokens && t->tokens >= t->ask->max_tokens))
 		return;
 	stream_token_write(t);
@@ -178,6 +196,18 @@ static void stream_words(struct stream *t, const char *text)
 		word[len] = '\0';
 		stream_token(t, "content", word);
 		text += len;
+	}
+}
+
+/* "word#" is word0, word1, ... */
+static void stream_numbered(struct stream *t)
+{
+	const char *token = t->s->token, *mark = strchr(token, '#');
+	char text[512];
+
+	for (int64_t i = 0; mark && i < t->s->tokens && !t->stopped; i++) {
+		snprintf(text, sizeof text, "%.*s%lld%s", (int)(mark - token), token, (long long)i, mark + 1);
+		stream_token(t, "content", text);
 	}
 }
 
@@ -231,6 +261,8 @@ static void stream_say(struct stream *t)
 		stream_calls(t);
 	else if (t->ask->echo)
 		stream_words(t, t->ask->echo);
+	else if (t->s->numbered && t->s->token)
+		stream_numbered(t);
 	else if (t->s->tokens == 0)
 		stream_pieces(t, "content", t->s->text);
 	else
@@ -426,6 +458,7 @@ struct plan *stream_plan(const struct script *s, const struct stream_ask *ask)
 	struct stream t = {.s = s, .ask = ask, .all = BUF_INIT(STREAM_MOST), .thoughts = BUF_INIT(STREAM_MOST)};
 	struct plan *cut, *p;
 
+	t.begun = s->continues ? ask->begun : NULL;
 	if (s->raw)
 		return stream_raw(s);
 	if (s->status != 200)

@@ -11,6 +11,7 @@ struct stream_ask {
 	bool completions, stream, usage_last, usage_each, tools;
 	int64_t max_tokens; /* 0 = not said */
 	const char *echo;   /* the text to say instead of the script's; NULL: none */
+	const char *begun;  /* an answer that is to be continued: not said again; NULL: none */
 };
 
 struct plan *stream_plan(const struct script *s, const struct stream_ask *ask);
