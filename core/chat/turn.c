@@ -209,7 +209,7 @@ static bool load(struct turn *t)
 {
 	const struct store_key key = {.subject = t->subject, .thread_id = t->chat.thread_id};
 
-	t->tools = toolbox_definitions(t->config);
+	t->tools = toolbox_definitions(t->host->toolbox, t->config);
 	t->tools_left_ms = cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
 	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
 	t->state = TURN_LOAD;

@@ -68,8 +68,9 @@ void toolbox_free(struct toolbox *b);
 /* The tool of that name that c provides, or NULL. */
 const struct tool *toolbox_find(const struct config *c, const char *name, size_t len);
 
-/* The "tools" array of a request, NULL where c provides none (or memory is out). */
-json_t *toolbox_definitions(const struct config *c);
+/* The "tools" array of a request: a new reference, shared by turns (never change it); NULL
+ * where c provides none (or memory is out). */
+json_t *toolbox_definitions(struct toolbox *b, const struct config *c);
 
 struct tool_run *toolbox_start(struct toolbox *b, const struct tool *tool, const struct tool_context *ctx,
                                const json_t *args, tool_done_fn *done, void *arg);

@@ -3,6 +3,7 @@
 #include "core/tools/code_interpreter.h"
 #include "core/tools/web_search.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@ const struct tool *const tool_table[] = {&tool_web_search, &tool_code_interprete
 
 struct toolbox {
 	void *states[TOOLS_MAX]; /* in the table's order */
+	struct config *config;   /* of the definitions */
+	json_t *definitions;
 };
 
 struct toolbox *toolbox_new(struct event_base *base, struct err *e)
@@ -35,6 +38,8 @@ void toolbox_free(struct toolbox *b)
 	for (size_t i = 0; tool_table[i] != NULL; i++)
 		if (tool_table[i]->close != NULL)
 			tool_table[i]->close(b->states[i]);
+	config_unref(b->config);
+	json_decref(b->definitions);
 	free(b);
 }
 
@@ -56,7 +61,7 @@ static json_t *definition(const struct tool *t)
 	                 "description", t->description, "parameters", parameters);
 }
 
-json_t *toolbox_definitions(const struct config *c)
+static json_t *make_definitions(const struct config *c)
 {
 	json_t *all = NULL;
 
@@ -71,6 +76,17 @@ json_t *toolbox_definitions(const struct config *c)
 		}
 	}
 	return all;
+}
+
+json_t *toolbox_definitions(struct toolbox *b, const struct config *c)
+{
+	if (b->config != c || b->definitions == NULL) {
+		config_unref(b->config);
+		json_decref(b->definitions);
+		b->config = config_ref((struct config *)(uintptr_t)c);
+		b->definitions = make_definitions(c);
+	}
+	return json_incref(b->definitions);
 }
 
 struct tool_run *toolbox_start(struct toolbox *b, const struct tool *tool, const struct tool_context *ctx,

@@ -147,3 +147,12 @@ tests_unit_chat_memory_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_chat_memory_unit_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
 
+
+check_PROGRAMS += tests/unit/dialogue_unit
+TESTS += tests/unit/dialogue_unit
+tests_unit_dialogue_unit_SOURCES = tests/unit/dialogue_unit.c tests/unit/recorded_http.c tests/unit/recorded_http.h \
+	tests/unit/status_fixture.h tests/unit/settings.h
+tests_unit_dialogue_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_dialogue_unit_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=http_start,--wrap=http_cancel,--wrap=http_pause,--wrap=http_resume
+EXTRA_DIST += tests/data/dialogues
