@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define ACCEPT_FIRST 4  /* at once while it is quiet: the other workers get theirs */
-#define ACCEPT_MOST 512 /* ... and in a burst, which must not overflow the backlog */
-#define BACK_OFF_MS 100
+#define ACCEPT_FIRST    4   /* at once while it is quiet: the other workers get theirs */
+#define ACCEPT_MOST     512 /* ... and in a burst, which must not overflow the backlog */
+#define BACK_OFF_MS     100
 #define LOG_INTERVAL_MS 10000
 
 struct acceptor {
@@ -53,7 +53,7 @@ static void back_off(struct acceptor *a, const char *why)
 {
 	complain(a, "accept_failed", why);
 	stop_listening(a);
-	evtimer_add(a->pause, &(struct timeval){ .tv_usec = BACK_OFF_MS * 1000 });
+	evtimer_add(a->pause, &(struct timeval){.tv_usec = BACK_OFF_MS * 1000});
 }
 
 static bool is_passing(int error)
@@ -102,8 +102,8 @@ static void on_pause_over(evutil_socket_t fd, short what, void *arg)
 	listen_again(arg);
 }
 
-struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit, acceptor_fn *accepted, void *arg,
-			      struct err *e)
+struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit, acceptor_fn *accepted,
+			      void *arg, struct err *e)
 {
 	struct acceptor *a = calloc(1, sizeof *a);
 
@@ -111,8 +111,11 @@ struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limi
 		err_set(e, "no memory for the listener");
 		return NULL;
 	}
-	*a = (struct acceptor){ .listener = listener, .limit = limit, .at_once = ACCEPT_FIRST, .accepted = accepted,
-				 .arg = arg };
+	*a = (struct acceptor){.listener = listener,
+			       .limit = limit,
+			       .at_once = ACCEPT_FIRST,
+			       .accepted = accepted,
+			       .arg = arg};
 	a->readable = event_new(base, listener, EV_READ | EV_PERSIST, on_listener, a);
 	a->pause = evtimer_new(base, on_pause_over, a);
 	if (a->readable != NULL && a->pause != NULL) {

@@ -16,8 +16,8 @@ struct acceptor;
  * base has priorities. accepted owns the descriptor; quiet: there is no burst, so a moment
  * may be spent on this one. */
 typedef void acceptor_fn(void *arg, int fd, bool quiet);
-struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit, acceptor_fn *accepted, void *arg,
-			      struct err *e);
+struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit, acceptor_fn *accepted,
+			      void *arg, struct err *e);
 void acceptor_free(struct acceptor *a);
 
 /* Takes what waits, without waiting for the loop to say so. */

@@ -44,7 +44,7 @@ static void on_gone(void *arg)
 /* Steals args. */
 static void ask(struct worker *w, struct connection *c, enum command command, json_t *args)
 {
-	static const struct connection_owner owner = { .gone = on_gone };
+	static const struct connection_owner owner = {.gone = on_gone};
 	struct call *call = malloc(sizeof *call);
 
 	if (call == NULL) {
@@ -52,9 +52,9 @@ static void ask(struct worker *w, struct connection *c, enum command command, js
 		response_detail(c, 500, "", "Out of memory");
 		return;
 	}
-	*call = (struct call){ .connection = c };
-	call->request = command_send(worker_daemon(w), command, args, command_info(command)->deadline_ms + SLACK_MS,
-				     on_answer, call);
+	*call = (struct call){.connection = c};
+	call->request = command_send(worker_daemon(w), command, args,
+				     command_info(command)->deadline_ms + SLACK_MS, on_answer, call);
 	if (call->request == NULL) {
 		free(call);
 		response_detail(c, 500, "", "Out of memory");

@@ -16,6 +16,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg);
 
 /* --- deadlines: one list in order, one timer for its head -------------------------- */
 
+static int64_t deadline(const struct connection *c)
+{
+	return c->waiting_since_ms + c->set->request_timeout_ms;
+}
+
 static void arm_deadline(struct connections *s)
 {
 	struct connection *first = TAILQ_FIRST(&s->waiting);
@@ -23,10 +28,10 @@ static void arm_deadline(struct connections *s)
 
 	if (first == NULL || s->deadline_armed)
 		return;
-	left = first->deadline_ms - clock_mono_ms();
+	left = deadline(first) - clock_mono_ms();
 	left = left > 0 ? left : 0;
 	s->deadline_armed = true;
-	event_add(s->deadline, &(struct timeval){ .tv_sec = left / 1000, .tv_usec = left % 1000 * 1000 });
+	event_add(s->deadline, &(struct timeval){.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000});
 }
 
 void connection_await_request(struct connection *c)
@@ -34,7 +39,7 @@ void connection_await_request(struct connection *c)
 	if (c->waiting)
 		return;
 	c->waiting = true;
-	c->deadline_ms = clock_mono_ms() + c->set->request_timeout_ms;
+	c->waiting_since_ms = clock_mono_ms();
 	TAILQ_INSERT_TAIL(&c->set->waiting, c, queue);
 	arm_deadline(c->set);
 }
@@ -54,7 +59,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	s->deadline_armed = false;
-	while ((c = TAILQ_FIRST(&s->waiting)) != NULL && c->deadline_ms <= now) {
+	while ((c = TAILQ_FIRST(&s->waiting)) != NULL && deadline(c) <= now) {
 		intake_refuse(c, "no whole request in time (http.request_timeout)");
 	}
 	arm_deadline(s);
@@ -71,7 +76,8 @@ static void on_settle(evutil_socket_t fd, short what, void *arg)
 		output_settle(arg);
 }
 
-struct connections *connections_new(struct event_base *base, const struct connections_host *host, struct err *e)
+struct connections *connections_new(struct event_base *base, const struct connections_host *host,
+				    struct err *e)
 {
 	struct connections *s = calloc(1, sizeof *s);
 
@@ -79,7 +85,7 @@ struct connections *connections_new(struct event_base *base, const struct connec
 		err_set(e, "no memory for connections");
 		return NULL;
 	}
-	*s = (struct connections){ .base = base, .host = *host, .settle_fd = -1 };
+	*s = (struct connections){.base = base, .host = *host, .settle_fd = -1};
 	TAILQ_INIT(&s->all);
 	TAILQ_INIT(&s->spare);
 	TAILQ_INIT(&s->dead);
@@ -140,6 +146,8 @@ void connections_limits(struct connections *s, int64_t request_timeout_ms, size_
 {
 	s->request_timeout_ms = request_timeout_ms;
 	s->body_limit = body_limit;
+	s->deadline_armed = false; /* it may be due earlier now */
+	arm_deadline(s);
 }
 
 size_t connections_count(const struct connections *s)

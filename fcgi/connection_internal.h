@@ -20,13 +20,13 @@ enum connection_state {
 
 /* The response on its way out. Positions count bytes of the body from its start. */
 struct output {
-	struct buf backlog;    /* given, but not yet in a record */
-	size_t given, taken;   /* taken: put into records */
-	size_t *barriers;      /* positions before which all else must have been passed on */
+	struct buf backlog;  /* given, but not yet in a record */
+	size_t given, taken; /* taken: put into records */
+	size_t *barriers;    /* positions before which all else must have been passed on */
 	size_t barrier_count, barrier_cap;
 	bool ended, failed;
-	bool dirty;            /* listed for the end of the iteration */
-	bool enough;           /* the writer was told to wait */
+	bool dirty;  /* listed for the end of the iteration */
+	bool enough; /* the writer was told to wait */
 	bool waits_writable;
 	bool settling;         /* at a barrier */
 	bool drained;          /* ... where the peer was seen to have read all */
@@ -37,18 +37,18 @@ struct output {
 
 struct connection {
 	struct connections *set;
-	TAILQ_ENTRY(connection) link;      /* in set->all, set->spare or set->dead */
-	TAILQ_ENTRY(connection) queue;     /* set->waiting while IDLE or INTAKE */
-	TAILQ_ENTRY(connection) dirty;     /* set->dirty */
-	TAILQ_ENTRY(connection) settle;    /* set->settling */
+	TAILQ_ENTRY(connection) link;   /* in set->all, set->spare or set->dead */
+	TAILQ_ENTRY(connection) queue;  /* set->waiting while IDLE or INTAKE */
+	TAILQ_ENTRY(connection) dirty;  /* set->dirty */
+	TAILQ_ENTRY(connection) settle; /* set->settling */
 	struct event readable, writable;
 	int fd;
 	enum connection_state state;
 	bool keep;
-	bool waiting;              /* in set->waiting */
+	bool waiting; /* in set->waiting */
 	bool too_large;
-	int64_t deadline_ms;
-	int64_t credit;            /* bytes of socket buffer that a write may still use unasked */
+	int64_t waiting_since_ms;
+	int64_t credit; /* bytes of socket buffer that a write may still use unasked */
 	struct peek peek;
 	struct buf intake;
 	struct exchange *exchange;
@@ -69,19 +69,19 @@ struct connections {
 	int64_t request_timeout_ms;
 	size_t body_limit;
 	int64_t refusal_told_ms, refused; /* since then */
-	int64_t window;              /* credit that a writable socket gives; 0: not known yet */
-	bool local;                  /* AF_UNIX: SIOCOUTQ tells what the peer has not read */
-	struct event *deadline;      /* of the first of `waiting` */
+	int64_t window;                   /* credit that a writable socket gives; 0: not known yet */
+	bool local;                       /* AF_UNIX: SIOCOUTQ tells what the peer has not read */
+	struct event *deadline;           /* of the first of `waiting` */
 	bool deadline_armed;
-	int settle_fd;               /* timerfd: barriers need better than milliseconds */
+	int settle_fd; /* timerfd: barriers need better than milliseconds */
 	struct event *settle_timer;
-	int64_t settle_due_ns;       /* what it is set to; 0: not set */
+	int64_t settle_due_ns; /* what it is set to; 0: not set */
 	char peeked[CONNECTION_PEEK_MAX];
 };
 
 void connection_close(struct connection *c);
-void connection_lost(struct connection *c);     /* tells the owner and closes */
-void connection_finished(struct connection *c); /* the response is out: keep or close */
+void connection_lost(struct connection *c);          /* tells the owner and closes */
+void connection_finished(struct connection *c);      /* the response is out: keep or close */
 void connection_await_request(struct connection *c); /* its deadline runs from now, unless it does already */
 void connection_stop_waiting(struct connection *c);
 

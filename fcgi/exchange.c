@@ -41,7 +41,10 @@ static const struct wanted {
 	const char *name;
 	size_t len, offset;
 } wanted[] = {
-#define WANTED(name, field) { name "=", sizeof name, offsetof(struct exchange_params, field) }
+#define WANTED(name, field)                                                                                  \
+	{                                                                                                    \
+		name "=", sizeof name, offsetof(struct exchange_params, field)                               \
+	}
 	WANTED("REQUEST_METHOD", method),     WANTED("REQUEST_URI", request_uri),
 	WANTED("SCRIPT_NAME", script_name),   WANTED("PATH_INFO", path_info),
 	WANTED("QUERY_STRING", query_string), WANTED("HTTP_X_REQUEST_ID", request_id),
@@ -53,11 +56,11 @@ static const struct wanted {
  * fastcgi_param that stands below an included list overrides it. */
 static void find_params(struct exchange *x)
 {
-	x->params = (struct exchange_params){ .method = NULL };
+	x->params = (struct exchange_params){.method = NULL};
 	for (char **p = x->fcgx.envp; *p != NULL; p++)
 		for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
 			if ((*p)[0] == wanted[i].name[0] && strncmp(*p, wanted[i].name, wanted[i].len) == 0) {
-				memcpy((char *)&x->params + wanted[i].offset, &(char *){ *p + wanted[i].len },
+				memcpy((char *)&x->params + wanted[i].offset, &(char *){*p + wanted[i].len},
 				       sizeof(char *));
 				break;
 			}
@@ -117,7 +120,7 @@ void exchange_forget_request(struct exchange *x)
 	free(x->body);
 	x->body = NULL;
 	x->body_len = 0;
-	x->params = (struct exchange_params){ .method = NULL };
+	x->params = (struct exchange_params){.method = NULL};
 	/* FCGX_Free frees all that the request owns; the writers are held out of it. */
 	x->fcgx.out = x->fcgx.err = NULL;
 	x->fcgx.envp = NULL;

@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define INTAKE_ROUNDS 16
-#define INTAKE_OVERHEAD (128u << 10) /* parameters and record headers beside the body */
+#define INTAKE_ROUNDS       16
+#define INTAKE_OVERHEAD     (128u << 10) /* parameters and record headers beside the body */
 #define REFUSAL_INTERVAL_MS 10000
 
 /* One line each ten seconds at most: who can connect must not fill the log. */
@@ -67,7 +67,7 @@ static int write_all(int fd, const char *bytes, size_t len)
  * the limit is left out: the request then ends behind its parameters. */
 static void serve_intake(struct connection *c)
 {
-	const char end[PEEK_HEADER_LEN] = { 1, 5, (char)(c->peek.request_id >> 8), (char)c->peek.request_id };
+	const char end[PEEK_HEADER_LEN] = {1, 5, (char)(c->peek.request_id >> 8), (char)c->peek.request_id};
 	int file = memfd_create("request", MFD_CLOEXEC);
 
 	if (file >= 0 && write_all(file, c->intake.data, c->intake.len) == 0 &&
@@ -104,7 +104,7 @@ static int collect(struct connection *c, const char *bytes, size_t len)
 
 static const char *complaint(const struct connection *c, enum peek_verdict v)
 {
-	return v == PEEK_BAD ? c->peek.error
+	return v == PEEK_BAD     ? c->peek.error
 	       : v == PEEK_ABORT ? "aborted before it was whole"
 				 : "more bytes behind the request";
 }

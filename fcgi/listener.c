@@ -13,8 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define KEPT_FD "TT_AGENT_FCGI_LISTENER"
-#define KEPT_PATH "TT_AGENT_FCGI_SOCKET"
+#define KEPT_FD          "TT_AGENT_FCGI_LISTENER"
+#define KEPT_PATH        "TT_AGENT_FCGI_SOCKET"
 #define SYSTEMD_FIRST_FD 3
 
 _Static_assert(sizeof(((struct listener *)0)->path) == sizeof(((struct sockaddr_un *)0)->sun_path), "paths");
@@ -31,7 +31,8 @@ static int ready(struct listener *l, struct err *e)
 {
 	int flags = fcntl(l->fd, F_GETFL);
 
-	if (flags < 0 || fcntl(l->fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(l->fd, F_SETFD, FD_CLOEXEC) < 0)
+	if (flags < 0 || fcntl(l->fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    fcntl(l->fd, F_SETFD, FD_CLOEXEC) < 0)
 		return err_set_errno(e, errno, "%s", l->name);
 	return 0;
 }
@@ -47,14 +48,16 @@ static int clear_path(const struct sockaddr_un *a, struct err *e)
 	if (lstat(a->sun_path, &st) < 0)
 		return errno == ENOENT ? 0 : err_set_errno(e, errno, "%s", a->sun_path);
 	if (!S_ISSOCK(st.st_mode))
-		return err_set(e, "%s exists and is no socket; remove it or choose another --listen", a->sun_path);
+		return err_set(e, "%s exists and is no socket; remove it or choose another --listen",
+			       a->sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_set_errno(e, errno, "socket");
 	failed = connect(fd, (const struct sockaddr *)a, sizeof *a) < 0 ? errno : 0;
 	close(fd);
 	if (failed != ECONNREFUSED)
-		return err_set(e, "%s: another process listens there; stop it or choose another --listen", a->sun_path);
+		return err_set(e, "%s: another process listens there; stop it or choose another --listen",
+			       a->sun_path);
 	if (unlink(a->sun_path) < 0)
 		return err_set_errno(e, errno, "cannot remove the dead socket %s", a->sun_path);
 	return 0;
@@ -88,7 +91,7 @@ static int make_folder(const char *path, struct err *e)
 
 static int bind_path(struct listener *l, const char *path, const struct options *o, struct err *e)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	mode_t mask;
 	int bound;
 
@@ -122,7 +125,8 @@ static int split(const char *text, char *host, size_t size, const char **port, s
 	if (bracketed)
 		text++, len -= 2;
 	if (len == 0 || len >= size || colon[1] == '\0' || (!bracketed && memchr(text, ':', len) != NULL))
-		return err_set(e, "--listen: '%s' is neither a path nor HOST:PORT ([ADDRESS]:PORT for IPv6)", text);
+		return err_set(e, "--listen: '%s' is neither a path nor HOST:PORT ([ADDRESS]:PORT for IPv6)",
+			       text);
 	memcpy(host, text, len);
 	host[len] = '\0';
 	*port = colon + 1;
@@ -131,7 +135,7 @@ static int split(const char *text, char *host, size_t size, const char **port, s
 
 static int bind_tcp(struct listener *l, const char *text, struct err *e)
 {
-	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
 	struct addrinfo *found = NULL;
 	char host[256];
 	const char *port = NULL;
@@ -143,7 +147,7 @@ static int bind_tcp(struct listener *l, const char *text, struct err *e)
 	if (failed != 0)
 		return err_set(e, "--listen %s: %s", text, gai_strerror(failed));
 	l->fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (l->fd < 0 || setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) < 0 ||
+	if (l->fd < 0 || setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) < 0 ||
 	    bind(l->fd, found->ai_addr, found->ai_addrlen) < 0 || listen(l->fd, LISTENER_BACKLOG) < 0)
 		err_set_errno(e, errno, "cannot listen at %s", text);
 	freeaddrinfo(found);
@@ -189,7 +193,7 @@ int listener_open(struct listener *l, const struct options *o, struct err *e)
 	const char *where = o->listen;
 	int found = 1;
 
-	*l = (struct listener){ .fd = -1 };
+	*l = (struct listener){.fd = -1};
 	if (where == NULL)
 		found = from_systemd(l, e);
 	if (where == NULL && found == 1)
@@ -198,7 +202,7 @@ int listener_open(struct listener *l, const struct options *o, struct err *e)
 		where = where != NULL ? where : OPTIONS_SOCKET;
 		snprintf(l->name, sizeof l->name, "%s", where);
 		found = strchr(where, '/') == NULL && strchr(where, ':') != NULL ? bind_tcp(l, where, e)
-										: bind_path(l, where, o, e);
+										 : bind_path(l, where, o, e);
 	}
 	if (found == 0 && ready(l, e) == 0)
 		return 0;
@@ -220,7 +224,7 @@ int listener_inherit(struct listener *l, struct err *e)
 {
 	const char *fd = getenv(KEPT_FD), *path = getenv(KEPT_PATH);
 
-	*l = (struct listener){ .fd = -1 };
+	*l = (struct listener){.fd = -1};
 	if (fd == NULL)
 		return 1;
 	l->fd = (int)strtol(fd, NULL, 10);
@@ -239,7 +243,8 @@ void listener_close(struct listener *l)
 {
 	struct stat now;
 
-	if (l->path[0] != '\0' && stat(l->path, &now) == 0 && now.st_ino == l->made.st_ino && now.st_dev == l->made.st_dev)
+	if (l->path[0] != '\0' && stat(l->path, &now) == 0 && now.st_ino == l->made.st_ino &&
+	    now.st_dev == l->made.st_dev)
 		unlink(l->path);
 	if (l->fd >= 0)
 		close(l->fd);

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define DRAIN_DEFAULT_S 300
-#define DRAIN_MAX_S 86400
+#define DRAIN_MAX_S     86400
 
 typedef int take_fn(struct options *o, const char *value, struct err *e);
 
@@ -41,7 +41,9 @@ static int take_number(const char *name, const char *value, int base, long max, 
 	errno = 0;
 	*out = strtol(value, &end, base);
 	if (errno != 0 || end == value || *end != '\0' || *out < 0 || *out > max)
-		return err_set(e, base == 8 ? "%s: '%s' is no octal number of 0 to %lo" : "%s: '%s' is no number of 0 to %ld",
+		return err_set(e,
+			       base == 8 ? "%s: '%s' is no octal number of 0 to %lo"
+					 : "%s: '%s' is no number of 0 to %ld",
 			       name, value, max);
 	return 0;
 }
@@ -80,7 +82,8 @@ static int take_drain(struct options *o, const char *value, struct err *e)
 static int take_log_level(struct options *o, const char *value, struct err *e)
 {
 	if (log_level_parse(value, &o->log_level) < 0)
-		return err_set(e, "--log-level: '%s' is none of DEBUG, INFO, WARNING, ERROR, CRITICAL", value);
+		return err_set(e, "--log-level: '%s' is none of DEBUG, INFO, WARNING, ERROR, CRITICAL",
+			       value);
 	o->log_level_given = true;
 	return 0;
 }
@@ -90,7 +93,7 @@ static int take_log_target(struct options *o, const char *value, struct err *e)
 	static const struct {
 		const char *name;
 		enum log_target target;
-	} targets[] = { { "stderr", LOG_TO_STDERR }, { "syslog", LOG_TO_SYSLOG }, { "journal", LOG_TO_JOURNAL } };
+	} targets[] = {{"stderr", LOG_TO_STDERR}, {"syslog", LOG_TO_SYSLOG}, {"journal", LOG_TO_JOURNAL}};
 
 	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
 		if (strcmp(value, targets[i].name) == 0) {
@@ -118,17 +121,20 @@ static const struct row {
 	const char *name, *value, *help;
 	take_fn *take;
 } rows[] = {
-	{ "run-dir", "DIR", "where tt-agentd publishes its state (" OPTIONS_RUN_DIR ")", take_run_dir },
-	{ "listen", "PATH|HOST:PORT", "where the web server connects; without it a socket that was handed over\n"
-	  "(systemd, spawn-fcgi), else " OPTIONS_SOCKET, take_listen },
-	{ "mode", "OCTAL", "access mode of the socket (0660)", take_mode },
-	{ "group", "NAME", "group of the socket, usually the web server's", take_group },
-	{ "workers", "N", "worker processes (0 = one a core, the default)", take_workers },
-	{ "drain", "SECONDS", "how long answers may go on after SIGTERM or SIGHUP (300)", take_drain },
-	{ "log-level", "LEVEL", "DEBUG, INFO, WARNING, ERROR or CRITICAL (as the configuration says)", take_log_level },
-	{ "log-target", "TARGET", "stderr, syslog or journal (stderr)", take_log_target },
-	{ "help", NULL, "show this help", take_help },
-	{ "version", NULL, "show the version", take_version },
+	{"run-dir", "DIR", "where tt-agentd publishes its state (" OPTIONS_RUN_DIR ")", take_run_dir},
+	{"listen", "PATH|HOST:PORT",
+	 "where the web server connects; without it a socket that was handed over\n"
+	 "(systemd, spawn-fcgi), else " OPTIONS_SOCKET,
+	 take_listen},
+	{"mode", "OCTAL", "access mode of the socket (0660)", take_mode},
+	{"group", "NAME", "group of the socket, usually the web server's", take_group},
+	{"workers", "N", "worker processes (0 = one a core, the default)", take_workers},
+	{"drain", "SECONDS", "how long answers may go on after SIGTERM or SIGHUP (300)", take_drain},
+	{"log-level", "LEVEL", "DEBUG, INFO, WARNING, ERROR or CRITICAL (as the configuration says)",
+	 take_log_level},
+	{"log-target", "TARGET", "stderr, syslog or journal (stderr)", take_log_target},
+	{"help", NULL, "show this help", take_help},
+	{"version", NULL, "show the version", take_version},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
@@ -160,14 +166,18 @@ static unsigned cores(void)
 
 int options_parse(struct options *o, int argc, char **argv, struct err *e)
 {
-	struct option longs[ROWS + 1] = { 0 };
+	struct option longs[ROWS + 1] = {0};
 	int at;
 
-	*o = (struct options){ .run_dir = OPTIONS_RUN_DIR, .mode = 0660, .workers = cores(),
-			       .drain_ms = DRAIN_DEFAULT_S * 1000, .log_level = LOG_INFO_ };
+	*o = (struct options){.run_dir = OPTIONS_RUN_DIR,
+			      .mode = 0660,
+			      .workers = cores(),
+			      .drain_ms = DRAIN_DEFAULT_S * 1000,
+			      .log_level = LOG_INFO_};
 	for (size_t i = 0; i < ROWS; i++)
-		longs[i] = (struct option){ rows[i].name, rows[i].value != NULL ? required_argument : no_argument, NULL,
-					    (int)i + 256 };
+		longs[i] =
+			(struct option){rows[i].name, rows[i].value != NULL ? required_argument : no_argument,
+					NULL, (int)i + 256};
 	opterr = 0;
 	while ((at = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
 		if (at == ':')

@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define OPTIONS_RUN_DIR "/run/tt-agent"
-#define OPTIONS_SOCKET "/run/tt-agent-fcgi/fcgi.sock"
+#define OPTIONS_RUN_DIR     "/run/tt-agent"
+#define OPTIONS_SOCKET      "/run/tt-agent-fcgi/fcgi.sock"
 #define OPTIONS_WORKERS_MAX 256
 
 struct options {

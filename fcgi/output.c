@@ -13,16 +13,16 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 
-#define BACKLOG_MAX (16u << 20)
-#define BACKLOG_HIGH (32u << 10) /* the writer is asked to wait */
-#define BACKLOG_LOW (8u << 10)   /* ... and to go on */
+#define BACKLOG_MAX     (16u << 20)
+#define BACKLOG_HIGH    (32u << 10) /* the writer is asked to wait */
+#define BACKLOG_LOW     (8u << 10)  /* ... and to go on */
 #define TCP_SEND_BUFFER (256 << 10)
 
-#define SETTLE_NS INT64_C(200000)         /* between the peer's reading and what stands apart */
-#define SETTLE_TCP_NS INT64_C(1000000)    /* the same, where its reading cannot be seen */
-#define SETTLE_LOOK_NS INT64_C(100000)    /* until the first look at whether it has read, */
-#define SETTLE_LOOK_MAX_NS INT64_C(5000000) /* then twice as long each time */
-#define SETTLE_CAP_NS INT64_C(5000000000) /* longest wait for a slow peer */
+#define SETTLE_NS          INT64_C(200000)     /* between the peer's reading and what stands apart */
+#define SETTLE_TCP_NS      INT64_C(1000000)    /* the same, where its reading cannot be seen */
+#define SETTLE_LOOK_NS     INT64_C(100000)     /* until the first look at whether it has read, */
+#define SETTLE_LOOK_MAX_NS INT64_C(5000000)    /* then twice as long each time */
+#define SETTLE_CAP_NS      INT64_C(5000000000) /* longest wait for a slow peer */
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
@@ -59,8 +59,8 @@ void output_prepare(struct connection *c)
 	if (first)
 		s->local = is_local(c->fd);
 	if (!s->local) {
-		setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &(int){ TCP_SEND_BUFFER }, sizeof(int));
-		setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+		setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &(int){TCP_SEND_BUFFER}, sizeof(int));
+		setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	}
 	if (first)
 		s->window = window_of(c->fd, s->local);
@@ -82,7 +82,7 @@ void output_reset(struct connection *c)
 		event_del(&c->writable);
 	buf_free(&o->backlog);
 	free(o->barriers);
-	*o = (struct output){ .backlog = BUF_INIT(BACKLOG_MAX) };
+	*o = (struct output){.backlog = BUF_INIT(BACKLOG_MAX)};
 }
 
 void output_free(struct connection *c)
@@ -175,7 +175,7 @@ static int64_t cost(size_t len)
 
 static bool may_write(struct connection *c, size_t len)
 {
-	struct pollfd p = { .fd = c->fd, .events = POLLOUT };
+	struct pollfd p = {.fd = c->fd, .events = POLLOUT};
 
 	if (c->credit < cost(len)) {
 		if (poll(&p, 1, 0) != 1)
@@ -206,7 +206,7 @@ static void refill(struct connection *c)
 
 static void arm_settle(struct connections *s, int64_t due_ns)
 {
-	struct itimerspec t = { .it_value = { .tv_sec = due_ns / 1000000000, .tv_nsec = due_ns % 1000000000 } };
+	struct itimerspec t = {.it_value = {.tv_sec = due_ns / 1000000000, .tv_nsec = due_ns % 1000000000}};
 
 	if (s->settle_due_ns != 0 && s->settle_due_ns <= due_ns)
 		return;

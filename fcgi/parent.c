@@ -18,13 +18,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define OLD_WORKERS "TT_AGENT_FCGI_OLD_WORKERS" /* pids, from the image before */
-#define LONG_LIFE_MS 10000  /* a worker that lived so long died by chance */
+#define OLD_WORKERS    "TT_AGENT_FCGI_OLD_WORKERS" /* pids, from the image before */
+#define LONG_LIFE_MS   10000                       /* a worker that lived so long died by chance */
 #define PAUSE_FIRST_MS 50
-#define PAUSE_MAX_MS 5000
-#define READY_WAIT_MS 10000 /* until old workers drain although the new ones are not ready */
-#define KILL_AFTER_MS 2000  /* beyond the time that workers have to drain */
-#define OLD_MAX (4 * OPTIONS_WORKERS_MAX)
+#define PAUSE_MAX_MS   5000
+#define READY_WAIT_MS  10000 /* until old workers drain although the new ones are not ready */
+#define KILL_AFTER_MS  2000  /* beyond the time that workers have to drain */
+#define OLD_MAX        (4 * OPTIONS_WORKERS_MAX)
 
 struct slot {
 	pid_t pid; /* 0: none runs */
@@ -65,7 +65,7 @@ static int run_worker(struct parent *p, pid_t parent_pid, int ready_fd)
 static bool start_worker(struct parent *p, struct slot *s)
 {
 	pid_t self = getpid();
-	int ready[2] = { -1, -1 };
+	int ready[2] = {-1, -1};
 
 	if (pipe2(ready, O_CLOEXEC) < 0)
 		log_warning("no_pipe", L_STR("error", strerror(errno)));
@@ -124,7 +124,9 @@ static void plan_restart(struct parent *p, struct slot *s, int status)
 	if (now - s->started_ms >= LONG_LIFE_MS)
 		s->pause_ms = 0;
 	s->start_at_ms = now + s->pause_ms;
-	s->pause_ms = s->pause_ms == 0 ? PAUSE_FIRST_MS : s->pause_ms * 2 < PAUSE_MAX_MS ? s->pause_ms * 2 : PAUSE_MAX_MS;
+	s->pause_ms = s->pause_ms == 0                 ? PAUSE_FIRST_MS
+		      : s->pause_ms * 2 < PAUSE_MAX_MS ? s->pause_ms * 2
+						       : PAUSE_MAX_MS;
 }
 
 static void reap(struct parent *p)
@@ -273,11 +275,11 @@ static int next_timeout(const struct parent *p)
 /* Waits for signals and for workers that say that they accept. */
 static void wait_for_news(struct parent *p)
 {
-	struct pollfd fds[OPTIONS_WORKERS_MAX + 1] = { { .fd = p->signals, .events = POLLIN } };
+	struct pollfd fds[OPTIONS_WORKERS_MAX + 1] = {{.fd = p->signals, .events = POLLIN}};
 	unsigned waiting = 0;
 
 	for (unsigned i = 0; i < p->options->workers; i++)
-		fds[i + 1] = (struct pollfd){ .fd = p->slots[i].ready_fd, .events = POLLIN };
+		fds[i + 1] = (struct pollfd){.fd = p->slots[i].ready_fd, .events = POLLIN};
 	if (poll(fds, p->options->workers + 1, next_timeout(p)) < 0)
 		return;
 	for (unsigned i = 0; i < p->options->workers; i++) {
@@ -348,7 +350,8 @@ int parent_run(const struct options *o, char **argv)
 	if (prepare(p, &e) < 0) {
 		log_critical("not_started", L_STR("error", e.text));
 	} else {
-		log_info("listening", L_STR("at", p->listener.name), L_INT("workers", o->workers), L_INT("pid", getpid()));
+		log_info("listening", L_STR("at", p->listener.name), L_INT("workers", o->workers),
+			 L_INT("pid", getpid()));
 		status = keep_running(p);
 	}
 	if (p->signals >= 0)

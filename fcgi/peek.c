@@ -9,7 +9,7 @@ enum record_type { BEGIN_REQUEST = 1, ABORT_REQUEST = 2, PARAMS = 4, STDIN = 5, 
 
 void peek_init(struct peek *p)
 {
-	*p = (struct peek){ .stage = PEEK_AT_BEGIN };
+	*p = (struct peek){.stage = PEEK_AT_BEGIN};
 }
 
 static enum peek_verdict bad(struct peek *p, const char *error)
@@ -60,7 +60,8 @@ static enum peek_verdict take_header(struct peek *p)
 		return bad(p, type == GET_VALUES ? "FCGI_GET_VALUES is not answered here"
 						 : "management record, or a request with id 0");
 	if (p->stage != PEEK_AT_BEGIN)
-		return id == p->request_id ? stream_record(p, type) : bad(p, "a second request on one connection");
+		return id == p->request_id ? stream_record(p, type)
+					   : bad(p, "a second request on one connection");
 	if (type != BEGIN_REQUEST || p->content_left != sizeof p->begin)
 		return bad(p, "no FCGI_BEGIN_REQUEST at the start");
 	p->request_id = id;

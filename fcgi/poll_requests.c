@@ -8,8 +8,10 @@
 #include <stdlib.h>
 
 #define TOO_LARGE "This message is too long for the agent. Please shorten it."
-#define TOO_MANY  "The agent is answering as many chats as it can at the moment. Please try again in a few seconds."
-#define NO_MEMORY "The agent has not enough memory to answer at the moment. Please try again in a few seconds."
+#define TOO_MANY                                                                                             \
+	"The agent is answering as many chats as it can at the moment. Please try again in a few seconds."
+#define NO_MEMORY                                                                                            \
+	"The agent has not enough memory to answer at the moment. Please try again in a few seconds."
 
 /* A turn and the connection that its answer goes to. */
 struct chat {
@@ -26,7 +28,7 @@ static void write_refusal(void *arg, const char *bytes, size_t len, bool apart)
 /* TT-Studio's reader fails on any status but 200, so a user would not see why. */
 static void refuse(struct worker *w, struct connection *c, int status, const char *sentence)
 {
-	const struct emitter_stats nothing = { .ttft_ns = -1, .tpot_ns = -1 };
+	const struct emitter_stats nothing = {.ttft_ns = -1, .tpot_ns = -1};
 	const struct config *config = published_config(worker_published(w));
 	struct emitter *m;
 
@@ -82,14 +84,14 @@ static void on_gone(void *arg)
 /* Takes over what request holds. */
 static void start(struct worker *w, struct connection *c, struct turn_request *request)
 {
-	static const struct turn_output output = { .write = on_write, .end = on_end };
-	static const struct connection_owner owner = { .resume = on_resume, .gone = on_gone };
+	static const struct turn_output output = {.write = on_write, .end = on_end};
+	static const struct connection_owner owner = {.resume = on_resume, .gone = on_gone};
 	const struct turn_host *host = worker_turn_host(w);
 	struct chat *chat = malloc(sizeof *chat);
 
 	if (host == NULL || chat == NULL)
 		goto fail;
-	*chat = (struct chat){ .connection = c, .count = worker_turn_count(w) };
+	*chat = (struct chat){.connection = c, .count = worker_turn_count(w)};
 	chat->turn = turn_start(host, request, &output, chat);
 	if (chat->turn == NULL)
 		goto fail;
@@ -114,7 +116,8 @@ static bool full(struct worker *w)
 void serve_poll_requests(struct worker *w, struct connection *c, bool head)
 {
 	const char *user = connection_params(c)->remote_user;
-	struct turn_request request = { .subject = user != NULL ? user : "", .request_id = connection_request_id(c) };
+	struct turn_request request = {.subject = user != NULL ? user : "",
+				       .request_id = connection_request_id(c)};
 	json_t *detail = NULL;
 	size_t len;
 	const char *body = connection_body(c, &len);

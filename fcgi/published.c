@@ -29,7 +29,7 @@ struct published *published_new(const char *run_dir, published_fn *changed, void
 	struct published *p = calloc(1, sizeof *p);
 
 	if (p != NULL)
-		*p = (struct published){ .run_dir = strdup(run_dir), .changed = changed, .arg = arg };
+		*p = (struct published){.run_dir = strdup(run_dir), .changed = changed, .arg = arg};
 	if (p == NULL || p->run_dir == NULL) {
 		err_set(e, "no memory for the published state");
 		published_free(p);
@@ -84,7 +84,8 @@ static void look_at_config(struct published *p)
 {
 	const char *name = p->seen == NULL ? NULL : status_text(p->seen, status_header(p->seen)->config_name);
 
-	if (name != NULL && strlen(name) < NAME_MAX_LEN && strchr(name, '/') == NULL && strcmp(name, p->config_name) != 0)
+	if (name != NULL && strlen(name) < NAME_MAX_LEN && strchr(name, '/') == NULL &&
+	    strcmp(name, p->config_name) != 0)
 		take_config(p, name);
 }
 

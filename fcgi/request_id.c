@@ -10,14 +10,15 @@
 
 void request_ids_init(struct request_ids *ids)
 {
-	*ids = (struct request_ids){ .random = 0 };
+	*ids = (struct request_ids){.random = 0};
 	if (getrandom(&ids->random, sizeof ids->random, 0) != sizeof ids->random)
 		ids->random = (uint64_t)clock_wall_ms() << 20 ^ (uint64_t)getpid();
 }
 
 static bool is_sane(const char *id)
 {
-	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:~+/=@";
+	static const char allowed[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:~+/=@";
 	size_t len = strspn(id, allowed);
 
 	return len > 0 && len <= REQUEST_ID_MAX && id[len] == '\0';

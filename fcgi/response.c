@@ -10,16 +10,16 @@ static const struct {
 	int status;
 	const char *line;
 } reasons[] = {
-	{ 200, "" }, /* said by its absence */
-	{ 400, "Status: 400 Bad Request\r\n" },
-	{ 403, "Status: 403 Forbidden\r\n" },
-	{ 404, "Status: 404 Not Found\r\n" },
-	{ 405, "Status: 405 Method Not Allowed\r\n" },
-	{ 413, "Status: 413 Content Too Large\r\n" },
-	{ 422, "Status: 422 Unprocessable Content\r\n" },
-	{ 429, "Status: 429 Too Many Requests\r\n" },
-	{ 503, "Status: 503 Service Unavailable\r\n" },
-	{ 500, "Status: 500 Internal Server Error\r\n" },
+	{200, ""}, /* said by its absence */
+	{400, "Status: 400 Bad Request\r\n"},
+	{403, "Status: 403 Forbidden\r\n"},
+	{404, "Status: 404 Not Found\r\n"},
+	{405, "Status: 405 Method Not Allowed\r\n"},
+	{413, "Status: 413 Content Too Large\r\n"},
+	{422, "Status: 422 Unprocessable Content\r\n"},
+	{429, "Status: 429 Too Many Requests\r\n"},
+	{503, "Status: 503 Service Unavailable\r\n"},
+	{500, "Status: 500 Internal Server Error\r\n"},
 };
 
 static const char *status_line(int status)

@@ -10,13 +10,13 @@ static const struct row {
 	const char *method; /* GET brings HEAD with it */
 	enum right right;
 } routes[ENDPOINTS] = {
-	[ENDPOINT_ROOT] = { "/", "GET", ANYONE },
-	[ENDPOINT_STATUS] = { "/status", "GET", ANYONE },
-	[ENDPOINT_TEST_LLM] = { "/test_llm", "GET", ADMIN },
-	[ENDPOINT_POLL_REQUESTS] = { "/poll_requests", "POST", ANYONE },
-	[ENDPOINT_REFRESH] = { "/refresh", "POST", ADMIN },
-	[ENDPOINT_SELECT_MODEL] = { "/select_model", "POST", ADMIN },
-	[ENDPOINT_REFRESH_CONFIG] = { "/refresh_config", "POST", ADMIN },
+	[ENDPOINT_ROOT] = {"/", "GET", ANYONE},
+	[ENDPOINT_STATUS] = {"/status", "GET", ANYONE},
+	[ENDPOINT_TEST_LLM] = {"/test_llm", "GET", ADMIN},
+	[ENDPOINT_POLL_REQUESTS] = {"/poll_requests", "POST", ANYONE},
+	[ENDPOINT_REFRESH] = {"/refresh", "POST", ADMIN},
+	[ENDPOINT_SELECT_MODEL] = {"/select_model", "POST", ADMIN},
+	[ENDPOINT_REFRESH_CONFIG] = {"/refresh_config", "POST", ADMIN},
 };
 
 const char *route_path(enum endpoint e)
@@ -26,7 +26,9 @@ const char *route_path(enum endpoint e)
 
 static int hex(char c)
 {
-	return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
+	return isdigit((unsigned char)c)    ? c - '0'
+	       : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10
+					    : -1;
 }
 
 /* The next character of the path; -1: not acceptable. */
@@ -108,7 +110,8 @@ static const char *behind(const char *path, const char *prefix)
 
 /* The path below SCRIPT_NAME where that is a proper leading part of it, else below the
  * first configured prefix that fits, else the path. */
-static const char *below_prefix(const char *path, const char *script_name, char *const *prefixes, size_t count)
+static const char *below_prefix(const char *path, const char *script_name, char *const *prefixes,
+				size_t count)
 {
 	const char *rest = script_name != NULL ? behind(path, script_name) : NULL;
 
@@ -131,13 +134,14 @@ static bool same_path(const char *path, const char *wanted)
 
 static bool takes(const struct row *row, const char *method)
 {
-	return strcmp(row->method, method) == 0 || (strcmp(row->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+	return strcmp(row->method, method) == 0 ||
+	       (strcmp(row->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
 static struct route judge(enum endpoint e, const struct route_request *r, const char *method)
 {
 	const struct row *row = &routes[e];
-	struct route found = { .status = 200, .endpoint = e, .head = strcmp(method, "HEAD") == 0 };
+	struct route found = {.status = 200, .endpoint = e, .head = strcmp(method, "HEAD") == 0};
 
 	if (!takes(row, method)) {
 		found.status = 405;
@@ -151,7 +155,7 @@ static struct route judge(enum endpoint e, const struct route_request *r, const 
 struct route route_find(const struct route_request *r, char *const *prefixes, size_t prefix_count)
 {
 	const char *method = r->method != NULL ? r->method : "GET";
-	struct route none = { .status = 404, .head = strcmp(method, "HEAD") == 0 };
+	struct route none = {.status = 404, .head = strcmp(method, "HEAD") == 0};
 	char path[ROUTE_PATH_MAX];
 	const char *rest;
 
@@ -159,9 +163,12 @@ struct route route_find(const struct route_request *r, char *const *prefixes, si
 		none.status = route_normalise(r->uri, true, path) < 0 ? 400 : 404;
 		rest = none.status == 400 ? NULL : below_prefix(path, r->script_name, prefixes, prefix_count);
 	} else {
-		const char *info = r->path_info != NULL && r->path_info[0] != '\0' ? r->path_info : r->script_name;
+		const char *info =
+			r->path_info != NULL && r->path_info[0] != '\0' ? r->path_info : r->script_name;
 
-		none.status = route_normalise(info != NULL && info[0] != '\0' ? info : "/", false, path) < 0 ? 400 : 404;
+		none.status = route_normalise(info != NULL && info[0] != '\0' ? info : "/", false, path) < 0
+				      ? 400
+				      : 404;
 		rest = none.status == 400 ? NULL : below_prefix(path, NULL, prefixes, prefix_count);
 	}
 	for (int e = 0; rest != NULL && e < ENDPOINTS; e++)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define REPORTS_KEPT 32u
+#define REPORTS_KEPT       32u
 #define REPORT_INTERVAL_MS 100
 
 /* When a failure of this LLM was last reported: what began before then tells nothing new. */
@@ -78,7 +78,7 @@ static bool is_new(struct turns *t, const struct turn_report *r)
 		return false;
 	if (entry == NULL)
 		entry = &t->reported[t->next_reported++ % REPORTS_KEPT];
-	*entry = (struct reported){ .instance = r->instance, .boot_ms = now };
+	*entry = (struct reported){.instance = r->instance, .boot_ms = now};
 	return true;
 }
 
@@ -96,12 +96,14 @@ static void report(void *arg, const struct turn_report *r)
 
 	if (!is_new(t, r))
 		return;
-	j = json_pack("{s:{s:I, s:I, s:I, s:I, s:s, s:I, s:s}}", "report", "instance", (json_int_t)r->instance, "epoch",
-		      (json_int_t)r->epoch, "generation", (json_int_t)r->generation, "began_boot_ms",
-		      (json_int_t)r->began_boot_ms, "outcome", http_outcome_text(r->outcome), "status",
-		      (json_int_t)r->status, "text", r->text != NULL ? r->text : "");
+	j = json_pack("{s:{s:I, s:I, s:I, s:I, s:s, s:I, s:s}}", "report", "instance",
+		      (json_int_t)r->instance, "epoch", (json_int_t)r->epoch, "generation",
+		      (json_int_t)r->generation, "began_boot_ms", (json_int_t)r->began_boot_ms, "outcome",
+		      http_outcome_text(r->outcome), "status", (json_int_t)r->status, "text",
+		      r->text != NULL ? r->text : "");
 	if (j != NULL)
-		command_send(t->daemon, CMD_REPORT, j, command_info(CMD_REPORT)->deadline_ms, on_reported, NULL);
+		command_send(t->daemon, CMD_REPORT, j, command_info(CMD_REPORT)->deadline_ms, on_reported,
+			     NULL);
 }
 
 struct turns *turns_new(struct event_base *base, struct published *p, struct command_client *daemon,
@@ -115,9 +117,14 @@ struct turns *turns_new(struct event_base *base, struct published *p, struct com
 	}
 	t->published = p;
 	t->daemon = daemon;
-	t->host = (struct turn_host){ .base = base, .config = current_config,
-				      .snapshot = current_snapshot, .bench = &t->bench, .prompts = &t->prompts, .counters = counters,
-				      .report = report, .arg = t };
+	t->host = (struct turn_host){.base = base,
+				     .config = current_config,
+				     .snapshot = current_snapshot,
+				     .bench = &t->bench,
+				     .prompts = &t->prompts,
+				     .counters = counters,
+				     .report = report,
+				     .arg = t};
 	t->resolver = resolver_new(base, e);
 	if (t->resolver != NULL)
 		t->host.http = http_new(base, t->resolver, e);

@@ -15,10 +15,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define TICK_MS 1000
-#define TICK_UNPUBLISHED_MS 50 /* while nothing was published: the first answer comes soon */
+#define TICK_MS                  1000
+#define TICK_UNPUBLISHED_MS      50 /* while nothing was published: the first answer comes soon */
 #define REQUESTS_BETWEEN_ACCEPTS 16
-#define IDLE_GRACE_MS 250      /* a draining worker still serves what kept connections send */
+#define IDLE_GRACE_MS            250 /* a draining worker still serves what kept connections send */
 
 struct worker {
 	const struct options *options;
@@ -120,7 +120,8 @@ static void on_config(void *arg, const struct config *c)
 	if (w->acceptor != NULL)
 		prepare_turns(w);
 	if (w->connections != NULL)
-		connections_limits(w->connections, cfg_ms(c, CFG_HTTP_REQUEST_TIMEOUT), (size_t)cfg_int(c, CFG_HTTP_BODY_LIMIT));
+		connections_limits(w->connections, cfg_ms(c, CFG_HTTP_REQUEST_TIMEOUT),
+				   (size_t)cfg_int(c, CFG_HTTP_BODY_LIMIT));
 	if (w->options->log_level_given)
 		return;
 	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
@@ -131,7 +132,7 @@ static void schedule_tick(struct worker *w)
 {
 	int64_t ms = published_config(w->published) == NULL || w->draining ? TICK_UNPUBLISHED_MS : TICK_MS;
 
-	event_add(w->tick, &(struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 });
+	event_add(w->tick, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -147,7 +148,8 @@ static void drain(struct worker *w)
 {
 	if (w->draining)
 		return;
-	log_info("worker_draining", L_INT("pid", getpid()), L_INT("connections", connections_count(w->connections)),
+	log_info("worker_draining", L_INT("pid", getpid()),
+		 L_INT("connections", connections_count(w->connections)),
 		 L_INT("active", connections_active(w->connections)));
 	w->draining = true;
 	w->drain_until_ms = clock_mono_ms() + w->options->drain_ms;
@@ -201,7 +203,7 @@ static bool drained(struct worker *w)
 /* Half of the descriptors: each turn needs one more for its LLM. */
 static size_t connection_limit(void)
 {
-	struct rlimit r = { .rlim_cur = 1024 };
+	struct rlimit r = {.rlim_cur = 1024};
 
 	getrlimit(RLIMIT_NOFILE, &r);
 	return r.rlim_cur < 64 ? 16 : (size_t)(r.rlim_cur / 2);
@@ -228,7 +230,7 @@ static int open_loop(struct worker *w, struct err *e)
 
 static int open_parts(struct worker *w, struct err *e)
 {
-	const struct connections_host host = { .request = on_request, .closed = on_closed, .arg = w };
+	const struct connections_host host = {.request = on_request, .closed = on_closed, .arg = w};
 	struct err counting = ERR_INIT;
 	char path[PATH_MAX];
 
@@ -286,7 +288,7 @@ static void tell_ready(int fd)
 
 int worker_run(const struct options *o, int listener, int ready_fd)
 {
-	struct worker w = { .options = o, .listener = listener };
+	struct worker w = {.options = o, .listener = listener};
 	struct err e = ERR_INIT;
 	int status = 1;
 

@@ -18,8 +18,8 @@ struct worker;
 #define WORKER_LEAVE SIGUSR2
 
 /* Runs until one of these signals and the end of the last response, at most o->drain_ms
- * after it. The listener is the worker's to close. Writes one byte to ready_fd (and closes it) when connections are accepted. Returns the
- * process's exit status. */
+ * after it. The listener is the worker's to close. Writes one byte to ready_fd (and closes it) when
+ * connections are accepted. Returns the process's exit status. */
 int worker_run(const struct options *o, int listener, int ready_fd);
 
 /* --- what endpoints use ------------------------------------------------------------- */

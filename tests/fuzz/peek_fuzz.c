@@ -34,7 +34,7 @@ static enum peek_verdict feed(struct peek *p, const uint8_t *data, size_t len)
 static struct outcome run(const uint8_t *data, size_t len, size_t step)
 {
 	struct peek p;
-	struct outcome o = { .verdict = PEEK_MORE };
+	struct outcome o = {.verdict = PEEK_MORE};
 	size_t n;
 
 	peek_init(&p);
@@ -87,8 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	for (size_t step = 1; step < 18; step += step < 3 ? 1 : 7) {
 		struct outcome o = run(data, len, step);
 
-		if (o.verdict != whole.verdict || o.consumed != whole.consumed || o.body_len != whole.body_len ||
-		    o.params_end != whole.params_end)
+		if (o.verdict != whole.verdict || o.consumed != whole.consumed ||
+		    o.body_len != whole.body_len || o.params_end != whole.params_end)
 			abort();
 	}
 	if (whole.verdict == PEEK_WHOLE)

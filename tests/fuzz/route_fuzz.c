@@ -8,15 +8,16 @@
 
 static void check_plain(const char *path)
 {
-	if (path[0] != '/' || strstr(path, "//") != NULL || strstr(path, "/./") != NULL || strstr(path, "/../") != NULL)
+	if (path[0] != '/' || strstr(path, "//") != NULL || strstr(path, "/./") != NULL ||
+	    strstr(path, "/../") != NULL)
 		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	char *uri = malloc(len + 1), *script_name, prefix[] = "/agent", path[ROUTE_PATH_MAX];
-	char *const prefixes[] = { prefix };
-	struct route_request r = { .method = "POST" };
+	char *const prefixes[] = {prefix};
+	struct route_request r = {.method = "POST"};
 	struct route found;
 
 	if (uri == NULL)
@@ -34,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	found = route_find(&r, prefixes, 1);
 	if (found.status == 200 && found.endpoint != ENDPOINT_POLL_REQUESTS)
 		abort();
-	if (found.status != 200 && found.status != 400 && found.status != 403 && found.status != 404 && found.status != 405)
+	if (found.status != 200 && found.status != 400 && found.status != 403 && found.status != 404 &&
+	    found.status != 405)
 		abort();
 	r.uri = NULL;
 	r.path_info = uri;

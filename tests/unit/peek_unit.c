@@ -26,8 +26,9 @@ static void raw(struct wire *w, const void *bytes, size_t len)
 static void record_id(struct wire *w, uint8_t type, uint16_t id, const void *content, size_t len)
 {
 	uint8_t padding = (uint8_t)(-len & 7);
-	const uint8_t zeros[8] = { 0 };
-	const uint8_t header[8] = { 1, type, (uint8_t)(id >> 8), (uint8_t)id, (uint8_t)(len >> 8), (uint8_t)len, padding, 0 };
+	const uint8_t zeros[8] = {0};
+	const uint8_t header[8] = {
+		1, type, (uint8_t)(id >> 8), (uint8_t)id, (uint8_t)(len >> 8), (uint8_t)len, padding, 0};
 
 	raw(w, header, sizeof header);
 	raw(w, content, len);
@@ -41,7 +42,7 @@ static void record(struct wire *w, uint8_t type, const void *content, size_t len
 
 static void begin(struct wire *w, uint8_t role, uint8_t flags)
 {
-	const uint8_t body[8] = { 0, role, flags };
+	const uint8_t body[8] = {0, role, flags};
 
 	w->len = 0;
 	record(w, 1, body, sizeof body);
@@ -187,7 +188,7 @@ static void expect_bad(const struct wire *w, const char *part)
 static void test_refused_records(void **state)
 {
 	static struct wire w;
-	const uint8_t body[8] = { 0, 1, 1 };
+	const uint8_t body[8] = {0, 1, 1};
 
 	(void)state;
 	w.len = 0;
@@ -267,7 +268,10 @@ static void test_lengths(void **state)
 	memcpy(many, "\1\x80\0\xe0\0A", 6);
 	memset(many + 6, 'x', sizeof many - 6);
 	record(&w, 4, many, 57350);
-	memcpy(many, "\1\x80\0\x17\x70" "B", 6);
+	memcpy(many,
+	       "\1\x80\0\x17\x70"
+	       "B",
+	       6);
 	record(&w, 4, many, 6006);
 	expect_bad(&w, "too long");
 }

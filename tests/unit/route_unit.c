@@ -12,8 +12,9 @@
 static struct route ask(const char *method, const char *uri, const char *script_name)
 {
 	char prefix[] = "/agent";
-	char *const prefixes[] = { prefix };
-	const struct route_request r = { .method = method, .uri = uri, .script_name = script_name, .admin = true };
+	char *const prefixes[] = {prefix};
+	const struct route_request r = {
+		.method = method, .uri = uri, .script_name = script_name, .admin = true};
 
 	return route_find(&r, prefixes, 1);
 }
@@ -82,7 +83,7 @@ static void test_script_name(void **state)
 
 static void test_without_request_uri(void **state)
 {
-	struct route_request r = { .method = "GET", .script_name = "/chat", .path_info = "/status" };
+	struct route_request r = {.method = "GET", .script_name = "/chat", .path_info = "/status"};
 
 	(void)state;
 	assert_int_equal(route_find(&r, NULL, 0).endpoint, ENDPOINT_STATUS);
@@ -138,17 +139,17 @@ static void test_rights(void **state)
 		const char *method, *uri;
 		int status;
 	} cases[] = {
-		{ "GET", "/", 200 },           { "GET", "/status", 200 },        { "POST", "/poll_requests", 200 },
-		{ "POST", "/refresh", 403 },   { "POST", "/agent/refresh/", 403 }, { "POST", "/select_model", 403 },
-		{ "GET", "/test_llm", 403 },   { "HEAD", "/test_llm", 403 },     { "POST", "/refresh_config", 403 },
-		{ "GET", "/refresh", 405 },
+		{"GET", "/", 200},         {"GET", "/status", 200},          {"POST", "/poll_requests", 200},
+		{"POST", "/refresh", 403}, {"POST", "/agent/refresh/", 403}, {"POST", "/select_model", 403},
+		{"GET", "/test_llm", 403}, {"HEAD", "/test_llm", 403},       {"POST", "/refresh_config", 403},
+		{"GET", "/refresh", 405},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		char prefix[] = "/agent";
-		char *const prefixes[] = { prefix };
-		const struct route_request r = { .method = cases[i].method, .uri = cases[i].uri };
+		char *const prefixes[] = {prefix};
+		const struct route_request r = {.method = cases[i].method, .uri = cases[i].uri};
 
 		assert_int_equal(route_find(&r, prefixes, 1).status, cases[i].status);
 	}
@@ -174,10 +175,10 @@ static void test_normalise(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_paths),         cmocka_unit_test(test_prefixes),
-		cmocka_unit_test(test_script_name),   cmocka_unit_test(test_without_request_uri),
-		cmocka_unit_test(test_bad_paths),     cmocka_unit_test(test_methods),
-		cmocka_unit_test(test_rights),        cmocka_unit_test(test_normalise),
+		cmocka_unit_test(test_paths),       cmocka_unit_test(test_prefixes),
+		cmocka_unit_test(test_script_name), cmocka_unit_test(test_without_request_uri),
+		cmocka_unit_test(test_bad_paths),   cmocka_unit_test(test_methods),
+		cmocka_unit_test(test_rights),      cmocka_unit_test(test_normalise),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
