@@ -27,6 +27,7 @@ struct filter {
 	bool in_call;
 	bool array;      /* the last call stood in an array that is not closed */
 	bool tag_end;    /* the end of a python_tag may come */
+	bool code;       /* behind a python tag: a call may begin as Python writes it */
 	size_t tag_rest; /* what was shown ends with so much of the word python_tag; 0: nothing */
 	size_t calm;     /* bytes from here in which no call begins: they were one that failed */
 	struct leak leak;
@@ -38,7 +39,7 @@ struct filter {
 /* What a look at one place found. */
 enum look { PLAIN, WAIT, MARKER };
 
-enum action { DROP, DROP_TAG, OPEN_THINK, CLOSE_THINK, BEGIN_CALL };
+enum action { DROP, DROP_TAG, DROP_CODE, OPEN_THINK, CLOSE_THINK, BEGIN_CALL };
 
 struct marker {
 	const char *text;
@@ -51,7 +52,7 @@ struct marker {
 static const struct marker markers[] = {
 	M("<|" TAG_WORD, DROP_TAG, 0),
 	M(TAG_WORD, DROP_TAG, 0),
-	M("<|python_start|>", DROP, 0),
+	M("<|python_start|>", DROP_CODE, 0),
 	M("<|python_end|>", DROP, 0),
 	M("<|eot_id|>", DROP, 0),
 	M("<|eom_id|>", DROP, 0),
@@ -62,7 +63,7 @@ static const struct marker markers[] = {
 	M("[TOOL_CALLS]", BEGIN_CALL, LEAK_MISTRAL),
 };
 /* A call that begins with its own first byte. */
-static const struct marker bare_call = M("", BEGIN_CALL, LEAK_JSON);
+static const struct marker bare_call = M("", BEGIN_CALL, LEAK_JSON), code_call = M("", BEGIN_CALL, LEAK_PYTHON);
 
 struct filter *filter_new(const struct filter_handlers *handlers, void *arg)
 {
@@ -82,7 +83,7 @@ void filter_reset(struct filter *f)
 	buf_reset(&f->held);
 	f->mode = ANSWER;
 	f->at_start = f->line_start = true;
-	f->in_call = f->array = f->tag_end = false;
+	f->in_call = f->array = f->tag_end = f->code = false;
 	f->tag_rest = f->calm = f->last_len = 0;
 }
 
@@ -126,6 +127,7 @@ static void set_mode(struct filter *f, enum mode mode)
 {
 	f->mode = mode;
 	f->last_len = f->tag_rest = 0;
+	f->code = false;
 	f->at_start = f->line_start = mode != REASONING;
 }
 
@@ -249,6 +251,7 @@ static void deliver_call(struct filter *f, const char *text, size_t len)
 	free(arguments);
 	f->array |= f->leak.array;
 	set_mode(f, BETWEEN_CALLS);
+	f->code = f->leak.python && f->array;
 }
 
 static size_t pass_call(struct filter *f, const char *p, size_t len, bool ended, bool *wait)
@@ -292,8 +295,9 @@ static size_t apply(struct filter *f, const struct marker *m)
 		assert(false); /* it takes nothing yet: begin_call */
 		break;
 	case DROP_TAG:
-		f->tag_end = true;
-		f->line_start = !reasoning;
+	case DROP_CODE:
+		f->tag_end = m->action == DROP_TAG;
+		f->code = f->line_start = !reasoning;
 		break;
 	case DROP:
 		f->line_start = !reasoning;
@@ -345,6 +349,22 @@ static void begin_call(struct filter *f, const struct marker *m, size_t before)
 	leak_begin(&f->leak, m->form, f->handlers.is_tool, f->arg);
 }
 
+/* Behind a python tag anything may be a call. */
+static size_t pass_code(struct filter *f, const char *p, size_t len, bool *wait)
+{
+	size_t n = 0;
+
+	while (n < len && n <= BLANKS_MAX && strchr(" \t\r\n", p[n]) != NULL && p[n] != '\0')
+		n++;
+	*wait = n == len;
+	if (*wait)
+		return 0;
+	f->code = false;
+	if (may_call(f, n))
+		begin_call(f, &code_call, n);
+	return 0;
+}
+
 static size_t pass_text(struct filter *f, const char *p, size_t len, bool ended, bool *wait)
 {
 	const struct marker *found = NULL;
@@ -375,6 +395,8 @@ static size_t pass(struct filter *f, const char *p, size_t len, bool ended, bool
 		return pass_tag_rest(f, p, len, ended, wait);
 	if (f->mode == BETWEEN_CALLS)
 		return pass_between_calls(f, p, len, ended, wait);
+	if (f->code)
+		return pass_code(f, p, len, wait);
 	return pass_text(f, p, len, ended, wait);
 }
 

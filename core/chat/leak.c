@@ -1,4 +1,4 @@
-#include "core/chat/leak.h"
+#include "core/chat/leak_internal.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -20,10 +20,17 @@ static enum leak_verdict json_value(struct leak *l, unsigned char c);
 static enum leak_verdict json_after(struct leak *l, unsigned char c);
 static enum leak_verdict json_string(struct leak *l, unsigned char c);
 
-static bool is_blank(unsigned char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-static bool is_name(unsigned char c) { return c < 0x80 && (isalnum(c) || strchr("_-.:/", c) != NULL) && c != 0; }
+bool leak_is_blank(unsigned char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
 
-static enum leak_verdict go(struct leak *l, enum leak_verdict (*step)(struct leak *l, unsigned char c))
+bool leak_is_name(unsigned char c)
+{
+	return c != 0 && c < 0x80 && (isalnum(c) || strchr("_-.:/", c) != NULL);
+}
+
+enum leak_verdict leak_go(struct leak *l, enum leak_verdict (*step)(struct leak *l, unsigned char c))
 {
 	l->step = step;
 	return LEAK_MAYBE;
@@ -31,15 +38,15 @@ static enum leak_verdict go(struct leak *l, enum leak_verdict (*step)(struct lea
 
 /* ---- names ---- */
 
-static enum leak_verdict add_to_name(struct leak *l, unsigned char c)
+enum leak_verdict leak_add_to_name(struct leak *l, unsigned char c)
 {
-	if (!is_name(c) || l->name_len == LEAK_NAME_MAX)
+	if (!leak_is_name(c) || l->name_len == LEAK_NAME_MAX)
 		return LEAK_NO;
 	l->name[l->name_len++] = (char)c;
 	return LEAK_MAYBE;
 }
 
-static bool name_is_known(struct leak *l)
+bool leak_name_is_known(struct leak *l)
 {
 	l->name[l->name_len] = '\0';
 	l->known = l->name_len > 0 && l->is_tool(l->arg, l->name, l->name_len);
@@ -59,15 +66,15 @@ static enum leak_verdict json_escape(struct leak *l, unsigned char c)
 {
 	if (c == '\0' || strchr("\"\\/bfnrtu", c) == NULL)
 		return LEAK_NO;
-	return go(l, json_string);
+	return leak_go(l, json_string);
 }
 
 static enum leak_verdict json_string(struct leak *l, unsigned char c)
 {
 	if (c == '"')
-		return go(l, json_after);
+		return leak_go(l, json_after);
 	if (c == '\\')
-		return go(l, json_escape);
+		return leak_go(l, json_escape);
 	return c < 0x20 ? LEAK_NO : LEAK_MAYBE;
 }
 
@@ -75,15 +82,15 @@ static enum leak_verdict json_string(struct leak *l, unsigned char c)
 static enum leak_verdict json_type(struct leak *l, unsigned char c)
 {
 	if (l->word[l->matched] == '\0')
-		return c == '"' ? go(l, json_after) : LEAK_NO;
+		return c == '"' ? leak_go(l, json_after) : LEAK_NO;
 	return (unsigned char)l->word[l->matched++] == c ? LEAK_MAYBE : LEAK_NO;
 }
 
 static enum leak_verdict json_name(struct leak *l, unsigned char c)
 {
 	if (c != '"')
-		return add_to_name(l, c);
-	return name_is_known(l) ? go(l, json_after) : LEAK_NO;
+		return leak_add_to_name(l, c);
+	return leak_name_is_known(l) ? leak_go(l, json_after) : LEAK_NO;
 }
 
 static enum leak_verdict json_scalar(struct leak *l, unsigned char c)
@@ -95,9 +102,9 @@ static enum leak_verdict json_scalar(struct leak *l, unsigned char c)
 
 static enum leak_verdict json_colon(struct leak *l, unsigned char c)
 {
-	if (is_blank(c))
+	if (leak_is_blank(c))
 		return LEAK_MAYBE;
-	return c == ':' ? go(l, json_value) : LEAK_NO;
+	return c == ':' ? leak_go(l, json_value) : LEAK_NO;
 }
 
 /* A key of a call: only what can still become one of its members is waited for. */
@@ -113,7 +120,7 @@ static enum leak_verdict json_call_key(struct leak *l, unsigned char c)
 			if ((l->seen & l->member) != 0)
 				return LEAK_NO;
 			l->seen |= l->member;
-			return go(l, json_colon);
+			return leak_go(l, json_colon);
 		}
 		if (*rest == '\0' || (unsigned char)*rest != c)
 			l->keys &= (uint8_t)~(1u << i);
@@ -127,27 +134,27 @@ static enum leak_verdict json_key_escape(struct leak *l, unsigned char c);
 static enum leak_verdict json_plain_key(struct leak *l, unsigned char c)
 {
 	if (c == '"')
-		return go(l, json_colon);
+		return leak_go(l, json_colon);
 	if (c == '\\')
-		return go(l, json_key_escape);
+		return leak_go(l, json_key_escape);
 	return c < 0x20 ? LEAK_NO : LEAK_MAYBE;
 }
 
 static enum leak_verdict json_key_escape(struct leak *l, unsigned char c)
 {
 	(void)c;
-	return go(l, json_plain_key);
+	return leak_go(l, json_plain_key);
 }
 
 static enum leak_verdict json_key(struct leak *l, unsigned char c)
 {
-	if (is_blank(c))
+	if (leak_is_blank(c))
 		return LEAK_MAYBE;
 	if (c != '"')
 		return LEAK_NO;
 	l->keys = ALL_KEYS;
 	l->matched = 0;
-	return go(l, in_call(l) ? json_call_key : json_plain_key);
+	return leak_go(l, in_call(l) ? json_call_key : json_plain_key);
 }
 
 static enum leak_verdict json_close(struct leak *l)
@@ -157,7 +164,7 @@ static enum leak_verdict json_close(struct leak *l)
 		return json_done(l);
 	if (l->depth < l->call_depth)
 		l->call_depth = l->depth;
-	return go(l, json_after);
+	return leak_go(l, json_after);
 }
 
 static enum leak_verdict json_first_key(struct leak *l, unsigned char c)
@@ -176,7 +183,7 @@ static enum leak_verdict json_open(struct leak *l, bool object)
 		return LEAK_NO;
 	l->objects = (l->objects & ~(1ull << l->depth)) | (uint64_t)object << l->depth;
 	l->depth++;
-	return go(l, object ? json_first_key : json_first_item);
+	return leak_go(l, object ? json_first_key : json_first_item);
 }
 
 /* The value of a member of the call. */
@@ -186,7 +193,7 @@ static enum leak_verdict json_member(struct leak *l, unsigned char c)
 	l->word = "function";
 	switch (l->member) {
 	case TYPE:
-		return c == '"' ? go(l, json_type) : LEAK_NO;
+		return c == '"' ? leak_go(l, json_type) : LEAK_NO;
 	case FUNCTION:
 		if (c == '{' && l->call_depth == 1) {
 			l->call_depth = 2;
@@ -195,30 +202,30 @@ static enum leak_verdict json_member(struct leak *l, unsigned char c)
 		if ((l->seen & NAME) != 0)
 			return LEAK_NO;
 		l->seen |= NAME;
-		return c == '"' ? go(l, json_name) : LEAK_NO;
+		return c == '"' ? leak_go(l, json_name) : LEAK_NO;
 	case NAME:
-		return c == '"' ? go(l, json_name) : LEAK_NO;
+		return c == '"' ? leak_go(l, json_name) : LEAK_NO;
 	case ID:
-		return c == '"' ? go(l, json_string) : LEAK_NO;
+		return c == '"' ? leak_go(l, json_string) : LEAK_NO;
 	default:
 		l->args = true;
 		if (c == '{')
 			return json_open(l, true);
-		return c == '"' ? go(l, json_string) : c == 'n' ? go(l, json_scalar) : LEAK_NO;
+		return c == '"' ? leak_go(l, json_string) : c == 'n' ? leak_go(l, json_scalar) : LEAK_NO;
 	}
 }
 
 static enum leak_verdict json_value(struct leak *l, unsigned char c)
 {
-	if (is_blank(c))
+	if (leak_is_blank(c))
 		return LEAK_MAYBE;
 	if (in_call(l))
 		return json_member(l, c);
 	if (c == '{' || c == '[')
 		return json_open(l, c == '{');
 	if (c == '"')
-		return go(l, json_string);
-	return c == '-' || (c < 0x80 && isalnum(c)) ? go(l, json_scalar) : LEAK_NO;
+		return leak_go(l, json_string);
+	return c == '-' || (c < 0x80 && isalnum(c)) ? leak_go(l, json_scalar) : LEAK_NO;
 }
 
 static enum leak_verdict json_after(struct leak *l, unsigned char c)
@@ -226,10 +233,10 @@ static enum leak_verdict json_after(struct leak *l, unsigned char c)
 	bool object = (l->objects >> (l->depth - 1) & 1) != 0;
 
 	l->step = json_after;
-	if (is_blank(c))
+	if (leak_is_blank(c))
 		return LEAK_MAYBE;
 	if (c == ',')
-		return go(l, object ? json_key : json_value);
+		return leak_go(l, object ? json_key : json_value);
 	return c == (object ? '}' : ']') ? json_close(l) : LEAK_NO;
 }
 
@@ -254,15 +261,15 @@ static enum leak_verdict parameter_value(struct leak *l, unsigned char c)
 		l->matched = 0;
 	if (c == (unsigned char)end[l->matched])
 		l->matched++;
-	return end[l->matched] == '\0' ? go(l, function_body) : LEAK_MAYBE;
+	return end[l->matched] == '\0' ? leak_go(l, function_body) : LEAK_MAYBE;
 }
 
 static enum leak_verdict parameter_name(struct leak *l, unsigned char c)
 {
 	l->matched = 0;
 	if (c == '>')
-		return go(l, parameter_value);
-	return is_name(c) ? LEAK_MAYBE : LEAK_NO;
+		return leak_go(l, parameter_value);
+	return leak_is_name(c) ? LEAK_MAYBE : LEAK_NO;
 }
 
 static enum leak_verdict function_tag(struct leak *l, unsigned char c)
@@ -274,13 +281,13 @@ static enum leak_verdict function_tag(struct leak *l, unsigned char c)
 	if (l->word[l->matched] != '\0')
 		return LEAK_MAYBE;
 	if (c == '=')
-		return go(l, parameter_name);
+		return leak_go(l, parameter_name);
 	return LEAK_CALL;
 }
 
 static enum leak_verdict function_body(struct leak *l, unsigned char c)
 {
-	if (is_blank(c))
+	if (leak_is_blank(c))
 		return LEAK_MAYBE;
 	if (c == '{' && !l->parameters)
 		return json_begin(l, 0);
@@ -290,21 +297,21 @@ static enum leak_verdict function_body(struct leak *l, unsigned char c)
 		l->from = l->fed;
 	l->parameters = l->args = true;
 	l->matched = 1;
-	return go(l, function_tag);
+	return leak_go(l, function_tag);
 }
 
 static enum leak_verdict function_name(struct leak *l, unsigned char c)
 {
 	if (c != '>')
-		return add_to_name(l, c);
-	return name_is_known(l) ? go(l, function_body) : LEAK_NO;
+		return leak_add_to_name(l, c);
+	return leak_name_is_known(l) ? leak_go(l, function_body) : LEAK_NO;
 }
 
 static enum leak_verdict function_word(struct leak *l, unsigned char c)
 {
 	if ((unsigned char)l->word[l->matched++] != c)
 		return LEAK_NO;
-	return l->word[l->matched] == '\0' ? go(l, function_name) : LEAK_MAYBE;
+	return l->word[l->matched] == '\0' ? leak_go(l, function_name) : LEAK_MAYBE;
 }
 
 /* ---- [TOOL_CALLS]NAME[CALL_ID]...[ARGS]{...} ---- */
@@ -317,16 +324,16 @@ static enum leak_verdict mistral_tags(struct leak *l, unsigned char c)
 		return json_begin(l, 0);
 	if (++l->matched > MISTRAL_TAGS_MAX)
 		return LEAK_NO;
-	return is_name(c) || is_blank(c) || c == '[' || c == ']' ? LEAK_MAYBE : LEAK_NO;
+	return leak_is_name(c) || leak_is_blank(c) || c == '[' || c == ']' ? LEAK_MAYBE : LEAK_NO;
 }
 
 static enum leak_verdict mistral_name(struct leak *l, unsigned char c)
 {
-	if (c != '[' && c != '{' && !is_blank(c))
-		return add_to_name(l, c);
+	if (c != '[' && c != '{' && !leak_is_blank(c))
+		return leak_add_to_name(l, c);
 	l->matched = 0;
 	l->step = mistral_tags;
-	return name_is_known(l) ? mistral_tags(l, c) : LEAK_NO;
+	return leak_name_is_known(l) ? mistral_tags(l, c) : LEAK_NO;
 }
 
 /* ---- beginnings ---- */
@@ -335,16 +342,20 @@ static enum leak_verdict begin(struct leak *l, unsigned char c)
 {
 	if (c == '{')
 		return json_begin(l, 1);
-	if (is_blank(c) && (l->fed > 0 || l->form != LEAK_JSON))
+	if (leak_is_blank(c) && (l->fed > 0 || l->form != LEAK_JSON))
 		return LEAK_MAYBE;
-	if (c == '[' && !l->array && (l->form == LEAK_JSON || l->form == LEAK_MISTRAL)) {
+	if (c == '[' && !l->array && l->form != LEAK_TAGGED) {
 		l->array = true;
 		return LEAK_MAYBE;
 	}
 	if (c == '<' && l->form == LEAK_TAGGED) {
 		l->word = "<function=";
 		l->matched = 1;
-		return go(l, function_word);
+		return leak_go(l, function_word);
+	}
+	if (l->form == LEAK_PYTHON) {
+		l->step = leak_python_name;
+		return leak_python_name(l, c);
 	}
 	if (l->form != LEAK_MISTRAL || l->array)
 		return LEAK_NO;

@@ -15,6 +15,7 @@ enum leak_form {
 	LEAK_TAGGED,    /* behind <tool_call> */
 	LEAK_FUNCTION,  /* behind <function= */
 	LEAK_MISTRAL,   /* behind [TOOL_CALLS] */
+	LEAK_PYTHON,    /* behind a python tag: LEAK_JSON, or [NAME(key="value", ...)] */
 };
 
 enum leak_verdict { LEAK_MAYBE, LEAK_NO, LEAK_CALL };
@@ -32,6 +33,7 @@ struct leak {
 	bool array;       /* a [ was opened around the calls */
 	bool known, args; /* the name of a tool was seen; its arguments were begun */
 	bool parameters;  /* arguments come as <parameter=...> */
+	bool python;      /* arguments come as key="value" */
 	size_t fed;       /* bytes so far */
 	size_t from;      /* where the JSON or the first parameter begins */
 	const char *word; /* a literal that must come */

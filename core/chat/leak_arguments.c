@@ -1,6 +1,6 @@
 /* The arguments of a recognised call, as JSON. */
 #include "core/base/buf.h"
-#include "core/chat/leak.h"
+#include "core/chat/leak_internal.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -87,8 +87,19 @@ out:
 	return result;
 }
 
+static char *python_arguments(const char *text, size_t len)
+{
+	json_t *arguments = leak_python_arguments(text, len);
+	char *result = arguments != NULL ? dump(arguments) : NULL;
+
+	json_decref(arguments);
+	return result;
+}
+
 char *leak_arguments(const struct leak *l, const char *text, size_t len)
 {
+	if (l->python)
+		return python_arguments(text + l->from, len - l->from);
 	if (l->parameters)
 		return parameter_arguments(text + l->from, len - l->from);
 	return json_arguments(l, text + l->from, len - l->from);

@@ -5,6 +5,7 @@ libttagent_a_SOURCES += \
 	core/chat/emitter_line.c core/chat/emitter_line.h \
 	core/chat/filter.c core/chat/filter.h \
 	core/chat/leak.c core/chat/leak.h core/chat/leak_arguments.c \
+	core/chat/leak_internal.h core/chat/leak_python.c \
 	core/chat/json_error.c core/chat/json_error.h \
 	core/chat/request.c core/chat/request.h \
 	core/chat/sse.c core/chat/sse.h \

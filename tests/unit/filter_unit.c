@@ -217,6 +217,12 @@ static void leaked_calls_are_calls(void **state)
 		{"[TOOL_CALLS]search[ARGS]" QUERY, CALL},
 		{"[TOOL_CALLS]search[CALL_ID]a1[ARGS]" QUERY "[TOOL_CALLS]search" QUERY, CALL CALL},
 		{"[{\"name\": \"search\", \"arguments\": {\"query\": \"x\"}}]", CALL},
+		/* as Python writes it */
+		{"<|python_start|>[search(query=\"x\")]<|python_end|>", CALL},
+		{"<|python_tag|>search.call(query='x')<|eom_id|>", CALL},
+		{"<|python_start|>[search(query = 'x'), run_code(code=\"a\\n\\\"b\\\"\", n=2.5, f = False, w=x)]<|python_end|> ok",
+		 CALL "‹run_code {\"code\":\"a\\n\\\"b\\\"\",\"n\":2.5,\"f\":false,\"w\":\"x\"}› ok"},
+		{"<|python_tag|> search() x", "‹search {}›x"},
 		/* arguments as JSON in a string, and none */
 		{"{\"name\":\"search\",\"arguments\":\"{\\\"query\\\":\\\"x\\\"}\"}", CALL},
 		{"{\"name\":\"search\",\"arguments\":null}", "‹search {}›"},
@@ -247,6 +253,10 @@ static void other_json_passes_unharmed(void **state)
 		{"<tool_call>{\"name\":\"x\",\"arguments\":{}}</tool_call>", "<tool_call>{\"name\":\"x\",\"arguments\":{}}</tool_call>"},
 		{"<function=x>{}</function>", "<function=x>{}</function>"},
 		{"[TOOL_CALLS] are calls", "[TOOL_CALLS] are calls"},
+		{"<|python_start|>[other(query='x')]<|python_end|>", "[other(query='x')]"},
+		{"<|python_tag|>search is a word, search(x) no call", "search is a word, search(x) no call"},
+		{"<|python_tag|>  print(1)", "  print(1)"},
+		{"search(query='x')\n[search(query='x')]", "search(query='x')\n[search(query='x')]"},
 		{"{\"name\": \"search\", \"parameters\": {\"a\": \"python_tag\", \"b\" 1}}", "{\"name\": \"search\", \"parameters\": {\"a\": \"\", \"b\" 1}}"},
 	};
 	static const struct row no_tools[] = {
