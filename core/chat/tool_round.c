@@ -196,18 +196,25 @@ void tool_round_cancel(struct tool_round *r)
 	round_free(r);
 }
 
+static json_t *call_json(const struct call *c)
+{
+	json_t *args = json_loads(c->arguments, 0, NULL);
+	json_t *json = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", c->id, "type", "function", "function", "name", c->name,
+	                         "arguments", json_is_object(args) ? c->arguments : "{}");
+
+	json_decref(args);
+	return json;
+}
+
 json_t *tool_round_message(const struct calls *calls, const char *text, size_t len)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < calls->count; i++) {
-		const struct call *c = &calls->items[i];
-		json_t *args = json_loads(c->arguments, 0, NULL);
-
-		json_array_append_new(list, json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", c->id, "type", "function",
-		                                      "function", "name", c->name, "arguments",
-		                                      json_is_object(args) ? c->arguments : "{}"));
-		json_decref(args);
+		if (json_array_append_new(list, call_json(&calls->items[i])) < 0) {
+			json_decref(list); /* each result needs its call */
+			return NULL;
+		}
 	}
 	return json_pack("{s:s, s:s%, s:o}", "role", "assistant", "content", text, len, "tool_calls", list);
 }

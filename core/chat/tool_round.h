@@ -43,7 +43,7 @@ void tool_round_cancel(struct tool_round *r);
 
 /* The assistant's message that made the calls: {"role":"assistant","content":text,
  * "tool_calls":[...]}. Arguments that are no JSON are told as {}: servers parse what they
- * are sent. New reference. */
+ * are sent. New reference; NULL: no memory. */
 json_t *tool_round_message(const struct calls *calls, const char *text, size_t len);
 
 #endif

@@ -48,6 +48,7 @@ struct turn {
 	int64_t deadline_ms;   /* CLOCK_MONOTONIC */
 	int64_t tools_began_ms; /* the round that runs */
 	int64_t tools_left_ms; /* that rounds may still take */
+	int64_t keep_alive_ms; /* when proxies must be shown something next */
 
 	/* What the log line says. */
 	unsigned rounds, tool_runs, failovers;

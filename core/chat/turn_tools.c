@@ -58,7 +58,7 @@ bool turn_tools_used_up(const struct turn *t)
  * or the turn's is over. */
 static void wake_when_due(struct turn *t)
 {
-	int64_t now = clock_mono_ms(), due = now + KEEP_ALIVE_MS;
+	int64_t now = clock_mono_ms(), due = t->keep_alive_ms;
 
 	if (t->tools_began_ms + t->tools_left_ms < due)
 		due = t->tools_began_ms + t->tools_left_ms;
@@ -91,6 +91,7 @@ void turn_run_tools(struct turn *t)
 		.thread = t->sandbox,
 	};
 	t->tools_began_ms = clock_mono_ms();
+	t->keep_alive_ms = t->tools_began_ms + KEEP_ALIVE_MS;
 	t->round = tool_round_start(&place, &t->calls, &round_handlers, t);
 	calls_clear(&t->calls);
 	wake_when_due(t);
@@ -108,6 +109,9 @@ void turn_watch_tools(struct turn *t)
 		tool_round_expire(t->round);
 		return;
 	}
-	emitter_keep_alive(answer_emitter(t->answer));
+	if (now >= t->keep_alive_ms) {
+		emitter_keep_alive(answer_emitter(t->answer));
+		t->keep_alive_ms = now + KEEP_ALIVE_MS;
+	}
 	wake_when_due(t);
 }

@@ -125,6 +125,7 @@ static json_t *hits_json(const struct search_hits *hits, int64_t max_chars)
 static int make_result(const struct tool_run *r, const struct search_hits *hits, struct tool_result *out)
 {
 	json_t *found = hits_json(hits, cfg_int(r->config, CFG_SEARCH_RESULT_CHARS));
+	struct tool_source *source;
 
 	if (hits->count == 0 && hits->answer == NULL)
 		out->text = strdup("The web search found nothing for this query. Try other words, or answer with what you know.");
@@ -137,11 +138,11 @@ static int make_result(const struct tool_run *r, const struct search_hits *hits,
 	for (size_t i = 0; i < hits->count; i++) {
 		if (*hits->items[i].url == '\0')
 			continue;
-		out->sources[out->source_count].title = strdup(hits->items[i].title);
-		out->sources[out->source_count].url = strdup(hits->items[i].url);
-		if (out->sources[out->source_count].url == NULL)
+		source = &out->sources[out->source_count++];
+		source->title = strdup(hits->items[i].title);
+		source->url = strdup(hits->items[i].url);
+		if (source->url == NULL)
 			return -1;
-		out->source_count++;
 	}
 	return 0;
 }

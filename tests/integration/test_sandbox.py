@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stage.process import PATIENCE, wait_until
-from stage.runner import Runner, children
+from stage.runner import Runner, children, lives
 from stage.tools import CODE, call, calls, rounds
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
@@ -217,7 +217,7 @@ def test_a_killed_runner_takes_its_code_along(stage):
     runner.process.expected_exit = {-9}
     os.kill(runner.pid, 9)
     runner.process.popen.wait()
-    wait_until(lambda: not any(Path(f"/proc/{p}").exists() for p in below), "its code gone", 2)
+    wait_until(lambda: not any(lives(p) for p in below), "its code gone", 2)
     s.close()
 
 
@@ -226,7 +226,7 @@ def test_a_stopped_runner_takes_its_code_and_socket_along(stage):
     s = runner.begin("import time\ntime.sleep(60)")
     below = wait_until(lambda: len(children(runner.pid)) > 2 and children(runner.pid), "the code running", 5)
     runner.process.stop()
-    wait_until(lambda: not any(Path(f"/proc/{p}").exists() for p in below), "its code gone", 2)
+    wait_until(lambda: not any(lives(p) for p in below), "its code gone", 2)
     s.close()
 
 

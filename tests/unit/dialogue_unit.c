@@ -169,10 +169,9 @@ static void on_end(void *arg)
 
 static const struct turn_output output = {.write = on_write, .end = on_end};
 
-static struct turn *begin(struct world *w, const struct dialogue *d, size_t split_ask, size_t split_at)
+static struct turn_request make_request(struct world *w, const struct dialogue *d, size_t split_ask, size_t split_at)
 {
 	struct turn_request request = {.subject = "", .request_id = "r"};
-	struct turn *t;
 	char thread[32];
 
 	snprintf(thread, sizeof thread, "thread-%u", w->number++);
@@ -187,6 +186,14 @@ static struct turn *begin(struct world *w, const struct dialogue *d, size_t spli
 	w->ended = false;
 	buf_reset(&w->http.bodies);
 	buf_reset(&w->shown);
+	return request;
+}
+
+static struct turn *begin(struct world *w, const struct dialogue *d, size_t split_ask, size_t split_at)
+{
+	struct turn_request request = make_request(w, d, split_ask, split_at);
+	struct turn *t;
+
 	t = turn_start(&w->host, &request, &output, w);
 	assert_non_null(t);
 	return t;
@@ -369,6 +376,85 @@ static void a_turn_can_be_cancelled_after_every_step(void **state)
 	assert_true(cancelled > 200);
 }
 
+/* ---- memory that runs out ---------------------------------------------------------------- */
+
+/* clang-format off */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+char *__real_strdup(const char *s);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+char *__wrap_strdup(const char *s);
+/* clang-format on */
+
+static long until_refusal = -1; /* allocations; -1: none is refused */
+
+/* Each one once: what follows it finds memory again. */
+static bool refused(void)
+{
+	return until_refusal >= 0 && until_refusal-- == 0;
+}
+
+void *__wrap_malloc(size_t size) { return refused() ? NULL : __real_malloc(size); }
+void *__wrap_calloc(size_t n, size_t size) { return refused() ? NULL : __real_calloc(n, size); }
+void *__wrap_realloc(void *p, size_t size) { return refused() ? NULL : __real_realloc(p, size); }
+char *__wrap_strdup(const char *s) { return refused() ? NULL : __real_strdup(s); }
+
+static int on_write_always(void *arg, const char *bytes, size_t len, bool apart)
+{
+	long left = until_refusal;
+	int result;
+
+	until_refusal = -1;
+	result = on_write(arg, bytes, len, apart);
+	until_refusal = left;
+	return result;
+}
+
+/* Whether the n-th allocation was reached. */
+static bool run_short_of_memory(struct world *w, const struct dialogue *d, long n)
+{
+	static const struct turn_output always = {.write = on_write_always, .end = on_end};
+	struct turn_request request = make_request(w, d, 0, 0);
+	struct turn *t;
+	bool reached;
+
+	until_refusal = n;
+	t = turn_start(&w->host, &request, &always, w);
+	if (t == NULL)
+		chat_request_clear(&request.chat);
+	for (int i = 0; t != NULL && !w->ended && i < 1000; i++)
+		event_base_loop(w->base, EVLOOP_NONBLOCK);
+	reached = until_refusal < 0;
+	until_refusal = -1;
+	if (t != NULL && !w->ended)
+		fail_msg("the turn hangs where allocation %ld fails", n);
+	if (t != NULL)
+		assert_non_null(strstr(w->shown.data, "[STATS]{"));
+	check_history(w);
+	return reached;
+}
+
+static void a_turn_ends_whatever_allocation_fails(void **state)
+{
+	static const char *const names[] = {"two_searches", "search_then_code", "leak_typed", "reasoning"};
+	struct world *w = *state;
+	struct dialogue d;
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		long n = 0;
+
+		load_dialogue(&d, names[i]);
+		run(w, &d, 0, 0); /* what is made once is made */
+		while (run_short_of_memory(w, &d, n))
+			n++;
+		assert_true(n > 100);
+		json_decref(d.json);
+	}
+}
+
 /* Every recording is replayed. */
 static void no_recording_is_forgotten(void **state)
 {
@@ -395,8 +481,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_dialogue_is_the_same_at_every_split, make_world, end_world),
 		cmocka_unit_test_setup_teardown(a_slow_client_gets_the_same, make_world, end_world),
 		cmocka_unit_test_setup_teardown(a_turn_can_be_cancelled_after_every_step, make_world, end_world),
+		cmocka_unit_test_setup_teardown(a_turn_ends_whatever_allocation_fails, make_world, end_world),
 		cmocka_unit_test(no_recording_is_forgotten),
 	};
 
+	json_set_alloc_funcs(__wrap_malloc, free);
 	return cmocka_run_group_tests_name("dialogue", tests, NULL, NULL);
 }

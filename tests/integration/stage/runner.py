@@ -33,6 +33,14 @@ def children(pid):
     return found
 
 
+def lives(pid):
+    """A zombie that nobody has reaped yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Runner:
     """user: who starts it, "root" or "nobody"; root becomes nobody by itself."""
 
