@@ -45,7 +45,7 @@ def test_a_reload_keeps_short_ids(stage):
     service.chat("first", "7")
     workers = service.worker_pids()
     service.responder.send(signal.SIGHUP)
-    wait_until(lambda: not set(workers) & set(service.worker_pids()), "new workers", 20)
+    wait_until(lambda: set(service.worker_pids()) - set(workers), "new workers", 20)
     wait_until(service.answers, "an answer", 20)
     service.chat("second", "7")
     assert said(llm) == ["first", "second"]
