@@ -10,6 +10,8 @@
 
 /* Queries that are remembered as shown; those beyond are shown each time. */
 #define QUERIES_MAX 64
+/* Blanks that wait for the next word; more are written as they come. */
+#define BLANKS_MAX 4096
 
 struct emitter {
 	emitter_write_fn *write;
@@ -19,6 +21,7 @@ struct emitter {
 	bool searching;   /* [searching] was shown */
 	bool has_text;
 	size_t newlines; /* at the end of the answer so far, up to 2 */
+	struct buf blanks; /* see write_words */
 	size_t query_count;
 	char *queries[QUERIES_MAX];
 };
@@ -30,6 +33,7 @@ struct emitter *emitter_new(emitter_write_fn *write, void *arg)
 	if (m != NULL) {
 		m->write = write;
 		m->arg = arg;
+		buf_init(&m->blanks, BLANKS_MAX);
 	}
 	return m;
 }
@@ -40,11 +44,42 @@ void emitter_free(struct emitter *m)
 		return;
 	for (size_t i = 0; i < m->query_count; i++)
 		free(m->queries[i]);
+	buf_free(&m->blanks);
 	free(m);
+}
+
+static void write_blanks(struct emitter *m)
+{
+	if (m->blanks.len > 0)
+		m->write(m->arg, m->blanks.data, m->blanks.len, false);
+	buf_reset(&m->blanks);
+}
+
+static bool is_blank(const char *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (strchr(" \t\r\n", bytes[i]) == NULL || bytes[i] == '\0')
+			return false;
+	return true;
+}
+
+/* TT-Studio's reader drops a chunk that holds nothing but blanks, and with it the line
+ * breaks of an answer: they wait for the next word and come in one piece with it. */
+static void write_words(struct emitter *m, const char *bytes, size_t len)
+{
+	if (is_blank(bytes, len) && buf_add(&m->blanks, bytes, len) == 0)
+		return;
+	if (m->blanks.len == 0 || len > BLANKS_MAX - m->blanks.len || buf_add(&m->blanks, bytes, len) < 0) {
+		write_blanks(m);
+		m->write(m->arg, bytes, len, false);
+		return;
+	}
+	write_blanks(m);
 }
 
 static void put(struct emitter *m, const char *text)
 {
+	write_blanks(m);
 	m->write(m->arg, text, strlen(text), false);
 }
 
@@ -62,6 +97,7 @@ static void close_panel(struct emitter *m)
 	if (!m->panel)
 		return;
 	m->panel = false;
+	write_blanks(m);
 	m->write(m->arg, "</think>", 8, true);
 }
 
@@ -88,7 +124,7 @@ void emitter_text(struct emitter *m, const char *bytes, size_t len)
 		newlines += m->newlines;
 	m->newlines = newlines < 2 ? newlines : 2;
 	m->has_text = true;
-	m->write(m->arg, bytes, len, false);
+	write_words(m, bytes, len);
 }
 
 void emitter_reasoning(struct emitter *m, const char *bytes, size_t len)
@@ -97,7 +133,7 @@ void emitter_reasoning(struct emitter *m, const char *bytes, size_t len)
 		return;
 	open_panel(m);
 	m->line_begun = bytes[len - 1] != '\n';
-	m->write(m->arg, bytes, len, false);
+	write_words(m, bytes, len);
 }
 
 /* Whether the query was shown before; remembers it. */
@@ -177,6 +213,7 @@ void emitter_end(struct emitter *m, const struct emitter_stats *s)
 	int len;
 
 	close_panel(m);
+	write_blanks(m);
 	seconds(ttft, s->ttft_ns);
 	seconds(tpot, s->tpot_ns);
 	seconds(total, s->total_ns < 0 ? 0 : s->total_ns);
