@@ -58,6 +58,31 @@ static void plain_answer(void **state)
 	                    "\"total_time\": 2.000001}}");
 }
 
+/* TT-Studio drops chunks of nothing but blanks: no write may be one while words can follow. */
+static void blanks_come_with_the_next_word(void **state)
+{
+	const struct emitter_stats stats = {.tokens = 1, .ttft_ns = -1, .tpot_ns = -1, .total_ns = 0};
+
+	text(*state, "one");
+	text(*state, "\n");
+	text(*state, "\n ");
+	assert_string_equal(written.data, "one");
+	text(*state, "two");
+	assert_string_equal(written.data, "one\n\n two");
+	text(*state, "\n");
+	emitter_end(*state, &stats); /* nothing is lost at the end */
+	assert_string_equal(written.data, "one\n\n two\n{[STATS]{\"tokens_decoded\": 1, \"ttft\": null, \"tpot\": null, "
+	                                  "\"total_time\": 0.000000}}");
+}
+
+static void blanks_of_reasoning_stay_in_the_panel(void **state)
+{
+	reasoning(*state, "hm");
+	reasoning(*state, "\n\n");
+	text(*state, "Hello");
+	assert_string_equal(written.data, "<think>hm\n\n{</think>}Hello");
+}
+
 static void searches(void **state)
 {
 	emitter_search(*state, "weather in Berlin");
@@ -181,6 +206,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(plain_answer),
+		TEST(blanks_come_with_the_next_word),
+		TEST(blanks_of_reasoning_stay_in_the_panel),
 		TEST(searches),
 		TEST(reasoning_then_tools_then_text),
 		TEST(searching_is_said_once),
