@@ -80,7 +80,7 @@ static int teardown(void **state)
 	event_base_free(f->base);
 	json_decref(f->loaded);
 	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-		snprintf(path, sizeof path, "%s%s", f->file, ends[i]);
+		snprintf(path, sizeof path, "%s/threads.db%s", f->folder, ends[i]);
 		unlink(path);
 	}
 	rmdir(f->folder);
