@@ -8,6 +8,7 @@ import time
 import pytest
 
 from stage.golden import recording
+from stage.process import wait_until
 from stage.tools import CODE, SEARCH, call, calls, e2b, e2b_env, rounds, search, search_env
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
@@ -242,6 +243,34 @@ def test_with_all_services_down_the_model_is_told_and_answers(world):
     assert turn.text == panel("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
     assert len(world.search.queries()) == 3
     assert world.told()[0].startswith("Error: the web search failed (brave: HTTP 500")
+
+
+def test_a_service_that_failed_is_tried_last_for_a_while_and_at_once_with_a_new_key(stage):
+    searching = search(stage, tavily={"status": 401})
+    volume = stage.directory / "volume"
+    (volume / "backend_volume").mkdir(parents=True)
+    env = {**search_env(searching, searxng=True), "INTERNAL_PERSISTENT_STORAGE_VOLUME": volume}
+    service, _ = stage.one(env=env)
+    for i in range(3):
+        service.chat(rounds(calls(call(SEARCH, query=f"q{i}"))))
+    assert [s for s, _ in searching.queries()] == ["tavily", "searxng", "searxng", "searxng"]
+    # Where all others fail, it is asked all the same.
+    searching.script(tavily={}, searxng={"status": 500})
+    assert "Source:" in service.chat(rounds(calls(call(SEARCH, query="q3")))).text
+    assert [s for s, _ in searching.queries()][4:] == ["searxng", "tavily"]
+    searching.script(tavily={"status": 401})
+    service.chat(rounds(calls(call(SEARCH, query="q4"), call(SEARCH, id="b", query="q5"))))
+    searching.forget()
+    searching.script()
+    service.secrets.append("tvly-new-key")
+    (volume / "backend_volume" / "user_config.env").write_text("TAVILY_API_KEY=tvly-new-key\n")
+
+    def asked_with_the_new_key():
+        service.chat(rounds(calls(call(SEARCH, query="q"))))
+        last = searching.requests()[-1]
+        return last["headers"].get("authorization") == "Bearer tvly-new-key"
+
+    wait_until(asked_with_the_new_key, "the new key in use", 2)
 
 
 def test_an_answer_of_the_service_and_hostile_titles(world):
