@@ -24,6 +24,11 @@ struct published {
 	void *arg;
 };
 
+const char *published_run_dir(const struct published *p)
+{
+	return p->run_dir;
+}
+
 struct published *published_new(const char *run_dir, published_fn *changed, void *arg, struct err *e)
 {
 	struct published *p = calloc(1, sizeof *p);

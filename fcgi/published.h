@@ -10,6 +10,9 @@ struct published;
 
 /* changed is called when another configuration is in force. */
 typedef void published_fn(void *arg, const struct config *c);
+/* Where the daemon publishes. */
+const char *published_run_dir(const struct published *p);
+
 struct published *published_new(const char *run_dir, published_fn *changed, void *arg, struct err *e);
 void published_free(struct published *p);
 

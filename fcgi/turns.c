@@ -129,7 +129,7 @@ struct turns *turns_new(struct event_base *base, struct published *p, struct com
 	if (t->resolver != NULL)
 		t->host.http = http_new(base, t->resolver, e);
 	if (t->host.http != NULL)
-		t->host.toolbox = toolbox_new(base, e);
+		t->host.toolbox = toolbox_new(base, published_run_dir(p), e);
 	if (t->host.toolbox == NULL) {
 		turns_free(t);
 		return NULL;

@@ -86,9 +86,9 @@ static void cancel(struct tool_run *r)
 	free(r);
 }
 
-static void *open_state(struct event_base *base)
+static void *open_state(struct event_base *base, const char *dir)
 {
-	return e2b_new(base);
+	return e2b_new(base, dir);
 }
 
 static void close_state(void *state)

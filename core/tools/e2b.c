@@ -6,11 +6,13 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/tools/e2b_api.h"
+#include "core/tools/e2b_shared.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define SANDBOXES_MAX 256
+#define USED_SLACK_MS 50 /* between the clocks of a file and of the loop */
 
 struct sandbox {
 	struct e2b *owner;
@@ -23,6 +25,7 @@ struct sandbox {
 
 struct e2b {
 	struct event *sweep;
+	struct e2b_shared *shared;
 	/* Of the last run: for ending sandboxes that idle. Alive as long as their worker. */
 	struct http *http;
 	struct config *config;
@@ -60,11 +63,39 @@ static void sandbox_clear(struct sandbox *s)
 	s->thread = NULL;
 }
 
-static void sandbox_kill(struct sandbox *s)
+/* Ends the sandbox, unless another worker has used it since. */
+static void sandbox_retire(struct sandbox *s)
 {
-	if (s->place.id != NULL)
-		e2b_api_kill(s->owner->http, s->owner->config, s->place.id);
+	struct e2b *b = s->owner;
+	struct e2b_place known;
+	int64_t age_ms;
+	bool is_known = e2b_shared_read(b->shared, s->thread, &known, &age_ms) == 0 && s->place.id != NULL &&
+	                strcmp(known.id, s->place.id) == 0;
+
+	if (s->place.id != NULL && !(is_known && age_ms < clock_mono_ms() - s->used_ms - USED_SLACK_MS)) {
+		e2b_api_kill(b->http, b->config, s->place.id);
+		if (is_known)
+			e2b_shared_remove(b->shared, s->thread);
+	}
+	e2b_place_clear(&known);
 	sandbox_clear(s);
+}
+
+/* What the other workers know is newer than what is remembered here. */
+static void sandbox_look(struct sandbox *s)
+{
+	struct e2b_place known;
+	int64_t age_ms;
+
+	if (e2b_shared_read(s->owner->shared, s->thread, &known, &age_ms) < 0)
+		return;
+	if (age_ms < cfg_ms(s->owner->config, CFG_CODE_IDLE) &&
+	    (s->place.id == NULL || strcmp(known.id, s->place.id) != 0)) {
+		e2b_place_clear(&s->place);
+		s->place = known;
+	} else {
+		e2b_place_clear(&known);
+	}
 }
 
 /* Ends what has idled for too long; comes again when the next one will have. */
@@ -79,7 +110,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 		if (!is_idle(s))
 			continue;
 		if (now - s->used_ms >= idle_ms)
-			sandbox_kill(s);
+			sandbox_retire(s);
 		else if (next < 0 || s->used_ms + idle_ms - now < next)
 			next = s->used_ms + idle_ms - now;
 	}
@@ -102,7 +133,7 @@ static struct sandbox *sandbox_of(struct e2b *b, const char *thread)
 			oldest = s;
 	}
 	if (free_one == NULL && oldest != NULL) {
-		sandbox_kill(oldest);
+		sandbox_retire(oldest);
 		free_one = oldest;
 	}
 	if (free_one == NULL || (free_one->thread = strdup(thread)) == NULL)
@@ -111,14 +142,18 @@ static struct sandbox *sandbox_of(struct e2b *b, const char *thread)
 	return free_one;
 }
 
-struct e2b *e2b_new(struct event_base *base)
+struct e2b *e2b_new(struct event_base *base, const char *dir)
 {
 	struct e2b *b = calloc(1, sizeof *b);
 
 	if (b == NULL)
 		return NULL;
 	b->sweep = evtimer_new(base, on_sweep, b);
-	if (b->sweep == NULL) {
+	b->shared = e2b_shared_new(dir);
+	if (b->sweep == NULL || b->shared == NULL) {
+		if (b->sweep != NULL)
+			event_free(b->sweep);
+		e2b_shared_free(b->shared);
 		free(b);
 		return NULL;
 	}
@@ -135,6 +170,7 @@ void e2b_free(struct e2b *b)
 		sandbox_clear(s);
 	}
 	event_free(b->sweep);
+	e2b_shared_free(b->shared);
 	config_unref(b->config);
 	free(b);
 }
@@ -173,6 +209,8 @@ static void leave(struct e2b_run *r)
 	if (!was_first)
 		return;
 	s->used_ms = clock_mono_ms();
+	if (s->place.id != NULL)
+		e2b_shared_touch(r->owner->shared, s->thread);
 	if (s->queue != NULL)
 		event_active(s->queue->later, EV_TIMEOUT, 0);
 	else if (s->place.id == NULL && s->making == NULL)
@@ -211,6 +249,8 @@ static void on_created(void *arg, const struct http_result *h)
 	if (h->outcome == HTTP_DONE && h->status == 201) {
 		if (e2b_place_read(&s->place, h->body, h->body_len) < 0)
 			why = "the answer about the new sandbox has no usable sandboxID";
+		else
+			e2b_shared_write(s->owner->shared, s->thread, &s->place);
 	} else if (first != NULL) {
 		e2b_api_failure(h, "the sandbox could not be made", first->failure, sizeof first->failure);
 		why = first->failure;
@@ -250,6 +290,18 @@ static bool has_vanished(const struct e2b_run *r, const struct http_result *h)
 	       h->outcome == HTTP_RESET;
 }
 
+/* The other workers need not find that out as well; one of them may have a new one. */
+static void sandbox_gone(struct sandbox *s)
+{
+	struct e2b_place known;
+	int64_t age_ms;
+
+	if (e2b_shared_read(s->owner->shared, s->thread, &known, &age_ms) == 0 && strcmp(known.id, s->place.id) == 0)
+		e2b_shared_remove(s->owner->shared, s->thread);
+	e2b_place_clear(&known);
+	e2b_place_clear(&s->place);
+}
+
 static void on_executed(void *arg, const struct http_result *h)
 {
 	struct e2b_run *r = arg;
@@ -258,7 +310,7 @@ static void on_executed(void *arg, const struct http_result *h)
 
 	r->transfer = NULL;
 	if (gone)
-		e2b_place_clear(&s->place);
+		sandbox_gone(s);
 	else
 		e2b_api_extend(r->ctx->http, r->ctx->config, s->place.id);
 	if (gone && !r->recreated) {
@@ -286,6 +338,7 @@ static void advance(struct sandbox *s)
 
 	if (s->making != NULL || r->transfer != NULL)
 		return;
+	sandbox_look(s);
 	if (s->place.id == NULL)
 		s->making = e2b_api_create(ctx->http, ctx->config, &create_handlers, s);
 	else

@@ -54,7 +54,7 @@ struct tool {
 	                          tool_done_fn *done, void *arg);
 	void (*cancel)(struct tool_run *run); /* done is not called any more */
 	/* State kept between calls; both may be NULL. */
-	void *(*open)(struct event_base *base);
+	void *(*open)(struct event_base *base, const char *dir);
 	void (*close)(void *state);
 };
 
@@ -62,7 +62,8 @@ struct tool {
 extern const struct tool *const tool_table[];
 
 struct toolbox;
-struct toolbox *toolbox_new(struct event_base *base, struct err *e);
+/* dir: the run directory, where workers share what they must; NULL: nothing is shared. */
+struct toolbox *toolbox_new(struct event_base *base, const char *dir, struct err *e);
 void toolbox_free(struct toolbox *b);
 
 /* The tool of that name that c provides, or NULL. */

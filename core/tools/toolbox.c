@@ -17,7 +17,7 @@ struct toolbox {
 	json_t *definitions;
 };
 
-struct toolbox *toolbox_new(struct event_base *base, struct err *e)
+struct toolbox *toolbox_new(struct event_base *base, const char *dir, struct err *e)
 {
 	struct toolbox *b = calloc(1, sizeof *b);
 
@@ -27,7 +27,7 @@ struct toolbox *toolbox_new(struct event_base *base, struct err *e)
 	}
 	for (size_t i = 0; tool_table[i] != NULL; i++)
 		if (tool_table[i]->open != NULL)
-			b->states[i] = tool_table[i]->open(base);
+			b->states[i] = tool_table[i]->open(base, dir);
 	return b;
 }
 

@@ -317,9 +317,10 @@ static void cancel(struct tool_run *r)
 	run_free(r);
 }
 
-static void *open_state(struct event_base *base)
+static void *open_state(struct event_base *base, const char *dir)
 {
 	(void)base;
+	(void)dir;
 	return calloc(1, sizeof(struct benches));
 }
 

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,9 +15,10 @@ RAN = "<think>Running code\nDone.\n</think>" + PLAIN
 
 
 class World:
-    def __init__(self, stage, *sets):
+    def __init__(self, stage, *sets, **more):
         self.e2b = e2b(stage)
-        self.service, self.llm = stage.one(env={**e2b_env(self.e2b), "TAVILY_API_KEY": None}, sets=["code.timeout=2", *sets])
+        self.service, self.llm = stage.one(
+            env={**e2b_env(self.e2b), "TAVILY_API_KEY": None}, sets=["code.timeout=2", *sets], **more)
 
     def fresh(self):
         self.e2b.script()
@@ -29,6 +31,11 @@ class World:
         turn = self.service.chat(rounds(calls(*(call(CODE, id=f"c{i}", code=c) for i, c in enumerate(codes)))), thread_id)
         assert turn.whole and turn.answer == PLAIN, turn.chunks
         return turn, [m["content"] for m in self.llm.chats()[-1]["body"]["messages"][-len(codes):]]
+
+
+    def run_alone(self, code, thread_id):
+        turn = self.service.chat(rounds(calls(call(CODE, code=code))), thread_id)
+        return turn, turn.text == RAN
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +196,31 @@ def test_idle_sandboxes_are_ended(stage):
     ended = lambda: {r["path"].split("/")[2] for r in world.e2b.requests() if r["method"] == "DELETE"}
     wait_until(lambda: ended() == ids, "both sandboxes ended", 4)
     assert world.run("x", thread_id="a")[1] == ["Output:\nran\n"]
+
+
+def test_a_thread_has_one_sandbox_whichever_worker_its_turns_come_to(stage):
+    world = World(stage, "code.idle=3", workers=4)
+    names = [f"shared-{i}" for i in range(3)]
+    for i in range(8):
+        with ThreadPoolExecutor(3) as pool:  # so that no worker is always the first to wake
+            assert [told for _, told in pool.map(lambda n: world.run_alone("x", n), names)] == [True] * 3
+    assert world.e2b.calls().count("POST /sandboxes") == 3 and len(world.e2b.codes()) == 24
+    folder = world.service.run / "sandboxes"
+    assert folder.stat().st_mode & 0o777 == 0o700 and {f.stat().st_mode & 0o777 for f in folder.iterdir()} == {0o600}
+    # A restarted responder finds them again.
+    world.service.responder.stop()
+    world.service.start_responder()
+    wait_until(lambda: world.service.http.get("/").status_code == 200, "the new responder")
+    world.run("x", thread_id=names[0])
+    assert world.e2b.calls().count("POST /sandboxes") == 3
+    # One that vanished is made again for all workers.
+    world.e2b.script(vanish=1)
+    for i in range(6):
+        world.run("x", thread_id=names[0])
+    assert world.e2b.calls().count("POST /sandboxes") == 4
+    deleted = lambda: [r["path"] for r in world.e2b.requests() if r["method"] == "DELETE"]
+    wait_until(lambda: len(list(folder.iterdir())) == 2 and len(deleted()) == 1, "the idle sandbox ended", 8)
+    assert len(set(deleted())) == 1
 
 
 def test_without_a_key_there_is_no_code_interpreter(stage):
