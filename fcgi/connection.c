@@ -317,6 +317,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 /* --- what the endpoints use ---------------------------------------------------------- */
 
+const char *connection_header(const struct connection *c, const char *name)
+{
+	return exchange_header(c->exchange, name);
+}
+
 const struct exchange_params *connection_params(const struct connection *c)
 {
 	return exchange_params(c->exchange);

@@ -54,6 +54,7 @@ void connections_drain(struct connections *s);
 
 /* --- one request ------------------------------------------------------------------ */
 const struct exchange_params *connection_params(const struct connection *c);
+const char *connection_header(const struct connection *c, const char *name); /* as exchange_header */
 const char *connection_body(const struct connection *c, size_t *len);
 /* The body was longer than body_limit and is not there. */
 bool connection_body_too_large(const struct connection *c);

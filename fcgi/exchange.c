@@ -1,6 +1,7 @@
 #include "fcgi/exchange.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcgiapp.h>
 #include <stdlib.h>
@@ -105,6 +106,17 @@ int exchange_begin(struct exchange *x, int from, int to, size_t body_len)
 const struct exchange_params *exchange_params(const struct exchange *x)
 {
 	return &x->params;
+}
+
+const char *exchange_header(const struct exchange *x, const char *name)
+{
+	char param[128] = "HTTP_";
+	size_t len = strlen(param);
+
+	for (; *name != '\0' && len < sizeof param - 1; name++)
+		param[len++] = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
+	param[len] = '\0';
+	return x->fcgx.envp == NULL ? NULL : FCGX_GetParam(param, x->fcgx.envp);
 }
 
 const char *exchange_body(const struct exchange *x, size_t *len)

@@ -113,11 +113,19 @@ static bool full(struct worker *w)
 	return limit > 0 && *worker_turn_count(w) >= (size_t)limit;
 }
 
+/* Whose conversation it is: whom the web server vouches for, "" = nobody. */
+static const char *subject_of(struct worker *w, const struct connection *c)
+{
+	const struct config *config = published_config(worker_published(w));
+	const char *header = config == NULL ? NULL : cfg_str(config, CFG_HTTP_SUBJECT_HEADER);
+	const char *subject = header != NULL ? connection_header(c, header) : connection_params(c)->remote_user;
+
+	return subject != NULL ? subject : "";
+}
+
 void serve_poll_requests(struct worker *w, struct connection *c, bool head)
 {
-	const char *user = connection_params(c)->remote_user;
-	struct turn_request request = {.subject = user != NULL ? user : "",
-				       .request_id = connection_request_id(c)};
+	struct turn_request request = {.subject = subject_of(w, c), .request_id = connection_request_id(c)};
 	json_t *detail = NULL;
 	size_t len;
 	const char *body = connection_body(c, &len);

@@ -10,6 +10,7 @@ import time
 import uuid
 
 import pytest
+from stage import fastcgi
 from stage.process import wait_until
 
 LONG = "a-thread-of-its-own"
@@ -58,6 +59,23 @@ def test_workers_share_what_they_remember(stage):
         # Asked at once behind the statistics, of whichever worker.
         assert service.chat(word, LONG).whole
         assert said(llm) == words[: n + 1]
+
+
+@pytest.mark.parametrize("setting, param", [(None, "REMOTE_USER"), ("http.subject_header=X-Studio-User", "HTTP_X_STUDIO_USER")])
+def test_users_that_the_web_server_vouches_for_are_apart(stage, setting, param):
+    """Case 34: memory keyed by thread alone leaks between users."""
+    service, llm = stage.one({"text": ["yes"]}, sets=[setting] if setting else [])
+
+    def ask(message, user):
+        body = json.dumps({"message": message, "thread_id": LONG}).encode()
+        _, answer = fastcgi.ask(service.socket, "POST", "/poll_requests", body, **{param: user})
+        assert b"[STATS]" in answer
+
+    ask("from ann", "ann")
+    ask("from bob", "bob")
+    assert said(llm) == ["from bob"]
+    ask("ann again", "ann")
+    assert said(llm) == ["from ann", "ann again"]
 
 
 def test_threads_of_a_short_id_are_forgotten_when_idle(stage):
