@@ -141,13 +141,12 @@ static int find_place(struct database *db, const struct store_key *k, int64_t ex
 }
 
 /* A turn that cannot be read counts as one without messages. */
-static json_t *read_turn(sqlite3_stmt *s, size_t *size)
+static json_t *read_turn(sqlite3_stmt *s)
 {
 	const char *text = (const char *)sqlite3_column_text(s, 1);
-	json_t *messages;
+	size_t size = (size_t)sqlite3_column_bytes(s, 1);
+	json_t *messages = text != NULL ? json_loadb(text, size, JSON_ALLOW_NUL, NULL) : NULL;
 
-	*size = (size_t)sqlite3_column_bytes(s, 1);
-	messages = text != NULL ? json_loadb(text, *size, JSON_ALLOW_NUL, NULL) : NULL;
 	if (json_is_array(messages))
 		return messages;
 	json_decref(messages);
@@ -159,7 +158,6 @@ static json_t *read_turn(sqlite3_stmt *s, size_t *size)
 static int read_turns(struct database *db, struct cached_thread *t, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_LOAD, e);
-	size_t size = 0;
 	int code;
 
 	if (s == NULL)
@@ -167,9 +165,9 @@ static int read_turns(struct database *db, struct cached_thread *t, struct err *
 	sqlite3_bind_int64(s, 1, t->id);
 	sqlite3_bind_int64(s, 2, t->last);
 	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW) {
-		json_t *turn = sqlite3_column_int64(s, 0) == t->last + 1 ? read_turn(s, &size) : NULL;
+		json_t *turn = sqlite3_column_int64(s, 0) == t->last + 1 ? read_turn(s) : NULL;
 
-		if (turn_cache_add(db->cache, t, turn, size) < 0)
+		if (turn_cache_add(db->cache, t, turn) < 0)
 			break;
 	}
 	database_done(s);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
+#define SLOT_ELSE 256 /* the array of turns, the node of the tree */
+
 struct slot {
 	struct cached_thread thread;
 	TAILQ_ENTRY(slot) used; /* the least recently used first */
@@ -61,7 +63,7 @@ static struct slot *add(struct turn_cache *c, int64_t id, int64_t first)
 	if (e == NULL)
 		return NULL;
 	e->thread = (struct cached_thread){.id = id, .first = first, .last = first - 1, .turns = json_array()};
-	e->bytes = sizeof *e;
+	e->bytes = sizeof *e + SLOT_ELSE;
 	if (e->thread.turns == NULL || tsearch(e, &c->tree, compare) == NULL) {
 		json_decref(e->thread.turns);
 		free(e);
@@ -92,9 +94,33 @@ struct cached_thread *turn_cache_thread(struct turn_cache *c, int64_t id, int64_
 	return &e->thread;
 }
 
-int turn_cache_add(struct turn_cache *c, struct cached_thread *t, json_t *turn, size_t size)
+/* About what jansson and the allocator take for a value: several times its text, where the
+ * text is short. */
+static size_t weight(const json_t *value)
+{
+	enum { STRING = 64, OBJECT = 256, PAIR = 64, ARRAY = 160 };
+	const char *key;
+	json_t *item;
+	size_t i, sum = STRING;
+
+	if (json_is_string(value))
+		return STRING + json_string_length(value);
+	if (json_is_object(value)) {
+		sum = OBJECT;
+		json_object_foreach((json_t *)(uintptr_t)value, key, item)
+			sum += PAIR + weight(item);
+	} else if (json_is_array(value)) {
+		sum = ARRAY;
+		json_array_foreach(value, i, item)
+			sum += sizeof item + weight(item);
+	}
+	return sum;
+}
+
+int turn_cache_add(struct turn_cache *c, struct cached_thread *t, json_t *turn)
 {
 	struct slot *e = (struct slot *)t;
+	size_t size = weight(turn);
 
 	if (json_array_append_new(t->turns, turn) < 0)
 		return -1;

@@ -16,15 +16,15 @@ struct cached_thread {
 	json_t *turns;       /* exactly these */
 };
 
-struct turn_cache *turn_cache_new(size_t max_bytes); /* NULL: no memory */
+struct turn_cache *turn_cache_new(size_t max_bytes); /* of memory, about; NULL: none left */
 void turn_cache_free(struct turn_cache *c);          /* NULL is fine */
 
 /* The thread's turns from number first on, made where there is none. NULL: no memory.
  * Valid until the next call of this function or turn_cache_forget. */
 struct cached_thread *turn_cache_thread(struct turn_cache *c, int64_t id, int64_t first);
 
-/* Adds the next turn, size bytes long as text; turn is stolen. -1: no memory. */
-int turn_cache_add(struct turn_cache *c, struct cached_thread *t, json_t *turn, size_t size);
+/* Adds the next turn, which is stolen. -1: no memory. */
+int turn_cache_add(struct turn_cache *c, struct cached_thread *t, json_t *turn);
 
 void turn_cache_forget(struct turn_cache *c, struct cached_thread *t);
 

@@ -43,6 +43,7 @@ struct chat_load {
 	long begun, whole, failed, merged, wrong, left, active, active_most, streaming;
 	long ends[CHAT_ENDS];
 	json_t *examples;
+	json_t *cut_ns; /* when answers were cut, CLOCK_MONOTONIC */
 	char first_error[300];
 };
 
@@ -153,6 +154,8 @@ static bool chat_judge_words(struct chat_client *c, int status)
 	if (end == WORDS_CUT && words_judge(c->text.data ? c->text.data : "", false, word, load->words) != WORDS_CUT)
 		end = WORDS_WRONG;
 	load->ends[end]++;
+	if (end == WORDS_CUT)
+		json_array_append_new(load->cut_ns, json_integer(clock_mono_ns()));
 	if (end == WORDS_WHOLE)
 		load->whole++;
 	else
@@ -216,10 +219,10 @@ static void chat_done(struct evhttp_request *req, void *arg)
 
 static void chat_body(const struct chat_client *c, struct evbuffer *out)
 {
-	char *message = chat_fill(c, c->load->message), thread[64], *text;
+	char *message = chat_fill(c, c->load->message), thread[96], *text;
 	json_t *j;
 
-	snprintf(thread, sizeof thread, "client-%ld-turn-%ld", c->number, c->turn);
+	snprintf(thread, sizeof thread, "client-%ld-turn-%ld-%lld", c->number, c->turn, (long long)c->load->begin_ns);
 	j = json_pack("{s:s, s:s}", "message", message, "thread_id", thread);
 	text = json_dumps(j, JSON_COMPACT);
 	evbuffer_add(out, text, strlen(text));
@@ -343,8 +346,10 @@ static int chat_report(const struct chat_load *load, int64_t ns)
 	json_object_set_new(j, "slowest_first_s", json_real((double)load->slowest_first_ns / 1e9));
 	for (int end = 0; load->word && end < CHAT_ENDS; end++)
 		json_object_set_new(j, chat_end_text(end), json_integer(load->ends[end]));
-	if (load->word)
+	if (load->word) {
 		json_object_set(j, "examples", load->examples);
+		json_object_set(j, "cut_ns", load->cut_ns);
+	}
 	json_dumpf(j, stdout, JSON_REAL_PRECISION(6));
 	putchar('\n');
 	json_decref(j);
@@ -361,6 +366,7 @@ int main(int argc, char **argv)
 
 	load.begin_ns = clock_mono_ns();
 	load.examples = json_array();
+	load.cut_ns = json_array();
 	chat_options(&load, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -390,5 +396,6 @@ int main(int argc, char **argv)
 	event_base_free(load.base);
 	status = chat_report(&load, clock_mono_ns() - load.begin_ns);
 	json_decref(load.examples);
+	json_decref(load.cut_ns);
 	return status;
 }
