@@ -303,6 +303,8 @@ static void test(struct commands *c, struct command_call *call, const json_t *ar
 	p->transfer = body != NULL ? http_start(a->s.http, &req, &handlers, p) : NULL;
 	if (p->transfer == NULL)
 		pending_fail(p, "out of memory");
+	else
+		command_on_cancel(call, pending_drop, p);
 	free(body);
 }
 

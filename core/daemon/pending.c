@@ -49,6 +49,11 @@ struct pending *pending_new(struct pending **list, struct agent *a, struct comma
 	return p;
 }
 
+void pending_drop(void *p)
+{
+	pending_free(p);
+}
+
 void pending_reply(struct pending *p, json_t *result)
 {
 	command_reply(p->call, result);

@@ -30,6 +30,9 @@ struct pending {
 struct pending *pending_new(struct pending **list, struct agent *a, struct command_call *call, enum command c,
                             pending_late_fn *late);
 
+/* Nobody waits for it any more, and the call is gone: it ends without an answer. */
+void pending_drop(void *p);
+
 /* Ends it with a reply (stolen), or with an error text. */
 void pending_reply(struct pending *p, json_t *result);
 void pending_fail(struct pending *p, const char *text);

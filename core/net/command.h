@@ -68,6 +68,9 @@ void command_event(struct command_call *call, json_t *event);  /* steals */
  * when the peer has gone (or reads so slowly that it is dropped), never from within
  * command_event; the call is gone afterwards. */
 void command_on_close(struct command_call *call, void (*closed)(void *arg), void *arg);
+/* For a command that takes long: closed is called once when nobody waits for its answer any
+ * more, because the peer has gone or has cancelled it; the call is gone then. */
+void command_on_cancel(struct command_call *call, void (*closed)(void *arg), void *arg);
 uid_t command_peer_uid(const struct command_call *call);
 
 /* --- client on a loop ------------------------------------------------------------ */
@@ -85,7 +88,7 @@ void command_client_free(struct command_client *c); /* no callbacks; not from wi
 typedef void command_done_fn(void *arg, const json_t *result, bool unreachable, const struct err *e);
 struct command_request *command_send(struct command_client *c, enum command cmd, json_t *args,
                                      int64_t deadline_ms, command_done_fn *done, void *arg);
-void command_request_cancel(struct command_request *r); /* done is not called */
+void command_request_cancel(struct command_request *r); /* done is not called; the daemon is told */
 
 /* --- client for the admin tool: one command, waits --------------------------------- */
 /* The result (new reference) or NULL with e; *unreachable and deadline_ms as above. */

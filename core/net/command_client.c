@@ -224,8 +224,23 @@ struct command_request *command_send(struct command_client *c, enum command cmd,
 	return r;
 }
 
+/* Its answer is not waited for: nothing is sent where it does not go out at once. */
+static void take_back(struct command_client *c, const struct command_request *r)
+{
+	size_t len = 0;
+	char *line;
+
+	if (r->failed || c->bev == NULL || evbuffer_get_length(bufferevent_get_output(c->bev)) > BACKLOG_MAX)
+		return;
+	line = command_wire_put_request(c->next_id++, CMD_CANCEL, json_pack("{s:I}", "call", (json_int_t)r->id), &len);
+	if (line != NULL)
+		bufferevent_write(c->bev, line, len);
+	free(line);
+}
+
 void command_request_cancel(struct command_request *r)
 {
+	take_back(r->client, r);
 	TAILQ_REMOVE(&r->client->requests, r, link);
 	event_del(&r->timer);
 	free(r);

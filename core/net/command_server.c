@@ -32,6 +32,7 @@ struct command_call {
 	struct event timer;
 	void (*closed)(void *arg);
 	void *closed_arg;
+	bool stream; /* ends when the peer says no more */
 };
 LIST_HEAD(call_list, command_call);
 
@@ -82,7 +83,8 @@ static void call_detach(struct command_call *call)
 	call->timed = false;
 }
 
-/* The peer has gone. A stream ends with it; a command goes on, for nobody. */
+/* The peer has gone, or takes the call back. A stream ends with it, and what asked to be
+ * told; another command goes on, for nobody. */
 static void call_orphan(struct command_call *call)
 {
 	void (*closed)(void *arg) = call->closed;
@@ -243,6 +245,7 @@ void command_on_close(struct command_call *call, void (*closed)(void *arg), void
 {
 	call->closed = closed;
 	call->closed_arg = arg;
+	call->stream = true;
 	if (call->timed)
 		event_del(&call->timer);
 	call->timed = false;
@@ -262,6 +265,12 @@ void command_on_close(struct command_call *call, void (*closed)(void *arg), void
 uid_t command_peer_uid(const struct command_call *call)
 {
 	return call->uid;
+}
+
+void command_on_cancel(struct command_call *call, void (*closed)(void *arg), void *arg)
+{
+	call->closed = closed;
+	call->closed_arg = arg;
 }
 
 /* --- questions ------------------------------------------------------------------------ */
@@ -299,6 +308,23 @@ static struct command_call *call_new(struct peer *p, const struct wire_request *
 	return call;
 }
 
+/* Commands that cannot be taken back go on. */
+static void cancel(struct peer *p, const struct wire_request *r)
+{
+	const json_t *id = json_object_get(r->args, "call");
+	struct command_call *call;
+	size_t len = 0;
+	char *line;
+
+	LIST_FOREACH(call, &p->calls, link)
+		if (json_is_integer(id) && call->id == json_integer_value(id) && call->closed != NULL)
+			break;
+	if (call != NULL)
+		call_orphan(call);
+	line = command_wire_put_value(r->id, WIRE_RESULT, json_pack("{s:b}", "cancelled", call != NULL), &len);
+	send_line(p, line, len);
+}
+
 static void take_request(struct peer *p, const struct wire_request *r)
 {
 	struct command_server *s = p->server;
@@ -309,6 +335,10 @@ static void take_request(struct peer *p, const struct wire_request *r)
 		log_warning("command_refused", L_STR("command", command_info(r->command)->name),
 		            L_INT("uid", p->who.uid), L_INT("pid", p->who.pid));
 		send_error(p, &r->id, e.text);
+		return;
+	}
+	if (r->command == CMD_CANCEL) {
+		cancel(p, r);
 		return;
 	}
 	if (p->call_count >= CALLS_MAX) {
@@ -404,7 +434,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	p->closing = true;
 	for (call = LIST_FIRST(&p->calls); call != NULL; call = next) {
 		next = LIST_NEXT(call, link);
-		if (call->closed != NULL)
+		if (call->stream)
 			call_orphan(call);
 	}
 	if (LIST_EMPTY(&p->calls) && pending(p) == 0)

@@ -18,7 +18,7 @@ from stage.held import holds
 from stage.load import many_turns
 from stage.process import PATIENCE, wait_until
 from stage.tools import CODE, SEARCH, call, calls, e2b, e2b_env, rounds, search, search_env
-from stage.wire import Turn
+from stage.wire import Exchange, Turn
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 SENTENCE = re.compile(r"[A-Z][^\n]+\.")
@@ -252,6 +252,24 @@ def test_case_14_a_client_that_leaves_before_the_first_word_frees_the_llm(stage)
     service, llm = stage.one()
     quickest([leave(service, llm, inline(first_delay_us=60000000)) for _ in range(5)])
     quickest([leave(service, llm, inline(header_delay_us=60000000)) for _ in range(5)])
+
+
+def test_case_15_a_client_that_leaves_a_request_without_a_stream_frees_the_llm(stage):
+    """The client left a request that does not stream, the upstream went on (litellm#37140)."""
+    service, llm = stage.one()
+    llm.script(header_delay_us=60000000)
+    times = []
+    for _ in range(5):
+        before, seen = llm.stats()["cancelled"], len(llm.chats())
+        exchange = Exchange(service.host, "GET", "/test_llm")
+        wait_until(lambda: len(llm.chats()) > seen, "the LLM is asked")
+        left_ns = time.monotonic_ns()
+        exchange.close()
+        wait_until(lambda: llm.stats()["cancelled"] > before, "the LLM's connection is closed", 5)
+        times.append((llm.stats()["closed"][-1]["at_ns"] - left_ns) / 1e6)
+    quickest(times)
+    llm.script()
+    assert service.http.get("/test_llm").json()["status"] == "success"
 
 
 def storm(service, count, seed, stay=4):
