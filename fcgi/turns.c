@@ -9,11 +9,13 @@
 
 #define REPORTS_KEPT       32u
 #define REPORT_INTERVAL_MS 100
+#define SERVED_INTERVAL_MS 5000
 
-/* When a failure of this LLM was last reported: what began before then tells nothing new. */
+/* What was last reported of an LLM. A failure that began before boot_ms tells nothing new. */
 struct reported {
 	uint64_t instance;
-	int64_t boot_ms;
+	int64_t boot_ms;   /* its last failure; 0 = none */
+	int64_t served_ms; /* its last whole answer, since that failure */
 };
 
 struct turns {
@@ -65,20 +67,30 @@ static struct status_snapshot *current_snapshot(void *arg)
 }
 
 /* One outage that many turns meet is one report: a failure whose attempt began before
- * the last report belongs to it, and so does one that follows within moments. */
+ * the last report belongs to it, and so does one that follows within moments. That an LLM
+ * serves is said once in a while. */
 static bool is_new(struct turns *t, const struct turn_report *r)
 {
 	int64_t now = clock_boot_ms();
+	bool served = r->outcome == HTTP_DONE && r->status == 200;
 	struct reported *entry = NULL;
 
 	for (size_t i = 0; i < REPORTS_KEPT; i++)
-		if (t->reported[i].instance == r->instance && t->reported[i].boot_ms != 0)
+		if (t->reported[i].instance == r->instance)
 			entry = &t->reported[i];
+	if (entry != NULL && served) {
+		bool again = entry->served_ms != 0 && now - entry->served_ms < SERVED_INTERVAL_MS;
+
+		if (!again)
+			entry->served_ms = now;
+		return !again;
+	}
 	if (entry != NULL && (r->began_boot_ms < entry->boot_ms || now - entry->boot_ms < REPORT_INTERVAL_MS))
 		return false;
 	if (entry == NULL)
 		entry = &t->reported[t->next_reported++ % REPORTS_KEPT];
-	*entry = (struct reported){.instance = r->instance, .boot_ms = now};
+	*entry = (struct reported){
+		.instance = r->instance, .boot_ms = served ? 0 : now, .served_ms = served ? now : 0};
 	return true;
 }
 

@@ -189,17 +189,19 @@ static void add_latency(struct columns *t, const json_t *model)
 static void add_reason(struct columns *t, const struct admin *a, const json_t *model)
 {
 	double until = json_number_value(json_object_get(model, "ejected_until"));
+	double since = json_number_value(json_object_get(model, "ejected_since"));
 	const char *reason = text_of(model, "reason");
 	double rest = until - (double)clock_wall_ms() / 1000;
 	size_t limit = a->whole ? 0 : CELL_WIDTH * 2;
-	char text[1024], duration[64];
+	char text[1024], duration[64], passed[64];
 
 	if (until <= 0 || rest <= 0) {
 		columns_add(t, COLOUR_NONE, limit, reason);
 		return;
 	}
 	duration_text(rest, duration, sizeof duration);
-	snprintf(text, sizeof text, "ejected for another %s%s%s", duration, reason != NULL ? ": " : "",
+	duration_text((double)clock_wall_ms() / 1000 - since, passed, sizeof passed);
+	snprintf(text, sizeof text, "ejected %s ago, for another %s%s%s", passed, duration, reason != NULL ? ": " : "",
 	         reason != NULL ? reason : "");
 	columns_add(t, COLOUR_RED, limit, text);
 }

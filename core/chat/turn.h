@@ -36,7 +36,7 @@ struct turn_host {
 	struct bench *bench;          /* zeroed at start, only turns use it */
 	struct prompt_cache *prompts; /* likewise; prompt_cache_clear at the end */
 	struct counters *counters;   /* may be NULL */
-	/* A real turn met a failure of an LLM (see the report command). */
+	/* A real turn met a failure of an LLM, or got a whole answer (see the report command). */
 	void (*report)(void *arg, const struct turn_report *r);
 	void *arg; /* of the calls above */
 };

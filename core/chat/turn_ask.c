@@ -35,7 +35,7 @@ static void on_ask_tool_calls(void *arg, const json_t *fragments)
 
 /* ---- asking ----------------------------------------------------------------------- */
 
-static void report_failure(struct turn *t, const struct ask_result *r)
+static void report(struct turn *t, const struct ask_result *r)
 {
 	const struct status_header *h = status_header(t->snapshot);
 	const struct turn_report report = {
@@ -48,9 +48,14 @@ static void report_failure(struct turn *t, const struct ask_result *r)
 		.text = r->text,
 	};
 
-	bench_add(t->host->bench, t->llm->instance, clock_wall_ms());
 	if (t->host->report != NULL)
 		t->host->report(t->host->arg, &report);
+}
+
+static void report_failure(struct turn *t, const struct ask_result *r)
+{
+	bench_add(t->host->bench, t->llm->instance, clock_wall_ms());
+	report(t, r);
 }
 
 static void note_failure(struct turn *t, const struct ask_result *r)
@@ -130,6 +135,7 @@ static void on_ask_ended(void *arg, const struct ask_result *r)
 		recover(t, r);
 		return;
 	}
+	report(t, r);
 	calls_finish(&t->calls);
 	if (t->calls.count > 0 && may_call(t)) {
 		turn_run_tools(t);

@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "core/daemon/adopt.h"
 #include "core/daemon/commands.h"
+#include "core/daemon/feedback.h"
 #include "core/daemon/trim.h"
 #include "core/status/layout.h"
 
@@ -54,7 +55,7 @@ static void follow_polling(struct agent *a)
 		polling_found(&a->polling);
 	else if (!a->polling.waiting)
 		polling_lost(&a->polling, a->s.config, now);
-	monitor_watch_all(a->monitor, a->selector.usable > 0 || polling_active(&a->polling));
+	monitor_watch(a->monitor, a->selector.usable > 0 || polling_active(&a->polling), a->selector.usable == 0);
 	if (polling_active(&a->polling) && !survey_running(a->survey))
 		timer_arm_ms(a->poll, a->polling.next_ms - now);
 	else
@@ -107,8 +108,7 @@ void agent_judged(struct agent *a, size_t index, enum llm_health before)
 	/* While everything is surveyed, questions that nobody waits for come after it. */
 	if (is_up(l->health) && (capabilities_hold(l, t) || !survey_running(a->survey)))
 		capabilities_want(a->capabilities, index, !is_up(before));
-	if (l->ejected_until_ms > clock_wall_ms() && l->reason == NULL)
-		l->reason = strdup("benched: it did not accept the token of a chat turn");
+	feedback_judged(a, index, before);
 	if (l->health != before)
 		events_verdict(a->s.events, l, before);
 	if (l->health == before)
@@ -120,6 +120,8 @@ void agent_judged(struct agent *a, size_t index, enum llm_health before)
 }
 
 static void monitor_judged(void *arg, size_t index, enum llm_health before) { agent_judged(arg, index, before); }
+
+static void completed(void *arg, size_t index, const struct probe_result *r) { feedback_completion(arg, index, r); }
 
 static void learned(void *arg, size_t index)
 {
@@ -136,6 +138,7 @@ static void surveyed(void *arg)
 {
 	struct agent *a = arg;
 
+	feedback_trust(a);
 	agent_settle_if_changed(a);
 	commands_surveyed(a->commands);
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
@@ -216,6 +219,19 @@ static void publish_config(struct agent *a)
 		log_error("publish", L_STR("error", e.text));
 }
 
+static void replan_health(struct agent *a, const struct config *old, const struct config *c)
+{
+	static const enum cfg_key probes[] = {CFG_HEALTH_INTERVAL, CFG_HEALTH_FAST_INTERVAL, CFG_HEALTH_DOWN_INTERVAL};
+	bool changed = monitor_enabled(old) != monitor_enabled(c);
+
+	if (changed || cfg_ms(old, CFG_HEALTH_COMPLETION_INTERVAL) != cfg_ms(c, CFG_HEALTH_COMPLETION_INTERVAL))
+		completion_replan(a->completion);
+	for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)
+		changed |= cfg_ms(old, probes[i]) != cfg_ms(c, probes[i]);
+	if (changed)
+		monitor_replan(a->monitor);
+}
+
 static void reconfigured(void *arg, const struct config *old)
 {
 	struct agent *a = arg;
@@ -230,8 +246,7 @@ static void reconfigured(void *arg, const struct config *old)
 	if (merge_configured(a, &change) == 0)
 		merged(a, &change);
 	polling_reconfigure(&a->polling, c, clock_mono_ms());
-	if (monitor_enabled(old) != monitor_enabled(c) || cfg_ms(old, CFG_HEALTH_INTERVAL) != cfg_ms(c, CFG_HEALTH_INTERVAL))
-		monitor_replan(a->monitor);
+	replan_health(a, old, c);
 	timer_arm_ms(a->discover, cfg_ms(c, CFG_DISCOVERY_INTERVAL));
 	monitor_probe_new(a->monitor);
 	hosts_update(a->hosts);
@@ -276,26 +291,6 @@ static void discover_due(evutil_socket_t fd, short what, void *arg)
 		discovery_ask(a->discovery);
 }
 
-/* One whose time on the bench is over is offered again. */
-static void end_benches(struct agent *a)
-{
-	int64_t now = clock_wall_ms();
-
-	for (size_t i = 0; i < registry_count(a->s.registry); i++) {
-		struct llm *l = registry_llm(a->s.registry, i);
-
-		if (l->ejected_until_ms == 0 || l->ejected_until_ms > now)
-			continue;
-		l->ejected_since_ms = l->ejected_until_ms = 0;
-		if (l->health == LLM_HEALTHY) {
-			free(l->reason);
-			l->reason = NULL;
-		}
-		log_info("bench over", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id));
-		agent_touch(a, 0);
-	}
-}
-
 static void every_second(evutil_socket_t fd, short what, void *arg)
 {
 	struct agent *a = arg;
@@ -311,7 +306,7 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 		trim_memory();
 		a->trimmed = true;
 	}
-	end_benches(a);
+	feedback_look(a);
 	reload_look(a->reload);
 	if (err_is_set(&a->publish_error))
 		agent_touch(a, 0);
@@ -375,11 +370,12 @@ static int make_parts(struct agent *a, const struct config_source *src, struct e
 	a->discovery = discovery_new(&a->s, discovered, a);
 	a->monitor = monitor_new(&a->s, monitor_judged, a);
 	a->capabilities = capabilities_new(&a->s, learned, a);
+	a->completion = completion_new(&a->s, completed, a);
 	a->hosts = hosts_new(&a->s, addresses_changed, a);
 	a->reload = reload_new(&a->s, src, reconfigured, a);
 	if (a->discovery != NULL && a->monitor != NULL)
 		a->survey = survey_new(&a->s, a->discovery, a->monitor, surveyed, a);
-	if (a->survey == NULL || a->capabilities == NULL || a->hosts == NULL || a->reload == NULL)
+	if (a->survey == NULL || a->capabilities == NULL || a->completion == NULL || a->hosts == NULL || a->reload == NULL)
 		return err_set(e, "out of memory");
 	return 0;
 }
@@ -434,6 +430,7 @@ void agent_free(struct agent *a)
 	survey_free(a->survey);
 	reload_free(a->reload);
 	hosts_free(a->hosts);
+	completion_free(a->completion);
 	capabilities_free(a->capabilities);
 	monitor_free(a->monitor);
 	discovery_free(a->discovery);

@@ -9,6 +9,7 @@
 #define TT_DAEMON_AGENT_H
 
 #include "core/daemon/capabilities.h"
+#include "core/daemon/completion.h"
 #include "core/daemon/discovery.h"
 #include "core/daemon/hosts.h"
 #include "core/daemon/monitor.h"
@@ -31,6 +32,7 @@ struct agent {
 	struct discovery *discovery;
 	struct monitor *monitor;
 	struct capabilities *capabilities;
+	struct completion *completion;
 	struct hosts *hosts;
 	struct survey *survey;
 	struct reload *reload;

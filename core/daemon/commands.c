@@ -3,8 +3,8 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/daemon/answers.h"
+#include "core/daemon/feedback.h"
 #include "core/daemon/pending.h"
-#include "core/daemon/reports.h"
 #include "core/status/document.h"
 
 #include <stdlib.h>
@@ -75,27 +75,25 @@ static void refreshed(struct pending *p)
 /* With what has answered by then. */
 static void refresh_late(struct pending *p)
 {
+	feedback_trust(p->agent);
 	agent_settle_if_changed(p->agent);
 	refreshed(p);
 }
 
 /* What was held against an LLM, and what it did not tell. */
-static bool forget(struct registry *r)
+static bool forget(struct agent *a)
 {
-	bool benched = false;
+	bool held = false;
 
-	for (size_t i = 0; i < registry_count(r); i++) {
-		benched |= registry_llm(r, i)->ejected_until_ms != 0;
-		report_unbench(registry_llm(r, i), registry_track(r, i));
-		registry_track(r, i)->caps_again_ms = 0;
-	}
-	return benched;
+	for (size_t i = 0; i < registry_count(a->s.registry); i++)
+		held |= feedback_pardon(a, i);
+	return held;
 }
 
 /* One survey serves all that came before it began. */
 static void begin_refresh(struct commands *c)
 {
-	bool any = false, pinned = c->agent->selector.pinned != NULL, benched;
+	bool any = false, pinned = c->agent->selector.pinned != NULL, held;
 
 	for (struct pending *p = c->pending; p != NULL; p = p->next) {
 		if (p->late == refresh_late && p->begun)
@@ -107,9 +105,9 @@ static void begin_refresh(struct commands *c)
 	for (struct pending *p = c->pending; p != NULL; p = p->next)
 		p->begun |= p->late == refresh_late;
 	selector_unpin(&c->agent->selector);
-	benched = forget(c->agent->s.registry);
+	held = forget(c->agent);
 	polling_restart(&c->agent->polling, c->agent->s.config, clock_mono_ms());
-	if (c->agent->polling.waiting || pinned || benched)
+	if (c->agent->polling.waiting || pinned || held)
 		agent_touch(c->agent, AGENT_SOON_MS);
 	survey_start(c->agent->survey);
 }
@@ -171,7 +169,7 @@ static void finish_select(struct pending *p)
 	} else if (selector_pin(&a->selector, p->deploy_id) != 0) {
 		pending_fail(p, "out of memory");
 	} else {
-		report_unbench(registry_llm(a->s.registry, (size_t)i), registry_track(a->s.registry, (size_t)i));
+		feedback_pardon(a, (size_t)i);
 		agent_settle(a);
 		pending_reply(p, answer_selected(a, p->old_name, registry_llm(a->s.registry, (size_t)i)));
 	}
@@ -214,8 +212,10 @@ static void select_model(struct commands *c, struct command_call *call, const js
 	i = registry_find_id(a->s.registry, id);
 	if (i < 0 || age < 0 || age > cfg_ms(a->s.config, CFG_DISCOVERY_CACHE_TTL))
 		p->begun = discovery_ask(a->discovery) == 0; /* begun: it waits for the backend */
-	if (i >= 0 && registry_llm(a->s.registry, (size_t)i)->health == LLM_UNHEALTHY)
+	if (i >= 0 && registry_llm(a->s.registry, (size_t)i)->health == LLM_UNHEALTHY) {
+		feedback_pardon(a, (size_t)i);
 		monitor_probe(a->monitor, (size_t)i); /* it may be back since it was judged */
+	}
 	look_at_select(p);
 }
 
@@ -310,34 +310,6 @@ static void test(struct commands *c, struct command_call *call, const json_t *ar
 
 /* ---- report ------------------------------------------------------------------------------ */
 
-static enum report_verdict take_report(struct agent *a, const struct report *r)
-{
-	long i = registry_find(a->s.registry, r->instance, 0);
-	enum report_verdict verdict = REPORT_GONE;
-	struct probe_result result;
-	enum llm_health before;
-	struct llm *l;
-	struct track *t;
-
-	if (i < 0)
-		return verdict;
-	l = registry_llm(a->s.registry, (size_t)i);
-	t = registry_track(a->s.registry, (size_t)i);
-	verdict = report_judge(r, l, t, clock_boot_ms());
-	if (verdict != REPORT_COUNTS)
-		return verdict;
-	before = l->health;
-	report_result(r, clock_wall_ms(), &result);
-	log_info("reported", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id), L_STR("failure", result.text));
-	verdict_apply(l, &result, a->s.config);
-	if (r->outcome == HTTP_DONE && (r->status == 401 || r->status == 403))
-		report_bench(l, t, clock_wall_ms());
-	agent_judged(a, (size_t)i, before);
-	agent_touch(a, 0);
-	monitor_probe(a->monitor, (size_t)i);
-	return verdict;
-}
-
 static void report(struct commands *c, struct command_call *call, const json_t *args)
 {
 	struct report r;
@@ -348,7 +320,7 @@ static void report(struct commands *c, struct command_call *call, const json_t *
 		command_fail(call, e.text);
 		return;
 	}
-	verdict = take_report(c->agent, &r);
+	verdict = feedback_report(c->agent, &r);
 	command_reply(call, json_pack("{s:b,s:s}", "counted", verdict == REPORT_COUNTS, "why", report_verdict_text(verdict)));
 }
 

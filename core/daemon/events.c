@@ -112,6 +112,28 @@ void events_verdict(struct events *ev, const struct llm *l, enum llm_health befo
 		                   llm_health_text(before), "to", llm_health_text(l->health), "reason", l->reason));
 }
 
+void events_ejected(struct events *ev, const struct llm *l, const char *why, unsigned repetition)
+{
+	int64_t ms = l->ejected_until_ms - l->ejected_since_ms;
+
+	log_warning("ejected", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
+	            L_STR("kind", llm_kind_text(l->kind)), L_REAL("for_s", (double)ms / 1000.0),
+	            L_INT("repetition", repetition), L_STR("reason", why));
+	if (ev->first != NULL)
+		emit(ev, json_pack("{s:f,s:s,s:s,s:s?,s:s,s:f,s:s}", "at", now_s(), "event", "ejected", "model", llm_name(l),
+		                   "deploy_id", l->deploy_id, "kind", llm_kind_text(l->kind), "until",
+		                   (double)l->ejected_until_ms / 1000.0, "reason", why));
+}
+
+void events_released(struct events *ev, const struct llm *l, const char *why)
+{
+	log_info("ejection over", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
+	         L_STR("kind", llm_kind_text(l->kind)), L_STR("reason", why));
+	if (ev->first != NULL)
+		emit(ev, json_pack("{s:f,s:s,s:s,s:s?,s:s,s:s}", "at", now_s(), "event", "ejection over", "model", llm_name(l),
+		                   "deploy_id", l->deploy_id, "kind", llm_kind_text(l->kind), "reason", why));
+}
+
 void events_selection(struct events *ev, const struct llm *l, const char *old_name, const char *reason,
                       size_t candidates)
 {

@@ -21,6 +21,9 @@ void events_discovery(struct events *ev, size_t found, size_t skipped, int64_t e
 void events_discovery_failed(struct events *ev, const char *why, int64_t elapsed_ms, bool again);
 void events_deployments(struct events *ev, size_t added, size_t removed, size_t redeployed);
 void events_verdict(struct events *ev, const struct llm *l, enum llm_health before);
+/* Asked after all others until l->ejected_until_ms; repetition counts from 1. */
+void events_ejected(struct events *ev, const struct llm *l, const char *why, unsigned repetition);
+void events_released(struct events *ev, const struct llm *l, const char *why);
 /* l NULL: there is none any more. */
 void events_selection(struct events *ev, const struct llm *l, const char *old_name, const char *reason,
                       size_t candidates);

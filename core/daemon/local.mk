@@ -6,8 +6,10 @@ libttagentd_a_SOURCES = \
 	core/daemon/answers.c core/daemon/answers.h \
 	core/daemon/capabilities.c core/daemon/capabilities.h \
 	core/daemon/commands.c core/daemon/commands.h \
+	core/daemon/completion.c core/daemon/completion.h \
 	core/daemon/discovery.c core/daemon/discovery.h \
 	core/daemon/events.c core/daemon/events.h \
+	core/daemon/feedback.c core/daemon/feedback.h \
 	core/daemon/hosts.c core/daemon/hosts.h \
 	core/daemon/monitor.c core/daemon/monitor.h \
 	core/daemon/options.c core/daemon/options.h \
@@ -18,6 +20,7 @@ libttagentd_a_SOURCES = \
 	core/daemon/registry.c core/daemon/registry.h \
 	core/daemon/reload.c core/daemon/reload.h \
 	core/daemon/reports.c core/daemon/reports.h \
+	core/daemon/schedule.c core/daemon/schedule.h \
 	core/daemon/selector.c core/daemon/selector.h \
 	core/daemon/services.h \
 	core/daemon/survey.c core/daemon/survey.h \

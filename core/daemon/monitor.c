@@ -3,10 +3,9 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/daemon/probe.h"
+#include "core/daemon/schedule.h"
 
 #include <stdlib.h>
-
-#define FAILING_INTERVAL_MS 1000
 
 struct monitor {
 	struct services *s;
@@ -15,7 +14,7 @@ struct monitor {
 	struct prober *prober;
 	struct event *timer;
 	int64_t armed_ms; /* what the timer waits for; 0 = not armed */
-	bool all;
+	bool all, alone;
 };
 
 static void tick(evutil_socket_t fd, short what, void *arg);
@@ -27,7 +26,7 @@ struct monitor *monitor_new(struct services *s, monitor_judged_fn *judged, void 
 
 	if (m == NULL)
 		return NULL;
-	*m = (struct monitor){.s = s, .judged = judged, .arg = arg, .all = true};
+	*m = (struct monitor){.s = s, .judged = judged, .arg = arg, .all = true, .alone = true};
 	m->timer = evtimer_new(s->base, tick, m);
 	m->prober = prober_new(s->http, probed, m);
 	if (m->timer == NULL || m->prober == NULL) {
@@ -49,12 +48,6 @@ void monitor_free(struct monitor *m)
 
 bool monitor_enabled(const struct config *c) { return cfg_bool(c, CFG_HEALTH_ENABLED); }
 
-/* interval times a random factor between from and to percent. */
-static int64_t jitter(int64_t interval_ms, unsigned from, unsigned to)
-{
-	return interval_ms * (int64_t)(from * 10 + arc4random_uniform((to - from) * 10 + 1)) / 1000;
-}
-
 static void arm(struct monitor *m, int64_t due_ms, int64_t now_ms)
 {
 	if (m->armed_ms != 0 && m->armed_ms <= due_ms)
@@ -63,27 +56,45 @@ static void arm(struct monitor *m, int64_t due_ms, int64_t now_ms)
 	timer_arm_ms(m->timer, due_ms - now_ms);
 }
 
-/* One that fails but is not given up yet is looked at again soon. One that was healthy
- * and is not is looked at even where monitoring is off: a chat turn may have found it. */
-static void plan(struct monitor *m, size_t index, unsigned from, unsigned to)
+/* One that was healthy and is not is looked at even where monitoring is off: a chat turn
+ * may have found it. */
+static void plan(struct monitor *m, size_t index)
 {
 	const struct llm *l = registry_llm(m->s->registry, index);
 	struct track *t = registry_track(m->s->registry, index);
-	int64_t interval = cfg_ms(m->s->config, CFG_HEALTH_INTERVAL), now = clock_mono_ms();
-	bool failing = l->failures > 0 && l->health == LLM_DEGRADED;
+	enum pace pace = schedule_pace(l, m->alone);
+	int64_t now = clock_mono_ms();
 
-	t->due_ms = 0;
-	if (!monitor_enabled(m->s->config) && !(t->seen_healthy && l->health != LLM_HEALTHY))
+	if (!monitor_enabled(m->s->config) && !(t->seen_healthy && l->health != LLM_HEALTHY)) {
+		t->due_ms = 0;
 		return;
-	if (failing && interval > FAILING_INTERVAL_MS)
-		interval = FAILING_INTERVAL_MS;
-	t->due_ms = now + jitter(interval, from, to);
+	}
+	t->due_ms = schedule_probe(t, m->s->config, pace, now, arc4random());
+	t->pace = pace;
 	arm(m, t->due_ms, now);
 }
 
-static void probed(void *arg, uint64_t instance, size_t hint, const struct probe_result *r)
+/* A timeout of one that answers real turns means that it is busy. */
+static bool is_busy(const struct monitor *m, const struct track *t)
+{
+	int64_t while_ms = cfg_ms(m->s->config, CFG_HEALTH_INTERVAL) + cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT);
+
+	return t->served_ms != 0 && clock_mono_ms() - t->served_ms < while_ms;
+}
+
+void monitor_note(struct track *t, const struct llm *l, enum llm_health before)
+{
+	if (l->health == before)
+		return;
+	t->episode_boot_ms = clock_boot_ms();
+	if (l->health == LLM_HEALTHY && before != LLM_UNKNOWN && t->seen_healthy)
+		t->well_ms = clock_mono_ms();
+}
+
+static void probed(void *arg, uint64_t instance, size_t hint, const struct probe_result *result)
 {
 	struct monitor *m = arg;
+	struct probe_result judged = *result, *r = &judged;
 	long i = registry_find(m->s->registry, instance, hint);
 	struct track *t;
 	struct llm *l;
@@ -98,14 +109,14 @@ static void probed(void *arg, uint64_t instance, size_t hint, const struct probe
 	          L_STR("outcome", probe_outcome_text(r->outcome)), L_INT("status", r->status),
 	          L_INT("latency_ms", r->latency_ms), L_STR("detail", r->outcome != PROBE_OK ? r->text : NULL));
 	t->probing = false;
+	r->busy = is_busy(m, t);
+	if (m->alone)
+		verdict_expect(l, m->s->config);
 	verdict_apply(l, r, m->s->config);
+	monitor_note(t, l, before);
 	t->seen_healthy |= l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
-	if (t->due_ms == 0)
-		plan(m, (size_t)i, 25, 100); /* the first one: spread over the interval */
-	else if (l->failures > 0)
-		plan(m, (size_t)i, 90, 110);
-	if (l->health != before)
-		t->episode_boot_ms = clock_boot_ms();
+	if (t->due_ms == 0 || t->pace == PACE_CHANGING || schedule_pace(l, m->alone) != t->pace)
+		plan(m, (size_t)i);
 	m->judged(m->arg, (size_t)i, before);
 }
 
@@ -120,7 +131,7 @@ void monitor_probe(struct monitor *m, size_t index)
 	                          cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT)) == 0;
 	if (!t->probing) {
 		log_error("probe", L_STR("model", llm_name(l)), L_STR("error", "out of memory"));
-		plan(m, index, 90, 110);
+		plan(m, index);
 	}
 }
 
@@ -144,7 +155,7 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 		struct track *t = registry_track(m->s->registry, i);
 
 		if (t->due_ms != 0 && t->due_ms <= now) {
-			plan(m, i, 90, 110);
+			plan(m, i);
 			if (m->all || t->seen_healthy)
 				monitor_probe(m, i);
 		}
@@ -155,11 +166,23 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 		arm(m, next, now);
 }
 
-void monitor_watch_all(struct monitor *m, bool all) { m->all = all; }
+void monitor_watch(struct monitor *m, bool all, bool alone)
+{
+	bool was_alone = m->alone;
+
+	m->all = all;
+	m->alone = alone;
+	for (size_t i = 0; alone && !was_alone && i < registry_count(m->s->registry); i++)
+		if (registry_track(m->s->registry, i)->due_ms != 0 && registry_track(m->s->registry, i)->pace == PACE_DOWN)
+			plan(m, i);
+}
 
 void monitor_replan(struct monitor *m)
 {
-	for (size_t i = 0; i < registry_count(m->s->registry); i++)
-		if (registry_llm(m->s->registry, i)->probe_url != NULL)
-			plan(m, i, 1, 100);
+	for (size_t i = 0; i < registry_count(m->s->registry); i++) {
+		if (registry_llm(m->s->registry, i)->probe_url == NULL)
+			continue;
+		registry_track(m->s->registry, i)->due_ms = 0; /* spread over the interval */
+		plan(m, i);
+	}
 }

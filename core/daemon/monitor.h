@@ -1,5 +1,5 @@
-/* Schedules probes: a new LLM at once, then each at health.interval, spread by chance
- * so that they never go out all together. */
+/* Schedules probes: a new LLM at once, then each at its pace (schedule.h), spread by
+ * chance so that they never go out all together. */
 #ifndef TT_DAEMON_MONITOR_H
 #define TT_DAEMON_MONITOR_H
 
@@ -19,9 +19,13 @@ void monitor_probe(struct monitor *m, size_t index);
 /* Probes all that were never looked at. */
 void monitor_probe_new(struct monitor *m);
 
-/* Whether those that were never healthy are watched as well. While there is no LLM and
- * polling has ended, only /refresh looks for new ones. */
-void monitor_watch_all(struct monitor *m, bool all);
+/* all: those that were never healthy are watched as well (while there is no LLM and
+ * polling has ended, only /refresh looks for new ones). alone: no LLM can be used, so the
+ * first answer is enough and nobody waits longer for one. */
+void monitor_watch(struct monitor *m, bool all, bool alone);
+
+/* A verdict was applied to l: notes when its episode began, and since when it is well. */
+void monitor_note(struct track *t, const struct llm *l, enum llm_health before);
 
 /* The interval changed: plans all probes anew. */
 void monitor_replan(struct monitor *m);

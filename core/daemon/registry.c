@@ -1,6 +1,7 @@
 #include "core/daemon/registry.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +105,10 @@ static void inherit(struct llm *fresh, struct llm *old)
 	fresh->instance = old->instance;
 	fresh->health = old->health;
 	fresh->failures = old->failures;
+	fresh->successes = old->successes;
+	fresh->hangs = old->hangs;
+	fresh->hung = old->hung;
+	fresh->loading = old->loading;
 	fresh->checked_ms = old->checked_ms;
 	fresh->latency_ms = old->latency_ms;
 	fresh->ejected_since_ms = old->ejected_since_ms;
@@ -223,6 +228,9 @@ int registry_adopt(struct registry *r, struct llm *l)
 	r->llms[r->count] = *l;
 	memset(&r->tracks[r->count], 0, sizeof r->tracks[r->count]);
 	r->tracks[r->count].adopted = true;
+	if (r->llms[r->count].ejected_until_ms != 0 && r->llms[r->count].reason != NULL)
+		snprintf(r->tracks[r->count].ejected_for, sizeof r->tracks[r->count].ejected_for, "%.159s",
+		         r->llms[r->count].reason);
 	r->tracks[r->count].seen_healthy = l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
 	memset(l, 0, sizeof *l);
 	r->count++;

@@ -9,6 +9,8 @@
 #include "core/llm/deployed.h"
 #include "core/llm/llm.h"
 
+enum pace { PACE_STEADY, PACE_CHANGING, PACE_DOWN };
+
 enum caps_state { CAPS_NONE, CAPS_WANTED, CAPS_RUNNING, CAPS_DONE };
 
 /* What the daemon alone knows about an LLM; moves with it. */
@@ -21,9 +23,15 @@ struct track {
 	enum caps_state caps;
 	unsigned caps_tries;
 	int64_t caps_again_ms;    /* monotonic: not asked again before */
-	unsigned benched;         /* times it was benched in a row */
-	int64_t bench_over_ms;    /* wall clock: end of the last bench, and so long again */
+	unsigned ejections;       /* times it was ejected, each soon after the one before */
+	int64_t ejections_end_ms; /* wall clock: what happens until then is a repetition */
 	int64_t due_ms;           /* monotonic: next probe; 0 = none planned */
+	enum pace pace;           /* what due_ms was planned by */
+	int64_t well_ms;          /* monotonic: healthy again since then; 0 = was never lost */
+	int64_t served_ms;        /* monotonic: when it last answered a turn or a completion */
+	int64_t ask_ms;           /* monotonic: next real completion; 0 = none planned */
+	bool asking;              /* a completion runs */
+	char ejected_for[160];    /* why it was ejected */
 	int64_t episode_boot_ms;  /* attempts of turns begun until then are counted already */
 	int64_t counted_boot_ms;  /* when a failure of a turn was counted last */
 };

@@ -1,20 +1,21 @@
 #include "core/daemon/reports.h"
 
 #include "core/daemon/probe.h"
+#include "core/daemon/schedule.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BENCH_FIRST_MS   10000
-#define BENCH_LONGEST_MS 300000
-#define AHEAD_MS         1000 /* how far in the future an attempt may have begun */
+#define AHEAD_MS 1000 /* how far in the future an attempt may have begun */
+#define QUIET_MS 60000 /* well for so long, and as long as it was ejected: it starts anew */
 
 static const char *const verdict_texts[] = {
 	[REPORT_COUNTS] = "counted",
 	[REPORT_GONE] = "no such LLM any more",
 	[REPORT_NOT_MONITORED] = "not monitored",
 	[REPORT_NOT_ITS_FAULT] = "not its fault",
+	[REPORT_SERVED] = "served",
 	[REPORT_SAME_EPISODE] = "same episode",
 };
 
@@ -65,6 +66,9 @@ enum report_verdict report_judge(const struct report *r, const struct llm *l, st
 {
 	if (l->kind == LLM_CLOUD)
 		return REPORT_NOT_MONITORED;
+	if (r->outcome == HTTP_DONE && r->status == 200)
+		return r->began_boot_ms > t->counted_boot_ms && r->began_boot_ms <= now_boot_ms + AHEAD_MS ? REPORT_SERVED
+		                                                                                           : REPORT_SAME_EPISODE;
 	if (!is_its_fault(r))
 		return REPORT_NOT_ITS_FAULT;
 	if (r->began_boot_ms <= t->episode_boot_ms || r->began_boot_ms > now_boot_ms + AHEAD_MS)
@@ -86,33 +90,48 @@ void report_result(const struct report *r, int64_t now_wall_ms, struct probe_res
 		snprintf(out->text, sizeof out->text, "a chat turn failed: %s", http_outcome_text(r->outcome));
 		return;
 	}
-	/* A refused token is told apart by the bench; the verdict counts it like any failure. */
+	/* A refused token ejects it; the verdict counts it like any failure. */
 	out->outcome = PROBE_STATUS;
 	snprintf(out->text, sizeof out->text, "a chat turn got HTTP %ld%s", r->status,
 	         is_refusal(r) ? ": the token is not accepted" : "");
 }
 
-void report_bench(struct llm *l, struct track *t, int64_t now_wall_ms)
+void report_eject(struct llm *l, struct track *t, const struct config *c, const char *why, int64_t now_wall_ms)
 {
 	int64_t ms;
 
-	if (now_wall_ms > t->bench_over_ms)
-		t->benched = 0;
-	ms = BENCH_FIRST_MS << (t->benched < 5 ? t->benched : 5);
-	ms = ms < BENCH_LONGEST_MS ? ms : BENCH_LONGEST_MS;
-	t->benched++;
-	t->bench_over_ms = now_wall_ms + 2 * ms; /* a quiet time as long again: it starts anew */
+	snprintf(t->ejected_for, sizeof t->ejected_for, "%.159s", why);
+	if (l->ejected_until_ms > now_wall_ms)
+		return;
+	if (now_wall_ms > t->ejections_end_ms)
+		t->ejections = 0;
+	ms = schedule_eject_ms(c, t->ejections++);
+	t->ejections_end_ms = now_wall_ms + ms + (ms > QUIET_MS ? ms : QUIET_MS);
 	l->ejected_since_ms = now_wall_ms;
 	l->ejected_until_ms = now_wall_ms + ms;
 }
 
-void report_unbench(struct llm *l, struct track *t)
+void report_release(struct llm *l, struct track *t)
 {
-	if (l->ejected_until_ms != 0 && l->health == LLM_HEALTHY) {
-		free(l->reason);
-		l->reason = NULL;
-	}
 	l->ejected_since_ms = l->ejected_until_ms = 0;
-	t->benched = 0;
-	t->bench_over_ms = 0;
+	t->ejected_for[0] = '\0';
+	if (l->health != LLM_HEALTHY)
+		return;
+	free(l->reason);
+	l->reason = NULL;
+}
+
+void report_pardon(struct llm *l, struct track *t)
+{
+	if (l->ejected_until_ms != 0)
+		report_release(l, t);
+	t->ejections = 0;
+	t->ejections_end_ms = 0;
+}
+
+void report_explain(struct llm *l, const struct track *t, int64_t now_wall_ms)
+{
+	if (l->ejected_until_ms <= now_wall_ms || l->reason != NULL || t->ejected_for[0] == '\0')
+		return;
+	l->reason = strdup(t->ejected_for);
 }

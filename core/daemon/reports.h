@@ -29,7 +29,8 @@ enum report_verdict {
 	REPORT_COUNTS,
 	REPORT_GONE,           /* the LLM left, or was deployed again */
 	REPORT_NOT_MONITORED,  /* the cloud's */
-	REPORT_NOT_ITS_FAULT,  /* a 4xx that the client caused, an answer */
+	REPORT_NOT_ITS_FAULT,  /* a 4xx that the client caused */
+	REPORT_SERVED,         /* no failure: a whole answer */
 	REPORT_SAME_EPISODE,
 };
 const char *report_verdict_text(enum report_verdict v);
@@ -40,11 +41,18 @@ enum report_verdict report_judge(const struct report *r, const struct llm *l, st
 /* The failure as a probe's result, for verdict_apply. */
 void report_result(const struct report *r, int64_t now_wall_ms, struct probe_result *out);
 
-/* 401 and 403 bench the LLM, longer each time: /health is not guarded and would say
- * that all is well. Sets ejected_since_ms and ejected_until_ms. */
-void report_bench(struct llm *l, struct track *t, int64_t now_wall_ms);
+/* Ejects the LLM, longer with each repetition: /health would say that all is well. Sets
+ * ejected_since_ms and ejected_until_ms; why is shown. While it is ejected already only
+ * why is taken. */
+void report_eject(struct llm *l, struct track *t, const struct config *c, const char *why, int64_t now_wall_ms);
 
-/* Off the bench, as if it had never been there. */
-void report_unbench(struct llm *l, struct track *t);
+/* It is no longer ejected; repetitions go on being counted. */
+void report_release(struct llm *l, struct track *t);
+
+/* As if it had never been ejected. */
+void report_pardon(struct llm *l, struct track *t);
+
+/* The reason to show while it is ejected, where nothing else is wrong with it. */
+void report_explain(struct llm *l, const struct track *t, int64_t now_wall_ms);
 
 #endif

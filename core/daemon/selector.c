@@ -1,6 +1,8 @@
 #include "core/daemon/selector.h"
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/daemon/schedule.h"
 #include "core/llm/select.h"
 
 #include <stdlib.h>
@@ -83,6 +85,39 @@ static void bench(struct selector *s, const struct registry *r, int64_t now)
 	free(benched);
 }
 
+/* Whether what was current may go on although order[0] is preferred: that one was lost
+ * and is not stable yet. */
+static bool may_stay(const struct services *sv, const struct llm *l, const struct llm *preferred,
+                     const struct track *t, int64_t now_wall_ms)
+{
+	return l->health == LLM_HEALTHY && l->ejected_until_ms <= now_wall_ms && preferred->health == LLM_HEALTHY &&
+	       !schedule_is_stable(t, sv->config, clock_mono_ms());
+}
+
+static bool is_pinned(const struct selector *s, const struct llm *l)
+{
+	return s->pinned != NULL && l->deploy_id != NULL && strcmp(s->pinned, l->deploy_id) == 0;
+}
+
+/* One that comes back is not taken before it is stable. */
+static void stay(struct selector *s, const struct services *sv, int64_t now)
+{
+	const struct llm *first;
+	size_t at = 0, index;
+
+	while (at < s->usable && registry_llm(sv->registry, s->order[at])->instance != s->current)
+		at++;
+	if (at == 0 || at >= s->usable)
+		return;
+	first = registry_llm(sv->registry, s->order[0]);
+	if (is_pinned(s, first) || !may_stay(sv, registry_llm(sv->registry, s->order[at]), first,
+	                                     registry_track(sv->registry, s->order[0]), now))
+		return;
+	index = s->order[at];
+	memmove(s->order + 1, s->order, at * sizeof *s->order);
+	s->order[0] = index;
+}
+
 static int make_room(struct selector *s, size_t count)
 {
 	size_t *order;
@@ -125,6 +160,7 @@ bool selector_update(struct selector *s, const struct services *sv, int64_t now_
 		s->count = select_order(registry_llms(r), registry_count(r), sv->config, s->pinned, s->order, &s->usable);
 	drop_unready(s, r);
 	bench(s, r, now_wall_ms);
+	stay(s, sv, now_wall_ms);
 	current = s->usable > 0 ? registry_llm(r, s->order[0])->instance : 0;
 	if (current == s->current)
 		return false;

@@ -2,7 +2,8 @@
  *
  * Beyond select_order: one that was never looked at, or is held back until its
  * capabilities are known, is not offered yet; one that is benched (llm.ejected_until)
- * comes after the usable ones that are not. */
+ * comes after the usable ones that are not, so that one is always left; and what is
+ * current stays until a preferred one that was lost is stable again. */
 #ifndef TT_DAEMON_SELECTOR_H
 #define TT_DAEMON_SELECTOR_H
 

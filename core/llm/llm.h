@@ -42,6 +42,10 @@ struct llm {
 	/* How it fares. */
 	enum llm_health health;
 	unsigned failures;      /* probes or real turns that failed in a row */
+	unsigned successes;     /* probes that succeeded in a row while it is unhealthy */
+	unsigned hangs;         /* real completions that failed in a row */
+	bool hung;              /* unhealthy until a real completion succeeds, whatever /health says */
+	bool loading;           /* its last probe said so */
 	int64_t checked_ms;     /* wall clock of the last probe; 0 = never */
 	int64_t latency_ms;     /* of the last successful probe; -1 = none */
 	char *reason;           /* why it is not healthy, one line; NULL when it is */

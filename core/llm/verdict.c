@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define BODY_LOOKED_AT 4096
+#define HANGS          2 /* completions in a row that are missed: it hangs */
 
 static const char *const outcome_texts[] = {
 	[PROBE_OK] = "ok",           [PROBE_REFUSED] = "refused", [PROBE_TIMEOUT] = "timeout",
@@ -82,32 +83,89 @@ static void set_reason(struct llm *l, const char *text)
 	l->reason = text != NULL ? strdup(text) : NULL;
 }
 
-static enum llm_health answered(struct llm *l, const struct probe_result *r, const struct config *c)
+static bool is_up(const struct llm *l) { return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED; }
+
+static enum llm_health by_latency(struct llm *l, const struct config *c)
 {
 	char text[64];
 
-	l->failures = 0;
-	l->latency_ms = r->latency_ms;
-	if (r->latency_ms < cfg_ms(c, CFG_HEALTH_DEGRADED_AFTER)) {
+	if (l->latency_ms < cfg_ms(c, CFG_HEALTH_DEGRADED_AFTER)) {
 		set_reason(l, NULL);
 		return LLM_HEALTHY;
 	}
-	snprintf(text, sizeof text, "slow: answered after %.1f s", (double)r->latency_ms / 1000);
+	snprintf(text, sizeof text, "slow: answered after %.1f s", (double)l->latency_ms / 1000);
 	set_reason(l, text);
 	return LLM_DEGRADED;
 }
 
+static enum llm_health answered(struct llm *l, const struct probe_result *r, const struct config *c)
+{
+	int64_t rise = l->health == LLM_UNHEALTHY && !l->loading ? cfg_int(c, CFG_HEALTH_RISE) : 1;
+	char text[64];
+
+	l->latency_ms = r->latency_ms;
+	if (l->hung)
+		return LLM_UNHEALTHY;
+	l->failures = 0;
+	l->successes++;
+	if ((int64_t)l->successes < rise) {
+		snprintf(text, sizeof text, "answers again: %u of %lld", l->successes, (long long)rise);
+		set_reason(l, text);
+		return LLM_UNHEALTHY;
+	}
+	l->successes = 0;
+	return by_latency(l, c);
+}
+
 static enum llm_health failed(struct llm *l, const struct probe_result *r, const struct config *c)
 {
-	bool was_well = l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+	bool was_well = is_up(l);
+	int64_t fall = cfg_int(c, CFG_HEALTH_MAX_FAILURES);
 
-	set_reason(l, r->text[0] != '\0' ? r->text : probe_outcome_text(r->outcome));
+	l->successes = 0;
+	if (r->outcome == PROBE_REFUSED || r->outcome == PROBE_LOADING) {
+		l->hung = false; /* the one that hung has ended */
+		l->hangs = 0;
+	}
+	if (!l->hung)
+		set_reason(l, r->text[0] != '\0' ? r->text : probe_outcome_text(r->outcome));
 	if (r->outcome == PROBE_LOADING)
 		return LLM_UNHEALTHY;
+	if (r->busy && was_well && r->outcome == PROBE_TIMEOUT) {
+		if ((int64_t)l->failures + 1 < fall)
+			l->failures++;
+		return LLM_DEGRADED;
+	}
 	l->failures++;
 	if (r->outcome == PROBE_UNAUTHORIZED || !was_well)
 		return LLM_UNHEALTHY;
-	return (int64_t)l->failures < cfg_int(c, CFG_HEALTH_MAX_FAILURES) ? LLM_DEGRADED : LLM_UNHEALTHY;
+	return (int64_t)l->failures < fall ? LLM_DEGRADED : LLM_UNHEALTHY;
+}
+
+static enum llm_health served(struct llm *l)
+{
+	l->hangs = 0;
+	if (!l->hung)
+		return l->health;
+	l->hung = false;
+	l->failures = l->successes = 0;
+	set_reason(l, NULL);
+	return LLM_HEALTHY;
+}
+
+static enum llm_health did_not_serve(struct llm *l, const struct probe_result *r, const struct config *c)
+{
+	int64_t fall = cfg_int(c, CFG_HEALTH_MAX_FAILURES);
+
+	if (r->outcome == PROBE_LOADING || !(is_up(l) || l->hung))
+		return l->health;
+	l->hangs++;
+	l->failures++;
+	set_reason(l, r->text);
+	l->hung |= l->hangs >= HANGS || fall == 1;
+	if (l->hung && (int64_t)l->failures < fall)
+		l->failures = (unsigned)fall;
+	return (int64_t)l->failures < fall ? LLM_DEGRADED : LLM_UNHEALTHY;
 }
 
 bool verdict_apply(struct llm *l, const struct probe_result *r, const struct config *c)
@@ -115,6 +173,17 @@ bool verdict_apply(struct llm *l, const struct probe_result *r, const struct con
 	enum llm_health before = l->health;
 
 	l->checked_ms = r->at_ms;
+	if (r->real) {
+		l->health = r->outcome == PROBE_OK ? served(l) : did_not_serve(l, r, c);
+		return l->health != before;
+	}
 	l->health = r->outcome == PROBE_OK ? answered(l, r, c) : failed(l, r, c);
+	l->loading = r->outcome == PROBE_LOADING;
 	return l->health != before;
+}
+
+void verdict_expect(struct llm *l, const struct config *c)
+{
+	if (l->health == LLM_UNHEALTHY)
+		l->successes = (unsigned)cfg_int(c, CFG_HEALTH_RISE) - 1;
 }

@@ -21,6 +21,8 @@ struct probe_result {
 	long status;        /* HTTP status, 0 = none */
 	int64_t latency_ms;
 	int64_t at_ms;      /* wall clock of the end */
+	bool real;          /* not of a probe but of a real completion */
+	bool busy;          /* real turns succeeded meanwhile */
 	char text[160];     /* for the reason: "HTTP 500", "connection refused" ... */
 };
 
@@ -32,13 +34,23 @@ enum probe_outcome probe_judge(long status, const char *body, size_t len, char *
 /* Takes one result into l (failures, health, reason, checked_ms, latency_ms).
  *
  * An answer ends the failures: healthy, or degraded when it took health.degraded_after
- * or longer. A failure makes a healthy or degraded LLM degraded, and unhealthy with the
+ * or longer; an unhealthy LLM needs health.rise of them in a row, but only one when it
+ * was loading. A failure makes a healthy or degraded LLM degraded, and unhealthy with the
  * health.max_failures-th in a row. What was never seen healthy (unknown), or is
  * unhealthy already, is unhealthy at the first. 401 and 403 make it unhealthy at
  * once, since nobody may ask it. Loading makes it unhealthy at once and does not
- * count as a failure: it is a state that ends.
+ * count as a failure: it is a state that ends. A timeout of one that is busy with real
+ * turns makes it degraded and never more.
+ *
+ * Real completions: the second failure in a row (the first where health.max_failures is
+ * 1) means that it hangs: unhealthy until one succeeds, since /health of a hung model
+ * often answers. A success says nothing about one that does not hang.
  *
  * Returns true when the health changed. Where memory is out the reason is missing. */
 bool verdict_apply(struct llm *l, const struct probe_result *r, const struct config *c);
+
+/* The next answer is enough, whatever health.rise says: somebody asked for it, or there
+ * is no other LLM. */
+void verdict_expect(struct llm *l, const struct config *c);
 
 #endif

@@ -105,10 +105,38 @@ json_t *document_llm_info(const struct llm *l)
 
 json_t *document_available_model(const struct llm *l, bool is_current)
 {
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "deploy_id", text(l->deploy_id), "model_name",
-			 text(llm_name(l)), "model_type", text(llm_type(l)), "container_name",
-			 text(container_name(l)), "internal_url", text(l->internal_url), "health_url",
-			 text(l->health_url), "status", status_text_of(l), "is_current", is_current);
+	json_t *model = json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "deploy_id", text(l->deploy_id),
+				  "model_name", text(llm_name(l)), "model_type", text(llm_type(l)),
+				  "container_name", text(container_name(l)), "internal_url",
+				  text(l->internal_url), "health_url", text(l->health_url), "status",
+				  status_text_of(l), "is_current", is_current);
+
+	if (l->ejected_until_ms != 0 && model != NULL) {
+		json_object_set_new(model, "ejected_since", seconds(l->ejected_since_ms));
+		json_object_set_new(model, "ejected_until", seconds(l->ejected_until_ms));
+		json_object_set_new(model, "ejected_reason", text(l->reason));
+	}
+	return model;
+}
+
+/* Those of every kind that turns found failing; NULL: none, or no memory. */
+static json_t *ejected(const struct status_view *v)
+{
+	json_t *items = NULL;
+
+	for (size_t i = 0; i < v->llm_count; i++) {
+		const struct llm *l = &v->llms[i];
+
+		if (l->ejected_until_ms == 0)
+			continue;
+		if (items == NULL)
+			items = json_array();
+		json_array_append_new(items, json_pack("{s:o,s:o,s:s,s:o,s:o,s:o}", "deploy_id", text(l->deploy_id),
+						       "model_name", text(llm_name(l)), "kind", llm_kind_text(l->kind),
+						       "since", seconds(l->ejected_since_ms), "until",
+						       seconds(l->ejected_until_ms), "reason", text(l->reason)));
+	}
+	return items;
 }
 
 json_t *document_model_brief(const struct llm *l)
@@ -342,10 +370,13 @@ char *document_status(const struct status_view *v, size_t *len)
 {
 	struct config *c = config_of(v);
 	long current = status_view_current(v);
-	json_t *doc = NULL;
+	json_t *doc = NULL, *held;
 
 	if (c != NULL)
 		doc = current < 0 ? status_waiting(v, c) : status_ready(v, c, current);
+	held = doc != NULL ? ejected(v) : NULL;
+	if (held != NULL)
+		json_object_set_new(doc, "ejected", held);
 	config_unref(c);
 	return finish(doc, len);
 }

@@ -9,7 +9,9 @@
 #include <jansson.h>
 
 char *document_root(const struct status_view *v, size_t *len);   /* GET / */
-char *document_status(const struct status_view *v, size_t *len); /* GET /status */
+/* GET /status. An ejected model has ejected_since, ejected_until and ejected_reason at the end
+ * of its entry; the document then ends with a list of all that are ejected. */
+char *document_status(const struct status_view *v, size_t *len);
 
 /* What both say where there is no snapshot at all: "initializing". */
 char *document_root_initializing(size_t *len);

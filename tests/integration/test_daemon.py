@@ -129,7 +129,7 @@ def test_a_redeployed_model_is_another_instance(stage):
 # --- verdicts ---
 
 def test_an_llm_that_dies_gives_way_and_comes_back(stage):
-    daemon, a, b, backend = two(stage, env={**FAST, "AGENT_MAX_FAILURES": "2"})
+    daemon, a, b, backend = two(stage, env={**FAST, "AGENT_MAX_FAILURES": "2"}, sets=["health.stable_time=0"])
     daemon.wait_current("d1")
     a.script(health_status=500)
     daemon.wait_current("d2").wait_health("d1", "unhealthy")
@@ -310,7 +310,8 @@ def test_select_asks_the_backend_for_an_unknown_id(stage):
 # --- reports ---
 
 def test_a_reported_failure_is_probed_at_once_and_counts_once(stage):
-    daemon, a, b, backend = two(stage, env={"AGENT_HEALTH_CHECK_INTERVAL": "600"})
+    daemon, a, b, backend = two(stage, env={"AGENT_HEALTH_CHECK_INTERVAL": "600"},
+                                sets=["health.eject_time=0.2", "health.stable_time=0"])
     daemon.wait_current("d1")
     a.script(health_status=500)
     began = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)

@@ -1,11 +1,8 @@
+#include "tests/unit/settings.h"
+
 #include "core/daemon/reports.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static struct report failure(int64_t began, enum http_outcome outcome, long status)
 {
@@ -46,7 +43,7 @@ static void failures_close_together_are_one(void **state)
 
 static void what_the_client_caused_never_counts(void **state)
 {
-	static const long statuses[] = {200, 400, 404, 408, 413, 422, 429};
+	static const long statuses[] = {400, 404, 408, 413, 422, 429};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
@@ -103,26 +100,60 @@ static void parses_what_workers_send(void **state)
 	json_decref(j);
 }
 
-static void benches_grow_and_end(void **state)
+static void that_it_serves_is_told(void **state)
 {
-	struct llm l = {.kind = LLM_DISCOVERED};
 	struct track t = {.seen_healthy = true};
-	int64_t now = 1000000, last = 0;
 
 	(void)state;
-	for (int i = 0; i < 12; i++) {
-		int64_t length;
+	assert_int_equal(judge(failure(1000, HTTP_DONE, 200), &t, 1500), REPORT_SERVED);
+	assert_int_equal(judge(failure(2000, HTTP_REFUSED, 0), &t, 2001), REPORT_COUNTS);
+	/* begun before it failed: no proof that it is well again */
+	assert_int_equal(judge(failure(1999, HTTP_DONE, 200), &t, 2500), REPORT_SAME_EPISODE);
+	assert_int_equal(judge(failure(2600, HTTP_DONE, 200), &t, 2700), REPORT_SERVED);
+}
 
-		report_bench(&l, &t, now);
-		length = l.ejected_until_ms - now;
+static void ejections_grow_and_end(void **state)
+{
+	struct config *c = SETTINGS("health.eject_time=10", "health.eject_max=300");
+	static const int64_t lengths[] = {10000, 20000, 40000, 80000, 160000, 300000, 300000};
+	struct llm l = {.kind = LLM_DISCOVERED};
+	struct track t = {.seen_healthy = true};
+	int64_t now = 1000000;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+		report_eject(&l, &t, c, "why", now);
 		assert_int_equal(l.ejected_since_ms, now);
-		assert_true(length >= last && length <= 300000);
-		last = length;
+		assert_int_equal(l.ejected_until_ms, now + lengths[i]);
+		report_eject(&l, &t, c, "again", now + 1); /* it is out already */
+		assert_int_equal(l.ejected_until_ms, now + lengths[i]);
 		now = l.ejected_until_ms + 1;
+		report_release(&l, &t);
+		assert_int_equal(l.ejected_since_ms, 0);
 	}
-	assert_int_equal(last, 300000);
-	report_bench(&l, &t, now + 2 * last); /* quiet for as long again */
-	assert_true(l.ejected_until_ms - l.ejected_since_ms < last);
+	report_eject(&l, &t, c, "why", now + 300000); /* quiet for as long again */
+	assert_int_equal(l.ejected_until_ms - l.ejected_since_ms, 10000);
+	report_pardon(&l, &t);
+	report_eject(&l, &t, c, "why", now + 300001);
+	assert_int_equal(l.ejected_until_ms - l.ejected_since_ms, 10000);
+	config_unref(c);
+}
+
+static void why_it_is_ejected_is_shown(void **state)
+{
+	struct config *c = SETTINGS("health.eject_time=10");
+	struct llm l = {.kind = LLM_DISCOVERED, .health = LLM_HEALTHY};
+	struct track t = {.seen_healthy = true};
+
+	(void)state;
+	report_eject(&l, &t, c, "a chat turn failed: reset", 1000);
+	report_explain(&l, &t, 1001);
+	assert_string_equal(l.reason, "a chat turn failed: reset");
+	report_release(&l, &t);
+	assert_null(l.reason);
+	report_explain(&l, &t, 1002);
+	assert_null(l.reason);
+	config_unref(c);
 }
 
 int main(void)
@@ -134,7 +165,9 @@ int main(void)
 		cmocka_unit_test(the_cloud_is_not_monitored),
 		cmocka_unit_test(a_time_that_is_not_yet_is_not_believed),
 		cmocka_unit_test(parses_what_workers_send),
-		cmocka_unit_test(benches_grow_and_end),
+		cmocka_unit_test(that_it_serves_is_told),
+		cmocka_unit_test(ejections_grow_and_end),
+		cmocka_unit_test(why_it_is_ejected_is_shown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

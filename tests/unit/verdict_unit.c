@@ -57,7 +57,7 @@ struct step {
 
 static void run(enum llm_health begin, const struct step *steps, size_t count)
 {
-	struct config *c = SETTINGS("health.max_failures=3", "health.degraded_after=2");
+	struct config *c = SETTINGS("health.max_failures=3", "health.degraded_after=2", "health.rise=2");
 	struct llm l = {.health = begin, .latency_ms = -1};
 
 	for (size_t i = 0; i < count; i++) {
@@ -92,7 +92,8 @@ static void health_follows_probes(void **state)
 	/* the first answers count fully, in both directions */
 	RUN(LLM_UNKNOWN, {PROBE_OK, 5, LLM_HEALTHY, 0, true}, {PROBE_OK, 5, LLM_HEALTHY, 0, false});
 	RUN(LLM_UNKNOWN, {PROBE_STATUS, 5, LLM_UNHEALTHY, 1, true},
-	    {PROBE_REFUSED, 0, LLM_UNHEALTHY, 2, false}, {PROBE_OK, 5, LLM_HEALTHY, 0, true});
+	    {PROBE_REFUSED, 0, LLM_UNHEALTHY, 2, false}, {PROBE_OK, 5, LLM_UNHEALTHY, 0, false},
+	    {PROBE_OK, 5, LLM_HEALTHY, 0, true});
 	/* slow */
 	RUN(LLM_HEALTHY, {PROBE_OK, 1999, LLM_HEALTHY, 0, false}, {PROBE_OK, 2000, LLM_DEGRADED, 0, true},
 	    {PROBE_OK, 10, LLM_HEALTHY, 0, true});
@@ -100,7 +101,8 @@ static void health_follows_probes(void **state)
 	/* three failures in a row */
 	RUN(LLM_HEALTHY, {PROBE_TIMEOUT, 0, LLM_DEGRADED, 1, true}, {PROBE_BROKEN, 0, LLM_DEGRADED, 2, false},
 	    {PROBE_STATUS, 0, LLM_UNHEALTHY, 3, true}, {PROBE_STATUS, 0, LLM_UNHEALTHY, 4, false},
-	    {PROBE_OK, 3, LLM_HEALTHY, 0, true});
+	    {PROBE_OK, 3, LLM_UNHEALTHY, 0, false}, {PROBE_STATUS, 0, LLM_UNHEALTHY, 1, false},
+	    {PROBE_OK, 3, LLM_UNHEALTHY, 0, false}, {PROBE_OK, 3, LLM_HEALTHY, 0, true});
 	RUN(LLM_HEALTHY, {PROBE_TIMEOUT, 0, LLM_DEGRADED, 1, true}, {PROBE_OK, 1, LLM_HEALTHY, 0, true},
 	    {PROBE_TIMEOUT, 0, LLM_DEGRADED, 1, true});
 	/* nobody may ask it; it is being loaded */
@@ -125,12 +127,102 @@ static void the_reason_is_kept(void **state)
 	config_unref(c);
 }
 
+static bool apply(struct llm *l, const struct config *c, struct probe_result r)
+{
+	return verdict_apply(l, &r, c);
+}
+
+static void one_answer_is_enough_where_it_is_expected(void **state)
+{
+	struct config *c = SETTINGS("health.rise=5");
+	struct llm l = {.health = LLM_UNHEALTHY};
+
+	(void)state;
+	verdict_expect(&l, c);
+	assert_true(apply(&l, c, (struct probe_result){.outcome = PROBE_OK}));
+	assert_int_equal(l.health, LLM_HEALTHY);
+	/* expected, but it failed: the next one does not count more */
+	l.health = LLM_UNHEALTHY;
+	verdict_expect(&l, c);
+	apply(&l, c, (struct probe_result){.outcome = PROBE_STATUS});
+	assert_false(apply(&l, c, (struct probe_result){.outcome = PROBE_OK}));
+	assert_non_null(strstr(l.reason, "1 of 5"));
+	llm_clear(&l);
+	config_unref(c);
+}
+
+static void a_busy_one_is_never_given_up_for_timeouts(void **state)
+{
+	struct config *c = SETTINGS("health.max_failures=3");
+	struct llm l = {.health = LLM_HEALTHY};
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		apply(&l, c, (struct probe_result){.outcome = PROBE_TIMEOUT, .busy = true});
+	assert_int_equal(l.health, LLM_DEGRADED);
+	assert_int_equal(l.failures, 2);
+	/* what refuses connections is not busy */
+	apply(&l, c, (struct probe_result){.outcome = PROBE_REFUSED, .busy = true});
+	assert_int_equal(l.health, LLM_UNHEALTHY);
+	llm_clear(&l);
+	config_unref(c);
+}
+
+static void one_that_hangs_is_unhealthy_until_it_serves(void **state)
+{
+	struct config *c = SETTINGS("health.max_failures=3", "health.rise=1");
+	struct probe_result hang = {.outcome = PROBE_TIMEOUT, .real = true, .text = "it hangs"};
+	struct llm l = {.health = LLM_HEALTHY};
+
+	(void)state;
+	apply(&l, c, hang);
+	assert_int_equal(l.health, LLM_DEGRADED);
+	apply(&l, c, (struct probe_result){.outcome = PROBE_OK});
+	assert_int_equal(l.health, LLM_HEALTHY);
+	apply(&l, c, hang);
+	assert_int_equal(l.health, LLM_UNHEALTHY);
+	for (int i = 0; i < 20; i++)
+		apply(&l, c, (struct probe_result){.outcome = PROBE_OK});
+	assert_int_equal(l.health, LLM_UNHEALTHY);
+	assert_int_equal(l.failures, 3);
+	assert_string_equal(l.reason, "it hangs");
+	assert_true(apply(&l, c, (struct probe_result){.outcome = PROBE_OK, .real = true}));
+	assert_int_equal(l.health, LLM_HEALTHY);
+	assert_int_equal(l.failures, 0);
+	assert_null(l.reason);
+	/* a success in between: it does not hang */
+	apply(&l, c, hang);
+	apply(&l, c, (struct probe_result){.outcome = PROBE_OK});
+	apply(&l, c, (struct probe_result){.outcome = PROBE_OK, .real = true});
+	apply(&l, c, hang);
+	assert_int_equal(l.health, LLM_DEGRADED);
+	llm_clear(&l);
+	config_unref(c);
+}
+
+static void one_that_hung_and_was_started_anew_is_probed_like_any(void **state)
+{
+	struct config *c = SETTINGS("health.rise=1");
+	struct llm l = {.health = LLM_UNHEALTHY, .hung = true, .hangs = 2};
+
+	(void)state;
+	apply(&l, c, (struct probe_result){.outcome = PROBE_REFUSED});
+	assert_true(apply(&l, c, (struct probe_result){.outcome = PROBE_OK}));
+	assert_int_equal(l.health, LLM_HEALTHY);
+	llm_clear(&l);
+	config_unref(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers_of_health),
 		cmocka_unit_test(health_follows_probes),
 		cmocka_unit_test(the_reason_is_kept),
+		cmocka_unit_test(one_answer_is_enough_where_it_is_expected),
+		cmocka_unit_test(a_busy_one_is_never_given_up_for_timeouts),
+		cmocka_unit_test(one_that_hangs_is_unhealthy_until_it_serves),
+		cmocka_unit_test(one_that_hung_and_was_started_anew_is_probed_like_any),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,321 @@
+"""The health of LLMs: probes, real turns and real completions, and what follows from them."""
+
+import re
+import time
+
+import pytest
+
+from stage.channel import Daemon
+from stage.process import PATIENCE, wait_until
+
+QUICK = {"AGENT_HEALTH_CHECK_INTERVAL": "0.2", "AGENT_HEALTH_CHECK_TIMEOUT": "0.3", "AGENT_DISCOVERY_INTERVAL": "0.3"}
+RARE = {"AGENT_HEALTH_CHECK_INTERVAL": "600", "AGENT_DISCOVERY_INTERVAL": "600"}
+ASKING = ["health.completion_interval=0.3", "health.completion_timeout=0.3", "health.fast_interval=0.1",
+          "health.stable_time=0", "health.eject_time=0.2", "health.eject_max=0.4"]
+NEVER = 60_000_000  # microseconds: longer than any deadline here
+LOADING = {"health_status": 503, "health_body": '{"error":{"code":503,"message":"Loading model"}}'}
+
+
+def two(stage, a=None, b=None, start=Daemon, **more):
+    """(daemon or service, llm 1, llm 2, backend): d1 is preferred."""
+    first, second = stage.llm(**(a or {})), stage.llm(**(b or {}))
+    backend = stage.backend({"d1": first.deployment(), "d2": {**second.deployment("Qwen3-8B"), "name": "c-d2"}})
+    return start(stage, backend=backend, **more), first, second, backend
+
+
+def two_served(stage, **more):
+    return two(stage, start=lambda stage, **m: stage.service(**m).wait_ready(), **more)
+
+
+def entry(service, name):
+    return next(m for m in service.status()["available_models"] if m["deploy_id"] == name)
+
+
+# --- what hangs ---
+
+def test_a_hung_model_is_found_by_a_real_completion(stage):
+    """Case 20: a hung model still reports healthy."""
+    daemon, a, b, backend = two(stage, env=QUICK, sets=ASKING)
+    daemon.wait_current("d1")
+    a.script(header_delay_us=NEVER)
+    daemon.wait_health("d1", "unhealthy").wait_current("d2")
+    assert "hangs" in daemon.models()["d1"]["reason"]
+    count = len(a.requests("/health"))
+    a.wait_request("/health", count + 3)  # which it answers
+    assert daemon.models()["d1"]["status"] == "unhealthy"
+    a.script()
+    daemon.wait_health("d1", "healthy").wait_current("d1")
+    asked = b.wait_request("/v1/chat/completions")[0]
+    assert asked["body"]["max_tokens"] == 1 and asked["headers"]["authorization"].startswith("Bearer ey")
+
+
+def test_an_engine_that_died_behind_v1_models_is_found(stage):
+    """Case 21: a probe of /v1/models kept a dead engine for 85 minutes."""
+    llm = stage.llm(health_status=404)
+    daemon = Daemon(stage, env={**QUICK, "LLM_CONTAINER_NAME": llm.host}, sets=ASKING).wait_current("container")
+    llm.script(health_status=404, status=500)
+    daemon.wait_health("container", "unhealthy")
+    assert "one token" in daemon.models()["container"]["reason"]
+    llm.script(health_status=404)
+    daemon.wait_current("container")
+
+
+def test_who_serves_turns_is_not_asked_for_tokens(stage):
+    daemon, a, b, backend = two(stage, env=RARE, sets=["health.completion_interval=0.5"])
+    daemon.wait_current("d1")
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        assert daemon.report("d1", "done", 200)["why"] == "served"
+        time.sleep(0.05)
+    assert a.chats() == []
+    b.wait_request("/v1/chat/completions")
+
+
+def test_completions_can_be_switched_off(stage):
+    daemon, a, b, backend = two(stage, env=RARE, sets=["health.completion_interval=0"])
+    daemon.wait_current("d1")
+    daemon.report("d1", "silence")
+    daemon.wait_current("d2")
+    assert a.chats() == []
+
+
+def test_one_hung_model_does_not_slow_down_others(stage):
+    """Case 25: one hung model blocks requests to all."""
+    service, a, b, backend = two_served(stage, env=QUICK, sets=ASKING)
+    b.script(health_delay_us=NEVER, header_delay_us=NEVER, models_delay_us=NEVER)
+    service.wait_status(lambda s: s["available_models"][1]["status"] == "unhealthy", "d2 unhealthy")
+    for _ in range(20):
+        began = time.monotonic()
+        assert service.chat("[plain]").whole
+        assert time.monotonic() - began < 0.5 * PATIENCE
+
+
+def test_nothing_that_is_slow_stalls_the_daemon(stage):
+    """Case 19: one blocking call stalls the loop and the health checks."""
+    daemon, a, b, backend = two(stage, env=QUICK, sets=ASKING)
+    daemon.wait_current("d1")
+    b.script(health_delay_us=NEVER, header_delay_us=NEVER)
+    backend.script(stall=True)
+    deaf = daemon.channel()
+    deaf.send("events")  # and never reads them
+    for _ in range(200):
+        deaf.send("models")
+    slowest = 0
+    for _ in range(30):
+        began = time.monotonic()
+        assert daemon.ask("ping")["pid"]
+        slowest = max(slowest, time.monotonic() - began)
+    assert slowest < 0.25 * PATIENCE
+    count = len(a.requests("/health"))
+    a.wait_request("/health", count + 2)
+
+
+# --- coming, going, coming back ---
+
+def test_a_model_comes_back_after_any_number_of_failures(stage):
+    """Case 22: one failed lookup marks a model dead for ever."""
+    daemon, a, b, backend = two(stage, a={"health_status": 500}, env=QUICK, sets=ASKING)
+    daemon.wait_health("d1", "unhealthy").wait_current("d2")
+    backend.script(status=500)
+    wait_until(lambda: daemon.models()["d1"]["failures"] >= 6, "six failures")
+    a.script()
+    daemon.wait_health("d1", "healthy").wait_current("d1")
+
+
+def test_rise_and_fall_are_counted(stage):
+    """Case 28: a busy model fails probes, and flaps."""
+    daemon, a, b, backend = two(stage, env={**QUICK, "AGENT_MAX_FAILURES": "4"},
+                                sets=["health.rise=4", "health.fast_interval=0.05", "health.stable_time=0"])
+    daemon.wait_current("d1")
+    a.forget()
+    a.script(health_status=500)
+    daemon.wait_health("d1", "unhealthy")
+    assert len(a.requests("/health")) >= 4
+    a.forget()
+    a.script()
+    daemon.wait_health("d1", "healthy")
+    assert len(a.requests("/health")) >= 4
+    assert len(re.findall(r"INFO health .*deploy_id=d1 .*to=healthy", daemon.log())) == 2, "at start and now"
+
+
+def test_a_busy_model_that_serves_is_never_given_up(stage):
+    """Case 28: real traffic counts."""
+    daemon, a, b, backend = two(stage, env=QUICK, sets=["health.fast_interval=0.05", "health.completion_interval=0"])
+    daemon.wait_current("d1")
+    a.script(health_delay_us=NEVER)
+    failed = 0
+    end = time.monotonic() + 15 * PATIENCE
+    while failed < 5 and time.monotonic() < end:
+        daemon.report("d1", "done", 200)
+        assert daemon.models()["d1"]["status"] != "unhealthy"
+        failed = len(a.requests("/health")) - 2
+        time.sleep(0.02)
+    assert failed >= 5
+
+
+def test_a_loading_model_is_waited_for(stage):
+    """Case 33: a slow load counts as a failure for good."""
+    daemon, a, b, backend = two(stage, a=LOADING, env=RARE, sets=["health.fast_interval=0.1", "health.rise=5"])
+    daemon.wait_current("d2").wait_health("d1", "unhealthy")
+    assert "loading" in daemon.models()["d1"]["reason"] and daemon.models()["d1"]["failures"] == 0
+    a.script()
+    daemon.wait_current("d1")
+
+
+def test_the_preferred_one_is_taken_back_when_it_is_stable(stage):
+    daemon, a, b, backend = two(stage, env={**QUICK, "AGENT_MAX_FAILURES": "1"},
+                                sets=["health.stable_time=1.5", "health.fast_interval=0.05"])
+    daemon.wait_current("d1")
+    a.script(health_status=500)
+    daemon.wait_current("d2")
+    a.script()
+    daemon.wait_health("d1", "healthy")
+    well = time.monotonic()
+    assert daemon.current() == "d2"
+    daemon.wait_current("d1")
+    assert time.monotonic() - well > 1
+    a.script(health_status=500)
+    daemon.wait_current("d2")
+    a.script()
+    daemon.ask("refresh")  # nobody who asks has to wait
+    assert daemon.current() == "d1"
+
+
+def test_what_left_is_neither_probed_nor_asked(stage):
+    """Case 26: models that left the configuration are still probed."""
+    daemon, a, b, backend = two(stage, env=QUICK, sets=ASKING)
+    daemon.wait_current("d1")
+    backend.deploy(d2=b.deployment("Qwen3-8B"))
+    daemon.wait_current("d2")
+    a.forget()
+    b.forget()
+    b.wait_request("/health", 4)
+    b.wait_request("/v1/chat/completions")
+    assert a.requests() == []
+
+
+def test_probes_and_completions_carry_the_token(stage):
+    """Case 27: a probe without auth fails a healthy model."""
+    daemon, a, b, backend = two(stage, env=QUICK, sets=ASKING)
+    daemon.wait_current("d1")
+    a.wait_request("/v1/chat/completions")
+    tokens = {r["headers"].get("authorization") for r in a.requests() if not r["path"].startswith("/_")}
+    assert len(tokens) == 1 and tokens.pop().startswith("Bearer ey")
+
+
+def test_probes_are_spread_over_the_interval(stage):
+    """Case 29: probes go out all at once."""
+    many = 100
+    backend = stage.backend(many=many)
+    daemon = Daemon(stage, backend=backend, env={**RARE, "AGENT_HEALTH_CHECK_INTERVAL": "1"},
+                    sets=["health.completion_interval=0"])
+    wait_until(lambda: daemon.ask("ping")["usable"] == many, "all usable")
+    probes = lambda: [r["at_ns"] for r in backend.requests() if r["path"].endswith("/health")]
+    assert len(probes()) == many, "the first look: all at once"
+    wait_until(lambda: len(probes()) >= 3 * many, "two more rounds")
+    times = sorted(probes())[many:3 * many]
+    crowd = max(sum(1 for t in times if begin <= t < begin + 50_000_000) for begin in times)
+    assert crowd < many / 4 * PATIENCE, f"{crowd} of {many} within 50 ms"
+
+
+# --- what real turns found ---
+
+def test_an_ejected_model_is_shown_with_since_and_until(stage):
+    """Case 31: cooldowns visible."""
+    service, a, b, backend = two_served(stage, env=RARE)
+    a.script(status=500)
+    assert service.chat("[plain]").answer == service.chat("[plain]").answer != ""
+    service.wait_status(lambda s: "ejected" in s, "an ejected model")
+    shown, now = entry(service, "d1"), time.time()
+    assert shown["ejected_since"] <= now < shown["ejected_until"]
+    assert "500" in shown["ejected_reason"]
+    assert list(shown)[-3:] == ["ejected_since", "ejected_until", "ejected_reason"]
+    assert "ejected_since" not in entry(service, "d2")
+    assert [e["deploy_id"] for e in service.status()["ejected"]] == ["d1"]
+    model = next(m for m in service.ctl("models")["models"] if m["deploy_id"] == "d1")
+    assert model["ejected_until"] == shown["ejected_until"] and model["ejected_since"] == shown["ejected_since"]
+    assert re.search(r"WARNING ejected model=Llama-3.1-8B-Instruct deploy_id=d1 .*for_s=10\.0* repetition=1 reason=",
+                     service.daemon.log())
+    assert len(a.chats()) == 1, "the second turn went elsewhere"
+
+
+def test_ejection_grows_and_is_capped(stage):
+    daemon, a, b, backend = two(stage, env=RARE, sets=["health.eject_time=0.2", "health.eject_max=0.5",
+                                                       "health.completion_interval=0", "health.stable_time=0"])
+    daemon.wait_current("d1")
+    lengths = []
+    for outcome, status in (("reset", 0), ("silence", 0), ("done", 503), ("cut", 0)):
+        assert daemon.report("d1", outcome, status)["counted"]
+        model = daemon.models()["d1"]
+        lengths.append(round(model["ejected_until"] - model["ejected_since"], 3))
+        assert daemon.current() == "d2" and model["reason"]
+        wait_until(lambda: daemon.models()["d1"]["ejected_until"] is None, "the ejection is over")
+    assert lengths == [0.2, 0.4, 0.5, 0.5]
+    assert len(re.findall("INFO ejection over", daemon.log())) == 4
+
+
+def test_an_ejected_model_is_asked_before_it_is_offered_again(stage):
+    daemon, a, b, backend = two(stage, env=RARE, sets=["health.eject_time=0.5"])
+    daemon.wait_current("d1")
+    assert daemon.report("d1", "reset")["counted"]
+    a.wait_request("/v1/chat/completions")
+    assert daemon.models()["d1"]["ejected_until"] is not None
+
+
+def test_a_restarted_daemon_knows_who_is_ejected(stage):
+    daemon, a, b, backend = two(stage, env=RARE)
+    daemon.wait_current("d1")
+    daemon.report("d1", "cut")
+    until = daemon.models()["d1"]["ejected_until"]
+    daemon.wait_health("d1", "healthy")
+    daemon.restart()
+    daemon.wait_health("d1", "healthy")
+    assert daemon.models()["d1"]["ejected_until"] == until and daemon.current() == "d2"
+    assert "cut" in daemon.models()["d1"]["reason"]
+
+
+def test_one_candidate_is_always_kept(stage):
+    """All are ejected: turns are tried all the same."""
+    service, a, b, backend = two_served(stage, env=RARE)
+    a.script(status=500)
+    b.script(status=500)
+    assert service.chat("[plain]").stats is not None
+    service.wait_status(lambda s: len(s.get("ejected", [])) == 2, "both are ejected")
+    a.script()
+    b.script()
+    assert "Hello" in service.chat("[plain]").answer
+    service.wait_status(lambda s: len(s.get("ejected", [])) < 2, "a turn that succeeds is the end of it")
+
+
+def test_a_clients_own_errors_never_count(stage):
+    """Case 24: clients' own 400s eject every model."""
+    service, a, b, backend = two_served(stage, env=RARE)
+    for status in (400, 404, 413, 422, 429):
+        a.script(status=status)
+        b.script(status=status)
+        assert service.chat("[plain]").stats is not None
+    assert "ejected" not in service.status()
+    assert entry(service, "d1")["status"] == entry(service, "d2")["status"] == "healthy"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_ejects_with_its_reason(stage, status):
+    service, a, b, backend = two_served(stage, env=RARE)
+    a.script(status=status)
+    assert "Hello" in service.chat("[plain]").answer
+    service.wait_status(lambda s: "ejected" in s, "an ejected model")
+    assert f"HTTP {status}: the token is not accepted" in entry(service, "d1")["ejected_reason"]
+
+
+def test_all_pages_say_the_same_of_a_model_that_died(stage):
+    """Case 23: status pages disagree after a model died."""
+    service, a, b, backend = two_served(stage, env={**QUICK, "AGENT_MAX_FAILURES": "2"})
+    a.stop()
+    service.wait_status(lambda s: s["available_models"][0]["status"] == "unhealthy", "d1 unhealthy")
+    root, status, models = service.http.get("/").json(), service.status(), service.ctl("models")["models"]
+    of = lambda items: {m["deploy_id"]: m["status"] for m in items if m["deploy_id"]}
+    assert of(root["discovery_summary"]["llms"]) == of(status["available_models"]) == of(models) == {
+        "d1": "unhealthy", "d2": "healthy"}
+    assert root["discovery_summary"]["healthy"] == status["discovery_summary"]["healthy"] == 1
+    assert root["health_monitoring"]["current_llm"] == status["current_llm"]["llm_info"]["model_name"] == "Qwen3-8B"
+    assert service.ctl("status")["current_llm"]["llm_info"]["model_name"] == "Qwen3-8B"
