@@ -17,12 +17,23 @@ struct answer {
 	int64_t began_ns, first_ns, last_ns; /* 0: not yet */
 	int64_t tokens;                      /* of the asks that have ended */
 	int64_t pieces;                      /* of the one that runs */
+	size_t blanks;                       /* at its beginning that were shown already */
 };
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
 
 static void on_text(void *arg, const char *bytes, size_t len)
 {
 	struct answer *a = arg;
 
+	for (; a->blanks > 0 && len > 0 && is_blank(*bytes); a->blanks--, bytes++, len--)
+		continue;
+	if (len == 0)
+		return;
+	a->blanks = 0;
 	if (len <= KEPT_MAX - a->text.len)
 		buf_add(&a->text, bytes, len);
 	emitter_text(a->emitter, bytes, len);
@@ -88,6 +99,17 @@ void answer_begin(struct answer *a)
 	filter_reset(a->filter);
 	buf_reset(&a->text);
 	a->pieces = 0;
+	a->blanks = 0;
+}
+
+void answer_go_on(struct answer *a)
+{
+	size_t len;
+
+	answer_started(a, &len);
+	a->blanks = a->text.len - len;
+	a->pieces = 0;
+	filter_reset(a->filter);
 }
 
 static void note_piece(struct answer *a)
@@ -121,6 +143,15 @@ const char *answer_text(const struct answer *a, size_t *len)
 {
 	*len = a->text.len;
 	return a->text.len == 0 ? "" : a->text.data;
+}
+
+const char *answer_started(const struct answer *a, size_t *len)
+{
+	const char *text = answer_text(a, len);
+
+	while (*len > 0 && is_blank(text[*len - 1]))
+		--*len;
+	return text;
 }
 
 bool answer_is_shown(const struct answer *a)

@@ -23,6 +23,9 @@ void answer_free(struct answer *a);
 /* A new ask begins: the text of the one before is forgotten (what was shown stays shown). */
 void answer_begin(struct answer *a);
 
+/* Another LLM goes on with the text so far, which is kept. */
+void answer_go_on(struct answer *a);
+
 /* What the LLM writes: content as it comes, and reasoning that it told apart. */
 void answer_content(struct answer *a, const char *bytes, size_t len);
 void answer_reasoning(struct answer *a, const char *bytes, size_t len);
@@ -33,6 +36,9 @@ void answer_end_ask(struct answer *a, int64_t counted);
 
 /* The text of this ask that the client was shown. */
 const char *answer_text(const struct answer *a, size_t *len);
+/* The same without blanks at its end: what another LLM is given to go on with. Chat
+ * templates drop them too, so they are not expected twice. */
+const char *answer_started(const struct answer *a, size_t *len);
 bool answer_is_shown(const struct answer *a); /* any of it */
 
 struct emitter *answer_emitter(struct answer *a); /* for sentences, searches and sources */

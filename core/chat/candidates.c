@@ -43,7 +43,7 @@ static bool was_tried(const struct tried *t, uint64_t instance)
 }
 
 const struct status_llm *candidates_next(const struct status_snapshot *s, const struct bench *b,
-                                         const struct tried *tried, bool needs_eyes, int64_t now_wall_ms)
+                                         const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms)
 {
 	const struct status_header *h = status_header(s);
 	const struct status_llm *benched = NULL, *unusable = NULL;
@@ -53,7 +53,7 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
 	for (size_t rank = 0; rank < h->candidate_count; rank++) {
 		const struct status_llm *l = status_candidate(s, rank);
 
-		if (was_tried(tried, l->instance) || (needs_eyes && !l->sees_images))
+		if (was_tried(tried, l->instance) || (needs.eyes && !l->sees_images) || (needs.to_go_on && !l->continues))
 			continue;
 		if (rank >= h->usable_count) {
 			if (unusable == NULL)

@@ -29,10 +29,16 @@ struct tried {
 	size_t count;
 };
 
+/* What an ask needs of its LLM. */
+struct candidate_needs {
+	bool eyes;      /* the message has images */
+	bool to_go_on;  /* an answer was started by another one */
+};
+
 /* The best candidate that was not tried: usable ones that are not on the bench, then
  * those on the bench, then the unhealthy ones. NULL: none is left. */
 const struct status_llm *candidates_next(const struct status_snapshot *s, const struct bench *b,
-                                         const struct tried *tried, bool needs_eyes, int64_t now_wall_ms);
+                                         const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms);
 
 /* Whether any candidate could see an image. */
 bool candidates_see_images(const struct status_snapshot *s);

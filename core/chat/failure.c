@@ -6,23 +6,23 @@
 
 static const struct failure table[ASK_ENDS] = {
 	[ASK_COMPLETE] = {FAILURE_NONE, FAILURE_NONE, false, "", ""},
-	[ASK_UNREACHABLE] = {FAILURE_NEXT, FAILURE_TELL, true, NO_ANSWER, BROKE_OFF},
-	[ASK_TIMEOUT] = {FAILURE_NEXT, FAILURE_TELL, true, NO_ANSWER, BROKE_OFF},
-	[ASK_SILENT] = {FAILURE_NEXT, FAILURE_TELL, true, NO_ANSWER, WENT_QUIET},
-	[ASK_CUT] = {FAILURE_NEXT, FAILURE_TELL, true, NO_ANSWER, BROKE_OFF},
-	[ASK_ERROR_EVENT] = {FAILURE_NEXT, FAILURE_TELL, true, NO_ANSWER,
+	[ASK_UNREACHABLE] = {FAILURE_NEXT, FAILURE_GO_ON, true, NO_ANSWER, BROKE_OFF},
+	[ASK_TIMEOUT] = {FAILURE_NEXT, FAILURE_GO_ON, true, NO_ANSWER, BROKE_OFF},
+	[ASK_SILENT] = {FAILURE_NEXT, FAILURE_GO_ON, true, NO_ANSWER, WENT_QUIET},
+	[ASK_CUT] = {FAILURE_NEXT, FAILURE_GO_ON, true, NO_ANSWER, BROKE_OFF},
+	[ASK_ERROR_EVENT] = {FAILURE_NEXT, FAILURE_GO_ON, true, NO_ANSWER,
 	                     "The answer broke off here because the language model reported an error. Please ask again."},
-	[ASK_MALFORMED] = {FAILURE_NEXT, FAILURE_TELL, true, NO_ANSWER, BROKE_OFF},
-	[ASK_BUSY] = {FAILURE_NEXT, FAILURE_TELL, false,
+	[ASK_MALFORMED] = {FAILURE_NEXT, FAILURE_GO_ON, true, NO_ANSWER, BROKE_OFF},
+	[ASK_BUSY] = {FAILURE_NEXT, FAILURE_GO_ON, false,
 	              "The language model is busy right now. Please try again in a moment.", BROKE_OFF},
-	[ASK_UNAVAILABLE] = {FAILURE_NEXT, FAILURE_TELL, true, NO_ANSWER, BROKE_OFF},
-	[ASK_UNAUTHORIZED] = {FAILURE_NEXT, FAILURE_TELL, true,
+	[ASK_UNAVAILABLE] = {FAILURE_NEXT, FAILURE_GO_ON, true, NO_ANSWER, BROKE_OFF},
+	[ASK_UNAUTHORIZED] = {FAILURE_NEXT, FAILURE_GO_ON, true,
 	                      "The language model does not accept this service's credentials. Please tell the administrator.",
 	                      BROKE_OFF},
 	[ASK_OVERFLOW] = {FAILURE_SHRINK, FAILURE_TELL, false,
 	                  "The message is too long for the language model's context window. Please shorten it.", BROKE_OFF},
 	[ASK_REFUSED] = {FAILURE_TELL, FAILURE_TELL, false, "The language model refused the request.", BROKE_OFF},
-	[ASK_FAILED] = {FAILURE_NEXT, FAILURE_TELL, false, NO_ANSWER, BROKE_OFF},
+	[ASK_FAILED] = {FAILURE_NEXT, FAILURE_GO_ON, false, NO_ANSWER, BROKE_OFF},
 };
 
 const struct failure *failure_of(enum ask_end end)

@@ -9,6 +9,8 @@
 #include <time.h>
 
 #define TEXT_MAX        (64u << 20)
+/* vLLM: the last message is not a new one but the beginning of the answer. */
+#define GO_ON           "\"continue_final_message\":true,\"add_generation_prompt\":false,"
 #define BODY_MAX        (256u << 20)
 #define BYTES_PER_TOKEN 3
 #define MESSAGE_TOKENS  8 /* what a chat template adds to a message */
@@ -198,6 +200,10 @@ static json_t *messages(const struct prompt *p)
 	json_array_foreach (p->messages, j, message)
 		if (add_message(p, all, message) < 0)
 			goto fail;
+	if (p->started != NULL &&
+	    json_array_append_new(all, json_pack("{s:s, s:s%}", "role", "assistant", "content", p->started,
+	                                         p->started_len)) < 0)
+		goto fail;
 	free(system);
 	return all;
 fail:
@@ -365,6 +371,8 @@ char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *le
 		failed = add_json(&body, "\"prompt\":", as_prompt(all)) < 0;
 	else if (!failed)
 		failed = add_json(&body, "\"messages\":", json_incref(all)) < 0;
+	if (!failed && p->started != NULL && !p->completions)
+		failed = buf_adds(&body, GO_ON) < 0;
 	if (!failed)
 		failed = buf_adds(&body, tail) < 0;
 	json_decref(all);

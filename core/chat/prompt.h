@@ -27,6 +27,8 @@ struct prompt {
 	const json_t *turns;    /* the thread's: array of arrays of messages, oldest first; NULL */
 	size_t skip_turns;      /* the oldest ones that are left out */
 	const json_t *messages; /* of this turn, the user's first */
+	const char *started;    /* an answer that another LLM began and this one goes on with; NULL */
+	size_t started_len;
 };
 
 /* How many of the oldest turns must be left out so that the rest is likely to fit the

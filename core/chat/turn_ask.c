@@ -79,6 +79,20 @@ static bool shrink(struct turn *t)
 	return true;
 }
 
+static bool take_next(struct turn *t, struct candidate_needs needs);
+
+/* The answer broke off; another LLM writes the rest. */
+static bool go_on(struct turn *t)
+{
+	const struct candidate_needs needs = {.eyes = t->chat.has_images, .to_go_on = true};
+
+	if (!cfg_bool(t->config, CFG_LLM_CONTINUE) || !take_next(t, needs))
+		return false;
+	t->going_on = true;
+	ask_same(t);
+	return true;
+}
+
 static void recover(struct turn *t, const struct ask_result *r)
 {
 	const struct failure *f = failure_of(r->end);
@@ -104,6 +118,11 @@ static void recover(struct turn *t, const struct ask_result *r)
 			ask_same(t);
 			return;
 		}
+		break;
+	case FAILURE_GO_ON:
+		tried_add(&t->tried, t->llm->instance);
+		if (go_on(t))
+			return;
 		break;
 	case FAILURE_TELL:
 	case FAILURE_NONE:
@@ -173,6 +192,8 @@ static char *body_for(struct turn *t, size_t *len)
 		.messages = t->messages,
 	};
 
+	if (t->going_on)
+		p.started = answer_started(t->answer, &p.started_len);
 	p.tools = p.uses_tools ? t->tools : NULL;
 	t->offered = p.tools != NULL;
 	p.skip_turns = prompt_fit(&p);
@@ -197,7 +218,10 @@ static void ask_same(struct turn *t)
 
 	r.body = body;
 	t->state = TURN_ASK;
-	answer_begin(t->answer);
+	if (t->going_on)
+		answer_go_on(t->answer);
+	else
+		answer_begin(t->answer);
 	t->ask_began_boot_ms = clock_boot_ms();
 	turn_wake_in(t, t->deadline_ms > clock_mono_ms() ? t->deadline_ms - clock_mono_ms() : 0);
 	if (body != NULL)
@@ -209,20 +233,17 @@ static void ask_same(struct turn *t)
 		ask_pause(t->ask);
 }
 
-void turn_ask_next(struct turn *t)
+/* Takes the best candidate into t->llm; false: none is left. */
+static bool take_next(struct turn *t, struct candidate_needs needs)
 {
 	struct status_snapshot *fresh = t->host->snapshot(t->host->arg);
 	const struct status_llm *next =
-		fresh == NULL ? NULL
-			      : candidates_next(fresh, t->host->bench, &t->tried, t->chat.has_images, clock_wall_ms());
+		fresh == NULL ? NULL : candidates_next(fresh, t->host->bench, &t->tried, needs, clock_wall_ms());
 
 	if (next == NULL) {
-		bool blind = t->chat.has_images && fresh != NULL && !candidates_see_images(fresh);
-
 		if (fresh != NULL)
 			status_release(fresh);
-		turn_fail(t, blind ? NO_EYES : failure_of(t->last_end)->sentence);
-		return;
+		return false;
 	}
 	if (t->tried.count > 0)
 		t->failovers++;
@@ -231,5 +252,26 @@ void turn_ask_next(struct turn *t)
 	t->snapshot = fresh;
 	t->llm = next;
 	t->retried = false;
-	ask_same(t);
+	return true;
+}
+
+static bool all_are_blind(struct turn *t)
+{
+	struct status_snapshot *s = t->host->snapshot(t->host->arg);
+	bool blind = s != NULL && !candidates_see_images(s);
+
+	if (s != NULL)
+		status_release(s);
+	return blind;
+}
+
+void turn_ask_next(struct turn *t)
+{
+	const struct candidate_needs needs = {.eyes = t->chat.has_images};
+
+	t->going_on = false;
+	if (take_next(t, needs))
+		ask_same(t);
+	else
+		turn_fail(t, t->chat.has_images && all_are_blind(t) ? NO_EYES : failure_of(t->last_end)->sentence);
 }

@@ -40,6 +40,7 @@ struct turn {
 	struct tried tried;
 	size_t skip_turns;
 	bool shrunk, retried;
+	bool going_on; /* with an answer that another LLM started */
 	int64_t ask_began_boot_ms;
 	struct calls calls; /* that it made */
 	struct tool_round *round;

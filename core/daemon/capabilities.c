@@ -175,6 +175,7 @@ static void learn_models(struct job *j, struct llm *l, const struct http_result 
 	json_t *list = json_loadb(r->body, r->body_len, 0, NULL);
 	const json_t *entry = listed_model(list, l);
 	const char *id = json_string_value(json_object_get(entry, "id"));
+	const char *owner = json_string_value(json_object_get(entry, "owned_by"));
 	json_int_t length = json_integer_value(json_object_get(entry, "max_model_len"));
 
 	if (id == NULL)
@@ -184,6 +185,8 @@ static void learn_models(struct job *j, struct llm *l, const struct http_result 
 		llm_choose_model(l, j->owner->s->config, id);
 	if (length > 0)
 		l->context_length = length;
+	/* vLLM names itself there; it knows continue_final_message. */
+	l->continues = owner != NULL && strcmp(owner, "vllm") == 0;
 	json_decref(list);
 }
 

@@ -35,6 +35,7 @@ struct llm {
 	char *probe_url;   /* full URL of its /health; NULL: it is not probed (cloud) */
 	char *model;       /* id sent as "model"; NULL while nobody told it */
 	char *resolve;     /* "host:port:addr[,addr]" for CURLOPT_RESOLVE; NULL: literal or unknown */
+	bool continues;    /* goes on with an answer that another one started (vLLM) */
 	bool completions;  /* speaks /v1/completions: prompt instead of messages */
 	enum llm_tools tools; /* what was told or probed; llm_uses_tools decides */
 	int64_t context_length; /* tokens; 0 = unknown */

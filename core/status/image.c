@@ -43,6 +43,7 @@ static struct status_llm add_llm(struct image *im, const struct llm *l, const ch
 		.failures = l->failures,
 		.completions = l->completions,
 		.sees_images = llm_sees_images(l),
+		.continues = l->continues,
 		.deploy_id = add_text(im, l->deploy_id),
 		.container_name = add_text(im, l->container_name),
 		.internal_url = add_text(im, l->internal_url),

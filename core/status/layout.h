@@ -54,6 +54,7 @@ struct status_llm {
 	uint32_t kind, health, tools;  /* enum llm_kind, llm_health, llm_tools */
 	uint32_t failures;
 	uint32_t completions, sees_images; /* 0 or 1, as llm.h says */
+	uint32_t continues, reserved;      /* likewise; 0 */
 	struct status_text deploy_id, container_name, internal_url, health_url;
 	struct status_text model_name, model_type, hf_model_id;
 	struct status_text url, probe_url, model, resolve, reason; /* url is never NULL */
@@ -62,7 +63,7 @@ struct status_llm {
 
 _Static_assert(sizeof(struct status_text) == 8, "layout");
 _Static_assert(sizeof(struct status_header) == 144, "layout");
-_Static_assert(sizeof(struct status_llm) == 176, "layout");
+_Static_assert(sizeof(struct status_llm) == 184, "layout");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the two words that change need lock-free atomics");
 
 #endif

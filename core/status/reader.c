@@ -99,6 +99,7 @@ int status_copy_llm(const struct status_snapshot *s, size_t i, struct llm *out)
 		.resolve = (char *)status_text(s, l->resolve),
 		.reason = (char *)status_text(s, l->reason),
 		.completions = l->completions != 0,
+		.continues = l->continues != 0,
 		.tools = (enum llm_tools)l->tools,
 		.context_length = l->context_length,
 		.health = (enum llm_health)l->health,

@@ -293,7 +293,7 @@ static struct plan *llm_models(struct llm_state *st, const struct server_request
 	(void)r;
 	json_array_foreach(s->models, i, name) {
 		json_t *m = json_pack("{s:O, s:s, s:i, s:s}", "id", name, "object", "model", "created", 1795370000,
-		                      "owned_by", "stand-in");
+		                      "owned_by", s->continues ? "vllm" : "stand-in");
 
 		if (s->max_model_len > 0)
 			json_object_set_new(m, "max_model_len", json_integer(s->max_model_len));

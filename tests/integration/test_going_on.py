@@ -1,0 +1,67 @@
+"""An answer that breaks off goes on with another LLM, from where its text stopped."""
+
+import pytest
+from stage.process import wait_until
+
+TOKENS = 40
+WORDS = "".join(f"w{n} " for n in range(TOKENS))
+BROKE_OFF = "broke off"
+
+
+def two(stage, first, second, **more):
+    """A service whose preferred LLM misbehaves as `first` says; (service, first, second)."""
+    script = {"token": "w# ", "numbered": True, "tokens": TOKENS}
+    a, b = stage.llm(**{**script, **first}), stage.llm(**{**script, **second})
+    backend = stage.backend({"d1": a.deployment("Preferred"), "d2": {**b.deployment("Other"), "name": "c-d2"}})
+    service = stage.service(backend=backend, env={"AGENT_PRIORITY_MODELS": "Preferred"}, **more).wait_ready()
+    known = lambda: all(m["context_length"] for m in service.ctl("models")["models"] if m["kind"] == "discovered")
+    wait_until(known, "what both LLMs tell of themselves", 20)
+    service.ctl("select", "d1")  # its answer follows a publication of all this
+    return service, a, b
+
+
+@pytest.mark.parametrize("fault", ["cut_after", "reset_after", "error_after"])
+@pytest.mark.parametrize("after", [1, 2, 17, TOKENS - 1])
+def test_no_word_is_lost_or_doubled(stage, fault, after):
+    service, _, other = two(stage, {fault: after}, {})
+    turn = service.chat("tell me")
+    assert turn.whole
+    assert turn.text == WORDS
+    body = other.chats()[-1]["body"]
+    assert body["continue_final_message"] is True and body["add_generation_prompt"] is False
+    last = body["messages"][-1]
+    assert last["role"] == "assistant" and last["content"] and WORDS.startswith(last["content"])
+    if fault != "reset_after":  # a reset discards what was on its way
+        assert last["content"] == "".join(f"w{n} " for n in range(after)).rstrip()
+
+
+def test_the_whole_answer_is_remembered_as_one(stage):
+    service, _, other = two(stage, {"cut_after": 5}, {})
+    assert service.chat("first", "a-thread-of-its-own").text == WORDS
+    service.chat("second", "a-thread-of-its-own")
+    remembered = other.chats()[-1]["body"]["messages"]
+    assert [m["content"] for m in remembered if m["role"] != "system"][:3] == ["first", WORDS, "second"]
+
+
+def test_an_llm_that_cannot_go_on_is_not_asked_to(stage):
+    """It would begin its answer anew, and the user would read words twice."""
+    service, _, other = two(stage, {"cut_after": 5}, {"continues": False})
+    turn = service.chat("tell me")
+    assert turn.whole
+    assert turn.text.startswith("w0 w1 w2 w3 w4") and BROKE_OFF in turn.text
+    assert not other.chats()
+
+
+def test_it_can_be_switched_off(stage):
+    service, _, other = two(stage, {"cut_after": 5}, {}, sets=["llm.continue=false"])
+    turn = service.chat("tell me")
+    assert turn.whole and BROKE_OFF in turn.text
+    assert not other.chats()
+
+
+def test_when_the_second_breaks_off_too_it_is_said(stage):
+    service, _, _ = two(stage, {"cut_after": 5}, {"cut_after": 3})
+    turn = service.chat("tell me")
+    assert turn.whole
+    assert turn.text.startswith("w0 w1 w2 w3 w4") and BROKE_OFF in turn.text
+    assert turn.text.count("w0 ") == 1
