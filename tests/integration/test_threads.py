@@ -220,4 +220,5 @@ def test_killed_at_random_moments(stage, kills):
     if not slow:  # else a client was not kept waiting until its turn was stored
         assert set(told) <= kept
         assert count >= len(told)
+    wait_until(service.answers, "an answer", 20)
     assert service.chat("still there", LONG).whole
