@@ -1,6 +1,7 @@
 """What is done to whom, for how long, and how it is made good again."""
 
 import heapq
+import os
 import signal
 import time
 
@@ -94,7 +95,6 @@ def daemon_reloads(world, _):
 # --- workers ---
 
 def send(pid, number):
-    import os
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -104,8 +104,8 @@ def send(pid, number):
 def worker_killed(world, _):
     pids = world.service.worker_pids()
     if pids:
-        send(world.random.choice(pids), signal.SIGKILL)
         world.deaths_ns.append(time.monotonic_ns())
+        send(world.random.choice(pids), signal.SIGKILL)
 
 
 def worker_frozen(world, _):

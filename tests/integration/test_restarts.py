@@ -1,0 +1,181 @@
+"""What restarts, reloads and deaths cost under load: nothing, or only what died."""
+
+import json
+import os
+import signal
+import socket
+import statistics
+import threading
+import time
+
+import pytest
+
+from stage.held import holds
+from stage.load import many_turns
+from stage.process import BUILD, PATIENCE, Process, wait_until
+from stage.wire import Turn
+
+WORD, WORDS = "c{i}w# ", 30
+MESSAGE = '[[{"tokens":%d,"token":"%s","numbered":true,"delay_us":10000}]]' % (WORDS, WORD)
+LONG = "[[" + json.dumps({"tokens": 60, "token": "word# ", "numbered": True, "delay_us": 20000}) + "]]"
+LONG_TEXT = "".join(f"word{n} " for n in range(60))
+
+
+class Load:
+    """Clients that ask all the time, each word checked, until it is ended."""
+
+    def __init__(self, service, clients=60, seconds=4):
+        self.report = {}
+        self.thread = threading.Thread(target=lambda: self.report.update(
+            many_turns(service.host, clients, 1, MESSAGE, word=WORD, words=WORDS, seconds=seconds, spread_ms=300)))
+
+    def __enter__(self):
+        self.thread.start()
+        time.sleep(0.5)  # the load itself is what is waited for
+        return self
+
+    def __exit__(self, *failed):
+        self.thread.join()
+
+    def all_whole(self):
+        assert self.report["turns"] > 0 and self.report["whole"] == self.report["turns"], self.report
+
+
+def two_llms(stage, **more):
+    llms = [stage.llm(), stage.llm()]
+    backend = stage.backend({"d1": llms[0].deployment(), "d2": llms[1].deployment("Qwen3-8B", name="c-d2")})
+    service = stage.service(backend=backend, **more).wait_ready()
+    service.wait_status(lambda s: len(s["available_models"]) == 2, "two models")
+    service.wait_status(lambda s: s["current_llm"]["llm_info"]["deploy_id"] == "d1", "d1 is current")
+    return service, *llms
+
+
+# --- the responder ------------------------------------------------------------------------
+
+
+def test_started_anew_under_load_loses_no_stream_and_refuses_nobody(stage):
+    service, _ = stage.one(workers=2)
+    with Load(service, seconds=4) as load:
+        for count in range(1, 6):
+            service.responder.send(signal.SIGHUP)
+            wait_until(lambda: service.responder.log().count("old_workers_draining") == count, "old workers drain")
+    load.all_whole()
+    wait_until(lambda: len(service.worker_pids()) == 2, "the old workers ended", 20)
+
+
+def test_a_killed_worker_ends_only_its_own_streams(stage):
+    service, llm = stage.one(workers=2)
+    exchanges = [service.ask(LONG) for _ in range(60)]
+    wait_until(lambda: llm.stats()["active"] == 60, "60 streams")
+    for e in exchanges:
+        e.head()  # it comes with the first word
+    victim, other = service.worker_pids()
+    own = holds(victim)["descriptors"]["tcp"]
+    os.kill(victim, signal.SIGKILL)
+    fresh = [service.chat("[plain]") for _ in range(10)]
+    assert all(t.whole for t in fresh)
+    turns = [Turn(e) for e in exchanges]
+    broken = [t for t in turns if not t.whole]
+    assert len(broken) == own and other in service.worker_pids()
+    for t in turns:
+        assert t.text == LONG_TEXT if t.whole else (LONG_TEXT.startswith(t.text) and t.stats is None)
+
+
+def test_workers_that_die_again_and_again_refuse_nobody(stage):
+    """With a worker die its kept connections, and nginx learns of it a moment later."""
+    service, _ = stage.one(workers=2)
+    with Load(service, clients=100, seconds=4) as load:
+        for _ in range(12):
+            pids = service.worker_pids()
+            if pids:
+                os.kill(pids[0], signal.SIGKILL)
+            time.sleep(0.2)
+    bad = {k: load.report[k] for k in ("refused", "no_answer", "unanswered", "waiting", "wrong", "silent_end") if load.report[k]}
+    assert not bad and load.report["whole"] > 0, load.report
+
+
+def activated(service, listening):
+    """The responder as systemd starts it: the socket is not its own."""
+    script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&%d' % listening.fileno()
+    argv = ["/bin/bash", "-c", script, "bash", BUILD / "tt-agent-fcgi", "--run-dir", service.run, "--workers", "2"]
+    service.responder = service.stage.own(Process(service._name("responder"), argv, service.directory,
+                                                  pass_fds=[listening.fileno()]))
+    service.responder.wait_log("worker_started")
+
+
+def test_a_stop_and_a_start_behind_systemds_socket_refuse_nobody(stage):
+    service, _ = stage.one(workers=2)
+    service.responder.stop()
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(service.socket))
+    os.chmod(service.socket, 0o666)
+    listening.listen(4096)
+    activated(service, listening)
+    with Load(service, seconds=4) as load:
+        for _ in range(3):
+            assert service.responder.stop() == 0
+            activated(service, listening)
+    load.all_whole()
+    service.responder.stop()
+    os.unlink(service.socket)
+    listening.close()
+
+
+def test_a_stop_lets_streams_end_and_takes_no_new_ones(stage):
+    service, llm = stage.one(workers=2)
+    exchanges = [service.ask(LONG) for _ in range(20)]
+    wait_until(lambda: llm.stats()["active"] == 20, "20 streams")
+    service.responder.send(signal.SIGTERM)
+    service.responder.wait_log("worker_draining")
+    turns = [Turn(e) for e in exchanges]
+    assert all(t.whole and t.text == LONG_TEXT for t in turns)
+    assert service.responder.wait() == 0
+    assert service.http.get("/").status_code == 502
+
+
+# --- the daemon ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped", "hangs"])
+def test_no_turn_fails_without_the_daemon(stage, how):
+    service, a, b = two_llms(stage, workers=2)
+    with Load(service, seconds=3) as load:
+        if how == "killed":
+            service.daemon.kill()
+        elif how == "stopped":
+            service.daemon.stop()
+        else:
+            service.daemon.send(signal.SIGSTOP)
+        a.process.kill()  # now nobody but the workers can learn of it
+        a.process.expected_exit = {-signal.SIGKILL}
+        time.sleep(1)
+        if how == "hangs":
+            service.daemon.send(signal.SIGCONT)
+        else:
+            service.start_daemon()
+    report = load.report
+    assert report["unanswered"] + report["waiting"] + report["refused"] + report["no_answer"] + report["wrong"] == 0, report
+    assert report["whole"] + report["told"] == report["turns"], report
+    service.wait_status(lambda s: s["current_llm"]["llm_info"]["deploy_id"] == "d2", "d2 is current")
+
+
+# --- an LLM -------------------------------------------------------------------------------------
+
+
+def test_an_llm_killed_costs_the_next_turn_no_more_than_50_ms(stage):
+    service, a, b = two_llms(stage)
+    times, usual = [], []
+    for _ in range(10):
+        turn = service.chat("[plain]")
+        assert turn.whole
+        usual.append(turn.times[0])
+    a.process.kill()
+    turn = service.chat("[plain]")
+    assert turn.whole and "Hello" in turn.text, turn.text
+    assert turn.times[0] - statistics.median(usual) < 0.05 * PATIENCE, (turn.times[0], usual)
+    assert len(b.chats()) == 1
+    for _ in range(20):  # and no turn after it pays
+        turn = service.chat("[plain]")
+        times.append(turn.times[0])
+        assert turn.whole and "Hello" in turn.text
+    assert statistics.median(times) < statistics.median(usual) + 0.02 * PATIENCE
