@@ -1,39 +1,22 @@
 #include "core/status/document.h"
 
 #include "core/config/features.h"
+#include "core/status/document_list.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define WAITING_ROOT   "Agent server is running but waiting for LLM"
+#define LISTS_MAX      (128u << 20)
 #define WAITING_STATUS "Agent is still initializing, waiting for LLM to become available"
-
-/* What the environment gave may be no UTF-8; a document must be. */
-static json_t *text(const char *s)
-{
-	json_t *value;
-	char *copy;
-
-	if (s == NULL)
-		return json_null();
-	value = json_string(s);
-	if (value != NULL || (copy = strdup(s)) == NULL)
-		return value;
-	for (char *p = copy; *p != '\0'; p++)
-		if ((unsigned char)*p >= 0x80)
-			*p = '?';
-	value = json_string(copy);
-	free(copy);
-	return value;
-}
 
 static json_t *list(const struct cfg_list *l)
 {
 	json_t *array = json_array();
 
 	for (size_t i = 0; array != NULL && i < l->count; i++) {
-		if (json_array_append_new(array, text(l->items[i])) < 0) {
+		if (json_array_append_new(array, document_string(l->items[i])) < 0) {
 			json_decref(array);
 			return NULL;
 		}
@@ -57,12 +40,6 @@ static char *finish(json_t *doc, size_t *len)
 
 	json_decref(doc);
 	return out;
-}
-
-/* Seconds as people count them; "never" is a plain 0. */
-static json_t *seconds(int64_t ms)
-{
-	return ms != 0 ? json_real((double)ms / 1000) : json_integer(0);
 }
 
 /* --- tools ------------------------------------------------------------------------ */
@@ -96,27 +73,11 @@ static const char *container_name(const struct llm *l)
 
 json_t *document_llm_info(const struct llm *l)
 {
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "deploy_id", text(l->deploy_id),
-			 "container_name", text(container_name(l)), "internal_url", text(l->internal_url),
-			 "health_url", text(l->health_url), "model_name", text(llm_name(l)), "model_type",
-			 text(llm_type(l)), "status", status_text_of(l), "hf_model_id", text(l->hf_model_id),
+	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "deploy_id", document_string(l->deploy_id),
+			 "container_name", document_string(container_name(l)), "internal_url", document_string(l->internal_url),
+			 "health_url", document_string(l->health_url), "model_name", document_string(llm_name(l)), "model_type",
+			 document_string(llm_type(l)), "status", status_text_of(l), "hf_model_id", document_string(l->hf_model_id),
 			 "tool_calling_enabled", l->tools == LLM_TOOLS_YES);
-}
-
-json_t *document_available_model(const struct llm *l, bool is_current)
-{
-	json_t *model = json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "deploy_id", text(l->deploy_id),
-				  "model_name", text(llm_name(l)), "model_type", text(llm_type(l)),
-				  "container_name", text(container_name(l)), "internal_url",
-				  text(l->internal_url), "health_url", text(l->health_url), "status",
-				  status_text_of(l), "is_current", is_current);
-
-	if (l->ejected_until_ms != 0 && model != NULL) {
-		json_object_set_new(model, "ejected_since", seconds(l->ejected_since_ms));
-		json_object_set_new(model, "ejected_until", seconds(l->ejected_until_ms));
-		json_object_set_new(model, "ejected_reason", text(l->reason));
-	}
-	return model;
 }
 
 /* Those of every kind that turns found failing; NULL: none, or no memory. */
@@ -131,32 +92,32 @@ static json_t *ejected(const struct status_view *v)
 			continue;
 		if (items == NULL)
 			items = json_array();
-		json_array_append_new(items, json_pack("{s:o,s:o,s:s,s:o,s:o,s:o}", "deploy_id", text(l->deploy_id),
-						       "model_name", text(llm_name(l)), "kind", llm_kind_text(l->kind),
-						       "since", seconds(l->ejected_since_ms), "until",
-						       seconds(l->ejected_until_ms), "reason", text(l->reason)));
+		json_array_append_new(items, json_pack("{s:o,s:o,s:s,s:o,s:o,s:o}", "deploy_id", document_string(l->deploy_id),
+						       "model_name", document_string(llm_name(l)), "kind", llm_kind_text(l->kind),
+						       "since", document_seconds(l->ejected_since_ms), "until",
+						       document_seconds(l->ejected_until_ms), "reason", document_string(l->reason)));
 	}
 	return items;
 }
 
 json_t *document_model_brief(const struct llm *l)
 {
-	return json_pack("{s:o,s:o,s:o,s:o}", "model_name", text(llm_name(l)), "model_type",
-			 text(llm_type(l)), "status", status_text_of(l), "container_name",
-			 text(container_name(l)));
+	return json_pack("{s:o,s:o,s:o,s:o}", "model_name", document_string(llm_name(l)), "model_type",
+			 document_string(llm_type(l)), "status", status_text_of(l), "container_name",
+			 document_string(container_name(l)));
 }
 
 json_t *document_model_id(const struct llm *l)
 {
-	return json_pack("{s:o,s:o,s:o}", "deploy_id", text(l->deploy_id), "model_name", text(llm_name(l)),
+	return json_pack("{s:o,s:o,s:o}", "deploy_id", document_string(l->deploy_id), "model_name", document_string(llm_name(l)),
 			 "status", status_text_of(l));
 }
 
 json_t *document_model_info(const struct llm *l)
 {
-	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "deploy_id", text(l->deploy_id), "model_name",
-			 text(llm_name(l)), "model_type", text(llm_type(l)), "status", status_text_of(l),
-			 "container_name", text(container_name(l)));
+	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "deploy_id", document_string(l->deploy_id), "model_name",
+			 document_string(llm_name(l)), "model_type", document_string(llm_type(l)), "status", status_text_of(l),
+			 "container_name", document_string(container_name(l)));
 }
 
 json_t *document_current_config(const struct config *c)
@@ -221,16 +182,9 @@ void document_next_poll(const struct status_view *v, char *out, size_t size)
 	config_unref(c);
 }
 
-static json_t *summary_item(const struct llm *l)
-{
-	return json_pack("{s:o,s:o,s:o,s:o}", "deploy_id", text(l->deploy_id), "model_name",
-			 text(llm_name(l)), "status", status_text_of(l), "internal_url",
-			 text(l->internal_url));
-}
-
+/* Its list is inserted later. */
 static json_t *discovery_summary(const struct status_view *v)
 {
-	json_t *items = json_array();
 	int total = 0, count[LLM_UNHEALTHY + 1] = {0};
 
 	for (size_t i = 0; i < v->llm_count; i++) {
@@ -238,29 +192,9 @@ static json_t *discovery_summary(const struct status_view *v)
 			continue;
 		total++;
 		count[v->llms[i].health]++;
-		if (json_array_append_new(items, summary_item(&v->llms[i])) < 0) {
-			json_decref(items);
-			return NULL;
-		}
 	}
-	return json_pack("{s:i,s:i,s:i,s:i,s:o}", "total_llms", total, "healthy", count[LLM_HEALTHY],
-			 "degraded", count[LLM_DEGRADED], "unhealthy", count[LLM_UNHEALTHY], "llms", items);
-}
-
-static json_t *available_models(const struct status_view *v, long current)
-{
-	json_t *items = json_array();
-
-	for (size_t i = 0; i < v->llm_count; i++) {
-		if (v->llms[i].kind != LLM_DISCOVERED)
-			continue;
-		if (json_array_append_new(items, document_available_model(&v->llms[i], (long)i == current)) <
-		    0) {
-			json_decref(items);
-			return NULL;
-		}
-	}
-	return items;
+	return json_pack("{s:i,s:i,s:i,s:i,s:[]}", "total_llms", total, "healthy", count[LLM_HEALTHY],
+			 "degraded", count[LLM_DEGRADED], "unhealthy", count[LLM_UNHEALTHY], "llms");
 }
 
 static json_t *health_monitoring(const struct llm *l, const struct config *c)
@@ -272,7 +206,7 @@ static json_t *health_monitoring(const struct llm *l, const struct config *c)
 	if ((int64_t)l->failures < cfg_int(c, CFG_HEALTH_MAX_FAILURES))
 		health = l->failures == 0 ? "healthy" : "degraded";
 	return json_pack("{s:b,s:i,s:o,s:o,s:s}", "is_monitoring", 1, "failure_count", (int)l->failures,
-			 "last_health_check", seconds(l->checked_ms), "current_llm", text(llm_name(l)),
+			 "last_health_check", document_seconds(l->checked_ms), "current_llm", document_string(llm_name(l)),
 			 "health_status", health);
 }
 
@@ -294,7 +228,7 @@ static json_t *info_line(const struct llm *l)
 	if (line == NULL)
 		return NULL;
 	snprintf(line, size, "%s: %s", words[l->kind], what);
-	value = text(line);
+	value = document_string(line);
 	free(line);
 	return value;
 }
@@ -332,7 +266,7 @@ static json_t *current_llm(const struct llm *l)
 {
 	bool discovered = l->kind == LLM_DISCOVERED;
 
-	return json_pack("{s:o,s:b,s:b,s:o}", "server_url", text(l->url), "is_cloud", l->kind == LLM_CLOUD,
+	return json_pack("{s:o,s:b,s:b,s:o}", "server_url", document_string(l->url), "is_cloud", l->kind == LLM_CLOUD,
 			 "is_discovered", discovered, "llm_info",
 			 discovered ? document_llm_info(l) : json_null());
 }
@@ -348,10 +282,31 @@ static json_t *status_ready(const struct status_view *v, const struct config *c,
 {
 	const struct llm *l = &v->llms[current];
 
-	return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "status", "ready", "current_llm", current_llm(l),
-			 "available_models", available_models(v, current), "discovery_summary",
-			 discovery_summary(v), "tools", document_tools(c, l), "capabilities",
+	return json_pack("{s:s,s:o,s:[],s:o,s:o,s:o,s:o}", "status", "ready", "current_llm", current_llm(l),
+			 "available_models", "discovery_summary", discovery_summary(v), "tools", document_tools(c, l), "capabilities",
 			 capabilities(c, l), "configuration", configuration(c));
+}
+
+/* Steals doc. The lists go where they are empty now. */
+static char *finish_lists(json_t *doc, const struct status_view *v, long current, size_t *len)
+{
+	struct buf available = BUF_INIT(LISTS_MAX), summary = BUF_INIT(LISTS_MAX);
+	char *out = finish(doc, NULL);
+
+	if (current >= 0 && out != NULL) {
+		if (document_list_available(&available, v, current) == 0 && document_list_summary(&summary, v) == 0) {
+			out = document_list_insert(out, "available_models", &available);
+			out = document_list_insert(out, "llms", &summary);
+		} else {
+			free(out);
+			out = NULL;
+		}
+	}
+	if (out != NULL && len != NULL)
+		*len = strlen(out);
+	buf_free(&available);
+	buf_free(&summary);
+	return out;
 }
 
 char *document_root(const struct status_view *v, size_t *len)
@@ -363,7 +318,7 @@ char *document_root(const struct status_view *v, size_t *len)
 	if (c != NULL)
 		doc = current < 0 ? root_waiting(v, c) : root_ready(v, c, &v->llms[current]);
 	config_unref(c);
-	return finish(doc, len);
+	return finish_lists(doc, v, current, len);
 }
 
 char *document_status(const struct status_view *v, size_t *len)
@@ -378,7 +333,7 @@ char *document_status(const struct status_view *v, size_t *len)
 	if (held != NULL)
 		json_object_set_new(doc, "ejected", held);
 	config_unref(c);
-	return finish(doc, len);
+	return finish_lists(doc, v, current, len);
 }
 
 char *document_root_initializing(size_t *len)
@@ -394,8 +349,8 @@ char *document_status_initializing(size_t *len)
 char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, const char *reason, size_t *len)
 {
 	size_t tail_len;
-	char *tail = finish(json_pack("{s:b,s:o,s:o}", "stale", 1, "stale_since", seconds(since_wall_ms),
-				      "stale_reason", text(reason)),
+	char *tail = finish(json_pack("{s:b,s:o,s:o}", "stale", 1, "stale_since", document_seconds(since_wall_ms),
+				      "stale_reason", document_string(reason)),
 			    &tail_len);
 	char *out = NULL;
 

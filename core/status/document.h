@@ -23,7 +23,6 @@ char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, con
 
 /* Parts that answers to commands share. New references; NULL: no memory. */
 json_t *document_llm_info(const struct llm *l);             /* current_llm.llm_info of /status */
-json_t *document_available_model(const struct llm *l, bool is_current); /* /status: available_models[] */
 json_t *document_model_brief(const struct llm *l);          /* /refresh: available_models[] */
 json_t *document_model_id(const struct llm *l);             /* /select_model, unknown id: available_models[] */
 json_t *document_model_info(const struct llm *l);           /* /select_model: model_info */

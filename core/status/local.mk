@@ -1,6 +1,7 @@
 libttagent_a_SOURCES += \
 	core/status/counters.c core/status/counters.def core/status/counters.h \
 	core/status/document.c core/status/document.h \
+	core/status/document_list.c core/status/document_list.h \
 	core/status/guard.c core/status/guard.h \
 	core/status/image.c core/status/image.h \
 	core/status/layout.h \

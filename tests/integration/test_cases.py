@@ -161,7 +161,7 @@ FAULTS_FIRST = {
 @pytest.mark.parametrize("fault", FAULTS_FIRST)
 def test_case_06_a_bad_stream_moves_on_before_its_first_word(stage, fault):
     """Streams that were cut, stalled or malformed got no fallback (BerriAI/litellm#40404)."""
-    service, a, b = two(stage, FAULTS_FIRST[fault], sets=["llm.silence_timeout=0.4"])
+    service, a, b = two(stage, FAULTS_FIRST[fault], sets=["llm.silence_timeout=0.4", "health.completion_interval=0"])
     turn = service.chat("[plain]")
     assert turn.whole and turn.text == PLAIN, turn.text
     assert len(a.chats()) == 1 and len(b.chats()) == 1
