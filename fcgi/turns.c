@@ -15,7 +15,8 @@
 struct reported {
 	uint64_t instance;
 	int64_t boot_ms;   /* its last failure; 0 = none */
-	int64_t served_ms; /* its last whole answer, since that failure */
+	int64_t served_ms; /* when it was last said that it serves, since that failure */
+	bool whole;        /* a whole answer was among that */
 };
 
 struct turns {
@@ -66,32 +67,39 @@ static struct status_snapshot *current_snapshot(void *arg)
 	return published_acquire(t->published);
 }
 
+/* That an LLM serves is said once in a while, and after a failure at once. */
+static bool is_news(struct reported *entry, const struct turn_report *r, int64_t now)
+{
+	bool whole = r->status != TURN_REPORT_SERVING;
+
+	if (r->began_boot_ms <= entry->boot_ms)
+		return false;
+	if (entry->served_ms != 0 && now - entry->served_ms < SERVED_INTERVAL_MS && (entry->whole || !whole))
+		return false;
+	entry->served_ms = now;
+	entry->whole |= whole;
+	return true;
+}
+
 /* One outage that many turns meet is one report: a failure whose attempt began before
- * the last report belongs to it, and so does one that follows within moments. That an LLM
- * serves is said once in a while. */
+ * the last report belongs to it, and so does one that follows within moments. */
 static bool is_new(struct turns *t, const struct turn_report *r)
 {
 	int64_t now = clock_boot_ms();
-	bool served = r->outcome == HTTP_DONE && r->status == 200;
+	bool served = r->outcome == HTTP_DONE && (r->status == 200 || r->status == TURN_REPORT_SERVING);
 	struct reported *entry = NULL;
 
 	for (size_t i = 0; i < REPORTS_KEPT; i++)
 		if (t->reported[i].instance == r->instance)
 			entry = &t->reported[i];
-	if (entry != NULL && served) {
-		bool again = entry->served_ms != 0 && now - entry->served_ms < SERVED_INTERVAL_MS;
-
-		if (!again)
-			entry->served_ms = now;
-		return !again;
-	}
+	if (entry != NULL && served)
+		return is_news(entry, r, now);
 	if (entry != NULL && (r->began_boot_ms < entry->boot_ms || now - entry->boot_ms < REPORT_INTERVAL_MS))
 		return false;
 	if (entry == NULL)
 		entry = &t->reported[t->next_reported++ % REPORTS_KEPT];
-	*entry = (struct reported){
-		.instance = r->instance, .boot_ms = served ? 0 : now, .served_ms = served ? now : 0};
-	return true;
+	*entry = (struct reported){.instance = r->instance, .boot_ms = served ? 0 : now};
+	return !served || is_news(entry, r, now);
 }
 
 static void on_reported(void *arg, const json_t *result, bool unreachable, const struct err *e)

@@ -36,10 +36,13 @@ struct turn_host {
 	struct bench *bench;          /* zeroed at start, only turns use it */
 	struct prompt_cache *prompts; /* likewise; prompt_cache_clear at the end */
 	struct counters *counters;   /* may be NULL */
-	/* A real turn met a failure of an LLM, or got a whole answer (see the report command). */
+	/* A real turn met a failure of an LLM, is being answered (status TURN_REPORT_SERVING),
+	 * or got a whole answer (see the report command). */
 	void (*report)(void *arg, const struct turn_report *r);
 	void *arg; /* of the calls above */
 };
+
+#define TURN_REPORT_SERVING 100
 
 struct turn_report {
 	uint64_t instance;          /* of the LLM */

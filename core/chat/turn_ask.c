@@ -12,28 +12,12 @@
 
 #define NO_EYES "None of the available language models can see images. Please send text only, or deploy a vision model."
 
+#define HEARD_EACH 32 /* pieces of an answer between two words on it */
 #define KEEPS_CALLING "The language model asked for tools again and again instead of answering. Please ask again."
 
 static void ask_same(struct turn *t);
 
-/* ---- what an ask delivers --------------------------------------------------------- */
-
-static void on_ask_text(void *arg, const char *bytes, size_t len)
-{
-	answer_content(((struct turn *)arg)->answer, bytes, len);
-}
-
-static void on_ask_reasoning(void *arg, const char *bytes, size_t len)
-{
-	answer_reasoning(((struct turn *)arg)->answer, bytes, len);
-}
-
-static void on_ask_tool_calls(void *arg, const json_t *fragments)
-{
-	calls_merge(&((struct turn *)arg)->calls, fragments);
-}
-
-/* ---- asking ----------------------------------------------------------------------- */
+/* ---- what the daemon is told ------------------------------------------------------- */
 
 static void report(struct turn *t, const struct ask_result *r)
 {
@@ -57,6 +41,40 @@ static void report_failure(struct turn *t, const struct ask_result *r)
 	bench_add(t->host->bench, t->llm->instance, clock_wall_ms());
 	report(t, r);
 }
+
+/* Whoever streams is not hung, however long the answer is. */
+static void hear(struct turn *t)
+{
+	static const struct ask_result serving = {.outcome = HTTP_DONE, .status = TURN_REPORT_SERVING, .text = ""};
+
+	if (t->heard++ % HEARD_EACH == 0)
+		report(t, &serving);
+}
+
+/* ---- what an ask delivers --------------------------------------------------------- */
+
+static void on_ask_text(void *arg, const char *bytes, size_t len)
+{
+	struct turn *t = arg;
+
+	hear(t);
+	answer_content(t->answer, bytes, len);
+}
+
+static void on_ask_reasoning(void *arg, const char *bytes, size_t len)
+{
+	struct turn *t = arg;
+
+	hear(t);
+	answer_reasoning(t->answer, bytes, len);
+}
+
+static void on_ask_tool_calls(void *arg, const json_t *fragments)
+{
+	calls_merge(&((struct turn *)arg)->calls, fragments);
+}
+
+/* ---- asking ----------------------------------------------------------------------- */
 
 static void note_failure(struct turn *t, const struct ask_result *r)
 {
@@ -223,6 +241,7 @@ static void ask_same(struct turn *t)
 	else
 		answer_begin(t->answer);
 	t->ask_began_boot_ms = clock_boot_ms();
+	t->heard = 0;
 	turn_wake_in(t, t->deadline_ms > clock_mono_ms() ? t->deadline_ms - clock_mono_ms() : 0);
 	if (body != NULL)
 		t->ask = ask_start(t->host->base, t->host->http, &r, &ask_handlers, t);

@@ -42,6 +42,7 @@ struct turn {
 	bool shrunk, retried;
 	bool going_on; /* with an answer that another LLM started */
 	int64_t ask_began_boot_ms;
+	unsigned heard; /* pieces of its answer */
 	struct calls calls; /* that it made */
 	struct tool_round *round;
 	struct tool_context tool_context;

@@ -54,7 +54,8 @@ static void take_failure(struct agent *a, size_t index, const struct report *r)
 	ask_soon(a, index, r);
 }
 
-static void take_success(struct agent *a, size_t index)
+/* whole: an answer; else the part of one, which says that it does not hang. */
+static void take_success(struct agent *a, size_t index, bool whole)
 {
 	struct llm *l = registry_llm(a->s.registry, index);
 	struct track *t = registry_track(a->s.registry, index);
@@ -63,7 +64,7 @@ static void take_success(struct agent *a, size_t index)
 
 	t->served_ms = clock_mono_ms();
 	completion_plan(a->completion, index);
-	if (l->ejected_until_ms != 0)
+	if (whole && l->ejected_until_ms != 0)
 		release(a, l, t, "it answered a chat turn");
 	if (!l->hung)
 		return;
@@ -83,8 +84,8 @@ enum report_verdict feedback_report(struct agent *a, const struct report *r)
 	                       clock_boot_ms());
 	if (verdict == REPORT_COUNTS)
 		take_failure(a, (size_t)i, r);
-	else if (verdict == REPORT_SERVED)
-		take_success(a, (size_t)i);
+	else if (verdict == REPORT_SERVED || verdict == REPORT_SERVING)
+		take_success(a, (size_t)i, verdict == REPORT_SERVED);
 	return verdict;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define AHEAD_MS 1000 /* how far in the future an attempt may have begun */
+#define STATUS_SERVING 100 /* continue */
 #define QUIET_MS 60000 /* well for so long, and as long as it was ejected: it starts anew */
 
 static const char *const verdict_texts[] = {
@@ -16,6 +17,7 @@ static const char *const verdict_texts[] = {
 	[REPORT_NOT_MONITORED] = "not monitored",
 	[REPORT_NOT_ITS_FAULT] = "not its fault",
 	[REPORT_SERVED] = "served",
+	[REPORT_SERVING] = "serving",
 	[REPORT_SAME_EPISODE] = "same episode",
 };
 
@@ -66,9 +68,11 @@ enum report_verdict report_judge(const struct report *r, const struct llm *l, st
 {
 	if (l->kind == LLM_CLOUD)
 		return REPORT_NOT_MONITORED;
-	if (r->outcome == HTTP_DONE && r->status == 200)
-		return r->began_boot_ms > t->counted_boot_ms && r->began_boot_ms <= now_boot_ms + AHEAD_MS ? REPORT_SERVED
-		                                                                                           : REPORT_SAME_EPISODE;
+	if (r->outcome == HTTP_DONE && (r->status == 200 || r->status == STATUS_SERVING)) {
+		if (r->began_boot_ms <= t->counted_boot_ms || r->began_boot_ms > now_boot_ms + AHEAD_MS)
+			return REPORT_SAME_EPISODE;
+		return r->status == 200 ? REPORT_SERVED : REPORT_SERVING;
+	}
 	if (!is_its_fault(r))
 		return REPORT_NOT_ITS_FAULT;
 	if (r->began_boot_ms <= t->episode_boot_ms || r->began_boot_ms > now_boot_ms + AHEAD_MS)

@@ -31,6 +31,7 @@ enum report_verdict {
 	REPORT_NOT_MONITORED,  /* the cloud's */
 	REPORT_NOT_ITS_FAULT,  /* a 4xx that the client caused */
 	REPORT_SERVED,         /* no failure: a whole answer */
+	REPORT_SERVING,        /* a part of an answer */
 	REPORT_SAME_EPISODE,
 };
 const char *report_verdict_text(enum report_verdict v);

@@ -83,6 +83,9 @@ static void bench(struct selector *s, const struct registry *r, int64_t now)
 	}
 	memcpy(s->order + kept, benched, out * sizeof *benched);
 	free(benched);
+	if (out > 0 && kept == 0 && !s->panic)
+		log_warning("panic", L_STR("reason", "every LLM is ejected; they are asked all the same"), L_INT("llms", out));
+	s->panic = out > 0 && kept == 0;
 }
 
 /* Whether what was current may go on although order[0] is preferred: that one was lost

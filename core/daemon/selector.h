@@ -20,6 +20,7 @@ struct selector {
 	char *pinned;    /* deploy_id or NULL */
 	uint64_t current; /* instance of order[0] when anything is usable, else 0 */
 	char *name;      /* its name, for the log */
+	bool panic;      /* all that are usable are ejected */
 };
 
 void selector_free(struct selector *s);

@@ -323,6 +323,70 @@ static void unhealthy_only_is_no_llm(void **state)
 	scene_end(&s);
 }
 
+static const char *member(const json_t *j, const char *list, size_t i, const char *name)
+{
+	return json_string_value(json_object_get(json_array_get(json_object_get(j, list), i), name));
+}
+
+static void odd_names_come_through(void **state)
+{
+	static const char *const names[] = {"a\"b\\c/d\n\t\x01", "Gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80", "bad \xff\xc3", "\"llms\":[]", ""};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		struct scene s = {.config = SETTINGS(TAVILY)};
+		json_t *j, *root;
+		size_t len;
+		char *ours;
+
+		scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){LLM_HEALTHY});
+		free(s.list.items[0].model_name);
+		s.list.items[0].model_name = strdup(names[i]);
+		ours = document_status(&s.view, &len);
+		assert_int_equal(strlen(ours), len);
+		j = json_loads(ours, JSON_REJECT_DUPLICATES, NULL);
+		assert_non_null(j);
+		assert_string_equal(member(j, "available_models", 0, "model_name"), i == 2 ? "bad ??" : names[i]);
+		assert_string_equal(member(json_object_get(j, "discovery_summary"), "llms", 0, "model_name"),
+				    i == 2 ? "bad ??" : names[i]);
+		free(ours);
+		ours = document_root(&s.view, &len);
+		root = json_loads(ours, JSON_REJECT_DUPLICATES, NULL);
+		assert_non_null(root);
+		assert_true(json_equal(json_object_get(root, "discovery_summary"), json_object_get(j, "discovery_summary")));
+		free(ours);
+		json_decref(root);
+		json_decref(j);
+		scene_end(&s);
+	}
+}
+
+static void the_ejected_are_shown(void **state)
+{
+	struct scene s = {.config = SETTINGS(TAVILY)};
+	json_t *j, *entry;
+	char *ours;
+
+	(void)state;
+	scene_discovered(&s, "{" D1 "," ENTRY("d2", HOST_2, CHAT, "Qwen3-8B", "true") "}",
+			 (const enum llm_health[]){LLM_HEALTHY, LLM_HEALTHY});
+	s.list.items[1].ejected_since_ms = 1500;
+	s.list.items[1].ejected_until_ms = 11500;
+	s.list.items[1].reason = strdup("a chat turn failed: reset");
+	ours = document_status(&s.view, NULL);
+	j = json_loads(ours, 0, NULL);
+	assert_null(json_object_get(json_array_get(json_object_get(j, "available_models"), 0), "ejected_since"));
+	entry = json_array_get(json_object_get(j, "available_models"), 1);
+	assert_true(json_number_value(json_object_get(entry, "ejected_since")) == 1.5);
+	assert_true(json_number_value(json_object_get(entry, "ejected_until")) == 11.5);
+	assert_string_equal(json_string_value(json_object_get(entry, "ejected_reason")), "a chat turn failed: reset");
+	assert_int_equal(json_array_size(json_object_get(j, "ejected")), 1);
+	assert_string_equal(member(j, "ejected", 0, "deploy_id"), "d2");
+	free(ours);
+	json_decref(j);
+	scene_end(&s);
+}
+
 static void health_of_the_current_one(void **state)
 {
 	static const struct {
@@ -461,6 +525,8 @@ int main(void)
 		cmocka_unit_test(completions),
 		cmocka_unit_test(no_snapshot_is_no_llm),
 		cmocka_unit_test(unhealthy_only_is_no_llm),
+		cmocka_unit_test(odd_names_come_through),
+		cmocka_unit_test(the_ejected_are_shown),
 		cmocka_unit_test(health_of_the_current_one),
 		cmocka_unit_test(tools_that_can_be_used),
 		cmocka_unit_test(answers_to_commands),

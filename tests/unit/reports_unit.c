@@ -106,6 +106,7 @@ static void that_it_serves_is_told(void **state)
 
 	(void)state;
 	assert_int_equal(judge(failure(1000, HTTP_DONE, 200), &t, 1500), REPORT_SERVED);
+	assert_int_equal(judge(failure(1000, HTTP_DONE, 100), &t, 1500), REPORT_SERVING);
 	assert_int_equal(judge(failure(2000, HTTP_REFUSED, 0), &t, 2001), REPORT_COUNTS);
 	/* begun before it failed: no proof that it is well again */
 	assert_int_equal(judge(failure(1999, HTTP_DONE, 200), &t, 2500), REPORT_SAME_EPISODE);

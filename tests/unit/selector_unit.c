@@ -1,4 +1,5 @@
 #include "core/daemon/selector.h"
+#include "core/base/clock.h"
 #include "tests/unit/config_fixture.h"
 
 #include <setjmp.h>
@@ -85,6 +86,43 @@ static void the_benched_come_after_the_others(void **state)
 	end(&w);
 }
 
+static void one_that_was_lost_is_taken_back_when_it_is_stable(void **state)
+{
+	struct world w = make(state);
+
+	selector_update(&w.selector, &w.s, NOW);
+	llm(&w, 0)->health = LLM_UNHEALTHY;
+	assert_true(selector_update(&w.selector, &w.s, NOW));
+	assert_int_equal(selector_current(&w.selector), 1);
+	llm(&w, 0)->health = LLM_HEALTHY;
+	registry_track(w.s.registry, 0)->well_ms = clock_mono_ms();
+	assert_false(selector_update(&w.selector, &w.s, NOW));
+	assert_int_equal(w.selector.order[0], 1);
+	assert_int_equal(w.selector.order[1], 0); /* the next one, before the third */
+	assert_int_equal(w.selector.order[2], 2);
+	llm(&w, 1)->health = LLM_DEGRADED; /* no reason to stay with that */
+	assert_true(selector_update(&w.selector, &w.s, NOW));
+	assert_int_equal(selector_current(&w.selector), 0);
+	end(&w);
+}
+
+static void all_ejected_are_offered_all_the_same(void **state)
+{
+	struct world w = make(state);
+
+	for (size_t i = 0; i < 3; i++)
+		llm(&w, i)->ejected_until_ms = NOW + 1;
+	selector_update(&w.selector, &w.s, NOW);
+	assert_int_equal(w.selector.usable, 3);
+	assert_int_equal(selector_current(&w.selector), 0);
+	assert_true(w.selector.panic);
+	llm(&w, 2)->ejected_until_ms = 0;
+	selector_update(&w.selector, &w.s, NOW);
+	assert_int_equal(selector_current(&w.selector), 2);
+	assert_false(w.selector.panic);
+	end(&w);
+}
+
 static void a_pin_holds_until_the_model_is_unhealthy_or_gone(void **state)
 {
 	struct world w = make(state);
@@ -117,6 +155,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_that_was_never_looked_at_is_not_offered, fixture_setup,
 		                                fixture_teardown),
 		cmocka_unit_test_setup_teardown(the_benched_come_after_the_others, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(one_that_was_lost_is_taken_back_when_it_is_stable, fixture_setup,
+		                                fixture_teardown),
+		cmocka_unit_test_setup_teardown(all_ejected_are_offered_all_the_same, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(a_pin_holds_until_the_model_is_unhealthy_or_gone, fixture_setup,
 		                                fixture_teardown),
 	};
