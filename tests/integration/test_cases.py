@@ -1,6 +1,7 @@
 """Failures that users of services like this one reported, each with the thread where it is
-public, and what holds here instead. Those that concern the LLMs' health stand in
-test_health.py, tools in depth in test_tools.py and test_code.py."""
+public, and what holds here instead: 37 of them, test_case_01 to test_case_37. Those that
+concern the health of LLMs stand in test_health.py; the tools' are tested in depth in
+test_tools.py and test_code.py."""
 
 import json
 import random
