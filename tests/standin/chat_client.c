@@ -138,7 +138,8 @@ static void chat_example(struct chat_client *c, int end, int status)
 	         (double)(clock_mono_ns() - c->load->begin_ns) / 1e9, c->number, c->turn, chat_end_text(end), status,
 	         (double)(clock_mono_ns() - c->asked_ns) / 1e9, len,
 	         len == 0 ? "" : c->text.data + (len > most ? len - most : 0));
-	json_array_append_new(c->load->examples, json_string(line) ? json_string(line) : json_string("not UTF-8"));
+	if (json_array_append_new(c->load->examples, json_string(line)) < 0)
+		json_array_append_new(c->load->examples, json_string("an answer that is no UTF-8"));
 }
 
 /* An answer of numbered words. */
@@ -352,6 +353,7 @@ static int chat_report(const struct chat_load *load, int64_t ns)
 	}
 	json_dumpf(j, stdout, JSON_REAL_PRECISION(6));
 	putchar('\n');
+	fflush(stdout);
 	json_decref(j);
 	return load->whole == load->begun ? 0 : 1;
 }

@@ -15,5 +15,5 @@ def many_turns(host, clients, turns, message, expect=None, path="/poll_requests"
     for key, value in more.items():
         argv += [f"--{key.replace('_', '-')}"] + ([] if value is True else [value])
     done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=300 * PATIENCE)
-    assert done.stdout, done.stderr
+    assert done.stdout, f"{done.returncode}: {done.stderr}"
     return json.loads(done.stdout)
