@@ -119,6 +119,22 @@ def worker_goes_on(world, _):
         send(world.frozen, signal.SIGCONT)
 
 
+def parent_killed(world, _):
+    """Its workers serve what they have begun, and end."""
+    responder = world.service.responder
+    responder.expected_exit = {-signal.SIGKILL}
+    os.kill(responder.pid, signal.SIGKILL)
+    responder.wait()
+
+
+def parent_ended(world, _):
+    world.service.responder.send(signal.SIGTERM)
+
+
+def parent_born(world, _):
+    world.service.start_responder()
+
+
 def anew(world, _):
     world.service.responder.send(signal.SIGHUP)
 
@@ -136,6 +152,8 @@ FAULTS += [
     Fault("daemon reloaded", "daemon", daemon_reloads),
     Fault("worker killed", "responder", worker_killed, None, (0.5, 1.0), deadly=True),
     Fault("worker stopped", "responder", worker_frozen, worker_goes_on, (0.1, 1.0)),
+    Fault("responder killed", "responder", parent_killed, parent_born, (0.0, 0.5), deadly=True),
+    Fault("responder ended", "responder", parent_ended, parent_born, (0.0, 0.5), deadly=True),
     Fault("responder anew", "responder", anew, None, (0.5, 1.0), deadly=True),
 ]
 

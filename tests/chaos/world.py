@@ -83,7 +83,9 @@ class World:
                "AGENT_DISCOVERY_INTERVAL": "0.5", "AGENT_MAX_FAILURES": "2", "AGENT_LLM_POLLING_INTERVAL": "0.5"}
         sets = [f"llm.silence_timeout={1.5 * PATIENCE}", "llm.connect_timeout=2",
                 "limits.threads=200"]  # what is remembered of conversations is no leak
-        self.service = stage.service(backend=self.backend, env=env, sets=sets, workers=2).wait_ready()
+        self.service = stage.service(start=False, backend=self.backend, env=env, sets=sets, workers=2)
+        self.service.listen()  # systemd's socket: the responder may die as well
+        self.service.start().wait_ready()
         self.service.wait_status(lambda s: len(s["available_models"]) == 3, "three models")
 
     def keep(self, mortal):

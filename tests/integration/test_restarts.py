@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import statistics
 import threading
 import time
@@ -12,7 +11,7 @@ import pytest
 
 from stage.held import holds
 from stage.load import many_turns
-from stage.process import BUILD, PATIENCE, Process, wait_until
+from stage.process import PATIENCE, wait_until
 from stage.wire import Turn
 
 WORD, WORDS = "c{i}w# ", 30
@@ -94,31 +93,32 @@ def test_workers_that_die_again_and_again_refuse_nobody(stage):
     assert not bad and load.report["whole"] > 0, load.report
 
 
-def activated(service, listening):
-    """The responder as systemd starts it: the socket is not its own."""
-    script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&%d' % listening.fileno()
-    argv = ["/bin/bash", "-c", script, "bash", BUILD / "tt-agent-fcgi", "--run-dir", service.run, "--workers", "2"]
-    service.responder = service.stage.own(Process(service._name("responder"), argv, service.directory,
-                                                  pass_fds=[listening.fileno()]))
-    service.responder.wait_log("worker_started")
-
-
 def test_a_stop_and_a_start_behind_systemds_socket_refuse_nobody(stage):
     service, _ = stage.one(workers=2)
     service.responder.stop()
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(service.socket))
-    os.chmod(service.socket, 0o666)
-    listening.listen(4096)
-    activated(service, listening)
+    service.listen()
+    service.start_responder()
     with Load(service, seconds=4) as load:
         for _ in range(3):
             assert service.responder.stop() == 0
-            activated(service, listening)
+            service.start_responder()
     load.all_whole()
+
+
+def test_a_killed_parent_behind_systemds_socket_ends_no_stream_and_refuses_nobody(stage):
+    service, _ = stage.one(workers=2)
     service.responder.stop()
-    os.unlink(service.socket)
-    listening.close()
+    service.listen()
+    service.start_responder()
+    with Load(service, seconds=3) as load:
+        for _ in range(3):
+            os.kill(service.responder.pid, signal.SIGKILL)
+            service.responder.expected_exit = {-signal.SIGKILL}
+            service.responder.wait()
+            time.sleep(0.1)  # in which nobody accepts
+            service.start_responder()
+            time.sleep(0.4)
+    load.all_whole()
 
 
 def test_a_stop_lets_streams_end_and_takes_no_new_ones(stage):

@@ -1,7 +1,9 @@
 """One instance of tt-agent: daemon, responder and web server under one directory."""
 
 import json
+import os
 import re
+import socket
 import subprocess
 import uuid
 from pathlib import Path
@@ -41,7 +43,7 @@ class Service:
         self.sets = list(sets)
         if not any(s.startswith("threads.file=") for s in self.sets):
             self.sets.append(f"threads.file={self.directory}/threads.db")
-        self.daemon = self.responder = self.nginx = None
+        self.daemon = self.responder = self.nginx = self.listening = None
         self.lighttpds = []
         self.secrets = [v for k, v in self.env.items() if v and re.search("SECRET|KEY|TOKEN", k)]
         self.started = {"daemon": 0, "responder": 0}
@@ -61,8 +63,24 @@ class Service:
         self.daemon = self.stage.own(Process(self._name("daemon"), argv, self.directory, self.env, own=True))
         return self.daemon
 
+    def listen(self):
+        """From now on the responder gets a socket that outlives it, as systemd does it."""
+        self.listening = socket.socket(socket.AF_UNIX)
+        self.stage.client(self.listening)
+        self.socket.unlink(missing_ok=True)
+        self.listening.bind(str(self.socket))
+        os.chmod(self.socket, 0o666)
+        self.listening.listen(4096)
+
     def start_responder(self):
-        argv = [BUILD / "tt-agent-fcgi", "--run-dir", self.run, "--listen", self.socket, "--workers", self.workers]
+        argv = [BUILD / "tt-agent-fcgi", "--run-dir", self.run, "--workers", self.workers]
+        if self.listening:
+            fd = self.listening.fileno()
+            argv = ["/bin/bash", "-c", f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{fd}', "bash", *argv]
+            self.responder = self.stage.own(Process(self._name("responder"), argv, self.directory, pass_fds=[fd]))
+            self.responder.wait_log("worker_started")  # before that a signal would meet the shell
+            return self.responder
+        argv += ["--listen", self.socket]
         self.responder = self.stage.own(Process(self._name("responder"), argv, self.directory, own=True))
         return self.responder
 
@@ -136,7 +154,7 @@ class Service:
 
     def leftovers(self):
         """Files that an ended service must not leave."""
-        found = [str(f) for f in (self.socket, self.run / "command.sock") if f.exists()]
+        found = [str(f) for f in (None if self.listening else self.socket, self.run / "command.sock") if f and f.exists()]
         for file in self.run.rglob("*"):
             if re.search(r"tmp|\.new|~$", file.name):
                 found.append(str(file))
