@@ -189,8 +189,8 @@ static void request_complete(struct client *c)
 
 static void leave(struct client *c)
 {
-	disconnect(c);
 	sample(&c->load->left, now_ns());
+	disconnect(c);
 	c->load->complete++;
 	next_request(c);
 }
