@@ -122,6 +122,7 @@ static void inherit(struct llm *fresh, struct llm *old)
 		fresh->tools = old->tools;
 	if (fresh->context_length == 0)
 		fresh->context_length = old->context_length;
+	fresh->continues = old->continues;
 }
 
 /* Usually the list comes in the order it had: the search starts at hint. */

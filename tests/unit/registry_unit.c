@@ -47,6 +47,7 @@ static void keeps_health_and_instance(void **state)
 	registry_llm(r, 1)->failures = 2;
 	registry_llm(r, 1)->reason = strdup("HTTP 500");
 	registry_llm(r, 1)->context_length = 4096;
+	registry_llm(r, 1)->continues = true;
 	registry_llm(r, 1)->model = strdup("learned");
 	registry_track(r, 1)->due_ms = 77;
 	instance = registry_llm(r, 1)->instance;
@@ -65,6 +66,7 @@ static void keeps_health_and_instance(void **state)
 	assert_string_equal(registry_llm(r, 0)->reason, "HTTP 500");
 	assert_string_equal(registry_llm(r, 0)->model, "learned");
 	assert_int_equal(registry_llm(r, 0)->context_length, 4096);
+	assert_true(registry_llm(r, 0)->continues);
 	assert_int_equal(registry_track(r, 0)->due_ms, 77);
 	assert_int_equal(registry_find(r, instance, 5), 0);
 	registry_free(r);
