@@ -298,6 +298,10 @@ def storm(service, count, seed, stay=4):
     return report
 
 
+def children(pid):
+    return set(open(f"/proc/{pid}/task/{pid}/children").read().split())
+
+
 def test_case_16_what_is_cancelled_leaves_nothing_behind(stage):
     """Cancelled streams leaked their readers (maximhq/bifrost#828)."""
     service, llm = stage.one(workers=1, sets=["limits.threads=50"])
@@ -306,17 +310,19 @@ def test_case_16_what_is_cancelled_leaves_nothing_behind(stage):
     def after(count, seed):
         storm(service, count, seed)
         wait_until(lambda: llm.stats()["active"] == 0, "all streams ended")
+        old = children(service.nginx.process.pid)
         service.nginx.process.send(signal.SIGHUP)  # the connections that it keeps go with its workers
+        wait_until(lambda: not old & children(service.nginx.process.pid), "nginx's old workers ended")
         wait_until(lambda: holds(worker)["descriptors"].get("unix", 0) < 12, "nginx's connections are closed")
         return holds(worker)
 
-    before, now = after(100, 1), after(250, 2)
+    before, now = after(200, 1), after(200, 2)
     wait_until(lambda: "tcp" not in holds(worker)["descriptors"], "connections to the LLM are closed", 15)
     of = lambda held: {k: n for k, n in held["descriptors"].items() if not k.startswith("tcp")}
     assert sum(of(now).values()) <= sum(of(before).values()) + 2, (before, now)
     assert now["threads"] == before["threads"]
     if PATIENCE == 1:  # a sanitizer keeps what was freed
-        assert now["kib"] - before["kib"] < 4096
+        assert now["kib"] - before["kib"] < 8192  # what big answers need at once depends on chance
 
 
 def test_case_17_a_cancel_harms_no_other_request(stage):
