@@ -1,4 +1,5 @@
-"""What a process holds: descriptors by kind, threads, memory."""
+"""What a process holds: descriptors by kind, threads, memory of its own (pages of programs
+and libraries come and go)."""
 
 import os
 from pathlib import Path
@@ -33,4 +34,4 @@ def holds(pid):
             continue
         found[k] = found.get(k, 0) + 1
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
-    return {"descriptors": found, "threads": int(status["Threads"]), "kib": int(status["VmRSS"].split()[0])}
+    return {"descriptors": found, "threads": int(status["Threads"]), "kib": int(status["RssAnon"].split()[0])}
