@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOAD_WAIT_MS 2000
 #define SAVE_WAIT_MS 100
 #define HOLD_LOOK_MS 50
 #define TOO_LONG "The answer took longer than this service allows and was stopped."
@@ -195,6 +196,16 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 	turn_ask_next(t);
 }
 
+/* A disk that hangs costs a turn its memory, not its answer. */
+static void load_without_history(struct turn *t)
+{
+	struct err slow = ERR_INIT;
+
+	store_cancel(t->stored);
+	err_set(&slow, "the store did not answer within %d ms", LOAD_WAIT_MS);
+	on_loaded(t, NULL, &slow);
+}
+
 static bool there_is_an_llm(struct turn *t)
 {
 	struct status_snapshot *s = t->config == NULL ? NULL : t->host->snapshot(t->host->arg);
@@ -214,7 +225,10 @@ static bool load(struct turn *t)
 	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
 	t->state = TURN_LOAD;
 	t->stored = store_load(t->host->store, &key, on_loaded, t);
-	return t->stored != NULL;
+	if (t->stored == NULL)
+		return false;
+	turn_wake_in(t, LOAD_WAIT_MS);
+	return true;
 }
 
 /* In TURN_WAIT: an LLM may have come. */
@@ -256,7 +270,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 		turn_fail(t, TOO_LONG);
 		break;
 	case TURN_LOAD:
-		break; /* the store answers in any case */
+		load_without_history(t);
+		break;
 	}
 }
 

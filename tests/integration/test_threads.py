@@ -222,3 +222,18 @@ def test_killed_at_random_moments(stage, kills):
         assert count >= len(told)
     wait_until(service.answers, "an answer", 20)
     assert service.chat("still there", LONG).whole
+
+
+def test_a_locked_database_costs_a_turn_its_memory_not_its_answer(stage):
+    service, llm = stage.one({"text": ["yes"]})
+    service.chat("first", LONG)
+    lock = sqlite3.connect(service.directory / "threads.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    try:
+        turn = service.chat("second", LONG)
+        assert turn.whole and turn.text == "yes"
+    finally:
+        lock.execute("ROLLBACK")
+        lock.close()
+    service.chat("third", LONG)
+    assert said(llm)[0] == "first" and said(llm)[-1] == "third"
