@@ -67,13 +67,13 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 /* --- the set ------------------------------------------------------------------------ */
 
-static void on_settle(evutil_socket_t fd, short what, void *arg)
+static void on_apart_timer(evutil_socket_t fd, short what, void *arg)
 {
 	uint64_t ticks;
 
 	(void)what;
 	if (read(fd, &ticks, sizeof ticks) == sizeof ticks)
-		output_settle(arg);
+		apart_due(arg);
 }
 
 struct connections *connections_new(struct event_base *base, const struct connections_host *host,
@@ -85,22 +85,23 @@ struct connections *connections_new(struct event_base *base, const struct connec
 		err_set(e, "no memory for connections");
 		return NULL;
 	}
-	*s = (struct connections){.base = base, .host = *host, .settle_fd = -1};
+	*s = (struct connections){.base = base, .host = *host, .apart_fd = -1};
 	TAILQ_INIT(&s->all);
 	TAILQ_INIT(&s->spare);
 	TAILQ_INIT(&s->dead);
 	TAILQ_INIT(&s->waiting);
 	TAILQ_INIT(&s->dirty);
-	TAILQ_INIT(&s->settling);
+	TAILQ_INIT(&s->unread);
+	TAILQ_INIT(&s->moments);
 	connections_limits(s, 60000, 1u << 20);
-	s->settle_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-	if (s->settle_fd < 0) {
+	s->apart_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (s->apart_fd < 0) {
 		err_set_errno(e, errno, "cannot make a timer");
 		goto fail;
 	}
 	s->deadline = evtimer_new(base, on_deadline, s);
-	s->settle_timer = event_new(base, s->settle_fd, EV_READ | EV_PERSIST, on_settle, s);
-	if (s->deadline == NULL || s->settle_timer == NULL || event_add(s->settle_timer, NULL) < 0) {
+	s->apart_timer = event_new(base, s->apart_fd, EV_READ | EV_PERSIST, on_apart_timer, s);
+	if (s->deadline == NULL || s->apart_timer == NULL || event_add(s->apart_timer, NULL) < 0) {
 		err_set(e, "cannot add the connections' timers to the event loop");
 		goto fail;
 	}
@@ -135,10 +136,10 @@ void connections_free(struct connections *s)
 	free_list(&s->spare);
 	if (s->deadline != NULL)
 		event_free(s->deadline);
-	if (s->settle_timer != NULL)
-		event_free(s->settle_timer);
-	if (s->settle_fd >= 0)
-		close(s->settle_fd);
+	if (s->apart_timer != NULL)
+		event_free(s->apart_timer);
+	if (s->apart_fd >= 0)
+		close(s->apart_fd);
 	free(s);
 }
 

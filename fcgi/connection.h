@@ -75,7 +75,8 @@ void connection_own(struct connection *c, const struct connection_owner *owner, 
 void connection_head(struct connection *c, const char *bytes, size_t len);
 
 /* A piece of the body; goes out at the end of the loop's iteration. apart: the web server
- * is made to pass it on as an HTTP chunk of its own. Returns 1 where the caller should
+ * is made to pass it on as an HTTP chunk of its own; without a byte, what follows is in no
+ * chunk with what was before. Returns 1 where the caller should
  * wait for resume; what was given is sent in any case. */
 int connection_write(struct connection *c, const char *bytes, size_t len, bool apart);
 

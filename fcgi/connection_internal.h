@@ -1,4 +1,4 @@
-/* What connection.c, intake.c and output.c share; nobody else looks inside. */
+/* What connection.c, intake.c, output.c and apart.c share; nobody else looks inside. */
 #ifndef TT_FCGI_CONNECTION_INTERNAL_H
 #define TT_FCGI_CONNECTION_INTERNAL_H
 
@@ -24,15 +24,17 @@ struct output {
 	size_t given, taken; /* taken: put into records */
 	size_t *barriers;    /* positions before which all else must have been passed on */
 	size_t barrier_count, barrier_cap;
+	size_t passed; /* the last of them that was reached; 0: none */
 	bool ended, failed;
 	bool dirty;  /* listed for the end of the iteration */
 	bool enough; /* the writer was told to wait */
 	bool waits_writable;
-	bool settling;         /* at a barrier */
-	bool drained;          /* ... where the peer was seen to have read all */
-	int64_t settle_due_ns; /* when to look next, or to go on where it is drained */
-	int64_t look_ns;       /* until the look after that */
-	int64_t settle_cap_ns; /* when a slow peer is not waited for any longer */
+	enum apart {
+		APART_NOT,    /* not at a barrier */
+		APART_UNREAD, /* the peer has not read all before it */
+		APART_MOMENT, /* it has, and a moment must pass */
+	} apart;
+	int64_t apart_due_ns; /* when that ends at the latest */
 };
 
 struct connection {
@@ -40,8 +42,9 @@ struct connection {
 	TAILQ_ENTRY(connection) link;   /* in set->all, set->spare or set->dead */
 	TAILQ_ENTRY(connection) queue;  /* set->waiting while IDLE or INTAKE */
 	TAILQ_ENTRY(connection) dirty;  /* set->dirty */
-	TAILQ_ENTRY(connection) settle; /* set->settling */
-	struct event readable, writable;
+	TAILQ_ENTRY(connection) apart;  /* set->unread or set->moments */
+	struct event readable;
+	struct event writable; /* added while the socket is full, or a read of the peer is waited for */
 	int fd;
 	enum connection_state state;
 	bool keep;
@@ -63,7 +66,7 @@ TAILQ_HEAD(connection_list, connection);
 struct connections {
 	struct event_base *base;
 	struct connections_host host;
-	struct connection_list all, spare, dead, waiting, dirty, settling;
+	struct connection_list all, spare, dead, waiting, dirty, unread, moments;
 	size_t count, active, spares;
 	bool draining;
 	int64_t request_timeout_ms;
@@ -73,9 +76,9 @@ struct connections {
 	bool local;                       /* AF_UNIX: SIOCOUTQ tells what the peer has not read */
 	struct event *deadline;           /* of the first of `waiting` */
 	bool deadline_armed;
-	int settle_fd; /* timerfd: barriers need better than milliseconds */
-	struct event *settle_timer;
-	int64_t settle_due_ns; /* what it is set to; 0: not set */
+	int apart_fd; /* timerfd: barriers need better than milliseconds */
+	struct event *apart_timer;
+	int64_t apart_due_ns; /* what it is set to; 0: not set */
 	char peeked[CONNECTION_PEEK_MAX];
 };
 
@@ -93,7 +96,15 @@ void output_reset(struct connection *c);
 void output_free(struct connection *c);
 void output_flush(struct connection *c);
 void output_writable(struct connection *c);
-void output_settle(struct connections *s);
+void output_mark(struct connection *c);    /* is flushed at the end of the iteration */
 void output_prepare(struct connection *c); /* a new descriptor */
+
+void apart_here(struct connection *c);               /* a barrier behind all that was given */
+bool apart_waits(const struct output *o);            /* there is one that was not passed */
+size_t apart_limit(const struct output *o, size_t len); /* how much of len lies before it */
+bool apart_holds(struct connection *c);              /* the next byte must wait; output_mark tells its end */
+void apart_look(struct connection *c);               /* UNREAD: the peer may have read */
+void apart_due(struct connections *s);               /* the timer */
+void apart_forget(struct connection *c);
 
 #endif

@@ -9,6 +9,7 @@ tt_agent_fcgi_SOURCES = fcgi/main.c \
 	fcgi/listener.c fcgi/listener.h \
 	fcgi/options.c fcgi/options.h \
 	fcgi/output.c \
+	fcgi/apart.c \
 	fcgi/parent.c fcgi/parent.h \
 	fcgi/peek.c fcgi/peek.h \
 	fcgi/poll_requests.c \

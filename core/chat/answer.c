@@ -172,6 +172,11 @@ void answer_figures(const struct answer *a, struct answer_figures *out)
 	out->total_ns = clock_mono_ns() - a->began_ns;
 }
 
+void answer_close(struct answer *a)
+{
+	emitter_close(a->emitter);
+}
+
 void answer_finish(struct answer *a)
 {
 	struct answer_figures f;

@@ -48,6 +48,9 @@ struct answer_figures {
 };
 void answer_figures(const struct answer *a, struct answer_figures *out);
 
+/* Its text is whole; only the statistics will follow. */
+void answer_close(struct answer *a);
+
 /* Writes the statistics; the last call but answer_free. */
 void answer_finish(struct answer *a);
 

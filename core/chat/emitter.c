@@ -207,6 +207,13 @@ static void seconds(char out[32], int64_t ns)
 		snprintf(out, 32, "%" PRId64 ".%06" PRId64, us / 1000000, us % 1000000);
 }
 
+void emitter_close(struct emitter *m)
+{
+	close_panel(m);
+	write_blanks(m);
+	m->write(m->arg, "", 0, true);
+}
+
 void emitter_end(struct emitter *m, const struct emitter_stats *s)
 {
 	char ttft[32], tpot[32], total[32], line[192];

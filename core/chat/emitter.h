@@ -14,7 +14,8 @@
 
 struct emitter;
 
-/* apart: this write must be a chunk of its own (</think>, statistics). */
+/* apart: this write must be a chunk of its own (</think>, statistics). Without a byte: what
+ * follows must not be in one chunk with what was before. */
 typedef void emitter_write_fn(void *arg, const char *bytes, size_t len, bool apart);
 
 struct emitter *emitter_new(emitter_write_fn *write, void *arg); /* NULL: no memory */
@@ -39,6 +40,8 @@ struct emitter_stats {
 	int64_t tpot_ns;  /* -1 = null */
 	int64_t total_ns;
 };
+/* All but the statistics was written, and they may yet take a moment: closes an open panel. */
+void emitter_close(struct emitter *m);
 /* Closes an open panel and writes [STATS]{...} apart. The last call. */
 void emitter_end(struct emitter *m, const struct emitter_stats *s);
 

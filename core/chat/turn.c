@@ -111,6 +111,7 @@ static void save(struct turn *t, bool interrupted)
 	json_t *messages = messages_to_keep(t, interrupted);
 
 	t->state = TURN_SAVE;
+	answer_close(t->answer); /* goes out while the store works */
 	if (messages == NULL) {
 		end_with_stats(t);
 		return;

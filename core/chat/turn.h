@@ -55,7 +55,8 @@ struct turn_report {
 
 /* Where the answer goes. */
 struct turn_output {
-	/* Text to send now. apart: as an HTTP chunk of its own. Returns 0; 1 = enough for
+	/* Text to send now. apart: as an HTTP chunk of its own (without a byte: in no chunk
+	 * with what was before). Returns 0; 1 = enough for
 	 * now, the turn pauses until turn_resume; what was given is sent in any case. */
 	int (*write)(void *arg, const char *bytes, size_t len, bool apart);
 	/* The turn is over, everything was written; the turn is gone when this returns. */
