@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/store/batch.h"
 #include "core/store/database.h"
 
 #include <pthread.h>
@@ -16,8 +17,9 @@
 #define SAY_AGAIN_MS    60000
 #define SWEEP_MS        60000
 #define SWEEP_THREADS   200  /* a transaction: nobody waits for more */
-#define IDLE_MS         200  /* without a job, the log is moved */
-#define WAL_PAGES_MAX   4000 /* and at the latest then: 16 MiB */
+#define IDLE_MS         200  /* without a job, a log that has grown is moved: */
+#define WAL_PAGES_IDLE  1000 /* rarely, as the next turn after it waits for the disk, */
+#define WAL_PAGES_MAX   4000 /* and at the latest at 16 MiB, whoever waits */
 
 struct archivist {
 	char *file, *run;
@@ -102,33 +104,38 @@ static bool have_database(struct archivist *a)
 
 /* ---- jobs ---- */
 
-static int do_job(struct archivist *a, struct archivist_job *job, const struct store_limits *limits)
+static void fail_all(struct archivist_jobs *batch, const struct err *e)
 {
-	const struct store_key k = {.subject = job->subject, .thread_id = job->thread_id};
-	int64_t now_ms = clock_wall_ms();
+	struct archivist_job *job;
 
-	if (!have_database(a)) {
-		job->err = a->trouble;
-		return -1;
-	}
-	if (job->text == NULL)
-		job->turns = database_load(a->db, &k, now_ms, limits, &job->err);
-	else
-		database_append(a->db, &k, job->text, job->text_len, now_ms, limits, &job->err);
-	if (err_is_set(&job->err)) {
-		note(a, &job->err);
-		return -1;
-	}
-	a->pause_ms = 0;
-	if (job->text != NULL)
-		note(a, NULL); /* what can be written can be read */
-	return 0;
+	STAILQ_FOREACH(job, batch, next)
+		job->err = *e;
 }
 
-static void finish_job(struct archivist *a, struct archivist_job *job)
+/* What the jobs tell of the database; whether all went well. */
+static bool note_all(struct archivist *a, const struct archivist_jobs *batch)
+{
+	const struct archivist_job *job;
+	bool well = true, stored = false;
+
+	STAILQ_FOREACH(job, batch, next) {
+		if (err_is_set(&job->err)) {
+			note(a, &job->err);
+			well = false;
+		}
+		stored |= job->text != NULL;
+	}
+	if (well)
+		a->pause_ms = 0;
+	if (well && stored)
+		note(a, NULL); /* what can be written can be read */
+	return well;
+}
+
+static void finish_jobs(struct archivist *a, struct archivist_jobs *batch)
 {
 	pthread_mutex_lock(&a->lock);
-	STAILQ_INSERT_TAIL(&a->finished, job, next);
+	STAILQ_CONCAT(&a->finished, batch);
 	pthread_mutex_unlock(&a->lock);
 	a->done(a->arg);
 }
@@ -156,7 +163,7 @@ static int64_t sleep_ms(const struct archivist *a)
 
 	if (a->db == NULL || left_ms > SWEEP_MS)
 		return SWEEP_MS;
-	if (database_wal_pages(a->db) > 0 || left_ms < IDLE_MS)
+	if (database_wal_pages(a->db) > WAL_PAGES_IDLE || left_ms < IDLE_MS)
 		return IDLE_MS;
 	return left_ms;
 }
@@ -195,17 +202,23 @@ static bool is_stopping(struct archivist *a)
 
 static void do_jobs(struct archivist *a, struct archivist_jobs *jobs, const struct store_limits *limits)
 {
-	struct archivist_job *job;
-	bool failed = false;
+	struct archivist_jobs batch = STAILQ_HEAD_INITIALIZER(batch);
+	struct err ends = ERR_INIT;
+	bool well = true;
 
-	while ((job = STAILQ_FIRST(jobs)) != NULL) {
-		STAILQ_REMOVE_HEAD(jobs, next);
-		/* A database that is locked or full must not hold up the end. */
-		if (failed && is_stopping(a))
-			err_set(&job->err, "the service ends");
-		else
-			failed = do_job(a, job, limits) < 0;
-		finish_job(a, job);
+	err_set(&ends, "the service ends");
+	while (!STAILQ_EMPTY(jobs)) {
+		batch_next(jobs, &batch);
+		if (!well && is_stopping(a)) { /* a database that is locked or full must not hold up the end */
+			fail_all(&batch, &ends);
+		} else if (!have_database(a)) {
+			fail_all(&batch, &a->trouble);
+			well = false;
+		} else {
+			batch_do(a->db, &batch, limits);
+			well = note_all(a, &batch);
+		}
+		finish_jobs(a, &batch);
 	}
 }
 
@@ -215,13 +228,14 @@ static void *run(void *arg)
 	struct archivist_jobs jobs = STAILQ_HEAD_INITIALIZER(jobs);
 	struct store_limits limits;
 
+	pthread_setname_np(pthread_self(), "conversations");
 	have_database(a);
 	while (next_jobs(a, &jobs, &limits)) {
 		bool idle = STAILQ_EMPTY(&jobs);
 
 		do_jobs(a, &jobs, &limits);
 		sweep(a, &limits);
-		if (a->db != NULL && database_wal_pages(a->db) > (idle ? 0 : WAL_PAGES_MAX))
+		if (a->db != NULL && database_wal_pages(a->db) > (idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX))
 			database_checkpoint(a->db);
 	}
 	database_close(a->db);
@@ -297,19 +311,18 @@ void archivist_free(struct archivist *a, struct archivist_jobs *left)
 	release(a);
 }
 
-bool archivist_give(struct archivist *a, struct archivist_job *job)
+void archivist_give(struct archivist *a, struct archivist_jobs *jobs)
 {
-	bool taken;
+	struct archivist_job *job;
 
 	pthread_mutex_lock(&a->lock);
-	taken = a->waiting_count < ARCHIVIST_JOBS_MAX;
-	if (taken) {
+	while ((job = STAILQ_FIRST(jobs)) != NULL && a->waiting_count < ARCHIVIST_JOBS_MAX) {
+		STAILQ_REMOVE_HEAD(jobs, next);
 		a->waiting_count++;
 		STAILQ_INSERT_TAIL(&a->waiting, job, next);
-		pthread_cond_signal(&a->work);
 	}
+	pthread_cond_signal(&a->work);
 	pthread_mutex_unlock(&a->lock);
-	return taken;
 }
 
 void archivist_take(struct archivist *a, struct archivist_jobs *done)

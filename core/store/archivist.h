@@ -1,7 +1,7 @@
 /* The thread that owns the database: takes jobs in order, does them, gives them back.
  *
  * It opens the file, and opens it again where it was lost; it lets expired threads go and
- * moves the write-ahead log into the database when it has nothing else to do. */
+ * moves a long write-ahead log into the database when it has nothing else to do. */
 #ifndef TT_STORE_ARCHIVIST_H
 #define TT_STORE_ARCHIVIST_H
 
@@ -35,8 +35,8 @@ struct archivist *archivist_new(const char *file, const char *run, const struct 
 /* Does what is to be appended, then ends; what was taken and not given back is in left. */
 void archivist_free(struct archivist *a, struct archivist_jobs *left);
 
-/* False: too many wait; the job was not taken. */
-bool archivist_give(struct archivist *a, struct archivist_job *job);
+/* Takes the jobs in their order, as long as not too many wait; the others stay in jobs. */
+void archivist_give(struct archivist *a, struct archivist_jobs *jobs);
 /* The jobs that are done, in the order in which they were given. */
 void archivist_take(struct archivist *a, struct archivist_jobs *done);
 

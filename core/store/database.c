@@ -6,7 +6,8 @@
 #include <string.h>
 
 static const char *const texts[STATEMENTS] = {
-	[SQL_BEGIN] = "BEGIN IMMEDIATE",
+	[SQL_BEGIN_READING] = "BEGIN",
+	[SQL_BEGIN_WRITING] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_PLACE] = "SELECT id, first, last FROM threads"
@@ -86,6 +87,38 @@ int database_run(struct database *db, enum statement which, struct err *e)
 	code = database_step(db, s, "cannot be written", e);
 	database_done(s);
 	return code < 0 ? -1 : 0;
+}
+
+/* ---- transactions ---- */
+
+int database_begin_reading(struct database *db, struct err *e)
+{
+	return database_run(db, SQL_BEGIN_READING, e);
+}
+
+void database_end_reading(struct database *db)
+{
+	database_run(db, SQL_COMMIT, NULL);
+}
+
+int database_begin_writing(struct database *db, struct err *e)
+{
+	return database_run(db, SQL_BEGIN_WRITING, e);
+}
+
+int database_commit(struct database *db, struct err *e)
+{
+	if (database_run(db, SQL_COMMIT, e) == 0)
+		return 0;
+	database_roll_back(db);
+	return -1;
+}
+
+void database_roll_back(struct database *db)
+{
+	/* Some errors have done so already. */
+	if (sqlite3_get_autocommit(db->sqlite) == 0)
+		database_run(db, SQL_ROLLBACK, NULL);
 }
 
 /* ---- keys and limits ---- */
@@ -304,14 +337,9 @@ int database_append(struct database *db, const struct store_key *k, const char *
 {
 	struct place place = {0};
 
-	if (database_run(db, SQL_BEGIN, e) < 0)
-		return -1;
 	if (forget_expired(db, k, expiry_of(k, now_ms, limits), e) == 0 &&
-	    use_thread(db, k, len, now_ms, &place, e) == 0 && add_row(db, &place, messages, len, now_ms, e) == 0 &&
-	    trim(db, &place, e) == 0 && database_run(db, SQL_COMMIT, e) == 0)
-		return 0;
-	if (sqlite3_get_autocommit(db->sqlite) == 0)
-		database_run(db, SQL_ROLLBACK, NULL);
+	    use_thread(db, k, len, now_ms, &place, e) == 0 && add_row(db, &place, messages, len, now_ms, e) == 0)
+		return trim(db, &place, e);
 	return -1;
 }
 

@@ -31,7 +31,18 @@ bool database_has_moved(struct database *db);
 json_t *database_load(struct database *db, const struct store_key *k, int64_t now_ms,
                       const struct store_limits *limits, struct err *e);
 
-/* Appends one turn, its messages as JSON text, and lets old turns leave. */
+/* Between these two all that is read is of one moment, which costs less than each for itself. */
+int database_begin_reading(struct database *db, struct err *e);
+void database_end_reading(struct database *db);
+
+/* Between these two all that is appended is stored together, or nothing of it: which it was
+ * is what the second one returns. */
+int database_begin_writing(struct database *db, struct err *e);
+int database_commit(struct database *db, struct err *e);
+void database_roll_back(struct database *db); /* in place of database_commit */
+
+/* Appends one turn, its messages as JSON text, and lets old turns leave. Where it fails, the
+ * transaction must be rolled back. */
 int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len,
                     int64_t now_ms, const struct store_limits *limits, struct err *e);
 

@@ -11,7 +11,7 @@
 
 #define SCHEMA_VERSION 1
 #define APPLICATION_ID 0x74744167 /* "ttAg" */
-#define BUSY_MS        2000
+#define BUSY_TRIES     250 /* about two seconds */
 #define WAL_TRIES      50
 #define CACHE_BYTES    (8u << 20)
 
@@ -113,15 +113,28 @@ static int on_wal(void *arg, sqlite3 *sqlite, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+/* Who writes is done in less than SQLite's own shortest wait. */
+static int on_busy(void *arg, int tries)
+{
+	const long us = tries < 20 ? 100 : tries < 50 ? 1000 : 10000;
+	const struct timespec pause = {.tv_nsec = us * 1000};
+
+	(void)arg;
+	if (tries >= BUSY_TRIES)
+		return 0;
+	nanosleep(&pause, NULL);
+	return 1;
+}
+
 static int set_up(struct database *db, bool create, struct err *e)
 {
 	sqlite3_extended_result_codes(db->sqlite, 1);
-	sqlite3_busy_timeout(db->sqlite, BUSY_MS);
+	sqlite3_busy_handler(db->sqlite, on_busy, NULL);
 	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	/* auto_vacuum counts only before the first table. Deleted words are overwritten. */
 	if (execute(db,
 	            "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON;"
-	            "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -512; PRAGMA journal_size_limit = 4194304;"
+	            "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -512; PRAGMA journal_size_limit = 33554432;"
 	            "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY",
 	            e) < 0)
 		return -1;

@@ -1,5 +1,6 @@
 libttagent_a_SOURCES += \
 	core/store/archivist.c core/store/archivist.h \
+	core/store/batch.c core/store/batch.h \
 	core/store/database.c core/store/database.h core/store/database_internal.h \
 	core/store/database_admin.c core/store/database_open.c \
 	core/store/store.c core/store/store.h core/store/store_impl.h \

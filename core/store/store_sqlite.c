@@ -21,7 +21,8 @@ struct sqlite {
 	struct archivist *archivist;
 	int fd; /* an eventfd: jobs are done */
 	struct event *ready;
-	struct archivist_jobs refused; /* jobs that failed without the archivist */
+	struct archivist_jobs given; /* in this iteration of the loop, at whose end all go at once */
+	struct event *hand_over;
 };
 
 static struct request *request_of(struct archivist_job *job)
@@ -70,22 +71,42 @@ static void on_done(void *arg)
 		continue;
 }
 
+static void answer_all(struct archivist_jobs *done)
+{
+	struct archivist_job *job;
+
+	while ((job = STAILQ_FIRST(done)) != NULL) {
+		STAILQ_REMOVE_HEAD(done, next);
+		answer(request_of(job));
+	}
+}
+
 static void on_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct sqlite *s = arg;
 	struct archivist_jobs done = STAILQ_HEAD_INITIALIZER(done);
-	struct archivist_job *job;
 	uint64_t count;
 
 	(void)what;
 	while (read(fd, &count, sizeof count) < 0 && errno == EINTR)
 		continue;
 	archivist_take(s->archivist, &done);
-	STAILQ_CONCAT(&done, &s->refused);
-	while ((job = STAILQ_FIRST(&done)) != NULL) {
-		STAILQ_REMOVE_HEAD(&done, next);
-		answer(request_of(job));
-	}
+	answer_all(&done);
+}
+
+static void on_hand_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct sqlite *s = arg;
+	struct archivist_jobs refused = STAILQ_HEAD_INITIALIZER(refused);
+	struct archivist_job *job;
+
+	(void)fd;
+	(void)what;
+	archivist_give(s->archivist, &s->given);
+	STAILQ_CONCAT(&refused, &s->given);
+	STAILQ_FOREACH(job, &refused, next)
+		err_set(&job->err, "too many turns wait for the conversations' database");
+	answer_all(&refused);
 }
 
 static struct request *request_new(struct sqlite *s, const struct store_key *k, void *arg)
@@ -106,11 +127,9 @@ static struct request *request_new(struct sqlite *s, const struct store_key *k, 
 
 static struct store_request *give(struct sqlite *s, struct request *r)
 {
-	if (!archivist_give(s->archivist, &r->job)) {
-		err_set(&r->job.err, "too many turns wait for the conversations' database");
-		STAILQ_INSERT_TAIL(&s->refused, &r->job, next);
-		event_active(s->ready, EV_TIMEOUT, 0);
-	}
+	if (STAILQ_EMPTY(&s->given))
+		event_active(s->hand_over, EV_TIMEOUT, 0);
+	STAILQ_INSERT_TAIL(&s->given, &r->job, next);
 	return &r->base;
 }
 
@@ -165,12 +184,16 @@ static void sqlite_free(struct store *store)
 	struct sqlite *s = (struct sqlite *)store;
 	struct archivist_jobs left = STAILQ_HEAD_INITIALIZER(left);
 
-	if (s->archivist != NULL)
+	if (s->archivist != NULL) {
+		archivist_give(s->archivist, &s->given);
 		archivist_free(s->archivist, &left);
+	}
 	free_all(&left);
-	free_all(&s->refused);
+	free_all(&s->given);
 	if (s->ready != NULL)
 		event_free(s->ready);
+	if (s->hand_over != NULL)
+		event_free(s->hand_over);
 	if (s->fd >= 0)
 		close(s->fd);
 	free(s);
@@ -194,13 +217,14 @@ struct store *store_sqlite_new(struct event_base *base, const char *file, const 
 		return NULL;
 	}
 	s->base.ops = &sqlite_ops;
-	STAILQ_INIT(&s->refused);
+	STAILQ_INIT(&s->given);
+	s->hand_over = event_new(base, -1, 0, on_hand_over, s);
 	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->fd < 0)
 		err_set_errno(e, errno, "eventfd");
 	else
 		s->ready = event_new(base, s->fd, EV_READ | EV_PERSIST, on_ready, s);
-	if (s->ready != NULL && event_add(s->ready, NULL) == 0)
+	if (s->hand_over != NULL && s->ready != NULL && event_add(s->ready, NULL) == 0)
 		s->archivist = archivist_new(file, run, limits, on_done, s, e);
 	if (s->archivist != NULL)
 		return &s->base;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -190,6 +191,52 @@ static void what_was_loaded_does_not_change(void **state)
 	assert_thread(f, "", "t", "one");
 	append(f, "", "t", "two");
 	assert_int_equal(json_array_size(f->loaded), 1);
+}
+
+static void start_append(struct fixture *f, const char *thread, const char *text)
+{
+	const struct store_key k = {.subject = "", .thread_id = thread};
+
+	assert_non_null(store_append(f->store, &k, turn(text), on_saved, f));
+}
+
+static void requests_of_one_moment_keep_their_order(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_key k = {.subject = "", .thread_id = "t"};
+
+	start_append(f, "t", "one");
+	start_append(f, "other", "x");
+	assert_non_null(store_load(f->store, &k, on_loaded, f));
+	start_append(f, "t", "two");
+	run(f, 4);
+	assert_int_equal(json_array_size(f->loaded), 1);
+	assert_thread(f, "", "t", "one two");
+	assert_thread(f, "", "other", "x");
+}
+
+/* Turns that come at once are stored together, but one that cannot be is alone in that. */
+static void a_turn_that_cannot_be_stored_harms_no_other(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3 *db;
+	char name[16];
+
+	append(f, "", "before", "b");
+	assert_int_equal(sqlite3_open(f->file, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "CREATE TRIGGER refuse BEFORE INSERT ON turns WHEN NEW.messages LIKE '%poison%'"
+	                                  " BEGIN SELECT RAISE(ABORT, 'refused'); END", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof name, "t%d", i);
+		start_append(f, name, i == 7 ? "poison" : "good");
+	}
+	run(f, 20);
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof name, "t%d", i);
+		assert_thread(f, "", name, i == 7 ? "" : "good");
+	}
+	append(f, "", "after", "a");
 }
 
 static void the_longest_unused_goes_first(void **state)
@@ -445,18 +492,25 @@ static void damage_while_running(void **state)
 
 /* ---- a process that is killed ---- */
 
+struct told {
+	int fd, waiting;
+};
+
 static void answer_byte(void *arg, const struct err *e)
 {
+	struct told *t = arg;
 	char c = e == NULL ? '.' : '!';
 
 	/* Only what was told as stored must be there afterwards. */
-	if (write(*(int *)arg, &c, 1) != 1)
+	if (write(t->fd, &c, 1) != 1)
 		_exit(1);
+	t->waiting--;
 }
 
-/* Appends turns of two messages as fast as it can, until it is killed. */
-static void append_forever(const char *file, int told)
+/* Appends turns of two messages as fast as it can, several at once, until it is killed. */
+static void append_forever(const char *file, int fd)
 {
+	struct told told = {.fd = fd};
 	struct event_base *base = event_base_new();
 	struct err e = ERR_INIT;
 	struct store *s = store_sqlite_new(base, file, "run", &no_limits, &e);
@@ -465,7 +519,8 @@ static void append_forever(const char *file, int told)
 	for (;;) {
 		if (store_append(s, &k, turn("some words of a conversation that is cut off"), answer_byte, &told) == NULL)
 			_exit(1);
-		event_base_loop(base, EVLOOP_ONCE);
+		for (told.waiting++; told.waiting > 8;)
+			event_base_loop(base, EVLOOP_ONCE);
 	}
 }
 
@@ -553,6 +608,8 @@ int main(void)
 		BOTH(turns_come_back_in_order),
 		BOTH(the_subject_is_part_of_the_key),
 		BOTH(what_was_loaded_does_not_change),
+		BOTH(requests_of_one_moment_keep_their_order),
+		SQLITE(a_turn_that_cannot_be_stored_harms_no_other),
 		MEMORY(the_longest_unused_goes_first),
 		BOTH(old_turns_leave_whole),
 		BOTH(cancelled_requests_stay_silent),
