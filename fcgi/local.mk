@@ -2,6 +2,8 @@ sbin_PROGRAMS += tt-agent-fcgi
 tt_agent_fcgi_SOURCES = fcgi/main.c \
 	fcgi/acceptor.c fcgi/acceptor.h \
 	fcgi/admin_endpoints.c \
+	fcgi/admission.c fcgi/admission.h \
+	fcgi/apart.c \
 	fcgi/connection.c fcgi/connection.h fcgi/connection_internal.h \
 	fcgi/documents.c \
 	fcgi/exchange.c fcgi/exchange.h \
@@ -9,7 +11,6 @@ tt_agent_fcgi_SOURCES = fcgi/main.c \
 	fcgi/listener.c fcgi/listener.h \
 	fcgi/options.c fcgi/options.h \
 	fcgi/output.c \
-	fcgi/apart.c \
 	fcgi/parent.c fcgi/parent.h \
 	fcgi/peek.c fcgi/peek.h \
 	fcgi/poll_requests.c \

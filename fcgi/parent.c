@@ -37,6 +37,7 @@ struct parent {
 	char **argv;
 	char program[PATH_MAX]; /* as it was found at the start: after an upgrade the new one lies there */
 	struct listener listener;
+	struct admission *admission;
 	int signals;
 	sigset_t before; /* the signal mask that workers get back */
 	struct slot slots[OPTIONS_WORKERS_MAX];
@@ -49,8 +50,13 @@ struct parent {
 
 /* --- workers ---------------------------------------------------------------------------- */
 
-static int run_worker(struct parent *p, pid_t parent_pid, int ready_fd)
+static int run_worker(struct parent *p, const struct slot *s, pid_t parent_pid, int ready_fd)
 {
+	const struct worker_place place = {.listener = p->listener.fd,
+					   .ready_fd = ready_fd,
+					   .admission = p->admission,
+					   .number = (unsigned)(s - p->slots)};
+
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent_pid)
 		return 0;
@@ -58,7 +64,7 @@ static int run_worker(struct parent *p, pid_t parent_pid, int ready_fd)
 	signal(SIGHUP, SIG_IGN);
 	close(p->signals);
 	sigprocmask(SIG_SETMASK, &p->before, NULL);
-	return worker_run(p->options, p->listener.fd, ready_fd);
+	return worker_run(p->options, &place);
 }
 
 /* Returns true in the new worker, after its end. */
@@ -74,7 +80,7 @@ static bool start_worker(struct parent *p, struct slot *s)
 	if (s->pid == 0) {
 		if (ready[0] >= 0)
 			close(ready[0]);
-		p->worker_status = run_worker(p, self, ready[1]);
+		p->worker_status = run_worker(p, s, self, ready[1]);
 		return true;
 	}
 	if (ready[1] >= 0)
@@ -120,6 +126,7 @@ static void plan_restart(struct parent *p, struct slot *s, int status)
 	if (p->kill_at_ms == 0)
 		tell_death(s->pid, status);
 	s->pid = 0;
+	admission_clear(p->admission, (unsigned)(s - p->slots));
 	forget_ready(s);
 	if (now - s->started_ms >= LONG_LIFE_MS)
 		s->pause_ms = 0;
@@ -327,6 +334,9 @@ static int prepare(struct parent *p, struct err *e)
 		return err_set_errno(e, errno, "signalfd");
 	if (readlink("/proc/self/exe", p->program, sizeof p->program - 1) < 0)
 		return err_set_errno(e, errno, "cannot find out where this program lies");
+	p->admission = admission_new(p->options->workers, e);
+	if (p->admission == NULL)
+		return -1;
 	found = listener_inherit(&p->listener, e);
 	if (found == 1)
 		found = listener_open(&p->listener, p->options, e);
@@ -356,6 +366,7 @@ int parent_run(const struct options *o, char **argv)
 	}
 	if (p->signals >= 0)
 		close(p->signals);
+	admission_free(p->admission);
 	free(p);
 	return status;
 }

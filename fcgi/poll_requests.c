@@ -10,6 +10,8 @@
 #define TOO_LARGE "This message is too long for the agent. Please shorten it."
 #define TOO_MANY                                                                                             \
 	"The agent is answering as many chats as it can at the moment. Please try again in a few seconds."
+#define TOO_MANY_OF_CLIENT                                                                                   \
+	"As many chats run from your address as may at once. Please wait until one of them has ended."
 #define NO_MEMORY                                                                                            \
 	"The agent has not enough memory to answer at the moment. Please try again in a few seconds."
 
@@ -17,7 +19,8 @@
 struct chat {
 	struct connection *connection;
 	struct turn *turn;
-	size_t *count;
+	struct worker *worker;
+	unsigned entry; /* its admission */
 };
 
 static void write_refusal(void *arg, const char *bytes, size_t len, bool apart)
@@ -60,7 +63,7 @@ static void on_end(void *arg)
 {
 	struct chat *chat = arg;
 
-	--*chat->count;
+	worker_dismiss(chat->worker, chat->entry);
 	connection_end(chat->connection);
 	free(chat);
 }
@@ -76,13 +79,13 @@ static void on_gone(void *arg)
 {
 	struct chat *chat = arg;
 
-	--*chat->count;
+	worker_dismiss(chat->worker, chat->entry);
 	turn_cancel(chat->turn);
 	free(chat);
 }
 
-/* Takes over what request holds. */
-static void start(struct worker *w, struct connection *c, struct turn_request *request)
+/* Takes over what request holds, and its admission. */
+static void start(struct worker *w, struct connection *c, struct turn_request *request, unsigned entry)
 {
 	static const struct turn_output output = {.write = on_write, .end = on_end};
 	static const struct connection_owner owner = {.resume = on_resume, .gone = on_gone};
@@ -91,26 +94,36 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 
 	if (host == NULL || chat == NULL)
 		goto fail;
-	*chat = (struct chat){.connection = c, .count = worker_turn_count(w)};
+	*chat = (struct chat){.connection = c, .worker = w, .entry = entry};
 	chat->turn = turn_start(host, request, &output, chat);
 	if (chat->turn == NULL)
 		goto fail;
-	++*chat->count;
 	response_stream_head(c);
 	connection_own(c, &owner, chat);
 	return;
 fail:
+	worker_dismiss(w, entry);
 	free(chat);
 	chat_request_clear(&request->chat);
 	refuse(w, c, 503, NO_MEMORY);
 }
 
-static bool full(struct worker *w)
+static void admit(struct worker *w, struct connection *c, struct turn_request *request)
 {
-	const struct config *config = published_config(worker_published(w));
-	int64_t limit = config == NULL ? 0 : cfg_int(config, CFG_LIMITS_TURNS);
+	unsigned entry;
 
-	return limit > 0 && *worker_turn_count(w) >= (size_t)limit;
+	switch (worker_admit(w, connection_params(c)->remote_addr, &entry)) {
+	case ADMISSION_GRANTED:
+		start(w, c, request, entry);
+		return;
+	case ADMISSION_FULL:
+		refuse(w, c, 429, TOO_MANY);
+		break;
+	case ADMISSION_CLIENT_FULL:
+		refuse(w, c, 429, TOO_MANY_OF_CLIENT);
+		break;
+	}
+	chat_request_clear(&request->chat);
 }
 
 /* Whose conversation it is: whom the web server vouches for, "" = nobody. */
@@ -137,14 +150,10 @@ void serve_poll_requests(struct worker *w, struct connection *c, bool head)
 		return;
 	}
 	status = chat_request_parse(body, len, &request.chat, &detail);
-	if (status == 422) {
+	if (status == 422)
 		response_value(c, 422, detail);
-	} else if (status != 0) {
+	else if (status != 0)
 		refuse(w, c, 503, NO_MEMORY);
-	} else if (full(w)) {
-		chat_request_clear(&request.chat);
-		refuse(w, c, 429, TOO_MANY);
-	} else {
-		start(w, c, &request);
-	}
+	else
+		admit(w, c, &request);
 }

@@ -24,14 +24,14 @@ struct worker {
 	const struct options *options;
 	struct event_base *base;
 	struct event *tick, *terminate, *leave;
-	int listener;
 	struct acceptor *acceptor;
 	struct connections *connections;
 	struct published *published;
 	struct command_client *daemon;
 	struct counters *counters;
 	struct turns *turns; /* made for the first chat */
-	size_t turn_count, served;
+	struct worker_place place;
+	size_t served;
 	struct request_ids request_ids;
 	bool draining, patient;
 	int64_t drain_until_ms, idle_since_ms;
@@ -59,9 +59,20 @@ struct request_ids *worker_request_ids(struct worker *w)
 	return &w->request_ids;
 }
 
-size_t *worker_turn_count(struct worker *w)
+enum admission_verdict worker_admit(struct worker *w, const char *address, unsigned *entry)
 {
-	return &w->turn_count;
+	const struct config *c = published_config(w->published);
+	struct admission_limits limits = {0};
+
+	if (c != NULL)
+		limits = (struct admission_limits){.turns = (size_t)cfg_int(c, CFG_LIMITS_TURNS),
+						   .client_turns = (size_t)cfg_int(c, CFG_LIMITS_CLIENT_TURNS)};
+	return admission_enter(w->place.admission, w->place.number, address, &limits, entry);
+}
+
+void worker_dismiss(struct worker *w, unsigned entry)
+{
+	admission_leave(w->place.admission, w->place.number, entry);
 }
 
 const struct turn_host *worker_turn_host(struct worker *w)
@@ -154,8 +165,8 @@ static void drain(struct worker *w)
 	w->draining = true;
 	w->drain_until_ms = clock_mono_ms() + w->options->drain_ms;
 	acceptor_stop(w->acceptor);
-	close(w->listener); /* or a successor could not bind the same TCP port */
-	w->listener = -1;
+	close(w->place.listener); /* or a successor could not bind the same TCP port */
+	w->place.listener = -1;
 	connections_drain(w->connections);
 	schedule_tick(w);
 }
@@ -252,7 +263,7 @@ static int open_parts(struct worker *w, struct err *e)
 	w->counters = counters_open(w->options->run_dir, &counting);
 	if (w->counters == NULL)
 		log_warning("no_counters", L_STR("error", counting.text));
-	w->acceptor = acceptor_new(w->base, w->listener, connection_limit(), on_accepted, w, e);
+	w->acceptor = acceptor_new(w->base, w->place.listener, connection_limit(), on_accepted, w, e);
 	return w->acceptor == NULL ? -1 : 0;
 }
 
@@ -286,9 +297,9 @@ static void tell_ready(int fd)
 		close(fd);
 }
 
-int worker_run(const struct options *o, int listener, int ready_fd)
+int worker_run(const struct options *o, const struct worker_place *place)
 {
-	struct worker w = {.options = o, .listener = listener};
+	struct worker w = {.options = o, .place = *place};
 	struct err e = ERR_INIT;
 	int status = 1;
 
@@ -302,7 +313,7 @@ int worker_run(const struct options *o, int listener, int ready_fd)
 	signal(SIGUSR1, SIG_IGN);
 	log_info("worker_started", L_INT("pid", getpid()), L_INT("connections_max", connection_limit()));
 	schedule_tick(&w);
-	tell_ready(ready_fd);
+	tell_ready(place->ready_fd);
 	prepare_turns(&w);
 	while (!drained(&w)) {
 		if (event_base_loop(w.base, EVLOOP_ONCE) < 0)

@@ -4,6 +4,7 @@
 
 #include "core/net/command.h"
 #include "core/status/counters.h"
+#include "fcgi/admission.h"
 #include "fcgi/connection.h"
 #include "fcgi/options.h"
 #include "fcgi/published.h"
@@ -17,10 +18,17 @@ struct worker;
  * until the web server uses or closes them, for who closes them first may lose a request. */
 #define WORKER_LEAVE SIGUSR2
 
+/* What a worker gets from the parent. */
+struct worker_place {
+	int listener; /* the worker's to close */
+	int ready_fd; /* gets one byte, and is closed, when connections are accepted; -1: none */
+	struct admission *admission;
+	unsigned number; /* its page there */
+};
+
 /* Runs until one of these signals and the end of the last response, at most o->drain_ms
- * after it. The listener is the worker's to close. Writes one byte to ready_fd (and closes it) when
- * connections are accepted. Returns the process's exit status. */
-int worker_run(const struct options *o, int listener, int ready_fd);
+ * after it. Returns the process's exit status. */
+int worker_run(const struct options *o, const struct worker_place *place);
 
 /* --- what endpoints use ------------------------------------------------------------- */
 struct published *worker_published(struct worker *w);
@@ -29,7 +37,8 @@ struct counters *worker_counters(struct worker *w); /* NULL where they could not
 struct request_ids *worker_request_ids(struct worker *w);
 const struct turn_host *worker_turn_host(struct worker *w); /* NULL: no memory, told in the log */
 
-/* Chat turns that run; the endpoint counts. */
-size_t *worker_turn_count(struct worker *w);
+/* Whether a chat turn may begin, and that it has ended: admission_enter and _leave. */
+enum admission_verdict worker_admit(struct worker *w, const char *address, unsigned *entry);
+void worker_dismiss(struct worker *w, unsigned entry);
 
 #endif

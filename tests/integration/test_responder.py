@@ -339,6 +339,41 @@ def test_refused_turns(stage, strict):
     wait_until(lambda: service.chat("[plain]").whole and llm.stats()["active"] == 0, "room again")
 
 
+def test_turns_at_once_of_one_client(stage):
+    """The limit holds over all workers, and what a dead worker counted is forgotten."""
+    service, llm = stage.one(workers=2, sets=["limits.client_turns=3"])
+
+    def turn(message, address):
+        return fastcgi.request("POST", "/poll_requests", json.dumps({"message": message, "thread_id": "t"}).encode(),
+                               REMOTE_ADDR=address)
+
+    def answer(address):
+        with fastcgi.connect(service.socket) as s:
+            s.sendall(turn("[plain]", address))
+            return fastcgi.read_answer(s)[1].decode()
+
+    running = [fastcgi.connect(service.socket) for _ in range(3)]
+    for s in running:
+        s.sendall(turn(SLOW, "198.51.100.7"))
+    wait_until(lambda: llm.stats()["active"] == 3, "three turns run")
+    for _ in range(4):  # whichever worker is asked
+        assert answer("198.51.100.7").startswith("As many chats run from your address as may at once")
+        assert answer("198.51.100.8").startswith("Hello, world!")
+    running.pop().close()
+    wait_until(lambda: answer("198.51.100.7").startswith("Hello, world!"), "room for one more")
+    for pid in service.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    for s in running:
+        s.close()
+    wait_until(lambda: len(service.worker_pids()) == 2, "two new workers")
+    again = [fastcgi.connect(service.socket) for _ in range(3)]
+    for s in again:
+        s.sendall(turn(SLOW, "198.51.100.7"))
+    wait_until(lambda: llm.stats()["active"] == 3, "three turns run again")
+    for s in again:
+        s.close()
+
+
 # --- a worker's death, the end, starting anew ------------------------------------------------------
 
 

@@ -1,0 +1,170 @@
+#include "fcgi/admission.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define ENTRIES_MAX 65536u /* turns of one worker; pages of memory that are not used cost nothing */
+
+#define FREE   UINT64_C(0)
+#define NOBODY UINT64_MAX /* a turn of a client without an address */
+
+/* One entry a running turn, with whose it is. Only its worker writes. */
+struct page {
+	_Atomic uint32_t turns;
+	_Atomic uint32_t end; /* all entries behind it are free */
+	uint32_t free_from;   /* all entries before it are taken; the worker's own */
+	_Atomic uint64_t clients[ENTRIES_MAX];
+};
+
+struct admission {
+	unsigned workers;
+	size_t size;
+	struct page *pages;
+};
+
+struct admission *admission_new(unsigned workers, struct err *e)
+{
+	struct admission *a = calloc(1, sizeof *a);
+
+	if (a == NULL) {
+		err_set(e, "no memory to count turns");
+		return NULL;
+	}
+	a->workers = workers;
+	a->size = workers * sizeof *a->pages;
+	a->pages = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (a->pages == MAP_FAILED) {
+		err_set_errno(e, errno, "no memory to count turns");
+		free(a);
+		return NULL;
+	}
+	return a;
+}
+
+void admission_free(struct admission *a)
+{
+	if (a == NULL)
+		return;
+	munmap(a->pages, a->size);
+	free(a);
+}
+
+void admission_clear(struct admission *a, unsigned worker)
+{
+	struct page *p = &a->pages[worker];
+
+	for (uint32_t i = 0, end = p->end; i < end; i++)
+		p->clients[i] = FREE;
+	p->turns = p->end = p->free_from = 0;
+}
+
+/* --- who ----------------------------------------------------------------------------------- */
+
+static uint64_t number_of(const uint8_t *bytes, size_t len)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n = n << 8 | bytes[i];
+	return n;
+}
+
+/* An IPv4 address is numbered as it is mapped into IPv6, which no network there has. */
+static uint64_t client_of(const char *address)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	struct in6_addr v6;
+	struct in_addr v4;
+	uint64_t network;
+
+	if (address == NULL)
+		return NOBODY;
+	if (inet_pton(AF_INET, address, &v4) == 1)
+		return UINT64_C(0xffff) << 32 | ntohl(v4.s_addr);
+	if (inet_pton(AF_INET6, address, &v6) != 1)
+		return NOBODY;
+	if (memcmp(v6.s6_addr, mapped, sizeof mapped) == 0)
+		return UINT64_C(0xffff) << 32 | number_of(v6.s6_addr + 12, 4);
+	network = number_of(v6.s6_addr, 8);
+	return network == FREE ? 1 : network; /* ::1 */
+}
+
+/* --- how many ------------------------------------------------------------------------------ */
+
+static size_t all_turns(const struct admission *a)
+{
+	size_t n = 0;
+
+	for (unsigned w = 0; w < a->workers; w++)
+		n += atomic_load_explicit(&a->pages[w].turns, memory_order_seq_cst);
+	return n;
+}
+
+static size_t turns_of(const struct admission *a, uint64_t client)
+{
+	size_t n = 0;
+
+	for (unsigned w = 0; w < a->workers; w++) {
+		const struct page *p = &a->pages[w];
+
+		for (uint32_t i = 0, end = p->end; i < end; i++)
+			n += atomic_load_explicit(&p->clients[i], memory_order_relaxed) == client;
+	}
+	return n;
+}
+
+/* --- in and out ------------------------------------------------------------------------------ */
+
+static bool take_entry(struct page *p, uint64_t client, unsigned *entry)
+{
+	uint32_t i = p->free_from;
+
+	while (i < ENTRIES_MAX && p->clients[i] != FREE)
+		i++;
+	p->free_from = i;
+	if (i == ENTRIES_MAX)
+		return false;
+	p->clients[i] = client;
+	if (i >= p->end)
+		p->end = i + 1;
+	p->turns++;
+	*entry = i;
+	return true;
+}
+
+/* First in, then counted: whoever comes at the same time on another worker sees us. */
+enum admission_verdict admission_enter(struct admission *a, unsigned worker, const char *address,
+				       const struct admission_limits *limits, unsigned *entry)
+{
+	enum admission_verdict v = ADMISSION_GRANTED;
+	uint64_t client = client_of(address);
+
+	if (!take_entry(&a->pages[worker], client, entry))
+		return ADMISSION_FULL;
+	if (limits->turns > 0 && all_turns(a) > limits->turns)
+		v = ADMISSION_FULL;
+	else if (limits->client_turns > 0 && client != NOBODY && turns_of(a, client) > limits->client_turns)
+		v = ADMISSION_CLIENT_FULL;
+	if (v != ADMISSION_GRANTED)
+		admission_leave(a, worker, *entry);
+	return v;
+}
+
+void admission_leave(struct admission *a, unsigned worker, unsigned entry)
+{
+	struct page *p = &a->pages[worker];
+	uint32_t end = p->end;
+
+	p->clients[entry] = FREE;
+	if (entry < p->free_from)
+		p->free_from = entry;
+	while (end > 0 && p->clients[end - 1] == FREE)
+		end--;
+	p->end = end;
+	p->turns--;
+}
