@@ -1,6 +1,7 @@
 """Fixtures. A test asks for `stage` and builds its world on it; see stage/stage.py."""
 
 import os
+import signal
 
 import pytest
 
@@ -13,6 +14,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes minutes; only with --long")
+    # A shell that runs us in the background has it ignored, and all that we start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):
