@@ -18,7 +18,8 @@ WRAP = os.environ.get("TT_WRAP", "").split()
 REPORTS = re.compile(
     r"ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:|"
     r"Assertion .* failed|stack smashing|double free|Sanitizer:DEADLYSIGNAL|"
-    r"ERROR SUMMARY: [1-9]|definitely lost: [1-9]"
+    r"^==\d+== (?!Warning)",  # valgrind, which is quiet but for errors
+    re.M,
 )
 
 
