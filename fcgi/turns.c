@@ -126,6 +126,13 @@ static void report(void *arg, const struct turn_report *r)
 			     NULL);
 }
 
+static bool has_llm(void *arg)
+{
+	const struct turns *t = arg;
+
+	return turn_host_has_llm(&t->host);
+}
+
 struct turns *turns_new(struct event_base *base, struct published *p, struct command_client *daemon,
 			struct counters *counters, struct err *e)
 {
@@ -145,7 +152,9 @@ struct turns *turns_new(struct event_base *base, struct published *p, struct com
 				     .counters = counters,
 				     .report = report,
 				     .arg = t};
-	t->resolver = resolver_new(base, e);
+	t->host.waiting = waiting_room_new(base, has_llm, t, e);
+	if (t->host.waiting != NULL)
+		t->resolver = resolver_new(base, e);
 	if (t->resolver != NULL)
 		t->host.http = http_new(base, t->resolver, e);
 	if (t->host.http != NULL)
@@ -176,6 +185,7 @@ void turns_free(struct turns *t)
 		store_free(t->host.store);
 	if (t->resolver != NULL)
 		resolver_free(t->resolver);
+	waiting_room_free(t->host.waiting);
 	prompt_cache_clear(&t->prompts);
 	free(t);
 }

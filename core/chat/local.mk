@@ -20,4 +20,5 @@ libttagent_a_SOURCES += \
 	core/chat/tool_round.c core/chat/tool_round.h \
 	core/chat/turn.c core/chat/turn.h core/chat/turn_private.h \
 	core/chat/turn_ask.c \
+	core/chat/waiting.c core/chat/waiting.h \
 	core/chat/turn_tools.c

@@ -10,7 +10,6 @@
 
 #define LOAD_WAIT_MS 2000
 #define SAVE_WAIT_MS 100
-#define HOLD_LOOK_MS 50
 #define TOO_LONG "The answer took longer than this service allows and was stopped."
 #define WAITING_TEXT "Agent is still initializing, waiting for LLM to become available..."
 
@@ -19,6 +18,7 @@
 static void turn_free(struct turn *t)
 {
 	counters_add(t->host->counters, COUNTER_ACTIVE_TURNS, -1);
+	waiting_room_leave(&t->waiter);
 	chat_request_clear(&t->chat);
 	calls_clear(&t->calls);
 	json_decref(t->turns);
@@ -207,14 +207,19 @@ static void load_without_history(struct turn *t)
 	on_loaded(t, NULL, &slow);
 }
 
-static bool there_is_an_llm(struct turn *t)
+bool turn_host_has_llm(const struct turn_host *host)
 {
-	struct status_snapshot *s = t->config == NULL ? NULL : t->host->snapshot(t->host->arg);
+	struct status_snapshot *s = host->snapshot(host->arg);
 	bool usable = s != NULL && status_header(s)->usable_count > 0;
 
 	if (s != NULL)
 		status_release(s);
 	return usable;
+}
+
+static bool there_is_an_llm(const struct turn *t)
+{
+	return t->config != NULL && turn_host_has_llm(t->host);
 }
 
 static bool load(struct turn *t)
@@ -232,15 +237,14 @@ static bool load(struct turn *t)
 	return true;
 }
 
-/* In TURN_WAIT: an LLM may have come. */
-static void look_for_llm(struct turn *t)
+/* In TURN_WAIT: an LLM has come, or the time is over. */
+static void stop_waiting(void *arg)
 {
-	if (there_is_an_llm(t) && load(t))
-		return;
-	if (clock_mono_ms() >= t->deadline_ms)
+	struct turn *t = arg;
+
+	waiting_room_leave(&t->waiter);
+	if (!there_is_an_llm(t) || !load(t))
 		write_waiting(t);
-	else
-		turn_wake_in(t, HOLD_LOOK_MS);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
@@ -251,7 +255,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	switch (t->state) {
 	case TURN_WAIT:
-		look_for_llm(t);
+		stop_waiting(t);
 		break;
 	case TURN_TOOLS:
 		turn_watch_tools(t);
@@ -296,11 +300,11 @@ static void begin_waiting(struct turn *t)
 	int64_t hold_ms = t->config == NULL ? 0 : cfg_ms(t->config, CFG_POLLING_HOLD);
 
 	t->state = TURN_WAIT;
-	t->deadline_ms = clock_mono_ms() + hold_ms;
-	if (hold_ms == 0)
-		event_active(t->wake, EV_TIMEOUT, 0);
+	t->waiter = (struct waiter){.called = stop_waiting, .arg = t};
+	if (hold_ms > 0 && waiting_room_enter(t->host->waiting, &t->waiter, (size_t)cfg_int(t->config, CFG_LIMITS_WAITING)))
+		turn_wake_in(t, hold_ms);
 	else
-		turn_wake_in(t, HOLD_LOOK_MS);
+		event_active(t->wake, EV_TIMEOUT, 0);
 }
 
 struct turn *turn_start(const struct turn_host *host, struct turn_request *request,

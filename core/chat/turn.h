@@ -3,7 +3,7 @@
  *
  *   LOAD -> ASK -> (TOOLS -> ASK)* -> SAVE -> end
  *
- * (WAIT in place of ASK where there is no LLM: the waiting reply.)
+ * (WAIT before LOAD where there is no LLM: for one to come, or for the waiting reply.)
  *
  * Before the first shown text of an ask any failure of the LLM moves to the next
  * candidate; after it the answer breaks off with a sentence. A stream that breaks never
@@ -14,6 +14,7 @@
 #include "core/chat/candidates.h"
 #include "core/chat/prompt.h"
 #include "core/chat/request.h"
+#include "core/chat/waiting.h"
 #include "core/config/config.h"
 #include "core/net/http.h"
 #include "core/status/counters.h"
@@ -33,6 +34,7 @@ struct turn_host {
 	struct status_snapshot *(*snapshot)(void *arg); /* status_acquire */
 	struct store *store;
 	struct toolbox *toolbox;
+	struct waiting_room *waiting; /* where turns wait while turn_host_has_llm says no */
 	struct bench *bench;          /* zeroed at start, only turns use it */
 	struct prompt_cache *prompts; /* likewise; prompt_cache_clear at the end */
 	struct counters *counters;   /* may be NULL */
@@ -41,6 +43,9 @@ struct turn_host {
 	void (*report)(void *arg, const struct turn_report *r);
 	void *arg; /* of the calls above */
 };
+
+/* Whether a turn would find an LLM now. */
+bool turn_host_has_llm(const struct turn_host *host);
 
 #define TURN_REPORT_SERVING 100
 

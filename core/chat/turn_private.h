@@ -30,6 +30,7 @@ struct turn {
 	json_t *tools;    /* definitions, NULL: none */
 	json_t *asked;    /* searches of this turn */
 	struct answer *answer;
+	struct waiter waiter; /* for an LLM, in the host's waiting room */
 	struct event *wake; /* the next step from the loop; the end of waiting for the store */
 	struct store_request *stored;
 

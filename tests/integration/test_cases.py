@@ -380,16 +380,24 @@ def test_case_19_a_slow_disk_or_client_stalls_nobody(stage):
 def test_case_30_a_turn_may_wait_for_the_first_llm(stage):
     """Wanted: to wait for the first model to recover, and not to fail (litellm#3646)."""
     llm, backend = stage.llm(), stage.backend()
-    service = stage.service(backend=backend, env={"AGENT_LLM_POLLING_INTERVAL": "0.1"}, sets=["polling.hold=20"])
-    turns = []
-    waiting = [threading.Thread(target=lambda: turns.append(service.chat("[plain]"))) for _ in range(10)]
-    for t in waiting:
-        t.start()
+    service = stage.service(backend=backend, sets=["polling.hold=60", "limits.waiting=10"])
+    active = lambda: service.ctl("status")["counters"]["active_turns"]
+    waiting = [service.ask("[plain]") for _ in range(10)]
+    wait_until(lambda: active() == 10, "ten turns wait")
+    # The queue is bounded, whoever leaves it makes room, and a wait has an end.
+    assert service.chat("[plain]").body.startswith('data: {"status": "waiting"')
+    waiting.pop().close()
+    wait_until(lambda: active() == 9, "one has left")
+    waiting.append(service.ask("[plain]"))
+    wait_until(lambda: active() == 10, "another one waits")
     assert service.status()["status"] == "initializing"
+    # Polling would look again in three minutes: what is found by hand wakes all of them at once.
     backend.deploy(d1=llm.deployment())
-    for t in waiting:
-        t.join()
-    assert len(turns) == 10 and all(t.whole and t.text == PLAIN for t in turns), [t.text for t in turns]
+    service.ctl("refresh")
+    ready = time.monotonic()
+    turns = [Turn(w) for w in waiting]
+    assert all(t.whole and t.text == PLAIN for t in turns), [t.text for t in turns]
+    assert time.monotonic() - ready < 2 * PATIENCE
 
 
 def test_case_32_every_turn_ends_although_models_are_switched(stage):
