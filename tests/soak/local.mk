@@ -1,0 +1,2 @@
+# Run by tests/integration/test_chaos.py with --long, and by hand.
+EXTRA_DIST += tests/soak/run tests/soak/kinds.py
