@@ -1,4 +1,5 @@
 /* tt-agent-fcgi: answers the requests that nginx or lighttpd pass on by FastCGI. */
+#include "core/base/privacy.h"
 #include "fcgi/options.h"
 #include "fcgi/parent.h"
 
@@ -23,6 +24,7 @@ int main(int argc, char **argv)
 	struct options o;
 	struct err e = ERR_INIT;
 
+	privacy_no_core_dumps();
 	if (options_parse(&o, argc, argv, &e) < 0) {
 		fprintf(stderr, "tt-agent-fcgi: %s\n", e.text);
 		return 2;

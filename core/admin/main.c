@@ -1,6 +1,7 @@
 /* tt-agentctl: asks tt-agentd and shows its answer. */
 #include "core/admin/admin.h"
 #include "core/admin/documents.h"
+#include "core/base/privacy.h"
 
 #include "config.h"
 
@@ -77,6 +78,7 @@ int main(int argc, char **argv)
 	};
 	int status;
 
+	privacy_no_core_dumps();
 	signal(SIGPIPE, SIG_IGN); /* a daemon that hangs up is an error message, not a death */
 	a.colour = wants_colour();
 	status = parse_options(&a, argc, argv);

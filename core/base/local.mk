@@ -2,4 +2,5 @@ libttagent_a_SOURCES += \
 	core/base/buf.c core/base/buf.h \
 	core/base/clock.c core/base/clock.h \
 	core/base/err.c core/base/err.h \
-	core/base/log.c core/base/log.h
+	core/base/log.c core/base/log.h \
+	core/base/privacy.c core/base/privacy.h

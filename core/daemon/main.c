@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "core/base/log.h"
+#include "core/base/privacy.h"
 #include "core/daemon/agent.h"
 
 #include <malloc.h>
@@ -29,6 +30,7 @@ static void raise_descriptor_limit(void)
 
 static void prepare_process(void)
 {
+	privacy_no_core_dumps();
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077);
 	raise_descriptor_limit();

@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include "core/base/log.h"
+#include "core/base/privacy.h"
 #include "core/runner/self_test.h"
 #include "core/runner/service.h"
 
@@ -174,8 +175,10 @@ int main(int argc, char **argv)
 		.most = 8,
 	};
 	struct err e = ERR_INIT;
-	int parsed = parse(&o, argc, argv), listen_fd = -1;
+	int parsed, listen_fd = -1;
 
+	privacy_no_core_dumps();
+	parsed = parse(&o, argc, argv);
 	if (parsed != 0) {
 		if (parsed < 0)
 			fputs(usage, stderr);

@@ -45,6 +45,13 @@ tests_unit_config_publish_unit_LDFLAGS = $(AM_LDFLAGS) \
 tests_unit_user_config_unit_SOURCES = tests/unit/user_config_unit.c $(config_fixture)
 tests_unit_user_config_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 
+# core/base
+check_PROGRAMS += tests/unit/privacy_unit
+TESTS += tests/unit/privacy_unit
+tests_unit_privacy_unit_SOURCES = tests/unit/privacy_unit.c
+tests_unit_privacy_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_privacy_unit_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=setrlimit
+
 # core/llm, core/status
 check_PROGRAMS += tests/unit/llm_unit tests/unit/deployed_unit tests/unit/verdict_unit tests/unit/select_unit
 TESTS += tests/unit/llm_unit tests/unit/deployed_unit tests/unit/verdict_unit tests/unit/select_unit
