@@ -76,6 +76,17 @@ static void set_empty(struct config *c, enum cfg_key k, struct config_report *r)
 	put_text(c, k, to_nothing ? "" : row->info.def, "command line", "--set", r);
 }
 
+static void refuse_secret(enum cfg_key k, const char *where, struct config_report *r)
+{
+	const struct cfg_key_info *info = cfg_key_info(k);
+	char what[256];
+
+	snprintf(what, sizeof what,
+	         "a secret on the command line shows in the process list; set %s in the configuration file or %s "
+	         "in the environment", info->path, info->env);
+	report_line(&r->errors, where, what);
+}
+
 static void apply_set(struct config *c, const char *set, struct config_report *r)
 {
 	size_t len = strcspn(set, "=");
@@ -93,10 +104,10 @@ static void apply_set(struct config *c, const char *set, struct config_report *r
 		report_line(&r->errors, where, "no such setting; tt-agentctl config and tt-agent.conf(5) list all");
 		return;
 	}
-	if (table_row(k)->info.secret && set[len + 1] != '\0')
-		report_line(&r->warnings, where, "a secret on the command line shows in the process list; better set it in a file");
 	if (set[len + 1] == '\0')
 		set_empty(c, k, r);
+	else if (table_row(k)->info.secret)
+		refuse_secret(k, where, r);
 	else
 		put_text(c, k, set + len + 1, "command line", where, r);
 }

@@ -17,7 +17,7 @@ static const struct {
 	{{"run-dir", required_argument, NULL, OPTION_RUN_DIR}, "DIR",
 	 "status file, sockets and published configuration (default " OPTIONS_DEFAULT_RUN_DIR ")"},
 	{{"set", required_argument, NULL, OPTION_SET}, "KEY=VALUE",
-	 "one setting, before file and environment; may be repeated"},
+	 "one setting, before file and environment, but no secret; may be repeated"},
 	{{"test", no_argument, NULL, 't'}, NULL, "test the configuration, say what is wrong with it, and exit 0 or 1"},
 	{{"print-config", no_argument, NULL, OPTION_PRINT_CONFIG}, NULL,
 	 "print the effective configuration with the origin of each value (no secrets)"},
@@ -53,7 +53,7 @@ static int apply(struct options *o, int option, const char *value, struct err *e
 		return 0;
 	case OPTION_SET:
 		if (strchr(value, '=') == NULL || value[0] == '=')
-			return err_set(e, "--set %s: KEY=VALUE is needed", value);
+			return err_set(e, "--set takes KEY=VALUE, for example --set polling.interval=30");
 		o->sets[o->set_count++] = value;
 		return 0;
 	case 't':

@@ -229,6 +229,7 @@ def test_a_faulty_configuration_is_shown(stage):
     (("--port", "99999"), "--port"), (("--prefix", "agent"), "--prefix"), (("--server", "apache"), "--server"),
     (("--config", "/nowhere"), "/nowhere"), (("--frobnicate",), "--help"), (("--set",), "--set"),
     (("--listen", "example.org"), "--listen"), (("--dir", "/proc/nowhere"), "--dir"),
+    (("--build", str(BUILD), "--port", "0", "--set", "JWT_SECRET=hush"), "JWT_SECRET in the environment"),
 ])
 def test_wrong_options_are_refused(stage, options, word):
     assert word in refused(stage, *options)

@@ -202,9 +202,31 @@ static void secrets_are_never_repeated(void **state)
 
 	assert_false(fixture_load_env(f, "JWT_SECRET=hush\001hush"));
 	assert_null(strstr(f->report.errors.data, "hush"));
-	assert_true(fixture_load_set(f, "auth.jwt_secret=hush"));
-	assert_true(fixture_says(&f->report.warnings, "--set auth.jwt_secret", "process list"));
-	assert_null(strstr(f->report.warnings.data, "hush"));
+}
+
+static void no_secret_is_taken_from_the_command_line(void **state)
+{
+	struct fixture *f = *state;
+	unsigned secrets = 0;
+
+	for (unsigned k = 0; k < CFG_KEYS; k++) {
+		const struct cfg_key_info *info = cfg_key_info((enum cfg_key)k);
+		char set[128], what[256];
+
+		if (!info->secret)
+			continue;
+		secrets++;
+		snprintf(what, sizeof what, "process list; set %s in the configuration file or %s in the environment",
+		         info->path, info->env);
+		snprintf(set, sizeof set, "%s=hush", secrets % 2 == 0 ? info->path : info->env);
+		assert_false(fixture_load_set(f, set));
+		assert_int_equal(fixture_lines(&f->report.errors), 1);
+		assert_true(fixture_says(&f->report.errors, "--set ", what));
+		assert_null(strstr(f->report.errors.data, "hush"));
+		snprintf(set, sizeof set, "%s=", info->path); /* none is no secret */
+		assert_true(fixture_load_set(f, set));
+	}
+	assert_true(secrets >= 5);
 }
 
 static void what_the_replaced_service_ran_with_only_warns(void **state)
@@ -308,6 +330,7 @@ int main(void)
 		TEST(a_wrong_variable_is_named),
 		TEST(all_errors_come_at_once),
 		TEST(secrets_are_never_repeated),
+		TEST(no_secret_is_taken_from_the_command_line),
 		TEST(what_the_replaced_service_ran_with_only_warns),
 		TEST(a_token_needs_no_warning),
 		TEST(the_placeholder_is_no_key),

@@ -137,7 +137,8 @@ static void it_comes_before_the_environment_and_behind_set(void **state)
 	assert_true(fixture_load(f, NULL, environment, sets));
 	assert_string_equal(cfg_str(f->config, CFG_AUTH_JWT_SECRET), "from-file");
 	assert_string_equal(cfg_origin(f->config, CFG_AUTH_JWT_SECRET), fixture_path(f, ENV_FILE, path));
-	assert_string_equal(cfg_str(f->config, CFG_SEARCH_TAVILY_KEY), "set-key");
+	assert_null(cfg_str(f->config, CFG_SEARCH_TAVILY_KEY));
+	assert_string_equal(cfg_origin(f->config, CFG_SEARCH_TAVILY_KEY), "command line");
 }
 
 static struct config *follow(struct fixture *f)
