@@ -163,6 +163,15 @@ static const struct {
 	{"user_config.json", take_json},
 };
 
+/* Its secrets are none any more. TT-Studio itself always writes the file with mode 0600. */
+static void refuse_public(struct user_config *u, struct buf *warnings)
+{
+	if (u->tavily_api_key != NULL || u->jwt_secret != NULL)
+		(void)buf_addf(warnings, "%s: its secrets are not used: everybody can read this file; chmod o-r %s\n",
+		               u->path, u->path);
+	user_config_free(u);
+}
+
 void user_config_read(const char *volume, struct user_config *out, struct buf *warnings)
 {
 	*out = (struct user_config){.tavily_api_key = NULL};
@@ -180,11 +189,11 @@ void user_config_read(const char *volume, struct user_config *out, struct buf *w
 		result = readfile(path, &text, &st, &e);
 		error = errno;
 		if (result == 0) {
-			if ((st.st_mode & S_IROTH) != 0)
-				report_line(warnings, path, "holds secrets, but others can read it; chmod o-r it");
 			kinds[i].take(out, path, &text, warnings);
 			buf_free(&text);
 			out->path = path;
+			if ((st.st_mode & S_IROTH) != 0)
+				refuse_public(out, warnings);
 			return;
 		}
 		buf_free(&text);

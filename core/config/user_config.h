@@ -13,8 +13,8 @@ struct user_config {
 	char *path; /* the file that was used, or NULL */
 };
 
-/* Reads what is there. A missing or unreadable file is a line in warnings and no
- * values, never an error. Blocking, small. */
+/* Reads what is there. A missing or unreadable file, or one with secrets that
+ * everybody can read, is a line in warnings and no values, never an error. Blocking, small. */
 void user_config_read(const char *volume, struct user_config *out, struct buf *warnings);
 void user_config_free(struct user_config *u);
 

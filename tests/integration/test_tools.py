@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from stage.channel import replace
 from stage.golden import recording
 from stage.process import wait_until
 from stage.tools import CODE, SEARCH, call, calls, e2b, e2b_env, rounds, search, search_env
@@ -263,7 +264,7 @@ def test_a_service_that_failed_is_tried_last_for_a_while_and_at_once_with_a_new_
     searching.forget()
     searching.script()
     service.secrets.append("tvly-new-key")
-    (volume / "backend_volume" / "user_config.env").write_text("TAVILY_API_KEY=tvly-new-key\n")
+    replace(volume / "backend_volume" / "user_config.env", "TAVILY_API_KEY=tvly-new-key\n")
 
     def asked_with_the_new_key():
         service.chat(rounds(calls(call(SEARCH, query="q"))))
@@ -415,8 +416,7 @@ def test_the_key_of_user_config_takes_effect_within_a_second(stage):
     assert "tools" not in llm.chats()[-1]["body"]
     for key in ("tvly-first", "tvly-second"):
         service.secrets.append(key)
-        (folder / "new").write_text(f'TAVILY_API_KEY="{key}"\nJWT_SECRET={service.env["JWT_SECRET"]}\n')
-        (folder / "new").rename(folder / "user_config.env")
+        replace(folder / "user_config.env", f'TAVILY_API_KEY="{key}"\nJWT_SECRET={service.env["JWT_SECRET"]}\n')
         began = time.monotonic()
         service.wait_status(lambda s: s["capabilities"]["web_search"], "web search", 2)
         while True:
@@ -424,7 +424,7 @@ def test_the_key_of_user_config_takes_effect_within_a_second(stage):
             if searching.requests() and searching.requests()[-1]["headers"]["authorization"] == f"Bearer {key}":
                 break
             assert time.monotonic() - began < 1.0, "the new key is not used"
-    (folder / "user_config.env").write_text("TAVILY_API_KEY=tavily-api-key-not-configured\n")
+    replace(folder / "user_config.env", "TAVILY_API_KEY=tavily-api-key-not-configured\n")
     service.wait_status(lambda s: not s["capabilities"]["web_search"], "no web search", 2)
 
 

@@ -124,12 +124,60 @@ static void a_missing_or_unreadable_file_warns(void **state)
 	buf_free(&warnings);
 }
 
+static void secrets_in_a_public_file_are_not_used(void **state)
+{
+	static const struct {
+		const char *file, *text;
+		mode_t mode;
+		bool used;
+	} cases[] = {
+		{JSON_FILE, "{\"tavily_api_key\": \"hush\"}", 0644, false},
+		{JSON_FILE, "{\"tavily_api_key\": \"hush\"}", 0640, true},
+		{ENV_FILE, "TAVILY_API_KEY=hush\n", 0604, false}, /* and the older file does not speak for it */
+		{ENV_FILE, "TAVILY_API_KEY=hush\n", 0660, true},
+		{ENV_FILE, "SETUP_COMPLETE=true\n", 0644, true},
+	};
+	struct fixture *f = *state;
+	char path[160];
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct buf warnings = BUF_INIT(4096);
+		struct user_config u;
+
+		fixture_write(f, cases[i].file, cases[i].text);
+		assert_int_equal(chmod(fixture_path(f, cases[i].file, path), cases[i].mode), 0);
+		user_config_read(f->dir, &u, &warnings);
+		assert_int_equal(u.tavily_api_key != NULL, cases[i].used && strstr(cases[i].text, "hush") != NULL);
+		assert_int_equal(warnings.len == 0, cases[i].used);
+		if (!cases[i].used) {
+			assert_true(fixture_says(&warnings, path, "everybody can read this file; chmod o-r "));
+			assert_null(strstr(warnings.data, "hush"));
+		}
+		user_config_free(&u);
+		buf_free(&warnings);
+	}
+}
+
+static void a_public_file_leaves_the_environment_in_force(void **state)
+{
+	struct fixture *f = *state;
+	char volume[160], a[] = "JWT_SECRET=from-env", path[160];
+	char *environment[] = {a, volume, NULL};
+
+	snprintf(volume, sizeof volume, "INTERNAL_PERSISTENT_STORAGE_VOLUME=%s", f->dir);
+	fixture_write(f, ENV_FILE, "JWT_SECRET=from-file\n");
+	assert_int_equal(chmod(fixture_path(f, ENV_FILE, path), 0644), 0);
+	assert_true(fixture_load(f, NULL, environment, NULL));
+	assert_string_equal(cfg_str(f->config, CFG_AUTH_JWT_SECRET), "from-env");
+	assert_true(fixture_says(&f->report.warnings, path, "everybody can read"));
+}
+
 static void it_comes_before_the_environment_and_behind_set(void **state)
 {
 	struct fixture *f = *state;
 	char volume[160], a[] = "JWT_SECRET=from-env", b[] = "TAVILY_API_KEY=env-key";
 	char *environment[] = {a, b, volume, NULL};
-	const char *const sets[] = {"search.tavily_key=set-key", NULL};
+	const char *const sets[] = {"search.tavily_key=", NULL};
 	char path[160];
 
 	snprintf(volume, sizeof volume, "INTERNAL_PERSISTENT_STORAGE_VOLUME=%s", f->dir);
@@ -212,6 +260,8 @@ int main(void)
 		TEST(the_legacy_file_counts_where_the_other_is_missing),
 		TEST(a_bad_legacy_file_warns),
 		TEST(a_missing_or_unreadable_file_warns),
+		TEST(secrets_in_a_public_file_are_not_used),
+		TEST(a_public_file_leaves_the_environment_in_force),
 		TEST(it_comes_before_the_environment_and_behind_set),
 		TEST(changes_are_followed),
 		TEST(a_bad_value_in_it_only_warns),
