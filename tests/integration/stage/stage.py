@@ -6,12 +6,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from . import secrecy
 from .process import raise_descriptor_limit
 from .service import Service
 from .standins import Backend, Llm
-
-# Tests put it into prompts; no log may ever hold it.
-PROMPT_MARK = "Quetzalcoatlus"
 
 
 class Stage:
@@ -106,16 +104,18 @@ class Stage:
             process.kill_group()
         return faults
 
-    def _secrets(self):
-        found = []
+    def _secrets(self, answers):
+        """answers: what the services told while they ran, where -> text."""
+        secrets = {secret for service in self.services for secret in service.secrets}
+        logs = {log.name: log.read_text(errors="replace") for log in sorted(self.directory.rglob("*.log"))}
+        found = [fault for where, text in {**logs, **answers}.items() for fault in secrecy.told(where, text, secrets)]
         for service in self.services:
-            for log in sorted(service.directory.glob("*.log")):
-                text = log.read_text(errors="replace")
-                found += [f"{log.name} holds {secret!r}" for secret in [*service.secrets, PROMPT_MARK] if secret in text]
+            found += secrecy.open_files(service)
         return found
 
     def close(self):
         Stage.alive.remove(self)
+        answers = {where: text for service in self.services for where, text in secrecy.answers(service).items()}
         for client in self.clients:
             client.close()
         faults = self._stop()
@@ -123,9 +123,9 @@ class Stage:
             if process not in self.ignore_faults:
                 faults += process.faults()
         for service in self.services:
-            if not any(p.expected_exit == {-9} for p in self.processes):
+            if not any(min(p.expected_exit) < 0 for p in self.processes):  # killed: it could not tidy up
                 faults += [f"left behind: {f}" for f in service.leftovers()]
-        faults += self._secrets()
+        faults += self._secrets(answers)
         for s in self.reserved:
             s.close()
         return faults
