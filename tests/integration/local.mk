@@ -1,5 +1,5 @@
 # Run by tests/run; see there.
-EXTRA_DIST += tests/integration tests/run
+EXTRA_DIST += tests/integration tests/run tests/valgrind.supp
 
 # For tests/run.
 .PHONY: print-tests
