@@ -14,6 +14,7 @@
 
 #define TAG_WORD "python_tag"
 #define TAG_END  "|>"
+#define FENCE    "```"
 
 enum mode { ANSWER, REASONING, BETWEEN_CALLS };
 
@@ -23,9 +24,9 @@ struct filter {
 	struct buf held;
 	enum mode mode;
 	bool at_start;   /* no word came yet: blanks are held, and dropped before a marker */
-	bool line_start; /* a bare call may begin here */
 	bool in_call;
 	bool array;      /* the last call stood in an array that is not closed */
+	bool fenced;     /* and in a fence (```json) that is not closed */
 	bool tag_end;    /* the end of a python_tag may come */
 	bool code;       /* behind a python tag: a call may begin as Python writes it */
 	size_t tag_rest; /* what was shown ends with so much of the word python_tag; 0: nothing */
@@ -61,6 +62,8 @@ static const struct marker markers[] = {
 	M("<tool_call>", BEGIN_CALL, LEAK_TAGGED),
 	M("<function=", BEGIN_CALL, LEAK_FUNCTION),
 	M("[TOOL_CALLS]", BEGIN_CALL, LEAK_MISTRAL),
+	/* Models leak more calls in a fence than they explain there: the rule is the same. */
+	M(FENCE, BEGIN_CALL, LEAK_FENCED),
 };
 /* A call that begins with its own first byte. */
 static const struct marker bare_call = M("", BEGIN_CALL, LEAK_JSON), code_call = M("", BEGIN_CALL, LEAK_PYTHON);
@@ -82,8 +85,8 @@ void filter_reset(struct filter *f)
 {
 	buf_reset(&f->held);
 	f->mode = ANSWER;
-	f->at_start = f->line_start = true;
-	f->in_call = f->array = f->tag_end = f->code = false;
+	f->at_start = true;
+	f->in_call = f->array = f->fenced = f->tag_end = f->code = false;
 	f->tag_rest = f->calm = f->last_len = 0;
 }
 
@@ -116,7 +119,7 @@ static void show(struct filter *f, const char *bytes, size_t len)
 	if (len == 0)
 		return;
 	remember(f, bytes, len);
-	f->array = false;
+	f->array = f->fenced = false;
 	if (f->mode == REASONING)
 		f->handlers.reasoning(f->arg, bytes, len);
 	else
@@ -128,7 +131,7 @@ static void set_mode(struct filter *f, enum mode mode)
 	f->mode = mode;
 	f->last_len = f->tag_rest = 0;
 	f->code = false;
-	f->at_start = f->line_start = mode != REASONING;
+	f->at_start = mode != REASONING;
 }
 
 /* Something was dropped: what follows must not complete a python_tag with what was shown
@@ -175,7 +178,7 @@ static enum look look(const struct filter *f, const char *p, size_t len, size_t 
 		if (one == WAIT)
 			result = WAIT;
 	}
-	if (result == PLAIN && (*p == '{' || *p == '[') && f->line_start && may_call(f, ahead)) {
+	if (result == PLAIN && (*p == '{' || *p == '[') && may_call(f, ahead)) {
 		*found = &bare_call;
 		return MARKER;
 	}
@@ -216,7 +219,8 @@ static size_t pass_tag_rest(struct filter *f, const char *p, size_t len, bool en
 
 static size_t pass_between_calls(struct filter *f, const char *p, size_t len, bool ended, bool *wait)
 {
-	static const char *const closing[] = {"</tool_call>", "</function>"};
+	static const char *const closings[] = {"</tool_call>", "</function>", FENCE};
+	const size_t count = sizeof closings / sizeof closings[0] - !f->fenced;
 	size_t n = 0;
 
 	while (n < len && (strchr(" \t\r\n;,", p[n]) != NULL || (p[n] == ']' && f->array)) && p[n] != '\0') {
@@ -225,10 +229,11 @@ static size_t pass_between_calls(struct filter *f, const char *p, size_t len, bo
 	}
 	if (n == len)
 		return n;
-	for (size_t i = 0; i < sizeof closing / sizeof closing[0]; i++) {
-		switch (compare(p + n, len - n, closing[i], strlen(closing[i]), ended)) {
+	for (size_t i = 0; i < count; i++) {
+		switch (compare(p + n, len - n, closings[i], strlen(closings[i]), ended)) {
 		case MARKER:
-			return n + strlen(closing[i]);
+			f->fenced = f->fenced && i != count - 1;
+			return n + strlen(closings[i]);
 		case WAIT:
 			*wait = true;
 			return n;
@@ -250,6 +255,7 @@ static void deliver_call(struct filter *f, const char *text, size_t len)
 	f->handlers.call(f->arg, f->leak.name, arguments);
 	free(arguments);
 	f->array |= f->leak.array;
+	f->fenced |= f->leak.form == LEAK_FENCED;
 	set_mode(f, BETWEEN_CALLS);
 	f->code = f->leak.python && f->array;
 }
@@ -297,21 +303,20 @@ static size_t apply(struct filter *f, const struct marker *m)
 	case DROP_TAG:
 	case DROP_CODE:
 		f->tag_end = m->action == DROP_TAG;
-		f->code = f->line_start = !reasoning;
+		f->code = !reasoning;
 		break;
 	case DROP:
-		f->line_start = !reasoning;
 		break;
 	}
 	guard_join(f);
 	return m->len;
 }
 
-enum { LETTER, BLANK, LINE_END, SPECIAL };
+enum { LETTER, BLANK, SPECIAL };
 
 static const unsigned char classes[256] = {
-	[' '] = BLANK,   ['\t'] = BLANK,  ['\r'] = BLANK, [';'] = BLANK,   ['\n'] = LINE_END,
-	['<'] = SPECIAL, ['p'] = SPECIAL, ['['] = SPECIAL, ['{'] = SPECIAL,
+	[' '] = BLANK,   ['\t'] = BLANK,  ['\r'] = BLANK,   ['\n'] = BLANK,   [';'] = BLANK,
+	['<'] = SPECIAL, ['p'] = SPECIAL, ['['] = SPECIAL, ['{'] = SPECIAL, ['`'] = SPECIAL,
 };
 
 /* Moves n over text up to a marker or its possible beginning. */
@@ -322,9 +327,6 @@ static enum look scan(struct filter *f, const char *p, size_t len, size_t *n, bo
 
 	for (; *n < len; ++*n) {
 		switch (classes[(unsigned char)p[*n]]) {
-		case LINE_END:
-			f->line_start = true;
-			continue;
 		case BLANK:
 			continue;
 		case SPECIAL:
@@ -335,7 +337,6 @@ static enum look scan(struct filter *f, const char *p, size_t len, size_t *n, bo
 		default:
 			break;
 		}
-		f->line_start = false;
 		f->at_start = false;
 	}
 	return PLAIN;

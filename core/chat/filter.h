@@ -4,9 +4,9 @@
  * holds back no more than a possible beginning of a marker:
  *  - `<|python_tag|>`, the word python_tag in any split form, `<|eot_id|>`: dropped;
  *  - `<think>...</think>` in the content: reasoning;
- *  - a tool call leaked as text (the forms of Llama, Hermes, Qwen, Mistral and bare JSON):
- *    a call, where its name is a known tool and it has parameters or arguments; else it
- *    is plain text and passes unharmed. */
+ *  - a tool call leaked as text (the forms of Llama, Hermes, Qwen, Mistral, and JSON
+ *    anywhere, bare or in a fence): a call, where its name is a known tool and it has
+ *    parameters or arguments; else it is plain text and passes unharmed. */
 #ifndef TT_CHAT_FILTER_H
 #define TT_CHAT_FILTER_H
 

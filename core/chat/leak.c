@@ -363,13 +363,27 @@ static enum leak_verdict begin(struct leak *l, unsigned char c)
 	return mistral_name(l, c);
 }
 
+static enum leak_verdict fence_word(struct leak *l, unsigned char c)
+{
+	if ((unsigned char)l->word[l->matched++] != c)
+		return LEAK_NO;
+	return leak_go(l, l->word[l->matched] == '\0' ? begin : fence_word);
+}
+
+static enum leak_verdict fence(struct leak *l, unsigned char c)
+{
+	l->word = "json";
+	l->step = c == 'j' ? fence_word : begin;
+	return l->step(l, c);
+}
+
 void leak_begin(struct leak *l, enum leak_form form, leak_is_tool_fn *is_tool, void *arg)
 {
 	memset(l, 0, sizeof *l);
 	l->form = form;
 	l->is_tool = is_tool;
 	l->arg = arg;
-	l->step = form == LEAK_FUNCTION ? function_name : begin;
+	l->step = form == LEAK_FUNCTION ? function_name : form == LEAK_FENCED ? fence : begin;
 }
 
 enum leak_verdict leak_feed(struct leak *l, unsigned char c)

@@ -15,6 +15,7 @@ enum leak_form {
 	LEAK_TAGGED,    /* behind <tool_call> */
 	LEAK_FUNCTION,  /* behind <function= */
 	LEAK_MISTRAL,   /* behind [TOOL_CALLS] */
+	LEAK_FENCED,    /* behind ```: LEAK_JSON, the word json before it or none */
 	LEAK_PYTHON,    /* behind a python tag: LEAK_JSON, or [NAME(key="value", ...)] */
 };
 
