@@ -23,7 +23,7 @@ static const char *const dialogues[] = {
 	"no_tool", "one_search", "two_searches", "two_rounds", "repeated_query", "code", "search_then_code",
 	"bad_arguments", "unknown_tool", "limits_reached", "reasoning", "reasoning_in_content", "json_for_the_user",
 	"leak_bare", "leak_typed", "leak_python_tag", "leak_llama4", "leak_hermes", "leak_function", "leak_qwen",
-	"leak_mistral",
+	"leak_mistral", "leak_mid_line", "leak_fence", "tool_failure",
 };
 
 struct dialogue {
@@ -125,6 +125,7 @@ static void load_dialogue(struct dialogue *d, const char *name)
 	char path[512];
 	json_error_t e;
 	json_t *answer;
+	json_int_t search_status;
 	size_t i;
 
 	snprintf(path, sizeof path, "%s/tests/data/dialogues/%s.json", srcdir == NULL ? "." : srcdir, name);
@@ -138,7 +139,9 @@ static void load_dialogue(struct dialogue *d, const char *name)
 		d->lens[i] = strlen(d->llm[i]);
 		d->asks++;
 	}
-	d->others[0] = (struct recorded_answer){"/search", 200, json_string_value(json_object_get(d->json, "search"))};
+	search_status = json_integer_value(json_object_get(d->json, "search_status")); /* 0: 200 */
+	d->others[0] = (struct recorded_answer){"/search", search_status == 0 ? 200 : (long)search_status,
+	                                        json_string_value(json_object_get(d->json, "search"))};
 	d->others[1] = (struct recorded_answer){"/sandboxes", 201, "{\"sandboxID\":\"sb\"}"};
 	d->others[2] = (struct recorded_answer){"/execute", 200, json_string_value(json_object_get(d->json, "execute"))};
 	d->others[3] = (struct recorded_answer){"/timeout", 204, ""};
