@@ -11,13 +11,15 @@
 struct answer {
 	const struct answer_handlers *handlers;
 	void *arg;
-	struct filter *filter;
+	struct filter *filter;   /* for content */
+	struct filter *thoughts; /* for reasoning in a field of its own, which may hold tags as well */
 	struct emitter *emitter;
 	struct buf text;
 	int64_t began_ns, first_ns, last_ns; /* 0: not yet */
 	int64_t tokens;                      /* of the asks that have ended */
 	int64_t pieces;                      /* of the one that runs */
-	size_t blanks;                       /* at its beginning that were shown already */
+	size_t blanks;                       /* that are shown already, or not wanted, before its next word */
+	bool thought;                        /* reasoning came with this text */
 };
 
 static bool is_blank(char c)
@@ -41,7 +43,25 @@ static void on_text(void *arg, const char *bytes, size_t len)
 
 static void on_reasoning(void *arg, const char *bytes, size_t len)
 {
-	emitter_reasoning(((struct answer *)arg)->emitter, bytes, len);
+	struct answer *a = arg;
+
+	a->thought = true;
+	emitter_reasoning(a->emitter, bytes, len);
+}
+
+/* The model's <think> stood in its prompt: what it wrote so far was reasoning. It is shown,
+ * which nothing undoes, but not kept, and the answer begins a paragraph. Behind reasoning
+ * that was told apart the tag is only a word about tags. */
+static void on_unopened(void *arg)
+{
+	struct answer *a = arg;
+
+	if (!a->thought && a->text.len > 0) {
+		buf_reset(&a->text);
+		emitter_paragraph(a->emitter);
+		a->blanks = SIZE_MAX;
+	}
+	a->thought = true;
 }
 
 static void on_call(void *arg, const char *name, const char *arguments)
@@ -63,7 +83,10 @@ static const struct filter_handlers filter_handlers = {
 	.reasoning = on_reasoning,
 	.call = on_call,
 	.is_tool = on_is_tool,
+	.unopened = on_unopened,
 };
+
+static const struct filter_handlers thought_handlers = {.text = on_reasoning, .reasoning = on_reasoning};
 
 struct answer *answer_new(const struct answer_handlers *handlers, void *arg)
 {
@@ -76,8 +99,9 @@ struct answer *answer_new(const struct answer_handlers *handlers, void *arg)
 	a->began_ns = clock_mono_ns();
 	buf_init(&a->text, KEPT_MAX);
 	a->filter = filter_new(&filter_handlers, a);
+	a->thoughts = filter_new(&thought_handlers, a);
 	a->emitter = emitter_new(handlers->write, arg);
-	if (a->filter == NULL || a->emitter == NULL) {
+	if (a->filter == NULL || a->thoughts == NULL || a->emitter == NULL) {
 		answer_free(a);
 		return NULL;
 	}
@@ -89,6 +113,7 @@ void answer_free(struct answer *a)
 	if (a == NULL)
 		return;
 	filter_free(a->filter);
+	filter_free(a->thoughts);
 	emitter_free(a->emitter);
 	buf_free(&a->text);
 	free(a);
@@ -97,9 +122,11 @@ void answer_free(struct answer *a)
 void answer_begin(struct answer *a)
 {
 	filter_reset(a->filter);
+	filter_reset(a->thoughts);
 	buf_reset(&a->text);
 	a->pieces = 0;
 	a->blanks = 0;
+	a->thought = false;
 }
 
 void answer_go_on(struct answer *a)
@@ -110,6 +137,7 @@ void answer_go_on(struct answer *a)
 	a->blanks = a->text.len - len;
 	a->pieces = 0;
 	filter_reset(a->filter);
+	filter_reset(a->thoughts);
 }
 
 static void note_piece(struct answer *a)
@@ -123,17 +151,19 @@ static void note_piece(struct answer *a)
 void answer_content(struct answer *a, const char *bytes, size_t len)
 {
 	note_piece(a);
+	filter_end(a->thoughts);
 	filter_feed(a->filter, bytes, len);
 }
 
 void answer_reasoning(struct answer *a, const char *bytes, size_t len)
 {
 	note_piece(a);
-	emitter_reasoning(a->emitter, bytes, len);
+	filter_feed(a->thoughts, bytes, len);
 }
 
 void answer_end_ask(struct answer *a, int64_t counted)
 {
+	filter_end(a->thoughts);
 	filter_end(a->filter);
 	a->tokens += counted >= 0 ? counted : a->pieces;
 	a->pieces = 0;

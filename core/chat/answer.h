@@ -26,7 +26,8 @@ void answer_begin(struct answer *a);
 /* Another LLM goes on with the text so far, which is kept. */
 void answer_go_on(struct answer *a);
 
-/* What the LLM writes: content as it comes, and reasoning that it told apart. */
+/* What the LLM writes: content as it comes, and reasoning that it told apart. Content before
+ * a </think> that nothing opened was reasoning: it leaves the text. */
 void answer_content(struct answer *a, const char *bytes, size_t len);
 void answer_reasoning(struct answer *a, const char *bytes, size_t len);
 
@@ -34,7 +35,7 @@ void answer_reasoning(struct answer *a, const char *bytes, size_t len);
  * no count (its pieces count then). */
 void answer_end_ask(struct answer *a, int64_t counted);
 
-/* The text of this ask that the client was shown. */
+/* The text of this ask that the client was shown and that is an answer. */
 const char *answer_text(const struct answer *a, size_t *len);
 /* The same without blanks at its end: what another LLM is given to go on with. Chat
  * templates drop them too, so they are not expected twice. */

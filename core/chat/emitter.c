@@ -184,10 +184,15 @@ void emitter_keep_alive(struct emitter *m)
 		m->write(m->arg, "\n", 1, true);
 }
 
-void emitter_sentence(struct emitter *m, const char *sentence)
+void emitter_paragraph(struct emitter *m)
 {
 	if (m->has_text && m->newlines < 2)
 		emitter_text(m, "\n\n", m->newlines == 1 ? 1 : 2);
+}
+
+void emitter_sentence(struct emitter *m, const char *sentence)
+{
+	emitter_paragraph(m);
 	emitter_text(m, sentence, strlen(sentence));
 }
 

@@ -30,6 +30,7 @@ void emitter_tool_done(struct emitter *m);  /* "Done.\n": a tool ended without s
 /* Shows proxies that the answer is still coming: an empty line in an open panel, apart.
  * TT-Studio's readers drop chunks of blanks. Nothing where no panel is open. */
 void emitter_keep_alive(struct emitter *m);
+void emitter_paragraph(struct emitter *m); /* text that follows is set apart by a blank line */
 /* A plain sentence that the user must read, set apart from text before it by a blank line. */
 void emitter_sentence(struct emitter *m, const char *sentence);
 bool emitter_has_text(const struct emitter *m); /* any text of the answer was written */

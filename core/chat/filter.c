@@ -134,6 +134,13 @@ static void set_mode(struct filter *f, enum mode mode)
 	f->at_start = mode != REASONING;
 }
 
+static void close_unopened(struct filter *f)
+{
+	f->at_start = true;
+	if (f->handlers.unopened != NULL)
+		f->handlers.unopened(f->arg);
+}
+
 /* Something was dropped: what follows must not complete a python_tag with what was shown
  * before it. */
 static void guard_join(struct filter *f)
@@ -296,6 +303,8 @@ static size_t apply(struct filter *f, const struct marker *m)
 	case CLOSE_THINK:
 		if (reasoning)
 			set_mode(f, ANSWER);
+		else
+			close_unopened(f);
 		break;
 	case BEGIN_CALL:
 		assert(false); /* it takes nothing yet: begin_call */

@@ -3,7 +3,8 @@
  * Fed with pieces cut anywhere, it delivers the same text whatever the cuts were, and
  * holds back no more than a possible beginning of a marker:
  *  - `<|python_tag|>`, the word python_tag in any split form, `<|eot_id|>`: dropped;
- *  - `<think>...</think>` in the content: reasoning;
+ *  - `<think>...</think>` in the content: reasoning; of a `</think>` that nothing opened
+ *    (chat templates that put `<think>` into the prompt) it is said that it came;
  *  - a tool call leaked as text (the forms of Llama, Hermes, Qwen, Mistral, and JSON
  *    anywhere, bare or in a fence): a call, where its name is a known tool and it has
  *    parameters or arguments; else it is plain text and passes unharmed. */
@@ -20,6 +21,7 @@ struct filter_handlers {
 	void (*reasoning)(void *arg, const char *bytes, size_t len);
 	void (*call)(void *arg, const char *name, const char *arguments_json);
 	bool (*is_tool)(void *arg, const char *name, size_t len);    /* NULL: no tools */
+	void (*unopened)(void *arg); /* </think> behind what was given as text; NULL: no matter */
 };
 
 struct filter;

@@ -36,6 +36,14 @@ static void on_call(void *arg, const char *name, const char *arguments)
 	add(s, '\x03', arguments, strlen(arguments));
 }
 
+static void on_unopened(void *arg)
+{
+	struct seen *s = arg;
+
+	if (buf_add(&s->all, "\x04", 1) < 0)
+		abort();
+}
+
 static bool is_tool(void *arg, const char *name, size_t len)
 {
 	(void)arg;
@@ -44,7 +52,7 @@ static bool is_tool(void *arg, const char *name, size_t len)
 
 static void run(const uint8_t *data, size_t len, size_t step, struct seen *s)
 {
-	static const struct filter_handlers handlers = {on_text, on_reasoning, on_call, is_tool};
+	static const struct filter_handlers handlers = {on_text, on_reasoning, on_call, is_tool, on_unopened};
 	struct filter *f = filter_new(&handlers, s);
 
 	for (size_t from = 0; from < len; from += step) {

@@ -110,7 +110,7 @@ static void filter_text(void)
 {
 	static const char text[] = "Hi <think>x</think>\n{\"name\":\"t\",\"parameters\":{\"q\":\"x\"}} and <tool_call>"
 				   "<function=t><parameter=q>1</parameter></function></tool_call> python_tag";
-	static const struct filter_handlers handlers = {on_text, on_text, on_call, is_tool};
+	static const struct filter_handlers handlers = {on_text, on_text, on_call, is_tool, NULL};
 	struct filter *f = filter_new(&handlers, NULL);
 
 	if (f == NULL)

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-/* What came out: text as it is, reasoning in «», calls as ‹name arguments›. */
+/* What came out: text as it is, reasoning in «», calls as ‹name arguments›, an end of
+ * reasoning that nothing opened as ¬. */
 struct seen {
 	struct buf out;
 	char kind;
@@ -46,14 +47,19 @@ static void on_call(void *arg, const char *name, const char *arguments)
 	buf_addf(&s->out, "‹%s %s›", name, arguments);
 }
 
+static void on_unopened(void *arg)
+{
+	put(arg, 'u', "¬", 2);
+}
+
 static bool is_tool(void *arg, const char *name, size_t len)
 {
 	(void)arg;
 	return (len == 6 && memcmp(name, "search", 6) == 0) || (len == 8 && memcmp(name, "run_code", 8) == 0);
 }
 
-static const struct filter_handlers with_tools = {on_text, on_reasoning, on_call, is_tool};
-static const struct filter_handlers without_tools = {on_text, on_reasoning, on_call, NULL};
+static const struct filter_handlers with_tools = {on_text, on_reasoning, on_call, is_tool, on_unopened};
+static const struct filter_handlers without_tools = {on_text, on_reasoning, on_call, NULL, on_unopened};
 
 static void feed(struct filter *f, const char *bytes, size_t len)
 {
@@ -167,8 +173,10 @@ static void reasoning_is_sorted_out(void **state)
 		{"\n<think>\nhm\n</think>\n\nyes", "«\nhm\n»\n\nyes"},
 		{"<think></think>yes", "yes"},
 		{"<think>hm", "«hm»"},
-		{"hm</think>yes", "hmyes"},
-		{"<think>a<think>b</think>c</think>d", "«ab»cd"},
+		{"hm</think>yes", "hm¬yes"},
+		{"hm \n</think>\n</think> yes", "hm \n¬¬ yes"},
+		{"pyth</think>on_tag", "pyth¬"},
+		{"<think>a<think>b</think>c</think>d", "«ab»c¬d"},
 		{"a<think>b</think>c", "a«b»c"},
 		{"<think>{\"name\":\"search\",\"parameters\":{}}</think>x", "«{\"name\":\"search\",\"parameters\":{}}»x"},
 		{"<think>python_tag <|eot_id|></thin </think>x", "« </thin »x"},

@@ -92,6 +92,11 @@ TESTS += tests/unit/filter_unit
 tests_unit_filter_unit_SOURCES = tests/unit/filter_unit.c
 tests_unit_filter_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/answer_unit
+TESTS += tests/unit/answer_unit
+tests_unit_answer_unit_SOURCES = tests/unit/answer_unit.c
+tests_unit_answer_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/peek_unit tests/unit/route_unit
 TESTS += tests/unit/peek_unit tests/unit/route_unit
 tests_unit_peek_unit_SOURCES = tests/unit/peek_unit.c fcgi/peek.c fcgi/peek.h

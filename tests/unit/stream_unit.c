@@ -87,7 +87,7 @@ static bool on_event(void *arg, const char *data, size_t len)
 
 static void chain_init(struct chain *c)
 {
-	static const struct filter_handlers handlers = {on_text, on_reasoning, on_call, is_tool};
+	static const struct filter_handlers handlers = {on_text, on_reasoning, on_call, is_tool, NULL};
 
 	sse_init(&c->sse);
 	delta_reader_init(&c->reader);
