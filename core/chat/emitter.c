@@ -164,13 +164,15 @@ void emitter_running_code(struct emitter *m)
 	put_line(m, "Running code\n");
 }
 
-void emitter_source(struct emitter *m, const char *title, const char *url)
+bool emitter_source(struct emitter *m, const char *title, const char *url)
 {
 	struct buf line = BUF_INIT(EMITTER_LINE_MAX);
+	bool good = emitter_line_source(&line, title, url) == 0;
 
-	if (emitter_line_source(&line, title, url) == 0)
+	if (good)
 		put_line(m, line.data);
 	buf_free(&line);
+	return good;
 }
 
 void emitter_tool_done(struct emitter *m)

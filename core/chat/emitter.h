@@ -25,7 +25,8 @@ void emitter_text(struct emitter *m, const char *bytes, size_t len); /* answer; 
 void emitter_reasoning(struct emitter *m, const char *bytes, size_t len);
 void emitter_search(struct emitter *m, const char *query);
 void emitter_running_code(struct emitter *m);
-void emitter_source(struct emitter *m, const char *title, const char *url); /* title NULL or "": the host */
+/* title NULL or "": the host. False: not shown, as only http(s) addresses are. */
+bool emitter_source(struct emitter *m, const char *title, const char *url);
 void emitter_tool_done(struct emitter *m);  /* "Done.\n": a tool ended without sources */
 /* Shows proxies that the answer is still coming: an empty line in an open panel, apart.
  * TT-Studio's readers drop chunks of blanks. Nothing where no panel is open. */

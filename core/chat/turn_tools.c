@@ -20,11 +20,12 @@ static void on_tool_started(void *arg, const struct tool *tool, const json_t *ar
 static void on_tool_finished(void *arg, const struct tool *tool, const struct tool_result *result)
 {
 	struct turn *t = arg;
+	size_t shown = 0;
 
 	(void)tool;
 	for (size_t i = 0; i < result->source_count; i++)
-		emitter_source(answer_emitter(t->answer), result->sources[i].title, result->sources[i].url);
-	if (result->source_count == 0)
+		shown += emitter_source(answer_emitter(t->answer), result->sources[i].title, result->sources[i].url);
+	if (shown == 0)
 		emitter_tool_done(answer_emitter(t->answer));
 }
 

@@ -238,6 +238,14 @@ def test_nothing_found_is_said_and_asks_no_other_service(world):
     assert "found nothing" in world.told()[0] and len(world.search.queries()) == 1
 
 
+def test_results_that_cannot_be_linked_end_in_done(world):
+    found = [{"title": "a", "url": "ftp://h/", "content": "c"}, {"title": "b", "url": "javascript:x", "content": "d"}]
+    world.search.script(tavily={"results": found})
+    turn = world.chat(rounds(calls(call(SEARCH, query="x"))))
+    assert turn.text == panel("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
+    assert [r["content"] for r in json.loads(world.told()[0])] == ["c", "d"]
+
+
 def test_with_all_services_down_the_model_is_told_and_answers(world):
     world.search.script(all={"status": 500})
     turn = world.chat(rounds(calls(call(SEARCH, query="x"))))

@@ -181,10 +181,10 @@ static void sources_always_match(void **state)
 
 static void urls_that_no_browser_should_follow(void **state)
 {
-	emitter_source(*state, "x", NULL);
-	emitter_source(*state, "x", "");
-	emitter_source(*state, "x", "javascript:alert(1)");
-	emitter_source(*state, "x", "file:///etc/passwd");
+	assert_false(emitter_source(*state, "x", NULL));
+	assert_false(emitter_source(*state, "x", ""));
+	assert_false(emitter_source(*state, "x", "javascript:alert(1)"));
+	assert_false(emitter_source(*state, "x", "file:///etc/passwd"));
 	emitter_search(*state, " \n ");
 	emitter_search(*state, "a<b </think>c");
 	assert_string_equal(written.data, "<think>[searching]\nSearching: a<b /think>c\n");
