@@ -7,7 +7,7 @@
 enum failure_action {
 	FAILURE_NONE,   /* it is no failure */
 	FAILURE_NEXT,   /* ask the next candidate */
-	FAILURE_SHRINK, /* drop the oldest turns and ask the same again, once */
+	FAILURE_SHRINK, /* drop the oldest turn, or more, and ask the same again, once */
 	FAILURE_GO_ON,  /* another candidate goes on with what was shown, else a sentence ends the turn */
 	FAILURE_TELL,   /* a sentence ends the turn */
 };

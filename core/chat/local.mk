@@ -16,7 +16,7 @@ libttagent_a_SOURCES += \
 	core/chat/candidates.c core/chat/candidates.h \
 	core/chat/failure.c core/chat/failure.h \
 	core/chat/keep.c core/chat/keep.h \
-	core/chat/prompt.c core/chat/prompt.h \
+	core/chat/prompt.c core/chat/prompt.h core/chat/prompt_fit.c \
 	core/chat/tool_round.c core/chat/tool_round.h \
 	core/chat/turn.c core/chat/turn.h core/chat/turn_private.h \
 	core/chat/turn_ask.c \

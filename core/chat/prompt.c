@@ -8,12 +8,10 @@
 #include <string.h>
 #include <time.h>
 
-#define TEXT_MAX        (64u << 20)
+#define TEXT_MAX (64u << 20)
 /* vLLM: the last message is not a new one but the beginning of the answer. */
-#define GO_ON           "\"continue_final_message\":true,\"add_generation_prompt\":false,"
-#define BODY_MAX        (256u << 20)
-#define BYTES_PER_TOKEN 3
-#define MESSAGE_TOKENS  8 /* what a chat template adds to a message */
+#define GO_ON    "\"continue_final_message\":true,\"add_generation_prompt\":false,"
+#define BODY_MAX (256u << 20)
 
 /* ---- texts ---------------------------------------------------------------------- */
 
@@ -232,54 +230,6 @@ static json_t *as_prompt(const json_t *all)
 out:
 	buf_free(&b);
 	return prompt;
-}
-
-/* ---- what fits -------------------------------------------------------------------- */
-
-static size_t message_tokens(const json_t *message)
-{
-	char *text = content_text(json_object_get(message, "content"));
-	size_t tokens = MESSAGE_TOKENS + (text == NULL ? 0 : strlen(text) / BYTES_PER_TOKEN);
-	const json_t *calls = json_object_get(message, "tool_calls");
-
-	free(text);
-	if (json_array_size(calls) > 0) {
-		char *dumped = json_dumps(calls, JSON_COMPACT);
-
-		tokens += dumped == NULL ? 0 : strlen(dumped) / BYTES_PER_TOKEN;
-		free(dumped);
-	}
-	return tokens;
-}
-
-static size_t turn_tokens(const json_t *turn)
-{
-	const json_t *message;
-	size_t i, tokens = 0;
-
-	json_array_foreach (turn, i, message)
-		tokens += message_tokens(message);
-	return tokens;
-}
-
-size_t prompt_fit(const struct prompt *p)
-{
-	int64_t context = p->context > 0 ? p->context : cfg_int(p->config, CFG_LLM_CONTEXT);
-	int64_t room = context - cfg_int(p->config, p->cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS);
-	const char *system = cfg_str(p->config, p->tools != NULL ? CFG_PROMPT_TOOLS : CFG_PROMPT_PLAIN);
-	size_t count = json_array_size(p->turns), keep = 0;
-
-	if (count == 0 || context == 0)
-		return 0;
-	room -= (int64_t)turn_tokens(p->messages);
-	room -= system == NULL ? 0 : (int64_t)(strlen(system) / BYTES_PER_TOKEN);
-	while (keep < count) {
-		room -= (int64_t)turn_tokens(json_array_get(p->turns, count - 1 - keep));
-		if (room < 0)
-			break;
-		keep++;
-	}
-	return count - keep;
 }
 
 /* ---- the body --------------------------------------------------------------------- */

@@ -36,6 +36,11 @@ struct prompt {
  * rather leaves out too much; at most all turns. */
 size_t prompt_fit(const struct prompt *p);
 
+/* The same once the LLM has refused p as too long, in these words: at least one turn more
+ * than p leaves out, and as many as the numbers in the refusal ask for: its window, its
+ * count of our tokens. Of turns that are not left out there must be one. */
+size_t prompt_shrink(const struct prompt *p, const char *refusal);
+
 /* What is the same in every body of one configuration, dumped once: a turn's first token
  * waits for its body. One per worker, zeroed at start. */
 struct prompt_cache {

@@ -85,15 +85,39 @@ static void note_failure(struct turn *t, const struct ask_result *r)
 	            L_INT("status", r->status), L_STR("text", r->text), L_INT("shown", answer_is_shown(t->answer)));
 }
 
-/* The thread's older half goes, whole turns, at least one. */
-static bool shrink(struct turn *t)
+static struct prompt prompt_of(struct turn *t)
 {
-	size_t left = json_array_size(t->turns) - t->skip_turns;
+	const char *model = status_text(t->snapshot, t->llm->model);
+	struct prompt p = {
+		.config = t->config,
+		.model = model == NULL ? "" : model,
+		.cloud = t->llm->kind == LLM_CLOUD,
+		.completions = t->llm->completions != 0,
+		.sees_images = t->llm->sees_images != 0,
+		.uses_tools = llm_tools_apply((enum llm_kind)t->llm->kind, t->llm->completions != 0,
+		                              (enum llm_tools)t->llm->tools),
+		.context = t->llm->context_length,
+		.tools_used_up = turn_tools_used_up(t),
+		.turns = t->turns,
+		.skip_turns = t->skip_turns,
+		.messages = t->messages,
+	};
 
-	if (t->shrunk || left == 0)
+	p.tools = p.uses_tools ? t->tools : NULL;
+	return p;
+}
+
+/* The oldest turn goes, and the same is asked once more. As it is only once, further turns
+ * go with it where the server's own numbers say that one is not enough; where it says none,
+ * one has to do. */
+static bool shrink(struct turn *t, const char *refusal)
+{
+	const struct prompt p = prompt_of(t);
+
+	if (t->shrunk || t->skip_turns >= json_array_size(t->turns))
 		return false;
 	t->shrunk = true;
-	t->skip_turns += (left + 1) / 2;
+	t->skip_turns = prompt_shrink(&p, refusal);
 	return true;
 }
 
@@ -132,7 +156,7 @@ static void recover(struct turn *t, const struct ask_result *r)
 		turn_ask_next(t);
 		return;
 	case FAILURE_SHRINK:
-		if (shrink(t)) {
+		if (shrink(t, r->text)) {
 			ask_same(t);
 			return;
 		}
@@ -195,28 +219,14 @@ static const struct ask_handlers ask_handlers = {
 
 static char *body_for(struct turn *t, size_t *len)
 {
-	const char *model = status_text(t->snapshot, t->llm->model);
-	struct prompt p = {
-		.config = t->config,
-		.model = model == NULL ? "" : model,
-		.cloud = t->llm->kind == LLM_CLOUD,
-		.completions = t->llm->completions != 0,
-		.sees_images = t->llm->sees_images != 0,
-		.uses_tools = llm_tools_apply((enum llm_kind)t->llm->kind, t->llm->completions != 0,
-		                              (enum llm_tools)t->llm->tools),
-		.context = t->llm->context_length,
-		.tools_used_up = turn_tools_used_up(t),
-		.turns = t->turns,
-		.messages = t->messages,
-	};
+	struct prompt p = prompt_of(t);
+	size_t beyond = prompt_fit(&p);
 
 	if (t->going_on)
 		p.started = answer_started(t->answer, &p.started_len);
-	p.tools = p.uses_tools ? t->tools : NULL;
 	t->offered = p.tools != NULL;
-	p.skip_turns = prompt_fit(&p);
-	if (p.skip_turns < t->skip_turns)
-		p.skip_turns = t->skip_turns;
+	if (p.skip_turns < beyond)
+		p.skip_turns = beyond;
 	t->skip_turns = p.skip_turns;
 	return prompt_body(&p, t->host->prompts, len);
 }
@@ -270,7 +280,7 @@ static bool take_next(struct turn *t, struct candidate_needs needs)
 		status_release(t->snapshot);
 	t->snapshot = fresh;
 	t->llm = next;
-	t->retried = false;
+	t->retried = t->shrunk = false;
 	return true;
 }
 

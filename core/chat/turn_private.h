@@ -40,7 +40,7 @@ struct turn {
 	const struct status_llm *llm;
 	struct tried tried;
 	size_t skip_turns;
-	bool shrunk, retried;
+	bool shrunk, retried; /* this LLM was asked again: with less history, on a new connection */
 	bool going_on; /* with an answer that another LLM started */
 	int64_t ask_began_boot_ms;
 	unsigned heard; /* pieces of its answer */

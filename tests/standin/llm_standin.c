@@ -194,6 +194,31 @@ static struct plan *llm_error(int status, const char *text)
 	return p;
 }
 
+/* The answer to a prompt that the window does not hold, or NULL. */
+static struct plan *llm_too_long(const struct script *s, const struct llm_ask *a)
+{
+	struct buf text = BUF_INIT(LLM_TEXT_MOST);
+	char why[256];
+	long long prompt, total;
+	size_t i;
+	json_t *m;
+
+	json_array_foreach(json_object_get(a->json, "messages"), i, m)
+		llm_content(&text, json_object_get(m, "content"));
+	prompt = (long long)text.len;
+	total = prompt + a->stream.max_tokens;
+	buf_free(&text);
+	if (s->window < 0 || total <= s->window)
+		return NULL;
+	if (s->body)
+		return plan_response(400, "application/json", NULL, s->body, strlen(s->body), 0);
+	snprintf(why, sizeof why,
+	         "This model's maximum context length is %lld tokens. However, you requested %lld tokens (%lld in the "
+	         "messages, %lld in the completion). Please reduce the length of the messages or completion.",
+	         (long long)s->window, total, prompt, (long long)a->stream.max_tokens);
+	return llm_error(400, why);
+}
+
 static struct plan *llm_make(const struct llm_state *st, struct llm_ask *a, const char *marker, const char *text,
                              bool *cacheable)
 {
@@ -216,8 +241,10 @@ static struct plan *llm_make(const struct llm_state *st, struct llm_ask *a, cons
 		char *echo = llm_echo(a, s.echo);
 
 		a->stream.echo = echo;
-		plan = stream_plan(&s, &a->stream);
-		*cacheable = !echo && !a->begun;
+		plan = llm_too_long(&s, a);
+		if (!plan)
+			plan = stream_plan(&s, &a->stream);
+		*cacheable = !echo && !a->begun && s.window < 0;
 		free(echo);
 		script_clear(&s);
 	} else {

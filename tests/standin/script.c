@@ -62,7 +62,8 @@ static const struct knob script_knobs[] = {
 	KNOB(reset_after, KNOB_INT, "-1", NULL),
 	KNOB(stall_after, KNOB_INT, "-1", NULL),
 	KNOB(status, KNOB_INT, "200", NULL),
-	KNOB(body, KNOB_TEXT, NULL, NULL),          /* with status; off: as vLLM says it */
+	KNOB(window, KNOB_INT, "-1", NULL),         /* of context, a byte of content a token: 400 for what is longer */
+	KNOB(body, KNOB_TEXT, NULL, NULL),          /* with status or window; off: as vLLM says it */
 	KNOB(retry_after, KNOB_INT, "-1", NULL),    /* seconds */
 	KNOB(raw, KNOB_TEXT, NULL, NULL),           /* these bytes instead of any HTTP, then closed */
 	KNOB(bearer, KNOB_TEXT, NULL, NULL),        /* else 401 below /v1 */

@@ -182,6 +182,49 @@ static void the_oldest_turns_go_whole(void **state)
 	config_unref(c);
 }
 
+#define VLLM "This model's maximum context length is 8192 tokens"
+
+/* A refusal costs the oldest turn, and more where its numbers say so. */
+static void a_refusal_says_how_much_must_go(void **state)
+{
+	static const struct {
+		const char *refusal;
+		size_t skip;
+	} rows[] = { /* of 10 turns, 416 tokens each by our count, and 9 of this one */
+		{"", 1},
+		{"prompt is too long", 1},
+		{VLLM ".", 1},
+		{"This model's maximum context length is 2048 tokens.", 6},
+		{"This model's maximum context length is 100 tokens.", 10},
+		{VLLM ". However, you requested 10369 tokens (10169 in the messages, 200 in the completion).", 3},
+		{"'max_tokens' is too large: 200. " VLLM " and your request has 10169 input tokens (200 > 8192 - 10169).", 3},
+		{VLLM ". However, you requested 200 output tokens and your prompt contains at least 7993 input tokens.", 1},
+		{VLLM ". However, your messages resulted in 10169 tokens.", 3},
+		{"The decoder prompt (length 10169) is longer than the maximum model length of 8192.", 3},
+		{"request (10169 tokens) exceeds the available context size (8192 tokens), try increasing it", 3},
+		{"request (3000 tokens) exceeds the available context size (2048 tokens), try increasing it", 4},
+		{"`inputs` tokens + `max_new_tokens` must be <= 8192. Given: 10169 `inputs` tokens and 200", 3},
+	};
+	struct config *c = config_with(no_prompts, 4);
+	json_t *turns = json_array(), *messages = json("[{\"role\":\"user\",\"content\":\"now\"}]");
+	struct prompt p = {.config = c, .model = "m", .context = 8192, .turns = turns, .messages = messages};
+	char text[601];
+
+	(void)state;
+	memset(text, 'x', 600);
+	text[600] = '\0';
+	for (int i = 0; i < 10; i++)
+		json_array_append_new(turns, json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", text, "role",
+		                                       "assistant", "content", text));
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		assert_int_equal(prompt_shrink(&p, rows[i].refusal), rows[i].skip);
+	p.skip_turns = 5;
+	assert_int_equal(prompt_shrink(&p, ""), 6);
+	json_decref(turns);
+	json_decref(messages);
+	config_unref(c);
+}
+
 /* What history adds of its own is not sent to servers that know only the protocol. */
 static void marks_of_the_history_are_not_sent(void **state)
 {
@@ -210,6 +253,7 @@ int main(void)
 		cmocka_unit_test(results_of_tools_are_told_as_text),
 		cmocka_unit_test(images_go_only_to_models_with_eyes),
 		cmocka_unit_test(the_oldest_turns_go_whole),
+		cmocka_unit_test(a_refusal_says_how_much_must_go),
 		cmocka_unit_test(marks_of_the_history_are_not_sent),
 	};
 
