@@ -103,6 +103,31 @@ def test_a_failure_before_the_first_word_is_told_in_a_sentence(one, fault):
     assert turn.stats["ttft"] is None and turn.stats["tokens_decoded"] == 0
 
 
+LENGTH_NOTE = "The answer ends here because it reached its limit."
+
+
+def test_an_answer_that_reaches_its_limit_says_so_where_that_is_wanted(stage):
+    sets = ["llm.max_tokens=5", f"prompts.length_note={LENGTH_NOTE}"]
+    service, llm = stage.one({"token": "w ", "tokens": 8, "length_limit": True}, sets=sets)
+    turn = service.chat("first", "a-thread-of-its-own")
+    assert turn.whole and turn.text == "w w w w w \n\n" + LENGTH_NOTE
+    # What reaches none has no note, and the note is no word of the model.
+    assert service.chat(inline(tokens=2), "a-thread-of-its-own").text == "w w "
+    assert [m["content"] for m in llm.chats()[-1]["body"]["messages"] if m["role"] == "assistant"] == ["w w w w w "]
+
+
+def test_an_answer_that_reaches_its_limit_has_no_note_by_default(one):
+    assert one[0].chat(inline(finish="length")).text == PLAIN
+
+
+def test_the_waiting_reply_can_be_the_sentence_alone(stage):
+    service = stage.service(sets=["polling.waiting_reply=text"])
+    answer = service.http.post("/poll_requests", json={"message": "hello", "thread_id": "7"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text == "Agent is still initializing, waiting for LLM to become available..."
+
+
 def test_the_statistics_tell_the_servers_count_of_tokens(one):
     turn = one[0].chat(inline(tokens=50, tokens_per_write=10, delay_us=2000, first_delay_us=20000))
     assert turn.stats["tokens_decoded"] == 50
