@@ -67,6 +67,24 @@ def test_reasoning_in_the_content_is_shown_in_the_panel(one):
     assert turn.text == f"<think>Let me think.</think>{PLAIN}"
 
 
+def test_tags_in_a_reasoning_field_do_not_end_the_panel(one):
+    turn = one[0].chat(inline(reasoning=["<th", "ink>Let me</thi", "nk> think."]))
+    assert turn.text == f"<think>Let me think.</think>{PLAIN}"
+
+
+def test_reasoning_that_the_prompt_opened_is_not_remembered(one):
+    service, llm = one
+    turn = service.chat(inline(text=["Let me think.\n</th", "ink>\n\n", *PIECES]), "reasoning-unopened")
+    assert turn.whole and turn.text == "Let me think.\n\n" + PLAIN
+    service.chat("[plain] again", "reasoning-unopened")
+    assert [m["content"] for m in llm.chats()[-1]["body"]["messages"] if m["role"] == "assistant"] == [PLAIN]
+
+
+def test_reasoning_that_the_prompt_opened_is_no_answer(one):
+    turn = one[0].chat(inline(text=["Let me think.</think>\n"]))
+    assert re.fullmatch("Let me think.\n\n" + SENTENCE, turn.text), turn.text
+
+
 BREAKS = {
     "error event": {"error_after": 3},
     "cut": {"cut_after": 3},

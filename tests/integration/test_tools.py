@@ -303,6 +303,7 @@ LEAKS = {
     "bare with type": f'{{"type": "function", {NAMED}, "arguments": {ARGUMENTS}}}',
     "python_tag": f'<|python_tag|>{{{NAMED}, "parameters": {ARGUMENTS}}}<|eom_id|>',
     "llama 4": f'<|python_start|>{{{NAMED}, "parameters": {ARGUMENTS}}}<|python_end|>',
+    "fence": f'```json\n{{{NAMED}, "parameters": {ARGUMENTS}}}\n```',
     "hermes": f'<tool_call>\n{{{NAMED}, "arguments": {ARGUMENTS}}}\n</tool_call>',
     "function": f'<function={SEARCH}>{ARGUMENTS}</function>',
     "qwen coder": f'<tool_call>\n<function={SEARCH}>\n<parameter=query>\nleaked\n</parameter>\n</function>\n</tool_call>',
