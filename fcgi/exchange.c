@@ -50,7 +50,7 @@ static const struct wanted {
 	WANTED("SCRIPT_NAME", script_name),   WANTED("PATH_INFO", path_info),
 	WANTED("QUERY_STRING", query_string), WANTED("HTTP_X_REQUEST_ID", request_id),
 	WANTED("TT_AGENT_ADMIN", admin),      WANTED("REMOTE_USER", remote_user),
-	WANTED("REMOTE_ADDR", remote_addr),
+	WANTED("REMOTE_ADDR", remote_addr),   WANTED("TT_AGENT_PREFIX", prefix),
 #undef WANTED
 };
 

@@ -1,6 +1,7 @@
 #include "fcgi/route.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 enum right { ANYONE, ADMIN };
@@ -109,13 +110,15 @@ static const char *behind(const char *path, const char *prefix)
 }
 
 /* The path below SCRIPT_NAME where that is a proper leading part of it, else below the
- * first configured prefix that fits, else the path. */
-static const char *below_prefix(const char *path, const char *script_name, char *const *prefixes,
+ * first other prefix that fits, else the path. */
+static const char *below_prefix(const char *path, const struct route_request *r, char *const *prefixes,
 				size_t count)
 {
-	const char *rest = script_name != NULL ? behind(path, script_name) : NULL;
+	const char *rest = r->script_name != NULL ? behind(path, r->script_name) : NULL;
 
-	if (rest != NULL && rest[0] == '/' && strcmp(path, script_name) != 0)
+	if (rest != NULL && rest[0] == '/' && strcmp(path, r->script_name) != 0)
+		return rest;
+	if (r->prefix != NULL && (rest = behind(path, r->prefix)) != NULL)
 		return rest;
 	for (size_t i = 0; i < count; i++)
 		if ((rest = behind(path, prefixes[i])) != NULL)
@@ -130,6 +133,14 @@ static bool same_path(const char *path, const char *wanted)
 	if (len > 0 && path[len - 1] == '/')
 		len--;
 	return len == 0 ? wanted[1] == '\0' : strlen(wanted) == len && memcmp(path, wanted, len) == 0;
+}
+
+/* A web server that doesn't split paths calls all of them SCRIPT_NAME, but sends no PATH_INFO. */
+static bool is_prefix_alone(const char *path, const struct route_request *r)
+{
+	const char *rest = r->script_name != NULL ? behind(path, r->script_name) : NULL;
+
+	return rest != NULL && same_path(rest, "/") && r->path_info != NULL && r->path_info[0] == '\0';
 }
 
 static bool takes(const struct row *row, const char *method)
@@ -152,6 +163,21 @@ static struct route judge(enum endpoint e, const struct route_request *r, const 
 	return found;
 }
 
+/* Without REQUEST_URI it is SCRIPT_NAME and PATH_INFO together. -1: not acceptable. */
+static int normalised_path(const struct route_request *r, char path[ROUTE_PATH_MAX])
+{
+	char joined[ROUTE_PATH_MAX];
+	int len;
+
+	if (r->uri != NULL && r->uri[0] != '\0')
+		return route_normalise(r->uri, true, path);
+	len = snprintf(joined, sizeof joined, "%s%s", r->script_name != NULL ? r->script_name : "",
+		       r->path_info != NULL ? r->path_info : "");
+	if (len < 0 || (size_t)len >= sizeof joined)
+		return -1;
+	return route_normalise(len > 0 ? joined : "/", false, path);
+}
+
 struct route route_find(const struct route_request *r, char *const *prefixes, size_t prefix_count)
 {
 	const char *method = r->method != NULL ? r->method : "GET";
@@ -159,20 +185,13 @@ struct route route_find(const struct route_request *r, char *const *prefixes, si
 	char path[ROUTE_PATH_MAX];
 	const char *rest;
 
-	if (r->uri != NULL && r->uri[0] != '\0') {
-		none.status = route_normalise(r->uri, true, path) < 0 ? 400 : 404;
-		rest = none.status == 400 ? NULL : below_prefix(path, r->script_name, prefixes, prefix_count);
-	} else {
-		const char *info =
-			r->path_info != NULL && r->path_info[0] != '\0' ? r->path_info : r->script_name;
-
-		none.status = route_normalise(info != NULL && info[0] != '\0' ? info : "/", false, path) < 0
-				      ? 400
-				      : 404;
-		rest = none.status == 400 ? NULL : below_prefix(path, NULL, prefixes, prefix_count);
+	if (normalised_path(r, path) < 0) {
+		none.status = 400;
+		return none;
 	}
-	for (int e = 0; rest != NULL && e < ENDPOINTS; e++)
+	rest = below_prefix(path, r, prefixes, prefix_count);
+	for (int e = 0; e < ENDPOINTS; e++)
 		if (same_path(rest, routes[e].path))
 			return judge((enum endpoint)e, r, method);
-	return none;
+	return is_prefix_alone(path, r) ? judge(ENDPOINT_ROOT, r, method) : none;
 }

@@ -18,9 +18,10 @@ enum endpoint {
 
 struct route_request {
 	const char *method;      /* NULL counts as GET */
-	const char *uri;         /* REQUEST_URI: raw, with a query; NULL: the next two */
+	const char *uri;         /* REQUEST_URI: raw, with a query; NULL: the next two together */
 	const char *script_name; /* decoded by the web server; NULL or "": none */
-	const char *path_info;   /* likewise */
+	const char *path_info;   /* likewise; sent but empty: SCRIPT_NAME may be all of the path */
+	const char *prefix;      /* TT_AGENT_PREFIX, like one more of http.prefixes; NULL: none */
 	bool admin;              /* the web server says that the client may */
 };
 

@@ -34,6 +34,7 @@ static struct route find(struct worker *w, const struct exchange_params *p)
 		.uri = p->request_uri,
 		.script_name = p->script_name,
 		.path_info = p->path_info,
+		.prefix = p->prefix,
 		.admin = p->admin != NULL && strcmp(p->admin, "1") == 0,
 	};
 

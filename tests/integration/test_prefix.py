@@ -5,21 +5,26 @@ import json
 import httpx
 import pytest
 
+from stage.web import Nginx
 from stage.wire import Exchange, Turn
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 ADMIN = [("POST", "/refresh"), ("POST", "/select_model?deploy_id=d1"), ("POST", "/refresh_config"), ("GET", "/test_llm")]
 PUBLIC = {"X-Forwarded-For": "203.0.113.7"}
-PLACES = ["nginx root", "nginx root, /agent", "nginx /agent", "lighttpd root", "lighttpd root, /agent", "lighttpd /agent"]
+PLACES = ["nginx root", "nginx root, /agent", "nginx /agent", "lighttpd root", "lighttpd root, /agent", "lighttpd /agent",
+          "nginx /my/chat", "lighttpd /my/chat"]
 
 
 @pytest.fixture(scope="module")
 def one(shared):
     service, llm = shared.one()
     root, prefix = service.start_lighttpd("50-tt-agent-root.conf"), service.start_lighttpd("50-tt-agent.conf")
+    mine = service.stage.keep(Nginx(service.stage, "nginx-mine", service.socket, path="/my/chat"))
+    mine_lighttpd = service.start_lighttpd("50-tt-agent.conf", path="/my/chat")
     hosts = {"nginx root": (service.nginx.root, ""), "nginx root, /agent": (service.nginx.root, "/agent"),
              "nginx /agent": (service.nginx.prefix, "/agent"), "lighttpd root": (root.host, ""),
-             "lighttpd root, /agent": (root.host, "/agent"), "lighttpd /agent": (prefix.host, "/agent")}
+             "lighttpd root, /agent": (root.host, "/agent"), "lighttpd /agent": (prefix.host, "/agent"),
+             "nginx /my/chat": (mine.prefix, "/my/chat"), "lighttpd /my/chat": (mine_lighttpd.host, "/my/chat")}
     return service, hosts
 
 
@@ -30,7 +35,8 @@ def call(one, place, method, path, body=None, **headers):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_every_endpoint_answers(one, place):
-    assert call(one, place, "GET", "/").json()["status"] == "ready"
+    for root in ("/", "", "?x=y"):
+        assert call(one, place, "GET", root).json()["status"] == "ready"
     assert call(one, place, "GET", "/status").json()["status"] == "ready"
     assert call(one, place, "GET", "/status/").json()["status"] == "ready"
     for method, path in ADMIN:

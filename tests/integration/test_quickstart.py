@@ -126,6 +126,7 @@ def test_under_a_prefix_with_a_configuration_file(stage, server):
     assert q.prefix == "/my/agent"
     assert "Hello, world!" in q.output() and "DEMO" not in q.output()
     assert q.get("/status")["current_llm"]["server_url"].startswith(llm.url)
+    assert q.get("")["status"] == q.get("/")["status"] == "ready"
     assert "Hello, world!" in q.chat().text
     assert {r["body"]["temperature"] for r in llm.chats() if r["body"].get("stream")} == {0.25}
     assert httpx.get(f"http://{q.host}/my/agentx", trust_env=False).status_code == 404

@@ -81,6 +81,44 @@ static void test_script_name(void **state)
 	expect("/status", "/", ENDPOINT_STATUS);
 }
 
+/* SCRIPT_NAME is the whole path where the prefix itself is asked for, and also where a web
+ * server doesn't split paths; only the former sends PATH_INFO. */
+static void test_prefix_alone(void **state)
+{
+	static const struct {
+		const char *uri, *script_name, *path_info, *prefix;
+		int endpoint;
+	} cases[] = {
+		{"/my/chat", "/my/chat", "", NULL, ENDPOINT_ROOT},
+		{"/my/chat?x", "/my/chat", "", NULL, ENDPOINT_ROOT},
+		{"/my/chat/", "/my/chat/", "", NULL, ENDPOINT_ROOT},
+		{"/my/chat", "/my/chat", NULL, NULL, -404},
+		{"/my/chat/x", "/my/chat", "", NULL, -404},
+		{"/status", "/status", "", NULL, ENDPOINT_STATUS},
+		{NULL, "/my/chat", "", NULL, ENDPOINT_ROOT},
+		{NULL, "/my/chat", NULL, NULL, -404},
+		{NULL, "/x", "/x", NULL, -404},
+		{"/my/chat", "/my/chat", NULL, "/my/chat", ENDPOINT_ROOT},
+		{"/my/chat/status", "/my/chat", "/status", "/my/chat", ENDPOINT_STATUS},
+		{"/my/chat/status", NULL, NULL, "/my/chat", ENDPOINT_STATUS},
+		{"/my/chatty", "/my/chatty", NULL, "/my/chat", -404},
+		{"/agent/status", NULL, NULL, "/my/chat", ENDPOINT_STATUS},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		char agent[] = "/agent";
+		char *const prefixes[] = {agent};
+		const struct route_request r = {.uri = cases[i].uri,
+						.script_name = cases[i].script_name,
+						.path_info = cases[i].path_info,
+						.prefix = cases[i].prefix};
+		struct route found = route_find(&r, prefixes, 1);
+
+		assert_int_equal(found.status == 200 ? (int)found.endpoint : -found.status, cases[i].endpoint);
+	}
+}
+
 static void test_without_request_uri(void **state)
 {
 	struct route_request r = {.method = "GET", .script_name = "/chat", .path_info = "/status"};
@@ -176,9 +214,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths),       cmocka_unit_test(test_prefixes),
-		cmocka_unit_test(test_script_name), cmocka_unit_test(test_without_request_uri),
-		cmocka_unit_test(test_bad_paths),   cmocka_unit_test(test_methods),
-		cmocka_unit_test(test_rights),      cmocka_unit_test(test_normalise),
+		cmocka_unit_test(test_script_name), cmocka_unit_test(test_prefix_alone),
+		cmocka_unit_test(test_bad_paths),   cmocka_unit_test(test_without_request_uri),
+		cmocka_unit_test(test_methods),     cmocka_unit_test(test_rights),
+		cmocka_unit_test(test_normalise),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,9 +94,9 @@ class Service:
         wait_until(self.answers, f"an answer of {self.name}", 20)
         return self
 
-    def start_lighttpd(self, drop_in="50-tt-agent-root.conf"):
+    def start_lighttpd(self, drop_in="50-tt-agent-root.conf", **more):
         count = len(self.lighttpds)
-        server = self.stage.keep(Lighttpd(self.stage, f"{self.name}-lighttpd{count}", self.socket, drop_in))
+        server = self.stage.keep(Lighttpd(self.stage, f"{self.name}-lighttpd{count}", self.socket, drop_in, **more))
         self.lighttpds.append(server)
         return server
 

@@ -1,6 +1,7 @@
 """Real web servers with the drop-in files of deploy/, changed only in their paths."""
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -62,21 +63,23 @@ def listener():
     return s
 
 
-def copy_drop_ins(folder, to, replace):
+def copy_drop_ins(folder, to, replace, path):
+    """path: what stands there in the place of /agent."""
     to.mkdir(parents=True, exist_ok=True)
     for file in sorted((SOURCE / "deploy" / folder).glob("*.conf")):
         text = file.read_text()
         for old, new in replace.items():
             text = text.replace(old, new)
+        text = re.sub(r"/agent\b", path, text)
         (to / file.name).write_text(text)
 
 
 class Nginx:
-    """The service at the root of one port and under /agent of another, as .root and .prefix."""
+    """The service at the root of one port and under a path of another, as .root and .prefix."""
 
-    def __init__(self, stage, name, fcgi_socket):
+    def __init__(self, stage, name, fcgi_socket, path="/agent"):
         directory = Path(stage.directory) / name
-        copy_drop_ins("nginx", directory / "snippets", {"/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket)})
+        copy_drop_ins("nginx", directory / "snippets", {"/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket)}, path)
         (directory / "conf.d").mkdir()
         (directory / "snippets" / "tt-agent-upstream.conf").rename(directory / "conf.d" / "tt-agent-upstream.conf")
         sockets = [listener(), listener()]
@@ -96,12 +99,12 @@ class Nginx:
 
 
 class Lighttpd:
-    """drop_in: 50-tt-agent.conf (under /agent) or 50-tt-agent-root.conf."""
+    """drop_in: 50-tt-agent.conf (under path) or 50-tt-agent-root.conf."""
 
-    def __init__(self, stage, name, fcgi_socket, drop_in):
+    def __init__(self, stage, name, fcgi_socket, drop_in, path="/agent"):
         directory = Path(stage.directory) / name
         copy_drop_ins("lighttpd", directory / "conf-available", {
-            "/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket), "/etc/lighttpd/": f"{directory}/"})
+            "/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket), "/etc/lighttpd/": f"{directory}/"}, path)
         (directory / "www").mkdir()
         s = listener()
         port = s.getsockname()[1]
