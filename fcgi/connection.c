@@ -335,7 +335,9 @@ const char *connection_body(const struct connection *c, size_t *len)
 
 bool connection_body_too_large(const struct connection *c)
 {
-	return c->too_large;
+	const char *said = exchange_params(c->exchange)->body_too_long;
+
+	return c->too_large || (said != NULL && strcmp(said, "1") == 0);
 }
 
 char *connection_request_id(struct connection *c)

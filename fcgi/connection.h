@@ -56,7 +56,7 @@ void connections_drain(struct connections *s);
 const struct exchange_params *connection_params(const struct connection *c);
 const char *connection_header(const struct connection *c, const char *name); /* as exchange_header */
 const char *connection_body(const struct connection *c, size_t *len);
-/* The body was longer than body_limit and is not there. */
+/* The body was longer than body_limit, or than what the web server takes, and is not there. */
 bool connection_body_too_large(const struct connection *c);
 
 /* Room for REQUEST_ID_MAX characters, filled by who serves the request. */

@@ -51,6 +51,7 @@ static const struct wanted {
 	WANTED("QUERY_STRING", query_string), WANTED("HTTP_X_REQUEST_ID", request_id),
 	WANTED("TT_AGENT_ADMIN", admin),      WANTED("REMOTE_USER", remote_user),
 	WANTED("REMOTE_ADDR", remote_addr),   WANTED("TT_AGENT_PREFIX", prefix),
+	WANTED("TT_AGENT_BODY_TOO_LONG", body_too_long),
 #undef WANTED
 };
 

@@ -16,7 +16,7 @@
 /* The parameters that anything here looks at; NULL where the web server sent none. */
 struct exchange_params {
 	const char *method, *request_uri, *script_name, *path_info, *query_string;
-	const char *request_id, *admin, *prefix, *remote_user, *remote_addr;
+	const char *request_id, *admin, *prefix, *body_too_long, *remote_user, *remote_addr;
 };
 
 struct exchange;

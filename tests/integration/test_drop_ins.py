@@ -1,6 +1,7 @@
 """What the files of deploy/ promise beyond the endpoints (test_prefix.py): who counts as admin
 behind other proxies, who vouches for users, what nginx says by itself; quickstart and units."""
 
+import json
 import os
 import shutil
 import signal
@@ -67,16 +68,37 @@ def test_a_server_that_compresses_leaves_the_stream_alone(one):
     assert turn.whole and "content-encoding" not in turn.headers
 
 
-@pytest.mark.parametrize("size, status", [(2 << 20, 200), (9 << 20, 413)])
-def test_too_long_bodies(one, size, status):
-    """A little over http.body_limit the service refuses in its own form, far over it nginx does."""
-    body = {"message": "x" * size, "thread_id": "long"}
-    answer = httpx.post(f"http://{one.nginx.root}/poll_requests", json=body, trust_env=False, timeout=60)
-    assert answer.status_code == status
-    if status == 200:
-        assert "[STATS]" in answer.text
-    else:
-        assert "too long" in answer.json()["detail"]
+def chunked(size):
+    """(headers, body) of a request that doesn't say its length."""
+    return ({"Content-Length": None, "Transfer-Encoding": "chunked"},
+            b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"x" * size))
+
+
+@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("size", [2 << 20, 9 << 20, 70 << 20])
+def test_too_long_bodies_are_refused_in_the_form_of_a_turn(one, server, size):
+    host = one.nginx.root if server == "nginx" else one.start_lighttpd().host
+    turn = one.chat("x" * size, host=host)
+    assert turn.status == 200 and turn.whole and turn.text.startswith("This message is too long"), turn.raw[:3]
+    assert turn.headers["x-request-id"]
+
+
+def test_too_long_bodies_are_refused_wherever_nginx_has_the_service(one):
+    headers, body = chunked(9 << 20)
+    for host, path in ((one.nginx.root, ""), (one.nginx.prefix, "/agent")):
+        turn = Turn(Exchange(host, "POST", f"{path}/poll_requests", body, headers=headers))
+        assert turn.status == 200 and turn.whole and turn.text.startswith("This message is too long"), turn.raw[:3]
+        assert one.chat("x" * (9 << 20), host=host, path=f"{path}/poll_requests").whole
+        assert Exchange(host, "POST", f"{path}/nope", body, headers=headers).head().status == 404
+    assert one.chat("[plain]").text.startswith("Hello, world!")
+
+
+@pytest.mark.parametrize("size", [2 << 20, 9 << 20])
+def test_too_long_bodies_get_413_where_the_status_is_strict(stage, size):
+    service, _ = stage.one(sets=["http.strict_status=true"])
+    for host in (service.nginx.root, service.start_lighttpd().host):
+        turn = service.chat("x" * size, host=host)
+        assert turn.status == 413 and "too long" in json.loads(turn.body)["detail"] and turn.headers["x-request-id"]
 
 
 def test_a_dead_worker_costs_no_request(stage):
