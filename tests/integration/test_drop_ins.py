@@ -3,6 +3,7 @@ behind other proxies, who vouches for users, what nginx says by itself; quicksta
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -118,6 +119,12 @@ def test_an_absent_service_is_said_in_json(stage):
         answer = httpx.get(f"http://{host}{path}", trust_env=False)
         assert answer.status_code == 502 and answer.headers["retry-after"]
         assert "does not answer" in answer.json()["detail"]
+        assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+        for sent, same in (("abc-123:~", True), ("a b", False), ("x" * 129, False)):
+            answer = httpx.get(f"http://{host}{path}", headers={"X-Request-Id": sent}, trust_env=False)
+            assert (answer.headers["x-request-id"] == sent) == same
+    long = service.chat("x" * (9 << 20))
+    assert long.status == 502 and long.headers["x-request-id"]
 
 
 def test_quickstart_is_clean_shell():
