@@ -110,8 +110,15 @@ fail:
 
 static void admit(struct worker *w, struct connection *c, struct turn_request *request)
 {
+	const struct turn_host *host = worker_turn_host(w);
+	const char *obstacle = host == NULL ? NULL : turn_obstacle(host, &request->chat);
 	unsigned entry;
 
+	if (obstacle != NULL) {
+		refuse(w, c, 503, obstacle);
+		chat_request_clear(&request->chat);
+		return;
+	}
 	switch (worker_admit(w, connection_params(c)->remote_addr, &entry)) {
 	case ADMISSION_GRANTED:
 		start(w, c, request, entry);

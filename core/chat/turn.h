@@ -76,6 +76,10 @@ struct turn_request {
 
 struct turn;
 
+/* Why none of the LLMs could answer this, as a sentence for the user; NULL: one could, or
+ * there is none yet. */
+const char *turn_obstacle(const struct turn_host *host, const struct chat_request *chat);
+
 /* NULL: no memory. Writes nothing before it returns. Where there is no LLM the waiting
  * reply is written. */
 struct turn *turn_start(const struct turn_host *host, struct turn_request *request,

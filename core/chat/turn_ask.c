@@ -284,23 +284,26 @@ static bool take_next(struct turn *t, struct candidate_needs needs)
 	return true;
 }
 
-static bool all_are_blind(struct turn *t)
+const char *turn_obstacle(const struct turn_host *host, const struct chat_request *chat)
 {
-	struct status_snapshot *s = t->host->snapshot(t->host->arg);
-	bool blind = s != NULL && !candidates_see_images(s);
+	struct status_snapshot *s = chat->has_images ? host->snapshot(host->arg) : NULL;
+	bool blind = s != NULL && status_header(s)->usable_count > 0 && !candidates_see_images(s);
 
 	if (s != NULL)
 		status_release(s);
-	return blind;
+	return blind ? NO_EYES : NULL;
 }
 
 void turn_ask_next(struct turn *t)
 {
 	const struct candidate_needs needs = {.eyes = t->chat.has_images};
+	const char *obstacle;
 
 	t->going_on = false;
-	if (take_next(t, needs))
+	if (take_next(t, needs)) {
 		ask_same(t);
-	else
-		turn_fail(t, t->chat.has_images && all_are_blind(t) ? NO_EYES : failure_of(t->last_end)->sentence);
+		return;
+	}
+	obstacle = turn_obstacle(t->host, &t->chat); /* models come and go since the turn began */
+	turn_fail(t, obstacle != NULL ? obstacle : failure_of(t->last_end)->sentence);
 }

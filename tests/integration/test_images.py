@@ -1,0 +1,77 @@
+"""Chat turns with images, as TT-Studio sends them: only models of type vlm get to see one."""
+
+import json
+
+import pytest
+
+PLAIN = "Hello, world! Grüße 😀\nBye."
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+BLIND = "None of the available language models can see images."
+
+
+def picture(text="[plain] what is it?"):
+    return [{"type": "text", "text": text}, IMAGE]
+
+
+def world(stage, *types, **more):
+    """(service, LLMs): a model of each type, asked in this order."""
+    llms = [stage.llm() for _ in types]
+    entries = {f"d{n}": llm.deployment(f"model-{n}", name=f"c-d{n}", model_impl={"model_type": kind})
+               for n, (llm, kind) in enumerate(zip(llms, types))}
+    env = {"AGENT_PRIORITY_MODELS": ",".join(f"model-{n}" for n in range(len(types)))}
+    service = stage.service(backend=stage.backend(entries), env=env, **more).wait_ready()
+    service.wait_status(lambda s: s["discovery_summary"]["healthy"] == len(types), "all models are healthy")
+    return service, *llms
+
+
+def strict(on):
+    return [f"http.strict_status={str(on).lower()}"]
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_an_image_goes_to_the_model_with_eyes(stage, on):
+    service, blind, seeing = world(stage, "chat", "vlm", sets=strict(on))
+    turn = service.chat(picture(), "t")
+    assert turn.status == 200 and turn.whole and turn.text == PLAIN
+    assert seeing.chats()[-1]["body"]["messages"][-1]["content"] == picture() and blind.chats() == []
+    # What follows in the thread without one goes to the first model, which is told that there was one.
+    assert service.chat("[plain]", "t").text == PLAIN
+    assert "[image]" in json.dumps(blind.chats()[-1]["body"]["messages"]) and len(seeing.chats()) == 1
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_an_image_moves_on_to_the_next_model_with_eyes(stage, on):
+    service, blind, broken, seeing = world(stage, "chat", "vlm", "vlm", sets=strict(on))
+    broken.script(status=503)
+    turn = service.chat(picture())
+    assert turn.status == 200 and turn.whole and turn.text == PLAIN
+    assert blind.chats() == [] and len(broken.chats()) == 1
+    assert seeing.chats()[-1]["body"]["messages"][-1]["content"] == picture()
+
+
+def test_an_image_that_the_only_model_with_eyes_fails_is_told(stage):
+    service, blind, broken = world(stage, "chat", "vlm", sets=strict(True))
+    broken.script(status=503)
+    turn = service.chat(picture())
+    assert turn.status == 200 and turn.whole and BLIND not in turn.text and PLAIN not in turn.text
+    assert blind.chats() == []
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_an_image_is_refused_where_no_model_has_eyes(stage, on):
+    service, blind = world(stage, "chat", sets=strict(on))
+    turn = service.chat(picture(), "t")
+    if on:
+        assert turn.status == 503 and turn.headers["retry-after"]
+        assert json.loads(turn.body)["detail"].startswith(BLIND)
+    else:
+        assert turn.status == 200 and turn.whole and turn.text.startswith(BLIND)
+        assert turn.stats["tokens_decoded"] == 0
+    assert blind.chats() == []
+    assert service.chat("[plain]", "t").text == PLAIN  # the thread goes on
+
+
+def test_an_image_waits_for_a_model_like_any_message(stage):
+    service = stage.service(sets=strict(True))
+    turn = service.chat(picture())
+    assert turn.status == 200 and '"status": "waiting"' in turn.body
