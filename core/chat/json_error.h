@@ -11,7 +11,7 @@ struct json_error {
 };
 
 /* The first error of text; message NULL where Python would accept it (jansson refuses
- * some more: huge numbers, half surrogate pairs). */
+ * some more: NaN, 1e999, half surrogate pairs). */
 void json_error_find(const char *text, size_t len, struct json_error *e);
 
 #endif

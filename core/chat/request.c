@@ -14,6 +14,48 @@ void chat_request_clear(struct chat_request *r)
 	memset(r, 0, sizeof *r);
 }
 
+/* ---- what Python's json takes and jansson only when asked ---- */
+
+/* An integer beyond 64 bits, as nobody sends but in a key that is ignored, becomes a real. */
+static json_t *read_json(const char *body, size_t len, json_error_t *error)
+{
+	const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
+	json_t *root = json_loadb(body, len, flags, error);
+
+	if (root == NULL && json_error_code(error) == json_error_numeric_overflow)
+		root = json_loadb(body, len, flags | JSON_DECODE_INT_AS_REAL, error);
+	return root;
+}
+
+/* A new reference to the string, with U+FFFD in the place of each NUL, where C would end it. */
+static json_t *without_nul(json_t *string)
+{
+	static const char stand_in[] = "\xef\xbf\xbd";
+	const char *at = json_string_value(string), *end = at + json_string_length(string), *nul;
+	struct buf b = BUF_INIT(SIZE_MAX / 4);
+	json_t *result = NULL;
+
+	if (memchr(at, '\0', (size_t)(end - at)) == NULL)
+		return json_incref(string);
+	for (; (nul = memchr(at, '\0', (size_t)(end - at))) != NULL; at = nul + 1)
+		if (buf_add(&b, at, (size_t)(nul - at)) < 0 || buf_adds(&b, stand_in) < 0)
+			goto out;
+	if (buf_add(&b, at, (size_t)(end - at)) == 0)
+		result = json_stringn(b.data, b.len);
+out:
+	buf_free(&b);
+	return result;
+}
+
+static char *text_of(json_t *string)
+{
+	json_t *plain = without_nul(string);
+	char *text = plain != NULL ? strdup(json_string_value(plain)) : NULL;
+
+	json_decref(plain);
+	return text;
+}
+
 /* ---- answers as FastAPI words them ---- */
 
 enum problem { MISSING, STRING_TYPE, LITERAL, PART_TYPE, NO_OBJECT, NO_TEXT };
@@ -62,7 +104,7 @@ static int refuse_json(const char *body, size_t len, const json_error_t *error, 
 
 	json_error_find(body, len, &found);
 	if (found.message == NULL) {
-		/* Python takes what jansson does not: halves of surrogate pairs, NUL, huge numbers. */
+		/* Python takes what jansson does not: halves of surrogate pairs, NaN, 1e999. */
 		found.message = json_error_code(error) == json_error_invalid_utf8
 		                        ? "Invalid UTF-8"
 		                        : "Number or character out of range";
@@ -117,7 +159,7 @@ static int take_text(json_t *part, size_t index, struct chat_request *r, json_t 
 
 	if (!json_is_string(text))
 		return refuse_part(list, index, "text", part, text);
-	return json_array_append_new(r->content, json_pack("{s:s, s:O}", "type", "text", "text", text));
+	return json_array_append_new(r->content, json_pack("{s:s, s:o}", "type", "text", "text", without_nul(text)));
 }
 
 static int take_image(json_t *part, size_t index, struct chat_request *r, json_t *list)
@@ -128,8 +170,9 @@ static int take_image(json_t *part, size_t index, struct chat_request *r, json_t
 		return refuse_part(list, index, "image_url", part, url);
 	r->has_images = true;
 	return json_array_append_new(r->content,
-	                             json_pack("{s:s, s:{s:O, s:O*}}", "type", "image_url", "image_url", "url", url,
-	                                       "detail", json_is_string(detail) ? detail : NULL));
+	                             json_pack("{s:s, s:{s:o, s:o*}}", "type", "image_url", "image_url", "url",
+	                                       without_nul(url), "detail",
+	                                       json_is_string(detail) ? without_nul(detail) : NULL));
 }
 
 /* Adds one part in the form that LLMs take, or what is wrong with it to list. */
@@ -205,16 +248,18 @@ static int take_body(json_t *body, struct chat_request *r, json_t *list)
 	if (json_is_array(message)) {
 		if (take_parts(message, r, list) < 0)
 			return -1;
-	} else {
-		if (check_string(body, "message", list) < 0)
+	} else if (json_is_string(message)) {
+		r->content = without_nul(message);
+		if (r->content == NULL)
 			return -1;
-		r->content = json_incref(message);
+	} else if (check_string(body, "message", list) < 0) {
+		return -1;
 	}
 	if (check_string(body, "thread_id", list) < 0)
 		return -1;
 	if (json_array_size(list) > 0)
 		return 422;
-	r->thread_id = strdup(json_string_value(json_object_get(body, "thread_id")));
+	r->thread_id = text_of(json_object_get(body, "thread_id"));
 	return r->thread_id != NULL ? 0 : -1;
 }
 
@@ -228,7 +273,7 @@ int chat_request_parse(const char *body, size_t len, struct chat_request *r, jso
 	*detail = NULL;
 	if (len == 0)
 		return refuse_one(MISSING, json_pack("[s]", "body"), json_null(), detail);
-	root = json_loadb(body, len, JSON_DECODE_ANY, &error);
+	root = read_json(body, len, &error);
 	if (root == NULL && error.text[0] == '\0')
 		return -1;
 	if (root == NULL)
@@ -253,19 +298,18 @@ int chat_request_parse(const char *body, size_t len, struct chat_request *r, jso
 int chat_select_parse(const char *query_deploy_id, const char *body, size_t len, char **deploy_id,
                       json_t **detail)
 {
+	json_error_t error = {.text = ""};
 	json_t *root = NULL, *id = NULL;
-	const char *found = query_deploy_id;
 	int result;
 
 	*deploy_id = NULL;
 	*detail = NULL;
-	if (found == NULL && len > 0) {
-		root = json_loadb(body, len, JSON_DECODE_ANY, NULL);
+	if (query_deploy_id == NULL && len > 0) {
+		root = read_json(body, len, &error);
 		id = json_object_get(root, "deploy_id");
-		found = json_string_value(id);
 	}
-	if (found != NULL) {
-		*deploy_id = strdup(found);
+	if (query_deploy_id != NULL || json_is_string(id)) {
+		*deploy_id = query_deploy_id != NULL ? strdup(query_deploy_id) : text_of(id);
 		result = *deploy_id != NULL ? 0 : -1;
 	} else if (id != NULL) {
 		result = refuse_one(STRING_TYPE, json_pack("[s, s]", "body", "deploy_id"), id, detail);

@@ -9,7 +9,9 @@
 #include <stddef.h>
 
 struct chat_request {
-	json_t *content;   /* string, or an array of OpenAI content parts (text, image_url) */
+	/* A string, or an array of OpenAI content parts (text, image_url). No text in it has a
+	 * NUL, nor has thread_id: U+FFFD stands in its place. */
+	json_t *content;
 	char *thread_id;
 	bool has_images;
 };

@@ -10,6 +10,7 @@ import pytest
 
 from stage.command import Channel
 from stage.process import BUILD, clean_env, wait_until
+from stage.wire import Exchange, Turn
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 
@@ -185,6 +186,16 @@ def test_a_bad_body_is_422_and_says_why(one, fault):
     assert answer.status_code == status
     detail = answer.json()["detail"]
     assert detail and all({"type", "loc", "msg"} <= set(d) for d in detail)
+
+
+def test_a_body_that_is_only_odd_is_a_turn(one):
+    """Of keys that nobody knows nothing is looked at; NUL is one of the message's characters."""
+    service, llm = one
+    body = b'{"message":"a\\u0000b","thread_id":"odd","n":[99999999999999999999,"\\u0000"]}'
+    assert Turn(Exchange(service.host, "POST", "/poll_requests", body)).whole
+    assert service.chat("[plain]", "odd").text == PLAIN
+    said = [m["content"] for m in llm.chats()[-1]["body"]["messages"] if m["role"] == "user"]
+    assert said == ["a\ufffdb", "[plain]"]
 
 
 def test_a_body_over_the_limit_is_refused_in_a_sentence(one):
