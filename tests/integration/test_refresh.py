@@ -1,0 +1,42 @@
+"""POST /refresh while the backend accepts and never answers: TT-Studio gives up after 10 s."""
+
+import time
+
+import pytest
+
+from stage.process import PATIENCE
+
+MODEL = "Llama-3.1-8B-Instruct"
+
+
+def known(stage):
+    """A service with one LLM, whose backend stalls from now on."""
+    llm = stage.llm()
+    backend = stage.backend({"d1": llm.deployment(MODEL)})
+    service = stage.service(backend=backend).wait_ready()
+    backend.script(stall=True)
+    backend.forget()
+    return service, backend
+
+
+def unknown(stage):
+    """A service that never saw an LLM, because its backend stalls from the start."""
+    backend = stage.backend(stall=True)
+    return stage.service(backend=backend), backend
+
+
+FOUND = {"status": "success", "message": "LLM refreshed successfully", "old_model": MODEL, "new_model": MODEL,
+         "available_models": [{"model_name": MODEL, "model_type": "chat", "status": "healthy", "container_name": "c-d1"}]}
+NOTHING = {"status": "error", "message": "No LLMs available and no fallback configured"}
+
+
+@pytest.mark.parametrize("world, want", [(known, FOUND), (unknown, NOTHING)], ids=["known", "unknown"])
+def test_a_refresh_is_answered_in_time_although_the_backend_stalls(stage, world, want):
+    service, backend = world(stage)
+    began = time.monotonic()
+    answer = service.http.post("/refresh")
+    took = time.monotonic() - began
+    assert answer.status_code == 200 and answer.json() == want
+    assert took < 8 * PATIENCE, took
+    assert backend.requests("/models/deployed/")
+    assert service.http.get("/status").status_code == 200
