@@ -41,6 +41,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	r.uri = NULL;
 	r.path_info = uri;
 	route_find(&r, prefixes, 1);
+	r.script_name = uri;
+	r.path_info = "";
+	r.prefix = script_name;
+	found = route_find(&r, prefixes, 1);
+	if (found.status == 200 && found.endpoint != ENDPOINT_POLL_REQUESTS)
+		abort();
 	free(uri);
 	return 0;
 }
