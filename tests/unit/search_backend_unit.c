@@ -1,29 +1,10 @@
 /* Search services: what they are asked and what their answers mean. */
 #include "core/config/features.h"
 #include "core/tools/search_backend.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/settings.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static struct config *config_with(const char *set)
-{
-	const char *const sets[] = {set};
-	const struct config_source source = {.sets = sets, .set_count = 1};
-	struct config_report report;
-	struct config *c;
-
-	config_report_init(&report);
-	c = config_load(&source, &report);
-	assert_non_null(c);
-	config_report_free(&report);
-	return c;
-}
 
 static int hits(const struct search_backend *b, const char *text, json_t **answer, struct search_hits *out,
                 struct err *e)
@@ -37,7 +18,7 @@ static int hits(const struct search_backend *b, const char *text, json_t **answe
 
 static void tavily_is_asked_as_recorded(void **state)
 {
-	struct config *c = config_with("search.tavily_key=tvly-test");
+	struct config *c = SETTINGS("search.tavily_key=tvly-test");
 	struct search_request r = {.method = NULL};
 
 	(void)state;
@@ -54,7 +35,7 @@ static void tavily_is_asked_as_recorded(void **state)
 
 static void a_word_can_mean_no_key(void **state)
 {
-	struct config *c = config_with("search.tavily_key=tavily-api-key-not-configured");
+	struct config *c = SETTINGS("search.tavily_key=tavily-api-key-not-configured");
 
 	(void)state;
 	assert_false(features_web_search(c));
@@ -63,7 +44,7 @@ static void a_word_can_mean_no_key(void **state)
 
 static void queries_are_encoded(void **state)
 {
-	struct config *c = config_with("search.searxng_url=http://s:8080/");
+	struct config *c = SETTINGS("search.searxng_url=http://s:8080/");
 	struct search_request r = {.method = NULL};
 
 	(void)state;
@@ -71,7 +52,7 @@ static void queries_are_encoded(void **state)
 	assert_string_equal(r.url, "http://s:8080/search?q=a%20b%26c%3D%C3%A4&format=json");
 	search_request_clear(&r);
 	config_unref(c);
-	c = config_with("search.brave_key=k");
+	c = SETTINGS("search.brave_key=k");
 	assert_int_equal(search_brave.request(c, "a b", &r), 0);
 	assert_string_equal(r.url, "https://api.search.brave.com/res/v1/web/search?q=a%20b&count=3");
 	assert_string_equal(r.header, "X-Subscription-Token: k");
