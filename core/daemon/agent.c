@@ -247,6 +247,7 @@ static void reconfigured(void *arg, const struct config *old)
 		merged(a, &change);
 	polling_reconfigure(&a->polling, c, clock_mono_ms());
 	replan_health(a, old, c);
+	feedback_reconfigured(a, old);
 	timer_arm_ms(a->discover, cfg_ms(c, CFG_DISCOVERY_INTERVAL));
 	monitor_probe_new(a->monitor);
 	hosts_update(a->hosts);

@@ -20,6 +20,8 @@ static void eject(struct agent *a, struct llm *l, struct track *t, const char *w
 static void release(struct agent *a, struct llm *l, struct track *t, const char *why)
 {
 	report_release(l, t);
+	if (l->probe_url == NULL) /* no probe will tell the workers that have benched it */
+		l->checked_ms = clock_wall_ms();
 	events_released(a->s.events, l, why);
 	agent_touch(a, 0);
 }
@@ -45,7 +47,7 @@ static void take_failure(struct agent *a, size_t index, const struct report *r)
 	report_result(r, clock_wall_ms(), &result);
 	log_info("reported", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id), L_STR("failure", result.text));
 	t->served_ms = 0;
-	verdict_apply(l, &result, a->s.config);
+	report_apply(l, &result, a->s.config);
 	if (before != LLM_UNHEALTHY) /* else it is asked last already */
 		eject(a, l, t, result.text);
 	agent_judged(a, index, before);
@@ -80,8 +82,7 @@ enum report_verdict feedback_report(struct agent *a, const struct report *r)
 
 	if (i < 0)
 		return REPORT_GONE;
-	verdict = report_judge(r, registry_llm(a->s.registry, (size_t)i), registry_track(a->s.registry, (size_t)i),
-	                       clock_boot_ms());
+	verdict = report_judge(r, registry_track(a->s.registry, (size_t)i), clock_boot_ms());
 	if (verdict == REPORT_COUNTS)
 		take_failure(a, (size_t)i, r);
 	else if (verdict == REPORT_SERVED || verdict == REPORT_SERVING)
@@ -133,6 +134,31 @@ void feedback_look(struct agent *a)
 			t->well_ms = 0;
 			agent_touch(a, AGENT_SOON_MS);
 		}
+	}
+}
+
+static bool differs(const struct config *a, const struct config *b, enum cfg_key k)
+{
+	const char *x = cfg_str(a, k), *y = cfg_str(b, k);
+
+	return (x == NULL) != (y == NULL) || (x != NULL && strcmp(x, y) != 0);
+}
+
+void feedback_reconfigured(struct agent *a, const struct config *old)
+{
+	static const enum cfg_key credentials[] = {CFG_CLOUD_TOKEN, CFG_CLOUD_CA_FILE, CFG_AUTH_JWT_SECRET,
+	                                           CFG_AUTH_TEAM_ID, CFG_AUTH_TOKEN_ID};
+	bool changed = false;
+
+	for (size_t i = 0; i < sizeof credentials / sizeof credentials[0]; i++)
+		changed |= differs(old, a->s.config, credentials[i]);
+	for (size_t i = 0; changed && i < registry_count(a->s.registry); i++) {
+		struct llm *l = registry_llm(a->s.registry, i);
+		struct track *t = registry_track(a->s.registry, i);
+
+		if (l->ejected_until_ms != 0)
+			release(a, l, t, "the credentials are others now");
+		report_pardon(l, t);
 	}
 }
 

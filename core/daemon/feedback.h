@@ -19,6 +19,9 @@ void feedback_judged(struct agent *a, size_t index, enum llm_health before);
 /* Each second: ejections that are over, LLMs that were stable for long enough. */
 void feedback_look(struct agent *a);
 
+/* What was refused with the credentials of old may be served with those of now. */
+void feedback_reconfigured(struct agent *a, const struct config *old);
+
 /* A survey that somebody asked for is over: nobody waits until an LLM is stable. */
 void feedback_trust(struct agent *a);
 

@@ -14,7 +14,6 @@
 static const char *const verdict_texts[] = {
 	[REPORT_COUNTS] = "counted",
 	[REPORT_GONE] = "no such LLM any more",
-	[REPORT_NOT_MONITORED] = "not monitored",
 	[REPORT_NOT_ITS_FAULT] = "not its fault",
 	[REPORT_SERVED] = "served",
 	[REPORT_SERVING] = "serving",
@@ -64,10 +63,8 @@ static bool is_its_fault(const struct report *r)
 	return r->outcome != HTTP_DONE || r->status >= 500 || is_refusal(r);
 }
 
-enum report_verdict report_judge(const struct report *r, const struct llm *l, struct track *t, int64_t now_boot_ms)
+enum report_verdict report_judge(const struct report *r, struct track *t, int64_t now_boot_ms)
 {
-	if (l->kind == LLM_CLOUD)
-		return REPORT_NOT_MONITORED;
 	if (r->outcome == HTTP_DONE && (r->status == 200 || r->status == STATUS_SERVING)) {
 		if (r->began_boot_ms <= t->counted_boot_ms || r->began_boot_ms > now_boot_ms + AHEAD_MS)
 			return REPORT_SAME_EPISODE;
@@ -100,6 +97,17 @@ void report_result(const struct report *r, int64_t now_wall_ms, struct probe_res
 	         is_refusal(r) ? ": the token is not accepted" : "");
 }
 
+void report_apply(struct llm *l, const struct probe_result *r, const struct config *c)
+{
+	if (l->probe_url != NULL) {
+		verdict_apply(l, r, c);
+		return;
+	}
+	l->checked_ms = r->at_ms;
+	free(l->reason);
+	l->reason = strdup(r->text);
+}
+
 void report_eject(struct llm *l, struct track *t, const struct config *c, const char *why, int64_t now_wall_ms)
 {
 	int64_t ms;
@@ -119,7 +127,7 @@ void report_release(struct llm *l, struct track *t)
 {
 	l->ejected_since_ms = l->ejected_until_ms = 0;
 	t->ejected_for[0] = '\0';
-	if (l->health != LLM_HEALTHY)
+	if (l->health == LLM_DEGRADED || l->health == LLM_UNHEALTHY)
 		return;
 	free(l->reason);
 	l->reason = NULL;

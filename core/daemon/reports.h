@@ -28,7 +28,6 @@ int report_parse(const json_t *j, struct report *r, struct err *e);
 enum report_verdict {
 	REPORT_COUNTS,
 	REPORT_GONE,           /* the LLM left, or was deployed again */
-	REPORT_NOT_MONITORED,  /* the cloud's */
 	REPORT_NOT_ITS_FAULT,  /* a 4xx that the client caused */
 	REPORT_SERVED,         /* no failure: a whole answer */
 	REPORT_SERVING,        /* a part of an answer */
@@ -36,11 +35,16 @@ enum report_verdict {
 };
 const char *report_verdict_text(enum report_verdict v);
 
-/* l and t are of the report's instance. Counting notes the episode in t. */
-enum report_verdict report_judge(const struct report *r, const struct llm *l, struct track *t, int64_t now_boot_ms);
+/* t is of the report's instance. Counting notes the episode in it. */
+enum report_verdict report_judge(const struct report *r, struct track *t, int64_t now_boot_ms);
 
-/* The failure as a probe's result, for verdict_apply. */
+/* The failure as a probe's result, for report_apply. */
 void report_result(const struct report *r, int64_t now_wall_ms, struct probe_result *out);
+
+/* Takes the failure into l as verdict_apply does. What is never probed (the cloud) stays
+ * of unknown health, since no probe could tell that it is well again: it is only ejected,
+ * with its reason. */
+void report_apply(struct llm *l, const struct probe_result *r, const struct config *c);
 
 /* Ejects the LLM, longer with each repetition: /health would say that all is well. Sets
  * ejected_since_ms and ejected_until_ms; why is shown. While it is ejected already only

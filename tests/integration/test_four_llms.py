@@ -1,6 +1,7 @@
 """The four kinds of LLM each answer a chat turn, and each is asked as the contract says."""
 
 import json
+import re
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 TOKEN = "cloud-token-4711"
@@ -80,6 +81,50 @@ def test_cloud_as_the_last_resort(stage):
     service = stage.service(sets=[f"cloud.ca_file={authority}"],
                             env=cloud_env(llm, AGENT_FALLBACK_TO_CLOUD="true")).wait_ready()
     chat_is_answered(service)
+
+
+def test_a_cloud_that_refuses_its_token_is_ejected(stage):
+    """Turns of all workers go to the next LLM, and it is shown why; nothing probes the cloud."""
+    authority, certificate, key = stage.certificate()
+    cloud = stage.llm("--tls-cert", certificate, "--tls-key", key, bearer="another token")
+    llm = stage.llm()
+    service = stage.service(workers=2, sets=[f"cloud.ca_file={authority}"], backend=stage.backend({"d1": llm.deployment()}),
+                            env=cloud_env(cloud, USE_CLOUD_LLM="true")).wait_ready()
+    shown = lambda: service.http.get("/").json()
+    assert shown()["llm_mode"] == "cloud" and "ejected" not in service.status()
+    service.wait_status(lambda s: s["available_models"], "the discovered one is known")
+    chat_is_answered(service)
+    status = service.wait_status(lambda s: "ejected" in s, "the cloud is ejected")
+    assert list(status)[-1] == "ejected" and status["current_llm"]["is_discovered"]
+    held, = status["ejected"]
+    assert held["kind"] == "cloud" and held["since"] < held["until"]
+    assert held["reason"] == "a chat turn got HTTP 401: the token is not accepted"
+    model = next(m for m in service.ctl("models")["models"] if m["kind"] == "cloud")
+    assert (model["ejected_until"], model["reason"], model["status"]) == (held["until"], held["reason"], "unknown")
+    assert re.search(r"WARNING ejected model=\S+ kind=cloud for_s=10\.0* repetition=1 reason=", service.daemon.log())
+    for _ in range(8):
+        chat_is_answered(service)
+    assert len(cloud.chats()) == 1
+    cloud.script(bearer=TOKEN)
+    service.ctl("refresh")
+    assert shown()["llm_mode"] == "cloud" and shown()["health_monitoring"] == "N/A"
+    chat_is_answered(service)
+    assert len(cloud.chats()) == 2 and "ejected" not in service.status()
+    assert {r["path"] for r in cloud.requests() if not r["path"].startswith("/_")} == {"/v1/chat/completions"}
+
+
+def test_a_cloud_alone_is_asked_although_it_is_ejected(stage):
+    authority, certificate, key = stage.certificate()
+    cloud = stage.llm("--tls-cert", certificate, "--tls-key", key, status=503)
+    service = stage.service(sets=[f"cloud.ca_file={authority}"], env=cloud_env(cloud, USE_CLOUD_LLM="true")).wait_ready()
+    turn = service.chat("[plain] hello")
+    assert turn.whole and PLAIN not in turn.text
+    service.wait_status(lambda s: "ejected" in s, "the cloud is ejected")
+    root = service.http.get("/").json()
+    assert root["status"] == "ready" and root["llm_mode"] == "cloud" and root["health_monitoring"] == "N/A"
+    cloud.script()
+    chat_is_answered(service)
+    service.wait_status(lambda s: "ejected" not in s, "a turn that succeeds is the end of it", 8)
 
 
 def test_the_cloud_token_goes_to_no_other_llm(stage):

@@ -259,6 +259,78 @@ def test_ejection_grows_and_is_capped(stage):
     assert len(re.findall("INFO ejection over", daemon.log())) == 4
 
 
+def cloud_and_two(stage, **more):
+    cloud = stage.llm()
+    env = {**RARE, "USE_CLOUD_LLM": "true", "CLOUD_CHAT_UI_URL": f"{cloud.url}/v1/chat/completions",
+           "CLOUD_CHAT_UI_AUTH_TOKEN": "cloud-token-4711", **more.pop("env", {})}
+    daemon, a, b, backend = two(stage, env=env, **more)
+    daemon.wait_current("cloud").wait_health("d1", "healthy").wait_health("d2", "healthy")
+    return daemon, cloud, a
+
+
+@pytest.mark.parametrize("checked", ["true", "false"])
+@pytest.mark.parametrize("name", ["cloud", "d1"])
+def test_failed_turns_count_whether_or_not_health_is_checked(stage, name, checked):
+    if name == "cloud":
+        env = {"AGENT_HEALTH_CHECK_ENABLED": checked}
+        daemon, cloud, _ = cloud_and_two(stage, env=env, sets=["health.eject_time=0.2", "health.eject_max=0.5"])
+    else:
+        daemon, cloud, _, _ = two(stage, env={**RARE, "AGENT_HEALTH_CHECK_ENABLED": checked},
+                                  sets=["health.eject_time=0.2", "health.eject_max=0.5", "health.stable_time=0"])
+        daemon.wait_current("d1").wait_health("d2", "healthy")
+    lengths = []
+    for outcome, status in (("refused", 0), ("done", 500), ("done", 401)):
+        failed_turn(daemon, name, outcome, status)
+        model = daemon.models()[name]
+        lengths.append(round(model["ejected_until"] - model["ejected_since"], 3))
+        assert daemon.current() == ("d1" if name == "cloud" else "d2") and model["reason"]
+        daemon.wait_current(name)
+    assert lengths == [0.2, 0.4, 0.5]
+    model = daemon.models()[name]
+    assert model["ejected_until"] is None and model["reason"] is None
+    if name == "cloud":
+        assert model["status"] == "unknown" and model["failures"] == 0
+        assert [r for r in cloud.requests() if not r["path"].startswith("/_")] == []
+
+
+def test_a_turn_that_succeeds_ends_the_clouds_ejection(stage):
+    daemon, _, _ = cloud_and_two(stage)
+    channel = daemon.channel()
+    channel.send("events")
+    failed_turn(daemon, "cloud", "done", 403)
+    assert daemon.current() == "d1"
+    wait_until(lambda: daemon.report("cloud", "done", 200) and daemon.current() == "cloud", "the cloud is back")
+    seen = []
+    while not seen or seen[-1]["event"] != "ejection over":
+        seen.append(channel.receive()["event"])
+    ejected = next(e for e in seen if e["event"] == "ejected")
+    assert ejected["kind"] == seen[-1]["kind"] == "cloud" and "HTTP 403: the token is not accepted" in ejected["reason"]
+
+
+def test_a_restarted_daemon_knows_that_the_cloud_is_ejected(stage):
+    daemon, _, _ = cloud_and_two(stage)
+    failed_turn(daemon, "cloud", "done", 502)
+    before = daemon.models()["cloud"]
+    daemon.restart()
+    daemon.wait_current("d1")
+    after = daemon.models()["cloud"]
+    assert [after[k] for k in ("ejected_since", "ejected_until", "reason")] == [
+        before[k] for k in ("ejected_since", "ejected_until", "reason")]
+
+
+def test_new_credentials_end_ejections(stage):
+    conf = "auth: { team_id = \"%s\"; };"
+    daemon, a, b, backend = two(stage, env=RARE, conf=conf % "old", sets=["health.stable_time=0"])
+    daemon.wait_current("d1").wait_health("d2", "healthy")
+    failed_turn(daemon, "d1", "done", 401)
+    assert daemon.current() == "d2"
+    daemon.wait_health("d1", "healthy")
+    daemon.service.conf.write_text(conf % "new")
+    daemon.ask("reload")
+    assert daemon.current() == "d1" and daemon.models()["d1"]["ejected_until"] is None
+    daemon.wait_log("INFO ejection over .*credentials")
+
+
 def test_an_ejected_model_is_asked_before_it_is_offered_again(stage):
     daemon, a, b, backend = two(stage, env=RARE, sets=["health.eject_time=0.5"])
     daemon.wait_current("d1")

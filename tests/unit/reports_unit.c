@@ -11,9 +11,7 @@ static struct report failure(int64_t began, enum http_outcome outcome, long stat
 
 static enum report_verdict judge(struct report r, struct track *t, int64_t now)
 {
-	struct llm l = {.kind = LLM_DISCOVERED, .instance = 1};
-
-	return report_judge(&r, &l, t, now);
+	return report_judge(&r, t, now);
 }
 
 static void an_outage_counts_once(void **state)
@@ -59,14 +57,57 @@ static void what_the_client_caused_never_counts(void **state)
 	}
 }
 
-static void the_cloud_is_not_monitored(void **state)
+/* No probe would ever find it well again. */
+static void the_cloud_is_ejected_but_never_unhealthy(void **state)
 {
-	struct llm l = {.kind = LLM_CLOUD, .instance = 1};
-	struct track t = {.seen_healthy = true};
+	static const struct {
+		enum http_outcome outcome;
+		long status;
+		const char *reason;
+	} rows[] = {
+		{HTTP_REFUSED, 0, "a chat turn failed: refused"},
+		{HTTP_DONE, 503, "a chat turn got HTTP 503"},
+		{HTTP_DONE, 401, "a chat turn got HTTP 401: the token is not accepted"},
+	};
+	struct config *c = SETTINGS("health.max_failures=1", "health.eject_time=10");
+	struct llm l = {.kind = LLM_CLOUD, .latency_ms = -1};
+	struct track t = {.seen_healthy = false};
+	struct probe_result result;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct report r = failure(1000 * (int64_t)(i + 1), rows[i].outcome, rows[i].status);
+
+		assert_int_equal(judge(r, &t, r.began_boot_ms + 1), REPORT_COUNTS);
+		report_result(&r, 5000, &result);
+		report_apply(&l, &result, c);
+		report_eject(&l, &t, c, result.text, 5000);
+		assert_int_equal(l.health, LLM_UNKNOWN);
+		assert_int_equal(l.failures, 0);
+		assert_int_equal(l.ejected_until_ms, 15000);
+		assert_string_equal(l.reason, rows[i].reason); /* the last one */
+	}
+	report_release(&l, &t);
+	assert_int_equal(l.ejected_until_ms, 0);
+	assert_null(l.reason);
+	config_unref(c);
+}
+
+static void what_is_probed_gets_a_verdict(void **state)
+{
+	struct config *c = SETTINGS("health.max_failures=2");
+	struct llm l = {.kind = LLM_DISCOVERED, .probe_url = strdup("http://127.0.0.1:1/health"), .health = LLM_HEALTHY};
+	struct probe_result result;
 	struct report r = failure(1000, HTTP_REFUSED, 0);
 
 	(void)state;
-	assert_int_equal(report_judge(&r, &l, &t, 1001), REPORT_NOT_MONITORED);
+	report_result(&r, 5000, &result);
+	report_apply(&l, &result, c);
+	assert_int_equal(l.health, LLM_DEGRADED);
+	report_apply(&l, &result, c);
+	assert_int_equal(l.health, LLM_UNHEALTHY);
+	llm_clear(&l);
+	config_unref(c);
 }
 
 static void a_time_that_is_not_yet_is_not_believed(void **state)
@@ -163,7 +204,8 @@ int main(void)
 		cmocka_unit_test(an_outage_counts_once),
 		cmocka_unit_test(failures_close_together_are_one),
 		cmocka_unit_test(what_the_client_caused_never_counts),
-		cmocka_unit_test(the_cloud_is_not_monitored),
+		cmocka_unit_test(the_cloud_is_ejected_but_never_unhealthy),
+		cmocka_unit_test(what_is_probed_gets_a_verdict),
 		cmocka_unit_test(a_time_that_is_not_yet_is_not_believed),
 		cmocka_unit_test(parses_what_workers_send),
 		cmocka_unit_test(that_it_serves_is_told),

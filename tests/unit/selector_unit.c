@@ -123,6 +123,38 @@ static void all_ejected_are_offered_all_the_same(void **state)
 	end(&w);
 }
 
+/* Nothing is known of its health, so that only its ejection moves it. */
+static void an_ejected_cloud_gives_way_and_comes_back(void **state)
+{
+	struct world w = make(state);
+	struct llm cloud = {.kind = LLM_CLOUD, .latency_ms = -1, .url = strdup("https://127.0.0.1:1/v1/chat/completions")};
+	char enabled[] = "USE_CLOUD_LLM=true", token[] = "CLOUD_CHAT_UI_AUTH_TOKEN=t";
+	char *const environment[] = {enabled, token, NULL};
+
+	assert_true(fixture_load(w.fixture, NULL, environment, NULL));
+	w.s.config = w.fixture->config;
+	assert_int_equal(registry_adopt(w.s.registry, &cloud), 0);
+	selector_update(&w.selector, &w.s, NOW);
+	assert_int_equal(selector_current(&w.selector), 3);
+	llm(&w, 3)->ejected_until_ms = NOW + 1;
+	assert_true(selector_update(&w.selector, &w.s, NOW));
+	assert_int_equal(selector_current(&w.selector), 0);
+	assert_int_equal(w.selector.usable, 4);
+	assert_int_equal(w.selector.order[3], 3);
+	assert_false(w.selector.panic);
+	for (size_t i = 0; i < 3; i++)
+		llm(&w, i)->health = LLM_UNHEALTHY;
+	selector_update(&w.selector, &w.s, NOW); /* one is always tried */
+	assert_int_equal(selector_current(&w.selector), 3);
+	assert_true(w.selector.panic);
+	for (size_t i = 0; i < 3; i++)
+		llm(&w, i)->health = LLM_HEALTHY;
+	selector_update(&w.selector, &w.s, NOW + 2);
+	assert_int_equal(selector_current(&w.selector), 3);
+	assert_false(w.selector.panic);
+	end(&w);
+}
+
 static void a_pin_holds_until_the_model_is_unhealthy_or_gone(void **state)
 {
 	struct world w = make(state);
@@ -158,6 +190,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_that_was_lost_is_taken_back_when_it_is_stable, fixture_setup,
 		                                fixture_teardown),
 		cmocka_unit_test_setup_teardown(all_ejected_are_offered_all_the_same, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(an_ejected_cloud_gives_way_and_comes_back, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(a_pin_holds_until_the_model_is_unhealthy_or_gone, fixture_setup,
 		                                fixture_teardown),
 	};
