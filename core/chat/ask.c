@@ -25,6 +25,8 @@ struct ask {
 	bool done_seen, understood, failed_event;
 	bool event_lost; /* one was too large to be held */
 	long error_status;
+	bool answering;  /* its first token came */
+	int64_t stall_ms;
 	int64_t completion_tokens;
 	char text[256];
 };
@@ -89,9 +91,17 @@ static void linger(struct ask *a, long ms)
 		evtimer_add(a->linger, &tv);
 }
 
+static bool has_token(const struct delta *d)
+{
+	return d->content.len > 0 || d->reasoning.len > 0 || d->tool_calls != NULL;
+}
+
 static bool on_chunk(struct ask *a, const struct delta *d)
 {
 	a->understood = true;
+	a->answering |= has_token(d);
+	if (a->answering && a->transfer != NULL)
+		http_heard(a->transfer, a->stall_ms);
 	if (d->has_usage)
 		a->completion_tokens = d->completion_tokens;
 	if (d->reasoning.len > 0)
@@ -236,6 +246,7 @@ struct ask *ask_start(struct event_base *base, struct http *http, const struct a
 	a->base = base;
 	a->handlers = handlers;
 	a->arg = arg;
+	a->stall_ms = request->stall_ms;
 	a->completion_tokens = -1;
 	sse_init(&a->sse);
 	delta_reader_init(&a->reader);

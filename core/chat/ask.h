@@ -44,7 +44,9 @@ struct ask_request {
 	const char *url, *resolve, *bearer, *ca_file;
 	const char *body;
 	size_t body_len;
-	int64_t connect_ms, silence_ms;
+	int64_t connect_ms;
+	int64_t silence_ms; /* longest silence before the first token; comments end it */
+	int64_t stall_ms;   /* longest time without an event from then on; comments are none */
 };
 
 struct ask_handlers {

@@ -231,6 +231,14 @@ static char *body_for(struct turn *t, size_t *len)
 	return prompt_body(&p, t->host->prompts, len);
 }
 
+/* Who may wait less for the first token does not wait longer for the next one. */
+static int64_t stall_ms(const struct config *c)
+{
+	int64_t silence = cfg_ms(c, CFG_LLM_SILENCE_TIMEOUT), stall = cfg_ms(c, CFG_LLM_STALL_TIMEOUT);
+
+	return stall < silence ? stall : silence;
+}
+
 /* Asks t->llm. */
 static void ask_same(struct turn *t)
 {
@@ -241,6 +249,7 @@ static void ask_same(struct turn *t)
 		.ca_file = cfg_str(t->config, CFG_CLOUD_CA_FILE),
 		.connect_ms = cfg_ms(t->config, CFG_LLM_CONNECT_TIMEOUT),
 		.silence_ms = cfg_ms(t->config, CFG_LLM_SILENCE_TIMEOUT),
+		.stall_ms = stall_ms(t->config),
 	};
 	char *body = body_for(t, &r.body_len);
 

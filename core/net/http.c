@@ -92,7 +92,7 @@ static void prepare(struct http_transfer *t, const struct http_request *req, con
 	t->total_ms = req->total_ms;
 	t->deadline_ms = req->total_ms > 0 ? t->started_ms + req->total_ms : NEVER;
 	t->silence_ms = req->silence_ms;
-	t->paused = t->sliced = t->held = t->resuming = false;
+	t->heard = t->paused = t->sliced = t->held = t->resuming = false;
 	t->status = 0;
 	t->retry_after_s = -1;
 	t->header_bytes = 0;

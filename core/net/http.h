@@ -101,6 +101,11 @@ void http_cancel(struct http_transfer *t);
 void http_pause(struct http_transfer *t);
 void http_resume(struct http_transfer *t);
 
+/* What came was worth waiting for: from now on this must be said again within silence_ms,
+ * or the transfer ends with HTTP_SILENCE; other bytes (keep-alives) no longer count as a
+ * sign of life. From within data only. The clock stops while paused. */
+void http_heard(struct http_transfer *t, int64_t silence_ms);
+
 /* Transfers that run now. */
 size_t http_active(const struct http *h);
 

@@ -102,7 +102,8 @@ size_t http_body_write(char *bytes, size_t size, size_t count, void *arg)
 		t->held = true;
 		return CURL_WRITEFUNC_PAUSE;
 	}
-	t->last_ms = h->now_ms;
+	if (!t->heard)
+		t->last_ms = h->now_ms;
 	if (t->collecting)
 		return collect(t, bytes, len);
 	if (t->slice_call != h->calls) {

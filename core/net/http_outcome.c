@@ -105,7 +105,7 @@ static void what_happened(const struct http_transfer *t, CURLcode code, enum htt
 		snprintf(out, size, "no whole response within %lld ms", (long long)t->total_ms);
 		return;
 	case HTTP_SILENCE:
-		snprintf(out, size, "nothing came for %lld ms", (long long)t->silence_ms);
+		snprintf(out, size, "nothing%s came for %lld ms", t->heard ? " more" : "", (long long)t->silence_ms);
 		return;
 	case HTTP_TOO_LARGE:
 		snprintf(out, size, "the response is larger than %zu bytes", t->collect_max);

@@ -87,6 +87,7 @@ struct http_transfer {
 	int64_t started_ms, deadline_ms, last_ms, total_ms, silence_ms;
 	size_t slice; /* bytes delivered in call slice_call */
 	uint64_t slice_call;
+	bool heard;  /* only what is worth waiting for moves last_ms */
 	bool paused; /* by the user */
 	bool sliced; /* had its share of this iteration */
 	bool held;   /* curl holds bytes back */

@@ -52,6 +52,17 @@ void http_watch_transfer(struct http_transfer *t)
 	http_watch_consider(t->http, due_of(t));
 }
 
+void http_heard(struct http_transfer *t, int64_t silence_ms)
+{
+	bool sooner = !t->heard || silence_ms < t->silence_ms;
+
+	t->heard = true;
+	t->last_ms = t->http->now_ms;
+	t->silence_ms = silence_ms;
+	if (sooner)
+		http_watch_transfer(t);
+}
+
 bool http_watch_stood_still(struct http *h, int64_t since_ms)
 {
 	return h->stood_still_ms >= since_ms ||

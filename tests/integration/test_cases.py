@@ -202,6 +202,40 @@ def test_case_09_silence_between_words_has_its_own_limit(one):
     assert turn.whole and turn.text == said(8)
 
 
+@pytest.fixture(scope="module")
+def stalling(shared):
+    """A first token may take long; between two there is little time."""
+    return shared.one(workers=1, sets=["llm.silence_timeout=2", "llm.stall_timeout=0.4", "health.completion_interval=0"])
+
+
+def test_case_09_the_first_word_may_take_longer_than_the_next(stalling):
+    began = time.monotonic()
+    turn = stalling[0].chat(words(8, first_delay_us=900000))
+    assert turn.whole and turn.text == said(8) and time.monotonic() - began > 0.9
+    began = time.monotonic()
+    told(stalling[0].chat(words(stall_after=4)), said(4))
+    assert 0.3 < time.monotonic() - began < 1.6 * PATIENCE
+    told(stalling[0].chat(inline(reasoning=["Let me "], stall_after=1)), "<think>Let me </think>")
+
+
+def test_case_09_comments_are_a_sign_of_life_only_before_the_first_word(stalling):
+    turn = stalling[0].chat(words(stall_after=4, pings=120))  # for 2.4 s before, and again in the stall
+    told(turn, said(4))
+    assert turn.times[0] > 2.3 and turn.times[-1] - turn.times[0] < 1.6 * PATIENCE, turn.times
+
+
+def test_case_09_a_slow_reader_does_not_stall_its_llm(stalling):
+    """While it is held back for the client, the LLM's silence is ours."""
+    service, llm = stalling
+    slow = service.ask(inline(tokens=20000, token="x" * 999 + " ", tokens_per_write=20), receive_buffer=4096)
+    slow.head()
+    for _ in range(2):
+        told(service.chat(words(stall_after=4)), said(4))  # so long at least it reads nothing
+    assert llm.stats()["active"] == 1
+    turn = Turn(slow)
+    assert turn.whole and len(turn.text) == 20000 * 1000
+
+
 def test_case_10_streams_carry_no_content_length(one):
     """A leftover Content-Length truncated the stream (envoyproxy/ai-gateway#2391)."""
     for framing in ("chunked", "length", "close"):

@@ -45,6 +45,7 @@ static const struct knob script_knobs[] = {
 	KNOB(split_at, KNOB_INT, "-1", NULL),       /* the stream in two writes, cut at this byte */
 	KNOB(line_end, KNOB_CHOICE, "\"lf\"", "lf|crlf|cr"),
 	KNOB(comments, KNOB_FLAG, "false", NULL),   /* ": ping" before every event */
+	KNOB(pings, KNOB_INT, "0", NULL),           /* ": ping", 20 ms apart: before the first token, and in a stall */
 	KNOB(null_content, KNOB_FLAG, "false", NULL), /* role and finish chunks have content null */
 	KNOB(role, KNOB_FLAG, "true", NULL),        /* a role chunk first */
 	KNOB(done, KNOB_FLAG, "true", NULL),        /* [DONE] */

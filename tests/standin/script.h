@@ -20,7 +20,7 @@ enum script_echo { ECHO_NONE, ECHO_LAST, ECHO_USERS, ECHO_ALL };
 struct script {
 	json_t *json; /* the layers in one */
 	int64_t first_delay_us, delay_us, header_delay_us, gap_us;
-	int64_t tokens, tokens_per_write, pieces, split_at, huge, comments, coalesce;
+	int64_t tokens, tokens_per_write, pieces, split_at, huge, comments, pings, coalesce;
 	int64_t null_content, role, done, length_limit;
 	int64_t error_after, bad_after, cut_after, reset_after, stall_after;
 	int64_t status, retry_after, fragment, force_calls, prompt_tokens;

@@ -8,6 +8,7 @@
 
 #define STREAM_CREATED 1795370000 /* seconds since the epoch: the same in every answer */
 #define STREAM_MOST ((size_t)1 << 30)
+#define STREAM_PING_US 20000
 
 struct stream {
 	const struct script *s;
@@ -29,15 +30,27 @@ static const char *stream_eol(const struct stream *t)
 	return eols[t->s->line_end];
 }
 
+static void stream_ping(struct stream *t)
+{
+	plan_adds(t->body, ": ping");
+	plan_adds(t->body, stream_eol(t));
+	plan_adds(t->body, stream_eol(t));
+}
+
+static void stream_pings(struct stream *t)
+{
+	for (int64_t i = 0; i < t->s->pings; i++) {
+		plan_step(t->body, STREAM_PING_US);
+		stream_ping(t);
+	}
+}
+
 static void stream_data(struct stream *t, const char *data)
 {
 	const char *eol = stream_eol(t);
 
-	if (t->s->comments) {
-		plan_adds(t->body, ": ping");
-		plan_adds(t->body, eol);
-		plan_adds(t->body, eol);
-	}
+	if (t->s->comments)
+		stream_ping(t);
 	plan_adds(t->body, "data: ");
 	plan_adds(t->body, data);
 	plan_adds(t->body, eol);
@@ -134,6 +147,8 @@ static void stream_faults(struct stream *t)
 		               : s->reset_after == t->tokens ? PLAN_RESET
 		                                             : PLAN_STALL;
 		t->stopped = true;
+		if (t->body->end == PLAN_STALL && t->tokens > 0)
+			stream_pings(t);
 	}
 }
 
@@ -465,6 +480,7 @@ struct plan *stream_plan(const struct script *s, const struct stream_ask *ask)
 		return stream_refusal(s, ask);
 	t.body = plan_new();
 	stream_head(&t);
+	stream_pings(&t);
 	stream_faults(&t);
 	if (!t.stopped)
 		stream_say(&t);

@@ -116,10 +116,15 @@ static int setup(void **state)
 
 static void spin(struct rig *r, int ms)
 {
-	const struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+	int64_t until = clock_mono_ms() + ms, left;
 
-	event_base_loopexit(r->base, &tv);
-	event_base_dispatch(r->base);
+	/* An exit that run_until left behind may come first. */
+	while ((left = until - clock_mono_ms()) > 0) {
+		const struct timeval tv = {left / 1000, left % 1000 * 1000};
+
+		event_base_loopexit(r->base, &tv);
+		event_base_dispatch(r->base);
+	}
 }
 
 static int teardown(void **state)
@@ -474,6 +479,58 @@ static void ends_after_silence_only(void **state)
 		free(m.body);
 	}
 	run_until(r, &r->server.lost, 2);
+}
+
+static void hear_each(struct met *m) { http_heard(m->t, 400); }
+static void hear_the_first(struct met *m)
+{
+	if (m->len == 1)
+		http_heard(m->t, 60);
+}
+static void hear_and_pause(struct met *m)
+{
+	hear_the_first(m);
+	http_pause(m->t);
+	m->responses = 2;
+}
+
+/* The server goes on sending, but nothing that is worth waiting for. */
+static void only_what_is_heard_counts_once_it_was(void **state)
+{
+	struct rig *r = *state;
+	struct http_request q = request(r, "GET", "/trickle");
+	struct met m = {.on_data = hear_each}, n = {.on_data = hear_the_first};
+
+	q.silence_ms = 5000;
+	q.once = true;
+	start(r, &m, &q, &streaming);
+	run_until(r, &m.done, 1);
+	assert_int_equal(m.result.outcome, HTTP_DONE);
+	start(r, &n, &q, &streaming);
+	run_until(r, &n.done, 1);
+	assert_int_equal(n.result.outcome, HTTP_SILENCE);
+	assert_in_range(n.len, 1, 9);
+	assert_text(&n, r, "nothing more came for 60 ms");
+	free(m.body);
+	free(n.body);
+}
+
+static void the_clock_of_what_is_heard_stops_in_a_pause(void **state)
+{
+	struct rig *r = *state;
+	struct http_request q = request(r, "GET", "/trickle");
+	struct met m = {.on_data = hear_and_pause};
+
+	start(r, &m, &q, &streaming);
+	run_until(r, &m.responses, 2);
+	spin(r, 500);
+	assert_int_equal(m.done, 0);
+	m.on_data = NULL;
+	m.responses = 1;
+	http_resume(m.t); /* what waits comes at once, all of it */
+	run_until(r, &m.done, 1);
+	assert_int_equal(m.result.outcome, HTTP_DONE);
+	free(m.body);
 }
 
 /* A listener whose queue is full lets further connections wait. */
@@ -926,6 +983,8 @@ int main(void)
 		T(no_tls_where_there_is_none),
 		T(ends_at_the_deadline),
 		T(ends_after_silence_only),
+		T(only_what_is_heard_counts_once_it_was),
+		T(the_clock_of_what_is_heard_stops_in_a_pause),
 		T(ends_when_no_connection_comes),
 		T(our_own_standstill_is_nobodys_fault),
 		T(looks_names_up_once),

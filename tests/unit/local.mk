@@ -175,6 +175,6 @@ tests_unit_dialogue_unit_SOURCES = tests/unit/dialogue_unit.c tests/unit/recorde
 	tests/unit/status_fixture.h tests/unit/settings.h
 tests_unit_dialogue_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_dialogue_unit_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=http_start,--wrap=http_cancel,--wrap=http_pause,--wrap=http_resume \
+	-Wl,--wrap=http_start,--wrap=http_cancel,--wrap=http_pause,--wrap=http_resume,--wrap=http_heard \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
 EXTRA_DIST += tests/data/dialogues
