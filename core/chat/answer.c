@@ -20,6 +20,7 @@ struct answer {
 	int64_t pieces;                      /* of the one that runs */
 	size_t blanks;                       /* that are shown already, or not wanted, before its next word */
 	bool thought;                        /* reasoning came with this text */
+	bool broke_off;                      /* an ask before this one failed over its reasoning; nothing was shown since */
 };
 
 static bool is_blank(char c)
@@ -36,6 +37,7 @@ static void on_text(void *arg, const char *bytes, size_t len)
 	if (len == 0)
 		return;
 	a->blanks = 0;
+	a->broke_off = false;
 	if (len <= KEPT_MAX - a->text.len)
 		buf_add(&a->text, bytes, len);
 	emitter_text(a->emitter, bytes, len);
@@ -45,6 +47,10 @@ static void on_reasoning(void *arg, const char *bytes, size_t len)
 {
 	struct answer *a = arg;
 
+	if (a->broke_off && len > 0) {
+		emitter_anew(a->emitter);
+		a->broke_off = false;
+	}
 	a->thought = true;
 	emitter_reasoning(a->emitter, bytes, len);
 }
@@ -161,10 +167,11 @@ void answer_reasoning(struct answer *a, const char *bytes, size_t len)
 	filter_feed(a->thoughts, bytes, len);
 }
 
-void answer_end_ask(struct answer *a, int64_t counted)
+void answer_end_ask(struct answer *a, int64_t counted, bool whole)
 {
 	filter_end(a->thoughts);
 	filter_end(a->filter);
+	a->broke_off = !whole && (a->broke_off || (a->thought && a->text.len == 0));
 	a->tokens += counted >= 0 ? counted : a->pieces;
 	a->pieces = 0;
 }

@@ -20,7 +20,8 @@ struct answer_handlers {
 struct answer *answer_new(const struct answer_handlers *handlers, void *arg); /* NULL: no memory */
 void answer_free(struct answer *a);
 
-/* A new ask begins: the text of the one before is forgotten (what was shown stays shown). */
+/* A new ask begins: the text of the one before is forgotten (what was shown stays shown).
+ * Where that one failed while it reasoned, the panel says so before any further reasoning. */
 void answer_begin(struct answer *a);
 
 /* Another LLM goes on with the text so far, which is kept. */
@@ -32,8 +33,8 @@ void answer_content(struct answer *a, const char *bytes, size_t len);
 void answer_reasoning(struct answer *a, const char *bytes, size_t len);
 
 /* The ask has ended: what was held back comes. counted: the server's tokens, -1 = it sent
- * no count (its pieces count then). */
-void answer_end_ask(struct answer *a, int64_t counted);
+ * no count (its pieces count then). whole: it did not fail. */
+void answer_end_ask(struct answer *a, int64_t counted, bool whole);
 
 /* The text of this ask that the client was shown and that is an answer. */
 const char *answer_text(const struct answer *a, size_t *len);

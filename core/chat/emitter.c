@@ -180,6 +180,11 @@ void emitter_tool_done(struct emitter *m)
 	put_line(m, "Done.\n");
 }
 
+void emitter_anew(struct emitter *m)
+{
+	put_line(m, "[interrupted, starting anew]\n");
+}
+
 void emitter_keep_alive(struct emitter *m)
 {
 	if (m->panel)

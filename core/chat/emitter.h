@@ -28,6 +28,8 @@ void emitter_running_code(struct emitter *m);
 /* title NULL or "": the host. False: not shown, as only http(s) addresses are. */
 bool emitter_source(struct emitter *m, const char *title, const char *url);
 void emitter_tool_done(struct emitter *m);  /* "Done.\n": a tool ended without sources */
+/* What reasoned so far failed; the reasoning that follows is another's: a line says so. */
+void emitter_anew(struct emitter *m);
 /* Shows proxies that the answer is still coming: an empty line in an open panel, apart.
  * TT-Studio's readers drop chunks of blanks. Nothing where no panel is open. */
 void emitter_keep_alive(struct emitter *m);

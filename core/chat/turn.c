@@ -270,7 +270,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	case TURN_ASK:
 		ask_cancel(t->ask);
 		t->ask = NULL;
-		answer_end_ask(t->answer, -1);
+		answer_end_ask(t->answer, -1, false);
 		snprintf(t->failure, sizeof t->failure, "deadline");
 		turn_fail(t, TOO_LONG);
 		break;

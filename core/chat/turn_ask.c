@@ -191,7 +191,7 @@ static void on_ask_ended(void *arg, const struct ask_result *r)
 	const char *note = cfg_str(t->config, CFG_PROMPT_LENGTH_NOTE);
 
 	t->ask = NULL;
-	answer_end_ask(t->answer, r->completion_tokens);
+	answer_end_ask(t->answer, r->completion_tokens, r->end == ASK_COMPLETE);
 	if (r->end != ASK_COMPLETE) {
 		recover(t, r);
 		return;

@@ -192,6 +192,18 @@ def test_case_08_no_word_twice(stage, fault):
             told(turn, said(5))
 
 
+@pytest.mark.parametrize("fault", ["cut_after", "error_after"])
+@pytest.mark.parametrize("second, shown", [({"reasoning": ["So, ", "hm."]}, "\n[interrupted, starting anew]\nSo, hm."),
+                                           ({}, "")])
+def test_case_08_reasoning_of_two_models_is_told_apart(stage, fault, second, shown):
+    """The panel is one, and says where the second model's reasoning begins; that one never sees the first's."""
+    service, a, b = two(stage, {"reasoning": ["Let me ", "think ab"], fault: 2})
+    b.script(**second)
+    turn = service.chat("[plain]")
+    assert turn.whole and turn.text == f"<think>Let me think ab{shown}</think>{PLAIN}", turn.text
+    assert "</think>" in turn.chunks and "think ab" not in json.dumps(b.chats()[-1]["body"])
+
+
 def test_case_09_silence_between_words_has_its_own_limit(one):
     """With no limit between tokens a stall held a request for 15 minutes (tensorzero#6328)."""
     began = time.monotonic()

@@ -65,7 +65,7 @@ static void end(struct answer *a, const char *want_shown, const char *want_kept)
 	size_t len;
 	const char *kept;
 
-	answer_end_ask(a, -1);
+	answer_end_ask(a, -1, true);
 	answer_close(a);
 	kept = answer_text(a, &len);
 	assert_int_equal(len, strlen(want_kept));
@@ -119,10 +119,10 @@ static void each_ask_may_reason(void **state)
 
 	(void)state;
 	feed(answer_content, a, "Hm.</think>I look.", 3);
-	answer_end_ask(a, -1);
+	answer_end_ask(a, -1, true);
 	answer_begin(a);
 	feed(answer_content, a, "So.</think>Ye", 3);
-	answer_end_ask(a, -1);
+	answer_end_ask(a, -1, false);
 	answer_go_on(a);
 	feed(answer_content, a, "s. </think>It is.", 3);
 	end(a, "Hm.\n\nI look.So.\n\nYes. It is.", "Yes. It is.");
@@ -134,10 +134,39 @@ static void another_llm_may_end_the_reasoning(void **state)
 
 	(void)state;
 	feed(answer_content, a, "Hm", 3);
-	answer_end_ask(a, -1);
+	answer_end_ask(a, -1, false);
 	answer_go_on(a);
 	feed(answer_content, a, ", so.</think>Yes.", 3);
 	end(a, "Hm, so.\n\nYes.", "Yes.");
+}
+
+/* Only where one reasons again, and not where text or an ask that was whole lies between. */
+static void reasoning_after_one_that_broke_off_is_told_apart(void **state)
+{
+	static const struct {
+		bool whole;
+		const char *text, *then, *shown;
+	} rows[] = {
+		{false, "", "So.", "<think>Hm\n[interrupted, starting anew]\nSo.</think>Yes."},
+		{false, "", "", "<think>Hm</think>Yes."},
+		{false, "I", "So.", "<think>Hm</think>I<think>So.</think>Yes."},
+		{true, "", "So.", "<think>HmSo.</think>Yes."},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct answer *a = begin();
+
+		feed(answer_reasoning, a, "Hm", 2);
+		feed(answer_content, a, rows[i].text, 1);
+		answer_end_ask(a, -1, rows[i].whole);
+		answer_begin(a); /* one that gives nothing at all */
+		answer_end_ask(a, -1, rows[i].whole);
+		answer_begin(a);
+		feed(answer_reasoning, a, rows[i].then, 3);
+		feed(answer_content, a, "Yes.", 4);
+		end(a, rows[i].shown, "Yes.");
+	}
 }
 
 static void tags_in_a_reasoning_field_are_dropped(void **state)
@@ -186,6 +215,7 @@ int main(void)
 		cmocka_unit_test(reasoning_that_nothing_opened_is_not_kept),
 		cmocka_unit_test(an_answer_after_reasoning_in_a_field_keeps_its_words),
 		cmocka_unit_test(each_ask_may_reason),
+		cmocka_unit_test(reasoning_after_one_that_broke_off_is_told_apart),
 		cmocka_unit_test(another_llm_may_end_the_reasoning),
 		cmocka_unit_test(tags_in_a_reasoning_field_are_dropped),
 		cmocka_unit_test(reasoning_alone_is_shown_to_its_last_byte),

@@ -21,7 +21,7 @@
 
 static const char *const dialogues[] = {
 	"no_tool", "one_search", "two_searches", "two_rounds", "repeated_query", "code", "search_then_code",
-	"bad_arguments", "unknown_tool", "limits_reached", "reasoning", "reasoning_in_content", "json_for_the_user",
+	"bad_arguments", "unknown_tool", "limits_reached", "reasoning", "reasoning_in_content", "reasoning_broke_off", "json_for_the_user",
 	"leak_bare", "leak_typed", "leak_python_tag", "leak_llama4", "leak_hermes", "leak_function", "leak_qwen",
 	"leak_mistral", "leak_mid_line", "leak_fence", "reasoning_unopened", "reasoning_tags", "tool_failure",
 };

@@ -113,6 +113,17 @@ static void reasoning_then_tools_then_text(void **state)
 	                                  "<think>more{</think>}No.");
 }
 
+static void reasoning_that_starts_anew_is_told_apart(void **state)
+{
+	reasoning(*state, "half a tho");
+	emitter_anew(*state);
+	reasoning(*state, "another\n");
+	emitter_anew(*state);
+	text(*state, "Yes.");
+	assert_string_equal(written.data, "<think>half a tho\n[interrupted, starting anew]\nanother\n"
+	                                  "[interrupted, starting anew]\n{</think>}Yes.");
+}
+
 static void searching_is_said_once(void **state)
 {
 	emitter_search(*state, "a");
@@ -210,6 +221,7 @@ int main(void)
 		TEST(blanks_of_reasoning_stay_in_the_panel),
 		TEST(searches),
 		TEST(reasoning_then_tools_then_text),
+		TEST(reasoning_that_starts_anew_is_told_apart),
 		TEST(searching_is_said_once),
 		TEST(an_open_panel_is_closed_at_the_end),
 		TEST(sentences_stand_apart),
