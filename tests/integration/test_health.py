@@ -1,5 +1,6 @@
 """The health of LLMs: probes, real turns and real completions, and what follows from them."""
 
+import json
 import re
 import time
 
@@ -221,6 +222,29 @@ def test_case_29_case_29_probes_are_spread_over_the_interval(stage):
     times = sorted(probes())[many:3 * many]
     crowd = max(sum(1 for t in times if begin <= t < begin + 50_000_000) for begin in times)
     assert crowd < many / 4 * PATIENCE, f"{crowd} of {many} within 50 ms"
+
+
+def test_an_llm_alone_whose_health_fails_although_it_serves(stage):
+    """As README's table says: turns get the waiting reply, the reason is shown, one good probe
+    ends it; asked as a cloud endpoint it is not probed."""
+    env = {**QUICK, "AGENT_LLM_POLLING_INTERVAL": "600"}
+    service, llm = stage.one(env=env)
+    llm.script(health_status=500)
+    service.wait_status(lambda s: s["status"] == "initializing", "no LLM is usable")
+    llm.forget()
+    turn = service.chat("[plain]")
+    assert json.loads(turn.body[len("data: "):])["status"] == "waiting" and llm.chats() == []
+    model, = (m for m in service.ctl("models")["models"] if m["deploy_id"] == "d1")
+    assert (model["status"], model["reason"], model["current"]) == ("unhealthy", "HTTP 500", False)
+    assert re.search('WARNING selection model=none .*reason="no LLM is usable"', service.daemon.log())
+    assert service.http.post("/refresh").json()["message"] == "No suitable LLM found among discovered models"
+    assert service.ctl("select", "d1", ok=False).returncode != 0
+    as_cloud = stage.service(env={"USE_CLOUD_LLM": "true", "CLOUD_CHAT_UI_AUTH_TOKEN": "any-token-4711",
+                                  "CLOUD_CHAT_UI_URL": f"{llm.url}/v1/chat/completions"}).wait_ready()
+    assert "Hello" in as_cloud.chat("[plain]").answer
+    llm.script()
+    service.wait_ready()
+    assert "Hello" in service.chat("[plain]").answer
 
 
 # --- what real turns found ---
