@@ -2,12 +2,10 @@
 #include "fcgi/serve.h"
 
 #include "core/chat/request.h"
+#include "fcgi/query.h"
 #include "fcgi/response.h"
 
-#include <event2/http.h>
-#include <event2/keyvalq_struct.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define SLACK_MS 500 /* the daemon keeps the deadline; its answer must still arrive */
 
@@ -81,24 +79,9 @@ void serve_refresh_config(struct worker *w, struct connection *c, bool head)
 	ask(w, c, CMD_RELOAD, NULL);
 }
 
-static char *deploy_id_of_query(const char *query)
-{
-	struct evkeyvalq values;
-	const char *value;
-	char *id = NULL;
-
-	if (query == NULL || evhttp_parse_query_str(query, &values) < 0)
-		return NULL;
-	value = evhttp_find_header(&values, "deploy_id");
-	if (value != NULL)
-		id = strdup(value);
-	evhttp_clear_headers(&values);
-	return id;
-}
-
 void serve_select_model(struct worker *w, struct connection *c, bool head)
 {
-	char *asked = deploy_id_of_query(connection_params(c)->query_string), *id = NULL;
+	char *asked = query_value(connection_params(c)->query_string, "deploy_id"), *id = NULL;
 	json_t *detail = NULL;
 	size_t len;
 	const char *body = connection_body(c, &len);

@@ -15,6 +15,7 @@ tt_agent_fcgi_SOURCES = fcgi/main.c \
 	fcgi/peek.c fcgi/peek.h \
 	fcgi/poll_requests.c \
 	fcgi/published.c fcgi/published.h \
+	fcgi/query.c fcgi/query.h \
 	fcgi/request_id.c fcgi/request_id.h \
 	fcgi/response.c fcgi/response.h \
 	fcgi/route.c fcgi/route.h \

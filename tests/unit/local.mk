@@ -104,6 +104,11 @@ tests_unit_peek_unit_LDADD = $(CMOCKA_LIBS)
 tests_unit_route_unit_SOURCES = tests/unit/route_unit.c fcgi/route.c fcgi/route.h
 tests_unit_route_unit_LDADD = $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/query_unit
+TESTS += tests/unit/query_unit
+tests_unit_query_unit_SOURCES = tests/unit/query_unit.c fcgi/query.c fcgi/query.h
+tests_unit_query_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/admission_unit
 TESTS += tests/unit/admission_unit
 tests_unit_admission_unit_SOURCES = tests/unit/admission_unit.c fcgi/admission.c fcgi/admission.h

@@ -1,0 +1,52 @@
+/* What a query string says. */
+#include "fcgi/query.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static void expect(const char *query, const char *want)
+{
+	char *value = query_value(query, "deploy_id");
+
+	if (want == NULL)
+		assert_null(value);
+	else
+		assert_string_equal(value, want);
+	free(value);
+}
+
+static void a_value_is_found_and_decoded(void **state)
+{
+	(void)state;
+	expect("deploy_id=abc", "abc");
+	expect("x=1&deploy_id=abc&y=2", "abc");
+	expect("deploy_id=a+b%2Bc%26%3D", "a b+c&=");
+	expect("deploy_id=Gr%C3%BC%C3%9Fe", "Gr\xc3\xbc\xc3\x9f\x65");
+	expect("deploy_id=a=b", "a=b");
+	expect("deploy_id=first&deploy_id=second", "first");
+	expect("deploy_id=", "");
+}
+
+static void what_is_not_there_is_not_found(void **state)
+{
+	(void)state;
+	expect(NULL, NULL);
+	expect("", NULL);
+	expect("x=deploy_id", NULL);
+	expect("deploy_id2=abc&my_deploy_id=abc", NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_value_is_found_and_decoded),
+		cmocka_unit_test(what_is_not_there_is_not_found),
+	};
+
+	return cmocka_run_group_tests_name("query", tests, NULL, NULL);
+}
