@@ -6,6 +6,7 @@ libttagent_a_SOURCES += \
 	core/tools/local_sandbox.c core/tools/local_sandbox.h \
 	core/tools/search_backend.c core/tools/search_backend.h \
 	core/tools/search_brave.c \
+	core/tools/search_result.c core/tools/search_result.h \
 	core/tools/search_searxng.c \
 	core/tools/search_tavily.c \
 	core/tools/tool.h core/tools/toolbox.c \

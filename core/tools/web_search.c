@@ -5,6 +5,7 @@
 #include "core/base/log.h"
 #include "core/config/features.h"
 #include "core/tools/search_backend.h"
+#include "core/tools/search_result.h"
 
 #include <event2/event.h>
 #include <stdio.h>
@@ -94,59 +95,6 @@ static void end_failed(struct tool_run *r)
 	end_run(r, &result);
 }
 
-/* ---- what was found --------------------------------------------------------------- */
-
-/* At most max characters (code points), with an ellipsis where some are left out. */
-static json_t *trimmed(const char *text, int64_t max)
-{
-	const char *p = text;
-
-	for (int64_t chars = 0; *p != '\0'; p++) {
-		if (((unsigned char)*p & 0xc0) == 0x80)
-			continue;
-		if (chars++ == max)
-			return json_sprintf("%.*s\xe2\x80\xa6", (int)(p - text), text);
-	}
-	return json_string(text);
-}
-
-static json_t *hits_json(const struct search_hits *hits, int64_t max_chars)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < hits->count; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "title", hits->items[i].title, "url", hits->items[i].url,
-		                                      "content", trimmed(hits->items[i].content, max_chars)));
-	if (hits->answer == NULL || *hits->answer == '\0')
-		return list;
-	return json_pack("{s:o, s:o}", "answer", trimmed(hits->answer, max_chars), "results", list);
-}
-
-static int make_result(const struct tool_run *r, const struct search_hits *hits, struct tool_result *out)
-{
-	json_t *found = hits_json(hits, cfg_int(r->config, CFG_SEARCH_RESULT_CHARS));
-	struct tool_source *source;
-
-	if (hits->count == 0 && hits->answer == NULL)
-		out->text = strdup("The web search found nothing for this query. Try other words, or answer with what you know.");
-	else
-		out->text = found == NULL ? NULL : json_dumps(found, JSON_COMPACT);
-	json_decref(found);
-	out->sources = calloc(hits->count == 0 ? 1 : hits->count, sizeof *out->sources);
-	if (out->text == NULL || out->sources == NULL)
-		return -1;
-	for (size_t i = 0; i < hits->count; i++) {
-		if (*hits->items[i].url == '\0')
-			continue;
-		source = &out->sources[out->source_count++];
-		source->title = strdup(hits->items[i].title);
-		source->url = strdup(hits->items[i].url);
-		if (source->url == NULL)
-			return -1;
-	}
-	return 0;
-}
-
 /* ---- asking one service ----------------------------------------------------------- */
 
 static void failed(struct tool_run *r, const char *why, int64_t retry_after_s)
@@ -163,11 +111,8 @@ static void failed(struct tool_run *r, const char *why, int64_t retry_after_s)
 static void on_done(void *arg, const struct http_result *h)
 {
 	struct tool_run *r = arg;
-	struct search_hits hits = {.count = 0};
 	struct tool_result result = {.failed = false};
 	struct err e = ERR_INIT;
-	size_t max = (size_t)cfg_int(r->config, CFG_SEARCH_MAX_RESULTS);
-	json_t *answer = NULL;
 	char status[32];
 
 	r->transfer = NULL;
@@ -176,14 +121,7 @@ static void on_done(void *arg, const struct http_result *h)
 		failed(r, h->outcome != HTTP_DONE ? http_outcome_text(h->outcome) : status, h->retry_after_s);
 		return;
 	}
-	answer = json_loadb(h->body, h->body_len, 0, NULL);
-	if (answer == NULL)
-		err_set(&e, "the answer is no JSON");
-	else if (backends[r->backend]->hits(answer, max > SEARCH_HITS_MAX ? SEARCH_HITS_MAX : max, &hits, &e) == 0 &&
-	         make_result(r, &hits, &result) < 0)
-		err_set(&e, "no memory for the answer");
-	json_decref(answer);
-	if (err_is_set(&e)) {
+	if (search_result(backends[r->backend], r->config, h->body, h->body_len, &result, &e) < 0) {
 		tool_result_clear(&result);
 		failed(r, e.text, -1);
 		return;
