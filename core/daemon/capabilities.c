@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/llm/listed.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -154,40 +155,24 @@ static void job_end_if_done(struct job *j)
 	start_wanted(c);
 }
 
-/* The entry of the list that l is asked for, else the first one. */
-static json_t *listed_model(const json_t *list, const struct llm *l)
-{
-	const json_t *data = json_object_get(list, "data");
-	json_t *entry;
-	size_t i;
-
-	json_array_foreach(data, i, entry) {
-		const char *id = json_string_value(json_object_get(entry, "id"));
-
-		if (l->model != NULL && id != NULL && strcmp(id, l->model) == 0)
-			return entry;
-	}
-	return json_array_get(data, 0);
-}
-
 static void learn_models(struct job *j, struct llm *l, const struct http_result *r)
 {
-	json_t *list = json_loadb(r->body, r->body_len, 0, NULL);
-	const json_t *entry = listed_model(list, l);
-	const char *id = json_string_value(json_object_get(entry, "id"));
-	const char *owner = json_string_value(json_object_get(entry, "owned_by"));
-	json_int_t length = json_integer_value(json_object_get(entry, "max_model_len"));
+	struct listed_model listed;
 
-	if (id == NULL)
+	if (listed_read(r->body, r->body_len, l->model, &listed) < 0) {
+		j->failed = true;
+		return;
+	}
+	if (listed.id == NULL)
 		log_warning("capabilities", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
 		            L_STR("error", "GET /v1/models lists no model id"));
 	if (l->model == NULL)
-		llm_choose_model(l, j->owner->s->config, id);
-	if (length > 0)
-		l->context_length = length;
+		llm_choose_model(l, j->owner->s->config, listed.id);
+	if (listed.context > 0)
+		l->context_length = listed.context;
 	/* vLLM names itself there; it knows continue_final_message. */
-	l->continues = owner != NULL && strcmp(owner, "vllm") == 0;
-	json_decref(list);
+	l->continues = listed.is_vllm;
+	listed_clear(&listed);
 }
 
 static void ask_tools(struct job *j, const struct llm *l);
