@@ -58,22 +58,12 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 /* Text as JSON takes it: a byte that is no UTF-8 becomes '?'. */
 static json_t *text_json(const char *text)
 {
-	const unsigned char *p = (const unsigned char *)text, *end = p + strlen(text);
 	json_t *json = json_string(text);
-	char *mended, *to;
+	char *mended;
 
-	if (json != NULL || (mended = to = malloc(strlen(text) + 1)) == NULL)
+	if (json != NULL || (mended = utf8_text(text, strlen(text))) == NULL)
 		return json;
-	while (p < end) {
-		size_t len = utf8_sequence(p, end);
-
-		if (len == 0)
-			*to++ = '?';
-		else
-			memcpy(to, p, len), to += len;
-		p += len == 0 ? 1 : len;
-	}
-	json = json_stringn(mended, (size_t)(to - mended));
+	json = json_string(mended);
 	free(mended);
 	return json;
 }

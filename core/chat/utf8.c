@@ -1,5 +1,6 @@
 #include "core/chat/utf8.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 size_t utf8_sequence(const unsigned char *p, const unsigned char *end)
@@ -27,6 +28,26 @@ size_t utf8_sequence(const unsigned char *p, const unsigned char *end)
 		if ((p[i] & 0xC0) != 0x80)
 			return 0;
 	return len;
+}
+
+char *utf8_text(const char *bytes, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)bytes, *end = p + len;
+	char *text = malloc(len + 1), *to = text;
+
+	if (text == NULL)
+		return NULL;
+	while (p < end) {
+		size_t n = *p == '\0' ? 0 : utf8_sequence(p, end);
+
+		if (n == 0)
+			*to++ = '?';
+		for (size_t i = 0; i < n; i++)
+			*to++ = (char)p[i];
+		p += n == 0 ? 1 : n;
+	}
+	*to = '\0';
+	return text;
 }
 
 size_t utf8_encode(uint32_t code, char out[4])

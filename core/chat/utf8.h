@@ -10,6 +10,10 @@
 /* The length of the sequence at p (p < end); 0: it is none, or not whole. */
 size_t utf8_sequence(const unsigned char *p, const unsigned char *end);
 
+/* A copy in which each byte that is no UTF-8, and each NUL, is a '?': as long as bytes is,
+ * terminated, free(). NULL: no memory. */
+char *utf8_text(const char *bytes, size_t len);
+
 /* The length of the JSON escape at p (a backslash) in *step, and whether it is half of a
  * surrogate pair without the other half. Escapes that are none are left as they are. */
 bool utf8_lone_surrogate(const unsigned char *p, const unsigned char *end, size_t *step);

@@ -1,7 +1,7 @@
 #include "core/runner/service.h"
 
 #include "core/base/log.h"
-#include "core/chat/utf8.h"
+#include "core/runner/output.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -36,10 +36,7 @@ struct run {
 	struct bufferevent *client;
 	struct sandbox *sandbox; /* NULL before and after */
 	bool ended;              /* the client's bytes are flushed, then it is closed */
-	struct text {
-		char rest[4];    /* the beginning of a character whose end has not come */
-		size_t len;
-	} out, err;
+	struct output out, err;
 };
 
 static void run_free(struct run *r)
@@ -83,55 +80,19 @@ static void send_end(struct run *r)
 	send_event(r, json_pack("{s:s}", "type", "end_of_execution"));
 }
 
-/* The length of the bytes at the end that may be the beginning of a character. */
-static size_t unfinished(const char *bytes, size_t len)
+static void send_output(struct run *r, bool is_stderr, const char *bytes, size_t len)
 {
-	for (size_t back = 1; back <= 3 && back <= len; back++) {
-		unsigned char c = (unsigned char)bytes[len - back];
+	char *text = output_text(is_stderr ? &r->err : &r->out, bytes, len);
 
-		if ((c & 0xc0) == 0x80)
-			continue;
-		return (c >= 0xf0 && back < 4) || (c >= 0xe0 && back < 3) || (c >= 0xc0 && back < 2) ? back : 0;
-	}
-	return 0;
-}
-
-/* Output is bytes: what is no UTF-8 is told as '?'. */
-static void send_text(struct run *r, const char *type, const char *bytes, size_t len)
-{
-	const unsigned char *p = (const unsigned char *)bytes, *end = p + len;
-	char *text = malloc(len + 1), *to = text;
-
-	while (text != NULL && p < end) {
-		size_t n = *p == '\0' ? 0 : utf8_sequence(p, end);
-
-		if (n == 0)
-			*to++ = '?';
-		for (size_t i = 0; i < n; i++)
-			*to++ = (char)p[i];
-		p += n == 0 ? 1 : n;
-	}
-	if (text != NULL && len > 0)
-		send_event(r, json_pack("{s:s, s:s%}", "type", type, "text", text, (size_t)(to - text)));
+	if (text != NULL && *text != '\0')
+		send_event(r, json_pack("{s:s, s:s}", "type", is_stderr ? "stderr" : "stdout", "text", text));
 	free(text);
 }
 
 static void on_output(void *arg, bool is_stderr, const char *bytes, size_t len)
 {
-	struct run *r = arg;
-	struct text *t = is_stderr ? &r->err : &r->out;
-	size_t had = t->len, rest;
-	char *all = malloc(had + len);
-
-	if (all == NULL)
-		return;
-	memcpy(all, t->rest, had);
-	memcpy(all + had, bytes, len);
-	rest = unfinished(all, had + len);
-	memcpy(t->rest, all + had + len - rest, rest);
-	t->len = rest;
-	send_text(r, is_stderr ? "stderr" : "stdout", all, had + len - rest);
-	free(all);
+	if (len > 0)
+		send_output(arg, is_stderr, bytes, len);
 }
 
 /* bwrap tells a signal that ended the code as 128 and its number. */
@@ -147,8 +108,8 @@ static void on_ended(void *arg, enum sandbox_end end, int status)
 
 	r->sandbox = NULL;
 	r->service->running--;
-	send_text(r, "stdout", r->out.rest, r->out.len);
-	send_text(r, "stderr", r->err.rest, r->err.len);
+	send_output(r, false, NULL, 0);
+	send_output(r, true, NULL, 0);
 	if (end == SANDBOX_TIMED_OUT)
 		send_error(r, "TimeoutError", "the code ran longer than is allowed and was stopped");
 	else if (end == SANDBOX_OUTPUT)
