@@ -1,21 +1,29 @@
 #include "fcgi/query.h"
 
 #include <event2/http.h>
-#include <event2/keyvalq_struct.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+static char *decoded(const char *value, size_t len)
+{
+	char *copy = strndup(value, len), *text = copy != NULL ? evhttp_uridecode(copy, true, NULL) : NULL;
+
+	free(copy);
+	return text;
+}
+
+/* libevent's own parser gives up the whole query for one parameter without a value. */
 char *query_value(const char *query, const char *name)
 {
-	struct evkeyvalq values;
-	const char *value;
-	char *copy = NULL;
+	const size_t name_len = strlen(name);
 
-	if (query == NULL || evhttp_parse_query_str(query, &values) < 0)
-		return NULL;
-	value = evhttp_find_header(&values, name);
-	if (value != NULL)
-		copy = strdup(value);
-	evhttp_clear_headers(&values);
-	return copy;
+	while (query != NULL) {
+		size_t len = strcspn(query, "&");
+
+		if (len > name_len && query[name_len] == '=' && memcmp(query, name, name_len) == 0)
+			return decoded(query + name_len + 1, len - name_len - 1);
+		query = query[len] == '&' ? query + len + 1 : NULL;
+	}
+	return NULL;
 }

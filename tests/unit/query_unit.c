@@ -41,11 +41,23 @@ static void what_is_not_there_is_not_found(void **state)
 	expect("deploy_id2=abc&my_deploy_id=abc", NULL);
 }
 
+/* Each parameter for itself: what others look like does not matter. */
+static void odd_parameters_do_not_hide_others(void **state)
+{
+	(void)state;
+	expect("flag&deploy_id=abc", "abc");
+	expect("&deploy_id=abc&", "abc");
+	expect("=x&deploy_id=abc", "abc");
+	expect("deploy_id&deploy_id=abc", "abc");
+	expect("DEPLOY_ID=x&deploy_id=abc", "abc");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_value_is_found_and_decoded),
 		cmocka_unit_test(what_is_not_there_is_not_found),
+		cmocka_unit_test(odd_parameters_do_not_hide_others),
 	};
 
 	return cmocka_run_group_tests_name("query", tests, NULL, NULL);
