@@ -1,5 +1,7 @@
 #include "fcgi/query.h"
 
+#include "core/chat/utf8.h"
+
 #include <event2/http.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -7,8 +9,10 @@
 
 static char *decoded(const char *value, size_t len)
 {
-	char *copy = strndup(value, len), *text = copy != NULL ? evhttp_uridecode(copy, true, NULL) : NULL;
+	char *copy = strndup(value, len), *bytes = copy != NULL ? evhttp_uridecode(copy, true, &len) : NULL;
+	char *text = bytes != NULL ? utf8_text(bytes, len) : NULL;
 
+	free(bytes);
 	free(copy);
 	return text;
 }

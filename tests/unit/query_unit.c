@@ -52,12 +52,24 @@ static void odd_parameters_do_not_hide_others(void **state)
 	expect("DEPLOY_ID=x&deploy_id=abc", "abc");
 }
 
+/* A value is always text, and never ends before its end. */
+static void bytes_that_are_no_text_are_shown_as_such(void **state)
+{
+	(void)state;
+	expect("deploy_id=good%00bad", "good?bad");
+	expect("deploy_id=a%ffb%c3", "a?b?");
+	expect("deploy_id=\xff", "?");
+	expect("deploy_id=%ed%a0%80", "???");
+	expect("deploy_id=%zz%4", "%zz%4");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_value_is_found_and_decoded),
 		cmocka_unit_test(what_is_not_there_is_not_found),
 		cmocka_unit_test(odd_parameters_do_not_hide_others),
+		cmocka_unit_test(bytes_that_are_no_text_are_shown_as_such),
 	};
 
 	return cmocka_run_group_tests_name("query", tests, NULL, NULL);
