@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void differs(void *arg, const char *path, const char *old_value, const char *new_value)
@@ -85,7 +86,7 @@ static void as_published(const char *text, size_t len)
 	json_decref(j);
 }
 
-static void as_user_config(const char *text, size_t len)
+static void user_config(const char *name, const char *text, size_t len)
 {
 	char dir[] = "/tmp/tt-fuzz.XXXXXX", path[96];
 	struct buf warnings = BUF_INIT(1u << 20);
@@ -98,11 +99,13 @@ static void as_user_config(const char *text, size_t len)
 	/* The folder is the volume itself, so that one mkdir does. */
 	if (symlink(".", folder) < 0)
 		abort();
-	snprintf(path, sizeof path, "%s/user_config.env", dir);
+	snprintf(path, sizeof path, "%s/%s", dir, name);
 	out = fopen(path, "we");
-	if (out == NULL || fwrite(text, 1, len, out) != len || fclose(out) != 0)
+	if (out == NULL || fchmod(fileno(out), 0600) < 0 || fwrite(text, 1, len, out) != len || fclose(out) != 0)
 		abort();
 	user_config_read(dir, &u, &warnings);
+	if (u.path == NULL || strstr(u.path, name) == NULL)
+		abort();
 	user_config_free(&u);
 	buf_free(&warnings);
 	unlink(path);
@@ -111,10 +114,14 @@ static void as_user_config(const char *text, size_t len)
 	free(folder);
 }
 
+static void as_user_config(const char *text, size_t len) { user_config("user_config.env", text, len); }
+static void as_user_json(const char *text, size_t len) { user_config("user_config.json", text, len); }
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static void (*const ways[])(const char *text, size_t len) = {
 		['f'] = as_file, ['s'] = as_set, ['e'] = as_environment, ['p'] = as_published, ['u'] = as_user_config,
+		['j'] = as_user_json,
 	};
 	char *text;
 

@@ -3,32 +3,15 @@
 #include "core/llm/select.h"
 #include "core/llm/verdict.h"
 #include "core/status/document.h"
+#include "tests/fuzz/fuzz.h"
 
-#include <stdint.h>
 #include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void skipped(void *arg, const char *deploy_id, const char *why)
 {
 	(void)arg;
 	if (deploy_id == NULL || why[0] == '\0')
 		abort();
-}
-
-/* The defaults; made once, since they never change. */
-static struct config *defaults(void)
-{
-	static struct config *c;
-	struct config_source nothing = {.file = NULL};
-	struct config_report report;
-
-	if (c == NULL) {
-		config_report_init(&report);
-		c = config_load(&nothing, &report);
-		config_report_free(&report);
-	}
-	return c;
 }
 
 static void use(const struct llm_list *list, const struct config *c)
@@ -50,7 +33,7 @@ static void use(const struct llm_list *list, const struct config *c)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct config *c = defaults();
+	const struct config *c = fuzz_config();
 	const char *text = (const char *)data;
 	struct llm_list list;
 	struct err e = ERR_INIT;

@@ -1,0 +1,114 @@
+/* Events of a stream, one a line, as servers write tool calls; a line that begins with '!'
+ * is a call that leaked as text. Whatever comes, each call ends with an id, a name and
+ * one result, in a message that servers can parse. */
+#include "core/chat/calls.h"
+#include "core/chat/delta.h"
+#include "core/chat/tool_round.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void on_started(void *arg, const struct tool *tool, const json_t *args)
+{
+	(void)arg, (void)tool, (void)args;
+	abort(); /* the defaults provide no tool */
+}
+
+static void on_finished(void *arg, const struct tool *tool, const struct tool_result *result)
+{
+	(void)arg, (void)tool, (void)result;
+	abort();
+}
+
+static void on_ended(void *arg, const json_t *messages)
+{
+	*(json_t **)arg = json_deep_copy(messages);
+}
+
+static json_t *run(const struct calls *calls, bool closed)
+{
+	static const struct tool_round_handlers handlers = {on_started, on_finished, on_ended};
+	static struct event_base *base;
+	struct tool_context ctx = {.config = fuzz_config(), .thread = ""};
+	struct tool_round_place place = {.ctx = &ctx, .closed = closed};
+	json_t *results = NULL;
+
+	if (base == NULL)
+		base = event_base_new();
+	ctx.base = base;
+	fuzz_require(tool_round_start(&place, calls, &handlers, &results) != NULL);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	return results;
+}
+
+static const char *text_of(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	fuzz_require(text != NULL);
+	return text;
+}
+
+static void check(const struct calls *calls)
+{
+	json_t *message = tool_round_message(calls, "x", 1), *open = run(calls, false), *closed = run(calls, true);
+	const json_t *made = json_object_get(message, "tool_calls");
+
+	fuzz_require(json_array_size(made) == calls->count && json_array_size(open) == calls->count &&
+	             json_array_size(closed) == calls->count);
+	for (size_t i = 0; i < calls->count; i++) {
+		const json_t *call = json_array_get(made, i), *function = json_object_get(call, "function");
+		json_t *arguments = json_loads(text_of(function, "arguments"), 0, NULL);
+
+		fuzz_require(json_is_object(arguments));
+		fuzz_require(strcmp(text_of(function, "name"), calls->items[i].name) == 0);
+		fuzz_require(strcmp(text_of(call, "id"), text_of(json_array_get(open, i), "tool_call_id")) == 0);
+		text_of(json_array_get(open, i), "content");
+		text_of(json_array_get(closed, i), "content");
+		json_decref(arguments);
+	}
+	json_decref(message);
+	json_decref(open);
+	json_decref(closed);
+}
+
+static void take_line(struct calls *calls, struct delta_reader *reader, const char *line, size_t len)
+{
+	char *event = fuzz_copy(line, len), *text;
+	struct delta d;
+
+	if (len > 0 && *event == '!') {
+		text = fuzz_text(event + 1, len - 1);
+		calls_add(calls, "t", text);
+		free(text);
+	} else {
+		delta_read(reader, event, len, &d);
+		if (d.tool_calls != NULL)
+			calls_merge(calls, d.tool_calls);
+	}
+	free(event);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	const char *text = (const char *)data;
+	struct delta_reader reader;
+	struct calls calls;
+
+	calls_init(&calls);
+	delta_reader_init(&reader);
+	for (size_t at = 0; at < len;) {
+		const char *end = memchr(text + at, '\n', len - at);
+		size_t part = end != NULL ? (size_t)(end - text) - at : len - at;
+
+		take_line(&calls, &reader, text + at, part);
+		at += part + 1;
+	}
+	fuzz_require(calls_finish(&calls) == 0 && calls.count <= CALLS_MAX);
+	if (calls.count > 0)
+		check(&calls);
+	calls_clear(&calls);
+	delta_reader_free(&reader);
+	return 0;
+}

@@ -1,0 +1,83 @@
+/* Answers of search services, in any bytes: a reason why it failed, or text for the model
+ * and sources. The first byte is the first letter of the service's name. */
+#include "core/chat/emitter_line.h"
+#include "core/tools/search_result.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LONGEST 65536 /* of what the model reads, with the defaults */
+
+static size_t characters(const char *text)
+{
+	size_t count = 0;
+
+	for (; *text != '\0'; text++)
+		count += ((unsigned char)*text & 0xc0) != 0x80;
+	return count;
+}
+
+static void check_excerpt(const json_t *text)
+{
+	fuzz_require(json_is_string(text));
+	fuzz_require(characters(json_string_value(text)) <=
+	             (size_t)cfg_int(fuzz_config(), CFG_SEARCH_RESULT_CHARS) + 1);
+}
+
+/* A list of hits, or {"answer", "results"}; else the sentence that nothing was found. */
+static void check_text(const char *text)
+{
+	json_t *all = json_loads(text, 0, NULL);
+	const json_t *list = json_is_object(all) ? json_object_get(all, "results") : all, *hit;
+	size_t i;
+
+	fuzz_require(fuzz_is_text(text, strlen(text)));
+	fuzz_require(all != NULL || strncmp(text, "The web search found nothing", 28) == 0);
+	fuzz_require(strlen(text) <= LONGEST);
+	fuzz_require(json_array_size(list) <= (size_t)cfg_int(fuzz_config(), CFG_SEARCH_MAX_RESULTS));
+	if (json_is_object(all))
+		check_excerpt(json_object_get(all, "answer"));
+	json_array_foreach(list, i, hit)
+		check_excerpt(json_object_get(hit, "content"));
+	json_decref(all);
+}
+
+/* What the client is shown of a source is one line of text. */
+static void check_source(const struct tool_source *s)
+{
+	struct buf line = BUF_INIT(EMITTER_LINE_MAX);
+
+	fuzz_require(s->url[0] != '\0' && s->title != NULL);
+	if (emitter_line_source(&line, s->title, s->url) == 0) {
+		fuzz_require(strncmp(line.data, "Source: [", 9) == 0 && fuzz_is_text(line.data, line.len));
+		fuzz_require(strchr(line.data, '\n') == line.data + line.len - 1);
+		fuzz_require(strchr(line.data + 9, ']') == strstr(line.data, "]("));
+		fuzz_require(strcasestr(line.data, "<think>") == NULL && strcasestr(line.data, "</think>") == NULL);
+	}
+	buf_free(&line);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	static const struct search_backend *const services[] = {
+		['t'] = &search_tavily, ['s'] = &search_searxng, ['b'] = &search_brave};
+	struct tool_result result = {.text = NULL};
+	struct err e = ERR_INIT;
+	char *body;
+
+	if (len == 0 || data[0] >= sizeof services / sizeof services[0] || services[data[0]] == NULL)
+		return 0;
+	body = fuzz_copy(data + 1, len - 1);
+	if (search_result(services[data[0]], fuzz_config(), body, len - 1, &result, &e) == 0) {
+		fuzz_require(!err_is_set(&e));
+		check_text(result.text);
+		for (size_t i = 0; i < result.source_count; i++)
+			check_source(&result.sources[i]);
+	} else {
+		fuzz_require(err_is_set(&e) && fuzz_is_text(e.text, strlen(e.text)));
+	}
+	tool_result_clear(&result);
+	free(body);
+	return 0;
+}
