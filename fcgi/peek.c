@@ -64,6 +64,8 @@ static enum peek_verdict take_header(struct peek *p)
 					   : bad(p, "a second request on one connection");
 	if (type != BEGIN_REQUEST || p->content_left != sizeof p->begin)
 		return bad(p, "no FCGI_BEGIN_REQUEST at the start");
+	if (p->padding_left > 0) /* libfcgi takes it for the next record */
+		return bad(p, "padding behind FCGI_BEGIN_REQUEST");
 	p->request_id = id;
 	return PEEK_MORE;
 }

@@ -3,9 +3,10 @@
  *
  * libfcgi 2.4.2 trusts its peer: parameter lengths that sum over INT_MAX abort it,
  * FCGI_GET_VALUES with four repeated names overruns its stack, records of other requests
- * and padding behind an empty record confuse its reader. So only the plain form passes: BEGIN_REQUEST (role
- * RESPONDER), PARAMS ... up to its empty record, STDIN ... up to its empty record, all with one request id
- * that is not 0, parameters within the limits below. */
+ * and padding behind BEGIN_REQUEST or an empty record confuse its reader. So only the plain
+ * form passes: BEGIN_REQUEST (role RESPONDER), PARAMS ... up to its empty record, STDIN ...
+ * up to its empty record, all with one request id that is not 0, parameters within the
+ * limits below. */
 #ifndef TT_FCGI_PEEK_H
 #define TT_FCGI_PEEK_H
 

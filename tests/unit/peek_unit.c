@@ -221,6 +221,9 @@ static void test_refused_records(void **state)
 	begin(&w, 1, 1);
 	raw(&w, "\1\4\0\7\0\0\10\0", 8);
 	expect_bad(&w, "padding");
+	begin(&w, 1, 1);
+	w.bytes[6] = 8;
+	expect_bad(&w, "padding");
 }
 
 /* Four repeated names overrun a buffer of 64 bytes in libfcgi 2.4.2. */
