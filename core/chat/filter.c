@@ -33,8 +33,10 @@ struct filter {
 	size_t calm;     /* bytes from here in which no call begins: they were one that failed */
 	struct leak leak;
 	size_t leak_from; /* where the leak's text begins behind its marker */
-	char last[sizeof TAG_WORD]; /* the last bytes shown */
-	size_t last_len;
+	struct shown {
+		char last[sizeof TAG_WORD]; /* its last bytes */
+		size_t len;
+	} answer, reasoning;
 };
 
 /* What a look at one place found. */
@@ -87,7 +89,7 @@ void filter_reset(struct filter *f)
 	f->mode = ANSWER;
 	f->at_start = true;
 	f->in_call = f->array = f->fenced = f->tag_end = f->code = false;
-	f->tag_rest = f->calm = f->last_len = 0;
+	f->tag_rest = f->calm = f->answer.len = f->reasoning.len = 0;
 }
 
 void filter_free(struct filter *f)
@@ -100,25 +102,27 @@ void filter_free(struct filter *f)
 
 /* ---- delivering ---- */
 
-static void remember(struct filter *f, const char *bytes, size_t len)
-{
-	const size_t max = sizeof f->last - 1;
-	size_t keep = len >= max ? 0 : f->last_len + len > max ? max - len : f->last_len;
+static struct shown *shown(struct filter *f) { return f->mode == REASONING ? &f->reasoning : &f->answer; }
 
-	memmove(f->last, f->last + f->last_len - keep, keep);
+static void remember(struct shown *s, const char *bytes, size_t len)
+{
+	const size_t max = sizeof s->last - 1;
+	size_t keep = len >= max ? 0 : s->len + len > max ? max - len : s->len;
+
+	memmove(s->last, s->last + s->len - keep, keep);
 	if (len > max) {
 		bytes += len - max;
 		len = max;
 	}
-	memcpy(f->last + keep, bytes, len);
-	f->last_len = keep + len;
+	memcpy(s->last + keep, bytes, len);
+	s->len = keep + len;
 }
 
 static void show(struct filter *f, const char *bytes, size_t len)
 {
 	if (len == 0)
 		return;
-	remember(f, bytes, len);
+	remember(shown(f), bytes, len);
 	f->array = f->fenced = false;
 	if (f->mode == REASONING)
 		f->handlers.reasoning(f->arg, bytes, len);
@@ -129,7 +133,7 @@ static void show(struct filter *f, const char *bytes, size_t len)
 static void set_mode(struct filter *f, enum mode mode)
 {
 	f->mode = mode;
-	f->last_len = f->tag_rest = 0;
+	f->tag_rest = 0;
 	f->code = false;
 	f->at_start = mode != REASONING;
 }
@@ -145,9 +149,11 @@ static void close_unopened(struct filter *f)
  * before it. */
 static void guard_join(struct filter *f)
 {
+	const struct shown *s = shown(f);
+
 	f->tag_rest = 0;
-	for (size_t k = f->last_len; k > 0 && f->tag_rest == 0; k--)
-		if (k < sizeof TAG_WORD - 1 && memcmp(f->last + f->last_len - k, TAG_WORD, k) == 0)
+	for (size_t k = s->len; k > 0 && f->tag_rest == 0; k--)
+		if (k < sizeof TAG_WORD - 1 && memcmp(s->last + s->len - k, TAG_WORD, k) == 0)
 			f->tag_rest = k;
 }
 
@@ -249,6 +255,7 @@ static size_t pass_between_calls(struct filter *f, const char *p, size_t len, bo
 		}
 	}
 	f->mode = ANSWER;
+	guard_join(f);
 	return n;
 }
 

@@ -16,7 +16,7 @@ static void add(struct seen *s, char kind, const char *bytes, size_t len)
 {
 	if (kind != s->kind && buf_add(&s->all, &kind, 1) < 0)
 		abort();
-	if (kind != s->kind && buf_add(&s->text, "\n", 1) < 0)
+	if (kind != s->kind && kind == '\x02' && buf_add(&s->text, "\n", 1) < 0)
 		abort();
 	s->kind = kind;
 	if (buf_add(&s->all, bytes, len) < 0 || (kind == '\x01' && buf_add(&s->text, bytes, len) < 0))
