@@ -1,5 +1,6 @@
 #include "core/chat/calls.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,13 @@ static struct call *new_call(struct calls *c, long index)
 	return &c->items[c->count++];
 }
 
+static long next_index(const struct calls *c)
+{
+	long last = c->count == 0 ? -1 : c->index[c->count - 1];
+
+	return last < LONG_MAX ? last + 1 : LONG_MIN; /* an index is the server's, any number */
+}
+
 /* A fragment without an index continues the last call, unless it brings another id. */
 static struct call *find(struct calls *c, const json_t *fragment, const char *id)
 {
@@ -66,7 +74,7 @@ static struct call *find(struct calls *c, const json_t *fragment, const char *id
 		if (id == NULL || (last->id != NULL && strcmp(last->id, id) == 0))
 			return last;
 	}
-	return new_call(c, c->count == 0 ? 0 : c->index[c->count - 1] + 1);
+	return new_call(c, next_index(c));
 }
 
 static int merge_arguments(struct call *call, const json_t *arguments)
@@ -121,7 +129,7 @@ int calls_merge(struct calls *c, const json_t *fragments)
 
 int calls_add(struct calls *c, const char *name, const char *arguments)
 {
-	struct call *call = new_call(c, c->count == 0 ? 0 : c->index[c->count - 1] + 1);
+	struct call *call = new_call(c, next_index(c));
 
 	if (call == NULL)
 		return -1;
