@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define KEPT_MAX (16u << 20) /* of one ask's text for the history; the client's stream has no limit */
+#define COUNT_MAX (INT64_C(1) << 40) /* no server has written more tokens than that */
 
 struct answer {
 	const struct answer_handlers *handlers;
@@ -172,7 +173,7 @@ void answer_end_ask(struct answer *a, int64_t counted, bool whole)
 	filter_end(a->thoughts);
 	filter_end(a->filter);
 	a->broke_off = !whole && (a->broke_off || (a->thought && a->text.len == 0));
-	a->tokens += counted >= 0 ? counted : a->pieces;
+	a->tokens += counted >= 0 && counted <= COUNT_MAX ? counted : a->pieces;
 	a->pieces = 0;
 }
 
