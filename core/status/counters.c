@@ -186,7 +186,7 @@ static void add_file(int fd, int64_t sums[COUNTERS])
 		uint64_t value;
 
 		if ((lives || !table[i].gauge) && guard_load(&f->values[i], &value))
-			sums[i] += (int64_t)value;
+			sums[i] = (int64_t)((uint64_t)sums[i] + value); /* any value, if it is damaged */
 	}
 	munmap(f, sizeof *f);
 }
