@@ -35,7 +35,7 @@ int listed_read(const char *body, size_t len, const char *wanted, struct listed_
 		.context = context > 0 ? context : 0,
 		.is_vllm = owner != NULL && strcmp(owner, "vllm") == 0,
 	};
-	if (id != NULL && (out->id = strdup(id)) == NULL)
+	if (id != NULL && strlen(id) <= LISTED_ID_MAX && (out->id = strdup(id)) == NULL)
 		result = -1;
 	json_decref(list);
 	return result;

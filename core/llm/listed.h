@@ -6,8 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define LISTED_ID_MAX 4096 /* bytes, as of what the backend names */
+
 struct listed_model {
-	char *id;        /* NULL: the answer names none */
+	char *id;        /* NULL: the answer names none, or a longer one */
 	int64_t context; /* the context window in tokens; 0: not told */
 	bool is_vllm;
 };

@@ -10,7 +10,7 @@ static void read_list(const char *body, size_t len, const char *wanted, struct l
 {
 	fuzz_require(listed_read(body, len, wanted, m) == 0);
 	fuzz_require(m->context >= 0);
-	fuzz_require(m->id == NULL || (strlen(m->id) <= 4096 && fuzz_is_text(m->id, strlen(m->id))));
+	fuzz_require(m->id == NULL || (strlen(m->id) <= LISTED_ID_MAX && fuzz_is_text(m->id, strlen(m->id))));
 }
 
 /* What was read is said as a server would, behind others, and read the same way. */
