@@ -1,6 +1,6 @@
 #include "fcgi/query.h"
 
-#include "core/chat/utf8.h"
+#include "core/base/utf8.h"
 
 #include <event2/http.h>
 #include <stdbool.h>

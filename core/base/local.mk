@@ -3,4 +3,5 @@ libttagent_a_SOURCES += \
 	core/base/clock.c core/base/clock.h \
 	core/base/err.c core/base/err.h \
 	core/base/log.c core/base/log.h \
-	core/base/privacy.c core/base/privacy.h
+	core/base/privacy.c core/base/privacy.h \
+	core/base/utf8.c core/base/utf8.h

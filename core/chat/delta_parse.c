@@ -1,7 +1,7 @@
 /* The full reader, on jansson: everything that the scanner does not know. */
 #include "core/chat/delta.h"
 #include "core/chat/delta_finish.h"
-#include "core/chat/utf8.h"
+#include "core/base/utf8.h"
 
 #include <string.h>
 

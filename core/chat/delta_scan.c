@@ -3,7 +3,7 @@
  * never read anything otherwise than jansson does. */
 #include "core/chat/delta.h"
 #include "core/chat/delta_finish.h"
-#include "core/chat/utf8.h"
+#include "core/base/utf8.h"
 
 #include <stdint.h>
 #include <string.h>

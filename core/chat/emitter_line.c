@@ -1,6 +1,6 @@
 #include "core/chat/emitter_line.h"
 
-#include "core/chat/utf8.h"
+#include "core/base/utf8.h"
 
 #include <curl/curl.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 #include "core/chat/json_error.h"
 
-#include "core/chat/utf8.h"
+#include "core/base/utf8.h"
 
 #include <stdbool.h>
 #include <string.h>

@@ -9,7 +9,6 @@ libttagent_a_SOURCES += \
 	core/chat/json_error.c core/chat/json_error.h \
 	core/chat/request.c core/chat/request.h \
 	core/chat/sse.c core/chat/sse.h \
-	core/chat/utf8.c core/chat/utf8.h \
 	core/chat/answer.c core/chat/answer.h \
 	core/chat/ask.c core/chat/ask.h \
 	core/chat/calls.c core/chat/calls.h \

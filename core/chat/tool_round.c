@@ -1,6 +1,6 @@
 #include "core/chat/tool_round.h"
 
-#include "core/chat/utf8.h"
+#include "core/base/utf8.h"
 
 #include <assert.h>
 #include <stdio.h>

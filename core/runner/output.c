@@ -1,6 +1,6 @@
 #include "core/runner/output.h"
 
-#include "core/chat/utf8.h"
+#include "core/base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

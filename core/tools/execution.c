@@ -1,5 +1,7 @@
 #include "core/tools/execution.h"
 
+#include "core/base/utf8.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,15 +30,9 @@ void execution_clear(struct execution *x)
 /* As much of text as fits, cut at a code point. */
 static void add(struct execution *x, struct buf *to, const char *text)
 {
-	size_t len = strlen(text), room = to->max - to->len;
+	size_t len = utf8_cut(text, to->max - to->len);
 
-	if (len > room) {
-		x->cut = true;
-		len = room;
-		while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
-			len--;
-	}
-	if (buf_add(to, text, len) < 0)
+	if (buf_add(to, text, len) < 0 || text[len] != '\0')
 		x->cut = true;
 }
 

@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/utf8.h"
 #include "core/config/features.h"
 #include "core/tools/search_backend.h"
 #include "core/tools/search_result.h"
@@ -211,17 +212,10 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 static char *query_of(const json_t *args)
 {
 	const char *query = json_string_value(json_object_get(args, "query"));
-	size_t len;
 
 	if (query == NULL || query[strspn(query, " \t\r\n")] == '\0')
 		return NULL;
-	len = strlen(query);
-	if (len > QUERY_MAX) {
-		len = QUERY_MAX;
-		while (((unsigned char)query[len] & 0xc0) == 0x80)
-			len--;
-	}
-	return strndup(query, len);
+	return strndup(query, utf8_cut(query, QUERY_MAX));
 }
 
 static struct tool_run *start(void *state, const struct tool_context *ctx, const json_t *args, tool_done_fn *done,

@@ -1,7 +1,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "core/base/log.h"
-#include "core/chat/utf8.h"
+#include "core/base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

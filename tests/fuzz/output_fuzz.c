@@ -1,6 +1,6 @@
 /* What sandboxed code prints, in any bytes: the same text whatever the pieces are, and it
  * is text. The first byte says where the cuts lie. */
-#include "core/chat/utf8.h"
+#include "core/base/utf8.h"
 #include "core/runner/output.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,7 +1,7 @@
 /* UTF-8 as jansson accepts it: no overlong forms, no surrogates, nothing above U+10FFFF.
  * Pure. */
-#ifndef TT_CHAT_UTF8_H
-#define TT_CHAT_UTF8_H
+#ifndef TT_BASE_UTF8_H
+#define TT_BASE_UTF8_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,6 +9,9 @@
 
 /* The length of the sequence at p (p < end); 0: it is none, or not whole. */
 size_t utf8_sequence(const unsigned char *p, const unsigned char *end);
+
+/* The length of text, cut between two characters where it is longer than max bytes. */
+size_t utf8_cut(const char *text, size_t max);
 
 /* A copy in which each byte that is no UTF-8, and each NUL, is a '?': as long as bytes is,
  * terminated, free(). NULL: no memory. */

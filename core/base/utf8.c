@@ -1,4 +1,4 @@
-#include "core/chat/utf8.h"
+#include "core/base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +27,18 @@ size_t utf8_sequence(const unsigned char *p, const unsigned char *end)
 	for (size_t i = 2; i < len; i++)
 		if ((p[i] & 0xC0) != 0x80)
 			return 0;
+	return len;
+}
+
+size_t utf8_cut(const char *text, size_t max)
+{
+	size_t len = strnlen(text, max + 1);
+
+	if (len <= max)
+		return len;
+	len = max;
+	while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+		len--;
 	return len;
 }
 
