@@ -1,5 +1,7 @@
 #include "core/tools/search_backend.h"
 
+#include "core/base/utf8.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,7 +29,10 @@ static int judge_empty(const json_t *answer, struct err *e)
 
 	if (json_array_size(engines) == 0)
 		return 0;
-	return err_set(e, "none of its engines answered (%.40s: %.80s)", name == NULL ? "?" : name, why == NULL ? "?" : why);
+	name = name == NULL ? "?" : name;
+	why = why == NULL ? "?" : why;
+	return err_set(e, "none of its engines answered (%.*s: %.*s)", (int)utf8_cut(name, 40), name,
+	               (int)utf8_cut(why, 80), why);
 }
 
 static int hits(const json_t *answer, size_t max, struct search_hits *out, struct err *e)
