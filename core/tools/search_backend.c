@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define URL_MAX 4096
+
 void search_request_clear(struct search_request *r)
 {
 	free(r->url);
@@ -36,6 +38,13 @@ char *search_parameter(const char *name, const char *value)
 		out = NULL;
 	curl_free(escaped);
 	return out;
+}
+
+const char *search_hit_url(const json_t *object)
+{
+	const char *url = search_text(object, "url");
+
+	return strlen(url) <= URL_MAX ? url : "";
 }
 
 const char *search_text(const json_t *object, const char *name)

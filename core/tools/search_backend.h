@@ -49,4 +49,7 @@ char *search_parameter(const char *name, const char *value);
 /* A string member or "". */
 const char *search_text(const json_t *object, const char *name);
 
+/* The member "url", or "" where it is longer than any page's. */
+const char *search_hit_url(const json_t *object);
+
 #endif

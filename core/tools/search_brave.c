@@ -30,7 +30,7 @@ static int hits(const json_t *answer, size_t max, struct search_hits *out, struc
 		if (out->count == max)
 			break;
 		out->items[out->count++] = (struct search_hit){
-			search_text(one, "title"), search_text(one, "url"), search_text(one, "description")};
+			search_text(one, "title"), search_hit_url(one), search_text(one, "description")};
 	}
 	return 0;
 }

@@ -22,8 +22,9 @@ static json_t *hits_json(const struct search_hits *hits, int64_t max_chars)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < hits->count; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "title", hits->items[i].title, "url", hits->items[i].url,
-		                                      "content", trimmed(hits->items[i].content, max_chars)));
+		json_array_append_new(list, json_pack("{s:o, s:s, s:o}", "title", trimmed(hits->items[i].title, max_chars),
+		                                      "url", hits->items[i].url, "content",
+		                                      trimmed(hits->items[i].content, max_chars)));
 	if (hits->answer == NULL || *hits->answer == '\0')
 		return list;
 	return json_pack("{s:o, s:o}", "answer", trimmed(hits->answer, max_chars), "results", list);

@@ -48,7 +48,7 @@ static int hits(const json_t *answer, size_t max, struct search_hits *out, struc
 		if (out->count == max)
 			break;
 		out->items[out->count++] = (struct search_hit){
-			search_text(one, "title"), search_text(one, "url"), search_text(one, "content")};
+			search_text(one, "title"), search_hit_url(one), search_text(one, "content")};
 	}
 	return out->count == 0 && out->answer == NULL ? judge_empty(answer, e) : 0;
 }
