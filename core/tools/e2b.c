@@ -44,7 +44,7 @@ struct e2b_run {
 	struct http_transfer *transfer;
 	bool recreated;
 	struct execution execution;
-	char failure[300];
+	struct err failure;
 };
 
 static void advance(struct sandbox *s);
@@ -252,8 +252,8 @@ static void on_created(void *arg, const struct http_result *h)
 		else
 			e2b_shared_write(s->owner->shared, s->thread, &s->place);
 	} else if (first != NULL) {
-		e2b_api_failure(h, "the sandbox could not be made", first->failure, sizeof first->failure);
-		why = first->failure;
+		e2b_api_failure(h, "the sandbox could not be made", &first->failure);
+		why = first->failure.text;
 	}
 	s->used_ms = clock_mono_ms();
 	if (first != NULL && why != NULL)
@@ -322,8 +322,8 @@ static void on_executed(void *arg, const struct http_result *h)
 	} else if (h->outcome == HTTP_TIMEOUT) {
 		end_run(r, "the code ran longer than is allowed and was stopped");
 	} else {
-		e2b_api_failure(h, "the code could not be run", r->failure, sizeof r->failure);
-		end_run(r, r->failure);
+		e2b_api_failure(h, "the code could not be run", &r->failure);
+		end_run(r, r->failure.text);
 	}
 }
 

@@ -192,16 +192,16 @@ int e2b_place_read(struct e2b_place *p, const char *body, size_t len)
 	return -1;
 }
 
-void e2b_api_failure(const struct http_result *h, const char *what, char *out, size_t size)
+void e2b_api_failure(const struct http_result *h, const char *what, struct err *e)
 {
 	json_t *error = h->body_len == 0 ? NULL : json_loadb(h->body, h->body_len, 0, NULL);
 	const char *message = json_string_value(json_object_get(error, "message"));
 
 	if (h->outcome != HTTP_DONE)
-		snprintf(out, size, "%s: %s", what, http_outcome_text(h->outcome));
+		err_set(e, "%s: %s", what, http_outcome_text(h->outcome));
 	else
-		snprintf(out, size, "%s: HTTP %ld%s%s", what, h->status, message == NULL ? "" : ", ",
-		         message == NULL ? "" : message);
+		err_set(e, "%s: HTTP %ld%s%s", what, h->status, message == NULL ? "" : ", ",
+		        message == NULL ? "" : message);
 	log_warning("sandbox_failed", L_STR("what", what), L_INT("status", h->status),
 	            L_STR("outcome", http_outcome_text(h->outcome)));
 	json_decref(error);

@@ -28,6 +28,6 @@ void e2b_api_extend(struct http *http, const struct config *c, const char *id);
 
 /* Why a request failed, from E2B's {"code":N,"message":...} or else from the transfer: one
  * line for the model. */
-void e2b_api_failure(const struct http_result *h, const char *what, char *out, size_t size);
+void e2b_api_failure(const struct http_result *h, const char *what, struct err *e);
 
 #endif

@@ -52,11 +52,11 @@ static void share(const struct e2b_place *place)
 static void check_failure(const char *body, size_t len)
 {
 	const struct http_result h = {.outcome = HTTP_DONE, .status = 500, .body = body, .body_len = len};
-	char text[120];
+	struct err e = ERR_INIT;
 
-	e2b_api_failure(&h, "it failed", text, sizeof text);
-	fuzz_require(fuzz_is_text(text, strlen(text)));
-	for (const char *p = text; *p != '\0'; p++)
+	e2b_api_failure(&h, "it failed", &e);
+	fuzz_require(err_is_set(&e) && fuzz_is_text(e.text, strlen(e.text)));
+	for (const char *p = e.text; *p != '\0'; p++)
 		fuzz_require((unsigned char)*p >= ' ' && *p != 0x7f);
 }
 
