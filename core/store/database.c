@@ -10,7 +10,7 @@ static const char *const texts[STATEMENTS] = {
 	[SQL_BEGIN_WRITING] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
-	[SQL_PLACE] = "SELECT id, first, last FROM threads"
+	[SQL_PLACE] = "SELECT id, first, last, bytes FROM threads"
 		      " WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms >= ?4",
 	[SQL_LOAD] = "SELECT number, messages FROM turns WHERE thread = ?1 AND number > ?2 ORDER BY number",
 	[SQL_FORGET] = "DELETE FROM threads WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms < ?4",
@@ -151,6 +151,17 @@ static int64_t expiry_of(const struct store_key *k, int64_t now_ms, const struct
 	return expiry(now_ms, store_id_is_short(k->thread_id) ? limits->short_id_idle_ms : limits->expire_ms);
 }
 
+/* A damaged row may hold any numbers, and they are counted with and up to. */
+static int check_place(const struct database *db, const struct place *place, struct err *e)
+{
+	if (place->first > 0 && place->last >= place->first && place->last < INT64_MAX / 2 &&
+	    place->last - place->first <= STORE_TURNS_MAX && place->bytes >= 0)
+		return 0;
+	return err_set(e, "%s: a conversation is damaged (turns %lld to %lld, %lld bytes); tt-agentctl threads lists and"
+	               " deletes them", db->file, (long long)place->first, (long long)place->last,
+	               (long long)place->bytes);
+}
+
 /* ---- reading ---- */
 
 /* Where a thread's turns are; 1: it is there, 0: not, -1 with e. */
@@ -168,9 +179,12 @@ static int find_place(struct database *db, const struct store_key *k, int64_t ex
 	if (code == SQLITE_ROW)
 		*place = (struct place){.thread = sqlite3_column_int64(s, 0),
 		                        .first = sqlite3_column_int64(s, 1),
-		                        .last = sqlite3_column_int64(s, 2)};
+		                        .last = sqlite3_column_int64(s, 2),
+		                        .bytes = sqlite3_column_int64(s, 3)};
 	database_done(s);
-	return code < 0 ? -1 : code == SQLITE_ROW;
+	if (code == SQLITE_ROW)
+		return check_place(db, place, e) < 0 ? -1 : 1;
+	return code < 0 ? -1 : 0;
 }
 
 /* A turn that cannot be read counts as one without messages. */
@@ -259,7 +273,7 @@ static int use_thread(struct database *db, const struct store_key *k, size_t len
 		code = database_step(db, s, "cannot be written", e);
 	}
 	database_done(s);
-	return code == SQLITE_DONE ? 0 : -1;
+	return code == SQLITE_DONE ? check_place(db, place, e) : -1;
 }
 
 static int add_row(struct database *db, const struct place *place, const char *messages, size_t len,
