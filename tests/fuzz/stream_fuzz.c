@@ -43,7 +43,7 @@ static void end_ask(struct stream *s)
 	const char *text;
 	size_t len;
 
-	answer_end_ask(s->answer, s->counted);
+	answer_end_ask(s->answer, s->counted, true);
 	text = answer_text(s->answer, &len);
 	fuzz_require(fuzz_is_text(text, len));
 	answer_go_on(s->answer);
