@@ -61,15 +61,14 @@ struct store *store_open(struct event_base *base, const struct config *c, const 
 	if (!store_is_memory(file))
 		log_warning("threads_in_memory", L_STR("file", file),
 		            L_STR("error", "its folder does not exist: conversations last as long as this worker does"));
-	return store_memory_new(base, (size_t)cfg_int(c, CFG_LIMITS_THREADS), e);
+	return store_memory_new(base, (size_t)cfg_int(c, CFG_LIMITS_THREADS), &limits, e);
 }
 
 void store_configure(struct store *s, const struct config *c)
 {
 	const struct store_limits limits = configured_limits(c);
 
-	if (s->ops->set_limits != NULL)
-		s->ops->set_limits(s, &limits);
+	s->ops->set_limits(s, &limits);
 }
 
 void store_free(struct store *s)

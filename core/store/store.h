@@ -41,7 +41,8 @@ bool store_id_is_short(const char *thread_id);
 #define STORE_THREAD_BYTES_MAX (8u << 20)
 
 /* Conversations in this process's memory. */
-struct store *store_memory_new(struct event_base *base, size_t max_threads, struct err *e);
+struct store *store_memory_new(struct event_base *base, size_t max_threads, const struct store_limits *limits,
+                               struct err *e);
 
 /* Conversations in a SQLite file, which other processes may share. A thread of its own
  * opens the file and does all that may block; while the file cannot be opened (it is tried

@@ -10,7 +10,7 @@ struct store_ops {
 	struct store_request *(*append)(struct store *s, const struct store_key *k, json_t *messages,
 	                                store_saved_fn *done, void *arg);
 	void (*cancel)(struct store_request *r);
-	void (*set_limits)(struct store *s, const struct store_limits *limits); /* NULL: it has none */
+	void (*set_limits)(struct store *s, const struct store_limits *limits);
 };
 
 /* The first member of each kind's own struct. */

@@ -2,6 +2,8 @@
  * goes first. */
 #include "core/store/store_impl.h"
 
+#include "core/base/clock.h"
+
 #include <assert.h>
 #include <search.h>
 #include <stdlib.h>
@@ -9,10 +11,18 @@
 #include <sys/queue.h>
 
 struct thread {
-	TAILQ_ENTRY(thread) used; /* the least recently used first */
+	TAILQ_ENTRY(thread) used;
+	struct kind *kind;
+	int64_t used_ms; /* CLOCK_BOOTTIME */
 	char *subject, *thread_id;
 	json_t *turns;
 	size_t bytes; /* of the turns, as JSON */
+};
+
+/* Threads that expire alike, the least recently used first. */
+struct kind {
+	int64_t idle_ms; /* 0: never */
+	TAILQ_HEAD(, thread) used;
 };
 
 struct request {
@@ -31,7 +41,7 @@ struct memory {
 	struct event_base *loop;
 	void *tree; /* of threads, for tsearch */
 	size_t count, max;
-	TAILQ_HEAD(, thread) used;
+	struct kind short_ids, long_ids;
 	TAILQ_HEAD(, request) requests;
 };
 
@@ -65,9 +75,24 @@ static struct thread *find(struct memory *m, const struct store_key *k)
 static void forget(struct memory *m, struct thread *t)
 {
 	tdelete(t, &m->tree, compare);
-	TAILQ_REMOVE(&m->used, t, used);
+	TAILQ_REMOVE(&t->kind->used, t, used);
 	m->count--;
 	thread_free(t);
+}
+
+static void forget_expired(struct memory *m, const struct kind *k, int64_t now_ms)
+{
+	struct thread *t;
+
+	while (k->idle_ms > 0 && (t = TAILQ_FIRST(&k->used)) != NULL && now_ms - t->used_ms > k->idle_ms)
+		forget(m, t);
+}
+
+static void forget_longest_unused(struct memory *m)
+{
+	struct thread *a = TAILQ_FIRST(&m->short_ids.used), *b = TAILQ_FIRST(&m->long_ids.used);
+
+	forget(m, b == NULL || (a != NULL && a->used_ms < b->used_ms) ? a : b);
 }
 
 static struct thread *add(struct memory *m, const struct store_key *k)
@@ -76,6 +101,8 @@ static struct thread *add(struct memory *m, const struct store_key *k)
 
 	if (t == NULL)
 		return NULL;
+	t->kind = store_id_is_short(k->thread_id) ? &m->short_ids : &m->long_ids;
+	t->used_ms = clock_boot_ms();
 	t->subject = strdup(k->subject);
 	t->thread_id = strdup(k->thread_id);
 	t->turns = json_array();
@@ -84,17 +111,28 @@ static struct thread *add(struct memory *m, const struct store_key *k)
 		thread_free(t);
 		return NULL;
 	}
-	TAILQ_INSERT_TAIL(&m->used, t, used);
+	TAILQ_INSERT_TAIL(&t->kind->used, t, used);
 	m->count++;
 	if (m->count > m->max)
-		forget(m, TAILQ_FIRST(&m->used));
+		forget_longest_unused(m);
 	return t;
 }
 
-static void touch(struct memory *m, struct thread *t)
+static void touch(struct thread *t)
 {
-	TAILQ_REMOVE(&m->used, t, used);
-	TAILQ_INSERT_TAIL(&m->used, t, used);
+	t->used_ms = clock_boot_ms();
+	TAILQ_REMOVE(&t->kind->used, t, used);
+	TAILQ_INSERT_TAIL(&t->kind->used, t, used);
+}
+
+/* The thread of that key that has not expired, or NULL; the others leave by and by. */
+static struct thread *look_up(struct memory *m, const struct store_key *k)
+{
+	int64_t now_ms = clock_boot_ms();
+
+	forget_expired(m, &m->short_ids, now_ms);
+	forget_expired(m, &m->long_ids, now_ms);
+	return find(m, k);
 }
 
 static size_t turn_size(const json_t *messages)
@@ -112,7 +150,7 @@ static void drop_oldest(struct thread *t)
 static int keep_turn(struct memory *m, const struct store_key *k, json_t *messages)
 {
 	size_t size = turn_size(messages);
-	struct thread *t = find(m, k);
+	struct thread *t = look_up(m, k);
 
 	if (t == NULL)
 		t = add(m, k);
@@ -120,7 +158,7 @@ static int keep_turn(struct memory *m, const struct store_key *k, json_t *messag
 		json_decref(messages);
 		return -1;
 	}
-	touch(m, t);
+	touch(t);
 	if (json_array_size(t->turns) == STORE_TURNS_MAX)
 		drop_oldest(t);
 	if (json_array_append_new(t->turns, messages) < 0)
@@ -180,7 +218,7 @@ static struct store_request *memory_load(struct store *s, const struct store_key
                                          void *arg)
 {
 	struct memory *m = (struct memory *)s;
-	struct thread *t = find(m, k);
+	struct thread *t = look_up(m, k);
 	struct request *r = request_new(m, arg);
 
 	if (r == NULL)
@@ -192,7 +230,7 @@ static struct store_request *memory_load(struct store *s, const struct store_key
 		return NULL;
 	}
 	if (t != NULL)
-		touch(m, t);
+		touch(t);
 	r->loaded = done;
 	event_active(r->answer, EV_TIMEOUT, 0);
 	return &r->base;
@@ -228,9 +266,17 @@ static void memory_free(struct store *s)
 
 	while (!TAILQ_EMPTY(&m->requests))
 		request_free(TAILQ_FIRST(&m->requests));
-	while (!TAILQ_EMPTY(&m->used))
-		forget(m, TAILQ_FIRST(&m->used));
+	while (m->count > 0)
+		forget_longest_unused(m);
 	free(m);
+}
+
+static void memory_set_limits(struct store *s, const struct store_limits *limits)
+{
+	struct memory *m = (struct memory *)s;
+
+	m->short_ids.idle_ms = limits->short_id_idle_ms;
+	m->long_ids.idle_ms = limits->expire_ms;
 }
 
 static const struct store_ops memory_ops = {
@@ -238,9 +284,11 @@ static const struct store_ops memory_ops = {
 	.load = memory_load,
 	.append = memory_append,
 	.cancel = memory_cancel,
+	.set_limits = memory_set_limits,
 };
 
-struct store *store_memory_new(struct event_base *base, size_t max_threads, struct err *e)
+struct store *store_memory_new(struct event_base *base, size_t max_threads, const struct store_limits *limits,
+                               struct err *e)
 {
 	struct memory *m = calloc(1, sizeof *m);
 
@@ -252,7 +300,9 @@ struct store *store_memory_new(struct event_base *base, size_t max_threads, stru
 	m->base.ops = &memory_ops;
 	m->loop = base;
 	m->max = max_threads;
-	TAILQ_INIT(&m->used);
+	memory_set_limits(&m->base, limits);
+	TAILQ_INIT(&m->short_ids.used);
+	TAILQ_INIT(&m->long_ids.used);
 	TAILQ_INIT(&m->requests);
 	return &m->base;
 }

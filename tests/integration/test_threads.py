@@ -78,8 +78,11 @@ def test_users_that_the_web_server_vouches_for_are_apart(stage, setting, param):
     assert said(llm) == ["from ann", "ann again"]
 
 
-def test_threads_of_a_short_id_are_forgotten_when_idle(stage):
-    service, llm = stage.one({"text": ["yes"]}, sets=["threads.short_id_idle=0.3", "threads.expire=0"])
+@pytest.mark.parametrize("file", ["threads.db", "memory", "no-such-folder/threads.db"])
+def test_threads_of_a_short_id_are_forgotten_when_idle(stage, file):
+    path = file if file == "memory" else stage.directory / file
+    service, llm = stage.one(
+        {"text": ["yes"]}, sets=["threads.short_id_idle=0.3", "threads.expire=0", f"threads.file={path}"])
     service.chat("first", "7")
     service.chat("first", LONG)
     time.sleep(0.4)  # that is what idle means

@@ -170,10 +170,12 @@ static void keep(struct store *s, struct event_base *base)
 
 static struct event_base *base; /* made while memory is there */
 
+static const struct store_limits no_limits = {.expire_ms = 0};
+
 static void keep_in_memory(void)
 {
 	struct err e = ERR_INIT;
-	struct store *s = store_memory_new(base, 1, &e);
+	struct store *s = store_memory_new(base, 1, &no_limits, &e);
 
 	if (s != NULL)
 		keep(s, base);
@@ -183,9 +185,8 @@ static void keep_in_memory(void)
 
 static void keep_in_sqlite(void)
 {
-	const struct store_limits limits = {.expire_ms = 0};
 	struct err e = ERR_INIT;
-	struct store *s = store_sqlite_new(base, "/nonexistent/threads.db", "run", &limits, &e);
+	struct store *s = store_sqlite_new(base, "/nonexistent/threads.db", "run", &no_limits, &e);
 
 	if (s != NULL)
 		keep(s, base);

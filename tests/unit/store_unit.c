@@ -1,5 +1,5 @@
 /* Conversations: what was said in a thread comes back, and in no other thread. */
-#include "core/store/store.h"
+#include "core/store/store_impl.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,7 +56,7 @@ static int setup_memory(void **state)
 	if (setup_base(state) < 0)
 		return -1;
 	f = *state;
-	f->store = store_memory_new(f->base, MAX_THREADS, &e);
+	f->store = store_memory_new(f->base, MAX_THREADS, &no_limits, &e);
 	return f->store == NULL;
 }
 
@@ -296,6 +296,37 @@ static void cancelled_requests_stay_silent(void **state)
 	assert_non_null(store_append(f->store, &k, turn("open"), on_saved, f));
 }
 
+static void pass_ms(long ms)
+{
+	const struct timespec tick = {.tv_nsec = ms * 1000000};
+
+	nanosleep(&tick, NULL);
+}
+
+static void idle_threads_are_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_limits never = {.expire_ms = 0}, late = {.expire_ms = 3600000, .short_id_idle_ms = 3600000};
+	const struct store_limits short_soon = {.expire_ms = 3600000, .short_id_idle_ms = 1}, soon = {.expire_ms = 1};
+
+	append(f, "", "12345678", "long");
+	append(f, "", "1234567", "short");
+	pass_ms(5);
+	f->store->ops->set_limits(f->store, &late);
+	assert_thread(f, "", "1234567", "short");
+	pass_ms(5);
+	f->store->ops->set_limits(f->store, &short_soon);
+	assert_thread(f, "", "1234567", "");
+	assert_thread(f, "", "12345678", "long");
+	append(f, "", "1234567", "of somebody else");
+	f->store->ops->set_limits(f->store, &never);
+	assert_thread(f, "", "1234567", "of somebody else");
+	pass_ms(5);
+	f->store->ops->set_limits(f->store, &soon);
+	assert_thread(f, "", "12345678", "");
+	assert_thread(f, "", "1234567", "of somebody else");
+}
+
 /* 1,000 threads at once, each with its own marker words. */
 static void no_word_in_a_wrong_thread(void **state)
 {
@@ -365,11 +396,10 @@ static void threads_expire(void **state)
 	struct fixture *f = *state;
 	const struct store_limits soon = {.expire_ms = 1, .short_id_idle_ms = 0};
 	const struct store_limits short_soon = {.expire_ms = 0, .short_id_idle_ms = 1};
-	struct timespec tick = {.tv_nsec = 5000000}; /* beyond the idle time of 1 ms */
 
 	append(f, "", "12345678", "long");
 	append(f, "", "1234567", "short");
-	nanosleep(&tick, NULL);
+	pass_ms(5); /* beyond the idle time of 1 ms */
 	reopen(f, "run", &short_soon);
 	assert_thread(f, "", "1234567", "");
 	assert_thread(f, "", "12345678", "long");
@@ -613,6 +643,7 @@ int main(void)
 		MEMORY(the_longest_unused_goes_first),
 		BOTH(old_turns_leave_whole),
 		BOTH(cancelled_requests_stay_silent),
+		BOTH(idle_threads_are_forgotten),
 		BOTH(no_word_in_a_wrong_thread),
 		SQLITE(turns_survive_a_restart),
 		SQLITE(what_is_written_at_the_end_is_kept),
