@@ -25,6 +25,7 @@ struct turns {
 	struct command_client *daemon;
 	struct resolver *resolver;
 	const struct config *configured; /* what the store was told; only compared */
+	char run[64];
 	struct bench bench;
 	struct prompt_cache prompts;
 	struct reported reported[REPORTS_KEPT];
@@ -36,7 +37,6 @@ struct turns {
 static bool have_store(struct turns *t, const struct config *c)
 {
 	struct err e = ERR_INIT;
-	char run[64];
 
 	if (t->host.store != NULL) {
 		if (c != t->configured)
@@ -44,9 +44,7 @@ static bool have_store(struct turns *t, const struct config *c)
 		t->configured = c;
 		return true;
 	}
-	/* The parent outlives workers and reloads: with it ends what short ids remember. */
-	store_run_name((long)getppid(), run);
-	t->host.store = store_open(t->host.base, c, run, &e);
+	t->host.store = store_open(t->host.base, c, t->run, &e);
 	if (t->host.store == NULL)
 		log_error("threads_not_opened", L_STR("error", e.text));
 	return t->host.store != NULL;
@@ -149,9 +147,12 @@ struct turns *turns_new(struct event_base *base, struct published *p, struct com
 				     .snapshot = current_snapshot,
 				     .bench = &t->bench,
 				     .prompts = &t->prompts,
+				     .run = t->run,
 				     .counters = counters,
 				     .report = report,
 				     .arg = t};
+	/* The parent outlives workers and reloads: with it ends what short ids remember. */
+	store_run_name((long)getppid(), t->run);
 	t->host.waiting = waiting_room_new(base, has_llm, t, e);
 	if (t->host.waiting != NULL)
 		t->resolver = resolver_new(base, e);

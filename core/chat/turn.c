@@ -280,12 +280,20 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+/* As the store tells conversations apart; NULL: no memory. */
+static char *sandbox_name(const struct turn *t, const struct turn_request *request)
+{
+	const char *thread_id = request->chat.thread_id, *run = store_id_is_short(thread_id) ? t->host->run : "";
+	char *name;
+
+	return t->subject == NULL || asprintf(&name, "%s\n%s\n%s", run, t->subject, thread_id) < 0 ? NULL : name;
+}
+
 static bool allocate(struct turn *t, struct turn_request *request)
 {
 	t->subject = strdup(request->subject == NULL ? "" : request->subject);
 	t->request_id = strdup(request->request_id);
-	if (asprintf(&t->sandbox, "%s\n%s", t->subject == NULL ? "" : t->subject, request->chat.thread_id) < 0)
-		t->sandbox = NULL;
+	t->sandbox = sandbox_name(t, request);
 	t->answer = answer_new(&answer_handlers, t);
 	t->wake = evtimer_new(t->host->base, on_wake, t);
 	t->asked = json_object();

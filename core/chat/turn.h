@@ -33,6 +33,7 @@ struct turn_host {
 	struct config *(*config)(void *arg);         /* a new reference; NULL: none published yet */
 	struct status_snapshot *(*snapshot)(void *arg); /* status_acquire */
 	struct store *store;
+	const char *run; /* names this run of the service, to which short ids belong (store_run_name) */
 	struct toolbox *toolbox;
 	struct waiting_room *waiting; /* where turns wait while turn_host_has_llm says no */
 	struct bench *bench;          /* zeroed at start, only turns use it */

@@ -23,7 +23,7 @@ struct turn {
 
 	struct chat_request chat;
 	char *subject, *request_id;
-	char *sandbox; /* the conversation's name for tools: subject and thread */
+	char *sandbox; /* the conversation's name for tools */
 	struct config *config;
 	json_t *turns;    /* of the thread, before this one */
 	json_t *messages; /* of this turn, the user's first */

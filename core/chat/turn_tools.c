@@ -90,6 +90,7 @@ void turn_run_tools(struct turn *t)
 		.http = t->host->http,
 		.config = t->config,
 		.thread = t->sandbox,
+		.idle_ms = store_idle_ms(t->config, t->chat.thread_id),
 	};
 	t->tools_began_ms = clock_mono_ms();
 	t->keep_alive_ms = t->tools_began_ms + KEEP_ALIVE_MS;

@@ -64,6 +64,11 @@ struct store *store_open(struct event_base *base, const struct config *c, const 
 	return store_memory_new(base, (size_t)cfg_int(c, CFG_LIMITS_THREADS), &limits, e);
 }
 
+int64_t store_idle_ms(const struct config *c, const char *thread_id)
+{
+	return cfg_ms(c, store_id_is_short(thread_id) ? CFG_THREADS_SHORT_ID_IDLE : CFG_THREADS_EXPIRE);
+}
+
 void store_configure(struct store *s, const struct config *c)
 {
 	const struct store_limits limits = configured_limits(c);

@@ -59,6 +59,9 @@ struct store *store_open(struct event_base *base, const struct config *c, const 
 /* Whether a value of threads.file means memory. */
 bool store_is_memory(const char *file);
 
+/* When a thread of that id is forgotten after its last turn; 0 = never. */
+int64_t store_idle_ms(const struct config *c, const char *thread_id);
+
 /* Takes limits that changed; any other setting needs a restart. */
 void store_configure(struct store *s, const struct config *c);
 

@@ -21,6 +21,7 @@ struct sandbox {
 	struct http_transfer *making;
 	struct e2b_run *queue;       /* its first runs, or waits for the sandbox to be made */
 	int64_t used_ms;             /* CLOCK_MONOTONIC, at the end of the last run */
+	int64_t idle_ms;             /* so long after it, it is used no more */
 };
 
 struct e2b {
@@ -63,8 +64,8 @@ static void sandbox_clear(struct sandbox *s)
 	s->thread = NULL;
 }
 
-/* Ends the sandbox, unless another worker has used it since. */
-static void sandbox_retire(struct sandbox *s)
+/* Ends what is there, unless another worker has used it since. */
+static void sandbox_end(struct sandbox *s)
 {
 	struct e2b *b = s->owner;
 	struct e2b_place known;
@@ -78,6 +79,12 @@ static void sandbox_retire(struct sandbox *s)
 			e2b_shared_remove(b->shared, s->thread);
 	}
 	e2b_place_clear(&known);
+	e2b_place_clear(&s->place);
+}
+
+static void sandbox_retire(struct sandbox *s)
+{
+	sandbox_end(s);
 	sandbox_clear(s);
 }
 
@@ -87,32 +94,39 @@ static void sandbox_look(struct sandbox *s)
 	struct e2b_place known;
 	int64_t age_ms;
 
-	if (e2b_shared_read(s->owner->shared, s->thread, &known, &age_ms) < 0)
-		return;
-	if (age_ms < cfg_ms(s->owner->config, CFG_CODE_IDLE) &&
-	    (s->place.id == NULL || strcmp(known.id, s->place.id) != 0)) {
+	if (e2b_shared_read(s->owner->shared, s->thread, &known, &age_ms) == 0 && age_ms < s->idle_ms) {
 		e2b_place_clear(&s->place);
 		s->place = known;
-	} else {
-		e2b_place_clear(&known);
+		return;
 	}
+	e2b_place_clear(&known);
+	if (s->place.id != NULL && clock_mono_ms() - s->used_ms >= s->idle_ms)
+		sandbox_end(s);
+}
+
+/* Of the conversation whose run it is: code.idle, or less where that is forgotten sooner. */
+static int64_t idle_ms_of(const struct tool_context *ctx)
+{
+	int64_t ms = cfg_ms(ctx->config, CFG_CODE_IDLE);
+
+	return ctx->idle_ms > 0 && ctx->idle_ms < ms ? ctx->idle_ms : ms;
 }
 
 /* Ends what has idled for too long; comes again when the next one will have. */
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct e2b *b = arg;
-	int64_t idle_ms = cfg_ms(b->config, CFG_CODE_IDLE), now = clock_mono_ms(), next = -1;
+	int64_t now = clock_mono_ms(), next = -1;
 
 	(void)fd;
 	(void)what;
 	for (struct sandbox *s = b->items; s < b->items + SANDBOXES_MAX; s++) {
 		if (!is_idle(s))
 			continue;
-		if (now - s->used_ms >= idle_ms)
+		if (now - s->used_ms >= s->idle_ms)
 			sandbox_retire(s);
-		else if (next < 0 || s->used_ms + idle_ms - now < next)
-			next = s->used_ms + idle_ms - now;
+		else if (next < 0 || s->used_ms + s->idle_ms - now < next)
+			next = s->used_ms + s->idle_ms - now;
 	}
 	if (next >= 0)
 		event_add(b->sweep, &(struct timeval){.tv_sec = next / 1000, .tv_usec = next % 1000 * 1000 + 1000});
@@ -185,6 +199,7 @@ static void queue_add(struct sandbox *s, struct e2b_run *r)
 		last = &(*last)->next;
 	*last = r;
 	r->sandbox = s;
+	s->idle_ms = idle_ms_of(r->ctx);
 }
 
 static void queue_remove(struct e2b_run *r)
@@ -216,8 +231,7 @@ static void leave(struct e2b_run *r)
 	else if (s->place.id == NULL && s->making == NULL)
 		sandbox_clear(s);
 	else if (!evtimer_pending(r->owner->sweep, NULL))
-		event_add(r->owner->sweep, &(struct timeval){.tv_sec = cfg_ms(r->owner->config, CFG_CODE_IDLE) / 1000,
-							     .tv_usec = 1000});
+		event_add(r->owner->sweep, &(struct timeval){.tv_sec = s->idle_ms / 1000, .tv_usec = 1000});
 }
 
 static void run_free(struct e2b_run *r)

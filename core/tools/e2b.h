@@ -1,5 +1,6 @@
 /* Sandboxes of E2B: one for each conversation, made when it is needed, reused, kept
- * alive while it is used, killed when it idles. HTTP as E2B's own clients speak it. */
+ * alive while it is used, killed when it idles (code.idle, or before the conversation is
+ * forgotten). HTTP as E2B's own clients speak it. */
 #ifndef TT_TOOLS_E2B_H
 #define TT_TOOLS_E2B_H
 

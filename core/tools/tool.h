@@ -15,6 +15,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct tool_source {
 	char *title; /* may be NULL */
@@ -35,6 +36,7 @@ struct tool_context {
 	struct http *http;
 	const struct config *config; /* of this turn; outlives the run */
 	const char *thread;          /* an opaque name of the conversation: a sandbox is kept per thread */
+	int64_t idle_ms;             /* nothing of it is kept longer between two runs; 0: no limit */
 };
 
 typedef void tool_done_fn(void *arg, struct tool_result *result); /* result is borrowed: take what you keep */

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -196,6 +197,40 @@ def test_idle_sandboxes_are_ended(stage):
     ended = lambda: {r["path"].split("/")[2] for r in world.e2b.requests() if r["method"] == "DELETE"}
     wait_until(lambda: ended() == ids, "both sandboxes ended", 4)
     assert world.run("x", thread_id="a")[1] == ["Output:\nran\n"]
+
+
+def test_a_short_ids_sandbox_ends_with_the_run_of_the_service(stage):
+    world = World(stage, workers=2)
+    made = lambda: world.e2b.calls().count("POST /sandboxes")
+    world.run("secret = 1", thread_id="7")
+    world.service.responder.send(signal.SIGHUP)  # its new workers are the same service
+    world.service.responder.wait_log("(?s)(worker_started.*){4}")
+    for _ in range(4):
+        world.run("x", thread_id="7")
+    assert made() == 1
+    world.service.responder.stop()
+    world.service.start_responder()
+    wait_until(world.service.answers, "the new responder")
+    world.run("x", thread_id="7")  # another browser counts from 0 as well
+    assert made() == 2
+
+
+def test_a_sandbox_is_forgotten_with_its_conversation(stage):
+    world = World(stage, "code.idle=60", "threads.short_id_idle=0.3")
+    ids = lambda: [r["headers"]["e2b-sandbox-id"] for r in world.e2b.requests("/execute")]
+    ended = lambda: [r["path"].split("/")[2] for r in world.e2b.requests() if r["method"] == "DELETE"]
+    world.run("x", thread_id="7")
+    wait_until(lambda: ended() == ids(), "the idle sandbox ended", 5)
+    # The same where the worker has nothing that wakes it so early.
+    world.run("x", thread_id="a-long-one")
+    world.run("x", thread_id="7")
+    time.sleep(0.4)  # that is what idle means
+    world.run("x", thread_id="7")
+    first, long, second, third = ids()
+    assert len({first, long, second, third}) == 4
+    wait_until(lambda: second in ended(), "the second one ended", 5)
+    world.run("x", thread_id="a-long-one")
+    assert ids()[-1] == long
 
 
 def test_a_thread_has_one_sandbox_whichever_worker_its_turns_come_to(stage):

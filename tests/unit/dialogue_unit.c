@@ -90,7 +90,8 @@ static int make_world(void **state)
 	buf_init(&w->shown, 1 << 20);
 	recorded_http_use(&w->http);
 	w->host = (struct turn_host){.base = w->base, .config = world_config, .snapshot = world_snapshot,
-	                             .store = store_memory_new(w->base, 100, &no_limits, &e), .toolbox = toolbox_new(w->base, NULL, &e),
+	                             .store = store_memory_new(w->base, 100, &no_limits, &e), .run = "run",
+	                             .toolbox = toolbox_new(w->base, NULL, &e),
 	                             .bench = &w->bench, .prompts = &w->prompts, .arg = w};
 	assert_non_null(w->host.store);
 	assert_non_null(w->host.toolbox);
