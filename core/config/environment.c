@@ -58,7 +58,7 @@ void layer_environment(struct config *c, char *const *environment, struct config
 		const char *text = env != NULL ? lookup(environment, env) : NULL;
 		char origin[128];
 
-		if (text == NULL)
+		if (text == NULL || (k == CFG_SEARCH_TAVILY_KEY && user_config_is_no_key(text)))
 			continue;
 		snprintf(origin, sizeof origin, "environment %s", env);
 		put_text(c, (enum cfg_key)k, text, origin, origin, r);

@@ -2,9 +2,6 @@
 
 #include <string.h>
 
-/* TT-Studio writes this word where the user gave no key. */
-#define NO_TAVILY_KEY "tavily-api-key-not-configured"
-
 static const struct {
 	const char *service;
 	enum cfg_key key;
@@ -18,7 +15,7 @@ static bool is_given(const struct config *c, enum cfg_key key)
 {
 	const char *value = cfg_str(c, key);
 
-	return value != NULL && *value != '\0' && strcmp(value, NO_TAVILY_KEY) != 0;
+	return value != NULL && *value != '\0';
 }
 
 bool features_search_service(const struct config *c, const char *service)

@@ -5,16 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define NO_TAVILY_KEY "tavily-api-key-not-configured"
-
 static const enum cfg_key user_keys[USER_KEYS] = {CFG_SEARCH_TAVILY_KEY, CFG_AUTH_JWT_SECRET};
 
-/* TT-Studio writes this word where the user gave no key. */
+/* In the configuration file it is no key either. */
 static void drop_placeholder(struct config *c)
 {
 	struct value *v = &c->values[CFG_SEARCH_TAVILY_KEY];
 
-	if (v->str != NULL && strcmp(v->str, NO_TAVILY_KEY) == 0) {
+	if (v->str != NULL && user_config_is_no_key(v->str)) {
 		free(v->str);
 		v->str = NULL;
 	}

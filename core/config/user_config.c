@@ -11,7 +11,6 @@
 
 #define FOLDER       "backend_volume"
 #define USER_MAX     (256u << 10)
-#define NOT_A_KEY    "tavily-api-key-not-configured"
 #define BLANKS       " \t\r"
 
 char *user_config_folder(const char *volume)
@@ -32,15 +31,20 @@ static char *file_in(const char *volume, const char *name)
 	return buf_steal(&path, NULL);
 }
 
+bool user_config_is_no_key(const char *value) { return strcmp(value, "tavily-api-key-not-configured") == 0; }
+
 /* Replaces *slot; an empty value and the word for "none" are no value. */
 static int keep(char **slot, const char *value, size_t len)
 {
 	free(*slot);
-	*slot = NULL;
-	if (len == 0 || (len == strlen(NOT_A_KEY) && memcmp(value, NOT_A_KEY, len) == 0))
-		return 0;
 	*slot = strndup(value, len);
-	return *slot != NULL ? 0 : -1;
+	if (*slot == NULL)
+		return -1;
+	if (len == 0 || user_config_is_no_key(*slot)) {
+		free(*slot);
+		*slot = NULL;
+	}
+	return 0;
 }
 
 static char **slot_of(struct user_config *u, const char *name, size_t len)

@@ -5,12 +5,14 @@
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define ENV_FILE  "backend_volume/user_config.env"
 #define JSON_FILE "backend_volume/user_config.json"
+#define NO_KEY    "tavily-api-key-not-configured"
 
 static void lines_are_read(void **state)
 {
@@ -25,7 +27,7 @@ static void lines_are_read(void **state)
 		{"JWT_SECRET=a=b#c\n", NULL, "a=b#c"},
 		{"JWT_SECRET=ab # comment\n", NULL, "ab"},
 		{"JWT_SECRET=\nTAVILY_API_KEY=\"\"\n", NULL, NULL},
-		{"TAVILY_API_KEY=tavily-api-key-not-configured\n", NULL, NULL},
+		{"TAVILY_API_KEY=" NO_KEY "\nJWT_SECRET=s\n", NULL, "s"},
 		{"TAVILY_API_KEY=one\nTAVILY_API_KEY=two\n", "two", NULL},
 		{"XTAVILY_API_KEY=one\nTAVILY_API_KEYX=two\n", NULL, NULL},
 		{"", NULL, NULL},
@@ -189,6 +191,41 @@ static void it_comes_before_the_environment_and_behind_set(void **state)
 	assert_string_equal(cfg_origin(f->config, CFG_SEARCH_TAVILY_KEY), "command line");
 }
 
+/* TT-Studio's settings page stores the word that it found in the environment: when a key
+ * comes into the environment later, or stands in the file of settings, it must be used. */
+static void a_word_for_no_key_hides_no_other_key(void **state)
+{
+	static const struct {
+		const char *user, *environment, *file, *used;
+	} cases[] = {
+		{NO_KEY, "env-key", "", "env-key"},
+		{NO_KEY, NO_KEY, "file-key", "file-key"},
+		{"user-key", NO_KEY, "", "user-key"},
+		{"user-key", "env-key", "file-key", "user-key"},
+		{NO_KEY, NO_KEY, NO_KEY, NULL},
+		{"", "env-key", "", "env-key"},
+	};
+	struct fixture *f = *state;
+	char volume[160], key[160], text[160];
+	char *environment[] = {volume, key, NULL};
+
+	snprintf(volume, sizeof volume, "INTERNAL_PERSISTENT_STORAGE_VOLUME=%s", f->dir);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const char *used;
+
+		snprintf(text, sizeof text, "TAVILY_API_KEY=%s\n", cases[i].user);
+		fixture_write(f, ENV_FILE, text);
+		snprintf(text, sizeof text, "search: { tavily_key = \"%s\"; };\n", cases[i].file);
+		fixture_write(f, "main.conf", text);
+		snprintf(key, sizeof key, "TAVILY_API_KEY=%s", cases[i].environment);
+		assert_true(fixture_load(f, f->main, environment, NULL));
+		used = cfg_str(f->config, CFG_SEARCH_TAVILY_KEY);
+		assert_true((used == NULL) == (cases[i].used == NULL));
+		if (used != NULL)
+			assert_string_equal(used, cases[i].used);
+	}
+}
+
 static struct config *follow(struct fixture *f)
 {
 	struct config *next;
@@ -263,6 +300,7 @@ int main(void)
 		TEST(secrets_in_a_public_file_are_not_used),
 		TEST(a_public_file_leaves_the_environment_in_force),
 		TEST(it_comes_before_the_environment_and_behind_set),
+		TEST(a_word_for_no_key_hides_no_other_key),
 		TEST(changes_are_followed),
 		TEST(a_bad_value_in_it_only_warns),
 		TEST(the_folder_is_told),
