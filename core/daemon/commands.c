@@ -143,7 +143,7 @@ static void reload(struct commands *c, struct command_call *call, const json_t *
 	a->refresh_follows = false;
 	if (outcome == RELOAD_REFUSED) {
 		command_reply(call, answer_error("%s", e.text));
-	} else if (outcome != RELOAD_OFF && cfg_bool(a->s.config, CFG_CONFIG_REFRESH_LLM)) {
+	} else if (cfg_bool(a->s.config, CFG_CONFIG_REFRESH_LLM)) {
 		if (pending_new(&c->pending, a, call, CMD_RELOAD, refresh_late) != NULL)
 			begin_refresh(c);
 	} else {

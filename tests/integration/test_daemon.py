@@ -1,9 +1,12 @@
 """tt-agentd alone: discovery, verdicts, selection, polling, refresh, select, reports."""
 
+import json
+import os
 import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -189,6 +192,42 @@ def test_an_unhealthy_container_gives_way(stage):
     assert daemon.models()["container"]["status"] == "unhealthy"
 
 
+def test_without_discovery_the_backend_is_never_asked(stage):
+    llm, local = stage.llm(), stage.llm()
+    backend = stage.backend({"d1": llm.deployment()})
+    daemon = Daemon(stage, backend=backend, env={
+        **FAST, "AGENT_AUTO_DISCOVERY": "false", "LOCAL_LLM_PORT": local.port}).wait_current("local")
+    assert daemon.status()["configuration"]["auto_discovery_enabled"] is False
+    assert daemon.ask("refresh")["status"] == "success"
+    assert daemon.ask("select", deploy_id="d1")["message"] == "Model with deploy_id d1 not found"
+    local.wait_request("/health", len(local.requests("/health")) + 3)  # far longer than an interval of discovery
+    assert backend.requests() == [] and llm.requests() == []
+
+
+def test_without_the_fallback_the_local_host_is_never_asked(stage):
+    local, backend = stage.llm(), stage.backend()
+    daemon = Daemon(stage, backend=backend, env={
+        **FAST, "AGENT_FALLBACK_TO_LOCAL": "false", "LOCAL_LLM_PORT": local.port, "AGENT_LLM_POLLING_INTERVAL": "0.1"})
+    daemon.wait_log(r"INFO polling attempt=3")
+    assert daemon.ask("refresh") == {"status": "error", "message": "No LLMs available and no fallback configured"}
+    assert daemon.status()["configuration"]["fallback_to_local"] is False
+    assert daemon.models() == {} and local.requests() == []
+
+
+@pytest.mark.parametrize("env, model", [
+    ({}, "listed/first"),
+    ({"LOCAL_MODEL_NAME": "my/local"}, "my/local"),
+    ({"LOCAL_MODEL_NAME": "my/local", "HF_MODEL_PATH": "my/hf"}, "my/hf"),
+])
+def test_the_model_that_the_local_host_is_asked_for(stage, env, model):
+    local = stage.llm(models=["listed/first", "listed/second"])
+    daemon = Daemon(stage, env={"LOCAL_LLM_PORT": local.port, **env}).wait_current("local")
+    wait_until(lambda: daemon.models()["local"]["model"] == model, f"{model} asked for")
+    local.forget()
+    assert daemon.ask("test")["status"] == "success"
+    assert [r["body"]["model"] for r in local.chats()] == [model]
+
+
 # --- polling ---
 
 def test_polling_finds_what_comes_later(stage):
@@ -307,6 +346,14 @@ def test_select_asks_the_backend_for_an_unknown_id(stage):
     assert daemon.current() == "d9"
 
 
+@pytest.mark.parametrize("ttl, answer", [("600", "Successfully switched to Qwen3-8B"), ("0.001", "Model with deploy_id d2 not found")])
+def test_select_asks_the_backend_when_the_list_is_old(stage, ttl, answer):
+    daemon, a, b, backend = two(stage, env={"AGENT_DISCOVERY_CACHE_TTL": ttl, "AGENT_DISCOVERY_INTERVAL": "600"})
+    daemon.wait_current("d1").wait_health("d2", "healthy")
+    backend.deploy(d1=a.deployment())
+    assert daemon.ask("select", deploy_id="d2")["message"] == answer
+
+
 # --- reports ---
 
 def test_a_reported_failure_is_probed_at_once_and_counts_once(stage):
@@ -420,6 +467,42 @@ def test_dynamic_off_reads_nothing(stage):
     assert daemon.current() == "d1"
 
 
+def test_dynamic_off_refreshes_the_llm_all_the_same(stage):
+    """A refresh reads no configuration: the two settings don't forbid each other."""
+    daemon, backend = configured(stage, "config: { dynamic = false; refresh_llm = true; };\n")
+    replace(daemon.service.conf, "nonsense")
+    backend.forget()
+    answer = daemon.ask("reload")
+    assert answer["message"] == "Configuration refreshed and LLM updated"
+    assert answer["llm_refresh"]["status"] == "success" and "current_config" not in answer
+    assert backend.requests("/models/deployed/")
+
+
+def watches(process):
+    """What it watches with inotify."""
+    return [f for f in Path(f"/proc/{process.pid}/fd").iterdir() if "inotify" in os.readlink(f)]
+
+
+@pytest.mark.parametrize("dynamic", ["true", "false"])
+def test_dynamic_off_looks_at_nothing_by_itself(stage, dynamic):
+    volume = stage.directory / "volume"
+    replace(volume / "backend_volume" / "user_config.env", "JWT_SECRET=a-secret\n")
+    conf = "selection: { priority_models = (%s); };\n"
+    daemon = Daemon(stage, conf=conf % '"Llama"', env={
+        "AGENT_DYNAMIC_CONFIG": dynamic, "AGENT_CONFIG_REFRESH_INTERVAL": "0.05", "INTERNAL_PERSISTENT_STORAGE_VOLUME": volume})
+    daemon.service.secrets += ["a-secret", "another-secret"]
+    assert bool(watches(daemon.process)) == (dynamic == "true")
+    replace(daemon.service.conf, conf % '"Qwen"')
+    replace(volume / "backend_volume" / "user_config.env", "JWT_SECRET=another-secret\n")
+    changes = [r"config key=auth.jwt_secret", r"config key=selection.priority_models"]
+    if dynamic == "true":
+        for change in changes:
+            daemon.wait_log(change)
+    else:
+        with pytest.raises(AssertionError, match="not within"):
+            daemon.wait_log("|".join(changes), 1.2 / PATIENCE)
+
+
 def test_the_file_is_looked_at_by_itself(stage):
     daemon, backend = configured(stage, "config: { refresh_interval = 0.2; };\n")
     replace(daemon.service.conf, CONF % (backend.url, '("Qwen")'))
@@ -445,6 +528,30 @@ def test_user_config_counts_within_a_second(stage):
         assert time.monotonic() - began < 1.3 * PATIENCE
         wait_until(lambda: llm.requests("/health")[-1]["headers"]["authorization"] != first, "another token")
         first = llm.requests("/health")[-1]["headers"]["authorization"]
+
+
+def test_the_legacy_user_config_counts_within_a_second(stage):
+    folder = stage.directory / "volume" / "backend_volume"
+    folder.mkdir(parents=True)
+    daemon = Daemon(stage, env={"INTERNAL_PERSISTENT_STORAGE_VOLUME": folder.parent, "TAVILY_API_KEY": None})
+    key = lambda: daemon.ask("config")["search.tavily_key"]
+    changes = lambda: len(re.findall(r"config key=search.tavily_key", daemon.log()))
+
+    def put(name, text):
+        seen, began = changes(), time.monotonic()
+        replace(folder / name, text)
+        wait_until(lambda: changes() > seen, f"{text} in force")
+        assert time.monotonic() - began < 1.0 * PATIENCE
+
+    assert key()["set"] is False
+    for value in ("tvly-legacy-1", "tvly-legacy-2"):
+        daemon.service.secrets.append(value)
+        put("user_config.json", json.dumps({"tavily_api_key": value}))
+        assert key()["origin"] == str(folder / "user_config.json")
+    # TT-Studio makes the new file of it and removes the old one.
+    daemon.service.secrets.append("tvly-new-1")
+    put("user_config.env", "TAVILY_API_KEY=tvly-new-1\n")
+    assert key()["origin"] == str(folder / "user_config.env")
 
 
 # --- the channel ---

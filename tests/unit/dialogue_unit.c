@@ -311,6 +311,29 @@ static void a_slow_client_gets_the_same(void **state)
 	w->slow = false;
 }
 
+static void sandboxes_are_below_the_configured_domain(void **state)
+{
+	struct world *w = *state;
+	struct config *other = SETTINGS("code.e2b_key=k", "log.level=CRITICAL", "E2B_DOMAIN=example.dev"), *before = w->config;
+	struct dialogue d;
+
+	w->config = other;
+	load_dialogue(&d, "code");
+	/* What is asked of another URL fails. */
+	d.others[1].path = "https://api.example.dev/sandboxes";
+	d.others[2].path = "https://49999-sb.example.dev/execute";
+	run(w, &d, 0, 0);
+	check_sent(w, &d);
+	/* E2B itself says where a sandbox is. */
+	d.others[1].body = "{\"sandboxID\":\"sb\",\"domain\":\"eu.example.dev\"}";
+	d.others[2].path = "https://49999-sb.eu.example.dev/execute";
+	run(w, &d, 0, 0);
+	check_sent(w, &d);
+	json_decref(d.json);
+	w->config = before;
+	config_unref(other);
+}
+
 /* Every call has its result, right behind it and in order: servers refuse anything else. */
 static void check_turn(const json_t *turn)
 {
@@ -485,6 +508,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_dialogue_is_the_same_at_every_split, make_world, end_world),
 		cmocka_unit_test_setup_teardown(a_slow_client_gets_the_same, make_world, end_world),
+		cmocka_unit_test_setup_teardown(sandboxes_are_below_the_configured_domain, make_world, end_world),
 		cmocka_unit_test_setup_teardown(a_turn_can_be_cancelled_after_every_step, make_world, end_world),
 		cmocka_unit_test_setup_teardown(a_turn_ends_whatever_allocation_fails, make_world, end_world),
 		cmocka_unit_test(no_recording_is_forgotten),
