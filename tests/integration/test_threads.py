@@ -220,6 +220,7 @@ def test_killed_at_random_moments(stage, kills):
     count = check_whole(service.directory / "threads.db")
     db = sqlite3.connect(service.directory / "threads.db")
     kept = {thread for thread, in db.execute("SELECT thread_id FROM threads")}
+    print(f"{kills} kills: {len(told)} turns answered to their end, {count} kept, history_slow: {slow}")
     if not slow:  # else a client was not kept waiting until its turn was stored
         assert set(told) <= kept
         assert count >= len(told)
