@@ -79,6 +79,19 @@ int config_put(struct config *c, enum cfg_key k, struct value *v, const char *or
 	return 0;
 }
 
+struct config *config_switched_off(const struct config *c, enum cfg_key k, const char *why, struct err *e)
+{
+	struct config *copy = config_copy(c, e);
+	struct value off = value_unset();
+
+	assert(table_row(k)->type == TYPE_BOOL);
+	if (copy == NULL || config_put(copy, k, &off, why) == 0)
+		return copy;
+	err_set(e, "out of memory");
+	config_unref(copy);
+	return NULL;
+}
+
 /* --- access ---------------------------------------------------------------------- */
 
 static const struct value *value_of(const struct config *c, enum cfg_key k, unsigned types)

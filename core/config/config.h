@@ -83,6 +83,10 @@ struct config *config_load(const struct config_source *src, struct config_report
  * when memory is out; what is wrong with the file is a warning. Blocking, small. */
 struct config *config_with_user_config(const struct config *c, struct config_report *r);
 
+/* A copy of c in which the switch k (a BOOL) is off, with why as its origin. NULL with e when
+ * memory is out. */
+struct config *config_switched_off(const struct config *c, enum cfg_key k, const char *why, struct err *e);
+
 /* The published form: an object path -> {"value":..., "origin":...}. Secrets are
  * in it (the file is 0600) where with_secrets, else null with "secret":true (and
  * "set":bool). A new reference; NULL when memory is out. */

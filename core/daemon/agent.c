@@ -31,11 +31,21 @@ void agent_touch(struct agent *a, int64_t within_ms)
 	timer_arm_ms(a->settle, within_ms);
 }
 
+static void publish_config(struct agent *a)
+{
+	struct err e = ERR_INIT;
+
+	if (a->config_changed && publisher_config(a->publisher, runner_trouble(a->runner), &e) != 0)
+		log_error("publish", L_STR("error", e.text));
+	a->config_changed = false;
+}
+
 static void publish(struct agent *a)
 {
 	int64_t began_ms = clock_mono_ms();
 	struct err e = ERR_INIT;
 
+	publish_config(a);
 	if (publisher_publish(a->publisher, &a->selector, &a->polling, &e) == 0) {
 		log_debug("published", L_INT("generation", publisher_generation(a->publisher)),
 		          L_INT("duration_ms", clock_mono_ms() - began_ms));
@@ -132,6 +142,14 @@ static void learned(void *arg, size_t index)
 	commands_look(a->commands);
 }
 
+static void code_changed(void *arg)
+{
+	struct agent *a = arg;
+
+	a->config_changed = true;
+	agent_touch(a, 0);
+}
+
 static void addresses_changed(void *arg) { agent_touch(arg, AGENT_SOON_MS); }
 
 static void surveyed(void *arg)
@@ -211,14 +229,6 @@ static void set_log_level(const struct config *c)
 	log_set_level(cfg_bool(c, CFG_LOG_DEBUG) ? LOG_DEBUG_ : level);
 }
 
-static void publish_config(struct agent *a)
-{
-	struct err e = ERR_INIT;
-
-	if (publisher_config(a->publisher, &e) != 0)
-		log_error("publish", L_STR("error", e.text));
-}
-
 static void replan_health(struct agent *a, const struct config *old, const struct config *c)
 {
 	static const enum cfg_key probes[] = {CFG_HEALTH_INTERVAL, CFG_HEALTH_FAST_INTERVAL, CFG_HEALTH_DOWN_INTERVAL};
@@ -240,7 +250,8 @@ static void reconfigured(void *arg, const struct config *old)
 	struct registry_change change;
 
 	set_log_level(c);
-	publish_config(a);
+	a->config_changed = true;
+	runner_look(a->runner);
 	if (!cfg_bool(c, CFG_DISCOVERY_ENABLED) && registry_merge(a->s.registry, true, &none, &change) == 0)
 		merged(a, &change);
 	if (merge_configured(a, &change) == 0)
@@ -309,6 +320,7 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 	}
 	feedback_look(a);
 	reload_look(a->reload);
+	runner_look(a->runner);
 	if (err_is_set(&a->publish_error))
 		agent_touch(a, 0);
 }
@@ -352,7 +364,14 @@ static int publish_first(struct agent *a, struct err *e)
 	struct registry_change change;
 
 	a->publisher = publisher_new(&a->s, a->run_dir, e);
-	if (a->publisher == NULL || publisher_config(a->publisher, e) != 0)
+	a->runner = runner_new(&a->s, code_changed, a);
+	if (a->publisher == NULL)
+		return -1;
+	if (a->runner == NULL)
+		return err_set(e, "out of memory");
+	runner_look(a->runner);
+	a->config_changed = false;
+	if (publisher_config(a->publisher, runner_trouble(a->runner), e) != 0)
 		return -1;
 	adopt_published(&a->s, &a->selector, a->run_dir);
 	if (merge_configured(a, &change) != 0)
@@ -430,6 +449,7 @@ void agent_free(struct agent *a)
 	commands_free(a->commands);
 	survey_free(a->survey);
 	reload_free(a->reload);
+	runner_free(a->runner);
 	hosts_free(a->hosts);
 	completion_free(a->completion);
 	capabilities_free(a->capabilities);

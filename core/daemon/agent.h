@@ -17,6 +17,7 @@
 #include "core/daemon/polling.h"
 #include "core/daemon/publisher.h"
 #include "core/daemon/reload.h"
+#include "core/daemon/runner.h"
 #include "core/daemon/selector.h"
 #include "core/daemon/services.h"
 #include "core/daemon/survey.h"
@@ -36,11 +37,13 @@ struct agent {
 	struct hosts *hosts;
 	struct survey *survey;
 	struct reload *reload;
+	struct runner *runner;
 	struct commands *commands;
 	struct event *settle, *poll, *discover, *second;
 	struct event *signals[3];
 	int64_t settle_at_ms; /* 0: nothing to settle */
 	bool changed;         /* more than signs of life waits to be seen */
+	bool config_changed;  /* and so does another configuration */
 	int64_t started_ms;
 	bool trimmed;         /* memory that the start needed was given back */
 	bool refresh_follows; /* the reload that runs now was asked for by a command */

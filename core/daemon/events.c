@@ -161,6 +161,16 @@ void events_polling(struct events *ev, uint64_t attempt, int64_t next_ms)
 		                   next_ms >= 0 ? json_real((double)next_ms / 1000.0) : json_null()));
 }
 
+void events_code(struct events *ev, const char *trouble)
+{
+	enum log_level level = trouble != NULL ? LOG_WARNING_ : LOG_INFO_;
+
+	LOG_EVENT_(level, "code", L_BOOL("available", trouble == NULL), L_STR("reason", trouble));
+	if (ev->first != NULL)
+		emit(ev, json_pack("{s:f,s:s,s:b,s:s?}", "at", now_s(), "event", "code", "available", trouble == NULL, "reason",
+		                   trouble));
+}
+
 void events_config(struct events *ev, const char *key, const char *old_value, const char *new_value)
 {
 	log_info("config", L_STR("key", key), L_STR("old", old_value), L_STR("new", new_value));

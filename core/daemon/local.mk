@@ -20,6 +20,7 @@ libttagentd_a_SOURCES = \
 	core/daemon/registry.c core/daemon/registry.h \
 	core/daemon/reload.c core/daemon/reload.h \
 	core/daemon/reports.c core/daemon/reports.h \
+	core/daemon/runner.c core/daemon/runner.h \
 	core/daemon/schedule.c core/daemon/schedule.h \
 	core/daemon/selector.c core/daemon/selector.h \
 	core/daemon/services.h \

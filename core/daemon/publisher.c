@@ -16,6 +16,7 @@
 struct publisher {
 	struct services *s;
 	struct status_writer *writer;
+	struct config *config; /* that is published; NULL: none yet */
 	char *run_dir;
 	char config_name[64]; /* empty: none yet */
 	uint64_t config_number;
@@ -94,18 +95,25 @@ void publisher_free(struct publisher *p)
 		return;
 	if (p->writer != NULL)
 		status_writer_close(p->writer);
+	config_unref(p->config);
 	free(p->run_dir);
 	free(p);
 }
 
-int publisher_config(struct publisher *p, struct err *e)
+int publisher_config(struct publisher *p, const char *no_code, struct err *e)
 {
 	char path[4200];
 	uint64_t number = p->config_number + 1;
+	struct config *c = no_code == NULL ? config_ref(p->s->config)
+	                                   : config_switched_off(p->s->config, CFG_CODE_LOCAL, no_code, e);
 
 	snprintf(path, sizeof path, "%s/" CONFIG_PREFIX "%llu", p->run_dir, (unsigned long long)number);
-	if (config_save(p->s->config, path, e) != 0)
+	if (c == NULL || config_save(c, path, e) != 0) {
+		config_unref(c);
 		return -1;
+	}
+	config_unref(p->config);
+	p->config = c;
 	p->config_number = number;
 	snprintf(p->config_name, sizeof p->config_name, CONFIG_PREFIX "%llu", (unsigned long long)number);
 	each_config(p, remove_old, p);
@@ -116,7 +124,7 @@ void publisher_view(const struct publisher *p, const struct selector *sel, const
                     struct status_view *v)
 {
 	*v = (struct status_view){
-		.config = p->s->config,
+		.config = p->config,
 		.config_name = p->config_name[0] != '\0' ? p->config_name : NULL,
 		.llms = registry_llms(p->s->registry),
 		.llm_count = registry_count(p->s->registry),

@@ -14,8 +14,10 @@ struct publisher;
 struct publisher *publisher_new(struct services *s, const char *run_dir, struct err *e);
 void publisher_free(struct publisher *p); /* NULL is fine */
 
-/* The configuration in force, under a new name, from the next publication on. */
-int publisher_config(struct publisher *p, struct err *e);
+/* The configuration in force, under a new name, from the next publication on. What is
+ * published is what turns can use: without code.local where no_code says why nothing can
+ * run it now (NULL: it can). */
+int publisher_config(struct publisher *p, const char *no_code, struct err *e);
 
 /* Publishes now. */
 int publisher_publish(struct publisher *p, const struct selector *sel, const struct polling *polling, struct err *e);

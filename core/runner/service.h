@@ -1,4 +1,4 @@
-/* The runner's socket: one connection a run, as core/tools/local_sandbox.h describes. */
+/* The runner's socket, as core/tools/runner_socket.h describes it. */
 #ifndef TT_RUNNER_SERVICE_H
 #define TT_RUNNER_SERVICE_H
 

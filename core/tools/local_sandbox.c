@@ -1,13 +1,13 @@
 #include "core/tools/local_sandbox.h"
 
+#include "core/tools/runner_socket.h"
+
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 /* The runner ends the code at its timeout; this much later it is given up itself. */
@@ -68,40 +68,6 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	end_run(r, r->failure);
 }
 
-static const char *why_not(int error)
-{
-	switch (error) {
-	case EAGAIN:
-		return "the local sandbox is busy; try again later";
-	case EACCES:
-		return "the socket of tt-agent-runner may not be used";
-	default:
-		return "tt-agent-runner is not running";
-	}
-}
-
-/* -1 with errno. */
-static int connect_runner(const char *path)
-{
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	int fd;
-
-	if (strlen(path) >= sizeof to.sun_path) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	memcpy(to.sun_path, path, strlen(path) + 1);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) < 0) {
-		int error = errno;
-
-		close(fd);
-		errno = error;
-		fd = -1;
-	}
-	return fd;
-}
-
 static int send_code(struct local_sandbox_run *r, const char *code, int64_t timeout_ms)
 {
 	json_t *json = json_pack("{s:s, s:I}", "code", code, "timeout_ms", (json_int_t)timeout_ms);
@@ -132,9 +98,9 @@ struct local_sandbox_run *local_sandbox_start(const struct tool_context *ctx, co
 	r->arg = arg;
 	r->failure = "the local sandbox did not answer in time";
 	r->deadline = evtimer_new(ctx->base, on_deadline, r);
-	fd = connect_runner(cfg_str(ctx->config, CFG_CODE_RUNNER_SOCKET));
+	fd = runner_connect(cfg_str(ctx->config, CFG_CODE_RUNNER_SOCKET));
 	if (fd < 0) {
-		r->failure = why_not(errno);
+		r->failure = runner_why_not(errno);
 		wait_ms = 0;
 	} else {
 		r->bev = bufferevent_socket_new(ctx->base, fd, BEV_OPT_CLOSE_ON_FREE);

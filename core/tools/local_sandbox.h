@@ -1,10 +1,5 @@
 /* Code in the local sandbox: asks tt-agent-runner, a process of its own whose hardening
- * allows namespaces, over its Unix socket.
- *
- *   -> {"code":"...","timeout_ms":N}\n
- *   <- the events of execution.h, one JSON object a line, until end_of_execution
- *
- * One connection a run; closing it ends the code. */
+ * allows namespaces, over its Unix socket (runner_socket.h). */
 #ifndef TT_TOOLS_LOCAL_SANDBOX_H
 #define TT_TOOLS_LOCAL_SANDBOX_H
 

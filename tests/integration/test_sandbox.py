@@ -1,12 +1,16 @@
 """The local sandbox: code that tries to break out of it or to take too much, and who may wait for whom."""
 
 import os
+import re
+import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from stage.channel import Channel, replace
 from stage.process import PATIENCE, wait_until
 from stage.runner import Runner, children, lives
 from stage.tools import CODE, call, calls, rounds
@@ -296,10 +300,23 @@ def test_where_it_does_not_isolate_no_code_is_run(stage, how):
 
 
 class World:
-    def __init__(self, stage):
-        self.runner = Runner(stage)
+    def __init__(self, stage, runner=None):
+        self.runner = runner or Runner(stage)
         self.service, self.llm = stage.one(
             env={"TAVILY_API_KEY": None}, sets=["code.local=true", f"code.runner_socket={self.runner.path}", "code.timeout=2"])
+
+    def wait_tools(self, *tools, deadline=10):
+        """What /status, the admin tool and turns say, all of them."""
+        self.service.wait_status(lambda s: s["tools"] == list(tools), f"tools {tools}", deadline)
+        assert self.service.ctl("status")["tools"] == list(tools)
+        self.service.chat("[plain]")
+        offered = self.llm.chats()[-1]["body"].get("tools", [])
+        assert [t["function"]["name"] for t in offered] == list(tools)
+        return self
+
+    def told_of_code(self):
+        """Lines in the log about whether code can be run."""
+        return re.findall(r" code (available=.*)$", self.service.daemon.log(), re.M)
 
     def run(self, *codes):
         turn = self.service.chat(rounds(calls(*(call(CODE, id=f"c{i}", code=c) for i, c in enumerate(codes)))))
@@ -308,22 +325,120 @@ class World:
 
 
 def test_the_code_of_a_turn_runs_in_the_local_sandbox(stage):
-    world = World(stage)
-    assert world.service.status()["tools"] == ["code_interpreter"]
+    world = World(stage).wait_tools(CODE)
     told = world.run("print(6 * 7)", "print('Grüße 😀')", "1/0", "import time; time.sleep(9)")
     assert told[:2] == ["Output:\n42\n", "Output:\nGrüße 😀\n"]
     assert "ZeroDivisionError" in told[2] and "longer than is allowed" in told[3]
 
 
 def test_a_chat_client_that_leaves_ends_its_code(stage):
-    world = World(stage)
+    world = World(stage).wait_tools(CODE)
     exchange = world.service.ask(rounds(calls(call(CODE, code="import time\ntime.sleep(60)"))))
     wait_until(lambda: len(children(world.runner.pid)) > 2, "the code running", 5)
     exchange.reset()
     world.runner.wait_empty(2)
 
 
-def test_without_the_runner_the_model_is_told(stage):
-    world = World(stage)
+def test_a_runner_that_ended_between_two_looks_is_told_to_the_model(stage):
+    world = World(stage).wait_tools(CODE)
+    world.service.daemon.stop()  # from now on nobody finds out
     world.runner.process.stop()
     assert world.run("print(1)") == ["Error: the code was not run to its end (tt-agent-runner is not running)."]
+
+
+def test_code_is_offered_only_while_the_runner_lives(stage):
+    world = World(stage).wait_tools(CODE)
+    events = stage.client(Channel(world.service.run))
+    events.send("events")
+    world.runner.process.expected_exit = {-9}
+    os.kill(world.runner.pid, 9)
+    world.wait_tools()
+    told = next(e for e in iter(lambda: events.receive()["event"], None) if e["event"] == "code")
+    assert told["available"] is False and told["reason"] == "tt-agent-runner is not running"
+    assert world.service.ctl("config")["code.local"]["value"] is True  # as it was configured
+    seen = world.told_of_code()
+    again = Runner(stage, options=["--socket", world.runner.path])  # meanwhile it is looked for without a word
+    world.wait_tools(CODE)
+    assert seen == ["available=true", 'available=false reason="tt-agent-runner is not running"']
+    assert world.told_of_code() == [*seen, "available=true"]
+    again.path = world.runner.path
+    assert again.run("print(1)") == ("1\n", [])
+
+
+def test_a_runner_that_hangs_offers_nothing(stage):
+    world = World(stage).wait_tools(CODE)
+    os.kill(world.runner.pid, signal.SIGSTOP)
+    try:
+        world.wait_tools()
+    finally:
+        os.kill(world.runner.pid, signal.SIGCONT)
+    world.wait_tools(CODE)
+
+
+class Answering:
+    """Listens as the runner does, and says the same to whatever it is asked; None: nothing."""
+
+    def __init__(self, stage, answer):
+        self.path = stage.directory / "answering.sock"
+        self.listener = stage.client(socket.socket(socket.AF_UNIX))
+        self.listener.bind(str(self.path))
+        self.listener.listen()
+        self.asked, self.answer = [], answer
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        try:
+            while True:
+                peer = self.listener.accept()[0]
+                self.asked.append(peer.recv(4096))
+                if self.answer:
+                    peer.sendall(self.answer)
+                    peer.close()
+                else:
+                    self.kept = peer
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("answer, reason", [
+    (None, "tt-agent-runner does not answer"),  # its self-test runs, and has not passed yet
+    (b'{"type":"error","name":"RequestError"}\n', "of another version"),
+    (b"x" * 10000, "of another version"),
+])
+def test_a_runner_that_is_not_ready_offers_nothing(stage, answer, reason):
+    world = World(stage, Answering(stage, answer))
+    world.service.daemon.wait_log(f'code available=false reason=".*{reason}')
+    world.wait_tools()
+    assert world.runner.asked[0] == b'{"hello":true}\n'
+
+
+def test_a_runner_is_looked_for_when_the_configuration_asks_for_one(stage):
+    runner = Runner(stage)
+    conf = f'code: {{ local = %s; runner_socket = "{runner.path}"; }};\n'
+    service, llm = stage.one(env={"TAVILY_API_KEY": None}, conf=conf % "false")
+    assert service.status()["tools"] == []
+    for local, tools in (("true", [CODE]), ("false", []), ("true", [CODE])):
+        replace(service.conf, conf % local)
+        assert service.ctl("reload")["status"] == "success"
+        service.wait_status(lambda s: s["tools"] == tools, f"tools {tools}")
+
+
+def test_no_runner_is_asked_where_code_runs_at_e2b(stage):
+    answering = Answering(stage, None)
+    service, llm = stage.one(
+        env={"TAVILY_API_KEY": None, "E2B_API_KEY": "e2b-test-key"}, sets=["code.local=true", f"code.runner_socket={answering.path}"])
+    service.daemon.wait_log("selection")
+    assert service.status()["tools"] == [CODE] and answering.asked == []
+
+
+def test_hello_may_be_said_again_and_holds_no_sandbox(stage):
+    runner = Runner(stage, options=["--sandboxes", 1])
+    s = runner.connect()
+    lines = s.makefile("rb")
+    for _ in range(3):
+        s.sendall(b'{"hello":true}\n')
+        assert lines.readline() == b'{"type":"ready"}\n'
+    assert runner.run("print(1)") == ("1\n", [])
+    # The same connection can be used for a run then.
+    s.sendall(b'{"code":"print(2)"}\n')
+    assert runner.read(s) == ("2\n", [])

@@ -306,6 +306,26 @@ static void memory_may_run_out(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
+static void a_switch_is_off_in_a_copy(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = ERR_INIT;
+	struct config *off, *read;
+	char path[160];
+
+	assert_true(fixture_load_set(f, "code.local=true"));
+	off = config_switched_off(f->config, CFG_CODE_LOCAL, "nothing runs it", &e);
+	assert_non_null(off);
+	assert_true(cfg_bool(f->config, CFG_CODE_LOCAL));
+	assert_int_equal(config_save(off, fixture_path(f, "published", path), &e), 0);
+	read = config_read_saved(path, &e);
+	assert_non_null(read);
+	assert_false(cfg_bool(read, CFG_CODE_LOCAL));
+	assert_string_equal(cfg_origin(read, CFG_CODE_LOCAL), "nothing runs it");
+	config_unref(read);
+	config_unref(off);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -314,6 +334,7 @@ int main(void)
 		TEST(a_damaged_file_is_named),
 		TEST(versions_may_differ),
 		TEST(saving_fails_with_a_reason),
+		TEST(a_switch_is_off_in_a_copy),
 		TEST(differences_are_told),
 		TEST(the_checked_in_documents_are_the_table),
 		TEST(the_sample_is_all_defaults),
