@@ -16,6 +16,7 @@ struct published {
 	struct config *config;
 	char config_name[NAME_MAX_LEN]; /* that is in force */
 	char refused[NAME_MAX_LEN];     /* that could not be read, told once */
+	bool telling;                   /* changed runs */
 	struct {
 		char *text;
 		size_t len;
@@ -64,6 +65,24 @@ void published_free(struct published *p)
 	free(p);
 }
 
+/* Whoever is told may look at what is published and so find the next one: that is told
+ * when this one was. */
+static void tell(struct published *p)
+{
+	struct config *told = NULL;
+
+	if (p->telling)
+		return;
+	p->telling = true;
+	while (told != p->config) {
+		config_unref(told);
+		told = config_ref(p->config);
+		p->changed(p->arg, told);
+	}
+	config_unref(told);
+	p->telling = false;
+}
+
 static void take_config(struct published *p, const char *name)
 {
 	char path[4096];
@@ -82,7 +101,7 @@ static void take_config(struct published *p, const char *name)
 	config_unref(p->config);
 	p->config = c;
 	snprintf(p->config_name, sizeof p->config_name, "%s", name);
-	p->changed(p->arg, c);
+	tell(p);
 }
 
 static void look_at_config(struct published *p)

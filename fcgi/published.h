@@ -8,7 +8,7 @@
 
 struct published;
 
-/* changed is called when another configuration is in force. */
+/* Called when another configuration is in force; never while such a call runs. */
 typedef void published_fn(void *arg, const struct config *c);
 /* Where the daemon publishes. */
 const char *published_run_dir(const struct published *p);

@@ -109,6 +109,12 @@ TESTS += tests/unit/query_unit
 tests_unit_query_unit_SOURCES = tests/unit/query_unit.c fcgi/query.c fcgi/query.h
 tests_unit_query_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/published_unit
+TESTS += tests/unit/published_unit
+tests_unit_published_unit_SOURCES = tests/unit/published_unit.c tests/unit/status_fixture.h tests/unit/settings.h \
+	fcgi/published.c fcgi/published.h
+tests_unit_published_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/admission_unit
 TESTS += tests/unit/admission_unit
 tests_unit_admission_unit_SOURCES = tests/unit/admission_unit.c fcgi/admission.c fcgi/admission.h
