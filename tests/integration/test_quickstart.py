@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from stage.process import BUILD, SOURCE, Process, wait_until
+from stage.runner import works
+from stage.tools import CODE, call, calls, rounds
 from stage.wire import Exchange, Turn
 
 QUICKSTART = SOURCE / "deploy" / "quickstart"
@@ -269,14 +271,19 @@ def test_stops_in_the_middle_of_its_start(stage):
     q.stop()
 
 
-def test_an_ordinary_user_needs_no_root(stage):
+def as_nobody(*command):
+    """Whether the command succeeds as another user."""
+    return subprocess.run(["setpriv", "--reuid", "nobody", "--clear-groups", *command], capture_output=True).returncode == 0
+
+
+def ordinary_user(stage, name):
+    """What makes a quickstart of that name one of an ordinary user."""
     if os.getuid() != 0:
         pytest.skip("runs as an ordinary user anyway")
     nobody = pwd.getpwnam("nobody")
-    reach = subprocess.run(["setpriv", "--reuid", "nobody", "--clear-groups", "test", "-x", BUILD / "tt-agentd"])
-    if reach.returncode != 0:
+    if not as_nobody("test", "-x", BUILD / "tt-agentd"):
         pytest.skip(f"no other user may enter {BUILD}")
-    home = stage.directory / "ordinary"
+    home = stage.directory / name
     home.mkdir()
     os.chown(home, nobody.pw_uid, nobody.pw_gid)
     stage.directory.chmod(0o755)
@@ -286,7 +293,11 @@ def test_an_ordinary_user_needs_no_root(stage):
         os.setgid(nobody.pw_gid)
         os.setuid(nobody.pw_uid)
 
-    q = Quickstart(stage, "ordinary", before_exec=become).wait_ready()
+    return become
+
+
+def test_an_ordinary_user_needs_no_root(stage):
+    q = Quickstart(stage, "ordinary", before_exec=ordinary_user(stage, "ordinary")).wait_ready()
     assert "as user nobody" in q.output()
     assert "demo model" in q.chat().text
     q.stop()
@@ -305,6 +316,59 @@ def test_root_gives_its_rights_up(stage):
         for p in Path("/proc").glob("[0-9]*") if any(is_program(p, n, q.directory) for n in ("tt-agentd", "tt-agent-fcgi"))}
     assert owners == {n: pwd.getpwnam("www-data").pw_uid for n in ("tt-agentd", "tt-agent-fcgi")}
     q.stop()
+
+
+def code_world(stage, *options, ordinary=False, path=None):
+    """(quickstart, llm that uses tools) with code.local."""
+    become = ordinary_user(stage, "code") if ordinary else None
+    llm = stage.llm()
+    env = {"LLM_CONTAINER_NAME": llm.url + "/v1/chat/completions", **({"PATH": path} if path else {})}
+    return Quickstart(stage, "code", *options, env=env, before_exec=become), llm
+
+
+@pytest.mark.parametrize("how", ["--set", "--config"])
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_runs_code_where_it_is_asked_to(stage, user, how):
+    if user == "root" and not works() or user == "nobody" and os.getuid() == 0 and not as_nobody(BUILD / "tt-agent-runner", "--test"):
+        pytest.skip("no sandbox can be made on this machine")
+    conf = stage.directory / "code.conf"
+    conf.write_text("code: { local = true; };\n")
+    conf.chmod(0o644)
+    options = ("--set", "code.local=true") if how == "--set" else ("--config", conf)
+    q, llm = code_world(stage, *options, ordinary=user == "nobody")
+    q.wait_ready()
+    assert q.get("/status")["tools"] == [CODE]
+    turn = q.chat(rounds(calls(call(CODE, code="print(6 * 7)"))))
+    assert "Running code" in turn.text
+    assert llm.chats()[-1]["body"]["messages"][-1]["content"] == "Output:\n42\n"
+    assert (q.directory / "run" / "runner.sock").exists()
+    assert any("tt-agent-runner" in line for line in processes_of(q.directory))
+    q.stop()
+
+
+def test_says_that_no_code_can_be_run_and_goes_on(stage):
+    tools = stage.directory / "tools"
+    tools.mkdir()
+    (tools / "bwrap").write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    (tools / "bwrap").chmod(0o755)
+    stage.directory.chmod(0o755)
+    q, llm = code_world(stage, "--set", "code.local=true", path=f"{tools}:{os.environ['PATH']}")
+    q.wait_ready()
+    assert "No permissions to create new namespace" in q.output() and "no code will be run" in q.output()
+    assert q.get("/status")["tools"] == [] and "Hello, world!" in q.chat().text
+    q.stop()
+
+
+def test_a_missing_bubblewrap_is_named(stage):
+    tools = stage.directory / "tools"
+    tools.mkdir()
+    # All that it needs but for that.
+    for program in {p.name: p for folder in ("/usr/bin", "/usr/sbin") for p in Path(folder).iterdir()}.values():
+        if program.name != "bwrap":
+            (tools / program.name).symlink_to(program)
+    error = refused(stage, "--build", str(BUILD), "--no-install", "--port", "0", "--set", "code.local=true",
+                    env={"PATH": str(tools)})
+    assert "missing" in error and "apt-get install bubblewrap" in error
 
 
 @pytest.mark.long
