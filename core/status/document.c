@@ -309,6 +309,13 @@ static char *finish_lists(json_t *doc, const struct status_view *v, long current
 	return out;
 }
 
+/* Which publication this is: pages of the same one agree. 0: none. */
+static void add_generation(json_t *doc, const struct status_view *v)
+{
+	if (doc != NULL && v->generation != 0)
+		json_object_set_new(doc, "generation", json_integer((json_int_t)v->generation));
+}
+
 char *document_root(const struct status_view *v, size_t *len)
 {
 	struct config *c = config_of(v);
@@ -317,6 +324,7 @@ char *document_root(const struct status_view *v, size_t *len)
 
 	if (c != NULL)
 		doc = current < 0 ? root_waiting(v, c) : root_ready(v, c, &v->llms[current]);
+	add_generation(doc, v);
 	config_unref(c);
 	return finish_lists(doc, v, current, len);
 }
@@ -332,6 +340,7 @@ char *document_status(const struct status_view *v, size_t *len)
 	held = doc != NULL ? ejected(v) : NULL;
 	if (held != NULL)
 		json_object_set_new(doc, "ejected", held);
+	add_generation(doc, v);
 	config_unref(c);
 	return finish_lists(doc, v, current, len);
 }

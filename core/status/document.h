@@ -8,9 +8,11 @@
 
 #include <jansson.h>
 
+/* Both end with the generation of what was published (never published: without it); what is
+ * read elsewhere at the same generation says the same. */
 char *document_root(const struct status_view *v, size_t *len);   /* GET / */
 /* GET /status. An ejected model has ejected_since, ejected_until and ejected_reason at the end
- * of its entry; the document then ends with a list of all that are ejected. */
+ * of its entry; the document then has a list of all that are ejected. */
 char *document_status(const struct status_view *v, size_t *len);
 
 /* What both say where there is no snapshot at all: "initializing". */

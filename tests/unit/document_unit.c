@@ -387,6 +387,32 @@ static void the_ejected_are_shown(void **state)
 	scene_end(&s);
 }
 
+static void assert_last(char *doc, const char *tail)
+{
+	size_t len = strlen(doc), tail_len = strlen(tail);
+
+	assert_true(len > tail_len);
+	assert_string_equal(doc + len - tail_len, tail);
+	free(doc);
+}
+
+static void the_generation_stands_at_the_end(void **state)
+{
+	struct scene s = {.config = SETTINGS(TAVILY)};
+
+	(void)state;
+	scene_discovered(&s, "{" D1 "," ENTRY("d2", HOST_2, CHAT, "Qwen3-8B", "true") "}",
+			 (const enum llm_health[]){LLM_HEALTHY, LLM_HEALTHY});
+	s.list.items[1].ejected_until_ms = 11500;
+	s.view.generation = 4711;
+	assert_last(document_root(&s.view, NULL), ",\"generation\":4711}");
+	assert_last(document_status(&s.view, NULL), "],\"generation\":4711}");
+	s.view.llm_count = s.view.order_count = s.view.usable_count = 0; /* initializing */
+	assert_last(document_root(&s.view, NULL), ",\"generation\":4711}");
+	assert_last(document_status(&s.view, NULL), ",\"generation\":4711}");
+	scene_end(&s);
+}
+
 static void health_of_the_current_one(void **state)
 {
 	static const struct {
@@ -527,6 +553,7 @@ int main(void)
 		cmocka_unit_test(unhealthy_only_is_no_llm),
 		cmocka_unit_test(odd_names_come_through),
 		cmocka_unit_test(the_ejected_are_shown),
+		cmocka_unit_test(the_generation_stands_at_the_end),
 		cmocka_unit_test(health_of_the_current_one),
 		cmocka_unit_test(tools_that_can_be_used),
 		cmocka_unit_test(answers_to_commands),
