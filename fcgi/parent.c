@@ -25,6 +25,7 @@
 #define READY_WAIT_MS  10000 /* until old workers drain although the new ones are not ready */
 #define KILL_AFTER_MS  2000  /* beyond the time that workers have to drain */
 #define OLD_MAX        (4 * OPTIONS_WORKERS_MAX)
+#define VERSION_WAIT_S 5 /* for a new program to tell its version */
 
 struct slot {
 	pid_t pid; /* 0: none runs */
@@ -136,6 +137,14 @@ static void plan_restart(struct parent *p, struct slot *s, int status)
 						       : PAUSE_MAX_MS;
 }
 
+/* An old worker has no slot; that it ends is what it was told to. */
+static void forget_old(struct parent *p, size_t i, int status)
+{
+	if (p->kill_at_ms == 0 && status != 0)
+		tell_death(p->old[i], status);
+	p->old[i] = p->old[--p->old_count];
+}
+
 static void reap(struct parent *p)
 {
 	int status;
@@ -147,7 +156,7 @@ static void reap(struct parent *p)
 				plan_restart(p, &p->slots[i], status);
 		for (size_t i = 0; i < p->old_count; i++)
 			if (p->old[i] == pid)
-				p->old[i--] = p->old[--p->old_count];
+				forget_old(p, i--, status);
 	}
 }
 
@@ -171,7 +180,8 @@ static unsigned running(const struct parent *p)
 
 /* --- starting anew in place --------------------------------------------------------------- */
 
-/* A program that does not even tell its version would end us for good. */
+/* A program that does not even tell its version would end us for good. Whoever waits for it
+ * waits for nothing else: a clock that outlives exec ends one that hangs. */
 static bool program_works(struct parent *p)
 {
 	pid_t pid = fork();
@@ -182,6 +192,7 @@ static bool program_works(struct parent *p)
 		if (null >= 0)
 			dup2(null, STDOUT_FILENO);
 		sigprocmask(SIG_SETMASK, &p->before, NULL);
+		alarm(VERSION_WAIT_S);
 		execl(p->program, p->program, "--version", (char *)NULL);
 		_exit(127);
 	}
@@ -222,9 +233,10 @@ static void start_anew(struct parent *p)
 {
 	struct err e = ERR_INIT;
 
+	reap(p); /* the next image cannot tell of whom it never knew alive */
 	log_info("starting_anew", L_STR("program", p->program));
 	if (!program_works(p))
-		err_set(&e, "%s does not run", p->program);
+		err_set(&e, "%s does not run (try it with --version); what ran before goes on", p->program);
 	else if (listener_keep(&p->listener, &e) == 0 && list_workers(p) == 0)
 		execv(p->program, p->argv);
 	err_set_errno(&e, errno, "cannot start %s", p->program);

@@ -20,8 +20,11 @@ TAVILY_KEY = "tvly-test"
 
 
 class Service:
-    def __init__(self, stage, name="tt-agent", env=None, conf=None, sets=(), workers=1, backend=None):
-        self.stage, self.name, self.workers = stage, name, workers
+    """options: further ones of the responder; before: what both programs are started with."""
+
+    def __init__(self, stage, name="tt-agent", env=None, conf=None, sets=(), workers=1, backend=None, options=(), before=()):
+        self.stage, self.name, self.workers, self.options, self.before = stage, name, workers, options, before
+        self.program = BUILD / "tt-agent-fcgi"
         self.directory = Path(stage.directory) / name
         self.directory.mkdir()
         self.run = self.directory / "run"
@@ -56,7 +59,7 @@ class Service:
         return f"{self.name}-{kind}" + (f"-{count}" if count > 1 else "")
 
     def start_daemon(self):
-        argv = [BUILD / "tt-agentd", "--run-dir", self.run]
+        argv = [*self.before, BUILD / "tt-agentd", "--run-dir", self.run]
         argv += ["--config", self.conf] if self.conf else []
         for setting in self.sets:
             argv += ["--set", setting]
@@ -73,7 +76,7 @@ class Service:
         self.listening.listen(4096)
 
     def start_responder(self):
-        argv = [BUILD / "tt-agent-fcgi", "--run-dir", self.run, "--workers", self.workers]
+        argv = [*self.before, self.program, "--run-dir", self.run, "--workers", self.workers, *self.options]
         if self.listening:
             fd = self.listening.fileno()
             argv = ["/bin/bash", "-c", f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{fd}', "bash", *argv]
