@@ -127,6 +127,20 @@ def parent_killed(world, _):
     responder.wait()
 
 
+def parent_frozen(world, _):
+    world.service.responder.send(signal.SIGSTOP)
+
+
+def parent_frozen_over_a_death(world, _):
+    """Nobody replaces the worker for a while."""
+    parent_frozen(world, _)
+    worker_killed(world, _)
+
+
+def parent_goes_on(world, _):
+    world.service.responder.send(signal.SIGCONT)
+
+
 def parent_ended(world, _):
     world.service.responder.send(signal.SIGTERM)
 
@@ -152,6 +166,8 @@ FAULTS += [
     Fault("daemon reloaded", "daemon", daemon_reloads),
     Fault("worker killed", "responder", worker_killed, None, (0.5, 1.0), deadly=True),
     Fault("worker stopped", "responder", worker_frozen, worker_goes_on, (0.1, 1.0)),
+    Fault("parent stopped", "responder", parent_frozen, parent_goes_on, (0.2, 2.0)),
+    Fault("parent stopped over a death", "responder", parent_frozen_over_a_death, parent_goes_on, (0.2, 1.0), deadly=True),
     Fault("responder killed", "responder", parent_killed, parent_born, (0.0, 0.5), deadly=True),
     Fault("responder ended", "responder", parent_ended, parent_born, (0.0, 0.5), deadly=True),
     Fault("responder anew", "responder", anew, None, (0.5, 1.0), deadly=True),

@@ -8,7 +8,7 @@ import pytest
 from stage.process import BUILD, SOURCE
 
 
-@pytest.mark.parametrize("seconds, seed", [(24, 7), pytest.param(600, 8, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds, seed", [(30, 7), pytest.param(600, 8, marks=pytest.mark.long)])
 def test_no_turn_fails_while_one_llm_is_healthy(seconds, seed):
     clients = 50 if "TT_PATIENCE" in os.environ else 200  # sanitizers are slow
     done = subprocess.run([SOURCE / "tests" / "chaos" / "run", "--build", BUILD, "--seconds", str(seconds), "--seed",
