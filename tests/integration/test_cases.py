@@ -1,42 +1,26 @@
 """Failures that users of services like this one reported, each with the thread where it is
 public, and what holds here instead: 37 of them, test_case_01 to test_case_37. Those that
-concern the health of LLMs stand in test_health.py; the tools' are tested in depth in
+need a load stand in test_cases_load.py, that of the status pages in test_cases_views.py,
+those that concern the health of LLMs in test_health.py; the tools' are tested in depth in
 test_tools.py and test_code.py."""
 
 import json
-import random
 import re
-import signal
-import sqlite3
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
 from stage import fastcgi
-from stage.held import holds
 from stage.load import many_turns
 from stage.process import PATIENCE, wait_until
+from stage.script import COUNT, PLAIN, inline, said, words
 from stage.tools import CODE, SEARCH, call, calls, e2b, e2b_env, rounds, search, search_env
 from stage.wire import Exchange, Turn
 
-PLAIN = "Hello, world! Grüße 😀\nBye."
 SENTENCE = re.compile(r"[A-Z][^\n]+\.")
-COUNT = 20
-
-
-def inline(**knobs):
-    return "[[" + json.dumps(knobs) + "]]"
-
-
-def words(count=COUNT, **knobs):
-    """A message whose answer is word0, word1, ..."""
-    return inline(tokens=count, token="word# ", numbered=True, **knobs)
-
-
-def said(count, begin=0):
-    return "".join(f"word{n} " for n in range(begin, count))
 
 
 def told(turn, before=""):
@@ -102,6 +86,12 @@ def long_tool(shared):
         return turns[0]
     yield get
     reader.join()
+
+
+def test_each_of_the_37_has_a_test():
+    texts = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
+    found = re.findall(r"^def test_case_(\d\d)_(?!case_)", texts, re.M)
+    assert sorted(set(found)) == [f"{n:02}" for n in range(1, 38)]
 
 
 # --- the stream ---------------------------------------------------------------------------
@@ -317,107 +307,6 @@ def test_case_15_a_client_that_leaves_a_request_without_a_stream_frees_the_llm(s
     quickest(times)
     llm.script()
     assert service.http.get("/test_llm").json()["status"] == "success"
-
-
-def storm(service, count, seed, stay=4):
-    """Clients that come and leave at random moments, in every way; `stay` others stay and check
-    each word of what they get."""
-    chance = random.Random(seed)
-    report = {}
-    message = '[[{"tokens":40,"token":"c{i}w# ","numbered":true,"delay_us":3000}]]'
-    staying = threading.Thread(target=lambda: report.update(
-        many_turns(service.host, stay, max(2, count // 30), message, word="c{i}w# ", words=40)))
-    staying.start()
-    open_now = []
-    for n in range(count):
-        kind = chance.choice([words(100, delay_us=2000), inline(first_delay_us=50000), inline(header_delay_us=50000),
-                              inline(tokens=20000, token="x" * 100), words(30, cut_after=10), "[404]"])
-        exchange = service.ask(kind, receive_buffer=chance.choice([None, 4096]))
-        open_now.append(exchange)
-        while len(open_now) > chance.randrange(20):
-            gone = open_now.pop(chance.randrange(len(open_now)))
-            chance.choice([gone.close, gone.reset])()
-    for gone in open_now:
-        gone.reset()
-    staying.join()
-    assert report["whole"] == report["turns"], report
-    return report
-
-
-def children(pid):
-    return set(open(f"/proc/{pid}/task/{pid}/children").read().split())
-
-
-def test_case_16_what_is_cancelled_leaves_nothing_behind(stage):
-    """Cancelled streams leaked their readers (maximhq/bifrost#828)."""
-    service, llm = stage.one(workers=1, sets=["limits.threads=50"])
-    worker = service.worker_pids()[0]
-
-    def after(count, seed):
-        storm(service, count, seed)
-        wait_until(lambda: llm.stats()["active"] == 0, "all streams ended")
-        old = children(service.nginx.process.pid)
-        service.nginx.process.send(signal.SIGHUP)  # the connections that it keeps go with its workers
-        wait_until(lambda: not old & children(service.nginx.process.pid), "nginx's old workers ended")
-        wait_until(lambda: holds(worker)["descriptors"].get("unix", 0) < 12, "nginx's connections are closed")
-        return holds(worker)
-
-    before, now = after(200, 1), after(200, 2)
-    wait_until(lambda: "tcp" not in holds(worker)["descriptors"], "connections to the LLM are closed", 15)
-    of = lambda held: {k: n for k, n in held["descriptors"].items() if not k.startswith("tcp")}
-    assert sum(of(now).values()) <= sum(of(before).values()) + 2, (before, now)
-    assert now["threads"] == before["threads"]
-    if PATIENCE == 1:  # a sanitizer keeps what was freed
-        assert now["kib"] - before["kib"] < 8192  # what big answers need at once depends on chance
-
-
-def test_case_17_a_cancel_harms_no_other_request(stage):
-    """A double release on close harmed another request (bifrost PR 4678). The sanitizers'
-    runs of this test are the sharp ones."""
-    service, llm = stage.one(workers=2)
-    storm(service, 300, 17, stay=10)
-    assert "worker_died" not in service.responder.log()
-    assert service.chat("[plain]").text == PLAIN
-
-
-def test_case_18_memory_does_not_grow_with_the_turns(stage):
-    """Memory grew until the service was killed (litellm#12685). tests/chaos looks for longer."""
-    service, llm = stage.one(workers=1, sets=["limits.threads=100"])
-    worker, daemon = service.worker_pids()[0], service.daemon.pid
-    load = lambda: many_turns(service.host, 30, 40, words(30), said(30))
-    assert load()["failed"] == 0
-    before = holds(worker)["kib"], holds(daemon)["kib"]
-    for _ in range(3):
-        assert load()["failed"] == 0
-    if PATIENCE == 1:
-        assert holds(worker)["kib"] - before[0] < 2048 and holds(daemon)["kib"] - before[1] < 1024
-
-
-def test_case_19_a_slow_disk_or_client_stalls_nobody(stage):
-    """One blocking call stalled the loop and, with it, the health checks (litellm#16716)."""
-    service, llm = stage.one(workers=1)
-    assert service.chat("[plain]").whole
-    disk = sqlite3.connect(service.directory / "threads.db", timeout=10, isolation_level=None)
-    disk.execute("BEGIN EXCLUSIVE")  # whoever writes now, waits
-    slow = [service.ask(inline(tokens=20000, token="x" * 500, tokens_per_write=20), receive_buffer=4096) for _ in range(5)]
-    for exchange in slow:
-        exchange.head()
-    try:
-        asked = [service.ask(words(10, delay_us=10000)) for _ in range(3)]
-        began = time.monotonic()
-        for _ in range(20):
-            assert service.http.get("/status").status_code == 200
-        assert time.monotonic() - began < 1 * PATIENCE
-        turns = [Turn(exchange) for exchange in asked]
-    finally:
-        disk.execute("ROLLBACK")
-        disk.close()
-    for turn in turns:
-        assert turn.whole and turn.text == said(10)
-        gaps = [b - a for a, b in zip(turn.times, turn.times[1:])]
-        assert max(gaps) < 0.4 * PATIENCE, gaps
-    for exchange in slow:
-        exchange.reset()
 
 
 # --- no LLM, or another one ---------------------------------------------------------------------
