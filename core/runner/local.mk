@@ -1,5 +1,6 @@
 libexec_PROGRAMS += tt-agent-runner
 tt_agent_runner_SOURCES = core/runner/main.c \
+	core/runner/orphans.c core/runner/orphans.h \
 	core/runner/output.c core/runner/output.h \
 	core/runner/sandbox.c core/runner/sandbox.h \
 	core/runner/self_test.c core/runner/self_test.h \

@@ -1,5 +1,7 @@
 #include "core/runner/sandbox.h"
 
+#include "core/runner/orphans.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
@@ -31,7 +33,7 @@ struct sandbox {
 	int wait_status;         /* once exited */
 	struct event *timer;     /* the deadline; then the wait for the child's end */
 	struct bufferevent *in, *out, *err;
-	const struct sandbox_handlers *handlers;
+	const struct sandbox_handlers *handlers; /* NULL: killed, its child is about to end */
 	void *arg;
 	int64_t output_left;
 	enum sandbox_end end;
@@ -39,6 +41,37 @@ struct sandbox {
 };
 
 /* ---- all of them ------------------------------------------------------------------ */
+
+static void close_channels(struct sandbox *s)
+{
+	if (s->timer != NULL)
+		event_free(s->timer);
+	if (s->in != NULL)
+		bufferevent_free(s->in);
+	if (s->out != NULL)
+		bufferevent_free(s->out);
+	if (s->err != NULL)
+		bufferevent_free(s->err);
+	s->timer = NULL;
+	s->in = s->out = s->err = NULL;
+}
+
+static void sandbox_free(struct sandbox *s)
+{
+	*s->link = s->next;
+	if (s->next != NULL)
+		s->next->link = s->link;
+	close_channels(s);
+	free(s);
+}
+
+static void child_ended(struct sandbox *s, int status)
+{
+	s->exited = true;
+	s->wait_status = status;
+	if (s->handlers == NULL)
+		sandbox_free(s);
+}
 
 static void on_child(evutil_socket_t signal_number, short what, void *arg)
 {
@@ -49,13 +82,14 @@ static void on_child(evutil_socket_t signal_number, short what, void *arg)
 	(void)signal_number;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		for (struct sandbox *s = all->first; s != NULL; s = s->next) {
-			if (s->pid == pid) {
-				s->exited = true;
-				s->wait_status = status;
-			}
-		}
+		struct sandbox *s = all->first;
+
+		while (s != NULL && (s->pid != pid || s->exited))
+			s = s->next;
+		if (s != NULL)
+			child_ended(s, status);
 	}
+	orphans_kill();
 }
 
 struct sandboxes *sandboxes_new(struct event_base *base, struct err *e)
@@ -77,7 +111,14 @@ struct sandboxes *sandboxes_new(struct event_base *base, struct err *e)
 
 void sandboxes_free(struct sandboxes *all)
 {
-	assert(all->first == NULL);
+	while (all->first != NULL) {
+		assert(all->first->handlers == NULL);
+		/* Its group: what the child leaves comes to us. All were killed, so this is short. */
+		while (waitpid(-all->first->pid, NULL, 0) > 0)
+			continue;
+		sandbox_free(all->first);
+	}
+	orphans_kill();
 	event_free(all->child);
 	free(all);
 }
@@ -168,23 +209,8 @@ static void make_command(struct command *c, const struct sandbox_limits *l)
 
 /* ---- the child -------------------------------------------------------------------- */
 
-static void sandbox_free(struct sandbox *s)
-{
-	*s->link = s->next;
-	if (s->next != NULL)
-		s->next->link = s->link;
-	if (s->timer != NULL)
-		event_free(s->timer);
-	if (s->in != NULL)
-		bufferevent_free(s->in);
-	if (s->out != NULL)
-		bufferevent_free(s->out);
-	if (s->err != NULL)
-		bufferevent_free(s->err);
-	free(s);
-}
-
-/* The child is the leader of its own process group; die-with-parent takes the rest. */
+/* The child is the leader of its own process group; die-with-parent takes the rest, and
+ * orphans_kill where that was not in force yet. */
 static void kill_group(const struct sandbox *s)
 {
 	if (s->exited)
@@ -371,5 +397,8 @@ struct sandbox *sandbox_start(struct sandboxes *all, const struct sandbox_limits
 void sandbox_kill(struct sandbox *s)
 {
 	kill_group(s);
-	sandbox_free(s);
+	close_channels(s);
+	s->handlers = NULL;
+	if (s->exited)
+		sandbox_free(s);
 }

@@ -38,7 +38,7 @@ struct sandbox_handlers {
  * (PR_SET_CHILD_SUBREAPER) and reaps it: nothing piles up as a zombie. One per process. */
 struct sandboxes;
 struct sandboxes *sandboxes_new(struct event_base *base, struct err *e);
-void sandboxes_free(struct sandboxes *all); /* none may run any more */
+void sandboxes_free(struct sandboxes *all); /* each has ended or was killed; waits for the killed */
 
 struct sandbox;
 

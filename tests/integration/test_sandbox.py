@@ -173,6 +173,35 @@ def test_a_client_that_leaves_ends_its_code(runner):
     runner.wait_empty(2)
 
 
+def test_a_client_may_leave_while_the_sandbox_is_made(runner):
+    runner.wait_empty()
+    for number in range(12):
+        s = runner.begin("import time\ntime.sleep(60)")
+        wait_until(lambda: len(children(runner.pid)) >= 1 + number % 3, "so many processes", 5)
+        s.close()
+        runner.wait_empty()
+
+
+@pytest.mark.parametrize("end", ["the client leaves", "it takes too long", "the runner stops"])
+def test_code_ends_although_its_life_is_not_bound_to_bwraps(stage, end):
+    """Its life is bound only at the end of bwrap's work, without a look whether bwrap still lives;
+    here it never is."""
+    path = tools_in(stage.directory / "bin", "prlimit", "timeout", "setpriv", "sh", "bash",
+                    bwrap="#!/bin/bash\nexec /usr/bin/bwrap \"${@/--die-with-parent/--unshare-all}\"\n")
+    stage.directory.chmod(0o711)
+    runner = Runner(stage, env={"PATH": path})
+    s = runner.begin("import os, time\nos.write(1, b'begun')\ntime.sleep(60)", timeout_ms=3000 if end == "it takes too long" else 0)
+    assert b"begun" in s.recv(65536)
+    below = children(runner.pid)
+    if end == "the client leaves":
+        s.close()
+    elif end == "it takes too long":
+        assert runner.read(s)[1] == ["TimeoutError"]
+    else:
+        runner.process.stop()
+    wait_until(lambda: not any(lives(p) for p in below), "its code gone", 2)
+
+
 def test_bad_requests_cost_only_themselves(runner):
     for line, name in ((b"garbage\n", "RequestError"), (b"[]\n", "RequestError"), (b'{"code":7}\n', "RequestError"),
                        (b'{"code":""}\n', "RequestError"), (b"x" * 1100000, "RequestError"), (b"\n", "RequestError")):
