@@ -38,7 +38,7 @@ static const char *const end_texts[ASK_ENDS] = {
 	[ASK_MALFORMED] = "malformed",     [ASK_BUSY] = "busy",
 	[ASK_UNAVAILABLE] = "unavailable", [ASK_UNAUTHORIZED] = "unauthorized",
 	[ASK_OVERFLOW] = "context overflow", [ASK_REFUSED] = "refused",
-	[ASK_FAILED] = "failed",
+	[ASK_NO_RESOURCES] = "no resources", [ASK_FAILED] = "failed",
 };
 
 const char *ask_end_text(enum ask_end end)
@@ -165,7 +165,8 @@ static const enum ask_end outcome_ends[] = {
 	[HTTP_CONNECT_TIMEOUT] = ASK_TIMEOUT, [HTTP_TIMEOUT] = ASK_SILENT,
 	[HTTP_SILENCE] = ASK_SILENT,    [HTTP_RESET] = ASK_CUT,
 	[HTTP_CUT] = ASK_CUT,           [HTTP_TLS] = ASK_UNREACHABLE,
-	[HTTP_TOO_LARGE] = ASK_MALFORMED, [HTTP_FAILED] = ASK_FAILED,
+	[HTTP_TOO_LARGE] = ASK_MALFORMED, [HTTP_NO_RESOURCES] = ASK_NO_RESOURCES,
+	[HTTP_FAILED] = ASK_FAILED,
 };
 
 static enum ask_end judge_status(long status, const char *text)

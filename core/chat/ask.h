@@ -25,6 +25,7 @@ enum ask_end {
 	ASK_UNAUTHORIZED, /* 401, 403 */
 	ASK_OVERFLOW,     /* the context window is exceeded */
 	ASK_REFUSED,      /* any other 4xx: what we sent is at fault */
+	ASK_NO_RESOURCES, /* we have no descriptor or memory to ask anybody */
 	ASK_FAILED,       /* anything else on our side */
 	ASK_ENDS
 };

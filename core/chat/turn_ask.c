@@ -80,6 +80,8 @@ static void note_failure(struct turn *t, const struct ask_result *r)
 {
 	t->last_end = r->end;
 	snprintf(t->failure, sizeof t->failure, "%s%s%s", ask_end_text(r->end), *r->text == '\0' ? "" : ": ", r->text);
+	if (r->end == ASK_NO_RESOURCES)
+		return; /* told already, once for all turns */
 	log_warning("ask_failed", L_STR("request_id", t->request_id),
 	            L_STR("model", status_text(t->snapshot, t->llm->model)), L_STR("end", ask_end_text(r->end)),
 	            L_INT("status", r->status), L_STR("text", r->text), L_INT("shown", answer_is_shown(t->answer)));

@@ -122,6 +122,8 @@ static bool judge(const struct asked *k, const struct http_result *h, const stru
 		return r->outcome != PROBE_STATUS || h->status >= 500;
 	}
 	r->outcome = probe_outcome_of(h->outcome);
+	if (r->outcome == PROBE_NOT_MADE)
+		return false;
 	if (r->outcome == PROBE_TIMEOUT)
 		snprintf(r->text, sizeof r->text, "it hangs: asked for one token, no answer within %.15g s",
 		         (double)cfg_ms(c, CFG_HEALTH_COMPLETION_TIMEOUT) / 1000);
@@ -148,6 +150,11 @@ static void answered(void *arg, const struct http_result *h)
 	          L_STR("outcome", probe_outcome_text(r.outcome)), L_INT("status", r.status),
 	          L_INT("latency_ms", r.latency_ms), L_STR("detail", r.outcome != PROBE_OK ? r.text : NULL));
 	t->asking = false;
+	if (r.outcome == PROBE_NOT_MADE) {
+		t->ask_ms = clock_mono_ms() + schedule_interval_ms(c->s->config, PACE_CHANGING);
+		arm(c, t->ask_ms);
+		return;
+	}
 	if (!counts || r.outcome == PROBE_OK)
 		t->served_ms = clock_mono_ms(); /* asked again after another interval */
 	if (counts)

@@ -76,13 +76,14 @@ static void unlink_lookup(struct lookup *l)
 	}
 }
 
-static void looked_up(void *arg, const char *resolve, const struct err *e)
+static void looked_up(void *arg, const char *resolve, bool ours, const struct err *e)
 {
 	struct lookup *l = arg;
 	struct hosts *h = l->owner;
 	long i = registry_find(h->s->registry, l->instance, l->hint);
 	struct llm *llm = i >= 0 ? registry_llm(h->s->registry, (size_t)i) : NULL;
 
+	(void)ours;
 	unlink_lookup(l);
 	free(l);
 	if (llm == NULL)

@@ -74,6 +74,17 @@ static void plan(struct monitor *m, size_t index)
 	arm(m, t->due_ms, now);
 }
 
+/* Nothing was learned: whoever waits for it should not wait for a whole interval. */
+static void probe_again(struct monitor *m, size_t index)
+{
+	struct track *t = registry_track(m->s->registry, index);
+	int64_t now = clock_mono_ms();
+
+	t->due_ms = schedule_probe(t, m->s->config, PACE_CHANGING, now, arc4random());
+	t->pace = PACE_CHANGING;
+	arm(m, t->due_ms, now);
+}
+
 /* A timeout of one that answers real turns means that it is busy. */
 static bool is_busy(const struct monitor *m, const struct track *t)
 {
@@ -115,7 +126,9 @@ static void probed(void *arg, uint64_t instance, size_t hint, const struct probe
 	verdict_apply(l, r, m->s->config);
 	monitor_note(t, l, before);
 	t->seen_healthy |= l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
-	if (t->due_ms == 0 || t->pace == PACE_CHANGING || schedule_pace(l, m->alone) != t->pace)
+	if (r->outcome == PROBE_NOT_MADE)
+		probe_again(m, (size_t)i);
+	else if (t->due_ms == 0 || t->pace == PACE_CHANGING || schedule_pace(l, m->alone) != t->pace)
 		plan(m, (size_t)i);
 	m->judged(m->arg, (size_t)i, before);
 }

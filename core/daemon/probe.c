@@ -36,7 +36,8 @@ enum probe_outcome probe_outcome_of(enum http_outcome o)
 		[HTTP_CONNECT_TIMEOUT] = PROBE_TIMEOUT, [HTTP_TIMEOUT] = PROBE_TIMEOUT,
 		[HTTP_SILENCE] = PROBE_TIMEOUT,  [HTTP_RESET] = PROBE_BROKEN,
 		[HTTP_CUT] = PROBE_BROKEN,       [HTTP_TLS] = PROBE_BROKEN,
-		[HTTP_TOO_LARGE] = PROBE_BROKEN, [HTTP_FAILED] = PROBE_BROKEN,
+		[HTTP_TOO_LARGE] = PROBE_BROKEN, [HTTP_NO_RESOURCES] = PROBE_NOT_MADE,
+		[HTTP_FAILED] = PROBE_BROKEN,
 	};
 
 	return (size_t)o < sizeof map / sizeof map[0] ? map[o] : PROBE_BROKEN;

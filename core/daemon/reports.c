@@ -58,7 +58,7 @@ static bool is_refusal(const struct report *r)
 
 static bool is_its_fault(const struct report *r)
 {
-	if (r->outcome == HTTP_BAD_URL || r->outcome == HTTP_TOO_LARGE)
+	if (r->outcome == HTTP_BAD_URL || r->outcome == HTTP_TOO_LARGE || r->outcome == HTTP_NO_RESOURCES)
 		return false;
 	return r->outcome != HTTP_DONE || r->status >= 500 || is_refusal(r);
 }

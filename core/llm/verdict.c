@@ -11,7 +11,7 @@
 static const char *const outcome_texts[] = {
 	[PROBE_OK] = "ok",           [PROBE_REFUSED] = "refused", [PROBE_TIMEOUT] = "timeout",
 	[PROBE_LOADING] = "loading", [PROBE_STATUS] = "status",   [PROBE_UNAUTHORIZED] = "unauthorized",
-	[PROBE_BROKEN] = "broken",
+	[PROBE_BROKEN] = "broken",   [PROBE_NOT_MADE] = "not made",
 };
 
 const char *probe_outcome_text(enum probe_outcome o)
@@ -172,6 +172,8 @@ bool verdict_apply(struct llm *l, const struct probe_result *r, const struct con
 {
 	enum llm_health before = l->health;
 
+	if (r->outcome == PROBE_NOT_MADE)
+		return false;
 	l->checked_ms = r->at_ms;
 	if (r->real) {
 		l->health = r->outcome == PROBE_OK ? served(l) : did_not_serve(l, r, c);

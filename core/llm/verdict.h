@@ -13,6 +13,7 @@ enum probe_outcome {
 	PROBE_STATUS,       /* any other status */
 	PROBE_UNAUTHORIZED, /* 401, 403 */
 	PROBE_BROKEN,       /* reset, cut, no HTTP, "status":"unhealthy" */
+	PROBE_NOT_MADE,     /* we had no descriptor or memory for it: says nothing */
 };
 const char *probe_outcome_text(enum probe_outcome o);
 
@@ -45,6 +46,8 @@ enum probe_outcome probe_judge(long status, const char *body, size_t len, char *
  * Real completions: the second failure in a row (the first where health.max_failures is
  * 1) means that it hangs: unhealthy until one succeeds, since /health of a hung model
  * often answers. A success says nothing about one that does not hang.
+ *
+ * A probe that was not made changes nothing.
  *
  * Returns true when the health changed. Where memory is out the reason is missing. */
 bool verdict_apply(struct llm *l, const struct probe_result *r, const struct config *c);

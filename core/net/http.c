@@ -97,6 +97,7 @@ static void prepare(struct http_transfer *t, const struct http_request *req, con
 	t->retry_after_s = -1;
 	t->header_bytes = 0;
 	t->answered = t->responded = t->has_outcome = false;
+	t->shortage = 0;
 	t->collecting = handlers->data == NULL;
 	t->collect_max = req->collect_limit > 0 ? req->collect_limit : COLLECT_DEFAULT;
 	buf_init(&t->collected, t->collect_max);
@@ -110,12 +111,12 @@ static int copy_request(struct http_transfer *t, const struct http_request *req)
 {
 	t->url = strdup(req->url);
 	if (t->url == NULL)
-		return http_say(t, "out of memory");
+		return http_shortage(t, ENOMEM);
 	if (req->body == NULL)
 		return 0;
 	t->body = malloc(req->body_len + 1);
 	if (t->body == NULL)
-		return http_say(t, "out of memory");
+		return http_shortage(t, ENOMEM);
 	memcpy(t->body, req->body, req->body_len);
 	t->body_len = req->body_len;
 	return 0;
@@ -130,14 +131,14 @@ static void queue(struct http_transfer *t)
 	event_active(t->http->kick, EV_TIMEOUT, 0);
 }
 
-static void looked_up(void *arg, const char *resolve, const struct err *e)
+static void looked_up(void *arg, const char *resolve, bool ours, const struct err *e)
 {
 	struct http_transfer *t = arg;
 
 	t->query = NULL;
 	if (resolve == NULL) {
 		http_say(t, "%s", e->text);
-		http_end(t, HTTP_NO_HOST);
+		http_end(t, ours ? HTTP_NO_RESOURCES : HTTP_NO_HOST);
 	} else if (http_setup_resolve(t, resolve) < 0) {
 		http_end(t, HTTP_FAILED);
 	} else {
@@ -169,7 +170,7 @@ static enum http_outcome find_host(struct http_transfer *t)
 	}
 	t->query = resolver_lookup(t->http->resolver, u->host, u->port, looked_up, t);
 	if (t->query == NULL) {
-		http_say(t, "out of memory");
+		http_shortage(t, ENOMEM);
 		return HTTP_FAILED;
 	}
 	t->state = TRANSFER_LOOKING_UP;
@@ -240,6 +241,8 @@ static void tell_and_recycle(struct http_transfer *t, CURLcode code, enum http_o
 			curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
 		r.reused = connects == 0;
 		http_outcome_tell(t, code, &r);
+		if (o == HTTP_NO_RESOURCES)
+			http_shortage_tell(t->http, r.text);
 		t->handlers->done(t->arg, &r);
 	}
 	recycle(t);
@@ -250,7 +253,7 @@ void http_end(struct http_transfer *t, enum http_outcome outcome)
 {
 	detach(t);
 	t->state = TRANSFER_ENDED;
-	t->outcome = outcome;
+	t->outcome = outcome == HTTP_FAILED && t->shortage != 0 ? HTTP_NO_RESOURCES : outcome;
 	t->has_outcome = true;
 	TAILQ_INSERT_TAIL(&t->http->ended, t, todo_link);
 	event_active(t->http->kick, EV_TIMEOUT, 0);
@@ -258,8 +261,10 @@ void http_end(struct http_transfer *t, enum http_outcome outcome)
 
 static void finish(struct http_transfer *t, CURLcode code)
 {
-	enum http_outcome o = t->has_outcome ? t->outcome : http_outcome_of(code, t->status);
+	enum http_outcome o = t->outcome;
 
+	if (!t->has_outcome)
+		o = http_shortage_judge(t, code, http_outcome_of(code, t->status));
 	detach(t);
 	if (o == HTTP_CONNECT_TIMEOUT && !t->again && http_watch_stood_still(t->http, t->last_ms)) {
 		/* Not the server was late but we: it gets its time once more. */
@@ -313,8 +318,8 @@ static void add_queued(struct http *h)
 		t->state = TRANSFER_RUNNING;
 		if (l == NULL || http_lane_add(l, t) < 0) {
 			t->state = TRANSFER_ENDED;
-			http_say(t, "libcurl takes no further transfer (out of memory?)");
-			tell_and_recycle(t, CURLE_FAILED_INIT, HTTP_FAILED);
+			http_shortage(t, ENOMEM);
+			tell_and_recycle(t, CURLE_FAILED_INIT, HTTP_NO_RESOURCES);
 		} else {
 			http_setup_resolved(t);
 		}

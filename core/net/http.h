@@ -40,6 +40,7 @@ enum http_outcome {
 	HTTP_CUT,          /* closed in the middle of a response */
 	HTTP_TLS,          /* certificate or handshake */
 	HTTP_TOO_LARGE,    /* beyond collect_limit */
+	HTTP_NO_RESOURCES, /* we have no descriptor or memory for it: says nothing of the server */
 	HTTP_FAILED,       /* anything else; text says what */
 };
 const char *http_outcome_text(enum http_outcome o);

@@ -1,5 +1,6 @@
 #include "core/net/http_private.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -83,8 +84,10 @@ static size_t collect(struct http_transfer *t, const char *bytes, size_t len)
 
 	if (full && t->handlers->data == NULL)
 		return refuse(t, HTTP_TOO_LARGE, NULL);
-	if (buf_add(&t->collected, bytes, full ? room : len) < 0)
-		return refuse(t, HTTP_FAILED, "out of memory");
+	if (buf_add(&t->collected, bytes, full ? room : len) < 0) {
+		http_shortage(t, ENOMEM);
+		return refuse(t, HTTP_NO_RESOURCES, NULL);
+	}
 	if (full) /* of an error's text, the start is enough */
 		return refuse(t, HTTP_DONE, NULL);
 	return len;

@@ -2,6 +2,7 @@
 
 #include "config.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -119,7 +120,7 @@ int http_headers_set(struct http_transfer *t, const struct http_request *req)
 		return 0;
 	s = plain ? shared_set(t->http, req, json) : set_new(req, json);
 	if (s == NULL)
-		return http_say(t, "out of memory");
+		return http_shortage(t, ENOMEM);
 	if (plain)
 		s->users++;
 	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, s->list);

@@ -1,6 +1,7 @@
 #include "core/net/http_private.h"
 
 #include "core/base/clock.h"
+#include "core/base/shortage.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ static const char *const texts[] = {
 	[HTTP_CUT] = "cut",
 	[HTTP_TLS] = "tls",
 	[HTTP_TOO_LARGE] = "too_large",
+	[HTTP_NO_RESOURCES] = "no_resources",
 	[HTTP_FAILED] = "failed",
 };
 
@@ -109,6 +111,9 @@ static void what_happened(const struct http_transfer *t, CURLcode code, enum htt
 		return;
 	case HTTP_TOO_LARGE:
 		snprintf(out, size, "the response is larger than %zu bytes", t->collect_max);
+		return;
+	case HTTP_NO_RESOURCES:
+		shortage_text(t->shortage, out, size);
 		return;
 	case HTTP_RESET:
 		text = curl_says(t, code, "the connection was closed before any response");

@@ -7,7 +7,8 @@
  * http_body.c     what arrives: headers and body
  * http_lane.c     multi handles, sockets and timers on libevent
  * http_watch.c    deadlines and silence: one timer for all transfers
- * http_outcome.c  curl's codes become outcomes and sentences */
+ * http_outcome.c  curl's codes become outcomes and sentences
+ * http_shortage.c descriptors and memory of ours that run out */
 #ifndef TT_NET_HTTP_PRIVATE_H
 #define TT_NET_HTTP_PRIVATE_H
 
@@ -105,6 +106,7 @@ struct http_transfer {
 	struct buf collected;
 	enum http_outcome outcome; /* ours, where has_outcome */
 	bool has_outcome;
+	int shortage; /* what we ran short of: an errno; 0: nothing */
 	const char *said; /* why it fails, where it is us who say so */
 	char why[CURL_ERROR_SIZE]; /* what curl says; ours while curl has nothing to do with it */
 };
@@ -146,6 +148,7 @@ struct http {
 	unsigned resume_round;
 	unsigned in_curl; /* depth: nothing may be added or removed */
 	bool global, ca_folder;
+	int64_t shortage_told_ms, shortages; /* since then */
 	char *resolved[RESOLVED_SLOTS]; /* what curl's cache was told */
 	struct known_url known[KNOWN_URLS];
 	struct header_set *header_sets[HEADER_SETS];
@@ -202,5 +205,13 @@ bool http_watch_stood_still(struct http *h, int64_t since_ms);
 enum http_outcome http_outcome_of(CURLcode code, long status);
 void http_outcome_tell(const struct http_transfer *t, CURLcode code, struct http_result *r);
 int64_t http_outcome_retry_after(const char *value, size_t len);
+
+/* http_shortage.c */
+/* We lack what it needs, error says what. Also from within curl. Always -1. */
+int http_shortage(struct http_transfer *t, int error);
+curl_socket_t http_shortage_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to);
+/* The outcome of a transfer that ran, ours where nothing was sent because of a shortage. */
+enum http_outcome http_shortage_judge(struct http_transfer *t, CURLcode code, enum http_outcome o);
+void http_shortage_tell(struct http *h, const char *text); /* in the log, once in a while */
 
 #endif

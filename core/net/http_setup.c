@@ -1,6 +1,7 @@
 #include "core/net/http_private.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,8 @@ int http_setup_handle(struct http_transfer *t)
 	SET(CURLOPT_HEADERDATA, t);
 	SET(CURLOPT_WRITEFUNCTION, http_body_write);
 	SET(CURLOPT_WRITEDATA, t);
+	SET(CURLOPT_OPENSOCKETFUNCTION, http_shortage_open_socket);
+	SET(CURLOPT_OPENSOCKETDATA, t);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, http_lane_close_socket);
 	SET(CURLOPT_CLOSESOCKETDATA, t->http);
 	SET(CURLOPT_RESOLVER_START_FUNCTION, on_lookup);
@@ -99,7 +102,7 @@ static int set_method(struct http_transfer *t, const struct http_request *req)
 		free(t->method);
 		t->method = custom != NULL ? strdup(custom) : NULL;
 		if (curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, custom) != CURLE_OK)
-			return http_say(t, "out of memory");
+			return http_shortage(t, ENOMEM);
 	}
 	return 0;
 }
@@ -120,7 +123,7 @@ static int set_ca(struct http_transfer *t, const char *ca_file)
 	t->ca_file = strdup(ca_file);
 	if (t->ca_file == NULL || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) != CURLE_OK ||
 	    curl_easy_setopt(t->easy, CURLOPT_CAPATH, NULL) != CURLE_OK)
-		return http_say(t, "out of memory");
+		return http_shortage(t, ENOMEM);
 	return 0;
 }
 
@@ -154,7 +157,7 @@ int http_setup_resolve(struct http_transfer *t, const char *resolve)
 	http_setup_unresolve(t);
 	t->resolve = curl_slist_append(NULL, resolve);
 	if (t->resolve == NULL || curl_easy_setopt(t->easy, CURLOPT_RESOLVE, t->resolve) != CURLE_OK)
-		return http_say(t, "out of memory");
+		return http_shortage(t, ENOMEM);
 	return 0;
 }
 
@@ -206,6 +209,6 @@ int http_setup_request(struct http_transfer *t, const struct http_request *req)
 	t->connect_ms = req->connect_ms;
 	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, req->once ? 1L : 0L);
 	if (curl_easy_setopt(t->easy, CURLOPT_URL, t->url) != CURLE_OK)
-		return http_say(t, "out of memory");
+		return http_shortage(t, ENOMEM);
 	return 0;
 }

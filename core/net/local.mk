@@ -12,6 +12,7 @@ libttagent_a_SOURCES += \
 	core/net/http_lane.c \
 	core/net/http_outcome.c \
 	core/net/http_setup.c \
+	core/net/http_shortage.c \
 	core/net/http_url.c \
 	core/net/http_watch.c \
 	core/net/lookup.c core/net/lookup.h \

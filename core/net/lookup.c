@@ -1,12 +1,14 @@
 #include "core/net/lookup.h"
 
 #include "core/base/buf.h"
+#include "core/base/shortage.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +26,7 @@ struct lookup_job {
 	lookup_done_fn *done;
 	void *arg;
 	char *addresses;
-	bool temporary;
+	enum lookup_failure why;
 	struct err err;
 	char host[];
 };
@@ -106,6 +108,21 @@ static int add_address(struct buf *out, const struct sockaddr *sa)
 	return 0;
 }
 
+/* getaddrinfo says anything, "no such name" included, where it could not open a file. */
+static void note_failure(struct lookup_job *job, int rc, int error)
+{
+	int shortage = rc == EAI_MEMORY ? ENOMEM : rc == EAI_SYSTEM && shortage_is(error) ? error : shortage_now();
+	const char *text = rc == EAI_SYSTEM ? strerror(error) : gai_strerror(rc);
+	char what[128];
+
+	job->why = rc == EAI_AGAIN || rc == EAI_SYSTEM || rc == EAI_FAIL ? LOOKUP_TEMPORARY : LOOKUP_NO_NAME;
+	if (shortage_is(shortage)) {
+		job->why = LOOKUP_SHORTAGE;
+		text = shortage_text(shortage, what, sizeof what);
+	}
+	err_set(&job->err, "the name '%.200s' cannot be looked up: %s", job->host, text);
+}
+
 static void look_up(struct lookup_job *job)
 {
 	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
@@ -114,9 +131,7 @@ static void look_up(struct lookup_job *job)
 	int rc = getaddrinfo(job->host, NULL, &hints, &list), error = errno, count = 0;
 
 	if (rc != 0) {
-		job->temporary = rc == EAI_AGAIN || rc == EAI_SYSTEM || rc == EAI_MEMORY || rc == EAI_FAIL;
-		err_set(&job->err, "the name '%.200s' cannot be looked up: %s", job->host,
-		        rc == EAI_SYSTEM ? strerror(error) : gai_strerror(rc));
+		note_failure(job, rc, error);
 		return;
 	}
 	for (const struct addrinfo *ai = list; ai != NULL && count < ADDRESSES; ai = ai->ai_next, count++)
@@ -262,7 +277,7 @@ static void on_woken(evutil_socket_t fd, short what, void *arg)
 	pthread_mutex_unlock(&s->lock);
 	while ((job = STAILQ_FIRST(&finished)) != NULL) {
 		STAILQ_REMOVE_HEAD(&finished, link);
-		job->done(job->arg, job->addresses, job->temporary, &job->err);
+		job->done(job->arg, job->addresses, job->why, &job->err);
 		job_free(job);
 	}
 }

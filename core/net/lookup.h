@@ -7,7 +7,6 @@
 #include "core/base/err.h"
 
 #include <event2/event.h>
-#include <stdbool.h>
 
 #define LOOKUP_THREADS 16
 
@@ -19,9 +18,14 @@ struct lookup_pool *lookup_pool_new(struct event_base *base, struct err *e);
  * itself later. */
 void lookup_pool_free(struct lookup_pool *p);
 
-/* addresses is "a,b,[c]", or NULL with e set; temporary: asking again may help.
- * Once, from the loop. */
-typedef void lookup_done_fn(void *arg, const char *addresses, bool temporary, const struct err *e);
+enum lookup_failure {
+	LOOKUP_NO_NAME,   /* or a name without addresses */
+	LOOKUP_TEMPORARY, /* asking again may help */
+	LOOKUP_SHORTAGE,  /* we have no descriptor or memory to ask; asking again may help */
+};
+
+/* addresses is "a,b,[c]", or NULL with why and e set. Once, from the loop. */
+typedef void lookup_done_fn(void *arg, const char *addresses, enum lookup_failure why, const struct err *e);
 struct lookup_job *lookup_start(struct lookup_pool *p, const char *host, lookup_done_fn *done, void *arg,
                                 struct err *e);
 

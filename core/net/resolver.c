@@ -24,6 +24,7 @@ struct resolver_query {
 	struct resolver *resolver;
 	struct entry *entry; /* waits for this one; NULL: ready */
 	char *resolve;       /* the answer once ready; NULL: err */
+	bool ours; /* the failure */
 	struct err err;
 	resolver_done_fn *done;
 	void *arg;
@@ -36,6 +37,7 @@ struct entry {
 	struct lookup_job *job; /* runs */
 	char *resolve;          /* the last good answer */
 	int64_t good_until_ms, stale_until_ms, bad_until_ms;
+	bool ours; /* the last failure */
 	struct err err;
 	uint16_t port;
 	char host[]; /* lower case */
@@ -154,19 +156,21 @@ static void make_ready(struct resolver_query *q)
 	event_active(q->resolver->deliver, EV_TIMEOUT, 0);
 }
 
-static void answer(struct resolver_query *q, const char *resolve, const struct err *e)
+static void answer(struct resolver_query *q, const char *resolve, bool ours, const struct err *e)
 {
 	if (resolve != NULL) {
 		q->resolve = strdup(resolve);
-		if (q->resolve == NULL)
+		q->ours = q->resolve == NULL;
+		if (q->ours)
 			err_set_errno(&q->err, ENOMEM, "a name lookup");
 	} else {
+		q->ours = ours;
 		q->err = *e;
 	}
 	make_ready(q);
 }
 
-static void looked_up(void *arg, const char *addresses, bool temporary, const struct err *e)
+static void looked_up(void *arg, const char *addresses, enum lookup_failure why, const struct err *e)
 {
 	struct entry *en = arg;
 	struct resolver_query *q;
@@ -179,20 +183,21 @@ static void looked_up(void *arg, const char *addresses, bool temporary, const st
 		en->resolve = buf_steal(&text, NULL);
 		en->good_until_ms = now + GOOD_MS;
 		en->stale_until_ms = now + STALE_MS;
-	} else if (temporary && en->resolve != NULL && now < en->stale_until_ms) {
+	} else if (why != LOOKUP_NO_NAME && en->resolve != NULL && now < en->stale_until_ms) {
 		en->good_until_ms = now + BAD_MS;
 	} else {
 		free(en->resolve);
 		en->resolve = NULL;
 		en->good_until_ms = 0;
 		en->bad_until_ms = now + BAD_MS;
+		en->ours = addresses != NULL || why == LOOKUP_SHORTAGE;
 		err_clear(&en->err);
 		err_set(&en->err, "%s", err_is_set(e) ? e->text : "a name lookup: out of memory");
 	}
 	buf_free(&text);
 	while ((q = TAILQ_FIRST(&en->waiting)) != NULL) {
 		TAILQ_REMOVE(&en->waiting, q, link);
-		answer(q, en->resolve, &en->err);
+		answer(q, en->resolve, en->ours, &en->err);
 	}
 }
 
@@ -204,16 +209,17 @@ static void ask(struct resolver *r, struct resolver_query *q, const char *host, 
 	if (en == NULL)
 		en = entry_new(r, host, port);
 	if (en != NULL && en->job == NULL && en->resolve != NULL && now < en->good_until_ms) {
-		answer(q, en->resolve, NULL);
+		answer(q, en->resolve, false, NULL);
 		return;
 	}
 	if (en != NULL && en->job == NULL && now < en->bad_until_ms) {
-		answer(q, NULL, &en->err);
+		answer(q, NULL, en->ours, &en->err);
 		return;
 	}
 	if (en != NULL && en->job == NULL)
 		en->job = lookup_start(r->pool, en->host, looked_up, en, &q->err);
 	if (en == NULL || en->job == NULL) {
+		q->ours = true;
 		err_set_errno(&q->err, ENOMEM, "a name lookup");
 		make_ready(q);
 		return;
@@ -239,7 +245,7 @@ struct resolver_query *resolver_lookup(struct resolver *r, const char *host, uin
 		make_ready(q);
 	} else if (is_literal(name, &v6)) {
 		snprintf(literal, sizeof literal, v6 ? "[%s]:%u:[%s]" : "%s:%u:%s", name, port, name);
-		answer(q, literal, NULL);
+		answer(q, literal, false, NULL);
 	} else {
 		ask(r, q, name, port);
 	}
@@ -273,7 +279,7 @@ static void on_deliver(evutil_socket_t fd, short what, void *arg)
 	while ((q = TAILQ_FIRST(&r->ready)) != NULL) {
 		TAILQ_REMOVE(&r->ready, q, link);
 		r->delivering = q;
-		q->done(q->arg, q->resolve, q->resolve != NULL ? NULL : &q->err);
+		q->done(q->arg, q->resolve, q->ours, q->resolve != NULL ? NULL : &q->err);
 		r->delivering = NULL;
 		query_free(q);
 	}

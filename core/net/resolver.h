@@ -6,6 +6,7 @@
 #include "core/base/err.h"
 
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct resolver;
@@ -15,8 +16,9 @@ struct resolver *resolver_new(struct event_base *base, struct err *e);
 void resolver_free(struct resolver *r); /* cancels what is open, without callbacks */
 
 /* resolve is "host:port:addr[,addr]" as CURLOPT_RESOLVE wants it, or NULL with e set.
- * Called once, from the loop, never from within resolver_lookup. */
-typedef void resolver_done_fn(void *arg, const char *resolve, const struct err *e);
+ * ours: it failed because we have no descriptor, thread or memory; nothing is known of the
+ * name. Called once, from the loop, never from within resolver_lookup. */
+typedef void resolver_done_fn(void *arg, const char *resolve, bool ours, const struct err *e);
 struct resolver_query *resolver_lookup(struct resolver *r, const char *host, uint16_t port,
                                        resolver_done_fn *done, void *arg);
 /* done is not called any more. The lookup itself may go on in its thread. */

@@ -2,6 +2,7 @@
 #include "core/net/http.h"
 
 #include "core/base/clock.h"
+#include "core/base/log.h"
 #include "tests/unit/bad_server.h"
 #include "tests/unit/fake_names.h"
 
@@ -400,6 +401,62 @@ static void names_what_is_no_url(void **state)
 		assert_string_equal(m.result.text, cases[i].text);
 		free(m.body);
 	}
+}
+
+/* No further descriptor can be opened; returns the limit that was. */
+static struct rlimit take_descriptors(void)
+{
+	struct rlimit was, none;
+	int fd = dup(0);
+
+	getrlimit(RLIMIT_NOFILE, &was);
+	none = (struct rlimit){.rlim_cur = (rlim_t)fd, .rlim_max = was.rlim_max};
+	close(fd);
+	setrlimit(RLIMIT_NOFILE, &none);
+	return was;
+}
+
+static void our_own_shortage_is_no_refusal(void **state)
+{
+	static const char *const urls[] = {"http://127.0.0.1:1/", "http://one.test:1/", "http://gone.test:1/"};
+	struct rig *r = *state;
+
+	log_set_level(LOG_CRITICAL_);
+	for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+		struct http_request q = {.method = "GET", .url = urls[i], .connect_ms = 1000};
+		struct rlimit was = take_descriptors();
+		struct met m = {.done = 0};
+
+		start(r, &m, &q, &collecting);
+		run_until(r, &m.done, 1);
+		setrlimit(RLIMIT_NOFILE, &was);
+		assert_int_equal(m.result.outcome, HTTP_NO_RESOURCES);
+		assert_non_null(strstr(m.result.text, "raise LimitNOFILE= of its unit, or ulimit -n (http://"));
+		free(m.body);
+	}
+	log_set_level(LOG_INFO_);
+	free(get(r, "/ok").body);
+}
+
+/* The last ones are for files. */
+static void leaves_some_descriptors(void **state)
+{
+	struct rig *r = *state;
+	struct rlimit was = take_descriptors(), few = was;
+	struct met m = {.done = 0};
+	struct http_request q = {.method = "GET", .url = "http://127.0.0.1:1/", .connect_ms = 1000};
+	struct rlimit none;
+
+	getrlimit(RLIMIT_NOFILE, &none);
+	few.rlim_cur = none.rlim_cur + 1;
+	setrlimit(RLIMIT_NOFILE, &few);
+	log_set_level(LOG_CRITICAL_);
+	start(r, &m, &q, &collecting);
+	run_until(r, &m.done, 1);
+	log_set_level(LOG_INFO_);
+	setrlimit(RLIMIT_NOFILE, &was);
+	assert_int_equal(m.result.outcome, HTTP_NO_RESOURCES);
+	free(m.body);
 }
 
 static void refuses_headers_that_are_two(void **state)
@@ -979,6 +1036,8 @@ int main(void)
 		T(limits_what_it_collects),
 		T(names_each_failure),
 		T(names_what_is_no_url),
+		T(our_own_shortage_is_no_refusal),
+		T(leaves_some_descriptors),
 		T(refuses_headers_that_are_two),
 		T(no_tls_where_there_is_none),
 		T(ends_at_the_deadline),

@@ -57,6 +57,15 @@ static void what_the_client_caused_never_counts(void **state)
 	}
 }
 
+static void a_shortage_of_ours_never_counts(void **state)
+{
+	struct track t = {.seen_healthy = true};
+
+	(void)state;
+	assert_int_equal(judge(failure(1000, HTTP_NO_RESOURCES, 0), &t, 1001), REPORT_NOT_ITS_FAULT);
+	assert_int_equal(t.episode_boot_ms, 0);
+}
+
 /* No probe would ever find it well again. */
 static void the_cloud_is_ejected_but_never_unhealthy(void **state)
 {
@@ -206,6 +215,7 @@ int main(void)
 		cmocka_unit_test(what_the_client_caused_never_counts),
 		cmocka_unit_test(the_cloud_is_ejected_but_never_unhealthy),
 		cmocka_unit_test(what_is_probed_gets_a_verdict),
+		cmocka_unit_test(a_shortage_of_ours_never_counts),
 		cmocka_unit_test(a_time_that_is_not_yet_is_not_believed),
 		cmocka_unit_test(parses_what_workers_send),
 		cmocka_unit_test(that_it_serves_is_told),

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 struct rig {
 	struct event_base *base;
@@ -22,6 +23,7 @@ struct rig {
 struct answer {
 	int count;
 	char resolve[400], text[512];
+	bool ours;
 	struct resolver_query *cancel; /* from within the callback */
 };
 
@@ -49,11 +51,12 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void on_done(void *arg, const char *resolve, const struct err *e)
+static void on_done(void *arg, const char *resolve, bool ours, const struct err *e)
 {
 	struct answer *a = arg;
 
 	a->count++;
+	a->ours = ours;
 	snprintf(a->resolve, sizeof a->resolve, "%s", resolve != NULL ? resolve : "");
 	snprintf(a->text, sizeof a->text, "%s", e != NULL ? e->text : "");
 	if (a->cancel != NULL)
@@ -166,6 +169,28 @@ static void remembers_errors_shortly(void **state)
 	assert_string_equal(a.text, "the name 'gone.test' cannot be looked up: Name or service not known");
 }
 
+/* getaddrinfo would say that there is no such name. */
+static void our_own_shortage_is_not_the_names_fault(void **state)
+{
+	struct rig *r = *state;
+	struct answer a = {.count = 0};
+	struct rlimit was, none;
+
+	getrlimit(RLIMIT_NOFILE, &was);
+	none = (struct rlimit){.rlim_cur = 3, .rlim_max = was.rlim_max};
+	setrlimit(RLIMIT_NOFILE, &none);
+	for (int i = 0; i < 2; i++) { /* the second time it is remembered */
+		ask(r, &a, "gone.test");
+		assert_true(a.ours);
+		assert_non_null(strstr(a.text, "all 3 descriptors of this process are taken: raise LimitNOFILE="));
+	}
+	setrlimit(RLIMIT_NOFILE, &was);
+	assert_non_null(resolver_lookup(r->resolver, "gone.test", 81, on_done, &a));
+	run_until(r, &a, 3);
+	assert_false(a.ours);
+	assert_non_null(strstr(a.text, "Name or service not known"));
+}
+
 static void hanging_names_do_not_hold_up_others(void **state)
 {
 	struct rig *r = *state;
@@ -255,6 +280,7 @@ int main(void)
 		T(says_what_is_wrong),
 		T(asks_once_for_many),
 		T(remembers_errors_shortly),
+		T(our_own_shortage_is_not_the_names_fault),
 		T(hanging_names_do_not_hold_up_others),
 		T(a_cancelled_question_has_no_answer),
 		T(freed_with_lookups_under_way),

@@ -213,6 +213,26 @@ static void one_that_hung_and_was_started_anew_is_probed_like_any(void **state)
 	config_unref(c);
 }
 
+static void a_probe_that_was_not_made_says_nothing(void **state)
+{
+	struct config *c = SETTINGS("health.max_failures=1", "health.rise=2");
+	static const enum llm_health each[] = {LLM_UNKNOWN, LLM_HEALTHY, LLM_DEGRADED, LLM_UNHEALTHY};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {
+		struct llm l = {.health = each[i], .failures = 2, .successes = 1, .checked_ms = 7};
+
+		for (int real = 0; real < 2; real++)
+			assert_false(apply(&l, c, (struct probe_result){.outcome = PROBE_NOT_MADE, .real = real, .at_ms = 9}));
+		assert_int_equal(l.health, each[i]);
+		assert_int_equal(l.failures, 2);
+		assert_int_equal(l.successes, 1);
+		assert_int_equal(l.checked_ms, 7);
+		assert_null(l.reason);
+	}
+	config_unref(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +243,7 @@ int main(void)
 		cmocka_unit_test(a_busy_one_is_never_given_up_for_timeouts),
 		cmocka_unit_test(one_that_hangs_is_unhealthy_until_it_serves),
 		cmocka_unit_test(one_that_hung_and_was_started_anew_is_probed_like_any),
+		cmocka_unit_test(a_probe_that_was_not_made_says_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
