@@ -2,11 +2,12 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/shortage.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #define ACCEPT_FIRST    4   /* at once while it is quiet: the other workers get theirs */
@@ -18,10 +19,10 @@ struct acceptor {
 	int listener;
 	size_t open, limit;
 	int at_once;
-	acceptor_fn *accepted;
-	void *arg;
+	struct acceptor_host host;
 	struct event *readable, *pause;
-	bool listening, stopped;
+	bool listening, stopped, yields;
+	bool full; /* and somebody waits */
 	int64_t logged_ms; /* the last complaint; one each ten seconds is enough */
 };
 
@@ -37,7 +38,7 @@ static void complain(struct acceptor *a, const char *event, const char *why)
 
 static void listen_again(struct acceptor *a)
 {
-	if (a->stopped || a->listening || a->open >= a->limit || evtimer_pending(a->pause, NULL))
+	if (a->stopped || a->listening || a->full || evtimer_pending(a->pause, NULL))
 		return;
 	a->listening = event_add(a->readable, NULL) == 0;
 }
@@ -49,16 +50,54 @@ static void stop_listening(struct acceptor *a)
 	a->listening = false;
 }
 
-static void back_off(struct acceptor *a, const char *why)
+static void pause_listening(struct acceptor *a)
 {
-	complain(a, "accept_failed", why);
 	stop_listening(a);
 	evtimer_add(a->pause, &(struct timeval){.tv_usec = BACK_OFF_MS * 1000});
+}
+
+static void back_off(struct acceptor *a, int error)
+{
+	char why[160];
+
+	complain(a, "accept_failed", shortage_text(error, why, sizeof why));
+	pause_listening(a);
 }
 
 static bool is_passing(int error)
 {
 	return error == EAGAIN || error == ECONNABORTED || error == EINTR || error == EPROTO;
+}
+
+/* Without a descriptor accept4 fails also where nobody waits. */
+static bool somebody_waits(const struct acceptor *a)
+{
+	struct pollfd p = {.fd = a->listener, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* As many as may be are open: whether there is one less now. */
+static bool make_room(struct acceptor *a)
+{
+	if (a->host.make_room(a->host.arg))
+		return true;
+	complain(a, "connections_full",
+		 "there are descriptors for no more, others wait: raise LimitNOFILE= of the unit, or ulimit -n");
+	a->full = true;
+	stop_listening(a);
+	return false;
+}
+
+/* Whether to try again at once. */
+static bool recover(struct acceptor *a, int error)
+{
+	if (is_passing(error) || !somebody_waits(a))
+		return false;
+	if (shortage_is(error) && a->host.make_room(a->host.arg))
+		return true;
+	back_off(a, error);
+	return false;
 }
 
 /* As long as each look finds as many as it may take, the next one takes twice as many. */
@@ -67,18 +106,17 @@ static void take(struct acceptor *a, bool quiet)
 	int taken;
 
 	for (int i = 0; i < a->at_once && a->listening; i++) {
+		if (a->open >= a->limit && (!somebody_waits(a) || !make_room(a)))
+			return;
 		taken = accept4(a->listener, NULL, NULL, SOCK_CLOEXEC);
+		if (taken < 0 && recover(a, errno))
+			continue;
 		if (taken < 0) {
 			a->at_once = ACCEPT_FIRST;
-			if (!is_passing(errno))
-				back_off(a, strerror(errno));
 			return;
 		}
-		if (++a->open >= a->limit) {
-			complain(a, "connections_full", "limit reached, the others wait");
-			stop_listening(a);
-		}
-		a->accepted(a->arg, taken, quiet);
+		a->open++;
+		a->host.accepted(a->host.arg, taken, quiet);
 	}
 	a->at_once = a->at_once * 2 < ACCEPT_MOST ? a->at_once * 2 : ACCEPT_MOST;
 }
@@ -98,12 +136,31 @@ void acceptor_look(struct acceptor *a)
 
 static void on_pause_over(evutil_socket_t fd, short what, void *arg)
 {
+	struct acceptor *a = arg;
+
 	(void)fd, (void)what;
-	listen_again(arg);
+	listen_again(a);
+	if (a->yields)
+		take(a, false);
+	if (a->yields && !a->stopped)
+		pause_listening(a);
 }
 
-struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit, acceptor_fn *accepted,
-			      void *arg, struct err *e)
+void acceptor_yield(struct acceptor *a, bool yields)
+{
+	if (a->yields == yields || a->stopped)
+		return;
+	a->yields = yields;
+	if (yields) {
+		pause_listening(a);
+	} else {
+		evtimer_del(a->pause);
+		listen_again(a);
+	}
+}
+
+struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit,
+			      const struct acceptor_host *host, struct err *e)
 {
 	struct acceptor *a = calloc(1, sizeof *a);
 
@@ -114,8 +171,7 @@ struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limi
 	*a = (struct acceptor){.listener = listener,
 			       .limit = limit,
 			       .at_once = ACCEPT_FIRST,
-			       .accepted = accepted,
-			       .arg = arg};
+			       .host = *host};
 	a->readable = event_new(base, listener, EV_READ | EV_PERSIST, on_listener, a);
 	a->pause = evtimer_new(base, on_pause_over, a);
 	if (a->readable != NULL && a->pause != NULL) {
@@ -144,6 +200,12 @@ void acceptor_free(struct acceptor *a)
 void acceptor_release(struct acceptor *a)
 {
 	a->open--;
+	acceptor_one_idle(a);
+}
+
+void acceptor_one_idle(struct acceptor *a)
+{
+	a->full = false;
 	listen_again(a);
 }
 

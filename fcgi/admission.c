@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -145,8 +144,10 @@ enum admission_verdict admission_enter(struct admission *a, unsigned worker, con
 	uint64_t client = client_of(address);
 
 	if (!take_entry(&a->pages[worker], client, entry))
-		return ADMISSION_FULL;
-	if (limits->turns > 0 && all_turns(a) > limits->turns)
+		return ADMISSION_WORKER_FULL;
+	if (limits->worker_turns > 0 && a->pages[worker].turns > limits->worker_turns)
+		v = ADMISSION_WORKER_FULL;
+	else if (limits->turns > 0 && all_turns(a) > limits->turns)
 		v = ADMISSION_FULL;
 	else if (limits->client_turns > 0 && client != NOBODY && turns_of(a, client) > limits->client_turns)
 		v = ADMISSION_CLIENT_FULL;
@@ -167,4 +168,14 @@ void admission_leave(struct admission *a, unsigned worker, unsigned entry)
 		end--;
 	p->end = end;
 	p->turns--;
+}
+
+bool admission_others_have_room(const struct admission *a, unsigned worker, size_t worker_turns)
+{
+	if (a->pages[worker].turns < worker_turns)
+		return false;
+	for (unsigned w = 0; w < a->workers; w++)
+		if (atomic_load_explicit(&a->pages[w].turns, memory_order_relaxed) < worker_turns)
+			return true;
+	return false;
 }

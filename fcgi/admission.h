@@ -9,6 +9,7 @@
 
 #include "core/base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,11 +21,13 @@ void admission_clear(struct admission *a, unsigned worker); /* which is dead */
 
 struct admission_limits {
 	size_t turns, client_turns; /* 0: none */
+	size_t worker_turns;        /* that one worker has room for; 0: no limit */
 };
 
 enum admission_verdict {
 	ADMISSION_GRANTED,
 	ADMISSION_FULL,        /* as many turns run as may */
+	ADMISSION_WORKER_FULL, /* as many on this worker as it has room for */
 	ADMISSION_CLIENT_FULL, /* as many of this client */
 };
 
@@ -35,5 +38,8 @@ enum admission_verdict {
 enum admission_verdict admission_enter(struct admission *a, unsigned worker, const char *address,
 				       const struct admission_limits *limits, unsigned *entry);
 void admission_leave(struct admission *a, unsigned worker, unsigned entry);
+
+/* Whether worker has no room for one more turn but another one has. */
+bool admission_others_have_room(const struct admission *a, unsigned worker, size_t worker_turns);
 
 #endif

@@ -285,6 +285,29 @@ void connection_finished(struct connection *c)
 	}
 	output_reset(c);
 	peek_init(&c->peek);
+	TAILQ_REMOVE(&c->set->all, c, link); /* the longest idle are first */
+	TAILQ_INSERT_TAIL(&c->set->all, c, link);
+	c->set->host.idle(c->set->host.arg);
+}
+
+static bool is_silent(const struct connection *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+/* ... but where others could not come in at all for want of descriptors. */
+bool connections_close_idle(struct connections *s)
+{
+	struct connection *c;
+
+	TAILQ_FOREACH(c, &s->all, link)
+		if (c->state == CONNECTION_IDLE && !c->waiting && is_silent(c)) {
+			connection_close(c);
+			return true;
+		}
+	return false;
 }
 
 /* --- while a request is being answered ------------------------------------------------- */

@@ -29,6 +29,8 @@ struct connections_host {
 	void (*request)(void *arg, struct connection *c);
 	/* One connection less. */
 	void (*closed)(void *arg);
+	/* Nothing runs any more on one that is kept. */
+	void (*idle)(void *arg);
 	void *arg;
 };
 
@@ -45,6 +47,10 @@ void connections_adopt(struct connections *s, int fd, bool look);
 /* To call at the end of each iteration of the loop: sends what the iteration wrote,
  * frees what it closed. */
 void connections_flush(struct connections *s);
+
+/* Closes the kept connection on which nothing has run for the longest time, to have its
+ * descriptor. false: there is none. */
+bool connections_close_idle(struct connections *s);
 
 size_t connections_count(const struct connections *s);
 size_t connections_active(const struct connections *s); /* with a request in work */

@@ -3,9 +3,9 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/shortage.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -69,16 +69,17 @@ static void serve_intake(struct connection *c)
 {
 	const char end[PEEK_HEADER_LEN] = {1, 5, (char)(c->peek.request_id >> 8), (char)c->peek.request_id};
 	int file = memfd_create("request", MFD_CLOEXEC);
+	char why[160];
 
 	if (file >= 0 && write_all(file, c->intake.data, c->intake.len) == 0 &&
 	    (!c->too_large || write_all(file, end, sizeof end) == 0) && lseek(file, 0, SEEK_SET) == 0) {
 		serve(c, file);
 		return;
 	}
-	log_warning("request_dropped", L_STR("error", strerror(errno)));
+	shortage_text(errno, why, sizeof why);
 	if (file >= 0)
 		close(file);
-	connection_close(c);
+	intake_refuse(c, why);
 }
 
 static void cut_body(struct connection *c)

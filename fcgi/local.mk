@@ -4,6 +4,7 @@ tt_agent_fcgi_SOURCES = fcgi/main.c \
 	fcgi/admin_endpoints.c \
 	fcgi/admission.c fcgi/admission.h \
 	fcgi/apart.c \
+	fcgi/capacity.c fcgi/capacity.h \
 	fcgi/connection.c fcgi/connection.h fcgi/connection_internal.h \
 	fcgi/documents.c \
 	fcgi/exchange.c fcgi/exchange.h \

@@ -124,6 +124,7 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 		start(w, c, request, entry);
 		return;
 	case ADMISSION_FULL:
+	case ADMISSION_WORKER_FULL:
 		refuse(w, c, 429, TOO_MANY);
 		break;
 	case ADMISSION_CLIENT_FULL:

@@ -2,7 +2,9 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/shortage.h"
 #include "fcgi/acceptor.h"
+#include "fcgi/capacity.h"
 #include "fcgi/serve.h"
 #include "fcgi/turns.h"
 
@@ -12,12 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define TICK_MS                  1000
 #define TICK_UNPUBLISHED_MS      50 /* while nothing was published: the first answer comes soon */
 #define REQUESTS_BETWEEN_ACCEPTS 16
+#define FULL_TELL_MS             10000 /* one line each ten seconds is enough */
 #define IDLE_GRACE_MS            250 /* a draining worker still serves what kept connections send */
 
 struct worker {
@@ -31,10 +33,11 @@ struct worker {
 	struct counters *counters;
 	struct turns *turns; /* made for the first chat */
 	struct worker_place place;
-	size_t served;
+	size_t served, turns_most;
 	struct request_ids request_ids;
 	bool draining, patient;
 	int64_t drain_until_ms, idle_since_ms;
+	int64_t full_told_ms;
 };
 
 /* --- what endpoints use --------------------------------------------------------------- */
@@ -59,20 +62,45 @@ struct request_ids *worker_request_ids(struct worker *w)
 	return &w->request_ids;
 }
 
+/* Chats go where there is room. */
+static void follow_room(struct worker *w)
+{
+	acceptor_yield(w->acceptor,
+		       admission_others_have_room(w->place.admission, w->place.number, w->turns_most));
+}
+
+static void tell_full(struct worker *w)
+{
+	int64_t now = clock_mono_ms();
+
+	if (w->full_told_ms != 0 && now - w->full_told_ms < FULL_TELL_MS)
+		return;
+	w->full_told_ms = now;
+	log_warning("turns_full", L_INT("turns", w->turns_most), L_INT("descriptors", shortage_descriptors()),
+		    L_STR("reason", "a turn needs two descriptors: raise LimitNOFILE= of the unit, or ulimit -n"));
+}
+
 enum admission_verdict worker_admit(struct worker *w, const char *address, unsigned *entry)
 {
 	const struct config *c = published_config(w->published);
-	struct admission_limits limits = {0};
+	struct admission_limits limits = {.worker_turns = w->turns_most};
+	enum admission_verdict v;
 
-	if (c != NULL)
-		limits = (struct admission_limits){.turns = (size_t)cfg_int(c, CFG_LIMITS_TURNS),
-						   .client_turns = (size_t)cfg_int(c, CFG_LIMITS_CLIENT_TURNS)};
-	return admission_enter(w->place.admission, w->place.number, address, &limits, entry);
+	if (c != NULL) {
+		limits.turns = (size_t)cfg_int(c, CFG_LIMITS_TURNS);
+		limits.client_turns = (size_t)cfg_int(c, CFG_LIMITS_CLIENT_TURNS);
+	}
+	v = admission_enter(w->place.admission, w->place.number, address, &limits, entry);
+	if (v == ADMISSION_WORKER_FULL)
+		tell_full(w);
+	follow_room(w);
+	return v;
 }
 
 void worker_dismiss(struct worker *w, unsigned entry)
 {
 	admission_leave(w->place.admission, w->place.number, entry);
+	follow_room(w);
 }
 
 const struct turn_host *worker_turn_host(struct worker *w)
@@ -108,12 +136,26 @@ static void on_closed(void *arg)
 		acceptor_release(w->acceptor);
 }
 
+static void on_idle(void *arg)
+{
+	struct worker *w = arg;
+
+	acceptor_one_idle(w->acceptor);
+}
+
 static void on_accepted(void *arg, int fd, bool quiet)
 {
 	struct worker *w = arg;
 
 	counters_add(w->counters, COUNTER_CONNECTIONS, 1);
 	connections_adopt(w->connections, fd, quiet);
+}
+
+static bool make_room(void *arg)
+{
+	const struct worker *w = arg;
+
+	return connections_close_idle(w->connections);
 }
 
 /* What the first turn would wait for is made ready when it waits for nobody. */
@@ -211,15 +253,6 @@ static bool drained(struct worker *w)
 
 /* --- start and end ---------------------------------------------------------------------- */
 
-/* Half of the descriptors: each turn needs one more for its LLM. */
-static size_t connection_limit(void)
-{
-	struct rlimit r = {.rlim_cur = 1024};
-
-	getrlimit(RLIMIT_NOFILE, &r);
-	return r.rlim_cur < 64 ? 16 : (size_t)(r.rlim_cur / 2);
-}
-
 static int open_loop(struct worker *w, struct err *e)
 {
 	struct event_config *c = event_config_new();
@@ -241,7 +274,8 @@ static int open_loop(struct worker *w, struct err *e)
 
 static int open_parts(struct worker *w, struct err *e)
 {
-	const struct connections_host host = {.request = on_request, .closed = on_closed, .arg = w};
+	const struct connections_host host = {.request = on_request, .closed = on_closed, .idle = on_idle, .arg = w};
+	const struct acceptor_host accepting = {.accepted = on_accepted, .make_room = make_room, .arg = w};
 	struct err counting = ERR_INIT;
 	char path[PATH_MAX];
 
@@ -263,7 +297,7 @@ static int open_parts(struct worker *w, struct err *e)
 	w->counters = counters_open(w->options->run_dir, &counting);
 	if (w->counters == NULL)
 		log_warning("no_counters", L_STR("error", counting.text));
-	w->acceptor = acceptor_new(w->base, w->place.listener, connection_limit(), on_accepted, w, e);
+	w->acceptor = acceptor_new(w->base, w->place.listener, capacity_connections(), &accepting, e);
 	return w->acceptor == NULL ? -1 : 0;
 }
 
@@ -299,7 +333,7 @@ static void tell_ready(int fd)
 
 int worker_run(const struct options *o, const struct worker_place *place)
 {
-	struct worker w = {.options = o, .place = *place};
+	struct worker w = {.options = o, .place = *place, .turns_most = capacity_turns()};
 	struct err e = ERR_INIT;
 	int status = 1;
 
@@ -311,7 +345,8 @@ int worker_run(const struct options *o, const struct worker_place *place)
 	/* libfcgi took over SIGPIPE and SIGUSR1. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
-	log_info("worker_started", L_INT("pid", getpid()), L_INT("connections_max", connection_limit()));
+	log_info("worker_started", L_INT("pid", getpid()), L_INT("connections_max", capacity_connections()),
+		 L_INT("turns_max", w.turns_most));
 	schedule_tick(&w);
 	tell_ready(place->ready_fd);
 	prepare_turns(&w);

@@ -49,6 +49,25 @@ static void one_limit_for_all_workers(void **state)
 	assert_int_equal(enter(*state, 1, "192.0.2.3", 3, 0, &entry), ADMISSION_GRANTED);
 }
 
+static void a_worker_takes_what_it_has_room_for(void **state)
+{
+	const struct admission_limits limits = {.worker_turns = 2};
+	unsigned first, entry;
+
+	assert_int_equal(admission_enter(*state, 0, NULL, &limits, &first), ADMISSION_GRANTED);
+	assert_false(admission_others_have_room(*state, 0, 2));
+	assert_int_equal(admission_enter(*state, 0, NULL, &limits, &entry), ADMISSION_GRANTED);
+	assert_int_equal(admission_enter(*state, 0, NULL, &limits, &entry), ADMISSION_WORKER_FULL);
+	assert_true(admission_others_have_room(*state, 0, 2));
+	assert_false(admission_others_have_room(*state, 1, 2)); /* it has some itself */
+	assert_int_equal(admission_enter(*state, 1, NULL, &limits, &entry), ADMISSION_GRANTED);
+	assert_int_equal(admission_enter(*state, 1, NULL, &limits, &entry), ADMISSION_GRANTED);
+	assert_false(admission_others_have_room(*state, 0, 2)); /* nobody has any */
+	admission_leave(*state, 0, first);
+	assert_true(admission_others_have_room(*state, 1, 2));
+	assert_int_equal(admission_enter(*state, 0, NULL, &limits, &entry), ADMISSION_GRANTED);
+}
+
 static void one_limit_for_each_client(void **state)
 {
 	unsigned first, entry;
@@ -148,6 +167,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(one_limit_for_all_workers),
+		TEST(a_worker_takes_what_it_has_room_for),
 		TEST(one_limit_for_each_client),
 		TEST(of_ipv6_the_network_is_the_client),
 		TEST(who_has_no_address_is_nobody),

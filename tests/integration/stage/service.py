@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import socket
 import subprocess
 import uuid
@@ -19,11 +20,19 @@ JWT_SECRET = "test-secret-456"
 TAVILY_KEY = "tvly-test"
 
 
-class Service:
-    """options: further ones of the responder; before: what both programs are started with."""
+def limit(limits):
+    for what, number in (limits or {}).items():
+        resource.setrlimit(what, (number, number))
 
-    def __init__(self, stage, name="tt-agent", env=None, conf=None, sets=(), workers=1, backend=None, options=(), before=()):
+
+class Service:
+    """options: further ones of the responder; before: what both programs are started with;
+    limits: RLIMIT_...: number."""
+
+    def __init__(self, stage, name="tt-agent", env=None, conf=None, sets=(), workers=1, backend=None, options=(), before=(),
+                 responder_limits=None, daemon_limits=None):
         self.stage, self.name, self.workers, self.options, self.before = stage, name, workers, options, before
+        self.responder_limits, self.daemon_limits = responder_limits, daemon_limits
         self.program = BUILD / "tt-agent-fcgi"
         self.directory = Path(stage.directory) / name
         self.directory.mkdir()
@@ -63,7 +72,8 @@ class Service:
         argv += ["--config", self.conf] if self.conf else []
         for setting in self.sets:
             argv += ["--set", setting]
-        self.daemon = self.stage.own(Process(self._name("daemon"), argv, self.directory, self.env, own=True))
+        self.daemon = self.stage.own(Process(self._name("daemon"), argv, self.directory, self.env, own=True,
+                                              before_exec=lambda: limit(self.daemon_limits)))
         return self.daemon
 
     def listen(self):
@@ -84,7 +94,8 @@ class Service:
             self.responder.wait_log("worker_started")  # before that a signal would meet the shell
             return self.responder
         argv += ["--listen", self.socket]
-        self.responder = self.stage.own(Process(self._name("responder"), argv, self.directory, own=True))
+        self.responder = self.stage.own(Process(self._name("responder"), argv, self.directory, own=True,
+                                                before_exec=lambda: limit(self.responder_limits)))
         return self.responder
 
     def start(self):
