@@ -31,13 +31,18 @@ void agent_touch(struct agent *a, int64_t within_ms)
 	timer_arm_ms(a->settle, within_ms);
 }
 
-static void publish_config(struct agent *a)
+/* A configuration that cannot be written does not hold up the state: that goes out under the
+ * one before. -1: all is tried again within a second. */
+static int publish_all(struct agent *a, struct err *e)
 {
-	struct err e = ERR_INIT;
+	int result = 0;
 
-	if (a->config_changed && publisher_config(a->publisher, runner_trouble(a->runner), &e) != 0)
-		log_error("publish", L_STR("error", e.text));
-	a->config_changed = false;
+	if (a->config_changed)
+		result = publisher_config(a->publisher, runner_trouble(a->runner), e);
+	a->config_changed = result != 0;
+	if (publisher_publish(a->publisher, &a->selector, &a->polling, e) != 0)
+		result = -1;
+	return result;
 }
 
 static void publish(struct agent *a)
@@ -45,16 +50,17 @@ static void publish(struct agent *a)
 	int64_t began_ms = clock_mono_ms();
 	struct err e = ERR_INIT;
 
-	publish_config(a);
-	if (publisher_publish(a->publisher, &a->selector, &a->polling, &e) == 0) {
+	if (publish_all(a, &e) == 0) {
 		log_debug("published", L_INT("generation", publisher_generation(a->publisher)),
 		          L_INT("duration_ms", clock_mono_ms() - began_ms));
+		if (err_is_set(&a->publish_error))
+			log_info("publish", L_STR("again", "what could not be written is written"));
 		err_clear(&a->publish_error);
 		return;
 	}
 	if (strcmp(e.text, a->publish_error.text) != 0)
 		log_error("publish", L_STR("error", e.text));
-	a->publish_error = e; /* tried again within a second */
+	a->publish_error = e;
 }
 
 static void follow_polling(struct agent *a)

@@ -202,7 +202,7 @@ static int write_new(struct status_writer *w, const struct buf *image, struct er
 		rc = write_all(fd, image->data, image->len);
 	if (rc == 0)
 		return fd;
-	err_set_errno(e, rc, "can't write %zu bytes to %s/%s", image->len, w->dir, NEW_FILE);
+	err_set_errno(e, rc, "can't write %s/%s", w->dir, NEW_FILE);
 	close(fd);
 	unlinkat(w->dir_fd, NEW_FILE, 0);
 	return -1;
