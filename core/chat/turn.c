@@ -85,8 +85,8 @@ static void on_saved(void *arg, const struct err *e)
 	struct turn *t = arg;
 
 	t->stored = NULL;
-	if (e != NULL)
-		log_warning("history_not_saved", L_STR("request_id", t->request_id), L_STR("error", e->text));
+	if (e != NULL) /* the store tells of it itself, once for all turns */
+		log_debug("history_not_saved", L_STR("request_id", t->request_id), L_STR("error", e->text));
 	end_with_stats(t);
 }
 
@@ -192,7 +192,7 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 
 	t->stored = NULL;
 	if (e != NULL)
-		log_warning("history_not_loaded", L_STR("request_id", t->request_id), L_STR("error", e->text));
+		log_debug("history_not_loaded", L_STR("request_id", t->request_id), L_STR("error", e->text));
 	t->turns = json_incref((json_t *)(uintptr_t)turns);
 	turn_ask_next(t);
 }
@@ -200,11 +200,10 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 /* A disk that hangs costs a turn its memory, not its answer. */
 static void load_without_history(struct turn *t)
 {
-	struct err slow = ERR_INIT;
-
 	store_cancel(t->stored);
-	err_set(&slow, "the store did not answer within %d ms", LOAD_WAIT_MS);
-	on_loaded(t, NULL, &slow);
+	log_warning("history_not_loaded", L_STR("request_id", t->request_id),
+	            L_STR("error", "the store did not answer in time"), L_INT("waited_ms", LOAD_WAIT_MS));
+	on_loaded(t, NULL, NULL);
 }
 
 bool turn_host_has_llm(const struct turn_host *host)

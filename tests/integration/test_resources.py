@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import threading
 import time
 
@@ -13,7 +14,7 @@ from stage import fastcgi
 from stage.channel import Daemon
 from stage.held import holds
 from stage.process import PATIENCE, wait_until
-from stage.shortage import leave_descriptors
+from stage.shortage import Disk, leave_descriptors
 
 RARE = {"AGENT_HEALTH_CHECK_INTERVAL": "600", "AGENT_DISCOVERY_INTERVAL": "600"}
 QUICK = {"AGENT_HEALTH_CHECK_INTERVAL": "0.2", "AGENT_DISCOVERY_INTERVAL": "0.3"}
@@ -155,3 +156,118 @@ def test_a_daemon_without_descriptors_keeps_its_verdicts(stage):
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
     daemon.ask("refresh")
     wait_until(lambda: daemon.models()["d1"]["checked"] > before["d1"][2], "a look at it")
+
+
+# --- a full disk ---
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Named before `stage` by a test, it outlives what runs on it."""
+    try:
+        d = Disk(tmp_path, 1024)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nobody may mount a small file system here")
+    yield d
+    d.close()
+
+
+def said(llm):
+    """The user's words of the last request to the LLM, oldest first."""
+    return [m["content"] for m in llm.chats()[-1]["body"]["messages"] if m["role"] == "user"]
+
+
+def remembers(service, llm, thread):
+    """Whether a turn still knows the one before."""
+    assert all(service.chat(word, thread).whole for word in ("first", "second"))
+    return said(llm)[-2:] == ["first", "second"]
+
+
+def test_a_full_disk_costs_the_memory_not_the_chat(disk, stage):
+    service, llm = stage.one({"text": ["yes"]}, sets=[f"threads.file={disk.directory}/threads.db"])
+    assert remembers(service, llm, "a-thread-of-its-own")
+    disk.fill()
+    for n in range(20):
+        turn = service.chat(f"word {n} " + 2000 * "x", "a-thread-of-its-own")
+        assert turn.whole and turn.answer == "yes"
+    service.responder.wait_log("ERROR threads_database .*disk is full")
+    disk.empty()
+    wait_until(lambda: remembers(service, llm, "another-thread"), "memory again")
+    service.responder.wait_log("INFO threads_database state=\"usable again\"")
+    assert len(re.findall("disk is full", service.responder.log())) == 1
+
+
+def test_a_disk_that_is_full_at_the_start(disk, stage):
+    disk.fill()
+    service, llm = stage.one({"text": ["yes"]}, sets=[f"threads.file={disk.directory}/threads.db"])
+    assert service.chat("first", "a-thread-of-its-own").answer == "yes"
+    disk.empty()
+    wait_until(lambda: remembers(service, llm, "another-thread"), "memory again")
+    assert len(re.findall("disk is full", service.responder.log())) == 1
+
+
+@pytest.fixture
+def small_run(disk, stage):
+    """A service of two LLMs whose run directory is on the disk; not started yet."""
+    a, b, backend = two(stage)
+    service = stage.service(start=False, backend=backend, env=QUICK, workers=2)
+    service.run = disk.directory / "run"
+    service.run.mkdir()
+    service.preferred = a
+    return service
+
+
+def test_a_full_run_directory(disk, small_run):
+    service = small_run.start().wait_ready()
+    service.wait_status(lambda s: s["discovery_summary"]["healthy"] == 2, "both are healthy")
+    disk.fill()
+    service.preferred.script(health_status=500)
+    service.daemon.wait_log("INFO selection .*deploy_id=d2")
+    # What an earlier file had taken is filled as well.
+    wait_until(lambda: disk.fill() or re.search("ERROR publish", service.daemon.log()), "nothing can be written")
+    assert service.chat("[plain]").whole, "the workers go on with what they know"
+    killed = service.worker_pids()[0]
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: len(set(service.worker_pids()) - {killed}) == 2, "a new worker")
+    assert [service.chat("[plain]").whole for _ in range(8)] == [True] * 8
+    disk.empty()
+    service.wait_status(lambda s: s["current_llm"]["llm_info"]["deploy_id"] == "d2", "the news is out")
+    service.daemon.wait_log("INFO publish again=")
+    assert len(re.findall("ERROR publish .*No space left on device", service.daemon.log())) == 1
+
+
+def test_a_run_directory_that_is_full_at_the_start(disk, small_run):
+    disk.fill()
+    daemon = small_run.start_daemon()
+    daemon.expected_exit = {1}  # systemd starts it again and again
+    daemon.wait()
+    assert re.search("CRITICAL ended error=.*/run/.*No space left on device", daemon.log())
+    small_run.start_responder().wait_log("worker_started")
+    assert b"initializing" in fastcgi.ask(small_run.socket, "GET", "/")[1]
+    assert b"waiting" in fastcgi.ask(small_run.socket, "POST", "/poll_requests", b'{"message":"a","thread_id":"b"}')[1]
+    disk.empty()
+    small_run.start_daemon()
+    wait_until(lambda: b'"ready"' in fastcgi.ask(small_run.socket, "GET", "/")[1], "ready")
+
+
+def test_a_configuration_that_could_not_be_published_is_published_later(stage):
+    service, llm = stage.one(conf="")
+    number = max(int(f.suffix[1:]) for f in service.run.glob("config.*"))
+    in_the_way = service.run / f"config.{number + 1}"
+    in_the_way.mkdir()
+    service.conf.write_text("limits: { client_turns = 1; };\nhttp: { strict_status = true; };\n")
+    service.ctl("reload")
+    service.daemon.wait_log(rf"ERROR publish error=.*config.{number + 1}: cannot rename")
+    generation = service.ctl("ping")["generation"]
+    service.ctl("refresh")
+    wait_until(lambda: service.ctl("ping")["generation"] > generation, "the state is published all the same")
+    body = b'{"message":"[[{\\"stall_after\\":1}]]","thread_id":"1"}'
+    running = stage.client(fastcgi.connect(service.socket))
+    running.sendall(fastcgi.request("POST", "/poll_requests", body))
+    llm.wait_request("/v1/chat/completions")
+    assert service.chat("[plain]").status == 200
+    in_the_way.rmdir()
+    wait_until(lambda: service.chat("[plain]").status == 429, "the workers have it")
+    assert len(re.findall("ERROR publish", service.daemon.log())) == 1
+    service.daemon.wait_log("INFO publish again=")
+    running.close()

@@ -15,3 +15,24 @@ def leave_descriptors(pid, count):
         limit += 1
     hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
     return resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
+
+
+class Disk:
+    """A file system so small that it can be filled."""
+
+    def __init__(self, directory, kib):
+        self.directory = directory
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=0755", "tmpfs", directory],
+                       check=True, capture_output=True)
+
+    def fill(self):
+        """Not a byte is left."""
+        with open(self.directory / "ballast", "ab", buffering=0) as f, contextlib.suppress(OSError):
+            while True:
+                f.write(bytes(4096))
+
+    def empty(self):
+        (self.directory / "ballast").unlink()
+
+    def close(self):
+        subprocess.run(["umount", "-l", self.directory], check=True)
