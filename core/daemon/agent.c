@@ -8,6 +8,7 @@
 #include "core/daemon/trim.h"
 #include "core/status/layout.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,8 @@ static void follow_polling(struct agent *a)
 {
 	int64_t now = clock_mono_ms();
 
+	if (a->selector.failed)
+		return; /* it is tried again within a second */
 	if (a->selector.usable > 0)
 		polling_found(&a->polling);
 	else if (!a->polling.waiting)
@@ -207,21 +210,25 @@ static int merge_configured(struct agent *a, struct registry_change *change)
 	                                                                                        llm_local};
 	struct llm items[sizeof makers / sizeof makers[0]];
 	struct llm_list list = {.items = items};
-	int result;
+	int result = 0;
 
 	for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++) {
 		struct err e = ERR_INIT;
 		struct llm *l = &items[list.count];
 
+		errno = 0;
 		if (makers[i](a->s.config, l, &e) == 0)
 			list.count++;
+		else if (errno == ENOMEM)
+			result = -1; /* it would look as if it were no longer named */
 		else if (err_is_set(&e))
 			log_error("config", L_STR("error", e.text));
 	}
 	for (size_t i = 0; i < list.count; i++)
 		if (items[i].kind == LLM_CLOUD && items[i].tools == LLM_TOOLS_UNKNOWN)
 			items[i].tools = LLM_TOOLS_YES; /* the protocol that it is configured for has them */
-	result = registry_merge(a->s.registry, false, &list, change);
+	if (result == 0)
+		result = registry_merge(a->s.registry, false, &list, change);
 	for (size_t i = 0; i < list.count; i++)
 		llm_clear(&items[i]);
 	return result;
@@ -262,6 +269,8 @@ static void reconfigured(void *arg, const struct config *old)
 		merged(a, &change);
 	if (merge_configured(a, &change) == 0)
 		merged(a, &change);
+	else
+		log_error("config", L_STR("error", "out of memory: the LLMs that it names stay as they were"));
 	polling_reconfigure(&a->polling, c, clock_mono_ms());
 	replan_health(a, old, c);
 	feedback_reconfigured(a, old);

@@ -164,7 +164,8 @@ int prober_start(struct prober *owner, const struct llm *l, size_t hint, const c
 	if (p->next != NULL)
 		p->next->link = &p->next;
 	owner->probes = p;
-	if (ask(p, l->probe_url, PROBE_BODY_LIMIT, &first) == 0)
+	/* Without the token that it wants it would refuse us. */
+	if ((token == NULL || p->token != NULL) && ask(p, l->probe_url, PROBE_BODY_LIMIT, &first) == 0)
 		return 0;
 	probe_free(p);
 	return -1;

@@ -143,6 +143,8 @@ int publisher_publish(struct publisher *p, const struct selector *sel, const str
 	char **tokens;
 	int result;
 
+	if (sel->failed)
+		return err_set(e, "out of memory");
 	publisher_view(p, sel, polling, &v);
 	tokens = calloc(v.llm_count + 1, sizeof *tokens);
 	if (tokens == NULL)

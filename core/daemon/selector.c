@@ -154,10 +154,9 @@ bool selector_update(struct selector *s, const struct services *sv, int64_t now_
 	uint64_t current;
 
 	s->count = s->usable = 0;
-	if (make_room(s, registry_count(r)) != 0) {
-		log_error("selection", L_STR("error", "out of memory"));
+	s->failed = make_room(s, registry_count(r)) != 0;
+	if (s->failed)
 		return false;
-	}
 	check_pin(s, r);
 	if (registry_count(r) > 0)
 		s->count = select_order(registry_llms(r), registry_count(r), sv->config, s->pinned, s->order, &s->usable);

@@ -21,6 +21,7 @@ struct selector {
 	uint64_t current; /* instance of order[0] when anything is usable, else 0 */
 	char *name;      /* its name, for the log */
 	bool panic;      /* all that are usable are ejected */
+	bool failed;     /* memory was out: nothing is known, and nothing is to be published */
 };
 
 void selector_free(struct selector *s);

@@ -3,12 +3,13 @@
 #include "core/base/log.h"
 #include "core/net/bearer.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct token {
 	char *secret;
-	char *text; /* NULL: it could not be made (said once) */
+	char *text;
 };
 
 struct given {
@@ -22,6 +23,7 @@ struct tokens {
 	struct given *given;
 	size_t given_count;
 	char *cloud;
+	bool failing; /* one could not be made, and that was said */
 };
 
 struct tokens *tokens_new(void) { return calloc(1, sizeof(struct tokens)); }
@@ -78,10 +80,15 @@ static char *make(struct tokens *t, const char *secret, const struct config *c)
 	token->secret = strdup(secret);
 	if (token->secret == NULL)
 		return NULL;
-	t->count++;
 	token->text = bearer_token(secret, cfg_str(c, CFG_AUTH_TEAM_ID), cfg_str(c, CFG_AUTH_TOKEN_ID), &e);
-	if (token->text == NULL)
-		log_error("token", L_STR("error", e.text));
+	if (token->text == NULL) {
+		if (!t->failing)
+			log_error("token", L_STR("error", e.text));
+		free(token->secret); /* the next time there may be memory for it */
+	} else {
+		t->count++;
+	}
+	t->failing = token->text == NULL;
 	return token->text;
 }
 

@@ -1,5 +1,6 @@
 #include "core/llm/deployed.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,8 +114,9 @@ static bool is_deployed_list(json_t *doc)
 	return false;
 }
 
-static void take_all(struct llm_list *out, json_t *doc, const struct config *c, deployed_skipped_fn *skipped,
-		     void *arg)
+/* -1: memory is out. An entry that was left out for that would look as if it were gone. */
+static int take_all(struct llm_list *out, json_t *doc, const struct config *c, deployed_skipped_fn *skipped,
+		    void *arg)
 {
 	const char *deploy_id;
 	json_t *entry;
@@ -127,16 +129,20 @@ static void take_all(struct llm_list *out, json_t *doc, const struct config *c, 
 			if (skipped != NULL)
 				skipped(arg, deploy_id,
 					"too many deployments; this one and all after it are left out");
-			return;
+			return 0;
 		}
+		errno = 0;
 		if (take_entry(&out->items[out->count], deploy_id, entry, c, &why) == 0) {
 			out->count++;
 			continue;
 		}
 		llm_clear(&out->items[out->count]);
+		if (errno == ENOMEM)
+			return -1;
 		if (skipped != NULL)
 			skipped(arg, deploy_id, why.text);
 	}
+	return 0;
 }
 
 int deployed_parse(const char *json, size_t len, const struct config *c, struct llm_list *out,
@@ -164,8 +170,11 @@ int deployed_parse(const char *json, size_t len, const struct config *c, struct 
 		err_set(e, "out of memory");
 		goto out;
 	}
-	take_all(out, doc, c, skipped, arg);
-	result = 0;
+	result = take_all(out, doc, c, skipped, arg);
+	if (result < 0) {
+		llm_list_clear(out);
+		err_set(e, "out of memory");
+	}
 out:
 	json_decref(doc);
 	return result;

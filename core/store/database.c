@@ -2,6 +2,7 @@
 
 #include "core/base/log.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,14 +188,19 @@ static int find_place(struct database *db, const struct store_key *k, int64_t ex
 	return code < 0 ? -1 : 0;
 }
 
-/* A turn that cannot be read counts as one without messages. */
+/* A turn that cannot be read counts as one without messages. NULL: memory is out, which the
+ * allocator tells in errno. */
 static json_t *read_turn(sqlite3_stmt *s)
 {
 	const char *text = (const char *)sqlite3_column_text(s, 1);
 	size_t size = (size_t)sqlite3_column_bytes(s, 1);
-	json_t *messages = text != NULL ? json_loadb(text, size, JSON_ALLOW_NUL, NULL) : NULL;
+	json_t *messages;
 
-	if (json_is_array(messages))
+	if (text == NULL && sqlite3_column_type(s, 1) != SQLITE_NULL)
+		return NULL;
+	errno = 0;
+	messages = text != NULL ? json_loadb(text, size, JSON_ALLOW_NUL, NULL) : NULL;
+	if (json_is_array(messages) || (messages == NULL && errno == ENOMEM))
 		return messages;
 	json_decref(messages);
 	log_warning("turn_unreadable", L_STR("error", "a turn in the database is no JSON array; left out"));

@@ -7,57 +7,15 @@
 #include "core/store/store.h"
 
 #include "core/base/log.h"
+#include "tests/unit/short_memory.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-
-/* Allocations until all fail; below 0: none does. */
-static _Atomic long left = -1;
-
-static bool fails(void)
-{
-	long n = left;
-
-	while (n > 0 && !atomic_compare_exchange_weak(&left, &n, n - 1))
-		continue;
-	return n == 0;
-}
-
-/* The linker's --wrap names them so. */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *p, size_t size);
-char *__real_strdup(const char *s);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-char *__wrap_strdup(const char *s);
-
-void *__wrap_malloc(size_t size) { return fails() ? NULL : __real_malloc(size); }
-void *__wrap_calloc(size_t count, size_t size) { return fails() ? NULL : __real_calloc(count, size); }
-void *__wrap_realloc(void *p, size_t size) { return fails() ? NULL : __real_realloc(p, size); }
-char *__wrap_strdup(const char *s) { return fails() ? NULL : __real_strdup(s); }
-
-/* Runs work with 0, 1, 2, ... allocations until it had all that it wants. */
-static void sweep(void (*work)(void))
-{
-	long n = 0;
-
-	json_set_alloc_funcs(__wrap_malloc, free);
-	do {
-		left = n++;
-		work();
-	} while (left == 0);
-	left = -1;
-	json_set_alloc_funcs(malloc, free);
-	assert_true(n > 1);
-}
 
 static bool on_event(void *arg, const char *data, size_t len)
 {
@@ -198,7 +156,7 @@ static void keep_in_sqlite(void)
 	static void work##_sweep(void **state)     \
 	{                                          \
 		(void)state;                       \
-		sweep(work);                       \
+		short_memory_sweep(work);                       \
 	}
 SWEEP(read_stream)
 SWEEP(filter_text)

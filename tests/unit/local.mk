@@ -174,10 +174,11 @@ check_PROGRAMS += tests/unit/stream_unit tests/unit/chat_memory_unit
 TESTS += tests/unit/stream_unit tests/unit/chat_memory_unit
 tests_unit_stream_unit_SOURCES = tests/unit/stream_unit.c
 tests_unit_stream_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
-tests_unit_chat_memory_unit_SOURCES = tests/unit/chat_memory_unit.c
+short_memory = tests/unit/short_memory.c tests/unit/short_memory.h
+short_memory_ldflags = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+tests_unit_chat_memory_unit_SOURCES = tests/unit/chat_memory_unit.c $(short_memory)
 tests_unit_chat_memory_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
-tests_unit_chat_memory_unit_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+tests_unit_chat_memory_unit_LDFLAGS = $(short_memory_ldflags)
 
 
 check_PROGRAMS += tests/unit/dialogue_unit
@@ -189,3 +190,15 @@ tests_unit_dialogue_unit_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=http_start,--wrap=http_cancel,--wrap=http_pause,--wrap=http_resume,--wrap=http_heard \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
 EXTRA_DIST += tests/data/dialogues
+
+check_PROGRAMS += tests/unit/store_memory_unit
+TESTS += tests/unit/store_memory_unit
+tests_unit_store_memory_unit_SOURCES = tests/unit/store_memory_unit.c $(short_memory)
+tests_unit_store_memory_unit_LDADD = $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_store_memory_unit_LDFLAGS = $(short_memory_ldflags)
+
+check_PROGRAMS += tests/unit/daemon_memory_unit
+TESTS += tests/unit/daemon_memory_unit
+tests_unit_daemon_memory_unit_SOURCES = tests/unit/daemon_memory_unit.c tests/unit/settings.h $(short_memory)
+tests_unit_daemon_memory_unit_LDADD = libttagentd.a $(CORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_daemon_memory_unit_LDFLAGS = $(short_memory_ldflags) -Wl,--wrap=bearer_token
