@@ -202,3 +202,11 @@ TESTS += tests/unit/daemon_memory_unit
 tests_unit_daemon_memory_unit_SOURCES = tests/unit/daemon_memory_unit.c tests/unit/settings.h $(short_memory)
 tests_unit_daemon_memory_unit_LDADD = libttagentd.a $(CORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_daemon_memory_unit_LDFLAGS = $(short_memory_ldflags) -Wl,--wrap=bearer_token
+
+check_PROGRAMS += tests/unit/connection_memory_unit
+TESTS += tests/unit/connection_memory_unit
+tests_unit_connection_memory_unit_SOURCES = tests/unit/connection_memory_unit.c $(short_memory) \
+	fcgi/apart.c fcgi/connection.c fcgi/connection.h fcgi/connection_internal.h fcgi/exchange.c fcgi/exchange.h \
+	fcgi/intake.c fcgi/output.c fcgi/peek.c fcgi/peek.h fcgi/request_id.h
+tests_unit_connection_memory_unit_LDADD = $(CORE_LIBS) $(FCGI_LIBS) $(CMOCKA_LIBS)
+tests_unit_connection_memory_unit_LDFLAGS = $(short_memory_ldflags)
