@@ -4,6 +4,7 @@
 #include "core/chat/sse.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ struct ask {
 	struct delta_reader reader;
 	enum delta_finish finish;
 	bool done_seen, understood, failed_event;
-	bool event_lost; /* one was too large to be held */
+	bool event_lost; /* one was too large to be held, or ... */
+	bool no_memory;  /* ... we had no memory for it */
 	long error_status;
 	bool answering;  /* its first token came */
 	int64_t stall_ms;
@@ -68,16 +70,26 @@ static void finish(struct ask *a, struct ask_result *r)
 
 /* The answer is whole but the server does not end its response: its connection is given
  * up, the client does not wait for it. */
+static enum ask_end lost_end(struct ask *a)
+{
+	snprintf(a->text, sizeof a->text, "%s",
+	         a->no_memory ? "no memory is left" : "an event of the stream was too large");
+	if (a->no_memory)
+		return ASK_NO_RESOURCES;
+	return a->understood ? ASK_CUT : ASK_MALFORMED;
+}
+
 static void on_linger(evutil_socket_t fd, short what, void *arg)
 {
 	struct ask *a = arg;
-	struct ask_result r = {.end = a->event_lost ? ASK_CUT : ASK_COMPLETE, .outcome = HTTP_DONE, .status = 200,
-	                       .text = a->event_lost ? "an event of the stream was too large" : ""};
+	struct ask_result r = {.end = ASK_COMPLETE, .outcome = HTTP_DONE, .status = 200, .text = a->text};
 
 	(void)fd;
 	(void)what;
 	http_cancel(a->transfer);
 	a->transfer = NULL;
+	if (a->event_lost)
+		r.end = lost_end(a);
 	finish(a, &r);
 }
 
@@ -124,6 +136,7 @@ static bool on_event(void *arg, const char *data, size_t len)
 
 	if (a->done_seen || a->failed_event)
 		return true; /* nothing counts behind the end */
+	errno = 0;
 	delta_read(&a->reader, data, len, &d);
 	switch (d.kind) {
 	case DELTA_CHUNK:
@@ -138,6 +151,8 @@ static bool on_event(void *arg, const char *data, size_t len)
 		snprintf(a->text, sizeof a->text, "%s", d.error);
 		break;
 	case DELTA_INVALID:
+		if (errno == ENOMEM)
+			a->event_lost = a->no_memory = true;
 		break;
 	}
 	return true;
@@ -156,6 +171,7 @@ static void on_data(void *arg, const char *bytes, size_t len)
 
 	if (sse_feed(&a->sse, bytes, len, on_event, a) < 0)
 		a->event_lost = true;
+	a->no_memory |= a->sse.no_memory;
 }
 
 /* What an HTTP outcome other than a whole response means. */
@@ -186,10 +202,8 @@ static enum ask_end judge(struct ask *a, const struct http_result *h)
 {
 	if (a->failed_event)
 		return delta_is_context_overflow(a->text) ? ASK_OVERFLOW : ASK_ERROR_EVENT;
-	if (a->event_lost) {
-		snprintf(a->text, sizeof a->text, "an event of the stream was too large");
-		return a->understood ? ASK_CUT : ASK_MALFORMED;
-	}
+	if (a->event_lost)
+		return lost_end(a);
 	if (a->done_seen || a->finish != FINISH_NONE)
 		return ASK_COMPLETE;
 	if (h->outcome == HTTP_DONE && h->status != 200) {
@@ -214,6 +228,7 @@ static void on_done(void *arg, const struct http_result *h)
 	a->transfer = NULL;
 	if (sse_end(&a->sse, on_event, a) < 0)
 		a->event_lost = true;
+	a->no_memory |= a->sse.no_memory;
 	r.end = judge(a, h);
 	if (a->error_status != 0)
 		r.status = a->error_status;

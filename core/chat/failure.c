@@ -24,7 +24,7 @@ static const struct failure table[ASK_ENDS] = {
 	[ASK_REFUSED] = {FAILURE_TELL, FAILURE_TELL, false, "The language model refused the request.", BROKE_OFF},
 	[ASK_NO_RESOURCES] = {FAILURE_TELL, FAILURE_TELL, false,
 	                      "The agent is answering as many chats as it can at the moment. Please try again in a few seconds.",
-	                      BROKE_OFF},
+	                      "The answer broke off here because the agent is overloaded. Please ask again."},
 	[ASK_FAILED] = {FAILURE_NEXT, FAILURE_GO_ON, false, NO_ANSWER, BROKE_OFF},
 };
 

@@ -3,6 +3,7 @@
 #include "core/base/buf.h"
 #include "core/chat/json_error.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,14 +17,19 @@ void chat_request_clear(struct chat_request *r)
 
 /* ---- what Python's json takes and jansson only when asked ---- */
 
-/* An integer beyond 64 bits, as nobody sends but in a key that is ignored, becomes a real. */
+/* An integer beyond 64 bits, as nobody sends but in a key that is ignored, becomes a real.
+ * NULL with an error without text: no memory. */
 static json_t *read_json(const char *body, size_t len, json_error_t *error)
 {
 	const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
-	json_t *root = json_loadb(body, len, flags, error);
+	json_t *root;
 
+	errno = 0;
+	root = json_loadb(body, len, flags, error);
 	if (root == NULL && json_error_code(error) == json_error_numeric_overflow)
 		root = json_loadb(body, len, flags | JSON_DECODE_INT_AS_REAL, error);
+	if (root == NULL && errno == ENOMEM)
+		error->text[0] = '\0';
 	return root;
 }
 
@@ -306,6 +312,8 @@ int chat_select_parse(const char *query_deploy_id, const char *body, size_t len,
 	*detail = NULL;
 	if (query_deploy_id == NULL && len > 0) {
 		root = read_json(body, len, &error);
+		if (root == NULL && error.text[0] == '\0')
+			return -1;
 		id = json_object_get(root, "deploy_id");
 	}
 	if (query_deploy_id != NULL || json_is_string(id)) {

@@ -65,11 +65,19 @@ static bool dispatch(struct sse *s, sse_event_fn *event, void *arg)
 	return more;
 }
 
+static int add(struct sse *s, struct buf *to, const char *bytes, size_t len)
+{
+	if (buf_add(to, bytes, len) == 0)
+		return 0;
+	s->no_memory |= len <= to->max - to->len;
+	return -1;
+}
+
 static int add_data(struct sse *s, const char *value, const char *end)
 {
-	if (s->has_data && buf_add(&s->data, "\n", 1) < 0)
+	if (s->has_data && add(s, &s->data, "\n", 1) < 0)
 		return -1;
-	if (buf_add(&s->data, value, (size_t)(end - value)) < 0)
+	if (add(s, &s->data, value, (size_t)(end - value)) < 0)
 		return -1;
 	s->has_data = true;
 	return 0;
@@ -115,7 +123,7 @@ static const char *step_over(struct sse *s, const char *p, const char *end)
 /* Keeps bytes of a line that is not whole. */
 static void keep(struct sse *s, const char *p, const char *end, int *result)
 {
-	if (s->too_long || buf_add(&s->line, p, (size_t)(end - p)) == 0)
+	if (s->too_long || add(s, &s->line, p, (size_t)(end - p)) == 0)
 		return;
 	s->too_long = true;
 	buf_free(&s->line);

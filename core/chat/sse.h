@@ -15,6 +15,7 @@ struct sse {
 	struct buf data;  /* data of the event so far, where it has several lines */
 	bool has_data, skip_lf, too_long;
 	bool bom_checked;
+	bool no_memory; /* the cause of at least one -1 */
 };
 
 void sse_init(struct sse *s);

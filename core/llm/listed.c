@@ -1,5 +1,6 @@
 #include "core/llm/listed.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +26,21 @@ static const json_t *choose(const json_t *list, const char *wanted)
 
 int listed_read(const char *body, size_t len, const char *wanted, struct listed_model *out)
 {
-	json_t *list = json_loadb(body, len, 0, NULL);
-	const json_t *entry = choose(list, wanted);
-	const char *id = text_of(entry, "id"), *owner = text_of(entry, "owned_by");
-	json_int_t context = json_integer_value(json_object_get(entry, "max_model_len"));
+	const json_t *entry;
+	const char *id, *owner;
+	json_int_t context;
+	json_t *list;
 	int result = 0;
 
+	*out = (struct listed_model){.id = NULL};
+	errno = 0;
+	list = json_loadb(body, len, 0, NULL);
+	if (list == NULL && errno == ENOMEM)
+		return -1;
+	entry = choose(list, wanted);
+	id = text_of(entry, "id");
+	owner = text_of(entry, "owned_by");
+	context = json_integer_value(json_object_get(entry, "max_model_len"));
 	*out = (struct listed_model){
 		.context = context > 0 ? context : 0,
 		.is_vllm = owner != NULL && strcmp(owner, "vllm") == 0,

@@ -14,7 +14,7 @@ from stage import fastcgi
 from stage.channel import Daemon
 from stage.held import holds
 from stage.process import PATIENCE, wait_until
-from stage.shortage import Disk, leave_descriptors
+from stage.shortage import Disk, leave_descriptors, leave_memory
 
 RARE = {"AGENT_HEALTH_CHECK_INTERVAL": "600", "AGENT_DISCOVERY_INTERVAL": "600"}
 QUICK = {"AGENT_HEALTH_CHECK_INTERVAL": "0.2", "AGENT_DISCOVERY_INTERVAL": "0.3"}
@@ -27,13 +27,13 @@ def two(stage):
     return a, b, stage.backend({"d1": a.deployment(), "d2": {**b.deployment("Qwen3-8B"), "name": "c-d2"}})
 
 
-def chats(service, count):
+def chats(service, count, message="[plain]"):
     """So many at once: [(seconds, turn)]."""
     found = []
 
     def one():
         began = time.monotonic()
-        turn = service.chat("[plain]")
+        turn = service.chat(message)
         found.append((time.monotonic() - began, turn))
 
     threads = [threading.Thread(target=one) for _ in range(count)]
@@ -271,3 +271,26 @@ def test_a_configuration_that_could_not_be_published_is_published_later(stage):
     assert len(re.findall("ERROR publish", service.daemon.log())) == 1
     service.daemon.wait_log("INFO publish again=")
     running.close()
+
+
+# --- no memory ---
+
+
+@pytest.mark.skipif(PATIENCE > 1, reason="a sanitizer and valgrind take address space of their own")
+@pytest.mark.parametrize("kib", [0, 256, 1024, 4096])
+def test_a_worker_without_memory_answers_refuses_or_is_replaced(stage, kib):
+    a, b, backend = two(stage)
+    service = stage.service(backend=backend, env=RARE).wait_ready()
+    worker = service.worker_pids()[0]
+    leave_memory(worker, kib)
+    a.script(tokens=2000)
+    found = [t for s, t in chats(service, 60, "[plain] " + 20000 * "x")]
+    if service.worker_pids() == [worker]:
+        assert [t.status for t in found if not t.whole] == []
+        leave_memory(worker, None)
+    else:  # libfcgi ends it; what is not answered by the next one is said by nginx, or cut before its [STATS]
+        stage.ignore_faults.append(service.responder)
+        assert {t.status for t in found if t.whole} <= {200}
+        assert {t.status for t in found} <= {200, 502}
+    assert service.chat("[plain]").answer == "word " * 2000
+    nobody_is_blamed(service)

@@ -3,6 +3,7 @@
 #include "core/chat/delta.h"
 #include "core/chat/emitter.h"
 #include "core/chat/filter.h"
+#include "core/chat/request.h"
 #include "core/chat/sse.h"
 #include "core/store/store.h"
 
@@ -42,6 +43,24 @@ static void read_stream(void)
 	sse_end(&s, on_event, &r);
 	delta_reader_free(&r);
 	sse_free(&s);
+}
+
+/* A request that is right is never called wrong. */
+static void read_request(void)
+{
+	static const char body[] = "{\"message\":[{\"type\":\"text\",\"text\":\"Hi\"}],\"thread_id\":\"7\"}";
+	struct chat_request r;
+	json_t *detail;
+	char *id;
+
+	if (chat_request_parse(body, sizeof body - 1, &r, &detail) != 0)
+		assert_true(short_memory_was_short());
+	assert_null(detail);
+	chat_request_clear(&r);
+	if (chat_select_parse(NULL, "{\"deploy_id\":\"d1\"}", 18, &id, &detail) != 0)
+		assert_true(short_memory_was_short());
+	assert_null(detail);
+	free(id);
 }
 
 static void on_text(void *arg, const char *bytes, size_t len)
@@ -159,6 +178,7 @@ static void keep_in_sqlite(void)
 		short_memory_sweep(work);                       \
 	}
 SWEEP(read_stream)
+SWEEP(read_request)
 SWEEP(filter_text)
 SWEEP(emit)
 SWEEP(keep_in_memory)
@@ -167,7 +187,8 @@ SWEEP(keep_in_sqlite)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(read_stream_sweep),    cmocka_unit_test(filter_text_sweep), cmocka_unit_test(emit_sweep),
+		cmocka_unit_test(read_stream_sweep),    cmocka_unit_test(read_request_sweep),
+		cmocka_unit_test(filter_text_sweep),    cmocka_unit_test(emit_sweep),
 		cmocka_unit_test(keep_in_memory_sweep), cmocka_unit_test(keep_in_sqlite_sweep),
 	};
 	int failed;

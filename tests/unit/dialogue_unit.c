@@ -422,7 +422,11 @@ static long until_refusal = -1; /* allocations; -1: none is refused */
 /* Each one once: what follows it finds memory again. */
 static bool refused(void)
 {
-	return until_refusal >= 0 && until_refusal-- == 0;
+	bool now = until_refusal >= 0 && until_refusal-- == 0;
+
+	if (now)
+		errno = ENOMEM;
+	return now;
 }
 
 void *__wrap_malloc(size_t size) { return refused() ? NULL : __real_malloc(size); }
@@ -461,6 +465,7 @@ static bool run_short_of_memory(struct world *w, const struct dialogue *d, long 
 		fail_msg("the turn hangs where allocation %ld fails", n);
 	if (t != NULL)
 		assert_non_null(strstr(w->shown.data, "[STATS]{"));
+	assert_int_equal(w->bench.count, 0); /* no LLM is blamed */
 	check_history(w);
 	return reached;
 }
