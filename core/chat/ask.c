@@ -68,8 +68,7 @@ static void finish(struct ask *a, struct ask_result *r)
 	ask_free(a);
 }
 
-/* The answer is whole but the server does not end its response: its connection is given
- * up, the client does not wait for it. */
+/* What it means that an event was lost, with the words for it. */
 static enum ask_end lost_end(struct ask *a)
 {
 	snprintf(a->text, sizeof a->text, "%s",
@@ -79,6 +78,8 @@ static enum ask_end lost_end(struct ask *a)
 	return a->understood ? ASK_CUT : ASK_MALFORMED;
 }
 
+/* The answer is whole but the server does not end its response: its connection is given
+ * up, the client does not wait for it. */
 static void on_linger(evutil_socket_t fd, short what, void *arg)
 {
 	struct ask *a = arg;
