@@ -21,13 +21,17 @@ static char *decoded(const char *value, size_t len)
 char *query_value(const char *query, const char *name)
 {
 	const size_t name_len = strlen(name);
+	const char *value = NULL;
+	size_t value_len = 0;
 
 	while (query != NULL) {
 		size_t len = strcspn(query, "&");
 
-		if (len > name_len && query[name_len] == '=' && memcmp(query, name, name_len) == 0)
-			return decoded(query + name_len + 1, len - name_len - 1);
+		if (len > name_len && query[name_len] == '=' && memcmp(query, name, name_len) == 0) {
+			value = query + name_len + 1;
+			value_len = len - name_len - 1;
+		}
 		query = query[len] == '&' ? query + len + 1 : NULL;
 	}
-	return NULL;
+	return value != NULL ? decoded(value, value_len) : NULL;
 }

@@ -197,7 +197,7 @@ static void select_model(struct commands *c, struct command_call *call, const js
 	struct pending *p;
 	long i;
 
-	if (id == NULL || id[0] == '\0') {
+	if (id == NULL) {
 		command_fail(call, "deploy_id: a text is needed");
 		return;
 	}

@@ -310,3 +310,16 @@ def test_a_status_file_that_is_gone_is_written_again(stage):
     still_fine(service)
     wait_until((service.run / "status.v1").exists, "the file is there again")
     still_fine(service)
+
+
+# ---- ids of models ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("query, id", [("deploy_id=", ""), ("deploy_id=d1&deploy_id=nope", "nope"), ("x&deploy_id=nope", "nope"),
+                                       ("deploy_id=%ff", "?")])
+def test_odd_model_ids_are_not_found(one, query, id):
+    service, _ = one
+    answer = service.http.post(f"/select_model?{query}")
+    assert answer.status_code == 200
+    assert answer.json()["message"] == f"Model with deploy_id {id} not found" and answer.json()["available_models"]
+    assert service.http.post("/select_model?deploy_id=nope&deploy_id=d1").json()["status"] == "success"

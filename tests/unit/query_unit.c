@@ -28,7 +28,7 @@ static void a_value_is_found_and_decoded(void **state)
 	expect("deploy_id=a+b%2Bc%26%3D", "a b+c&=");
 	expect("deploy_id=Gr%C3%BC%C3%9Fe", "Gr\xc3\xbc\xc3\x9f\x65");
 	expect("deploy_id=a=b", "a=b");
-	expect("deploy_id=first&deploy_id=second", "first");
+	expect("deploy_id=first&deploy_id=second", "second");
 	expect("deploy_id=", "");
 }
 
