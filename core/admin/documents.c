@@ -1,6 +1,7 @@
 #include "core/admin/documents.h"
 
 #include "core/admin/admin.h"
+#include "core/base/roff.h"
 #include "core/config/config.h"
 
 #include <string.h>
@@ -72,20 +73,6 @@ void admin_print_help(FILE *out)
 
 /* --- manual ------------------------------------------------------------------------------ */
 
-static void roff(FILE *out, const char *text)
-{
-	if (*text == '.' || *text == '\'')
-		fputs("\\&", out);
-	for (; *text != '\0'; text++) {
-		if (*text == '\\')
-			fputs("\\e", out);
-		else if (*text == '-')
-			fputs("\\-", out);
-		else
-			fputc(*text, out);
-	}
-}
-
 static const char manual_head[] =
 	".\\\" Printed from the tables of commands and options by `make documents`.\n"
 	".TH TT\\-AGENTCTL 1 \"\" tt\\-agent \"User Commands\"\n"
@@ -152,9 +139,9 @@ static void print_manual_commands(FILE *out)
 			continue;
 		admin_usage((enum command)c, usage, sizeof usage);
 		fputs(".TP\n.B ", out);
-		roff(out, usage);
+		roff_text(out, usage);
 		fputc('\n', out);
-		roff(out, command_info((enum command)c)->help);
+		roff_text(out, command_info((enum command)c)->help);
 		fputc('\n', out);
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -162,9 +149,9 @@ static void print_manual_commands(FILE *out)
 
 		thread_usage(&threads[i], usage, sizeof usage);
 		fputs(".TP\n.B ", out);
-		roff(out, usage);
+		roff_text(out, usage);
 		fputc('\n', out);
-		roff(out, threads[i].help);
+		roff_text(out, threads[i].help);
 		fputc('\n', out);
 	}
 }
@@ -177,17 +164,17 @@ int admin_print_manual(FILE *out)
 	fputs(".SH OPTIONS\n", out);
 	for (size_t i = 0; i < OPTIONS; i++) {
 		fprintf(out, ".TP\n.BR \\-%s \", \" \\-\\-", options[i].letter);
-		roff(out, options[i].name);
+		roff_text(out, options[i].name);
 		if (options[i].argument != NULL)
 			fprintf(out, " \" \\fI%s\\fR\"", options[i].argument);
 		fputc('\n', out);
-		roff(out, options[i].help);
+		roff_text(out, options[i].help);
 		fputc('\n', out);
 	}
 	fputs(".SH EXIT STATUS\n", out);
 	for (size_t i = 0; i < CODES; i++) {
 		fprintf(out, ".TP\n%d\n", (int)codes[i].code);
-		roff(out, codes[i].help);
+		roff_text(out, codes[i].help);
 		fputc('\n', out);
 	}
 	fputs(manual_tail, out);

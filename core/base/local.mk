@@ -4,5 +4,6 @@ libttagent_a_SOURCES += \
 	core/base/err.c core/base/err.h \
 	core/base/log.c core/base/log.h \
 	core/base/privacy.c core/base/privacy.h \
+	core/base/roff.c core/base/roff.h \
 	core/base/shortage.c core/base/shortage.h \
 	core/base/utf8.c core/base/utf8.h

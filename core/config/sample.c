@@ -1,4 +1,5 @@
 /* The sample file and the manual page, printed from the table. */
+#include "core/base/roff.h"
 #include "core/config/table.h"
 
 #include <ctype.h>
@@ -163,20 +164,6 @@ int config_print_sample(FILE *out)
 
 /* --- the manual page --------------------------------------------------------------------- */
 
-static void roff(FILE *out, const char *text)
-{
-	if (*text == '.' || *text == '\'')
-		fputs("\\&", out);
-	for (; *text != '\0'; text++) {
-		if (*text == '\\')
-			fputs("\\e", out);
-		else if (*text == '-')
-			fputs("\\-", out);
-		else
-			fputc(*text, out);
-	}
-}
-
 static const char manual_head[] =
 	".\\\" Printed from the table of settings by `make documents`.\n"
 	".TH TT\\-AGENT.CONF 5 \"\" tt\\-agent \"File Formats\"\n"
@@ -236,14 +223,14 @@ static void print_manual_key(FILE *out, const struct key_row *row)
 
 	describe(row, text, sizeof text);
 	fprintf(out, ".TP\n.B ");
-	roff(out, row->info.path);
+	roff_text(out, row->info.path);
 	fputc('\n', out);
-	roff(out, row->info.help);
+	roff_text(out, row->info.help);
 	fputs("\n.br\n", out);
-	roff(out, text);
+	roff_text(out, text);
 	if (def != NULL && *def != '\0') {
 		fputs("\n.br\nDefault: ", out);
-		roff(out, def);
+		roff_text(out, def);
 	}
 	fputc('\n', out);
 }
@@ -255,9 +242,9 @@ int config_print_manual(FILE *out)
 		const struct group_row *group = table_group(g);
 
 		fputs(".SS ", out);
-		roff(out, group->name);
+		roff_text(out, group->name);
 		fputc('\n', out);
-		roff(out, group->help);
+		roff_text(out, group->help);
 		fputc('\n', out);
 		for (unsigned k = 0; k < CFG_KEYS; k++)
 			if (strcmp(table_row((enum cfg_key)k)->info.group, group->name) == 0)

@@ -1,0 +1,10 @@
+/* Text in manual pages. */
+#ifndef TT_BASE_ROFF_H
+#define TT_BASE_ROFF_H
+
+#include <stdio.h>
+
+/* Prints text at the beginning of a line so that roff shows it as it stands. */
+void roff_text(FILE *out, const char *text);
+
+#endif
