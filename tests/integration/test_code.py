@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from stage.process import wait_until
+from stage.process import PATIENCE, wait_until
 from stage.tools import CODE, call, calls, e2b, e2b_env, rounds
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
@@ -234,7 +234,7 @@ def test_a_sandbox_is_forgotten_with_its_conversation(stage):
 
 
 def test_a_thread_has_one_sandbox_whichever_worker_its_turns_come_to(stage):
-    world = World(stage, "code.idle=3", workers=4)
+    world = World(stage, f"code.idle={3 * PATIENCE}", workers=4)
     names = [f"shared-{i}" for i in range(3)]
     for i in range(8):
         with ThreadPoolExecutor(3) as pool:  # so that no worker is always the first to wake

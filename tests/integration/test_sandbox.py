@@ -377,8 +377,11 @@ def test_a_runner_that_ended_between_two_looks_is_told_to_the_model(stage):
 
 def test_code_is_offered_only_while_the_runner_lives(stage):
     world = World(stage).wait_tools(CODE)
-    events = stage.client(Channel(world.service.run))
+    events = stage.client(Channel(world.service.run, timeout=10))
     events.send("events")
+    asked = events.send("ping")
+    while events.receive().get("id") != asked:  # from then on it hears all
+        pass
     world.runner.process.expected_exit = {-9}
     os.kill(world.runner.pid, 9)
     world.wait_tools()
