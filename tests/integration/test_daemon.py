@@ -320,7 +320,8 @@ def test_select_pins_until_refresh(stage):
     b.script()
     daemon.wait_health("d2", "healthy")
     assert daemon.current() in ("d1", "d2")
-    assert daemon.refused("select", deploy_id="")
+    assert daemon.ask("select", deploy_id="")["message"] == "Model with deploy_id  not found"
+    assert daemon.refused("select")
 
 
 def test_select_errors(stage):
