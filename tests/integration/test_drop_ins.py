@@ -6,12 +6,16 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 
 import httpx
 import pytest
 
+from stage import fastcgi
 from stage.process import SOURCE, wait_until
+from stage.web import Nginx
 from stage.wire import Exchange, Turn
 
 
@@ -59,6 +63,44 @@ def test_nobody_names_himself_a_user(one):
 
     say("first", "anna")
     assert "first" in say("second", "bert")
+
+
+class Dying:
+    """In the place of the service: takes a request and hangs up, so often, and then answers."""
+
+    def __init__(self, stage, deaths):
+        self.listener = stage.client(socket.socket(socket.AF_UNIX))
+        self.listener.bind(str(stage.directory / "dying.sock"))
+        self.listener.listen()
+        self.deaths, self.requests = deaths, 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                self.requests += 1
+                if self.requests > self.deaths:
+                    text = b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nwhole"
+                    connection.sendall(fastcgi.record(fastcgi.STDOUT, text) + fastcgi.record(fastcgi.STDOUT)
+                                       + fastcgi.record(fastcgi.END, bytes(8)))
+
+
+@pytest.mark.parametrize("deaths", range(5))
+@pytest.mark.parametrize("server", ["root", "prefix"])
+def test_three_workers_may_die_over_one_request(stage, server, deaths):
+    dying = Dying(stage, deaths)
+    nginx = stage.keep(Nginx(stage, "nginx", stage.directory / "dying.sock"))
+    answer = httpx.post(f"http://{getattr(nginx, server)}/agent/poll_requests", content=b"{}", trust_env=False)
+    if deaths < 4:
+        assert (answer.status_code, answer.text) == (200, "whole")
+    else:
+        assert answer.status_code == 502 and "does not answer" in answer.json()["detail"]
+    assert dying.requests == min(deaths + 1, 4)
 
 
 def test_a_server_that_compresses_leaves_the_stream_alone(one):

@@ -26,7 +26,7 @@ class Load:
     def __init__(self, service, clients=60, seconds=4):
         self.report = {}
         self.thread = threading.Thread(target=lambda: self.report.update(
-            many_turns(service.host, clients, 1, MESSAGE, word=WORD, words=WORDS, seconds=seconds, spread_ms=300)))
+            many_turns(service.host, clients, 1, MESSAGE, word=WORD, words=WORDS, seconds=max(1, int(seconds)), spread_ms=300)))
 
     def __enter__(self):
         self.thread.start()
@@ -81,14 +81,16 @@ def test_a_killed_worker_ends_only_its_own_streams(stage):
 
 
 def test_workers_that_die_again_and_again_refuse_nobody(stage):
-    """With a worker die its kept connections, and nginx learns of it a moment later."""
+    """With a worker die its kept connections, and nginx learns of it a moment later. It tries a
+    turn four times before its first word: that word must come sooner than four workers die."""
     service, _ = stage.one(workers=2)
-    with Load(service, clients=100, seconds=4) as load:
+    pause = 0.2 * PATIENCE
+    with Load(service, clients=100 if PATIENCE == 1 else 40, seconds=12 * pause + 1.6) as load:
         for _ in range(12):
             pids = service.worker_pids()
             if pids:
                 os.kill(pids[0], signal.SIGKILL)
-            time.sleep(0.2)
+            time.sleep(pause)
     bad = {k: load.report[k] for k in ("refused", "no_answer", "unanswered", "waiting", "wrong", "silent_end") if load.report[k]}
     assert not bad and load.report["whole"] > 0, load.report
 
