@@ -17,11 +17,17 @@ static void eject(struct agent *a, struct llm *l, struct track *t, const char *w
 		events_ejected(a->s.events, l, why, t->ejections);
 }
 
+/* Where no probe will tell the workers that have benched it. */
+static void take_off_benches(struct llm *l)
+{
+	if (l->probe_url == NULL)
+		l->checked_ms = clock_wall_ms();
+}
+
 static void release(struct agent *a, struct llm *l, struct track *t, const char *why)
 {
 	report_release(l, t);
-	if (l->probe_url == NULL) /* no probe will tell the workers that have benched it */
-		l->checked_ms = clock_wall_ms();
+	take_off_benches(l);
 	events_released(a->s.events, l, why);
 	agent_touch(a, 0);
 }
@@ -175,6 +181,7 @@ bool feedback_pardon(struct agent *a, size_t index)
 	bool held = l->ejected_until_ms != 0 || t->well_ms != 0;
 
 	report_pardon(l, t);
+	take_off_benches(l);
 	t->well_ms = 0;
 	t->caps_again_ms = 0;
 	verdict_expect(l, a->s.config);
