@@ -100,8 +100,9 @@ static bool fill(const uint8_t *data, size_t len)
 	}
 	sql("COMMIT");
 	free(head);
-	return numbers[0] > 0 && put > 0 && put == lines && numbers[1] < 1000 && numbers[1] - numbers[0] == (int64_t)put - 1 &&
-	       put <= STORE_TURNS_MAX && numbers[2] >= 0 && numbers[2] < 1 << 20;
+	return numbers[0] > 0 && numbers[1] >= numbers[0] && numbers[1] < 1000 && put > 0 && put == lines &&
+	       put == (size_t)(numbers[1] - numbers[0] + 1) && put <= STORE_TURNS_MAX && numbers[2] >= 0 &&
+	       numbers[2] < 1 << 20;
 }
 
 static json_t *load(void)
