@@ -14,6 +14,7 @@ def many_turns(host, clients, turns, message, expect=None, path="/poll_requests"
     argv += ["--expect", expect] if expect else []
     for key, value in more.items():
         argv += [f"--{key.replace('_', '-')}"] + ([] if value is True else [value])
-    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=300 * PATIENCE)
+    patience = (300 + more.get("seconds", 0)) * PATIENCE
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=patience)
     assert done.stdout, f"{done.returncode}: {done.stderr}"
     return json.loads(done.stdout)
