@@ -81,7 +81,8 @@ static void bench(struct selector *s, const struct registry *r, int64_t now)
 		else
 			s->order[kept++] = s->order[n];
 	}
-	memcpy(s->order + kept, benched, out * sizeof *benched);
+	if (out > 0)
+		memcpy(s->order + kept, benched, out * sizeof *benched);
 	free(benched);
 	if (out > 0 && kept == 0 && !s->panic)
 		log_warning("panic", L_STR("reason", "every LLM is ejected; they are asked all the same"), L_INT("llms", out));
