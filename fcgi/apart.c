@@ -1,10 +1,11 @@
 /* What must be an HTTP chunk of its own. The web server merges what it reads in one go, so
- * what follows a barrier waits until the web server has read all before it, and a moment
- * longer: it may still be within that read, where it would find the next bytes as well.
+ * what follows a barrier waits until the web server's read has ended.
  *
- * On AF_UNIX the descriptor tells each time that the peer has read (an edge of "writable"),
- * and SIOCOUTQ whether it was all. On TCP the queue counts what is not acknowledged, which
- * tells nothing; there the moment alone must do. */
+ * On AF_UNIX a read ends behind a record that carries a descriptor. The socket tells each time
+ * that the peer has read (an edge of "writable"), and SIOCOUTQ whether it was all. Nothing may
+ * follow earlier: nginx takes a short read for the last and waits for what comes after it.
+ * On TCP the queue counts what is not acknowledged, which tells nothing; there a moment must
+ * do, in which the peer will have read. */
 #include "fcgi/connection_internal.h"
 
 #include "core/base/clock.h"
@@ -14,46 +15,42 @@
 #include <sys/ioctl.h>
 #include <sys/timerfd.h>
 
-#define MOMENT_NS     INT64_C(200000)     /* longer than a read takes */
-#define MOMENT_TCP_NS INT64_C(1000000)    /* until the peer will have read */
-#define UNREAD_NS     INT64_C(5000000000) /* longest wait for a peer that does not read */
+#define MOMENT_NS INT64_C(1000000)
 
-/* --- one timer for all that wait; both lists are in the order of their ends --------------- */
+/* --- one timer for all whose moment runs, in the order of its end --------------------------- */
 
 static void arm(struct connections *s, int64_t due_ns)
 {
 	struct itimerspec t = {.it_value = {.tv_sec = due_ns / 1000000000, .tv_nsec = due_ns % 1000000000}};
 
-	if (s->apart_due_ns != 0 && s->apart_due_ns <= due_ns)
-		return;
-	s->apart_due_ns = due_ns;
 	timerfd_settime(s->apart_fd, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
-static struct connection_list *list_of(struct connections *s, enum apart a)
+static void enter_moment(struct connection *c)
 {
-	return a == APART_UNREAD ? &s->unread : &s->moments;
+	bool first = TAILQ_EMPTY(&c->set->moments);
+
+	c->out.apart = APART_MOMENT;
+	c->out.apart_due_ns = clock_mono_ns() + MOMENT_NS;
+	TAILQ_INSERT_TAIL(&c->set->moments, c, apart);
+	if (first)
+		arm(c->set, c->out.apart_due_ns);
+}
+
+/* The event comes at once, as the descriptor is writable, and then with each read. */
+static void enter_unread(struct connection *c)
+{
+	c->out.apart = APART_UNREAD;
+	event_add(&c->writable, NULL);
 }
 
 static void leave(struct connection *c)
 {
-	struct output *o = &c->out;
-
-	if (o->apart == APART_NOT)
-		return;
-	TAILQ_REMOVE(list_of(c->set, o->apart), c, apart);
-	if (o->apart == APART_UNREAD)
+	if (c->out.apart == APART_MOMENT)
+		TAILQ_REMOVE(&c->set->moments, c, apart);
+	else if (c->out.apart == APART_UNREAD)
 		event_del(&c->writable);
-	o->apart = APART_NOT;
-}
-
-static void enter(struct connection *c, enum apart a, int64_t due_ns)
-{
-	leave(c);
-	c->out.apart = a;
-	c->out.apart_due_ns = due_ns;
-	TAILQ_INSERT_TAIL(list_of(c->set, a), c, apart);
-	arm(c->set, due_ns);
+	c->out.apart = APART_NOT;
 }
 
 /* --- barriers ------------------------------------------------------------------------------ */
@@ -117,14 +114,20 @@ bool apart_holds(struct connection *c)
 	}
 	if (exchange_pending(c->exchange) > 0)
 		return false;
-	if (!c->set->local) {
-		enter(c, APART_MOMENT, clock_mono_ns() + MOMENT_TCP_NS);
+	if (c->set->local && !output_has_room(c, 0))
 		return true;
-	}
-	/* The event comes at once, as the descriptor is writable, and then with each read. */
-	enter(c, APART_UNREAD, clock_mono_ns() + UNREAD_NS);
-	event_add(&c->writable, NULL);
+	if (c->set->local && exchange_split(c->exchange, c->set->apart_fd) == 0)
+		enter_unread(c);
+	else
+		enter_moment(c);
 	return true;
+}
+
+static void reached(struct connection *c)
+{
+	leave(c);
+	pass_barrier(&c->out);
+	output_mark(c);
 }
 
 void apart_look(struct connection *c)
@@ -132,7 +135,7 @@ void apart_look(struct connection *c)
 	int queued = 0;
 
 	if (ioctl(c->fd, SIOCOUTQ, &queued) < 0 || queued <= 1)
-		enter(c, APART_MOMENT, clock_mono_ns() + MOMENT_NS);
+		reached(c);
 }
 
 void apart_due(struct connections *s)
@@ -140,16 +143,8 @@ void apart_due(struct connections *s)
 	int64_t now = clock_mono_ns();
 	struct connection *c;
 
-	s->apart_due_ns = 0;
-	while ((c = TAILQ_FIRST(&s->unread)) != NULL && c->out.apart_due_ns <= now)
-		enter(c, APART_MOMENT, now + MOMENT_NS);
-	while ((c = TAILQ_FIRST(&s->moments)) != NULL && c->out.apart_due_ns <= now) {
-		leave(c);
-		pass_barrier(&c->out);
-		output_mark(c);
-	}
+	while ((c = TAILQ_FIRST(&s->moments)) != NULL && c->out.apart_due_ns <= now)
+		reached(c);
 	if (c != NULL)
-		arm(s, c->out.apart_due_ns);
-	if ((c = TAILQ_FIRST(&s->unread)) != NULL)
 		arm(s, c->out.apart_due_ns);
 }

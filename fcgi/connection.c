@@ -91,7 +91,6 @@ struct connections *connections_new(struct event_base *base, const struct connec
 	TAILQ_INIT(&s->dead);
 	TAILQ_INIT(&s->waiting);
 	TAILQ_INIT(&s->dirty);
-	TAILQ_INIT(&s->unread);
 	TAILQ_INIT(&s->moments);
 	connections_limits(s, 60000, 1u << 20);
 	s->apart_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);

@@ -32,9 +32,9 @@ struct output {
 	enum apart {
 		APART_NOT,    /* not at a barrier */
 		APART_UNREAD, /* the peer has not read all before it */
-		APART_MOMENT, /* it has, and a moment must pass */
+		APART_MOMENT, /* a moment must pass */
 	} apart;
-	int64_t apart_due_ns; /* when that ends at the latest */
+	int64_t apart_due_ns; /* when that is over */
 };
 
 struct connection {
@@ -42,7 +42,7 @@ struct connection {
 	TAILQ_ENTRY(connection) link;   /* in set->all, set->spare or set->dead */
 	TAILQ_ENTRY(connection) queue;  /* set->waiting while IDLE or INTAKE */
 	TAILQ_ENTRY(connection) dirty;  /* set->dirty */
-	TAILQ_ENTRY(connection) apart;  /* set->unread or set->moments */
+	TAILQ_ENTRY(connection) apart;  /* set->moments */
 	struct event readable;
 	struct event writable; /* added while the socket is full, or a read of the peer is waited for */
 	int fd;
@@ -66,7 +66,7 @@ TAILQ_HEAD(connection_list, connection);
 struct connections {
 	struct event_base *base;
 	struct connections_host host;
-	struct connection_list all, spare, dead, waiting, dirty, unread, moments;
+	struct connection_list all, spare, dead, waiting, dirty, moments;
 	size_t count, active, spares;
 	bool draining;
 	int64_t request_timeout_ms;
@@ -78,7 +78,6 @@ struct connections {
 	bool deadline_armed;
 	int apart_fd; /* timerfd: barriers need better than milliseconds */
 	struct event *apart_timer;
-	int64_t apart_due_ns; /* what it is set to; 0: not set */
 	char peeked[CONNECTION_PEEK_MAX];
 };
 
@@ -96,6 +95,7 @@ void output_reset(struct connection *c);
 void output_free(struct connection *c);
 void output_flush(struct connection *c);
 void output_writable(struct connection *c);
+bool output_has_room(struct connection *c, size_t len); /* of a record; false: is flushed once it has */
 void output_mark(struct connection *c);    /* is flushed at the end of the iteration */
 void output_prepare(struct connection *c); /* a new descriptor */
 

@@ -3,9 +3,11 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fastcgi.h>
 #include <fcgiapp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct exchange {
@@ -164,6 +166,25 @@ int exchange_flush(struct exchange *x)
 {
 	x->pending = 0;
 	return FCGX_FFlush(x->fcgx.out) == 0 ? 0 : -1;
+}
+
+int exchange_split(struct exchange *x, int fd)
+{
+	/* The end of the stream of errors, on which nothing is ever said: passed over by all. */
+	FCGI_Header record = {.version = FCGI_VERSION_1,
+			      .type = FCGI_STDERR,
+			      .requestIdB1 = (unsigned char)(x->fcgx.requestId >> 8),
+			      .requestIdB0 = (unsigned char)x->fcgx.requestId};
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.head = {.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+	struct iovec part = {.iov_base = &record, .iov_len = sizeof record};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+
+	memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
+	return sendmsg(x->fcgx.ipcFd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof record ? 0 : -1;
 }
 
 int exchange_finish(struct exchange *x)

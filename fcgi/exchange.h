@@ -50,6 +50,10 @@ size_t exchange_pending(const struct exchange *x); /* bytes in it */
 /* Writes the record. -1: the peer is gone. */
 int exchange_flush(struct exchange *x);
 
+/* Writes an empty record that carries fd, which the peer does not get to see: none of its reads
+ * goes beyond. Only on AF_UNIX, and where the socket has room. -1: it was not written. */
+int exchange_split(struct exchange *x, int fd);
+
 /* Writes the record and the end of the request, and is free for the next. */
 int exchange_finish(struct exchange *x);
 

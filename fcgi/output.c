@@ -12,6 +12,7 @@
 #define BACKLOG_HIGH    (32u << 10) /* the writer is asked to wait */
 #define BACKLOG_LOW     (8u << 10)  /* ... and to go on */
 #define TCP_SEND_BUFFER (256 << 10)
+#define FRAME           32 /* bytes of a record beside its content, and of the request's end */
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
@@ -140,16 +141,20 @@ static int64_t cost(size_t len)
 	return (int64_t)len * 2 + 1024;
 }
 
-static bool may_write(struct connection *c, size_t len)
+bool output_has_room(struct connection *c, size_t len)
 {
 	struct pollfd p = {.fd = c->fd, .events = POLLOUT};
+	int64_t needed = cost(len + FRAME);
 
-	if (c->credit < cost(len)) {
-		if (poll(&p, 1, 0) != 1)
+	if (c->credit < needed) {
+		if (poll(&p, 1, 0) != 1) {
+			c->out.waits_writable = true;
+			event_add(&c->writable, NULL);
 			return false;
+		}
 		c->credit = c->set->window;
 	}
-	c->credit -= cost(len);
+	c->credit -= needed;
 	return true;
 }
 
@@ -176,11 +181,8 @@ static bool write_record(struct connection *c)
 	bool last = o->ended && o->backlog.len == 0;
 	size_t pending = exchange_pending(c->exchange);
 
-	if (!may_write(c, pending + 32)) {
-		o->waits_writable = true;
-		event_add(&c->writable, NULL);
+	if (!output_has_room(c, pending))
 		return false;
-	}
 	if (!last) {
 		if (exchange_flush(c->exchange) == 0)
 			return true;

@@ -1,9 +1,12 @@
 """The statistics stand alone in their HTTP chunk, always: TT-Studio sees them only there."""
 
 import json
+import socket
+import struct
 
 import pytest
 
+from stage import fastcgi
 from stage.load import many_turns
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
@@ -40,3 +43,16 @@ def test_when_the_answer_is_long(one):
     message = "[[" + json.dumps({"tokens": 3000, "tokens_per_write": 20}) + "]]"
     report = many_turns(one[0].host, 16, 10, message, "word " * 3000)
     assert report["failed"] == 0, report
+
+
+def test_no_read_goes_from_the_text_to_the_statistics(one):
+    """However long the web server is held up within its read: this one waits in it for more."""
+    body = json.dumps({"message": "[plain]", "thread_id": "apart"}).encode()
+    with fastcgi.connect(one[0].socket, timeout=None) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 30, 0))
+        s.sendall(fastcgi.request("POST", "/poll_requests", body))
+        reads = [s.recv(65536, socket.MSG_WAITALL)]
+        while reads[-1]:
+            reads.append(s.recv(65536, socket.MSG_WAITALL))
+    assert [any(word in read for read in reads) for word in (b"Bye", b"[STATS]")] == [True, True], reads
+    assert not any(b"Bye" in read and b"[STATS]" in read for read in reads), reads
