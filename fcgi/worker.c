@@ -201,15 +201,14 @@ static void drain(struct worker *w)
 {
 	if (w->draining)
 		return;
-	log_info("worker_draining", L_INT("pid", getpid()),
-		 L_INT("connections", connections_count(w->connections)),
-		 L_INT("active", connections_active(w->connections)));
 	w->draining = true;
 	w->drain_until_ms = clock_mono_ms() + w->options->drain_ms;
 	acceptor_stop(w->acceptor);
 	close(w->place.listener); /* or a successor could not bind the same TCP port */
 	w->place.listener = -1;
 	connections_drain(w->connections);
+	log_info("worker_draining", L_INT("pid", getpid()), L_INT("connections", connections_count(w->connections)),
+		 L_INT("active", connections_active(w->connections)));
 	schedule_tick(w);
 }
 

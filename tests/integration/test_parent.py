@@ -66,7 +66,7 @@ def test_old_workers_that_give_up_leave_the_new_ones_alone(stage):
     service, llm, exchange = draining(stage, workers=1)
     old = service.worker_pids()
     service.responder.send(signal.SIGHUP)
-    service.responder.wait_log("old_workers_draining")
+    service.responder.wait_log("worker_draining")  # from now on it accepts nothing
     body = json.dumps({"message": words(60, delay_us=50000), "thread_id": "fresh"}).encode()
     with fastcgi.connect(service.socket) as fresh:  # nginx may still have kept connections to the old one
         fresh.sendall(fastcgi.request("POST", "/poll_requests", body))
