@@ -161,7 +161,10 @@ def test_case_06_a_bad_stream_moves_on_before_its_first_word(stage, fault):
 @pytest.mark.parametrize("fault", ["cut_after", "reset_after", "stall_after", "error_after"])
 def test_case_06_a_bad_stream_is_told_after_its_first_word(one, fault):
     """The same, once words were shown and no other LLM is there."""
-    told(one[0].chat(words(**{fault: 3})), said(3))
+    turn = one[0].chat(words(**{fault: 3}))
+    shown = max(n for n in range(4) if turn.text.startswith(said(n)))
+    assert shown == 3 or fault == "reset_after", turn.text  # a reset overtakes words that were not read
+    told(turn, said(shown))
 
 
 def test_case_07_an_error_event_moves_on_before_the_first_word(stage):
