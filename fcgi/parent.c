@@ -56,7 +56,8 @@ static int run_worker(struct parent *p, const struct slot *s, pid_t parent_pid, 
 	const struct worker_place place = {.listener = p->listener.fd,
 					   .ready_fd = ready_fd,
 					   .admission = p->admission,
-					   .number = (unsigned)(s - p->slots)};
+					   .number = (unsigned)(s - p->slots),
+					   .signals = p->before};
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent_pid)
@@ -64,7 +65,6 @@ static int run_worker(struct parent *p, const struct slot *s, pid_t parent_pid, 
 	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole group; the parent says when to stop */
 	signal(SIGHUP, SIG_IGN);
 	close(p->signals);
-	sigprocmask(SIG_SETMASK, &p->before, NULL);
 	return worker_run(p->options, &place);
 }
 
@@ -327,19 +327,22 @@ static int keep_running(struct parent *p)
 
 static int prepare(struct parent *p, struct err *e)
 {
-	sigset_t taken;
+	sigset_t taken, blocked;
 	int found;
 
-	/* First of all: a signal that comes while the program starts anew must wait. */
+	/* First of all: a signal that comes while the program starts anew must wait, and one for
+	 * a worker until that can take it. */
 	sigemptyset(&taken);
 	sigaddset(&taken, SIGTERM);
 	sigaddset(&taken, SIGINT);
 	sigaddset(&taken, SIGQUIT);
 	sigaddset(&taken, SIGHUP);
 	sigaddset(&taken, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &taken, &p->before);
+	blocked = taken;
+	sigaddset(&blocked, WORKER_LEAVE);
+	sigprocmask(SIG_BLOCK, &blocked, &p->before);
 	for (int n = 1; n < SIGRTMIN; n++)
-		if (sigismember(&taken, n) == 1)
+		if (sigismember(&blocked, n) == 1)
 			sigdelset(&p->before, n);
 	p->signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (p->signals < 0)

@@ -330,6 +330,14 @@ static void tell_ready(int fd)
 		close(fd);
 }
 
+/* libfcgi took over SIGPIPE and SIGUSR1, and SIGTERM until there was the event loop. */
+static void take_signals(const struct worker *w)
+{
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+	sigprocmask(SIG_SETMASK, &w->place.signals, NULL);
+}
+
 int worker_run(const struct options *o, const struct worker_place *place)
 {
 	struct worker w = {.options = o, .place = *place, .turns_most = capacity_turns()};
@@ -341,9 +349,7 @@ int worker_run(const struct options *o, const struct worker_place *place)
 		log_critical("worker_failed", L_STR("error", e.text));
 		goto out;
 	}
-	/* libfcgi took over SIGPIPE and SIGUSR1. */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGUSR1, SIG_IGN);
+	take_signals(&w);
 	log_info("worker_started", L_INT("pid", getpid()), L_INT("connections_max", capacity_connections()),
 		 L_INT("turns_max", w.turns_most));
 	schedule_tick(&w);

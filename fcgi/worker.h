@@ -24,6 +24,7 @@ struct worker_place {
 	int ready_fd; /* gets one byte, and is closed, when connections are accepted; -1: none */
 	struct admission *admission;
 	unsigned number; /* its page there */
+	sigset_t signals; /* the mask that it sets once it takes signals */
 };
 
 /* Runs until one of these signals and the end of the last response, at most o->drain_ms

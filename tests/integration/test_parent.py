@@ -51,6 +51,24 @@ def test_an_answer_that_outlives_the_time_to_drain_is_ended(stage):
     wait_until(lambda: llm.stats()["active"] == 0, "the LLM is left alone")
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["while it starts", "while it starts anew"])
+def test_a_stop_is_obeyed_at_any_moment(stage, again):
+    """libfcgi has a handler of its own for SIGTERM, which only notes it."""
+    if again and PATIENCE == 20:
+        pytest.skip("valgrind loses signals that wait within exec")
+    tries, longest = (300, 0.012) if PATIENCE == 1 else (10, 0.5)
+    for n in range(tries):
+        service = stage.service(start=False)
+        responder = service.start_responder()
+        if again:
+            responder.wait_log("worker_started")
+            responder.send(signal.SIGHUP)
+        else:
+            responder.expected_exit.add(-signal.SIGTERM)  # before main
+        time.sleep(n / tries * longest)  # the moment is what this is about
+        assert responder.stop(deadline=5) in responder.expected_exit, responder.log()
+
+
 def test_an_answer_may_take_as_long_as_workers_may_drain(stage):
     service, llm = stage.one(options=("--drain", 60))
     exchange = service.ask(words(20, delay_us=50000)).head()

@@ -44,10 +44,8 @@ def test_turns_survive_a_restart_but_short_ids_do_not(stage):
 def test_a_reload_keeps_short_ids(stage):
     service, llm = stage.one({"text": ["yes"]})
     service.chat("first", "7")
-    workers = service.worker_pids()
     service.responder.send(signal.SIGHUP)
-    wait_until(lambda: set(service.worker_pids()) - set(workers), "new workers", 20)
-    wait_until(service.answers, "an answer", 20)
+    service.responder.wait_log("old_workers_draining")
     service.chat("second", "7")
     assert said(llm) == ["first", "second"]
 
