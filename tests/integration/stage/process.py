@@ -55,12 +55,12 @@ class Process:
     def __init__(self, name, argv, directory, env=None, pass_fds=(), own=False, before_exec=None):
         self.name, self.own = name, own
         self.log_path = Path(directory) / f"{name}.log"
-        self.argv = (WRAP if own else []) + [str(a) for a in argv]
+        self.argv = [str(a) for a in argv]
         self.exit_code = None
         self.expected_exit = {0}
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean_env(env),
+                (WRAP if own else []) + self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean_env(env),
                 cwd=directory, pass_fds=pass_fds, start_new_session=True, preexec_fn=before_exec,
             )
 

@@ -106,6 +106,7 @@ class Service:
         self.url = f"http://{self.host}"
         self.http = self.stage.client(httpx.Client(base_url=self.url, timeout=30 * PATIENCE, trust_env=False))
         wait_until(self.answers, f"an answer of {self.name}", 20)
+        wait_until(self.takes_commands, f"the command socket of {self.name}", 20)
         return self
 
     def start_lighttpd(self, drop_in="50-tt-agent-root.conf", **more):
@@ -122,14 +123,19 @@ class Service:
                 raise AssertionError(f"{process.name} ended ({process.popen.returncode}):\n{process.log()}")
         return self.http.get("/").status_code == 200
 
+    def takes_commands(self):
+        try:
+            with Channel(self.run) as channel:
+                return channel.command("ping")["ok"]
+        except OSError:
+            return False
+
     def status(self):
         return self.http.get("/status").json()
 
     def wait_ready(self, deadline=20.0):
         wait_until(lambda: self.http.get("/").json().get("status") == "ready", f"{self.name} ready", deadline)
-        # One worker has seen it. Once the daemon answers, it has told all of them.
-        with Channel(self.run) as channel:
-            assert channel.command("ping")["ok"]
+        assert self.takes_commands(), "what one worker has seen, the daemon then has told all of them"
         return self
 
     def wait_status(self, condition, what, deadline=20.0):
