@@ -1,10 +1,12 @@
 libttagent_a_SOURCES += \
 	core/net/bearer.c core/net/bearer.h \
 	core/net/command.h core/net/commands.def \
-	core/net/command_call.c \
+	core/net/command_calls.c \
 	core/net/command_client.c \
 	core/net/command_listen.c core/net/command_listen.h \
-	core/net/command_server.c \
+	core/net/command_peer.c \
+	core/net/command_server.c core/net/command_server_private.h \
+	core/net/command_talk.c \
 	core/net/command_wire.c core/net/command_wire.h \
 	core/net/http.c core/net/http.h core/net/http_private.h \
 	core/net/http_body.c \

@@ -56,7 +56,7 @@ def test_a_stop_is_obeyed_at_any_moment(stage, again):
     """libfcgi has a handler of its own for SIGTERM, which only notes it."""
     if again and WRAP:
         pytest.skip("valgrind loses signals that wait within exec")
-    tries, longest = (300, 0.012) if PATIENCE == 1 else (10, 0.5)
+    tries, longest = (200, 0.012) if PATIENCE == 1 else (10, 0.5)
     for n in range(tries):
         service = stage.service(start=False)
         responder = service.start_responder()
