@@ -71,7 +71,7 @@ out:
 	return result;
 }
 
-static int check_schema(struct database *db, bool create, struct err *e)
+static int check_schema(struct database *db, struct err *e)
 {
 	long version, application;
 
@@ -83,8 +83,6 @@ static int check_schema(struct database *db, bool create, struct err *e)
 		               version, SCHEMA_VERSION);
 	if (version > 0 && application != APPLICATION_ID)
 		return err_set(e, "%s: a database of another program; name another file in threads.file", db->file);
-	if (version == 0 && !create)
-		return err_set(e, "%s: holds no conversations", db->file);
 	return version == 0 ? make_schema(db, e) : 0;
 }
 
@@ -126,7 +124,7 @@ static int on_busy(void *arg, int tries)
 	return 1;
 }
 
-static int set_up(struct database *db, bool create, struct err *e)
+static int set_up(struct database *db, struct err *e)
 {
 	sqlite3_extended_result_codes(db->sqlite, 1);
 	sqlite3_busy_handler(db->sqlite, on_busy, NULL);
@@ -138,7 +136,7 @@ static int set_up(struct database *db, bool create, struct err *e)
 	            "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY",
 	            e) < 0)
 		return -1;
-	if (set_wal(db, e) < 0 || check_schema(db, create, e) < 0)
+	if (set_wal(db, e) < 0 || check_schema(db, e) < 0)
 		return -1;
 	/* The store moves the log into the database where nobody waits for it. */
 	sqlite3_wal_hook(db->sqlite, on_wal, db);
@@ -173,7 +171,7 @@ struct database *database_open(const char *file, const char *run, bool create, s
 		database_fail(db, e, "cannot be opened");
 		goto fail;
 	}
-	if (set_up(db, create, e) < 0)
+	if (set_up(db, e) < 0)
 		goto fail;
 	return db;
 fail:

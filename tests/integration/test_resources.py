@@ -13,7 +13,7 @@ import pytest
 from stage import fastcgi
 from stage.channel import Daemon
 from stage.held import holds
-from stage.process import PATIENCE, wait_until
+from stage.process import PATIENCE, WRAP, wait_until
 from stage.shortage import Disk, leave_descriptors, leave_memory
 
 RARE = {"AGENT_HEALTH_CHECK_INTERVAL": "600", "AGENT_DISCOVERY_INTERVAL": "600"}
@@ -51,6 +51,8 @@ def nobody_is_blamed(service):
 
 # --- descriptors ---
 
+few_descriptors = pytest.mark.skipif(bool(WRAP), reason="valgrind takes descriptors of its own")
+
 
 def test_chats_that_do_not_fit_are_told_at_once(stage):
     a, b, backend = two(stage)
@@ -70,6 +72,7 @@ def test_chats_that_do_not_fit_are_told_at_once(stage):
     assert [t.whole and t.text != FULL for s, t in chats(service, most)] == [True] * most
 
 
+@few_descriptors
 def test_a_full_worker_leaves_chats_to_those_with_room(stage):
     a, b, backend = two(stage)
     service = stage.service(backend=backend, env=RARE, workers=2, responder_limits={resource.RLIMIT_NOFILE: 96})
@@ -94,6 +97,7 @@ def test_a_full_worker_leaves_chats_to_those_with_room(stage):
     assert not re.search(RAISE, service.responder.log())
 
 
+@few_descriptors
 def test_a_worker_without_descriptors_blames_no_llm(stage):
     a, b, backend = two(stage)
     service = stage.service(backend=backend, env=RARE).wait_ready()
@@ -141,6 +145,7 @@ def test_a_daemon_with_few_descriptors_judges_no_llm_by_that(stage, host):
     assert not re.search("health model=Many.*to=(unhealthy|degraded)", daemon.log())
 
 
+@few_descriptors
 def test_a_daemon_without_descriptors_keeps_its_verdicts(stage):
     a, b, backend = two(stage)
     daemon = Daemon(stage, backend=backend, env=RARE).wait_current("d1").wait_health("d2", "healthy")

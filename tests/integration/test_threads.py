@@ -109,6 +109,14 @@ def test_a_damaged_database_costs_the_memory_not_the_chat(stage):
     wait_until(lambda: service.chat("again", LONG).whole and len(said(llm)) > 1, "memory again", 20)
 
 
+def test_a_database_without_tables_yet_lists_nothing(stage):
+    service = stage.service(start=False)
+    service.start_daemon()
+    wait_until(service.takes_commands, "the daemon's answer")
+    (service.directory / "threads.db").touch(0o600)
+    assert service.ctl("threads", "list")["threads"] == []
+
+
 def test_the_admin_sees_exports_and_deletes(stage):
     service, llm = stage.one({"text": ["yes\x1b[2J"]})
     assert service.ctl("threads", "list", ok=False).returncode == 0

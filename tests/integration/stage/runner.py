@@ -13,7 +13,7 @@ import pytest
 
 from .process import BUILD, PATIENCE, Process, wait_until
 
-LIMITS = ["--timeout", 3, "--cpu", 1, "--memory", 256, "--files", 4, "--processes", 20, "--output", 64]
+LIMITS = ["--timeout", 3 if PATIENCE == 1 else 10, "--cpu", 1, "--memory", 256, "--files", 4, "--processes", 20, "--output", 64]
 
 
 def works(program=BUILD / "tt-agent-runner"):
