@@ -226,7 +226,7 @@ static void on_leave(evutil_socket_t fd, short what, void *arg)
 	struct worker *w = arg;
 
 	(void)fd, (void)what;
-	w->patient = !w->draining;
+	w->patient |= !w->draining; /* told again it stays so, and after SIGTERM it does not become so */
 	drain(w);
 }
 

@@ -428,13 +428,16 @@ def test_start_anew_in_place_refuses_nobody(responder):
     assert not failures
 
 
-def test_start_anew_closes_no_kept_connection_first(responder):
+@pytest.mark.parametrize("times", [1, 2])
+def test_start_anew_closes_no_kept_connection_first(responder, times):
     with connect(responder) as s:
         s.sendall(fastcgi.request("GET", "/status", keep=True))
         fastcgi.read_answer(s)
         old = worker(responder)
-        responder.send(signal.SIGHUP)
-        responder.wait_log("worker_draining")
+        for count in range(1, times + 1):
+            responder.send(signal.SIGHUP)
+            wait_until(lambda: responder.log().count("old_workers_draining") == count, "old workers drain")
+        responder.wait_log(f"worker_draining pid={old}")
         time.sleep(0.5)
         assert os.path.exists(f"/proc/{old}")
         s.sendall(fastcgi.request("GET", "/status", keep=True))
