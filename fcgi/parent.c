@@ -29,7 +29,8 @@
 
 struct slot {
 	pid_t pid; /* 0: none runs */
-	int ready_fd;
+	bool ready;
+	int ready_fd; /* tells it; -1: nothing more to hear */
 	int64_t started_ms, start_at_ms, pause_ms;
 };
 
@@ -87,6 +88,7 @@ static bool start_worker(struct parent *p, struct slot *s)
 	if (ready[1] >= 0)
 		close(ready[1]);
 	s->ready_fd = ready[0];
+	s->ready = ready[0] < 0; /* it could not say so */
 	if (s->pid < 0) {
 		log_error("no_worker", L_STR("error", strerror(errno)));
 		s->pid = 0;
@@ -110,6 +112,15 @@ static void forget_ready(struct slot *s)
 	if (s->ready_fd >= 0)
 		close(s->ready_fd);
 	s->ready_fd = -1;
+}
+
+/* A worker that dies before it accepts says nothing. */
+static void hear_ready(struct slot *s)
+{
+	char byte;
+
+	s->ready = read(s->ready_fd, &byte, 1) == 1;
+	forget_ready(s);
 }
 
 static void tell_death(pid_t pid, int status)
@@ -303,8 +314,8 @@ static void wait_for_news(struct parent *p)
 		return;
 	for (unsigned i = 0; i < p->options->workers; i++) {
 		if (fds[i + 1].fd >= 0 && fds[i + 1].revents != 0)
-			forget_ready(&p->slots[i]);
-		waiting += p->slots[i].ready_fd >= 0 || p->slots[i].pid == 0;
+			hear_ready(&p->slots[i]);
+		waiting += !p->slots[i].ready || p->slots[i].pid == 0;
 	}
 	if (p->old_drain_at_ms != 0 && (waiting == 0 || clock_mono_ms() >= p->old_drain_at_ms))
 		drain_old(p);

@@ -149,8 +149,9 @@ BROKEN = {
 
 
 @pytest.fixture
-def own_program(stage):
-    """(service, put): the responder runs from a file of its own, in whose place put(make) puts another."""
+def own_program(stage, request):
+    """(service, put): the responder runs from a file of its own, in whose place put(make) puts another.
+    Its parameter: how many workers."""
     path = stage.directory / "bin" / "tt-agent-fcgi"
     path.parent.mkdir()
     shutil.copy(BUILD / "tt-agent-fcgi", path)
@@ -163,8 +164,8 @@ def own_program(stage):
         os.rename(fresh, path)
 
     llm = stage.llm()
-    service = stage.service(start=False, backend=stage.backend({"d1": llm.deployment()}), workers=2,
-                            options=("--drain", SECONDS))
+    service = stage.service(start=False, backend=stage.backend({"d1": llm.deployment()}),
+                            workers=getattr(request, "param", 2), options=("--drain", SECONDS))
     service.program = path
     return service.start().wait_ready(), put
 
@@ -187,6 +188,19 @@ def test_a_new_program_that_does_not_run_changes_nothing(own_program, how):
     responder.wait_log("old_workers_draining")
     assert service.chat("[plain]").text == PLAIN
     wait_until(lambda: len(service.worker_pids()) == 2 and not set(pids) & set(service.worker_pids()), "only new workers")
+
+
+@pytest.mark.skipif(bool(WRAP), reason="valgrind wants more descriptors than these")
+@pytest.mark.parametrize("own_program", [1, 2], indirect=True)
+def test_old_workers_serve_on_while_new_ones_die_at_their_start(own_program):
+    service, put = own_program
+    pids = service.worker_pids()
+    put(script(f'#!/bin/sh\n[ "$1" = --version ] || ulimit -n 8\nexec {BUILD}/tt-agent-fcgi "$@"\n'))
+    service.responder.send(signal.SIGHUP)
+    wait_until(lambda: service.responder.log().count("worker_died") >= 4, "new workers die")
+    assert "worker_started" not in service.responder.log().split("starting_anew")[1]
+    assert "draining" not in service.responder.log() and set(pids) <= set(service.worker_pids())
+    assert service.chat("[plain]").text == PLAIN
 
 
 # --- a parent that is stopped -----------------------------------------------------------------
