@@ -52,6 +52,13 @@ struct parent {
 
 /* --- workers ---------------------------------------------------------------------------- */
 
+static void forget_ready(struct slot *s)
+{
+	if (s->ready_fd >= 0)
+		close(s->ready_fd);
+	s->ready_fd = -1;
+}
+
 static int run_worker(struct parent *p, const struct slot *s, pid_t parent_pid, int ready_fd)
 {
 	const struct worker_place place = {.listener = p->listener.fd,
@@ -66,6 +73,8 @@ static int run_worker(struct parent *p, const struct slot *s, pid_t parent_pid, 
 	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole group; the parent says when to stop */
 	signal(SIGHUP, SIG_IGN);
 	close(p->signals);
+	for (unsigned i = 0; i < p->options->workers; i++)
+		forget_ready(&p->slots[i]); /* of those before it */
 	return worker_run(p->options, &place);
 }
 
@@ -105,13 +114,6 @@ static bool start_due(struct parent *p)
 		if (p->slots[i].pid == 0 && p->slots[i].start_at_ms <= now && start_worker(p, &p->slots[i]))
 			return true;
 	return false;
-}
-
-static void forget_ready(struct slot *s)
-{
-	if (s->ready_fd >= 0)
-		close(s->ready_fd);
-	s->ready_fd = -1;
 }
 
 /* A worker that dies before it accepts says nothing. */

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from stage import fastcgi
+from stage.held import holds
 from stage.process import BUILD, PATIENCE, WRAP, wait_until
 from stage.script import PLAIN, said, words
 from stage.wire import Turn
@@ -126,6 +127,13 @@ def test_a_second_signal_ends_it_at_once(stage):
     service.responder.send(signal.SIGTERM)
     assert service.responder.wait() == 0
     assert Turn(exchange).stats is None
+
+
+def test_workers_hold_nothing_of_the_starts_of_others(stage):
+    service, llm = stage.one(workers=8)
+    wait_until(lambda: service.responder.log().count("worker_started") == 8, "eight workers")
+    pipes = [holds(pid)["descriptors"]["pipe"] for pid in service.worker_pids()]
+    assert len(pipes) == 8 and len(set(pipes)) == 1, pipes
 
 
 # --- another program in its place -----------------------------------------------------------
