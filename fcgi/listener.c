@@ -127,6 +127,8 @@ static int split(const char *text, char *host, size_t size, const char **port, s
 	if (len == 0 || len >= size || colon[1] == '\0' || (!bracketed && memchr(text, ':', len) != NULL))
 		return err_set(e, "--listen: '%s' is neither a path nor HOST:PORT ([ADDRESS]:PORT for IPv6)",
 			       text);
+	if (strtoul(colon + 1, NULL, 10) > UINT16_MAX) /* getaddrinfo would take its low bits */
+		return err_set(e, "--listen: there is no port %s", colon + 1);
 	memcpy(host, text, len);
 	host[len] = '\0';
 	*port = colon + 1;

@@ -516,6 +516,7 @@ def test_systemd(stage, tmp_path):
     (["--log-level", "LOUD"], "DEBUG, INFO"),
     (["extra"], "unexpected argument"),
     (["--listen", "nowhere:1:2"], "HOST:PORT"),
+    (["--listen", "127.0.0.1:65536"], "no port 65536"),
     (["--listen", "/" + "x" * 200], "at most 107 bytes"),
 ])
 def test_command_line(stage, options, says):
