@@ -112,15 +112,25 @@ const struct exchange_params *exchange_params(const struct exchange *x)
 	return &x->params;
 }
 
+/* Of two one may be the client's own: lighttpd passes on a client's X_User beside the X-User that
+ * it sets itself, and both are HTTP_X_USER then, in either order. */
 const char *exchange_header(const struct exchange *x, const char *name)
 {
 	char param[128] = "HTTP_";
 	size_t len = strlen(param);
+	const char *value = NULL;
 
-	for (; *name != '\0' && len < sizeof param - 1; name++)
+	for (; *name != '\0' && len < sizeof param - 2; name++)
 		param[len++] = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
-	param[len] = '\0';
-	return x->fcgx.envp == NULL ? NULL : FCGX_GetParam(param, x->fcgx.envp);
+	param[len++] = '=';
+	for (char **p = x->fcgx.envp; p != NULL && *p != NULL; p++) {
+		if (strncmp(*p, param, len) != 0)
+			continue;
+		if (value != NULL && strcmp(value, *p + len) != 0)
+			return NULL;
+		value = *p + len;
+	}
+	return value;
 }
 
 const char *exchange_body(const struct exchange *x, size_t *len)

@@ -34,8 +34,8 @@ void exchange_free(struct exchange *x);
 int exchange_begin(struct exchange *x, int from, int to, size_t body_len);
 
 const struct exchange_params *exchange_params(const struct exchange *x);
-/* A request header by its name in HTTP ("X-User"); NULL: there is none. Until
- * exchange_forget_request. */
+/* A request header by its name in HTTP ("X-User"); NULL: there is none, or two that differ.
+ * Until exchange_forget_request. */
 const char *exchange_header(const struct exchange *x, const char *name);
 const char *exchange_body(const struct exchange *x, size_t *len); /* NUL-terminated */
 

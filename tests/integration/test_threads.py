@@ -76,6 +76,26 @@ def test_users_that_the_web_server_vouches_for_are_apart(stage, setting, param):
     assert said(llm) == ["from ann", "ann again"]
 
 
+@pytest.mark.parametrize("first, second", [("ann", "bob"), ("bob", "ann")])
+def test_nobody_becomes_another_user_by_another_spelling_of_the_header(stage, first, second):
+    """lighttpd passes on a client's X_Studio_User as well, before or behind the X-Studio-User that it sets."""
+    service, llm = stage.one({"text": ["yes"]}, sets=["http.subject_header=X-Studio-User"])
+
+    def ask(message, **params):
+        body = json.dumps({"message": message, "thread_id": LONG}).encode()
+        with fastcgi.connect(service.socket) as s:
+            request = fastcgi.request("POST", "/poll_requests", body, **params)
+            s.sendall(request.replace(b"HTTP_x_studio_user", b"HTTP_X_STUDIO_USER"))
+            assert b"[STATS]" in fastcgi.read_answer(s)[1]
+
+    for user in ("ann", "bob"):
+        ask(f"from {user}", HTTP_X_STUDIO_USER=user)
+    ask("from whom?", HTTP_X_STUDIO_USER=first, HTTP_x_studio_user=second)
+    assert said(llm) == ["from whom?"]
+    ask("ann again", HTTP_X_STUDIO_USER="ann", HTTP_x_studio_user="ann")
+    assert said(llm) == ["from ann", "ann again"]
+
+
 @pytest.mark.parametrize("file", ["threads.db", "memory", "no-such-folder/threads.db"])
 def test_threads_of_a_short_id_are_forgotten_when_idle(stage, file):
     path = file if file == "memory" else stage.directory / file
