@@ -212,12 +212,22 @@ int listener_open(struct listener *l, const struct options *o, struct err *e)
 	return -1;
 }
 
+/* Whether what lies at its path is what was made there. */
+static bool is_in_place(const struct listener *l)
+{
+	struct stat now;
+
+	return l->path[0] != '\0' && stat(l->path, &now) == 0 && now.st_ino == l->made.st_ino &&
+	       now.st_dev == l->made.st_dev;
+}
+
 int listener_keep(const struct listener *l, struct err *e)
 {
+	const char *path = is_in_place(l) ? l->path : "";
 	char fd[16];
 
 	snprintf(fd, sizeof fd, "%d", l->fd);
-	if (fcntl(l->fd, F_SETFD, 0) < 0 || setenv(KEPT_FD, fd, 1) < 0 || setenv(KEPT_PATH, l->path, 1) < 0)
+	if (fcntl(l->fd, F_SETFD, 0) < 0 || setenv(KEPT_FD, fd, 1) < 0 || setenv(KEPT_PATH, path, 1) < 0)
 		return err_set_errno(e, errno, "cannot keep the listener");
 	return 0;
 }
@@ -243,10 +253,7 @@ int listener_inherit(struct listener *l, struct err *e)
 
 void listener_close(struct listener *l)
 {
-	struct stat now;
-
-	if (l->path[0] != '\0' && stat(l->path, &now) == 0 && now.st_ino == l->made.st_ino &&
-	    now.st_dev == l->made.st_dev)
+	if (is_in_place(l))
 		unlink(l->path);
 	if (l->fd >= 0)
 		close(l->fd);

@@ -458,6 +458,16 @@ def test_socket_of_a_dead_process_is_replaced_a_live_one_not(stage, responder):
     assert fastcgi.ask(responder.socket, "GET", "/")[1].startswith(b"{")
 
 
+def test_stop_leaves_the_socket_of_another(stage, responder):
+    responder.socket.unlink()
+    second = stage.own(Process("second", responder.argv, responder.service.directory, own=True))
+    second.wait_log("worker_started")
+    responder.send(signal.SIGHUP)
+    responder.wait_log("old_workers_draining")
+    assert responder.stop() == 0
+    served(responder)  # by the second one
+
+
 # --- where it listens --------------------------------------------------------------------------------
 
 
