@@ -5,6 +5,7 @@
 
 #include "config.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -25,6 +26,7 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 
 	privacy_no_core_dumps();
+	signal(SIGPIPE, SIG_IGN); /* whoever reads the log may leave */
 	if (options_parse(&o, argc, argv, &e) < 0) {
 		fprintf(stderr, "tt-agent-fcgi: %s\n", e.text);
 		return 2;

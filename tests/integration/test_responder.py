@@ -385,6 +385,21 @@ def test_dead_worker_is_back(responder):
     assert "worker_died" in responder.log()
 
 
+def test_whoever_reads_the_log_may_leave(stage):
+    service = stage.service(start=False)
+    reader, writer = os.pipe()
+    argv = [BUILD / "tt-agent-fcgi", "--run-dir", service.run, "--workers", "1", "--listen", service.socket]
+    responder = stage.own(Process("responder", argv, service.directory, own=True, before_exec=lambda: os.dup2(writer, 2)))
+    os.close(writer)
+    wait_until(lambda: b"worker_started" in os.read(reader, 65536), "a worker")
+    os.close(reader)
+    first = worker(responder)
+    os.kill(first, signal.SIGKILL)  # of which the parent tells
+    assert b"initializing" in fastcgi.ask(service.socket, "GET", "/")[1]
+    assert worker(responder) != first
+    assert responder.stop() == 0 and not service.socket.exists()
+
+
 def test_stop_removes_the_socket(responder):
     served(responder)
     responder.stop()
