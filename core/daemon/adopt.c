@@ -3,6 +3,7 @@
 #include "core/base/log.h"
 #include "core/status/reader.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool is_allowed(const struct llm *l, const struct config *c)
@@ -17,30 +18,49 @@ static bool is_configured(const struct llm *l)
 	return l->kind == LLM_CLOUD || l->kind == LLM_CONTAINER || l->kind == LLM_LOCAL;
 }
 
-/* One whose deployment has a secret of its own: the secret is not published, its token
- * is. */
-static void adopt_token(struct services *s, const struct llm *l, const char *token)
+/* What the earlier daemon worked with; that of now where it cannot be read. */
+static struct config *config_before(const struct services *s, const struct status_snapshot *snap, const char *run_dir)
 {
-	const char *usual = tokens_for(s->tokens, l, s->config);
+	const char *name = status_text(snap, status_header(snap)->config_name);
+	struct config *c = NULL;
+	struct err e = ERR_INIT;
+	char path[4200];
 
-	if (l->kind == LLM_DISCOVERED && token != NULL && (usual == NULL || strcmp(usual, token) != 0))
+	if (name != NULL && strchr(name, '/') == NULL &&
+	    (size_t)snprintf(path, sizeof path, "%s/%s", run_dir, name) < sizeof path)
+		c = config_read_saved(path, &e);
+	return c != NULL ? c : config_ref(s->config);
+}
+
+/* One whose deployment has a secret of its own: the secret is not published, its token
+ * is. usual: the tokens that the configuration of then made. */
+static void adopt_token(struct services *s, struct tokens *usual, const struct config *then, const struct llm *l,
+                        const char *token)
+{
+	const char *made = tokens_for(usual, l, then);
+
+	if (l->kind == LLM_DISCOVERED && token != NULL && (made == NULL || strcmp(made, token) != 0))
 		tokens_give(s->tokens, l->instance, token);
 }
 
-static size_t adopt_llms(struct services *s, const struct status_snapshot *snap)
+static size_t adopt_llms(struct services *s, const struct status_snapshot *snap, const char *run_dir)
 {
+	struct config *then = config_before(s, snap, run_dir);
+	struct tokens *usual = tokens_new();
 	size_t adopted = 0;
 
-	for (size_t i = 0; i < status_header(snap)->llm_count; i++) {
+	for (size_t i = 0; usual != NULL && i < status_header(snap)->llm_count; i++) {
 		struct llm l = {.kind = LLM_CLOUD};
 
 		if (status_copy_llm(snap, i, &l) != 0)
 			continue;
-		adopt_token(s, &l, status_text(snap, status_llm(snap, i)->token));
+		adopt_token(s, usual, then, &l, status_text(snap, status_llm(snap, i)->token));
 		if ((is_allowed(&l, s->config) || is_configured(&l)) && registry_adopt(s->registry, &l) == 0)
 			adopted++;
 		llm_clear(&l);
 	}
+	tokens_free(usual);
+	config_unref(then);
 	return adopted;
 }
 
@@ -54,7 +74,7 @@ size_t adopt_published(struct services *s, struct selector *sel, const char *run
 	if (snap != NULL) {
 		const char *pinned = status_text(snap, status_header(snap)->pinned);
 
-		adopted = adopt_llms(s, snap);
+		adopted = adopt_llms(s, snap, run_dir);
 		if (pinned != NULL && registry_find_id(s->registry, pinned) >= 0)
 			selector_pin(sel, pinned);
 		log_info("adopted", L_INT("llms", adopted), L_STR("pinned", sel->pinned),

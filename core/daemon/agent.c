@@ -194,6 +194,7 @@ static void discovered(void *arg, struct llm_list *list)
 	if (list != NULL && registry_merge(a->s.registry, true, list, &change) != 0) {
 		log_error("discovery", L_STR("error", "out of memory"));
 	} else if (list != NULL) {
+		tokens_take_back(a->s.tokens);
 		merged(a, &change);
 		monitor_probe_new(a->monitor);
 		hosts_update(a->hosts);

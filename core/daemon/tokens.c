@@ -56,14 +56,21 @@ int tokens_give(struct tokens *t, uint64_t instance, const char *token)
 	return 0;
 }
 
+void tokens_take_back(struct tokens *t)
+{
+	for (size_t i = 0; i < t->given_count; i++)
+		free(t->given[i].text);
+	free(t->given);
+	t->given = NULL;
+	t->given_count = 0;
+}
+
 void tokens_free(struct tokens *t)
 {
 	if (t == NULL)
 		return;
 	tokens_forget(t);
-	for (size_t i = 0; i < t->given_count; i++)
-		free(t->given[i].text);
-	free(t->given);
+	tokens_take_back(t);
 	free(t);
 }
 

@@ -678,6 +678,34 @@ def test_a_deployments_own_secret_survives_a_restart(stage):
     assert daemon.models()["d1"]["instance"] == instance
 
 
+@pytest.mark.parametrize("backend_answers", [True, False])
+def test_a_secret_that_changed_while_no_daemon_ran_counts_at_once(stage, backend_answers):
+    llm = stage.llm()
+    backend = stage.backend({"d1": llm.deployment()})
+    daemon = Daemon(stage, backend=backend, env=FAST).wait_current("d1")
+    old = llm.requests("/health")[-1]["headers"]["authorization"]
+    daemon.stop()
+    llm.forget()
+    backend.script(deployed={"d1": llm.deployment()}, stall=not backend_answers)
+    daemon.service.env["JWT_SECRET"] = "test-secret-of-now"
+    daemon.service.secrets.append("test-secret-of-now")
+    daemon.start()
+    sent = {r["headers"]["authorization"] for r in llm.wait_request("/health", 3)}
+    assert len(sent) == 1 and sent != {old}
+
+
+def test_a_deployment_that_lost_its_own_secret_gets_the_usual_token(stage):
+    llm = stage.llm()
+    backend = stage.backend({"d1": {**llm.deployment(), "jwt_secret": "its-own-secret"}})
+    daemon = Daemon(stage, backend=backend, env=FAST).wait_current("d1")
+    daemon.service.secrets.append("its-own-secret")
+    own = llm.requests("/health")[-1]["headers"]["authorization"]
+    daemon.stop()
+    backend.deploy(d1=llm.deployment())
+    daemon.start()
+    wait_until(lambda: llm.requests("/health")[-1]["headers"]["authorization"] != own, "the usual token")
+
+
 def test_a_model_that_cannot_chat_is_listed_but_not_selected(stage):
     llm = stage.llm()
     backend = stage.backend({"e1": llm.deployment("Embedder", model_impl={"model_type": "embedding"}),
