@@ -124,6 +124,8 @@ void agent_judged(struct agent *a, size_t index, enum llm_health before)
 	struct track *t = registry_track(a->s.registry, index);
 	bool is_current = l->instance == a->selector.current;
 
+	if (before == LLM_UNHEALTHY && is_up(l->health))
+		capabilities_forget(a->capabilities, index);
 	/* While everything is surveyed, questions that nobody waits for come after it. */
 	if (is_up(l->health) && (capabilities_hold(l, t) || !survey_running(a->survey)))
 		capabilities_want(a->capabilities, index, !is_up(before));
@@ -161,6 +163,13 @@ static void code_changed(void *arg)
 
 static void addresses_changed(void *arg) { agent_touch(arg, AGENT_SOON_MS); }
 
+static void ask_what_they_can(struct agent *a)
+{
+	for (size_t i = 0; i < registry_count(a->s.registry); i++)
+		if (is_up(registry_llm(a->s.registry, i)->health))
+			capabilities_want(a->capabilities, i, false);
+}
+
 static void surveyed(void *arg)
 {
 	struct agent *a = arg;
@@ -168,9 +177,7 @@ static void surveyed(void *arg)
 	feedback_trust(a);
 	agent_settle_if_changed(a);
 	commands_surveyed(a->commands);
-	for (size_t i = 0; i < registry_count(a->s.registry); i++)
-		if (is_up(registry_llm(a->s.registry, i)->health))
-			capabilities_want(a->capabilities, i, false);
+	ask_what_they_can(a);
 }
 
 /* The registry was merged: indexes are others now. */
@@ -275,6 +282,9 @@ static void reconfigured(void *arg, const struct config *old)
 	polling_reconfigure(&a->polling, c, clock_mono_ms());
 	replan_health(a, old, c);
 	feedback_reconfigured(a, old);
+	for (size_t i = 0; i < registry_count(a->s.registry); i++)
+		capabilities_forget(a->capabilities, i);
+	ask_what_they_can(a);
 	timer_arm_ms(a->discover, cfg_ms(c, CFG_DISCOVERY_INTERVAL));
 	monitor_probe_new(a->monitor);
 	hosts_update(a->hosts);

@@ -166,8 +166,7 @@ static void learn_models(struct job *j, struct llm *l, const struct http_result 
 	if (listed.id == NULL)
 		log_warning("capabilities", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
 		            L_STR("error", "GET /v1/models lists no model id"));
-	if (l->model == NULL)
-		llm_choose_model(l, j->owner->s->config, listed.id);
+	llm_choose_model(l, j->owner->s->config, listed.id);
 	if (listed.context > 0)
 		l->context_length = listed.context;
 	/* vLLM names itself there; it knows continue_final_message. */
@@ -314,6 +313,15 @@ bool capabilities_hold(const struct llm *l, const struct track *t)
 {
 	return t->caps == CAPS_NONE && t->caps_tries == 0 && l->kind != LLM_CLOUD && llm_is_selectable(l) &&
 	       (l->model == NULL || (l->tools == LLM_TOOLS_UNKNOWN && !l->completions));
+}
+
+void capabilities_forget(struct capabilities *c, size_t index)
+{
+	struct track *t = registry_track(c->s->registry, index);
+
+	t->caps_again_ms = 0;
+	if (t->caps == CAPS_DONE && registry_llm(c->s->registry, index)->kind != LLM_DISCOVERED)
+		t->caps = CAPS_NONE;
 }
 
 void capabilities_want(struct capabilities *c, size_t index, bool may_hold)

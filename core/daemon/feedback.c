@@ -183,7 +183,7 @@ bool feedback_pardon(struct agent *a, size_t index)
 	report_pardon(l, t);
 	take_off_benches(l);
 	t->well_ms = 0;
-	t->caps_again_ms = 0;
+	capabilities_forget(a->capabilities, index);
 	verdict_expect(l, a->s.config);
 	if (l->hung)
 		completion_soon(a->completion, index, 0);

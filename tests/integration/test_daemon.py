@@ -228,6 +228,42 @@ def test_the_model_that_the_local_host_is_asked_for(stage, env, model):
     assert [r["body"]["model"] for r in local.chats()] == [model]
 
 
+@pytest.mark.parametrize("how", ["reload", "restart"])
+@pytest.mark.parametrize("key, value", [("llm", "wrong/one"), ("local", "wrong/two")])
+def test_a_model_that_is_no_longer_named_is_not_asked_for(stage, key, value, how):
+    local = stage.llm(models=["listed/first"])
+    conf = "local: { port = %d; %%s }; llm: { %%s };\n" % local.port
+    named = 'model = "%s";' % value
+    daemon = Daemon(stage, conf=conf % (("", named) if key == "llm" else (named, "")), env={"LOCAL_LLM_PORT": None}).wait_current("local")
+    assert daemon.models()["local"]["model"] == value
+    replace(daemon.service.conf, conf % ("", ""))
+    if how == "reload":
+        daemon.ask("reload")
+    else:
+        daemon.restart()
+    wait_until(lambda: daemon.models()["local"]["model"] == "listed/first", "what it lists is asked for")
+
+
+@pytest.mark.parametrize("noticed", ["probes", "refresh", "restart"])
+def test_another_model_behind_the_same_url_is_asked_for_by_its_own_name(stage, noticed):
+    local = stage.llm(models=["listed/first"], max_model_len=1000)
+    daemon = Daemon(stage, env={"LOCAL_LLM_PORT": local.port, **(FAST if noticed == "probes" else {})}).wait_current("local")
+    wait_until(lambda: daemon.models()["local"]["model"] == "listed/first", "the model is known")
+    if noticed == "probes":
+        local.script(health_status=503, health_body="Loading model")
+        daemon.wait_health("local", "unhealthy")
+    local.script(models=["another/one"], max_model_len=2000)
+    if noticed == "refresh":
+        daemon.ask("refresh")
+    elif noticed == "restart":
+        daemon.restart()
+    wait_until(lambda: daemon.models()["local"]["model"] == "another/one", "the other model")
+    assert daemon.models()["local"]["context_length"] == 2000
+    local.forget()
+    assert daemon.ask("test")["status"] == "success"
+    assert [r["body"]["model"] for r in local.chats()] == ["another/one"]
+
+
 # --- polling ---
 
 def test_polling_finds_what_comes_later(stage):
