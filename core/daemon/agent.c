@@ -125,7 +125,7 @@ void agent_judged(struct agent *a, size_t index, enum llm_health before)
 	bool is_current = l->instance == a->selector.current;
 
 	if (before == LLM_UNHEALTHY && is_up(l->health))
-		capabilities_forget(a->capabilities, index);
+		capabilities_came_back(a->capabilities, index);
 	/* While everything is surveyed, questions that nobody waits for come after it. */
 	if (is_up(l->health) && (capabilities_hold(l, t) || !survey_running(a->survey)))
 		capabilities_want(a->capabilities, index, !is_up(before));

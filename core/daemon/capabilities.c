@@ -324,6 +324,15 @@ void capabilities_forget(struct capabilities *c, size_t index)
 		t->caps = CAPS_NONE;
 }
 
+void capabilities_came_back(struct capabilities *c, size_t index)
+{
+	struct llm *l = registry_llm(c->s->registry, index);
+
+	capabilities_forget(c, index);
+	if (l->kind == LLM_CONTAINER || l->kind == LLM_LOCAL)
+		l->tools = LLM_TOOLS_UNKNOWN;
+}
+
 void capabilities_want(struct capabilities *c, size_t index, bool may_hold)
 {
 	struct llm *l = registry_llm(c->s->registry, index);

@@ -450,6 +450,17 @@ def test_an_llm_without_tools(stage):
     assert daemon.models()["d1"]["tools"] is False
 
 
+@pytest.mark.parametrize("kind, port", [("local", "LOCAL_LLM_PORT"), ("container", "LLM_CONTAINER_NAME")])
+def test_a_server_that_was_started_anew_with_tools_gets_them(stage, kind, port):
+    llm = stage.llm(status=400)
+    daemon = Daemon(stage, env={**FAST, port: llm.port if kind == "local" else llm.host}).wait_current(kind)
+    wait_until(lambda: daemon.models()[kind]["tools"] is False, "no tools")
+    llm.script(health_status=503, health_body="Loading model")
+    daemon.wait_health(kind, "unhealthy")
+    llm.script()
+    wait_until(lambda: daemon.models()[kind]["tools"] is True, "tools")
+
+
 # --- configuration ---
 
 CONF = 'discovery: { backend_url = "%s"; };\nselection: { priority_models = %s; };\n'
