@@ -288,13 +288,11 @@ static void reconfigured(void *arg, const struct config *old)
 	timer_arm_ms(a->discover, cfg_ms(c, CFG_DISCOVERY_INTERVAL));
 	monitor_probe_new(a->monitor);
 	hosts_update(a->hosts);
-	survey_merged(a->survey, false);
-	if (cfg_bool(c, CFG_CONFIG_REFRESH_LLM) && !a->refresh_follows) {
+	discovery_cancel(a->discovery); /* what is on its way is an answer to the configuration before */
+	if (survey_running(a->survey) || (cfg_bool(c, CFG_CONFIG_REFRESH_LLM) && !a->refresh_follows))
 		survey_start(a->survey);
-	} else if (!survey_running(a->survey)) {
-		discovery_cancel(a->discovery);
+	else
 		discovery_ask(a->discovery);
-	}
 	agent_touch(a, 0);
 }
 

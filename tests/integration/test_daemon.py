@@ -490,6 +490,29 @@ def test_reload_takes_the_new_file(stage, how):
     assert (daemon.run / "config.2").exists()
 
 
+def test_a_backend_that_is_named_while_the_one_before_is_asked_is_asked_at_once(stage):
+    llm, stalled = stage.llm(), stage.backend(stall=True)
+    backend = stage.backend({"d1": llm.deployment()})
+    conf = 'discovery: { backend_url = "%s"; };\n'
+    daemon = Daemon(stage, conf=conf % stalled.url, env={"AGENT_BACKEND_URL": None})
+    stalled.wait_request("/models/deployed/")
+    replace(daemon.service.conf, conf % backend.url)
+    daemon.ask("reload")
+    daemon.wait_current("d1", 4)
+
+
+def test_a_backend_that_is_switched_off_while_it_is_asked_is_not_heard(stage):
+    llm = stage.llm()
+    backend = stage.backend({"d1": llm.deployment()}, delay_us=1000000)
+    conf = 'discovery: { backend_url = "%s"; enabled = %s; };\n'
+    daemon = Daemon(stage, conf=conf % (backend.url, "true"), env={"AGENT_BACKEND_URL": None, "AGENT_LLM_POLLING_INTERVAL": "2"})
+    backend.wait_request("/models/deployed/")
+    replace(daemon.service.conf, conf % (backend.url, "false"))
+    daemon.ask("reload")
+    daemon.wait_log("polling attempt=2")  # by then the answer was there
+    assert "d1" not in daemon.models() and len(backend.requests("/models/deployed/")) == 1
+
+
 def test_a_refused_file_leaves_the_old_in_force(stage):
     daemon, backend = configured(stage)
     replace(daemon.service.conf, "health: {\n interval = \"x\";\n};\n")
