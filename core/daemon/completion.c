@@ -171,6 +171,7 @@ static int start(struct completion *c, size_t index)
 		.method = "POST",
 		.url = l->url,
 		.bearer = tokens_for(c->s->tokens, l, c->s->config),
+		.ca_file = cfg_str(c->s->config, CFG_CLOUD_CA_FILE),
 		.connect_ms = cfg_ms(c->s->config, CFG_HEALTH_COMPLETION_TIMEOUT),
 		.total_ms = cfg_ms(c->s->config, CFG_HEALTH_COMPLETION_TIMEOUT),
 		.collect_limit = BODY_LIMIT,

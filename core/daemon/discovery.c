@@ -150,6 +150,7 @@ int discovery_ask(struct discovery *d)
 		.connect_ms = cfg_ms(c, CFG_DISCOVERY_TIMEOUT),
 		.total_ms = cfg_ms(c, CFG_DISCOVERY_TIMEOUT),
 		.collect_limit = DISCOVERY_BODY_LIMIT,
+		.ca_file = cfg_str(c, CFG_CLOUD_CA_FILE),
 	};
 	char *url;
 

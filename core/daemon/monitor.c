@@ -141,7 +141,7 @@ void monitor_probe(struct monitor *m, size_t index)
 	if (t->probing || l->probe_url == NULL)
 		return;
 	t->probing = prober_start(m->prober, l, index, tokens_for(m->s->tokens, l, m->s->config),
-	                          cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT)) == 0;
+	                          cfg_str(m->s->config, CFG_CLOUD_CA_FILE), cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT)) == 0;
 	if (!t->probing) {
 		log_error("probe", L_STR("model", llm_name(l)), L_STR("error", "out of memory"));
 		plan(m, index);

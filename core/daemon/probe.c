@@ -17,7 +17,7 @@ struct probe {
 	size_t hint;
 	int64_t began_ms, deadline_ms;
 	char *second_url; /* /v1/models, where it may be asked instead */
-	char *token;
+	char *token, *ca_file;
 	struct probe_result first; /* of /health, when the second is asked */
 };
 
@@ -61,6 +61,7 @@ static void probe_free(struct probe *p)
 		http_cancel(p->transfer);
 	free(p->second_url);
 	free(p->token);
+	free(p->ca_file);
 	free(p);
 }
 
@@ -117,6 +118,7 @@ static int ask(struct probe *p, const char *url, size_t limit, const struct http
 		.method = "GET",
 		.url = url,
 		.bearer = p->token,
+		.ca_file = p->ca_file,
 		.connect_ms = left > 1 ? left : 1,
 		.total_ms = left > 1 ? left : 1,
 		.collect_limit = limit,
@@ -143,7 +145,8 @@ static void first_done(void *arg, const struct http_result *h)
 	probe_end(p, &r);
 }
 
-int prober_start(struct prober *owner, const struct llm *l, size_t hint, const char *token, int64_t deadline_ms)
+int prober_start(struct prober *owner, const struct llm *l, size_t hint, const char *token, const char *ca_file,
+                 int64_t deadline_ms)
 {
 	static const struct http_handlers first = {.done = first_done};
 	struct probe *p = calloc(1, sizeof *p);
@@ -159,13 +162,15 @@ int prober_start(struct prober *owner, const struct llm *l, size_t hint, const c
 		.began_ms = clock_mono_ms(),
 		.deadline_ms = deadline_ms,
 		.token = token != NULL ? strdup(token) : NULL,
+		.ca_file = ca_file != NULL ? strdup(ca_file) : NULL,
 		.second_url = l->kind == LLM_CONTAINER && l->url != NULL ? llm_sibling_url(l->url, "/v1/models") : NULL,
 	};
 	if (p->next != NULL)
 		p->next->link = &p->next;
 	owner->probes = p;
-	/* Without the token that it wants it would refuse us. */
-	if ((token == NULL || p->token != NULL) && ask(p, l->probe_url, PROBE_BODY_LIMIT, &first) == 0)
+	/* Without the token that it wants it would refuse us, without its authority we it. */
+	if ((token == NULL || p->token != NULL) && (ca_file == NULL || p->ca_file != NULL) &&
+	    ask(p, l->probe_url, PROBE_BODY_LIMIT, &first) == 0)
 		return 0;
 	probe_free(p);
 	return -1;

@@ -16,8 +16,9 @@ typedef void probe_done_fn(void *arg, uint64_t instance, size_t hint, const stru
 struct prober *prober_new(struct http *http, probe_done_fn *done, void *arg);
 void prober_free(struct prober *p); /* cancels what runs, without callbacks; NULL is fine */
 
-/* l is used during the call only. -1: no memory. */
-int prober_start(struct prober *p, const struct llm *l, size_t hint, const char *token, int64_t deadline_ms);
+/* l and the texts are used during the call only. ca_file: as http.h has it. -1: no memory. */
+int prober_start(struct prober *p, const struct llm *l, size_t hint, const char *token, const char *ca_file,
+                 int64_t deadline_ms);
 
 /* What the end of a transfer means for the LLM's health, where it is no response. */
 enum probe_outcome probe_outcome_of(enum http_outcome o);

@@ -164,6 +164,20 @@ def test_container(stage):
                                   "llm_info": None, "connection_test": True}
 
 
+def test_own_authority_counts_for_all_that_the_daemon_asks(stage):
+    """As it does for chats."""
+    authority, certificate, key = stage.certificate()
+    tls = ("--tls-cert", certificate, "--tls-key", key)
+    container, llm = stage.llm(*tls), stage.llm(*tls)
+    deployment = {**llm.deployment(), "internal_url": llm.url, "health_url": f"{llm.url}/health"}
+    daemon = Daemon(stage, backend=stage.backend({"d1": deployment}, tls), sets=[f"cloud.ca_file={authority}", "health.completion_interval=0.2"],
+                    env={**FAST, "LLM_CONTAINER_NAME": f"https://localhost:{container.port}"}).wait_current("container")
+    daemon.wait_health("d1", "healthy")
+    wait_until(lambda: daemon.models()["container"]["model"] == "stand-in/demo-model", "its model")
+    container.wait_request("/v1/chat/completions", 3)
+    assert "certificate" not in daemon.log()
+
+
 def test_local_host(stage):
     llm = stage.llm()
     daemon = Daemon(stage, env={"LOCAL_LLM_PORT": llm.port}).wait_current("local")

@@ -54,8 +54,8 @@ class Stage:
     def llm(self, *options, **script):
         return self.keep(Llm(self, self._name("llm"), script, options))
 
-    def backend(self, deployed=None, **script):
-        return self.keep(Backend(self, self._name("backend"), {"deployed": deployed or {}, **script}))
+    def backend(self, deployed=None, options=(), **script):
+        return self.keep(Backend(self, self._name("backend"), {"deployed": deployed or {}, **script}, options))
 
     def service(self, start=True, **more):
         s = Service(self, self._name("tt-agent"), **more)
