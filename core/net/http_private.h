@@ -23,6 +23,7 @@
  * thousands of streams is slow: each takes no more than so many. */
 #define LANE_TRANSFERS   128u
 #define KEPT_IDLE_S      4 /* uvicorn closes after 5 s */
+#define CA_FILE_AGE_S    5L /* how long what was read of a ca_file counts; curl: a day */
 #define RESOLVED_SLOTS   256u
 #define SPARE_TRANSFERS  256u
 #define ERROR_BODY_MAX   (16u << 10)

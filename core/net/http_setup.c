@@ -121,6 +121,10 @@ static int set_ca(struct http_transfer *t, const char *ca_file)
 	if (ca_file == NULL)
 		return 0;
 	t->ca_file = strdup(ca_file);
+#if LIBCURL_VERSION_NUM >= 0x075700 /* before, it was read for each connection */
+	if (curl_easy_setopt(t->easy, CURLOPT_CA_CACHE_TIMEOUT, CA_FILE_AGE_S) != CURLE_OK)
+		return http_say(t, "libcurl refuses an option: the age of certificates");
+#endif
 	if (t->ca_file == NULL || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) != CURLE_OK ||
 	    curl_easy_setopt(t->easy, CURLOPT_CAPATH, NULL) != CURLE_OK)
 		return http_shortage(t, ENOMEM);

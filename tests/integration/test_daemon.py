@@ -178,6 +178,24 @@ def test_own_authority_counts_for_all_that_the_daemon_asks(stage):
     assert "certificate" not in daemon.log()
 
 
+def test_an_authority_that_was_replaced_is_trusted_within_seconds(stage):
+    tls = lambda d: ("--tls-cert", d / "server.pem", "--tls-key", d / "server.key")
+    stage.certificate()
+    old = (stage.directory / "tls").rename(stage.directory / "tls-old")
+    new = stage.certificate()[0].parent
+    authority = stage.directory / "authority.pem"
+    replace(authority, (old / "ca.pem").read_text())
+    llm = stage.llm(*tls(old))
+    # The backend's answer is waited for: there is always something that curl works on.
+    daemon = Daemon(stage, backend=stage.backend(stall=True), sets=[f"cloud.ca_file={authority}", "discovery.timeout=60"],
+                    env={**FAST, "LLM_CONTAINER_NAME": f"https://localhost:{llm.port}"}).wait_current("container")
+    llm.stop()
+    daemon.wait_health("container", "unhealthy")
+    replace(authority, (new / "ca.pem").read_text())
+    stage.llm(*tls(new), "--port", llm.port)
+    daemon.wait_health("container", "healthy")
+
+
 def test_local_host(stage):
     llm = stage.llm()
     daemon = Daemon(stage, env={"LOCAL_LLM_PORT": llm.port}).wait_current("local")
