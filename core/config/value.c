@@ -138,7 +138,7 @@ static int check_url(const struct key_row *row, const char *text, struct err *e)
 		return out_of_memory(e);
 	if (strpbrk(text, BLANKS) != NULL || curl_url_set(u, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
 	    !url_is_http(u) || !url_has(u, CURLUPART_HOST))
-		result = refuse(row, text, "is not a URL that can be asked", e);
+		result = refuse(row, strchr(text, '@') == NULL ? text : NULL, "is not a URL that can be asked", e);
 	else if (url_has(u, CURLUPART_USER) || url_has(u, CURLUPART_PASSWORD))
 		result = refuse(row, NULL, "holds a user or password, which every reader of the settings would see", e);
 	curl_url_cleanup(u);
