@@ -554,6 +554,14 @@ def test_a_refused_file_leaves_the_old_in_force(stage):
     assert daemon.current() == "d1" and daemon.status()["status"] == "ready"
 
 
+def test_what_waits_for_a_restart_is_said(stage):
+    daemon, backend = configured(stage, "limits: { threads = 100; turns = 10; };\n")
+    replace(daemon.service.conf, CONF % (backend.url, '("Llama")') + "limits: { threads = 200; turns = 20; };\n")
+    daemon.ask("reload")
+    daemon.wait_log("WARNING config key=limits.threads .*restart")
+    assert "INFO config key=limits.turns" in daemon.log() and "WARNING config key=limits.turns" not in daemon.log()
+
+
 def test_reload_can_refresh(stage):
     daemon, backend = configured(stage, "config: { refresh_llm = true; };\n")
     answer = daemon.ask("reload")
