@@ -24,7 +24,8 @@ bool bench_has(const struct bench *b, const struct status_llm *l, int64_t now_wa
 {
 	for (size_t i = 0; i < b->count; i++)
 		if (b->items[i].instance == l->instance)
-			return l->checked_ms <= b->items[i].failed_ms && now_wall_ms - b->items[i].failed_ms < BENCH_MS;
+			return l->checked_ms <= b->items[i].failed_ms && now_wall_ms >= b->items[i].failed_ms &&
+			       now_wall_ms - b->items[i].failed_ms < BENCH_MS; /* the clock may have been set back */
 	return false;
 }
 

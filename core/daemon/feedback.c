@@ -134,7 +134,7 @@ void feedback_look(struct agent *a)
 		struct llm *l = registry_llm(a->s.registry, i);
 		struct track *t = registry_track(a->s.registry, i);
 
-		if (l->ejected_until_ms != 0 && l->ejected_until_ms <= wall)
+		if (report_is_over(l, wall))
 			release(a, l, t, "its time is over");
 		if (t->well_ms != 0 && schedule_is_stable(t, a->s.config, now)) {
 			t->well_ms = 0;

@@ -123,6 +123,11 @@ void report_eject(struct llm *l, struct track *t, const struct config *c, const 
 	l->ejected_until_ms = now_wall_ms + ms;
 }
 
+bool report_is_over(const struct llm *l, int64_t now_wall_ms)
+{
+	return l->ejected_until_ms != 0 && (l->ejected_until_ms <= now_wall_ms || now_wall_ms < l->ejected_since_ms);
+}
+
 void report_release(struct llm *l, struct track *t)
 {
 	l->ejected_since_ms = l->ejected_until_ms = 0;

@@ -51,6 +51,9 @@ void report_apply(struct llm *l, const struct probe_result *r, const struct conf
  * why is taken. */
 void report_eject(struct llm *l, struct track *t, const struct config *c, const char *why, int64_t now_wall_ms);
 
+/* It is ejected and its time is over: also where the clock was set back to before it began. */
+bool report_is_over(const struct llm *l, int64_t now_wall_ms);
+
 /* It is no longer ejected; repetitions go on being counted. */
 void report_release(struct llm *l, struct track *t);
 

@@ -1,5 +1,6 @@
 #include "tests/unit/settings.h"
 
+#include "core/chat/candidates.h"
 #include "core/daemon/reports.h"
 
 #include <string.h>
@@ -190,6 +191,32 @@ static void ejections_grow_and_end(void **state)
 	config_unref(c);
 }
 
+static void a_clock_that_is_set_back_holds_nobody_back(void **state)
+{
+	struct config *c = SETTINGS("health.eject_time=10");
+	struct llm l = {.kind = LLM_DISCOVERED};
+	struct track t = {.seen_healthy = true};
+	struct status_llm published = {.instance = 7};
+	struct bench b = {.count = 0};
+	int64_t now = 1000000;
+
+	(void)state;
+	assert_false(report_is_over(&l, now));
+	report_eject(&l, &t, c, "why", now);
+	assert_false(report_is_over(&l, now));
+	assert_false(report_is_over(&l, now + 9999));
+	assert_true(report_is_over(&l, now + 10000));
+	assert_true(report_is_over(&l, now - 3600));
+	bench_add(&b, 7, now);
+	assert_true(bench_has(&b, &published, now));
+	assert_true(bench_has(&b, &published, now + BENCH_MS - 1));
+	assert_false(bench_has(&b, &published, now + BENCH_MS));
+	assert_false(bench_has(&b, &published, now - 3600));
+	report_pardon(&l, &t);
+	llm_clear(&l);
+	config_unref(c);
+}
+
 static void why_it_is_ejected_is_shown(void **state)
 {
 	struct config *c = SETTINGS("health.eject_time=10");
@@ -220,6 +247,7 @@ int main(void)
 		cmocka_unit_test(parses_what_workers_send),
 		cmocka_unit_test(that_it_serves_is_told),
 		cmocka_unit_test(ejections_grow_and_end),
+		cmocka_unit_test(a_clock_that_is_set_back_holds_nobody_back),
 		cmocka_unit_test(why_it_is_ejected_is_shown),
 	};
 
