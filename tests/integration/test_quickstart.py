@@ -257,8 +257,9 @@ def is_program(folder, name, directory):
     return Path(line[0].decode()).name == name and any(str(directory).encode() in word for word in line)
 
 
-def test_nothing_survives_when_it_is_killed(stage):
-    q = Quickstart(stage, "killed").wait_ready()
+@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+def test_nothing_survives_when_it_is_killed(stage, server):
+    q = Quickstart(stage, "killed", "--server", server).wait_ready()
     q.process.expected_exit = {-signal.SIGKILL}
     os.kill(q.process.pid, signal.SIGKILL)
     q.process.wait()
