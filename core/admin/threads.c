@@ -39,13 +39,19 @@ static struct config *published(const struct admin *a, struct err *e)
 	struct status_snapshot *s = r != NULL ? status_acquire(r) : NULL;
 	const char *name = s != NULL ? status_text(s, status_header(s)->config_name) : NULL;
 	struct config *c = NULL;
+	const char *reason = NULL;
+	int64_t since;
 	char path[4096];
 
+	if (s == NULL && r != NULL && status_is_stale(r, &since, &reason) && reason != NULL)
+		err_set(e, "%s", reason);
 	if (name != NULL && strchr(name, '/') == NULL) {
 		snprintf(path, sizeof path, "%s/%s", a->run_dir, name);
 		c = config_read_saved(path, e);
 	}
-	if (c == NULL)
+	if (c == NULL && err_is_set(e))
+		err_prefix(e, "the published configuration, which names the database, can't be read");
+	else if (c == NULL)
 		err_set(e, "%s holds no published configuration, which would name the database", a->run_dir);
 	status_release(s);
 	status_reader_free(r);
