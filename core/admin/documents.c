@@ -26,7 +26,7 @@ static const struct {
 	{ADMIN_REFUSED, "The daemon answered, and the answer is an error; its text says why."},
 	{ADMIN_USAGE, "Wrong options, command or arguments."},
 	{ADMIN_UNREACHABLE, "No daemon answered. status and models then show what was published last, where that can be "
-                            "read, marked as stale."},
+                            "read, marked as stale. threads: which database is used could not be read."},
 };
 #define CODES (sizeof codes / sizeof codes[0])
 
@@ -89,7 +89,9 @@ static const char manual_head[] =
 	"through its command socket and shows the answer, as text for people or, with\n"
 	".BR \\-\\-json ,\n"
 	"for scripts. Who may open the socket may ask; commands that change something are for root,\n"
-	"the service's own user and the socket's group.\n";
+	"the service's own user and the socket's group.\n"
+	".B threads\n"
+	"reads the database itself, with or without the daemon: root and the service's own user may.\n";
 
 static const char manual_models[] =
 	".SH MODELS\n"
