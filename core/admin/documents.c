@@ -97,8 +97,8 @@ static const char manual_models[] =
 	".SH MODELS\n"
 	".B tt\\-agentctl models\n"
 	"lists the LLMs as the daemon knows them. RANK is the place in the order of preference:\n"
-	"1 * is asked first, the next ones take over when it fails, \\- is known but never asked\n"
-	"(not a chat model, or unhealthy). REASON says why an LLM is not healthy, and for how long\n"
+	"1 * is asked first, the next ones take over when it fails, unhealthy ones last; \\- is known\n"
+	"but never asked (not a chat model, or of a kind that is switched off). REASON says why an LLM is not healthy, and for how long\n"
 	"one that failed real turns is left out.\n";
 
 static const char manual_tail[] =
