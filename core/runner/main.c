@@ -101,7 +101,11 @@ static int parse(struct options *o, int argc, char **argv)
 		}
 	}
 	o->most = (size_t)most;
-	return optind < argc ? -1 : 0;
+	if (optind < argc) {
+		fprintf(stderr, "tt-agent-runner: %s: not understood\n", argv[optind]);
+		return -1;
+	}
+	return 0;
 }
 
 /* systemd's socket activation: descriptor 3 where LISTEN_PID is us. The socket is
@@ -181,7 +185,7 @@ int main(int argc, char **argv)
 	parsed = parse(&o, argc, argv);
 	if (parsed != 0) {
 		if (parsed < 0)
-			fputs(usage, stderr);
+			fputs("tt-agent-runner --help lists the options\n", stderr);
 		return parsed < 0 ? 2 : 0;
 	}
 	log_open("tt-agent-runner", LOG_TO_STDERR, LOG_INFO_);
