@@ -165,7 +165,7 @@ static void show_status(const struct admin *a, const json_t *document)
 	optional_field(a, "", text_of(document, "message"));
 	if (json_is_object(current))
 		show_current(a, current);
-	field(a, "models", COLOUR_NONE, "%lld known: %lld healthy, %lld degraded, %lld unhealthy", total,
+	field(a, "models", COLOUR_NONE, "%lld discovered: %lld healthy, %lld degraded, %lld unhealthy", total,
 	      number_of(sum, "healthy"), number_of(sum, "degraded"), number_of(sum, "unhealthy"));
 	joined(json_object_get(document, "tools"), tools, sizeof tools);
 	if (json_is_object(current))

@@ -191,7 +191,7 @@ static void people_read_the_status(void **state)
 	SAYS(f->out, "state         ready\n");
 	SAYS(f->out, "model         Llama (discovered, healthy)\n");
 	SAYS(f->out, "deploy id     d1\n");
-	SAYS(f->out, "models        3 known: 1 healthy, 1 degraded, 1 unhealthy\n");
+	SAYS(f->out, "models        3 discovered: 1 healthy, 1 degraded, 1 unhealthy\n");
 	SAYS(f->out, "tools         a, b\n");
 	SAYS(f->out, "turns         0 running");
 	assert_null(strstr(f->out, "STALE"));
