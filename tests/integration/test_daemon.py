@@ -60,6 +60,7 @@ def test_a_second_daemon_refuses_and_names_the_first(stage):
 
 @pytest.mark.parametrize("text, code, says", [
     ("health: { interval = 20.0; };", 0, "ok"),
+    ('container: { name = "my llm"; };', 0, "warning: container.name"),
     ("health: { intervall = 20.0; };", 1, "intervall"),
     ("health: { interval = ", 1, ":1:"),
 ])
