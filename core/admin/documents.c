@@ -190,14 +190,17 @@ static const char completion_head[] =
 	"_tt_agentctl()\n"
 	"{\n"
 	"	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-	"	local command= i run_dir=()\n"
+	"	local command= i words=0 run_dir=()\n"
 	"\n"
 	"	for ((i = 1; i < COMP_CWORD; i++)); do\n"
 	"		case ${COMP_WORDS[i]} in\n"
 	"		-r | --run-dir) run_dir=(--run-dir \"${COMP_WORDS[++i]}\") ;;\n"
 	"		-t | --timeout) ((++i)) ;;\n"
 	"		-*) ;;\n"
-	"		*) command=${command:-${COMP_WORDS[i]}} ;;\n"
+	"		*)\n"
+	"			[[ -z $command ]] || ((++words))\n"
+	"			command=${command:-${COMP_WORDS[i]}}\n"
+	"			;;\n"
 	"		esac\n"
 	"	done\n"
 	"	COMPREPLY=()\n"
@@ -238,7 +241,9 @@ int admin_print_completion(FILE *out)
 	fputs("	if [[ $cur == -* ]]; then\n		COMPREPLY=($(compgen -W '", out);
 	for (size_t i = 0; i < OPTIONS; i++)
 		fprintf(out, "%s--%s", i > 0 ? " " : "", options[i].name);
-	fputs("' -- \"$cur\"))\n		return\n	fi\n	case $command in\n	'') COMPREPLY=($(compgen -W '", out);
+	fprintf(out, "' -- \"$cur\"))\n		return\n	fi\n	((words == 0)) || [[ $command == %s ]] || return 0\n",
+	        command_info(CMD_CONFIG)->name);
+	fputs("	case $command in\n	'') COMPREPLY=($(compgen -W '", out);
 	for (unsigned c = 0, first = 1; c < COMMANDS; c++) {
 		if (admin_action((enum command)c) == NULL)
 			continue;
