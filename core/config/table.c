@@ -147,7 +147,8 @@ void table_allowed(const struct key_row *row, char *out, size_t size)
 		allowed_range(row, "a number", out, size);
 		return;
 	case TYPE_STRING:
-		snprintf(out, size, "a string of up to %.15g bytes", row->max);
+		snprintf(out, size, "a string of up to %.15g bytes%s", row->max,
+		         (row->flags & KEY_HEADER) != 0 ? ", of letters, digits, - and _" : "");
 		return;
 	case TYPE_URL:
 		snprintf(out, size, "an http:// or https:// URL of up to %.15g bytes", row->max);

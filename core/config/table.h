@@ -17,7 +17,7 @@ enum key_type {
 	TYPE_LIST
 };
 
-enum key_flags { KEY_SECRET = 1, KEY_RESTART = 2, KEY_NO_EMPTY_LIST = 4, KEY_TEXT = 8, KEY_PATHS = 16 };
+enum key_flags { KEY_SECRET = 1, KEY_RESTART = 2, KEY_NO_EMPTY_LIST = 4, KEY_TEXT = 8, KEY_PATHS = 16, KEY_HEADER = 32 };
 
 struct key_row {
 	struct cfg_key_info info;

@@ -1,6 +1,7 @@
 #include "core/config/value.h"
 
 #include <curl/curl.h>
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -172,6 +173,15 @@ static int enum_from_text(const struct key_row *row, const char *text, struct va
 	return out->str != NULL ? 0 : out_of_memory(e);
 }
 
+/* One that no request can have would never be found: nobody's conversations were apart. */
+static int check_header(const struct key_row *row, const char *text, struct err *e)
+{
+	for (const char *p = text; *p != '\0'; p++)
+		if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_')
+			return refuse(row, text, "is not the name of a header", e);
+	return 0;
+}
+
 /* An empty string is "unset" where that is possible. */
 static int string_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
 {
@@ -180,7 +190,8 @@ static int string_from_text(const struct key_row *row, const char *text, struct 
 			return 0;
 		return refuse(row, NULL, "is empty", e);
 	}
-	if (check_bytes(row, text, e) < 0 || (row->type == TYPE_URL && check_url(row, text, e) < 0))
+	if (check_bytes(row, text, e) < 0 || (row->type == TYPE_URL && check_url(row, text, e) < 0) ||
+	    ((row->flags & KEY_HEADER) != 0 && check_header(row, text, e) < 0))
 		return -1;
 	out->str = strdup(text);
 	return out->str != NULL ? 0 : out_of_memory(e);

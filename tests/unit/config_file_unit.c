@@ -61,6 +61,7 @@ static void each_error_has_its_line(void **state)
 		{"llm: { stop = [ \"a\", 2 ]; };", ":1: ", "allowed: GROUP"},
 		{"search: { order = [ \"Brave\", \"google\" ]; };", ":1: ",
 	         "google is not a choice; allowed: a list of these strings: tavily, searxng, brave"},
+		{"http: { subject_header = \"X-User:\"; };", ":1: ", "X-User: is not the name of a header; allowed: a string"},
 		{"http: { prefixes = [ \"agent\" ]; };", ":1: ", "agent is not such a path; allowed: a list"},
 		{"cloud: { url = \"\"; };", ":1: ", "cloud.url: the value is empty"},
 		{"cloud: { url = \"x\"; };", ":1: ", "cloud.url: x is not a URL that can be asked"},
