@@ -139,6 +139,7 @@ enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e)
 	struct config *fresh;
 	struct err first = ERR_INIT;
 	enum reload_outcome outcome = RELOAD_REFUSED;
+	bool asked_for = strcmp(why, "interval") != 0;
 
 	if (!cfg_bool(r->s->config, CFG_CONFIG_DYNAMIC)) {
 		log_info("config not read", L_STR("why", "config.dynamic (AGENT_DYNAMIC_CONFIG) is false"),
@@ -147,7 +148,7 @@ enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e)
 	}
 	config_report_init(&report);
 	fresh = config_load(r->src, &report);
-	log_once(r, &report, strcmp(why, "interval") != 0);
+	log_once(r, &report, asked_for);
 	if (fresh != NULL) {
 		outcome = put_in_force(r, fresh);
 	} else {
@@ -155,7 +156,9 @@ enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e)
 		err_set(e, "%s", first.text);
 		events_config_refused(r->s->events, first.text);
 	}
-	log_debug("config read", L_STR("asked_by", why), L_BOOL("changed", outcome == RELOAD_CHANGED));
+	/* Who asked sees that it was done, also where nothing changed. */
+	LOG_EVENT_(asked_for && fresh != NULL ? LOG_INFO_ : LOG_DEBUG_, "config read", L_STR("asked_by", why),
+	           L_BOOL("changed", outcome == RELOAD_CHANGED));
 	config_report_free(&report);
 	return outcome;
 }
