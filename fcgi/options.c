@@ -133,8 +133,8 @@ static const struct row {
 	{"log-level", "LEVEL", "DEBUG, INFO, WARNING, ERROR or CRITICAL (as the configuration says)",
 	 take_log_level},
 	{"log-target", "TARGET", "stderr, syslog or journal (stderr)", take_log_target},
-	{"help", NULL, "show this help", take_help},
-	{"version", NULL, "show the version", take_version},
+	{"help", NULL, "or -h: show this help", take_help},
+	{"version", NULL, "or -V: show the version", take_version},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
@@ -179,9 +179,13 @@ int options_parse(struct options *o, int argc, char **argv, struct err *e)
 			(struct option){rows[i].name, rows[i].value != NULL ? required_argument : no_argument,
 					NULL, (int)i + 256};
 	opterr = 0;
-	while ((at = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
+	while ((at = getopt_long(argc, argv, ":hV", longs, NULL)) != -1) {
 		if (at == ':')
 			return err_set(e, "%s needs a value (--help shows all options)", argv[optind - 1]);
+		if (at == 'h' || at == 'V') {
+			o->action = at == 'h' ? OPTIONS_HELP : OPTIONS_VERSION;
+			continue;
+		}
 		if (at < 256)
 			return err_set(e, "unknown option %s (--help shows all options)", argv[optind - 1]);
 		if (rows[at - 256].take(o, optarg, e) < 0)

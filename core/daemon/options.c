@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPTION_RUN_DIR = 256, OPTION_SET, OPTION_PRINT_CONFIG, OPTION_VERSION };
+enum { OPTION_RUN_DIR = 256, OPTION_SET, OPTION_PRINT_CONFIG };
 
 static const struct {
 	struct option option;
@@ -21,7 +21,7 @@ static const struct {
 	{{"test", no_argument, NULL, 't'}, NULL, "test the configuration, say what is wrong with it, and exit 0 or 1"},
 	{{"print-config", no_argument, NULL, OPTION_PRINT_CONFIG}, NULL,
 	 "print the effective configuration with the origin of each value (no secrets)"},
-	{{"version", no_argument, NULL, OPTION_VERSION}, NULL, "print the version"},
+	{{"version", no_argument, NULL, 'V'}, NULL, "print the version"},
 	{{"help", no_argument, NULL, 'h'}, NULL, "print this text"},
 };
 #define OPTION_COUNT (sizeof table / sizeof table[0])
@@ -62,7 +62,7 @@ static int apply(struct options *o, int option, const char *value, struct err *e
 	case OPTION_PRINT_CONFIG:
 		o->action = OPTIONS_PRINT_CONFIG;
 		return 0;
-	case OPTION_VERSION:
+	case 'V':
 		o->action = OPTIONS_VERSION;
 		return 0;
 	case 'h':
@@ -86,7 +86,7 @@ int options_parse(struct options *o, int argc, char **argv, struct err *e)
 	if (o->sets == NULL)
 		return err_set(e, "out of memory");
 	optind = 1;
-	while ((option = getopt_long(argc, argv, "c:th", longs, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, "c:thV", longs, NULL)) != -1)
 		if (apply(o, option, optarg, e) != 0)
 			return -1;
 	if (optind < argc)
