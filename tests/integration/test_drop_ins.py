@@ -53,6 +53,27 @@ def test_lighttpd_makes_nobody_admin_who_came_through_a_proxy(one):
     assert refresh(host, "203.0.113.5") == 403
 
 
+@pytest.mark.parametrize("forwarded, status", [
+    ((), 200),
+    (("10.1.2.3",), 200),
+    (("fd00::7",), 200),
+    (("203.0.113.5",), 403),
+    (("10.0.0.1, 203.0.113.5",), 403),
+    (("10.0.0.1", "203.0.113.5"), 403),
+    (("203.0.113.5:4711",), 403),
+    (("[2001:db8::1]:4711",), 403),
+    (("2001:db8::1",), 403),
+    (("unknown",), 403),
+])
+def test_lighttpd_with_extforward_goes_by_the_clients_address(behind_proxy, forwarded, status):
+    assert refresh(behind_proxy.host, *forwarded) == status
+
+
+@pytest.fixture(scope="module")
+def behind_proxy(one):
+    return one.start_lighttpd(proxy="127.0.0.1")
+
+
 def test_nobody_names_himself_a_user(one):
     """Without a password check a user in the request is not passed on: both see one thread."""
 

@@ -98,13 +98,26 @@ class Nginx:
         return self.process.stop()
 
 
+def follow_comments_on_proxies(folder, proxy):
+    """Does what the end of tt-agent-fastcgi.conf says for a proxy with that address in front."""
+    file = folder / "tt-agent-fastcgi.conf"
+    text = file.read_text().replace("192.0.2.1", proxy)
+    text = re.sub(r"^# +(extforward\..*)$", r"\1", text, flags=re.M)
+    condition = re.search(r'^# +(\$REQUEST_HEADER\["X-Forwarded-For"\] =~ .*)$', text, re.M)[1]
+    file.write_text(text.replace('\n$REQUEST_HEADER["X-Forwarded-For"] == "" {\n', f"\n{condition}\n"))
+    for file in folder.glob("50-*.conf"):
+        file.write_text('server.modules += ( "mod_extforward" )\n' + file.read_text())
+
+
 class Lighttpd:
     """drop_in: 50-tt-agent.conf (under path) or 50-tt-agent-root.conf."""
 
-    def __init__(self, stage, name, fcgi_socket, drop_in, path="/agent"):
+    def __init__(self, stage, name, fcgi_socket, drop_in, path="/agent", proxy=None):
         directory = Path(stage.directory) / name
         copy_drop_ins("lighttpd", directory / "conf-available", {
             "/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket), "/etc/lighttpd/": f"{directory}/"}, path)
+        if proxy is not None:
+            follow_comments_on_proxies(directory / "conf-available", proxy)
         (directory / "www").mkdir()
         s = listener()
         port = s.getsockname()[1]
