@@ -5,6 +5,7 @@
 #include "core/chat/candidates.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define REPORTS_KEPT       32u
@@ -25,6 +26,7 @@ struct turns {
 	struct command_client *daemon;
 	struct resolver *resolver;
 	const struct config *configured; /* what the store was told; only compared */
+	char *file;                      /* where its conversations lie, as the configuration says it */
 	char run[64];
 	struct bench bench;
 	struct prompt_cache prompts;
@@ -44,10 +46,19 @@ static bool have_store(struct turns *t, const struct config *c)
 		t->configured = c;
 		return true;
 	}
+	free(t->file);
+	t->file = strdup(cfg_str(c, CFG_THREADS_FILE));
+	if (t->file == NULL)
+		return false;
 	t->host.store = store_open(t->host.base, c, t->run, &e);
 	if (t->host.store == NULL)
 		log_error("threads_not_opened", L_STR("error", e.text));
 	return t->host.store != NULL;
+}
+
+bool turns_outdated(const struct turns *t, const struct config *c)
+{
+	return t->host.store != NULL && strcmp(t->file, cfg_str(c, CFG_THREADS_FILE)) != 0;
 }
 
 static struct config *current_config(void *arg)
@@ -188,6 +199,7 @@ void turns_free(struct turns *t)
 		resolver_free(t->resolver);
 	waiting_room_free(t->host.waiting);
 	prompt_cache_clear(&t->prompts);
+	free(t->file);
 	free(t);
 }
 

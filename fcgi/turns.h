@@ -15,6 +15,10 @@ void turns_free(struct turns *t); /* after the last turn */
 /* Opens the conversations' store, once there is a configuration, before a turn waits for it. */
 void turns_prepare(struct turns *t);
 
+/* Whether conversations lie elsewhere by now: running turns still need those of before, so it
+ * takes a new worker. */
+bool turns_outdated(const struct turns *t, const struct config *c);
+
 const struct turn_host *turns_host(const struct turns *t);
 
 #endif

@@ -172,6 +172,10 @@ static void on_config(void *arg, const struct config *c)
 
 	if (w->acceptor != NULL)
 		prepare_turns(w);
+	if (w->turns != NULL && turns_outdated(w->turns, c) && !w->draining) {
+		log_info("new_workers_wanted", L_STR("key", cfg_key_info(CFG_THREADS_FILE)->path));
+		kill(getppid(), SIGHUP);
+	}
 	if (w->connections != NULL)
 		connections_limits(w->connections, cfg_ms(c, CFG_HTTP_REQUEST_TIMEOUT),
 				   (size_t)cfg_int(c, CFG_HTTP_BODY_LIMIT));

@@ -31,7 +31,8 @@ void store_run_name(long pid, char out[64])
 static struct store_limits configured_limits(const struct config *c)
 {
 	return (struct store_limits){.expire_ms = cfg_ms(c, CFG_THREADS_EXPIRE),
-	                             .short_id_idle_ms = cfg_ms(c, CFG_THREADS_SHORT_ID_IDLE)};
+	                             .short_id_idle_ms = cfg_ms(c, CFG_THREADS_SHORT_ID_IDLE),
+	                             .max_threads = (size_t)cfg_int(c, CFG_LIMITS_THREADS)};
 }
 
 bool store_is_memory(const char *file)
@@ -61,7 +62,7 @@ struct store *store_open(struct event_base *base, const struct config *c, const 
 	if (!store_is_memory(file))
 		log_warning("threads_in_memory", L_STR("file", file),
 		            L_STR("error", "its folder does not exist: conversations last as long as this worker does"));
-	return store_memory_new(base, (size_t)cfg_int(c, CFG_LIMITS_THREADS), &limits, e);
+	return store_memory_new(base, &limits, e);
 }
 
 int64_t store_idle_ms(const struct config *c, const char *thread_id)

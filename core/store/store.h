@@ -25,10 +25,10 @@ struct store_key {
 /* One turn: the messages that it added, in the OpenAI shape, the user's first:
  * [{"role":"user","content":...},{"role":"assistant","content":...}, ...]. */
 
-/* When threads are forgotten after their last turn; 0 = never. */
 struct store_limits {
-	int64_t expire_ms;
-	int64_t short_id_idle_ms; /* those whose id is short */
+	int64_t expire_ms;        /* from a thread's last turn until it is forgotten; 0 = never */
+	int64_t short_id_idle_ms; /* the same, where its id is short */
+	size_t max_threads;       /* in memory: the longest unused go first */
 };
 
 /* Fewer than 8 digits and nothing else: TT-Studio counts its threads "0", "1", ... in every
@@ -41,8 +41,7 @@ bool store_id_is_short(const char *thread_id);
 #define STORE_THREAD_BYTES_MAX (8u << 20)
 
 /* Conversations in this process's memory. */
-struct store *store_memory_new(struct event_base *base, size_t max_threads, const struct store_limits *limits,
-                               struct err *e);
+struct store *store_memory_new(struct event_base *base, const struct store_limits *limits, struct err *e);
 
 /* Conversations in a SQLite file, which other processes may share. A thread of its own
  * opens the file and does all that may block; while the file cannot be opened (it is tried
@@ -62,7 +61,7 @@ bool store_is_memory(const char *file);
 /* When a thread of that id is forgotten after its last turn; 0 = never. */
 int64_t store_idle_ms(const struct config *c, const char *thread_id);
 
-/* Takes limits that changed; any other setting needs a restart. */
+/* Takes limits that changed. That the conversations lie elsewhere takes another store. */
 void store_configure(struct store *s, const struct config *c);
 
 /* A name that lasts as long as the process pid does, also over exec. */

@@ -277,6 +277,9 @@ static void memory_set_limits(struct store *s, const struct store_limits *limits
 
 	m->short_ids.idle_ms = limits->short_id_idle_ms;
 	m->long_ids.idle_ms = limits->expire_ms;
+	m->max = limits->max_threads;
+	while (m->count > m->max)
+		forget_longest_unused(m);
 }
 
 static const struct store_ops memory_ops = {
@@ -287,19 +290,17 @@ static const struct store_ops memory_ops = {
 	.set_limits = memory_set_limits,
 };
 
-struct store *store_memory_new(struct event_base *base, size_t max_threads, const struct store_limits *limits,
-                               struct err *e)
+struct store *store_memory_new(struct event_base *base, const struct store_limits *limits, struct err *e)
 {
 	struct memory *m = calloc(1, sizeof *m);
 
-	assert(max_threads > 0);
+	assert(limits->max_threads > 0);
 	if (m == NULL) {
 		err_set(e, "no memory for the conversations");
 		return NULL;
 	}
 	m->base.ops = &memory_ops;
 	m->loop = base;
-	m->max = max_threads;
 	memory_set_limits(&m->base, limits);
 	TAILQ_INIT(&m->short_ids.used);
 	TAILQ_INIT(&m->long_ids.used);

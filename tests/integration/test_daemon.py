@@ -556,10 +556,10 @@ def test_a_refused_file_leaves_the_old_in_force(stage):
 
 
 def test_what_waits_for_a_restart_is_said(stage):
-    daemon, backend = configured(stage, "limits: { threads = 100; turns = 10; };\n")
-    replace(daemon.service.conf, CONF % (backend.url, '("Llama")') + "limits: { threads = 200; turns = 20; };\n")
+    daemon, backend = configured(stage, "log: { target = \"stderr\"; };\nlimits: { turns = 10; };\n")
+    replace(daemon.service.conf, CONF % (backend.url, '("Llama")') + "log: { target = \"journal\"; };\nlimits: { turns = 20; };\n")
     daemon.ask("reload")
-    daemon.wait_log("WARNING config key=limits.threads .*restart")
+    daemon.wait_log("WARNING config key=log.target .*restart")
     assert "INFO config key=limits.turns" in daemon.log() and "WARNING config key=limits.turns" not in daemon.log()
 
 

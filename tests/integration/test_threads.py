@@ -50,6 +50,22 @@ def test_a_reload_keeps_short_ids(stage):
     assert said(llm) == ["first", "second"]
 
 
+def test_a_reload_may_move_the_database(stage):
+    service, llm = stage.one({"text": ["yes"]}, conf="", sets=["threads.file=memory"], workers=2)
+    service.sets.remove("threads.file=memory")
+    service.daemon.stop()
+    service.start_daemon()
+    service.conf.write_text(f'threads: {{ file = "{service.directory}/moved.db"; }};\n')
+    wait_until(service.takes_commands, "the daemon's answer")
+    service.ctl("reload")
+    service.responder.wait_log("old_workers_draining")
+    for word in ("first", "second"):  # nginx may still have kept connections to old workers
+        body = json.dumps({"message": word, "thread_id": LONG}).encode()
+        assert b"[STATS]" in fastcgi.ask(service.socket, "POST", "/poll_requests", body)[1]
+    assert said(llm) == ["first", "second"]
+    assert [t["thread_id"] for t in service.ctl("threads", "list")["threads"]] == [LONG]
+
+
 def test_workers_share_what_they_remember(stage):
     service, llm = stage.one({"text": ["yes"]}, workers=3)
     words = [f"word {n}" for n in range(12)]

@@ -147,12 +147,12 @@ static void keep(struct store *s, struct event_base *base)
 
 static struct event_base *base; /* made while memory is there */
 
-static const struct store_limits no_limits = {.expire_ms = 0};
+static const struct store_limits no_limits = {.max_threads = 1};
 
 static void keep_in_memory(void)
 {
 	struct err e = ERR_INIT;
-	struct store *s = store_memory_new(base, 1, &no_limits, &e);
+	struct store *s = store_memory_new(base, &no_limits, &e);
 
 	if (s != NULL)
 		keep(s, base);

@@ -72,7 +72,7 @@ static void on_pause(evutil_socket_t fd, short what, void *arg)
 
 static int make_world(void **state)
 {
-	const struct store_limits no_limits = {.expire_ms = 0};
+	const struct store_limits no_limits = {.max_threads = 100};
 	struct world *w = calloc(1, sizeof *w);
 	struct err e = ERR_INIT;
 	void *fixture;
@@ -90,7 +90,7 @@ static int make_world(void **state)
 	buf_init(&w->shown, 1 << 20);
 	recorded_http_use(&w->http);
 	w->host = (struct turn_host){.base = w->base, .config = world_config, .snapshot = world_snapshot,
-	                             .store = store_memory_new(w->base, 100, &no_limits, &e), .run = "run",
+	                             .store = store_memory_new(w->base, &no_limits, &e), .run = "run",
 	                             .toolbox = toolbox_new(w->base, NULL, &e),
 	                             .bench = &w->bench, .prompts = &w->prompts, .arg = w};
 	assert_non_null(w->host.store);

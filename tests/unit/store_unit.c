@@ -25,7 +25,7 @@ struct fixture {
 
 #define MAX_THREADS 1000
 
-static const struct store_limits no_limits = {.expire_ms = 0, .short_id_idle_ms = 0};
+static const struct store_limits no_limits = {.max_threads = MAX_THREADS};
 
 static struct store *sqlite_open(struct fixture *f, const char *run, const struct store_limits *limits)
 {
@@ -56,7 +56,7 @@ static int setup_memory(void **state)
 	if (setup_base(state) < 0)
 		return -1;
 	f = *state;
-	f->store = store_memory_new(f->base, MAX_THREADS, &no_limits, &e);
+	f->store = store_memory_new(f->base, &no_limits, &e);
 	return f->store == NULL;
 }
 
@@ -256,6 +256,20 @@ static void the_longest_unused_goes_first(void **state)
 	assert_thread(*state, "", "0", "0");
 }
 
+static void fewer_threads_are_kept_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	append(f, "", "first", "1");
+	append(f, "", "second", "2");
+	append(f, "", "third", "3");
+	f->store->ops->set_limits(f->store, &(struct store_limits){.max_threads = 2});
+	assert_thread(f, "", "first", "");
+	assert_thread(f, "", "second", "2");
+	append(f, "", "fourth", "4");
+	assert_thread(f, "", "third", "");
+}
+
 static void old_turns_leave_whole(void **state)
 {
 	struct fixture *f = *state;
@@ -306,8 +320,9 @@ static void pass_ms(long ms)
 static void idle_threads_are_forgotten(void **state)
 {
 	struct fixture *f = *state;
-	const struct store_limits never = {.expire_ms = 0}, late = {.expire_ms = 3600000, .short_id_idle_ms = 3600000};
-	const struct store_limits short_soon = {.expire_ms = 3600000, .short_id_idle_ms = 1}, soon = {.expire_ms = 1};
+	const struct store_limits never = no_limits;
+	const struct store_limits late = {3600000, 3600000, MAX_THREADS}, short_soon = {3600000, 1, MAX_THREADS};
+	const struct store_limits soon = {1, 0, MAX_THREADS};
 
 	append(f, "", "12345678", "long");
 	append(f, "", "1234567", "short");
@@ -641,6 +656,7 @@ int main(void)
 		BOTH(requests_of_one_moment_keep_their_order),
 		SQLITE(a_turn_that_cannot_be_stored_harms_no_other),
 		MEMORY(the_longest_unused_goes_first),
+		MEMORY(fewer_threads_are_kept_at_once),
 		BOTH(old_turns_leave_whole),
 		BOTH(cancelled_requests_stay_silent),
 		BOTH(idle_threads_are_forgotten),
