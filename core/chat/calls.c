@@ -24,19 +24,20 @@ void calls_clear(struct calls *c)
 	calls_init(c);
 }
 
-static int append(char **text, const char *more, size_t limit)
+/* Nothing is added behind what is missing: without it, other arguments would be run. */
+static int append(struct call *call, const char *more)
 {
-	size_t have = *text == NULL ? 0 : strlen(*text);
 	size_t add = strlen(more);
 	char *grown;
 
-	if (add > limit || have > limit - add)
+	if (call->cut || add > CALLS_ARGUMENTS_MAX - call->len ||
+	    (grown = realloc(call->arguments, call->len + add + 1)) == NULL) {
+		call->cut = true;
 		return -1;
-	grown = realloc(*text, have + add + 1);
-	if (grown == NULL)
-		return -1;
-	memcpy(grown + have, more, add + 1);
-	*text = grown;
+	}
+	memcpy(grown + call->len, more, add + 1);
+	call->arguments = grown;
+	call->len += add;
 	return 0;
 }
 
@@ -83,11 +84,11 @@ static int merge_arguments(struct call *call, const json_t *arguments)
 	int result;
 
 	if (json_is_string(arguments))
-		return append(&call->arguments, json_string_value(arguments), CALLS_ARGUMENTS_MAX);
+		return append(call, json_string_value(arguments));
 	if (!json_is_object(arguments))
 		return 0;
 	text = json_dumps(arguments, JSON_COMPACT);
-	result = text == NULL ? -1 : append(&call->arguments, text, CALLS_ARGUMENTS_MAX);
+	result = text == NULL ? -1 : append(call, text);
 	free(text);
 	return result;
 }
@@ -135,6 +136,7 @@ int calls_add(struct calls *c, const char *name, const char *arguments)
 		return -1;
 	call->name = strdup(name);
 	call->arguments = strdup(arguments);
+	call->len = strlen(arguments);
 	return call->name == NULL || call->arguments == NULL ? -1 : 0;
 }
 

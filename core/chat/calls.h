@@ -3,6 +3,7 @@
 #define TT_CHAT_CALLS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #define CALLS_MAX 32            /* calls of one answer */
@@ -12,6 +13,8 @@ struct call {
 	char *id;        /* never NULL after calls_finish */
 	char *name;      /* likewise */
 	char *arguments; /* as the model wrote them: not yet known to be JSON */
+	size_t len;      /* of them */
+	bool cut;        /* they were too long: the rest is missing */
 };
 
 struct calls {

@@ -103,6 +103,32 @@ static void there_is_a_limit(void **state)
 	calls_clear(&c);
 }
 
+static int merge_arguments(struct calls *c, const char *text)
+{
+	json_t *one = json_pack("[{s:i, s:{s:s, s:s}}]", "index", 0, "function", "name", "f", "arguments", text);
+	int result = calls_merge(c, one);
+
+	json_decref(one);
+	return result;
+}
+
+/* Without their middle they might be valid, and mean something else. */
+static void arguments_that_are_too_long_lose_their_end_and_no_less(void **state)
+{
+	static char long_one[CALLS_ARGUMENTS_MAX];
+	struct calls c;
+
+	(void)state;
+	memset(long_one, 'x', sizeof long_one - 1);
+	calls_init(&c);
+	assert_int_equal(merge_arguments(&c, "{\"code\":\"rm("), 0);
+	assert_int_equal(merge_arguments(&c, long_one), -1);
+	assert_int_equal(merge_arguments(&c, ")\"}"), -1);
+	assert_int_equal(calls_finish(&c), 0);
+	expect(&c, 0, "call_0", "f", "{\"code\":\"rm(");
+	calls_clear(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +137,7 @@ int main(void)
 		cmocka_unit_test(objects_of_older_servers_count),
 		cmocka_unit_test(what_is_missing_is_mended),
 		cmocka_unit_test(there_is_a_limit),
+		cmocka_unit_test(arguments_that_are_too_long_lose_their_end_and_no_less),
 	};
 
 	return cmocka_run_group_tests_name("calls", tests, NULL, NULL);
