@@ -56,17 +56,24 @@ static long next_index(const struct calls *c)
 	return last < LONG_MAX ? last + 1 : LONG_MIN; /* an index is the server's, any number */
 }
 
+/* Some servers give each of their calls the index 0: a name and another id begin a new one.
+ * Others give each fragment another id, but the name only once. */
+static bool is_another(const struct call *call, const char *id, const char *name)
+{
+	return id != NULL && call->id != NULL && strcmp(call->id, id) != 0 && name != NULL && call->name != NULL;
+}
+
 /* A fragment without an index continues the last call, unless it brings another id. */
-static struct call *find(struct calls *c, const json_t *fragment, const char *id)
+static struct call *find(struct calls *c, const json_t *fragment, const char *id, const char *name)
 {
 	const json_t *index = json_object_get(fragment, "index");
 
 	if (json_is_integer(index)) {
 		long n = (long)json_integer_value(index);
 
-		for (size_t i = 0; i < c->count; i++)
+		for (size_t i = c->count; i-- > 0;)
 			if (c->index[i] == n)
-				return &c->items[i];
+				return is_another(&c->items[i], id, name) ? new_call(c, n) : &c->items[i];
 		return new_call(c, n);
 	}
 	if (c->count > 0) {
@@ -104,13 +111,15 @@ static int merge_one(struct calls *c, const json_t *fragment)
 		return 0;
 	if (id != NULL && *id == '\0')
 		id = NULL;
-	call = find(c, fragment, id);
+	if (name != NULL && *name == '\0')
+		name = NULL;
+	call = find(c, fragment, id, name);
 	if (call == NULL)
 		return -1;
 	if (id != NULL && call->id == NULL && (call->id = strdup(id)) == NULL)
 		return -1;
 	/* Names come whole, once; a server that repeats them does not double them. */
-	if (name != NULL && *name != '\0' && call->name == NULL && (call->name = strdup(name)) == NULL)
+	if (name != NULL && call->name == NULL && (call->name = strdup(name)) == NULL)
 		return -1;
 	return merge_arguments(call, json_object_get(function, "arguments"));
 }

@@ -56,6 +56,38 @@ static void whole_calls_without_index_stay_apart(void **state)
 	calls_clear(&c);
 }
 
+/* Ollama, Gemini and others: each has the index 0. */
+static void whole_calls_of_one_index_stay_apart(void **state)
+{
+	struct calls c;
+
+	(void)state;
+	calls_init(&c);
+	merge(&c, "[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
+	          "{\"index\":0,\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":\"}}]");
+	merge(&c, "[{\"index\":0,\"function\":{\"arguments\":\"1}\"}}]");
+	assert_int_equal(calls_finish(&c), 0);
+	assert_int_equal(c.count, 2);
+	expect(&c, 0, "a", "f", "{}");
+	expect(&c, 1, "b", "f", "{\"x\":1}");
+	calls_clear(&c);
+}
+
+/* vLLM in 2024: each fragment has an id of its own. */
+static void an_id_alone_begins_no_call_of_the_same_index(void **state)
+{
+	struct calls c;
+
+	(void)state;
+	calls_init(&c);
+	merge(&c, "[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":\"}}]");
+	merge(&c, "[{\"index\":0,\"id\":\"b\",\"function\":{\"name\":null,\"arguments\":\"1}\"}}]");
+	assert_int_equal(calls_finish(&c), 0);
+	assert_int_equal(c.count, 1);
+	expect(&c, 0, "a", "f", "{\"x\":1}");
+	calls_clear(&c);
+}
+
 /* Older TGI: an object in place of the array, arguments as an object. */
 static void objects_of_older_servers_count(void **state)
 {
@@ -134,6 +166,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fragments_of_two_calls_interleave),
 		cmocka_unit_test(whole_calls_without_index_stay_apart),
+		cmocka_unit_test(whole_calls_of_one_index_stay_apart),
+		cmocka_unit_test(an_id_alone_begins_no_call_of_the_same_index),
 		cmocka_unit_test(objects_of_older_servers_count),
 		cmocka_unit_test(what_is_missing_is_mended),
 		cmocka_unit_test(there_is_a_limit),
