@@ -171,7 +171,10 @@ void answer_reasoning(struct answer *a, const char *bytes, size_t len)
 void answer_end_ask(struct answer *a, int64_t counted, bool whole)
 {
 	filter_end(a->thoughts);
-	filter_end(a->filter);
+	if (whole)
+		filter_end(a->filter);
+	else
+		filter_break(a->filter);
 	a->broke_off = !whole && (a->broke_off || (a->thought && a->text.len == 0));
 	a->tokens += counted >= 0 && counted <= COUNT_MAX ? counted : a->pieces;
 	a->pieces = 0;

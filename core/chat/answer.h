@@ -34,7 +34,7 @@ void answer_reasoning(struct answer *a, const char *bytes, size_t len);
 
 /* The ask has ended: what was held back comes. counted: the server's tokens, -1 = it sent
  * no count (its pieces count then, as where the number is out of reason). whole: it did
- * not fail. */
+ * not fail; else a call that was being written as text is dropped. */
 void answer_end_ask(struct answer *a, int64_t counted, bool whole);
 
 /* The text of this ask that the client was shown and that is an answer. */

@@ -453,3 +453,11 @@ int filter_end(struct filter *f)
 	filter_reset(f);
 	return 0;
 }
+
+void filter_break(struct filter *f)
+{
+	if (f->in_call)
+		filter_reset(f);
+	else
+		filter_end(f);
+}

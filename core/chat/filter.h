@@ -33,5 +33,6 @@ void filter_free(struct filter *f);
 /* -1: no memory. Pieces without any marker's first byte pass without a copy. */
 int filter_feed(struct filter *f, const char *bytes, size_t len);
 int filter_end(struct filter *f); /* delivers what was held back */
+void filter_break(struct filter *f); /* the text broke off: the same, but for a call that is not whole */
 
 #endif

@@ -461,3 +461,23 @@ def test_results_are_kept_when_the_next_ask_needs_another_llm(stage):
     assert "tools" not in body and all(m["role"] in ("system", "user", "assistant") for m in body["messages"])
     assert "example.org" in body["messages"][-1]["content"]
     assert len(searching.queries()) == 1
+
+
+# ---- an LLM that breaks off ------------------------------------------------------------------------
+
+
+LEAK = ['{"name": "', SEARCH, '", "parameters": {"query": "le', 'aked"}}']
+
+
+@pytest.mark.parametrize("before", [[], ["Let me see. "]])
+def test_a_call_that_broke_off_is_no_word_of_the_answer(stage, before):
+    first = stage.llm(text=[*before, *LEAK], cut_after=len(before) + 3)
+    other = stage.llm(text=["Let me see. ", "Hello."])
+    backend = stage.backend({"d1": first.deployment("Preferred"), "d2": {**other.deployment("Other"), "name": "c-d2"}})
+    service = stage.service(backend=backend, env={"AGENT_PRIORITY_MODELS": "Preferred", **search_env(search(stage))}).wait_ready()
+    known = lambda: all(m["context_length"] for m in service.ctl("models")["models"] if m["kind"] == "discovered")
+    wait_until(known, "what both LLMs tell of themselves", 20)
+    service.ctl("select", "d1")
+    turn = service.chat("hello")
+    assert first.chats() and turn.whole
+    assert turn.text == "Let me see. Hello."
