@@ -222,10 +222,11 @@ static const struct ask_handlers ask_handlers = {
 static char *body_for(struct turn *t, size_t *len)
 {
 	struct prompt p = prompt_of(t);
-	size_t beyond = prompt_fit(&p);
+	size_t beyond;
 
 	if (t->going_on)
 		p.started = answer_started(t->answer, &p.started_len);
+	beyond = prompt_fit(&p);
 	t->offered = p.tools != NULL;
 	if (p.skip_turns < beyond)
 		p.skip_turns = beyond;

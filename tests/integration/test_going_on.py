@@ -65,3 +65,21 @@ def test_when_the_second_breaks_off_too_it_is_said(stage):
     assert turn.whole
     assert turn.text.startswith("w0 w1 w2 w3 w4") and BROKE_OFF in turn.text
     assert turn.text.count("w0 ") == 1
+
+
+def test_the_started_answer_takes_room_of_the_context_window(stage):
+    """The oldest turns leave for it: a refusal would end the answer. The stand-in counts bytes, the service
+    three of them for a token."""
+    words = [f"w{n}".ljust(89, ".") + " " for n in range(10)]
+    asked = lambda name: name.ljust(500, ".")
+    sets = ["prompts.plain=", "prompts.tools=", "llm.max_tokens=200"]
+    knobs = {"max_model_len": 1000, "tokens": 0, "numbered": False}
+    service, first, other = two(stage, {**knobs, "text": ["yes"]}, {**knobs, "text": words, "window": 2600}, sets=sets)
+    for n in range(3):
+        assert service.chat(asked(f"m{n}"), "a-thread-of-its-own").text == "yes"
+    first.script(**knobs, text=words, cut_after=9)
+    turn = service.chat(asked("now"), "a-thread-of-its-own")
+    assert turn.whole and turn.text == "".join(words)
+    users = lambda request: [m["content"].rstrip(".") for m in request["body"]["messages"] if m["role"] == "user"]
+    assert users(first.chats()[-1]) == ["m0", "m1", "m2", "now"]
+    assert users(other.chats()[-1]) == ["m2", "now"]
