@@ -288,6 +288,8 @@ static bool take_next(struct turn *t, struct candidate_needs needs)
 	}
 	if (t->tried.count > 0)
 		t->failovers++;
+	if (t->llm != NULL && t->llm->instance != next->instance)
+		t->skip_turns = 0; /* what its own window holds is sent */
 	if (t->snapshot != NULL)
 		status_release(t->snapshot);
 	t->snapshot = fresh;

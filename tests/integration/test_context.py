@@ -88,3 +88,18 @@ def test_the_oldest_turns_leave_whole_when_the_models_window_is_full(stage):
                    for before, m in zip(messages, messages[1:]) if m["role"] == "tool")
         assert len(json.dumps(messages)) < (2000 - 200) * 4  # a token is no more than that, on average
     assert 3 <= len(sent) < len(names)
+
+
+def test_a_larger_window_is_sent_what_a_smaller_one_could_not_hold(stage):
+    """The next LLM has the window that it has, whoever failed before it."""
+    small, large = stage.llm(text=["yes"], max_model_len=1000), stage.llm(text=["yes"])
+    backend = stage.backend({"d1": small.deployment("Preferred"), "d2": {**large.deployment("Other"), "name": "c-d2"}})
+    sets = ["prompts.plain=", "prompts.tools=", "llm.max_tokens=200"]
+    service = stage.service(backend=backend, env={"AGENT_PRIORITY_MODELS": "Preferred"}, sets=sets).wait_ready()
+    wait_until(lambda: all(m["context_length"] for m in service.ctl("models")["models"] if m["kind"] == "discovered"), "windows")
+    service.ctl("select", "d1")  # its answer follows a publication of all this
+    talk(service, 5, 500)
+    small.script(status=500)
+    assert service.chat(message("now", 500), THREAD).answer == "yes"
+    assert users(small.chats()[-1]) == ["m2", "m3", "m4", "now"]
+    assert users(large.chats()[-1]) == ["m0", "m1", "m2", "m3", "m4", "now"]
