@@ -114,15 +114,29 @@ static json_t *text_message(const char *role, const char *text)
 	return json_pack("{s:s, s:s}", "role", role, "content", text);
 }
 
+/* Content with more text behind it; a new reference. */
+static json_t *joined(const json_t *content, const char *text)
+{
+	json_t *parts;
+
+	if (!json_is_array(content))
+		return json_sprintf("%s\n\n%s", json_string_value(content), text);
+	parts = json_copy((json_t *)(uintptr_t)content); /* it is the turn's */
+	if (json_array_append_new(parts, json_pack("{s:s, s:s}", "type", "text", "text", text)) == 0)
+		return parts;
+	json_decref(parts);
+	return NULL;
+}
+
 /* Chat templates refuse two messages of one role in a row: the second joins the first. */
 static int add_joined(json_t *to, const char *role, const char *text)
 {
 	json_t *last = json_array_get(to, json_array_size(to) - 1);
 	const char *last_role = json_string_value(json_object_get(last, "role"));
-	const char *last_text = json_string_value(json_object_get(last, "content"));
+	const json_t *content = json_object_get(last, "content");
 
-	if (json_array_size(to) > 0 && last_text != NULL && last_role != NULL && strcmp(last_role, role) == 0)
-		return json_object_set_new(last, "content", json_sprintf("%s\n\n%s", last_text, text));
+	if (last_role != NULL && strcmp(last_role, role) == 0 && (json_is_string(content) || json_is_array(content)))
+		return json_object_set_new(last, "content", joined(content, text));
 	return json_array_append_new(to, text_message(role, text));
 }
 

@@ -155,6 +155,29 @@ static void images_go_only_to_models_with_eyes(void **state)
 	config_unref(c);
 }
 
+/* A vision model without tools: two messages of the user in a row would be refused. */
+static void results_of_tools_join_a_message_with_images(void **state)
+{
+	struct config *c = config_with(no_prompts, 4);
+	json_t *messages = json("[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:x\"}}]},"
+	                        "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"x\"}]},"
+	                        "{\"role\":\"tool\",\"tool_call_id\":\"x\",\"content\":\"sunny\"}]");
+	json_t *before = json_deep_copy(messages);
+	struct prompt p = {.config = c, .model = "m", .sees_images = true, .messages = messages};
+	size_t len;
+	char *body = body_of(&p, &len);
+
+	(void)state;
+	assert_non_null(strstr(body, "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":"
+	                             "{\"url\":\"data:x\"}},{\"type\":\"text\",\"text\":\"Result of a tool that was run for this "
+	                             "question:\\nsunny\"}]}]"));
+	assert_true(json_equal(messages, before)); /* the turn's own are as they were */
+	free(body);
+	json_decref(before);
+	json_decref(messages);
+	config_unref(c);
+}
+
 static void the_oldest_turns_go_whole(void **state)
 {
 	struct config *c = config_with(no_prompts, 4); /* room: 800 tokens */
@@ -252,6 +275,7 @@ int main(void)
 		cmocka_unit_test(tools_are_offered_and_then_closed),
 		cmocka_unit_test(results_of_tools_are_told_as_text),
 		cmocka_unit_test(images_go_only_to_models_with_eyes),
+		cmocka_unit_test(results_of_tools_join_a_message_with_images),
 		cmocka_unit_test(the_oldest_turns_go_whole),
 		cmocka_unit_test(a_refusal_says_how_much_must_go),
 		cmocka_unit_test(marks_of_the_history_are_not_sent),
