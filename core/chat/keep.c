@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+/* Some servers refuse an assistant's message without content and calls, and with it each
+ * further turn of the thread. */
+#define NO_ANSWER "(no answer)"
+
 static json_t *last_of(json_t *messages)
 {
 	return json_array_get(messages, json_array_size(messages) - 1);
@@ -27,7 +31,8 @@ static void drop_open_calls(json_t *messages)
 
 static int add_answer(json_t *messages, const char *answer, size_t len, bool interrupted)
 {
-	json_t *message = json_pack("{s:s, s:s%}", "role", "assistant", "content", answer, len);
+	json_t *message = json_pack("{s:s, s:s%}", "role", "assistant", "content", len == 0 ? NO_ANSWER : answer,
+	                            len == 0 ? sizeof NO_ANSWER - 1 : len);
 
 	if (message != NULL && interrupted)
 		json_object_set_new(message, "interrupted", json_true());
@@ -48,7 +53,7 @@ json_t *keep_messages(json_t *messages, const char *answer, size_t len, bool int
 	drop_open_calls(messages);
 	if (len == 0 && json_array_size(messages) < 2)
 		return NULL;
-	/* Results of tools without the answer to them are followed by an empty one. */
+	/* Results of tools without the answer to them are followed by words that say so. */
 	if (!(len == 0 && ends_with_answer(messages)) && add_answer(messages, answer, len, interrupted) < 0)
 		return NULL;
 	if (json_object_set_new(user, "content", prompt_content_to_keep(json_object_get(user, "content"))) < 0)

@@ -59,7 +59,7 @@ static void open_calls_are_left_out(void **state)
 	(void)state;
 	check("[" USER "," CALL "]", "", true, NULL);
 	check("[" USER "," CALL "," RESULT "," CALL "]", "", true,
-	      "[" USER "," CALL "," RESULT ",{\"role\":\"assistant\",\"content\":\"\",\"interrupted\":true}]");
+	      "[" USER "," CALL "," RESULT ",{\"role\":\"assistant\",\"content\":\"(no answer)\",\"interrupted\":true}]");
 	check("[" USER ",{\"role\":\"assistant\",\"content\":\"let me see\",\"tool_calls\":[{\"id\":\"a\"}]}]", "", true,
 	      "[" USER ",{\"role\":\"assistant\",\"content\":\"let me see\"}]");
 }
