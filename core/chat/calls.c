@@ -149,6 +149,14 @@ int calls_add(struct calls *c, const char *name, const char *arguments)
 	return call->name == NULL || call->arguments == NULL ? -1 : 0;
 }
 
+static bool is_taken(const struct calls *c, size_t count, const char *id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(c->items[i].id, id) == 0)
+			return true;
+	return false;
+}
+
 int calls_finish(struct calls *c)
 {
 	size_t kept = 0;
@@ -161,8 +169,9 @@ int calls_finish(struct calls *c)
 			call_free(call);
 			continue;
 		}
-		if (call->id == NULL) {
-			snprintf(id, sizeof id, "call_%zu", i);
+		if (call->id == NULL || is_taken(c, kept, call->id)) {
+			snprintf(id, sizeof id, "call%05zu", i); /* Mistral takes just 9 letters and digits */
+			free(call->id);
 			call->id = strdup(id);
 		}
 		if (call->arguments == NULL)

@@ -33,7 +33,7 @@ int calls_merge(struct calls *c, const json_t *fragments);
 /* Adds a whole call (one that leaked as text). */
 int calls_add(struct calls *c, const char *name, const char *arguments);
 
-/* At the end: drops what has no name, gives an id to what has none. */
+/* At the end: drops what has no name, gives an id to what has none of its own. */
 int calls_finish(struct calls *c);
 
 #endif

@@ -112,7 +112,22 @@ static void what_is_missing_is_mended(void **state)
 	merge(&c, "[null, 7, \"x\", {\"index\":1,\"function\":null}]");          /* rubbish: skipped */
 	assert_int_equal(calls_finish(&c), 0);
 	assert_int_equal(c.count, 1);
-	expect(&c, 0, "call_1", "f", "{}");
+	expect(&c, 0, "call00001", "f", "{}");
+	calls_clear(&c);
+}
+
+static void each_call_has_an_id_of_its_own(void **state)
+{
+	struct calls c;
+
+	(void)state;
+	calls_init(&c);
+	merge(&c, "[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"1\"}},"
+	          "{\"index\":1,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"2\"}}]");
+	assert_int_equal(calls_finish(&c), 0);
+	assert_int_equal(c.count, 2);
+	expect(&c, 0, "a", "f", "1");
+	expect(&c, 1, "call00001", "f", "2");
 	calls_clear(&c);
 }
 
@@ -157,7 +172,7 @@ static void arguments_that_are_too_long_lose_their_end_and_no_less(void **state)
 	assert_int_equal(merge_arguments(&c, long_one), -1);
 	assert_int_equal(merge_arguments(&c, ")\"}"), -1);
 	assert_int_equal(calls_finish(&c), 0);
-	expect(&c, 0, "call_0", "f", "{\"code\":\"rm(");
+	expect(&c, 0, "call00000", "f", "{\"code\":\"rm(");
 	calls_clear(&c);
 }
 
@@ -170,6 +185,7 @@ int main(void)
 		cmocka_unit_test(an_id_alone_begins_no_call_of_the_same_index),
 		cmocka_unit_test(objects_of_older_servers_count),
 		cmocka_unit_test(what_is_missing_is_mended),
+		cmocka_unit_test(each_call_has_an_id_of_its_own),
 		cmocka_unit_test(there_is_a_limit),
 		cmocka_unit_test(arguments_that_are_too_long_lose_their_end_and_no_less),
 	};
