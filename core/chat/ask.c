@@ -78,19 +78,29 @@ static enum ask_end lost_end(struct ask *a)
 	return a->understood ? ASK_CUT : ASK_MALFORMED;
 }
 
+/* The stream has come to its end, which says how. */
+static enum ask_end seen_end(struct ask *a)
+{
+	if (a->event_lost)
+		return lost_end(a);
+	if (a->finish != FINISH_ABORT)
+		return ASK_COMPLETE;
+	snprintf(a->text, sizeof a->text, "the server gave the answer up");
+	return ASK_CUT;
+}
+
 /* The answer is whole but the server does not end its response: its connection is given
  * up, the client does not wait for it. */
 static void on_linger(evutil_socket_t fd, short what, void *arg)
 {
 	struct ask *a = arg;
-	struct ask_result r = {.end = ASK_COMPLETE, .outcome = HTTP_DONE, .status = 200, .text = a->text};
+	struct ask_result r = {.outcome = HTTP_DONE, .status = 200, .text = a->text};
 
 	(void)fd;
 	(void)what;
 	http_cancel(a->transfer);
 	a->transfer = NULL;
-	if (a->event_lost)
-		r.end = lost_end(a);
+	r.end = seen_end(a);
 	finish(a, &r);
 }
 
@@ -203,10 +213,8 @@ static enum ask_end judge(struct ask *a, const struct http_result *h)
 {
 	if (a->failed_event)
 		return delta_is_context_overflow(a->text) ? ASK_OVERFLOW : ASK_ERROR_EVENT;
-	if (a->event_lost)
-		return lost_end(a);
-	if (a->done_seen || a->finish != FINISH_NONE)
-		return ASK_COMPLETE;
+	if (a->event_lost || a->done_seen || a->finish != FINISH_NONE)
+		return seen_end(a);
 	if (h->outcome == HTTP_DONE && h->status != 200) {
 		delta_error_text(h->body, h->body_len, a->text, sizeof a->text);
 		return judge_status(h->status, a->text);

@@ -17,7 +17,7 @@ enum ask_end {
 	ASK_UNREACHABLE,  /* no connection: refused, no such host, TLS */
 	ASK_TIMEOUT,      /* no connection in time */
 	ASK_SILENT,       /* nothing came for too long */
-	ASK_CUT,          /* the stream ended without its end */
+	ASK_CUT,          /* the stream ended without its end, or the server gave it up */
 	ASK_ERROR_EVENT,  /* an error inside the stream */
 	ASK_MALFORMED,    /* 200, but nothing in it was understood */
 	ASK_BUSY,         /* 429 */

@@ -38,6 +38,7 @@ enum delta_finish delta_finish_parse(const char *word, size_t len)
 		{"tool_calls", FINISH_TOOL_CALLS},
 		{"function_call", FINISH_TOOL_CALLS},
 		{"abort", FINISH_ABORT},
+		{"error", FINISH_ABORT},
 		{"eos_token", FINISH_STOP},
 		{"stop_sequence", FINISH_STOP},
 		{"end_turn", FINISH_STOP},

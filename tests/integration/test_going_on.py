@@ -83,3 +83,10 @@ def test_the_started_answer_takes_room_of_the_context_window(stage):
     users = lambda request: [m["content"].rstrip(".") for m in request["body"]["messages"] if m["role"] == "user"]
     assert users(first.chats()[-1]) == ["m0", "m1", "m2", "now"]
     assert users(other.chats()[-1]) == ["m2", "now"]
+
+
+@pytest.mark.parametrize("finish", ["abort", "error"])
+def test_an_answer_that_the_server_gave_up_goes_on(stage, finish):
+    service, _, other = two(stage, {"tokens": 3, "finish": finish}, {})
+    assert service.chat("tell me").text == WORDS
+    assert other.chats()[-1]["body"]["messages"][-1]["content"] == "w0 w1 w2"

@@ -50,6 +50,7 @@ static const struct event events[] = {
 	{DELTA("", "\"length\""), SCANNED, .finish = FINISH_LENGTH},
 	{DELTA("", "\"tool_calls\""), SCANNED, .finish = FINISH_TOOL_CALLS},
 	{DELTA("", "\"abort\""), SCANNED, .finish = FINISH_ABORT},
+	{DELTA("", "\"error\""), SCANNED, .finish = FINISH_ABORT},
 	{DELTA("", "\"\""), SCANNED, .finish = FINISH_NONE},
 	{DELTA("", "\"content_filter\""), SCANNED, .finish = FINISH_OTHER},
 	{HEAD "\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"total_tokens\":12,\"completion_tokens\":7}}",
