@@ -119,6 +119,17 @@ static bool has_token(const struct delta *d)
 	return d->content.len > 0 || d->reasoning.len > 0 || d->tool_calls != NULL;
 }
 
+/* Who says that it finishes, and goes on, has not finished. */
+static void note_finish(struct ask *a, const struct delta *d)
+{
+	if (d->finish != FINISH_NONE) {
+		a->finish = d->finish;
+		linger(a, LINGER_FINISH_MS);
+	} else if (a->linger != NULL && has_token(d)) {
+		evtimer_del(a->linger);
+	}
+}
+
 static bool on_chunk(struct ask *a, const struct delta *d)
 {
 	a->understood = true;
@@ -133,10 +144,7 @@ static bool on_chunk(struct ask *a, const struct delta *d)
 		a->handlers->text(a->arg, d->content.bytes, d->content.len);
 	if (d->tool_calls != NULL)
 		a->handlers->tool_calls(a->arg, d->tool_calls);
-	if (d->finish != FINISH_NONE && a->finish == FINISH_NONE) {
-		a->finish = d->finish;
-		linger(a, LINGER_FINISH_MS);
-	}
+	note_finish(a, d);
 	return true;
 }
 

@@ -33,6 +33,7 @@ enum delta_finish delta_finish_parse(const char *word, size_t len)
 		enum delta_finish finish;
 	} rows[] = {
 		{"", FINISH_NONE},
+		{"null", FINISH_NONE},
 		{"stop", FINISH_STOP},
 		{"length", FINISH_LENGTH},
 		{"tool_calls", FINISH_TOOL_CALLS},

@@ -7,7 +7,7 @@
 /* An empty chunk. */
 void delta_clear(struct delta *d);
 
-/* The meaning of a finish_reason; an empty one is none. */
+/* The meaning of a finish_reason; an empty one is none, and so is the word null. */
 enum delta_finish delta_finish_parse(const char *word, size_t len);
 
 #endif

@@ -209,3 +209,14 @@ def test_a_stream_cut_at_every_byte_gives_the_same_text(one, form):
     message = inline(split_at="@", **knobs).replace('"@"', "{n}")
     report = many_turns(service.host, 16, whole // 16 + 1, message, PLAIN)
     assert report["turns"] > whole and report["failed"] == 0, report
+
+
+EARLY = {"content": '{"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}]}',
+         "role": '{"choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": "null"}]}'}
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_a_finish_reason_that_comes_too_early_ends_nothing(one, name):
+    """Proxies say so in any of their chunks; the words behind it belong to the answer."""
+    turn = one[0].chat(inline(tokens=5, token="word ", delay_us=700000, bad_after=1, bad_event=EARLY[name]))
+    assert turn.whole and turn.text == "word " * 5

@@ -52,6 +52,7 @@ static const struct event events[] = {
 	{DELTA("", "\"abort\""), SCANNED, .finish = FINISH_ABORT},
 	{DELTA("", "\"error\""), SCANNED, .finish = FINISH_ABORT},
 	{DELTA("", "\"\""), SCANNED, .finish = FINISH_NONE},
+	{DELTA("", "\"null\""), SCANNED, .finish = FINISH_NONE},
 	{DELTA("", "\"content_filter\""), SCANNED, .finish = FINISH_OTHER},
 	{HEAD "\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"total_tokens\":12,\"completion_tokens\":7}}",
 	 .kind = DELTA_CHUNK, .prompt = 5, .completion = 7, .scanned = true},
