@@ -389,8 +389,8 @@ static size_t pass_text(struct filter *f, const char *p, size_t len, bool ended,
 	enum look result;
 
 	result = scan(f, p, len, &n, ended, &found);
-	if (n > BLANKS_MAX)
-		f->at_start = false;
+	if (n > BLANKS_MAX || (ended && result == PLAIN && memchr(p, ';', n) != NULL))
+		f->at_start = false; /* a semicolon alone is an answer */
 	if (!f->at_start)
 		show(f, p, n);
 	if (result == MARKER && found->action != BEGIN_CALL)

@@ -135,6 +135,9 @@ static void text_passes(void **state)
 		{"a\n- [ ] x\n[y]: z\n{}\n{\n}\n[", "a\n- [ ] x\n[y]: z\n{}\n{\n}\n["},
 		{"p", "p"},
 		{"<", "<"},
+		{";", ";"},
+		{"\n ;\n", "\n ;\n"},
+		{" \n\t", ""},
 	};
 
 	(void)state;
