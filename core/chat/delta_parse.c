@@ -268,12 +268,23 @@ static bool repair(struct buf *out, const char *data, size_t len)
 	return repaired;
 }
 
+/* An integer beyond 64 bits, which is none that counts, becomes a real. */
+static json_t *read_json(const char *data, size_t len)
+{
+	json_error_t error;
+	json_t *root = json_loadb(data, len, JSON_ALLOW_NUL, &error);
+
+	if (root == NULL && json_error_code(&error) == json_error_numeric_overflow)
+		root = json_loadb(data, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+	return root;
+}
+
 static json_t *load(struct delta_reader *r, const char *data, size_t len)
 {
-	json_t *root = json_loadb(data, len, JSON_ALLOW_NUL, NULL);
+	json_t *root = read_json(data, len);
 
 	if (root == NULL && repair(&r->scratch, data, len))
-		root = json_loadb(r->scratch.data, r->scratch.len, JSON_ALLOW_NUL, NULL);
+		root = read_json(r->scratch.data, r->scratch.len);
 	buf_reset(&r->scratch);
 	return root;
 }

@@ -68,6 +68,8 @@ static const struct event events[] = {
 	/* completions */
 	{"{\"object\":\"text_completion\",\"choices\":[{\"index\":0,\"text\":\" hi\",\"finish_reason\":null}]}", SCANNED,
 	 .content = " hi"},
+	/* a number that is none of ours costs no word */
+	{"{\"id\":18446744073709551616,\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", CHUNK, .content = "x"},
 	/* tool calls */
 	{DELTA("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\"}}]", "null"), CHUNK, .calls = 1},
 	{DELTA("\"tool_calls\":{\"index\":0,\"function\":{\"arguments\":{}}}", "\"tool_calls\""), CHUNK, .calls = 1,
@@ -101,7 +103,7 @@ static const struct event events[] = {
 	{"{\"a\":01}", .kind = DELTA_INVALID, .prompt = -1, .completion = -1},
 	{"{\"a\":1}}", .kind = DELTA_INVALID, .prompt = -1, .completion = -1},
 	{"{\"a\":\"\n\"}", .kind = DELTA_INVALID, .prompt = -1, .completion = -1},
-	{"{\"a\":99999999999999999999}", .kind = DELTA_INVALID, .prompt = -1, .completion = -1},
+	{"{\"a\":1e999}", .kind = DELTA_INVALID, .prompt = -1, .completion = -1},
 };
 
 static void assert_text(const struct delta_text *text, const char *want)
