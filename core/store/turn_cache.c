@@ -74,26 +74,6 @@ static struct slot *add(struct turn_cache *c, int64_t id, int64_t first)
 	return e;
 }
 
-struct cached_thread *turn_cache_thread(struct turn_cache *c, int64_t id, int64_t first)
-{
-	const struct cached_thread wanted = {.id = id};
-	void *found = tfind(&wanted, &c->tree, compare);
-	struct slot *e = found != NULL ? *(struct slot **)found : NULL;
-
-	/* Turns that left the database, all of them or the oldest. */
-	if (e != NULL && (first > e->thread.last + 1 || first < e->thread.first)) {
-		turn_cache_forget(c, &e->thread);
-		e = NULL;
-	}
-	if (e == NULL)
-		return (e = add(c, id, first)) != NULL ? &e->thread : NULL;
-	for (; e->thread.first < first; e->thread.first++)
-		json_array_remove(e->thread.turns, 0);
-	TAILQ_REMOVE(&c->used, e, used);
-	TAILQ_INSERT_TAIL(&c->used, e, used);
-	return &e->thread;
-}
-
 /* About what jansson and the allocator take for a value: several times its text, where the
  * text is short. */
 static size_t weight(const json_t *value)
@@ -115,6 +95,36 @@ static size_t weight(const json_t *value)
 			sum += sizeof item + weight(item);
 	}
 	return sum;
+}
+
+static void drop_oldest(struct turn_cache *c, struct slot *e)
+{
+	size_t size = weight(json_array_get(e->thread.turns, 0));
+
+	e->bytes -= size;
+	c->bytes -= size;
+	json_array_remove(e->thread.turns, 0);
+	e->thread.first++;
+}
+
+struct cached_thread *turn_cache_thread(struct turn_cache *c, int64_t id, int64_t first)
+{
+	const struct cached_thread wanted = {.id = id};
+	void *found = tfind(&wanted, &c->tree, compare);
+	struct slot *e = found != NULL ? *(struct slot **)found : NULL;
+
+	/* Turns that left the database, all of them or the oldest. */
+	if (e != NULL && (first > e->thread.last + 1 || first < e->thread.first)) {
+		turn_cache_forget(c, &e->thread);
+		e = NULL;
+	}
+	if (e == NULL)
+		return (e = add(c, id, first)) != NULL ? &e->thread : NULL;
+	while (e->thread.first < first)
+		drop_oldest(c, e);
+	TAILQ_REMOVE(&c->used, e, used);
+	TAILQ_INSERT_TAIL(&c->used, e, used);
+	return &e->thread;
 }
 
 int turn_cache_add(struct turn_cache *c, struct cached_thread *t, json_t *turn)
