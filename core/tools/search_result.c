@@ -59,7 +59,7 @@ int search_result(const struct search_backend *b, const struct config *c, const 
                   struct tool_result *out, struct err *e)
 {
 	size_t max = (size_t)cfg_int(c, CFG_SEARCH_MAX_RESULTS);
-	json_t *answer = json_loadb(body, len, 0, NULL);
+	json_t *answer = json_loadb(body, len, JSON_ALLOW_NUL, NULL); /* a text ends at its NUL */
 	struct search_hits hits = {.count = 0};
 	int result = -1;
 

@@ -1,6 +1,7 @@
 /* Search services: what they are asked and what their answers mean. */
 #include "core/config/features.h"
 #include "core/tools/search_backend.h"
+#include "core/tools/search_result.h"
 #include "tests/unit/settings.h"
 
 #include <stdlib.h>
@@ -86,6 +87,22 @@ static void answers_are_read(void **state)
 	}
 }
 
+/* As pages and PDFs have them: an excerpt may end there, the search has not failed. */
+static void a_nul_in_an_excerpt_costs_no_search(void **state)
+{
+	static const char answer[] = "{\"results\":[{\"title\":\"t\",\"url\":\"http://u/\",\"content\":\"c\\u0000d\"}]}";
+	struct config *c = SETTINGS("search.tavily_key=k");
+	struct tool_result r = {.failed = false};
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(search_result(&search_tavily, c, answer, sizeof answer - 1, &r, &e), 0);
+	assert_non_null(strstr(r.text, "\"content\":\"c"));
+	assert_int_equal(r.source_count, 1);
+	tool_result_clear(&r);
+	config_unref(c);
+}
+
 /* Empty because its engines did not answer is a failure, not "no hits". */
 static void searxng_without_engines_failed(void **state)
 {
@@ -127,6 +144,7 @@ int main(void)
 		cmocka_unit_test(a_word_can_mean_no_key),
 		cmocka_unit_test(queries_are_encoded),
 		cmocka_unit_test(answers_are_read),
+		cmocka_unit_test(a_nul_in_an_excerpt_costs_no_search),
 		cmocka_unit_test(searxng_without_engines_failed),
 		cmocka_unit_test(answers_of_another_shape_are_failures),
 	};
