@@ -79,15 +79,27 @@ static void add_error(struct execution *x, const json_t *event)
 	}
 }
 
+/* What was printed, a NUL as '?'. */
+static void add_output(struct execution *x, const json_t *event)
+{
+	const json_t *text = json_object_get(event, "text");
+	char *plain = json_is_string(text) ? utf8_text(json_string_value(text), json_string_length(text)) : NULL;
+
+	if (plain != NULL)
+		add(x, &x->out, plain);
+	else if (json_is_string(text))
+		x->cut = true;
+	free(plain);
+}
+
 static void take_line(struct execution *x, const char *line, size_t len)
 {
-	json_t *event = json_loadb(line, len, 0, NULL);
+	json_t *event = json_loadb(line, len, JSON_ALLOW_NUL, NULL);
 	const char *type = member(event, "type");
-	const char *text = member(event, "text");
 
 	if (type != NULL) {
-		if ((strcmp(type, "stdout") == 0 || strcmp(type, "stderr") == 0) && text != NULL)
-			add(x, &x->out, text);
+		if (strcmp(type, "stdout") == 0 || strcmp(type, "stderr") == 0)
+			add_output(x, event);
 		else if (strcmp(type, "result") == 0)
 			add_result(x, event);
 		else if (strcmp(type, "error") == 0)

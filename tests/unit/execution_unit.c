@@ -48,6 +48,21 @@ static void the_same_text_at_every_split(void **state)
 	}
 }
 
+static void a_nul_costs_no_output(void **state)
+{
+	static const char line[] = "{\"type\":\"stdout\",\"text\":\"a\\u0000b\\n\"}\n";
+	struct execution x;
+	char *text;
+
+	(void)state;
+	execution_init(&x, 1000);
+	execution_feed(&x, line, sizeof line - 1);
+	text = execution_text(&x);
+	assert_string_equal(text, "Output:\na?b\n");
+	free(text);
+	execution_clear(&x);
+}
+
 static void long_output_is_cut_at_a_character(void **state)
 {
 	struct execution x;
@@ -101,6 +116,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_same_text_at_every_split),
+		cmocka_unit_test(a_nul_costs_no_output),
 		cmocka_unit_test(long_output_is_cut_at_a_character),
 		cmocka_unit_test(silence_is_said),
 		cmocka_unit_test(an_overlong_line_is_skipped),
