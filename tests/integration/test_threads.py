@@ -52,13 +52,15 @@ def test_a_reload_keeps_short_ids(stage):
 
 def test_a_reload_may_move_the_database(stage):
     service, llm = stage.one({"text": ["yes"]}, conf="", sets=["threads.file=memory"], workers=2)
+    old = service.worker_pids()
     service.sets.remove("threads.file=memory")
     service.daemon.stop()
     service.start_daemon()
     service.conf.write_text(f'threads: {{ file = "{service.directory}/moved.db"; }};\n')
     wait_until(service.takes_commands, "the daemon's answer")
     service.ctl("reload")
-    service.responder.wait_log("old_workers_draining")
+    for pid in old:
+        service.responder.wait_log(f"worker_draining pid={pid} ")  # from now on it accepts nothing
     for word in ("first", "second"):  # nginx may still have kept connections to old workers
         body = json.dumps({"message": word, "thread_id": LONG}).encode()
         assert b"[STATS]" in fastcgi.ask(service.socket, "POST", "/poll_requests", body)[1]
