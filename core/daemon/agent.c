@@ -6,9 +6,9 @@
 #include "core/daemon/commands.h"
 #include "core/daemon/feedback.h"
 #include "core/daemon/trim.h"
+#include "core/llm/named.h"
 #include "core/status/layout.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,31 +212,25 @@ static void discovered(void *arg, struct llm_list *list)
 
 /* ---- what the configuration names by itself ---------------------------------------- */
 
+static void say_wrong(const char *text)
+{
+	log_error("config", L_STR("error", text));
+}
+
+/* Without memory nothing is merged: it would look as if one were no longer named. */
 static int merge_configured(struct agent *a, struct registry_change *change)
 {
-	static int (*const makers[])(const struct config *c, struct llm *out, struct err *e) = {llm_cloud, llm_container,
-	                                                                                        llm_local};
-	struct llm items[sizeof makers / sizeof makers[0]];
-	struct llm_list list = {.items = items};
-	int result = 0;
+	struct llm items[NAMED_MAX];
+	long count = named_llms(a->s.config, items, say_wrong);
+	struct llm_list list = {.items = items, .count = count > 0 ? (size_t)count : 0};
+	int result;
 
-	for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++) {
-		struct err e = ERR_INIT;
-		struct llm *l = &items[list.count];
-
-		errno = 0;
-		if (makers[i](a->s.config, l, &e) == 0)
-			list.count++;
-		else if (errno == ENOMEM)
-			result = -1; /* it would look as if it were no longer named */
-		else if (err_is_set(&e))
-			log_error("config", L_STR("error", e.text));
-	}
+	if (count < 0)
+		return -1;
 	for (size_t i = 0; i < list.count; i++)
 		if (items[i].kind == LLM_CLOUD && items[i].tools == LLM_TOOLS_UNKNOWN)
 			items[i].tools = LLM_TOOLS_YES; /* the protocol that it is configured for has them */
-	if (result == 0)
-		result = registry_merge(a->s.registry, false, &list, change);
+	result = registry_merge(a->s.registry, false, &list, change);
 	for (size_t i = 0; i < list.count; i++)
 		llm_clear(&items[i]);
 	return result;

@@ -4,7 +4,7 @@
 #include "core/base/log.h"
 #include "core/base/privacy.h"
 #include "core/daemon/agent.h"
-#include "core/llm/llm.h"
+#include "core/llm/named.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -54,7 +54,8 @@ static void open_log(const struct config *c)
 	log_open("tt-agentd", target, cfg_bool(c, CFG_LOG_DEBUG) ? LOG_DEBUG_ : level);
 }
 
-static void print_warnings(const char *lines)
+/* Each line of it. */
+static void print_warning(const char *lines)
 {
 	while (lines != NULL && *lines != '\0') {
 		int length = (int)strcspn(lines, "\n");
@@ -67,17 +68,11 @@ static void print_warnings(const char *lines)
 /* What would be accepted and yet names no LLM that can be asked. */
 static void print_wrong_llms(const struct config *c)
 {
-	static int (*const makers[])(const struct config *c, struct llm *out, struct err *e) = {llm_cloud, llm_container,
-	                                                                                        llm_local};
+	struct llm items[NAMED_MAX];
+	long count = named_llms(c, items, print_warning);
 
-	for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++) {
-		struct err e = ERR_INIT;
-		struct llm l;
-
-		if (makers[i](c, &l, &e) == 0)
-			llm_clear(&l);
-		print_warnings(e.text);
-	}
+	while (count > 0)
+		llm_clear(&items[--count]);
 }
 
 static int test_config(const struct options *o, const struct config_source *src)
@@ -88,7 +83,7 @@ static int test_config(const struct options *o, const struct config_source *src)
 	config_report_init(&report);
 	c = config_load(src, &report);
 	fputs(report.errors.data != NULL ? report.errors.data : "", stderr);
-	print_warnings(report.warnings.data);
+	print_warning(report.warnings.data);
 	if (c != NULL)
 		print_wrong_llms(c);
 	printf("%s: %s\n", o->file != NULL ? o->file : "no configuration file, environment only",
