@@ -1,5 +1,5 @@
 /* Prints what is made from the tables of settings and commands; see documents[]. */
-#include "core/admin/documents.h"
+#include "agentctl/documents.h"
 #include "core/config/config.h"
 
 #include <string.h>

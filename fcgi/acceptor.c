@@ -2,7 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/base/shortage.h"
+#include "core/base/exhaustion.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -60,7 +60,7 @@ static void back_off(struct acceptor *a, int error)
 {
 	char why[160];
 
-	complain(a, "accept_failed", shortage_text(error, why, sizeof why));
+	complain(a, "accept_failed", exhaustion_text(error, why, sizeof why));
 	pause_listening(a);
 }
 
@@ -94,7 +94,7 @@ static bool recover(struct acceptor *a, int error)
 {
 	if (is_passing(error) || !somebody_waits(a))
 		return false;
-	if (shortage_is(error) && a->host.make_room(a->host.arg))
+	if (exhaustion_is(error) && a->host.make_room(a->host.arg))
 		return true;
 	back_off(a, error);
 	return false;

@@ -1,7 +1,7 @@
 /* The endpoints that tt-agentd answers: each is one command of the command channel. */
-#include "fcgi/serve.h"
+#include "fcgi/dispatch.h"
 
-#include "core/chat/request.h"
+#include "core/protocol/request.h"
 #include "fcgi/query.h"
 #include "fcgi/response.h"
 

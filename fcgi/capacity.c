@@ -1,6 +1,6 @@
 #include "fcgi/capacity.h"
 
-#include "core/base/shortage.h"
+#include "core/base/exhaustion.h"
 
 #define OWN    48u /* a worker's own files, sockets and timers, and what is reserved */
 #define LEAST  16u
@@ -8,7 +8,7 @@
 
 static size_t for_streams(void)
 {
-	size_t all = shortage_descriptors();
+	size_t all = exhaustion_descriptors();
 
 	return all < OWN + LEAST ? LEAST : all - OWN;
 }

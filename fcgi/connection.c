@@ -60,7 +60,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	s->deadline_armed = false;
 	while ((c = TAILQ_FIRST(&s->waiting)) != NULL && deadline(c) <= now) {
-		intake_refuse(c, "no whole request in time (http.request_timeout)");
+		read_refuse(c, "no whole request in time (http.request_timeout)");
 	}
 	arm_deadline(s);
 }
@@ -73,7 +73,7 @@ static void on_apart_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	if (read(fd, &ticks, sizeof ticks) == sizeof ticks)
-		apart_due(arg);
+		flush_boundary_tick(arg);
 }
 
 struct connections *connections_new(struct event_base *base, const struct connections_host *host,
@@ -116,7 +116,7 @@ static void free_list(struct connection_list *list)
 
 	while ((c = TAILQ_FIRST(list)) != NULL) {
 		TAILQ_REMOVE(list, c, link);
-		exchange_free(c->exchange);
+		request_free(c->exchange);
 		buf_free(&c->intake);
 		output_free(c);
 		free(c);
@@ -202,7 +202,7 @@ static struct connection *take_spare(struct connections *s)
 		return c;
 	}
 	c = calloc(1, sizeof *c);
-	if (c != NULL && (c->exchange = exchange_new()) == NULL) {
+	if (c != NULL && (c->exchange = request_new()) == NULL) {
 		free(c);
 		c = NULL;
 	}
@@ -224,7 +224,7 @@ void connections_adopt(struct connections *s, int fd, bool look)
 	c->state = CONNECTION_IDLE;
 	c->keep = c->too_large = c->waiting = false;
 	c->owner = NULL;
-	peek_init(&c->peek);
+	precheck_init(&c->peek);
 	buf_init(&c->intake, 0);
 	TAILQ_INSERT_TAIL(&s->all, c, link);
 	s->count++;
@@ -236,7 +236,7 @@ void connections_adopt(struct connections *s, int fd, bool look)
 	}
 	connection_await_request(c);
 	if (look)
-		intake_look(c);
+		read_check(c);
 }
 
 void connection_close(struct connection *c)
@@ -246,7 +246,7 @@ void connection_close(struct connection *c)
 	assert(c->state != CONNECTION_CLOSED);
 	if (c->state == CONNECTION_ACTIVE) {
 		s->active--;
-		exchange_abandon(c->exchange);
+		request_abandon(c->exchange);
 	}
 	c->state = CONNECTION_CLOSED;
 	connection_stop_waiting(c);
@@ -283,7 +283,7 @@ void connection_finished(struct connection *c)
 		return;
 	}
 	output_reset(c);
-	peek_init(&c->peek);
+	precheck_init(&c->peek);
 	TAILQ_REMOVE(&c->set->all, c, link); /* the longest idle are first */
 	TAILQ_INSERT_TAIL(&c->set->all, c, link);
 	c->set->host.idle(c->set->host.arg);
@@ -327,8 +327,8 @@ static void watch(struct connection *c)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	static void (*const step[])(struct connection *) = {
-		[CONNECTION_IDLE] = intake_look,
-		[CONNECTION_INTAKE] = intake_read_on,
+		[CONNECTION_IDLE] = read_check,
+		[CONNECTION_INTAKE] = read_continue,
 		[CONNECTION_ACTIVE] = watch,
 	};
 	struct connection *c = arg;
@@ -342,22 +342,22 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 const char *connection_header(const struct connection *c, const char *name)
 {
-	return exchange_header(c->exchange, name);
+	return request_header(c->exchange, name);
 }
 
-const struct exchange_params *connection_params(const struct connection *c)
+const struct request_params *connection_params(const struct connection *c)
 {
-	return exchange_params(c->exchange);
+	return request_params(c->exchange);
 }
 
 const char *connection_body(const struct connection *c, size_t *len)
 {
-	return exchange_body(c->exchange, len);
+	return request_body(c->exchange, len);
 }
 
 bool connection_body_too_large(const struct connection *c)
 {
-	const char *said = exchange_params(c->exchange)->body_too_long;
+	const char *said = request_params(c->exchange)->body_too_long;
 
 	return c->too_large || (said != NULL && strcmp(said, "1") == 0);
 }

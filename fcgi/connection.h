@@ -11,7 +11,7 @@
 #define TT_FCGI_CONNECTION_H
 
 #include "core/base/err.h"
-#include "fcgi/exchange.h"
+#include "fcgi/request.h"
 #include "fcgi/request_id.h"
 
 #include <event2/event.h>
@@ -59,8 +59,8 @@ size_t connections_active(const struct connections *s); /* with a request in wor
 void connections_drain(struct connections *s);
 
 /* --- one request ------------------------------------------------------------------ */
-const struct exchange_params *connection_params(const struct connection *c);
-const char *connection_header(const struct connection *c, const char *name); /* as exchange_header */
+const struct request_params *connection_params(const struct connection *c);
+const char *connection_header(const struct connection *c, const char *name); /* as request_header */
 const char *connection_body(const struct connection *c, size_t *len);
 /* The body was longer than body_limit, or than what the web server takes, and is not there. */
 bool connection_body_too_large(const struct connection *c);

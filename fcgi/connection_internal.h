@@ -4,7 +4,7 @@
 
 #include "core/base/buf.h"
 #include "fcgi/connection.h"
-#include "fcgi/peek.h"
+#include "fcgi/precheck.h"
 
 #include <event2/event_struct.h>
 #include <sys/queue.h>
@@ -30,9 +30,9 @@ struct output {
 	bool enough; /* the writer was told to wait */
 	bool waits_writable;
 	enum apart {
-		APART_NOT,    /* not at a barrier */
-		APART_UNREAD, /* the peer has not read all before it */
-		APART_MOMENT, /* a moment must pass */
+		FLUSH_NOT,    /* not at a barrier */
+		FLUSH_UNREAD, /* the peer has not read all before it */
+		FLUSH_MOMENT, /* a moment must pass */
 	} apart;
 	int64_t apart_due_ns; /* when that is over */
 };
@@ -52,9 +52,9 @@ struct connection {
 	bool too_large;
 	int64_t waiting_since_ms;
 	int64_t credit; /* bytes of socket buffer that a write may still use unasked */
-	struct peek peek;
+	struct precheck peek;
 	struct buf intake;
-	struct exchange *exchange;
+	struct request *exchange;
 	const struct connection_owner *owner;
 	void *owner_arg;
 	struct output out;
@@ -87,9 +87,9 @@ void connection_finished(struct connection *c);      /* the response is out: kee
 void connection_await_request(struct connection *c); /* its deadline runs from now, unless it does already */
 void connection_stop_waiting(struct connection *c);
 
-void intake_look(struct connection *c);    /* IDLE: something came */
-void intake_read_on(struct connection *c); /* INTAKE: more came */
-void intake_refuse(struct connection *c, const char *why);
+void read_check(struct connection *c);    /* IDLE: something came */
+void read_continue(struct connection *c); /* INTAKE: more came */
+void read_refuse(struct connection *c, const char *why);
 
 void output_reset(struct connection *c);
 void output_free(struct connection *c);
@@ -99,12 +99,12 @@ bool output_has_room(struct connection *c, size_t len); /* of a record; false: i
 void output_mark(struct connection *c);    /* is flushed at the end of the iteration */
 void output_prepare(struct connection *c); /* a new descriptor */
 
-void apart_here(struct connection *c);               /* a barrier behind all that was given */
-bool apart_waits(const struct output *o);            /* there is one that was not passed */
-size_t apart_limit(const struct output *o, size_t len); /* how much of len lies before it */
-bool apart_holds(struct connection *c);              /* the next byte must wait; output_mark tells its end */
-void apart_look(struct connection *c);               /* UNREAD: the peer may have read */
-void apart_due(struct connections *s);               /* the timer */
-void apart_forget(struct connection *c);
+void flush_boundary_add(struct connection *c);               /* a barrier behind all that was given */
+bool flush_boundary_pending(const struct output *o);            /* there is one that was not passed */
+size_t flush_boundary_limit(const struct output *o, size_t len); /* how much of len lies before it */
+bool flush_boundary_holds(struct connection *c);              /* the next byte must wait; output_mark tells its end */
+void flush_boundary_check(struct connection *c);               /* UNREAD: the peer may have read */
+void flush_boundary_tick(struct connections *s);               /* the timer */
+void flush_boundary_clear(struct connection *c);
 
 #endif

@@ -1,5 +1,5 @@
 /* GET / and GET /status: documents that the daemon rendered once and published. */
-#include "fcgi/serve.h"
+#include "fcgi/dispatch.h"
 
 #include "core/status/document.h"
 #include "fcgi/response.h"

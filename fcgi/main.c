@@ -27,7 +27,7 @@ int main(int argc, char **argv)
 
 	privacy_no_core_dumps();
 	signal(SIGPIPE, SIG_IGN); /* whoever reads the log may leave */
-	if (options_parse(&o, argc, argv, &e) < 0) {
+	if (responder_options_parse(&o, argc, argv, &e) < 0) {
 		fprintf(stderr, "tt-agent-fcgi: %s\n", e.text);
 		return 2;
 	}

@@ -164,7 +164,7 @@ static unsigned cores(void)
 	return n < 1 ? 1 : n > OPTIONS_WORKERS_MAX ? OPTIONS_WORKERS_MAX : (unsigned)n;
 }
 
-int options_parse(struct options *o, int argc, char **argv, struct err *e)
+int responder_options_parse(struct options *o, int argc, char **argv, struct err *e)
 {
 	struct option longs[ROWS + 1] = {0};
 	int at;

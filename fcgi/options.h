@@ -27,7 +27,7 @@ struct options {
 };
 
 /* Strings point into argv. -1 with a message for the user. */
-int options_parse(struct options *o, int argc, char **argv, struct err *e);
+int responder_options_parse(struct options *o, int argc, char **argv, struct err *e);
 void options_help(void); /* to stdout */
 
 #endif

@@ -68,7 +68,7 @@ void output_reset(struct connection *c)
 		TAILQ_REMOVE(&c->set->dirty, c, dirty);
 	if (o->waits_writable)
 		event_del(&c->writable);
-	apart_forget(c);
+	flush_boundary_clear(c);
 	buf_free(&o->backlog);
 	*o = (struct output){.backlog = BUF_INIT(BACKLOG_MAX)};
 }
@@ -76,7 +76,7 @@ void output_reset(struct connection *c)
 void output_free(struct connection *c)
 {
 	buf_free(&c->out.backlog);
-	apart_forget(c);
+	flush_boundary_clear(c);
 }
 
 /* --- what the endpoints give ---------------------------------------------------------- */
@@ -92,8 +92,8 @@ static void give(struct connection *c, const char *bytes, size_t len)
 {
 	struct output *o = &c->out;
 
-	if (o->backlog.len == 0 && !apart_waits(o) && len <= exchange_room(c->exchange)) {
-		exchange_put(c->exchange, bytes, len);
+	if (o->backlog.len == 0 && !flush_boundary_pending(o) && len <= request_room(c->exchange)) {
+		request_put(c->exchange, bytes, len);
 		o->taken += len;
 	} else if (buf_add(&o->backlog, bytes, len) < 0) {
 		o->failed = true;
@@ -104,7 +104,7 @@ static void give(struct connection *c, const char *bytes, size_t len)
 void connection_head(struct connection *c, const char *bytes, size_t len)
 {
 	assert(c->state == CONNECTION_ACTIVE && c->out.given == 0);
-	exchange_put(c->exchange, bytes, len);
+	request_put(c->exchange, bytes, len);
 }
 
 int connection_write(struct connection *c, const char *bytes, size_t len, bool apart)
@@ -113,11 +113,11 @@ int connection_write(struct connection *c, const char *bytes, size_t len, bool a
 
 	assert(c->state == CONNECTION_ACTIVE && !o->ended);
 	if (apart)
-		apart_here(c);
+		flush_boundary_add(c);
 	if (len > 0)
 		give(c, bytes, len);
 	if (apart)
-		apart_here(c);
+		flush_boundary_add(c);
 	output_mark(c);
 	if (o->backlog.len > BACKLOG_HIGH)
 		o->enough = true;
@@ -161,13 +161,13 @@ bool output_has_room(struct connection *c, size_t len)
 static void refill(struct connection *c)
 {
 	struct output *o = &c->out;
-	size_t n = apart_limit(o, o->backlog.len), room = exchange_room(c->exchange);
+	size_t n = flush_boundary_limit(o, o->backlog.len), room = request_room(c->exchange);
 
 	if (n > room)
 		n = room;
 	if (n == 0)
 		return;
-	exchange_put(c->exchange, o->backlog.data, n);
+	request_put(c->exchange, o->backlog.data, n);
 	buf_consume(&o->backlog, n);
 	o->taken += n;
 	if (o->backlog.len == 0)
@@ -179,17 +179,17 @@ static bool write_record(struct connection *c)
 {
 	struct output *o = &c->out;
 	bool last = o->ended && o->backlog.len == 0;
-	size_t pending = exchange_pending(c->exchange);
+	size_t pending = request_pending(c->exchange);
 
 	if (!output_has_room(c, pending))
 		return false;
 	if (!last) {
-		if (exchange_flush(c->exchange) == 0)
+		if (request_flush(c->exchange) == 0)
 			return true;
 		connection_lost(c);
 		return false;
 	}
-	if (exchange_finish(c->exchange) == 0)
+	if (request_finish(c->exchange) == 0)
 		connection_finished(c);
 	else
 		connection_lost(c);
@@ -204,13 +204,13 @@ void output_flush(struct connection *c)
 		connection_lost(c);
 		return;
 	}
-	if (o->apart != APART_NOT || o->waits_writable)
+	if (o->apart != FLUSH_NOT || o->waits_writable)
 		return;
 	do {
-		if (apart_holds(c))
+		if (flush_boundary_holds(c))
 			return;
 		refill(c);
-		if (exchange_pending(c->exchange) == 0 && !(o->ended && o->backlog.len == 0))
+		if (request_pending(c->exchange) == 0 && !(o->ended && o->backlog.len == 0))
 			break;
 	} while (write_record(c));
 	if (c->state == CONNECTION_ACTIVE && o->enough && o->backlog.len < BACKLOG_LOW && c->owner != NULL) {
@@ -227,7 +227,7 @@ void output_writable(struct connection *c)
 		event_del(&c->writable);
 		c->out.waits_writable = false;
 		output_flush(c);
-	} else if (c->out.apart == APART_UNREAD) {
-		apart_look(c);
+	} else if (c->out.apart == FLUSH_UNREAD) {
+		flush_boundary_check(c);
 	}
 }

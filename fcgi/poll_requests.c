@@ -1,8 +1,8 @@
 /* POST /poll_requests: one chat turn, streamed. */
-#include "fcgi/serve.h"
+#include "fcgi/dispatch.h"
 
-#include "core/chat/emitter.h"
-#include "core/chat/turn.h"
+#include "core/protocol/emitter.h"
+#include "core/turn/turn.h"
 #include "fcgi/response.h"
 
 #include <stdlib.h>
@@ -89,7 +89,7 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 {
 	static const struct turn_output output = {.write = on_write, .end = on_end};
 	static const struct connection_owner owner = {.resume = on_resume, .gone = on_gone};
-	const struct turn_host *host = worker_turn_host(w);
+	const struct chat_services *host = worker_turn_host(w);
 	struct chat *chat = malloc(sizeof *chat);
 
 	if (host == NULL || chat == NULL)
@@ -110,7 +110,7 @@ fail:
 
 static void admit(struct worker *w, struct connection *c, struct turn_request *request)
 {
-	const struct turn_host *host = worker_turn_host(w);
+	const struct chat_services *host = worker_turn_host(w);
 	const char *obstacle = host == NULL ? NULL : turn_obstacle(host, &request->chat);
 	unsigned entry;
 

@@ -2,11 +2,11 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/base/shortage.h"
+#include "core/base/exhaustion.h"
 #include "fcgi/acceptor.h"
 #include "fcgi/capacity.h"
-#include "fcgi/serve.h"
-#include "fcgi/turns.h"
+#include "fcgi/dispatch.h"
+#include "fcgi/chat_services.h"
 
 #include <limits.h>
 #include <malloc.h>
@@ -76,7 +76,7 @@ static void tell_full(struct worker *w)
 	if (w->full_told_ms != 0 && now - w->full_told_ms < FULL_TELL_MS)
 		return;
 	w->full_told_ms = now;
-	log_warning("turns_full", L_INT("turns", w->turns_most), L_INT("descriptors", shortage_descriptors()),
+	log_warning("turns_full", L_INT("turns", w->turns_most), L_INT("descriptors", exhaustion_descriptors()),
 		    L_STR("reason", "a turn needs two descriptors: raise LimitNOFILE= of the unit, or ulimit -n"));
 }
 
@@ -103,15 +103,15 @@ void worker_dismiss(struct worker *w, unsigned entry)
 	follow_room(w);
 }
 
-const struct turn_host *worker_turn_host(struct worker *w)
+const struct chat_services *worker_turn_host(struct worker *w)
 {
 	struct err e = ERR_INIT;
 
 	if (w->turns == NULL)
-		w->turns = turns_new(w->base, w->published, w->daemon, w->counters, &e);
+		w->turns = chat_services_new(w->base, w->published, w->daemon, w->counters, &e);
 	if (w->turns == NULL)
 		log_error("turns_not_started", L_STR("error", e.text));
-	return w->turns == NULL ? NULL : turns_host(w->turns);
+	return w->turns == NULL ? NULL : chat_services_host(w->turns);
 }
 
 /* --- events --------------------------------------------------------------------------- */
@@ -122,7 +122,7 @@ static void on_request(void *arg, struct connection *c)
 {
 	struct worker *w = arg;
 
-	serve_request(w, c);
+	dispatch_request(w, c);
 	if (++w->served % REQUESTS_BETWEEN_ACCEPTS == 0)
 		acceptor_look(w->acceptor);
 }
@@ -162,7 +162,7 @@ static bool make_room(void *arg)
 static void prepare_turns(struct worker *w)
 {
 	if (published_config(w->published) != NULL && worker_turn_host(w) != NULL)
-		turns_prepare(w->turns);
+		chat_services_prepare(w->turns);
 }
 
 static void on_config(void *arg, const struct config *c)
@@ -172,7 +172,7 @@ static void on_config(void *arg, const struct config *c)
 
 	if (w->acceptor != NULL)
 		prepare_turns(w);
-	if (w->turns != NULL && turns_outdated(w->turns, c) && !w->draining) {
+	if (w->turns != NULL && chat_services_outdated(w->turns, c) && !w->draining) {
 		log_info("new_workers_wanted", L_STR("key", cfg_key_info(CFG_THREADS_FILE)->path));
 		kill(getppid(), SIGHUP);
 	}
@@ -285,7 +285,7 @@ static int open_parts(struct worker *w, struct err *e)
 	/* Buffers of libfcgi come and go with each request; the allocator's sweeps over its
 	 * smallest blocks, which each of them would start, are not worth it. */
 	mallopt(M_MXFAST, 0);
-	if (exchange_library_init(e) < 0 || open_loop(w, e) < 0)
+	if (request_library_init(e) < 0 || open_loop(w, e) < 0)
 		return -1;
 	w->connections = connections_new(w->base, &host, e);
 	if (w->connections == NULL)
@@ -310,7 +310,7 @@ static void close_parts(struct worker *w)
 		acceptor_stop(w->acceptor);
 	connections_free(w->connections);
 	acceptor_free(w->acceptor);
-	turns_free(w->turns);
+	chat_services_free(w->turns);
 	if (w->daemon != NULL)
 		command_client_free(w->daemon);
 	published_free(w->published);

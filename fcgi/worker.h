@@ -2,7 +2,7 @@
 #ifndef TT_FCGI_WORKER_H
 #define TT_FCGI_WORKER_H
 
-#include "core/net/command.h"
+#include "core/control/command.h"
 #include "core/status/counters.h"
 #include "fcgi/admission.h"
 #include "fcgi/connection.h"
@@ -36,7 +36,7 @@ struct published *worker_published(struct worker *w);
 struct command_client *worker_daemon(struct worker *w);
 struct counters *worker_counters(struct worker *w); /* NULL where they could not be opened */
 struct request_ids *worker_request_ids(struct worker *w);
-const struct turn_host *worker_turn_host(struct worker *w); /* NULL: no memory, told in the log */
+const struct chat_services *worker_turn_host(struct worker *w); /* NULL: no memory, told in the log */
 
 /* Whether a chat turn may begin, and that it has ended: admission_enter and _leave. */
 enum admission_verdict worker_admit(struct worker *w, const char *address, unsigned *entry);

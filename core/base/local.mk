@@ -1,9 +1,17 @@
 libttagent_a_SOURCES += \
-	core/base/buf.c core/base/buf.h \
-	core/base/clock.c core/base/clock.h \
-	core/base/err.c core/base/err.h \
-	core/base/log.c core/base/log.h \
-	core/base/privacy.c core/base/privacy.h \
-	core/base/roff.c core/base/roff.h \
-	core/base/shortage.c core/base/shortage.h \
-	core/base/utf8.c core/base/utf8.h
+	core/base/buf.c \
+	core/base/buf.h \
+	core/base/clock.c \
+	core/base/clock.h \
+	core/base/err.c \
+	core/base/err.h \
+	core/base/exhaustion.c \
+	core/base/exhaustion.h \
+	core/base/log.c \
+	core/base/log.h \
+	core/base/privacy.c \
+	core/base/privacy.h \
+	core/base/roff.c \
+	core/base/roff.h \
+	core/base/utf8.c \
+	core/base/utf8.h

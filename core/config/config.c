@@ -1,4 +1,4 @@
-#include "core/config/layers.h"
+#include "core/config/sources.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "core/config/layers.h"
+#include "core/config/sources.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +49,7 @@ static void warn_unknown(char *const *environment, struct buf *warnings)
 	}
 }
 
-void layer_environment(struct config *c, char *const *environment, struct config_report *r)
+void source_environment(struct config *c, char *const *environment, struct config_report *r)
 {
 	if (environment == NULL)
 		return;
@@ -112,7 +112,7 @@ static void apply_set(struct config *c, const char *set, struct config_report *r
 		put_text(c, k, set + len + 1, "command line", where, r);
 }
 
-void layer_sets(struct config *c, const char *const *sets, size_t count, struct config_report *r)
+void source_sets(struct config *c, const char *const *sets, size_t count, struct config_report *r)
 {
 	for (size_t i = 0; i < count; i++)
 		apply_set(c, sets[i], r);

@@ -1,6 +1,6 @@
 /* The configuration file. Nothing else knows libconfig. */
-#include "core/config/layers.h"
-#include "core/config/source.h"
+#include "core/config/sources.h"
+#include "core/config/config_text.h"
 
 #include <libconfig.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@ const char *__lsan_default_suppressions(void) { return "leak:libconfig.so"; }
 struct walk {
 	struct config *config;
 	struct config_report *report;
-	const struct source *source;
+	const struct config_text *source;
 	unsigned set_at[CFG_KEYS]; /* line of the text where a key was set first; 0 = not yet */
 };
 
@@ -24,7 +24,7 @@ static void complain(const struct walk *w, unsigned line, const char *what)
 {
 	struct buf where = BUF_INIT(8192);
 
-	(void)buf_addf(&where, "%s:%u", source_file(w->source, line), source_line(w->source, line));
+	(void)buf_addf(&where, "%s:%u", config_text_file(w->source, line), config_text_line(w->source, line));
 	report_line(&w->report->errors, where.data != NULL ? where.data : "configuration file", what);
 	buf_free(&where);
 }
@@ -101,8 +101,8 @@ static bool already_set(struct walk *w, const config_setting_t *s, enum cfg_key 
 		w->set_at[k] = config_setting_source_line(s);
 		return false;
 	}
-	(void)buf_addf(&text, "is set twice; allowed: once (first at %s:%u)", source_file(w->source, first),
-	               source_line(w->source, first));
+	(void)buf_addf(&text, "is set twice; allowed: once (first at %s:%u)", config_text_file(w->source, first),
+	               config_text_line(w->source, first));
 	complain_about(w, s, cfg_key_info(k)->path, text.data != NULL ? text.data : "is set twice");
 	buf_free(&text);
 	return true;
@@ -118,14 +118,14 @@ static void put_setting(struct walk *w, const config_setting_t *s, enum cfg_key 
 	struct literal lit;
 	struct value v = value_unset();
 
-	(void)buf_addf(&origin, "%s:%u", source_file(w->source, line), source_line(w->source, line));
+	(void)buf_addf(&origin, "%s:%u", config_text_file(w->source, line), config_text_line(w->source, line));
 	if (origin.data == NULL || read_literal(s, &lit, &items) < 0)
 		err_set(&e, "%s: out of memory", row->info.path);
 	else if (value_from_literal(row, &lit, &v, &e) < 0)
 		err_prefix(&e, "%s", row->info.path);
-	else if (row->info.secret && v.str != NULL && source_is_public(w->source, line))
+	else if (row->info.secret && v.str != NULL && config_text_is_public(w->source, line))
 		err_set(&e, "%s: a secret in a file that everybody can read; chmod o-r %s", row->info.path,
-		        source_file(w->source, line));
+		        config_text_file(w->source, line));
 	else if (config_put(w->config, k, &v, origin.data) < 0)
 		err_set(&e, "%s: out of memory", row->info.path);
 	if (err_is_set(&e))
@@ -155,7 +155,7 @@ static void walk_group(struct walk *w, const config_setting_t *group, const char
 {
 	for (unsigned i = 0; i < (unsigned)config_setting_length(group); i++) {
 		const config_setting_t *s = config_setting_get_elem(group, i);
-		const char *name = source_name(config_setting_name(s));
+		const char *name = config_text_name(config_setting_name(s));
 		enum cfg_key k;
 
 		if (config_setting_type(s) == CONFIG_TYPE_NONE) /* the parser stopped here */
@@ -171,7 +171,7 @@ static void walk_root(struct walk *w, const config_setting_t *root)
 {
 	for (unsigned i = 0; i < (unsigned)config_setting_length(root); i++) {
 		const config_setting_t *s = config_setting_get_elem(root, i);
-		const char *name = source_name(config_setting_name(s));
+		const char *name = config_text_name(config_setting_name(s));
 
 		if (config_setting_type(s) == CONFIG_TYPE_NONE)
 			continue;
@@ -184,17 +184,17 @@ static void walk_root(struct walk *w, const config_setting_t *root)
 	}
 }
 
-void layer_file(struct config *c, const char *path, struct config_report *r)
+void source_file(struct config *c, const char *path, struct config_report *r)
 {
-	struct source *source = source_read(path, &r->errors);
+	struct config_text *source = config_text_read(path, &r->errors);
 	struct walk w = {.config = c, .report = r, .source = source};
 	config_t parsed;
 
 	if (source == NULL)
 		return;
 	config_init(&parsed);
-	if (!source_is_broken(source)) {
-		if (config_read_string(&parsed, source_text(source)) != CONFIG_TRUE) {
+	if (!config_text_is_broken(source)) {
+		if (config_read_string(&parsed, config_text_text(source)) != CONFIG_TRUE) {
 			struct err e = ERR_INIT;
 
 			err_set(&e, "%s; allowed: GROUP: { NAME = VALUE; ... };", config_error_text(&parsed));
@@ -204,5 +204,5 @@ void layer_file(struct config *c, const char *path, struct config_report *r)
 		walk_root(&w, config_root_setting(&parsed));
 	}
 	config_destroy(&parsed);
-	source_free(source);
+	config_text_free(source);
 }

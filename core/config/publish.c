@@ -1,4 +1,4 @@
-#include "core/config/layers.h"
+#include "core/config/sources.h"
 #include "core/config/readfile.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 #include "core/config/user_config.h"
 
 #include "core/base/err.h"
-#include "core/config/layers.h"
+#include "core/config/sources.h"
 #include "core/config/readfile.h"
 
 #include <errno.h>

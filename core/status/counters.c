@@ -1,6 +1,6 @@
 #include "core/status/counters.h"
 
-#include "core/status/guard.h"
+#include "core/status/safe_read.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -90,7 +90,7 @@ static bool is_ours(const struct counters_file *f)
 {
 	struct counters_file head;
 
-	return guard_copy(&head, f, offsetof(struct counters_file, values)) && head.magic == COUNTERS_MAGIC &&
+	return safe_copy(&head, f, offsetof(struct counters_file, values)) && head.magic == COUNTERS_MAGIC &&
 	       head.version == COUNTERS_VERSION;
 }
 
@@ -100,10 +100,10 @@ static void begin(struct counters_file *f)
 
 	for (size_t i = 0; i < COUNTERS; i++)
 		if (fresh || table[i].gauge)
-			guard_store(&f->values[i], 0);
-	guard_store(&f->version, COUNTERS_VERSION);
-	guard_store(&f->writer_pid, (uint64_t)getpid());
-	guard_store(&f->magic, COUNTERS_MAGIC);
+			safe_store(&f->values[i], 0);
+	safe_store(&f->version, COUNTERS_VERSION);
+	safe_store(&f->writer_pid, (uint64_t)getpid());
+	safe_store(&f->magic, COUNTERS_MAGIC);
 }
 
 struct counters *counters_open(const char *dir, struct err *e)
@@ -116,7 +116,7 @@ struct counters *counters_open(const char *dir, struct err *e)
 		err_set(e, "out of memory");
 		return NULL;
 	}
-	guard_install();
+	safe_read_install();
 	c->fd = claim(dir, path, sizeof path, e);
 	if (c->fd < 0)
 		goto bad;
@@ -152,7 +152,7 @@ void counters_close(struct counters *c)
 void counters_add(struct counters *c, enum counter id, int64_t n)
 {
 	if (c != NULL)
-		guard_add(&c->file->values[id], n);
+		safe_add(&c->file->values[id], n);
 }
 
 static bool has_writer(int fd)
@@ -185,7 +185,7 @@ static void add_file(int fd, int64_t sums[COUNTERS])
 	for (size_t i = 0; i < count; i++) {
 		uint64_t value;
 
-		if ((lives || !table[i].gauge) && guard_load(&f->values[i], &value))
+		if ((lives || !table[i].gauge) && safe_load(&f->values[i], &value))
 			sums[i] = (int64_t)((uint64_t)sums[i] + value); /* any value, if it is damaged */
 	}
 	munmap(f, sizeof *f);
@@ -207,7 +207,7 @@ int counters_sum(const char *dir, int64_t sums[COUNTERS], struct err *e)
 	memset(sums, 0, COUNTERS * sizeof sums[0]);
 	if (d == NULL)
 		return err_set_errno(e, errno, "can't read %s", dir);
-	guard_install();
+	safe_read_install();
 	while ((entry = readdir(d)) != NULL) {
 		int fd;
 

@@ -3,9 +3,9 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/llm/llm.h"
-#include "core/status/guard.h"
-#include "core/status/load.h"
-#include "core/status/origin.h"
+#include "core/status/safe_read.h"
+#include "core/status/decode.h"
+#include "core/status/process_identity.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -126,7 +126,7 @@ static void unmap_live(struct status_reader *r)
 /* Takes the file behind fd into force. */
 static int take(struct status_reader *r, int fd, const struct stat *st, struct err *e)
 {
-	char *image = load_image(fd, st, e);
+	char *image = decode_status(fd, st, e);
 	struct status_snapshot *s = NULL;
 	void *map;
 
@@ -178,7 +178,7 @@ static bool is_current(const struct status_reader *r)
 {
 	uint64_t superseded;
 
-	return r->live != NULL && guard_load(&r->live->superseded, &superseded) && superseded == 0;
+	return r->live != NULL && safe_load(&r->live->superseded, &superseded) && superseded == 0;
 }
 
 static void judge_silence(struct status_reader *r)
@@ -190,12 +190,12 @@ static void judge_silence(struct status_reader *r)
 	err_clear(&r->silence);
 	if (h == NULL)
 		return;
-	if (origin_is_other_boot(h->boot_id, r->boot_id)) {
+	if (process_is_other_boot(h->boot_id, r->boot_id)) {
 		err_set(&r->silence, "tt-agentd has not run since the machine was started");
 		r->silent_since_ms = h->published_ms;
 		return;
 	}
-	if (r->live == NULL || !guard_load(&r->live->heartbeat_ms, &beat))
+	if (r->live == NULL || !safe_load(&r->live->heartbeat_ms, &beat))
 		return; /* the file is gone, which is a problem of its own */
 	if (now - (int64_t)beat > SILENT_MS || (int64_t)beat - now > SILENT_MS) {
 		err_set(&r->silence, "tt-agentd gives no sign of life");
@@ -229,8 +229,8 @@ struct status_reader *status_reader_new(const char *dir, struct err *e)
 		err_set(e, "out of memory");
 		return NULL;
 	}
-	guard_install();
-	origin_boot_id(r->boot_id);
+	safe_read_install();
+	process_boot_id(r->boot_id);
 	reload(r);
 	r->loads_seen = r->loads;
 	return r;
@@ -265,7 +265,7 @@ static bool is_untouched(const struct status_reader *r)
 		return false;
 	if (st.st_dev != r->dev || st.st_ino != r->ino || st.st_size != r->size)
 		return false;
-	return load_is_same(r->live, h->epoch, h->generation);
+	return decode_is_same(r->live, h->epoch, h->generation);
 }
 
 static void log_change(struct status_reader *r)

@@ -2,11 +2,11 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/status/guard.h"
-#include "core/status/image.h"
+#include "core/status/safe_read.h"
+#include "core/status/encode.h"
 #include "core/status/layout.h"
-#include "core/status/load.h"
-#include "core/status/origin.h"
+#include "core/status/decode.h"
+#include "core/status/process_identity.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -114,7 +114,7 @@ static void adopt(struct status_writer *w)
 		return;
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		err_set_errno(&e, errno, "can't be opened");
-	} else if ((image = load_image(fd, &st, &e)) != NULL && live_map(&w->live, fd, &st, image) < 0) {
+	} else if ((image = decode_status(fd, &st, &e)) != NULL && live_map(&w->live, fd, &st, image) < 0) {
 		err_set_errno(&e, errno, "can't be mapped");
 	} else if (image != NULL) {
 		w->generation = w->live.generation;
@@ -136,7 +136,7 @@ struct status_writer *status_writer_open(const char *dir, struct err *e)
 		err_set(e, "out of memory");
 		return NULL;
 	}
-	guard_install();
+	safe_read_install();
 	w->lock_fd = -1;
 	w->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	w->dir = strdup(dir);
@@ -145,10 +145,10 @@ struct status_writer *status_writer_open(const char *dir, struct err *e)
 	else if (w->dir == NULL)
 		err_set(e, "out of memory");
 	else if (take_lock(w, e) == 0) {
-		origin_boot_id(w->who.boot_id);
+		process_boot_id(w->who.boot_id);
 		w->who.writer_pid = getpid();
-		w->who.writer_birth = origin_birth();
-		w->who.epoch = origin_random();
+		w->who.writer_birth = process_birth();
+		w->who.epoch = process_random();
 		adopt(w);
 		return w;
 	}
@@ -239,9 +239,9 @@ int status_publish(struct status_writer *w, struct status_view *v, struct err *e
 	v->generation = w->generation + 1;
 	w->who.published_ms = clock_wall_ms();
 	w->who.heartbeat_ms = clock_boot_ms();
-	if (image_build(&image, &w->who, v, e) == 0 && put_in_place(w, &image, &live, e) == 0) {
+	if (encode_status(&image, &w->who, v, e) == 0 && put_in_place(w, &image, &live, e) == 0) {
 		if (w->live.header != NULL)
-			guard_store(&w->live.header->superseded, v->generation);
+			safe_store(&w->live.header->superseded, v->generation);
 		live_drop(&w->live);
 		w->live = live;
 		w->generation = v->generation;
@@ -262,8 +262,8 @@ bool status_heartbeat(struct status_writer *w)
 
 	if (w->live.header == NULL)
 		return true;
-	if (!guard_store(&w->live.header->heartbeat_ms, (uint64_t)clock_boot_ms()) ||
-	    !load_is_same(w->live.header, w->live.epoch, w->live.generation))
+	if (!safe_store(&w->live.header->heartbeat_ms, (uint64_t)clock_boot_ms()) ||
+	    !decode_is_same(w->live.header, w->live.epoch, w->live.generation))
 		return false;
 	return fstatat(w->dir_fd, STATUS_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == w->live.dev &&
 	       st.st_ino == w->live.ino && st.st_size == w->live.size;

@@ -1,8 +1,17 @@
 libttagent_a_SOURCES += \
-	core/store/archivist.c core/store/archivist.h \
-	core/store/batch.c core/store/batch.h \
-	core/store/database.c core/store/database.h core/store/database_internal.h \
-	core/store/database_admin.c core/store/database_open.c \
-	core/store/store.c core/store/store.h core/store/store_impl.h \
-	core/store/store_memory.c core/store/store_sqlite.c \
-	core/store/turn_cache.c core/store/turn_cache.h
+	core/store/database.c \
+	core/store/database.h \
+	core/store/database_admin.c \
+	core/store/database_internal.h \
+	core/store/database_open.c \
+	core/store/db_thread.c \
+	core/store/db_thread.h \
+	core/store/store.c \
+	core/store/store.h \
+	core/store/store_impl.h \
+	core/store/store_memory.c \
+	core/store/store_sqlite.c \
+	core/store/transaction.c \
+	core/store/transaction.h \
+	core/store/turn_cache.c \
+	core/store/turn_cache.h

@@ -1,7 +1,7 @@
 #include "core/store/store_impl.h"
 
 #include "core/base/log.h"
-#include "core/status/origin.h"
+#include "core/status/process_identity.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -23,9 +23,9 @@ void store_run_name(long pid, char out[64])
 {
 	uint8_t boot[16];
 
-	origin_boot_id(boot);
+	process_boot_id(boot);
 	snprintf(out, 64, "%02x%02x%02x%02x%02x%02x%02x%02x-%ld-%" PRIu64, boot[0], boot[1], boot[2], boot[3],
-	         boot[4], boot[5], boot[6], boot[7], pid, origin_birth_of(pid));
+	         boot[4], boot[5], boot[6], boot[7], pid, process_birth_of(pid));
 }
 
 static struct store_limits configured_limits(const struct config *c)

@@ -1,5 +1,5 @@
 /* The store on SQLite: the loop's side of it. */
-#include "core/store/archivist.h"
+#include "core/store/db_thread.h"
 #include "core/store/store_impl.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 struct request {
 	struct store_request base;
-	struct archivist_job job; /* the archivist's until it is done */
+	struct db_job job; /* the archivist's until it is done */
 	store_loaded_fn *loaded;  /* both NULL: cancelled, or nobody wants to know */
 	store_saved_fn *saved;
 	void *arg;
@@ -18,14 +18,14 @@ struct request {
 
 struct sqlite {
 	struct store base;
-	struct archivist *archivist;
+	struct db_thread *archivist;
 	int fd; /* an eventfd: jobs are done */
 	struct event *ready;
-	struct archivist_jobs given; /* in this iteration of the loop, at whose end all go at once */
+	struct db_jobs given; /* in this iteration of the loop, at whose end all go at once */
 	struct event *hand_over;
 };
 
-static struct request *request_of(struct archivist_job *job)
+static struct request *request_of(struct db_job *job)
 {
 	return (struct request *)(void *)((char *)job - offsetof(struct request, job));
 }
@@ -50,9 +50,9 @@ static void answer(struct request *r)
 	request_free(r);
 }
 
-static void free_all(struct archivist_jobs *jobs)
+static void free_all(struct db_jobs *jobs)
 {
-	struct archivist_job *job;
+	struct db_job *job;
 
 	while ((job = STAILQ_FIRST(jobs)) != NULL) {
 		STAILQ_REMOVE_HEAD(jobs, next);
@@ -71,9 +71,9 @@ static void on_done(void *arg)
 		continue;
 }
 
-static void answer_all(struct archivist_jobs *done)
+static void answer_all(struct db_jobs *done)
 {
-	struct archivist_job *job;
+	struct db_job *job;
 
 	while ((job = STAILQ_FIRST(done)) != NULL) {
 		STAILQ_REMOVE_HEAD(done, next);
@@ -84,25 +84,25 @@ static void answer_all(struct archivist_jobs *done)
 static void on_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct sqlite *s = arg;
-	struct archivist_jobs done = STAILQ_HEAD_INITIALIZER(done);
+	struct db_jobs done = STAILQ_HEAD_INITIALIZER(done);
 	uint64_t count;
 
 	(void)what;
 	while (read(fd, &count, sizeof count) < 0 && errno == EINTR)
 		continue;
-	archivist_take(s->archivist, &done);
+	db_thread_take(s->archivist, &done);
 	answer_all(&done);
 }
 
 static void on_hand_over(evutil_socket_t fd, short what, void *arg)
 {
 	struct sqlite *s = arg;
-	struct archivist_jobs refused = STAILQ_HEAD_INITIALIZER(refused);
-	struct archivist_job *job;
+	struct db_jobs refused = STAILQ_HEAD_INITIALIZER(refused);
+	struct db_job *job;
 
 	(void)fd;
 	(void)what;
-	archivist_give(s->archivist, &s->given);
+	db_thread_give(s->archivist, &s->given);
 	STAILQ_CONCAT(&refused, &s->given);
 	STAILQ_FOREACH(job, &refused, next)
 		err_set(&job->err, "too many turns wait for the conversations' database");
@@ -176,17 +176,17 @@ static void sqlite_cancel(struct store_request *request)
 
 static void sqlite_set_limits(struct store *store, const struct store_limits *limits)
 {
-	archivist_set_limits(((struct sqlite *)store)->archivist, limits);
+	db_thread_set_limits(((struct sqlite *)store)->archivist, limits);
 }
 
 static void sqlite_free(struct store *store)
 {
 	struct sqlite *s = (struct sqlite *)store;
-	struct archivist_jobs left = STAILQ_HEAD_INITIALIZER(left);
+	struct db_jobs left = STAILQ_HEAD_INITIALIZER(left);
 
 	if (s->archivist != NULL) {
-		archivist_give(s->archivist, &s->given);
-		archivist_free(s->archivist, &left);
+		db_thread_give(s->archivist, &s->given);
+		db_thread_free(s->archivist, &left);
 	}
 	free_all(&left);
 	free_all(&s->given);
@@ -225,7 +225,7 @@ struct store *store_sqlite_new(struct event_base *base, const char *file, const 
 	else
 		s->ready = event_new(base, s->fd, EV_READ | EV_PERSIST, on_ready, s);
 	if (s->hand_over != NULL && s->ready != NULL && event_add(s->ready, NULL) == 0)
-		s->archivist = archivist_new(file, run, limits, on_done, s, e);
+		s->archivist = db_thread_new(file, run, limits, on_done, s, e);
 	if (s->archivist != NULL)
 		return &s->base;
 	err_set(e, "no memory for the conversations");

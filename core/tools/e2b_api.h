@@ -3,7 +3,7 @@
 #define TT_TOOLS_E2B_API_H
 
 #include "core/config/config.h"
-#include "core/net/http.h"
+#include "core/http/http.h"
 
 /* Where a sandbox is and what opens it. */
 struct e2b_place {

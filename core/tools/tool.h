@@ -9,7 +9,7 @@
 
 #include "core/base/err.h"
 #include "core/config/config.h"
-#include "core/net/http.h"
+#include "core/http/http.h"
 
 #include <event2/event.h>
 #include <jansson.h>

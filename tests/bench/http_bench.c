@@ -5,7 +5,7 @@
  * posts    small POSTs on kept connections, 32 at a time
  * streams  256 streams of SSE events at full speed, one and 20 events a write
  * idle     memory of COUNT streams that say something once a second */
-#include "core/net/http.h"
+#include "core/http/http.h"
 
 #include "core/base/clock.h"
 
@@ -157,7 +157,7 @@ static uint16_t start_server(pid_t *pid)
 
 /* --- the client ------------------------------------------------------------------------- */
 
-struct bench {
+struct cooldown {
 	struct event_base *base;
 	struct http *http;
 	struct http_request request;
@@ -165,7 +165,7 @@ struct bench {
 	size_t bytes;
 };
 
-static void begin(struct bench *b);
+static void begin(struct cooldown *b);
 
 static bool on_response(void *arg, long status, const char *type)
 {
@@ -176,7 +176,7 @@ static bool on_response(void *arg, long status, const char *type)
 
 static void on_data(void *arg, const char *bytes, size_t len)
 {
-	struct bench *b = arg;
+	struct cooldown *b = arg;
 
 	(void)bytes;
 	b->bytes += len;
@@ -184,7 +184,7 @@ static void on_data(void *arg, const char *bytes, size_t len)
 
 static void on_done(void *arg, const struct http_result *r)
 {
-	struct bench *b = arg;
+	struct cooldown *b = arg;
 
 	if (r->outcome != HTTP_DONE)
 		b->failed++;
@@ -195,7 +195,7 @@ static void on_done(void *arg, const struct http_result *r)
 		event_base_loopbreak(b->base);
 }
 
-static void begin(struct bench *b)
+static void begin(struct cooldown *b)
 {
 	static const struct http_handlers handlers = {.response = on_response, .data = on_data, .done = on_done};
 
@@ -213,7 +213,7 @@ static double cpu_seconds(void)
 	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
-static void run(struct bench *b, const char *what, long count, int at_once, double units)
+static void run(struct cooldown *b, const char *what, long count, int at_once, double units)
 {
 	int64_t began = clock_mono_ns();
 	double cpu = cpu_seconds(), wall;
@@ -248,7 +248,7 @@ static void on_enough(evutil_socket_t fd, short what, void *arg)
 	event_base_loopbreak(arg);
 }
 
-static void run_idle(struct bench *b, long count)
+static void run_idle(struct cooldown *b, long count)
 {
 	const struct timeval enough = {3, 0};
 	long before = resident_kib();
@@ -267,7 +267,7 @@ int main(int argc, char **argv)
 	const char *what = argc > 1 ? argv[1] : "posts";
 	struct rlimit files = {FDS_MAX, FDS_MAX};
 	struct err e = ERR_INIT;
-	struct bench b = {.left = 0};
+	struct cooldown b = {.left = 0};
 	char url[100], body[300];
 	pid_t server;
 	uint16_t port;

@@ -1,9 +1,9 @@
 /* Events of a stream, one a line, as servers write tool calls; a line that begins with '!'
  * is a call that leaked as text. Whatever comes, each call ends with an id, a name and
  * one result, in a message that servers can parse. */
-#include "core/chat/calls.h"
-#include "core/chat/delta.h"
-#include "core/chat/tool_round.h"
+#include "core/stream/calls.h"
+#include "core/stream/chunk.h"
+#include "core/turn/tool_round.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -73,17 +73,17 @@ static void check(const struct calls *calls)
 	json_decref(closed);
 }
 
-static void take_line(struct calls *calls, struct delta_reader *reader, const char *line, size_t len)
+static void take_line(struct calls *calls, struct chunk_reader *reader, const char *line, size_t len)
 {
 	char *event = fuzz_copy(line, len), *text;
-	struct delta d;
+	struct chunk d;
 
 	if (len > 0 && *event == '!') {
 		text = fuzz_text(event + 1, len - 1);
 		calls_add(calls, "t", text);
 		free(text);
 	} else {
-		delta_read(reader, event, len, &d);
+		chunk_read(reader, event, len, &d);
 		if (d.tool_calls != NULL)
 			calls_merge(calls, d.tool_calls);
 	}
@@ -93,11 +93,11 @@ static void take_line(struct calls *calls, struct delta_reader *reader, const ch
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	const char *text = (const char *)data;
-	struct delta_reader reader;
+	struct chunk_reader reader;
 	struct calls calls;
 
 	calls_init(&calls);
-	delta_reader_init(&reader);
+	chunk_reader_init(&reader);
 	for (size_t at = 0; at < len;) {
 		const char *end = memchr(text + at, '\n', len - at);
 		size_t part = end != NULL ? (size_t)(end - text) - at : len - at;
@@ -109,6 +109,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (calls.count > 0)
 		check(&calls);
 	calls_clear(&calls);
-	delta_reader_free(&reader);
+	chunk_reader_free(&reader);
 	return 0;
 }

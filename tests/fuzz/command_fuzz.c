@@ -1,7 +1,7 @@
 /* Any bytes as lines of the command channel, to the server and to a client. */
 #include "tests/fuzz/fuzz.h"
 
-#include "core/net/command_wire.h"
+#include "core/control/command_wire.h"
 
 #include <stdlib.h>
 #include <string.h>

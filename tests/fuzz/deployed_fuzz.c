@@ -1,5 +1,5 @@
 /* Any bytes as the backend's list of deployed models, and as the answer of /health. */
-#include "core/llm/deployed.h"
+#include "core/llm/deployments.h"
 #include "core/llm/select.h"
 #include "core/llm/verdict.h"
 #include "core/status/document.h"
@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct err e = ERR_INIT;
 	char reason[160];
 
-	if (deployed_parse(text, size, c, &list, skipped, NULL, &e) == 0) {
+	if (deployments_parse(text, size, c, &list, skipped, NULL, &e) == 0) {
 		use(&list, c);
 		llm_list_clear(&list);
 	} else if (!err_is_set(&e)) {

@@ -1,6 +1,6 @@
 /* The same text, reasoning and calls at every split; no python_tag in the answer; text
  * that has no marker passes as it is. The first byte says where the cuts lie. */
-#include "core/chat/filter.h"
+#include "core/stream/filter.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <jansson.h>

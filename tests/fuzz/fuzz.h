@@ -1,7 +1,7 @@
 /* The entry point of a fuzzer: libFuzzer's in a build with --enable-fuzzers, else
  * replay.c, which runs it over its corpus. And what several of them need (fuzz.c). */
-#ifndef TT_TESTS_FUZZ_H
-#define TT_TESTS_FUZZ_H
+#ifndef TT_TESTS_FUZZ_FUZZ_H
+#define TT_TESTS_FUZZ_FUZZ_H
 
 #include "core/config/config.h"
 

@@ -1,5 +1,5 @@
 /* Values of headers, terminated or not: an LLM's Retry-After, a client's X-Request-Id. */
-#include "core/net/http_private.h"
+#include "core/http/http_private.h"
 #include "fcgi/request_id.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,7 +1,7 @@
 /* What sandboxed code prints, in any bytes: the same text whatever the pieces are, and it
  * is text. The first byte says where the cuts lie. */
 #include "core/base/utf8.h"
-#include "core/runner/output.h"
+#include "runner/output.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

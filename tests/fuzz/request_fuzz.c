@@ -1,5 +1,5 @@
 /* Any body is accepted, or refused with an answer that is JSON. */
-#include "core/chat/request.h"
+#include "core/protocol/request.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Answers of search services, in any bytes: a reason why it failed, or text for the model
  * and sources. The first byte is the first letter of the service's name. */
-#include "core/chat/emitter_line.h"
+#include "core/protocol/emitter_line.h"
 #include "core/tools/search_result.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,5 +1,5 @@
 /* Events are the same whatever the pieces are. The first bytes say where the cuts lie. */
-#include "core/chat/sse.h"
+#include "core/stream/sse.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

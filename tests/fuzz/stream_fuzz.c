@@ -1,10 +1,10 @@
 /* LLMs' streams, in any bytes, through every stage to what the client reads: the same
  * whatever the pieces are. Behind a [DONE] another LLM goes on with the answer. The first
  * byte says where the cuts lie. */
-#include "core/chat/answer.h"
-#include "core/chat/calls.h"
-#include "core/chat/delta.h"
-#include "core/chat/sse.h"
+#include "core/turn/answer.h"
+#include "core/stream/calls.h"
+#include "core/stream/chunk.h"
+#include "core/stream/sse.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 struct stream {
 	struct sse sse;
-	struct delta_reader reader;
+	struct chunk_reader reader;
 	struct answer *answer;
 	struct calls calls;
 	int64_t counted; /* tokens of this ask; -1: the server does not say */
@@ -55,9 +55,9 @@ static void end_ask(struct stream *s)
 static bool on_event(void *arg, const char *data, size_t len)
 {
 	struct stream *s = arg;
-	struct delta d;
+	struct chunk d;
 
-	delta_read(&s->reader, data, len, &d);
+	chunk_read(&s->reader, data, len, &d);
 	if (d.reasoning.len > 0)
 		answer_reasoning(s->answer, d.reasoning.bytes, d.reasoning.len);
 	if (d.content.len > 0)
@@ -66,7 +66,7 @@ static bool on_event(void *arg, const char *data, size_t len)
 		calls_merge(&s->calls, d.tool_calls);
 	if (d.has_usage)
 		s->counted = d.completion_tokens;
-	if (d.kind == DELTA_DONE)
+	if (d.kind == CHUNK_DONE)
 		end_ask(s);
 	fuzz_require(buf_addf(&s->out, "\x02%d%d%s", (int)d.kind, (int)d.finish, d.error) == 0);
 	return true;
@@ -86,7 +86,7 @@ static void run(const uint8_t *data, size_t len, size_t step, struct buf *out)
 	struct stream s = {.out = BUF_INIT(1u << 24), .counted = -1};
 
 	sse_init(&s.sse);
-	delta_reader_init(&s.reader);
+	chunk_reader_init(&s.reader);
 	calls_init(&s.calls);
 	s.answer = answer_new(&handlers, &s.out);
 	fuzz_require(s.answer != NULL);
@@ -103,7 +103,7 @@ static void run(const uint8_t *data, size_t len, size_t step, struct buf *out)
 	answer_close(s.answer);
 	add_calls(&s);
 	answer_free(s.answer);
-	delta_reader_free(&s.reader);
+	chunk_reader_free(&s.reader);
 	sse_free(&s.sse);
 	*out = s.out;
 }

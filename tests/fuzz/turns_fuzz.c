@@ -2,7 +2,7 @@
  * and of the last turn and the bytes of all, each further line is a turn; one that begins
  * with '!' is missing. What is read is the same twice and makes a body that LLMs can parse;
  * where no turn is missing, a further one is read behind them. */
-#include "core/chat/prompt.h"
+#include "core/turn/prompt.h"
 #include "core/store/database.h"
 #include "tests/fuzz/fuzz.h"
 

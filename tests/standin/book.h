@@ -1,6 +1,6 @@
 /* What a stand-in saw: requests, streams, who left and when. Shared by its threads. */
-#ifndef TT_STANDIN_BOOK_H
-#define TT_STANDIN_BOOK_H
+#ifndef TT_TESTS_STANDIN_BOOK_H
+#define TT_TESTS_STANDIN_BOOK_H
 
 #include <event2/keyvalq_struct.h>
 #include <jansson.h>

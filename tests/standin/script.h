@@ -3,8 +3,8 @@
  * user message ("[cut] hello"), and JSON in it ("hello [[{\"delay_us\": 20000}]]").
  *
  * The knobs are the rows of script_knobs in script.c, each with its meaning. */
-#ifndef TT_STANDIN_SCRIPT_H
-#define TT_STANDIN_SCRIPT_H
+#ifndef TT_TESTS_STANDIN_SCRIPT_H
+#define TT_TESTS_STANDIN_SCRIPT_H
 
 #include <jansson.h>
 #include <stdbool.h>

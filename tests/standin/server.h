@@ -9,8 +9,8 @@
  *
  * The port is printed as `listening on PORT` when connections are accepted. SIGTERM
  * and SIGINT end the process. */
-#ifndef TT_STANDIN_SERVER_H
-#define TT_STANDIN_SERVER_H
+#ifndef TT_TESTS_STANDIN_SERVER_H
+#define TT_TESTS_STANDIN_SERVER_H
 
 #include "tests/standin/book.h"
 #include "tests/standin/plan.h"

@@ -1,6 +1,6 @@
 /* From a script and a request to the bytes of an LLM's answer. Pure. */
-#ifndef TT_STANDIN_STREAM_H
-#define TT_STANDIN_STREAM_H
+#ifndef TT_TESTS_STANDIN_STREAM_H
+#define TT_TESTS_STANDIN_STREAM_H
 
 #include "tests/standin/plan.h"
 #include "tests/standin/script.h"

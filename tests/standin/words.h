@@ -1,7 +1,7 @@
 /* Whether an answer of numbered words lost one, has one twice, or one of another answer,
  * and whether it says so where it broke off. Pure. */
-#ifndef TT_STANDIN_WORDS_H
-#define TT_STANDIN_WORDS_H
+#ifndef TT_TESTS_STANDIN_WORDS_H
+#define TT_TESTS_STANDIN_WORDS_H
 
 #include <stdbool.h>
 

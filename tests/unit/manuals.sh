@@ -27,6 +27,6 @@ if command -v man >/dev/null && command -v groff >/dev/null; then
 	done
 fi
 if command -v bash >/dev/null; then
-	bash -n "$srcdir/core/admin/completion/tt-agentctl" || fail completion
+	bash -n "$srcdir/agentctl/completion/tt-agentctl" || fail completion
 fi
 exit $failed

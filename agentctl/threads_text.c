@@ -1,0 +1,106 @@
+/* Conversations, for people. */
+#include "agentctl/admin.h"
+
+#include "agentctl/columns.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CELL_WIDTH 40
+
+static const char *text_of(const json_t *j, const char *key) { return json_string_value(json_object_get(j, key)); }
+
+static long long number_of(const json_t *j, const char *key)
+{
+	return (long long)json_number_value(json_object_get(j, key));
+}
+
+static void add_time(struct columns *t, const json_t *at)
+{
+	time_t seconds = (time_t)json_number_value(at);
+	char text[32] = "-";
+	struct tm tm;
+
+	if (localtime_r(&seconds, &tm) != NULL)
+		strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+	columns_add(t, COLOUR_NONE, 0, text);
+}
+
+void admin_show_threads(const struct admin *a, const json_t *document)
+{
+	static const char *const headings[] = {"THREAD", "SUBJECT", "TURNS", "BYTES", "LAST USED", NULL};
+	const json_t *threads = json_object_get(document, "threads"), *thread;
+	struct columns *t = columns_new(headings);
+	size_t i;
+
+	json_array_foreach(threads, i, thread)
+	{
+		const char *subject = text_of(thread, "subject");
+
+		columns_add(t, COLOUR_NONE, 0, text_of(thread, "thread_id"));
+		columns_add(t, COLOUR_NONE, CELL_WIDTH, subject != NULL && *subject != '\0' ? subject : NULL);
+		columns_addf(t, COLOUR_NONE, "%lld", number_of(thread, "turns"));
+		columns_addf(t, COLOUR_NONE, "%lld", number_of(thread, "bytes"));
+		add_time(t, json_object_get(thread, "used"));
+	}
+	if (json_array_size(threads) > 0)
+		columns_print(t, a->out, a->colour);
+	else
+		fputs("nothing is remembered\n", a->out);
+	columns_free(t);
+}
+
+/* Line by line, so that what a model wrote cannot steer the terminal. */
+static void show_lines(const struct admin *a, const char *text)
+{
+	while (*text != '\0') {
+		size_t len = strcspn(text, "\n");
+		char *line = strndup(text, len);
+
+		fputs("  ", a->out);
+		if (line != NULL)
+			columns_text(a->out, a->colour, COLOUR_NONE, line);
+		fputc('\n', a->out);
+		free(line);
+		text += len + (text[len] == '\n');
+	}
+}
+
+static void show_message(const struct admin *a, const json_t *message)
+{
+	const json_t *content = json_object_get(message, "content"), *calls = json_object_get(message, "tool_calls");
+	const char *role = text_of(message, "role");
+	char *json;
+
+	columns_text(a->out, a->colour, COLOUR_BOLD, role != NULL ? role : "?");
+	fputs(json_is_true(json_object_get(message, "interrupted")) ? " (interrupted)\n" : "\n", a->out);
+	if (json_is_string(content))
+		show_lines(a, json_string_value(content));
+	for (int i = 0; i < 2; i++) {
+		const json_t *rest = i == 0 ? content : calls;
+
+		json = json_is_array(rest) ? json_dumps(rest, JSON_COMPACT) : NULL;
+		if (json != NULL)
+			show_lines(a, json);
+		free(json);
+	}
+}
+
+void admin_show_thread(const struct admin *a, const json_t *document)
+{
+	const json_t *turns = json_object_get(document, "turns"), *turn, *message;
+	size_t i, n;
+	char head[96];
+
+	json_array_foreach(turns, i, turn)
+	{
+		const char *at = text_of(turn, "at");
+
+		snprintf(head, sizeof head, "--- turn %lld, %s", number_of(turn, "number"), at != NULL ? at : "");
+		columns_text(a->out, a->colour, COLOUR_DIM, head);
+		fputc('\n', a->out);
+		json_array_foreach(json_object_get(turn, "messages"), n, message)
+			show_message(a, message);
+	}
+}

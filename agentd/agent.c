@@ -1,0 +1,505 @@
+#include "agentd/agent.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "agentd/restore.h"
+#include "agentd/commands.h"
+#include "agentd/passive_health.h"
+#include "agentd/release_memory.h"
+#include "core/llm/configured.h"
+#include "core/status/layout.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *agent_current_name(const struct agent *a)
+{
+	long i = selector_current(&a->selector);
+
+	return i >= 0 ? llm_name(&registry_llms(a->s.registry)[i]) : "Unknown";
+}
+
+void agent_touch(struct agent *a, int64_t within_ms)
+{
+	int64_t at = clock_mono_ms() + within_ms;
+
+	a->changed |= within_ms < AGENT_LATER_MS;
+	if (a->settle_at_ms != 0 && a->settle_at_ms <= at)
+		return;
+	a->settle_at_ms = at;
+	timer_arm_ms(a->settle, within_ms);
+}
+
+/* A configuration that cannot be written does not hold up the state: that goes out under the
+ * one before. -1: all is tried again within a second. */
+static int publish_all(struct agent *a, struct err *e)
+{
+	int result = 0;
+
+	if (a->config_changed)
+		result = publisher_config(a->publisher, runner_trouble(a->runner), e);
+	a->config_changed = result != 0;
+	if (publisher_publish(a->publisher, &a->selector, &a->polling, e) != 0)
+		result = -1;
+	return result;
+}
+
+static void publish(struct agent *a)
+{
+	int64_t began_ms = clock_mono_ms();
+	struct err e = ERR_INIT;
+
+	if (publish_all(a, &e) == 0) {
+		log_debug("published", L_INT("generation", publisher_generation(a->publisher)),
+		          L_INT("duration_ms", clock_mono_ms() - began_ms));
+		if (err_is_set(&a->publish_error))
+			log_info("publish", L_STR("again", "what could not be written is written"));
+		err_clear(&a->publish_error);
+		return;
+	}
+	if (strcmp(e.text, a->publish_error.text) != 0)
+		log_error("publish", L_STR("error", e.text));
+	a->publish_error = e;
+}
+
+static void follow_polling(struct agent *a)
+{
+	int64_t now = clock_mono_ms();
+
+	if (a->selector.failed)
+		return; /* it is tried again within a second */
+	if (a->selector.usable > 0)
+		polling_found(&a->polling);
+	else if (!a->polling.waiting)
+		polling_lost(&a->polling, a->s.config, now);
+	monitor_watch(a->monitor, a->selector.usable > 0 || polling_active(&a->polling), a->selector.usable == 0);
+	if (polling_active(&a->polling) && !scan_running(a->survey))
+		timer_arm_ms(a->poll, a->polling.next_ms - now);
+	else
+		evtimer_del(a->poll);
+}
+
+void agent_settle(struct agent *a)
+{
+	evtimer_del(a->settle);
+	a->settle_at_ms = 0;
+	a->changed = false;
+	selector_update(&a->selector, &a->s, clock_wall_ms());
+	follow_polling(a);
+	publish(a);
+	if (selector_current(&a->selector) >= 0)
+		capabilities_want(a->capabilities, (size_t)selector_current(&a->selector), false);
+}
+
+void agent_settle_if_touched(struct agent *a)
+{
+	if (a->settle_at_ms != 0)
+		agent_settle(a);
+}
+
+void agent_settle_if_changed(struct agent *a)
+{
+	if (a->changed || selector_update(&a->selector, &a->s, clock_wall_ms()))
+		agent_settle(a);
+	else
+		follow_polling(a);
+}
+
+static void settle_due(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	agent_settle(arg);
+}
+
+/* ---- what the parts tell --------------------------------------------------------- */
+
+static bool is_up(enum llm_health h) { return h == LLM_HEALTHY || h == LLM_DEGRADED; }
+
+void agent_judged(struct agent *a, size_t index, enum llm_health before)
+{
+	struct llm *l = registry_llm(a->s.registry, index);
+	struct track *t = registry_track(a->s.registry, index);
+	bool is_current = l->instance == a->selector.current;
+
+	if (before == LLM_UNHEALTHY && is_up(l->health))
+		capabilities_came_back(a->capabilities, index);
+	/* While everything is surveyed, questions that nobody waits for come after it. */
+	if (is_up(l->health) && (capabilities_hold(l, t) || !scan_running(a->survey)))
+		capabilities_want(a->capabilities, index, !is_up(before));
+	passive_health_judged(a, index, before);
+	if (l->health != before)
+		events_verdict(a->s.events, l, before);
+	if (l->health == before)
+		agent_touch(a, AGENT_LATER_MS);
+	else
+		agent_touch(a, is_current ? 0 : AGENT_SOON_MS);
+	scan_settled(a->survey, index);
+	commands_look(a->commands);
+}
+
+static void monitor_judged(void *arg, size_t index, enum llm_health before) { agent_judged(arg, index, before); }
+
+static void completed(void *arg, size_t index, const struct probe_result *r) { passive_health_canary(arg, index, r); }
+
+static void learned(void *arg, size_t index)
+{
+	struct agent *a = arg;
+
+	scan_settled(a->survey, index);
+	agent_touch(a, AGENT_SOON_MS);
+	commands_look(a->commands);
+}
+
+static void code_changed(void *arg)
+{
+	struct agent *a = arg;
+
+	a->config_changed = true;
+	agent_touch(a, 0);
+}
+
+static void addresses_changed(void *arg) { agent_touch(arg, AGENT_SOON_MS); }
+
+static void ask_what_they_can(struct agent *a)
+{
+	for (size_t i = 0; i < registry_count(a->s.registry); i++)
+		if (is_up(registry_llm(a->s.registry, i)->health))
+			capabilities_want(a->capabilities, i, false);
+}
+
+static void surveyed(void *arg)
+{
+	struct agent *a = arg;
+
+	passive_health_end_warmup(a);
+	agent_settle_if_changed(a);
+	commands_surveyed(a->commands);
+	ask_what_they_can(a);
+}
+
+/* The registry was merged: indexes are others now. */
+static void merged(struct agent *a, const struct registry_change *change)
+{
+	bool changed = change->added + change->removed + change->redeployed > 0;
+
+	if (changed) {
+		events_deployments(a->s.events, change->added, change->removed, change->redeployed);
+		a->trimmed = false;
+	}
+	selector_update(&a->selector, &a->s, clock_wall_ms());
+	agent_touch(a, change->removed > 0 ? 0 : changed ? AGENT_SOON_MS : AGENT_LATER_MS);
+}
+
+static void discovered(void *arg, struct llm_list *list)
+{
+	struct agent *a = arg;
+	struct registry_change change;
+
+	if (list != NULL && registry_merge(a->s.registry, true, list, &change) != 0) {
+		log_error("discovery", L_STR("error", "out of memory"));
+	} else if (list != NULL) {
+		tokens_take_back(a->s.tokens);
+		merged(a, &change);
+		monitor_probe_new(a->monitor);
+		hosts_update(a->hosts);
+	}
+	scan_merged(a->survey, true);
+	commands_look(a->commands);
+}
+
+/* ---- what the configuration names by itself ---------------------------------------- */
+
+static void say_wrong(const char *text)
+{
+	log_error("config", L_STR("error", text));
+}
+
+/* Without memory nothing is merged: it would look as if one were no longer named. */
+static int merge_configured(struct agent *a, struct registry_change *change)
+{
+	struct llm items[CONFIGURED_MAX];
+	long count = configured_llms(a->s.config, items, say_wrong);
+	struct llm_list list = {.items = items, .count = count > 0 ? (size_t)count : 0};
+	int result;
+
+	if (count < 0)
+		return -1;
+	for (size_t i = 0; i < list.count; i++)
+		if (items[i].kind == LLM_CLOUD && items[i].tools == LLM_TOOLS_UNKNOWN)
+			items[i].tools = LLM_TOOLS_YES; /* the protocol that it is configured for has them */
+	result = registry_merge(a->s.registry, false, &list, change);
+	for (size_t i = 0; i < list.count; i++)
+		llm_clear(&items[i]);
+	return result;
+}
+
+static void set_log_level(const struct config *c)
+{
+	enum log_level level = LOG_INFO_;
+
+	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
+	log_set_level(cfg_bool(c, CFG_LOG_DEBUG) ? LOG_DEBUG_ : level);
+}
+
+static void replan_health(struct agent *a, const struct config *old, const struct config *c)
+{
+	static const enum cfg_key probes[] = {CFG_HEALTH_INTERVAL, CFG_HEALTH_FAST_INTERVAL, CFG_HEALTH_DOWN_INTERVAL};
+	bool changed = monitor_enabled(old) != monitor_enabled(c);
+
+	if (changed || cfg_ms(old, CFG_HEALTH_COMPLETION_INTERVAL) != cfg_ms(c, CFG_HEALTH_COMPLETION_INTERVAL))
+		canary_replan(a->completion);
+	for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)
+		changed |= cfg_ms(old, probes[i]) != cfg_ms(c, probes[i]);
+	if (changed)
+		monitor_replan(a->monitor);
+}
+
+static void reconfigured(void *arg, const struct config *old)
+{
+	struct agent *a = arg;
+	const struct config *c = a->s.config;
+	struct llm_list none = {.items = NULL};
+	struct registry_change change;
+
+	set_log_level(c);
+	a->config_changed = true;
+	runner_look(a->runner);
+	if (!cfg_bool(c, CFG_DISCOVERY_ENABLED) && registry_merge(a->s.registry, true, &none, &change) == 0)
+		merged(a, &change);
+	if (merge_configured(a, &change) == 0)
+		merged(a, &change);
+	else
+		log_error("config", L_STR("error", "out of memory: the LLMs that it names stay as they were"));
+	polling_reconfigure(&a->polling, c, clock_mono_ms());
+	replan_health(a, old, c);
+	passive_health_reconfigured(a, old);
+	for (size_t i = 0; i < registry_count(a->s.registry); i++)
+		capabilities_forget(a->capabilities, i);
+	ask_what_they_can(a);
+	timer_arm_ms(a->discover, cfg_ms(c, CFG_DISCOVERY_INTERVAL));
+	monitor_probe_new(a->monitor);
+	hosts_update(a->hosts);
+	discovery_cancel(a->discovery); /* what is on its way is an answer to the configuration before */
+	if (scan_running(a->survey) || (cfg_bool(c, CFG_CONFIG_REFRESH_LLM) && !a->refresh_follows))
+		scan_start(a->survey);
+	else
+		discovery_ask(a->discovery);
+	agent_touch(a, 0);
+}
+
+/* ---- timers and signals ------------------------------------------------------------- */
+
+static void poll_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct agent *a = arg;
+	int64_t now = clock_mono_ms();
+
+	(void)fd;
+	(void)what;
+	if (!polling_due(&a->polling, now) || scan_running(a->survey)) {
+		follow_polling(a);
+		return;
+	}
+	polling_attempt(&a->polling, a->s.config, now);
+	events_polling(a->s.events, a->polling.attempts,
+	               polling_active(&a->polling) ? a->polling.next_ms - now : -1);
+	agent_touch(a, AGENT_SOON_MS);
+	scan_start(a->survey);
+}
+
+static void discover_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct agent *a = arg;
+
+	(void)fd;
+	(void)what;
+	timer_arm_ms(a->discover, cfg_ms(a->s.config, CFG_DISCOVERY_INTERVAL));
+	if (!a->polling.waiting && !scan_running(a->survey))
+		discovery_ask(a->discovery);
+}
+
+static void every_second(evutil_socket_t fd, short what, void *arg)
+{
+	struct agent *a = arg;
+
+	(void)fd;
+	(void)what;
+	if (!publisher_heartbeat(a->publisher)) {
+		log_warning("status file", L_STR("run_dir", a->run_dir),
+		            L_STR("error", STATUS_FILE " is not as it was published; it is written again"));
+		agent_touch(a, 0);
+	}
+	if (!a->trimmed && !scan_running(a->survey)) {
+		release_memory();
+		a->trimmed = true;
+	}
+	passive_health_tick(a);
+	reload_look(a->reload);
+	runner_look(a->runner);
+	if (err_is_set(&a->publish_error))
+		agent_touch(a, 0);
+}
+
+static void on_signal(evutil_socket_t signo, short what, void *arg)
+{
+	struct agent *a = arg;
+	struct err e = ERR_INIT;
+
+	(void)what;
+	if (signo == SIGHUP) {
+		reload_now(a->reload, "SIGHUP", &e);
+		return;
+	}
+	log_info("ending", L_STR("signal", strsignal((int)signo)));
+	event_base_loopbreak(a->s.base);
+}
+
+/* ---- life ----------------------------------------------------------------------------- */
+
+static int make_services(struct agent *a, struct err *e)
+{
+	struct event_config *ec = event_config_new();
+
+	if (ec != NULL) {
+		event_config_set_flag(ec, EVENT_BASE_FLAG_NOLOCK);
+		a->s.base = event_base_new_with_config(ec);
+		event_config_free(ec);
+	}
+	a->s.registry = registry_new(clock_wall_ms());
+	a->s.tokens = tokens_new();
+	a->s.events = events_new();
+	if (a->s.base == NULL || a->s.registry == NULL || a->s.tokens == NULL || a->s.events == NULL)
+		return err_set(e, "out of memory");
+	return 0;
+}
+
+/* What is known without asking anyone is visible before anything else is done. */
+static int publish_first(struct agent *a, struct err *e)
+{
+	struct registry_change change;
+
+	a->publisher = publisher_new(&a->s, a->run_dir, e);
+	a->runner = runner_new(&a->s, code_changed, a);
+	if (a->publisher == NULL)
+		return -1;
+	if (a->runner == NULL)
+		return err_set(e, "out of memory");
+	runner_look(a->runner);
+	a->config_changed = false;
+	if (publisher_config(a->publisher, runner_trouble(a->runner), e) != 0)
+		return -1;
+	restore_published(&a->s, &a->selector, a->run_dir);
+	if (merge_configured(a, &change) != 0)
+		return err_set(e, "out of memory");
+	polling_start(&a->polling, clock_mono_ms());
+	selector_update(&a->selector, &a->s, clock_wall_ms());
+	return publisher_publish(a->publisher, &a->selector, &a->polling, e);
+}
+
+static int make_parts(struct agent *a, const struct config_source *src, struct err *e)
+{
+	a->s.resolver = resolver_new(a->s.base, e);
+	a->s.http = a->s.resolver != NULL ? http_new(a->s.base, a->s.resolver, e) : NULL;
+	if (a->s.http == NULL)
+		return -1;
+	a->discovery = discovery_new(&a->s, discovered, a);
+	a->monitor = monitor_new(&a->s, monitor_judged, a);
+	a->capabilities = capabilities_new(&a->s, learned, a);
+	a->completion = canary_new(&a->s, completed, a);
+	a->hosts = hosts_new(&a->s, addresses_changed, a);
+	a->reload = reload_new(&a->s, src, reconfigured, a);
+	if (a->discovery != NULL && a->monitor != NULL)
+		a->survey = scan_new(&a->s, a->discovery, a->monitor, surveyed, a);
+	if (a->survey == NULL || a->capabilities == NULL || a->completion == NULL || a->hosts == NULL || a->reload == NULL)
+		return err_set(e, "out of memory");
+	return 0;
+}
+
+static int make_timers(struct agent *a, struct err *e)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+	const struct timeval second = {.tv_sec = 1};
+
+	a->settle = evtimer_new(a->s.base, settle_due, a);
+	a->poll = evtimer_new(a->s.base, poll_due, a);
+	a->discover = evtimer_new(a->s.base, discover_due, a);
+	a->second = event_new(a->s.base, -1, EV_PERSIST, every_second, a);
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+		a->signals[i] = evsignal_new(a->s.base, signals[i], on_signal, a);
+		if (a->signals[i] == NULL || evsignal_add(a->signals[i], NULL) != 0)
+			return err_set(e, "cannot handle signals");
+	}
+	if (a->settle == NULL || a->poll == NULL || a->discover == NULL || a->second == NULL)
+		return err_set(e, "out of memory");
+	event_add(a->second, &second);
+	return 0;
+}
+
+struct agent *agent_new(const struct options *o, const struct config_source *src, struct config *config,
+                        struct err *e)
+{
+	struct agent *a = calloc(1, sizeof *a);
+	char path[4200];
+
+	if (a == NULL) {
+		err_set(e, "out of memory");
+		config_unref(config);
+		return NULL;
+	}
+	a->s.config = config;
+	a->run_dir = o->run_dir;
+	a->started_ms = clock_mono_ms();
+	snprintf(path, sizeof path, "%s/" COMMAND_SOCKET, o->run_dir);
+	if (make_services(a, e) == 0 && make_timers(a, e) == 0 && publish_first(a, e) == 0 && make_parts(a, src, e) == 0 &&
+	    (a->commands = commands_new(a, path, e)) != NULL)
+		return a;
+	agent_free(a);
+	return NULL;
+}
+
+void agent_free(struct agent *a)
+{
+	struct event *timers[] = {a->settle, a->poll, a->discover, a->second, a->signals[0], a->signals[1], a->signals[2]};
+
+	commands_free(a->commands);
+	scan_free(a->survey);
+	reload_free(a->reload);
+	runner_free(a->runner);
+	hosts_free(a->hosts);
+	canary_free(a->completion);
+	capabilities_free(a->capabilities);
+	monitor_free(a->monitor);
+	discovery_free(a->discovery);
+	if (a->s.http != NULL)
+		http_free(a->s.http);
+	if (a->s.resolver != NULL)
+		resolver_free(a->s.resolver);
+	publisher_free(a->publisher);
+	selector_free(&a->selector);
+	for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++)
+		if (timers[i] != NULL)
+			event_free(timers[i]);
+	events_free(a->s.events);
+	tokens_free(a->s.tokens);
+	registry_free(a->s.registry);
+	config_unref(a->s.config);
+	if (a->s.base != NULL)
+		event_base_free(a->s.base);
+	free(a);
+}
+
+int agent_run(struct agent *a, struct err *e)
+{
+	/* With an adopted LLM the first look is no attempt of polling. */
+	timer_arm_ms(a->discover, cfg_ms(a->s.config, CFG_DISCOVERY_INTERVAL));
+	if (a->selector.usable > 0)
+		scan_start(a->survey);
+	else
+		poll_due(-1, EV_TIMEOUT, a);
+	hosts_update(a->hosts);
+	follow_polling(a);
+	return event_base_dispatch(a->s.base) < 0 ? err_set(e, "the event loop failed") : 0;
+}

@@ -1,0 +1,83 @@
+/* The daemon put together: the parts, and what one tells another.
+ *
+ *   discovery, probes, reports -> registry -> settle: select, poll, publish -> responders
+ *
+ * settle is the one place where a new state becomes visible. Whoever changes something
+ * calls agent_touch with how soon it must be seen; a command settles before it replies.
+ * Private to agentd. */
+#ifndef TT_AGENTD_AGENT_H
+#define TT_AGENTD_AGENT_H
+
+#include "agentd/capabilities.h"
+#include "agentd/canary.h"
+#include "agentd/discovery.h"
+#include "agentd/hosts.h"
+#include "agentd/monitor.h"
+#include "agentd/options.h"
+#include "agentd/polling.h"
+#include "agentd/publisher.h"
+#include "agentd/reload.h"
+#include "agentd/runner.h"
+#include "agentd/selector.h"
+#include "agentd/services.h"
+#include "agentd/scan.h"
+
+struct commands;
+
+struct agent {
+	struct services s;
+	const char *run_dir;
+	struct selector selector;
+	struct polling polling;
+	struct publisher *publisher;
+	struct discovery *discovery;
+	struct monitor *monitor;
+	struct capabilities *capabilities;
+	struct canary *completion;
+	struct hosts *hosts;
+	struct scan *survey;
+	struct reload *reload;
+	struct runner *runner;
+	struct commands *commands;
+	struct event *settle, *poll, *discover, *second;
+	struct event *signals[3];
+	int64_t settle_at_ms; /* 0: nothing to settle */
+	bool changed;         /* more than signs of life waits to be seen */
+	bool config_changed;  /* and so does another configuration */
+	int64_t started_ms;
+	bool trimmed;         /* memory that the start needed was given back */
+	bool refresh_follows; /* the reload that runs now was asked for by a command */
+	struct err publish_error; /* the last one; empty: all is well */
+};
+
+/* Publishes a first state before it returns. src and what it points to must outlive it;
+ * a reference to config is taken over. NULL with e. */
+struct agent *agent_new(const struct options *o, const struct config_source *src, struct config *config,
+                        struct err *e);
+void agent_free(struct agent *a);
+
+/* Until a signal or the shutdown command ends it. */
+int agent_run(struct agent *a, struct err *e);
+
+/* How soon what must be visible: a change, and a mere sign of life of an LLM. */
+#define AGENT_SOON_MS  50
+#define AGENT_LATER_MS 1000
+
+/* Something must be visible within so many milliseconds; AGENT_LATER_MS: nothing that
+ * anyone decides by has changed. */
+void agent_touch(struct agent *a, int64_t within_ms);
+
+/* Selects and publishes now. */
+void agent_settle(struct agent *a);
+
+/* The same where anything waits for it, and where more than signs of life does. */
+void agent_settle_if_touched(struct agent *a);
+void agent_settle_if_changed(struct agent *a);
+
+/* The health of the LLM at index was judged anew, by a probe or by a report. */
+void agent_judged(struct agent *a, size_t index, enum llm_health before);
+
+/* Name of the current LLM, "Unknown" where there is none. */
+const char *agent_current_name(const struct agent *a);
+
+#endif

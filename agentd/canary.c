@@ -1,0 +1,230 @@
+#include "agentd/canary.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "agentd/capabilities.h"
+#include "agentd/probe.h"
+#include "agentd/schedule.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define AT_ONCE    32
+#define FULL_MS    50 /* until a place may be free */
+#define BODY_LIMIT (1u << 20)
+
+struct asked {
+	struct asked *next, **link; /* link: the pointer that points here */
+	struct canary *owner;
+	struct http_transfer *transfer;
+	uint64_t instance;
+	size_t hint;
+	int64_t began_ms;
+};
+
+struct canary {
+	struct services *s;
+	canary_done_fn *done;
+	void *arg;
+	struct event *timer;
+	int64_t armed_ms; /* 0 = not armed */
+	struct asked *asked;
+	size_t running;
+};
+
+static void tick(evutil_socket_t fd, short what, void *arg);
+
+struct canary *canary_new(struct services *s, canary_done_fn *done, void *arg)
+{
+	struct canary *c = calloc(1, sizeof *c);
+
+	if (c == NULL)
+		return NULL;
+	*c = (struct canary){.s = s, .done = done, .arg = arg};
+	c->timer = evtimer_new(s->base, tick, c);
+	if (c->timer == NULL) {
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+static void asked_free(struct asked *k)
+{
+	*k->link = k->next;
+	if (k->next != NULL)
+		k->next->link = k->link;
+	k->owner->running--;
+	if (k->transfer != NULL)
+		http_cancel(k->transfer);
+	free(k);
+}
+
+void canary_free(struct canary *c)
+{
+	if (c == NULL)
+		return;
+	while (c->asked != NULL)
+		asked_free(c->asked);
+	event_free(c->timer);
+	free(c);
+}
+
+static void arm(struct canary *c, int64_t due_ms)
+{
+	if (c->armed_ms != 0 && c->armed_ms <= due_ms)
+		return;
+	c->armed_ms = due_ms;
+	timer_arm_ms(c->timer, due_ms - clock_mono_ms());
+}
+
+void canary_plan(struct canary *c, size_t index)
+{
+	struct track *t = registry_track(c->s->registry, index);
+
+	if (t->asking)
+		return;
+	t->ask_ms = schedule_completion(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(), arc4random());
+	if (t->ask_ms != 0)
+		arm(c, t->ask_ms);
+}
+
+void canary_replan(struct canary *c)
+{
+	for (size_t i = 0; i < registry_count(c->s->registry); i++)
+		canary_plan(c, i);
+}
+
+void canary_soon(struct canary *c, size_t index, int64_t within_ms)
+{
+	struct track *t = registry_track(c->s->registry, index);
+	int64_t due = clock_mono_ms() + within_ms;
+
+	canary_plan(c, index);
+	if (t->asking || t->ask_ms == 0 || t->ask_ms <= due)
+		return;
+	t->ask_ms = due;
+	arm(c, due);
+}
+
+/* ---- one of them ----------------------------------------------------------------- */
+
+/* false: it proves nothing. */
+static bool judge(const struct asked *k, const struct http_result *h, const struct config *c, struct probe_result *r)
+{
+	char text[sizeof r->text];
+
+	*r = (struct probe_result){.real = true, .status = h->status, .at_ms = clock_wall_ms()};
+	r->latency_ms = clock_mono_ms() - k->began_ms;
+	if (h->outcome == HTTP_DONE) {
+		r->outcome = h->status == 200 ? PROBE_OK : probe_judge(h->status, h->body, h->body_len, text, sizeof text);
+		snprintf(r->text, sizeof r->text, "asked for one token: %.100s", r->outcome != PROBE_OK ? text : "");
+		return r->outcome != PROBE_STATUS || h->status >= 500;
+	}
+	r->outcome = probe_outcome_of(h->outcome);
+	if (r->outcome == PROBE_NOT_MADE)
+		return false;
+	if (r->outcome == PROBE_TIMEOUT)
+		snprintf(r->text, sizeof r->text, "it hangs: asked for one token, no answer within %.15g s",
+		         (double)cfg_ms(c, CFG_HEALTH_COMPLETION_TIMEOUT) / 1000);
+	else
+		snprintf(r->text, sizeof r->text, "asked for one token: %s", http_outcome_text(h->outcome));
+	return true;
+}
+
+static void answered(void *arg, const struct http_result *h)
+{
+	struct asked *k = arg;
+	struct canary *c = k->owner;
+	long i = registry_find(c->s->registry, k->instance, k->hint);
+	struct probe_result r;
+	bool counts = judge(k, h, c->s->config, &r);
+	struct track *t;
+
+	k->transfer = NULL;
+	asked_free(k);
+	if (i < 0)
+		return; /* it left meanwhile */
+	t = registry_track(c->s->registry, (size_t)i);
+	log_debug("completion", L_STR("model", llm_name(registry_llm(c->s->registry, (size_t)i))),
+	          L_STR("outcome", probe_outcome_text(r.outcome)), L_INT("status", r.status),
+	          L_INT("latency_ms", r.latency_ms), L_STR("detail", r.outcome != PROBE_OK ? r.text : NULL));
+	t->asking = false;
+	if (r.outcome == PROBE_NOT_MADE) {
+		t->ask_ms = clock_mono_ms() + schedule_interval_ms(c->s->config, PACE_CHANGING);
+		arm(c, t->ask_ms);
+		return;
+	}
+	if (!counts || r.outcome == PROBE_OK)
+		t->served_ms = clock_mono_ms(); /* asked again after another interval */
+	if (counts)
+		c->done(c->arg, (size_t)i, &r);
+	canary_plan(c, (size_t)i);
+}
+
+static int start(struct canary *c, size_t index)
+{
+	static const struct http_handlers handlers = {.done = answered};
+	const struct llm *l = registry_llm(c->s->registry, index);
+	struct asked *k = calloc(1, sizeof *k);
+	struct http_request req = {
+		.method = "POST",
+		.url = l->url,
+		.bearer = tokens_for(c->s->tokens, l, c->s->config),
+		.ca_file = cfg_str(c->s->config, CFG_CLOUD_CA_FILE),
+		.connect_ms = cfg_ms(c->s->config, CFG_HEALTH_COMPLETION_TIMEOUT),
+		.total_ms = cfg_ms(c->s->config, CFG_HEALTH_COMPLETION_TIMEOUT),
+		.collect_limit = BODY_LIMIT,
+	};
+	char *body = capabilities_tiny_request(l, false, &req.body_len);
+
+	req.body = body;
+	if (k != NULL && body != NULL) {
+		*k = (struct asked){.next = c->asked, .link = &c->asked, .owner = c, .instance = l->instance, .hint = index};
+		k->began_ms = clock_mono_ms();
+		k->transfer = http_start(c->s->http, &req, &handlers, k);
+	}
+	free(body);
+	if (k == NULL || k->transfer == NULL) {
+		free(k);
+		return -1;
+	}
+	if (k->next != NULL)
+		k->next->link = &k->next;
+	c->asked = k;
+	c->running++;
+	return 0;
+}
+
+static void ask(struct canary *c, size_t index)
+{
+	struct track *t = registry_track(c->s->registry, index);
+
+	/* Where it does not start, it is due again like any other. */
+	t->ask_ms = schedule_completion(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(), arc4random());
+	t->asking = t->ask_ms != 0 && start(c, index) == 0;
+}
+
+static void tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct canary *c = arg;
+	int64_t now = clock_mono_ms(), next = 0;
+
+	(void)fd;
+	(void)what;
+	c->armed_ms = 0;
+	for (size_t i = 0; i < registry_count(c->s->registry); i++) {
+		struct track *t = registry_track(c->s->registry, i);
+
+		if (t->ask_ms != 0 && t->ask_ms <= now && !t->asking) {
+			if (c->running < AT_ONCE)
+				ask(c, i);
+			else
+				t->ask_ms = now + FULL_MS;
+		}
+		if (t->ask_ms != 0 && !t->asking && (next == 0 || t->ask_ms < next))
+			next = t->ask_ms;
+	}
+	if (next != 0)
+		arm(c, next);
+}

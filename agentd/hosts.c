@@ -1,0 +1,138 @@
+#include "agentd/hosts.h"
+
+#include "core/base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define AGAIN_MS 30000
+
+struct lookup {
+	struct lookup *next;
+	struct hosts *owner;
+	struct resolver_query *query;
+	uint64_t instance;
+	size_t hint;
+};
+
+struct hosts {
+	struct services *s;
+	void (*changed)(void *arg);
+	void *arg;
+	struct event *timer;
+	struct lookup *lookups;
+};
+
+static void look_up_all(struct hosts *h, bool again);
+
+static void again(evutil_socket_t fd, short what, void *arg)
+{
+	struct hosts *h = arg;
+
+	(void)fd;
+	(void)what;
+	look_up_all(h, true);
+	timer_arm_ms(h->timer, AGAIN_MS);
+}
+
+struct hosts *hosts_new(struct services *s, void (*changed)(void *arg), void *arg)
+{
+	struct hosts *h = calloc(1, sizeof *h);
+
+	if (h == NULL)
+		return NULL;
+	*h = (struct hosts){.s = s, .changed = changed, .arg = arg};
+	h->timer = evtimer_new(s->base, again, h);
+	if (h->timer == NULL) {
+		free(h);
+		return NULL;
+	}
+	timer_arm_ms(h->timer, AGAIN_MS);
+	return h;
+}
+
+void hosts_free(struct hosts *h)
+{
+	if (h == NULL)
+		return;
+	while (h->lookups != NULL) {
+		struct lookup *l = h->lookups;
+
+		h->lookups = l->next;
+		resolver_cancel(l->query);
+		free(l);
+	}
+	event_free(h->timer);
+	free(h);
+}
+
+static void unlink_lookup(struct lookup *l)
+{
+	for (struct lookup **p = &l->owner->lookups; *p != NULL; p = &(*p)->next) {
+		if (*p == l) {
+			*p = l->next;
+			return;
+		}
+	}
+}
+
+static void looked_up(void *arg, const char *resolve, bool ours, const struct err *e)
+{
+	struct lookup *l = arg;
+	struct hosts *h = l->owner;
+	long i = registry_find(h->s->registry, l->instance, l->hint);
+	struct llm *llm = i >= 0 ? registry_llm(h->s->registry, (size_t)i) : NULL;
+
+	(void)ours;
+	unlink_lookup(l);
+	free(l);
+	if (llm == NULL)
+		return;
+	if (resolve == NULL) {
+		log_debug("lookup", L_STR("model", llm_name(llm)), L_STR("error", e->text));
+	} else if (llm->resolve == NULL || strcmp(llm->resolve, resolve) != 0) {
+		free(llm->resolve);
+		llm->resolve = strdup(resolve);
+		h->changed(h->arg);
+	}
+}
+
+static void look_up(struct hosts *h, struct llm *llm, size_t index)
+{
+	struct llm_endpoint p = {.scheme = NULL};
+	struct err e = ERR_INIT;
+	struct lookup *l;
+
+	if (llm_endpoint_parse(llm->url, &p, &e) != 0)
+		return;
+	l = p.literal ? NULL : calloc(1, sizeof *l);
+	if (l != NULL) {
+		*l = (struct lookup){.next = h->lookups, .owner = h, .instance = llm->instance, .hint = index};
+		l->query = resolver_lookup(h->s->resolver, p.host, p.port, looked_up, l);
+		if (l->query != NULL)
+			h->lookups = l;
+		else
+			free(l);
+	}
+	llm_endpoint_clear(&p);
+}
+
+static bool is_looked_up(const struct hosts *h, uint64_t instance)
+{
+	for (const struct lookup *l = h->lookups; l != NULL; l = l->next)
+		if (l->instance == instance)
+			return true;
+	return false;
+}
+
+static void look_up_all(struct hosts *h, bool once_more)
+{
+	for (size_t i = 0; i < registry_count(h->s->registry); i++) {
+		struct llm *llm = registry_llm(h->s->registry, i);
+
+		if (llm->url != NULL && (once_more || llm->resolve == NULL) && !is_looked_up(h, llm->instance))
+			look_up(h, llm, i);
+	}
+}
+
+void hosts_update(struct hosts *h) { look_up_all(h, false); }

@@ -1,0 +1,177 @@
+/* tt-agentd: finds LLMs, watches them, and publishes which one to use. */
+#include "config.h"
+
+#include "core/base/log.h"
+#include "core/base/privacy.h"
+#include "agentd/agent.h"
+#include "core/llm/configured.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* A thousand models are probed at once. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static void prepare_process(void)
+{
+	privacy_no_core_dumps();
+	signal(SIGPIPE, SIG_IGN);
+	umask(0077);
+	raise_descriptor_limit();
+	mallopt(M_ARENA_MAX, 1); /* threads only look up names */
+}
+
+static void open_log(const struct config *c)
+{
+	static const struct {
+		const char *name;
+		enum log_target target;
+	} targets[] = {{"stderr", LOG_TO_STDERR}, {"syslog", LOG_TO_SYSLOG}, {"journal", LOG_TO_JOURNAL}};
+	enum log_target target = LOG_TO_STDERR;
+	enum log_level level = LOG_INFO_;
+
+	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
+		if (strcasecmp(cfg_str(c, CFG_LOG_TARGET), targets[i].name) == 0)
+			target = targets[i].target;
+	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
+	log_open("tt-agentd", target, cfg_bool(c, CFG_LOG_DEBUG) ? LOG_DEBUG_ : level);
+}
+
+/* Each line of it. */
+static void print_warning(const char *lines)
+{
+	while (lines != NULL && *lines != '\0') {
+		int length = (int)strcspn(lines, "\n");
+
+		fprintf(stderr, "warning: %.*s\n", length, lines);
+		lines += length + (lines[length] != '\0');
+	}
+}
+
+/* What would be accepted and yet names no LLM that can be asked. */
+static void print_wrong_llms(const struct config *c)
+{
+	struct llm items[CONFIGURED_MAX];
+	long count = configured_llms(c, items, print_warning);
+
+	while (count > 0)
+		llm_clear(&items[--count]);
+}
+
+static int test_config(const struct options *o, const struct config_source *src)
+{
+	struct config_report report;
+	struct config *c;
+
+	config_report_init(&report);
+	c = config_load(src, &report);
+	fputs(report.errors.data != NULL ? report.errors.data : "", stderr);
+	print_warning(report.warnings.data);
+	if (c != NULL)
+		print_wrong_llms(c);
+	printf("%s: %s\n", o->file != NULL ? o->file : "no configuration file, environment only",
+	       c != NULL ? "ok" : "refused");
+	config_report_free(&report);
+	config_unref(c);
+	return c != NULL ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static struct config *load_config(const struct config_source *src, bool *warned)
+{
+	struct config_report report;
+	struct config *c;
+
+	config_report_init(&report);
+	c = config_load(src, &report);
+	if (c != NULL)
+		open_log(c);
+	*warned = report.warnings.len > 0;
+	reload_log_report(&report);
+	config_report_free(&report);
+	return c;
+}
+
+static int print_config(const struct config_source *src)
+{
+	bool warned;
+	struct config *c = load_config(src, &warned);
+	json_t *j = c != NULL ? config_to_json(c, false) : NULL;
+	int result = j != NULL && json_dumpf(j, stdout, JSON_INDENT(2)) == 0 && puts("") >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+
+	json_decref(j);
+	config_unref(c);
+	return result;
+}
+
+static int run(const struct options *o, const struct config_source *src)
+{
+	struct err e = ERR_INIT;
+	bool warned;
+	struct config *c = load_config(src, &warned);
+	struct agent *a = c != NULL ? agent_new(o, src, c, &e) : NULL;
+	int result = EXIT_FAILURE;
+
+	if (a != NULL) {
+		log_info("started", L_STR("version", PACKAGE_VERSION), L_STR("config", o->file), L_STR("run_dir", o->run_dir));
+		if (agent_run(a, &e) == 0)
+			result = EXIT_SUCCESS;
+		agent_free(a);
+	}
+	if (err_is_set(&e))
+		log_critical("ended", L_STR("error", e.text));
+	else
+		log_info("ended", L_INT("status", result));
+	return result;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+	struct err e = ERR_INIT;
+	int result = EXIT_SUCCESS;
+
+	prepare_process();
+	if (options_parse(&o, argc, argv, &e) != 0) {
+		fprintf(stderr, "tt-agentd: %s\n", e.text);
+		options_free(&o);
+		return 2;
+	}
+	struct config_source src = {.file = o.file, .sets = o.sets, .set_count = o.set_count, .environment = environ};
+
+	switch (o.action) {
+	case OPTIONS_HELP:
+		options_print_help();
+		break;
+	case OPTIONS_VERSION:
+		printf("tt-agentd %s\n", PACKAGE_VERSION);
+		break;
+	case OPTIONS_TEST:
+		result = test_config(&o, &src);
+		break;
+	case OPTIONS_PRINT_CONFIG:
+		result = print_config(&src);
+		break;
+	case OPTIONS_RUN:
+		result = run(&o, &src);
+		break;
+	}
+	options_free(&o);
+	return result;
+}

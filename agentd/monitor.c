@@ -1,0 +1,201 @@
+#include "agentd/monitor.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "agentd/probe.h"
+#include "agentd/schedule.h"
+
+#include <stdlib.h>
+
+struct monitor {
+	struct services *s;
+	monitor_judged_fn *judged;
+	void *arg;
+	struct prober *prober;
+	struct event *timer;
+	int64_t armed_ms; /* what the timer waits for; 0 = not armed */
+	bool all, alone;
+};
+
+static void tick(evutil_socket_t fd, short what, void *arg);
+static probe_done_fn probed;
+
+struct monitor *monitor_new(struct services *s, monitor_judged_fn *judged, void *arg)
+{
+	struct monitor *m = calloc(1, sizeof *m);
+
+	if (m == NULL)
+		return NULL;
+	*m = (struct monitor){.s = s, .judged = judged, .arg = arg, .all = true, .alone = true};
+	m->timer = evtimer_new(s->base, tick, m);
+	m->prober = prober_new(s->http, probed, m);
+	if (m->timer == NULL || m->prober == NULL) {
+		monitor_free(m);
+		return NULL;
+	}
+	return m;
+}
+
+void monitor_free(struct monitor *m)
+{
+	if (m == NULL)
+		return;
+	prober_free(m->prober);
+	if (m->timer != NULL)
+		event_free(m->timer);
+	free(m);
+}
+
+bool monitor_enabled(const struct config *c) { return cfg_bool(c, CFG_HEALTH_ENABLED); }
+
+static void arm(struct monitor *m, int64_t due_ms, int64_t now_ms)
+{
+	if (m->armed_ms != 0 && m->armed_ms <= due_ms)
+		return;
+	m->armed_ms = due_ms;
+	timer_arm_ms(m->timer, due_ms - now_ms);
+}
+
+/* One that was healthy and is not is looked at even where monitoring is off: a chat turn
+ * may have found it. */
+static void plan(struct monitor *m, size_t index)
+{
+	const struct llm *l = registry_llm(m->s->registry, index);
+	struct track *t = registry_track(m->s->registry, index);
+	enum pace pace = schedule_pace(l, m->alone);
+	int64_t now = clock_mono_ms();
+
+	if (!monitor_enabled(m->s->config) && !(t->seen_healthy && l->health != LLM_HEALTHY)) {
+		t->due_ms = 0;
+		return;
+	}
+	t->due_ms = schedule_probe(t, m->s->config, pace, now, arc4random());
+	t->pace = pace;
+	arm(m, t->due_ms, now);
+}
+
+/* Nothing was learned: whoever waits for it should not wait for a whole interval. */
+static void probe_again(struct monitor *m, size_t index)
+{
+	struct track *t = registry_track(m->s->registry, index);
+	int64_t now = clock_mono_ms();
+
+	t->due_ms = schedule_probe(t, m->s->config, PACE_CHANGING, now, arc4random());
+	t->pace = PACE_CHANGING;
+	arm(m, t->due_ms, now);
+}
+
+/* A timeout of one that answers real turns means that it is busy. */
+static bool is_busy(const struct monitor *m, const struct track *t)
+{
+	int64_t while_ms = cfg_ms(m->s->config, CFG_HEALTH_INTERVAL) + cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT);
+
+	return t->served_ms != 0 && clock_mono_ms() - t->served_ms < while_ms;
+}
+
+void monitor_note(struct track *t, const struct llm *l, enum llm_health before)
+{
+	if (l->health == before)
+		return;
+	t->episode_boot_ms = clock_boot_ms();
+	if (l->health == LLM_HEALTHY && before != LLM_UNKNOWN && t->seen_healthy)
+		t->well_ms = clock_mono_ms();
+}
+
+static void probed(void *arg, uint64_t instance, size_t hint, const struct probe_result *result)
+{
+	struct monitor *m = arg;
+	struct probe_result judged = *result, *r = &judged;
+	long i = registry_find(m->s->registry, instance, hint);
+	struct track *t;
+	struct llm *l;
+	enum llm_health before;
+
+	if (i < 0)
+		return; /* it left while it was probed */
+	l = registry_llm(m->s->registry, (size_t)i);
+	t = registry_track(m->s->registry, (size_t)i);
+	before = l->health;
+	log_debug("probe", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id), L_STR("url", l->probe_url),
+	          L_STR("outcome", probe_outcome_text(r->outcome)), L_INT("status", r->status),
+	          L_INT("latency_ms", r->latency_ms), L_STR("detail", r->outcome != PROBE_OK ? r->text : NULL));
+	t->probing = false;
+	r->busy = is_busy(m, t);
+	if (m->alone)
+		verdict_expect(l, m->s->config);
+	verdict_apply(l, r, m->s->config);
+	monitor_note(t, l, before);
+	t->seen_healthy |= l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+	if (r->outcome == PROBE_NOT_MADE)
+		probe_again(m, (size_t)i);
+	else if (t->due_ms == 0 || t->pace == PACE_CHANGING || schedule_pace(l, m->alone) != t->pace)
+		plan(m, (size_t)i);
+	m->judged(m->arg, (size_t)i, before);
+}
+
+void monitor_probe(struct monitor *m, size_t index)
+{
+	struct llm *l = registry_llm(m->s->registry, index);
+	struct track *t = registry_track(m->s->registry, index);
+
+	if (t->probing || l->probe_url == NULL)
+		return;
+	t->probing = prober_start(m->prober, l, index, tokens_for(m->s->tokens, l, m->s->config),
+	                          cfg_str(m->s->config, CFG_CLOUD_CA_FILE), cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT)) == 0;
+	if (!t->probing) {
+		log_error("probe", L_STR("model", llm_name(l)), L_STR("error", "out of memory"));
+		plan(m, index);
+	}
+}
+
+void monitor_probe_new(struct monitor *m)
+{
+	for (size_t i = 0; i < registry_count(m->s->registry); i++)
+		if (registry_llm(m->s->registry, i)->health == LLM_UNKNOWN &&
+		    registry_track(m->s->registry, i)->due_ms == 0)
+			monitor_probe(m, i);
+}
+
+static void tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct monitor *m = arg;
+	int64_t now = clock_mono_ms(), next = 0;
+
+	(void)fd;
+	(void)what;
+	m->armed_ms = 0;
+	for (size_t i = 0; i < registry_count(m->s->registry); i++) {
+		struct track *t = registry_track(m->s->registry, i);
+
+		if (t->due_ms != 0 && t->due_ms <= now) {
+			plan(m, i);
+			if (m->all || t->seen_healthy)
+				monitor_probe(m, i);
+		}
+		if (t->due_ms != 0 && (next == 0 || t->due_ms < next))
+			next = t->due_ms;
+	}
+	if (next != 0)
+		arm(m, next, now);
+}
+
+void monitor_watch(struct monitor *m, bool all, bool alone)
+{
+	bool was_alone = m->alone;
+
+	m->all = all;
+	m->alone = alone;
+	for (size_t i = 0; alone && !was_alone && i < registry_count(m->s->registry); i++)
+		if (registry_track(m->s->registry, i)->due_ms != 0 && registry_track(m->s->registry, i)->pace == PACE_DOWN)
+			plan(m, i);
+}
+
+void monitor_replan(struct monitor *m)
+{
+	for (size_t i = 0; i < registry_count(m->s->registry); i++) {
+		if (registry_llm(m->s->registry, i)->probe_url == NULL)
+			continue;
+		registry_track(m->s->registry, i)->due_ms = 0; /* spread over the interval */
+		plan(m, i);
+	}
+}

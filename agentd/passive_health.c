@@ -1,0 +1,191 @@
+#include "agentd/passive_health.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "agentd/schedule.h"
+
+#include <string.h>
+
+#define ATTEMPT_BEFORE_MS 2000 /* an ejected one is asked for a token so long before it is offered again */
+
+static void eject(struct agent *a, struct llm *l, struct track *t, const char *why)
+{
+	int64_t now = clock_wall_ms(), until = l->ejected_until_ms;
+
+	report_eject(l, t, a->s.config, why, now);
+	if (l->ejected_until_ms != until)
+		events_ejected(a->s.events, l, why, t->ejections);
+}
+
+/* Where no probe will tell the workers that have benched it. */
+static void take_off_benches(struct llm *l)
+{
+	if (l->probe_url == NULL)
+		l->checked_ms = clock_wall_ms();
+}
+
+static void release(struct agent *a, struct llm *l, struct track *t, const char *why)
+{
+	report_release(l, t);
+	take_off_benches(l);
+	events_released(a->s.events, l, why);
+	agent_touch(a, 0);
+}
+
+/* Whether it works is known before anybody needs it; at once where it may hang. */
+static void ask_soon(struct agent *a, size_t index, const struct report *r)
+{
+	const struct llm *l = registry_llm(a->s.registry, index);
+	int64_t left = l->ejected_until_ms - clock_wall_ms();
+
+	if (r->outcome == HTTP_TIMEOUT || r->outcome == HTTP_SILENCE)
+		left = 0;
+	canary_soon(a->completion, index, left > 2 * ATTEMPT_BEFORE_MS ? left - ATTEMPT_BEFORE_MS : left / 2);
+}
+
+static void take_failure(struct agent *a, size_t index, const struct report *r)
+{
+	struct llm *l = registry_llm(a->s.registry, index);
+	struct track *t = registry_track(a->s.registry, index);
+	enum llm_health before = l->health;
+	struct probe_result result;
+
+	report_result(r, clock_wall_ms(), &result);
+	log_info("reported", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id), L_STR("failure", result.text));
+	t->served_ms = 0;
+	report_apply(l, &result, a->s.config);
+	if (before != LLM_UNHEALTHY) /* else it is asked last already */
+		eject(a, l, t, result.text);
+	agent_judged(a, index, before);
+	agent_touch(a, 0);
+	monitor_probe(a->monitor, index);
+	ask_soon(a, index, r);
+}
+
+/* whole: an answer; else the part of one, which says that it does not hang. */
+static void take_success(struct agent *a, size_t index, bool whole)
+{
+	struct llm *l = registry_llm(a->s.registry, index);
+	struct track *t = registry_track(a->s.registry, index);
+	struct probe_result result = {.outcome = PROBE_OK, .real = true, .status = 200, .at_ms = clock_wall_ms()};
+	enum llm_health before = l->health;
+
+	t->served_ms = clock_mono_ms();
+	canary_plan(a->completion, index);
+	if (whole && l->ejected_until_ms != 0)
+		release(a, l, t, "it answered a chat turn");
+	if (!l->hung)
+		return;
+	verdict_apply(l, &result, a->s.config);
+	monitor_note(t, l, before);
+	agent_judged(a, index, before);
+}
+
+enum report_verdict passive_health_report(struct agent *a, const struct report *r)
+{
+	long i = registry_find(a->s.registry, r->instance, 0);
+	enum report_verdict verdict;
+
+	if (i < 0)
+		return REPORT_GONE;
+	verdict = report_judge(r, registry_track(a->s.registry, (size_t)i), clock_boot_ms());
+	if (verdict == REPORT_COUNTS)
+		take_failure(a, (size_t)i, r);
+	else if (verdict == REPORT_SERVED || verdict == REPORT_SERVING)
+		take_success(a, (size_t)i, verdict == REPORT_SERVED);
+	return verdict;
+}
+
+void passive_health_canary(struct agent *a, size_t index, const struct probe_result *r)
+{
+	struct llm *l = registry_llm(a->s.registry, index);
+	struct track *t = registry_track(a->s.registry, index);
+	enum llm_health before = l->health;
+
+	if (r->outcome == PROBE_UNAUTHORIZED) {
+		eject(a, l, t, r->text);
+		agent_touch(a, 0);
+	} else {
+		verdict_apply(l, r, a->s.config);
+		monitor_note(t, l, before);
+	}
+	agent_judged(a, index, before);
+}
+
+void passive_health_judged(struct agent *a, size_t index, enum llm_health before)
+{
+	struct llm *l = registry_llm(a->s.registry, index);
+	struct track *t = registry_track(a->s.registry, index);
+	bool up = l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+
+	report_explain(l, t, clock_wall_ms());
+	if (t->ask_ms == 0 && up)
+		canary_plan(a->completion, index);
+	/* Why it was unhealthy an earlier daemon knew: it may hang. */
+	if (up && t->adopted && t->served_ms == 0 && before == LLM_UNHEALTHY)
+		canary_soon(a->completion, index, 0);
+}
+
+void passive_health_tick(struct agent *a)
+{
+	int64_t wall = clock_wall_ms(), now = clock_mono_ms();
+
+	for (size_t i = 0; i < registry_count(a->s.registry); i++) {
+		struct llm *l = registry_llm(a->s.registry, i);
+		struct track *t = registry_track(a->s.registry, i);
+
+		if (report_is_over(l, wall))
+			release(a, l, t, "its time is over");
+		if (t->well_ms != 0 && schedule_is_stable(t, a->s.config, now)) {
+			t->well_ms = 0;
+			agent_touch(a, AGENT_SOON_MS);
+		}
+	}
+}
+
+static bool differs(const struct config *a, const struct config *b, enum cfg_key k)
+{
+	const char *x = cfg_str(a, k), *y = cfg_str(b, k);
+
+	return (x == NULL) != (y == NULL) || (x != NULL && strcmp(x, y) != 0);
+}
+
+void passive_health_reconfigured(struct agent *a, const struct config *old)
+{
+	static const enum cfg_key credentials[] = {CFG_CLOUD_TOKEN, CFG_CLOUD_CA_FILE, CFG_AUTH_JWT_SECRET,
+	                                           CFG_AUTH_TEAM_ID, CFG_AUTH_TOKEN_ID};
+	bool changed = false;
+
+	for (size_t i = 0; i < sizeof credentials / sizeof credentials[0]; i++)
+		changed |= differs(old, a->s.config, credentials[i]);
+	for (size_t i = 0; changed && i < registry_count(a->s.registry); i++) {
+		struct llm *l = registry_llm(a->s.registry, i);
+		struct track *t = registry_track(a->s.registry, i);
+
+		if (l->ejected_until_ms != 0)
+			release(a, l, t, "the credentials are others now");
+		report_pardon(l, t);
+	}
+}
+
+void passive_health_end_warmup(struct agent *a)
+{
+	for (size_t i = 0; i < registry_count(a->s.registry); i++)
+		registry_track(a->s.registry, i)->well_ms = 0;
+}
+
+bool passive_health_clear_ejection(struct agent *a, size_t index)
+{
+	struct llm *l = registry_llm(a->s.registry, index);
+	struct track *t = registry_track(a->s.registry, index);
+	bool held = l->ejected_until_ms != 0 || t->well_ms != 0;
+
+	report_pardon(l, t);
+	take_off_benches(l);
+	t->well_ms = 0;
+	capabilities_forget(a->capabilities, index);
+	verdict_expect(l, a->s.config);
+	if (l->hung)
+		canary_soon(a->completion, index, 0);
+	return held;
+}

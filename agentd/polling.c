@@ -1,0 +1,61 @@
+#include "agentd/polling.h"
+
+#include <string.h>
+
+void polling_start(struct polling *p, int64_t now_ms)
+{
+	memset(p, 0, sizeof *p);
+	p->waiting = true;
+	p->next_ms = now_ms;
+}
+
+void polling_lost(struct polling *p, const struct config *c, int64_t now_ms)
+{
+	memset(p, 0, sizeof *p);
+	p->waiting = true;
+	p->next_ms = cfg_bool(c, CFG_POLLING_ENABLED) ? now_ms : 0;
+}
+
+void polling_found(struct polling *p) { memset(p, 0, sizeof *p); }
+
+bool polling_due(const struct polling *p, int64_t now_ms)
+{
+	return p->waiting && p->next_ms != 0 && now_ms >= p->next_ms;
+}
+
+static void plan(struct polling *p, const struct config *c, int64_t now_ms)
+{
+	int64_t max = cfg_int(c, CFG_POLLING_MAX_ATTEMPTS);
+
+	p->exhausted = cfg_bool(c, CFG_POLLING_ENABLED) && max > 0 && p->attempts >= (uint64_t)max;
+	p->next_ms = 0;
+	if (cfg_bool(c, CFG_POLLING_ENABLED) && !p->exhausted)
+		p->next_ms = now_ms + cfg_ms(c, CFG_POLLING_INTERVAL);
+}
+
+void polling_attempt(struct polling *p, const struct config *c, int64_t now_ms)
+{
+	p->attempts++;
+	plan(p, c, now_ms);
+}
+
+void polling_restart(struct polling *p, const struct config *c, int64_t now_ms)
+{
+	p->attempts = 0;
+	if (p->waiting)
+		plan(p, c, now_ms);
+}
+
+void polling_reconfigure(struct polling *p, const struct config *c, int64_t now_ms)
+{
+	int64_t planned = p->next_ms;
+
+	/* The attempt at start is made in any case. */
+	if (!p->waiting || (p->attempts == 0 && planned != 0 && planned <= now_ms))
+		return;
+	plan(p, c, now_ms);
+	if (planned != 0 && planned < p->next_ms)
+		p->next_ms = planned;
+}
+
+bool polling_active(const struct polling *p) { return p->waiting && p->next_ms != 0; }

@@ -1,0 +1,31 @@
+/* Writes what the responders see: the configuration (config.N in the run directory,
+ * two are kept) and the status file. */
+#ifndef TT_AGENTD_PUBLISHER_H
+#define TT_AGENTD_PUBLISHER_H
+
+#include "agentd/polling.h"
+#include "agentd/selector.h"
+#include "agentd/services.h"
+#include "core/status/view.h"
+
+struct publisher;
+
+/* Takes the run directory over (makes it where it is missing). */
+struct publisher *publisher_new(struct services *s, const char *run_dir, struct err *e);
+void publisher_free(struct publisher *p); /* NULL is fine */
+
+/* The configuration in force, under a new name, from the next publication on. What is
+ * published is what turns can use: without code.local where no_code says why nothing can
+ * run it now (NULL: it can). */
+int publisher_config(struct publisher *p, const char *no_code, struct err *e);
+
+/* Publishes now. */
+int publisher_publish(struct publisher *p, const struct selector *sel, const struct polling *polling, struct err *e);
+bool publisher_heartbeat(struct publisher *p); /* false: somebody spoiled the status file, publish again */
+uint64_t publisher_generation(const struct publisher *p);
+
+/* What would be published; its tokens are not set. Valid until anything changes. */
+void publisher_view(const struct publisher *p, const struct selector *sel, const struct polling *polling,
+                    struct status_view *v);
+
+#endif

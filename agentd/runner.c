@@ -1,0 +1,165 @@
+#include "agentd/runner.h"
+
+#include "core/base/clock.h"
+#include "core/config/features.h"
+#include "core/tools/runner_socket.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HELLO      "{\"hello\":true}\n"
+#define AGAIN_MS   2000
+#define SILENCE_MS 3000
+#define ANSWER_MAX 4096
+
+#define NOT_ASKED  "tt-agent-runner has not answered yet"
+#define SILENT     "tt-agent-runner does not answer"
+#define OTHER      "tt-agent-runner is of another version; restart it"
+
+struct runner {
+	struct services *s;
+	void (*changed)(void *arg);
+	void *arg;
+	char *path;              /* of the socket that is looked at; NULL: none is */
+	struct bufferevent *bev; /* NULL: no connection */
+	bool asked;              /* and not answered yet */
+	int64_t last_ms;         /* when it was asked, or answered, last */
+	const char *trouble;
+};
+
+struct runner *runner_new(struct services *s, void (*changed)(void *arg), void *arg)
+{
+	struct runner *r = calloc(1, sizeof *r);
+
+	if (r != NULL)
+		*r = (struct runner){.s = s, .changed = changed, .arg = arg};
+	return r;
+}
+
+static void hang_up(struct runner *r)
+{
+	if (r->bev != NULL)
+		bufferevent_free(r->bev);
+	r->bev = NULL;
+	r->asked = false;
+}
+
+void runner_free(struct runner *r)
+{
+	if (r == NULL)
+		return;
+	hang_up(r);
+	free(r->path);
+	free(r);
+}
+
+static void found(struct runner *r, const char *trouble)
+{
+	if (trouble == r->trouble || (trouble != NULL && r->trouble != NULL && strcmp(trouble, r->trouble) == 0))
+		return;
+	r->trouble = trouble;
+	events_code(r->s->events, trouble);
+	r->changed(r->arg);
+}
+
+/* ---- the connection --------------------------------------------------------------- */
+
+static void on_read(struct bufferevent *bev, void *arg)
+{
+	struct runner *r = arg;
+	char *line = evbuffer_readln(bufferevent_get_input(bev), NULL, EVBUFFER_EOL_LF);
+	json_t *answer = line != NULL ? json_loads(line, 0, NULL) : NULL;
+	const char *type = json_string_value(json_object_get(answer, "type"));
+	bool ready = type != NULL && strcmp(type, "ready") == 0;
+
+	if (ready) {
+		r->asked = false;
+		r->last_ms = clock_mono_ms();
+		found(r, NULL);
+	} else if (line != NULL || evbuffer_get_length(bufferevent_get_input(bev)) >= ANSWER_MAX) {
+		hang_up(r);
+		found(r, OTHER);
+	}
+	json_decref(answer);
+	free(line);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct runner *r = arg;
+
+	(void)bev;
+	(void)what;
+	hang_up(r);
+	found(r, runner_why_not(ECONNREFUSED));
+}
+
+static void say_hello(struct runner *r)
+{
+	r->asked = true;
+	r->last_ms = clock_mono_ms();
+	bufferevent_write(r->bev, HELLO, strlen(HELLO));
+}
+
+static void call(struct runner *r)
+{
+	int fd = runner_connect(r->path);
+
+	if (fd < 0 && errno == EAGAIN)
+		return; /* so many run code there: nothing new */
+	if (fd < 0) {
+		found(r, runner_why_not(errno));
+		return;
+	}
+	r->bev = bufferevent_socket_new(r->s->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (r->bev == NULL) {
+		close(fd);
+		return;
+	}
+	bufferevent_setcb(r->bev, on_read, NULL, on_event, r);
+	bufferevent_setwatermark(r->bev, EV_READ, 0, ANSWER_MAX);
+	bufferevent_enable(r->bev, EV_READ | EV_WRITE);
+	say_hello(r);
+}
+
+/* ---- looking ---------------------------------------------------------------------- */
+
+static const char *wanted_path(const struct config *c)
+{
+	return cfg_bool(c, CFG_CODE_LOCAL) && !features_e2b(c) ? cfg_str(c, CFG_CODE_RUNNER_SOCKET) : NULL;
+}
+
+/* Looks at the socket that the configuration names now. */
+static void follow_config(struct runner *r)
+{
+	const char *path = wanted_path(r->s->config);
+
+	if (path == NULL ? r->path == NULL : r->path != NULL && strcmp(path, r->path) == 0)
+		return;
+	hang_up(r);
+	free(r->path);
+	r->path = path != NULL ? strdup(path) : NULL;
+	r->trouble = path != NULL ? NOT_ASKED : NULL;
+}
+
+void runner_look(struct runner *r)
+{
+	int64_t silent_ms = clock_mono_ms() - r->last_ms;
+
+	follow_config(r);
+	if (r->path == NULL)
+		return;
+	if (r->bev == NULL)
+		call(r);
+	else if (r->asked && silent_ms >= SILENCE_MS)
+		found(r, SILENT);
+	else if (!r->asked && silent_ms >= AGAIN_MS)
+		say_hello(r);
+}
+
+const char *runner_trouble(const struct runner *r) { return r->trouble; }

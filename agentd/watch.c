@@ -1,0 +1,160 @@
+#include "agentd/watch.h"
+
+#include "core/base/log.h"
+#include "core/config/user_config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SETTLE_MS 50 /* a change is taken when it was followed by so much quiet */
+
+struct seen {
+	dev_t dev;
+	ino_t ino;
+	off_t size;
+	struct timespec changed;
+};
+
+static const char *const names[] = {"user_config.env", "user_config.json"};
+#define NAMES (sizeof names / sizeof names[0])
+
+struct watch {
+	char *volume, *folder;
+	void (*changed)(void *arg);
+	void *arg;
+	struct event *readable, *settled;
+	int fd;
+	int descriptor; /* of the folder; -1: not watched yet */
+	struct seen seen[NAMES];
+};
+
+static void read_events(evutil_socket_t fd, short what, void *arg);
+static void settled(evutil_socket_t fd, short what, void *arg);
+static bool is_changed(struct watch *w);
+
+/* While the folder is missing, the volume tells when it is made. */
+static void place(struct watch *w)
+{
+	const uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ONLYDIR;
+
+	if (w->fd < 0 || w->descriptor >= 0)
+		return;
+	w->descriptor = inotify_add_watch(w->fd, w->folder, events);
+	if (w->descriptor < 0)
+		inotify_add_watch(w->fd, w->volume, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
+}
+
+struct watch *watch_new(struct event_base *base, const char *volume, void (*changed)(void *arg), void *arg)
+{
+	struct watch *w = calloc(1, sizeof *w);
+
+	if (w == NULL)
+		return NULL;
+	w->changed = changed;
+	w->arg = arg;
+	w->descriptor = -1;
+	w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (w->fd < 0)
+		log_warning("watch", L_STR("folder", volume), L_STR("error", strerror(errno)));
+	w->volume = strdup(volume);
+	w->folder = user_config_folder(volume);
+	w->settled = evtimer_new(base, settled, w);
+	w->readable = w->fd >= 0 ? event_new(base, w->fd, EV_READ | EV_PERSIST, read_events, w) : NULL;
+	if (w->volume == NULL || w->folder == NULL || w->settled == NULL || (w->fd >= 0 && w->readable == NULL)) {
+		watch_free(w);
+		return NULL;
+	}
+	if (w->readable != NULL)
+		event_add(w->readable, NULL);
+	place(w);
+	is_changed(w); /* what is there now is known */
+	return w;
+}
+
+void watch_free(struct watch *w)
+{
+	if (w == NULL)
+		return;
+	if (w->readable != NULL)
+		event_free(w->readable);
+	if (w->settled != NULL)
+		event_free(w->settled);
+	if (w->fd >= 0)
+		close(w->fd);
+	free(w->volume);
+	free(w->folder);
+	free(w);
+}
+
+const char *watch_volume(const struct watch *w) { return w->volume; }
+
+static bool is_changed(struct watch *w)
+{
+	bool changed = false;
+
+	for (size_t i = 0; i < NAMES; i++) {
+		struct seen now;
+		struct stat st;
+		char path[4200];
+
+		memset(&now, 0, sizeof now);
+		snprintf(path, sizeof path, "%s/%s", w->folder, names[i]);
+		if (stat(path, &st) == 0) {
+			now.dev = st.st_dev;
+			now.ino = st.st_ino;
+			now.size = st.st_size;
+			now.changed = st.st_ctim;
+		}
+		changed |= memcmp(&now, &w->seen[i], sizeof now) != 0;
+		w->seen[i] = now;
+	}
+	return changed;
+}
+
+static void settled(evutil_socket_t fd, short what, void *arg)
+{
+	struct watch *w = arg;
+
+	(void)fd;
+	(void)what;
+	place(w);
+	if (is_changed(w))
+		w->changed(w->arg); /* may free w */
+}
+
+static void settle(struct watch *w)
+{
+	struct timeval tv = {.tv_usec = SETTLE_MS * 1000};
+
+	evtimer_add(w->settled, &tv);
+}
+
+static void read_events(evutil_socket_t fd, short what, void *arg)
+{
+	struct watch *w = arg;
+	_Alignas(struct inotify_event) char bytes[4096];
+	ssize_t got;
+
+	(void)what;
+	while ((got = read(fd, bytes, sizeof bytes)) > 0) {
+		for (ssize_t at = 0; at < got;) {
+			const struct inotify_event *event = (const struct inotify_event *)(const void *)(bytes + at);
+
+			if ((event->mask & (IN_IGNORED | IN_UNMOUNT)) != 0 && event->wd == w->descriptor)
+				w->descriptor = -1; /* the folder is gone; watch_look places it anew */
+			at += (ssize_t)(sizeof *event + event->len);
+		}
+		settle(w);
+	}
+}
+
+void watch_look(struct watch *w)
+{
+	if (!evtimer_pending(w->settled, NULL))
+		settled(-1, EV_TIMEOUT, w);
+}

@@ -1,0 +1,139 @@
+#include "core/config/sources.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const enum cfg_key user_keys[USER_KEYS] = {CFG_SEARCH_TAVILY_KEY, CFG_AUTH_JWT_SECRET};
+
+/* In the configuration file it is no key either. */
+static void drop_placeholder(struct config *c)
+{
+	struct value *v = &c->values[CFG_SEARCH_TAVILY_KEY];
+
+	if (v->str != NULL && user_config_is_no_key(v->str)) {
+		free(v->str);
+		v->str = NULL;
+	}
+}
+
+void source_user_config(struct config *c, const struct user_config *u, struct config_report *r)
+{
+	const char *const texts[USER_KEYS] = {u->tavily_api_key, u->jwt_secret};
+
+	for (size_t i = 0; i < USER_KEYS; i++) {
+		const struct key_row *row = table_row(user_keys[i]);
+		struct err e = ERR_INIT;
+		struct value v;
+
+		if (texts[i] == NULL || strcmp(cfg_origin(c, user_keys[i]), "command line") == 0)
+			continue;
+		if (value_from_text(row, texts[i], &v, &e) < 0) {
+			report_line(&r->warnings, u->path, e.text);
+			continue;
+		}
+		if (config_put(c, user_keys[i], &v, u->path) < 0)
+			report_line(&r->errors, u->path, "out of memory");
+	}
+}
+
+/* Lays the user's file over c, keeping what it hides. */
+static int lay_user_config(struct config *c, struct config_report *r)
+{
+	const char *volume = cfg_str(c, CFG_AUTH_VOLUME);
+	struct user_config u;
+
+	for (size_t i = 0; i < USER_KEYS; i++) {
+		value_free(&c->hidden[i]);
+		if (value_copy(table_row(user_keys[i]), &c->values[user_keys[i]], &c->hidden[i]) < 0) {
+			report_line(&r->errors, "configuration", "out of memory");
+			return -1;
+		}
+	}
+	if (volume == NULL)
+		return 0;
+	user_config_read(volume, &u, &r->warnings);
+	source_user_config(c, &u, r);
+	user_config_free(&u);
+	return 0;
+}
+
+struct config *config_load(const struct config_source *src, struct config_report *r)
+{
+	struct err e = ERR_INIT;
+	struct config *c = config_new(&e);
+
+	if (c == NULL) {
+		report_line(&r->errors, "configuration", e.text);
+		return NULL;
+	}
+	if (src->file != NULL)
+		source_file(c, src->file, r);
+	source_environment(c, src->environment, r);
+	source_sets(c, src->sets, src->set_count, r);
+	drop_placeholder(c);
+	(void)lay_user_config(c, r);
+	if (r->errors.len > 0) {
+		config_unref(c);
+		return NULL;
+	}
+	config_advise(c, &r->warnings);
+	return c;
+}
+
+struct config *config_with_user_config(const struct config *c, struct config_report *r)
+{
+	struct err e = ERR_INIT;
+	struct config *fresh = config_copy(c, &e);
+
+	if (fresh == NULL) {
+		report_line(&r->errors, "configuration", e.text);
+		return NULL;
+	}
+	for (size_t i = 0; i < USER_KEYS; i++) {
+		struct value *v = &fresh->values[user_keys[i]];
+
+		value_free(v);
+		*v = fresh->hidden[i];
+		fresh->hidden[i] = value_unset();
+	}
+	if (lay_user_config(fresh, r) < 0 || r->errors.len > 0) {
+		config_unref(fresh);
+		return NULL;
+	}
+	return fresh;
+}
+
+/* --- advice ----------------------------------------------------------------------- */
+
+#define HEALTH_INTERVAL_ADVISED_MS 10000
+
+static void advise(struct buf *warnings, const struct config *c, enum cfg_key k, const char *what)
+{
+	char where[512];
+
+	snprintf(where, sizeof where, "%s (%s)", cfg_key_info(k)->path, cfg_origin(c, k));
+	report_line(warnings, where, what);
+}
+
+void config_advise(const struct config *c, struct buf *warnings)
+{
+	bool token = cfg_str(c, CFG_CLOUD_TOKEN) != NULL;
+
+	if (cfg_bool(c, CFG_HEALTH_ENABLED) && cfg_ms(c, CFG_HEALTH_INTERVAL) < HEALTH_INTERVAL_ADVISED_MS)
+		advise(warnings, c, CFG_HEALTH_INTERVAL, "below 10 seconds, probes may burden a busy LLM");
+	if (cfg_bool(c, CFG_HEALTH_ENABLED) && cfg_ms(c, CFG_HEALTH_TIMEOUT) > cfg_ms(c, CFG_HEALTH_INTERVAL))
+		advise(warnings, c, CFG_HEALTH_TIMEOUT, "longer than health.interval");
+	if (cfg_bool(c, CFG_CLOUD_ENABLED) && !token)
+		advise(warnings, c, CFG_CLOUD_ENABLED,
+		       "no effect without cloud.token (CLOUD_CHAT_UI_AUTH_TOKEN); other LLMs are used");
+	if (cfg_str(c, CFG_CLOUD_CA_FILE) != NULL && access(cfg_str(c, CFG_CLOUD_CA_FILE), R_OK) < 0)
+		advise(warnings, c, CFG_CLOUD_CA_FILE, "this file cannot be read; https to the cloud endpoint will fail");
+	if (cfg_bool(c, CFG_CLOUD_FALLBACK) && !token)
+		advise(warnings, c, CFG_CLOUD_FALLBACK, "no effect without cloud.token (CLOUD_CHAT_UI_AUTH_TOKEN)");
+	if (!token && cfg_str(c, CFG_AUTH_JWT_SECRET) == NULL)
+		advise(warnings, c, CFG_AUTH_JWT_SECRET,
+		       "no authentication at all: neither auth.jwt_secret (JWT_SECRET) nor cloud.token "
+		       "(CLOUD_CHAT_UI_AUTH_TOKEN) is set, so LLMs are asked without a token");
+}

@@ -1,0 +1,72 @@
+/* The server's side of the command channel. A peer is a connection: lines in and out. A call
+ * is one command of a peer until its answer; it may outlive the peer. */
+#ifndef TT_CONTROL_COMMAND_SERVER_PRIVATE_H
+#define TT_CONTROL_COMMAND_SERVER_PRIVATE_H
+
+#include "core/control/command_listen.h"
+#include "core/control/command_wire.h"
+
+#include <event2/bufferevent.h>
+#include <event2/event_struct.h>
+#include <event2/listener.h>
+#include <sys/queue.h>
+
+struct command_call {
+	LIST_ENTRY(command_call) link;
+	struct event_base *base;
+	struct peer *peer; /* NULL: gone */
+	int64_t id;
+	enum command command;
+	uid_t uid;
+	bool told; /* the peer has its answer: the deadline passed */
+	bool timed;
+	struct event timer;
+	void (*closed)(void *arg);
+	void *closed_arg;
+	bool stream; /* ends when the peer says no more */
+};
+LIST_HEAD(call_list, command_call);
+
+struct peer {
+	LIST_ENTRY(peer) link;
+	struct command_server *server;
+	struct bufferevent *bev;
+	struct command_peer who;
+	struct call_list calls;
+	size_t call_count, scanned;
+	bool closing; /* nothing is read any more; what is written still goes out */
+	bool doomed;
+	struct event doom;
+};
+LIST_HEAD(peer_list, peer);
+
+struct command_server {
+	struct event_base *base;
+	struct command_listen listen;
+	struct evconnlistener *listener;
+	struct event *accept_again;
+	command_handler_fn *handler;
+	void *arg;
+	struct peer_list peers;
+	size_t peer_count;
+};
+
+/* --- command_peer.c ------------------------------------------------------------------- */
+
+int peer_open(struct command_server *s, int fd, const struct command_peer *who); /* takes fd; -1: no memory */
+void peer_free(struct peer *p);
+void peer_doom(struct peer *p); /* from within somebody's call: it goes when the stack is empty */
+void peer_write_now(struct peer *p); /* what the socket takes at once */
+
+void peer_send(struct peer *p, char *line, size_t len); /* steals line; NULL: no memory for it */
+void peer_send_error(struct peer *p, const int64_t *id, const char *text);
+size_t peer_pending(const struct peer *p); /* bytes that are not written yet */
+void peer_nudge(struct peer *p);           /* a call has ended. NULL: nothing */
+
+/* --- command_calls.c ------------------------------------------------------------------ */
+
+void calls_take(struct peer *p, const struct wire_request *r);
+void calls_end(struct peer *p);         /* the peer has gone */
+void calls_end_streams(struct peer *p); /* the peer writes no more */
+
+#endif

@@ -1,0 +1,142 @@
+#include "core/http/http_private.h"
+
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static void set_free(struct header_set *s)
+{
+	if (s == NULL)
+		return;
+	curl_slist_free_all(s->list);
+	free(s->bearer);
+	free(s);
+}
+
+static void release(struct header_set *s)
+{
+	if (s != NULL && --s->users == 0)
+		set_free(s);
+}
+
+static int add(struct header_set *s, const char *line)
+{
+	struct curl_slist *list = curl_slist_append(s->list, line);
+
+	if (list == NULL)
+		return -1;
+	s->list = list;
+	return 0;
+}
+
+static int add_bearer(struct header_set *s, const char *bearer)
+{
+	struct buf line = BUF_INIT(64u << 10);
+	int rc = buf_addf(&line, "Authorization: Bearer %s", bearer) < 0 ? -1 : add(s, line.data);
+
+	buf_free(&line);
+	return rc;
+}
+
+static struct header_set *set_new(const struct http_request *req, bool json)
+{
+	struct header_set *s = calloc(1, sizeof *s);
+	bool own_type = false;
+
+	if (s == NULL)
+		return NULL;
+	s->users = 1;
+	s->json = json;
+	for (size_t i = 0; req->headers != NULL && req->headers[i] != NULL; i++) {
+		own_type = own_type || strncasecmp(req->headers[i], "Content-Type:", 13) == 0;
+		if (add(s, req->headers[i]) < 0)
+			goto bad;
+	}
+	if (req->bearer != NULL && (add_bearer(s, req->bearer) < 0 || (s->bearer = strdup(req->bearer)) == NULL))
+		goto bad;
+	if (json && !own_type && add(s, "Content-Type: application/json") < 0)
+		goto bad;
+	if (add(s, "User-Agent: " PACKAGE_NAME "/" PACKAGE_VERSION) < 0)
+		goto bad;
+	/* curl would ask before it sends such a body. */
+	if (req->body_len >= EXPECT_FROM && add(s, "Expect:") < 0)
+		goto bad;
+	return s;
+bad:
+	set_free(s);
+	return NULL;
+}
+
+static bool fits(const struct header_set *s, const char *bearer, bool json)
+{
+	if (s->json != json || (s->bearer == NULL) != (bearer == NULL))
+		return false;
+	return bearer == NULL || strcmp(s->bearer, bearer) == 0;
+}
+
+/* The set that everybody with this token shares; made where there is none. */
+static struct header_set *shared_set(struct http *h, const struct http_request *req, bool json)
+{
+	struct header_set *s, **sets = h->header_sets;
+	size_t i;
+
+	for (i = 0; i < HEADER_SETS && sets[i] != NULL; i++)
+		if (fits(sets[i], req->bearer, json))
+			break;
+	s = i < HEADER_SETS && sets[i] != NULL ? sets[i] : set_new(req, json);
+	if (s == NULL)
+		return NULL;
+	/* To the front; what nobody asked for the longest drops out at the end. */
+	if (i == HEADER_SETS)
+		release(sets[--i]);
+	memmove(sets + 1, sets, i * sizeof(struct header_set *));
+	sets[0] = s;
+	return s;
+}
+
+/* A bearer token or a header that holds a line break would be two headers. */
+static int check(struct http_transfer *t, const struct http_request *req)
+{
+	if (req->bearer != NULL && req->bearer[strcspn(req->bearer, "\r\n")] != '\0')
+		return http_say(t, "the bearer token holds a line break");
+	for (size_t i = 0; req->headers != NULL && req->headers[i] != NULL; i++)
+		if (req->headers[i][strcspn(req->headers[i], "\r\n")] != '\0' || strchr(req->headers[i], ':') == NULL)
+			return http_say(t, "header %zu of the request is not one line of 'Name: value'", i + 1);
+	return 0;
+}
+
+int http_headers_set(struct http_transfer *t, const struct http_request *req)
+{
+	bool json = req->body != NULL && strcmp(req->method, "POST") == 0;
+	bool plain = (req->headers == NULL || req->headers[0] == NULL) && req->body_len < EXPECT_FROM;
+	struct header_set *s;
+
+	if (check(t, req) < 0)
+		return -1;
+	if (plain && t->headers != NULL && t->headers == t->http->header_sets[0] && fits(t->headers, req->bearer, json))
+		return 0;
+	s = plain ? shared_set(t->http, req, json) : set_new(req, json);
+	if (s == NULL)
+		return http_exhaustion(t, ENOMEM);
+	if (plain)
+		s->users++;
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, s->list);
+	release(t->headers);
+	t->headers = s;
+	return 0;
+}
+
+void http_headers_drop(struct http_transfer *t)
+{
+	release(t->headers);
+	t->headers = NULL;
+}
+
+void http_headers_forget(struct http *h)
+{
+	for (size_t i = 0; i < HEADER_SETS; i++)
+		release(h->header_sets[i]);
+}

@@ -1,0 +1,14 @@
+libttagent_a_SOURCES += \
+	core/http/bearer.c \
+	core/http/bearer.h \
+	core/http/http.c \
+	core/http/http.h \
+	core/http/http_body.c \
+	core/http/http_exhaustion.c \
+	core/http/http_headers.c \
+	core/http/http_outcome.c \
+	core/http/http_private.h \
+	core/http/http_setup.c \
+	core/http/http_shard.c \
+	core/http/http_url.c \
+	core/http/http_watch.c

@@ -1,0 +1,30 @@
+/* Name lookups that never block the loop: getaddrinfo on threads of its own.
+ * Results are cached for a short time; equal questions share one lookup. */
+#ifndef TT_RESOLVE_RESOLVER_H
+#define TT_RESOLVE_RESOLVER_H
+
+#include "core/base/err.h"
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct resolver;
+struct resolver_query;
+
+struct resolver *resolver_new(struct event_base *base, struct err *e);
+void resolver_free(struct resolver *r); /* cancels what is open, without callbacks */
+
+/* resolve is "host:port:addr[,addr]" as CURLOPT_RESOLVE wants it, or NULL with e set.
+ * ours: it failed because we have no descriptor, thread or memory; nothing is known of the
+ * name. Called once, from the loop, never from within resolver_lookup. */
+typedef void resolver_done_fn(void *arg, const char *resolve, bool ours, const struct err *e);
+struct resolver_query *resolver_lookup(struct resolver *r, const char *host, uint16_t port,
+                                       resolver_done_fn *done, void *arg);
+/* done is not called any more. The lookup itself may go on in its thread. */
+void resolver_cancel(struct resolver_query *q);
+
+/* A fresh cached answer, or NULL. Valid until the loop runs again. */
+const char *resolver_cached(struct resolver *r, const char *host, uint16_t port);
+
+#endif

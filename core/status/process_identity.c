@@ -1,0 +1,96 @@
+#include "core/status/process_identity.h"
+
+#include "core/base/clock.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define BIRTH_FIELD 22 /* of /proc/PID/stat, counted from 1 */
+
+static size_t read_small(const char *path, char *out, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = -1;
+
+	if (fd >= 0) {
+		n = read(fd, out, size - 1);
+		close(fd);
+	}
+	out[n > 0 ? n : 0] = '\0';
+	return n > 0 ? (size_t)n : 0;
+}
+
+static int hex(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at = c != '\0' ? strchr(digits, c) : NULL;
+
+	return at != NULL ? (int)(at - digits) : -1;
+}
+
+void process_boot_id(uint8_t id[16])
+{
+	char text[64];
+	size_t len = read_small("/proc/sys/kernel/random/boot_id", text, sizeof text), digits = 0;
+
+	memset(id, 0, 16);
+	for (size_t i = 0; i < len && digits < 32; i++) {
+		int value = hex(text[i]);
+
+		if (value < 0)
+			continue;
+		id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | value);
+		digits++;
+	}
+	if (digits != 32)
+		memset(id, 0, 16);
+}
+
+bool process_is_other_boot(const uint8_t a[16], const uint8_t b[16])
+{
+	static const uint8_t unknown[16];
+
+	if (memcmp(a, unknown, 16) == 0 || memcmp(b, unknown, 16) == 0)
+		return false;
+	return memcmp(a, b, 16) != 0;
+}
+
+static uint64_t birth_in(const char *path)
+{
+	char text[1024];
+	char *at;
+
+	read_small(path, text, sizeof text);
+	at = strrchr(text, ')'); /* field 2 may hold anything, blanks included */
+	for (int field = 2; at != NULL && field < BIRTH_FIELD; field++) {
+		at = strchr(at, ' ');
+		at = at != NULL ? at + 1 : NULL;
+	}
+	return at != NULL ? strtoull(at, NULL, 10) : 0;
+}
+
+uint64_t process_birth(void)
+{
+	return birth_in("/proc/self/stat");
+}
+
+uint64_t process_birth_of(long pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+	return birth_in(path);
+}
+
+uint64_t process_random(void)
+{
+	uint64_t value = 0;
+
+	if (getentropy(&value, sizeof value) != 0)
+		value = (uint64_t)clock_mono_ns() ^ (uint64_t)getpid() << 32;
+	return value;
+}

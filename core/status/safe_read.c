@@ -1,0 +1,118 @@
+#include "core/status/safe_read.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* Signal dispositions belong to the process, hence this state: a thread's way back
+ * while it is inside one of the calls, and what SIGBUS did before us. */
+static _Thread_local sigjmp_buf *volatile way_back;
+static struct sigaction previous;
+static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	if (way_back != NULL)
+		siglongjmp(*way_back, 1);
+	if ((previous.sa_flags & SA_SIGINFO) != 0)
+		previous.sa_sigaction(sig, info, context);
+	else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
+		previous.sa_handler(sig);
+	else
+		signal(SIGBUS, SIG_DFL); /* after the return the access is made again, and ends the process */
+}
+
+/* SA_NODEFER: the signal is not blocked in its handler, so the way back need not
+ * carry a mask, which would cost a system call each time. */
+void safe_read_install(void)
+{
+	struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER}, now;
+
+	ours.sa_sigaction = on_sigbus;
+	sigemptyset(&ours.sa_mask);
+	pthread_mutex_lock(&installing);
+	if (sigaction(SIGBUS, NULL, &now) == 0 && now.sa_sigaction != on_sigbus) {
+		previous = now;
+		sigaction(SIGBUS, &ours, NULL);
+	}
+	pthread_mutex_unlock(&installing);
+}
+
+struct access {
+	void *to;
+	const void *from;
+	size_t len;
+	uint64_t value;
+};
+
+/* ThreadSanitizer runs our handler with every signal blocked, and holds a lock of its
+ * own while it does an atomic access for us. */
+#define UNWATCHED __attribute__((no_sanitize("thread")))
+#ifdef __SANITIZE_THREAD__
+enum { SAVE_MASK = 1 };
+#else
+enum { SAVE_MASK = 0 };
+#endif
+
+static bool guarded(void (*touch)(struct access *), struct access *a)
+{
+	sigjmp_buf here;
+
+	if (sigsetjmp(here, SAVE_MASK) != 0) {
+		way_back = NULL;
+		return false;
+	}
+	way_back = &here;
+	atomic_signal_fence(memory_order_seq_cst);
+	touch(a);
+	atomic_signal_fence(memory_order_seq_cst);
+	way_back = NULL;
+	return true;
+}
+
+UNWATCHED static void load(struct access *a)
+{
+	a->value = atomic_load_explicit((const _Atomic uint64_t *)a->from, memory_order_acquire);
+}
+
+UNWATCHED static void store(struct access *a)
+{
+	atomic_store_explicit((_Atomic uint64_t *)a->to, a->value, memory_order_release);
+}
+
+UNWATCHED static void add(struct access *a)
+{
+	atomic_fetch_add_explicit((_Atomic uint64_t *)a->to, a->value, memory_order_relaxed);
+}
+
+static void copy(struct access *a)
+{
+	memcpy(a->to, a->from, a->len);
+}
+
+bool safe_load(const void *from, uint64_t *value)
+{
+	struct access a = {.from = from};
+
+	if (!guarded(load, &a))
+		return false;
+	*value = a.value;
+	return true;
+}
+
+bool safe_store(void *to, uint64_t value)
+{
+	return guarded(store, &(struct access){.to = to, .value = value});
+}
+
+bool safe_add(void *to, int64_t n)
+{
+	return guarded(add, &(struct access){.to = to, .value = (uint64_t)n});
+}
+
+bool safe_copy(void *to, const void *from, size_t len)
+{
+	return guarded(copy, &(struct access){.to = to, .from = from, .len = len});
+}

@@ -1,0 +1,144 @@
+#include "core/store/transaction.h"
+
+#include "core/base/clock.h"
+
+#include <string.h>
+
+#define BATCH_MAX 256 /* jobs that are looked at, and done, at once */
+
+static struct store_key key_of(const struct db_job *job)
+{
+	return (struct store_key){.subject = job->subject, .thread_id = job->thread_id};
+}
+
+static bool is_append(const struct db_job *job)
+{
+	return job->text != NULL;
+}
+
+/* ---- choosing --------------------------------------------------------------------------- */
+
+/* An append before the load is of the same thread. */
+static bool is_held(const struct db_jobs *jobs, const struct db_job *load)
+{
+	const struct db_job *before;
+
+	STAILQ_FOREACH(before, jobs, next) {
+		if (before == load)
+			break;
+		if (is_append(before) && strcmp(before->thread_id, load->thread_id) == 0 &&
+		    strcmp(before->subject, load->subject) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void take_loads(struct db_jobs *jobs, struct db_jobs *batch)
+{
+	struct db_jobs stay = STAILQ_HEAD_INITIALIZER(stay);
+	struct db_job *job;
+
+	for (int i = 0; i < BATCH_MAX && (job = STAILQ_FIRST(jobs)) != NULL; i++) {
+		bool goes = !is_append(job) && !is_held(&stay, job);
+
+		STAILQ_REMOVE_HEAD(jobs, next);
+		if (goes)
+			STAILQ_INSERT_TAIL(batch, job, next);
+		else
+			STAILQ_INSERT_TAIL(&stay, job, next);
+	}
+	STAILQ_CONCAT(&stay, jobs);
+	STAILQ_CONCAT(jobs, &stay);
+}
+
+void transaction_next(struct db_jobs *jobs, struct db_jobs *batch)
+{
+	struct db_job *job;
+
+	take_loads(jobs, batch);
+	if (!STAILQ_EMPTY(batch))
+		return;
+	for (int i = 0; i < BATCH_MAX && (job = STAILQ_FIRST(jobs)) != NULL && is_append(job); i++) {
+		STAILQ_REMOVE_HEAD(jobs, next);
+		STAILQ_INSERT_TAIL(batch, job, next);
+	}
+}
+
+/* ---- doing ------------------------------------------------------------------------------ */
+
+static void load_all(struct database *db, struct db_jobs *batch, const struct store_limits *limits)
+{
+	struct err e = ERR_INIT;
+	bool together = database_begin_reading(db, &e) == 0;
+	struct db_job *job;
+
+	STAILQ_FOREACH(job, batch, next) {
+		const struct store_key k = key_of(job);
+
+		if (together)
+			job->turns = database_load(db, &k, clock_wall_ms(), limits, &job->err);
+		else
+			job->err = e;
+	}
+	if (together)
+		database_end_reading(db);
+}
+
+static int append_one(struct database *db, const struct db_job *job, const struct store_limits *limits,
+                      struct err *e)
+{
+	const struct store_key k = key_of(job);
+
+	return database_append(db, &k, job->text, job->text_len, clock_wall_ms(), limits, e);
+}
+
+static void append_alone(struct database *db, struct db_job *job, const struct store_limits *limits)
+{
+	if (database_begin_writing(db, &job->err) < 0)
+		return;
+	if (append_one(db, job, limits, &job->err) == 0)
+		database_commit(db, &job->err);
+	else
+		database_roll_back(db);
+}
+
+/* Whether they are stored; else e, and whether each of them may be tried alone. */
+static bool append_together(struct database *db, struct db_jobs *batch, const struct store_limits *limits,
+                            struct err *e, bool *try_alone)
+{
+	struct db_job *job;
+
+	*try_alone = database_begin_writing(db, e) == 0;
+	if (!*try_alone)
+		return false;
+	STAILQ_FOREACH(job, batch, next)
+		if (append_one(db, job, limits, e) < 0) {
+			database_roll_back(db);
+			return false;
+		}
+	return database_commit(db, e) == 0;
+}
+
+static void append_all(struct database *db, struct db_jobs *batch, const struct store_limits *limits)
+{
+	struct err e = ERR_INIT;
+	struct db_job *job;
+	bool alone;
+
+	if (append_together(db, batch, limits, &e, &alone))
+		return;
+	alone = alone && STAILQ_NEXT(STAILQ_FIRST(batch), next) != NULL && !database_is_lost(db);
+	STAILQ_FOREACH(job, batch, next)
+		if (alone)
+			append_alone(db, job, limits);
+		else
+			job->err = e;
+}
+
+void transaction_run(struct database *db, struct db_jobs *batch, const struct store_limits *limits)
+{
+	if (is_append(STAILQ_FIRST(batch)))
+		append_all(db, batch, limits);
+	else
+		load_all(db, batch, limits);
+}

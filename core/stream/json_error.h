@@ -1,0 +1,17 @@
+/* What Python's json module says about a text that is no JSON: FastAPI's answers carry
+ * its words and offsets. Pure. */
+#ifndef TT_STREAM_JSON_ERROR_H
+#define TT_STREAM_JSON_ERROR_H
+
+#include <stddef.h>
+
+struct json_error {
+	const char *message; /* static */
+	size_t offset;       /* in characters */
+};
+
+/* The first error of text; message NULL where Python would accept it (jansson refuses
+ * some more: NaN, 1e999, half surrogate pairs). */
+void json_error_find(const char *text, size_t len, struct json_error *e);
+
+#endif

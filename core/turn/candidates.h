@@ -1,0 +1,48 @@
+/* Which LLM a turn asks next. */
+#ifndef TT_TURN_CANDIDATES_H
+#define TT_TURN_CANDIDATES_H
+
+#include "core/status/reader.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A worker's memory of candidates that just failed it: they are sorted last, never out,
+ * until the daemon judged them again (or after COOLDOWN_MS). One per worker. */
+#define COOLDOWN_SIZE 64
+#define COOLDOWN_MS   30000
+
+struct cooldown {
+	struct {
+		uint64_t instance;
+		int64_t failed_ms; /* wall clock, comparable with status_llm.checked_ms */
+	} items[COOLDOWN_SIZE];
+	size_t count;
+};
+void cooldown_add(struct cooldown *b, uint64_t instance, int64_t now_wall_ms);
+bool cooldown_has(const struct cooldown *b, const struct status_llm *l, int64_t now_wall_ms);
+
+/* The candidates that one turn has tried. */
+#define TRIED_MAX 16
+struct tried {
+	uint64_t instances[TRIED_MAX];
+	size_t count;
+};
+
+/* What an ask needs of its LLM. */
+struct candidate_needs {
+	bool eyes;      /* the message has images */
+	bool to_go_on;  /* an answer was started by another one */
+};
+
+/* The best candidate that was not tried: usable ones that are not on the bench, then
+ * those on the bench, then the unhealthy ones. NULL: none is left. */
+const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *b,
+                                         const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms);
+
+/* Whether any candidate could see an image. */
+bool candidates_see_images(const struct status_snapshot *s);
+
+void tried_add(struct tried *t, uint64_t instance);
+
+#endif

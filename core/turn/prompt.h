@@ -1,0 +1,58 @@
+/* The body of a request to an LLM: system prompt, the thread's turns, this turn's
+ * messages, sampling, tools. Pure. */
+#ifndef TT_TURN_PROMPT_H
+#define TT_TURN_PROMPT_H
+
+#include "core/config/config.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct prompt {
+	const struct config *config;
+
+	/* Of the LLM that is asked. */
+	const char *model;
+	bool cloud;          /* the cloud endpoint's own sampling, nothing beyond the OpenAI API */
+	bool completions;    /* `prompt` in place of `messages` */
+	bool sees_images;
+	bool uses_tools;     /* it understands tools and messages of role tool */
+	int64_t context;     /* its context window in tokens; 0 = llm.context */
+
+	const json_t *tools; /* definitions, or NULL: none are offered */
+	bool tools_used_up;  /* offered, but not to be called any more (tool_choice none) */
+
+	const json_t *turns;    /* the thread's: array of arrays of messages, oldest first; NULL */
+	size_t skip_turns;      /* the oldest ones that are left out */
+	const json_t *messages; /* of this turn, the user's first */
+	const char *started;    /* an answer that another LLM began and this one goes on with; NULL */
+	size_t started_len;
+};
+
+/* How many of the oldest turns must be left out so that the rest is likely to fit the
+ * context window less the longest answer. A token is taken for 3 bytes at least, so it
+ * rather leaves out too much; at most all turns. */
+size_t prompt_fit(const struct prompt *p);
+
+/* The same once the LLM has refused p as too long, in these words: at least one turn more
+ * than p leaves out, and as many as the numbers in the refusal ask for: its window, its
+ * count of our tokens. Of turns that are not left out there must be one. */
+size_t prompt_shrink(const struct prompt *p, const char *refusal);
+
+/* What is the same in every body of one configuration, dumped once: a turn's first token
+ * waits for its body. One per worker, zeroed at start. */
+struct prompt_cache {
+	struct config *config;
+	char *tails[2][3]; /* [cloud][tools: none, open, used up] */
+};
+void prompt_cache_clear(struct prompt_cache *c);
+
+/* The JSON body; free(). NULL: no memory. */
+char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len);
+
+/* content as it is kept in a thread: images replaced by a word. New reference. */
+json_t *prompt_content_to_keep(const json_t *content);
+
+#endif

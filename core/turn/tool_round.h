@@ -1,0 +1,49 @@
+/* One round of a turn's tools: the calls of one answer, run in parallel.
+ *
+ * What cannot be run (an unknown tool, arguments that are no JSON object, a search that
+ * was made before) has a result that the model can read, like everything that fails. */
+#ifndef TT_TURN_TOOL_ROUND_H
+#define TT_TURN_TOOL_ROUND_H
+
+#include "core/stream/calls.h"
+#include "core/tools/tool.h"
+
+#include <jansson.h>
+
+struct tool_round;
+
+struct tool_round_handlers {
+	/* A tool begins to run. args: the call's arguments (borrowed). */
+	void (*started)(void *arg, const struct tool *tool, const json_t *args);
+	void (*finished)(void *arg, const struct tool *tool, const struct tool_result *result);
+	/* All have results: {"role":"tool","tool_call_id":...,"content":...} messages in the
+	 * order of the calls (borrowed); NULL: memory is out. Once, never from within
+	 * tool_round_start; the round is gone when it returns. */
+	void (*ended)(void *arg, const json_t *messages);
+};
+
+/* Where a round runs. What it points to must outlive the round. */
+struct tool_round_place {
+	struct toolbox *box;
+	const struct tool_context *ctx;
+	json_t *asked; /* an object: what was searched for in this turn; kept by the turn */
+	bool closed;   /* no tool runs any more: each call has a result that says so */
+};
+
+/* calls are copied as far as needed. NULL: no memory. */
+struct tool_round *tool_round_start(const struct tool_round_place *place, const struct calls *calls,
+                                    const struct tool_round_handlers *handlers, void *arg);
+
+/* What still runs is ended, with a result that says that it took too long; the round ends
+ * soon. */
+void tool_round_expire(struct tool_round *r);
+
+/* Ends the runs; no further callback. */
+void tool_round_cancel(struct tool_round *r);
+
+/* The assistant's message that made the calls: {"role":"assistant","content":text,
+ * "tool_calls":[...]}. Arguments that are no JSON are told as {}: servers parse what they
+ * are sent. New reference; NULL: no memory. */
+json_t *tool_round_message(const struct calls *calls, const char *text, size_t len);
+
+#endif

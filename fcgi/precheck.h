@@ -1,0 +1,58 @@
+/* Checks one FastCGI request before libfcgi is allowed to read it. Pure; fed in pieces
+ * of any size.
+ *
+ * libfcgi 2.4.2 trusts its peer: parameter lengths that sum over INT_MAX abort it,
+ * FCGI_GET_VALUES with four repeated names overruns its stack, records of other requests
+ * and padding behind BEGIN_REQUEST or an empty record confuse its reader. So only the plain
+ * form passes: BEGIN_REQUEST (role RESPONDER), PARAMS ... up to its empty record, STDIN ...
+ * up to its empty record, all with one request id that is not 0, parameters within the
+ * limits below. */
+#ifndef TT_FCGI_PRECHECK_H
+#define TT_FCGI_PRECHECK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PRECHECK_PARAMS_MAX      61440u /* bytes of all names and values together */
+#define PRECHECK_PARAM_COUNT_MAX 512u
+#define PRECHECK_HEADER_LEN      8u
+
+enum precheck_verdict {
+	PRECHECK_MORE,  /* good so far, not whole yet */
+	PRECHECK_WHOLE, /* `consumed` is where the request ends */
+	PRECHECK_ABORT, /* the peer took its request back */
+	PRECHECK_BAD,   /* `error` says why; the connection is of no more use */
+};
+
+struct precheck {
+	/* What was learned. */
+	uint16_t request_id;
+	bool keep;         /* the peer keeps the connection */
+	size_t consumed;   /* bytes of the request seen so far */
+	size_t params_end; /* offset behind the empty PARAMS record; 0: not seen yet */
+	size_t body_len;   /* bytes of STDIN content seen so far */
+	const char *error;
+
+	/* Where the reading stands. */
+	enum { PRECHECK_AT_BEGIN, PRECHECK_AT_PARAMS, PRECHECK_AT_STDIN, PRECHECK_AT_END } stage;
+	uint8_t header[PRECHECK_HEADER_LEN];
+	unsigned header_len;
+	unsigned content_left, padding_left;
+	uint8_t begin[8];
+	unsigned begin_len;
+	enum { PAIR_NAME_LEN, PAIR_VALUE_LEN, PAIR_NAME, PAIR_VALUE } pair;
+	uint32_t length;      /* a length of four bytes, while it is read */
+	unsigned length_left; /* bytes of it that are missing */
+	uint32_t name_left, value_left;
+	size_t params_len;
+	unsigned param_count;
+};
+
+void precheck_init(struct precheck *p);
+
+/* Reads on. After PRECHECK_WHOLE bytes behind p->consumed belong to nobody. Not to be called
+ * again once it said anything but PRECHECK_MORE. */
+enum precheck_verdict precheck_feed(struct precheck *p, const void *bytes, size_t len);
+
+#endif

@@ -1,0 +1,19 @@
+libexec_PROGRAMS += tt-agent-runner
+tt_agent_runner_SOURCES = runner/main.c
+tt_agent_runner_LDADD = libttagentrunner.a libttagent.a $(EVENT_LIBS) $(JANSSON_LIBS)
+
+# All but main, for the tests as well.
+noinst_LIBRARIES += libttagentrunner.a
+libttagentrunner_a_SOURCES = \
+	runner/orphans.c \
+	runner/orphans.h \
+	runner/output.c \
+	runner/output.h \
+	runner/sandbox.c \
+	runner/sandbox.h \
+	runner/self_test.c \
+	runner/self_test.h \
+	runner/service.c \
+	runner/service.h
+
+dist_man_MANS += man/tt-agent-runner.8

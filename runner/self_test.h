@@ -1,0 +1,12 @@
+/* Whether the sandbox isolates on this machine: tried at start, by code that looks for a
+ * way out. Where it finds one, no code is ever run. */
+#ifndef TT_RUNNER_SELF_TEST_H
+#define TT_RUNNER_SELF_TEST_H
+
+#include "runner/sandbox.h"
+
+/* 0 with limits->proc set to what works here; -1 with e: what does not hold. Waits for
+ * the test's end (a second or so). */
+int self_test(struct sandbox_limits *limits, struct err *e);
+
+#endif

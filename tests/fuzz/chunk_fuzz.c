@@ -1,0 +1,49 @@
+/* The strict scanner reads an event as jansson does, or says that it is not its own. */
+#include "core/stream/chunk.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void same_text(const struct chunk_text *a, const struct chunk_text *b)
+{
+	if (a->len != b->len || (a->bytes == NULL) != (b->bytes == NULL))
+		abort();
+	if (a->len > 0 && memcmp(a->bytes, b->bytes, a->len) != 0)
+		abort();
+}
+
+static void same(const struct chunk *a, const struct chunk *b)
+{
+	same_text(&a->content, &b->content);
+	same_text(&a->reasoning, &b->reasoning);
+	if (a->kind != b->kind || a->finish != b->finish || a->has_usage != b->has_usage)
+		abort();
+	if (a->prompt_tokens != b->prompt_tokens || a->completion_tokens != b->completion_tokens)
+		abort();
+	if (a->tool_calls != NULL || b->tool_calls != NULL || strcmp(a->error, b->error) != 0)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	struct chunk_reader scanner, parser;
+	struct chunk scanned, parsed;
+	char error[64], *event = malloc(len + (len == 0));
+
+	if (event == NULL)
+		abort();
+	memcpy(event, data, len);
+	chunk_reader_init(&scanner);
+	chunk_reader_init(&parser);
+	chunk_parse(&parser, event, len, &parsed);
+	if (chunk_scan(&scanner, event, len, &scanned))
+		same(&scanned, &parsed);
+	chunk_error_text(event, len, error, sizeof error);
+	if (strlen(error) >= sizeof error)
+		abort();
+	chunk_reader_free(&scanner);
+	chunk_reader_free(&parser);
+	free(event);
+	return 0;
+}

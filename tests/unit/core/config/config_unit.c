@@ -1,0 +1,346 @@
+/* Defaults, environment, --set and the order of the layers. */
+#include "tests/unit/support/config_fixture.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void text_is(const struct config *c, enum cfg_key k, const char *expected)
+{
+	char text[4096];
+
+	config_value_text(c, k, text, sizeof text);
+	assert_string_equal(text, expected);
+}
+
+/* Every variable of the wire contract: its default as shown, a value, and how that shows. */
+static const struct {
+	const char *variable;
+	enum cfg_key key;
+	const char *def, *value, *shown;
+} variables[] = {
+	{"AGENT_LLM_POLLING_ENABLED", CFG_POLLING_ENABLED, "true", "No", "false"},
+	{"AGENT_LLM_POLLING_INTERVAL", CFG_POLLING_INTERVAL, "180", "90", "90"},
+	{"AGENT_LLM_POLLING_MAX_ATTEMPTS", CFG_POLLING_MAX_ATTEMPTS, "0", "7", "7"},
+	{"JWT_SECRET", CFG_AUTH_JWT_SECRET, "", "a secret", "(secret)"},
+	{"TAVILY_API_KEY", CFG_SEARCH_TAVILY_KEY, "", "tvly-1", "(secret)"},
+	{"E2B_API_KEY", CFG_CODE_E2B_KEY, "", "e2b_1", "(secret)"},
+	{"USE_CLOUD_LLM", CFG_CLOUD_ENABLED, "false", "TRUE", "true"},
+	{"CLOUD_CHAT_UI_URL", CFG_CLOUD_URL, "https://api.openai.com/v1/chat/completions", "http://[::1]:9/v1",
+         "http://[::1]:9/v1"},
+	{"CLOUD_CHAT_UI_AUTH_TOKEN", CFG_CLOUD_TOKEN, "", "sk-1", "(secret)"},
+	{"CLOUD_MODEL_NAME", CFG_CLOUD_MODEL, "meta-llama/Llama-3.3-70B-Instruct", "gpt", "gpt"},
+	{"LLM_CONTAINER_NAME", CFG_CONTAINER_NAME, "", "box:7001", "box:7001"},
+	{"HF_MODEL_PATH", CFG_LLM_HF_MODEL_PATH, "", "some/model", "some/model"},
+	{"AGENT_BACKEND_URL", CFG_DISCOVERY_BACKEND_URL, "http://tt-studio-backend-api:8000", "http://b:1", "http://b:1"},
+	{"LOCAL_LLM_HOST", CFG_LOCAL_HOST, "localhost", "10.0.0.1", "10.0.0.1"},
+	{"LOCAL_LLM_PORT", CFG_LOCAL_PORT, "7000", "8001", "8001"},
+	{"LOCAL_MODEL_NAME", CFG_LOCAL_MODEL, "llama-3.1-70b", "m", "m"},
+	{"AGENT_AUTO_DISCOVERY", CFG_DISCOVERY_ENABLED, "true", "off", "false"},
+	{"AGENT_DISCOVERY_CACHE_TTL", CFG_DISCOVERY_CACHE_TTL, "30", "0", "0"},
+	{"AGENT_DISCOVERY_INTERVAL", CFG_DISCOVERY_INTERVAL, "60", "0.5", "0.5"},
+	{"AGENT_HEALTH_CHECK_ENABLED", CFG_HEALTH_ENABLED, "true", "0", "false"},
+	{"AGENT_HEALTH_CHECK_INTERVAL", CFG_HEALTH_INTERVAL, "30", " 45 ", "45"},
+	{"AGENT_HEALTH_CHECK_TIMEOUT", CFG_HEALTH_TIMEOUT, "5", "1e1", "10"},
+	{"AGENT_MAX_FAILURES", CFG_HEALTH_MAX_FAILURES, "3", "1", "1"},
+	{"AGENT_FALLBACK_TO_LOCAL", CFG_LOCAL_ENABLED, "true", "False", "false"},
+	{"AGENT_FALLBACK_TO_CLOUD", CFG_CLOUD_FALLBACK, "false", "yes", "true"},
+	{"AGENT_PRIORITY_MODELS", CFG_SELECTION_PRIORITY_MODELS,
+         "meta-llama/Llama-3.2-1B-Instruct, meta-llama/Llama-3.2-3B-Instruct, meta-llama/Llama-3.2-8B-Instruct, "
+         "meta-llama/Llama-3.3-70B-Instruct, meta-llama/Llama-3.1-70B-Instruct",
+         " a , b,,c ", "a, b, c"},
+	{"AGENT_MODEL_TYPE_PRIORITY", CFG_SELECTION_MODEL_TYPES, "chat, completion, embedding, other", "vlm", "vlm"},
+	{"AGENT_DYNAMIC_CONFIG", CFG_CONFIG_DYNAMIC, "true", "false", "false"},
+	{"AGENT_CONFIG_REFRESH_INTERVAL", CFG_CONFIG_REFRESH_INTERVAL, "300", "10", "10"},
+	{"AGENT_REFRESH_LLM_ON_CONFIG_CHANGE", CFG_CONFIG_REFRESH_LLM, "false", "1", "true"},
+	{"AGENT_LOG_LEVEL", CFG_LOG_LEVEL, "INFO", "warning", "WARNING"},
+	{"AGENT_DEBUG_MODE", CFG_LOG_DEBUG, "false", "on", "true"},
+	{"TAVILY_BASE_URL", CFG_SEARCH_TAVILY_URL, "https://api.tavily.com", "http://t", "http://t"},
+	{"SEARXNG_URL", CFG_SEARCH_SEARXNG_URL, "", "http://s/x", "http://s/x"},
+	{"BRAVE_API_KEY", CFG_SEARCH_BRAVE_KEY, "", "b", "(secret)"},
+	{"E2B_API_URL", CFG_CODE_E2B_URL, "", "http://e", "http://e"},
+	{"E2B_DOMAIN", CFG_CODE_E2B_DOMAIN, "e2b.app", "e.dev", "e.dev"},
+	{"E2B_SANDBOX_URL", CFG_CODE_E2B_SANDBOX_URL, "", "http://127.0.0.1:1", "http://127.0.0.1:1"},
+	{"INTERNAL_PERSISTENT_STORAGE_VOLUME", CFG_AUTH_VOLUME, "", "/nonexistent", "/nonexistent"},
+};
+
+#define VARIABLES (sizeof variables / sizeof variables[0])
+
+static void every_variable_counts(void **state)
+{
+	struct fixture *f = *state;
+	char assignment[512], origin[128];
+
+	for (size_t i = 0; i < VARIABLES; i++) {
+		assert_true(fixture_load(f, NULL, NULL, NULL));
+		text_is(f->config, variables[i].key, variables[i].def);
+		assert_string_equal(cfg_origin(f->config, variables[i].key), "default");
+		assert_false(cfg_is_set(f->config, variables[i].key));
+
+		snprintf(assignment, sizeof assignment, "%s=%s", variables[i].variable, variables[i].value);
+		assert_true(fixture_load_env(f, assignment));
+		text_is(f->config, variables[i].key, variables[i].shown);
+		snprintf(origin, sizeof origin, "environment %s", variables[i].variable);
+		assert_string_equal(cfg_origin(f->config, variables[i].key), origin);
+		assert_true(cfg_is_set(f->config, variables[i].key));
+	}
+}
+
+static void an_empty_variable_is_unset(void **state)
+{
+	struct fixture *f = *state;
+	char assignment[512];
+
+	for (size_t i = 0; i < VARIABLES; i++) {
+		snprintf(assignment, sizeof assignment, "%s=", variables[i].variable);
+		assert_true(fixture_load_env(f, assignment));
+		text_is(f->config, variables[i].key, variables[i].def);
+		assert_false(cfg_is_set(f->config, variables[i].key));
+	}
+}
+
+static void no_variable_of_the_table_is_untested(void **state)
+{
+	(void)state;
+	for (unsigned k = 0; k < CFG_KEYS; k++) {
+		const char *env = cfg_key_info((enum cfg_key)k)->env;
+		bool found = env == NULL;
+
+		for (size_t i = 0; i < VARIABLES && !found; i++)
+			found = variables[i].key == k && strcmp(variables[i].variable, env) == 0;
+		if (!found)
+			fail_msg("%s is not tested", env);
+	}
+}
+
+static void booleans_in_any_case(void **state)
+{
+	static const char *const yes[] = {"true", "TRUE", "True", "1", "yes", "YES", "on", "On"};
+	static const char *const no[] = {"false", "FALSE", "0", "no", "No", "off", "OFF"};
+	struct fixture *f = *state;
+	char assignment[64];
+
+	for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++) {
+		snprintf(assignment, sizeof assignment, "USE_CLOUD_LLM=%s", yes[i]);
+		assert_true(fixture_load_env(f, assignment));
+		assert_true(cfg_bool(f->config, CFG_CLOUD_ENABLED));
+	}
+	for (size_t i = 0; i < sizeof no / sizeof no[0]; i++) {
+		snprintf(assignment, sizeof assignment, "AGENT_AUTO_DISCOVERY=%s", no[i]);
+		assert_true(fixture_load_env(f, assignment));
+		assert_false(cfg_bool(f->config, CFG_DISCOVERY_ENABLED));
+	}
+}
+
+static void a_wrong_variable_is_named(void **state)
+{
+	static const struct {
+		const char *assignment, *what;
+	} wrong[] = {
+		{"AGENT_LLM_POLLING_INTERVAL=soon", "soon is not a number; allowed: a number from 0.05 to 86400 seconds"},
+		{"AGENT_LLM_POLLING_INTERVAL=0", "0 is out of range"},
+		{"AGENT_LLM_POLLING_INTERVAL=-3", "-3 is out of range"},
+		{"AGENT_LLM_POLLING_INTERVAL=5m", "5m is not a number"},
+		{"AGENT_LLM_POLLING_INTERVAL=nan", "nan is not a number"},
+		{"AGENT_LLM_POLLING_INTERVAL=inf", "inf is not a number"},
+		{"AGENT_LLM_POLLING_INTERVAL=1e999", "1e999 is out of range"},
+		{"AGENT_LLM_POLLING_INTERVAL=0x10", "0x10 is not a number"},
+		{"AGENT_LLM_POLLING_INTERVAL=1 2", "1 2 is not a number"},
+		{"AGENT_LLM_POLLING_MAX_ATTEMPTS=1.5", "1.5 is not a whole number"},
+		{"AGENT_LLM_POLLING_MAX_ATTEMPTS=99999999999999999999", "is out of range"},
+		{"AGENT_LLM_POLLING_MAX_ATTEMPTS=-1", "-1 is out of range; allowed: a whole number from 0 to 1000000"},
+		{"AGENT_LLM_POLLING_MAX_ATTEMPTS=+-1", "is not a whole number"},
+		{"LOCAL_LLM_PORT=65536", "65536 is out of range; allowed: a whole number from 1 to 65535"},
+		{"USE_CLOUD_LLM=maybe", "maybe is neither true nor false"},
+		{"USE_CLOUD_LLM=2", "2 is neither true nor false"},
+		{"AGENT_LOG_LEVEL=LOUD", "LOUD is not a choice; allowed: DEBUG, INFO, WARNING, ERROR, CRITICAL"},
+		{"AGENT_LOG_LEVEL=DEBUG|INFO", "is not a choice"},
+		{"AGENT_BACKEND_URL=tt-studio-backend-api:8000", "is not a URL that can be asked"},
+		{"AGENT_BACKEND_URL=ftp://x", "is not a URL that can be asked; allowed: an http:// or https:// URL"},
+		{"AGENT_BACKEND_URL=http://", "is not a URL that can be asked"},
+		{"AGENT_BACKEND_URL=http://a b/", "is not a URL that can be asked"},
+		{"AGENT_BACKEND_URL=http://me:pass@x/", "holds a user or password"},
+		{"AGENT_BACKEND_URL=http://me:my#pass@x/", "the value is not a URL that can be asked"},
+		{"AGENT_BACKEND_URL=http://me:a pass@x/", "the value is not a URL that can be asked"},
+		{"JWT_SECRET=two\nlines", "has a line end or another control character"},
+		{"CLOUD_MODEL_NAME=\xff\xfe", "is not valid UTF-8"},
+		{"AGENT_PRIORITY_MODELS=a,\x80", "is not valid UTF-8"},
+	};
+	struct fixture *f = *state;
+	char where[128];
+
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		assert_false(fixture_load_env(f, wrong[i].assignment));
+		snprintf(where, sizeof where, "environment %.*s: ", (int)strcspn(wrong[i].assignment, "="),
+		         wrong[i].assignment);
+		if (!fixture_says(&f->report.errors, where, wrong[i].what))
+			fail_msg("%s: %s", wrong[i].assignment, f->report.errors.data);
+		assert_int_equal(fixture_lines(&f->report.errors), 1);
+		assert_false(fixture_says(&f->report.errors, "", "pass@"));
+	}
+}
+
+static void all_errors_come_at_once(void **state)
+{
+	struct fixture *f = *state;
+	char one[] = "AGENT_MAX_FAILURES=none", two[] = "AGENT_LOG_LEVEL=x";
+	char *environment[] = {one, two, NULL};
+	const char *const sets[] = {"llm.top_p=7", "nonsense", "no.such=1", "llm.top_k=twenty", NULL};
+
+	fixture_write(f, "main.conf", "polling: { interval = 0; };\nnothing = 1;\n");
+	assert_false(fixture_load(f, f->main, environment, sets));
+	assert_int_equal(fixture_lines(&f->report.errors), 8);
+	assert_true(fixture_says(&f->report.errors, "--set llm.top_p: ", "7 is out of range"));
+	assert_true(fixture_says(&f->report.errors, "--set nonsense: ", "no value"));
+	assert_true(fixture_says(&f->report.errors, "--set no.such: ", "no such setting"));
+	assert_true(fixture_says(&f->report.errors, "main.conf:1: ", "polling.interval: 0 is out of range"));
+}
+
+static void secrets_are_never_repeated(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_false(fixture_load_env(f, "JWT_SECRET=hush\001hush"));
+	assert_null(strstr(f->report.errors.data, "hush"));
+}
+
+static void no_secret_is_taken_from_the_command_line(void **state)
+{
+	struct fixture *f = *state;
+	unsigned secrets = 0;
+
+	for (unsigned k = 0; k < CFG_KEYS; k++) {
+		const struct cfg_key_info *info = cfg_key_info((enum cfg_key)k);
+		char set[128], what[256];
+
+		if (!info->secret)
+			continue;
+		secrets++;
+		snprintf(what, sizeof what, "process list; set %s in the configuration file or %s in the environment",
+		         info->path, info->env);
+		snprintf(set, sizeof set, "%s=hush", secrets % 2 == 0 ? info->path : info->env);
+		assert_false(fixture_load_set(f, set));
+		assert_int_equal(fixture_lines(&f->report.errors), 1);
+		assert_true(fixture_says(&f->report.errors, "--set ", what));
+		assert_null(strstr(f->report.errors.data, "hush"));
+		snprintf(set, sizeof set, "%s=", info->path); /* none is no secret */
+		assert_true(fixture_load_set(f, set));
+	}
+	assert_true(secrets >= 5);
+}
+
+static void what_the_replaced_service_ran_with_only_warns(void **state)
+{
+	struct fixture *f = *state;
+	char a[] = "USE_CLOUD_LLM=true", b[] = "CLOUD_CHAT_UI_AUTH_TOKEN=", c[] = "AGENT_HEALTH_CHECK_INTERVAL=5",
+	     d[] = "AGENT_LLM_POLLING_TIMEOUT=9", e[] = "BACKEND_API_HOSTNAME=x", g[] = "JWT_SECRET=";
+	char *environment[] = {a, b, c, d, e, g, NULL};
+
+	assert_true(fixture_load(f, NULL, environment, NULL));
+	assert_true(fixture_says(&f->report.warnings, "cloud.enabled (environment USE_CLOUD_LLM)", "without cloud.token"));
+	assert_true(fixture_says(&f->report.warnings, "environment AGENT_HEALTH_CHECK_INTERVAL", "below 10 seconds"));
+	assert_true(fixture_says(&f->report.warnings, "environment AGENT_LLM_POLLING_TIMEOUT", "unknown variable"));
+	assert_true(fixture_says(&f->report.warnings, "auth.jwt_secret", "no authentication at all"));
+	assert_int_equal(fixture_lines(&f->report.warnings), 4);
+}
+
+static void a_token_needs_no_warning(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(fixture_load_env(f, "JWT_SECRET=x"));
+	assert_int_equal(f->report.warnings.len, 0);
+}
+
+static void the_placeholder_is_no_key(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(fixture_load_env(f, "TAVILY_API_KEY=tavily-api-key-not-configured"));
+	assert_null(cfg_str(f->config, CFG_SEARCH_TAVILY_KEY));
+}
+
+static void layers_lie_over_each_other(void **state)
+{
+	struct fixture *f = *state;
+	char a[] = "AGENT_LLM_POLLING_INTERVAL=20", b[] = "AGENT_MAX_FAILURES=4";
+	char *environment[] = {a, b, NULL};
+	const char *const sets[] = {"AGENT_MAX_FAILURES=5", "llm.stop=a,b", "cloud.model=", NULL};
+	char origin[128];
+
+	fixture_write(f, "main.conf",
+	              "polling: { interval = 10; max_attempts = 3; };\nhealth: { max_failures = 2; };\n"
+	              "cloud: { model = \"x\"; };\n");
+	assert_true(fixture_load(f, f->main, environment, sets));
+	assert_int_equal(cfg_int(f->config, CFG_POLLING_MAX_ATTEMPTS), 3);
+	snprintf(origin, sizeof origin, "%s:1", f->main);
+	assert_string_equal(cfg_origin(f->config, CFG_POLLING_MAX_ATTEMPTS), origin);
+	assert_int_equal(cfg_ms(f->config, CFG_POLLING_INTERVAL), 20000);
+	assert_int_equal(cfg_int(f->config, CFG_HEALTH_MAX_FAILURES), 5);
+	assert_string_equal(cfg_origin(f->config, CFG_HEALTH_MAX_FAILURES), "command line");
+	assert_int_equal(cfg_list(f->config, CFG_LLM_STOP)->count, 2);
+	assert_string_equal(cfg_list(f->config, CFG_LLM_STOP)->items[1], "b");
+	assert_string_equal(cfg_str(f->config, CFG_CLOUD_MODEL), "meta-llama/Llama-3.3-70B-Instruct");
+}
+
+static void a_prompt_may_be_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(fixture_load_set(f, "prompts.plain="));
+	assert_null(cfg_str(f->config, CFG_PROMPT_PLAIN));
+	assert_true(fixture_load_set(f, "prompts.plain=two\nlines"));
+	assert_string_equal(cfg_str(f->config, CFG_PROMPT_PLAIN), "two\nlines");
+	assert_true(fixture_load_set(f, "http.prefixes="));
+	assert_int_equal(cfg_list(f->config, CFG_HTTP_PREFIXES)->count, 0);
+}
+
+static void references_are_counted(void **state)
+{
+	struct fixture *f = *state;
+	struct config *again;
+
+	assert_true(fixture_load(f, NULL, NULL, NULL));
+	again = config_ref(f->config);
+	config_unref(again);
+	assert_string_equal(cfg_str(f->config, CFG_LOCAL_HOST), "localhost");
+	config_unref(NULL);
+}
+
+static void value_texts_are_cut_like_snprintf(void **state)
+{
+	struct fixture *f = *state;
+	char small[4];
+
+	assert_true(fixture_load(f, NULL, NULL, NULL));
+	assert_int_equal(config_value_text(f->config, CFG_LOCAL_HOST, small, sizeof small), 9);
+	assert_string_equal(small, "loc");
+	assert_int_equal(config_value_text(f->config, CFG_LOCAL_HOST, NULL, 0), 9);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(every_variable_counts),
+		TEST(an_empty_variable_is_unset),
+		TEST(no_variable_of_the_table_is_untested),
+		TEST(booleans_in_any_case),
+		TEST(a_wrong_variable_is_named),
+		TEST(all_errors_come_at_once),
+		TEST(secrets_are_never_repeated),
+		TEST(no_secret_is_taken_from_the_command_line),
+		TEST(what_the_replaced_service_ran_with_only_warns),
+		TEST(a_token_needs_no_warning),
+		TEST(the_placeholder_is_no_key),
+		TEST(layers_lie_over_each_other),
+		TEST(a_prompt_may_be_nothing),
+		TEST(references_are_counted),
+		TEST(value_texts_are_cut_like_snprintf),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

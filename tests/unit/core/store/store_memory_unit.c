@@ -1,0 +1,141 @@
+/* The n-th allocation fails, for every n, while conversations are kept in SQLite, its own
+ * allocations included: every question is answered, and what was stored is whole. */
+#include "core/store/store.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "tests/unit/support/short_memory.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define DEADLINE_MS 30000
+
+static char folder[64], file[128];
+static struct event_base *base;
+static sqlite3_mem_methods real; /* SQLite's own */
+
+static void *sqlite_malloc(int size) { return short_memory_fails() ? NULL : real.xMalloc(size); }
+static void *sqlite_realloc(void *p, int size) { return short_memory_fails() ? NULL : real.xRealloc(p, size); }
+
+struct seen {
+	int asked, answered;
+	bool saved, failed;
+	size_t turns;
+};
+
+static void on_loaded(void *arg, const json_t *turns, const struct err *e)
+{
+	struct seen *s = arg;
+
+	assert_true(turns != NULL || e != NULL);
+	s->answered++;
+	s->turns = json_array_size(turns);
+	for (size_t i = 0; i < s->turns; i++)
+		assert_int_equal(json_array_size(json_array_get(turns, i)), 2);
+}
+
+static void on_saved(void *arg, const struct err *e)
+{
+	struct seen *s = arg;
+
+	s->answered++;
+	s->saved = e == NULL;
+	s->failed = e != NULL;
+}
+
+static void wait_for(struct seen *s)
+{
+	int64_t until = clock_mono_ms() + DEADLINE_MS;
+
+	while (s->answered < s->asked) {
+		const struct timeval step = {0, 20000};
+
+		if (clock_mono_ms() > until)
+			fail_msg("%d of %d answers", s->answered, s->asked);
+		event_base_loopexit(base, &step);
+		event_base_loop(base, EVLOOP_ONCE);
+	}
+}
+
+static struct seen use(const char *thread, bool append)
+{
+	static const struct store_limits limits = {.expire_ms = 0};
+	const struct store_key k = {.subject = "s", .thread_id = thread};
+	struct seen s = {.asked = 0};
+	struct err e = ERR_INIT;
+	struct store *store = store_sqlite_new(base, file, "run", &limits, &e);
+	json_t *turn = append ? json_pack("[{s:s}, {s:s}]", "role", "user", "role", "assistant") : NULL;
+
+	assert_true(store != NULL || err_is_set(&e));
+	if (store != NULL && turn != NULL)
+		s.asked += store_append(store, &k, turn, on_saved, &s) != NULL;
+	else
+		json_decref(turn);
+	if (store != NULL)
+		s.asked += store_load(store, &k, on_loaded, &s) != NULL;
+	wait_for(&s);
+	store_free(store);
+	return s;
+}
+
+static void keep(void)
+{
+	static unsigned threads;
+	struct seen before, after;
+	char thread[32];
+
+	snprintf(thread, sizeof thread, "a-thread-%u", threads++);
+	before = use(thread, true);
+	short_memory_lift();
+	after = use(thread, false);
+	if (before.saved)
+		assert_int_equal(after.turns, 1);
+	if (before.failed)
+		assert_int_equal(after.turns, 0);
+	short_memory_impose();
+}
+
+static void keeps_what_it_can(void **state)
+{
+	(void)state;
+	short_memory_sweep(keep);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(keeps_what_it_can)};
+	static const char *const ends[] = {"", "-wal", "-shm"};
+	sqlite3_mem_methods wrapped;
+	char path[160];
+	int failed;
+
+	sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real);
+	wrapped = real;
+	wrapped.xMalloc = sqlite_malloc;
+	wrapped.xRealloc = sqlite_realloc;
+	sqlite3_config(SQLITE_CONFIG_MALLOC, &wrapped);
+	log_open("store_memory_unit", LOG_TO_STDERR, LOG_CRITICAL_);
+	strcpy(folder, "/dev/shm/store_memory.XXXXXX"); /* a disk would make it slow */
+	if (mkdtemp(folder) == NULL && mkdtemp(strcpy(folder, "/tmp/store_memory.XXXXXX")) == NULL)
+		return 1;
+	snprintf(file, sizeof file, "%s/threads.db", folder);
+	base = event_base_new();
+	use("made-with-memory", true);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	event_base_free(base);
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+		snprintf(path, sizeof path, "%s%s", file, ends[i]);
+		unlink(path);
+	}
+	rmdir(folder);
+	return failed;
+}

@@ -1,0 +1,194 @@
+/* Tool calls put together from what servers really send. */
+#include "core/stream/calls.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+static void merge(struct calls *c, const char *json)
+{
+	json_t *fragments = json_loads(json, 0, NULL);
+
+	assert_non_null(fragments);
+	assert_int_equal(calls_merge(c, fragments), 0);
+	json_decref(fragments);
+}
+
+static void expect(const struct calls *c, size_t i, const char *id, const char *name, const char *arguments)
+{
+	assert_true(i < c->count);
+	assert_string_equal(c->items[i].id, id);
+	assert_string_equal(c->items[i].name, name);
+	assert_string_equal(c->items[i].arguments, arguments);
+}
+
+static void fragments_of_two_calls_interleave(void **state)
+{
+	struct calls c;
+
+	(void)state;
+	calls_init(&c);
+	merge(&c, "[{\"index\":0,\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]");
+	merge(&c, "[{\"index\":1,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"{\\\"y\\\":\"}}]");
+	merge(&c, "[{\"index\":0,\"function\":{\"arguments\":\"{\\\"x\\\":\"}}]");
+	merge(&c, "[{\"index\":1,\"function\":{\"arguments\":\"2}\"}},{\"index\":0,\"function\":{\"arguments\":\"1}\"}}]");
+	assert_int_equal(calls_finish(&c), 0);
+	assert_int_equal(c.count, 2);
+	expect(&c, 0, "a", "f", "{\"x\":1}");
+	expect(&c, 1, "b", "g", "{\"y\":2}");
+	calls_clear(&c);
+}
+
+static void whole_calls_without_index_stay_apart(void **state)
+{
+	struct calls c;
+
+	(void)state;
+	calls_init(&c);
+	merge(&c, "[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
+	          "{\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]");
+	assert_int_equal(calls_finish(&c), 0);
+	assert_int_equal(c.count, 2);
+	calls_clear(&c);
+}
+
+/* Ollama, Gemini and others: each has the index 0. */
+static void whole_calls_of_one_index_stay_apart(void **state)
+{
+	struct calls c;
+
+	(void)state;
+	calls_init(&c);
+	merge(&c, "[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
+	          "{\"index\":0,\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":\"}}]");
+	merge(&c, "[{\"index\":0,\"function\":{\"arguments\":\"1}\"}}]");
+	assert_int_equal(calls_finish(&c), 0);
+	assert_int_equal(c.count, 2);
+	expect(&c, 0, "a", "f", "{}");
+	expect(&c, 1, "b", "f", "{\"x\":1}");
+	calls_clear(&c);
+}
+
+/* vLLM in 2024: each fragment has an id of its own. */
+static void an_id_alone_begins_no_call_of_the_same_index(void **state)
+{
+	struct calls c;
+
+	(void)state;
+	calls_init(&c);
+	merge(&c, "[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":\"}}]");
+	merge(&c, "[{\"index\":0,\"id\":\"b\",\"function\":{\"name\":null,\"arguments\":\"1}\"}}]");
+	assert_int_equal(calls_finish(&c), 0);
+	assert_int_equal(c.count, 1);
+	expect(&c, 0, "a", "f", "{\"x\":1}");
+	calls_clear(&c);
+}
+
+/* Older TGI: an object in place of the array, arguments as an object. */
+static void objects_of_older_servers_count(void **state)
+{
+	struct calls c;
+
+	(void)state;
+	calls_init(&c);
+	merge(&c, "{\"index\":0,\"id\":\"0\",\"function\":{\"name\":\"f\",\"arguments\":{\"q\":\"x\"}}}");
+	assert_int_equal(calls_finish(&c), 0);
+	expect(&c, 0, "0", "f", "{\"q\":\"x\"}");
+	calls_clear(&c);
+}
+
+static void what_is_missing_is_mended(void **state)
+{
+	struct calls c;
+
+	(void)state;
+	calls_init(&c);
+	merge(&c, "[{\"index\":0,\"function\":{\"arguments\":\"{}\"}}]");          /* no name: dropped */
+	merge(&c, "[{\"index\":1,\"id\":\"\",\"function\":{\"name\":\"f\"}}]"); /* no id, no arguments */
+	merge(&c, "[null, 7, \"x\", {\"index\":1,\"function\":null}]");          /* rubbish: skipped */
+	assert_int_equal(calls_finish(&c), 0);
+	assert_int_equal(c.count, 1);
+	expect(&c, 0, "call00001", "f", "{}");
+	calls_clear(&c);
+}
+
+static void each_call_has_an_id_of_its_own(void **state)
+{
+	struct calls c;
+
+	(void)state;
+	calls_init(&c);
+	merge(&c, "[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"1\"}},"
+	          "{\"index\":1,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"2\"}}]");
+	assert_int_equal(calls_finish(&c), 0);
+	assert_int_equal(c.count, 2);
+	expect(&c, 0, "a", "f", "1");
+	expect(&c, 1, "call00001", "f", "2");
+	calls_clear(&c);
+}
+
+static void there_is_a_limit(void **state)
+{
+	struct calls c;
+	json_t *one;
+	int result = 0;
+
+	(void)state;
+	calls_init(&c);
+	for (int i = 0; i < CALLS_MAX + 1 && result == 0; i++) {
+		one = json_pack("[{s:i, s:{s:s}}]", "index", i, "function", "name", "f");
+		result = calls_merge(&c, one);
+		json_decref(one);
+	}
+	assert_int_equal(result, -1);
+	assert_int_equal(c.count, CALLS_MAX);
+	assert_int_equal(calls_finish(&c), 0);
+	calls_clear(&c);
+}
+
+static int merge_arguments(struct calls *c, const char *text)
+{
+	json_t *one = json_pack("[{s:i, s:{s:s, s:s}}]", "index", 0, "function", "name", "f", "arguments", text);
+	int result = calls_merge(c, one);
+
+	json_decref(one);
+	return result;
+}
+
+/* Without their middle they might be valid, and mean something else. */
+static void arguments_that_are_too_long_lose_their_end_and_no_less(void **state)
+{
+	static char long_one[CALLS_ARGUMENTS_MAX];
+	struct calls c;
+
+	(void)state;
+	memset(long_one, 'x', sizeof long_one - 1);
+	calls_init(&c);
+	assert_int_equal(merge_arguments(&c, "{\"code\":\"rm("), 0);
+	assert_int_equal(merge_arguments(&c, long_one), -1);
+	assert_int_equal(merge_arguments(&c, ")\"}"), -1);
+	assert_int_equal(calls_finish(&c), 0);
+	expect(&c, 0, "call00000", "f", "{\"code\":\"rm(");
+	calls_clear(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(fragments_of_two_calls_interleave),
+		cmocka_unit_test(whole_calls_without_index_stay_apart),
+		cmocka_unit_test(whole_calls_of_one_index_stay_apart),
+		cmocka_unit_test(an_id_alone_begins_no_call_of_the_same_index),
+		cmocka_unit_test(objects_of_older_servers_count),
+		cmocka_unit_test(what_is_missing_is_mended),
+		cmocka_unit_test(each_call_has_an_id_of_its_own),
+		cmocka_unit_test(there_is_a_limit),
+		cmocka_unit_test(arguments_that_are_too_long_lose_their_end_and_no_less),
+	};
+
+	return cmocka_run_group_tests_name("calls", tests, NULL, NULL);
+}

@@ -1,0 +1,281 @@
+/* Events of the known servers, read by both readers. */
+#include "core/stream/chunk.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define HEAD \
+	"{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,\"model\":\"m/x\","
+#define DELTA(members, finish) \
+	HEAD "\"choices\":[{\"index\":0,\"delta\":{" members "},\"logprobs\":null,\"finish_reason\":" finish "}]}"
+
+struct event {
+	const char *data;
+	enum chunk_kind kind;
+	const char *content, *reasoning; /* NULL: none */
+	enum chunk_finish finish;
+	int64_t prompt, completion; /* -1: no usage */
+	size_t calls;
+	bool scanned; /* the strict scanner must take it */
+};
+
+#define CHUNK   .kind = CHUNK_CHUNK, .prompt = -1, .completion = -1
+#define SCANNED CHUNK, .scanned = true
+
+static const struct event events[] = {
+	{"[DONE]", .kind = CHUNK_DONE, .prompt = -1, .completion = -1, .scanned = true},
+	{"[DONE] ", .kind = CHUNK_DONE, .prompt = -1, .completion = -1},
+	{"", CHUNK},
+	{DELTA("\"role\":\"assistant\",\"content\":\"\"", "null"), SCANNED},
+	{DELTA("\"content\":\" world\"", "null"), SCANNED, .content = " world"},
+	{DELTA("\"content\":null", "null"), SCANNED},
+	{DELTA("", "null"), SCANNED},
+	{DELTA("\"content\":\"Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80\"", "null"), SCANNED,
+	 .content = "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80"},
+	{DELTA("\"content\":\"a\\n\\\"b\\\\\\/\\t\\u00e9\\ud83d\\ude00.\"", "null"), SCANNED,
+	 .content = "a\n\"b\\/\t\xc3\xa9\xf0\x9f\x98\x80."},
+	{DELTA("\"content\":\"x\\ny\",\"reasoning\":\"long\\tenough to make a small buffer grow: 0123456789\"", "null"),
+	 SCANNED, .content = "x\ny", .reasoning = "long\tenough to make a small buffer grow: 0123456789"},
+	{DELTA("\"reasoning\":\"r\"", "null"), SCANNED, .reasoning = "r"},
+	{DELTA("\"reasoning_content\":\"r\",\"content\":null", "null"), SCANNED, .reasoning = "r"},
+	{DELTA("\"thinking\":\"r\",\"content\":\"\"", "null"), SCANNED, .reasoning = "r"},
+	{DELTA("\"reasoning_content\":\"b\",\"reasoning\":\"a\"", "null"), SCANNED, .reasoning = "a"},
+	{DELTA("\"content\":\"end\",\"tool_calls\":[]", "\"stop\""), SCANNED, .content = "end", .finish = FINISH_STOP},
+	{DELTA("", "\"length\""), SCANNED, .finish = FINISH_LENGTH},
+	{DELTA("", "\"tool_calls\""), SCANNED, .finish = FINISH_TOOL_CALLS},
+	{DELTA("", "\"abort\""), SCANNED, .finish = FINISH_ABORT},
+	{DELTA("", "\"error\""), SCANNED, .finish = FINISH_ABORT},
+	{DELTA("", "\"\""), SCANNED, .finish = FINISH_NONE},
+	{DELTA("", "\"null\""), SCANNED, .finish = FINISH_NONE},
+	{DELTA("", "\"content_filter\""), SCANNED, .finish = FINISH_OTHER},
+	{HEAD "\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"total_tokens\":12,\"completion_tokens\":7}}",
+	 .kind = CHUNK_CHUNK, .prompt = 5, .completion = 7, .scanned = true},
+	{HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"logprobs\":null,\"finish_reason\":null}],"
+	      "\"usage\":{\"prompt_tokens\":42,\"total_tokens\":49,\"completion_tokens\":7,"
+	      "\"prompt_tokens_details\":null}}",
+	 .kind = CHUNK_CHUNK, .content = "x", .prompt = 42, .completion = 7, .scanned = true},
+	{HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"usage\":null}", SCANNED, .content = "x"},
+	/* any order, any blanks, things that are skipped */
+	{" { \"choices\" : [ { \"finish_reason\" : null , \"delta\" : { \"content\" : \"x\" } } ] ,\n"
+	 "\t\"timings\":{\"a\":[1,-2.5e3,0,{\"b\":[]}],\"c\":true,\"d\":false,\"e\":\"\\u0041\"},\"id\":1 } ",
+	 SCANNED, .content = "x"},
+	/* completions */
+	{"{\"object\":\"text_completion\",\"choices\":[{\"index\":0,\"text\":\" hi\",\"finish_reason\":null}]}", SCANNED,
+	 .content = " hi"},
+	/* a number that is none of ours costs no word */
+	{"{\"id\":18446744073709551616,\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", CHUNK, .content = "x"},
+	/* tool calls */
+	{DELTA("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\"}}]", "null"), CHUNK, .calls = 1},
+	{DELTA("\"tool_calls\":{\"index\":0,\"function\":{\"arguments\":{}}}", "\"tool_calls\""), CHUNK, .calls = 1,
+	 .finish = FINISH_TOOL_CALLS},
+	{HEAD "\"choices\":[{\"message\":{\"content\":\"whole\",\"tool_calls\":[{},{}]},\"finish_reason\":\"stop\"}]}",
+	 CHUNK, .content = "whole", .calls = 2, .finish = FINISH_STOP},
+	/* content as parts, refusals, duplicates, a second choice */
+	{DELTA("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]},"
+	       "{\"type\":\"text\",\"text\":\"so\"}]", "null"),
+	 CHUNK, .content = "so", .reasoning = "hm"},
+	{DELTA("\"content\":null,\"refusal\":\"no\"", "null"), CHUNK, .content = "no"},
+	{DELTA("\"content\":\"a\",\"content\":\"b\"", "null"), CHUNK, .content = "b"},
+	{"{\"choices\":[{\"delta\":{\"content\":\"a\"}},{\"delta\":{\"content\":\"b\"}}]}", CHUNK, .content = "a"},
+	{DELTA("\"con\\u0074ent\":\"a\"", "null"), CHUNK, .content = "a"},
+	/* half a surrogate pair and broken UTF-8 cost a character, not the event */
+	{DELTA("\"content\":\"a\\ud83d.\"", "null"), CHUNK, .content = "a\xef\xbf\xbd."},
+	{DELTA("\"content\":\"a\xf0\x9f.\"", "null"), CHUNK, .content = "a\xef\xbf\xbd\xef\xbf\xbd."},
+	{DELTA("\"content\":\"a\\\\ud83d.\"", "null"), SCANNED, .content = "a\\ud83d."},
+	/* odd, but JSON */
+	{"{}", SCANNED},
+	{"{\"choices\":null}", CHUNK},
+	{"{\"choices\":[null]}", CHUNK},
+	{"{\"choices\":[{\"delta\":null}]}", SCANNED},
+	{"{\"choices\":[{\"delta\":{\"content\":5}}]}", CHUNK},
+	{"{\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":2.5}}", CHUNK},
+	{"{\"error\":null,\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", SCANNED, .content = "x"},
+	/* no JSON */
+	{"{", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
+	{"hello", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
+	{"[1]", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
+	{"{\"a\":01}", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
+	{"{\"a\":1}}", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
+	{"{\"a\":\"\n\"}", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
+	{"{\"a\":1e999}", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
+};
+
+static void assert_text(const struct chunk_text *text, const char *want)
+{
+	if (want == NULL) {
+		assert_null(text->bytes);
+		assert_int_equal(text->len, 0);
+		return;
+	}
+	assert_non_null(text->bytes);
+	assert_int_equal(text->len, strlen(want));
+	assert_memory_equal(text->bytes, want, text->len);
+}
+
+static void assert_delta(const struct chunk *d, const struct event *e)
+{
+	assert_int_equal(d->kind, e->kind);
+	assert_text(&d->content, e->content);
+	assert_text(&d->reasoning, e->reasoning);
+	assert_int_equal(d->finish, e->finish);
+	assert_int_equal(d->has_usage, e->prompt >= 0);
+	if (d->has_usage) {
+		assert_int_equal(d->prompt_tokens, e->prompt);
+		assert_int_equal(d->completion_tokens, e->completion);
+	}
+	assert_int_equal(json_array_size(d->tool_calls), e->calls);
+	assert_string_equal(d->error, "");
+}
+
+/* The event in memory of its own size, so that a read beyond it is seen. */
+static char *exactly(const char *data)
+{
+	size_t len = strlen(data);
+	char *copy = malloc(len + (len == 0));
+
+	assert_non_null(copy);
+	memcpy(copy, data, len);
+	return copy;
+}
+
+static void both_readers_agree(void **state)
+{
+	struct chunk_reader r;
+	struct chunk d;
+
+	(void)state;
+	chunk_reader_init(&r);
+	for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
+		const struct event *e = &events[i];
+		size_t len = strlen(e->data);
+		char *data = exactly(e->data);
+
+		if (chunk_scan(&r, data, len, &d))
+			assert_delta(&d, e);
+		else if (e->scanned)
+			fail_msg("not scanned: %s", e->data);
+		chunk_parse(&r, data, len, &d);
+		assert_delta(&d, e);
+		chunk_read(&r, data, len, &d);
+		assert_delta(&d, e);
+		free(data);
+	}
+	chunk_reader_free(&r);
+}
+
+/* What is cut off anywhere is invalid to both. */
+static void cut_events_are_invalid(void **state)
+{
+	struct chunk_reader r;
+	struct chunk d;
+
+	(void)state;
+	chunk_reader_init(&r);
+	for (size_t i = 3; i < sizeof events / sizeof events[0]; i++) {
+		size_t whole = strlen(events[i].data);
+
+		while (whole > 0 && events[i].data[whole - 1] == ' ')
+			whole--;
+		if (events[i].kind != CHUNK_CHUNK)
+			continue;
+		for (size_t len = 1; len < whole; len++) {
+			char *data = malloc(len);
+
+			assert_non_null(data);
+			memcpy(data, events[i].data, len);
+			assert_false(chunk_scan(&r, data, len, &d));
+			chunk_parse(&r, data, len, &d);
+			assert_int_equal(d.kind, CHUNK_INVALID);
+			free(data);
+		}
+	}
+	chunk_reader_free(&r);
+}
+
+static void plain_content_is_not_copied(void **state)
+{
+	static const char data[] = DELTA("\"content\":\"Gr\xc3\xbc\xc3\x9f\x65\"", "null");
+	struct chunk_reader r;
+	struct chunk d;
+
+	(void)state;
+	chunk_reader_init(&r);
+	chunk_read(&r, data, sizeof data - 1, &d);
+	assert_true(d.content.bytes > data && d.content.bytes < data + sizeof data);
+	assert_null(r.scratch.data);
+	assert_null(r.json);
+	chunk_reader_free(&r);
+}
+
+static void errors_in_the_stream(void **state)
+{
+	static const struct {
+		const char *data, *error;
+		long status;
+	} rows[] = {
+		{"{\"error\":{\"message\":\"out of  memory\\nat x\",\"type\":\"t\",\"param\":null,\"code\":500}}",
+		 "out of  memory", 500},
+		{"{\"object\":\"error\",\"message\":\"too long\",\"type\":\"BadRequestError\",\"param\":null,\"code\":400}",
+		 "too long", 400},
+		{"{\"error\":\"Unauthorized\"}", "Unauthorized", 0},
+		{"{\"detail\":\"Not ready\"}", "Not ready", 0},
+		{"{\"detail\":[{\"msg\":\"Field required\"}]}", "Field required", 0},
+		{"{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}",
+		 "Loading model", 503},
+		{"{\"error\":{}}", "the server gave no reason", 0},
+		{"{\"error\":{\"code\":\"context_length_exceeded\",\"message\":\" x \"},\"choices\":[]}", "x", 0},
+	};
+	struct chunk_reader r;
+	struct chunk d;
+	char text[32];
+
+	(void)state;
+	chunk_reader_init(&r);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		chunk_read(&r, rows[i].data, strlen(rows[i].data), &d);
+		assert_int_equal(d.kind, CHUNK_ERROR);
+		assert_string_equal(d.error, rows[i].error);
+		assert_int_equal(d.error_status, rows[i].status);
+		if (strcmp(rows[i].error, "the server gave no reason") != 0) {
+			chunk_error_text(rows[i].data, strlen(rows[i].data), text, sizeof text);
+			assert_string_equal(text, rows[i].error);
+		}
+	}
+	chunk_error_text("Internal Server Error", 21, text, sizeof text);
+	assert_string_equal(text, "Internal Server Error");
+	chunk_error_text("<html>", 6, text, sizeof text);
+	assert_string_equal(text, "");
+	chunk_error_text("0123456789012345678901234567890\xc3\xbc", 33, text, sizeof text);
+	assert_string_equal(text, "0123456789012345678901234567890");
+	chunk_error_text("012345678901234567890123456789\xc3\xbc", 32, text, sizeof text);
+	assert_string_equal(text, "012345678901234567890123456789");
+	chunk_reader_free(&r);
+}
+
+static void context_overflow_is_known(void **state)
+{
+	(void)state;
+	assert_true(chunk_is_context_overflow(
+		"This model's maximum context length is 8192 tokens. However, you requested 9000 tokens"));
+	assert_true(chunk_is_context_overflow("the request exceeds the available context size, try increasing it"));
+	assert_true(chunk_is_context_overflow("Input validation error: `inputs` must have less than 4095 tokens."));
+	assert_false(chunk_is_context_overflow("The model `x` does not exist."));
+	assert_false(chunk_is_context_overflow(""));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(both_readers_agree),       cmocka_unit_test(cut_events_are_invalid),
+		cmocka_unit_test(plain_content_is_not_copied), cmocka_unit_test(errors_in_the_stream),
+		cmocka_unit_test(context_overflow_is_known),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,212 @@
+/* The n-th allocation fails, for every n, while a connection is served, libfcgi's own
+ * left out (it does not look at what malloc gives it): a request is answered whole, or its
+ * connection is closed; nothing hangs, and its owner hears of it. */
+#include "fcgi/connection_internal.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "tests/unit/support/short_memory.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define DEADLINE_MS 30000
+#define HEAD        "Content-Type: text/plain\r\n\r\n"
+#define BODY        100000u /* more than a look sees, so that it is collected */
+
+static struct event_base *base;
+
+struct world {
+	struct connections *set;
+	int accepted, closed, owned, left; /* left: owners that heard of the end */
+	bool too_large;                    /* what the last request was taken for */
+};
+
+struct peer {
+	int fd;
+	struct buf in; /* what is no whole record yet */
+	size_t out; /* bytes of the answer */
+	bool ended, hung_up;
+};
+
+/* --- our side ------------------------------------------------------------------------- */
+
+static void on_resume(void *arg) { (void)arg; }
+
+static void on_gone(void *arg) { ((struct world *)arg)->left++; }
+
+/* The answer is the body, with a chunk of its own at the end. */
+static void on_request(void *arg, struct connection *c)
+{
+	static const struct connection_owner owner = {.resume = on_resume, .gone = on_gone};
+	static const char head[] = HEAD;
+	struct world *w = arg;
+	size_t len;
+	const char *body = connection_body(c, &len);
+
+	assert_string_equal(connection_params(c)->method, "POST");
+	w->too_large = connection_body_too_large(c);
+	connection_own(c, &owner, w);
+	w->owned++;
+	connection_head(c, head, sizeof head - 1);
+	for (size_t at = 0; at < len; at += 5000)
+		connection_write(c, body + at, len - at < 5000 ? len - at : 5000, false);
+	connection_write(c, "the end", 7, true);
+	connection_end(c);
+	w->left++;
+}
+
+static void on_closed(void *arg) { ((struct world *)arg)->closed++; }
+
+static void on_idle(void *arg) { (void)arg; }
+
+/* --- the web server's side -------------------------------------------------------------- */
+
+static void put_record(struct buf *out, uint8_t type, const void *content, size_t len)
+{
+	const uint8_t head[8] = {1, type, 0, 1, (uint8_t)(len >> 8), (uint8_t)len, 0, 0};
+
+	buf_add(out, head, sizeof head);
+	buf_add(out, content, len);
+}
+
+static struct buf make_request(size_t body_len)
+{
+	static const uint8_t begin[8] = {0, 1, 1}; /* responder, kept */
+	static const char params[] = "\x0e\x04REQUEST_METHODPOST";
+	struct buf out = BUF_INIT(1u << 20);
+	char *body = calloc(1, body_len + 1);
+
+	memset(body, 'x', body_len);
+	put_record(&out, 1, begin, sizeof begin);
+	put_record(&out, 4, params, sizeof params - 1);
+	put_record(&out, 4, "", 0);
+	for (size_t at = 0; at < body_len; at += 30000)
+		put_record(&out, 5, body + at, body_len - at < 30000 ? body_len - at : 30000);
+	put_record(&out, 5, "", 0);
+	free(body);
+	return out;
+}
+
+static void take_records(struct peer *p)
+{
+	while (p->in.len >= 8) {
+		const uint8_t *r = (const uint8_t *)p->in.data;
+		size_t content = (size_t)(r[4] << 8 | r[5]), len = 8 + content + r[6];
+
+		if (p->in.len < len)
+			return;
+		if (r[1] == 6)
+			p->out += content;
+		p->ended |= r[1] == 3;
+		buf_consume(&p->in, len);
+	}
+}
+
+static void read_on(struct peer *p)
+{
+	char bytes[16384];
+	ssize_t n;
+
+	short_memory_lift();
+	while ((n = recv(p->fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
+		buf_add(&p->in, bytes, (size_t)n);
+		take_records(p);
+	}
+	short_memory_impose();
+	p->hung_up |= n == 0 || (n < 0 && errno != EAGAIN);
+}
+
+static void turn_loop(struct world *w)
+{
+	const struct timeval step = {0, 1000};
+
+	short_memory_lift(); /* the timer is ours */
+	event_base_loopexit(base, &step);
+	short_memory_impose();
+	event_base_loop(base, EVLOOP_ONCE);
+	connections_flush(w->set);
+}
+
+/* Whether there was a whole answer. */
+static bool ask(struct world *w, struct peer *p, size_t body_len, size_t piece)
+{
+	int64_t until = clock_mono_ms() + DEADLINE_MS;
+	struct buf request;
+	size_t sent = 0;
+
+	short_memory_lift();
+	request = make_request(body_len);
+	short_memory_impose();
+	p->out = 0;
+	p->ended = false;
+	while (!p->ended && !p->hung_up) {
+		size_t left = request.len - sent;
+		ssize_t n = left > 0 ? send(p->fd, request.data + sent, left < piece ? left : piece, MSG_DONTWAIT) : 0;
+
+		sent += n > 0 ? (size_t)n : 0;
+		turn_loop(w);
+		read_on(p);
+		if (clock_mono_ms() > until)
+			fail_msg("a request hangs");
+	}
+	buf_free(&request);
+	if (p->ended)
+		assert_int_equal(p->out, strlen(HEAD "the end") + (w->too_large ? 0 : body_len));
+	return p->ended && !p->hung_up;
+}
+
+static void serve(void)
+{
+	struct world w = {.set = NULL};
+	const struct connections_host host = {.request = on_request, .closed = on_closed, .idle = on_idle, .arg = &w};
+	struct err e = ERR_INIT;
+	struct peer p;
+	int fds[2];
+
+	w.set = connections_new(base, &host, &e);
+	assert_true(w.set != NULL || err_is_set(&e));
+	if (w.set == NULL)
+		return;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	p = (struct peer){.fd = fds[1], .in = BUF_INIT(1u << 20)};
+	w.accepted++;
+	connections_adopt(w.set, fds[0], false);
+	if (ask(&w, &p, 10, SIZE_MAX) && ask(&w, &p, 20, 7))
+		ask(&w, &p, BODY, SIZE_MAX);
+	assert_true((!p.hung_up && !w.too_large) || short_memory_was_short());
+	connections_free(w.set);
+	assert_int_equal(w.closed, w.accepted);
+	assert_int_equal(w.left, w.owned);
+	buf_free(&p.in);
+	close(p.fd);
+}
+
+static void answers_whole_or_hangs_up(void **state)
+{
+	(void)state;
+	short_memory_sweep(serve);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(answers_whole_or_hangs_up)};
+	struct err e = ERR_INIT;
+	int failed;
+
+	log_open("connection_memory_unit", LOG_TO_STDERR, LOG_CRITICAL_);
+	if (request_library_init(&e) < 0)
+		return 1;
+	signal(SIGPIPE, SIG_IGN);
+	base = event_base_new();
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	event_base_free(base);
+	return failed;
+}

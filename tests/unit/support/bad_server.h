@@ -1,0 +1,47 @@
+/* An HTTP server on the test's own loop that misbehaves as the path asks. */
+#ifndef TT_TESTS_UNIT_BAD_SERVER_H
+#define TT_TESTS_UNIT_BAD_SERVER_H
+
+#include <event2/event.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct bad_server {
+	struct event_base *base;
+	struct evconnlistener *listener;
+	uint16_t port;
+	int connections; /* ever */
+	int open;        /* now */
+	int requests;
+	int lost; /* connections that the client closed */
+};
+
+void bad_server_start(struct bad_server *s, struct event_base *base);
+void bad_server_stop(struct bad_server *s);
+
+/* /ok           "hello", kept alive
+ * /echo         the request, as text
+ * /status/N     N, with a body and Retry-After: 7
+ * /date         429 with Retry-After as a date 60 s ahead
+ * /large-error  500 with 100 KiB of text
+ * /close        hangs up before any byte
+ * /reset        resets before any byte
+ * /once         "hello", hangs up afterwards although it said keep-alive
+ * /stall        nothing
+ * /stall-body   head and 5 bytes, then nothing
+ * /cut          head, Content-Length 100, 5 bytes, hangs up
+ * /cut-chunked  one chunk, hangs up
+ * /reset-chunked one chunk, resets
+ * /until-close  no length, 5 bytes, hangs up: whole
+ * /bytes        a chunked "hello world" one byte at a time
+ * /garbage      not HTTP
+ * /interim      100 and 103 first
+ * /huge-header  a header of 200 KiB
+ * /many-headers 20,000 headers
+ * /flood/N      N bytes of pattern, chunked
+ * /trickle      a byte every 20 ms, 10 of them, chunked */
+
+/* Byte i of the flood. */
+char bad_server_pattern(size_t i);
+
+#endif
