@@ -13,7 +13,7 @@
 
 enum admin_exit {
 	ADMIN_OK = 0,
-	ADMIN_REFUSED = 1,     /* the daemon answered, and the answer is no */
+	ADMIN_REFUSED = 1, /* the daemon answered, and the answer is no */
 	ADMIN_USAGE = 2,
 	ADMIN_UNREACHABLE = 3, /* nobody answered */
 };

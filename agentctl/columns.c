@@ -21,11 +21,14 @@ struct columns {
 };
 
 static const char *const codes[] = {
-	[COLOUR_NONE] = "",          [COLOUR_BOLD] = "\033[1m", [COLOUR_GREEN] = "\033[32m",
+	[COLOUR_NONE] = "",           [COLOUR_BOLD] = "\033[1m", [COLOUR_GREEN] = "\033[32m",
 	[COLOUR_YELLOW] = "\033[33m", [COLOUR_RED] = "\033[31m", [COLOUR_DIM] = "\033[2m",
 };
 
-static bool is_continuation(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
+static bool is_continuation(char c)
+{
+	return ((unsigned char)c & 0xc0) == 0x80;
+}
 
 static size_t width_of(const char *text)
 {

@@ -18,8 +18,7 @@ void columns_free(struct columns *t);
 /* The next cell, row by row; text is copied, NULL is "-". Cells longer than limit code
  * points (0: none) end with "...". */
 void columns_add(struct columns *t, enum colour colour, size_t limit, const char *text);
-void columns_addf(struct columns *t, enum colour colour, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+void columns_addf(struct columns *t, enum colour colour, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 void columns_print(const struct columns *t, FILE *out, bool coloured);
 

@@ -25,8 +25,9 @@ static const struct {
 	{ADMIN_OK, "Done."},
 	{ADMIN_REFUSED, "The daemon answered, and the answer is an error; its text says why."},
 	{ADMIN_USAGE, "Wrong options, command or arguments."},
-	{ADMIN_UNREACHABLE, "No daemon answered. status and models then show what was published last, where that can be "
-                            "read, marked as stale. threads: which database is used could not be read."},
+	{ADMIN_UNREACHABLE,
+         "No daemon answered. status and models then show what was published last, where that can be "
+         "read, marked as stale. threads: which database is used could not be read."},
 };
 #define CODES (sizeof codes / sizeof codes[0])
 
@@ -43,7 +44,8 @@ void admin_print_help(FILE *out)
 	size_t count;
 	const struct admin_thread_command *threads = admin_thread_commands(&count);
 
-	fprintf(out, "usage: tt-agentctl [OPTION]... COMMAND [ARGUMENT]...\n\nAsks tt-agentd and shows its answer.\n\n");
+	fprintf(out,
+	        "usage: tt-agentctl [OPTION]... COMMAND [ARGUMENT]...\n\nAsks tt-agentd and shows its answer.\n\n");
 	for (unsigned c = 0; c < COMMANDS; c++) {
 		char usage[128];
 
@@ -63,7 +65,8 @@ void admin_print_help(FILE *out)
 		char usage[64];
 
 		snprintf(usage, sizeof usage, "-%s, --%s%s%s", options[i].letter, options[i].name,
-		         options[i].argument != NULL ? " " : "", options[i].argument != NULL ? options[i].argument : "");
+		         options[i].argument != NULL ? " " : "",
+		         options[i].argument != NULL ? options[i].argument : "");
 		fprintf(out, "  %-31s %s\n", usage, options[i].help);
 	}
 	fputs("\nExit status:\n", out);
@@ -121,7 +124,8 @@ static const char manual_tail[] =
 	".fi\n"
 	".SH FILES\n"
 	".TP\n"
-	".I " ADMIN_RUN_DIR "/" COMMAND_SOCKET "\n"
+	".I " ADMIN_RUN_DIR "/" COMMAND_SOCKET
+	"\n"
 	"The daemon's command socket.\n"
 	".SH SEE ALSO\n"
 	".BR tt\\-agentd (8),\n"
@@ -241,7 +245,8 @@ int admin_print_completion(FILE *out)
 	fputs("	if [[ $cur == -* ]]; then\n		COMPREPLY=($(compgen -W '", out);
 	for (size_t i = 0; i < OPTIONS; i++)
 		fprintf(out, "%s--%s", i > 0 ? " " : "", options[i].name);
-	fprintf(out, "' -- \"$cur\"))\n		return\n	fi\n	((words == 0)) || [[ $command == %s ]] || return 0\n",
+	fprintf(out,
+	        "' -- \"$cur\"))\n		return\n	fi\n	((words == 0)) || [[ $command == %s ]] || return 0\n",
 	        command_info(CMD_CONFIG)->name);
 	fputs("	case $command in\n	'') COMPREPLY=($(compgen -W '", out);
 	for (unsigned c = 0, first = 1; c < COMMANDS; c++) {

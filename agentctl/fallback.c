@@ -46,11 +46,20 @@ static json_t *status_of(const struct status_snapshot *s)
 	return document != NULL ? json_loadb(document, text.length, 0, NULL) : NULL;
 }
 
-static json_t *seconds(int64_t ms) { return ms > 0 ? json_real((double)ms / 1000) : json_null(); }
+static json_t *seconds(int64_t ms)
+{
+	return ms > 0 ? json_real((double)ms / 1000) : json_null();
+}
 
-static json_t *text(const char *s) { return s != NULL ? json_string(s) : json_null(); }
+static json_t *text(const char *s)
+{
+	return s != NULL ? json_string(s) : json_null();
+}
 
-static json_t *tools(enum llm_tools t) { return t == LLM_TOOLS_UNKNOWN ? json_null() : json_boolean(t == LLM_TOOLS_YES); }
+static json_t *tools(enum llm_tools t)
+{
+	return t == LLM_TOOLS_UNKNOWN ? json_null() : json_boolean(t == LLM_TOOLS_YES);
+}
 
 /* As the command `models` shows it. */
 static json_t *model_of(const struct llm *l, json_t *rank, bool current, bool pinned)
@@ -90,8 +99,9 @@ static void add_model(json_t *models, const struct status_snapshot *s, size_t i,
 		json_decref(rank);
 		return;
 	}
-	json_array_append_new(models, model_of(&l, rank, current,
-	                                       pinned != NULL && l.deploy_id != NULL && strcmp(pinned, l.deploy_id) == 0));
+	json_array_append_new(
+		models,
+		model_of(&l, rank, current, pinned != NULL && l.deploy_id != NULL && strcmp(pinned, l.deploy_id) == 0));
 	llm_clear(&l);
 }
 
@@ -126,7 +136,10 @@ json_t *admin_stale_status(const struct admin *a)
 	return document;
 }
 
-json_t *admin_stale_models(const struct admin *a) { return from_snapshot(a, models_of); }
+json_t *admin_stale_models(const struct admin *a)
+{
+	return from_snapshot(a, models_of);
+}
 
 void admin_add_counters(const struct admin *a, json_t *status)
 {

@@ -25,7 +25,10 @@ static long long number_of(const json_t *j, const char *key)
 	return (long long)json_number_value(json_object_get(j, key));
 }
 
-static bool truth_of(const json_t *j, const char *key) { return json_is_true(json_object_get(j, key)); }
+static bool truth_of(const json_t *j, const char *key)
+{
+	return json_is_true(json_object_get(j, key));
+}
 
 static enum colour health_colour(const char *health)
 {
@@ -33,7 +36,7 @@ static enum colour health_colour(const char *health)
 		const char *health;
 		enum colour colour;
 	} colours[] = {
-		{"healthy", COLOUR_GREEN}, {"ready", COLOUR_GREEN},    {"success", COLOUR_GREEN},
+		{"healthy", COLOUR_GREEN},   {"ready", COLOUR_GREEN},         {"success", COLOUR_GREEN},
 		{"degraded", COLOUR_YELLOW}, {"initializing", COLOUR_YELLOW}, {"unhealthy", COLOUR_RED},
 		{"error", COLOUR_RED},
 	};
@@ -129,8 +132,9 @@ static void show_current(const struct admin *a, const json_t *current)
 {
 	const json_t *info = json_object_get(current, "llm_info");
 	const char *name = text_of(info, "model_name"), *status = text_of(info, "status");
-	const char *kind = truth_of(current, "is_cloud") ? "cloud" :
-	                   truth_of(current, "is_discovered") ? "discovered" : "container or local host";
+	const char *kind = truth_of(current, "is_cloud")        ? "cloud"
+	                   : truth_of(current, "is_discovered") ? "discovered"
+	                                                        : "container or local host";
 
 	if (name != NULL)
 		field(a, "model", health_colour(status), "%s (%s%s%s)", name, kind, status != NULL ? ", " : "",
@@ -145,7 +149,8 @@ static void show_counters(const struct admin *a, const json_t *c)
 {
 	if (c == NULL)
 		return;
-	field(a, "turns", COLOUR_NONE, "%lld running, %lld begun, %lld complete, %lld broken, %lld cancelled, %lld refused",
+	field(a, "turns", COLOUR_NONE,
+	      "%lld running, %lld begun, %lld complete, %lld broken, %lld cancelled, %lld refused",
 	      number_of(c, "active_turns"), number_of(c, "turns"), number_of(c, "turns_complete"),
 	      number_of(c, "turns_broken"), number_of(c, "turns_cancelled"), number_of(c, "turns_refused"));
 	field(a, "traffic", COLOUR_NONE, "%lld requests, %lld tokens, %lld failovers, %lld connections open",
@@ -214,8 +219,8 @@ static void add_model(struct columns *t, const struct admin *a, const json_t *mo
 	char checked[80];
 
 	if (json_is_integer(rank))
-		columns_addf(t, current ? COLOUR_BOLD : COLOUR_NONE, "%lld%s%s", (long long)json_integer_value(rank) + 1,
-		             current ? " *" : "", pinned ? " pinned" : "");
+		columns_addf(t, current ? COLOUR_BOLD : COLOUR_NONE, "%lld%s%s",
+		             (long long)json_integer_value(rank) + 1, current ? " *" : "", pinned ? " pinned" : "");
 	else
 		columns_add(t, COLOUR_DIM, 0, NULL);
 	columns_add(t, COLOUR_NONE, a->whole ? 0 : 40, text_of(model, "deploy_id"));
@@ -371,8 +376,9 @@ static void show_event(const struct admin *a, const json_t *event)
 
 		if (strcmp(key, "at") == 0 || strcmp(key, "event") == 0 || json_is_null(value))
 			continue;
-		text = json_is_string(value) ? strdup(json_string_value(value)) :
-		                               json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
+		text = json_is_string(value)
+		               ? strdup(json_string_value(value))
+		               : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
 		fputc(' ', a->out);
 		columns_text(a->out, a->colour, COLOUR_DIM, key);
 		fputc('=', a->out);

@@ -80,8 +80,8 @@ static bool add_thread(void *arg, const struct database_thread *t)
 {
 	return json_array_append_new(arg, json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:b}", "thread_id", t->thread_id,
 	                                            "subject", t->subject, "turns", (json_int_t)t->turns, "bytes",
-	                                            (json_int_t)t->bytes, "created", (double)t->created_ms / 1000, "used",
-	                                            (double)t->used_ms / 1000, "short_id", t->short_id)) == 0;
+	                                            (json_int_t)t->bytes, "created", (double)t->created_ms / 1000,
+	                                            "used", (double)t->used_ms / 1000, "short_id", t->short_id)) == 0;
 }
 
 static enum admin_exit run_list(const struct admin *a, const char *file, char *const *args, size_t count)
@@ -198,8 +198,8 @@ static enum admin_exit wrong_usage(const struct admin *a, const struct admin_thr
 	char text[256];
 
 	if (c != NULL)
-		snprintf(text, sizeof text, "usage: tt-agentctl %s %s%s%s", ADMIN_THREADS, c->name, *c->args != '\0' ? " " : "",
-		         c->args);
+		snprintf(text, sizeof text, "usage: tt-agentctl %s %s%s%s", ADMIN_THREADS, c->name,
+		         *c->args != '\0' ? " " : "", c->args);
 	else
 		snprintf(text, sizeof text, "usage: tt-agentctl %s list|show|delete|delete-all|export", ADMIN_THREADS);
 	a->output->problem(a, text);

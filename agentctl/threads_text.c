@@ -9,7 +9,10 @@
 
 #define CELL_WIDTH 40
 
-static const char *text_of(const json_t *j, const char *key) { return json_string_value(json_object_get(j, key)); }
+static const char *text_of(const json_t *j, const char *key)
+{
+	return json_string_value(json_object_get(j, key));
+}
 
 static long long number_of(const json_t *j, const char *key)
 {
@@ -100,7 +103,6 @@ void admin_show_thread(const struct admin *a, const json_t *document)
 		snprintf(head, sizeof head, "--- turn %lld, %s", number_of(turn, "number"), at != NULL ? at : "");
 		columns_text(a->out, a->colour, COLOUR_DIM, head);
 		fputc('\n', a->out);
-		json_array_foreach(json_object_get(turn, "messages"), n, message)
-			show_message(a, message);
+		json_array_foreach(json_object_get(turn, "messages"), n, message) show_message(a, message);
 	}
 }

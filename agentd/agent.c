@@ -116,7 +116,10 @@ static void settle_due(evutil_socket_t fd, short what, void *arg)
 
 /* ---- what the parts tell --------------------------------------------------------- */
 
-static bool is_up(enum llm_health h) { return h == LLM_HEALTHY || h == LLM_DEGRADED; }
+static bool is_up(enum llm_health h)
+{
+	return h == LLM_HEALTHY || h == LLM_DEGRADED;
+}
 
 void agent_judged(struct agent *a, size_t index, enum llm_health before)
 {
@@ -140,9 +143,15 @@ void agent_judged(struct agent *a, size_t index, enum llm_health before)
 	commands_look(a->commands);
 }
 
-static void monitor_judged(void *arg, size_t index, enum llm_health before) { agent_judged(arg, index, before); }
+static void monitor_judged(void *arg, size_t index, enum llm_health before)
+{
+	agent_judged(arg, index, before);
+}
 
-static void completed(void *arg, size_t index, const struct probe_result *r) { passive_health_canary(arg, index, r); }
+static void completed(void *arg, size_t index, const struct probe_result *r)
+{
+	passive_health_canary(arg, index, r);
+}
 
 static void learned(void *arg, size_t index)
 {
@@ -161,7 +170,10 @@ static void code_changed(void *arg)
 	agent_touch(a, 0);
 }
 
-static void addresses_changed(void *arg) { agent_touch(arg, AGENT_SOON_MS); }
+static void addresses_changed(void *arg)
+{
+	agent_touch(arg, AGENT_SOON_MS);
+}
 
 static void ask_what_they_can(struct agent *a)
 {
@@ -304,8 +316,7 @@ static void poll_due(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	polling_attempt(&a->polling, a->s.config, now);
-	events_polling(a->s.events, a->polling.attempts,
-	               polling_active(&a->polling) ? a->polling.next_ms - now : -1);
+	events_polling(a->s.events, a->polling.attempts, polling_active(&a->polling) ? a->polling.next_ms - now : -1);
 	agent_touch(a, AGENT_SOON_MS);
 	scan_start(a->survey);
 }
@@ -413,7 +424,8 @@ static int make_parts(struct agent *a, const struct config_source *src, struct e
 	a->reload = reload_new(&a->s, src, reconfigured, a);
 	if (a->discovery != NULL && a->monitor != NULL)
 		a->survey = scan_new(&a->s, a->discovery, a->monitor, surveyed, a);
-	if (a->survey == NULL || a->capabilities == NULL || a->completion == NULL || a->hosts == NULL || a->reload == NULL)
+	if (a->survey == NULL || a->capabilities == NULL || a->completion == NULL || a->hosts == NULL ||
+	    a->reload == NULL)
 		return err_set(e, "out of memory");
 	return 0;
 }
@@ -438,8 +450,7 @@ static int make_timers(struct agent *a, struct err *e)
 	return 0;
 }
 
-struct agent *agent_new(const struct options *o, const struct config_source *src, struct config *config,
-                        struct err *e)
+struct agent *agent_new(const struct options *o, const struct config_source *src, struct config *config, struct err *e)
 {
 	struct agent *a = calloc(1, sizeof *a);
 	char path[4200];
@@ -453,8 +464,8 @@ struct agent *agent_new(const struct options *o, const struct config_source *src
 	a->run_dir = o->run_dir;
 	a->started_ms = clock_mono_ms();
 	snprintf(path, sizeof path, "%s/" COMMAND_SOCKET, o->run_dir);
-	if (make_services(a, e) == 0 && make_timers(a, e) == 0 && publish_first(a, e) == 0 && make_parts(a, src, e) == 0 &&
-	    (a->commands = commands_new(a, path, e)) != NULL)
+	if (make_services(a, e) == 0 && make_timers(a, e) == 0 && publish_first(a, e) == 0 &&
+	    make_parts(a, src, e) == 0 && (a->commands = commands_new(a, path, e)) != NULL)
 		return a;
 	agent_free(a);
 	return NULL;
@@ -462,7 +473,8 @@ struct agent *agent_new(const struct options *o, const struct config_source *src
 
 void agent_free(struct agent *a)
 {
-	struct event *timers[] = {a->settle, a->poll, a->discover, a->second, a->signals[0], a->signals[1], a->signals[2]};
+	struct event *timers[] = {a->settle,     a->poll,       a->discover,  a->second,
+	                          a->signals[0], a->signals[1], a->signals[2]};
 
 	commands_free(a->commands);
 	scan_free(a->survey);

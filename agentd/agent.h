@@ -45,15 +45,14 @@ struct agent {
 	bool changed;         /* more than signs of life waits to be seen */
 	bool config_changed;  /* and so does another configuration */
 	int64_t started_ms;
-	bool trimmed;         /* memory that the start needed was given back */
-	bool refresh_follows; /* the reload that runs now was asked for by a command */
+	bool trimmed;             /* memory that the start needed was given back */
+	bool refresh_follows;     /* the reload that runs now was asked for by a command */
 	struct err publish_error; /* the last one; empty: all is well */
 };
 
 /* Publishes a first state before it returns. src and what it points to must outlive it;
  * a reference to config is taken over. NULL with e. */
-struct agent *agent_new(const struct options *o, const struct config_source *src, struct config *config,
-                        struct err *e);
+struct agent *agent_new(const struct options *o, const struct config_source *src, struct config *config, struct err *e);
 void agent_free(struct agent *a);
 
 /* Until a signal or the shutdown command ends it. */

@@ -38,8 +38,8 @@ json_t *answer_refresh(const struct agent *a, const char *old_name)
 		return answer_error("No suitable LLM found among discovered models");
 	if (selector_current(&a->selector) < 0)
 		return answer_error("No LLMs available and no fallback configured");
-	return json_pack("{s:s,s:s,s:s,s:s,s:o}", "status", "success", "message", "LLM refreshed successfully", "old_model",
-	                 old_name, "new_model", agent_current_name(a), "available_models",
+	return json_pack("{s:s,s:s,s:s,s:s,s:o}", "status", "success", "message", "LLM refreshed successfully",
+	                 "old_model", old_name, "new_model", agent_current_name(a), "available_models",
 	                 listed(a, document_model_brief));
 }
 
@@ -63,8 +63,8 @@ json_t *answer_not_found(const struct agent *a, const char *deploy_id)
 json_t *answer_reloaded(const struct agent *a, json_t *refresh)
 {
 	if (refresh != NULL)
-		return json_pack("{s:s,s:s,s:o}", "status", "success", "message", "Configuration refreshed and LLM updated",
-		                 "llm_refresh", refresh);
+		return json_pack("{s:s,s:s,s:o}", "status", "success", "message",
+		                 "Configuration refreshed and LLM updated", "llm_refresh", refresh);
 	return json_pack("{s:s,s:s,s:o}", "status", "success", "message", "Configuration refreshed successfully",
 	                 "current_config", document_current_config(a->s.config));
 }
@@ -82,13 +82,16 @@ json_t *answer_test(const struct llm *l, const char *error)
 
 json_t *answer_ping(const struct agent *a)
 {
-	return json_pack("{s:I,s:s,s:f,s:I,s:b,s:I,s:I}", "pid", (json_int_t)getpid(), "version", PACKAGE_VERSION, "uptime",
-	                 (double)(clock_mono_ms() - a->started_ms) / 1000.0, "generation",
+	return json_pack("{s:I,s:s,s:f,s:I,s:b,s:I,s:I}", "pid", (json_int_t)getpid(), "version", PACKAGE_VERSION,
+	                 "uptime", (double)(clock_mono_ms() - a->started_ms) / 1000.0, "generation",
 	                 (json_int_t)publisher_generation(a->publisher), "waiting", a->selector.usable == 0, "llms",
 	                 (json_int_t)registry_count(a->s.registry), "usable", (json_int_t)a->selector.usable);
 }
 
-static json_t *seconds(int64_t ms) { return ms != 0 ? json_real((double)ms / 1000.0) : json_null(); }
+static json_t *seconds(int64_t ms)
+{
+	return ms != 0 ? json_real((double)ms / 1000.0) : json_null();
+}
 
 static json_t *tools(const struct llm *l)
 {
@@ -102,13 +105,13 @@ static json_t *model(const struct agent *a, size_t i, json_t *rank)
 	const struct llm *l = &registry_llms(a->s.registry)[i];
 	bool pinned = a->selector.pinned != NULL && registry_find_id(a->s.registry, a->selector.pinned) == (long)i;
 
-	return json_pack("{s:o,s:b,s:b,s:s?,s:s,s:s?,s:s?,s:s,s:s,s:s?,s:s?,s:s?,s:o,s:I,s:I,s:o,s:I,s:o,s:o,s:I}", "rank",
-	                 rank, "current", selector_current(&a->selector) == (long)i, "pinned", pinned, "deploy_id",
-	                 l->deploy_id, "model_name", llm_name(l), "model_type", l->model_type, "container_name",
-	                 l->container_name, "kind", llm_kind_text(l->kind), "status", llm_health_text(l->health), "reason",
-	                 l->reason, "url", l->url, "model", l->model, "tools", tools(l), "context_length",
-	                 (json_int_t)l->context_length, "failures", (json_int_t)l->failures, "checked",
-	                 seconds(l->checked_ms), "latency_ms", (json_int_t)l->latency_ms, "ejected_since",
+	return json_pack("{s:o,s:b,s:b,s:s?,s:s,s:s?,s:s?,s:s,s:s,s:s?,s:s?,s:s?,s:o,s:I,s:I,s:o,s:I,s:o,s:o,s:I}",
+	                 "rank", rank, "current", selector_current(&a->selector) == (long)i, "pinned", pinned,
+	                 "deploy_id", l->deploy_id, "model_name", llm_name(l), "model_type", l->model_type,
+	                 "container_name", l->container_name, "kind", llm_kind_text(l->kind), "status",
+	                 llm_health_text(l->health), "reason", l->reason, "url", l->url, "model", l->model, "tools",
+	                 tools(l), "context_length", (json_int_t)l->context_length, "failures", (json_int_t)l->failures,
+	                 "checked", seconds(l->checked_ms), "latency_ms", (json_int_t)l->latency_ms, "ejected_since",
 	                 seconds(l->ejected_since_ms), "ejected_until", seconds(l->ejected_until_ms), "instance",
 	                 (json_int_t)l->instance);
 }

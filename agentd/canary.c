@@ -84,7 +84,8 @@ void canary_plan(struct canary *c, size_t index)
 
 	if (t->asking)
 		return;
-	t->ask_ms = schedule_completion(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(), arc4random());
+	t->ask_ms = schedule_completion(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(),
+	                                arc4random());
 	if (t->ask_ms != 0)
 		arm(c, t->ask_ms);
 }
@@ -117,7 +118,8 @@ static bool judge(const struct asked *k, const struct http_result *h, const stru
 	*r = (struct probe_result){.real = true, .status = h->status, .at_ms = clock_wall_ms()};
 	r->latency_ms = clock_mono_ms() - k->began_ms;
 	if (h->outcome == HTTP_DONE) {
-		r->outcome = h->status == 200 ? PROBE_OK : probe_judge(h->status, h->body, h->body_len, text, sizeof text);
+		r->outcome =
+			h->status == 200 ? PROBE_OK : probe_judge(h->status, h->body, h->body_len, text, sizeof text);
 		snprintf(r->text, sizeof r->text, "asked for one token: %.100s", r->outcome != PROBE_OK ? text : "");
 		return r->outcome != PROBE_STATUS || h->status >= 500;
 	}
@@ -180,7 +182,8 @@ static int start(struct canary *c, size_t index)
 
 	req.body = body;
 	if (k != NULL && body != NULL) {
-		*k = (struct asked){.next = c->asked, .link = &c->asked, .owner = c, .instance = l->instance, .hint = index};
+		*k = (struct asked){
+			.next = c->asked, .link = &c->asked, .owner = c, .instance = l->instance, .hint = index};
 		k->began_ms = clock_mono_ms();
 		k->transfer = http_start(c->s->http, &req, &handlers, k);
 	}
@@ -201,7 +204,8 @@ static void ask(struct canary *c, size_t index)
 	struct track *t = registry_track(c->s->registry, index);
 
 	/* Where it does not start, it is due again like any other. */
-	t->ask_ms = schedule_completion(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(), arc4random());
+	t->ask_ms = schedule_completion(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(),
+	                                arc4random());
 	t->asking = t->ask_ms != 0 && start(c, index) == 0;
 }
 

@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AT_ONCE           64
-#define AGAIN_FIRST_MS    5000
-#define AGAIN_LONGEST_MS  600000
+#define AT_ONCE            64
+#define AGAIN_FIRST_MS     5000
+#define AGAIN_LONGEST_MS   600000
 #define MODELS_DEADLINE_MS 5000
 #define TOOLS_DEADLINE_MS  30000
-#define BODY_LIMIT        (4u << 20)
+#define BODY_LIMIT         (4u << 20)
 
 struct job {
 	struct job *next;

@@ -165,7 +165,8 @@ static void finish_select(struct pending *p)
 	} else if (!llm_is_selectable(l)) {
 		pending_reply(p, answer_error("Model %s cannot chat (type: %s)", llm_name(l), l->model_type));
 	} else if (l->health == LLM_UNHEALTHY || l->health == LLM_UNKNOWN) {
-		pending_reply(p, answer_error("Model %s is unhealthy (status: %s)", llm_name(l), llm_health_text(l->health)));
+		pending_reply(
+			p, answer_error("Model %s is unhealthy (status: %s)", llm_name(l), llm_health_text(l->health)));
 	} else if (selector_pin(&a->selector, p->deploy_id) != 0) {
 		pending_fail(p, "out of memory");
 	} else {
@@ -244,7 +245,10 @@ static void unselect(struct commands *c, struct command_call *call, const json_t
 
 /* ---- test ------------------------------------------------------------------------------ */
 
-static void test_late(struct pending *p) { pending_fail(p, "the LLM did not answer in time"); }
+static void test_late(struct pending *p)
+{
+	pending_fail(p, "the LLM did not answer in time");
+}
 
 static void test_answered(void *arg, const struct http_result *r)
 {
@@ -262,10 +266,11 @@ static void test_answered(void *arg, const struct http_result *r)
 		snprintf(text, sizeof text, "%s", r->text[0] != '\0' ? r->text : http_outcome_text(r->outcome));
 	else
 		snprintf(text, sizeof text, "the LLM answered HTTP %ld", r->status);
-	pending_reply(p, answer_test(&registry_llms(a->s.registry)[i],
-	                             r->outcome == HTTP_DONE && (r->status == 200 || r->status == 400 || r->status == 422)
-	                                     ? NULL
-	                                     : text));
+	pending_reply(p,
+	              answer_test(&registry_llms(a->s.registry)[i],
+	                          r->outcome == HTTP_DONE && (r->status == 200 || r->status == 400 || r->status == 422)
+	                                  ? NULL
+	                                  : text));
 }
 
 static void test(struct commands *c, struct command_call *call, const json_t *args)
@@ -321,7 +326,8 @@ static void report(struct commands *c, struct command_call *call, const json_t *
 		return;
 	}
 	verdict = passive_health_report(c->agent, &r);
-	command_reply(call, json_pack("{s:b,s:s}", "counted", verdict == REPORT_COUNTS, "why", report_verdict_text(verdict)));
+	command_reply(call,
+	              json_pack("{s:b,s:s}", "counted", verdict == REPORT_COUNTS, "why", report_verdict_text(verdict)));
 }
 
 /* ---- the daemon itself ---------------------------------------------------------------------- */
@@ -352,9 +358,9 @@ static void shut_down(struct commands *c, struct command_call *call, const json_
 }
 
 static handler_fn *const handlers[COMMANDS] = {
-	[CMD_PING] = ping,         [CMD_STATUS] = status,     [CMD_MODELS] = models,      [CMD_CONFIG] = config,
-	[CMD_EVENTS] = events,     [CMD_TEST] = test,         [CMD_REFRESH] = refresh,    [CMD_SELECT] = select_model,
-	[CMD_UNSELECT] = unselect, [CMD_RELOAD] = reload,     [CMD_LOG_LEVEL] = set_level, [CMD_REPORT] = report,
+	[CMD_PING] = ping,          [CMD_STATUS] = status, [CMD_MODELS] = models,       [CMD_CONFIG] = config,
+	[CMD_EVENTS] = events,      [CMD_TEST] = test,     [CMD_REFRESH] = refresh,     [CMD_SELECT] = select_model,
+	[CMD_UNSELECT] = unselect,  [CMD_RELOAD] = reload, [CMD_LOG_LEVEL] = set_level, [CMD_REPORT] = report,
 	[CMD_SHUTDOWN] = shut_down,
 };
 

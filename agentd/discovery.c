@@ -76,7 +76,10 @@ void discovery_free(struct discovery *d)
 	free(d);
 }
 
-bool discovery_running(const struct discovery *d) { return d->transfer != NULL; }
+bool discovery_running(const struct discovery *d)
+{
+	return d->transfer != NULL;
+}
 
 int64_t discovery_age_ms(const struct discovery *d)
 {

@@ -15,7 +15,10 @@ struct events {
 	struct subscriber *first;
 };
 
-struct events *events_new(void) { return calloc(1, sizeof(struct events)); }
+struct events *events_new(void)
+{
+	return calloc(1, sizeof(struct events));
+}
 
 void events_free(struct events *ev)
 {
@@ -68,15 +71,18 @@ static void emit(struct events *ev, json_t *event)
 	json_decref(event);
 }
 
-static double now_s(void) { return (double)clock_wall_ms() / 1000.0; }
+static double now_s(void)
+{
+	return (double)clock_wall_ms() / 1000.0;
+}
 
 void events_discovery(struct events *ev, size_t found, size_t skipped, int64_t elapsed_ms)
 {
 	log_info("discovery", L_INT("found", found), L_INT("skipped", skipped), L_INT("duration_ms", elapsed_ms));
 	if (ev->first != NULL)
-		emit(ev, json_pack("{s:f,s:s,s:I,s:I,s:I}", "at", now_s(), "event", "discovery", "found",
-		                   (json_int_t)found, "skipped", (json_int_t)skipped, "duration_ms",
-		                   (json_int_t)elapsed_ms));
+		emit(ev,
+		     json_pack("{s:f,s:s,s:I,s:I,s:I}", "at", now_s(), "event", "discovery", "found", (json_int_t)found,
+		               "skipped", (json_int_t)skipped, "duration_ms", (json_int_t)elapsed_ms));
 }
 
 void events_discovery_failed(struct events *ev, const char *why, int64_t elapsed_ms, bool again)
@@ -120,8 +126,8 @@ void events_ejected(struct events *ev, const struct llm *l, const char *why, uns
 	            L_STR("kind", llm_kind_text(l->kind)), L_REAL("for_s", (double)ms / 1000.0),
 	            L_INT("repetition", repetition), L_STR("reason", why));
 	if (ev->first != NULL)
-		emit(ev, json_pack("{s:f,s:s,s:s,s:s?,s:s,s:f,s:s}", "at", now_s(), "event", "ejected", "model", llm_name(l),
-		                   "deploy_id", l->deploy_id, "kind", llm_kind_text(l->kind), "until",
+		emit(ev, json_pack("{s:f,s:s,s:s,s:s?,s:s,s:f,s:s}", "at", now_s(), "event", "ejected", "model",
+		                   llm_name(l), "deploy_id", l->deploy_id, "kind", llm_kind_text(l->kind), "until",
 		                   (double)l->ejected_until_ms / 1000.0, "reason", why));
 }
 
@@ -130,8 +136,9 @@ void events_released(struct events *ev, const struct llm *l, const char *why)
 	log_info("ejection over", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
 	         L_STR("kind", llm_kind_text(l->kind)), L_STR("reason", why));
 	if (ev->first != NULL)
-		emit(ev, json_pack("{s:f,s:s,s:s,s:s?,s:s,s:s}", "at", now_s(), "event", "ejection over", "model", llm_name(l),
-		                   "deploy_id", l->deploy_id, "kind", llm_kind_text(l->kind), "reason", why));
+		emit(ev,
+		     json_pack("{s:f,s:s,s:s,s:s?,s:s,s:s}", "at", now_s(), "event", "ejection over", "model",
+		               llm_name(l), "deploy_id", l->deploy_id, "kind", llm_kind_text(l->kind), "reason", why));
 }
 
 void events_selection(struct events *ev, const struct llm *l, const char *old_name, const char *reason,
@@ -156,9 +163,9 @@ void events_polling(struct events *ev, uint64_t attempt, int64_t next_ms)
 	else
 		log_info("polling", L_INT("attempt", attempt), L_STR("next", "none"));
 	if (ev->first != NULL)
-		emit(ev, json_pack("{s:f,s:s,s:I,s:o}", "at", now_s(), "event", "polling", "attempt",
-		                   (json_int_t)attempt, "next_s",
-		                   next_ms >= 0 ? json_real((double)next_ms / 1000.0) : json_null()));
+		emit(ev,
+		     json_pack("{s:f,s:s,s:I,s:o}", "at", now_s(), "event", "polling", "attempt", (json_int_t)attempt,
+		               "next_s", next_ms >= 0 ? json_real((double)next_ms / 1000.0) : json_null()));
 }
 
 void events_code(struct events *ev, const char *trouble)
@@ -167,8 +174,8 @@ void events_code(struct events *ev, const char *trouble)
 
 	LOG_EVENT_(level, "code", L_BOOL("available", trouble == NULL), L_STR("reason", trouble));
 	if (ev->first != NULL)
-		emit(ev, json_pack("{s:f,s:s,s:b,s:s?}", "at", now_s(), "event", "code", "available", trouble == NULL, "reason",
-		                   trouble));
+		emit(ev, json_pack("{s:f,s:s,s:b,s:s?}", "at", now_s(), "event", "code", "available", trouble == NULL,
+		                   "reason", trouble));
 }
 
 void events_config(struct events *ev, const char *key, const char *old_value, const char *new_value)

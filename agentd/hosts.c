@@ -135,4 +135,7 @@ static void look_up_all(struct hosts *h, bool once_more)
 	}
 }
 
-void hosts_update(struct hosts *h) { look_up_all(h, false); }
+void hosts_update(struct hosts *h)
+{
+	look_up_all(h, false);
+}

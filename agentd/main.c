@@ -113,7 +113,8 @@ static int print_config(const struct config_source *src)
 	bool warned;
 	struct config *c = load_config(src, &warned);
 	json_t *j = c != NULL ? config_to_json(c, false) : NULL;
-	int result = j != NULL && json_dumpf(j, stdout, JSON_INDENT(2)) == 0 && puts("") >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	int result =
+		j != NULL && json_dumpf(j, stdout, JSON_INDENT(2)) == 0 && puts("") >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 
 	json_decref(j);
 	config_unref(c);
@@ -129,7 +130,8 @@ static int run(const struct options *o, const struct config_source *src)
 	int result = EXIT_FAILURE;
 
 	if (a != NULL) {
-		log_info("started", L_STR("version", PACKAGE_VERSION), L_STR("config", o->file), L_STR("run_dir", o->run_dir));
+		log_info("started", L_STR("version", PACKAGE_VERSION), L_STR("config", o->file),
+		         L_STR("run_dir", o->run_dir));
 		if (agent_run(a, &e) == 0)
 			result = EXIT_SUCCESS;
 		agent_free(a);

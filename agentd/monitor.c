@@ -46,7 +46,10 @@ void monitor_free(struct monitor *m)
 	free(m);
 }
 
-bool monitor_enabled(const struct config *c) { return cfg_bool(c, CFG_HEALTH_ENABLED); }
+bool monitor_enabled(const struct config *c)
+{
+	return cfg_bool(c, CFG_HEALTH_ENABLED);
+}
 
 static void arm(struct monitor *m, int64_t due_ms, int64_t now_ms)
 {
@@ -140,8 +143,9 @@ void monitor_probe(struct monitor *m, size_t index)
 
 	if (t->probing || l->probe_url == NULL)
 		return;
-	t->probing = prober_start(m->prober, l, index, tokens_for(m->s->tokens, l, m->s->config),
-	                          cfg_str(m->s->config, CFG_CLOUD_CA_FILE), cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT)) == 0;
+	t->probing =
+		prober_start(m->prober, l, index, tokens_for(m->s->tokens, l, m->s->config),
+	                     cfg_str(m->s->config, CFG_CLOUD_CA_FILE), cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT)) == 0;
 	if (!t->probing) {
 		log_error("probe", L_STR("model", llm_name(l)), L_STR("error", "out of memory"));
 		plan(m, index);
@@ -186,7 +190,8 @@ void monitor_watch(struct monitor *m, bool all, bool alone)
 	m->all = all;
 	m->alone = alone;
 	for (size_t i = 0; alone && !was_alone && i < registry_count(m->s->registry); i++)
-		if (registry_track(m->s->registry, i)->due_ms != 0 && registry_track(m->s->registry, i)->pace == PACE_DOWN)
+		if (registry_track(m->s->registry, i)->due_ms != 0 &&
+		    registry_track(m->s->registry, i)->pace == PACE_DOWN)
 			plan(m, i);
 }
 

@@ -12,15 +12,19 @@ static const struct {
 	struct option option;
 	const char *argument, *help;
 } table[] = {
-	{{"config", required_argument, NULL, 'c'}, "FILE",
-	 "configuration file (default " OPTIONS_DEFAULT_FILE " where it exists)"},
-	{{"run-dir", required_argument, NULL, OPTION_RUN_DIR}, "DIR",
-	 "status file, sockets and published configuration (default " OPTIONS_DEFAULT_RUN_DIR ")"},
-	{{"set", required_argument, NULL, OPTION_SET}, "KEY=VALUE",
-	 "one setting, before file and environment, but no secret; may be repeated"},
+	{{"config", required_argument, NULL, 'c'},
+         "FILE",
+         "configuration file (default " OPTIONS_DEFAULT_FILE " where it exists)"},
+	{{"run-dir", required_argument, NULL, OPTION_RUN_DIR},
+         "DIR",
+         "status file, sockets and published configuration (default " OPTIONS_DEFAULT_RUN_DIR ")"},
+	{{"set", required_argument, NULL, OPTION_SET},
+         "KEY=VALUE",
+         "one setting, before file and environment, but no secret; may be repeated"},
 	{{"test", no_argument, NULL, 't'}, NULL, "test the configuration, say what is wrong with it, and exit 0 or 1"},
-	{{"print-config", no_argument, NULL, OPTION_PRINT_CONFIG}, NULL,
-	 "print the effective configuration with the origin of each value (no secrets)"},
+	{{"print-config", no_argument, NULL, OPTION_PRINT_CONFIG},
+         NULL,
+         "print the effective configuration with the origin of each value (no secrets)"},
 	{{"version", no_argument, NULL, 'V'}, NULL, "print the version"},
 	{{"help", no_argument, NULL, 'h'}, NULL, "print this text"},
 };

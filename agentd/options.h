@@ -11,9 +11,9 @@ enum options_action { OPTIONS_RUN, OPTIONS_TEST, OPTIONS_PRINT_CONFIG, OPTIONS_H
 
 struct options {
 	enum options_action action;
-	const char *file;    /* NULL: no configuration file */
+	const char *file; /* NULL: no configuration file */
 	const char *run_dir;
-	const char **sets;   /* borrowed strings, owned array */
+	const char **sets; /* borrowed strings, owned array */
 	size_t set_count;
 };
 

@@ -51,7 +51,8 @@ static void take_failure(struct agent *a, size_t index, const struct report *r)
 	struct probe_result result;
 
 	report_result(r, clock_wall_ms(), &result);
-	log_info("reported", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id), L_STR("failure", result.text));
+	log_info("reported", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
+	         L_STR("failure", result.text));
 	t->served_ms = 0;
 	report_apply(l, &result, a->s.config);
 	if (before != LLM_UNHEALTHY) /* else it is asked last already */

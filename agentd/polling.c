@@ -16,7 +16,10 @@ void polling_lost(struct polling *p, const struct config *c, int64_t now_ms)
 	p->next_ms = cfg_bool(c, CFG_POLLING_ENABLED) ? now_ms : 0;
 }
 
-void polling_found(struct polling *p) { memset(p, 0, sizeof *p); }
+void polling_found(struct polling *p)
+{
+	memset(p, 0, sizeof *p);
+}
 
 bool polling_due(const struct polling *p, int64_t now_ms)
 {
@@ -58,4 +61,7 @@ void polling_reconfigure(struct polling *p, const struct config *c, int64_t now_
 		p->next_ms = planned;
 }
 
-bool polling_active(const struct polling *p) { return p->waiting && p->next_ms != 0; }
+bool polling_active(const struct polling *p)
+{
+	return p->waiting && p->next_ms != 0;
+}

@@ -159,6 +159,12 @@ int publisher_publish(struct publisher *p, const struct selector *sel, const str
 	return result;
 }
 
-bool publisher_heartbeat(struct publisher *p) { return status_heartbeat(p->writer); }
+bool publisher_heartbeat(struct publisher *p)
+{
+	return status_heartbeat(p->writer);
+}
 
-uint64_t publisher_generation(const struct publisher *p) { return p->generation; }
+uint64_t publisher_generation(const struct publisher *p)
+{
+	return p->generation;
+}

@@ -32,9 +32,15 @@ void registry_free(struct registry *r)
 	free(r);
 }
 
-size_t registry_count(const struct registry *r) { return r->count; }
+size_t registry_count(const struct registry *r)
+{
+	return r->count;
+}
 
-const struct llm *registry_llms(const struct registry *r) { return r->llms; }
+const struct llm *registry_llms(const struct registry *r)
+{
+	return r->llms;
+}
 
 struct llm *registry_llm(struct registry *r, size_t i)
 {

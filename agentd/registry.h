@@ -15,11 +15,11 @@ enum caps_state { CAPS_NONE, CAPS_WANTED, CAPS_RUNNING, CAPS_DONE };
 
 /* What the daemon alone knows about an LLM; moves with it. */
 struct track {
-	bool seen_healthy;        /* at least once, adopted counts */
-	bool adopted;             /* from an earlier daemon: its own secret is not known */
-	bool probing;             /* a probe runs */
-	bool awaited;             /* the survey that runs waits for its verdict */
-	bool held;                /* healthy, but not offered before its capabilities are known */
+	bool seen_healthy; /* at least once, adopted counts */
+	bool adopted;      /* from an earlier daemon: its own secret is not known */
+	bool probing;      /* a probe runs */
+	bool awaited;      /* the survey that runs waits for its verdict */
+	bool held;         /* healthy, but not offered before its capabilities are known */
 	enum caps_state caps;
 	unsigned caps_tries;
 	int64_t caps_again_ms;    /* monotonic: not asked again before */

@@ -12,8 +12,8 @@ struct reload {
 	reload_changed_fn *changed;
 	void *arg;
 	struct event *interval;
-	struct watch *watch;  /* user_config.env's folder; NULL: none is configured */
-	struct buf said;      /* errors and warnings that were logged last */
+	struct watch *watch; /* user_config.env's folder; NULL: none is configured */
+	struct buf said;     /* errors and warnings that were logged last */
 };
 
 static void look_at_file(evutil_socket_t fd, short what, void *arg);
@@ -111,7 +111,8 @@ static void note_difference(void *arg, const char *path, const char *old_value, 
 	events_config(d->r->s->events, path, old_value, new_value);
 	for (int k = 0; k < CFG_KEYS; k++)
 		if (cfg_key_info((enum cfg_key)k)->restart && strcmp(cfg_key_info((enum cfg_key)k)->path, path) == 0)
-			log_warning("config", L_STR("key", path), L_STR("warning", "takes effect when tt-agentd is restarted"));
+			log_warning("config", L_STR("key", path),
+			            L_STR("warning", "takes effect when tt-agentd is restarted"));
 }
 
 static enum reload_outcome put_in_force(struct reload *r, struct config *fresh)

@@ -9,10 +9,10 @@
 struct reload;
 
 enum reload_outcome {
-	RELOAD_CHANGED,   /* another configuration is in force */
-	RELOAD_SAME,      /* read, nothing differs */
-	RELOAD_REFUSED,   /* wrong; the old one stays in force */
-	RELOAD_OFF,       /* config.dynamic is false: nothing was read */
+	RELOAD_CHANGED, /* another configuration is in force */
+	RELOAD_SAME,    /* read, nothing differs */
+	RELOAD_REFUSED, /* wrong; the old one stays in force */
+	RELOAD_OFF,     /* config.dynamic is false: nothing was read */
 };
 
 /* Another configuration came into force: s->config is new, old is still valid. */

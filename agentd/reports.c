@@ -7,20 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AHEAD_MS 1000 /* how far in the future an attempt may have begun */
-#define STATUS_SERVING 100 /* continue */
-#define QUIET_MS 60000 /* well for so long, and as long as it was ejected: it starts anew */
+#define AHEAD_MS       1000  /* how far in the future an attempt may have begun */
+#define STATUS_SERVING 100   /* continue */
+#define QUIET_MS       60000 /* well for so long, and as long as it was ejected: it starts anew */
 
 static const char *const verdict_texts[] = {
-	[REPORT_COUNTS] = "counted",
-	[REPORT_GONE] = "no such LLM any more",
-	[REPORT_NOT_ITS_FAULT] = "not its fault",
-	[REPORT_SERVED] = "served",
-	[REPORT_SERVING] = "serving",
-	[REPORT_SAME_EPISODE] = "same episode",
+	[REPORT_COUNTS] = "counted", [REPORT_GONE] = "no such LLM any more", [REPORT_NOT_ITS_FAULT] = "not its fault",
+	[REPORT_SERVED] = "served",  [REPORT_SERVING] = "serving",           [REPORT_SAME_EPISODE] = "same episode",
 };
 
-const char *report_verdict_text(enum report_verdict v) { return verdict_texts[v]; }
+const char *report_verdict_text(enum report_verdict v)
+{
+	return verdict_texts[v];
+}
 
 static int parse_outcome(const char *text, enum http_outcome *o)
 {

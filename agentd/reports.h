@@ -27,10 +27,10 @@ int report_parse(const json_t *j, struct report *r, struct err *e);
 
 enum report_verdict {
 	REPORT_COUNTS,
-	REPORT_GONE,           /* the LLM left, or was deployed again */
-	REPORT_NOT_ITS_FAULT,  /* a 4xx that the client caused, a shortage of ours */
-	REPORT_SERVED,         /* no failure: a whole answer */
-	REPORT_SERVING,        /* a part of an answer */
+	REPORT_GONE,          /* the LLM left, or was deployed again */
+	REPORT_NOT_ITS_FAULT, /* a 4xx that the client caused, a shortage of ours */
+	REPORT_SERVED,        /* no failure: a whole answer */
+	REPORT_SERVING,       /* a part of an answer */
 	REPORT_SAME_EPISODE,
 };
 const char *report_verdict_text(enum report_verdict v);

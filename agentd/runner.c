@@ -17,9 +17,9 @@
 #define SILENCE_MS 3000
 #define ANSWER_MAX 4096
 
-#define NOT_ASKED  "tt-agent-runner has not answered yet"
-#define SILENT     "tt-agent-runner does not answer"
-#define OTHER      "tt-agent-runner is of another version; restart it"
+#define NOT_ASKED "tt-agent-runner has not answered yet"
+#define SILENT    "tt-agent-runner does not answer"
+#define OTHER     "tt-agent-runner is of another version; restart it"
 
 struct runner {
 	struct services *s;
@@ -162,4 +162,7 @@ void runner_look(struct runner *r)
 		say_hello(r);
 }
 
-const char *runner_trouble(const struct runner *r) { return r->trouble; }
+const char *runner_trouble(const struct runner *r)
+{
+	return r->trouble;
+}

@@ -54,7 +54,10 @@ void scan_free(struct scan *v)
 	free(v);
 }
 
-bool scan_running(const struct scan *v) { return v->running; }
+bool scan_running(const struct scan *v)
+{
+	return v->running;
+}
 
 static void end_if_done(struct scan *v)
 {

@@ -1,6 +1,9 @@
 #include "agentd/schedule.h"
 
-static bool is_up(const struct llm *l) { return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED; }
+static bool is_up(const struct llm *l)
+{
+	return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+}
 
 enum pace schedule_pace(const struct llm *l, bool alone)
 {

@@ -16,7 +16,10 @@ void selector_free(struct selector *s)
 	memset(s, 0, sizeof *s);
 }
 
-long selector_current(const struct selector *s) { return s->usable > 0 ? (long)s->order[0] : -1; }
+long selector_current(const struct selector *s)
+{
+	return s->usable > 0 ? (long)s->order[0] : -1;
+}
 
 int selector_pin(struct selector *s, const char *deploy_id)
 {
@@ -85,14 +88,15 @@ static void bench(struct selector *s, const struct registry *r, int64_t now)
 		memcpy(s->order + kept, benched, out * sizeof *benched);
 	free(benched);
 	if (out > 0 && kept == 0 && !s->panic)
-		log_warning("panic", L_STR("reason", "every LLM is ejected; they are asked all the same"), L_INT("llms", out));
+		log_warning("panic", L_STR("reason", "every LLM is ejected; they are asked all the same"),
+		            L_INT("llms", out));
 	s->panic = out > 0 && kept == 0;
 }
 
 /* Whether what was current may go on although order[0] is preferred: that one was lost
  * and is not stable yet. */
-static bool may_stay(const struct services *sv, const struct llm *l, const struct llm *preferred,
-                     const struct track *t, int64_t now_wall_ms)
+static bool may_stay(const struct services *sv, const struct llm *l, const struct llm *preferred, const struct track *t,
+                     int64_t now_wall_ms)
 {
 	return l->health == LLM_HEALTHY && l->ejected_until_ms <= now_wall_ms && preferred->health == LLM_HEALTHY &&
 	       !schedule_is_stable(t, sv->config, clock_mono_ms());
@@ -160,7 +164,8 @@ bool selector_update(struct selector *s, const struct services *sv, int64_t now_
 		return false;
 	check_pin(s, r);
 	if (registry_count(r) > 0)
-		s->count = select_order(registry_llms(r), registry_count(r), sv->config, s->pinned, s->order, &s->usable);
+		s->count =
+			select_order(registry_llms(r), registry_count(r), sv->config, s->pinned, s->order, &s->usable);
 	drop_unready(s, r);
 	bench(s, r, now_wall_ms);
 	stay(s, sv, now_wall_ms);

@@ -13,15 +13,15 @@
 #include <stddef.h>
 
 struct selector {
-	size_t *order;   /* indexes into the registry, best first; valid until its next merge */
-	size_t count;    /* candidates */
-	size_t usable;   /* the first so many are not unhealthy */
+	size_t *order; /* indexes into the registry, best first; valid until its next merge */
+	size_t count;  /* candidates */
+	size_t usable; /* the first so many are not unhealthy */
 	size_t room;
-	char *pinned;    /* deploy_id or NULL */
+	char *pinned;     /* deploy_id or NULL */
 	uint64_t current; /* instance of order[0] when anything is usable, else 0 */
-	char *name;      /* its name, for the log */
-	bool panic;      /* all that are usable are ejected */
-	bool failed;     /* memory was out: nothing is known, and nothing is to be published */
+	char *name;       /* its name, for the log */
+	bool panic;       /* all that are usable are ejected */
+	bool failed;      /* memory was out: nothing is known, and nothing is to be published */
 };
 
 void selector_free(struct selector *s);

@@ -26,7 +26,10 @@ struct tokens {
 	bool failing; /* one could not be made, and that was said */
 };
 
-struct tokens *tokens_new(void) { return calloc(1, sizeof(struct tokens)); }
+struct tokens *tokens_new(void)
+{
+	return calloc(1, sizeof(struct tokens));
+}
 
 void tokens_forget(struct tokens *t)
 {

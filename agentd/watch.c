@@ -91,7 +91,10 @@ void watch_free(struct watch *w)
 	free(w);
 }
 
-const char *watch_volume(const struct watch *w) { return w->volume; }
+const char *watch_volume(const struct watch *w)
+{
+	return w->volume;
+}
 
 static bool is_changed(struct watch *w)
 {

@@ -22,7 +22,7 @@ struct acceptor {
 	struct acceptor_host host;
 	struct event *readable, *pause;
 	bool listening, stopped, yields;
-	bool full; /* and somebody waits */
+	bool full;         /* and somebody waits */
 	int64_t logged_ms; /* the last complaint; one each ten seconds is enough */
 };
 
@@ -83,7 +83,7 @@ static bool make_room(struct acceptor *a)
 	if (a->host.make_room(a->host.arg))
 		return true;
 	complain(a, "connections_full",
-		 "there are descriptors for no more, others wait: raise LimitNOFILE= of the unit, or ulimit -n");
+	         "there are descriptors for no more, others wait: raise LimitNOFILE= of the unit, or ulimit -n");
 	a->full = true;
 	stop_listening(a);
 	return false;
@@ -159,8 +159,8 @@ void acceptor_yield(struct acceptor *a, bool yields)
 	}
 }
 
-struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit,
-			      const struct acceptor_host *host, struct err *e)
+struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit, const struct acceptor_host *host,
+                              struct err *e)
 {
 	struct acceptor *a = calloc(1, sizeof *a);
 
@@ -168,10 +168,7 @@ struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limi
 		err_set(e, "no memory for the listener");
 		return NULL;
 	}
-	*a = (struct acceptor){.listener = listener,
-			       .limit = limit,
-			       .at_once = ACCEPT_FIRST,
-			       .host = *host};
+	*a = (struct acceptor){.listener = listener, .limit = limit, .at_once = ACCEPT_FIRST, .host = *host};
 	a->readable = event_new(base, listener, EV_READ | EV_PERSIST, on_listener, a);
 	a->pause = evtimer_new(base, on_pause_over, a);
 	if (a->readable != NULL && a->pause != NULL) {

@@ -21,8 +21,8 @@ struct acceptor_host {
 
 /* The listener must not block; it stays the caller's. Its events go before all others where
  * base has priorities. */
-struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit,
-			      const struct acceptor_host *host, struct err *e);
+struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit, const struct acceptor_host *host,
+                              struct err *e);
 void acceptor_free(struct acceptor *a);
 
 /* Takes what waits, without waiting for the loop to say so. */

@@ -51,8 +51,8 @@ static void ask(struct worker *w, struct connection *c, enum command command, js
 		return;
 	}
 	*call = (struct call){.connection = c};
-	call->request = command_send(worker_daemon(w), command, args,
-				     command_info(command)->deadline_ms + SLACK_MS, on_answer, call);
+	call->request = command_send(worker_daemon(w), command, args, command_info(command)->deadline_ms + SLACK_MS,
+	                             on_answer, call);
 	if (call->request == NULL) {
 		free(call);
 		response_detail(c, 500, "", "Out of memory");

@@ -138,7 +138,7 @@ static bool take_entry(struct page *p, uint64_t client, unsigned *entry)
 
 /* First in, then counted: whoever comes at the same time on another worker sees us. */
 enum admission_verdict admission_enter(struct admission *a, unsigned worker, const char *address,
-				       const struct admission_limits *limits, unsigned *entry)
+                                       const struct admission_limits *limits, unsigned *entry)
 {
 	enum admission_verdict v = ADMISSION_GRANTED;
 	uint64_t client = client_of(address);

@@ -16,7 +16,7 @@
 struct admission;
 
 struct admission *admission_new(unsigned workers, struct err *e);
-void admission_free(struct admission *a); /* NULL is fine */
+void admission_free(struct admission *a);                   /* NULL is fine */
 void admission_clear(struct admission *a, unsigned worker); /* which is dead */
 
 struct admission_limits {
@@ -36,7 +36,7 @@ enum admission_verdict {
  * web server's client came over a Unix socket): only the limit of all turns applies. The limits
  * are never exceeded; of two that ask at the same time for the last place both may be refused. */
 enum admission_verdict admission_enter(struct admission *a, unsigned worker, const char *address,
-				       const struct admission_limits *limits, unsigned *entry);
+                                       const struct admission_limits *limits, unsigned *entry);
 void admission_leave(struct admission *a, unsigned worker, unsigned entry);
 
 /* Whether worker has no room for one more turn but another one has. */

@@ -125,14 +125,12 @@ static void report(void *arg, const struct turn_report *r)
 
 	if (!is_new(t, r))
 		return;
-	j = json_pack("{s:{s:I, s:I, s:I, s:I, s:s, s:I, s:s}}", "report", "instance",
-		      (json_int_t)r->instance, "epoch", (json_int_t)r->epoch, "generation",
-		      (json_int_t)r->generation, "began_boot_ms", (json_int_t)r->began_boot_ms, "outcome",
-		      http_outcome_text(r->outcome), "status", (json_int_t)r->status, "text",
-		      r->text != NULL ? r->text : "");
+	j = json_pack("{s:{s:I, s:I, s:I, s:I, s:s, s:I, s:s}}", "report", "instance", (json_int_t)r->instance, "epoch",
+	              (json_int_t)r->epoch, "generation", (json_int_t)r->generation, "began_boot_ms",
+	              (json_int_t)r->began_boot_ms, "outcome", http_outcome_text(r->outcome), "status",
+	              (json_int_t)r->status, "text", r->text != NULL ? r->text : "");
 	if (j != NULL)
-		command_send(t->daemon, CMD_REPORT, j, command_info(CMD_REPORT)->deadline_ms, on_reported,
-			     NULL);
+		command_send(t->daemon, CMD_REPORT, j, command_info(CMD_REPORT)->deadline_ms, on_reported, NULL);
 }
 
 static bool has_llm(void *arg)
@@ -143,7 +141,7 @@ static bool has_llm(void *arg)
 }
 
 struct turns *chat_services_new(struct event_base *base, struct published *p, struct command_client *daemon,
-			struct counters *counters, struct err *e)
+                                struct counters *counters, struct err *e)
 {
 	struct turns *t = calloc(1, sizeof *t);
 
@@ -154,14 +152,14 @@ struct turns *chat_services_new(struct event_base *base, struct published *p, st
 	t->published = p;
 	t->daemon = daemon;
 	t->host = (struct chat_services){.base = base,
-				     .config = current_config,
-				     .snapshot = current_snapshot,
-				     .bench = &t->bench,
-				     .prompts = &t->prompts,
-				     .run = t->run,
-				     .counters = counters,
-				     .report = report,
-				     .arg = t};
+	                                 .config = current_config,
+	                                 .snapshot = current_snapshot,
+	                                 .bench = &t->bench,
+	                                 .prompts = &t->prompts,
+	                                 .run = t->run,
+	                                 .counters = counters,
+	                                 .report = report,
+	                                 .arg = t};
 	/* The parent outlives workers and reloads: with it ends what short ids remember. */
 	store_run_name((long)getppid(), t->run);
 	t->host.waiting = wait_queue_new(base, has_llm, t, e);

@@ -9,7 +9,7 @@
 struct turns;
 
 struct turns *chat_services_new(struct event_base *base, struct published *p, struct command_client *daemon,
-			struct counters *counters, struct err *e);
+                                struct counters *counters, struct err *e);
 void chat_services_free(struct turns *t); /* after the last turn */
 
 /* Opens the conversations' store, once there is a configuration, before a turn waits for it. */

@@ -76,8 +76,7 @@ static void on_apart_timer(evutil_socket_t fd, short what, void *arg)
 		flush_boundary_tick(arg);
 }
 
-struct connections *connections_new(struct event_base *base, const struct connections_host *host,
-				    struct err *e)
+struct connections *connections_new(struct event_base *base, const struct connections_host *host, struct err *e)
 {
 	struct connections *s = calloc(1, sizeof *s);
 
@@ -302,10 +301,10 @@ bool connections_close_idle(struct connections *s)
 	struct connection *c;
 
 	TAILQ_FOREACH(c, &s->all, link)
-		if (c->state == CONNECTION_IDLE && !c->waiting && is_silent(c)) {
-			connection_close(c);
-			return true;
-		}
+	if (c->state == CONNECTION_IDLE && !c->waiting && is_silent(c)) {
+		connection_close(c);
+		return true;
+	}
 	return false;
 }
 

@@ -34,8 +34,7 @@ struct connections_host {
 	void *arg;
 };
 
-struct connections *connections_new(struct event_base *base, const struct connections_host *host,
-				    struct err *e);
+struct connections *connections_new(struct event_base *base, const struct connections_host *host, struct err *e);
 void connections_free(struct connections *s); /* drops every connection */
 
 void connections_limits(struct connections *s, int64_t request_timeout_ms, size_t body_limit);

@@ -39,10 +39,10 @@ struct output {
 
 struct connection {
 	struct connections *set;
-	TAILQ_ENTRY(connection) link;   /* in set->all, set->spare or set->dead */
-	TAILQ_ENTRY(connection) queue;  /* set->waiting while IDLE or INTAKE */
-	TAILQ_ENTRY(connection) dirty;  /* set->dirty */
-	TAILQ_ENTRY(connection) apart;  /* set->moments */
+	TAILQ_ENTRY(connection) link;  /* in set->all, set->spare or set->dead */
+	TAILQ_ENTRY(connection) queue; /* set->waiting while IDLE or INTAKE */
+	TAILQ_ENTRY(connection) dirty; /* set->dirty */
+	TAILQ_ENTRY(connection) apart; /* set->moments */
 	struct event readable;
 	struct event writable; /* added while the socket is full, or a read of the peer is waited for */
 	int fd;
@@ -96,15 +96,15 @@ void output_free(struct connection *c);
 void output_flush(struct connection *c);
 void output_writable(struct connection *c);
 bool output_has_room(struct connection *c, size_t len); /* of a record; false: is flushed once it has */
-void output_mark(struct connection *c);    /* is flushed at the end of the iteration */
-void output_prepare(struct connection *c); /* a new descriptor */
+void output_mark(struct connection *c);                 /* is flushed at the end of the iteration */
+void output_prepare(struct connection *c);              /* a new descriptor */
 
-void flush_boundary_add(struct connection *c);               /* a barrier behind all that was given */
-bool flush_boundary_pending(const struct output *o);            /* there is one that was not passed */
+void flush_boundary_add(struct connection *c);                   /* a barrier behind all that was given */
+bool flush_boundary_pending(const struct output *o);             /* there is one that was not passed */
 size_t flush_boundary_limit(const struct output *o, size_t len); /* how much of len lies before it */
-bool flush_boundary_holds(struct connection *c);              /* the next byte must wait; output_mark tells its end */
-void flush_boundary_check(struct connection *c);               /* UNREAD: the peer may have read */
-void flush_boundary_tick(struct connections *s);               /* the timer */
+bool flush_boundary_holds(struct connection *c); /* the next byte must wait; output_mark tells its end */
+void flush_boundary_check(struct connection *c); /* UNREAD: the peer may have read */
+void flush_boundary_tick(struct connections *s); /* the timer */
 void flush_boundary_clear(struct connection *c);
 
 #endif

@@ -18,9 +18,9 @@ static endpoint_fn *const endpoints[ENDPOINTS] = {
 	[ENDPOINT_REFRESH_CONFIG] = serve_refresh_config,
 };
 
-#define NOT_ADMIN                                                                                            \
-	"This client may not use %s. The web server decides: it must pass the FastCGI parameter "            \
-	"TT_AGENT_ADMIN=1 for clients that may (see the geo block in tt-agent-upstream.conf of the "         \
+#define NOT_ADMIN                                                                                                      \
+	"This client may not use %s. The web server decides: it must pass the FastCGI parameter "                      \
+	"TT_AGENT_ADMIN=1 for clients that may (see the geo block in tt-agent-upstream.conf of the "                   \
 	"nginx files, or tt-agent-fastcgi.conf of the lighttpd files)."
 
 static struct route find(struct worker *w, const struct request_params *p)
@@ -38,8 +38,7 @@ static struct route find(struct worker *w, const struct request_params *p)
 		.admin = p->admin != NULL && strcmp(p->admin, "1") == 0,
 	};
 
-	return prefixes != NULL ? route_find(&r, prefixes->items, prefixes->count)
-				: route_find(&r, defaults, 1);
+	return prefixes != NULL ? route_find(&r, prefixes->items, prefixes->count) : route_find(&r, defaults, 1);
 }
 
 static void refuse(struct connection *c, const struct route *route)

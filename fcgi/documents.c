@@ -14,8 +14,7 @@ static void answer(struct connection *c, bool head, const char *doc, size_t len)
 		response_detail(c, 500, "", "Out of memory");
 }
 
-static void answer_published(struct published *p, struct connection *c, bool head, const char *doc,
-			     size_t len)
+static void answer_published(struct published *p, struct connection *c, bool head, const char *doc, size_t len)
 {
 	const char *reason = NULL;
 	int64_t since_ms = 0;

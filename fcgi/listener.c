@@ -31,8 +31,7 @@ static int ready(struct listener *l, struct err *e)
 {
 	int flags = fcntl(l->fd, F_GETFL);
 
-	if (flags < 0 || fcntl(l->fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-	    fcntl(l->fd, F_SETFD, FD_CLOEXEC) < 0)
+	if (flags < 0 || fcntl(l->fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(l->fd, F_SETFD, FD_CLOEXEC) < 0)
 		return err_set_errno(e, errno, "%s", l->name);
 	return 0;
 }
@@ -48,16 +47,14 @@ static int clear_path(const struct sockaddr_un *a, struct err *e)
 	if (lstat(a->sun_path, &st) < 0)
 		return errno == ENOENT ? 0 : err_set_errno(e, errno, "%s", a->sun_path);
 	if (!S_ISSOCK(st.st_mode))
-		return err_set(e, "%s exists and is no socket; remove it or choose another --listen",
-			       a->sun_path);
+		return err_set(e, "%s exists and is no socket; remove it or choose another --listen", a->sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_set_errno(e, errno, "socket");
 	failed = connect(fd, (const struct sockaddr *)a, sizeof *a) < 0 ? errno : 0;
 	close(fd);
 	if (failed != ECONNREFUSED)
-		return err_set(e, "%s: another process listens there; stop it or choose another --listen",
-			       a->sun_path);
+		return err_set(e, "%s: another process listens there; stop it or choose another --listen", a->sun_path);
 	if (unlink(a->sun_path) < 0)
 		return err_set_errno(e, errno, "cannot remove the dead socket %s", a->sun_path);
 	return 0;
@@ -125,8 +122,7 @@ static int split(const char *text, char *host, size_t size, const char **port, s
 	if (bracketed)
 		text++, len -= 2;
 	if (len == 0 || len >= size || colon[1] == '\0' || (!bracketed && memchr(text, ':', len) != NULL))
-		return err_set(e, "--listen: '%s' is neither a path nor HOST:PORT ([ADDRESS]:PORT for IPv6)",
-			       text);
+		return err_set(e, "--listen: '%s' is neither a path nor HOST:PORT ([ADDRESS]:PORT for IPv6)", text);
 	if (strtoul(colon + 1, NULL, 10) > UINT16_MAX) /* getaddrinfo would take its low bits */
 		return err_set(e, "--listen: there is no port %s", colon + 1);
 	memcpy(host, text, len);
@@ -204,7 +200,7 @@ int listener_open(struct listener *l, const struct options *o, struct err *e)
 		where = where != NULL ? where : OPTIONS_SOCKET;
 		snprintf(l->name, sizeof l->name, "%s", where);
 		found = strchr(where, '/') == NULL && strchr(where, ':') != NULL ? bind_tcp(l, where, e)
-										 : bind_path(l, where, o, e);
+		                                                                 : bind_path(l, where, o, e);
 	}
 	if (found == 0 && ready(l, e) == 0)
 		return 0;

@@ -41,10 +41,9 @@ static int take_number(const char *name, const char *value, int base, long max, 
 	errno = 0;
 	*out = strtol(value, &end, base);
 	if (errno != 0 || end == value || *end != '\0' || *out < 0 || *out > max)
-		return err_set(e,
-			       base == 8 ? "%s: '%s' is no octal number of 0 to %lo"
-					 : "%s: '%s' is no number of 0 to %ld",
-			       name, value, max);
+		return err_set(
+			e, base == 8 ? "%s: '%s' is no octal number of 0 to %lo" : "%s: '%s' is no number of 0 to %ld",
+			name, value, max);
 	return 0;
 }
 
@@ -82,8 +81,7 @@ static int take_drain(struct options *o, const char *value, struct err *e)
 static int take_log_level(struct options *o, const char *value, struct err *e)
 {
 	if (log_level_parse(value, &o->log_level) < 0)
-		return err_set(e, "--log-level: '%s' is none of DEBUG, INFO, WARNING, ERROR, CRITICAL",
-			       value);
+		return err_set(e, "--log-level: '%s' is none of DEBUG, INFO, WARNING, ERROR, CRITICAL", value);
 	o->log_level_given = true;
 	return 0;
 }
@@ -123,15 +121,14 @@ static const struct row {
 } rows[] = {
 	{"run-dir", "DIR", "where tt-agentd publishes its state (" OPTIONS_RUN_DIR ")", take_run_dir},
 	{"listen", "PATH|HOST:PORT",
-	 "where the web server connects; without it a socket that was handed over\n"
-	 "(systemd, spawn-fcgi), else " OPTIONS_SOCKET,
-	 take_listen},
+         "where the web server connects; without it a socket that was handed over\n"
+         "(systemd, spawn-fcgi), else " OPTIONS_SOCKET,
+         take_listen},
 	{"mode", "OCTAL", "access mode of the socket (0660)", take_mode},
 	{"group", "NAME", "group of the socket, usually the web server's", take_group},
 	{"workers", "N", "worker processes (0 = one a core, the default)", take_workers},
 	{"drain", "SECONDS", "how long answers may go on after SIGTERM or SIGHUP (300)", take_drain},
-	{"log-level", "LEVEL", "DEBUG, INFO, WARNING, ERROR or CRITICAL (as the configuration says)",
-	 take_log_level},
+	{"log-level", "LEVEL", "DEBUG, INFO, WARNING, ERROR or CRITICAL (as the configuration says)", take_log_level},
 	{"log-target", "TARGET", "stderr, syslog or journal (stderr)", take_log_target},
 	{"help", NULL, "or -h: show this help", take_help},
 	{"version", NULL, "or -V: show the version", take_version},
@@ -146,7 +143,7 @@ void options_help(void)
 	       "Answers the FastCGI requests of nginx or lighttpd.\n\n");
 	for (size_t i = 0; i < ROWS; i++) {
 		int n = printf("  --%s%s%s", rows[i].name, rows[i].value != NULL ? " " : "",
-			       rows[i].value != NULL ? rows[i].value : "");
+		               rows[i].value != NULL ? rows[i].value : "");
 
 		printf("%*s", n < 26 ? 26 - n : 1, "");
 		for (line = rows[i].help; (next = strchr(line, '\n')) != NULL; line = next + 1)
@@ -170,14 +167,13 @@ int responder_options_parse(struct options *o, int argc, char **argv, struct err
 	int at;
 
 	*o = (struct options){.run_dir = OPTIONS_RUN_DIR,
-			      .mode = 0660,
-			      .workers = cores(),
-			      .drain_ms = DRAIN_DEFAULT_S * 1000,
-			      .log_level = LOG_INFO_};
+	                      .mode = 0660,
+	                      .workers = cores(),
+	                      .drain_ms = DRAIN_DEFAULT_S * 1000,
+	                      .log_level = LOG_INFO_};
 	for (size_t i = 0; i < ROWS; i++)
-		longs[i] =
-			(struct option){rows[i].name, rows[i].value != NULL ? required_argument : no_argument,
-					NULL, (int)i + 256};
+		longs[i] = (struct option){rows[i].name, rows[i].value != NULL ? required_argument : no_argument, NULL,
+		                           (int)i + 256};
 	opterr = 0;
 	while ((at = getopt_long(argc, argv, ":hV", longs, NULL)) != -1) {
 		if (at == ':')

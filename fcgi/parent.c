@@ -62,10 +62,10 @@ static void forget_ready(struct slot *s)
 static int run_worker(struct parent *p, const struct slot *s, pid_t parent_pid, int ready_fd)
 {
 	const struct worker_place place = {.listener = p->listener.fd,
-					   .ready_fd = ready_fd,
-					   .admission = p->admission,
-					   .number = (unsigned)(s - p->slots),
-					   .signals = p->before};
+	                                   .ready_fd = ready_fd,
+	                                   .admission = p->admission,
+	                                   .number = (unsigned)(s - p->slots),
+	                                   .signals = p->before};
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent_pid)
@@ -146,8 +146,8 @@ static void plan_restart(struct parent *p, struct slot *s, int status)
 		s->pause_ms = 0;
 	s->start_at_ms = now + s->pause_ms;
 	s->pause_ms = s->pause_ms == 0                 ? PAUSE_FIRST_MS
-		      : s->pause_ms * 2 < PAUSE_MAX_MS ? s->pause_ms * 2
-						       : PAUSE_MAX_MS;
+	              : s->pause_ms * 2 < PAUSE_MAX_MS ? s->pause_ms * 2
+	                                               : PAUSE_MAX_MS;
 }
 
 /* An old worker has no slot; that it ends is what it was told to. */
@@ -389,7 +389,7 @@ int parent_run(const struct options *o, char **argv)
 		log_critical("not_started", L_STR("error", e.text));
 	} else {
 		log_info("listening", L_STR("at", p->listener.name), L_INT("workers", o->workers),
-			 L_INT("pid", getpid()));
+		         L_INT("pid", getpid()));
 		status = keep_running(p);
 	}
 	if (p->signals >= 0)

@@ -58,10 +58,9 @@ static enum precheck_verdict take_header(struct precheck *p)
 		return bad(p, "not FastCGI version 1");
 	if (id == 0)
 		return bad(p, type == GET_VALUES ? "FCGI_GET_VALUES is not answered here"
-						 : "management record, or a request with id 0");
+		                                 : "management record, or a request with id 0");
 	if (p->stage != PRECHECK_AT_BEGIN)
-		return id == p->request_id ? stream_record(p, type)
-					   : bad(p, "a second request on one connection");
+		return id == p->request_id ? stream_record(p, type) : bad(p, "a second request on one connection");
 	if (type != BEGIN_REQUEST || p->content_left != sizeof p->begin)
 		return bad(p, "no FCGI_BEGIN_REQUEST at the start");
 	if (p->padding_left > 0) /* libfcgi takes it for the next record */

@@ -107,7 +107,7 @@ static const char *complaint(const struct connection *c, enum precheck_verdict v
 {
 	return v == PRECHECK_BAD     ? c->peek.error
 	       : v == PRECHECK_ABORT ? "aborted before it was whole"
-				 : "more bytes behind the request";
+	                             : "more bytes behind the request";
 }
 
 /* Reads on where a request came in pieces; a flood of it shares the loop with others. */

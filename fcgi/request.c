@@ -44,15 +44,20 @@ static const struct wanted {
 	const char *name;
 	size_t len, offset;
 } wanted[] = {
-#define WANTED(name, field)                                                                                  \
-	{                                                                                                    \
-		name "=", sizeof name, offsetof(struct request_params, field)                               \
+#define WANTED(name, field)                                                                                            \
+	{                                                                                                              \
+		name "=", sizeof name, offsetof(struct request_params, field)                                          \
 	}
-	WANTED("REQUEST_METHOD", method),     WANTED("REQUEST_URI", request_uri),
-	WANTED("SCRIPT_NAME", script_name),   WANTED("PATH_INFO", path_info),
-	WANTED("QUERY_STRING", query_string), WANTED("HTTP_X_REQUEST_ID", request_id),
-	WANTED("TT_AGENT_ADMIN", admin),      WANTED("REMOTE_USER", remote_user),
-	WANTED("REMOTE_ADDR", remote_addr),   WANTED("TT_AGENT_PREFIX", prefix),
+	WANTED("REQUEST_METHOD", method),
+	WANTED("REQUEST_URI", request_uri),
+	WANTED("SCRIPT_NAME", script_name),
+	WANTED("PATH_INFO", path_info),
+	WANTED("QUERY_STRING", query_string),
+	WANTED("HTTP_X_REQUEST_ID", request_id),
+	WANTED("TT_AGENT_ADMIN", admin),
+	WANTED("REMOTE_USER", remote_user),
+	WANTED("REMOTE_ADDR", remote_addr),
+	WANTED("TT_AGENT_PREFIX", prefix),
 	WANTED("TT_AGENT_BODY_TOO_LONG", body_too_long),
 #undef WANTED
 };
@@ -182,9 +187,9 @@ int request_split(struct request *x, int fd)
 {
 	/* The end of the stream of errors, on which nothing is ever said: passed over by all. */
 	FCGI_Header record = {.version = FCGI_VERSION_1,
-			      .type = FCGI_STDERR,
-			      .requestIdB1 = (unsigned char)(x->fcgx.requestId >> 8),
-			      .requestIdB0 = (unsigned char)x->fcgx.requestId};
+	                      .type = FCGI_STDERR,
+	                      .requestIdB1 = (unsigned char)(x->fcgx.requestId >> 8),
+	                      .requestIdB0 = (unsigned char)x->fcgx.requestId};
 	union {
 		struct cmsghdr head;
 		char space[CMSG_SPACE(sizeof(int))];

@@ -17,8 +17,7 @@ void request_ids_init(struct request_ids *ids)
 
 static bool is_sane(const char *id)
 {
-	static const char allowed[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:~+/=@";
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:~+/=@";
 	size_t len = strspn(id, allowed);
 
 	return len > 0 && len <= REQUEST_ID_MAX && id[len] == '\0';

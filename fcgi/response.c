@@ -123,8 +123,9 @@ void response_stream_head(struct connection *c)
 	struct head h;
 
 	h.len = 0;
-	add(&h, "Content-Type: text/plain; charset=utf-8\r\nX-Accel-Buffering: no\r\n"
-		"Cache-Control: no-store\r\nX-Request-Id: ");
+	add(&h,
+	    "Content-Type: text/plain; charset=utf-8\r\nX-Accel-Buffering: no\r\n"
+	    "Cache-Control: no-store\r\nX-Request-Id: ");
 	add(&h, connection_request_id(c));
 	add(&h, "\r\n\r\n");
 	connection_head(c, h.text, h.len);

@@ -29,7 +29,7 @@ static int hex(char c)
 {
 	return isdigit((unsigned char)c)    ? c - '0'
 	       : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10
-					    : -1;
+	                                    : -1;
 }
 
 /* The next character of the path; -1: not acceptable. */
@@ -111,8 +111,7 @@ static const char *behind(const char *path, const char *prefix)
 
 /* The path below SCRIPT_NAME where that is a proper leading part of it, else below the
  * first other prefix that fits, else the path. */
-static const char *below_prefix(const char *path, const struct route_request *r, char *const *prefixes,
-				size_t count)
+static const char *below_prefix(const char *path, const struct route_request *r, char *const *prefixes, size_t count)
 {
 	const char *rest = r->script_name != NULL ? behind(path, r->script_name) : NULL;
 
@@ -145,8 +144,7 @@ static bool is_prefix_alone(const char *path, const struct route_request *r)
 
 static bool takes(const struct row *row, const char *method)
 {
-	return strcmp(row->method, method) == 0 ||
-	       (strcmp(row->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+	return strcmp(row->method, method) == 0 || (strcmp(row->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
 static struct route judge(enum endpoint e, const struct route_request *r, const char *method)
@@ -172,7 +170,7 @@ static int normalised_path(const struct route_request *r, char path[ROUTE_PATH_M
 	if (r->uri != NULL && r->uri[0] != '\0')
 		return route_normalise(r->uri, true, path);
 	len = snprintf(joined, sizeof joined, "%s%s", r->script_name != NULL ? r->script_name : "",
-		       r->path_info != NULL ? r->path_info : "");
+	               r->path_info != NULL ? r->path_info : "");
 	if (len < 0 || (size_t)len >= sizeof joined)
 		return -1;
 	return route_normalise(len > 0 ? joined : "/", false, path);

@@ -20,7 +20,7 @@
 #define TICK_UNPUBLISHED_MS      50 /* while nothing was published: the first answer comes soon */
 #define REQUESTS_BETWEEN_ACCEPTS 16
 #define FULL_TELL_MS             10000 /* one line each ten seconds is enough */
-#define IDLE_GRACE_MS            250 /* a draining worker still serves what kept connections send */
+#define IDLE_GRACE_MS            250   /* a draining worker still serves what kept connections send */
 
 struct worker {
 	const struct options *options;
@@ -65,8 +65,7 @@ struct request_ids *worker_request_ids(struct worker *w)
 /* Chats go where there is room. */
 static void follow_room(struct worker *w)
 {
-	acceptor_yield(w->acceptor,
-		       admission_others_have_room(w->place.admission, w->place.number, w->turns_most));
+	acceptor_yield(w->acceptor, admission_others_have_room(w->place.admission, w->place.number, w->turns_most));
 }
 
 static void tell_full(struct worker *w)
@@ -77,7 +76,7 @@ static void tell_full(struct worker *w)
 		return;
 	w->full_told_ms = now;
 	log_warning("turns_full", L_INT("turns", w->turns_most), L_INT("descriptors", exhaustion_descriptors()),
-		    L_STR("reason", "a turn needs two descriptors: raise LimitNOFILE= of the unit, or ulimit -n"));
+	            L_STR("reason", "a turn needs two descriptors: raise LimitNOFILE= of the unit, or ulimit -n"));
 }
 
 enum admission_verdict worker_admit(struct worker *w, const char *address, unsigned *entry)
@@ -178,7 +177,7 @@ static void on_config(void *arg, const struct config *c)
 	}
 	if (w->connections != NULL)
 		connections_limits(w->connections, cfg_ms(c, CFG_HTTP_REQUEST_TIMEOUT),
-				   (size_t)cfg_int(c, CFG_HTTP_BODY_LIMIT));
+		                   (size_t)cfg_int(c, CFG_HTTP_BODY_LIMIT));
 	if (w->options->log_level_given)
 		return;
 	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
@@ -212,7 +211,7 @@ static void drain(struct worker *w)
 	w->place.listener = -1;
 	connections_drain(w->connections);
 	log_info("worker_draining", L_INT("pid", getpid()), L_INT("connections", connections_count(w->connections)),
-		 L_INT("active", connections_active(w->connections)));
+	         L_INT("active", connections_active(w->connections)));
 	schedule_tick(w);
 }
 
@@ -355,7 +354,7 @@ int worker_run(const struct options *o, const struct worker_place *place)
 	}
 	take_signals(&w);
 	log_info("worker_started", L_INT("pid", getpid()), L_INT("connections_max", capacity_connections()),
-		 L_INT("turns_max", w.turns_most));
+	         L_INT("turns_max", w.turns_most));
 	schedule_tick(&w);
 	tell_ready(place->ready_fd);
 	prepare_turns(&w);

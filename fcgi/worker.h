@@ -23,7 +23,7 @@ struct worker_place {
 	int listener; /* the worker's to close */
 	int ready_fd; /* gets one byte, and is closed, when connections are accepted; -1: none */
 	struct admission *admission;
-	unsigned number; /* its page there */
+	unsigned number;  /* its page there */
 	sigset_t signals; /* the mask that it sets once it takes signals */
 };
 

@@ -29,7 +29,8 @@ struct options {
 
 static const char usage[] =
 	"usage: tt-agent-runner [options]\n"
-	"  --socket PATH     where it listens (default " DEFAULT_SOCKET ";\n"
+	"  --socket PATH     where it listens (default " DEFAULT_SOCKET
+	";\n"
 	"                    a socket handed over by systemd goes first)\n"
 	"  --user NAME       whom it becomes when it is started as root (default nobody)\n"
 	"  --timeout S       longest run (default 60)\n"
@@ -42,7 +43,17 @@ static const char usage[] =
 	"  --test            test the sandbox and exit: 0 = it isolates\n"
 	"  --version, --help\n";
 
-enum { OPT_SOCKET = 256, OPT_USER, OPT_TIMEOUT, OPT_CPU, OPT_MEMORY, OPT_FILES, OPT_PROCESSES, OPT_OUTPUT, OPT_SANDBOXES };
+enum {
+	OPT_SOCKET = 256,
+	OPT_USER,
+	OPT_TIMEOUT,
+	OPT_CPU,
+	OPT_MEMORY,
+	OPT_FILES,
+	OPT_PROCESSES,
+	OPT_OUTPUT,
+	OPT_SANDBOXES
+};
 
 static int number(const char *name, const char *text, int64_t scale, int64_t *out)
 {
@@ -61,12 +72,18 @@ static int number(const char *name, const char *text, int64_t scale, int64_t *ou
 static int parse(struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"socket", required_argument, NULL, OPT_SOCKET},     {"timeout", required_argument, NULL, OPT_TIMEOUT},
-		{"cpu", required_argument, NULL, OPT_CPU},           {"memory", required_argument, NULL, OPT_MEMORY},
-		{"files", required_argument, NULL, OPT_FILES},       {"processes", required_argument, NULL, OPT_PROCESSES},
-		{"output", required_argument, NULL, OPT_OUTPUT},     {"sandboxes", required_argument, NULL, OPT_SANDBOXES},
-		{"user", required_argument, NULL, OPT_USER},         {"test", no_argument, NULL, 't'},
-		{"version", no_argument, NULL, 'V'},                 {"help", no_argument, NULL, 'h'},
+		{"socket", required_argument, NULL, OPT_SOCKET},
+		{"timeout", required_argument, NULL, OPT_TIMEOUT},
+		{"cpu", required_argument, NULL, OPT_CPU},
+		{"memory", required_argument, NULL, OPT_MEMORY},
+		{"files", required_argument, NULL, OPT_FILES},
+		{"processes", required_argument, NULL, OPT_PROCESSES},
+		{"output", required_argument, NULL, OPT_OUTPUT},
+		{"sandboxes", required_argument, NULL, OPT_SANDBOXES},
+		{"user", required_argument, NULL, OPT_USER},
+		{"test", no_argument, NULL, 't'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	int64_t most = (int64_t)o->most;
@@ -74,9 +91,12 @@ static int parse(struct options *o, int argc, char **argv)
 		const char *name;
 		int64_t scale, *out;
 	} numbers[] = {
-		{"timeout", 1000, &o->limits.timeout_ms}, {"cpu", 1, &o->limits.cpu_s},
-		{"memory", 1 << 20, &o->limits.memory_bytes}, {"files", 1 << 20, &o->limits.file_bytes},
-		{"processes", 1, &o->limits.processes}, {"output", 1 << 10, &o->limits.output_bytes},
+		{"timeout", 1000, &o->limits.timeout_ms},
+		{"cpu", 1, &o->limits.cpu_s},
+		{"memory", 1 << 20, &o->limits.memory_bytes},
+		{"files", 1 << 20, &o->limits.file_bytes},
+		{"processes", 1, &o->limits.processes},
+		{"output", 1 << 10, &o->limits.output_bytes},
 		{"sandboxes", 1, &most},
 	};
 	int c;
@@ -174,8 +194,12 @@ int main(int argc, char **argv)
 	struct options o = {
 		.socket = DEFAULT_SOCKET,
 		.user = "nobody",
-		.limits = {.timeout_ms = 60000, .cpu_s = 10, .memory_bytes = INT64_C(1) << 30, .file_bytes = 32 << 20,
-		           .processes = 64, .output_bytes = 256 << 10},
+		.limits = {.timeout_ms = 60000,
+	                   .cpu_s = 10,
+	                   .memory_bytes = INT64_C(1) << 30,
+	                   .file_bytes = 32 << 20,
+	                   .processes = 64,
+	                   .output_bytes = 256 << 10},
 		.most = 8,
 	};
 	struct err e = ERR_INIT;

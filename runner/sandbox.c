@@ -30,14 +30,14 @@ struct sandbox {
 	struct sandbox *next, **link;
 	pid_t pid;
 	bool exited;
-	int wait_status;         /* once exited */
-	struct event *timer;     /* the deadline; then the wait for the child's end */
+	int wait_status;     /* once exited */
+	struct event *timer; /* the deadline; then the wait for the child's end */
 	struct bufferevent *in, *out, *err;
 	const struct sandbox_handlers *handlers; /* NULL: killed, its child is about to end */
 	void *arg;
 	int64_t output_left;
 	enum sandbox_end end;
-	int open;                /* of out and err */
+	int open; /* of out and err */
 };
 
 /* ---- all of them ------------------------------------------------------------------ */
@@ -163,18 +163,49 @@ static void command_clear(struct command *c)
 }
 
 /* setpriv ends all of it when this process is killed, prlimit sets the limits that the
- * kernel enforces, timeout is the net below our own deadline, bwrap builds the sandbox. The code comes on standard input: on the command
- * line the process list would show it. */
+ * kernel enforces, timeout is the net below our own deadline, bwrap builds the sandbox. The code comes on standard
+ * input: on the command line the process list would show it. */
 static void make_command(struct command *c, const struct sandbox_limits *l)
 {
-	static const char *const isolation[] = {
-		"--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--as-pid-1",
-		"--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--clearenv", "--setenv", "PATH", "/usr/bin:/bin",
-		"--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin",
-		"/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", NULL};
+	static const char *const isolation[] = {"--unshare-all",
+	                                        "--unshare-user",
+	                                        "--disable-userns",
+	                                        "--die-with-parent",
+	                                        "--new-session",
+	                                        "--as-pid-1",
+	                                        "--uid",
+	                                        "65534",
+	                                        "--gid",
+	                                        "65534",
+	                                        "--hostname",
+	                                        "sandbox",
+	                                        "--clearenv",
+	                                        "--setenv",
+	                                        "PATH",
+	                                        "/usr/bin:/bin",
+	                                        "--setenv",
+	                                        "HOME",
+	                                        "/tmp",
+	                                        "--setenv",
+	                                        "LANG",
+	                                        "C.UTF-8",
+	                                        "--ro-bind",
+	                                        "/usr",
+	                                        "/usr",
+	                                        "--symlink",
+	                                        "usr/bin",
+	                                        "/bin",
+	                                        "--symlink",
+	                                        "usr/lib",
+	                                        "/lib",
+	                                        "--symlink",
+	                                        "usr/lib64",
+	                                        "/lib64",
+	                                        NULL};
 	static const char *const death[] = {"setpriv", "--pdeathsig", "KILL", "--", NULL};
 	static const char *const proc[] = {"--proc", "/proc", NULL};
-	static const char *const inside[] = {"--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--", NULL};
+	static const char *const inside[] = {"--chdir",      "/tmp", "--remount-ro", "/dev",
+	                                     "--remount-ro", "/",    "--",           NULL};
 	static const char *const run[] = {"--", "/usr/bin/python3", "-I", "-u", "-", NULL};
 
 	add_all(c, death);
@@ -350,10 +381,11 @@ static struct bufferevent *channel(struct sandbox *s, int *pair, int type, struc
 	return bev;
 }
 
-struct sandbox *sandbox_start(struct sandboxes *all, const struct sandbox_limits *limits, const char *code,
-                              size_t len, const struct sandbox_handlers *handlers, void *arg, struct err *e)
+struct sandbox *sandbox_start(struct sandboxes *all, const struct sandbox_limits *limits, const char *code, size_t len,
+                              const struct sandbox_handlers *handlers, void *arg, struct err *e)
 {
-	const struct timeval deadline = {.tv_sec = limits->timeout_ms / 1000, .tv_usec = limits->timeout_ms % 1000 * 1000};
+	const struct timeval deadline = {.tv_sec = limits->timeout_ms / 1000,
+	                                 .tv_usec = limits->timeout_ms % 1000 * 1000};
 	struct sandbox *s = calloc(1, sizeof *s);
 	int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, failed = ENOMEM;
 
@@ -361,7 +393,13 @@ struct sandbox *sandbox_start(struct sandboxes *all, const struct sandbox_limits
 		err_set(e, "no memory for a sandbox");
 		return NULL;
 	}
-	*s = (struct sandbox){.all = all, .next = all->first, .link = &all->first, .handlers = handlers, .arg = arg, .output_left = limits->output_bytes, .open = 2};
+	*s = (struct sandbox){.all = all,
+	                      .next = all->first,
+	                      .link = &all->first,
+	                      .handlers = handlers,
+	                      .arg = arg,
+	                      .output_left = limits->output_bytes,
+	                      .open = 2};
 	if (s->next != NULL)
 		s->next->link = &s->next;
 	all->first = s;

@@ -13,20 +13,20 @@
 #include <stdint.h>
 
 struct sandbox_limits {
-	int64_t timeout_ms;    /* wall clock */
+	int64_t timeout_ms; /* wall clock */
 	int64_t cpu_s;
-	int64_t memory_bytes;  /* address space of each process */
-	int64_t file_bytes;    /* largest file, and size of /tmp */
+	int64_t memory_bytes; /* address space of each process */
+	int64_t file_bytes;   /* largest file, and size of /tmp */
 	int64_t processes;
-	int64_t output_bytes;  /* of stdout and stderr together */
-	bool proc;             /* /proc can be mounted (not under a masked /proc) */
+	int64_t output_bytes; /* of stdout and stderr together */
+	bool proc;            /* /proc can be mounted (not under a masked /proc) */
 };
 
 enum sandbox_end {
-	SANDBOX_EXITED,     /* status is its exit status */
-	SANDBOX_KILLED,     /* status is the signal */
+	SANDBOX_EXITED, /* status is its exit status */
+	SANDBOX_KILLED, /* status is the signal */
 	SANDBOX_TIMED_OUT,
-	SANDBOX_OUTPUT,     /* it printed more than output_bytes */
+	SANDBOX_OUTPUT, /* it printed more than output_bytes */
 };
 
 struct sandbox_handlers {
@@ -43,8 +43,8 @@ void sandboxes_free(struct sandboxes *all); /* each has ended or was killed; wai
 struct sandbox;
 
 /* NULL with e: the child could not be started. handlers must outlive it. */
-struct sandbox *sandbox_start(struct sandboxes *all, const struct sandbox_limits *limits, const char *code,
-                              size_t len, const struct sandbox_handlers *handlers, void *arg, struct err *e);
+struct sandbox *sandbox_start(struct sandboxes *all, const struct sandbox_limits *limits, const char *code, size_t len,
+                              const struct sandbox_handlers *handlers, void *arg, struct err *e);
 void sandbox_kill(struct sandbox *s); /* no further callback */
 
 #endif

@@ -68,7 +68,8 @@ static void send_event(struct run *r, json_t *event)
 
 static void send_error(struct run *r, const char *name, const char *value)
 {
-	send_event(r, json_pack("{s:s, s:s, s:s, s:s}", "type", "error", "name", name, "value", value, "traceback", ""));
+	send_event(r,
+	           json_pack("{s:s, s:s, s:s, s:s}", "type", "error", "name", name, "value", value, "traceback", ""));
 }
 
 static void send_end(struct run *r)
@@ -142,7 +143,8 @@ static void start(struct run *r, const json_t *request)
 	} else if (r->service->running >= r->service->most) {
 		send_error(r, "Busy", "all sandboxes are running code; try again later");
 	} else {
-		r->sandbox = sandbox_start(r->service->sandboxes, &limits, code, strlen(code), &sandbox_handlers, r, &e);
+		r->sandbox =
+			sandbox_start(r->service->sandboxes, &limits, code, strlen(code), &sandbox_handlers, r, &e);
 		if (r->sandbox != NULL) {
 			r->service->running++;
 			return;
@@ -155,7 +157,10 @@ static void start(struct run *r, const json_t *request)
 
 /* Who asks may ask again: the connection stays. That there is an answer tells that the
  * self-test has passed. */
-static bool is_hello(const json_t *request) { return json_is_true(json_object_get(request, "hello")); }
+static bool is_hello(const json_t *request)
+{
+	return json_is_true(json_object_get(request, "hello"));
+}
 
 static void on_read(struct bufferevent *bev, void *arg)
 {
@@ -294,8 +299,8 @@ struct service *service_new(struct event_base *base, const char *path, int liste
 	evutil_make_socket_nonblocking(listen_fd);
 	evutil_make_socket_closeonexec(listen_fd);
 	s->sandboxes = sandboxes_new(base, e);
-	s->listener = evconnlistener_new(base, on_accept, s, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0,
-	                                listen_fd);
+	s->listener =
+		evconnlistener_new(base, on_accept, s, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, listen_fd);
 	if (s->sandboxes == NULL || s->listener == NULL) {
 		err_set(e, "no memory for the listener");
 		if (s->listener == NULL)

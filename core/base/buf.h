@@ -14,7 +14,10 @@ struct buf {
 	size_t max; /* bytes of content that it may ever hold */
 };
 
-#define BUF_INIT(limit) { .data = NULL, .len = 0, .cap = 0, .max = (limit) }
+#define BUF_INIT(limit)                                                                                                \
+	{                                                                                                              \
+		.data = NULL, .len = 0, .cap = 0, .max = (limit)                                                       \
+	}
 
 void buf_init(struct buf *b, size_t max);
 

@@ -13,20 +13,28 @@ struct err {
 	char text[512]; /* empty: no error; always terminated, cut at a code point */
 };
 
-#define ERR_INIT { .text = "" }
+#define ERR_INIT                                                                                                       \
+	{                                                                                                              \
+		.text = ""                                                                                             \
+	}
 
 /* Fills e unless it holds an error already (e may be NULL). Always returns -1,
  * so that `return err_set(e, ...)` ends a failing function. */
 int err_set(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same with ": <strerror(errnum)>" behind the text. */
-int err_set_errno(struct err *e, int errnum, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+int err_set_errno(struct err *e, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Puts "<where>: " in front of an error that is there already. */
 void err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-static inline bool err_is_set(const struct err *e) { return e->text[0] != '\0'; }
-static inline void err_clear(struct err *e) { e->text[0] = '\0'; }
+static inline bool err_is_set(const struct err *e)
+{
+	return e->text[0] != '\0';
+}
+static inline void err_clear(struct err *e)
+{
+	e->text[0] = '\0';
+}
 
 #endif

@@ -41,7 +41,8 @@ const char *exhaustion_text(int error, char *out, size_t size)
 	if (text != NULL)
 		snprintf(out, size, "%s", text);
 	else
-		snprintf(out, size, "all %zu descriptors of this process are taken: raise LimitNOFILE= of its unit, or ulimit -n",
+		snprintf(out, size,
+		         "all %zu descriptors of this process are taken: raise LimitNOFILE= of its unit, or ulimit -n",
 		         exhaustion_descriptors());
 	return out;
 }

@@ -36,9 +36,15 @@ void log_open(const char *program, enum log_target target, enum log_level level)
 		openlog(program, LOG_PID, LOG_DAEMON);
 }
 
-void log_set_level(enum log_level level) { atomic_store(&log_state.level, (int)level); }
+void log_set_level(enum log_level level)
+{
+	atomic_store(&log_state.level, (int)level);
+}
 
-enum log_level log_level(void) { return (enum log_level)atomic_load_explicit(&log_state.level, memory_order_relaxed); }
+enum log_level log_level(void)
+{
+	return (enum log_level)atomic_load_explicit(&log_state.level, memory_order_relaxed);
+}
 
 int log_level_parse(const char *text, enum log_level *level)
 {
@@ -51,7 +57,10 @@ int log_level_parse(const char *text, enum log_level *level)
 	return -1;
 }
 
-const char *log_level_name(enum log_level level) { return levels[level].name; }
+const char *log_level_name(enum log_level level)
+{
+	return levels[level].name;
+}
 
 struct line {
 	char text[LINE_MAX_BYTES];
@@ -68,7 +77,10 @@ static void add(struct line *l, const char *bytes, size_t len)
 	l->len += len;
 }
 
-static void adds(struct line *l, const char *text) { add(l, text, strlen(text)); }
+static void adds(struct line *l, const char *text)
+{
+	add(l, text, strlen(text));
+}
 
 static bool is_plain(const char *s)
 {

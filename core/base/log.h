@@ -24,10 +24,22 @@ struct log_field {
 	} v;
 };
 
-#define L_STR(k, s)  { .key = (k), .type = LOG_FIELD_STR, .v.str = (s) }
-#define L_INT(k, n)  { .key = (k), .type = LOG_FIELD_INT, .v.num = (int64_t)(n) }
-#define L_REAL(k, r) { .key = (k), .type = LOG_FIELD_REAL, .v.real = (r) }
-#define L_BOOL(k, b) { .key = (k), .type = LOG_FIELD_STR, .v.str = (b) ? "true" : "false" }
+#define L_STR(k, s)                                                                                                    \
+	{                                                                                                              \
+		.key = (k), .type = LOG_FIELD_STR, .v.str = (s)                                                        \
+	}
+#define L_INT(k, n)                                                                                                    \
+	{                                                                                                              \
+		.key = (k), .type = LOG_FIELD_INT, .v.num = (int64_t)(n)                                               \
+	}
+#define L_REAL(k, r)                                                                                                   \
+	{                                                                                                              \
+		.key = (k), .type = LOG_FIELD_REAL, .v.real = (r)                                                      \
+	}
+#define L_BOOL(k, b)                                                                                                   \
+	{                                                                                                              \
+		.key = (k), .type = LOG_FIELD_STR, .v.str = (b) ? "true" : "false"                                     \
+	}
 
 /* Until log_open, lines of WARNING and above go to stderr. `program` is shown in
  * each line on stderr and is the identifier of syslog and journal; it must live
@@ -42,12 +54,12 @@ const char *log_level_name(enum log_level level);
 
 void log_fields(enum log_level level, const char *event, const struct log_field *fields, size_t count);
 
-#define LOG_EVENT_(lv, ev, ...)                                                              \
-	do {                                                                                 \
-		if ((lv) >= log_level()) {                                                   \
-			const struct log_field fields_[] = {__VA_ARGS__};                    \
-			log_fields((lv), (ev), fields_, sizeof fields_ / sizeof fields_[0]); \
-		}                                                                            \
+#define LOG_EVENT_(lv, ev, ...)                                                                                        \
+	do {                                                                                                           \
+		if ((lv) >= log_level()) {                                                                             \
+			const struct log_field fields_[] = {__VA_ARGS__};                                              \
+			log_fields((lv), (ev), fields_, sizeof fields_ / sizeof fields_[0]);                           \
+		}                                                                                                      \
 	} while (0)
 
 /* log_info("selection", L_STR("model", name), L_INT("candidates", n)); at least

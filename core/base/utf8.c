@@ -114,7 +114,10 @@ bool utf8_lone_surrogate(const unsigned char *p, const unsigned char *end, size_
 	return false;
 }
 
-static inline int special(unsigned char c) { return c == '"' || c == '\\' || c < 0x20 || c >= 0x80; }
+static inline int special(unsigned char c)
+{
+	return c == '"' || c == '\\' || c < 0x20 || c >= 0x80;
+}
 
 #if defined(__SSE2__)
 #include <emmintrin.h>

@@ -101,16 +101,25 @@ static const struct value *value_of(const struct config *c, enum cfg_key k, unsi
 	return &c->values[k];
 }
 
-bool cfg_bool(const struct config *c, enum cfg_key k) { return value_of(c, k, 1u << TYPE_BOOL)->num != 0; }
+bool cfg_bool(const struct config *c, enum cfg_key k)
+{
+	return value_of(c, k, 1u << TYPE_BOOL)->num != 0;
+}
 
 int64_t cfg_int(const struct config *c, enum cfg_key k)
 {
 	return value_of(c, k, 1u << TYPE_INT | 1u << TYPE_SIZE)->num;
 }
 
-int64_t cfg_ms(const struct config *c, enum cfg_key k) { return value_of(c, k, 1u << TYPE_TIME)->num; }
+int64_t cfg_ms(const struct config *c, enum cfg_key k)
+{
+	return value_of(c, k, 1u << TYPE_TIME)->num;
+}
 
-double cfg_real(const struct config *c, enum cfg_key k) { return value_of(c, k, 1u << TYPE_REAL)->real; }
+double cfg_real(const struct config *c, enum cfg_key k)
+{
+	return value_of(c, k, 1u << TYPE_REAL)->real;
+}
 
 const char *cfg_str(const struct config *c, enum cfg_key k)
 {
@@ -122,7 +131,10 @@ const struct cfg_list *cfg_list(const struct config *c, enum cfg_key k)
 	return &value_of(c, k, 1u << TYPE_LIST)->list;
 }
 
-bool cfg_is_set(const struct config *c, enum cfg_key k) { return c->values[k].origin != NULL; }
+bool cfg_is_set(const struct config *c, enum cfg_key k)
+{
+	return c->values[k].origin != NULL;
+}
 
 const char *cfg_origin(const struct config *c, enum cfg_key k)
 {

@@ -37,8 +37,8 @@ struct cfg_list {
 
 /* Typed access; asking for another type than the table's is a bug (assert). */
 bool cfg_bool(const struct config *c, enum cfg_key k);
-int64_t cfg_int(const struct config *c, enum cfg_key k);  /* INT, SIZE */
-int64_t cfg_ms(const struct config *c, enum cfg_key k);   /* TIME, in milliseconds */
+int64_t cfg_int(const struct config *c, enum cfg_key k); /* INT, SIZE */
+int64_t cfg_ms(const struct config *c, enum cfg_key k);  /* TIME, in milliseconds */
 double cfg_real(const struct config *c, enum cfg_key k);
 /* STRING, URL, ENUM; NULL = unset. Never NULL where the table has a default, but for
  * prompts (KEY_TEXT), which may be set to nothing. An ENUM is spelled as in the table. */
@@ -68,8 +68,8 @@ void config_report_init(struct config_report *r);
 void config_report_free(struct config_report *r);
 
 struct config_source {
-	const char *file;         /* NULL: no file */
-	const char *const *sets;  /* "path=value" or "ENV_NAME=value" */
+	const char *file;        /* NULL: no file */
+	const char *const *sets; /* "path=value" or "ENV_NAME=value" */
 	size_t set_count;
 	char *const *environment; /* NULL-terminated "NAME=value", e.g. environ; NULL: none */
 };

@@ -107,12 +107,24 @@ static void copy(struct scan *in, size_t len)
 
 /* --- tokens ---------------------------------------------------------------------------- */
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
-static bool is_name(char c) { return is_letter(c) || is_digit(c) || c == '*' || c == '_' || c == '-'; }
+static bool is_name(char c)
+{
+	return is_letter(c) || is_digit(c) || c == '*' || c == '_' || c == '-';
+}
 
-static size_t left(const struct scan *in) { return (size_t)(in->end - in->at); }
+static size_t left(const struct scan *in)
+{
+	return (size_t)(in->end - in->at);
+}
 
 static bool ahead(const struct scan *in, const char *text)
 {
@@ -390,9 +402,15 @@ void config_text_free(struct config_text *s)
 	free(s);
 }
 
-bool config_text_is_broken(const struct config_text *s) { return s->broken; }
+bool config_text_is_broken(const struct config_text *s)
+{
+	return s->broken;
+}
 
-const char *config_text_text(const struct config_text *s) { return s->text.data != NULL ? s->text.data : ""; }
+const char *config_text_text(const struct config_text *s)
+{
+	return s->text.data != NULL ? s->text.data : "";
+}
 
 static struct origin origin_of(const struct config_text *s, unsigned line)
 {
@@ -401,9 +419,15 @@ static struct origin origin_of(const struct config_text *s, unsigned line)
 	return s->lines[line - 1];
 }
 
-const char *config_text_file(const struct config_text *s, unsigned line) { return s->files[origin_of(s, line).file].path; }
+const char *config_text_file(const struct config_text *s, unsigned line)
+{
+	return s->files[origin_of(s, line).file].path;
+}
 
-unsigned config_text_line(const struct config_text *s, unsigned line) { return origin_of(s, line).line; }
+unsigned config_text_line(const struct config_text *s, unsigned line)
+{
+	return origin_of(s, line).line;
+}
 
 bool config_text_is_public(const struct config_text *s, unsigned line)
 {

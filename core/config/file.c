@@ -10,7 +10,10 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
 /* libconfig forgets the strings before a syntax error; the leak checker need not say so. */
 const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) { return "leak:libconfig.so"; }
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libconfig.so";
+}
 #endif
 
 struct walk {

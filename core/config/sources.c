@@ -129,7 +129,8 @@ void config_advise(const struct config *c, struct buf *warnings)
 		advise(warnings, c, CFG_CLOUD_ENABLED,
 		       "no effect without cloud.token (CLOUD_CHAT_UI_AUTH_TOKEN); other LLMs are used");
 	if (cfg_str(c, CFG_CLOUD_CA_FILE) != NULL && access(cfg_str(c, CFG_CLOUD_CA_FILE), R_OK) < 0)
-		advise(warnings, c, CFG_CLOUD_CA_FILE, "this file cannot be read; https to the cloud endpoint will fail");
+		advise(warnings, c, CFG_CLOUD_CA_FILE,
+		       "this file cannot be read; https to the cloud endpoint will fail");
 	if (cfg_bool(c, CFG_CLOUD_FALLBACK) && !token)
 		advise(warnings, c, CFG_CLOUD_FALLBACK, "no effect without cloud.token (CLOUD_CHAT_UI_AUTH_TOKEN)");
 	if (!token && cfg_str(c, CFG_AUTH_JWT_SECRET) == NULL)

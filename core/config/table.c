@@ -5,20 +5,20 @@
 #include <string.h>
 
 #define GROUP(name, help)
-#define KEY(id, group_, name_, env_, type_, unit_, min_, max_, def_, flags_, help_)           \
-	[CFG_##id] = {.info = {.path = group_ "." name_,                                     \
-	                       .env = env_,                                                  \
-	                       .type = #type_,                                               \
-	                       .unit = unit_,                                                \
-	                       .def = def_,                                                  \
-	                       .help = help_,                                                \
-	                       .group = group_,                                              \
-	                       .secret = ((flags_) & KEY_SECRET) != 0,                       \
-	                       .restart = ((flags_) & KEY_RESTART) != 0},                    \
-	              .name = name_,                                                         \
-	              .type = TYPE_##type_,                                                  \
-	              .min = min_,                                                           \
-	              .max = max_,                                                           \
+#define KEY(id, group_, name_, env_, type_, unit_, min_, max_, def_, flags_, help_)                                    \
+	[CFG_##id] = {.info = {.path = group_ "." name_,                                                               \
+	                       .env = env_,                                                                            \
+	                       .type = #type_,                                                                         \
+	                       .unit = unit_,                                                                          \
+	                       .def = def_,                                                                            \
+	                       .help = help_,                                                                          \
+	                       .group = group_,                                                                        \
+	                       .secret = ((flags_)&KEY_SECRET) != 0,                                                   \
+	                       .restart = ((flags_)&KEY_RESTART) != 0},                                                \
+	              .name = name_,                                                                                   \
+	              .type = TYPE_##type_,                                                                            \
+	              .min = min_,                                                                                     \
+	              .max = max_,                                                                                     \
 	              .flags = flags_},
 static const struct key_row rows[CFG_KEYS] = {
 #include "core/config/keys.def"
@@ -42,9 +42,15 @@ const struct key_row *table_row(enum cfg_key k)
 	return &rows[k];
 }
 
-const struct cfg_key_info *cfg_key_info(enum cfg_key k) { return &table_row(k)->info; }
+const struct cfg_key_info *cfg_key_info(enum cfg_key k)
+{
+	return &table_row(k)->info;
+}
 
-size_t table_groups(void) { return GROUPS; }
+size_t table_groups(void)
+{
+	return GROUPS;
+}
 
 const struct group_row *table_group(size_t i)
 {

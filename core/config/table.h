@@ -5,19 +5,16 @@
 #include "core/base/buf.h"
 #include "core/config/config.h"
 
-enum key_type {
-	TYPE_BOOL,
-	TYPE_INT,
-	TYPE_REAL,
-	TYPE_TIME,
-	TYPE_SIZE,
-	TYPE_STRING,
-	TYPE_URL,
-	TYPE_ENUM,
-	TYPE_LIST
-};
+enum key_type { TYPE_BOOL, TYPE_INT, TYPE_REAL, TYPE_TIME, TYPE_SIZE, TYPE_STRING, TYPE_URL, TYPE_ENUM, TYPE_LIST };
 
-enum key_flags { KEY_SECRET = 1, KEY_RESTART = 2, KEY_NO_EMPTY_LIST = 4, KEY_TEXT = 8, KEY_PATHS = 16, KEY_HEADER = 32 };
+enum key_flags {
+	KEY_SECRET = 1,
+	KEY_RESTART = 2,
+	KEY_NO_EMPTY_LIST = 4,
+	KEY_TEXT = 8,
+	KEY_PATHS = 16,
+	KEY_HEADER = 32
+};
 
 struct key_row {
 	struct cfg_key_info info;

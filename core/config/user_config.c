@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FOLDER       "backend_volume"
-#define USER_MAX     (256u << 10)
-#define BLANKS       " \t\r"
+#define FOLDER   "backend_volume"
+#define USER_MAX (256u << 10)
+#define BLANKS   " \t\r"
 
 char *user_config_folder(const char *volume)
 {
@@ -31,7 +31,10 @@ static char *file_in(const char *volume, const char *name)
 	return buf_steal(&path, NULL);
 }
 
-bool user_config_is_no_key(const char *value) { return strcmp(value, "tavily-api-key-not-configured") == 0; }
+bool user_config_is_no_key(const char *value)
+{
+	return strcmp(value, "tavily-api-key-not-configured") == 0;
+}
 
 /* Replaces *slot; an empty value and the word for "none" are no value. */
 static int keep(char **slot, const char *value, size_t len)
@@ -153,8 +156,7 @@ static void take_json(struct user_config *u, const char *path, const struct buf 
 		(void)buf_addf(warnings, "%s:%d: not valid JSON, ignored\n", path, where.line);
 	else if (key != NULL && !json_is_string(key) && !json_is_null(key))
 		report_line(warnings, path, "tavily_api_key is not a string, ignored");
-	else if (json_is_string(key) &&
-	         keep(&u->tavily_api_key, json_string_value(key), json_string_length(key)) < 0)
+	else if (json_is_string(key) && keep(&u->tavily_api_key, json_string_value(key), json_string_length(key)) < 0)
 		report_line(warnings, path, "out of memory");
 	json_decref(j);
 }
@@ -207,8 +209,11 @@ void user_config_read(const char *volume, struct user_config *out, struct buf *w
 			return;
 		}
 	}
-	(void)buf_addf(warnings, "%s/" FOLDER ": neither user_config.env nor user_config.json there; "
-	                         "TAVILY_API_KEY and JWT_SECRET are taken from elsewhere\n", volume);
+	(void)buf_addf(warnings,
+	               "%s/" FOLDER
+	               ": neither user_config.env nor user_config.json there; "
+	               "TAVILY_API_KEY and JWT_SECRET are taken from elsewhere\n",
+	               volume);
 }
 
 void user_config_free(struct user_config *u)

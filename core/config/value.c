@@ -21,7 +21,10 @@ static int refuse(const struct key_row *row, const char *shown, const char *why,
 	return err_set(e, "%.80s%s %s; allowed: %s", shown, strlen(shown) > 80 ? "..." : "", why, allowed);
 }
 
-static int out_of_memory(struct err *e) { return err_set(e, "out of memory"); }
+static int out_of_memory(struct err *e)
+{
+	return err_set(e, "out of memory");
+}
 
 /* --- numbers --------------------------------------------------------------------- */
 
@@ -137,8 +140,9 @@ static int check_url(const struct key_row *row, const char *text, struct err *e)
 
 	if (u == NULL)
 		return out_of_memory(e);
-	if (strpbrk(text, BLANKS) != NULL || curl_url_set(u, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
-	    !url_is_http(u) || !url_has(u, CURLUPART_HOST))
+	if (strpbrk(text, BLANKS) != NULL ||
+	    curl_url_set(u, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK || !url_is_http(u) ||
+	    !url_has(u, CURLUPART_HOST))
 		result = refuse(row, strchr(text, '@') == NULL ? text : NULL, "is not a URL that can be asked", e);
 	else if (url_has(u, CURLUPART_USER) || url_has(u, CURLUPART_PASSWORD))
 		result = refuse(row, NULL, "holds a user or password, which every reader of the settings would see", e);
@@ -199,7 +203,10 @@ static int string_from_text(const struct key_row *row, const char *text, struct 
 
 /* --- lists ----------------------------------------------------------------------- */
 
-static char **list_items(struct cfg_list *list) { return (char **)(uintptr_t)list->items; }
+static char **list_items(struct cfg_list *list)
+{
+	return (char **)(uintptr_t)list->items;
+}
 
 /* A choice becomes spelled as in the table. */
 static int check_item(const struct key_row *row, char *item, struct err *e)
@@ -280,10 +287,10 @@ static const struct {
 	from_text_fn *from_text;
 	bool trimmed;
 } types[] = {
-	[TYPE_BOOL] = {bool_from_text, true},      [TYPE_INT] = {number_from_text, true},
-	[TYPE_REAL] = {number_from_text, true},    [TYPE_TIME] = {number_from_text, true},
-	[TYPE_SIZE] = {number_from_text, true},    [TYPE_STRING] = {string_from_text, false},
-	[TYPE_URL] = {string_from_text, true},     [TYPE_ENUM] = {enum_from_text, true},
+	[TYPE_BOOL] = {bool_from_text, true},   [TYPE_INT] = {number_from_text, true},
+	[TYPE_REAL] = {number_from_text, true}, [TYPE_TIME] = {number_from_text, true},
+	[TYPE_SIZE] = {number_from_text, true}, [TYPE_STRING] = {string_from_text, false},
+	[TYPE_URL] = {string_from_text, true},  [TYPE_ENUM] = {enum_from_text, true},
 	[TYPE_LIST] = {list_from_text, false},
 };
 

@@ -7,11 +7,11 @@
 #include "core/config/table.h"
 
 struct value {
-	int64_t num;           /* BOOL, INT, SIZE; TIME in milliseconds */
-	double real;           /* REAL */
-	char *str;             /* STRING, URL, ENUM; NULL = unset */
-	struct cfg_list list;  /* LIST */
-	char *origin;          /* NULL = default */
+	int64_t num;          /* BOOL, INT, SIZE; TIME in milliseconds */
+	double real;          /* REAL */
+	char *str;            /* STRING, URL, ENUM; NULL = unset */
+	struct cfg_list list; /* LIST */
+	char *origin;         /* NULL = default */
 };
 
 /* A literal as a file or a JSON document has it. */

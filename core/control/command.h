@@ -20,10 +20,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define COMMAND_VERSION  1
-#define COMMAND_LINE_MAX (16u << 20) /* replies of 10,000 models fit */
+#define COMMAND_VERSION     1
+#define COMMAND_LINE_MAX    (16u << 20) /* replies of 10,000 models fit */
 #define COMMAND_REQUEST_MAX (64u << 10)
-#define COMMAND_SOCKET "command.sock" /* in the run directory */
+#define COMMAND_SOCKET      "command.sock" /* in the run directory */
 
 #define COMMAND(id, name, args, right, deadline, help) CMD_##id,
 enum command {
@@ -55,15 +55,15 @@ struct command_call; /* one request; lives until it was answered */
 typedef void command_handler_fn(void *arg, struct command_call *call, enum command c, const json_t *args);
 
 /* Binds path itself: mode 0660, close-on-exec, replaces a dead socket file only. */
-struct command_server *command_server_new(struct event_base *base, const char *path,
-                                          command_handler_fn *handler, void *arg, struct err *e);
+struct command_server *command_server_new(struct event_base *base, const char *path, command_handler_fn *handler,
+                                          void *arg, struct err *e);
 /* Hangs up; streams are told; unanswered calls still take their answer. What was written
  * before leaves where the socket takes it at once. Not from within the handler. */
 void command_server_free(struct command_server *s);
 
 void command_reply(struct command_call *call, json_t *result); /* steals; NULL: no memory */
 void command_fail(struct command_call *call, const char *text);
-void command_event(struct command_call *call, json_t *event);  /* steals */
+void command_event(struct command_call *call, json_t *event); /* steals */
 /* For a stream, to be called by the handler: its deadline ends, and closed is called once
  * when the peer has gone (or reads so slowly that it is dropped), never from within
  * command_event; the call is gone afterwards. */
@@ -86,14 +86,14 @@ void command_client_free(struct command_client *c); /* no callbacks; not from wi
  * command_send. args is stolen (NULL: {}). deadline_ms 0: a little more than the daemon's
  * own deadline for this command. SIGPIPE must be ignored. */
 typedef void command_done_fn(void *arg, const json_t *result, bool unreachable, const struct err *e);
-struct command_request *command_send(struct command_client *c, enum command cmd, json_t *args,
-                                     int64_t deadline_ms, command_done_fn *done, void *arg);
+struct command_request *command_send(struct command_client *c, enum command cmd, json_t *args, int64_t deadline_ms,
+                                     command_done_fn *done, void *arg);
 void command_request_cancel(struct command_request *r); /* done is not called; the daemon is told */
 
 /* --- client for the admin tool: one command, waits --------------------------------- */
 /* The result (new reference) or NULL with e; *unreachable and deadline_ms as above. */
-json_t *command_call(const char *path, enum command cmd, json_t *args, int64_t deadline_ms,
-                     bool *unreachable, struct err *e);
+json_t *command_call(const char *path, enum command cmd, json_t *args, int64_t deadline_ms, bool *unreachable,
+                     struct err *e);
 /* Streams events to each until it returns false or the daemon hangs up. */
 int command_watch(const char *path, enum command cmd, bool (*each)(void *arg, const json_t *event), void *arg,
                   struct err *e);

@@ -207,8 +207,8 @@ static void cancel(struct peer *p, const struct wire_request *r)
 	char *line;
 
 	LIST_FOREACH(call, &p->calls, link)
-		if (json_is_integer(id) && call->id == json_integer_value(id) && call->closed != NULL)
-			break;
+	if (json_is_integer(id) && call->id == json_integer_value(id) && call->closed != NULL)
+		break;
 	if (call != NULL)
 		call_orphan(call);
 	line = command_wire_put_value(r->id, WIRE_RESULT, json_pack("{s:b}", "cancelled", call != NULL), &len);

@@ -91,8 +91,8 @@ static void take_answer(struct command_client *c, struct wire_answer *a)
 		return;
 	}
 	TAILQ_FOREACH(r, &c->requests, link)
-		if (a->has_id && r->id == a->id)
-			break;
+	if (a->has_id && r->id == a->id)
+		break;
 	if (r == NULL) /* its deadline passed, or it was cancelled */
 		return;
 	finish(r, a->kind == WIRE_ERROR ? NULL : a->value, false, &a->error);

@@ -132,8 +132,7 @@ int command_listen_peer(const struct command_listen *l, int fd, struct command_p
 	return 0;
 }
 
-int command_listen_allow(const struct command_listen *l, const struct command_peer *peer, enum command c,
-                         struct err *e)
+int command_listen_allow(const struct command_listen *l, const struct command_peer *peer, enum command c, struct err *e)
 {
 	const struct command_info *info = command_info(c);
 

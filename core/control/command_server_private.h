@@ -55,7 +55,7 @@ struct command_server {
 
 int peer_open(struct command_server *s, int fd, const struct command_peer *who); /* takes fd; -1: no memory */
 void peer_free(struct peer *p);
-void peer_doom(struct peer *p); /* from within somebody's call: it goes when the stack is empty */
+void peer_doom(struct peer *p);      /* from within somebody's call: it goes when the stack is empty */
 void peer_write_now(struct peer *p); /* what the socket takes at once */
 
 void peer_send(struct peer *p, char *line, size_t len); /* steals line; NULL: no memory for it */

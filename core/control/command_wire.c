@@ -162,9 +162,9 @@ char *command_wire_put_value(int64_t id, enum wire_kind kind, json_t *value, siz
 	if (kind == WIRE_EVENT)
 		return put(json_pack("{s:i, s:I, s:o}", "v", COMMAND_VERSION, "id", (json_int_t)id, "event", value),
 		           len);
-	return put(json_pack("{s:i, s:I, s:b, s:o}", "v", COMMAND_VERSION, "id", (json_int_t)id, "ok", 1, "result",
-	                     value),
-	           len);
+	return put(
+		json_pack("{s:i, s:I, s:b, s:o}", "v", COMMAND_VERSION, "id", (json_int_t)id, "ok", 1, "result", value),
+		len);
 }
 
 char *command_wire_put_error(const int64_t *id, const char *text, size_t *len)

@@ -27,7 +27,7 @@ struct wire_answer {
 	bool has_id;
 	int64_t id;
 	enum wire_kind kind;
-	json_t *value;   /* result or event, owned by whoever asked; NULL for an error */
+	json_t *value;    /* result or event, owned by whoever asked; NULL for an error */
 	struct err error; /* what the daemon says */
 };
 /* -1 with e when the line is none of the protocol. */

@@ -189,8 +189,8 @@ static enum http_outcome set_off(struct http_transfer *t, const struct http_requ
 	return HTTP_DONE;
 }
 
-struct http_transfer *http_start(struct http *h, const struct http_request *req,
-                                 const struct http_handlers *handlers, void *arg)
+struct http_transfer *http_start(struct http *h, const struct http_request *req, const struct http_handlers *handlers,
+                                 void *arg)
 {
 	struct http_transfer *t = transfer_new(h);
 	enum http_outcome o;

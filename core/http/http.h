@@ -29,10 +29,10 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 void http_free(struct http *h); /* cancels what runs, without callbacks; not from within one */
 
 enum http_outcome {
-	HTTP_DONE,         /* a whole response, whatever its status */
+	HTTP_DONE, /* a whole response, whatever its status */
 	HTTP_BAD_URL,
-	HTTP_NO_HOST,      /* the name could not be looked up */
-	HTTP_REFUSED,      /* no connection */
+	HTTP_NO_HOST, /* the name could not be looked up */
+	HTTP_REFUSED, /* no connection */
 	HTTP_CONNECT_TIMEOUT,
 	HTTP_TIMEOUT,      /* the overall deadline */
 	HTTP_SILENCE,      /* nothing came for silence_ms */
@@ -46,7 +46,7 @@ enum http_outcome {
 const char *http_outcome_text(enum http_outcome o);
 
 struct http_request {
-	const char *method;         /* "GET", "POST", "DELETE" */
+	const char *method; /* "GET", "POST", "DELETE" */
 	const char *url;
 	const char *resolve;        /* "host:port:addr,..." of the URL's host, NULL: ask the resolver */
 	const char *bearer;         /* token of the Authorization header, or NULL */
@@ -54,24 +54,24 @@ struct http_request {
 	const void *body;           /* copied; NULL: none. POST says Content-Type: application/json
 	                             * unless headers has another; never "Expect: 100-continue" */
 	size_t body_len;
-	const char *ca_file;        /* PEM for https, NULL: the system's */
-	int64_t connect_ms;         /* longest wait for a connection */
-	int64_t total_ms;           /* overall deadline, 0 = none */
-	int64_t silence_ms;         /* longest silence, 0 = none; the clock stops while paused */
-	bool once;                  /* on a new connection: never sent again by curl, as a request
-	                             * on a reused one is that was closed without a byte */
-	size_t collect_limit;       /* a collected body may have so many bytes, 0 = 1 MiB */
+	const char *ca_file;  /* PEM for https, NULL: the system's */
+	int64_t connect_ms;   /* longest wait for a connection */
+	int64_t total_ms;     /* overall deadline, 0 = none */
+	int64_t silence_ms;   /* longest silence, 0 = none; the clock stops while paused */
+	bool once;            /* on a new connection: never sent again by curl, as a request
+	                       * on a reused one is that was closed without a byte */
+	size_t collect_limit; /* a collected body may have so many bytes, 0 = 1 MiB */
 };
 
 struct http_result {
 	enum http_outcome outcome;
-	long status;               /* 0 = no response */
+	long status; /* 0 = no response */
 	int64_t elapsed_ms;
-	int64_t retry_after_s;     /* -1 = none */
-	bool reused;               /* failed on a reused connection before any byte came */
-	const char *body;          /* what was collected, NUL-terminated; never NULL */
+	int64_t retry_after_s; /* -1 = none */
+	bool reused;           /* failed on a reused connection before any byte came */
+	const char *body;      /* what was collected, NUL-terminated; never NULL */
 	size_t body_len;
-	char text[256];            /* for people: "Connection refused (http://h:7000)"; no secret, no query */
+	char text[256]; /* for people: "Connection refused (http://h:7000)"; no secret, no query */
 };
 
 struct http_handlers {
@@ -88,8 +88,8 @@ struct http_handlers {
 
 /* Never fails visibly: what is wrong comes through done. NULL only without memory.
  * handlers must outlive the transfer. */
-struct http_transfer *http_start(struct http *h, const struct http_request *req,
-                                 const struct http_handlers *handlers, void *arg);
+struct http_transfer *http_start(struct http *h, const struct http_request *req, const struct http_handlers *handlers,
+                                 void *arg);
 
 /* Ends it now: the connection is closed (or kept where the response was whole); no
  * further callback. Allowed from within its own callbacks. */

@@ -86,8 +86,7 @@ static const char *curl_says(const struct http_transfer *t, CURLcode code, const
 	return code == CURLE_OK || otherwise != NULL ? otherwise : curl_easy_strerror(code);
 }
 
-static void what_happened(const struct http_transfer *t, CURLcode code, enum http_outcome o, char *out,
-                          size_t size)
+static void what_happened(const struct http_transfer *t, CURLcode code, enum http_outcome o, char *out, size_t size)
 {
 	long error = 0;
 	const char *text = NULL;

@@ -21,22 +21,22 @@
 
 /* curl looks through all connections of a multi for one to reuse, so that a multi with
  * thousands of streams is slow: each takes no more than so many. */
-#define LANE_TRANSFERS   128u
-#define KEPT_IDLE_S      4 /* uvicorn closes after 5 s */
-#define CA_FILE_AGE_S    5L /* how long what was read of a ca_file counts; curl: a day */
-#define RESOLVED_SLOTS   256u
-#define SPARE_TRANSFERS  256u
-#define ERROR_BODY_MAX   (16u << 10)
-#define COLLECT_DEFAULT  (1u << 20)
-#define HEADERS_MAX      (64u << 10)
-#define EXPECT_FROM      (1u << 20)
-#define KNOWN_URLS       64u
-#define HEADER_SETS      16u
+#define LANE_TRANSFERS  128u
+#define KEPT_IDLE_S     4  /* uvicorn closes after 5 s */
+#define CA_FILE_AGE_S   5L /* how long what was read of a ca_file counts; curl: a day */
+#define RESOLVED_SLOTS  256u
+#define SPARE_TRANSFERS 256u
+#define ERROR_BODY_MAX  (16u << 10)
+#define COLLECT_DEFAULT (1u << 20)
+#define HEADERS_MAX     (64u << 10)
+#define EXPECT_FROM     (1u << 20)
+#define KNOWN_URLS      64u
+#define HEADER_SETS     16u
 /* curl's read buffer: large ones are fast, small ones let thousands of streams fit. */
-#define BUFFER_LARGE     16384L
-#define BUFFER_SMALL     2048L
-#define BUFFER_CROWD     512u /* transfers from which on new ones get a small buffer */
-#define NEVER            INT64_MAX
+#define BUFFER_LARGE 16384L
+#define BUFFER_SMALL 2048L
+#define BUFFER_CROWD 512u /* transfers from which on new ones get a small buffer */
+#define NEVER        INT64_MAX
 
 struct shard {
 	struct http *http;
@@ -100,15 +100,15 @@ struct http_transfer {
 	long status;
 	int64_t retry_after_s;
 	size_t header_bytes;
-	bool answered;   /* something came */
-	bool responded;  /* the response handler was asked */
+	bool answered;  /* something came */
+	bool responded; /* the response handler was asked */
 	bool collecting;
 	size_t collect_max;
 	struct buf collected;
 	enum http_outcome outcome; /* ours, where has_outcome */
 	bool has_outcome;
-	int shortage; /* what we ran short of: an errno; 0: nothing */
-	const char *said; /* why it fails, where it is us who say so */
+	int shortage;              /* what we ran short of: an errno; 0: nothing */
+	const char *said;          /* why it fails, where it is us who say so */
 	char why[CURL_ERROR_SIZE]; /* what curl says; ours while curl has nothing to do with it */
 };
 TAILQ_HEAD(transfer_list, http_transfer);
@@ -139,8 +139,8 @@ struct http {
 	struct event *kick;   /* queued, ended and cancelled transfers, lanes that are due */
 	struct event *resume; /* what was paused, in the next iteration */
 	struct event *watch;
-	int64_t watch_due_ms;  /* when the timer fires */
-	int64_t judge_due_ms;  /* when the next transfer may be over */
+	int64_t watch_due_ms;   /* when the timer fires */
+	int64_t judge_due_ms;   /* when the next transfer may be over */
 	int64_t stood_still_ms; /* when our loop last did */
 	struct transfer_list all, spare, queued, ended, cancelled, resuming;
 	size_t active, spares;
@@ -150,7 +150,7 @@ struct http {
 	unsigned in_curl; /* depth: nothing may be added or removed */
 	bool global, ca_folder;
 	int64_t shortage_told_ms, shortages; /* since then */
-	char *resolved[RESOLVED_SLOTS]; /* what curl's cache was told */
+	char *resolved[RESOLVED_SLOTS];      /* what curl's cache was told */
 	struct known_url known[KNOWN_URLS];
 	struct header_set *header_sets[HEADER_SETS];
 };

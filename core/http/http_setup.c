@@ -205,8 +205,7 @@ static int set_buffer(struct http_transfer *t)
 
 int http_setup_request(struct http_transfer *t, const struct http_request *req)
 {
-	if (set_ca(t, req->ca_file) < 0 || set_method(t, req) < 0 || http_headers_set(t, req) < 0 ||
-	    set_buffer(t) < 0)
+	if (set_ca(t, req->ca_file) < 0 || set_method(t, req) < 0 || http_headers_set(t, req) < 0 || set_buffer(t) < 0)
 		return -1;
 	if (t->connect_ms != req->connect_ms)
 		curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)req->connect_ms);

@@ -4,8 +4,8 @@
 
 long configured_llms(const struct config *c, struct llm items[CONFIGURED_MAX], void (*wrong)(const char *text))
 {
-	static int (*const makers[CONFIGURED_MAX])(const struct config *c, struct llm *out, struct err *e) = {
-		llm_cloud, llm_container, llm_local};
+	static int (*const makers[CONFIGURED_MAX])(const struct config *c, struct llm *out,
+	                                           struct err *e) = {llm_cloud, llm_container, llm_local};
 	bool short_of_memory = false;
 	long count = 0;
 

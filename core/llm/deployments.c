@@ -35,8 +35,7 @@ static const struct text_field model_fields[] = {
 	{"hf_model_id", offsetof(struct llm, hf_model_id), false},
 };
 
-static int take_texts(struct llm *l, const json_t *from, const struct text_field *fields, size_t count,
-		      struct err *why)
+static int take_texts(struct llm *l, const json_t *from, const struct text_field *fields, size_t count, struct err *why)
 {
 	for (size_t i = 0; i < count; i++) {
 		const json_t *value = json_object_get(from, fields[i].key);
@@ -70,7 +69,7 @@ static enum llm_tools tools_of(const json_t *entry)
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
 static int take_entry(struct llm *l, const char *deploy_id, const json_t *entry, const struct config *c,
-		      struct err *why)
+                      struct err *why)
 {
 	const json_t *model = json_object_get(entry, "model_impl");
 
@@ -116,7 +115,7 @@ static bool is_deployed_list(json_t *doc)
 
 /* -1: memory is out. An entry that was left out for that would look as if it were gone. */
 static int take_all(struct llm_list *out, json_t *doc, const struct config *c, deployments_skipped_fn *skipped,
-		    void *arg)
+                    void *arg)
 {
 	const char *deploy_id;
 	json_t *entry;
@@ -127,8 +126,7 @@ static int take_all(struct llm_list *out, json_t *doc, const struct config *c, d
 
 		if (out->count == DEPLOYMENTS_MAX) {
 			if (skipped != NULL)
-				skipped(arg, deploy_id,
-					"too many deployments; this one and all after it are left out");
+				skipped(arg, deploy_id, "too many deployments; this one and all after it are left out");
 			return 0;
 		}
 		errno = 0;
@@ -146,7 +144,7 @@ static int take_all(struct llm_list *out, json_t *doc, const struct config *c, d
 }
 
 int deployments_parse(const char *json, size_t len, const struct config *c, struct llm_list *out,
-		   deployments_skipped_fn *skipped, void *arg, struct err *e)
+                      deployments_skipped_fn *skipped, void *arg, struct err *e)
 {
 	json_error_t je;
 	json_t *doc = json_loadb(json, len, 0, &je);
@@ -155,11 +153,12 @@ int deployments_parse(const char *json, size_t len, const struct config *c, stru
 
 	*out = (struct llm_list){.items = NULL};
 	if (doc == NULL)
-		return err_set(e, "the list of deployed models is no JSON object: %s (line %d, column %d)",
-			       je.text, je.line, je.column);
+		return err_set(e, "the list of deployed models is no JSON object: %s (line %d, column %d)", je.text,
+		               je.line, je.column);
 	if (!json_is_object(doc) || !is_deployed_list(doc)) {
-		err_set(e, "the list of deployed models has the wrong form; an object of deploy_id: {...} is "
-			   "expected");
+		err_set(e,
+		        "the list of deployed models has the wrong form; an object of deploy_id: {...} is "
+		        "expected");
 		goto out;
 	}
 	room = json_object_size(doc);

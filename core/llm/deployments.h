@@ -27,6 +27,6 @@ typedef void deployments_skipped_fn(void *arg, const char *deploy_id, const char
  * backend's error object is no empty list). json need not be terminated. skipped may
  * be NULL. */
 int deployments_parse(const char *json, size_t len, const struct config *c, struct llm_list *out,
-                   deployments_skipped_fn *skipped, void *arg, struct err *e);
+                      deployments_skipped_fn *skipped, void *arg, struct err *e);
 
 #endif

@@ -7,12 +7,10 @@
 
 /* Every owned string; clear and copy walk this table. */
 static const size_t string_fields[] = {
-	offsetof(struct llm, deploy_id),    offsetof(struct llm, container_name),
-	offsetof(struct llm, internal_url), offsetof(struct llm, health_url),
-	offsetof(struct llm, model_name),   offsetof(struct llm, model_type),
-	offsetof(struct llm, hf_model_id),  offsetof(struct llm, jwt_secret),
-	offsetof(struct llm, url),          offsetof(struct llm, probe_url),
-	offsetof(struct llm, model),        offsetof(struct llm, resolve),
+	offsetof(struct llm, deploy_id),   offsetof(struct llm, container_name), offsetof(struct llm, internal_url),
+	offsetof(struct llm, health_url),  offsetof(struct llm, model_name),     offsetof(struct llm, model_type),
+	offsetof(struct llm, hf_model_id), offsetof(struct llm, jwt_secret),     offsetof(struct llm, url),
+	offsetof(struct llm, probe_url),   offsetof(struct llm, model),          offsetof(struct llm, resolve),
 	offsetof(struct llm, reason),
 };
 #define STRING_FIELDS (sizeof string_fields / sizeof string_fields[0])

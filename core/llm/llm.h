@@ -31,30 +31,30 @@ struct llm {
 	char *jwt_secret; /* the deployment's own; never shown, never logged */
 
 	/* How it is asked. */
-	char *url;         /* full URL of the chat or completions endpoint */
-	char *probe_url;   /* full URL of its /health; NULL: it is not probed (cloud) */
-	char *model;       /* id sent as "model"; NULL while nobody told it */
-	char *resolve;     /* "host:port:addr[,addr]" for CURLOPT_RESOLVE; NULL: literal or unknown */
-	bool continues;    /* goes on with an answer that another one started (vLLM) */
-	bool completions;  /* speaks /v1/completions: prompt instead of messages */
-	enum llm_tools tools; /* what was told or probed; llm_uses_tools decides */
+	char *url;              /* full URL of the chat or completions endpoint */
+	char *probe_url;        /* full URL of its /health; NULL: it is not probed (cloud) */
+	char *model;            /* id sent as "model"; NULL while nobody told it */
+	char *resolve;          /* "host:port:addr[,addr]" for CURLOPT_RESOLVE; NULL: literal or unknown */
+	bool continues;         /* goes on with an answer that another one started (vLLM) */
+	bool completions;       /* speaks /v1/completions: prompt instead of messages */
+	enum llm_tools tools;   /* what was told or probed; llm_uses_tools decides */
 	int64_t context_length; /* tokens; 0 = unknown */
 
 	/* How it fares. */
 	enum llm_health health;
-	unsigned failures;      /* probes or real turns that failed in a row */
-	unsigned successes;     /* probes that succeeded in a row while it is unhealthy */
-	unsigned hangs;         /* real completions that failed in a row */
-	bool hung;              /* unhealthy until a real completion succeeds, whatever /health says */
-	bool loading;           /* its last probe said so */
-	int64_t checked_ms;     /* wall clock of the last probe; 0 = never */
-	int64_t latency_ms;     /* of the last successful probe; -1 = none */
-	char *reason;           /* why it is not healthy, one line; NULL when it is */
+	unsigned failures;  /* probes or real turns that failed in a row */
+	unsigned successes; /* probes that succeeded in a row while it is unhealthy */
+	unsigned hangs;     /* real completions that failed in a row */
+	bool hung;          /* unhealthy until a real completion succeeds, whatever /health says */
+	bool loading;       /* its last probe said so */
+	int64_t checked_ms; /* wall clock of the last probe; 0 = never */
+	int64_t latency_ms; /* of the last successful probe; -1 = none */
+	char *reason;       /* why it is not healthy, one line; NULL when it is */
 	int64_t ejected_since_ms, ejected_until_ms; /* wall clock; 0 = not ejected */
-	uint64_t instance;      /* one number per deployment: a redeployed one gets another */
+	uint64_t instance;                          /* one number per deployment: a redeployed one gets another */
 };
 
-void llm_clear(struct llm *l); /* frees the strings; the value is as new: unknown, latency -1 */
+void llm_clear(struct llm *l);                        /* frees the strings; the value is as new: unknown, latency -1 */
 int llm_copy(struct llm *to, const struct llm *from); /* deep; -1: no memory, to is clear */
 
 /* The name that people see: model_name of a discovered one; CLOUD_MODEL_NAME of the
@@ -76,8 +76,8 @@ bool llm_tools_apply(enum llm_kind kind, bool completions, enum llm_tools tools)
  * none given. */
 bool llm_is_selectable(const struct llm *l);
 
-const char *llm_kind_text(enum llm_kind k);     /* cloud, container, discovered, local */
-const char *llm_health_text(enum llm_health h); /* unknown, healthy, degraded, unhealthy */
+const char *llm_kind_text(enum llm_kind k);                 /* cloud, container, discovered, local */
+const char *llm_health_text(enum llm_health h);             /* unknown, healthy, degraded, unhealthy */
 int llm_health_parse(const char *text, enum llm_health *h); /* -1: none of them */
 
 /* The LLMs that the configuration names by itself. Each fills out and returns 0;

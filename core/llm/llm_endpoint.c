@@ -208,8 +208,7 @@ int llm_endpoint_parse(const char *url, struct llm_endpoint *out, struct err *e)
 		memmove(out->host, out->host + 1, len - 2);
 		out->host[len - 2] = '\0';
 	}
-	out->literal =
-		inet_pton(AF_INET, out->host, &address) == 1 || inet_pton(AF_INET6, out->host, &address) == 1;
+	out->literal = inet_pton(AF_INET, out->host, &address) == 1 || inet_pton(AF_INET6, out->host, &address) == 1;
 	free(port);
 	return 0;
 bad:
@@ -300,8 +299,7 @@ int llm_local(const struct config *c, struct llm *out, struct err *e)
 	*out = (struct llm){.kind = LLM_LOCAL, .latency_ms = -1};
 	if (!cfg_bool(c, CFG_LOCAL_ENABLED) || host == NULL || host[0] == '\0')
 		return 1;
-	if (asprintf(&url, bare_ipv6 ? "http://[%s]:%d" : "http://%s:%d", host,
-		     (int)cfg_int(c, CFG_LOCAL_PORT)) < 0)
+	if (asprintf(&url, bare_ipv6 ? "http://[%s]:%d" : "http://%s:%d", host, (int)cfg_int(c, CFG_LOCAL_PORT)) < 0)
 		return err_set(e, "out of memory");
 	if (llm_set_url(out, url, e) == 0 && complete(out, c, e) == 0)
 		result = 0;

@@ -15,7 +15,8 @@ static const json_t *choose(const json_t *list, const char *wanted)
 	const json_t *data = json_object_get(list, "data"), *entry;
 	size_t i;
 
-	json_array_foreach(data, i, entry) {
+	json_array_foreach(data, i, entry)
+	{
 		const char *id = text_of(entry, "id");
 
 		if (wanted != NULL && id != NULL && strcmp(id, wanted) == 0)

@@ -6,15 +6,7 @@
 
 /* A rank is one number: the place in the order, smaller is better. Its upper half is
  * the step, its lower half the place within the step. */
-enum step {
-	STEP_PINNED,
-	STEP_CLOUD,
-	STEP_CONTAINER,
-	STEP_DISCOVERED,
-	STEP_LOCAL,
-	STEP_CLOUD_FALLBACK,
-	STEP_NONE
-};
+enum step { STEP_PINNED, STEP_CLOUD, STEP_CONTAINER, STEP_DISCOVERED, STEP_LOCAL, STEP_CLOUD_FALLBACK, STEP_NONE };
 #define RANK(step, place) ((uint64_t)(step) << 32 | (place))
 #define UNUSABLE          (UINT64_C(1) << 40)
 
@@ -132,8 +124,8 @@ static struct rules make_rules(const struct llm *llms, const struct config *c, c
 	};
 }
 
-size_t select_order(const struct llm *llms, size_t count, const struct config *c, const char *pinned,
-		    size_t *order, size_t *usable)
+size_t select_order(const struct llm *llms, size_t count, const struct config *c, const char *pinned, size_t *order,
+                    size_t *usable)
 {
 	struct rules r = make_rules(llms, c, pinned);
 	uint64_t *ranks = calloc(count + 1, sizeof *ranks);
@@ -156,7 +148,7 @@ size_t select_order(const struct llm *llms, size_t count, const struct config *c
 }
 
 const char *select_reason(const struct llm *llms, size_t count, const struct config *c, const char *pinned,
-			  size_t chosen)
+                          size_t chosen)
 {
 	static const char *const texts[] = {
 		[STEP_PINNED] = "pinned",

@@ -19,8 +19,8 @@
 /* Fills order (room for count) with indexes of llms, best first, and returns how
  * many are candidates; *usable says how many of them can be used (those are the first
  * ones; 0: there is no LLM). pinned is a deploy_id or NULL. Never fails. */
-size_t select_order(const struct llm *llms, size_t count, const struct config *c, const char *pinned,
-                    size_t *order, size_t *usable);
+size_t select_order(const struct llm *llms, size_t count, const struct config *c, const char *pinned, size_t *order,
+                    size_t *usable);
 
 /* Why llms[chosen] stands where it does, for the log: "priority model", "model type",
  * ... A constant string. */

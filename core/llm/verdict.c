@@ -9,8 +9,8 @@
 #define HANGS          2 /* completions in a row that are missed: it hangs */
 
 static const char *const outcome_texts[] = {
-	[PROBE_OK] = "ok",           [PROBE_REFUSED] = "refused", [PROBE_TIMEOUT] = "timeout",
-	[PROBE_LOADING] = "loading", [PROBE_STATUS] = "status",   [PROBE_UNAUTHORIZED] = "unauthorized",
+	[PROBE_OK] = "ok",           [PROBE_REFUSED] = "refused",   [PROBE_TIMEOUT] = "timeout",
+	[PROBE_LOADING] = "loading", [PROBE_STATUS] = "status",     [PROBE_UNAUTHORIZED] = "unauthorized",
 	[PROBE_BROKEN] = "broken",   [PROBE_NOT_MADE] = "not made",
 };
 
@@ -83,7 +83,10 @@ static void set_reason(struct llm *l, const char *text)
 	l->reason = text != NULL ? strdup(text) : NULL;
 }
 
-static bool is_up(const struct llm *l) { return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED; }
+static bool is_up(const struct llm *l)
+{
+	return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+}
 
 static enum llm_health by_latency(struct llm *l, const struct config *c)
 {

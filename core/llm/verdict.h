@@ -19,12 +19,12 @@ const char *probe_outcome_text(enum probe_outcome o);
 
 struct probe_result {
 	enum probe_outcome outcome;
-	long status;        /* HTTP status, 0 = none */
+	long status; /* HTTP status, 0 = none */
 	int64_t latency_ms;
-	int64_t at_ms;      /* wall clock of the end */
-	bool real;          /* not of a probe but of a real completion */
-	bool busy;          /* real turns succeeded meanwhile */
-	char text[160];     /* for the reason: "HTTP 500", "connection refused" ... */
+	int64_t at_ms;  /* wall clock of the end */
+	bool real;      /* not of a probe but of a real completion */
+	bool busy;      /* real turns succeeded meanwhile */
+	char text[160]; /* for the reason: "HTTP 500", "connection refused" ... */
 };
 
 /* What a whole HTTP response of /health means: its status, and a body that may be

@@ -16,11 +16,11 @@
 struct emitter {
 	emitter_write_fn *write;
 	void *arg;
-	bool panel;       /* <think> is open */
-	bool line_begun;  /* the panel's last byte ends no line */
-	bool searching;   /* [searching] was shown */
+	bool panel;      /* <think> is open */
+	bool line_begun; /* the panel's last byte ends no line */
+	bool searching;  /* [searching] was shown */
 	bool has_text;
-	size_t newlines; /* at the end of the answer so far, up to 2 */
+	size_t newlines;   /* at the end of the answer so far, up to 2 */
 	struct buf blanks; /* see write_words */
 	size_t query_count;
 	char *queries[QUERIES_MAX];

@@ -27,7 +27,7 @@ void emitter_search(struct emitter *m, const char *query);
 void emitter_running_code(struct emitter *m);
 /* title NULL or "": the host. False: not shown, as only http(s) addresses are. */
 bool emitter_source(struct emitter *m, const char *title, const char *url);
-void emitter_tool_done(struct emitter *m);  /* "Done.\n": a tool ended without sources */
+void emitter_tool_done(struct emitter *m); /* "Done.\n": a tool ended without sources */
 /* What reasoned so far failed; the reasoning that follows is another's: a line says so. */
 void emitter_anew(struct emitter *m);
 /* Shows proxies that the answer is still coming: an empty line in an open panel, apart.
@@ -40,8 +40,8 @@ bool emitter_has_text(const struct emitter *m); /* any text of the answer was wr
 
 struct emitter_stats {
 	int64_t tokens;
-	int64_t ttft_ns;  /* -1 = null */
-	int64_t tpot_ns;  /* -1 = null */
+	int64_t ttft_ns; /* -1 = null */
+	int64_t tpot_ns; /* -1 = null */
 	int64_t total_ns;
 };
 /* All but the statistics was written, and they may yet take a moment: closes an open panel. */

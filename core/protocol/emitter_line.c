@@ -37,8 +37,7 @@ static int add_line(struct buf *out, const char *text, size_t max, bool brackets
 		c = (char)*p;
 		if (brackets && (c == '[' || c == ']'))
 			c = c == '[' ? '(' : ')';
-		if ((blank && buf_add(out, " ", 1) < 0) || buf_add(out, &c, 1) < 0 ||
-		    buf_add(out, p + 1, len - 1) < 0)
+		if ((blank && buf_add(out, " ", 1) < 0) || buf_add(out, &c, 1) < 0 || buf_add(out, p + 1, len - 1) < 0)
 			return -1;
 		blank = false;
 	}

@@ -72,10 +72,8 @@ static const struct {
 	[MISSING] = {"missing", "Field required"},
 	[STRING_TYPE] = {"string_type", "Input should be a valid string"},
 	[LITERAL] = {"literal_error", "Input should be 'text' or 'image_url'"},
-	[PART_TYPE] = {"model_attributes_type",
-	               "Input should be a valid dictionary or object to extract fields from"},
-	[NO_OBJECT] = {"model_attributes_type",
-	               "Input should be a valid dictionary or object to extract fields from"},
+	[PART_TYPE] = {"model_attributes_type", "Input should be a valid dictionary or object to extract fields from"},
+	[NO_OBJECT] = {"model_attributes_type", "Input should be a valid dictionary or object to extract fields from"},
 	[NO_TEXT] = {"too_short", "List should have at least 1 item after validation, not 0"},
 };
 
@@ -111,14 +109,13 @@ static int refuse_json(const char *body, size_t len, const json_error_t *error, 
 	json_error_find(body, len, &found);
 	if (found.message == NULL) {
 		/* Python takes what jansson does not: halves of surrogate pairs, NaN, 1e999. */
-		found.message = json_error_code(error) == json_error_invalid_utf8
-		                        ? "Invalid UTF-8"
-		                        : "Number or character out of range";
+		found.message = json_error_code(error) == json_error_invalid_utf8 ? "Invalid UTF-8"
+		                                                                  : "Number or character out of range";
 		found.offset = error->position > 0 ? (size_t)error->position : 0;
 	}
-	*detail = json_pack("{s:[{s:s, s:[s, I], s:s, s:{}, s:{s:s}}]}", "detail", "type", "json_invalid", "loc",
-	                    "body", (json_int_t)found.offset, "msg", "JSON decode error", "input", "ctx", "error",
-	                    found.message);
+	*detail =
+		json_pack("{s:[{s:s, s:[s, I], s:s, s:{}, s:{s:s}}]}", "detail", "type", "json_invalid", "loc", "body",
+	                  (json_int_t)found.offset, "msg", "JSON decode error", "input", "ctx", "error", found.message);
 	return *detail != NULL ? 422 : -1;
 }
 
@@ -175,10 +172,9 @@ static int take_image(json_t *part, size_t index, struct chat_request *r, json_t
 	if (!json_is_string(url))
 		return refuse_part(list, index, "image_url", part, url);
 	r->has_images = true;
-	return json_array_append_new(r->content,
-	                             json_pack("{s:s, s:{s:o, s:o*}}", "type", "image_url", "image_url", "url",
-	                                       without_nul(url), "detail",
-	                                       json_is_string(detail) ? without_nul(detail) : NULL));
+	return json_array_append_new(r->content, json_pack("{s:s, s:{s:o, s:o*}}", "type", "image_url", "image_url",
+	                                                   "url", without_nul(url), "detail",
+	                                                   json_is_string(detail) ? without_nul(detail) : NULL));
 }
 
 /* Adds one part in the form that LLMs take, or what is wrong with it to list. */
@@ -204,9 +200,7 @@ static int take_parts(json_t *parts, struct chat_request *r, json_t *list)
 	r->content = json_array();
 	if (r->content == NULL)
 		return -1;
-	json_array_foreach(parts, i, part)
-		if (take_part(part, i, r, list) < 0)
-			return -1;
+	json_array_foreach(parts, i, part) if (take_part(part, i, r, list) < 0) return -1;
 	if (json_array_size(parts) == 0)
 		return add_problem(list, NO_TEXT, json_pack("[s, s]", "body", "message"), parts);
 	return 0;
@@ -221,7 +215,8 @@ char *chat_content_text(const json_t *content)
 
 	if (json_is_string(content))
 		return strdup(json_string_value(content));
-	json_array_foreach(content, i, part) {
+	json_array_foreach(content, i, part)
+	{
 		const json_t *t = json_object_get(part, "text");
 
 		if (!json_is_string(t))
@@ -301,8 +296,7 @@ int chat_request_parse(const char *body, size_t len, struct chat_request *r, jso
 	return result;
 }
 
-int chat_select_parse(const char *query_deploy_id, const char *body, size_t len, char **deploy_id,
-                      json_t **detail)
+int chat_select_parse(const char *query_deploy_id, const char *body, size_t len, char **deploy_id, json_t **detail)
 {
 	json_error_t error = {.text = ""};
 	json_t *root = NULL, *id = NULL;

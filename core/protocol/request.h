@@ -26,7 +26,6 @@ char *chat_content_text(const json_t *content);
 
 /* The same check of /select_model: the id from the query (may be NULL) or from a JSON
  * body {"deploy_id":"ID"}. 0 with *deploy_id (free()), 422 with *detail, -1. */
-int chat_select_parse(const char *query_deploy_id, const char *body, size_t len, char **deploy_id,
-                      json_t **detail);
+int chat_select_parse(const char *query_deploy_id, const char *body, size_t len, char **deploy_id, json_t **detail);
 
 #endif

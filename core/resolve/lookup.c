@@ -230,8 +230,7 @@ static int more_threads(struct shared *s)
 	return some ? 0 : rc;
 }
 
-struct lookup_job *lookup_start(struct lookup_pool *p, const char *host, lookup_done_fn *done, void *arg,
-                                struct err *e)
+struct lookup_job *lookup_start(struct lookup_pool *p, const char *host, lookup_done_fn *done, void *arg, struct err *e)
 {
 	struct shared *s = p->shared;
 	size_t len = strlen(host);

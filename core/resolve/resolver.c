@@ -13,18 +13,18 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define BUCKETS       256u
-#define GOOD_MS       30000
-#define BAD_MS        1000
-#define STALE_MS      600000 /* how long an old answer covers for a name server that fails */
-#define SWEEP_AT      1024u
+#define BUCKETS  256u
+#define GOOD_MS  30000
+#define BAD_MS   1000
+#define STALE_MS 600000 /* how long an old answer covers for a name server that fails */
+#define SWEEP_AT 1024u
 
 struct resolver_query {
 	TAILQ_ENTRY(resolver_query) link; /* in its entry, or in resolver.ready */
 	struct resolver *resolver;
 	struct entry *entry; /* waits for this one; NULL: ready */
 	char *resolve;       /* the answer once ready; NULL: err */
-	bool ours; /* the failure */
+	bool ours;           /* the failure */
 	struct err err;
 	resolver_done_fn *done;
 	void *arg;
@@ -68,8 +68,8 @@ static struct entry *find(struct resolver *r, const char *host, uint16_t port)
 	struct entry *en;
 
 	LIST_FOREACH(en, &r->buckets[bucket_of(host, port)], link)
-		if (en->port == port && strcmp(en->host, host) == 0)
-			return en;
+	if (en->port == port && strcmp(en->host, host) == 0)
+		return en;
 	return NULL;
 }
 
@@ -228,8 +228,8 @@ static void ask(struct resolver *r, struct resolver_query *q, const char *host, 
 	TAILQ_INSERT_TAIL(&en->waiting, q, link);
 }
 
-struct resolver_query *resolver_lookup(struct resolver *r, const char *host, uint16_t port,
-                                       resolver_done_fn *done, void *arg)
+struct resolver_query *resolver_lookup(struct resolver *r, const char *host, uint16_t port, resolver_done_fn *done,
+                                       void *arg)
 {
 	struct resolver_query *q = calloc(1, sizeof *q);
 	char name[256], literal[320];

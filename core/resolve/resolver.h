@@ -19,8 +19,8 @@ void resolver_free(struct resolver *r); /* cancels what is open, without callbac
  * ours: it failed because we have no descriptor, thread or memory; nothing is known of the
  * name. Called once, from the loop, never from within resolver_lookup. */
 typedef void resolver_done_fn(void *arg, const char *resolve, bool ours, const struct err *e);
-struct resolver_query *resolver_lookup(struct resolver *r, const char *host, uint16_t port,
-                                       resolver_done_fn *done, void *arg);
+struct resolver_query *resolver_lookup(struct resolver *r, const char *host, uint16_t port, resolver_done_fn *done,
+                                       void *arg);
 /* done is not called any more. The lookup itself may go on in its thread. */
 void resolver_cancel(struct resolver_query *q);
 

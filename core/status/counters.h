@@ -11,7 +11,7 @@
 
 /* COUNTER(id, name, help) and GAUGE(id, name, help) */
 #define COUNTER(id, name, help) COUNTER_##id,
-#define GAUGE(id, name, help) COUNTER_##id,
+#define GAUGE(id, name, help)   COUNTER_##id,
 enum counter {
 #include "core/status/counters.def"
 	COUNTERS

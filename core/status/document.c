@@ -74,10 +74,11 @@ static const char *container_name(const struct llm *l)
 json_t *document_llm_info(const struct llm *l)
 {
 	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "deploy_id", document_string(l->deploy_id),
-			 "container_name", document_string(container_name(l)), "internal_url", document_string(l->internal_url),
-			 "health_url", document_string(l->health_url), "model_name", document_string(llm_name(l)), "model_type",
-			 document_string(llm_type(l)), "status", status_text_of(l), "hf_model_id", document_string(l->hf_model_id),
-			 "tool_calling_enabled", l->tools == LLM_TOOLS_YES);
+	                 "container_name", document_string(container_name(l)), "internal_url",
+	                 document_string(l->internal_url), "health_url", document_string(l->health_url), "model_name",
+	                 document_string(llm_name(l)), "model_type", document_string(llm_type(l)), "status",
+	                 status_text_of(l), "hf_model_id", document_string(l->hf_model_id), "tool_calling_enabled",
+	                 l->tools == LLM_TOOLS_YES);
 }
 
 /* Those of every kind that turns found failing; NULL: none, or no memory. */
@@ -92,10 +93,11 @@ static json_t *ejected(const struct status_view *v)
 			continue;
 		if (items == NULL)
 			items = json_array();
-		json_array_append_new(items, json_pack("{s:o,s:o,s:s,s:o,s:o,s:o}", "deploy_id", document_string(l->deploy_id),
-						       "model_name", document_string(llm_name(l)), "kind", llm_kind_text(l->kind),
-						       "since", document_seconds(l->ejected_since_ms), "until",
-						       document_seconds(l->ejected_until_ms), "reason", document_string(l->reason)));
+		json_array_append_new(
+			items, json_pack("{s:o,s:o,s:s,s:o,s:o,s:o}", "deploy_id", document_string(l->deploy_id),
+		                         "model_name", document_string(llm_name(l)), "kind", llm_kind_text(l->kind),
+		                         "since", document_seconds(l->ejected_since_ms), "until",
+		                         document_seconds(l->ejected_until_ms), "reason", document_string(l->reason)));
 	}
 	return items;
 }
@@ -103,40 +105,38 @@ static json_t *ejected(const struct status_view *v)
 json_t *document_model_brief(const struct llm *l)
 {
 	return json_pack("{s:o,s:o,s:o,s:o}", "model_name", document_string(llm_name(l)), "model_type",
-			 document_string(llm_type(l)), "status", status_text_of(l), "container_name",
-			 document_string(container_name(l)));
+	                 document_string(llm_type(l)), "status", status_text_of(l), "container_name",
+	                 document_string(container_name(l)));
 }
 
 json_t *document_model_id(const struct llm *l)
 {
-	return json_pack("{s:o,s:o,s:o}", "deploy_id", document_string(l->deploy_id), "model_name", document_string(llm_name(l)),
-			 "status", status_text_of(l));
+	return json_pack("{s:o,s:o,s:o}", "deploy_id", document_string(l->deploy_id), "model_name",
+	                 document_string(llm_name(l)), "status", status_text_of(l));
 }
 
 json_t *document_model_info(const struct llm *l)
 {
 	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "deploy_id", document_string(l->deploy_id), "model_name",
-			 document_string(llm_name(l)), "model_type", document_string(llm_type(l)), "status", status_text_of(l),
-			 "container_name", document_string(container_name(l)));
+	                 document_string(llm_name(l)), "model_type", document_string(llm_type(l)), "status",
+	                 status_text_of(l), "container_name", document_string(container_name(l)));
 }
 
 json_t *document_current_config(const struct config *c)
 {
-	return json_pack("{s:o,s:o,s:b,s:b,s:b,s:b}", "priority_models",
-			 list(cfg_list(c, CFG_SELECTION_PRIORITY_MODELS)), "model_type_priority",
-			 list(cfg_list(c, CFG_SELECTION_MODEL_TYPES)), "auto_discovery_enabled",
-			 cfg_bool(c, CFG_DISCOVERY_ENABLED), "health_check_enabled",
-			 cfg_bool(c, CFG_HEALTH_ENABLED), "fallback_to_local", cfg_bool(c, CFG_LOCAL_ENABLED),
-			 "use_cloud_llm", cfg_bool(c, CFG_CLOUD_ENABLED));
+	return json_pack(
+		"{s:o,s:o,s:b,s:b,s:b,s:b}", "priority_models", list(cfg_list(c, CFG_SELECTION_PRIORITY_MODELS)),
+		"model_type_priority", list(cfg_list(c, CFG_SELECTION_MODEL_TYPES)), "auto_discovery_enabled",
+		cfg_bool(c, CFG_DISCOVERY_ENABLED), "health_check_enabled", cfg_bool(c, CFG_HEALTH_ENABLED),
+		"fallback_to_local", cfg_bool(c, CFG_LOCAL_ENABLED), "use_cloud_llm", cfg_bool(c, CFG_CLOUD_ENABLED));
 }
 
 static json_t *configuration(const struct config *c)
 {
-	return json_pack("{s:b,s:b,s:b,s:b,s:o}", "auto_discovery_enabled",
-			 cfg_bool(c, CFG_DISCOVERY_ENABLED), "health_check_enabled",
-			 cfg_bool(c, CFG_HEALTH_ENABLED), "fallback_to_local", cfg_bool(c, CFG_LOCAL_ENABLED),
-			 "use_cloud_llm", cfg_bool(c, CFG_CLOUD_ENABLED), "priority_models",
-			 list(cfg_list(c, CFG_SELECTION_PRIORITY_MODELS)));
+	return json_pack("{s:b,s:b,s:b,s:b,s:o}", "auto_discovery_enabled", cfg_bool(c, CFG_DISCOVERY_ENABLED),
+	                 "health_check_enabled", cfg_bool(c, CFG_HEALTH_ENABLED), "fallback_to_local",
+	                 cfg_bool(c, CFG_LOCAL_ENABLED), "use_cloud_llm", cfg_bool(c, CFG_CLOUD_ENABLED),
+	                 "priority_models", list(cfg_list(c, CFG_SELECTION_PRIORITY_MODELS)));
 }
 
 static void next_poll(const struct status_view *v, const struct config *c, char *out, size_t size)
@@ -151,7 +151,7 @@ static void next_poll(const struct status_view *v, const struct config *c, char 
 		snprintf(out, size, "Stopped after %llu attempts", (unsigned long long)v->polling.attempts);
 	else
 		snprintf(out, size, "Will retry every %.15g %s%s", number, minutes ? "minute" : "second",
-			 ms == 60000 || ms == 1000 ? "" : "s");
+		         ms == 60000 || ms == 1000 ? "" : "s");
 }
 
 /* --- the two documents -------------------------------------------------------------- */
@@ -193,8 +193,8 @@ static json_t *discovery_summary(const struct status_view *v)
 		total++;
 		count[v->llms[i].health]++;
 	}
-	return json_pack("{s:i,s:i,s:i,s:i,s:[]}", "total_llms", total, "healthy", count[LLM_HEALTHY],
-			 "degraded", count[LLM_DEGRADED], "unhealthy", count[LLM_UNHEALTHY], "llms");
+	return json_pack("{s:i,s:i,s:i,s:i,s:[]}", "total_llms", total, "healthy", count[LLM_HEALTHY], "degraded",
+	                 count[LLM_DEGRADED], "unhealthy", count[LLM_UNHEALTHY], "llms");
 }
 
 static json_t *health_monitoring(const struct llm *l, const struct config *c)
@@ -206,8 +206,8 @@ static json_t *health_monitoring(const struct llm *l, const struct config *c)
 	if ((int64_t)l->failures < cfg_int(c, CFG_HEALTH_MAX_FAILURES))
 		health = l->failures == 0 ? "healthy" : "degraded";
 	return json_pack("{s:b,s:i,s:o,s:o,s:s}", "is_monitoring", 1, "failure_count", (int)l->failures,
-			 "last_health_check", document_seconds(l->checked_ms), "current_llm", document_string(llm_name(l)),
-			 "health_status", health);
+	                 "last_health_check", document_seconds(l->checked_ms), "current_llm",
+	                 document_string(llm_name(l)), "health_status", health);
 }
 
 /* "Cloud: gpt-x", "Discovered: Llama", "Container: http://h:7000/v1/chat/completions" */
@@ -238,17 +238,16 @@ static json_t *root_waiting(const struct status_view *v, const struct config *c)
 	char poll[96];
 
 	next_poll(v, c, poll, sizeof poll);
-	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "message", WAITING_ROOT, "status", "initializing",
-			 "llm_mode", "none", "llm_info", "No LLM available yet", "health_monitoring", "N/A",
-			 "discovery_summary", "N/A", "next_poll", poll);
+	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "message", WAITING_ROOT, "status", "initializing", "llm_mode",
+	                 "none", "llm_info", "No LLM available yet", "health_monitoring", "N/A", "discovery_summary",
+	                 "N/A", "next_poll", poll);
 }
 
 static json_t *root_ready(const struct status_view *v, const struct config *c, const struct llm *l)
 {
 	return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "message", "Agent server is running", "status", "ready",
-			 "llm_mode", l->kind == LLM_CLOUD ? "cloud" : "local", "llm_info", info_line(l),
-			 "health_monitoring", health_monitoring(l, c), "discovery_summary",
-			 discovery_summary(v));
+	                 "llm_mode", l->kind == LLM_CLOUD ? "cloud" : "local", "llm_info", info_line(l),
+	                 "health_monitoring", health_monitoring(l, c), "discovery_summary", discovery_summary(v));
 }
 
 static json_t *status_waiting(const struct status_view *v, const struct config *c)
@@ -256,10 +255,9 @@ static json_t *status_waiting(const struct status_view *v, const struct config *
 	char poll[96];
 
 	next_poll(v, c, poll, sizeof poll);
-	return json_pack("{s:s,s:s,s:n,s:[],s:{s:i,s:i,s:i,s:i},s:o,s:s}", "status", "initializing",
-			 "message", WAITING_STATUS, "current_llm", "available_models", "discovery_summary",
-			 "total", 0, "healthy", 0, "degraded", 0, "unhealthy", 0, "configuration",
-			 configuration(c), "next_poll", poll);
+	return json_pack("{s:s,s:s,s:n,s:[],s:{s:i,s:i,s:i,s:i},s:o,s:s}", "status", "initializing", "message",
+	                 WAITING_STATUS, "current_llm", "available_models", "discovery_summary", "total", 0, "healthy",
+	                 0, "degraded", 0, "unhealthy", 0, "configuration", configuration(c), "next_poll", poll);
 }
 
 static json_t *current_llm(const struct llm *l)
@@ -267,8 +265,7 @@ static json_t *current_llm(const struct llm *l)
 	bool discovered = l->kind == LLM_DISCOVERED;
 
 	return json_pack("{s:o,s:b,s:b,s:o}", "server_url", document_string(l->url), "is_cloud", l->kind == LLM_CLOUD,
-			 "is_discovered", discovered, "llm_info",
-			 discovered ? document_llm_info(l) : json_null());
+	                 "is_discovered", discovered, "llm_info", discovered ? document_llm_info(l) : json_null());
 }
 
 static json_t *capabilities(const struct config *c, const struct llm *l)
@@ -283,8 +280,8 @@ static json_t *status_ready(const struct status_view *v, const struct config *c,
 	const struct llm *l = &v->llms[current];
 
 	return json_pack("{s:s,s:o,s:[],s:o,s:o,s:o,s:o}", "status", "ready", "current_llm", current_llm(l),
-			 "available_models", "discovery_summary", discovery_summary(v), "tools", document_tools(c, l), "capabilities",
-			 capabilities(c, l), "configuration", configuration(c));
+	                 "available_models", "discovery_summary", discovery_summary(v), "tools", document_tools(c, l),
+	                 "capabilities", capabilities(c, l), "configuration", configuration(c));
 }
 
 /* Steals doc. The lists go where they are empty now. */
@@ -359,8 +356,8 @@ char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, con
 {
 	size_t tail_len;
 	char *tail = finish(json_pack("{s:b,s:o,s:o}", "stale", 1, "stale_since", document_seconds(since_wall_ms),
-				      "stale_reason", document_string(reason)),
-			    &tail_len);
+	                              "stale_reason", document_string(reason)),
+	                    &tail_len);
 	char *out = NULL;
 
 	if (tail != NULL)

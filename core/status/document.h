@@ -10,7 +10,7 @@
 
 /* Both end with the generation of what was published (never published: without it); what is
  * read elsewhere at the same generation says the same. */
-char *document_root(const struct status_view *v, size_t *len);   /* GET / */
+char *document_root(const struct status_view *v, size_t *len); /* GET / */
 /* GET /status. An ejected model has ejected_since, ejected_until and ejected_reason at the end
  * of its entry; the document then has a list of all that are ejected. */
 char *document_status(const struct status_view *v, size_t *len);
@@ -24,11 +24,11 @@ char *document_status_initializing(size_t *len);
 char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, const char *reason, size_t *len);
 
 /* Parts that answers to commands share. New references; NULL: no memory. */
-json_t *document_llm_info(const struct llm *l);             /* current_llm.llm_info of /status */
-json_t *document_model_brief(const struct llm *l);          /* /refresh: available_models[] */
-json_t *document_model_id(const struct llm *l);             /* /select_model, unknown id: available_models[] */
-json_t *document_model_info(const struct llm *l);           /* /select_model: model_info */
-json_t *document_current_config(const struct config *c);    /* /refresh_config: current_config */
+json_t *document_llm_info(const struct llm *l);          /* current_llm.llm_info of /status */
+json_t *document_model_brief(const struct llm *l);       /* /refresh: available_models[] */
+json_t *document_model_id(const struct llm *l);          /* /select_model, unknown id: available_models[] */
+json_t *document_model_info(const struct llm *l);        /* /select_model: model_info */
+json_t *document_current_config(const struct config *c); /* /refresh_config: current_config */
 
 /* "Will retry every 3 minutes", "LLM polling is disabled", "Stopped after N attempts". */
 void document_next_poll(const struct status_view *v, char *out, size_t size);

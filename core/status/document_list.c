@@ -96,7 +96,8 @@ static int add_available(struct buf *out, const struct llm *l, bool is_current)
 	};
 
 	if (add_members(out, members, sizeof members / sizeof members[0]) < 0 ||
-	    buf_adds(out, is_current ? ",\"is_current\":true" : ",\"is_current\":false") < 0 || add_ejection(out, l) < 0)
+	    buf_adds(out, is_current ? ",\"is_current\":true" : ",\"is_current\":false") < 0 ||
+	    add_ejection(out, l) < 0)
 		return -1;
 	return buf_adds(out, "}");
 }

@@ -88,8 +88,7 @@ static int lay_out(struct image *im, const struct status_view *v)
 	im->header.llm_count = (uint32_t)v->llm_count;
 	im->header.llms_offset = (uint32_t)sizeof im->header;
 	im->header.candidate_count = (uint32_t)v->order_count;
-	im->header.candidates_offset =
-		(uint32_t)(sizeof im->header + v->llm_count * sizeof(struct status_llm));
+	im->header.candidates_offset = (uint32_t)(sizeof im->header + v->llm_count * sizeof(struct status_llm));
 	fixed = im->header.candidates_offset + v->order_count * sizeof(uint32_t);
 	to = buf_reserve(im->out, fixed);
 	if (to == NULL)
@@ -141,6 +140,6 @@ out:
 	free(im.llms);
 	if (result < 0)
 		err_set(e, "the state of %zu LLMs does not fit into memory or into %u bytes", v->llm_count,
-			STATUS_MAX_SIZE);
+		        STATUS_MAX_SIZE);
 	return result;
 }

@@ -11,9 +11,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define STATUS_MAGIC   UINT64_C(0x5441545354474154) /* "TAGTSTAT", little endian */
-#define STATUS_VERSION 1
-#define STATUS_FILE    "status.v1"
+#define STATUS_MAGIC    UINT64_C(0x5441545354474154) /* "TAGTSTAT", little endian */
+#define STATUS_VERSION  1
+#define STATUS_FILE     "status.v1"
 #define STATUS_MAX_SIZE (256u << 20)
 
 /* A string or document: bytes at offset, followed by a NUL that length leaves out.
@@ -26,21 +26,21 @@ struct status_text {
 struct status_header {
 	uint64_t magic;
 	uint32_t version;
-	uint32_t size;                 /* of the whole file, bytes */
-	_Atomic uint64_t superseded;   /* 0, or the generation that replaced this one */
-	_Atomic int64_t heartbeat_ms;  /* CLOCK_BOOTTIME of the writer's last sign of life */
-	uint8_t boot_id[16];           /* all 0: not known */
+	uint32_t size;                /* of the whole file, bytes */
+	_Atomic uint64_t superseded;  /* 0, or the generation that replaced this one */
+	_Atomic int64_t heartbeat_ms; /* CLOCK_BOOTTIME of the writer's last sign of life */
+	uint8_t boot_id[16];          /* all 0: not known */
 	int64_t writer_pid;
-	uint64_t writer_birth;         /* starttime of /proc/PID/stat; 0: not known */
-	uint64_t epoch;                /* random, one per daemon start */
-	uint64_t generation;           /* counts on over daemon restarts */
-	int64_t published_ms;          /* wall clock */
+	uint64_t writer_birth;                       /* starttime of /proc/PID/stat; 0: not known */
+	uint64_t epoch;                              /* random, one per daemon start */
+	uint64_t generation;                         /* counts on over daemon restarts */
+	int64_t published_ms;                        /* wall clock */
 	uint32_t llm_count, llms_offset;             /* struct status_llm[] */
 	uint32_t candidate_count, candidates_offset; /* uint32_t[]: indexes of llms, best first */
-	uint32_t usable_count;         /* the first so many candidates can be used */
-	uint32_t waiting;              /* 1: there is no LLM (usable_count is 0) */
-	struct status_text config_name; /* file in the run directory, "config.17" */
-	struct status_text pinned;      /* deploy_id */
+	uint32_t usable_count;                       /* the first so many candidates can be used */
+	uint32_t waiting;                            /* 1: there is no LLM (usable_count is 0) */
+	struct status_text config_name;              /* file in the run directory, "config.17" */
+	struct status_text pinned;                   /* deploy_id */
 	struct status_text root_document;
 	struct status_text status_document;
 };
@@ -51,14 +51,14 @@ struct status_llm {
 	int64_t checked_ms;
 	int64_t latency_ms;
 	int64_t ejected_since_ms, ejected_until_ms;
-	uint32_t kind, health, tools;  /* enum llm_kind, llm_health, llm_tools */
+	uint32_t kind, health, tools; /* enum llm_kind, llm_health, llm_tools */
 	uint32_t failures;
 	uint32_t completions, sees_images; /* 0 or 1, as llm.h says */
 	uint32_t continues, reserved;      /* likewise; 0 */
 	struct status_text deploy_id, container_name, internal_url, health_url;
 	struct status_text model_name, model_type, hf_model_id;
 	struct status_text url, probe_url, model, resolve, reason; /* url is never NULL */
-	struct status_text token; /* bearer token to send; the file's mode is 0600 */
+	struct status_text token;                                  /* bearer token to send; the file's mode is 0600 */
 };
 
 _Static_assert(sizeof(struct status_text) == 8, "layout");

@@ -14,8 +14,8 @@ struct checked {
 };
 
 /* count records of record_size bytes at offset lie in the file, aligned. */
-static int check_table(const struct checked *f, const char *what, uint32_t offset, uint32_t count,
-		       size_t record_size, size_t alignment)
+static int check_table(const struct checked *f, const char *what, uint32_t offset, uint32_t count, size_t record_size,
+                       size_t alignment)
 {
 	uint64_t end = offset + (uint64_t)count * record_size;
 
@@ -42,13 +42,13 @@ static int check_number(const struct checked *f, const char *what, uint32_t valu
 	return 0;
 }
 
-#define TEXT(field)                                                                                          \
-	{                                                                                                    \
-#field, offsetof(struct status_llm, field)                                                   \
+#define TEXT(field)                                                                                                    \
+	{                                                                                                              \
+#field, offsetof(struct status_llm, field)                                                             \
 	}
-#define NUMBER(field, max)                                                                                   \
-	{                                                                                                    \
-#field, offsetof(struct status_llm, field), max                                              \
+#define NUMBER(field, max)                                                                                             \
+	{                                                                                                              \
+#field, offsetof(struct status_llm, field), max                                                        \
 	}
 
 static const struct {
@@ -66,7 +66,7 @@ static const struct {
 	uint32_t max;
 } llm_numbers[] = {
 	NUMBER(kind, LLM_LOCAL), NUMBER(health, LLM_UNHEALTHY), NUMBER(tools, LLM_TOOLS_YES),
-	NUMBER(completions, 1),  NUMBER(sees_images, 1),  NUMBER(continues, 1),
+	NUMBER(completions, 1),  NUMBER(sees_images, 1),        NUMBER(continues, 1),
 };
 
 static int check_llm(const struct checked *f, const struct status_llm *l)
@@ -104,8 +104,7 @@ static int check_header(const struct checked *f, const struct status_header *h)
 	    check_number(f, "usable_count", h->usable_count, h->candidate_count) < 0)
 		return -1;
 	if (h->waiting != (h->usable_count == 0))
-		return err_set(f->e, "it is damaged: waiting is %u with %u usable LLMs", h->waiting,
-			       h->usable_count);
+		return err_set(f->e, "it is damaged: waiting is %u with %u usable LLMs", h->waiting, h->usable_count);
 	if (check_text(f, "config_name", h->config_name) < 0 || check_text(f, "pinned", h->pinned) < 0 ||
 	    check_text(f, "root_document", h->root_document) < 0 ||
 	    check_text(f, "status_document", h->status_document) < 0)
@@ -134,7 +133,6 @@ int status_validate(const void *map, size_t size, struct err *e)
 	candidates = (const void *)(f.base + h->candidates_offset);
 	for (uint32_t i = 0; i < h->candidate_count; i++)
 		if (candidates[i] >= h->llm_count)
-			return err_set(e, "it is damaged: candidate %u is %u of %u", i, candidates[i],
-				       h->llm_count);
+			return err_set(e, "it is damaged: candidate %u is %u of %u", i, candidates[i], h->llm_count);
 	return 0;
 }

@@ -15,17 +15,17 @@ struct status_polling {
 };
 
 struct status_view {
-	const struct config *config;  /* NULL: none was published yet */
-	const char *config_name;      /* file name in the run directory, "config.17"; NULL */
-	const struct llm *llms;       /* all that are known, in the backend's order */
+	const struct config *config; /* NULL: none was published yet */
+	const char *config_name;     /* file name in the run directory, "config.17"; NULL */
+	const struct llm *llms;      /* all that are known, in the backend's order */
 	size_t llm_count;
-	const size_t *order;          /* candidates, best first (select_order) */
+	const size_t *order; /* candidates, best first (select_order) */
 	size_t order_count;
-	size_t usable_count;          /* the first so many can be used; 0: waiting */
-	const char *pinned;           /* deploy_id or NULL */
+	size_t usable_count; /* the first so many can be used; 0: waiting */
+	const char *pinned;  /* deploy_id or NULL */
 	struct status_polling polling;
-	char *const *tokens;          /* llm_count entries: bearer token to send, or NULL; NULL: none at all */
-	uint64_t generation;          /* set by status_publish */
+	char *const *tokens; /* llm_count entries: bearer token to send, or NULL; NULL: none at all */
+	uint64_t generation; /* set by status_publish */
 };
 
 /* Index of the current LLM (order[0] when anything is usable), or -1. */

@@ -75,10 +75,9 @@ static int name_holder(int fd, const char *dir, struct err *e)
 	if (pread(fd, text, sizeof text - 1, 0) > 0)
 		pid = strtol(text, NULL, 10);
 	if (pid > 0)
-		return err_set(e, "%s/%s is held by process %ld; another tt-agentd runs on this directory",
-			       dir, LOCK_FILE, pid);
-	return err_set(e, "%s/%s is held by another process; another tt-agentd runs on this directory", dir,
-		       LOCK_FILE);
+		return err_set(e, "%s/%s is held by process %ld; another tt-agentd runs on this directory", dir,
+		               LOCK_FILE, pid);
+	return err_set(e, "%s/%s is held by another process; another tt-agentd runs on this directory", dir, LOCK_FILE);
 }
 
 static int take_lock(struct status_writer *w, struct err *e)
@@ -96,8 +95,7 @@ static int take_lock(struct status_writer *w, struct err *e)
 	}
 	len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
 	if (ftruncate(w->lock_fd, 0) < 0 || pwrite(w->lock_fd, text, (size_t)len, 0) != len)
-		log_warning("lock_file", L_STR("dir", w->dir),
-			    L_STR("error", "the pid could not be written into it"));
+		log_warning("lock_file", L_STR("dir", w->dir), L_STR("error", "the pid could not be written into it"));
 	return 0;
 }
 
@@ -120,9 +118,8 @@ static void adopt(struct status_writer *w)
 		w->generation = w->live.generation;
 	}
 	if (err_is_set(&e))
-		log_warning("status_file", L_STR("dir", w->dir), L_STR("file", STATUS_FILE),
-			    L_STR("error", e.text),
-			    L_STR("action", "it is replaced by the next publication"));
+		log_warning("status_file", L_STR("dir", w->dir), L_STR("file", STATUS_FILE), L_STR("error", e.text),
+		            L_STR("action", "it is replaced by the next publication"));
 	free(image);
 	if (fd >= 0)
 		close(fd);

@@ -11,22 +11,26 @@ static const char *const texts[STATEMENTS] = {
 	[SQL_BEGIN_WRITING] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
-	[SQL_PLACE] = "SELECT id, first, last, bytes FROM threads"
-		      " WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms >= ?4",
+	[SQL_PLACE] =
+		"SELECT id, first, last, bytes FROM threads"
+		" WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms >= ?4",
 	[SQL_LOAD] = "SELECT number, messages FROM turns WHERE thread = ?1 AND number > ?2 ORDER BY number",
 	[SQL_FORGET] = "DELETE FROM threads WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms < ?4",
-	[SQL_USE] = "INSERT INTO threads(subject, thread_id, run, created_ms, used_ms, first, last, bytes)"
-		    " VALUES(?1, ?2, ?3, ?4, ?4, 1, 1, ?5)"
-		    " ON CONFLICT(subject, thread_id, run) DO UPDATE"
-		    " SET used_ms = max(used_ms, excluded.used_ms), last = last + 1, bytes = bytes + excluded.bytes"
-		    " RETURNING id, first, last, bytes",
+	[SQL_USE] =
+		"INSERT INTO threads(subject, thread_id, run, created_ms, used_ms, first, last, bytes)"
+		" VALUES(?1, ?2, ?3, ?4, ?4, 1, 1, ?5)"
+		" ON CONFLICT(subject, thread_id, run) DO UPDATE"
+		" SET used_ms = max(used_ms, excluded.used_ms), last = last + 1, bytes = bytes + excluded.bytes"
+		" RETURNING id, first, last, bytes",
 	[SQL_ADD] = "INSERT INTO turns(thread, number, at_ms, messages) VALUES(?1, ?2, ?3, ?4)",
 	[SQL_TRIM] = "DELETE FROM turns WHERE thread = ?1 AND number = ?2 RETURNING length(CAST(messages AS BLOB))",
 	[SQL_TRIMMED] = "UPDATE threads SET first = ?2, bytes = ?3 WHERE id = ?1",
-	[SQL_SWEEP] = "DELETE FROM threads WHERE id IN (SELECT id FROM threads WHERE"
-		      " (run = '' AND used_ms < ?1) OR (run <> '' AND used_ms < ?2) LIMIT ?3)",
-	[SQL_LIST] = "SELECT id, subject, thread_id, created_ms, used_ms, last - first + 1, bytes, run <> ''"
-		     " FROM threads ORDER BY used_ms DESC, id",
+	[SQL_SWEEP] =
+		"DELETE FROM threads WHERE id IN (SELECT id FROM threads WHERE"
+		" (run = '' AND used_ms < ?1) OR (run <> '' AND used_ms < ?2) LIMIT ?3)",
+	[SQL_LIST] =
+		"SELECT id, subject, thread_id, created_ms, used_ms, last - first + 1, bytes, run <> ''"
+		" FROM threads ORDER BY used_ms DESC, id",
 	[SQL_FIND] = "SELECT id FROM threads WHERE subject = ?1 AND thread_id = ?2 ORDER BY used_ms DESC LIMIT 1",
 	[SQL_HEAD] = "SELECT subject, thread_id, created_ms, used_ms FROM threads WHERE id = ?1",
 	[SQL_SHOW] = "SELECT number, at_ms, messages FROM turns WHERE thread = ?1 ORDER BY number",
@@ -52,9 +56,8 @@ int database_fail(struct database *db, struct err *e, const char *what)
 
 sqlite3_stmt *database_statement(struct database *db, enum statement s, struct err *e)
 {
-	if (db->statements[s] == NULL &&
-	    sqlite3_prepare_v3(db->sqlite, texts[s], -1, SQLITE_PREPARE_PERSISTENT, &db->statements[s], NULL) !=
-		    SQLITE_OK)
+	if (db->statements[s] == NULL && sqlite3_prepare_v3(db->sqlite, texts[s], -1, SQLITE_PREPARE_PERSISTENT,
+	                                                    &db->statements[s], NULL) != SQLITE_OK)
 		database_fail(db, e, "cannot be read");
 	return db->statements[s];
 }
@@ -158,9 +161,10 @@ static int check_place(const struct database *db, const struct place *place, str
 	if (place->first > 0 && place->last >= place->first && place->last < INT64_MAX / 2 &&
 	    place->last - place->first <= STORE_TURNS_MAX && place->bytes >= 0)
 		return 0;
-	return err_set(e, "%s: a conversation is damaged (turns %lld to %lld, %lld bytes); tt-agentctl threads lists and"
-	               " deletes them", db->file, (long long)place->first, (long long)place->last,
-	               (long long)place->bytes);
+	return err_set(e,
+	               "%s: a conversation is damaged (turns %lld to %lld, %lld bytes); tt-agentctl threads lists and"
+	               " deletes them",
+	               db->file, (long long)place->first, (long long)place->last, (long long)place->bytes);
 }
 
 /* ---- reading ---- */
@@ -227,8 +231,8 @@ static int read_turns(struct database *db, struct cached_thread *t, struct err *
 	return code == SQLITE_DONE ? 0 : -1;
 }
 
-json_t *database_load(struct database *db, const struct store_key *k, int64_t now_ms,
-                      const struct store_limits *limits, struct err *e)
+json_t *database_load(struct database *db, const struct store_key *k, int64_t now_ms, const struct store_limits *limits,
+                      struct err *e)
 {
 	struct cached_thread *t = NULL;
 	json_t *turns = NULL;
@@ -259,8 +263,8 @@ json_t *database_load(struct database *db, const struct store_key *k, int64_t no
 /* ---- writing ---- */
 
 /* The thread as it is with one more turn of len bytes. */
-static int use_thread(struct database *db, const struct store_key *k, size_t len, int64_t now_ms,
-                      struct place *place, struct err *e)
+static int use_thread(struct database *db, const struct store_key *k, size_t len, int64_t now_ms, struct place *place,
+                      struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_USE, e);
 	int code;
@@ -282,8 +286,8 @@ static int use_thread(struct database *db, const struct store_key *k, size_t len
 	return code == SQLITE_DONE ? check_place(db, place, e) : -1;
 }
 
-static int add_row(struct database *db, const struct place *place, const char *messages, size_t len,
-                   int64_t now_ms, struct err *e)
+static int add_row(struct database *db, const struct place *place, const char *messages, size_t len, int64_t now_ms,
+                   struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_ADD, e);
 	int code;
@@ -352,8 +356,8 @@ static int forget_expired(struct database *db, const struct store_key *k, int64_
 	return code < 0 ? -1 : 0;
 }
 
-int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len,
-                    int64_t now_ms, const struct store_limits *limits, struct err *e)
+int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len, int64_t now_ms,
+                    const struct store_limits *limits, struct err *e)
 {
 	struct place place = {0};
 
@@ -363,8 +367,7 @@ int database_append(struct database *db, const struct store_key *k, const char *
 	return -1;
 }
 
-int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max,
-                   struct err *e)
+int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_SWEEP, e);
 	int code, gone = 0;

@@ -28,8 +28,8 @@ bool database_has_moved(struct database *db);
 
 /* The turns of a thread, oldest first, as an array of arrays: a new reference. One that
  * cannot be read is left out. NULL with e. */
-json_t *database_load(struct database *db, const struct store_key *k, int64_t now_ms,
-                      const struct store_limits *limits, struct err *e);
+json_t *database_load(struct database *db, const struct store_key *k, int64_t now_ms, const struct store_limits *limits,
+                      struct err *e);
 
 /* Between these two all that is read is of one moment, which costs less than each for itself. */
 int database_begin_reading(struct database *db, struct err *e);
@@ -43,12 +43,11 @@ void database_roll_back(struct database *db); /* in place of database_commit */
 
 /* Appends one turn, its messages as JSON text, and lets old turns leave. Where it fails, the
  * transaction must be rolled back. */
-int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len,
-                    int64_t now_ms, const struct store_limits *limits, struct err *e);
+int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len, int64_t now_ms,
+                    const struct store_limits *limits, struct err *e);
 
 /* Forgets up to max expired threads; how many it were, or -1. */
-int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max,
-                   struct err *e);
+int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max, struct err *e);
 
 /* Pages in the write-ahead log that were not moved into the database; moves them. */
 int database_wal_pages(const struct database *db);

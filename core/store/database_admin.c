@@ -62,9 +62,10 @@ static json_t *turns_of(struct database *db, int64_t thread, struct err *e)
 	sqlite3_bind_int64(s, 1, thread);
 	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW)
 		json_array_append_new(
-			turns, json_pack("{s:I, s:o, s:o*}", "number", (json_int_t)sqlite3_column_int64(s, 0), "at",
-		                         time_of(sqlite3_column_int64(s, 1)), "messages",
-		                         json_loadb(text_of(s, 2), (size_t)sqlite3_column_bytes(s, 2), JSON_ALLOW_NUL, NULL)));
+			turns,
+			json_pack("{s:I, s:o, s:o*}", "number", (json_int_t)sqlite3_column_int64(s, 0), "at",
+		                  time_of(sqlite3_column_int64(s, 1)), "messages",
+		                  json_loadb(text_of(s, 2), (size_t)sqlite3_column_bytes(s, 2), JSON_ALLOW_NUL, NULL)));
 	database_done(s);
 	if (code == SQLITE_DONE)
 		return turns;
@@ -104,8 +105,9 @@ json_t *database_show(struct database *db, int64_t id, struct err *e)
 	sqlite3_bind_int64(s, 1, id);
 	code = database_step(db, s, "cannot be read", e);
 	if (code == SQLITE_ROW)
-		head = json_pack("{s:s, s:s, s:o, s:o}", "subject", text_of(s, 0), "thread_id", text_of(s, 1), "created",
-		                 time_of(sqlite3_column_int64(s, 2)), "used", time_of(sqlite3_column_int64(s, 3)));
+		head = json_pack("{s:s, s:s, s:o, s:o}", "subject", text_of(s, 0), "thread_id", text_of(s, 1),
+		                 "created", time_of(sqlite3_column_int64(s, 2)), "used",
+		                 time_of(sqlite3_column_int64(s, 3)));
 	database_done(s);
 	turns = head != NULL ? turns_of(db, id, e) : NULL;
 	if (turns == NULL || json_object_set_new(head, "turns", turns) < 0) {

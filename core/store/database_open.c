@@ -11,7 +11,7 @@
 
 #define SCHEMA_VERSION 1
 #define APPLICATION_ID 0x74744167 /* "ttAg" */
-#define BUSY_TRIES     250 /* about two seconds */
+#define BUSY_TRIES     250        /* about two seconds */
 #define WAL_TRIES      50
 #define CACHE_BYTES    (8u << 20)
 

@@ -109,7 +109,7 @@ static void fail_all(struct db_jobs *batch, const struct err *e)
 	struct db_job *job;
 
 	STAILQ_FOREACH(job, batch, next)
-		job->err = *e;
+	job->err = *e;
 }
 
 /* What the jobs tell of the database; whether all went well. */
@@ -118,7 +118,8 @@ static bool note_all(struct db_thread *a, const struct db_jobs *batch)
 	const struct db_job *job;
 	bool well = true, stored = false;
 
-	STAILQ_FOREACH(job, batch, next) {
+	STAILQ_FOREACH(job, batch, next)
+	{
 		if (err_is_set(&job->err)) {
 			note(a, &job->err);
 			well = false;

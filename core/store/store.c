@@ -24,8 +24,8 @@ void store_run_name(long pid, char out[64])
 	uint8_t boot[16];
 
 	process_boot_id(boot);
-	snprintf(out, 64, "%02x%02x%02x%02x%02x%02x%02x%02x-%ld-%" PRIu64, boot[0], boot[1], boot[2], boot[3],
-	         boot[4], boot[5], boot[6], boot[7], pid, process_birth_of(pid));
+	snprintf(out, 64, "%02x%02x%02x%02x%02x%02x%02x%02x-%ld-%" PRIu64, boot[0], boot[1], boot[2], boot[3], boot[4],
+	         boot[5], boot[6], boot[7], pid, process_birth_of(pid));
 }
 
 static struct store_limits configured_limits(const struct config *c)
@@ -60,8 +60,9 @@ struct store *store_open(struct event_base *base, const struct config *c, const 
 	if (!store_is_memory(file) && has_folder(file))
 		return store_sqlite_new(base, file, run, &limits, e);
 	if (!store_is_memory(file))
-		log_warning("threads_in_memory", L_STR("file", file),
-		            L_STR("error", "its folder does not exist: conversations last as long as this worker does"));
+		log_warning(
+			"threads_in_memory", L_STR("file", file),
+			L_STR("error", "its folder does not exist: conversations last as long as this worker does"));
 	return store_memory_new(base, &limits, e);
 }
 
@@ -88,8 +89,8 @@ struct store_request *store_load(struct store *s, const struct store_key *k, sto
 	return s->ops->load(s, k, done, arg);
 }
 
-struct store_request *store_append(struct store *s, const struct store_key *k, json_t *messages,
-                                   store_saved_fn *done, void *arg)
+struct store_request *store_append(struct store *s, const struct store_key *k, json_t *messages, store_saved_fn *done,
+                                   void *arg)
 {
 	return s->ops->append(s, k, messages, done, arg);
 }

@@ -18,7 +18,7 @@ struct store;
 struct store_request;
 
 struct store_key {
-	const char *subject;   /* whom the web server vouches for; "" = nobody */
+	const char *subject; /* whom the web server vouches for; "" = nobody */
 	const char *thread_id;
 };
 
@@ -80,8 +80,8 @@ struct store_request *store_load(struct store *s, const struct store_key *k, sto
 /* Appends one turn (messages is stolen, also where NULL is returned: no memory). done
  * may be NULL. A load that is asked for later sees it. */
 typedef void store_saved_fn(void *arg, const struct err *e); /* e NULL: stored */
-struct store_request *store_append(struct store *s, const struct store_key *k, json_t *messages,
-                                   store_saved_fn *done, void *arg);
+struct store_request *store_append(struct store *s, const struct store_key *k, json_t *messages, store_saved_fn *done,
+                                   void *arg);
 
 /* done is not called any more; an append still takes place. NULL is fine. */
 void store_cancel(struct store_request *r);

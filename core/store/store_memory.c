@@ -106,8 +106,7 @@ static struct thread *add(struct memory *m, const struct store_key *k)
 	t->subject = strdup(k->subject);
 	t->thread_id = strdup(k->thread_id);
 	t->turns = json_array();
-	if (t->subject == NULL || t->thread_id == NULL || t->turns == NULL ||
-	    tsearch(t, &m->tree, compare) == NULL) {
+	if (t->subject == NULL || t->thread_id == NULL || t->turns == NULL || tsearch(t, &m->tree, compare) == NULL) {
 		thread_free(t);
 		return NULL;
 	}
@@ -214,8 +213,7 @@ static struct request *request_new(struct memory *m, void *arg)
 	return r;
 }
 
-static struct store_request *memory_load(struct store *s, const struct store_key *k, store_loaded_fn *done,
-                                         void *arg)
+static struct store_request *memory_load(struct store *s, const struct store_key *k, store_loaded_fn *done, void *arg)
 {
 	struct memory *m = (struct memory *)s;
 	struct thread *t = look_up(m, k);

@@ -10,8 +10,8 @@
 
 struct request {
 	struct store_request base;
-	struct db_job job; /* the archivist's until it is done */
-	store_loaded_fn *loaded;  /* both NULL: cancelled, or nobody wants to know */
+	struct db_job job;       /* the archivist's until it is done */
+	store_loaded_fn *loaded; /* both NULL: cancelled, or nobody wants to know */
 	store_saved_fn *saved;
 	void *arg;
 };
@@ -105,7 +105,7 @@ static void on_hand_over(evutil_socket_t fd, short what, void *arg)
 	db_thread_give(s->archivist, &s->given);
 	STAILQ_CONCAT(&refused, &s->given);
 	STAILQ_FOREACH(job, &refused, next)
-		err_set(&job->err, "too many turns wait for the conversations' database");
+	err_set(&job->err, "too many turns wait for the conversations' database");
 	answer_all(&refused);
 }
 

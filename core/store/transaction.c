@@ -23,7 +23,8 @@ static bool is_held(const struct db_jobs *jobs, const struct db_job *load)
 {
 	const struct db_job *before;
 
-	STAILQ_FOREACH(before, jobs, next) {
+	STAILQ_FOREACH(before, jobs, next)
+	{
 		if (before == load)
 			break;
 		if (is_append(before) && strcmp(before->thread_id, load->thread_id) == 0 &&
@@ -72,7 +73,8 @@ static void load_all(struct database *db, struct db_jobs *batch, const struct st
 	bool together = database_begin_reading(db, &e) == 0;
 	struct db_job *job;
 
-	STAILQ_FOREACH(job, batch, next) {
+	STAILQ_FOREACH(job, batch, next)
+	{
 		const struct store_key k = key_of(job);
 
 		if (together)
@@ -84,8 +86,7 @@ static void load_all(struct database *db, struct db_jobs *batch, const struct st
 		database_end_reading(db);
 }
 
-static int append_one(struct database *db, const struct db_job *job, const struct store_limits *limits,
-                      struct err *e)
+static int append_one(struct database *db, const struct db_job *job, const struct store_limits *limits, struct err *e)
 {
 	const struct store_key k = key_of(job);
 
@@ -112,10 +113,10 @@ static bool append_together(struct database *db, struct db_jobs *batch, const st
 	if (!*try_alone)
 		return false;
 	STAILQ_FOREACH(job, batch, next)
-		if (append_one(db, job, limits, e) < 0) {
-			database_roll_back(db);
-			return false;
-		}
+	if (append_one(db, job, limits, e) < 0) {
+		database_roll_back(db);
+		return false;
+	}
 	return database_commit(db, e) == 0;
 }
 
@@ -129,10 +130,10 @@ static void append_all(struct database *db, struct db_jobs *batch, const struct 
 		return;
 	alone = alone && STAILQ_NEXT(STAILQ_FIRST(batch), next) != NULL && !database_is_lost(db);
 	STAILQ_FOREACH(job, batch, next)
-		if (alone)
-			append_alone(db, job, limits);
-		else
-			job->err = e;
+	if (alone)
+		append_alone(db, job, limits);
+	else
+		job->err = e;
 }
 
 void transaction_run(struct database *db, struct db_jobs *batch, const struct store_limits *limits)

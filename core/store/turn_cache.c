@@ -87,12 +87,10 @@ static size_t weight(const json_t *value)
 		return STRING + json_string_length(value);
 	if (json_is_object(value)) {
 		sum = OBJECT;
-		json_object_foreach((json_t *)(uintptr_t)value, key, item)
-			sum += PAIR + weight(item);
+		json_object_foreach((json_t *)(uintptr_t)value, key, item) sum += PAIR + weight(item);
 	} else if (json_is_array(value)) {
 		sum = ARRAY;
-		json_array_foreach(value, i, item)
-			sum += sizeof item + weight(item);
+		json_array_foreach(value, i, item) sum += sizeof item + weight(item);
 	}
 	return sum;
 }

@@ -131,9 +131,7 @@ int calls_merge(struct calls *c, const json_t *fragments)
 
 	if (json_is_object(fragments))
 		return merge_one(c, fragments);
-	json_array_foreach (fragments, i, fragment)
-		if (merge_one(c, fragment) < 0)
-			return -1;
+	json_array_foreach(fragments, i, fragment) if (merge_one(c, fragment) < 0) return -1;
 	return 0;
 }
 

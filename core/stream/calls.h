@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define CALLS_MAX 32            /* calls of one answer */
+#define CALLS_MAX           32 /* calls of one answer */
 #define CALLS_ARGUMENTS_MAX (256u << 10)
 
 struct call {
@@ -19,7 +19,7 @@ struct call {
 
 struct calls {
 	struct call items[CALLS_MAX];
-	long index[CALLS_MAX];      /* the server's index of each */
+	long index[CALLS_MAX]; /* the server's index of each */
 	size_t count;
 };
 

@@ -62,11 +62,22 @@ bool chunk_is_context_overflow(const char *text)
 {
 	/* vLLM old and new, OpenAI, llama.cpp, TGI, LM Studio, Ollama, in this order. */
 	static const char *const wordings[] = {
-		"maximum context length", "longer than the maximum model length", "context_length_exceeded",
-		"exceeds the available context size", "exceed_context_size", "must have less than",
-		"`inputs` tokens + `max_new_tokens`", "exceeds the context length", "greater than the context length",
-		"input length exceeds", "context window", "prompt is too long", "too many tokens",
-		"maximum model length", "max_model_len", "exceeds maximum model length",
+		"maximum context length",
+		"longer than the maximum model length",
+		"context_length_exceeded",
+		"exceeds the available context size",
+		"exceed_context_size",
+		"must have less than",
+		"`inputs` tokens + `max_new_tokens`",
+		"exceeds the context length",
+		"greater than the context length",
+		"input length exceeds",
+		"context window",
+		"prompt is too long",
+		"too many tokens",
+		"maximum model length",
+		"max_model_len",
+		"exceeds maximum model length",
 	};
 
 	for (size_t i = 0; i < sizeof wordings / sizeof wordings[0]; i++)

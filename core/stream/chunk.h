@@ -21,7 +21,12 @@ enum chunk_kind {
 };
 
 enum chunk_finish {
-	FINISH_NONE, FINISH_STOP, FINISH_LENGTH, FINISH_TOOL_CALLS, FINISH_ABORT, FINISH_OTHER,
+	FINISH_NONE,
+	FINISH_STOP,
+	FINISH_LENGTH,
+	FINISH_TOOL_CALLS,
+	FINISH_ABORT,
+	FINISH_OTHER,
 };
 
 struct chunk_text {
@@ -36,9 +41,9 @@ struct chunk {
 	enum chunk_finish finish;
 	bool has_usage;
 	int64_t prompt_tokens, completion_tokens;
-	json_t *tool_calls;          /* delta.tool_calls (or message.tool_calls): array, borrowed; NULL */
-	char error[256];             /* CHUNK_ERROR: the server's message, one line, cut at a code point */
-	long error_status;           /* its code where it is a number, else 0 */
+	json_t *tool_calls; /* delta.tool_calls (or message.tool_calls): array, borrowed; NULL */
+	char error[256];    /* CHUNK_ERROR: the server's message, one line, cut at a code point */
+	long error_status;  /* its code where it is a number, else 0 */
 };
 
 /* Holds what a struct chunk points into until the next event. */

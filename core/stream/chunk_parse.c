@@ -146,7 +146,8 @@ static int join_parts(struct buf *scratch, const json_t *parts, bool thinking, u
 	size_t i;
 	int result = 0;
 
-	json_array_foreach(parts, i, part) {
+	json_array_foreach(parts, i, part)
+	{
 		inner = json_object_get(part, "thinking");
 		if (thinking && depth == 0)
 			part = json_is_array(inner) ? inner : NULL;
@@ -173,8 +174,7 @@ static void read_parts(struct chunk_reader *r, const json_t *parts, struct chunk
 	if (content > 0)
 		d->content = (struct chunk_text){.bytes = r->scratch.data, .len = content};
 	if (r->scratch.len > content)
-		d->reasoning =
-			(struct chunk_text){.bytes = r->scratch.data + content, .len = r->scratch.len - content};
+		d->reasoning = (struct chunk_text){.bytes = r->scratch.data + content, .len = r->scratch.len - content};
 }
 
 /* tool_calls as an array; older servers sent the one call as an object. */

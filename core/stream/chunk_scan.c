@@ -29,7 +29,10 @@ struct member {
 	bool (*read)(struct scan *s);
 };
 
-#define MEMBER(name, read) { (name), sizeof(name) - 1, (read) }
+#define MEMBER(name, read)                                                                                             \
+	{                                                                                                              \
+		(name), sizeof(name) - 1, (read)                                                                       \
+	}
 
 static inline void skip_blanks(struct scan *s)
 {
@@ -37,7 +40,10 @@ static inline void skip_blanks(struct scan *s)
 		s->p++;
 }
 
-static inline int peek(const struct scan *s) { return s->p < s->end ? *s->p : -1; }
+static inline int peek(const struct scan *s)
+{
+	return s->p < s->end ? *s->p : -1;
+}
 
 static inline bool take(struct scan *s, int c)
 {
@@ -55,7 +61,10 @@ static bool take_word(struct scan *s, const char *word, size_t len)
 	return true;
 }
 
-static bool take_null(struct scan *s) { return take_word(s, "null", 4); }
+static bool take_null(struct scan *s)
+{
+	return take_word(s, "null", 4);
+}
 static bool not_mine(struct scan *s)
 {
 	(void)s;
@@ -86,8 +95,8 @@ static uint32_t take_unicode(struct scan *s)
 /* The escape at p (its backslash), decoded to out; the number of bytes, 0 = not mine. */
 static size_t take_escape(struct scan *s, char out[4])
 {
-	static const char plain[256] = {['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b',
-	                                ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
+	static const char plain[256] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+	                                ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
 	uint32_t code;
 
 	if (s->end - s->p < 2)
@@ -321,11 +330,26 @@ static bool read_text(struct scan *s, struct chunk_text *out)
 	return take(s, '"') ? take_string(s, out) : take_null(s);
 }
 
-static bool read_content(struct scan *s) { return read_text(s, &s->d->content); }
-static bool read_choice_text(struct scan *s) { return read_text(s, &s->text); }
-static bool read_reasoning(struct scan *s) { return read_text(s, &s->reasoning[REASONING]); }
-static bool read_reasoning_content(struct scan *s) { return read_text(s, &s->reasoning[REASONING_CONTENT]); }
-static bool read_thinking(struct scan *s) { return read_text(s, &s->reasoning[THINKING]); }
+static bool read_content(struct scan *s)
+{
+	return read_text(s, &s->d->content);
+}
+static bool read_choice_text(struct scan *s)
+{
+	return read_text(s, &s->text);
+}
+static bool read_reasoning(struct scan *s)
+{
+	return read_text(s, &s->reasoning[REASONING]);
+}
+static bool read_reasoning_content(struct scan *s)
+{
+	return read_text(s, &s->reasoning[REASONING_CONTENT]);
+}
+static bool read_thinking(struct scan *s)
+{
+	return read_text(s, &s->reasoning[THINKING]);
+}
 
 static bool read_no_tool_calls(struct scan *s)
 {
@@ -352,12 +376,9 @@ static bool read_finish(struct scan *s)
 static bool read_delta(struct scan *s)
 {
 	static const struct member members[] = {
-		MEMBER("content", read_content),
-		MEMBER("reasoning_content", read_reasoning_content),
-		MEMBER("reasoning", read_reasoning),
-		MEMBER("thinking", read_thinking),
-		MEMBER("tool_calls", read_no_tool_calls),
-		MEMBER("refusal", take_null),
+		MEMBER("content", read_content),          MEMBER("reasoning_content", read_reasoning_content),
+		MEMBER("reasoning", read_reasoning),      MEMBER("thinking", read_thinking),
+		MEMBER("tool_calls", read_no_tool_calls), MEMBER("refusal", take_null),
 	};
 
 	return take_null(s) || read_object(s, members, sizeof members / sizeof members[0]);
@@ -400,8 +421,14 @@ static bool read_count(struct scan *s, int64_t *out)
 	return true;
 }
 
-static bool read_prompt_tokens(struct scan *s) { return read_count(s, &s->d->prompt_tokens); }
-static bool read_completion_tokens(struct scan *s) { return read_count(s, &s->d->completion_tokens); }
+static bool read_prompt_tokens(struct scan *s)
+{
+	return read_count(s, &s->d->prompt_tokens);
+}
+static bool read_completion_tokens(struct scan *s)
+{
+	return read_count(s, &s->d->completion_tokens);
+}
 
 static bool read_usage(struct scan *s)
 {
@@ -423,9 +450,8 @@ static bool read_object_name(struct scan *s)
 static bool read_event(struct scan *s)
 {
 	static const struct member members[] = {
-		MEMBER("choices", read_choices),   MEMBER("usage", read_usage),
-		MEMBER("object", read_object_name), MEMBER("error", take_null),
-		MEMBER("message", not_mine),       MEMBER("detail", not_mine),
+		MEMBER("choices", read_choices), MEMBER("usage", read_usage), MEMBER("object", read_object_name),
+		MEMBER("error", take_null),      MEMBER("message", not_mine), MEMBER("detail", not_mine),
 	};
 
 	skip_blanks(s);

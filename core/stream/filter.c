@@ -23,7 +23,7 @@ struct filter {
 	void *arg;
 	struct buf held;
 	enum mode mode;
-	bool at_start;   /* no word came yet: blanks are held, and dropped before a marker */
+	bool at_start; /* no word came yet: blanks are held, and dropped before a marker */
 	bool in_call;
 	bool array;      /* the last call stood in an array that is not closed */
 	bool fenced;     /* and in a fence (```json) that is not closed */
@@ -51,7 +51,10 @@ struct marker {
 	enum text_call_form form;
 };
 
-#define M(text, action, form) { (text), sizeof(text) - 1, (action), (form) }
+#define M(text, action, form)                                                                                          \
+	{                                                                                                              \
+		(text), sizeof(text) - 1, (action), (form)                                                             \
+	}
 static const struct marker markers[] = {
 	M("<|" TAG_WORD, DROP_TAG, 0),
 	M(TAG_WORD, DROP_TAG, 0),
@@ -68,7 +71,8 @@ static const struct marker markers[] = {
 	M(FENCE, BEGIN_CALL, TEXT_CALL_FENCED),
 };
 /* A call that begins with its own first byte. */
-static const struct marker bare_call = M("", BEGIN_CALL, TEXT_CALL_JSON), code_call = M("", BEGIN_CALL, TEXT_CALL_PYTHON);
+static const struct marker bare_call = M("", BEGIN_CALL, TEXT_CALL_JSON),
+			   code_call = M("", BEGIN_CALL, TEXT_CALL_PYTHON);
 
 struct filter *filter_new(const struct filter_handlers *handlers, void *arg)
 {
@@ -102,7 +106,10 @@ void filter_free(struct filter *f)
 
 /* ---- delivering ---- */
 
-static struct shown *shown(struct filter *f) { return f->mode == REASONING ? &f->reasoning : &f->answer; }
+static struct shown *shown(struct filter *f)
+{
+	return f->mode == REASONING ? &f->reasoning : &f->answer;
+}
 
 static void remember(struct shown *s, const char *bytes, size_t len)
 {
@@ -287,7 +294,8 @@ static size_t pass_call(struct filter *f, const char *p, size_t len, bool ended,
 		*wait = true;
 		return 0;
 	}
-	if (verdict == TEXT_CALL_CALL || text_call_is_mendable(&f->leak, ended && verdict == TEXT_CALL_MAYBE && at == len))
+	if (verdict == TEXT_CALL_CALL ||
+	    text_call_is_mendable(&f->leak, ended && verdict == TEXT_CALL_MAYBE && at == len))
 		deliver_call(f, p + f->text_call_from, at - f->text_call_from);
 	if (f->mode == BETWEEN_CALLS)
 		return at;
@@ -331,13 +339,12 @@ static size_t apply(struct filter *f, const struct marker *m)
 enum { LETTER, BLANK, SPECIAL };
 
 static const unsigned char classes[256] = {
-	[' '] = BLANK,   ['\t'] = BLANK,  ['\r'] = BLANK,   ['\n'] = BLANK,   [';'] = BLANK,
+	[' '] = BLANK,   ['\t'] = BLANK,  ['\r'] = BLANK,  ['\n'] = BLANK,  [';'] = BLANK,
 	['<'] = SPECIAL, ['p'] = SPECIAL, ['['] = SPECIAL, ['{'] = SPECIAL, ['`'] = SPECIAL,
 };
 
 /* Moves n over text up to a marker or its possible beginning. */
-static enum look scan(struct filter *f, const char *p, size_t len, size_t *n, bool ended,
-                      const struct marker **found)
+static enum look scan(struct filter *f, const char *p, size_t len, size_t *n, bool ended, const struct marker **found)
 {
 	enum look result;
 

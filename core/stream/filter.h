@@ -17,10 +17,10 @@
 #include <stddef.h>
 
 struct filter_handlers {
-	void (*text)(void *arg, const char *bytes, size_t len);      /* of the answer */
+	void (*text)(void *arg, const char *bytes, size_t len); /* of the answer */
 	void (*reasoning)(void *arg, const char *bytes, size_t len);
 	void (*call)(void *arg, const char *name, const char *arguments_json);
-	bool (*is_tool)(void *arg, const char *name, size_t len);    /* NULL: no tools */
+	bool (*is_tool)(void *arg, const char *name, size_t len); /* NULL: no tools */
 	void (*unopened)(void *arg); /* </think> behind what was given as text; NULL: no matter */
 };
 
@@ -32,7 +32,7 @@ void filter_free(struct filter *f);
 
 /* -1: no memory. Pieces without any marker's first byte pass without a copy. */
 int filter_feed(struct filter *f, const char *bytes, size_t len);
-int filter_end(struct filter *f); /* delivers what was held back */
+int filter_end(struct filter *f);    /* delivers what was held back */
 void filter_break(struct filter *f); /* the text broke off: the same, but for a call that is not whole */
 
 #endif

@@ -92,8 +92,7 @@ static const char *after_bom(struct sse *s, const char *line, const char *end)
 }
 
 /* One line without its end. Returns whether the reader wants more. */
-static bool take_line(struct sse *s, const char *line, const char *end, int *result, sse_event_fn *event,
-                      void *arg)
+static bool take_line(struct sse *s, const char *line, const char *end, int *result, sse_event_fn *event, void *arg)
 {
 	const char *value;
 
@@ -131,8 +130,7 @@ static void keep(struct sse *s, const char *p, const char *end, int *result)
 }
 
 /* The rest of a line whose beginning was kept, up to its end. */
-static bool take_kept(struct sse *s, const char *p, const char *stop, int *result, sse_event_fn *event,
-                      void *arg)
+static bool take_kept(struct sse *s, const char *p, const char *stop, int *result, sse_event_fn *event, void *arg)
 {
 	bool more = true;
 

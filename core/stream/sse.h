@@ -11,8 +11,8 @@
 #define SSE_LINE_MAX (8u << 20)
 
 struct sse {
-	struct buf line;  /* the line that is not whole yet */
-	struct buf data;  /* data of the event so far, where it has several lines */
+	struct buf line; /* the line that is not whole yet */
+	struct buf data; /* data of the event so far, where it has several lines */
 	bool has_data, skip_lf, too_long;
 	bool bom_checked;
 	bool no_memory; /* the cause of at least one -1 */

@@ -10,10 +10,9 @@ static const struct {
 	const char *key;
 	uint8_t member;
 } keys[] = {
-	{"type", TYPE},           {"name", NAME}, {"parameters", ARGS}, {"arguments", ARGS},
-	{"id", ID},               {"function", FUNCTION},
+	{"type", TYPE}, {"name", NAME}, {"parameters", ARGS}, {"arguments", ARGS}, {"id", ID}, {"function", FUNCTION},
 };
-#define KEYS    (sizeof keys / sizeof keys[0])
+#define KEYS     (sizeof keys / sizeof keys[0])
 #define ALL_KEYS ((uint8_t)((1u << KEYS) - 1))
 
 static enum text_call_verdict json_value(struct text_call *l, unsigned char c);
@@ -30,7 +29,8 @@ bool text_call_is_name(unsigned char c)
 	return c != 0 && c < 0x80 && (isalnum(c) || strchr("_-.:/", c) != NULL);
 }
 
-enum text_call_verdict text_call_go(struct text_call *l, enum text_call_verdict (*step)(struct text_call *l, unsigned char c))
+enum text_call_verdict text_call_go(struct text_call *l,
+                                    enum text_call_verdict (*step)(struct text_call *l, unsigned char c))
 {
 	l->step = step;
 	return TEXT_CALL_MAYBE;
@@ -55,7 +55,10 @@ bool text_call_name_is_known(struct text_call *l)
 
 /* ---- JSON ---- */
 
-static bool in_call(const struct text_call *l) { return l->depth > 0 && l->depth <= l->call_depth; }
+static bool in_call(const struct text_call *l)
+{
+	return l->depth > 0 && l->depth <= l->call_depth;
+}
 
 static enum text_call_verdict json_done(struct text_call *l)
 {
@@ -123,7 +126,7 @@ static enum text_call_verdict json_call_key(struct text_call *l, unsigned char c
 			return text_call_go(l, json_colon);
 		}
 		if (*rest == '\0' || (unsigned char)*rest != c)
-			l->keys &= (uint8_t)~(1u << i);
+			l->keys &= (uint8_t) ~(1u << i);
 	}
 	l->matched++;
 	return l->keys != 0 ? TEXT_CALL_MAYBE : TEXT_CALL_NO;

@@ -11,12 +11,12 @@
 #include <stdint.h>
 
 enum text_call_form {
-	TEXT_CALL_JSON,      /* {"name":...} or [{"name":...}, the first byte included */
-	TEXT_CALL_TAGGED,    /* behind <tool_call> */
-	TEXT_CALL_FUNCTION,  /* behind <function= */
-	TEXT_CALL_MISTRAL,   /* behind [TOOL_CALLS] */
-	TEXT_CALL_FENCED,    /* behind ```: TEXT_CALL_JSON, the word json before it or none */
-	TEXT_CALL_PYTHON,    /* behind a python tag: TEXT_CALL_JSON, or [NAME(key="value", ...)] */
+	TEXT_CALL_JSON,     /* {"name":...} or [{"name":...}, the first byte included */
+	TEXT_CALL_TAGGED,   /* behind <tool_call> */
+	TEXT_CALL_FUNCTION, /* behind <function= */
+	TEXT_CALL_MISTRAL,  /* behind [TOOL_CALLS] */
+	TEXT_CALL_FENCED,   /* behind ```: TEXT_CALL_JSON, the word json before it or none */
+	TEXT_CALL_PYTHON,   /* behind a python tag: TEXT_CALL_JSON, or [NAME(key="value", ...)] */
 };
 
 enum text_call_verdict { TEXT_CALL_MAYBE, TEXT_CALL_NO, TEXT_CALL_CALL };
@@ -42,11 +42,11 @@ struct text_call {
 	size_t name_len;
 	char name[TEXT_CALL_NAME_MAX + 1];
 	/* JSON */
-	uint64_t objects;     /* one bit a level: it is an object */
+	uint64_t objects; /* one bit a level: it is an object */
 	unsigned depth;
-	unsigned call_depth;  /* levels whose keys are those of a call; 0: the JSON is arguments */
-	uint8_t seen, keys;   /* members seen; those that the key may still become */
-	uint8_t member;       /* whose value comes */
+	unsigned call_depth; /* levels whose keys are those of a call; 0: the JSON is arguments */
+	uint8_t seen, keys;  /* members seen; those that the key may still become */
+	uint8_t member;      /* whose value comes */
 };
 
 void text_call_begin(struct text_call *l, enum text_call_form form, text_call_is_tool_fn *is_tool, void *arg);

@@ -4,7 +4,8 @@
 
 #include "core/stream/text_call.h"
 
-enum text_call_verdict text_call_go(struct text_call *l, enum text_call_verdict (*step)(struct text_call *l, unsigned char c));
+enum text_call_verdict text_call_go(struct text_call *l,
+                                    enum text_call_verdict (*step)(struct text_call *l, unsigned char c));
 
 bool text_call_is_blank(unsigned char c);
 bool text_call_is_name(unsigned char c);

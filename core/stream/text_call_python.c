@@ -36,7 +36,10 @@ static enum text_call_verdict string(struct text_call *l, unsigned char c)
 	return c == (unsigned char)*l->word ? text_call_go(l, after) : TEXT_CALL_MAYBE;
 }
 
-static bool is_plain(unsigned char c) { return c < 0x80 && (isalnum(c) || strchr("+-._", c) != NULL) && c != 0; }
+static bool is_plain(unsigned char c)
+{
+	return c < 0x80 && (isalnum(c) || strchr("+-._", c) != NULL) && c != 0;
+}
 
 static enum text_call_verdict plain(struct text_call *l, unsigned char c)
 {
@@ -119,7 +122,8 @@ static json_t *plain_value(const char **p, const char *end)
 	while (*p < end && is_plain((unsigned char)**p))
 		++*p;
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-		if ((size_t)(*p - from) == strlen(words[i].python) && memcmp(from, words[i].python, (size_t)(*p - from)) == 0)
+		if ((size_t)(*p - from) == strlen(words[i].python) &&
+		    memcmp(from, words[i].python, (size_t)(*p - from)) == 0)
 			return json_loads(words[i].json, JSON_DECODE_ANY, NULL);
 	result = json_loadb(from, (size_t)(*p - from), JSON_DECODE_ANY, NULL);
 	return result != NULL ? result : json_stringn(from, (size_t)(*p - from));
@@ -143,7 +147,8 @@ json_t *text_call_python_arguments(const char *text, size_t len)
 		stop = memchr(p, '=', (size_t)(end - p));
 		if (stop == NULL)
 			break;
-		for (name_len = (size_t)(stop - name); name_len > 0 && text_call_is_blank((unsigned char)name[name_len - 1]);)
+		for (name_len = (size_t)(stop - name);
+		     name_len > 0 && text_call_is_blank((unsigned char)name[name_len - 1]);)
 			name_len--;
 		p = skip_blanks(stop + 1, end);
 		if (p == end)

@@ -11,9 +11,9 @@
 struct tool_run {
 	tool_done_fn *done;
 	void *arg;
-	struct e2b_run *e2b;              /* one of these two */
+	struct e2b_run *e2b; /* one of these two */
 	struct local_sandbox_run *local;
-	struct event *later;              /* or none: the arguments are at fault */
+	struct event *later; /* or none: the arguments are at fault */
 };
 
 static void answer(struct tool_run *r, char *text, bool failed)
@@ -35,8 +35,8 @@ static void on_done(void *arg, const struct execution *x, const char *failure)
 		answer(arg, execution_text(x), execution_failed(x));
 		return;
 	}
-	if (asprintf(&text, "Error: the code was not run to its end (%s).%s%s", failure, x->out.len > 0 ? " It printed:\n" : "",
-	             x->out.len > 0 ? x->out.data : "") < 0)
+	if (asprintf(&text, "Error: the code was not run to its end (%s).%s%s", failure,
+	             x->out.len > 0 ? " It printed:\n" : "", x->out.len > 0 ? x->out.data : "") < 0)
 		text = NULL;
 	answer(arg, text, true);
 }
@@ -45,7 +45,9 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	answer(arg, strdup("Error: the argument code is missing or empty. Call the tool again with {\"code\": \"...\"}."), true);
+	answer(arg,
+	       strdup("Error: the argument code is missing or empty. Call the tool again with {\"code\": \"...\"}."),
+	       true);
 }
 
 static struct tool_run *start(void *state, const struct tool_context *ctx, const json_t *args, tool_done_fn *done,
@@ -98,10 +100,12 @@ static void close_state(void *state)
 
 const struct tool tool_code_interpreter = {
 	.name = FEATURE_CODE,
-	.description = "Runs Python code in a sandbox and returns what it prints. Use it to calculate, to work with data and "
-		       "to check facts that can be computed. Print the results that you need.",
-	.parameters = "{\"properties\":{\"code\":{\"description\":\"The Python code to run\",\"type\":\"string\"}},"
-		      "\"required\":[\"code\"],\"type\":\"object\"}",
+	.description =
+		"Runs Python code in a sandbox and returns what it prints. Use it to calculate, to work with data and "
+		"to check facts that can be computed. Print the results that you need.",
+	.parameters =
+		"{\"properties\":{\"code\":{\"description\":\"The Python code to run\",\"type\":\"string\"}},"
+		"\"required\":[\"code\"],\"type\":\"object\"}",
 	.shows = TOOL_SHOWS_CODE,
 	.available = features_code,
 	.start = start,

@@ -16,12 +16,12 @@
 
 struct sandbox {
 	struct e2b *owner;
-	char *thread;                /* NULL: the slot is free */
+	char *thread; /* NULL: the slot is free */
 	struct e2b_place place;
 	struct http_transfer *making;
-	struct e2b_run *queue;       /* its first runs, or waits for the sandbox to be made */
-	int64_t used_ms;             /* CLOCK_MONOTONIC, at the end of the last run */
-	int64_t idle_ms;             /* so long after it, it is used no more */
+	struct e2b_run *queue; /* its first runs, or waits for the sandbox to be made */
+	int64_t used_ms;       /* CLOCK_MONOTONIC, at the end of the last run */
+	int64_t idle_ms;       /* so long after it, it is used no more */
 };
 
 struct e2b {
@@ -382,15 +382,19 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 		advance(s);
 }
 
-struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const char *code, e2b_done_fn *done,
-                          void *arg)
+struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const char *code, e2b_done_fn *done, void *arg)
 {
 	struct e2b_run *r = calloc(1, sizeof *r);
 
 	if (r == NULL)
 		return NULL;
-	*r = (struct e2b_run){.owner = b, .ctx = ctx, .thread = strdup(ctx->thread), .code = strdup(code), .done = done,
-	                      .arg = arg, .later = event_new(ctx->base, -1, 0, on_later, r)};
+	*r = (struct e2b_run){.owner = b,
+	                      .ctx = ctx,
+	                      .thread = strdup(ctx->thread),
+	                      .code = strdup(code),
+	                      .done = done,
+	                      .arg = arg,
+	                      .later = event_new(ctx->base, -1, 0, on_later, r)};
 	execution_init(&r->execution, (size_t)cfg_int(ctx->config, CFG_CODE_OUTPUT_CHARS));
 	if (r->thread == NULL || r->code == NULL || r->later == NULL) {
 		run_free(r);

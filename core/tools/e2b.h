@@ -11,7 +11,7 @@ struct e2b;
 struct e2b_run;
 
 struct e2b *e2b_new(struct event_base *base, const char *dir); /* dir: see e2b_shared.h; NULL: no memory */
-void e2b_free(struct e2b *b);                 /* forgets the sandboxes; E2B ends them at their timeout */
+void e2b_free(struct e2b *b); /* forgets the sandboxes; E2B ends them at their timeout */
 
 /* x is what the code produced; failure is NULL, or why it could not be run (one line). */
 typedef void e2b_done_fn(void *arg, const struct execution *x, const char *failure);

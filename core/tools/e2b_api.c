@@ -99,7 +99,8 @@ static void on_told(void *arg, const struct http_result *h)
 {
 	(void)arg;
 	if (h->outcome != HTTP_DONE || (h->status != 204 && h->status != 404))
-		log_warning("sandbox_not_told", L_INT("status", h->status), L_STR("why", http_outcome_text(h->outcome)));
+		log_warning("sandbox_not_told", L_INT("status", h->status),
+		            L_STR("why", http_outcome_text(h->outcome)));
 }
 
 static const struct http_handlers tell_handlers = {.done = on_told};
@@ -136,9 +137,15 @@ struct http_transfer *e2b_api_execute(struct http *http, const struct config *c,
 	                 header("E2B-Traffic-Access-Token", place->traffic_token)};
 	const size_t count = sizeof lines / sizeof lines[0];
 	const char *headers[sizeof lines / sizeof lines[0] + 1] = {NULL};
-	struct http_request request = {.method = "POST", .url = url, .headers = headers, .body = body,
-	                               .body_len = body == NULL ? 0 : strlen(body), .connect_ms = CONNECT_MS,
-	                               .total_ms = cfg_ms(c, CFG_CODE_TIMEOUT), .once = true, .ca_file = cfg_str(c, CFG_CLOUD_CA_FILE)};
+	struct http_request request = {.method = "POST",
+	                               .url = url,
+	                               .headers = headers,
+	                               .body = body,
+	                               .body_len = body == NULL ? 0 : strlen(body),
+	                               .connect_ms = CONNECT_MS,
+	                               .total_ms = cfg_ms(c, CFG_CODE_TIMEOUT),
+	                               .once = true,
+	                               .ca_file = cfg_str(c, CFG_CLOUD_CA_FILE)};
 	struct http_transfer *t = NULL;
 
 	for (size_t i = 0, n = 0; i < count; i++)

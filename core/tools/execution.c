@@ -59,8 +59,8 @@ static void add_result(struct execution *x, const json_t *event)
 
 		if (data == NULL)
 			continue;
-		snprintf(told, sizeof told, "[a picture was made (%s, about %zu KiB); the user does not see it]\n", pictures[i],
-		         strlen(data) * 3 / 4 / 1024 + 1);
+		snprintf(told, sizeof told, "[a picture was made (%s, about %zu KiB); the user does not see it]\n",
+		         pictures[i], strlen(data) * 3 / 4 / 1024 + 1);
 		add(x, &x->results, told);
 	}
 }

@@ -73,9 +73,9 @@ static int send_code(struct local_sandbox_run *r, const char *code, int64_t time
 	json_t *json = json_pack("{s:s, s:I}", "code", code, "timeout_ms", (json_int_t)timeout_ms);
 	char *line = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
 	int result = line == NULL || bufferevent_write(r->bev, line, strlen(line)) < 0 ||
-				     bufferevent_write(r->bev, "\n", 1) < 0
-			     ? -1
-			     : 0;
+	                             bufferevent_write(r->bev, "\n", 1) < 0
+	                     ? -1
+	                     : 0;
 
 	free(line);
 	json_decref(json);

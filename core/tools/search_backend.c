@@ -22,7 +22,8 @@ char *search_url(const char *base, const char *path, const char *query)
 
 	while (len > 0 && base[len - 1] == '/')
 		len--;
-	if (asprintf(&url, "%.*s%s%s%s", (int)len, base, path, query == NULL ? "" : "?", query == NULL ? "" : query) < 0)
+	if (asprintf(&url, "%.*s%s%s%s", (int)len, base, path, query == NULL ? "" : "?", query == NULL ? "" : query) <
+	    0)
 		return NULL;
 	return url;
 }

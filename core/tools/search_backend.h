@@ -12,9 +12,9 @@
 
 struct search_request {
 	const char *method;
-	char *url;        /* free() */
-	char *body;       /* free(); NULL: none */
-	char *header;     /* "Name: value", free(); NULL: none */
+	char *url;    /* free() */
+	char *body;   /* free(); NULL: none */
+	char *header; /* "Name: value", free(); NULL: none */
 	const char *bearer;
 };
 void search_request_clear(struct search_request *r);
@@ -32,7 +32,7 @@ struct search_hits {
 };
 
 struct search_backend {
-	const char *name; /* as in search.order */
+	const char *name;                                                                      /* as in search.order */
 	int (*request)(const struct config *c, const char *query, struct search_request *out); /* -1: no memory */
 	/* answer is the parsed JSON of a 200. -1 with e: the service failed although it said 200. */
 	int (*hits)(const json_t *answer, size_t max, struct search_hits *out, struct err *e);

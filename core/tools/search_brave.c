@@ -26,14 +26,14 @@ static int hits(const json_t *answer, size_t max, struct search_hits *out, struc
 
 	if (!json_is_object(answer))
 		return err_set(e, "the answer is no object");
-	json_array_foreach (results, i, one) {
+	json_array_foreach(results, i, one)
+	{
 		if (out->count == max)
 			break;
-		out->items[out->count++] = (struct search_hit){
-			search_text(one, "title"), search_hit_url(one), search_text(one, "description")};
+		out->items[out->count++] = (struct search_hit){search_text(one, "title"), search_hit_url(one),
+		                                               search_text(one, "description")};
 	}
 	return 0;
 }
 
-const struct search_backend search_brave = {
-	.name = "brave", .request = request, .hits = hits};
+const struct search_backend search_brave = {.name = "brave", .request = request, .hits = hits};

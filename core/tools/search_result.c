@@ -22,9 +22,9 @@ static json_t *hits_json(const struct search_hits *hits, int64_t max_chars)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < hits->count; i++)
-		json_array_append_new(list, json_pack("{s:o, s:s, s:o}", "title", trimmed(hits->items[i].title, max_chars),
-		                                      "url", hits->items[i].url, "content",
-		                                      trimmed(hits->items[i].content, max_chars)));
+		json_array_append_new(
+			list, json_pack("{s:o, s:s, s:o}", "title", trimmed(hits->items[i].title, max_chars), "url",
+		                        hits->items[i].url, "content", trimmed(hits->items[i].content, max_chars)));
 	if (hits->answer == NULL || *hits->answer == '\0')
 		return list;
 	return json_pack("{s:o, s:o}", "answer", trimmed(hits->answer, max_chars), "results", list);
@@ -36,7 +36,8 @@ static int make_result(const struct config *c, const struct search_hits *hits, s
 	struct tool_source *source;
 
 	if (hits->count == 0 && hits->answer == NULL)
-		out->text = strdup("The web search found nothing for this query. Try other words, or answer with what you know.");
+		out->text = strdup(
+			"The web search found nothing for this query. Try other words, or answer with what you know.");
 	else
 		out->text = found == NULL ? NULL : json_dumps(found, JSON_COMPACT);
 	json_decref(found);

@@ -43,15 +43,16 @@ static int hits(const json_t *answer, size_t max, struct search_hits *out, struc
 
 	if (!json_is_array(results))
 		return err_set(e, "the answer has no results");
-	out->answer = json_is_object(first) ? json_string_value(json_object_get(first, "answer")) : json_string_value(first);
-	json_array_foreach (results, i, one) {
+	out->answer =
+		json_is_object(first) ? json_string_value(json_object_get(first, "answer")) : json_string_value(first);
+	json_array_foreach(results, i, one)
+	{
 		if (out->count == max)
 			break;
-		out->items[out->count++] = (struct search_hit){
-			search_text(one, "title"), search_hit_url(one), search_text(one, "content")};
+		out->items[out->count++] = (struct search_hit){search_text(one, "title"), search_hit_url(one),
+		                                               search_text(one, "content")};
 	}
 	return out->count == 0 && out->answer == NULL ? judge_empty(answer, e) : 0;
 }
 
-const struct search_backend search_searxng = {
-	.name = "searxng", .request = request, .hits = hits};
+const struct search_backend search_searxng = {.name = "searxng", .request = request, .hits = hits};

@@ -4,8 +4,9 @@
 
 static int request(const struct config *c, const char *query, struct search_request *out)
 {
-	json_t *body = json_pack("{s:s, s:s, s:s, s:b, s:I}", "query", query, "search_depth", "basic", "topic", "general",
-	                         "include_answer", 1, "max_results", (json_int_t)cfg_int(c, CFG_SEARCH_MAX_RESULTS));
+	json_t *body =
+		json_pack("{s:s, s:s, s:s, s:b, s:I}", "query", query, "search_depth", "basic", "topic", "general",
+	                  "include_answer", 1, "max_results", (json_int_t)cfg_int(c, CFG_SEARCH_MAX_RESULTS));
 
 	out->method = "POST";
 	out->url = search_url(cfg_str(c, CFG_SEARCH_TAVILY_URL), "/search", NULL);
@@ -23,14 +24,14 @@ static int hits(const json_t *answer, size_t max, struct search_hits *out, struc
 	if (!json_is_array(results))
 		return err_set(e, "the answer has no results");
 	out->answer = json_string_value(json_object_get(answer, "answer"));
-	json_array_foreach (results, i, one) {
+	json_array_foreach(results, i, one)
+	{
 		if (out->count == max)
 			break;
-		out->items[out->count++] = (struct search_hit){
-			search_text(one, "title"), search_hit_url(one), search_text(one, "content")};
+		out->items[out->count++] = (struct search_hit){search_text(one, "title"), search_hit_url(one),
+		                                               search_text(one, "content")};
 	}
 	return 0;
 }
 
-const struct search_backend search_tavily = {
-	.name = "tavily", .request = request, .hits = hits};
+const struct search_backend search_tavily = {.name = "tavily", .request = request, .hits = hits};

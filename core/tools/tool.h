@@ -23,7 +23,7 @@ struct tool_source {
 };
 
 struct tool_result {
-	char *text;  /* what the model reads; never NULL */
+	char *text; /* what the model reads; never NULL */
 	struct tool_source *sources;
 	size_t source_count;
 	bool failed;
@@ -44,16 +44,16 @@ typedef void tool_done_fn(void *arg, struct tool_result *result); /* result is b
 struct tool_run; /* each tool's own */
 
 struct tool {
-	const char *name;        /* as the model calls it */
-	const char *description; /* what the model is told */
-	const char *parameters;  /* its JSON schema */
+	const char *name;                                  /* as the model calls it */
+	const char *description;                           /* what the model is told */
+	const char *parameters;                            /* its JSON schema */
 	enum { TOOL_SHOWS_SEARCH, TOOL_SHOWS_CODE } shows; /* what the panel says when it runs */
 	/* Whether this configuration provides what it needs. */
 	bool (*available)(const struct config *c);
 	/* args is a JSON object (borrowed), checked against nothing yet. done is called once,
 	 * never from within start. NULL: no memory. state is the tool's own, from open. */
-	struct tool_run *(*start)(void *state, const struct tool_context *ctx, const json_t *args,
-	                          tool_done_fn *done, void *arg);
+	struct tool_run *(*start)(void *state, const struct tool_context *ctx, const json_t *args, tool_done_fn *done,
+	                          void *arg);
 	void (*cancel)(struct tool_run *run); /* done is not called any more */
 	/* State kept between calls; both may be NULL. */
 	void *(*open)(struct event_base *base, const char *dir);

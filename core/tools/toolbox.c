@@ -57,8 +57,8 @@ static json_t *definition(const struct tool *t)
 
 	if (parameters == NULL)
 		return NULL;
-	return json_pack("{s:s, s:{s:s, s:s, s:o}}", "type", "function", "function", "name", t->name,
-	                 "description", t->description, "parameters", parameters);
+	return json_pack("{s:s, s:{s:s, s:s, s:o}}", "type", "function", "function", "name", t->name, "description",
+	                 t->description, "parameters", parameters);
 }
 
 static json_t *make_definitions(const struct config *c)

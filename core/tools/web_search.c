@@ -33,12 +33,12 @@ struct tool_run {
 	struct http *http;
 	tool_done_fn *done;
 	void *arg;
-	struct event *later;     /* says a result that was there at once */
+	struct event *later; /* says a result that was there at once */
 	struct http_transfer *transfer;
-	size_t backend;          /* that is asked */
+	size_t backend; /* that is asked */
 	bool tried[BACKENDS];
 	char *query;
-	struct err why;          /* of the last service that failed */
+	struct err why; /* of the last service that failed */
 };
 
 static void try_next(struct tool_run *r);
@@ -90,8 +90,10 @@ static void end_failed(struct tool_run *r)
 {
 	struct tool_result result = {.failed = true};
 
-	if (asprintf(&result.text, "Error: the web search failed (%s). Answer with what you know and say that the search did not work.",
-	             err_is_set(&r->why) ? r->why.text : "no search service is configured") < 0)
+	if (asprintf(
+		    &result.text,
+		    "Error: the web search failed (%s). Answer with what you know and say that the search did not work.",
+		    err_is_set(&r->why) ? r->why.text : "no search service is configured") < 0)
 		result.text = strdup("Error: the web search failed.");
 	end_run(r, &result);
 }
@@ -198,7 +200,8 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 	if (r->query == NULL) {
 		struct tool_result result = {
 			.failed = true,
-			.text = strdup("Error: the argument query is missing or empty. Call the tool again with {\"query\": \"...\"}."),
+			.text = strdup(
+				"Error: the argument query is missing or empty. Call the tool again with {\"query\": \"...\"}."),
 		};
 		end_run(r, &result);
 		return;
@@ -267,10 +270,12 @@ static void close_state(void *state)
 
 const struct tool tool_web_search = {
 	.name = FEATURE_WEB_SEARCH,
-	.description = "Searches the web. Use it for recent events, facts that change, local information and anything you "
-		       "are not sure of. Returns titles, addresses and excerpts of pages.",
-	.parameters = "{\"properties\":{\"query\":{\"description\":\"What to search for, as one would type it into a search "
-		      "engine\",\"type\":\"string\"}},\"required\":[\"query\"],\"type\":\"object\"}",
+	.description =
+		"Searches the web. Use it for recent events, facts that change, local information and anything you "
+		"are not sure of. Returns titles, addresses and excerpts of pages.",
+	.parameters =
+		"{\"properties\":{\"query\":{\"description\":\"What to search for, as one would type it into a search "
+		"engine\",\"type\":\"string\"}},\"required\":[\"query\"],\"type\":\"object\"}",
 	.shows = TOOL_SHOWS_SEARCH,
 	.available = features_web_search,
 	.start = start,

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-#define KEPT_MAX (16u << 20) /* of one ask's text for the history; the client's stream has no limit */
+#define KEPT_MAX  (16u << 20)        /* of one ask's text for the history; the client's stream has no limit */
 #define COUNT_MAX (INT64_C(1) << 40) /* no server has written more tokens than that */
 
 struct answer {
@@ -21,7 +21,7 @@ struct answer {
 	int64_t pieces;                      /* of the one that runs */
 	size_t blanks;                       /* that are shown already, or not wanted, before its next word */
 	bool thought;                        /* reasoning came with this text */
-	bool broke_off;                      /* an ask before this one failed over its reasoning; nothing was shown since */
+	bool broke_off; /* an ask before this one failed over its reasoning; nothing was shown since */
 };
 
 static bool is_blank(char c)
@@ -223,6 +223,7 @@ void answer_finish(struct answer *a)
 	struct answer_figures f;
 
 	answer_figures(a, &f);
-	emitter_end(a->emitter, &(struct emitter_stats){
-					.tokens = f.tokens, .ttft_ns = f.ttft_ns, .tpot_ns = f.tpot_ns, .total_ns = f.total_ns});
+	emitter_end(a->emitter,
+	            &(struct emitter_stats){
+			    .tokens = f.tokens, .ttft_ns = f.ttft_ns, .tpot_ns = f.tpot_ns, .total_ns = f.total_ns});
 }

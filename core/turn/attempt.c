@@ -27,20 +27,27 @@ struct attempt {
 	bool event_lost; /* one was too large to be held, or ... */
 	bool no_memory;  /* ... we had no memory for it */
 	long error_status;
-	bool answering;  /* its first token came */
+	bool answering; /* its first token came */
 	int64_t stall_ms;
 	int64_t completion_tokens;
 	char text[256];
 };
 
 static const char *const end_texts[ATTEMPT_ENDS] = {
-	[ATTEMPT_COMPLETE] = "complete",       [ATTEMPT_UNREACHABLE] = "unreachable",
-	[ATTEMPT_TIMEOUT] = "connect timeout", [ATTEMPT_SILENT] = "silent",
-	[ATTEMPT_CUT] = "cut",                 [ATTEMPT_ERROR_EVENT] = "error event",
-	[ATTEMPT_MALFORMED] = "malformed",     [ATTEMPT_BUSY] = "busy",
-	[ATTEMPT_UNAVAILABLE] = "unavailable", [ATTEMPT_UNAUTHORIZED] = "unauthorized",
-	[ATTEMPT_OVERFLOW] = "context overflow", [ATTEMPT_REFUSED] = "refused",
-	[ATTEMPT_NO_RESOURCES] = "no resources", [ATTEMPT_FAILED] = "failed",
+	[ATTEMPT_COMPLETE] = "complete",
+	[ATTEMPT_UNREACHABLE] = "unreachable",
+	[ATTEMPT_TIMEOUT] = "connect timeout",
+	[ATTEMPT_SILENT] = "silent",
+	[ATTEMPT_CUT] = "cut",
+	[ATTEMPT_ERROR_EVENT] = "error event",
+	[ATTEMPT_MALFORMED] = "malformed",
+	[ATTEMPT_BUSY] = "busy",
+	[ATTEMPT_UNAVAILABLE] = "unavailable",
+	[ATTEMPT_UNAUTHORIZED] = "unauthorized",
+	[ATTEMPT_OVERFLOW] = "context overflow",
+	[ATTEMPT_REFUSED] = "refused",
+	[ATTEMPT_NO_RESOURCES] = "no resources",
+	[ATTEMPT_FAILED] = "failed",
 };
 
 const char *attempt_result_text(enum attempt_result end)
@@ -195,12 +202,18 @@ static void on_data(void *arg, const char *bytes, size_t len)
 
 /* What an HTTP outcome other than a whole response means. */
 static const enum attempt_result outcome_ends[] = {
-	[HTTP_DONE] = ATTEMPT_CUT,          [HTTP_BAD_URL] = ATTEMPT_FAILED,
-	[HTTP_NO_HOST] = ATTEMPT_UNREACHABLE, [HTTP_REFUSED] = ATTEMPT_UNREACHABLE,
-	[HTTP_CONNECT_TIMEOUT] = ATTEMPT_TIMEOUT, [HTTP_TIMEOUT] = ATTEMPT_SILENT,
-	[HTTP_SILENCE] = ATTEMPT_SILENT,    [HTTP_RESET] = ATTEMPT_CUT,
-	[HTTP_CUT] = ATTEMPT_CUT,           [HTTP_TLS] = ATTEMPT_UNREACHABLE,
-	[HTTP_TOO_LARGE] = ATTEMPT_MALFORMED, [HTTP_NO_RESOURCES] = ATTEMPT_NO_RESOURCES,
+	[HTTP_DONE] = ATTEMPT_CUT,
+	[HTTP_BAD_URL] = ATTEMPT_FAILED,
+	[HTTP_NO_HOST] = ATTEMPT_UNREACHABLE,
+	[HTTP_REFUSED] = ATTEMPT_UNREACHABLE,
+	[HTTP_CONNECT_TIMEOUT] = ATTEMPT_TIMEOUT,
+	[HTTP_TIMEOUT] = ATTEMPT_SILENT,
+	[HTTP_SILENCE] = ATTEMPT_SILENT,
+	[HTTP_RESET] = ATTEMPT_CUT,
+	[HTTP_CUT] = ATTEMPT_CUT,
+	[HTTP_TLS] = ATTEMPT_UNREACHABLE,
+	[HTTP_TOO_LARGE] = ATTEMPT_MALFORMED,
+	[HTTP_NO_RESOURCES] = ATTEMPT_NO_RESOURCES,
 	[HTTP_FAILED] = ATTEMPT_FAILED,
 };
 
@@ -259,7 +272,7 @@ static const struct http_handlers transfer_handlers = {
 };
 
 struct attempt *attempt_start(struct event_base *base, struct http *http, const struct attempt_request *request,
-                      const struct attempt_handlers *handlers, void *arg)
+                              const struct attempt_handlers *handlers, void *arg)
 {
 	struct http_request hr = {
 		.method = "POST",

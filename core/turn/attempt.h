@@ -35,10 +35,10 @@ struct attempt_outcome {
 	enum attempt_result end;
 	enum http_outcome outcome;
 	long status;
-	bool reused;              /* failed on a reused connection before any byte */
-	bool stopped_at_limit;    /* finish_reason length */
+	bool reused;               /* failed on a reused connection before any byte */
+	bool stopped_at_limit;     /* finish_reason length */
 	int64_t completion_tokens; /* the server's count; -1 = it sent none */
-	const char *text;         /* for people, where it failed; no secret */
+	const char *text;          /* for people, where it failed; no secret */
 };
 
 struct attempt_request {
@@ -51,9 +51,9 @@ struct attempt_request {
 };
 
 struct attempt_handlers {
-	void (*text)(void *arg, const char *bytes, size_t len);      /* content, unfiltered */
+	void (*text)(void *arg, const char *bytes, size_t len); /* content, unfiltered */
 	void (*reasoning)(void *arg, const char *bytes, size_t len);
-	void (*tool_calls)(void *arg, const json_t *fragments);      /* of one event */
+	void (*tool_calls)(void *arg, const json_t *fragments); /* of one event */
 	/* Once, never from within attempt_start; the ask is gone when it returns. */
 	void (*ended)(void *arg, const struct attempt_outcome *result);
 };
@@ -61,7 +61,7 @@ struct attempt_handlers {
 struct attempt;
 
 struct attempt *attempt_start(struct event_base *base, struct http *http, const struct attempt_request *request,
-                      const struct attempt_handlers *handlers, void *arg); /* NULL: no memory */
+                              const struct attempt_handlers *handlers, void *arg); /* NULL: no memory */
 void attempt_pause(struct attempt *a);
 void attempt_resume(struct attempt *a);
 void attempt_cancel(struct attempt *a); /* the connection is closed; no further callback */

@@ -54,7 +54,8 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
 	for (size_t rank = 0; rank < h->candidate_count; rank++) {
 		const struct status_llm *l = status_candidate(s, rank);
 
-		if (was_tried(tried, l->instance) || (needs.eyes && !l->sees_images) || (needs.to_go_on && !l->continues))
+		if (was_tried(tried, l->instance) || (needs.eyes && !l->sees_images) ||
+		    (needs.to_go_on && !l->continues))
 			continue;
 		if (rank >= h->usable_count) {
 			if (unusable == NULL)

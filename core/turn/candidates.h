@@ -31,8 +31,8 @@ struct tried {
 
 /* What an ask needs of its LLM. */
 struct candidate_needs {
-	bool eyes;      /* the message has images */
-	bool to_go_on;  /* an answer was started by another one */
+	bool eyes;     /* the message has images */
+	bool to_go_on; /* an answer was started by another one */
 };
 
 /* The best candidate that was not tried: usable ones that are not on the bench, then

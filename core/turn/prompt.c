@@ -20,7 +20,8 @@ static bool has_image(const json_t *content)
 	const json_t *part;
 	size_t i;
 
-	json_array_foreach (content, i, part) {
+	json_array_foreach(content, i, part)
+	{
 		const char *type = json_string_value(json_object_get(part, "type"));
 
 		if (type != NULL && strstr(type, "image") != NULL)
@@ -202,19 +203,15 @@ static json_t *messages(const struct prompt *p)
 		goto fail;
 	if (system != NULL && json_array_append_new(all, text_message("system", system)) < 0)
 		goto fail;
-	json_array_foreach (p->turns, i, turn) {
+	json_array_foreach(p->turns, i, turn)
+	{
 		if (i < p->skip_turns)
 			continue;
-		json_array_foreach (turn, j, message)
-			if (add_message(p, all, message) < 0)
-				goto fail;
+		json_array_foreach(turn, j, message) if (add_message(p, all, message) < 0) goto fail;
 	}
-	json_array_foreach (p->messages, j, message)
-		if (add_message(p, all, message) < 0)
-			goto fail;
-	if (p->started != NULL &&
-	    json_array_append_new(all, json_pack("{s:s, s:s%}", "role", "assistant", "content", p->started,
-	                                         p->started_len)) < 0)
+	json_array_foreach(p->messages, j, message) if (add_message(p, all, message) < 0) goto fail;
+	if (p->started != NULL && json_array_append_new(all, json_pack("{s:s, s:s%}", "role", "assistant", "content",
+	                                                               p->started, p->started_len)) < 0)
 		goto fail;
 	free(system);
 	return all;
@@ -232,7 +229,8 @@ static json_t *as_prompt(const json_t *all)
 	json_t *prompt = NULL;
 	size_t i;
 
-	json_array_foreach (all, i, message) {
+	json_array_foreach(all, i, message)
+	{
 		char *text = content_text(json_object_get(message, "content"));
 		int failed = text == NULL || (i > 0 && buf_adds(&b, "\n") < 0) || buf_adds(&b, text) < 0;
 

@@ -15,11 +15,11 @@ struct prompt {
 
 	/* Of the LLM that is asked. */
 	const char *model;
-	bool cloud;          /* the cloud endpoint's own sampling, nothing beyond the OpenAI API */
-	bool completions;    /* `prompt` in place of `messages` */
+	bool cloud;       /* the cloud endpoint's own sampling, nothing beyond the OpenAI API */
+	bool completions; /* `prompt` in place of `messages` */
 	bool sees_images;
-	bool uses_tools;     /* it understands tools and messages of role tool */
-	int64_t context;     /* its context window in tokens; 0 = llm.context */
+	bool uses_tools; /* it understands tools and messages of role tool */
+	int64_t context; /* its context window in tokens; 0 = llm.context */
 
 	const json_t *tools; /* definitions, or NULL: none are offered */
 	bool tools_used_up;  /* offered, but not to be called any more (tool_choice none) */

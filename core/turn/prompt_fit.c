@@ -33,8 +33,7 @@ static size_t turn_tokens(const json_t *turn)
 	const json_t *message;
 	size_t i, tokens = 0;
 
-	json_array_foreach (turn, i, message)
-		tokens += message_tokens(message);
+	json_array_foreach(turn, i, message) tokens += message_tokens(message);
 	return tokens;
 }
 
@@ -99,9 +98,8 @@ static const struct clue limits[] = {
 	{"must be <= ", false},        {"less than ", false},     {NULL, false},
 };
 static const struct clue counts[] = {
-	{" in the messages", true}, {" input tokens", true}, {"resulted in ", false},
-	{"request (", false},       {"(length ", false},     {"Given: ", false},
-	{NULL, false},
+	{" in the messages", true}, {" input tokens", true}, {"resulted in ", false}, {"request (", false},
+	{"(length ", false},        {"Given: ", false},      {NULL, false},
 };
 
 /* 0: it is not said. */

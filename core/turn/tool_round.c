@@ -11,16 +11,16 @@
 
 struct job {
 	struct tool_round *round;
-	const struct tool *tool;  /* NULL: it is not run */
-	struct tool_run *run;     /* NULL before and after */
-	json_t *message;          /* the result, once it is there */
+	const struct tool *tool; /* NULL: it is not run */
+	struct tool_run *run;    /* NULL before and after */
+	json_t *message;         /* the result, once it is there */
 	char *id;
 };
 
 struct tool_round {
 	const struct tool_round_handlers *handlers;
 	void *arg;
-	struct event *end;        /* says `ended` from the loop */
+	struct event *end; /* says `ended` from the loop */
 	size_t count, open;
 	struct job jobs[CALLS_MAX];
 };
@@ -189,8 +189,8 @@ void tool_round_cancel(struct tool_round *r)
 static json_t *call_json(const struct call *c)
 {
 	json_t *args = json_loads(c->arguments, 0, NULL);
-	json_t *json = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", c->id, "type", "function", "function", "name", c->name,
-	                         "arguments", json_is_object(args) ? c->arguments : "{}");
+	json_t *json = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", c->id, "type", "function", "function", "name",
+	                         c->name, "arguments", json_is_object(args) ? c->arguments : "{}");
 
 	json_decref(args);
 	return json;

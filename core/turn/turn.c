@@ -10,7 +10,7 @@
 
 #define LOAD_WAIT_MS 2000
 #define SAVE_WAIT_MS 100
-#define TOO_LONG "The answer took longer than this service allows and was stopped."
+#define TOO_LONG     "The answer took longer than this service allows and was stopped."
 #define WAITING_TEXT "Agent is still initializing, waiting for LLM to become available..."
 
 /* ---- the way out ------------------------------------------------------------------ */
@@ -297,8 +297,7 @@ static bool allocate(struct turn *t, struct turn_request *request)
 	t->wake = evtimer_new(t->host->base, on_wake, t);
 	t->asked = json_object();
 	t->messages = json_pack("[{s:s, s:O}]", "role", "user", "content", request->chat.content);
-	return t->subject != NULL && t->request_id != NULL && t->sandbox != NULL &&
-	       t->answer != NULL &&
+	return t->subject != NULL && t->request_id != NULL && t->sandbox != NULL && t->answer != NULL &&
 	       t->wake != NULL && t->asked != NULL && t->messages != NULL;
 }
 
@@ -308,7 +307,8 @@ static void begin_waiting(struct turn *t)
 
 	t->state = TURN_WAIT;
 	t->waiter = (struct waiter){.called = stop_waiting, .arg = t};
-	if (hold_ms > 0 && wait_queue_enter(t->host->waiting, &t->waiter, (size_t)cfg_int(t->config, CFG_LIMITS_WAITING)))
+	if (hold_ms > 0 &&
+	    wait_queue_enter(t->host->waiting, &t->waiter, (size_t)cfg_int(t->config, CFG_LIMITS_WAITING)))
 		turn_wake_in(t, hold_ms);
 	else
 		event_active(t->wake, EV_TIMEOUT, 0);

@@ -30,15 +30,15 @@ struct turn_report;
 struct chat_services {
 	struct event_base *base;
 	struct http *http;
-	struct config *(*config)(void *arg);         /* a new reference; NULL: none published yet */
+	struct config *(*config)(void *arg);            /* a new reference; NULL: none published yet */
 	struct status_snapshot *(*snapshot)(void *arg); /* status_acquire */
 	struct store *store;
 	const char *run; /* names this run of the service, to which short ids belong (store_run_name) */
 	struct toolbox *toolbox;
-	struct wait_queue *waiting; /* where turns wait while chat_services_has_llm says no */
-	struct cooldown *bench;          /* zeroed at start, only turns use it */
+	struct wait_queue *waiting;   /* where turns wait while chat_services_has_llm says no */
+	struct cooldown *bench;       /* zeroed at start, only turns use it */
 	struct prompt_cache *prompts; /* likewise; prompt_cache_clear at the end */
-	struct counters *counters;   /* may be NULL */
+	struct counters *counters;    /* may be NULL */
 	/* A real turn met a failure of an LLM, is being answered (status TURN_REPORT_SERVING),
 	 * or got a whole answer (see the report command). */
 	void (*report)(void *arg, const struct turn_report *r);

@@ -12,7 +12,7 @@
 
 #define NO_EYES "None of the available language models can see images. Please send text only, or deploy a vision model."
 
-#define HEARD_EACH 32 /* pieces of an answer between two words on it */
+#define HEARD_EACH    32 /* pieces of an answer between two words on it */
 #define KEEPS_CALLING "The language model asked for tools again and again instead of answering. Please ask again."
 
 static void ask_same(struct turn *t);
@@ -79,7 +79,8 @@ static void on_ask_tool_calls(void *arg, const json_t *fragments)
 static void note_failure(struct turn *t, const struct attempt_outcome *r)
 {
 	t->last_end = r->end;
-	snprintf(t->failure, sizeof t->failure, "%s%s%s", attempt_result_text(r->end), *r->text == '\0' ? "" : ": ", r->text);
+	snprintf(t->failure, sizeof t->failure, "%s%s%s", attempt_result_text(r->end), *r->text == '\0' ? "" : ": ",
+	         r->text);
 	if (r->end == ATTEMPT_NO_RESOURCES)
 		return; /* told already, once for all turns */
 	log_warning("ask_failed", L_STR("request_id", t->request_id),
@@ -97,7 +98,7 @@ static struct prompt prompt_of(struct turn *t)
 		.completions = t->llm->completions != 0,
 		.sees_images = t->llm->sees_images != 0,
 		.uses_tools = llm_tools_apply((enum llm_kind)t->llm->kind, t->llm->completions != 0,
-		                              (enum llm_tools)t->llm->tools),
+	                                      (enum llm_tools)t->llm->tools),
 		.context = t->llm->context_length,
 		.tools_used_up = turn_tools_used_up(t),
 		.turns = t->turns,
@@ -206,7 +207,8 @@ static void on_ask_ended(void *arg, const struct attempt_outcome *r)
 	}
 	if (!answer_is_shown(t->answer))
 		emitter_sentence(answer_emitter(t->answer),
-		                 t->calls.count > 0 ? KEEPS_CALLING : "The language model gave an empty answer. Please ask again.");
+		                 t->calls.count > 0 ? KEEPS_CALLING
+		                                    : "The language model gave an empty answer. Please ask again.");
 	else if (r->stopped_at_limit && note != NULL)
 		emitter_sentence(answer_emitter(t->answer), note);
 	turn_complete(t);

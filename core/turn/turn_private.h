@@ -31,7 +31,7 @@ struct turn {
 	json_t *asked;    /* searches of this turn */
 	struct answer *answer;
 	struct waiter waiter; /* for an LLM, in the host's waiting room */
-	struct event *wake; /* the next step from the loop; the end of waiting for the store */
+	struct event *wake;   /* the next step from the loop; the end of waiting for the store */
 	struct store_request *stored;
 
 	/* The ask that runs, and where it was asked. */
@@ -41,17 +41,17 @@ struct turn {
 	struct tried tried;
 	size_t skip_turns;
 	bool shrunk, retried; /* this LLM was asked again: with less history, on a new connection */
-	bool going_on; /* with an answer that another LLM started */
+	bool going_on;        /* with an answer that another LLM started */
 	int64_t ask_began_boot_ms;
-	unsigned heard; /* pieces of its answer */
+	unsigned heard;     /* pieces of its answer */
 	struct calls calls; /* that it made */
 	struct tool_round *round;
 	struct tool_context tool_context;
-	bool offered;          /* tools, to the LLM that is asked */
-	int64_t deadline_ms;   /* CLOCK_MONOTONIC */
+	bool offered;           /* tools, to the LLM that is asked */
+	int64_t deadline_ms;    /* CLOCK_MONOTONIC */
 	int64_t tools_began_ms; /* the round that runs */
-	int64_t tools_left_ms; /* that rounds may still take */
-	int64_t keep_alive_ms; /* when proxies must be shown something next */
+	int64_t tools_left_ms;  /* that rounds may still take */
+	int64_t keep_alive_ms;  /* when proxies must be shown something next */
 
 	/* What the log line says. */
 	unsigned rounds, tool_runs, failovers;
@@ -70,7 +70,7 @@ void turn_ask_next(struct turn *t); /* the best candidate that this ask has not 
 
 /* turn_tools.c */
 bool turn_tools_used_up(const struct turn *t); /* the model must answer with what it has */
-void turn_run_tools(struct turn *t);   /* t->calls; another ask follows */
-void turn_watch_tools(struct turn *t); /* its timer */
+void turn_run_tools(struct turn *t);           /* t->calls; another ask follows */
+void turn_watch_tools(struct turn *t);         /* its timer */
 
 #endif

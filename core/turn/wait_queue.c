@@ -37,8 +37,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 	look_again(r);
 }
 
-struct wait_queue *wait_queue_new(struct event_base *base, bool (*there_is_one)(void *arg), void *arg,
-                                      struct err *e)
+struct wait_queue *wait_queue_new(struct event_base *base, bool (*there_is_one)(void *arg), void *arg, struct err *e)
 {
 	struct wait_queue *r = calloc(1, sizeof *r);
 

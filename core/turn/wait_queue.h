@@ -21,8 +21,7 @@ struct waiter {
 };
 
 /* there_is_one is asked often while somebody waits, so it must cost next to nothing. */
-struct wait_queue *wait_queue_new(struct event_base *base, bool (*there_is_one)(void *arg), void *arg,
-                                      struct err *e);
+struct wait_queue *wait_queue_new(struct event_base *base, bool (*there_is_one)(void *arg), void *arg, struct err *e);
 void wait_queue_free(struct wait_queue *r); /* nobody is called; NULL is fine */
 
 /* False: `most` wait already, or no memory. */

@@ -13,19 +13,19 @@
 
 static const char *const forms[][2] = {
 	{"vllm",
-	 "{\"id\":\"chatcmpl-0123456789abcdef0123456789abcdef\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,"
-	 "\"model\":\"meta-llama/Llama-3.1-8B-Instruct\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" world\"},"
-	 "\"logprobs\":null,\"finish_reason\":null}],\"usage\":{\"prompt_tokens\":42,\"total_tokens\":49,"
-	 "\"completion_tokens\":7}}"},
+         "{\"id\":\"chatcmpl-0123456789abcdef0123456789abcdef\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,"
+         "\"model\":\"meta-llama/Llama-3.1-8B-Instruct\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" world\"},"
+         "\"logprobs\":null,\"finish_reason\":null}],\"usage\":{\"prompt_tokens\":42,\"total_tokens\":49,"
+         "\"completion_tokens\":7}}"},
 	{"newline",
-	 "{\"id\":\"chatcmpl-0123456789abcdef0123456789abcdef\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,"
-	 "\"model\":\"meta-llama/Llama-3.1-8B-Instruct\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\".\\n\\n\"},"
-	 "\"logprobs\":null,\"finish_reason\":null}],\"usage\":{\"prompt_tokens\":42,\"total_tokens\":49,"
-	 "\"completion_tokens\":7}}"},
+         "{\"id\":\"chatcmpl-0123456789abcdef0123456789abcdef\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,"
+         "\"model\":\"meta-llama/Llama-3.1-8B-Instruct\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\".\\n\\n\"},"
+         "\"logprobs\":null,\"finish_reason\":null}],\"usage\":{\"prompt_tokens\":42,\"total_tokens\":49,"
+         "\"completion_tokens\":7}}"},
 	{"ollama",
-	 "{\"id\":\"chatcmpl-123\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,\"model\":\"llama3.2\","
-	 "\"system_fingerprint\":\"fp_ollama\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
-	 "\"content\":\" Gr\xc3\xbc\xc3\x9f\"},\"finish_reason\":null}]}"},
+         "{\"id\":\"chatcmpl-123\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,\"model\":\"llama3.2\","
+         "\"system_fingerprint\":\"fp_ollama\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
+         "\"content\":\" Gr\xc3\xbc\xc3\x9f\"},\"finish_reason\":null}]}"},
 };
 
 struct cooldown {
@@ -87,8 +87,8 @@ int main(void)
 		ours = measure(&b, text.data, text.len);
 		b.jansson = true;
 		theirs = measure(&b, text.data, text.len);
-		printf("%-8s %zu bytes: %.0f ns an event, with jansson %.0f ns\n", forms[i][0], strlen(forms[i][1]), ours,
-		       theirs);
+		printf("%-8s %zu bytes: %.0f ns an event, with jansson %.0f ns\n", forms[i][0], strlen(forms[i][1]),
+		       ours, theirs);
 	}
 	chunk_reader_free(&b.reader);
 	buf_free(&text);

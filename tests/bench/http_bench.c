@@ -21,10 +21,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define AT_ONCE   32
-#define STREAMS   256
-#define EVENTS    2000 /* of a stream */
-#define FDS_MAX   65536
+#define AT_ONCE 32
+#define STREAMS 256
+#define EVENTS  2000 /* of a stream */
+#define FDS_MAX 65536
 
 static const char event_text[] =
 	"data: {\"id\":\"chatcmpl-0123456789abcdef0123456789abcdef\",\"object\":\"chat.completion.chunk\",\"created\":"
@@ -84,9 +84,11 @@ static void send_events(int ep, int fd, struct peer *p)
 
 static void answer(int ep, int fd, struct peer *p)
 {
-	static const char small[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-	                            "14\r\ndata: {\"a\":\"hello\"}\n\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
-	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+	static const char small[] =
+		"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+		"14\r\ndata: {\"a\":\"hello\"}\n\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
+	static const char head[] =
+		"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 	char in[4096];
 	ssize_t n = recv(fd, in, sizeof in - 1, 0);
 
@@ -210,7 +212,8 @@ static double cpu_seconds(void)
 	struct rusage u;
 
 	getrusage(RUSAGE_SELF, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 static void run(struct cooldown *b, const char *what, long count, int at_once, double units)

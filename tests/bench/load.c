@@ -36,9 +36,9 @@ struct load {
 	struct sockaddr_in to;
 	const char *method, *path, *host, *body_format;
 	int clients;
-	long requests;       /* of each client */
-	long leave_after;    /* tokens after which a client hangs up; 0 = never */
-	double spread_s;     /* the clients start within this time */
+	long requests;    /* of each client */
+	long leave_after; /* tokens after which a client hangs up; 0 = never */
+	double spread_s;  /* the clients start within this time */
 	double time_limit_s;
 	bool keep_alive;
 	http_parser_settings parser;
@@ -113,8 +113,8 @@ static void request_failed(struct client *c, const char *why)
 {
 	c->load->failed++;
 	if (c->load->why[0] == '\0')
-		snprintf(c->load->why, sizeof c->load->why, "%s (status %d, %ld tokens, errno %s)", why, c->status, c->tokens,
-		         strerror(errno));
+		snprintf(c->load->why, sizeof c->load->why, "%s (status %d, %ld tokens, errno %s)", why, c->status,
+		         c->tokens, strerror(errno));
 	disconnect(c);
 	next_request(c);
 }
@@ -231,12 +231,11 @@ static void send_request(struct client *c)
 		const char *id = strstr(l->body_format, "{id}");
 
 		body_len = id == NULL ? snprintf(body, sizeof body, "%s", l->body_format)
-				      : snprintf(body, sizeof body, "%.*s%d-%ld%s", (int)(id - l->body_format),
+		                      : snprintf(body, sizeof body, "%.*s%d-%ld%s", (int)(id - l->body_format),
 		                                 l->body_format, c->id, c->done, id + 4);
 	}
-	len = snprintf(request, sizeof request,
-	               "%s %s HTTP/1.1\r\nHost: %s\r\n%s%sContent-Length: %d\r\n\r\n%s", l->method, l->path, l->host,
-	               l->keep_alive ? "" : "Connection: close\r\n",
+	len = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: %s\r\n%s%sContent-Length: %d\r\n\r\n%s",
+	               l->method, l->path, l->host, l->keep_alive ? "" : "Connection: close\r\n",
 	               body_len > 0 ? "Content-Type: application/json\r\n" : "", body_len, body_len > 0 ? body : "");
 	http_parser_init(&c->parser, HTTP_RESPONSE);
 	c->parser.data = c;
@@ -282,7 +281,8 @@ static void start_request(struct client *c)
 		return;
 	}
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (c->fd < 0 || (connect(c->fd, (struct sockaddr *)&c->load->to, sizeof c->load->to) < 0 && errno != EINPROGRESS)) {
+	if (c->fd < 0 ||
+	    (connect(c->fd, (struct sockaddr *)&c->load->to, sizeof c->load->to) < 0 && errno != EINPROGRESS)) {
 		c->load->refused++;
 		request_failed(c, "no socket or connection");
 		return;
@@ -316,8 +316,8 @@ static json_t *quantiles(struct samples *s)
 		return json_null();
 	qsort(s->ns, s->count, sizeof *s->ns, by_value);
 	return json_pack("{s:I, s:f, s:f, s:f}", "count", (json_int_t)s->count, "median_ms",
-	                 (double)s->ns[s->count / 2] / 1e6, "p99_ms", (double)s->ns[s->count * 99 / 100] / 1e6, "max_ms",
-	                 (double)s->ns[s->count - 1] / 1e6);
+	                 (double)s->ns[s->count / 2] / 1e6, "p99_ms", (double)s->ns[s->count * 99 / 100] / 1e6,
+	                 "max_ms", (double)s->ns[s->count - 1] / 1e6);
 }
 
 static void report(struct load *l)
@@ -327,10 +327,10 @@ static void report(struct load *l)
 
 	for (size_t i = 0; i < l->left.count; i++)
 		json_array_append_new(left, json_integer(l->left.ns[i]));
-	out = json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o, s:o, s:s}", "complete", (json_int_t)l->complete,
-	                "failed", (json_int_t)l->failed, "unfinished", (json_int_t)l->unfinished, "tokens",
-	                (json_int_t)l->tokens, "seconds", seconds, "requests_per_s",
-	                seconds > 0 ? (double)l->complete / seconds : 0.0, "tokens_per_s",
+	out = json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o, s:o, s:s}", "complete",
+	                (json_int_t)l->complete, "failed", (json_int_t)l->failed, "unfinished",
+	                (json_int_t)l->unfinished, "tokens", (json_int_t)l->tokens, "seconds", seconds,
+	                "requests_per_s", seconds > 0 ? (double)l->complete / seconds : 0.0, "tokens_per_s",
 	                seconds > 0 ? (double)l->tokens / seconds : 0.0, "ttft", quantiles(&l->ttft), "way",
 	                quantiles(&l->way), "total", quantiles(&l->total), "left_ns", left, "why", l->why);
 	json_dumpf(out, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
@@ -351,16 +351,36 @@ static int parse(struct load *l, int argc, char **argv)
 
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
-		case 'p': l->to.sin_port = htons((uint16_t)strtoul(optarg, NULL, 10)); break;
-		case 'u': l->path = optarg; break;
-		case 'b': l->body_format = optarg; l->method = "POST"; break;
-		case 'c': l->clients = (int)strtol(optarg, NULL, 10); break;
-		case 'n': l->requests = strtol(optarg, NULL, 10); break;
-		case 'l': l->leave_after = strtol(optarg, NULL, 10); break;
-		case 's': l->spread_s = strtod(optarg, NULL); break;
-		case 't': l->time_limit_s = strtod(optarg, NULL); break;
-		case 'C': l->keep_alive = false; break;
-		default: return -1;
+		case 'p':
+			l->to.sin_port = htons((uint16_t)strtoul(optarg, NULL, 10));
+			break;
+		case 'u':
+			l->path = optarg;
+			break;
+		case 'b':
+			l->body_format = optarg;
+			l->method = "POST";
+			break;
+		case 'c':
+			l->clients = (int)strtol(optarg, NULL, 10);
+			break;
+		case 'n':
+			l->requests = strtol(optarg, NULL, 10);
+			break;
+		case 'l':
+			l->leave_after = strtol(optarg, NULL, 10);
+			break;
+		case 's':
+			l->spread_s = strtod(optarg, NULL);
+			break;
+		case 't':
+			l->time_limit_s = strtod(optarg, NULL);
+			break;
+		case 'C':
+			l->keep_alive = false;
+			break;
+		default:
+			return -1;
 		}
 	}
 	return l->to.sin_port == 0 || l->clients <= 0 ? -1 : 0;
@@ -368,8 +388,13 @@ static int parse(struct load *l, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct load l = {.method = "GET", .path = "/", .host = "127.0.0.1", .clients = 1, .requests = 1,
-	                 .keep_alive = true, .time_limit_s = 120};
+	struct load l = {.method = "GET",
+	                 .path = "/",
+	                 .host = "127.0.0.1",
+	                 .clients = 1,
+	                 .requests = 1,
+	                 .keep_alive = true,
+	                 .time_limit_s = 120};
 	struct rlimit files;
 	struct client *clients;
 	struct timeval limit;
@@ -377,8 +402,9 @@ int main(int argc, char **argv)
 	l.to.sin_family = AF_INET;
 	l.to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (parse(&l, argc, argv) < 0) {
-		fprintf(stderr, "usage: bench-load --port N [--path P] [--body JSON] [--clients N] [--requests N]\n"
-				"                  [--leave-after TOKENS] [--spread S] [--time-limit S] [--close]\n");
+		fprintf(stderr,
+		        "usage: bench-load --port N [--path P] [--body JSON] [--clients N] [--requests N]\n"
+		        "                  [--leave-after TOKENS] [--spread S] [--time-limit S] [--close]\n");
 		return 2;
 	}
 	getrlimit(RLIMIT_NOFILE, &files);

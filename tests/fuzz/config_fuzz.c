@@ -114,14 +114,20 @@ static void user_config(const char *name, const char *text, size_t len)
 	free(folder);
 }
 
-static void as_user_config(const char *text, size_t len) { user_config("user_config.env", text, len); }
-static void as_user_json(const char *text, size_t len) { user_config("user_config.json", text, len); }
+static void as_user_config(const char *text, size_t len)
+{
+	user_config("user_config.env", text, len);
+}
+static void as_user_json(const char *text, size_t len)
+{
+	user_config("user_config.json", text, len);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static void (*const ways[])(const char *text, size_t len) = {
-		['f'] = as_file, ['s'] = as_set, ['e'] = as_environment, ['p'] = as_published, ['u'] = as_user_config,
-		['j'] = as_user_json,
+		['f'] = as_file,      ['s'] = as_set,         ['e'] = as_environment,
+		['p'] = as_published, ['u'] = as_user_config, ['j'] = as_user_json,
 	};
 	char *text;
 

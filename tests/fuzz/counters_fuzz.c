@@ -12,7 +12,10 @@
 
 static char folder[] = "/tmp/tt-fuzz.XXXXXX";
 
-static void path_of(int n, char out[64]) { snprintf(out, 64, "%s/worker.%d", folder, n); }
+static void path_of(int n, char out[64])
+{
+	snprintf(out, 64, "%s/worker.%d", folder, n);
+}
 
 static void remove_folder(void)
 {

@@ -23,8 +23,14 @@ static void add(struct seen *s, char kind, const char *bytes, size_t len)
 		abort();
 }
 
-static void on_text(void *arg, const char *bytes, size_t len) { add(arg, '\x01', bytes, len); }
-static void on_reasoning(void *arg, const char *bytes, size_t len) { add(arg, '\x02', bytes, len); }
+static void on_text(void *arg, const char *bytes, size_t len)
+{
+	add(arg, '\x01', bytes, len);
+}
+static void on_reasoning(void *arg, const char *bytes, size_t len)
+{
+	add(arg, '\x02', bytes, len);
+}
 
 static void on_call(void *arg, const char *name, const char *arguments)
 {

@@ -87,8 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	for (size_t step = 1; step < 18; step += step < 3 ? 1 : 7) {
 		struct outcome o = run(data, len, step);
 
-		if (o.verdict != whole.verdict || o.consumed != whole.consumed ||
-		    o.body_len != whole.body_len || o.params_end != whole.params_end)
+		if (o.verdict != whole.verdict || o.consumed != whole.consumed || o.body_len != whole.body_len ||
+		    o.params_end != whole.params_end)
 			abort();
 	}
 	if (whole.verdict == PRECHECK_WHOLE)

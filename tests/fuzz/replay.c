@@ -70,7 +70,7 @@ int main(int argc, char **argv)
 	end = strstr(name, "_corpus");
 	if (end == NULL)
 		return EXIT_FAILURE;
-	snprintf(folder, sizeof folder, "%s/tests/fuzz/corpus/%.*s", source != NULL ? source : ".",
-	         (int)(end - name), name);
+	snprintf(folder, sizeof folder, "%s/tests/fuzz/corpus/%.*s", source != NULL ? source : ".", (int)(end - name),
+	         name);
 	return run_folder(folder) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -8,8 +8,7 @@
 
 static void check_plain(const char *path)
 {
-	if (path[0] != '/' || strstr(path, "//") != NULL || strstr(path, "/./") != NULL ||
-	    strstr(path, "/../") != NULL)
+	if (path[0] != '/' || strstr(path, "//") != NULL || strstr(path, "/./") != NULL || strstr(path, "/../") != NULL)
 		abort();
 }
 

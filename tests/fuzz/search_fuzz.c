@@ -37,7 +37,8 @@ static void check_text(const char *text)
 	fuzz_require(json_array_size(list) <= (size_t)cfg_int(fuzz_config(), CFG_SEARCH_MAX_RESULTS));
 	if (json_is_object(all))
 		check_excerpt(json_object_get(all, "answer"));
-	json_array_foreach(list, i, hit) {
+	json_array_foreach(list, i, hit)
+	{
 		check_excerpt(json_object_get(hit, "content"));
 		check_excerpt(json_object_get(hit, "title"));
 		fuzz_require(json_string_length(json_object_get(hit, "url")) <= URL_LONGEST);

@@ -16,11 +16,11 @@ static size_t text(const char *image, struct status_text t)
 static size_t walk_llm(const char *image, const struct status_llm *l)
 {
 	const struct status_text texts[] = {l->deploy_id,  l->container_name, l->internal_url, l->health_url,
-					    l->model_name, l->model_type,     l->hf_model_id,  l->url,
-					    l->probe_url,  l->model,          l->resolve,      l->reason,
-					    l->token};
-	size_t sum = strlen(llm_kind_text((enum llm_kind)l->kind)) +
-		     strlen(llm_health_text((enum llm_health)l->health));
+	                                    l->model_name, l->model_type,     l->hf_model_id,  l->url,
+	                                    l->probe_url,  l->model,          l->resolve,      l->reason,
+	                                    l->token};
+	size_t sum =
+		strlen(llm_kind_text((enum llm_kind)l->kind)) + strlen(llm_health_text((enum llm_health)l->health));
 
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		sum += text(image, texts[i]);
@@ -37,7 +37,7 @@ static void walk(const char *image)
 	const uint32_t *candidates = (const void *)(image + h->candidates_offset);
 
 	sink += text(image, h->config_name) + text(image, h->pinned) + text(image, h->root_document) +
-		text(image, h->status_document);
+	        text(image, h->status_document);
 	for (uint32_t i = 0; i < h->llm_count; i++)
 		sink += walk_llm(image, &llms[i]);
 	for (uint32_t i = 0; i < h->candidate_count; i++)

@@ -65,9 +65,10 @@ static void put_turn(int64_t number, const char *text, size_t len)
 
 static void put_thread(const int64_t numbers[3])
 {
-	char *text = sqlite3_mprintf("INSERT INTO threads(subject, thread_id, run, created_ms, used_ms, first, last,"
-	                             " bytes) VALUES('', 'a thread', '', 0, 0, %lld, %lld, %lld)",
-	                             (long long)numbers[0], (long long)numbers[1], (long long)numbers[2]);
+	char *text = sqlite3_mprintf(
+		"INSERT INTO threads(subject, thread_id, run, created_ms, used_ms, first, last,"
+		" bytes) VALUES('', 'a thread', '', 0, 0, %lld, %lld, %lld)",
+		(long long)numbers[0], (long long)numbers[1], (long long)numbers[2]);
 
 	sql(text);
 	sqlite3_free(text);

@@ -20,14 +20,14 @@ static const struct {
 	const char *name;
 	json_type type;
 } backend_knobs[] = {
-	{"deployed", JSON_OBJECT},     /* the answer: deploy_id -> deployment */
-	{"status", JSON_INTEGER},      /* of the answer */
-	{"delay_us", JSON_INTEGER},    /* before it */
-	{"body", JSON_STRING},         /* this text instead of `deployed` */
-	{"huge", JSON_INTEGER},        /* an entry with so many more bytes */
-	{"cut", JSON_INTEGER},         /* closed after so many bytes of the body */
-	{"stall", JSON_TRUE},          /* never answers */
-	{"many", JSON_INTEGER},        /* models made up, besides none of `deployed` */
+	{"deployed", JSON_OBJECT},       /* the answer: deploy_id -> deployment */
+	{"status", JSON_INTEGER},        /* of the answer */
+	{"delay_us", JSON_INTEGER},      /* before it */
+	{"body", JSON_STRING},           /* this text instead of `deployed` */
+	{"huge", JSON_INTEGER},          /* an entry with so many more bytes */
+	{"cut", JSON_INTEGER},           /* closed after so many bytes of the body */
+	{"stall", JSON_TRUE},            /* never answers */
+	{"many", JSON_INTEGER},          /* models made up, besides none of `deployed` */
 	{"many_delay_us", JSON_INTEGER}, /* before each of their answers */
 };
 
@@ -40,7 +40,8 @@ static bool backend_check(const char *text, char *why, size_t size)
 
 	if (!good)
 		snprintf(why, size, "no JSON object: %s", j ? "another type" : e.text);
-	json_object_foreach(j, name, value) {
+	json_object_foreach(j, name, value)
+	{
 		size_t i = 0, n = sizeof backend_knobs / sizeof backend_knobs[0];
 
 		while (i < n && strcmp(backend_knobs[i].name, name) != 0)
@@ -172,8 +173,9 @@ static struct plan *backend_deployed(struct backend_state *st, const char *host)
 
 static struct plan *backend_answer(void *state, const struct server_request *r)
 {
-	static const char models[] = "{\"object\":\"list\",\"data\":[{\"id\":\"stand-in/many\",\"object\":\"model\","
-	                             "\"max_model_len\":8192}]}";
+	static const char models[] =
+		"{\"object\":\"list\",\"data\":[{\"id\":\"stand-in/many\",\"object\":\"model\","
+		"\"max_model_len\":8192}]}";
 	struct backend_state *st = state;
 	const char *host = r->host ? r->host : "127.0.0.1";
 	size_t len = strlen(r->path);
@@ -195,7 +197,7 @@ int main(int argc, char **argv)
 	static const struct server_app app = {
 		.name = "backend-standin",
 		.usage = "backend-standin [--port N] [--address IP] [--workers N] [--script FILE] [--record N]\n"
-		         "A stand-in for TT-Studio's backend. --port 0 (the default) takes any; the port is printed.\n",
+			 "A stand-in for TT-Studio's backend. --port 0 (the default) takes any; the port is printed.\n",
 		.check_script = backend_check,
 		.state_new = backend_state_new,
 		.answer = backend_answer,

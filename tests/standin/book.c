@@ -80,11 +80,11 @@ static char *book_head(const char *method, const char *uri, const struct evkeyva
 	char *head, *at;
 
 	TAILQ_FOREACH(h, headers, next)
-		size += strlen(h->key) + strlen(h->value) + 2;
+	size += strlen(h->key) + strlen(h->value) + 2;
 	head = book_alloc(1, size);
 	at = book_put(book_put(head, method), uri);
 	TAILQ_FOREACH(h, headers, next)
-		at = book_put(book_put(at, h->key), h->value);
+	at = book_put(book_put(at, h->key), h->value);
 	*at = '\0';
 	return head;
 }
@@ -92,8 +92,10 @@ static char *book_head(const char *method, const char *uri, const struct evkeyva
 uint64_t book_request(struct book *b, const char *method, const char *uri, const struct evkeyvalq *headers,
                       const char *body, size_t len)
 {
-	struct book_entry entry = {.at_ns = clock_mono_ns(), .head = book_head(method, uri, headers),
-	                           .body = book_alloc(1, len + 1), .body_len = len};
+	struct book_entry entry = {.at_ns = clock_mono_ns(),
+	                           .head = book_head(method, uri, headers),
+	                           .body = book_alloc(1, len + 1),
+	                           .body_len = len};
 	struct book_entry old;
 
 	if (len > 0)
@@ -198,8 +200,7 @@ json_t *book_stats(struct book *b)
 		const struct book_departure *d = &b->departures[i % b->keep];
 
 		json_array_append_new(closed, json_pack("{s:I, s:I, s:I}", "request", (json_int_t)d->id, "at_ns",
-		                                        (json_int_t)d->at_ns, "steps_sent",
-		                                        (json_int_t)d->steps_sent));
+		                                        (json_int_t)d->at_ns, "steps_sent", (json_int_t)d->steps_sent));
 	}
 	stats = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "open", (json_int_t)b->open, "active",
 	                  (json_int_t)b->active, "active_most", (json_int_t)b->active_most, "requests",

@@ -19,9 +19,9 @@
 #include <sys/resource.h>
 
 #define CLIENT_TEXT_MOST ((size_t)64 << 20)
-#define CLIENT_STATS "[STATS]"
-#define CLIENT_EXAMPLES 20 /* of each kind of answer that is not whole */
-#define CLIENT_PAUSE_MS 50 /* after one that failed, where turns go on for a time */
+#define CLIENT_STATS     "[STATS]"
+#define CLIENT_EXAMPLES  20 /* of each kind of answer that is not whole */
+#define CLIENT_PAUSE_MS  50 /* after one that failed, where turns go on for a time */
 
 /* Ends of a turn that are no text. */
 enum chat_fault { CHAT_NO_ANSWER = WORDS_VERDICTS, CHAT_REFUSED, CHAT_MERGED, CHAT_ENDS };
@@ -31,11 +31,11 @@ struct chat_load {
 	/* {i} in message, expect and word: <client>-<turn>; {n}: the turn's number in all */
 	const char *host, *path, *message, *expect, *word;
 	uint16_t port;
-	long clients, turns;  /* turns of each client, one after the other */
-	long words;           /* of each answer, where `word` is given */
-	long leave;           /* so many turns later each client leaves in the middle of one; 0: never */
-	int64_t seconds;      /* new turns begin for so long, whatever `turns` says; 0: no such time */
-	int64_t spread_ms;    /* in which the clients begin */
+	long clients, turns; /* turns of each client, one after the other */
+	long words;          /* of each answer, where `word` is given */
+	long leave;          /* so many turns later each client leaves in the middle of one; 0: never */
+	int64_t seconds;     /* new turns begin for so long, whatever `turns` says; 0: no such time */
+	int64_t spread_ms;   /* in which the clients begin */
 	int timeout_s;
 	bool close_each;
 	/* what was met */
@@ -53,9 +53,9 @@ struct chat_client {
 	struct event *start;
 	long number, turn;
 	int64_t asked_ns;
-	bool began, stats;    /* of this turn: a chunk came; the statistics came */
-	bool leaving;         /* before its end */
-	const char *fault;    /* what its chunks did wrong */
+	bool began, stats; /* of this turn: a chunk came; the statistics came */
+	bool leaving;      /* before its end */
+	const char *fault; /* what its chunks did wrong */
 	struct buf text;
 };
 
@@ -147,7 +147,7 @@ static bool chat_judge_words(struct chat_client *c, int status)
 {
 	struct chat_load *load = c->load;
 	char *word = chat_fill(c, load->word);
-	int end = c->fault       ? CHAT_MERGED
+	int end = c->fault        ? CHAT_MERGED
 	          : status == 0   ? (c->text.len > 0 ? WORDS_CUT : CHAT_NO_ANSWER)
 	          : status != 200 ? CHAT_REFUSED
 	                          : (int)words_judge(c->text.data ? c->text.data : "", c->stats, word, load->words);
@@ -187,8 +187,9 @@ static void chat_judge(struct chat_client *c, struct evhttp_request *req)
 	else
 		load->whole++;
 	if (fault && !load->first_error[0])
-		snprintf(load->first_error, sizeof load->first_error, "client %ld turn %ld: %s (status %d, text %.150s)",
-		         c->number, c->turn, fault, req ? evhttp_request_get_response_code(req) : 0, text);
+		snprintf(load->first_error, sizeof load->first_error,
+		         "client %ld turn %ld: %s (status %d, text %.150s)", c->number, c->turn, fault,
+		         req ? evhttp_request_get_response_code(req) : 0, text);
 	free(expect);
 }
 
@@ -291,13 +292,28 @@ static void chat_next(struct chat_client *c)
 
 static void chat_options(struct chat_load *load, int argc, char **argv)
 {
-	enum { HOST = 1000, PORT, PATH, MESSAGE, EXPECT, CLIENTS, TURNS, SPREAD, TIMEOUT, CLOSE, WORD, WORDS, LEAVE, SECONDS };
+	enum {
+		HOST = 1000,
+		PORT,
+		PATH,
+		MESSAGE,
+		EXPECT,
+		CLIENTS,
+		TURNS,
+		SPREAD,
+		TIMEOUT,
+		CLOSE,
+		WORD,
+		WORDS,
+		LEAVE,
+		SECONDS
+	};
 	static const struct option options[] = {
-		{"host", 1, NULL, HOST}, {"port", 1, NULL, PORT}, {"path", 1, NULL, PATH},
-		{"message", 1, NULL, MESSAGE}, {"expect", 1, NULL, EXPECT}, {"clients", 1, NULL, CLIENTS},
-		{"turns", 1, NULL, TURNS}, {"spread-ms", 1, NULL, SPREAD}, {"timeout-s", 1, NULL, TIMEOUT},
-		{"close", 0, NULL, CLOSE}, {"word", 1, NULL, WORD}, {"words", 1, NULL, WORDS},
-		{"leave", 1, NULL, LEAVE}, {"seconds", 1, NULL, SECONDS}, {0},
+		{"host", 1, NULL, HOST},       {"port", 1, NULL, PORT},        {"path", 1, NULL, PATH},
+		{"message", 1, NULL, MESSAGE}, {"expect", 1, NULL, EXPECT},    {"clients", 1, NULL, CLIENTS},
+		{"turns", 1, NULL, TURNS},     {"spread-ms", 1, NULL, SPREAD}, {"timeout-s", 1, NULL, TIMEOUT},
+		{"close", 0, NULL, CLOSE},     {"word", 1, NULL, WORD},        {"words", 1, NULL, WORDS},
+		{"leave", 1, NULL, LEAVE},     {"seconds", 1, NULL, SECONDS},  {0},
 	};
 	int o;
 
@@ -337,11 +353,11 @@ static void chat_options(struct chat_load *load, int argc, char **argv)
 
 static int chat_report(const struct chat_load *load, int64_t ns)
 {
-	json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s}", "turns",
-	                      (json_int_t)load->begun, "whole", (json_int_t)load->whole, "failed",
-	                      (json_int_t)load->failed, "merged", (json_int_t)load->merged, "wrong_text",
-	                      (json_int_t)load->wrong, "streaming_most", (json_int_t)load->active_most, "seconds",
-	                      (double)ns / 1e9, "first_error", load->first_error);
+	json_t *j =
+		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s}", "turns", (json_int_t)load->begun, "whole",
+	                  (json_int_t)load->whole, "failed", (json_int_t)load->failed, "merged",
+	                  (json_int_t)load->merged, "wrong_text", (json_int_t)load->wrong, "streaming_most",
+	                  (json_int_t)load->active_most, "seconds", (double)ns / 1e9, "first_error", load->first_error);
 
 	json_object_set_new(j, "left", json_integer(load->left));
 	json_object_set_new(j, "slowest_first_s", json_real((double)load->slowest_first_ns / 1e9));
@@ -360,8 +376,12 @@ static int chat_report(const struct chat_load *load, int64_t ns)
 
 int main(int argc, char **argv)
 {
-	struct chat_load load = {.host = "127.0.0.1", .path = "/poll_requests", .message = "hello", .clients = 1,
-	                         .turns = 1, .timeout_s = 60};
+	struct chat_load load = {.host = "127.0.0.1",
+	                         .path = "/poll_requests",
+	                         .message = "hello",
+	                         .clients = 1,
+	                         .turns = 1,
+	                         .timeout_s = 60};
 	struct rlimit limit;
 	struct chat_client *clients;
 	int status;

@@ -17,14 +17,14 @@ static const struct {
 	{"create_delay_us", JSON_INTEGER}, /* before its answer */
 	{"create_body", JSON_STRING},      /* that answer */
 	{"execute_status", JSON_INTEGER},
-	{"vanish", JSON_INTEGER},   /* so many sandboxes are gone when code comes: 502 */
-	{"events", JSON_ARRAY},     /* what code prints: objects, strings (lines as they are), numbers (pauses, us) */
-	{"runs", JSON_OBJECT},      /* code -> such events */
-	{"pieces", JSON_INTEGER},   /* the events in writes of so many bytes */
+	{"vanish", JSON_INTEGER},     /* so many sandboxes are gone when code comes: 502 */
+	{"events", JSON_ARRAY},       /* what code prints: objects, strings (lines as they are), numbers (pauses, us) */
+	{"runs", JSON_OBJECT},        /* code -> such events */
+	{"pieces", JSON_INTEGER},     /* the events in writes of so many bytes */
 	{"keepalives", JSON_INTEGER}, /* keepalive events before them */
-	{"delay_us", JSON_INTEGER}, /* before the first event */
-	{"cut", JSON_TRUE},         /* the connection is cut in place of end_of_execution */
-	{"stall", JSON_TRUE},       /* nothing more in place of it */
+	{"delay_us", JSON_INTEGER},   /* before the first event */
+	{"cut", JSON_TRUE},           /* the connection is cut in place of end_of_execution */
+	{"stall", JSON_TRUE},         /* nothing more in place of it */
 };
 
 struct e2b_sandbox {
@@ -51,7 +51,8 @@ static bool e2b_check(const char *text, char *why, size_t size)
 
 	if (!good)
 		snprintf(why, size, "no JSON object: %s", j ? "another type" : e.text);
-	json_object_foreach(j, name, value) {
+	json_object_foreach(j, name, value)
+	{
 		size_t i = 0;
 
 		while (i < count && strcmp(e2b_knobs[i].name, name) != 0)
@@ -180,8 +181,7 @@ static struct plan *e2b_events(const struct e2b_state *st, const char *code)
 	for (json_int_t n = e2b_int(st, "keepalives"); n > 0; n--)
 		plan_adds(p, "{\"type\":\"keepalive\"}\n");
 	if (events)
-		json_array_foreach(events, i, event)
-			e2b_event(p, event);
+		json_array_foreach(events, i, event) e2b_event(p, event);
 	else
 		plan_adds(p, "{\"type\":\"stdout\",\"text\":\"ran\\n\",\"timestamp\":1}\n");
 	plan_adds(p, "{\"type\":\"number_of_executions\",\"execution_count\":1}\n");
@@ -283,7 +283,7 @@ int main(int argc, char **argv)
 	static const struct server_app app = {
 		.name = "e2b-standin",
 		.usage = "e2b-standin [--port N] [--address IP] [--script FILE] [--record N]\n"
-		         "A stand-in for E2B. --port 0 (the default) takes any; the port is printed.\n",
+			 "A stand-in for E2B. --port 0 (the default) takes any; the port is printed.\n",
 		.check_script = e2b_check,
 		.state_new = e2b_state_new,
 		.answer = e2b_answer,

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LLM_CACHE 512
+#define LLM_CACHE     512
 #define LLM_TEXT_MOST ((size_t)64 << 20)
 
 struct llm_cached {
@@ -21,7 +21,7 @@ struct llm_cached {
 struct llm_state {
 	struct book *book;
 	uint64_t generation;
-	json_t *standard; /* the default script; NULL: none */
+	json_t *standard;     /* the default script; NULL: none */
 	struct script script; /* of it alone */
 	struct llm_cached cache[LLM_CACHE];
 };
@@ -79,7 +79,8 @@ static void llm_content(struct buf *out, const json_t *content)
 
 	if (json_is_string(content))
 		buf_add(out, json_string_value(content), json_string_length(content));
-	json_array_foreach(content, i, part) {
+	json_array_foreach(content, i, part)
+	{
 		const char *text = json_string_value(json_object_get(part, "text"));
 
 		if (text)
@@ -92,7 +93,8 @@ static bool llm_begun(struct llm_ask *a, const json_t *message, const char *role
 {
 	struct buf text = BUF_INIT(LLM_TEXT_MOST);
 
-	if (!role || strcmp(role, "assistant") != 0 || !json_is_true(json_object_get(a->json, "continue_final_message")))
+	if (!role || strcmp(role, "assistant") != 0 ||
+	    !json_is_true(json_object_get(a->json, "continue_final_message")))
 		return false;
 	llm_content(&text, json_object_get(message, "content"));
 	buf_add(&text, "", 0);
@@ -167,7 +169,8 @@ static char *llm_echo(const struct llm_ask *a, int64_t echo)
 		return NULL;
 	if (echo == ECHO_LAST || a->stream.completions)
 		return strdup(a->message ? a->message : "");
-	json_array_foreach(json_object_get(a->json, "messages"), i, m) {
+	json_array_foreach(json_object_get(a->json, "messages"), i, m)
+	{
 		const char *role = json_string_value(json_object_get(m, "role"));
 
 		if (echo == ECHO_USERS && (!role || strcmp(role, "user") != 0))
@@ -184,8 +187,8 @@ static char *llm_echo(const struct llm_ask *a, int64_t echo)
 
 static struct plan *llm_error(int status, const char *text)
 {
-	json_t *j = json_pack("{s:{s:s, s:s, s:n, s:i}}", "error", "message", text, "type", "BadRequestError",
-	                      "param", "code", status);
+	json_t *j = json_pack("{s:{s:s, s:s, s:n, s:i}}", "error", "message", text, "type", "BadRequestError", "param",
+	                      "code", status);
 	char *dump = json_dumps(j, JSON_COMPACT);
 	struct plan *p = plan_response(status, "application/json", NULL, dump ? dump : "", dump ? strlen(dump) : 0, 0);
 
@@ -274,9 +277,9 @@ static struct plan *llm_answer_ask(struct llm_state *st, struct llm_ask *a)
 	struct plan *plan;
 	bool cacheable = false;
 
-	buf_addf(&name, "%d%d%d%d%d %zu %lld %s %s %s", a->stream.completions, a->stream.stream,
-	         a->stream.usage_last, a->stream.usage_each, a->stream.tools, a->round,
-	         (long long)a->stream.max_tokens, a->stream.model, marker ? marker : "", text ? text : "");
+	buf_addf(&name, "%d%d%d%d%d %zu %lld %s %s %s", a->stream.completions, a->stream.stream, a->stream.usage_last,
+	         a->stream.usage_each, a->stream.tools, a->round, (long long)a->stream.max_tokens, a->stream.model,
+	         marker ? marker : "", text ? text : "");
 	key = buf_steal(&name, NULL);
 	if (!key)
 		exit(1);
@@ -318,7 +321,8 @@ static struct plan *llm_models(struct llm_state *st, const struct server_request
 	char *dump;
 
 	(void)r;
-	json_array_foreach(s->models, i, name) {
+	json_array_foreach(s->models, i, name)
+	{
 		json_t *m = json_pack("{s:O, s:s, s:i, s:s}", "id", name, "object", "model", "created", 1795370000,
 		                      "owned_by", s->continues ? "vllm" : "stand-in");
 
@@ -328,8 +332,8 @@ static struct plan *llm_models(struct llm_state *st, const struct server_request
 	}
 	answer = json_pack("{s:s, s:o}", "object", "list", "data", data);
 	dump = json_dumps(answer, JSON_COMPACT);
-	plan = plan_response((int)s->models_status, "application/json", NULL, dump ? dump : "",
-	                     dump ? strlen(dump) : 0, s->models_delay_us);
+	plan = plan_response((int)s->models_status, "application/json", NULL, dump ? dump : "", dump ? strlen(dump) : 0,
+	                     s->models_delay_us);
 	free(dump);
 	json_decref(answer);
 	return plan;
@@ -382,8 +386,8 @@ int main(int argc, char **argv)
 	static const struct server_app app = {
 		.name = "llm-standin",
 		.usage = "llm-standin [--port N] [--address IP] [--workers N] [--script FILE] [--record N]\n"
-		         "            [--tls-cert FILE --tls-key FILE]\n"
-		         "A stand-in for an LLM server. --port 0 (the default) takes any; the port is printed.\n",
+			 "            [--tls-cert FILE --tls-key FILE]\n"
+			 "A stand-in for an LLM server. --port 0 (the default) takes any; the port is printed.\n",
 		.check_script = script_check,
 		.state_new = llm_state_new,
 		.answer = llm_answer,

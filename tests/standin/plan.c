@@ -72,7 +72,10 @@ void plan_find_stamps(struct plan *p)
 	}
 }
 
-void plan_adds(struct plan *p, const char *text) { plan_add(p, text, strlen(text)); }
+void plan_adds(struct plan *p, const char *text)
+{
+	plan_add(p, text, strlen(text));
+}
 
 const char *plan_reason(int status)
 {
@@ -80,11 +83,20 @@ const char *plan_reason(int status)
 		int status;
 		const char *reason;
 	} reasons[] = {
-		{200, "OK"},           {201, "Created"},           {204, "No Content"},
-		{400, "Bad Request"},  {401, "Unauthorized"},      {403, "Forbidden"},
-		{404, "Not Found"},    {405, "Method Not Allowed"}, {408, "Request Timeout"},
-		{409, "Conflict"},     {429, "Too Many Requests"}, {500, "Internal Server Error"},
-		{502, "Bad Gateway"},  {503, "Service Unavailable"},
+		{200, "OK"},
+		{201, "Created"},
+		{204, "No Content"},
+		{400, "Bad Request"},
+		{401, "Unauthorized"},
+		{403, "Forbidden"},
+		{404, "Not Found"},
+		{405, "Method Not Allowed"},
+		{408, "Request Timeout"},
+		{409, "Conflict"},
+		{429, "Too Many Requests"},
+		{500, "Internal Server Error"},
+		{502, "Bad Gateway"},
+		{503, "Service Unavailable"},
 	};
 
 	for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
@@ -93,8 +105,8 @@ const char *plan_reason(int status)
 	return "Scripted";
 }
 
-struct plan *plan_response(int status, const char *content_type, const char *headers, const char *body,
-                           size_t len, int64_t delay_us)
+struct plan *plan_response(int status, const char *content_type, const char *headers, const char *body, size_t len,
+                           int64_t delay_us)
 {
 	struct plan *p = plan_new();
 	char head[512];

@@ -46,8 +46,8 @@ void plan_adds(struct plan *p, const char *text);
 void plan_find_stamps(struct plan *p);
 
 /* A whole response with Content-Length. headers: further lines, each ended by \r\n; NULL: none. */
-struct plan *plan_response(int status, const char *content_type, const char *headers, const char *body,
-                           size_t len, int64_t delay_us);
+struct plan *plan_response(int status, const char *content_type, const char *headers, const char *body, size_t len,
+                           int64_t delay_us);
 const char *plan_reason(int status);
 
 #endif

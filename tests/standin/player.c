@@ -13,11 +13,11 @@
 
 /* A token of this text is sent as '@' and the CLOCK_MONOTONIC of its write, in nanoseconds:
  * whoever reads it knows how long it was on its way. */
-#define PLAYER_STAMP "@0000000000000000000"
+#define PLAYER_STAMP     "@0000000000000000000"
 #define PLAYER_STAMP_MAX 4096 /* bytes of a step that may hold one */
 
 #define PLAYER_STAMPED_MOST 8192
-#define PLAYER_BURST 16 /* steps without a pause that one stream may write in a row */
+#define PLAYER_BURST        16 /* steps without a pause that one stream may write in a row */
 
 struct play {
 	struct event_base *base;
@@ -185,8 +185,14 @@ void player_start(struct event_base *base, struct evhttp_request *req, struct pl
 
 	if (!p)
 		exit(1);
-	*p = (struct play){.base = base, .req = req, .plan = plan_ref(plan), .direct = direct,
-	                   .due_ns = clock_mono_ns(), .done = done, .arg = arg, .id = id};
+	*p = (struct play){.base = base,
+	                   .req = req,
+	                   .plan = plan_ref(plan),
+	                   .direct = direct,
+	                   .due_ns = clock_mono_ns(),
+	                   .done = done,
+	                   .arg = arg,
+	                   .id = id};
 	p->connection = evhttp_request_get_connection(req);
 	p->bev = evhttp_connection_get_bufferevent(p->connection);
 	p->timer = evtimer_new(base, player_timer, p);

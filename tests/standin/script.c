@@ -14,7 +14,10 @@ struct knob {
 	const char *choices; /* KNOB_CHOICE: the enum's names in order */
 };
 
-#define KNOB(field, type, preset, choices) {#field, type, offsetof(struct script, field), preset, choices}
+#define KNOB(field, type, preset, choices)                                                                             \
+	{                                                                                                              \
+#field, type, offsetof(struct script, field), preset, choices                                          \
+	}
 
 static const struct knob script_knobs[] = {
 	/* time, in microseconds */
@@ -23,58 +26,53 @@ static const struct knob script_knobs[] = {
 	KNOB(delay_us, KNOB_INT, "0", NULL),        /* between two writes of tokens */
 	KNOB(gap_us, KNOB_INT, "0", NULL),          /* between pieces */
 	/* what is said */
-	KNOB(tokens, KNOB_INT, "0", NULL),          /* so many times `token`; 0: `text` */
+	KNOB(tokens, KNOB_INT, "0", NULL), /* so many times `token`; 0: `text` */
 	KNOB(token, KNOB_TEXT, "\"word \"", NULL),
-	KNOB(numbered, KNOB_FLAG, "false", NULL),   /* # in `token` is its number, from 0 */
-	KNOB(continues, KNOB_FLAG, "true", NULL),   /* goes on with a started answer where it is asked so */
+	KNOB(numbered, KNOB_FLAG, "false", NULL), /* # in `token` is its number, from 0 */
+	KNOB(continues, KNOB_FLAG, "true", NULL), /* goes on with a started answer where it is asked so */
 	KNOB(text, KNOB_JSON, "[\"Hello\",\",\",\" world\",\"!\",\" Grüße\",\" 😀\",\"\\nBye\",\".\"]", NULL),
 	KNOB(echo, KNOB_CHOICE, "\"none\"", "none|last|users|all"), /* repeats messages instead */
-	KNOB(reasoning, KNOB_JSON, NULL, NULL),     /* string or pieces, before the text */
+	KNOB(reasoning, KNOB_JSON, NULL, NULL),                     /* string or pieces, before the text */
 	KNOB(reasoning_field, KNOB_TEXT, "\"reasoning_content\"", NULL),
-	KNOB(calls, KNOB_JSON, NULL, NULL),         /* tool calls [{id, name, arguments}] where tools are offered */
-	KNOB(force_calls, KNOB_FLAG, "false", NULL), /* also where they are not */
-	KNOB(rounds, KNOB_JSON, NULL, NULL),        /* a script for each round of tool calls, over this one */
-	KNOB(fragment, KNOB_INT, "7", NULL),        /* bytes of tool arguments an event; 0: all */
-	KNOB(finish, KNOB_TEXT, "\"stop\"", NULL),  /* finish_reason; "": none at all */
+	KNOB(calls, KNOB_JSON, NULL, NULL),           /* tool calls [{id, name, arguments}] where tools are offered */
+	KNOB(force_calls, KNOB_FLAG, "false", NULL),  /* also where they are not */
+	KNOB(rounds, KNOB_JSON, NULL, NULL),          /* a script for each round of tool calls, over this one */
+	KNOB(fragment, KNOB_INT, "7", NULL),          /* bytes of tool arguments an event; 0: all */
+	KNOB(finish, KNOB_TEXT, "\"stop\"", NULL),    /* finish_reason; "": none at all */
 	KNOB(length_limit, KNOB_FLAG, "false", NULL), /* obeys max_tokens */
 	KNOB(prompt_tokens, KNOB_INT, "12", NULL),
 	/* form of the stream */
 	KNOB(tokens_per_write, KNOB_INT, "1", NULL),
-	KNOB(coalesce, KNOB_FLAG, "false", NULL),   /* the whole stream in one write */
-	KNOB(pieces, KNOB_INT, "0", NULL),          /* the stream in writes of so many bytes */
-	KNOB(split_at, KNOB_INT, "-1", NULL),       /* the stream in two writes, cut at this byte */
+	KNOB(coalesce, KNOB_FLAG, "false", NULL), /* the whole stream in one write */
+	KNOB(pieces, KNOB_INT, "0", NULL),        /* the stream in writes of so many bytes */
+	KNOB(split_at, KNOB_INT, "-1", NULL),     /* the stream in two writes, cut at this byte */
 	KNOB(line_end, KNOB_CHOICE, "\"lf\"", "lf|crlf|cr"),
-	KNOB(comments, KNOB_FLAG, "false", NULL),   /* ": ping" before every event */
-	KNOB(pings, KNOB_INT, "0", NULL),           /* ": ping", 20 ms apart: before the first token, and in a stall */
+	KNOB(comments, KNOB_FLAG, "false", NULL), /* ": ping" before every event */
+	KNOB(pings, KNOB_INT, "0", NULL),         /* ": ping", 20 ms apart: before the first token, and in a stall */
 	KNOB(null_content, KNOB_FLAG, "false", NULL), /* role and finish chunks have content null */
-	KNOB(role, KNOB_FLAG, "true", NULL),        /* a role chunk first */
-	KNOB(done, KNOB_FLAG, "true", NULL),        /* [DONE] */
+	KNOB(role, KNOB_FLAG, "true", NULL),          /* a role chunk first */
+	KNOB(done, KNOB_FLAG, "true", NULL),          /* [DONE] */
 	KNOB(usage, KNOB_CHOICE, "\"asked\"", "asked|none|last|each"),
 	KNOB(framing, KNOB_CHOICE, "\"chunked\"", "chunked|length|close"),
-	KNOB(huge, KNOB_INT, "0", NULL),            /* an event with so many more bytes in a field */
+	KNOB(huge, KNOB_INT, "0", NULL), /* an event with so many more bytes in a field */
 	KNOB(content_type, KNOB_TEXT, NULL, NULL),
-	KNOB(model, KNOB_TEXT, NULL, NULL),         /* name in the answer; off: the one asked for */
+	KNOB(model, KNOB_TEXT, NULL, NULL), /* name in the answer; off: the one asked for */
 	/* faults; AFTER counts tokens */
-	KNOB(error_after, KNOB_INT, "-1", NULL),    /* an error event, then the end */
-	KNOB(error_event, KNOB_JSON, NULL, NULL),   /* that event */
-	KNOB(bad_after, KNOB_INT, "-1", NULL),      /* an event that is no JSON; the stream goes on */
-	KNOB(bad_event, KNOB_TEXT, "\"{\\\"choices\\\": [oops\"", NULL),
-	KNOB(cut_after, KNOB_INT, "-1", NULL),
-	KNOB(reset_after, KNOB_INT, "-1", NULL),
-	KNOB(stall_after, KNOB_INT, "-1", NULL),
+	KNOB(error_after, KNOB_INT, "-1", NULL),  /* an error event, then the end */
+	KNOB(error_event, KNOB_JSON, NULL, NULL), /* that event */
+	KNOB(bad_after, KNOB_INT, "-1", NULL),    /* an event that is no JSON; the stream goes on */
+	KNOB(bad_event, KNOB_TEXT, "\"{\\\"choices\\\": [oops\"", NULL), KNOB(cut_after, KNOB_INT, "-1", NULL),
+	KNOB(reset_after, KNOB_INT, "-1", NULL), KNOB(stall_after, KNOB_INT, "-1", NULL),
 	KNOB(status, KNOB_INT, "200", NULL),
-	KNOB(window, KNOB_INT, "-1", NULL),         /* of context, a byte of content a token: 400 for what is longer */
-	KNOB(body, KNOB_TEXT, NULL, NULL),          /* with status or window; off: as vLLM says it */
-	KNOB(retry_after, KNOB_INT, "-1", NULL),    /* seconds */
-	KNOB(raw, KNOB_TEXT, NULL, NULL),           /* these bytes instead of any HTTP, then closed */
-	KNOB(bearer, KNOB_TEXT, NULL, NULL),        /* else 401 below /v1 */
+	KNOB(window, KNOB_INT, "-1", NULL),      /* of context, a byte of content a token: 400 for what is longer */
+	KNOB(body, KNOB_TEXT, NULL, NULL),       /* with status or window; off: as vLLM says it */
+	KNOB(retry_after, KNOB_INT, "-1", NULL), /* seconds */
+	KNOB(raw, KNOB_TEXT, NULL, NULL),        /* these bytes instead of any HTTP, then closed */
+	KNOB(bearer, KNOB_TEXT, NULL, NULL),     /* else 401 below /v1 */
 	/* other paths */
-	KNOB(health_status, KNOB_INT, "200", NULL),
-	KNOB(health_body, KNOB_TEXT, "\"\"", NULL),
-	KNOB(health_delay_us, KNOB_INT, "0", NULL),
-	KNOB(models, KNOB_JSON, "[\"stand-in/demo-model\"]", NULL),
-	KNOB(models_status, KNOB_INT, "200", NULL),
-	KNOB(models_delay_us, KNOB_INT, "0", NULL),
+	KNOB(health_status, KNOB_INT, "200", NULL), KNOB(health_body, KNOB_TEXT, "\"\"", NULL),
+	KNOB(health_delay_us, KNOB_INT, "0", NULL), KNOB(models, KNOB_JSON, "[\"stand-in/demo-model\"]", NULL),
+	KNOB(models_status, KNOB_INT, "200", NULL), KNOB(models_delay_us, KNOB_INT, "0", NULL),
 	KNOB(max_model_len, KNOB_INT, "8192", NULL), /* 0: not said */
 };
 
@@ -85,17 +83,18 @@ static const struct {
 } script_markers[] = {
 	{"[plain]", "{}"},
 	{"[search]", "{\"rounds\":[{\"calls\":[{\"id\":\"call_a\"," SEARCH
-	             ",\"arguments\":\"{\\\"query\\\": \\\"weather in Berlin\\\"}\"}]}]}"},
+                     ",\"arguments\":\"{\\\"query\\\": \\\"weather in Berlin\\\"}\"}]}]}"},
 	{"[search2]", "{\"rounds\":[{\"calls\":[{\"id\":\"call_a\"," SEARCH
-	              ",\"arguments\":\"{\\\"query\\\": \\\"one\\\"}\"},{\"id\":\"call_b\"," SEARCH
-	              ",\"arguments\":\"{\\\"query\\\": \\\"two\\\"}\"}]}]}"},
+                      ",\"arguments\":\"{\\\"query\\\": \\\"one\\\"}\"},{\"id\":\"call_b\"," SEARCH
+                      ",\"arguments\":\"{\\\"query\\\": \\\"two\\\"}\"}]}]}"},
 	{"[tworounds]", "{\"rounds\":[{\"calls\":[{\"id\":\"call_0\"," SEARCH
-	                ",\"arguments\":\"{\\\"query\\\": \\\"round 0\\\"}\"}]},{\"calls\":[{\"id\":\"call_1\"," SEARCH
-	                ",\"arguments\":\"{\\\"query\\\": \\\"round 1\\\"}\"}]}]}"},
+                        ",\"arguments\":\"{\\\"query\\\": \\\"round 0\\\"}\"}]},{\"calls\":[{\"id\":\"call_1\"," SEARCH
+                        ",\"arguments\":\"{\\\"query\\\": \\\"round 1\\\"}\"}]}]}"},
 	{"[reason]", "{\"reasoning\":[\"Let me \",\"think\",\" about it.\"]}"},
 	{"[ptag]", "{\"text\":[\"<|py\",\"thon\",\"_tag|>\",\"Hello\",\", world\",\"! Grüße 😀\",\"\\nBye.\"]}"},
-	{"[leak]", "{\"rounds\":[{\"text\":[\"{\\\"name\\\": \",\"\\\"tavily_search\",\"_results_json\\\", \","
-	           "\"\\\"parameters\\\": {\",\"\\\"query\\\": \\\"leaked\\\"}}\"]}]}"},
+	{"[leak]",
+         "{\"rounds\":[{\"text\":[\"{\\\"name\\\": \",\"\\\"tavily_search\",\"_results_json\\\", \","
+         "\"\\\"parameters\\\": {\",\"\\\"query\\\": \\\"leaked\\\"}}\"]}]}"},
 	{"[null]", "{\"null_content\":true}"},
 	{"[comment]", "{\"comments\":true}"},
 	{"[crlf]", "{\"line_end\":\"crlf\"}"},
@@ -183,7 +182,8 @@ int script_make(struct script *s, const json_t *const layers[], size_t count, ch
 	for (size_t i = 0; i < count; i++)
 		if (layers[i])
 			json_object_update(s->json, (json_t *)(uintptr_t)layers[i]);
-	json_object_foreach(s->json, name, value) {
+	json_object_foreach(s->json, name, value)
+	{
 		const struct knob *k = script_knob(name);
 
 		if (k && script_set(s, k, value) == 0)

@@ -15,16 +15,15 @@ static const struct {
 	const char *name;
 	json_type type;
 } search_knobs[] = {
-	{"delay_us", JSON_INTEGER},
-	{"status", JSON_INTEGER},
-	{"body", JSON_STRING},          /* this text instead of results */
-	{"results", JSON_ARRAY},        /* of {title, url, content, score} */
-	{"answer", JSON_STRING},        /* the service's own short answer */
-	{"unresponsive", JSON_ARRAY},   /* SearXNG: [[engine, error], ...] */
-	{"huge", JSON_INTEGER},         /* so many more bytes in the answer */
-	{"cut", JSON_INTEGER},          /* closed after so many bytes of the body */
-	{"stall", JSON_TRUE},           /* never answers */
-	{"reset", JSON_TRUE},           /* the connection is reset instead */
+	{"delay_us", JSON_INTEGER},   {"status", JSON_INTEGER},
+	{"body", JSON_STRING},        /* this text instead of results */
+	{"results", JSON_ARRAY},      /* of {title, url, content, score} */
+	{"answer", JSON_STRING},      /* the service's own short answer */
+	{"unresponsive", JSON_ARRAY}, /* SearXNG: [[engine, error], ...] */
+	{"huge", JSON_INTEGER},       /* so many more bytes in the answer */
+	{"cut", JSON_INTEGER},        /* closed after so many bytes of the body */
+	{"stall", JSON_TRUE},         /* never answers */
+	{"reset", JSON_TRUE},         /* the connection is reset instead */
 };
 
 static const char *const search_services[] = {"all", "tavily", "searxng", "brave"};
@@ -41,7 +40,8 @@ static bool search_check_service(const char *service, const json_t *knobs, char 
 	const char *name;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)knobs, name, value) {
+	json_object_foreach((json_t *)(uintptr_t)knobs, name, value)
+	{
 		size_t i = 0;
 
 		while (i < count && strcmp(search_knobs[i].name, name) != 0)
@@ -64,7 +64,8 @@ static bool search_check(const char *text, char *why, size_t size)
 
 	if (!good)
 		snprintf(why, size, "no JSON object: %s", j ? "another type" : e.text);
-	json_object_foreach(j, service, knobs) {
+	json_object_foreach(j, service, knobs)
+	{
 		size_t i = 0;
 
 		while (i < count && strcmp(search_services[i], service) != 0)
@@ -158,7 +159,8 @@ static json_t *search_brave(const json_t *knobs, json_t *results)
 	size_t i;
 
 	(void)knobs;
-	json_array_foreach(results, i, result) {
+	json_array_foreach(results, i, result)
+	{
 		json_object_set(result, "description", json_object_get(result, "content"));
 		json_object_del(result, "content");
 		json_object_del(result, "score");
@@ -248,7 +250,7 @@ int main(int argc, char **argv)
 	static const struct server_app app = {
 		.name = "search-standin",
 		.usage = "search-standin [--port N] [--address IP] [--workers N] [--script FILE] [--record N]\n"
-		         "A stand-in for web search services. --port 0 (the default) takes any; the port is printed.\n",
+			 "A stand-in for web search services. --port 0 (the default) takes any; the port is printed.\n",
 		.check_script = search_check,
 		.state_new = search_state_new,
 		.answer = search_answer,

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define SERVER_WORKERS_MOST 64
-#define SERVER_BACKLOG 8192
+#define SERVER_BACKLOG      8192
 
 struct server_options {
 	const char *address, *script_file, *cert, *key;
@@ -123,11 +123,16 @@ static void server_meet(struct server_worker *w, struct evhttp_request *req)
 static const char *server_method(enum evhttp_cmd_type type)
 {
 	switch (type) {
-	case EVHTTP_REQ_GET: return "GET";
-	case EVHTTP_REQ_POST: return "POST";
-	case EVHTTP_REQ_PUT: return "PUT";
-	case EVHTTP_REQ_DELETE: return "DELETE";
-	default: return "OTHER";
+	case EVHTTP_REQ_GET:
+		return "GET";
+	case EVHTTP_REQ_POST:
+		return "POST";
+	case EVHTTP_REQ_PUT:
+		return "PUT";
+	case EVHTTP_REQ_DELETE:
+		return "DELETE";
+	default:
+		return "OTHER";
 	}
 }
 
@@ -153,9 +158,11 @@ static void server_request_cb(struct evhttp_request *req, void *arg)
 	size_t len = evbuffer_get_length(in);
 	char *path = evhttp_uridecode(uri && evhttp_uri_get_path(uri) ? evhttp_uri_get_path(uri) : "/", 0, NULL);
 	struct server_request r = {.method = server_method(evhttp_request_get_command(req)),
-	                           .path = path ? path : "/", .query = uri ? evhttp_uri_get_query(uri) : NULL,
+	                           .path = path ? path : "/",
+	                           .query = uri ? evhttp_uri_get_query(uri) : NULL,
 	                           .authorization = evhttp_find_header(headers, "Authorization"),
-	                           .host = evhttp_find_header(headers, "Host"), .body_len = len,
+	                           .host = evhttp_find_header(headers, "Host"),
+	                           .body_len = len,
 	                           .headers = headers};
 	bool control = strncmp(r.path, "/_", 2) == 0;
 	struct plan *plan;
@@ -264,9 +271,9 @@ static struct server_options server_options_parse(int argc, char **argv, const s
 {
 	enum { PORT = 1000, ADDRESS, WORKERS, SCRIPT, CERT, KEY, RECORD, HELP };
 	static const struct option own[] = {
-		{"port", 1, NULL, PORT}, {"address", 1, NULL, ADDRESS}, {"workers", 1, NULL, WORKERS},
-		{"script", 1, NULL, SCRIPT}, {"tls-cert", 1, NULL, CERT}, {"tls-key", 1, NULL, KEY},
-		{"record", 1, NULL, RECORD}, {"help", 0, NULL, HELP}, {0},
+		{"port", 1, NULL, PORT},     {"address", 1, NULL, ADDRESS}, {"workers", 1, NULL, WORKERS},
+		{"script", 1, NULL, SCRIPT}, {"tls-cert", 1, NULL, CERT},   {"tls-key", 1, NULL, KEY},
+		{"record", 1, NULL, RECORD}, {"help", 0, NULL, HELP},       {0},
 	};
 	struct server_options o = {.address = "127.0.0.1", .workers = 1, .keep = 4096};
 	int c;

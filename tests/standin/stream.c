@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define STREAM_CREATED 1795370000 /* seconds since the epoch: the same in every answer */
-#define STREAM_MOST ((size_t)1 << 30)
+#define STREAM_MOST    ((size_t)1 << 30)
 #define STREAM_PING_US 20000
 
 struct stream {
@@ -72,8 +72,8 @@ static json_t *stream_usage(const struct stream *t)
 {
 	json_int_t prompt = t->s->prompt_tokens, done = t->tokens;
 
-	return json_pack("{s:I, s:I, s:I}", "prompt_tokens", prompt, "total_tokens", prompt + done,
-	                 "completion_tokens", done);
+	return json_pack("{s:I, s:I, s:I}", "prompt_tokens", prompt, "total_tokens", prompt + done, "completion_tokens",
+	                 done);
 }
 
 static bool stream_usage_each(const struct stream *t)
@@ -84,8 +84,8 @@ static bool stream_usage_each(const struct stream *t)
 static json_t *stream_frame(const struct stream *t, json_t *choices)
 {
 	return json_pack("{s:s, s:s, s:i, s:s, s:o}", "id", "chatcmpl-standin", "object",
-	                 t->ask->completions ? "text_completion" : "chat.completion.chunk", "created",
-	                 STREAM_CREATED, "model", t->s->model ? t->s->model : t->ask->model, "choices", choices);
+	                 t->ask->completions ? "text_completion" : "chat.completion.chunk", "created", STREAM_CREATED,
+	                 "model", t->s->model ? t->s->model : t->ask->model, "choices", choices);
 }
 
 /* One event with one choice: delta (stolen) for a chat, text for a completion. */
@@ -126,8 +126,9 @@ static void stream_error_event(struct stream *t)
 	if (t->s->error_event)
 		stream_json(t, json_deep_copy(t->s->error_event));
 	else
-		stream_data(t, "{\"error\":{\"object\":\"error\",\"message\":\"Engine died\","
-		               "\"type\":\"InternalServerError\",\"param\":null,\"code\":500}}");
+		stream_data(t,
+		            "{\"error\":{\"object\":\"error\",\"message\":\"Engine died\","
+		            "\"type\":\"InternalServerError\",\"param\":null,\"code\":500}}");
 	if (t->s->done)
 		stream_data(t, "[DONE]");
 }
@@ -189,9 +190,7 @@ static void stream_pieces(struct stream *t, const char *field, const json_t *tex
 
 	if (json_is_string(text))
 		stream_token(t, field, json_string_value(text));
-	json_array_foreach(text, i, item)
-		if (json_is_string(item))
-			stream_token(t, field, json_string_value(item));
+	json_array_foreach(text, i, item) if (json_is_string(item)) stream_token(t, field, json_string_value(item));
 }
 
 /* Word by word. */
@@ -242,7 +241,8 @@ static void stream_calls(struct stream *t)
 	size_t i;
 	json_t *call;
 
-	json_array_foreach(t->s->calls, i, call) {
+	json_array_foreach(t->s->calls, i, call)
+	{
 		const char *arguments = json_string_value(json_object_get(call, "arguments"));
 		size_t left = arguments ? strlen(arguments) : 0;
 		size_t most = t->s->fragment > 0 ? (size_t)t->s->fragment : left;
@@ -400,8 +400,8 @@ static struct plan *stream_http(const struct stream *t, const struct plan *body)
 static struct plan *stream_whole(const struct stream *t)
 {
 	const char *finish = stream_finish(t), *text = t->all.data ? t->all.data : "";
-	json_t *choice = json_pack("{s:i, s:o}", "index", 0, "finish_reason",
-	                           finish ? json_string(finish) : json_null());
+	json_t *choice =
+		json_pack("{s:i, s:o}", "index", 0, "finish_reason", finish ? json_string(finish) : json_null());
 	json_t *answer;
 	struct plan *p;
 	char *dump;
@@ -409,8 +409,7 @@ static struct plan *stream_whole(const struct stream *t)
 	if (t->ask->completions)
 		json_object_set_new(choice, "text", json_string(text));
 	else
-		json_object_set_new(choice, "message",
-		                    json_pack("{s:s, s:s}", "role", "assistant", "content", text));
+		json_object_set_new(choice, "message", json_pack("{s:s, s:s}", "role", "assistant", "content", text));
 	if (t->thoughts.len > 0)
 		json_object_set_new(json_object_get(choice, "message"), t->s->reasoning_field,
 		                    json_string(t->thoughts.data));
@@ -418,17 +417,14 @@ static struct plan *stream_whole(const struct stream *t)
 		json_t *calls = json_array(), *call;
 		size_t i;
 
-		json_array_foreach(t->s->calls, i, call)
-			json_array_append_new(calls,
-			                      json_pack("{s:O?, s:s, s:{s:O?, s:O?}}", "id", json_object_get(call, "id"),
-			                                "type", "function", "function", "name",
-			                                json_object_get(call, "name"), "arguments",
-			                                json_object_get(call, "arguments")));
+		json_array_foreach(t->s->calls, i, call) json_array_append_new(
+			calls, json_pack("{s:O?, s:s, s:{s:O?, s:O?}}", "id", json_object_get(call, "id"), "type",
+		                         "function", "function", "name", json_object_get(call, "name"), "arguments",
+		                         json_object_get(call, "arguments")));
 		json_object_set_new(json_object_get(choice, "message"), "tool_calls", calls);
 	}
 	answer = stream_frame(t, json_pack("[o]", choice));
-	json_object_set_new(answer, "object",
-	                    json_string(t->ask->completions ? "text_completion" : "chat.completion"));
+	json_object_set_new(answer, "object", json_string(t->ask->completions ? "text_completion" : "chat.completion"));
 	json_object_set_new(answer, "usage", stream_usage(t));
 	dump = json_dumps(answer, JSON_COMPACT);
 	p = plan_response(200, "application/json", NULL, dump ? dump : "", dump ? strlen(dump) : 0,

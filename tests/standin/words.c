@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const char *const words_texts[WORDS_VERDICTS] = {
-	[WORDS_WHOLE] = "whole", [WORDS_TOLD] = "told",     [WORDS_UNANSWERED] = "unanswered",
+	[WORDS_WHOLE] = "whole",     [WORDS_TOLD] = "told", [WORDS_UNANSWERED] = "unanswered",
 	[WORDS_WAITING] = "waiting", [WORDS_CUT] = "cut",   [WORDS_SILENT_END] = "silent_end",
 	[WORDS_WRONG] = "wrong",
 };

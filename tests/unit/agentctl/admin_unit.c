@@ -32,25 +32,30 @@ struct fixture {
 };
 
 static const char *const canned[COMMANDS] = {
-	[CMD_PING] = "{\"pid\":42,\"version\":\"0.1.0\",\"uptime\":3725.2,\"generation\":9,\"waiting\":false,"
-                     "\"llms\":3,\"usable\":2}",
-	[CMD_STATUS] = "{\"status\":\"ready\",\"current_llm\":{\"server_url\":\"http://h:7000/v1/chat/completions\","
-                       "\"is_cloud\":false,\"is_discovered\":true,\"llm_info\":{\"deploy_id\":\"d1\",\"model_name\":"
-                       "\"Llama\",\"status\":\"healthy\"}},\"available_models\":[],\"discovery_summary\":{\"total_llms\":3,"
-                       "\"healthy\":1,\"degraded\":1,\"unhealthy\":1,\"llms\":[]},\"tools\":[\"a\",\"b\"]}",
-	[CMD_MODELS] = "{\"generation\":9,\"models\":[{\"rank\":0,\"current\":true,\"pinned\":true,\"deploy_id\":\"d1\","
-                       "\"model_name\":\"Llama\",\"model_type\":\"chat\",\"kind\":\"discovered\",\"status\":\"healthy\","
-                       "\"reason\":null,\"failures\":0,\"checked\":0,\"latency_ms\":12},"
-                       "{\"rank\":null,\"current\":false,\"pinned\":false,\"deploy_id\":\"d2\",\"model_name\":"
-                       "\"evil\\u001b[2J\",\"model_type\":\"chat\",\"kind\":\"discovered\",\"status\":\"unhealthy\","
-                       "\"reason\":\"refused\",\"failures\":4,\"checked\":1,\"latency_ms\":null}]}",
-	[CMD_CONFIG] = "{\"polling.interval\":{\"value\":180,\"origin\":\"default\"},"
-                       "\"polling.enabled\":{\"value\":false,\"origin\":\"environment AGENT_LLM_POLLING_ENABLED\"},"
-                       "\"auth.jwt_secret\":{\"value\":null,\"secret\":true,\"set\":true,\"origin\":\"/x.conf:3\"},"
-                       "\"llm.stop\":{\"value\":[\"a\",\"b\"],\"origin\":\"command line\"}}",
-	[CMD_REFRESH] = "{\"status\":\"success\",\"message\":\"LLM refreshed successfully\",\"old_model\":\"A\","
-                        "\"new_model\":\"B\",\"available_models\":[{\"model_name\":\"B\",\"status\":\"healthy\","
-                        "\"container_name\":\"box\"}]}",
+	[CMD_PING] =
+		"{\"pid\":42,\"version\":\"0.1.0\",\"uptime\":3725.2,\"generation\":9,\"waiting\":false,"
+		"\"llms\":3,\"usable\":2}",
+	[CMD_STATUS] =
+		"{\"status\":\"ready\",\"current_llm\":{\"server_url\":\"http://h:7000/v1/chat/completions\","
+		"\"is_cloud\":false,\"is_discovered\":true,\"llm_info\":{\"deploy_id\":\"d1\",\"model_name\":"
+		"\"Llama\",\"status\":\"healthy\"}},\"available_models\":[],\"discovery_summary\":{\"total_llms\":3,"
+		"\"healthy\":1,\"degraded\":1,\"unhealthy\":1,\"llms\":[]},\"tools\":[\"a\",\"b\"]}",
+	[CMD_MODELS] =
+		"{\"generation\":9,\"models\":[{\"rank\":0,\"current\":true,\"pinned\":true,\"deploy_id\":\"d1\","
+		"\"model_name\":\"Llama\",\"model_type\":\"chat\",\"kind\":\"discovered\",\"status\":\"healthy\","
+		"\"reason\":null,\"failures\":0,\"checked\":0,\"latency_ms\":12},"
+		"{\"rank\":null,\"current\":false,\"pinned\":false,\"deploy_id\":\"d2\",\"model_name\":"
+		"\"evil\\u001b[2J\",\"model_type\":\"chat\",\"kind\":\"discovered\",\"status\":\"unhealthy\","
+		"\"reason\":\"refused\",\"failures\":4,\"checked\":1,\"latency_ms\":null}]}",
+	[CMD_CONFIG] =
+		"{\"polling.interval\":{\"value\":180,\"origin\":\"default\"},"
+		"\"polling.enabled\":{\"value\":false,\"origin\":\"environment AGENT_LLM_POLLING_ENABLED\"},"
+		"\"auth.jwt_secret\":{\"value\":null,\"secret\":true,\"set\":true,\"origin\":\"/x.conf:3\"},"
+		"\"llm.stop\":{\"value\":[\"a\",\"b\"],\"origin\":\"command line\"}}",
+	[CMD_REFRESH] =
+		"{\"status\":\"success\",\"message\":\"LLM refreshed successfully\",\"old_model\":\"A\","
+		"\"new_model\":\"B\",\"available_models\":[{\"model_name\":\"B\",\"status\":\"healthy\","
+		"\"container_name\":\"box\"}]}",
 	[CMD_TEST] = "{\"status\":\"error\",\"message\":\"No LLM configured\"}",
 };
 
@@ -174,10 +179,10 @@ static enum admin_exit run(struct fixture *f, const char *one, const char *two, 
 	return status;
 }
 
-#define SAYS(text, part)                                                                     \
-	do {                                                                                 \
-		if (strstr((text), (part)) == NULL)                                          \
-			fail_msg("\"%s\" is not in:\n%s", (part), (text));                   \
+#define SAYS(text, part)                                                                                               \
+	do {                                                                                                           \
+		if (strstr((text), (part)) == NULL)                                                                    \
+			fail_msg("\"%s\" is not in:\n%s", (part), (text));                                             \
 	} while (0)
 
 /* --- text ------------------------------------------------------------------------------- */
@@ -309,9 +314,18 @@ static void without_a_daemon_the_last_state_is_shown(void **state)
 	struct fixture *f = *state;
 	char id[] = "d1", name[] = "Llama", url[] = "http://h:7000/v1/chat/completions", type[] = "chat",
 	     reason[] = "slow";
-	const struct llm llm = {.kind = LLM_DISCOVERED, .deploy_id = id, .model_name = name, .model_type = type,
-	                        .url = url, .model = name, .health = LLM_DEGRADED, .latency_ms = 2100,
-	                        .checked_ms = 1, .reason = reason, .failures = 2, .instance = 5};
+	const struct llm llm = {.kind = LLM_DISCOVERED,
+	                        .deploy_id = id,
+	                        .model_name = name,
+	                        .model_type = type,
+	                        .url = url,
+	                        .model = name,
+	                        .health = LLM_DEGRADED,
+	                        .latency_ms = 2100,
+	                        .checked_ms = 1,
+	                        .reason = reason,
+	                        .failures = 2,
+	                        .instance = 5};
 	const size_t order[] = {0};
 	struct status_view view = {.llms = &llm, .llm_count = 1, .order = order, .order_count = 1, .usable_count = 1};
 	struct err e = ERR_INIT;
@@ -374,15 +388,18 @@ static void columns_are_safe_and_aligned(void **state)
 	FILE *out = open_memstream(&text, &len);
 
 	(void)state;
-	columns_add(t, COLOUR_NONE, 0, "\xc3\xa4\xc3\xb6");           /* two code points */
-	columns_add(t, COLOUR_NONE, 0, "\x1b]0;x\x07\xc2\x9b" "31m"); /* C0 and C1 */
+	columns_add(t, COLOUR_NONE, 0, "\xc3\xa4\xc3\xb6"); /* two code points */
+	columns_add(t, COLOUR_NONE, 0,
+	            "\x1b]0;x\x07\xc2\x9b"
+	            "31m"); /* C0 and C1 */
 	columns_add(t, COLOUR_NONE, 6, "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4");
 	columns_add(t, COLOUR_RED, 0, NULL);
 	columns_print(t, out, false);
 	fclose(out);
-	assert_string_equal(text, "A       B\n"
-	                          "\xc3\xa4\xc3\xb6      ?]0;x???31m\n"
-	                          "\xc3\xa4\xc3\xa4\xc3\xa4...  -\n");
+	assert_string_equal(text,
+	                    "A       B\n"
+	                    "\xc3\xa4\xc3\xb6      ?]0;x???31m\n"
+	                    "\xc3\xa4\xc3\xa4\xc3\xa4...  -\n");
 	columns_free(t);
 	free(text);
 }

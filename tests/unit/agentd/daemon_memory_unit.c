@@ -181,11 +181,11 @@ static void publish(void)
 	short_memory_impose();
 }
 
-#define SWEEP(work)                            \
-	static void work##_sweep(void **state) \
-	{                                      \
-		(void)state;                   \
-		short_memory_sweep(work);      \
+#define SWEEP(work)                                                                                                    \
+	static void work##_sweep(void **state)                                                                         \
+	{                                                                                                              \
+		(void)state;                                                                                           \
+		short_memory_sweep(work);                                                                              \
 	}
 SWEEP(read_deployed)
 SWEEP(merge_the_same_again)

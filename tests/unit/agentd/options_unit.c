@@ -9,7 +9,7 @@
 
 static int parse(struct options *o, struct err *e, const char *const *words)
 {
-	char *argv[16] = {(char *)(uintptr_t)"tt-agentd"};
+	char *argv[16] = {(char *)(uintptr_t) "tt-agentd"};
 	int argc = 1;
 
 	for (; words[argc - 1] != NULL; argc++)
@@ -24,9 +24,10 @@ static void takes_every_option(void **state)
 	struct err e = ERR_INIT;
 
 	(void)state;
-	assert_int_equal(parse(&o, &e, (const char *const[]){"--config", "/x", "--run-dir=/r", "--set", "a=1", "--set",
-	                                                     "b=", NULL}),
-	                 0);
+	assert_int_equal(
+		parse(&o, &e,
+	              (const char *const[]){"--config", "/x", "--run-dir=/r", "--set", "a=1", "--set", "b=", NULL}),
+		0);
 	assert_int_equal(o.action, OPTIONS_RUN);
 	assert_string_equal(o.file, "/x");
 	assert_string_equal(o.run_dir, "/r");

@@ -54,8 +54,8 @@ static void off_makes_one_attempt(void **state)
 
 static void attempts_are_used_up(void **state)
 {
-	const struct config *c = configured(
-		state, (const char *const[]){"polling.interval=1", "polling.max_attempts=2", NULL});
+	const struct config *c =
+		configured(state, (const char *const[]){"polling.interval=1", "polling.max_attempts=2", NULL});
 	struct polling p;
 
 	polling_start(&p, 1000);

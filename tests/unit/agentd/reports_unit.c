@@ -106,7 +106,8 @@ static void the_cloud_is_ejected_but_never_unhealthy(void **state)
 static void what_is_probed_gets_a_verdict(void **state)
 {
 	struct config *c = SETTINGS("health.max_failures=2");
-	struct llm l = {.kind = LLM_DISCOVERED, .probe_url = strdup("http://127.0.0.1:1/health"), .health = LLM_HEALTHY};
+	struct llm l = {
+		.kind = LLM_DISCOVERED, .probe_url = strdup("http://127.0.0.1:1/health"), .health = LLM_HEALTHY};
 	struct probe_result result;
 	struct report r = failure(1000, HTTP_REFUSED, 0);
 

@@ -25,7 +25,7 @@ static void the_pace_follows_the_health(void **state)
 	l = made(LLM_UNHEALTHY);
 	assert_int_equal(schedule_pace(&l, false), PACE_DOWN);
 	assert_int_equal(schedule_pace(&l, true), PACE_STEADY); /* nothing else is there */
-	l.successes = 1; /* on its way up */
+	l.successes = 1;                                        /* on its way up */
 	assert_int_equal(schedule_pace(&l, false), PACE_CHANGING);
 	l.hung = true; /* what /health says is worth nothing */
 	assert_int_equal(schedule_pace(&l, false), PACE_DOWN);

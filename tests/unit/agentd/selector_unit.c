@@ -45,7 +45,10 @@ static void end(struct world *w)
 	events_free(w->s.events);
 }
 
-static struct llm *llm(struct world *w, size_t i) { return registry_llm(w->s.registry, i); }
+static struct llm *llm(struct world *w, size_t i)
+{
+	return registry_llm(w->s.registry, i);
+}
 
 static void one_that_was_never_looked_at_is_not_offered(void **state)
 {
@@ -127,7 +130,8 @@ static void all_ejected_are_offered_all_the_same(void **state)
 static void an_ejected_cloud_gives_way_and_comes_back(void **state)
 {
 	struct world w = make(state);
-	struct llm cloud = {.kind = LLM_CLOUD, .latency_ms = -1, .url = strdup("https://127.0.0.1:1/v1/chat/completions")};
+	struct llm cloud = {
+		.kind = LLM_CLOUD, .latency_ms = -1, .url = strdup("https://127.0.0.1:1/v1/chat/completions")};
 	char enabled[] = "USE_CLOUD_LLM=true", token[] = "CLOUD_CHAT_UI_AUTH_TOKEN=t";
 	char *const environment[] = {enabled, token, NULL};
 
@@ -185,14 +189,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_that_was_never_looked_at_is_not_offered, fixture_setup,
-		                                fixture_teardown),
+	                                        fixture_teardown),
 		cmocka_unit_test_setup_teardown(the_benched_come_after_the_others, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(one_that_was_lost_is_taken_back_when_it_is_stable, fixture_setup,
-		                                fixture_teardown),
+	                                        fixture_teardown),
 		cmocka_unit_test_setup_teardown(all_ejected_are_offered_all_the_same, fixture_setup, fixture_teardown),
-		cmocka_unit_test_setup_teardown(an_ejected_cloud_gives_way_and_comes_back, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(an_ejected_cloud_gives_way_and_comes_back, fixture_setup,
+	                                        fixture_teardown),
 		cmocka_unit_test_setup_teardown(a_pin_holds_until_the_model_is_unhealthy_or_gone, fixture_setup,
-		                                fixture_teardown),
+	                                        fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,7 @@ static int tear_down(void **state)
 }
 
 static enum admission_verdict enter(struct admission *a, unsigned worker, const char *address, size_t turns,
-				    size_t client_turns, unsigned *entry)
+                                    size_t client_turns, unsigned *entry)
 {
 	const struct admission_limits limits = {.turns = turns, .client_turns = client_turns};
 
@@ -166,14 +166,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(one_limit_for_all_workers),
-		TEST(a_worker_takes_what_it_has_room_for),
-		TEST(one_limit_for_each_client),
-		TEST(of_ipv6_the_network_is_the_client),
-		TEST(who_has_no_address_is_nobody),
-		TEST(a_dead_worker_leaves_its_places),
-		TEST(places_are_used_again),
-		TEST(two_workers_never_exceed_it),
+		TEST(one_limit_for_all_workers),    TEST(a_worker_takes_what_it_has_room_for),
+		TEST(one_limit_for_each_client),    TEST(of_ipv6_the_network_is_the_client),
+		TEST(who_has_no_address_is_nobody), TEST(a_dead_worker_leaves_its_places),
+		TEST(places_are_used_again),        TEST(two_workers_never_exceed_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,15 +32,21 @@ struct world {
 struct peer {
 	int fd;
 	struct buf in; /* what is no whole record yet */
-	size_t out; /* bytes of the answer */
+	size_t out;    /* bytes of the answer */
 	bool ended, hung_up;
 };
 
 /* --- our side ------------------------------------------------------------------------- */
 
-static void on_resume(void *arg) { (void)arg; }
+static void on_resume(void *arg)
+{
+	(void)arg;
+}
 
-static void on_gone(void *arg) { ((struct world *)arg)->left++; }
+static void on_gone(void *arg)
+{
+	((struct world *)arg)->left++;
+}
 
 /* The answer is the body, with a chunk of its own at the end. */
 static void on_request(void *arg, struct connection *c)
@@ -63,9 +69,15 @@ static void on_request(void *arg, struct connection *c)
 	w->left++;
 }
 
-static void on_closed(void *arg) { ((struct world *)arg)->closed++; }
+static void on_closed(void *arg)
+{
+	((struct world *)arg)->closed++;
+}
 
-static void on_idle(void *arg) { (void)arg; }
+static void on_idle(void *arg)
+{
+	(void)arg;
+}
 
 /* --- the web server's side -------------------------------------------------------------- */
 

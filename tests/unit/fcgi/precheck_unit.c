@@ -27,8 +27,8 @@ static void record_id(struct wire *w, uint8_t type, uint16_t id, const void *con
 {
 	uint8_t padding = (uint8_t)(-len & 7);
 	const uint8_t zeros[8] = {0};
-	const uint8_t header[8] = {
-		1, type, (uint8_t)(id >> 8), (uint8_t)id, (uint8_t)(len >> 8), (uint8_t)len, padding, 0};
+	const uint8_t header[8] = {1,       type, (uint8_t)(id >> 8), (uint8_t)id, (uint8_t)(len >> 8), (uint8_t)len,
+	                           padding, 0};
 
 	raw(w, header, sizeof header);
 	raw(w, content, len);

@@ -13,8 +13,7 @@ static struct route ask(const char *method, const char *uri, const char *script_
 {
 	char prefix[] = "/agent";
 	char *const prefixes[] = {prefix};
-	const struct route_request r = {
-		.method = method, .uri = uri, .script_name = script_name, .admin = true};
+	const struct route_request r = {.method = method, .uri = uri, .script_name = script_name, .admin = true};
 
 	return route_find(&r, prefixes, 1);
 }
@@ -110,9 +109,9 @@ static void test_prefix_alone(void **state)
 		char agent[] = "/agent";
 		char *const prefixes[] = {agent};
 		const struct route_request r = {.uri = cases[i].uri,
-						.script_name = cases[i].script_name,
-						.path_info = cases[i].path_info,
-						.prefix = cases[i].prefix};
+		                                .script_name = cases[i].script_name,
+		                                .path_info = cases[i].path_info,
+		                                .prefix = cases[i].prefix};
 		struct route found = route_find(&r, prefixes, 1);
 
 		assert_int_equal(found.status == 200 ? (int)found.endpoint : -found.status, cases[i].endpoint);

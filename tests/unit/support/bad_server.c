@@ -23,7 +23,10 @@ struct client {
 	size_t flood, flooded;
 };
 
-char bad_server_pattern(size_t i) { return (char)('a' + i * 7 % 26 + (i >> 12) % 3); }
+char bad_server_pattern(size_t i)
+{
+	return (char)('a' + i * 7 % 26 + (i >> 12) % 3);
+}
 
 static void client_free(struct client *c)
 {
@@ -39,7 +42,10 @@ static void client_free(struct client *c)
 	free(c);
 }
 
-static void put(struct client *c, const char *text) { evbuffer_add(bufferevent_get_output(c->bev), text, strlen(text)); }
+static void put(struct client *c, const char *text)
+{
+	evbuffer_add(bufferevent_get_output(c->bev), text, strlen(text));
+}
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -150,8 +156,10 @@ static void answer(struct client *c, const char *path, const char *head, const c
 		{"/reset-chunked", CHUNKED_HEAD "5\r\nhello\r\n", true, true},
 		{"/until-close", OK_HEAD "\r\nhello", true, false},
 		{"/garbage", "this is not HTTP\n\n", true, false},
-		{"/interim", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nX: y\r\n\r\n" OK_HEAD
-		             "Content-Length: 5\r\n\r\nhello", false, false},
+		{"/interim",
+	         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nX: y\r\n\r\n" OK_HEAD
+	         "Content-Length: 5\r\n\r\nhello",
+	         false, false},
 	};
 
 	for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
@@ -180,7 +188,8 @@ static void answer(struct client *c, const char *path, const char *head, const c
 	} else if (strcmp(path, "/large-error") == 0) {
 		put(c, "HTTP/1.1 500 No\r\nContent-Length: 102400\r\n\r\n");
 		for (int i = 0; i < 1024; i++)
-			put(c, "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789");
+			put(c,
+			    "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789");
 	} else if (strncmp(path, "/flood/", 7) == 0) {
 		put(c, CHUNKED_HEAD);
 		c->flood = strtoul(path + 7, NULL, 10);

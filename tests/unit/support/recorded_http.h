@@ -7,7 +7,7 @@
 #include "core/http/http.h"
 
 struct recorded_answer {
-	const char *path;  /* end of the URL */
+	const char *path; /* end of the URL */
 	long status;
 	const char *body;
 };
@@ -20,9 +20,9 @@ struct recorded_http {
 	/* One answer of the LLM comes in two pieces. */
 	size_t split_ask, split_at;
 
-	size_t asks;           /* chat completions so far */
-	struct buf bodies;     /* what they were sent */
-	size_t running, most;  /* transfers at once */
+	size_t asks;          /* chat completions so far */
+	struct buf bodies;    /* what they were sent */
+	size_t running, most; /* transfers at once */
 };
 
 /* The one in use; http_start and the like work on it. */

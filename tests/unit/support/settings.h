@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SETTINGS(...) settings((const char *const[]){ __VA_ARGS__, NULL })
+#define SETTINGS(...)    settings((const char *const[]){__VA_ARGS__, NULL})
 #define SETTINGS_SECRETS 8
 
 /* The variable of the secret that a setting sets, or NULL: --set takes none. */
@@ -32,9 +32,9 @@ static inline const char *settings_secret(const char *set)
 
 static inline struct config *settings(const char *const *given)
 {
-	char variables[SETTINGS_SECRETS][256], *environment[SETTINGS_SECRETS + 1] = { NULL };
+	char variables[SETTINGS_SECRETS][256], *environment[SETTINGS_SECRETS + 1] = {NULL};
 	const char *sets[64], *variable;
-	struct config_source source = { .sets = sets, .environment = environment };
+	struct config_source source = {.sets = sets, .environment = environment};
 	struct config_report report;
 	struct config *c;
 	size_t secrets = 0;

@@ -35,10 +35,22 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 char *__wrap_strdup(const char *s);
 
-void *__wrap_malloc(size_t size) { return short_memory_fails() ? NULL : __real_malloc(size); }
-void *__wrap_calloc(size_t count, size_t size) { return short_memory_fails() ? NULL : __real_calloc(count, size); }
-void *__wrap_realloc(void *p, size_t size) { return short_memory_fails() ? NULL : __real_realloc(p, size); }
-char *__wrap_strdup(const char *s) { return short_memory_fails() ? NULL : __real_strdup(s); }
+void *__wrap_malloc(size_t size)
+{
+	return short_memory_fails() ? NULL : __real_malloc(size);
+}
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return short_memory_fails() ? NULL : __real_calloc(count, size);
+}
+void *__wrap_realloc(void *p, size_t size)
+{
+	return short_memory_fails() ? NULL : __real_realloc(p, size);
+}
+char *__wrap_strdup(const char *s)
+{
+	return short_memory_fails() ? NULL : __real_strdup(s);
+}
 
 static void run_all(void (*work)(void))
 {
@@ -62,7 +74,10 @@ void short_memory_sweep(void (*work)(void))
 	json_set_alloc_funcs(malloc, free);
 }
 
-bool short_memory_was_short(void) { return was_short; }
+bool short_memory_was_short(void)
+{
+	return was_short;
+}
 
 void short_memory_lift(void)
 {
@@ -70,4 +85,7 @@ void short_memory_lift(void)
 	left = PLENTY;
 }
 
-void short_memory_impose(void) { left = lifted; }
+void short_memory_impose(void)
+{
+	left = lifted;
+}

@@ -30,8 +30,7 @@ static inline void make_llm(struct llm *l, unsigned number)
 {
 	char text[64];
 
-	*l = (struct llm){
-		.kind = LLM_DISCOVERED, .health = LLM_HEALTHY, .instance = number + 1, .latency_ms = 7};
+	*l = (struct llm){.kind = LLM_DISCOVERED, .health = LLM_HEALTHY, .instance = number + 1, .latency_ms = 7};
 	snprintf(text, sizeof text, "d%u", number);
 	l->deploy_id = strdup(text);
 	l->model_name = strdup("Llama");

@@ -103,7 +103,8 @@ static enum dump dump_of(const struct crash *c, bool protected)
 	core = open_core(c, pid);
 	if (core != NULL) {
 		len = fread(bytes, 1, CORE_MAX, core);
-		found = memmem(bytes, len, c->secret, strlen(c->secret)) != NULL ? DUMP_WITH_SECRET : DUMP_WITHOUT_SECRET;
+		found = memmem(bytes, len, c->secret, strlen(c->secret)) != NULL ? DUMP_WITH_SECRET
+		                                                                 : DUMP_WITHOUT_SECRET;
 		fclose(core);
 	}
 	free(bytes);

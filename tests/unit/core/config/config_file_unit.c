@@ -12,14 +12,15 @@ static void every_type_is_read(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_true(fixture_load_text(f, "# comment\n/* another */ // and one\n"
-	                                 "polling: { interval = 2.5; max_attempts = 0x10; enabled = FALSE; }\n"
-	                                 "health = { timeout = 3; interval = 20L };\n"
-	                                 "log: { level = \"debug\"; };\n"
-	                                 "llm: { temperature = 1; top_p = .5; top_k = -1; stop = [ \"a,b\", \"c\" ]; };\n"
-	                                 "selection: { priority_models = ( \"x\" \"y\", \"z\" ); model_types = [ ]; };\n"
-	                                 "cloud: { url = \"https://h/\\x41\"; };\n"
-	                                 "http: { body_limit = 2048; };\nsearch: { order = [ \"BRAVE\" ]; };"));
+	assert_true(fixture_load_text(f,
+	                              "# comment\n/* another */ // and one\n"
+	                              "polling: { interval = 2.5; max_attempts = 0x10; enabled = FALSE; }\n"
+	                              "health = { timeout = 3; interval = 20L };\n"
+	                              "log: { level = \"debug\"; };\n"
+	                              "llm: { temperature = 1; top_p = .5; top_k = -1; stop = [ \"a,b\", \"c\" ]; };\n"
+	                              "selection: { priority_models = ( \"x\" \"y\", \"z\" ); model_types = [ ]; };\n"
+	                              "cloud: { url = \"https://h/\\x41\"; };\n"
+	                              "http: { body_limit = 2048; };\nsearch: { order = [ \"BRAVE\" ]; };"));
 	assert_string_equal(cfg_list(f->config, CFG_SEARCH_ORDER)->items[0], "brave");
 	assert_int_equal(cfg_ms(f->config, CFG_POLLING_INTERVAL), 2500);
 	assert_int_equal(cfg_int(f->config, CFG_POLLING_MAX_ATTEMPTS), 16);
@@ -45,10 +46,11 @@ static void each_error_has_its_line(void **state)
 	} wrong[] = {
 		{"\npollin: { };", ":2: ", "pollin: no such group; allowed: log, polling, "},
 		{"interval = 3;", ":1: ", "(there is polling.interval)"},
-		{"polling: {\n\n intervall = 3; };", ":3: ",
-	         "polling.intervall: no such setting; allowed in polling: enabled, interval, max_attempts"},
+		{"polling: {\n\n intervall = 3; };",
+	         ":3: ", "polling.intervall: no such setting; allowed in polling: enabled, interval, max_attempts"},
 		{"polling = 3;", ":1: ", "polling is a group; allowed: {"},
-		{"polling: { interval = \"3\"; };", ":1: ", "polling.interval: the value has the wrong type; allowed: a number"},
+		{"polling: { interval = \"3\"; };",
+	         ":1: ", "polling.interval: the value has the wrong type; allowed: a number"},
 		{"polling: { interval = true; };", ":1: ", "wrong type"},
 		{"polling: { interval = { }; };", ":1: ", "wrong type"},
 		{"polling: { enabled = 1; };", ":1: ", "wrong type; allowed: true or false"},
@@ -59,16 +61,18 @@ static void each_error_has_its_line(void **state)
 		{"llm: { stop = [ 1, 2 ]; };", ":1: ", "wrong type; allowed: a list of strings"},
 		{"llm: { stop = [ \"\" ]; };", ":1: ", "empty string"},
 		{"llm: { stop = [ \"a\", 2 ]; };", ":1: ", "allowed: GROUP"},
-		{"search: { order = [ \"Brave\", \"google\" ]; };", ":1: ",
-	         "google is not a choice; allowed: a list of these strings: tavily, searxng, brave"},
-		{"http: { subject_header = \"X-User:\"; };", ":1: ", "X-User: is not the name of a header; allowed: a string"},
+		{"search: { order = [ \"Brave\", \"google\" ]; };",
+	         ":1: ", "google is not a choice; allowed: a list of these strings: tavily, searxng, brave"},
+		{"http: { subject_header = \"X-User:\"; };",
+	         ":1: ", "X-User: is not the name of a header; allowed: a string"},
 		{"http: { prefixes = [ \"agent\" ]; };", ":1: ", "agent is not such a path; allowed: a list"},
 		{"cloud: { url = \"\"; };", ":1: ", "cloud.url: the value is empty"},
 		{"cloud: { url = \"x\"; };", ":1: ", "cloud.url: x is not a URL that can be asked"},
 		{"polling: { interval = 1e9; };", ":1: ", "out of range; allowed: a number from 0.05 to 86400 seconds"},
 		{"polling: { interval = 0.01; };", ":1: ", "0.01 is out of range"},
 		/* 5000000000 - 2^32 = 705032704, 4294967297 - 2^32 = 1: libconfig would take them */
-		{"polling: { max_attempts = 5000000000; };", ":1: ", "5000000000 is out of range; allowed: a whole number"},
+		{"polling: { max_attempts = 5000000000; };",
+	         ":1: ", "5000000000 is out of range; allowed: a whole number"},
 		{"polling: { max_attempts = 4294967297; };", ":1: ", "4294967297 is out of range"},
 		{"polling: { max_attempts = 0x100000001; };", ":1: ", "4294967297 is out of range"},
 		{"polling: { max_attempts = 0x1FFFFFFFFFFFFFFFFF1; };", ":1: ", "is out of range"},
@@ -108,13 +112,14 @@ static void all_errors_of_a_file_come_at_once(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_false(fixture_load_text(f, "polling: { interval = 0; max_attempts = 5000000000; };\n" /* 2 */
-	                                  "polling: { interval = 9; };\n"                           /* twice */
-	                                  "log: { level = 1; colour = true; };\n"                   /* 2 */
-	                                  "unknown: { a = 1; b = 2; };\n"                           /* 1 */
-	                                  "llm: { temperature = 9.0; };\n"                          /* 1 */
-	                                  "http: { prefixes = 1;\n"                                 /* 1 */
-	                                  "nonsense } ;\n"));                                       /* syntax */
+	assert_false(fixture_load_text(f,
+	                               "polling: { interval = 0; max_attempts = 5000000000; };\n" /* 2 */
+	                               "polling: { interval = 9; };\n"                            /* twice */
+	                               "log: { level = 1; colour = true; };\n"                    /* 2 */
+	                               "unknown: { a = 1; b = 2; };\n"                            /* 1 */
+	                               "llm: { temperature = 9.0; };\n"                           /* 1 */
+	                               "http: { prefixes = 1;\n"                                  /* 1 */
+	                               "nonsense } ;\n"));                                        /* syntax */
 	assert_int_equal(fixture_lines(&f->report.errors), 9);
 	assert_true(fixture_says(&f->report.errors, "main.conf:7: ", "syntax error"));
 	assert_true(fixture_says(&f->report.errors, "main.conf:2: ", "set twice"));
@@ -142,7 +147,8 @@ static void a_group_may_stand_in_several_files(void **state)
 	char origin[160];
 
 	fixture_write(f, "secrets.conf", "\nauth: { jwt_secret = \"s\"; };\n");
-	assert_true(fixture_load_text(f, "auth: { team_id = \"t\"; };\n@include \"secrets.conf\"\nlog: { debug = true; };"));
+	assert_true(fixture_load_text(
+		f, "auth: { team_id = \"t\"; };\n@include \"secrets.conf\"\nlog: { debug = true; };"));
 	assert_string_equal(cfg_str(f->config, CFG_AUTH_TEAM_ID), "t");
 	assert_string_equal(cfg_str(f->config, CFG_AUTH_JWT_SECRET), "s");
 	assert_string_equal(cfg_origin(f->config, CFG_AUTH_JWT_SECRET), fixture_path(f, "secrets.conf:2", origin));
@@ -215,9 +221,10 @@ static void size_and_depth_have_limits(void **state)
 /* Random bytes, and a right file with bytes changed: an answer, never a crash. */
 static void random_bytes_get_an_answer(void **state)
 {
-	static const char right[] = "polling: { interval = 5; enabled = true; };\n@include \"b.conf\"\n"
-	                            "llm: { stop = [ \"a\", \"b\" ]; top_p = 0.5; }; /* x */ # y\n"
-	                            "log: { level = \"INFO\" \"\"; }; // z\nhttp: { body_limit = 0x1000L; };\n";
+	static const char right[] =
+		"polling: { interval = 5; enabled = true; };\n@include \"b.conf\"\n"
+		"llm: { stop = [ \"a\", \"b\" ]; top_p = 0.5; }; /* x */ # y\n"
+		"log: { level = \"INFO\" \"\"; }; // z\nhttp: { body_limit = 0x1000L; };\n";
 	static const char bytes[] = "{}[]()=:;,\"\\/*#@-+.0123456789abcexLtrue \n\t\x01\xff";
 	struct fixture *f = *state;
 	char text[512];

@@ -33,15 +33,31 @@ static bool refused(void)
 	return false;
 }
 
-void *__wrap_malloc(size_t size) { return refused() ? NULL : __real_malloc(size); }
-void *__wrap_calloc(size_t n, size_t size) { return refused() ? NULL : __real_calloc(n, size); }
-void *__wrap_realloc(void *p, size_t size) { return refused() ? NULL : __real_realloc(p, size); }
-char *__wrap_strdup(const char *s) { return refused() ? NULL : __real_strdup(s); }
-char *__wrap_strndup(const char *s, size_t n) { return refused() ? NULL : __real_strndup(s, n); }
+void *__wrap_malloc(size_t size)
+{
+	return refused() ? NULL : __real_malloc(size);
+}
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return refused() ? NULL : __real_calloc(n, size);
+}
+void *__wrap_realloc(void *p, size_t size)
+{
+	return refused() ? NULL : __real_realloc(p, size);
+}
+char *__wrap_strdup(const char *s)
+{
+	return refused() ? NULL : __real_strdup(s);
+}
+char *__wrap_strndup(const char *s, size_t n)
+{
+	return refused() ? NULL : __real_strndup(s, n);
+}
 
 static void load_something(struct fixture *f)
 {
-	char a[] = "JWT_SECRET=hush", b[] = "AGENT_LLM_POLLING_INTERVAL=0.123", c[] = "AGENT_PRIORITY_MODELS=a,\xc3\xa4";
+	char a[] = "JWT_SECRET=hush", b[] = "AGENT_LLM_POLLING_INTERVAL=0.123",
+	     c[] = "AGENT_PRIORITY_MODELS=a,\xc3\xa4";
 	char *environment[] = {a, b, c, NULL};
 	const char *const sets[] = {"llm.top_p=0.1", "prompts.tools=", NULL};
 
@@ -114,7 +130,8 @@ static void a_damaged_file_is_named(void **state)
 		{"{\"hush", "not valid JSON"},
 		{"[]", "not a JSON object"},
 		{"{\"polling.interval\": 3}", "polling.interval: no value with an origin"},
-		{"{\"polling.interval\": {\"value\": \"x\", \"origin\": \"y\"}}", "polling.interval: the value has the wrong type"},
+		{"{\"polling.interval\": {\"value\": \"x\", \"origin\": \"y\"}}",
+	         "polling.interval: the value has the wrong type"},
 		{"{\"polling.interval\": {\"value\": 0, \"origin\": \"y\"}}", "out of range"},
 		{"{\"llm.stop\": {\"value\": [1], \"origin\": \"y\"}}", "wrong type"},
 		{"{\"cloud.url\": {\"value\": null, \"origin\": \"y\"}}", "is empty"},
@@ -141,8 +158,9 @@ static void versions_may_differ(void **state)
 	struct config *c;
 	char path[160];
 
-	fixture_write(f, "config.1", "{\"brand.new\": {\"value\": 1, \"origin\": \"x\"},"
-	                             " \"local.port\": {\"value\": 81, \"origin\": \"x\"}}");
+	fixture_write(f, "config.1",
+	              "{\"brand.new\": {\"value\": 1, \"origin\": \"x\"},"
+	              " \"local.port\": {\"value\": 81, \"origin\": \"x\"}}");
 	c = config_read_saved(fixture_path(f, "config.1", path), &e);
 	assert_non_null(c);
 	assert_int_equal(cfg_int(c, CFG_LOCAL_PORT), 81);
@@ -176,11 +194,13 @@ static void differences_are_told(void **state)
 
 	assert_true(fixture_load_env(f, "JWT_SECRET=one"));
 	before = config_ref(f->config);
-	fixture_write(f, "main.conf", "auth: { jwt_secret = \"two\"; };\nllm: { stop = [ \"x\", \"y\" ]; top_p = 0.5; };\n"
-	                              "local: { port = 7000; };");
+	fixture_write(f, "main.conf",
+	              "auth: { jwt_secret = \"two\"; };\nllm: { stop = [ \"x\", \"y\" ]; top_p = 0.5; };\n"
+	              "local: { port = 7000; };");
 	assert_true(fixture_load(f, f->main, NULL, NULL));
 	config_diff(before, f->config, note_change, &told);
-	assert_string_equal(told.data, "auth.jwt_secret:(secret)>(secret)\nllm.top_p:0.9>0.5\nllm.stop:<|eot_id|>>x, y\n");
+	assert_string_equal(told.data,
+	                    "auth.jwt_secret:(secret)>(secret)\nllm.top_p:0.9>0.5\nllm.stop:<|eot_id|>>x, y\n");
 	config_unref(before);
 	buf_free(&told);
 }
@@ -329,16 +349,11 @@ static void a_switch_is_off_in_a_copy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(what_was_saved_is_read),
-		TEST(the_shown_form_has_no_secret),
-		TEST(a_damaged_file_is_named),
-		TEST(versions_may_differ),
-		TEST(saving_fails_with_a_reason),
-		TEST(a_switch_is_off_in_a_copy),
-		TEST(differences_are_told),
-		TEST(the_checked_in_documents_are_the_table),
-		TEST(the_sample_is_all_defaults),
-		TEST(memory_may_run_out),
+		TEST(what_was_saved_is_read),     TEST(the_shown_form_has_no_secret),
+		TEST(a_damaged_file_is_named),    TEST(versions_may_differ),
+		TEST(saving_fails_with_a_reason), TEST(a_switch_is_off_in_a_copy),
+		TEST(differences_are_told),       TEST(the_checked_in_documents_are_the_table),
+		TEST(the_sample_is_all_defaults), TEST(memory_may_run_out),
 	};
 
 	json_set_alloc_funcs(__wrap_malloc, free);

@@ -34,7 +34,8 @@ static const struct {
 	{"CLOUD_MODEL_NAME", CFG_CLOUD_MODEL, "meta-llama/Llama-3.3-70B-Instruct", "gpt", "gpt"},
 	{"LLM_CONTAINER_NAME", CFG_CONTAINER_NAME, "", "box:7001", "box:7001"},
 	{"HF_MODEL_PATH", CFG_LLM_HF_MODEL_PATH, "", "some/model", "some/model"},
-	{"AGENT_BACKEND_URL", CFG_DISCOVERY_BACKEND_URL, "http://tt-studio-backend-api:8000", "http://b:1", "http://b:1"},
+	{"AGENT_BACKEND_URL", CFG_DISCOVERY_BACKEND_URL, "http://tt-studio-backend-api:8000", "http://b:1",
+         "http://b:1"},
 	{"LOCAL_LLM_HOST", CFG_LOCAL_HOST, "localhost", "10.0.0.1", "10.0.0.1"},
 	{"LOCAL_LLM_PORT", CFG_LOCAL_PORT, "7000", "8001", "8001"},
 	{"LOCAL_MODEL_NAME", CFG_LOCAL_MODEL, "llama-3.1-70b", "m", "m"},
@@ -139,7 +140,8 @@ static void a_wrong_variable_is_named(void **state)
 	static const struct {
 		const char *assignment, *what;
 	} wrong[] = {
-		{"AGENT_LLM_POLLING_INTERVAL=soon", "soon is not a number; allowed: a number from 0.05 to 86400 seconds"},
+		{"AGENT_LLM_POLLING_INTERVAL=soon",
+	         "soon is not a number; allowed: a number from 0.05 to 86400 seconds"},
 		{"AGENT_LLM_POLLING_INTERVAL=0", "0 is out of range"},
 		{"AGENT_LLM_POLLING_INTERVAL=-3", "-3 is out of range"},
 		{"AGENT_LLM_POLLING_INTERVAL=5m", "5m is not a number"},
@@ -239,7 +241,8 @@ static void what_the_replaced_service_ran_with_only_warns(void **state)
 	char *environment[] = {a, b, c, d, e, g, NULL};
 
 	assert_true(fixture_load(f, NULL, environment, NULL));
-	assert_true(fixture_says(&f->report.warnings, "cloud.enabled (environment USE_CLOUD_LLM)", "without cloud.token"));
+	assert_true(
+		fixture_says(&f->report.warnings, "cloud.enabled (environment USE_CLOUD_LLM)", "without cloud.token"));
 	assert_true(fixture_says(&f->report.warnings, "environment AGENT_HEALTH_CHECK_INTERVAL", "below 10 seconds"));
 	assert_true(fixture_says(&f->report.warnings, "environment AGENT_LLM_POLLING_TIMEOUT", "unknown variable"));
 	assert_true(fixture_says(&f->report.warnings, "auth.jwt_secret", "no authentication at all"));

@@ -198,12 +198,9 @@ static void a_word_for_no_key_hides_no_other_key(void **state)
 	static const struct {
 		const char *user, *environment, *file, *used;
 	} cases[] = {
-		{NO_KEY, "env-key", "", "env-key"},
-		{NO_KEY, NO_KEY, "file-key", "file-key"},
-		{"user-key", NO_KEY, "", "user-key"},
-		{"user-key", "env-key", "file-key", "user-key"},
-		{NO_KEY, NO_KEY, NO_KEY, NULL},
-		{"", "env-key", "", "env-key"},
+		{NO_KEY, "env-key", "", "env-key"},   {NO_KEY, NO_KEY, "file-key", "file-key"},
+		{"user-key", NO_KEY, "", "user-key"}, {"user-key", "env-key", "file-key", "user-key"},
+		{NO_KEY, NO_KEY, NO_KEY, NULL},       {"", "env-key", "", "env-key"},
 	};
 	struct fixture *f = *state;
 	char volume[160], key[160], text[160];

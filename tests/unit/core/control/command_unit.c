@@ -427,21 +427,25 @@ static void names_what_is_wrong_and_hangs_up(void **state)
 	static const struct {
 		const char *line, *says;
 	} cases[] = {
-		{"nonsense\n", "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"the line is no JSON: "
-		               "'[' or '{' expected near 'nonsense' (column 8)\"}"},
-		{"\n", "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"the line is no JSON: "
-		       "'[' or '{' expected near end of file (column 0)\"}"},
+		{"nonsense\n",
+	         "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"the line is no JSON: "
+	         "'[' or '{' expected near 'nonsense' (column 8)\"}"},
+		{"\n",
+	         "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"the line is no JSON: "
+	         "'[' or '{' expected near end of file (column 0)\"}"},
 		{"[1]\n", "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"the line is no JSON object\"}"},
-		{"{\"id\":1,\"command\":\"ping\"}\n", "{\"v\":1,\"id\":1,\"ok\":false,\"error\":\"\\\"v\\\", the protocol's "
-		                                      "version, is missing\"}"},
+		{"{\"id\":1,\"command\":\"ping\"}\n",
+	         "{\"v\":1,\"id\":1,\"ok\":false,\"error\":\"\\\"v\\\", the protocol's "
+	         "version, is missing\"}"},
 		{"{\"v\":2,\"id\":1,\"command\":\"ping\"}\n",
-		 "{\"v\":1,\"id\":1,\"ok\":false,\"error\":\"protocol version 2 is not spoken here, only 1 (are all "
-		 "programs of one release?)\"}"},
+	         "{\"v\":1,\"id\":1,\"ok\":false,\"error\":\"protocol version 2 is not spoken here, only 1 (are all "
+	         "programs of one release?)\"}"},
 		{"{\"v\":1,\"command\":\"ping\"}\n",
-		 "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"\\\"id\\\" must be a number of 0 or more\"}"},
-		{"{\"v\":1,\"id\":5}\n", "{\"v\":1,\"id\":5,\"ok\":false,\"error\":\"\\\"command\\\" must be a string\"}"},
+	         "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"\\\"id\\\" must be a number of 0 or more\"}"},
+		{"{\"v\":1,\"id\":5}\n",
+	         "{\"v\":1,\"id\":5,\"ok\":false,\"error\":\"\\\"command\\\" must be a string\"}"},
 		{"{\"v\":1,\"id\":5,\"command\":\"ping\",\"args\":[]}\n",
-		 "{\"v\":1,\"id\":5,\"ok\":false,\"error\":\"\\\"args\\\" must be an object\"}"},
+	         "{\"v\":1,\"id\":5,\"ok\":false,\"error\":\"\\\"args\\\" must be an object\"}"},
 	};
 	struct rig *r = *state;
 
@@ -721,8 +725,12 @@ static void waits_for_an_answer(void **state)
 static void survives_a_hostile_server(void **state)
 {
 	static const char *const lines[] = {
-		"nonsense\n", "{}\n", "{\"v\":1,\"id\":1}\n", "{\"v\":1,\"id\":1,\"ok\":true}\n",
-		"{\"v\":1,\"id\":1,\"ok\":false,\"error\":5}\n", "{\"v\":9,\"id\":1,\"ok\":true,\"result\":{}}\n",
+		"nonsense\n",
+		"{}\n",
+		"{\"v\":1,\"id\":1}\n",
+		"{\"v\":1,\"id\":1,\"ok\":true}\n",
+		"{\"v\":1,\"id\":1,\"ok\":false,\"error\":5}\n",
+		"{\"v\":9,\"id\":1,\"ok\":true,\"result\":{}}\n",
 	};
 	struct rig *r = *state;
 	struct sockaddr_un sa;

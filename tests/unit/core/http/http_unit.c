@@ -259,13 +259,12 @@ static void sends_what_the_request_says(void **state)
 		start(r, &m, &q, &collecting);
 		run_until(r, &m.done, 1);
 		snprintf(expected, sizeof expected,
-		         "%s /echo?a=b HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nAccept: */*\r\n%s%s%s%s%s",
-		         method, r->server.port, i == 3 ? "X-Request-Id: abc\r\ncontent-type: text/xml\r\n" : "",
+		         "%s /echo?a=b HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nAccept: */*\r\n%s%s%s%s%s", method,
+		         r->server.port, i == 3 ? "X-Request-Id: abc\r\ncontent-type: text/xml\r\n" : "",
 		         i < 4 ? "Authorization: Bearer secret\r\n" : "",
 		         i == 0 ? "Content-Type: application/json\r\nUser-Agent: tt-agent/0.1.0\r\n"
 		                : "User-Agent: tt-agent/0.1.0\r\n",
-		         i % 3 == 0 ? "Content-Length: 7\r\n\r\n" : "\r\n",
-		         i % 3 == 0 ? "{\"a\":1}" : "");
+		         i % 3 == 0 ? "Content-Length: 7\r\n\r\n" : "\r\n", i % 3 == 0 ? "{\"a\":1}" : "");
 		assert_string_equal(m.body, expected);
 		free(m.body);
 	}
@@ -385,7 +384,7 @@ static void names_what_is_no_url(void **state)
 		{"ftp://x/", HTTP_BAD_URL, "the URL is not usable: Unsupported URL scheme (ftp://x)"},
 		{"file:///etc/passwd", HTTP_BAD_URL, "the URL is not usable: Unsupported URL scheme (file://)"},
 		{"http://user:pass@gone.test/a?b", HTTP_NO_HOST,
-		 "the name 'gone.test' cannot be looked up: Name or service not known (http://gone.test)"},
+	         "the name 'gone.test' cannot be looked up: Name or service not known (http://gone.test)"},
 		{"http://127.0.0.1:1/", HTTP_REFUSED, "Connection refused (http://127.0.0.1:1)"},
 		{"http://[::1]:1/", HTTP_REFUSED, "Connection refused (http://[::1]:1)"},
 	};
@@ -538,7 +537,10 @@ static void ends_after_silence_only(void **state)
 	run_until(r, &r->server.lost, 2);
 }
 
-static void hear_each(struct met *m) { http_heard(m->t, 400); }
+static void hear_each(struct met *m)
+{
+	http_heard(m->t, 400);
+}
 static void hear_the_first(struct met *m)
 {
 	if (m->len == 1)
@@ -858,7 +860,10 @@ static void a_flood_takes_only_its_share(void **state)
 
 /* --- cancelling ----------------------------------------------------------------------- */
 
-static void cancel_self(struct met *m) { http_cancel(m->t); }
+static void cancel_self(struct met *m)
+{
+	http_cancel(m->t);
+}
 
 static void cancel_other(struct met *m)
 {

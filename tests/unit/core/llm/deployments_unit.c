@@ -47,14 +47,13 @@ static void a_whole_entry(void **state)
 	const struct llm *l;
 
 	(void)state;
-	assert_int_equal(
-		parse("{\"d1\":{\"name\":\"c-d1\",\"internal_url\":\"c-d1:7000/v1/chat/completions\","
-		      "\"health_url\":\"c-d1:7000/"
-		      "health\",\"tool_calling_enabled\":true,\"jwt_secret\":\"s\","
-		      "\"extra\":[1],\"model_impl\":{\"model_name\":\"Llama\",\"model_type\":\"vlm\","
-		      "\"hf_model_id\":\"meta/Llama\"}}}",
-		      &list, &seen, &e),
-		0);
+	assert_int_equal(parse("{\"d1\":{\"name\":\"c-d1\",\"internal_url\":\"c-d1:7000/v1/chat/completions\","
+	                       "\"health_url\":\"c-d1:7000/"
+	                       "health\",\"tool_calling_enabled\":true,\"jwt_secret\":\"s\","
+	                       "\"extra\":[1],\"model_impl\":{\"model_name\":\"Llama\",\"model_type\":\"vlm\","
+	                       "\"hf_model_id\":\"meta/Llama\"}}}",
+	                       &list, &seen, &e),
+	                 0);
 	assert_int_equal(list.count, 1);
 	assert_int_equal(seen.skipped, 0);
 	l = &list.items[0];
@@ -83,14 +82,13 @@ static void what_may_be_missing(void **state)
 	struct err e = ERR_INIT;
 
 	(void)state;
-	assert_int_equal(
-		parse("{\"b\":{\"internal_url\":\"http://h:1/v1/completions\",\"health_url\":\"h:1\","
-		      "\"tool_calling_enabled\":\"yes\",\"model_impl\":null,\"name\":null},"
-		      "\"a\":{\"internal_url\":\"h:1\",\"health_url\":\"h:1/"
-		      "health\",\"tool_calling_enabled\":false,"
-		      "\"model_impl\":{\"model_type\":\"\",\"hf_model_id\":null}}}",
-		      &list, &seen, &e),
-		0);
+	assert_int_equal(parse("{\"b\":{\"internal_url\":\"http://h:1/v1/completions\",\"health_url\":\"h:1\","
+	                       "\"tool_calling_enabled\":\"yes\",\"model_impl\":null,\"name\":null},"
+	                       "\"a\":{\"internal_url\":\"h:1\",\"health_url\":\"h:1/"
+	                       "health\",\"tool_calling_enabled\":false,"
+	                       "\"model_impl\":{\"model_type\":\"\",\"hf_model_id\":null}}}",
+	                       &list, &seen, &e),
+	                 0);
 	assert_int_equal(list.count, 2);
 	assert_string_equal(list.items[0].deploy_id, "b"); /* the backend's order */
 	assert_true(list.items[0].completions);
@@ -123,10 +121,9 @@ static void a_malformed_entry_is_skipped(void **state)
 		{"{\"internal_url\":\"h\",\"health_url\":\"h:x\"}", "health_url: bad URL"},
 		{"{\"internal_url\":\"h\\nX: y\",\"health_url\":\"h\"}", "internal_url: bad URL"},
 		{"{\"internal_url\":\"u:p@h\",\"health_url\":\"h\"}", "user name"},
-		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"model_impl\":\"x\"}",
-		 "model_impl is no object"},
+		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"model_impl\":\"x\"}", "model_impl is no object"},
 		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"model_impl\":{\"model_name\":1}}",
-		 "model_name is no string"},
+	         "model_name is no string"},
 		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"name\":{}}", "name is no string"},
 		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"jwt_secret\":1}", "jwt_secret is no string"},
 	};
@@ -213,8 +210,7 @@ static void too_many_are_cut(void **state)
 
 	(void)state;
 	for (int i = 0; i < DEPLOYMENTS_MAX + 5; i++)
-		buf_addf(&b, "%c\"d%d\":{\"internal_url\":\"h:1\",\"health_url\":\"h:1\"}",
-			 i == 0 ? '{' : ',', i);
+		buf_addf(&b, "%c\"d%d\":{\"internal_url\":\"h:1\",\"health_url\":\"h:1\"}", i == 0 ? '{' : ',', i);
 	buf_adds(&b, "}");
 	assert_int_equal(parse(b.data, &list, &seen, &e), 0);
 	assert_int_equal(list.count, DEPLOYMENTS_MAX);

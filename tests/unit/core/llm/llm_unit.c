@@ -18,10 +18,8 @@ static void container_names(void **state)
 		{"http://h:9000", "http://h:9000/v1/chat/completions", "http://h:9000/health"},
 		{"http://h:9000/", "http://h:9000/v1/chat/completions", "http://h:9000/health"},
 		{"https://h", "https://h/v1/chat/completions", "https://h/health"},
-		{"http://h:9000/v1/chat/completions", "http://h:9000/v1/chat/completions",
-		 "http://h:9000/health"},
-		{"http://h/base/v1/chat/completions", "http://h/base/v1/chat/completions",
-		 "http://h/base/health"},
+		{"http://h:9000/v1/chat/completions", "http://h:9000/v1/chat/completions", "http://h:9000/health"},
+		{"http://h/base/v1/chat/completions", "http://h/base/v1/chat/completions", "http://h/base/health"},
 		{"http://h:9000/other/way", "http://h:9000/other/way", "http://h:9000/health"},
 	};
 
@@ -51,8 +49,8 @@ static void container_names(void **state)
 static void bad_container_names(void **state)
 {
 	static const char *const names[] = {"ftp://h",     "http://",      "a b",
-					    "h:99999",     "http://u:p@h", "http://u:p@h:99999",
-					    "ftp://u:p@h", "h:x",          "file:///etc/passwd"};
+	                                    "h:99999",     "http://u:p@h", "http://u:p@h:99999",
+	                                    "ftp://u:p@h", "h:x",          "file:///etc/passwd"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -89,10 +87,9 @@ static void what_is_not_configured_is_none(void **state)
 
 static void cloud_and_local(void **state)
 {
-	struct config *c =
-		SETTINGS("cloud.fallback=true", "cloud.token=secret",
-			 "cloud.url=https://c.example/openai/v1/chat/completions", "cloud.model=big",
-			 "local.host=::1", "local.port=1234", "llm.model=some/model");
+	struct config *c = SETTINGS("cloud.fallback=true", "cloud.token=secret",
+	                            "cloud.url=https://c.example/openai/v1/chat/completions", "cloud.model=big",
+	                            "local.host=::1", "local.port=1234", "llm.model=some/model");
 	struct err e = ERR_INIT;
 	struct llm l;
 

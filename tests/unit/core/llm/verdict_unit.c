@@ -25,9 +25,8 @@ static void answers_of_health(void **state)
 		{404, "loading", PROBE_STATUS, "HTTP 404"},
 		{500, "", PROBE_STATUS, "HTTP 500"},
 		{503, "", PROBE_STATUS, "HTTP 503"},
-		{503,
-		 "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}",
-		 PROBE_LOADING, "loading"},
+		{503, "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}",
+	         PROBE_LOADING, "loading"},
 		{405, "{\"detail\":\"Model is not ready\"}", PROBE_LOADING, "loading"},
 		{401, "", PROBE_UNAUTHORIZED, "HTTP 401"},
 		{403, "", PROBE_UNAUTHORIZED, "HTTP 403"},
@@ -38,9 +37,8 @@ static void answers_of_health(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		char text[160];
 
-		assert_int_equal(
-			probe_judge(cases[i].status, cases[i].body, strlen(cases[i].body), text, sizeof text),
-			cases[i].outcome);
+		assert_int_equal(probe_judge(cases[i].status, cases[i].body, strlen(cases[i].body), text, sizeof text),
+		                 cases[i].outcome);
 		assert_non_null(strstr(text, cases[i].text));
 		if (cases[i].outcome == PROBE_OK)
 			assert_string_equal(text, "");
@@ -61,9 +59,8 @@ static void run(enum llm_health begin, const struct step *steps, size_t count)
 	struct llm l = {.health = begin, .latency_ms = -1};
 
 	for (size_t i = 0; i < count; i++) {
-		struct probe_result r = {.outcome = steps[i].outcome,
-					 .latency_ms = steps[i].latency_ms,
-					 .at_ms = 1000 + (int64_t)i};
+		struct probe_result r = {
+			.outcome = steps[i].outcome, .latency_ms = steps[i].latency_ms, .at_ms = 1000 + (int64_t)i};
 
 		assert_int_equal(verdict_apply(&l, &r, c), steps[i].changed);
 		assert_int_equal(l.health, steps[i].health);
@@ -80,10 +77,10 @@ static void run(enum llm_health begin, const struct step *steps, size_t count)
 	config_unref(c);
 }
 
-#define RUN(begin, ...)                                                                                      \
-	do {                                                                                                 \
-		static const struct step steps_[] = {__VA_ARGS__};                                           \
-		run(begin, steps_, sizeof steps_ / sizeof steps_[0]);                                        \
+#define RUN(begin, ...)                                                                                                \
+	do {                                                                                                           \
+		static const struct step steps_[] = {__VA_ARGS__};                                                     \
+		run(begin, steps_, sizeof steps_ / sizeof steps_[0]);                                                  \
 	} while (0)
 
 static void health_follows_probes(void **state)
@@ -91,9 +88,8 @@ static void health_follows_probes(void **state)
 	(void)state;
 	/* the first answers count fully, in both directions */
 	RUN(LLM_UNKNOWN, {PROBE_OK, 5, LLM_HEALTHY, 0, true}, {PROBE_OK, 5, LLM_HEALTHY, 0, false});
-	RUN(LLM_UNKNOWN, {PROBE_STATUS, 5, LLM_UNHEALTHY, 1, true},
-	    {PROBE_REFUSED, 0, LLM_UNHEALTHY, 2, false}, {PROBE_OK, 5, LLM_UNHEALTHY, 0, false},
-	    {PROBE_OK, 5, LLM_HEALTHY, 0, true});
+	RUN(LLM_UNKNOWN, {PROBE_STATUS, 5, LLM_UNHEALTHY, 1, true}, {PROBE_REFUSED, 0, LLM_UNHEALTHY, 2, false},
+	    {PROBE_OK, 5, LLM_UNHEALTHY, 0, false}, {PROBE_OK, 5, LLM_HEALTHY, 0, true});
 	/* slow */
 	RUN(LLM_HEALTHY, {PROBE_OK, 1999, LLM_HEALTHY, 0, false}, {PROBE_OK, 2000, LLM_DEGRADED, 0, true},
 	    {PROBE_OK, 10, LLM_HEALTHY, 0, true});
@@ -107,8 +103,8 @@ static void health_follows_probes(void **state)
 	    {PROBE_TIMEOUT, 0, LLM_DEGRADED, 1, true});
 	/* nobody may ask it; it is being loaded */
 	RUN(LLM_HEALTHY, {PROBE_UNAUTHORIZED, 0, LLM_UNHEALTHY, 1, true});
-	RUN(LLM_HEALTHY, {PROBE_LOADING, 0, LLM_UNHEALTHY, 0, true},
-	    {PROBE_LOADING, 0, LLM_UNHEALTHY, 0, false}, {PROBE_OK, 3, LLM_HEALTHY, 0, true});
+	RUN(LLM_HEALTHY, {PROBE_LOADING, 0, LLM_UNHEALTHY, 0, true}, {PROBE_LOADING, 0, LLM_UNHEALTHY, 0, false},
+	    {PROBE_OK, 3, LLM_HEALTHY, 0, true});
 }
 
 static void the_reason_is_kept(void **state)
@@ -223,7 +219,8 @@ static void a_probe_that_was_not_made_says_nothing(void **state)
 		struct llm l = {.health = each[i], .failures = 2, .successes = 1, .checked_ms = 7};
 
 		for (int real = 0; real < 2; real++)
-			assert_false(apply(&l, c, (struct probe_result){.outcome = PROBE_NOT_MADE, .real = real, .at_ms = 9}));
+			assert_false(apply(&l, c,
+			                   (struct probe_result){.outcome = PROBE_NOT_MADE, .real = real, .at_ms = 9}));
 		assert_int_equal(l.health, each[i]);
 		assert_int_equal(l.failures, 2);
 		assert_int_equal(l.successes, 1);

@@ -40,8 +40,14 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void text(struct emitter *m, const char *s) { emitter_text(m, s, strlen(s)); }
-static void reasoning(struct emitter *m, const char *s) { emitter_reasoning(m, s, strlen(s)); }
+static void text(struct emitter *m, const char *s)
+{
+	emitter_text(m, s, strlen(s));
+}
+static void reasoning(struct emitter *m, const char *s)
+{
+	emitter_reasoning(m, s, strlen(s));
+}
 
 static void plain_answer(void **state)
 {
@@ -71,8 +77,9 @@ static void blanks_come_with_the_next_word(void **state)
 	assert_string_equal(written.data, "one\n\n two");
 	text(*state, "\n");
 	emitter_end(*state, &stats); /* nothing is lost at the end */
-	assert_string_equal(written.data, "one\n\n two\n{[STATS]{\"tokens_decoded\": 1, \"ttft\": null, \"tpot\": null, "
-	                                  "\"total_time\": 0.000000}}");
+	assert_string_equal(written.data,
+	                    "one\n\n two\n{[STATS]{\"tokens_decoded\": 1, \"ttft\": null, \"tpot\": null, "
+	                    "\"total_time\": 0.000000}}");
 }
 
 static void blanks_of_reasoning_stay_in_the_panel(void **state)
@@ -93,10 +100,11 @@ static void searches(void **state)
 	emitter_tool_done(*state);
 	emitter_running_code(*state);
 	text(*state, "Hello");
-	assert_string_equal(written.data, "<think>[searching]\nSearching: weather in Berlin\n"
-	                                  "Source: [First (one)](https://www.example.org/a_%28b%29)\n"
-	                                  "Source: [example.com](https://www.example.com/x)\n"
-	                                  "Searching: two lines\nDone.\nRunning code\n{</think>}Hello");
+	assert_string_equal(written.data,
+	                    "<think>[searching]\nSearching: weather in Berlin\n"
+	                    "Source: [First (one)](https://www.example.org/a_%28b%29)\n"
+	                    "Source: [example.com](https://www.example.com/x)\n"
+	                    "Searching: two lines\nDone.\nRunning code\n{</think>}Hello");
 }
 
 static void reasoning_then_tools_then_text(void **state)
@@ -109,8 +117,9 @@ static void reasoning_then_tools_then_text(void **state)
 	text(*state, "Yes.");
 	reasoning(*state, "more");
 	text(*state, "No.");
-	assert_string_equal(written.data, "<think>I must look\n[searching]\nSearching: x\nfound{</think>}Yes."
-	                                  "<think>more{</think>}No.");
+	assert_string_equal(written.data,
+	                    "<think>I must look\n[searching]\nSearching: x\nfound{</think>}Yes."
+	                    "<think>more{</think>}No.");
 }
 
 static void reasoning_that_starts_anew_is_told_apart(void **state)
@@ -120,8 +129,9 @@ static void reasoning_that_starts_anew_is_told_apart(void **state)
 	reasoning(*state, "another\n");
 	emitter_anew(*state);
 	text(*state, "Yes.");
-	assert_string_equal(written.data, "<think>half a tho\n[interrupted, starting anew]\nanother\n"
-	                                  "[interrupted, starting anew]\n{</think>}Yes.");
+	assert_string_equal(written.data,
+	                    "<think>half a tho\n[interrupted, starting anew]\nanother\n"
+	                    "[interrupted, starting anew]\n{</think>}Yes.");
 }
 
 static void searching_is_said_once(void **state)
@@ -140,8 +150,9 @@ static void an_open_panel_is_closed_at_the_end(void **state)
 
 	reasoning(*state, "hm");
 	emitter_end(*state, &stats);
-	assert_string_equal(written.data, "<think>hm{</think>}{[STATS]{\"tokens_decoded\": 0, \"ttft\": null, \"tpot\": "
-	                                  "0.000001, \"total_time\": 0.000000}}");
+	assert_string_equal(written.data,
+	                    "<think>hm{</think>}{[STATS]{\"tokens_decoded\": 0, \"ttft\": null, \"tpot\": "
+	                    "0.000001, \"total_time\": 0.000000}}");
 }
 
 static void sentences_stand_apart(void **state)
@@ -162,14 +173,24 @@ static void sentences_stand_apart(void **state)
 static void sources_always_match(void **state)
 {
 	static const char *const titles[] = {
-		NULL, "", " ", "]", "[[]]", "a\nb\r\n\x7f c", "x](y", "</think>", "Gr\xc3\xbc\xc3\x9f\x65", "\xff\xfe", "a\\",
+		NULL,
+		"",
+		" ",
+		"]",
+		"[[]]",
+		"a\nb\r\n\x7f c",
+		"x](y",
+		"</think>",
+		"Gr\xc3\xbc\xc3\x9f\x65",
+		"\xff\xfe",
+		"a\\",
 		"01234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
 		"01234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
 		"012345678901234567890123456789012345678901234567890123456789012345678901234567\xc3\xbc\xc3\x9f...",
 	};
 	static const char *const urls[] = {
-		"http://a", "https://www.a.org/(x)y", "https://a.org/x y\n)z", "HTTPS://[::1]:8/x", "http://", "https:// ",
-		"http://\xc3\xbc.org/\xff", "https://a/<b>\"c\"\\", "https://www./x",
+		"http://a",  "https://www.a.org/(x)y",   "https://a.org/x y\n)z", "HTTPS://[::1]:8/x", "http://",
+		"https:// ", "http://\xc3\xbc.org/\xff", "https://a/<b>\"c\"\\",  "https://www./x",
 	};
 	regex_t pattern;
 

@@ -19,59 +19,64 @@ struct body {
 };
 
 #define ONE(rest) "{\"detail\":[{" rest "}]}"
-#define BAD_JSON(offset, words)                                                                              \
-	ONE("\"type\":\"json_invalid\",\"loc\":[\"body\"," offset "],\"msg\":\"JSON decode error\",\"input\":{}," \
+#define BAD_JSON(offset, words)                                                                                        \
+	ONE("\"type\":\"json_invalid\",\"loc\":[\"body\"," offset                                                      \
+	    "],\"msg\":\"JSON decode error\",\"input\":{},"                                                            \
 	    "\"ctx\":{\"error\":\"" words "\"}")
-#define NO_STRING(loc, input)                                                                                \
+#define NO_STRING(loc, input)                                                                                          \
 	"\"type\":\"string_type\",\"loc\":[" loc "],\"msg\":\"Input should be a valid string\",\"input\":" input
-#define NO_FIELD(loc, input)                                                                                 \
-	"\"type\":\"missing\",\"loc\":[" loc "],\"msg\":\"Field required\",\"input\":" input
+#define NO_FIELD(loc, input) "\"type\":\"missing\",\"loc\":[" loc "],\"msg\":\"Field required\",\"input\":" input
 
 static const struct body bodies[] = {
 	{"{\"message\":\"hi\",\"thread_id\":\"t\"}", NULL, "hi", false},
 	{"{\"message\":\"\",\"thread_id\":\"\",\"other\":[1]}", NULL, "", false},
 	{" {\"thread_id\":\"t\",\"message\":\"Gr\xc3\xbc\\u00df \\ud83d\\ude00\\n\"} ", NULL,
-	 "Gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80\n", false},
+         "Gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80\n", false},
 	{"{\"message\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:x\","
-	 "\"detail\":\"low\"}},{\"type\":\"input_text\",\"text\":\"b\"}],\"thread_id\":\"t\"}",
-	 NULL, "a\nb", true},
+         "\"detail\":\"low\"}},{\"type\":\"input_text\",\"text\":\"b\"}],\"thread_id\":\"t\"}",
+         NULL, "a\nb", true},
 	{"{\"message\":[{\"type\":\"input_image\",\"image_url\":\"data:x\"}],\"thread_id\":\"t\"}", NULL, "", true},
 	/* NUL, which C can't keep apart from the end, becomes U+FFFD. */
-	{"{\"message\":\"a\\u0000b\\u0000\",\"thread_id\":\"t\"}", NULL, "a\xef\xbf\xbd" "b\xef\xbf\xbd", false},
+	{"{\"message\":\"a\\u0000b\\u0000\",\"thread_id\":\"t\"}", NULL,
+         "a\xef\xbf\xbd"
+         "b\xef\xbf\xbd",
+         false},
 	{"{\"message\":[{\"type\":\"text\",\"text\":\"\\u0000\"},{\"type\":\"image_url\",\"image_url\":{\"url\":"
-	 "\"data:\\u0000\"}}],\"thread_id\":\"t\",\"other\":\"\\u0000\"}",
-	 NULL, "\xef\xbf\xbd", true},
+         "\"data:\\u0000\"}}],\"thread_id\":\"t\",\"other\":\"\\u0000\"}",
+         NULL, "\xef\xbf\xbd", true},
 
 	{"", ONE(NO_FIELD("\"body\"", "null")), NULL, false},
 	{"null", ONE(NO_FIELD("\"body\"", "null")), NULL, false},
 	{"{\"message\":\"hi\"}", ONE(NO_FIELD("\"body\",\"thread_id\"", "{\"message\":\"hi\"}")), NULL, false},
 	{"{\"message\":1,\"thread_id\":2}",
-	 "{\"detail\":[{" NO_STRING("\"body\",\"message\"", "1") "},{" NO_STRING("\"body\",\"thread_id\"", "2") "}]}",
-	 NULL, false},
-	{"{}", "{\"detail\":[{" NO_FIELD("\"body\",\"message\"", "{}") "},{" NO_FIELD("\"body\",\"thread_id\"", "{}") "}]}",
-	 NULL, false},
+         "{\"detail\":[{" NO_STRING("\"body\",\"message\"", "1") "},{" NO_STRING("\"body\",\"thread_id\"", "2") "}]}",
+         NULL, false},
+	{"{}",
+         "{\"detail\":[{" NO_FIELD("\"body\",\"message\"", "{}") "},{" NO_FIELD("\"body\",\"thread_id\"", "{}") "}]}",
+         NULL, false},
 	{"[1]",
-	 ONE("\"type\":\"model_attributes_type\",\"loc\":[\"body\"],\"msg\":\"Input should be a valid dictionary or "
-	     "object to extract fields from\",\"input\":[1]"),
-	 NULL, false},
+         ONE("\"type\":\"model_attributes_type\",\"loc\":[\"body\"],\"msg\":\"Input should be a valid dictionary or "
+             "object to extract fields from\",\"input\":[1]"),
+         NULL, false},
 	{"{\"message\": ", BAD_JSON("12", "Expecting value"), NULL, false},
 	{"{\"message\":[{\"type\":\"audio\"}],\"thread_id\":\"t\"}",
-	 ONE("\"type\":\"literal_error\",\"loc\":[\"body\",\"message\",0,\"type\"],\"msg\":\"Input should be 'text' or "
-	     "'image_url'\",\"input\":\"audio\""),
-	 NULL, false},
+         ONE("\"type\":\"literal_error\",\"loc\":[\"body\",\"message\",0,\"type\"],\"msg\":\"Input should be 'text' or "
+             "'image_url'\",\"input\":\"audio\""),
+         NULL, false},
 	{"{\"message\":[{}],\"thread_id\":\"t\"}", ONE(NO_FIELD("\"body\",\"message\",0,\"type\"", "{}")), NULL, false},
 	{"{\"message\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":3}],\"thread_id\":\"t\"}",
-	 ONE(NO_STRING("\"body\",\"message\",1,\"text\"", "3")), NULL, false},
+         ONE(NO_STRING("\"body\",\"message\",1,\"text\"", "3")), NULL, false},
 	{"{\"message\":[{\"type\":\"image_url\",\"image_url\":{}}],\"thread_id\":\"t\"}",
-	 ONE(NO_FIELD("\"body\",\"message\",0,\"image_url\"", "{\"type\":\"image_url\",\"image_url\":{}}")), NULL, false},
+         ONE(NO_FIELD("\"body\",\"message\",0,\"image_url\"", "{\"type\":\"image_url\",\"image_url\":{}}")), NULL,
+         false},
 	{"{\"message\":[5],\"thread_id\":\"t\"}",
-	 ONE("\"type\":\"model_attributes_type\",\"loc\":[\"body\",\"message\",0],\"msg\":\"Input should be a valid "
-	     "dictionary or object to extract fields from\",\"input\":5"),
-	 NULL, false},
+         ONE("\"type\":\"model_attributes_type\",\"loc\":[\"body\",\"message\",0],\"msg\":\"Input should be a valid "
+             "dictionary or object to extract fields from\",\"input\":5"),
+         NULL, false},
 	{"{\"message\":[],\"thread_id\":\"t\"}",
-	 ONE("\"type\":\"too_short\",\"loc\":[\"body\",\"message\"],\"msg\":\"List should have at least 1 item after "
-	     "validation, not 0\",\"input\":[]"),
-	 NULL, false},
+         ONE("\"type\":\"too_short\",\"loc\":[\"body\",\"message\"],\"msg\":\"List should have at least 1 item after "
+             "validation, not 0\",\"input\":[]"),
+         NULL, false},
 };
 
 static void bodies_are_checked(void **state)
@@ -160,7 +165,9 @@ static void a_thread_id_is_not_cut_at_nul(void **state)
 
 	(void)state;
 	assert_int_equal(chat_request_parse(body, sizeof body - 1, &r, &detail), 0);
-	assert_string_equal(r.thread_id, "a\xef\xbf\xbd" "b");
+	assert_string_equal(r.thread_id,
+	                    "a\xef\xbf\xbd"
+	                    "b");
 	chat_request_clear(&r);
 }
 
@@ -309,14 +316,10 @@ static void memory_runs_out(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bodies_are_checked),
-		cmocka_unit_test(cut_bodies_are_refused),
-		cmocka_unit_test(odd_bodies_are_refused),
-		cmocka_unit_test(a_thread_id_is_not_cut_at_nul),
-		cmocka_unit_test(huge_integers_are_ignored),
-		cmocka_unit_test(numbers_are_shown_as_they_came),
-		cmocka_unit_test(python_words_its_errors),
-		cmocka_unit_test(the_model_to_select),
+		cmocka_unit_test(bodies_are_checked),        cmocka_unit_test(cut_bodies_are_refused),
+		cmocka_unit_test(odd_bodies_are_refused),    cmocka_unit_test(a_thread_id_is_not_cut_at_nul),
+		cmocka_unit_test(huge_integers_are_ignored), cmocka_unit_test(numbers_are_shown_as_they_came),
+		cmocka_unit_test(python_words_its_errors),   cmocka_unit_test(the_model_to_select),
 		cmocka_unit_test(memory_runs_out),
 	};
 

@@ -262,9 +262,10 @@ static void token_as_the_servers_compare_it(void **state)
 	char *token = bearer_token("test-secret-456", "tenstorrent", "debug-test", &e);
 
 	(void)state;
-	assert_string_equal(token, "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
-	                           "eyJ0ZWFtX2lkIjoidGVuc3RvcnJlbnQiLCJ0b2tlbl9pZCI6ImRlYnVnLXRlc3QifQ."
-	                           "LZeuFMVFzgxD91sDR79qlfDogPHUCG9lLopctYKYvnI");
+	assert_string_equal(token,
+	                    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
+	                    "eyJ0ZWFtX2lkIjoidGVuc3RvcnJlbnQiLCJ0b2tlbl9pZCI6ImRlYnVnLXRlc3QifQ."
+	                    "LZeuFMVFzgxD91sDR79qlfDogPHUCG9lLopctYKYvnI");
 	free(token);
 	assert_null(bearer_token("", "tenstorrent", "debug-test", &e));
 	assert_string_equal(e.text, "no secret to sign the bearer token with (set JWT_SECRET)");

@@ -113,9 +113,9 @@ static void scene_end(struct scene *s)
 	config_unref(s->config);
 }
 
-#define ENTRY(id, host, path, name, tools)                                                                   \
-	"\"" id "\":{\"name\":\"c-" id "\",\"internal_url\":\"" host path "\",\"health_url\":\"" host        \
-	"/health\",\"tool_calling_enabled\":" tools ",\"model_impl\":{\"model_name\":\"" name                \
+#define ENTRY(id, host, path, name, tools)                                                                             \
+	"\"" id "\":{\"name\":\"c-" id "\",\"internal_url\":\"" host path "\",\"health_url\":\"" host                  \
+	"/health\",\"tool_calling_enabled\":" tools ",\"model_impl\":{\"model_name\":\"" name                          \
 	"\",\"model_type\":\"chat\",\"hf_model_id\":\"meta-llama/" name "\"}}"
 #define CHAT "/v1/chat/completions"
 #define D1   ENTRY("d1", HOST_1, CHAT, "Llama-3.1-8B-Instruct", "true")
@@ -201,7 +201,7 @@ static void one_llm(void **state)
 	scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){LLM_HEALTHY});
 	s.list.items[0].checked_ms = 1795370000500;
 	expect_root(&s, "one", RECORDED_CHECK,
-		    "\"last_health_check\":1795370000.5,\"current_llm\":\"Llama-3.1-8B-Instruct\"");
+	            "\"last_health_check\":1795370000.5,\"current_llm\":\"Llama-3.1-8B-Instruct\"");
 	expect_status(&s, "one", NULL, NULL);
 	scene_end(&s);
 }
@@ -216,19 +216,20 @@ static void many_llms(void **state)
 
 	(void)state;
 	scene_discovered(&s,
-			 "{" D1 "," ENTRY("d2", HOST_2, CHAT, "Qwen3-8B", "true") "," ENTRY(
+	                 "{" D1 "," ENTRY("d2", HOST_2, CHAT, "Qwen3-8B", "true") "," ENTRY(
 				 "d3", HOST_3, CHAT, "Sick", "true") ",\"d4\":\"malformed\"}",
-			 (const enum llm_health[]){LLM_HEALTHY, LLM_DEGRADED, LLM_UNHEALTHY});
+	                 (const enum llm_health[]){LLM_HEALTHY, LLM_DEGRADED, LLM_UNHEALTHY});
 	golden("many", "status", &expected);
 	replace(&expected, "\"total_llms\":2", "\"total_llms\":3");
 	replace(&expected, "\"unhealthy\":0", "\"unhealthy\":1");
 	replace(&expected, "\"internal_url\":\"" HOST_2 CHAT "\"}]",
-		"\"internal_url\":\"" HOST_2 CHAT "\"},{\"deploy_id\":\"d3\",\"model_name\":\"Sick\","
-		"\"status\":\"unhealthy\",\"internal_url\":\"" HOST_3 CHAT "\"}]");
+	        "\"internal_url\":\"" HOST_2 CHAT
+	        "\"},{\"deploy_id\":\"d3\",\"model_name\":\"Sick\","
+	        "\"status\":\"unhealthy\",\"internal_url\":\"" HOST_3 CHAT "\"}]");
 	replace(&expected, "\"status\":\"degraded\",\"is_current\":false}]",
-		"\"status\":\"degraded\",\"is_current\":false},{\"deploy_id\":\"d3\",\"model_name\":\"Sick\","
-		"\"model_type\":\"chat\",\"container_name\":\"c-d3\",\"internal_url\":\"" HOST_3 CHAT
-		"\",\"health_url\":\"" HOST_3 "/health\",\"status\":\"unhealthy\",\"is_current\":false}]");
+	        "\"status\":\"degraded\",\"is_current\":false},{\"deploy_id\":\"d3\",\"model_name\":\"Sick\","
+	        "\"model_type\":\"chat\",\"container_name\":\"c-d3\",\"internal_url\":\"" HOST_3 CHAT
+	        "\",\"health_url\":\"" HOST_3 "/health\",\"status\":\"unhealthy\",\"is_current\":false}]");
 	ours = document_status(&s.view, &len);
 	assert_document(ours, len, &expected);
 	scene_end(&s);
@@ -237,7 +238,7 @@ static void many_llms(void **state)
 static void cloud(void **state)
 {
 	struct scene s = {.config = SETTINGS(TAVILY, "cloud.enabled=true", "cloud.token=cloud-token",
-					     "cloud.url=http://" HOST_1 CHAT)};
+	                                     "cloud.url=http://" HOST_1 CHAT)};
 
 	(void)state;
 	scene_one(&s, llm_cloud);
@@ -269,8 +270,7 @@ static void container(void **state)
 
 static void local(void **state)
 {
-	struct scene s = {
-		.config = SETTINGS(TAVILY, "local.host=host-1", "local.port=7001", "llm.model=some/model")};
+	struct scene s = {.config = SETTINGS(TAVILY, "local.host=host-1", "local.port=7001", "llm.model=some/model")};
 
 	(void)state;
 	scene_one(&s, llm_local);
@@ -286,13 +286,12 @@ static void completions(void **state)
 
 	(void)state;
 	scene_discovered(&s, "{" ENTRY("d1", HOST_1, "/v1/completions", "Base-Model", "false") "}",
-			 (const enum llm_health[]){LLM_HEALTHY});
+	                 (const enum llm_health[]){LLM_HEALTHY});
 	expect_status(&s, "completions",
-		      "\"tools\":[\"tavily_search_results_json\"],\"capabilities\":{\"web_search\":true,"
-		      "\"tool_calling\":true}",
-		      "\"tools\":[],\"capabilities\":{\"web_search\":false,\"tool_calling\":false}");
-	expect_root(&s, "completions", RECORDED_CHECK,
-		    "\"last_health_check\":0,\"current_llm\":\"Base-Model\"");
+	              "\"tools\":[\"tavily_search_results_json\"],\"capabilities\":{\"web_search\":true,"
+	              "\"tool_calling\":true}",
+	              "\"tools\":[],\"capabilities\":{\"web_search\":false,\"tool_calling\":false}");
+	expect_root(&s, "completions", RECORDED_CHECK, "\"last_health_check\":0,\"current_llm\":\"Base-Model\"");
 	scene_end(&s);
 }
 
@@ -330,7 +329,8 @@ static const char *member(const json_t *j, const char *list, size_t i, const cha
 
 static void odd_names_come_through(void **state)
 {
-	static const char *const names[] = {"a\"b\\c/d\n\t\x01", "Gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80", "bad \xff\xc3", "\"llms\":[]", ""};
+	static const char *const names[] = {"a\"b\\c/d\n\t\x01", "Gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80", "bad \xff\xc3",
+	                                    "\"llms\":[]", ""};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -348,12 +348,13 @@ static void odd_names_come_through(void **state)
 		assert_non_null(j);
 		assert_string_equal(member(j, "available_models", 0, "model_name"), i == 2 ? "bad ??" : names[i]);
 		assert_string_equal(member(json_object_get(j, "discovery_summary"), "llms", 0, "model_name"),
-				    i == 2 ? "bad ??" : names[i]);
+		                    i == 2 ? "bad ??" : names[i]);
 		free(ours);
 		ours = document_root(&s.view, &len);
 		root = json_loads(ours, JSON_REJECT_DUPLICATES, NULL);
 		assert_non_null(root);
-		assert_true(json_equal(json_object_get(root, "discovery_summary"), json_object_get(j, "discovery_summary")));
+		assert_true(json_equal(json_object_get(root, "discovery_summary"),
+		                       json_object_get(j, "discovery_summary")));
 		free(ours);
 		json_decref(root);
 		json_decref(j);
@@ -369,7 +370,7 @@ static void the_ejected_are_shown(void **state)
 
 	(void)state;
 	scene_discovered(&s, "{" D1 "," ENTRY("d2", HOST_2, CHAT, "Qwen3-8B", "true") "}",
-			 (const enum llm_health[]){LLM_HEALTHY, LLM_HEALTHY});
+	                 (const enum llm_health[]){LLM_HEALTHY, LLM_HEALTHY});
 	s.list.items[1].ejected_since_ms = 1500;
 	s.list.items[1].ejected_until_ms = 11500;
 	s.list.items[1].reason = strdup("a chat turn failed: reset");
@@ -402,7 +403,7 @@ static void the_generation_stands_at_the_end(void **state)
 
 	(void)state;
 	scene_discovered(&s, "{" D1 "," ENTRY("d2", HOST_2, CHAT, "Qwen3-8B", "true") "}",
-			 (const enum llm_health[]){LLM_HEALTHY, LLM_HEALTHY});
+	                 (const enum llm_health[]){LLM_HEALTHY, LLM_HEALTHY});
 	s.list.items[1].ejected_until_ms = 11500;
 	s.view.generation = 4711;
 	assert_last(document_root(&s.view, NULL), ",\"generation\":4711}");
@@ -495,8 +496,7 @@ static void answers_to_commands(void **state)
 	l = &s.list.items[0];
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		json_t *ours[] = {json_pack("[o]", document_model_id(l)), document_model_info(l),
-				  json_pack("[o]", document_model_brief(l)),
-				  document_current_config(s.config)};
+		                  json_pack("[o]", document_model_brief(l)), document_current_config(s.config)};
 		struct buf expected;
 		char *line = document_text(ours[i], NULL);
 
@@ -517,8 +517,9 @@ static void stale_says_since_when_and_why(void **state)
 	char *ours = document_stale("{\"a\":1}", 7, 1795370000500, "can't \"open\"", &len);
 
 	(void)state;
-	assert_string_equal(ours, "{\"a\":1,\"stale\":true,\"stale_since\":1795370000.5,\"stale_reason\":"
-				  "\"can't \\\"open\\\"\"}");
+	assert_string_equal(ours,
+	                    "{\"a\":1,\"stale\":true,\"stale_since\":1795370000.5,\"stale_reason\":"
+	                    "\"can't \\\"open\\\"\"}");
 	assert_int_equal(len, strlen(ours));
 	free(ours);
 }
@@ -526,14 +527,13 @@ static void stale_says_since_when_and_why(void **state)
 static void texts_that_are_no_utf8(void **state)
 {
 	struct llm l = {.kind = LLM_DISCOVERED,
-			.model_name = strdup("b\xff\x01"
-					     "d")};
+	                .model_name = strdup("b\xff\x01"
+	                                     "d")};
 	json_t *doc = document_model_id(&l);
 	char *line = document_text(doc, NULL);
 
 	(void)state;
-	assert_string_equal(line,
-			    "{\"deploy_id\":null,\"model_name\":\"b?\\u0001d\",\"status\":\"unknown\"}");
+	assert_string_equal(line, "{\"deploy_id\":null,\"model_name\":\"b?\\u0001d\",\"status\":\"unknown\"}");
 	free(line);
 	json_decref(doc);
 	llm_clear(&l);

@@ -258,8 +258,7 @@ static void walk(const char *image)
 
 	for (uint32_t i = 0; i < h->candidate_count; i++) {
 		uint32_t at = ((const uint32_t *)(const void *)(image + h->candidates_offset))[i];
-		const struct status_llm *l =
-			(const struct status_llm *)(const void *)(image + h->llms_offset) + at;
+		const struct status_llm *l = (const struct status_llm *)(const void *)(image + h->llms_offset) + at;
 
 		sum += strlen(image + l->url.offset) + strlen(llm_health_text((enum llm_health)l->health));
 		sum += l->token.offset != 0 ? strlen(image + l->token.offset) : 0;

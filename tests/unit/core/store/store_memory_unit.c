@@ -23,8 +23,14 @@ static char folder[64], file[128];
 static struct event_base *base;
 static sqlite3_mem_methods real; /* SQLite's own */
 
-static void *sqlite_malloc(int size) { return short_memory_fails() ? NULL : real.xMalloc(size); }
-static void *sqlite_realloc(void *p, int size) { return short_memory_fails() ? NULL : real.xRealloc(p, size); }
+static void *sqlite_malloc(int size)
+{
+	return short_memory_fails() ? NULL : real.xMalloc(size);
+}
+static void *sqlite_realloc(void *p, int size)
+{
+	return short_memory_fails() ? NULL : real.xRealloc(p, size);
+}
 
 struct seen {
 	int asked, answered;

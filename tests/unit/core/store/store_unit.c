@@ -145,7 +145,8 @@ static char *load(struct fixture *f, const char *subject, const char *thread)
 	assert_non_null(store_load(f->store, &k, on_loaded, f));
 	run(f, 1);
 	assert_false(f->failed);
-	json_array_foreach(f->loaded, i, messages) {
+	json_array_foreach(f->loaded, i, messages)
+	{
 		const char *word = json_string_value(json_object_get(json_array_get(messages, 0), "content"));
 
 		assert_int_equal(json_array_size(messages), 2);
@@ -224,8 +225,11 @@ static void a_turn_that_cannot_be_stored_harms_no_other(void **state)
 
 	append(f, "", "before", "b");
 	assert_int_equal(sqlite3_open(f->file, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "CREATE TRIGGER refuse BEFORE INSERT ON turns WHEN NEW.messages LIKE '%poison%'"
-	                                  " BEGIN SELECT RAISE(ABORT, 'refused'); END", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+	                              "CREATE TRIGGER refuse BEFORE INSERT ON turns WHEN NEW.messages LIKE '%poison%'"
+	                              " BEGIN SELECT RAISE(ABORT, 'refused'); END",
+	                              NULL, NULL, NULL),
+	                 SQLITE_OK);
 	sqlite3_close(db);
 	for (int i = 0; i < 20; i++) {
 		snprintf(name, sizeof name, "t%d", i);
@@ -562,7 +566,8 @@ static void append_forever(const char *file, int fd)
 	const struct store_key k = {.subject = "", .thread_id = "killed"};
 
 	for (;;) {
-		if (store_append(s, &k, turn("some words of a conversation that is cut off"), answer_byte, &told) == NULL)
+		if (store_append(s, &k, turn("some words of a conversation that is cut off"), answer_byte, &told) ==
+		    NULL)
 			_exit(1);
 		for (told.waiting++; told.waiting > 8;)
 			event_base_loop(base, EVLOOP_ONCE);
@@ -611,7 +616,8 @@ static void killed_at_any_moment(void **state)
 		close(fds[0]);
 		f->store = sqlite_open(f, "run", &no_limits);
 		free(load(f, "", "killed")); /* also checks that each turn is whole */
-		assert_true(json_array_size(f->loaded) >= (before + told < STORE_TURNS_MAX ? before + told : STORE_TURNS_MAX));
+		assert_true(json_array_size(f->loaded) >=
+		            (before + told < STORE_TURNS_MAX ? before + told : STORE_TURNS_MAX));
 		before = json_array_size(f->loaded);
 		store_free(f->store);
 		f->store = NULL;
@@ -645,8 +651,11 @@ static void a_run_has_one_name(void **state)
 
 int main(void)
 {
-#define BOTH(f)                                                                                 \
-	{#f " (memory)", f, setup_memory, teardown, NULL}, {#f " (SQLite)", f, setup_sqlite, teardown, NULL}
+#define BOTH(f)                                                                                                        \
+	{#f " (memory)", f, setup_memory, teardown, NULL},                                                             \
+	{                                                                                                              \
+#f " (SQLite)", f, setup_sqlite, teardown, NULL                                                        \
+	}
 #define MEMORY(f) cmocka_unit_test_setup_teardown(f, setup_memory, teardown)
 #define SQLITE(f) cmocka_unit_test_setup_teardown(f, setup_sqlite, teardown)
 	const struct CMUnitTest tests[] = {

@@ -32,10 +32,12 @@ static void fragments_of_two_calls_interleave(void **state)
 
 	(void)state;
 	calls_init(&c);
-	merge(&c, "[{\"index\":0,\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]");
+	merge(&c,
+	      "[{\"index\":0,\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]");
 	merge(&c, "[{\"index\":1,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"{\\\"y\\\":\"}}]");
 	merge(&c, "[{\"index\":0,\"function\":{\"arguments\":\"{\\\"x\\\":\"}}]");
-	merge(&c, "[{\"index\":1,\"function\":{\"arguments\":\"2}\"}},{\"index\":0,\"function\":{\"arguments\":\"1}\"}}]");
+	merge(&c,
+	      "[{\"index\":1,\"function\":{\"arguments\":\"2}\"}},{\"index\":0,\"function\":{\"arguments\":\"1}\"}}]");
 	assert_int_equal(calls_finish(&c), 0);
 	assert_int_equal(c.count, 2);
 	expect(&c, 0, "a", "f", "{\"x\":1}");
@@ -49,8 +51,9 @@ static void whole_calls_without_index_stay_apart(void **state)
 
 	(void)state;
 	calls_init(&c);
-	merge(&c, "[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
-	          "{\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]");
+	merge(&c,
+	      "[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
+	      "{\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]");
 	assert_int_equal(calls_finish(&c), 0);
 	assert_int_equal(c.count, 2);
 	calls_clear(&c);
@@ -63,8 +66,9 @@ static void whole_calls_of_one_index_stay_apart(void **state)
 
 	(void)state;
 	calls_init(&c);
-	merge(&c, "[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
-	          "{\"index\":0,\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":\"}}]");
+	merge(&c,
+	      "[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
+	      "{\"index\":0,\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":\"}}]");
 	merge(&c, "[{\"index\":0,\"function\":{\"arguments\":\"1}\"}}]");
 	assert_int_equal(calls_finish(&c), 0);
 	assert_int_equal(c.count, 2);
@@ -107,9 +111,9 @@ static void what_is_missing_is_mended(void **state)
 
 	(void)state;
 	calls_init(&c);
-	merge(&c, "[{\"index\":0,\"function\":{\"arguments\":\"{}\"}}]");          /* no name: dropped */
+	merge(&c, "[{\"index\":0,\"function\":{\"arguments\":\"{}\"}}]");       /* no name: dropped */
 	merge(&c, "[{\"index\":1,\"id\":\"\",\"function\":{\"name\":\"f\"}}]"); /* no id, no arguments */
-	merge(&c, "[null, 7, \"x\", {\"index\":1,\"function\":null}]");          /* rubbish: skipped */
+	merge(&c, "[null, 7, \"x\", {\"index\":1,\"function\":null}]");         /* rubbish: skipped */
 	assert_int_equal(calls_finish(&c), 0);
 	assert_int_equal(c.count, 1);
 	expect(&c, 0, "call00001", "f", "{}");
@@ -122,8 +126,9 @@ static void each_call_has_an_id_of_its_own(void **state)
 
 	(void)state;
 	calls_init(&c);
-	merge(&c, "[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"1\"}},"
-	          "{\"index\":1,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"2\"}}]");
+	merge(&c,
+	      "[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"1\"}},"
+	      "{\"index\":1,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"2\"}}]");
 	assert_int_equal(calls_finish(&c), 0);
 	assert_int_equal(c.count, 2);
 	expect(&c, 0, "a", "f", "1");

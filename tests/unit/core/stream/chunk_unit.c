@@ -10,9 +10,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define HEAD \
-	"{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,\"model\":\"m/x\","
-#define DELTA(members, finish) \
+#define HEAD "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,\"model\":\"m/x\","
+#define DELTA(members, finish)                                                                                         \
 	HEAD "\"choices\":[{\"index\":0,\"delta\":{" members "},\"logprobs\":null,\"finish_reason\":" finish "}]}"
 
 struct event {
@@ -37,11 +36,11 @@ static const struct event events[] = {
 	{DELTA("\"content\":null", "null"), SCANNED},
 	{DELTA("", "null"), SCANNED},
 	{DELTA("\"content\":\"Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80\"", "null"), SCANNED,
-	 .content = "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80"},
+         .content = "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80"},
 	{DELTA("\"content\":\"a\\n\\\"b\\\\\\/\\t\\u00e9\\ud83d\\ude00.\"", "null"), SCANNED,
-	 .content = "a\n\"b\\/\t\xc3\xa9\xf0\x9f\x98\x80."},
+         .content = "a\n\"b\\/\t\xc3\xa9\xf0\x9f\x98\x80."},
 	{DELTA("\"content\":\"x\\ny\",\"reasoning\":\"long\\tenough to make a small buffer grow: 0123456789\"", "null"),
-	 SCANNED, .content = "x\ny", .reasoning = "long\tenough to make a small buffer grow: 0123456789"},
+         SCANNED, .content = "x\ny", .reasoning = "long\tenough to make a small buffer grow: 0123456789"},
 	{DELTA("\"reasoning\":\"r\"", "null"), SCANNED, .reasoning = "r"},
 	{DELTA("\"reasoning_content\":\"r\",\"content\":null", "null"), SCANNED, .reasoning = "r"},
 	{DELTA("\"thinking\":\"r\",\"content\":\"\"", "null"), SCANNED, .reasoning = "r"},
@@ -55,31 +54,32 @@ static const struct event events[] = {
 	{DELTA("", "\"null\""), SCANNED, .finish = FINISH_NONE},
 	{DELTA("", "\"content_filter\""), SCANNED, .finish = FINISH_OTHER},
 	{HEAD "\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"total_tokens\":12,\"completion_tokens\":7}}",
-	 .kind = CHUNK_CHUNK, .prompt = 5, .completion = 7, .scanned = true},
+         .kind = CHUNK_CHUNK, .prompt = 5, .completion = 7, .scanned = true},
 	{HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"logprobs\":null,\"finish_reason\":null}],"
-	      "\"usage\":{\"prompt_tokens\":42,\"total_tokens\":49,\"completion_tokens\":7,"
-	      "\"prompt_tokens_details\":null}}",
-	 .kind = CHUNK_CHUNK, .content = "x", .prompt = 42, .completion = 7, .scanned = true},
+              "\"usage\":{\"prompt_tokens\":42,\"total_tokens\":49,\"completion_tokens\":7,"
+              "\"prompt_tokens_details\":null}}",
+         .kind = CHUNK_CHUNK, .content = "x", .prompt = 42, .completion = 7, .scanned = true},
 	{HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"usage\":null}", SCANNED, .content = "x"},
 	/* any order, any blanks, things that are skipped */
 	{" { \"choices\" : [ { \"finish_reason\" : null , \"delta\" : { \"content\" : \"x\" } } ] ,\n"
-	 "\t\"timings\":{\"a\":[1,-2.5e3,0,{\"b\":[]}],\"c\":true,\"d\":false,\"e\":\"\\u0041\"},\"id\":1 } ",
-	 SCANNED, .content = "x"},
+         "\t\"timings\":{\"a\":[1,-2.5e3,0,{\"b\":[]}],\"c\":true,\"d\":false,\"e\":\"\\u0041\"},\"id\":1 } ",
+         SCANNED, .content = "x"},
 	/* completions */
-	{"{\"object\":\"text_completion\",\"choices\":[{\"index\":0,\"text\":\" hi\",\"finish_reason\":null}]}", SCANNED,
-	 .content = " hi"},
+	{"{\"object\":\"text_completion\",\"choices\":[{\"index\":0,\"text\":\" hi\",\"finish_reason\":null}]}",
+         SCANNED, .content = " hi"},
 	/* a number that is none of ours costs no word */
 	{"{\"id\":18446744073709551616,\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", CHUNK, .content = "x"},
 	/* tool calls */
 	{DELTA("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\"}}]", "null"), CHUNK, .calls = 1},
 	{DELTA("\"tool_calls\":{\"index\":0,\"function\":{\"arguments\":{}}}", "\"tool_calls\""), CHUNK, .calls = 1,
-	 .finish = FINISH_TOOL_CALLS},
+         .finish = FINISH_TOOL_CALLS},
 	{HEAD "\"choices\":[{\"message\":{\"content\":\"whole\",\"tool_calls\":[{},{}]},\"finish_reason\":\"stop\"}]}",
-	 CHUNK, .content = "whole", .calls = 2, .finish = FINISH_STOP},
+         CHUNK, .content = "whole", .calls = 2, .finish = FINISH_STOP},
 	/* content as parts, refusals, duplicates, a second choice */
 	{DELTA("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]},"
-	       "{\"type\":\"text\",\"text\":\"so\"}]", "null"),
-	 CHUNK, .content = "so", .reasoning = "hm"},
+               "{\"type\":\"text\",\"text\":\"so\"}]",
+               "null"),
+         CHUNK, .content = "so", .reasoning = "hm"},
 	{DELTA("\"content\":null,\"refusal\":\"no\"", "null"), CHUNK, .content = "no"},
 	{DELTA("\"content\":\"a\",\"content\":\"b\"", "null"), CHUNK, .content = "b"},
 	{"{\"choices\":[{\"delta\":{\"content\":\"a\"}},{\"delta\":{\"content\":\"b\"}}]}", CHUNK, .content = "a"},
@@ -220,14 +220,14 @@ static void errors_in_the_stream(void **state)
 		long status;
 	} rows[] = {
 		{"{\"error\":{\"message\":\"out of  memory\\nat x\",\"type\":\"t\",\"param\":null,\"code\":500}}",
-		 "out of  memory", 500},
+	         "out of  memory", 500},
 		{"{\"object\":\"error\",\"message\":\"too long\",\"type\":\"BadRequestError\",\"param\":null,\"code\":400}",
-		 "too long", 400},
+	         "too long", 400},
 		{"{\"error\":\"Unauthorized\"}", "Unauthorized", 0},
 		{"{\"detail\":\"Not ready\"}", "Not ready", 0},
 		{"{\"detail\":[{\"msg\":\"Field required\"}]}", "Field required", 0},
 		{"{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}",
-		 "Loading model", 503},
+	         "Loading model", 503},
 		{"{\"error\":{}}", "the server gave no reason", 0},
 		{"{\"error\":{\"code\":\"context_length_exceeded\",\"message\":\" x \"},\"choices\":[]}", "x", 0},
 	};
@@ -272,7 +272,7 @@ static void context_overflow_is_known(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(both_readers_agree),       cmocka_unit_test(cut_events_are_invalid),
+		cmocka_unit_test(both_readers_agree),          cmocka_unit_test(cut_events_are_invalid),
 		cmocka_unit_test(plain_content_is_not_copied), cmocka_unit_test(errors_in_the_stream),
 		cmocka_unit_test(context_overflow_is_known),
 	};

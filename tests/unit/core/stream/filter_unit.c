@@ -120,8 +120,8 @@ struct row {
 	const char *text, *want;
 };
 
-#define ROWS(rows, handlers)                                         \
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows)[0]; i++)  \
+#define ROWS(rows, handlers)                                                                                           \
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows)[0]; i++)                                                    \
 	assert_filtered((handlers), (rows)[i].text, (rows)[i].want)
 
 static void text_passes(void **state)
@@ -130,7 +130,8 @@ static void text_passes(void **state)
 		{"", ""},
 		{"Hello, world", "Hello, world"},
 		{"  indented\n\n code", "  indented\n\n code"},
-		{"python_ta pypy <|python <|eot_id| <thin </thin <tool_cal [TOOL", "python_ta pypy <|python <|eot_id| <thin </thin <tool_cal [TOOL"},
+		{"python_ta pypy <|python <|eot_id| <thin </thin <tool_cal [TOOL",
+	         "python_ta pypy <|python <|eot_id| <thin </thin <tool_cal [TOOL"},
 		{"Grüße 😀 [1](x) {a} <b>", "Grüße 😀 [1](x) {a} <b>"},
 		{"a\n- [ ] x\n[y]: z\n{}\n{\n}\n[", "a\n- [ ] x\n[y]: z\n{}\n{\n}\n["},
 		{"p", "p"},
@@ -184,7 +185,8 @@ static void reasoning_is_sorted_out(void **state)
 		{"pyth</think>on_tag", "pyth¬"},
 		{"<think>a<think>b</think>c</think>d", "«ab»c¬d"},
 		{"a<think>b</think>c", "a«b»c"},
-		{"<think>{\"name\":\"search\",\"parameters\":{}}</think>x", "«{\"name\":\"search\",\"parameters\":{}}»x"},
+		{"<think>{\"name\":\"search\",\"parameters\":{}}</think>x",
+	         "«{\"name\":\"search\",\"parameters\":{}}»x"},
 		{"<think>python_tag <|eot_id|></thin </think>x", "« </thin »x"},
 	};
 
@@ -204,9 +206,10 @@ static void leaked_calls_are_calls(void **state)
 		{"{\"type\": \"function\", \"name\": \"search\", \"parameters\": {\"query\": \"x\"}}", CALL},
 		{"<|python_tag|>{\"name\": \"search\", \"parameters\": {\"query\": \"x\"}}<|eom_id|>", CALL},
 		{"a pyth<tool_call>{\"name\": \"search\", \"parameters\": {\"query\": \"x\"}}</tool_call>on_tag.",
-		 "a pyth" CALL "."},
+	         "a pyth" CALL "."},
 		{"Wait. <|python_tag|>{\"name\": \"search\", \"parameters\": {\"query\": \"x\"}}", "Wait. " CALL},
-		{"{\"name\":\"search\",\"parameters\":" QUERY "}; {\"name\":\"search\",\"parameters\":" QUERY "}", CALL CALL},
+		{"{\"name\":\"search\",\"parameters\":" QUERY "}; {\"name\":\"search\",\"parameters\":" QUERY "}",
+	         CALL CALL},
 		{"I look.\n{\"name\":\"search\",\"parameters\":" QUERY "}\nThen text", "I look.\n" CALL "Then text"},
 		{" \n {\"name\":\"search\",\"parameters\":" QUERY "} \n", CALL},
 		{"<|python_start|>{\"name\":\"search\",\"parameters\":" QUERY "}<|python_end|>", CALL},
@@ -217,16 +220,17 @@ static void leaked_calls_are_calls(void **state)
 		{"Let me search. {\"name\":\"search\",\"parameters\":" QUERY "}", "Let me search. " CALL},
 		{"So: {\"name\":\"search\",\"parameters\":" QUERY "} and then", "So: " CALL "and then"},
 		{"Both: [{\"name\":\"search\",\"parameters\":" QUERY "}, {\"name\":\"run_code\",\"arguments\":{}}].",
-		 "Both: " CALL "‹run_code {}›."},
+	         "Both: " CALL "‹run_code {}›."},
 		{"{\"a\": 1} {\"name\":\"search\",\"parameters\":" QUERY "}", "{\"a\": 1} " CALL},
 		{"{ {\"name\":\"search\",\"parameters\":" QUERY "}", "{ " CALL},
 		/* in a fence: models leak more calls there than they explain, and the rule is the same */
 		{"```json\n{\"name\": \"search\", \"parameters\": " QUERY "}\n```", CALL},
 		{"I look:\n\n```json\n{\"name\":\"search\",\"parameters\":" QUERY "}\n```\nThen ```x```",
-		 "I look:\n\n" CALL "Then ```x```"},
+	         "I look:\n\n" CALL "Then ```x```"},
 		{"```\n[{\"name\":\"search\",\"parameters\":" QUERY "}]```x", CALL "x"},
-		{"```json\n{\"name\":\"search\",\"parameters\":" QUERY "}\n{\"name\":\"search\",\"parameters\":" QUERY "}\n``` `",
-		 CALL CALL "`"},
+		{"```json\n{\"name\":\"search\",\"parameters\":" QUERY "}\n{\"name\":\"search\",\"parameters\":" QUERY
+	         "}\n``` `",
+	         CALL CALL "`"},
 		{"```tool_call\n{\"name\":\"search\",\"parameters\":" QUERY "}\n```", "```tool_call\n" CALL "```"},
 		{"{\"name\":\"search\",\"parameters\":" QUERY "} ```x```", CALL "```x```"},
 		/* a closing brace that is missing */
@@ -236,16 +240,17 @@ static void leaked_calls_are_calls(void **state)
 		/* Hermes, Qwen */
 		{"<tool_call>\n{\"name\": \"search\", \"arguments\": {\"query\": \"x\"}}\n</tool_call>", CALL},
 		{"So: <tool_call>{\"name\":\"search\",\"arguments\":" QUERY "}</tool_call>\n<tool_call>{\"name\":"
-		 "\"run_code\",\"arguments\":{\"code\":\"1\\n2\"}}</tool_call>",
-		 "So: " CALL "‹run_code {\"code\":\"1\\n2\"}›"},
+	         "\"run_code\",\"arguments\":{\"code\":\"1\\n2\"}}</tool_call>",
+	         "So: " CALL "‹run_code {\"code\":\"1\\n2\"}›"},
 		{"<tool_call>\n<function=search>\n<parameter=query>\nx\n</parameter>\n</function>\n</tool_call>", CALL},
 		{"<function=search>{\"query\": \"x\"}</function> x", CALL "x"},
 		{"<function=run_code><parameter=code>\nif a < b:\n\tc\n</parameter></function>",
-		 "‹run_code {\"code\":\"if a < b:\\n\\tc\"}›"},
+	         "‹run_code {\"code\":\"if a < b:\\n\\tc\"}›"},
 		/* Mistral */
 		{"[TOOL_CALLS][{\"name\": \"search\", \"arguments\": {\"query\": \"x\"}}]", CALL},
 		{"[TOOL_CALLS] [{\"name\":\"search\",\"arguments\":" QUERY ",\"id\":\"abc\"},{\"name\":\"search\","
-		 "\"arguments\":" QUERY "}]\nx", CALL CALL "x"},
+	         "\"arguments\":" QUERY "}]\nx",
+	         CALL CALL "x"},
 		{"[TOOL_CALLS]search[ARGS]" QUERY, CALL},
 		{"[TOOL_CALLS]search[CALL_ID]a1[ARGS]" QUERY "[TOOL_CALLS]search" QUERY, CALL CALL},
 		{"[{\"name\": \"search\", \"arguments\": {\"query\": \"x\"}}]", CALL},
@@ -253,7 +258,7 @@ static void leaked_calls_are_calls(void **state)
 		{"<|python_start|>[search(query=\"x\")]<|python_end|>", CALL},
 		{"<|python_tag|>search.call(query='x')<|eom_id|>", CALL},
 		{"<|python_start|>[search(query = 'x'), run_code(code=\"a\\n\\\"b\\\"\", n=2.5, f = False, w=x)]<|python_end|> ok",
-		 CALL "‹run_code {\"code\":\"a\\n\\\"b\\\"\",\"n\":2.5,\"f\":false,\"w\":\"x\"}› ok"},
+	         CALL "‹run_code {\"code\":\"a\\n\\\"b\\\"\",\"n\":2.5,\"f\":false,\"w\":\"x\"}› ok"},
 		{"<|python_tag|> search() x", "‹search {}›x"},
 		/* arguments as JSON in a string, and none */
 		{"{\"name\":\"search\",\"arguments\":\"{\\\"query\\\":\\\"x\\\"}\"}", CALL},
@@ -276,33 +281,42 @@ static void other_json_passes_unharmed(void **state)
 		{"{\"name\": \"other\", \"parameters\": {}}", "{\"name\": \"other\", \"parameters\": {}}"},
 		{"{\"type\": \"object\", \"name\": \"search\"}", "{\"type\": \"object\", \"name\": \"search\"}"},
 		{"{\"name\": \"search\", \"parameters\": [1]}", "{\"name\": \"search\", \"parameters\": [1]}"},
-		{"{\"name\": \"search\", \"parameters\": {\"a\": [}}", "{\"name\": \"search\", \"parameters\": {\"a\": [}}"},
-		{"{\"name\": \"search\", \"parameters\": {\"a\": \"b", "{\"name\": \"search\", \"parameters\": {\"a\": \"b"},
-		{"{\"name\":\"search\",\"name\":\"search\",\"parameters\":{}}", "{\"name\":\"search\",\"name\":\"search\",\"parameters\":{}}"},
+		{"{\"name\": \"search\", \"parameters\": {\"a\": [}}",
+	         "{\"name\": \"search\", \"parameters\": {\"a\": [}}"},
+		{"{\"name\": \"search\", \"parameters\": {\"a\": \"b",
+	         "{\"name\": \"search\", \"parameters\": {\"a\": \"b"},
+		{"{\"name\":\"search\",\"name\":\"search\",\"parameters\":{}}",
+	         "{\"name\":\"search\",\"name\":\"search\",\"parameters\":{}}"},
 		{"if (x) { \"name\" } else {\n\t\"name\": y }", "if (x) { \"name\" } else {\n\t\"name\": y }"},
 		{"a{b[c]}{{d}} [e](f) [{g}] x[{\"name\"}]", "a{b[c]}{{d}} [e](f) [{g}] x[{\"name\"}]"},
 		{"As {\"name\": \"Ada\", \"parameters\": {}}, say", "As {\"name\": \"Ada\", \"parameters\": {}}, say"},
 		{"A tool: {\"name\":\"search\",\"description\":\"x\",\"parameters\":{}}",
-		 "A tool: {\"name\":\"search\",\"description\":\"x\",\"parameters\":{}}"},
-		{"\"{\\\"name\\\":\\\"search\\\",\\\"parameters\\\":{}}\"", "\"{\\\"name\\\":\\\"search\\\",\\\"parameters\\\":{}}\""},
-		{"``` `` ```json\n{\"a\": 1}\n```\n```c\nint a[] = {1};\n```", "``` `` ```json\n{\"a\": 1}\n```\n```c\nint a[] = {1};\n```"},
-		{"```json\n{\"name\":\"other\",\"parameters\":{}}\n```\nx", "```json\n{\"name\":\"other\",\"parameters\":{}}\n```\nx"},
+	         "A tool: {\"name\":\"search\",\"description\":\"x\",\"parameters\":{}}"},
+		{"\"{\\\"name\\\":\\\"search\\\",\\\"parameters\\\":{}}\"",
+	         "\"{\\\"name\\\":\\\"search\\\",\\\"parameters\\\":{}}\""},
+		{"``` `` ```json\n{\"a\": 1}\n```\n```c\nint a[] = {1};\n```",
+	         "``` `` ```json\n{\"a\": 1}\n```\n```c\nint a[] = {1};\n```"},
+		{"```json\n{\"name\":\"other\",\"parameters\":{}}\n```\nx",
+	         "```json\n{\"name\":\"other\",\"parameters\":{}}\n```\nx"},
 		{"```json", "```json"},
 		{"```js\n{\"a\"}```", "```js\n{\"a\"}```"},
 		{"[1, 2]\n[{\"name\": \"x\"}]\n[{\"a\":1}]", "[1, 2]\n[{\"name\": \"x\"}]\n[{\"a\":1}]"},
 		{"<tool_call>hello</tool_call>", "<tool_call>hello</tool_call>"},
-		{"<tool_call>{\"name\":\"x\",\"arguments\":{}}</tool_call>", "<tool_call>{\"name\":\"x\",\"arguments\":{}}</tool_call>"},
+		{"<tool_call>{\"name\":\"x\",\"arguments\":{}}</tool_call>",
+	         "<tool_call>{\"name\":\"x\",\"arguments\":{}}</tool_call>"},
 		{"<function=x>{}</function>", "<function=x>{}</function>"},
 		{"[TOOL_CALLS] are calls", "[TOOL_CALLS] are calls"},
 		{"<|python_start|>[other(query='x')]<|python_end|>", "[other(query='x')]"},
 		{"<|python_tag|>search is a word, search(x) no call", "search is a word, search(x) no call"},
 		{"<|python_tag|>  print(1)", "  print(1)"},
 		{"search(query='x')\n[search(query='x')]", "search(query='x')\n[search(query='x')]"},
-		{"{\"name\": \"search\", \"parameters\": {\"a\": \"python_tag\", \"b\" 1}}", "{\"name\": \"search\", \"parameters\": {\"a\": \"\", \"b\" 1}}"},
+		{"{\"name\": \"search\", \"parameters\": {\"a\": \"python_tag\", \"b\" 1}}",
+	         "{\"name\": \"search\", \"parameters\": {\"a\": \"\", \"b\" 1}}"},
 	};
 	static const struct row no_tools[] = {
 		{"{\"name\":\"search\",\"parameters\":" QUERY "}", "{\"name\":\"search\",\"parameters\":" QUERY "}"},
-		{"<tool_call>{\"name\":\"search\",\"arguments\":{}}</tool_call>", "<tool_call>{\"name\":\"search\",\"arguments\":{}}</tool_call>"},
+		{"<tool_call>{\"name\":\"search\",\"arguments\":{}}</tool_call>",
+	         "<tool_call>{\"name\":\"search\",\"arguments\":{}}</tool_call>"},
 	};
 
 	(void)state;

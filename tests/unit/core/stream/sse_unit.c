@@ -66,10 +66,15 @@ static const struct stream streams[] = {
 	{": ping\n\n:\n\ndata: one\n: inside\n\n: end\n", "one\x01"},
 	{"event: x\nid: 7\nretry: 1\ndata: one\nid: 8\n\ndata: two\n\n", "one\x01two\x01"},
 	{"data: a\ndata: b\n\ndata\n\ndata:\n\ndata\ndata\n\n", "a\nb\x01\x01\x01\n\x01"},
-	{"\xef\xbb\xbf" "data: one\n\n\xef\xbb\xbf" "data: two\n\n", "one\x01"},
+	{"\xef\xbb\xbf"
+         "data: one\n\n\xef\xbb\xbf"
+         "data: two\n\n",
+         "one\x01"},
 	{"\n\n\r\r\r\n\r\ndata: one", "one\x01"},
-	{"data: Gr\xc3\xbc\xc3\x9f" "e \xf0\x9f\x98\x80\r\n\r\ndata: [DONE]\r\n\r\n",
-	 "Gr\xc3\xbc\xc3\x9f" "e \xf0\x9f\x98\x80\x01[DONE]\x01"},
+	{"data: Gr\xc3\xbc\xc3\x9f"
+         "e \xf0\x9f\x98\x80\r\n\r\ndata: [DONE]\r\n\r\n",
+         "Gr\xc3\xbc\xc3\x9f"
+         "e \xf0\x9f\x98\x80\x01[DONE]\x01"},
 	{"database: no\ndat: no\n data: no\ndata : no\ndata: yes\n\n", "yes\x01"},
 	{"", ""},
 	{"\xef\xbb", ""},
@@ -182,10 +187,8 @@ static void many_line_ends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(same_at_every_split),
-		cmocka_unit_test(whole_events_are_not_copied),
-		cmocka_unit_test(stops_where_told),
-		cmocka_unit_test(too_long_lines_are_skipped),
+		cmocka_unit_test(same_at_every_split), cmocka_unit_test(whole_events_are_not_copied),
+		cmocka_unit_test(stops_where_told),    cmocka_unit_test(too_long_lines_are_skipped),
 		cmocka_unit_test(many_line_ends),
 	};
 

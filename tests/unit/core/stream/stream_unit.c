@@ -54,7 +54,8 @@ static void add_calls(struct chain *c, const json_t *calls)
 	const json_t *call, *function;
 	size_t i;
 
-	json_array_foreach(calls, i, call) {
+	json_array_foreach(calls, i, call)
+	{
 		const char *name, *arguments;
 
 		function = json_object_get(call, "function");
@@ -119,43 +120,47 @@ static char *chain_end(struct chain *c)
 
 /* ---- recorded answers: each event's choice; what is around it is the same ---- */
 
-#define HEAD "data: {\"id\":\"chatcmpl-9\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,\"model\":\"m\","
+#define HEAD    "data: {\"id\":\"chatcmpl-9\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,\"model\":\"m\","
 #define TAIL(n) ",\"usage\":{\"prompt_tokens\":9,\"total_tokens\":20,\"completion_tokens\":" #n "}}\n\n"
-#define ROLE HEAD "\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n"
-#define TEXT(text, n) \
-	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text "\"},\"logprobs\":null,\"finish_reason\":null}]" TAIL(n)
-#define THOUGHT(text) \
+#define ROLE                                                                                                           \
+	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n"
+#define TEXT(text, n)                                                                                                  \
+	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text                                                \
+	     "\"},\"logprobs\":null,\"finish_reason\":null}]" TAIL(n)
+#define THOUGHT(text)                                                                                                  \
 	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"" text "\"},\"finish_reason\":null}]}\n\n"
-#define CALL(members) \
-	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0," members "}]},\"finish_reason\":null}]}\n\n"
+#define CALL(members)                                                                                                  \
+	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0," members                              \
+	     "}]},\"finish_reason\":null}]}\n\n"
 #define STOP(reason, n) HEAD "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"" reason "\"}]" TAIL(n)
-#define DONE "data: [DONE]\n\n"
+#define DONE            "data: [DONE]\n\n"
 
 static const struct {
 	const char *stream, *want;
 } rows[] = {
-	{ROLE TEXT("Hello", 1) TEXT(", ", 2) TEXT("world! Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80", 3) TEXT("\\nBye.", 4)
-	 STOP("stop", 4) DONE,
-	 "Hello, world! Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80\nBye.<finish 1 4><done>"},
-	{": ping\n\n" ROLE ": keep-alive\n\n" TEXT("\\u0047r\\u00fc\\u00dfe \\ud83d\\ude00", 1) ":\n" STOP("length", 2)
-	 "event: x\nid: 3\n" DONE,
-	 "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80<finish 2 2><done>"},
+	{ROLE TEXT("Hello", 1) TEXT(", ", 2) TEXT("world! Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80", 3)
+                 TEXT("\\nBye.", 4) STOP("stop", 4) DONE,
+         "Hello, world! Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80\nBye.<finish 1 4><done>"},
+	{": ping\n\n" ROLE ": keep-alive\n\n" TEXT("\\u0047r\\u00fc\\u00dfe \\ud83d\\ude00",
+                                                   1) ":\n" STOP("length", 2) "event: x\nid: 3\n" DONE,
+         "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80<finish 2 2><done>"},
 	{ROLE THOUGHT("I must ") THOUGHT("think.") TEXT("Yes", 3) STOP("stop", 3) DONE,
-	 "<think>I must think.</think>Yes<finish 1 3><done>"},
+         "<think>I must think.</think>Yes<finish 1 3><done>"},
 	{ROLE TEXT("<th", 1) TEXT("ink>hm</", 2) TEXT("think>\\n\\nYes", 3) STOP("stop", 3) DONE,
-	 "<think>hm</think>\n\nYes<finish 1 3><done>"},
+         "<think>hm</think>\n\nYes<finish 1 3><done>"},
 	{ROLE CALL("\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"search\",\"arguments\":\"\"}")
-	 CALL("\"function\":{\"arguments\":\"{\\\"query\\\"\"}") CALL("\"function\":{\"arguments\":\": \\\"x\\\"}\"}")
-	 STOP("tool_calls", 5) DONE,
-	 "<piece search><piece {\"query\"><piece : \"x\"}><finish 3 5><done>"},
+                 CALL("\"function\":{\"arguments\":\"{\\\"query\\\"\"}")
+                         CALL("\"function\":{\"arguments\":\": \\\"x\\\"}\"}") STOP("tool_calls", 5) DONE,
+         "<piece search><piece {\"query\"><piece : \"x\"}><finish 3 5><done>"},
 	{ROLE TEXT("<|python", 1) TEXT("_tag|>{\\\"name\\\": \\\"sea", 2)
-	 TEXT("rch\\\", \\\"parameters\\\": {\\\"query\\\": \\\"x\\\"}}", 3) TEXT("<|eom_id|>", 4) STOP("stop", 4) DONE,
-	 "<call search {\"query\":\"x\"}><finish 1 4><done>"},
+                 TEXT("rch\\\", \\\"parameters\\\": {\\\"query\\\": \\\"x\\\"}}", 3) TEXT("<|eom_id|>", 4)
+                         STOP("stop", 4) DONE,
+         "<call search {\"query\":\"x\"}><finish 1 4><done>"},
 	{ROLE TEXT("{\\\"name\\\": \\\"Alice\\\", ", 1) TEXT("\\\"age\\\": 3}", 2) STOP("stop", 2) DONE,
-	 "{\"name\": \"Alice\", \"age\": 3}<finish 1 2><done>"},
-	{ROLE TEXT("Hel", 1) "data: {broken\n\n" TEXT("lo", 2)
-	 "data: {\"error\":{\"message\":\"out\",\"code\":500}}\n\n" DONE,
-	 "Hel<invalid>lo<error><done>"},
+         "{\"name\": \"Alice\", \"age\": 3}<finish 1 2><done>"},
+	{ROLE TEXT("Hel",
+                   1) "data: {broken\n\n" TEXT("lo", 2) "data: {\"error\":{\"message\":\"out\",\"code\":500}}\n\n" DONE,
+         "Hel<invalid>lo<error><done>"},
 };
 
 /* The same events with other line ends. */

@@ -22,9 +22,10 @@ static const char recorded[] =
 	"{\"type\":\"error\",\"name\":\"ValueError\",\"value\":\"no\",\"traceback\":\"line 1\"}\n"
 	"{\"type\":\"end_of_execution\"}\n";
 
-static const char expected[] = "Output:\nGr\xc3\xbc\xc3\x9f\ncareful\n\n"
-			       "Result:\n42\n[a picture was made (png, about 1 KiB); the user does not see it]\n\n"
-			       "Error:\nValueError: no\nline 1\n";
+static const char expected[] =
+	"Output:\nGr\xc3\xbc\xc3\x9f\ncareful\n\n"
+	"Result:\n42\n[a picture was made (png, about 1 KiB); the user does not see it]\n\n"
+	"Error:\nValueError: no\nline 1\n";
 
 static void the_same_text_at_every_split(void **state)
 {
@@ -70,10 +71,12 @@ static void long_output_is_cut_at_a_character(void **state)
 
 	(void)state;
 	execution_init(&x, 9); /* four and a half characters of two bytes */
-	snprintf(line, sizeof line, "{\"type\":\"stdout\",\"text\":\"%s\"}\n", "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4");
+	snprintf(line, sizeof line, "{\"type\":\"stdout\",\"text\":\"%s\"}\n",
+	         "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4");
 	execution_feed(&x, line, strlen(line));
 	text = execution_text(&x);
-	assert_string_equal(text, "Output:\n\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\n[The output was longer; the rest was left out.]");
+	assert_string_equal(
+		text, "Output:\n\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\n[The output was longer; the rest was left out.]");
 	free(text);
 	execution_clear(&x);
 }
@@ -115,10 +118,8 @@ static void an_overlong_line_is_skipped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_same_text_at_every_split),
-		cmocka_unit_test(a_nul_costs_no_output),
-		cmocka_unit_test(long_output_is_cut_at_a_character),
-		cmocka_unit_test(silence_is_said),
+		cmocka_unit_test(the_same_text_at_every_split),      cmocka_unit_test(a_nul_costs_no_output),
+		cmocka_unit_test(long_output_is_cut_at_a_character), cmocka_unit_test(silence_is_said),
 		cmocka_unit_test(an_overlong_line_is_skipped),
 	};
 

@@ -28,8 +28,9 @@ static void tavily_is_asked_as_recorded(void **state)
 	assert_string_equal(r.method, "POST");
 	assert_string_equal(r.url, "https://api.tavily.com/search");
 	assert_string_equal(r.bearer, "tvly-test");
-	assert_string_equal(r.body, "{\"query\":\"weather in Berlin\",\"search_depth\":\"basic\",\"topic\":\"general\","
-	                            "\"include_answer\":true,\"max_results\":3}");
+	assert_string_equal(r.body,
+	                    "{\"query\":\"weather in Berlin\",\"search_depth\":\"basic\",\"topic\":\"general\","
+	                    "\"include_answer\":true,\"max_results\":3}");
 	search_request_clear(&r);
 	config_unref(c);
 }
@@ -67,9 +68,12 @@ static void answers_are_read(void **state)
 		const struct search_backend *backend;
 		const char *answer;
 	} cases[] = {
-		{&search_tavily, "{\"answer\":\"short\",\"results\":[{\"title\":\"t\",\"url\":\"u\",\"content\":\"c\"}, 7, null]}"},
-		{&search_searxng, "{\"answers\":[{\"answer\":\"short\"}],\"results\":[{\"title\":\"t\",\"url\":\"u\",\"content\":\"c\"}, 7, null]}"},
-		{&search_brave, "{\"web\":{\"results\":[{\"title\":\"t\",\"url\":\"u\",\"description\":\"c\"}, 7, null]}}"},
+		{&search_tavily,
+	         "{\"answer\":\"short\",\"results\":[{\"title\":\"t\",\"url\":\"u\",\"content\":\"c\"}, 7, null]}"},
+		{&search_searxng,
+	         "{\"answers\":[{\"answer\":\"short\"}],\"results\":[{\"title\":\"t\",\"url\":\"u\",\"content\":\"c\"}, 7, null]}"},
+		{&search_brave,
+	         "{\"web\":{\"results\":[{\"title\":\"t\",\"url\":\"u\",\"description\":\"c\"}, 7, null]}}"},
 	};
 	struct search_hits h;
 	struct err e;
@@ -90,7 +94,8 @@ static void answers_are_read(void **state)
 /* As pages and PDFs have them: an excerpt may end there, the search has not failed. */
 static void a_nul_in_an_excerpt_costs_no_search(void **state)
 {
-	static const char answer[] = "{\"results\":[{\"title\":\"t\",\"url\":\"http://u/\",\"content\":\"c\\u0000d\"}]}";
+	static const char answer[] =
+		"{\"results\":[{\"title\":\"t\",\"url\":\"http://u/\",\"content\":\"c\\u0000d\"}]}";
 	struct config *c = SETTINGS("search.tavily_key=k");
 	struct tool_result r = {.failed = false};
 	struct err e = ERR_INIT;
@@ -111,7 +116,9 @@ static void searxng_without_engines_failed(void **state)
 	json_t *answer;
 
 	(void)state;
-	assert_int_equal(hits(&search_searxng, "{\"results\":[],\"unresponsive_engines\":[[\"google\",\"timeout\"]]}", &answer, &h, &e), -1);
+	assert_int_equal(hits(&search_searxng, "{\"results\":[],\"unresponsive_engines\":[[\"google\",\"timeout\"]]}",
+	                      &answer, &h, &e),
+	                 -1);
 	assert_non_null(strstr(e.text, "google: timeout"));
 	json_decref(answer);
 	assert_int_equal(hits(&search_searxng, "{\"results\":[],\"unresponsive_engines\":[]}", &answer, &h, &e), 0);

@@ -88,7 +88,8 @@ static void reasoning_that_nothing_opened_is_not_kept(void **state)
 		{"Hm.</think>", "Hm.\n\n", ""},
 		/* only the first ends reasoning; others are words, as are those of a model that opened it */
 		{"Hm.</think>The tag </think> ends it.", "Hm.\n\nThe tag  ends it.", "The tag  ends it."},
-		{"<think>Hm.</think>The tag </think> ends it.", "<think>Hm.</think>The tag  ends it.", "The tag  ends it."},
+		{"<think>Hm.</think>The tag </think> ends it.", "<think>Hm.</think>The tag  ends it.",
+	         "The tag  ends it."},
 	};
 
 	(void)state;

@@ -20,10 +20,33 @@
 #endif
 
 static const char *const dialogues[] = {
-	"no_tool", "one_search", "two_searches", "two_rounds", "repeated_query", "code", "search_then_code",
-	"bad_arguments", "unknown_tool", "limits_reached", "reasoning", "reasoning_in_content", "reasoning_broke_off", "json_for_the_user",
-	"text_call_bare", "text_call_typed", "text_call_python_tag", "text_call_llama4", "text_call_hermes", "text_call_function", "text_call_qwen",
-	"text_call_mistral", "text_call_mid_line", "text_call_fence", "reasoning_unopened", "reasoning_tags", "tool_failure",
+	"no_tool",
+	"one_search",
+	"two_searches",
+	"two_rounds",
+	"repeated_query",
+	"code",
+	"search_then_code",
+	"bad_arguments",
+	"unknown_tool",
+	"limits_reached",
+	"reasoning",
+	"reasoning_in_content",
+	"reasoning_broke_off",
+	"json_for_the_user",
+	"text_call_bare",
+	"text_call_typed",
+	"text_call_python_tag",
+	"text_call_llama4",
+	"text_call_hermes",
+	"text_call_function",
+	"text_call_qwen",
+	"text_call_mistral",
+	"text_call_mid_line",
+	"text_call_fence",
+	"reasoning_unopened",
+	"reasoning_tags",
+	"tool_failure",
 };
 
 struct dialogue {
@@ -89,10 +112,15 @@ static int make_world(void **state)
 	buf_init(&w->http.bodies, 1 << 24);
 	buf_init(&w->shown, 1 << 20);
 	recorded_http_use(&w->http);
-	w->host = (struct chat_services){.base = w->base, .config = world_config, .snapshot = world_snapshot,
-	                             .store = store_memory_new(w->base, &no_limits, &e), .run = "run",
-	                             .toolbox = toolbox_new(w->base, NULL, &e),
-	                             .bench = &w->bench, .prompts = &w->prompts, .arg = w};
+	w->host = (struct chat_services){.base = w->base,
+	                                 .config = world_config,
+	                                 .snapshot = world_snapshot,
+	                                 .store = store_memory_new(w->base, &no_limits, &e),
+	                                 .run = "run",
+	                                 .toolbox = toolbox_new(w->base, NULL, &e),
+	                                 .bench = &w->bench,
+	                                 .prompts = &w->prompts,
+	                                 .arg = w};
 	assert_non_null(w->host.store);
 	assert_non_null(w->host.toolbox);
 	*state = w;
@@ -135,7 +163,8 @@ static void load_dialogue(struct dialogue *d, const char *name)
 	d->json = json_load_file(path, 0, &e);
 	if (d->json == NULL)
 		fail_msg("%s:%d: %s", path, e.line, e.text);
-	json_array_foreach (json_object_get(d->json, "llm"), i, answer) {
+	json_array_foreach(json_object_get(d->json, "llm"), i, answer)
+	{
 		assert_true(i < ASKS_MAX);
 		d->llm[i] = json_string_value(answer);
 		d->lens[i] = strlen(d->llm[i]);
@@ -145,7 +174,8 @@ static void load_dialogue(struct dialogue *d, const char *name)
 	d->others[0] = (struct recorded_answer){"/search", search_status == 0 ? 200 : (long)search_status,
 	                                        json_string_value(json_object_get(d->json, "search"))};
 	d->others[1] = (struct recorded_answer){"/sandboxes", 201, "{\"sandboxID\":\"sb\"}"};
-	d->others[2] = (struct recorded_answer){"/execute", 200, json_string_value(json_object_get(d->json, "execute"))};
+	d->others[2] =
+		(struct recorded_answer){"/execute", 200, json_string_value(json_object_get(d->json, "execute"))};
 	d->others[3] = (struct recorded_answer){"/timeout", 204, ""};
 	d->others[4] = (struct recorded_answer){"/sandboxes/sb", 204, ""};
 	if (d->others[2].body == NULL)
@@ -240,8 +270,10 @@ static void check_sent(struct world *w, const struct dialogue *d)
 		json_decref(body);
 		body = json_loadb(line, (size_t)(next - line), 0, NULL);
 	}
-	json_array_foreach (json_object_get(body, "messages"), i, message) {
-		json_array_foreach (json_object_get(message, "tool_calls"), j, call) {
+	json_array_foreach(json_object_get(body, "messages"), i, message)
+	{
+		json_array_foreach(json_object_get(message, "tool_calls"), j, call)
+		{
 			json_t *function = json_object_get(call, "function");
 
 			json_array_append_new(sent, json_pack("[O, O]", json_object_get(function, "name"),
@@ -314,7 +346,8 @@ static void a_slow_client_gets_the_same(void **state)
 static void sandboxes_are_below_the_configured_domain(void **state)
 {
 	struct world *w = *state;
-	struct config *other = SETTINGS("code.e2b_key=k", "log.level=CRITICAL", "E2B_DOMAIN=example.dev"), *before = w->config;
+	struct config *other = SETTINGS("code.e2b_key=k", "log.level=CRITICAL", "E2B_DOMAIN=example.dev"),
+		      *before = w->config;
 	struct dialogue d;
 
 	w->config = other;
@@ -340,8 +373,10 @@ static void check_turn(const json_t *turn)
 	const json_t *message, *call;
 	size_t i, j;
 
-	json_array_foreach (turn, i, message) {
-		json_array_foreach (json_object_get(message, "tool_calls"), j, call) {
+	json_array_foreach(turn, i, message)
+	{
+		json_array_foreach(json_object_get(message, "tool_calls"), j, call)
+		{
 			const json_t *result = json_array_get(turn, i + 1 + j);
 
 			assert_true(json_equal(json_object_get(result, "tool_call_id"), json_object_get(call, "id")));
@@ -356,8 +391,7 @@ static void on_history(void *arg, const json_t *turns, const struct err *e)
 	size_t i;
 
 	assert_null(e);
-	json_array_foreach (turns, i, turn)
-		check_turn(turn);
+	json_array_foreach(turns, i, turn) check_turn(turn);
 	*(bool *)arg = true;
 }
 
@@ -429,10 +463,22 @@ static bool refused(void)
 	return now;
 }
 
-void *__wrap_malloc(size_t size) { return refused() ? NULL : __real_malloc(size); }
-void *__wrap_calloc(size_t n, size_t size) { return refused() ? NULL : __real_calloc(n, size); }
-void *__wrap_realloc(void *p, size_t size) { return refused() ? NULL : __real_realloc(p, size); }
-char *__wrap_strdup(const char *s) { return refused() ? NULL : __real_strdup(s); }
+void *__wrap_malloc(size_t size)
+{
+	return refused() ? NULL : __real_malloc(size);
+}
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return refused() ? NULL : __real_calloc(n, size);
+}
+void *__wrap_realloc(void *p, size_t size)
+{
+	return refused() ? NULL : __real_realloc(p, size);
+}
+char *__wrap_strdup(const char *s)
+{
+	return refused() ? NULL : __real_strdup(s);
+}
 
 static int on_write_always(void *arg, const char *bytes, size_t len, bool apart)
 {

@@ -29,8 +29,8 @@ static void check(const char *messages, const char *answer, bool interrupted, co
 	json_decref(before);
 }
 
-#define USER "{\"role\":\"user\",\"content\":\"q\"}"
-#define CALL "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"a\"}]}"
+#define USER   "{\"role\":\"user\",\"content\":\"q\"}"
+#define CALL   "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"a\"}]}"
 #define RESULT "{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":\"r\"}"
 
 static void a_turn_is_question_and_answer(void **state)
@@ -59,16 +59,18 @@ static void open_calls_are_left_out(void **state)
 	(void)state;
 	check("[" USER "," CALL "]", "", true, NULL);
 	check("[" USER "," CALL "," RESULT "," CALL "]", "", true,
-	      "[" USER "," CALL "," RESULT ",{\"role\":\"assistant\",\"content\":\"(no answer)\",\"interrupted\":true}]");
-	check("[" USER ",{\"role\":\"assistant\",\"content\":\"let me see\",\"tool_calls\":[{\"id\":\"a\"}]}]", "", true,
-	      "[" USER ",{\"role\":\"assistant\",\"content\":\"let me see\"}]");
+	      "[" USER "," CALL "," RESULT
+	      ",{\"role\":\"assistant\",\"content\":\"(no answer)\",\"interrupted\":true}]");
+	check("[" USER ",{\"role\":\"assistant\",\"content\":\"let me see\",\"tool_calls\":[{\"id\":\"a\"}]}]", "",
+	      true, "[" USER ",{\"role\":\"assistant\",\"content\":\"let me see\"}]");
 }
 
 static void images_are_kept_as_a_word(void **state)
 {
 	(void)state;
-	check("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"see\"},{\"type\":\"image_url\",\"image_url\":{}}]}]", "a",
-	      false, "[{\"role\":\"user\",\"content\":\"see\\n[image]\"},{\"role\":\"assistant\",\"content\":\"a\"}]");
+	check("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"see\"},{\"type\":\"image_url\",\"image_url\":{}}]}]",
+	      "a", false,
+	      "[{\"role\":\"user\",\"content\":\"see\\n[image]\"},{\"role\":\"assistant\",\"content\":\"a\"}]");
 }
 
 int main(void)

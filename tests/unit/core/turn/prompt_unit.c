@@ -66,13 +66,15 @@ static void a_chat_endpoint_gets_the_recorded_shape(void **state)
 	struct prompt p = {.config = c, .model = "m", .messages = messages};
 
 	(void)state;
-	expect_body(&p, "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"You are m {not} {\"},"
-	                "{\"role\":\"user\",\"content\":\"hi\"}],\"temperature\":0.6,\"top_k\":20,\"top_p\":0.9,"
-	                "\"max_tokens\":2048,\"stream\":true,\"stop\":[\"<|eot_id|>\"],"
-	                "\"stream_options\":{\"include_usage\":true,\"continuous_usage_stats\":true}}");
+	expect_body(&p,
+	            "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"You are m {not} {\"},"
+	            "{\"role\":\"user\",\"content\":\"hi\"}],\"temperature\":0.6,\"top_k\":20,\"top_p\":0.9,"
+	            "\"max_tokens\":2048,\"stream\":true,\"stop\":[\"<|eot_id|>\"],"
+	            "\"stream_options\":{\"include_usage\":true,\"continuous_usage_stats\":true}}");
 	p.cloud = true;
-	expect_body(&p, "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"You are m {not} {\"},"
-	                "{\"role\":\"user\",\"content\":\"hi\"}],\"temperature\":0.7,\"max_tokens\":2048,\"stream\":true}");
+	expect_body(&p,
+	            "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"You are m {not} {\"},"
+	            "{\"role\":\"user\",\"content\":\"hi\"}],\"temperature\":0.7,\"max_tokens\":2048,\"stream\":true}");
 	json_decref(messages);
 	config_unref(c);
 }
@@ -120,16 +122,19 @@ static void tools_are_offered_and_then_closed(void **state)
 static void results_of_tools_are_told_as_text(void **state)
 {
 	struct config *c = config_with(no_prompts, 4);
-	json_t *messages = json("[{\"role\":\"user\",\"content\":\"weather?\"},"
-	                        "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"x\"}]},"
-	                        "{\"role\":\"tool\",\"tool_call_id\":\"x\",\"content\":\"sunny\"}]");
+	json_t *messages =
+		json("[{\"role\":\"user\",\"content\":\"weather?\"},"
+	             "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"x\"}]},"
+	             "{\"role\":\"tool\",\"tool_call_id\":\"x\",\"content\":\"sunny\"}]");
 	struct prompt p = {.config = c, .model = "m", .messages = messages};
 	size_t len;
 	char *body = body_of(&p, &len);
 
 	(void)state;
-	assert_non_null(strstr(body, "\"messages\":[{\"role\":\"user\",\"content\":\"weather?\\n\\nResult of a tool that was run "
-	                             "for this question:\\nsunny\"}]"));
+	assert_non_null(
+		strstr(body,
+	               "\"messages\":[{\"role\":\"user\",\"content\":\"weather?\\n\\nResult of a tool that was run "
+	               "for this question:\\nsunny\"}]"));
 	free(body);
 	json_decref(messages);
 	config_unref(c);
@@ -138,8 +143,9 @@ static void results_of_tools_are_told_as_text(void **state)
 static void images_go_only_to_models_with_eyes(void **state)
 {
 	struct config *c = config_with(no_prompts, 4);
-	json_t *messages = json("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"what is it\"},"
-	                        "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:x\"}}]}]");
+	json_t *messages =
+		json("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"what is it\"},"
+	             "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:x\"}}]}]");
 	struct prompt p = {.config = c, .model = "m", .messages = messages};
 	size_t len;
 	char *body = body_of(&p, &len);
@@ -159,18 +165,21 @@ static void images_go_only_to_models_with_eyes(void **state)
 static void results_of_tools_join_a_message_with_images(void **state)
 {
 	struct config *c = config_with(no_prompts, 4);
-	json_t *messages = json("[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:x\"}}]},"
-	                        "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"x\"}]},"
-	                        "{\"role\":\"tool\",\"tool_call_id\":\"x\",\"content\":\"sunny\"}]");
+	json_t *messages =
+		json("[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:x\"}}]},"
+	             "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"x\"}]},"
+	             "{\"role\":\"tool\",\"tool_call_id\":\"x\",\"content\":\"sunny\"}]");
 	json_t *before = json_deep_copy(messages);
 	struct prompt p = {.config = c, .model = "m", .sees_images = true, .messages = messages};
 	size_t len;
 	char *body = body_of(&p, &len);
 
 	(void)state;
-	assert_non_null(strstr(body, "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":"
-	                             "{\"url\":\"data:x\"}},{\"type\":\"text\",\"text\":\"Result of a tool that was run for this "
-	                             "question:\\nsunny\"}]}]"));
+	assert_non_null(
+		strstr(body,
+	               "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":"
+	               "{\"url\":\"data:x\"}},{\"type\":\"text\",\"text\":\"Result of a tool that was run for this "
+	               "question:\\nsunny\"}]}]"));
 	assert_true(json_equal(messages, before)); /* the turn's own are as they were */
 	free(body);
 	json_decref(before);
@@ -191,8 +200,8 @@ static void the_oldest_turns_go_whole(void **state)
 	memset(text, 'x', 600);
 	text[600] = '\0';
 	for (int i = 0; i < 10; i++) /* 2 x (200 + 8) tokens a turn */
-		json_array_append_new(turns, json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", text, "role",
-		                                       "assistant", "content", text));
+		json_array_append_new(turns, json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", text,
+		                                       "role", "assistant", "content", text));
 	assert_int_equal(prompt_fit(&p), 9);
 	p.context = 100000;
 	assert_int_equal(prompt_fit(&p), 0);
@@ -213,15 +222,19 @@ static void a_refusal_says_how_much_must_go(void **state)
 	static const struct {
 		const char *refusal;
 		size_t skip;
-	} rows[] = { /* of 10 turns, 416 tokens each by our count, and 9 of this one */
+	} rows[] = {
+		/* of 10 turns, 416 tokens each by our count, and 9 of this one */
 		{"", 1},
 		{"prompt is too long", 1},
 		{VLLM ".", 1},
 		{"This model's maximum context length is 2048 tokens.", 6},
 		{"This model's maximum context length is 100 tokens.", 10},
 		{VLLM ". However, you requested 10369 tokens (10169 in the messages, 200 in the completion).", 3},
-		{"'max_tokens' is too large: 200. " VLLM " and your request has 10169 input tokens (200 > 8192 - 10169).", 3},
-		{VLLM ". However, you requested 200 output tokens and your prompt contains at least 7993 input tokens.", 1},
+		{"'max_tokens' is too large: 200. " VLLM
+	         " and your request has 10169 input tokens (200 > 8192 - 10169).",
+	         3},
+		{VLLM ". However, you requested 200 output tokens and your prompt contains at least 7993 input tokens.",
+	         1},
 		{VLLM ". However, your messages resulted in 10169 tokens.", 3},
 		{"The decoder prompt (length 10169) is longer than the maximum model length of 8192.", 3},
 		{"request (10169 tokens) exceeds the available context size (8192 tokens), try increasing it", 3},
@@ -237,8 +250,8 @@ static void a_refusal_says_how_much_must_go(void **state)
 	memset(text, 'x', 600);
 	text[600] = '\0';
 	for (int i = 0; i < 10; i++)
-		json_array_append_new(turns, json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", text, "role",
-		                                       "assistant", "content", text));
+		json_array_append_new(turns, json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", text,
+		                                       "role", "assistant", "content", text));
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		assert_int_equal(prompt_shrink(&p, rows[i].refusal), rows[i].skip);
 	p.skip_turns = 5;
@@ -252,7 +265,8 @@ static void a_refusal_says_how_much_must_go(void **state)
 static void marks_of_the_history_are_not_sent(void **state)
 {
 	struct config *c = config_with(no_prompts, 4);
-	json_t *turns = json("[[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\",\"interrupted\":true}]]");
+	json_t *turns = json(
+		"[[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\",\"interrupted\":true}]]");
 	json_t *messages = json("[{\"role\":\"user\",\"content\":\"c\"}]");
 	struct prompt p = {.config = c, .model = "m", .uses_tools = true, .turns = turns, .messages = messages};
 	size_t len;

@@ -29,7 +29,8 @@ static bool on_event(void *arg, const char *data, size_t len)
 static void read_stream(void)
 {
 	static const char *const pieces[] = {
-		"data: {\"choices\":[{\"delta\":{\"content\":\"a\\n", "\"}}]}\n\ndata: {\"choices\":[{\"del",
+		"data: {\"choices\":[{\"delta\":{\"content\":\"a\\n",
+		"\"}}]}\n\ndata: {\"choices\":[{\"del",
 		"ta\":{\"tool_calls\":[{\"index\":0}]}}]}\ndata: \n\ndata: {\"error\":\"x\"}\n\n",
 		"data: {\"choices\":[{\"delta\":{\"content\":\"\\ud83d\"}}]}\n\ndata: [DONE]\n\n",
 	};
@@ -85,8 +86,9 @@ static bool is_tool(void *arg, const char *name, size_t len)
 
 static void filter_text(void)
 {
-	static const char text[] = "Hi <think>x</think>\n{\"name\":\"t\",\"parameters\":{\"q\":\"x\"}} and <tool_call>"
-				   "<function=t><parameter=q>1</parameter></function></tool_call> python_tag";
+	static const char text[] =
+		"Hi <think>x</think>\n{\"name\":\"t\",\"parameters\":{\"q\":\"x\"}} and <tool_call>"
+		"<function=t><parameter=q>1</parameter></function></tool_call> python_tag";
 	static const struct filter_handlers handlers = {on_text, on_text, on_call, is_tool, NULL};
 	struct filter *f = filter_new(&handlers, NULL);
 
@@ -171,11 +173,11 @@ static void keep_in_sqlite(void)
 		assert_true(err_is_set(&e));
 }
 
-#define SWEEP(work)                                \
-	static void work##_sweep(void **state)     \
-	{                                          \
-		(void)state;                       \
-		short_memory_sweep(work);                       \
+#define SWEEP(work)                                                                                                    \
+	static void work##_sweep(void **state)                                                                         \
+	{                                                                                                              \
+		(void)state;                                                                                           \
+		short_memory_sweep(work);                                                                              \
 	}
 SWEEP(read_stream)
 SWEEP(read_request)
