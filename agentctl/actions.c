@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What tt-agentctl does for each command of commands.def. */
 #include "agentctl/admin.h"
 

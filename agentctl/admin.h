@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tt-agentctl: one command, one answer. */
 #ifndef TT_AGENTCTL_ADMIN_H
 #define TT_AGENTCTL_ADMIN_H

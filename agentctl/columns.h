@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Text in aligned columns, safe to show on a terminal: what comes from outside cannot
  * move the cursor or change its colours. */
 #ifndef TT_AGENTCTL_COLUMNS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "agentctl/documents.h"
 
 #include "agentctl/admin.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is printed from the tables of commands and settings: help, manual, completion. */
 #ifndef TT_AGENTCTL_DOCUMENTS_H
 #define TT_AGENTCTL_DOCUMENTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the run directory still tells when no daemon answers. */
 #include "agentctl/admin.h"
 

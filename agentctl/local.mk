@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 bin_PROGRAMS += tt-agentctl
 tt_agentctl_SOURCES = agentctl/main.c
 tt_agentctl_LDADD = libttagentctl.a $(CORE_LIBS)

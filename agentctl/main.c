@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tt-agentctl: asks tt-agentd and shows its answer. */
 #include "agentctl/admin.h"
 #include "agentctl/documents.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* JSON for scripts: the documents as they are; a problem is {"status":"error","message"}. */
 #include "agentctl/admin.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tt-agentctl threads: conversations, read from and deleted in the database itself. */
 #include "agentctl/admin.h"
 

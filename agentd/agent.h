@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The daemon put together: the parts, and what one tells another.
  *
  *   discovery, probes, reports -> registry -> settle: select, poll, publish -> responders

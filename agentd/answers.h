@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The answers of the wire contract that commands give. New references; NULL: no memory. */
 #ifndef TT_AGENTD_ANSWERS_H
 #define TT_AGENTD_ANSWERS_H

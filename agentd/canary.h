@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Asks LLMs for one token at a low rate, where no chat turn shows that they work: a model
  * that hangs often answers /health, and never a completion. */
 #ifndef TT_AGENTD_CANARY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a healthy LLM can do, asked once per deployment: its model ids and context
  * length (GET /v1/models), and, where the deployment does not say, whether it takes
  * tools (a tiny real request with tools: 200 yes, 400 or 422 no). Behind a URL of the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The command channel's server side: what each command does. core/control/commands.def says
  * what they take and answer. */
 #ifndef TT_AGENTD_COMMANDS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Asks the TT-Studio backend which models are deployed. */
 #ifndef TT_AGENTD_DISCOVERY_H
 #define TT_AGENTD_DISCOVERY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What happened, said once: each function writes the log line and sends the event to
  * everyone who asked for the stream (`tt-agentctl events`). */
 #ifndef TT_AGENTD_EVENTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Keeps the addresses of the LLMs' hosts fresh (llm.resolve), so that no responder has
  * to look up a name. A name that cannot be looked up keeps the address it had. */
 #ifndef TT_AGENTD_HOSTS_H

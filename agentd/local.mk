@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 sbin_PROGRAMS += tt-agentd
 tt_agentd_SOURCES = agentd/main.c
 tt_agentd_LDADD = libttagentd.a $(CORE_LIBS)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tt-agentd: finds LLMs, watches them, and publishes which one to use. */
 #include "config.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Schedules probes: a new LLM at once, then each at its pace (schedule.h), spread by
  * chance so that they never go out all together. */
 #ifndef TT_AGENTD_MONITOR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tt-agentd's command line. */
 #ifndef TT_AGENTD_OPTIONS_H
 #define TT_AGENTD_OPTIONS_H

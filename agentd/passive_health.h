@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What real turns and real completions say about LLMs, taken into the state: verdicts,
  * ejections, and what is looked at because of it. */
 #ifndef TT_AGENTD_PASSIVE_HEALTH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Commands that are not answered yet: a list with a deadline for each. */
 #ifndef TT_AGENTD_PENDING_H
 #define TT_AGENTD_PENDING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* While there is no LLM: when to look for one. Pure, the clock is an argument.
  *
  *   start -> attempt 1 at once -> attempt every polling.interval -> exhausted

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writes what the responders see: the configuration (config.N in the run directory,
  * two are kept) and the status file. */
 #ifndef TT_AGENTD_PUBLISHER_H

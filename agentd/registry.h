@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The LLMs that are known: what the backend deployed (in its order), then what the
  * configuration names (cloud, container, local host). Pure, no I/O.
  *

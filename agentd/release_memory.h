@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gives back memory that only the start needed. */
 #ifndef TT_AGENTD_RELEASE_MEMORY_H
 #define TT_AGENTD_RELEASE_MEMORY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading the configuration again: on SIGHUP, on /refresh_config, at
  * config.refresh_interval, and when TT-Studio's user_config.env changes. A refused one
  * leaves the old in force. */

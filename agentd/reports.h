@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What workers tell about real turns. Pure, the clock is an argument.
  *
  * A failed turn counts against the LLM once per episode: attempts begun before its last

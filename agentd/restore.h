@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* At start: takes over what an earlier daemon published, so that its restart costs no
  * turn. The LLMs count as usable, unconfirmed, until their first probe. */
 #ifndef TT_AGENTD_RESTORE_H

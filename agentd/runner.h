@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whether tt-agent-runner can run code, where the configuration wants it to (code.local,
  * no code.e2b_key): a connection is kept to it, over which it is asked again and again.
  * So its end is known at once, and that it hangs within seconds. */

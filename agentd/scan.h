@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One look at everything: the backend is asked and every LLM that can be probed is
  * probed, all in parallel. What start, polling and /refresh have in common. */
 #ifndef TT_AGENTD_SCAN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/schedule.h"
 
 static bool is_up(const struct llm *l)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* When which LLM is looked at next. Pure: clock and chance are arguments. */
 #ifndef TT_AGENTD_SCHEDULE_H
 #define TT_AGENTD_SCHEDULE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which LLMs are offered, in which order; the pin; and the word about each change.
  *
  * Beyond select_order: one that was never looked at, or is held back until its

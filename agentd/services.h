@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every part of the daemon works with. One loop, one thread. */
 #ifndef TT_AGENTD_SERVICES_H
 #define TT_AGENTD_SERVICES_H

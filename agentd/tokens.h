@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bearer token of each LLM, made once per secret. Tokens are never logged. */
 #ifndef TT_AGENTD_TOKENS_H
 #define TT_AGENTD_TOKENS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Watches TT-Studio's file of user secrets, which is renamed into place: inotify on
  * its folder, and a look once a second, for folders that come later and file systems
  * that tell nothing. */

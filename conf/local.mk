@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # These documents are printed from the tables of settings and commands, and checked in;
 # `make documents` renews them, and unit tests hold them to the tables.
 noinst_PROGRAMS += conf/print-documents

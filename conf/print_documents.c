@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Prints what is made from the tables of settings and commands; see documents[]. */
 #include "agentctl/documents.h"
 #include "core/config/config.h"

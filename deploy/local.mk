@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Files for web servers are installed as examples to copy (README.md): what lies in /etc
 # belongs to the admin.
 nginxdir = $(pkgdatadir)/nginx

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/acceptor.h"
 
 #include "core/base/clock.h"

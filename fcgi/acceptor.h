@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Takes connections from the listener: a bounded number at once, and none while this
  * worker has as many as it may, or no descriptor, unless room can be made. What is not taken
  * waits in the backlog, or is taken by another worker. One thread. */

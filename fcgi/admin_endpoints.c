@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The endpoints that tt-agentd answers: each is one command of the command channel. */
 #include "fcgi/dispatch.h"
 

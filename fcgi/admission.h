@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How many chat turns run, in all and of each client address, over all workers of a parent.
  *
  * The parent makes the book in shared memory before it forks. Each worker writes its own

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/capacity.h"
 
 #include "core/base/exhaustion.h"

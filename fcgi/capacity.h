@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How much one worker takes on at once, by the descriptors that it may have: each connection
  * of the web server is one, and each chat turn one more, for its LLM. */
 #ifndef TT_FCGI_CAPACITY_H

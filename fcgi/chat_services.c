@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/chat_services.h"
 
 #include "core/base/clock.h"

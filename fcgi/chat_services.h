@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a worker lends to its chat turns: LLM connections, history, reports. One thread. */
 #ifndef TT_FCGI_CHAT_SERVICES_H
 #define TT_FCGI_CHAT_SERVICES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The FastCGI connections of one worker: from a descriptor to whole requests, and from
  * answers back to records. Nothing here ever blocks. One thread.
  *

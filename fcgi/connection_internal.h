@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What connection.c, intake.c, output.c and apart.c share; nobody else looks inside. */
 #ifndef TT_FCGI_CONNECTION_INTERNAL_H
 #define TT_FCGI_CONNECTION_INTERNAL_H

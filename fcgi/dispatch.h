@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From a whole request to its endpoint. */
 #ifndef TT_FCGI_DISPATCH_H
 #define TT_FCGI_DISPATCH_H

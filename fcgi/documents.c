@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* GET / and GET /status: documents that the daemon rendered once and published. */
 #include "fcgi/dispatch.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What must be an HTTP chunk of its own. The web server merges what it reads in one go, so
  * what follows a barrier waits until the web server's read has ended.
  *

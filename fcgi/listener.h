@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The socket that the web server connects to: made here, or handed over. */
 #ifndef TT_FCGI_LISTENER_H
 #define TT_FCGI_LISTENER_H

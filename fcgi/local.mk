@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 sbin_PROGRAMS += tt-agent-fcgi
 tt_agent_fcgi_SOURCES = fcgi/main.c
 tt_agent_fcgi_LDADD = libttagentfcgi.a $(CORE_LIBS) $(FCGI_LIBS)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tt-agent-fcgi: answers the requests that nginx or lighttpd pass on by FastCGI. */
 #include "core/base/privacy.h"
 #include "fcgi/options.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The command line of tt-agent-fcgi. */
 #ifndef TT_FCGI_OPTIONS_H
 #define TT_FCGI_OPTIONS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A response's way out: records, and the room that the socket has for them. */
 #include "fcgi/connection_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The parent: holds the listener, keeps the workers alive, touches no request.
  *
  *   SIGTERM, SIGINT   workers finish what runs, at most --drain seconds; once more: at once

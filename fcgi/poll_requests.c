@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* POST /poll_requests: one chat turn, streamed. */
 #include "fcgi/dispatch.h"
 

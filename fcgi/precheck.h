@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checks one FastCGI request before libfcgi is allowed to read it. Pure; fed in pieces
  * of any size.
  *

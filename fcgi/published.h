@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What tt-agentd published: the status file, and the configuration that it names. One
  * thread. */
 #ifndef TT_FCGI_PUBLISHED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The query string of a request, `a=1&b=2` as the web server hands it over. Pure. */
 #ifndef TT_FCGI_QUERY_H
 #define TT_FCGI_QUERY_H

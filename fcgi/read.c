@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How a request comes in: at once from the socket's buffer, or collected piece by piece. */
 #include "fcgi/connection_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One request and its response over libfcgi: the only place that knows its header.
  *
  * What is handed to libfcgi was checked by peek.c and lies there whole, so reading never

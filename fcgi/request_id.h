@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names of requests: the client's own where it sent a sane one, else one of ours. */
 #ifndef TT_FCGI_REQUEST_ID_H
 #define TT_FCGI_REQUEST_ID_H

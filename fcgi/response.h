@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Answers of every kind but streams: JSON with a length; and the head of a stream. */
 #ifndef TT_FCGI_RESPONSE_H
 #define TT_FCGI_RESPONSE_H

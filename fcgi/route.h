@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which endpoint a request is for. Pure. */
 #ifndef TT_FCGI_ROUTE_H
 #define TT_FCGI_ROUTE_H

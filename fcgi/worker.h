@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One worker: one event loop that serves requests until it is told to drain. */
 #ifndef TT_FCGI_WORKER_H
 #define TT_FCGI_WORKER_H

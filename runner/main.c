@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tt-agent-runner: runs the code of chat turns in local sandboxes. A process of its own,
  * because the responder's hardening forbids the namespaces that sandboxes are made of. */
 #include "config.h"

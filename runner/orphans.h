@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is left of a sandbox that was killed while bwrap still made it: the process inside
  * binds its life to bwrap's only at the end of its set-up, without a look whether that one
  * still lives, and would then run code that nobody stops. */

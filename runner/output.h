@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What code prints, as text: bytes in any pieces become whole characters. What is no
  * UTF-8, and NUL, is told as '?'. Pure. */
 #ifndef TT_RUNNER_OUTPUT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Python in a bubblewrap sandbox: no network, a read-only system, nothing of this
  * machine's users or processes, limits on memory, CPU, time, files, processes, output.
  *

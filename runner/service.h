@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The runner's socket, as core/tools/runner_socket.h describes it. */
 #ifndef TT_RUNNER_SERVICE_H
 #define TT_RUNNER_SERVICE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A growing byte buffer that has a limit from birth.
  *
  * data is always terminated by a NUL beyond len once anything was added, so that

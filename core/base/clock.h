@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The clocks, each with its unit in the name. Any thread; none of them fails. */
 #ifndef TT_BASE_CLOCK_H
 #define TT_BASE_CLOCK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An error value: what went wrong, where, and what to do about it.
  *
  * Fallible calls return 0 or -1 (or NULL) and fill a struct err that the caller

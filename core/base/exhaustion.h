@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Shortages of our own: descriptors and memory. Whoever we wanted to talk to has no part in
  * them. Any thread. */
 #ifndef TT_BASE_EXHAUSTION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Log lines: one event a line, `event key=value key="quoted value"`.
  *
  * Where they go and from which level on is set once per process (log_open) and

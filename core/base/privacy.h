@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a process knows (keys, tokens, prompts) stays in it. */
 #ifndef TT_BASE_PRIVACY_H
 #define TT_BASE_PRIVACY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/base/roff.h"
 
 void roff_text(FILE *out, const char *text)

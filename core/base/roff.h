@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Text in manual pages. */
 #ifndef TT_BASE_ROFF_H
 #define TT_BASE_ROFF_H

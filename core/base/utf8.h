@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* UTF-8 as jansson accepts it: no overlong forms, no surrogates, nothing above U+10FFFF.
  * Pure. */
 #ifndef TT_BASE_UTF8_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The effective configuration: one immutable, reference-counted value.
  *
  * Made by tt-agentd from, in rising order of right: the defaults of keys.def, a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The text of a configuration file with everything that it includes, made safe for
  * libconfig 1.5 to parse.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a configuration makes possible: the one place that says which tools a model can
  * really be offered, for the documents and for the turns alike. Pure. */
 #ifndef TT_CONFIG_FEATURES_H

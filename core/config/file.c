@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration file. Nothing else knows libconfig. */
 #include "core/config/sources.h"
 #include "core/config/config_text.h"

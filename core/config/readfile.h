@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Small regular files, read whole. Blocking. */
 #ifndef TT_CONFIG_READFILE_H
 #define TT_CONFIG_READFILE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The sample file and the manual page, printed from the table. */
 #include "core/base/roff.h"
 #include "core/config/table.h"

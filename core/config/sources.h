@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How the layers of a configuration are laid over each other; inside core/config. */
 #ifndef TT_CONFIG_SOURCES_H
 #define TT_CONFIG_SOURCES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The rows of keys.def as data, for the files of core/config. */
 #ifndef TT_CONFIG_TABLE_H
 #define TT_CONFIG_TABLE_H

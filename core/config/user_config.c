@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/user_config.h"
 
 #include "core/base/err.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* TT-Studio's own file of user secrets:
  * <INTERNAL_PERSISTENT_STORAGE_VOLUME>/backend_volume/user_config.env (KEY=VALUE
  * lines, quotes allowed), else the legacy user_config.json beside it

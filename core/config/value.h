@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One value of a setting: made from text (environment, --set, defaults) or from a
  * typed literal (file, JSON), always held to the table's bounds. */
 #ifndef TT_CONFIG_VALUE_H

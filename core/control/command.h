@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The command channel: a Unix stream socket, one JSON object per line in each
  * direction.
  *

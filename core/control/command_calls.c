@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/control/command_server_private.h"
 
 #include "core/base/log.h"

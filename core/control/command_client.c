@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/control/command_wire.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The command channel's socket file and who may do what through it. */
 #ifndef TT_CONTROL_COMMAND_LISTEN_H
 #define TT_CONTROL_COMMAND_LISTEN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The server's side of the command channel. A peer is a connection: lines in and out. A call
  * is one command of a peer until its answer; it may outlive the peer. */
 #ifndef TT_CONTROL_COMMAND_SERVER_PRIVATE_H

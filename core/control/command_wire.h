@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The lines of the command channel: bytes to values and back, without any I/O. Shared
  * by server and clients; nobody else needs it. */
 #ifndef TT_CONTROL_COMMAND_WIRE_H

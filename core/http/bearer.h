@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The HS256 token that LLMs are asked with. The only user of libjwt. */
 #ifndef TT_HTTP_BEARER_H
 #define TT_HTTP_BEARER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP transfers on the event loop: libcurl's multi socket interface on libevent.
  *
  * One struct http belongs to one thread and one event_base; it spreads its transfers over

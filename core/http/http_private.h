@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the HTTP module share; nobody else includes this.
  *
  * http.c          the interface: start, cancel, pause, the end of a transfer

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The LLMs that the configuration names by itself: cloud, container, local host. */
 #ifndef TT_LLM_CONFIGURED_H
 #define TT_LLM_CONFIGURED_H

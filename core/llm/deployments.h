@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The TT-Studio backend's answer to GET /models/deployed/: an object keyed by
  * deploy_id, each {name, internal_url, health_url, tool_calling_enabled?, jwt_secret?,
  * model_impl:{model_name, model_type, hf_model_id}}; URLs have no scheme. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An LLM as a value: where it is, how it is asked, how it fares. Pure data, no I/O.
  *
  * Strings are owned by the value (free'd by llm_clear); NULL = not known. A struct

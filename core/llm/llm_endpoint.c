@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Everything of llm.h that has to do with URLs. libcurl takes them apart. */
 #include "core/llm/llm.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An LLM's answer to GET /v1/models: {"data":[{"id", "max_model_len"?, "owned_by"?}]}. */
 #ifndef TT_LLM_MODEL_LIST_H
 #define TT_LLM_MODEL_LIST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The order in which LLMs are preferred. Pure.
  *
  * Cloud when USE_CLOUD_LLM and a token; container; discovered; local host; cloud as

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The verdict on an LLM's health, from what probes and turns met. Pure: the clock
  * is an argument. */
 #ifndef TT_LLM_VERDICT_H

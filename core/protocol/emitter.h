@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a client of /poll_requests reads: the answer's text, the panel between <think> and
  * </think>, the statistics at the very end. Pure: writes through a callback.
  *

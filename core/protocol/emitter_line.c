@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/protocol/emitter_line.h"
 
 #include "core/base/utf8.h"

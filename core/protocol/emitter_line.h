@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The lines of the panel that carry foreign text. Pure. */
 #ifndef TT_PROTOCOL_EMITTER_LINE_H
 #define TT_PROTOCOL_EMITTER_LINE_H

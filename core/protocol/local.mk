@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 libttagent_a_SOURCES += \
 	core/protocol/emitter.c \
 	core/protocol/emitter.h \

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The body of POST /poll_requests, checked as FastAPI checks it. Pure. */
 #ifndef TT_PROTOCOL_REQUEST_H
 #define TT_PROTOCOL_REQUEST_H

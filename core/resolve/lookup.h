@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* getaddrinfo on threads: the resolver's engine. Threads start when they are needed
  * (up to LOOKUP_THREADS, so that a few names whose server is silent do not hold up the
  * others) and end when there was nothing to do for a while. */

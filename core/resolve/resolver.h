@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Name lookups that never block the loop: getaddrinfo on threads of its own.
  * Results are cached for a short time; equal questions share one lookup. */
 #ifndef TT_RESOLVE_RESOLVER_H

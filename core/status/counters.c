@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/status/counters.h"
 
 #include "core/status/safe_read.h"

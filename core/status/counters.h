@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counters of one worker: the file `<dir>/worker.N`, one writer each. A worker takes
  * the first N whose lock is free; counters go on, gauges are reset. The daemon and the
  * admin tool map and sum them; nobody else writes. New counters are added at the end of

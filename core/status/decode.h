@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A status file as a private, validated copy. */
 #ifndef TT_STATUS_DECODE_H
 #define TT_STATUS_DECODE_H

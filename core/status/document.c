@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/status/document.h"
 
 #include "core/config/features.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The JSON documents of the wire contract, made from a view: compact, keys in the
  * recorded order. Each returns a new string (free()) and its length (len may be NULL),
  * or NULL when memory is out. A view without a configuration shows the defaults. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The long lists of documents, written as text at once: with thousands of LLMs a tree of
  * JSON values is what a publication would spend its time on. */
 #ifndef TT_STATUS_DOCUMENT_LIST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A view as the bytes of a status file. */
 #ifndef TT_STATUS_ENCODE_H
 #define TT_STATUS_ENCODE_H

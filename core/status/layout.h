@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The layout of the status file: fixed-width types in the machine's own byte order,
  * offsets from the file's start, one writer, any number of readers.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who wrote a file, and in which life of the machine. */
 #ifndef TT_STATUS_PROCESS_IDENTITY_H
 #define TT_STATUS_PROCESS_IDENTITY_H

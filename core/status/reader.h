@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading the status file: no lock and, while nothing changed, no system call.
  *
  * A reader belongs to one thread. Its snapshot is a private copy of the file, made and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Touching a mapped file that somebody may have shortened.
  *
  * A page beyond the end of a shortened file raises SIGBUS. Our writers never shorten

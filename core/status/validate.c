@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What makes the rest of the service trust a status file: every offset, count, enum
  * and terminator is looked at once, here. */
 #include "core/status/reader.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/status/view.h"
 
 long status_view_current(const struct status_view *v)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The daemon's state as one value: what is published and what documents are made of.
  * It borrows all that it points to. */
 #ifndef TT_STATUS_VIEW_H

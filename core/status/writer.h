@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Publishing the status file. tt-agentd only; one thread. */
 #ifndef TT_STATUS_WRITER_H
 #define TT_STATUS_WRITER_H

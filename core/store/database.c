@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/store/database_internal.h"
 
 #include "core/base/log.h"

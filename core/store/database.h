@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The SQLite database of conversations, one connection. Blocking: called by the store's
  * own thread and by the admin tool, never on a loop. Only database*.c knows SQLite.
  *

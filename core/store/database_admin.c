@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What an administrator asks of the database. */
 #include "core/store/database_internal.h"
 

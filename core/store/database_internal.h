@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the database's files share. */
 #ifndef TT_STORE_DATABASE_INTERNAL_H
 #define TT_STORE_DATABASE_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening the database: file, settings, schema. */
 #include "core/store/database_internal.h"
 

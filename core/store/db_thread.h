@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The thread that owns the database: takes jobs in order, does them, gives them back.
  *
  * It opens the file, and opens it again where it was lost; it lets expired threads go and

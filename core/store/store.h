@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Conversations: what was said in each thread. A thread is (subject, thread_id).
  *
  * Everything answers by callback on the loop, so that a database thread or Redis can

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What stands behind store.h: one of these per kind of store. */
 #ifndef TT_STORE_STORE_IMPL_H
 #define TT_STORE_STORE_IMPL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Conversations in this process's memory: a tree of threads, the longest unused of which
  * goes first. */
 #include "core/store/store_impl.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The store on SQLite: the loop's side of it. */
 #include "core/store/db_thread.h"
 #include "core/store/store_impl.h"

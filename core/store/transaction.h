@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which of the waiting jobs are done together, and doing them: reading many conversations
  * or storing many turns at once costs little more than one of them. Blocking, like the
  * database; knows no thread. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/stream/calls.h"
 
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tool calls of one answer, put together from the fragments of its events. Pure. */
 #ifndef TT_STREAM_CALLS_H
 #define TT_STREAM_CALLS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/stream/chunk.h"
 #include "core/stream/chunk_finish.h"
 #include "core/stream/sse.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One event of an LLM's stream, understood. Pure.
  *
  * Two readers give the same result: chunk_scan, a strict scanner for events of the usual

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the two readers of a delta share. */
 #ifndef TT_STREAM_CHUNK_FINISH_H
 #define TT_STREAM_CHUNK_FINISH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The full reader, on jansson: everything that the scanner does not know. */
 #include "core/stream/chunk.h"
 #include "core/stream/chunk_finish.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The strict scanner: one pass over an event of the usual form, nothing is built.
  * Whatever it does not know exactly it leaves to chunk_parse, so it may refuse, but
  * never read anything otherwise than jansson does. */

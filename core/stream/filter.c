@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/stream/filter.h"
 
 #include "core/stream/text_call.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a model wrote as text, sorted: answer, reasoning, leaked tool calls. Pure.
  *
  * Fed with pieces cut anywhere, it delivers the same text whatever the cuts were, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What Python's json module says about a text that is no JSON: FastAPI's answers carry
  * its words and offsets. Pure. */
 #ifndef TT_STREAM_JSON_ERROR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Server-sent events, read from bytes that come in any pieces: CR, LF or CRLF line
  * ends, an optional blank after "data:", comments (": ping"), several data lines of
  * one event joined by \n, fields other than data skipped. Pure. */

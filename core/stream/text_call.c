@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/stream/text_call_internal.h"
 
 #include <ctype.h>

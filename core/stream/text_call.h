@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A tool call that a model may be writing as text, recognised byte by byte. Pure.
  *
  * As soon as the text can be no call of a known tool any more, the verdict says so: a JSON

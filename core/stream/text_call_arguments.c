@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The arguments of a recognised call, as JSON. */
 #include "core/base/buf.h"
 #include "core/stream/text_call_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the leak share. */
 #ifndef TT_STREAM_TEXT_CALL_INTERNAL_H
 #define TT_STREAM_TEXT_CALL_INTERNAL_H

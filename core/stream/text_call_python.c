@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Calls as Python writes them: NAME(key="value", n=1), NAME.call(...). */
 #include "core/stream/text_call_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/tools/code_interpreter.h"
 
 #include "core/config/features.h"

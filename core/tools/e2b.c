@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A sandbox belongs to a conversation. Its runs follow one another, as the state of its
  * interpreter does: the first of the queue runs, those behind it wait. Making a sandbox
  * goes on when the run that needed it is cancelled: the next one finds it. */

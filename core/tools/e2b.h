@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sandboxes of E2B: one for each conversation, made when it is needed, reused, kept
  * alive while it is used, killed when it idles (code.idle, or before the conversation is
  * forgotten). HTTP as E2B's own clients speak it. */

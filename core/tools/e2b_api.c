@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/tools/e2b_api.h"
 
 #include "core/base/log.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* E2B's HTTP interface, as its own clients speak it: one function a request. */
 #ifndef TT_TOOLS_E2B_API_H
 #define TT_TOOLS_E2B_API_H

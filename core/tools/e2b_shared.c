@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/tools/e2b_shared.h"
 
 #include "core/base/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which sandbox a conversation has, for all workers of one service: its turns come to any
  * of them. A small file for each, in a folder of the run directory that only the service's
  * own user may read; when it was last used is its time of modification.

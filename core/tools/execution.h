@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What running code produced, collected event by event: the text for the model.
  * Pure. Both sandboxes speak the same events (E2B's NDJSON): stdout, stderr, result,
  * error, end_of_execution; others are ignored. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/tools/local_sandbox.h"
 
 #include "core/tools/runner_socket.h"

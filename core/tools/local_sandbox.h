@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Code in the local sandbox: asks tt-agent-runner, a process of its own whose hardening
  * allows namespaces, over its Unix socket (runner_socket.h). */
 #ifndef TT_TOOLS_LOCAL_SANDBOX_H

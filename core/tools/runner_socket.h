@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tt-agent-runner's socket, as its clients see it. One connection for each of:
  *
  *   a run, which closing the connection ends

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A web search service: how it is asked and what it answers. Pure: the request and the
  * parser of the answer; web_search.c sends the one and reads the other. */
 #ifndef TT_TOOLS_SEARCH_BACKEND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/tools/search_backend.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A search service's answer as the result of the tool. Pure. */
 #ifndef TT_TOOLS_SEARCH_RESULT_H
 #define TT_TOOLS_SEARCH_RESULT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tools that a model may call: one interface, one file each.
  *
  * A tool is a constant struct tool; a worker has one toolbox that owns what tools keep

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/tools/tool.h"
 
 #include "core/tools/code_interpreter.h"

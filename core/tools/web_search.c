@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Web search: the services of search.order, one after the other until one answers. */
 #include "core/tools/web_search.h"
 

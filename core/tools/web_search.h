@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #ifndef TT_TOOLS_WEB_SEARCH_H
 #define TT_TOOLS_WEB_SEARCH_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The answer of a turn so far: what its LLMs wrote goes through the filter to the emitter,
  * is kept for the history, and is counted for the statistics. Pure but for the clock. */
 #ifndef TT_TURN_ANSWER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One ask: a request to one LLM and its streamed answer, read through
  * HTTP -> SSE -> deltas. Knows nothing of candidates, tools or clients. */
 #ifndef TT_TURN_ATTEMPT_H

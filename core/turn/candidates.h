@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which LLM a turn asks next. */
 #ifndef TT_TURN_CANDIDATES_H
 #define TT_TURN_CANDIDATES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/failure.h"
 
 #define NO_ANSWER  "No language model could answer right now. Please try again in a moment."

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What follows when an ask fails: one row for each way it can end. Pure. */
 #ifndef TT_TURN_FAILURE_H
 #define TT_TURN_FAILURE_H

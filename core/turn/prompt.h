@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The body of a request to an LLM: system prompt, the thread's turns, this turn's
  * messages, sampling, tools. Pure. */
 #ifndef TT_TURN_PROMPT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How much of a thread an LLM's context window holds, and what its refusals tell of that. */
 #include "core/turn/prompt.h"
 

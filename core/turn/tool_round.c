@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/tool_round.h"
 
 #include "core/base/utf8.h"

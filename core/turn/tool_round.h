@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One round of a turn's tools: the calls of one answer, run in parallel.
  *
  * What cannot be run (an unknown tool, arguments that are no JSON object, a search that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/turn_private.h"
 
 #include "core/base/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One chat turn: from the checked request to [STATS]. A state machine on the worker's
  * loop with one driver and one way out.
  *

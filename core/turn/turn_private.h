@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of a turn share; nobody else includes this.
  *
  * turn.c        the way in and out: load, wait, save, statistics, cancel

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/wait_queue.h"
 
 #include <stdlib.h>

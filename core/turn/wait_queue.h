@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where turns wait for an LLM while there is none: in the order in which they came, and not
  * more of them than fit. They are called as soon as one was published. */
 #ifndef TT_TURN_WAIT_QUEUE_H

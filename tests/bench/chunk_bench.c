@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The time that one event of a stream costs, through SSE and delta reading, and with
  * jansson for comparison: prints nanoseconds an event. */
 #include "core/base/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What an HTTP transfer costs, against a server of its own that does next to nothing.
  *
  *   http_bench [posts|streams|idle] [COUNT]

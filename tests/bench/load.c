@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The load of the benchmark: N clients at once that send one request after the other
  * and read their answers to the end, at whatever speed they come.
  *

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Built where libhttp-parser-dev is installed; run by tests/bench/run.
 if BENCH_WANTED
 noinst_PROGRAMS += bench-load

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What keeping a turn costs: the time on the loop that asks for it, and the time until it
  * is stored, as the turn's statistics wait for it. Microseconds: median, 99th, worst. */
 #include "core/base/clock.h"

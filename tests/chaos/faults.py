@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is done to whom, for how long, and how it is made good again."""
 
 import heapq

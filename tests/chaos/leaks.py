@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the service holds as a whole, and what of it has grown."""
 
 from stage.held import holds

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run must have reached, and its table."""
 
 from leaks import growth

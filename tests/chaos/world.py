@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The world that chaos.run harms: three LLMs, a backend, the service, and its clients."""
 
 import json

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Events of a stream, one a line, as servers write tool calls; a line that begins with '!'
  * is a call that leaked as text. Whatever comes, each call ends with an id, a name and
  * one result, in a message that servers can parse. */

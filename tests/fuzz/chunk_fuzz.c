@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The strict scanner reads an event as jansson does, or says that it is not its own. */
 #include "core/stream/chunk.h"
 #include "tests/fuzz/fuzz.h"

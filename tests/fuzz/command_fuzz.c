@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as lines of the command channel, to the server and to a client. */
 #include "tests/fuzz/fuzz.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Configurations: accepted or refused with a reason, and what was accepted survives being
  * published. The first byte says what the rest is. */
 #include "core/config/config.h"

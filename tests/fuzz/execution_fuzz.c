@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The events of running code, in any bytes: the same text whatever the pieces are, and it
  * is text, within its limits. The first byte says where the cuts lie, the second how much
  * output is kept. */

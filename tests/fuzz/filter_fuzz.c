@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The same text, reasoning and calls at every split; no python_tag in the answer; text
  * that has no marker passes as it is. The first byte says where the cuts lie. */
 #include "core/stream/filter.h"

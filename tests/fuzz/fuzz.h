@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The entry point of a fuzzer: libFuzzer's in a build with --enable-fuzzers, else
  * replay.c, which runs it over its corpus. And what several of them need (fuzz.c). */
 #ifndef TT_TESTS_FUZZ_FUZZ_H

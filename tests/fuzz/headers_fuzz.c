@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Values of headers, terminated or not: an LLM's Retry-After, a client's X-Request-Id. */
 #include "core/http/http_private.h"
 #include "fcgi/request_id.h"

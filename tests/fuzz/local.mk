@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Each fuzzer is tests/fuzz/NAME_fuzz.c with tests/fuzz/corpus/NAME and, optionally,
 # NAME.dict. With CC=clang --enable-fuzzers it is built with libFuzzer (NAME_fuzz;
 # tests/fuzz/run runs them); in any build `make check` runs it over its corpus

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as an LLM's list of models. The first line is the id that it is asked for. */
 #include "core/llm/model_list.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What sandboxed code prints, in any bytes: the same text whatever the pieces are, and it
  * is text. The first byte says where the cuts lie. */
 #include "core/base/utf8.h"

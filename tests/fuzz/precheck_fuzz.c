@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whatever a FastCGI peer sends, however it is cut: peek.c says the same, and what it
  * calls whole, libfcgi reads to its end without harm. */
 #include "core/base/err.h"

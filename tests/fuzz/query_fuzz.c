@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any query string: what is found is text, other parameters do not change it, and a value
  * that was encoded is found as it was. */
 #include "fcgi/query.h"

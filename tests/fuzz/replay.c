@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs a fuzzer over its corpus, each file whole and cut at every byte: what `make check`
  * does where no libFuzzer is. The program NAME_corpus reads tests/fuzz/corpus/NAME; files
  * given as arguments are run instead. */

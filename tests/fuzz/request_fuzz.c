@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any body is accepted, or refused with an answer that is JSON. */
 #include "core/protocol/request.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any path is refused or becomes a plain one; nobody gets an admin endpoint without the
  * right. */
 #include "fcgi/route.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Answers of search services, in any bytes: a reason why it failed, or text for the model
  * and sources. The first byte is the first letter of the service's name. */
 #include "core/protocol/emitter_line.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Events are the same whatever the pieces are. The first bytes say where the cuts lie. */
 #include "core/stream/sse.h"
 #include "tests/fuzz/fuzz.h"

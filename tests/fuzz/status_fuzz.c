@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a status file: what is accepted must be safe to walk through. */
 #include "core/llm/llm.h"
 #include "core/status/reader.h"

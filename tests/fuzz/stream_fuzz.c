@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* LLMs' streams, in any bytes, through every stage to what the client reads: the same
  * whatever the pieces are. Behind a [DONE] another LLM goes on with the answer. The first
  * byte says where the cuts lie. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any rows in the database of conversations. The first line holds the numbers of the first
  * and of the last turn and the bytes of all, each further line is a turn; one that begins
  * with '!' is missing. What is read is the same twice and makes a body that LLMs can parse;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures. A test asks for `stage` and builds its world on it; see stage/stage.py."""
 
 import os

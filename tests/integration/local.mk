@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Run by tests/run; see there.
 EXTRA_DIST += tests/integration tests/run tests/valgrind.supp
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever comes from outside may be wrong: an error names it, and everything else goes on."""
 
 import json

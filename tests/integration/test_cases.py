@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Failures that users of services like this one reported, each with the thread where it is
 public, and what holds here instead: 37 of them, test_case_01 to test_case_37. Those that
 need a load stand in test_cases_load.py, that of the status pages in test_cases_views.py,

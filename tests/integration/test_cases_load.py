@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Of the 37 failures (see test_cases.py) those that need a load: what is left behind, what
 grows, what one request does to others."""
 

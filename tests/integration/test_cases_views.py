@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Case 23 of the 37 failures (see test_cases.py): status pages that disagree."""
 
 import json

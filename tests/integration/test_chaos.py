@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tests/chaos/run, for half a minute; with --long for ten, and tests/soak/run for an hour."""
 
 import os

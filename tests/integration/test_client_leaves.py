@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client that goes away takes its request to the LLM with it, at once."""
 
 import json

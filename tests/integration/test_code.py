@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The code interpreter through nginx, in E2B's sandboxes (a stand-in)."""
 
 import json

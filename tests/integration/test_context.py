@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Threads that grow beyond the LLM's context window: what of them it is still sent."""
 
 import json

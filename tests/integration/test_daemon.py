@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tt-agentd alone: discovery, verdicts, selection, polling, refresh, select, reports."""
 
 import json

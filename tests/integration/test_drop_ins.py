@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the files of deploy/ promise beyond the endpoints (test_prefix.py): who counts as admin
 behind other proxies, who vouches for users, what nginx says by itself; quickstart and units."""
 

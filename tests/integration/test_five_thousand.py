@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """5,000 streams at once, none of them harmed."""
 
 import json

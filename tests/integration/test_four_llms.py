@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The four kinds of LLM each answer a chat turn, and each is asked as the contract says."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An answer that breaks off goes on with another LLM, from where its text stopped."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every answer of every endpoint against the recorded ones (tests/data/golden)."""
 
 import copy

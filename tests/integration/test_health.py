@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The health of LLMs: probes, real turns and real completions, and what follows from them."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chat turns with images, as TT-Studio sends them: only models of type vlm get to see one."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The service at the root and under a prefix, behind nginx and lighttpd, and who may do what."""
 
 import json

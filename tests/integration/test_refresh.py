@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """POST /refresh while the backend accepts and never answers: TT-Studio gives up after 10 s."""
 
 import time

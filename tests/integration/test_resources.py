@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Descriptors, disk and memory run out: it is said, survived, and no LLM's fault."""
 
 import json

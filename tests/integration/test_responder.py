@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The responder alone, without a daemon: FastCGI as peers speak it, well and badly."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What restarts, reloads and deaths cost under load: nothing, or only what died."""
 
 import json

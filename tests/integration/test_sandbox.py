@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The local sandbox: code that tries to break out of it or to take too much, and who may wait for whom."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Secrets stay where they are: not in what is told, not in the process list, not in core dumps."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client that reads slowly holds back its own LLM request, and nothing else."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Daemon and responder are there as soon as they are started."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The statistics stand alone in their HTTP chunk, always: TT-Studio sees them only there."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stream of a chat turn: every way in which an LLM may cut, number or break its events."""
 
 import json

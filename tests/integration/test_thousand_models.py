@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """1,000 deployed models are found and probed together, not one after the other."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns with tools, through nginx: what the client sees, what the LLM is sent, what the tools are asked."""
 
 import copy

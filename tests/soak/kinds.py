@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The world of the soak: the service with all its stand-ins, and each kind of load on it."""
 
 import json

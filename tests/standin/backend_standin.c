@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* TT-Studio's backend: GET /models/deployed/, as scripted, and with `many` so many models
  * whose /health (below /m/N/) and /v1/models answer on the same port. */
 #include "tests/standin/server.h"

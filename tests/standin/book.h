@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a stand-in saw: requests, streams, who left and when. Shared by its threads. */
 #ifndef TT_TESTS_STANDIN_BOOK_H
 #define TT_TESTS_STANDIN_BOOK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* E2B's API and its sandboxes on one port: POST /sandboxes, DELETE /sandboxes/ID, POST
  * /sandboxes/ID/timeout, and POST /execute for the sandbox of the header E2b-Sandbox-Id.
  * Nothing is run: what code prints is scripted. One worker, so that it knows its sandboxes. */

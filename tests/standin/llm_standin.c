@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An LLM server that speaks the OpenAI protocol as vLLM does, fast, and misbehaves on
  * request: see script.h. */
 #include "tests/standin/script.h"

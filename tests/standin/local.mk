@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Stand-ins for what tt-agent talks to. Not installed; llm-standin also is the demo
 # model of deploy/quickstart.
 noinst_PROGRAMS += llm-standin backend-standin search-standin e2b-standin

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Plays a plan on the connection of an evhttp request.
  *
  * evhttp parses the request; the answer's bytes are the plan's own, so that every kind

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How an LLM stand-in behaves: knobs in a JSON object. Three layers, the later one over
  * the earlier: the default for all requests (--script, PUT /_script), a marker in the last
  * user message ("[cut] hello"), and JSON in it ("hello [[{\"delay_us\": 20000}]]").

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Web search services on one port: Tavily (POST /search), SearXNG (GET /search) and
  * Brave (GET /res/v1/web/search), that misbehave on request.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The frame of every stand-in: options, listener, threads, TLS, the book, and the
  * control paths that tests use:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From a script and a request to the bytes of an LLM's answer. Pure. */
 #ifndef TT_TESTS_STANDIN_STREAM_H
 #define TT_TESTS_STANDIN_STREAM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whether an answer of numbered words lost one, has one twice, or one of another answer,
  * and whether it says so where it broke off. Pure. */
 #ifndef TT_TESTS_STANDIN_WORDS_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # A unit test is one file, named after what it tests and stored where that is stored:
 # tests/unit/DIRECTORY/NAME_unit.c. To add one, add its line here; it is linked with all
 # that is ours (LDADD in Makefile.am). Flags of its own go below the list.

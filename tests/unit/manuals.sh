@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Every option that a program's --help names stands in its manual page; the pages are
 # clean roff; the completion is clean shell.
 srcdir=${srcdir:-.}

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The daemon alone, and its command channel spoken by hand."""
 
 import json

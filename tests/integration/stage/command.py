@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command channel from the other side: lines on the daemon's socket."""
 
 import json

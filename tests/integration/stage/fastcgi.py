@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A FastCGI client as small as one: one request on a connection of its own."""
 
 import socket

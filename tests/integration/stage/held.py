@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a process holds: descriptors by kind, threads, memory of its own (pages of programs
 and libraries come and go)."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many chat clients at once: tests/standin/chat_client.c."""
 
 import json

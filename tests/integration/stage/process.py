@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes of a test: started with a log each, waited for by condition, ended and judged."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How TT-Studio's backend reads /poll_requests: its rules on top of httpx."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tt-agent-runner and what runs below it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a message makes the LLM stand-in say."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What nobody may see of a service: its secrets, tokens made from them, what users wrote."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One instance of tt-agent: daemon, responder and web server under one directory."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What runs short: descriptors and memory of a process that runs, room on a disk."""
 
 import contextlib

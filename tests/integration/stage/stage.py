@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One test's world: everything that it starts lies in one directory and is judged at the end."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real web servers with the drop-in files of deploy/, changed only in their paths."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTTP read from the socket, so that each chunk of the answer is seen as it came."""
 
 import json

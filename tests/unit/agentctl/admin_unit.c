@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tt-agentctl: what it shows, what it says when there is nobody, its documents. */
 #include "agentctl/admin.h"
 #include "agentctl/columns.h"

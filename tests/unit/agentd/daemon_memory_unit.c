@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The n-th allocation fails, for every n: no part of the daemon takes that for something
  * that an LLM did, and with memory all is as it was. */
 #include "tests/unit/support/settings.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* When LLMs are looked at, with a clock and chance of our own. */
 #include "tests/unit/support/settings.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/selector.h"
 #include "core/base/clock.h"
 #include "tests/unit/support/config_fixture.h"

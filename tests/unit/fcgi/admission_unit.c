@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How many chat turns may run, in all and of each client, over several workers. */
 #include "fcgi/admission.h"
 

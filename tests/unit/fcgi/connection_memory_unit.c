@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The n-th allocation fails, for every n, while a connection is served, libfcgi's own
  * left out (it does not look at what malloc gives it): a request is answered whole, or its
  * connection is closed; nothing hangs, and its owner hears of it. */

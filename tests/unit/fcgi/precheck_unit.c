@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The check of a FastCGI request before libfcgi reads it. */
 #include "fcgi/precheck.h"
 

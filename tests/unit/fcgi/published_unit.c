@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a worker sees of the daemon's configurations. */
 #include "tests/unit/support/status_fixture.h"
 

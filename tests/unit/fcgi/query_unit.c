@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a query string says. */
 #include "fcgi/query.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which endpoint a request is for, and what the others get. */
 #include "fcgi/route.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An HTTP server on the test's own loop that misbehaves as the path asks. */
 #ifndef TT_TESTS_UNIT_BAD_SERVER_H
 #define TT_TESTS_UNIT_BAD_SERVER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A temporary folder with configuration files, and what loading them gives. */
 #ifndef TT_TESTS_UNIT_CONFIG_FIXTURE_H
 #define TT_TESTS_UNIT_CONFIG_FIXTURE_H

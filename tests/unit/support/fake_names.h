@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* getaddrinfo for tests: the program's own, which takes the place of libc's.
  *   one.test    127.0.0.1
  *   two.test    127.0.0.1 and ::1

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP for tests without a network: in place of core/http/http.c's, by --wrap. What is
  * asked is kept; answers come from the loop, cut where a test wants it. */
 #ifndef TT_TESTS_UNIT_RECORDED_HTTP_H

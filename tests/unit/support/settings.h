@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A configuration for a test: the defaults and what is given as "path=value". */
 #ifndef TT_TESTS_UNIT_SETTINGS_H
 #define TT_TESTS_UNIT_SETTINGS_H

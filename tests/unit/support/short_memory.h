@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Work for which the n-th allocation fails, for every n. The program is linked with
  * -Wl,--wrap of malloc, calloc, realloc and strdup: what our own code asks for fails; what
  * libraries ask for only where their allocator asks short_memory_fails. */

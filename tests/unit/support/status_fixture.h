@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A run directory with a writer's state for one test of the status file. */
 #ifndef TT_TESTS_UNIT_STATUS_FIXTURE_H
 #define TT_TESTS_UNIT_STATUS_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Core dumps of a process that holds a secret. */
 #include "core/base/privacy.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration file: what is right, and every way to be wrong. */
 #include "tests/unit/support/config_fixture.h"
 

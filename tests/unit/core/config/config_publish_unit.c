@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The published form, differences, the printed documents, and memory running out. */
 #include "tests/unit/support/config_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Defaults, environment, --set and the order of the layers. */
 #include "tests/unit/support/config_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* TT-Studio's user_config.env and the configuration that follows it. */
 #include "core/config/user_config.h"
 #include "tests/unit/support/config_fixture.h"

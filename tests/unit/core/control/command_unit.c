@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The command channel: server, both clients, and peers that misbehave. */
 #include "core/control/command.h"
 

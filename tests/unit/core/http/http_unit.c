@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP transfers against a server that misbehaves in every way we know of. */
 #include "core/http/http.h"
 

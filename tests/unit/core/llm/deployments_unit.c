@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The backend's list of deployed models: right, wrong, hostile. */
 #include "tests/unit/support/settings.h"
 

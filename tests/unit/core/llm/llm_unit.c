@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* LLMs that the configuration names, URLs, the choice of the model id. */
 #include "tests/unit/support/settings.h"
 

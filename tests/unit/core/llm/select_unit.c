@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The order of preference, case by case. An LLM is written as
  * "kind:deploy_id:model_name:type:health", type empty = none given; cases list the
  * expected order of deploy_ids, "|" after the usable ones. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What probes mean, and what they make of an LLM's health. */
 #include "tests/unit/support/settings.h"
 

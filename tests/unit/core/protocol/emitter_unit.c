@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The stream as clients of the wire contract read it. */
 #include "core/base/buf.h"
 #include "core/protocol/emitter.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Bodies of /poll_requests and /select_model, good and bad, with the answers that the
  * replaced service gave. */
 #include "core/stream/json_error.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Name lookups: answers, caching, cancelling, hanging name servers. */
 #include "core/resolve/resolver.h"
 

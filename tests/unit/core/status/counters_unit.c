@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Workers' counters: summed over processes, going on over restarts. */
 #include "tests/unit/support/settings.h"
 

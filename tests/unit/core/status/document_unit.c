@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The documents against the recorded answers (tests/data/golden): same keys in the same
  * order, same values, but where golden/README.md says that ours differ. */
 #include "tests/unit/support/settings.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The status file missing, cut, damaged, foreign, its writer silent or killed. */
 #include "tests/unit/support/status_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The status file: what is published is what is read. */
 #include "tests/unit/support/status_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The n-th allocation fails, for every n, while conversations are kept in SQLite, its own
  * allocations included: every question is answered, and what was stored is whole. */
 #include "core/store/store.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Conversations: what was said in a thread comes back, and in no other thread. */
 #include "core/store/store_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Turns that are kept parsed, and how many of them. */
 #include "core/store/turn_cache.h"
 

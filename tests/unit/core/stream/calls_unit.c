@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tool calls put together from what servers really send. */
 #include "core/stream/calls.h"
 

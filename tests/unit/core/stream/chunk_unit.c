@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Events of the known servers, read by both readers. */
 #include "core/stream/chunk.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What models write as text, sorted the same at every split. */
 #include "core/stream/filter.h"
 

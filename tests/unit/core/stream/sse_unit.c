@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Server-sent events at every split. */
 #include "core/stream/sse.h"
 

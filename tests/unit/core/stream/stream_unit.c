@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From a server's bytes to what the client reads, through every stage, at every split:
  * SSE, deltas, filter, emitter. */
 #include "core/stream/chunk.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What running code produced, read from event streams in any pieces. */
 #include "core/tools/execution.h"
 

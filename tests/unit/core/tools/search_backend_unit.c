@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Search services: what they are asked and what their answers mean. */
 #include "core/config/features.h"
 #include "core/tools/search_backend.h"

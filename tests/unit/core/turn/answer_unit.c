@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What of an LLM's words is shown, and what is kept for the history, at every split. */
 #include "core/base/buf.h"
 #include "core/turn/answer.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Recorded dialogues (tests/data/dialogues) through the whole turn, in one process: each
  * answer of the LLM cut at every byte, the client gone after every step. */
 #include "tests/unit/support/recorded_http.h"

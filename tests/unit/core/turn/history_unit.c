@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What turns leave in their threads. */
 #include "core/turn/history.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What an LLM is sent: the recorded shapes, what is left out, what is told as text. */
 #include "core/turn/prompt.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The n-th allocation fails, for every n: each stage says so or goes on, and nothing is
  * lost or used after it was freed (valgrind, ASan). */
 #include "core/stream/chunk.h"
