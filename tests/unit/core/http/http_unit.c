@@ -263,8 +263,8 @@ static void sends_what_the_request_says(void **state)
 		         "%s /echo?a=b HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nAccept: */*\r\n%s%s%s%s%s", method,
 		         r->server.port, i == 3 ? "X-Request-Id: abc\r\ncontent-type: text/xml\r\n" : "",
 		         i < 4 ? "Authorization: Bearer secret\r\n" : "",
-		         i == 0 ? "Content-Type: application/json\r\nUser-Agent: tt-agent/0.1.0\r\n"
-		                : "User-Agent: tt-agent/0.1.0\r\n",
+		         i == 0 ? "Content-Type: application/json\r\nUser-Agent: tt-agent/" PACKAGE_VERSION "\r\n"
+		                : "User-Agent: tt-agent/" PACKAGE_VERSION "\r\n",
 		         i % 3 == 0 ? "Content-Length: 7\r\n\r\n" : "\r\n", i % 3 == 0 ? "{\"a\":1}" : "");
 		assert_string_equal(m.body, expected);
 		free(m.body);
