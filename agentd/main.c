@@ -4,6 +4,7 @@
 
 #include "core/base/log.h"
 #include "core/base/privacy.h"
+#include "core/base/systemd.h"
 #include "agentd/agent.h"
 #include "core/llm/configured.h"
 
@@ -133,8 +134,10 @@ static int run(const struct options *o, const struct config_source *src)
 	if (a != NULL) {
 		log_info("started", L_STR("version", PACKAGE_VERSION), L_STR("config", o->file),
 		         L_STR("run_dir", o->run_dir));
+		systemd_notify_ready(); /* the first state is published */
 		if (agent_run(a, &e) == 0)
 			result = EXIT_SUCCESS;
+		systemd_notify_stopping();
 		agent_free(a);
 	}
 	if (err_is_set(&e))

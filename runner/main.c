@@ -5,6 +5,7 @@
 
 #include "core/base/log.h"
 #include "core/base/privacy.h"
+#include "core/base/systemd.h"
 #include "runner/self_test.h"
 #include "runner/service.h"
 
@@ -129,17 +130,6 @@ static int parse(struct options *o, int argc, char **argv)
 	return 0;
 }
 
-/* systemd's socket activation: descriptor 3 where LISTEN_PID is us. The socket is
- * systemd's: it stays when we end. */
-static int inherited(void)
-{
-	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
-
-	if (pid == NULL || count == NULL || strtol(pid, NULL, 10) != (long)getpid() || strtol(count, NULL, 10) < 1)
-		return -1;
-	return 3;
-}
-
 static void on_signal(evutil_socket_t signal_number, short what, void *arg)
 {
 	(void)signal_number;
@@ -177,7 +167,9 @@ static int serve(const struct options *o, int listen_fd, struct err *e)
 		evsignal_add(term, NULL);
 		evsignal_add(interrupt, NULL);
 		log_info("ready", L_STR("socket", o->socket), L_INT("sandboxes", o->most));
+		systemd_notify_ready();
 		event_base_dispatch(base);
+		systemd_notify_stopping();
 		log_info("stopped", L_STR("why", "signal"));
 		service_free(service);
 	}
@@ -216,8 +208,7 @@ int main(int argc, char **argv)
 	log_open("tt-agent-runner", LOG_TO_STDERR, LOG_INFO_);
 	signal(SIGPIPE, SIG_IGN);
 	if (!o.only_test) {
-		listen_fd = inherited();
-		o.socket_is_ours = listen_fd < 0;
+		o.socket_is_ours = systemd_socket(&listen_fd, &e) == 1;
 		if (o.socket_is_ours)
 			listen_fd = service_bind(o.socket, &e);
 	}

@@ -14,5 +14,7 @@ libttagent_a_SOURCES += \
 	core/base/privacy.h \
 	core/base/roff.c \
 	core/base/roff.h \
+	core/base/systemd.c \
+	core/base/systemd.h \
 	core/base/utf8.c \
 	core/base/utf8.h

@@ -12,6 +12,7 @@ unit_tests = \
 	tests/unit/agentd/schedule_unit \
 	tests/unit/agentd/selector_unit \
 	tests/unit/core/base/privacy_unit \
+	tests/unit/core/base/systemd_unit \
 	tests/unit/core/config/config_file_unit \
 	tests/unit/core/config/config_publish_unit \
 	tests/unit/core/config/config_unit \
@@ -48,7 +49,6 @@ unit_tests = \
 	tests/unit/fcgi/connection_memory_unit \
 	tests/unit/fcgi/precheck_unit \
 	tests/unit/fcgi/published_unit \
-	tests/unit/fcgi/query_unit \
 	tests/unit/fcgi/route_unit
 
 check_PROGRAMS += $(unit_tests)
