@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define ACCEPT_FIRST    4   /* at once while it is quiet: the other workers get theirs */
-#define ACCEPT_MOST     512 /* ... and in a burst, which must not overflow the backlog */
+#define ACCEPT_MIN      4   /* at once while it is quiet, so that other workers get their share */
+#define ACCEPT_MAX      512 /* ... and in a burst, which must not overflow the backlog */
 #define BACK_OFF_MS     100
 #define LOG_INTERVAL_MS 10000
 
@@ -23,11 +23,11 @@ struct acceptor {
 	struct acceptor_host host;
 	struct event *readable, *pause;
 	bool listening, stopped, yields;
-	bool full;         /* and somebody waits */
-	int64_t logged_ms; /* the last complaint; one each ten seconds is enough */
+	bool full;         /* and the backlog is not empty */
+	int64_t logged_ms; /* the last warning */
 };
 
-static void complain(struct acceptor *a, const char *event, const char *why)
+static void log_limited(struct acceptor *a, const char *event, const char *why)
 {
 	int64_t now = clock_mono_ms();
 
@@ -37,7 +37,7 @@ static void complain(struct acceptor *a, const char *event, const char *why)
 	log_warning(event, L_STR("reason", why), L_INT("connections", a->open), L_INT("limit", a->limit));
 }
 
-static void listen_again(struct acceptor *a)
+static void resume_listening(struct acceptor *a)
 {
 	if (a->stopped || a->listening || a->full || evtimer_pending(a->pause, NULL))
 		return;
@@ -61,30 +61,31 @@ static void back_off(struct acceptor *a, int error)
 {
 	char why[160];
 
-	complain(a, "accept_failed", exhaustion_text(error, why, sizeof why));
+	log_limited(a, "accept_failed", exhaustion_text(error, why, sizeof why));
 	pause_listening(a);
 }
 
-static bool is_passing(int error)
+static bool is_transient(int error)
 {
 	return error == EAGAIN || error == ECONNABORTED || error == EINTR || error == EPROTO;
 }
 
-/* Without a descriptor accept4 fails also where nobody waits. */
-static bool somebody_waits(const struct acceptor *a)
+/* Without a free file descriptor accept4 fails even if the backlog is empty. */
+static bool backlog_pending(const struct acceptor *a)
 {
 	struct pollfd p = {.fd = a->listener, .events = POLLIN};
 
 	return poll(&p, 1, 0) == 1;
 }
 
-/* As many as may be are open: whether there is one less now. */
+/* The limit is reached. true: one connection was closed. */
 static bool make_room(struct acceptor *a)
 {
 	if (a->host.make_room(a->host.arg))
 		return true;
-	complain(a, "connections_full",
-	         "there are descriptors for no more, others wait: raise LimitNOFILE= of the unit, or ulimit -n");
+	log_limited(
+		a, "connections_full",
+		"no file descriptors are left for more connections, which wait: raise LimitNOFILE= of the unit, or ulimit -n");
 	a->full = true;
 	stop_listening(a);
 	return false;
@@ -93,7 +94,7 @@ static bool make_room(struct acceptor *a)
 /* Whether to try again at once. */
 static bool recover(struct acceptor *a, int error)
 {
-	if (is_passing(error) || !somebody_waits(a))
+	if (is_transient(error) || !backlog_pending(a))
 		return false;
 	if (exhaustion_is(error) && a->host.make_room(a->host.arg))
 		return true;
@@ -101,25 +102,25 @@ static bool recover(struct acceptor *a, int error)
 	return false;
 }
 
-/* As long as each look finds as many as it may take, the next one takes twice as many. */
-static void take(struct acceptor *a, bool quiet)
+/* As long as each round accepts as many as it may, the next one may accept twice as many. */
+static void accept_pending(struct acceptor *a, bool quiet)
 {
-	int taken;
+	int fd;
 
 	for (int i = 0; i < a->at_once && a->listening; i++) {
-		if (a->open >= a->limit && (!somebody_waits(a) || !make_room(a)))
+		if (a->open >= a->limit && (!backlog_pending(a) || !make_room(a)))
 			return;
-		taken = accept4(a->listener, NULL, NULL, SOCK_CLOEXEC);
-		if (taken < 0 && recover(a, errno))
+		fd = accept4(a->listener, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0 && recover(a, errno))
 			continue;
-		if (taken < 0) {
-			a->at_once = ACCEPT_FIRST;
+		if (fd < 0) {
+			a->at_once = ACCEPT_MIN;
 			return;
 		}
 		a->open++;
-		a->host.accepted(a->host.arg, taken, quiet);
+		a->host.accepted(a->host.arg, fd, quiet);
 	}
-	a->at_once = a->at_once * 2 < ACCEPT_MOST ? a->at_once * 2 : ACCEPT_MOST;
+	a->at_once = a->at_once * 2 < ACCEPT_MAX ? a->at_once * 2 : ACCEPT_MAX;
 }
 
 static void on_listener(evutil_socket_t fd, short what, void *arg)
@@ -127,12 +128,12 @@ static void on_listener(evutil_socket_t fd, short what, void *arg)
 	struct acceptor *a = arg;
 
 	(void)fd, (void)what;
-	take(a, a->at_once == ACCEPT_FIRST);
+	accept_pending(a, a->at_once == ACCEPT_MIN);
 }
 
-void acceptor_look(struct acceptor *a)
+void acceptor_poll(struct acceptor *a)
 {
-	take(a, false);
+	accept_pending(a, false);
 }
 
 static void on_pause_over(evutil_socket_t fd, short what, void *arg)
@@ -140,9 +141,9 @@ static void on_pause_over(evutil_socket_t fd, short what, void *arg)
 	struct acceptor *a = arg;
 
 	(void)fd, (void)what;
-	listen_again(a);
+	resume_listening(a);
 	if (a->yields)
-		take(a, false);
+		accept_pending(a, false);
 	if (a->yields && !a->stopped)
 		pause_listening(a);
 }
@@ -156,7 +157,7 @@ void acceptor_yield(struct acceptor *a, bool yields)
 		pause_listening(a);
 	} else {
 		evtimer_del(a->pause);
-		listen_again(a);
+		resume_listening(a);
 	}
 }
 
@@ -169,12 +170,12 @@ struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limi
 		err_set(e, "no memory for the listener");
 		return NULL;
 	}
-	*a = (struct acceptor){.listener = listener, .limit = limit, .at_once = ACCEPT_FIRST, .host = *host};
+	*a = (struct acceptor){.listener = listener, .limit = limit, .at_once = ACCEPT_MIN, .host = *host};
 	a->readable = event_new(base, listener, EV_READ | EV_PERSIST, on_listener, a);
 	a->pause = evtimer_new(base, on_pause_over, a);
 	if (a->readable != NULL && a->pause != NULL) {
-		event_priority_set(a->readable, 0); /* before anything that runs already */
-		listen_again(a);
+		event_priority_set(a->readable, 0); /* before requests that are being answered */
+		resume_listening(a);
 	}
 	if (!a->listening) {
 		err_set(e, "cannot watch the listener");
@@ -198,13 +199,13 @@ void acceptor_free(struct acceptor *a)
 void acceptor_release(struct acceptor *a)
 {
 	a->open--;
-	acceptor_one_idle(a);
+	acceptor_idle(a);
 }
 
-void acceptor_one_idle(struct acceptor *a)
+void acceptor_idle(struct acceptor *a)
 {
 	a->full = false;
-	listen_again(a);
+	resume_listening(a);
 }
 
 void acceptor_stop(struct acceptor *a)
@@ -214,7 +215,7 @@ void acceptor_stop(struct acceptor *a)
 	a->stopped = true;
 	do {
 		before = a->open;
-		take(a, false);
+		accept_pending(a, false);
 	} while (a->listening && a->open > before);
 	stop_listening(a);
 }

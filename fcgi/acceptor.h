@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Takes connections from the listener: a bounded number at once, and none while this
- * worker has as many as it may, or no descriptor, unless room can be made. What is not taken
- * waits in the backlog, or is taken by another worker. One thread. */
+/* Accepts connections from the listener: a bounded number at once, and none while this worker has
+ * as many as it may, or no file descriptor, unless room can be made. What is not accepted waits in
+ * the listen backlog, or is accepted by another worker. One thread. */
 #ifndef TT_FCGI_ACCEPTOR_H
 #define TT_FCGI_ACCEPTOR_H
 
@@ -14,32 +14,32 @@
 struct acceptor;
 
 struct acceptor_host {
-	/* Owns the descriptor. quiet: there is no burst, so a moment may be spent on this one. */
+	/* Owns the file descriptor. quiet: there is no burst, so there is time to read from it at once. */
 	void (*accepted)(void *arg, int fd, bool quiet);
-	bool (*make_room)(void *arg); /* gives up one of the accepted, which is released; false: none */
+	bool (*make_room)(void *arg); /* closes one of the accepted connections; false: none can be */
 	void *arg;
 };
 
-/* The listener must not block; it stays the caller's. Its events go before all others where
- * base has priorities. */
+/* The listener must be non-blocking; it stays the caller's. Its events have the highest priority
+ * of base. */
 struct acceptor *acceptor_new(struct event_base *base, int listener, size_t limit, const struct acceptor_host *host,
                               struct err *e);
 void acceptor_free(struct acceptor *a);
 
-/* Takes what waits, without waiting for the loop to say so. */
-void acceptor_look(struct acceptor *a);
+/* Accepts what waits in the backlog, without waiting for an event. */
+void acceptor_poll(struct acceptor *a);
 
-/* While it is true this worker has no room for a chat but others have: what comes is left to
- * them. What they leave is taken after a moment all the same. */
+/* While yields is true this worker has no room for a chat but others have, so new connections are
+ * left to them. What they don't accept is accepted here after 100 ms all the same. */
 void acceptor_yield(struct acceptor *a, bool yields);
 
 /* One of the accepted connections is closed. */
 void acceptor_release(struct acceptor *a);
 
-/* Nothing runs on one of them any more: make_room may find it. */
-void acceptor_one_idle(struct acceptor *a);
+/* One of them has become idle: make_room may close it. */
+void acceptor_idle(struct acceptor *a);
 
-/* Takes what waits in the backlog already, then accepts no more, for good. */
+/* Accepts what waits in the backlog already, and nothing after that. */
 void acceptor_stop(struct acceptor *a);
 
 #endif

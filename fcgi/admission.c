@@ -8,16 +8,16 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define ENTRIES_MAX 65536u /* turns of one worker; pages of memory that are not used cost nothing */
+#define ENTRIES_MAX 65536u /* turns of one worker; memory that is never touched is never allocated */
 
-#define FREE   UINT64_C(0)
-#define NOBODY UINT64_MAX /* a turn of a client without an address */
+#define FREE      UINT64_C(0)
+#define NO_CLIENT UINT64_MAX /* the client has no address */
 
-/* One entry a running turn, with whose it is. Only its worker writes. */
+/* One entry for each running turn: its client. Only its worker writes. */
 struct page {
 	_Atomic uint32_t turns;
-	_Atomic uint32_t end; /* all entries behind it are free */
-	uint32_t free_from;   /* all entries before it are taken; the worker's own */
+	_Atomic uint32_t end; /* all entries from here on are free */
+	uint32_t free_from;   /* all entries before it are taken; only its worker reads it */
 	_Atomic uint64_t clients[ENTRIES_MAX];
 };
 
@@ -32,14 +32,14 @@ struct admission *admission_new(unsigned workers, struct err *e)
 	struct admission *a = calloc(1, sizeof *a);
 
 	if (a == NULL) {
-		err_set(e, "no memory to count turns");
+		err_set(e, "no memory for admission control");
 		return NULL;
 	}
 	a->workers = workers;
 	a->size = workers * sizeof *a->pages;
 	a->pages = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (a->pages == MAP_FAILED) {
-		err_set_errno(e, errno, "no memory to count turns");
+		err_set_errno(e, errno, "no memory for admission control");
 		free(a);
 		return NULL;
 	}
@@ -63,9 +63,9 @@ void admission_clear(struct admission *a, unsigned worker)
 	p->turns = p->end = p->free_from = 0;
 }
 
-/* --- who ----------------------------------------------------------------------------------- */
+/* --- clients ----------------------------------------------------------------------------------- */
 
-static uint64_t number_of(const uint8_t *bytes, size_t len)
+static uint64_t number_from(const uint8_t *bytes, size_t len)
 {
 	uint64_t n = 0;
 
@@ -74,7 +74,7 @@ static uint64_t number_of(const uint8_t *bytes, size_t len)
 	return n;
 }
 
-/* An IPv4 address is numbered as it is mapped into IPv6, which no network there has. */
+/* IPv4 addresses use the range of the IPv4-mapped ones, in which there is no IPv6 network. */
 static uint64_t client_of(const char *address)
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -83,18 +83,18 @@ static uint64_t client_of(const char *address)
 	uint64_t network;
 
 	if (address == NULL)
-		return NOBODY;
+		return NO_CLIENT;
 	if (inet_pton(AF_INET, address, &v4) == 1)
 		return UINT64_C(0xffff) << 32 | ntohl(v4.s_addr);
 	if (inet_pton(AF_INET6, address, &v6) != 1)
-		return NOBODY;
+		return NO_CLIENT;
 	if (memcmp(v6.s6_addr, mapped, sizeof mapped) == 0)
-		return UINT64_C(0xffff) << 32 | number_of(v6.s6_addr + 12, 4);
-	network = number_of(v6.s6_addr, 8);
+		return UINT64_C(0xffff) << 32 | number_from(v6.s6_addr + 12, 4);
+	network = number_from(v6.s6_addr, 8);
 	return network == FREE ? 1 : network; /* ::1 */
 }
 
-/* --- how many ------------------------------------------------------------------------------ */
+/* --- counts ------------------------------------------------------------------------------ */
 
 static size_t all_turns(const struct admission *a)
 {
@@ -118,7 +118,7 @@ static size_t turns_of(const struct admission *a, uint64_t client)
 	return n;
 }
 
-/* --- in and out ------------------------------------------------------------------------------ */
+/* --- enter and leave ------------------------------------------------------------------------------ */
 
 static bool take_entry(struct page *p, uint64_t client, unsigned *entry)
 {
@@ -137,7 +137,8 @@ static bool take_entry(struct page *p, uint64_t client, unsigned *entry)
 	return true;
 }
 
-/* First in, then counted: whoever comes at the same time on another worker sees us. */
+/* The turn is entered before the others are counted, so that one that enters at the same time on
+ * another worker sees it. */
 enum admission_verdict admission_enter(struct admission *a, unsigned worker, const char *address,
                                        const struct admission_limits *limits, unsigned *entry)
 {
@@ -150,7 +151,7 @@ enum admission_verdict admission_enter(struct admission *a, unsigned worker, con
 		v = ADMISSION_WORKER_FULL;
 	else if (limits->turns > 0 && all_turns(a) > limits->turns)
 		v = ADMISSION_FULL;
-	else if (limits->client_turns > 0 && client != NOBODY && turns_of(a, client) > limits->client_turns)
+	else if (limits->client_turns > 0 && client != NO_CLIENT && turns_of(a, client) > limits->client_turns)
 		v = ADMISSION_CLIENT_FULL;
 	if (v != ADMISSION_GRANTED)
 		admission_leave(a, worker, *entry);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How many chat turns run, in all and of each client address, over all workers of a parent.
+/* Admission control: how many chat turns run, in total and per client address, over all workers
+ * of a parent.
  *
- * The parent makes the book in shared memory before it forks. Each worker writes its own
+ * The parent creates the table in shared memory before it forks. Each worker writes its own
  * page of it, and all read all pages: no locks. A page outlives a worker that dies, so the
- * parent clears it. Workers that drain after the program was started anew have the book of
- * the image before, and count there. */
+ * parent clears it. Workers that drain after a re-execution of the parent still count in the table
+ * that they were started with. */
 #ifndef TT_FCGI_ADMISSION_H
 #define TT_FCGI_ADMISSION_H
 
@@ -17,30 +18,30 @@
 struct admission;
 
 struct admission *admission_new(unsigned workers, struct err *e);
-void admission_free(struct admission *a);                   /* NULL is fine */
-void admission_clear(struct admission *a, unsigned worker); /* which is dead */
+void admission_free(struct admission *a);                   /* NULL: nothing */
+void admission_clear(struct admission *a, unsigned worker); /* after its death */
 
 struct admission_limits {
 	size_t turns, client_turns; /* 0: none */
-	size_t worker_turns;        /* that one worker has room for; 0: no limit */
+	size_t worker_turns;        /* of one worker; 0: no limit */
 };
 
 enum admission_verdict {
 	ADMISSION_GRANTED,
-	ADMISSION_FULL,        /* as many turns run as may */
-	ADMISSION_WORKER_FULL, /* as many on this worker as it has room for */
-	ADMISSION_CLIENT_FULL, /* as many of this client */
+	ADMISSION_FULL,        /* limits.turns are running */
+	ADMISSION_WORKER_FULL, /* worker_turns are running on this worker */
+	ADMISSION_CLIENT_FULL, /* client_turns are running for this client */
 };
 
-/* Where it is granted, entry is what admission_leave wants. address is REMOTE_ADDR: of an IPv6
- * client its network (/64) counts, as that is what one client has. NULL, or no address (the
- * web server's client came over a Unix socket): only the limit of all turns applies. The limits
- * are never exceeded; of two that ask at the same time for the last place both may be refused. */
+/* If it is granted, entry is to be passed to admission_leave. address is REMOTE_ADDR; an IPv6 client
+ * is counted by its network (/64), which is what one client has. NULL, or not an address (the web
+ * server's client came over a Unix socket): only the limit of all turns applies. The limits are
+ * never exceeded; two turns that ask at the same time for the last place may both be refused. */
 enum admission_verdict admission_enter(struct admission *a, unsigned worker, const char *address,
                                        const struct admission_limits *limits, unsigned *entry);
 void admission_leave(struct admission *a, unsigned worker, unsigned entry);
 
-/* Whether worker has no room for one more turn but another one has. */
+/* Whether this worker has no room for one more turn but another one has. */
 bool admission_others_have_room(const struct admission *a, unsigned worker, size_t worker_turns);
 
 #endif

@@ -17,7 +17,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg);
 
 /* --- deadlines: one list in order, one timer for its head -------------------------- */
 
-static int64_t deadline(const struct connection *c)
+static int64_t deadline_ms(const struct connection *c)
 {
 	return c->waiting_since_ms + c->set->request_timeout_ms;
 }
@@ -29,7 +29,7 @@ static void arm_deadline(struct connections *s)
 
 	if (first == NULL || s->deadline_armed)
 		return;
-	left = deadline(first) - clock_mono_ms();
+	left = deadline_ms(first) - clock_mono_ms();
 	left = left > 0 ? left : 0;
 	s->deadline_armed = true;
 	event_add(s->deadline, &(struct timeval){.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000});
@@ -37,19 +37,19 @@ static void arm_deadline(struct connections *s)
 
 void connection_await_request(struct connection *c)
 {
-	if (c->waiting)
+	if (c->is_waiting)
 		return;
-	c->waiting = true;
+	c->is_waiting = true;
 	c->waiting_since_ms = clock_mono_ms();
-	TAILQ_INSERT_TAIL(&c->set->waiting, c, queue);
+	TAILQ_INSERT_TAIL(&c->set->waiting, c, waiting);
 	arm_deadline(c->set);
 }
 
 void connection_stop_waiting(struct connection *c)
 {
-	if (c->waiting)
-		TAILQ_REMOVE(&c->set->waiting, c, queue);
-	c->waiting = false;
+	if (c->is_waiting)
+		TAILQ_REMOVE(&c->set->waiting, c, waiting);
+	c->is_waiting = false;
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
@@ -60,15 +60,15 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	s->deadline_armed = false;
-	while ((c = TAILQ_FIRST(&s->waiting)) != NULL && deadline(c) <= now) {
-		read_refuse(c, "no whole request in time (http.request_timeout)");
+	while ((c = TAILQ_FIRST(&s->waiting)) != NULL && deadline_ms(c) <= now) {
+		read_refuse(c, "no complete request in time (http.request_timeout)");
 	}
 	arm_deadline(s);
 }
 
 /* --- the set ------------------------------------------------------------------------ */
 
-static void on_apart_timer(evutil_socket_t fd, short what, void *arg)
+static void on_flush_timer(evutil_socket_t fd, short what, void *arg)
 {
 	uint64_t ticks;
 
@@ -85,22 +85,22 @@ struct connections *connections_new(struct event_base *base, const struct connec
 		err_set(e, "no memory for connections");
 		return NULL;
 	}
-	*s = (struct connections){.base = base, .host = *host, .apart_fd = -1};
+	*s = (struct connections){.base = base, .host = *host, .flush_timer_fd = -1};
 	TAILQ_INIT(&s->all);
 	TAILQ_INIT(&s->spare);
 	TAILQ_INIT(&s->dead);
 	TAILQ_INIT(&s->waiting);
 	TAILQ_INIT(&s->dirty);
-	TAILQ_INIT(&s->moments);
+	TAILQ_INIT(&s->delayed);
 	connections_limits(s, 60000, 1u << 20);
-	s->apart_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-	if (s->apart_fd < 0) {
-		err_set_errno(e, errno, "cannot make a timer");
+	s->flush_timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (s->flush_timer_fd < 0) {
+		err_set_errno(e, errno, "cannot create a timer");
 		goto fail;
 	}
 	s->deadline = evtimer_new(base, on_deadline, s);
-	s->apart_timer = event_new(base, s->apart_fd, EV_READ | EV_PERSIST, on_apart_timer, s);
-	if (s->deadline == NULL || s->apart_timer == NULL || event_add(s->apart_timer, NULL) < 0) {
+	s->flush_timer = event_new(base, s->flush_timer_fd, EV_READ | EV_PERSIST, on_flush_timer, s);
+	if (s->deadline == NULL || s->flush_timer == NULL || event_add(s->flush_timer, NULL) < 0) {
 		err_set(e, "cannot add the connections' timers to the event loop");
 		goto fail;
 	}
@@ -116,8 +116,8 @@ static void free_list(struct connection_list *list)
 
 	while ((c = TAILQ_FIRST(list)) != NULL) {
 		TAILQ_REMOVE(list, c, link);
-		request_free(c->exchange);
-		buf_free(&c->intake);
+		fcgi_request_free(c->request);
+		buf_free(&c->received);
 		output_free(c);
 		free(c);
 	}
@@ -135,10 +135,10 @@ void connections_free(struct connections *s)
 	free_list(&s->spare);
 	if (s->deadline != NULL)
 		event_free(s->deadline);
-	if (s->apart_timer != NULL)
-		event_free(s->apart_timer);
-	if (s->apart_fd >= 0)
-		close(s->apart_fd);
+	if (s->flush_timer != NULL)
+		event_free(s->flush_timer);
+	if (s->flush_timer_fd >= 0)
+		close(s->flush_timer_fd);
 	free(s);
 }
 
@@ -202,7 +202,7 @@ static struct connection *take_spare(struct connections *s)
 		return c;
 	}
 	c = calloc(1, sizeof *c);
-	if (c != NULL && (c->exchange = request_new()) == NULL) {
+	if (c != NULL && (c->request = fcgi_request_new()) == NULL) {
 		free(c);
 		c = NULL;
 	}
@@ -211,7 +211,7 @@ static struct connection *take_spare(struct connections *s)
 	return c;
 }
 
-void connections_adopt(struct connections *s, int fd, bool look)
+void connections_add(struct connections *s, int fd, bool read_now)
 {
 	struct connection *c = take_spare(s);
 
@@ -222,10 +222,10 @@ void connections_adopt(struct connections *s, int fd, bool look)
 	}
 	c->fd = fd;
 	c->state = CONNECTION_IDLE;
-	c->keep = c->too_large = c->waiting = false;
+	c->keep = c->too_large = c->is_head = c->is_waiting = false;
 	c->owner = NULL;
-	precheck_init(&c->peek);
-	buf_init(&c->intake, 0);
+	precheck_init(&c->precheck);
+	buf_init(&c->received, 0);
 	TAILQ_INSERT_TAIL(&s->all, c, link);
 	s->count++;
 	output_prepare(c);
@@ -235,7 +235,7 @@ void connections_adopt(struct connections *s, int fd, bool look)
 		return;
 	}
 	connection_await_request(c);
-	if (look)
+	if (read_now)
 		read_check(c);
 }
 
@@ -246,7 +246,7 @@ void connection_close(struct connection *c)
 	assert(c->state != CONNECTION_CLOSED);
 	if (c->state == CONNECTION_ACTIVE) {
 		s->active--;
-		request_abandon(c->exchange);
+		fcgi_request_abandon(c->request);
 	}
 	c->state = CONNECTION_CLOSED;
 	connection_stop_waiting(c);
@@ -255,7 +255,7 @@ void connection_close(struct connection *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;
-	buf_free(&c->intake);
+	buf_free(&c->received);
 	TAILQ_REMOVE(&s->all, c, link);
 	TAILQ_INSERT_TAIL(&s->dead, c, link);
 	s->count--;
@@ -268,12 +268,12 @@ void connection_lost(struct connection *c)
 
 	c->owner = NULL;
 	if (owner != NULL)
-		owner->gone(c->owner_arg);
+		owner->closed(c->owner_arg);
 	connection_close(c);
 }
 
-/* We never close an idle kept connection first: the web server answers a request that
- * meets the close with 502. */
+/* An idle kept connection is never closed here first: the web server answers a request that meets
+ * the close with 502. */
 void connection_finished(struct connection *c)
 {
 	c->state = CONNECTION_IDLE;
@@ -283,26 +283,26 @@ void connection_finished(struct connection *c)
 		return;
 	}
 	output_reset(c);
-	precheck_init(&c->peek);
-	TAILQ_REMOVE(&c->set->all, c, link); /* the longest idle are first */
+	precheck_init(&c->precheck);
+	TAILQ_REMOVE(&c->set->all, c, link); /* those idle for longest are first */
 	TAILQ_INSERT_TAIL(&c->set->all, c, link);
 	c->set->host.idle(c->set->host.arg);
 }
 
-static bool is_silent(const struct connection *c)
+static bool nothing_received(const struct connection *c)
 {
 	char byte;
 
 	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-/* ... but where others could not come in at all for want of descriptors. */
+/* ... except when new connections could not be accepted for lack of file descriptors. */
 bool connections_close_idle(struct connections *s)
 {
 	struct connection *c;
 
 	TAILQ_FOREACH(c, &s->all, link)
-	if (c->state == CONNECTION_IDLE && !c->waiting && is_silent(c)) {
+	if (c->state == CONNECTION_IDLE && !c->is_waiting && nothing_received(c)) {
 		connection_close(c);
 		return true;
 	}
@@ -311,9 +311,9 @@ bool connections_close_idle(struct connections *s)
 
 /* --- while a request is being answered ------------------------------------------------- */
 
-/* While a request is being answered the peer has nothing to say but that it leaves: by
- * closing, or by FCGI_ABORT_REQUEST. Anything else is a second request on a connection
- * that carries one, and ends it as well. */
+/* While a request is being answered the peer sends nothing unless it closes the connection or sends
+ * FCGI_ABORT_REQUEST. Anything else is a second request on a connection that has one already, and
+ * ends it as well. */
 static void watch(struct connection *c)
 {
 	char byte;
@@ -328,7 +328,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	static void (*const step[])(struct connection *) = {
 		[CONNECTION_IDLE] = read_check,
-		[CONNECTION_INTAKE] = read_continue,
+		[CONNECTION_READING] = read_continue,
 		[CONNECTION_ACTIVE] = watch,
 	};
 	struct connection *c = arg;
@@ -338,28 +338,33 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		step[c->state](c);
 }
 
-/* --- what the endpoints use ---------------------------------------------------------- */
+/* --- what endpoints use -------------------------------------------------------------- */
 
 const char *connection_header(const struct connection *c, const char *name)
 {
-	return request_header(c->exchange, name);
+	return fcgi_request_header(c->request, name);
 }
 
-const struct request_params *connection_params(const struct connection *c)
+const struct fcgi_request_params *connection_params(const struct connection *c)
 {
-	return request_params(c->exchange);
+	return fcgi_request_params(c->request);
 }
 
 const char *connection_body(const struct connection *c, size_t *len)
 {
-	return request_body(c->exchange, len);
+	return fcgi_request_body(c->request, len);
 }
 
 bool connection_body_too_large(const struct connection *c)
 {
-	const char *said = request_params(c->exchange)->body_too_long;
+	const char *too_long = fcgi_request_params(c->request)->body_too_long;
 
-	return c->too_large || (said != NULL && strcmp(said, "1") == 0);
+	return c->too_large || (too_long != NULL && strcmp(too_long, "1") == 0);
+}
+
+bool connection_is_head(const struct connection *c)
+{
+	return c->is_head;
 }
 
 char *connection_request_id(struct connection *c)

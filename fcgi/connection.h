@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The FastCGI connections of one worker: from a descriptor to whole requests, and from
- * answers back to records. Nothing here ever blocks. One thread.
+/* The FastCGI connections of one worker: reads whole requests from them and writes responses to
+ * them. Nothing here ever blocks. One thread.
  *
- *   IDLE -> (INTAKE ->) ACTIVE -> IDLE ... or closed
+ *   IDLE -> (READING ->) ACTIVE -> IDLE ... or closed
  *
- * A request that lies whole in the socket's buffer is read from there by libfcgi. One
- * that comes in pieces, or whose body is longer than that buffer, is collected (INTAKE)
- * and handed over when it is whole and checked. One deadline runs from the connection, or
- * from a kept connection's first byte, to the whole request. */
+ * A request that is in the socket's buffer as a whole is read from there by libfcgi. One that
+ * comes in pieces, or whose body is longer than that buffer, is collected (READING) and passed on
+ * when it is whole and checked. One deadline runs from the accept, or from a kept connection's
+ * first byte, to the whole request. */
 #ifndef TT_FCGI_CONNECTION_H
 #define TT_FCGI_CONNECTION_H
 
 #include "core/base/err.h"
-#include "fcgi/request.h"
-#include "fcgi/request_id.h"
+#include "fcgi/fcgi_request.h"
+#include "fcgi/output.h"
 
 #include <event2/event.h>
 #include <stdbool.h>
@@ -24,69 +24,64 @@ struct connections;
 struct connection;
 
 struct connections_host {
-	/* A whole request: answer it with connection_head, connection_write and
-	 * connection_end, now or later. Its parameters and body are valid until this
-	 * returns. */
+	/* A whole request. Answer it, now or later, with connection_head, output_write and
+	 * output_end. Its parameters and body are valid until this returns. */
 	void (*request)(void *arg, struct connection *c);
-	/* One connection less. */
+	/* A connection was closed. */
 	void (*closed)(void *arg);
-	/* Nothing runs any more on one that is kept. */
+	/* A kept connection has become idle. */
 	void (*idle)(void *arg);
 	void *arg;
 };
 
 struct connections *connections_new(struct event_base *base, const struct connections_host *host, struct err *e);
-void connections_free(struct connections *s); /* drops every connection */
+void connections_free(struct connections *s); /* closes every connection */
 
 void connections_limits(struct connections *s, int64_t request_timeout_ms, size_t body_limit);
 
-/* Takes over an accepted descriptor (blocking mode, close-on-exec). look: at once for a
- * request, which most peers have sent by then. */
-void connections_adopt(struct connections *s, int fd, bool look);
+/* Takes over an accepted file descriptor (blocking mode, close-on-exec). read_now: without waiting
+ * for an event, as most peers have sent the request by then. */
+void connections_add(struct connections *s, int fd, bool read_now);
 
-/* To call at the end of each iteration of the loop: sends what the iteration wrote,
- * frees what it closed. */
+/* To be called at the end of each iteration of the loop: sends what the iteration wrote, frees
+ * what it closed. */
 void connections_flush(struct connections *s);
 
-/* Closes the kept connection on which nothing has run for the longest time, to have its
- * descriptor. false: there is none. */
+/* Closes the kept connection that has been idle for the longest time, for its file descriptor.
+ * false: there is none. */
 bool connections_close_idle(struct connections *s);
 
 size_t connections_count(const struct connections *s);
-size_t connections_active(const struct connections *s); /* with a request in work */
+size_t connections_active(const struct connections *s); /* with a request that is being answered */
 
 /* From now on a connection is closed after its next response instead of kept. */
 void connections_drain(struct connections *s);
 
 /* --- one request ------------------------------------------------------------------ */
-const struct request_params *connection_params(const struct connection *c);
-const char *connection_header(const struct connection *c, const char *name); /* as request_header */
+const struct fcgi_request_params *connection_params(const struct connection *c);
+const char *connection_header(const struct connection *c, const char *name); /* as fcgi_request_header */
 const char *connection_body(const struct connection *c, size_t *len);
-/* The body was longer than body_limit, or than what the web server takes, and is not there. */
+/* The body was longer than body_limit, or than the web server accepts, and is missing. */
 bool connection_body_too_large(const struct connection *c);
+/* The method is HEAD: the response has the header of GET, but no body. */
+bool connection_is_head(const struct connection *c);
 
-/* Room for REQUEST_ID_MAX characters, filled by who serves the request. */
+/* Room for CONNECTION_ID_MAX characters and a NUL, filled by dispatch. */
+#define CONNECTION_ID_MAX 128
 char *connection_request_id(struct connection *c);
 
-/* Who answers later wants to know what happens to the connection. Ends with
- * connection_end. */
+/* Gets notified while a response is not complete, up to output_end. */
 struct connection_owner {
-	void (*resume)(void *arg); /* the backlog is low again, after connection_write said 1 */
-	void (*gone)(void *arg);   /* the peer left; the connection is gone when this returns */
+	void (*resume)(void *arg); /* the backlog is low again, after output_write returned 1 */
+	void (*closed)(void *arg); /* the peer closed it; c must not be used any more */
 };
 void connection_own(struct connection *c, const struct connection_owner *owner, void *arg);
 
-/* The response's header block, ended by an empty line; at most 4 KiB. Leaves with the first byte
- * of the body, so that until then the web server may ask another worker. */
+/* The response's header block, ended by an empty line, at most 4 KiB. It is sent with the first
+ * byte of the body; until then the web server may retry the request with another worker. */
 void connection_head(struct connection *c, const char *bytes, size_t len);
 
-/* A piece of the body; goes out at the end of the loop's iteration. apart: the web server
- * is made to pass it on as an HTTP chunk of its own; without a byte, what follows is in no
- * chunk with what was before. Returns 1 where the caller should
- * wait for resume; what was given is sent in any case. */
-int connection_write(struct connection *c, const char *bytes, size_t len, bool apart);
-
-/* The response is complete; c must not be used any more. */
-void connection_end(struct connection *c);
+/* Where the body is written, after connection_head. */
+struct output *connection_output(struct connection *c);
 
 #endif

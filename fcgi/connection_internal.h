@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What connection.c, intake.c, output.c and apart.c share; nobody else looks inside. */
+/* Shared by connection.c, read.c, output.c and flush_boundary.c only. */
 #ifndef TT_FCGI_CONNECTION_INTERNAL_H
 #define TT_FCGI_CONNECTION_INTERNAL_H
 
@@ -13,53 +13,55 @@
 #define CONNECTION_PEEK_MAX (64u << 10)
 
 enum connection_state {
-	CONNECTION_IDLE,   /* waits for a request */
-	CONNECTION_INTAKE, /* a request comes in pieces */
-	CONNECTION_ACTIVE, /* a request is being answered */
-	CONNECTION_CLOSED, /* waits to be freed */
+	CONNECTION_IDLE,    /* waits for a request */
+	CONNECTION_READING, /* collects a request that comes in pieces */
+	CONNECTION_ACTIVE,  /* a request is being answered */
+	CONNECTION_CLOSED,  /* waits to be freed */
 };
 
-/* The response on its way out. Positions count bytes of the body from its start. */
+/* The body of the response. Positions count its bytes from the start. */
 struct output {
-	struct buf backlog;  /* given, but not yet in a record */
-	size_t given, taken; /* taken: put into records */
-	size_t *barriers;    /* positions before which all else must have been passed on */
-	size_t barrier_count, barrier_cap;
-	size_t passed; /* the last of them that was reached; 0: none */
+	struct connection *connection;
+	struct buf backlog;         /* written, but not yet in a record */
+	size_t written, in_records; /* positions */
+	size_t *boundaries;         /* positions of flush boundaries that were not passed yet */
+	size_t boundary_count, boundary_cap;
+	size_t last_boundary; /* position of the last one that was passed; 0: none */
 	bool ended, failed;
-	bool dirty;  /* listed for the end of the iteration */
-	bool enough; /* the writer was told to wait */
+	bool dirty; /* in connections->dirty */
+	bool full;  /* output_write returned 1 */
 	bool waits_writable;
-	enum apart {
-		FLUSH_NOT,    /* not at a barrier */
-		FLUSH_UNREAD, /* the peer has not read all before it */
-		FLUSH_MOMENT, /* a moment must pass */
-	} apart;
-	int64_t apart_due_ns; /* when that is over */
+	enum flush {
+		FLUSH_NONE,   /* not at a boundary */
+		FLUSH_UNREAD, /* until the peer has read everything before the boundary */
+		FLUSH_DELAY,  /* until flush_due_ns */
+	} flush;
+	int64_t flush_due_ns;
 };
 
 struct connection {
 	struct connections *set;
-	TAILQ_ENTRY(connection) link;  /* in set->all, set->spare or set->dead */
-	TAILQ_ENTRY(connection) queue; /* set->waiting while IDLE or INTAKE */
-	TAILQ_ENTRY(connection) dirty; /* set->dirty */
-	TAILQ_ENTRY(connection) apart; /* set->moments */
+	TAILQ_ENTRY(connection) link;    /* in set->all, set->spare or set->dead */
+	TAILQ_ENTRY(connection) waiting; /* in set->waiting */
+	TAILQ_ENTRY(connection) dirty;   /* in set->dirty */
+	TAILQ_ENTRY(connection) delayed; /* in set->delayed */
 	struct event readable;
-	struct event writable; /* added while the socket is full, or a read of the peer is waited for */
+	struct event writable; /* added while waits_writable or FLUSH_UNREAD */
 	int fd;
 	enum connection_state state;
-	bool keep;
-	bool waiting; /* in set->waiting */
+	bool keep;       /* the peer keeps it open after the response */
+	bool is_waiting; /* for a whole request: in set->waiting */
 	bool too_large;
+	bool is_head;
 	int64_t waiting_since_ms;
-	int64_t credit; /* bytes of socket buffer that a write may still use unasked */
-	struct precheck peek;
-	struct buf intake;
-	struct request *exchange;
+	int64_t credit; /* bytes that may be written to the socket without polling it again */
+	struct precheck precheck;
+	struct buf received; /* while READING */
+	struct fcgi_request *request;
 	const struct connection_owner *owner;
 	void *owner_arg;
 	struct output out;
-	char request_id[REQUEST_ID_MAX + 1];
+	char request_id[CONNECTION_ID_MAX + 1];
 };
 
 TAILQ_HEAD(connection_list, connection);
@@ -67,45 +69,44 @@ TAILQ_HEAD(connection_list, connection);
 struct connections {
 	struct event_base *base;
 	struct connections_host host;
-	struct connection_list all, spare, dead, waiting, dirty, moments;
+	struct connection_list all, spare, dead, waiting, dirty, delayed;
 	size_t count, active, spares;
 	bool draining;
 	int64_t request_timeout_ms;
 	size_t body_limit;
-	int64_t refusal_told_ms, refused; /* since then */
-	int64_t window;                   /* credit that a writable socket gives; 0: not known yet */
-	bool local;                       /* AF_UNIX: SIOCOUTQ tells what the peer has not read */
-	struct event *deadline;           /* of the first of `waiting` */
+	int64_t refusal_logged_ms, refused; /* since then */
+	int64_t window;                     /* credit of a writable socket; 0: not known yet */
+	bool local;                         /* AF_UNIX: SIOCOUTQ is what the peer has not read */
+	struct event *deadline;             /* of the first of `waiting` */
 	bool deadline_armed;
-	int apart_fd; /* timerfd: barriers need better than milliseconds */
-	struct event *apart_timer;
+	int flush_timer_fd; /* timerfd: libevent's timers have milliseconds, which is too coarse */
+	struct event *flush_timer;
 	char peeked[CONNECTION_PEEK_MAX];
 };
 
 void connection_close(struct connection *c);
-void connection_lost(struct connection *c);          /* tells the owner and closes */
-void connection_finished(struct connection *c);      /* the response is out: keep or close */
-void connection_await_request(struct connection *c); /* its deadline runs from now, unless it does already */
+void connection_lost(struct connection *c);          /* notifies the owner and closes */
+void connection_finished(struct connection *c);      /* the response was sent: keep or close */
+void connection_await_request(struct connection *c); /* starts its deadline, unless it runs already */
 void connection_stop_waiting(struct connection *c);
 
-void read_check(struct connection *c);    /* IDLE: something came */
-void read_continue(struct connection *c); /* INTAKE: more came */
-void read_refuse(struct connection *c, const char *why);
+void read_check(struct connection *c);    /* IDLE, readable */
+void read_continue(struct connection *c); /* READING, readable */
+void read_refuse(struct connection *c, const char *reason);
 
+void output_prepare(struct connection *c); /* a new file descriptor */
 void output_reset(struct connection *c);
 void output_free(struct connection *c);
+void output_mark(struct connection *c); /* to be flushed at the end of the iteration */
 void output_flush(struct connection *c);
-void output_writable(struct connection *c);
-bool output_has_room(struct connection *c, size_t len); /* of a record; false: is flushed once it has */
-void output_mark(struct connection *c);                 /* is flushed at the end of the iteration */
-void output_prepare(struct connection *c);              /* a new descriptor */
+bool output_has_room(struct connection *c, size_t len); /* for a record; false: flushed once it has */
 
-void flush_boundary_add(struct connection *c);                   /* a barrier behind all that was given */
+void flush_boundary_add(struct output *o);                       /* after all that was written */
 bool flush_boundary_pending(const struct output *o);             /* there is one that was not passed */
-size_t flush_boundary_limit(const struct output *o, size_t len); /* how much of len lies before it */
-bool flush_boundary_holds(struct connection *c); /* the next byte must wait; output_mark tells its end */
-void flush_boundary_check(struct connection *c); /* UNREAD: the peer may have read */
-void flush_boundary_tick(struct connections *s); /* the timer */
+size_t flush_boundary_limit(const struct output *o, size_t len); /* how much of len is before it */
+bool flush_boundary_holds(struct connection *c);                 /* the next byte must wait, until output_mark */
+void flush_boundary_check(struct connection *c);                 /* UNREAD, writable: the peer may have read */
+void flush_boundary_tick(struct connections *s);                 /* the timer fired */
 void flush_boundary_clear(struct connection *c);
 
 #endif

@@ -3,14 +3,23 @@
 #ifndef TT_FCGI_DISPATCH_H
 #define TT_FCGI_DISPATCH_H
 
-#include "fcgi/worker.h"
+#include "fcgi/connection.h"
+
+#include <stdint.h>
+
+struct worker;
 
 void dispatch_request(struct worker *w, struct connection *c);
 
-/* The endpoints; each answers c, now or later. head: the method is HEAD. */
-typedef void endpoint_fn(struct worker *w, struct connection *c, bool head);
-endpoint_fn serve_root, serve_status;                                                /* documents.c */
-endpoint_fn serve_test_llm, serve_refresh, serve_select_model, serve_refresh_config; /* admin_endpoints.c */
-endpoint_fn serve_poll_requests;                                                     /* poll_requests.c */
+/* Generates request ids that differ from those of any other worker and never repeat. */
+struct dispatch_ids {
+	uint64_t random, count;
+};
+void dispatch_ids_init(struct dispatch_ids *ids);
+
+/* The client's own id if it is acceptable, else a generated one. Ids go into headers and log lines,
+ * so only letters, digits and -_.:~+/=@ are accepted, at most CONNECTION_ID_MAX of them.
+ * from_client may be NULL. */
+void dispatch_choose_id(struct dispatch_ids *ids, const char *from_client, char out[CONNECTION_ID_MAX + 1]);
 
 #endif

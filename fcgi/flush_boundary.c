@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What must be an HTTP chunk of its own. The web server merges what it reads in one go, so
- * what follows a barrier waits until the web server's read has ended.
+/* Flush boundaries. The web server merges what it gets in one read into one HTTP chunk, so what
+ * follows a boundary is not written until the web server's read has ended.
  *
- * On AF_UNIX a read ends behind a record that carries a descriptor. The socket tells each time
- * that the peer has read (an edge of "writable"), and SIOCOUTQ whether it was all. Nothing may
- * follow earlier: nginx takes a short read for the last and waits for what comes after it.
- * On TCP the queue counts what is not acknowledged, which tells nothing; there a moment must
- * do, in which the peer will have read. */
+ * On AF_UNIX a read ends after a record that carries a file descriptor. The socket becomes
+ * writable (an edge) whenever the peer has read, and SIOCOUTQ says whether it has read everything.
+ * Nothing may be written earlier: nginx takes a short read for the last one and waits for an
+ * event. On TCP, SIOCOUTQ counts what is not acknowledged, which says nothing about reads; there a
+ * delay must do, within which the peer will have read. */
 #include "fcgi/connection_internal.h"
 
 #include "core/base/clock.h"
@@ -16,118 +16,117 @@
 #include <sys/ioctl.h>
 #include <sys/timerfd.h>
 
-#define MOMENT_NS INT64_C(1000000)
+#define DELAY_NS INT64_C(1000000)
 
-/* --- one timer for all whose moment runs, in the order of its end --------------------------- */
+/* --- one timer for all delays, in the order in which they end -------------------------------- */
 
 static void arm(struct connections *s, int64_t due_ns)
 {
 	struct itimerspec t = {.it_value = {.tv_sec = due_ns / 1000000000, .tv_nsec = due_ns % 1000000000}};
 
-	timerfd_settime(s->apart_fd, TFD_TIMER_ABSTIME, &t, NULL);
+	timerfd_settime(s->flush_timer_fd, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
-static void enter_moment(struct connection *c)
+static void start_delay(struct connection *c)
 {
-	bool first = TAILQ_EMPTY(&c->set->moments);
+	bool first = TAILQ_EMPTY(&c->set->delayed);
 
-	c->out.apart = FLUSH_MOMENT;
-	c->out.apart_due_ns = clock_mono_ns() + MOMENT_NS;
-	TAILQ_INSERT_TAIL(&c->set->moments, c, apart);
+	c->out.flush = FLUSH_DELAY;
+	c->out.flush_due_ns = clock_mono_ns() + DELAY_NS;
+	TAILQ_INSERT_TAIL(&c->set->delayed, c, delayed);
 	if (first)
-		arm(c->set, c->out.apart_due_ns);
+		arm(c->set, c->out.flush_due_ns);
 }
 
-/* The event comes at once, as the descriptor is writable, and then with each read. */
-static void enter_unread(struct connection *c)
+/* The first event comes at once, as the socket is writable, the next ones with each read. */
+static void await_read(struct connection *c)
 {
-	c->out.apart = FLUSH_UNREAD;
+	c->out.flush = FLUSH_UNREAD;
 	event_add(&c->writable, NULL);
 }
 
-static void leave(struct connection *c)
+static void stop_waiting(struct connection *c)
 {
-	if (c->out.apart == FLUSH_MOMENT)
-		TAILQ_REMOVE(&c->set->moments, c, apart);
-	else if (c->out.apart == FLUSH_UNREAD)
+	if (c->out.flush == FLUSH_DELAY)
+		TAILQ_REMOVE(&c->set->delayed, c, delayed);
+	else if (c->out.flush == FLUSH_UNREAD)
 		event_del(&c->writable);
-	c->out.apart = FLUSH_NOT;
+	c->out.flush = FLUSH_NONE;
 }
 
-/* --- barriers ------------------------------------------------------------------------------ */
+/* --- boundaries ---------------------------------------------------------------------------- */
 
-void flush_boundary_add(struct connection *c)
+void flush_boundary_add(struct output *o)
 {
-	struct output *o = &c->out;
-	size_t cap = o->barrier_cap == 0 ? 4 : o->barrier_cap * 2;
+	size_t cap = o->boundary_cap == 0 ? 4 : o->boundary_cap * 2;
 	size_t *more;
 
-	if (o->barrier_count > 0 && o->barriers[o->barrier_count - 1] == o->given)
+	if (o->boundary_count > 0 && o->boundaries[o->boundary_count - 1] == o->written)
 		return;
-	if (o->barrier_count == o->barrier_cap) {
-		more = realloc(o->barriers, cap * sizeof *more);
+	if (o->boundary_count == o->boundary_cap) {
+		more = realloc(o->boundaries, cap * sizeof *more);
 		if (more == NULL) {
 			o->failed = true;
 			return;
 		}
-		o->barriers = more;
-		o->barrier_cap = cap;
+		o->boundaries = more;
+		o->boundary_cap = cap;
 	}
-	o->barriers[o->barrier_count++] = o->given;
+	o->boundaries[o->boundary_count++] = o->written;
 }
 
 void flush_boundary_clear(struct connection *c)
 {
-	leave(c);
-	free(c->out.barriers);
-	c->out.barriers = NULL;
-	c->out.barrier_count = c->out.barrier_cap = 0;
+	stop_waiting(c);
+	free(c->out.boundaries);
+	c->out.boundaries = NULL;
+	c->out.boundary_count = c->out.boundary_cap = 0;
 }
 
 bool flush_boundary_pending(const struct output *o)
 {
-	return o->barrier_count > 0;
+	return o->boundary_count > 0;
 }
 
 size_t flush_boundary_limit(const struct output *o, size_t len)
 {
-	return o->barrier_count > 0 && len > o->barriers[0] - o->taken ? o->barriers[0] - o->taken : len;
+	return o->boundary_count > 0 && len > o->boundaries[0] - o->in_records ? o->boundaries[0] - o->in_records : len;
 }
 
-static void pass_barrier(struct output *o)
+static void pass_boundary(struct output *o)
 {
-	o->passed = o->barriers[0];
-	o->barrier_count--;
-	for (size_t i = 0; i < o->barrier_count; i++)
-		o->barriers[i] = o->barriers[i + 1];
+	o->last_boundary = o->boundaries[0];
+	o->boundary_count--;
+	for (size_t i = 0; i < o->boundary_count; i++)
+		o->boundaries[i] = o->boundaries[i + 1];
 }
 
 bool flush_boundary_holds(struct connection *c)
 {
 	struct output *o = &c->out;
 
-	if (o->barrier_count == 0 || o->barriers[0] > o->taken)
+	if (o->boundary_count == 0 || o->boundaries[0] > o->in_records)
 		return false;
-	/* Nothing before it that it could be merged with, or nothing behind it. */
-	if (o->taken == o->passed || (o->ended && o->backlog.len == 0)) {
-		pass_barrier(o);
+	/* There is nothing before it, or nothing after it, that could be merged. */
+	if (o->in_records == o->last_boundary || (o->ended && o->backlog.len == 0)) {
+		pass_boundary(o);
 		return false;
 	}
-	if (request_pending(c->exchange) > 0)
+	if (fcgi_request_pending(c->request) > 0)
 		return false;
 	if (c->set->local && !output_has_room(c, 0))
 		return true;
-	if (c->set->local && request_split(c->exchange, c->set->apart_fd) == 0)
-		enter_unread(c);
+	if (c->set->local && fcgi_request_split(c->request, c->set->flush_timer_fd) == 0)
+		await_read(c);
 	else
-		enter_moment(c);
+		start_delay(c);
 	return true;
 }
 
-static void reached(struct connection *c)
+static void release(struct connection *c)
 {
-	leave(c);
-	pass_barrier(&c->out);
+	stop_waiting(c);
+	pass_boundary(&c->out);
 	output_mark(c);
 }
 
@@ -136,7 +135,7 @@ void flush_boundary_check(struct connection *c)
 	int queued = 0;
 
 	if (ioctl(c->fd, SIOCOUTQ, &queued) < 0 || queued <= 1)
-		reached(c);
+		release(c);
 }
 
 void flush_boundary_tick(struct connections *s)
@@ -144,8 +143,8 @@ void flush_boundary_tick(struct connections *s)
 	int64_t now = clock_mono_ns();
 	struct connection *c;
 
-	while ((c = TAILQ_FIRST(&s->moments)) != NULL && c->out.apart_due_ns <= now)
-		reached(c);
+	while ((c = TAILQ_FIRST(&s->delayed)) != NULL && c->out.flush_due_ns <= now)
+		release(c);
 	if (c != NULL)
-		arm(s, c->out.apart_due_ns);
+		arm(s, c->out.flush_due_ns);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/listener.h"
 
+#include "core/base/systemd.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -14,9 +16,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define KEPT_FD          "TT_AGENT_FCGI_LISTENER"
-#define KEPT_PATH        "TT_AGENT_FCGI_SOCKET"
-#define SYSTEMD_FIRST_FD 3
+/* The listener of the program before an execve in place. */
+#define INHERITED_FD   "TT_AGENT_FCGI_LISTENER"
+#define INHERITED_PATH "TT_AGENT_FCGI_SOCKET"
 
 _Static_assert(sizeof(((struct listener *)0)->path) == sizeof(((struct sockaddr_un *)0)->sun_path), "paths");
 
@@ -28,7 +30,7 @@ static bool is_listening(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) == 0 && value != 0;
 }
 
-static int ready(struct listener *l, struct err *e)
+static int set_flags(struct listener *l, struct err *e)
 {
 	int flags = fcntl(l->fd, F_GETFL);
 
@@ -37,7 +39,7 @@ static int ready(struct listener *l, struct err *e)
 	return 0;
 }
 
-/* --- a path of our own -------------------------------------------------------------- */
+/* --- a Unix socket -------------------------------------------------------------- */
 
 /* A dead socket file is removed; a live one, or anything else, is not ours to touch. */
 static int clear_path(const struct sockaddr_un *a, struct err *e)
@@ -48,14 +50,15 @@ static int clear_path(const struct sockaddr_un *a, struct err *e)
 	if (lstat(a->sun_path, &st) < 0)
 		return errno == ENOENT ? 0 : err_set_errno(e, errno, "%s", a->sun_path);
 	if (!S_ISSOCK(st.st_mode))
-		return err_set(e, "%s exists and is no socket; remove it or choose another --listen", a->sun_path);
+		return err_set(e, "%s exists and is not a socket; remove it or choose another --listen", a->sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return err_set_errno(e, errno, "socket");
+		return err_set_errno(e, errno, "cannot create a socket");
 	failed = connect(fd, (const struct sockaddr *)a, sizeof *a) < 0 ? errno : 0;
 	close(fd);
 	if (failed != ECONNREFUSED)
-		return err_set(e, "%s: another process listens there; stop it or choose another --listen", a->sun_path);
+		return err_set(e, "%s: another process is listening there; stop it or choose another --listen",
+		               a->sun_path);
 	if (unlink(a->sun_path) < 0)
 		return err_set_errno(e, errno, "cannot remove the dead socket %s", a->sun_path);
 	return 0;
@@ -77,13 +80,13 @@ static int set_owner(const char *path, const struct options *o, struct err *e)
 	return 0;
 }
 
-static int make_folder(const char *path, struct err *e)
+static int make_directory(const char *path, struct err *e)
 {
 	char copy[sizeof((struct listener *)0)->path];
 
 	snprintf(copy, sizeof copy, "%s", path);
 	if (mkdir(dirname(copy), 0755) < 0 && errno != EEXIST)
-		return err_set_errno(e, errno, "cannot make the folder of %s", path);
+		return err_set_errno(e, errno, "cannot create the directory of %s", path);
 	return 0;
 }
 
@@ -91,23 +94,23 @@ static int bind_path(struct listener *l, const char *path, const struct options 
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	mode_t mask;
-	int bound;
+	int failed;
 
 	if (strlen(path) >= sizeof a.sun_path)
 		return err_set(e, "%s: a socket's path has at most %zu bytes", path, sizeof a.sun_path - 1);
 	snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
-	if (make_folder(path, e) < 0 || clear_path(&a, e) < 0)
+	if (make_directory(path, e) < 0 || clear_path(&a, e) < 0)
 		return -1;
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (l->fd < 0)
-		return err_set_errno(e, errno, "socket");
+		return err_set_errno(e, errno, "cannot create a socket");
 	mask = umask(0177); /* nobody else may connect before the owner is set */
-	bound = bind(l->fd, (struct sockaddr *)&a, sizeof a);
+	failed = bind(l->fd, (struct sockaddr *)&a, sizeof a);
 	umask(mask);
-	if (bound < 0)
+	if (failed < 0)
 		return err_set_errno(e, errno, "cannot bind %s", path);
 	snprintf(l->path, sizeof l->path, "%s", path);
-	if (stat(path, &l->made) < 0 || set_owner(path, o, e) < 0 || listen(l->fd, LISTENER_BACKLOG) < 0)
+	if (stat(path, &l->bound) < 0 || set_owner(path, o, e) < 0 || listen(l->fd, LISTENER_BACKLOG) < 0)
 		return err_set_errno(e, errno, "cannot listen at %s", path);
 	return 0;
 }
@@ -157,20 +160,11 @@ static int bind_tcp(struct listener *l, const char *text, struct err *e)
 
 static int from_systemd(struct listener *l, struct err *e)
 {
-	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
-
-	if (pid == NULL || fds == NULL || strtol(pid, NULL, 10) != (long)getpid())
-		return 1;
-	if (strcmp(fds, "1") != 0)
-		return err_set(e, "systemd handed over %s sockets; exactly one is wanted", fds);
-	if (!is_listening(SYSTEMD_FIRST_FD))
-		return err_set(e, "what systemd handed over does not listen (Accept=no is wanted)");
-	l->fd = SYSTEMD_FIRST_FD;
 	snprintf(l->name, sizeof l->name, "systemd's socket");
-	return 0;
+	return systemd_socket(&l->fd, e);
 }
 
-/* Descriptor 0 must not stay a socket: nothing may ever read it as standard input. */
+/* File descriptor 0 must not stay a socket: nothing may ever read it as standard input. */
 static int from_spawn_fcgi(struct listener *l, struct err *e)
 {
 	int null;
@@ -180,10 +174,10 @@ static int from_spawn_fcgi(struct listener *l, struct err *e)
 	l->fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (l->fd < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0)
-		err_set_errno(e, errno, "the socket handed over as descriptor 0");
+		err_set_errno(e, errno, "the socket handed over as file descriptor 0");
 	if (null > STDIN_FILENO)
 		close(null);
-	snprintf(l->name, sizeof l->name, "descriptor 0");
+	snprintf(l->name, sizeof l->name, "file descriptor 0");
 	return err_is_set(e) ? -1 : 0;
 }
 
@@ -203,49 +197,56 @@ int listener_open(struct listener *l, const struct options *o, struct err *e)
 		found = strchr(where, '/') == NULL && strchr(where, ':') != NULL ? bind_tcp(l, where, e)
 		                                                                 : bind_path(l, where, o, e);
 	}
-	if (found == 0 && ready(l, e) == 0)
+	if (found == 0 && set_flags(l, e) == 0)
 		return 0;
 	listener_close(l);
 	return -1;
 }
 
-/* Whether what lies at its path is what was made there. */
+/* Whether the file at its path is still the socket that was bound. */
 static bool is_in_place(const struct listener *l)
 {
 	struct stat now;
 
-	return l->path[0] != '\0' && stat(l->path, &now) == 0 && now.st_ino == l->made.st_ino &&
-	       now.st_dev == l->made.st_dev;
+	return l->path[0] != '\0' && stat(l->path, &now) == 0 && now.st_ino == l->bound.st_ino &&
+	       now.st_dev == l->bound.st_dev;
 }
 
-int listener_keep(const struct listener *l, struct err *e)
+int listener_pass_on(const struct listener *l, struct err *e)
 {
 	const char *path = is_in_place(l) ? l->path : "";
 	char fd[16];
 
 	snprintf(fd, sizeof fd, "%d", l->fd);
-	if (fcntl(l->fd, F_SETFD, 0) < 0 || setenv(KEPT_FD, fd, 1) < 0 || setenv(KEPT_PATH, path, 1) < 0)
-		return err_set_errno(e, errno, "cannot keep the listener");
+	if (fcntl(l->fd, F_SETFD, 0) < 0 || setenv(INHERITED_FD, fd, 1) < 0 || setenv(INHERITED_PATH, path, 1) < 0)
+		return err_set_errno(e, errno, "cannot pass on the listener");
 	return 0;
+}
+
+void listener_take_back(const struct listener *l)
+{
+	fcntl(l->fd, F_SETFD, FD_CLOEXEC);
+	unsetenv(INHERITED_FD);
+	unsetenv(INHERITED_PATH);
 }
 
 int listener_inherit(struct listener *l, struct err *e)
 {
-	const char *fd = getenv(KEPT_FD), *path = getenv(KEPT_PATH);
+	const char *fd = getenv(INHERITED_FD), *path = getenv(INHERITED_PATH);
 
 	*l = (struct listener){.fd = -1};
 	if (fd == NULL)
 		return 1;
 	l->fd = (int)strtol(fd, NULL, 10);
 	snprintf(l->path, sizeof l->path, "%s", path != NULL ? path : "");
-	snprintf(l->name, sizeof l->name, "%s", l->path[0] != '\0' ? l->path : "the socket of before");
-	unsetenv(KEPT_FD);
-	unsetenv(KEPT_PATH);
+	snprintf(l->name, sizeof l->name, "%s", l->path[0] != '\0' ? l->path : "the inherited socket");
+	unsetenv(INHERITED_FD);
+	unsetenv(INHERITED_PATH);
 	if (!is_listening(l->fd))
-		return err_set(e, "descriptor %d does not listen", l->fd);
-	if (l->path[0] != '\0' && stat(l->path, &l->made) < 0)
+		return err_set(e, "file descriptor %d does not listen", l->fd);
+	if (l->path[0] != '\0' && stat(l->path, &l->bound) < 0)
 		l->path[0] = '\0';
-	return ready(l, e);
+	return set_flags(l, e);
 }
 
 void listener_close(struct listener *l)

@@ -8,11 +8,8 @@ noinst_LIBRARIES += libttagentfcgi.a
 libttagentfcgi_a_SOURCES = \
 	fcgi/acceptor.c \
 	fcgi/acceptor.h \
-	fcgi/admin_endpoints.c \
 	fcgi/admission.c \
 	fcgi/admission.h \
-	fcgi/capacity.c \
-	fcgi/capacity.h \
 	fcgi/chat_services.c \
 	fcgi/chat_services.h \
 	fcgi/connection.c \
@@ -20,27 +17,35 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/connection_internal.h \
 	fcgi/dispatch.c \
 	fcgi/dispatch.h \
-	fcgi/documents.c \
+	fcgi/endpoint.h \
+	fcgi/endpoints/daemon_command.c \
+	fcgi/endpoints/daemon_command.h \
+	fcgi/endpoints/endpoints.def \
+	fcgi/endpoints/poll_requests.c \
+	fcgi/endpoints/published_document.c \
+	fcgi/endpoints/published_document.h \
+	fcgi/endpoints/refresh.c \
+	fcgi/endpoints/refresh_config.c \
+	fcgi/endpoints/root.c \
+	fcgi/endpoints/select_model.c \
+	fcgi/endpoints/status.c \
+	fcgi/endpoints/test_llm.c \
+	fcgi/fcgi_request.c \
+	fcgi/fcgi_request.h \
 	fcgi/flush_boundary.c \
 	fcgi/listener.c \
 	fcgi/listener.h \
 	fcgi/options.c \
 	fcgi/options.h \
 	fcgi/output.c \
+	fcgi/output.h \
 	fcgi/parent.c \
 	fcgi/parent.h \
-	fcgi/poll_requests.c \
 	fcgi/precheck.c \
 	fcgi/precheck.h \
 	fcgi/published.c \
 	fcgi/published.h \
-	fcgi/query.c \
-	fcgi/query.h \
 	fcgi/read.c \
-	fcgi/request.c \
-	fcgi/request.h \
-	fcgi/request_id.c \
-	fcgi/request_id.h \
 	fcgi/response.c \
 	fcgi/response.h \
 	fcgi/route.c \

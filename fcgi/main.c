@@ -27,7 +27,7 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 
 	privacy_no_core_dumps();
-	signal(SIGPIPE, SIG_IGN); /* whoever reads the log may leave */
+	signal(SIGPIPE, SIG_IGN); /* the reader of the log may close it */
 	if (responder_options_parse(&o, argc, argv, &e) < 0) {
 		fprintf(stderr, "tt-agent-fcgi: %s\n", e.text);
 		return 2;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A response's way out: records, and the room that the socket has for them. */
+/* Writes responses: the backlog, records, and the room that the socket has for them. */
 #include "fcgi/connection_internal.h"
 
 #include <assert.h>
@@ -10,19 +10,15 @@
 #include <sys/socket.h>
 
 #define BACKLOG_MAX     (16u << 20)
-#define BACKLOG_HIGH    (32u << 10) /* the writer is asked to wait */
-#define BACKLOG_LOW     (8u << 10)  /* ... and to go on */
+#define BACKLOG_HIGH    (32u << 10) /* from here on the writer should wait */
+#define BACKLOG_LOW     (8u << 10)  /* ... and below this it may resume */
 #define TCP_SEND_BUFFER (256 << 10)
-#define FRAME           32 /* bytes of a record beside its content, and of the request's end */
+#define FRAME           32 /* bytes of a record besides its content, and of the end of the request */
 
-static void on_writable(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what;
-	output_writable(arg);
-}
+static void on_writable(evutil_socket_t fd, short what, void *arg);
 
-/* How much a writable socket takes without blocking. AF_UNIX says "writable" while at
- * most a quarter of the buffer is used, TCP while at least a third is free. */
+/* How many bytes a writable socket takes without blocking. AF_UNIX is writable while at most a
+ * quarter of the buffer is used, TCP while at least a third is free. */
 static int64_t window_of(int fd, bool local)
 {
 	int size = 0;
@@ -41,7 +37,7 @@ static bool is_local(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) == 0 && family == AF_UNIX;
 }
 
-/* All connections of one listener are alike, so the first one tells. */
+/* All connections come from one listener, so what is true for the first is true for all. */
 void output_prepare(struct connection *c)
 {
 	struct connections *s = c->set;
@@ -56,7 +52,7 @@ void output_prepare(struct connection *c)
 	if (first)
 		s->window = window_of(c->fd, s->local);
 	c->credit = s->window;
-	/* libevent wants both events of a descriptor edge-triggered or none. */
+	/* libevent requires that both events of a file descriptor are edge-triggered, or none. */
 	event_assign(&c->writable, s->base, c->fd, EV_WRITE | EV_ET | EV_PERSIST, on_writable, c);
 	output_reset(c);
 }
@@ -71,7 +67,7 @@ void output_reset(struct connection *c)
 		event_del(&c->writable);
 	flush_boundary_clear(c);
 	buf_free(&o->backlog);
-	*o = (struct output){.backlog = BUF_INIT(BACKLOG_MAX)};
+	*o = (struct output){.connection = c, .backlog = BUF_INIT(BACKLOG_MAX)};
 }
 
 void output_free(struct connection *c)
@@ -80,7 +76,7 @@ void output_free(struct connection *c)
 	flush_boundary_clear(c);
 }
 
-/* --- what the endpoints give ---------------------------------------------------------- */
+/* --- what endpoints write --------------------------------------------------------------- */
 
 void output_mark(struct connection *c)
 {
@@ -89,54 +85,56 @@ void output_mark(struct connection *c)
 	c->out.dirty = true;
 }
 
-static void give(struct connection *c, const char *bytes, size_t len)
+void connection_head(struct connection *c, const char *bytes, size_t len)
 {
-	struct output *o = &c->out;
+	assert(c->state == CONNECTION_ACTIVE && c->out.written == 0);
+	fcgi_request_put(c->request, bytes, len);
+}
 
-	if (o->backlog.len == 0 && !flush_boundary_pending(o) && len <= request_room(c->exchange)) {
-		request_put(c->exchange, bytes, len);
-		o->taken += len;
+struct output *connection_output(struct connection *c)
+{
+	return &c->out;
+}
+
+int output_write(struct output *o, const char *bytes, size_t len)
+{
+	struct connection *c = o->connection;
+
+	assert(c->state == CONNECTION_ACTIVE && !o->ended);
+	if (o->backlog.len == 0 && !flush_boundary_pending(o) && len <= fcgi_request_room(c->request)) {
+		fcgi_request_put(c->request, bytes, len);
+		o->in_records += len;
 	} else if (buf_add(&o->backlog, bytes, len) < 0) {
 		o->failed = true;
 	}
-	o->given += len;
-}
-
-void connection_head(struct connection *c, const char *bytes, size_t len)
-{
-	assert(c->state == CONNECTION_ACTIVE && c->out.given == 0);
-	request_put(c->exchange, bytes, len);
-}
-
-int connection_write(struct connection *c, const char *bytes, size_t len, bool apart)
-{
-	struct output *o = &c->out;
-
-	assert(c->state == CONNECTION_ACTIVE && !o->ended);
-	if (apart)
-		flush_boundary_add(c);
-	if (len > 0)
-		give(c, bytes, len);
-	if (apart)
-		flush_boundary_add(c);
+	o->written += len;
 	output_mark(c);
 	if (o->backlog.len > BACKLOG_HIGH)
-		o->enough = true;
-	return o->enough;
+		o->full = true;
+	return o->full;
 }
 
-void connection_end(struct connection *c)
+void output_flush_boundary(struct output *o)
 {
-	assert(c->state == CONNECTION_ACTIVE && !c->out.ended);
+	assert(o->connection->state == CONNECTION_ACTIVE && !o->ended);
+	flush_boundary_add(o);
+	output_mark(o->connection);
+}
+
+void output_end(struct output *o)
+{
+	struct connection *c = o->connection;
+
+	assert(c->state == CONNECTION_ACTIVE && !o->ended);
 	c->owner = NULL;
-	c->out.ended = true;
+	o->ended = true;
 	output_mark(c);
 }
 
 /* --- records -------------------------------------------------------------------------- */
 
-/* A record costs the socket about this much: its bytes in the allocator's sizes and
- * the kernel's own. */
+/* About what a record takes of the socket's buffer: the kernel counts allocated sizes and its own
+ * overhead. */
 static int64_t cost(size_t len)
 {
 	return (int64_t)len * 2 + 1024;
@@ -162,35 +160,35 @@ bool output_has_room(struct connection *c, size_t len)
 static void refill(struct connection *c)
 {
 	struct output *o = &c->out;
-	size_t n = flush_boundary_limit(o, o->backlog.len), room = request_room(c->exchange);
+	size_t n = flush_boundary_limit(o, o->backlog.len), room = fcgi_request_room(c->request);
 
 	if (n > room)
 		n = room;
 	if (n == 0)
 		return;
-	request_put(c->exchange, o->backlog.data, n);
+	fcgi_request_put(c->request, o->backlog.data, n);
 	buf_consume(&o->backlog, n);
-	o->taken += n;
+	o->in_records += n;
 	if (o->backlog.len == 0)
 		buf_free(&o->backlog);
 }
 
-/* Writes one record; false: the socket is full, or the connection is gone or done. */
+/* Writes one record. false: the socket is full, or the connection is closed or finished. */
 static bool write_record(struct connection *c)
 {
 	struct output *o = &c->out;
 	bool last = o->ended && o->backlog.len == 0;
-	size_t pending = request_pending(c->exchange);
+	size_t pending = fcgi_request_pending(c->request);
 
 	if (!output_has_room(c, pending))
 		return false;
 	if (!last) {
-		if (request_flush(c->exchange) == 0)
+		if (fcgi_request_flush(c->request) == 0)
 			return true;
 		connection_lost(c);
 		return false;
 	}
-	if (request_finish(c->exchange) == 0)
+	if (fcgi_request_finish(c->request) == 0)
 		connection_finished(c);
 	else
 		connection_lost(c);
@@ -205,30 +203,33 @@ void output_flush(struct connection *c)
 		connection_lost(c);
 		return;
 	}
-	if (o->apart != FLUSH_NOT || o->waits_writable)
+	if (o->flush != FLUSH_NONE || o->waits_writable)
 		return;
 	do {
 		if (flush_boundary_holds(c))
 			return;
 		refill(c);
-		if (request_pending(c->exchange) == 0 && !(o->ended && o->backlog.len == 0))
+		if (fcgi_request_pending(c->request) == 0 && !(o->ended && o->backlog.len == 0))
 			break;
 	} while (write_record(c));
-	if (c->state == CONNECTION_ACTIVE && o->enough && o->backlog.len < BACKLOG_LOW && c->owner != NULL) {
-		o->enough = false;
+	if (c->state == CONNECTION_ACTIVE && o->full && o->backlog.len < BACKLOG_LOW && c->owner != NULL) {
+		o->full = false;
 		c->owner->resume(c->owner_arg);
 	}
 }
 
-void output_writable(struct connection *c)
+static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
+	struct connection *c = arg;
+
+	(void)fd, (void)what;
 	if (c->state != CONNECTION_ACTIVE)
 		return;
 	if (c->out.waits_writable) {
 		event_del(&c->writable);
 		c->out.waits_writable = false;
 		output_flush(c);
-	} else if (c->out.apart == FLUSH_UNREAD) {
+	} else if (c->out.flush == FLUSH_UNREAD) {
 		flush_boundary_check(c);
 	}
 }

@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/systemd.h"
 #include "fcgi/listener.h"
 #include "fcgi/worker.h"
 
@@ -19,41 +20,41 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define OLD_WORKERS    "TT_AGENT_FCGI_OLD_WORKERS" /* pids, from the image before */
-#define LONG_LIFE_MS   10000                       /* a worker that lived so long died by chance */
-#define PAUSE_FIRST_MS 50
-#define PAUSE_MAX_MS   5000
-#define READY_WAIT_MS  10000 /* until old workers drain although the new ones are not ready */
-#define KILL_AFTER_MS  2000  /* beyond the time that workers have to drain */
-#define OLD_MAX        (4 * OPTIONS_WORKERS_MAX)
-#define VERSION_WAIT_S 5 /* for a new program to tell its version */
+#define OLD_WORKERS       "TT_AGENT_FCGI_OLD_WORKERS" /* their pids, for the program after execve */
+#define LONG_LIFE_MS      10000                       /* after that a death does not make the next restart wait */
+#define BACKOFF_MIN_MS    50
+#define BACKOFF_MAX_MS    5000
+#define READY_TIMEOUT_MS  10000 /* until old workers drain even if the new ones are not ready */
+#define KILL_AFTER_MS     2000  /* beyond the time that workers have to drain */
+#define OLD_MAX           (4 * OPTIONS_WORKERS_MAX)
+#define VERSION_TIMEOUT_S 5 /* for a new program to print its version */
 
 struct slot {
-	pid_t pid; /* 0: none runs */
-	bool ready;
-	int ready_fd; /* tells it; -1: nothing more to hear */
-	int64_t started_ms, start_at_ms, pause_ms;
+	pid_t pid;    /* 0: none runs */
+	bool ready;   /* it accepts connections */
+	int ready_fd; /* reports that; -1: closed */
+	int64_t started_ms, start_at_ms, backoff_ms;
 };
 
 struct parent {
 	const struct options *options;
 	char **argv;
-	char program[PATH_MAX]; /* as it was found at the start: after an upgrade the new one lies there */
+	char program[PATH_MAX]; /* path at the start; after an upgrade the new program is there */
 	struct listener listener;
 	struct admission *admission;
 	int signals;
-	sigset_t before; /* the signal mask that workers get back */
+	sigset_t worker_signals; /* the mask that workers set again */
 	struct slot slots[OPTIONS_WORKERS_MAX];
-	pid_t old[OLD_MAX]; /* workers of the image before, draining */
+	pid_t old[OLD_MAX]; /* workers from before the last SIGHUP, draining */
 	size_t old_count;
-	int64_t old_drain_at_ms; /* when they are told to, at the latest; 0: they were */
-	int64_t kill_at_ms;      /* while stopping; 0: not stopping */
+	int64_t ready_by_ms; /* when the service counts as ready even if a worker is not; 0: it is ready */
+	int64_t kill_at_ms;  /* while stopping; 0: not stopping */
 	int worker_status;
 };
 
 /* --- workers ---------------------------------------------------------------------------- */
 
-static void forget_ready(struct slot *s)
+static void close_ready(struct slot *s)
 {
 	if (s->ready_fd >= 0)
 		close(s->ready_fd);
@@ -62,21 +63,21 @@ static void forget_ready(struct slot *s)
 
 static int run_worker(struct parent *p, const struct slot *s, pid_t parent_pid, int ready_fd)
 {
-	const struct worker_place place = {.listener = p->listener.fd,
-	                                   .ready_fd = ready_fd,
-	                                   .admission = p->admission,
-	                                   .number = (unsigned)(s - p->slots),
-	                                   .signals = p->before};
+	const struct worker_context context = {.listener = p->listener.fd,
+	                                       .ready_fd = ready_fd,
+	                                       .admission = p->admission,
+	                                       .number = (unsigned)(s - p->slots),
+	                                       .signals = p->worker_signals};
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent_pid)
 		return 0;
-	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole group; the parent says when to stop */
+	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole group; the parent decides when to stop */
 	signal(SIGHUP, SIG_IGN);
 	close(p->signals);
 	for (unsigned i = 0; i < p->options->workers; i++)
-		forget_ready(&p->slots[i]); /* of those before it */
-	return worker_run(p->options, &place);
+		close_ready(&p->slots[i]); /* of earlier slots */
+	return worker_run(p->options, &context);
 }
 
 /* Returns true in the new worker, after its end. */
@@ -86,7 +87,7 @@ static bool start_worker(struct parent *p, struct slot *s)
 	int ready[2] = {-1, -1};
 
 	if (pipe2(ready, O_CLOEXEC) < 0)
-		log_warning("no_pipe", L_STR("error", strerror(errno)));
+		log_warning("ready_pipe_failed", L_STR("error", strerror(errno)));
 	s->started_ms = clock_mono_ms();
 	s->pid = fork();
 	if (s->pid == 0) {
@@ -98,11 +99,11 @@ static bool start_worker(struct parent *p, struct slot *s)
 	if (ready[1] >= 0)
 		close(ready[1]);
 	s->ready_fd = ready[0];
-	s->ready = ready[0] < 0; /* it could not say so */
+	s->ready = ready[0] < 0; /* it cannot report it */
 	if (s->pid < 0) {
-		log_error("no_worker", L_STR("error", strerror(errno)));
+		log_error("fork_failed", L_STR("error", strerror(errno)));
 		s->pid = 0;
-		s->start_at_ms = s->started_ms + PAUSE_MAX_MS;
+		s->start_at_ms = s->started_ms + BACKOFF_MAX_MS;
 	}
 	return false;
 }
@@ -117,16 +118,16 @@ static bool start_due(struct parent *p)
 	return false;
 }
 
-/* A worker that dies before it accepts says nothing. */
-static void hear_ready(struct slot *s)
+/* End of file: the worker died before it accepted connections. */
+static void read_ready(struct slot *s)
 {
 	char byte;
 
 	s->ready = read(s->ready_fd, &byte, 1) == 1;
-	forget_ready(s);
+	close_ready(s);
 }
 
-static void tell_death(pid_t pid, int status)
+static void log_death(pid_t pid, int status)
 {
 	if (WIFSIGNALED(status))
 		log_error("worker_died", L_INT("pid", pid), L_STR("signal", strsignal(WTERMSIG(status))));
@@ -134,28 +135,28 @@ static void tell_death(pid_t pid, int status)
 		log_error("worker_died", L_INT("pid", pid), L_INT("status", WEXITSTATUS(status)));
 }
 
-static void plan_restart(struct parent *p, struct slot *s, int status)
+static void schedule_restart(struct parent *p, struct slot *s, int status)
 {
 	int64_t now = clock_mono_ms();
 
 	if (p->kill_at_ms == 0)
-		tell_death(s->pid, status);
+		log_death(s->pid, status);
 	s->pid = 0;
 	admission_clear(p->admission, (unsigned)(s - p->slots));
-	forget_ready(s);
+	close_ready(s);
 	if (now - s->started_ms >= LONG_LIFE_MS)
-		s->pause_ms = 0;
-	s->start_at_ms = now + s->pause_ms;
-	s->pause_ms = s->pause_ms == 0                 ? PAUSE_FIRST_MS
-	              : s->pause_ms * 2 < PAUSE_MAX_MS ? s->pause_ms * 2
-	                                               : PAUSE_MAX_MS;
+		s->backoff_ms = 0;
+	s->start_at_ms = now + s->backoff_ms;
+	s->backoff_ms = s->backoff_ms == 0                   ? BACKOFF_MIN_MS
+	                : s->backoff_ms * 2 < BACKOFF_MAX_MS ? s->backoff_ms * 2
+	                                                     : BACKOFF_MAX_MS;
 }
 
-/* An old worker has no slot; that it ends is what it was told to. */
-static void forget_old(struct parent *p, size_t i, int status)
+/* An old worker has no slot, and is expected to end. */
+static void remove_old(struct parent *p, size_t i, int status)
 {
 	if (p->kill_at_ms == 0 && status != 0)
-		tell_death(p->old[i], status);
+		log_death(p->old[i], status);
 	p->old[i] = p->old[--p->old_count];
 }
 
@@ -167,10 +168,10 @@ static void reap(struct parent *p)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		for (unsigned i = 0; i < p->options->workers; i++)
 			if (p->slots[i].pid == pid)
-				plan_restart(p, &p->slots[i], status);
+				schedule_restart(p, &p->slots[i], status);
 		for (size_t i = 0; i < p->old_count; i++)
 			if (p->old[i] == pid)
-				forget_old(p, i--, status);
+				remove_old(p, i--, status);
 	}
 }
 
@@ -192,10 +193,10 @@ static unsigned running(const struct parent *p)
 	return n;
 }
 
-/* --- starting anew in place --------------------------------------------------------------- */
+/* --- re-executing in place ------------------------------------------------------------------ */
 
-/* A program that does not even tell its version would end us for good. Whoever waits for it
- * waits for nothing else: a clock that outlives exec ends one that hangs. */
+/* Executing a program that does not work would end the service for good. It is waited for
+ * without looking at anything else; an alarm, which execve keeps, ends one that hangs. */
 static bool program_works(struct parent *p)
 {
 	pid_t pid = fork();
@@ -205,15 +206,15 @@ static bool program_works(struct parent *p)
 		null = open("/dev/null", O_RDWR);
 		if (null >= 0)
 			dup2(null, STDOUT_FILENO);
-		sigprocmask(SIG_SETMASK, &p->before, NULL);
-		alarm(VERSION_WAIT_S);
+		sigprocmask(SIG_SETMASK, &p->worker_signals, NULL);
+		alarm(VERSION_TIMEOUT_S);
 		execl(p->program, p->program, "--version", (char *)NULL);
 		_exit(127);
 	}
 	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-static int list_workers(const struct parent *p)
+static int pass_on_workers(const struct parent *p)
 {
 	char text[OLD_MAX * 12] = "";
 	size_t len = 0;
@@ -226,7 +227,7 @@ static int list_workers(const struct parent *p)
 	return setenv(OLD_WORKERS, text, 1);
 }
 
-static void take_old_workers(struct parent *p)
+static void inherit_workers(struct parent *p)
 {
 	const char *text = getenv(OLD_WORKERS);
 	char *end;
@@ -239,32 +240,39 @@ static void take_old_workers(struct parent *p)
 		p->old[p->old_count++] = (pid_t)pid;
 	}
 	unsetenv(OLD_WORKERS);
-	p->old_drain_at_ms = p->old_count > 0 ? clock_mono_ms() + READY_WAIT_MS : 0;
 }
 
-/* Returns only where it failed; all goes on as before then. */
-static void start_anew(struct parent *p)
+/* Returns only if it failed; everything continues as before then. */
+static void reexec(struct parent *p)
 {
 	struct err e = ERR_INIT;
 
-	reap(p); /* the next image cannot tell of whom it never knew alive */
-	log_info("starting_anew", L_STR("program", p->program));
-	if (!program_works(p))
-		err_set(&e, "%s does not run (try it with --version); what ran before goes on", p->program);
-	else if (listener_keep(&p->listener, &e) == 0 && list_workers(p) == 0)
+	reap(p); /* the new program could not name a worker that died before it started */
+	log_info("reexecuting", L_STR("program", p->program));
+	if (!program_works(p)) {
+		err_set(&e, "%s does not run (try it with --version); the running program goes on", p->program);
+	} else if (listener_pass_on(&p->listener, &e) == 0 && pass_on_workers(p) == 0) {
+		systemd_notify_reloading();
 		execv(p->program, p->argv);
+	}
 	err_set_errno(&e, errno, "cannot start %s", p->program);
-	log_error("not_started_anew", L_STR("error", e.text));
-	fcntl(p->listener.fd, F_SETFD, FD_CLOEXEC);
+	log_error("reexec_failed", L_STR("error", e.text));
+	listener_take_back(&p->listener);
 	unsetenv(OLD_WORKERS);
+	if (p->ready_by_ms == 0)
+		systemd_notify_ready();
 }
 
-static void drain_old(struct parent *p)
+/* The new workers accept connections; the old ones are no longer needed. */
+static void become_ready(struct parent *p)
 {
+	p->ready_by_ms = 0;
+	systemd_notify_ready();
+	if (p->old_count == 0)
+		return;
 	log_info("old_workers_draining", L_INT("workers", p->old_count));
 	for (size_t i = 0; i < p->old_count; i++)
-		kill(p->old[i], WORKER_LEAVE);
-	p->old_drain_at_ms = 0;
+		kill(p->old[i], WORKER_RETIRE);
 }
 
 /* --- the loop ------------------------------------------------------------------------------- */
@@ -276,6 +284,7 @@ static void stop(struct parent *p)
 		return;
 	}
 	log_info("stopping", L_INT("workers", running(p)));
+	systemd_notify_stopping();
 	p->kill_at_ms = clock_mono_ms() + p->options->drain_ms + KILL_AFTER_MS;
 	listener_close(&p->listener);
 	signal_all(p, SIGTERM);
@@ -289,7 +298,7 @@ static void take_signals(struct parent *p)
 		if (info.ssi_signo == SIGCHLD)
 			reap(p);
 		else if (info.ssi_signo == SIGHUP && p->kill_at_ms == 0)
-			start_anew(p);
+			reexec(p);
 		else if (info.ssi_signo != SIGHUP)
 			stop(p);
 	}
@@ -297,7 +306,7 @@ static void take_signals(struct parent *p)
 
 static int next_timeout(const struct parent *p)
 {
-	int64_t now = clock_mono_ms(), next = p->kill_at_ms != 0 ? p->kill_at_ms : p->old_drain_at_ms;
+	int64_t now = clock_mono_ms(), next = p->kill_at_ms != 0 ? p->kill_at_ms : p->ready_by_ms;
 
 	for (unsigned i = 0; p->kill_at_ms == 0 && i < p->options->workers; i++)
 		if (p->slots[i].pid == 0 && (next == 0 || p->slots[i].start_at_ms < next))
@@ -305,8 +314,8 @@ static int next_timeout(const struct parent *p)
 	return next == 0 ? -1 : next <= now ? 0 : next - now > 60000 ? 60000 : (int)(next - now);
 }
 
-/* Waits for signals and for workers that say that they accept. */
-static void wait_for_news(struct parent *p)
+/* Waits for signals and for workers that report that they accept connections. */
+static void wait_for_events(struct parent *p)
 {
 	struct pollfd fds[OPTIONS_WORKERS_MAX + 1] = {{.fd = p->signals, .events = POLLIN}};
 	unsigned waiting = 0;
@@ -317,11 +326,11 @@ static void wait_for_news(struct parent *p)
 		return;
 	for (unsigned i = 0; i < p->options->workers; i++) {
 		if (fds[i + 1].fd >= 0 && fds[i + 1].revents != 0)
-			hear_ready(&p->slots[i]);
+			read_ready(&p->slots[i]);
 		waiting += !p->slots[i].ready || p->slots[i].pid == 0;
 	}
-	if (p->old_drain_at_ms != 0 && (waiting == 0 || clock_mono_ms() >= p->old_drain_at_ms))
-		drain_old(p);
+	if (p->ready_by_ms != 0 && p->kill_at_ms == 0 && (waiting == 0 || clock_mono_ms() >= p->ready_by_ms))
+		become_ready(p);
 	if (fds[0].revents != 0)
 		take_signals(p);
 }
@@ -331,7 +340,7 @@ static int keep_running(struct parent *p)
 	while (p->kill_at_ms == 0 || running(p) > 0) {
 		if (start_due(p))
 			return p->worker_status;
-		wait_for_news(p);
+		wait_for_events(p);
 		if (p->kill_at_ms != 0 && clock_mono_ms() >= p->kill_at_ms)
 			signal_all(p, SIGKILL);
 	}
@@ -344,8 +353,8 @@ static int prepare(struct parent *p, struct err *e)
 	sigset_t taken, blocked;
 	int found;
 
-	/* First of all: a signal that comes while the program starts anew must wait, and one for
-	 * a worker until that can take it. */
+	/* First of all: a signal that comes during a re-execution must wait, and one for a worker
+	 * must wait until the worker can take it. */
 	sigemptyset(&taken);
 	sigaddset(&taken, SIGTERM);
 	sigaddset(&taken, SIGINT);
@@ -353,23 +362,24 @@ static int prepare(struct parent *p, struct err *e)
 	sigaddset(&taken, SIGHUP);
 	sigaddset(&taken, SIGCHLD);
 	blocked = taken;
-	sigaddset(&blocked, WORKER_LEAVE);
-	sigprocmask(SIG_BLOCK, &blocked, &p->before);
+	sigaddset(&blocked, WORKER_RETIRE);
+	sigprocmask(SIG_BLOCK, &blocked, &p->worker_signals);
 	for (int n = 1; n < SIGRTMIN; n++)
 		if (sigismember(&blocked, n) == 1)
-			sigdelset(&p->before, n);
+			sigdelset(&p->worker_signals, n);
 	p->signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (p->signals < 0)
 		return err_set_errno(e, errno, "signalfd");
 	if (readlink("/proc/self/exe", p->program, sizeof p->program - 1) < 0)
-		return err_set_errno(e, errno, "cannot find out where this program lies");
+		return err_set_errno(e, errno, "cannot find the path of this program");
 	p->admission = admission_new(p->options->workers, e);
 	if (p->admission == NULL)
 		return -1;
 	found = listener_inherit(&p->listener, e);
 	if (found == 1)
 		found = listener_open(&p->listener, p->options, e);
-	take_old_workers(p);
+	inherit_workers(p);
+	p->ready_by_ms = clock_mono_ms() + READY_TIMEOUT_MS;
 	return found;
 }
 
@@ -387,7 +397,7 @@ int parent_run(const struct options *o, char **argv)
 	for (unsigned i = 0; i < OPTIONS_WORKERS_MAX; i++)
 		p->slots[i].ready_fd = -1;
 	if (prepare(p, &e) < 0) {
-		log_critical("not_started", L_STR("error", e.text));
+		log_critical("start_failed", L_STR("error", e.text));
 	} else {
 		log_info("listening", L_STR("at", p->listener.name), L_INT("workers", o->workers),
 		         L_INT("pid", getpid()));

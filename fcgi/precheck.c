@@ -27,9 +27,9 @@ static enum precheck_verdict stream_record(struct precheck *p, unsigned type)
 	if (type == ABORT_REQUEST)
 		return PRECHECK_ABORT;
 	if (type != expected)
-		return bad(p, "record of another type than the request needs here");
+		return bad(p, "record of an unexpected type");
 	if (p->content_left == 0 && p->padding_left > 0)
-		return bad(p, "padding behind an empty record");
+		return bad(p, "padding after an empty record");
 	if (p->content_left > 0) {
 		if (p->stage == PRECHECK_AT_STDIN)
 			p->body_len += p->content_left;
@@ -58,14 +58,14 @@ static enum precheck_verdict take_header(struct precheck *p)
 	if (h[0] != 1)
 		return bad(p, "not FastCGI version 1");
 	if (id == 0)
-		return bad(p, type == GET_VALUES ? "FCGI_GET_VALUES is not answered here"
+		return bad(p, type == GET_VALUES ? "FCGI_GET_VALUES is not supported"
 		                                 : "management record, or a request with id 0");
 	if (p->stage != PRECHECK_AT_BEGIN)
 		return id == p->request_id ? stream_record(p, type) : bad(p, "a second request on one connection");
 	if (type != BEGIN_REQUEST || p->content_left != sizeof p->begin)
 		return bad(p, "no FCGI_BEGIN_REQUEST at the start");
-	if (p->padding_left > 0) /* libfcgi takes it for the next record */
-		return bad(p, "padding behind FCGI_BEGIN_REQUEST");
+	if (p->padding_left > 0) /* libfcgi would read it as the next record */
+		return bad(p, "padding after FCGI_BEGIN_REQUEST");
 	p->request_id = id;
 	return PRECHECK_MORE;
 }
@@ -77,7 +77,7 @@ static enum precheck_verdict take_begin(struct precheck *p, const uint8_t *bytes
 	if (p->begin_len < sizeof p->begin)
 		return PRECHECK_MORE;
 	if ((p->begin[0] << 8 | p->begin[1]) != ROLE_RESPONDER)
-		return bad(p, "another role than RESPONDER");
+		return bad(p, "a role other than RESPONDER");
 	p->keep = (p->begin[2] & FLAG_KEEP_CONN) != 0;
 	p->stage = PRECHECK_AT_PARAMS;
 	return PRECHECK_MORE;
@@ -114,9 +114,9 @@ static size_t least(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* The usual pair lies there whole, with short lengths: no need to go step by step.
- * Returns its length, or 0 where it is not that plain; the steps then say why. */
-static size_t plain_pair(struct precheck *p, const uint8_t *bytes, const uint8_t *end)
+/* A fast path for the usual pair, which is there as a whole and has short lengths. Returns its
+ * length, or 0 if it is anything else, which the slow path then judges. */
+static size_t take_usual_pair(struct precheck *p, const uint8_t *bytes, const uint8_t *end)
 {
 	size_t name, both;
 
@@ -137,7 +137,7 @@ static enum precheck_verdict take_params(struct precheck *p, const uint8_t *byte
 	size_t n;
 
 	while (bytes < end) {
-		if (p->pair == PAIR_NAME_LEN && (n = plain_pair(p, bytes, end)) > 0) {
+		if (p->pair == PAIR_NAME_LEN && (n = take_usual_pair(p, bytes, end)) > 0) {
 			bytes += n;
 			continue;
 		}

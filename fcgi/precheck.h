@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks one FastCGI request before libfcgi is allowed to read it. Pure; fed in pieces
- * of any size.
+/* Checks one FastCGI request before libfcgi is allowed to read it. Pure; it is fed pieces of any
+ * size.
  *
  * libfcgi 2.4.2 trusts its peer: parameter lengths that sum over INT_MAX abort it,
  * FCGI_GET_VALUES with four repeated names overruns its stack, records of other requests
- * and padding behind BEGIN_REQUEST or an empty record confuse its reader. So only the plain
+ * and padding after BEGIN_REQUEST or an empty record confuse its reader. So only the plain
  * form passes: BEGIN_REQUEST (role RESPONDER), PARAMS ... up to its empty record, STDIN ...
  * up to its empty record, all with one request id that is not 0, parameters within the
  * limits below. */
@@ -20,22 +20,22 @@
 #define PRECHECK_HEADER_LEN      8u
 
 enum precheck_verdict {
-	PRECHECK_MORE,  /* good so far, not whole yet */
-	PRECHECK_WHOLE, /* `consumed` is where the request ends */
-	PRECHECK_ABORT, /* the peer took its request back */
-	PRECHECK_BAD,   /* `error` says why; the connection is of no more use */
+	PRECHECK_MORE,  /* correct so far, not complete yet */
+	PRECHECK_WHOLE, /* complete; `consumed` is where it ends */
+	PRECHECK_ABORT, /* the peer aborted it */
+	PRECHECK_BAD,   /* malformed, see `error`; the connection cannot be used any more */
 };
 
 struct precheck {
-	/* What was learned. */
+	/* The result. */
 	uint16_t request_id;
 	bool keep;         /* the peer keeps the connection */
 	size_t consumed;   /* bytes of the request seen so far */
-	size_t params_end; /* offset behind the empty PARAMS record; 0: not seen yet */
+	size_t params_end; /* offset after the empty PARAMS record; 0: not seen yet */
 	size_t body_len;   /* bytes of STDIN content seen so far */
 	const char *error;
 
-	/* Where the reading stands. */
+	/* The state of the parser. */
 	enum { PRECHECK_AT_BEGIN, PRECHECK_AT_PARAMS, PRECHECK_AT_STDIN, PRECHECK_AT_END } stage;
 	uint8_t header[PRECHECK_HEADER_LEN];
 	unsigned header_len;
@@ -52,8 +52,8 @@ struct precheck {
 
 void precheck_init(struct precheck *p);
 
-/* Reads on. After PRECHECK_WHOLE bytes behind p->consumed belong to nobody. Not to be called
- * again once it said anything but PRECHECK_MORE. */
+/* Checks the next bytes. After PRECHECK_WHOLE, bytes after p->consumed are not part of the request.
+ * Must not be called again once it has returned anything but PRECHECK_MORE. */
 enum precheck_verdict precheck_feed(struct precheck *p, const void *bytes, size_t len);
 
 #endif

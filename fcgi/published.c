@@ -13,11 +13,11 @@
 struct published {
 	char *run_dir;
 	struct status_reader *reader;
-	struct status_snapshot *seen; /* the one whose configuration was looked at */
+	struct status_snapshot *seen; /* the one whose configuration was checked */
 	struct config *config;
 	char config_name[NAME_MAX_LEN]; /* that is in force */
-	char refused[NAME_MAX_LEN];     /* that could not be read, told once */
-	bool telling;                   /* changed runs */
+	char unreadable[NAME_MAX_LEN];  /* that could not be read, logged once */
+	bool notifying;                 /* `changed` runs */
 	struct {
 		char *text;
 		size_t len;
@@ -66,22 +66,22 @@ void published_free(struct published *p)
 	free(p);
 }
 
-/* Whoever is told may look at what is published and so find the next one: that is told
- * when this one was. */
-static void tell(struct published *p)
+/* The callback may acquire the snapshot and so find another configuration; it is called for that
+ * one afterwards. */
+static void notify(struct published *p)
 {
-	struct config *told = NULL;
+	struct config *notified = NULL;
 
-	if (p->telling)
+	if (p->notifying)
 		return;
-	p->telling = true;
-	while (told != p->config) {
-		config_unref(told);
-		told = config_ref(p->config);
-		p->changed(p->arg, told);
+	p->notifying = true;
+	while (notified != p->config) {
+		config_unref(notified);
+		notified = config_ref(p->config);
+		p->changed(p->arg, notified);
 	}
-	config_unref(told);
-	p->telling = false;
+	config_unref(notified);
+	p->notifying = false;
 }
 
 static void take_config(struct published *p, const char *name)
@@ -94,18 +94,18 @@ static void take_config(struct published *p, const char *name)
 		return;
 	c = config_read_saved(path, &e);
 	if (c == NULL) {
-		if (strcmp(p->refused, name) != 0)
+		if (strcmp(p->unreadable, name) != 0)
 			log_warning("configuration_unreadable", L_STR("file", path), L_STR("error", e.text));
-		snprintf(p->refused, sizeof p->refused, "%s", name);
+		snprintf(p->unreadable, sizeof p->unreadable, "%s", name);
 		return;
 	}
 	config_unref(p->config);
 	p->config = c;
 	snprintf(p->config_name, sizeof p->config_name, "%s", name);
-	tell(p);
+	notify(p);
 }
 
-static void look_at_config(struct published *p)
+static void check_config(struct published *p)
 {
 	const char *name = p->seen == NULL ? NULL : status_text(p->seen, status_header(p->seen)->config_name);
 
@@ -118,21 +118,21 @@ struct status_snapshot *published_acquire(struct published *p)
 {
 	struct status_snapshot *s = status_acquire(p->reader);
 
-	/* Without one, each request looks: the first after the daemon's start sees it. */
+	/* Until there is one, each request checks: the first after the daemon's start sees it. */
 	if (s == NULL && status_reader_check(p->reader))
 		s = status_acquire(p->reader);
 	if (s != p->seen && s != NULL) {
 		if (p->seen != NULL)
 			status_release(p->seen);
 		p->seen = s;
-		look_at_config(p);
+		check_config(p);
 		s = status_acquire(p->reader);
 	}
 	return s;
 }
 
-/* A configuration comes with its snapshot: who asks for the one sees what came with the
- * other, so that no request meets a new state under an old configuration, or without one. */
+/* A configuration belongs to its snapshot, so the snapshot is checked first: no request sees a new
+ * state with an old configuration, or without one. */
 struct config *published_config(struct published *p)
 {
 	struct status_snapshot *s = published_acquire(p);
@@ -168,5 +168,5 @@ void published_check(struct published *p)
 	s = published_acquire(p);
 	if (s != NULL)
 		status_release(s);
-	look_at_config(p); /* again, where it could not be read when it was new */
+	check_config(p); /* again, in case it could not be read when it was new */
 }

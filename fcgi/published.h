@@ -9,28 +9,28 @@
 
 struct published;
 
-/* Called when another configuration is in force; never while such a call runs. */
+/* Called when another configuration is in force; never during such a call. */
 typedef void published_fn(void *arg, const struct config *c);
-/* Where the daemon publishes. */
-const char *published_run_dir(const struct published *p);
 
 struct published *published_new(const char *run_dir, published_fn *changed, void *arg, struct err *e);
 void published_free(struct published *p);
 
-/* A reference to what is in force, for status_release; NULL: nothing was ever there. */
+const char *published_run_dir(const struct published *p);
+
+/* A reference to the snapshot in force, for status_release; NULL: none was ever published. */
 struct status_snapshot *published_acquire(struct published *p);
 
 /* Borrowed until the loop runs again; NULL: none yet. */
 struct config *published_config(struct published *p);
 
-/* What GET / and GET /status say while nothing was ever published; rendered once. NULL: no
+/* What GET / and GET /status answer before anything was ever published; rendered once. NULL: no
  * memory. */
 enum published_document { PUBLISHED_ROOT, PUBLISHED_STATUS, PUBLISHED_DOCUMENTS };
 const char *published_initializing(struct published *p, enum published_document d, size_t *len);
 
 bool published_is_stale(const struct published *p, int64_t *since_wall_ms, const char **reason);
 
-/* To call once a second. */
+/* Call it once a second. */
 void published_check(struct published *p);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a request comes in: at once from the socket's buffer, or collected piece by piece. */
+/* Reads requests: at once from the socket's buffer, or collected piece by piece. */
 #include "fcgi/connection_internal.h"
 
 #include "core/base/clock.h"
@@ -7,35 +7,37 @@
 #include "core/base/exhaustion.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define INTAKE_ROUNDS       16
-#define INTAKE_OVERHEAD     (128u << 10) /* parameters and record headers beside the body */
+#define READ_ROUNDS         16
+#define READ_OVERHEAD       (128u << 10) /* parameters and record headers besides the body */
 #define REFUSAL_INTERVAL_MS 10000
 
-/* One line each ten seconds at most: who can connect must not fill the log. */
-void read_refuse(struct connection *c, const char *why)
+/* Logs one line every ten seconds at most, so that a peer cannot fill the log. */
+void read_refuse(struct connection *c, const char *reason)
 {
 	struct connections *s = c->set;
 	int64_t now = clock_mono_ms();
 
 	s->refused++;
-	if (s->refusal_told_ms == 0 || now - s->refusal_told_ms >= REFUSAL_INTERVAL_MS) {
-		log_warning("request_refused", L_STR("reason", why), L_INT("times", s->refused));
-		s->refusal_told_ms = now;
+	if (s->refusal_logged_ms == 0 || now - s->refusal_logged_ms >= REFUSAL_INTERVAL_MS) {
+		log_warning("request_refused", L_STR("reason", reason), L_INT("times", s->refused));
+		s->refusal_logged_ms = now;
 		s->refused = 0;
 	}
 	connection_close(c);
 }
 
-static void serve(struct connection *c, int from)
+static void begin_request(struct connection *c, int from)
 {
 	struct connections *s = c->set;
+	const char *method;
 
 	connection_stop_waiting(c);
-	if (request_begin(c->exchange, from, c->fd, c->too_large ? 0 : c->peek.body_len) < 0) {
+	if (fcgi_request_begin(c->request, from, c->fd, c->too_large ? 0 : c->precheck.body_len) < 0) {
 		if (from == c->fd)
 			c->fd = -1;
 		read_refuse(c, "no memory for a request");
@@ -43,15 +45,17 @@ static void serve(struct connection *c, int from)
 	}
 	if (from != c->fd)
 		close(from);
-	buf_free(&c->intake);
-	c->keep = c->peek.keep;
+	buf_free(&c->received);
+	c->keep = c->precheck.keep;
 	c->state = CONNECTION_ACTIVE;
+	method = connection_params(c)->method;
+	c->is_head = method != NULL && strcmp(method, "HEAD") == 0;
 	s->active++;
 	s->host.request(s->host.arg, c);
 	if (c->state == CONNECTION_ACTIVE && c->out.ended)
 		output_flush(c);
 	else if (c->state == CONNECTION_ACTIVE)
-		request_forget_request(c->exchange);
+		fcgi_request_forget_input(c->request);
 }
 
 static int write_all(int fd, const char *bytes, size_t len)
@@ -64,17 +68,17 @@ static int write_all(int fd, const char *bytes, size_t len)
 	return 0;
 }
 
-/* libfcgi reads from a descriptor; what was collected becomes one. A body that is over
- * the limit is left out: the request then ends behind its parameters. */
-static void serve_intake(struct connection *c)
+/* libfcgi reads from a file descriptor, so what was collected becomes a file. A body over the limit
+ * is left out: the request then ends after its parameters. */
+static void begin_received_request(struct connection *c)
 {
-	const char end[PRECHECK_HEADER_LEN] = {1, 5, (char)(c->peek.request_id >> 8), (char)c->peek.request_id};
+	const char end[PRECHECK_HEADER_LEN] = {1, 5, (char)(c->precheck.request_id >> 8), (char)c->precheck.request_id};
 	int file = memfd_create("request", MFD_CLOEXEC);
 	char why[160];
 
-	if (file >= 0 && write_all(file, c->intake.data, c->intake.len) == 0 &&
+	if (file >= 0 && write_all(file, c->received.data, c->received.len) == 0 &&
 	    (!c->too_large || write_all(file, end, sizeof end) == 0) && lseek(file, 0, SEEK_SET) == 0) {
-		serve(c, file);
+		begin_request(c, file);
 		return;
 	}
 	exhaustion_text(errno, why, sizeof why);
@@ -86,32 +90,32 @@ static void serve_intake(struct connection *c)
 static void cut_body(struct connection *c)
 {
 	c->too_large = true;
-	c->intake.len = c->peek.params_end;
+	c->received.len = c->precheck.params_end;
 }
 
-/* Takes len bytes, already checked by c->peek, off the socket. */
+/* Keeps len bytes that were read from the socket and checked by c->precheck. */
 static int collect(struct connection *c, const char *bytes, size_t len)
 {
 	bool added;
 
 	if (c->too_large)
 		return 0;
-	added = buf_add(&c->intake, bytes, len) == 0;
-	if (!added && (c->peek.params_end == 0 || c->intake.len < c->peek.params_end))
+	added = buf_add(&c->received, bytes, len) == 0;
+	if (!added && (c->precheck.params_end == 0 || c->received.len < c->precheck.params_end))
 		return -1;
-	if (!added || c->peek.body_len > c->set->body_limit)
+	if (!added || c->precheck.body_len > c->set->body_limit)
 		cut_body(c);
 	return 0;
 }
 
-static const char *complaint(const struct connection *c, enum precheck_verdict v)
+static const char *refusal_reason(const struct connection *c, enum precheck_verdict v)
 {
-	return v == PRECHECK_BAD     ? c->peek.error
-	       : v == PRECHECK_ABORT ? "aborted before it was whole"
-	                             : "more bytes behind the request";
+	return v == PRECHECK_BAD     ? c->precheck.error
+	       : v == PRECHECK_ABORT ? "aborted before it was complete"
+	                             : "more bytes after the request";
 }
 
-/* Reads on where a request came in pieces; a flood of it shares the loop with others. */
+/* After READ_ROUNDS other connections get their turn. */
 void read_continue(struct connection *c)
 {
 	char *bytes = c->set->peeked;
@@ -119,7 +123,7 @@ void read_continue(struct connection *c)
 	size_t before;
 	ssize_t n;
 
-	for (int round = 0; round < INTAKE_ROUNDS; round++) {
+	for (int round = 0; round < READ_ROUNDS; round++) {
 		n = recv(c->fd, bytes, CONNECTION_PEEK_MAX, MSG_DONTWAIT);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
@@ -127,35 +131,35 @@ void read_continue(struct connection *c)
 			connection_close(c);
 			return;
 		}
-		before = c->peek.consumed;
-		v = precheck_feed(&c->peek, bytes, (size_t)n);
-		if (collect(c, bytes, c->peek.consumed - before) < 0) {
+		before = c->precheck.consumed;
+		v = precheck_feed(&c->precheck, bytes, (size_t)n);
+		if (collect(c, bytes, c->precheck.consumed - before) < 0) {
 			read_refuse(c, "no memory for a request");
 			return;
 		}
-		if (v == PRECHECK_WHOLE && c->peek.consumed - before == (size_t)n)
-			serve_intake(c);
+		if (v == PRECHECK_WHOLE && c->precheck.consumed - before == (size_t)n)
+			begin_received_request(c);
 		else if (v != PRECHECK_MORE)
-			read_refuse(c, complaint(c, v));
+			read_refuse(c, refusal_reason(c, v));
 		if (v != PRECHECK_MORE)
 			return;
 	}
 	event_active(&c->readable, EV_READ, 0);
 }
 
-static void begin_intake(struct connection *c, size_t len, enum precheck_verdict v)
+static void start_reading(struct connection *c, size_t len, enum precheck_verdict v)
 {
 	if (recv(c->fd, c->set->peeked, len, MSG_DONTWAIT) != (ssize_t)len) {
 		connection_close(c);
 		return;
 	}
-	c->state = CONNECTION_INTAKE;
-	buf_init(&c->intake, INTAKE_OVERHEAD + 2 * c->set->body_limit);
+	c->state = CONNECTION_READING;
+	buf_init(&c->received, READ_OVERHEAD + 2 * c->set->body_limit);
 	connection_await_request(c);
 	if (collect(c, c->set->peeked, len) < 0)
 		read_refuse(c, "no memory for a request");
 	else if (v == PRECHECK_WHOLE)
-		serve_intake(c);
+		begin_received_request(c);
 	else
 		read_continue(c);
 }
@@ -172,11 +176,11 @@ void read_check(struct connection *c)
 		return;
 	}
 	c->too_large = false;
-	v = precheck_feed(&c->peek, c->set->peeked, (size_t)n);
-	if (v > PRECHECK_WHOLE || c->peek.consumed < (size_t)n)
-		read_refuse(c, complaint(c, v));
-	else if (v == PRECHECK_WHOLE && c->peek.body_len <= c->set->body_limit)
-		serve(c, c->fd);
+	v = precheck_feed(&c->precheck, c->set->peeked, (size_t)n);
+	if (v > PRECHECK_WHOLE || c->precheck.consumed < (size_t)n)
+		read_refuse(c, refusal_reason(c, v));
+	else if (v == PRECHECK_WHOLE && c->precheck.body_len <= c->set->body_limit)
+		begin_request(c, c->fd);
 	else
-		begin_intake(c, (size_t)n, v);
+		start_reading(c, (size_t)n, v);
 }

@@ -11,7 +11,7 @@ static const struct {
 	int status;
 	const char *line;
 } reasons[] = {
-	{200, ""}, /* said by its absence */
+	{200, ""}, /* the default of CGI */
 	{400, "Status: 400 Bad Request\r\n"},
 	{403, "Status: 403 Forbidden\r\n"},
 	{404, "Status: 404 Not Found\r\n"},
@@ -32,7 +32,7 @@ static const char *status_line(int status)
 	return reasons[i].line;
 }
 
-/* A header block in the making; what does not fit is left out, and nothing comes near it. */
+/* A header block being built. What does not fit is left out; nothing comes near the limit. */
 struct head {
 	size_t len;
 	char text[HEAD_MAX];
@@ -58,7 +58,7 @@ static void add_number(struct head *h, size_t n)
 	add(h, at);
 }
 
-static void head(struct connection *c, int status, const char *headers, size_t len)
+void response_json_with(struct connection *c, int status, const char *headers, const char *body, size_t len)
 {
 	struct head h;
 
@@ -72,13 +72,9 @@ static void head(struct connection *c, int status, const char *headers, size_t l
 	add(&h, headers);
 	add(&h, "\r\n");
 	connection_head(c, h.text, h.len);
-}
-
-void response_json_with(struct connection *c, int status, const char *headers, const char *body, size_t len)
-{
-	head(c, status, headers, len);
-	connection_write(c, body, len, false);
-	connection_end(c);
+	if (!connection_is_head(c))
+		output_write(connection_output(c), body, len);
+	output_end(connection_output(c));
 }
 
 void response_json(struct connection *c, int status, const char *body, size_t len)
@@ -86,12 +82,12 @@ void response_json(struct connection *c, int status, const char *body, size_t le
 	response_json_with(c, status, "", body, len);
 }
 
-void response_document(struct connection *c, const char *body, size_t len, bool without_body)
+void response_document(struct connection *c, const char *body, size_t len)
 {
-	head(c, 200, "Cache-Control: no-store\r\n", len);
-	if (!without_body)
-		connection_write(c, body, len, false);
-	connection_end(c);
+	if (body != NULL)
+		response_json_with(c, 200, "Cache-Control: no-store\r\n", body, len);
+	else
+		response_detail(c, 500, "", "Out of memory");
 }
 
 void response_borrowed(struct connection *c, int status, const json_t *j)

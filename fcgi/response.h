@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers of every kind but streams: JSON with a length; and the head of a stream. */
+/* Responses: whole ones, in JSON, and the head of a stream. */
 #ifndef TT_FCGI_RESPONSE_H
 #define TT_FCGI_RESPONSE_H
 
@@ -7,14 +7,17 @@
 
 #include <jansson.h>
 
-/* A whole answer; c must not be used any more. head: no body is sent, its length is told. */
+/* A whole response, after which c must not be used any more. To HEAD it has the length of the body,
+ * but no body. */
 void response_json(struct connection *c, int status, const char *body, size_t len);
-void response_document(struct connection *c, const char *body, size_t len, bool head); /* 200 */
+
+/* 200, not to be cached (body NULL: no memory, 500). */
+void response_document(struct connection *c, const char *body, size_t len);
 
 /* The same with more header lines, each ended by \r\n. */
 void response_json_with(struct connection *c, int status, const char *headers, const char *body, size_t len);
 
-/* Serialises compactly (NULL: no memory, answers 500). */
+/* Serialised compactly (NULL: no memory, 500). */
 void response_borrowed(struct connection *c, int status, const json_t *j);
 /* The same; steals j. */
 void response_value(struct connection *c, int status, json_t *j);
@@ -22,7 +25,7 @@ void response_value(struct connection *c, int status, json_t *j);
 /* {"detail":"..."} */
 void response_detail(struct connection *c, int status, const char *headers, const char *detail);
 
-/* 200, text/plain, unbuffered: the body follows with connection_write. */
+/* 200, text/plain, unbuffered: the body follows with output_write. */
 void response_stream_head(struct connection *c);
 
 #endif

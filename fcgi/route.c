@@ -1,30 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/route.h"
 
+#include "core/base/utf8.h"
+#include "fcgi/endpoint.h"
+
 #include <ctype.h>
+#include <event2/http.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum right { ANYONE, ADMIN };
+#define ENDPOINT(name) &endpoint_##name,
+const struct endpoint *const endpoints[] = {
+#include "fcgi/endpoints/endpoints.def"
+	NULL};
+#undef ENDPOINT
 
-static const struct row {
-	const char *path;
-	const char *method; /* GET brings HEAD with it */
-	enum right right;
-} routes[ENDPOINTS] = {
-	[ENDPOINT_ROOT] = {"/", "GET", ANYONE},
-	[ENDPOINT_STATUS] = {"/status", "GET", ANYONE},
-	[ENDPOINT_TEST_LLM] = {"/test_llm", "GET", ADMIN},
-	[ENDPOINT_POLL_REQUESTS] = {"/poll_requests", "POST", ANYONE},
-	[ENDPOINT_REFRESH] = {"/refresh", "POST", ADMIN},
-	[ENDPOINT_SELECT_MODEL] = {"/select_model", "POST", ADMIN},
-	[ENDPOINT_REFRESH_CONFIG] = {"/refresh_config", "POST", ADMIN},
-};
-
-const char *route_path(enum endpoint e)
-{
-	return routes[e].path;
-}
+/* --- the path ------------------------------------------------------------------------------ */
 
 static int hex(char c)
 {
@@ -34,7 +26,7 @@ static int hex(char c)
 }
 
 /* The next character of the path; -1: not acceptable. */
-static int decoded(const char **raw, bool encoded)
+static int decode_char(const char **raw, bool encoded)
 {
 	const char *p = *raw;
 	int high, low, c;
@@ -80,7 +72,7 @@ int route_normalise(const char *raw, bool encoded, char out[ROUTE_PATH_MAX])
 	out[0] = '/';
 	for (raw++; *raw != '\0' && !(encoded && (*raw == '?' || *raw == '#'));) {
 		slash = *raw == '/';
-		if ((c = decoded(&raw, encoded)) < 0 || len + 2 >= ROUTE_PATH_MAX)
+		if ((c = decode_char(&raw, encoded)) < 0 || len + 2 >= ROUTE_PATH_MAX)
 			return -1;
 		if (!slash) {
 			out[len++] = (char)c;
@@ -93,13 +85,13 @@ int route_normalise(const char *raw, bool encoded, char out[ROUTE_PATH_MAX])
 	at = end_segment(out, start, len);
 	if (at < 0)
 		return -1;
-	/* "/a/b" ends in a slash here only because end_segment set it. */
+	/* Without a trailing slash in raw, the last one was added by end_segment. */
 	out[(size_t)at > len && !slash ? len : (size_t)at] = '\0';
 	return 0;
 }
 
-/* What of path stands behind prefix, which ends at a segment's end; NULL: not below it. */
-static const char *behind(const char *path, const char *prefix)
+/* The rest of path after prefix, which must end with a segment; NULL: path is not below it. */
+static const char *strip_prefix(const char *path, const char *prefix)
 {
 	size_t len = strlen(prefix);
 
@@ -110,59 +102,73 @@ static const char *behind(const char *path, const char *prefix)
 	return path[len] == '/' || path[len] == '\0' ? path + len : NULL;
 }
 
-/* The path below SCRIPT_NAME where that is a proper leading part of it, else below the
- * first other prefix that fits, else the path. */
+/* The path below SCRIPT_NAME if that is a proper leading part of it, else below the first other
+ * prefix that fits, else the path. */
 static const char *below_prefix(const char *path, const struct route_request *r, char *const *prefixes, size_t count)
 {
-	const char *rest = r->script_name != NULL ? behind(path, r->script_name) : NULL;
+	const char *rest = r->script_name != NULL ? strip_prefix(path, r->script_name) : NULL;
 
 	if (rest != NULL && rest[0] == '/' && strcmp(path, r->script_name) != 0)
 		return rest;
-	if (r->prefix != NULL && (rest = behind(path, r->prefix)) != NULL)
+	if (r->prefix != NULL && (rest = strip_prefix(path, r->prefix)) != NULL)
 		return rest;
 	for (size_t i = 0; i < count; i++)
-		if ((rest = behind(path, prefixes[i])) != NULL)
+		if ((rest = strip_prefix(path, prefixes[i])) != NULL)
 			return rest;
 	return path;
 }
 
-static bool same_path(const char *path, const char *wanted)
+static bool same_path(const char *path, const char *endpoint)
 {
 	size_t len = strlen(path);
 
 	if (len > 0 && path[len - 1] == '/')
 		len--;
-	return len == 0 ? wanted[1] == '\0' : strlen(wanted) == len && memcmp(path, wanted, len) == 0;
+	return len == 0 ? endpoint[1] == '\0' : strlen(endpoint) == len && memcmp(path, endpoint, len) == 0;
 }
 
-/* A web server that doesn't split paths calls all of them SCRIPT_NAME, but sends no PATH_INFO. */
+/* A web server that does not split paths sends the whole path as SCRIPT_NAME, but no PATH_INFO. */
 static bool is_prefix_alone(const char *path, const struct route_request *r)
 {
-	const char *rest = r->script_name != NULL ? behind(path, r->script_name) : NULL;
+	const char *rest = r->script_name != NULL ? strip_prefix(path, r->script_name) : NULL;
 
 	return rest != NULL && same_path(rest, "/") && r->path_info != NULL && r->path_info[0] == '\0';
 }
 
-static bool takes(const struct row *row, const char *method)
+/* "GET" is in "GET, HEAD". */
+static bool has_method(const struct endpoint *e, const char *method)
 {
-	return strcmp(row->method, method) == 0 || (strcmp(row->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+	size_t len = strlen(method), n;
+
+	for (const char *m = e->methods; *m != '\0'; m += n + strspn(m + n, ", ")) {
+		n = strcspn(m, ",");
+		if (n == len && memcmp(m, method, len) == 0)
+			return true;
+	}
+	return false;
 }
 
-static struct route judge(enum endpoint e, const struct route_request *r, const char *method)
+static struct route judge(const struct endpoint *e, const struct route_request *r)
 {
-	const struct row *row = &routes[e];
-	struct route found = {.status = 200, .endpoint = e, .head = strcmp(method, "HEAD") == 0};
+	struct route found = {.status = 200, .endpoint = e};
 
-	if (!takes(row, method)) {
+	if (!has_method(e, r->method != NULL ? r->method : "GET"))
 		found.status = 405;
-		found.allow = strcmp(row->method, "GET") == 0 ? "GET, HEAD" : row->method;
-	} else if (row->right == ADMIN && !r->admin) {
+	else if (e->right == ENDPOINT_ADMIN && !r->admin)
 		found.status = 403;
-	}
 	return found;
 }
 
-/* Without REQUEST_URI it is SCRIPT_NAME and PATH_INFO together. -1: not acceptable. */
+static const struct endpoint *find_endpoint(const char *path)
+{
+	const struct endpoint *const *e = endpoints;
+
+	while (*e != NULL && !same_path(path, (*e)->path))
+		e++;
+	return *e;
+}
+
+/* Without REQUEST_URI the path is SCRIPT_NAME and PATH_INFO together. -1: not acceptable. */
 static int normalised_path(const struct route_request *r, char path[ROUTE_PATH_MAX])
 {
 	char joined[ROUTE_PATH_MAX];
@@ -179,18 +185,44 @@ static int normalised_path(const struct route_request *r, char path[ROUTE_PATH_M
 
 struct route route_find(const struct route_request *r, char *const *prefixes, size_t prefix_count)
 {
-	const char *method = r->method != NULL ? r->method : "GET";
-	struct route none = {.status = 404, .head = strcmp(method, "HEAD") == 0};
+	const struct endpoint *e;
 	char path[ROUTE_PATH_MAX];
-	const char *rest;
 
-	if (normalised_path(r, path) < 0) {
-		none.status = 400;
-		return none;
+	if (normalised_path(r, path) < 0)
+		return (struct route){.status = 400};
+	e = find_endpoint(below_prefix(path, r, prefixes, prefix_count));
+	if (e == NULL && is_prefix_alone(path, r))
+		e = find_endpoint("/");
+	return e != NULL ? judge(e, r) : (struct route){.status = 404};
+}
+
+/* --- the query ----------------------------------------------------------------------------- */
+
+static char *decode_value(const char *value, size_t len)
+{
+	char *copy = strndup(value, len), *bytes = copy != NULL ? evhttp_uridecode(copy, true, &len) : NULL;
+	char *text = bytes != NULL ? utf8_text(bytes, len) : NULL;
+
+	free(bytes);
+	free(copy);
+	return text;
+}
+
+/* libevent's own parser rejects the whole query if one parameter has no value. */
+char *route_query_value(const char *query, const char *name)
+{
+	const size_t name_len = strlen(name);
+	const char *value = NULL;
+	size_t value_len = 0;
+
+	while (query != NULL) {
+		size_t len = strcspn(query, "&");
+
+		if (len > name_len && query[name_len] == '=' && memcmp(query, name, name_len) == 0) {
+			value = query + name_len + 1;
+			value_len = len - name_len - 1;
+		}
+		query = query[len] == '&' ? query + len + 1 : NULL;
 	}
-	rest = below_prefix(path, r, prefixes, prefix_count);
-	for (int e = 0; e < ENDPOINTS; e++)
-		if (same_path(rest, routes[e].path))
-			return judge((enum endpoint)e, r, method);
-	return is_prefix_alone(path, r) ? judge(ENDPOINT_ROOT, r, method) : none;
+	return value != NULL ? decode_value(value, value_len) : NULL;
 }

@@ -5,9 +5,8 @@
 #include "core/base/log.h"
 #include "core/base/exhaustion.h"
 #include "fcgi/acceptor.h"
-#include "fcgi/capacity.h"
-#include "fcgi/dispatch.h"
 #include "fcgi/chat_services.h"
+#include "fcgi/dispatch.h"
 
 #include <limits.h>
 #include <malloc.h>
@@ -18,28 +17,61 @@
 #include <unistd.h>
 
 #define TICK_MS                  1000
-#define TICK_UNPUBLISHED_MS      50 /* while nothing was published: the first answer comes soon */
+#define TICK_UNPUBLISHED_MS      50 /* while nothing is published, to notice the first publication soon */
 #define REQUESTS_BETWEEN_ACCEPTS 16
-#define FULL_TELL_MS             10000 /* one line each ten seconds is enough */
-#define IDLE_GRACE_MS            250   /* a draining worker still serves what kept connections send */
+#define FULL_LOG_INTERVAL_MS     10000
+#define IDLE_GRACE_MS            250 /* a draining worker still answers what kept connections send */
+#define FD_RESERVED              48u /* a worker's own files, sockets and timers */
+#define FD_MIN                   16u
+#define OTHER_CONNECTIONS        64u /* besides those with a turn: refusals, requests for the status */
 
 struct worker {
 	const struct options *options;
 	struct event_base *base;
-	struct event *tick, *terminate, *leave;
+	struct event *tick, *terminate, *retire;
 	struct acceptor *acceptor;
 	struct connections *connections;
 	struct published *published;
 	struct command_client *daemon;
 	struct counters *counters;
-	struct turns *turns; /* made for the first chat */
-	struct worker_place place;
-	size_t served, turns_most;
-	struct request_ids request_ids;
-	bool draining, patient;
+	struct turns *chat_services; /* created for the first chat */
+	struct worker_context context;
+	size_t requests, max_turns;
+	struct dispatch_ids ids;
+	bool draining;
+	bool keeps_idle; /* while draining: idle kept connections stay */
 	int64_t drain_until_ms, idle_since_ms;
-	int64_t full_told_ms;
+	int64_t full_logged_ms;
 };
+
+/* --- how much one worker takes on at once, by the file descriptors that it may have: each
+ * connection of the web server needs one, and each chat turn one more, for its LLM ------------ */
+
+static size_t fd_available(void)
+{
+	size_t all = exhaustion_descriptors();
+
+	return all < FD_RESERVED + FD_MIN ? FD_MIN : all - FD_RESERVED;
+}
+
+static size_t other_connections(void)
+{
+	size_t part = fd_available() / 8;
+
+	return part < OTHER_CONNECTIONS ? part : OTHER_CONNECTIONS;
+}
+
+/* Fewer than connections, so that a turn that does not fit is refused with a sentence instead of
+ * being left waiting. */
+static size_t max_turns(void)
+{
+	return (fd_available() - other_connections()) / 2;
+}
+
+static size_t max_connections(void)
+{
+	return max_turns() + other_connections();
+}
 
 /* --- what endpoints use --------------------------------------------------------------- */
 
@@ -58,73 +90,73 @@ struct counters *worker_counters(struct worker *w)
 	return w->counters;
 }
 
-struct request_ids *worker_request_ids(struct worker *w)
+struct dispatch_ids *worker_ids(struct worker *w)
 {
-	return &w->request_ids;
+	return &w->ids;
 }
 
-/* Chats go where there is room. */
-static void follow_room(struct worker *w)
+/* New connections go to workers that have room for a chat. */
+static void update_yield(struct worker *w)
 {
-	acceptor_yield(w->acceptor, admission_others_have_room(w->place.admission, w->place.number, w->turns_most));
+	acceptor_yield(w->acceptor, admission_others_have_room(w->context.admission, w->context.number, w->max_turns));
 }
 
-static void tell_full(struct worker *w)
+static void log_full(struct worker *w)
 {
 	int64_t now = clock_mono_ms();
 
-	if (w->full_told_ms != 0 && now - w->full_told_ms < FULL_TELL_MS)
+	if (w->full_logged_ms != 0 && now - w->full_logged_ms < FULL_LOG_INTERVAL_MS)
 		return;
-	w->full_told_ms = now;
-	log_warning("turns_full", L_INT("turns", w->turns_most), L_INT("descriptors", exhaustion_descriptors()),
-	            L_STR("reason", "a turn needs two descriptors: raise LimitNOFILE= of the unit, or ulimit -n"));
+	w->full_logged_ms = now;
+	log_warning("turns_full", L_INT("turns", w->max_turns), L_INT("descriptors", exhaustion_descriptors()),
+	            L_STR("reason", "a turn needs two file descriptors: raise LimitNOFILE= of the unit, or ulimit -n"));
 }
 
 enum admission_verdict worker_admit(struct worker *w, const char *address, unsigned *entry)
 {
 	const struct config *c = published_config(w->published);
-	struct admission_limits limits = {.worker_turns = w->turns_most};
+	struct admission_limits limits = {.worker_turns = w->max_turns};
 	enum admission_verdict v;
 
 	if (c != NULL) {
 		limits.turns = (size_t)cfg_int(c, CFG_LIMITS_TURNS);
 		limits.client_turns = (size_t)cfg_int(c, CFG_LIMITS_CLIENT_TURNS);
 	}
-	v = admission_enter(w->place.admission, w->place.number, address, &limits, entry);
+	v = admission_enter(w->context.admission, w->context.number, address, &limits, entry);
 	if (v == ADMISSION_WORKER_FULL)
-		tell_full(w);
-	follow_room(w);
+		log_full(w);
+	update_yield(w);
 	return v;
 }
 
 void worker_dismiss(struct worker *w, unsigned entry)
 {
-	admission_leave(w->place.admission, w->place.number, entry);
-	follow_room(w);
+	admission_leave(w->context.admission, w->context.number, entry);
+	update_yield(w);
 }
 
-const struct chat_services *worker_turn_host(struct worker *w)
+const struct chat_services *worker_chat_services(struct worker *w)
 {
 	struct err e = ERR_INIT;
 
-	if (w->turns == NULL)
-		w->turns = chat_services_new(w->base, w->published, w->daemon, w->counters, &e);
-	if (w->turns == NULL)
-		log_error("turns_not_started", L_STR("error", e.text));
-	return w->turns == NULL ? NULL : chat_services_host(w->turns);
+	if (w->chat_services == NULL)
+		w->chat_services = chat_services_new(w->base, w->published, w->daemon, w->counters, &e);
+	if (w->chat_services == NULL)
+		log_error("chat_services_failed", L_STR("error", e.text));
+	return w->chat_services == NULL ? NULL : chat_services_host(w->chat_services);
 }
 
 /* --- events --------------------------------------------------------------------------- */
 
-/* Starting a turn takes longer than the web server needs to connect: where an iteration of
- * the loop starts many, a burst would overflow the backlog. */
+/* Starting a turn takes longer than the web server needs to connect: if one iteration of the
+ * loop starts many turns, a burst would overflow the listen backlog. */
 static void on_request(void *arg, struct connection *c)
 {
 	struct worker *w = arg;
 
 	dispatch_request(w, c);
-	if (++w->served % REQUESTS_BETWEEN_ACCEPTS == 0)
-		acceptor_look(w->acceptor);
+	if (++w->requests % REQUESTS_BETWEEN_ACCEPTS == 0)
+		acceptor_poll(w->acceptor);
 }
 
 static void on_closed(void *arg)
@@ -140,7 +172,7 @@ static void on_idle(void *arg)
 {
 	struct worker *w = arg;
 
-	acceptor_one_idle(w->acceptor);
+	acceptor_idle(w->acceptor);
 }
 
 static void on_accepted(void *arg, int fd, bool quiet)
@@ -148,7 +180,7 @@ static void on_accepted(void *arg, int fd, bool quiet)
 	struct worker *w = arg;
 
 	counters_add(w->counters, COUNTER_CONNECTIONS, 1);
-	connections_adopt(w->connections, fd, quiet);
+	connections_add(w->connections, fd, quiet);
 }
 
 static bool make_room(void *arg)
@@ -158,11 +190,11 @@ static bool make_room(void *arg)
 	return connections_close_idle(w->connections);
 }
 
-/* What the first turn would wait for is made ready when it waits for nobody. */
-static void prepare_turns(struct worker *w)
+/* Opens what the first turn would otherwise have to wait for. */
+static void prepare_chats(struct worker *w)
 {
-	if (published_config(w->published) != NULL && worker_turn_host(w) != NULL)
-		chat_services_prepare(w->turns);
+	if (published_config(w->published) != NULL && worker_chat_services(w) != NULL)
+		chat_services_prepare(w->chat_services);
 }
 
 static void on_config(void *arg, const struct config *c)
@@ -171,9 +203,9 @@ static void on_config(void *arg, const struct config *c)
 	enum log_level level = LOG_INFO_;
 
 	if (w->acceptor != NULL)
-		prepare_turns(w);
-	if (w->turns != NULL && chat_services_outdated(w->turns, c) && !w->draining) {
-		log_info("new_workers_wanted", L_STR("key", cfg_key_info(CFG_THREADS_FILE)->path));
+		prepare_chats(w);
+	if (w->chat_services != NULL && chat_services_outdated(w->chat_services, c) && !w->draining) {
+		log_info("new_workers_requested", L_STR("key", cfg_key_info(CFG_THREADS_FILE)->path));
 		kill(getppid(), SIGHUP);
 	}
 	if (w->connections != NULL)
@@ -208,8 +240,8 @@ static void drain(struct worker *w)
 	w->draining = true;
 	w->drain_until_ms = clock_mono_ms() + w->options->drain_ms;
 	acceptor_stop(w->acceptor);
-	close(w->place.listener); /* or a successor could not bind the same TCP port */
-	w->place.listener = -1;
+	close(w->context.listener); /* else a successor could not bind the same TCP port */
+	w->context.listener = -1;
 	connections_drain(w->connections);
 	log_info("worker_draining", L_INT("pid", getpid()), L_INT("connections", connections_count(w->connections)),
 	         L_INT("active", connections_active(w->connections)));
@@ -221,21 +253,21 @@ static void on_terminate(evutil_socket_t fd, short what, void *arg)
 	struct worker *w = arg;
 
 	(void)fd, (void)what;
-	w->patient = false;
+	w->keeps_idle = false;
 	drain(w);
 }
 
-static void on_leave(evutil_socket_t fd, short what, void *arg)
+static void on_retire(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
 
 	(void)fd, (void)what;
-	w->patient |= !w->draining; /* told again it stays so, and after SIGTERM it does not become so */
+	w->keeps_idle |= !w->draining; /* a repeated signal keeps it; after SIGTERM it stays false */
 	drain(w);
 }
 
-/* A draining worker ends with its last response, a moment later where connections are
- * kept: a request that is just on its way is still served. */
+/* A draining worker ends with its last response, or IDLE_GRACE_MS later if connections are
+ * kept: a request that is on its way is still answered. */
 static bool drained(struct worker *w)
 {
 	int64_t now;
@@ -245,7 +277,7 @@ static bool drained(struct worker *w)
 	if (connections_count(w->connections) == 0)
 		return true;
 	now = clock_mono_ms();
-	if (connections_active(w->connections) > 0 || w->patient) {
+	if (connections_active(w->connections) > 0 || w->keeps_idle) {
 		w->idle_since_ms = 0;
 		return now >= w->drain_until_ms;
 	}
@@ -269,8 +301,8 @@ static int open_loop(struct worker *w, struct err *e)
 	if (w->tick != NULL)
 		w->terminate = evsignal_new(w->base, SIGTERM, on_terminate, w);
 	if (w->terminate != NULL)
-		w->leave = evsignal_new(w->base, WORKER_LEAVE, on_leave, w);
-	if (w->leave == NULL || evsignal_add(w->terminate, NULL) < 0 || evsignal_add(w->leave, NULL) < 0)
+		w->retire = evsignal_new(w->base, WORKER_RETIRE, on_retire, w);
+	if (w->retire == NULL || evsignal_add(w->terminate, NULL) < 0 || evsignal_add(w->retire, NULL) < 0)
 		return err_set(e, "cannot make an event loop");
 	return 0;
 }
@@ -278,14 +310,14 @@ static int open_loop(struct worker *w, struct err *e)
 static int open_parts(struct worker *w, struct err *e)
 {
 	const struct connections_host host = {.request = on_request, .closed = on_closed, .idle = on_idle, .arg = w};
-	const struct acceptor_host accepting = {.accepted = on_accepted, .make_room = make_room, .arg = w};
-	struct err counting = ERR_INIT;
+	const struct acceptor_host acceptor_host = {.accepted = on_accepted, .make_room = make_room, .arg = w};
+	struct err counters_error = ERR_INIT;
 	char path[PATH_MAX];
 
-	/* Buffers of libfcgi come and go with each request; the allocator's sweeps over its
-	 * smallest blocks, which each of them would start, are not worth it. */
+	/* libfcgi allocates and frees its buffers with each request, and each time the allocator
+	 * would consolidate its fast bins, which costs more than they save. */
 	mallopt(M_MXFAST, 0);
-	if (request_library_init(e) < 0 || open_loop(w, e) < 0)
+	if (fcgi_request_library_init(e) < 0 || open_loop(w, e) < 0)
 		return -1;
 	w->connections = connections_new(w->base, &host, e);
 	if (w->connections == NULL)
@@ -297,10 +329,10 @@ static int open_parts(struct worker *w, struct err *e)
 	w->daemon = command_client_new(w->base, path, e);
 	if (w->daemon == NULL)
 		return -1;
-	w->counters = counters_open(w->options->run_dir, &counting);
+	w->counters = counters_open(w->options->run_dir, &counters_error);
 	if (w->counters == NULL)
-		log_warning("no_counters", L_STR("error", counting.text));
-	w->acceptor = acceptor_new(w->base, w->place.listener, capacity_connections(), &accepting, e);
+		log_warning("counters_not_opened", L_STR("error", counters_error.text));
+	w->acceptor = acceptor_new(w->base, w->context.listener, max_connections(), &acceptor_host, e);
 	return w->acceptor == NULL ? -1 : 0;
 }
 
@@ -310,7 +342,7 @@ static void close_parts(struct worker *w)
 		acceptor_stop(w->acceptor);
 	connections_free(w->connections);
 	acceptor_free(w->acceptor);
-	chat_services_free(w->turns);
+	chat_services_free(w->chat_services);
 	if (w->daemon != NULL)
 		command_client_free(w->daemon);
 	published_free(w->published);
@@ -320,52 +352,53 @@ static void close_parts(struct worker *w)
 		event_free(w->tick);
 	if (w->terminate != NULL)
 		event_free(w->terminate);
-	if (w->leave != NULL)
-		event_free(w->leave);
+	if (w->retire != NULL)
+		event_free(w->retire);
 	if (w->base != NULL)
 		event_base_free(w->base);
 }
 
-static void tell_ready(int fd)
+static void report_ready(int fd)
 {
 	if (fd >= 0 && write(fd, "r", 1) != 1)
-		log_warning("not_told_ready", L_INT("pid", getpid()));
+		log_warning("ready_not_reported", L_INT("pid", getpid()));
 	if (fd >= 0)
 		close(fd);
 }
 
-/* libfcgi took over SIGPIPE and SIGUSR1, and SIGTERM until there was the event loop. */
-static void take_signals(const struct worker *w)
+/* libfcgi installed handlers for SIGPIPE, SIGUSR1 and SIGTERM; the event loop has replaced the
+ * last one. */
+static void restore_signals(const struct worker *w)
 {
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
-	sigprocmask(SIG_SETMASK, &w->place.signals, NULL);
+	sigprocmask(SIG_SETMASK, &w->context.signals, NULL);
 }
 
-int worker_run(const struct options *o, const struct worker_place *place)
+int worker_run(const struct options *o, const struct worker_context *context)
 {
-	struct worker w = {.options = o, .place = *place, .turns_most = capacity_turns()};
+	struct worker w = {.options = o, .context = *context, .max_turns = max_turns()};
 	struct err e = ERR_INIT;
 	int status = 1;
 
-	request_ids_init(&w.request_ids);
+	dispatch_ids_init(&w.ids);
 	if (open_parts(&w, &e) < 0) {
 		log_critical("worker_failed", L_STR("error", e.text));
 		goto out;
 	}
-	take_signals(&w);
-	log_info("worker_started", L_INT("pid", getpid()), L_INT("connections_max", capacity_connections()),
-	         L_INT("turns_max", w.turns_most));
+	restore_signals(&w);
+	log_info("worker_started", L_INT("pid", getpid()), L_INT("connections_max", max_connections()),
+	         L_INT("turns_max", w.max_turns));
 	schedule_tick(&w);
-	tell_ready(place->ready_fd);
-	prepare_turns(&w);
+	report_ready(context->ready_fd);
+	prepare_chats(&w);
 	while (!drained(&w)) {
 		if (event_base_loop(w.base, EVLOOP_ONCE) < 0)
 			break;
 		connections_flush(w.connections);
 	}
 	if (connections_active(w.connections) > 0)
-		log_warning("worker_gives_up", L_INT("active", connections_active(w.connections)));
+		log_warning("worker_drain_timeout", L_INT("active", connections_active(w.connections)));
 	log_info("worker_stopped", L_INT("pid", getpid()));
 	status = 0;
 out:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One worker: one event loop that serves requests until it is told to drain. */
+/* One worker: one event loop that answers requests until a signal makes it drain. */
 #ifndef TT_FCGI_WORKER_H
 #define TT_FCGI_WORKER_H
 
@@ -14,32 +14,32 @@
 
 struct worker;
 
-/* SIGTERM: accept no more, finish what runs, end.
- * WORKER_LEAVE: the same, but others serve on: kept connections on which nothing runs stay
- * until the web server uses or closes them, for who closes them first may lose a request. */
-#define WORKER_LEAVE SIGUSR2
+/* SIGTERM: accept no more connections, finish running responses, end.
+ * WORKER_RETIRE: the same, but new workers have taken over: idle kept connections stay until the
+ * web server uses or closes them, because closing them here could lose a request. */
+#define WORKER_RETIRE SIGUSR2
 
 /* What a worker gets from the parent. */
-struct worker_place {
-	int listener; /* the worker's to close */
-	int ready_fd; /* gets one byte, and is closed, when connections are accepted; -1: none */
+struct worker_context {
+	int listener; /* the worker closes it */
+	int ready_fd; /* gets one byte and is closed once connections are accepted; -1: none */
 	struct admission *admission;
 	unsigned number;  /* its page there */
-	sigset_t signals; /* the mask that it sets once it takes signals */
+	sigset_t signals; /* the mask to set once it handles signals */
 };
 
 /* Runs until one of these signals and the end of the last response, at most o->drain_ms
  * after it. Returns the process's exit status. */
-int worker_run(const struct options *o, const struct worker_place *place);
+int worker_run(const struct options *o, const struct worker_context *context);
 
 /* --- what endpoints use ------------------------------------------------------------- */
 struct published *worker_published(struct worker *w);
 struct command_client *worker_daemon(struct worker *w);
-struct counters *worker_counters(struct worker *w); /* NULL where they could not be opened */
-struct request_ids *worker_request_ids(struct worker *w);
-const struct chat_services *worker_turn_host(struct worker *w); /* NULL: no memory, told in the log */
+struct counters *worker_counters(struct worker *w); /* NULL if they could not be opened */
+struct dispatch_ids *worker_ids(struct worker *w);
+const struct chat_services *worker_chat_services(struct worker *w); /* NULL: no memory, which is logged */
 
-/* Whether a chat turn may begin, and that it has ended: admission_enter and _leave. */
+/* Asks whether a chat turn may begin, and reports its end: admission_enter and _leave. */
 enum admission_verdict worker_admit(struct worker *w, const char *address, unsigned *entry);
 void worker_dismiss(struct worker *w, unsigned entry);
 

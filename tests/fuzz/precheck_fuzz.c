@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whatever a FastCGI peer sends, however it is cut: peek.c says the same, and what it
- * calls whole, libfcgi reads to its end without harm. */
+/* Whatever a FastCGI peer sends, and in whatever pieces: precheck.c comes to the same verdict, and
+ * what it calls whole libfcgi reads to its end without harm. */
 #include "core/base/err.h"
-#include "fcgi/request.h"
+#include "fcgi/fcgi_request.h"
 #include "fcgi/precheck.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -57,26 +57,26 @@ static void read_with_libfcgi(const uint8_t *data, const struct outcome *o)
 {
 	static bool ready;
 	struct err e = ERR_INIT;
-	struct request *x = request_new();
+	struct fcgi_request *r = fcgi_request_new();
 	int from = memfd_create("request", MFD_CLOEXEC), to = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	size_t len;
 
-	if (!ready && request_library_init(&e) < 0)
+	if (!ready && fcgi_request_library_init(&e) < 0)
 		abort();
 	ready = true;
-	if (x == NULL || from < 0 || to < 0 || write(from, data, o->consumed) != (ssize_t)o->consumed)
+	if (r == NULL || from < 0 || to < 0 || write(from, data, o->consumed) != (ssize_t)o->consumed)
 		abort();
 	lseek(from, 0, SEEK_SET);
-	if (request_begin(x, from, to, o->body_len) < 0)
+	if (fcgi_request_begin(r, from, to, o->body_len) < 0)
 		abort();
-	if (request_body(x, &len) == NULL || len != o->body_len)
+	if (fcgi_request_body(r, &len) == NULL || len != o->body_len)
 		abort();
 	if (lseek(from, 0, SEEK_CUR) != (off_t)o->consumed) /* all of it was read */
 		abort();
-	request_put(x, "x", 1);
-	if (request_finish(x) < 0)
+	fcgi_request_put(r, "x", 1);
+	if (fcgi_request_finish(r) < 0)
 		abort();
-	request_free(x);
+	fcgi_request_free(r);
 	close(from);
 	close(to);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any query string: what is found is text, other parameters do not change it, and a value
  * that was encoded is found as it was. */
-#include "fcgi/query.h"
+#include "fcgi/route.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <event2/http.h>
@@ -19,7 +19,7 @@ static char *find(const char *before, const char *query)
 	char *whole, *value;
 
 	fuzz_require(asprintf(&whole, "%s%s", before, query) >= 0);
-	value = query_value(whole, "id");
+	value = route_query_value(whole, "id");
 	free(whole);
 	return value;
 }

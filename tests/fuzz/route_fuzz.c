@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any path is refused or becomes a plain one; nobody gets an admin endpoint without the
- * right. */
+/* Any path is refused or becomes a plain one; no client gets an admin endpoint without the right. */
+#include "fcgi/endpoint.h"
 #include "fcgi/route.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	r.uri = uri;
 	r.script_name = script_name;
 	found = route_find(&r, prefixes, 1);
-	if (found.status == 200 && found.endpoint != ENDPOINT_POLL_REQUESTS)
+	if (found.status == 200 && found.endpoint != &endpoint_poll_requests)
 		abort();
 	if (found.status != 200 && found.status != 400 && found.status != 403 && found.status != 404 &&
 	    found.status != 405)
@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	r.path_info = "";
 	r.prefix = script_name;
 	found = route_find(&r, prefixes, 1);
-	if (found.status == 200 && found.endpoint != ENDPOINT_POLL_REQUESTS)
+	if (found.status == 200 && found.endpoint != &endpoint_poll_requests)
 		abort();
 	free(uri);
 	return 0;

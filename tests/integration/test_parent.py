@@ -49,11 +49,11 @@ def test_an_answer_that_outlives_the_time_to_drain_is_ended(stage):
     assert service.responder.wait() == 0
     assert SECONDS * 0.9 < took < time.monotonic() - began < SECONDS + 2 + 2 * PATIENCE
     log = service.responder.log()
-    assert log.count("WARNING worker_gives_up active=1") == 1 and "worker_died" not in log
+    assert log.count("WARNING worker_drain_timeout active=1") == 1 and "worker_died" not in log
     wait_until(lambda: llm.stats()["active"] == 0, "the LLM is left alone")
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["while it starts", "while it starts anew"])
+@pytest.mark.parametrize("again", [False, True], ids=["while it starts", "during a re-execution"])
 def test_a_stop_is_obeyed_at_any_moment(stage, again):
     """libfcgi has a handler of its own for SIGTERM, which only notes it."""
     if again and WRAP:
@@ -80,7 +80,7 @@ def test_an_answer_may_take_as_long_as_workers_may_drain(stage):
     service.responder.send(signal.SIGTERM)
     turn = Turn(exchange)
     assert turn.whole and turn.text == said(20)
-    assert service.responder.wait() == 0 and "worker_gives_up" not in service.responder.log()
+    assert service.responder.wait() == 0 and "worker_drain_timeout" not in service.responder.log()
     assert time.monotonic() - began < 10 * PATIENCE, "nobody waits for the rest of that time"
 
 
@@ -93,7 +93,7 @@ def test_old_workers_that_give_up_leave_the_new_ones_alone(stage):
     with fastcgi.connect(service.socket) as fresh:  # nginx may still have kept connections to the old one
         fresh.sendall(fastcgi.request("POST", "/poll_requests", body))
         assert Turn(exchange).stats is None
-        service.responder.wait_log("WARNING worker_gives_up active=1")
+        service.responder.wait_log("WARNING worker_drain_timeout active=1")
         wait_until(lambda: not set(old) & set(service.worker_pids()), "the old worker ended", SECONDS + 2)
         assert fastcgi.read_answer(fresh)[1].decode().startswith(said(60) + "[STATS]")
 
@@ -185,7 +185,7 @@ def test_a_new_program_that_does_not_run_changes_nothing(own_program, how):
     responder, pids = service.responder, service.worker_pids()
     put(BROKEN[how])
     responder.send(signal.SIGHUP)
-    line = responder.wait_log(r"ERROR not_started_anew error=.*", 10)[0]
+    line = responder.wait_log(r"ERROR reexec_failed error=.*", 10)[0]
     assert f"{service.program} does not run" in line and "goes on" in line
     assert responder.alive() and service.worker_pids() == pids and "worker_draining" not in responder.log()
     assert service.chat("[plain]").text == PLAIN
@@ -207,7 +207,7 @@ def test_old_workers_serve_on_while_new_ones_die_at_their_start(own_program):
     put(script(f'#!/bin/sh\n[ "$1" = --version ] || ulimit -n 8\nexec {BUILD}/tt-agent-fcgi "$@"\n'))
     service.responder.send(signal.SIGHUP)
     wait_until(lambda: service.responder.log().count("worker_died") >= 4, "new workers die")
-    assert "worker_started" not in service.responder.log().split("starting_anew")[1]
+    assert "worker_started" not in service.responder.log().split("reexecuting")[1]
     assert "draining" not in service.responder.log() and set(pids) <= set(service.worker_pids())
     assert service.chat("[plain]").text == PLAIN
 

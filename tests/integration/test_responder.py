@@ -466,7 +466,7 @@ def test_socket_of_a_dead_process_is_replaced_a_live_one_not(stage, responder):
     second = stage.own(Process("second", responder.argv, responder.service.directory, own=True))
     second.expected_exit = {1}
     assert second.wait() == 1
-    assert "another process listens there" in second.log()
+    assert "another process is listening there" in second.log()
     served(responder)
     responder.kill()
     third = stage.own(Process("third", responder.argv, responder.service.directory, own=True))

@@ -31,9 +31,9 @@ class Service:
     limits: RLIMIT_...: number."""
 
     def __init__(self, stage, name="tt-agent", env=None, conf=None, sets=(), workers=1, backend=None, options=(), before=(),
-                 responder_limits=None, daemon_limits=None):
+                 responder_limits=None, responder_env=None, daemon_limits=None):
         self.stage, self.name, self.workers, self.options, self.before = stage, name, workers, options, before
-        self.responder_limits, self.daemon_limits = responder_limits, daemon_limits
+        self.responder_limits, self.responder_env, self.daemon_limits = responder_limits, responder_env, daemon_limits
         self.program = BUILD / "tt-agent-fcgi"
         self.directory = Path(stage.directory) / name
         self.directory.mkdir()
@@ -95,7 +95,7 @@ class Service:
             self.responder.wait_log("worker_started")  # before that a signal would meet the shell
             return self.responder
         argv += ["--listen", self.socket]
-        self.responder = self.stage.own(Process(self._name("responder"), argv, self.directory, own=True,
+        self.responder = self.stage.own(Process(self._name("responder"), argv, self.directory, self.responder_env, own=True,
                                                 before_exec=lambda: limit(self.responder_limits)))
         return self.responder
 

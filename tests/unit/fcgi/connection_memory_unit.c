@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The n-th allocation fails, for every n, while a connection is served, libfcgi's own
- * left out (it does not look at what malloc gives it): a request is answered whole, or its
- * connection is closed; nothing hangs, and its owner hears of it. */
+/* The n-th allocation fails, for every n, while requests are answered; libfcgi's own allocations are
+ * left out, as it does not check them. A request is answered completely, or its connection is closed
+ * and the owner notified; nothing hangs. */
 #include "fcgi/connection_internal.h"
 
 #include "core/base/clock.h"
@@ -20,43 +20,44 @@
 
 #define DEADLINE_MS 30000
 #define HEAD        "Content-Type: text/plain\r\n\r\n"
-#define BODY        100000u /* more than a look sees, so that it is collected */
+#define BODY        100000u /* more than one peek sees, so that it is collected */
 
 static struct event_base *base;
 
 struct world {
 	struct connections *set;
-	int accepted, closed, owned, left; /* left: owners that heard of the end */
-	bool too_large;                    /* what the last request was taken for */
+	int accepted, closed, owned, notified; /* notified: owners whose response has ended */
+	bool too_large;                        /* the last request */
 };
 
 struct peer {
 	int fd;
-	struct buf in; /* what is no whole record yet */
+	struct buf in; /* not a whole record yet */
 	size_t out;    /* bytes of the answer */
-	bool ended, hung_up;
+	bool ended, closed;
 };
 
-/* --- our side ------------------------------------------------------------------------- */
+/* --- the responder's side ------------------------------------------------------------------------- */
 
 static void on_resume(void *arg)
 {
 	(void)arg;
 }
 
-static void on_gone(void *arg)
+static void on_owner_closed(void *arg)
 {
-	((struct world *)arg)->left++;
+	((struct world *)arg)->notified++;
 }
 
-/* The answer is the body, with a chunk of its own at the end. */
+/* The answer is the body, and a chunk of its own at the end. */
 static void on_request(void *arg, struct connection *c)
 {
-	static const struct connection_owner owner = {.resume = on_resume, .gone = on_gone};
+	static const struct connection_owner owner = {.resume = on_resume, .closed = on_owner_closed};
 	static const char head[] = HEAD;
 	struct world *w = arg;
 	size_t len;
 	const char *body = connection_body(c, &len);
+	struct output *o = connection_output(c);
 
 	assert_string_equal(connection_params(c)->method, "POST");
 	w->too_large = connection_body_too_large(c);
@@ -64,10 +65,12 @@ static void on_request(void *arg, struct connection *c)
 	w->owned++;
 	connection_head(c, head, sizeof head - 1);
 	for (size_t at = 0; at < len; at += 5000)
-		connection_write(c, body + at, len - at < 5000 ? len - at : 5000, false);
-	connection_write(c, "the end", 7, true);
-	connection_end(c);
-	w->left++;
+		output_write(o, body + at, len - at < 5000 ? len - at : 5000);
+	output_flush_boundary(o);
+	output_write(o, "the end", 7);
+	output_flush_boundary(o);
+	output_end(o);
+	w->notified++;
 }
 
 static void on_closed(void *arg)
@@ -134,14 +137,14 @@ static void read_on(struct peer *p)
 		take_records(p);
 	}
 	short_memory_impose();
-	p->hung_up |= n == 0 || (n < 0 && errno != EAGAIN);
+	p->closed |= n == 0 || (n < 0 && errno != EAGAIN);
 }
 
 static void turn_loop(struct world *w)
 {
 	const struct timeval step = {0, 1000};
 
-	short_memory_lift(); /* the timer is ours */
+	short_memory_lift(); /* the timer is the test's */
 	event_base_loopexit(base, &step);
 	short_memory_impose();
 	event_base_loop(base, EVLOOP_ONCE);
@@ -160,7 +163,7 @@ static bool ask(struct world *w, struct peer *p, size_t body_len, size_t piece)
 	short_memory_impose();
 	p->out = 0;
 	p->ended = false;
-	while (!p->ended && !p->hung_up) {
+	while (!p->ended && !p->closed) {
 		size_t left = request.len - sent;
 		ssize_t n = left > 0 ? send(p->fd, request.data + sent, left < piece ? left : piece, MSG_DONTWAIT) : 0;
 
@@ -173,7 +176,7 @@ static bool ask(struct world *w, struct peer *p, size_t body_len, size_t piece)
 	buf_free(&request);
 	if (p->ended)
 		assert_int_equal(p->out, strlen(HEAD "the end") + (w->too_large ? 0 : body_len));
-	return p->ended && !p->hung_up;
+	return p->ended && !p->closed;
 }
 
 static void serve(void)
@@ -191,18 +194,18 @@ static void serve(void)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	p = (struct peer){.fd = fds[1], .in = BUF_INIT(1u << 20)};
 	w.accepted++;
-	connections_adopt(w.set, fds[0], false);
+	connections_add(w.set, fds[0], false);
 	if (ask(&w, &p, 10, SIZE_MAX) && ask(&w, &p, 20, 7))
 		ask(&w, &p, BODY, SIZE_MAX);
-	assert_true((!p.hung_up && !w.too_large) || short_memory_was_short());
+	assert_true((!p.closed && !w.too_large) || short_memory_was_short());
 	connections_free(w.set);
 	assert_int_equal(w.closed, w.accepted);
-	assert_int_equal(w.left, w.owned);
+	assert_int_equal(w.notified, w.owned);
 	buf_free(&p.in);
 	close(p.fd);
 }
 
-static void answers_whole_or_hangs_up(void **state)
+static void answers_completely_or_closes(void **state)
 {
 	(void)state;
 	short_memory_sweep(serve);
@@ -210,12 +213,12 @@ static void answers_whole_or_hangs_up(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(answers_whole_or_hangs_up)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(answers_completely_or_closes)};
 	struct err e = ERR_INIT;
 	int failed;
 
 	log_open("connection_memory_unit", LOG_TO_STDERR, LOG_CRITICAL_);
-	if (request_library_init(&e) < 0)
+	if (fcgi_request_library_init(&e) < 0)
 		return 1;
 	signal(SIGPIPE, SIG_IGN);
 	base = event_base_new();

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which endpoint a request is for, and what the others get. */
+/* Which endpoint a request is for, what other requests get, and the query. */
+#include "fcgi/endpoint.h"
 #include "fcgi/route.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-static struct route ask(const char *method, const char *uri, const char *script_name)
+static struct route find(const char *method, const char *uri, const char *script_name)
 {
 	char prefix[] = "/agent";
 	char *const prefixes[] = {prefix};
@@ -19,66 +21,67 @@ static struct route ask(const char *method, const char *uri, const char *script_
 	return route_find(&r, prefixes, 1);
 }
 
-static void expect(const char *uri, const char *script_name, int endpoint)
+static void expect(const char *uri, const char *script_name, const struct endpoint *endpoint)
 {
-	struct route r = ask("GET", uri, script_name);
+	struct route r = find("GET", uri, script_name);
 
-	if (endpoint < 0) {
-		assert_int_equal(r.status, -endpoint);
-		return;
-	}
 	assert_int_equal(r.status, 200);
-	assert_int_equal(r.endpoint, endpoint);
+	assert_ptr_equal(r.endpoint, endpoint);
+}
+
+static void expect_status(const char *uri, const char *script_name, int status)
+{
+	assert_int_equal(find("GET", uri, script_name).status, status);
 }
 
 static void test_paths(void **state)
 {
 	(void)state;
-	expect("/", NULL, ENDPOINT_ROOT);
-	expect("/status", NULL, ENDPOINT_STATUS);
-	expect("/status/", NULL, ENDPOINT_STATUS);
-	expect("/status?x=/refresh", NULL, ENDPOINT_STATUS);
-	expect("//status", NULL, ENDPOINT_STATUS);
-	expect("/./status/.", NULL, ENDPOINT_STATUS);
-	expect("/a/../status", NULL, ENDPOINT_STATUS);
-	expect("/%73tatus", NULL, ENDPOINT_STATUS);
-	expect("/test_llm", NULL, ENDPOINT_TEST_LLM);
-	expect("/nope", NULL, -404);
-	expect("/Status", NULL, -404);
-	expect("/status/x", NULL, -404);
-	expect("/statusx", NULL, -404);
-	expect("/%2573tatus", NULL, -404); /* decoded once only */
+	expect("/", NULL, &endpoint_root);
+	expect("/status", NULL, &endpoint_status);
+	expect("/status/", NULL, &endpoint_status);
+	expect("/status?x=/refresh", NULL, &endpoint_status);
+	expect("//status", NULL, &endpoint_status);
+	expect("/./status/.", NULL, &endpoint_status);
+	expect("/a/../status", NULL, &endpoint_status);
+	expect("/%73tatus", NULL, &endpoint_status);
+	expect("/test_llm", NULL, &endpoint_test_llm);
+	expect_status("/nope", NULL, 404);
+	expect_status("/Status", NULL, 404);
+	expect_status("/status/x", NULL, 404);
+	expect_status("/statusx", NULL, 404);
+	expect_status("/%2573tatus", NULL, 404); /* decoded once only */
 }
 
 static void test_prefixes(void **state)
 {
 	(void)state;
-	expect("/agent", NULL, ENDPOINT_ROOT);
-	expect("/agent/", NULL, ENDPOINT_ROOT);
-	expect("/agent/status", NULL, ENDPOINT_STATUS);
-	expect("/agent/status/", NULL, ENDPOINT_STATUS);
-	expect("/agentx/status", NULL, -404);
-	expect("/agent/agent/status", NULL, -404);
-	expect("/agent/x/status", NULL, -404);
-	expect("/other/status", NULL, -404);
+	expect("/agent", NULL, &endpoint_root);
+	expect("/agent/", NULL, &endpoint_root);
+	expect("/agent/status", NULL, &endpoint_status);
+	expect("/agent/status/", NULL, &endpoint_status);
+	expect_status("/agentx/status", NULL, 404);
+	expect_status("/agent/agent/status", NULL, 404);
+	expect_status("/agent/x/status", NULL, 404);
+	expect_status("/other/status", NULL, 404);
 }
 
 static void test_script_name(void **state)
 {
 	(void)state;
-	expect("/chat/status", "/chat", ENDPOINT_STATUS);
-	expect("/chat/status", "/chat/", ENDPOINT_STATUS);
-	expect("/chat/", "/chat", ENDPOINT_ROOT);
-	expect("/agent/status", "/agent", ENDPOINT_STATUS);
+	expect("/chat/status", "/chat", &endpoint_status);
+	expect("/chat/status", "/chat/", &endpoint_status);
+	expect("/chat/", "/chat", &endpoint_root);
+	expect("/agent/status", "/agent", &endpoint_status);
 	/* nginx without fastcgi_split_path_info passes the whole path */
-	expect("/status", "/status", ENDPOINT_STATUS);
-	expect("/agent/status", "/agent/status", ENDPOINT_STATUS);
-	expect("/status/", "/status/", ENDPOINT_STATUS);
-	expect("/nope", "/nope", -404);
-	expect("/nope/", "/nope/", -404);
-	expect("/chatty/status", "/chat", -404);
-	expect("/status", "", ENDPOINT_STATUS);
-	expect("/status", "/", ENDPOINT_STATUS);
+	expect("/status", "/status", &endpoint_status);
+	expect("/agent/status", "/agent/status", &endpoint_status);
+	expect("/status/", "/status/", &endpoint_status);
+	expect_status("/nope", "/nope", 404);
+	expect_status("/nope/", "/nope/", 404);
+	expect_status("/chatty/status", "/chat", 404);
+	expect("/status", "", &endpoint_status);
+	expect("/status", "/", &endpoint_status);
 }
 
 /* SCRIPT_NAME is the whole path where the prefix itself is asked for, and also where a web
@@ -87,22 +90,22 @@ static void test_prefix_alone(void **state)
 {
 	static const struct {
 		const char *uri, *script_name, *path_info, *prefix;
-		int endpoint;
+		const struct endpoint *endpoint; /* NULL: 404 */
 	} cases[] = {
-		{"/my/chat", "/my/chat", "", NULL, ENDPOINT_ROOT},
-		{"/my/chat?x", "/my/chat", "", NULL, ENDPOINT_ROOT},
-		{"/my/chat/", "/my/chat/", "", NULL, ENDPOINT_ROOT},
-		{"/my/chat", "/my/chat", NULL, NULL, -404},
-		{"/my/chat/x", "/my/chat", "", NULL, -404},
-		{"/status", "/status", "", NULL, ENDPOINT_STATUS},
-		{NULL, "/my/chat", "", NULL, ENDPOINT_ROOT},
-		{NULL, "/my/chat", NULL, NULL, -404},
-		{NULL, "/x", "/x", NULL, -404},
-		{"/my/chat", "/my/chat", NULL, "/my/chat", ENDPOINT_ROOT},
-		{"/my/chat/status", "/my/chat", "/status", "/my/chat", ENDPOINT_STATUS},
-		{"/my/chat/status", NULL, NULL, "/my/chat", ENDPOINT_STATUS},
-		{"/my/chatty", "/my/chatty", NULL, "/my/chat", -404},
-		{"/agent/status", NULL, NULL, "/my/chat", ENDPOINT_STATUS},
+		{"/my/chat", "/my/chat", "", NULL, &endpoint_root},
+		{"/my/chat?x", "/my/chat", "", NULL, &endpoint_root},
+		{"/my/chat/", "/my/chat/", "", NULL, &endpoint_root},
+		{"/my/chat", "/my/chat", NULL, NULL, NULL},
+		{"/my/chat/x", "/my/chat", "", NULL, NULL},
+		{"/status", "/status", "", NULL, &endpoint_status},
+		{NULL, "/my/chat", "", NULL, &endpoint_root},
+		{NULL, "/my/chat", NULL, NULL, NULL},
+		{NULL, "/x", "/x", NULL, NULL},
+		{"/my/chat", "/my/chat", NULL, "/my/chat", &endpoint_root},
+		{"/my/chat/status", "/my/chat", "/status", "/my/chat", &endpoint_status},
+		{"/my/chat/status", NULL, NULL, "/my/chat", &endpoint_status},
+		{"/my/chatty", "/my/chatty", NULL, "/my/chat", NULL},
+		{"/agent/status", NULL, NULL, "/my/chat", &endpoint_status},
 	};
 
 	(void)state;
@@ -115,7 +118,8 @@ static void test_prefix_alone(void **state)
 		                                .prefix = cases[i].prefix};
 		struct route found = route_find(&r, prefixes, 1);
 
-		assert_int_equal(found.status == 200 ? (int)found.endpoint : -found.status, cases[i].endpoint);
+		assert_int_equal(found.status, cases[i].endpoint != NULL ? 200 : 404);
+		assert_ptr_equal(found.endpoint, cases[i].endpoint);
 	}
 }
 
@@ -124,14 +128,14 @@ static void test_without_request_uri(void **state)
 	struct route_request r = {.method = "GET", .script_name = "/chat", .path_info = "/status"};
 
 	(void)state;
-	assert_int_equal(route_find(&r, NULL, 0).endpoint, ENDPOINT_STATUS);
+	assert_ptr_equal(route_find(&r, NULL, 0).endpoint, &endpoint_status);
 	r.path_info = "/100%25";
 	assert_int_equal(route_find(&r, NULL, 0).status, 404);
 	r.path_info = NULL;
 	r.script_name = "/status";
-	assert_int_equal(route_find(&r, NULL, 0).endpoint, ENDPOINT_STATUS);
+	assert_ptr_equal(route_find(&r, NULL, 0).endpoint, &endpoint_status);
 	r.script_name = NULL;
-	assert_int_equal(route_find(&r, NULL, 0).endpoint, ENDPOINT_ROOT);
+	assert_ptr_equal(route_find(&r, NULL, 0).endpoint, &endpoint_root);
 }
 
 static void test_bad_paths(void **state)
@@ -139,36 +143,39 @@ static void test_bad_paths(void **state)
 	char longer[2000];
 
 	(void)state;
-	expect("/agent%2fstatus", NULL, -400);
-	expect("/status%00", NULL, -400);
-	expect("/status%", NULL, -400);
-	expect("/status%4", NULL, -400);
-	expect("/%zz", NULL, -400);
-	expect("/../status", NULL, -400);
-	expect("/a/../../status", NULL, -400);
-	expect("status", NULL, -400);
+	expect_status("/agent%2fstatus", NULL, 400);
+	expect_status("/status%00", NULL, 400);
+	expect_status("/status%", NULL, 400);
+	expect_status("/status%4", NULL, 400);
+	expect_status("/%zz", NULL, 400);
+	expect_status("/../status", NULL, 400);
+	expect_status("/a/../../status", NULL, 400);
+	expect_status("status", NULL, 400);
 	memset(longer, 'a', sizeof longer);
 	longer[0] = '/';
 	longer[sizeof longer - 1] = '\0';
-	expect(longer, NULL, -400);
+	expect_status(longer, NULL, 400);
 }
 
 static void test_methods(void **state)
 {
-	struct route r = ask("POST", "/status", NULL);
+	struct route r = find("POST", "/status", NULL);
 
 	(void)state;
 	assert_int_equal(r.status, 405);
-	assert_string_equal(r.allow, "GET, HEAD");
-	r = ask("GET", "/poll_requests", NULL);
+	assert_string_equal(r.endpoint->methods, "GET, HEAD");
+	r = find("GET", "/poll_requests", NULL);
 	assert_int_equal(r.status, 405);
-	assert_string_equal(r.allow, "POST");
-	assert_int_equal(ask("HEAD", "/poll_requests", NULL).status, 405);
-	assert_int_equal(ask("DELETE", "/nope", NULL).status, 404);
-	r = ask("HEAD", "/status", NULL);
+	assert_string_equal(r.endpoint->methods, "POST");
+	assert_int_equal(find("HEAD", "/poll_requests", NULL).status, 405);
+	assert_int_equal(find("DELETE", "/nope", NULL).status, 404);
+	r = find("HEAD", "/status", NULL);
 	assert_int_equal(r.status, 200);
-	assert_true(r.head);
-	assert_int_equal(ask("POST", "/refresh/", NULL).endpoint, ENDPOINT_REFRESH);
+	assert_int_equal(find("OPTIONS", "/status", NULL).status, 405);
+	assert_int_equal(find("HEA", "/status", NULL).status, 405);
+	assert_int_equal(find("", "/status", NULL).status, 405);
+	assert_int_equal(find("GET, HEAD", "/status", NULL).status, 405);
+	assert_ptr_equal(find("POST", "/refresh/", NULL).endpoint, &endpoint_refresh);
 }
 
 static void test_rights(void **state)
@@ -210,14 +217,93 @@ static void test_normalise(void **state)
 	assert_string_equal(out, "/a?b");
 }
 
+static void expect_deploy_id(const char *query, const char *want)
+{
+	char *value = route_query_value(query, "deploy_id");
+
+	if (want == NULL)
+		assert_null(value);
+	else
+		assert_string_equal(value, want);
+	free(value);
+}
+
+static void test_query_value_is_decoded(void **state)
+{
+	(void)state;
+	expect_deploy_id("deploy_id=abc", "abc");
+	expect_deploy_id("x=1&deploy_id=abc&y=2", "abc");
+	expect_deploy_id("deploy_id=a+b%2Bc%26%3D", "a b+c&=");
+	expect_deploy_id("deploy_id=Gr%C3%BC%C3%9Fe", "Gr\xc3\xbc\xc3\x9f\x65");
+	expect_deploy_id("deploy_id=a=b", "a=b");
+	expect_deploy_id("deploy_id=first&deploy_id=second", "second");
+	expect_deploy_id("deploy_id=", "");
+}
+
+static void test_query_without_the_parameter(void **state)
+{
+	(void)state;
+	expect_deploy_id(NULL, NULL);
+	expect_deploy_id("", NULL);
+	expect_deploy_id("x=deploy_id", NULL);
+	expect_deploy_id("deploy_id2=abc&my_deploy_id=abc", NULL);
+}
+
+/* Malformed parameters do not affect others. */
+static void test_query_with_odd_parameters(void **state)
+{
+	(void)state;
+	expect_deploy_id("flag&deploy_id=abc", "abc");
+	expect_deploy_id("&deploy_id=abc&", "abc");
+	expect_deploy_id("=x&deploy_id=abc", "abc");
+	expect_deploy_id("deploy_id&deploy_id=abc", "abc");
+	expect_deploy_id("DEPLOY_ID=x&deploy_id=abc", "abc");
+}
+
+/* A value is always text, and a NUL does not truncate it. */
+static void test_query_value_that_is_not_text(void **state)
+{
+	(void)state;
+	expect_deploy_id("deploy_id=good%00bad", "good?bad");
+	expect_deploy_id("deploy_id=a%ffb%c3", "a?b?");
+	expect_deploy_id("deploy_id=\xff", "?");
+	expect_deploy_id("deploy_id=%ed%a0%80", "???");
+	expect_deploy_id("deploy_id=%zz%4", "%zz%4");
+}
+
+/* What the manual is printed from. */
+static void test_table(void **state)
+{
+	size_t count = 0;
+
+	(void)state;
+	for (const struct endpoint *const *e = endpoints; *e != NULL; e++, count++) {
+		assert_int_equal((*e)->path[0], '/');
+		assert_non_null((*e)->answer);
+		assert_int_equal((*e)->help[strlen((*e)->help) - 1], '.');
+		for (const struct endpoint *const *other = endpoints; other != e; other++)
+			assert_string_not_equal((*e)->path, (*other)->path);
+	}
+	assert_int_equal(count, 7);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_paths),       cmocka_unit_test(test_prefixes),
-		cmocka_unit_test(test_script_name), cmocka_unit_test(test_prefix_alone),
-		cmocka_unit_test(test_bad_paths),   cmocka_unit_test(test_without_request_uri),
-		cmocka_unit_test(test_methods),     cmocka_unit_test(test_rights),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_prefixes),
+		cmocka_unit_test(test_script_name),
+		cmocka_unit_test(test_prefix_alone),
+		cmocka_unit_test(test_bad_paths),
+		cmocka_unit_test(test_without_request_uri),
+		cmocka_unit_test(test_methods),
+		cmocka_unit_test(test_rights),
 		cmocka_unit_test(test_normalise),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_query_value_is_decoded),
+		cmocka_unit_test(test_query_without_the_parameter),
+		cmocka_unit_test(test_query_with_odd_parameters),
+		cmocka_unit_test(test_query_value_that_is_not_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

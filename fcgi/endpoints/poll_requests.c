@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* POST /poll_requests: one chat turn, streamed. */
-#include "fcgi/dispatch.h"
+#include "fcgi/endpoint.h"
 
 #include "core/protocol/emitter.h"
 #include "core/turn/turn.h"
@@ -22,9 +22,23 @@ struct chat {
 	unsigned entry; /* its admission */
 };
 
+static int write_body(struct connection *c, const char *bytes, size_t len, bool apart)
+{
+	struct output *o = connection_output(c);
+	int full = 0;
+
+	if (apart)
+		output_flush_boundary(o);
+	if (len > 0)
+		full = output_write(o, bytes, len);
+	if (apart && len > 0)
+		output_flush_boundary(o);
+	return full;
+}
+
 static void write_refusal(void *arg, const char *bytes, size_t len, bool apart)
 {
-	connection_write(arg, bytes, len, apart);
+	write_body(arg, bytes, len, apart);
 }
 
 /* TT-Studio's reader fails on any status but 200, so a user would not see why. */
@@ -48,14 +62,14 @@ static void refuse(struct worker *w, struct connection *c, int status, const cha
 	emitter_sentence(m, sentence);
 	emitter_end(m, &nothing);
 	emitter_free(m);
-	connection_end(c);
+	output_end(connection_output(c));
 }
 
 static int on_write(void *arg, const char *bytes, size_t len, bool apart)
 {
 	const struct chat *chat = arg;
 
-	return connection_write(chat->connection, bytes, len, apart);
+	return write_body(chat->connection, bytes, len, apart);
 }
 
 static void on_end(void *arg)
@@ -63,7 +77,7 @@ static void on_end(void *arg)
 	struct chat *chat = arg;
 
 	worker_dismiss(chat->worker, chat->entry);
-	connection_end(chat->connection);
+	output_end(connection_output(chat->connection));
 	free(chat);
 }
 
@@ -74,7 +88,7 @@ static void on_resume(void *arg)
 	turn_resume(chat->turn);
 }
 
-static void on_gone(void *arg)
+static void on_closed(void *arg)
 {
 	struct chat *chat = arg;
 
@@ -87,8 +101,8 @@ static void on_gone(void *arg)
 static void start(struct worker *w, struct connection *c, struct turn_request *request, unsigned entry)
 {
 	static const struct turn_output output = {.write = on_write, .end = on_end};
-	static const struct connection_owner owner = {.resume = on_resume, .gone = on_gone};
-	const struct chat_services *host = worker_turn_host(w);
+	static const struct connection_owner owner = {.resume = on_resume, .closed = on_closed};
+	const struct chat_services *host = worker_chat_services(w);
 	struct chat *chat = malloc(sizeof *chat);
 
 	if (host == NULL || chat == NULL)
@@ -109,7 +123,7 @@ fail:
 
 static void admit(struct worker *w, struct connection *c, struct turn_request *request)
 {
-	const struct chat_services *host = worker_turn_host(w);
+	const struct chat_services *host = worker_chat_services(w);
 	const char *obstacle = host == NULL ? NULL : turn_obstacle(host, &request->chat);
 	unsigned entry;
 
@@ -143,7 +157,7 @@ static const char *subject_of(struct worker *w, const struct connection *c)
 	return subject != NULL ? subject : "";
 }
 
-void serve_poll_requests(struct worker *w, struct connection *c, bool head)
+static void answer(struct worker *w, struct connection *c)
 {
 	struct turn_request request = {.subject = subject_of(w, c), .request_id = connection_request_id(c)};
 	json_t *detail = NULL;
@@ -151,7 +165,6 @@ void serve_poll_requests(struct worker *w, struct connection *c, bool head)
 	const char *body = connection_body(c, &len);
 	int status;
 
-	(void)head;
 	if (connection_body_too_large(c)) {
 		refuse(w, c, 413, TOO_LARGE);
 		return;
@@ -164,3 +177,11 @@ void serve_poll_requests(struct worker *w, struct connection *c, bool head)
 	else
 		admit(w, c, &request);
 }
+
+const struct endpoint endpoint_poll_requests = {
+	.path = "/poll_requests",
+	.methods = "POST",
+	.right = ENDPOINT_PUBLIC,
+	.help = "One chat turn; the answer is streamed.",
+	.answer = answer,
+};

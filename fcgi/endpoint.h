@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP endpoints. Each is a file below fcgi/endpoints with one entry; to add one, write that
+ * file and add its row to endpoints.def. Routing, refusals and the manual come from the entries. */
+#ifndef TT_FCGI_ENDPOINT_H
+#define TT_FCGI_ENDPOINT_H
+
+#include "fcgi/connection.h"
+#include "fcgi/worker.h"
+
+enum endpoint_right {
+	ENDPOINT_PUBLIC, /* any client may use it */
+	ENDPOINT_ADMIN,  /* only clients for which the web server sends TT_AGENT_ADMIN=1 */
+};
+
+struct endpoint {
+	const char *path;    /* below the prefix: "/status" */
+	const char *methods; /* as in Allow: "GET, HEAD" */
+	enum endpoint_right right;
+	const char *help; /* one sentence, for the manual */
+
+	/* Answers the request, now or later. */
+	void (*answer)(struct worker *w, struct connection *c);
+};
+
+#define ENDPOINT(name) extern const struct endpoint endpoint_##name;
+#include "fcgi/endpoints/endpoints.def"
+#undef ENDPOINT
+
+extern const struct endpoint *const endpoints[]; /* all of them, ended by NULL */
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One FastCGI request and its response over libfcgi; only fcgi_request.c includes its header.
+ *
+ * libfcgi only reads requests that precheck.c has checked and that are there as a whole, so
+ * reading never blocks. It writes records of at most FCGI_REQUEST_RECORD_MAX bytes, and only when
+ * the caller knows that the socket has room for them, so writing never blocks either. */
+#ifndef TT_FCGI_FCGI_REQUEST_H
+#define TT_FCGI_FCGI_REQUEST_H
+
+#include "core/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define FCGI_REQUEST_RECORD_MAX 8184u
+
+/* The parameters that are used anywhere; NULL: the web server did not send it. */
+struct fcgi_request_params {
+	const char *method, *request_uri, *script_name, *path_info, *query_string;
+	const char *request_id, *admin, *prefix, *body_too_long, *remote_user, *remote_addr;
+};
+
+struct fcgi_request;
+
+/* Once per process, before anything else. Sets libfcgi's signal handlers, so the caller must
+ * install its own afterwards. */
+int fcgi_request_library_init(struct err *e);
+
+struct fcgi_request *fcgi_request_new(void); /* NULL: no memory. Used for one request after another */
+void fcgi_request_free(struct fcgi_request *r);
+
+/* Reads a request from `from` (the socket itself, or a file), which holds all of it, to be answered
+ * on `to`. Its body has body_len bytes. -1: it could not be read, which after precheck.c means no
+ * memory: `from` is closed, and the next request may begin. */
+int fcgi_request_begin(struct fcgi_request *r, int from, int to, size_t body_len);
+
+const struct fcgi_request_params *fcgi_request_params(const struct fcgi_request *r);
+/* A request header by its HTTP name ("X-User"); NULL: there is none, or two that differ. Valid
+ * until fcgi_request_forget_input. */
+const char *fcgi_request_header(const struct fcgi_request *r, const char *name);
+const char *fcgi_request_body(const struct fcgi_request *r, size_t *len); /* NUL-terminated */
+
+/* Frees parameters and body, which a long response no longer needs. */
+void fcgi_request_forget_input(struct fcgi_request *r);
+
+/* Appends to the current record; at most fcgi_request_room bytes. */
+void fcgi_request_put(struct fcgi_request *r, const void *bytes, size_t len);
+size_t fcgi_request_room(const struct fcgi_request *r);    /* left in the current record */
+size_t fcgi_request_pending(const struct fcgi_request *r); /* bytes in it */
+
+/* Writes the current record. -1: the peer closed the connection. */
+int fcgi_request_flush(struct fcgi_request *r);
+
+/* Writes an empty record that carries fd as ancillary data, beyond which none of the peer's reads
+ * goes. The peer ignores fd itself. Only on AF_UNIX, and if the socket has room. -1: not written. */
+int fcgi_request_split(struct fcgi_request *r, int fd);
+
+/* Writes the current record and the end of the request; then the next request may begin. */
+int fcgi_request_finish(struct fcgi_request *r);
+
+/* Drops the request without writing anything. */
+void fcgi_request_abandon(struct fcgi_request *r);
+
+#endif
