@@ -18,7 +18,7 @@ struct outcome {
 	size_t consumed, body_len, params_end;
 };
 
-/* A copy of its own for each piece, so that a byte read beyond it is found. */
+/* Each piece is a copy of its own, so that a read beyond it is found. */
 static enum precheck_verdict feed(struct precheck *p, const uint8_t *data, size_t len)
 {
 	uint8_t *piece = malloc(len + (len == 0));

@@ -106,6 +106,15 @@ def test_head(responder):
     head, body = responder.ask("HEAD", "/status")
     _, whole = responder.ask("GET", "/status")
     assert body == b"" and f"Content-Length: {len(whole)}" in head
+    for path, status in ("/test_llm", 200), ("/nope", 404), ("/refresh", 405):
+        head, body = responder.ask("HEAD", path, TT_AGENT_ADMIN="1")
+        assert body == b"" and "Content-Length: " in head and ("Status:" not in head if status == 200 else f"Status: {status}" in head)
+
+
+def test_allow(responder):
+    for method in ("OPTIONS", "POST", "DELETE"):
+        assert "Allow: GET, HEAD" in responder.ask(method, "/status")[0].split("\r\n")
+    assert "Allow: POST" in responder.ask("HEAD", "/poll_requests")[0].split("\r\n")
 
 
 def test_request_id(responder):

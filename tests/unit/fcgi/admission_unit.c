@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How many chat turns may run, in all and of each client, over several workers. */
+/* How many chat turns may run, in total and per client, over several workers. */
 #include "fcgi/admission.h"
 
 #include <setjmp.h>
@@ -63,7 +63,7 @@ static void a_worker_takes_what_it_has_room_for(void **state)
 	assert_false(admission_others_have_room(*state, 1, 2)); /* it has some itself */
 	assert_int_equal(admission_enter(*state, 1, NULL, &limits, &entry), ADMISSION_GRANTED);
 	assert_int_equal(admission_enter(*state, 1, NULL, &limits, &entry), ADMISSION_GRANTED);
-	assert_false(admission_others_have_room(*state, 0, 2)); /* nobody has any */
+	assert_false(admission_others_have_room(*state, 0, 2)); /* no worker has any */
 	admission_leave(*state, 0, first);
 	assert_true(admission_others_have_room(*state, 1, 2));
 	assert_int_equal(admission_enter(*state, 0, NULL, &limits, &entry), ADMISSION_GRANTED);
@@ -127,7 +127,7 @@ static void places_are_used_again(void **state)
 	}
 }
 
-/* A worker takes turns in and out and counts those that run beside each other. */
+/* A worker enters and leaves turns and counts those that run concurrently. */
 static void storm(struct admission *a, unsigned worker, int *seen)
 {
 	for (int i = 0; i < 20000; i++) {
@@ -144,7 +144,7 @@ static void storm(struct admission *a, unsigned worker, int *seen)
 
 static void two_workers_never_exceed_it(void **state)
 {
-	/* How many run beside each other, and whether it was ever more than one. */
+	/* How many run concurrently, and whether it was ever more than one. */
 	int *seen = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status = 1;
 	pid_t child;

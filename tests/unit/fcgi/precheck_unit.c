@@ -211,14 +211,14 @@ static void test_refused_records(void **state)
 	expect_bad(&w, "second request");
 	begin(&w, 1, 1);
 	record(&w, 5, "", 0);
-	expect_bad(&w, "another type");
+	expect_bad(&w, "unexpected type");
 	usual(&w, "");
 	w.len -= 8;
 	record(&w, 8, "filter data", 11);
-	expect_bad(&w, "another type");
+	expect_bad(&w, "unexpected type");
 	begin(&w, 1, 1);
 	record(&w, 1, body, sizeof body);
-	expect_bad(&w, "another type");
+	expect_bad(&w, "unexpected type");
 	begin(&w, 1, 1);
 	raw(&w, "\1\4\0\7\0\0\10\0", 8);
 	expect_bad(&w, "padding");

@@ -9,7 +9,7 @@ struct world {
 	struct status_writer *writer;
 	struct published *published;
 	bool inside;
-	int64_t told[8]; /* limits.turns of each configuration */
+	int64_t notified[8]; /* limits.turns of each configuration */
 	size_t count;
 };
 
@@ -26,7 +26,7 @@ static void publish_config(struct world *w, const char *name, const char *set)
 	publish(w->writer, w->fixture);
 }
 
-/* The daemon publishes again just now, and who is told looks. */
+/* During the notification the daemon publishes again, and the callback checks. */
 static void on_changed(void *arg, const struct config *c)
 {
 	struct world *w = arg;
@@ -36,11 +36,11 @@ static void on_changed(void *arg, const struct config *c)
 	if (w->count == 0)
 		publish_config(w, "config.2", "limits.turns=2");
 	assert_int_equal(cfg_int(published_config(w->published), CFG_LIMITS_TURNS), 2);
-	w->told[w->count++] = cfg_int(c, CFG_LIMITS_TURNS);
+	w->notified[w->count++] = cfg_int(c, CFG_LIMITS_TURNS);
 	w->inside = false;
 }
 
-static void configurations_are_told_one_after_the_other(void **state)
+static void notifications_never_nest(void **state)
 {
 	struct world w = {.fixture = *state};
 	struct err e = ERR_INIT;
@@ -52,8 +52,8 @@ static void configurations_are_told_one_after_the_other(void **state)
 	publish_config(&w, "config.1", "limits.turns=1");
 	published_check(w.published);
 	assert_int_equal(w.count, 2);
-	assert_int_equal(w.told[0], 1);
-	assert_int_equal(w.told[1], 2);
+	assert_int_equal(w.notified[0], 1);
+	assert_int_equal(w.notified[1], 2);
 	published_check(w.published);
 	assert_int_equal(w.count, 2);
 	published_free(w.published);
@@ -63,7 +63,7 @@ static void configurations_are_told_one_after_the_other(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(configurations_are_told_one_after_the_other, setup, teardown),
+		cmocka_unit_test_setup_teardown(notifications_never_nest, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,7 +84,7 @@ static void test_script_name(void **state)
 	expect("/status", "/", &endpoint_status);
 }
 
-/* SCRIPT_NAME is the whole path where the prefix itself is asked for, and also where a web
+/* SCRIPT_NAME is the whole path if the prefix itself is requested, and also if a web
  * server doesn't split paths; only the former sends PATH_INFO. */
 static void test_prefix_alone(void **state)
 {
@@ -271,7 +271,7 @@ static void test_query_value_that_is_not_text(void **state)
 	expect_deploy_id("deploy_id=%zz%4", "%zz%4");
 }
 
-/* What the manual is printed from. */
+/* Complete enough to print the manual from it. */
 static void test_table(void **state)
 {
 	size_t count = 0;
