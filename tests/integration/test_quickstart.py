@@ -217,7 +217,7 @@ def test_missing_packages_are_named(stage):
     (tools / "pkg-config").write_text("#!/bin/sh\nexit 1\n")
     (tools / "pkg-config").chmod(0o755)
     error = refused(stage, "--no-install", "--port", "0", env={"PATH": f"{tools}:{os.environ['PATH']}"})
-    for package in ("libevent-dev", "libjansson-dev", "libcurl4-openssl-dev", "libconfig-dev", "libjwt-dev"):
+    for package in ("libevent-dev", "libjansson-dev", "libcurl4-openssl-dev", "libconfig-dev", "libjwt-dev", "libsystemd-dev"):
         assert error.count(f" {package}") == 2, error
     assert "apt-get install" in error
 
