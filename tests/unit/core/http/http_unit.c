@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP transfers against a server that misbehaves in every way we know of. */
+#include "config.h"
+
 #include "core/http/http.h"
 
 #include "core/base/clock.h"
