@@ -3,6 +3,7 @@
 
 #include "core/base/log.h"
 #include "core/status/writer.h"
+#include "core/tools/web_search.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -19,7 +20,8 @@ struct publisher {
 	struct status_writer *writer;
 	struct config *config; /* that is published; NULL: none yet */
 	char *run_dir;
-	char config_name[64]; /* empty: none yet */
+	char config_name[64];             /* empty: none yet */
+	const char *tools[TOOLS_MAX + 1]; /* that it provides */
 	uint64_t config_number;
 	uint64_t generation;
 };
@@ -115,6 +117,7 @@ int publisher_config(struct publisher *p, const char *no_code, struct err *e)
 	}
 	config_unref(p->config);
 	p->config = c;
+	toolbox_names(c, p->tools);
 	p->config_number = number;
 	snprintf(p->config_name, sizeof p->config_name, CONFIG_PREFIX "%llu", (unsigned long long)number);
 	each_config(p, remove_old, p);
@@ -134,6 +137,8 @@ void publisher_view(const struct publisher *p, const struct selector *sel, const
 		.usable_count = sel->usable,
 		.pinned = sel->pinned,
 		.polling = {.attempts = polling->attempts, .exhausted = polling->exhausted},
+		.tools = p->tools,
+		.web_search = p->config != NULL && tool_web_search.available(p->config),
 		.generation = p->generation,
 	};
 }

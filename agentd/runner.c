@@ -2,8 +2,8 @@
 #include "agentd/runner.h"
 
 #include "core/base/clock.h"
-#include "core/config/features.h"
-#include "core/tools/runner_socket.h"
+#include "core/tools/code_interpreter.h"
+#include "core/tools/sandbox_client.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -97,7 +97,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	(void)bev;
 	(void)what;
 	hang_up(r);
-	found(r, runner_why_not(ECONNREFUSED));
+	found(r, sandbox_client_error_text(ECONNREFUSED));
 }
 
 static void say_hello(struct runner *r)
@@ -109,12 +109,12 @@ static void say_hello(struct runner *r)
 
 static void call(struct runner *r)
 {
-	int fd = runner_connect(r->path);
+	int fd = sandbox_client_connect(r->path);
 
 	if (fd < 0 && errno == EAGAIN)
 		return; /* so many run code there: nothing new */
 	if (fd < 0) {
-		found(r, runner_why_not(errno));
+		found(r, sandbox_client_error_text(errno));
 		return;
 	}
 	r->bev = bufferevent_socket_new(r->s->base, fd, BEV_OPT_CLOSE_ON_FREE);
@@ -130,15 +130,10 @@ static void call(struct runner *r)
 
 /* ---- looking ---------------------------------------------------------------------- */
 
-static const char *wanted_path(const struct config *c)
-{
-	return cfg_bool(c, CFG_CODE_LOCAL) && !features_e2b(c) ? cfg_str(c, CFG_CODE_RUNNER_SOCKET) : NULL;
-}
-
 /* Looks at the socket that the configuration names now. */
 static void follow_config(struct runner *r)
 {
-	const char *path = wanted_path(r->s->config);
+	const char *path = code_interpreter_runner_socket(r->s->config);
 
 	if (path == NULL ? r->path == NULL : r->path != NULL && strcmp(path, r->path) == 0)
 		return;

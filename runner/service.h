@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The runner's socket, as core/tools/runner_socket.h describes it. */
+/* The runner's socket, as core/tools/sandbox_client.h describes it. */
 #ifndef TT_RUNNER_SERVICE_H
 #define TT_RUNNER_SERVICE_H
 

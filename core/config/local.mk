@@ -5,14 +5,13 @@ libttagent_a_SOURCES += \
 	core/config/config_text.c \
 	core/config/config_text.h \
 	core/config/environment.c \
-	core/config/features.c \
-	core/config/features.h \
 	core/config/file.c \
 	core/config/keys.def \
 	core/config/publish.c \
 	core/config/readfile.c \
 	core/config/readfile.h \
 	core/config/sample.c \
+	core/config/search_services.h \
 	core/config/sources.c \
 	core/config/sources.h \
 	core/config/table.c \

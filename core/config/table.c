@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/table.h"
 
+#include "core/config/search_services.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>

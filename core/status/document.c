@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/status/document.h"
 
-#include "core/config/features.h"
 #include "core/status/document_list.h"
 
 #include <stdio.h>
@@ -45,14 +44,14 @@ static char *finish(json_t *doc, size_t *len)
 
 /* --- tools ------------------------------------------------------------------------ */
 
-json_t *document_tools(const struct config *c, const struct llm *l)
+/* What the next turn with l can use. */
+static json_t *tools(const struct status_view *v, const struct llm *l)
 {
-	const char *tools[FEATURE_TOOLS];
-	size_t count = l != NULL && llm_uses_tools(l) ? features_tools(c, tools) : 0;
+	const char *const *name = llm_uses_tools(l) ? v->tools : NULL;
 	json_t *names = json_array();
 
-	for (size_t i = 0; names != NULL && i < count; i++) {
-		if (json_array_append_new(names, json_string(tools[i])) < 0) {
+	for (; names != NULL && name != NULL && *name != NULL; name++) {
+		if (json_array_append_new(names, json_string(*name)) < 0) {
 			json_decref(names);
 			return NULL;
 		}
@@ -269,11 +268,11 @@ static json_t *current_llm(const struct llm *l)
 	                 "is_discovered", discovered, "llm_info", discovered ? document_llm_info(l) : json_null());
 }
 
-static json_t *capabilities(const struct config *c, const struct llm *l)
+static json_t *capabilities(const struct status_view *v, const struct llm *l)
 {
 	bool calls = llm_uses_tools(l);
 
-	return json_pack("{s:b,s:b}", "web_search", calls && features_web_search(c), "tool_calling", calls);
+	return json_pack("{s:b,s:b}", "web_search", calls && v->web_search, "tool_calling", calls);
 }
 
 static json_t *status_ready(const struct status_view *v, const struct config *c, long current)
@@ -281,8 +280,8 @@ static json_t *status_ready(const struct status_view *v, const struct config *c,
 	const struct llm *l = &v->llms[current];
 
 	return json_pack("{s:s,s:o,s:[],s:o,s:o,s:o,s:o}", "status", "ready", "current_llm", current_llm(l),
-	                 "available_models", "discovery_summary", discovery_summary(v), "tools", document_tools(c, l),
-	                 "capabilities", capabilities(c, l), "configuration", configuration(c));
+	                 "available_models", "discovery_summary", discovery_summary(v), "tools", tools(v, l),
+	                 "capabilities", capabilities(v, l), "configuration", configuration(c));
 }
 
 /* Steals doc. The lists go where they are empty now. */

@@ -34,10 +34,6 @@ json_t *document_current_config(const struct config *c); /* /refresh_config: cur
 /* "Will retry every 3 minutes", "LLM polling is disabled", "Stopped after N attempts". */
 void document_next_poll(const struct status_view *v, char *out, size_t size);
 
-/* Array of the names of the tools that the next turn with l can really use: built in,
- * configured, and l can be offered tools (l may be NULL: none). */
-json_t *document_tools(const struct config *c, const struct llm *l);
-
 /* A document as it goes out: compact, keys in order. free(); NULL: no memory. */
 char *document_text(const json_t *doc, size_t *len);
 

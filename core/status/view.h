@@ -7,6 +7,7 @@
 #include "core/config/config.h"
 #include "core/llm/llm.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,8 +26,10 @@ struct status_view {
 	size_t usable_count; /* the first so many can be used; 0: waiting */
 	const char *pinned;  /* deploy_id or NULL */
 	struct status_polling polling;
-	char *const *tokens; /* llm_count entries: bearer token to send, or NULL; NULL: none at all */
-	uint64_t generation; /* set by status_publish */
+	const char *const *tools; /* names of those that config provides, ended by NULL; NULL: none */
+	bool web_search;          /* one of them searches the web */
+	char *const *tokens;      /* llm_count entries: bearer token to send, or NULL; NULL: none at all */
+	uint64_t generation;      /* set by status_publish */
 };
 
 /* Index of the current LLM (order[0] when anything is usable), or -1. */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/tools/code_interpreter.h"
 
-#include "core/config/features.h"
 #include "core/tools/e2b.h"
-#include "core/tools/local_sandbox.h"
+#include "core/tools/sandbox_client.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +12,8 @@ struct tool_run {
 	tool_done_fn *done;
 	void *arg;
 	struct e2b_run *e2b; /* one of these two */
-	struct local_sandbox_run *local;
-	struct event *later; /* or none: the arguments are at fault */
+	struct sandbox_client *local;
+	struct event *refuse; /* or none: the arguments are wrong */
 };
 
 static void answer(struct tool_run *r, char *text, bool failed)
@@ -23,8 +22,8 @@ static void answer(struct tool_run *r, char *text, bool failed)
 
 	r->done(r->arg, &result);
 	tool_result_clear(&result);
-	if (r->later != NULL)
-		event_free(r->later);
+	if (r->refuse != NULL)
+		event_free(r->refuse);
 	free(r);
 }
 
@@ -42,7 +41,7 @@ static void on_done(void *arg, const struct execution *x, const char *failure)
 	answer(arg, text, true);
 }
 
-static void on_later(evutil_socket_t fd, short what, void *arg)
+static void on_refuse(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
@@ -62,16 +61,16 @@ static struct tool_run *start(void *state, const struct tool_context *ctx, const
 	r->done = done;
 	r->arg = arg;
 	if (code == NULL || *code == '\0') {
-		r->later = event_new(ctx->base, -1, 0, on_later, r);
-		if (r->later != NULL)
-			event_active(r->later, EV_TIMEOUT, 0);
-	} else if (features_e2b(ctx->config)) {
+		r->refuse = event_new(ctx->base, -1, 0, on_refuse, r);
+		if (r->refuse != NULL)
+			event_active(r->refuse, EV_TIMEOUT, 0);
+	} else if (e2b_is_enabled(ctx->config)) {
 		if (state != NULL)
 			r->e2b = e2b_start(state, ctx, code, on_done, r);
 	} else {
-		r->local = local_sandbox_start(ctx, code, on_done, r);
+		r->local = sandbox_client_start(ctx, code, on_done, r);
 	}
-	if (r->later == NULL && r->e2b == NULL && r->local == NULL) {
+	if (r->refuse == NULL && r->e2b == NULL && r->local == NULL) {
 		free(r);
 		return NULL;
 	}
@@ -83,10 +82,20 @@ static void cancel(struct tool_run *r)
 	if (r->e2b != NULL)
 		e2b_cancel(r->e2b);
 	if (r->local != NULL)
-		local_sandbox_cancel(r->local);
-	if (r->later != NULL)
-		event_free(r->later);
+		sandbox_client_cancel(r->local);
+	if (r->refuse != NULL)
+		event_free(r->refuse);
 	free(r);
+}
+
+static bool available(const struct config *c)
+{
+	return e2b_is_enabled(c) || cfg_bool(c, CFG_CODE_LOCAL);
+}
+
+const char *code_interpreter_runner_socket(const struct config *c)
+{
+	return cfg_bool(c, CFG_CODE_LOCAL) && !e2b_is_enabled(c) ? cfg_str(c, CFG_CODE_RUNNER_SOCKET) : NULL;
 }
 
 static void *open_state(struct event_base *base, const char *dir)
@@ -100,15 +109,15 @@ static void close_state(void *state)
 }
 
 const struct tool tool_code_interpreter = {
-	.name = FEATURE_CODE,
+	.name = "code_interpreter",
 	.description =
 		"Runs Python code in a sandbox and returns what it prints. Use it to calculate, to work with data and "
 		"to check facts that can be computed. Print the results that you need.",
 	.parameters =
 		"{\"properties\":{\"code\":{\"description\":\"The Python code to run\",\"type\":\"string\"}},"
 		"\"required\":[\"code\"],\"type\":\"object\"}",
-	.shows = TOOL_SHOWS_CODE,
-	.available = features_code,
+	.progress = "Running code",
+	.available = available,
 	.start = start,
 	.cancel = cancel,
 	.open = open_state,

@@ -8,4 +8,8 @@
  * one. Code never runs outside a sandbox. */
 extern const struct tool tool_code_interpreter;
 
+/* Where the tt-agent-runner listens that runs code under c; NULL: none does, because
+ * code.local is off or E2B runs it. */
+const char *code_interpreter_runner_socket(const struct config *c);
+
 #endif

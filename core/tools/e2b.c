@@ -38,7 +38,7 @@ struct e2b_run {
 	struct e2b *owner;
 	const struct tool_context *ctx;
 	char *thread, *code;
-	e2b_done_fn *done;
+	execution_done_fn *done;
 	void *arg;
 	struct event *later;
 	struct sandbox *sandbox; /* in whose queue it is; NULL: not yet */
@@ -155,6 +155,13 @@ static struct sandbox *sandbox_of(struct e2b *b, const char *thread)
 		return NULL;
 	free_one->owner = b;
 	return free_one;
+}
+
+bool e2b_is_enabled(const struct config *c)
+{
+	const char *key = cfg_str(c, CFG_CODE_E2B_KEY);
+
+	return key != NULL && *key != '\0';
 }
 
 struct e2b *e2b_new(struct event_base *base, const char *dir)
@@ -383,7 +390,8 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 		advance(s);
 }
 
-struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const char *code, e2b_done_fn *done, void *arg)
+struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const char *code, execution_done_fn *done,
+                          void *arg)
 {
 	struct e2b_run *r = calloc(1, sizeof *r);
 

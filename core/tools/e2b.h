@@ -11,15 +11,15 @@
 struct e2b;
 struct e2b_run;
 
+/* Whether c has code run by E2B. */
+bool e2b_is_enabled(const struct config *c);
+
 struct e2b *e2b_new(struct event_base *base, const char *dir); /* dir: see e2b_shared.h; NULL: no memory */
 void e2b_free(struct e2b *b); /* forgets the sandboxes; E2B ends them at their timeout */
 
-/* x is what the code produced; failure is NULL, or why it could not be run (one line). */
-typedef void e2b_done_fn(void *arg, const struct execution *x, const char *failure);
-
 /* Runs code in the sandbox of ctx->thread. done: once, never from within. A sandbox that
  * vanished is made again once. NULL: no memory. */
-struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const char *code, e2b_done_fn *done,
+struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const char *code, execution_done_fn *done,
                           void *arg);
 void e2b_cancel(struct e2b_run *r);
 

@@ -30,4 +30,8 @@ void execution_feed(struct execution *x, const char *bytes, size_t len);
 char *execution_text(const struct execution *x);
 bool execution_failed(const struct execution *x); /* the code raised an error */
 
+/* The end of a run in either sandbox. x is what the code produced; failure is NULL, or why it
+ * was not run to its end (one line). */
+typedef void execution_done_fn(void *arg, const struct execution *x, const char *failure);
+
 #endif

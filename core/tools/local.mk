@@ -10,16 +10,12 @@ libttagent_a_SOURCES += \
 	core/tools/e2b_shared.h \
 	core/tools/execution.c \
 	core/tools/execution.h \
-	core/tools/local_sandbox.c \
-	core/tools/local_sandbox.h \
-	core/tools/runner_socket.c \
-	core/tools/runner_socket.h \
-	core/tools/search_backend.c \
-	core/tools/search_backend.h \
+	core/tools/sandbox_client.c \
+	core/tools/sandbox_client.h \
 	core/tools/search_brave.c \
-	core/tools/search_result.c \
-	core/tools/search_result.h \
 	core/tools/search_searxng.c \
+	core/tools/search_service.c \
+	core/tools/search_service.h \
 	core/tools/search_tavily.c \
 	core/tools/tool.h \
 	core/tools/toolbox.c \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/tools/search_backend.h"
+#include "core/tools/search_service.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,21 +20,17 @@ static int request(const struct config *c, const char *query, struct search_requ
 	return out->url == NULL || out->header == NULL ? -1 : 0;
 }
 
-static int hits(const json_t *answer, size_t max, struct search_hits *out, struct err *e)
+static int parse(const json_t *answer, size_t max, struct search_hits *out, struct err *e)
 {
-	const json_t *results = json_object_get(json_object_get(answer, "web"), "results"), *one;
-	size_t i;
-
 	if (!json_is_object(answer))
-		return err_set(e, "the answer is no object");
-	json_array_foreach(results, i, one)
-	{
-		if (out->count == max)
-			break;
-		out->items[out->count++] = (struct search_hit){search_text(one, "title"), search_hit_url(one),
-		                                               search_text(one, "description")};
-	}
+		return err_set(e, "the answer is not an object");
+	search_hits_add(out, max, json_object_get(json_object_get(answer, "web"), "results"), "description");
 	return 0;
 }
 
-const struct search_backend search_brave = {.name = "brave", .request = request, .hits = hits};
+const struct search_service search_brave = {
+	.name = "brave",
+	.enabled_by = CFG_SEARCH_BRAVE_KEY,
+	.request = request,
+	.parse = parse,
+};

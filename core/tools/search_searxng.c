@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/tools/search_backend.h"
+#include "core/tools/search_service.h"
 
 #include "core/base/utf8.h"
 
@@ -21,7 +21,7 @@ static int request(const struct config *c, const char *query, struct search_requ
 }
 
 /* Nothing found while engines did not answer is a failure, not "no hits". */
-static int judge_empty(const json_t *answer, struct err *e)
+static int check_engines(const json_t *answer, struct err *e)
 {
 	const json_t *engines = json_object_get(answer, "unresponsive_engines");
 	const json_t *first = json_array_get(engines, 0);
@@ -36,24 +36,22 @@ static int judge_empty(const json_t *answer, struct err *e)
 	               (int)utf8_cut(why, 80), why);
 }
 
-static int hits(const json_t *answer, size_t max, struct search_hits *out, struct err *e)
+static int parse(const json_t *answer, size_t max, struct search_hits *out, struct err *e)
 {
-	const json_t *results = json_object_get(answer, "results"), *one;
+	const json_t *results = json_object_get(answer, "results");
 	const json_t *first = json_array_get(json_object_get(answer, "answers"), 0);
-	size_t i;
 
 	if (!json_is_array(results))
 		return err_set(e, "the answer has no results");
 	out->answer =
 		json_is_object(first) ? json_string_value(json_object_get(first, "answer")) : json_string_value(first);
-	json_array_foreach(results, i, one)
-	{
-		if (out->count == max)
-			break;
-		out->items[out->count++] = (struct search_hit){search_text(one, "title"), search_hit_url(one),
-		                                               search_text(one, "content")};
-	}
-	return out->count == 0 && out->answer == NULL ? judge_empty(answer, e) : 0;
+	search_hits_add(out, max, results, "content");
+	return out->count == 0 && out->answer == NULL ? check_engines(answer, e) : 0;
 }
 
-const struct search_backend search_searxng = {.name = "searxng", .request = request, .hits = hits};
+const struct search_service search_searxng = {
+	.name = "searxng",
+	.enabled_by = CFG_SEARCH_SEARXNG_URL,
+	.request = request,
+	.parse = parse,
+};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/tools/search_backend.h"
+#include "core/tools/search_service.h"
 
 #include <stdlib.h>
 
@@ -17,22 +17,20 @@ static int request(const struct config *c, const char *query, struct search_requ
 	return out->url == NULL || out->body == NULL ? -1 : 0;
 }
 
-static int hits(const json_t *answer, size_t max, struct search_hits *out, struct err *e)
+static int parse(const json_t *answer, size_t max, struct search_hits *out, struct err *e)
 {
-	const json_t *results = json_object_get(answer, "results"), *one;
-	size_t i;
+	const json_t *results = json_object_get(answer, "results");
 
 	if (!json_is_array(results))
 		return err_set(e, "the answer has no results");
 	out->answer = json_string_value(json_object_get(answer, "answer"));
-	json_array_foreach(results, i, one)
-	{
-		if (out->count == max)
-			break;
-		out->items[out->count++] = (struct search_hit){search_text(one, "title"), search_hit_url(one),
-		                                               search_text(one, "content")};
-	}
+	search_hits_add(out, max, results, "content");
 	return 0;
 }
 
-const struct search_backend search_tavily = {.name = "tavily", .request = request, .hits = hits};
+const struct search_service search_tavily = {
+	.name = "tavily",
+	.enabled_by = CFG_SEARCH_TAVILY_KEY,
+	.request = request,
+	.parse = parse,
+};

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tools that a model may call: one interface, one file each.
  *
- * A tool is a constant struct tool; a worker has one toolbox that owns what tools keep
- * between calls (sandboxes, failover state of search back ends). A run ends with exactly
- * one result unless it was cancelled. Failures are results that the model can read, never
- * ends of a turn. Everything runs on the worker's loop and nothing blocks. */
+ * A tool is a constant struct tool, named in the table of toolbox.c and nowhere else. A worker
+ * has one toolbox that owns what tools keep between calls (sandboxes, cooldown of search
+ * services). A run ends with exactly one result unless it was cancelled. Failures are results
+ * that the model can read, never ends of a turn. Everything runs on the worker's loop and
+ * nothing blocks. */
 #ifndef TT_TOOLS_TOOL_H
 #define TT_TOOLS_TOOL_H
 
@@ -45,10 +46,13 @@ typedef void tool_done_fn(void *arg, struct tool_result *result); /* result is b
 struct tool_run; /* each tool's own */
 
 struct tool {
-	const char *name;                                  /* as the model calls it */
-	const char *description;                           /* what the model is told */
-	const char *parameters;                            /* its JSON schema */
-	enum { TOOL_SHOWS_SEARCH, TOOL_SHOWS_CODE } shows; /* what the panel says when it runs */
+	const char *name;        /* as the model calls it and as /status lists it */
+	const char *description; /* for the model */
+	const char *parameters;  /* JSON schema of its arguments */
+	const char *progress;    /* what a client is shown while it runs: "Searching" */
+	/* The argument that says on what ("query"): shown behind progress; the same subject is
+	 * not run twice in one turn. NULL: none. */
+	const char *subject;
 	/* Whether this configuration provides what it needs. */
 	bool (*available)(const struct config *c);
 	/* args is a JSON object (borrowed), checked against nothing yet. done is called once,
@@ -61,15 +65,18 @@ struct tool {
 	void (*close)(void *state);
 };
 
-/* Every tool, ended by NULL. Their names are what /status lists. */
-extern const struct tool *const tool_table[];
+#define TOOLS_MAX 16
+
+/* Fills names with the names of the tools that c provides, ended by NULL, and returns their
+ * number. The names last for ever. */
+size_t toolbox_names(const struct config *c, const char *names[TOOLS_MAX + 1]);
 
 struct toolbox;
 /* dir: the run directory, where workers share what they must; NULL: nothing is shared. */
 struct toolbox *toolbox_new(struct event_base *base, const char *dir, struct err *e);
 void toolbox_free(struct toolbox *b);
 
-/* The tool of that name that c provides, or NULL. */
+/* The tool of that name that c provides, or NULL. name need not end with a NUL. */
 const struct tool *toolbox_find(const struct config *c, const char *name, size_t len);
 
 /* The "tools" array of a request: a new reference, shared by turns (never change it); NULL

@@ -4,13 +4,18 @@
 #include "core/tools/code_interpreter.h"
 #include "core/tools/web_search.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-const struct tool *const tool_table[] = {&tool_web_search, &tool_code_interpreter, NULL};
+static const struct tool *const tool_table[] = {
+	&tool_web_search,
+	&tool_code_interpreter,
+	NULL,
+};
 
-#define TOOLS_MAX 16
+static_assert(sizeof tool_table / sizeof tool_table[0] <= TOOLS_MAX + 1, "TOOLS_MAX is too small");
 
 struct toolbox {
 	void *states[TOOLS_MAX]; /* in the table's order */
@@ -50,6 +55,17 @@ const struct tool *toolbox_find(const struct config *c, const char *name, size_t
 		if (strlen((*t)->name) == len && memcmp((*t)->name, name, len) == 0 && (*t)->available(c))
 			return *t;
 	return NULL;
+}
+
+size_t toolbox_names(const struct config *c, const char *names[TOOLS_MAX + 1])
+{
+	size_t count = 0;
+
+	for (const struct tool *const *t = tool_table; *t != NULL; t++)
+		if ((*t)->available(c))
+			names[count++] = (*t)->name;
+	names[count] = NULL;
+	return count;
 }
 
 static json_t *definition(const struct tool *t)

@@ -5,9 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/utf8.h"
-#include "core/config/features.h"
-#include "core/tools/search_backend.h"
-#include "core/tools/search_result.h"
+#include "core/tools/search_service.h"
 
 #include <event2/event.h>
 #include <stdio.h>
@@ -17,65 +15,56 @@
 #define ANSWER_LIMIT (4u << 20)
 #define QUERY_MAX    400 /* Brave's limit; longer questions find nothing anyway */
 
-#define BACKENDS 3
-
-static const struct search_backend *const backends[BACKENDS] = {&search_tavily, &search_searxng, &search_brave};
-
-/* Services that failed are tried last for a while: a search does not pay for the same
- * timeout again and again. A new configuration (a new key) starts afresh. */
-struct benches {
+/* A service that failed is in cooldown: it is tried last for a while, so that a search does
+ * not pay for the same timeout again and again. A new configuration (a new key) ends it. */
+struct cooldowns {
 	struct config *config;
-	int64_t until_ms[BACKENDS]; /* CLOCK_MONOTONIC */
+	int64_t until_ms[SEARCH_SERVICES_COUNT]; /* CLOCK_MONOTONIC */
 };
 
 struct tool_run {
-	struct benches *benches;
+	struct cooldowns *cooldowns;
 	const struct config *config;
 	struct http *http;
 	tool_done_fn *done;
 	void *arg;
-	struct event *later; /* says a result that was there at once */
+	struct event *begin; /* done is never called from within start */
 	struct http_transfer *transfer;
-	size_t backend; /* that is asked */
-	bool tried[BACKENDS];
+	size_t service; /* that is tried now */
+	bool tried[SEARCH_SERVICES_COUNT];
 	char *query;
-	struct err why; /* of the last service that failed */
+	struct err failure; /* of the last service that failed */
 };
 
 static void try_next(struct tool_run *r);
 
-static size_t backend_named(const char *name)
+/* ---- cooldown --------------------------------------------------------------------- */
+
+static void begin_cooldown(struct tool_run *r, int64_t retry_after_s)
 {
-	size_t i = 0;
+	int64_t ms = cfg_ms(r->config, CFG_SEARCH_COOLDOWN);
 
-	while (i < BACKENDS && strcmp(backends[i]->name, name) != 0)
-		i++;
-	return i;
-}
-
-static void bench(struct tool_run *r, int64_t retry_after_s)
-{
-	int64_t ms = cfg_ms(r->config, CFG_SEARCH_BENCH);
-
-	if (r->benches->config != r->config) {
-		config_unref(r->benches->config);
-		memset(r->benches, 0, sizeof *r->benches);
-		r->benches->config = config_ref((struct config *)(uintptr_t)r->config);
+	if (r->cooldowns->config != r->config) {
+		config_unref(r->cooldowns->config);
+		memset(r->cooldowns, 0, sizeof *r->cooldowns);
+		r->cooldowns->config = config_ref((struct config *)(uintptr_t)r->config);
 	}
 	if (ms > 0 && retry_after_s > 0 && retry_after_s < 86400 && retry_after_s * 1000 > ms)
 		ms = retry_after_s * 1000;
-	r->benches->until_ms[r->backend] = clock_mono_ms() + ms;
+	r->cooldowns->until_ms[r->service] = clock_mono_ms() + ms;
 }
 
-static bool is_benched(const struct tool_run *r, size_t backend)
+static bool in_cooldown(const struct tool_run *r, size_t service)
 {
-	return r->benches->config == r->config && clock_mono_ms() < r->benches->until_ms[backend];
+	return r->cooldowns->config == r->config && clock_mono_ms() < r->cooldowns->until_ms[service];
 }
+
+/* ---- the end of a run -------------------------------------------------------------- */
 
 static void run_free(struct tool_run *r)
 {
-	if (r->later != NULL)
-		event_free(r->later);
+	if (r->begin != NULL)
+		event_free(r->begin);
 	free(r->query);
 	free(r);
 }
@@ -94,21 +83,21 @@ static void end_failed(struct tool_run *r)
 	if (asprintf(
 		    &result.text,
 		    "Error: the web search failed (%s). Answer with what you know and say that the search did not work.",
-		    err_is_set(&r->why) ? r->why.text : "no search service is configured") < 0)
+		    err_is_set(&r->failure) ? r->failure.text : "no search service is configured") < 0)
 		result.text = strdup("Error: the web search failed.");
 	end_run(r, &result);
 }
 
-/* ---- asking one service ----------------------------------------------------------- */
+/* ---- requests --------------------------------------------------------------------- */
 
-static void failed(struct tool_run *r, const char *why, int64_t retry_after_s)
+static void service_failed(struct tool_run *r, const char *why, int64_t retry_after_s)
 {
-	const char *name = backends[r->backend]->name;
+	const char *name = search_services[r->service]->name;
 
 	log_warning("search_failed", L_STR("service", name), L_STR("why", why));
-	bench(r, retry_after_s);
-	err_clear(&r->why);
-	err_set(&r->why, "%s: %s", name, why);
+	begin_cooldown(r, retry_after_s);
+	err_clear(&r->failure);
+	err_set(&r->failure, "%s: %s", name, why);
 	try_next(r);
 }
 
@@ -120,23 +109,21 @@ static void on_done(void *arg, const struct http_result *h)
 	char status[32];
 
 	r->transfer = NULL;
-	snprintf(status, sizeof status, "HTTP %ld", h->status);
 	if (h->outcome != HTTP_DONE || h->status != 200) {
-		failed(r, h->outcome != HTTP_DONE ? http_outcome_text(h->outcome) : status, h->retry_after_s);
-		return;
-	}
-	if (search_result(backends[r->backend], r->config, h->body, h->body_len, &result, &e) < 0) {
+		snprintf(status, sizeof status, "HTTP %ld", h->status);
+		service_failed(r, h->outcome != HTTP_DONE ? http_outcome_text(h->outcome) : status, h->retry_after_s);
+	} else if (search_service_result(search_services[r->service], r->config, h->body, h->body_len, &result, &e) <
+	           0) {
 		tool_result_clear(&result);
-		failed(r, e.text, -1);
-		return;
+		service_failed(r, e.text, -1);
+	} else {
+		end_run(r, &result);
 	}
-	end_run(r, &result);
 }
 
-static const struct http_handlers handlers = {.done = on_done};
-
-static int ask(struct tool_run *r)
+static int send_request(struct tool_run *r)
 {
+	static const struct http_handlers handlers = {.done = on_done};
 	struct search_request q = {.method = NULL};
 	const char *headers[] = {NULL, NULL, NULL};
 	struct http_request request = {
@@ -147,7 +134,7 @@ static int ask(struct tool_run *r)
 		.ca_file = cfg_str(r->config, CFG_CLOUD_CA_FILE),
 	};
 
-	if (backends[r->backend]->request(r->config, r->query, &q) == 0) {
+	if (search_services[r->service]->request(r->config, r->query, &q) == 0) {
 		headers[0] = "Accept: application/json";
 		headers[1] = q.header;
 		request.method = q.method;
@@ -161,20 +148,29 @@ static int ask(struct tool_run *r)
 	return r->transfer == NULL ? -1 : 0;
 }
 
-/* The first service in the order that was not tried; benched ones after the others. */
+/* Its place in search_services; SEARCH_SERVICES_COUNT: it is not enabled. */
+static size_t find_enabled(const struct config *c, const char *name)
+{
+	size_t i = 0;
+
+	while (i < SEARCH_SERVICES_COUNT && strcmp(search_services[i]->name, name) != 0)
+		i++;
+	return i < SEARCH_SERVICES_COUNT && search_service_enabled(search_services[i], c) ? i : SEARCH_SERVICES_COUNT;
+}
+
+/* The next service of search.order; those in cooldown come after the others. */
 static bool choose(struct tool_run *r)
 {
 	const struct cfg_list *order = cfg_list(r->config, CFG_SEARCH_ORDER);
 
-	for (int benched = 0; benched <= 1; benched++) {
+	for (int cooldown_too = 0; cooldown_too <= 1; cooldown_too++) {
 		for (size_t i = 0; i < order->count; i++) {
-			size_t n = backend_named(order->items[i]);
+			size_t n = find_enabled(r->config, order->items[i]);
 
-			if (n == BACKENDS || r->tried[n] || !features_search_service(r->config, backends[n]->name) ||
-			    (!benched && is_benched(r, n)))
+			if (n == SEARCH_SERVICES_COUNT || r->tried[n] || (!cooldown_too && in_cooldown(r, n)))
 				continue;
 			r->tried[n] = true;
-			r->backend = n;
+			r->service = n;
 			return true;
 		}
 	}
@@ -184,15 +180,15 @@ static bool choose(struct tool_run *r)
 static void try_next(struct tool_run *r)
 {
 	while (choose(r)) {
-		if (ask(r) == 0)
+		if (send_request(r) == 0)
 			return;
-		err_clear(&r->why);
-		err_set(&r->why, "%s: no memory", backends[r->backend]->name);
+		err_clear(&r->failure);
+		err_set(&r->failure, "%s: no memory", search_services[r->service]->name);
 	}
 	end_failed(r);
 }
 
-static void on_later(evutil_socket_t fd, short what, void *arg)
+static void on_begin(evutil_socket_t fd, short what, void *arg)
 {
 	struct tool_run *r = arg;
 
@@ -231,18 +227,18 @@ static struct tool_run *start(void *state, const struct tool_context *ctx, const
 		free(r);
 		return NULL;
 	}
-	r->benches = state;
+	r->cooldowns = state;
 	r->config = ctx->config;
 	r->http = ctx->http;
 	r->done = done;
 	r->arg = arg;
 	r->query = query_of(args);
-	r->later = event_new(ctx->base, -1, 0, on_later, r);
-	if (r->later == NULL) {
+	r->begin = event_new(ctx->base, -1, 0, on_begin, r);
+	if (r->begin == NULL) {
 		run_free(r);
 		return NULL;
 	}
-	event_active(r->later, EV_TIMEOUT, 0);
+	event_active(r->begin, EV_TIMEOUT, 0);
 	return r;
 }
 
@@ -257,28 +253,39 @@ static void *open_state(struct event_base *base, const char *dir)
 {
 	(void)base;
 	(void)dir;
-	return calloc(1, sizeof(struct benches));
+	return calloc(1, sizeof(struct cooldowns));
 }
 
 static void close_state(void *state)
 {
-	struct benches *b = state;
+	struct cooldowns *c = state;
 
-	if (b != NULL)
-		config_unref(b->config);
-	free(b);
+	if (c != NULL)
+		config_unref(c->config);
+	free(c);
+}
+
+static bool available(const struct config *c)
+{
+	const struct cfg_list *order = cfg_list(c, CFG_SEARCH_ORDER);
+
+	for (size_t i = 0; i < order->count; i++)
+		if (find_enabled(c, order->items[i]) != SEARCH_SERVICES_COUNT)
+			return true;
+	return false;
 }
 
 const struct tool tool_web_search = {
-	.name = FEATURE_WEB_SEARCH,
+	.name = "tavily_search_results_json",
 	.description =
 		"Searches the web. Use it for recent events, facts that change, local information and anything you "
 		"are not sure of. Returns titles, addresses and excerpts of pages.",
 	.parameters =
 		"{\"properties\":{\"query\":{\"description\":\"What to search for, as one would type it into a search "
 		"engine\",\"type\":\"string\"}},\"required\":[\"query\"],\"type\":\"object\"}",
-	.shows = TOOL_SHOWS_SEARCH,
-	.available = features_web_search,
+	.progress = "Searching",
+	.subject = "query",
+	.available = available,
 	.start = start,
 	.cancel = cancel,
 	.open = open_state,

@@ -100,13 +100,13 @@ static void job_broken(struct job *j, const char *text)
 /* A search that was made before in this turn; else it is noted. */
 static bool was_asked(json_t *asked, const struct tool *tool, const json_t *args)
 {
-	const char *query = json_string_value(json_object_get(args, "query"));
+	const char *subject = tool->subject == NULL ? NULL : json_string_value(json_object_get(args, tool->subject));
 
-	if (tool->shows != TOOL_SHOWS_SEARCH || query == NULL)
+	if (subject == NULL)
 		return false;
-	if (json_object_get(asked, query) != NULL)
+	if (json_object_get(asked, subject) != NULL)
 		return true;
-	json_object_set_new(asked, query, json_true());
+	json_object_set_new(asked, subject, json_true());
 	return false;
 }
 

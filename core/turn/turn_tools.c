@@ -9,13 +9,13 @@
 static void on_tool_started(void *arg, const struct tool *tool, const json_t *args)
 {
 	struct turn *t = arg;
-	const char *query = json_string_value(json_object_get(args, "query"));
+	const char *subject = tool->subject == NULL ? NULL : json_string_value(json_object_get(args, tool->subject));
 
 	t->tool_runs++;
-	if (tool->shows == TOOL_SHOWS_CODE)
+	if (tool->subject == NULL)
 		emitter_running_code(answer_emitter(t->answer));
 	else
-		emitter_search(answer_emitter(t->answer), query == NULL ? "" : query);
+		emitter_search(answer_emitter(t->answer), subject == NULL ? "" : subject);
 }
 
 static void on_tool_finished(void *arg, const struct tool *tool, const struct tool_result *result)

@@ -2,7 +2,7 @@
 /* Answers of search services, in any bytes: a reason why it failed, or text for the model
  * and sources. The first byte is the first letter of the service's name. */
 #include "core/protocol/emitter_line.h"
-#include "core/tools/search_result.h"
+#include "core/tools/search_service.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -64,16 +64,18 @@ static void check_source(const struct tool_source *s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const struct search_backend *const services[] = {
-		['t'] = &search_tavily, ['s'] = &search_searxng, ['b'] = &search_brave};
+	const struct search_service *service = NULL;
 	struct tool_result result = {.text = NULL};
 	struct err e = ERR_INIT;
 	char *body;
 
-	if (len == 0 || data[0] >= sizeof services / sizeof services[0] || services[data[0]] == NULL)
+	for (size_t i = 0; len > 0 && i < SEARCH_SERVICES_COUNT; i++)
+		if (search_services[i]->name[0] == (char)data[0])
+			service = search_services[i];
+	if (service == NULL)
 		return 0;
 	body = fuzz_copy(data + 1, len - 1);
-	if (search_result(services[data[0]], fuzz_config(), body, len - 1, &result, &e) == 0) {
+	if (search_service_result(service, fuzz_config(), body, len - 1, &result, &e) == 0) {
 		fuzz_require(!err_is_set(&e));
 		check_text(result.text);
 		for (size_t i = 0; i < result.source_count; i++)

@@ -39,7 +39,8 @@ unit_tests = \
 	tests/unit/core/stream/sse_unit \
 	tests/unit/core/stream/stream_unit \
 	tests/unit/core/tools/execution_unit \
-	tests/unit/core/tools/search_backend_unit \
+	tests/unit/core/tools/search_service_unit \
+	tests/unit/core/tools/toolbox_unit \
 	tests/unit/core/turn/answer_unit \
 	tests/unit/core/turn/dialogue_unit \
 	tests/unit/core/turn/history_unit \

@@ -7,6 +7,7 @@
 #include "core/llm/deployments.h"
 #include "core/llm/select.h"
 #include "core/status/document.h"
+#include "core/tools/web_search.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -72,12 +73,16 @@ struct scene {
 	struct config *config;
 	struct llm_list list;
 	size_t order[8];
+	const char *tools[TOOLS_MAX + 1];
 	struct status_view view;
 };
 
 static void scene_select(struct scene *s)
 {
+	toolbox_names(s->config, s->tools);
 	s->view.config = s->config;
+	s->view.tools = s->tools;
+	s->view.web_search = tool_web_search.available(s->config);
 	s->view.llms = s->list.items;
 	s->view.llm_count = s->list.count;
 	s->view.order = s->order;
@@ -446,36 +451,44 @@ static void health_of_the_current_one(void **state)
 
 static void tools_that_can_be_used(void **state)
 {
-	static const char search[] = "[\"tavily_search_results_json\"]", code[] = "[\"code_interpreter\"]";
+	static const char search[] =
+		"\"tools\":[\"tavily_search_results_json\"],"
+		"\"capabilities\":{\"web_search\":true,\"tool_calling\":true}",
+			  code[] = "\"tools\":[\"code_interpreter\"],"
+				   "\"capabilities\":{\"web_search\":false,\"tool_calling\":true}",
+			  not_configured[] =
+				  "\"tools\":[],\"capabilities\":{\"web_search\":false,\"tool_calling\":true}",
+			  not_offered[] = "\"tools\":[],\"capabilities\":{\"web_search\":false,\"tool_calling\":false}";
 	static const struct {
 		const char *set;
 		enum llm_kind kind;
 		enum llm_tools tools;
-		const char *names;
+		const char *part;
 	} cases[] = {
 		{TAVILY, LLM_DISCOVERED, LLM_TOOLS_YES, search},
-		{TAVILY, LLM_DISCOVERED, LLM_TOOLS_NO, "[]"},
-		{TAVILY, LLM_DISCOVERED, LLM_TOOLS_UNKNOWN, "[]"},
+		{TAVILY, LLM_DISCOVERED, LLM_TOOLS_NO, not_offered},
+		{TAVILY, LLM_DISCOVERED, LLM_TOOLS_UNKNOWN, not_offered},
 		{TAVILY, LLM_CLOUD, LLM_TOOLS_UNKNOWN, search},
-		{TAVILY, LLM_LOCAL, LLM_TOOLS_NO, "[]"},
+		{TAVILY, LLM_LOCAL, LLM_TOOLS_NO, not_offered},
 		{"search.searxng_url=http://s:8080", LLM_CONTAINER, LLM_TOOLS_UNKNOWN, search},
 		{"search.brave_key=k", LLM_LOCAL, LLM_TOOLS_UNKNOWN, search},
-		{"search.tavily_key=tavily-api-key-not-configured", LLM_CLOUD, LLM_TOOLS_UNKNOWN, "[]"},
+		{"search.tavily_key=tavily-api-key-not-configured", LLM_CLOUD, LLM_TOOLS_UNKNOWN, not_configured},
 		{"code.e2b_key=k", LLM_CLOUD, LLM_TOOLS_UNKNOWN, code},
-		{"code.e2b_key=k", LLM_DISCOVERED, LLM_TOOLS_NO, "[]"},
+		{"code.e2b_key=k", LLM_DISCOVERED, LLM_TOOLS_NO, not_offered},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct config *c = SETTINGS(cases[i].set);
-		struct llm l = {.kind = cases[i].kind, .tools = cases[i].tools};
-		json_t *names = document_tools(c, &l);
-		char *line = document_text(names, NULL);
+		struct llm l = {.kind = cases[i].kind, .tools = cases[i].tools, .health = LLM_HEALTHY};
+		struct scene s = {.config = SETTINGS(cases[i].set), .list = {.items = &l, .count = 1}};
+		char *status;
 
-		assert_string_equal(line, cases[i].names);
-		free(line);
-		json_decref(names);
-		config_unref(c);
+		scene_select(&s);
+		s.view.order_count = s.view.usable_count = 1;
+		status = document_status(&s.view, NULL);
+		assert_non_null(strstr(status, cases[i].part));
+		free(status);
+		config_unref(s.config);
 	}
 }
 

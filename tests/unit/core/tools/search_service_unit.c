@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Search services: what they are asked and what their answers mean. */
-#include "core/config/features.h"
-#include "core/tools/search_backend.h"
-#include "core/tools/search_result.h"
+#include "core/tools/search_service.h"
 #include "tests/unit/support/settings.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static int hits(const struct search_backend *b, const char *text, json_t **answer, struct search_hits *out,
-                struct err *e)
+static int parse(const struct search_service *s, const char *text, json_t **answer, struct search_hits *out,
+                 struct err *e)
 {
 	memset(out, 0, sizeof *out);
 	err_clear(e);
 	*answer = json_loads(text, 0, NULL);
 	assert_non_null(*answer);
-	return b->hits(*answer, 3, out, e);
+	return s->parse(*answer, 3, out, e);
 }
 
 static void tavily_is_asked_as_recorded(void **state)
@@ -24,7 +22,8 @@ static void tavily_is_asked_as_recorded(void **state)
 	struct search_request r = {.method = NULL};
 
 	(void)state;
-	assert_true(features_search_service(c, "tavily"));
+	assert_true(search_service_enabled(&search_tavily, c));
+	assert_false(search_service_enabled(&search_brave, c));
 	assert_int_equal(search_tavily.request(c, "weather in Berlin", &r), 0);
 	assert_string_equal(r.method, "POST");
 	assert_string_equal(r.url, "https://api.tavily.com/search");
@@ -41,7 +40,25 @@ static void a_word_can_mean_no_key(void **state)
 	struct config *c = SETTINGS("search.tavily_key=tavily-api-key-not-configured");
 
 	(void)state;
-	assert_false(features_web_search(c));
+	assert_false(search_service_enabled(&search_tavily, c));
+	config_unref(c);
+}
+
+/* Each name that search.order allows, and no other, is that of a service. */
+static void the_setting_names_the_services(void **state)
+{
+	const struct cfg_key_info *info = cfg_key_info(CFG_SEARCH_ORDER);
+	struct config *c = SETTINGS("log.level=INFO");
+	const struct cfg_list *order = cfg_list(c, CFG_SEARCH_ORDER);
+	char choices[200] = "";
+
+	(void)state;
+	assert_int_equal(order->count, SEARCH_SERVICES_COUNT);
+	for (size_t i = 0; i < SEARCH_SERVICES_COUNT; i++) {
+		assert_string_equal(order->items[i], search_services[i]->name);
+		strcat(strcat(choices, i == 0 ? "" : "|"), search_services[i]->name);
+	}
+	assert_string_equal(info->unit, choices);
 	config_unref(c);
 }
 
@@ -66,7 +83,7 @@ static void queries_are_encoded(void **state)
 static void answers_are_read(void **state)
 {
 	static const struct {
-		const struct search_backend *backend;
+		const struct search_service *service;
 		const char *answer;
 	} cases[] = {
 		{&search_tavily,
@@ -82,7 +99,7 @@ static void answers_are_read(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		assert_int_equal(hits(cases[i].backend, cases[i].answer, &answer, &h, &e), 0);
+		assert_int_equal(parse(cases[i].service, cases[i].answer, &answer, &h, &e), 0);
 		assert_int_equal(h.count, 3);
 		assert_string_equal(h.items[0].title, "t");
 		assert_string_equal(h.items[0].url, "u");
@@ -102,7 +119,7 @@ static void a_nul_in_an_excerpt_costs_no_search(void **state)
 	struct err e = ERR_INIT;
 
 	(void)state;
-	assert_int_equal(search_result(&search_tavily, c, answer, sizeof answer - 1, &r, &e), 0);
+	assert_int_equal(search_service_result(&search_tavily, c, answer, sizeof answer - 1, &r, &e), 0);
 	assert_non_null(strstr(r.text, "\"content\":\"c"));
 	assert_int_equal(r.source_count, 1);
 	tool_result_clear(&r);
@@ -117,19 +134,19 @@ static void searxng_without_engines_failed(void **state)
 	json_t *answer;
 
 	(void)state;
-	assert_int_equal(hits(&search_searxng, "{\"results\":[],\"unresponsive_engines\":[[\"google\",\"timeout\"]]}",
-	                      &answer, &h, &e),
+	assert_int_equal(parse(&search_searxng, "{\"results\":[],\"unresponsive_engines\":[[\"google\",\"timeout\"]]}",
+	                       &answer, &h, &e),
 	                 -1);
 	assert_non_null(strstr(e.text, "google: timeout"));
 	json_decref(answer);
-	assert_int_equal(hits(&search_searxng, "{\"results\":[],\"unresponsive_engines\":[]}", &answer, &h, &e), 0);
+	assert_int_equal(parse(&search_searxng, "{\"results\":[],\"unresponsive_engines\":[]}", &answer, &h, &e), 0);
 	assert_int_equal(h.count, 0);
 	json_decref(answer);
 }
 
 static void answers_of_another_shape_are_failures(void **state)
 {
-	const struct search_backend *all[] = {&search_tavily, &search_searxng, &search_brave};
+	const struct search_service *all[] = {&search_tavily, &search_searxng, &search_brave};
 	const char *shapes[] = {"[]", "{\"results\":7}", "{\"results\":{}}"};
 	struct search_hits h;
 	struct err e;
@@ -138,10 +155,10 @@ static void answers_of_another_shape_are_failures(void **state)
 	(void)state;
 	for (size_t i = 0; i < 2; i++)
 		for (size_t s = 0; s < 3; s++) {
-			assert_int_equal(hits(all[i], shapes[s], &answer, &h, &e), -1);
+			assert_int_equal(parse(all[i], shapes[s], &answer, &h, &e), -1);
 			json_decref(answer);
 		}
-	assert_int_equal(hits(&search_brave, "[]", &answer, &h, &e), -1);
+	assert_int_equal(parse(&search_brave, "[]", &answer, &h, &e), -1);
 	json_decref(answer);
 }
 
@@ -150,6 +167,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tavily_is_asked_as_recorded),
 		cmocka_unit_test(a_word_can_mean_no_key),
+		cmocka_unit_test(the_setting_names_the_services),
 		cmocka_unit_test(queries_are_encoded),
 		cmocka_unit_test(answers_are_read),
 		cmocka_unit_test(a_nul_in_an_excerpt_costs_no_search),
@@ -157,5 +175,5 @@ int main(void)
 		cmocka_unit_test(answers_of_another_shape_are_failures),
 	};
 
-	return cmocka_run_group_tests_name("search_backend", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("search_service", tests, NULL, NULL);
 }
