@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A sandbox belongs to a conversation. Its runs follow one another, as the state of its
- * interpreter does: the first of the queue runs, those behind it wait. Making a sandbox
- * goes on when the run that needed it is cancelled: the next one finds it. */
+/* A sandbox belongs to a conversation. Its runs follow one another, because they share the
+ * state of its interpreter: the first run of the queue is active, the others wait. The
+ * creation of a sandbox continues when the run that needed it is cancelled; the next run
+ * uses it. */
 #include "core/tools/e2b.h"
 
 #include "core/base/clock.h"
@@ -11,6 +12,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define SANDBOXES_MAX 256
 #define USED_SLACK_MS 50 /* between the clocks of a file and of the loop */
@@ -18,17 +20,17 @@
 struct sandbox {
 	struct e2b *owner;
 	char *thread; /* NULL: the slot is free */
-	struct e2b_place place;
-	struct http_transfer *making;
-	struct e2b_run *queue; /* its first runs, or waits for the sandbox to be made */
-	int64_t used_ms;       /* CLOCK_MONOTONIC, at the end of the last run */
-	int64_t idle_ms;       /* so long after it, it is used no more */
+	struct e2b_handle handle;
+	struct http_transfer *creating;
+	TAILQ_HEAD(, e2b_run) queue; /* the first one is active, or waits for the creation */
+	int64_t used_ms;             /* CLOCK_MONOTONIC, at the end of the last run */
+	int64_t idle_ms;             /* it is used until so long after that */
 };
 
 struct e2b {
 	struct event *sweep;
 	struct e2b_shared *shared;
-	/* Of the last run: for ending sandboxes that idle. Alive as long as their worker. */
+	/* Those of the last run, to end idle sandboxes with. They live as long as the worker. */
 	struct http *http;
 	struct config *config;
 	struct sandbox items[SANDBOXES_MAX];
@@ -40,9 +42,9 @@ struct e2b_run {
 	char *thread, *code;
 	execution_done_fn *done;
 	void *arg;
-	struct event *later;
+	struct event *step;      /* takes the next step from the loop */
 	struct sandbox *sandbox; /* in whose queue it is; NULL: not yet */
-	struct e2b_run *next;
+	TAILQ_ENTRY(e2b_run) link;
 	struct http_transfer *transfer;
 	bool recreated;
 	struct execution execution;
@@ -55,57 +57,58 @@ static void advance(struct sandbox *s);
 
 static bool is_idle(const struct sandbox *s)
 {
-	return s->thread != NULL && s->queue == NULL && s->making == NULL;
+	return s->thread != NULL && TAILQ_EMPTY(&s->queue) && s->creating == NULL;
 }
 
 static void sandbox_clear(struct sandbox *s)
 {
-	e2b_place_clear(&s->place);
+	e2b_handle_clear(&s->handle);
 	free(s->thread);
 	s->thread = NULL;
 }
 
-/* Ends what is there, unless another worker has used it since. */
+/* Ends E2B's sandbox, unless another worker has used it since. */
 static void sandbox_end(struct sandbox *s)
 {
 	struct e2b *b = s->owner;
-	struct e2b_place known;
+	struct e2b_handle shared;
 	int64_t age_ms;
-	bool is_known = e2b_shared_read(b->shared, s->thread, &known, &age_ms) == 0 && s->place.id != NULL &&
-	                strcmp(known.id, s->place.id) == 0;
+	bool is_shared = e2b_shared_read(b->shared, s->thread, &shared, &age_ms) == 0 && s->handle.id != NULL &&
+	                 strcmp(shared.id, s->handle.id) == 0;
 
-	if (s->place.id != NULL && !(is_known && age_ms < clock_mono_ms() - s->used_ms - USED_SLACK_MS)) {
-		e2b_api_kill(b->http, b->config, s->place.id);
-		if (is_known)
+	if (s->handle.id != NULL && !(is_shared && age_ms < clock_mono_ms() - s->used_ms - USED_SLACK_MS)) {
+		e2b_api_kill(b->http, b->config, s->handle.id);
+		if (is_shared)
 			e2b_shared_remove(b->shared, s->thread);
 	}
-	e2b_place_clear(&known);
-	e2b_place_clear(&s->place);
+	e2b_handle_clear(&shared);
+	e2b_handle_clear(&s->handle);
 }
 
+/* Frees the slot. */
 static void sandbox_retire(struct sandbox *s)
 {
 	sandbox_end(s);
 	sandbox_clear(s);
 }
 
-/* What the other workers know is newer than what is remembered here. */
-static void sandbox_look(struct sandbox *s)
+/* Takes the sandbox that the workers share; forgets one that has idled for too long. */
+static void sandbox_refresh(struct sandbox *s)
 {
-	struct e2b_place known;
+	struct e2b_handle shared;
 	int64_t age_ms;
 
-	if (e2b_shared_read(s->owner->shared, s->thread, &known, &age_ms) == 0 && age_ms < s->idle_ms) {
-		e2b_place_clear(&s->place);
-		s->place = known;
+	if (e2b_shared_read(s->owner->shared, s->thread, &shared, &age_ms) == 0 && age_ms < s->idle_ms) {
+		e2b_handle_clear(&s->handle);
+		s->handle = shared;
 		return;
 	}
-	e2b_place_clear(&known);
-	if (s->place.id != NULL && clock_mono_ms() - s->used_ms >= s->idle_ms)
+	e2b_handle_clear(&shared);
+	if (s->handle.id != NULL && clock_mono_ms() - s->used_ms >= s->idle_ms)
 		sandbox_end(s);
 }
 
-/* Of the conversation whose run it is: code.idle, or less where that is forgotten sooner. */
+/* code.idle, or less where the conversation is forgotten sooner. */
 static int64_t idle_ms_of(const struct tool_context *ctx)
 {
 	int64_t ms = cfg_ms(ctx->config, CFG_CODE_IDLE);
@@ -113,7 +116,7 @@ static int64_t idle_ms_of(const struct tool_context *ctx)
 	return ctx->idle_ms > 0 && ctx->idle_ms < ms ? ctx->idle_ms : ms;
 }
 
-/* Ends what has idled for too long; comes again when the next one will have. */
+/* Ends sandboxes that have idled for too long; runs again when the next one will have. */
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct e2b *b = arg;
@@ -133,28 +136,29 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 		event_add(b->sweep, &(struct timeval){.tv_sec = next / 1000, .tv_usec = next % 1000 * 1000 + 1000});
 }
 
-/* The conversation's sandbox, or a free slot for it; the longest unused one gives way.
- * NULL: all are running code, or no memory. */
-static struct sandbox *sandbox_of(struct e2b *b, const char *thread)
+/* The conversation's sandbox, or a free slot for it, if need be that of the least recently
+ * used one. NULL: all are running code, or no memory. */
+static struct sandbox *sandbox_get(struct e2b *b, const char *thread)
 {
-	struct sandbox *free_one = NULL, *oldest = NULL;
+	struct sandbox *unused = NULL, *oldest = NULL;
 
 	for (struct sandbox *s = b->items; s < b->items + SANDBOXES_MAX; s++) {
 		if (s->thread != NULL && strcmp(s->thread, thread) == 0)
 			return s;
-		if (s->thread == NULL && free_one == NULL)
-			free_one = s;
+		if (s->thread == NULL && unused == NULL)
+			unused = s;
 		if (is_idle(s) && (oldest == NULL || s->used_ms < oldest->used_ms))
 			oldest = s;
 	}
-	if (free_one == NULL && oldest != NULL) {
+	if (unused == NULL && oldest != NULL) {
 		sandbox_retire(oldest);
-		free_one = oldest;
+		unused = oldest;
 	}
-	if (free_one == NULL || (free_one->thread = strdup(thread)) == NULL)
+	if (unused == NULL || (unused->thread = strdup(thread)) == NULL)
 		return NULL;
-	free_one->owner = b;
-	return free_one;
+	unused->owner = b;
+	TAILQ_INIT(&unused->queue);
+	return unused;
 }
 
 bool e2b_is_enabled(const struct config *c)
@@ -187,8 +191,8 @@ void e2b_free(struct e2b *b)
 	if (b == NULL)
 		return;
 	for (struct sandbox *s = b->items; s < b->items + SANDBOXES_MAX; s++) {
-		if (s->making != NULL)
-			http_cancel(s->making);
+		if (s->creating != NULL)
+			http_cancel(s->creating);
 		sandbox_clear(s);
 	}
 	event_free(b->sweep);
@@ -201,42 +205,27 @@ void e2b_free(struct e2b *b)
 
 static void queue_add(struct sandbox *s, struct e2b_run *r)
 {
-	struct e2b_run **last = &s->queue;
-
-	while (*last != NULL)
-		last = &(*last)->next;
-	*last = r;
+	TAILQ_INSERT_TAIL(&s->queue, r, link);
 	r->sandbox = s;
 	s->idle_ms = idle_ms_of(r->ctx);
 }
 
+/* If the run was the active one, the next one is, from the loop. */
 static void queue_remove(struct e2b_run *r)
 {
-	struct e2b_run **link = &r->sandbox->queue;
-
-	while (*link != r)
-		link = &(*link)->next;
-	*link = r->next;
-	r->sandbox = NULL;
-}
-
-/* The run leaves its sandbox; the next one has its turn, from the loop. */
-static void leave(struct e2b_run *r)
-{
 	struct sandbox *s = r->sandbox;
-	bool was_first = s != NULL && s->queue == r;
+	bool was_active = TAILQ_FIRST(&s->queue) == r;
 
-	if (s == NULL)
-		return;
-	queue_remove(r);
-	if (!was_first)
+	TAILQ_REMOVE(&s->queue, r, link);
+	r->sandbox = NULL;
+	if (!was_active)
 		return;
 	s->used_ms = clock_mono_ms();
-	if (s->place.id != NULL)
+	if (s->handle.id != NULL)
 		e2b_shared_touch(r->owner->shared, s->thread);
-	if (s->queue != NULL)
-		event_active(s->queue->later, EV_TIMEOUT, 0);
-	else if (s->place.id == NULL && s->making == NULL)
+	if (!TAILQ_EMPTY(&s->queue))
+		event_active(TAILQ_FIRST(&s->queue)->step, EV_TIMEOUT, 0);
+	else if (s->handle.id == NULL && s->creating == NULL)
 		sandbox_clear(s);
 	else if (!evtimer_pending(r->owner->sweep, NULL))
 		event_add(r->owner->sweep, &(struct timeval){.tv_sec = s->idle_ms / 1000, .tv_usec = 1000});
@@ -244,9 +233,10 @@ static void leave(struct e2b_run *r)
 
 static void run_free(struct e2b_run *r)
 {
-	leave(r);
-	if (r->later != NULL)
-		event_free(r->later);
+	if (r->sandbox != NULL)
+		queue_remove(r);
+	if (r->step != NULL)
+		event_free(r->step);
 	execution_clear(&r->execution);
 	free(r->thread);
 	free(r->code);
@@ -259,22 +249,22 @@ static void end_run(struct e2b_run *r, const char *failure)
 	run_free(r);
 }
 
-/* ---- making a sandbox ----------------------------------------------------------------- */
+/* ---- creating a sandbox --------------------------------------------------------------- */
 
 static void on_created(void *arg, const struct http_result *h)
 {
 	struct sandbox *s = arg;
-	struct e2b_run *first = s->queue;
+	struct e2b_run *first = TAILQ_FIRST(&s->queue);
 	const char *why = NULL;
 
-	s->making = NULL;
+	s->creating = NULL;
 	if (h->outcome == HTTP_DONE && h->status == 201) {
-		if (e2b_place_read(&s->place, h->body, h->body_len) < 0)
+		if (e2b_handle_read(&s->handle, h->body, h->body_len) < 0)
 			why = "the answer about the new sandbox has no usable sandboxID";
 		else
-			e2b_shared_write(s->owner->shared, s->thread, &s->place);
+			e2b_shared_write(s->owner->shared, s->thread, &s->handle);
 	} else if (first != NULL) {
-		e2b_api_failure(h, "the sandbox could not be made", &first->failure);
+		e2b_api_failure(h, "the sandbox could not be created", &first->failure);
 		why = first->failure.text;
 	}
 	s->used_ms = clock_mono_ms();
@@ -282,7 +272,7 @@ static void on_created(void *arg, const struct http_result *h)
 		end_run(first, why);
 	else if (first != NULL)
 		advance(s);
-	else if (s->place.id == NULL)
+	else if (s->handle.id == NULL)
 		sandbox_clear(s);
 	else
 		event_add(s->owner->sweep, &(struct timeval){.tv_sec = 1});
@@ -302,42 +292,43 @@ static void on_data(void *arg, const char *bytes, size_t len)
 	execution_feed(&((struct e2b_run *)arg)->execution, bytes, len);
 }
 
+/* E2B no longer has the sandbox, and the code has not run. */
 static bool has_vanished(const struct e2b_run *r, const struct http_result *h)
 {
 	const struct execution *x = &r->execution;
 
 	if (x->out.len > 0 || x->results.len > 0 || x->error.len > 0)
-		return false; /* it did something: that must not be done twice */
+		return false; /* what it did must not be done twice */
 	return h->status == 502 || h->status == 404 || h->outcome == HTTP_REFUSED || h->outcome == HTTP_NO_HOST ||
 	       h->outcome == HTTP_RESET;
 }
 
-/* The other workers need not find that out as well; one of them may have a new one. */
-static void sandbox_gone(struct sandbox *s)
+/* Spares the other workers the same failure, unless one of them has shared a new sandbox. */
+static void sandbox_forget(struct sandbox *s)
 {
-	struct e2b_place known;
+	struct e2b_handle shared;
 	int64_t age_ms;
 
-	if (e2b_shared_read(s->owner->shared, s->thread, &known, &age_ms) == 0 && strcmp(known.id, s->place.id) == 0)
+	if (e2b_shared_read(s->owner->shared, s->thread, &shared, &age_ms) == 0 && strcmp(shared.id, s->handle.id) == 0)
 		e2b_shared_remove(s->owner->shared, s->thread);
-	e2b_place_clear(&known);
-	e2b_place_clear(&s->place);
+	e2b_handle_clear(&shared);
+	e2b_handle_clear(&s->handle);
 }
 
 static void on_executed(void *arg, const struct http_result *h)
 {
 	struct e2b_run *r = arg;
 	struct sandbox *s = r->sandbox;
-	bool gone = has_vanished(r, h);
+	bool vanished = has_vanished(r, h);
 
 	r->transfer = NULL;
-	if (gone)
-		sandbox_gone(s);
+	if (vanished)
+		sandbox_forget(s);
 	else
-		e2b_api_extend(r->ctx->http, r->ctx->config, s->place.id);
-	if (gone && !r->recreated) {
+		e2b_api_extend(r->ctx->http, r->ctx->config, s->handle.id);
+	if (vanished && !r->recreated) {
 		r->recreated = true;
-		log_info("sandbox_vanished", L_STR("next", "made again"));
+		log_info("sandbox_vanished", L_STR("next", "create another"));
 		advance(s);
 	} else if (h->outcome == HTTP_DONE && h->status == 200) {
 		end_run(r, r->execution.ended ? NULL : "the sandbox ended before the code did");
@@ -349,29 +340,29 @@ static void on_executed(void *arg, const struct http_result *h)
 	}
 }
 
-/* The next step of the first run in the queue. */
+/* Takes the next step of the first run in the queue. */
 static void advance(struct sandbox *s)
 {
 	static const struct http_handlers create_handlers = {.done = on_created};
 	static const struct http_handlers execute_handlers = {
 		.response = on_response, .data = on_data, .done = on_executed};
-	struct e2b_run *r = s->queue;
+	struct e2b_run *r = TAILQ_FIRST(&s->queue);
 	const struct tool_context *ctx = r->ctx;
 
-	if (s->making != NULL || r->transfer != NULL)
+	if (s->creating != NULL || r->transfer != NULL)
 		return;
-	sandbox_look(s);
-	if (s->place.id == NULL)
-		s->making = e2b_api_create(ctx->http, ctx->config, &create_handlers, s);
+	sandbox_refresh(s);
+	if (s->handle.id == NULL)
+		s->creating = e2b_api_create(ctx->http, ctx->config, &create_handlers, s);
 	else
-		r->transfer = e2b_api_execute(ctx->http, ctx->config, &s->place, r->code, &execute_handlers, r);
-	if (s->making == NULL && r->transfer == NULL)
+		r->transfer = e2b_api_execute(ctx->http, ctx->config, &s->handle, r->code, &execute_handlers, r);
+	if (s->creating == NULL && r->transfer == NULL)
 		end_run(r, "out of memory");
 }
 
-/* ---- beginning -------------------------------------------------------------------- */
+/* ---- starting a run --------------------------------------------------------------- */
 
-static void on_later(evutil_socket_t fd, short what, void *arg)
+static void on_step(evutil_socket_t fd, short what, void *arg)
 {
 	struct e2b_run *r = arg;
 	struct sandbox *s = r->sandbox;
@@ -379,14 +370,14 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (s == NULL) {
-		s = sandbox_of(r->owner, r->thread);
+		s = sandbox_get(r->owner, r->thread);
 		if (s == NULL) {
 			end_run(r, "too many sandboxes are running code; try again later");
 			return;
 		}
 		queue_add(s, r);
 	}
-	if (s->queue == r)
+	if (TAILQ_FIRST(&s->queue) == r)
 		advance(s);
 }
 
@@ -403,9 +394,9 @@ struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const c
 	                      .code = strdup(code),
 	                      .done = done,
 	                      .arg = arg,
-	                      .later = event_new(ctx->base, -1, 0, on_later, r)};
+	                      .step = event_new(ctx->base, -1, 0, on_step, r)};
 	execution_init(&r->execution, (size_t)cfg_int(ctx->config, CFG_CODE_OUTPUT_CHARS));
-	if (r->thread == NULL || r->code == NULL || r->later == NULL) {
+	if (r->thread == NULL || r->code == NULL || r->step == NULL) {
 		run_free(r);
 		return NULL;
 	}
@@ -414,7 +405,7 @@ struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const c
 		config_unref(b->config);
 		b->config = config_ref((struct config *)(uintptr_t)ctx->config);
 	}
-	event_active(r->later, EV_TIMEOUT, 0);
+	event_active(r->step, EV_TIMEOUT, 0);
 	return r;
 }
 
@@ -422,7 +413,7 @@ void e2b_cancel(struct e2b_run *r)
 {
 	if (r->transfer != NULL) {
 		http_cancel(r->transfer); /* interrupts the code */
-		e2b_api_extend(r->ctx->http, r->ctx->config, r->sandbox->place.id);
+		e2b_api_extend(r->ctx->http, r->ctx->config, r->sandbox->handle.id);
 	}
 	run_free(r);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sandboxes of E2B: one for each conversation, made when it is needed, reused, kept
- * alive while it is used, killed when it idles (code.idle, or before the conversation is
- * forgotten). HTTP as E2B's own clients speak it. */
+/* Sandboxes of E2B: one for each conversation, created when it is first needed, reused, kept
+ * alive while it is used, ended when it has idled (code.idle, or before the conversation is
+ * forgotten). */
 #ifndef TT_TOOLS_E2B_H
 #define TT_TOOLS_E2B_H
 
@@ -17,8 +17,8 @@ bool e2b_is_enabled(const struct config *c);
 struct e2b *e2b_new(struct event_base *base, const char *dir); /* dir: see e2b_shared.h; NULL: no memory */
 void e2b_free(struct e2b *b); /* forgets the sandboxes; E2B ends them at their timeout */
 
-/* Runs code in the sandbox of ctx->thread. done: once, never from within. A sandbox that
- * vanished is made again once. NULL: no memory. */
+/* Runs code in the sandbox of ctx->thread. If that has vanished, another one is created,
+ * once. done: once, never from within. NULL: no memory. */
 struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const char *code, execution_done_fn *done,
                           void *arg);
 void e2b_cancel(struct e2b_run *r);

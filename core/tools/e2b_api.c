@@ -11,7 +11,7 @@
 #define ANSWER_LIMIT     (1u << 20)
 #define CONNECT_MS       10000
 #define CREATE_MS        60000
-#define TELL_MS          20000
+#define UPDATE_MS        20000
 #define TEMPLATE         "code-interpreter-v1"
 #define INTERPRETER_PORT "49999"
 
@@ -37,15 +37,15 @@ static char *api_url(const struct config *c, const char *path)
 	return asprintf(&url, "https://api.%s%s", cfg_str(c, CFG_CODE_E2B_DOMAIN), path) < 0 ? NULL : url;
 }
 
-static char *execute_url(const struct config *c, const struct e2b_place *p)
+static char *execute_url(const struct config *c, const struct e2b_handle *h)
 {
 	const char *base = cfg_str(c, CFG_CODE_E2B_SANDBOX_URL);
-	const char *domain = p->domain != NULL ? p->domain : cfg_str(c, CFG_CODE_E2B_DOMAIN);
+	const char *domain = h->domain != NULL ? h->domain : cfg_str(c, CFG_CODE_E2B_DOMAIN);
 	char *url;
 
 	if (base != NULL)
 		return below(base, "/execute");
-	return asprintf(&url, "https://" INTERPRETER_PORT "-%s.%s/execute", p->id, domain) < 0 ? NULL : url;
+	return asprintf(&url, "https://" INTERPRETER_PORT "-%s.%s/execute", h->id, domain) < 0 ? NULL : url;
 }
 
 static char *header(const char *name, const char *value)
@@ -55,11 +55,11 @@ static char *header(const char *name, const char *value)
 	return value == NULL || asprintf(&line, "%s: %s", name, value) < 0 ? NULL : line;
 }
 
-/* ---- about sandboxes ---------------------------------------------------------------- */
+/* ---- sandboxes ---------------------------------------------------------------------- */
 
 /* A request to the API; NULL: no memory. */
-static struct http_transfer *ask(struct http *http, const struct config *c, struct http_request *request,
-                                 const char *path, const struct http_handlers *handlers, void *arg)
+static struct http_transfer *send_request(struct http *http, const struct config *c, struct http_request *request,
+                                          const char *path, const struct http_handlers *handlers, void *arg)
 {
 	char *url = api_url(c, path), *key = header("X-API-KEY", cfg_str(c, CFG_CODE_E2B_KEY));
 	const char *headers[] = {key, NULL};
@@ -78,7 +78,7 @@ static struct http_transfer *ask(struct http *http, const struct config *c, stru
 	return t;
 }
 
-/* A sandbox lives for its longest run and for the time that it may idle after that. */
+/* E2B ends a sandbox after its longest run and the time that it may idle after that. */
 static long long lifetime_s(const struct config *c)
 {
 	return (long long)((cfg_ms(c, CFG_CODE_IDLE) + cfg_ms(c, CFG_CODE_TIMEOUT)) / 1000 + 1);
@@ -92,19 +92,19 @@ struct http_transfer *e2b_api_create(struct http *http, const struct config *c, 
 	snprintf(body, sizeof body,
 	         "{\"templateID\":\"" TEMPLATE "\",\"timeout\":%lld,\"secure\":true,\"allow_internet_access\":%s}",
 	         lifetime_s(c), cfg_bool(c, CFG_CODE_INTERNET) ? "true" : "false");
-	return ask(http, c, &(struct http_request){.method = "POST", .body = body, .total_ms = CREATE_MS}, "/sandboxes",
-	           handlers, arg);
+	return send_request(http, c, &(struct http_request){.method = "POST", .body = body, .total_ms = CREATE_MS},
+	                    "/sandboxes", handlers, arg);
 }
 
-static void on_told(void *arg, const struct http_result *h)
+static void on_updated(void *arg, const struct http_result *h)
 {
 	(void)arg;
 	if (h->outcome != HTTP_DONE || (h->status != 204 && h->status != 404))
-		log_warning("sandbox_not_told", L_INT("status", h->status),
+		log_warning("sandbox_not_updated", L_INT("status", h->status),
 		            L_STR("why", http_outcome_text(h->outcome)));
 }
 
-static const struct http_handlers tell_handlers = {.done = on_told};
+static const struct http_handlers update_handlers = {.done = on_updated};
 
 void e2b_api_kill(struct http *http, const struct config *c, const char *id)
 {
@@ -113,7 +113,8 @@ void e2b_api_kill(struct http *http, const struct config *c, const char *id)
 	if (cfg_str(c, CFG_CODE_E2B_KEY) == NULL)
 		return;
 	snprintf(path, sizeof path, "/sandboxes/%s", id);
-	ask(http, c, &(struct http_request){.method = "DELETE", .total_ms = TELL_MS}, path, &tell_handlers, NULL);
+	send_request(http, c, &(struct http_request){.method = "DELETE", .total_ms = UPDATE_MS}, path, &update_handlers,
+	             NULL);
 }
 
 void e2b_api_extend(struct http *http, const struct config *c, const char *id)
@@ -122,20 +123,20 @@ void e2b_api_extend(struct http *http, const struct config *c, const char *id)
 
 	snprintf(path, sizeof path, "/sandboxes/%s/timeout", id);
 	snprintf(body, sizeof body, "{\"timeout\":%lld}", lifetime_s(c));
-	ask(http, c, &(struct http_request){.method = "POST", .body = body, .total_ms = TELL_MS}, path, &tell_handlers,
-	    NULL);
+	send_request(http, c, &(struct http_request){.method = "POST", .body = body, .total_ms = UPDATE_MS}, path,
+	             &update_handlers, NULL);
 }
 
 /* ---- running code -------------------------------------------------------------------- */
 
-struct http_transfer *e2b_api_execute(struct http *http, const struct config *c, const struct e2b_place *place,
+struct http_transfer *e2b_api_execute(struct http *http, const struct config *c, const struct e2b_handle *handle,
                                       const char *code, const struct http_handlers *handlers, void *arg)
 {
 	json_t *json = json_pack("{s:s, s:n, s:n, s:n}", "code", code, "context_id", "language", "env_vars");
-	char *body = json == NULL ? NULL : json_dumps(json, JSON_COMPACT), *url = execute_url(c, place);
-	char *lines[] = {header("E2b-Sandbox-Id", place->id), header("E2b-Sandbox-Port", INTERPRETER_PORT),
-	                 header("X-Access-Token", place->access_token),
-	                 header("E2B-Traffic-Access-Token", place->traffic_token)};
+	char *body = json == NULL ? NULL : json_dumps(json, JSON_COMPACT), *url = execute_url(c, handle);
+	char *lines[] = {header("E2b-Sandbox-Id", handle->id), header("E2b-Sandbox-Port", INTERPRETER_PORT),
+	                 header("X-Access-Token", handle->access_token),
+	                 header("E2B-Traffic-Access-Token", handle->traffic_token)};
 	const size_t count = sizeof lines / sizeof lines[0];
 	const char *headers[sizeof lines / sizeof lines[0] + 1] = {NULL};
 	struct http_request request = {.method = "POST",
@@ -164,16 +165,16 @@ struct http_transfer *e2b_api_execute(struct http *http, const struct config *c,
 
 /* ---- answers -------------------------------------------------------------------------- */
 
-void e2b_place_clear(struct e2b_place *p)
+void e2b_handle_clear(struct e2b_handle *h)
 {
-	free(p->id);
-	free(p->domain);
-	free(p->access_token);
-	free(p->traffic_token);
-	memset(p, 0, sizeof *p);
+	free(h->id);
+	free(h->domain);
+	free(h->access_token);
+	free(h->traffic_token);
+	memset(h, 0, sizeof *h);
 }
 
-/* What goes into URLs and headers must be a plain word. */
+/* A member that is safe in URLs and headers; NULL: it is missing or is not. */
 static char *word(const json_t *object, const char *name)
 {
 	const char *text = json_string_value(json_object_get(object, name));
@@ -184,19 +185,19 @@ static char *word(const json_t *object, const char *name)
 	return strdup(text);
 }
 
-int e2b_place_read(struct e2b_place *p, const char *body, size_t len)
+int e2b_handle_read(struct e2b_handle *h, const char *body, size_t len)
 {
 	json_t *answer = json_loadb(body, len, 0, NULL);
 
-	e2b_place_clear(p);
-	p->id = word(answer, "sandboxID");
-	p->domain = word(answer, "domain");
-	p->access_token = word(answer, "envdAccessToken");
-	p->traffic_token = word(answer, "trafficAccessToken");
+	e2b_handle_clear(h);
+	h->id = word(answer, "sandboxID");
+	h->domain = word(answer, "domain");
+	h->access_token = word(answer, "envdAccessToken");
+	h->traffic_token = word(answer, "trafficAccessToken");
 	json_decref(answer);
-	if (p->id != NULL && strlen(p->id) <= 200)
+	if (h->id != NULL && strlen(h->id) <= 200)
 		return 0;
-	e2b_place_clear(p);
+	e2b_handle_clear(h);
 	return -1;
 }
 

@@ -6,21 +6,21 @@
 #include "core/config/config.h"
 #include "core/http/http.h"
 
-/* Where a sandbox is and what opens it. */
-struct e2b_place {
-	char *id;                           /* NULL: there is none */
+/* What names a sandbox and gives access to it. */
+struct e2b_handle {
+	char *id;                           /* NULL: there is no sandbox */
 	char *domain;                       /* NULL: the configured one */
-	char *access_token, *traffic_token; /* NULL: none was given */
+	char *access_token, *traffic_token; /* NULL: not needed */
 };
-void e2b_place_clear(struct e2b_place *p);
+void e2b_handle_clear(struct e2b_handle *h);
 
-/* Takes E2B's answer about a new sandbox; -1: it names none. */
-int e2b_place_read(struct e2b_place *p, const char *body, size_t len);
+/* Reads E2B's answer about a new sandbox. -1: it names none; the handle is then empty. */
+int e2b_handle_read(struct e2b_handle *h, const char *body, size_t len);
 
-/* NULL: no memory. */
+/* Status 201 is success for create, 200 for execute. NULL: no memory. */
 struct http_transfer *e2b_api_create(struct http *http, const struct config *c, const struct http_handlers *handlers,
                                      void *arg);
-struct http_transfer *e2b_api_execute(struct http *http, const struct config *c, const struct e2b_place *place,
+struct http_transfer *e2b_api_execute(struct http *http, const struct config *c, const struct e2b_handle *handle,
                                       const char *code, const struct http_handlers *handlers, void *arg);
 
 /* Requests whose answer only the log needs: they outlive their caller. */

@@ -16,15 +16,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FOLDER   "sandboxes"
-#define FILE_MAX 16384
-#define OLD_S    86400
+#define DIRECTORY "sandboxes"
+#define FILE_MAX  16384
+#define OLD_S     86400
 
 struct e2b_shared {
 	int dir; /* -1: nothing is shared */
 };
 
-/* The name of a conversation's file: the file says itself whose it is. */
+/* The name of a conversation's file, a hash; the file itself says whose it is. */
 static void name_of(const char *thread, char out[40])
 {
 	uint64_t a = UINT64_C(14695981039346656037), b = UINT64_C(0x9e3779b97f4a7c15);
@@ -60,12 +60,12 @@ static void remove_old(int dir)
 	closedir(list);
 }
 
-static int open_folder(const char *dir)
+static int open_directory(const char *dir)
 {
 	char path[1024];
 	int fd;
 
-	if (snprintf(path, sizeof path, "%s/" FOLDER, dir) >= (int)sizeof path)
+	if (snprintf(path, sizeof path, "%s/" DIRECTORY, dir) >= (int)sizeof path)
 		return -1;
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return -1;
@@ -81,9 +81,9 @@ struct e2b_shared *e2b_shared_new(const char *dir)
 
 	if (s == NULL)
 		return NULL;
-	s->dir = dir == NULL ? -1 : open_folder(dir);
+	s->dir = dir == NULL ? -1 : open_directory(dir);
 	if (dir != NULL && s->dir < 0)
-		log_warning("sandboxes_not_shared", L_STR("folder", FOLDER), L_STR("error", strerror(errno)));
+		log_warning("sandboxes_not_shared", L_STR("directory", DIRECTORY), L_STR("error", strerror(errno)));
 	return s;
 }
 
@@ -94,7 +94,7 @@ void e2b_shared_free(struct e2b_shared *s)
 	free(s);
 }
 
-int e2b_shared_read(const struct e2b_shared *s, const char *thread, struct e2b_place *out, int64_t *age)
+int e2b_shared_read(const struct e2b_shared *s, const char *thread, struct e2b_handle *out, int64_t *age)
 {
 	char name[40], text[FILE_MAX];
 	const char *whose;
@@ -116,7 +116,7 @@ int e2b_shared_read(const struct e2b_shared *s, const char *thread, struct e2b_p
 	whose = json_string_value(json_object_get(json, "thread"));
 	if (whose != NULL && strcmp(whose, thread) == 0) {
 		*age = age_ms(&st);
-		result = e2b_place_read(out, text, (size_t)len);
+		result = e2b_handle_read(out, text, (size_t)len);
 	}
 	json_decref(json);
 	return result;
@@ -141,7 +141,7 @@ static int write_file(int dir, const char *name, const char *text)
 	return -1;
 }
 
-void e2b_shared_write(const struct e2b_shared *s, const char *thread, const struct e2b_place *place)
+void e2b_shared_write(const struct e2b_shared *s, const char *thread, const struct e2b_handle *handle)
 {
 	char name[40], *text;
 	json_t *json;
@@ -149,10 +149,10 @@ void e2b_shared_write(const struct e2b_shared *s, const char *thread, const stru
 	if (s->dir < 0)
 		return;
 	name_of(thread, name);
-	/* As E2B tells it, so that one function reads both. */
-	json = json_pack("{s:s, s:s, s:s?, s:s?, s:s?}", "thread", thread, "sandboxID", place->id, "domain",
-	                 place->domain, "envdAccessToken", place->access_token, "trafficAccessToken",
-	                 place->traffic_token);
+	/* In the form of E2B's answer, so that one function reads both. */
+	json = json_pack("{s:s, s:s, s:s?, s:s?, s:s?}", "thread", thread, "sandboxID", handle->id, "domain",
+	                 handle->domain, "envdAccessToken", handle->access_token, "trafficAccessToken",
+	                 handle->traffic_token);
 	text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
 	if (text != NULL && strlen(text) <= FILE_MAX && write_file(s->dir, name, text) < 0)
 		log_warning("sandbox_not_shared", L_STR("error", strerror(errno)));

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE_MAX (8u << 20) /* a picture in base64 stands on one line */
+#define LINE_MAX (8u << 20) /* a picture in base64 is one line */
 
 void execution_init(struct execution *x, size_t limit)
 {
@@ -47,7 +47,7 @@ static void add_result(struct execution *x, const json_t *event)
 	static const char *const texts[] = {"text", "markdown", "latex"};
 	static const char *const pictures[] = {"png", "jpeg", "svg", "pdf"};
 	const char *text = NULL;
-	char told[80];
+	char note[80];
 
 	for (size_t i = 0; text == NULL && i < sizeof texts / sizeof texts[0]; i++)
 		text = member(event, texts[i]);
@@ -60,9 +60,9 @@ static void add_result(struct execution *x, const json_t *event)
 
 		if (data == NULL)
 			continue;
-		snprintf(told, sizeof told, "[a picture was made (%s, about %zu KiB); the user does not see it]\n",
+		snprintf(note, sizeof note, "[a picture was made (%s, about %zu KiB); the user does not see it]\n",
 		         pictures[i], strlen(data) * 3 / 4 / 1024 + 1);
-		add(x, &x->results, told);
+		add(x, &x->results, note);
 	}
 }
 

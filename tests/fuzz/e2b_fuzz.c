@@ -12,18 +12,18 @@
 
 #define THREAD "a thread"
 
-static char folder[] = "/tmp/tt-fuzz.XXXXXX";
+static char directory[] = "/tmp/tt-fuzz.XXXXXX";
 static struct e2b_shared *shared;
 
-static void remove_folder(void)
+static void remove_directory(void)
 {
 	char path[64];
 
 	e2b_shared_remove(shared, THREAD);
 	e2b_shared_free(shared);
-	snprintf(path, sizeof path, "%s/sandboxes", folder);
+	snprintf(path, sizeof path, "%s/sandboxes", directory);
 	rmdir(path);
-	rmdir(folder);
+	rmdir(directory);
 }
 
 static void check_word(const char *word, const char *again)
@@ -36,18 +36,18 @@ static void check_word(const char *word, const char *again)
 		fuzz_require(*word > ' ' && *word < 0x7f);
 }
 
-static void share(const struct e2b_place *place)
+static void share(const struct e2b_handle *handle)
 {
-	struct e2b_place again;
+	struct e2b_handle again;
 	int64_t age_ms;
 
-	e2b_shared_write(shared, THREAD, place);
+	e2b_shared_write(shared, THREAD, handle);
 	fuzz_require(e2b_shared_read(shared, THREAD, &again, &age_ms) == 0);
-	check_word(place->id, again.id);
-	check_word(place->domain, again.domain);
-	check_word(place->access_token, again.access_token);
-	check_word(place->traffic_token, again.traffic_token);
-	e2b_place_clear(&again);
+	check_word(handle->id, again.id);
+	check_word(handle->domain, again.domain);
+	check_word(handle->access_token, again.access_token);
+	check_word(handle->traffic_token, again.traffic_token);
+	e2b_handle_clear(&again);
 }
 
 static void check_failure(const char *body, size_t len)
@@ -63,19 +63,19 @@ static void check_failure(const char *body, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct e2b_place place = {.id = NULL};
+	struct e2b_handle handle = {.id = NULL};
 	char *body = fuzz_copy(data, len);
 
 	fuzz_config();
 	if (shared == NULL) {
-		fuzz_require(mkdtemp(folder) != NULL && (shared = e2b_shared_new(folder)) != NULL);
-		atexit(remove_folder);
+		fuzz_require(mkdtemp(directory) != NULL && (shared = e2b_shared_new(directory)) != NULL);
+		atexit(remove_directory);
 	}
-	if (e2b_place_read(&place, body, len) == 0)
-		share(&place);
+	if (e2b_handle_read(&handle, body, len) == 0)
+		share(&handle);
 	else
-		fuzz_require(place.id == NULL && place.domain == NULL && place.access_token == NULL);
-	e2b_place_clear(&place);
+		fuzz_require(handle.id == NULL && handle.domain == NULL && handle.access_token == NULL);
+	e2b_handle_clear(&handle);
 	check_failure(body, len);
 	free(body);
 	return 0;
