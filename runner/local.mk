@@ -6,10 +6,6 @@ tt_agent_runner_LDADD = libttagentrunner.a libttagent.a $(EVENT_LIBS) $(JANSSON_
 # All but main, for the tests as well.
 noinst_LIBRARIES += libttagentrunner.a
 libttagentrunner_a_SOURCES = \
-	runner/orphans.c \
-	runner/orphans.h \
-	runner/output.c \
-	runner/output.h \
 	runner/sandbox.c \
 	runner/sandbox.h \
 	runner/self_test.c \

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/sandbox.h"
 
-#include "runner/orphans.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
@@ -14,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,12 +22,12 @@
 struct sandboxes {
 	struct event_base *base;
 	struct event *child; /* SIGCHLD */
-	struct sandbox *first;
+	LIST_HEAD(, sandbox) list;
 };
 
 struct sandbox {
 	struct sandboxes *all;
-	struct sandbox *next, **link;
+	LIST_ENTRY(sandbox) link;
 	pid_t pid;
 	bool exited;
 	int wait_status;     /* once exited */
@@ -59,9 +58,7 @@ static void close_channels(struct sandbox *s)
 
 static void sandbox_free(struct sandbox *s)
 {
-	*s->link = s->next;
-	if (s->next != NULL)
-		s->next->link = s->link;
+	LIST_REMOVE(s, link);
 	close_channels(s);
 	free(s);
 }
@@ -74,6 +71,43 @@ static void child_ended(struct sandbox *s, int status)
 		sandbox_free(s);
 }
 
+/* "NSpid: 4711 1": its number here, and in its own namespace. */
+static bool leads_a_namespace(long pid)
+{
+	char path[64], line[256] = "", *p, *end;
+	long number = 0, next;
+	size_t count = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%ld/status", pid);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return false;
+	while (fgets(line, sizeof line, f) != NULL && strncmp(line, "NSpid:", 6) != 0)
+		line[0] = '\0';
+	fclose(f);
+	for (p = line + strcspn(line, "\t"); (next = strtol(p, &end, 10)) > 0; p = end, count++)
+		number = next;
+	return count > 1 && number == 1;
+}
+
+/* A sandbox that was killed while bwrap still made it may leave its inner process behind: that
+ * binds its life to bwrap's only at the end of its set-up, without checking that bwrap still
+ * lives, and would then run code that nobody stops. Kills those: of the children of this
+ * process, the ones that lead a process namespace. That of a living sandbox is bwrap's child. */
+static void kill_orphans(void)
+{
+	FILE *children = fopen("/proc/thread-self/children", "re");
+	long pid;
+
+	if (children == NULL)
+		return;
+	while (fscanf(children, "%ld", &pid) == 1)
+		if (pid > 1 && leads_a_namespace(pid))
+			kill((pid_t)pid, SIGKILL);
+	fclose(children);
+}
+
 static void on_child(evutil_socket_t signal_number, short what, void *arg)
 {
 	struct sandboxes *all = arg;
@@ -83,14 +117,15 @@ static void on_child(evutil_socket_t signal_number, short what, void *arg)
 	(void)signal_number;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct sandbox *s = all->first;
+		struct sandbox *s;
 
-		while (s != NULL && (s->pid != pid || s->exited))
-			s = s->next;
+		LIST_FOREACH(s, &all->list, link)
+		if (s->pid == pid && !s->exited)
+			break;
 		if (s != NULL)
 			child_ended(s, status);
 	}
-	orphans_kill();
+	kill_orphans();
 }
 
 struct sandboxes *sandboxes_new(struct event_base *base, struct err *e)
@@ -98,6 +133,7 @@ struct sandboxes *sandboxes_new(struct event_base *base, struct err *e)
 	struct sandboxes *all = calloc(1, sizeof *all);
 
 	if (all != NULL) {
+		LIST_INIT(&all->list);
 		all->base = base;
 		all->child = evsignal_new(base, SIGCHLD, on_child, all);
 	}
@@ -112,14 +148,17 @@ struct sandboxes *sandboxes_new(struct event_base *base, struct err *e)
 
 void sandboxes_free(struct sandboxes *all)
 {
-	while (all->first != NULL) {
-		assert(all->first->handlers == NULL);
-		/* Its group: what the child leaves comes to us. All were killed, so this is short. */
-		while (waitpid(-all->first->pid, NULL, 0) > 0)
+	struct sandbox *s;
+
+	while ((s = LIST_FIRST(&all->list)) != NULL) {
+		assert(s->handlers == NULL);
+		/* Its group, because what the child leaves behind becomes ours. All were killed, so
+		 * this is short. */
+		while (waitpid(-s->pid, NULL, 0) > 0)
 			continue;
-		sandbox_free(all->first);
+		sandbox_free(s);
 	}
-	orphans_kill();
+	kill_orphans();
 	event_free(all->child);
 	free(all);
 }
@@ -164,8 +203,8 @@ static void command_clear(struct command *c)
 }
 
 /* setpriv ends all of it when this process is killed, prlimit sets the limits that the
- * kernel enforces, timeout is the net below our own deadline, bwrap builds the sandbox. The code comes on standard
- * input: on the command line the process list would show it. */
+ * kernel enforces, timeout backs our own deadline, bwrap builds the sandbox. The code is read
+ * from standard input, because the process list would show a command line. */
 static void make_command(struct command *c, const struct sandbox_limits *l)
 {
 	static const char *const isolation[] = {"--unshare-all",
@@ -241,8 +280,8 @@ static void make_command(struct command *c, const struct sandbox_limits *l)
 
 /* ---- the child -------------------------------------------------------------------- */
 
-/* The child is the leader of its own process group; die-with-parent takes the rest, and
- * orphans_kill where that was not in force yet. */
+/* The child leads its own process group; --die-with-parent ends the rest, kill_orphans what
+ * that did not cover yet. */
 static void kill_group(const struct sandbox *s)
 {
 	if (s->exited)
@@ -269,7 +308,7 @@ static void finish(struct sandbox *s, int status)
 	sandbox_free(s);
 }
 
-/* All output was read: now the child's end counts. It is near, or forced. */
+/* At the deadline, or once all output was read: then the child is about to end, or is made to. */
 static void on_wait(evutil_socket_t fd, short what, void *arg)
 {
 	const struct timeval again = {.tv_usec = 2000};
@@ -349,7 +388,7 @@ static int spawn(struct sandbox *s, const struct sandbox_limits *limits, int in,
 	posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
-	/* bwrap hands on what it inherits: nothing of ours may be open in a sandbox. */
+	/* bwrap passes on what it inherits: none of our file descriptors may be open in a sandbox. */
 	posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
@@ -394,16 +433,9 @@ struct sandbox *sandbox_start(struct sandboxes *all, const struct sandbox_limits
 		err_set(e, "no memory for a sandbox");
 		return NULL;
 	}
-	*s = (struct sandbox){.all = all,
-	                      .next = all->first,
-	                      .link = &all->first,
-	                      .handlers = handlers,
-	                      .arg = arg,
-	                      .output_left = limits->output_bytes,
-	                      .open = 2};
-	if (s->next != NULL)
-		s->next->link = &s->next;
-	all->first = s;
+	*s = (struct sandbox){
+		.all = all, .handlers = handlers, .arg = arg, .output_left = limits->output_bytes, .open = 2};
+	LIST_INSERT_HEAD(&all->list, s, link);
 	s->timer = evtimer_new(all->base, on_wait, s);
 	s->in = channel(s, in, SOCK_STREAM, e);
 	s->out = channel(s, out, SOCK_STREAM, e);

@@ -36,7 +36,7 @@ struct sandbox_handlers {
 };
 
 /* All sandboxes of this process, which becomes the parent of whatever they leave behind
- * (PR_SET_CHILD_SUBREAPER) and reaps it: nothing piles up as a zombie. One per process. */
+ * (PR_SET_CHILD_SUBREAPER), ends it and reaps it. One per process. */
 struct sandboxes;
 struct sandboxes *sandboxes_new(struct event_base *base, struct err *e);
 void sandboxes_free(struct sandboxes *all); /* each has ended or was killed; waits for the killed */

@@ -22,7 +22,7 @@ static const char code[] =
 	"if os.path.isdir('/proc/self') and len([p for p in os.listdir('/proc') if p.isdigit()]) > 2:\n"
 	"    found.append('other processes')\n"
 	"for fd in range(3, 64):\n"
-	"    try: os.fstat(fd); found.append('an open descriptor')\n"
+	"    try: os.fstat(fd); found.append('an open file descriptor')\n"
 	"    except OSError: pass\n"
 	"for name in ('RLIMIT_AS', 'RLIMIT_CPU', 'RLIMIT_FSIZE', 'RLIMIT_NPROC'):\n"
 	"    if resource.getrlimit(getattr(resource, name))[1] == resource.RLIM_INFINITY: found.append('no ' + name)\n"
@@ -70,7 +70,7 @@ static int try_once(const struct sandbox_limits *limits, struct err *e)
 		result = 0;
 	else
 		err_set(e, "the sandbox does not isolate here: %s",
-		        t.output.len > 0 ? t.output.data : "it ended without a word");
+		        t.output.len > 0 ? t.output.data : "it printed nothing");
 out:
 	buf_free(&t.output);
 	if (all != NULL)

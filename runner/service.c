@@ -2,7 +2,7 @@
 #include "runner/service.h"
 
 #include "core/base/log.h"
-#include "runner/output.h"
+#include "core/base/utf8.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -28,16 +29,16 @@ struct service {
 	struct sandbox_limits limits;
 	size_t most, running;
 	char *path;
-	struct run *runs;
+	LIST_HEAD(, run) runs;
 };
 
 struct run {
 	struct service *service;
-	struct run *next, **link;
+	LIST_ENTRY(run) link;
 	struct bufferevent *client;
 	struct sandbox *sandbox; /* NULL before and after */
-	bool ended;              /* the client's bytes are flushed, then it is closed */
-	struct output out, err;
+	bool ended;              /* the connection is closed once all is written */
+	struct service_text out, err;
 };
 
 static void run_free(struct run *r)
@@ -46,11 +47,42 @@ static void run_free(struct run *r)
 		sandbox_kill(r->sandbox);
 		r->service->running--;
 	}
-	*r->link = r->next;
-	if (r->next != NULL)
-		r->next->link = r->link;
+	LIST_REMOVE(r, link);
 	bufferevent_free(r->client);
 	free(r);
+}
+
+/* ---- text ------------------------------------------------------------------------- */
+
+/* The length of the bytes at the end that may be the beginning of a character. */
+static size_t unfinished(const char *bytes, size_t len)
+{
+	for (size_t back = 1; back <= 3 && back <= len; back++) {
+		unsigned char c = (unsigned char)bytes[len - back];
+
+		if ((c & 0xc0) == 0x80)
+			continue;
+		return (c >= 0xf0 && back < 4) || (c >= 0xe0 && back < 3) || (c >= 0xc0 && back < 2) ? back : 0;
+	}
+	return 0;
+}
+
+char *service_text_next(struct service_text *t, const char *bytes, size_t len)
+{
+	size_t all_len = t->len + len, rest;
+	char *all = malloc(all_len + 1), *text;
+
+	if (all == NULL)
+		return NULL;
+	memcpy(all, t->rest, t->len);
+	if (len > 0)
+		memcpy(all + t->len, bytes, len);
+	rest = len > 0 ? unfinished(all, all_len) : 0;
+	memcpy(t->rest, all + all_len - rest, rest);
+	t->len = rest;
+	text = utf8_text(all, all_len - rest);
+	free(all);
+	return text;
 }
 
 /* ---- events to the client --------------------------------------------------------- */
@@ -78,13 +110,13 @@ static void send_end(struct run *r)
 	const struct timeval wait = {.tv_sec = REQUEST_WAIT};
 
 	r->ended = true;
-	bufferevent_set_timeouts(r->client, NULL, &wait); /* nobody may keep it by not reading */
+	bufferevent_set_timeouts(r->client, NULL, &wait); /* not reading must not keep it open */
 	send_event(r, json_pack("{s:s}", "type", "end_of_execution"));
 }
 
 static void send_output(struct run *r, bool is_stderr, const char *bytes, size_t len)
 {
-	char *text = output_text(is_stderr ? &r->err : &r->out, bytes, len);
+	char *text = service_text_next(is_stderr ? &r->err : &r->out, bytes, len);
 
 	if (text != NULL && *text != '\0')
 		send_event(r, json_pack("{s:s, s:s}", "type", is_stderr ? "stderr" : "stdout", "text", text));
@@ -97,7 +129,7 @@ static void on_output(void *arg, bool is_stderr, const char *bytes, size_t len)
 		send_output(arg, is_stderr, bytes, len);
 }
 
-/* bwrap tells a signal that ended the code as 128 and its number. */
+/* Where a signal ended the code, bwrap exits with 128 and its number. */
 static bool is_limit(int status)
 {
 	return status == 128 + SIGKILL || status == 128 + SIGXCPU;
@@ -123,7 +155,7 @@ static void on_ended(void *arg, enum sandbox_end end, int status)
 		send_error(r, "ExitStatus", text);
 	}
 	send_end(r);
-	log_info("run", L_STR("end", end == SANDBOX_EXITED ? "exited" : "stopped"), L_INT("status", status));
+	log_info("run_ended", L_STR("end", end == SANDBOX_EXITED ? "exited" : "stopped"), L_INT("status", status));
 }
 
 static const struct sandbox_handlers sandbox_handlers = {.output = on_output, .ended = on_ended};
@@ -150,14 +182,14 @@ static void start(struct run *r, const json_t *request)
 			r->service->running++;
 			return;
 		}
-		log_error("sandbox", L_STR("error", e.text));
+		log_error("sandbox_start_failed", L_STR("error", e.text));
 		send_error(r, "SandboxError", e.text);
 	}
 	send_end(r);
 }
 
-/* Who asks may ask again: the connection stays. That there is an answer tells that the
- * self-test has passed. */
+/* A check: the connection stays open for more. The answer itself means that the self-test has
+ * passed. */
 static bool is_hello(const json_t *request)
 {
 	return json_is_true(json_object_get(request, "hello"));
@@ -197,7 +229,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 {
 	(void)bev;
 	(void)what;
-	run_free(arg); /* gone, silent or broken: its code ends with it */
+	run_free(arg); /* closed, silent or broken: its code ends with it */
 }
 
 static void on_written(struct bufferevent *bev, void *arg)
@@ -225,11 +257,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		return;
 	}
 	r->service = s;
-	r->next = s->runs;
-	r->link = &s->runs;
-	if (r->next != NULL)
-		r->next->link = &r->next;
-	s->runs = r;
+	LIST_INSERT_HEAD(&s->runs, r, link);
 	bufferevent_setcb(r->client, on_read, on_written, on_event, r);
 	bufferevent_set_timeouts(r->client, &wait, NULL);
 	bufferevent_setwatermark(r->client, EV_READ, 0, REQUEST_MAX);
@@ -238,7 +266,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 
 /* ---- the socket ------------------------------------------------------------------- */
 
-/* Descriptors are out: without a pause the loop would spin on the listener. */
+/* File descriptors are exhausted: without a pause the loop would spin on the listener. */
 static void on_accept_again(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -251,7 +279,7 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 	const struct timeval pause = {.tv_usec = 200000};
 	struct service *s = arg;
 
-	log_warning("accept", L_STR("error", strerror(errno)));
+	log_warning("accept_failed", L_STR("error", strerror(errno)));
 	evconnlistener_disable(listener);
 	event_base_once(s->base, -1, EV_TIMEOUT, on_accept_again, listener, &pause);
 }
@@ -290,9 +318,9 @@ struct service *service_new(struct event_base *base, const char *path, int liste
 
 	if (s == NULL) {
 		err_set(e, "no memory");
-		free(s);
 		return NULL;
 	}
+	LIST_INIT(&s->runs);
 	s->base = base;
 	s->limits = *limits;
 	s->most = most;
@@ -315,8 +343,8 @@ struct service *service_new(struct event_base *base, const char *path, int liste
 
 void service_free(struct service *s)
 {
-	while (s->runs != NULL)
-		run_free(s->runs);
+	while (!LIST_EMPTY(&s->runs))
+		run_free(LIST_FIRST(&s->runs));
 	if (s->listener != NULL)
 		evconnlistener_free(s->listener);
 	if (s->sandboxes != NULL)

@@ -2,16 +2,16 @@
 /* What sandboxed code prints, in any bytes: the same text whatever the pieces are, and it
  * is text. The first byte says where the cuts lie. */
 #include "core/base/utf8.h"
-#include "runner/output.h"
+#include "runner/service.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Takes the piece; at where the text goes. */
-static char *put(char *at, struct output *o, char *piece, size_t len)
+static char *put(char *at, struct service_text *o, char *piece, size_t len)
 {
-	char *text = output_text(o, piece, len);
+	char *text = service_text_next(o, piece, len);
 
 	fuzz_require(text != NULL && fuzz_is_text(text, strlen(text)));
 	at = stpcpy(at, text);
@@ -22,7 +22,7 @@ static char *put(char *at, struct output *o, char *piece, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct output o = {.len = 0};
+	struct service_text o = {.len = 0};
 	char *all = malloc(len + 1), *at = all, *whole;
 	size_t step;
 
