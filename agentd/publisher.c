@@ -3,7 +3,7 @@
 
 #include "core/base/log.h"
 #include "core/status/writer.h"
-#include "core/tools/web_search.h"
+#include "core/tools/tool.h"
 
 #include <dirent.h>
 #include <errno.h>

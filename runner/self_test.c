@@ -7,7 +7,7 @@
 
 #define WORKED "isolated\n"
 
-/* Looks for each thing that code must not find; prints the ones that it does. */
+/* Searches for each thing that code must not find; prints those that it finds. */
 static const char code[] =
 	"import os, resource, socket\n"
 	"found = []\n"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether the sandbox isolates on this machine: tried at start, by code that looks for a
- * way out. Where it finds one, no code is ever run. */
+/* Whether the sandbox isolates on this machine: tried at start, by code that searches for
+ * a way out. If it finds one, no code is ever run. */
 #ifndef TT_RUNNER_SELF_TEST_H
 #define TT_RUNNER_SELF_TEST_H
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The web search services, in the order in which they are tried unless search.order says
- * otherwise. A row is a name as in search.order; core/tools/search_NAME.c defines the service
- * itself as search_NAME. This list stands here because it also says which names the setting
- * allows. */
+/* The web search services, in the default order of search.order. A row is the name as in that
+ * setting; core/tools/search_NAME.c defines the service itself as search_NAME. The list is
+ * here because the setting's choices come from it. */
 #ifndef TT_CONFIG_SEARCH_SERVICES_H
 #define TT_CONFIG_SEARCH_SERVICES_H
 

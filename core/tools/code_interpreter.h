@@ -2,11 +2,10 @@
 #ifndef TT_TOOLS_CODE_INTERPRETER_H
 #define TT_TOOLS_CODE_INTERPRETER_H
 
-#include "core/tools/tool.h"
+#include "core/config/config.h"
 
-/* code_interpreter: Python in a sandbox, E2B's where a key is configured, else the local
- * one. Code never runs outside a sandbox. */
-extern const struct tool tool_code_interpreter;
+/* The tool code_interpreter: Python in a sandbox, E2B's where a key is configured, else the
+ * local one. Code never runs outside a sandbox. */
 
 /* Where the tt-agent-runner listens that runs code under c; NULL: none does, because
  * code.local is off or E2B runs it. */

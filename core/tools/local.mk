@@ -19,5 +19,4 @@ libttagent_a_SOURCES += \
 	core/tools/search_tavily.c \
 	core/tools/tool.h \
 	core/tools/toolbox.c \
-	core/tools/web_search.c \
-	core/tools/web_search.h
+	core/tools/web_search.c

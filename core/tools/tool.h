@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tools that a model may call: one interface, one file each.
  *
- * A tool is a constant struct tool, named in the table of toolbox.c and nowhere else. A worker
- * has one toolbox that owns what tools keep between calls (sandboxes, cooldown of search
- * services). A run ends with exactly one result unless it was cancelled. Failures are results
- * that the model can read, never ends of a turn. Everything runs on the worker's loop and
- * nothing blocks. */
+ * A tool is a constant struct tool and a row of TOOLS. A worker has one toolbox, which owns
+ * what tools remember between calls (sandboxes, cooldown of search services). A run ends with exactly one result unless
+ * it was cancelled. Failures are results that the model can read, never ends of a turn. Everything runs on the worker's
+ * loop and nothing blocks. */
 #ifndef TT_TOOLS_TOOL_H
 #define TT_TOOLS_TOOL_H
 
@@ -37,11 +36,11 @@ struct tool_context {
 	struct event_base *base;
 	struct http *http;
 	const struct config *config; /* of this turn; outlives the run */
-	const char *thread;          /* an opaque name of the conversation: a sandbox is kept per thread */
-	int64_t idle_ms;             /* nothing of it is kept longer between two runs; 0: no limit */
+	const char *thread;          /* an opaque name of the conversation, which has a sandbox of its own */
+	int64_t idle_ms;             /* it is forgotten so long after a run; 0: no limit */
 };
 
-typedef void tool_done_fn(void *arg, struct tool_result *result); /* result is borrowed: take what you keep */
+typedef void tool_done_fn(void *arg, struct tool_result *result); /* result is borrowed */
 
 struct tool_run; /* each tool's own */
 
@@ -60,12 +59,23 @@ struct tool {
 	struct tool_run *(*start)(void *state, const struct tool_context *ctx, const json_t *args, tool_done_fn *done,
 	                          void *arg);
 	void (*cancel)(struct tool_run *run); /* done is not called any more */
-	/* State kept between calls; both may be NULL. */
+	/* State that lasts between calls; both may be NULL. */
 	void *(*open)(struct event_base *base, const char *dir);
 	void (*close)(void *state);
 };
 
-#define TOOLS_MAX 16
+/* Every tool, in the order in which models are offered them. core/tools/NAME.c defines
+ * tool_NAME. */
+#define TOOLS(TOOL)                                                                                                    \
+	TOOL(web_search)                                                                                               \
+	TOOL(code_interpreter)
+
+#define TOOLS_DECLARE(name) extern const struct tool tool_##name;
+TOOLS(TOOLS_DECLARE)
+#undef TOOLS_DECLARE
+
+#define TOOLS_ONE(name) +1
+#define TOOLS_MAX       (0 TOOLS(TOOLS_ONE))
 
 /* Fills names with the names of the tools that c provides, ended by NULL, and returns their
  * number. The names last for ever. */

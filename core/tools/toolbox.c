@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/tools/tool.h"
 
-#include "core/tools/code_interpreter.h"
-#include "core/tools/web_search.h"
-
-#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct tool *const tool_table[] = {
-	&tool_web_search,
-	&tool_code_interpreter,
-	NULL,
-};
-
-static_assert(sizeof tool_table / sizeof tool_table[0] <= TOOLS_MAX + 1, "TOOLS_MAX is too small");
+#define ROW(name) &tool_##name,
+static const struct tool *const tool_table[TOOLS_MAX] = {TOOLS(ROW)};
+#undef ROW
 
 struct toolbox {
 	void *states[TOOLS_MAX]; /* in the table's order */
@@ -31,7 +23,7 @@ struct toolbox *toolbox_new(struct event_base *base, const char *dir, struct err
 		err_set(e, "no memory for the tools");
 		return NULL;
 	}
-	for (size_t i = 0; tool_table[i] != NULL; i++)
+	for (size_t i = 0; i < TOOLS_MAX; i++)
 		if (tool_table[i]->open != NULL)
 			b->states[i] = tool_table[i]->open(base, dir);
 	return b;
@@ -41,7 +33,7 @@ void toolbox_free(struct toolbox *b)
 {
 	if (b == NULL)
 		return;
-	for (size_t i = 0; tool_table[i] != NULL; i++)
+	for (size_t i = 0; i < TOOLS_MAX; i++)
 		if (tool_table[i]->close != NULL)
 			tool_table[i]->close(b->states[i]);
 	config_unref(b->config);
@@ -51,7 +43,7 @@ void toolbox_free(struct toolbox *b)
 
 const struct tool *toolbox_find(const struct config *c, const char *name, size_t len)
 {
-	for (const struct tool *const *t = tool_table; *t != NULL; t++)
+	for (const struct tool *const *t = tool_table; t < tool_table + TOOLS_MAX; t++)
 		if (strlen((*t)->name) == len && memcmp((*t)->name, name, len) == 0 && (*t)->available(c))
 			return *t;
 	return NULL;
@@ -61,7 +53,7 @@ size_t toolbox_names(const struct config *c, const char *names[TOOLS_MAX + 1])
 {
 	size_t count = 0;
 
-	for (const struct tool *const *t = tool_table; *t != NULL; t++)
+	for (const struct tool *const *t = tool_table; t < tool_table + TOOLS_MAX; t++)
 		if ((*t)->available(c))
 			names[count++] = (*t)->name;
 	names[count] = NULL;
@@ -82,7 +74,7 @@ static json_t *make_definitions(const struct config *c)
 {
 	json_t *all = NULL;
 
-	for (const struct tool *const *t = tool_table; *t != NULL; t++) {
+	for (const struct tool *const *t = tool_table; t < tool_table + TOOLS_MAX; t++) {
 		if (!(*t)->available(c))
 			continue;
 		if (all == NULL && (all = json_array()) == NULL)
@@ -111,7 +103,7 @@ struct tool_run *toolbox_start(struct toolbox *b, const struct tool *tool, const
 {
 	size_t i = 0;
 
-	while (tool_table[i] != NULL && tool_table[i] != tool)
+	while (tool_table[i] != tool)
 		i++;
 	return tool->start(b->states[i], ctx, args, done, arg);
 }

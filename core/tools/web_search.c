@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Web search: the services of search.order, one after the other until one answers. */
-#include "core/tools/web_search.h"
-
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/utf8.h"
@@ -275,6 +273,7 @@ static bool available(const struct config *c)
 	return false;
 }
 
+/* TT-Studio and its prompts know this name, whichever service answers. */
 const struct tool tool_web_search = {
 	.name = "tavily_search_results_json",
 	.description =

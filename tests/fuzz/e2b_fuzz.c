@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* E2B's answers, in any bytes: what goes into URLs and headers is a plain word and is the
- * same when it was shared with the other workers; what the model is told is one line. */
+ * same when it was shared with the other workers; what the model reads is one line. */
 #include "core/tools/e2b_api.h"
 #include "core/tools/e2b_shared.h"
 #include "tests/fuzz/fuzz.h"

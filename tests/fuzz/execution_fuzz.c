@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The events of running code, in any bytes: the same text whatever the pieces are, and it
- * is text, within its limits. The first byte says where the cuts lie, the second how much
- * output is kept. */
+ * is text, within its limits. The first byte is the length of the pieces, the second how much
+ * output the model reads. */
 #include "core/tools/execution.h"
 #include "tests/fuzz/fuzz.h"
 

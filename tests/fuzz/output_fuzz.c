@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What sandboxed code prints, in any bytes: the same text whatever the pieces are, and it
- * is text. The first byte says where the cuts lie. */
+ * is text. The first byte is the length of the pieces. */
 #include "core/base/utf8.h"
 #include "runner/service.h"
 #include "tests/fuzz/fuzz.h"

@@ -7,7 +7,7 @@
 #include "core/llm/deployments.h"
 #include "core/llm/select.h"
 #include "core/status/document.h"
-#include "core/tools/web_search.h"
+#include "core/tools/tool.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Search services: what they are asked and what their answers mean. */
+/* Search services: their requests and what their answers mean. */
 #include "core/tools/search_service.h"
 #include "tests/unit/support/settings.h"
 
@@ -16,7 +16,7 @@ static int parse(const struct search_service *s, const char *text, json_t **answ
 	return s->parse(*answer, 3, out, e);
 }
 
-static void tavily_is_asked_as_recorded(void **state)
+static void tavily_is_requested_as_recorded(void **state)
 {
 	struct config *c = SETTINGS("search.tavily_key=tvly-test");
 	struct search_request r = {.method = NULL};
@@ -165,7 +165,7 @@ static void answers_of_another_shape_are_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tavily_is_asked_as_recorded),
+		cmocka_unit_test(tavily_is_requested_as_recorded),
 		cmocka_unit_test(a_word_can_mean_no_key),
 		cmocka_unit_test(the_setting_names_the_services),
 		cmocka_unit_test(queries_are_encoded),

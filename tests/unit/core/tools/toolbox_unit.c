@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of tools: which of them a configuration provides, and what a model is told. */
+/* The table of tools: which of them a configuration provides, and how tools describe themselves. */
 #include "core/tools/code_interpreter.h"
 #include "core/tools/tool.h"
 #include "tests/unit/support/settings.h"
