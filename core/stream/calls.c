@@ -47,6 +47,7 @@ static struct call *new_call(struct calls *c, long index)
 	if (c->count == CALLS_MAX)
 		return NULL;
 	c->index[c->count] = index;
+	c->whole[c->count] = false;
 	return &c->items[c->count++];
 }
 
@@ -73,11 +74,11 @@ static struct call *find(struct calls *c, const json_t *fragment, const char *id
 		long n = (long)json_integer_value(index);
 
 		for (size_t i = c->count; i-- > 0;)
-			if (c->index[i] == n)
+			if (c->index[i] == n && !c->whole[i])
 				return is_another(&c->items[i], id, name) ? new_call(c, n) : &c->items[i];
 		return new_call(c, n);
 	}
-	if (c->count > 0) {
+	if (c->count > 0 && !c->whole[c->count - 1]) {
 		struct call *last = &c->items[c->count - 1];
 
 		if (id == NULL || (last->id != NULL && strcmp(last->id, id) == 0))
@@ -142,6 +143,7 @@ int calls_add(struct calls *c, const char *name, const char *arguments)
 
 	if (call == NULL)
 		return -1;
+	c->whole[c->count - 1] = true;
 	call->name = strdup(name);
 	call->arguments = strdup(arguments);
 	call->len = strlen(arguments);

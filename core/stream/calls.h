@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tool calls of one answer, put together from the fragments of its events. Pure. */
+/* Tool calls of one answer, put together from the fragments of its chunks. Pure. */
 #ifndef TT_STREAM_CALLS_H
 #define TT_STREAM_CALLS_H
 
@@ -21,20 +21,21 @@ struct call {
 struct calls {
 	struct call items[CALLS_MAX];
 	long index[CALLS_MAX]; /* the server's index of each */
+	bool whole[CALLS_MAX]; /* it was written as text: no fragment belongs to it */
 	size_t count;
 };
 
 void calls_init(struct calls *c);
 void calls_clear(struct calls *c);
 
-/* Takes one event's delta.tool_calls: fragments by `index`, or whole calls; arguments as
- * text or, from older servers, as an object. -1: no memory or beyond the limits. */
+/* Takes one chunk's tool_calls: fragments by `index`, or whole calls; arguments as text or,
+ * from older servers, as an object. -1: no memory (errno is ENOMEM) or beyond the limits. */
 int calls_merge(struct calls *c, const json_t *fragments);
 
-/* Adds a whole call (one that leaked as text). */
+/* Adds a whole call, one that was written as text. -1: no memory or one too many. */
 int calls_add(struct calls *c, const char *name, const char *arguments);
 
-/* At the end: drops what has no name, gives an id to what has none of its own. */
+/* At the end: drops what has no name, gives an id to what has none of its own. -1: no memory. */
 int calls_finish(struct calls *c);
 
 #endif

@@ -2,8 +2,8 @@
 /* One event of an LLM's stream, understood. Pure.
  *
  * Two readers give the same result: chunk_scan, a strict scanner for events of the usual
- * form that builds nothing, and chunk_parse, on jansson, for everything else. Both are
- * behind chunk_read. Any field may be missing or null. */
+ * form that builds nothing, and chunk_parse, on jansson, for everything else. Any field may
+ * be missing or null. */
 #ifndef TT_STREAM_CHUNK_H
 #define TT_STREAM_CHUNK_H
 
@@ -15,10 +15,11 @@
 #include <stdint.h>
 
 enum chunk_kind {
-	CHUNK_CHUNK,   /* anything of the stream, an empty one included */
-	CHUNK_DONE,    /* [DONE] */
-	CHUNK_ERROR,   /* an error object in the stream; error says what */
-	CHUNK_INVALID, /* not understood: skipped, the stream goes on */
+	CHUNK_CHUNK,     /* anything of the stream, an empty one included */
+	CHUNK_DONE,      /* [DONE] */
+	CHUNK_ERROR,     /* an error object in the stream; error says what */
+	CHUNK_INVALID,   /* not understood: skipped, the stream goes on */
+	CHUNK_NO_MEMORY, /* lost: there was no memory to read it */
 };
 
 enum chunk_finish {
@@ -40,11 +41,10 @@ struct chunk {
 	struct chunk_text content;   /* choices[0].delta.content or choices[0].text */
 	struct chunk_text reasoning; /* delta.reasoning, reasoning_content or thinking */
 	enum chunk_finish finish;
-	bool has_usage;
-	int64_t prompt_tokens, completion_tokens;
-	json_t *tool_calls; /* delta.tool_calls (or message.tool_calls): array, borrowed; NULL */
-	char error[256];    /* CHUNK_ERROR: the server's message, one line, cut at a code point */
-	long error_status;  /* its code where it is a number, else 0 */
+	json_t *tool_calls;        /* delta.tool_calls (or message.tool_calls): array, borrowed; NULL */
+	int64_t completion_tokens; /* of usage; -1 = none */
+	char error[256];           /* CHUNK_ERROR: the server's message, one line, cut between two characters */
+	long error_status;         /* its code where it is a number, else 0 */
 };
 
 /* Holds what a struct chunk points into until the next event. */
@@ -55,18 +55,17 @@ struct chunk_reader {
 void chunk_reader_init(struct chunk_reader *r);
 void chunk_reader_free(struct chunk_reader *r);
 
-/* Understands one event's data; what d points to is valid until the next call. */
-void chunk_read(struct chunk_reader *r, const char *data, size_t len, struct chunk *d);
+/* Understands one event's data; what c points to is valid until the next call, and as long
+ * as data is. */
+void chunk_read(struct chunk_reader *r, const char *data, size_t len, struct chunk *c);
 
-/* The two halves, for tests and fuzzers. chunk_scan returns false for "not mine". */
-bool chunk_scan(struct chunk_reader *r, const char *data, size_t len, struct chunk *d);
-void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct chunk *d);
+/* The two halves. chunk_scan returns false for "not mine". */
+bool chunk_scan(struct chunk_reader *r, const char *data, size_t len, struct chunk *c);
+void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct chunk *c);
 
-/* The message of an error body that came with an HTTP error status, in any of the known
- * shapes ({"error":{"message"}}, {"error":"..."}, {"message"}, {"detail"}, plain text). */
-void chunk_error_text(const char *body, size_t len, char *out, size_t size);
-
-/* Whether an error text says that the context window is exceeded. */
-bool chunk_is_context_overflow(const char *text);
+/* What both share: an empty chunk, and the meaning of a finish_reason (an empty one is none,
+ * and so is the word null). */
+void chunk_clear(struct chunk *c);
+enum chunk_finish chunk_finish_parse(const char *word, size_t len);
 
 #endif

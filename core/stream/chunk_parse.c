@@ -1,10 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The full reader, on jansson: everything that the scanner does not know. */
 #include "core/stream/chunk.h"
-#include "core/stream/chunk_finish.h"
-#include "core/base/utf8.h"
 
+#include "core/base/utf8.h"
+#include "core/stream/error_text.h"
+#include "core/stream/sse.h"
+
+#include <errno.h>
 #include <string.h>
+
+void chunk_reader_init(struct chunk_reader *r)
+{
+	buf_init(&r->scratch, SSE_LINE_MAX);
+	r->json = NULL;
+}
+
+void chunk_reader_free(struct chunk_reader *r)
+{
+	buf_free(&r->scratch);
+	json_decref(r->json);
+	r->json = NULL;
+}
+
+enum chunk_finish chunk_finish_parse(const char *word, size_t len)
+{
+	static const struct {
+		const char *word;
+		enum chunk_finish finish;
+	} rows[] = {
+		{"", FINISH_NONE},
+		{"null", FINISH_NONE},
+		{"stop", FINISH_STOP},
+		{"length", FINISH_LENGTH},
+		{"tool_calls", FINISH_TOOL_CALLS},
+		{"function_call", FINISH_TOOL_CALLS},
+		{"abort", FINISH_ABORT},
+		{"error", FINISH_ABORT},
+		{"eos_token", FINISH_STOP},
+		{"stop_sequence", FINISH_STOP},
+		{"end_turn", FINISH_STOP},
+		{"max_tokens", FINISH_LENGTH},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (strlen(rows[i].word) == len && memcmp(rows[i].word, word, len) == 0)
+			return rows[i].finish;
+	return FINISH_OTHER;
+}
 
 static struct chunk_text string_text(const json_t *value)
 {
@@ -19,59 +61,6 @@ static struct chunk_text string_text(const json_t *value)
 
 /* ---- errors ---- */
 
-/* The first of text's lines that says something, with no control characters. */
-static void set_line(char *out, size_t size, const char *text, size_t len)
-{
-	const unsigned char *p = (const unsigned char *)text, *end = p + len;
-	size_t n = 0, step;
-
-	while (p < end && *p <= ' ')
-		p++;
-	for (; p < end && *p != '\n' && *p != '\r'; p += step) {
-		step = utf8_sequence(p, end);
-		if (step == 0 || *p < ' ' || *p == 0x7f) {
-			step = 1;
-			if (n + 1 < size)
-				out[n++] = step == 0 ? '?' : ' ';
-			continue;
-		}
-		if (n + step >= size)
-			break;
-		memcpy(out + n, p, step);
-		n += step;
-	}
-	while (n > 0 && out[n - 1] == ' ')
-		n--;
-	out[n] = '\0';
-}
-
-/* FastAPI's detail: a string, or an array of objects with a msg. */
-static const json_t *detail_message(const json_t *detail)
-{
-	const json_t *first = json_is_array(detail) ? json_array_get(detail, 0) : detail;
-
-	if (json_is_string(first))
-		return first;
-	for (const char *const *key = (const char *const[]){"msg", "message", "error", NULL}; *key != NULL; key++)
-		if (json_is_string(json_object_get(first, *key)))
-			return json_object_get(first, *key);
-	return NULL;
-}
-
-/* The message of an error in any of its shapes; NULL: root is none. */
-static const json_t *error_message(const json_t *root)
-{
-	const json_t *error = json_object_get(root, "error"), *message = json_object_get(root, "message");
-
-	if (json_is_string(error) && json_string_length(error) > 0)
-		return error;
-	if (json_is_object(error))
-		return detail_message(error);
-	if (json_is_string(message))
-		return message;
-	return detail_message(json_object_get(root, "detail"));
-}
-
 static bool truthy(const json_t *value)
 {
 	if (json_is_string(value))
@@ -79,18 +68,6 @@ static bool truthy(const json_t *value)
 	if (json_is_integer(value))
 		return json_integer_value(value) != 0;
 	return json_is_object(value) || json_is_array(value) || json_is_true(value) || json_is_real(value);
-}
-
-static bool is_error(const json_t *root)
-{
-	const json_t *object = json_object_get(root, "object");
-
-	if (truthy(json_object_get(root, "error")))
-		return true;
-	if (json_is_string(object) && strcmp(json_string_value(object), "error") == 0)
-		return true;
-	return json_object_get(root, "choices") == NULL && json_object_get(root, "usage") == NULL &&
-	       error_message(root) != NULL;
 }
 
 static long error_status(const json_t *root)
@@ -111,30 +88,22 @@ static long error_status(const json_t *root)
 	return (long)json_integer_value(found);
 }
 
-static void read_error(const json_t *root, struct chunk *d)
+/* False: it is no error. */
+static bool read_error(const json_t *root, struct chunk *c)
 {
-	const json_t *message = error_message(root);
+	const json_t *object = json_object_get(root, "object");
+	bool sure = truthy(json_object_get(root, "error")) ||
+	            (json_is_string(object) && strcmp(json_string_value(object), "error") == 0);
 
-	d->kind = CHUNK_ERROR;
-	d->error_status = error_status(root);
-	if (message != NULL)
-		set_line(d->error, sizeof d->error, json_string_value(message), json_string_length(message));
-	if (d->error[0] == '\0')
-		strncpy(d->error, "the server gave no reason", sizeof d->error - 1);
-}
-
-void chunk_error_text(const char *body, size_t len, char *out, size_t size)
-{
-	json_t *root = json_loadb(body, len, 0, NULL);
-	const json_t *message = json_is_object(root) ? error_message(root) : root;
-
-	out[0] = '\0';
-	if (json_is_string(message))
-		set_line(out, size, json_string_value(message), json_string_length(message));
-	else if (root == NULL && memchr(body, '<', len) == NULL)
-		/* Plain text; a page of HTML tells nobody anything. */
-		set_line(out, size, body, len);
-	json_decref(root);
+	if (!sure && (json_object_get(root, "choices") != NULL || json_object_get(root, "usage") != NULL))
+		return false;
+	if (!error_text_of_json(root, c->error, sizeof c->error) && !sure)
+		return false;
+	c->kind = CHUNK_ERROR;
+	c->error_status = error_status(root);
+	if (c->error[0] == '\0')
+		strncpy(c->error, "the server gave no reason", sizeof c->error - 1);
+	return true;
 }
 
 /* ---- chunks ---- */
@@ -163,7 +132,7 @@ static int join_parts(struct buf *scratch, const json_t *parts, bool thinking, u
 	return result;
 }
 
-static void read_parts(struct chunk_reader *r, const json_t *parts, struct chunk *d)
+static void read_parts(struct chunk_reader *r, const json_t *parts, struct chunk *c)
 {
 	size_t content;
 
@@ -173,9 +142,9 @@ static void read_parts(struct chunk_reader *r, const json_t *parts, struct chunk
 	if (join_parts(&r->scratch, parts, true, 0) < 0)
 		return;
 	if (content > 0)
-		d->content = (struct chunk_text){.bytes = r->scratch.data, .len = content};
+		c->content = (struct chunk_text){.bytes = r->scratch.data, .len = content};
 	if (r->scratch.len > content)
-		d->reasoning = (struct chunk_text){.bytes = r->scratch.data + content, .len = r->scratch.len - content};
+		c->reasoning = (struct chunk_text){.bytes = r->scratch.data + content, .len = r->scratch.len - content};
 }
 
 /* tool_calls as an array; older servers sent the one call as an object. */
@@ -196,22 +165,22 @@ static json_t *read_tool_calls(json_t *delta)
 	return json_array_size(calls) > 0 ? calls : NULL;
 }
 
-static void read_delta(struct chunk_reader *r, json_t *delta, struct chunk *d)
+static void read_delta(struct chunk_reader *r, json_t *delta, struct chunk *c)
 {
 	static const char *const fields[] = {"reasoning", "reasoning_content", "thinking"};
 	const json_t *content = json_object_get(delta, "content");
 
-	d->content = string_text(content);
+	c->content = string_text(content);
 	if (json_is_array(content))
-		read_parts(r, content, d);
-	if (d->content.len == 0)
-		d->content = string_text(json_object_get(delta, "refusal"));
-	for (size_t i = 0; i < sizeof fields / sizeof fields[0] && d->reasoning.len == 0; i++)
-		d->reasoning = string_text(json_object_get(delta, fields[i]));
-	d->tool_calls = read_tool_calls(delta);
+		read_parts(r, content, c);
+	if (c->content.len == 0)
+		c->content = string_text(json_object_get(delta, "refusal"));
+	for (size_t i = 0; i < sizeof fields / sizeof fields[0] && c->reasoning.len == 0; i++)
+		c->reasoning = string_text(json_object_get(delta, fields[i]));
+	c->tool_calls = read_tool_calls(delta);
 }
 
-static void read_choice(struct chunk_reader *r, const json_t *choice, struct chunk *d)
+static void read_choice(struct chunk_reader *r, const json_t *choice, struct chunk *c)
 {
 	json_t *delta = json_object_get(choice, "delta");
 	const json_t *finish = json_object_get(choice, "finish_reason");
@@ -219,21 +188,19 @@ static void read_choice(struct chunk_reader *r, const json_t *choice, struct chu
 	if (!json_is_object(delta))
 		delta = json_object_get(choice, "message");
 	if (json_is_object(delta))
-		read_delta(r, delta, d);
-	if (d->content.len == 0)
-		d->content = string_text(json_object_get(choice, "text"));
+		read_delta(r, delta, c);
+	if (c->content.len == 0)
+		c->content = string_text(json_object_get(choice, "text"));
 	if (json_is_string(finish))
-		d->finish = chunk_finish_parse(json_string_value(finish), json_string_length(finish));
+		c->finish = chunk_finish_parse(json_string_value(finish), json_string_length(finish));
 }
 
-static void read_count(const json_t *usage, const char *key, int64_t *out, struct chunk *d)
+static void read_usage(const json_t *usage, struct chunk *c)
 {
-	const json_t *count = json_object_get(usage, key);
+	const json_t *count = json_object_get(usage, "completion_tokens");
 
-	if (!json_is_integer(count) || json_integer_value(count) < 0)
-		return;
-	*out = json_integer_value(count);
-	d->has_usage = true;
+	if (json_is_integer(count) && json_integer_value(count) >= 0)
+		c->completion_tokens = json_integer_value(count);
 }
 
 /* A lone surrogate or bytes that are no UTF-8 cost one character, not the event: what
@@ -297,30 +264,25 @@ static bool is_done(const char *data, size_t len)
 	return len == 6 && memcmp(data, "[DONE]", 6) == 0;
 }
 
-void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct chunk *d)
+void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct chunk *c)
 {
-	const json_t *usage;
-
 	json_decref(r->json);
 	r->json = NULL;
-	chunk_clear(d);
+	chunk_clear(c);
 	if (is_done(data, len)) {
-		d->kind = CHUNK_DONE;
+		c->kind = CHUNK_DONE;
 		return;
 	}
 	if (len == 0)
 		return;
+	errno = 0;
 	r->json = load(r, data, len);
 	if (!json_is_object(r->json)) {
-		d->kind = CHUNK_INVALID;
+		c->kind = errno == ENOMEM ? CHUNK_NO_MEMORY : CHUNK_INVALID;
 		return;
 	}
-	if (is_error(r->json)) {
-		read_error(r->json, d);
+	if (read_error(r->json, c))
 		return;
-	}
-	read_choice(r, json_array_get(json_object_get(r->json, "choices"), 0), d);
-	usage = json_object_get(r->json, "usage");
-	read_count(usage, "prompt_tokens", &d->prompt_tokens, d);
-	read_count(usage, "completion_tokens", &d->completion_tokens, d);
+	read_choice(r, json_array_get(json_object_get(r->json, "choices"), 0), c);
+	read_usage(json_object_get(r->json, "usage"), c);
 }

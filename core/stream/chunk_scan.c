@@ -3,7 +3,6 @@
  * Whatever it does not know exactly it leaves to chunk_parse, so it may refuse, but
  * never read anything otherwise than jansson does. */
 #include "core/stream/chunk.h"
-#include "core/stream/chunk_finish.h"
 #include "core/base/utf8.h"
 
 #include <stdint.h>
@@ -18,7 +17,7 @@ struct scan {
 	const unsigned char *p, *end;
 	size_t len;
 	struct chunk_reader *reader;
-	struct chunk *d;
+	struct chunk *chunk;
 	struct chunk_text text; /* choices[0].text */
 	struct chunk_text reasoning[REASONING_FIELDS];
 	unsigned depth;
@@ -333,7 +332,7 @@ static bool read_text(struct scan *s, struct chunk_text *out)
 
 static bool read_content(struct scan *s)
 {
-	return read_text(s, &s->d->content);
+	return read_text(s, &s->chunk->content);
 }
 static bool read_choice_text(struct scan *s)
 {
@@ -370,7 +369,7 @@ static bool read_finish(struct scan *s)
 		return true;
 	if (!take_word_string(s, &word))
 		return false;
-	s->d->finish = chunk_finish_parse(word.bytes, word.len);
+	s->chunk->finish = chunk_finish_parse(word.bytes, word.len);
 	return true;
 }
 
@@ -405,7 +404,7 @@ static bool read_choices(struct scan *s)
 	return take(s, ']');
 }
 
-static bool read_count(struct scan *s, int64_t *out)
+static bool read_completion_tokens(struct scan *s)
 {
 	const unsigned char *from = s->p;
 	int64_t value = 0;
@@ -417,24 +416,13 @@ static bool read_count(struct scan *s, int64_t *out)
 			return false;
 		value = value * 10 + (*c - '0');
 	}
-	*out = value;
-	s->d->has_usage = true;
+	s->chunk->completion_tokens = value;
 	return true;
-}
-
-static bool read_prompt_tokens(struct scan *s)
-{
-	return read_count(s, &s->d->prompt_tokens);
-}
-static bool read_completion_tokens(struct scan *s)
-{
-	return read_count(s, &s->d->completion_tokens);
 }
 
 static bool read_usage(struct scan *s)
 {
 	static const struct member members[] = {
-		MEMBER("prompt_tokens", read_prompt_tokens),
 		MEMBER("completion_tokens", read_completion_tokens),
 	};
 
@@ -464,19 +452,28 @@ static bool read_event(struct scan *s)
 
 static void finish_texts(struct scan *s)
 {
-	struct chunk *d = s->d;
+	struct chunk *c = s->chunk;
 
-	if (d->content.len == 0)
-		d->content = s->text;
-	if (d->content.len == 0)
-		d->content.bytes = NULL;
-	for (int i = 0; i < REASONING_FIELDS && d->reasoning.len == 0; i++)
-		d->reasoning = s->reasoning[i];
-	if (d->reasoning.len == 0)
-		d->reasoning.bytes = NULL;
+	if (c->content.len == 0)
+		c->content = s->text;
+	if (c->content.len == 0)
+		c->content.bytes = NULL;
+	for (int i = 0; i < REASONING_FIELDS && c->reasoning.len == 0; i++)
+		c->reasoning = s->reasoning[i];
+	if (c->reasoning.len == 0)
+		c->reasoning.bytes = NULL;
 }
 
-bool chunk_scan(struct chunk_reader *r, const char *data, size_t len, struct chunk *d)
+void chunk_clear(struct chunk *c)
+{
+	/* Not the text of an error: it is far larger than all the rest. */
+	memset(c, 0, offsetof(struct chunk, error));
+	c->completion_tokens = -1;
+	c->error[0] = '\0';
+	c->error_status = 0;
+}
+
+bool chunk_scan(struct chunk_reader *r, const char *data, size_t len, struct chunk *c)
 {
 	struct scan s;
 
@@ -485,15 +482,21 @@ bool chunk_scan(struct chunk_reader *r, const char *data, size_t len, struct chu
 	s.end = s.p + len;
 	s.len = len;
 	s.reader = r;
-	s.d = d;
+	s.chunk = c;
 	buf_reset(&r->scratch);
-	chunk_clear(d);
+	chunk_clear(c);
 	if (len == 6 && memcmp(data, "[DONE]", 6) == 0) {
-		d->kind = CHUNK_DONE;
+		c->kind = CHUNK_DONE;
 		return true;
 	}
 	if (!read_event(&s))
 		return false;
 	finish_texts(&s);
 	return true;
+}
+
+void chunk_read(struct chunk_reader *r, const char *data, size_t len, struct chunk *c)
+{
+	if (!chunk_scan(r, data, len, c))
+		chunk_parse(r, data, len, c);
 }

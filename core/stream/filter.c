@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/stream/filter.h"
 
+#include "core/base/buf.h"
 #include "core/stream/text_call.h"
 #include "core/stream/sse.h"
 
@@ -20,9 +21,16 @@
 enum mode { ANSWER, REASONING, BETWEEN_CALLS };
 
 struct filter {
-	struct filter_handlers handlers;
-	void *arg;
-	struct buf held;
+	/* What was fed and not sorted yet: the caller's bytes, or held. */
+	const char *in;
+	size_t in_len, at;
+	struct buf held; /* what waits for more */
+	bool ended, no_memory;
+	struct filter_piece *piece; /* where the next one goes */
+	bool has_piece;
+	char *arguments; /* of the call that was given out last */
+
+	const char *const *tools;
 	enum mode mode;
 	bool at_start; /* no word came yet: blanks are held, and dropped before a marker */
 	bool in_call;
@@ -32,16 +40,16 @@ struct filter {
 	bool code;       /* behind a python tag: a call may begin as Python writes it */
 	size_t tag_rest; /* what was shown ends with so much of the word python_tag; 0: nothing */
 	size_t calm;     /* bytes from here in which no call begins: they were one that failed */
-	struct text_call leak;
-	size_t text_call_from; /* where the leak's text begins behind its marker */
+	struct text_call call;
+	size_t call_from; /* where its text begins behind its marker */
 	struct shown {
 		char last[sizeof TAG_WORD]; /* its last bytes */
 		size_t len;
 	} answer, reasoning;
 };
 
-/* What a look at one place found. */
-enum look { PLAIN, WAIT, MARKER };
+/* What begins at one place: a WAIT may still become a marker. */
+enum match { PLAIN, WAIT, MARKER };
 
 enum action { DROP, DROP_TAG, DROP_CODE, OPEN_THINK, CLOSE_THINK, BEGIN_CALL };
 
@@ -68,44 +76,52 @@ static const struct marker markers[] = {
 	M("<tool_call>", BEGIN_CALL, TEXT_CALL_TAGGED),
 	M("<function=", BEGIN_CALL, TEXT_CALL_FUNCTION),
 	M("[TOOL_CALLS]", BEGIN_CALL, TEXT_CALL_MISTRAL),
-	/* Models leak more calls in a fence than they explain there: the rule is the same. */
+	/* Models write more calls in a fence than they explain there: the rule is the same. */
 	M(FENCE, BEGIN_CALL, TEXT_CALL_FENCED),
 };
 /* A call that begins with its own first byte. */
 static const struct marker bare_call = M("", BEGIN_CALL, TEXT_CALL_JSON),
 			   code_call = M("", BEGIN_CALL, TEXT_CALL_PYTHON);
 
-struct filter *filter_new(const struct filter_handlers *handlers, void *arg)
+struct filter *filter_new(void)
 {
 	struct filter *f = calloc(1, sizeof *f);
 
 	if (f == NULL)
 		return NULL;
-	f->handlers = *handlers;
-	f->arg = arg;
 	buf_init(&f->held, 2 * SSE_LINE_MAX);
-	filter_reset(f);
+	filter_begin(f, NULL);
 	return f;
 }
 
-void filter_reset(struct filter *f)
+/* Another text, with the same tools. */
+static void restart(struct filter *f)
 {
 	buf_reset(&f->held);
+	f->in_len = f->at = 0;
 	f->mode = ANSWER;
 	f->at_start = true;
-	f->in_call = f->array = f->fenced = f->tag_end = f->code = false;
+	f->ended = f->in_call = f->array = f->fenced = f->tag_end = f->code = false;
 	f->tag_rest = f->calm = f->answer.len = f->reasoning.len = 0;
+}
+
+void filter_begin(struct filter *f, const char *const *tools)
+{
+	restart(f);
+	f->tools = tools;
+	f->no_memory = false;
 }
 
 void filter_free(struct filter *f)
 {
 	if (f == NULL)
 		return;
+	free(f->arguments);
 	buf_free(&f->held);
 	free(f);
 }
 
-/* ---- delivering ---- */
+/* ---- pieces ---- */
 
 static struct shown *shown(struct filter *f)
 {
@@ -115,15 +131,15 @@ static struct shown *shown(struct filter *f)
 static void remember(struct shown *s, const char *bytes, size_t len)
 {
 	const size_t max = sizeof s->last - 1;
-	size_t keep = len >= max ? 0 : s->len + len > max ? max - len : s->len;
+	size_t kept = len >= max ? 0 : s->len + len > max ? max - len : s->len;
 
-	memmove(s->last, s->last + s->len - keep, keep);
+	memmove(s->last, s->last + s->len - kept, kept);
 	if (len > max) {
 		bytes += len - max;
 		len = max;
 	}
-	memcpy(s->last + keep, bytes, len);
-	s->len = keep + len;
+	memcpy(s->last + kept, bytes, len);
+	s->len = kept + len;
 }
 
 static void show(struct filter *f, const char *bytes, size_t len)
@@ -132,10 +148,9 @@ static void show(struct filter *f, const char *bytes, size_t len)
 		return;
 	remember(shown(f), bytes, len);
 	f->array = f->fenced = false;
-	if (f->mode == REASONING)
-		f->handlers.reasoning(f->arg, bytes, len);
-	else
-		f->handlers.text(f->arg, bytes, len);
+	*f->piece = (struct filter_piece){
+		.kind = f->mode == REASONING ? PIECE_REASONING : PIECE_TEXT, .bytes = bytes, .len = len};
+	f->has_piece = true;
 }
 
 static void set_mode(struct filter *f, enum mode mode)
@@ -149,8 +164,8 @@ static void set_mode(struct filter *f, enum mode mode)
 static void close_unopened(struct filter *f)
 {
 	f->at_start = true;
-	if (f->handlers.unopened != NULL)
-		f->handlers.unopened(f->arg);
+	*f->piece = (struct filter_piece){.kind = PIECE_UNOPENED};
+	f->has_piece = true;
 }
 
 /* Something was dropped: what follows must not complete a python_tag with what was shown
@@ -165,10 +180,10 @@ static void guard_join(struct filter *f)
 			f->tag_rest = k;
 }
 
-/* ---- looking ---- */
+/* ---- markers ---- */
 
 /* Compares text that may not be whole yet. */
-static enum look compare(const char *p, size_t len, const char *word, size_t word_len, bool ended)
+static enum match compare(const char *p, size_t len, const char *word, size_t word_len, bool ended)
 {
 	if (memcmp(p, word, len < word_len ? len : word_len) != 0)
 		return PLAIN;
@@ -179,14 +194,14 @@ static enum look compare(const char *p, size_t len, const char *word, size_t wor
 
 static bool may_call(const struct filter *f, size_t ahead)
 {
-	return f->handlers.is_tool != NULL && f->mode != REASONING && ahead >= f->calm;
+	return f->tools != NULL && f->mode != REASONING && ahead >= f->calm;
 }
 
 /* What begins at p, `ahead` bytes from where the filter stands. */
-static enum look look(const struct filter *f, const char *p, size_t len, size_t ahead, bool ended,
-                      const struct marker **found)
+static enum match match_marker(const struct filter *f, const char *p, size_t len, size_t ahead, bool ended,
+                               const struct marker **found)
 {
-	enum look result = PLAIN, one;
+	enum match result = PLAIN, one;
 
 	for (size_t i = 0; i < sizeof markers / sizeof markers[0]; i++) {
 		if (markers[i].text[0] != *p || (markers[i].action == BEGIN_CALL && !may_call(f, ahead)))
@@ -208,31 +223,31 @@ static enum look look(const struct filter *f, const char *p, size_t len, size_t 
 
 /* ---- the places where the filter may stand ---- */
 
-/* Each takes what it can of the len bytes at p and returns how many that are; *wait: more
- * must come first. */
+/* Each takes what it can of the len bytes at p, up to the first piece that it finds, and
+ * returns how many that are; *wait: more must come first. */
 
 static size_t pass_tag_end(struct filter *f, const char *p, size_t len, bool ended, bool *wait)
 {
-	enum look found = compare(p, len, TAG_END, sizeof TAG_END - 1, ended);
+	enum match result = compare(p, len, TAG_END, sizeof TAG_END - 1, ended);
 
-	if (found == WAIT) {
+	if (result == WAIT) {
 		*wait = true;
 		return 0;
 	}
 	f->tag_end = false;
-	return found == MARKER ? sizeof TAG_END - 1 : 0;
+	return result == MARKER ? sizeof TAG_END - 1 : 0;
 }
 
 static size_t pass_tag_rest(struct filter *f, const char *p, size_t len, bool ended, bool *wait)
 {
 	const char *word = &TAG_WORD[f->tag_rest];
-	enum look found = compare(p, len, word, strlen(word), ended);
+	enum match result = compare(p, len, word, strlen(word), ended);
 
-	if (found == WAIT) {
+	if (result == WAIT) {
 		*wait = true;
 		return 0;
 	}
-	if (found == MARKER)
+	if (result == MARKER)
 		return strlen(word); /* and the next one, as what was shown is the same */
 	f->tag_rest = 0;
 	return 0;
@@ -267,28 +282,30 @@ static size_t pass_between_calls(struct filter *f, const char *p, size_t len, bo
 	return n;
 }
 
-static void deliver_call(struct filter *f, const char *text, size_t len)
+static void take_call(struct filter *f, const char *text, size_t len)
 {
-	char *arguments = text_call_arguments(&f->leak, text, len);
+	char *arguments = text_call_arguments(&f->call, text, len);
 
 	f->in_call = false;
 	if (arguments == NULL)
 		return;
-	f->handlers.call(f->arg, f->leak.name, arguments);
-	free(arguments);
-	f->array |= f->leak.array;
-	f->fenced |= f->leak.form == TEXT_CALL_FENCED;
+	free(f->arguments);
+	f->arguments = arguments;
+	*f->piece = (struct filter_piece){.kind = PIECE_CALL, .name = f->call.name, .arguments = arguments};
+	f->has_piece = true;
+	f->array |= f->call.array;
+	f->fenced |= f->call.form == TEXT_CALL_FENCED;
 	set_mode(f, BETWEEN_CALLS);
-	f->code = f->leak.python && f->array;
+	f->code = f->call.python && f->array;
 }
 
 static size_t pass_call(struct filter *f, const char *p, size_t len, bool ended, bool *wait)
 {
 	enum text_call_verdict verdict = TEXT_CALL_MAYBE;
-	size_t at = f->text_call_from + f->leak.fed;
+	size_t at = f->call_from + f->call.fed;
 
 	while (verdict == TEXT_CALL_MAYBE && at < len && at < CALL_MAX) {
-		verdict = text_call_feed(&f->leak, (unsigned char)p[at]);
+		verdict = text_call_feed(&f->call, (unsigned char)p[at]);
 		at += verdict != TEXT_CALL_NO;
 	}
 	if (verdict == TEXT_CALL_MAYBE && !ended && at < CALL_MAX) {
@@ -296,8 +313,8 @@ static size_t pass_call(struct filter *f, const char *p, size_t len, bool ended,
 		return 0;
 	}
 	if (verdict == TEXT_CALL_CALL ||
-	    text_call_is_mendable(&f->leak, ended && verdict == TEXT_CALL_MAYBE && at == len))
-		deliver_call(f, p + f->text_call_from, at - f->text_call_from);
+	    text_call_is_closable(&f->call, ended && verdict == TEXT_CALL_MAYBE && at == len))
+		take_call(f, p + f->call_from, at - f->call_from);
 	if (f->mode == BETWEEN_CALLS)
 		return at;
 	f->in_call = false;
@@ -345,16 +362,16 @@ static const unsigned char classes[256] = {
 };
 
 /* Moves n over text up to a marker or its possible beginning. */
-static enum look scan(struct filter *f, const char *p, size_t len, size_t *n, bool ended, const struct marker **found)
+static enum match scan(struct filter *f, const char *p, size_t len, size_t *n, bool ended, const struct marker **found)
 {
-	enum look result;
+	enum match result;
 
 	for (; *n < len; ++*n) {
 		switch (classes[(unsigned char)p[*n]]) {
 		case BLANK:
 			continue;
 		case SPECIAL:
-			result = look(f, p + *n, len - *n, *n, ended, found);
+			result = match_marker(f, p + *n, len - *n, *n, ended, found);
 			if (result != PLAIN)
 				return result;
 			break;
@@ -370,8 +387,8 @@ static enum look scan(struct filter *f, const char *p, size_t len, size_t *n, bo
 static void begin_call(struct filter *f, const struct marker *m, size_t before)
 {
 	f->in_call = true;
-	f->text_call_from = before + m->len;
-	text_call_begin(&f->leak, m->form, f->handlers.is_tool, f->arg);
+	f->call_from = before + m->len;
+	text_call_begin(&f->call, m->form, f->tools);
 }
 
 /* Behind a python tag anything may be a call. */
@@ -394,7 +411,7 @@ static size_t pass_text(struct filter *f, const char *p, size_t len, bool ended,
 {
 	const struct marker *found = NULL;
 	size_t n = 0;
-	enum look result;
+	enum match result;
 
 	result = scan(f, p, len, &n, ended, &found);
 	if (n > BLANKS_MAX || (ended && result == PLAIN && memchr(p, ';', n) != NULL))
@@ -402,7 +419,7 @@ static size_t pass_text(struct filter *f, const char *p, size_t len, bool ended,
 	if (!f->at_start)
 		show(f, p, n);
 	if (result == MARKER && found->action != BEGIN_CALL)
-		return n + apply(f, found);
+		return f->has_piece ? n : n + apply(f, found); /* behind a piece it is the next one */
 	if (result == MARKER)
 		begin_call(f, found, f->at_start ? n : 0);
 	else
@@ -425,47 +442,76 @@ static size_t pass(struct filter *f, const char *p, size_t len, bool ended, bool
 	return pass_text(f, p, len, ended, wait);
 }
 
-/* Takes what can be decided of the bytes; returns how many these are. */
-static size_t process(struct filter *f, const char *p, size_t len, bool ended)
+void filter_feed(struct filter *f, const char *bytes, size_t len)
 {
-	size_t done = 0, n;
-	bool wait = false;
-
-	while (done < len && !wait) {
-		n = pass(f, p + done, len - done, ended, &wait);
-		f->calm -= n < f->calm ? n : f->calm;
-		done += n;
+	assert(f->at == f->in_len);
+	f->in = bytes;
+	f->in_len = len;
+	f->at = 0;
+	if (f->held.len == 0)
+		return;
+	if (buf_add(&f->held, bytes, len) < 0) {
+		restart(f);
+		f->no_memory = true;
+		return;
 	}
-	return done;
+	f->in = f->held.data;
+	f->in_len = f->held.len;
 }
 
-int filter_feed(struct filter *f, const char *bytes, size_t len)
+void filter_end(struct filter *f)
 {
-	size_t done;
-
-	if (f->held.len == 0) {
-		done = process(f, bytes, len, false);
-		if (done == len || buf_add(&f->held, bytes + done, len - done) == 0)
-			return 0;
-	} else if (buf_add(&f->held, bytes, len) == 0) {
-		buf_consume(&f->held, process(f, f->held.data, f->held.len, false));
-		return 0;
-	}
-	filter_reset(f);
-	return -1;
-}
-
-int filter_end(struct filter *f)
-{
-	process(f, f->held.data, f->held.len, true);
-	filter_reset(f);
-	return 0;
+	f->in = f->held.data;
+	f->in_len = f->held.len;
+	f->at = 0;
+	f->ended = true;
 }
 
 void filter_break(struct filter *f)
 {
 	if (f->in_call)
-		filter_reset(f);
+		restart(f);
 	else
 		filter_end(f);
+}
+
+/* What is left waits for more. */
+static void hold(struct filter *f)
+{
+	size_t left = f->in_len - f->at;
+
+	if (f->ended) {
+		restart(f);
+	} else if (f->held.len > 0) {
+		buf_consume(&f->held, f->at);
+	} else if (left > 0 && buf_add(&f->held, f->in + f->at, left) < 0) {
+		restart(f);
+		f->no_memory = true;
+	}
+	f->in_len = f->at = 0;
+}
+
+bool filter_next(struct filter *f, struct filter_piece *p)
+{
+	size_t n;
+	bool wait = false;
+
+	if (f->at == f->in_len && f->held.len == 0 && !f->ended)
+		return false;
+	f->piece = p;
+	f->has_piece = false;
+	while (f->at < f->in_len && !wait) {
+		n = pass(f, f->in + f->at, f->in_len - f->at, f->ended, &wait);
+		f->calm -= n < f->calm ? n : f->calm;
+		f->at += n;
+		if (f->has_piece)
+			return true;
+	}
+	hold(f);
+	return false;
+}
+
+bool filter_lost(const struct filter *f)
+{
+	return f->no_memory;
 }

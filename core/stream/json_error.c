@@ -69,7 +69,7 @@ static size_t walk_digits(struct walk *w)
 	return (size_t)(w->p - from);
 }
 
-/* As Python does: what follows the longest number is looked at by the caller. */
+/* As Python does: the caller checks what follows the longest number. */
 static bool walk_number(struct walk *w)
 {
 	const unsigned char *from = w->p, *back;

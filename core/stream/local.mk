@@ -2,19 +2,20 @@
 libttagent_a_SOURCES += \
 	core/stream/calls.c \
 	core/stream/calls.h \
-	core/stream/chunk.c \
 	core/stream/chunk.h \
-	core/stream/chunk_finish.h \
 	core/stream/chunk_parse.c \
 	core/stream/chunk_scan.c \
+	core/stream/error_text.c \
+	core/stream/error_text.h \
 	core/stream/filter.c \
 	core/stream/filter.h \
 	core/stream/json_error.c \
 	core/stream/json_error.h \
 	core/stream/sse.c \
 	core/stream/sse.h \
+	core/stream/stream.c \
+	core/stream/stream.h \
 	core/stream/text_call.c \
 	core/stream/text_call.h \
 	core/stream/text_call_arguments.c \
-	core/stream/text_call_internal.h \
 	core/stream/text_call_python.c

@@ -3,14 +3,6 @@
 
 #include <string.h>
 
-/* Where the next line ends lie in the bytes at hand. Remembered between lines, so
- * that a stream of CRs alone is not searched for LFs again and again. */
-struct ends {
-	const char *end;
-	const char *lf; /* the next LF, end where there is none; NULL: not looked for */
-	const char *cr;
-};
-
 void sse_init(struct sse *s)
 {
 	memset(s, 0, sizeof *s);
@@ -31,15 +23,15 @@ static const char *find(const char *p, const char *end, int byte)
 	return found != NULL ? found : end;
 }
 
-/* The end of the line that begins at p; e->end where it is not there yet. */
-static const char *line_end(struct ends *e, const char *p)
+/* The end of the line that begins at s->at; s->end where it did not come yet. */
+static const char *line_end(struct sse *s)
 {
-	if (e->lf == NULL || e->lf < p)
-		e->lf = find(p, e->end, '\n');
-	if (e->cr == NULL || e->cr < p)
-		/* Up to the LF is enough, as that ends the line in any case. */
-		e->cr = find(p, e->lf, '\r');
-	return e->cr < e->lf ? e->cr : e->lf;
+	if (s->lf == NULL || s->lf < s->at)
+		s->lf = find(s->at, s->end, '\n');
+	if (s->cr == NULL || s->cr < s->at)
+		/* Up to the LF is enough, as that ends the line anyway. */
+		s->cr = find(s->at, s->lf, '\r');
+	return s->cr < s->lf ? s->cr : s->lf;
 }
 
 /* The value of a data line, or NULL where it is any other line. */
@@ -55,33 +47,32 @@ static const char *data_value(const char *line, const char *end)
 	return line < end && *line == ' ' ? line + 1 : line;
 }
 
-static bool dispatch(struct sse *s, sse_event_fn *event, void *arg)
+/* An empty line: the event is whole. Its data stay until the next one begins. */
+static bool dispatch(struct sse *s, struct sse_event *event)
 {
-	bool more = true;
-
-	if (s->has_data)
-		more = event(arg, s->data.data != NULL ? s->data.data : "", s->data.len);
+	if (!s->has_data)
+		return false;
 	s->has_data = false;
-	buf_reset(&s->data);
-	return more;
+	*event = (struct sse_event){.data = s->data.data, .len = s->data.len};
+	return true;
 }
 
-static int add(struct sse *s, struct buf *to, const char *bytes, size_t len)
+static bool add(struct sse *s, struct buf *to, const char *bytes, size_t len)
 {
 	if (buf_add(to, bytes, len) == 0)
-		return 0;
-	s->no_memory |= len <= to->max - to->len;
-	return -1;
+		return true;
+	*(len <= to->max - to->len ? &s->no_memory : &s->too_large) = true;
+	return false;
 }
 
-static int add_data(struct sse *s, const char *value, const char *end)
+static void add_data(struct sse *s, const char *value, const char *end)
 {
-	if (s->has_data && add(s, &s->data, "\n", 1) < 0)
-		return -1;
-	if (add(s, &s->data, value, (size_t)(end - value)) < 0)
-		return -1;
-	s->has_data = true;
-	return 0;
+	if (!s->has_data)
+		buf_reset(&s->data);
+	else if (!add(s, &s->data, "\n", 1))
+		return;
+	if (add(s, &s->data, value, (size_t)(end - value)))
+		s->has_data = true;
 }
 
 static const char *after_bom(struct sse *s, const char *line, const char *end)
@@ -92,102 +83,108 @@ static const char *after_bom(struct sse *s, const char *line, const char *end)
 	return end - line >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
 }
 
-/* One line without its end. Returns whether the reader wants more. */
-static bool take_line(struct sse *s, const char *line, const char *end, int *result, sse_event_fn *event, void *arg)
+/* One line without its end. Returns whether an event is whole with it. */
+static bool take_line(struct sse *s, const char *line, const char *end, struct sse_event *event)
 {
 	const char *value;
 
 	line = after_bom(s, line, end);
 	if (line == end)
-		return dispatch(s, event, arg);
+		return dispatch(s, event);
 	value = data_value(line, end);
-	if (value != NULL && add_data(s, value, end) < 0)
-		*result = -1;
-	return true;
+	if (value != NULL)
+		add_data(s, value, end);
+	return false;
 }
 
-/* Behind a line end; where that is a CR, a LF after it belongs to it. */
-static const char *step_over(struct sse *s, const char *p, const char *end)
+/* Behind the line end at p; where that is a CR, a LF after it belongs to it. */
+static const char *step_over(struct sse *s, const char *p)
 {
 	bool cr = *p++ == '\r';
 
 	if (!cr)
 		return p;
-	if (p == end) {
+	if (p == s->end) {
 		s->skip_lf = true;
 		return p;
 	}
 	return *p == '\n' ? p + 1 : p;
 }
 
-/* Keeps bytes of a line that is not whole. */
-static void keep(struct sse *s, const char *p, const char *end, int *result)
+/* Holds bytes of a line that is not whole, from s->at to stop. */
+static void hold(struct sse *s, const char *stop)
 {
-	if (s->too_long || add(s, &s->line, p, (size_t)(end - p)) == 0)
+	if (s->too_long || add(s, &s->line, s->at, (size_t)(stop - s->at)))
 		return;
 	s->too_long = true;
 	buf_free(&s->line);
-	*result = -1;
 }
 
-/* The rest of a line whose beginning was kept, up to its end. */
-static bool take_kept(struct sse *s, const char *p, const char *stop, int *result, sse_event_fn *event, void *arg)
+/* The line that was held is whole. */
+static bool take_held(struct sse *s, struct sse_event *event)
 {
-	bool more = true;
+	bool whole = !s->too_long && s->line.len > 0 && take_line(s, s->line.data, s->line.data + s->line.len, event);
 
-	keep(s, p, stop, result);
-	if (!s->too_long)
-		more = take_line(s, s->line.data, s->line.data + s->line.len, result, event, arg);
 	s->too_long = false;
 	buf_reset(&s->line);
-	return more;
+	return whole;
 }
 
-int sse_feed(struct sse *s, const char *bytes, size_t len, sse_event_fn *event, void *arg)
+void sse_feed(struct sse *s, const char *bytes, size_t len)
 {
-	const char *p = bytes, *stop, *next, *value;
-	struct ends ends = {.end = bytes + len};
-	int result = 0;
-	bool more = true;
-
+	s->at = bytes;
+	s->end = bytes + len;
+	s->lf = s->cr = NULL;
 	if (s->skip_lf && len > 0) {
 		s->skip_lf = false;
-		if (*p == '\n')
-			p++;
+		s->at += *bytes == '\n';
 	}
-	while (more && p < ends.end) {
-		stop = line_end(&ends, p);
-		if (stop == ends.end) {
-			keep(s, p, stop, &result);
-			break;
-		}
-		next = step_over(s, stop, ends.end);
-		if (s->line.len > 0 || s->too_long) {
-			more = take_kept(s, p, stop, &result, event, arg);
-		} else if (stop - p > (ptrdiff_t)SSE_LINE_MAX) {
-			result = -1;
-		} else if (!s->has_data && s->bom_checked && next < ends.end && (*next == '\n' || *next == '\r') &&
-		           (value = data_value(p, stop)) != NULL) {
-			more = event(arg, value, (size_t)(stop - value));
-			next = step_over(s, next, ends.end);
-		} else {
-			more = take_line(s, p, stop, &result, event, arg);
-		}
-		p = next;
-	}
-	return result;
 }
 
-int sse_end(struct sse *s, sse_event_fn *event, void *arg)
+void sse_end(struct sse *s)
 {
-	int result = 0;
-	bool more = true;
+	s->at = s->end = NULL;
+	s->ended = true;
+}
 
-	if (s->line.len > 0 && !s->too_long)
-		more = take_line(s, s->line.data, s->line.data + s->line.len, &result, event, arg);
-	s->too_long = false;
-	buf_reset(&s->line);
-	if (more)
-		dispatch(s, event, arg);
-	return result;
+bool sse_next(struct sse *s, struct sse_event *event)
+{
+	const char *line, *stop, *value;
+	bool whole;
+
+	while (s->at < s->end) {
+		line = s->at;
+		stop = line_end(s);
+		if (stop == s->end) {
+			hold(s, stop);
+			s->at = s->end;
+			return false;
+		}
+		if (s->line.len > 0 || s->too_long) {
+			hold(s, stop);
+			whole = take_held(s, event);
+			s->at = step_over(s, stop);
+		} else if (stop - line > (ptrdiff_t)SSE_LINE_MAX) {
+			s->too_large = true;
+			whole = false;
+			s->at = step_over(s, stop);
+		} else {
+			s->at = step_over(s, stop);
+			/* The usual event is one line and the empty one behind it. */
+			if (!s->has_data && s->bom_checked && s->at < s->end && (*s->at == '\n' || *s->at == '\r') &&
+			    (value = data_value(line, stop)) != NULL) {
+				*event = (struct sse_event){.data = value, .len = (size_t)(stop - value)};
+				s->at = step_over(s, s->at);
+				return true;
+			}
+			whole = take_line(s, line, stop, event);
+		}
+		if (whole)
+			return true;
+	}
+	if (!s->ended)
+		return false;
+	s->ended = false;
+	take_held(s, event); /* it completes no event, as it is not empty */
+	return dispatch(s, event);
 }

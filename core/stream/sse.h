@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Server-sent events, read from bytes that come in any pieces: CR, LF or CRLF line
- * ends, an optional blank after "data:", comments (": ping"), several data lines of
- * one event joined by \n, fields other than data skipped. Pure. */
+/* Server-sent events, read from bytes that are cut anywhere: CR, LF or CRLF line ends, an
+ * optional blank after "data:", comments (": ping"), several data lines of one event joined
+ * by \n, fields other than data skipped. Pure; one thread at a time.
+ *
+ *   sse_feed(s, bytes, len);
+ *   while (sse_next(s, &event)) ...          all of them before the next sse_feed
+ *   ...
+ *   sse_end(s);
+ *   while (sse_next(s, &event)) ... */
 #ifndef TT_STREAM_SSE_H
 #define TT_STREAM_SSE_H
 
@@ -14,23 +20,34 @@
 struct sse {
 	struct buf line; /* the line that is not whole yet */
 	struct buf data; /* data of the event so far, where it has several lines */
-	bool has_data, skip_lf, too_long;
-	bool bom_checked;
-	bool no_memory; /* the cause of at least one -1 */
+	bool has_data, skip_lf, too_long, bom_checked, ended;
+
+	/* Events were lost, because of a line beyond SSE_LINE_MAX or because there was no memory
+	 * for one. Reading goes on behind them. Set until sse_init, or until the caller clears it. */
+	bool too_large, no_memory;
+
+	/* What was fed and not read yet. The next line ends stay known between two lines, so that
+	 * bytes with one kind of line end alone are not searched for the other again and again. */
+	const char *at, *end;
+	const char *lf, *cr; /* the next ones, or end; NULL: not searched for */
+};
+
+struct sse_event {
+	const char *data; /* not terminated; until the next call on the struct sse */
+	size_t len;
 };
 
 void sse_init(struct sse *s);
 void sse_free(struct sse *s);
 
-/* data is not terminated and only valid during the call. Return false to stop: the rest
- * of the bytes is not looked at (the reader wants no more of this stream). */
-typedef bool sse_event_fn(void *arg, const char *data, size_t len);
+/* bytes are borrowed until sse_next returns false. */
+void sse_feed(struct sse *s, const char *bytes, size_t len);
 
-/* An event that lies whole in bytes is delivered from there without a copy. -1: no
- * memory, or a line beyond SSE_LINE_MAX (that line is skipped; reading goes on). */
-int sse_feed(struct sse *s, const char *bytes, size_t len, sse_event_fn *event, void *arg);
+/* The stream has ended: an event whose empty line is missing is the next one. */
+void sse_end(struct sse *s);
 
-/* The stream ended: an event whose empty line is missing is delivered. */
-int sse_end(struct sse *s, sse_event_fn *event, void *arg);
+/* The next event, or false: feed more. An event that is whole in the bytes that were fed is
+ * not copied. */
+bool sse_next(struct sse *s, struct sse_event *event);
 
 #endif

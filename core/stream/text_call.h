@@ -2,7 +2,7 @@
 /* A tool call that a model may be writing as text, recognised byte by byte. Pure.
  *
  * As soon as the text can be no call of a known tool any more, the verdict says so: a JSON
- * object that the user asked for is not held back longer than to its first foreign key or
+ * object that the user asked for is not held back longer than to its first unknown key or
  * name. */
 #ifndef TT_STREAM_TEXT_CALL_H
 #define TT_STREAM_TEXT_CALL_H
@@ -25,12 +25,9 @@ enum text_call_verdict { TEXT_CALL_MAYBE, TEXT_CALL_NO, TEXT_CALL_CALL };
 #define TEXT_CALL_NAME_MAX  128
 #define TEXT_CALL_DEPTH_MAX 48
 
-typedef bool text_call_is_tool_fn(void *arg, const char *name, size_t len);
-
 struct text_call {
-	enum text_call_verdict (*step)(struct text_call *l, unsigned char c);
-	text_call_is_tool_fn *is_tool;
-	void *arg;
+	enum text_call_verdict (*step)(struct text_call *t, unsigned char c);
+	const char *const *tools; /* their names, ended by NULL */
 	enum text_call_form form;
 	bool array;       /* a [ was opened around the calls */
 	bool known, args; /* the name of a tool was seen; its arguments were begun */
@@ -50,15 +47,30 @@ struct text_call {
 	uint8_t member;      /* whose value comes */
 };
 
-void text_call_begin(struct text_call *l, enum text_call_form form, text_call_is_tool_fn *is_tool, void *arg);
-enum text_call_verdict text_call_feed(struct text_call *l, unsigned char c);
+/* tools: the names of those that may be called, ended by NULL; borrowed. */
+void text_call_begin(struct text_call *t, enum text_call_form form, const char *const *tools);
+enum text_call_verdict text_call_feed(struct text_call *t, unsigned char c);
 
-/* Whether what was fed is a whole call but for closing brackets: as some models leave
- * them out. ended: nothing more comes. */
-bool text_call_is_mendable(const struct text_call *l, bool ended);
+/* Whether what was fed is a whole call but for closing brackets: some models leave them
+ * out. ended: nothing more comes. */
+bool text_call_is_closable(const struct text_call *t, bool ended);
 
 /* The arguments of the call in text, which was fed (behind the marker) and found a call or
- * mendable: JSON, free(). NULL: it is no call after all, or no memory. */
-char *text_call_arguments(const struct text_call *l, const char *text, size_t len);
+ * closable: JSON, free(). NULL: it is no call after all, or no memory. */
+char *text_call_arguments(const struct text_call *t, const char *text, size_t len);
+
+/* ---- shared by text_call.c, text_call_arguments.c and text_call_python.c ---- */
+
+enum text_call_verdict text_call_go(struct text_call *t,
+                                    enum text_call_verdict (*step)(struct text_call *t, unsigned char c));
+bool text_call_is_blank(unsigned char c);
+bool text_call_is_name(unsigned char c);
+enum text_call_verdict text_call_add_to_name(struct text_call *t, unsigned char c);
+bool text_call_name_is_known(struct text_call *t);
+
+/* A call as Python writes it, from its name on. */
+enum text_call_verdict text_call_python_name(struct text_call *t, unsigned char c);
+/* The arguments between its parentheses: a new reference, NULL without memory. */
+struct json_t *text_call_python_arguments(const char *text, size_t len);
 
 #endif

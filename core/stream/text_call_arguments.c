@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The arguments of a recognised call, as JSON. */
 #include "core/base/buf.h"
-#include "core/stream/text_call_internal.h"
+#include "core/stream/text_call.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static json_t *find_arguments(const json_t *call)
 	return NULL;
 }
 
-static char *json_arguments(const struct text_call *l, const char *text, size_t len)
+static char *json_arguments(const struct text_call *t, const char *text, size_t len)
 {
 	struct buf whole = BUF_INIT(len + TEXT_CALL_DEPTH_MAX);
 	json_t *root = NULL, *arguments;
@@ -36,13 +36,13 @@ static char *json_arguments(const struct text_call *l, const char *text, size_t 
 
 	if (buf_add(&whole, text, len) < 0)
 		goto out;
-	for (unsigned level = l->depth; level > 0; level--)
-		if (buf_adds(&whole, (l->objects >> (level - 1) & 1) != 0 ? "}" : "]") < 0)
+	for (unsigned level = t->depth; level > 0; level--)
+		if (buf_adds(&whole, (t->objects >> (level - 1) & 1) != 0 ? "}" : "]") < 0)
 			goto out;
 	root = json_loadb(whole.data, whole.len, JSON_ALLOW_NUL, NULL);
 	if (root == NULL)
 		goto out;
-	arguments = l->call_depth == 0 ? root : find_arguments(root);
+	arguments = t->call_depth == 0 ? root : find_arguments(root);
 	if (json_is_string(arguments))
 		result = strdup(json_string_value(arguments));
 	else if (json_is_null(arguments))
@@ -97,11 +97,11 @@ static char *python_arguments(const char *text, size_t len)
 	return result;
 }
 
-char *text_call_arguments(const struct text_call *l, const char *text, size_t len)
+char *text_call_arguments(const struct text_call *t, const char *text, size_t len)
 {
-	if (l->python)
-		return python_arguments(text + l->from, len - l->from);
-	if (l->parameters)
-		return parameter_arguments(text + l->from, len - l->from);
-	return json_arguments(l, text + l->from, len - l->from);
+	if (t->python)
+		return python_arguments(text + t->from, len - t->from);
+	if (t->parameters)
+		return parameter_arguments(text + t->from, len - t->from);
+	return json_arguments(t, text + t->from, len - t->from);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls as Python writes them: NAME(key="value", n=1), NAME.call(...). */
-#include "core/stream/text_call_internal.h"
+#include "core/stream/text_call.h"
 
 #include "core/base/buf.h"
 
@@ -10,31 +10,31 @@
 
 #define METHOD ".call"
 
-static enum text_call_verdict key(struct text_call *l, unsigned char c);
+static enum text_call_verdict key(struct text_call *t, unsigned char c);
 
 /* Behind a value. */
-static enum text_call_verdict after(struct text_call *l, unsigned char c)
+static enum text_call_verdict after(struct text_call *t, unsigned char c)
 {
 	if (c == ')')
 		return TEXT_CALL_CALL;
 	if (c == ',')
-		return text_call_go(l, key);
-	return text_call_is_blank(c) ? text_call_go(l, after) : TEXT_CALL_NO;
+		return text_call_go(t, key);
+	return text_call_is_blank(c) ? text_call_go(t, after) : TEXT_CALL_NO;
 }
 
-static enum text_call_verdict string(struct text_call *l, unsigned char c);
+static enum text_call_verdict string(struct text_call *t, unsigned char c);
 
-static enum text_call_verdict escaped(struct text_call *l, unsigned char c)
+static enum text_call_verdict escaped(struct text_call *t, unsigned char c)
 {
 	(void)c;
-	return text_call_go(l, string);
+	return text_call_go(t, string);
 }
 
-static enum text_call_verdict string(struct text_call *l, unsigned char c)
+static enum text_call_verdict string(struct text_call *t, unsigned char c)
 {
 	if (c == '\\')
-		return text_call_go(l, escaped);
-	return c == (unsigned char)*l->word ? text_call_go(l, after) : TEXT_CALL_MAYBE;
+		return text_call_go(t, escaped);
+	return c == (unsigned char)*t->word ? text_call_go(t, after) : TEXT_CALL_MAYBE;
 }
 
 static bool is_plain(unsigned char c)
@@ -42,45 +42,45 @@ static bool is_plain(unsigned char c)
 	return c < 0x80 && (isalnum(c) || strchr("+-._", c) != NULL) && c != 0;
 }
 
-static enum text_call_verdict plain(struct text_call *l, unsigned char c)
+static enum text_call_verdict plain(struct text_call *t, unsigned char c)
 {
-	return is_plain(c) ? TEXT_CALL_MAYBE : after(l, c);
+	return is_plain(c) ? TEXT_CALL_MAYBE : after(t, c);
 }
 
-static enum text_call_verdict value(struct text_call *l, unsigned char c)
+static enum text_call_verdict value(struct text_call *t, unsigned char c)
 {
 	if (text_call_is_blank(c))
 		return TEXT_CALL_MAYBE;
 	if (c != '"' && c != '\'')
-		return is_plain(c) ? text_call_go(l, plain) : TEXT_CALL_NO;
-	l->word = c == '"' ? "\"" : "'";
-	return text_call_go(l, string);
+		return is_plain(c) ? text_call_go(t, plain) : TEXT_CALL_NO;
+	t->word = c == '"' ? "\"" : "'";
+	return text_call_go(t, string);
 }
 
-static enum text_call_verdict key(struct text_call *l, unsigned char c)
+static enum text_call_verdict key(struct text_call *t, unsigned char c)
 {
-	if (c == '=' && l->matched > 0)
-		return text_call_go(l, value);
-	if (c == ')' && l->matched == 0)
+	if (c == '=' && t->matched > 0)
+		return text_call_go(t, value);
+	if (c == ')' && t->matched == 0)
 		return TEXT_CALL_CALL;
 	if (!text_call_is_blank(c) && !(c < 0x80 && (isalnum(c) || c == '_')))
 		return TEXT_CALL_NO;
-	l->matched += !text_call_is_blank(c);
+	t->matched += !text_call_is_blank(c);
 	return TEXT_CALL_MAYBE;
 }
 
-enum text_call_verdict text_call_python_name(struct text_call *l, unsigned char c)
+enum text_call_verdict text_call_python_name(struct text_call *t, unsigned char c)
 {
 	const size_t method = sizeof METHOD - 1;
 
 	if (c != '(')
-		return text_call_add_to_name(l, c);
-	if (l->name_len > method && memcmp(l->name + l->name_len - method, METHOD, method) == 0)
-		l->name_len -= method;
-	l->from = l->fed + 1;
-	l->matched = 0;
-	l->python = l->args = true;
-	return text_call_name_is_known(l) ? text_call_go(l, key) : TEXT_CALL_NO;
+		return text_call_add_to_name(t, c);
+	if (t->name_len > method && memcmp(t->name + t->name_len - method, METHOD, method) == 0)
+		t->name_len -= method;
+	t->from = t->fed + 1;
+	t->matched = 0;
+	t->python = t->args = true;
+	return text_call_name_is_known(t) ? text_call_go(t, key) : TEXT_CALL_NO;
 }
 
 /* ---- the arguments of what was recognised ---- */

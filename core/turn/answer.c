@@ -4,17 +4,21 @@
 #include "core/base/buf.h"
 #include "core/base/clock.h"
 #include "core/stream/filter.h"
+#include "core/tools/tool.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#define KEPT_MAX  (16u << 20)        /* of one ask's text for the history; the client's stream has no limit */
+#define KEPT_MAX  (16u << 20) /* of one ask's text for the history; the client's stream has no limit */
+#define TOOLS_MAX 16
 #define COUNT_MAX (INT64_C(1) << 40) /* no server has written more tokens than that */
 
 struct answer {
 	const struct answer_handlers *handlers;
 	void *arg;
-	struct filter *filter;   /* for content */
-	struct filter *thoughts; /* for reasoning in a field of its own, which may hold tags as well */
+	struct filter *filter;            /* for content */
+	struct filter *thoughts;          /* for reasoning in a field of its own, which may hold tags as well */
+	const char *tools[TOOLS_MAX + 1]; /* that may be called as text */
 	struct emitter *emitter;
 	struct buf text;
 	int64_t began_ns, first_ns, last_ns; /* 0: not yet */
@@ -72,29 +76,56 @@ static void on_unopened(void *arg)
 	a->thought = true;
 }
 
-static void on_call(void *arg, const char *name, const char *arguments)
+static void take_content(struct answer *a)
 {
-	struct answer *a = arg;
+	struct filter_piece p;
 
-	a->handlers->call(a->arg, name, arguments);
+	while (filter_next(a->filter, &p)) {
+		switch (p.kind) {
+		case PIECE_TEXT:
+			on_text(a, p.bytes, p.len);
+			break;
+		case PIECE_REASONING:
+			on_reasoning(a, p.bytes, p.len);
+			break;
+		case PIECE_UNOPENED:
+			on_unopened(a);
+			break;
+		case PIECE_CALL:
+			a->handlers->call(a->arg, p.name, p.arguments);
+			break;
+		case PIECE_END:
+			break;
+		}
+	}
 }
 
-static bool on_is_tool(void *arg, const char *name, size_t len)
+static void take_reasoning(struct answer *a)
 {
-	struct answer *a = arg;
+	struct filter_piece p;
 
-	return a->handlers->is_tool(a->arg, name, len);
+	while (filter_next(a->thoughts, &p))
+		if (p.kind != PIECE_UNOPENED)
+			on_reasoning(a, p.bytes, p.len);
 }
 
-static const struct filter_handlers filter_handlers = {
-	.text = on_text,
-	.reasoning = on_reasoning,
-	.call = on_call,
-	.is_tool = on_is_tool,
-	.unopened = on_unopened,
-};
+static void end_reasoning(struct answer *a)
+{
+	filter_end(a->thoughts);
+	take_reasoning(a);
+}
 
-static const struct filter_handlers thought_handlers = {.text = on_reasoning, .reasoning = on_reasoning};
+static void reset_filters(struct answer *a)
+{
+	size_t n = 0;
+
+	for (const struct tool *const *t = tool_table; *t != NULL && n < TOOLS_MAX; t++)
+		if (a->handlers->is_tool(a->arg, (*t)->name, strlen((*t)->name)))
+			a->tools[n++] = (*t)->name;
+	a->tools[n] = NULL;
+	filter_begin(a->filter, a->tools);
+	filter_begin(a->thoughts, NULL);
+}
 
 struct answer *answer_new(const struct answer_handlers *handlers, void *arg)
 {
@@ -106,8 +137,8 @@ struct answer *answer_new(const struct answer_handlers *handlers, void *arg)
 	a->arg = arg;
 	a->began_ns = clock_mono_ns();
 	buf_init(&a->text, KEPT_MAX);
-	a->filter = filter_new(&filter_handlers, a);
-	a->thoughts = filter_new(&thought_handlers, a);
+	a->filter = filter_new();
+	a->thoughts = filter_new();
 	a->emitter = emitter_new(handlers->write, arg);
 	if (a->filter == NULL || a->thoughts == NULL || a->emitter == NULL) {
 		answer_free(a);
@@ -129,8 +160,7 @@ void answer_free(struct answer *a)
 
 void answer_begin(struct answer *a)
 {
-	filter_reset(a->filter);
-	filter_reset(a->thoughts);
+	reset_filters(a);
 	buf_reset(&a->text);
 	a->pieces = 0;
 	a->blanks = 0;
@@ -144,8 +174,7 @@ void answer_go_on(struct answer *a)
 	answer_started(a, &len);
 	a->blanks = a->text.len - len;
 	a->pieces = 0;
-	filter_reset(a->filter);
-	filter_reset(a->thoughts);
+	reset_filters(a);
 }
 
 static void note_piece(struct answer *a)
@@ -159,23 +188,26 @@ static void note_piece(struct answer *a)
 void answer_content(struct answer *a, const char *bytes, size_t len)
 {
 	note_piece(a);
-	filter_end(a->thoughts);
+	end_reasoning(a);
 	filter_feed(a->filter, bytes, len);
+	take_content(a);
 }
 
 void answer_reasoning(struct answer *a, const char *bytes, size_t len)
 {
 	note_piece(a);
 	filter_feed(a->thoughts, bytes, len);
+	take_reasoning(a);
 }
 
 void answer_end_ask(struct answer *a, int64_t counted, bool whole)
 {
-	filter_end(a->thoughts);
+	end_reasoning(a);
 	if (whole)
 		filter_end(a->filter);
 	else
 		filter_break(a->filter);
+	take_content(a);
 	a->broke_off = !whole && (a->broke_off || (a->thought && a->text.len == 0));
 	a->tokens += counted >= 0 && counted <= COUNT_MAX ? counted : a->pieces;
 	a->pieces = 0;

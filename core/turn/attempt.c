@@ -2,10 +2,10 @@
 #include "core/turn/attempt.h"
 
 #include "core/stream/chunk.h"
+#include "core/stream/error_text.h"
 #include "core/stream/sse.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,7 +144,7 @@ static bool on_chunk(struct attempt *a, const struct chunk *d)
 	a->answering |= has_token(d);
 	if (a->answering && a->transfer != NULL)
 		http_heard(a->transfer, a->stall_ms);
-	if (d->has_usage)
+	if (d->completion_tokens >= 0)
 		a->completion_tokens = d->completion_tokens;
 	if (d->reasoning.len > 0)
 		a->handlers->reasoning(a->arg, d->reasoning.bytes, d->reasoning.len);
@@ -163,7 +163,6 @@ static bool on_event(void *arg, const char *data, size_t len)
 
 	if (a->done_seen || a->failed_event)
 		return true; /* nothing counts behind the end */
-	errno = 0;
 	chunk_read(&a->reader, data, len, &d);
 	switch (d.kind) {
 	case CHUNK_CHUNK:
@@ -177,12 +176,23 @@ static bool on_event(void *arg, const char *data, size_t len)
 		a->error_status = d.error_status;
 		snprintf(a->text, sizeof a->text, "%s", d.error);
 		break;
+	case CHUNK_NO_MEMORY:
+		a->event_lost = a->no_memory = true;
+		break;
 	case CHUNK_INVALID:
-		if (errno == ENOMEM)
-			a->event_lost = a->no_memory = true;
 		break;
 	}
 	return true;
+}
+
+static void take_events(struct attempt *a)
+{
+	struct sse_event event;
+
+	while (sse_next(&a->sse, &event))
+		on_event(a, event.data, event.len);
+	a->event_lost |= a->sse.too_large || a->sse.no_memory;
+	a->no_memory |= a->sse.no_memory;
 }
 
 static bool on_response(void *arg, long status, const char *content_type)
@@ -196,9 +206,8 @@ static void on_data(void *arg, const char *bytes, size_t len)
 {
 	struct attempt *a = arg;
 
-	if (sse_feed(&a->sse, bytes, len, on_event, a) < 0)
-		a->event_lost = true;
-	a->no_memory |= a->sse.no_memory;
+	sse_feed(&a->sse, bytes, len);
+	take_events(a);
 }
 
 /* What an HTTP outcome other than a whole response means. */
@@ -226,7 +235,7 @@ static enum attempt_result judge_status(long status, const char *text)
 		return ATTEMPT_UNAUTHORIZED;
 	if (status == 404 || status == 408 || status >= 500)
 		return ATTEMPT_UNAVAILABLE;
-	if (status >= 400 && chunk_is_context_overflow(text))
+	if (status >= 400 && error_text_is_context_overflow(text))
 		return ATTEMPT_OVERFLOW;
 	return status >= 400 ? ATTEMPT_REFUSED : ATTEMPT_MALFORMED;
 }
@@ -234,11 +243,11 @@ static enum attempt_result judge_status(long status, const char *text)
 static enum attempt_result judge(struct attempt *a, const struct http_result *h)
 {
 	if (a->failed_event)
-		return chunk_is_context_overflow(a->text) ? ATTEMPT_OVERFLOW : ATTEMPT_ERROR_EVENT;
+		return error_text_is_context_overflow(a->text) ? ATTEMPT_OVERFLOW : ATTEMPT_ERROR_EVENT;
 	if (a->event_lost || a->done_seen || a->finish != FINISH_NONE)
 		return seen_end(a);
 	if (h->outcome == HTTP_DONE && h->status != 200) {
-		chunk_error_text(h->body, h->body_len, a->text, sizeof a->text);
+		error_text_of_body(h->body, h->body_len, a->text, sizeof a->text);
 		return judge_status(h->status, a->text);
 	}
 	if (h->outcome != HTTP_DONE) {
@@ -257,9 +266,8 @@ static void on_done(void *arg, const struct http_result *h)
 	struct attempt_outcome r = {.outcome = h->outcome, .status = h->status, .reused = h->reused, .text = a->text};
 
 	a->transfer = NULL;
-	if (sse_end(&a->sse, on_event, a) < 0)
-		a->event_lost = true;
-	a->no_memory |= a->sse.no_memory;
+	sse_end(&a->sse);
+	take_events(a);
 	r.end = judge(a, h);
 	if (a->error_status != 0)
 		r.status = a->error_status;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The time that one event of a stream costs, through SSE and delta reading, and with
- * jansson for comparison: prints nanoseconds an event. */
+/* What one token of a stream costs, from its bytes to a piece of text, and what jansson alone
+ * takes to read its chunk: prints nanoseconds a token. */
 #include "core/base/clock.h"
 #include "core/stream/chunk.h"
-#include "core/stream/sse.h"
+#include "core/stream/stream.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define EVENTS 64
@@ -29,69 +28,68 @@ static const char *const forms[][2] = {
          "\"content\":\" Gr\xc3\xbc\xc3\x9f\"},\"finish_reason\":null}]}"},
 };
 
-struct cooldown {
-	struct chunk_reader reader;
-	bool jansson;
-	size_t bytes, events;
-};
-
-static bool on_event(void *arg, const char *data, size_t len)
+static double best_of(double best, int64_t began, size_t count)
 {
-	struct cooldown *b = arg;
-	struct chunk d;
+	double each = (double)(clock_mono_ns() - began) / (double)count;
 
-	if (b->jansson)
-		chunk_parse(&b->reader, data, len, &d);
-	else
-		chunk_read(&b->reader, data, len, &d);
-	b->bytes += d.content.len;
-	b->events++;
-	return true;
+	return each < best ? each : best;
 }
 
-static double measure(struct cooldown *b, const char *text, size_t len)
+static double through_stream(struct stream *s, const char *text, size_t len)
 {
 	double best = 1e9;
 
 	for (int run = 0; run < 5; run++) {
-		struct sse s;
 		int64_t began = clock_mono_ns();
-		double each;
+		size_t tokens = 0;
+		struct piece p;
 
-		sse_init(&s);
-		b->events = 0;
-		for (int i = 0; i < ROUNDS / (b->jansson ? 10 : 1); i++)
-			if (sse_feed(&s, text, len, on_event, b) < 0)
-				exit(1);
-		sse_free(&s);
-		each = (double)(clock_mono_ns() - began) / (double)b->events;
-		if (each < best)
-			best = each;
+		stream_begin(s, NULL);
+		for (int i = 0; i < ROUNDS; i++) {
+			stream_feed(s, text, len);
+			while (stream_next(s, &p))
+				tokens++;
+		}
+		best = best_of(best, began, tokens);
 	}
+	return best;
+}
+
+static double through_jansson(const char *event)
+{
+	const size_t len = strlen(event), count = EVENTS * ROUNDS / 10;
+	struct chunk_reader reader;
+	struct chunk chunk;
+	double best = 1e9;
+
+	chunk_reader_init(&reader);
+	for (int run = 0; run < 5; run++) {
+		int64_t began = clock_mono_ns();
+
+		for (size_t i = 0; i < count; i++)
+			chunk_parse(&reader, event, len, &chunk);
+		best = best_of(best, began, count);
+	}
+	chunk_reader_free(&reader);
 	return best;
 }
 
 int main(void)
 {
 	struct buf text = BUF_INIT(1u << 20);
-	struct cooldown b = {.jansson = false};
+	struct stream *s = stream_new();
 
-	chunk_reader_init(&b.reader);
+	if (s == NULL)
+		return 1;
 	for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
-		double ours, theirs;
-
 		buf_reset(&text);
 		for (int n = 0; n < EVENTS; n++)
 			if (buf_addf(&text, "data: %s\n\n", forms[i][1]) < 0)
 				return 1;
-		b.jansson = false;
-		ours = measure(&b, text.data, text.len);
-		b.jansson = true;
-		theirs = measure(&b, text.data, text.len);
-		printf("%-8s %zu bytes: %.0f ns an event, with jansson %.0f ns\n", forms[i][0], strlen(forms[i][1]),
-		       ours, theirs);
+		printf("%-8s %zu bytes: %.0f ns a token, jansson alone %.0f ns\n", forms[i][0], strlen(forms[i][1]),
+		       through_stream(s, text.data, text.len), through_jansson(forms[i][1]));
 	}
-	chunk_reader_free(&b.reader);
+	stream_free(s);
 	buf_free(&text);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Events of a stream, one a line, as servers write tool calls; a line that begins with '!'
- * is a call that leaked as text. Whatever comes, each call ends with an id, a name and
+ * is a text-encoded call. Whatever comes, each call ends with an id, a name and
  * one result, in a message that servers can parse. */
 #include "core/stream/calls.h"
 #include "core/stream/chunk.h"
@@ -77,16 +77,16 @@ static void check(const struct calls *calls)
 static void take_line(struct calls *calls, struct chunk_reader *reader, const char *line, size_t len)
 {
 	char *event = fuzz_copy(line, len), *text;
-	struct chunk d;
+	struct chunk c;
 
 	if (len > 0 && *event == '!') {
 		text = fuzz_text(event + 1, len - 1);
 		calls_add(calls, "t", text);
 		free(text);
 	} else {
-		chunk_read(reader, event, len, &d);
-		if (d.tool_calls != NULL)
-			calls_merge(calls, d.tool_calls);
+		chunk_read(reader, event, len, &c);
+		if (c.tool_calls != NULL)
+			calls_merge(calls, c.tool_calls);
 	}
 	free(event);
 }

@@ -2,9 +2,9 @@
 /* The same text, reasoning and calls at every split; no python_tag in the answer; text
  * that has no marker passes as it is. The first byte says where the cuts lie. */
 #include "core/stream/filter.h"
+#include "core/base/buf.h"
 #include "tests/fuzz/fuzz.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,56 +24,49 @@ static void add(struct seen *s, char kind, const char *bytes, size_t len)
 		abort();
 }
 
-static void on_text(void *arg, const char *bytes, size_t len)
+static void take(struct filter *f, struct seen *s)
 {
-	add(arg, '\x01', bytes, len);
-}
-static void on_reasoning(void *arg, const char *bytes, size_t len)
-{
-	add(arg, '\x02', bytes, len);
-}
+	struct filter_piece p;
 
-static void on_call(void *arg, const char *name, const char *arguments)
-{
-	struct seen *s = arg;
-
-	if (strcmp(name, "t") != 0)
-		abort();
-	s->kind = '\0';
-	add(s, '\x03', arguments, strlen(arguments));
-}
-
-static void on_unopened(void *arg)
-{
-	struct seen *s = arg;
-
-	if (buf_add(&s->all, "\x04", 1) < 0)
-		abort();
-}
-
-static bool is_tool(void *arg, const char *name, size_t len)
-{
-	(void)arg;
-	return len == 1 && *name == 't';
+	while (filter_next(f, &p)) {
+		switch (p.kind) {
+		case PIECE_TEXT:
+		case PIECE_REASONING:
+			fuzz_require(p.len > 0);
+			add(s, p.kind == PIECE_TEXT ? '\x01' : '\x02', p.bytes, p.len);
+			break;
+		case PIECE_CALL:
+			fuzz_require(strcmp(p.name, "t") == 0);
+			s->kind = '\0';
+			add(s, '\x03', p.arguments, strlen(p.arguments));
+			break;
+		case PIECE_UNOPENED:
+			fuzz_require(buf_add(&s->all, "\x04", 1) == 0);
+			break;
+		case PIECE_END:
+			abort();
+		}
+	}
 }
 
 static void run(const uint8_t *data, size_t len, size_t step, struct seen *s)
 {
-	static const struct filter_handlers handlers = {on_text, on_reasoning, on_call, is_tool, on_unopened};
-	struct filter *f = filter_new(&handlers, s);
+	static const char *const tools[] = {"t", NULL};
+	struct filter *f = filter_new();
 
+	fuzz_require(f != NULL);
+	filter_begin(f, tools);
 	for (size_t from = 0; from < len; from += step) {
 		size_t n = len - from < step ? len - from : step;
-		char *piece = malloc(n);
+		char *piece = fuzz_copy(data + from, n);
 
-		if (piece == NULL)
-			abort();
-		memcpy(piece, data + from, n);
-		if (filter_feed(f, piece, n) < 0)
-			abort();
+		filter_feed(f, piece, n);
+		take(f, s);
 		free(piece);
 	}
 	filter_end(f);
+	take(f, s);
+	fuzz_require(!filter_lost(f));
 	filter_free(f);
 }
 

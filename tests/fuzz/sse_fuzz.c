@@ -6,45 +6,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool on_event(void *arg, const char *data, size_t len)
+static void take(struct sse *s, struct buf *events)
 {
-	if (buf_add(arg, data, len) < 0 || buf_add(arg, "\x01", 1) < 0)
-		abort();
-	return true;
+	struct sse_event event;
+
+	while (sse_next(s, &event))
+		fuzz_require(buf_add(events, event.data, event.len) == 0 && buf_add(events, "\x01", 1) == 0);
 }
 
-static void feed(struct sse *s, const uint8_t *data, size_t len, struct buf *events)
+static void run(const uint8_t *data, size_t len, size_t step, struct buf *events)
 {
-	/* A copy of its own size, so that a read beyond it is found. */
-	char *piece = malloc(len + (len == 0));
+	struct sse s;
 
-	if (piece == NULL)
-		abort();
-	memcpy(piece, data, len);
-	sse_feed(s, piece, len, on_event, events);
-	free(piece);
+	sse_init(&s);
+	for (size_t from = 0; from < len; from += step) {
+		size_t n = len - from < step ? len - from : step;
+		char *piece = fuzz_copy(data + from, n);
+
+		sse_feed(&s, piece, n);
+		take(&s, events);
+		free(piece);
+	}
+	sse_end(&s);
+	take(&s, events);
+	sse_free(&s);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct buf whole = BUF_INIT(1u << 24), split = BUF_INIT(1u << 24);
-	struct sse s;
-	size_t step, from = 1;
 
 	if (len < 2)
 		return 0;
-	step = data[0] % 16 + 1u;
-	sse_init(&s);
-	feed(&s, data + 1, len - 1, &whole);
-	sse_end(&s, on_event, &whole);
-	sse_free(&s);
-	sse_init(&s);
-	for (; from < len; from += step)
-		feed(&s, data + from, len - from < step ? len - from : step, &split);
-	sse_end(&s, on_event, &split);
-	sse_free(&s);
-	if (whole.len != split.len || (whole.len > 0 && memcmp(whole.data, split.data, whole.len) != 0))
-		abort();
+	run(data + 1, len - 1, len, &whole);
+	run(data + 1, len - 1, data[0] % 16 + 1u, &split);
+	fuzz_require(whole.len == split.len && (whole.len == 0 || memcmp(whole.data, split.data, whole.len) == 0));
 	buf_free(&whole);
 	buf_free(&split);
 	return 0;

@@ -1,125 +1,106 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LLMs' streams, in any bytes, through every stage to what the client reads: the same
- * whatever the pieces are. Behind a [DONE] another LLM goes on with the answer. The first
- * byte says where the cuts lie. */
-#include "core/turn/answer.h"
-#include "core/stream/calls.h"
-#include "core/stream/chunk.h"
-#include "core/stream/sse.h"
+/* An LLM's stream, in any bytes: the same text, reasoning, calls and end wherever it is cut;
+ * no empty piece; the end is the last one. The first byte says where the cuts lie. */
+#include "core/stream/stream.h"
+#include "core/base/buf.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct stream {
-	struct sse sse;
-	struct chunk_reader reader;
-	struct answer *answer;
-	struct calls calls;
-	int64_t counted; /* tokens of this ask; -1: the server does not say */
-	struct buf out;
+struct seen {
+	struct buf all;
+	enum piece_kind last;
+	bool ended;
 };
 
-static void on_write(void *arg, const char *bytes, size_t len, bool apart)
+static void put(struct seen *seen, const void *bytes, size_t len)
 {
-	(void)apart;
-	fuzz_require(buf_add(arg, bytes, len) == 0);
+	fuzz_require(buf_add(&seen->all, bytes, len) == 0);
 }
 
-/* Both of the answer's callbacks get the stream's output. */
-static void on_call(void *arg, const char *name, const char *arguments)
+static void take_piece(struct seen *seen, const struct piece *p)
 {
-	fuzz_require(buf_addf(arg, "\x01%s(%s)\x01", name, arguments) == 0);
+	fuzz_require(!seen->ended);
+	if (p->kind != seen->last || p->kind > PIECE_REASONING)
+		put(seen, &(const char){(char)(p->kind + 1)}, 1);
+	seen->last = p->kind;
+	switch (p->kind) {
+	case PIECE_TEXT:
+	case PIECE_REASONING:
+		fuzz_require(p->len > 0);
+		put(seen, p->bytes, p->len);
+		break;
+	case PIECE_UNOPENED:
+		break;
+	case PIECE_CALL:
+		fuzz_require(strlen(p->call->id) > 0 && strlen(p->call->name) > 0);
+		put(seen, p->call->name, strlen(p->call->name) + 1);
+		put(seen, p->call->arguments, strlen(p->call->arguments));
+		break;
+	case PIECE_END:
+		seen->ended = true;
+		fuzz_require((p->end == STREAM_COMPLETE || p->end == STREAM_LIMIT) == (*p->text == '\0'));
+		fuzz_require(p->end != STREAM_NO_MEMORY && fuzz_is_text(p->text, strlen(p->text)));
+		fuzz_require(buf_addf(&seen->all, "%d %ld %s", (int)p->end, p->status, p->text) == 0);
+		break;
+	}
 }
 
-static bool is_tool(void *arg, const char *name, size_t len)
+static void take(struct stream *s, struct seen *seen)
 {
-	(void)arg;
-	return len == 1 && *name == 't';
+	struct piece p;
+
+	while (stream_next(s, &p))
+		take_piece(seen, &p);
+	fuzz_require(!stream_next(s, &p));
 }
 
-static void end_ask(struct stream *s)
+/* Cut into pieces of 1 to 64 bytes, or not at all where seed is 0. */
+static void run(struct stream *s, const uint8_t *data, size_t len, unsigned seed, struct seen *seen)
 {
-	struct answer_figures figures;
-	const char *text;
-	size_t len;
+	static const char *const tools[] = {"t", NULL};
+	const struct stream_progress *progress = stream_progress(s);
 
-	answer_end_ask(s->answer, s->counted, true);
-	text = answer_text(s->answer, &len);
-	fuzz_require(fuzz_is_text(text, len));
-	answer_go_on(s->answer);
-	answer_figures(s->answer, &figures);
-	fuzz_require(figures.tokens >= 0);
-	s->counted = -1;
-}
+	seen->last = PIECE_END;
+	stream_begin(s, tools);
+	for (size_t n, at = 0; at < len; at += n) {
+		char *piece;
 
-static bool on_event(void *arg, const char *data, size_t len)
-{
-	struct stream *s = arg;
-	struct chunk d;
-
-	chunk_read(&s->reader, data, len, &d);
-	if (d.reasoning.len > 0)
-		answer_reasoning(s->answer, d.reasoning.bytes, d.reasoning.len);
-	if (d.content.len > 0)
-		answer_content(s->answer, d.content.bytes, d.content.len);
-	if (d.tool_calls != NULL)
-		calls_merge(&s->calls, d.tool_calls);
-	if (d.has_usage)
-		s->counted = d.completion_tokens;
-	if (d.kind == CHUNK_DONE)
-		end_ask(s);
-	fuzz_require(buf_addf(&s->out, "\x02%d%d%s", (int)d.kind, (int)d.finish, d.error) == 0);
-	return true;
-}
-
-static void add_calls(struct stream *s)
-{
-	fuzz_require(calls_finish(&s->calls) == 0);
-	for (size_t i = 0; i < s->calls.count; i++)
-		on_call(&s->out, s->calls.items[i].name, s->calls.items[i].arguments);
-	calls_clear(&s->calls);
-}
-
-static void run(const uint8_t *data, size_t len, size_t step, struct buf *out)
-{
-	static const struct answer_handlers handlers = {on_write, on_call, is_tool};
-	struct stream s = {.out = BUF_INIT(1u << 24), .counted = -1};
-
-	sse_init(&s.sse);
-	chunk_reader_init(&s.reader);
-	calls_init(&s.calls);
-	s.answer = answer_new(&handlers, &s.out);
-	fuzz_require(s.answer != NULL);
-	answer_begin(s.answer);
-	for (size_t at = 0; at < len; at += step) {
-		size_t n = len - at < step ? len - at : step;
-		char *piece = fuzz_copy(data + at, n);
-
-		sse_feed(&s.sse, piece, n, on_event, &s);
+		n = len - at;
+		if (seed != 0) {
+			seed = seed * 1103515245u + 12345u;
+			n = n < (seed >> 16) % 64 + 1 ? n : (seed >> 16) % 64 + 1;
+		}
+		piece = fuzz_copy(data + at, n);
+		stream_feed(s, piece, n);
+		take(s, seen);
 		free(piece);
 	}
-	sse_end(&s.sse, on_event, &s);
-	end_ask(&s);
-	answer_close(s.answer);
-	add_calls(&s);
-	answer_free(s.answer);
-	chunk_reader_free(&s.reader);
-	sse_free(&s.sse);
-	*out = s.out;
+	fuzz_require(!seen->ended);
+	stream_close(s);
+	take(s, seen);
+	fuzz_require(seen->ended && progress->tokens <= progress->chunks && progress->completion_tokens >= -1);
+	fuzz_require(buf_addf(&seen->all, " %lu %lu %ld %d %d", (unsigned long)progress->chunks,
+	                      (unsigned long)progress->tokens, (long)progress->completion_tokens, progress->finished,
+	                      progress->done) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct buf whole, split;
+	struct seen whole = {.all = BUF_INIT(1u << 24)}, split = {.all = BUF_INIT(1u << 24)};
+	struct stream *s;
 
 	if (len < 2)
 		return 0;
-	run(data + 1, len - 1, len, &whole);
-	run(data + 1, len - 1, data[0] % 16 + 1u, &split);
-	fuzz_require(whole.len == split.len && (whole.len == 0 || memcmp(whole.data, split.data, whole.len) == 0));
-	fuzz_require(fuzz_is_text(whole.data != NULL ? whole.data : "", whole.len));
-	buf_free(&whole);
-	buf_free(&split);
+	s = stream_new();
+	fuzz_require(s != NULL);
+	run(s, data + 1, len - 1, 0, &whole);
+	run(s, data + 1, len - 1, data[0] + 1u, &split); /* nothing of the one before is left */
+	fuzz_require(whole.all.len == split.all.len && memcmp(whole.all.data, split.all.data, whole.all.len) == 0);
+	fuzz_require(fuzz_is_text(whole.all.data, whole.all.len));
+	stream_free(s);
+	buf_free(&whole.all);
+	buf_free(&split.all);
 	return 0;
 }

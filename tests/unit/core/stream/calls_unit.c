@@ -106,7 +106,7 @@ static void objects_of_older_servers_count(void **state)
 	calls_clear(&c);
 }
 
-static void what_is_missing_is_mended(void **state)
+static void what_is_missing_is_filled_in(void **state)
 {
 	struct calls c;
 
@@ -134,6 +134,27 @@ static void each_call_has_an_id_of_its_own(void **state)
 	assert_int_equal(c.count, 2);
 	expect(&c, 0, "a", "f", "1");
 	expect(&c, 1, "call00001", "f", "2");
+	calls_clear(&c);
+}
+
+/* The server's indices know nothing of it. */
+static void a_call_written_as_text_takes_no_fragment(void **state)
+{
+	struct calls c;
+
+	(void)state;
+	calls_init(&c);
+	assert_int_equal(calls_add(&c, "f", "{}"), 0);
+	merge(&c, "[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"g\",\"arguments\":\"{\\\"x\\\":\"}}]");
+	assert_int_equal(calls_add(&c, "f", "{}"), 0);
+	merge(&c, "[{\"index\":0,\"function\":{\"arguments\":\"1}\"}}]");
+	merge(&c, "[{\"function\":{\"name\":\"h\",\"arguments\":\"{}\"}}]");
+	assert_int_equal(calls_finish(&c), 0);
+	assert_int_equal(c.count, 4);
+	expect(&c, 0, "call00000", "f", "{}");
+	expect(&c, 1, "a", "g", "{\"x\":1}");
+	expect(&c, 2, "call00002", "f", "{}");
+	expect(&c, 3, "call00003", "h", "{}");
 	calls_clear(&c);
 }
 
@@ -190,8 +211,9 @@ int main(void)
 		cmocka_unit_test(whole_calls_of_one_index_stay_apart),
 		cmocka_unit_test(an_id_alone_begins_no_call_of_the_same_index),
 		cmocka_unit_test(objects_of_older_servers_count),
-		cmocka_unit_test(what_is_missing_is_mended),
+		cmocka_unit_test(what_is_missing_is_filled_in),
 		cmocka_unit_test(each_call_has_an_id_of_its_own),
+		cmocka_unit_test(a_call_written_as_text_takes_no_fragment),
 		cmocka_unit_test(there_is_a_limit),
 		cmocka_unit_test(arguments_that_are_too_long_lose_their_end_and_no_less),
 	};

@@ -2,6 +2,8 @@
 /* Events of the known servers, read by both readers. */
 #include "core/stream/chunk.h"
 
+#include "core/stream/error_text.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +14,7 @@
 #include <cmocka.h>
 
 #define HEAD "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1795370000,\"model\":\"m/x\","
-#define DELTA(members, finish)                                                                                         \
+#define EVENT(members, finish)                                                                                         \
 	HEAD "\"choices\":[{\"index\":0,\"delta\":{" members "},\"logprobs\":null,\"finish_reason\":" finish "}]}"
 
 struct event {
@@ -20,46 +22,46 @@ struct event {
 	enum chunk_kind kind;
 	const char *content, *reasoning; /* NULL: none */
 	enum chunk_finish finish;
-	int64_t prompt, completion; /* -1: no usage */
+	int64_t completion; /* -1: no usage */
 	size_t calls;
 	bool scanned; /* the strict scanner must take it */
 };
 
-#define CHUNK   .kind = CHUNK_CHUNK, .prompt = -1, .completion = -1
+#define CHUNK   .kind = CHUNK_CHUNK, .completion = -1
 #define SCANNED CHUNK, .scanned = true
 
 static const struct event events[] = {
-	{"[DONE]", .kind = CHUNK_DONE, .prompt = -1, .completion = -1, .scanned = true},
-	{"[DONE] ", .kind = CHUNK_DONE, .prompt = -1, .completion = -1},
+	{"[DONE]", .kind = CHUNK_DONE, .completion = -1, .scanned = true},
+	{"[DONE] ", .kind = CHUNK_DONE, .completion = -1},
 	{"", CHUNK},
-	{DELTA("\"role\":\"assistant\",\"content\":\"\"", "null"), SCANNED},
-	{DELTA("\"content\":\" world\"", "null"), SCANNED, .content = " world"},
-	{DELTA("\"content\":null", "null"), SCANNED},
-	{DELTA("", "null"), SCANNED},
-	{DELTA("\"content\":\"Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80\"", "null"), SCANNED,
+	{EVENT("\"role\":\"assistant\",\"content\":\"\"", "null"), SCANNED},
+	{EVENT("\"content\":\" world\"", "null"), SCANNED, .content = " world"},
+	{EVENT("\"content\":null", "null"), SCANNED},
+	{EVENT("", "null"), SCANNED},
+	{EVENT("\"content\":\"Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80\"", "null"), SCANNED,
          .content = "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80"},
-	{DELTA("\"content\":\"a\\n\\\"b\\\\\\/\\t\\u00e9\\ud83d\\ude00.\"", "null"), SCANNED,
+	{EVENT("\"content\":\"a\\n\\\"b\\\\\\/\\t\\u00e9\\ud83d\\ude00.\"", "null"), SCANNED,
          .content = "a\n\"b\\/\t\xc3\xa9\xf0\x9f\x98\x80."},
-	{DELTA("\"content\":\"x\\ny\",\"reasoning\":\"long\\tenough to make a small buffer grow: 0123456789\"", "null"),
+	{EVENT("\"content\":\"x\\ny\",\"reasoning\":\"long\\tenough to make a small buffer grow: 0123456789\"", "null"),
          SCANNED, .content = "x\ny", .reasoning = "long\tenough to make a small buffer grow: 0123456789"},
-	{DELTA("\"reasoning\":\"r\"", "null"), SCANNED, .reasoning = "r"},
-	{DELTA("\"reasoning_content\":\"r\",\"content\":null", "null"), SCANNED, .reasoning = "r"},
-	{DELTA("\"thinking\":\"r\",\"content\":\"\"", "null"), SCANNED, .reasoning = "r"},
-	{DELTA("\"reasoning_content\":\"b\",\"reasoning\":\"a\"", "null"), SCANNED, .reasoning = "a"},
-	{DELTA("\"content\":\"end\",\"tool_calls\":[]", "\"stop\""), SCANNED, .content = "end", .finish = FINISH_STOP},
-	{DELTA("", "\"length\""), SCANNED, .finish = FINISH_LENGTH},
-	{DELTA("", "\"tool_calls\""), SCANNED, .finish = FINISH_TOOL_CALLS},
-	{DELTA("", "\"abort\""), SCANNED, .finish = FINISH_ABORT},
-	{DELTA("", "\"error\""), SCANNED, .finish = FINISH_ABORT},
-	{DELTA("", "\"\""), SCANNED, .finish = FINISH_NONE},
-	{DELTA("", "\"null\""), SCANNED, .finish = FINISH_NONE},
-	{DELTA("", "\"content_filter\""), SCANNED, .finish = FINISH_OTHER},
+	{EVENT("\"reasoning\":\"r\"", "null"), SCANNED, .reasoning = "r"},
+	{EVENT("\"reasoning_content\":\"r\",\"content\":null", "null"), SCANNED, .reasoning = "r"},
+	{EVENT("\"thinking\":\"r\",\"content\":\"\"", "null"), SCANNED, .reasoning = "r"},
+	{EVENT("\"reasoning_content\":\"b\",\"reasoning\":\"a\"", "null"), SCANNED, .reasoning = "a"},
+	{EVENT("\"content\":\"end\",\"tool_calls\":[]", "\"stop\""), SCANNED, .content = "end", .finish = FINISH_STOP},
+	{EVENT("", "\"length\""), SCANNED, .finish = FINISH_LENGTH},
+	{EVENT("", "\"tool_calls\""), SCANNED, .finish = FINISH_TOOL_CALLS},
+	{EVENT("", "\"abort\""), SCANNED, .finish = FINISH_ABORT},
+	{EVENT("", "\"error\""), SCANNED, .finish = FINISH_ABORT},
+	{EVENT("", "\"\""), SCANNED, .finish = FINISH_NONE},
+	{EVENT("", "\"null\""), SCANNED, .finish = FINISH_NONE},
+	{EVENT("", "\"content_filter\""), SCANNED, .finish = FINISH_OTHER},
 	{HEAD "\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"total_tokens\":12,\"completion_tokens\":7}}",
-         .kind = CHUNK_CHUNK, .prompt = 5, .completion = 7, .scanned = true},
+         .kind = CHUNK_CHUNK, .completion = 7, .scanned = true},
 	{HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"logprobs\":null,\"finish_reason\":null}],"
               "\"usage\":{\"prompt_tokens\":42,\"total_tokens\":49,\"completion_tokens\":7,"
               "\"prompt_tokens_details\":null}}",
-         .kind = CHUNK_CHUNK, .content = "x", .prompt = 42, .completion = 7, .scanned = true},
+         .kind = CHUNK_CHUNK, .content = "x", .completion = 7, .scanned = true},
 	{HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"usage\":null}", SCANNED, .content = "x"},
 	/* any order, any blanks, things that are skipped */
 	{" { \"choices\" : [ { \"finish_reason\" : null , \"delta\" : { \"content\" : \"x\" } } ] ,\n"
@@ -71,24 +73,24 @@ static const struct event events[] = {
 	/* a number that is none of ours costs no word */
 	{"{\"id\":18446744073709551616,\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", CHUNK, .content = "x"},
 	/* tool calls */
-	{DELTA("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\"}}]", "null"), CHUNK, .calls = 1},
-	{DELTA("\"tool_calls\":{\"index\":0,\"function\":{\"arguments\":{}}}", "\"tool_calls\""), CHUNK, .calls = 1,
+	{EVENT("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\"}}]", "null"), CHUNK, .calls = 1},
+	{EVENT("\"tool_calls\":{\"index\":0,\"function\":{\"arguments\":{}}}", "\"tool_calls\""), CHUNK, .calls = 1,
          .finish = FINISH_TOOL_CALLS},
 	{HEAD "\"choices\":[{\"message\":{\"content\":\"whole\",\"tool_calls\":[{},{}]},\"finish_reason\":\"stop\"}]}",
          CHUNK, .content = "whole", .calls = 2, .finish = FINISH_STOP},
 	/* content as parts, refusals, duplicates, a second choice */
-	{DELTA("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]},"
+	{EVENT("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]},"
                "{\"type\":\"text\",\"text\":\"so\"}]",
                "null"),
          CHUNK, .content = "so", .reasoning = "hm"},
-	{DELTA("\"content\":null,\"refusal\":\"no\"", "null"), CHUNK, .content = "no"},
-	{DELTA("\"content\":\"a\",\"content\":\"b\"", "null"), CHUNK, .content = "b"},
+	{EVENT("\"content\":null,\"refusal\":\"no\"", "null"), CHUNK, .content = "no"},
+	{EVENT("\"content\":\"a\",\"content\":\"b\"", "null"), CHUNK, .content = "b"},
 	{"{\"choices\":[{\"delta\":{\"content\":\"a\"}},{\"delta\":{\"content\":\"b\"}}]}", CHUNK, .content = "a"},
-	{DELTA("\"con\\u0074ent\":\"a\"", "null"), CHUNK, .content = "a"},
+	{EVENT("\"con\\u0074ent\":\"a\"", "null"), CHUNK, .content = "a"},
 	/* half a surrogate pair and broken UTF-8 cost a character, not the event */
-	{DELTA("\"content\":\"a\\ud83d.\"", "null"), CHUNK, .content = "a\xef\xbf\xbd."},
-	{DELTA("\"content\":\"a\xf0\x9f.\"", "null"), CHUNK, .content = "a\xef\xbf\xbd\xef\xbf\xbd."},
-	{DELTA("\"content\":\"a\\\\ud83d.\"", "null"), SCANNED, .content = "a\\ud83d."},
+	{EVENT("\"content\":\"a\\ud83d.\"", "null"), CHUNK, .content = "a\xef\xbf\xbd."},
+	{EVENT("\"content\":\"a\xf0\x9f.\"", "null"), CHUNK, .content = "a\xef\xbf\xbd\xef\xbf\xbd."},
+	{EVENT("\"content\":\"a\\\\ud83d.\"", "null"), SCANNED, .content = "a\\ud83d."},
 	/* odd, but JSON */
 	{"{}", SCANNED},
 	{"{\"choices\":null}", CHUNK},
@@ -96,15 +98,17 @@ static const struct event events[] = {
 	{"{\"choices\":[{\"delta\":null}]}", SCANNED},
 	{"{\"choices\":[{\"delta\":{\"content\":5}}]}", CHUNK},
 	{"{\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":2.5}}", CHUNK},
+	{"{\"usage\":{\"prompt_tokens\":5}}", SCANNED},
+	{"{\"usage\":{\"completion_tokens\":-5}}", CHUNK},
 	{"{\"error\":null,\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", SCANNED, .content = "x"},
 	/* no JSON */
-	{"{", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
-	{"hello", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
-	{"[1]", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
-	{"{\"a\":01}", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
-	{"{\"a\":1}}", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
-	{"{\"a\":\"\n\"}", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
-	{"{\"a\":1e999}", .kind = CHUNK_INVALID, .prompt = -1, .completion = -1},
+	{"{", .kind = CHUNK_INVALID, .completion = -1},
+	{"hello", .kind = CHUNK_INVALID, .completion = -1},
+	{"[1]", .kind = CHUNK_INVALID, .completion = -1},
+	{"{\"a\":01}", .kind = CHUNK_INVALID, .completion = -1},
+	{"{\"a\":1}}", .kind = CHUNK_INVALID, .completion = -1},
+	{"{\"a\":\"\n\"}", .kind = CHUNK_INVALID, .completion = -1},
+	{"{\"a\":1e999}", .kind = CHUNK_INVALID, .completion = -1},
 };
 
 static void assert_text(const struct chunk_text *text, const char *want)
@@ -119,19 +123,15 @@ static void assert_text(const struct chunk_text *text, const char *want)
 	assert_memory_equal(text->bytes, want, text->len);
 }
 
-static void assert_delta(const struct chunk *d, const struct event *e)
+static void assert_chunk(const struct chunk *c, const struct event *e)
 {
-	assert_int_equal(d->kind, e->kind);
-	assert_text(&d->content, e->content);
-	assert_text(&d->reasoning, e->reasoning);
-	assert_int_equal(d->finish, e->finish);
-	assert_int_equal(d->has_usage, e->prompt >= 0);
-	if (d->has_usage) {
-		assert_int_equal(d->prompt_tokens, e->prompt);
-		assert_int_equal(d->completion_tokens, e->completion);
-	}
-	assert_int_equal(json_array_size(d->tool_calls), e->calls);
-	assert_string_equal(d->error, "");
+	assert_int_equal(c->kind, e->kind);
+	assert_text(&c->content, e->content);
+	assert_text(&c->reasoning, e->reasoning);
+	assert_int_equal(c->finish, e->finish);
+	assert_int_equal(c->completion_tokens, e->completion);
+	assert_int_equal(json_array_size(c->tool_calls), e->calls);
+	assert_string_equal(c->error, "");
 }
 
 /* The event in memory of its own size, so that a read beyond it is seen. */
@@ -148,7 +148,7 @@ static char *exactly(const char *data)
 static void both_readers_agree(void **state)
 {
 	struct chunk_reader r;
-	struct chunk d;
+	struct chunk c;
 
 	(void)state;
 	chunk_reader_init(&r);
@@ -157,14 +157,14 @@ static void both_readers_agree(void **state)
 		size_t len = strlen(e->data);
 		char *data = exactly(e->data);
 
-		if (chunk_scan(&r, data, len, &d))
-			assert_delta(&d, e);
+		if (chunk_scan(&r, data, len, &c))
+			assert_chunk(&c, e);
 		else if (e->scanned)
 			fail_msg("not scanned: %s", e->data);
-		chunk_parse(&r, data, len, &d);
-		assert_delta(&d, e);
-		chunk_read(&r, data, len, &d);
-		assert_delta(&d, e);
+		chunk_parse(&r, data, len, &c);
+		assert_chunk(&c, e);
+		chunk_read(&r, data, len, &c);
+		assert_chunk(&c, e);
 		free(data);
 	}
 	chunk_reader_free(&r);
@@ -174,7 +174,7 @@ static void both_readers_agree(void **state)
 static void cut_events_are_invalid(void **state)
 {
 	struct chunk_reader r;
-	struct chunk d;
+	struct chunk c;
 
 	(void)state;
 	chunk_reader_init(&r);
@@ -190,9 +190,9 @@ static void cut_events_are_invalid(void **state)
 
 			assert_non_null(data);
 			memcpy(data, events[i].data, len);
-			assert_false(chunk_scan(&r, data, len, &d));
-			chunk_parse(&r, data, len, &d);
-			assert_int_equal(d.kind, CHUNK_INVALID);
+			assert_false(chunk_scan(&r, data, len, &c));
+			chunk_parse(&r, data, len, &c);
+			assert_int_equal(c.kind, CHUNK_INVALID);
 			free(data);
 		}
 	}
@@ -201,14 +201,14 @@ static void cut_events_are_invalid(void **state)
 
 static void plain_content_is_not_copied(void **state)
 {
-	static const char data[] = DELTA("\"content\":\"Gr\xc3\xbc\xc3\x9f\x65\"", "null");
+	static const char data[] = EVENT("\"content\":\"Gr\xc3\xbc\xc3\x9f\x65\"", "null");
 	struct chunk_reader r;
-	struct chunk d;
+	struct chunk c;
 
 	(void)state;
 	chunk_reader_init(&r);
-	chunk_read(&r, data, sizeof data - 1, &d);
-	assert_true(d.content.bytes > data && d.content.bytes < data + sizeof data);
+	chunk_read(&r, data, sizeof data - 1, &c);
+	assert_true(c.content.bytes > data && c.content.bytes < data + sizeof data);
 	assert_null(r.scratch.data);
 	assert_null(r.json);
 	chunk_reader_free(&r);
@@ -233,41 +233,51 @@ static void errors_in_the_stream(void **state)
 		{"{\"error\":{\"code\":\"context_length_exceeded\",\"message\":\" x \"},\"choices\":[]}", "x", 0},
 	};
 	struct chunk_reader r;
-	struct chunk d;
+	struct chunk c;
 	char text[32];
 
 	(void)state;
 	chunk_reader_init(&r);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		chunk_read(&r, rows[i].data, strlen(rows[i].data), &d);
-		assert_int_equal(d.kind, CHUNK_ERROR);
-		assert_string_equal(d.error, rows[i].error);
-		assert_int_equal(d.error_status, rows[i].status);
+		chunk_read(&r, rows[i].data, strlen(rows[i].data), &c);
+		assert_int_equal(c.kind, CHUNK_ERROR);
+		assert_string_equal(c.error, rows[i].error);
+		assert_int_equal(c.error_status, rows[i].status);
 		if (strcmp(rows[i].error, "the server gave no reason") != 0) {
-			chunk_error_text(rows[i].data, strlen(rows[i].data), text, sizeof text);
+			error_text_of_body(rows[i].data, strlen(rows[i].data), text, sizeof text);
 			assert_string_equal(text, rows[i].error);
 		}
 	}
-	chunk_error_text("Internal Server Error", 21, text, sizeof text);
+	error_text_of_body("Internal Server Error", 21, text, sizeof text);
 	assert_string_equal(text, "Internal Server Error");
-	chunk_error_text("<html>", 6, text, sizeof text);
+	error_text_of_body("<html>", 6, text, sizeof text);
 	assert_string_equal(text, "");
-	chunk_error_text("0123456789012345678901234567890\xc3\xbc", 33, text, sizeof text);
+	error_text_of_body("0123456789012345678901234567890\xc3\xbc", 33, text, sizeof text);
 	assert_string_equal(text, "0123456789012345678901234567890");
-	chunk_error_text("012345678901234567890123456789\xc3\xbc", 32, text, sizeof text);
+	error_text_of_body("012345678901234567890123456789\xc3\xbc", 32, text, sizeof text);
 	assert_string_equal(text, "012345678901234567890123456789");
+	/* what is no text is no text to people either, and still there to be seen */
+	error_text_of_body(
+		"a\tb\x01"
+		"c \xff\xc3(\xf0\x9f\x98 \x7f\n",
+		14, text, sizeof text);
+	assert_string_equal(text, "a b c ?\?(?\?\?");
+	error_text_of_body("0123456789012345678901234567890\xff", 32, text, sizeof text);
+	assert_string_equal(text, "0123456789012345678901234567890");
 	chunk_reader_free(&r);
 }
 
 static void context_overflow_is_known(void **state)
 {
 	(void)state;
-	assert_true(chunk_is_context_overflow(
+	assert_true(error_text_is_context_overflow(
 		"This model's maximum context length is 8192 tokens. However, you requested 9000 tokens"));
-	assert_true(chunk_is_context_overflow("the request exceeds the available context size, try increasing it"));
-	assert_true(chunk_is_context_overflow("Input validation error: `inputs` must have less than 4095 tokens."));
-	assert_false(chunk_is_context_overflow("The model `x` does not exist."));
-	assert_false(chunk_is_context_overflow(""));
+	assert_true(
+		error_text_is_context_overflow("the request exceeds the available context size, try increasing it"));
+	assert_true(
+		error_text_is_context_overflow("Input validation error: `inputs` must have less than 4095 tokens."));
+	assert_false(error_text_is_context_overflow("The model `x` does not exist."));
+	assert_false(error_text_is_context_overflow(""));
 }
 
 int main(void)

@@ -14,18 +14,26 @@ struct seen {
 	struct buf text; /* the events, each ended by a byte that is in none of them */
 	const char *from, *to;
 	size_t inside; /* events that lay in [from, to) */
-	int stop_after;
 };
 
-static bool on_event(void *arg, const char *data, size_t len)
+/* All events that are there. */
+static void take(struct sse *s, struct seen *seen)
 {
-	struct seen *seen = arg;
+	struct sse_event event;
 
-	assert_int_equal(buf_add(&seen->text, data, len), 0);
-	assert_int_equal(buf_add(&seen->text, "\x01", 1), 0);
-	if (data >= seen->from && data < seen->to)
-		seen->inside++;
-	return seen->stop_after == 0 || --seen->stop_after > 0;
+	while (sse_next(s, &event)) {
+		assert_int_equal(buf_add(&seen->text, event.data, event.len), 0);
+		assert_int_equal(buf_add(&seen->text, "\x01", 1), 0);
+		if (event.data >= seen->from && event.data < seen->to)
+			seen->inside++;
+	}
+	assert_false(sse_next(s, &event));
+}
+
+static void assert_nothing_lost(const struct sse *s)
+{
+	assert_false(s->too_large);
+	assert_false(s->no_memory);
 }
 
 /* Feeds text in pieces cut at the given places and returns what was seen. */
@@ -44,11 +52,14 @@ static char *feed(const char *text, size_t len, const size_t *cuts, size_t count
 		piece = malloc(to - from + (to == from));
 		assert_non_null(piece);
 		memcpy(piece, text + from, to - from);
-		assert_int_equal(sse_feed(&s, piece, to - from, on_event, &seen), 0);
+		sse_feed(&s, piece, to - from);
+		take(&s, &seen);
 		free(piece);
 		from = to;
 	}
-	assert_int_equal(sse_end(&s, on_event, &seen), 0);
+	sse_end(&s);
+	take(&s, &seen);
+	assert_nothing_lost(&s);
 	sse_free(&s);
 	return buf_steal(&seen.text, NULL);
 }
@@ -112,8 +123,11 @@ static void whole_events_are_not_copied(void **state)
 
 	(void)state;
 	sse_init(&s);
-	assert_int_equal(sse_feed(&s, "\n", 1, on_event, &seen), 0);
-	assert_int_equal(sse_feed(&s, text, sizeof text - 1, on_event, &seen), 0);
+	sse_feed(&s, "\n", 1);
+	take(&s, &seen);
+	sse_feed(&s, text, sizeof text - 1);
+	take(&s, &seen);
+	assert_nothing_lost(&s);
 	assert_int_equal(seen.inside, 4);
 	assert_null(s.line.data);
 	assert_null(s.data.data);
@@ -121,16 +135,24 @@ static void whole_events_are_not_copied(void **state)
 	buf_free(&seen.text);
 }
 
-static void stops_where_told(void **state)
+/* Who wants no more of a stream takes no more of it. */
+static void the_rest_may_be_left(void **state)
 {
 	static const char text[] = "data: one\n\ndata: two\n\ndata: three\n\n";
-	struct seen seen = {.text = BUF_INIT(1024), .stop_after = 2};
+	struct seen seen = {.text = BUF_INIT(1024)};
+	struct sse_event event;
 	struct sse s;
 
 	(void)state;
 	sse_init(&s);
-	assert_int_equal(sse_feed(&s, text, sizeof text - 1, on_event, &seen), 0);
+	sse_feed(&s, text, sizeof text - 1);
+	for (int i = 0; i < 2; i++) {
+		assert_true(sse_next(&s, &event));
+		assert_int_equal(buf_add(&seen.text, event.data, event.len), 0);
+		assert_int_equal(buf_add(&seen.text, "\x01", 1), 0);
+	}
 	assert_string_equal(seen.text.data, "one\x01two\x01");
+	assert_nothing_lost(&s);
 	sse_free(&s);
 	buf_free(&seen.text);
 }
@@ -153,9 +175,14 @@ static void too_long_lines_are_skipped(void **state)
 		int failed = 0;
 
 		sse_init(&s);
-		for (size_t from = 0; from < len; from += piece)
-			failed += sse_feed(&s, text + from, len - from < piece ? len - from : piece, on_event, &seen);
-		assert_int_equal(failed, -1);
+		for (size_t from = 0; from < len; from += piece) {
+			sse_feed(&s, text + from, len - from < piece ? len - from : piece);
+			take(&s, &seen);
+			failed += s.too_large;
+			s.too_large = false;
+		}
+		assert_int_equal(failed, 1);
+		assert_nothing_lost(&s);
 		assert_string_equal(seen.text.data, "one\x01");
 		sse_free(&s);
 		buf_free(&seen.text);
@@ -175,10 +202,14 @@ static void many_line_ends(void **state)
 	assert_non_null(text);
 	memset(text, '\r', len);
 	sse_init(&s);
-	assert_int_equal(sse_feed(&s, text, len, on_event, &seen), 0);
+	sse_feed(&s, text, len);
+	take(&s, &seen);
+	assert_nothing_lost(&s);
 	for (size_t i = 0; i < len; i += 2)
 		text[i] = ':';
-	assert_int_equal(sse_feed(&s, text, len, on_event, &seen), 0);
+	sse_feed(&s, text, len);
+	take(&s, &seen);
+	assert_nothing_lost(&s);
 	assert_int_equal(seen.text.len, 0);
 	sse_free(&s);
 	buf_free(&seen.text);
@@ -188,8 +219,8 @@ static void many_line_ends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(same_at_every_split), cmocka_unit_test(whole_events_are_not_copied),
-		cmocka_unit_test(stops_where_told),    cmocka_unit_test(too_long_lines_are_skipped),
+		cmocka_unit_test(same_at_every_split),  cmocka_unit_test(whole_events_are_not_copied),
+		cmocka_unit_test(the_rest_may_be_left), cmocka_unit_test(too_long_lines_are_skipped),
 		cmocka_unit_test(many_line_ends),
 	};
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a server's bytes to what the client reads, through every stage, at every split:
- * SSE, deltas, filter, emitter. */
-#include "core/stream/chunk.h"
-#include "core/protocol/emitter.h"
-#include "core/stream/filter.h"
-#include "core/stream/sse.h"
+/* From a server's bytes to pieces, wherever they are cut. */
+#include "core/stream/stream.h"
+
+#include "core/base/buf.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,108 +13,97 @@
 #include <string.h>
 #include <cmocka.h>
 
-struct chain {
-	struct sse sse;
-	struct chunk_reader reader;
-	struct filter *filter;
-	struct emitter *emitter;
-	struct buf out; /* what the client reads; calls and ends of the answer in <> */
+/* What came out: text as it is, reasoning in «», an end of reasoning that nothing opened as
+ * ¬, calls as ‹id name arguments›, the end in <>. */
+struct seen {
+	struct buf out;
+	char kind;
+	size_t pieces;
+	bool ended;
 };
 
-static void on_write(void *arg, const char *bytes, size_t len, bool apart)
+static const char *const ends[] = {
+	[STREAM_COMPLETE] = "complete", [STREAM_LIMIT] = "limit",         [STREAM_CUT] = "cut",
+	[STREAM_ERROR] = "error",       [STREAM_MALFORMED] = "malformed", [STREAM_NO_MEMORY] = "no memory",
+};
+
+static const char *const tools[] = {"search", NULL};
+
+static void put(struct seen *seen, char kind, const char *bytes, size_t len)
 {
-	(void)apart;
-	assert_int_equal(buf_add(&((struct chain *)arg)->out, bytes, len), 0);
+	if (kind != seen->kind && seen->kind == 'r')
+		buf_adds(&seen->out, "»");
+	if (kind != seen->kind && kind == 'r')
+		buf_adds(&seen->out, "«");
+	seen->kind = kind;
+	assert_int_equal(buf_add(&seen->out, bytes, len), 0);
 }
 
-static void on_text(void *arg, const char *bytes, size_t len)
+static void take_piece(struct seen *seen, const struct piece *p)
 {
-	emitter_text(((struct chain *)arg)->emitter, bytes, len);
-}
-
-static void on_reasoning(void *arg, const char *bytes, size_t len)
-{
-	emitter_reasoning(((struct chain *)arg)->emitter, bytes, len);
-}
-
-static void on_call(void *arg, const char *name, const char *arguments)
-{
-	buf_addf(&((struct chain *)arg)->out, "<call %s %s>", name, arguments);
-}
-
-static bool is_tool(void *arg, const char *name, size_t len)
-{
-	(void)arg;
-	return len == 6 && memcmp(name, "search", 6) == 0;
-}
-
-static void add_calls(struct chain *c, const json_t *calls)
-{
-	const json_t *call, *function;
-	size_t i;
-
-	json_array_foreach(calls, i, call)
-	{
-		const char *name, *arguments;
-
-		function = json_object_get(call, "function");
-		name = json_string_value(json_object_get(function, "name"));
-		arguments = json_string_value(json_object_get(function, "arguments"));
-		buf_addf(&c->out, "<piece %s%s>", name != NULL ? name : "", arguments != NULL ? arguments : "");
+	assert_false(seen->ended);
+	seen->pieces++;
+	switch (p->kind) {
+	case PIECE_TEXT:
+	case PIECE_REASONING:
+		assert_true(p->len > 0);
+		put(seen, p->kind == PIECE_TEXT ? 't' : 'r', p->bytes, p->len);
+		break;
+	case PIECE_UNOPENED:
+		put(seen, 'u', "¬", 2);
+		break;
+	case PIECE_CALL:
+		put(seen, 'c', "", 0);
+		assert_int_equal(strlen(p->call->arguments), p->call->len);
+		buf_addf(&seen->out, "‹%s %s %s›", p->call->id, p->call->name, p->call->arguments);
+		break;
+	case PIECE_END:
+		put(seen, 'e', "", 0);
+		buf_addf(&seen->out, "<%s", ends[p->end]);
+		if (p->status != 0)
+			buf_addf(&seen->out, " %ld", p->status);
+		buf_addf(&seen->out, "%s%s>", *p->text != '\0' ? ": " : "", p->text);
+		seen->ended = true;
+		break;
 	}
 }
 
-static bool on_event(void *arg, const char *data, size_t len)
+static void take(struct stream *s, struct seen *seen)
 {
-	static const char *const kinds[] = {"", "<done>", "<error>", "<invalid>"};
-	struct chain *c = arg;
-	struct chunk d;
+	struct piece p;
 
-	chunk_read(&c->reader, data, len, &d);
-	buf_adds(&c->out, kinds[d.kind]);
-	if (d.reasoning.len > 0)
-		emitter_reasoning(c->emitter, d.reasoning.bytes, d.reasoning.len);
-	if (d.content.len > 0)
-		assert_int_equal(filter_feed(c->filter, d.content.bytes, d.content.len), 0);
-	if (d.tool_calls != NULL)
-		add_calls(c, d.tool_calls);
-	if (d.finish != FINISH_NONE) {
-		filter_end(c->filter);
-		buf_addf(&c->out, "<finish %d %d>", (int)d.finish, (int)d.completion_tokens);
-	}
-	return true;
+	while (stream_next(s, &p))
+		take_piece(seen, &p);
+	assert_false(stream_next(s, &p));
 }
 
-static void chain_init(struct chain *c)
-{
-	static const struct filter_handlers handlers = {on_text, on_reasoning, on_call, is_tool, NULL};
-
-	sse_init(&c->sse);
-	chunk_reader_init(&c->reader);
-	buf_init(&c->out, 1 << 20);
-	c->filter = filter_new(&handlers, c);
-	c->emitter = emitter_new(on_write, c);
-	assert_true(c->filter != NULL && c->emitter != NULL);
-}
-
-static void feed(struct chain *c, const char *bytes, size_t len)
+static void feed(struct stream *s, struct seen *seen, const char *bytes, size_t len)
 {
 	char *piece = malloc(len + (len == 0));
 
 	assert_non_null(piece);
 	memcpy(piece, bytes, len);
-	assert_int_equal(sse_feed(&c->sse, piece, len, on_event, c), 0);
+	stream_feed(s, piece, len);
+	take(s, seen);
 	free(piece);
 }
 
-static char *chain_end(struct chain *c)
+/* The same struct stream for all of them, as nothing of one answer is left in the next. */
+static struct stream *one;
+
+static struct stream *begin(struct seen *seen)
 {
-	assert_int_equal(sse_end(&c->sse, on_event, c), 0);
-	filter_free(c->filter);
-	emitter_free(c->emitter);
-	chunk_reader_free(&c->reader);
-	sse_free(&c->sse);
-	return buf_steal(&c->out, NULL);
+	*seen = (struct seen){.out = BUF_INIT(1 << 20)};
+	stream_begin(one, tools);
+	return one;
+}
+
+static char *end(struct stream *s, struct seen *seen)
+{
+	stream_close(s);
+	take(s, seen);
+	assert_true(seen->ended);
+	return buf_steal(&seen->out, NULL);
 }
 
 /* ---- recorded answers: each event's choice; what is around it is the same ---- */
@@ -136,32 +123,75 @@ static char *chain_end(struct chain *c)
 #define STOP(reason, n) HEAD "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"" reason "\"}]" TAIL(n)
 #define DONE            "data: [DONE]\n\n"
 
-static const struct {
+#define COMPLETE "<complete>"
+
+/* counts: chunks, of them with text, the server's tokens; finished, done */
+static const struct row {
 	const char *stream, *want;
+	struct stream_progress progress;
 } rows[] = {
 	{ROLE TEXT("Hello", 1) TEXT(", ", 2) TEXT("world! Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80", 3)
                  TEXT("\\nBye.", 4) STOP("stop", 4) DONE,
-         "Hello, world! Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80\nBye.<finish 1 4><done>"},
+         "Hello, world! Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80\nBye." COMPLETE,
+         {4, 4, 4, true, true}},
 	{": ping\n\n" ROLE ": keep-alive\n\n" TEXT("\\u0047r\\u00fc\\u00dfe \\ud83d\\ude00",
                                                    1) ":\n" STOP("length", 2) "event: x\nid: 3\n" DONE,
-         "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80<finish 2 2><done>"},
+         "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80<limit>",
+         {1, 1, 2, true, true}},
 	{ROLE THOUGHT("I must ") THOUGHT("think.") TEXT("Yes", 3) STOP("stop", 3) DONE,
-         "<think>I must think.</think>Yes<finish 1 3><done>"},
+         "«I must think.»Yes" COMPLETE,
+         {3, 3, 3, true, true}},
 	{ROLE TEXT("<th", 1) TEXT("ink>hm</", 2) TEXT("think>\\n\\nYes", 3) STOP("stop", 3) DONE,
-         "<think>hm</think>\n\nYes<finish 1 3><done>"},
+         "«hm»\n\nYes" COMPLETE,
+         {3, 3, 3, true, true}},
+	/* tags in a field that is reasoning anyway */
+	{THOUGHT("<think>a</thi") THOUGHT("nk>b <") TEXT("x</think>y", 1) THOUGHT("z<th") STOP("stop", 1) DONE,
+         "«ab <»x¬y«z<th»" COMPLETE,
+         {4, 4, 1, true, true}},
+	/* calls: in fragments, as text, and both, in the order in which they began */
 	{ROLE CALL("\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"search\",\"arguments\":\"\"}")
                  CALL("\"function\":{\"arguments\":\"{\\\"query\\\"\"}")
                          CALL("\"function\":{\"arguments\":\": \\\"x\\\"}\"}") STOP("tool_calls", 5) DONE,
-         "<piece search><piece {\"query\"><piece : \"x\"}><finish 3 5><done>"},
+         "‹a search {\"query\": \"x\"}›" COMPLETE,
+         {3, 0, 5, true, true}},
 	{ROLE TEXT("<|python", 1) TEXT("_tag|>{\\\"name\\\": \\\"sea", 2)
                  TEXT("rch\\\", \\\"parameters\\\": {\\\"query\\\": \\\"x\\\"}}", 3) TEXT("<|eom_id|>", 4)
                          STOP("stop", 4) DONE,
-         "<call search {\"query\":\"x\"}><finish 1 4><done>"},
+         "‹call00000 search {\"query\":\"x\"}›" COMPLETE,
+         {4, 4, 4, true, true}},
+	{TEXT("I search. {\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{}}", 1)
+                 CALL("\"id\":\"b\",\"function\":{\"name\":\"other\",\"arguments\":{}}") TEXT(" And", 3) DONE,
+         "I search. And‹call00000 search {}›‹b other {}›" COMPLETE,
+         {3, 2, 3, false, true}},
 	{ROLE TEXT("{\\\"name\\\": \\\"Alice\\\", ", 1) TEXT("\\\"age\\\": 3}", 2) STOP("stop", 2) DONE,
-         "{\"name\": \"Alice\", \"age\": 3}<finish 1 2><done>"},
-	{ROLE TEXT("Hel",
-                   1) "data: {broken\n\n" TEXT("lo", 2) "data: {\"error\":{\"message\":\"out\",\"code\":500}}\n\n" DONE,
-         "Hel<invalid>lo<error><done>"},
+         "{\"name\": \"Alice\", \"age\": 3}" COMPLETE,
+         {2, 2, 2, true, true}},
+	/* errors, and what stands behind the end */
+	{ROLE TEXT("Hel", 1) "data: {broken\n\n" TEXT(
+		 "lo", 2) "data: {\"error\":{\"message\":\"out\",\"code\":500}}\n\n" DONE TEXT("x", 9),
+         "Hello<error 500: out>",
+         {2, 2, 2, false, true}},
+	{TEXT("a", 1) DONE TEXT("b", 2) "data: {\"error\":\"late\"}\n\n", "a" COMPLETE, {1, 1, 1, false, true}},
+	{TEXT("a", 1) STOP("stop", 1) "data: {\"error\":\"e\"}\n\n", "a<error: e>", {1, 1, 1, true, true}},
+	{TEXT("a", 1) STOP("abort", 1) DONE, "a<cut: the server gave the answer up>", {1, 1, 1, true, true}},
+	/* no end of its own */
+	{TEXT("a", 1) STOP("stop", 1), "a" COMPLETE, {1, 1, 1, true, false}},
+	{TEXT("a", 1) STOP("stop", 1) TEXT("b", 2), "ab" COMPLETE, {2, 2, 2, false, false}},
+	{TEXT("a <thi", 1), "a <thi<cut: the stream ended without finish_reason or [DONE]>", {1, 1, 1, false, false}},
+	{"<html>\n\ndata: {no\n\n", "<malformed: the answer is no stream of chat events>", {0, 0, -1, false, false}},
+	{"", "<malformed: the answer is no stream of chat events>", {0, 0, -1, false, false}},
+	/* no call is made of an answer that is not whole */
+	{CALL("\"id\":\"a\",\"function\":{\"name\":\"search\",\"arguments\":\"{}\"}")
+                 TEXT("So {\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{\\\"a", 2) "data: {\"error\":\"e\"}\n\n",
+         "So <error: e>",
+         {2, 1, 2, false, true}},
+	{THOUGHT("hm <thi") TEXT("{\\\"name\\\":\\\"sea", 2),
+         "«hm <thi»<cut: the stream ended without finish_reason or [DONE]>",
+         {2, 2, 2, false, false}},
+	/* a count of the prompt alone says nothing of the answer */
+	{TEXT("a", 1) "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7}}\n\n" DONE,
+         "a" COMPLETE,
+         {1, 1, 1, false, true}},
 };
 
 /* The same events with other line ends. */
@@ -174,64 +204,162 @@ static char *with_ends(const char *stream, const char *end)
 	return buf_steal(&out, NULL);
 }
 
-static void assert_stream(const char *stream, const char *want)
+static void assert_progress(const struct stream *s, const struct stream_progress *want)
+{
+	const struct stream_progress *got = stream_progress(s);
+
+	assert_int_equal(got->chunks, want->chunks);
+	assert_int_equal(got->tokens, want->tokens);
+	assert_int_equal(got->completion_tokens, want->completion_tokens);
+	assert_int_equal(got->finished, want->finished);
+	assert_int_equal(got->done, want->done);
+}
+
+static void assert_stream(const char *stream, const struct row *row)
 {
 	size_t len = strlen(stream);
-	struct chain c;
+	struct stream *s;
+	struct seen seen;
 	char *got;
 
 	for (size_t step = 1; step <= 7; step++) {
-		chain_init(&c);
+		s = begin(&seen);
 		for (size_t i = 0; i < len; i += step)
-			feed(&c, stream + i, len - i < step ? len - i : step);
-		got = chain_end(&c);
-		assert_string_equal(got, want);
+			feed(s, &seen, stream + i, len - i < step ? len - i : step);
+		got = end(s, &seen);
+		assert_string_equal(got, row->want);
+		assert_progress(s, &row->progress);
 		free(got);
 	}
 	for (size_t cut = 0; cut <= len; cut++) {
-		chain_init(&c);
-		feed(&c, stream, cut);
-		feed(&c, stream + cut, len - cut);
-		got = chain_end(&c);
-		assert_string_equal(got, want);
+		s = begin(&seen);
+		feed(s, &seen, stream, cut);
+		feed(s, &seen, stream + cut, len - cut);
+		got = end(s, &seen);
+		assert_string_equal(got, row->want);
+		assert_progress(s, &row->progress);
 		free(got);
 	}
 }
 
 static void every_split_gives_the_same(void **state)
 {
-	static const char *const ends[] = {"\n", "\r\n", "\r"};
+	static const char *const line_ends[] = {"\n", "\r\n", "\r"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		for (size_t e = 0; e < sizeof ends / sizeof ends[0]; e++) {
-			char *stream = with_ends(rows[i].stream, ends[e]);
+		for (size_t e = 0; e < sizeof line_ends / sizeof line_ends[0]; e++) {
+			char *stream = with_ends(rows[i].stream, line_ends[e]);
 
-			assert_stream(stream, rows[i].want);
+			assert_stream(stream, &rows[i]);
 			free(stream);
 		}
 	}
 }
 
-/* Cut anywhere, the answer is a beginning of the whole one, and never said to be done. */
+/* Cut anywhere, the answer is a beginning of the whole one, and complete only behind its
+ * finish_reason. */
 static void what_is_cut_is_a_beginning(void **state)
 {
 	const char *stream = rows[0].stream, *want = rows[0].want;
+	size_t finish = (size_t)(strstr(stream, "\"stop\"") - stream);
 
 	(void)state;
-	for (size_t len = 0; len < strlen(stream) - 2; len++) {
-		const char *invalid;
-		struct chain c;
-		char *got;
+	for (size_t len = 0; len < strlen(stream); len++) {
+		struct seen seen;
+		struct stream *s = begin(&seen);
+		char *got, *result;
 
-		chain_init(&c);
-		feed(&c, stream, len);
-		got = chain_end(&c);
-		invalid = strstr(got, "<invalid>");
-		assert_memory_equal(got, want, invalid != NULL ? (size_t)(invalid - got) : strlen(got));
-		if (len < strlen(stream) - strlen(DONE))
-			assert_null(strstr(got, "<done>"));
+		feed(s, &seen, stream, len);
+		got = end(s, &seen);
+		result = strchr(got, '<');
+		assert_non_null(result);
+		assert_memory_equal(got, want, (size_t)(result - got));
+		if (len <= finish)
+			assert_string_not_equal(result, COMPLETE);
+		if (len >= strlen(stream) - strlen(DONE))
+			assert_string_equal(result, COMPLETE);
 		free(got);
+	}
+}
+
+static void a_token_comes_at_once_and_uncopied(void **state)
+{
+	static const char stream[] = ROLE TEXT("Hello", 1) TEXT(" world", 2);
+	struct seen seen;
+	struct stream *s = begin(&seen);
+	struct piece p;
+
+	(void)state;
+	stream_feed(s, stream, sizeof stream - 1);
+	for (int i = 0; i < 2; i++) {
+		assert_true(stream_next(s, &p));
+		assert_int_equal(p.kind, PIECE_TEXT);
+		assert_true(p.bytes > stream && p.bytes < stream + sizeof stream);
+		assert_int_equal(stream_progress(s)->chunks, i + 1);
+	}
+	assert_false(stream_next(s, &p));
+	free(end(s, &seen));
+}
+
+/* Without tools all JSON is text. */
+static void without_tools_there_is_no_call(void **state)
+{
+	static const char stream[] = TEXT("{\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{}}", 1) DONE;
+	struct seen seen;
+	struct stream *s = begin(&seen);
+	char *got;
+
+	(void)state;
+	stream_begin(s, NULL);
+	feed(s, &seen, stream, sizeof stream - 1);
+	got = end(s, &seen);
+	assert_string_equal(got, "{\"name\":\"search\",\"arguments\":{}}" COMPLETE);
+	free(got);
+}
+
+/* One event is lost, and so the answer is not whole, whatever follows. */
+static void an_event_that_is_too_large_cuts_the_answer(void **state)
+{
+	static const char before[] = TEXT("a", 1) "data: ", after[] = "\n\n" TEXT("b", 2) STOP("stop", 2) DONE;
+	static char block[1 << 20];
+	struct seen seen;
+	struct stream *s = begin(&seen);
+	char *got;
+
+	(void)state;
+	memset(block, 'x', sizeof block);
+	feed(s, &seen, before, sizeof before - 1);
+	for (int i = 0; i < 9; i++)
+		feed(s, &seen, block, sizeof block);
+	feed(s, &seen, after, sizeof after - 1);
+	got = end(s, &seen);
+	assert_string_equal(got, "ab<cut: an event of the stream was too large>");
+	free(got);
+}
+
+/* A stream may be left in the middle of an answer. */
+static void another_begins_anywhere(void **state)
+{
+	const char *stream = rows[4].stream;
+	struct piece p;
+
+	(void)state;
+	for (size_t len = 0; len <= strlen(stream); len++) {
+		for (size_t pieces = 0; pieces < 4; pieces++) {
+			struct seen seen;
+			struct stream *s = begin(&seen);
+			char *got;
+
+			stream_feed(s, stream, len);
+			for (size_t i = 0; i < pieces; i++)
+				(void)stream_next(s, &p);
+			stream_begin(s, tools);
+			feed(s, &seen, rows[0].stream, strlen(rows[0].stream));
+			got = end(s, &seen);
+			assert_string_equal(got, rows[0].want);
+			free(got);
+		}
 	}
 }
 
@@ -240,7 +368,17 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_split_gives_the_same),
 		cmocka_unit_test(what_is_cut_is_a_beginning),
+		cmocka_unit_test(a_token_comes_at_once_and_uncopied),
+		cmocka_unit_test(without_tools_there_is_no_call),
+		cmocka_unit_test(an_event_that_is_too_large_cuts_the_answer),
+		cmocka_unit_test(another_begins_anywhere),
 	};
+	int failed;
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	one = stream_new();
+	if (one == NULL)
+		return 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	stream_free(one);
+	return failed;
 }

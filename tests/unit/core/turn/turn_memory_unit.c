@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The n-th allocation fails, for every n: each stage says so or goes on, and nothing is
  * lost or used after it was freed (valgrind, ASan). */
-#include "core/stream/chunk.h"
 #include "core/protocol/emitter.h"
 #include "core/stream/filter.h"
+#include "core/stream/stream.h"
 #include "core/protocol/request.h"
-#include "core/stream/sse.h"
 #include "core/store/store.h"
 
 #include "core/base/log.h"
@@ -19,32 +18,43 @@
 #include <string.h>
 #include <cmocka.h>
 
-static bool on_event(void *arg, const char *data, size_t len)
-{
-	struct chunk d;
+static const char *const tools[] = {"t", NULL};
 
-	chunk_read(arg, data, len, &d);
-	return d.kind != CHUNK_DONE || len == 6;
+static void take(struct stream *s)
+{
+	struct piece p;
+
+	while (stream_next(s, &p)) {
+		if (p.kind == PIECE_TEXT || p.kind == PIECE_REASONING)
+			assert_true(p.len > 0);
+		if (p.kind == PIECE_CALL)
+			assert_true(p.call->id != NULL && p.call->name != NULL && p.call->arguments != NULL);
+		if (p.kind == PIECE_END)
+			assert_true(p.end == STREAM_COMPLETE || short_memory_was_short());
+	}
 }
 
 static void read_stream(void)
 {
-	static const char *const pieces[] = {
+	static const char *const bytes[] = {
 		"data: {\"choices\":[{\"delta\":{\"content\":\"a\\n",
 		"\"}}]}\n\ndata: {\"choices\":[{\"del",
-		"ta\":{\"tool_calls\":[{\"index\":0}]}}]}\ndata: \n\ndata: {\"error\":\"x\"}\n\n",
-		"data: {\"choices\":[{\"delta\":{\"content\":\"\\ud83d\"}}]}\n\ndata: [DONE]\n\n",
+		"ta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"t\"}}]}}]}\ndata: \n\n",
+		"data: {\"choices\":[{\"delta\":{\"content\":\"\\ud83d {\\\"name\\\":\\\"t\\\",\"}}]}\n\n",
+		"data: {\"choices\":[{\"delta\":{\"content\":\"\\\"arguments\\\":{}}\"}}]}\n\ndata: [DONE]\n\n",
 	};
-	struct chunk_reader r;
-	struct sse s;
+	struct stream *s = stream_new();
 
-	sse_init(&s);
-	chunk_reader_init(&r);
-	for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
-		sse_feed(&s, pieces[i], strlen(pieces[i]), on_event, &r);
-	sse_end(&s, on_event, &r);
-	chunk_reader_free(&r);
-	sse_free(&s);
+	if (s == NULL)
+		return;
+	stream_begin(s, tools);
+	for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++) {
+		stream_feed(s, bytes[i], strlen(bytes[i]));
+		take(s);
+	}
+	stream_close(s);
+	take(s);
+	stream_free(s);
 }
 
 /* A request that is right is never called wrong. */
@@ -65,24 +75,18 @@ static void read_request(void)
 	free(id);
 }
 
-static void on_text(void *arg, const char *bytes, size_t len)
+static void take_text(struct filter *f)
 {
-	(void)arg;
-	(void)bytes;
-	assert_true(len > 0);
-}
+	struct filter_piece p;
 
-static void on_call(void *arg, const char *name, const char *arguments)
-{
-	(void)arg;
-	assert_string_equal(name, "t");
-	assert_non_null(arguments);
-}
-
-static bool is_tool(void *arg, const char *name, size_t len)
-{
-	(void)arg;
-	return len == 1 && *name == 't';
+	while (filter_next(f, &p)) {
+		if (p.kind == PIECE_CALL) {
+			assert_string_equal(p.name, "t");
+			assert_non_null(p.arguments);
+		} else {
+			assert_true(p.len > 0 || (p.kind == PIECE_UNOPENED && short_memory_was_short()));
+		}
+	}
 }
 
 static void filter_text(void)
@@ -90,14 +94,17 @@ static void filter_text(void)
 	static const char text[] =
 		"Hi <think>x</think>\n{\"name\":\"t\",\"parameters\":{\"q\":\"x\"}} and <tool_call>"
 		"<function=t><parameter=q>1</parameter></function></tool_call> python_tag";
-	static const struct filter_handlers handlers = {on_text, on_text, on_call, is_tool, NULL};
-	struct filter *f = filter_new(&handlers, NULL);
+	struct filter *f = filter_new();
 
 	if (f == NULL)
 		return;
-	for (size_t i = 0; i < sizeof text - 1; i++)
+	filter_begin(f, tools);
+	for (size_t i = 0; i < sizeof text - 1; i++) {
 		filter_feed(f, text + i, 1);
+		take_text(f);
+	}
 	filter_end(f);
+	take_text(f);
 	filter_free(f);
 }
 

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/stream/stream.h"
+
+#include "core/stream/chunk.h"
+#include "core/stream/filter.h"
+#include "core/stream/sse.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where the next piece comes from. */
+enum state {
+	EVENTS,         /* in the next event */
+	REASONING,      /* in the reasoning of the chunk, which a server separated; then ... */
+	CONTENT,        /* ... in its content */
+	LAST_REASONING, /* the stream is closed: in what was held back of the reasoning, ... */
+	LAST_CONTENT,   /* ... of the content; then ... */
+	CALLS,          /* ... come the calls, and the end */
+	OVER,
+};
+
+struct stream {
+	enum state state;
+	bool closing;
+	struct sse sse;
+	struct chunk_reader reader;
+	struct chunk chunk;       /* the current one; at last the error, where one came */
+	struct filter *content;   /* which may hold reasoning and calls */
+	struct filter *reasoning; /* of a field of its own, which may hold tags as well */
+	bool reasoning_open;      /* something went into that filter since its end */
+	struct calls calls;
+	size_t next_call;
+
+	struct stream_progress progress;
+	enum chunk_finish finish; /* the last one */
+	bool failed;              /* by an error event */
+	bool understood;          /* at least one chunk */
+	bool no_memory;
+	enum stream_end end;
+	const char *text;
+};
+
+struct stream *stream_new(void)
+{
+	struct stream *s = calloc(1, sizeof *s);
+
+	if (s == NULL)
+		return NULL;
+	sse_init(&s->sse);
+	chunk_reader_init(&s->reader);
+	s->content = filter_new();
+	s->reasoning = filter_new();
+	if (s->content == NULL || s->reasoning == NULL) {
+		stream_free(s);
+		return NULL;
+	}
+	stream_begin(s, NULL);
+	return s;
+}
+
+void stream_free(struct stream *s)
+{
+	if (s == NULL)
+		return;
+	calls_clear(&s->calls);
+	filter_free(s->content);
+	filter_free(s->reasoning);
+	chunk_reader_free(&s->reader);
+	sse_free(&s->sse);
+	free(s);
+}
+
+void stream_begin(struct stream *s, const char *const *tools)
+{
+	sse_free(&s->sse);
+	sse_init(&s->sse);
+	chunk_reader_free(&s->reader);
+	chunk_clear(&s->chunk);
+	filter_begin(s->content, tools);
+	filter_begin(s->reasoning, NULL);
+	calls_clear(&s->calls);
+	s->progress = (struct stream_progress){.completion_tokens = -1};
+	s->state = EVENTS;
+	s->closing = s->reasoning_open = s->failed = s->understood = s->no_memory = false;
+	s->finish = FINISH_NONE;
+	s->next_call = 0;
+	s->text = "";
+}
+
+void stream_feed(struct stream *s, const char *bytes, size_t len)
+{
+	assert(s->state == EVENTS && !s->closing);
+	if (!s->progress.done)
+		sse_feed(&s->sse, bytes, len);
+}
+
+void stream_close(struct stream *s)
+{
+	if (!s->progress.done)
+		sse_end(&s->sse);
+	s->closing = true;
+}
+
+const struct stream_progress *stream_progress(const struct stream *s)
+{
+	return &s->progress;
+}
+
+/* ---- events ---- */
+
+static void take_chunk(struct stream *s)
+{
+	const struct chunk *c = &s->chunk;
+	bool has_text = c->content.len > 0 || c->reasoning.len > 0;
+	bool has_token = has_text || c->tool_calls != NULL;
+
+	s->understood = true;
+	s->progress.tokens += has_text;
+	s->progress.chunks += has_token;
+	if (c->completion_tokens >= 0)
+		s->progress.completion_tokens = c->completion_tokens;
+	if (c->finish != FINISH_NONE) {
+		s->finish = c->finish;
+		s->progress.finished = true;
+	} else if (has_token) {
+		s->progress.finished = false; /* it goes on although it said that it had finished */
+	}
+}
+
+/* The next chunk, into s->chunk. False: there is none, or none that counts. */
+static bool next_chunk(struct stream *s)
+{
+	struct sse_event event;
+
+	while (!s->progress.done && sse_next(&s->sse, &event)) {
+		chunk_read(&s->reader, event.data, event.len, &s->chunk);
+		switch (s->chunk.kind) {
+		case CHUNK_CHUNK:
+			take_chunk(s);
+			return true;
+		case CHUNK_DONE:
+			s->progress.done = true;
+			break;
+		case CHUNK_ERROR:
+			s->failed = s->progress.done = true;
+			break;
+		case CHUNK_NO_MEMORY:
+			s->no_memory = true;
+			break;
+		case CHUNK_INVALID:
+			break;
+		}
+	}
+	return false;
+}
+
+/* ---- the end ---- */
+
+static enum stream_end ended_as(struct stream *s, enum stream_end end, const char *text)
+{
+	s->text = text;
+	return end;
+}
+
+static enum stream_end judge(struct stream *s)
+{
+	enum stream_end broken = s->understood ? STREAM_CUT : STREAM_MALFORMED;
+
+	if (s->failed)
+		return ended_as(s, STREAM_ERROR, s->chunk.error);
+	if (s->no_memory || s->sse.no_memory || filter_lost(s->content) || filter_lost(s->reasoning))
+		return ended_as(s, STREAM_NO_MEMORY, "no memory is left");
+	if (s->sse.too_large)
+		return ended_as(s, broken, "an event of the stream was too large");
+	if (s->finish == FINISH_ABORT)
+		return ended_as(s, STREAM_CUT, "the server gave the answer up");
+	if (s->finish == FINISH_LENGTH)
+		return ended_as(s, STREAM_LIMIT, "");
+	if (s->finish != FINISH_NONE || s->progress.done)
+		return ended_as(s, STREAM_COMPLETE, "");
+	return ended_as(s, broken,
+	                s->understood ? "the stream ended without finish_reason or [DONE]"
+	                              : "the answer is no stream of chat events");
+}
+
+static bool is_whole(const struct stream *s)
+{
+	return s->end == STREAM_COMPLETE || s->end == STREAM_LIMIT;
+}
+
+static void next_call_or_end(struct stream *s, struct piece *p)
+{
+	if (is_whole(s) && s->next_call < s->calls.count) {
+		*p = (struct piece){.kind = PIECE_CALL, .call = &s->calls.items[s->next_call++]};
+		return;
+	}
+	*p = (struct piece){
+		.kind = PIECE_END, .end = s->end, .status = s->failed ? s->chunk.error_status : 0, .text = s->text};
+	s->state = OVER;
+}
+
+/* ---- pieces ---- */
+
+static bool next_of_content(struct stream *s, struct piece *p)
+{
+	struct filter_piece found;
+
+	while (filter_next(s->content, &found)) {
+		if (found.kind != PIECE_CALL) {
+			p->kind = found.kind;
+			p->bytes = found.bytes;
+			p->len = found.len;
+			return true;
+		}
+		errno = 0;
+		if (calls_add(&s->calls, found.name, found.arguments) < 0)
+			s->no_memory |= errno == ENOMEM; /* a call too many costs only itself */
+	}
+	return false;
+}
+
+/* All that is in this field is reasoning; tags in it mean nothing. */
+static bool next_of_reasoning(struct stream *s, struct piece *p)
+{
+	struct filter_piece found;
+
+	while (filter_next(s->reasoning, &found)) {
+		if (found.kind == PIECE_UNOPENED)
+			continue;
+		p->kind = PIECE_REASONING;
+		p->bytes = found.bytes;
+		p->len = found.len;
+		return true;
+	}
+	return false;
+}
+
+static void merge_calls(struct stream *s)
+{
+	errno = 0;
+	if (calls_merge(&s->calls, s->chunk.tool_calls) < 0)
+		s->no_memory |= errno == ENOMEM;
+}
+
+/* The content of the chunk comes, if it has any: the reasoning before it is whole. */
+static void begin_content(struct stream *s)
+{
+	s->state = CONTENT;
+	if (s->chunk.content.len == 0)
+		return;
+	if (s->reasoning_open) {
+		s->reasoning_open = false;
+		filter_end(s->reasoning);
+		s->state = REASONING;
+		return;
+	}
+	filter_feed(s->content, s->chunk.content.bytes, s->chunk.content.len);
+}
+
+bool stream_next(struct stream *s, struct piece *p)
+{
+	for (;;) {
+		switch (s->state) {
+		case EVENTS:
+			if (next_chunk(s)) {
+				if (s->chunk.reasoning.len == 0) {
+					begin_content(s);
+					break;
+				}
+				filter_feed(s->reasoning, s->chunk.reasoning.bytes, s->chunk.reasoning.len);
+				s->reasoning_open = true;
+				s->state = REASONING;
+				break;
+			}
+			if (!s->closing)
+				return false;
+			s->end = judge(s);
+			filter_end(s->reasoning);
+			s->state = LAST_REASONING;
+			break;
+		case REASONING:
+			if (next_of_reasoning(s, p))
+				return true;
+			begin_content(s);
+			break;
+		case CONTENT:
+			if (next_of_content(s, p))
+				return true;
+			if (s->chunk.tool_calls != NULL)
+				merge_calls(s);
+			s->state = EVENTS;
+			break;
+		case LAST_REASONING:
+			if (next_of_reasoning(s, p))
+				return true;
+			if (is_whole(s))
+				filter_end(s->content);
+			else
+				filter_break(s->content);
+			s->state = LAST_CONTENT;
+			break;
+		case LAST_CONTENT:
+			if (next_of_content(s, p))
+				return true;
+			s->no_memory |= calls_finish(&s->calls) < 0;
+			s->end = judge(s);
+			s->state = CALLS;
+			break;
+		case CALLS:
+			next_call_or_end(s, p);
+			return true;
+		case OVER:
+			return false;
+		}
+	}
+}
