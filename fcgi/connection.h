@@ -13,7 +13,7 @@
 
 #include "core/base/err.h"
 #include "fcgi/fcgi_request.h"
-#include "fcgi/output.h"
+#include "core/protocol/output.h"
 
 #include <event2/event.h>
 #include <stdbool.h>
@@ -72,7 +72,7 @@ char *connection_request_id(struct connection *c);
 
 /* Gets notified while a response is not complete, up to output_end. */
 struct connection_owner {
-	void (*resume)(void *arg); /* the backlog is low again, after output_write returned 1 */
+	void (*resume)(void *arg); /* there is room again, after output_is_full was true */
 	void (*closed)(void *arg); /* the peer closed it; c must not be used any more */
 };
 void connection_own(struct connection *c, const struct connection_owner *owner, void *arg);
@@ -81,7 +81,10 @@ void connection_own(struct connection *c, const struct connection_owner *owner, 
  * byte of the body; until then the web server may retry the request with another worker. */
 void connection_head(struct connection *c, const char *bytes, size_t len);
 
-/* Where the body is written, after connection_head. */
+/* Where the body is written, after connection_head: core/protocol/output.h, defined in output.c. */
 struct output *connection_output(struct connection *c);
+
+/* The response is complete; its connection must not be used any more. */
+void output_end(struct output *o);
 
 #endif

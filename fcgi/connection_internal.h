@@ -29,7 +29,7 @@ struct output {
 	size_t last_boundary; /* position of the last one that was passed; 0: none */
 	bool ended, failed;
 	bool dirty; /* in connections->dirty */
-	bool full;  /* output_write returned 1 */
+	bool full;  /* until resume is called */
 	bool waits_writable;
 	enum flush {
 		FLUSH_NONE,   /* not at a boundary */

@@ -10,8 +10,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/acceptor.h \
 	fcgi/admission.c \
 	fcgi/admission.h \
-	fcgi/chat_services.c \
-	fcgi/chat_services.h \
+	fcgi/chat.c \
+	fcgi/chat.h \
 	fcgi/connection.c \
 	fcgi/connection.h \
 	fcgi/connection_internal.h \
@@ -38,7 +38,6 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/options.c \
 	fcgi/options.h \
 	fcgi/output.c \
-	fcgi/output.h \
 	fcgi/parent.c \
 	fcgi/parent.h \
 	fcgi/precheck.c \
@@ -51,4 +50,6 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/route.c \
 	fcgi/route.h \
 	fcgi/worker.c \
-	fcgi/worker.h
+	fcgi/worker.h \
+	fcgi/worker_services.c \
+	fcgi/worker_services.h

@@ -96,7 +96,7 @@ struct output *connection_output(struct connection *c)
 	return &c->out;
 }
 
-int output_write(struct output *o, const char *bytes, size_t len)
+void output_write(struct output *o, const char *bytes, size_t len)
 {
 	struct connection *c = o->connection;
 
@@ -111,6 +111,10 @@ int output_write(struct output *o, const char *bytes, size_t len)
 	output_mark(c);
 	if (o->backlog.len > BACKLOG_HIGH)
 		o->full = true;
+}
+
+bool output_is_full(const struct output *o)
+{
 	return o->full;
 }
 

@@ -115,14 +115,14 @@ void response_detail(struct connection *c, int status, const char *headers, cons
 	response_json_with(c, status, headers, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
-void response_stream_head(struct connection *c)
+void response_stream_head(struct connection *c, const char *content_type)
 {
 	struct head h;
 
 	h.len = 0;
-	add(&h,
-	    "Content-Type: text/plain; charset=utf-8\r\nX-Accel-Buffering: no\r\n"
-	    "Cache-Control: no-store\r\nX-Request-Id: ");
+	add(&h, "Content-Type: ");
+	add(&h, content_type);
+	add(&h, "\r\nX-Accel-Buffering: no\r\nCache-Control: no-store\r\nX-Request-Id: ");
 	add(&h, connection_request_id(c));
 	add(&h, "\r\n\r\n");
 	connection_head(c, h.text, h.len);

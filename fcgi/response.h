@@ -25,7 +25,7 @@ void response_value(struct connection *c, int status, json_t *j);
 /* {"detail":"..."} */
 void response_detail(struct connection *c, int status, const char *headers, const char *detail);
 
-/* 200, text/plain, unbuffered: the body follows with output_write. */
-void response_stream_head(struct connection *c);
+/* 200, unbuffered: the body follows with output_write. */
+void response_stream_head(struct connection *c, const char *content_type);
 
 #endif

@@ -5,7 +5,7 @@
 #include "core/base/log.h"
 #include "core/base/exhaustion.h"
 #include "fcgi/acceptor.h"
-#include "fcgi/chat_services.h"
+#include "fcgi/worker_services.h"
 #include "fcgi/dispatch.h"
 
 #include <limits.h>
@@ -34,7 +34,7 @@ struct worker {
 	struct published *published;
 	struct command_client *daemon;
 	struct counters *counters;
-	struct turns *chat_services; /* created for the first chat */
+	struct worker_services *services; /* created for the first chat */
 	struct worker_context context;
 	size_t requests, max_turns;
 	struct dispatch_ids ids;
@@ -139,11 +139,11 @@ const struct chat_services *worker_chat_services(struct worker *w)
 {
 	struct err e = ERR_INIT;
 
-	if (w->chat_services == NULL)
-		w->chat_services = chat_services_new(w->base, w->published, w->daemon, w->counters, &e);
-	if (w->chat_services == NULL)
+	if (w->services == NULL)
+		w->services = worker_services_new(w->base, w->published, w->daemon, w->counters, &e);
+	if (w->services == NULL)
 		log_error("chat_services_failed", L_STR("error", e.text));
-	return w->chat_services == NULL ? NULL : chat_services_host(w->chat_services);
+	return w->services == NULL ? NULL : worker_services_chat(w->services);
 }
 
 /* --- events --------------------------------------------------------------------------- */
@@ -194,7 +194,7 @@ static bool make_room(void *arg)
 static void prepare_chats(struct worker *w)
 {
 	if (published_config(w->published) != NULL && worker_chat_services(w) != NULL)
-		chat_services_prepare(w->chat_services);
+		worker_services_prepare(w->services);
 }
 
 static void on_config(void *arg, const struct config *c)
@@ -204,7 +204,7 @@ static void on_config(void *arg, const struct config *c)
 
 	if (w->acceptor != NULL)
 		prepare_chats(w);
-	if (w->chat_services != NULL && chat_services_outdated(w->chat_services, c) && !w->draining) {
+	if (w->services != NULL && worker_services_outdated(w->services, c) && !w->draining) {
 		log_info("new_workers_requested", L_STR("key", cfg_key_info(CFG_THREADS_FILE)->path));
 		kill(getppid(), SIGHUP);
 	}
@@ -342,7 +342,7 @@ static void close_parts(struct worker *w)
 		acceptor_stop(w->acceptor);
 	connections_free(w->connections);
 	acceptor_free(w->acceptor);
-	chat_services_free(w->chat_services);
+	worker_services_free(w->services);
 	if (w->daemon != NULL)
 		command_client_free(w->daemon);
 	published_free(w->published);

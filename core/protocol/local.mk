@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 libttagent_a_SOURCES += \
-	core/protocol/emitter.c \
-	core/protocol/emitter.h \
-	core/protocol/emitter_line.c \
-	core/protocol/emitter_line.h \
+	core/protocol/json_error.c \
+	core/protocol/json_error.h \
+	core/protocol/output.h \
+	core/protocol/protocol.h \
 	core/protocol/request.c \
-	core/protocol/request.h
+	core/protocol/request.h \
+	core/protocol/studio.c \
+	core/protocol/studio_request.c \
+	core/protocol/studio_request.h

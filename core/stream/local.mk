@@ -9,8 +9,6 @@ libttagent_a_SOURCES += \
 	core/stream/error_text.h \
 	core/stream/filter.c \
 	core/stream/filter.h \
-	core/stream/json_error.c \
-	core/stream/json_error.h \
 	core/stream/sse.c \
 	core/stream/sse.h \
 	core/stream/stream.c \

@@ -118,6 +118,7 @@ static void take_chunk(struct stream *s)
 
 	s->understood = true;
 	s->progress.tokens += has_text;
+	s->progress.events++;
 	s->progress.chunks += has_token;
 	if (c->completion_tokens >= 0)
 		s->progress.completion_tokens = c->completion_tokens;

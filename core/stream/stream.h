@@ -57,6 +57,7 @@ struct stream_progress {
 	int64_t completion_tokens; /* the server's count, -1 = it sent none */
 	bool finished;             /* a finish_reason came, and no token behind it */
 	bool done;                 /* [DONE] or an error event came: nothing counts behind it */
+	uint64_t events;           /* all that were understood, empty ones included: signs of life */
 };
 
 struct stream;

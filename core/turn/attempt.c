@@ -1,40 +1,206 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/attempt.h"
 
-#include "core/stream/chunk.h"
+#include "core/base/clock.h"
 #include "core/stream/error_text.h"
-#include "core/stream/sse.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define TEXT_MAX   (16u << 20)        /* of one answer for the history; the client's stream has no limit */
+#define TOKENS_MAX (INT64_C(1) << 40) /* no server has written more tokens than that */
 
 /* How long an answer that is complete may take to end its HTTP response: after [DONE]
  * nothing more comes, after a finish_reason the usage and [DONE] do. */
 #define LINGER_DONE_MS   100
 #define LINGER_FINISH_MS 2000
 
+#define SERVING_EACH 32 /* tokens between two words on it */
+
+/* ---- the answer ------------------------------------------------------------------------- */
+
+void answer_init(struct answer *a, struct reply *r)
+{
+	memset(a, 0, sizeof *a);
+	a->reply = r;
+	a->began_ns = clock_mono_ns();
+	buf_init(&a->text, TEXT_MAX);
+}
+
+void answer_clear(struct answer *a)
+{
+	buf_free(&a->text);
+}
+
+void answer_begin(struct answer *a)
+{
+	buf_reset(&a->text);
+	a->whitespace = 0;
+	a->reasoned = false;
+}
+
+void answer_continue(struct answer *a)
+{
+	size_t len;
+
+	answer_begun(a, &len);
+	a->whitespace = a->text.len - len;
+}
+
+static bool is_whitespace(char c)
+{
+	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+static void take_text(struct answer *a, const char *bytes, size_t len)
+{
+	for (; a->whitespace > 0 && len > 0 && is_whitespace(*bytes); a->whitespace--, bytes++, len--)
+		continue;
+	if (len == 0)
+		return;
+	a->whitespace = 0;
+	a->broke_off = false;
+	if (len <= TEXT_MAX - a->text.len)
+		buf_add(&a->text, bytes, len);
+	a->reply->protocol->text(a->reply, bytes, len);
+}
+
+void answer_take(struct answer *a, const struct piece *p)
+{
+	switch (p->kind) {
+	case PIECE_TEXT:
+		take_text(a, p->bytes, p->len);
+		break;
+	case PIECE_REASONING:
+		if (a->broke_off)
+			a->reply->protocol->restart(a->reply);
+		a->broke_off = false;
+		a->reasoned = true;
+		a->reply->protocol->reasoning(a->reply, p->bytes, p->len);
+		break;
+	case PIECE_UNOPENED:
+		/* The model's <think> was in its prompt: what it wrote so far was reasoning. It is shown,
+		 * which nothing undoes, but not kept, and the answer begins a paragraph. Behind reasoning
+		 * that was told apart the tag is only a word about tags. */
+		if (!a->reasoned && a->text.len > 0) {
+			buf_reset(&a->text);
+			a->reply->protocol->paragraph(a->reply);
+			a->whitespace = SIZE_MAX;
+		}
+		a->reasoned = true;
+		break;
+	case PIECE_CALL:
+	case PIECE_END:
+		break;
+	}
+}
+
+void answer_end(struct answer *a, int64_t counted, bool complete)
+{
+	a->broke_off = !complete && (a->broke_off || (a->reasoned && a->text.len == 0));
+	a->tokens += counted >= 0 && counted <= TOKENS_MAX ? counted : a->attempt_tokens;
+	a->attempt_tokens = 0;
+}
+
+const char *answer_begun(const struct answer *a, size_t *len)
+{
+	*len = a->text.len;
+	while (*len > 0 && is_whitespace(a->text.data[*len - 1]))
+		--*len;
+	return a->text.len == 0 ? "" : a->text.data;
+}
+
+bool answer_is_shown(const struct answer *a)
+{
+	return a->text.len > 0;
+}
+
+void answer_sentence(struct answer *a, const char *sentence)
+{
+	a->reply->protocol->sentence(a->reply, sentence);
+}
+
+void answer_usage(const struct answer *a, struct usage *u)
+{
+	u->tokens = a->tokens + a->attempt_tokens;
+	u->ttft_ns = a->first_ns == 0 ? -1 : a->first_ns - a->began_ns;
+	u->tpot_ns = u->tokens > 1 && a->first_ns != 0 ? (a->last_ns - a->first_ns) / (u->tokens - 1) : -1;
+	u->total_ns = clock_mono_ns() - a->began_ns;
+}
+
+/* ---- an attempt: its stream -------------------------------------------------------------- */
+
 struct attempt {
 	struct event_base *base;
-	struct http_transfer *transfer; /* NULL once it is done */
-	struct event *linger;           /* NULL until the answer is complete */
+	struct http *http;
+	struct answer *answer;
 	const struct attempt_handlers *handlers;
 	void *arg;
-	struct sse sse;
-	struct chunk_reader reader;
-	enum chunk_finish finish;
-	bool done_seen, understood, failed_event;
-	bool event_lost; /* one was too large to be held, or ... */
-	bool no_memory;  /* ... we had no memory for it */
-	long error_status;
-	bool answering; /* its first token came */
+	struct stream *stream;
+	struct http_transfer *transfer; /* NULL: none runs */
+	struct event *linger;           /* pending once the answer is complete */
+	bool paused;
 	int64_t stall_ms;
-	int64_t completion_tokens;
-	char text[256];
+	uint64_t events; /* that were seen */
+	bool finished, done;
+	struct attempt_outcome outcome;
 };
 
-static const char *const end_texts[ATTEMPT_ENDS] = {
+static void linger(struct attempt *a, long ms)
+{
+	const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	event_add(a->linger, &tv);
+}
+
+/* What the bytes of this read have changed, beside the text that they brought. */
+static void note_progress(struct attempt *a, int64_t now_ns)
+{
+	const struct stream_progress *p = stream_progress(a->stream);
+	struct answer *answer = a->answer;
+	int64_t before = answer->attempt_tokens, tokens = (int64_t)p->tokens;
+
+	if (p->chunks > 0 && p->events != a->events)
+		http_heard(a->transfer, a->stall_ms);
+	a->events = p->events;
+	if (tokens != before) {
+		answer->attempt_tokens = tokens;
+		answer->last_ns = now_ns;
+		if (answer->first_ns == 0)
+			answer->first_ns = now_ns;
+		if ((tokens + SERVING_EACH - 1) / SERVING_EACH != (before + SERVING_EACH - 1) / SERVING_EACH)
+			a->handlers->serving(a->arg);
+	}
+	if (p->done && !a->done)
+		linger(a, LINGER_DONE_MS);
+	else if (p->finished && !a->finished)
+		linger(a, LINGER_FINISH_MS);
+	else if (a->finished && !p->finished)
+		event_del(a->linger); /* it said that it finishes, and went on */
+	a->finished = p->finished;
+	a->done = p->done;
+}
+
+static void on_data(void *arg, const char *bytes, size_t len)
+{
+	struct attempt *a = arg;
+	int64_t now_ns = clock_mono_ns();
+	struct piece p;
+
+	stream_feed(a->stream, bytes, len);
+	while (stream_next(a->stream, &p))
+		answer_take(a->answer, &p);
+	note_progress(a, now_ns);
+	if (!a->paused && output_is_full(a->answer->reply->output)) {
+		a->paused = true;
+		http_pause(a->transfer);
+	}
+}
+
+/* ---- its end --------------------------------------------------------------------------------- */
+
+static const char *const result_texts[ATTEMPT_RESULTS] = {
 	[ATTEMPT_COMPLETE] = "complete",
 	[ATTEMPT_UNREACHABLE] = "unreachable",
 	[ATTEMPT_TIMEOUT] = "connect timeout",
@@ -51,167 +217,13 @@ static const char *const end_texts[ATTEMPT_ENDS] = {
 	[ATTEMPT_FAILED] = "failed",
 };
 
-const char *attempt_result_text(enum attempt_result end)
+const char *attempt_result_text(enum attempt_result r)
 {
-	return end_texts[end];
-}
-
-static void attempt_free(struct attempt *a)
-{
-	if (a->linger != NULL)
-		event_free(a->linger);
-	chunk_reader_free(&a->reader);
-	sse_free(&a->sse);
-	free(a);
-}
-
-static void finish(struct attempt *a, struct attempt_outcome *r)
-{
-	const struct attempt_handlers *handlers = a->handlers;
-	void *arg = a->arg;
-
-	r->stopped_at_limit = a->finish == FINISH_LENGTH;
-	r->completion_tokens = a->completion_tokens;
-	handlers->ended(arg, r);
-	attempt_free(a);
-}
-
-/* What it means that an event was lost, with the words for it. */
-static enum attempt_result lost_end(struct attempt *a)
-{
-	snprintf(a->text, sizeof a->text, "%s",
-	         a->no_memory ? "no memory is left" : "an event of the stream was too large");
-	if (a->no_memory)
-		return ATTEMPT_NO_RESOURCES;
-	return a->understood ? ATTEMPT_CUT : ATTEMPT_MALFORMED;
-}
-
-/* The stream has come to its end, which says how. */
-static enum attempt_result seen_end(struct attempt *a)
-{
-	if (a->event_lost)
-		return lost_end(a);
-	if (a->finish != FINISH_ABORT)
-		return ATTEMPT_COMPLETE;
-	snprintf(a->text, sizeof a->text, "the server gave the answer up");
-	return ATTEMPT_CUT;
-}
-
-/* The answer is whole but the server does not end its response: its connection is given
- * up, the client does not wait for it. */
-static void on_linger(evutil_socket_t fd, short what, void *arg)
-{
-	struct attempt *a = arg;
-	struct attempt_outcome r = {.outcome = HTTP_DONE, .status = 200, .text = a->text};
-
-	(void)fd;
-	(void)what;
-	http_cancel(a->transfer);
-	a->transfer = NULL;
-	r.end = seen_end(a);
-	finish(a, &r);
-}
-
-static void linger(struct attempt *a, long ms)
-{
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
-	if (a->linger == NULL)
-		a->linger = evtimer_new(a->base, on_linger, a);
-	if (a->linger != NULL)
-		evtimer_add(a->linger, &tv);
-}
-
-static bool has_token(const struct chunk *d)
-{
-	return d->content.len > 0 || d->reasoning.len > 0 || d->tool_calls != NULL;
-}
-
-/* Who says that it finishes, and goes on, has not finished. */
-static void note_finish(struct attempt *a, const struct chunk *d)
-{
-	if (d->finish != FINISH_NONE) {
-		a->finish = d->finish;
-		linger(a, LINGER_FINISH_MS);
-	} else if (a->linger != NULL && has_token(d)) {
-		evtimer_del(a->linger);
-	}
-}
-
-static bool on_chunk(struct attempt *a, const struct chunk *d)
-{
-	a->understood = true;
-	a->answering |= has_token(d);
-	if (a->answering && a->transfer != NULL)
-		http_heard(a->transfer, a->stall_ms);
-	if (d->completion_tokens >= 0)
-		a->completion_tokens = d->completion_tokens;
-	if (d->reasoning.len > 0)
-		a->handlers->reasoning(a->arg, d->reasoning.bytes, d->reasoning.len);
-	if (d->content.len > 0)
-		a->handlers->text(a->arg, d->content.bytes, d->content.len);
-	if (d->tool_calls != NULL)
-		a->handlers->tool_calls(a->arg, d->tool_calls);
-	note_finish(a, d);
-	return true;
-}
-
-static bool on_event(void *arg, const char *data, size_t len)
-{
-	struct attempt *a = arg;
-	struct chunk d;
-
-	if (a->done_seen || a->failed_event)
-		return true; /* nothing counts behind the end */
-	chunk_read(&a->reader, data, len, &d);
-	switch (d.kind) {
-	case CHUNK_CHUNK:
-		return on_chunk(a, &d);
-	case CHUNK_DONE:
-		a->done_seen = true;
-		linger(a, LINGER_DONE_MS);
-		break;
-	case CHUNK_ERROR:
-		a->failed_event = true;
-		a->error_status = d.error_status;
-		snprintf(a->text, sizeof a->text, "%s", d.error);
-		break;
-	case CHUNK_NO_MEMORY:
-		a->event_lost = a->no_memory = true;
-		break;
-	case CHUNK_INVALID:
-		break;
-	}
-	return true;
-}
-
-static void take_events(struct attempt *a)
-{
-	struct sse_event event;
-
-	while (sse_next(&a->sse, &event))
-		on_event(a, event.data, event.len);
-	a->event_lost |= a->sse.too_large || a->sse.no_memory;
-	a->no_memory |= a->sse.no_memory;
-}
-
-static bool on_response(void *arg, long status, const char *content_type)
-{
-	(void)arg;
-	(void)content_type;
-	return status == 200;
-}
-
-static void on_data(void *arg, const char *bytes, size_t len)
-{
-	struct attempt *a = arg;
-
-	sse_feed(&a->sse, bytes, len);
-	take_events(a);
+	return result_texts[r];
 }
 
 /* What an HTTP outcome other than a whole response means. */
-static const enum attempt_result outcome_ends[] = {
+static const enum attempt_result http_results[] = {
 	[HTTP_DONE] = ATTEMPT_CUT,
 	[HTTP_BAD_URL] = ATTEMPT_FAILED,
 	[HTTP_NO_HOST] = ATTEMPT_UNREACHABLE,
@@ -227,7 +239,16 @@ static const enum attempt_result outcome_ends[] = {
 	[HTTP_FAILED] = ATTEMPT_FAILED,
 };
 
-static enum attempt_result judge_status(long status, const char *text)
+static const enum attempt_result stream_results[] = {
+	[STREAM_COMPLETE] = ATTEMPT_COMPLETE,
+	[STREAM_LIMIT] = ATTEMPT_COMPLETE,
+	[STREAM_CUT] = ATTEMPT_CUT,
+	[STREAM_ERROR] = ATTEMPT_ERROR_EVENT,
+	[STREAM_MALFORMED] = ATTEMPT_MALFORMED,
+	[STREAM_NO_MEMORY] = ATTEMPT_NO_RESOURCES,
+};
+
+static enum attempt_result status_result(long status, const char *text)
 {
 	if (status == 429)
 		return ATTEMPT_BUSY;
@@ -240,94 +261,162 @@ static enum attempt_result judge_status(long status, const char *text)
 	return status >= 400 ? ATTEMPT_REFUSED : ATTEMPT_MALFORMED;
 }
 
-static enum attempt_result judge(struct attempt *a, const struct http_result *h)
+/* The end of the stream decides where it has one; else it is HTTP's. */
+static void judge(struct attempt *a, const struct http_result *h, const struct piece *end)
 {
-	if (a->failed_event)
-		return error_text_is_context_overflow(a->text) ? ATTEMPT_OVERFLOW : ATTEMPT_ERROR_EVENT;
-	if (a->event_lost || a->done_seen || a->finish != FINISH_NONE)
-		return seen_end(a);
-	if (h->outcome == HTTP_DONE && h->status != 200) {
-		error_text_of_body(h->body, h->body_len, a->text, sizeof a->text);
-		return judge_status(h->status, a->text);
+	struct attempt_outcome *o = &a->outcome;
+	bool unended = (end->end == STREAM_CUT || end->end == STREAM_MALFORMED) && !a->finished;
+
+	o->http = h->outcome;
+	o->status = end->status != 0 ? end->status : h->status;
+	o->reused = h->reused;
+	o->limit = end->end == STREAM_LIMIT;
+	if (unended && h->outcome == HTTP_DONE && h->status != 200) {
+		error_text_of_body(h->body, h->body_len, o->text, sizeof o->text);
+		o->result = status_result(h->status, o->text);
+	} else if (unended && h->outcome != HTTP_DONE) {
+		snprintf(o->text, sizeof o->text, "%s", h->text);
+		o->result = http_results[h->outcome];
+	} else {
+		snprintf(o->text, sizeof o->text, "%s", end->text);
+		o->result = stream_results[end->end];
+		if (o->result == ATTEMPT_ERROR_EVENT && error_text_is_context_overflow(o->text))
+			o->result = ATTEMPT_OVERFLOW;
 	}
-	if (h->outcome != HTTP_DONE) {
-		snprintf(a->text, sizeof a->text, "%s", h->text);
-		return outcome_ends[h->outcome];
+}
+
+/* Takes what is left of the stream; its last piece. */
+static struct piece close_stream(struct attempt *a)
+{
+	struct piece p = {.kind = PIECE_TEXT, .text = ""};
+
+	event_del(a->linger);
+	a->transfer = NULL;
+	stream_close(a->stream);
+	while (stream_next(a->stream, &p)) {
+		if (p.kind == PIECE_CALL && a->outcome.call_count < CALLS_MAX)
+			a->outcome.calls[a->outcome.call_count++] = p.call;
+		else
+			answer_take(a->answer, &p);
 	}
-	snprintf(a->text, sizeof a->text, "%s",
-	         a->understood ? "the stream ended without finish_reason or [DONE]"
-	                       : "the answer is no stream of chat events");
-	return a->understood ? ATTEMPT_CUT : ATTEMPT_MALFORMED;
+	return p;
 }
 
 static void on_done(void *arg, const struct http_result *h)
 {
 	struct attempt *a = arg;
-	struct attempt_outcome r = {.outcome = h->outcome, .status = h->status, .reused = h->reused, .text = a->text};
+	const struct piece end = close_stream(a);
 
-	a->transfer = NULL;
-	sse_end(&a->sse);
-	take_events(a);
-	r.end = judge(a, h);
-	if (a->error_status != 0)
-		r.status = a->error_status;
-	finish(a, &r);
+	judge(a, h, &end);
+	answer_end(a->answer, stream_progress(a->stream)->completion_tokens, a->outcome.result == ATTEMPT_COMPLETE);
+	a->handlers->ended(a->arg);
 }
 
-static const struct http_handlers transfer_handlers = {
-	.response = on_response,
-	.data = on_data,
-	.done = on_done,
-};
-
-struct attempt *attempt_start(struct event_base *base, struct http *http, const struct attempt_request *request,
-                              const struct attempt_handlers *handlers, void *arg)
+/* The answer is complete, but the server does not end its response: the connection is given
+ * up, so that the client does not wait for it. */
+static void on_linger(evutil_socket_t fd, short what, void *arg)
 {
-	struct http_request hr = {
-		.method = "POST",
-		.url = request->url,
-		.resolve = request->resolve,
-		.bearer = request->bearer,
-		.body = request->body,
-		.body_len = request->body_len,
-		.ca_file = request->ca_file,
-		.connect_ms = request->connect_ms,
-		.silence_ms = request->silence_ms,
-	};
+	struct attempt *a = arg;
+
+	(void)fd;
+	(void)what;
+	http_cancel(a->transfer);
+	on_done(a, &(struct http_result){.outcome = HTTP_DONE, .status = 200, .retry_after_s = -1, .body = ""});
+}
+
+/* ---- its life ----------------------------------------------------------------------------------- */
+
+struct attempt *attempt_new(struct event_base *base, struct http *http, struct answer *answer,
+                            const struct attempt_handlers *handlers, void *arg)
+{
 	struct attempt *a = calloc(1, sizeof *a);
 
 	if (a == NULL)
 		return NULL;
 	a->base = base;
+	a->http = http;
+	a->answer = answer;
 	a->handlers = handlers;
 	a->arg = arg;
-	a->stall_ms = request->stall_ms;
-	a->completion_tokens = -1;
-	sse_init(&a->sse);
-	chunk_reader_init(&a->reader);
-	a->transfer = http_start(http, &hr, &transfer_handlers, a);
-	if (a->transfer == NULL) {
+	a->stream = stream_new();
+	a->linger = evtimer_new(base, on_linger, a);
+	if (a->stream == NULL || a->linger == NULL) {
 		attempt_free(a);
 		return NULL;
 	}
 	return a;
 }
 
-void attempt_pause(struct attempt *a)
+void attempt_free(struct attempt *a)
 {
+	if (a == NULL)
+		return;
 	if (a->transfer != NULL)
+		http_cancel(a->transfer);
+	if (a->linger != NULL)
+		event_free(a->linger);
+	stream_free(a->stream);
+	free(a);
+}
+
+static bool on_response(void *arg, long status, const char *content_type)
+{
+	(void)arg;
+	(void)content_type;
+	return status == 200;
+}
+
+int attempt_start(struct attempt *a, const struct attempt_request *r)
+{
+	static const struct http_handlers handlers = {.response = on_response, .data = on_data, .done = on_done};
+	const struct http_request request = {
+		.method = "POST",
+		.url = r->url,
+		.resolve = r->resolve,
+		.bearer = r->bearer,
+		.body = r->body,
+		.body_len = r->body_len,
+		.ca_file = r->ca_file,
+		.connect_ms = r->connect_ms,
+		.silence_ms = r->silence_ms,
+	};
+
+	if (r->continues)
+		answer_continue(a->answer);
+	else
+		answer_begin(a->answer);
+	stream_begin(a->stream, r->tools);
+	a->stall_ms = r->stall_ms;
+	a->events = 0;
+	a->finished = a->done = a->paused = false;
+	a->outcome = (struct attempt_outcome){.result = ATTEMPT_FAILED};
+	a->transfer = http_start(a->http, &request, &handlers, a);
+	if (a->transfer == NULL)
+		return -1;
+	if (output_is_full(a->answer->reply->output)) {
+		a->paused = true;
 		http_pause(a->transfer);
+	}
+	return 0;
 }
 
 void attempt_resume(struct attempt *a)
 {
-	if (a->transfer != NULL)
+	if (a->transfer != NULL && a->paused)
 		http_resume(a->transfer);
+	a->paused = false;
 }
 
 void attempt_cancel(struct attempt *a)
 {
-	if (a->transfer != NULL)
-		http_cancel(a->transfer);
-	attempt_free(a);
+	if (a->transfer == NULL)
+		return;
+	http_cancel(a->transfer);
+	close_stream(a);
+	answer_end(a->answer, -1, false);
+}
+
+const struct attempt_outcome *attempt_outcome(const struct attempt *a)
+{
+	return &a->outcome;
 }

@@ -1,18 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One ask: a request to one LLM and its streamed answer, read through
- * HTTP -> SSE -> deltas. Knows nothing of candidates, tools or clients. */
+/* The answer of a turn, and the attempts that write it: each is one request to one LLM, whose
+ * stream is read piece by piece into the answer and passed on to the client as it comes.
+ *
+ * One struct attempt serves all attempts of a turn, one after the other. It knows no
+ * candidates, no tools and no wire format. One thread, on the worker's loop. */
 #ifndef TT_TURN_ATTEMPT_H
 #define TT_TURN_ATTEMPT_H
 
 #include "core/http/http.h"
+#include "core/protocol/protocol.h"
+#include "core/stream/stream.h"
 
 #include <event2/event.h>
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* How an ask ended. */
+/* ---- the answer ------------------------------------------------------------------------- */
+
+/* What the client was shown of it, what is kept for the history, and what it cost. */
+struct answer {
+	struct reply *reply;
+	struct buf text;                     /* of the attempts that wrote it; shown, and no reasoning */
+	int64_t began_ns, first_ns, last_ns; /* 0: not yet */
+	int64_t tokens;                      /* of the attempts that have ended */
+	int64_t attempt_tokens;              /* of the one that runs */
+	size_t whitespace;                   /* that is shown already, or not wanted, before its next word */
+	bool reasoned;                       /* reasoning came with this text */
+	bool broke_off;                      /* an attempt failed over its reasoning; nothing was shown since */
+};
+
+void answer_init(struct answer *a, struct reply *r);
+void answer_clear(struct answer *a); /* the reply stays its owner's */
+
+/* Another attempt begins the answer again (what was shown stays shown), or continues its text. */
+void answer_begin(struct answer *a);
+void answer_continue(struct answer *a);
+void answer_take(struct answer *a, const struct piece *p); /* TEXT, REASONING, UNOPENED */
+/* The attempt has ended. counted: the server's tokens, -1 = it sent no count (our own is taken
+ * then, as where the number is out of reason). */
+void answer_end(struct answer *a, int64_t counted, bool complete);
+
+/* The text without whitespace at its end: what another LLM is given to continue. Chat templates
+ * drop it too, so it is not expected twice. "" where there is none. */
+const char *answer_begun(const struct answer *a, size_t *len);
+bool answer_is_shown(const struct answer *a); /* any text */
+void answer_sentence(struct answer *a, const char *sentence);
+void answer_usage(const struct answer *a, struct usage *u);
+
+/* ---- attempts ------------------------------------------------------------------------------ */
+
+/* How an attempt ended. */
 enum attempt_result {
 	ATTEMPT_COMPLETE,     /* finish_reason or [DONE] was seen */
 	ATTEMPT_UNREACHABLE,  /* no connection: refused, no such host, TLS */
@@ -28,43 +66,52 @@ enum attempt_result {
 	ATTEMPT_REFUSED,      /* any other 4xx: what we sent is at fault */
 	ATTEMPT_NO_RESOURCES, /* we have no descriptor or memory to ask anybody */
 	ATTEMPT_FAILED,       /* anything else on our side */
-	ATTEMPT_ENDS
+	ATTEMPT_RESULTS
 };
-const char *attempt_result_text(enum attempt_result end);
-
-struct attempt_outcome {
-	enum attempt_result end;
-	enum http_outcome outcome;
-	long status;
-	bool reused;               /* failed on a reused connection before any byte */
-	bool stopped_at_limit;     /* finish_reason length */
-	int64_t completion_tokens; /* the server's count; -1 = it sent none */
-	const char *text;          /* for people, where it failed; no secret */
-};
+const char *attempt_result_text(enum attempt_result r);
 
 struct attempt_request {
 	const char *url, *resolve, *bearer, *ca_file;
 	const char *body;
 	size_t body_len;
 	int64_t connect_ms;
-	int64_t silence_ms; /* longest silence before the first token; comments end it */
-	int64_t stall_ms;   /* longest time without an event from then on; comments are none */
+	int64_t silence_ms;       /* longest silence before the first token; comments end it */
+	int64_t stall_ms;         /* longest time without an event from then on; comments are none */
+	const char *const *tools; /* as stream_begin; must outlive the attempt */
+	bool continues;           /* the answer so far goes on */
+};
+
+/* How the last attempt ended. */
+struct attempt_outcome {
+	enum attempt_result result;
+	enum http_outcome http;
+	long status;
+	bool reused; /* failed on a reused connection before any byte */
+	bool limit;  /* complete, but cut at the limit of tokens */
+	const struct call *calls[CALLS_MAX];
+	size_t call_count; /* the calls live until the next attempt_start */
+	char text[256];    /* for people, where it failed; no secret */
 };
 
 struct attempt_handlers {
-	void (*text)(void *arg, const char *bytes, size_t len); /* content, unfiltered */
-	void (*reasoning)(void *arg, const char *bytes, size_t len);
-	void (*tool_calls)(void *arg, const json_t *fragments); /* of one event */
-	/* Once, never from within attempt_start; the ask is gone when it returns. */
-	void (*ended)(void *arg, const struct attempt_outcome *result);
+	/* Every few tokens: the LLM is answering. */
+	void (*serving)(void *arg);
+	/* Once for each attempt, never from within attempt_start: attempt_outcome says how. */
+	void (*ended)(void *arg);
 };
 
 struct attempt;
 
-struct attempt *attempt_start(struct event_base *base, struct http *http, const struct attempt_request *request,
-                              const struct attempt_handlers *handlers, void *arg); /* NULL: no memory */
-void attempt_pause(struct attempt *a);
-void attempt_resume(struct attempt *a);
-void attempt_cancel(struct attempt *a); /* the connection is closed; no further callback */
+struct attempt *attempt_new(struct event_base *base, struct http *http, struct answer *answer,
+                            const struct attempt_handlers *handlers, void *arg); /* NULL: no memory */
+void attempt_free(struct attempt *a);                                            /* cancels; NULL is fine */
+
+/* Only while none runs. -1: no memory. It pauses by itself where the output is full. */
+int attempt_start(struct attempt *a, const struct attempt_request *r);
+void attempt_resume(struct attempt *a); /* there is room again; where none runs, nothing happens */
+/* The connection is closed and `ended` is not called; what was held back of the text is shown. */
+void attempt_cancel(struct attempt *a);
+
+const struct attempt_outcome *attempt_outcome(const struct attempt *a);
 
 #endif

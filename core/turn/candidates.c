@@ -1,32 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/candidates.h"
 
-#include <string.h>
-
-void cooldown_add(struct cooldown *b, uint64_t instance, int64_t now_wall_ms)
+void cooldown_add(struct cooldown *c, uint64_t instance, int64_t now_wall_ms)
 {
 	size_t at = 0;
 
-	for (size_t i = 0; i < b->count; i++) {
-		if (b->items[i].instance == instance) {
-			b->items[i].failed_ms = now_wall_ms;
+	for (size_t i = 0; i < c->count; i++) {
+		if (c->items[i].instance == instance) {
+			c->items[i].failed_ms = now_wall_ms;
 			return;
 		}
-		if (b->items[i].failed_ms < b->items[at].failed_ms)
+		if (c->items[i].failed_ms < c->items[at].failed_ms)
 			at = i;
 	}
-	if (b->count < COOLDOWN_SIZE)
-		at = b->count++;
-	b->items[at].instance = instance;
-	b->items[at].failed_ms = now_wall_ms;
+	if (c->count < COOLDOWN_SIZE)
+		at = c->count++;
+	c->items[at].instance = instance;
+	c->items[at].failed_ms = now_wall_ms;
 }
 
-bool cooldown_has(const struct cooldown *b, const struct status_llm *l, int64_t now_wall_ms)
+bool cooldown_has(const struct cooldown *c, const struct status_llm *l, int64_t now_wall_ms)
 {
-	for (size_t i = 0; i < b->count; i++)
-		if (b->items[i].instance == l->instance)
-			return l->checked_ms <= b->items[i].failed_ms && now_wall_ms >= b->items[i].failed_ms &&
-			       now_wall_ms - b->items[i].failed_ms < COOLDOWN_MS; /* the clock may have been set back */
+	for (size_t i = 0; i < c->count; i++)
+		if (c->items[i].instance == l->instance)
+			return l->checked_ms <= c->items[i].failed_ms && now_wall_ms >= c->items[i].failed_ms &&
+			       now_wall_ms - c->items[i].failed_ms < COOLDOWN_MS; /* the clock may have been set back */
 	return false;
 }
 
@@ -44,33 +42,33 @@ static bool was_tried(const struct tried *t, uint64_t instance)
 	return false;
 }
 
-const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *b,
+const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *c,
                                          const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms)
 {
 	const struct status_header *h = status_header(s);
-	const struct status_llm *benched = NULL, *unusable = NULL;
+	const struct status_llm *cooling = NULL, *unusable = NULL;
 
 	if (tried->count == TRIED_MAX)
 		return NULL;
 	for (size_t rank = 0; rank < h->candidate_count; rank++) {
 		const struct status_llm *l = status_candidate(s, rank);
 
-		if (was_tried(tried, l->instance) || (needs.eyes && !l->sees_images) ||
-		    (needs.to_go_on && !l->continues))
+		if (was_tried(tried, l->instance) || (needs.vision && !l->sees_images) ||
+		    (needs.continues && !l->continues))
 			continue;
 		if (rank >= h->usable_count) {
 			if (unusable == NULL)
 				unusable = l;
-		} else if (!cooldown_has(b, l, now_wall_ms)) {
+		} else if (!cooldown_has(c, l, now_wall_ms)) {
 			return l;
-		} else if (benched == NULL) {
-			benched = l;
+		} else if (cooling == NULL) {
+			cooling = l;
 		}
 	}
-	return benched != NULL ? benched : unusable;
+	return cooling != NULL ? cooling : unusable;
 }
 
-bool candidates_see_images(const struct status_snapshot *s)
+bool candidates_have_vision(const struct status_snapshot *s)
 {
 	for (size_t rank = 0; rank < status_header(s)->candidate_count; rank++)
 		if (status_candidate(s, rank)->sees_images)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which LLM a turn asks next. */
+/* Which LLM a turn asks next. Pure. */
 #ifndef TT_TURN_CANDIDATES_H
 #define TT_TURN_CANDIDATES_H
 
@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 /* A worker's memory of candidates that just failed it: they are sorted last, never out,
- * until the daemon judged them again (or after COOLDOWN_MS). One per worker. */
+ * until the daemon has judged them again, or for COOLDOWN_MS. One per worker, zeroed at start. */
 #define COOLDOWN_SIZE 64
 #define COOLDOWN_MS   30000
 
@@ -20,30 +20,29 @@ struct cooldown {
 	} items[COOLDOWN_SIZE];
 	size_t count;
 };
-void cooldown_add(struct cooldown *b, uint64_t instance, int64_t now_wall_ms);
-bool cooldown_has(const struct cooldown *b, const struct status_llm *l, int64_t now_wall_ms);
+void cooldown_add(struct cooldown *c, uint64_t instance, int64_t now_wall_ms);
+bool cooldown_has(const struct cooldown *c, const struct status_llm *l, int64_t now_wall_ms);
 
-/* The candidates that one turn has tried. */
+/* The candidates that a turn has tried in this round. */
 #define TRIED_MAX 16
 struct tried {
 	uint64_t instances[TRIED_MAX];
 	size_t count;
 };
+void tried_add(struct tried *t, uint64_t instance);
 
-/* What an ask needs of its LLM. */
+/* What an attempt needs of its LLM. */
 struct candidate_needs {
-	bool eyes;     /* the message has images */
-	bool to_go_on; /* an answer was started by another one */
+	bool vision;    /* the message has images */
+	bool continues; /* another LLM began the answer */
 };
 
-/* The best candidate that was not tried: usable ones that are not on the bench, then
- * those on the bench, then the unhealthy ones. NULL: none is left. */
-const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *b,
+/* The best candidate that was not tried: usable ones that are not in cooldown, then those
+ * in cooldown, then the unhealthy ones. NULL: none is left. */
+const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *c,
                                          const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms);
 
-/* Whether any candidate could see an image. */
-bool candidates_see_images(const struct status_snapshot *s);
-
-void tried_add(struct tried *t, uint64_t instance);
+/* Whether any candidate has vision. */
+bool candidates_have_vision(const struct status_snapshot *s);
 
 #endif

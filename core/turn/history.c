@@ -57,7 +57,7 @@ json_t *history_messages(json_t *messages, const char *answer, size_t len, bool 
 	/* Results of tools without the answer to them are followed by words that say so. */
 	if (!(len == 0 && ends_with_answer(messages)) && add_answer(messages, answer, len, interrupted) < 0)
 		return NULL;
-	if (json_object_set_new(user, "content", prompt_content_to_keep(json_object_get(user, "content"))) < 0)
+	if (json_object_set_new(user, "content", prompt_content_for_history(json_object_get(user, "content"))) < 0)
 		return NULL;
 	return json_incref(messages);
 }

@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 libttagent_a_SOURCES += \
-	core/turn/answer.c \
-	core/turn/answer.h \
 	core/turn/attempt.c \
 	core/turn/attempt.h \
 	core/turn/candidates.c \
 	core/turn/candidates.h \
-	core/turn/failure.c \
-	core/turn/failure.h \
 	core/turn/history.c \
 	core/turn/history.h \
 	core/turn/prompt.c \
@@ -17,7 +13,7 @@ libttagent_a_SOURCES += \
 	core/turn/tool_round.h \
 	core/turn/turn.c \
 	core/turn/turn.h \
-	core/turn/turn_attempt.c \
+	core/turn/turn_llm.c \
 	core/turn/turn_private.h \
 	core/turn/turn_tools.c \
 	core/turn/wait_queue.c \

@@ -11,7 +11,7 @@
 
 #define TEXT_MAX (64u << 20)
 /* vLLM: the last message is not a new one but the beginning of the answer. */
-#define GO_ON    "\"continue_final_message\":true,\"add_generation_prompt\":false,"
+#define CONTINUE_FINAL    "\"continue_final_message\":true,\"add_generation_prompt\":false,"
 #define BODY_MAX (256u << 20)
 
 /* ---- texts ---------------------------------------------------------------------- */
@@ -47,7 +47,7 @@ static char *content_text(const json_t *content)
 	return b.data;
 }
 
-json_t *prompt_content_to_keep(const json_t *content)
+json_t *prompt_content_for_history(const json_t *content)
 {
 	char *text;
 	json_t *kept;
@@ -142,7 +142,7 @@ static int add_joined(json_t *to, const char *role, const char *text)
 	return json_array_append_new(to, text_message(role, text));
 }
 
-/* For an LLM without tools: what they found is told as text. */
+/* For an LLM without tools: what they found is passed on as text. */
 static int add_without_tools(json_t *to, const char *role, const json_t *content)
 {
 	char *text = content_text(content);
@@ -151,10 +151,10 @@ static int add_without_tools(json_t *to, const char *role, const json_t *content
 	if (text == NULL)
 		return -1;
 	if (strcmp(role, "tool") == 0) {
-		json_t *told = json_sprintf("Result of a tool that was run for this question:\n%s", text);
+		json_t *result_text = json_sprintf("Result of a tool that was run for this question:\n%s", text);
 
-		result = told == NULL ? -1 : add_joined(to, "user", json_string_value(told));
-		json_decref(told);
+		result = result_text == NULL ? -1 : add_joined(to, "user", json_string_value(result_text));
+		json_decref(result_text);
 	} else if (*text != '\0') {
 		result = add_joined(to, role, text);
 	}
@@ -172,7 +172,7 @@ static int add_message(const struct prompt *p, json_t *to, const json_t *message
 	if (role == NULL)
 		return 0;
 	if (!p->uses_tools)
-		if (!(p->sees_images && has_image(content)))
+		if (!(p->vision && has_image(content)))
 			return add_without_tools(to, role, content);
 	out = json_object();
 	for (size_t i = 0; out != NULL && i < sizeof known / sizeof known[0]; i++) {
@@ -183,7 +183,7 @@ static int add_message(const struct prompt *p, json_t *to, const json_t *message
 			return -1;
 		}
 	}
-	if (json_is_array(content) && !(p->sees_images && has_image(content))) {
+	if (json_is_array(content) && !(p->vision && has_image(content))) {
 		char *text = content_text(content);
 
 		json_object_set_new(out, "content", text == NULL ? NULL : json_string(text));
@@ -211,8 +211,8 @@ static json_t *messages(const struct prompt *p)
 		json_array_foreach(turn, j, message) if (add_message(p, all, message) < 0) goto fail;
 	}
 	json_array_foreach(p->messages, j, message) if (add_message(p, all, message) < 0) goto fail;
-	if (p->started != NULL && json_array_append_new(all, json_pack("{s:s, s:s%}", "role", "assistant", "content",
-	                                                               p->started, p->started_len)) < 0)
+	if (p->begun != NULL && json_array_append_new(all, json_pack("{s:s, s:s%}", "role", "assistant", "content",
+	                                                             p->begun, p->begun_len)) < 0)
 		goto fail;
 	free(system);
 	return all;
@@ -334,8 +334,8 @@ char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *le
 		failed = add_json(&body, "\"prompt\":", as_prompt(all)) < 0;
 	else if (!failed)
 		failed = add_json(&body, "\"messages\":", json_incref(all)) < 0;
-	if (!failed && p->started != NULL && !p->completions)
-		failed = buf_adds(&body, GO_ON) < 0;
+	if (!failed && p->begun != NULL && !p->completions)
+		failed = buf_adds(&body, CONTINUE_FINAL) < 0;
 	if (!failed)
 		failed = buf_adds(&body, tail) < 0;
 	json_decref(all);

@@ -18,7 +18,7 @@ struct prompt {
 	const char *model;
 	bool cloud;       /* the cloud endpoint's own sampling, nothing beyond the OpenAI API */
 	bool completions; /* `prompt` in place of `messages` */
-	bool sees_images;
+	bool vision;
 	bool uses_tools; /* it understands tools and messages of role tool */
 	int64_t context; /* its context window in tokens; 0 = llm.context */
 
@@ -28,8 +28,8 @@ struct prompt {
 	const json_t *turns;    /* the thread's: array of arrays of messages, oldest first; NULL */
 	size_t skip_turns;      /* the oldest ones that are left out */
 	const json_t *messages; /* of this turn, the user's first */
-	const char *started;    /* an answer that another LLM began and this one goes on with; NULL */
-	size_t started_len;
+	const char *begun;      /* an answer that another LLM began and this one goes on with; NULL */
+	size_t begun_len;
 };
 
 /* How many of the oldest turns must be left out so that the rest is likely to fit the
@@ -53,7 +53,7 @@ void prompt_cache_clear(struct prompt_cache *c);
 /* The JSON body; free(). NULL: no memory. */
 char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len);
 
-/* content as it is kept in a thread: images replaced by a word. New reference. */
-json_t *prompt_content_to_keep(const json_t *content);
+/* content as it is stored in a thread: images replaced by a word. New reference. */
+json_t *prompt_content_for_history(const json_t *content);
 
 #endif

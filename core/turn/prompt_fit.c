@@ -44,7 +44,7 @@ static size_t fixed_tokens(const struct prompt *p)
 	const char *system = cfg_str(p->config, p->tools != NULL ? CFG_PROMPT_TOOLS : CFG_PROMPT_PLAIN);
 
 	return turn_tokens(p->messages) + (system == NULL ? 0 : strlen(system) / BYTES_PER_TOKEN) +
-	       (p->started == NULL ? 0 : MESSAGE_TOKENS + p->started_len / BYTES_PER_TOKEN);
+	       (p->begun == NULL ? 0 : MESSAGE_TOKENS + p->begun_len / BYTES_PER_TOKEN);
 }
 
 static size_t sent_tokens(const struct prompt *p)

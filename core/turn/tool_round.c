@@ -26,9 +26,11 @@ struct tool_round {
 	struct job jobs[CALLS_MAX];
 };
 
-static void round_free(struct tool_round *r)
+void tool_round_free(struct tool_round *r)
 {
 	for (size_t i = 0; i < r->count; i++) {
+		if (r->jobs[i].run != NULL)
+			r->jobs[i].tool->cancel(r->jobs[i].run);
 		json_decref(r->jobs[i].message);
 		free(r->jobs[i].id);
 	}
@@ -40,10 +42,16 @@ static void round_free(struct tool_round *r)
 static void on_end(evutil_socket_t fd, short what, void *arg)
 {
 	struct tool_round *r = arg;
-	json_t *messages = json_array();
 
 	(void)fd;
 	(void)what;
+	r->handlers->ended(r->arg);
+}
+
+json_t *tool_round_results(const struct tool_round *r)
+{
+	json_t *messages = json_array();
+
 	for (size_t i = 0; messages != NULL && i < r->count; i++) {
 		/* A call without its result would make the conversation invalid. */
 		if (json_array_append(messages, r->jobs[i].message) < 0) {
@@ -51,21 +59,19 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 			messages = NULL;
 		}
 	}
-	r->handlers->ended(r->arg, messages);
-	json_decref(messages);
-	round_free(r);
+	return messages;
 }
 
 /* Text as JSON takes it: a byte that is no UTF-8 becomes '?'. */
 static json_t *text_json(const char *text)
 {
 	json_t *json = json_string(text);
-	char *mended;
+	char *valid;
 
-	if (json != NULL || (mended = utf8_text(text, strlen(text))) == NULL)
+	if (json != NULL || (valid = utf8_text(text, strlen(text))) == NULL)
 		return json;
-	json = json_string(mended);
-	free(mended);
+	json = json_string(valid);
+	free(valid);
 	return json;
 }
 
@@ -97,23 +103,27 @@ static void job_broken(struct job *j, const char *text)
 	job_done(j, text);
 }
 
-/* A search that was made before in this turn; else it is noted. */
-static bool was_asked(json_t *asked, const struct tool *tool, const json_t *args)
+/* Whether the tool was run on the same before in this turn; else that is noted. */
+static bool was_run_on(json_t *subjects, const struct tool *tool, const json_t *args)
 {
 	const char *subject = tool->subject == NULL ? NULL : json_string_value(json_object_get(args, tool->subject));
+	json_t *of_tool;
 
 	if (subject == NULL)
 		return false;
-	if (json_object_get(asked, subject) != NULL)
+	of_tool = json_object_get(subjects, tool->name);
+	if (json_object_get(of_tool, subject) != NULL)
 		return true;
-	json_object_set_new(asked, subject, json_true());
+	if (of_tool == NULL && json_object_set_new(subjects, tool->name, of_tool = json_object()) < 0)
+		return false;
+	json_object_set_new(of_tool, subject, json_true());
 	return false;
 }
 
 static void start_job(struct job *j, const struct call *call, const struct tool_round_place *in)
 {
 	struct tool_round *r = j->round;
-	const struct tool *tool = toolbox_find(in->ctx->config, call->name, strlen(call->name));
+	const struct tool *tool = toolbox_find(in->context->config, call->name, strlen(call->name));
 	json_error_t why;
 	json_t *args = json_loads(*call->arguments == '\0' ? "{}" : call->arguments, 0, &why);
 	char text[400];
@@ -128,44 +138,44 @@ static void start_job(struct job *j, const struct call *call, const struct tool_
 		         "Error: the arguments are not a JSON object (%.120s). Call the tool again with valid JSON.",
 		         args == NULL ? why.text : "another JSON type");
 		job_done(j, text);
-	} else if (was_asked(in->asked, tool, args)) {
+	} else if (was_run_on(in->subjects, tool, args)) {
 		job_done(j, "This search was made before in this conversation turn; its results are above.");
 	} else {
 		j->tool = tool;
 		r->handlers->started(r->arg, tool, args);
-		j->run = toolbox_start(in->box, tool, in->ctx, args, on_result, j);
+		j->run = toolbox_start(in->box, tool, in->context, args, on_result, j);
 		if (j->run == NULL)
 			job_broken(j, "Error: the tool could not be started. Answer without it.");
 	}
 	json_decref(args);
 }
 
-struct tool_round *tool_round_start(const struct tool_round_place *place, const struct calls *calls,
+struct tool_round *tool_round_start(const struct tool_round_place *place, const struct call *const *calls, size_t count,
                                     const struct tool_round_handlers *handlers, void *arg)
 {
 	struct tool_round *r = calloc(1, sizeof *r);
 
-	assert(calls->count > 0);
+	assert(count > 0 && count <= CALLS_MAX);
 	if (r == NULL)
 		return NULL;
 	r->handlers = handlers;
 	r->arg = arg;
-	r->end = event_new(place->ctx->base, -1, 0, on_end, r);
-	for (size_t i = 0; r->end != NULL && i < calls->count; i++) {
-		r->jobs[i] = (struct job){.round = r, .id = strdup(calls->items[i].id)};
+	r->end = event_new(place->context->base, -1, 0, on_end, r);
+	for (size_t i = 0; r->end != NULL && i < count; i++) {
+		r->jobs[i] = (struct job){.round = r, .id = strdup(calls[i]->id)};
 		r->count++;
 		if (r->jobs[i].id == NULL) {
-			round_free(r);
+			tool_round_free(r);
 			return NULL;
 		}
 	}
 	if (r->end == NULL) {
-		round_free(r);
+		tool_round_free(r);
 		return NULL;
 	}
 	r->open = r->count;
 	for (size_t i = 0; i < r->count; i++)
-		start_job(&r->jobs[i], &calls->items[i], place);
+		start_job(&r->jobs[i], calls[i], place);
 	return r;
 }
 
@@ -179,14 +189,6 @@ void tool_round_expire(struct tool_round *r)
 	}
 }
 
-void tool_round_cancel(struct tool_round *r)
-{
-	for (size_t i = 0; i < r->count; i++)
-		if (r->jobs[i].run != NULL)
-			r->jobs[i].tool->cancel(r->jobs[i].run);
-	round_free(r);
-}
-
 static json_t *call_json(const struct call *c)
 {
 	json_t *args = json_loads(c->arguments, 0, NULL);
@@ -197,12 +199,12 @@ static json_t *call_json(const struct call *c)
 	return json;
 }
 
-json_t *tool_round_message(const struct calls *calls, const char *text, size_t len)
+json_t *tool_round_message(const struct call *const *calls, size_t count, const char *text, size_t len)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < calls->count; i++) {
-		if (json_array_append_new(list, call_json(&calls->items[i])) < 0) {
+	for (size_t i = 0; i < count; i++) {
+		if (json_array_append_new(list, call_json(calls[i])) < 0) {
 			json_decref(list); /* each result needs its call */
 			return NULL;
 		}

@@ -17,34 +17,36 @@ struct tool_round_handlers {
 	/* A tool begins to run. args: the call's arguments (borrowed). */
 	void (*started)(void *arg, const struct tool *tool, const json_t *args);
 	void (*finished)(void *arg, const struct tool *tool, const struct tool_result *result);
-	/* All have results: {"role":"tool","tool_call_id":...,"content":...} messages in the
-	 * order of the calls (borrowed); NULL: memory is out. Once, never from within
-	 * tool_round_start; the round is gone when it returns. */
-	void (*ended)(void *arg, const json_t *messages);
+	/* All calls have their results. Once, never from within tool_round_start. */
+	void (*ended)(void *arg);
 };
 
 /* Where a round runs. What it points to must outlive the round. */
 struct tool_round_place {
 	struct toolbox *box;
-	const struct tool_context *ctx;
-	json_t *asked; /* an object: what was searched for in this turn; kept by the turn */
-	bool closed;   /* no tool runs any more: each call has a result that says so */
+	const struct tool_context *context;
+	json_t *subjects; /* an object: what tools were run on in this turn, by tool; kept by the turn */
+	bool closed;      /* no tool runs any more: each call has a result that says so */
 };
 
-/* calls are copied as far as needed. NULL: no memory. */
-struct tool_round *tool_round_start(const struct tool_round_place *place, const struct calls *calls,
+/* Starts what the calls ask for; they are copied as far as needed. NULL: no memory. */
+struct tool_round *tool_round_start(const struct tool_round_place *place, const struct call *const *calls, size_t count,
                                     const struct tool_round_handlers *handlers, void *arg);
 
 /* What still runs is ended, with a result that says that it took too long; the round ends
  * soon. */
 void tool_round_expire(struct tool_round *r);
 
-/* Ends the runs; no further callback. */
-void tool_round_cancel(struct tool_round *r);
+/* Once it has ended: {"role":"tool","tool_call_id":...,"content":...} messages in the order of
+ * the calls. A new reference; NULL: no memory. */
+json_t *tool_round_results(const struct tool_round *r);
+
+/* Cancels what runs; no further callback. */
+void tool_round_free(struct tool_round *r);
 
 /* The assistant's message that made the calls: {"role":"assistant","content":text,
- * "tool_calls":[...]}. Arguments that are no JSON are told as {}: servers parse what they
+ * "tool_calls":[...]}. Arguments that are no JSON become {}: servers parse what they
  * are sent. New reference; NULL: no memory. */
-json_t *tool_round_message(const struct calls *calls, const char *text, size_t len);
+json_t *tool_round_message(const struct call *const *calls, size_t count, const char *text, size_t len);
 
 #endif

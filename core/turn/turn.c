@@ -11,74 +11,148 @@
 
 #define LOAD_WAIT_MS 2000
 #define SAVE_WAIT_MS 100
-#define TOO_LONG     "The answer took longer than this service allows and was stopped."
-#define WAITING_TEXT "Agent is still initializing, waiting for LLM to become available..."
+#define NO_MEMORY    "The service is out of memory. Please try again in a moment."
 
-/* ---- the way out ------------------------------------------------------------------ */
-
-static void turn_free(struct turn *t)
+void turn_wake_in(struct turn *t, int64_t ms)
 {
-	counters_add(t->host->counters, COUNTER_ACTIVE_TURNS, -1);
+	const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	event_add(t->timer, &tv);
+}
+
+static struct store_key key_of(const struct turn *t)
+{
+	return (struct store_key){.subject = t->conversation.subject, .thread_id = t->conversation.request.thread_id};
+}
+
+/* ---- ADMIT, WAIT: for an LLM -------------------------------------------------------- */
+
+bool chat_services_has_llm(const struct chat_services *s)
+{
+	struct status_snapshot *snapshot = s->snapshot(s->arg);
+	bool usable = snapshot != NULL && status_header(snapshot)->usable_count > 0;
+
+	if (snapshot != NULL)
+		status_release(snapshot);
+	return usable;
+}
+
+static enum step after_waiting(struct turn *t)
+{
+	struct reply *r = t->answer.reply;
+
+	if (t->config != NULL && chat_services_has_llm(t->services))
+		return STEP_LOAD;
+	t->log.status = "waiting";
+	r->protocol->waiting(r, t->config);
+	return STEP_END;
+}
+
+static enum step admit(struct turn *t)
+{
+	return t->config != NULL && chat_services_has_llm(t->services) ? STEP_LOAD : STEP_WAIT;
+}
+
+static void on_llm_came(void *arg)
+{
+	turn_proceed(arg);
+}
+
+static enum step wait_for_llm(struct turn *t)
+{
+	int64_t hold_ms = t->config == NULL ? 0 : cfg_ms(t->config, CFG_POLLING_HOLD);
+
+	t->waiter = (struct waiter){.called = on_llm_came, .arg = t};
+	if (hold_ms <= 0 ||
+	    !wait_queue_enter(t->services->waiting, &t->waiter, (size_t)cfg_int(t->config, CFG_LIMITS_WAITING)))
+		return after_waiting(t);
+	turn_wake_in(t, hold_ms);
+	return STEP_STAY;
+}
+
+static void stop_waiting(struct turn *t)
+{
 	wait_queue_leave(&t->waiter);
-	chat_request_clear(&t->chat);
-	calls_clear(&t->calls);
-	json_decref(t->turns);
-	json_decref(t->messages);
-	json_decref(t->tools);
-	json_decref(t->asked);
-	answer_free(t->answer);
-	if (t->wake != NULL)
-		event_free(t->wake);
-	if (t->snapshot != NULL)
-		status_release(t->snapshot);
-	config_unref(t->config);
-	free(t->subject);
-	free(t->request_id);
-	free(t->sandbox);
-	free(t);
 }
 
-static void count_end(struct turn *t, enum counter outcome)
+/* An LLM has come, or the time is over. */
+static enum step waited(struct turn *t)
 {
-	struct answer_figures f;
-
-	answer_figures(t->answer, &f);
-	counters_add(t->host->counters, outcome, 1);
-	counters_add(t->host->counters, COUNTER_TOKENS, f.tokens);
-	counters_add(t->host->counters, COUNTER_FAILOVERS, (int64_t)t->failovers);
+	stop_waiting(t);
+	return after_waiting(t);
 }
 
-static double seconds(int64_t ns)
+/* ---- LOAD: what was said before ------------------------------------------------------- */
+
+static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 {
-	return ns < 0 ? -1 : (double)ns / 1e9;
+	struct turn *t = arg;
+
+	t->stored = NULL;
+	if (e != NULL) /* the store logs it itself, once for all turns */
+		log_debug("history_not_loaded", L_STR("request_id", t->log.request_id), L_STR("error", e->text));
+	t->conversation.history = json_incref((json_t *)(uintptr_t)turns);
+	turn_proceed(t);
 }
 
-static void log_turn(const struct turn *t)
+static enum step load(struct turn *t)
 {
-	const char *model = t->llm == NULL ? NULL : status_text(t->snapshot, t->llm->model);
-	struct answer_figures f;
+	const struct store_key key = key_of(t);
 
-	answer_figures(t->answer, &f);
-	log_info("turn", L_STR("request_id", t->request_id), L_STR("model", model), L_STR("status", t->status),
-	         L_INT("tokens", f.tokens), L_REAL("ttft", seconds(f.ttft_ns)), L_REAL("total", seconds(f.total_ns)),
-	         L_INT("tools", t->tool_runs), L_INT("failovers", t->failovers),
-	         L_STR("reason", *t->failure == '\0' ? NULL : t->failure));
+	t->tools.definitions = toolbox_definitions(t->services->toolbox, t->config);
+	t->tools.left_ms = cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
+	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
+	t->stored = store_load(t->services->store, &key, on_loaded, t);
+	if (t->stored == NULL)
+		return turn_fail(t, NO_MEMORY);
+	turn_wake_in(t, LOAD_WAIT_MS);
+	return STEP_STAY;
 }
 
-static void turn_end(struct turn *t)
+static enum step loaded(struct turn *t)
 {
-	const struct turn_output *output = t->output;
-	void *arg = t->output_arg;
-
-	log_turn(t);
-	turn_free(t);
-	output->end(arg);
+	(void)t;
+	return STEP_CHOOSE;
 }
 
-static void end_with_stats(struct turn *t)
+static void stop_store(struct turn *t)
 {
-	answer_finish(t->answer);
-	turn_end(t);
+	store_cancel(t->stored);
+	t->stored = NULL;
+}
+
+/* A disk that hangs costs a turn its memory, not its answer. */
+static enum step load_late(struct turn *t)
+{
+	stop_store(t);
+	log_warning("history_not_loaded", L_STR("request_id", t->log.request_id),
+	            L_STR("error", "the store did not answer in time"), L_INT("waited_ms", LOAD_WAIT_MS));
+	return STEP_CHOOSE;
+}
+
+/* ---- SAVE: what is kept of this turn --------------------------------------------------- */
+
+static enum step leave_answer(struct turn *t, const char *status, enum counter outcome)
+{
+	struct usage u;
+
+	answer_usage(&t->answer, &u);
+	t->log.status = status;
+	counters_add(t->services->counters, outcome, 1);
+	counters_add(t->services->counters, COUNTER_TOKENS, u.tokens);
+	counters_add(t->services->counters, COUNTER_FAILOVERS, (int64_t)t->log.failovers);
+	return STEP_SAVE;
+}
+
+enum step turn_complete(struct turn *t)
+{
+	return leave_answer(t, "complete", COUNTER_TURNS_COMPLETE);
+}
+
+enum step turn_fail(struct turn *t, const char *sentence)
+{
+	answer_sentence(&t->answer, sentence);
+	return leave_answer(t, "broken", COUNTER_TURNS_BROKEN);
 }
 
 static void on_saved(void *arg, const struct err *e)
@@ -86,297 +160,218 @@ static void on_saved(void *arg, const struct err *e)
 	struct turn *t = arg;
 
 	t->stored = NULL;
-	if (e != NULL) /* the store tells of it itself, once for all turns */
-		log_debug("history_not_saved", L_STR("request_id", t->request_id), L_STR("error", e->text));
-	end_with_stats(t);
+	if (e != NULL) /* the store logs it itself, once for all turns */
+		log_debug("history_not_saved", L_STR("request_id", t->log.request_id), L_STR("error", e->text));
+	turn_proceed(t);
 }
 
-static json_t *messages_to_keep(struct turn *t, bool interrupted)
+static enum step save(struct turn *t)
 {
-	size_t len;
-	const char *text = answer_text(t->answer, &len);
+	const struct store_key key = key_of(t);
+	const struct answer *a = &t->answer;
+	json_t *messages = history_messages(t->conversation.messages, a->text.len == 0 ? "" : a->text.data, a->text.len,
+	                                    strcmp(t->log.status, "complete") != 0);
 
-	return history_messages(t->messages, text, len, interrupted);
-}
-
-void turn_wake_in(struct turn *t, int64_t ms)
-{
-	const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
-	event_add(t->wake, &tv);
-}
-
-static void save(struct turn *t, bool interrupted)
-{
-	const struct store_key key = {.subject = t->subject, .thread_id = t->chat.thread_id};
-	json_t *messages = messages_to_keep(t, interrupted);
-
-	t->state = TURN_SAVE;
-	answer_close(t->answer); /* goes out while the store works */
-	if (messages == NULL) {
-		end_with_stats(t);
-		return;
-	}
-	t->stored = store_append(t->host->store, &key, messages, on_saved, t);
+	if (!t->client_left)
+		a->reply->protocol->close(a->reply); /* goes out while the store works */
+	if (messages == NULL)
+		return STEP_END;
+	t->stored = store_append(t->services->store, &key, messages, t->client_left ? NULL : on_saved, t);
+	if (t->client_left)
+		return STEP_END;
 	if (t->stored == NULL) {
-		log_warning("history_not_saved", L_STR("request_id", t->request_id), L_STR("error", "no memory"));
-		end_with_stats(t);
-		return;
+		log_warning("history_not_saved", L_STR("request_id", t->log.request_id), L_STR("error", "no memory"));
+		return STEP_END;
 	}
 	turn_wake_in(t, SAVE_WAIT_MS);
+	return STEP_STAY;
 }
 
-void turn_complete(struct turn *t)
+static enum step saved(struct turn *t)
 {
-	t->status = "complete";
-	count_end(t, COUNTER_TURNS_COMPLETE);
-	save(t, false);
+	(void)t;
+	return STEP_END;
 }
 
-void turn_fail(struct turn *t, const char *sentence)
+/* The store takes longer than anyone should wait; the turn is kept all the same. */
+static enum step save_late(struct turn *t)
 {
-	t->status = "broken";
-	count_end(t, COUNTER_TURNS_BROKEN);
-	emitter_sentence(answer_emitter(t->answer), sentence);
-	save(t, true);
+	stop_store(t);
+	log_warning("history_slow", L_STR("request_id", t->log.request_id));
+	return STEP_END;
 }
 
-/* ---- what the answer writes ------------------------------------------------------- */
+/* ---- END: the one way out ----------------------------------------------------------------- */
 
-static void on_emitted(void *arg, const char *bytes, size_t len, bool apart)
+static double seconds(int64_t ns)
 {
-	struct turn *t = arg;
+	return ns < 0 ? -1 : (double)ns / 1e9;
+}
 
-	if (t->output->write(t->output_arg, bytes, len, apart) > 0 && !t->paused) {
-		t->paused = true;
-		if (t->ask != NULL)
-			attempt_pause(t->ask);
+static void log_turn(const struct turn *t, const struct usage *u)
+{
+	const struct upstream *up = &t->upstream;
+	const char *model = up->llm == NULL ? NULL : status_text(up->snapshot, up->llm->model);
+
+	log_info("turn", L_STR("request_id", t->log.request_id), L_STR("model", model), L_STR("status", t->log.status),
+	         L_INT("tokens", u->tokens), L_REAL("ttft", seconds(u->ttft_ns)), L_REAL("total", seconds(u->total_ns)),
+	         L_INT("tools", t->log.tool_runs), L_INT("failovers", t->log.failovers),
+	         L_STR("reason", *t->log.reason == '\0' ? NULL : t->log.reason));
+}
+
+static void turn_free(struct turn *t)
+{
+	struct conversation *c = &t->conversation;
+	struct reply *r = t->answer.reply;
+
+	counters_add(t->services->counters, COUNTER_ACTIVE_TURNS, -1);
+	attempt_free(t->upstream.attempt);
+	if (t->upstream.snapshot != NULL)
+		status_release(t->upstream.snapshot);
+	answer_clear(&t->answer);
+	if (r != NULL)
+		r->protocol->free(r);
+	chat_request_clear(&c->request);
+	json_decref(c->history);
+	json_decref(c->messages);
+	json_decref(t->tools.definitions);
+	json_decref(t->tools.subjects);
+	free(c->subject);
+	free(c->sandbox);
+	if (t->timer != NULL)
+		event_free(t->timer);
+	config_unref(t->config);
+	free(t->log.request_id);
+	free(t);
+}
+
+static enum step end(struct turn *t)
+{
+	void (*ended)(void *arg) = t->client_left ? NULL : t->ended;
+	struct reply *r = t->answer.reply;
+	void *arg = t->arg;
+	struct usage u;
+
+	answer_usage(&t->answer, &u);
+	if (!t->client_left && strcmp(t->log.status, "waiting") != 0)
+		r->protocol->end(r, &u);
+	log_turn(t, &u);
+	turn_free(t);
+	if (ended != NULL)
+		ended(arg);
+	return STEP_STAY;
+}
+
+/* ---- the table and its driver --------------------------------------------------------------- */
+
+typedef enum step step_fn(struct turn *t);
+
+static const struct {
+	step_fn *enter;
+	step_fn *resume;              /* what it waits for has come */
+	step_fn *late;                /* its timer */
+	void (*stop)(struct turn *t); /* the client has left: whatever runs is cancelled */
+} steps[STEPS] = {
+	[STEP_ADMIT] = {admit, NULL, NULL, NULL},
+	[STEP_WAIT] = {wait_for_llm, waited, waited, stop_waiting},
+	[STEP_LOAD] = {load, loaded, load_late, stop_store},
+	[STEP_CHOOSE] = {turn_choose, NULL, NULL, NULL},
+	[STEP_ATTEMPT] = {turn_attempt, turn_attempt_ended, turn_attempt_late, turn_attempt_stop},
+	[STEP_TOOLS] = {turn_tools, turn_tools_ended, turn_tools_due, turn_tools_stop},
+	[STEP_SAVE] = {save, saved, save_late, stop_store},
+	[STEP_END] = {end, NULL, NULL, NULL},
+};
+
+/* STEP_END leaves no turn behind, and nothing to do. */
+static void drive(struct turn *t, enum step next)
+{
+	while (next != STEP_STAY) {
+		t->step = next;
+		next = steps[next].enter(t);
 	}
 }
 
-static void on_leaked_call(void *arg, const char *name, const char *arguments)
+void turn_proceed(struct turn *t)
 {
-	calls_add(&((struct turn *)arg)->calls, name, arguments);
+	drive(t, steps[t->step].resume(t));
 }
 
-static bool on_is_tool(void *arg, const char *name, size_t len)
-{
-	struct turn *t = arg;
-
-	return t->offered && toolbox_find(t->config, name, len) != NULL;
-}
-
-static const struct answer_handlers answer_handlers = {
-	.write = on_emitted,
-	.call = on_leaked_call,
-	.is_tool = on_is_tool,
-};
-
-/* ---- beginning -------------------------------------------------------------------- */
-
-static void write_waiting(struct turn *t)
-{
-	static const char json[] = "data: {\"status\": \"waiting\", \"message\": \"" WAITING_TEXT "\"}\n\n";
-	const char *form = t->config == NULL ? "json" : cfg_str(t->config, CFG_POLLING_WAITING_REPLY);
-
-	t->status = "waiting";
-	if (strcmp(form, "text") == 0)
-		t->output->write(t->output_arg, WAITING_TEXT, sizeof WAITING_TEXT - 1, false);
-	else
-		t->output->write(t->output_arg, json, sizeof json - 1, false);
-	turn_end(t);
-}
-
-static void on_loaded(void *arg, const json_t *turns, const struct err *e)
-{
-	struct turn *t = arg;
-
-	t->stored = NULL;
-	if (e != NULL)
-		log_debug("history_not_loaded", L_STR("request_id", t->request_id), L_STR("error", e->text));
-	t->turns = json_incref((json_t *)(uintptr_t)turns);
-	turn_ask_next(t);
-}
-
-/* A disk that hangs costs a turn its memory, not its answer. */
-static void load_without_history(struct turn *t)
-{
-	store_cancel(t->stored);
-	log_warning("history_not_loaded", L_STR("request_id", t->request_id),
-	            L_STR("error", "the store did not answer in time"), L_INT("waited_ms", LOAD_WAIT_MS));
-	on_loaded(t, NULL, NULL);
-}
-
-bool chat_services_has_llm(const struct chat_services *host)
-{
-	struct status_snapshot *s = host->snapshot(host->arg);
-	bool usable = s != NULL && status_header(s)->usable_count > 0;
-
-	if (s != NULL)
-		status_release(s);
-	return usable;
-}
-
-static bool there_is_an_llm(const struct turn *t)
-{
-	return t->config != NULL && chat_services_has_llm(t->host);
-}
-
-static bool load(struct turn *t)
-{
-	const struct store_key key = {.subject = t->subject, .thread_id = t->chat.thread_id};
-
-	t->tools = toolbox_definitions(t->host->toolbox, t->config);
-	t->tools_left_ms = cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
-	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
-	t->state = TURN_LOAD;
-	t->stored = store_load(t->host->store, &key, on_loaded, t);
-	if (t->stored == NULL)
-		return false;
-	turn_wake_in(t, LOAD_WAIT_MS);
-	return true;
-}
-
-/* In TURN_WAIT: an LLM has come, or the time is over. */
-static void stop_waiting(void *arg)
-{
-	struct turn *t = arg;
-
-	wait_queue_leave(&t->waiter);
-	if (!there_is_an_llm(t) || !load(t))
-		write_waiting(t);
-}
-
-static void on_wake(evutil_socket_t fd, short what, void *arg)
+static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct turn *t = arg;
 
 	(void)fd;
 	(void)what;
-	switch (t->state) {
-	case TURN_WAIT:
-		stop_waiting(t);
-		break;
-	case TURN_TOOLS:
-		turn_watch_tools(t);
-		break;
-	case TURN_SAVE:
-		/* The store takes longer than anyone should wait; the turn is kept all the same. */
-		store_cancel(t->stored);
-		t->stored = NULL;
-		log_warning("history_slow", L_STR("request_id", t->request_id));
-		end_with_stats(t);
-		break;
-	case TURN_ASK:
-		attempt_cancel(t->ask);
-		t->ask = NULL;
-		answer_end_ask(t->answer, -1, false);
-		snprintf(t->failure, sizeof t->failure, "deadline");
-		turn_fail(t, TOO_LONG);
-		break;
-	case TURN_LOAD:
-		load_without_history(t);
-		break;
-	}
+	drive(t, steps[t->step].late(t));
 }
+
+/* ---- from outside ------------------------------------------------------------------------------ */
 
 /* As the store tells conversations apart; NULL: no memory. */
-static char *sandbox_name(const struct turn *t, const struct turn_request *request)
+static char *sandbox_name(const struct turn *t)
 {
-	const char *thread_id = request->chat.thread_id, *run = store_id_is_short(thread_id) ? t->host->run : "";
+	const char *thread_id = t->conversation.request.thread_id;
+	const char *run = store_id_is_short(thread_id) ? t->services->run : "";
 	char *name;
 
-	return t->subject == NULL || asprintf(&name, "%s\n%s\n%s", run, t->subject, thread_id) < 0 ? NULL : name;
+	return asprintf(&name, "%s\n%s\n%s", run, t->conversation.subject, thread_id) < 0 ? NULL : name;
 }
 
-static bool allocate(struct turn *t, struct turn_request *request)
-{
-	t->subject = strdup(request->subject == NULL ? "" : request->subject);
-	t->request_id = strdup(request->request_id);
-	t->sandbox = sandbox_name(t, request);
-	t->answer = answer_new(&answer_handlers, t);
-	t->wake = evtimer_new(t->host->base, on_wake, t);
-	t->asked = json_object();
-	t->messages = json_pack("[{s:s, s:O}]", "role", "user", "content", request->chat.content);
-	return t->subject != NULL && t->request_id != NULL && t->sandbox != NULL && t->answer != NULL &&
-	       t->wake != NULL && t->asked != NULL && t->messages != NULL;
-}
-
-static void begin_waiting(struct turn *t)
-{
-	int64_t hold_ms = t->config == NULL ? 0 : cfg_ms(t->config, CFG_POLLING_HOLD);
-
-	t->state = TURN_WAIT;
-	t->waiter = (struct waiter){.called = stop_waiting, .arg = t};
-	if (hold_ms > 0 &&
-	    wait_queue_enter(t->host->waiting, &t->waiter, (size_t)cfg_int(t->config, CFG_LIMITS_WAITING)))
-		turn_wake_in(t, hold_ms);
-	else
-		event_active(t->wake, EV_TIMEOUT, 0);
-}
-
-struct turn *turn_start(const struct chat_services *host, struct turn_request *request,
-                        const struct turn_output *output, void *output_arg)
+struct turn *turn_new(const struct chat_services *s, struct turn_request *request)
 {
 	struct turn *t = calloc(1, sizeof *t);
+	struct conversation *c;
+	struct reply *r;
 
 	if (t == NULL)
 		return NULL;
-	counters_add(host->counters, COUNTER_ACTIVE_TURNS, 1);
-	t->host = host;
-	t->output = output;
-	t->output_arg = output_arg;
-	t->status = "cancelled";
-	t->last_end = ATTEMPT_UNREACHABLE;
-	calls_init(&t->calls);
-	t->config = host->config(host->arg);
-	if (!allocate(t, request)) {
+	counters_add(s->counters, COUNTER_ACTIVE_TURNS, 1);
+	c = &t->conversation;
+	t->services = s;
+	t->output = request->output;
+	t->ended = request->ended;
+	t->arg = request->arg;
+	t->log.status = "cancelled";
+	t->upstream.last = ATTEMPT_UNREACHABLE;
+	t->config = s->config(s->arg);
+	c->request = request->chat;
+	c->subject = strdup(request->subject);
+	c->sandbox = c->subject == NULL ? NULL : sandbox_name(t);
+	c->messages = json_pack("[{s:s, s:O}]", "role", "user", "content", c->request.content);
+	t->log.request_id = strdup(request->request_id);
+	t->tools.subjects = json_object();
+	t->timer = evtimer_new(s->base, on_timer, t);
+	r = request->protocol->open(request->protocol, request->output);
+	answer_init(&t->answer, r);
+	t->upstream.attempt = attempt_new(s->base, s->http, &t->answer, &turn_attempt_handlers, t);
+	if (c->sandbox == NULL || c->messages == NULL || t->log.request_id == NULL || t->tools.subjects == NULL ||
+	    t->timer == NULL || r == NULL || t->upstream.attempt == NULL) {
+		memset(&c->request, 0, sizeof c->request); /* it stays the caller's */
 		turn_free(t);
 		return NULL;
 	}
-	t->chat = request->chat;
 	memset(&request->chat, 0, sizeof request->chat);
-	if (!there_is_an_llm(t)) {
-		begin_waiting(t);
-	} else if (!load(t)) {
-		request->chat = t->chat;
-		memset(&t->chat, 0, sizeof t->chat);
-		turn_free(t);
-		return NULL;
-	}
-	counters_add(host->counters, COUNTER_TURNS, 1);
+	counters_add(s->counters, COUNTER_TURNS, 1);
 	return t;
+}
+
+void turn_run(struct turn *t)
+{
+	drive(t, STEP_ADMIT);
 }
 
 void turn_resume(struct turn *t)
 {
-	if (!t->paused)
-		return;
-	t->paused = false;
-	if (t->ask != NULL)
-		attempt_resume(t->ask);
+	attempt_resume(t->upstream.attempt);
 }
 
 void turn_cancel(struct turn *t)
 {
-	const struct store_key key = {.subject = t->subject, .thread_id = t->chat.thread_id};
+	enum step step = t->step;
 
-	if (t->ask != NULL)
-		attempt_cancel(t->ask);
-	if (t->round != NULL)
-		tool_round_cancel(t->round);
-	if (t->stored != NULL) {
-		store_cancel(t->stored);
-	} else if (t->state != TURN_WAIT) {
-		json_t *messages = messages_to_keep(t, true);
-
-		if (messages != NULL)
-			store_append(t->host->store, &key, messages, NULL, NULL);
-	}
-	if (t->state == TURN_SAVE)
-		t->status = "complete"; /* only the statistics were not read any more */
-	else
-		count_end(t, COUNTER_TURNS_CANCELLED);
-	log_turn(t);
-	turn_free(t);
+	t->client_left = true;
+	steps[step].stop(t);
+	if (step != STEP_SAVE) /* there the answer was complete, only its end was not read any more */
+		leave_answer(t, "cancelled", COUNTER_TURNS_CANCELLED);
+	drive(t, step == STEP_ATTEMPT || step == STEP_TOOLS ? STEP_SAVE : STEP_END);
 }

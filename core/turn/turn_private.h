@@ -1,77 +1,122 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of a turn share; nobody else includes this.
  *
- * turn.c        the way in and out: load, wait, save, statistics, cancel
- * turn_ask.c    asking LLMs, one after the other until one answers
- * turn_tools.c  rounds of tools between two asks */
+ * turn.c        the table of steps, its driver, and the steps around the answer
+ * turn_llm.c    CHOOSE and ATTEMPT: asking LLMs, one after the other until one answers
+ * turn_tools.c  TOOLS: the calls of an answer
+ *
+ * A step is a function that does its work and returns the next step, or STEP_STAY where it
+ * has to wait; no step calls another one. */
 #ifndef TT_TURN_TURN_PRIVATE_H
 #define TT_TURN_TURN_PRIVATE_H
 
-#include "core/turn/answer.h"
 #include "core/turn/attempt.h"
-#include "core/stream/calls.h"
 #include "core/turn/tool_round.h"
 #include "core/turn/turn.h"
 
-enum turn_state { TURN_LOAD, TURN_WAIT, TURN_ASK, TURN_TOOLS, TURN_SAVE };
-
-struct turn {
-	const struct chat_services *host;
-	const struct turn_output *output;
-	void *output_arg;
-	enum turn_state state;
-	bool paused;
-
-	struct chat_request chat;
-	char *subject, *request_id;
-	char *sandbox; /* the conversation's name for tools */
-	struct config *config;
-	json_t *turns;    /* of the thread, before this one */
-	json_t *messages; /* of this turn, the user's first */
-	json_t *tools;    /* definitions, NULL: none */
-	json_t *asked;    /* searches of this turn */
-	struct answer *answer;
-	struct waiter waiter; /* for an LLM, in the host's waiting room */
-	struct event *wake;   /* the next step from the loop; the end of waiting for the store */
-	struct store_request *stored;
-
-	/* The ask that runs, and where it was asked. */
-	struct attempt *ask;
-	struct status_snapshot *snapshot;
-	const struct status_llm *llm;
-	struct tried tried;
-	size_t skip_turns;
-	bool shrunk, retried; /* this LLM was asked again: with less history, on a new connection */
-	bool going_on;        /* with an answer that another LLM started */
-	int64_t ask_began_boot_ms;
-	unsigned heard;     /* pieces of its answer */
-	struct calls calls; /* that it made */
-	struct tool_round *round;
-	struct tool_context tool_context;
-	bool offered;           /* tools, to the LLM that is asked */
-	int64_t deadline_ms;    /* CLOCK_MONOTONIC */
-	int64_t tools_began_ms; /* the round that runs */
-	int64_t tools_left_ms;  /* that rounds may still take */
-	int64_t keep_alive_ms;  /* when proxies must be shown something next */
-
-	/* What the log line says. */
-	unsigned rounds, tool_runs, failovers;
-	const char *status;
-	enum attempt_result last_end; /* of the ask that failed last */
-	char failure[300], sentence[400];
+enum step {
+	STEP_STAY,
+	STEP_ADMIT,
+	STEP_WAIT,
+	STEP_LOAD,
+	STEP_CHOOSE,
+	STEP_ATTEMPT,
+	STEP_TOOLS,
+	STEP_SAVE,
+	STEP_END,
+	STEPS
 };
 
-/* turn.c */
-void turn_complete(struct turn *t);                   /* the answer is whole: save, then end */
-void turn_fail(struct turn *t, const char *sentence); /* it is not: say so, save, then end */
-void turn_wake_in(struct turn *t, int64_t ms);        /* one timer for whatever the state waits for */
+/* What was said in the thread, and what this turn adds to it. */
+struct conversation {
+	struct chat_request request;
+	char *subject;
+	char *sandbox;    /* its name for tools */
+	json_t *history;  /* the turns before this one */
+	json_t *messages; /* of this turn, the user's first */
+};
 
-/* turn_ask.c */
-void turn_ask_next(struct turn *t); /* the best candidate that this ask has not tried */
+/* The LLMs that are asked for one answer, and what was tried. */
+struct upstream {
+	struct attempt *attempt;
+	struct status_snapshot *snapshot;
+	const struct status_llm *llm; /* the one that is asked */
+	struct tried tried;
+	size_t skip_turns;                /* the oldest ones that this LLM is not sent */
+	bool shrunk, retried;             /* it was asked again: with less history, on a new connection */
+	bool continuing;                  /* the answer that another LLM began */
+	int64_t began_boot_ms;            /* the attempt */
+	const char *tools[TOOLS_MAX + 1]; /* names of those that it was offered; none: it was offered none */
+	enum attempt_result last;         /* how the attempt that failed last ended */
+};
 
-/* turn_tools.c */
+/* The rounds of tools between two attempts. */
+struct tool_phase {
+	json_t *definitions; /* NULL: none */
+	json_t *subjects;    /* what the tools of this turn were run on, by tool */
+	struct tool_round *round;
+	struct tool_context context;
+	unsigned rounds;
+	int64_t began_ms;      /* the round that runs */
+	int64_t left_ms;       /* that rounds may still take */
+	int64_t keep_alive_ms; /* when proxies must be shown something next */
+};
+
+/* What the log line says. */
+struct turn_log {
+	char *request_id;
+	const char *status;
+	unsigned tool_runs, failovers;
+	char reason[300];
+};
+
+struct turn {
+	const struct chat_services *services;
+	struct config *config;
+	struct output *output;
+	void (*ended)(void *arg);
+	void *arg;
+
+	enum step step;
+	bool client_left;
+	int64_t deadline_ms;          /* CLOCK_MONOTONIC */
+	struct event *timer;          /* one, for whatever the step waits for */
+	struct waiter waiter;         /* WAIT */
+	struct store_request *stored; /* LOAD, SAVE */
+
+	struct conversation conversation;
+	struct answer answer;
+	struct upstream upstream;
+	struct tool_phase tools;
+	struct turn_log log;
+};
+
+/* ---- turn.c ---- */
+
+/* What the step waited for has come: its resume function runs. */
+void turn_proceed(struct turn *t);
+
+/* The answer is whole, or (sentence) broke off: both go on with saving it. */
+enum step turn_complete(struct turn *t);
+enum step turn_fail(struct turn *t, const char *sentence);
+
+void turn_wake_in(struct turn *t, int64_t ms); /* arms the timer */
+
+/* ---- turn_llm.c ---- */
+
+extern const struct attempt_handlers turn_attempt_handlers;
+enum step turn_choose(struct turn *t);  /* the best candidate that was not tried */
+enum step turn_attempt(struct turn *t); /* asks it */
+enum step turn_attempt_ended(struct turn *t);
+enum step turn_attempt_late(struct turn *t);
+void turn_attempt_stop(struct turn *t);
+
+/* ---- turn_tools.c ---- */
+
 bool turn_tools_used_up(const struct turn *t); /* the model must answer with what it has */
-void turn_run_tools(struct turn *t);           /* t->calls; another ask follows */
-void turn_watch_tools(struct turn *t);         /* its timer */
+enum step turn_tools(struct turn *t);          /* runs the calls of the last attempt */
+enum step turn_tools_ended(struct turn *t);
+enum step turn_tools_due(struct turn *t);
+void turn_tools_stop(struct turn *t);
 
 #endif

@@ -3,90 +3,90 @@
 
 #include <stdlib.h>
 
-#define LOOK_MS 10 /* nobody notices that much; looking is one load from memory */
+#define CHECK_MS 10 /* nobody notices that much; a check is one load from memory */
 
 TAILQ_HEAD(waiters, waiter);
 
 struct wait_queue {
-	struct event *look;
-	bool (*there_is_one)(void *arg);
+	struct event *check;
+	bool (*has_llm)(void *arg);
 	void *arg;
 	struct waiters waiters;
 	size_t count;
 };
 
-static void look_again(struct wait_queue *r)
+static void check_soon(struct wait_queue *q)
 {
-	const struct timeval soon = {.tv_usec = LOOK_MS * 1000};
+	const struct timeval soon = {.tv_usec = CHECK_MS * 1000};
 
-	if (r->count > 0)
-		event_add(r->look, &soon);
+	if (q->count > 0)
+		event_add(q->check, &soon);
 }
 
-static void on_look(evutil_socket_t fd, short what, void *arg)
+static void on_check(evutil_socket_t fd, short what, void *arg)
 {
-	struct wait_queue *r = arg;
+	struct wait_queue *q = arg;
 	struct waiter *w;
-	size_t turn = r->count; /* who waits again is asked the next time */
+	size_t left = q->count; /* what begins to wait meanwhile has its turn at the next check */
 
 	(void)fd;
 	(void)what;
-	while (turn-- > 0 && (w = TAILQ_FIRST(&r->waiters)) != NULL && r->there_is_one(r->arg)) {
+	while (left-- > 0 && (w = TAILQ_FIRST(&q->waiters)) != NULL && q->has_llm(q->arg)) {
 		wait_queue_leave(w);
 		w->called(w->arg);
 	}
-	look_again(r);
+	check_soon(q);
 }
 
-struct wait_queue *wait_queue_new(struct event_base *base, bool (*there_is_one)(void *arg), void *arg, struct err *e)
+struct wait_queue *wait_queue_new(struct event_base *base, bool (*has_llm)(void *arg), void *arg, struct err *e)
 {
-	struct wait_queue *r = calloc(1, sizeof *r);
+	struct wait_queue *q = calloc(1, sizeof *q);
 
-	if (r != NULL) {
-		TAILQ_INIT(&r->waiters);
-		r->there_is_one = there_is_one;
-		r->arg = arg;
-		r->look = evtimer_new(base, on_look, r);
+	if (q != NULL) {
+		TAILQ_INIT(&q->waiters);
+		q->has_llm = has_llm;
+		q->arg = arg;
+		q->check = evtimer_new(base, on_check, q);
 	}
-	if (r == NULL || r->look == NULL) {
-		err_set(e, "no memory for turns that wait");
-		free(r);
+	if (q == NULL || q->check == NULL) {
+		err_set(e, "no memory for the queue of turns that wait for an LLM");
+		free(q);
 		return NULL;
 	}
-	return r;
+	return q;
 }
 
-void wait_queue_free(struct wait_queue *r)
+void wait_queue_free(struct wait_queue *q)
 {
 	struct waiter *w;
 
-	if (r == NULL)
+	if (q == NULL)
 		return;
-	while ((w = TAILQ_FIRST(&r->waiters)) != NULL)
+	while ((w = TAILQ_FIRST(&q->waiters)) != NULL)
 		wait_queue_leave(w);
-	event_free(r->look);
-	free(r);
+	event_free(q->check);
+	free(q);
 }
 
-bool wait_queue_enter(struct wait_queue *r, struct waiter *w, size_t most)
+bool wait_queue_enter(struct wait_queue *q, struct waiter *w, size_t most)
 {
-	if (r->count >= most)
+	if (q->count >= most)
 		return false;
-	TAILQ_INSERT_TAIL(&r->waiters, w, link);
-	w->room = r;
-	if (r->count++ == 0)
-		look_again(r);
+	TAILQ_INSERT_TAIL(&q->waiters, w, link);
+	w->queue = q;
+	if (q->count++ == 0)
+		check_soon(q);
 	return true;
 }
 
 void wait_queue_leave(struct waiter *w)
 {
-	struct wait_queue *r = w->room;
+	struct wait_queue *q = w->queue;
 
-	if (r == NULL)
+	if (q == NULL)
 		return;
-	TAILQ_REMOVE(&r->waiters, w, link);
-	w->room = NULL;
-	if (--r->count == 0)
-		event_del(r->look);
+	TAILQ_REMOVE(&q->waiters, w, link);
+	w->queue = NULL;
+	if (--q->count == 0)
+		event_del(q->check);
 }

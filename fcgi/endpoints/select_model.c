@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/endpoint.h"
 
-#include "core/protocol/request.h"
+#include "core/protocol/studio_request.h"
 #include "fcgi/endpoints/daemon_command.h"
 #include "fcgi/response.h"
 #include "fcgi/route.h"
@@ -14,7 +14,7 @@ static void answer(struct worker *w, struct connection *c)
 	json_t *detail = NULL;
 	size_t len;
 	const char *body = connection_body(c, &len);
-	int status = connection_body_too_large(c) ? 413 : chat_select_parse(from_query, body, len, &id, &detail);
+	int status = connection_body_too_large(c) ? 413 : studio_request_parse_select(from_query, body, len, &id, &detail);
 
 	if (status == 413)
 		response_detail(c, 413, "", "The request body is too large");

@@ -22,24 +22,30 @@ static void on_finished(void *arg, const struct tool *tool, const struct tool_re
 	abort();
 }
 
-static void on_ended(void *arg, const json_t *messages)
+static void on_ended(void *arg)
 {
-	*(json_t **)arg = json_deep_copy(messages);
+	*(bool *)arg = true;
 }
 
-static json_t *run(const struct calls *calls, bool closed)
+static json_t *run(const struct call *const *calls, size_t count, bool closed)
 {
 	static const struct tool_round_handlers handlers = {on_started, on_finished, on_ended};
 	static struct event_base *base;
 	struct tool_context ctx = {.config = fuzz_config(), .thread = ""};
-	struct tool_round_place place = {.ctx = &ctx, .closed = closed};
-	json_t *results = NULL;
+	struct tool_round_place place = {.context = &ctx, .closed = closed};
+	struct tool_round *round;
+	json_t *results;
+	bool ended = false;
 
 	if (base == NULL)
 		base = event_base_new();
 	ctx.base = base;
-	fuzz_require(tool_round_start(&place, calls, &handlers, &results) != NULL);
+	round = tool_round_start(&place, calls, count, &handlers, &ended);
+	fuzz_require(round != NULL);
 	event_base_loop(base, EVLOOP_NONBLOCK);
+	fuzz_require(ended);
+	results = tool_round_results(round);
+	tool_round_free(round);
 	return results;
 }
 
@@ -53,8 +59,16 @@ static const char *text_of(const json_t *object, const char *name)
 
 static void check(const struct calls *calls)
 {
-	json_t *message = tool_round_message(calls, "x", 1), *open = run(calls, false), *closed = run(calls, true);
-	const json_t *made = json_object_get(message, "tool_calls");
+	const struct call *items[CALLS_MAX];
+	json_t *message, *open, *closed;
+	const json_t *made;
+
+	for (size_t i = 0; i < calls->count; i++)
+		items[i] = &calls->items[i];
+	message = tool_round_message(items, calls->count, "x", 1);
+	open = run(items, calls->count, false);
+	closed = run(items, calls->count, true);
+	made = json_object_get(message, "tool_calls");
 
 	fuzz_require(json_array_size(made) == calls->count && json_array_size(open) == calls->count &&
 	             json_array_size(closed) == calls->count);

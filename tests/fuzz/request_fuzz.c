@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any body is accepted, or refused with an answer that is JSON. */
-#include "core/protocol/request.h"
+#include "core/protocol/studio_request.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (body == NULL)
 		abort();
 	memcpy(body, data, len);
-	switch (chat_request_parse(body, len, &r, &detail)) {
+	switch (studio_request_parse(body, len, &r, &detail)) {
 	case 0:
 		text = chat_content_text(r.content);
 		if (text == NULL || r.thread_id == NULL || detail != NULL)
@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	default:
 		abort();
 	}
-	if (chat_select_parse(NULL, body, len, &id, &detail) == 422)
+	if (studio_request_parse_select(NULL, body, len, &id, &detail) == 422)
 		check_detail(detail);
 	else
 		free(id);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers of search services, in any bytes: a reason why it failed, or text for the model
  * and sources. The first byte is the first letter of the service's name. */
-#include "core/protocol/emitter_line.h"
+#include "core/protocol/protocol.h"
 #include "core/tools/search_service.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/unit/support/test_output.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,16 +51,20 @@ static void check_text(const char *text)
 /* What the client is shown of a source is one line of text. */
 static void check_source(const struct tool_source *s)
 {
-	struct buf line = BUF_INIT(EMITTER_LINE_MAX);
+	struct output out = {.written = BUF_INIT(1 << 20)};
+	struct reply *r = protocol_studio.open(&protocol_studio, &out);
+	const char *line;
 
-	fuzz_require(s->url[0] != '\0' && s->title != NULL);
-	if (emitter_line_source(&line, s->title, s->url) == 0) {
-		fuzz_require(strncmp(line.data, "Source: [", 9) == 0 && fuzz_is_text(line.data, line.len));
-		fuzz_require(strchr(line.data, '\n') == line.data + line.len - 1);
-		fuzz_require(strchr(line.data + 9, ']') == strstr(line.data, "]("));
-		fuzz_require(strcasestr(line.data, "<think>") == NULL && strcasestr(line.data, "</think>") == NULL);
+	fuzz_require(s->url[0] != '\0' && s->title != NULL && r != NULL);
+	if (protocol_studio.source(r, s->title, s->url)) {
+		line = out.written.data + strlen("<think>");
+		fuzz_require(strncmp(line, "Source: [", 9) == 0 && fuzz_is_text(line, strlen(line)));
+		fuzz_require(strchr(line, '\n') == out.written.data + out.written.len - 1);
+		fuzz_require(strchr(line + 9, ']') == strstr(line, "]("));
+		fuzz_require(strcasestr(line, "<think>") == NULL && strcasestr(line, "</think>") == NULL);
 	}
-	buf_free(&line);
+	protocol_studio.free(r);
+	buf_free(&out.written);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

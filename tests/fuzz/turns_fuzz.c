@@ -133,7 +133,7 @@ static void ask(const json_t *turns, unsigned flags)
 
 	p.cloud = (flags & 1) != 0;
 	p.completions = (flags & 2) != 0;
-	p.sees_images = (flags & 4) != 0;
+	p.vision = (flags & 4) != 0;
 	p.uses_tools = (flags & 8) != 0;
 	p.skip_turns = prompt_fit(&p);
 	fuzz_require(p.skip_turns <= json_array_size(turns));

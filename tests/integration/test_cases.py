@@ -187,7 +187,7 @@ def test_case_08_no_word_twice(stage, fault):
 
 
 @pytest.mark.parametrize("fault", ["cut_after", "error_after"])
-@pytest.mark.parametrize("second, shown", [({"reasoning": ["So, ", "hm."]}, "\n[interrupted, starting anew]\nSo, hm."),
+@pytest.mark.parametrize("second, shown", [({"reasoning": ["So, ", "hm."]}, "\n[interrupted, starting again]\nSo, hm."),
                                            ({}, "")])
 def test_case_08_reasoning_of_two_models_is_told_apart(stage, fault, second, shown):
     """The panel is one, and says where the second model's reasoning begins; that one never sees the first's."""

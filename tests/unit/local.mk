@@ -23,8 +23,8 @@ unit_tests = \
 	tests/unit/core/llm/llm_unit \
 	tests/unit/core/llm/select_unit \
 	tests/unit/core/llm/verdict_unit \
-	tests/unit/core/protocol/emitter_unit \
-	tests/unit/core/protocol/request_unit \
+	tests/unit/core/protocol/studio_unit \
+	tests/unit/core/protocol/studio_request_unit \
 	tests/unit/core/resolve/resolver_unit \
 	tests/unit/core/status/counters_unit \
 	tests/unit/core/status/document_unit \
@@ -41,7 +41,7 @@ unit_tests = \
 	tests/unit/core/tools/execution_unit \
 	tests/unit/core/tools/search_service_unit \
 	tests/unit/core/tools/toolbox_unit \
-	tests/unit/core/turn/answer_unit \
+	tests/unit/core/turn/attempt_unit \
 	tests/unit/core/turn/dialogue_unit \
 	tests/unit/core/turn/history_unit \
 	tests/unit/core/turn/prompt_unit \
@@ -66,6 +66,10 @@ tests_unit_libsupport_a_SOURCES = \
 	tests/unit/support/fake_names.h \
 	tests/unit/support/settings.h \
 	tests/unit/support/status_fixture.h
+
+# The output that turns need; linked last, so that a test of the responder has the responder's own.
+check_LIBRARIES += tests/unit/libtestoutput.a
+tests_unit_libtestoutput_a_SOURCES = tests/unit/support/test_output.c tests/unit/support/test_output.h
 
 # Memory that runs out at the n-th allocation.
 short_memory = tests/unit/support/short_memory.c tests/unit/support/short_memory.h

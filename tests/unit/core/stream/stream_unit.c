@@ -133,65 +133,67 @@ static const struct row {
 	{ROLE TEXT("Hello", 1) TEXT(", ", 2) TEXT("world! Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80", 3)
                  TEXT("\\nBye.", 4) STOP("stop", 4) DONE,
          "Hello, world! Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80\nBye." COMPLETE,
-         {4, 4, 4, true, true}},
+         {4, 4, 4, true, true, 0}},
 	{": ping\n\n" ROLE ": keep-alive\n\n" TEXT("\\u0047r\\u00fc\\u00dfe \\ud83d\\ude00",
                                                    1) ":\n" STOP("length", 2) "event: x\nid: 3\n" DONE,
          "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80<limit>",
-         {1, 1, 2, true, true}},
+         {1, 1, 2, true, true, 0}},
 	{ROLE THOUGHT("I must ") THOUGHT("think.") TEXT("Yes", 3) STOP("stop", 3) DONE,
          "«I must think.»Yes" COMPLETE,
-         {3, 3, 3, true, true}},
+         {3, 3, 3, true, true, 0}},
 	{ROLE TEXT("<th", 1) TEXT("ink>hm</", 2) TEXT("think>\\n\\nYes", 3) STOP("stop", 3) DONE,
          "«hm»\n\nYes" COMPLETE,
-         {3, 3, 3, true, true}},
+         {3, 3, 3, true, true, 0}},
 	/* tags in a field that is reasoning anyway */
 	{THOUGHT("<think>a</thi") THOUGHT("nk>b <") TEXT("x</think>y", 1) THOUGHT("z<th") STOP("stop", 1) DONE,
          "«ab <»x¬y«z<th»" COMPLETE,
-         {4, 4, 1, true, true}},
+         {4, 4, 1, true, true, 0}},
 	/* calls: in fragments, as text, and both, in the order in which they began */
 	{ROLE CALL("\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"search\",\"arguments\":\"\"}")
                  CALL("\"function\":{\"arguments\":\"{\\\"query\\\"\"}")
                          CALL("\"function\":{\"arguments\":\": \\\"x\\\"}\"}") STOP("tool_calls", 5) DONE,
          "‹a search {\"query\": \"x\"}›" COMPLETE,
-         {3, 0, 5, true, true}},
+         {3, 0, 5, true, true, 0}},
 	{ROLE TEXT("<|python", 1) TEXT("_tag|>{\\\"name\\\": \\\"sea", 2)
                  TEXT("rch\\\", \\\"parameters\\\": {\\\"query\\\": \\\"x\\\"}}", 3) TEXT("<|eom_id|>", 4)
                          STOP("stop", 4) DONE,
          "‹call00000 search {\"query\":\"x\"}›" COMPLETE,
-         {4, 4, 4, true, true}},
+         {4, 4, 4, true, true, 0}},
 	{TEXT("I search. {\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{}}", 1)
                  CALL("\"id\":\"b\",\"function\":{\"name\":\"other\",\"arguments\":{}}") TEXT(" And", 3) DONE,
          "I search. And‹call00000 search {}›‹b other {}›" COMPLETE,
-         {3, 2, 3, false, true}},
+         {3, 2, 3, false, true, 0}},
 	{ROLE TEXT("{\\\"name\\\": \\\"Alice\\\", ", 1) TEXT("\\\"age\\\": 3}", 2) STOP("stop", 2) DONE,
          "{\"name\": \"Alice\", \"age\": 3}" COMPLETE,
-         {2, 2, 2, true, true}},
+         {2, 2, 2, true, true, 0}},
 	/* errors, and what stands behind the end */
 	{ROLE TEXT("Hel", 1) "data: {broken\n\n" TEXT(
 		 "lo", 2) "data: {\"error\":{\"message\":\"out\",\"code\":500}}\n\n" DONE TEXT("x", 9),
          "Hello<error 500: out>",
-         {2, 2, 2, false, true}},
-	{TEXT("a", 1) DONE TEXT("b", 2) "data: {\"error\":\"late\"}\n\n", "a" COMPLETE, {1, 1, 1, false, true}},
-	{TEXT("a", 1) STOP("stop", 1) "data: {\"error\":\"e\"}\n\n", "a<error: e>", {1, 1, 1, true, true}},
-	{TEXT("a", 1) STOP("abort", 1) DONE, "a<cut: the server gave the answer up>", {1, 1, 1, true, true}},
+         {2, 2, 2, false, true, 0}},
+	{TEXT("a", 1) DONE TEXT("b", 2) "data: {\"error\":\"late\"}\n\n", "a" COMPLETE, {1, 1, 1, false, true, 0}},
+	{TEXT("a", 1) STOP("stop", 1) "data: {\"error\":\"e\"}\n\n", "a<error: e>", {1, 1, 1, true, true, 0}},
+	{TEXT("a", 1) STOP("abort", 1) DONE, "a<cut: the server gave the answer up>", {1, 1, 1, true, true, 0}},
 	/* no end of its own */
-	{TEXT("a", 1) STOP("stop", 1), "a" COMPLETE, {1, 1, 1, true, false}},
-	{TEXT("a", 1) STOP("stop", 1) TEXT("b", 2), "ab" COMPLETE, {2, 2, 2, false, false}},
-	{TEXT("a <thi", 1), "a <thi<cut: the stream ended without finish_reason or [DONE]>", {1, 1, 1, false, false}},
-	{"<html>\n\ndata: {no\n\n", "<malformed: the answer is no stream of chat events>", {0, 0, -1, false, false}},
-	{"", "<malformed: the answer is no stream of chat events>", {0, 0, -1, false, false}},
+	{TEXT("a", 1) STOP("stop", 1), "a" COMPLETE, {1, 1, 1, true, false, 0}},
+	{TEXT("a", 1) STOP("stop", 1) TEXT("b", 2), "ab" COMPLETE, {2, 2, 2, false, false, 0}},
+	{TEXT("a <thi", 1),
+         "a <thi<cut: the stream ended without finish_reason or [DONE]>",
+         {1, 1, 1, false, false, 0}},
+	{"<html>\n\ndata: {no\n\n", "<malformed: the answer is no stream of chat events>", {0, 0, -1, false, false, 0}},
+	{"", "<malformed: the answer is no stream of chat events>", {0, 0, -1, false, false, 0}},
 	/* no call is made of an answer that is not whole */
 	{CALL("\"id\":\"a\",\"function\":{\"name\":\"search\",\"arguments\":\"{}\"}")
                  TEXT("So {\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{\\\"a", 2) "data: {\"error\":\"e\"}\n\n",
          "So <error: e>",
-         {2, 1, 2, false, true}},
+         {2, 1, 2, false, true, 0}},
 	{THOUGHT("hm <thi") TEXT("{\\\"name\\\":\\\"sea", 2),
          "«hm <thi»<cut: the stream ended without finish_reason or [DONE]>",
-         {2, 2, 2, false, false}},
+         {2, 2, 2, false, false, 0}},
 	/* a count of the prompt alone says nothing of the answer */
 	{TEXT("a", 1) "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7}}\n\n" DONE,
          "a" COMPLETE,
-         {1, 1, 1, false, true}},
+         {1, 1, 1, false, true, 0}},
 };
 
 /* The same events with other line ends. */

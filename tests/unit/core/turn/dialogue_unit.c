@@ -3,6 +3,7 @@
  * answer of the LLM cut at every byte, the client gone after every step. */
 #include "tests/unit/support/recorded_http.h"
 #include "tests/unit/support/status_fixture.h"
+#include "tests/unit/support/test_output.h"
 
 #include "core/turn/turn.h"
 
@@ -65,13 +66,13 @@ struct world {
 	struct status_reader *reader;
 	struct status_writer *writer;
 	struct config *config;
-	struct cooldown bench;
+	struct cooldown cooldown;
 	struct prompt_cache prompts;
-	struct chat_services host;
+	struct chat_services services;
 	struct recorded_http http;
 	/* of the turn that runs */
-	struct buf shown;
-	bool ended, slow;
+	struct output output;
+	bool ended;
 	unsigned number;
 };
 
@@ -111,19 +112,19 @@ static int make_world(void **state)
 	w->pause = event_new(w->base, -1, 0, on_pause, w);
 	w->http.base = w->base;
 	buf_init(&w->http.bodies, 1 << 24);
-	buf_init(&w->shown, 1 << 20);
+	buf_init(&w->output.written, 1 << 20);
 	recorded_http_use(&w->http);
-	w->host = (struct chat_services){.base = w->base,
-	                                 .config = world_config,
-	                                 .snapshot = world_snapshot,
-	                                 .store = store_memory_new(w->base, &no_limits, &e),
-	                                 .run = "run",
-	                                 .toolbox = toolbox_new(w->base, NULL, &e),
-	                                 .bench = &w->bench,
-	                                 .prompts = &w->prompts,
-	                                 .arg = w};
-	assert_non_null(w->host.store);
-	assert_non_null(w->host.toolbox);
+	w->services = (struct chat_services){.base = w->base,
+	                                     .config = world_config,
+	                                     .snapshot = world_snapshot,
+	                                     .store = store_memory_new(w->base, &no_limits, &e),
+	                                     .run = "run",
+	                                     .toolbox = toolbox_new(w->base, NULL, &e),
+	                                     .cooldown = &w->cooldown,
+	                                     .prompts = &w->prompts,
+	                                     .arg = w};
+	assert_non_null(w->services.store);
+	assert_non_null(w->services.toolbox);
 	*state = w;
 	return 0;
 }
@@ -133,17 +134,17 @@ static int end_world(void **state)
 	struct world *w = *state;
 	void *fixture = w->fixture;
 
-	toolbox_free(w->host.toolbox);
+	toolbox_free(w->services.toolbox);
 	for (size_t i = 0; i < 20; i++)
 		event_base_loop(w->base, EVLOOP_NONBLOCK);
 	assert_int_equal(w->http.running, 0);
-	store_free(w->host.store);
+	store_free(w->services.store);
 	prompt_cache_clear(&w->prompts);
 	status_reader_free(w->reader);
 	status_writer_close(w->writer);
 	config_unref(w->config);
 	buf_free(&w->http.bodies);
-	buf_free(&w->shown);
+	buf_free(&w->output.written);
 	event_free(w->pause);
 	event_base_free(w->base);
 	free(w);
@@ -185,29 +186,22 @@ static void load_dialogue(struct dialogue *d, const char *name)
 
 /* ---- a turn --------------------------------------------------------------------------- */
 
-static int on_write(void *arg, const char *bytes, size_t len, bool apart)
-{
-	struct world *w = arg;
-
-	(void)apart;
-	assert_false(w->ended);
-	assert_int_equal(buf_add(&w->shown, bytes, len), 0);
-	return w->slow ? 1 : 0;
-}
-
-static void on_end(void *arg)
+static void on_ended(void *arg)
 {
 	struct world *w = arg;
 
 	assert_false(w->ended);
-	w->ended = true;
+	w->ended = w->output.closed = true;
 }
-
-static const struct turn_output output = {.write = on_write, .end = on_end};
 
 static struct turn_request make_request(struct world *w, const struct dialogue *d, size_t split_ask, size_t split_at)
 {
-	struct turn_request request = {.subject = "", .request_id = "r"};
+	struct turn_request request = {.subject = "",
+	                               .request_id = "r",
+	                               .protocol = &protocol_studio,
+	                               .output = &w->output,
+	                               .ended = on_ended,
+	                               .arg = w};
 	char thread[32];
 
 	snprintf(thread, sizeof thread, "thread-%u", w->number++);
@@ -218,10 +212,10 @@ static struct turn_request make_request(struct world *w, const struct dialogue *
 	w->http.split_ask = split_ask;
 	w->http.split_at = split_at;
 	w->http.asks = 0;
-	w->bench.count = 0;
-	w->ended = false;
+	w->cooldown.count = 0;
+	w->ended = w->output.closed = false;
 	buf_reset(&w->http.bodies);
-	buf_reset(&w->shown);
+	buf_reset(&w->output.written);
 	return request;
 }
 
@@ -230,8 +224,9 @@ static struct turn *begin(struct world *w, const struct dialogue *d, size_t spli
 	struct turn_request request = make_request(w, d, split_ask, split_at);
 	struct turn *t;
 
-	t = turn_start(&w->host, &request, &output, w);
+	t = turn_new(&w->services, &request);
 	assert_non_null(t);
+	turn_run(t);
 	return t;
 }
 
@@ -251,10 +246,10 @@ static void run(struct world *w, const struct dialogue *d, size_t split_ask, siz
 
 	while (!w->ended) {
 		event_base_loop(w->base, EVLOOP_ONCE);
-		if (w->slow && !w->ended)
+		if (w->output.full && !w->ended)
 			turn_resume(t);
 	}
-	stats = strstr(w->shown.data, "[STATS]");
+	stats = strstr(w->output.written.data, "[STATS]");
 	assert_non_null(stats);
 	*stats = '\0';
 }
@@ -310,7 +305,7 @@ static void a_dialogue_is_the_same_at_every_split(void **state)
 	for (size_t i = 0; i < sizeof dialogues / sizeof dialogues[0]; i++) {
 		load_dialogue(&d, dialogues[i]);
 		run(w, &d, 0, 0);
-		assert_string_equal(w->shown.data, json_string_value(json_object_get(d.json, "text")));
+		assert_string_equal(w->output.written.data, json_string_value(json_object_get(d.json, "text")));
 		check_sent(w, &d);
 		sent = strdup(w->http.bodies.data);
 		for (size_t ask = 0; ask < d.asks; ask++) {
@@ -318,9 +313,11 @@ static void a_dialogue_is_the_same_at_every_split(void **state)
 
 			for (size_t at = 1; at < d.lens[ask]; at += stride) {
 				run(w, &d, ask, at);
-				if (strcmp(w->shown.data, json_string_value(json_object_get(d.json, "text"))) != 0 ||
+				if (strcmp(w->output.written.data,
+				           json_string_value(json_object_get(d.json, "text"))) != 0 ||
 				    strcmp(w->http.bodies.data, sent) != 0)
-					fail_msg("%s, answer %zu cut at %zu: %s", dialogues[i], ask, at, w->shown.data);
+					fail_msg("%s, answer %zu cut at %zu: %s", dialogues[i], ask, at,
+					         w->output.written.data);
 			}
 		}
 		free(sent);
@@ -334,14 +331,14 @@ static void a_slow_client_gets_the_same(void **state)
 	struct world *w = *state;
 	struct dialogue d;
 
-	w->slow = true;
+	w->output.full = true;
 	for (size_t i = 0; i < sizeof dialogues / sizeof dialogues[0]; i++) {
 		load_dialogue(&d, dialogues[i]);
 		run(w, &d, 0, d.lens[0] / 2);
-		assert_string_equal(w->shown.data, json_string_value(json_object_get(d.json, "text")));
+		assert_string_equal(w->output.written.data, json_string_value(json_object_get(d.json, "text")));
 		json_decref(d.json);
 	}
-	w->slow = false;
+	w->output.full = false;
 }
 
 static void sandboxes_are_below_the_configured_domain(void **state)
@@ -404,7 +401,7 @@ static void check_history(struct world *w)
 	bool loaded = false;
 
 	snprintf(thread, sizeof thread, "thread-%u", w->number - 1);
-	assert_non_null(store_load(w->host.store, &key, on_history, &loaded));
+	assert_non_null(store_load(w->services.store, &key, on_history, &loaded));
 	while (!loaded)
 		event_base_loop(w->base, EVLOOP_ONCE);
 }
@@ -427,7 +424,7 @@ static void a_turn_can_be_cancelled_after_every_step(void **state)
 			if (w->ended)
 				break;
 			turn_cancel(t);
-			w->ended = true; /* from here on any callback fails */
+			w->ended = w->output.closed = true; /* from here on any callback fails */
 			for (n = 0; n < 20; n++)
 				event_base_loop(w->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 			assert_int_equal(w->http.running, 0);
@@ -481,38 +478,44 @@ char *__wrap_strdup(const char *s)
 	return refused() ? NULL : __real_strdup(s);
 }
 
-static int on_write_always(void *arg, const char *bytes, size_t len, bool apart)
-{
-	long left = until_refusal;
-	int result;
+static long paused;
 
+static void pause_refusals(void)
+{
+	paused = until_refusal;
 	until_refusal = -1;
-	result = on_write(arg, bytes, len, apart);
-	until_refusal = left;
-	return result;
+}
+
+static void go_on_refusing(void)
+{
+	until_refusal = paused;
 }
 
 /* Whether the n-th allocation was reached. */
 static bool run_short_of_memory(struct world *w, const struct dialogue *d, long n)
 {
-	static const struct turn_output always = {.write = on_write_always, .end = on_end};
 	struct turn_request request = make_request(w, d, 0, 0);
 	struct turn *t;
 	bool reached;
 
+	w->output.before_write = pause_refusals;
+	w->output.after_write = go_on_refusing;
 	until_refusal = n;
-	t = turn_start(&w->host, &request, &always, w);
-	if (t == NULL)
+	t = turn_new(&w->services, &request);
+	if (t != NULL)
+		turn_run(t);
+	else
 		chat_request_clear(&request.chat);
 	for (int i = 0; t != NULL && !w->ended && i < 1000; i++)
 		event_base_loop(w->base, EVLOOP_NONBLOCK);
 	reached = until_refusal < 0;
 	until_refusal = -1;
+	w->output.before_write = w->output.after_write = NULL;
 	if (t != NULL && !w->ended)
 		fail_msg("the turn hangs where allocation %ld fails", n);
 	if (t != NULL)
-		assert_non_null(strstr(w->shown.data, "[STATS]{"));
-	assert_int_equal(w->bench.count, 0); /* no LLM is blamed */
+		assert_non_null(strstr(w->output.written.data, "[STATS]{"));
+	assert_int_equal(w->cooldown.count, 0); /* no LLM is blamed */
 	check_history(w);
 	return reached;
 }

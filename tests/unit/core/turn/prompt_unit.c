@@ -154,7 +154,7 @@ static void images_go_only_to_models_with_eyes(void **state)
 	(void)state;
 	assert_non_null(strstr(body, "\"content\":\"what is it\\n[image]\""));
 	free(body);
-	p.sees_images = true;
+	p.vision = true;
 	body = body_of(&p, &len);
 	assert_non_null(strstr(body, "\"url\":\"data:x\""));
 	free(body);
@@ -171,7 +171,7 @@ static void results_of_tools_join_a_message_with_images(void **state)
 	             "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"x\"}]},"
 	             "{\"role\":\"tool\",\"tool_call_id\":\"x\",\"content\":\"sunny\"}]");
 	json_t *before = json_deep_copy(messages);
-	struct prompt p = {.config = c, .model = "m", .sees_images = true, .messages = messages};
+	struct prompt p = {.config = c, .model = "m", .vision = true, .messages = messages};
 	size_t len;
 	char *body = body_of(&p, &len);
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The n-th allocation fails, for every n: each stage says so or goes on, and nothing is
  * lost or used after it was freed (valgrind, ASan). */
-#include "core/protocol/emitter.h"
-#include "core/stream/filter.h"
+#include "core/protocol/protocol.h"
+#include "core/protocol/studio_request.h"
 #include "core/stream/stream.h"
-#include "core/protocol/request.h"
 #include "core/store/store.h"
 
 #include "core/base/log.h"
 #include "tests/unit/support/short_memory.h"
+#include "tests/unit/support/test_output.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,42 +18,32 @@
 #include <string.h>
 #include <cmocka.h>
 
-static const char *const tools[] = {"t", NULL};
-
-static void take(struct stream *s)
-{
-	struct piece p;
-
-	while (stream_next(s, &p)) {
-		if (p.kind == PIECE_TEXT || p.kind == PIECE_REASONING)
-			assert_true(p.len > 0);
-		if (p.kind == PIECE_CALL)
-			assert_true(p.call->id != NULL && p.call->name != NULL && p.call->arguments != NULL);
-		if (p.kind == PIECE_END)
-			assert_true(p.end == STREAM_COMPLETE || short_memory_was_short());
-	}
-}
+static struct output out = {.before_write = short_memory_lift, .after_write = short_memory_impose};
 
 static void read_stream(void)
 {
-	static const char *const bytes[] = {
-		"data: {\"choices\":[{\"delta\":{\"content\":\"a\\n",
-		"\"}}]}\n\ndata: {\"choices\":[{\"del",
-		"ta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"t\"}}]}}]}\ndata: \n\n",
-		"data: {\"choices\":[{\"delta\":{\"content\":\"\\ud83d {\\\"name\\\":\\\"t\\\",\"}}]}\n\n",
-		"data: {\"choices\":[{\"delta\":{\"content\":\"\\\"arguments\\\":{}}\"}}]}\n\ndata: [DONE]\n\n",
-	};
+	static const char text[] =
+		"data: {\"choices\":[{\"delta\":{\"content\":\"a\\n\"}}]}\n\ndata: {\"choices\":[{\"delta\":"
+		"{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"t\",\"arguments\":\"{}\"}}]}}]}\n\n"
+		"data: {\"choices\":[{\"delta\":{\"content\":\"<tool_call>{\\\"name\\\": \\\"t\\\", "
+		"\\\"arguments\\\": {}}</tool_call> python\"}}]}\n\n"
+		"data: {\"choices\":[{\"delta\":{\"content\":\"\\ud83d\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+	static const char *const tools[] = {"t", NULL};
 	struct stream *s = stream_new();
+	struct piece p;
 
 	if (s == NULL)
 		return;
 	stream_begin(s, tools);
-	for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++) {
-		stream_feed(s, bytes[i], strlen(bytes[i]));
-		take(s);
+	for (size_t i = 0; i < sizeof text - 1; i++) {
+		stream_feed(s, text + i, 1);
+		while (stream_next(s, &p))
+			assert_true(p.len > 0);
 	}
 	stream_close(s);
-	take(s);
+	while (stream_next(s, &p))
+		assert_true(p.kind != PIECE_CALL || strcmp(p.call->name, "t") == 0);
+	assert_int_equal(p.kind, PIECE_END);
 	stream_free(s);
 }
 
@@ -65,70 +55,33 @@ static void read_request(void)
 	json_t *detail;
 	char *id;
 
-	if (chat_request_parse(body, sizeof body - 1, &r, &detail) != 0)
+	if (studio_request_parse(body, sizeof body - 1, &r, &detail) != 0)
 		assert_true(short_memory_was_short());
 	assert_null(detail);
 	chat_request_clear(&r);
-	if (chat_select_parse(NULL, "{\"deploy_id\":\"d1\"}", 18, &id, &detail) != 0)
+	if (studio_request_parse_select(NULL, "{\"deploy_id\":\"d1\"}", 18, &id, &detail) != 0)
 		assert_true(short_memory_was_short());
 	assert_null(detail);
 	free(id);
 }
 
-static void take_text(struct filter *f)
+static void write_reply(void)
 {
-	struct filter_piece p;
+	const struct usage usage = {.tokens = 1, .ttft_ns = -1, .tpot_ns = -1, .total_ns = 1};
+	const struct protocol *p = &protocol_studio;
+	struct reply *r;
 
-	while (filter_next(f, &p)) {
-		if (p.kind == PIECE_CALL) {
-			assert_string_equal(p.name, "t");
-			assert_non_null(p.arguments);
-		} else {
-			assert_true(p.len > 0 || (p.kind == PIECE_UNOPENED && short_memory_was_short()));
-		}
+	buf_init(&out.written, 1 << 20);
+	r = p->open(p, &out);
+	if (r != NULL) {
+		p->tool(r, "Searching", "one");
+		p->tool(r, "Searching", "two");
+		p->source(r, NULL, "https://www.example.org/x");
+		p->text(r, "t", 1);
+		p->end(r, &usage);
+		p->free(r);
 	}
-}
-
-static void filter_text(void)
-{
-	static const char text[] =
-		"Hi <think>x</think>\n{\"name\":\"t\",\"parameters\":{\"q\":\"x\"}} and <tool_call>"
-		"<function=t><parameter=q>1</parameter></function></tool_call> python_tag";
-	struct filter *f = filter_new();
-
-	if (f == NULL)
-		return;
-	filter_begin(f, tools);
-	for (size_t i = 0; i < sizeof text - 1; i++) {
-		filter_feed(f, text + i, 1);
-		take_text(f);
-	}
-	filter_end(f);
-	take_text(f);
-	filter_free(f);
-}
-
-static void on_write(void *arg, const char *bytes, size_t len, bool apart)
-{
-	(void)arg;
-	(void)bytes;
-	(void)apart;
-	assert_true(len > 0);
-}
-
-static void emit(void)
-{
-	const struct emitter_stats stats = {.tokens = 1, .ttft_ns = -1, .tpot_ns = -1, .total_ns = 1};
-	struct emitter *m = emitter_new(on_write, NULL);
-
-	if (m == NULL)
-		return;
-	emitter_search(m, "one");
-	emitter_search(m, "two");
-	emitter_source(m, NULL, "https://www.example.org/x");
-	emitter_text(m, "t", 1);
-	emitter_end(m, &stats);
-	emitter_free(m);
+	buf_free(&out.written);
 }
 
 static void on_loaded(void *arg, const json_t *turns, const struct err *e)
@@ -189,8 +142,7 @@ static void keep_in_sqlite(void)
 	}
 SWEEP(read_stream)
 SWEEP(read_request)
-SWEEP(filter_text)
-SWEEP(emit)
+SWEEP(write_reply)
 SWEEP(keep_in_memory)
 SWEEP(keep_in_sqlite)
 
@@ -198,12 +150,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(read_stream_sweep),    cmocka_unit_test(read_request_sweep),
-		cmocka_unit_test(filter_text_sweep),    cmocka_unit_test(emit_sweep),
-		cmocka_unit_test(keep_in_memory_sweep), cmocka_unit_test(keep_in_sqlite_sweep),
+		cmocka_unit_test(write_reply_sweep),    cmocka_unit_test(keep_in_memory_sweep),
+		cmocka_unit_test(keep_in_sqlite_sweep),
 	};
 	int failed;
 
-	log_open("chat_memory_unit", LOG_TO_STDERR, LOG_CRITICAL_); /* that memory is out is no news here */
+	log_open("turn_memory_unit", LOG_TO_STDERR, LOG_CRITICAL_); /* that memory is out is no news here */
 	base = event_base_new();
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	event_base_free(base);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bodies of /poll_requests and /select_model, good and bad, with the answers that the
  * replaced service gave. */
-#include "core/stream/json_error.h"
-#include "core/protocol/request.h"
+#include "core/protocol/json_error.h"
+#include "core/protocol/studio_request.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -87,7 +87,7 @@ static void bodies_are_checked(void **state)
 		const struct body *b = &bodies[i];
 		struct chat_request r;
 		json_t *detail;
-		int result = chat_request_parse(b->body, strlen(b->body), &r, &detail);
+		int result = studio_request_parse(b->body, strlen(b->body), &r, &detail);
 		char *text;
 
 		if (b->answer == NULL) {
@@ -124,7 +124,7 @@ static void cut_bodies_are_refused(void **state)
 
 		assert_non_null(body);
 		memcpy(body, whole, len);
-		assert_int_equal(chat_request_parse(body, len, &r, &detail), 422);
+		assert_int_equal(studio_request_parse(body, len, &r, &detail), 422);
 		type = json_string_value(json_object_get(json_array_get(json_object_get(detail, "detail"), 0), "type"));
 		assert_string_equal(type, "json_invalid");
 		json_decref(detail);
@@ -149,7 +149,7 @@ static void odd_bodies_are_refused(void **state)
 		json_t *detail;
 		char *text;
 
-		assert_int_equal(chat_request_parse(odd[i], strlen(odd[i]), &r, &detail), 422);
+		assert_int_equal(studio_request_parse(odd[i], strlen(odd[i]), &r, &detail), 422);
 		text = json_dumps(detail, JSON_COMPACT);
 		assert_non_null(strstr(text, "json_invalid"));
 		free(text);
@@ -165,7 +165,7 @@ static void a_thread_id_is_not_cut_at_nul(void **state)
 	json_t *detail;
 
 	(void)state;
-	assert_int_equal(chat_request_parse(body, sizeof body - 1, &r, &detail), 0);
+	assert_int_equal(studio_request_parse(body, sizeof body - 1, &r, &detail), 0);
 	assert_string_equal(r.thread_id,
 	                    "a\xef\xbf\xbd"
 	                    "b");
@@ -186,7 +186,7 @@ static void huge_integers_are_ignored(void **state)
 		struct chat_request r;
 		json_t *detail;
 
-		assert_int_equal(chat_request_parse(huge[i], strlen(huge[i]), &r, &detail), 0);
+		assert_int_equal(studio_request_parse(huge[i], strlen(huge[i]), &r, &detail), 0);
 		assert_string_equal(json_string_value(r.content), "hi");
 		chat_request_clear(&r);
 	}
@@ -200,7 +200,7 @@ static void numbers_are_shown_as_they_came(void **state)
 	char *text;
 
 	(void)state;
-	assert_int_equal(chat_request_parse(body, sizeof body - 1, &r, &detail), 422);
+	assert_int_equal(studio_request_parse(body, sizeof body - 1, &r, &detail), 422);
 	text = json_dumps(detail, JSON_COMPACT);
 	assert_non_null(strstr(text, "\"input\":9223372036854775807}"));
 	free(text);
@@ -251,26 +251,26 @@ static void the_model_to_select(void **state)
 	json_t *detail;
 
 	(void)state;
-	assert_int_equal(chat_select_parse("d1", "{\"deploy_id\":\"d2\"}", 18, &id, &detail), 0);
+	assert_int_equal(studio_request_parse_select("d1", "{\"deploy_id\":\"d2\"}", 18, &id, &detail), 0);
 	assert_string_equal(id, "d1");
 	free(id);
-	assert_int_equal(chat_select_parse(NULL, "{\"deploy_id\":\"d2\"}", 18, &id, &detail), 0);
+	assert_int_equal(studio_request_parse_select(NULL, "{\"deploy_id\":\"d2\"}", 18, &id, &detail), 0);
 	assert_string_equal(id, "d2");
 	free(id);
-	assert_int_equal(chat_select_parse(NULL, "{\"deploy_id\":\"d1\\u0000\"}", 24, &id, &detail), 0);
+	assert_int_equal(studio_request_parse_select(NULL, "{\"deploy_id\":\"d1\\u0000\"}", 24, &id, &detail), 0);
 	assert_string_equal(id, "d1\xef\xbf\xbd");
 	free(id);
 	for (const char *const *body = (const char *const[]){"", "{", "{}", "[1]", NULL}; *body != NULL; body++) {
 		char *text;
 
-		assert_int_equal(chat_select_parse(NULL, *body, strlen(*body), &id, &detail), 422);
+		assert_int_equal(studio_request_parse_select(NULL, *body, strlen(*body), &id, &detail), 422);
 		assert_null(id);
 		text = json_dumps(detail, JSON_COMPACT);
 		assert_string_equal(text, ONE(NO_FIELD("\"query\",\"deploy_id\"", "null")));
 		free(text);
 		json_decref(detail);
 	}
-	assert_int_equal(chat_select_parse(NULL, "{\"deploy_id\":2}", 15, &id, &detail), 422);
+	assert_int_equal(studio_request_parse_select(NULL, "{\"deploy_id\":2}", 15, &id, &detail), 422);
 	json_decref(detail);
 }
 
@@ -301,7 +301,7 @@ static void memory_runs_out(void **state)
 			int result;
 
 			allowed = n;
-			result = chat_request_parse(bodies[i].body, strlen(bodies[i].body), &r, &detail);
+			result = studio_request_parse(bodies[i].body, strlen(bodies[i].body), &r, &detail);
 			whole = allowed > 0 || (allowed < 0);
 			if (whole)
 				assert_int_equal(result, bodies[i].answer == NULL ? 0 : 422);

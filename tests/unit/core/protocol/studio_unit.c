@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The stream as clients of the wire contract read it. */
 #include "core/base/buf.h"
-#include "core/protocol/emitter.h"
+#include "core/protocol/protocol.h"
+#include "tests/unit/support/test_output.h"
 
 #include <regex.h>
 #include <setjmp.h>
@@ -13,62 +14,49 @@
 #include <string.h>
 #include <cmocka.h>
 
-/* What was written; a write that must be a chunk of its own stands between {}. */
-static struct buf written = BUF_INIT(1 << 20);
-
-static void on_write(void *arg, const char *bytes, size_t len, bool apart)
-{
-	(void)arg;
-	assert_true(len > 0);
-	if (apart)
-		buf_adds(&written, "{");
-	buf_add(&written, bytes, len);
-	if (apart)
-		buf_adds(&written, "}");
-}
+static struct output out = {.boundaries = true};
+#define written out.written
 
 static int setup(void **state)
 {
-	buf_reset(&written);
-	*state = emitter_new(on_write, NULL);
+	buf_init(&written, 1 << 20);
+	out.at_boundary = false;
+	*state = protocol_studio.open(&protocol_studio, &out);
 	return *state == NULL;
 }
 
 static int teardown(void **state)
 {
-	emitter_free(*state);
+	protocol_studio.free(*state);
 	buf_free(&written);
 	return 0;
 }
 
-static void text(struct emitter *m, const char *s)
+static void text(struct reply *r, const char *s)
 {
-	emitter_text(m, s, strlen(s));
+	protocol_studio.text(r, s, strlen(s));
 }
-static void reasoning(struct emitter *m, const char *s)
+static void reasoning(struct reply *r, const char *s)
 {
-	emitter_reasoning(m, s, strlen(s));
+	protocol_studio.reasoning(r, s, strlen(s));
 }
 
 static void plain_answer(void **state)
 {
-	const struct emitter_stats stats = {.tokens = 12, .ttft_ns = 123456789, .tpot_ns = -1, .total_ns = 2000001000};
+	const struct usage stats = {.tokens = 12, .ttft_ns = 123456789, .tpot_ns = -1, .total_ns = 2000001000};
 
-	assert_false(emitter_has_text(*state));
 	text(*state, "Hello");
-	text(*state, "");
 	text(*state, ", world");
-	assert_true(emitter_has_text(*state));
-	emitter_end(*state, &stats);
+	protocol_studio.end(*state, &stats);
 	assert_string_equal(written.data,
-	                    "Hello, world{[STATS]{\"tokens_decoded\": 12, \"ttft\": 0.123456, \"tpot\": null, "
-	                    "\"total_time\": 2.000001}}");
+	                    "Hello, world|[STATS]{\"tokens_decoded\": 12, \"ttft\": 0.123456, \"tpot\": null, "
+	                    "\"total_time\": 2.000001}|");
 }
 
 /* TT-Studio drops chunks of nothing but blanks: no write may be one while words can follow. */
 static void blanks_come_with_the_next_word(void **state)
 {
-	const struct emitter_stats stats = {.tokens = 1, .ttft_ns = -1, .tpot_ns = -1, .total_ns = 0};
+	const struct usage stats = {.tokens = 1, .ttft_ns = -1, .tpot_ns = -1, .total_ns = 0};
 
 	text(*state, "one");
 	text(*state, "\n");
@@ -77,10 +65,10 @@ static void blanks_come_with_the_next_word(void **state)
 	text(*state, "two");
 	assert_string_equal(written.data, "one\n\n two");
 	text(*state, "\n");
-	emitter_end(*state, &stats); /* nothing is lost at the end */
+	protocol_studio.end(*state, &stats); /* nothing is lost at the end */
 	assert_string_equal(written.data,
-	                    "one\n\n two\n{[STATS]{\"tokens_decoded\": 1, \"ttft\": null, \"tpot\": null, "
-	                    "\"total_time\": 0.000000}}");
+	                    "one\n\n two\n|[STATS]{\"tokens_decoded\": 1, \"ttft\": null, \"tpot\": null, "
+	                    "\"total_time\": 0.000000}|");
 }
 
 static void blanks_of_reasoning_stay_in_the_panel(void **state)
@@ -88,86 +76,85 @@ static void blanks_of_reasoning_stay_in_the_panel(void **state)
 	reasoning(*state, "hm");
 	reasoning(*state, "\n\n");
 	text(*state, "Hello");
-	assert_string_equal(written.data, "<think>hm\n\n{</think>}Hello");
+	assert_string_equal(written.data, "<think>hm\n\n|</think>|Hello");
 }
 
 static void searches(void **state)
 {
-	emitter_search(*state, "weather in Berlin");
-	emitter_source(*state, "First [one]", "https://www.example.org/a_(b)");
-	emitter_source(*state, "", "https://www.example.com/x");
-	emitter_search(*state, "weather in Berlin");
-	emitter_search(*state, " two\n\tlines \x01");
-	emitter_tool_done(*state);
-	emitter_running_code(*state);
+	protocol_studio.tool(*state, "Searching", "weather in Berlin");
+	protocol_studio.source(*state, "First [one]", "https://www.example.org/a_(b)");
+	protocol_studio.source(*state, "", "https://www.example.com/x");
+	protocol_studio.tool(*state, "Searching", "weather in Berlin");
+	protocol_studio.tool(*state, "Searching", " two\n\tlines \x01");
+	protocol_studio.tool_done(*state);
+	protocol_studio.tool(*state, "Running code", NULL);
 	text(*state, "Hello");
 	assert_string_equal(written.data,
 	                    "<think>[searching]\nSearching: weather in Berlin\n"
 	                    "Source: [First (one)](https://www.example.org/a_%28b%29)\n"
 	                    "Source: [example.com](https://www.example.com/x)\n"
-	                    "Searching: two lines\nDone.\nRunning code\n{</think>}Hello");
+	                    "Searching: two lines\nDone.\nRunning code\n|</think>|Hello");
 }
 
 static void reasoning_then_tools_then_text(void **state)
 {
 	reasoning(*state, "I must ");
 	reasoning(*state, "look");
-	reasoning(*state, "");
-	emitter_search(*state, "x");
+	protocol_studio.tool(*state, "Searching", "x");
 	reasoning(*state, "found");
 	text(*state, "Yes.");
 	reasoning(*state, "more");
 	text(*state, "No.");
 	assert_string_equal(written.data,
-	                    "<think>I must look\n[searching]\nSearching: x\nfound{</think>}Yes."
-	                    "<think>more{</think>}No.");
+	                    "<think>I must look\n[searching]\nSearching: x\nfound|</think>|Yes."
+	                    "<think>more|</think>|No.");
 }
 
-static void reasoning_that_starts_anew_is_told_apart(void **state)
+static void reasoning_that_restarts_is_set_apart(void **state)
 {
 	reasoning(*state, "half a tho");
-	emitter_anew(*state);
+	protocol_studio.restart(*state);
 	reasoning(*state, "another\n");
-	emitter_anew(*state);
+	protocol_studio.restart(*state);
 	text(*state, "Yes.");
 	assert_string_equal(written.data,
-	                    "<think>half a tho\n[interrupted, starting anew]\nanother\n"
-	                    "[interrupted, starting anew]\n{</think>}Yes.");
+	                    "<think>half a tho\n[interrupted, starting again]\nanother\n"
+	                    "[interrupted, starting again]\n|</think>|Yes.");
 }
 
 static void searching_is_said_once(void **state)
 {
-	emitter_search(*state, "a");
+	protocol_studio.tool(*state, "Searching", "a");
 	text(*state, "t");
-	emitter_search(*state, "b");
+	protocol_studio.tool(*state, "Searching", "b");
 	text(*state, "u");
 	assert_string_equal(written.data,
-	                    "<think>[searching]\nSearching: a\n{</think>}t<think>Searching: b\n{</think>}u");
+	                    "<think>[searching]\nSearching: a\n|</think>|t<think>Searching: b\n|</think>|u");
 }
 
 static void an_open_panel_is_closed_at_the_end(void **state)
 {
-	const struct emitter_stats stats = {.ttft_ns = -1, .tpot_ns = 1000, .total_ns = 5};
+	const struct usage stats = {.ttft_ns = -1, .tpot_ns = 1000, .total_ns = 5};
 
 	reasoning(*state, "hm");
-	emitter_end(*state, &stats);
+	protocol_studio.end(*state, &stats);
 	assert_string_equal(written.data,
-	                    "<think>hm{</think>}{[STATS]{\"tokens_decoded\": 0, \"ttft\": null, \"tpot\": "
-	                    "0.000001, \"total_time\": 0.000000}}");
+	                    "<think>hm|</think>|[STATS]{\"tokens_decoded\": 0, \"ttft\": null, \"tpot\": "
+	                    "0.000001, \"total_time\": 0.000000}|");
 }
 
 static void sentences_stand_apart(void **state)
 {
-	emitter_sentence(*state, "First.");
-	emitter_sentence(*state, "Second.");
+	protocol_studio.sentence(*state, "First.");
+	protocol_studio.sentence(*state, "Second.");
 	text(*state, "x\n");
-	emitter_sentence(*state, "Third.");
+	protocol_studio.sentence(*state, "Third.");
 	text(*state, "\n");
 	text(*state, "\n");
-	emitter_sentence(*state, "Fourth.");
+	protocol_studio.sentence(*state, "Fourth.");
 	reasoning(*state, "r");
-	emitter_sentence(*state, "Fifth.");
-	assert_string_equal(written.data, "First.\n\nSecond.x\n\nThird.\n\nFourth.<think>r{</think>}\n\nFifth.");
+	protocol_studio.sentence(*state, "Fifth.");
+	assert_string_equal(written.data, "First.\n\nSecond.x\n\nThird.\n\nFourth.<think>r|</think>|\n\nFifth.");
 }
 
 /* Whatever a search service sends, TT-Studio's pattern matches it, on one line. */
@@ -200,9 +187,9 @@ static void sources_always_match(void **state)
 	reasoning(*state, "x");
 	for (size_t t = 0; t < sizeof titles / sizeof titles[0]; t++) {
 		for (size_t u = 0; u < sizeof urls / sizeof urls[0]; u++) {
-			emitter_source(*state, "first", "http://a");
+			protocol_studio.source(*state, "first", "http://a");
 			buf_reset(&written);
-			emitter_source(*state, titles[t], urls[u]);
+			protocol_studio.source(*state, titles[t], urls[u]);
 			assert_int_equal(regexec(&pattern, written.data, 0, NULL, 0), 0);
 			assert_ptr_equal(strchr(written.data, '\n'), written.data + written.len - 1);
 			assert_null(strstr(written.data, "</think>"));
@@ -214,12 +201,12 @@ static void sources_always_match(void **state)
 
 static void urls_that_no_browser_should_follow(void **state)
 {
-	assert_false(emitter_source(*state, "x", NULL));
-	assert_false(emitter_source(*state, "x", ""));
-	assert_false(emitter_source(*state, "x", "javascript:alert(1)"));
-	assert_false(emitter_source(*state, "x", "file:///etc/passwd"));
-	emitter_search(*state, " \n ");
-	emitter_search(*state, "a<b </think>c");
+	assert_false(protocol_studio.source(*state, "x", NULL));
+	assert_false(protocol_studio.source(*state, "x", ""));
+	assert_false(protocol_studio.source(*state, "x", "javascript:alert(1)"));
+	assert_false(protocol_studio.source(*state, "x", "file:///etc/passwd"));
+	protocol_studio.tool(*state, "Searching", " \n ");
+	protocol_studio.tool(*state, "Searching", "a<b </think>c");
 	assert_string_equal(written.data, "<think>[searching]\nSearching: a<b /think>c\n");
 }
 
@@ -229,8 +216,8 @@ static void long_queries_are_cut(void **state)
 
 	memset(query, 'q', sizeof query - 1);
 	query[sizeof query - 1] = '\0';
-	emitter_search(*state, query);
-	emitter_search(*state, query);
+	protocol_studio.tool(*state, "Searching", query);
+	protocol_studio.tool(*state, "Searching", query);
 	assert_int_equal(written.len, strlen("<think>[searching]\nSearching: \n") + 1000);
 }
 
@@ -243,7 +230,7 @@ int main(void)
 		TEST(blanks_of_reasoning_stay_in_the_panel),
 		TEST(searches),
 		TEST(reasoning_then_tools_then_text),
-		TEST(reasoning_that_starts_anew_is_told_apart),
+		TEST(reasoning_that_restarts_is_set_apart),
 		TEST(searching_is_said_once),
 		TEST(an_open_panel_is_closed_at_the_end),
 		TEST(sentences_stand_apart),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fcgi/chat_services.h"
+#include "fcgi/worker_services.h"
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -21,15 +21,15 @@ struct reported {
 	bool whole;        /* a whole answer was among that */
 };
 
-struct turns {
-	struct chat_services host;
+struct worker_services {
+	struct chat_services chat;
 	struct published *published;
 	struct command_client *daemon;
 	struct resolver *resolver;
 	const struct config *configured; /* what the store was told; only compared */
 	char *file;                      /* where its conversations lie, as the configuration says it */
 	char run[64];
-	struct cooldown bench;
+	struct cooldown cooldown;
 	struct prompt_cache prompts;
 	struct reported reported[REPORTS_KEPT];
 	size_t next_reported;
@@ -37,44 +37,44 @@ struct turns {
 
 /* The conversations' store, opened with the first configuration: a turn asks for the
  * configuration before it needs the store. */
-static bool have_store(struct turns *t, const struct config *c)
+static bool have_store(struct worker_services *s, const struct config *c)
 {
 	struct err e = ERR_INIT;
 
-	if (t->host.store != NULL) {
-		if (c != t->configured)
-			store_configure(t->host.store, c);
-		t->configured = c;
+	if (s->chat.store != NULL) {
+		if (c != s->configured)
+			store_configure(s->chat.store, c);
+		s->configured = c;
 		return true;
 	}
-	free(t->file);
-	t->file = strdup(cfg_str(c, CFG_THREADS_FILE));
-	if (t->file == NULL)
+	free(s->file);
+	s->file = strdup(cfg_str(c, CFG_THREADS_FILE));
+	if (s->file == NULL)
 		return false;
-	t->host.store = store_open(t->host.base, c, t->run, &e);
-	if (t->host.store == NULL)
+	s->chat.store = store_open(s->chat.base, c, s->run, &e);
+	if (s->chat.store == NULL)
 		log_error("threads_not_opened", L_STR("error", e.text));
-	return t->host.store != NULL;
+	return s->chat.store != NULL;
 }
 
-bool chat_services_outdated(const struct turns *t, const struct config *c)
+bool worker_services_outdated(const struct worker_services *s, const struct config *c)
 {
-	return t->host.store != NULL && strcmp(t->file, cfg_str(c, CFG_THREADS_FILE)) != 0;
+	return s->chat.store != NULL && strcmp(s->file, cfg_str(c, CFG_THREADS_FILE)) != 0;
 }
 
 static struct config *current_config(void *arg)
 {
-	struct turns *t = arg;
-	struct config *c = published_config(t->published);
+	struct worker_services *s = arg;
+	struct config *c = published_config(s->published);
 
-	return c == NULL || !have_store(t, c) ? NULL : config_ref(c);
+	return c == NULL || !have_store(s, c) ? NULL : config_ref(c);
 }
 
 static struct status_snapshot *current_snapshot(void *arg)
 {
-	struct turns *t = arg;
+	struct worker_services *s = arg;
 
-	return published_acquire(t->published);
+	return published_acquire(s->published);
 }
 
 /* That an LLM serves is said once in a while, and after a failure at once. */
@@ -93,21 +93,21 @@ static bool is_news(struct reported *entry, const struct turn_report *r, int64_t
 
 /* One outage that many turns meet is one report: a failure whose attempt began before
  * the last report belongs to it, and so does one that follows within moments. */
-static bool is_new(struct turns *t, const struct turn_report *r)
+static bool is_new(struct worker_services *s, const struct turn_report *r)
 {
 	int64_t now = clock_boot_ms();
 	bool served = r->outcome == HTTP_DONE && (r->status == 200 || r->status == TURN_REPORT_SERVING);
 	struct reported *entry = NULL;
 
 	for (size_t i = 0; i < REPORTS_KEPT; i++)
-		if (t->reported[i].instance == r->instance)
-			entry = &t->reported[i];
+		if (s->reported[i].instance == r->instance)
+			entry = &s->reported[i];
 	if (entry != NULL && served)
 		return is_news(entry, r, now);
 	if (entry != NULL && (r->began_boot_ms < entry->boot_ms || now - entry->boot_ms < REPORT_INTERVAL_MS))
 		return false;
 	if (entry == NULL)
-		entry = &t->reported[t->next_reported++ % REPORTS_KEPT];
+		entry = &s->reported[s->next_reported++ % REPORTS_KEPT];
 	*entry = (struct reported){.instance = r->instance, .boot_ms = served ? 0 : now};
 	return !served || is_news(entry, r, now);
 }
@@ -121,88 +121,88 @@ static void on_reported(void *arg, const json_t *result, bool unreachable, const
 
 static void report(void *arg, const struct turn_report *r)
 {
-	struct turns *t = arg;
+	struct worker_services *s = arg;
 	json_t *j;
 
-	if (!is_new(t, r))
+	if (!is_new(s, r))
 		return;
 	j = json_pack("{s:{s:I, s:I, s:I, s:I, s:s, s:I, s:s}}", "report", "instance", (json_int_t)r->instance, "epoch",
 	              (json_int_t)r->epoch, "generation", (json_int_t)r->generation, "began_boot_ms",
 	              (json_int_t)r->began_boot_ms, "outcome", http_outcome_text(r->outcome), "status",
 	              (json_int_t)r->status, "text", r->text != NULL ? r->text : "");
 	if (j != NULL)
-		command_send(t->daemon, CMD_REPORT, j, command_info(CMD_REPORT)->deadline_ms, on_reported, NULL);
+		command_send(s->daemon, CMD_REPORT, j, command_info(CMD_REPORT)->deadline_ms, on_reported, NULL);
 }
 
 static bool has_llm(void *arg)
 {
-	const struct turns *t = arg;
+	const struct worker_services *s = arg;
 
-	return chat_services_has_llm(&t->host);
+	return chat_services_has_llm(&s->chat);
 }
 
-struct turns *chat_services_new(struct event_base *base, struct published *p, struct command_client *daemon,
-                                struct counters *counters, struct err *e)
+struct worker_services *worker_services_new(struct event_base *base, struct published *p, struct command_client *daemon,
+                                            struct counters *counters, struct err *e)
 {
-	struct turns *t = calloc(1, sizeof *t);
+	struct worker_services *s = calloc(1, sizeof *s);
 
-	if (t == NULL) {
+	if (s == NULL) {
 		err_set(e, "no memory for chat turns");
 		return NULL;
 	}
-	t->published = p;
-	t->daemon = daemon;
-	t->host = (struct chat_services){.base = base,
+	s->published = p;
+	s->daemon = daemon;
+	s->chat = (struct chat_services){.base = base,
 	                                 .config = current_config,
 	                                 .snapshot = current_snapshot,
-	                                 .bench = &t->bench,
-	                                 .prompts = &t->prompts,
-	                                 .run = t->run,
+	                                 .cooldown = &s->cooldown,
+	                                 .prompts = &s->prompts,
+	                                 .run = s->run,
 	                                 .counters = counters,
 	                                 .report = report,
-	                                 .arg = t};
+	                                 .arg = s};
 	/* The parent outlives workers and reloads: with it ends what short ids remember. */
-	store_run_name((long)getppid(), t->run);
-	t->host.waiting = wait_queue_new(base, has_llm, t, e);
-	if (t->host.waiting != NULL)
-		t->resolver = resolver_new(base, e);
-	if (t->resolver != NULL)
-		t->host.http = http_new(base, t->resolver, e);
-	if (t->host.http != NULL)
-		t->host.toolbox = toolbox_new(base, published_run_dir(p), e);
-	if (t->host.toolbox == NULL) {
-		chat_services_free(t);
+	store_run_name((long)getppid(), s->run);
+	s->chat.waiting = wait_queue_new(base, has_llm, s, e);
+	if (s->chat.waiting != NULL)
+		s->resolver = resolver_new(base, e);
+	if (s->resolver != NULL)
+		s->chat.http = http_new(base, s->resolver, e);
+	if (s->chat.http != NULL)
+		s->chat.toolbox = toolbox_new(base, published_run_dir(p), e);
+	if (s->chat.toolbox == NULL) {
+		worker_services_free(s);
 		return NULL;
 	}
-	return t;
+	return s;
 }
 
-void chat_services_prepare(struct turns *t)
+void worker_services_prepare(struct worker_services *s)
 {
-	const struct config *c = published_config(t->published);
+	const struct config *c = published_config(s->published);
 
 	if (c != NULL)
-		have_store(t, c);
+		have_store(s, c);
 }
 
-void chat_services_free(struct turns *t)
+void worker_services_free(struct worker_services *s)
 {
-	if (t == NULL)
+	if (s == NULL)
 		return;
-	if (t->host.toolbox != NULL)
-		toolbox_free(t->host.toolbox); /* ends what it asks */
-	http_free(t->host.http);
-	if (t->host.store != NULL)
-		store_free(t->host.store);
-	if (t->resolver != NULL)
-		resolver_free(t->resolver);
-	wait_queue_free(t->host.waiting);
-	prompt_cache_clear(&t->prompts);
-	free(t->file);
-	free(t);
+	if (s->chat.toolbox != NULL)
+		toolbox_free(s->chat.toolbox); /* ends what it asks */
+	http_free(s->chat.http);
+	if (s->chat.store != NULL)
+		store_free(s->chat.store);
+	if (s->resolver != NULL)
+		resolver_free(s->resolver);
+	wait_queue_free(s->chat.waiting);
+	prompt_cache_clear(&s->prompts);
+	free(s->file);
+	free(s);
 }
 
-const struct chat_services *chat_services_host(const struct turns *t)
+const struct chat_services *worker_services_chat(const struct worker_services *s)
 {
-	return &t->host;
+	return &s->chat;
 }

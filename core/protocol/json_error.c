@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/stream/json_error.h"
+#include "core/protocol/json_error.h"
 
 #include "core/base/utf8.h"
 

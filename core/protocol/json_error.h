@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What Python's json module says about a text that is no JSON: FastAPI's answers carry
  * its words and offsets. Pure. */
-#ifndef TT_STREAM_JSON_ERROR_H
-#define TT_STREAM_JSON_ERROR_H
+#ifndef TT_PROTOCOL_JSON_ERROR_H
+#define TT_PROTOCOL_JSON_ERROR_H
 
 #include <stddef.h>
 

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the bytes of an answer go.
+ *
+ * The program that serves turns defines these functions (fcgi/output.c in the responder): a
+ * token then reaches the socket by direct calls. The other way round, the program says
+ * that there is room again (turn_resume) or that the client has left (turn_cancel). */
+#ifndef TT_PROTOCOL_OUTPUT_H
+#define TT_PROTOCOL_OUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct output;
+
+/* Sends bytes (copied; len > 0), at the latest at the end of the loop's iteration. */
+void output_write(struct output *o, const char *bytes, size_t len);
+
+/* What was written so far never shares an HTTP chunk with what is written from now on. */
+void output_flush_boundary(struct output *o);
+
+/* The client reads more slowly than the answer comes: the writer should pause until there is
+ * room. What is written nevertheless is sent as well. */
+bool output_is_full(const struct output *o);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a turn is asked for and answered: one wire format behind one table of functions. The
+ * turn engine knows none of them.
+ *
+ * A protocol is a constant struct protocol. It parses a request's body, and opens a reply for
+ * each turn, which writes the events of that turn to the output. One thread; nothing blocks,
+ * nothing fails visibly: a reply that runs out of memory writes less, never something wrong. */
+#ifndef TT_PROTOCOL_PROTOCOL_H
+#define TT_PROTOCOL_PROTOCOL_H
+
+#include "core/config/config.h"
+#include "core/protocol/output.h"
+#include "core/protocol/request.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What an answer has cost; times in nanoseconds, -1: there is none. */
+struct usage {
+	int64_t tokens, ttft_ns, tpot_ns, total_ns;
+};
+
+struct protocol;
+
+/* The answer to one request. Each protocol's own struct begins with it. */
+struct reply {
+	const struct protocol *protocol;
+	struct output *output;
+};
+
+struct protocol {
+	const char *name;
+	const char *content_type; /* of a streamed answer */
+
+	/* 0 with r filled (chat_request_clear); an HTTP status with *problem, the JSON body that
+	 * says what is wrong (a new reference); -1: no memory. */
+	int (*parse)(const char *body, size_t len, struct chat_request *r, json_t **problem);
+
+	struct reply *(*open)(const struct protocol *p, struct output *o); /* NULL: no memory */
+	void (*free)(struct reply *r);                                     /* writes nothing; NULL is fine */
+
+	/* ---- in the order of a turn; bytes are UTF-8, whole characters, len > 0 ---- */
+	void (*text)(struct reply *r, const char *bytes, size_t len);
+	void (*reasoning)(struct reply *r, const char *bytes, size_t len);
+	void (*restart)(struct reply *r);   /* the attempt that was reasoning failed: another one begins */
+	void (*paragraph)(struct reply *r); /* the text so far was reasoning: the answer begins behind it */
+	void (*tool)(struct reply *r, const char *progress, const char *subject); /* one begins; subject may be NULL */
+	/* title may be NULL; false: not shown, as it is no link that a browser may follow. */
+	bool (*source)(struct reply *r, const char *title, const char *url);
+	void (*tool_done)(struct reply *r);                      /* it ended without a source that was shown */
+	void (*keep_alive)(struct reply *r);                     /* proxies must see that the answer is still coming */
+	void (*sentence)(struct reply *r, const char *sentence); /* for the user to read, apart from the text */
+
+	/* ---- the ends ---- */
+	/* There is no LLM yet: the whole answer. c: NULL before the first configuration. */
+	void (*waiting)(struct reply *r, const struct config *c);
+	void (*close)(struct reply *r);                      /* the text has ended, usage will follow */
+	void (*end)(struct reply *r, const struct usage *u); /* after close or without it; the last call but free */
+};
+
+/* POST /poll_requests of TT-Studio. */
+extern const struct protocol protocol_studio;
+
+#endif

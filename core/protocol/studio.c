@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TT-Studio's stream: the answer as plain text, the panel between <think> and </think>, and
+ * the statistics, [STATS]{...}, at the very end.
+ *
+ * The panel is opened once where reasoning or a tool begins and closed before the answer's
+ * first word. In it `[searching]` is shown once, each query once, and sources so that
+ * `Source: [title](url)` always parses. TT-Studio's reader drops chunks of nothing but
+ * whitespace, so these wait for the next word; </think> and the statistics are chunks of
+ * their own. */
+#include "core/protocol/protocol.h"
+
+#include "core/base/buf.h"
+#include "core/base/utf8.h"
+#include "core/protocol/studio_request.h"
+
+#include <curl/curl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Queries that are remembered as shown; those beyond are shown each time. */
+#define QUERIES_MAX 64
+/* Whitespace that waits for the next word; more is written as it comes. */
+#define WHITESPACE_MAX 4096
+#define PANEL_LINE_MAX 16384
+#define QUERY_MAX      1000 /* bytes */
+#define TITLE_MAX      300
+
+struct studio {
+	struct reply reply;
+	bool panel;            /* <think> is open */
+	bool line_begun;       /* the panel's last byte ends no line */
+	bool searching;        /* [searching] was shown */
+	bool has_text;         /* any text of the answer was written */
+	size_t newlines;       /* at the end of the answer so far, up to 2 */
+	struct buf whitespace; /* waits for the next word */
+	size_t query_count;
+	char *queries[QUERIES_MAX];
+};
+
+static struct studio *studio_of(struct reply *r)
+{
+	return (struct studio *)r;
+}
+
+static struct reply *studio_open(const struct protocol *p, struct output *o)
+{
+	struct studio *s = calloc(1, sizeof *s);
+
+	if (s == NULL)
+		return NULL;
+	s->reply = (struct reply){.protocol = p, .output = o};
+	buf_init(&s->whitespace, WHITESPACE_MAX);
+	return &s->reply;
+}
+
+static void studio_free(struct reply *r)
+{
+	struct studio *s = studio_of(r);
+
+	if (s == NULL)
+		return;
+	for (size_t i = 0; i < s->query_count; i++)
+		free(s->queries[i]);
+	buf_free(&s->whitespace);
+	free(s);
+}
+
+/* ---- lines of the panel that carry foreign text -------------------------------------- */
+
+/* A tag of the panel inside foreign text would end it for the client. */
+static bool begins_tag(const char *p)
+{
+	return strncasecmp(p, "<think>", 7) == 0 || strncasecmp(p, "</think>", 8) == 0;
+}
+
+/* Appends text as one line: control characters and runs of whitespace become one space,
+ * brackets parentheses where asked, at most max bytes, cut at a code point. */
+static int add_line(struct buf *out, const char *text, size_t max, bool brackets)
+{
+	const unsigned char *p = (const unsigned char *)text, *end = p + strlen(text);
+	size_t start = out->len, len;
+	bool space = false;
+	char c;
+
+	for (; p < end; p += len) {
+		len = utf8_sequence(p, end);
+		if (len <= 1 && (*p <= ' ' || *p >= 0x7f || begins_tag((const char *)p))) {
+			len = 1;
+			space = out->len > start;
+			continue;
+		}
+		if (out->len - start + len + space > max)
+			break;
+		c = (char)*p;
+		if (brackets && (c == '[' || c == ']'))
+			c = c == '[' ? '(' : ')';
+		if ((space && buf_add(out, " ", 1) < 0) || buf_add(out, &c, 1) < 0 || buf_add(out, p + 1, len - 1) < 0)
+			return -1;
+		space = false;
+	}
+	return 0;
+}
+
+/* Appends "Searching: <query>\n". -1: nothing is left of the query. */
+static int add_subject_line(struct buf *out, const char *progress, const char *subject)
+{
+	size_t start;
+
+	if (buf_addf(out, "%s: ", progress) < 0)
+		return -1;
+	start = out->len;
+	if (add_line(out, subject, QUERY_MAX, false) < 0 || out->len == start)
+		return -1;
+	return buf_adds(out, "\n");
+}
+
+static bool is_web_url(const char *url)
+{
+	return strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
+}
+
+/* What would end the link or the line, percent-encoded. */
+static int add_url(struct buf *out, const char *url)
+{
+	static const char hex[] = "0123456789ABCDEF";
+
+	for (const unsigned char *p = (const unsigned char *)url; *p != '\0'; p++) {
+		char encoded[3] = {'%', hex[*p >> 4], hex[*p & 15]};
+		bool plain = *p > ' ' && *p != 0x7f && strchr("()<>\"\\`", *p) == NULL;
+
+		if (buf_add(out, plain ? (const char *)p : encoded, plain ? 1 : 3) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* The host of a URL, without www. */
+static int add_host(struct buf *out, const char *url)
+{
+	CURLU *parsed = curl_url();
+	char *host = NULL;
+	const char *shown = "source";
+	int result;
+
+	if (parsed != NULL && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
+	    curl_url_get(parsed, CURLUPART_HOST, &host, 0) == CURLUE_OK)
+		shown = strncasecmp(host, "www.", 4) == 0 && host[4] != '\0' ? host + 4 : host;
+	result = add_line(out, shown, TITLE_MAX, true);
+	curl_free(host);
+	curl_url_cleanup(parsed);
+	return result;
+}
+
+/* Appends "Source: [title](url)\n" so that `Source:\s*\[([^\]]*)\]\(([^)]+)\)` matches it, whatever title (may
+ * be NULL) and url hold. -1: no URL that a browser may follow. */
+static int add_source_line(struct buf *out, const char *title, const char *url)
+{
+	struct buf clean = BUF_INIT(PANEL_LINE_MAX);
+	size_t start;
+	int result = -1;
+
+	if (url == NULL || !is_web_url(url) || add_url(&clean, url) < 0 || buf_adds(out, "Source: [") < 0)
+		goto out;
+	start = out->len;
+	if (title != NULL && add_line(out, title, TITLE_MAX, true) < 0)
+		goto out;
+	if (out->len == start && add_host(out, clean.data) < 0)
+		goto out;
+	if (buf_adds(out, "](") == 0 && buf_add(out, clean.data, clean.len) == 0)
+		result = buf_adds(out, ")\n");
+out:
+	buf_free(&clean);
+	return result;
+}
+
+/* ---- what is written ------------------------------------------------------------------ */
+
+static void write_whitespace(struct studio *s)
+{
+	if (s->whitespace.len > 0)
+		output_write(s->reply.output, s->whitespace.data, s->whitespace.len);
+	buf_reset(&s->whitespace);
+}
+
+static bool is_whitespace(const char *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (strchr(" \t\r\n", bytes[i]) == NULL || bytes[i] == '\0')
+			return false;
+	return true;
+}
+
+static void write_words(struct studio *s, const char *bytes, size_t len)
+{
+	if (is_whitespace(bytes, len) && buf_add(&s->whitespace, bytes, len) == 0)
+		return;
+	if (s->whitespace.len == 0 || len > WHITESPACE_MAX - s->whitespace.len ||
+	    buf_add(&s->whitespace, bytes, len) < 0) {
+		write_whitespace(s);
+		output_write(s->reply.output, bytes, len);
+		return;
+	}
+	write_whitespace(s);
+}
+
+/* A chunk of its own. */
+static void write_chunk(struct studio *s, const char *bytes, size_t len)
+{
+	output_flush_boundary(s->reply.output);
+	output_write(s->reply.output, bytes, len);
+	output_flush_boundary(s->reply.output);
+}
+
+static void put(struct studio *s, const char *text)
+{
+	write_whitespace(s);
+	output_write(s->reply.output, text, strlen(text));
+}
+
+static void open_panel(struct studio *s)
+{
+	if (s->panel)
+		return;
+	s->panel = true;
+	s->line_begun = false;
+	put(s, "<think>");
+}
+
+static void close_panel(struct studio *s)
+{
+	if (!s->panel)
+		return;
+	s->panel = false;
+	write_whitespace(s);
+	write_chunk(s, "</think>", 8);
+}
+
+/* A line of the panel, never glued to reasoning before it. */
+static void put_line(struct studio *s, const char *line)
+{
+	open_panel(s);
+	if (s->line_begun)
+		put(s, "\n");
+	s->line_begun = false;
+	put(s, line);
+}
+
+static void studio_text(struct reply *r, const char *bytes, size_t len)
+{
+	struct studio *s = studio_of(r);
+	size_t newlines = 0;
+
+	close_panel(s);
+	while (newlines < 2 && newlines < len && bytes[len - 1 - newlines] == '\n')
+		newlines++;
+	if (newlines == len)
+		newlines += s->newlines;
+	s->newlines = newlines < 2 ? newlines : 2;
+	s->has_text = true;
+	write_words(s, bytes, len);
+}
+
+static void studio_reasoning(struct reply *r, const char *bytes, size_t len)
+{
+	struct studio *s = studio_of(r);
+
+	open_panel(s);
+	s->line_begun = bytes[len - 1] != '\n';
+	write_words(s, bytes, len);
+}
+
+static void studio_restart(struct reply *r)
+{
+	put_line(studio_of(r), "[interrupted, starting again]\n");
+}
+
+static void studio_paragraph(struct reply *r)
+{
+	const struct studio *s = studio_of(r);
+
+	if (s->has_text && s->newlines < 2)
+		studio_text(r, "\n\n", s->newlines == 1 ? 1 : 2);
+}
+
+static void studio_sentence(struct reply *r, const char *sentence)
+{
+	studio_paragraph(r);
+	studio_text(r, sentence, strlen(sentence));
+}
+
+/* ---- tools ------------------------------------------------------------------------------ */
+
+/* Whether the line was shown before; remembers it. */
+static bool shown_before(struct studio *s, const char *line)
+{
+	for (size_t i = 0; i < s->query_count; i++)
+		if (strcmp(s->queries[i], line) == 0)
+			return true;
+	if (s->query_count < QUERIES_MAX && (s->queries[s->query_count] = strdup(line)) != NULL)
+		s->query_count++;
+	return false;
+}
+
+static void studio_tool(struct reply *r, const char *progress, const char *subject)
+{
+	struct studio *s = studio_of(r);
+	struct buf line = BUF_INIT(PANEL_LINE_MAX);
+
+	if (subject == NULL) {
+		if (buf_addf(&line, "%s\n", progress) == 0)
+			put_line(s, line.data);
+	} else {
+		if (!s->searching)
+			put_line(s, "[searching]\n");
+		s->searching = true;
+		if (add_subject_line(&line, progress, subject) == 0 && !shown_before(s, line.data))
+			put_line(s, line.data);
+	}
+	buf_free(&line);
+}
+
+static bool studio_source(struct reply *r, const char *title, const char *url)
+{
+	struct buf line = BUF_INIT(PANEL_LINE_MAX);
+	bool good = add_source_line(&line, title, url) == 0;
+
+	if (good)
+		put_line(studio_of(r), line.data);
+	buf_free(&line);
+	return good;
+}
+
+static void studio_tool_done(struct reply *r)
+{
+	put_line(studio_of(r), "Done.\n");
+}
+
+/* An empty line in an open panel, which the reader drops. Nothing where no panel is open. */
+static void studio_keep_alive(struct reply *r)
+{
+	if (studio_of(r)->panel)
+		write_chunk(studio_of(r), "\n", 1);
+}
+
+/* ---- the ends ----------------------------------------------------------------------------- */
+
+#define WAITING_TEXT "Agent is still initializing, waiting for LLM to become available..."
+
+static void studio_waiting(struct reply *r, const struct config *c)
+{
+	static const char json[] = "data: {\"status\": \"waiting\", \"message\": \"" WAITING_TEXT "\"}\n\n";
+
+	if (c != NULL && strcmp(cfg_str(c, CFG_POLLING_WAITING_REPLY), "text") == 0)
+		output_write(r->output, WAITING_TEXT, sizeof WAITING_TEXT - 1);
+	else
+		output_write(r->output, json, sizeof json - 1);
+}
+
+static void studio_close(struct reply *r)
+{
+	close_panel(studio_of(r));
+	write_whitespace(studio_of(r));
+	output_flush_boundary(r->output);
+}
+
+/* Seconds with six decimals, whatever the locale; "null" below 0. */
+static void seconds(char out[32], int64_t ns)
+{
+	int64_t us = ns / 1000;
+
+	if (ns < 0)
+		snprintf(out, 32, "null");
+	else
+		snprintf(out, 32, "%" PRId64 ".%06" PRId64, us / 1000000, us % 1000000);
+}
+
+static void studio_end(struct reply *r, const struct usage *u)
+{
+	struct studio *s = studio_of(r);
+	char ttft[32], tpot[32], total[32], line[192];
+	int len;
+
+	close_panel(s);
+	write_whitespace(s);
+	seconds(ttft, u->ttft_ns);
+	seconds(tpot, u->tpot_ns);
+	seconds(total, u->total_ns < 0 ? 0 : u->total_ns);
+	len = snprintf(line, sizeof line,
+	               "[STATS]{\"tokens_decoded\": %" PRId64 ", \"ttft\": %s, \"tpot\": %s, \"total_time\": %s}",
+	               u->tokens, ttft, tpot, total);
+	write_chunk(s, line, (size_t)len);
+}
+
+const struct protocol protocol_studio = {
+	.name = "studio",
+	.content_type = "text/plain; charset=utf-8",
+	.parse = studio_request_parse,
+	.open = studio_open,
+	.free = studio_free,
+	.text = studio_text,
+	.reasoning = studio_reasoning,
+	.restart = studio_restart,
+	.paragraph = studio_paragraph,
+	.tool = studio_tool,
+	.source = studio_source,
+	.tool_done = studio_tool_done,
+	.keep_alive = studio_keep_alive,
+	.sentence = studio_sentence,
+	.waiting = studio_waiting,
+	.close = studio_close,
+	.end = studio_end,
+};

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CHOOSE and ATTEMPT: which LLM is asked, with what, and what follows from how it ended. */
+#include "core/turn/turn_private.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/llm/llm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NO_VISION                                                                                                      \
+	"None of the available language models can see images. Please send text only, or deploy a vision model."
+#define KEEPS_CALLING "The language model asked for tools again and again instead of answering. Please ask again."
+#define EMPTY_ANSWER  "The language model gave an empty answer. Please ask again."
+#define TOO_LONG      "The answer took longer than this service allows and was stopped."
+#define NO_MEMORY     "The service is out of memory. Please try again in a moment."
+
+/* ---- what follows when an attempt fails ---------------------------------------------------- */
+
+enum recovery {
+	NEXT,     /* the next candidate is asked */
+	SHRINK,   /* the same one, once, without the oldest turn, or more of them */
+	CONTINUE, /* another candidate continues what was shown, else a sentence ends the turn */
+	GIVE_UP,  /* a sentence ends the turn */
+};
+
+#define NO_ANSWER  "No language model could answer right now. Please try again in a moment."
+#define BROKE_OFF  "The answer broke off here because the connection to the language model was lost. Please ask again."
+#define WENT_QUIET "The answer broke off here because the language model went silent. Please ask again."
+
+static const struct failure {
+	enum recovery before; /* nothing of its answer was shown yet */
+	enum recovery after;  /* some of it was */
+	bool counts;          /* against the LLM's health */
+	const char *sentence; /* for the user, where nothing was shown */
+	const char *broken;   /* for the user, behind text that was shown */
+} failures[ATTEMPT_RESULTS] = {
+	[ATTEMPT_UNREACHABLE] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
+	[ATTEMPT_TIMEOUT] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
+	[ATTEMPT_SILENT] = {NEXT, CONTINUE, true, NO_ANSWER, WENT_QUIET},
+	[ATTEMPT_CUT] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
+	[ATTEMPT_ERROR_EVENT] =
+		{NEXT, CONTINUE, true, NO_ANSWER,
+                 "The answer broke off here because the language model reported an error. Please ask again."},
+	[ATTEMPT_MALFORMED] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
+	[ATTEMPT_BUSY] = {NEXT, CONTINUE, false, "The language model is busy right now. Please try again in a moment.",
+                          BROKE_OFF},
+	[ATTEMPT_UNAVAILABLE] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
+	[ATTEMPT_UNAUTHORIZED] =
+		{NEXT, CONTINUE, true,
+                 "The language model does not accept this service's credentials. Please tell the administrator.",
+                 BROKE_OFF},
+	[ATTEMPT_OVERFLOW] = {SHRINK, GIVE_UP, false,
+                              "The message is too long for the language model's context window. Please shorten it.",
+                              BROKE_OFF},
+	[ATTEMPT_REFUSED] = {GIVE_UP, GIVE_UP, false, "The language model refused the request.", BROKE_OFF},
+	[ATTEMPT_NO_RESOURCES] =
+		{GIVE_UP, GIVE_UP, false,
+                 "The agent is answering as many chats as it can at the moment. Please try again in a few seconds.",
+                 "The answer broke off here because the agent is overloaded. Please ask again."},
+	[ATTEMPT_FAILED] = {NEXT, CONTINUE, false, NO_ANSWER, BROKE_OFF},
+};
+
+/* ---- CHOOSE ---------------------------------------------------------------------------------- */
+
+const char *chat_services_obstacle(const struct chat_services *s, const struct chat_request *chat)
+{
+	struct status_snapshot *snapshot = chat->has_images ? s->snapshot(s->arg) : NULL;
+	bool none = snapshot != NULL && status_header(snapshot)->usable_count > 0 && !candidates_have_vision(snapshot);
+
+	if (snapshot != NULL)
+		status_release(snapshot);
+	return none ? NO_VISION : NULL;
+}
+
+enum step turn_choose(struct turn *t)
+{
+	const struct chat_services *s = t->services;
+	struct upstream *up = &t->upstream;
+	const struct candidate_needs needs = {.vision = t->conversation.request.has_images,
+	                                      .continues = up->continuing};
+	struct status_snapshot *snapshot = s->snapshot(s->arg);
+	const struct status_llm *next =
+		snapshot == NULL ? NULL : candidates_next(snapshot, s->cooldown, &up->tried, needs, clock_wall_ms());
+	const char *obstacle;
+
+	if (next != NULL) {
+		if (up->tried.count > 0)
+			t->log.failovers++;
+		if (up->llm != NULL && up->llm->instance != next->instance)
+			up->skip_turns = 0; /* it is sent what its own window holds */
+		if (up->snapshot != NULL)
+			status_release(up->snapshot);
+		up->snapshot = snapshot;
+		up->llm = next;
+		up->retried = up->shrunk = false;
+		return STEP_ATTEMPT;
+	}
+	if (snapshot != NULL)
+		status_release(snapshot);
+	if (up->continuing)
+		return turn_fail(t, failures[up->last].broken);
+	obstacle = chat_services_obstacle(s, &t->conversation.request); /* models come and go since the turn began */
+	return turn_fail(t, obstacle != NULL ? obstacle : failures[up->last].sentence);
+}
+
+/* ---- ATTEMPT ----------------------------------------------------------------------------------- */
+
+static struct prompt prompt_of(struct turn *t)
+{
+	const struct upstream *up = &t->upstream;
+	const struct status_llm *llm = up->llm;
+	const char *model = status_text(up->snapshot, llm->model);
+	struct prompt p = {
+		.config = t->config,
+		.model = model == NULL ? "" : model,
+		.cloud = llm->kind == LLM_CLOUD,
+		.completions = llm->completions != 0,
+		.vision = llm->sees_images != 0,
+		.uses_tools =
+			llm_tools_apply((enum llm_kind)llm->kind, llm->completions != 0, (enum llm_tools)llm->tools),
+		.context = llm->context_length,
+		.tools_used_up = turn_tools_used_up(t),
+		.turns = t->conversation.history,
+		.skip_turns = up->skip_turns,
+		.messages = t->conversation.messages,
+	};
+
+	p.tools = p.uses_tools ? t->tools.definitions : NULL;
+	if (up->continuing)
+		p.begun = answer_begun(&t->answer, &p.begun_len);
+	return p;
+}
+
+enum step turn_attempt(struct turn *t)
+{
+	struct upstream *up = &t->upstream;
+	const struct config *c = t->config;
+	struct prompt p = prompt_of(t);
+	int64_t silence_ms = cfg_ms(c, CFG_LLM_SILENCE_TIMEOUT), stall_ms = cfg_ms(c, CFG_LLM_STALL_TIMEOUT);
+	int64_t now_ms = clock_mono_ms();
+	struct attempt_request r = {
+		.url = status_text(up->snapshot, up->llm->url),
+		.resolve = status_text(up->snapshot, up->llm->resolve),
+		.bearer = status_text(up->snapshot, up->llm->token),
+		.ca_file = cfg_str(c, CFG_CLOUD_CA_FILE),
+		.connect_ms = cfg_ms(c, CFG_LLM_CONNECT_TIMEOUT),
+		.silence_ms = silence_ms,
+		/* A silence that is too long before the first token is too long behind it as well. */
+		.stall_ms = stall_ms < silence_ms ? stall_ms : silence_ms,
+		.tools = up->tools,
+		.continues = up->continuing,
+	};
+	size_t beyond = prompt_fit(&p);
+	char *body;
+	int started = -1;
+
+	if (p.skip_turns < beyond)
+		p.skip_turns = beyond;
+	up->skip_turns = p.skip_turns;
+	up->tools[0] = NULL;
+	if (p.tools != NULL)
+		toolbox_names(c, up->tools);
+	up->began_boot_ms = clock_boot_ms();
+	turn_wake_in(t, t->deadline_ms > now_ms ? t->deadline_ms - now_ms : 0);
+	r.body = body = prompt_body(&p, t->services->prompts, &r.body_len);
+	if (body != NULL)
+		started = attempt_start(up->attempt, &r);
+	free(body);
+	return started == 0 ? STEP_STAY : turn_fail(t, NO_MEMORY);
+}
+
+enum step turn_attempt_late(struct turn *t)
+{
+	attempt_cancel(t->upstream.attempt);
+	snprintf(t->log.reason, sizeof t->log.reason, "deadline");
+	return turn_fail(t, TOO_LONG);
+}
+
+void turn_attempt_stop(struct turn *t)
+{
+	attempt_cancel(t->upstream.attempt);
+}
+
+/* ---- reports to the daemon --------------------------------------------------------------------- */
+
+static void report(struct turn *t, enum http_outcome outcome, long status, const char *text)
+{
+	const struct upstream *up = &t->upstream;
+	const struct status_header *h = status_header(up->snapshot);
+	const struct turn_report report = {
+		.instance = up->llm->instance,
+		.epoch = h->epoch,
+		.generation = h->generation,
+		.began_boot_ms = up->began_boot_ms,
+		.outcome = outcome,
+		.status = status,
+		.text = text,
+	};
+
+	if (t->services->report != NULL)
+		t->services->report(t->services->arg, &report);
+}
+
+/* A streaming model is alive, however long the answer is. */
+static void on_serving(void *arg)
+{
+	report(arg, HTTP_DONE, TURN_REPORT_SERVING, "");
+}
+
+static void on_ended(void *arg)
+{
+	turn_proceed(arg);
+}
+
+const struct attempt_handlers turn_attempt_handlers = {.serving = on_serving, .ended = on_ended};
+
+/* ---- the end of an attempt ------------------------------------------------------------------------- */
+
+static void log_failure(struct turn *t, const struct attempt_outcome *o)
+{
+	const char *result = attempt_result_text(o->result);
+
+	t->upstream.last = o->result;
+	snprintf(t->log.reason, sizeof t->log.reason, "%s%s%s", result, *o->text == '\0' ? "" : ": ", o->text);
+	if (o->result == ATTEMPT_NO_RESOURCES)
+		return; /* logged already, once for all turns */
+	log_warning("attempt_failed", L_STR("request_id", t->log.request_id),
+	            L_STR("model", status_text(t->upstream.snapshot, t->upstream.llm->model)), L_STR("result", result),
+	            L_INT("status", o->status), L_STR("text", o->text), L_INT("shown", answer_is_shown(&t->answer)));
+}
+
+/* The oldest turn leaves, and the same LLM is asked once more. As it is only once, further turns
+ * leave with it where the server's own numbers say that one is not enough. */
+static bool shrink(struct turn *t, const char *refusal)
+{
+	struct upstream *up = &t->upstream;
+	const struct prompt p = prompt_of(t);
+
+	if (up->shrunk || up->skip_turns >= json_array_size(t->conversation.history))
+		return false;
+	up->shrunk = true;
+	up->skip_turns = prompt_shrink(&p, refusal);
+	return true;
+}
+
+/* The request was refused, and the LLM says why. */
+static enum step fail_with_reason(struct turn *t, const char *sentence, const char *reason)
+{
+	char text[400];
+
+	snprintf(text, sizeof text, "%.*s: %s", (int)strlen(sentence) - 1, sentence, reason);
+	return turn_fail(t, text);
+}
+
+static enum step recover(struct turn *t, const struct attempt_outcome *o)
+{
+	struct upstream *up = &t->upstream;
+	const struct failure *f = &failures[o->result];
+	bool shown = answer_is_shown(&t->answer);
+
+	/* The server closed the connection that we were about to reuse: no one's fault. */
+	if (o->reused && !shown && !up->retried) {
+		up->retried = true;
+		return STEP_ATTEMPT;
+	}
+	log_failure(t, o);
+	if (f->counts) {
+		cooldown_add(t->services->cooldown, up->llm->instance, clock_wall_ms());
+		report(t, o->http, o->status, o->text);
+	}
+	switch (shown ? f->after : f->before) {
+	case NEXT:
+		up->continuing = false;
+		tried_add(&up->tried, up->llm->instance);
+		return STEP_CHOOSE;
+	case CONTINUE:
+		if (!cfg_bool(t->config, CFG_LLM_CONTINUE))
+			break;
+		up->continuing = true;
+		tried_add(&up->tried, up->llm->instance);
+		return STEP_CHOOSE;
+	case SHRINK:
+		if (shrink(t, o->text))
+			return STEP_ATTEMPT;
+		break;
+	case GIVE_UP:
+		break;
+	}
+	if (!shown && o->result == ATTEMPT_REFUSED && *o->text != '\0')
+		return fail_with_reason(t, f->sentence, o->text);
+	return turn_fail(t, shown ? f->broken : f->sentence);
+}
+
+enum step turn_attempt_ended(struct turn *t)
+{
+	const struct attempt_outcome *o = attempt_outcome(t->upstream.attempt);
+	const char *note = cfg_str(t->config, CFG_PROMPT_LENGTH_NOTE);
+	bool offered = t->upstream.tools[0] != NULL;
+
+	if (o->result != ATTEMPT_COMPLETE)
+		return recover(t, o);
+	report(t, o->http, o->status, o->text);
+	/* Some servers let a model call tools although they were closed: it is told so once, then
+	 * the turn ends here. */
+	if (o->call_count > 0 && offered && t->tools.rounds <= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS))
+		return STEP_TOOLS;
+	if (!answer_is_shown(&t->answer))
+		answer_sentence(&t->answer, o->call_count > 0 ? KEEPS_CALLING : EMPTY_ANSWER);
+	else if (o->limit && note != NULL)
+		answer_sentence(&t->answer, note);
+	return turn_complete(t);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fcgi/chat.h"
+
+#include "core/turn/turn.h"
+#include "fcgi/response.h"
+
+#include <stdlib.h>
+
+#define TOO_LARGE "This message is too long for the agent. Please shorten it."
+#define TOO_MANY  "The agent is answering as many chats as it can at the moment. Please try again in a few seconds."
+#define TOO_MANY_OF_CLIENT                                                                                             \
+	"As many chats run from your address as may at once. Please wait until one of them has ended."
+#define NO_MEMORY "The agent has not enough memory to answer at the moment. Please try again in a few seconds."
+
+/* A turn and the connection that its answer goes to. */
+struct chat {
+	struct worker *worker;
+	struct connection *connection;
+	struct turn *turn;
+	unsigned entry; /* its admission */
+};
+
+/* The sentence as the whole answer: TT-Studio's reader fails on any status but 200, so a user
+ * would not see why. */
+static void refuse(const struct protocol *p, struct worker *w, struct connection *c, int status, const char *sentence)
+{
+	const struct usage nothing = {.ttft_ns = -1, .tpot_ns = -1};
+	const struct config *config = published_config(worker_published(w));
+	struct reply *r = NULL;
+
+	counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
+	if (config == NULL || !cfg_bool(config, CFG_HTTP_STRICT_STATUS))
+		r = p->open(p, connection_output(c));
+	if (r == NULL) {
+		response_detail(c, status, status == 413 ? "" : "Retry-After: 2\r\n", sentence);
+		return;
+	}
+	response_stream_head(c, p->content_type);
+	p->sentence(r, sentence);
+	p->end(r, &nothing);
+	p->free(r);
+	output_end(connection_output(c));
+}
+
+static void on_ended(void *arg)
+{
+	struct chat *chat = arg;
+
+	worker_dismiss(chat->worker, chat->entry);
+	output_end(connection_output(chat->connection));
+	free(chat);
+}
+
+static void on_resume(void *arg)
+{
+	turn_resume(((struct chat *)arg)->turn);
+}
+
+static void on_client_left(void *arg)
+{
+	struct chat *chat = arg;
+
+	worker_dismiss(chat->worker, chat->entry);
+	turn_cancel(chat->turn);
+	free(chat);
+}
+
+/* Takes over what request holds, and its admission. */
+static void start(struct worker *w, struct connection *c, struct turn_request *request, unsigned entry)
+{
+	static const struct connection_owner owner = {.resume = on_resume, .closed = on_client_left};
+	const struct chat_services *services = worker_chat_services(w);
+	struct chat *chat = malloc(sizeof *chat);
+
+	request->arg = chat;
+	if (services == NULL || chat == NULL || (chat->turn = turn_new(services, request)) == NULL) {
+		worker_dismiss(w, entry);
+		free(chat);
+		refuse(request->protocol, w, c, 503, NO_MEMORY);
+		chat_request_clear(&request->chat);
+		return;
+	}
+	chat->worker = w;
+	chat->connection = c;
+	chat->entry = entry;
+	response_stream_head(c, request->protocol->content_type);
+	connection_own(c, &owner, chat);
+	turn_run(chat->turn);
+}
+
+static void admit(struct worker *w, struct connection *c, struct turn_request *request)
+{
+	const struct chat_services *services = worker_chat_services(w);
+	const char *obstacle = services == NULL ? NULL : chat_services_obstacle(services, &request->chat);
+	unsigned entry;
+
+	if (obstacle != NULL) {
+		refuse(request->protocol, w, c, 503, obstacle);
+		chat_request_clear(&request->chat);
+		return;
+	}
+	switch (worker_admit(w, connection_params(c)->remote_addr, &entry)) {
+	case ADMISSION_GRANTED:
+		start(w, c, request, entry);
+		return;
+	case ADMISSION_FULL:
+	case ADMISSION_WORKER_FULL:
+		refuse(request->protocol, w, c, 429, TOO_MANY);
+		break;
+	case ADMISSION_CLIENT_FULL:
+		refuse(request->protocol, w, c, 429, TOO_MANY_OF_CLIENT);
+		break;
+	}
+	chat_request_clear(&request->chat);
+}
+
+/* Whose conversation it is: whom the web server has authenticated, "" = nobody. */
+static const char *subject_of(struct worker *w, const struct connection *c)
+{
+	const struct config *config = published_config(worker_published(w));
+	const char *header = config == NULL ? NULL : cfg_str(config, CFG_HTTP_SUBJECT_HEADER);
+	const char *subject = header != NULL ? connection_header(c, header) : connection_params(c)->remote_user;
+
+	return subject != NULL ? subject : "";
+}
+
+void chat_serve(const struct protocol *p, struct worker *w, struct connection *c)
+{
+	struct turn_request request = {
+		.subject = subject_of(w, c),
+		.request_id = connection_request_id(c),
+		.protocol = p,
+		.output = connection_output(c),
+		.ended = on_ended,
+	};
+	json_t *problem = NULL;
+	size_t len;
+	const char *body = connection_body(c, &len);
+	int status;
+
+	if (connection_body_too_large(c)) {
+		refuse(p, w, c, 413, TOO_LARGE);
+		return;
+	}
+	status = p->parse(body, len, &request.chat, &problem);
+	if (status > 0)
+		response_value(c, status, problem);
+	else if (status < 0)
+		refuse(p, w, c, 503, NO_MEMORY);
+	else
+		admit(w, c, &request);
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A chat turn over a connection, in any protocol: admission, refusals, and the turn's life. */
+#ifndef TT_FCGI_CHAT_H
+#define TT_FCGI_CHAT_H
+
+#include "core/protocol/protocol.h"
+#include "fcgi/worker.h"
+
+/* Answers the request that lies on c, now or later. */
+void chat_serve(const struct protocol *p, struct worker *w, struct connection *c);
+
+#endif
