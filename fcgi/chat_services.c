@@ -26,8 +26,7 @@ struct turns {
 	struct published *published;
 	struct command_client *daemon;
 	struct resolver *resolver;
-	const struct config *configured; /* what the store was told; only compared */
-	char *file;                      /* where its conversations lie, as the configuration says it */
+	const struct config *configured; /* what the store was configured with; only compared */
 	char run[64];
 	struct cooldown bench;
 	struct prompt_cache prompts;
@@ -47,10 +46,6 @@ static bool have_store(struct turns *t, const struct config *c)
 		t->configured = c;
 		return true;
 	}
-	free(t->file);
-	t->file = strdup(cfg_str(c, CFG_THREADS_FILE));
-	if (t->file == NULL)
-		return false;
 	t->host.store = store_open(t->host.base, c, t->run, &e);
 	if (t->host.store == NULL)
 		log_error("threads_not_opened", L_STR("error", e.text));
@@ -59,7 +54,7 @@ static bool have_store(struct turns *t, const struct config *c)
 
 bool chat_services_outdated(const struct turns *t, const struct config *c)
 {
-	return t->host.store != NULL && strcmp(t->file, cfg_str(c, CFG_THREADS_FILE)) != 0;
+	return t->host.store != NULL && store_moved(t->host.store, c);
 }
 
 static struct config *current_config(void *arg)
@@ -198,7 +193,6 @@ void chat_services_free(struct turns *t)
 		resolver_free(t->resolver);
 	wait_queue_free(t->host.waiting);
 	prompt_cache_clear(&t->prompts);
-	free(t->file);
 	free(t);
 }
 

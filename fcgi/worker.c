@@ -205,7 +205,7 @@ static void on_config(void *arg, const struct config *c)
 	if (w->acceptor != NULL)
 		prepare_chats(w);
 	if (w->chat_services != NULL && chat_services_outdated(w->chat_services, c) && !w->draining) {
-		log_info("new_workers_requested", L_STR("key", cfg_key_info(CFG_THREADS_FILE)->path));
+		log_info("new_workers_requested", L_STR("key", cfg_key_info(CFG_THREADS_STORE)->path));
 		kill(getppid(), SIGHUP);
 	}
 	if (w->connections != NULL)

@@ -52,12 +52,12 @@ def test_a_reload_keeps_short_ids(stage):
 
 
 def test_a_reload_may_move_the_database(stage):
-    service, llm = stage.one({"text": ["yes"]}, conf="", sets=["threads.file=memory"], workers=2)
+    service, llm = stage.one({"text": ["yes"]}, conf="", sets=["threads.store=memory:"], workers=2)
     old = service.worker_pids()
-    service.sets.remove("threads.file=memory")
+    service.sets.remove("threads.store=memory:")
     service.daemon.stop()
     service.start_daemon()
-    service.conf.write_text(f'threads: {{ file = "{service.directory}/moved.db"; }};\n')
+    service.conf.write_text(f'threads: {{ store = "sqlite:{service.directory}/moved.db"; }};\n')
     wait_until(service.takes_commands, "the daemon's answer")
     service.ctl("reload")
     for pid in old:
@@ -115,11 +115,12 @@ def test_nobody_becomes_another_user_by_another_spelling_of_the_header(stage, fi
     assert said(llm) == ["from ann", "ann again"]
 
 
-@pytest.mark.parametrize("file", ["threads.db", "memory", "no-such-folder/threads.db"])
-def test_threads_of_a_short_id_are_forgotten_when_idle(stage, file):
-    path = file if file == "memory" else stage.directory / file
-    service, llm = stage.one(
-        {"text": ["yes"]}, sets=["threads.short_id_idle=0.3", "threads.expire=0", f"threads.file={path}"])
+@pytest.mark.parametrize("setting", [
+    "store=sqlite:{}/threads.db", "store=memory:", "store=sqlite:{}/no-such-directory/threads.db",
+    "file={}/threads.db", "file=memory"])
+def test_threads_of_a_short_id_are_forgotten_when_idle(stage, setting):
+    store = "threads." + setting.format(stage.directory)
+    service, llm = stage.one({"text": ["yes"]}, sets=["threads.short_id_idle=0.3", "threads.expire=0", store])
     service.chat("first", "7")
     service.chat("first", LONG)
     time.sleep(0.4)  # that is what idle means

@@ -116,7 +116,7 @@ static int make_world(void **state)
 	w->host = (struct chat_services){.base = w->base,
 	                                 .config = world_config,
 	                                 .snapshot = world_snapshot,
-	                                 .store = store_memory_new(w->base, &no_limits, &e),
+	                                 .store = store_new(w->base, "memory:", "", &no_limits, &e),
 	                                 .run = "run",
 	                                 .toolbox = toolbox_new(w->base, NULL, &e),
 	                                 .bench = &w->bench,
