@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 libttagent_a_SOURCES += \
-	core/http/bearer.c \
-	core/http/bearer.h \
 	core/http/http.c \
 	core/http/http.h \
 	core/http/http_body.c \
