@@ -2,8 +2,6 @@
 libttagent_a_SOURCES += \
 	core/http/http.c \
 	core/http/http.h \
-	core/http/http_body.c \
-	core/http/http_exhaustion.c \
 	core/http/http_headers.c \
 	core/http/http_outcome.c \
 	core/http/http_private.h \

@@ -143,7 +143,7 @@ static bool on_chunk(struct attempt *a, const struct chunk *d)
 	a->understood = true;
 	a->answering |= has_token(d);
 	if (a->answering && a->transfer != NULL)
-		http_heard(a->transfer, a->stall_ms);
+		http_progress(a->transfer, a->stall_ms);
 	if (d->has_usage)
 		a->completion_tokens = d->completion_tokens;
 	if (d->reasoning.len > 0)
