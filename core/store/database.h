@@ -3,7 +3,7 @@
  * thread and by administrators, never on a loop. Only database*.c knows SQLite.
  *
  * Several processes share the file (WAL). A turn is one row, written in one transaction
- * and numbered in it, so that a reader sees whole turns only, whoever is killed when. */
+ * and numbered in it, so that a reader sees whole turns only, even after a process was killed. */
 #ifndef TT_STORE_DATABASE_H
 #define TT_STORE_DATABASE_H
 
