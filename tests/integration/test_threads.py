@@ -170,11 +170,17 @@ def test_the_admin_sees_exports_and_deletes(stage):
     assert shown["turns"][0]["messages"][0] == {"role": "user", "content": "a question"}
     lines = service.ctl("threads", "export", ok=False).stdout.splitlines()
     assert sorted(json.loads(line)["thread_id"] for line in lines) == ["7", LONG]
+    size = service.ctl("threads", "size")
+    assert (size["threads"], size["turns"]) == (2, 3) and size["disk_bytes"] > size["bytes"] > 0
+    assert service.ctl("threads", "delete-user", "ann")["message"] == "0 threads deleted"
     assert service.ctl("threads", "delete", LONG)["message"] == "1 thread deleted"
     assert service.ctl("threads", "show", LONG, ok=False).returncode == 1
     assert service.ctl("threads", "delete", LONG, ok=False).returncode == 1
     service.chat("again", LONG)
     assert said(llm) == ["again"]
+    body = json.dumps({"message": "from ann", "thread_id": LONG}).encode()
+    assert b"[STATS]" in fastcgi.ask(service.socket, "POST", "/poll_requests", body, REMOTE_USER="ann")[1]
+    assert service.ctl("threads", "delete-user", "ann")["message"] == "1 thread deleted"
     assert service.ctl("threads", "delete-all")["message"] == "2 threads deleted"
     assert service.ctl("threads", "list")["threads"] == []
     assert service.ctl("threads", "show", ok=False).returncode == 2
@@ -182,6 +188,15 @@ def test_the_admin_sees_exports_and_deletes(stage):
     # What was deleted is in no file any more.
     for rest in ("", "-wal"):
         assert b"a question" not in (service.directory / f"threads.db{rest}").read_bytes()
+
+
+def test_memory_shows_the_admin_nothing_and_says_why(stage):
+    service, _ = stage.one({"text": ["yes"]}, sets=["threads.store=memory:"])
+    service.chat("a question", LONG)
+    for command in (["list"], ["show", LONG], ["size"], ["delete-all"], ["export"]):
+        refused = service.ctl("threads", *command, ok=False)
+        assert refused.returncode == 1
+        assert "in the memory of the responder's workers" in refused.stdout + refused.stderr
 
 
 def test_a_thousand_threads_at_once(stage):
