@@ -63,13 +63,13 @@ const struct admin_action *admin_action(enum command c);
 /* "select DEPLOY_ID" into out. */
 void admin_usage(enum command c, char *out, size_t size);
 
-/* The commands on conversations (threads.c), which need no daemon: they open the database
- * that the published configuration names. */
+/* The commands on conversations (threads.c), which need no daemon: they open the store that
+ * the published configuration names. */
 struct admin_thread_command {
 	const char *name, *args; /* as in "threads show THREAD [SUBJECT]" */
 	const char *help;
 	size_t min, max; /* arguments */
-	enum admin_exit (*run)(const struct admin *a, const char *file, char *const *args, size_t count);
+	enum admin_exit (*run)(const struct admin *a, const char *url, char *const *args, size_t count);
 };
 #define ADMIN_THREADS "threads"
 const struct admin_thread_command *admin_thread_commands(size_t *count);

@@ -28,7 +28,7 @@ static const struct {
 	{ADMIN_USAGE, "Wrong options, command or arguments."},
 	{ADMIN_UNREACHABLE,
          "No daemon answered. status and models then show what was published last, where that can be "
-         "read, marked as stale. threads: which database is used could not be read."},
+         "read, marked as stale. threads: which store is used could not be read."},
 };
 #define CODES (sizeof codes / sizeof codes[0])
 
@@ -230,6 +230,8 @@ static void print_settings(FILE *out)
 	for (unsigned k = 0; k < CFG_KEYS; k++) {
 		const struct cfg_key_info *info = cfg_key_info((enum cfg_key)k);
 
+		if (info->old)
+			continue;
 		if (strcmp(group, info->group) != 0)
 			fprintf(out, "%s%s", *group != '\0' ? " " : "", info->group);
 		group = info->group;

@@ -1,26 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tt-agentctl threads: conversations, read from and deleted in the database itself. */
+/* tt-agentctl threads: conversations, which need no daemon: the store that the published
+ * configuration names is read itself. */
 #include "agentctl/admin.h"
 
 #include "core/config/config.h"
 #include "core/status/reader.h"
-#include "core/store/database.h"
+#include "core/store/store_admin.h"
 
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
-static enum admin_exit run_list(const struct admin *a, const char *file, char *const *args, size_t count);
-static enum admin_exit run_show(const struct admin *a, const char *file, char *const *args, size_t count);
-static enum admin_exit run_delete(const struct admin *a, const char *file, char *const *args, size_t count);
-static enum admin_exit run_delete_all(const struct admin *a, const char *file, char *const *args, size_t count);
-static enum admin_exit run_export(const struct admin *a, const char *file, char *const *args, size_t count);
+static enum admin_exit run_list(const struct admin *a, const char *url, char *const *args, size_t count);
+static enum admin_exit run_show(const struct admin *a, const char *url, char *const *args, size_t count);
+static enum admin_exit run_delete(const struct admin *a, const char *url, char *const *args, size_t count);
+static enum admin_exit run_delete_user(const struct admin *a, const char *url, char *const *args, size_t count);
+static enum admin_exit run_delete_all(const struct admin *a, const char *url, char *const *args, size_t count);
+static enum admin_exit run_export(const struct admin *a, const char *url, char *const *args, size_t count);
+static enum admin_exit run_size(const struct admin *a, const char *url, char *const *args, size_t count);
 
 static const struct admin_thread_command commands[] = {
-	{"list", "", "Conversations that are kept, the last used first.", 0, 0, run_list},
-	{"show", "THREAD [SUBJECT]", "What was said in one; SUBJECT is the user that the web server vouched for.", 1, 2,
+	{"list", "", "Stored conversations, the last used first.", 0, 0, run_list},
+	{"show", "THREAD [SUBJECT]", "The turns of one; SUBJECT is the user that the web server authenticated.", 1, 2,
          run_show},
+	{"size", "", "How many are stored, and the space that they take.", 0, 0, run_size},
 	{"delete", "THREAD [SUBJECT]", "Deletes one for good.", 1, 2, run_delete},
+	{"delete-user", "SUBJECT", "Deletes all of one user.", 1, 1, run_delete_user},
 	{"delete-all", "", "Deletes all of them.", 0, 0, run_delete_all},
 	{"export", "", "All of them as JSON, one a line.", 0, 0, run_export},
 };
@@ -32,7 +36,7 @@ const struct admin_thread_command *admin_thread_commands(size_t *count)
 	return commands;
 }
 
-/* --- which database ------------------------------------------------------------------- */
+/* --- which store ------------------------------------------------------------------- */
 
 static struct config *published(const struct admin *a, struct err *e)
 {
@@ -51,9 +55,9 @@ static struct config *published(const struct admin *a, struct err *e)
 		c = config_read_saved(path, e);
 	}
 	if (c == NULL && err_is_set(e))
-		err_prefix(e, "the published configuration, which names the database, can't be read");
+		err_prefix(e, "the published configuration, which names the store, can't be read");
 	else if (c == NULL)
-		err_set(e, "%s holds no published configuration, which would name the database", a->run_dir);
+		err_set(e, "%s holds no published configuration, which would name the store", a->run_dir);
 	status_release(s);
 	status_reader_free(r);
 	return c;
@@ -65,19 +69,16 @@ static enum admin_exit problem(const struct admin *a, const struct err *e)
 	return ADMIN_REFUSED;
 }
 
-/* NULL without an error: nothing was ever remembered. */
-static struct database *open_database(const char *file, struct err *e)
+static enum admin_exit answer(const struct admin *a, enum admin_document kind, json_t *document)
 {
-	if (store_is_memory(file))
-		err_set(e, "conversations are kept in the workers' memory alone (threads.file)");
-	else if (access(file, F_OK) == 0)
-		return database_open(file, "", false, e);
-	return NULL;
+	a->output->show[kind](a, document);
+	json_decref(document);
+	return ADMIN_OK;
 }
 
 /* --- the commands ------------------------------------------------------------------------ */
 
-static bool add_thread(void *arg, const struct database_thread *t)
+static bool add_thread(void *arg, const struct store_thread *t)
 {
 	return json_array_append_new(arg, json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:b}", "thread_id", t->thread_id,
 	                                            "subject", t->subject, "turns", (json_int_t)t->turns, "bytes",
@@ -85,23 +86,19 @@ static bool add_thread(void *arg, const struct database_thread *t)
 	                                            "used", (double)t->used_ms / 1000, "short_id", t->short_id)) == 0;
 }
 
-static enum admin_exit run_list(const struct admin *a, const char *file, char *const *args, size_t count)
+static enum admin_exit run_list(const struct admin *a, const char *url, char *const *args, size_t count)
 {
 	struct err e = ERR_INIT;
-	struct database *db = open_database(file, &e);
-	json_t *threads = json_array(), *document;
+	struct store_admin *s = store_admin_open(url, &e);
+	json_t *threads = json_array();
+	int result = s != NULL ? store_admin_list(s, add_thread, threads, &e) : -1;
 
 	(void)args, (void)count;
-	if (db != NULL)
-		database_list(db, add_thread, threads, &e);
-	if (!err_is_set(&e)) {
-		document = json_pack("{s:s, s:O}", "file", file, "threads", threads);
-		a->output->show[SHOW_THREADS](a, document);
-		json_decref(document);
-	}
-	database_close(db);
+	store_admin_close(s);
+	if (result == 0)
+		return answer(a, SHOW_THREADS, json_pack("{s:s, s:o}", "store", url, "threads", threads));
 	json_decref(threads);
-	return err_is_set(&e) ? problem(a, &e) : ADMIN_OK;
+	return problem(a, &e);
 }
 
 static struct store_key key_of(char *const *args, size_t count)
@@ -109,89 +106,88 @@ static struct store_key key_of(char *const *args, size_t count)
 	return (struct store_key){.thread_id = args[0], .subject = count > 1 ? args[1] : ""};
 }
 
-static enum admin_exit run_show(const struct admin *a, const char *file, char *const *args, size_t count)
+static enum admin_exit run_show(const struct admin *a, const char *url, char *const *args, size_t count)
 {
 	const struct store_key key = key_of(args, count);
 	struct err e = ERR_INIT;
-	struct database *db = open_database(file, &e);
-	int64_t id = db != NULL ? database_find(db, &key, &e) : -1;
-	json_t *document = id >= 0 ? database_show(db, id, &e) : NULL;
+	struct store_admin *s = store_admin_open(url, &e);
+	json_t *document = s != NULL ? store_admin_show(s, &key, &e) : NULL;
 
-	if (document != NULL)
-		a->output->show[SHOW_THREAD](a, document);
-	json_decref(document);
-	database_close(db);
-	err_set(&e, "nothing was ever remembered");
-	return document != NULL ? ADMIN_OK : problem(a, &e);
+	store_admin_close(s);
+	return document != NULL ? answer(a, SHOW_THREAD, document) : problem(a, &e);
 }
 
-static enum admin_exit deleted(const struct admin *a, const char *file, const struct store_key *key)
+static enum admin_exit run_size(const struct admin *a, const char *url, char *const *args, size_t count)
 {
 	struct err e = ERR_INIT;
-	struct database *db = open_database(file, &e);
-	int64_t gone = -1;
-	json_t *document;
+	struct store_admin *s = store_admin_open(url, &e);
+	struct store_size size;
+	int result = s != NULL ? store_admin_size(s, &size, &e) : -1;
+	char text[128];
+
+	(void)args, (void)count;
+	store_admin_close(s);
+	if (result < 0)
+		return problem(a, &e);
+	snprintf(text, sizeof text, "%" PRId64 " threads, %" PRId64 " turns of %.1f MB, %.1f MB on disk", size.threads,
+	         size.turns, (double)size.bytes / 1e6, (double)size.disk_bytes / 1e6);
+	return answer(a, SHOW_ANSWER,
+	              json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "status", "success", "message", text, "store",
+	                        url, "threads", (json_int_t)size.threads, "turns", (json_int_t)size.turns, "bytes",
+	                        (json_int_t)size.bytes, "disk_bytes", (json_int_t)size.disk_bytes));
+}
+
+/* key as of store_admin_delete. */
+static enum admin_exit delete (const struct admin *a, const char *url, const struct store_key *key) {
+	struct err e = ERR_INIT; struct store_admin *s = store_admin_open(url, &e);
+	int64_t deleted = s != NULL ? store_admin_delete(s, key, &e) : -1;
 	char text[64];
 
-	/* One that is not there is an error: most likely a slip of the finger. */
-	if (db != NULL && (key == NULL || database_find(db, key, &e) >= 0))
-		gone = database_delete(db, key, &e);
-	else if (db == NULL && key == NULL && !err_is_set(&e))
-		gone = 0;
-	database_close(db);
-	err_set(&e, "nothing was ever remembered");
-	if (gone < 0)
-		return problem(a, &e);
-	snprintf(text, sizeof text, "%" PRId64 " thread%s deleted", gone, gone == 1 ? "" : "s");
-	document = json_pack("{s:s, s:s}", "status", "success", "message", text);
-	a->output->show[SHOW_ANSWER](a, document);
-	json_decref(document);
-	return ADMIN_OK;
+	store_admin_close(s);
+	if (deleted < 0) return problem(a, &e);
+	snprintf(text, sizeof text, "%" PRId64 " thread%s deleted", deleted, deleted == 1 ? "" : "s");
+	return answer(a, SHOW_ANSWER, json_pack("{s:s, s:s}", "status", "success", "message", text));
 }
 
-static enum admin_exit run_delete(const struct admin *a, const char *file, char *const *args, size_t count)
+static enum admin_exit run_delete(const struct admin *a, const char *url, char *const *args, size_t count)
 {
 	const struct store_key key = key_of(args, count);
 
-	return deleted(a, file, &key);
+	return delete (a, url, &key);
 }
 
-static enum admin_exit run_delete_all(const struct admin *a, const char *file, char *const *args, size_t count)
+static enum admin_exit run_delete_user(const struct admin *a, const char *url, char *const *args, size_t count)
+{
+	const struct store_key all_of_one = {.subject = args[0]};
+
+	(void)count;
+	return delete (a, url, &all_of_one);
+}
+
+static enum admin_exit run_delete_all(const struct admin *a, const char *url, char *const *args, size_t count)
 {
 	(void)args, (void)count;
-	return deleted(a, file, NULL);
+	return delete (a, url, NULL);
 }
 
-struct exporting {
-	const struct admin *a;
-	struct database *db;
-	struct err *e;
-};
-
-/* From within the list: both read the same state of the database. */
-static bool export_thread(void *arg, const struct database_thread *t)
+static bool export_thread(void *arg, const json_t *thread)
 {
-	const struct exporting *x = arg;
-	json_t *document = database_show(x->db, t->id, x->e);
+	FILE *out = arg;
 
-	if (document == NULL)
-		return false;
-	json_dumpf(document, x->a->out, JSON_COMPACT);
-	fputc('\n', x->a->out);
-	json_decref(document);
-	return ferror(x->a->out) == 0;
+	json_dumpf(thread, out, JSON_COMPACT);
+	fputc('\n', out);
+	return ferror(out) == 0;
 }
 
-static enum admin_exit run_export(const struct admin *a, const char *file, char *const *args, size_t count)
+static enum admin_exit run_export(const struct admin *a, const char *url, char *const *args, size_t count)
 {
 	struct err e = ERR_INIT;
-	struct exporting x = {.a = a, .db = open_database(file, &e), .e = &e};
+	struct store_admin *s = store_admin_open(url, &e);
+	int result = s != NULL ? store_admin_export(s, export_thread, a->out, &e) : -1;
 
 	(void)args, (void)count;
-	if (x.db != NULL)
-		database_list(x.db, export_thread, &x, &e);
-	database_close(x.db);
-	return err_is_set(&e) ? problem(a, &e) : ADMIN_OK;
+	store_admin_close(s);
+	return result == 0 ? ADMIN_OK : problem(a, &e);
 }
 
 static enum admin_exit wrong_usage(const struct admin *a, const struct admin_thread_command *c)
@@ -202,7 +198,8 @@ static enum admin_exit wrong_usage(const struct admin *a, const struct admin_thr
 		snprintf(text, sizeof text, "usage: tt-agentctl %s %s%s%s", ADMIN_THREADS, c->name,
 		         *c->args != '\0' ? " " : "", c->args);
 	else
-		snprintf(text, sizeof text, "usage: tt-agentctl %s list|show|delete|delete-all|export", ADMIN_THREADS);
+		snprintf(text, sizeof text, "usage: tt-agentctl %s list|show|size|delete|delete-user|delete-all|export",
+		         ADMIN_THREADS);
 	a->output->problem(a, text);
 	return ADMIN_USAGE;
 }
@@ -224,7 +221,7 @@ enum admin_exit admin_threads(const struct admin *a, char *const *words, size_t 
 		a->output->problem(a, e.text);
 		return ADMIN_UNREACHABLE;
 	}
-	result = found->run(a, cfg_str(c, CFG_THREADS_FILE), words + 1, count - 1);
+	result = found->run(a, cfg_str(c, CFG_THREADS_STORE), words + 1, count - 1);
 	config_unref(c);
 	return result;
 }

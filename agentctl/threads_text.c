@@ -51,11 +51,11 @@ void admin_show_threads(const struct admin *a, const json_t *document)
 	if (json_array_size(threads) > 0)
 		columns_print(t, a->out, a->colour);
 	else
-		fputs("nothing is remembered\n", a->out);
+		fputs("no conversation is stored\n", a->out);
 	columns_free(t);
 }
 
-/* Line by line, so that what a model wrote cannot steer the terminal. */
+/* Line by line, so that a model's text cannot control the terminal. */
 static void show_lines(const struct admin *a, const char *text)
 {
 	while (*text != '\0') {

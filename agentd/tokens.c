@@ -2,7 +2,7 @@
 #include "agentd/tokens.h"
 
 #include "core/base/log.h"
-#include "core/http/bearer.h"
+#include "core/llm/bearer.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

@@ -205,7 +205,7 @@ static void on_config(void *arg, const struct config *c)
 	if (w->acceptor != NULL)
 		prepare_chats(w);
 	if (w->services != NULL && worker_services_outdated(w->services, c) && !w->draining) {
-		log_info("new_workers_requested", L_STR("key", cfg_key_info(CFG_THREADS_FILE)->path));
+		log_info("new_workers_requested", L_STR("key", cfg_key_info(CFG_THREADS_STORE)->path));
 		kill(getppid(), SIGHUP);
 	}
 	if (w->connections != NULL)

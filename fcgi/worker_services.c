@@ -26,8 +26,7 @@ struct worker_services {
 	struct published *published;
 	struct command_client *daemon;
 	struct resolver *resolver;
-	const struct config *configured; /* what the store was told; only compared */
-	char *file;                      /* where its conversations lie, as the configuration says it */
+	const struct config *configured; /* what the store was configured with; only compared */
 	char run[64];
 	struct cooldown cooldown;
 	struct prompt_cache prompts;
@@ -47,10 +46,6 @@ static bool have_store(struct worker_services *s, const struct config *c)
 		s->configured = c;
 		return true;
 	}
-	free(s->file);
-	s->file = strdup(cfg_str(c, CFG_THREADS_FILE));
-	if (s->file == NULL)
-		return false;
 	s->chat.store = store_open(s->chat.base, c, s->run, &e);
 	if (s->chat.store == NULL)
 		log_error("threads_not_opened", L_STR("error", e.text));
@@ -59,7 +54,7 @@ static bool have_store(struct worker_services *s, const struct config *c)
 
 bool worker_services_outdated(const struct worker_services *s, const struct config *c)
 {
-	return s->chat.store != NULL && strcmp(s->file, cfg_str(c, CFG_THREADS_FILE)) != 0;
+	return s->chat.store != NULL && store_moved(s->chat.store, c);
 }
 
 static struct config *current_config(void *arg)
@@ -198,7 +193,6 @@ void worker_services_free(struct worker_services *s)
 		resolver_free(s->resolver);
 	wait_queue_free(s->chat.waiting);
 	prompt_cache_clear(&s->prompts);
-	free(s->file);
 	free(s);
 }
 

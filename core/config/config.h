@@ -111,6 +111,7 @@ int config_value_text(const struct config *c, enum cfg_key k, char *out, size_t 
 struct cfg_key_info {
 	const char *path, *env, *type, *unit, *def, *help, *group;
 	bool secret, restart;
+	bool old; /* translated into another setting, and never set in a configuration */
 };
 const struct cfg_key_info *cfg_key_info(enum cfg_key k);
 

@@ -27,6 +27,8 @@ json_t *config_to_json(const struct config *c, bool with_secrets)
 	json_t *all = json_object();
 
 	for (unsigned k = 0; all != NULL && k < CFG_KEYS; k++) {
+		if (cfg_key_info((enum cfg_key)k)->old)
+			continue;
 		if (json_object_set_new(all, cfg_key_info((enum cfg_key)k)->path,
 		                        entry(c, (enum cfg_key)k, with_secrets)) < 0) {
 			json_decref(all);
@@ -104,6 +106,16 @@ static int put_entry(struct config *c, enum cfg_key k, const json_t *entry, stru
 	return 0;
 }
 
+/* Settings that an older tt-agentd publishes; it has reported all there is to report. */
+static void translate_old(struct config *c)
+{
+	struct config_report r;
+
+	config_report_init(&r);
+	source_old_settings(c, &r);
+	config_report_free(&r);
+}
+
 /* Settings that the document lacks have their default, unknown ones are left out: the
  * programs may be of different versions during an upgrade. */
 struct config *config_from_json(const json_t *j, struct err *e)
@@ -124,6 +136,8 @@ struct config *config_from_json(const json_t *j, struct err *e)
 			return NULL;
 		}
 	}
+	if (c != NULL)
+		translate_old(c);
 	return c;
 }
 

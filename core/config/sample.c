@@ -151,7 +151,9 @@ int config_print_sample(FILE *out)
 		print_wrapped(out, "# ", 2, group->help);
 		fprintf(out, "%s: {\n", group->name);
 		for (unsigned k = 0; k < CFG_KEYS; k++) {
-			if (strcmp(table_row((enum cfg_key)k)->info.group, group->name) != 0)
+			const struct cfg_key_info *info = cfg_key_info((enum cfg_key)k);
+
+			if (strcmp(info->group, group->name) != 0 || info->old)
 				continue;
 			if (!first)
 				fputc('\n', out);
@@ -247,9 +249,12 @@ int config_print_manual(FILE *out)
 		fputc('\n', out);
 		roff_text(out, group->help);
 		fputc('\n', out);
-		for (unsigned k = 0; k < CFG_KEYS; k++)
-			if (strcmp(table_row((enum cfg_key)k)->info.group, group->name) == 0)
+		for (unsigned k = 0; k < CFG_KEYS; k++) {
+			const struct cfg_key_info *info = cfg_key_info((enum cfg_key)k);
+
+			if (strcmp(info->group, group->name) == 0 && !info->old)
 				print_manual_key(out, table_row((enum cfg_key)k));
+		}
 	}
 	fputs(".SH SEE ALSO\n.BR tt\\-agentd (8),\n.BR tt\\-agent\\-fcgi (8),\n.BR tt\\-agentctl (1)\n", out);
 	return fflush(out) == 0 && ferror(out) == 0 ? 0 : -1;

@@ -60,6 +60,48 @@ static int lay_user_config(struct config *c, struct config_report *r)
 	return 0;
 }
 
+static bool is_command_line(const struct config *c, enum cfg_key k)
+{
+	return strcmp(cfg_origin(c, k), "command line") == 0;
+}
+
+/* threads.file, a path or the word memory, became threads.store. */
+static int translate_threads_file(struct config *c, const struct value *file, struct config_report *r)
+{
+	bool memory = strcmp(file->str, "memory") == 0, overrides = strcmp(file->origin, "command line") == 0;
+	struct value store = value_unset();
+	struct err e = ERR_INIT;
+	char url[1200], where[512], what[1400];
+
+	snprintf(where, sizeof where, "threads.file (%s)", file->origin);
+	snprintf(url, sizeof url, "%s%s", memory ? "memory:" : "sqlite:", memory ? "" : file->str);
+	if (cfg_is_set(c, CFG_THREADS_STORE) && strcmp(cfg_str(c, CFG_THREADS_STORE), url) != 0 &&
+	    (!overrides || is_command_line(c, CFG_THREADS_STORE))) {
+		bool overridden = !overrides && is_command_line(c, CFG_THREADS_STORE);
+
+		snprintf(what, sizeof what, "%s threads.store (%s); remove threads.file, its old form",
+		         overridden ? "is overridden by" : "contradicts", cfg_origin(c, CFG_THREADS_STORE));
+		report_line(overridden ? &r->warnings : &r->errors, where, what);
+		return 0;
+	}
+	if (value_from_text(table_row(CFG_THREADS_STORE), url, &store, &e) < 0 ||
+	    config_put(c, CFG_THREADS_STORE, &store, file->origin) < 0)
+		return -1;
+	snprintf(what, sizeof what, "is the old form of threads.store; write threads.store = \"%s\"", url);
+	report_line(&r->warnings, where, what);
+	return 0;
+}
+
+void source_old_settings(struct config *c, struct config_report *r)
+{
+	struct value file = c->values[CFG_THREADS_FILE];
+
+	c->values[CFG_THREADS_FILE] = value_unset();
+	if (file.str != NULL && translate_threads_file(c, &file, r) < 0)
+		report_line(&r->errors, "threads.file", "is too long, or out of memory");
+	value_free(&file);
+}
+
 struct config *config_load(const struct config_source *src, struct config_report *r)
 {
 	struct err e = ERR_INIT;
@@ -73,6 +115,7 @@ struct config *config_load(const struct config_source *src, struct config_report
 		source_file(c, src->file, r);
 	source_environment(c, src->environment, r);
 	source_sets(c, src->sets, src->set_count, r);
+	source_old_settings(c, r);
 	drop_placeholder(c);
 	(void)lay_user_config(c, r);
 	if (r->errors.len > 0) {

@@ -36,6 +36,9 @@ void source_sets(struct config *c, const char *const *sets, size_t count, struct
 /* Over the values that no --set has made. */
 void source_user_config(struct config *c, const struct user_config *u, struct config_report *r);
 
+/* Translates settings of an old form. */
+void source_old_settings(struct config *c, struct config_report *r);
+
 /* What is allowed but probably not meant. */
 void config_advise(const struct config *c, struct buf *warnings);
 

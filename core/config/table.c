@@ -17,7 +17,8 @@
 	                       .help = help_,                                                                          \
 	                       .group = group_,                                                                        \
 	                       .secret = ((flags_)&KEY_SECRET) != 0,                                                   \
-	                       .restart = ((flags_)&KEY_RESTART) != 0},                                                \
+	                       .restart = ((flags_)&KEY_RESTART) != 0,                                                 \
+	                       .old = ((flags_)&KEY_OLD) != 0},                                                        \
 	              .name = name_,                                                                                   \
 	              .type = TYPE_##type_,                                                                            \
 	              .min = min_,                                                                                     \
@@ -157,7 +158,11 @@ void table_allowed(const struct key_row *row, char *out, size_t size)
 		return;
 	case TYPE_STRING:
 		snprintf(out, size, "a string of up to %.15g bytes%s", row->max,
-		         (row->flags & KEY_HEADER) != 0 ? ", of letters, digits, - and _" : "");
+		         (row->flags & KEY_HEADER) != 0   ? ", of letters, digits, - and _"
+		         : (row->flags & KEY_SCHEME) != 0 ? ", beginning with one of these: "
+		                                          : "");
+		if ((row->flags & KEY_SCHEME) != 0)
+			allowed_choices(row, out + strlen(out), size - strlen(out));
 		return;
 	case TYPE_URL:
 		snprintf(out, size, "an http:// or https:// URL of up to %.15g bytes", row->max);
@@ -180,7 +185,7 @@ void table_names(const char *group, struct buf *out)
 		first = false;
 	}
 	for (unsigned i = 0; group != NULL && i < CFG_KEYS; i++) {
-		if (strcmp(rows[i].info.group, group) != 0)
+		if (strcmp(rows[i].info.group, group) != 0 || rows[i].info.old)
 			continue;
 		buf_addf(out, "%s%s", first ? "" : ", ", rows[i].name);
 		first = false;

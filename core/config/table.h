@@ -14,7 +14,9 @@ enum key_flags {
 	KEY_NO_EMPTY_LIST = 4,
 	KEY_TEXT = 8,
 	KEY_PATHS = 16,
-	KEY_HEADER = 32
+	KEY_HEADER = 32,
+	KEY_SCHEME = 64,
+	KEY_OLD = 128
 };
 
 struct key_row {

@@ -187,6 +187,18 @@ static int check_header(const struct key_row *row, const char *text, struct err 
 	return 0;
 }
 
+static int check_scheme(const struct key_row *row, const char *text, struct err *e)
+{
+	const char *choice = row->info.unit;
+
+	for (size_t len = strcspn(choice, "|"); len > 0; len = strcspn(choice, "|")) {
+		if (strncmp(text, choice, len) == 0)
+			return 0;
+		choice += len + (choice[len] == '|');
+	}
+	return refuse(row, text, "begins with none of the choices", e);
+}
+
 /* An empty string is "unset" where that is possible. */
 static int string_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
 {
@@ -196,7 +208,8 @@ static int string_from_text(const struct key_row *row, const char *text, struct 
 		return refuse(row, NULL, "is empty", e);
 	}
 	if (check_bytes(row, text, e) < 0 || (row->type == TYPE_URL && check_url(row, text, e) < 0) ||
-	    ((row->flags & KEY_HEADER) != 0 && check_header(row, text, e) < 0))
+	    ((row->flags & KEY_HEADER) != 0 && check_header(row, text, e) < 0) ||
+	    ((row->flags & KEY_SCHEME) != 0 && check_scheme(row, text, e) < 0))
 		return -1;
 	out->str = strdup(text);
 	return out->str != NULL ? 0 : out_of_memory(e);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* One transfer, in the order in which it happens: it starts, its host is found, it joins a
+ * shard of the pool, its response arrives, it may pause, and it ends. */
 #include "core/http/http_private.h"
 
 #include "core/base/clock.h"
@@ -9,6 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+/* The end, to which every step may lead. */
+static void finish(struct http_transfer *t, CURLcode code);
+static void report(struct http_transfer *t, CURLcode code, enum http_outcome o);
 
 void http_enter(struct http *h)
 {
@@ -16,20 +23,26 @@ void http_enter(struct http *h)
 	h->calls++;
 }
 
-int http_say(struct http_transfer *t, const char *fmt, ...)
+int http_error(struct http_transfer *t, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (t->said != NULL)
+	if (t->last_error != NULL)
 		return -1;
-	t->said = t->why;
+	t->last_error = t->curl_error;
 	va_start(ap, fmt);
-	vsnprintf(t->why, sizeof t->why, fmt, ap);
+	vsnprintf(t->curl_error, sizeof t->curl_error, fmt, ap);
 	va_end(ap);
 	return -1;
 }
 
-/* --- transfers as memory -------------------------------------------------------------- */
+int http_exhausted(struct http_transfer *t, int error)
+{
+	t->exhausted = error;
+	return -1;
+}
+
+/* --- memory ---------------------------------------------------------------------------- */
 
 static void transfer_free(struct http_transfer *t)
 {
@@ -62,7 +75,7 @@ static struct http_transfer *transfer_new(struct http *h)
 	return t;
 }
 
-/* The handle stays for the next request, with all that does not change. */
+/* The handle is reused by the next request, with all options that do not change. */
 static void recycle(struct http_transfer *t)
 {
 	struct http *h = t->http;
@@ -93,53 +106,53 @@ static void prepare(struct http_transfer *t, const struct http_request *req, con
 	t->total_ms = req->total_ms;
 	t->deadline_ms = req->total_ms > 0 ? t->started_ms + req->total_ms : NEVER;
 	t->silence_ms = req->silence_ms;
-	t->heard = t->paused = t->sliced = t->held = t->resuming = false;
+	t->progress_only = t->paused = t->sliced = t->held = t->resuming = false;
 	t->status = 0;
 	t->retry_after_s = -1;
 	t->header_bytes = 0;
 	t->answered = t->responded = t->has_outcome = false;
-	t->shortage = 0;
+	t->exhausted = 0;
 	t->collecting = handlers->data == NULL;
 	t->collect_max = req->collect_limit > 0 ? req->collect_limit : COLLECT_DEFAULT;
 	buf_init(&t->collected, t->collect_max);
 	t->literal = false;
-	t->why[0] = '\0';
-	t->said = NULL;
-	t->again = false;
+	t->curl_error[0] = '\0';
+	t->last_error = NULL;
+	t->restarted = false;
 }
 
 static int copy_request(struct http_transfer *t, const struct http_request *req)
 {
 	t->url = strdup(req->url);
 	if (t->url == NULL)
-		return http_exhaustion(t, ENOMEM);
+		return http_exhausted(t, ENOMEM);
 	if (req->body == NULL)
 		return 0;
 	t->body = malloc(req->body_len + 1);
 	if (t->body == NULL)
-		return http_exhaustion(t, ENOMEM);
+		return http_exhausted(t, ENOMEM);
 	memcpy(t->body, req->body, req->body_len);
 	t->body_len = req->body_len;
 	return 0;
 }
 
-/* --- the way in ----------------------------------------------------------------------- */
+/* --- start ----------------------------------------------------------------------------- */
 
 static void queue(struct http_transfer *t)
 {
 	t->state = TRANSFER_QUEUED;
-	TAILQ_INSERT_TAIL(&t->http->queued, t, todo_link);
-	event_active(t->http->kick, EV_TIMEOUT, 0);
+	TAILQ_INSERT_TAIL(&t->http->queued, t, queue_link);
+	event_active(t->http->wake, EV_TIMEOUT, 0);
 }
 
-static void looked_up(void *arg, const char *resolve, bool ours, const struct err *e)
+static void on_resolved(void *arg, const char *resolve, bool exhausted, const struct err *e)
 {
 	struct http_transfer *t = arg;
 
 	t->query = NULL;
 	if (resolve == NULL) {
-		http_say(t, "%s", e->text);
-		http_end(t, ours ? HTTP_NO_RESOURCES : HTTP_NO_HOST);
+		http_error(t, "%s", e->text);
+		http_end(t, exhausted ? HTTP_NO_RESOURCES : HTTP_NO_HOST);
 	} else if (http_setup_resolve(t, resolve) < 0) {
 		http_end(t, HTTP_FAILED);
 	} else {
@@ -149,7 +162,7 @@ static void looked_up(void *arg, const char *resolve, bool ours, const struct er
 	}
 }
 
-/* HTTP_DONE: on its way. */
+/* HTTP_DONE: no error so far. */
 static enum http_outcome find_host(struct http_transfer *t)
 {
 	const struct known_url *u = http_url_find(t);
@@ -169,16 +182,16 @@ static enum http_outcome find_host(struct http_transfer *t)
 		queue(t);
 		return HTTP_DONE;
 	}
-	t->query = resolver_lookup(t->http->resolver, u->host, u->port, looked_up, t);
+	t->query = resolver_lookup(t->http->resolver, u->host, u->port, on_resolved, t);
 	if (t->query == NULL) {
-		http_exhaustion(t, ENOMEM);
+		http_exhausted(t, ENOMEM);
 		return HTTP_FAILED;
 	}
 	t->state = TRANSFER_LOOKING_UP;
 	return HTTP_DONE;
 }
 
-static enum http_outcome set_off(struct http_transfer *t, const struct http_request *req)
+static enum http_outcome begin(struct http_transfer *t, const struct http_request *req)
 {
 	if (copy_request(t, req) < 0 || http_setup_request(t, req) < 0)
 		return HTTP_FAILED;
@@ -201,7 +214,7 @@ struct http_transfer *http_start(struct http *h, const struct http_request *req,
 	prepare(t, req, handlers, arg);
 	TAILQ_INSERT_TAIL(&h->all, t, link);
 	h->active++;
-	o = set_off(t, req);
+	o = begin(t, req);
 	if (o != HTTP_DONE)
 		http_end(t, o);
 	else
@@ -209,160 +222,120 @@ struct http_transfer *http_start(struct http *h, const struct http_request *req,
 	return t;
 }
 
-/* --- the way out ---------------------------------------------------------------------- */
-
-/* Takes it from wherever it is; nothing of it is left but its memory. */
-static void detach(struct http_transfer *t)
-{
-	struct http *h = t->http;
-
-	assert(h->in_curl == 0 || t->state != TRANSFER_RUNNING);
-	if (t->state == TRANSFER_LOOKING_UP && t->query != NULL)
-		resolver_cancel(t->query);
-	t->query = NULL;
-	if (t->state == TRANSFER_QUEUED)
-		TAILQ_REMOVE(&h->queued, t, todo_link);
-	if (t->state == TRANSFER_RUNNING)
-		http_shard_remove(t);
-	if (t->resuming)
-		TAILQ_REMOVE(&h->resuming, t, resume_link);
-	t->resuming = false;
-}
-
-static void tell_and_recycle(struct http_transfer *t, CURLcode code, enum http_outcome o)
-{
-	struct http_result r = {.outcome = o, .status = t->status, .retry_after_s = t->retry_after_s};
-	long connects = 1;
-
-	if (t->handlers != NULL) {
-		r.elapsed_ms = clock_mono_ms() - t->started_ms;
-		r.body = t->collected.data != NULL ? t->collected.data : "";
-		r.body_len = t->collected.len;
-		if (o == HTTP_RESET && !t->answered)
-			curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
-		r.reused = connects == 0;
-		http_outcome_tell(t, code, &r);
-		if (o == HTTP_NO_RESOURCES)
-			http_exhaustion_tell(t->http, r.text);
-		t->handlers->done(t->arg, &r);
-	}
-	recycle(t);
-}
-
-/* From outside curl: what ends here is told soon, but not from within the caller. */
-void http_end(struct http_transfer *t, enum http_outcome outcome)
-{
-	detach(t);
-	t->state = TRANSFER_ENDED;
-	t->outcome = outcome == HTTP_FAILED && t->shortage != 0 ? HTTP_NO_RESOURCES : outcome;
-	t->has_outcome = true;
-	TAILQ_INSERT_TAIL(&t->http->ended, t, todo_link);
-	event_active(t->http->kick, EV_TIMEOUT, 0);
-}
-
-static void finish(struct http_transfer *t, CURLcode code)
-{
-	enum http_outcome o = t->outcome;
-
-	if (!t->has_outcome)
-		o = http_exhaustion_judge(t, code, http_outcome_of(code, t->status));
-	detach(t);
-	if (o == HTTP_CONNECT_TIMEOUT && !t->again && http_watch_stood_still(t->http, t->last_ms)) {
-		/* Not the server was late but we: it gets its time once more. */
-		t->again = true;
-		t->why[0] = '\0';
-		queue(t);
-		return;
-	}
-	t->state = TRANSFER_ENDED;
-	tell_and_recycle(t, code, o);
-}
-
-static void drop_cancelled(struct http *h)
-{
-	struct http_transfer *t;
-
-	while ((t = TAILQ_FIRST(&h->cancelled)) != NULL) {
-		TAILQ_REMOVE(&h->cancelled, t, todo_link);
-		detach(t);
-		recycle(t);
-	}
-}
-
-void http_settle(struct http *h, struct shard *lane)
-{
-	CURLMsg *m;
-	int left;
-
-	if (h->in_curl > 0)
-		return;
-	drop_cancelled(h);
-	while ((m = curl_multi_info_read(lane->multi, &left)) != NULL) {
-		struct http_transfer *t;
-
-		if (m->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-		finish(t, m->data.result);
-	}
-}
-
 static void add_queued(struct http *h)
 {
 	struct http_transfer *t;
 
 	while ((t = TAILQ_FIRST(&h->queued)) != NULL) {
-		struct shard *l = http_shard_for(h);
+		struct shard *shard = http_shard_for(h);
 
-		TAILQ_REMOVE(&h->queued, t, todo_link);
+		TAILQ_REMOVE(&h->queued, t, queue_link);
 		t->last_ms = clock_mono_ms();
 		t->state = TRANSFER_RUNNING;
-		if (l == NULL || http_shard_add(l, t) < 0) {
+		if (shard == NULL || http_shard_add(shard, t) < 0) {
 			t->state = TRANSFER_ENDED;
-			http_exhaustion(t, ENOMEM);
-			tell_and_recycle(t, CURLE_FAILED_INIT, HTTP_NO_RESOURCES);
+			http_exhausted(t, ENOMEM);
+			report(t, CURLE_FAILED_INIT, HTTP_NO_RESOURCES);
 		} else {
 			http_setup_resolved(t);
 		}
 	}
 }
 
-static void on_kick(evutil_socket_t fd, short what, void *arg)
-{
-	struct http *h = arg;
-	struct http_transfer *t;
+/* --- the response ---------------------------------------------------------------------- */
 
-	(void)fd;
-	(void)what;
-	drop_cancelled(h);
-	add_queued(h);
-	http_shard_run_due(h);
-	while ((t = TAILQ_FIRST(&h->ended)) != NULL) {
-		TAILQ_REMOVE(&h->ended, t, todo_link);
-		tell_and_recycle(t, CURLE_OK, t->outcome);
-	}
+/* Ends the transfer from within curl. */
+static size_t refuse(struct http_transfer *t, enum http_outcome o, const char *text)
+{
+	t->has_outcome = true;
+	t->outcome = o;
+	if (t->last_error == NULL)
+		t->last_error = text;
+	return 0; /* fewer bytes than arrived: curl ends the transfer */
 }
 
-void http_cancel(struct http_transfer *t)
+/* Status and headers are complete. False: cancelled. */
+static bool response_arrived(struct http_transfer *t)
 {
-	struct http *h = t->http;
+	const char *type = NULL;
 
+	t->responded = true;
 	if (t->handlers == NULL)
-		return;
-	t->handlers = NULL;
-	if (t->state == TRANSFER_ENDED)
-		return; /* in its own done, or due to be told: forgotten there */
-	if (h->in_curl > 0 && t->state == TRANSFER_RUNNING) {
-		TAILQ_INSERT_TAIL(&h->cancelled, t, todo_link);
-		return; /* http_settle follows */
+		return false;
+	t->collecting = t->handlers->data == NULL;
+	if (t->handlers->response == NULL)
+		return true;
+	curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
+	if (!t->handlers->response(t->arg, t->status, type) && !t->collecting) {
+		t->collecting = true;
+		t->collect_max = ERROR_BODY_MAX;
 	}
-	detach(t);
-	recycle(t);
+	return t->handlers != NULL;
 }
 
-/* --- pausing -------------------------------------------------------------------------- */
+static bool is_header(const char *line, size_t len, const char *name)
+{
+	size_t n = strlen(name);
 
-void http_resume_soon(struct http_transfer *t)
+	return len > n && line[n] == ':' && strncasecmp(line, name, n) == 0;
+}
+
+/* A request with a long history takes no memory while its answer streams. */
+static void free_sent_body(struct http_transfer *t)
+{
+	curl_off_t sent = 0;
+
+	if (t->body == NULL || curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &sent) != CURLE_OK ||
+	    sent < (curl_off_t)t->body_len)
+		return;
+	free(t->body);
+	t->body = NULL;
+}
+
+/* Called for each line of the head, the empty one at its end included. */
+size_t http_on_header(char *bytes, size_t size, size_t count, void *arg)
+{
+	struct http_transfer *t = arg;
+	size_t len = size * count;
+
+	t->answered = true;
+	t->last_ms = t->http->now_ms;
+	if (t->handlers == NULL)
+		return 0;
+	t->header_bytes += len;
+	if (t->header_bytes > HEADERS_MAX)
+		return refuse(t, HTTP_FAILED, "the response's headers are larger than 64 KiB");
+	if (len <= 2 && !t->responded) {
+		curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->status);
+		if (t->status < 200)
+			return len;
+		free_sent_body(t);
+		if (!response_arrived(t))
+			return 0;
+	} else if (is_header(bytes, len, "Retry-After")) {
+		t->retry_after_s = http_outcome_retry_after(bytes + 12, len - 12);
+	}
+	return len;
+}
+
+static size_t collect(struct http_transfer *t, const char *bytes, size_t len)
+{
+	size_t room = t->collect_max - t->collected.len;
+	bool full = len > room;
+
+	if (full && t->handlers->data == NULL)
+		return refuse(t, HTTP_TOO_LARGE, NULL);
+	if (buf_add(&t->collected, bytes, full ? room : len) < 0) {
+		http_exhausted(t, ENOMEM);
+		return refuse(t, HTTP_NO_RESOURCES, NULL);
+	}
+	if (full) /* the start of an error's text is enough */
+		return refuse(t, HTTP_DONE, NULL);
+	return len;
+}
+
+/* At the end of this iteration of the loop. */
+static void resume_soon(struct http_transfer *t)
 {
 	const struct timeval now = {0, 0};
 
@@ -374,8 +347,40 @@ void http_resume_soon(struct http_transfer *t)
 	event_add(t->http->resume, &now);
 }
 
-/* curl pauses when its next bytes are refused (http_body_write), so that a pause which
- * ends before they come costs nothing. */
+/* What arrived of the body goes to the caller, within the limits of a slice. */
+size_t http_on_body(char *bytes, size_t size, size_t count, void *arg)
+{
+	struct http_transfer *t = arg;
+	struct http *h = t->http;
+	size_t len = size * count;
+
+	if (t->handlers == NULL)
+		return 0;
+	if (t->paused || t->sliced) {
+		t->held = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
+	if (!t->progress_only)
+		t->last_ms = h->now_ms;
+	if (t->collecting)
+		return collect(t, bytes, len);
+	if (t->slice_call != h->calls) {
+		t->slice_call = h->calls;
+		t->slice = 0;
+	}
+	t->slice += len;
+	if (t->slice >= HTTP_SLICE) {
+		t->sliced = true;
+		resume_soon(t);
+	}
+	t->handlers->data(t->arg, bytes, len);
+	return t->handlers != NULL ? len : 0;
+}
+
+/* --- pausing -------------------------------------------------------------------------- */
+
+/* curl pauses when its next bytes are refused (http_on_body), so that a pause that ends
+ * before they arrive costs nothing. */
 void http_pause(struct http_transfer *t)
 {
 	t->paused = true;
@@ -389,13 +394,13 @@ void http_resume(struct http_transfer *t)
 	t->last_ms = clock_mono_ms();
 	http_watch_transfer(t);
 	if (t->held)
-		http_resume_soon(t);
+		resume_soon(t);
 }
 
 static void resume(struct http_transfer *t)
 {
 	struct http *h = t->http;
-	struct shard *l = t->lane;
+	struct shard *shard = t->shard;
 	CURLcode rc;
 
 	t->sliced = false;
@@ -408,7 +413,7 @@ static void resume(struct http_transfer *t)
 	h->in_curl--;
 	if (rc != CURLE_OK && t->handlers != NULL)
 		finish(t, rc);
-	http_settle(h, l);
+	http_settle(h, shard);
 }
 
 static void on_resume(evutil_socket_t fd, short what, void *arg)
@@ -418,7 +423,7 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	/* Whoever has too much again waits for the next iteration. */
+	/* A transfer that exceeds its slice again waits for the next iteration. */
 	h->resume_round++;
 	while ((t = TAILQ_FIRST(&h->resuming)) != NULL && t->resume_round != h->resume_round) {
 		TAILQ_REMOVE(&h->resuming, t, resume_link);
@@ -427,7 +432,139 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-/* --- the whole ------------------------------------------------------------------------ */
+/* --- end ------------------------------------------------------------------------------- */
+
+/* Removes it from every list and from its shard; only its memory is left. */
+static void detach(struct http_transfer *t)
+{
+	struct http *h = t->http;
+
+	assert(h->in_curl == 0 || t->state != TRANSFER_RUNNING);
+	if (t->state == TRANSFER_LOOKING_UP && t->query != NULL)
+		resolver_cancel(t->query);
+	t->query = NULL;
+	if (t->state == TRANSFER_QUEUED)
+		TAILQ_REMOVE(&h->queued, t, queue_link);
+	if (t->state == TRANSFER_RUNNING)
+		http_shard_remove(t);
+	if (t->resuming)
+		TAILQ_REMOVE(&h->resuming, t, resume_link);
+	t->resuming = false;
+}
+
+/* The last callback; then the transfer is gone. */
+static void report(struct http_transfer *t, CURLcode code, enum http_outcome o)
+{
+	struct http_result r = {.outcome = o, .status = t->status, .retry_after_s = t->retry_after_s};
+	long connects = 1;
+
+	if (t->handlers != NULL) {
+		r.elapsed_ms = clock_mono_ms() - t->started_ms;
+		r.body = t->collected.data != NULL ? t->collected.data : "";
+		r.body_len = t->collected.len;
+		if (o == HTTP_RESET && !t->answered)
+			curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
+		r.reused = connects == 0;
+		http_outcome_describe(t, code, &r);
+		if (o == HTTP_NO_RESOURCES)
+			http_outcome_log_exhaustion(t->http, r.text);
+		t->handlers->done(t->arg, &r);
+	}
+	recycle(t);
+}
+
+/* Not from within curl. It is reported soon, but not from within the caller. */
+void http_end(struct http_transfer *t, enum http_outcome outcome)
+{
+	detach(t);
+	t->state = TRANSFER_ENDED;
+	t->outcome = outcome == HTTP_FAILED && t->exhausted != 0 ? HTTP_NO_RESOURCES : outcome;
+	t->has_outcome = true;
+	TAILQ_INSERT_TAIL(&t->http->ended, t, queue_link);
+	event_active(t->http->wake, EV_TIMEOUT, 0);
+}
+
+static void finish(struct http_transfer *t, CURLcode code)
+{
+	enum http_outcome o = t->outcome;
+
+	if (!t->has_outcome)
+		o = http_outcome_of_exhaustion(t, code, http_outcome_of(code, t->status));
+	detach(t);
+	if (o == HTTP_CONNECT_TIMEOUT && !t->restarted && http_watch_stalled_since(t->http, t->last_ms)) {
+		/* Our own loop was late, not the server, which gets its time once more. */
+		t->restarted = true;
+		t->curl_error[0] = '\0';
+		queue(t);
+		return;
+	}
+	t->state = TRANSFER_ENDED;
+	report(t, code, o);
+}
+
+static void drop_cancelled(struct http *h)
+{
+	struct http_transfer *t;
+
+	while ((t = TAILQ_FIRST(&h->cancelled)) != NULL) {
+		TAILQ_REMOVE(&h->cancelled, t, queue_link);
+		detach(t);
+		recycle(t);
+	}
+}
+
+void http_settle(struct http *h, struct shard *shard)
+{
+	CURLMsg *m;
+	int left;
+
+	if (h->in_curl > 0)
+		return;
+	drop_cancelled(h);
+	while ((m = curl_multi_info_read(shard->multi, &left)) != NULL) {
+		struct http_transfer *t;
+
+		if (m->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+		finish(t, m->data.result);
+	}
+}
+
+void http_cancel(struct http_transfer *t)
+{
+	struct http *h = t->http;
+
+	if (t->handlers == NULL)
+		return;
+	t->handlers = NULL;
+	if (t->state == TRANSFER_ENDED)
+		return; /* within its own done, or about to be reported: freed there */
+	if (h->in_curl > 0 && t->state == TRANSFER_RUNNING) {
+		TAILQ_INSERT_TAIL(&h->cancelled, t, queue_link);
+		return; /* http_settle follows */
+	}
+	detach(t);
+	recycle(t);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	struct http *h = arg;
+	struct http_transfer *t;
+
+	(void)fd;
+	(void)what;
+	drop_cancelled(h);
+	add_queued(h);
+	http_shard_run_due(h);
+	while ((t = TAILQ_FIRST(&h->ended)) != NULL) {
+		TAILQ_REMOVE(&h->ended, t, queue_link);
+		report(t, CURLE_OK, t->outcome);
+	}
+}
+
+/* --- the client ------------------------------------------------------------------------ */
 
 struct http *http_new(struct event_base *base, struct resolver *resolver, struct err *e)
 {
@@ -439,8 +576,8 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 	}
 	h->base = base;
 	h->resolver = resolver;
-	h->watch_due_ms = h->judge_due_ms = NEVER;
-	h->stood_still_ms = -1;
+	h->watch_due_ms = h->check_due_ms = NEVER;
+	h->stalled_ms = -1;
 	TAILQ_INIT(&h->all);
 	TAILQ_INIT(&h->spare);
 	TAILQ_INIT(&h->queued);
@@ -449,16 +586,16 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 	TAILQ_INIT(&h->resuming);
 	h->global = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 	h->share = h->global ? curl_share_init() : NULL;
-	h->ca_folder = h->global && http_setup_has_ca_folder();
-	h->kick = event_new(base, -1, 0, on_kick, h);
+	h->ca_directory = h->global && http_setup_has_ca_directory();
+	h->wake = event_new(base, -1, 0, on_wake, h);
 	h->resume = evtimer_new(base, on_resume, h);
 	h->watch = evtimer_new(base, http_watch_fire, h);
-	if (h->share == NULL || h->kick == NULL || h->resume == NULL || h->watch == NULL) {
-		err_set(e, "the HTTP client cannot start: libcurl or libevent has no memory");
+	if (h->share == NULL || h->wake == NULL || h->resume == NULL || h->watch == NULL) {
+		err_set(e, "the HTTP client cannot start: libcurl or libevent is out of memory");
 		http_free(h);
 		return NULL;
 	}
-	/* One thread, so nothing needs a lock: names and TLS sessions are known to all lanes. */
+	/* All shards share names and TLS sessions; there is one thread, so nothing needs a lock. */
 	curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
 	curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 	return h;
@@ -486,8 +623,8 @@ void http_free(struct http *h)
 	http_headers_forget(h);
 	if (h->share != NULL)
 		curl_share_cleanup(h->share);
-	if (h->kick != NULL)
-		event_free(h->kick);
+	if (h->wake != NULL)
+		event_free(h->wake);
 	if (h->resume != NULL)
 		event_free(h->resume);
 	if (h->watch != NULL)

@@ -2,10 +2,9 @@
 /* HTTP transfers on the event loop: libcurl's multi socket interface on libevent.
  *
  * One struct http belongs to one thread and one event_base; it spreads its transfers over
- * as many multi handles as are good for speed. Names are looked up by the resolver, never
- * by curl. HTTP/1.1 only; connections are reused; only http
- * and https. Redirects are not followed. An easy handle that did its work is reused.
- * No proxy is used, whatever the environment says.
+ * a pool of multi handles (shards). The resolver looks up names, never curl. Only http and
+ * https, and only HTTP/1.1; connections and easy handles are reused. Redirects are not
+ * followed, and no proxy is used, not even the environment's.
  *
  * Fairness: a transfer that delivered HTTP_SLICE bytes within one iteration of the loop
  * is paused and goes on at the iteration's end, so that one fast server does not starve
@@ -27,7 +26,8 @@ struct http;
 struct http_transfer;
 
 struct http *http_new(struct event_base *base, struct resolver *resolver, struct err *e);
-void http_free(struct http *h); /* cancels what runs, without callbacks; not from within one */
+/* Cancels all transfers, without callbacks; not from within one. */
+void http_free(struct http *h);
 
 enum http_outcome {
 	HTTP_DONE, /* a whole response, whatever its status */
@@ -36,12 +36,12 @@ enum http_outcome {
 	HTTP_REFUSED, /* no connection */
 	HTTP_CONNECT_TIMEOUT,
 	HTTP_TIMEOUT,      /* the overall deadline */
-	HTTP_SILENCE,      /* nothing came for silence_ms */
+	HTTP_SILENCE,      /* no data for silence_ms */
 	HTTP_RESET,        /* connection reset, or closed before any response */
 	HTTP_CUT,          /* closed in the middle of a response */
 	HTTP_TLS,          /* certificate or handshake */
 	HTTP_TOO_LARGE,    /* beyond collect_limit */
-	HTTP_NO_RESOURCES, /* we have no descriptor or memory for it: says nothing of the server */
+	HTTP_NO_RESOURCES, /* we have no file descriptor or memory left; not the server's fault */
 	HTTP_FAILED,       /* anything else; text says what */
 };
 const char *http_outcome_text(enum http_outcome o);
@@ -52,16 +52,16 @@ struct http_request {
 	const char *resolve;        /* "host:port:addr,..." of the URL's host, NULL: ask the resolver */
 	const char *bearer;         /* token of the Authorization header, or NULL */
 	const char *const *headers; /* further "Name: value" lines, NULL-terminated; NULL: none */
-	const void *body;           /* copied; NULL: none. POST says Content-Type: application/json
+	const void *body;           /* copied; NULL: none. A POST has Content-Type: application/json
 	                             * unless headers has another; never "Expect: 100-continue" */
 	size_t body_len;
 	const char *ca_file;  /* PEM for https, NULL: the system's */
 	int64_t connect_ms;   /* longest wait for a connection */
 	int64_t total_ms;     /* overall deadline, 0 = none */
 	int64_t silence_ms;   /* longest silence, 0 = none; the clock stops while paused */
-	bool once;            /* on a new connection: never sent again by curl, as a request
-	                       * on a reused one is that was closed without a byte */
-	size_t collect_limit; /* a collected body may have so many bytes, 0 = 1 MiB */
+	bool once;            /* on a new connection. On a reused one, curl sends the request
+	                       * again where the connection was closed without a byte */
+	size_t collect_limit; /* longest body that is collected, in bytes; 0 = 1 MiB */
 };
 
 struct http_result {
@@ -70,13 +70,13 @@ struct http_result {
 	int64_t elapsed_ms;
 	int64_t retry_after_s; /* -1 = none */
 	bool reused;           /* failed on a reused connection before any byte came */
-	const char *body;      /* what was collected, NUL-terminated; never NULL */
+	const char *body;      /* as collected, NUL-terminated; never NULL */
 	size_t body_len;
 	char text[256]; /* for people: "Connection refused (http://h:7000)"; no secret, no query */
 };
 
 struct http_handlers {
-	/* Status and headers are there (once per transfer, before data). Optional.
+	/* Status and headers have arrived (once per transfer, before data). Optional.
 	 * Streaming callers that want an error body collected return false: the body is
 	 * then collected (up to 16 KiB) instead of going to data. */
 	bool (*response)(void *arg, long status, const char *content_type);
@@ -87,28 +87,26 @@ struct http_handlers {
 	void (*done)(void *arg, const struct http_result *r);
 };
 
-/* Never fails visibly: what is wrong comes through done. NULL only without memory.
- * handlers must outlive the transfer. */
+/* Errors are reported by done. NULL only without memory. handlers must outlive the transfer. */
 struct http_transfer *http_start(struct http *h, const struct http_request *req, const struct http_handlers *handlers,
                                  void *arg);
 
-/* Ends it now: the connection is closed (or kept where the response was whole); no
+/* Ends it now: the connection is closed (or reused where the response was complete); no
  * further callback. Allowed from within its own callbacks. */
 void http_cancel(struct http_transfer *t);
 
-/* A paused transfer calls data no more and, beyond one buffer, reads nothing from its
- * socket. No byte is lost or doubled. Its end may be told while it is paused, when all
- * its bytes were delivered before. Allowed from within data; data is never called from
- * within http_resume. */
+/* A paused transfer no longer calls data and reads at most one buffer from its socket. No
+ * byte is lost or repeated. done may be called while it is paused, where all bytes had been
+ * delivered. Allowed from within data; data is never called from within http_resume. */
 void http_pause(struct http_transfer *t);
 void http_resume(struct http_transfer *t);
 
-/* What came was worth waiting for: from now on this must be said again within silence_ms,
- * or the transfer ends with HTTP_SILENCE; other bytes (keep-alives) no longer count as a
- * sign of life. From within data only. The clock stops while paused. */
-void http_heard(struct http_transfer *t, int64_t silence_ms);
+/* The data that arrived was progress: the next progress must follow within silence_ms, or the
+ * transfer ends with HTTP_SILENCE; other bytes (keep-alives) no longer count as a sign of
+ * life. From within data only. The clock stops while paused. */
+void http_progress(struct http_transfer *t, int64_t silence_ms);
 
-/* Transfers that run now. */
+/* Transfers that have not ended. */
 size_t http_active(const struct http *h);
 
 #endif

@@ -62,7 +62,7 @@ static struct header_set *set_new(const struct http_request *req, bool json)
 		goto bad;
 	if (add(s, "User-Agent: " PACKAGE_NAME "/" PACKAGE_VERSION) < 0)
 		goto bad;
-	/* curl would ask before it sends such a body. */
+	/* Otherwise curl sends "Expect: 100-continue" before such a body. */
 	if (req->body_len >= EXPECT_FROM && add(s, "Expect:") < 0)
 		goto bad;
 	return s;
@@ -78,7 +78,7 @@ static bool fits(const struct header_set *s, const char *bearer, bool json)
 	return bearer == NULL || strcmp(s->bearer, bearer) == 0;
 }
 
-/* The set that everybody with this token shares; made where there is none. */
+/* The set that all requests with this token share; made where there is none. */
 static struct header_set *shared_set(struct http *h, const struct http_request *req, bool json)
 {
 	struct header_set *s, **sets = h->header_sets;
@@ -90,7 +90,7 @@ static struct header_set *shared_set(struct http *h, const struct http_request *
 	s = i < HEADER_SETS && sets[i] != NULL ? sets[i] : set_new(req, json);
 	if (s == NULL)
 		return NULL;
-	/* To the front; what nobody asked for the longest drops out at the end. */
+	/* To the front; the least recently used drops out at the end. */
 	if (i == HEADER_SETS)
 		release(sets[--i]);
 	memmove(sets + 1, sets, i * sizeof(struct header_set *));
@@ -98,14 +98,14 @@ static struct header_set *shared_set(struct http *h, const struct http_request *
 	return s;
 }
 
-/* A bearer token or a header that holds a line break would be two headers. */
+/* A bearer token or a header with a line break in it would be two headers. */
 static int check(struct http_transfer *t, const struct http_request *req)
 {
 	if (req->bearer != NULL && req->bearer[strcspn(req->bearer, "\r\n")] != '\0')
-		return http_say(t, "the bearer token holds a line break");
+		return http_error(t, "the bearer token holds a line break");
 	for (size_t i = 0; req->headers != NULL && req->headers[i] != NULL; i++)
 		if (req->headers[i][strcspn(req->headers[i], "\r\n")] != '\0' || strchr(req->headers[i], ':') == NULL)
-			return http_say(t, "header %zu of the request is not one line of 'Name: value'", i + 1);
+			return http_error(t, "header %zu of the request is not one line of 'Name: value'", i + 1);
 	return 0;
 }
 
@@ -121,7 +121,7 @@ int http_headers_set(struct http_transfer *t, const struct http_request *req)
 		return 0;
 	s = plain ? shared_set(t->http, req, json) : set_new(req, json);
 	if (s == NULL)
-		return http_exhaustion(t, ENOMEM);
+		return http_exhausted(t, ENOMEM);
 	if (plain)
 		s->users++;
 	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, s->list);

@@ -3,11 +3,14 @@
 
 #include "core/base/clock.h"
 #include "core/base/exhaustion.h"
+#include "core/base/log.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define EXHAUSTION_LOG_MS 10000
 
 static const char *const texts[] = {
 	[HTTP_DONE] = "done",
@@ -63,7 +66,7 @@ enum http_outcome http_outcome_of(CURLcode code, long status)
 	return HTTP_FAILED;
 }
 
-/* Scheme, host and port of a URL: no user, no path, no query. */
+/* Scheme, host and port of a URL, without user, path and query. */
 static void origin_of(const char *url, char *out, size_t size)
 {
 	const char *scheme = strstr(url, "://");
@@ -79,15 +82,15 @@ static void origin_of(const char *url, char *out, size_t size)
 	         host);
 }
 
-/* What curl says, where it says more than we do. */
-static const char *curl_says(const struct http_transfer *t, CURLcode code, const char *otherwise)
+/* curl's text where it has one, else ours. */
+static const char *curl_text(const struct http_transfer *t, CURLcode code, const char *otherwise)
 {
-	if (t->why[0] != '\0')
-		return t->why;
+	if (t->curl_error[0] != '\0')
+		return t->curl_error;
 	return code == CURLE_OK || otherwise != NULL ? otherwise : curl_easy_strerror(code);
 }
 
-static void what_happened(const struct http_transfer *t, CURLcode code, enum http_outcome o, char *out, size_t size)
+static void describe(const struct http_transfer *t, CURLcode code, enum http_outcome o, char *out, size_t size)
 {
 	long error = 0;
 	const char *text = NULL;
@@ -98,7 +101,7 @@ static void what_happened(const struct http_transfer *t, CURLcode code, enum htt
 		return;
 	case HTTP_REFUSED:
 		curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &error);
-		text = error != 0 ? strerror((int)error) : curl_says(t, code, NULL);
+		text = error != 0 ? strerror((int)error) : curl_text(t, code, NULL);
 		break;
 	case HTTP_CONNECT_TIMEOUT:
 		snprintf(out, size, "no connection within %lld ms", (long long)t->connect_ms);
@@ -107,31 +110,32 @@ static void what_happened(const struct http_transfer *t, CURLcode code, enum htt
 		snprintf(out, size, "no whole response within %lld ms", (long long)t->total_ms);
 		return;
 	case HTTP_SILENCE:
-		snprintf(out, size, "nothing%s came for %lld ms", t->heard ? " more" : "", (long long)t->silence_ms);
+		snprintf(out, size, "nothing%s came for %lld ms", t->progress_only ? " more" : "",
+		         (long long)t->silence_ms);
 		return;
 	case HTTP_TOO_LARGE:
 		snprintf(out, size, "the response is larger than %zu bytes", t->collect_max);
 		return;
 	case HTTP_NO_RESOURCES:
-		exhaustion_text(t->shortage, out, size);
+		exhaustion_text(t->exhausted, out, size);
 		return;
 	case HTTP_RESET:
-		text = curl_says(t, code, "the connection was closed before any response");
+		text = curl_text(t, code, "the connection was closed before any response");
 		break;
 	case HTTP_CUT:
-		text = curl_says(t, code, "the connection was closed in the middle of the response");
+		text = curl_text(t, code, "the connection was closed in the middle of the response");
 		break;
 	case HTTP_BAD_URL:
 	case HTTP_NO_HOST:
 	case HTTP_TLS:
 	case HTTP_FAILED:
-		text = curl_says(t, code, NULL);
+		text = curl_text(t, code, NULL);
 		break;
 	}
 	snprintf(out, size, "%s", text != NULL ? text : "failed");
 }
 
-void http_outcome_tell(const struct http_transfer *t, CURLcode code, struct http_result *r)
+void http_outcome_describe(const struct http_transfer *t, CURLcode code, struct http_result *r)
 {
 	struct err line = ERR_INIT; /* one printable line, whatever is in it */
 	char origin[160], what[300];
@@ -141,10 +145,10 @@ void http_outcome_tell(const struct http_transfer *t, CURLcode code, struct http
 		return;
 	}
 	origin_of(t->url != NULL ? t->url : "", origin, sizeof origin);
-	if (t->said != NULL)
-		snprintf(what, sizeof what, "%s", t->said);
+	if (t->last_error != NULL)
+		snprintf(what, sizeof what, "%s", t->last_error);
 	else
-		what_happened(t, code, r->outcome, what, sizeof what);
+		describe(t, code, r->outcome, what, sizeof what);
 	err_set(&line, "%.*s (%s)", (int)(sizeof r->text - strlen(origin) - 4), what, origin);
 	snprintf(r->text, sizeof r->text, "%.*s", (int)sizeof r->text - 1, line.text);
 }
@@ -176,4 +180,32 @@ int64_t http_outcome_retry_after(const char *value, size_t len)
 		return -1;
 	seconds = (long long)date - clock_wall_ms() / 1000;
 	return seconds > 0 ? seconds : 0;
+}
+
+/* --- exhaustion ---------------------------------------------------------------------- */
+
+enum http_outcome http_outcome_of_exhaustion(struct http_transfer *t, CURLcode code, enum http_outcome o)
+{
+	curl_off_t sent_us = 0;
+
+	if (o != HTTP_REFUSED && o != HTTP_CONNECT_TIMEOUT && o != HTTP_FAILED)
+		return o;
+	curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
+	if (sent_us > 0)
+		return o; /* after that, "out of memory" may also be a line that is too long for curl */
+	if (code == CURLE_OUT_OF_MEMORY)
+		http_exhausted(t, ENOMEM);
+	return t->exhausted != 0 ? HTTP_NO_RESOURCES : o;
+}
+
+void http_outcome_log_exhaustion(struct http *h, const char *text)
+{
+	int64_t now = clock_mono_ms();
+
+	h->exhaustions++;
+	if (h->exhaustion_logged_ms != 0 && now - h->exhaustion_logged_ms < EXHAUSTION_LOG_MS)
+		return;
+	log_error("no_resources", L_STR("reason", text), L_INT("times", h->exhaustions));
+	h->exhaustion_logged_ms = now;
+	h->exhaustions = 0;
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* curl never looks up a name: the answer lies in its cache, or the transfer fails. */
+/* curl never looks up a name: the address is in its cache, or the transfer fails. */
 static int on_lookup(void *state, void *reserved, void *arg)
 {
 	const struct http_transfer *t = arg;
@@ -16,7 +16,7 @@ static int on_lookup(void *state, void *reserved, void *arg)
 	return t->literal ? 0 : 1;
 }
 
-/* What is the same for every transfer, once per handle. */
+/* Options that are the same for every transfer, set once per handle. */
 int http_setup_handle(struct http_transfer *t)
 {
 	CURL *c = t->easy;
@@ -32,22 +32,22 @@ int http_setup_handle(struct http_transfer *t)
 	SET(CURLOPT_NOPROXY, "*");
 	SET(CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* the resolver knows how old a name may be */
 	SET(CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
-	SET(CURLOPT_MAXAGE_CONN, (long)KEPT_IDLE_S);
-	SET(CURLOPT_ERRORBUFFER, t->why);
-	SET(CURLOPT_HEADERFUNCTION, http_body_header);
+	SET(CURLOPT_MAXAGE_CONN, (long)CONNECTION_IDLE_S);
+	SET(CURLOPT_ERRORBUFFER, t->curl_error);
+	SET(CURLOPT_HEADERFUNCTION, http_on_header);
 	SET(CURLOPT_HEADERDATA, t);
-	SET(CURLOPT_WRITEFUNCTION, http_body_write);
+	SET(CURLOPT_WRITEFUNCTION, http_on_body);
 	SET(CURLOPT_WRITEDATA, t);
-	SET(CURLOPT_OPENSOCKETFUNCTION, http_exhaustion_open_socket);
+	SET(CURLOPT_OPENSOCKETFUNCTION, http_shard_open_socket);
 	SET(CURLOPT_OPENSOCKETDATA, t);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, http_shard_close_socket);
 	SET(CURLOPT_CLOSESOCKETDATA, t->http);
 	SET(CURLOPT_RESOLVER_START_FUNCTION, on_lookup);
 	SET(CURLOPT_RESOLVER_START_DATA, t);
-	if (t->http->ca_folder)
+	if (t->http->ca_directory)
 		SET(CURLOPT_CAINFO, NULL);
 #undef SET
-	return rc == CURLE_OK ? 0 : http_say(t, "libcurl refuses an option: %s", curl_easy_strerror(rc));
+	return rc == CURLE_OK ? 0 : http_error(t, "libcurl refuses an option: %s", curl_easy_strerror(rc));
 }
 
 void http_setup_forget(struct http_transfer *t)
@@ -60,23 +60,23 @@ void http_setup_forget(struct http_transfer *t)
 	t->method = NULL;
 }
 
-/* The system's certificates as one file are read for each connection, which holds up the
- * loop for tens of milliseconds; from a folder with hashed names, only the one that is
- * needed is. */
-bool http_setup_has_ca_folder(void)
+/* One file with all of the system's certificates is read for each connection, which blocks the
+ * loop for tens of milliseconds; in a directory with hashed names, only the one that is needed
+ * is read. */
+bool http_setup_has_ca_directory(void)
 {
 	CURL *c = curl_easy_init();
 	const char *path = NULL;
 	struct dirent *entry;
-	DIR *folder = NULL;
+	DIR *directory = NULL;
 	bool found = false;
 
 	if (c != NULL && curl_easy_getinfo(c, CURLINFO_CAPATH, &path) == CURLE_OK && path != NULL)
-		folder = opendir(path);
-	while (!found && folder != NULL && (entry = readdir(folder)) != NULL)
+		directory = opendir(path);
+	while (!found && directory != NULL && (entry = readdir(directory)) != NULL)
 		found = strspn(entry->d_name, "0123456789abcdef") == 8 && strcmp(entry->d_name + 8, ".0") == 0;
-	if (folder != NULL)
-		closedir(folder);
+	if (directory != NULL)
+		closedir(directory);
 	curl_easy_cleanup(c);
 	return found;
 }
@@ -103,7 +103,7 @@ static int set_method(struct http_transfer *t, const struct http_request *req)
 		free(t->method);
 		t->method = custom != NULL ? strdup(custom) : NULL;
 		if (curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, custom) != CURLE_OK)
-			return http_exhaustion(t, ENOMEM);
+			return http_exhausted(t, ENOMEM);
 	}
 	return 0;
 }
@@ -124,11 +124,11 @@ static int set_ca(struct http_transfer *t, const char *ca_file)
 	t->ca_file = strdup(ca_file);
 #if LIBCURL_VERSION_NUM >= 0x075700 /* before, it was read for each connection */
 	if (curl_easy_setopt(t->easy, CURLOPT_CA_CACHE_TIMEOUT, CA_FILE_AGE_S) != CURLE_OK)
-		return http_say(t, "libcurl refuses an option: the age of certificates");
+		return http_error(t, "libcurl refuses an option: the age of certificates");
 #endif
 	if (t->ca_file == NULL || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) != CURLE_OK ||
 	    curl_easy_setopt(t->easy, CURLOPT_CAPATH, NULL) != CURLE_OK)
-		return http_exhaustion(t, ENOMEM);
+		return http_exhausted(t, ENOMEM);
 	return 0;
 }
 
@@ -141,7 +141,7 @@ static unsigned slot_of(const char *resolve, size_t len)
 	return h % RESOLVED_SLOTS;
 }
 
-/* Tells curl where a name is, unless it was told just that before. */
+/* Gives curl the addresses of a name, unless its cache has exactly these. */
 int http_setup_resolve(struct http_transfer *t, const char *resolve)
 {
 	const char *colon = strchr(resolve, ':');
@@ -153,20 +153,20 @@ int http_setup_resolve(struct http_transfer *t, const char *resolve)
 	if (t->literal)
 		return 0;
 	if (colon == NULL || resolve[key_len] != ':' || resolve[key_len + 1] == '\0')
-		return http_say(t, "'%.100s' is not host:port:address", resolve);
+		return http_error(t, "'%.100s' is not host:port:address", resolve);
 	slot = &t->http->resolved[slot_of(resolve, key_len)];
 	if (same(*slot, resolve))
 		return 0;
 	free(*slot);
-	*slot = NULL; /* until curl has it: http_setup_resolved */
+	*slot = NULL; /* until curl has them: http_setup_resolved */
 	http_setup_unresolve(t);
 	t->resolve = curl_slist_append(NULL, resolve);
 	if (t->resolve == NULL || curl_easy_setopt(t->easy, CURLOPT_RESOLVE, t->resolve) != CURLE_OK)
-		return http_exhaustion(t, ENOMEM);
+		return http_exhausted(t, ENOMEM);
 	return 0;
 }
 
-/* Its transfer is on its way: curl has taken over what it was told. */
+/* The transfer is running, so curl has stored the addresses in its cache. */
 void http_setup_resolved(struct http_transfer *t)
 {
 	const char *resolve;
@@ -200,7 +200,7 @@ static int set_buffer(struct http_transfer *t)
 		return 0;
 	t->buffer_size = size;
 	if (curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, size) != CURLE_OK)
-		return http_say(t, "libcurl refuses the size of its buffer");
+		return http_error(t, "libcurl refuses the size of its buffer");
 	return 0;
 }
 
@@ -213,6 +213,6 @@ int http_setup_request(struct http_transfer *t, const struct http_request *req)
 	t->connect_ms = req->connect_ms;
 	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, req->once ? 1L : 0L);
 	if (curl_easy_setopt(t->easy, CURLOPT_URL, t->url) != CURLE_OK)
-		return http_exhaustion(t, ENOMEM);
+		return http_exhausted(t, ENOMEM);
 	return 0;
 }

@@ -2,19 +2,22 @@
 #include "core/http/http_private.h"
 
 #include "core/base/clock.h"
+#include "core/base/exhaustion.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-static int run(struct shard *l, curl_socket_t fd, int bits)
+static int run(struct shard *shard, curl_socket_t fd, int bits)
 {
-	struct http *h = l->http;
+	struct http *h = shard->http;
 	int running;
 	CURLMcode rc;
 
 	http_enter(h);
 	h->in_curl++;
-	rc = curl_multi_socket_action(l->multi, fd, bits, &running);
+	rc = curl_multi_socket_action(shard->multi, fd, bits, &running);
 	h->in_curl--;
 	return rc == CURLM_OK ? 0 : -1;
 }
@@ -30,22 +33,22 @@ static void arm(struct sock *s, curl_socket_t fd, short what)
 	s->armed = what;
 	if (what == 0)
 		return;
-	event_assign(&s->event, s->lane->http->base, fd, (short)(what | EV_PERSIST), on_socket, s);
+	event_assign(&s->event, s->shard->http->base, fd, (short)(what | EV_PERSIST), on_socket, s);
 	event_add(&s->event, NULL);
 }
 
 static void on_socket(evutil_socket_t fd, short what, void *arg)
 {
 	struct sock *s = arg;
-	struct shard *l = s->lane;
+	struct shard *shard = s->shard;
 	int bits = 0;
 
 	what &= s->wanted;
 	if (what == 0) {
-		/* Had its share, and goes on in this iteration: not worth two system calls. */
-		if (!TAILQ_EMPTY(&l->http->resuming))
+		/* It had its slice and goes on in this iteration: not worth two system calls. */
+		if (!TAILQ_EMPTY(&shard->http->resuming))
 			return;
-		/* A kept connection that the server closed, or a paused one with news. */
+		/* An idle connection that the server closed, or data for a paused one. */
 		arm(s, fd, s->wanted);
 		return;
 	}
@@ -53,8 +56,8 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
 		bits |= CURL_CSELECT_IN;
 	if (what & EV_WRITE)
 		bits |= CURL_CSELECT_OUT;
-	run(l, fd, bits);
-	http_settle(l->http, l);
+	run(shard, fd, bits);
+	http_settle(shard->http, shard);
 }
 
 static struct sock *sock_of(struct http *h, curl_socket_t fd)
@@ -80,8 +83,8 @@ static struct sock *sock_of(struct http *h, curl_socket_t fd)
 
 static int want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socketp)
 {
-	struct shard *l = arg;
-	struct sock *s = sock_of(l->http, fd);
+	struct shard *shard = arg;
+	struct sock *s = sock_of(shard->http, fd);
 	short wanted = 0;
 
 	(void)easy;
@@ -92,13 +95,30 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *
 		wanted |= EV_READ;
 	if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
 		wanted |= EV_WRITE;
-	s->lane = l;
+	s->shard = shard;
 	s->wanted = wanted;
-	/* A connection that is done with one request is most often used for the next: its
-	 * registration stays until something comes that nobody waits for. */
+	/* A connection is mostly used again by the next request, so its registration stays
+	 * until an event arrives that nobody waits for. */
 	if ((wanted & ~s->armed) != 0 || (s->armed & ~wanted & EV_WRITE) != 0)
 		arm(s, fd, wanted);
 	return 0;
+}
+
+/* Otherwise curl would report a refused connection where we cannot open a socket. */
+curl_socket_t http_shard_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
+{
+	struct http_transfer *t = arg;
+	int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+
+	(void)purpose;
+	if (fd < 0 && exhaustion_is(errno))
+		http_exhausted(t, errno);
+	if (fd >= 0 && exhaustion_is_reserved(fd)) {
+		http_exhausted(t, EMFILE);
+		close(fd);
+		fd = -1;
+	}
+	return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
 int http_shard_close_socket(void *arg, curl_socket_t fd)
@@ -115,133 +135,133 @@ int http_shard_close_socket(void *arg, curl_socket_t fd)
 
 /* --- timers ------------------------------------------------------------------------- */
 
-static void set_timer(struct shard *l)
+static void set_timer(struct shard *shard)
 {
-	int64_t wait = l->curl_due_ms - clock_mono_ms();
+	int64_t wait = shard->curl_due_ms - clock_mono_ms();
 	struct timeval tv;
 
 	if (wait < 0)
 		wait = 0;
 	tv.tv_sec = wait / 1000;
 	tv.tv_usec = wait % 1000 * 1000;
-	l->timer_due_ms = l->curl_due_ms;
-	event_add(&l->timer, &tv);
+	shard->timer_due_ms = shard->curl_due_ms;
+	event_add(&shard->timer, &tv);
 }
 
-/* A timer that is due too early costs less than setting it anew each time. */
+/* A timer that fires too early costs less than setting it again each time. */
 static int want_timer(CURLM *multi, long wait_ms, void *arg)
 {
-	struct shard *l = arg;
+	struct shard *shard = arg;
 
 	(void)multi;
-	l->curl_due_ms = wait_ms < 0 ? NEVER : clock_mono_ms() + wait_ms;
-	if (l->curl_due_ms < l->timer_due_ms && !l->adding)
-		set_timer(l);
+	shard->curl_due_ms = wait_ms < 0 ? NEVER : clock_mono_ms() + wait_ms;
+	if (shard->curl_due_ms < shard->timer_due_ms && !shard->adding)
+		set_timer(shard);
 	return 0;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct shard *l = arg;
+	struct shard *shard = arg;
 
 	(void)fd;
 	(void)what;
-	l->timer_due_ms = NEVER;
-	if (l->curl_due_ms == NEVER)
+	shard->timer_due_ms = NEVER;
+	if (shard->curl_due_ms == NEVER)
 		return;
-	if (l->curl_due_ms > clock_mono_ms()) {
-		set_timer(l);
+	if (shard->curl_due_ms > clock_mono_ms()) {
+		set_timer(shard);
 		return;
 	}
-	l->curl_due_ms = NEVER;
-	run(l, CURL_SOCKET_TIMEOUT, 0);
-	http_settle(l->http, l);
+	shard->curl_due_ms = NEVER;
+	run(shard, CURL_SOCKET_TIMEOUT, 0);
+	http_settle(shard->http, shard);
 }
 
-/* --- lanes -------------------------------------------------------------------------- */
+/* --- shards ------------------------------------------------------------------------- */
 
-static void shard_free(struct shard *l)
+static void shard_free(struct shard *shard)
 {
-	if (l->multi != NULL) {
-		l->http->in_curl++;
-		curl_multi_cleanup(l->multi);
-		l->http->in_curl--;
+	if (shard->multi != NULL) {
+		shard->http->in_curl++;
+		curl_multi_cleanup(shard->multi);
+		shard->http->in_curl--;
 	}
-	event_del(&l->timer);
-	free(l);
+	event_del(&shard->timer);
+	free(shard);
 }
 
 static struct shard *shard_new(struct http *h)
 {
-	struct shard *l = calloc(1, sizeof *l);
+	struct shard *shard = calloc(1, sizeof *shard);
 
-	if (l == NULL)
+	if (shard == NULL)
 		return NULL;
-	l->http = h;
-	l->timer_due_ms = l->curl_due_ms = NEVER;
-	evtimer_assign(&l->timer, h->base, on_timer, l);
-	l->multi = curl_multi_init();
-	if (l->multi == NULL) {
-		shard_free(l);
+	shard->http = h;
+	shard->timer_due_ms = shard->curl_due_ms = NEVER;
+	evtimer_assign(&shard->timer, h->base, on_timer, shard);
+	shard->multi = curl_multi_init();
+	if (shard->multi == NULL) {
+		shard_free(shard);
 		return NULL;
 	}
-	curl_multi_setopt(l->multi, CURLMOPT_SOCKETFUNCTION, want_socket);
-	curl_multi_setopt(l->multi, CURLMOPT_SOCKETDATA, l);
-	curl_multi_setopt(l->multi, CURLMOPT_TIMERFUNCTION, want_timer);
-	curl_multi_setopt(l->multi, CURLMOPT_TIMERDATA, l);
-	curl_multi_setopt(l->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+	curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, want_socket);
+	curl_multi_setopt(shard->multi, CURLMOPT_SOCKETDATA, shard);
+	curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, want_timer);
+	curl_multi_setopt(shard->multi, CURLMOPT_TIMERDATA, shard);
+	curl_multi_setopt(shard->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
 	/* The limit counts connections in use too. */
-	curl_multi_setopt(l->multi, CURLMOPT_MAXCONNECTS, 2L * LANE_TRANSFERS);
-	return l;
+	curl_multi_setopt(shard->multi, CURLMOPT_MAXCONNECTS, 2L * SHARD_TRANSFERS);
+	return shard;
 }
 
 struct shard *http_shard_for(struct http *h)
 {
-	struct shard *l;
+	struct shard *shard;
 
-	for (size_t i = 0; i < h->lane_count; i++)
-		if (h->lanes[i]->active < LANE_TRANSFERS)
-			return h->lanes[i];
-	if (h->lane_count == h->lane_room) {
-		size_t room = h->lane_room == 0 ? 8 : h->lane_room * 2;
-		struct shard **lanes = realloc(h->lanes, room * sizeof(struct shard *));
+	for (size_t i = 0; i < h->shard_count; i++)
+		if (h->shards[i]->active < SHARD_TRANSFERS)
+			return h->shards[i];
+	if (h->shard_count == h->shard_room) {
+		size_t room = h->shard_room == 0 ? 8 : h->shard_room * 2;
+		struct shard **shards = realloc(h->shards, room * sizeof(struct shard *));
 
-		if (lanes == NULL)
+		if (shards == NULL)
 			return NULL;
-		h->lanes = lanes;
-		h->lane_room = room;
+		h->shards = shards;
+		h->shard_room = room;
 	}
-	l = shard_new(h);
-	if (l != NULL)
-		h->lanes[h->lane_count++] = l;
-	return l;
+	shard = shard_new(h);
+	if (shard != NULL)
+		h->shards[h->shard_count++] = shard;
+	return shard;
 }
 
-int http_shard_add(struct shard *l, struct http_transfer *t)
+int http_shard_add(struct shard *shard, struct http_transfer *t)
 {
 	CURLMcode rc;
 
-	l->adding = true; /* http_shard_run_due follows */
-	rc = curl_multi_add_handle(l->multi, t->easy);
-	l->adding = false;
+	shard->adding = true; /* http_shard_run_due follows */
+	rc = curl_multi_add_handle(shard->multi, t->easy);
+	shard->adding = false;
 	if (rc != CURLM_OK)
 		return -1;
-	t->lane = l;
-	l->active++;
+	t->shard = shard;
+	shard->active++;
 	return 0;
 }
 
 void http_shard_remove(struct http_transfer *t)
 {
-	struct shard *l = t->lane;
+	struct shard *shard = t->shard;
 
-	l->http->in_curl++;
-	curl_multi_remove_handle(l->multi, t->easy);
-	l->http->in_curl--;
-	t->lane = NULL;
-	if (--l->active == 0) {
-		l->idle_since_ms = clock_mono_ms();
-		http_watch_consider(l->http, l->idle_since_ms + KEPT_IDLE_S * 1000);
+	shard->http->in_curl++;
+	curl_multi_remove_handle(shard->multi, t->easy);
+	shard->http->in_curl--;
+	t->shard = NULL;
+	if (--shard->active == 0) {
+		shard->idle_since_ms = clock_mono_ms();
+		http_watch_consider(shard->http, shard->idle_since_ms + CONNECTION_IDLE_S * 1000);
 	}
 }
 
@@ -249,43 +269,43 @@ void http_shard_run_due(struct http *h)
 {
 	int64_t now = clock_mono_ms();
 
-	for (size_t i = 0; i < h->lane_count; i++) {
-		struct shard *l = h->lanes[i];
+	for (size_t i = 0; i < h->shard_count; i++) {
+		struct shard *shard = h->shards[i];
 
-		if (l->curl_due_ms > now)
+		if (shard->curl_due_ms > now)
 			continue;
-		l->curl_due_ms = NEVER;
-		run(l, CURL_SOCKET_TIMEOUT, 0);
-		http_settle(h, l);
+		shard->curl_due_ms = NEVER;
+		run(shard, CURL_SOCKET_TIMEOUT, 0);
+		http_settle(h, shard);
 	}
 }
 
 int64_t http_shard_prune(struct http *h, int64_t now_ms)
 {
 	int64_t next = NEVER;
-	size_t kept = 0;
+	size_t count = 0;
 
-	for (size_t i = 0; i < h->lane_count; i++) {
-		struct shard *l = h->lanes[i];
-		int64_t due = l->active > 0 ? NEVER : l->idle_since_ms + KEPT_IDLE_S * 1000;
+	for (size_t i = 0; i < h->shard_count; i++) {
+		struct shard *shard = h->shards[i];
+		int64_t due = shard->active > 0 ? NEVER : shard->idle_since_ms + CONNECTION_IDLE_S * 1000;
 
 		if (due <= now_ms) {
-			shard_free(l); /* and with it the connections that nobody used for so long */
+			shard_free(shard); /* and with it its idle connections */
 			continue;
 		}
 		if (due < next)
 			next = due;
-		h->lanes[kept++] = l;
+		h->shards[count++] = shard;
 	}
-	h->lane_count = kept;
+	h->shard_count = count;
 	return next;
 }
 
 void http_shard_free_all(struct http *h)
 {
-	for (size_t i = 0; i < h->lane_count; i++)
-		shard_free(h->lanes[i]);
-	free(h->lanes);
+	for (size_t i = 0; i < h->shard_count; i++)
+		shard_free(h->shards[i]);
+	free(h->shards);
 	for (size_t i = 0; i < h->sock_count; i++)
 		free(h->socks[i]);
 	free(h->socks);

@@ -49,7 +49,7 @@ static CURLUcode parse(const char *url, char **host, char **port)
 	return rc;
 }
 
-/* NULL: it says what is wrong with the URL. Valid until the next call. */
+/* NULL: the URL cannot be used, and the transfer's error says why. Valid until the next call. */
 const struct known_url *http_url_find(struct http_transfer *t)
 {
 	struct known_url *k = slot_of(t->http, t->url);
@@ -74,7 +74,7 @@ const struct known_url *http_url_find(struct http_transfer *t)
 	curl_free(port);
 	if (rc == CURLUE_OK)
 		return k;
-	http_say(t, "the URL is not usable: %s", curl_url_strerror(rc));
+	http_error(t, "the URL is not usable: %s", curl_url_strerror(rc));
 	return NULL;
 }
 

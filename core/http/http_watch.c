@@ -3,15 +3,14 @@
 
 #include "core/base/clock.h"
 
-/* Each transfer has two times at which it is over: its deadline, and the end of its
- * patience with silence, which moves with every byte. The timer is set to the earliest
- * of all as they are known; when it fires, most have moved, and the earliest is looked
- * for again. So a byte costs a store, and a timer nothing while all goes well. */
+/* A transfer ends at its deadline, or after too long a silence: a time that moves with every
+ * byte. One timer is set to the earliest of these times; when it fires, most have moved, and
+ * the earliest is searched again. So a byte costs one store, and no timer is ever reset. */
 
-#define BEAT_MS 500  /* the timer fires at least so often while transfers run ... */
-#define GAP_MS  1000 /* ... and when it is so late, we stood still: nobody else is to blame */
+#define BEAT_MS 500  /* the timer fires at least this often while transfers run ... */
+#define GAP_MS  1000 /* ... so if it is this late, our own loop stalled, and no server is to blame */
 
-static int64_t silent_at(const struct http_transfer *t)
+static int64_t silence_ends_ms(const struct http_transfer *t)
 {
 	if (t->silence_ms == 0 || t->paused || t->state == TRANSFER_LOOKING_UP)
 		return NEVER;
@@ -20,7 +19,7 @@ static int64_t silent_at(const struct http_transfer *t)
 
 static int64_t due_of(const struct http_transfer *t)
 {
-	int64_t silent = silent_at(t), due = t->deadline_ms;
+	int64_t silent = silence_ends_ms(t), due = t->deadline_ms;
 
 	if (t->state == TRANSFER_LOOKING_UP && t->connect_ms > 0 && t->started_ms + t->connect_ms < due)
 		due = t->started_ms + t->connect_ms;
@@ -40,8 +39,8 @@ void http_watch_consider(struct http *h, int64_t due_ms)
 {
 	int64_t now;
 
-	if (due_ms < h->judge_due_ms)
-		h->judge_due_ms = due_ms;
+	if (due_ms < h->check_due_ms)
+		h->check_due_ms = due_ms;
 	if (h->watch_due_ms != NEVER && due_ms >= h->watch_due_ms)
 		return;
 	now = clock_mono_ms();
@@ -53,24 +52,23 @@ void http_watch_transfer(struct http_transfer *t)
 	http_watch_consider(t->http, due_of(t));
 }
 
-void http_heard(struct http_transfer *t, int64_t silence_ms)
+void http_progress(struct http_transfer *t, int64_t silence_ms)
 {
-	bool sooner = !t->heard || silence_ms < t->silence_ms;
+	bool sooner = !t->progress_only || silence_ms < t->silence_ms;
 
-	t->heard = true;
+	t->progress_only = true;
 	t->last_ms = t->http->now_ms;
 	t->silence_ms = silence_ms;
 	if (sooner)
 		http_watch_transfer(t);
 }
 
-bool http_watch_stood_still(struct http *h, int64_t since_ms)
+bool http_watch_stalled_since(struct http *h, int64_t since_ms)
 {
-	return h->stood_still_ms >= since_ms ||
-	       (h->watch_due_ms != NEVER && clock_mono_ms() - h->watch_due_ms >= GAP_MS);
+	return h->stalled_ms >= since_ms || (h->watch_due_ms != NEVER && clock_mono_ms() - h->watch_due_ms >= GAP_MS);
 }
 
-static void forgive(struct http_transfer *t, int64_t late)
+static void extend(struct http_transfer *t, int64_t late)
 {
 	t->last_ms += late;
 	t->started_ms += late;
@@ -78,20 +76,20 @@ static void forgive(struct http_transfer *t, int64_t late)
 		t->deadline_ms += late;
 }
 
-static void judge(struct http_transfer *t, int64_t now)
+static void expire(struct http_transfer *t, int64_t now)
 {
 	if (t->deadline_ms <= now) {
 		http_end(t, HTTP_TIMEOUT);
 	} else if (t->state == TRANSFER_LOOKING_UP) {
-		http_say(t, "the name was not looked up within %lld ms", (long long)t->connect_ms);
+		http_error(t, "the name was not looked up within %lld ms", (long long)t->connect_ms);
 		http_end(t, HTTP_NO_HOST);
 	} else {
 		http_end(t, HTTP_SILENCE);
 	}
 }
 
-/* Returns when to look again. */
-static int64_t judge_all(struct http *h, int64_t now, int64_t late)
+/* Returns when the next transfer may be over. */
+static int64_t check_all(struct http *h, int64_t now, int64_t late)
 {
 	struct http_transfer *t, *following;
 	int64_t next = NEVER;
@@ -103,10 +101,10 @@ static int64_t judge_all(struct http *h, int64_t now, int64_t late)
 		if (t->state == TRANSFER_ENDED)
 			continue;
 		if (late >= GAP_MS)
-			forgive(t, late);
+			extend(t, late);
 		due = due_of(t);
 		if (due <= now)
-			judge(t, now);
+			expire(t, now);
 		else if (due < next)
 			next = due;
 	}
@@ -122,12 +120,12 @@ void http_watch_fire(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	h->watch_due_ms = NEVER;
 	if (late >= GAP_MS)
-		h->stood_still_ms = now;
-	if (now >= h->judge_due_ms || late >= GAP_MS || h->active == 0) {
-		int64_t next = judge_all(h, now, late), lanes = http_shard_prune(h, now);
+		h->stalled_ms = now;
+	if (now >= h->check_due_ms || late >= GAP_MS || h->active == 0) {
+		int64_t next = check_all(h, now, late), shards = http_shard_prune(h, now);
 
-		h->judge_due_ms = lanes < next ? lanes : next;
+		h->check_due_ms = shards < next ? shards : next;
 	}
-	if (h->judge_due_ms != NEVER)
-		http_watch_consider(h, h->judge_due_ms);
+	if (h->check_due_ms != NEVER)
+		http_watch_consider(h, h->check_due_ms);
 }

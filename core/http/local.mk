@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 libttagent_a_SOURCES += \
-	core/http/bearer.c \
-	core/http/bearer.h \
 	core/http/http.c \
 	core/http/http.h \
-	core/http/http_body.c \
-	core/http/http_exhaustion.c \
 	core/http/http_headers.c \
 	core/http/http_outcome.c \
 	core/http/http_private.h \

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 libttagent_a_SOURCES += \
+	core/llm/bearer.c \
+	core/llm/bearer.h \
 	core/llm/configured.c \
 	core/llm/configured.h \
 	core/llm/deployments.c \

@@ -20,7 +20,7 @@
 
 #define THREAD_STACK  (256u << 10)
 #define THREAD_IDLE_S 30
-#define ADDRESSES     8 /* as many of a name's addresses are used */
+#define ADDRESSES_MAX 8 /* of a name */
 
 struct lookup_job {
 	STAILQ_ENTRY(lookup_job) link;
@@ -40,8 +40,8 @@ struct thread {
 	bool busy; /* within getaddrinfo: cannot be waited for */
 };
 
-/* Owned by the loop's side and by each thread together: whoever leaves last frees it,
- * because nobody can wait for a getaddrinfo that hangs. */
+/* Owned by the loop and by each thread together: the last one to leave frees it, because
+ * nobody can wait for a getaddrinfo that hangs. */
 struct shared {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
@@ -109,17 +109,17 @@ static int add_address(struct buf *out, const struct sockaddr *sa)
 	return 0;
 }
 
-/* getaddrinfo says anything, "no such name" included, where it could not open a file. */
-static void note_failure(struct lookup_job *job, int rc, int error)
+/* Where getaddrinfo could not open a file it returns any error, even "no such name". */
+static void set_failure(struct lookup_job *job, int rc, int error)
 {
-	int shortage = rc == EAI_MEMORY ? ENOMEM : rc == EAI_SYSTEM && exhaustion_is(error) ? error : exhaustion_now();
+	int exhausted = rc == EAI_MEMORY ? ENOMEM : rc == EAI_SYSTEM && exhaustion_is(error) ? error : exhaustion_now();
 	const char *text = rc == EAI_SYSTEM ? strerror(error) : gai_strerror(rc);
 	char what[128];
 
 	job->why = rc == EAI_AGAIN || rc == EAI_SYSTEM || rc == EAI_FAIL ? LOOKUP_TEMPORARY : LOOKUP_NO_NAME;
-	if (exhaustion_is(shortage)) {
-		job->why = LOOKUP_SHORTAGE;
-		text = exhaustion_text(shortage, what, sizeof what);
+	if (exhaustion_is(exhausted)) {
+		job->why = LOOKUP_EXHAUSTED;
+		text = exhaustion_text(exhausted, what, sizeof what);
 	}
 	err_set(&job->err, "the name '%.200s' cannot be looked up: %s", job->host, text);
 }
@@ -132,10 +132,10 @@ static void look_up(struct lookup_job *job)
 	int rc = getaddrinfo(job->host, NULL, &hints, &list), error = errno, count = 0;
 
 	if (rc != 0) {
-		note_failure(job, rc, error);
+		set_failure(job, rc, error);
 		return;
 	}
-	for (const struct addrinfo *ai = list; ai != NULL && count < ADDRESSES; ai = ai->ai_next, count++)
+	for (const struct addrinfo *ai = list; ai != NULL && count < ADDRESSES_MAX; ai = ai->ai_next, count++)
 		add_address(&out, ai->ai_addr);
 	freeaddrinfo(list);
 	if (out.len > 0)
@@ -145,7 +145,7 @@ static void look_up(struct lookup_job *job)
 	buf_free(&out);
 }
 
-/* Lock held. NULL when the thread shall end. */
+/* Called with the lock held. NULL: the thread ends. */
 static struct lookup_job *next_job(struct shared *s)
 {
 	struct lookup_job *job;
@@ -186,20 +186,20 @@ static void *run(void *arg)
 		pthread_mutex_lock(&s->lock);
 		me->busy = false;
 		STAILQ_INSERT_TAIL(&s->finished, job, link);
-		/* Fails only where the counter is full, and then the loop is awake anyway. */
+		/* Fails only where the counter is full, and then the loop wakes anyway. */
 		if (!s->closed && write(s->wake, &one, sizeof one) < 0)
 			continue;
 	}
 	if (!s->closed) {
-		me->runs = false; /* ends because there is nothing to do: nobody waits for it */
+		me->runs = false; /* idle for long: nobody joins it */
 		pthread_detach(me->id);
 	}
 	leave(s);
 	return NULL;
 }
 
-/* Lock held. Starts one more where there is room; 0 when at least one runs. */
-static int more_threads(struct shared *s)
+/* Called with the lock held. Starts one more where there is room; 0 when at least one runs. */
+static int add_thread(struct shared *s)
 {
 	struct thread *t = NULL;
 	pthread_attr_t attr;
@@ -247,7 +247,7 @@ struct lookup_job *lookup_start(struct lookup_pool *p, const char *host, lookup_
 	job->arg = arg;
 	pthread_mutex_lock(&s->lock);
 	if (s->idle <= s->waiting)
-		rc = more_threads(s);
+		rc = add_thread(s);
 	if (rc != 0) {
 		pthread_mutex_unlock(&s->lock);
 		err_set_errno(e, rc, "a name lookup needs a thread");
@@ -339,7 +339,7 @@ void lookup_pool_free(struct lookup_pool *p)
 		event_free(p->woken);
 	pthread_mutex_lock(&s->lock);
 	s->closed = true;
-	close(s->wake); /* nobody writes to it any more */
+	close(s->wake); /* no thread writes to it once closed is set */
 	pthread_cond_broadcast(&s->work);
 	for (size_t i = 0; i < LOOKUP_THREADS; i++) {
 		if (s->threads[i].runs && s->threads[i].busy)

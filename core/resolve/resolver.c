@@ -17,7 +17,7 @@
 #define BUCKETS  256u
 #define GOOD_MS  30000
 #define BAD_MS   1000
-#define STALE_MS 600000 /* how long an old answer covers for a name server that fails */
+#define STALE_MS 600000 /* how long an old answer is used while the name server fails */
 #define SWEEP_AT 1024u
 
 struct resolver_query {
@@ -25,7 +25,7 @@ struct resolver_query {
 	struct resolver *resolver;
 	struct entry *entry; /* waits for this one; NULL: ready */
 	char *resolve;       /* the answer once ready; NULL: err */
-	bool ours;           /* the failure */
+	bool exhausted;      /* we were, which is the failure */
 	struct err err;
 	resolver_done_fn *done;
 	void *arg;
@@ -35,10 +35,10 @@ TAILQ_HEAD(query_list, resolver_query);
 struct entry {
 	LIST_ENTRY(entry) link; /* in its bucket */
 	struct query_list waiting;
-	struct lookup_job *job; /* runs */
+	struct lookup_job *job; /* running; NULL: none */
 	char *resolve;          /* the last good answer */
 	int64_t good_until_ms, stale_until_ms, bad_until_ms;
-	bool ours; /* the last failure */
+	bool exhausted; /* of the last failure */
 	struct err err;
 	uint16_t port;
 	char host[]; /* lower case */
@@ -48,7 +48,7 @@ LIST_HEAD(entry_list, entry);
 struct resolver {
 	struct event_base *base;
 	struct lookup_pool *pool;
-	struct event *deliver; /* hands out what is ready */
+	struct event *deliver; /* answers the queries that are ready */
 	struct query_list ready;
 	struct resolver_query *delivering;
 	struct entry_list buckets[BUCKETS];
@@ -82,7 +82,7 @@ static void entry_drop(struct resolver *r, struct entry *en)
 	free(en);
 }
 
-/* Names that nobody asks for any more leave; the bound doubles when all are in use. */
+/* Drops names that are no longer used; the limit doubles where all are in use. */
 static void sweep(struct resolver *r)
 {
 	int64_t now = clock_mono_ms();
@@ -120,7 +120,7 @@ static struct entry *entry_new(struct resolver *r, const char *host, uint16_t po
 	return en;
 }
 
-/* Lower case, without brackets and final dot; false where it is no host name. */
+/* In lower case, without brackets; false where it is not a host name. */
 static bool normalise(const char *host, char *out, size_t size)
 {
 	size_t len = strlen(host);
@@ -157,15 +157,15 @@ static void make_ready(struct resolver_query *q)
 	event_active(q->resolver->deliver, EV_TIMEOUT, 0);
 }
 
-static void answer(struct resolver_query *q, const char *resolve, bool ours, const struct err *e)
+static void answer(struct resolver_query *q, const char *resolve, bool exhausted, const struct err *e)
 {
 	if (resolve != NULL) {
 		q->resolve = strdup(resolve);
-		q->ours = q->resolve == NULL;
-		if (q->ours)
+		q->exhausted = q->resolve == NULL;
+		if (q->exhausted)
 			err_set_errno(&q->err, ENOMEM, "a name lookup");
 	} else {
-		q->ours = ours;
+		q->exhausted = exhausted;
 		q->err = *e;
 	}
 	make_ready(q);
@@ -191,18 +191,18 @@ static void looked_up(void *arg, const char *addresses, enum lookup_failure why,
 		en->resolve = NULL;
 		en->good_until_ms = 0;
 		en->bad_until_ms = now + BAD_MS;
-		en->ours = addresses != NULL || why == LOOKUP_SHORTAGE;
+		en->exhausted = addresses != NULL || why == LOOKUP_EXHAUSTED;
 		err_clear(&en->err);
 		err_set(&en->err, "%s", err_is_set(e) ? e->text : "a name lookup: out of memory");
 	}
 	buf_free(&text);
 	while ((q = TAILQ_FIRST(&en->waiting)) != NULL) {
 		TAILQ_REMOVE(&en->waiting, q, link);
-		answer(q, en->resolve, en->ours, &en->err);
+		answer(q, en->resolve, en->exhausted, &en->err);
 	}
 }
 
-static void ask(struct resolver *r, struct resolver_query *q, const char *host, uint16_t port)
+static void look_up(struct resolver *r, struct resolver_query *q, const char *host, uint16_t port)
 {
 	struct entry *en = find(r, host, port);
 	int64_t now = clock_mono_ms();
@@ -214,13 +214,13 @@ static void ask(struct resolver *r, struct resolver_query *q, const char *host, 
 		return;
 	}
 	if (en != NULL && en->job == NULL && now < en->bad_until_ms) {
-		answer(q, NULL, en->ours, &en->err);
+		answer(q, NULL, en->exhausted, &en->err);
 		return;
 	}
 	if (en != NULL && en->job == NULL)
 		en->job = lookup_start(r->pool, en->host, looked_up, en, &q->err);
 	if (en == NULL || en->job == NULL) {
-		q->ours = true;
+		q->exhausted = true;
 		err_set_errno(&q->err, ENOMEM, "a name lookup");
 		make_ready(q);
 		return;
@@ -242,13 +242,13 @@ struct resolver_query *resolver_lookup(struct resolver *r, const char *host, uin
 	q->done = done;
 	q->arg = arg;
 	if (!normalise(host, name, sizeof name)) {
-		err_set(&q->err, "'%.200s' is no host name", host);
+		err_set(&q->err, "'%.200s' is not a host name", host);
 		make_ready(q);
 	} else if (is_literal(name, &v6)) {
 		snprintf(literal, sizeof literal, v6 ? "[%s]:%u:[%s]" : "%s:%u:%s", name, port, name);
 		answer(q, literal, false, NULL);
 	} else {
-		ask(r, q, name, port);
+		look_up(r, q, name, port);
 	}
 	return q;
 }
@@ -263,7 +263,7 @@ void resolver_cancel(struct resolver_query *q)
 {
 	struct resolver *r = q->resolver;
 
-	/* What is just being handed out is freed by whoever hands it out. */
+	/* on_deliver frees the query that is being answered. */
 	if (r->delivering == q)
 		return;
 	TAILQ_REMOVE(q->entry != NULL ? &q->entry->waiting : &r->ready, q, link);
@@ -280,7 +280,7 @@ static void on_deliver(evutil_socket_t fd, short what, void *arg)
 	while ((q = TAILQ_FIRST(&r->ready)) != NULL) {
 		TAILQ_REMOVE(&r->ready, q, link);
 		r->delivering = q;
-		q->done(q->arg, q->resolve, q->ours, q->resolve != NULL ? NULL : &q->err);
+		q->done(q->arg, q->resolve, q->exhausted, q->resolve != NULL ? NULL : &q->err);
 		r->delivering = NULL;
 		query_free(q);
 	}

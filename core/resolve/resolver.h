@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Name lookups that never block the loop: getaddrinfo on threads of its own.
- * Results are cached for a short time; equal questions share one lookup. */
+ * Results are cached for a short time; equal queries share one lookup. */
 #ifndef TT_RESOLVE_RESOLVER_H
 #define TT_RESOLVE_RESOLVER_H
 
@@ -14,15 +14,15 @@ struct resolver;
 struct resolver_query;
 
 struct resolver *resolver_new(struct event_base *base, struct err *e);
-void resolver_free(struct resolver *r); /* cancels what is open, without callbacks */
+void resolver_free(struct resolver *r); /* cancels open queries, without callbacks */
 
-/* resolve is "host:port:addr[,addr]" as CURLOPT_RESOLVE wants it, or NULL with e set.
- * ours: it failed because we have no descriptor, thread or memory; nothing is known of the
- * name. Called once, from the loop, never from within resolver_lookup. */
-typedef void resolver_done_fn(void *arg, const char *resolve, bool ours, const struct err *e);
+/* resolve is "host:port:addr[,addr]", the form of CURLOPT_RESOLVE, or NULL with e set.
+ * exhausted: it failed because we have no file descriptor, thread or memory left; nothing is
+ * known of the name. Called once, from the loop, never from within resolver_lookup. */
+typedef void resolver_done_fn(void *arg, const char *resolve, bool exhausted, const struct err *e);
 struct resolver_query *resolver_lookup(struct resolver *r, const char *host, uint16_t port, resolver_done_fn *done,
                                        void *arg);
-/* done is not called any more. The lookup itself may go on in its thread. */
+/* done is no longer called. The lookup itself may go on in its thread. */
 void resolver_cancel(struct resolver_query *q);
 
 /* A fresh cached answer, or NULL. Valid until the loop runs again. */

@@ -12,20 +12,21 @@ static const char *const texts[STATEMENTS] = {
 	[SQL_BEGIN_WRITING] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
-	[SQL_PLACE] =
+	[SQL_RANGE] =
 		"SELECT id, first, last, bytes FROM threads"
 		" WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms >= ?4",
 	[SQL_LOAD] = "SELECT number, messages FROM turns WHERE thread = ?1 AND number > ?2 ORDER BY number",
-	[SQL_FORGET] = "DELETE FROM threads WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms < ?4",
-	[SQL_USE] =
+	[SQL_DELETE_EXPIRED] =
+		"DELETE FROM threads WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms < ?4",
+	[SQL_TOUCH] =
 		"INSERT INTO threads(subject, thread_id, run, created_ms, used_ms, first, last, bytes)"
 		" VALUES(?1, ?2, ?3, ?4, ?4, 1, 1, ?5)"
 		" ON CONFLICT(subject, thread_id, run) DO UPDATE"
 		" SET used_ms = max(used_ms, excluded.used_ms), last = last + 1, bytes = bytes + excluded.bytes"
 		" RETURNING id, first, last, bytes",
-	[SQL_ADD] = "INSERT INTO turns(thread, number, at_ms, messages) VALUES(?1, ?2, ?3, ?4)",
+	[SQL_APPEND] = "INSERT INTO turns(thread, number, at_ms, messages) VALUES(?1, ?2, ?3, ?4)",
 	[SQL_TRIM] = "DELETE FROM turns WHERE thread = ?1 AND number = ?2 RETURNING length(CAST(messages AS BLOB))",
-	[SQL_TRIMMED] = "UPDATE threads SET first = ?2, bytes = ?3 WHERE id = ?1",
+	[SQL_SET_RANGE] = "UPDATE threads SET first = ?2, bytes = ?3 WHERE id = ?1",
 	[SQL_SWEEP] =
 		"DELETE FROM threads WHERE id IN (SELECT id FROM threads WHERE"
 		" (run = '' AND used_ms < ?1) OR (run <> '' AND used_ms < ?2) LIMIT ?3)",
@@ -35,6 +36,7 @@ static const char *const texts[STATEMENTS] = {
 	[SQL_FIND] = "SELECT id FROM threads WHERE subject = ?1 AND thread_id = ?2 ORDER BY used_ms DESC LIMIT 1",
 	[SQL_HEAD] = "SELECT subject, thread_id, created_ms, used_ms FROM threads WHERE id = ?1",
 	[SQL_SHOW] = "SELECT number, at_ms, messages FROM turns WHERE thread = ?1 ORDER BY number",
+	[SQL_SIZE] = "SELECT count(*), coalesce(sum(last - first + 1), 0), coalesce(sum(bytes), 0) FROM threads",
 	[SQL_DELETE] = "DELETE FROM threads WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR thread_id = ?2)",
 };
 
@@ -42,7 +44,7 @@ int database_fail(struct database *db, struct err *e, const char *what)
 {
 	int code = sqlite3_extended_errcode(db->sqlite);
 
-	switch (code & 0xff) { /* a damaged page is none of these: other threads' pages may be fine */
+	switch (code & 0xff) { /* not a damaged page: those of other threads may be fine */
 	case SQLITE_NOTADB:
 	case SQLITE_IOERR:
 	case SQLITE_CANTOPEN:
@@ -71,7 +73,7 @@ void database_done(sqlite3_stmt *s)
 
 void database_bind_text(sqlite3_stmt *s, int at, const char *text)
 {
-	/* Cannot fail but for memory, and then the step tells. */
+	/* Fails only without memory, and then so does the step. */
 	sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
 }
 
@@ -128,8 +130,8 @@ void database_roll_back(struct database *db)
 
 /* ---- keys and limits ---- */
 
-/* Where a thread's turns are. */
-struct place {
+/* The turns that a thread has. */
+struct range {
 	int64_t thread, first, last, bytes;
 };
 
@@ -138,7 +140,7 @@ static const char *run_of(const struct database *db, const struct store_key *k)
 	return store_id_is_short(k->thread_id) ? db->run : "";
 }
 
-/* Threads last used before it are expired. */
+/* Threads that were last used before this time have expired. */
 static int64_t expiry(int64_t now_ms, int64_t idle_ms)
 {
 	return idle_ms > 0 ? now_ms - idle_ms : INT64_MIN;
@@ -156,25 +158,25 @@ static int64_t expiry_of(const struct store_key *k, int64_t now_ms, const struct
 	return expiry(now_ms, store_id_is_short(k->thread_id) ? limits->short_id_idle_ms : limits->expire_ms);
 }
 
-/* A damaged row may hold any numbers, and they are counted with and up to. */
-static int check_place(const struct database *db, const struct place *place, struct err *e)
+/* A damaged row may hold any numbers, and loops and sums depend on them. */
+static int check_range(const struct database *db, const struct range *range, struct err *e)
 {
-	if (place->first > 0 && place->last >= place->first && place->last < INT64_MAX / 2 &&
-	    place->last - place->first <= STORE_TURNS_MAX && place->bytes >= 0)
+	if (range->first > 0 && range->last >= range->first && range->last < INT64_MAX / 2 &&
+	    range->last - range->first <= STORE_TURNS_MAX && range->bytes >= 0)
 		return 0;
 	return err_set(e,
 	               "%s: a conversation is damaged (turns %lld to %lld, %lld bytes); tt-agentctl threads lists and"
 	               " deletes them",
-	               db->file, (long long)place->first, (long long)place->last, (long long)place->bytes);
+	               db->file, (long long)range->first, (long long)range->last, (long long)range->bytes);
 }
 
 /* ---- reading ---- */
 
-/* Where a thread's turns are; 1: it is there, 0: not, -1 with e. */
-static int find_place(struct database *db, const struct store_key *k, int64_t expiry_ms, struct place *place,
+/* The turns that a thread has; 1: the thread exists, 0: it does not, -1 with e. */
+static int find_range(struct database *db, const struct store_key *k, int64_t expiry_ms, struct range *range,
                       struct err *e)
 {
-	sqlite3_stmt *s = database_statement(db, SQL_PLACE, e);
+	sqlite3_stmt *s = database_statement(db, SQL_RANGE, e);
 	int code;
 
 	if (s == NULL)
@@ -183,18 +185,18 @@ static int find_place(struct database *db, const struct store_key *k, int64_t ex
 	sqlite3_bind_int64(s, 4, expiry_ms);
 	code = database_step(db, s, "cannot be read", e);
 	if (code == SQLITE_ROW)
-		*place = (struct place){.thread = sqlite3_column_int64(s, 0),
+		*range = (struct range){.thread = sqlite3_column_int64(s, 0),
 		                        .first = sqlite3_column_int64(s, 1),
 		                        .last = sqlite3_column_int64(s, 2),
 		                        .bytes = sqlite3_column_int64(s, 3)};
 	database_done(s);
 	if (code == SQLITE_ROW)
-		return check_place(db, place, e) < 0 ? -1 : 1;
+		return check_range(db, range, e) < 0 ? -1 : 1;
 	return code < 0 ? -1 : 0;
 }
 
-/* A turn that cannot be read counts as one without messages. NULL: memory is out, which the
- * allocator tells in errno. */
+/* A turn that cannot be read counts as one without messages. NULL: out of memory, for which
+ * jansson leaves the allocator's errno. */
 static json_t *read_turn(sqlite3_stmt *s)
 {
 	const char *text = (const char *)sqlite3_column_text(s, 1);
@@ -208,11 +210,11 @@ static json_t *read_turn(sqlite3_stmt *s)
 	if (json_is_array(messages) || (messages == NULL && errno == ENOMEM))
 		return messages;
 	json_decref(messages);
-	log_warning("turn_unreadable", L_STR("error", "a turn in the database is no JSON array; left out"));
+	log_warning("turn_unreadable", L_STR("error", "a turn in the database is not a JSON array and is left out"));
 	return json_array();
 }
 
-/* Adds to t what the database has beyond it. */
+/* Adds the turns to t that the database has beyond it. */
 static int read_turns(struct database *db, struct cached_thread *t, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_LOAD, e);
@@ -237,17 +239,17 @@ json_t *database_load(struct database *db, const struct store_key *k, int64_t no
 {
 	struct cached_thread *t = NULL;
 	json_t *turns = NULL;
-	struct place place;
+	struct range range;
 
-	switch (find_place(db, k, expiry_of(k, now_ms, limits), &place, e)) {
+	switch (find_range(db, k, expiry_of(k, now_ms, limits), &range, e)) {
 	case 0:
 		turns = json_array();
 		break;
 	case 1:
-		t = turn_cache_thread(db->cache, place.thread, place.first);
-		if (t == NULL || (t->last < place.last && read_turns(db, t, e) < 0))
+		t = turn_cache_thread(db->cache, range.thread, range.first);
+		if (t == NULL || (t->last < range.last && read_turns(db, t, e) < 0))
 			break;
-		/* The list is the caller's, the turns in it are shared. */
+		/* The list is the caller's; the turns in it are shared. */
 		turns = json_copy(t->turns);
 		break;
 	default:
@@ -257,17 +259,17 @@ json_t *database_load(struct database *db, const struct store_key *k, int64_t no
 		return turns;
 	if (t != NULL)
 		turn_cache_forget(db->cache, t);
-	err_set(e, "%s: a conversation cannot be read: memory is out, or turns are missing", db->file);
+	err_set(e, "%s: a conversation cannot be read: out of memory, or turns are missing", db->file);
 	return NULL;
 }
 
 /* ---- writing ---- */
 
-/* The thread as it is with one more turn of len bytes. */
-static int use_thread(struct database *db, const struct store_key *k, size_t len, int64_t now_ms, struct place *place,
-                      struct err *e)
+/* Makes or updates the thread for one more turn of len bytes. */
+static int touch_thread(struct database *db, const struct store_key *k, size_t len, int64_t now_ms, struct range *range,
+                        struct err *e)
 {
-	sqlite3_stmt *s = database_statement(db, SQL_USE, e);
+	sqlite3_stmt *s = database_statement(db, SQL_TOUCH, e);
 	int code;
 
 	if (s == NULL)
@@ -277,26 +279,26 @@ static int use_thread(struct database *db, const struct store_key *k, size_t len
 	sqlite3_bind_int64(s, 5, (int64_t)len);
 	code = database_step(db, s, "cannot be written", e);
 	if (code == SQLITE_ROW) {
-		place->thread = sqlite3_column_int64(s, 0);
-		place->first = sqlite3_column_int64(s, 1);
-		place->last = sqlite3_column_int64(s, 2);
-		place->bytes = sqlite3_column_int64(s, 3);
+		range->thread = sqlite3_column_int64(s, 0);
+		range->first = sqlite3_column_int64(s, 1);
+		range->last = sqlite3_column_int64(s, 2);
+		range->bytes = sqlite3_column_int64(s, 3);
 		code = database_step(db, s, "cannot be written", e);
 	}
 	database_done(s);
-	return code == SQLITE_DONE ? check_place(db, place, e) : -1;
+	return code == SQLITE_DONE ? check_range(db, range, e) : -1;
 }
 
-static int add_row(struct database *db, const struct place *place, const char *messages, size_t len, int64_t now_ms,
-                   struct err *e)
+static int append_row(struct database *db, const struct range *range, const char *messages, size_t len, int64_t now_ms,
+                      struct err *e)
 {
-	sqlite3_stmt *s = database_statement(db, SQL_ADD, e);
+	sqlite3_stmt *s = database_statement(db, SQL_APPEND, e);
 	int code;
 
 	if (s == NULL)
 		return -1;
-	sqlite3_bind_int64(s, 1, place->thread);
-	sqlite3_bind_int64(s, 2, place->last);
+	sqlite3_bind_int64(s, 1, range->thread);
+	sqlite3_bind_int64(s, 2, range->last);
 	sqlite3_bind_int64(s, 3, now_ms);
 	sqlite3_bind_text64(s, 4, messages, len, SQLITE_STATIC, SQLITE_UTF8);
 	code = database_step(db, s, "cannot be written", e);
@@ -304,48 +306,48 @@ static int add_row(struct database *db, const struct place *place, const char *m
 	return code < 0 ? -1 : 0;
 }
 
-static int trim_one(struct database *db, struct place *place, struct err *e)
+static int drop_oldest(struct database *db, struct range *range, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_TRIM, e);
 	int code;
 
 	if (s == NULL)
 		return -1;
-	sqlite3_bind_int64(s, 1, place->thread);
-	sqlite3_bind_int64(s, 2, place->first++);
+	sqlite3_bind_int64(s, 1, range->thread);
+	sqlite3_bind_int64(s, 2, range->first++);
 	while ((code = database_step(db, s, "cannot be written", e)) == SQLITE_ROW)
-		place->bytes -= sqlite3_column_int64(s, 0);
+		range->bytes -= sqlite3_column_int64(s, 0);
 	database_done(s);
 	return code < 0 ? -1 : 0;
 }
 
-/* Old turns leave whole. */
-static int trim(struct database *db, struct place *place, struct err *e)
+/* Drops the oldest turns, each whole. */
+static int trim(struct database *db, struct range *range, struct err *e)
 {
-	const int64_t first = place->first;
+	const int64_t first = range->first;
 	sqlite3_stmt *s;
 	int code;
 
-	while (place->first < place->last &&
-	       (place->last - place->first >= STORE_TURNS_MAX || place->bytes > STORE_THREAD_BYTES_MAX))
-		if (trim_one(db, place, e) < 0)
+	while (range->first < range->last &&
+	       (range->last - range->first >= STORE_TURNS_MAX || range->bytes > STORE_THREAD_BYTES_MAX))
+		if (drop_oldest(db, range, e) < 0)
 			return -1;
-	if (place->first == first)
+	if (range->first == first)
 		return 0;
-	s = database_statement(db, SQL_TRIMMED, e);
+	s = database_statement(db, SQL_SET_RANGE, e);
 	if (s == NULL)
 		return -1;
-	sqlite3_bind_int64(s, 1, place->thread);
-	sqlite3_bind_int64(s, 2, place->first);
-	sqlite3_bind_int64(s, 3, place->bytes);
+	sqlite3_bind_int64(s, 1, range->thread);
+	sqlite3_bind_int64(s, 2, range->first);
+	sqlite3_bind_int64(s, 3, range->bytes);
 	code = database_step(db, s, "cannot be written", e);
 	database_done(s);
 	return code < 0 ? -1 : 0;
 }
 
-static int forget_expired(struct database *db, const struct store_key *k, int64_t before_ms, struct err *e)
+static int delete_expired(struct database *db, const struct store_key *k, int64_t before_ms, struct err *e)
 {
-	sqlite3_stmt *s = database_statement(db, SQL_FORGET, e);
+	sqlite3_stmt *s = database_statement(db, SQL_DELETE_EXPIRED, e);
 	int code;
 
 	if (s == NULL)
@@ -360,18 +362,18 @@ static int forget_expired(struct database *db, const struct store_key *k, int64_
 int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len, int64_t now_ms,
                     const struct store_limits *limits, struct err *e)
 {
-	struct place place = {0};
+	struct range range = {0};
 
-	if (forget_expired(db, k, expiry_of(k, now_ms, limits), e) == 0 &&
-	    use_thread(db, k, len, now_ms, &place, e) == 0 && add_row(db, &place, messages, len, now_ms, e) == 0)
-		return trim(db, &place, e);
+	if (delete_expired(db, k, expiry_of(k, now_ms, limits), e) == 0 &&
+	    touch_thread(db, k, len, now_ms, &range, e) == 0 && append_row(db, &range, messages, len, now_ms, e) == 0)
+		return trim(db, &range, e);
 	return -1;
 }
 
 int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_SWEEP, e);
-	int code, gone = 0;
+	int code, deleted = 0;
 
 	if (s == NULL)
 		return -1;
@@ -380,9 +382,9 @@ int database_sweep(struct database *db, int64_t now_ms, const struct store_limit
 	sqlite3_bind_int(s, 3, max);
 	code = database_step(db, s, "cannot be written", e);
 	if (code == SQLITE_DONE)
-		gone = sqlite3_changes(db->sqlite);
+		deleted = sqlite3_changes(db->sqlite);
 	database_done(s);
-	if (gone > 0)
+	if (deleted > 0)
 		sqlite3_exec(db->sqlite, "PRAGMA incremental_vacuum(256)", NULL, NULL, NULL);
-	return code < 0 ? -1 : gone;
+	return code < 0 ? -1 : deleted;
 }

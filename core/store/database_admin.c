@@ -1,9 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an administrator asks of the database. */
+/* What administrators do with the database. */
 #include "core/store/database_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
+
+struct sqlite_admin {
+	struct store_admin base;
+	struct database *db; /* NULL: there is no file, so nothing was ever stored */
+	char *file;
+};
+
+static struct database *database_of(struct store_admin *a)
+{
+	return ((struct sqlite_admin *)a)->db;
+}
 
 static const char *text_of(sqlite3_stmt *s, int column)
 {
@@ -12,7 +28,10 @@ static const char *text_of(sqlite3_stmt *s, int column)
 	return text != NULL ? text : "";
 }
 
-int database_list(struct database *db, database_thread_fn *found, void *arg, struct err *e)
+/* Calls found for each thread with its row's id. */
+typedef bool row_fn(void *arg, int64_t id, const struct store_thread *t);
+
+static int list_rows(struct database *db, row_fn *found, void *arg, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_LIST, e);
 	int code;
@@ -20,8 +39,7 @@ int database_list(struct database *db, database_thread_fn *found, void *arg, str
 	if (s == NULL)
 		return -1;
 	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW) {
-		const struct database_thread t = {
-			.id = sqlite3_column_int64(s, 0),
+		const struct store_thread t = {
 			.subject = text_of(s, 1),
 			.thread_id = text_of(s, 2),
 			.created_ms = sqlite3_column_int64(s, 3),
@@ -31,7 +49,7 @@ int database_list(struct database *db, database_thread_fn *found, void *arg, str
 			.short_id = sqlite3_column_int(s, 7) != 0,
 		};
 
-		if (!found(arg, &t))
+		if (!found(arg, sqlite3_column_int64(s, 0), &t))
 			break;
 	}
 	database_done(s);
@@ -74,7 +92,15 @@ static json_t *turns_of(struct database *db, int64_t thread, struct err *e)
 	return NULL;
 }
 
-int64_t database_find(struct database *db, const struct store_key *k, struct err *e)
+static int no_thread(const struct store_key *k, struct err *e)
+{
+	if (k->subject[0] == '\0')
+		return err_set(e, "there is no thread %s", k->thread_id);
+	return err_set(e, "there is no thread %s of %s", k->thread_id, k->subject);
+}
+
+/* The row of the thread, the last used of that key; -1 with e where there is none. */
+static int64_t find_row(struct database *db, const struct store_key *k, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_FIND, e);
 	int64_t id = -1;
@@ -87,15 +113,13 @@ int64_t database_find(struct database *db, const struct store_key *k, struct err
 	code = database_step(db, s, "cannot be read", e);
 	if (code == SQLITE_ROW)
 		id = sqlite3_column_int64(s, 0);
-	else if (code == SQLITE_DONE && k->subject[0] == '\0')
-		err_set(e, "there is no thread %s", k->thread_id);
 	else if (code == SQLITE_DONE)
-		err_set(e, "there is no thread %s of %s", k->thread_id, k->subject);
+		no_thread(k, e);
 	database_done(s);
 	return id;
 }
 
-json_t *database_show(struct database *db, int64_t id, struct err *e)
+static json_t *show_row(struct database *db, int64_t id, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_HEAD, e);
 	json_t *head = NULL, *turns;
@@ -113,30 +137,168 @@ json_t *database_show(struct database *db, int64_t id, struct err *e)
 	turns = head != NULL ? turns_of(db, id, e) : NULL;
 	if (turns == NULL || json_object_set_new(head, "turns", turns) < 0) {
 		json_decref(head);
-		err_set(e, "the thread cannot be shown: it is gone, or memory is out");
+		err_set(e, "the thread cannot be shown: it was deleted meanwhile, or there is no memory");
 		return NULL;
 	}
 	return head;
 }
 
-int64_t database_delete(struct database *db, const struct store_key *k, struct err *e)
-{
-	sqlite3_stmt *s = database_statement(db, SQL_DELETE, e);
-	int64_t gone = -1;
+/* ---- the operations ---- */
 
+static void admin_close(struct store_admin *base)
+{
+	struct sqlite_admin *a = (struct sqlite_admin *)base;
+
+	database_close(a->db);
+	free(a->file);
+	free(a);
+}
+
+static struct store_admin *admin_open(const char *file, struct err *e)
+{
+	struct sqlite_admin *a = calloc(1, sizeof *a);
+
+	if (a == NULL || (a->file = strdup(file)) == NULL)
+		err_set(e, "no memory for the database of conversations");
+	else if (access(file, F_OK) < 0 && errno == ENOENT)
+		return &a->base;
+	else if ((a->db = database_open(file, "", false, e)) != NULL)
+		return &a->base;
+	if (a != NULL)
+		admin_close(&a->base);
+	return NULL;
+}
+
+struct listing {
+	store_thread_fn *found;
+	void *arg;
+};
+
+static bool list_one(void *arg, int64_t id, const struct store_thread *t)
+{
+	const struct listing *l = arg;
+
+	(void)id;
+	return l->found(l->arg, t);
+}
+
+static int admin_list(struct store_admin *a, store_thread_fn *found, void *arg, struct err *e)
+{
+	struct database *db = database_of(a);
+	struct listing l = {.found = found, .arg = arg};
+
+	return db != NULL ? list_rows(db, list_one, &l, e) : 0;
+}
+
+static json_t *admin_show(struct store_admin *a, const struct store_key *k, struct err *e)
+{
+	struct database *db = database_of(a);
+	int64_t id = -1;
+
+	if (db == NULL)
+		no_thread(k, e);
+	else
+		id = find_row(db, k, e);
+	return id >= 0 ? show_row(db, id, e) : NULL;
+}
+
+static int64_t admin_delete(struct store_admin *a, const struct store_key *k, struct err *e)
+{
+	struct database *db = database_of(a);
+	bool one = k != NULL && k->thread_id != NULL;
+	sqlite3_stmt *s;
+	int64_t deleted = -1;
+
+	if (db == NULL)
+		return one ? no_thread(k, e) : 0;
+	/* A single thread that does not exist is most likely a typing error. */
+	if (one && find_row(db, k, e) < 0)
+		return -1;
+	s = database_statement(db, SQL_DELETE, e);
 	if (s == NULL)
 		return -1;
 	if (k != NULL)
 		database_bind_text(s, 1, k->subject);
-	if (k != NULL && k->thread_id != NULL)
+	if (one)
 		database_bind_text(s, 2, k->thread_id);
 	if (database_step(db, s, "cannot be written", e) == SQLITE_DONE)
-		gone = sqlite3_changes64(db->sqlite);
+		deleted = sqlite3_changes64(db->sqlite);
 	database_done(s);
-	if (gone > 0) {
+	if (deleted > 0) {
 		sqlite3_exec(db->sqlite, "PRAGMA incremental_vacuum", NULL, NULL, NULL);
-		/* Also out of the log, unless the service is just reading: then the next checkpoint does it. */
+		/* Also from the log, unless the service is reading: then the next checkpoint does it. */
 		sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	}
-	return gone;
+	return deleted;
 }
+
+struct exporting {
+	struct database *db;
+	store_export_fn *each;
+	void *arg;
+	struct err *e;
+	bool failed;
+};
+
+/* Called within the listing: both read the same state of the database. */
+static bool export_one(void *arg, int64_t id, const struct store_thread *t)
+{
+	struct exporting *x = arg;
+	json_t *thread = show_row(x->db, id, x->e);
+	bool more = thread != NULL && x->each(x->arg, thread);
+
+	(void)t;
+	x->failed = thread == NULL;
+	json_decref(thread);
+	return more;
+}
+
+static int admin_export(struct store_admin *a, store_export_fn *each, void *arg, struct err *e)
+{
+	struct exporting x = {.db = database_of(a), .each = each, .arg = arg, .e = e};
+
+	if (x.db == NULL)
+		return 0;
+	return list_rows(x.db, export_one, &x, e) < 0 || x.failed ? -1 : 0;
+}
+
+static int64_t file_size(const char *file, const char *suffix)
+{
+	char path[1100];
+	struct stat st;
+
+	snprintf(path, sizeof path, "%s%s", file, suffix);
+	return stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
+static int admin_size(struct store_admin *base, struct store_size *size, struct err *e)
+{
+	const struct sqlite_admin *a = (struct sqlite_admin *)base;
+	sqlite3_stmt *s;
+	int code;
+
+	*size = (struct store_size){.disk_bytes = file_size(a->file, "") + file_size(a->file, "-wal")};
+	if (a->db == NULL)
+		return 0;
+	s = database_statement(a->db, SQL_SIZE, e);
+	if (s == NULL)
+		return -1;
+	code = database_step(a->db, s, "cannot be read", e);
+	if (code == SQLITE_ROW) {
+		size->threads = sqlite3_column_int64(s, 0);
+		size->turns = sqlite3_column_int64(s, 1);
+		size->bytes = sqlite3_column_int64(s, 2);
+	}
+	database_done(s);
+	return code < 0 ? -1 : 0;
+}
+
+const struct store_admin_ops database_admin_ops = {
+	.open = admin_open,
+	.close = admin_close,
+	.list = admin_list,
+	.show = admin_show,
+	.delete = admin_delete,
+	.export = admin_export,
+	.size = admin_size,
+};

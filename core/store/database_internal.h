@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the database's files share. */
+/* What the files database*.c share. */
 #ifndef TT_STORE_DATABASE_INTERNAL_H
 #define TT_STORE_DATABASE_INTERNAL_H
 
@@ -13,19 +13,20 @@ enum statement {
 	SQL_BEGIN_WRITING,
 	SQL_COMMIT,
 	SQL_ROLLBACK,
-	SQL_PLACE,
+	SQL_RANGE,
 	SQL_LOAD,
-	SQL_FORGET,
-	SQL_USE,
-	SQL_ADD,
+	SQL_DELETE_EXPIRED,
+	SQL_TOUCH,
+	SQL_APPEND,
 	SQL_TRIM,
-	SQL_TRIMMED,
+	SQL_SET_RANGE,
 	SQL_SWEEP,
 	SQL_LIST,
 	SQL_FIND,
 	SQL_HEAD,
 	SQL_SHOW,
 	SQL_DELETE,
+	SQL_SIZE,
 	STATEMENTS,
 };
 
@@ -39,7 +40,7 @@ struct database {
 	sqlite3_stmt *statements[STATEMENTS];
 };
 
-/* Fills e with what SQLite says; always -1. */
+/* Fills e with SQLite's message; always -1. */
 int database_fail(struct database *db, struct err *e, const char *what);
 
 /* A statement ready to be bound and run; NULL with e. database_done ends its use. */

@@ -50,7 +50,7 @@ static int read_number(struct database *db, const char *sql, long *number, struc
 	return database_fail(db, e, "cannot be opened");
 }
 
-/* Several workers may start at once: the first one in makes the tables. */
+/* Several workers may start at once: the first one makes the tables. */
 static int make_schema(struct database *db, struct err *e)
 {
 	char version[64];
@@ -83,11 +83,11 @@ static int check_schema(struct database *db, struct err *e)
 		return err_set(e, "%s: made by a newer version of tt-agent (layout %ld, this one knows %d)", db->file,
 		               version, SCHEMA_VERSION);
 	if (version > 0 && application != APPLICATION_ID)
-		return err_set(e, "%s: a database of another program; name another file in threads.file", db->file);
+		return err_set(e, "%s: a database of another program; name another file in threads.store", db->file);
 	return version == 0 ? make_schema(db, e) : 0;
 }
 
-/* Changing to WAL meets others that do the same; SQLite does not wait for them there. */
+/* Several processes may change to WAL at once, and SQLite does not wait for the others. */
 static int set_wal(struct database *db, struct err *e)
 {
 	const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
@@ -112,7 +112,7 @@ static int on_wal(void *arg, sqlite3 *sqlite, const char *name, int pages)
 	return SQLITE_OK;
 }
 
-/* Who writes is done in less than SQLite's own shortest wait. */
+/* A writer takes less time than SQLite's own shortest wait. */
 static int on_busy(void *arg, int tries)
 {
 	const long us = tries < 20 ? 100 : tries < 50 ? 1000 : 10000;
@@ -130,7 +130,7 @@ static int set_up(struct database *db, struct err *e)
 	sqlite3_extended_result_codes(db->sqlite, 1);
 	sqlite3_busy_handler(db->sqlite, on_busy, NULL);
 	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	/* auto_vacuum counts only before the first table. Deleted words are overwritten. */
+	/* auto_vacuum has an effect only before the first table. Deleted text is overwritten. */
 	if (execute(db,
 	            "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON;"
 	            "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -512; PRAGMA journal_size_limit = 33554432;"
@@ -139,13 +139,13 @@ static int set_up(struct database *db, struct err *e)
 		return -1;
 	if (set_wal(db, e) < 0 || check_schema(db, e) < 0)
 		return -1;
-	/* The store moves the log into the database where nobody waits for it. */
+	/* The database thread moves the log into the database when nobody waits for it. */
 	sqlite3_wal_hook(db->sqlite, on_wal, db);
 	return 0;
 }
 
-/* Made by us, so that nobody else may read it. Never opened where it is there: closing
- * would lift the locks of other connections of this process. */
+/* Made here, so that nobody else may read it. An existing file is never opened: closing it
+ * would release the locks of other connections of this process. */
 static int make_file(const char *file, struct err *e)
 {
 	int fd = open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -212,7 +212,7 @@ int database_wal_pages(const struct database *db)
 
 void database_checkpoint(struct database *db)
 {
-	/* Not waited for where others read: they or the next one finish it. */
+	/* Does not wait for readers: they or the next checkpoint finish it. */
 	sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	db->wal_pages = 0;
 }

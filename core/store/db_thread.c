@@ -14,13 +14,13 @@
 
 #define REOPEN_FIRST_MS 500
 #define REOPEN_MAX_MS   30000
-#define LOOK_MS         500
-#define SAY_AGAIN_MS    60000
+#define MOVED_CHECK_MS  500
+#define LOG_AGAIN_MS    60000
 #define SWEEP_MS        60000
-#define SWEEP_THREADS   200  /* a transaction: nobody waits for more */
-#define IDLE_MS         200  /* without a job, a log that has grown is moved: */
-#define WAL_PAGES_IDLE  1000 /* rarely, as the next turn after it waits for the disk, */
-#define WAL_PAGES_MAX   4000 /* and at the latest at 16 MiB, whoever waits */
+#define SWEEP_THREADS   200  /* in one transaction, so that no turn waits for long */
+#define IDLE_MS         200  /* without a job before a log that has grown is moved: */
+#define WAL_PAGES_IDLE  1000 /* rarely, because the next turn after it waits for the disk, */
+#define WAL_PAGES_MAX   4000 /* and at the latest at 16 MiB, even if turns wait */
 
 struct db_thread {
 	char *file, *run;
@@ -30,150 +30,150 @@ struct db_thread {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
 	/* under the lock */
-	struct db_jobs waiting, finished;
-	size_t waiting_count;
+	struct db_jobs queued, finished;
+	size_t queued_count;
 	struct store_limits limits;
 	bool stopping;
 	/* the thread's own */
 	struct database *db;
-	struct err trouble; /* why there is no database, or why it takes nothing */
-	int64_t look_ms, said_ms, reopen_ms, pause_ms, sweep_ms;
+	struct err trouble; /* why there is no database, or why it stores nothing */
+	int64_t moved_check_ms, logged_ms, reopen_ms, pause_ms, sweep_ms;
 };
 
-/* ---- the database, while it is there ---- */
+/* ---- the database, while it can be used ---- */
 
-/* A line when trouble begins, now and then while it lasts, and one when it ends. */
-static void note(struct db_thread *a, const struct err *e)
+/* Logs a line when trouble begins, once a minute while it lasts, and one when it ends. */
+static void note_state(struct db_thread *t, const struct err *e)
 {
 	int64_t now_ms = clock_mono_ms();
 
-	if (e != NULL && (!err_is_set(&a->trouble) || now_ms - a->said_ms >= SAY_AGAIN_MS)) {
+	if (e != NULL && (!err_is_set(&t->trouble) || now_ms - t->logged_ms >= LOG_AGAIN_MS)) {
 		log_error("threads_database", L_STR("error", e->text),
-		          L_STR("effect", "chats go on without what this file would remember"));
-		a->said_ms = now_ms;
-	} else if (e == NULL && err_is_set(&a->trouble)) {
-		log_info("threads_database", L_STR("state", "usable again"), L_STR("file", a->file));
+		          L_STR("effect", "chats go on without their history"));
+		t->logged_ms = now_ms;
+	} else if (e == NULL && err_is_set(&t->trouble)) {
+		log_info("threads_database", L_STR("state", "usable again"), L_STR("file", t->file));
 	}
 	if (e != NULL)
-		a->trouble = *e;
+		t->trouble = *e;
 	else
-		err_clear(&a->trouble);
+		err_clear(&t->trouble);
 }
 
-static void lose(struct db_thread *a)
+static void lose(struct db_thread *t)
 {
-	database_close(a->db);
-	a->db = NULL;
-	a->pause_ms = a->pause_ms == 0 ? REOPEN_FIRST_MS : a->pause_ms * 2;
-	if (a->pause_ms > REOPEN_MAX_MS)
-		a->pause_ms = REOPEN_MAX_MS;
-	a->reopen_ms = clock_mono_ms() + a->pause_ms;
+	database_close(t->db);
+	t->db = NULL;
+	t->pause_ms = t->pause_ms == 0 ? REOPEN_FIRST_MS : t->pause_ms * 2;
+	if (t->pause_ms > REOPEN_MAX_MS)
+		t->pause_ms = REOPEN_MAX_MS;
+	t->reopen_ms = clock_mono_ms() + t->pause_ms;
 }
 
-/* Looked at now and then only: each look is a system call. */
-static bool has_moved(struct db_thread *a)
+/* Not checked each time: it is a system call. */
+static bool has_moved(struct db_thread *t)
 {
 	int64_t now_ms = clock_mono_ms();
 
-	if (now_ms < a->look_ms)
+	if (now_ms < t->moved_check_ms)
 		return false;
-	a->look_ms = now_ms + LOOK_MS;
-	return database_has_moved(a->db);
+	t->moved_check_ms = now_ms + MOVED_CHECK_MS;
+	return database_has_moved(t->db);
 }
 
-static bool have_database(struct db_thread *a)
+static bool ensure_database(struct db_thread *t)
 {
 	struct err e = ERR_INIT;
 
-	if (a->db != NULL && has_moved(a)) {
-		database_close(a->db); /* and the one that its name means is opened at once */
-		a->db = NULL;
-	} else if (a->db != NULL && database_is_lost(a->db)) {
-		lose(a);
+	if (t->db != NULL && has_moved(t)) {
+		database_close(t->db); /* and the file of that name is opened at once */
+		t->db = NULL;
+	} else if (t->db != NULL && database_is_lost(t->db)) {
+		lose(t);
 	}
-	if (a->db != NULL)
+	if (t->db != NULL)
 		return true;
-	if (clock_mono_ms() < a->reopen_ms)
+	if (clock_mono_ms() < t->reopen_ms)
 		return false;
-	a->db = database_open(a->file, a->run, true, &e);
-	if (a->db != NULL)
+	t->db = database_open(t->file, t->run, true, &e);
+	if (t->db != NULL)
 		return true;
-	note(a, &e);
-	lose(a);
+	note_state(t, &e);
+	lose(t);
 	return false;
 }
 
 /* ---- jobs ---- */
 
-static void fail_all(struct db_jobs *batch, const struct err *e)
+static void fail_all(struct db_jobs *transaction, const struct err *e)
 {
 	struct db_job *job;
 
-	STAILQ_FOREACH(job, batch, next)
+	STAILQ_FOREACH(job, transaction, next)
 	job->err = *e;
 }
 
-/* What the jobs tell of the database; whether all went well. */
-static bool note_all(struct db_thread *a, const struct db_jobs *batch)
+/* What the jobs show of the database; whether all succeeded. */
+static bool note_jobs(struct db_thread *t, const struct db_jobs *transaction)
 {
 	const struct db_job *job;
-	bool well = true, stored = false;
+	bool succeeded = true, stored = false;
 
-	STAILQ_FOREACH(job, batch, next)
+	STAILQ_FOREACH(job, transaction, next)
 	{
 		if (err_is_set(&job->err)) {
-			note(a, &job->err);
-			well = false;
+			note_state(t, &job->err);
+			succeeded = false;
 		}
 		stored |= job->text != NULL;
 	}
-	if (well)
-		a->pause_ms = 0;
-	if (well && stored)
-		note(a, NULL); /* what can be written can be read */
-	return well;
+	if (succeeded)
+		t->pause_ms = 0;
+	if (succeeded && stored)
+		note_state(t, NULL); /* what can be written can also be read */
+	return succeeded;
 }
 
-static void finish_jobs(struct db_thread *a, struct db_jobs *batch)
+static void finish_jobs(struct db_thread *t, struct db_jobs *transaction)
 {
-	pthread_mutex_lock(&a->lock);
-	STAILQ_CONCAT(&a->finished, batch);
-	pthread_mutex_unlock(&a->lock);
-	a->done(a->arg);
+	pthread_mutex_lock(&t->lock);
+	STAILQ_CONCAT(&t->finished, transaction);
+	pthread_mutex_unlock(&t->lock);
+	t->done(t->arg);
 }
 
 /* ---- housekeeping ---- */
 
-static void sweep(struct db_thread *a, const struct store_limits *limits)
+static void sweep(struct db_thread *t, const struct store_limits *limits)
 {
 	struct err e = ERR_INIT;
-	int gone;
+	int deleted;
 
-	if (a->db == NULL || clock_mono_ms() < a->sweep_ms)
+	if (t->db == NULL || clock_mono_ms() < t->sweep_ms)
 		return;
-	gone = database_sweep(a->db, clock_wall_ms(), limits, SWEEP_THREADS, &e);
-	/* More of them: go on soon, but let jobs come first. */
-	a->sweep_ms = clock_mono_ms() + (gone == SWEEP_THREADS ? IDLE_MS : SWEEP_MS);
-	if (gone > 0)
-		log_debug("threads_expired", L_INT("count", gone));
+	deleted = database_sweep(t->db, clock_wall_ms(), limits, SWEEP_THREADS, &e);
+	/* There are more: goes on soon, but jobs come first. */
+	t->sweep_ms = clock_mono_ms() + (deleted == SWEEP_THREADS ? IDLE_MS : SWEEP_MS);
+	if (deleted > 0)
+		log_debug("threads_expired", L_INT("count", deleted));
 }
 
-/* How long the thread may sleep before there is something to do for itself. */
-static int64_t sleep_ms(const struct db_thread *a)
+/* How long the thread may sleep without a job. */
+static int64_t sleep_ms(const struct db_thread *t)
 {
-	int64_t left_ms = a->sweep_ms - clock_mono_ms();
+	int64_t left_ms = t->sweep_ms - clock_mono_ms();
 
-	if (a->db == NULL || left_ms > SWEEP_MS)
+	if (t->db == NULL || left_ms > SWEEP_MS)
 		return SWEEP_MS;
-	if (database_wal_pages(a->db) > WAL_PAGES_IDLE || left_ms < IDLE_MS)
+	if (database_wal_pages(t->db) > WAL_PAGES_IDLE || left_ms < IDLE_MS)
 		return IDLE_MS;
 	return left_ms;
 }
 
-/* Waits for jobs, or until there is something else to do. False: stop. */
-static bool next_jobs(struct db_thread *a, struct db_jobs *jobs, struct store_limits *limits)
+/* Waits for jobs, or until housekeeping is due. False: stop. */
+static bool next_jobs(struct db_thread *t, struct db_jobs *jobs, struct store_limits *limits)
 {
-	int64_t wait_ms = sleep_ms(a);
+	int64_t wait_ms = sleep_ms(t);
 	struct timespec until;
 	bool timed_out = false, stopping;
 
@@ -181,162 +181,162 @@ static bool next_jobs(struct db_thread *a, struct db_jobs *jobs, struct store_li
 	until.tv_nsec += (long)(wait_ms % 1000) * 1000000L;
 	until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
-	pthread_mutex_lock(&a->lock);
-	while (STAILQ_EMPTY(&a->waiting) && !a->stopping && !timed_out)
-		timed_out = pthread_cond_timedwait(&a->work, &a->lock, &until) != 0;
-	STAILQ_CONCAT(jobs, &a->waiting);
-	a->waiting_count = 0;
-	*limits = a->limits;
-	stopping = a->stopping;
-	pthread_mutex_unlock(&a->lock);
+	pthread_mutex_lock(&t->lock);
+	while (STAILQ_EMPTY(&t->queued) && !t->stopping && !timed_out)
+		timed_out = pthread_cond_timedwait(&t->work, &t->lock, &until) != 0;
+	STAILQ_CONCAT(jobs, &t->queued);
+	t->queued_count = 0;
+	*limits = t->limits;
+	stopping = t->stopping;
+	pthread_mutex_unlock(&t->lock);
 	return !stopping || !STAILQ_EMPTY(jobs);
 }
 
-static bool is_stopping(struct db_thread *a)
+static bool is_stopping(struct db_thread *t)
 {
 	bool stopping;
 
-	pthread_mutex_lock(&a->lock);
-	stopping = a->stopping;
-	pthread_mutex_unlock(&a->lock);
+	pthread_mutex_lock(&t->lock);
+	stopping = t->stopping;
+	pthread_mutex_unlock(&t->lock);
 	return stopping;
 }
 
-static void do_jobs(struct db_thread *a, struct db_jobs *jobs, const struct store_limits *limits)
+static void run_jobs(struct db_thread *t, struct db_jobs *jobs, const struct store_limits *limits)
 {
-	struct db_jobs batch = STAILQ_HEAD_INITIALIZER(batch);
+	struct db_jobs transaction = STAILQ_HEAD_INITIALIZER(transaction);
 	struct err ends = ERR_INIT;
-	bool well = true;
+	bool succeeded = true;
 
-	err_set(&ends, "the service ends");
+	err_set(&ends, "the service is shutting down");
 	while (!STAILQ_EMPTY(jobs)) {
-		transaction_next(jobs, &batch);
-		if (!well && is_stopping(a)) { /* a database that is locked or full must not hold up the end */
-			fail_all(&batch, &ends);
-		} else if (!have_database(a)) {
-			fail_all(&batch, &a->trouble);
-			well = false;
+		transaction_next(jobs, &transaction);
+		if (!succeeded && is_stopping(t)) { /* a locked or full database must not delay the shutdown */
+			fail_all(&transaction, &ends);
+		} else if (!ensure_database(t)) {
+			fail_all(&transaction, &t->trouble);
+			succeeded = false;
 		} else {
-			transaction_run(a->db, &batch, limits);
-			well = note_all(a, &batch);
+			transaction_run(t->db, &transaction, limits);
+			succeeded = note_jobs(t, &transaction);
 		}
-		finish_jobs(a, &batch);
+		finish_jobs(t, &transaction);
 	}
 }
 
 static void *run(void *arg)
 {
-	struct db_thread *a = arg;
+	struct db_thread *t = arg;
 	struct db_jobs jobs = STAILQ_HEAD_INITIALIZER(jobs);
 	struct store_limits limits;
 
 	pthread_setname_np(pthread_self(), "conversations");
-	have_database(a);
-	while (next_jobs(a, &jobs, &limits)) {
+	ensure_database(t);
+	while (next_jobs(t, &jobs, &limits)) {
 		bool idle = STAILQ_EMPTY(&jobs);
 
-		do_jobs(a, &jobs, &limits);
-		sweep(a, &limits);
-		if (a->db != NULL && database_wal_pages(a->db) > (idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX))
-			database_checkpoint(a->db);
+		run_jobs(t, &jobs, &limits);
+		sweep(t, &limits);
+		if (t->db != NULL && database_wal_pages(t->db) > (idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX))
+			database_checkpoint(t->db);
 	}
-	database_close(a->db);
+	database_close(t->db);
 	return NULL;
 }
 
-/* ---- the other side ---- */
+/* ---- called from the loop ---- */
 
-static int start(struct db_thread *a, struct err *e)
+static int start(struct db_thread *t, struct err *e)
 {
 	pthread_condattr_t monotonic;
 	sigset_t all, before;
 	int errnum;
 
-	pthread_mutex_init(&a->lock, NULL);
+	pthread_mutex_init(&t->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&a->work, &monotonic);
+	pthread_cond_init(&t->work, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	/* Signals are the loop's. */
+	/* Signals belong to the loop. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	errnum = pthread_create(&a->thread, NULL, run, a);
+	errnum = pthread_create(&t->thread, NULL, run, t);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (errnum == 0)
 		return 0;
-	pthread_cond_destroy(&a->work);
-	pthread_mutex_destroy(&a->lock);
-	return err_set_errno(e, errnum, "the thread of the conversations' database cannot be started");
+	pthread_cond_destroy(&t->work);
+	pthread_mutex_destroy(&t->lock);
+	return err_set_errno(e, errnum, "the database thread of the conversations cannot be started");
 }
 
-static void release(struct db_thread *a)
+static void release(struct db_thread *t)
 {
-	free(a->file);
-	free(a->run);
-	free(a);
+	free(t->file);
+	free(t->run);
+	free(t);
 }
 
 struct db_thread *db_thread_new(const char *file, const char *run_name, const struct store_limits *limits,
                                 void (*done)(void *arg), void *arg, struct err *e)
 {
-	struct db_thread *a = calloc(1, sizeof *a);
+	struct db_thread *t = calloc(1, sizeof *t);
 
-	if (a == NULL) {
+	if (t == NULL) {
 		err_set(e, "no memory for the conversations");
 		return NULL;
 	}
-	a->done = done;
-	a->arg = arg;
-	a->limits = *limits;
-	STAILQ_INIT(&a->waiting);
-	STAILQ_INIT(&a->finished);
-	a->file = strdup(file);
-	a->run = strdup(run_name);
-	if (a->file == NULL || a->run == NULL)
+	t->done = done;
+	t->arg = arg;
+	t->limits = *limits;
+	STAILQ_INIT(&t->queued);
+	STAILQ_INIT(&t->finished);
+	t->file = strdup(file);
+	t->run = strdup(run_name);
+	if (t->file == NULL || t->run == NULL)
 		err_set(e, "no memory for the conversations");
-	else if (start(a, e) == 0)
-		return a;
-	release(a);
+	else if (start(t, e) == 0)
+		return t;
+	release(t);
 	return NULL;
 }
 
-void db_thread_free(struct db_thread *a, struct db_jobs *left)
+void db_thread_free(struct db_thread *t, struct db_jobs *left)
 {
-	pthread_mutex_lock(&a->lock);
-	a->stopping = true;
-	pthread_cond_signal(&a->work);
-	pthread_mutex_unlock(&a->lock);
-	pthread_join(a->thread, NULL);
-	STAILQ_CONCAT(left, &a->finished);
-	pthread_cond_destroy(&a->work);
-	pthread_mutex_destroy(&a->lock);
-	release(a);
+	pthread_mutex_lock(&t->lock);
+	t->stopping = true;
+	pthread_cond_signal(&t->work);
+	pthread_mutex_unlock(&t->lock);
+	pthread_join(t->thread, NULL);
+	STAILQ_CONCAT(left, &t->finished);
+	pthread_cond_destroy(&t->work);
+	pthread_mutex_destroy(&t->lock);
+	release(t);
 }
 
-void db_thread_give(struct db_thread *a, struct db_jobs *jobs)
+void db_thread_submit(struct db_thread *t, struct db_jobs *jobs)
 {
 	struct db_job *job;
 
-	pthread_mutex_lock(&a->lock);
-	while ((job = STAILQ_FIRST(jobs)) != NULL && a->waiting_count < DB_JOBS_MAX) {
+	pthread_mutex_lock(&t->lock);
+	while ((job = STAILQ_FIRST(jobs)) != NULL && t->queued_count < DB_JOBS_MAX) {
 		STAILQ_REMOVE_HEAD(jobs, next);
-		a->waiting_count++;
-		STAILQ_INSERT_TAIL(&a->waiting, job, next);
+		t->queued_count++;
+		STAILQ_INSERT_TAIL(&t->queued, job, next);
 	}
-	pthread_cond_signal(&a->work);
-	pthread_mutex_unlock(&a->lock);
+	pthread_cond_signal(&t->work);
+	pthread_mutex_unlock(&t->lock);
 }
 
-void db_thread_take(struct db_thread *a, struct db_jobs *done)
+void db_thread_take_finished(struct db_thread *t, struct db_jobs *done)
 {
-	pthread_mutex_lock(&a->lock);
-	STAILQ_CONCAT(done, &a->finished);
-	pthread_mutex_unlock(&a->lock);
+	pthread_mutex_lock(&t->lock);
+	STAILQ_CONCAT(done, &t->finished);
+	pthread_mutex_unlock(&t->lock);
 }
 
-void db_thread_set_limits(struct db_thread *a, const struct store_limits *limits)
+void db_thread_set_limits(struct db_thread *t, const struct store_limits *limits)
 {
-	pthread_mutex_lock(&a->lock);
-	a->limits = *limits;
-	pthread_mutex_unlock(&a->lock);
+	pthread_mutex_lock(&t->lock);
+	t->limits = *limits;
+	pthread_mutex_unlock(&t->lock);
 }

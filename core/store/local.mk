@@ -9,6 +9,7 @@ libttagent_a_SOURCES += \
 	core/store/db_thread.h \
 	core/store/store.c \
 	core/store/store.h \
+	core/store/store_admin.h \
 	core/store/store_impl.h \
 	core/store/store_memory.c \
 	core/store/store_sqlite.c \

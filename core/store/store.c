@@ -4,14 +4,42 @@
 #include "core/base/log.h"
 #include "core/status/process_identity.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SHORT_DIGITS 8
-#define IN_MEMORY    "memory" /* as threads.file */
+
+static const struct {
+	const char *scheme;
+	const struct store_ops *ops;
+} kinds[] = {
+#define STORE_ROW(kind) {#kind, &store_##kind},
+	STORE_KINDS(STORE_ROW)
+#undef STORE_ROW
+};
+#define KINDS (sizeof kinds / sizeof kinds[0])
+
+/* The kind that a URL names, and the rest of the URL in place. NULL with e. */
+static const struct store_ops *find_kind(const char *url, const char **place, struct err *e)
+{
+	size_t len = strcspn(url, ":");
+	char known[128] = "";
+
+	for (size_t i = 0; i < KINDS; i++) {
+		if (url[len] == ':' && strncmp(url, kinds[i].scheme, len) == 0 && kinds[i].scheme[len] == '\0') {
+			*place = url + len + 1;
+			return kinds[i].ops;
+		}
+		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s:", i > 0 ? ", " : "",
+		         kinds[i].scheme);
+	}
+	err_set(e, "threads.store: '%.100s' names no store; it begins with one of %s", url, known);
+	return NULL;
+}
+
+/* ---- keys and limits ---- */
 
 bool store_id_is_short(const char *thread_id)
 {
@@ -36,53 +64,70 @@ static struct store_limits configured_limits(const struct config *c)
 	                             .max_threads = (size_t)cfg_int(c, CFG_LIMITS_THREADS)};
 }
 
-bool store_is_memory(const char *file)
+int64_t store_idle_ms(const struct config *c, const char *thread_id)
 {
-	return strcmp(file, IN_MEMORY) == 0;
+	return cfg_ms(c, store_id_is_short(thread_id) ? CFG_THREADS_SHORT_ID_IDLE : CFG_THREADS_EXPIRE);
 }
 
-/* Whether the folder of file is there. */
-static bool has_folder(const char *file)
-{
-	const char *slash = strrchr(file, '/');
-	char folder[1024];
+/* ---- the store ---- */
 
-	if (slash == NULL || slash == file)
-		return true;
-	snprintf(folder, sizeof folder, "%.*s", (int)(slash - file), file);
-	return access(folder, F_OK) == 0 || errno != ENOENT;
+static struct store *open_kind(const struct store_ops *ops, const char *url, const char *place, struct event_base *base,
+                               const char *run, const struct store_limits *limits, struct err *e)
+{
+	struct store *s = ops->open(base, place, run, limits, e);
+
+	if (s == NULL)
+		return NULL;
+	s->url = strdup(url);
+	if (s->url != NULL)
+		return s;
+	err_set(e, "no memory for the conversations");
+	store_free(s);
+	return NULL;
+}
+
+struct store *store_new(struct event_base *base, const char *url, const char *run, const struct store_limits *limits,
+                        struct err *e)
+{
+	const char *place;
+	const struct store_ops *ops = find_kind(url, &place, e);
+
+	return ops != NULL ? open_kind(ops, url, place, base, run, limits, e) : NULL;
 }
 
 struct store *store_open(struct event_base *base, const struct config *c, const char *run, struct err *e)
 {
-	const char *file = cfg_str(c, CFG_THREADS_FILE);
+	const char *url = cfg_str(c, CFG_THREADS_STORE), *place = "";
 	const struct store_limits limits = configured_limits(c);
+	struct err why = ERR_INIT;
+	const struct store_ops *ops = find_kind(url, &place, &why);
 
-	if (!store_is_memory(file) && has_folder(file))
-		return store_sqlite_new(base, file, run, &limits, e);
-	if (!store_is_memory(file))
-		log_warning(
-			"threads_in_memory", L_STR("file", file),
-			L_STR("error", "its folder does not exist: conversations last as long as this worker does"));
-	return store_memory_new(base, &limits, e);
+	if (ops == NULL || (ops->check != NULL && ops->check(place, &why) < 0)) {
+		log_warning("threads_in_memory", L_STR("store", url), L_STR("error", why.text),
+		            L_STR("effect", "conversations last as long as this worker does"));
+		ops = &store_memory;
+	}
+	return open_kind(ops, url, place, base, run, &limits, e);
 }
 
-int64_t store_idle_ms(const struct config *c, const char *thread_id)
+bool store_moved(const struct store *s, const struct config *c)
 {
-	return cfg_ms(c, store_id_is_short(thread_id) ? CFG_THREADS_SHORT_ID_IDLE : CFG_THREADS_EXPIRE);
+	return strcmp(s->url, cfg_str(c, CFG_THREADS_STORE)) != 0;
 }
 
 void store_configure(struct store *s, const struct config *c)
 {
 	const struct store_limits limits = configured_limits(c);
 
-	s->ops->set_limits(s, &limits);
+	s->ops->configure(s, &limits);
 }
 
 void store_free(struct store *s)
 {
-	if (s != NULL)
-		s->ops->free(s);
+	if (s == NULL)
+		return;
+	free(s->url);
+	s->ops->free(s);
 }
 
 struct store_request *store_load(struct store *s, const struct store_key *k, store_loaded_fn *done, void *arg)
@@ -100,4 +145,48 @@ void store_cancel(struct store_request *r)
 {
 	if (r != NULL)
 		r->ops->cancel(r);
+}
+
+/* ---- for administrators ---- */
+
+struct store_admin *store_admin_open(const char *url, struct err *e)
+{
+	const char *place;
+	const struct store_ops *ops = find_kind(url, &place, e);
+	struct store_admin *a = ops != NULL ? ops->admin->open(place, e) : NULL;
+
+	if (a != NULL)
+		a->ops = ops->admin;
+	return a;
+}
+
+void store_admin_close(struct store_admin *a)
+{
+	if (a != NULL)
+		a->ops->close(a);
+}
+
+int store_admin_list(struct store_admin *a, store_thread_fn *found, void *arg, struct err *e)
+{
+	return a->ops->list(a, found, arg, e);
+}
+
+json_t *store_admin_show(struct store_admin *a, const struct store_key *k, struct err *e)
+{
+	return a->ops->show(a, k, e);
+}
+
+int64_t store_admin_delete(struct store_admin *a, const struct store_key *k, struct err *e)
+{
+	return a->ops->delete (a, k, e);
+}
+
+int store_admin_export(struct store_admin *a, store_export_fn *each, void *arg, struct err *e)
+{
+	return a->ops->export(a, each, arg, e);
+}
+
+int store_admin_size(struct store_admin *a, struct store_size *size, struct err *e)
+{
+	return a->ops->size(a, size, e);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Conversations in this process's memory: a tree of threads, the longest unused of which
- * goes first. */
+/* Conversations in this process's memory: a tree of threads. Where they are too many, the least
+ * recently used goes first. */
 #include "core/store/store_impl.h"
 
 #include "core/base/clock.h"
@@ -13,15 +13,15 @@
 
 struct thread {
 	TAILQ_ENTRY(thread) used;
-	struct kind *kind;
+	struct lifetime *lifetime;
 	int64_t used_ms; /* CLOCK_BOOTTIME */
 	char *subject, *thread_id;
 	json_t *turns;
 	size_t bytes; /* of the turns, as JSON */
 };
 
-/* Threads that expire alike, the least recently used first. */
-struct kind {
+/* Threads that expire after the same time, the least recently used first. */
+struct lifetime {
 	int64_t idle_ms; /* 0: never */
 	TAILQ_HEAD(, thread) used;
 };
@@ -42,7 +42,7 @@ struct memory {
 	struct event_base *loop;
 	void *tree; /* of threads, for tsearch */
 	size_t count, max;
-	struct kind short_ids, long_ids;
+	struct lifetime short_ids, long_ids;
 	TAILQ_HEAD(, request) requests;
 };
 
@@ -73,27 +73,27 @@ static struct thread *find(struct memory *m, const struct store_key *k)
 	return found != NULL ? *(struct thread **)found : NULL;
 }
 
-static void forget(struct memory *m, struct thread *t)
+static void drop(struct memory *m, struct thread *t)
 {
 	tdelete(t, &m->tree, compare);
-	TAILQ_REMOVE(&t->kind->used, t, used);
+	TAILQ_REMOVE(&t->lifetime->used, t, used);
 	m->count--;
 	thread_free(t);
 }
 
-static void forget_expired(struct memory *m, const struct kind *k, int64_t now_ms)
+static void drop_expired(struct memory *m, const struct lifetime *l, int64_t now_ms)
 {
 	struct thread *t;
 
-	while (k->idle_ms > 0 && (t = TAILQ_FIRST(&k->used)) != NULL && now_ms - t->used_ms > k->idle_ms)
-		forget(m, t);
+	while (l->idle_ms > 0 && (t = TAILQ_FIRST(&l->used)) != NULL && now_ms - t->used_ms > l->idle_ms)
+		drop(m, t);
 }
 
-static void forget_longest_unused(struct memory *m)
+static void drop_least_recent(struct memory *m)
 {
 	struct thread *a = TAILQ_FIRST(&m->short_ids.used), *b = TAILQ_FIRST(&m->long_ids.used);
 
-	forget(m, b == NULL || (a != NULL && a->used_ms < b->used_ms) ? a : b);
+	drop(m, b == NULL || (a != NULL && a->used_ms < b->used_ms) ? a : b);
 }
 
 static struct thread *add(struct memory *m, const struct store_key *k)
@@ -102,7 +102,7 @@ static struct thread *add(struct memory *m, const struct store_key *k)
 
 	if (t == NULL)
 		return NULL;
-	t->kind = store_id_is_short(k->thread_id) ? &m->short_ids : &m->long_ids;
+	t->lifetime = store_id_is_short(k->thread_id) ? &m->short_ids : &m->long_ids;
 	t->used_ms = clock_boot_ms();
 	t->subject = strdup(k->subject);
 	t->thread_id = strdup(k->thread_id);
@@ -111,27 +111,27 @@ static struct thread *add(struct memory *m, const struct store_key *k)
 		thread_free(t);
 		return NULL;
 	}
-	TAILQ_INSERT_TAIL(&t->kind->used, t, used);
+	TAILQ_INSERT_TAIL(&t->lifetime->used, t, used);
 	m->count++;
 	if (m->count > m->max)
-		forget_longest_unused(m);
+		drop_least_recent(m);
 	return t;
 }
 
 static void touch(struct thread *t)
 {
 	t->used_ms = clock_boot_ms();
-	TAILQ_REMOVE(&t->kind->used, t, used);
-	TAILQ_INSERT_TAIL(&t->kind->used, t, used);
+	TAILQ_REMOVE(&t->lifetime->used, t, used);
+	TAILQ_INSERT_TAIL(&t->lifetime->used, t, used);
 }
 
-/* The thread of that key that has not expired, or NULL; the others leave by and by. */
+/* The thread of that key unless it has expired. */
 static struct thread *look_up(struct memory *m, const struct store_key *k)
 {
 	int64_t now_ms = clock_boot_ms();
 
-	forget_expired(m, &m->short_ids, now_ms);
-	forget_expired(m, &m->long_ids, now_ms);
+	drop_expired(m, &m->short_ids, now_ms);
+	drop_expired(m, &m->long_ids, now_ms);
 	return find(m, k);
 }
 
@@ -140,14 +140,14 @@ static size_t turn_size(const json_t *messages)
 	return json_dumpb(messages, NULL, 0, JSON_COMPACT);
 }
 
-static void drop_oldest(struct thread *t)
+static void drop_oldest_turn(struct thread *t)
 {
 	t->bytes -= turn_size(json_array_get(t->turns, 0));
 	json_array_remove(t->turns, 0);
 }
 
 /* messages is stolen. */
-static int keep_turn(struct memory *m, const struct store_key *k, json_t *messages)
+static int append_turn(struct memory *m, const struct store_key *k, json_t *messages)
 {
 	size_t size = turn_size(messages);
 	struct thread *t = look_up(m, k);
@@ -160,16 +160,16 @@ static int keep_turn(struct memory *m, const struct store_key *k, json_t *messag
 	}
 	touch(t);
 	if (json_array_size(t->turns) == STORE_TURNS_MAX)
-		drop_oldest(t);
+		drop_oldest_turn(t);
 	if (json_array_append_new(t->turns, messages) < 0)
 		return -1;
 	t->bytes += size;
 	while (t->bytes > STORE_THREAD_BYTES_MAX && json_array_size(t->turns) > 1)
-		drop_oldest(t);
+		drop_oldest_turn(t);
 	return 0;
 }
 
-/* ---- requests: what was found is told from the loop ---- */
+/* ---- requests: answered from the loop ---- */
 
 static void request_free(struct request *r)
 {
@@ -182,18 +182,18 @@ static void request_free(struct request *r)
 static void on_answer(evutil_socket_t fd, short what, void *arg)
 {
 	struct request *r = arg;
-	const struct request said = *r;
+	const struct request answer = *r;
 
 	(void)fd;
 	(void)what;
-	/* Whoever is called may free the store. */
+	/* The callback may free the store. */
 	r->turns = NULL;
 	request_free(r);
-	if (said.loaded != NULL)
-		said.loaded(said.arg, said.turns, NULL);
-	else if (said.saved != NULL)
-		said.saved(said.arg, NULL);
-	json_decref(said.turns);
+	if (answer.loaded != NULL)
+		answer.loaded(answer.arg, answer.turns, NULL);
+	else if (answer.saved != NULL)
+		answer.saved(answer.arg, NULL);
+	json_decref(answer.turns);
 }
 
 static struct request *request_new(struct memory *m, void *arg)
@@ -245,7 +245,7 @@ static struct store_request *memory_append(struct store *s, const struct store_k
 		json_decref(messages);
 		return NULL;
 	}
-	if (keep_turn(m, k, messages) < 0) {
+	if (append_turn(m, k, messages) < 0) {
 		request_free(r);
 		return NULL;
 	}
@@ -266,11 +266,11 @@ static void memory_free(struct store *s)
 	while (!TAILQ_EMPTY(&m->requests))
 		request_free(TAILQ_FIRST(&m->requests));
 	while (m->count > 0)
-		forget_longest_unused(m);
+		drop_least_recent(m);
 	free(m);
 }
 
-static void memory_set_limits(struct store *s, const struct store_limits *limits)
+static void memory_configure(struct store *s, const struct store_limits *limits)
 {
 	struct memory *m = (struct memory *)s;
 
@@ -278,31 +278,47 @@ static void memory_set_limits(struct store *s, const struct store_limits *limits
 	m->long_ids.idle_ms = limits->expire_ms;
 	m->max = limits->max_threads;
 	while (m->count > m->max)
-		forget_longest_unused(m);
+		drop_least_recent(m);
 }
 
-static const struct store_ops memory_ops = {
-	.free = memory_free,
-	.load = memory_load,
-	.append = memory_append,
-	.cancel = memory_cancel,
-	.set_limits = memory_set_limits,
-};
-
-struct store *store_memory_new(struct event_base *base, const struct store_limits *limits, struct err *e)
+static struct store *memory_open(struct event_base *base, const char *place, const char *run,
+                                 const struct store_limits *limits, struct err *e)
 {
 	struct memory *m = calloc(1, sizeof *m);
 
+	(void)place, (void)run;
 	assert(limits->max_threads > 0);
 	if (m == NULL) {
 		err_set(e, "no memory for the conversations");
 		return NULL;
 	}
-	m->base.ops = &memory_ops;
+	m->base.ops = &store_memory;
 	m->loop = base;
-	memory_set_limits(&m->base, limits);
+	memory_configure(&m->base, limits);
 	TAILQ_INIT(&m->short_ids.used);
 	TAILQ_INIT(&m->long_ids.used);
 	TAILQ_INIT(&m->requests);
 	return &m->base;
 }
+
+static struct store_admin *memory_admin_open(const char *place, struct err *e)
+{
+	(void)place;
+	err_set(e,
+	        "conversations are in the memory of the responder's workers (threads.store is memory:), so there is "
+	        "nothing to list, show, export or delete; they end with the workers");
+	return NULL;
+}
+
+/* No handle is ever opened, so no other operation is ever called. */
+static const struct store_admin_ops memory_admin_ops = {.open = memory_admin_open};
+
+const struct store_ops store_memory = {
+	.open = memory_open,
+	.load = memory_load,
+	.append = memory_append,
+	.cancel = memory_cancel,
+	.configure = memory_configure,
+	.free = memory_free,
+	.admin = &memory_admin_ops,
+};

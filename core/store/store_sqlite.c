@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store on SQLite: the loop's side of it. */
+/* Conversations in an SQLite file, which other processes may share: the loop's side of it.
+ * A thread of its own (db_thread) opens the file and does all that may block. */
+#include "core/store/database.h"
 #include "core/store/db_thread.h"
-#include "core/store/store_impl.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -11,18 +13,18 @@
 
 struct request {
 	struct store_request base;
-	struct db_job job;       /* the archivist's until it is done */
-	store_loaded_fn *loaded; /* both NULL: cancelled, or nobody wants to know */
+	struct db_job job;       /* the database thread's until it is done */
+	store_loaded_fn *loaded; /* both NULL: cancelled, or the caller gave none */
 	store_saved_fn *saved;
 	void *arg;
 };
 
 struct sqlite {
 	struct store base;
-	struct db_thread *archivist;
+	struct db_thread *thread;
 	int fd; /* an eventfd: jobs are done */
 	struct event *ready;
-	struct db_jobs given; /* in this iteration of the loop, at whose end all go at once */
+	struct db_jobs new_jobs; /* of this iteration of the loop, at whose end all are handed over */
 	struct event *hand_over;
 };
 
@@ -61,13 +63,13 @@ static void free_all(struct db_jobs *jobs)
 	}
 }
 
-/* From the archivist's thread. */
+/* Called on the database thread. */
 static void on_done(void *arg)
 {
 	const struct sqlite *s = arg;
 	const uint64_t one = 1;
 
-	/* A full counter is one that the loop has yet to read: it is woken anyway. */
+	/* A full counter is one that the loop has yet to read: it wakes anyway. */
 	while (write(s->fd, &one, sizeof one) < 0 && errno == EINTR)
 		continue;
 }
@@ -91,7 +93,7 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	while (read(fd, &count, sizeof count) < 0 && errno == EINTR)
 		continue;
-	db_thread_take(s->archivist, &done);
+	db_thread_take_finished(s->thread, &done);
 	answer_all(&done);
 }
 
@@ -103,8 +105,8 @@ static void on_hand_over(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	db_thread_give(s->archivist, &s->given);
-	STAILQ_CONCAT(&refused, &s->given);
+	db_thread_submit(s->thread, &s->new_jobs);
+	STAILQ_CONCAT(&refused, &s->new_jobs);
 	STAILQ_FOREACH(job, &refused, next)
 	err_set(&job->err, "too many turns wait for the conversations' database");
 	answer_all(&refused);
@@ -126,11 +128,11 @@ static struct request *request_new(struct sqlite *s, const struct store_key *k, 
 	return NULL;
 }
 
-static struct store_request *give(struct sqlite *s, struct request *r)
+static struct store_request *submit(struct sqlite *s, struct request *r)
 {
-	if (STAILQ_EMPTY(&s->given))
+	if (STAILQ_EMPTY(&s->new_jobs))
 		event_active(s->hand_over, EV_TIMEOUT, 0);
-	STAILQ_INSERT_TAIL(&s->given, &r->job, next);
+	STAILQ_INSERT_TAIL(&s->new_jobs, &r->job, next);
 	return &r->base;
 }
 
@@ -143,7 +145,7 @@ static struct store_request *sqlite_load(struct store *store, const struct store
 	if (r == NULL)
 		return NULL;
 	r->loaded = done;
-	return give(s, r);
+	return submit(s, r);
 }
 
 static struct store_request *sqlite_append(struct store *store, const struct store_key *k, json_t *messages,
@@ -154,7 +156,7 @@ static struct store_request *sqlite_append(struct store *store, const struct sto
 
 	if (r != NULL) {
 		r->saved = done;
-		/* Here, as the caller may still change what it gave us a reference to. */
+		/* Encoded now, because the caller may still change what it has a reference to. */
 		r->job.text = json_dumps(messages, JSON_COMPACT);
 	}
 	json_decref(messages);
@@ -164,7 +166,7 @@ static struct store_request *sqlite_append(struct store *store, const struct sto
 		return NULL;
 	}
 	r->job.text_len = strlen(r->job.text);
-	return give(s, r);
+	return submit(s, r);
 }
 
 static void sqlite_cancel(struct store_request *request)
@@ -175,9 +177,9 @@ static void sqlite_cancel(struct store_request *request)
 	r->saved = NULL;
 }
 
-static void sqlite_set_limits(struct store *store, const struct store_limits *limits)
+static void sqlite_configure(struct store *store, const struct store_limits *limits)
 {
-	db_thread_set_limits(((struct sqlite *)store)->archivist, limits);
+	db_thread_set_limits(((struct sqlite *)store)->thread, limits);
 }
 
 static void sqlite_free(struct store *store)
@@ -185,12 +187,12 @@ static void sqlite_free(struct store *store)
 	struct sqlite *s = (struct sqlite *)store;
 	struct db_jobs left = STAILQ_HEAD_INITIALIZER(left);
 
-	if (s->archivist != NULL) {
-		db_thread_give(s->archivist, &s->given);
-		db_thread_free(s->archivist, &left);
+	if (s->thread != NULL) {
+		db_thread_submit(s->thread, &s->new_jobs);
+		db_thread_free(s->thread, &left);
 	}
 	free_all(&left);
-	free_all(&s->given);
+	free_all(&s->new_jobs);
 	if (s->ready != NULL)
 		event_free(s->ready);
 	if (s->hand_over != NULL)
@@ -200,16 +202,8 @@ static void sqlite_free(struct store *store)
 	free(s);
 }
 
-static const struct store_ops sqlite_ops = {
-	.free = sqlite_free,
-	.load = sqlite_load,
-	.append = sqlite_append,
-	.cancel = sqlite_cancel,
-	.set_limits = sqlite_set_limits,
-};
-
-struct store *store_sqlite_new(struct event_base *base, const char *file, const char *run,
-                               const struct store_limits *limits, struct err *e)
+static struct store *sqlite_open(struct event_base *base, const char *file, const char *run,
+                                 const struct store_limits *limits, struct err *e)
 {
 	struct sqlite *s = calloc(1, sizeof *s);
 
@@ -217,8 +211,8 @@ struct store *store_sqlite_new(struct event_base *base, const char *file, const 
 		err_set(e, "no memory for the conversations");
 		return NULL;
 	}
-	s->base.ops = &sqlite_ops;
-	STAILQ_INIT(&s->given);
+	s->base.ops = &store_sqlite;
+	STAILQ_INIT(&s->new_jobs);
 	s->hand_over = event_new(base, -1, 0, on_hand_over, s);
 	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->fd < 0)
@@ -226,10 +220,35 @@ struct store *store_sqlite_new(struct event_base *base, const char *file, const 
 	else
 		s->ready = event_new(base, s->fd, EV_READ | EV_PERSIST, on_ready, s);
 	if (s->hand_over != NULL && s->ready != NULL && event_add(s->ready, NULL) == 0)
-		s->archivist = db_thread_new(file, run, limits, on_done, s, e);
-	if (s->archivist != NULL)
+		s->thread = db_thread_new(file, run, limits, on_done, s, e);
+	if (s->thread != NULL)
 		return &s->base;
 	err_set(e, "no memory for the conversations");
 	sqlite_free(&s->base);
 	return NULL;
 }
+
+/* The directory is not made: it is missing where the service runs without one of its own. */
+static int sqlite_check(const char *file, struct err *e)
+{
+	const char *slash = strrchr(file, '/');
+	char directory[1024];
+
+	if (slash == NULL || slash == file)
+		return 0;
+	snprintf(directory, sizeof directory, "%.*s", (int)(slash - file), file);
+	if (access(directory, F_OK) == 0 || errno != ENOENT)
+		return 0;
+	return err_set(e, "the directory %s does not exist", directory);
+}
+
+const struct store_ops store_sqlite = {
+	.check = sqlite_check,
+	.open = sqlite_open,
+	.load = sqlite_load,
+	.append = sqlite_append,
+	.cancel = sqlite_cancel,
+	.configure = sqlite_configure,
+	.free = sqlite_free,
+	.admin = &database_admin_ops,
+};

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define BATCH_MAX 256 /* jobs that are looked at, and done, at once */
+#define TRANSACTION_MAX 256 /* jobs considered, and run, at once */
 
 static struct store_key key_of(const struct db_job *job)
 {
@@ -17,10 +17,10 @@ static bool is_append(const struct db_job *job)
 	return job->text != NULL;
 }
 
-/* ---- choosing --------------------------------------------------------------------------- */
+/* ---- selection --------------------------------------------------------------------------- */
 
-/* An append before the load is of the same thread. */
-static bool is_held(const struct db_jobs *jobs, const struct db_job *load)
+/* Whether an append to the same thread comes before the load. */
+static bool has_append_before(const struct db_jobs *jobs, const struct db_job *load)
 {
 	const struct db_job *before;
 
@@ -35,46 +35,46 @@ static bool is_held(const struct db_jobs *jobs, const struct db_job *load)
 	return false;
 }
 
-static void take_loads(struct db_jobs *jobs, struct db_jobs *batch)
+static void take_loads(struct db_jobs *jobs, struct db_jobs *transaction)
 {
-	struct db_jobs stay = STAILQ_HEAD_INITIALIZER(stay);
+	struct db_jobs rest = STAILQ_HEAD_INITIALIZER(rest);
 	struct db_job *job;
 
-	for (int i = 0; i < BATCH_MAX && (job = STAILQ_FIRST(jobs)) != NULL; i++) {
-		bool goes = !is_append(job) && !is_held(&stay, job);
+	for (int i = 0; i < TRANSACTION_MAX && (job = STAILQ_FIRST(jobs)) != NULL; i++) {
+		bool taken = !is_append(job) && !has_append_before(&rest, job);
 
 		STAILQ_REMOVE_HEAD(jobs, next);
-		if (goes)
-			STAILQ_INSERT_TAIL(batch, job, next);
+		if (taken)
+			STAILQ_INSERT_TAIL(transaction, job, next);
 		else
-			STAILQ_INSERT_TAIL(&stay, job, next);
+			STAILQ_INSERT_TAIL(&rest, job, next);
 	}
-	STAILQ_CONCAT(&stay, jobs);
-	STAILQ_CONCAT(jobs, &stay);
+	STAILQ_CONCAT(&rest, jobs);
+	STAILQ_CONCAT(jobs, &rest);
 }
 
-void transaction_next(struct db_jobs *jobs, struct db_jobs *batch)
+void transaction_next(struct db_jobs *jobs, struct db_jobs *transaction)
 {
 	struct db_job *job;
 
-	take_loads(jobs, batch);
-	if (!STAILQ_EMPTY(batch))
+	take_loads(jobs, transaction);
+	if (!STAILQ_EMPTY(transaction))
 		return;
-	for (int i = 0; i < BATCH_MAX && (job = STAILQ_FIRST(jobs)) != NULL && is_append(job); i++) {
+	for (int i = 0; i < TRANSACTION_MAX && (job = STAILQ_FIRST(jobs)) != NULL && is_append(job); i++) {
 		STAILQ_REMOVE_HEAD(jobs, next);
-		STAILQ_INSERT_TAIL(batch, job, next);
+		STAILQ_INSERT_TAIL(transaction, job, next);
 	}
 }
 
-/* ---- doing ------------------------------------------------------------------------------ */
+/* ---- execution ------------------------------------------------------------------------------ */
 
-static void load_all(struct database *db, struct db_jobs *batch, const struct store_limits *limits)
+static void load_all(struct database *db, struct db_jobs *transaction, const struct store_limits *limits)
 {
 	struct err e = ERR_INIT;
 	bool together = database_begin_reading(db, &e) == 0;
 	struct db_job *job;
 
-	STAILQ_FOREACH(job, batch, next)
+	STAILQ_FOREACH(job, transaction, next)
 	{
 		const struct store_key k = key_of(job);
 
@@ -104,8 +104,8 @@ static void append_alone(struct database *db, struct db_job *job, const struct s
 		database_roll_back(db);
 }
 
-/* Whether they are stored; else e, and whether each of them may be tried alone. */
-static bool append_together(struct database *db, struct db_jobs *batch, const struct store_limits *limits,
+/* Whether they are stored; else e is set, and whether each of them may be tried alone. */
+static bool append_together(struct database *db, struct db_jobs *transaction, const struct store_limits *limits,
                             struct err *e, bool *try_alone)
 {
 	struct db_job *job;
@@ -113,7 +113,7 @@ static bool append_together(struct database *db, struct db_jobs *batch, const st
 	*try_alone = database_begin_writing(db, e) == 0;
 	if (!*try_alone)
 		return false;
-	STAILQ_FOREACH(job, batch, next)
+	STAILQ_FOREACH(job, transaction, next)
 	if (append_one(db, job, limits, e) < 0) {
 		database_roll_back(db);
 		return false;
@@ -121,26 +121,26 @@ static bool append_together(struct database *db, struct db_jobs *batch, const st
 	return database_commit(db, e) == 0;
 }
 
-static void append_all(struct database *db, struct db_jobs *batch, const struct store_limits *limits)
+static void append_all(struct database *db, struct db_jobs *transaction, const struct store_limits *limits)
 {
 	struct err e = ERR_INIT;
 	struct db_job *job;
 	bool alone;
 
-	if (append_together(db, batch, limits, &e, &alone))
+	if (append_together(db, transaction, limits, &e, &alone))
 		return;
-	alone = alone && STAILQ_NEXT(STAILQ_FIRST(batch), next) != NULL && !database_is_lost(db);
-	STAILQ_FOREACH(job, batch, next)
+	alone = alone && STAILQ_NEXT(STAILQ_FIRST(transaction), next) != NULL && !database_is_lost(db);
+	STAILQ_FOREACH(job, transaction, next)
 	if (alone)
 		append_alone(db, job, limits);
 	else
 		job->err = e;
 }
 
-void transaction_run(struct database *db, struct db_jobs *batch, const struct store_limits *limits)
+void transaction_run(struct database *db, struct db_jobs *transaction, const struct store_limits *limits)
 {
-	if (is_append(STAILQ_FIRST(batch)))
-		append_all(db, batch, limits);
+	if (is_append(STAILQ_FIRST(transaction)))
+		append_all(db, transaction, limits);
 	else
-		load_all(db, batch, limits);
+		load_all(db, transaction, limits);
 }

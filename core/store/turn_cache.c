@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
-#define SLOT_ELSE 256 /* the array of turns, the node of the tree */
+#define SLOT_OVERHEAD 256 /* the array of turns, the node of the tree */
 
 struct slot {
 	struct cached_thread thread;
@@ -64,7 +64,7 @@ static struct slot *add(struct turn_cache *c, int64_t id, int64_t first)
 	if (e == NULL)
 		return NULL;
 	e->thread = (struct cached_thread){.id = id, .first = first, .last = first - 1, .turns = json_array()};
-	e->bytes = sizeof *e + SLOT_ELSE;
+	e->bytes = sizeof *e + SLOT_OVERHEAD;
 	if (e->thread.turns == NULL || tsearch(e, &c->tree, compare) == NULL) {
 		json_decref(e->thread.turns);
 		free(e);
@@ -75,8 +75,8 @@ static struct slot *add(struct turn_cache *c, int64_t id, int64_t first)
 	return e;
 }
 
-/* About what jansson and the allocator take for a value: several times its text, where the
- * text is short. */
+/* About the memory that jansson and the allocator need for a value: several times its text,
+ * where the text is short. */
 static size_t weight(const json_t *value)
 {
 	enum { STRING = 64, OBJECT = 256, PAIR = 64, ARRAY = 160 };
@@ -112,7 +112,7 @@ struct cached_thread *turn_cache_thread(struct turn_cache *c, int64_t id, int64_
 	void *found = tfind(&wanted, &c->tree, compare);
 	struct slot *e = found != NULL ? *(struct slot **)found : NULL;
 
-	/* Turns that left the database, all of them or the oldest. */
+	/* The database no longer has these turns. */
 	if (e != NULL && (first > e->thread.last + 1 || first < e->thread.first)) {
 		turn_cache_forget(c, &e->thread);
 		e = NULL;

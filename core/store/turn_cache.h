@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Turns that were read from the database, parsed, so that a long conversation is not
- * parsed again for each of its turns. One thread; the turns in it are shared with whoever
+ * parsed again for each of its turns. One thread; the turns in it are shared with those who
  * loaded them and never change (their reference counts are atomic). */
 #ifndef TT_STORE_TURN_CACHE_H
 #define TT_STORE_TURN_CACHE_H

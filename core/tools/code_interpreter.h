@@ -11,8 +11,4 @@
  * code.local is off or E2B runs it. */
 const char *code_interpreter_runner_socket(const struct config *c);
 
-/* Where the tt-agent-runner listens that runs code under c; NULL: none does, because
- * code.local is off or E2B runs it. */
-const char *code_interpreter_runner_socket(const struct config *c);
-
 #endif

@@ -162,7 +162,7 @@ static void note_progress(struct attempt *a, int64_t now_ns)
 	int64_t before = answer->attempt_tokens, tokens = (int64_t)p->tokens;
 
 	if (p->chunks > 0 && p->events != a->events)
-		http_heard(a->transfer, a->stall_ms);
+		http_progress(a->transfer, a->stall_ms);
 	a->events = p->events;
 	if (tokens != before) {
 		answer->attempt_tokens = tokens;

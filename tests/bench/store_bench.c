@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What keeping a turn costs: the time on the loop that asks for it, and the time until it
- * is stored, as the turn's statistics wait for it. Microseconds: median, 99th, worst. */
+/* What storing a turn costs: the time on the loop, and the time until it is stored, because the
+ * statistics of the turn wait for that. Microseconds: median, 99th, worst. */
 #include "core/base/clock.h"
 #include "core/store/store.h"
 
@@ -40,19 +40,20 @@ static void print(const char *what, int64_t *ns)
 
 int main(void)
 {
-	static int64_t asked[TURNS], stored[TURNS], loaded[TURNS], fresh[TURNS];
+	static int64_t queued[TURNS], stored[TURNS], loaded[TURNS], fresh[TURNS];
 	const struct store_limits limits = {.expire_ms = 0};
 	struct event_base *base = event_base_new();
 	struct err e = ERR_INIT;
-	char folder[] = "/tmp/store_bench.XXXXXX", file[64], thread[32], answer[1001];
+	char directory[] = "/tmp/store_bench.XXXXXX", file[64], url[80], thread[32], answer[1001];
 	struct store *s;
 
 	memset(answer, 'x', sizeof answer - 1);
 	answer[sizeof answer - 1] = '\0';
-	if (mkdtemp(folder) == NULL)
+	if (mkdtemp(directory) == NULL)
 		return 1;
-	snprintf(file, sizeof file, "%s/threads.db", folder);
-	s = store_sqlite_new(base, file, "run", &limits, &e);
+	snprintf(file, sizeof file, "%s/threads.db", directory);
+	snprintf(url, sizeof url, "sqlite:%s", file);
+	s = store_new(base, url, "run", &limits, &e);
 	for (int i = 0; i < TURNS; i++) {
 		const struct store_key k = {.subject = "", .thread_id = thread};
 		bool done = false;
@@ -77,20 +78,20 @@ int main(void)
 		             json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "a question", "role",
 		                       "assistant", "content", answer),
 		             on_saved, &done);
-		asked[i] = clock_mono_ns() - began;
+		queued[i] = clock_mono_ns() - began;
 		while (!done)
 			event_base_loop(base, EVLOOP_ONCE);
 		stored[i] = clock_mono_ns() - began;
 	}
-	print("append, on the loop", asked);
+	print("append, on the loop", queued);
 	print("append, until stored", stored);
 	print("load of a new thread", fresh);
 	print("load of 0 to 9 turns", loaded);
 	store_free(s);
 	event_base_free(base);
 	for (const char *const *end = (const char *const[]){"", "-wal", "-shm", NULL}; *end != NULL; end++) {
-		snprintf(file, sizeof file, "%s/threads.db%s", folder, *end);
+		snprintf(file, sizeof file, "%s/threads.db%s", directory, *end);
 		unlink(file);
 	}
-	return rmdir(folder) == 0 ? 0 : 1;
+	return rmdir(directory) == 0 ? 0 : 1;
 }

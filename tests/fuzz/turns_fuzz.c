@@ -15,22 +15,24 @@
 
 static const struct store_limits limits = {.expire_ms = 0};
 static const struct store_key key = {.subject = "", .thread_id = "a thread"};
-static char folder[] = "/tmp/tt-fuzz.XXXXXX", file[64];
+static char directory[] = "/tmp/tt-fuzz.XXXXXX", file[64];
 static struct database *db;
-static sqlite3 *raw; /* past all that database.c takes care of */
+static struct store_admin *admin;
+static sqlite3 *raw; /* bypasses database.c */
 
-static void remove_folder(void)
+static void remove_directory(void)
 {
 	static const char *const ends[] = {"", "-wal", "-shm"};
 	char path[80];
 
+	store_admin_close(admin);
 	database_close(db);
 	sqlite3_close(raw);
 	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
 		snprintf(path, sizeof path, "%s%s", file, ends[i]);
 		unlink(path);
 	}
-	rmdir(folder);
+	rmdir(directory);
 }
 
 static void sql(const char *text)
@@ -41,14 +43,18 @@ static void sql(const char *text)
 static void set_up(void)
 {
 	struct err e = ERR_INIT;
+	char url[80];
 
 	fuzz_config();
-	fuzz_require(mkdtemp(folder) != NULL);
-	snprintf(file, sizeof file, "%s/threads.db", folder);
+	fuzz_require(mkdtemp(directory) != NULL);
+	snprintf(file, sizeof file, "%s/threads.db", directory);
 	db = database_open(file, "a run", true, &e);
 	fuzz_require(db != NULL && sqlite3_open(file, &raw) == SQLITE_OK);
+	snprintf(url, sizeof url, "sqlite:%s", file);
+	admin = store_admin_open(url, &e);
+	fuzz_require(admin != NULL);
 	sql("PRAGMA synchronous = OFF");
-	atexit(remove_folder);
+	atexit(remove_directory);
 }
 
 static void put_turn(int64_t number, const char *text, size_t len)
@@ -123,7 +129,7 @@ static json_t *load(void)
 	return turns;
 }
 
-static void ask(const json_t *turns, unsigned flags)
+static void make_prompt(const json_t *turns, unsigned flags)
 {
 	json_t *now = json_pack("[{s:s, s:s}]", "role", "user", "content", "Hi"), *body;
 	struct prompt p = {.config = fuzz_config(), .model = "m", .turns = turns, .messages = now};
@@ -168,8 +174,7 @@ static void append(size_t count, bool all_there)
 static void show(void)
 {
 	struct err e = ERR_INIT;
-	int64_t id = database_find(db, &key, &e);
-	json_t *thread = database_show(db, id, &e);
+	json_t *thread = store_admin_show(admin, &key, &e);
 
 	fuzz_require(thread != NULL && json_object_get(thread, "turns") != NULL);
 	json_decref(thread);
@@ -187,7 +192,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	fuzz_require(turns != NULL || !all_there);
 	show();
 	for (unsigned flags = 0; turns != NULL && flags < 16; flags++)
-		ask(turns, flags);
+		make_prompt(turns, flags);
 	append(json_array_size(turns), all_there);
 	json_decref(turns);
 	return 0;

@@ -190,7 +190,7 @@ def remembers(service, llm, thread):
 
 
 def test_a_full_disk_costs_the_memory_not_the_chat(disk, stage):
-    service, llm = stage.one({"text": ["yes"]}, sets=[f"threads.file={disk.directory}/threads.db"])
+    service, llm = stage.one({"text": ["yes"]}, sets=[f"threads.store=sqlite:{disk.directory}/threads.db"])
     assert remembers(service, llm, "a-thread-of-its-own")
     disk.fill()
     for n in range(20):
@@ -205,7 +205,7 @@ def test_a_full_disk_costs_the_memory_not_the_chat(disk, stage):
 
 def test_a_disk_that_is_full_at_the_start(disk, stage):
     disk.fill()
-    service, llm = stage.one({"text": ["yes"]}, sets=[f"threads.file={disk.directory}/threads.db"])
+    service, llm = stage.one({"text": ["yes"]}, sets=[f"threads.store=sqlite:{disk.directory}/threads.db"])
     assert service.chat("first", "a-thread-of-its-own").answer == "yes"
     disk.empty()
     wait_until(lambda: remembers(service, llm, "another-thread"), "memory again")

@@ -52,12 +52,12 @@ def test_a_reload_keeps_short_ids(stage):
 
 
 def test_a_reload_may_move_the_database(stage):
-    service, llm = stage.one({"text": ["yes"]}, conf="", sets=["threads.file=memory"], workers=2)
+    service, llm = stage.one({"text": ["yes"]}, conf="", sets=["threads.store=memory:"], workers=2)
     old = service.worker_pids()
-    service.sets.remove("threads.file=memory")
+    service.sets.remove("threads.store=memory:")
     service.daemon.stop()
     service.start_daemon()
-    service.conf.write_text(f'threads: {{ file = "{service.directory}/moved.db"; }};\n')
+    service.conf.write_text(f'threads: {{ store = "sqlite:{service.directory}/moved.db"; }};\n')
     wait_until(service.takes_commands, "the daemon's answer")
     service.ctl("reload")
     for pid in old:
@@ -115,11 +115,12 @@ def test_nobody_becomes_another_user_by_another_spelling_of_the_header(stage, fi
     assert said(llm) == ["from ann", "ann again"]
 
 
-@pytest.mark.parametrize("file", ["threads.db", "memory", "no-such-folder/threads.db"])
-def test_threads_of_a_short_id_are_forgotten_when_idle(stage, file):
-    path = file if file == "memory" else stage.directory / file
-    service, llm = stage.one(
-        {"text": ["yes"]}, sets=["threads.short_id_idle=0.3", "threads.expire=0", f"threads.file={path}"])
+@pytest.mark.parametrize("setting", [
+    "store=sqlite:{}/threads.db", "store=memory:", "store=sqlite:{}/no-such-directory/threads.db",
+    "file={}/threads.db", "file=memory"])
+def test_threads_of_a_short_id_are_forgotten_when_idle(stage, setting):
+    store = "threads." + setting.format(stage.directory)
+    service, llm = stage.one({"text": ["yes"]}, sets=["threads.short_id_idle=0.3", "threads.expire=0", store])
     service.chat("first", "7")
     service.chat("first", LONG)
     time.sleep(0.4)  # that is what idle means
@@ -169,11 +170,17 @@ def test_the_admin_sees_exports_and_deletes(stage):
     assert shown["turns"][0]["messages"][0] == {"role": "user", "content": "a question"}
     lines = service.ctl("threads", "export", ok=False).stdout.splitlines()
     assert sorted(json.loads(line)["thread_id"] for line in lines) == ["7", LONG]
+    size = service.ctl("threads", "size")
+    assert (size["threads"], size["turns"]) == (2, 3) and size["disk_bytes"] > size["bytes"] > 0
+    assert service.ctl("threads", "delete-user", "ann")["message"] == "0 threads deleted"
     assert service.ctl("threads", "delete", LONG)["message"] == "1 thread deleted"
     assert service.ctl("threads", "show", LONG, ok=False).returncode == 1
     assert service.ctl("threads", "delete", LONG, ok=False).returncode == 1
     service.chat("again", LONG)
     assert said(llm) == ["again"]
+    body = json.dumps({"message": "from ann", "thread_id": LONG}).encode()
+    assert b"[STATS]" in fastcgi.ask(service.socket, "POST", "/poll_requests", body, REMOTE_USER="ann")[1]
+    assert service.ctl("threads", "delete-user", "ann")["message"] == "1 thread deleted"
     assert service.ctl("threads", "delete-all")["message"] == "2 threads deleted"
     assert service.ctl("threads", "list")["threads"] == []
     assert service.ctl("threads", "show", ok=False).returncode == 2
@@ -181,6 +188,15 @@ def test_the_admin_sees_exports_and_deletes(stage):
     # What was deleted is in no file any more.
     for rest in ("", "-wal"):
         assert b"a question" not in (service.directory / f"threads.db{rest}").read_bytes()
+
+
+def test_memory_shows_the_admin_nothing_and_says_why(stage):
+    service, _ = stage.one({"text": ["yes"]}, sets=["threads.store=memory:"])
+    service.chat("a question", LONG)
+    for command in (["list"], ["show", LONG], ["size"], ["delete-all"], ["export"]):
+        refused = service.ctl("threads", *command, ok=False)
+        assert refused.returncode == 1
+        assert "in the memory of the responder's workers" in refused.stdout + refused.stderr
 
 
 def test_a_thousand_threads_at_once(stage):

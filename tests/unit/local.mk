@@ -19,6 +19,7 @@ unit_tests = \
 	tests/unit/core/config/user_config_unit \
 	tests/unit/core/control/command_unit \
 	tests/unit/core/http/http_unit \
+	tests/unit/core/llm/bearer_unit \
 	tests/unit/core/llm/deployments_unit \
 	tests/unit/core/llm/llm_unit \
 	tests/unit/core/llm/select_unit \
@@ -88,7 +89,7 @@ tests_unit_core_base_privacy_unit_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=setrlimit
 # Turns over recorded answers of LLMs in place of HTTP.
 tests_unit_core_turn_dialogue_unit_SOURCES = tests/unit/core/turn/dialogue_unit.c tests/unit/support/recorded_http.c tests/unit/support/recorded_http.h
 tests_unit_core_turn_dialogue_unit_LDFLAGS = $(short_memory_ldflags) \
-	-Wl,--wrap=http_start,--wrap=http_cancel,--wrap=http_pause,--wrap=http_resume,--wrap=http_heard
+	-Wl,--wrap=http_start,--wrap=http_cancel,--wrap=http_pause,--wrap=http_resume,--wrap=http_progress
 
 EXTRA_DIST += tests/data
 

@@ -54,8 +54,8 @@ class Service:
             **(env or {}),
         }
         self.sets = list(sets)
-        if not any(s.startswith("threads.file=") for s in self.sets):
-            self.sets.append(f"threads.file={self.directory}/threads.db")
+        if not any(s.startswith(("threads.store=", "threads.file=")) for s in self.sets):
+            self.sets.append(f"threads.store=sqlite:{self.directory}/threads.db")
         self.daemon = self.responder = self.nginx = self.listening = None
         self.lighttpds = []
         self.secrets = [v for k, v in self.env.items() if v and re.search("SECRET|KEY|TOKEN", k)]

@@ -112,7 +112,7 @@ struct http_transfer *__wrap_http_start(struct http *h, const struct http_reques
 void __wrap_http_cancel(struct http_transfer *t);
 void __wrap_http_pause(struct http_transfer *t);
 void __wrap_http_resume(struct http_transfer *t);
-void __wrap_http_heard(struct http_transfer *t, int64_t silence_ms);
+void __wrap_http_progress(struct http_transfer *t, int64_t silence_ms);
 /* clang-format on */
 
 struct http_transfer *__wrap_http_start(struct http *h, const struct http_request *req,
@@ -141,7 +141,7 @@ void __wrap_http_cancel(struct http_transfer *t)
 	transfer_free(t);
 }
 
-void __wrap_http_heard(struct http_transfer *t, int64_t silence_ms)
+void __wrap_http_progress(struct http_transfer *t, int64_t silence_ms)
 {
 	(void)t, (void)silence_ms;
 }

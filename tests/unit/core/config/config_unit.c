@@ -289,6 +289,55 @@ static void layers_lie_over_each_other(void **state)
 	assert_string_equal(cfg_str(f->config, CFG_CLOUD_MODEL), "meta-llama/Llama-3.3-70B-Instruct");
 }
 
+/* threads.file, a path or memory, is the old form of threads.store. */
+static void the_old_form_of_the_store_still_works(void **state)
+{
+	static const char *const contradiction[] = {"threads.file=/a", "threads.store=memory:", NULL};
+	static const char *const agreement[] = {"threads.file=/a", "threads.store=sqlite:/a", NULL};
+	static const char *const new_form[] = {"threads.store=sqlite:/b", NULL}, *const old_form[] = {"threads.file=/b",
+	                                                                                              NULL};
+	struct fixture *f = *state;
+
+	assert_true(fixture_load_set(f, "threads.file=/x/threads.db"));
+	assert_string_equal(cfg_str(f->config, CFG_THREADS_STORE), "sqlite:/x/threads.db");
+	assert_string_equal(cfg_origin(f->config, CFG_THREADS_STORE), "command line");
+	assert_false(cfg_is_set(f->config, CFG_THREADS_FILE));
+	assert_true(fixture_says(&f->report.warnings,
+	                         "threads.file (command line): ", "write threads.store = \"sqlite:/x/threads.db\""));
+	assert_true(fixture_load_set(f, "threads.file=memory"));
+	assert_string_equal(cfg_str(f->config, CFG_THREADS_STORE), "memory:");
+	assert_true(fixture_load_text(f, "threads: { file = \"/x\"; };"));
+	assert_string_equal(cfg_str(f->config, CFG_THREADS_STORE), "sqlite:/x");
+	assert_true(fixture_load_text(f, "threads: { store = \"memory:\"; };"));
+	assert_false(fixture_says(&f->report.warnings, "threads.file", ""));
+	/* Both. */
+	assert_false(fixture_load(f, NULL, NULL, contradiction));
+	assert_true(fixture_says(&f->report.errors, "threads.file (command line): ",
+	                         "contradicts threads.store (command line); remove threads.file"));
+	assert_true(fixture_load(f, NULL, NULL, agreement));
+	assert_true(fixture_says(&f->report.warnings, "threads.file (command line): ", "old form"));
+	fixture_write(f, "main.conf", "threads: { file = \"/a\"; };\n");
+	assert_true(fixture_load(f, f->main, NULL, new_form));
+	assert_string_equal(cfg_str(f->config, CFG_THREADS_STORE), "sqlite:/b");
+	assert_true(fixture_says(&f->report.warnings, ":1): ", "is overridden by threads.store (command line)"));
+	fixture_write(f, "main.conf", "threads: { store = \"memory:\"; };\n");
+	assert_true(fixture_load(f, f->main, NULL, old_form));
+	assert_string_equal(cfg_str(f->config, CFG_THREADS_STORE), "sqlite:/b");
+}
+
+static void a_store_begins_with_its_kind(void **state)
+{
+	static const char *const wrong[] = {"threads.store=memory", "threads.store=/x", "threads.store=redsi://h"};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		assert_false(fixture_load_set(f, wrong[i]));
+		assert_true(fixture_says(&f->report.errors, "--set threads.store: ",
+		                         "begins with none of the choices; allowed: a string of up to 1024 bytes, "
+		                         "beginning with one of these: sqlite:, memory:"));
+	}
+}
+
 static void a_prompt_may_be_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -341,6 +390,8 @@ int main(void)
 		TEST(a_token_needs_no_warning),
 		TEST(the_placeholder_is_no_key),
 		TEST(layers_lie_over_each_other),
+		TEST(the_old_form_of_the_store_still_works),
+		TEST(a_store_begins_with_its_kind),
 		TEST(a_prompt_may_be_nothing),
 		TEST(references_are_counted),
 		TEST(value_texts_are_cut_like_snprintf),

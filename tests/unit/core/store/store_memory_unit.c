@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The n-th allocation fails, for every n, while conversations are kept in SQLite, its own
- * allocations included: every question is answered, and what was stored is whole. */
+/* The n-th allocation fails, for every n, while conversations are stored in SQLite, its own
+ * allocations included: every request is answered, and every stored turn is whole. */
 #include "core/store/store.h"
 
 #include "core/base/clock.h"
@@ -20,7 +20,7 @@
 
 #define DEADLINE_MS 30000
 
-static char folder[64], file[128];
+static char directory[64], file[128], url[140];
 static struct event_base *base;
 static sqlite3_mem_methods real; /* SQLite's own */
 
@@ -34,7 +34,7 @@ static void *sqlite_realloc(void *p, int size)
 }
 
 struct seen {
-	int asked, answered;
+	int requested, answered;
 	bool saved, failed;
 	size_t turns;
 };
@@ -63,11 +63,11 @@ static void wait_for(struct seen *s)
 {
 	int64_t until = clock_mono_ms() + DEADLINE_MS;
 
-	while (s->answered < s->asked) {
+	while (s->answered < s->requested) {
 		const struct timeval step = {0, 20000};
 
 		if (clock_mono_ms() > until)
-			fail_msg("%d of %d answers", s->answered, s->asked);
+			fail_msg("%d of %d answers", s->answered, s->requested);
 		event_base_loopexit(base, &step);
 		event_base_loop(base, EVLOOP_ONCE);
 	}
@@ -77,18 +77,18 @@ static struct seen use(const char *thread, bool append)
 {
 	static const struct store_limits limits = {.expire_ms = 0};
 	const struct store_key k = {.subject = "s", .thread_id = thread};
-	struct seen s = {.asked = 0};
+	struct seen s = {.requested = 0};
 	struct err e = ERR_INIT;
-	struct store *store = store_sqlite_new(base, file, "run", &limits, &e);
+	struct store *store = store_new(base, url, "run", &limits, &e);
 	json_t *turn = append ? json_pack("[{s:s}, {s:s}]", "role", "user", "role", "assistant") : NULL;
 
 	assert_true(store != NULL || err_is_set(&e));
 	if (store != NULL && turn != NULL)
-		s.asked += store_append(store, &k, turn, on_saved, &s) != NULL;
+		s.requested += store_append(store, &k, turn, on_saved, &s) != NULL;
 	else
 		json_decref(turn);
 	if (store != NULL)
-		s.asked += store_load(store, &k, on_loaded, &s) != NULL;
+		s.requested += store_load(store, &k, on_loaded, &s) != NULL;
 	wait_for(&s);
 	store_free(store);
 	return s;
@@ -131,10 +131,11 @@ int main(void)
 	wrapped.xRealloc = sqlite_realloc;
 	sqlite3_config(SQLITE_CONFIG_MALLOC, &wrapped);
 	log_open("store_memory_unit", LOG_TO_STDERR, LOG_CRITICAL_);
-	strcpy(folder, "/dev/shm/store_memory.XXXXXX"); /* a disk would make it slow */
-	if (mkdtemp(folder) == NULL && mkdtemp(strcpy(folder, "/tmp/store_memory.XXXXXX")) == NULL)
+	strcpy(directory, "/dev/shm/store_memory.XXXXXX"); /* a disk would make it slow */
+	if (mkdtemp(directory) == NULL && mkdtemp(strcpy(directory, "/tmp/store_memory.XXXXXX")) == NULL)
 		return 1;
-	snprintf(file, sizeof file, "%s/threads.db", folder);
+	snprintf(file, sizeof file, "%s/threads.db", directory);
+	snprintf(url, sizeof url, "sqlite:%s", file);
 	base = event_base_new();
 	use("made-with-memory", true);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
@@ -143,6 +144,6 @@ int main(void)
 		snprintf(path, sizeof path, "%s%s", file, ends[i]);
 		unlink(path);
 	}
-	rmdir(folder);
+	rmdir(directory);
 	return failed;
 }

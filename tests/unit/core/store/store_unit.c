@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Conversations: what was said in a thread comes back, and in no other thread. */
+/* Conversations: the turns of a thread come back, and in no other thread. */
+#include "core/store/store_admin.h"
 #include "core/store/store_impl.h"
 
 #include <setjmp.h>
@@ -18,7 +19,7 @@
 struct fixture {
 	struct event_base *base;
 	struct store *store;
-	char folder[64], file[128];
+	char directory[64], file[128];
 	json_t *loaded; /* the last answer */
 	bool failed;    /* it was an error */
 	int answers;
@@ -31,8 +32,10 @@ static const struct store_limits no_limits = {.max_threads = MAX_THREADS};
 static struct store *sqlite_open(struct fixture *f, const char *run, const struct store_limits *limits)
 {
 	struct err e = ERR_INIT;
+	char url[140];
 
-	return store_sqlite_new(f->base, f->file, run, limits, &e);
+	snprintf(url, sizeof url, "sqlite:%s", f->file);
+	return store_new(f->base, url, run, limits, &e);
 }
 
 static int setup_base(void **state)
@@ -41,10 +44,10 @@ static int setup_base(void **state)
 
 	if (f == NULL || (f->base = event_base_new()) == NULL)
 		return -1;
-	strcpy(f->folder, "/tmp/store_unit.XXXXXX");
-	if (mkdtemp(f->folder) == NULL)
+	strcpy(f->directory, "/tmp/store_unit.XXXXXX");
+	if (mkdtemp(f->directory) == NULL)
 		return -1;
-	snprintf(f->file, sizeof f->file, "%s/threads.db", f->folder);
+	snprintf(f->file, sizeof f->file, "%s/threads.db", f->directory);
 	*state = f;
 	return 0;
 }
@@ -57,7 +60,7 @@ static int setup_memory(void **state)
 	if (setup_base(state) < 0)
 		return -1;
 	f = *state;
-	f->store = store_memory_new(f->base, &no_limits, &e);
+	f->store = store_new(f->base, "memory:", "", &no_limits, &e);
 	return f->store == NULL;
 }
 
@@ -82,10 +85,10 @@ static int teardown(void **state)
 	event_base_free(f->base);
 	json_decref(f->loaded);
 	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-		snprintf(path, sizeof path, "%s/threads.db%s", f->folder, ends[i]);
+		snprintf(path, sizeof path, "%s/threads.db%s", f->directory, ends[i]);
 		unlink(path);
 	}
-	rmdir(f->folder);
+	rmdir(f->directory);
 	free(f);
 	return 0;
 }
@@ -135,7 +138,7 @@ static void append(struct fixture *f, const char *subject, const char *thread, c
 	assert_false(f->failed);
 }
 
-/* The thread's user messages, joined by blanks. */
+/* The thread's user messages, joined by spaces. */
 static char *load(struct fixture *f, const char *subject, const char *thread)
 {
 	const struct store_key k = {.subject = subject, .thread_id = thread};
@@ -244,7 +247,7 @@ static void a_turn_that_cannot_be_stored_harms_no_other(void **state)
 	append(f, "", "after", "a");
 }
 
-static void the_longest_unused_goes_first(void **state)
+static void the_least_recently_used_goes_first(void **state)
 {
 	char name[16];
 
@@ -261,14 +264,14 @@ static void the_longest_unused_goes_first(void **state)
 	assert_thread(*state, "", "0", "0");
 }
 
-static void fewer_threads_are_kept_at_once(void **state)
+static void a_lower_limit_drops_threads(void **state)
 {
 	struct fixture *f = *state;
 
 	append(f, "", "first", "1");
 	append(f, "", "second", "2");
 	append(f, "", "third", "3");
-	f->store->ops->set_limits(f->store, &(struct store_limits){.max_threads = 2});
+	f->store->ops->configure(f->store, &(struct store_limits){.max_threads = 2});
 	assert_thread(f, "", "first", "");
 	assert_thread(f, "", "second", "2");
 	append(f, "", "fourth", "4");
@@ -332,17 +335,17 @@ static void idle_threads_are_forgotten(void **state)
 	append(f, "", "12345678", "long");
 	append(f, "", "1234567", "short");
 	pass_ms(5);
-	f->store->ops->set_limits(f->store, &late);
+	f->store->ops->configure(f->store, &late);
 	assert_thread(f, "", "1234567", "short");
 	pass_ms(5);
-	f->store->ops->set_limits(f->store, &short_soon);
+	f->store->ops->configure(f->store, &short_soon);
 	assert_thread(f, "", "1234567", "");
 	assert_thread(f, "", "12345678", "long");
 	append(f, "", "1234567", "of somebody else");
-	f->store->ops->set_limits(f->store, &never);
+	f->store->ops->configure(f->store, &never);
 	assert_thread(f, "", "1234567", "of somebody else");
 	pass_ms(5);
-	f->store->ops->set_limits(f->store, &soon);
+	f->store->ops->configure(f->store, &soon);
 	assert_thread(f, "", "12345678", "");
 	assert_thread(f, "", "1234567", "of somebody else");
 }
@@ -474,7 +477,7 @@ static void assert_fails(struct fixture *f)
 	assert_true(f->failed);
 }
 
-static void a_damaged_file_is_told(void **state)
+static void a_damaged_file_is_reported(void **state)
 {
 	struct fixture *f = *state;
 	FILE *out;
@@ -491,12 +494,12 @@ static void a_damaged_file_is_told(void **state)
 	assert_fails(f);
 }
 
-static void a_missing_folder_is_told(void **state)
+static void a_missing_directory_is_reported(void **state)
 {
 	struct fixture *f = *state;
 
 	store_free(f->store);
-	snprintf(f->file, sizeof f->file, "%s/no/threads.db", f->folder);
+	snprintf(f->file, sizeof f->file, "%s/no/threads.db", f->directory);
 	f->store = sqlite_open(f, "run", &no_limits);
 	assert_non_null(f->store);
 	assert_fails(f);
@@ -542,56 +545,56 @@ static void damage_while_running(void **state)
 
 /* ---- a process that is killed ---- */
 
-struct told {
+struct confirmed {
 	int fd, waiting;
 };
 
 static void answer_byte(void *arg, const struct err *e)
 {
-	struct told *t = arg;
+	struct confirmed *t = arg;
 	char c = e == NULL ? '.' : '!';
 
-	/* Only what was told as stored must be there afterwards. */
+	/* Only turns that were reported as stored must be there afterwards. */
 	if (write(t->fd, &c, 1) != 1)
 		_exit(1);
 	t->waiting--;
 }
 
 /* Appends turns of two messages as fast as it can, several at once, until it is killed. */
-static void append_forever(const char *file, int fd)
+static void append_forever(const char *url, int fd)
 {
-	struct told told = {.fd = fd};
+	struct confirmed confirmed = {.fd = fd};
 	struct event_base *base = event_base_new();
 	struct err e = ERR_INIT;
-	struct store *s = store_sqlite_new(base, file, "run", &no_limits, &e);
+	struct store *s = store_new(base, url, "run", &no_limits, &e);
 	const struct store_key k = {.subject = "", .thread_id = "killed"};
 
 	for (;;) {
-		if (store_append(s, &k, turn("some words of a conversation that is cut off"), answer_byte, &told) ==
-		    NULL)
+		if (store_append(s, &k, turn("some words of a conversation that is cut off"), answer_byte,
+		                 &confirmed) == NULL)
 			_exit(1);
-		for (told.waiting++; told.waiting > 8;)
+		for (confirmed.waiting++; confirmed.waiting > 8;)
 			event_base_loop(base, EVLOOP_ONCE);
 	}
 }
 
-static size_t count_told(int fd)
+static size_t count_confirmed(int fd)
 {
 	char bytes[4096];
 	ssize_t n;
-	size_t told = 0;
+	size_t confirmed = 0;
 
 	while ((n = read(fd, bytes, sizeof bytes)) > 0) {
-		told += (size_t)n;
+		confirmed += (size_t)n;
 		assert_null(memchr(bytes, '!', (size_t)n));
 	}
-	return told;
+	return confirmed;
 }
 
 static void killed_at_any_moment(void **state)
 {
 	struct fixture *f = *state;
-	size_t told = 0, before = 0;
+	size_t confirmed = 0, before = 0;
 
 	store_free(f->store);
 	f->store = NULL;
@@ -599,31 +602,220 @@ static void killed_at_any_moment(void **state)
 		struct timespec life = {.tv_nsec = (i * 7919 % 40) * 500000L};
 		int fds[2];
 		pid_t child;
-		char first;
+		char first, url[140];
 
 		assert_int_equal(pipe(fds), 0);
 		child = fork();
 		assert_true(child >= 0);
 		if (child == 0) {
 			close(fds[0]);
-			append_forever(f->file, fds[1]);
+			snprintf(url, sizeof url, "sqlite:%s", f->file);
+			append_forever(url, fds[1]);
 		}
 		close(fds[1]);
 		assert_int_equal(read(fds[0], &first, 1), 1);
 		nanosleep(&life, NULL);
 		kill(child, SIGKILL);
-		told = 1 + count_told(fds[0]);
+		confirmed = 1 + count_confirmed(fds[0]);
 		waitpid(child, NULL, 0);
 		close(fds[0]);
 		f->store = sqlite_open(f, "run", &no_limits);
 		free(load(f, "", "killed")); /* also checks that each turn is whole */
 		assert_true(json_array_size(f->loaded) >=
-		            (before + told < STORE_TURNS_MAX ? before + told : STORE_TURNS_MAX));
+		            (before + confirmed < STORE_TURNS_MAX ? before + confirmed : STORE_TURNS_MAX));
 		before = json_array_size(f->loaded);
 		store_free(f->store);
 		f->store = NULL;
 	}
 	assert_true(before > 0);
+}
+
+/* ---- configured stores ---- */
+
+static struct config *config_of(const char *store)
+{
+	const char *sets[1];
+	char set[256];
+	struct config_source source = {.sets = sets, .set_count = 1};
+	struct config_report report;
+	struct config *c;
+
+	snprintf(set, sizeof set, "threads.store=%s", store);
+	sets[0] = set;
+	config_report_init(&report);
+	c = config_load(&source, &report);
+	assert_non_null(c);
+	config_report_free(&report);
+	return c;
+}
+
+static void a_moved_store_is_noticed(void **state)
+{
+	struct fixture *f = *state;
+	struct config *memory = config_of("memory:"), *nowhere = config_of("sqlite:/nonexistent/threads.db");
+	struct err e = ERR_INIT;
+
+	f->store = store_open(f->base, memory, "run", &e);
+	assert_non_null(f->store);
+	append(f, "", "t", "one");
+	assert_false(store_moved(f->store, memory));
+	assert_true(store_moved(f->store, nowhere));
+	store_free(f->store);
+	/* Memory takes its place, but it is still the store that was configured. */
+	f->store = store_open(f->base, nowhere, "run", &e);
+	assert_non_null(f->store);
+	append(f, "", "t", "one");
+	assert_false(store_moved(f->store, nowhere));
+	assert_true(store_moved(f->store, memory));
+	store_configure(f->store, memory);
+	assert_thread(f, "", "t", "one");
+	config_unref(memory);
+	config_unref(nowhere);
+}
+
+static void an_unknown_kind_is_refused(void **state)
+{
+	static const char *const urls[] = {"", "memory", "memo:", "sqlite", "sqlite3:/x", "/var/lib/threads.db"};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+		struct err e = ERR_INIT;
+
+		assert_null(store_new(f->base, urls[i], "run", &no_limits, &e));
+		assert_non_null(strstr(e.text, "names no store; it begins with one of sqlite:, memory:"));
+		err_clear(&e);
+		assert_null(store_admin_open(urls[i], &e));
+		assert_non_null(strstr(e.text, "names no store"));
+	}
+}
+
+/* The setting's choices are the kinds of stores. */
+static void every_kind_can_be_configured(void **state)
+{
+	char kinds[128] = "";
+
+	(void)state;
+#define ADD(kind) snprintf(kinds + strlen(kinds), sizeof kinds - strlen(kinds), "%s" #kind ":", kinds[0] ? "|" : "");
+	STORE_KINDS(ADD)
+#undef ADD
+	assert_string_equal(cfg_key_info(CFG_THREADS_STORE)->unit, kinds);
+}
+
+/* ---- administrators ---- */
+
+static struct store_admin *open_admin(struct fixture *f)
+{
+	struct err e = ERR_INIT;
+	char url[140];
+	struct store_admin *a;
+
+	snprintf(url, sizeof url, "sqlite:%s", f->file);
+	a = store_admin_open(url, &e);
+	assert_string_equal(e.text, "");
+	return a;
+}
+
+static bool note_thread(void *arg, const struct store_thread *t)
+{
+	struct buf *b = arg;
+
+	return buf_addf(b, "%s/%s:%lld%s ", t->subject, t->thread_id, (long long)t->turns, t->short_id ? "s" : "") == 0;
+}
+
+static void assert_listed(struct store_admin *a, const char *want)
+{
+	struct buf text = BUF_INIT(4096);
+	struct err e = ERR_INIT;
+
+	assert_int_equal(buf_adds(&text, ""), 0);
+	assert_int_equal(store_admin_list(a, note_thread, &text, &e), 0);
+	assert_string_equal(text.data != NULL ? text.data : "", want);
+	buf_free(&text);
+}
+
+static bool count_exported(void *arg, const json_t *thread)
+{
+	size_t *turns = arg;
+
+	*turns += json_array_size(json_object_get(thread, "turns"));
+	return true;
+}
+
+static void administrators_list_show_and_delete(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_key of_ann = {.subject = "ann", .thread_id = "a-thread"}, of_nobody = {.subject = ""};
+	const struct store_key missing = {.subject = "bob", .thread_id = "a-thread"};
+	struct store_admin *a;
+	struct store_size size;
+	struct err e = ERR_INIT;
+	size_t exported = 0;
+	json_t *shown;
+
+	append(f, "ann", "a-thread", "one");
+	append(f, "", "7", "two");
+	pass_ms(2); /* so that it is the last used */
+	append(f, "ann", "a-thread", "three");
+	a = open_admin(f);
+	assert_listed(a, "ann/a-thread:2 /7:1s ");
+	shown = store_admin_show(a, &of_ann, &e);
+	assert_string_equal(json_string_value(json_object_get(shown, "subject")), "ann");
+	assert_int_equal(json_array_size(json_object_get(shown, "turns")), 2);
+	json_decref(shown);
+	assert_int_equal(store_admin_export(a, count_exported, &exported, &e), 0);
+	assert_int_equal(exported, 3);
+	assert_int_equal(store_admin_size(a, &size, &e), 0);
+	assert_int_equal(size.threads, 2);
+	assert_int_equal(size.turns, 3);
+	assert_in_range(size.bytes, 3 * 20, 1000);
+	assert_true(size.disk_bytes > 4096);
+	assert_null(store_admin_show(a, &missing, &e));
+	assert_string_equal(e.text, "there is no thread a-thread of bob");
+	err_clear(&e);
+	assert_int_equal(store_admin_delete(a, &missing, &e), -1);
+	assert_string_equal(e.text, "there is no thread a-thread of bob");
+	err_clear(&e);
+	assert_int_equal(store_admin_delete(a, &of_nobody, &e), 1);
+	assert_listed(a, "ann/a-thread:2 ");
+	assert_int_equal(store_admin_delete(a, &of_nobody, &e), 0);
+	assert_int_equal(store_admin_delete(a, &of_ann, &e), 1);
+	append(f, "", "t", "x");
+	append(f, "bob", "t", "x");
+	assert_int_equal(store_admin_delete(a, NULL, &e), 2);
+	assert_listed(a, "");
+	store_admin_close(a);
+	assert_thread(f, "ann", "a-thread", "");
+}
+
+static void a_store_without_a_file_is_empty(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_key k = {.subject = "", .thread_id = "t"}, all_of_ann = {.subject = "ann"};
+	struct store_admin *a = open_admin(f);
+	struct store_size size = {.threads = 1};
+	struct err e = ERR_INIT;
+	size_t exported = 0;
+
+	assert_listed(a, "");
+	assert_int_equal(store_admin_export(a, count_exported, &exported, &e), 0);
+	assert_int_equal(store_admin_size(a, &size, &e), 0);
+	assert_int_equal(size.threads + size.turns + size.bytes + size.disk_bytes, 0);
+	assert_int_equal(store_admin_delete(a, NULL, &e), 0);
+	assert_int_equal(store_admin_delete(a, &all_of_ann, &e), 0);
+	assert_null(store_admin_show(a, &k, &e));
+	assert_string_equal(e.text, "there is no thread t");
+	assert_int_equal(store_admin_delete(a, &k, &e), -1);
+	store_admin_close(a);
+	assert_int_equal(access(f->file, F_OK), -1);
+}
+
+static void memory_has_nothing_for_administrators(void **state)
+{
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_null(store_admin_open("memory:", &e));
+	assert_non_null(strstr(e.text, "in the memory of the responder's workers"));
 }
 
 static void ids_that_are_short(void **state)
@@ -665,8 +857,8 @@ int main(void)
 		BOTH(what_was_loaded_does_not_change),
 		BOTH(requests_of_one_moment_keep_their_order),
 		SQLITE(a_turn_that_cannot_be_stored_harms_no_other),
-		MEMORY(the_longest_unused_goes_first),
-		MEMORY(fewer_threads_are_kept_at_once),
+		MEMORY(the_least_recently_used_goes_first),
+		MEMORY(a_lower_limit_drops_threads),
 		BOTH(old_turns_leave_whole),
 		BOTH(cancelled_requests_stay_silent),
 		BOTH(idle_threads_are_forgotten),
@@ -676,10 +868,16 @@ int main(void)
 		SQLITE(threads_expire),
 		SQLITE(two_processes_share_a_file),
 		SQLITE(any_text_is_kept),
-		SQLITE(a_damaged_file_is_told),
-		SQLITE(a_missing_folder_is_told),
+		SQLITE(a_damaged_file_is_reported),
+		SQLITE(a_missing_directory_is_reported),
 		SQLITE(damage_while_running),
 		SQLITE(killed_at_any_moment),
+		cmocka_unit_test_setup_teardown(a_moved_store_is_noticed, setup_base, teardown),
+		cmocka_unit_test_setup_teardown(an_unknown_kind_is_refused, setup_base, teardown),
+		cmocka_unit_test(every_kind_can_be_configured),
+		SQLITE(administrators_list_show_and_delete),
+		cmocka_unit_test_setup_teardown(a_store_without_a_file_is_empty, setup_base, teardown),
+		cmocka_unit_test(memory_has_nothing_for_administrators),
 		cmocka_unit_test(ids_that_are_short),
 		cmocka_unit_test(a_run_has_one_name),
 	};

@@ -117,7 +117,7 @@ static int make_world(void **state)
 	w->services = (struct chat_services){.base = w->base,
 	                                     .config = world_config,
 	                                     .snapshot = world_snapshot,
-	                                     .store = store_memory_new(w->base, &no_limits, &e),
+	                                     .store = store_new(w->base, "memory:", "", &no_limits, &e),
 	                                     .run = "run",
 	                                     .toolbox = toolbox_new(w->base, NULL, &e),
 	                                     .cooldown = &w->cooldown,

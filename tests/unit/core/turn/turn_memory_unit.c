@@ -115,7 +115,7 @@ static const struct store_limits no_limits = {.max_threads = 1};
 static void keep_in_memory(void)
 {
 	struct err e = ERR_INIT;
-	struct store *s = store_memory_new(base, &no_limits, &e);
+	struct store *s = store_new(base, "memory:", "", &no_limits, &e);
 
 	if (s != NULL)
 		keep(s, base);
@@ -126,7 +126,7 @@ static void keep_in_memory(void)
 static void keep_in_sqlite(void)
 {
 	struct err e = ERR_INIT;
-	struct store *s = store_sqlite_new(base, "/nonexistent/threads.db", "run", &no_limits, &e);
+	struct store *s = store_new(base, "sqlite:/nonexistent/threads.db", "run", &no_limits, &e);
 
 	if (s != NULL)
 		keep(s, base);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HS256 token that LLMs are asked with. The only user of libjwt. */
-#ifndef TT_HTTP_BEARER_H
-#define TT_HTTP_BEARER_H
+/* The HS256 token of requests to LLMs. The only user of libjwt. */
+#ifndef TT_LLM_BEARER_H
+#define TT_LLM_BEARER_H
 
 #include "core/base/err.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/http/bearer.h"
+#include "core/llm/bearer.h"
 
 #include <errno.h>
 #include <jwt.h>

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stored conversations for administrators: list, show, delete, export. Blocking, so never
+ * called on a loop; the service may use the same store meanwhile. */
+#ifndef TT_STORE_STORE_ADMIN_H
+#define TT_STORE_STORE_ADMIN_H
+
+#include "core/store/store.h"
+
+struct store_admin;
+
+/* Opens the store of that URL (threads.store). One that was never written to is empty and
+ * is not made. NULL with e: it cannot be opened, or nobody but the responder can read it. */
+struct store_admin *store_admin_open(const char *url, struct err *e);
+void store_admin_close(struct store_admin *a); /* NULL is fine */
+
+/* A thread, valid within the callback. */
+struct store_thread {
+	const char *subject, *thread_id;
+	int64_t created_ms, used_ms; /* wall clock */
+	int64_t turns, bytes;
+	bool short_id;
+};
+
+/* Calls found for each thread, the last used first; stops where it returns false. -1 with e. */
+typedef bool store_thread_fn(void *arg, const struct store_thread *t);
+int store_admin_list(struct store_admin *a, store_thread_fn *found, void *arg, struct err *e);
+
+/* The thread of that key, the last used where short ids make several, as {"subject",
+ * "thread_id","created","used","turns":[{"number","at","messages":[...]}]}: a new reference.
+ * NULL with e. */
+json_t *store_admin_show(struct store_admin *a, const struct store_key *k, struct err *e);
+
+/* Deletes a thread for good, every thread of a subject (thread_id NULL), or all (k NULL).
+ * How many it were; -1 with e, also where a single thread is not there. */
+int64_t store_admin_delete(struct store_admin *a, const struct store_key *k, struct err *e);
+
+/* Calls each with every thread as store_admin_show gives it, all of one moment; stops where
+ * it returns false. -1 with e. */
+typedef bool store_export_fn(void *arg, const json_t *thread);
+int store_admin_export(struct store_admin *a, store_export_fn *each, void *arg, struct err *e);
+
+struct store_size {
+	int64_t threads, turns;
+	int64_t bytes; /* of the turns, as JSON */
+	int64_t disk_bytes;
+};
+int store_admin_size(struct store_admin *a, struct store_size *size, struct err *e); /* -1 with e */
+
+#endif
