@@ -14,7 +14,7 @@ class Fault:
         self.name, self.victim, self.harm, self.heal, self.lasts, self.deadly = name, victim, harm, heal, lasts, deadly
 
 
-# --- stand-ins: LLM 1 and 2, and the backend ---
+# --- mocks: LLM 1 and 2, and the backend ---
 
 def kill(world, x):
     x.die()

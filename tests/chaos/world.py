@@ -14,7 +14,7 @@ from leaks import footprint
 from stage.load import many_turns
 from stage.process import BUILD, PATIENCE, Process, wait_until
 from stage.stage import Stage
-from stage.standins import Backend, Llm
+from stage.mocks import Backend, Llm
 
 WORDS = 40
 WORD = "c{i}w#. "
@@ -25,7 +25,7 @@ IDLE_SECONDS = 8  # after which connections that nobody uses are closed
 
 
 class Mortal:
-    """A stand-in that keeps its address and its behaviour over its deaths."""
+    """A mock that keeps its address and its behaviour over its deaths."""
 
     def __init__(self, stage, kind, name, address, script):
         self.stage, self.kind, self.name, self.address, self.calm = stage, kind, name, address, script

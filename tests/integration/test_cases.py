@@ -53,10 +53,10 @@ class Tools:
         self.service, self.llm = stage.one(env={**search_env(self.search), **e2b_env(self.e2b)}, sets=["code.timeout=5"])
 
     def fresh(self):
-        for standin in (self.search, self.e2b):
-            standin.script()
-        for standin in (self.search, self.e2b, self.llm):
-            standin.forget()
+        for mock in (self.search, self.e2b):
+            mock.script()
+        for mock in (self.search, self.e2b, self.llm):
+            mock.forget()
         return self
 
     def roles(self, ask=-1):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The code interpreter through nginx, in E2B's sandboxes (a stand-in)."""
+"""The code interpreter through nginx, in E2B's sandboxes (a mock)."""
 
 import json
 import re

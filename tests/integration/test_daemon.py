@@ -175,7 +175,7 @@ def test_own_authority_counts_for_all_that_the_daemon_asks(stage):
     daemon = Daemon(stage, backend=stage.backend({"d1": deployment}, tls), sets=[f"cloud.ca_file={authority}", "health.completion_interval=0.2"],
                     env={**FAST, "LLM_CONTAINER_NAME": f"https://localhost:{container.port}"}).wait_current("container")
     daemon.wait_health("d1", "healthy")
-    wait_until(lambda: daemon.models()["container"]["model"] == "stand-in/demo-model", "its model")
+    wait_until(lambda: daemon.models()["container"]["model"] == "mock/demo-model", "its model")
     container.wait_request("/v1/chat/completions", 3)
     assert "certificate" not in daemon.log()
 
@@ -747,7 +747,7 @@ def test_a_container_without_health_is_asked_for_its_models(stage):
     llm = stage.llm(health_status=404)
     daemon = Daemon(stage, env={"LLM_CONTAINER_NAME": llm.host}).wait_current("container")
     assert daemon.models()["container"]["status"] == "healthy"
-    assert daemon.models()["container"]["model"] == "stand-in/demo-model"
+    assert daemon.models()["container"]["model"] == "mock/demo-model"
 
 
 def test_a_loading_model_is_waited_for(stage):

@@ -49,7 +49,7 @@ def test_container_by_host_and_port(stage):
     llm = stage.llm()
     service = stage.service(env={"LLM_CONTAINER_NAME": f"localhost:{llm.port}"}).wait_ready()
     chat_is_answered(service)
-    assert llm.chats()[-1]["body"]["model"] == "stand-in/demo-model"  # the first of /v1/models
+    assert llm.chats()[-1]["body"]["model"] == "mock/demo-model"  # the first of /v1/models
 
 
 def test_container_by_full_url(stage):

@@ -69,7 +69,7 @@ def test_when_the_second_breaks_off_too_it_is_said(stage):
 
 
 def test_the_started_answer_takes_room_of_the_context_window(stage):
-    """The oldest turns leave for it: a refusal would end the answer. The stand-in counts bytes, the service
+    """The oldest turns leave for it: a refusal would end the answer. The mock counts bytes, the service
     three of them for a token."""
     words = [f"w{n}".ljust(89, ".") + " " for n in range(10)]
     asked = lambda name: name.ljust(500, ".")

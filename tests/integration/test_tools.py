@@ -30,10 +30,10 @@ class World:
         return [f"search.brave_url={self.search.url}", "search.timeout=2", "search.bench=0"]
 
     def fresh(self):
-        for standin in (self.search, self.e2b):
-            standin.script()
-        for standin in (self.search, self.e2b, self.llm):
-            standin.forget()
+        for mock in (self.search, self.e2b):
+            mock.script()
+        for mock in (self.search, self.e2b, self.llm):
+            mock.forget()
         return self
 
     def chat(self, message, thread_id=None):

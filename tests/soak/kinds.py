@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The world of the soak: the service with all its stand-ins, and each kind of load on it."""
+"""The world of the soak: the service with all its mocks, and each kind of load on it."""
 
 import json
 
@@ -11,7 +11,7 @@ from stage.tools import CODE, E2b, Search, call, calls, e2b_env, rounds, search_
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 LONG = '[[{"tokens":200,"token":"w# ","numbered":true,"delay_us":2000}]]'
-RECORD = ("--record", "64")  # or the stand-ins would be what grows
+RECORD = ("--record", "64")  # or the mocks would be what grows
 
 
 class World:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many chat clients at once: tests/standin/chat_client.c."""
+"""Many chat clients at once: tests/mock/chat_client.c."""
 
 import json
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a message makes the LLM stand-in say."""
+"""What a message makes the LLM mock say."""
 
 import json
 

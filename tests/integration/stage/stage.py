@@ -10,7 +10,7 @@ from pathlib import Path
 from . import secrecy
 from .process import raise_descriptor_limit
 from .service import Service
-from .standins import Backend, Llm
+from .mocks import Backend, Llm
 
 
 class Stage:
@@ -22,7 +22,7 @@ class Stage:
         raise_descriptor_limit()
         self.directory = Path(tempfile.mkdtemp(prefix="tt-", dir="/tmp"))
         self.processes = []  # ours, in the order of their start
-        self.others = []     # stand-ins and web servers
+        self.others = []     # mocks and web servers
         self.services = []
         self.clients = []
         self.reserved = []

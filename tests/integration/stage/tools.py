@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stand-ins of tools: web search services and E2B."""
+"""The mocks of tools: web search services and E2B."""
 
 import json
 
-from .standins import Standin
+from .mocks import Mock
 
 SEARCH = "tavily_search_results_json"
 CODE = "code_interpreter"
 
 
-class Search(Standin):
-    program = "search-standin"
+class Search(Mock):
+    program = "search-mock"
 
     def queries(self):
         """(service, query) of each search, in order."""
@@ -25,8 +25,8 @@ class Search(Standin):
         return found
 
 
-class E2b(Standin):
-    program = "e2b-standin"
+class E2b(Mock):
+    program = "e2b-mock"
 
     def calls(self):
         """What was asked, as "METHOD /path"."""
@@ -44,20 +44,20 @@ def e2b(stage, **script):
     return stage.keep(E2b(stage, stage._name("e2b"), script))
 
 
-def search_env(standin, tavily=True, searxng=False, brave=False):
+def search_env(mock, tavily=True, searxng=False, brave=False):
     """The environment of a service that searches there."""
-    env = {"TAVILY_BASE_URL": standin.url}
+    env = {"TAVILY_BASE_URL": mock.url}
     if not tavily:
         env["TAVILY_API_KEY"] = None
     if searxng:
-        env["SEARXNG_URL"] = standin.url
+        env["SEARXNG_URL"] = mock.url
     if brave:
         env["BRAVE_API_KEY"] = "brave-test-key"
     return env
 
 
-def e2b_env(standin):
-    return {"E2B_API_KEY": "e2b-test-key", "E2B_API_URL": standin.url, "E2B_SANDBOX_URL": standin.url}
+def e2b_env(mock):
+    return {"E2B_API_KEY": "e2b-test-key", "E2B_API_URL": mock.url, "E2B_SANDBOX_URL": mock.url}
 
 
 def call(name, id="call_a", **arguments):

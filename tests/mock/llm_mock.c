@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An LLM server that speaks the OpenAI protocol as vLLM does, fast, and misbehaves on
  * request: see script.h. */
-#include "tests/standin/script.h"
-#include "tests/standin/server.h"
-#include "tests/standin/stream.h"
+#include "tests/mock/script.h"
+#include "tests/mock/server.h"
+#include "tests/mock/stream.h"
 
 #include "core/base/buf.h"
 
@@ -27,7 +27,7 @@ struct llm_state {
 	struct llm_cached cache[LLM_CACHE];
 };
 
-/* What the stand-in looks at in a request. */
+/* What the mock looks at in a request. */
 struct llm_ask {
 	json_t *json;
 	struct stream_ask stream;
@@ -252,7 +252,7 @@ static struct plan *llm_make(const struct llm_state *st, struct llm_ask *a, cons
 		free(echo);
 		script_clear(&s);
 	} else {
-		fprintf(stderr, "llm-standin: bad script in a message: %s\n", why);
+		fprintf(stderr, "llm-mock: bad script in a message: %s\n", why);
 		plan = llm_error(400, why);
 	}
 	json_decref(inline_json);
@@ -325,7 +325,7 @@ static struct plan *llm_models(struct llm_state *st, const struct server_request
 	json_array_foreach(s->models, i, name)
 	{
 		json_t *m = json_pack("{s:O, s:s, s:i, s:s}", "id", name, "object", "model", "created", 1795370000,
-		                      "owned_by", s->continues ? "vllm" : "stand-in");
+		                      "owned_by", s->continues ? "vllm" : "mock");
 
 		if (s->max_model_len > 0)
 			json_object_set_new(m, "max_model_len", json_integer(s->max_model_len));
@@ -385,10 +385,10 @@ static struct plan *llm_answer(void *state, const struct server_request *r)
 int main(int argc, char **argv)
 {
 	static const struct server_app app = {
-		.name = "llm-standin",
-		.usage = "llm-standin [--port N] [--address IP] [--workers N] [--script FILE] [--record N]\n"
+		.name = "llm-mock",
+		.usage = "llm-mock [--port N] [--address IP] [--workers N] [--script FILE] [--record N]\n"
 			 "            [--tls-cert FILE --tls-key FILE]\n"
-			 "A stand-in for an LLM server. --port 0 (the default) takes any; the port is printed.\n",
+			 "A mock for an LLM server. --port 0 (the default) takes any; the port is printed.\n",
 		.check_script = script_check,
 		.state_new = llm_state_new,
 		.answer = llm_answer,

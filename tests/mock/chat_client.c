@@ -4,7 +4,7 @@
  * one JSON object; exits 0 when every turn was whole. */
 #include "core/base/buf.h"
 #include "core/base/clock.h"
-#include "tests/standin/words.h"
+#include "tests/mock/words.h"
 
 #include <event2/buffer.h>
 #include <event2/event.h>

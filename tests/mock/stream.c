@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/standin/stream.h"
+#include "tests/mock/stream.h"
 
 #include "core/base/buf.h"
 
@@ -84,7 +84,7 @@ static bool stream_usage_each(const struct stream *t)
 
 static json_t *stream_frame(const struct stream *t, json_t *choices)
 {
-	return json_pack("{s:s, s:s, s:i, s:s, s:o}", "id", "chatcmpl-standin", "object",
+	return json_pack("{s:s, s:s, s:i, s:s, s:o}", "id", "chatcmpl-mock", "object",
 	                 t->ask->completions ? "text_completion" : "chat.completion.chunk", "created", STREAM_CREATED,
 	                 "model", t->s->model ? t->s->model : t->ask->model, "choices", choices);
 }

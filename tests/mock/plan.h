@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What will be written to one connection, byte for byte and with its pauses: made
  * once, played many times (by any number of streams at once). One thread. */
-#ifndef TT_TESTS_STANDIN_PLAN_H
-#define TT_TESTS_STANDIN_PLAN_H
+#ifndef TT_TESTS_MOCK_PLAN_H
+#define TT_TESTS_MOCK_PLAN_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/standin/server.h"
+#include "tests/mock/server.h"
 
 #include "core/base/clock.h"
-#include "tests/standin/player.h"
+#include "tests/mock/player.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -4,7 +4,7 @@
  *
  * The script is {"tavily": {...}, "searxng": {...}, "brave": {...}}, each with the knobs
  * below; "all" is for the ones that say nothing else. */
-#include "tests/standin/server.h"
+#include "tests/mock/server.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,9 +249,9 @@ static struct plan *search_answer(void *state, const struct server_request *r)
 int main(int argc, char **argv)
 {
 	static const struct server_app app = {
-		.name = "search-standin",
-		.usage = "search-standin [--port N] [--address IP] [--workers N] [--script FILE] [--record N]\n"
-			 "A stand-in for web search services. --port 0 (the default) takes any; the port is printed.\n",
+		.name = "search-mock",
+		.usage = "search-mock [--port N] [--address IP] [--workers N] [--script FILE] [--record N]\n"
+			 "A mock for web search services. --port 0 (the default) takes any; the port is printed.\n",
 		.check_script = search_check,
 		.state_new = search_state_new,
 		.answer = search_answer,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/standin/player.h"
+#include "tests/mock/player.h"
 
 #include "core/base/clock.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/standin/plan.h"
+#include "tests/mock/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The frame of every stand-in: options, listener, threads, TLS, the book, and the
+/* The frame of every mock: options, listener, threads, TLS, the book, and the
  * control paths that tests use:
  *
  *   GET    /_requests  what was asked (method, path, headers, body, at_ns)
@@ -10,11 +10,11 @@
  *
  * The port is printed as `listening on PORT` when connections are accepted. SIGTERM
  * and SIGINT end the process. */
-#ifndef TT_TESTS_STANDIN_SERVER_H
-#define TT_TESTS_STANDIN_SERVER_H
+#ifndef TT_TESTS_MOCK_SERVER_H
+#define TT_TESTS_MOCK_SERVER_H
 
-#include "tests/standin/book.h"
-#include "tests/standin/plan.h"
+#include "tests/mock/book.h"
+#include "tests/mock/plan.h"
 
 struct server_request {
 	const char *method, *path, *query; /* query NULL: none; path is decoded */

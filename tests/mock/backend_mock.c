@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TT-Studio's backend: GET /models/deployed/, as scripted, and with `many` so many models
  * whose /health (below /m/N/) and /v1/models answer on the same port. */
-#include "tests/standin/server.h"
+#include "tests/mock/server.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,7 +91,7 @@ static json_t *backend_one(const char *host, json_int_t i)
 	char id[32], internal[320], health[320], hf[64];
 
 	snprintf(id, sizeof id, "Many-%lld", (long long)i);
-	snprintf(hf, sizeof hf, "stand-in/%s", id);
+	snprintf(hf, sizeof hf, "mock/%s", id);
 	snprintf(internal, sizeof internal, "%.255s/m/%lld/v1/chat/completions", host, (long long)i);
 	snprintf(health, sizeof health, "%.255s/m/%lld/health", host, (long long)i);
 	return json_pack("{s:s, s:s, s:s, s:b, s:{s:s, s:s, s:s}}", "name", id, "internal_url", internal, "health_url",
@@ -175,7 +175,7 @@ static struct plan *backend_deployed(struct backend_state *st, const char *host)
 static struct plan *backend_answer(void *state, const struct server_request *r)
 {
 	static const char models[] =
-		"{\"object\":\"list\",\"data\":[{\"id\":\"stand-in/many\",\"object\":\"model\","
+		"{\"object\":\"list\",\"data\":[{\"id\":\"mock/many\",\"object\":\"model\","
 		"\"max_model_len\":8192}]}";
 	struct backend_state *st = state;
 	const char *host = r->host ? r->host : "127.0.0.1";
@@ -196,9 +196,9 @@ static struct plan *backend_answer(void *state, const struct server_request *r)
 int main(int argc, char **argv)
 {
 	static const struct server_app app = {
-		.name = "backend-standin",
-		.usage = "backend-standin [--port N] [--address IP] [--workers N] [--script FILE] [--record N]\n"
-			 "A stand-in for TT-Studio's backend. --port 0 (the default) takes any; the port is printed.\n",
+		.name = "backend-mock",
+		.usage = "backend-mock [--port N] [--address IP] [--workers N] [--script FILE] [--record N]\n"
+			 "A mock for TT-Studio's backend. --port 0 (the default) takes any; the port is printed.\n",
 		.check_script = backend_check,
 		.state_new = backend_state_new,
 		.answer = backend_answer,

@@ -2,7 +2,7 @@
 /* E2B's API and its sandboxes on one port: POST /sandboxes, DELETE /sandboxes/ID, POST
  * /sandboxes/ID/timeout, and POST /execute for the sandbox of the header E2b-Sandbox-Id.
  * Nothing is run: what code prints is scripted. One worker, so that it knows its sandboxes. */
-#include "tests/standin/server.h"
+#include "tests/mock/server.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -282,9 +282,9 @@ static struct plan *e2b_answer(void *state, const struct server_request *r)
 int main(int argc, char **argv)
 {
 	static const struct server_app app = {
-		.name = "e2b-standin",
-		.usage = "e2b-standin [--port N] [--address IP] [--script FILE] [--record N]\n"
-			 "A stand-in for E2B. --port 0 (the default) takes any; the port is printed.\n",
+		.name = "e2b-mock",
+		.usage = "e2b-mock [--port N] [--address IP] [--script FILE] [--record N]\n"
+			 "A mock for E2B. --port 0 (the default) takes any; the port is printed.\n",
 		.check_script = e2b_check,
 		.state_new = e2b_state_new,
 		.answer = e2b_answer,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/standin/book.h"
+#include "tests/mock/book.h"
 
 #include "core/base/clock.h"
 

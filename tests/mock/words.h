@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whether an answer of numbered words lost one, has one twice, or one of another answer,
  * and whether it says so where it broke off. Pure. */
-#ifndef TT_TESTS_STANDIN_WORDS_H
-#define TT_TESTS_STANDIN_WORDS_H
+#ifndef TT_TESTS_MOCK_WORDS_H
+#define TT_TESTS_MOCK_WORDS_H
 
 #include <stdbool.h>
 

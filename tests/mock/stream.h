@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a script and a request to the bytes of an LLM's answer. Pure. */
-#ifndef TT_TESTS_STANDIN_STREAM_H
-#define TT_TESTS_STANDIN_STREAM_H
+#ifndef TT_TESTS_MOCK_STREAM_H
+#define TT_TESTS_MOCK_STREAM_H
 
-#include "tests/standin/plan.h"
-#include "tests/standin/script.h"
+#include "tests/mock/plan.h"
+#include "tests/mock/script.h"
 
 /* What a request to /v1/chat/completions or /v1/completions asked for. */
 struct stream_ask {

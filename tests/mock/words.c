@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/standin/words.h"
+#include "tests/mock/words.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How an LLM stand-in behaves: knobs in a JSON object. Three layers, the later one over
+/* How an LLM mock behaves: knobs in a JSON object. Three layers, the later one over
  * the earlier: the default for all requests (--script, PUT /_script), a marker in the last
  * user message ("[cut] hello"), and JSON in it ("hello [[{\"delay_us\": 20000}]]").
  *
  * The knobs are the rows of script_knobs in script.c, each with its meaning. */
-#ifndef TT_TESTS_STANDIN_SCRIPT_H
-#define TT_TESTS_STANDIN_SCRIPT_H
+#ifndef TT_TESTS_MOCK_SCRIPT_H
+#define TT_TESTS_MOCK_SCRIPT_H
 
 #include <jansson.h>
 #include <stdbool.h>

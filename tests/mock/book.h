@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a stand-in saw: requests, streams, who left and when. Shared by its threads. */
-#ifndef TT_TESTS_STANDIN_BOOK_H
-#define TT_TESTS_STANDIN_BOOK_H
+/* What a mock saw: requests, streams, who left and when. Shared by its threads. */
+#ifndef TT_TESTS_MOCK_BOOK_H
+#define TT_TESTS_MOCK_BOOK_H
 
 #include <event2/keyvalq_struct.h>
 #include <jansson.h>

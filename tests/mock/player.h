@@ -4,10 +4,10 @@
  * evhttp parses the request; the answer's bytes are the plan's own, so that every kind
  * of misbehaviour can be written. Between request and answer's end evhttp does not look
  * at the connection, so the player does: it sees at once when the client leaves. */
-#ifndef TT_TESTS_STANDIN_PLAYER_H
-#define TT_TESTS_STANDIN_PLAYER_H
+#ifndef TT_TESTS_MOCK_PLAYER_H
+#define TT_TESTS_MOCK_PLAYER_H
 
-#include "tests/standin/plan.h"
+#include "tests/mock/plan.h"
 
 #include <event2/event.h>
 #include <event2/http.h>

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stand-ins of tests/standin as objects."""
+"""The mocks of tests/mock as objects."""
 
 import json
 
@@ -8,7 +8,7 @@ import httpx
 from .process import BUILD, Process, wait_until
 
 
-class Standin:
+class Mock:
     program = None
 
     def __init__(self, stage, name, script=None, options=()):
@@ -50,8 +50,8 @@ class Standin:
         return self.process.stop()
 
 
-class Llm(Standin):
-    program = "llm-standin"
+class Llm(Mock):
+    program = "llm-mock"
 
     def chats(self):
         return [r for r in self.requests() if r["path"] in ("/v1/chat/completions", "/v1/completions")]
@@ -71,8 +71,8 @@ class Llm(Standin):
         return entry
 
 
-class Backend(Standin):
-    program = "backend-standin"
+class Backend(Mock):
+    program = "backend-mock"
 
     def deploy(self, **deployments):
         self.script(deployed=deployments)

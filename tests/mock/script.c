@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/standin/script.h"
+#include "tests/mock/script.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,7 +72,7 @@ static const struct knob script_knobs[] = {
 	KNOB(bearer, KNOB_TEXT, NULL, NULL),     /* else 401 below /v1 */
 	/* other paths */
 	KNOB(health_status, KNOB_INT, "200", NULL), KNOB(health_body, KNOB_TEXT, "\"\"", NULL),
-	KNOB(health_delay_us, KNOB_INT, "0", NULL), KNOB(models, KNOB_JSON, "[\"stand-in/demo-model\"]", NULL),
+	KNOB(health_delay_us, KNOB_INT, "0", NULL), KNOB(models, KNOB_JSON, "[\"mock/demo-model\"]", NULL),
 	KNOB(models_status, KNOB_INT, "200", NULL), KNOB(models_delay_us, KNOB_INT, "0", NULL),
 	KNOB(max_model_len, KNOB_INT, "8192", NULL), /* 0: not said */
 };
