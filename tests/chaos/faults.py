@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from stage.process import PATIENCE, wait_until
+from harness.process import PATIENCE, wait_until
 
 
 class Fault:

@@ -2,7 +2,7 @@
 """What a run must have reached, and its table."""
 
 from leaks import growth
-from stage.process import PATIENCE
+from harness.process import PATIENCE
 
 # Ends of a turn that are failures, with what to say of them.
 BAD = {

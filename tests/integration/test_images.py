@@ -14,13 +14,13 @@ def picture(text="[plain] what is it?"):
     return [{"type": "text", "text": text}, IMAGE]
 
 
-def world(stage, *types, **more):
+def world(testbed, *types, **more):
     """(service, LLMs): a model of each type, asked in this order."""
-    llms = [stage.llm() for _ in types]
+    llms = [testbed.llm() for _ in types]
     entries = {f"d{n}": llm.deployment(f"model-{n}", name=f"c-d{n}", model_impl={"model_type": kind})
                for n, (llm, kind) in enumerate(zip(llms, types))}
     env = {"AGENT_PRIORITY_MODELS": ",".join(f"model-{n}" for n in range(len(types)))}
-    service = stage.service(backend=stage.backend(entries), env=env, **more).wait_ready()
+    service = testbed.service(backend=testbed.backend(entries), env=env, **more).wait_ready()
     service.wait_status(lambda s: s["discovery_summary"]["healthy"] == len(types), "all models are healthy")
     return service, *llms
 
@@ -30,8 +30,8 @@ def strict(on):
 
 
 @pytest.mark.parametrize("on", [False, True])
-def test_an_image_goes_to_the_model_with_eyes(stage, on):
-    service, blind, seeing = world(stage, "chat", "vlm", sets=strict(on))
+def test_an_image_goes_to_the_model_with_eyes(testbed, on):
+    service, blind, seeing = world(testbed, "chat", "vlm", sets=strict(on))
     turn = service.chat(picture(), "t")
     assert turn.status == 200 and turn.whole and turn.text == PLAIN
     assert seeing.chats()[-1]["body"]["messages"][-1]["content"] == picture() and blind.chats() == []
@@ -41,8 +41,8 @@ def test_an_image_goes_to_the_model_with_eyes(stage, on):
 
 
 @pytest.mark.parametrize("on", [False, True])
-def test_an_image_moves_on_to_the_next_model_with_eyes(stage, on):
-    service, blind, broken, seeing = world(stage, "chat", "vlm", "vlm", sets=strict(on))
+def test_an_image_moves_on_to_the_next_model_with_eyes(testbed, on):
+    service, blind, broken, seeing = world(testbed, "chat", "vlm", "vlm", sets=strict(on))
     broken.script(status=503)
     turn = service.chat(picture())
     assert turn.status == 200 and turn.whole and turn.text == PLAIN
@@ -50,8 +50,8 @@ def test_an_image_moves_on_to_the_next_model_with_eyes(stage, on):
     assert seeing.chats()[-1]["body"]["messages"][-1]["content"] == picture()
 
 
-def test_an_image_that_the_only_model_with_eyes_fails_is_told(stage):
-    service, blind, broken = world(stage, "chat", "vlm", sets=strict(True))
+def test_an_image_that_the_only_model_with_eyes_fails_is_told(testbed):
+    service, blind, broken = world(testbed, "chat", "vlm", sets=strict(True))
     broken.script(status=503)
     turn = service.chat(picture())
     assert turn.status == 200 and turn.whole and BLIND not in turn.text and PLAIN not in turn.text
@@ -59,8 +59,8 @@ def test_an_image_that_the_only_model_with_eyes_fails_is_told(stage):
 
 
 @pytest.mark.parametrize("on", [False, True])
-def test_an_image_is_refused_where_no_model_has_eyes(stage, on):
-    service, blind = world(stage, "chat", sets=strict(on))
+def test_an_image_is_refused_where_no_model_has_eyes(testbed, on):
+    service, blind = world(testbed, "chat", sets=strict(on))
     turn = service.chat(picture(), "t")
     if on:
         assert turn.status == 503 and turn.headers["retry-after"]
@@ -72,7 +72,7 @@ def test_an_image_is_refused_where_no_model_has_eyes(stage, on):
     assert service.chat("[plain]", "t").text == PLAIN  # the thread goes on
 
 
-def test_an_image_waits_for_a_model_like_any_message(stage):
-    service = stage.service(sets=strict(True))
+def test_an_image_waits_for_a_model_like_any_message(testbed):
+    service = testbed.service(sets=strict(True))
     turn = service.chat(picture())
     assert turn.status == 200 and '"status": "waiting"' in turn.body

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from stage.channel import replace
-from stage.golden import recording
-from stage.process import wait_until
-from stage.tools import CODE, SEARCH, call, calls, e2b, e2b_env, rounds, search, search_env
+from harness.daemon import replace_file
+from harness.golden import recording
+from harness.process import wait_until
+from harness.tool_mocks import CODE, SEARCH, call, calls, e2b, e2b_env, rounds, search, search_env
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 # Brackets of titles and parentheses of URLs would end the link for TT-Studio's pattern.
@@ -20,11 +20,11 @@ TT_STUDIO_SOURCE = re.compile(r"Source:\s*\[([^\]]*)\]\(([^)]+)\)")
 
 
 class World:
-    def __init__(self, stage):
-        self.search = search(stage)
-        self.e2b = e2b(stage)
+    def __init__(self, testbed):
+        self.search = search(testbed)
+        self.e2b = e2b(testbed)
         self.env = {**search_env(self.search, searxng=True, brave=True), **e2b_env(self.e2b)}
-        self.service, self.llm = stage.one(env=self.env, sets=self.sets())
+        self.service, self.llm = testbed.one(env=self.env, sets=self.sets())
 
     def sets(self):
         return [f"search.brave_url={self.search.url}", "search.timeout=2", "search.bench=0"]
@@ -255,12 +255,12 @@ def test_with_all_services_down_the_model_is_told_and_answers(world):
     assert world.told()[0].startswith("Error: the web search failed (brave: HTTP 500")
 
 
-def test_a_service_that_failed_is_tried_last_for_a_while_and_at_once_with_a_new_key(stage):
-    searching = search(stage, tavily={"status": 401})
-    volume = stage.directory / "volume"
+def test_a_service_that_failed_is_tried_last_for_a_while_and_at_once_with_a_new_key(testbed):
+    searching = search(testbed, tavily={"status": 401})
+    volume = testbed.directory / "volume"
     (volume / "backend_volume").mkdir(parents=True)
     env = {**search_env(searching, searxng=True), "INTERNAL_PERSISTENT_STORAGE_VOLUME": volume}
-    service, _ = stage.one(env=env)
+    service, _ = testbed.one(env=env)
     for i in range(3):
         service.chat(rounds(calls(call(SEARCH, query=f"q{i}"))))
     assert [s for s, _ in searching.queries()] == ["tavily", "searxng", "searxng", "searxng"]
@@ -273,7 +273,7 @@ def test_a_service_that_failed_is_tried_last_for_a_while_and_at_once_with_a_new_
     searching.forget()
     searching.script()
     service.secrets.append("tvly-new-key")
-    replace(volume / "backend_volume" / "user_config.env", "TAVILY_API_KEY=tvly-new-key\n")
+    replace_file(volume / "backend_volume" / "user_config.env", "TAVILY_API_KEY=tvly-new-key\n")
 
     def asked_with_the_new_key():
         service.chat(rounds(calls(call(SEARCH, query="q"))))
@@ -372,9 +372,9 @@ def test_a_message_of_a_thousand_calls_is_bounded(world):
     assert len(world.search.queries()) <= 32
 
 
-def test_tools_that_take_too_long_are_ended_and_the_model_answers(stage):
-    searching = search(stage, all={"stall": True})
-    service, llm = stage.one(env=search_env(searching), sets=["limits.tool_time=1"])
+def test_tools_that_take_too_long_are_ended_and_the_model_answers(testbed):
+    searching = search(testbed, all={"stall": True})
+    service, llm = testbed.one(env=search_env(searching), sets=["limits.tool_time=1"])
     began = time.monotonic()
     turn = service.chat(rounds(calls(call(SEARCH, query="x"))))
     assert turn.text == panel("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
@@ -403,9 +403,9 @@ def test_a_client_that_leaves_ends_its_search(world):
 # ---- who is offered tools, and with which key -----------------------------------------------------------
 
 
-def test_an_llm_without_tools_is_never_offered_any(stage):
-    searching = search(stage)
-    service, llm = stage.one(deployment={"tool_calling_enabled": False}, env=search_env(searching))
+def test_an_llm_without_tools_is_never_offered_any(testbed):
+    searching = search(testbed)
+    service, llm = testbed.one(deployment={"tool_calling_enabled": False}, env=search_env(searching))
     assert service.status()["tools"] == [] and not service.status()["capabilities"]["web_search"]
     assert service.chat("[search] hello").text == PLAIN
     assert all("tools" not in r["body"] and "tool_choice" not in r["body"] for r in llm.chats())
@@ -415,18 +415,18 @@ def test_an_llm_without_tools_is_never_offered_any(stage):
     assert searching.queries() == []
 
 
-def test_the_key_of_user_config_takes_effect_within_a_second(stage):
-    searching = search(stage)
-    folder = stage.directory / "volume" / "backend_volume"
+def test_the_key_of_user_config_takes_effect_within_a_second(testbed):
+    searching = search(testbed)
+    folder = testbed.directory / "volume" / "backend_volume"
     folder.mkdir(parents=True)
-    env = {**search_env(searching), "INTERNAL_PERSISTENT_STORAGE_VOLUME": stage.directory / "volume",
+    env = {**search_env(searching), "INTERNAL_PERSISTENT_STORAGE_VOLUME": testbed.directory / "volume",
            "TAVILY_API_KEY": "tavily-api-key-not-configured"}
-    service, llm = stage.one(env=env)
+    service, llm = testbed.one(env=env)
     service.chat("[plain]")
     assert "tools" not in llm.chats()[-1]["body"]
     for key in ("tvly-first", "tvly-second"):
         service.secrets.append(key)
-        replace(folder / "user_config.env", f'TAVILY_API_KEY="{key}"\nJWT_SECRET={service.env["JWT_SECRET"]}\n')
+        replace_file(folder / "user_config.env", f'TAVILY_API_KEY="{key}"\nJWT_SECRET={service.env["JWT_SECRET"]}\n')
         began = time.monotonic()
         service.wait_status(lambda s: s["capabilities"]["web_search"], "web search", 2)
         while True:
@@ -434,13 +434,13 @@ def test_the_key_of_user_config_takes_effect_within_a_second(stage):
             if searching.requests() and searching.requests()[-1]["headers"]["authorization"] == f"Bearer {key}":
                 break
             assert time.monotonic() - began < 1.0, "the new key is not used"
-    replace(folder / "user_config.env", "TAVILY_API_KEY=tavily-api-key-not-configured\n")
+    replace_file(folder / "user_config.env", "TAVILY_API_KEY=tavily-api-key-not-configured\n")
     service.wait_status(lambda s: not s["capabilities"]["web_search"], "no web search", 2)
 
 
-def test_the_prompt_of_turns_with_tools_has_date_and_model(stage):
-    searching = search(stage)
-    service, llm = stage.one(env=search_env(searching), sets=["prompts.tools=T {date} {model} {other} {"])
+def test_the_prompt_of_turns_with_tools_has_date_and_model(testbed):
+    searching = search(testbed)
+    service, llm = testbed.one(env=search_env(searching), sets=["prompts.tools=T {date} {model} {other} {"])
     service.chat("[plain]")
     system = llm.chats()[-1]["body"]["messages"][0]["content"]
     assert re.fullmatch(r"T \d{4}-\d\d-\d\d meta-llama/Llama-3.1-8B-Instruct \{other\} \{", system), system
@@ -449,11 +449,11 @@ def test_the_prompt_of_turns_with_tools_has_date_and_model(stage):
 # ---- a failing LLM in between -----------------------------------------------------------------------------
 
 
-def test_results_are_kept_when_the_next_ask_needs_another_llm(stage):
-    searching = search(stage)
-    first, second = stage.llm(), stage.llm(models=["other"])
-    backend = stage.backend({"d1": first.deployment(), "d2": second.deployment(name="c-d2", tool_calling_enabled=False)})
-    service = stage.service(backend=backend, env=search_env(searching)).wait_ready()
+def test_results_are_kept_when_the_next_ask_needs_another_llm(testbed):
+    searching = search(testbed)
+    first, second = testbed.llm(), testbed.llm(models=["other"])
+    backend = testbed.backend({"d1": first.deployment(), "d2": second.deployment(name="c-d2", tool_calling_enabled=False)})
+    service = testbed.service(backend=backend, env=search_env(searching)).wait_ready()
     service.wait_status(lambda s: len(s["available_models"]) == 2, "two models")
     # The tool call comes from the first; asked again, it fails.
     turn = service.chat(rounds(calls(call(SEARCH, query="x")), {"status": 500}))
@@ -471,11 +471,11 @@ LEAK = ['{"name": "', SEARCH, '", "parameters": {"query": "le', 'aked"}}']
 
 
 @pytest.mark.parametrize("before", [[], ["Let me see. "]])
-def test_a_call_that_broke_off_is_no_word_of_the_answer(stage, before):
-    first = stage.llm(text=[*before, *LEAK], cut_after=len(before) + 3)
-    other = stage.llm(text=["Let me see. ", "Hello."])
-    backend = stage.backend({"d1": first.deployment("Preferred"), "d2": {**other.deployment("Other"), "name": "c-d2"}})
-    service = stage.service(backend=backend, env={"AGENT_PRIORITY_MODELS": "Preferred", **search_env(search(stage))}).wait_ready()
+def test_a_call_that_broke_off_is_no_word_of_the_answer(testbed, before):
+    first = testbed.llm(text=[*before, *LEAK], cut_after=len(before) + 3)
+    other = testbed.llm(text=["Let me see. ", "Hello."])
+    backend = testbed.backend({"d1": first.deployment("Preferred"), "d2": {**other.deployment("Other"), "name": "c-d2"}})
+    service = testbed.service(backend=backend, env={"AGENT_PRIORITY_MODELS": "Preferred", **search_env(search(testbed))}).wait_ready()
     known = lambda: all(m["context_length"] for m in service.ctl("models")["models"] if m["kind"] == "discovered")
     wait_until(known, "what both LLMs tell of themselves", 20)
     service.ctl("select", "d1")

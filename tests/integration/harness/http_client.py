@@ -117,3 +117,13 @@ class Turn:
     def whole(self):
         """Statistics at the very end, alone in their chunk, and only there."""
         return self.stats is not None and self.body.count(STATS) == 1 and not self.cut
+
+
+SENTENCE = re.compile(r"[A-Z][^\n]+\.")
+
+
+def broke_off(turn, before=""):
+    """Asserts that the answer is `before` and a sentence that it broke off."""
+    assert turn.whole, turn.chunks
+    assert turn.text.startswith(before), turn.text
+    assert SENTENCE.fullmatch(turn.text[len(before):].lstrip("\n")), turn.text

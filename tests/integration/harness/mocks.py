@@ -11,8 +11,8 @@ from .process import BUILD, Process, wait_until
 class Mock:
     program = None
 
-    def __init__(self, stage, name, script=None, options=()):
-        self.process = Process(name, [BUILD / self.program, *options], stage.directory)
+    def __init__(self, testbed, name, script=None, options=()):
+        self.process = Process(name, [BUILD / self.program, *options], testbed.directory)
         self.port = int(self.process.wait_log(r"^listening on (\d+)")[1])
         self.host = f"127.0.0.1:{self.port}"
         self.scheme = "https" if "--tls-cert" in [str(o) for o in options] else "http"

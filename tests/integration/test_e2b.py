@@ -9,17 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from stage.process import PATIENCE, wait_until
-from stage.tools import CODE, call, calls, e2b, e2b_env, rounds
+from harness.process import PATIENCE, wait_until
+from harness.tool_mocks import CODE, call, calls, e2b, e2b_env, rounds
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 RAN = "<think>Running code\nDone.\n</think>" + PLAIN
 
 
 class World:
-    def __init__(self, stage, *sets, **more):
-        self.e2b = e2b(stage)
-        self.service, self.llm = stage.one(
+    def __init__(self, testbed, *sets, **more):
+        self.e2b = e2b(testbed)
+        self.service, self.llm = testbed.one(
             env={**e2b_env(self.e2b), "TAVILY_API_KEY": None}, sets=["code.timeout=2", *sets], **more)
 
     def fresh(self):
@@ -182,16 +182,16 @@ def test_a_client_that_leaves_while_the_sandbox_is_made_wastes_none(world):
     assert world.e2b.codes() == ["y"] and world.e2b.calls().count("POST /sandboxes") == 1
 
 
-def test_proxies_are_kept_awake_while_code_runs(stage):
-    world = World(stage, "code.timeout=30")
+def test_proxies_are_kept_awake_while_code_runs(testbed):
+    world = World(testbed, "code.timeout=30")
     world.e2b.script(delay_us=10500000)
     turn, _ = world.run("x")
     assert turn.text == "<think>Running code\n\nDone.\n</think>" + PLAIN
     assert "\n" in turn.chunks  # blank chunks are shown by neither of TT-Studio's readers
 
 
-def test_idle_sandboxes_are_ended(stage):
-    world = World(stage, "code.idle=1")
+def test_idle_sandboxes_are_ended(testbed):
+    world = World(testbed, "code.idle=1")
     world.run("x", thread_id="a")
     world.run("x", thread_id="b")
     ids = {r["headers"]["e2b-sandbox-id"] for r in world.e2b.requests("/execute")}
@@ -200,8 +200,8 @@ def test_idle_sandboxes_are_ended(stage):
     assert world.run("x", thread_id="a")[1] == ["Output:\nran\n"]
 
 
-def test_a_short_ids_sandbox_ends_with_the_run_of_the_service(stage):
-    world = World(stage, workers=2)
+def test_a_short_ids_sandbox_ends_with_the_run_of_the_service(testbed):
+    world = World(testbed, workers=2)
     made = lambda: world.e2b.calls().count("POST /sandboxes")
     world.run("secret = 1", thread_id="7")
     world.service.responder.send(signal.SIGHUP)  # its new workers are the same service
@@ -216,8 +216,8 @@ def test_a_short_ids_sandbox_ends_with_the_run_of_the_service(stage):
     assert made() == 2
 
 
-def test_a_sandbox_is_forgotten_with_its_conversation(stage):
-    world = World(stage, "code.idle=60", "threads.short_id_idle=0.3")
+def test_a_sandbox_is_forgotten_with_its_conversation(testbed):
+    world = World(testbed, "code.idle=60", "threads.short_id_idle=0.3")
     ids = lambda: [r["headers"]["e2b-sandbox-id"] for r in world.e2b.requests("/execute")]
     ended = lambda: [r["path"].split("/")[2] for r in world.e2b.requests() if r["method"] == "DELETE"]
     world.run("x", thread_id="7")
@@ -234,8 +234,8 @@ def test_a_sandbox_is_forgotten_with_its_conversation(stage):
     assert ids()[-1] == long
 
 
-def test_a_thread_has_one_sandbox_whichever_worker_its_turns_come_to(stage):
-    world = World(stage, f"code.idle={3 * PATIENCE}", workers=4)
+def test_a_thread_has_one_sandbox_whichever_worker_its_turns_come_to(testbed):
+    world = World(testbed, f"code.idle={3 * PATIENCE}", workers=4)
     names = [f"shared-{i}" for i in range(3)]
     for i in range(8):
         with ThreadPoolExecutor(3) as pool:  # so that no worker is always the first to wake
@@ -259,8 +259,8 @@ def test_a_thread_has_one_sandbox_whichever_worker_its_turns_come_to(stage):
     assert len(set(deleted())) == 1
 
 
-def test_without_a_key_there_is_no_code_interpreter(stage):
-    service, llm = stage.one()
+def test_without_a_key_there_is_no_code_interpreter(testbed):
+    service, llm = testbed.one()
     assert service.status()["tools"] == ["tavily_search_results_json"]
     assert "no tool named code_interpreter" in _told(service, llm)
 

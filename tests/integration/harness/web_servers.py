@@ -78,8 +78,8 @@ def copy_drop_ins(folder, to, replace, path):
 class Nginx:
     """The service at the root of one port and under a path of another, as .root and .prefix."""
 
-    def __init__(self, stage, name, fcgi_socket, path="/agent"):
-        directory = Path(stage.directory) / name
+    def __init__(self, testbed, name, fcgi_socket, path="/agent"):
+        directory = Path(testbed.directory) / name
         copy_drop_ins("nginx", directory / "snippets", {"/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket)}, path)
         (directory / "conf.d").mkdir()
         (directory / "snippets" / "tt-agent-upstream.conf").rename(directory / "conf.d" / "tt-agent-upstream.conf")
@@ -90,7 +90,7 @@ class Nginx:
         # nginx takes over listening sockets that it inherits: no port is chosen twice.
         fds = [s.fileno() for s in sockets]
         self.process = Process(
-            name, ["nginx", "-p", directory, "-c", directory / "nginx.conf", "-e", "stderr"], stage.directory,
+            name, ["nginx", "-p", directory, "-c", directory / "nginx.conf", "-e", "stderr"], testbed.directory,
             env={"NGINX": "".join(f"{fd};" for fd in fds)}, pass_fds=fds)
         for s in sockets:
             s.close()
@@ -113,8 +113,8 @@ def follow_comments_on_proxies(folder, proxy):
 class Lighttpd:
     """drop_in: 50-tt-agent.conf (under path) or 50-tt-agent-root.conf."""
 
-    def __init__(self, stage, name, fcgi_socket, drop_in, path="/agent", proxy=None):
-        directory = Path(stage.directory) / name
+    def __init__(self, testbed, name, fcgi_socket, drop_in, path="/agent", proxy=None):
+        directory = Path(testbed.directory) / name
         copy_drop_ins("lighttpd", directory / "conf-available", {
             "/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket), "/etc/lighttpd/": f"{directory}/"}, path)
         if proxy is not None:
@@ -126,7 +126,7 @@ class Lighttpd:
         (directory / "lighttpd.conf").write_text(LIGHTTPD.format(dir=directory, port=port, drop_in=drop_in))
         # bash, because dash redirects descriptors of one digit only.
         script = f'LISTEN_PID=$$ LISTEN_FDS=1 exec lighttpd -D -f "$0" 3<&{s.fileno()}'
-        self.process = Process(name, ["/bin/bash", "-c", script, directory / "lighttpd.conf"], stage.directory,
+        self.process = Process(name, ["/bin/bash", "-c", script, directory / "lighttpd.conf"], testbed.directory,
                                pass_fds=[s.fileno()])
         s.close()
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import httpx
 
-from .command import Channel
+from .channel import Channel
+from .http_client import Exchange, Turn
 from .process import BUILD, PATIENCE, Process, clean_env, wait_until
-from .web import Lighttpd, Nginx
-from .wire import Exchange, Turn
+from .web_servers import Lighttpd, Nginx
 
 JWT_SECRET = "test-secret-456"
 TAVILY_KEY = "tvly-test"
@@ -30,12 +30,12 @@ class Service:
     """options: further ones of the responder; before: what both programs are started with;
     limits: RLIMIT_...: number."""
 
-    def __init__(self, stage, name="tt-agent", env=None, conf=None, sets=(), workers=1, backend=None, options=(), before=(),
+    def __init__(self, testbed, name="tt-agent", env=None, conf=None, sets=(), workers=1, backend=None, options=(), before=(),
                  responder_limits=None, responder_env=None, daemon_limits=None):
-        self.stage, self.name, self.workers, self.options, self.before = stage, name, workers, options, before
+        self.testbed, self.name, self.workers, self.options, self.before = testbed, name, workers, options, before
         self.responder_limits, self.responder_env, self.daemon_limits = responder_limits, responder_env, daemon_limits
         self.program = BUILD / "tt-agent-fcgi"
-        self.directory = Path(stage.directory) / name
+        self.directory = Path(testbed.directory) / name
         self.directory.mkdir()
         self.run = self.directory / "run"
         self.run.mkdir()
@@ -44,7 +44,7 @@ class Service:
         if conf is not None:
             self.conf = self.directory / "tt-agent.conf"
             self.conf.write_text(conf)
-        nowhere = f"127.0.0.1:{stage.closed_port()}"
+        nowhere = f"127.0.0.1:{testbed.closed_port()}"
         self.env = {
             "JWT_SECRET": JWT_SECRET,
             "TAVILY_API_KEY": TAVILY_KEY,
@@ -73,14 +73,14 @@ class Service:
         argv += ["--config", self.conf] if self.conf else []
         for setting in self.sets:
             argv += ["--set", setting]
-        self.daemon = self.stage.own(Process(self._name("daemon"), argv, self.directory, self.env, own=True,
+        self.daemon = self.testbed.own(Process(self._name("daemon"), argv, self.directory, self.env, own=True,
                                               before_exec=lambda: limit(self.daemon_limits)))
         return self.daemon
 
     def listen(self):
         """From now on the responder gets a socket that outlives it, as systemd does it."""
         self.listening = socket.socket(socket.AF_UNIX)
-        self.stage.client(self.listening)
+        self.testbed.client(self.listening)
         self.socket.unlink(missing_ok=True)
         self.listening.bind(str(self.socket))
         os.chmod(self.socket, 0o666)
@@ -91,28 +91,28 @@ class Service:
         if self.listening:
             fd = self.listening.fileno()
             argv = ["/bin/bash", "-c", f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{fd}', "bash", *argv]
-            self.responder = self.stage.own(Process(self._name("responder"), argv, self.directory, pass_fds=[fd]))
+            self.responder = self.testbed.own(Process(self._name("responder"), argv, self.directory, pass_fds=[fd]))
             self.responder.wait_log("worker_started")  # before that a signal would meet the shell
             return self.responder
         argv += ["--listen", self.socket]
-        self.responder = self.stage.own(Process(self._name("responder"), argv, self.directory, self.responder_env, own=True,
+        self.responder = self.testbed.own(Process(self._name("responder"), argv, self.directory, self.responder_env, own=True,
                                                 before_exec=lambda: limit(self.responder_limits)))
         return self.responder
 
     def start(self):
         self.start_daemon()
         self.start_responder()
-        self.nginx = self.stage.keep(Nginx(self.stage, f"{self.name}-nginx", self.socket))
+        self.nginx = self.testbed.keep(Nginx(self.testbed, f"{self.name}-nginx", self.socket))
         self.host = self.nginx.root
         self.url = f"http://{self.host}"
-        self.http = self.stage.client(httpx.Client(base_url=self.url, timeout=30 * PATIENCE, trust_env=False))
+        self.http = self.testbed.client(httpx.Client(base_url=self.url, timeout=30 * PATIENCE, trust_env=False))
         wait_until(self.answers, f"an answer of {self.name}", 20)
         wait_until(self.takes_commands, f"the command socket of {self.name}", 20)
         return self
 
     def start_lighttpd(self, drop_in="50-tt-agent-root.conf", **more):
         count = len(self.lighttpds)
-        server = self.stage.keep(Lighttpd(self.stage, f"{self.name}-lighttpd{count}", self.socket, drop_in, **more))
+        server = self.testbed.keep(Lighttpd(self.testbed, f"{self.name}-lighttpd{count}", self.socket, drop_in, **more))
         self.lighttpds.append(server)
         return server
 

@@ -13,10 +13,10 @@ class SilentNames:
     """Who is started with .before asks it for every name that /etc/hosts does not know: that
     file of names' servers is another one in its mount namespace."""
 
-    def __init__(self, stage):
-        self.socket = stage.client(self._listen())
+    def __init__(self, testbed):
+        self.socket = testbed.client(self._listen())
         self.names = set()
-        conf = stage.directory / "resolv.conf"
+        conf = testbed.directory / "resolv.conf"
         conf.write_text(f"nameserver {self.socket.getsockname()[0]}\noptions timeout:30 attempts:1\n")
         self.before = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(conf))
         if subprocess.run([*self.before, "true"], capture_output=True).returncode != 0:

@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from stage import fastcgi
-from stage.load import many_turns
+from harness import fastcgi
+from harness.load import many_turns
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 

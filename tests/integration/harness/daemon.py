@@ -1,61 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The daemon alone, and its command channel spoken by hand."""
+"""tt-agentd alone, and its files as others write them."""
 
-import json
 import os
 import signal
-import socket
 import time
 
-from .process import PATIENCE, wait_until
-
-
-class Channel:
-    """One connection to command.sock."""
-
-    def __init__(self, run, timeout=40.0):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout * PATIENCE)
-        self.socket.connect(str(run / "command.sock"))
-        self.file = self.socket.makefile("rwb")
-        self.last = 0
-
-    def send(self, command, **args):
-        self.last += 1
-        self.raw(json.dumps({"v": 1, "id": self.last, "command": command, "args": args}).encode() + b"\n")
-        return self.last
-
-    def raw(self, line):
-        self.file.write(line)
-        self.file.flush()
-
-    def receive(self):
-        line = self.file.readline()
-        return json.loads(line) if line else None
-
-    def call(self, command, **args):
-        self.send(command, **args)
-        answer = self.receive()
-        assert answer and answer["ok"], answer
-        return answer["result"]
-
-    def refused(self, command, **args):
-        self.send(command, **args)
-        answer = self.receive()
-        assert answer and not answer["ok"], answer
-        return answer["error"]
-
-    def close(self):
-        self.file.close()
-        self.socket.close()
+from .channel import Channel
+from .process import wait_until
 
 
 class Daemon:
     """tt-agentd alone: what it is asked on its channel."""
 
-    def __init__(self, stage, **more):
-        self.stage = stage
-        self.service = stage.service(start=False, **more)
+    def __init__(self, testbed, **more):
+        self.testbed = testbed
+        self.service = testbed.service(start=False, **more)
         self.run = self.service.run
         self.start()
 
@@ -74,21 +33,15 @@ class Daemon:
         return True
 
     def channel(self):
-        return self.stage.client(Channel(self.run))
+        return self.testbed.client(Channel(self.run))
 
     def ask(self, command, **args):
-        channel = Channel(self.run)
-        try:
+        with Channel(self.run) as channel:
             return channel.call(command, **args)
-        finally:
-            channel.close()
 
     def refused(self, command, **args):
-        channel = Channel(self.run)
-        try:
+        with Channel(self.run) as channel:
             return channel.refused(command, **args)
-        finally:
-            channel.close()
 
     def status(self):
         return self.ask("status")
@@ -133,7 +86,7 @@ class Daemon:
                                           "outcome": outcome, "status": status})
 
 
-def replace(path, text):
+def replace_file(path, text):
     """Renamed into place, as TT-Studio writes its files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Case 23 of the 37 failures (see test_cases.py): status pages that disagree."""
+"""All status pages and commands say the same."""
 
 import json
 import os
 import signal
 from collections import Counter
 
-from stage import fastcgi
-from stage.channel import Channel
-from stage.process import wait_until
+from harness import fastcgi
+from harness.channel import Channel
+from harness.process import wait_until
 
 QUICK = {"AGENT_HEALTH_CHECK_INTERVAL": "0.2", "AGENT_HEALTH_CHECK_TIMEOUT": "0.3", "AGENT_DISCOVERY_INTERVAL": "0.3",
          "AGENT_MAX_FAILURES": "2"}
@@ -46,11 +46,8 @@ def page(path):
 
 def command(name):
     def ask(service):
-        channel = Channel(service.run)
-        try:
+        with Channel(service.run) as channel:
             return channel.call(name)
-        finally:
-            channel.close()
     return ask
 
 
@@ -98,12 +95,12 @@ class Views:
         return says
 
 
-def test_case_23_all_pages_say_the_same_of_a_model_that_died(stage):
-    """Status pages disagreed after a model died (tt-studio#1013)."""
-    a, b, c = stage.llm(), stage.llm(), stage.llm()
-    backend = stage.backend({"d1": a.deployment("First"), "d2": b.deployment("Second", name="c-d2"),
+def test_all_pages_say_the_same_of_a_model_that_died(testbed):
+    """Case 23: status pages disagreed after a model died (tt-studio#1013)."""
+    a, b, c = testbed.llm(), testbed.llm(), testbed.llm()
+    backend = testbed.backend({"d1": a.deployment("First"), "d2": b.deployment("Second", name="c-d2"),
                              "d3": c.deployment("Third", name="c-d3")})
-    service = stage.service(backend=backend, env=QUICK, workers=2).wait_ready()
+    service = testbed.service(backend=backend, env=QUICK, workers=2).wait_ready()
     views = Views(service)
     views.follow({"d1": "healthy", "d2": "healthy", "d3": "healthy"}, "First")
     c.stop()  # nothing waits for what is said of it: it is published a little later

@@ -8,16 +8,16 @@ import tempfile
 from pathlib import Path
 
 from . import secrecy
+from .mocks import Backend, Llm
 from .process import raise_descriptor_limit
 from .service import Service
-from .mocks import Backend, Llm
 
 
-class Stage:
+class Testbed:
     alive = []  # of this run, for the logs of what fails
 
     def __init__(self):
-        Stage.alive.append(self)
+        Testbed.alive.append(self)
         self.failed = False
         raise_descriptor_limit()
         self.directory = Path(tempfile.mkdtemp(prefix="tt-", dir="/tmp"))
@@ -69,6 +69,16 @@ class Stage:
         backend = self.backend({"d1": llm.deployment(**(deployment or {}))})
         return self.service(backend=backend, **more).wait_ready(), llm
 
+    def two(self, first=None, **more):
+        """(service, LLM 1, LLM 2): both are healthy, 1 is current and behaves as `first` says."""
+        a, b = self.llm(), self.llm()
+        backend = self.backend({"d1": a.deployment(), "d2": b.deployment("Qwen3-8B", name="c-d2")})
+        service = self.service(backend=backend, **more).wait_ready()
+        service.wait_status(lambda s: len(s["available_models"]) == 2, "two models")
+        service.wait_status(lambda s: s["current_llm"]["llm_info"]["deploy_id"] == "d1", "d1 is current")
+        a.script(**(first or {}))
+        return service, a, b
+
     def certificate(self, name="localhost"):
         """(authority, certificate, key) as PEM files, made now."""
         d = self.directory / "tls"
@@ -115,7 +125,7 @@ class Stage:
         return found
 
     def close(self):
-        Stage.alive.remove(self)
+        Testbed.alive.remove(self)
         answers = {where: text for service in self.services for where, text in secrecy.answers(service).items()}
         for client in self.clients:
             client.close()

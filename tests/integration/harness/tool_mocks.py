@@ -36,12 +36,12 @@ class E2b(Mock):
         return [r["body"]["code"] for r in self.requests("/execute")]
 
 
-def search(stage, **script):
-    return stage.keep(Search(stage, stage._name("search"), script))
+def search(testbed, **script):
+    return testbed.keep(Search(testbed, testbed._name("search"), script))
 
 
-def e2b(stage, **script):
-    return stage.keep(E2b(stage, stage._name("e2b"), script))
+def e2b(testbed, **script):
+    return testbed.keep(E2b(testbed, testbed._name("e2b"), script))
 
 
 def search_env(mock, tavily=True, searxng=False, brave=False):

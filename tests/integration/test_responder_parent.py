@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from stage import fastcgi
-from stage.held import holds
-from stage.process import BUILD, PATIENCE, WRAP, wait_until
-from stage.script import PLAIN, said, words
-from stage.wire import Turn
+from harness import fastcgi
+from harness.http_client import Turn
+from harness.llm_script import PLAIN, said, words
+from harness.process import BUILD, PATIENCE, WRAP, wait_until
+from harness.process_usage import holds
 
 ENDLESS = words(3000, delay_us=50000)  # 150 s
 SECONDS = 1  # for which workers may drain
@@ -32,15 +32,15 @@ def stop_process(pid):
 # --- the time to drain ----------------------------------------------------------------------
 
 
-def draining(stage, **more):
+def draining(testbed, **more):
     """(service, LLM, an exchange whose answer has begun and does not end by itself)"""
-    service, llm = stage.one(options=("--drain", SECONDS), **more)
+    service, llm = testbed.one(options=("--drain", SECONDS), **more)
     exchange = service.ask(ENDLESS).head()
     return service, llm, exchange
 
 
-def test_an_answer_that_outlives_the_time_to_drain_is_ended(stage):
-    service, llm, exchange = draining(stage, workers=2)
+def test_an_answer_that_outlives_the_time_to_drain_is_ended(testbed):
+    service, llm, exchange = draining(testbed, workers=2)
     began = time.monotonic()
     service.responder.send(signal.SIGTERM)
     turn = Turn(exchange)
@@ -54,13 +54,13 @@ def test_an_answer_that_outlives_the_time_to_drain_is_ended(stage):
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["while it starts", "during a re-execution"])
-def test_a_stop_is_obeyed_at_any_moment(stage, again):
+def test_a_stop_is_obeyed_at_any_moment(testbed, again):
     """libfcgi has a handler of its own for SIGTERM, which only notes it."""
     if again and WRAP:
         pytest.skip("valgrind loses signals that wait within exec")
     tries, longest = (200, 0.012) if PATIENCE == 1 else (10, 0.5)
     for n in range(tries):
-        service = stage.service(start=False)
+        service = testbed.service(start=False)
         responder = service.start_responder()
         if again:
             responder.wait_log("worker_started")
@@ -73,8 +73,8 @@ def test_a_stop_is_obeyed_at_any_moment(stage, again):
         assert responder.stop(deadline=5) in responder.expected_exit, responder.log()
 
 
-def test_an_answer_may_take_as_long_as_workers_may_drain(stage):
-    service, llm = stage.one(options=("--drain", 60))
+def test_an_answer_may_take_as_long_as_workers_may_drain(testbed):
+    service, llm = testbed.one(options=("--drain", 60))
     exchange = service.ask(words(20, delay_us=50000)).head()
     began = time.monotonic()
     service.responder.send(signal.SIGTERM)
@@ -84,8 +84,8 @@ def test_an_answer_may_take_as_long_as_workers_may_drain(stage):
     assert time.monotonic() - began < 10 * PATIENCE, "nobody waits for the rest of that time"
 
 
-def test_old_workers_that_give_up_leave_the_new_ones_alone(stage):
-    service, llm, exchange = draining(stage, workers=1)
+def test_old_workers_that_give_up_leave_the_new_ones_alone(testbed):
+    service, llm, exchange = draining(testbed, workers=1)
     old = service.worker_pids()
     service.responder.send(signal.SIGHUP)
     service.responder.wait_log("worker_draining")  # from now on it accepts nothing
@@ -98,8 +98,8 @@ def test_old_workers_that_give_up_leave_the_new_ones_alone(stage):
         assert fastcgi.read_answer(fresh)[1].decode().startswith(said(60) + "[STATS]")
 
 
-def test_a_worker_that_dies_while_it_drains_is_told_of(stage):
-    service, llm, exchange = draining(stage, workers=1)
+def test_a_worker_that_dies_while_it_drains_is_told_of(testbed):
+    service, llm, exchange = draining(testbed, workers=1)
     old = service.worker_pids()[0]
     service.responder.send(signal.SIGHUP)
     service.responder.wait_log("worker_draining")
@@ -108,8 +108,8 @@ def test_a_worker_that_dies_while_it_drains_is_told_of(stage):
     assert Turn(exchange).stats is None
 
 
-def test_a_worker_that_does_not_end_is_killed(stage):
-    service, llm, exchange = draining(stage, workers=2)
+def test_a_worker_that_does_not_end_is_killed(testbed):
+    service, llm, exchange = draining(testbed, workers=2)
     stuck = service.worker_pids()[0]
     stop_process(stuck)
     began = time.monotonic()
@@ -120,8 +120,8 @@ def test_a_worker_that_does_not_end_is_killed(stage):
     exchange.close()
 
 
-def test_a_second_signal_ends_it_at_once(stage):
-    service, llm = stage.one(options=("--drain", 3600))
+def test_a_second_signal_ends_it_at_once(testbed):
+    service, llm = testbed.one(options=("--drain", 3600))
     exchange = service.ask(ENDLESS).head()
     service.responder.send(signal.SIGTERM)
     service.responder.wait_log("worker_draining")
@@ -130,8 +130,8 @@ def test_a_second_signal_ends_it_at_once(stage):
     assert Turn(exchange).stats is None
 
 
-def test_workers_hold_nothing_of_the_starts_of_others(stage):
-    service, llm = stage.one(workers=8)
+def test_workers_hold_nothing_of_the_starts_of_others(testbed):
+    service, llm = testbed.one(workers=8)
     wait_until(lambda: service.responder.log().count("worker_started") == 8, "eight workers")
     pipes = [holds(pid)["descriptors"]["pipe"] for pid in service.worker_pids()]
     assert len(pipes) == 8 and len(set(pipes)) == 1, pipes
@@ -158,10 +158,10 @@ BROKEN = {
 
 
 @pytest.fixture
-def own_program(stage, request):
+def own_program(testbed, request):
     """(service, put): the responder runs from a file of its own, in whose place put(make) puts another.
     Its parameter: how many workers."""
-    path = stage.directory / "bin" / "tt-agent-fcgi"
+    path = testbed.directory / "bin" / "tt-agent-fcgi"
     path.parent.mkdir()
     shutil.copy(BUILD / "tt-agent-fcgi", path)
 
@@ -172,8 +172,8 @@ def own_program(stage, request):
         make(fresh)
         os.rename(fresh, path)
 
-    llm = stage.llm()
-    service = stage.service(start=False, backend=stage.backend({"d1": llm.deployment()}),
+    llm = testbed.llm()
+    service = testbed.service(start=False, backend=testbed.backend({"d1": llm.deployment()}),
                             workers=getattr(request, "param", 2), options=("--drain", SECONDS))
     service.program = path
     return service.start().wait_ready(), put
@@ -215,8 +215,8 @@ def test_old_workers_serve_on_while_new_ones_die_at_their_start(own_program):
 # --- a parent that is stopped -----------------------------------------------------------------
 
 
-def test_a_stopped_parent_stops_nobody(stage):
-    service, llm = stage.one(workers=2, options=("--drain", SECONDS))
+def test_a_stopped_parent_stops_nobody(testbed):
+    service, llm = testbed.one(workers=2, options=("--drain", SECONDS))
     parent, (victim, other) = service.responder, service.worker_pids()
     exchanges = [service.ask(words(20, delay_us=20000)) for _ in range(10)]
     stop_process(parent.pid)
@@ -236,8 +236,8 @@ def test_a_stopped_parent_stops_nobody(stage):
     assert service.chat("[plain]").text == PLAIN
 
 
-def test_a_stopped_parent_ends_its_workers_when_it_goes_on(stage):
-    service, llm = stage.one(workers=2)
+def test_a_stopped_parent_ends_its_workers_when_it_goes_on(testbed):
+    service, llm = testbed.one(workers=2)
     stop_process(service.responder.pid)
     service.responder.send(signal.SIGTERM)
     assert service.chat("[plain]").text == PLAIN

@@ -45,23 +45,23 @@ def lives(pid):
 class Runner:
     """user: who starts it, "root" or "nobody"; root becomes nobody by itself."""
 
-    def __init__(self, stage, user="root", limits=LIMITS, env=None, options=(), before=(), check=True, pass_fds=()):
+    def __init__(self, testbed, user="root", limits=LIMITS, env=None, options=(), before=(), check=True, pass_fds=()):
         if not works():
             pytest.skip("no sandbox can be made on this machine")
-        self.directory = stage.directory / stage._name("runner")
+        self.directory = testbed.directory / testbed._name("runner")
         self.directory.mkdir()
         self.path = self.directory / "runner.sock"
         argv = [BUILD / "tt-agent-runner"]
         if os.geteuid() == 0 and user != "root":
             # Where the build lies, others may not read.
-            stage.directory.chmod(0o711)
+            testbed.directory.chmod(0o711)
             argv = ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups",
                     shutil.copy(BUILD / "tt-agent-runner", self.directory)]
             os.chown(self.directory, pwd.getpwnam(user).pw_uid, -1)
         elif user == "root" and os.geteuid() != 0:
             pytest.skip("needs root")
         argv += ["--socket", self.path, *limits, *options]
-        self.process = stage.own(Process(self.directory.name, [*before, *argv], self.directory, env, own=not before, pass_fds=pass_fds))
+        self.process = testbed.own(Process(self.directory.name, [*before, *argv], self.directory, env, own=not before, pass_fds=pass_fds))
         if check:
             self.process.wait_log("ready", 20)
 
