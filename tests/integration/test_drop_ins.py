@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the files of deploy/ promise beyond the endpoints (test_prefix.py): who counts as admin
-behind other proxies, who vouches for users, what nginx says by itself; quickstart and units."""
+behind other proxies, who vouches for users, what nginx says by itself; units."""
 
 import json
 import os
@@ -189,13 +189,6 @@ def test_an_absent_service_is_said_in_json(testbed):
             assert (answer.headers["x-request-id"] == sent) == same
     long = service.chat("x" * (9 << 20))
     assert long.status == 502 and long.headers["x-request-id"]
-
-
-def test_quickstart_is_clean_shell():
-    if not shutil.which("shellcheck"):
-        pytest.skip("shellcheck is not installed")
-    done = subprocess.run(["shellcheck", SOURCE / "deploy" / "quickstart"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("unit, most", [("tt-agentd", 1.5), ("tt-agent-fcgi", 1.5), ("tt-agent-runner", 3.0)])
