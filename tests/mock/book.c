@@ -162,7 +162,7 @@ static json_t *book_entry_json(const struct book_entry *entry)
 		char lower[128];
 		size_t i;
 
-		for (i = 0; name[i] && i < sizeof lower - 1; i++)
+		for (i = 0; i < sizeof lower - 1 && name[i]; i++)
 			lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
 		lower[i] = '\0';
 		json_object_set_new(headers, lower, json_string(value));
