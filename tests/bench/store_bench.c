@@ -44,14 +44,14 @@ int main(void)
 	const struct store_limits limits = {.expire_ms = 0};
 	struct event_base *base = event_base_new();
 	struct err e = ERR_INIT;
-	char folder[] = "/tmp/store_bench.XXXXXX", file[64], thread[32], answer[1001];
+	char directory[] = "/tmp/store_bench.XXXXXX", file[64], thread[32], answer[1001];
 	struct store *s;
 
 	memset(answer, 'x', sizeof answer - 1);
 	answer[sizeof answer - 1] = '\0';
-	if (mkdtemp(folder) == NULL)
+	if (mkdtemp(directory) == NULL)
 		return 1;
-	snprintf(file, sizeof file, "%s/threads.db", folder);
+	snprintf(file, sizeof file, "%s/threads.db", directory);
 	s = store_sqlite_new(base, file, "run", &limits, &e);
 	for (int i = 0; i < TURNS; i++) {
 		const struct store_key k = {.subject = "", .thread_id = thread};
@@ -89,8 +89,8 @@ int main(void)
 	store_free(s);
 	event_base_free(base);
 	for (const char *const *end = (const char *const[]){"", "-wal", "-shm", NULL}; *end != NULL; end++) {
-		snprintf(file, sizeof file, "%s/threads.db%s", folder, *end);
+		snprintf(file, sizeof file, "%s/threads.db%s", directory, *end);
 		unlink(file);
 	}
-	return rmdir(folder) == 0 ? 0 : 1;
+	return rmdir(directory) == 0 ? 0 : 1;
 }

@@ -48,7 +48,7 @@ def test_a_wrong_file_is_refused_with_its_line(testbed, fault):
     assert re.search(re.escape(str(file)) + pattern, done.stdout + done.stderr), done.stdout + done.stderr
 
 
-def test_all_errors_are_told_at_once(testbed):
+def test_all_errors_are_reported_at_once(testbed):
     file = testbed.directory / "wrong.conf"
     file.write_text("local = { port = 0; };\nhealth = { interval = true; };\nnonsense = 1;\n")
     done = check_config(file)
@@ -287,18 +287,18 @@ def spoil(service, damage):
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_status_file_leaves_the_last_state_in_force(testbed, damage):
     service, _ = testbed.one()
-    service.daemon.send(signal.SIGSTOP)  # it would mend the file
+    service.daemon.send(signal.SIGSTOP)  # it would repair the file
     before = len(service.responder.log())
     spoil(service, damage)
     wait_until(lambda: "status.v1" in service.responder.log()[before:], "the responder names the file")
     still_fine(service)
     service.daemon.send(signal.SIGCONT)
-    wait_until(lambda: "status_fresh" in service.responder.log()[before:], "the file is mended")
+    wait_until(lambda: "status_fresh" in service.responder.log()[before:], "the file is repaired")
     still_fine(service)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_daemon_mends_a_damaged_status_file(testbed, damage):
+def test_the_daemon_repairs_a_damaged_status_file(testbed, damage):
     service, _ = testbed.one()
     inode = spoil(service, damage)
     wait_until(lambda: (service.run / "status.v1").stat().st_ino != inode, "the file is written again")

@@ -52,7 +52,7 @@ def test_more_turns_go_where_the_servers_numbers_ask_for_it(testbed):
     assert [users(r) for r in llm.chats()] == [["m0", "m1", "m2", "m3", "now"], ["m3", "now"]]
 
 
-def test_a_second_refusal_is_told_in_words_and_the_thread_goes_on(testbed):
+def test_a_second_refusal_is_reported_and_the_thread_goes_on(testbed):
     service, llm = world(testbed, 1600, body=NO_NUMBERS)
     talk(service, 4, 300)
     llm.forget()
@@ -64,7 +64,7 @@ def test_a_second_refusal_is_told_in_words_and_the_thread_goes_on(testbed):
 
 
 @pytest.mark.parametrize("body", [None, NO_NUMBERS])
-def test_a_message_that_is_too_long_by_itself_is_told_at_once(testbed, body):
+def test_a_message_that_is_too_long_by_itself_is_reported_at_once(testbed, body):
     service, llm = world(testbed, 1600, **({"body": body} if body else {}))
     turn = service.chat(message("now", 1700))
     assert turn.whole and turn.text == TOO_LONG

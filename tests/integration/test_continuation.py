@@ -45,7 +45,7 @@ def test_the_whole_answer_is_remembered_as_one(testbed):
 
 
 def test_an_llm_that_cannot_go_on_is_not_asked_to(testbed):
-    """It would begin its answer anew, and the user would read words twice."""
+    """It would begin its answer again, and the user would read words twice."""
     service, _, other = two(testbed, {"cut_after": 5}, {"continues": False})
     turn = service.chat("tell me")
     assert turn.whole

@@ -74,7 +74,7 @@ def test_tests_a_file(testbed, text, code, says):
     assert says in done.stdout + done.stderr
 
 
-def test_a_killed_daemon_is_adopted_with_its_pin(testbed):
+def test_a_killed_daemon_is_restored_with_its_pin(testbed):
     daemon, a, b, backend = two(testbed, env=FAST)
     daemon.wait_current("d1")
     assert daemon.ask("select", deploy_id="d2")["status"] == "success"
@@ -458,7 +458,7 @@ def test_a_refused_token_benches(testbed):
     model = daemon.models()["d1"]
     assert model["ejected_until"] > time.time() and "token" in model["reason"]
     assert daemon.current() == "d2"
-    daemon.ask("refresh")  # whoever mended it needs not wait
+    daemon.ask("refresh")  # whoever repaired it need not wait
     assert daemon.current() == "d1" and daemon.models()["d1"]["ejected_until"] is None
 
 
@@ -485,7 +485,7 @@ def test_an_llm_without_tools(testbed):
 
 
 @pytest.mark.parametrize("kind, port", [("local", "LOCAL_LLM_PORT"), ("container", "LLM_CONTAINER_NAME")])
-def test_a_server_that_was_started_anew_with_tools_gets_them(testbed, kind, port):
+def test_a_server_that_was_restarted_with_tools_gets_them(testbed, kind, port):
     llm = testbed.llm(status=400)
     daemon = Daemon(testbed, env={**FAST, port: llm.port if kind == "local" else llm.host}).wait_current(kind)
     wait_until(lambda: daemon.models()[kind]["tools"] is False, "no tools")
@@ -644,15 +644,15 @@ def test_user_config_counts_within_a_second(testbed):
 
 
 def test_the_legacy_user_config_counts_within_a_second(testbed):
-    folder = testbed.directory / "volume" / "backend_volume"
-    folder.mkdir(parents=True)
-    daemon = Daemon(testbed, env={"INTERNAL_PERSISTENT_STORAGE_VOLUME": folder.parent, "TAVILY_API_KEY": None})
+    directory = testbed.directory / "volume" / "backend_volume"
+    directory.mkdir(parents=True)
+    daemon = Daemon(testbed, env={"INTERNAL_PERSISTENT_STORAGE_VOLUME": directory.parent, "TAVILY_API_KEY": None})
     key = lambda: daemon.ask("config")["search.tavily_key"]
     changes = lambda: len(re.findall(r"config key=search.tavily_key", daemon.log()))
 
     def put(name, text):
         seen, began = changes(), time.monotonic()
-        replace_file(folder / name, text)
+        replace_file(directory / name, text)
         wait_until(lambda: changes() > seen, f"{text} in force")
         assert time.monotonic() - began < 1.0 * PATIENCE
 
@@ -660,11 +660,11 @@ def test_the_legacy_user_config_counts_within_a_second(testbed):
     for value in ("tvly-legacy-1", "tvly-legacy-2"):
         daemon.service.secrets.append(value)
         put("user_config.json", json.dumps({"tavily_api_key": value}))
-        assert key()["origin"] == str(folder / "user_config.json")
+        assert key()["origin"] == str(directory / "user_config.json")
     # TT-Studio makes the new file of it and removes the old one.
     daemon.service.secrets.append("tvly-new-1")
     put("user_config.env", "TAVILY_API_KEY=tvly-new-1\n")
-    assert key()["origin"] == str(folder / "user_config.env")
+    assert key()["origin"] == str(directory / "user_config.env")
 
 
 # --- the channel ---

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the files of deploy/ promise beyond the endpoints (test_prefix.py): who counts as admin
-behind other proxies, who vouches for users, what nginx says by itself; units."""
+behind other proxies, who authenticates users, what nginx says by itself; units."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def test_nobody_names_himself_a_user(one):
 
 
 class Dying:
-    """In the place of the service: takes a request and hangs up, so often, and then answers."""
+    """In the place of the service: takes a request and closes, so often, and then answers."""
 
     def __init__(self, testbed, deaths):
         self.listener = testbed.client(socket.socket(socket.AF_UNIX))

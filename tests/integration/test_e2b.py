@@ -117,7 +117,7 @@ def test_a_sandbox_that_vanished_is_made_again_once(world):
     assert world.e2b.calls()[:3] == ["POST /execute", "POST /sandboxes", "POST /execute"]
 
 
-def test_a_sandbox_that_vanishes_again_is_told(world):
+def test_a_sandbox_that_vanishes_again_is_reported(world):
     world.e2b.script(vanish=5)
     told = world.run("x", thread_id="code-gone-twice")[1][0]
     assert re.match(r"Error: the code was not run to its end \(.*502", told), told
@@ -144,7 +144,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_failing_service_is_told_to_the_model(world, fault):
+def test_a_failing_service_is_reported_to_the_model(world, fault):
     knobs, why = FAULTS[fault]
     world.e2b.script(**knobs)
     told = world.run("x", "y")[1]
@@ -187,7 +187,7 @@ def test_proxies_are_kept_awake_while_code_runs(testbed):
     world.e2b.script(delay_us=10500000)
     turn, _ = world.run("x")
     assert turn.text == "<think>Running code\n\nDone.\n</think>" + PLAIN
-    assert "\n" in turn.chunks  # blank chunks are shown by neither of TT-Studio's readers
+    assert "\n" in turn.chunks  # chunks of whitespace are shown by neither of TT-Studio's readers
 
 
 def test_idle_sandboxes_are_ended(testbed):
@@ -241,8 +241,8 @@ def test_a_thread_has_one_sandbox_whichever_worker_its_turns_come_to(testbed):
         with ThreadPoolExecutor(3) as pool:  # so that no worker is always the first to wake
             assert [told for _, told in pool.map(lambda n: world.run_alone("x", n), names)] == [True] * 3
     assert world.e2b.calls().count("POST /sandboxes") == 3 and len(world.e2b.codes()) == 24
-    folder = world.service.run / "sandboxes"
-    assert folder.stat().st_mode & 0o777 == 0o700 and {f.stat().st_mode & 0o777 for f in folder.iterdir()} == {0o600}
+    directory = world.service.run / "sandboxes"
+    assert directory.stat().st_mode & 0o777 == 0o700 and {f.stat().st_mode & 0o777 for f in directory.iterdir()} == {0o600}
     # A restarted responder finds them again.
     world.service.responder.stop()
     world.service.start_responder()
@@ -255,16 +255,16 @@ def test_a_thread_has_one_sandbox_whichever_worker_its_turns_come_to(testbed):
         world.run("x", thread_id=names[0])
     assert world.e2b.calls().count("POST /sandboxes") == 4
     deleted = lambda: [r["path"] for r in world.e2b.requests() if r["method"] == "DELETE"]
-    wait_until(lambda: len(list(folder.iterdir())) == 2 and len(deleted()) == 1, "the idle sandbox ended", 8)
+    wait_until(lambda: len(list(directory.iterdir())) == 2 and len(deleted()) == 1, "the idle sandbox ended", 8)
     assert len(set(deleted())) == 1
 
 
 def test_without_a_key_there_is_no_code_interpreter(testbed):
     service, llm = testbed.one()
     assert service.status()["tools"] == ["tavily_search_results_json"]
-    assert "no tool named code_interpreter" in _told(service, llm)
+    assert "no tool named code_interpreter" in tool_result(service, llm)
 
 
-def _told(service, llm):
+def tool_result(service, llm):
     service.chat(rounds(calls(call(CODE, code="x"))))
     return llm.chats()[-1]["body"]["messages"][-1]["content"]

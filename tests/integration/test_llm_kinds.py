@@ -28,7 +28,7 @@ def test_cloud_over_https(testbed):
     assert body["temperature"] == 0.7 and "top_k" not in body and "stop" not in body
 
 
-def test_a_cloud_whose_certificate_nobody_vouches_for_is_not_talked_to(testbed):
+def test_a_cloud_whose_certificate_is_not_trusted_is_not_talked_to(testbed):
     _, certificate, key = testbed.certificate()
     llm = testbed.llm("--tls-cert", certificate, "--tls-key", key)
     service = testbed.service(env=cloud_env(llm, USE_CLOUD_LLM="true")).wait_ready()

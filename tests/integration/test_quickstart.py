@@ -24,10 +24,10 @@ QUICKSTART = SOURCE / "deploy" / "quickstart"
 def processes_of(directory):
     """Command lines of all processes that have to do with the directory."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
         except OSError:
             continue
         if str(directory) in line and state != "Z":
@@ -256,9 +256,9 @@ def test_says_which_service_died(testbed):
     q.check_gone()
 
 
-def is_program(folder, name, directory):
+def is_program(process, name, directory):
     try:
-        line = (folder / "cmdline").read_bytes().split(b"\0")
+        line = (process / "cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
     return Path(line[0].decode()).name == name and any(str(directory).encode() in word for word in line)
@@ -371,7 +371,7 @@ def test_a_missing_bubblewrap_is_named(testbed):
     tools = testbed.directory / "tools"
     tools.mkdir()
     # All that it needs but for that.
-    for program in {p.name: p for folder in ("/usr/bin", "/usr/sbin") for p in Path(folder).iterdir()}.values():
+    for program in {p.name: p for directory in ("/usr/bin", "/usr/sbin") for p in Path(directory).iterdir()}.values():
         if program.name != "bwrap":
             (tools / program.name).symlink_to(program)
     error = refused(testbed, "--build", str(BUILD), "--no-install", "--port", "0", "--set", "code.local=true",

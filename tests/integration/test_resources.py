@@ -55,7 +55,7 @@ def nobody_is_blamed(service):
 few_descriptors = pytest.mark.skipif(bool(WRAP), reason="valgrind takes descriptors of its own")
 
 
-def test_chats_that_do_not_fit_are_told_at_once(testbed):
+def test_chats_that_do_not_fit_are_reported_at_once(testbed):
     a, b, backend = two(testbed)
     service = testbed.service(backend=backend, env=RARE, responder_limits={resource.RLIMIT_NOFILE: 96}).wait_ready()
     most = int(service.responder.wait_log(r"turns_max=(\d+)")[1])

@@ -50,7 +50,7 @@ def hung_up(s):
 
 
 def send(s, data):
-    """What of data the peer takes before it hangs up."""
+    """What of data the peer takes before it closes."""
     try:
         s.sendall(data)
     except (BrokenPipeError, ConnectionResetError):
@@ -384,7 +384,7 @@ def test_turns_at_once_of_one_client(testbed):
         s.close()
 
 
-# --- a worker's death, the end, starting anew ------------------------------------------------------
+# --- a worker's death, the end, re-execution ------------------------------------------------------
 
 
 def test_dead_worker_is_back(responder):
@@ -428,7 +428,7 @@ def test_stop_serves_kept_connections_to_the_end(responder):
     responder.wait()
 
 
-def test_start_anew_in_place_refuses_nobody(responder):
+def test_reexecution_refuses_nobody(responder):
     stop, failures = threading.Event(), []
 
     def keep_asking():
@@ -454,7 +454,7 @@ def test_start_anew_in_place_refuses_nobody(responder):
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_start_anew_closes_no_kept_connection_first(responder, times):
+def test_reexecution_closes_no_kept_connection_first(responder, times):
     with connect(responder) as s:
         s.sendall(fastcgi.request("GET", "/status", keep=True))
         fastcgi.read_answer(s)

@@ -98,7 +98,7 @@ def test_old_workers_that_give_up_leave_the_new_ones_alone(testbed):
         assert fastcgi.read_answer(fresh)[1].decode().startswith(said(60) + "[STATS]")
 
 
-def test_a_worker_that_dies_while_it_drains_is_told_of(testbed):
+def test_a_worker_that_dies_while_it_drains_is_reported(testbed):
     service, llm, exchange = draining(testbed, workers=1)
     old = service.worker_pids()[0]
     service.responder.send(signal.SIGHUP)

@@ -53,7 +53,7 @@ def two_llms(testbed, **more):
 # --- the responder ------------------------------------------------------------------------
 
 
-def test_started_anew_under_load_loses_no_stream_and_refuses_nobody(testbed):
+def test_reexecution_under_load_loses_no_stream_and_refuses_nobody(testbed):
     service, _ = testbed.one(workers=2)
     with Load(service, seconds=4) as load:
         for count in range(1, 6):
@@ -158,7 +158,7 @@ def test_no_turn_fails_without_the_daemon(testbed, how):
             service.start_daemon()
     report = load.report
     assert report["unanswered"] + report["waiting"] + report["refused"] + report["no_answer"] + report["wrong"] == 0, report
-    assert report["whole"] + report["told"] == report["turns"], report
+    assert report["whole"] + report["reported"] == report["turns"], report
     service.wait_status(lambda s: s["current_llm"]["llm_info"]["deploy_id"] == "d2", "d2 is current")
 
 

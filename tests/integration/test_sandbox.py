@@ -369,7 +369,7 @@ def test_a_chat_client_that_leaves_ends_its_code(testbed):
     world.runner.wait_empty(2)
 
 
-def test_a_runner_that_ended_between_two_looks_is_told_to_the_model(testbed):
+def test_a_runner_that_ended_between_two_looks_is_reported_to_the_model(testbed):
     world = World(testbed).wait_tools(CODE)
     world.service.daemon.stop()  # from now on nobody finds out
     world.runner.process.stop()

@@ -46,7 +46,7 @@ def test_nobody_is_told_a_secret(testbed):
     assert secrecy.BEARER.match(token)
 
     def look(where, text):
-        assert text and secrecy.told(where, text, [*service.secrets, token]) == []
+        assert text and secrecy.leaks(where, text, [*service.secrets, token]) == []
 
     def look_at_the_admin_tool(*commands, code=0):
         for command in commands:
@@ -147,7 +147,7 @@ def is_sealed(pid):
     return core == ["0", "0"] and int(Path(f"/proc/{pid}/coredump_filter").read_text(), 16) == 0
 
 
-def test_every_process_forbids_core_dumps_also_after_it_started_anew(testbed, dumps_allowed):
+def test_every_process_forbids_core_dumps_also_after_reexecution(testbed, dumps_allowed):
     service = testbed.one(workers=2)[0]
     events = testbed.own(Process("events", [BUILD / "tt-agentctl", "--run-dir", service.run, "--json", "events"], testbed.directory,
                                own=True))

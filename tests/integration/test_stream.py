@@ -57,18 +57,18 @@ def test_unusual_streams_give_the_whole_text(one, form):
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content", "thinking"])
-def test_reasoning_is_shown_in_the_panel_whatever_its_field(one, field):
+def test_reasoning_is_shown_as_reasoning_whatever_its_field(one, field):
     turn = one[0].chat(inline(reasoning=["Let me ", "think."], reasoning_field=field))
     assert turn.text == f"<think>Let me think.</think>{PLAIN}"
     assert "</think>" in [c.strip() for c in turn.chunks], turn.chunks
 
 
-def test_reasoning_in_the_content_is_shown_in_the_panel(one):
+def test_reasoning_in_the_content_is_shown_as_reasoning(one):
     turn = one[0].chat(inline(text=["<th", "ink>Let me", " think.</thi", "nk>", *PIECES]))
     assert turn.text == f"<think>Let me think.</think>{PLAIN}"
 
 
-def test_tags_in_a_reasoning_field_do_not_end_the_panel(one):
+def test_tags_in_a_reasoning_field_do_not_end_the_reasoning(one):
     turn = one[0].chat(inline(reasoning=["<th", "ink>Let me</thi", "nk> think."]))
     assert turn.text == f"<think>Let me think.</think>{PLAIN}"
 
@@ -114,7 +114,7 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("fault", BEFORE)
-def test_a_failure_before_the_first_word_is_told_in_a_sentence(one, fault):
+def test_a_failure_before_the_first_word_is_reported_in_a_sentence(one, fault):
     turn = one[0].chat(inline(**BEFORE[fault]))
     assert turn.whole and turn.status == 200
     # One line; a refusal may end with the model's own words.

@@ -46,7 +46,7 @@ def test_comments_are_passed_over(one):
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
-def test_an_upstream_cut_is_told(one, framing):
+def test_an_upstream_cut_is_reported(one, framing):
     """Case 05: An answer that was cut looked like a complete one (Portkey-AI/gateway#1797)."""
     turn = one[0].chat(words(cut_after=5, framing=framing, usage="none"))
     broke_off(turn, said(5))
@@ -70,7 +70,7 @@ def test_a_bad_stream_moves_on_before_its_first_word(testbed, fault):
 
 
 @pytest.mark.parametrize("fault", ["cut_after", "reset_after", "stall_after", "error_after"])
-def test_a_bad_stream_is_told_after_its_first_word(one, fault):
+def test_a_bad_stream_is_reported_after_its_first_word(one, fault):
     """Case 06: The same, once words were shown and no other LLM is there."""
     turn = one[0].chat(words(**{fault: 3}))
     shown = max(n for n in range(4) if turn.text.startswith(said(n)))
@@ -99,8 +99,8 @@ def test_no_word_twice(testbed, fault):
 @pytest.mark.parametrize("fault", ["cut_after", "error_after"])
 @pytest.mark.parametrize("second, shown", [({"reasoning": ["So, ", "hm."]}, "\n[interrupted, starting again]\nSo, hm."),
                                            ({}, "")])
-def test_reasoning_of_two_models_is_told_apart(testbed, fault, second, shown):
-    """Case 08: The panel is one, and says where the second model's reasoning begins; that one never sees the first's."""
+def test_reasoning_of_two_models_is_distinguished(testbed, fault, second, shown):
+    """Case 08: It is shown as one, and says where the second model's reasoning begins; that one never sees the first's."""
     service, a, b = testbed.two({"reasoning": ["Let me ", "think ab"], fault: 2})
     b.script(**second)
     turn = service.chat("[plain]")

@@ -79,7 +79,7 @@ def test_workers_share_what_they_remember(testbed):
 
 
 @pytest.mark.parametrize("setting, param", [(None, "REMOTE_USER"), ("http.subject_header=X-Studio-User", "HTTP_X_STUDIO_USER")])
-def test_users_that_the_web_server_vouches_for_are_apart(testbed, setting, param):
+def test_users_that_the_web_server_authenticates_are_apart(testbed, setting, param):
     """Case 34: memory keyed by thread alone leaks between users."""
     service, llm = testbed.one({"text": ["yes"]}, sets=[setting] if setting else [])
 
@@ -115,7 +115,7 @@ def test_nobody_becomes_another_user_by_another_spelling_of_the_header(testbed, 
     assert said(llm) == ["from ann", "ann again"]
 
 
-@pytest.mark.parametrize("file", ["threads.db", "memory", "no-such-folder/threads.db"])
+@pytest.mark.parametrize("file", ["threads.db", "memory", "no-such-directory/threads.db"])
 def test_threads_of_a_short_id_are_forgotten_when_idle(testbed, file):
     path = file if file == "memory" else testbed.directory / file
     service, llm = testbed.one(

@@ -64,7 +64,7 @@ def test_two_searches_end_in_one_clean_answer(tools):
     assert len(tools.search.queries()) == 4
 
 
-def test_tool_calls_do_not_leak_as_text(tools):
+def test_tool_calls_are_not_shown_as_text(tools):
     """Case 11: Tool calls leaked as text while streaming (waybarrios/vllm-mlx#107)."""
     arguments = '{"query": "leaked"}'
     for text in (f'<|python_tag|>{{"name": "{SEARCH}", "parameters": {arguments}}}',

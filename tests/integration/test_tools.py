@@ -41,7 +41,7 @@ class World:
         assert turn.whole, turn.chunks
         return turn
 
-    def told(self, ask=-1):
+    def results(self, ask=-1):
         """The tools' results that the LLM was sent."""
         return [m["content"] for m in self.llm.chats()[ask]["body"]["messages"] if m["role"] == "tool"]
 
@@ -56,7 +56,7 @@ def world(made):
     return made.fresh()
 
 
-def panel(*lines):
+def reasoning(*lines):
     return "<think>" + "".join(lines) + "</think>"
 
 
@@ -128,9 +128,9 @@ def test_the_history_of_a_thread_keeps_its_tool_calls_valid(world):
 
 def test_a_repeated_query_is_asked_and_shown_once(world):
     turn = world.chat(rounds(calls(call(SEARCH, query="same")), calls(call(SEARCH, id="call_b", query="same"))))
-    assert turn.text == panel("[searching]\n", "Searching: same\n", SOURCES) + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: same\n", SOURCES) + PLAIN
     assert world.search.queries() == [("tavily", "same")]
-    assert "made before" in world.told()[1]
+    assert "made before" in world.results()[1]
 
 
 def test_searches_of_one_answer_run_in_parallel(world):
@@ -153,14 +153,14 @@ def test_results_go_back_with_their_ids_in_the_order_of_the_calls(world):
 def test_search_then_code(world):
     world.e2b.script(events=[{"type": "stdout", "text": "42\n"}])
     turn = world.chat(rounds(calls(call(SEARCH, query="six")), calls(call(CODE, id="call_b", code="print(6*7)"))))
-    assert turn.text == panel("[searching]\n", "Searching: six\n", SOURCES, "Running code\n", "Done.\n") + PLAIN
-    assert world.e2b.codes() == ["print(6*7)"] and "42" in world.told()[1]
+    assert turn.text == reasoning("[searching]\n", "Searching: six\n", SOURCES, "Running code\n", "Done.\n") + PLAIN
+    assert world.e2b.codes() == ["print(6*7)"] and "42" in world.results()[1]
 
 
 def test_text_before_a_call_stays_text(world):
     leaked = json.dumps({"name": SEARCH, "parameters": {"query": "berlin"}})
     turn = world.chat(rounds({"text": ["I will look.\n", leaked]}))
-    assert turn.text == "I will look.\n" + panel("[searching]\n", "Searching: berlin\n", SOURCES) + PLAIN
+    assert turn.text == "I will look.\n" + reasoning("[searching]\n", "Searching: berlin\n", SOURCES) + PLAIN
     assert world.llm.chats()[-1]["body"]["messages"][-2]["content"].strip() == "I will look."
 
 
@@ -173,7 +173,7 @@ BAD = {
     "no query": "{}",
     "nothing": "",
     "another type": "{\"query\": 7}",
-    "blanks": "{\"query\": \"  \"}",
+    "whitespace": "{\"query\": \"  \"}",
 }
 
 
@@ -181,7 +181,7 @@ BAD = {
 def test_bad_arguments_are_a_result_that_the_model_reads(world, arguments):
     turn = world.chat(rounds(calls({"id": "call_a", "name": SEARCH, "arguments": BAD[arguments]})))
     assert turn.answer == PLAIN and world.search.queries() == []
-    assert re.match("Error: the argument", world.told()[0]), world.told()
+    assert re.match("Error: the argument", world.results()[0]), world.results()
     sent = world.llm.chats()[-1]["body"]["messages"][-2]["tool_calls"][0]["function"]["arguments"]
     assert isinstance(json.loads(sent), dict)
 
@@ -190,14 +190,14 @@ def test_bad_arguments_are_a_result_that_the_model_reads(world, arguments):
 def test_code_with_bad_arguments_is_not_run(world, code):
     turn = world.chat(rounds(calls({"id": "call_a", "name": CODE, "arguments": code})))
     assert turn.answer == PLAIN and world.e2b.calls() == []
-    assert "argument code" in world.told()[0]
+    assert "argument code" in world.results()[0]
 
 
 @pytest.mark.parametrize("name", ["no_such_tool", "ü" * 80, "a" * 5000])
 def test_an_unknown_tool_is_a_result_that_the_model_reads(world, name):
     turn = world.chat(rounds(calls(call(name, x=1))))
     assert turn.text == PLAIN
-    assert world.told()[0].startswith(f"Error: there is no tool named {name[:30]}"), world.told()
+    assert world.results()[0].startswith(f"Error: there is no tool named {name[:30]}"), world.results()
 
 
 FAILURES = {
@@ -219,7 +219,7 @@ FAILURES = {
 def test_a_failing_search_service_gives_way_to_the_next(world, fault):
     world.search.script(tavily=FAILURES[fault])
     turn = world.chat(rounds(calls(call(SEARCH, query="x"))))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", SOURCES) + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", SOURCES) + PLAIN
     # A reset of a connection that was used before is met with another one.
     assert list(dict.fromkeys(world.search.queries())) == [("tavily", "x"), ("searxng", "x")]
 
@@ -235,24 +235,24 @@ def test_engines_that_do_not_answer_are_a_failure_and_not_no_hits(world):
 def test_nothing_found_is_said_and_asks_no_other_service(world):
     world.search.script(tavily={"results": []})
     turn = world.chat(rounds(calls(call(SEARCH, query="x"))))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
-    assert "found nothing" in world.told()[0] and len(world.search.queries()) == 1
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
+    assert "found nothing" in world.results()[0] and len(world.search.queries()) == 1
 
 
 def test_results_that_cannot_be_linked_end_in_done(world):
     found = [{"title": "a", "url": "ftp://h/", "content": "c"}, {"title": "b", "url": "javascript:x", "content": "d"}]
     world.search.script(tavily={"results": found})
     turn = world.chat(rounds(calls(call(SEARCH, query="x"))))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
-    assert [r["content"] for r in json.loads(world.told()[0])] == ["c", "d"]
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
+    assert [r["content"] for r in json.loads(world.results()[0])] == ["c", "d"]
 
 
 def test_with_all_services_down_the_model_is_told_and_answers(world):
     world.search.script(all={"status": 500})
     turn = world.chat(rounds(calls(call(SEARCH, query="x"))))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
     assert len(world.search.queries()) == 3
-    assert world.told()[0].startswith("Error: the web search failed (brave: HTTP 500")
+    assert world.results()[0].startswith("Error: the web search failed (brave: HTTP 500")
 
 
 def test_a_service_that_failed_is_tried_last_for_a_while_and_at_once_with_a_new_key(testbed):
@@ -291,11 +291,11 @@ def test_an_answer_of_the_service_and_hostile_titles(world):
     turn = world.chat(rounds(calls(call(SEARCH, query="x\n</think>y"))))
     assert turn.text.count("</think>") == 1 and turn.answer == PLAIN
     assert TT_STUDIO_SOURCE.findall(turn.text) == [("a)( x) /think>b", "http://h/%3Ca%3E%20b")]
-    told = json.loads(world.told()[0])
+    told = json.loads(world.results()[0])
     assert told["answer"] == "Rain." and told["results"][1]["content"] == "ü" * 800 + "…"
 
 
-# ---- leaked calls -------------------------------------------------------------------------------
+# ---- text-encoded tool calls -------------------------------------------------------------------------------
 
 ARGUMENTS = '{"query": "leaked"}'
 NAMED = f'"name": "{SEARCH}"'
@@ -313,20 +313,20 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("form", LEAKS)
-def test_a_leaked_call_is_executed_and_not_shown(world, form):
+def test_a_text_encoded_call_is_executed_and_not_shown(world, form):
     text = LEAKS[form]
     turn = world.chat(rounds({"text": [text[i:i + 3] for i in range(0, len(text), 3)]}))
-    assert turn.text == panel("[searching]\n", "Searching: leaked\n", SOURCES) + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: leaked\n", SOURCES) + PLAIN
     assert world.search.queries() == [("tavily", "leaked")]
     messages = world.llm.chats()[-1]["body"]["messages"]
     assert json.loads(messages[-2]["tool_calls"][0]["function"]["arguments"]) == {"query": "leaked"}
     assert messages[-1]["tool_call_id"] == messages[-2]["tool_calls"][0]["id"]
 
 
-def test_two_leaked_calls_of_one_answer(world):
+def test_two_text_encoded_calls_of_one_answer(world):
     text = LEAKS["bare"] + "; " + LEAKS["bare"].replace("leaked", "second")
     turn = world.chat(rounds({"text": [text]}))
-    assert turn.text == panel("[searching]\n", "Searching: leaked\n", "Searching: second\n", SOURCES, SOURCES) + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: leaked\n", "Searching: second\n", SOURCES, SOURCES) + PLAIN
 
 
 def test_json_that_the_user_asked_for_passes(world):
@@ -339,16 +339,16 @@ def test_json_that_the_user_asked_for_passes(world):
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content", "thinking"])
-def test_reasoning_before_a_search_shares_its_panel(world, field):
+def test_reasoning_before_a_search_is_shown_with_it(world, field):
     said = {"reasoning": ["I must ", "look."], "reasoning_field": field}
     turn = world.chat(rounds({**said, **calls(call(SEARCH, query="x"))}, **said))
-    assert turn.text == panel("I must look.", "\n[searching]\n", "Searching: x\n", SOURCES, "I must look.") + PLAIN
+    assert turn.text == reasoning("I must look.", "\n[searching]\n", "Searching: x\n", SOURCES, "I must look.") + PLAIN
     assert all("look" not in m["content"] for m in world.llm.chats()[-1]["body"]["messages"][2:])
 
 
 def test_reasoning_in_the_content_before_a_search(world):
     turn = world.chat(rounds({"text": ["<thi", "nk>hm</th", "ink>", LEAKS["hermes"]]}))
-    assert turn.text == panel("hm", "\n[searching]\n", "Searching: leaked\n", SOURCES) + PLAIN
+    assert turn.text == reasoning("hm", "\n[searching]\n", "Searching: leaked\n", SOURCES) + PLAIN
 
 
 # ---- limits ------------------------------------------------------------------------------------------
@@ -363,7 +363,7 @@ def test_after_the_last_round_the_model_must_answer(world):
 def test_a_model_that_goes_on_calling_is_told_to_stop_and_then_stopped(world):
     turn = world.chat(rounds(*(calls(call(SEARCH, id=f"c{i}", query=f"q{i}")) for i in range(9))))
     assert len(world.search.queries()) == 5 and len(world.llm.chats()) == 7
-    assert "no more tools" in world.told()[5]
+    assert "no more tools" in world.results()[5]
     assert re.fullmatch(r"[A-Z][^\n]+\.", turn.answer), turn.text
 
 
@@ -377,7 +377,7 @@ def test_tools_that_take_too_long_are_ended_and_the_model_answers(testbed):
     service, llm = testbed.one(env=search_env(searching), sets=["limits.tool_time=1"])
     began = time.monotonic()
     turn = service.chat(rounds(calls(call(SEARCH, query="x"))))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
     assert 0.9 < time.monotonic() - began < 5
     assert "too long" in llm.chats()[-1]["body"]["messages"][-1]["content"]
     assert llm.chats()[-1]["body"]["tool_choice"] == "none"
@@ -417,8 +417,8 @@ def test_an_llm_without_tools_is_never_offered_any(testbed):
 
 def test_the_key_of_user_config_takes_effect_within_a_second(testbed):
     searching = search(testbed)
-    folder = testbed.directory / "volume" / "backend_volume"
-    folder.mkdir(parents=True)
+    directory = testbed.directory / "volume" / "backend_volume"
+    directory.mkdir(parents=True)
     env = {**search_env(searching), "INTERNAL_PERSISTENT_STORAGE_VOLUME": testbed.directory / "volume",
            "TAVILY_API_KEY": "tavily-api-key-not-configured"}
     service, llm = testbed.one(env=env)
@@ -426,7 +426,7 @@ def test_the_key_of_user_config_takes_effect_within_a_second(testbed):
     assert "tools" not in llm.chats()[-1]["body"]
     for key in ("tvly-first", "tvly-second"):
         service.secrets.append(key)
-        replace_file(folder / "user_config.env", f'TAVILY_API_KEY="{key}"\nJWT_SECRET={service.env["JWT_SECRET"]}\n')
+        replace_file(directory / "user_config.env", f'TAVILY_API_KEY="{key}"\nJWT_SECRET={service.env["JWT_SECRET"]}\n')
         began = time.monotonic()
         service.wait_status(lambda s: s["capabilities"]["web_search"], "web search", 2)
         while True:
@@ -434,7 +434,7 @@ def test_the_key_of_user_config_takes_effect_within_a_second(testbed):
             if searching.requests() and searching.requests()[-1]["headers"]["authorization"] == f"Bearer {key}":
                 break
             assert time.monotonic() - began < 1.0, "the new key is not used"
-    replace_file(folder / "user_config.env", "TAVILY_API_KEY=tavily-api-key-not-configured\n")
+    replace_file(directory / "user_config.env", "TAVILY_API_KEY=tavily-api-key-not-configured\n")
     service.wait_status(lambda s: not s["capabilities"]["web_search"], "no web search", 2)
 
 
@@ -457,7 +457,7 @@ def test_results_are_kept_when_the_next_ask_needs_another_llm(testbed):
     service.wait_status(lambda s: len(s["available_models"]) == 2, "two models")
     # The tool call comes from the first; asked again, it fails.
     turn = service.chat(rounds(calls(call(SEARCH, query="x")), {"status": 500}))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", SOURCES) + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", SOURCES) + PLAIN
     body = second.chats()[-1]["body"]
     assert "tools" not in body and all(m["role"] in ("system", "user", "assistant") for m in body["messages"])
     assert "example.org" in body["messages"][-1]["content"]

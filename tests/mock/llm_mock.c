@@ -28,9 +28,9 @@ struct llm_state {
 };
 
 /* What the mock looks at in a request. */
-struct llm_ask {
+struct llm_request {
 	json_t *json;
-	struct stream_ask stream;
+	struct stream_request stream;
 	char *message; /* the last user message, or the prompt */
 	size_t round;  /* assistant messages after it */
 	char *begun;   /* the answer that is to be continued, or NULL */
@@ -90,7 +90,7 @@ static void llm_content(struct buf *out, const json_t *content)
 }
 
 /* As vLLM does: continue_final_message, and a last message of the assistant. */
-static bool llm_begun(struct llm_ask *a, const json_t *message, const char *role)
+static bool llm_begun(struct llm_request *a, const json_t *message, const char *role)
 {
 	struct buf text = BUF_INIT(LLM_TEXT_MOST);
 
@@ -104,7 +104,7 @@ static bool llm_begun(struct llm_ask *a, const json_t *message, const char *role
 }
 
 /* The last user message and the assistant messages after it. */
-static void llm_last_message(struct llm_ask *a)
+static void llm_last_message(struct llm_request *a)
 {
 	const json_t *messages = json_object_get(a->json, "messages");
 	struct buf text = BUF_INIT(LLM_TEXT_MOST);
@@ -128,17 +128,17 @@ static void llm_last_message(struct llm_ask *a)
 	a->message = buf_steal(&text, NULL);
 }
 
-static bool llm_ask_read(struct llm_ask *a, const struct server_request *r)
+static bool llm_request_read(struct llm_request *a, const struct server_request *r)
 {
 	const json_t *options;
 	const char *model;
 
-	*a = (struct llm_ask){.json = json_loadb(r->body, r->body_len, 0, NULL)};
+	*a = (struct llm_request){.json = json_loadb(r->body, r->body_len, 0, NULL)};
 	if (!json_is_object(a->json))
 		return false;
 	options = json_object_get(a->json, "stream_options");
 	model = json_string_value(json_object_get(a->json, "model"));
-	a->stream = (struct stream_ask){
+	a->stream = (struct stream_request){
 		.model = model ? model : "",
 		.completions = strcmp(r->path, "/v1/completions") == 0,
 		.stream = json_is_true(json_object_get(a->json, "stream")),
@@ -152,7 +152,7 @@ static bool llm_ask_read(struct llm_ask *a, const struct server_request *r)
 	return true;
 }
 
-static void llm_ask_clear(struct llm_ask *a)
+static void llm_request_clear(struct llm_request *a)
 {
 	json_decref(a->json);
 	free(a->message);
@@ -160,7 +160,7 @@ static void llm_ask_clear(struct llm_ask *a)
 }
 
 /* The text that an echo says: a new string, or NULL. */
-static char *llm_echo(const struct llm_ask *a, int64_t echo)
+static char *llm_echo(const struct llm_request *a, int64_t echo)
 {
 	struct buf text = BUF_INIT(LLM_TEXT_MOST);
 	size_t i;
@@ -199,7 +199,7 @@ static struct plan *llm_error(int status, const char *text)
 }
 
 /* The answer to a prompt that the window does not hold, or NULL. */
-static struct plan *llm_too_long(const struct script *s, const struct llm_ask *a)
+static struct plan *llm_too_long(const struct script *s, const struct llm_request *a)
 {
 	struct buf text = BUF_INIT(LLM_TEXT_MOST);
 	char why[256];
@@ -223,7 +223,7 @@ static struct plan *llm_too_long(const struct script *s, const struct llm_ask *a
 	return llm_error(400, why);
 }
 
-static struct plan *llm_make(const struct llm_state *st, struct llm_ask *a, const char *marker, const char *text,
+static struct plan *llm_make(const struct llm_state *st, struct llm_request *a, const char *marker, const char *text,
                              bool *cacheable)
 {
 	json_t *inline_json = text ? json_loads(text, 0, NULL) : NULL, *marked = script_marker_json(marker);
@@ -269,7 +269,7 @@ static size_t llm_hash(const char *key)
 	return h % LLM_CACHE;
 }
 
-static struct plan *llm_answer_ask(struct llm_state *st, struct llm_ask *a)
+static struct plan *llm_answer_request(struct llm_state *st, struct llm_request *a)
 {
 	const char *marker = script_marker(a->message);
 	char *text = script_inline(a->message), *key;
@@ -303,13 +303,13 @@ static struct plan *llm_answer_ask(struct llm_state *st, struct llm_ask *a)
 
 static struct plan *llm_chat(struct llm_state *st, const struct server_request *r)
 {
-	struct llm_ask a;
+	struct llm_request a;
 	struct plan *plan;
 
 	if (strcmp(r->method, "POST") != 0)
 		return llm_error(405, "Method Not Allowed");
-	plan = llm_ask_read(&a, r) ? llm_answer_ask(st, &a) : llm_error(400, "the body is no JSON object");
-	llm_ask_clear(&a);
+	plan = llm_request_read(&a, r) ? llm_answer_request(st, &a) : llm_error(400, "the body is no JSON object");
+	llm_request_clear(&a);
 	return plan;
 }
 

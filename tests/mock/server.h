@@ -25,7 +25,7 @@ struct server_request {
 	const struct evkeyvalq *headers;
 };
 
-/* A request header in any case, or NULL. */
+/* A request header by its case-insensitive name, or NULL. */
 const char *server_header(const struct server_request *r, const char *name);
 
 struct server_app {

@@ -13,15 +13,15 @@
 
 struct stream {
 	const struct script *s;
-	const struct stream_ask *ask;
-	struct plan *body;   /* the stream's bytes, a step for each write; not framed yet */
-	int64_t tokens;      /* written so far */
-	int64_t in_write;    /* of them in the step that is open */
-	int64_t in_total;    /* tokens that will be written */
-	const char *begun;   /* what of ask->begun is still passed over */
-	bool stopped;        /* a fault ended the stream */
-	struct buf all;      /* the text, for an answer that is no stream */
-	struct buf thoughts; /* its reasoning */
+	const struct stream_request *request;
+	struct plan *body; /* the stream's bytes, a step for each write; not framed yet */
+	int64_t tokens;    /* written so far */
+	int64_t in_write;  /* of them in the step that is open */
+	int64_t in_total;  /* tokens that will be written */
+	const char *begun; /* what of request->begun is still passed over */
+	bool stopped;      /* a fault ended the stream */
+	struct buf all;    /* the text, for an answer that is no stream */
+	struct buf reasoning;
 };
 
 static const char *stream_eol(const struct stream *t)
@@ -79,26 +79,26 @@ static json_t *stream_usage(const struct stream *t)
 
 static bool stream_usage_each(const struct stream *t)
 {
-	return t->s->usage == USAGE_EACH || (t->s->usage == USAGE_ASKED && t->ask->usage_each);
+	return t->s->usage == USAGE_EACH || (t->s->usage == USAGE_ASKED && t->request->usage_each);
 }
 
 static json_t *stream_frame(const struct stream *t, json_t *choices)
 {
 	return json_pack("{s:s, s:s, s:i, s:s, s:o}", "id", "chatcmpl-mock", "object",
-	                 t->ask->completions ? "text_completion" : "chat.completion.chunk", "created", STREAM_CREATED,
-	                 "model", t->s->model ? t->s->model : t->ask->model, "choices", choices);
+	                 t->request->completions ? "text_completion" : "chat.completion.chunk", "created",
+	                 STREAM_CREATED, "model", t->s->model ? t->s->model : t->request->model, "choices", choices);
 }
 
-/* One event with one choice: delta (stolen) for a chat, text for a completion. */
-static void stream_choice(struct stream *t, json_t *delta, const char *text, const char *finish)
+/* One event with one choice: chunk (stolen) for a chat, text for a completion. */
+static void stream_choice(struct stream *t, json_t *chunk, const char *text, const char *finish)
 {
 	json_t *choice = json_pack("{s:i}", "index", 0), *event;
 
-	if (t->ask->completions) {
+	if (t->request->completions) {
 		json_object_set_new(choice, "text", json_string(text ? text : ""));
-		json_decref(delta);
+		json_decref(chunk);
 	} else {
-		json_object_set_new(choice, "delta", delta);
+		json_object_set_new(choice, "delta", chunk);
 	}
 	json_object_set_new(choice, "logprobs", json_null());
 	json_object_set_new(choice, "finish_reason", finish ? json_string(finish) : json_null());
@@ -157,14 +157,14 @@ static void stream_faults(struct stream *t)
 /* What of a token is new where the answer was begun by another. */
 static const char *stream_unsaid(struct stream *t, const char *text)
 {
-	size_t said = t->begun ? strlen(t->begun) : 0, len = strlen(text);
+	size_t done = t->begun ? strlen(t->begun) : 0, len = strlen(text);
 
-	if (said >= len && strncmp(t->begun, text, len) == 0) {
+	if (done >= len && strncmp(t->begun, text, len) == 0) {
 		t->begun += len;
 		return NULL;
 	}
-	if (said > 0 && said < len && strncmp(t->begun, text, said) == 0)
-		text += said;
+	if (done > 0 && done < len && strncmp(t->begun, text, done) == 0)
+		text += done;
 	t->begun = "";
 	return text;
 }
@@ -173,12 +173,12 @@ static void stream_token(struct stream *t, const char *field, const char *text)
 {
 	if (strcmp(field, "content") == 0 && t->begun && *t->begun && (text = stream_unsaid(t, text)) == NULL)
 		return;
-	if (t->stopped || (t->s->length_limit && t->ask->max_tokens && t->tokens >= t->ask->max_tokens))
+	if (t->stopped || (t->s->length_limit && t->request->max_tokens && t->tokens >= t->request->max_tokens))
 		return;
 	stream_token_write(t);
 	t->tokens++;
 	t->in_write++;
-	buf_adds(strcmp(field, "content") == 0 ? &t->all : &t->thoughts, text);
+	buf_adds(strcmp(field, "content") == 0 ? &t->all : &t->reasoning, text);
 	stream_choice(t, json_pack("{s:s}", field, text), text, NULL);
 	stream_faults(t);
 }
@@ -266,17 +266,17 @@ static void stream_calls(struct stream *t)
 
 static bool stream_has_calls(const struct stream *t)
 {
-	return json_array_size(t->s->calls) > 0 && (t->ask->tools || t->s->force_calls);
+	return json_array_size(t->s->calls) > 0 && (t->request->tools || t->s->force_calls);
 }
 
 static void stream_say(struct stream *t)
 {
-	if (t->s->reasoning && !t->ask->completions)
+	if (t->s->reasoning && !t->request->completions)
 		stream_pieces(t, t->s->reasoning_field, t->s->reasoning);
 	if (stream_has_calls(t))
 		stream_calls(t);
-	else if (t->ask->echo)
-		stream_words(t, t->ask->echo);
+	else if (t->request->echo)
+		stream_words(t, t->request->echo);
 	else if (t->s->numbered && t->s->token)
 		stream_numbered(t);
 	else if (t->s->tokens == 0)
@@ -292,7 +292,7 @@ static const char *stream_finish(const struct stream *t)
 		return NULL;
 	if (stream_has_calls(t))
 		return "tool_calls";
-	if (t->s->length_limit && t->ask->max_tokens && t->tokens >= t->ask->max_tokens)
+	if (t->s->length_limit && t->request->max_tokens && t->tokens >= t->request->max_tokens)
 		return "length";
 	return t->s->finish;
 }
@@ -302,7 +302,7 @@ static void stream_head(struct stream *t)
 	char *pad;
 	json_t *event;
 
-	if (t->s->role && !t->ask->completions)
+	if (t->s->role && !t->request->completions)
 		stream_choice(t,
 		              t->s->null_content ? json_pack("{s:s, s:n}", "role", "assistant", "content")
 		                                 : json_pack("{s:s, s:s}", "role", "assistant", "content", ""),
@@ -322,7 +322,7 @@ static void stream_head(struct stream *t)
 static void stream_tail(struct stream *t)
 {
 	const char *finish = stream_finish(t);
-	bool last = t->s->usage == USAGE_LAST || (t->s->usage == USAGE_ASKED && t->ask->usage_last);
+	bool last = t->s->usage == USAGE_LAST || (t->s->usage == USAGE_ASKED && t->request->usage_last);
 	json_t *event;
 
 	if (t->stopped)
@@ -407,13 +407,13 @@ static struct plan *stream_whole(const struct stream *t)
 	struct plan *p;
 	char *dump;
 
-	if (t->ask->completions)
+	if (t->request->completions)
 		json_object_set_new(choice, "text", json_string(text));
 	else
 		json_object_set_new(choice, "message", json_pack("{s:s, s:s}", "role", "assistant", "content", text));
-	if (t->thoughts.len > 0)
+	if (t->reasoning.len > 0)
 		json_object_set_new(json_object_get(choice, "message"), t->s->reasoning_field,
-		                    json_string(t->thoughts.data));
+		                    json_string(t->reasoning.data));
 	if (stream_has_calls(t)) {
 		json_t *calls = json_array(), *call;
 		size_t i;
@@ -425,7 +425,8 @@ static struct plan *stream_whole(const struct stream *t)
 		json_object_set_new(json_object_get(choice, "message"), "tool_calls", calls);
 	}
 	answer = stream_frame(t, json_pack("[o]", choice));
-	json_object_set_new(answer, "object", json_string(t->ask->completions ? "text_completion" : "chat.completion"));
+	json_object_set_new(answer, "object",
+	                    json_string(t->request->completions ? "text_completion" : "chat.completion"));
 	json_object_set_new(answer, "usage", stream_usage(t));
 	dump = json_dumps(answer, JSON_COMPACT);
 	p = plan_response(200, "application/json", NULL, dump ? dump : "", dump ? strlen(dump) : 0,
@@ -436,7 +437,7 @@ static struct plan *stream_whole(const struct stream *t)
 	return p;
 }
 
-static struct plan *stream_refusal(const struct script *s, const struct stream_ask *ask)
+static struct plan *stream_refusal(const struct script *s, const struct stream_request *request)
 {
 	char text[1024], headers[64] = "";
 
@@ -446,7 +447,7 @@ static struct plan *stream_refusal(const struct script *s, const struct stream_a
 		snprintf(text, sizeof text,
 		         "{\"error\":{\"message\":\"The model `%.500s` does not exist.\",\"type\":\"NotFoundError\","
 		         "\"param\":null,\"code\":404}}",
-		         ask->model);
+		         request->model);
 	else
 		snprintf(text, sizeof text,
 		         "{\"error\":{\"message\":\"scripted\",\"type\":\"Error\",\"param\":null,\"code\":%lld}}",
@@ -465,16 +466,17 @@ static struct plan *stream_raw(const struct script *s)
 	return p;
 }
 
-struct plan *stream_plan(const struct script *s, const struct stream_ask *ask)
+struct plan *stream_plan(const struct script *s, const struct stream_request *request)
 {
-	struct stream t = {.s = s, .ask = ask, .all = BUF_INIT(STREAM_MOST), .thoughts = BUF_INIT(STREAM_MOST)};
+	struct stream t = {
+		.s = s, .request = request, .all = BUF_INIT(STREAM_MOST), .reasoning = BUF_INIT(STREAM_MOST)};
 	struct plan *cut, *p;
 
-	t.begun = s->continues ? ask->begun : NULL;
+	t.begun = s->continues ? request->begun : NULL;
 	if (s->raw)
 		return stream_raw(s);
 	if (s->status != 200)
-		return stream_refusal(s, ask);
+		return stream_refusal(s, request);
 	t.body = plan_new();
 	stream_head(&t);
 	stream_pings(&t);
@@ -482,7 +484,7 @@ struct plan *stream_plan(const struct script *s, const struct stream_ask *ask)
 	if (!t.stopped)
 		stream_say(&t);
 	stream_tail(&t);
-	if (ask->stream) {
+	if (request->stream) {
 		cut = stream_recut(&t);
 		p = stream_http(&t, cut);
 		plan_unref(cut);
@@ -491,6 +493,6 @@ struct plan *stream_plan(const struct script *s, const struct stream_ask *ask)
 	}
 	plan_unref(t.body);
 	buf_free(&t.all);
-	buf_free(&t.thoughts);
+	buf_free(&t.reasoning);
 	return p;
 }

@@ -7,7 +7,7 @@
 #include "tests/mock/script.h"
 
 /* What a request to /v1/chat/completions or /v1/completions asked for. */
-struct stream_ask {
+struct stream_request {
 	const char *model;
 	bool completions, stream, usage_last, usage_each, tools;
 	int64_t max_tokens; /* 0 = not said */
@@ -15,6 +15,6 @@ struct stream_ask {
 	const char *begun;  /* an answer that is to be continued: not said again; NULL: none */
 };
 
-struct plan *stream_plan(const struct script *s, const struct stream_ask *ask);
+struct plan *stream_plan(const struct script *s, const struct stream_request *request);
 
 #endif

@@ -6,8 +6,8 @@
 #include <string.h>
 
 static const char *const words_texts[WORDS_VERDICTS] = {
-	[WORDS_WHOLE] = "whole",     [WORDS_TOLD] = "told", [WORDS_UNANSWERED] = "unanswered",
-	[WORDS_WAITING] = "waiting", [WORDS_CUT] = "cut",   [WORDS_SILENT_END] = "silent_end",
+	[WORDS_WHOLE] = "whole",     [WORDS_REPORTED] = "reported", [WORDS_UNANSWERED] = "unanswered",
+	[WORDS_WAITING] = "waiting", [WORDS_CUT] = "cut",           [WORDS_SILENT_END] = "silent_end",
 	[WORDS_WRONG] = "wrong",
 };
 
@@ -67,5 +67,5 @@ enum words_verdict words_judge(const char *text, bool statistics, const char *wo
 		return words_sentence(text) ? WORDS_UNANSWERED : WORDS_WRONG;
 	while (*text == '\n')
 		text++;
-	return words_sentence(text) ? WORDS_TOLD : WORDS_WRONG;
+	return words_sentence(text) ? WORDS_REPORTED : WORDS_WRONG;
 }

@@ -48,7 +48,7 @@ def read_answer(sock):
                 return head.decode(), body
         data = sock.recv(65536)
         if not data:
-            raise EOFError(f"hung up after {out!r}")
+            raise EOFError(f"closed after {out!r}")
         buffer += data
 
 

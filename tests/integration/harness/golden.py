@@ -66,5 +66,5 @@ def differences(want, have, path="$"):
 
 
 def is_compact(text):
-    """JSON as the contract wants it: UTF-8, no blank after : and ,"""
+    """JSON as the contract wants it: UTF-8, no space after : and ,"""
     return text == json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))

@@ -110,7 +110,7 @@ class Turn:
         if self.chunks and self.chunks[-1].startswith(STATS):
             self.stats = json.loads(self.chunks[-1][len(STATS):])
         self.text = self.body[: self.body.index(STATS)] if STATS in self.body else self.body
-        # Without the panel: what a chat user takes for the answer.
+        # Without reasoning: what a chat user takes for the answer.
         self.answer = re.sub(r"<think>.*?</think>", "", self.text, flags=re.S)
 
     @property

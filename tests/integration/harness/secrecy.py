@@ -11,7 +11,7 @@ PROMPT_MARK = "Quetzalcoatlus"
 BEARER = re.compile(r"eyJ[\w-]{8,}")  # how each signed token begins
 
 
-def told(where, text, secrets):
+def leaks(where, text, secrets):
     """Sentences about what of this stands in the text."""
     found = [f"{where} holds {secret!r}" for secret in [*secrets, PROMPT_MARK] if secret in text]
     return found + [f"{where} holds the token {token!r}" for token in BEARER.findall(text)]

@@ -136,7 +136,7 @@ class Service:
 
     def wait_ready(self, deadline=20.0):
         wait_until(lambda: self.http.get("/").json().get("status") == "ready", f"{self.name} ready", deadline)
-        assert self.takes_commands(), "what one worker has seen, the daemon then has told all of them"
+        assert self.takes_commands(), "the daemon has reported to all workers what one has seen"
         return self
 
     def wait_status(self, condition, what, deadline=20.0):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One test's world: everything that it starts lies in one directory and is judged at the end."""
+"""One test's world: everything that it starts is in one directory and is judged at the end."""
 
 import shutil
 import socket
@@ -119,7 +119,7 @@ class Testbed:
         """answers: what the services told while they ran, where -> text."""
         secrets = {secret for service in self.services for secret in service.secrets}
         logs = {log.name: log.read_text(errors="replace") for log in sorted(self.directory.rglob("*.log"))}
-        found = [fault for where, text in {**logs, **answers}.items() for fault in secrecy.told(where, text, secrets)]
+        found = [fault for where, text in {**logs, **answers}.items() for fault in secrecy.leaks(where, text, secrets)]
         for service in self.services:
             found += secrecy.open_files(service)
         return found

@@ -64,10 +64,10 @@ def listener():
     return s
 
 
-def copy_drop_ins(folder, to, replace, path):
-    """path: what stands there in the place of /agent."""
+def copy_drop_ins(server, to, replace, path):
+    """path: what replaces /agent."""
     to.mkdir(parents=True, exist_ok=True)
-    for file in sorted((SOURCE / "deploy" / folder).glob("*.conf")):
+    for file in sorted((SOURCE / "deploy" / server).glob("*.conf")):
         text = file.read_text()
         for old, new in replace.items():
             text = text.replace(old, new)
@@ -99,14 +99,14 @@ class Nginx:
         return self.process.stop()
 
 
-def follow_comments_on_proxies(folder, proxy):
+def follow_comments_on_proxies(directory, proxy):
     """Does what the end of tt-agent-fastcgi.conf says for a proxy with that address in front."""
-    file = folder / "tt-agent-fastcgi.conf"
+    file = directory / "tt-agent-fastcgi.conf"
     text = file.read_text().replace("192.0.2.1", proxy)
     text = re.sub(r"^# +(extforward\..*)$", r"\1", text, flags=re.M)
     condition = re.search(r'^# +(\$REQUEST_HEADER\["X-Forwarded-For"\] =~ .*)$', text, re.M)[1]
     file.write_text(text.replace('\n$REQUEST_HEADER["X-Forwarded-For"] == "" {\n', f"\n{condition}\n"))
-    for file in folder.glob("50-*.conf"):
+    for file in directory.glob("50-*.conf"):
         file.write_text('server.modules += ( "mod_extforward" )\n' + file.read_text())
 
 
