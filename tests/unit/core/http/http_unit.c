@@ -4,7 +4,6 @@
 
 #include "core/http/http.h"
 
-#include "config.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "tests/unit/support/bad_server.h"
