@@ -38,7 +38,7 @@ struct load {
 	const char *method, *path, *host, *body_format;
 	int clients;
 	long requests;    /* of each client */
-	long leave_after; /* tokens after which a client hangs up; 0 = never */
+	long leave_after; /* tokens after which a client closes; 0 = never */
 	double spread_s;  /* the clients start within this time */
 	double time_limit_s;
 	bool keep_alive;

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from stage.process import PATIENCE, wait_until
+from harness.process import PATIENCE, wait_until
 
 
 class Fault:
@@ -14,7 +14,7 @@ class Fault:
         self.name, self.victim, self.harm, self.heal, self.lasts, self.deadly = name, victim, harm, heal, lasts, deadly
 
 
-# --- stand-ins: LLM 1 and 2, and the backend ---
+# --- mocks: LLM 1 and 2, and the backend ---
 
 def kill(world, x):
     x.die()
@@ -150,7 +150,7 @@ def parent_born(world, _):
     world.service.start_responder()
 
 
-def anew(world, _):
+def reexecute(world, _):
     world.service.responder.send(signal.SIGHUP)
 
 
@@ -171,7 +171,7 @@ FAULTS += [
     Fault("parent stopped over a death", "responder", parent_frozen_over_a_death, parent_goes_on, (0.2, 1.0), deadly=True),
     Fault("responder killed", "responder", parent_killed, parent_born, (0.0, 0.5), deadly=True),
     Fault("responder ended", "responder", parent_ended, parent_born, (0.0, 0.5), deadly=True),
-    Fault("responder anew", "responder", anew, None, (0.5, 1.0), deadly=True),
+    Fault("responder re-executed", "responder", reexecute, None, (0.5, 1.0), deadly=True),
 ]
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the service holds as a whole, and what of it has grown."""
 
-from stage.held import holds
-from stage.process import PATIENCE
+from harness.process import PATIENCE
+from harness.process_usage import holds
 
 
 def added(each):

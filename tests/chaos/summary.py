@@ -2,7 +2,7 @@
 """What a run must have reached, and its table."""
 
 from leaks import growth
-from stage.process import PATIENCE
+from harness.process import PATIENCE
 
 # Ends of a turn that are failures, with what to say of them.
 BAD = {
@@ -44,7 +44,7 @@ def judge(phases):
     return found
 
 
-ROWS = [("turns begun", "turns"), ("whole", "whole"), ("broke off, told", "told"), ("client left", "left"),
+ROWS = [("turns begun", "turns"), ("whole", "whole"), ("broke off, reported", "reported"), ("client left", "left"),
         ("cut with their worker", "cut"), ("failed before the first word", "unanswered"), ("told to wait", "waiting"),
         ("refused", "refused"), ("no answer", "no_answer"), ("ended early in silence", "silent_end"),
         ("words lost, doubled, foreign", "wrong"), ("statistics not apart", "merged")]
@@ -75,7 +75,7 @@ def show(seed, phases, complaints):
         row("  " + name, *(p["faults"].get(name, 0) for p in phases))
     for phase in phases:
         for line in phase["load"].get("examples", []):
-            if not any(f": {k} (" in line for k in ("told", "cut")):
+            if not any(f": {k} (" in line for k in ("reported", "cut")):
                 print("  " + line)
     print("FAILED" if complaints else "passed")
     for line in complaints:

@@ -11,10 +11,10 @@ import time
 
 from faults import FAULTS, Schedule
 from leaks import footprint
-from stage.load import many_turns
-from stage.process import BUILD, PATIENCE, Process, wait_until
-from stage.stage import Stage
-from stage.standins import Backend, Llm
+from harness.load import many_turns
+from harness.mocks import Backend, Llm
+from harness.process import BUILD, PATIENCE, Process, wait_until
+from harness.testbed import Testbed
 
 WORDS = 40
 WORD = "c{i}w#. "
@@ -25,20 +25,20 @@ IDLE_SECONDS = 8  # after which connections that nobody uses are closed
 
 
 class Mortal:
-    """A stand-in that keeps its address and its behaviour over its deaths."""
+    """A mock that keeps its address and its behaviour over its deaths."""
 
-    def __init__(self, stage, kind, name, address, script):
-        self.stage, self.kind, self.name, self.address, self.calm = stage, kind, name, address, script
+    def __init__(self, testbed, kind, name, address, script):
+        self.testbed, self.kind, self.name, self.address, self.calm = testbed, kind, name, address, script
         self.port, self.lives, self.script = 0, 0, dict(script)
         self.born()
 
     def born(self):
         self.lives += 1
-        file = self.stage.directory / f"{self.name}.script"
+        file = self.testbed.directory / f"{self.name}.script"
         file.write_text(json.dumps(self.script))
         argv = [BUILD / self.kind.program, "--address", self.address, "--port", self.port, "--script", file,
                 "--record", 64]
-        self.process = Process(f"{self.name}-{self.lives}", argv, self.stage.directory)
+        self.process = Process(f"{self.name}-{self.lives}", argv, self.testbed.directory)
         self.port = int(self.process.wait_log(r"^listening on (\d+)")[1])
         self.host = f"{self.address}:{self.port}"
         self.url = f"http://{self.host}"
@@ -67,30 +67,30 @@ class Mortal:
 class World:
     def __init__(self, seed):
         self.random = random.Random(seed)
-        self.stage = Stage()
+        self.testbed = Testbed()
         try:
             self.build()
         except BaseException:
-            self.stage.close()
+            self.testbed.close()
             raise
 
     def build(self):
-        stage = self.stage
+        testbed = self.testbed
         # Addresses that no outgoing connection takes: the ports stay free over a death.
-        self.llms = [self.keep(Mortal(stage, Llm, f"llm{i}", f"127.0.1.{i}", CALM)) for i in (1, 2, 3)]
+        self.llms = [self.keep(Mortal(testbed, Llm, f"llm{i}", f"127.0.1.{i}", CALM)) for i in (1, 2, 3)]
         self.list = {f"d{i}": llm.deployment(f"Model-{i}", name=f"c-d{i}") for i, llm in enumerate(self.llms, 1)}
-        self.backend = self.keep(Mortal(stage, Backend, "backend", "127.0.1.9", {"deployed": self.list}))
+        self.backend = self.keep(Mortal(testbed, Backend, "backend", "127.0.1.9", {"deployed": self.list}))
         env = {"AGENT_HEALTH_CHECK_INTERVAL": "0.5", "AGENT_HEALTH_CHECK_TIMEOUT": str(0.5 * PATIENCE),
                "AGENT_DISCOVERY_INTERVAL": "0.5", "AGENT_MAX_FAILURES": "2", "AGENT_LLM_POLLING_INTERVAL": "0.5"}
         sets = [f"llm.silence_timeout={1.5 * PATIENCE}", "llm.connect_timeout=2",
                 "limits.threads=200"]  # what is remembered of conversations is no leak
-        self.service = stage.service(start=False, backend=self.backend, env=env, sets=sets, workers=2)
+        self.service = testbed.service(start=False, backend=self.backend, env=env, sets=sets, workers=2)
         self.service.listen()  # systemd's socket: the responder may die as well
         self.service.start().wait_ready()
         self.service.wait_status(lambda s: len(s["available_models"]) == 3, "three models")
 
     def keep(self, mortal):
-        return self.stage.keep(mortal)
+        return self.testbed.keep(mortal)
 
     def load(self, clients, seconds, leave=0):
         return many_turns(self.service.host, clients, 1, MESSAGE, word=WORD, words=WORDS, seconds=max(1, int(seconds)),
@@ -136,4 +136,4 @@ class World:
         return {**result, "faults": schedule.counts, "deaths_ns": schedule.deaths_ns}
 
     def close(self):
-        return self.stage.close()
+        return self.testbed.close()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs a fuzzer over its corpus, each file whole and cut at every byte: what `make check`
- * does where no libFuzzer is. The program NAME_corpus reads tests/fuzz/corpus/NAME; files
+ * does where no libFuzzer is. The program NAME_fuzz reads tests/fuzz/corpus/NAME; files
  * given as arguments are run instead. */
 #include "tests/fuzz/fuzz.h"
 
@@ -31,34 +31,34 @@ static int run_file(const char *path)
 	return 0;
 }
 
-static int run_folder(const char *folder)
+static int run_directory(const char *directory)
 {
-	DIR *d = opendir(folder);
+	DIR *d = opendir(directory);
 	struct dirent *entry;
 	char path[4096];
 	int count = 0;
 
 	if (d == NULL) {
-		perror(folder);
+		perror(directory);
 		return -1;
 	}
 	while ((entry = readdir(d)) != NULL) {
 		if (entry->d_name[0] == '.')
 			continue;
-		snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+		snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
 		if (run_file(path) < 0)
 			break;
 		count++;
 	}
 	closedir(d);
-	printf("%d inputs of %s\n", count, folder);
+	printf("%d inputs of %s\n", count, directory);
 	return entry == NULL && count > 0 ? 0 : -1;
 }
 
 int main(int argc, char **argv)
 {
 	const char *source = getenv("srcdir"), *name = strrchr(argv[0], '/'), *end;
-	char folder[2048];
+	char directory[2048];
 
 	for (int i = 1; i < argc; i++)
 		if (run_file(argv[i]) < 0)
@@ -66,12 +66,10 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return EXIT_SUCCESS;
 	name = name != NULL ? name + 1 : argv[0];
-	if (strncmp(name, "lt-", 3) == 0)
-		name += 3;
-	end = strstr(name, "_corpus");
+	end = strstr(name, "_fuzz");
 	if (end == NULL)
 		return EXIT_FAILURE;
-	snprintf(folder, sizeof folder, "%s/tests/fuzz/corpus/%.*s", source != NULL ? source : ".", (int)(end - name),
-	         name);
-	return run_folder(folder) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	snprintf(directory, sizeof directory, "%s/tests/fuzz/corpus/%.*s", source != NULL ? source : ".",
+	         (int)(end - name), name);
+	return run_directory(directory) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures. A test asks for `stage` and builds its world on it; see stage/stage.py."""
+"""Fixtures. A test asks for `testbed` and builds its world on it; see harness/testbed.py."""
 
 import os
 import signal
 
 import pytest
 
-from stage.stage import Stage
+from harness.testbed import Testbed
 
 
 def pytest_addoption(parser):
@@ -33,24 +33,24 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.failed:
-        for stage in Stage.alive:
-            report.sections.append((f"logs of {stage.directory}", stage.logs()))
-            stage.failed = True
+        for testbed in Testbed.alive:
+            report.sections.append((f"logs of {testbed.directory}", testbed.logs()))
+            testbed.failed = True
 
 
-def finish(stage):
+def finish(testbed):
     """Ends the world; what is wrong with its end fails the test."""
-    faults = stage.close()
+    faults = testbed.close()
     if faults:
-        print(stage.logs())
-    if not ((faults or stage.failed) and os.environ.get("TT_KEEP")):
-        stage.remove()
+        print(testbed.logs())
+    if not ((faults or testbed.failed) and os.environ.get("TT_KEEP")):
+        testbed.remove()
     assert not faults, "\n".join(faults)
 
 
 @pytest.fixture
-def stage():
-    s = Stage()
+def testbed():
+    s = Testbed()
     yield s
     finish(s)
 
@@ -58,7 +58,7 @@ def stage():
 @pytest.fixture(scope="module")
 def shared():
     """A world for all tests of a module that only read from it."""
-    s = Stage()
+    s = Testbed()
     yield s
     finish(s)
 
@@ -68,14 +68,14 @@ class Worlds:
     ended when a test needs another."""
 
     def __init__(self):
-        self.name = self.stage = self.made = self.error = None
+        self.name = self.testbed = self.made = self.error = None
 
     def get(self, name, make):
         if self.name != name:
             self.end()
-            self.name, self.stage = name, Stage()
+            self.name, self.testbed = name, Testbed()
             try:
-                self.made = make(self.stage)
+                self.made = make(self.testbed)
             except BaseException as error:
                 self.error = error
         if self.error:
@@ -83,9 +83,9 @@ class Worlds:
         return self.made
 
     def end(self):
-        stage, self.stage, self.name, self.error = self.stage, None, None, None
-        if stage:
-            finish(stage)
+        testbed, self.testbed, self.name, self.error = self.testbed, None, None, None
+        if testbed:
+            finish(testbed)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 EXTRA_DIST += tests/integration tests/run tests/valgrind.supp
 
 # For tests/run.
-.PHONY: print-tests
+.PHONY: print-tests print-fuzzers
 print-tests:
 	@echo $(TESTS)
+print-fuzzers:
+	@echo $(fuzzers)

@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 
-from stage.command import Channel
-from stage.process import BUILD, clean_env, wait_until
-from stage.wire import Exchange, Turn
+from harness.channel import Channel
+from harness.http_client import Exchange, Turn
+from harness.process import BUILD, clean_env, wait_until
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 
@@ -39,24 +39,24 @@ def check_config(path):
 
 
 @pytest.mark.parametrize("fault", CONFIGS)
-def test_a_wrong_file_is_refused_with_its_line(stage, fault):
+def test_a_wrong_file_is_refused_with_its_line(testbed, fault):
     text, pattern = CONFIGS[fault]
-    file = stage.directory / "wrong.conf"
+    file = testbed.directory / "wrong.conf"
     file.write_text(text)
     done = check_config(file)
     assert done.returncode == 1
     assert re.search(re.escape(str(file)) + pattern, done.stdout + done.stderr), done.stdout + done.stderr
 
 
-def test_all_errors_are_told_at_once(stage):
-    file = stage.directory / "wrong.conf"
+def test_all_errors_are_reported_at_once(testbed):
+    file = testbed.directory / "wrong.conf"
     file.write_text("local = { port = 0; };\nhealth = { interval = true; };\nnonsense = 1;\n")
     done = check_config(file)
     for line in (1, 2, 3):
         assert f"{file}:{line}: " in done.stdout + done.stderr, done.stdout + done.stderr
 
 
-def test_a_wrong_variable_is_named(stage):
+def test_a_wrong_variable_is_named(testbed):
     done = subprocess.run([str(BUILD / "tt-agentd"), "-t"], capture_output=True, text=True, timeout=60,
                           env=clean_env({"AGENT_HEALTH_CHECK_INTERVAL": "soon", "LOCAL_LLM_PORT": "0x50"}))
     assert done.returncode == 1
@@ -64,9 +64,9 @@ def test_a_wrong_variable_is_named(stage):
         assert name in done.stdout + done.stderr
 
 
-def test_a_file_that_becomes_wrong_leaves_the_old_one_in_force(stage):
-    llm = stage.llm()
-    service = stage.service(backend=stage.backend({"d1": llm.deployment()}),
+def test_a_file_that_becomes_wrong_leaves_the_old_one_in_force(testbed):
+    llm = testbed.llm()
+    service = testbed.service(backend=testbed.backend({"d1": llm.deployment()}),
                             conf='selection = {\n  priority_models = [ "One" ];\n}\n').wait_ready()
     service.conf.write_text("selection = {\n  priority_models = 17;\n}\n")
     answer = service.http.post("/refresh_config").json()
@@ -92,10 +92,10 @@ LISTS = {
 
 
 @pytest.mark.parametrize("fault", LISTS)
-def test_a_bad_list_leaves_the_last_one_in_force(stage, fault):
-    llm = stage.llm()
-    backend = stage.backend({"d1": llm.deployment()})
-    service = stage.service(backend=backend, env={"AGENT_DISCOVERY_INTERVAL": "0.2"},
+def test_a_bad_list_leaves_the_last_one_in_force(testbed, fault):
+    llm = testbed.llm()
+    backend = testbed.backend({"d1": llm.deployment()})
+    service = testbed.service(backend=backend, env={"AGENT_DISCOVERY_INTERVAL": "0.2"},
                             sets=["discovery.timeout=0.5"]).wait_ready()
     deployed = {"d1": llm.deployment()}
     before = len(service.daemon.log())
@@ -105,23 +105,23 @@ def test_a_bad_list_leaves_the_last_one_in_force(stage, fault):
     still_fine(service)
 
 
-def test_a_malformed_entry_is_skipped_and_named(stage):
-    llm = stage.llm()
-    backend = stage.backend({
+def test_a_malformed_entry_is_skipped_and_named(testbed):
+    llm = testbed.llm()
+    backend = testbed.backend({
         "good": llm.deployment(), "text": "nonsense", "empty": {}, "number": 5, "no-url": {"name": "x", "model_impl": {}},
         "bad-url": llm.deployment(internal_url="http://[:::/"), "null": None,
     })
-    service = stage.service(backend=backend).wait_ready()
+    service = testbed.service(backend=backend).wait_ready()
     assert [m["deploy_id"] for m in service.status()["available_models"]] == ["good"]
     for name in ("text", "empty", "number", "no-url", "bad-url", "null"):
         assert re.search(rf"\b{name}\b", service.daemon.log()), name
     still_fine(service)
 
 
-def test_a_huge_entry_harms_nothing(stage):
-    llm = stage.llm()
-    backend = stage.backend({"d1": llm.deployment()}, huge=30000000)
-    service = stage.service(backend=backend, env={"AGENT_LLM_POLLING_INTERVAL": "0.2"})
+def test_a_huge_entry_harms_nothing(testbed):
+    llm = testbed.llm()
+    backend = testbed.backend({"d1": llm.deployment()}, huge=30000000)
+    service = testbed.service(backend=backend, env={"AGENT_LLM_POLLING_INTERVAL": "0.2"})
     backend.wait_request("/models/deployed/")
     backend.deploy(d1=llm.deployment())
     service.wait_ready()
@@ -140,18 +140,18 @@ HEALTHS = {
 
 
 @pytest.mark.parametrize("fault", HEALTHS)
-def test_a_bad_health_answer_counts_for_its_model_alone(stage, fault):
-    good, bad = stage.llm(), stage.llm(**HEALTHS[fault])
-    backend = stage.backend({"bad": bad.deployment("Llama-3.2-1B-Instruct"), "good": good.deployment("Other")})
-    service = stage.service(backend=backend, env={"AGENT_HEALTH_CHECK_TIMEOUT": "0.5"}).wait_ready()
+def test_a_bad_health_answer_counts_for_its_model_alone(testbed, fault):
+    good, bad = testbed.llm(), testbed.llm(**HEALTHS[fault])
+    backend = testbed.backend({"bad": bad.deployment("Llama-3.2-1B-Instruct"), "good": good.deployment("Other")})
+    service = testbed.service(backend=backend, env={"AGENT_HEALTH_CHECK_TIMEOUT": "0.5"}).wait_ready()
     status = service.wait_status(lambda s: s["available_models"][0]["status"] == "unhealthy", "unhealthy")
     assert status["available_models"][1]["is_current"]
     still_fine(service)
 
 
 @pytest.mark.parametrize("body", ["{}", "gibberish", "[]", '"ok"', '{"status": 7}', "\x01\x02"])
-def test_an_odd_health_body_with_200_is_healthy(stage, body):
-    service, _ = stage.one(script={"health_body": body})
+def test_an_odd_health_body_with_200_is_healthy(testbed, body):
+    service, _ = testbed.one(script={"health_body": body})
     assert service.status()["available_models"][0]["status"] == "healthy"
 
 
@@ -227,10 +227,10 @@ LINES = {
 def test_a_bad_command_line_is_answered_with_what_is_wrong(one, fault):
     with Channel(one[0].run) as channel:
         try:
-            channel.send(LINES[fault])
+            channel.raw(LINES[fault])
         except (BrokenPipeError, ConnectionResetError):
             pass  # told and closed before all of it was sent
-        answer = channel.line()
+        answer = channel.receive()
         assert answer and answer["ok"] is False and answer["error"], answer
     with Channel(one[0].run) as channel:
         assert channel.command("ping")["ok"]
@@ -240,7 +240,7 @@ def test_peers_that_say_half_a_line_or_nothing_cost_nothing(one):
     channels = [Channel(one[0].run) for _ in range(50)]
     for i, channel in enumerate(channels):
         if i % 2:
-            channel.send(b'{"v":1,"id":1,"comm')
+            channel.raw(b'{"v":1,"id":1,"comm')
     with Channel(one[0].run) as channel:
         assert channel.command("ping")["ok"]
     for channel in channels:
@@ -285,28 +285,28 @@ def spoil(service, damage):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_status_file_leaves_the_last_state_in_force(stage, damage):
-    service, _ = stage.one()
-    service.daemon.send(signal.SIGSTOP)  # it would mend the file
+def test_a_damaged_status_file_leaves_the_last_state_in_force(testbed, damage):
+    service, _ = testbed.one()
+    service.daemon.send(signal.SIGSTOP)  # it would repair the file
     before = len(service.responder.log())
     spoil(service, damage)
     wait_until(lambda: "status.v1" in service.responder.log()[before:], "the responder names the file")
     still_fine(service)
     service.daemon.send(signal.SIGCONT)
-    wait_until(lambda: "status_fresh" in service.responder.log()[before:], "the file is mended")
+    wait_until(lambda: "status_fresh" in service.responder.log()[before:], "the file is repaired")
     still_fine(service)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_daemon_mends_a_damaged_status_file(stage, damage):
-    service, _ = stage.one()
+def test_the_daemon_repairs_a_damaged_status_file(testbed, damage):
+    service, _ = testbed.one()
     inode = spoil(service, damage)
     wait_until(lambda: (service.run / "status.v1").stat().st_ino != inode, "the file is written again")
     still_fine(service)
 
 
-def test_a_status_file_that_is_gone_is_written_again(stage):
-    service, _ = stage.one()
+def test_a_status_file_that_is_gone_is_written_again(testbed):
+    service, _ = testbed.one()
     (service.run / "status.v1").unlink()
     still_fine(service)
     wait_until((service.run / "status.v1").exists, "the file is there again")

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from stage.process import BUILD, SOURCE
+from harness.process import BUILD, SOURCE
 
 
 @pytest.mark.parametrize("seconds, seed", [(30, 7), pytest.param(600, 8, marks=pytest.mark.long)])

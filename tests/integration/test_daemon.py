@@ -11,34 +11,34 @@ from pathlib import Path
 
 import pytest
 
-from stage.channel import Daemon, replace
-from stage.process import BUILD, PATIENCE, clean_env, wait_until
+from harness.daemon import Daemon, replace_file
+from harness.process import BUILD, PATIENCE, clean_env, wait_until
 
 FAST = {"AGENT_HEALTH_CHECK_INTERVAL": "0.2", "AGENT_DISCOVERY_INTERVAL": "0.2", "AGENT_HEALTH_CHECK_TIMEOUT": "1"}
 DEBUG = {"AGENT_DEBUG_MODE": "true"}
 
 
-def two(stage, **more):
+def two(testbed, **more):
     """(daemon, llm 1, llm 2, backend): d1 is preferred by the order of discovery."""
-    a, b = stage.llm(), stage.llm()
-    backend = stage.backend({"d1": a.deployment(), "d2": {**b.deployment("Qwen3-8B"), "name": "c-d2"}})
-    return Daemon(stage, backend=backend, **more), a, b, backend
+    a, b = testbed.llm(), testbed.llm()
+    backend = testbed.backend({"d1": a.deployment(), "d2": {**b.deployment("Qwen3-8B"), "name": "c-d2"}})
+    return Daemon(testbed, backend=backend, **more), a, b, backend
 
 
 # --- start and end ---
 
-def test_a_first_state_is_there_before_anything_answers(stage):
-    stalled = stage.backend(stall=True)
-    daemon = Daemon(stage, backend=stalled)
+def test_a_first_state_is_there_before_anything_answers(testbed):
+    stalled = testbed.backend(stall=True)
+    daemon = Daemon(testbed, backend=stalled)
     assert (daemon.run / "status.v1").exists()
     assert daemon.status()["status"] == "initializing"
     assert daemon.ask("ping")["waiting"] is True
     assert len(list(daemon.run.glob("config.*"))) == 1
 
 
-def test_one_discovered_llm(stage):
-    llm = stage.llm()
-    daemon = Daemon(stage, backend=stage.backend({"d1": llm.deployment()})).wait_current("d1")
+def test_one_discovered_llm(testbed):
+    llm = testbed.llm()
+    daemon = Daemon(testbed, backend=testbed.backend({"d1": llm.deployment()})).wait_current("d1")
     status = daemon.status()
     assert status["status"] == "ready"
     assert status["current_llm"]["llm_info"]["deploy_id"] == "d1"
@@ -50,8 +50,8 @@ def test_one_discovered_llm(stage):
     assert daemon.stop() == 0
 
 
-def test_a_second_daemon_refuses_and_names_the_first(stage):
-    daemon = Daemon(stage)
+def test_a_second_daemon_refuses_and_names_the_first(testbed):
+    daemon = Daemon(testbed)
     second = subprocess.run([str(BUILD / "tt-agentd"), "--run-dir", str(daemon.run)], env=clean_env(),
                             capture_output=True, text=True, timeout=10 * PATIENCE)
     assert second.returncode == 1
@@ -65,8 +65,8 @@ def test_a_second_daemon_refuses_and_names_the_first(stage):
     ("health: { intervall = 20.0; };", 1, "intervall"),
     ("health: { interval = ", 1, ":1:"),
 ])
-def test_tests_a_file(stage, text, code, says):
-    conf = stage.directory / "x.conf"
+def test_tests_a_file(testbed, text, code, says):
+    conf = testbed.directory / "x.conf"
     conf.write_text(text)
     done = subprocess.run([str(BUILD / "tt-agentd"), "-t", "--config", str(conf)], env=clean_env(),
                           capture_output=True, text=True, timeout=10 * PATIENCE)
@@ -74,8 +74,8 @@ def test_tests_a_file(stage, text, code, says):
     assert says in done.stdout + done.stderr
 
 
-def test_a_killed_daemon_is_adopted_with_its_pin(stage):
-    daemon, a, b, backend = two(stage, env=FAST)
+def test_a_killed_daemon_is_restored_with_its_pin(testbed):
+    daemon, a, b, backend = two(testbed, env=FAST)
     daemon.wait_current("d1")
     assert daemon.ask("select", deploy_id="d2")["status"] == "success"
     instance = daemon.models()["d2"]["instance"]
@@ -89,8 +89,8 @@ def test_a_killed_daemon_is_adopted_with_its_pin(stage):
 # --- discovery ---
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"body": "[]"}, {"body": "{\"d1\":"}, {"cut": 20}, {"body": ""}])
-def test_a_bad_answer_keeps_the_last_list(stage, fault):
-    daemon, a, b, backend = two(stage, env=FAST)
+def test_a_bad_answer_keeps_the_last_list(testbed, fault):
+    daemon, a, b, backend = two(testbed, env=FAST)
     daemon.wait_current("d1")
     backend.script(deployed={"d2": b.deployment()}, **fault)
     daemon.wait_log(r"WARNING discovery error=")
@@ -98,16 +98,16 @@ def test_a_bad_answer_keeps_the_last_list(stage, fault):
     assert set(daemon.models()) >= {"d1", "d2"}
 
 
-def test_one_malformed_entry_is_skipped(stage):
-    llm = stage.llm()
-    backend = stage.backend({"d1": llm.deployment(), "d4": {"name": 5}})
-    daemon = Daemon(stage, backend=backend).wait_current("d1")
+def test_one_malformed_entry_is_skipped(testbed):
+    llm = testbed.llm()
+    backend = testbed.backend({"d1": llm.deployment(), "d4": {"name": 5}})
+    daemon = Daemon(testbed, backend=backend).wait_current("d1")
     assert "d4" not in daemon.models()
     daemon.wait_log(r"discovery skipped.* deploy_id=d4")
 
 
-def test_models_that_left_are_gone_at_once(stage):
-    daemon, a, b, backend = two(stage, env={**FAST, **DEBUG})
+def test_models_that_left_are_gone_at_once(testbed):
+    daemon, a, b, backend = two(testbed, env={**FAST, **DEBUG})
     daemon.wait_current("d1")
     backend.deploy(d2=b.deployment("Qwen3-8B"))
     daemon.wait_current("d2")
@@ -118,8 +118,8 @@ def test_models_that_left_are_gone_at_once(stage):
     assert a.requests("/health") == []
 
 
-def test_a_redeployed_model_is_another_instance(stage):
-    daemon, a, b, backend = two(stage, env=FAST)
+def test_a_redeployed_model_is_another_instance(testbed):
+    daemon, a, b, backend = two(testbed, env=FAST)
     daemon.wait_current("d1")
     before = daemon.models()["d1"]["instance"]
     late = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
@@ -133,8 +133,8 @@ def test_a_redeployed_model_is_another_instance(stage):
 
 # --- verdicts ---
 
-def test_an_llm_that_dies_gives_way_and_comes_back(stage):
-    daemon, a, b, backend = two(stage, env={**FAST, "AGENT_MAX_FAILURES": "2"}, sets=["health.stable_time=0"])
+def test_an_llm_that_dies_gives_way_and_comes_back(testbed):
+    daemon, a, b, backend = two(testbed, env={**FAST, "AGENT_MAX_FAILURES": "2"}, sets=["health.stable_time=0"])
     daemon.wait_current("d1")
     a.script(health_status=500)
     daemon.wait_current("d2").wait_health("d1", "unhealthy")
@@ -146,8 +146,8 @@ def test_an_llm_that_dies_gives_way_and_comes_back(stage):
     assert re.search(r"health .*deploy_id=d1 .*from=\w+ to=unhealthy reason=", daemon.log())
 
 
-def test_a_slow_one_is_degraded(stage):
-    daemon, a, b, backend = two(stage, env=FAST, sets=["health.degraded_after=0.05"])
+def test_a_slow_one_is_degraded(testbed):
+    daemon, a, b, backend = two(testbed, env=FAST, sets=["health.degraded_after=0.05"])
     daemon.wait_current("d1")
     a.script(health_delay_us=100000)
     daemon.wait_health("d1", "degraded").wait_current("d2")
@@ -155,9 +155,9 @@ def test_a_slow_one_is_degraded(stage):
 
 # --- the kinds of LLM ---
 
-def test_container(stage):
-    llm = stage.llm()
-    daemon = Daemon(stage, env={"LLM_CONTAINER_NAME": llm.host, "HF_MODEL_PATH": "some/model"}).wait_current("container")
+def test_container(testbed):
+    llm = testbed.llm()
+    daemon = Daemon(testbed, env={"LLM_CONTAINER_NAME": llm.host, "HF_MODEL_PATH": "some/model"}).wait_current("container")
     status = daemon.status()
     assert status["current_llm"]["server_url"] == f"http://{llm.host}/v1/chat/completions"
     assert status["current_llm"]["llm_info"] is None
@@ -166,50 +166,50 @@ def test_container(stage):
                                   "llm_info": None, "connection_test": True}
 
 
-def test_own_authority_counts_for_all_that_the_daemon_asks(stage):
+def test_own_authority_counts_for_all_that_the_daemon_asks(testbed):
     """As it does for chats."""
-    authority, certificate, key = stage.certificate()
+    authority, certificate, key = testbed.certificate()
     tls = ("--tls-cert", certificate, "--tls-key", key)
-    container, llm = stage.llm(*tls), stage.llm(*tls)
+    container, llm = testbed.llm(*tls), testbed.llm(*tls)
     deployment = {**llm.deployment(), "internal_url": llm.url, "health_url": f"{llm.url}/health"}
-    daemon = Daemon(stage, backend=stage.backend({"d1": deployment}, tls), sets=[f"cloud.ca_file={authority}", "health.completion_interval=0.2"],
+    daemon = Daemon(testbed, backend=testbed.backend({"d1": deployment}, tls), sets=[f"cloud.ca_file={authority}", "health.completion_interval=0.2"],
                     env={**FAST, "LLM_CONTAINER_NAME": f"https://localhost:{container.port}"}).wait_current("container")
     daemon.wait_health("d1", "healthy")
-    wait_until(lambda: daemon.models()["container"]["model"] == "stand-in/demo-model", "its model")
+    wait_until(lambda: daemon.models()["container"]["model"] == "mock/demo-model", "its model")
     container.wait_request("/v1/chat/completions", 3)
     assert "certificate" not in daemon.log()
 
 
-def test_an_authority_that_was_replaced_is_trusted_within_seconds(stage):
+def test_an_authority_that_was_replaced_is_trusted_within_seconds(testbed):
     tls = lambda d: ("--tls-cert", d / "server.pem", "--tls-key", d / "server.key")
-    stage.certificate()
-    old = (stage.directory / "tls").rename(stage.directory / "tls-old")
-    new = stage.certificate()[0].parent
-    authority = stage.directory / "authority.pem"
-    replace(authority, (old / "ca.pem").read_text())
-    llm = stage.llm(*tls(old))
+    testbed.certificate()
+    old = (testbed.directory / "tls").rename(testbed.directory / "tls-old")
+    new = testbed.certificate()[0].parent
+    authority = testbed.directory / "authority.pem"
+    replace_file(authority, (old / "ca.pem").read_text())
+    llm = testbed.llm(*tls(old))
     # The backend's answer is waited for: there is always something that curl works on.
-    daemon = Daemon(stage, backend=stage.backend(stall=True), sets=[f"cloud.ca_file={authority}", "discovery.timeout=60"],
+    daemon = Daemon(testbed, backend=testbed.backend(stall=True), sets=[f"cloud.ca_file={authority}", "discovery.timeout=60"],
                     env={**FAST, "LLM_CONTAINER_NAME": f"https://localhost:{llm.port}"}).wait_current("container")
     llm.stop()
     daemon.wait_health("container", "unhealthy")
-    replace(authority, (new / "ca.pem").read_text())
-    stage.llm(*tls(new), "--port", llm.port)
+    replace_file(authority, (new / "ca.pem").read_text())
+    testbed.llm(*tls(new), "--port", llm.port)
     daemon.wait_health("container", "healthy")
 
 
-def test_local_host(stage):
-    llm = stage.llm()
-    daemon = Daemon(stage, env={"LOCAL_LLM_PORT": llm.port}).wait_current("local")
+def test_local_host(testbed):
+    llm = testbed.llm()
+    daemon = Daemon(testbed, env={"LOCAL_LLM_PORT": llm.port}).wait_current("local")
     assert daemon.models()["local"]["tools"] is True
     assert daemon.ask("refresh")["status"] == "success"
 
 
-def test_cloud_needs_no_probe_and_keeps_its_token(stage):
-    cloud, local = stage.llm(), stage.llm()
+def test_cloud_needs_no_probe_and_keeps_its_token(testbed):
+    cloud, local = testbed.llm(), testbed.llm()
     env = {"USE_CLOUD_LLM": "true", "CLOUD_CHAT_UI_URL": f"{cloud.url}/v1/chat/completions",
            "CLOUD_CHAT_UI_AUTH_TOKEN": "cloud-token-1", "LOCAL_LLM_PORT": local.port}
-    daemon = Daemon(stage, env=env)
+    daemon = Daemon(testbed, env=env)
     assert daemon.current() == "cloud"
     answer = daemon.ask("test")
     assert answer["status"] == "success" and answer["llm_info"] is None
@@ -219,17 +219,17 @@ def test_cloud_needs_no_probe_and_keeps_its_token(stage):
     assert all(r["headers"].get("authorization") != "Bearer cloud-token-1" for r in local.requests())
 
 
-def test_an_unhealthy_container_gives_way(stage):
-    llm = stage.llm()
-    env = {"LLM_CONTAINER_NAME": f"127.0.0.1:{stage.closed_port()}"}
-    daemon = Daemon(stage, env=env, backend=stage.backend({"d1": llm.deployment()})).wait_current("d1")
+def test_an_unhealthy_container_gives_way(testbed):
+    llm = testbed.llm()
+    env = {"LLM_CONTAINER_NAME": f"127.0.0.1:{testbed.closed_port()}"}
+    daemon = Daemon(testbed, env=env, backend=testbed.backend({"d1": llm.deployment()})).wait_current("d1")
     assert daemon.models()["container"]["status"] == "unhealthy"
 
 
-def test_without_discovery_the_backend_is_never_asked(stage):
-    llm, local = stage.llm(), stage.llm()
-    backend = stage.backend({"d1": llm.deployment()})
-    daemon = Daemon(stage, backend=backend, env={
+def test_without_discovery_the_backend_is_never_asked(testbed):
+    llm, local = testbed.llm(), testbed.llm()
+    backend = testbed.backend({"d1": llm.deployment()})
+    daemon = Daemon(testbed, backend=backend, env={
         **FAST, "AGENT_AUTO_DISCOVERY": "false", "LOCAL_LLM_PORT": local.port}).wait_current("local")
     assert daemon.status()["configuration"]["auto_discovery_enabled"] is False
     assert daemon.ask("refresh")["status"] == "success"
@@ -238,9 +238,9 @@ def test_without_discovery_the_backend_is_never_asked(stage):
     assert backend.requests() == [] and llm.requests() == []
 
 
-def test_without_the_fallback_the_local_host_is_never_asked(stage):
-    local, backend = stage.llm(), stage.backend()
-    daemon = Daemon(stage, backend=backend, env={
+def test_without_the_fallback_the_local_host_is_never_asked(testbed):
+    local, backend = testbed.llm(), testbed.backend()
+    daemon = Daemon(testbed, backend=backend, env={
         **FAST, "AGENT_FALLBACK_TO_LOCAL": "false", "LOCAL_LLM_PORT": local.port, "AGENT_LLM_POLLING_INTERVAL": "0.1"})
     daemon.wait_log(r"INFO polling attempt=3")
     assert daemon.ask("refresh") == {"status": "error", "message": "No LLMs available and no fallback configured"}
@@ -253,9 +253,9 @@ def test_without_the_fallback_the_local_host_is_never_asked(stage):
     ({"LOCAL_MODEL_NAME": "my/local"}, "my/local"),
     ({"LOCAL_MODEL_NAME": "my/local", "HF_MODEL_PATH": "my/hf"}, "my/hf"),
 ])
-def test_the_model_that_the_local_host_is_asked_for(stage, env, model):
-    local = stage.llm(models=["listed/first", "listed/second"])
-    daemon = Daemon(stage, env={"LOCAL_LLM_PORT": local.port, **env}).wait_current("local")
+def test_the_model_that_the_local_host_is_asked_for(testbed, env, model):
+    local = testbed.llm(models=["listed/first", "listed/second"])
+    daemon = Daemon(testbed, env={"LOCAL_LLM_PORT": local.port, **env}).wait_current("local")
     wait_until(lambda: daemon.models()["local"]["model"] == model, f"{model} asked for")
     local.forget()
     assert daemon.ask("test")["status"] == "success"
@@ -264,13 +264,13 @@ def test_the_model_that_the_local_host_is_asked_for(stage, env, model):
 
 @pytest.mark.parametrize("how", ["reload", "restart"])
 @pytest.mark.parametrize("key, value", [("llm", "wrong/one"), ("local", "wrong/two")])
-def test_a_model_that_is_no_longer_named_is_not_asked_for(stage, key, value, how):
-    local = stage.llm(models=["listed/first"])
+def test_a_model_that_is_no_longer_named_is_not_asked_for(testbed, key, value, how):
+    local = testbed.llm(models=["listed/first"])
     conf = "local: { port = %d; %%s }; llm: { %%s };\n" % local.port
     named = 'model = "%s";' % value
-    daemon = Daemon(stage, conf=conf % (("", named) if key == "llm" else (named, "")), env={"LOCAL_LLM_PORT": None}).wait_current("local")
+    daemon = Daemon(testbed, conf=conf % (("", named) if key == "llm" else (named, "")), env={"LOCAL_LLM_PORT": None}).wait_current("local")
     assert daemon.models()["local"]["model"] == value
-    replace(daemon.service.conf, conf % ("", ""))
+    replace_file(daemon.service.conf, conf % ("", ""))
     if how == "reload":
         daemon.ask("reload")
     else:
@@ -279,9 +279,9 @@ def test_a_model_that_is_no_longer_named_is_not_asked_for(stage, key, value, how
 
 
 @pytest.mark.parametrize("noticed", ["probes", "refresh", "restart"])
-def test_another_model_behind_the_same_url_is_asked_for_by_its_own_name(stage, noticed):
-    local = stage.llm(models=["listed/first"], max_model_len=1000)
-    daemon = Daemon(stage, env={"LOCAL_LLM_PORT": local.port, **(FAST if noticed == "probes" else {})}).wait_current("local")
+def test_another_model_behind_the_same_url_is_asked_for_by_its_own_name(testbed, noticed):
+    local = testbed.llm(models=["listed/first"], max_model_len=1000)
+    daemon = Daemon(testbed, env={"LOCAL_LLM_PORT": local.port, **(FAST if noticed == "probes" else {})}).wait_current("local")
     wait_until(lambda: daemon.models()["local"]["model"] == "listed/first", "the model is known")
     if noticed == "probes":
         local.script(health_status=503, health_body="Loading model")
@@ -300,18 +300,18 @@ def test_another_model_behind_the_same_url_is_asked_for_by_its_own_name(stage, n
 
 # --- polling ---
 
-def test_polling_finds_what_comes_later(stage):
-    llm, backend = stage.llm(), stage.backend()
-    daemon = Daemon(stage, backend=backend, env={"AGENT_LLM_POLLING_INTERVAL": "0.2"})
+def test_polling_finds_what_comes_later(testbed):
+    llm, backend = testbed.llm(), testbed.backend()
+    daemon = Daemon(testbed, backend=backend, env={"AGENT_LLM_POLLING_INTERVAL": "0.2"})
     daemon.wait_log(r"INFO polling attempt=3 next_s=0.2")
     assert daemon.status()["status"] == "initializing"
     backend.deploy(d1=llm.deployment())
     daemon.wait_current("d1")
 
 
-def test_polling_off_leaves_it_to_refresh(stage):
-    llm, backend = stage.llm(), stage.backend()
-    daemon = Daemon(stage, backend=backend, env={**FAST, "AGENT_LLM_POLLING_ENABLED": "false"})
+def test_polling_off_leaves_it_to_refresh(testbed):
+    llm, backend = testbed.llm(), testbed.backend()
+    daemon = Daemon(testbed, backend=backend, env={**FAST, "AGENT_LLM_POLLING_ENABLED": "false"})
     assert daemon.status()["next_poll"] == "LLM polling is disabled"
     backend.wait_request("/models/deployed/")
     backend.deploy(d1=llm.deployment())
@@ -321,9 +321,9 @@ def test_polling_off_leaves_it_to_refresh(stage):
     assert daemon.current() == "d1"
 
 
-def test_attempts_are_used_up_and_refresh_starts_again(stage):
-    backend = stage.backend()
-    daemon = Daemon(stage, backend=backend,
+def test_attempts_are_used_up_and_refresh_starts_again(testbed):
+    backend = testbed.backend()
+    daemon = Daemon(testbed, backend=backend,
                     env={"AGENT_LLM_POLLING_INTERVAL": "0.1", "AGENT_LLM_POLLING_MAX_ATTEMPTS": "2"})
     wait_until(lambda: daemon.status()["next_poll"] == "Stopped after 2 attempts", "attempts used up")
     count = len(backend.requests("/models/deployed/"))
@@ -334,8 +334,8 @@ def test_attempts_are_used_up_and_refresh_starts_again(stage):
 
 # --- refresh and select ---
 
-def test_refresh_answers(stage):
-    daemon, a, b, backend = two(stage)
+def test_refresh_answers(testbed):
+    daemon, a, b, backend = two(testbed)
     daemon.wait_current("d1")
     brief = lambda name, container: {"model_name": name, "model_type": "chat", "status": "healthy",
                                      "container_name": container}
@@ -350,8 +350,8 @@ def test_refresh_answers(stage):
     assert answer == {"status": "error", "message": "No suitable LLM found among discovered models"}
 
 
-def test_refresh_answers_in_time_with_what_is_there(stage):
-    daemon, a, b, backend = two(stage)
+def test_refresh_answers_in_time_with_what_is_there(testbed):
+    daemon, a, b, backend = two(testbed)
     daemon.wait_current("d1")
     backend.script(stall=True)
     began = time.monotonic()
@@ -359,8 +359,8 @@ def test_refresh_answers_in_time_with_what_is_there(stage):
     assert answer["status"] == "success" and time.monotonic() - began < 8 * PATIENCE
 
 
-def test_refreshes_share_runs(stage):
-    daemon, a, b, backend = two(stage, env={"AGENT_DISCOVERY_INTERVAL": "600"})
+def test_refreshes_share_runs(testbed):
+    daemon, a, b, backend = two(testbed, env={"AGENT_DISCOVERY_INTERVAL": "600"})
     daemon.wait_current("d1")
     daemon.ask("refresh")
     backend.script(deployed={"d1": a.deployment()}, delay_us=200000)
@@ -372,8 +372,8 @@ def test_refreshes_share_runs(stage):
     assert len(backend.requests("/models/deployed/")) <= 3
 
 
-def test_select_pins_until_refresh(stage):
-    daemon, a, b, backend = two(stage, env=FAST)
+def test_select_pins_until_refresh(testbed):
+    daemon, a, b, backend = two(testbed, env=FAST)
     daemon.wait_current("d1")
     assert daemon.ask("select", deploy_id="d2") == {
         "status": "success", "message": "Successfully switched to Qwen3-8B", "old_model": "Llama-3.1-8B-Instruct",
@@ -394,8 +394,8 @@ def test_select_pins_until_refresh(stage):
     assert daemon.refused("select")
 
 
-def test_select_errors(stage):
-    daemon, a, b, backend = two(stage, env={"AGENT_MAX_FAILURES": "1"})
+def test_select_errors(testbed):
+    daemon, a, b, backend = two(testbed, env={"AGENT_MAX_FAILURES": "1"})
     daemon.wait_current("d1")
     daemon.ask("refresh")  # both were probed
     assert daemon.ask("select", deploy_id="nope") == {
@@ -408,18 +408,18 @@ def test_select_errors(stage):
         "status": "error", "message": "Model Qwen3-8B is unhealthy (status: unhealthy)"}
 
 
-def test_select_asks_the_backend_for_an_unknown_id(stage):
-    daemon, a, b, backend = two(stage)
+def test_select_asks_the_backend_for_an_unknown_id(testbed):
+    daemon, a, b, backend = two(testbed)
     daemon.wait_current("d1")
-    llm = stage.llm()
+    llm = testbed.llm()
     backend.deploy(d1=a.deployment(), d9=llm.deployment("New-Model"))
     assert daemon.ask("select", deploy_id="d9")["new_model"] == "New-Model"
     assert daemon.current() == "d9"
 
 
 @pytest.mark.parametrize("ttl, answer", [("600", "Successfully switched to Qwen3-8B"), ("0.001", "Model with deploy_id d2 not found")])
-def test_select_asks_the_backend_when_the_list_is_old(stage, ttl, answer):
-    daemon, a, b, backend = two(stage, env={"AGENT_DISCOVERY_CACHE_TTL": ttl, "AGENT_DISCOVERY_INTERVAL": "600"})
+def test_select_asks_the_backend_when_the_list_is_old(testbed, ttl, answer):
+    daemon, a, b, backend = two(testbed, env={"AGENT_DISCOVERY_CACHE_TTL": ttl, "AGENT_DISCOVERY_INTERVAL": "600"})
     daemon.wait_current("d1").wait_health("d2", "healthy")
     backend.deploy(d1=a.deployment())
     assert daemon.ask("select", deploy_id="d2")["message"] == answer
@@ -427,8 +427,8 @@ def test_select_asks_the_backend_when_the_list_is_old(stage, ttl, answer):
 
 # --- reports ---
 
-def test_a_reported_failure_is_probed_at_once_and_counts_once(stage):
-    daemon, a, b, backend = two(stage, env={"AGENT_HEALTH_CHECK_INTERVAL": "600"},
+def test_a_reported_failure_is_probed_at_once_and_counts_once(testbed):
+    daemon, a, b, backend = two(testbed, env={"AGENT_HEALTH_CHECK_INTERVAL": "600"},
                                 sets=["health.eject_time=0.2", "health.stable_time=0"])
     daemon.wait_current("d1")
     a.script(health_status=500)
@@ -442,33 +442,33 @@ def test_a_reported_failure_is_probed_at_once_and_counts_once(stage):
     daemon.wait_health("d1", "healthy").wait_current("d1")
 
 
-def test_the_clients_own_errors_never_count(stage):
-    daemon, a, b, backend = two(stage)
+def test_the_clients_own_errors_never_count(testbed):
+    daemon, a, b, backend = two(testbed)
     daemon.wait_current("d1")
     for status in (400, 404, 413, 422, 429):
         assert not daemon.report("d1", "done", status)["counted"]
     assert daemon.models()["d1"]["failures"] == 0
 
 
-def test_a_refused_token_benches(stage):
-    daemon, a, b, backend = two(stage)
+def test_a_refused_token_benches(testbed):
+    daemon, a, b, backend = two(testbed)
     daemon.wait_current("d1")
     assert daemon.report("d1", "done", 401)["counted"]
     daemon.wait_current("d2").wait_health("d1", "healthy")
     model = daemon.models()["d1"]
     assert model["ejected_until"] > time.time() and "token" in model["reason"]
     assert daemon.current() == "d2"
-    daemon.ask("refresh")  # whoever mended it needs not wait
+    daemon.ask("refresh")  # whoever repaired it need not wait
     assert daemon.current() == "d1" and daemon.models()["d1"]["ejected_until"] is None
 
 
 # --- capabilities ---
 
-def test_tools_and_context_are_found_out(stage):
-    llm = stage.llm(max_model_len=12345)
+def test_tools_and_context_are_found_out(testbed):
+    llm = testbed.llm(max_model_len=12345)
     deployment = llm.deployment()
     del deployment["tool_calling_enabled"]
-    daemon = Daemon(stage, backend=stage.backend({"d1": deployment})).wait_current("d1")
+    daemon = Daemon(testbed, backend=testbed.backend({"d1": deployment})).wait_current("d1")
     model = daemon.models()["d1"]
     assert model["tools"] is True and model["context_length"] == 12345
     assert daemon.status()["capabilities"]["tool_calling"] is True
@@ -476,18 +476,18 @@ def test_tools_and_context_are_found_out(stage):
     assert probe["max_tokens"] == 1 and probe["tools"]
 
 
-def test_an_llm_without_tools(stage):
-    llm = stage.llm(status=400)
+def test_an_llm_without_tools(testbed):
+    llm = testbed.llm(status=400)
     deployment = llm.deployment()
     del deployment["tool_calling_enabled"]
-    daemon = Daemon(stage, backend=stage.backend({"d1": deployment})).wait_current("d1")
+    daemon = Daemon(testbed, backend=testbed.backend({"d1": deployment})).wait_current("d1")
     assert daemon.models()["d1"]["tools"] is False
 
 
 @pytest.mark.parametrize("kind, port", [("local", "LOCAL_LLM_PORT"), ("container", "LLM_CONTAINER_NAME")])
-def test_a_server_that_was_started_anew_with_tools_gets_them(stage, kind, port):
-    llm = stage.llm(status=400)
-    daemon = Daemon(stage, env={**FAST, port: llm.port if kind == "local" else llm.host}).wait_current(kind)
+def test_a_server_that_was_restarted_with_tools_gets_them(testbed, kind, port):
+    llm = testbed.llm(status=400)
+    daemon = Daemon(testbed, env={**FAST, port: llm.port if kind == "local" else llm.host}).wait_current(kind)
     wait_until(lambda: daemon.models()[kind]["tools"] is False, "no tools")
     llm.script(health_status=503, health_body="Loading model")
     daemon.wait_health(kind, "unhealthy")
@@ -500,18 +500,18 @@ def test_a_server_that_was_started_anew_with_tools_gets_them(stage, kind, port):
 CONF = 'discovery: { backend_url = "%s"; };\nselection: { priority_models = %s; };\n'
 
 
-def configured(stage, more=""):
-    a, b = stage.llm(), stage.llm()
-    backend = stage.backend({"d1": a.deployment(), "d2": b.deployment("Qwen3-8B")})
+def configured(testbed, more=""):
+    a, b = testbed.llm(), testbed.llm()
+    backend = testbed.backend({"d1": a.deployment(), "d2": b.deployment("Qwen3-8B")})
     conf = CONF % (backend.url, '("Llama")') + more
-    daemon = Daemon(stage, conf=conf, env={"AGENT_BACKEND_URL": None}).wait_current("d1")
+    daemon = Daemon(testbed, conf=conf, env={"AGENT_BACKEND_URL": None}).wait_current("d1")
     return daemon, backend
 
 
 @pytest.mark.parametrize("how", ["command", "signal"])
-def test_reload_takes_the_new_file(stage, how):
-    daemon, backend = configured(stage)
-    replace(daemon.service.conf, CONF % (backend.url, '("Qwen")'))
+def test_reload_takes_the_new_file(testbed, how):
+    daemon, backend = configured(testbed)
+    replace_file(daemon.service.conf, CONF % (backend.url, '("Qwen")'))
     if how == "command":
         answer = daemon.ask("reload")
         assert answer["message"] == "Configuration refreshed successfully"
@@ -524,66 +524,66 @@ def test_reload_takes_the_new_file(stage, how):
     assert (daemon.run / "config.2").exists()
 
 
-def test_a_backend_that_is_named_while_the_one_before_is_asked_is_asked_at_once(stage):
-    llm, stalled = stage.llm(), stage.backend(stall=True)
-    backend = stage.backend({"d1": llm.deployment()})
+def test_a_backend_that_is_named_while_the_one_before_is_asked_is_asked_at_once(testbed):
+    llm, stalled = testbed.llm(), testbed.backend(stall=True)
+    backend = testbed.backend({"d1": llm.deployment()})
     conf = 'discovery: { backend_url = "%s"; };\n'
-    daemon = Daemon(stage, conf=conf % stalled.url, env={"AGENT_BACKEND_URL": None})
+    daemon = Daemon(testbed, conf=conf % stalled.url, env={"AGENT_BACKEND_URL": None})
     stalled.wait_request("/models/deployed/")
-    replace(daemon.service.conf, conf % backend.url)
+    replace_file(daemon.service.conf, conf % backend.url)
     daemon.ask("reload")
     daemon.wait_current("d1", 4)
 
 
-def test_a_backend_that_is_switched_off_while_it_is_asked_is_not_heard(stage):
-    llm = stage.llm()
-    backend = stage.backend({"d1": llm.deployment()}, delay_us=1000000)
+def test_a_backend_that_is_switched_off_while_it_is_asked_is_not_heard(testbed):
+    llm = testbed.llm()
+    backend = testbed.backend({"d1": llm.deployment()}, delay_us=1000000)
     conf = 'discovery: { backend_url = "%s"; enabled = %s; };\n'
-    daemon = Daemon(stage, conf=conf % (backend.url, "true"), env={"AGENT_BACKEND_URL": None, "AGENT_LLM_POLLING_INTERVAL": "2"})
+    daemon = Daemon(testbed, conf=conf % (backend.url, "true"), env={"AGENT_BACKEND_URL": None, "AGENT_LLM_POLLING_INTERVAL": "2"})
     backend.wait_request("/models/deployed/")
-    replace(daemon.service.conf, conf % (backend.url, "false"))
+    replace_file(daemon.service.conf, conf % (backend.url, "false"))
     daemon.ask("reload")
     daemon.wait_log("polling attempt=2")  # by then the answer was there
     assert "d1" not in daemon.models() and len(backend.requests("/models/deployed/")) == 1
 
 
-def test_a_refused_file_leaves_the_old_in_force(stage):
-    daemon, backend = configured(stage)
-    replace(daemon.service.conf, "health: {\n interval = \"x\";\n};\n")
+def test_a_refused_file_leaves_the_old_in_force(testbed):
+    daemon, backend = configured(testbed)
+    replace_file(daemon.service.conf, "health: {\n interval = \"x\";\n};\n")
     answer = daemon.ask("reload")
     assert answer["status"] == "error"
     assert re.match(rf"{re.escape(str(daemon.service.conf))}:2: ", answer["message"])
     assert daemon.current() == "d1" and daemon.status()["status"] == "ready"
 
 
-def test_what_waits_for_a_restart_is_said(stage):
-    daemon, backend = configured(stage, "log: { target = \"stderr\"; };\nlimits: { turns = 10; };\n")
-    replace(daemon.service.conf, CONF % (backend.url, '("Llama")') + "log: { target = \"journal\"; };\nlimits: { turns = 20; };\n")
+def test_what_waits_for_a_restart_is_said(testbed):
+    daemon, backend = configured(testbed, "log: { target = \"stderr\"; };\nlimits: { turns = 10; };\n")
+    replace_file(daemon.service.conf, CONF % (backend.url, '("Llama")') + "log: { target = \"journal\"; };\nlimits: { turns = 20; };\n")
     daemon.ask("reload")
     daemon.wait_log("WARNING config key=log.target .*restart")
     assert "INFO config key=limits.turns" in daemon.log() and "WARNING config key=limits.turns" not in daemon.log()
 
 
-def test_reload_can_refresh(stage):
-    daemon, backend = configured(stage, "config: { refresh_llm = true; };\n")
+def test_reload_can_refresh(testbed):
+    daemon, backend = configured(testbed, "config: { refresh_llm = true; };\n")
     answer = daemon.ask("reload")
     assert answer["message"] == "Configuration refreshed and LLM updated"
     assert answer["llm_refresh"]["new_model"] == "Llama-3.1-8B-Instruct" and "current_config" not in answer
 
 
-def test_dynamic_off_reads_nothing(stage):
-    daemon, backend = configured(stage, "config: { dynamic = false; };\n")
-    replace(daemon.service.conf, "nonsense")
+def test_dynamic_off_reads_nothing(testbed):
+    daemon, backend = configured(testbed, "config: { dynamic = false; };\n")
+    replace_file(daemon.service.conf, "nonsense")
     assert daemon.ask("reload")["message"] == "Configuration refreshed successfully"
     daemon.process.send(signal.SIGHUP)
     daemon.wait_log("config not read.*false.*SIGHUP")
     assert daemon.current() == "d1"
 
 
-def test_dynamic_off_refreshes_the_llm_all_the_same(stage):
+def test_dynamic_off_refreshes_the_llm_all_the_same(testbed):
     """A refresh reads no configuration: the two settings don't forbid each other."""
-    daemon, backend = configured(stage, "config: { dynamic = false; refresh_llm = true; };\n")
-    replace(daemon.service.conf, "nonsense")
+    daemon, backend = configured(testbed, "config: { dynamic = false; refresh_llm = true; };\n")
+    replace_file(daemon.service.conf, "nonsense")
     backend.forget()
     answer = daemon.ask("reload")
     assert answer["message"] == "Configuration refreshed and LLM updated"
@@ -597,16 +597,16 @@ def watches(process):
 
 
 @pytest.mark.parametrize("dynamic", ["true", "false"])
-def test_dynamic_off_looks_at_nothing_by_itself(stage, dynamic):
-    volume = stage.directory / "volume"
-    replace(volume / "backend_volume" / "user_config.env", "JWT_SECRET=a-secret\n")
+def test_dynamic_off_looks_at_nothing_by_itself(testbed, dynamic):
+    volume = testbed.directory / "volume"
+    replace_file(volume / "backend_volume" / "user_config.env", "JWT_SECRET=a-secret\n")
     conf = "selection: { priority_models = (%s); };\n"
-    daemon = Daemon(stage, conf=conf % '"Llama"', env={
+    daemon = Daemon(testbed, conf=conf % '"Llama"', env={
         "AGENT_DYNAMIC_CONFIG": dynamic, "AGENT_CONFIG_REFRESH_INTERVAL": "0.05", "INTERNAL_PERSISTENT_STORAGE_VOLUME": volume})
     daemon.service.secrets += ["a-secret", "another-secret"]
     assert bool(watches(daemon.process)) == (dynamic == "true")
-    replace(daemon.service.conf, conf % '"Qwen"')
-    replace(volume / "backend_volume" / "user_config.env", "JWT_SECRET=another-secret\n")
+    replace_file(daemon.service.conf, conf % '"Qwen"')
+    replace_file(volume / "backend_volume" / "user_config.env", "JWT_SECRET=another-secret\n")
     changes = [r"config key=auth.jwt_secret", r"config key=selection.priority_models"]
     if dynamic == "true":
         for change in changes:
@@ -616,24 +616,24 @@ def test_dynamic_off_looks_at_nothing_by_itself(stage, dynamic):
             daemon.wait_log("|".join(changes), 1.2 / PATIENCE)
 
 
-def test_the_file_is_looked_at_by_itself(stage):
-    daemon, backend = configured(stage, "config: { refresh_interval = 0.2; };\n")
-    replace(daemon.service.conf, CONF % (backend.url, '("Qwen")'))
+def test_the_file_is_looked_at_by_itself(testbed):
+    daemon, backend = configured(testbed, "config: { refresh_interval = 0.2; };\n")
+    replace_file(daemon.service.conf, CONF % (backend.url, '("Qwen")'))
     daemon.wait_current("d2")
 
 
-def test_user_config_counts_within_a_second(stage):
-    volume = stage.directory / "volume"
+def test_user_config_counts_within_a_second(testbed):
+    volume = testbed.directory / "volume"
     volume.mkdir()
     file = volume / "backend_volume" / "user_config.env"
-    llm = stage.llm()
-    daemon = Daemon(stage, backend=stage.backend({"d1": llm.deployment()}), env={
+    llm = testbed.llm()
+    daemon = Daemon(testbed, backend=testbed.backend({"d1": llm.deployment()}), env={
         **FAST, "INTERNAL_PERSISTENT_STORAGE_VOLUME": volume}).wait_current("d1")
     first = llm.requests("/health")[-1]["headers"]["authorization"]
     for secret in ("another-secret-1", "another-secret-2"):
         daemon.service.secrets.append(secret)
         began = time.monotonic()
-        replace(file, f"JWT_SECRET='{secret}'\n")
+        replace_file(file, f"JWT_SECRET='{secret}'\n")
         origin = lambda: daemon.ask("config")["auth.jwt_secret"]["origin"]
         seen = len(re.findall(r"config key=auth.jwt_secret", daemon.log()))
         wait_until(lambda: len(re.findall(r"config key=auth.jwt_secret", daemon.log())) > seen or "user_config" in origin(),
@@ -643,16 +643,16 @@ def test_user_config_counts_within_a_second(stage):
         first = llm.requests("/health")[-1]["headers"]["authorization"]
 
 
-def test_the_legacy_user_config_counts_within_a_second(stage):
-    folder = stage.directory / "volume" / "backend_volume"
-    folder.mkdir(parents=True)
-    daemon = Daemon(stage, env={"INTERNAL_PERSISTENT_STORAGE_VOLUME": folder.parent, "TAVILY_API_KEY": None})
+def test_the_legacy_user_config_counts_within_a_second(testbed):
+    directory = testbed.directory / "volume" / "backend_volume"
+    directory.mkdir(parents=True)
+    daemon = Daemon(testbed, env={"INTERNAL_PERSISTENT_STORAGE_VOLUME": directory.parent, "TAVILY_API_KEY": None})
     key = lambda: daemon.ask("config")["search.tavily_key"]
     changes = lambda: len(re.findall(r"config key=search.tavily_key", daemon.log()))
 
     def put(name, text):
         seen, began = changes(), time.monotonic()
-        replace(folder / name, text)
+        replace_file(directory / name, text)
         wait_until(lambda: changes() > seen, f"{text} in force")
         assert time.monotonic() - began < 1.0 * PATIENCE
 
@@ -660,17 +660,17 @@ def test_the_legacy_user_config_counts_within_a_second(stage):
     for value in ("tvly-legacy-1", "tvly-legacy-2"):
         daemon.service.secrets.append(value)
         put("user_config.json", json.dumps({"tavily_api_key": value}))
-        assert key()["origin"] == str(folder / "user_config.json")
+        assert key()["origin"] == str(directory / "user_config.json")
     # TT-Studio makes the new file of it and removes the old one.
     daemon.service.secrets.append("tvly-new-1")
     put("user_config.env", "TAVILY_API_KEY=tvly-new-1\n")
-    assert key()["origin"] == str(folder / "user_config.env")
+    assert key()["origin"] == str(directory / "user_config.env")
 
 
 # --- the channel ---
 
-def test_events_tell_what_happens(stage):
-    daemon, a, b, backend = two(stage, env=FAST)
+def test_events_tell_what_happens(testbed):
+    daemon, a, b, backend = two(testbed, env=FAST)
     daemon.wait_current("d1")
     channel = daemon.channel()
     channel.send("events")
@@ -686,8 +686,8 @@ def test_events_tell_what_happens(stage):
 
 @pytest.mark.parametrize("line", [b"\n", b"x\n", b"[]\n", b"{}\n", b'{"v":9,"id":1,"command":"ping"}\n', b"\xff\xfe\n",
                                   b'{"v":1,"id":1,"command":"nope"}\n', b"{" * 70000])
-def test_a_hostile_line_costs_its_own_connection(stage, line):
-    daemon = Daemon(stage)
+def test_a_hostile_line_costs_its_own_connection(testbed, line):
+    daemon = Daemon(testbed)
     channel = daemon.channel()
     try:
         channel.raw(line)
@@ -697,8 +697,8 @@ def test_a_hostile_line_costs_its_own_connection(stage, line):
     assert daemon.ask("ping")["pid"]
 
 
-def test_log_level_and_shutdown(stage):
-    daemon = Daemon(stage)
+def test_log_level_and_shutdown(testbed):
+    daemon = Daemon(testbed)
     assert daemon.ask("log-level", level="debug")["level"] == "DEBUG"
     assert "DEBUG" in daemon.refused("log-level", level="loud")
     assert daemon.ask("shutdown")["status"] == "success"
@@ -707,9 +707,9 @@ def test_log_level_and_shutdown(stage):
 
 # --- many ---
 
-def test_a_thousand_models(stage):
-    backend = stage.backend(many=1000, many_delay_us=20000)
-    daemon = Daemon(stage, backend=backend)
+def test_a_thousand_models(testbed):
+    backend = testbed.backend(many=1000, many_delay_us=20000)
+    daemon = Daemon(testbed, backend=backend)
     wait_until(lambda: daemon.ask("ping")["usable"] == 1000, "all usable")
     times = []
     for _ in range(5):
@@ -723,8 +723,8 @@ def test_a_thousand_models(stage):
 
 # --- further ---
 
-def test_an_open_event_stream_ends_with_the_daemon(stage):
-    daemon = Daemon(stage)
+def test_an_open_event_stream_ends_with_the_daemon(testbed):
+    daemon = Daemon(testbed)
     channel = daemon.channel()
     channel.send("events")
     daemon.ask("refresh")
@@ -734,8 +734,8 @@ def test_an_open_event_stream_ends_with_the_daemon(stage):
         pass
 
 
-def test_commands_that_wait_are_answered_at_the_end(stage):
-    daemon = Daemon(stage, backend=stage.backend(stall=True))
+def test_commands_that_wait_are_answered_at_the_end(testbed):
+    daemon = Daemon(testbed, backend=testbed.backend(stall=True))
     channel = daemon.channel()
     channel.send("refresh")
     channel.send("select", deploy_id="d1")
@@ -743,24 +743,24 @@ def test_commands_that_wait_are_answered_at_the_end(stage):
     assert daemon.stop() == 0
 
 
-def test_a_container_without_health_is_asked_for_its_models(stage):
-    llm = stage.llm(health_status=404)
-    daemon = Daemon(stage, env={"LLM_CONTAINER_NAME": llm.host}).wait_current("container")
+def test_a_container_without_health_is_asked_for_its_models(testbed):
+    llm = testbed.llm(health_status=404)
+    daemon = Daemon(testbed, env={"LLM_CONTAINER_NAME": llm.host}).wait_current("container")
     assert daemon.models()["container"]["status"] == "healthy"
-    assert daemon.models()["container"]["model"] == "stand-in/demo-model"
+    assert daemon.models()["container"]["model"] == "mock/demo-model"
 
 
-def test_a_loading_model_is_waited_for(stage):
-    llm = stage.llm(health_status=503, health_body='{"error":{"code":503,"message":"Loading model"}}')
-    daemon = Daemon(stage, env=FAST, backend=stage.backend({"d1": llm.deployment()})).wait_health("d1", "unhealthy")
+def test_a_loading_model_is_waited_for(testbed):
+    llm = testbed.llm(health_status=503, health_body='{"error":{"code":503,"message":"Loading model"}}')
+    daemon = Daemon(testbed, env=FAST, backend=testbed.backend({"d1": llm.deployment()})).wait_health("d1", "unhealthy")
     assert "loading" in daemon.models()["d1"]["reason"]
     llm.script()
     daemon.wait_current("d1")
 
 
-def test_monitoring_off(stage):
-    llm = stage.llm()
-    daemon = Daemon(stage, backend=stage.backend({"d1": llm.deployment()}),
+def test_monitoring_off(testbed):
+    llm = testbed.llm()
+    daemon = Daemon(testbed, backend=testbed.backend({"d1": llm.deployment()}),
                     env={**FAST, "AGENT_HEALTH_CHECK_ENABLED": "false"}).wait_current("d1")
     count = len(llm.requests("/health"))
     with pytest.raises(AssertionError):
@@ -773,10 +773,10 @@ def test_monitoring_off(stage):
     daemon.wait_health("d1", "healthy")
 
 
-def test_a_deployments_own_secret_survives_a_restart(stage):
-    llm = stage.llm()
-    backend = stage.backend({"d1": {**llm.deployment(), "jwt_secret": "its-own-secret"}})
-    daemon = Daemon(stage, backend=backend, env=FAST).wait_current("d1")
+def test_a_deployments_own_secret_survives_a_restart(testbed):
+    llm = testbed.llm()
+    backend = testbed.backend({"d1": {**llm.deployment(), "jwt_secret": "its-own-secret"}})
+    daemon = Daemon(testbed, backend=backend, env=FAST).wait_current("d1")
     daemon.service.secrets.append("its-own-secret")
     own = llm.requests("/health")[-1]["headers"]["authorization"]
     instance = daemon.models()["d1"]["instance"]
@@ -791,10 +791,10 @@ def test_a_deployments_own_secret_survives_a_restart(stage):
 
 
 @pytest.mark.parametrize("backend_answers", [True, False])
-def test_a_secret_that_changed_while_no_daemon_ran_counts_at_once(stage, backend_answers):
-    llm = stage.llm()
-    backend = stage.backend({"d1": llm.deployment()})
-    daemon = Daemon(stage, backend=backend, env=FAST).wait_current("d1")
+def test_a_secret_that_changed_while_no_daemon_ran_counts_at_once(testbed, backend_answers):
+    llm = testbed.llm()
+    backend = testbed.backend({"d1": llm.deployment()})
+    daemon = Daemon(testbed, backend=backend, env=FAST).wait_current("d1")
     old = llm.requests("/health")[-1]["headers"]["authorization"]
     daemon.stop()
     llm.forget()
@@ -806,10 +806,10 @@ def test_a_secret_that_changed_while_no_daemon_ran_counts_at_once(stage, backend
     assert len(sent) == 1 and sent != {old}
 
 
-def test_a_deployment_that_lost_its_own_secret_gets_the_usual_token(stage):
-    llm = stage.llm()
-    backend = stage.backend({"d1": {**llm.deployment(), "jwt_secret": "its-own-secret"}})
-    daemon = Daemon(stage, backend=backend, env=FAST).wait_current("d1")
+def test_a_deployment_that_lost_its_own_secret_gets_the_usual_token(testbed):
+    llm = testbed.llm()
+    backend = testbed.backend({"d1": {**llm.deployment(), "jwt_secret": "its-own-secret"}})
+    daemon = Daemon(testbed, backend=backend, env=FAST).wait_current("d1")
     daemon.service.secrets.append("its-own-secret")
     own = llm.requests("/health")[-1]["headers"]["authorization"]
     daemon.stop()
@@ -818,20 +818,20 @@ def test_a_deployment_that_lost_its_own_secret_gets_the_usual_token(stage):
     wait_until(lambda: llm.requests("/health")[-1]["headers"]["authorization"] != own, "the usual token")
 
 
-def test_a_model_that_cannot_chat_is_listed_but_not_selected(stage):
-    llm = stage.llm()
-    backend = stage.backend({"e1": llm.deployment("Embedder", model_impl={"model_type": "embedding"}),
+def test_a_model_that_cannot_chat_is_listed_but_not_selected(testbed):
+    llm = testbed.llm()
+    backend = testbed.backend({"e1": llm.deployment("Embedder", model_impl={"model_type": "embedding"}),
                              "d1": llm.deployment("Chatter")})
-    daemon = Daemon(stage, backend=backend).wait_current("d1")
+    daemon = Daemon(testbed, backend=backend).wait_current("d1")
     assert daemon.models()["e1"]["rank"] is None
     assert [m["deploy_id"] for m in daemon.status()["available_models"]] == ["e1", "d1"]
     assert daemon.ask("select", deploy_id="e1")["status"] == "error"
 
 
 @pytest.mark.skipif(PATIENCE != 1, reason="measured without sanitizers")
-def test_idle_memory(stage):
-    llm = stage.llm()
-    daemon = Daemon(stage, backend=stage.backend({"d1": llm.deployment()})).wait_current("d1")
+def test_idle_memory(testbed):
+    llm = testbed.llm()
+    daemon = Daemon(testbed, backend=testbed.backend({"d1": llm.deployment()})).wait_current("d1")
 
     def pss():
         with open(f"/proc/{daemon.process.pid}/smaps_rollup") as f:
@@ -840,8 +840,8 @@ def test_idle_memory(stage):
     wait_until(lambda: pss() <= 4096, "at most 4 MiB")
 
 
-def test_start_is_quick(stage):
-    service = stage.service(start=False)
+def test_start_is_quick(testbed):
+    service = testbed.service(start=False)
     began = time.monotonic()
     process = service.start_daemon()
     wait_until(lambda: (service.run / "status.v1").exists(), "a first state")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the files of deploy/ promise beyond the endpoints (test_prefix.py): who counts as admin
-behind other proxies, who vouches for users, what nginx says by itself; quickstart and units."""
+behind other proxies, who authenticates users, what nginx says by itself; units."""
 
 import json
 import os
@@ -14,10 +14,10 @@ import threading
 import httpx
 import pytest
 
-from stage import fastcgi
-from stage.process import SOURCE, wait_until
-from stage.web import Nginx
-from stage.wire import Exchange, Turn
+from harness import fastcgi
+from harness.http_client import Exchange, Turn
+from harness.process import SOURCE, wait_until
+from harness.web_servers import Nginx
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +88,11 @@ def test_nobody_names_himself_a_user(one):
 
 
 class Dying:
-    """In the place of the service: takes a request and hangs up, so often, and then answers."""
+    """In the place of the service: takes a request and closes, so often, and then answers."""
 
-    def __init__(self, stage, deaths):
-        self.listener = stage.client(socket.socket(socket.AF_UNIX))
-        self.listener.bind(str(stage.directory / "dying.sock"))
+    def __init__(self, testbed, deaths):
+        self.listener = testbed.client(socket.socket(socket.AF_UNIX))
+        self.listener.bind(str(testbed.directory / "dying.sock"))
         self.listener.listen()
         self.deaths, self.requests = deaths, 0
         threading.Thread(target=self._serve, daemon=True).start()
@@ -114,9 +114,9 @@ class Dying:
 
 @pytest.mark.parametrize("deaths", range(5))
 @pytest.mark.parametrize("server", ["root", "prefix"])
-def test_three_workers_may_die_over_one_request(stage, server, deaths):
-    dying = Dying(stage, deaths)
-    nginx = stage.keep(Nginx(stage, "nginx", stage.directory / "dying.sock"))
+def test_three_workers_may_die_over_one_request(testbed, server, deaths):
+    dying = Dying(testbed, deaths)
+    nginx = testbed.keep(Nginx(testbed, "nginx", testbed.directory / "dying.sock"))
     answer = httpx.post(f"http://{getattr(nginx, server)}/agent/poll_requests", content=b"{}", trust_env=False)
     if deaths < 4:
         assert (answer.status_code, answer.text) == (200, "whole")
@@ -159,15 +159,15 @@ def test_too_long_bodies_are_refused_wherever_nginx_has_the_service(one):
 
 
 @pytest.mark.parametrize("size", [2 << 20, 9 << 20])
-def test_too_long_bodies_get_413_where_the_status_is_strict(stage, size):
-    service, _ = stage.one(sets=["http.strict_status=true"])
+def test_too_long_bodies_get_413_where_the_status_is_strict(testbed, size):
+    service, _ = testbed.one(sets=["http.strict_status=true"])
     for host in (service.nginx.root, service.start_lighttpd().host):
         turn = service.chat("x" * size, host=host)
         assert turn.status == 413 and "too long" in json.loads(turn.body)["detail"] and turn.headers["x-request-id"]
 
 
-def test_a_dead_worker_costs_no_request(stage):
-    service, _ = stage.one(workers=2)
+def test_a_dead_worker_costs_no_request(testbed):
+    service, _ = testbed.one(workers=2)
     for _ in range(5):
         assert service.chat("Hi").whole
         for pid in service.worker_pids():
@@ -176,8 +176,8 @@ def test_a_dead_worker_costs_no_request(stage):
         wait_until(lambda: len(service.worker_pids()) == 2, "both workers")
 
 
-def test_an_absent_service_is_said_in_json(stage):
-    service = stage.service()
+def test_an_absent_service_is_said_in_json(testbed):
+    service = testbed.service()
     service.responder.stop()
     for host, path in ((service.nginx.root, "/"), (service.nginx.prefix, "/agent"), (service.nginx.prefix, "/agent/status")):
         answer = httpx.get(f"http://{host}{path}", trust_env=False)
@@ -189,13 +189,6 @@ def test_an_absent_service_is_said_in_json(stage):
             assert (answer.headers["x-request-id"] == sent) == same
     long = service.chat("x" * (9 << 20))
     assert long.status == 502 and long.headers["x-request-id"]
-
-
-def test_quickstart_is_clean_shell():
-    if not shutil.which("shellcheck"):
-        pytest.skip("shellcheck is not installed")
-    done = subprocess.run(["shellcheck", SOURCE / "deploy" / "quickstart"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("unit, most", [("tt-agentd", 1.5), ("tt-agent-fcgi", 1.5), ("tt-agent-runner", 3.0)])

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from stage.golden import Number, Text, differences, is_compact, recording, text_pattern
-from stage.wire import Exchange, Turn
+from harness.golden import Number, Text, differences, is_compact, recording, text_pattern
+from harness.http_client import Exchange, Turn
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 SENTENCE = r"[A-Z][^\n]+\."
@@ -18,35 +18,35 @@ D3_NAME = "Mistral-7B"
 # ---- the worlds ----------------------------------------------------------------------------
 
 
-def world_none(stage, **env):
-    return stage.service(env=env), None
+def world_none(testbed, **env):
+    return testbed.service(env=env), None
 
 
-def world_one(stage, **env):
-    llm = stage.llm()
-    service = stage.service(backend=stage.backend({"d1": llm.deployment()}), env=env)
+def world_one(testbed, **env):
+    llm = testbed.llm()
+    service = testbed.service(backend=testbed.backend({"d1": llm.deployment()}), env=env)
     return service.wait_ready(), llm
 
 
-def world_many(stage):
-    llm, slow = stage.llm(), stage.llm(health_delay_us=2300000)
-    broken = stage.llm(health_status=500)
-    backend = stage.backend({
+def world_many(testbed):
+    llm, slow = testbed.llm(), testbed.llm(health_delay_us=2300000)
+    broken = testbed.llm(health_status=500)
+    backend = testbed.backend({
         "d1": llm.deployment(),
         "d2": slow.deployment("Qwen3-8B", name="c-d2"),
         "d3": broken.deployment(D3_NAME, name="c-d3"),
         "d4": "nonsense",
     })
-    service = stage.service(backend=backend).wait_ready()
+    service = testbed.service(backend=backend).wait_ready()
     service.wait_status(lambda s: [m["status"] for m in s["available_models"]] == ["healthy", "degraded", "unhealthy"],
                         "one healthy, one degraded, one unhealthy")
     return service, llm
 
 
-def world_cloud(stage):
-    authority, certificate, key = stage.certificate()
-    llm = stage.llm("--tls-cert", certificate, "--tls-key", key, bearer="cloud-token")
-    service = stage.service(sets=[f"cloud.ca_file={authority}"], env={
+def world_cloud(testbed):
+    authority, certificate, key = testbed.certificate()
+    llm = testbed.llm("--tls-cert", certificate, "--tls-key", key, bearer="cloud-token")
+    service = testbed.service(sets=[f"cloud.ca_file={authority}"], env={
         "USE_CLOUD_LLM": "true",
         "CLOUD_CHAT_UI_URL": f"https://localhost:{llm.port}/v1/chat/completions",
         "CLOUD_CHAT_UI_AUTH_TOKEN": "cloud-token",
@@ -54,22 +54,22 @@ def world_cloud(stage):
     return service.wait_ready(), llm
 
 
-def world_container(stage):
-    llm = stage.llm()
+def world_container(testbed):
+    llm = testbed.llm()
     env = {"LLM_CONTAINER_NAME": f"localhost:{llm.port}", "HF_MODEL_PATH": "some/model"}
-    return stage.service(env=env).wait_ready(), llm
+    return testbed.service(env=env).wait_ready(), llm
 
 
-def world_local(stage):
-    llm = stage.llm()
+def world_local(testbed):
+    llm = testbed.llm()
     env = {"LOCAL_LLM_HOST": "localhost", "LOCAL_LLM_PORT": llm.port, "HF_MODEL_PATH": "some/model"}
-    return stage.service(env=env).wait_ready(), llm
+    return testbed.service(env=env).wait_ready(), llm
 
 
-def world_completions(stage):
-    llm = stage.llm()
+def world_completions(testbed):
+    llm = testbed.llm()
     entry = llm.deployment("Base-Model", internal_url=f"{llm.host}/v1/completions", tool_calling_enabled=False)
-    return stage.service(backend=stage.backend({"d1": entry})).wait_ready(), llm
+    return testbed.service(backend=testbed.backend({"d1": entry})).wait_ready(), llm
 
 
 WORLDS = {

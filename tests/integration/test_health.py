@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from stage.channel import Daemon
-from stage.process import PATIENCE, wait_until
+from harness.daemon import Daemon
+from harness.process import PATIENCE, wait_until
 
 QUICK = {"AGENT_HEALTH_CHECK_INTERVAL": "0.2", "AGENT_HEALTH_CHECK_TIMEOUT": "0.3", "AGENT_DISCOVERY_INTERVAL": "0.3"}
 RARE = {"AGENT_HEALTH_CHECK_INTERVAL": "600", "AGENT_DISCOVERY_INTERVAL": "600"}
@@ -18,15 +18,15 @@ NEVER = 60_000_000  # microseconds: longer than any deadline here
 LOADING = {"health_status": 503, "health_body": '{"error":{"code":503,"message":"Loading model"}}'}
 
 
-def two(stage, a=None, b=None, start=Daemon, **more):
+def two(testbed, a=None, b=None, start=Daemon, **more):
     """(daemon or service, llm 1, llm 2, backend): d1 is preferred."""
-    first, second = stage.llm(**(a or {})), stage.llm(**(b or {}))
-    backend = stage.backend({"d1": first.deployment(), "d2": {**second.deployment("Qwen3-8B"), "name": "c-d2"}})
-    return start(stage, backend=backend, **more), first, second, backend
+    first, second = testbed.llm(**(a or {})), testbed.llm(**(b or {}))
+    backend = testbed.backend({"d1": first.deployment(), "d2": {**second.deployment("Qwen3-8B"), "name": "c-d2"}})
+    return start(testbed, backend=backend, **more), first, second, backend
 
 
-def two_served(stage, **more):
-    return two(stage, start=lambda stage, **m: stage.service(**m).wait_ready(), **more)
+def two_served(testbed, **more):
+    return two(testbed, start=lambda testbed, **m: testbed.service(**m).wait_ready(), **more)
 
 
 def entry(service, name):
@@ -40,9 +40,9 @@ def failed_turn(daemon, name, outcome, status=0):
 
 # --- what hangs ---
 
-def test_case_20_a_hung_model_is_found_by_a_real_completion(stage):
+def test_a_hung_model_is_found_by_a_real_completion(testbed):
     """Case 20: a hung model still reports healthy."""
-    daemon, a, b, backend = two(stage, env=QUICK, sets=ASKING)
+    daemon, a, b, backend = two(testbed, env=QUICK, sets=ASKING)
     daemon.wait_current("d1")
     a.script(header_delay_us=NEVER)
     daemon.wait_health("d1", "unhealthy").wait_current("d2")
@@ -56,10 +56,10 @@ def test_case_20_a_hung_model_is_found_by_a_real_completion(stage):
     assert asked["body"]["max_tokens"] == 1 and asked["headers"]["authorization"].startswith("Bearer ey")
 
 
-def test_case_21_an_engine_that_died_behind_v1_models_is_found(stage):
+def test_an_engine_that_died_behind_v1_models_is_found(testbed):
     """Case 21: a probe of /v1/models kept a dead engine for 85 minutes."""
-    llm = stage.llm(health_status=404)
-    daemon = Daemon(stage, env={**QUICK, "LLM_CONTAINER_NAME": llm.host}, sets=ASKING).wait_current("container")
+    llm = testbed.llm(health_status=404)
+    daemon = Daemon(testbed, env={**QUICK, "LLM_CONTAINER_NAME": llm.host}, sets=ASKING).wait_current("container")
     llm.script(health_status=404, status=500)
     daemon.wait_health("container", "unhealthy")
     assert "one token" in daemon.models()["container"]["reason"]
@@ -67,8 +67,8 @@ def test_case_21_an_engine_that_died_behind_v1_models_is_found(stage):
     daemon.wait_current("container")
 
 
-def test_who_serves_turns_is_not_asked_for_tokens(stage):
-    daemon, a, b, backend = two(stage, env=RARE, sets=["health.completion_interval=0.5"])
+def test_who_serves_turns_is_not_asked_for_tokens(testbed):
+    daemon, a, b, backend = two(testbed, env=RARE, sets=["health.completion_interval=0.5"])
     daemon.wait_current("d1")
     end = time.monotonic() + 1.5
     while time.monotonic() < end:
@@ -78,17 +78,17 @@ def test_who_serves_turns_is_not_asked_for_tokens(stage):
     b.wait_request("/v1/chat/completions")
 
 
-def test_completions_can_be_switched_off(stage):
-    daemon, a, b, backend = two(stage, env=RARE, sets=["health.completion_interval=0"])
+def test_completions_can_be_switched_off(testbed):
+    daemon, a, b, backend = two(testbed, env=RARE, sets=["health.completion_interval=0"])
     daemon.wait_current("d1")
     failed_turn(daemon, "d1", "silence")
     daemon.wait_current("d2")
     assert a.chats() == []
 
 
-def test_case_19_no_llm_or_client_that_is_slow_stalls_the_daemon(stage):
+def test_no_llm_or_client_that_is_slow_stalls_the_daemon(testbed):
     """Case 19: one blocking call stalls the loop and the health checks."""
-    daemon, a, b, backend = two(stage, env=QUICK, sets=ASKING)
+    daemon, a, b, backend = two(testbed, env=QUICK, sets=ASKING)
     daemon.wait_current("d1")
     b.script(health_delay_us=NEVER, header_delay_us=NEVER)
     backend.script(stall=True)
@@ -108,9 +108,9 @@ def test_case_19_no_llm_or_client_that_is_slow_stalls_the_daemon(stage):
 
 # --- coming, going, coming back ---
 
-def test_case_22_a_model_comes_back_after_any_number_of_failures(stage):
+def test_a_model_comes_back_after_any_number_of_failures(testbed):
     """Case 22: one failed lookup marks a model dead for ever."""
-    daemon, a, b, backend = two(stage, a={"health_status": 500}, env=QUICK, sets=ASKING)
+    daemon, a, b, backend = two(testbed, a={"health_status": 500}, env=QUICK, sets=ASKING)
     daemon.wait_health("d1", "unhealthy").wait_current("d2")
     backend.script(status=500)
     wait_until(lambda: daemon.models()["d1"]["failures"] >= 6, "six failures")
@@ -118,9 +118,9 @@ def test_case_22_a_model_comes_back_after_any_number_of_failures(stage):
     daemon.wait_health("d1", "healthy").wait_current("d1")
 
 
-def test_case_28_rise_and_fall_are_counted(stage):
+def test_rise_and_fall_are_counted(testbed):
     """Case 28: a busy model fails probes, and flaps."""
-    daemon, a, b, backend = two(stage, env={**QUICK, "AGENT_MAX_FAILURES": "4"},
+    daemon, a, b, backend = two(testbed, env={**QUICK, "AGENT_MAX_FAILURES": "4"},
                                 sets=["health.rise=4", "health.fast_interval=0.05", "health.stable_time=0"])
     daemon.wait_current("d1")
     a.forget()
@@ -134,9 +134,9 @@ def test_case_28_rise_and_fall_are_counted(stage):
     assert len(re.findall(r"INFO health .*deploy_id=d1 .*to=healthy", daemon.log())) == 2, "at start and now"
 
 
-def test_case_28_a_busy_model_that_serves_is_never_given_up(stage):
+def test_a_busy_model_that_serves_is_never_given_up(testbed):
     """Case 28: real traffic counts."""
-    daemon, a, b, backend = two(stage, env=QUICK, sets=["health.fast_interval=0.05", "health.completion_interval=0"])
+    daemon, a, b, backend = two(testbed, env=QUICK, sets=["health.fast_interval=0.05", "health.completion_interval=0"])
     daemon.wait_current("d1")
     a.script(health_delay_us=NEVER)
     failed = 0
@@ -149,17 +149,17 @@ def test_case_28_a_busy_model_that_serves_is_never_given_up(stage):
     assert failed >= 5
 
 
-def test_case_33_a_loading_model_is_waited_for(stage):
+def test_a_loading_model_is_waited_for(testbed):
     """Case 33: a slow load counts as a failure for good."""
-    daemon, a, b, backend = two(stage, a=LOADING, env=RARE, sets=["health.fast_interval=0.1", "health.rise=5"])
+    daemon, a, b, backend = two(testbed, a=LOADING, env=RARE, sets=["health.fast_interval=0.1", "health.rise=5"])
     daemon.wait_current("d2").wait_health("d1", "unhealthy")
     assert "loading" in daemon.models()["d1"]["reason"] and daemon.models()["d1"]["failures"] == 0
     a.script()
     daemon.wait_current("d1")
 
 
-def test_the_preferred_one_is_taken_back_when_it_is_stable(stage):
-    daemon, a, b, backend = two(stage, env={**QUICK, "AGENT_MAX_FAILURES": "1"},
+def test_the_preferred_one_is_taken_back_when_it_is_stable(testbed):
+    daemon, a, b, backend = two(testbed, env={**QUICK, "AGENT_MAX_FAILURES": "1"},
                                 sets=["health.stable_time=1.5", "health.fast_interval=0.05"])
     daemon.wait_current("d1")
     a.script(health_status=500)
@@ -177,9 +177,9 @@ def test_the_preferred_one_is_taken_back_when_it_is_stable(stage):
     assert daemon.current() == "d1"
 
 
-def test_case_26_what_left_is_neither_probed_nor_asked(stage):
+def test_what_left_is_neither_probed_nor_asked(testbed):
     """Case 26: models that left the configuration are still probed."""
-    daemon, a, b, backend = two(stage, env=QUICK, sets=ASKING)
+    daemon, a, b, backend = two(testbed, env=QUICK, sets=ASKING)
     daemon.wait_current("d1")
     backend.deploy(d2=b.deployment("Qwen3-8B"))
     daemon.wait_current("d2")
@@ -190,20 +190,20 @@ def test_case_26_what_left_is_neither_probed_nor_asked(stage):
     assert a.requests() == []
 
 
-def test_case_27_probes_and_completions_carry_the_token(stage):
+def test_probes_and_completions_carry_the_token(testbed):
     """Case 27: a probe without auth fails a healthy model."""
-    daemon, a, b, backend = two(stage, env=QUICK, sets=ASKING)
+    daemon, a, b, backend = two(testbed, env=QUICK, sets=ASKING)
     daemon.wait_current("d1")
     a.wait_request("/v1/chat/completions")
     tokens = {r["headers"].get("authorization") for r in a.requests() if not r["path"].startswith("/_")}
     assert len(tokens) == 1 and tokens.pop().startswith("Bearer ey")
 
 
-def test_case_29_probes_are_spread_over_the_interval(stage):
+def test_probes_are_spread_over_the_interval(testbed):
     """Case 29: probes go out all at once."""
     many = 100
-    backend = stage.backend(many=many)
-    daemon = Daemon(stage, backend=backend, env={**RARE, "AGENT_HEALTH_CHECK_INTERVAL": "1"},
+    backend = testbed.backend(many=many)
+    daemon = Daemon(testbed, backend=backend, env={**RARE, "AGENT_HEALTH_CHECK_INTERVAL": "1"},
                     sets=["health.completion_interval=0"])
     wait_until(lambda: daemon.ask("ping")["usable"] == many, "all usable")
     probes = lambda: [r["at_ns"] for r in backend.requests() if r["path"].endswith("/health")]
@@ -214,11 +214,11 @@ def test_case_29_probes_are_spread_over_the_interval(stage):
     assert crowd < many / 4 * PATIENCE, f"{crowd} of {many} within 50 ms"
 
 
-def test_an_llm_alone_whose_health_fails_although_it_serves(stage):
+def test_an_llm_alone_whose_health_fails_although_it_serves(testbed):
     """As README's table says: turns get the waiting reply, the reason is shown, one good probe
     ends it; asked as a cloud endpoint it is not probed."""
     env = {**QUICK, "AGENT_LLM_POLLING_INTERVAL": "600"}
-    service, llm = stage.one(env=env)
+    service, llm = testbed.one(env=env)
     llm.script(health_status=500)
     service.wait_status(lambda s: s["status"] == "initializing", "no LLM is usable")
     llm.forget()
@@ -229,7 +229,7 @@ def test_an_llm_alone_whose_health_fails_although_it_serves(stage):
     assert re.search('WARNING selection model=none .*reason="no LLM is usable"', service.daemon.log())
     assert service.http.post("/refresh").json()["message"] == "No suitable LLM found among discovered models"
     assert service.ctl("select", "d1", ok=False).returncode != 0
-    as_cloud = stage.service(env={"USE_CLOUD_LLM": "true", "CLOUD_CHAT_UI_AUTH_TOKEN": "any-token-4711",
+    as_cloud = testbed.service(env={"USE_CLOUD_LLM": "true", "CLOUD_CHAT_UI_AUTH_TOKEN": "any-token-4711",
                                   "CLOUD_CHAT_UI_URL": f"{llm.url}/v1/chat/completions"}).wait_ready()
     assert "Hello" in as_cloud.chat("[plain]").answer
     llm.script()
@@ -239,9 +239,9 @@ def test_an_llm_alone_whose_health_fails_although_it_serves(stage):
 
 # --- what real turns found ---
 
-def test_case_31_an_ejected_model_is_shown_with_since_and_until(stage):
+def test_an_ejected_model_is_shown_with_since_and_until(testbed):
     """Case 31: cooldowns visible."""
-    service, a, b, backend = two_served(stage, env=RARE)
+    service, a, b, backend = two_served(testbed, env=RARE)
     a.script(status=500)
     assert service.chat("[plain]").answer == service.chat("[plain]").answer != ""
     service.wait_status(lambda s: "ejected" in s, "an ejected model")
@@ -258,8 +258,8 @@ def test_case_31_an_ejected_model_is_shown_with_since_and_until(stage):
     assert len(a.chats()) == 1, "the second turn went elsewhere"
 
 
-def test_ejection_grows_and_is_capped(stage):
-    daemon, a, b, backend = two(stage, env=RARE, sets=["health.eject_time=0.2", "health.eject_max=0.5",
+def test_ejection_grows_and_is_capped(testbed):
+    daemon, a, b, backend = two(testbed, env=RARE, sets=["health.eject_time=0.2", "health.eject_max=0.5",
                                                        "health.completion_interval=0", "health.stable_time=0"])
     daemon.wait_current("d1")
     lengths = []
@@ -273,23 +273,23 @@ def test_ejection_grows_and_is_capped(stage):
     assert len(re.findall("INFO ejection over", daemon.log())) == 4
 
 
-def cloud_and_two(stage, **more):
-    cloud = stage.llm()
+def cloud_and_two(testbed, **more):
+    cloud = testbed.llm()
     env = {**RARE, "USE_CLOUD_LLM": "true", "CLOUD_CHAT_UI_URL": f"{cloud.url}/v1/chat/completions",
            "CLOUD_CHAT_UI_AUTH_TOKEN": "cloud-token-4711", **more.pop("env", {})}
-    daemon, a, b, backend = two(stage, env=env, **more)
+    daemon, a, b, backend = two(testbed, env=env, **more)
     daemon.wait_current("cloud").wait_health("d1", "healthy").wait_health("d2", "healthy")
     return daemon, cloud, a
 
 
 @pytest.mark.parametrize("checked", ["true", "false"])
 @pytest.mark.parametrize("name", ["cloud", "d1"])
-def test_failed_turns_count_whether_or_not_health_is_checked(stage, name, checked):
+def test_failed_turns_count_whether_or_not_health_is_checked(testbed, name, checked):
     if name == "cloud":
         env = {"AGENT_HEALTH_CHECK_ENABLED": checked}
-        daemon, cloud, _ = cloud_and_two(stage, env=env, sets=["health.eject_time=0.2", "health.eject_max=0.5"])
+        daemon, cloud, _ = cloud_and_two(testbed, env=env, sets=["health.eject_time=0.2", "health.eject_max=0.5"])
     else:
-        daemon, cloud, _, _ = two(stage, env={**RARE, "AGENT_HEALTH_CHECK_ENABLED": checked},
+        daemon, cloud, _, _ = two(testbed, env={**RARE, "AGENT_HEALTH_CHECK_ENABLED": checked},
                                   sets=["health.eject_time=0.2", "health.eject_max=0.5", "health.stable_time=0"])
         daemon.wait_current("d1").wait_health("d2", "healthy")
     lengths = []
@@ -307,8 +307,8 @@ def test_failed_turns_count_whether_or_not_health_is_checked(stage, name, checke
         assert [r for r in cloud.requests() if not r["path"].startswith("/_")] == []
 
 
-def test_a_turn_that_succeeds_ends_the_clouds_ejection(stage):
-    daemon, _, _ = cloud_and_two(stage)
+def test_a_turn_that_succeeds_ends_the_clouds_ejection(testbed):
+    daemon, _, _ = cloud_and_two(testbed)
     channel = daemon.channel()
     channel.send("events")
     failed_turn(daemon, "cloud", "done", 403)
@@ -321,8 +321,8 @@ def test_a_turn_that_succeeds_ends_the_clouds_ejection(stage):
     assert ejected["kind"] == seen[-1]["kind"] == "cloud" and "HTTP 403: the token is not accepted" in ejected["reason"]
 
 
-def test_a_restarted_daemon_knows_that_the_cloud_is_ejected(stage):
-    daemon, _, _ = cloud_and_two(stage)
+def test_a_restarted_daemon_knows_that_the_cloud_is_ejected(testbed):
+    daemon, _, _ = cloud_and_two(testbed)
     failed_turn(daemon, "cloud", "done", 502)
     before = daemon.models()["cloud"]
     daemon.restart()
@@ -332,9 +332,9 @@ def test_a_restarted_daemon_knows_that_the_cloud_is_ejected(stage):
         before[k] for k in ("ejected_since", "ejected_until", "reason")]
 
 
-def test_new_credentials_end_ejections(stage):
+def test_new_credentials_end_ejections(testbed):
     conf = "auth: { team_id = \"%s\"; };"
-    daemon, a, b, backend = two(stage, env=RARE, conf=conf % "old", sets=["health.stable_time=0"])
+    daemon, a, b, backend = two(testbed, env=RARE, conf=conf % "old", sets=["health.stable_time=0"])
     daemon.wait_current("d1").wait_health("d2", "healthy")
     failed_turn(daemon, "d1", "done", 401)
     assert daemon.current() == "d2"
@@ -345,16 +345,16 @@ def test_new_credentials_end_ejections(stage):
     daemon.wait_log("INFO ejection over .*credentials")
 
 
-def test_an_ejected_model_is_asked_before_it_is_offered_again(stage):
-    daemon, a, b, backend = two(stage, env=RARE, sets=["health.eject_time=0.5"])
+def test_an_ejected_model_is_asked_before_it_is_offered_again(testbed):
+    daemon, a, b, backend = two(testbed, env=RARE, sets=["health.eject_time=0.5"])
     daemon.wait_current("d1")
     failed_turn(daemon, "d1", "reset")
     a.wait_request("/v1/chat/completions")
     assert daemon.models()["d1"]["ejected_until"] is not None
 
 
-def test_a_restarted_daemon_knows_who_is_ejected(stage):
-    daemon, a, b, backend = two(stage, env=RARE)
+def test_a_restarted_daemon_knows_who_is_ejected(testbed):
+    daemon, a, b, backend = two(testbed, env=RARE)
     daemon.wait_current("d1")
     failed_turn(daemon, "d1", "cut")
     until = daemon.models()["d1"]["ejected_until"]
@@ -365,9 +365,9 @@ def test_a_restarted_daemon_knows_who_is_ejected(stage):
     assert "cut" in daemon.models()["d1"]["reason"]
 
 
-def test_one_candidate_is_always_kept(stage):
+def test_one_candidate_is_always_kept(testbed):
     """All are ejected: turns are tried all the same."""
-    service, a, b, backend = two_served(stage, env=RARE)
+    service, a, b, backend = two_served(testbed, env=RARE)
     a.script(status=500)
     b.script(status=500)
     assert service.chat("[plain]").stats is not None
@@ -378,9 +378,9 @@ def test_one_candidate_is_always_kept(stage):
     service.wait_status(lambda s: len(s.get("ejected", [])) < 2, "a turn that succeeds is the end of it")
 
 
-def test_case_24_a_clients_own_errors_never_count(stage):
+def test_a_clients_own_errors_never_count(testbed):
     """Case 24: clients' own 400s eject every model."""
-    service, a, b, backend = two_served(stage, env=RARE)
+    service, a, b, backend = two_served(testbed, env=RARE)
     for status in (400, 404, 413, 422, 429):
         a.script(status=status)
         b.script(status=status)
@@ -390,8 +390,8 @@ def test_case_24_a_clients_own_errors_never_count(stage):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_token_ejects_with_its_reason(stage, status):
-    service, a, b, backend = two_served(stage, env=RARE)
+def test_a_refused_token_ejects_with_its_reason(testbed, status):
+    service, a, b, backend = two_served(testbed, env=RARE)
     a.script(status=status)
     assert "Hello" in service.chat("[plain]").answer
     service.wait_status(lambda s: "ejected" in s, "an ejected model")

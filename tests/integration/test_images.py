@@ -7,20 +7,20 @@ import pytest
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-BLIND = "None of the available language models can see images."
+NO_VISION = "None of the available language models can see images."
 
 
 def picture(text="[plain] what is it?"):
     return [{"type": "text", "text": text}, IMAGE]
 
 
-def world(stage, *types, **more):
+def world(testbed, *types, **more):
     """(service, LLMs): a model of each type, asked in this order."""
-    llms = [stage.llm() for _ in types]
+    llms = [testbed.llm() for _ in types]
     entries = {f"d{n}": llm.deployment(f"model-{n}", name=f"c-d{n}", model_impl={"model_type": kind})
                for n, (llm, kind) in enumerate(zip(llms, types))}
     env = {"AGENT_PRIORITY_MODELS": ",".join(f"model-{n}" for n in range(len(types)))}
-    service = stage.service(backend=stage.backend(entries), env=env, **more).wait_ready()
+    service = testbed.service(backend=testbed.backend(entries), env=env, **more).wait_ready()
     service.wait_status(lambda s: s["discovery_summary"]["healthy"] == len(types), "all models are healthy")
     return service, *llms
 
@@ -30,49 +30,49 @@ def strict(on):
 
 
 @pytest.mark.parametrize("on", [False, True])
-def test_an_image_goes_to_the_model_with_eyes(stage, on):
-    service, blind, seeing = world(stage, "chat", "vlm", sets=strict(on))
+def test_an_image_goes_to_the_model_with_vision(testbed, on):
+    service, text_only, seeing = world(testbed, "chat", "vlm", sets=strict(on))
     turn = service.chat(picture(), "t")
     assert turn.status == 200 and turn.whole and turn.text == PLAIN
-    assert seeing.chats()[-1]["body"]["messages"][-1]["content"] == picture() and blind.chats() == []
+    assert seeing.chats()[-1]["body"]["messages"][-1]["content"] == picture() and text_only.chats() == []
     # What follows in the thread without one goes to the first model, which is told that there was one.
     assert service.chat("[plain]", "t").text == PLAIN
-    assert "[image]" in json.dumps(blind.chats()[-1]["body"]["messages"]) and len(seeing.chats()) == 1
+    assert "[image]" in json.dumps(text_only.chats()[-1]["body"]["messages"]) and len(seeing.chats()) == 1
 
 
 @pytest.mark.parametrize("on", [False, True])
-def test_an_image_moves_on_to_the_next_model_with_eyes(stage, on):
-    service, blind, broken, seeing = world(stage, "chat", "vlm", "vlm", sets=strict(on))
+def test_an_image_moves_on_to_the_next_model_with_vision(testbed, on):
+    service, text_only, broken, seeing = world(testbed, "chat", "vlm", "vlm", sets=strict(on))
     broken.script(status=503)
     turn = service.chat(picture())
     assert turn.status == 200 and turn.whole and turn.text == PLAIN
-    assert blind.chats() == [] and len(broken.chats()) == 1
+    assert text_only.chats() == [] and len(broken.chats()) == 1
     assert seeing.chats()[-1]["body"]["messages"][-1]["content"] == picture()
 
 
-def test_an_image_that_the_only_model_with_eyes_fails_is_told(stage):
-    service, blind, broken = world(stage, "chat", "vlm", sets=strict(True))
+def test_an_image_that_the_only_model_with_vision_fails_is_reported(testbed):
+    service, text_only, broken = world(testbed, "chat", "vlm", sets=strict(True))
     broken.script(status=503)
     turn = service.chat(picture())
-    assert turn.status == 200 and turn.whole and BLIND not in turn.text and PLAIN not in turn.text
-    assert blind.chats() == []
+    assert turn.status == 200 and turn.whole and NO_VISION not in turn.text and PLAIN not in turn.text
+    assert text_only.chats() == []
 
 
 @pytest.mark.parametrize("on", [False, True])
-def test_an_image_is_refused_where_no_model_has_eyes(stage, on):
-    service, blind = world(stage, "chat", sets=strict(on))
+def test_an_image_is_refused_where_no_model_has_vision(testbed, on):
+    service, text_only = world(testbed, "chat", sets=strict(on))
     turn = service.chat(picture(), "t")
     if on:
         assert turn.status == 503 and turn.headers["retry-after"]
-        assert json.loads(turn.body)["detail"].startswith(BLIND)
+        assert json.loads(turn.body)["detail"].startswith(NO_VISION)
     else:
-        assert turn.status == 200 and turn.whole and turn.text.startswith(BLIND)
+        assert turn.status == 200 and turn.whole and turn.text.startswith(NO_VISION)
         assert turn.stats["tokens_decoded"] == 0
-    assert blind.chats() == []
+    assert text_only.chats() == []
     assert service.chat("[plain]", "t").text == PLAIN  # the thread goes on
 
 
-def test_an_image_waits_for_a_model_like_any_message(stage):
-    service = stage.service(sets=strict(True))
+def test_an_image_waits_for_a_model_like_any_message(testbed):
+    service = testbed.service(sets=strict(True))
     turn = service.chat(picture())
     assert turn.status == 200 and '"status": "waiting"' in turn.body

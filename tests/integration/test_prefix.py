@@ -6,8 +6,8 @@ import json
 import httpx
 import pytest
 
-from stage.web import Nginx
-from stage.wire import Exchange, Turn
+from harness.http_client import Exchange, Turn
+from harness.web_servers import Nginx
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 ADMIN = [("POST", "/refresh"), ("POST", "/select_model?deploy_id=d1"), ("POST", "/refresh_config"), ("GET", "/test_llm")]
@@ -20,7 +20,7 @@ PLACES = ["nginx root", "nginx root, /agent", "nginx /agent", "lighttpd root", "
 def one(shared):
     service, llm = shared.one()
     root, prefix = service.start_lighttpd("50-tt-agent-root.conf"), service.start_lighttpd("50-tt-agent.conf")
-    mine = service.stage.keep(Nginx(service.stage, "nginx-mine", service.socket, path="/my/chat"))
+    mine = service.testbed.keep(Nginx(service.testbed, "nginx-mine", service.socket, path="/my/chat"))
     mine_lighttpd = service.start_lighttpd("50-tt-agent.conf", path="/my/chat")
     hosts = {"nginx root": (service.nginx.root, ""), "nginx root, /agent": (service.nginx.root, "/agent"),
              "nginx /agent": (service.nginx.prefix, "/agent"), "lighttpd root": (root.host, ""),

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stage.process import BUILD, SOURCE, Process, wait_until
-from stage.runner import works
-from stage.tools import CODE, call, calls, rounds
-from stage.wire import Exchange, Turn
+from harness.http_client import Exchange, Turn
+from harness.process import BUILD, SOURCE, Process, wait_until
+from harness.runner import works
+from harness.tool_mocks import CODE, call, calls, rounds
 
 QUICKSTART = SOURCE / "deploy" / "quickstart"
 
@@ -24,10 +24,10 @@ QUICKSTART = SOURCE / "deploy" / "quickstart"
 def processes_of(directory):
     """Command lines of all processes that have to do with the directory."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
         except OSError:
             continue
         if str(directory) in line and state != "Z":
@@ -36,18 +36,18 @@ def processes_of(directory):
 
 
 class Quickstart:
-    """One run of it, in a directory of its own below the stage's."""
+    """One run of it, in a directory of its own below the testbed's."""
 
-    def __init__(self, stage, name, *options, env=None, before_exec=None, build=True):
-        self.stage = stage
-        self.directory = stage.directory / name
+    def __init__(self, testbed, name, *options, env=None, before_exec=None, build=True):
+        self.testbed = testbed
+        self.directory = testbed.directory / name
         # Nobody listens on the port where it looks for an LLM, unless the test says so.
-        options = ("--local-ports", str(stage.closed_port()), *options)
+        options = ("--local-ports", str(testbed.closed_port()), *options)
         if build:
             options = ("--build", str(BUILD), *options)
-        self.process = stage.own(Process(
+        self.process = testbed.own(Process(
             f"{name}-quickstart", [QUICKSTART, "--dir", self.directory, "--port", "0", *options],
-            stage.directory, env=env, before_exec=before_exec))
+            testbed.directory, env=env, before_exec=before_exec))
 
     def wait_ready(self):
         self.process.wait_log("Ctrl-C stops everything", 60)
@@ -78,8 +78,8 @@ class Quickstart:
                 assert s.connect_ex((address, int(port))) != 0
 
 
-def test_chats_with_the_demo_model_and_stops_everything(stage):
-    q = Quickstart(stage, "demo").wait_ready()
+def test_chats_with_the_demo_model_and_stops_everything(testbed):
+    q = Quickstart(testbed, "demo").wait_ready()
     said = q.output()
     assert "DEMO MODEL" in said and "no real LLM" in said
     first_chat, then = said.split("first chat", 1)[1].split("ready: ", 1)
@@ -94,8 +94,8 @@ def test_chats_with_the_demo_model_and_stops_everything(stage):
     q.stop()
 
 
-def test_every_command_that_it_prints_works(stage):
-    q = Quickstart(stage, "printed").wait_ready()
+def test_every_command_that_it_prints_works(testbed):
+    q = Quickstart(testbed, "printed").wait_ready()
     block = q.output().split("Try next", 1)[1]
     commands = [c.strip() for c in re.findall(r"^  ((?:curl|/).*)$", block, re.M)]
     assert len(commands) >= 4
@@ -108,23 +108,29 @@ def test_every_command_that_it_prints_works(stage):
     q.stop(signal.SIGINT)
 
 
-def test_writes_only_into_its_directory(stage):
-    before = subprocess.run(["git", "status", "--porcelain", "--ignored"], cwd=SOURCE, capture_output=True).stdout
-    there = {p.name for p in stage.directory.iterdir()}
-    q = Quickstart(stage, "tidy").wait_ready()
+def source_files():
+    """Path and time of each file of the sources; builds have their own directory."""
+    skip = {SOURCE / "build", SOURCE / ".git"}
+    return {str(p): p.stat().st_mtime_ns for top in SOURCE.iterdir() if top not in skip
+            for p in [top, *top.rglob("*")] if p.is_file()}
+
+
+def test_writes_only_into_its_directory(testbed):
+    before = source_files()
+    there = {p.name for p in testbed.directory.iterdir()}
+    q = Quickstart(testbed, "tidy").wait_ready()
     q.stop()
-    assert {p.name for p in stage.directory.iterdir()} - there == {"tidy", "tidy-quickstart.log"}
-    assert subprocess.run(
-        ["git", "status", "--porcelain", "--ignored"], cwd=SOURCE, capture_output=True).stdout == before
+    assert {p.name for p in testbed.directory.iterdir()} - there == {"tidy", "tidy-quickstart.log"}
+    assert source_files() == before
 
 
 @pytest.mark.parametrize("server", ["nginx", "lighttpd"])
-def test_under_a_prefix_with_a_configuration_file(stage, server):
-    llm = stage.llm(models=["my/model"])
-    conf = stage.directory / "mine.conf"
+def test_under_a_prefix_with_a_configuration_file(testbed, server):
+    llm = testbed.llm(models=["my/model"])
+    conf = testbed.directory / "mine.conf"
     conf.write_text(f'container: {{ name = "{llm.host}"; }};\n')
     q = Quickstart(
-        stage, "mine", "--server", server, "--prefix", "/my/agent", "--config", str(conf),
+        testbed, "mine", "--server", server, "--prefix", "/my/agent", "--config", str(conf),
         "--set", "llm.temperature=0.25").wait_ready()
     assert q.prefix == "/my/agent"
     assert "Hello, world!" in q.output() and "DEMO" not in q.output()
@@ -137,43 +143,43 @@ def test_under_a_prefix_with_a_configuration_file(stage, server):
     q.stop()
 
 
-def test_takes_the_llm_that_the_environment_names(stage):
-    llm = stage.llm()
-    q = Quickstart(stage, "named", env={"LLM_CONTAINER_NAME": llm.url + "/v1/chat/completions"}).wait_ready()
+def test_takes_the_llm_that_the_environment_names(testbed):
+    llm = testbed.llm()
+    q = Quickstart(testbed, "named", env={"LLM_CONTAINER_NAME": llm.url + "/v1/chat/completions"}).wait_ready()
     assert "container.name" in q.output() and "DEMO" not in q.output()
     assert "Say in one sentence who you are." in str(llm.chats())
     q.stop()
 
 
-def test_takes_a_discovered_one_from_the_backend_that_is_named(stage):
-    llm = stage.llm()
-    backend = stage.backend({"d1": llm.deployment()})
-    q = Quickstart(stage, "backend", env={"AGENT_BACKEND_URL": backend.url}).wait_ready()
+def test_takes_a_discovered_one_from_the_backend_that_is_named(testbed):
+    llm = testbed.llm()
+    backend = testbed.backend({"d1": llm.deployment()})
+    q = Quickstart(testbed, "backend", env={"AGENT_BACKEND_URL": backend.url}).wait_ready()
     assert "discovery.backend_url" in q.output()
     assert q.get("/status")["available_models"][0]["deploy_id"] == "d1"
     q.stop()
 
 
 @pytest.mark.parametrize("health_status", [200, 404])
-def test_finds_a_local_one_by_its_list_of_models(stage, health_status):
-    llm = stage.llm(models=["local/model"], health_status=health_status)
-    silent = stage.llm(models_status=404)
-    q = Quickstart(stage, "local", "--local-ports", f"{silent.port},{llm.port}").wait_ready()
+def test_finds_a_local_one_by_its_list_of_models(testbed, health_status):
+    llm = testbed.llm(models=["local/model"], health_status=health_status)
+    silent = testbed.llm(models_status=404)
+    q = Quickstart(testbed, "local", "--local-ports", f"{silent.port},{llm.port}").wait_ready()
     assert f"local/model, found on port {llm.port}" in q.output()
     assert "Hello, world!" in q.chat().text
     assert {r["body"]["model"] for r in llm.chats()} == {"local/model"}
     q.stop()
 
 
-def test_waits_without_an_llm_when_told_so(stage):
-    q = Quickstart(stage, "none", "--no-demo").wait_ready()
+def test_waits_without_an_llm_when_told_so(testbed):
+    q = Quickstart(testbed, "none", "--no-demo").wait_ready()
     assert "no LLM yet" in q.output() and "DEMO" not in q.output()
     assert q.get("/")["status"] == "initializing"
     q.stop()
 
 
-def test_two_side_by_side(stage):
-    one, other = Quickstart(stage, "one"), Quickstart(stage, "other", "--server", "lighttpd")
+def test_two_side_by_side(testbed):
+    one, other = Quickstart(testbed, "one"), Quickstart(testbed, "other", "--server", "lighttpd")
     one.wait_ready()
     other.wait_ready()
     assert one.host != other.host
@@ -182,8 +188,8 @@ def test_two_side_by_side(stage):
     other.stop()
 
 
-def test_a_second_one_in_the_same_directory_is_refused(stage):
-    q = Quickstart(stage, "same").wait_ready()
+def test_a_second_one_in_the_same_directory_is_refused(testbed):
+    q = Quickstart(testbed, "same").wait_ready()
     again = subprocess.run(
         [QUICKSTART, "--dir", q.directory, "--build", BUILD, "--port", "0"], capture_output=True, text=True, timeout=30)
     assert again.returncode == 1
@@ -192,40 +198,40 @@ def test_a_second_one_in_the_same_directory_is_refused(stage):
     q.stop()
 
 
-def refused(stage, *options, env=None):
+def refused(testbed, *options, env=None):
     """The error of a run that must refuse to start."""
     done = subprocess.run(
-        [QUICKSTART, "--dir", stage.directory / "refused", *options], capture_output=True, text=True, timeout=60,
+        [QUICKSTART, "--dir", testbed.directory / "refused", *options], capture_output=True, text=True, timeout=60,
         env={**os.environ, **(env or {})})
     assert done.returncode == 1, done.stdout + done.stderr
-    assert not processes_of(stage.directory / "refused")
+    assert not processes_of(testbed.directory / "refused")
     return done.stderr
 
 
-def test_a_taken_port_is_named_with_its_holder(stage):
+def test_a_taken_port_is_named_with_its_holder(testbed):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         s.listen()
         port = s.getsockname()[1]
-        error = refused(stage, "--build", str(BUILD), "--port", str(port))
+        error = refused(testbed, "--build", str(BUILD), "--port", str(port))
     assert f"port {port} is taken by python3 (pid {os.getpid()})" in error and "--port" in error
 
 
-def test_missing_packages_are_named(stage):
-    tools = stage.directory / "tools"
+def test_missing_packages_are_named(testbed):
+    tools = testbed.directory / "tools"
     tools.mkdir()
     (tools / "pkg-config").write_text("#!/bin/sh\nexit 1\n")
     (tools / "pkg-config").chmod(0o755)
-    error = refused(stage, "--no-install", "--port", "0", env={"PATH": f"{tools}:{os.environ['PATH']}"})
+    error = refused(testbed, "--no-install", "--port", "0", env={"PATH": f"{tools}:{os.environ['PATH']}"})
     for package in ("libevent-dev", "libjansson-dev", "libcurl4-openssl-dev", "libconfig-dev", "libjwt-dev", "libsystemd-dev"):
         assert error.count(f" {package}") == 2, error
     assert "apt-get install" in error
 
 
-def test_a_faulty_configuration_is_shown(stage):
-    conf = stage.directory / "bad.conf"
+def test_a_faulty_configuration_is_shown(testbed):
+    conf = testbed.directory / "bad.conf"
     conf.write_text("polling: {\n\tintervall = 3;\n};\n")
-    error = refused(stage, "--build", str(BUILD), "--port", "0", "--config", str(conf))
+    error = refused(testbed, "--build", str(BUILD), "--port", "0", "--config", str(conf))
     assert f"{conf}:2" in error and "intervall" in error
 
 
@@ -235,12 +241,12 @@ def test_a_faulty_configuration_is_shown(stage):
     (("--listen", "example.org"), "--listen"), (("--dir", "/proc/nowhere"), "--dir"),
     (("--build", str(BUILD), "--port", "0", "--set", "JWT_SECRET=hush"), "JWT_SECRET in the environment"),
 ])
-def test_wrong_options_are_refused(stage, options, word):
-    assert word in refused(stage, *options)
+def test_wrong_options_are_refused(testbed, options, word):
+    assert word in refused(testbed, *options)
 
 
-def test_says_which_service_died(stage):
-    q = Quickstart(stage, "died").wait_ready()
+def test_says_which_service_died(testbed):
+    q = Quickstart(testbed, "died").wait_ready()
     q.process.expected_exit = {1}
     victims = [int(p.name) for p in Path("/proc").glob("[0-9]*") if is_program(p, "tt-agentd", q.directory)]
     assert len(victims) == 1
@@ -250,25 +256,25 @@ def test_says_which_service_died(stage):
     q.check_gone()
 
 
-def is_program(folder, name, directory):
+def is_program(process, name, directory):
     try:
-        line = (folder / "cmdline").read_bytes().split(b"\0")
+        line = (process / "cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
     return Path(line[0].decode()).name == name and any(str(directory).encode() in word for word in line)
 
 
 @pytest.mark.parametrize("server", ["nginx", "lighttpd"])
-def test_nothing_survives_when_it_is_killed(stage, server):
-    q = Quickstart(stage, "killed", "--server", server).wait_ready()
+def test_nothing_survives_when_it_is_killed(testbed, server):
+    q = Quickstart(testbed, "killed", "--server", server).wait_ready()
     q.process.expected_exit = {-signal.SIGKILL}
     os.kill(q.process.pid, signal.SIGKILL)
     q.process.wait()
     q.check_gone()
 
 
-def test_stops_in_the_middle_of_its_start(stage):
-    q = Quickstart(stage, "early", env={"LLM_CONTAINER_NAME": f"127.0.0.1:{stage.closed_port()}"})
+def test_stops_in_the_middle_of_its_start(testbed):
+    q = Quickstart(testbed, "early", env={"LLM_CONTAINER_NAME": f"127.0.0.1:{testbed.closed_port()}"})
     q.process.wait_log("== starting")
     q.stop()
 
@@ -278,17 +284,17 @@ def as_nobody(*command):
     return subprocess.run(["setpriv", "--reuid", "nobody", "--clear-groups", *command], capture_output=True).returncode == 0
 
 
-def ordinary_user(stage, name):
+def ordinary_user(testbed, name):
     """What makes a quickstart of that name one of an ordinary user."""
     if os.getuid() != 0:
         pytest.skip("runs as an ordinary user anyway")
     nobody = pwd.getpwnam("nobody")
     if not as_nobody("test", "-x", BUILD / "tt-agentd"):
         pytest.skip(f"no other user may enter {BUILD}")
-    home = stage.directory / name
+    home = testbed.directory / name
     home.mkdir()
     os.chown(home, nobody.pw_uid, nobody.pw_gid)
-    stage.directory.chmod(0o755)
+    testbed.directory.chmod(0o755)
 
     def become():
         os.setgroups([])
@@ -298,20 +304,20 @@ def ordinary_user(stage, name):
     return become
 
 
-def test_an_ordinary_user_needs_no_root(stage):
-    q = Quickstart(stage, "ordinary", before_exec=ordinary_user(stage, "ordinary")).wait_ready()
+def test_an_ordinary_user_needs_no_root(testbed):
+    q = Quickstart(testbed, "ordinary", before_exec=ordinary_user(testbed, "ordinary")).wait_ready()
     assert "as user nobody" in q.output()
     assert "demo model" in q.chat().text
     q.stop()
 
 
-def test_root_gives_its_rights_up(stage):
+def test_root_gives_its_rights_up(testbed):
     if os.getuid() != 0:
         pytest.skip("needs root")
-    stage.directory.chmod(0o755)
+    testbed.directory.chmod(0o755)
     if subprocess.run(["setpriv", "--reuid", "www-data", "--clear-groups", "test", "-x", BUILD / "tt-agentd"]).returncode:
         pytest.skip(f"no other user may enter {BUILD}")
-    q = Quickstart(stage, "root").wait_ready()
+    q = Quickstart(testbed, "root").wait_ready()
     assert "as user www-data" in q.output()
     owners = {
         (p / "cmdline").read_bytes().split(b"\0")[0].decode().rsplit("/", 1)[-1]: p.stat().st_uid
@@ -320,24 +326,24 @@ def test_root_gives_its_rights_up(stage):
     q.stop()
 
 
-def code_world(stage, *options, ordinary=False, path=None):
+def code_world(testbed, *options, ordinary=False, path=None):
     """(quickstart, llm that uses tools) with code.local."""
-    become = ordinary_user(stage, "code") if ordinary else None
-    llm = stage.llm()
+    become = ordinary_user(testbed, "code") if ordinary else None
+    llm = testbed.llm()
     env = {"LLM_CONTAINER_NAME": llm.url + "/v1/chat/completions", **({"PATH": path} if path else {})}
-    return Quickstart(stage, "code", *options, env=env, before_exec=become), llm
+    return Quickstart(testbed, "code", *options, env=env, before_exec=become), llm
 
 
 @pytest.mark.parametrize("how", ["--set", "--config"])
 @pytest.mark.parametrize("user", ["root", "nobody"])
-def test_runs_code_where_it_is_asked_to(stage, user, how):
+def test_runs_code_where_it_is_asked_to(testbed, user, how):
     if user == "root" and not works() or user == "nobody" and os.getuid() == 0 and not as_nobody(BUILD / "tt-agent-runner", "--test"):
         pytest.skip("no sandbox can be made on this machine")
-    conf = stage.directory / "code.conf"
+    conf = testbed.directory / "code.conf"
     conf.write_text("code: { local = true; };\n")
     conf.chmod(0o644)
     options = ("--set", "code.local=true") if how == "--set" else ("--config", conf)
-    q, llm = code_world(stage, *options, ordinary=user == "nobody")
+    q, llm = code_world(testbed, *options, ordinary=user == "nobody")
     q.wait_ready()
     assert q.get("/status")["tools"] == [CODE]
     turn = q.chat(rounds(calls(call(CODE, code="print(6 * 7)"))))
@@ -348,34 +354,34 @@ def test_runs_code_where_it_is_asked_to(stage, user, how):
     q.stop()
 
 
-def test_says_that_no_code_can_be_run_and_goes_on(stage):
-    tools = stage.directory / "tools"
+def test_says_that_no_code_can_be_run_and_goes_on(testbed):
+    tools = testbed.directory / "tools"
     tools.mkdir()
     (tools / "bwrap").write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
     (tools / "bwrap").chmod(0o755)
-    stage.directory.chmod(0o755)
-    q, llm = code_world(stage, "--set", "code.local=true", path=f"{tools}:{os.environ['PATH']}")
+    testbed.directory.chmod(0o755)
+    q, llm = code_world(testbed, "--set", "code.local=true", path=f"{tools}:{os.environ['PATH']}")
     q.wait_ready()
     assert "No permissions to create new namespace" in q.output() and "no code will be run" in q.output()
     assert q.get("/status")["tools"] == [] and "Hello, world!" in q.chat().text
     q.stop()
 
 
-def test_a_missing_bubblewrap_is_named(stage):
-    tools = stage.directory / "tools"
+def test_a_missing_bubblewrap_is_named(testbed):
+    tools = testbed.directory / "tools"
     tools.mkdir()
     # All that it needs but for that.
-    for program in {p.name: p for folder in ("/usr/bin", "/usr/sbin") for p in Path(folder).iterdir()}.values():
+    for program in {p.name: p for directory in ("/usr/bin", "/usr/sbin") for p in Path(directory).iterdir()}.values():
         if program.name != "bwrap":
             (tools / program.name).symlink_to(program)
-    error = refused(stage, "--build", str(BUILD), "--no-install", "--port", "0", "--set", "code.local=true",
+    error = refused(testbed, "--build", str(BUILD), "--no-install", "--port", "0", "--set", "code.local=true",
                     env={"PATH": str(tools)})
     assert "missing" in error and "apt-get install bubblewrap" in error
 
 
 @pytest.mark.long
-def test_builds_from_the_sources(stage):
-    q = Quickstart(stage, "built", build=False)
+def test_builds_from_the_sources(testbed):
+    q = Quickstart(testbed, "built", build=False)
     began = time.monotonic()
     q.process.wait_log(r"^== building", 60)
     q.process.wait_log(r"^   done in", 300)

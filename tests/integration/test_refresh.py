@@ -5,25 +5,25 @@ import time
 
 import pytest
 
-from stage.process import PATIENCE
+from harness.process import PATIENCE
 
 MODEL = "Llama-3.1-8B-Instruct"
 
 
-def known(stage):
+def known(testbed):
     """A service with one LLM, whose backend stalls from now on."""
-    llm = stage.llm()
-    backend = stage.backend({"d1": llm.deployment(MODEL)})
-    service = stage.service(backend=backend).wait_ready()
+    llm = testbed.llm()
+    backend = testbed.backend({"d1": llm.deployment(MODEL)})
+    service = testbed.service(backend=backend).wait_ready()
     backend.script(stall=True)
     backend.forget()
     return service, backend
 
 
-def unknown(stage):
+def unknown(testbed):
     """A service that never saw an LLM, because its backend stalls from the start."""
-    backend = stage.backend(stall=True)
-    return stage.service(backend=backend), backend
+    backend = testbed.backend(stall=True)
+    return testbed.service(backend=backend), backend
 
 
 FOUND = {"status": "success", "message": "LLM refreshed successfully", "old_model": MODEL, "new_model": MODEL,
@@ -32,8 +32,8 @@ NOTHING = {"status": "error", "message": "No LLMs available and no fallback conf
 
 
 @pytest.mark.parametrize("world, want", [(known, FOUND), (unknown, NOTHING)], ids=["known", "unknown"])
-def test_a_refresh_is_answered_in_time_although_the_backend_stalls(stage, world, want):
-    service, backend = world(stage)
+def test_a_refresh_is_answered_in_time_although_the_backend_stalls(testbed, world, want):
+    service, backend = world(testbed)
     began = time.monotonic()
     answer = service.http.post("/refresh")
     took = time.monotonic() - began

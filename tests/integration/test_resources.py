@@ -11,11 +11,11 @@ import threading
 import time
 
 import pytest
-from stage import fastcgi
-from stage.channel import Daemon
-from stage.held import holds
-from stage.process import PATIENCE, WRAP, wait_until
-from stage.shortage import Disk, leave_descriptors, leave_memory
+from harness import fastcgi
+from harness.daemon import Daemon
+from harness.exhaustion import Disk, leave_descriptors, leave_memory
+from harness.process import PATIENCE, WRAP, wait_until
+from harness.process_usage import holds
 
 RARE = {"AGENT_HEALTH_CHECK_INTERVAL": "600", "AGENT_DISCOVERY_INTERVAL": "600"}
 QUICK = {"AGENT_HEALTH_CHECK_INTERVAL": "0.2", "AGENT_DISCOVERY_INTERVAL": "0.3"}
@@ -23,9 +23,9 @@ FULL = "The agent is answering as many chats as it can at the moment. Please try
 RAISE = "raise LimitNOFILE= of "
 
 
-def two(stage):
-    a, b = stage.llm(), stage.llm()
-    return a, b, stage.backend({"d1": a.deployment(), "d2": {**b.deployment("Qwen3-8B"), "name": "c-d2"}})
+def two(testbed):
+    a, b = testbed.llm(), testbed.llm()
+    return a, b, testbed.backend({"d1": a.deployment(), "d2": {**b.deployment("Qwen3-8B"), "name": "c-d2"}})
 
 
 def chats(service, count, message="[plain]"):
@@ -55,9 +55,9 @@ def nobody_is_blamed(service):
 few_descriptors = pytest.mark.skipif(bool(WRAP), reason="valgrind takes descriptors of its own")
 
 
-def test_chats_that_do_not_fit_are_told_at_once(stage):
-    a, b, backend = two(stage)
-    service = stage.service(backend=backend, env=RARE, responder_limits={resource.RLIMIT_NOFILE: 96}).wait_ready()
+def test_chats_that_do_not_fit_are_reported_at_once(testbed):
+    a, b, backend = two(testbed)
+    service = testbed.service(backend=backend, env=RARE, responder_limits={resource.RLIMIT_NOFILE: 96}).wait_ready()
     most = int(service.responder.wait_log(r"turns_max=(\d+)")[1])
     assert 16 <= most <= 24
     a.script(delay_us=20000, tokens=100)  # two seconds
@@ -74,9 +74,9 @@ def test_chats_that_do_not_fit_are_told_at_once(stage):
 
 
 @few_descriptors
-def test_a_full_worker_leaves_chats_to_those_with_room(stage):
-    a, b, backend = two(stage)
-    service = stage.service(backend=backend, env=RARE, workers=2, responder_limits={resource.RLIMIT_NOFILE: 96})
+def test_a_full_worker_leaves_chats_to_those_with_room(testbed):
+    a, b, backend = two(testbed)
+    service = testbed.service(backend=backend, env=RARE, workers=2, responder_limits={resource.RLIMIT_NOFILE: 96})
     service.wait_ready()
     most = int(service.responder.wait_log(r"turns_max=(\d+)")[1])
     a.script(delay_us=20000, tokens=100)
@@ -85,7 +85,7 @@ def test_a_full_worker_leaves_chats_to_those_with_room(stage):
 
     def ask(count):
         for _ in range(count):
-            asked.append(stage.client(fastcgi.connect(service.socket)))
+            asked.append(testbed.client(fastcgi.connect(service.socket)))
             asked[-1].sendall(fastcgi.request("POST", "/poll_requests", body))
         a.wait_request("/v1/chat/completions", len(asked))
 
@@ -99,11 +99,11 @@ def test_a_full_worker_leaves_chats_to_those_with_room(stage):
 
 
 @few_descriptors
-def test_a_worker_without_descriptors_blames_no_llm(stage):
-    a, b, backend = two(stage)
-    service = stage.service(backend=backend, env=RARE).wait_ready()
+def test_a_worker_without_descriptors_blames_no_llm(testbed):
+    a, b, backend = two(testbed)
+    service = testbed.service(backend=backend, env=RARE).wait_ready()
     a.script(stall_after=3)
-    running = [stage.client(service.ask("[plain]")) for _ in range(2)]
+    running = [testbed.client(service.ask("[plain]")) for _ in range(2)]
     a.wait_request("/v1/chat/completions", 2)
     worker = service.worker_pids()[0]
     limit = leave_descriptors(worker, 1)  # for the web server
@@ -117,13 +117,13 @@ def test_a_worker_without_descriptors_blames_no_llm(stage):
     [e.close() for e in running]
 
 
-def test_idle_connections_give_way(stage):
+def test_idle_connections_give_way(testbed):
     """Each nginx worker keeps its own; where they are all that there may be, others must come in."""
-    service = stage.service(start=False, responder_limits={resource.RLIMIT_NOFILE: 64})
+    service = testbed.service(start=False, responder_limits={resource.RLIMIT_NOFILE: 64})
     most = int(service.start_responder().wait_log(r"connections_max=(\d+)")[1])
     kept = []
     for _ in range(most):
-        kept.append(stage.client(fastcgi.connect(service.socket)))
+        kept.append(testbed.client(fastcgi.connect(service.socket)))
         kept[-1].sendall(fastcgi.request("GET", "/", keep=True))
         fastcgi.read_answer(kept[-1])
     for _ in range(3):
@@ -135,21 +135,21 @@ def test_idle_connections_give_way(stage):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_daemon_with_few_descriptors_judges_no_llm_by_that(stage, host):
+def test_a_daemon_with_few_descriptors_judges_no_llm_by_that(testbed, host):
     """A hundred models are looked at at once, with descriptors for a few."""
-    backend = stage.backend(many=100)
+    backend = testbed.backend(many=100)
     deployed = backend.control.get("/models/deployed/").text.replace("127.0.0.1:", f"{host}:")
     backend.script(many=0, deployed=json.loads(deployed))
-    daemon = Daemon(stage, backend=backend, env=QUICK, daemon_limits={resource.RLIMIT_NOFILE: 32})
+    daemon = Daemon(testbed, backend=backend, env=QUICK, daemon_limits={resource.RLIMIT_NOFILE: 32})
     wait_until(lambda: daemon.ask("ping")["usable"] == 100, "all of them are usable")
     assert len(re.findall("no_resources .*" + RAISE, daemon.log())) == 1
     assert not re.search("health model=Many.*to=(unhealthy|degraded)", daemon.log())
 
 
 @few_descriptors
-def test_a_daemon_without_descriptors_keeps_its_verdicts(stage):
-    a, b, backend = two(stage)
-    daemon = Daemon(stage, backend=backend, env=RARE).wait_current("d1").wait_health("d2", "healthy")
+def test_a_daemon_without_descriptors_keeps_its_verdicts(testbed):
+    a, b, backend = two(testbed)
+    daemon = Daemon(testbed, backend=backend, env=RARE).wait_current("d1").wait_health("d2", "healthy")
     pid = daemon.process.pid
     wait_until(lambda: "tcp" not in holds(pid)["descriptors"], "no kept connection")
     limit = leave_descriptors(pid, 1)  # for who asks it
@@ -169,7 +169,7 @@ def test_a_daemon_without_descriptors_keeps_its_verdicts(stage):
 
 @pytest.fixture
 def disk(tmp_path):
-    """Named before `stage` by a test, it outlives what runs on it."""
+    """Named before `testbed` by a test, it outlives what runs on it."""
     try:
         d = Disk(tmp_path, 1024)
     except (OSError, subprocess.CalledProcessError):
@@ -189,8 +189,8 @@ def remembers(service, llm, thread):
     return said(llm)[-2:] == ["first", "second"]
 
 
-def test_a_full_disk_costs_the_memory_not_the_chat(disk, stage):
-    service, llm = stage.one({"text": ["yes"]}, sets=[f"threads.store=sqlite:{disk.directory}/threads.db"])
+def test_a_full_disk_costs_the_memory_not_the_chat(disk, testbed):
+    service, llm = testbed.one({"text": ["yes"]}, sets=[f"threads.store=sqlite:{disk.directory}/threads.db"])
     assert remembers(service, llm, "a-thread-of-its-own")
     disk.fill()
     for n in range(20):
@@ -203,9 +203,9 @@ def test_a_full_disk_costs_the_memory_not_the_chat(disk, stage):
     assert len(re.findall("disk is full", service.responder.log())) == 1
 
 
-def test_a_disk_that_is_full_at_the_start(disk, stage):
+def test_a_disk_that_is_full_at_the_start(disk, testbed):
     disk.fill()
-    service, llm = stage.one({"text": ["yes"]}, sets=[f"threads.store=sqlite:{disk.directory}/threads.db"])
+    service, llm = testbed.one({"text": ["yes"]}, sets=[f"threads.store=sqlite:{disk.directory}/threads.db"])
     assert service.chat("first", "a-thread-of-its-own").answer == "yes"
     disk.empty()
     wait_until(lambda: remembers(service, llm, "another-thread"), "memory again")
@@ -213,10 +213,10 @@ def test_a_disk_that_is_full_at_the_start(disk, stage):
 
 
 @pytest.fixture
-def small_run(disk, stage):
+def small_run(disk, testbed):
     """A service of two LLMs whose run directory is on the disk; not started yet."""
-    a, b, backend = two(stage)
-    service = stage.service(start=False, backend=backend, env=QUICK, workers=2)
+    a, b, backend = two(testbed)
+    service = testbed.service(start=False, backend=backend, env=QUICK, workers=2)
     service.run = disk.directory / "run"
     service.run.mkdir()
     service.preferred = a
@@ -256,8 +256,8 @@ def test_a_run_directory_that_is_full_at_the_start(disk, small_run):
     wait_until(lambda: b'"ready"' in fastcgi.ask(small_run.socket, "GET", "/")[1], "ready")
 
 
-def test_a_configuration_that_could_not_be_published_is_published_later(stage):
-    service, llm = stage.one(conf="")
+def test_a_configuration_that_could_not_be_published_is_published_later(testbed):
+    service, llm = testbed.one(conf="")
     number = max(int(f.suffix[1:]) for f in service.run.glob("config.*"))
     in_the_way = service.run / f"config.{number + 1}"
     in_the_way.mkdir()
@@ -268,7 +268,7 @@ def test_a_configuration_that_could_not_be_published_is_published_later(stage):
     service.ctl("refresh")
     wait_until(lambda: service.ctl("ping")["generation"] > generation, "the state is published all the same")
     body = b'{"message":"[[{\\"stall_after\\":1}]]","thread_id":"1"}'
-    running = stage.client(fastcgi.connect(service.socket))
+    running = testbed.client(fastcgi.connect(service.socket))
     running.sendall(fastcgi.request("POST", "/poll_requests", body))
     llm.wait_request("/v1/chat/completions")
     assert service.chat("[plain]").status == 200
@@ -284,9 +284,9 @@ def test_a_configuration_that_could_not_be_published_is_published_later(stage):
 
 @pytest.mark.skipif(PATIENCE > 1, reason="a sanitizer and valgrind take address space of their own")
 @pytest.mark.parametrize("kib", [0, 256, 1024, 4096])
-def test_a_worker_without_memory_answers_refuses_or_is_replaced(stage, kib):
-    a, b, backend = two(stage)
-    service = stage.service(backend=backend, env=RARE).wait_ready()
+def test_a_worker_without_memory_answers_refuses_or_is_replaced(testbed, kib):
+    a, b, backend = two(testbed)
+    service = testbed.service(backend=backend, env=RARE).wait_ready()
     worker = service.worker_pids()[0]
     leave_memory(worker, kib)
     a.script(tokens=2000)
@@ -295,7 +295,7 @@ def test_a_worker_without_memory_answers_refuses_or_is_replaced(stage, kib):
         assert [t.status for t in found if not t.whole] == []
         leave_memory(worker, None)
     else:  # libfcgi ends it; what is not answered by the next one is said by nginx, or cut before its [STATS]
-        stage.ignore_faults.append(service.responder)
+        testbed.ignore_faults.append(service.responder)
         assert {t.status for t in found if t.whole} <= {200}
         assert {t.status for t in found} <= {200, 502}
     assert service.chat("[plain]").answer == "word " * 2000

@@ -11,26 +11,26 @@ import threading
 import time
 
 import pytest
-from stage import fastcgi
-from stage.process import BUILD, PATIENCE, Process, wait_until
+from harness import fastcgi
+from harness.process import BUILD, PATIENCE, Process, wait_until
 
 STATUS = fastcgi.request("GET", "/status")
 WAITING = b'data: {"status": "waiting"'
 
 
 @pytest.fixture
-def responder(stage):
+def responder(testbed):
     """A running responder; responder.ask(...) is one request on a connection of its own."""
-    return start(stage)
+    return start(testbed)
 
 
-def start(stage, *options, before=None, **more):
-    service = stage.service(start=False)
+def start(testbed, *options, before=None, **more):
+    service = testbed.service(start=False)
     listen = service.socket
     argv = [BUILD / "tt-agent-fcgi", "--run-dir", service.run, "--workers", "1", *options]
     if "--listen" not in options and before is None:
         argv += ["--listen", listen]
-    process = stage.own(Process("responder", argv, service.directory, own=True, before_exec=before, **more))
+    process = testbed.own(Process("responder", argv, service.directory, own=True, before_exec=before, **more))
     process.wait_log("worker_started")
     process.socket, process.service = listen, service
     process.ask = lambda method, path, body=b"", **params: fastcgi.ask(listen, method, path, body, **params)
@@ -50,7 +50,7 @@ def hung_up(s):
 
 
 def send(s, data):
-    """What of data the peer takes before it hangs up."""
+    """What of data the peer takes before it closes."""
     try:
         s.sendall(data)
     except (BrokenPipeError, ConnectionResetError):
@@ -261,7 +261,7 @@ def test_hostile_peer(responder, name):
     assert "request_refused" in responder.log()
 
 
-def test_silent_and_half_peers_hold_up_nobody(stage, responder):
+def test_silent_and_half_peers_hold_up_nobody(testbed, responder):
     peers = [connect(responder) for _ in range(200)]
     for i, s in enumerate(peers):
         s.sendall(STATUS[:i % len(STATUS)])
@@ -298,8 +298,8 @@ def test_peer_that_leaves_at_any_time(responder):
 # --- limits of the published configuration -------------------------------------------------------------
 
 
-def test_one_deadline_for_the_whole_request(stage):
-    service = stage.service(sets=["http.request_timeout=0.3"])
+def test_one_deadline_for_the_whole_request(testbed):
+    service = testbed.service(sets=["http.request_timeout=0.3"])
     kept = fastcgi.connect(service.socket, timeout=10 * PATIENCE)
     kept.sendall(fastcgi.request("GET", "/status", keep=True))
     fastcgi.read_answer(kept)
@@ -316,8 +316,8 @@ def test_one_deadline_for_the_whole_request(stage):
     kept.close()
 
 
-def test_a_trickle_does_not_prolong_the_deadline(stage):
-    service = stage.service(sets=["http.request_timeout=0.3"])
+def test_a_trickle_does_not_prolong_the_deadline(testbed):
+    service = testbed.service(sets=["http.request_timeout=0.3"])
     with fastcgi.connect(service.socket, timeout=10 * PATIENCE) as s:
         began = time.monotonic()
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
@@ -331,8 +331,8 @@ SLOW = "[[" + json.dumps({"tokens": 1, "first_delay_us": 60000000}) + "]]"
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_refused_turns(stage, strict):
-    service, llm = stage.one(sets=["limits.turns=2", "http.body_limit=4096", f"http.strict_status={str(strict).lower()}"])
+def test_refused_turns(testbed, strict):
+    service, llm = testbed.one(sets=["limits.turns=2", "http.body_limit=4096", f"http.strict_status={str(strict).lower()}"])
     running = [service.ask(SLOW) for _ in range(2)]
     wait_until(lambda: llm.stats()["active"] == 2, "two turns run")
     many = service.chat("hello")
@@ -349,9 +349,9 @@ def test_refused_turns(stage, strict):
     wait_until(lambda: service.chat("[plain]").whole and llm.stats()["active"] == 0, "room again")
 
 
-def test_turns_at_once_of_one_client(stage):
+def test_turns_at_once_of_one_client(testbed):
     """The limit holds over all workers, and what a dead worker counted is forgotten."""
-    service, llm = stage.one(workers=2, sets=["limits.client_turns=3"])
+    service, llm = testbed.one(workers=2, sets=["limits.client_turns=3"])
 
     def turn(message, address):
         return fastcgi.request("POST", "/poll_requests", json.dumps({"message": message, "thread_id": "t"}).encode(),
@@ -384,7 +384,7 @@ def test_turns_at_once_of_one_client(stage):
         s.close()
 
 
-# --- a worker's death, the end, starting anew ------------------------------------------------------
+# --- a worker's death, the end, re-execution ------------------------------------------------------
 
 
 def test_dead_worker_is_back(responder):
@@ -395,11 +395,11 @@ def test_dead_worker_is_back(responder):
     assert "worker_died" in responder.log()
 
 
-def test_whoever_reads_the_log_may_leave(stage):
-    service = stage.service(start=False)
+def test_whoever_reads_the_log_may_leave(testbed):
+    service = testbed.service(start=False)
     reader, writer = os.pipe()
     argv = [BUILD / "tt-agent-fcgi", "--run-dir", service.run, "--workers", "1", "--listen", service.socket]
-    responder = stage.own(Process("responder", argv, service.directory, own=True, before_exec=lambda: os.dup2(writer, 2)))
+    responder = testbed.own(Process("responder", argv, service.directory, own=True, before_exec=lambda: os.dup2(writer, 2)))
     os.close(writer)
     wait_until(lambda: b"worker_started" in os.read(reader, 65536), "a worker")
     os.close(reader)
@@ -428,7 +428,7 @@ def test_stop_serves_kept_connections_to_the_end(responder):
     responder.wait()
 
 
-def test_start_anew_in_place_refuses_nobody(responder):
+def test_reexecution_refuses_nobody(responder):
     stop, failures = threading.Event(), []
 
     def keep_asking():
@@ -454,7 +454,7 @@ def test_start_anew_in_place_refuses_nobody(responder):
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_start_anew_closes_no_kept_connection_first(responder, times):
+def test_reexecution_closes_no_kept_connection_first(responder, times):
     with connect(responder) as s:
         s.sendall(fastcgi.request("GET", "/status", keep=True))
         fastcgi.read_answer(s)
@@ -471,21 +471,21 @@ def test_start_anew_closes_no_kept_connection_first(responder, times):
         wait_until(lambda: not os.path.exists(f"/proc/{old}"), "the old worker ended")
 
 
-def test_socket_of_a_dead_process_is_replaced_a_live_one_not(stage, responder):
-    second = stage.own(Process("second", responder.argv, responder.service.directory, own=True))
+def test_socket_of_a_dead_process_is_replaced_a_live_one_not(testbed, responder):
+    second = testbed.own(Process("second", responder.argv, responder.service.directory, own=True))
     second.expected_exit = {1}
     assert second.wait() == 1
     assert "another process is listening there" in second.log()
     served(responder)
     responder.kill()
-    third = stage.own(Process("third", responder.argv, responder.service.directory, own=True))
+    third = testbed.own(Process("third", responder.argv, responder.service.directory, own=True))
     third.wait_log("worker_started")
     assert fastcgi.ask(responder.socket, "GET", "/")[1].startswith(b"{")
 
 
-def test_stop_leaves_the_socket_of_another(stage, responder):
+def test_stop_leaves_the_socket_of_another(testbed, responder):
     responder.socket.unlink()
-    second = stage.own(Process("second", responder.argv, responder.service.directory, own=True))
+    second = testbed.own(Process("second", responder.argv, responder.service.directory, own=True))
     second.wait_log("worker_started")
     responder.send(signal.SIGHUP)
     responder.wait_log("old_workers_draining")
@@ -503,36 +503,36 @@ def bound(family=socket.AF_UNIX, where=None):
     return s
 
 
-def test_socket_mode(stage):
-    responder = start(stage, "--mode", "600")
+def test_socket_mode(testbed):
+    responder = start(testbed, "--mode", "600")
     assert oct(responder.socket.stat().st_mode & 0o777) == "0o600"
 
 
-def test_tcp(stage):
+def test_tcp(testbed):
     probe = socket.socket()
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     probe.bind(("127.0.0.1", 0))
     port = probe.getsockname()[1]
     probe.close()
-    start(stage, "--listen", f"127.0.0.1:{port}")
+    start(testbed, "--listen", f"127.0.0.1:{port}")
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", port), timeout=10 * PATIENCE) as s:
             s.sendall(fastcgi.request("POST", "/poll_requests", b'{"message":"hi","thread_id":"1"}'))
             assert fastcgi.read_answer(s)[1].startswith(WAITING)
 
 
-def test_spawn_fcgi(stage, tmp_path):
+def test_spawn_fcgi(testbed, tmp_path):
     s = bound(where=tmp_path / "s")
-    start(stage, before=lambda: os.dup2(s.fileno(), 0))
+    start(testbed, before=lambda: os.dup2(s.fileno(), 0))
     assert b"initializing" in fastcgi.ask(tmp_path / "s", "GET", "/")[1]
 
 
-def test_systemd(stage, tmp_path):
+def test_systemd(testbed, tmp_path):
     s = bound(where=tmp_path / "s")
-    service = stage.service(start=False)
+    service = testbed.service(start=False)
     script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
     argv = ["/bin/sh", "-c", script, "sh", BUILD / "tt-agent-fcgi", "--run-dir", service.run, "--workers", "1"]
-    process = stage.own(Process("responder", argv, service.directory, pass_fds=[3],
+    process = testbed.own(Process("responder", argv, service.directory, pass_fds=[3],
                                 before_exec=lambda: os.dup2(s.fileno(), 3)))
     process.wait_log("worker_started")
     assert b"initializing" in fastcgi.ask(tmp_path / "s", "GET", "/")[1]
@@ -554,8 +554,8 @@ def test_systemd(stage, tmp_path):
     (["--listen", "127.0.0.1:65536"], "no port 65536"),
     (["--listen", "/" + "x" * 200], "at most 107 bytes"),
 ])
-def test_command_line(stage, options, says):
-    process = stage.own(Process("responder", [BUILD / "tt-agent-fcgi", *options], stage.directory, own=True))
+def test_command_line(testbed, options, says):
+    process = testbed.own(Process("responder", [BUILD / "tt-agent-fcgi", *options], testbed.directory, own=True))
     process.expected_exit = {1, 2}
     process.wait()
     assert says in process.log()

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from stage.held import holds
-from stage.load import many_turns
-from stage.process import PATIENCE, wait_until
-from stage.wire import Turn
+from harness.http_client import Turn
+from harness.load import many_turns
+from harness.process import PATIENCE, wait_until
+from harness.process_usage import holds
 
 WORD, WORDS = "c{i}w# ", 30
 MESSAGE = '[[{"tokens":%d,"token":"%s","numbered":true,"delay_us":10000}]]' % (WORDS, WORD)
@@ -41,10 +41,10 @@ class Load:
         assert self.report["turns"] > 0 and self.report["whole"] == self.report["turns"], self.report
 
 
-def two_llms(stage, **more):
-    llms = [stage.llm(), stage.llm()]
-    backend = stage.backend({"d1": llms[0].deployment(), "d2": llms[1].deployment("Qwen3-8B", name="c-d2")})
-    service = stage.service(backend=backend, **more).wait_ready()
+def two_llms(testbed, **more):
+    llms = [testbed.llm(), testbed.llm()]
+    backend = testbed.backend({"d1": llms[0].deployment(), "d2": llms[1].deployment("Qwen3-8B", name="c-d2")})
+    service = testbed.service(backend=backend, **more).wait_ready()
     service.wait_status(lambda s: len(s["available_models"]) == 2, "two models")
     service.wait_status(lambda s: s["current_llm"]["llm_info"]["deploy_id"] == "d1", "d1 is current")
     return service, *llms
@@ -53,8 +53,8 @@ def two_llms(stage, **more):
 # --- the responder ------------------------------------------------------------------------
 
 
-def test_started_anew_under_load_loses_no_stream_and_refuses_nobody(stage):
-    service, _ = stage.one(workers=2)
+def test_reexecution_under_load_loses_no_stream_and_refuses_nobody(testbed):
+    service, _ = testbed.one(workers=2)
     with Load(service, seconds=4) as load:
         for count in range(1, 6):
             service.responder.send(signal.SIGHUP)
@@ -63,8 +63,8 @@ def test_started_anew_under_load_loses_no_stream_and_refuses_nobody(stage):
     wait_until(lambda: len(service.worker_pids()) == 2, "the old workers ended", 20)
 
 
-def test_a_killed_worker_ends_only_its_own_streams(stage):
-    service, llm = stage.one(workers=2)
+def test_a_killed_worker_ends_only_its_own_streams(testbed):
+    service, llm = testbed.one(workers=2)
     exchanges = [service.ask(LONG) for _ in range(60)]
     wait_until(lambda: llm.stats()["active"] == 60, "60 streams")
     for e in exchanges:
@@ -81,10 +81,10 @@ def test_a_killed_worker_ends_only_its_own_streams(stage):
         assert t.text == LONG_TEXT if t.whole else (LONG_TEXT.startswith(t.text) and t.stats is None)
 
 
-def test_workers_that_die_again_and_again_refuse_nobody(stage):
+def test_workers_that_die_again_and_again_refuse_nobody(testbed):
     """With a worker die its kept connections, and nginx learns of it a moment later. It tries a
     turn four times before its first word: that word must come sooner than four workers die."""
-    service, _ = stage.one(workers=2)
+    service, _ = testbed.one(workers=2)
     pause = 0.2 * PATIENCE
     with Load(service, clients=100 if PATIENCE == 1 else 40, seconds=12 * pause + 1.6) as load:
         for _ in range(12):
@@ -96,8 +96,8 @@ def test_workers_that_die_again_and_again_refuse_nobody(stage):
     assert not bad and load.report["whole"] > 0, load.report
 
 
-def test_a_stop_and_a_start_behind_systemds_socket_refuse_nobody(stage):
-    service, _ = stage.one(workers=2)
+def test_a_stop_and_a_start_behind_systemds_socket_refuse_nobody(testbed):
+    service, _ = testbed.one(workers=2)
     service.responder.stop()
     service.listen()
     service.start_responder()
@@ -108,8 +108,8 @@ def test_a_stop_and_a_start_behind_systemds_socket_refuse_nobody(stage):
     load.all_whole()
 
 
-def test_a_killed_parent_behind_systemds_socket_ends_no_stream_and_refuses_nobody(stage):
-    service, _ = stage.one(workers=2)
+def test_a_killed_parent_behind_systemds_socket_ends_no_stream_and_refuses_nobody(testbed):
+    service, _ = testbed.one(workers=2)
     service.responder.stop()
     service.listen()
     service.start_responder()
@@ -124,8 +124,8 @@ def test_a_killed_parent_behind_systemds_socket_ends_no_stream_and_refuses_nobod
     load.all_whole()
 
 
-def test_a_stop_lets_streams_end_and_takes_no_new_ones(stage):
-    service, llm = stage.one(workers=2)
+def test_a_stop_lets_streams_end_and_takes_no_new_ones(testbed):
+    service, llm = testbed.one(workers=2)
     exchanges = [service.ask(LONG) for _ in range(20)]
     wait_until(lambda: llm.stats()["active"] == 20, "20 streams")
     service.responder.send(signal.SIGTERM)
@@ -140,8 +140,8 @@ def test_a_stop_lets_streams_end_and_takes_no_new_ones(stage):
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped", "hangs"])
-def test_no_turn_fails_without_the_daemon(stage, how):
-    service, a, b = two_llms(stage, workers=2)
+def test_no_turn_fails_without_the_daemon(testbed, how):
+    service, a, b = two_llms(testbed, workers=2)
     with Load(service, seconds=3) as load:
         if how == "killed":
             service.daemon.kill()
@@ -158,15 +158,15 @@ def test_no_turn_fails_without_the_daemon(stage, how):
             service.start_daemon()
     report = load.report
     assert report["unanswered"] + report["waiting"] + report["refused"] + report["no_answer"] + report["wrong"] == 0, report
-    assert report["whole"] + report["told"] == report["turns"], report
+    assert report["whole"] + report["reported"] == report["turns"], report
     service.wait_status(lambda s: s["current_llm"]["llm_info"]["deploy_id"] == "d2", "d2 is current")
 
 
 # --- an LLM -------------------------------------------------------------------------------------
 
 
-def test_an_llm_killed_costs_the_next_turn_no_more_than_50_ms(stage):
-    service, a, b = two_llms(stage)
+def test_an_llm_killed_costs_the_next_turn_no_more_than_50_ms(testbed):
+    service, a, b = two_llms(testbed)
     times, usual = [], []
     for _ in range(10):
         turn = service.chat("[plain]")

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from stage.channel import Channel, replace
-from stage.process import PATIENCE, wait_until
-from stage.runner import Runner, children, lives
-from stage.tools import CODE, call, calls, rounds
+from harness.channel import Channel
+from harness.daemon import replace_file
+from harness.process import PATIENCE, wait_until
+from harness.runner import Runner, children, lives
+from harness.tool_mocks import CODE, call, calls, rounds
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 
@@ -133,7 +134,6 @@ GREEDY = {
 
 def test_code_that_takes_too_much_is_stopped_and_the_others_go_on(runner):
     began = time.monotonic()
-    names = list(GREEDY)
     results = runner.run_all({n: GREEDY[n][0] for n in GREEDY})
     runner.wait_empty()
     for name, (_, text, errors) in GREEDY.items():
@@ -184,13 +184,13 @@ def test_a_client_may_leave_while_the_sandbox_is_made(runner):
 
 
 @pytest.mark.parametrize("end", ["the client leaves", "it takes too long", "the runner stops"])
-def test_code_ends_although_its_life_is_not_bound_to_bwraps(stage, end):
+def test_code_ends_although_its_life_is_not_bound_to_bwraps(testbed, end):
     """Its life is bound only at the end of bwrap's work, without a look whether bwrap still lives;
     here it never is."""
-    path = tools_in(stage.directory / "bin", "prlimit", "timeout", "setpriv", "sh", "bash",
+    path = tools_in(testbed.directory / "bin", "prlimit", "timeout", "setpriv", "sh", "bash",
                     bwrap="#!/bin/bash\nexec /usr/bin/bwrap \"${@/--die-with-parent/--unshare-all}\"\n")
-    stage.directory.chmod(0o711)
-    runner = Runner(stage, env={"PATH": path})
+    testbed.directory.chmod(0o711)
+    runner = Runner(testbed, env={"PATH": path})
     s = runner.begin("import os, time\nos.write(1, b'begun')\ntime.sleep(60)", timeout_ms=3000 if end == "it takes too long" else 0)
     assert b"begun" in s.recv(65536)
     below = children(runner.pid)
@@ -226,8 +226,8 @@ def test_the_shorter_of_two_timeouts_counts(runner):
     assert time.monotonic() - began < 2 * PATIENCE
 
 
-def test_beyond_the_sandboxes_it_is_busy(stage):
-    runner = Runner(stage, "root" if os.geteuid() == 0 else "nobody", options=["--sandboxes", 2])
+def test_beyond_the_sandboxes_it_is_busy(testbed):
+    runner = Runner(testbed, "root" if os.geteuid() == 0 else "nobody", options=["--sandboxes", 2])
     running = [runner.begin("import time\ntime.sleep(1)\nprint('ok')") for _ in range(2)]
     wait_until(lambda: len(children(runner.pid)) >= 2, "two sandboxes", 5)
     assert runner.run("print(1)")[1] == ["Busy"]
@@ -244,8 +244,8 @@ def test_forty_runs_one_after_the_other_leave_nothing(runner):
     wait_until(lambda: count() <= before, "no descriptor left open")
 
 
-def test_a_killed_runner_takes_its_code_along(stage):
-    runner = Runner(stage, "root" if os.geteuid() == 0 else "nobody")
+def test_a_killed_runner_takes_its_code_along(testbed):
+    runner = Runner(testbed, "root" if os.geteuid() == 0 else "nobody")
     s = runner.begin("import os, time\nos.fork()\ntime.sleep(60)")
     below = wait_until(lambda: len(children(runner.pid)) > 3 and children(runner.pid), "the code running", 5)
     runner.process.expected_exit = {-9}
@@ -255,8 +255,8 @@ def test_a_killed_runner_takes_its_code_along(stage):
     s.close()
 
 
-def test_a_stopped_runner_takes_its_code_and_socket_along(stage):
-    runner = Runner(stage, "nobody" if os.geteuid() != 0 else "root")
+def test_a_stopped_runner_takes_its_code_and_socket_along(testbed):
+    runner = Runner(testbed, "nobody" if os.geteuid() != 0 else "root")
     s = runner.begin("import time\ntime.sleep(60)")
     below = wait_until(lambda: len(children(runner.pid)) > 2 and children(runner.pid), "the code running", 5)
     runner.process.stop()
@@ -264,16 +264,16 @@ def test_a_stopped_runner_takes_its_code_and_socket_along(stage):
     s.close()
 
 
-def test_a_second_runner_on_the_same_socket_is_refused(stage):
-    runner = Runner(stage)
-    again = Runner(stage, options=["--socket", runner.path], check=False)
+def test_a_second_runner_on_the_same_socket_is_refused(testbed):
+    runner = Runner(testbed)
+    again = Runner(testbed, options=["--socket", runner.path], check=False)
     again.process.expected_exit = {1}
     assert again.process.wait() == 1 and "another runner listens" in again.process.log()
     assert runner.run("print(1)") == ("1\n", [])
 
 
-def test_a_socket_that_was_handed_over_stays_and_no_code_gets_it(stage):
-    path = stage.directory / "handed.sock"
+def test_a_socket_that_was_handed_over_stays_and_no_code_gets_it(testbed):
+    path = testbed.directory / "handed.sock"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
@@ -281,7 +281,7 @@ def test_a_socket_that_was_handed_over_stays_and_no_code_gets_it(stage):
     fd = listener.fileno()
     before = ["bash", "-c", f'exec 3<&{fd}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', "bash"]
     os.set_inheritable(fd, True)
-    runner = Runner(stage, before=before, pass_fds=[fd])
+    runner = Runner(testbed, before=before, pass_fds=[fd])
     runner.path = path
     text, errors = runner.run("import os\nfor fd in range(3, 64):\n  try: print(fd, os.fstat(fd))\n  except OSError: pass")
     assert (text, errors) == ("", [])
@@ -314,11 +314,11 @@ LEAKY = {
 
 
 @pytest.mark.parametrize("how", LEAKY)
-def test_where_it_does_not_isolate_no_code_is_run(stage, how):
+def test_where_it_does_not_isolate_no_code_is_run(testbed, how):
     scripts = {"bwrap": LEAKY[how]} if LEAKY[how] else {}
-    path = tools_in(stage.directory / "bin", "prlimit", "timeout", "setpriv", "sh", "bash", **scripts)
-    stage.directory.chmod(0o711)
-    runner = Runner(stage, env={"PATH": path}, check=False)
+    path = tools_in(testbed.directory / "bin", "prlimit", "timeout", "setpriv", "sh", "bash", **scripts)
+    testbed.directory.chmod(0o711)
+    runner = Runner(testbed, env={"PATH": path}, check=False)
     runner.process.expected_exit = {1}
     assert runner.process.wait(25) == 1
     assert "no_sandbox" in runner.process.log() and "ready" not in runner.process.log()
@@ -330,9 +330,9 @@ def test_where_it_does_not_isolate_no_code_is_run(stage, how):
 
 
 class World:
-    def __init__(self, stage, runner=None):
-        self.runner = runner or Runner(stage)
-        self.service, self.llm = stage.one(
+    def __init__(self, testbed, runner=None):
+        self.runner = runner or Runner(testbed)
+        self.service, self.llm = testbed.one(
             env={"TAVILY_API_KEY": None}, sets=["code.local=true", f"code.runner_socket={self.runner.path}", "code.timeout=2"])
 
     def wait_tools(self, *tools, deadline=10):
@@ -354,31 +354,31 @@ class World:
         return [m["content"] for m in self.llm.chats()[-1]["body"]["messages"][-len(codes):]]
 
 
-def test_the_code_of_a_turn_runs_in_the_local_sandbox(stage):
-    world = World(stage).wait_tools(CODE)
+def test_the_code_of_a_turn_runs_in_the_local_sandbox(testbed):
+    world = World(testbed).wait_tools(CODE)
     told = world.run("print(6 * 7)", "print('Grüße 😀')", "1/0", "import time; time.sleep(9)")
     assert told[:2] == ["Output:\n42\n", "Output:\nGrüße 😀\n"]
     assert "ZeroDivisionError" in told[2] and "longer than is allowed" in told[3]
 
 
-def test_a_chat_client_that_leaves_ends_its_code(stage):
-    world = World(stage).wait_tools(CODE)
+def test_a_chat_client_that_leaves_ends_its_code(testbed):
+    world = World(testbed).wait_tools(CODE)
     exchange = world.service.ask(rounds(calls(call(CODE, code="import time\ntime.sleep(60)"))))
     wait_until(lambda: len(children(world.runner.pid)) > 2, "the code running", 5)
     exchange.reset()
     world.runner.wait_empty(2)
 
 
-def test_a_runner_that_ended_between_two_looks_is_told_to_the_model(stage):
-    world = World(stage).wait_tools(CODE)
+def test_a_runner_that_ended_between_two_looks_is_reported_to_the_model(testbed):
+    world = World(testbed).wait_tools(CODE)
     world.service.daemon.stop()  # from now on nobody finds out
     world.runner.process.stop()
     assert world.run("print(1)") == ["Error: the code was not run to its end (tt-agent-runner is not running)."]
 
 
-def test_code_is_offered_only_while_the_runner_lives(stage):
-    world = World(stage).wait_tools(CODE)
-    events = stage.client(Channel(world.service.run, timeout=10))
+def test_code_is_offered_only_while_the_runner_lives(testbed):
+    world = World(testbed).wait_tools(CODE)
+    events = testbed.client(Channel(world.service.run, timeout=10))
     events.send("events")
     asked = events.send("ping")
     while events.receive().get("id") != asked:  # from then on it hears all
@@ -390,7 +390,7 @@ def test_code_is_offered_only_while_the_runner_lives(stage):
     assert told["available"] is False and told["reason"] == "tt-agent-runner is not running"
     assert world.service.ctl("config")["code.local"]["value"] is True  # as it was configured
     seen = world.told_of_code()
-    again = Runner(stage, options=["--socket", world.runner.path])  # meanwhile it is looked for without a word
+    again = Runner(testbed, options=["--socket", world.runner.path])  # meanwhile it is looked for without a word
     world.wait_tools(CODE)
     assert seen == ["available=true", 'available=false reason="tt-agent-runner is not running"']
     assert world.told_of_code() == [*seen, "available=true"]
@@ -398,8 +398,8 @@ def test_code_is_offered_only_while_the_runner_lives(stage):
     assert again.run("print(1)") == ("1\n", [])
 
 
-def test_a_runner_that_hangs_offers_nothing(stage):
-    world = World(stage).wait_tools(CODE)
+def test_a_runner_that_hangs_offers_nothing(testbed):
+    world = World(testbed).wait_tools(CODE)
     os.kill(world.runner.pid, signal.SIGSTOP)
     try:
         world.wait_tools()
@@ -411,9 +411,9 @@ def test_a_runner_that_hangs_offers_nothing(stage):
 class Answering:
     """Listens as the runner does, and says the same to whatever it is asked; None: nothing."""
 
-    def __init__(self, stage, answer):
-        self.path = stage.directory / "answering.sock"
-        self.listener = stage.client(socket.socket(socket.AF_UNIX))
+    def __init__(self, testbed, answer):
+        self.path = testbed.directory / "answering.sock"
+        self.listener = testbed.client(socket.socket(socket.AF_UNIX))
         self.listener.bind(str(self.path))
         self.listener.listen()
         self.asked, self.answer = [], answer
@@ -438,34 +438,34 @@ class Answering:
     (b'{"type":"error","name":"RequestError"}\n', "of another version"),
     (b"x" * 10000, "of another version"),
 ])
-def test_a_runner_that_is_not_ready_offers_nothing(stage, answer, reason):
-    world = World(stage, Answering(stage, answer))
+def test_a_runner_that_is_not_ready_offers_nothing(testbed, answer, reason):
+    world = World(testbed, Answering(testbed, answer))
     world.service.daemon.wait_log(f'code available=false reason=".*{reason}')
     world.wait_tools()
     assert world.runner.asked[0] == b'{"hello":true}\n'
 
 
-def test_a_runner_is_looked_for_when_the_configuration_asks_for_one(stage):
-    runner = Runner(stage)
+def test_a_runner_is_looked_for_when_the_configuration_asks_for_one(testbed):
+    runner = Runner(testbed)
     conf = f'code: {{ local = %s; runner_socket = "{runner.path}"; }};\n'
-    service, llm = stage.one(env={"TAVILY_API_KEY": None}, conf=conf % "false")
+    service, llm = testbed.one(env={"TAVILY_API_KEY": None}, conf=conf % "false")
     assert service.status()["tools"] == []
     for local, tools in (("true", [CODE]), ("false", []), ("true", [CODE])):
-        replace(service.conf, conf % local)
+        replace_file(service.conf, conf % local)
         assert service.ctl("reload")["status"] == "success"
         service.wait_status(lambda s: s["tools"] == tools, f"tools {tools}")
 
 
-def test_no_runner_is_asked_where_code_runs_at_e2b(stage):
-    answering = Answering(stage, None)
-    service, llm = stage.one(
+def test_no_runner_is_asked_where_code_runs_at_e2b(testbed):
+    answering = Answering(testbed, None)
+    service, llm = testbed.one(
         env={"TAVILY_API_KEY": None, "E2B_API_KEY": "e2b-test-key"}, sets=["code.local=true", f"code.runner_socket={answering.path}"])
     service.daemon.wait_log("selection")
     assert service.status()["tools"] == [CODE] and answering.asked == []
 
 
-def test_hello_may_be_said_again_and_holds_no_sandbox(stage):
-    runner = Runner(stage, options=["--sandboxes", 1])
+def test_hello_may_be_said_again_and_holds_no_sandbox(testbed):
+    runner = Runner(testbed, options=["--sandboxes", 1])
     s = runner.connect()
     lines = s.makefile("rb")
     for _ in range(3):

@@ -10,23 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from stage import secrecy
-from stage.channel import Daemon, replace
-from stage.process import BUILD, PATIENCE, Process, clean_env, wait_until
-from stage.runner import Runner, works
+from harness import secrecy
+from harness.daemon import Daemon, replace_file
+from harness.process import BUILD, PATIENCE, Process, clean_env, wait_until
+from harness.runner import Runner, works
 
 NAMES = ("JWT_SECRET", "TAVILY_API_KEY", "BRAVE_API_KEY", "E2B_API_KEY", "CLOUD_CHAT_UI_AUTH_TOKEN")
 CLOUD_TOKEN = NAMES[-1]
 NO_DAEMON = 3  # tt-agentctl's exit status
 
 
-def service_with_secrets(stage, **more):
+def service_with_secrets(testbed, **more):
     """(service, llm): each secret that there can be is set, and is found nowhere else."""
     own = uuid.uuid4().hex
     env = {"AGENT_DEBUG_MODE": "true", **{name: uuid.uuid4().hex for name in NAMES}}
-    llm, other = stage.llm(), stage.llm()
-    backend = stage.backend({"d1": llm.deployment(), "d2": {**other.deployment("Other"), "jwt_secret": own}})
-    service = stage.service(backend=backend, env=env, **more)
+    llm, other = testbed.llm(), testbed.llm()
+    backend = testbed.backend({"d1": llm.deployment(), "d2": {**other.deployment("Other"), "jwt_secret": own}})
+    service = testbed.service(backend=backend, env=env, **more)
     service.secrets.append(own)
     return service.wait_ready(), llm
 
@@ -39,14 +39,14 @@ def run(*argv, env=None, code=0):
 
 # --- what is told (all logs are looked at when a test ends) ----------------------------------
 
-def test_nobody_is_told_a_secret(stage):
-    service, llm = service_with_secrets(stage)
+def test_nobody_is_told_a_secret(testbed):
+    service, llm = service_with_secrets(testbed)
     assert service.chat(f"Tell me of {secrecy.PROMPT_MARK}").whole
     token = llm.requests("/health")[-1]["headers"]["authorization"].removeprefix("Bearer ")
     assert secrecy.BEARER.match(token)
 
     def look(where, text):
-        assert text and secrecy.told(where, text, [*service.secrets, token]) == []
+        assert text and secrecy.leaks(where, text, [*service.secrets, token]) == []
 
     def look_at_the_admin_tool(*commands, code=0):
         for command in commands:
@@ -69,8 +69,8 @@ def test_nobody_is_told_a_secret(stage):
 
 # --- the process list ------------------------------------------------------------------------
 
-def test_no_command_line_holds_a_secret(stage):
-    service, _ = service_with_secrets(stage)
+def test_no_command_line_holds_a_secret(testbed):
+    service, _ = service_with_secrets(testbed)
     lines = {}
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -83,8 +83,8 @@ def test_no_command_line_holds_a_secret(stage):
 
 @pytest.mark.parametrize("key", ["auth.jwt_secret", "JWT_SECRET"])
 @pytest.mark.parametrize("option", [[], ["--test"]])
-def test_the_command_line_takes_no_secret(stage, key, option):
-    said = run(BUILD / "tt-agentd", "--run-dir", stage.directory, *option, "--set", f"{key}=hush-hush", code=1)
+def test_the_command_line_takes_no_secret(testbed, key, option):
+    said = run(BUILD / "tt-agentd", "--run-dir", testbed.directory, *option, "--set", f"{key}=hush-hush", code=1)
     assert f"--set {key}: " in said
     assert "set auth.jwt_secret in the configuration file or JWT_SECRET in the environment" in said
     assert "hush-hush" not in said
@@ -92,12 +92,12 @@ def test_the_command_line_takes_no_secret(stage, key, option):
 
 # --- files that others can read --------------------------------------------------------------
 
-def test_user_config_is_used_once_others_cannot_read_it(stage):
-    volume, llm = stage.directory / "volume", stage.llm()
+def test_user_config_is_used_once_others_cannot_read_it(testbed):
+    volume, llm = testbed.directory / "volume", testbed.llm()
     file = volume / "backend_volume" / "user_config.env"
-    replace(file, "JWT_SECRET=from-the-file\n")
+    replace_file(file, "JWT_SECRET=from-the-file\n")
     file.chmod(0o644)
-    daemon = Daemon(stage, backend=stage.backend({"d1": llm.deployment()}), env={"INTERNAL_PERSISTENT_STORAGE_VOLUME": volume})
+    daemon = Daemon(testbed, backend=testbed.backend({"d1": llm.deployment()}), env={"INTERNAL_PERSISTENT_STORAGE_VOLUME": volume})
     daemon.service.secrets.append("from-the-file")
     daemon.wait_log(f"{file}: its secrets are not used: everybody can read this file; chmod o-r {file}")
     origin = lambda: daemon.ask("config")["auth.jwt_secret"]["origin"]
@@ -137,8 +137,8 @@ def need_dumps_in(directory):
         pytest.skip("core dumps do not go to the working directory on this machine")
 
 
-def runner(stage):
-    return Runner(stage, "root" if os.geteuid() == 0 else "nobody")
+def runner(testbed):
+    return Runner(testbed, "root" if os.geteuid() == 0 else "nobody")
 
 
 def is_sealed(pid):
@@ -147,9 +147,9 @@ def is_sealed(pid):
     return core == ["0", "0"] and int(Path(f"/proc/{pid}/coredump_filter").read_text(), 16) == 0
 
 
-def test_every_process_forbids_core_dumps_also_after_it_started_anew(stage, dumps_allowed):
-    service = stage.one(workers=2)[0]
-    events = stage.own(Process("events", [BUILD / "tt-agentctl", "--run-dir", service.run, "--json", "events"], stage.directory,
+def test_every_process_forbids_core_dumps_also_after_reexecution(testbed, dumps_allowed):
+    service = testbed.one(workers=2)[0]
+    events = testbed.own(Process("events", [BUILD / "tt-agentctl", "--run-dir", service.run, "--json", "events"], testbed.directory,
                                own=True))
     events.expected_exit = {-signal.SIGTERM}
     wait_until(lambda: is_sealed(events.pid), "a sealed admin tool")
@@ -160,12 +160,12 @@ def test_every_process_forbids_core_dumps_also_after_it_started_anew(stage, dump
     wait_until(lambda: len(set(service.worker_pids()) - set(old)) == 2, "new workers", 20)
     assert is_sealed(service.responder.pid) and all(map(is_sealed, service.worker_pids()))
     if works():
-        assert is_sealed(runner(stage).pid)
+        assert is_sealed(runner(testbed).pid)
 
 
 @pytest.mark.skipif(PATIENCE != 1, reason="sanitizers and valgrind take the signal themselves")
-def test_a_crash_leaves_no_core_dump(stage, dumps_allowed):
-    service = stage.one(workers=1)[0]
+def test_a_crash_leaves_no_core_dump(testbed, dumps_allowed):
+    service = testbed.one(workers=1)[0]
     need_dumps_in(service.directory)
     old = service.worker_pids()
 
@@ -181,5 +181,5 @@ def test_a_crash_leaves_no_core_dump(stage, dumps_allowed):
     for process in (service.responder, service.daemon):
         assert core_of(service.directory, lambda: abort(process)) is None
     if works():
-        sandboxes = runner(stage)
+        sandboxes = runner(testbed)
         assert core_of(sandboxes.directory, lambda: abort(sandboxes.process)) is None

@@ -6,18 +6,18 @@ import socket
 
 import pytest
 
-from stage.channel import Daemon
-from stage.process import PATIENCE
-from stage.runner import Runner
+from harness.daemon import Daemon
+from harness.process import PATIENCE
+from harness.runner import Runner
 
 
 @pytest.fixture
-def manager(stage):
+def manager(testbed):
     """manager.env: for a program; manager.next(): its next notification."""
     s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     s.bind("")  # an abstract address
     s.settimeout(10 * PATIENCE)
-    stage.client(s)
+    testbed.client(s)
 
     class Manager:
         env = {"NOTIFY_SOCKET": "@" + s.getsockname()[1:].decode()}
@@ -34,16 +34,16 @@ def manager(stage):
     return Manager()
 
 
-def test_the_daemon_is_ready_once_it_has_published(stage, manager):
-    daemon = Daemon(stage, env=manager.env)
+def test_the_daemon_is_ready_once_it_has_published(testbed, manager):
+    daemon = Daemon(testbed, env=manager.env)
     assert manager.next() == "READY=1"
     assert (daemon.run / "status.v1").exists()
     assert daemon.stop() == 0
     assert manager.next() == "STOPPING=1" and manager.quiet()
 
 
-def test_the_responder_is_ready_once_its_workers_accept(stage, manager):
-    responder = stage.service(start=False, workers=2, responder_env=manager.env).start_responder()
+def test_the_responder_is_ready_once_its_workers_accept(testbed, manager):
+    responder = testbed.service(start=False, workers=2, responder_env=manager.env).start_responder()
     assert manager.next() == "READY=1"
     assert responder.log().count("worker_started") == 2
     responder.send(signal.SIGHUP)
@@ -54,8 +54,8 @@ def test_the_responder_is_ready_once_its_workers_accept(stage, manager):
     assert manager.next() == "STOPPING=1" and manager.quiet(), "workers report nothing"
 
 
-def test_the_runner_is_ready_once_it_listens(stage, manager):
-    runner = Runner(stage, env=manager.env)
+def test_the_runner_is_ready_once_it_listens(testbed, manager):
+    runner = Runner(testbed, env=manager.env)
     assert manager.next() == "READY=1"
     assert runner.run("print(1)") == ("1\n", [])
     runner.process.stop()

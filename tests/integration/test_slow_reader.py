@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stage.process import PATIENCE
-from stage.wire import Turn
+from harness.http_client import Turn
+from harness.process import PATIENCE
 
 TOKEN = "x" * 999 + " "
 COUNT = 20000

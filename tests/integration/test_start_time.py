@@ -3,9 +3,9 @@
 
 import time
 
-from stage import fastcgi
-from stage.command import Channel
-from stage.process import PATIENCE, wait_until
+from harness import fastcgi
+from harness.channel import Channel
+from harness.process import PATIENCE, wait_until
 
 BOUND_S = 0.25  # of the best of five; tests/bench measures it
 
@@ -25,8 +25,8 @@ def try_root(path):
         return None
 
 
-def test_the_daemon_answers_at_once(stage):
-    service = stage.service(start=False)
+def test_the_daemon_answers_at_once(testbed):
+    service = testbed.service(start=False)
     times = []
     for _ in range(5):
         begin = time.monotonic()
@@ -38,8 +38,8 @@ def test_the_daemon_answers_at_once(stage):
     assert min(times) < BOUND_S * PATIENCE, times
 
 
-def test_the_responder_answers_at_once_with_and_without_a_daemon(stage):
-    service = stage.service(start=False)
+def test_the_responder_answers_at_once_with_and_without_a_daemon(testbed):
+    service = testbed.service(start=False)
     for with_daemon in (False, True):
         if with_daemon:
             service.start_daemon()
@@ -55,8 +55,8 @@ def test_the_responder_answers_at_once_with_and_without_a_daemon(stage):
         assert min(times) < BOUND_S * PATIENCE, times
 
 
-def test_a_second_daemon_refuses_and_says_who_is_there(stage):
-    service = stage.service(start=False)
+def test_a_second_daemon_refuses_and_says_who_is_there(testbed):
+    service = testbed.service(start=False)
     first = service.start_daemon()
     wait_until(lambda: try_ping(service.run), "ping")
     second = service.start_daemon()

@@ -7,8 +7,8 @@ import re
 import httpx
 import pytest
 
-from stage.load import many_turns
-from stage.reader import read_like_tt_studio
+from harness.load import many_turns
+from harness.tt_studio_reader import read_like_tt_studio
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 PIECES = ["Hello", ",", " world", "!", " Grüße", " 😀", "\nBye", "."]
@@ -57,18 +57,18 @@ def test_unusual_streams_give_the_whole_text(one, form):
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content", "thinking"])
-def test_reasoning_is_shown_in_the_panel_whatever_its_field(one, field):
+def test_reasoning_is_shown_as_reasoning_whatever_its_field(one, field):
     turn = one[0].chat(inline(reasoning=["Let me ", "think."], reasoning_field=field))
     assert turn.text == f"<think>Let me think.</think>{PLAIN}"
     assert "</think>" in [c.strip() for c in turn.chunks], turn.chunks
 
 
-def test_reasoning_in_the_content_is_shown_in_the_panel(one):
+def test_reasoning_in_the_content_is_shown_as_reasoning(one):
     turn = one[0].chat(inline(text=["<th", "ink>Let me", " think.</thi", "nk>", *PIECES]))
     assert turn.text == f"<think>Let me think.</think>{PLAIN}"
 
 
-def test_tags_in_a_reasoning_field_do_not_end_the_panel(one):
+def test_tags_in_a_reasoning_field_do_not_end_the_reasoning(one):
     turn = one[0].chat(inline(reasoning=["<th", "ink>Let me</thi", "nk> think."]))
     assert turn.text == f"<think>Let me think.</think>{PLAIN}"
 
@@ -114,7 +114,7 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("fault", BEFORE)
-def test_a_failure_before_the_first_word_is_told_in_a_sentence(one, fault):
+def test_a_failure_before_the_first_word_is_reported_in_a_sentence(one, fault):
     turn = one[0].chat(inline(**BEFORE[fault]))
     assert turn.whole and turn.status == 200
     # One line; a refusal may end with the model's own words.
@@ -125,9 +125,9 @@ def test_a_failure_before_the_first_word_is_told_in_a_sentence(one, fault):
 LENGTH_NOTE = "The answer ends here because it reached its limit."
 
 
-def test_an_answer_that_reaches_its_limit_says_so_where_that_is_wanted(stage):
+def test_an_answer_that_reaches_its_limit_says_so_where_that_is_wanted(testbed):
     sets = ["llm.max_tokens=5", f"prompts.length_note={LENGTH_NOTE}"]
-    service, llm = stage.one({"token": "w ", "tokens": 8, "length_limit": True}, sets=sets)
+    service, llm = testbed.one({"token": "w ", "tokens": 8, "length_limit": True}, sets=sets)
     turn = service.chat("first", "a-thread-of-its-own")
     assert turn.whole and turn.text == "w w w w w \n\n" + LENGTH_NOTE
     # What reaches none has no note, and the note is no word of the model.
@@ -139,8 +139,8 @@ def test_an_answer_that_reaches_its_limit_has_no_note_by_default(one):
     assert one[0].chat(inline(finish="length")).text == PLAIN
 
 
-def test_the_waiting_reply_can_be_the_sentence_alone(stage):
-    service = stage.service(sets=["polling.waiting_reply=text"])
+def test_the_waiting_reply_can_be_the_sentence_alone(testbed):
+    service = testbed.service(sets=["polling.waiting_reply=text"])
     answer = service.http.post("/poll_requests", json={"message": "hello", "thread_id": "7"})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"

@@ -11,8 +11,8 @@ import time
 import uuid
 
 import pytest
-from stage import fastcgi
-from stage.process import wait_until
+from harness import fastcgi
+from harness.process import wait_until
 
 LONG = "a-thread-of-its-own"
 
@@ -29,8 +29,8 @@ def restart_responder(service):
     service.wait_ready()
 
 
-def test_turns_survive_a_restart_but_short_ids_do_not(stage):
-    service, llm = stage.one({"text": ["yes"]})
+def test_turns_survive_a_restart_but_short_ids_do_not(testbed):
+    service, llm = testbed.one({"text": ["yes"]})
     for thread in (LONG, "7"):
         assert service.chat("first", thread).whole
     restart_responder(service)
@@ -42,8 +42,8 @@ def test_turns_survive_a_restart_but_short_ids_do_not(stage):
     assert said(llm) == ["second", "third"]
 
 
-def test_a_reload_keeps_short_ids(stage):
-    service, llm = stage.one({"text": ["yes"]})
+def test_a_reload_keeps_short_ids(testbed):
+    service, llm = testbed.one({"text": ["yes"]})
     service.chat("first", "7")
     service.responder.send(signal.SIGHUP)
     service.responder.wait_log("old_workers_draining")
@@ -51,8 +51,8 @@ def test_a_reload_keeps_short_ids(stage):
     assert said(llm) == ["first", "second"]
 
 
-def test_a_reload_may_move_the_database(stage):
-    service, llm = stage.one({"text": ["yes"]}, conf="", sets=["threads.store=memory:"], workers=2)
+def test_a_reload_may_move_the_database(testbed):
+    service, llm = testbed.one({"text": ["yes"]}, conf="", sets=["threads.store=memory:"], workers=2)
     old = service.worker_pids()
     service.sets.remove("threads.store=memory:")
     service.daemon.stop()
@@ -69,8 +69,8 @@ def test_a_reload_may_move_the_database(stage):
     assert [t["thread_id"] for t in service.ctl("threads", "list")["threads"]] == [LONG]
 
 
-def test_workers_share_what_they_remember(stage):
-    service, llm = stage.one({"text": ["yes"]}, workers=3)
+def test_workers_share_what_they_remember(testbed):
+    service, llm = testbed.one({"text": ["yes"]}, workers=3)
     words = [f"word {n}" for n in range(12)]
     for n, word in enumerate(words):
         # Asked at once behind the statistics, of whichever worker.
@@ -79,9 +79,9 @@ def test_workers_share_what_they_remember(stage):
 
 
 @pytest.mark.parametrize("setting, param", [(None, "REMOTE_USER"), ("http.subject_header=X-Studio-User", "HTTP_X_STUDIO_USER")])
-def test_users_that_the_web_server_vouches_for_are_apart(stage, setting, param):
+def test_users_that_the_web_server_authenticates_are_apart(testbed, setting, param):
     """Case 34: memory keyed by thread alone leaks between users."""
-    service, llm = stage.one({"text": ["yes"]}, sets=[setting] if setting else [])
+    service, llm = testbed.one({"text": ["yes"]}, sets=[setting] if setting else [])
 
     def ask(message, user):
         body = json.dumps({"message": message, "thread_id": LONG}).encode()
@@ -96,9 +96,9 @@ def test_users_that_the_web_server_vouches_for_are_apart(stage, setting, param):
 
 
 @pytest.mark.parametrize("first, second", [("ann", "bob"), ("bob", "ann")])
-def test_nobody_becomes_another_user_by_another_spelling_of_the_header(stage, first, second):
+def test_nobody_becomes_another_user_by_another_spelling_of_the_header(testbed, first, second):
     """lighttpd passes on a client's X_Studio_User as well, before or behind the X-Studio-User that it sets."""
-    service, llm = stage.one({"text": ["yes"]}, sets=["http.subject_header=X-Studio-User"])
+    service, llm = testbed.one({"text": ["yes"]}, sets=["http.subject_header=X-Studio-User"])
 
     def ask(message, **params):
         body = json.dumps({"message": message, "thread_id": LONG}).encode()
@@ -118,9 +118,9 @@ def test_nobody_becomes_another_user_by_another_spelling_of_the_header(stage, fi
 @pytest.mark.parametrize("setting", [
     "store=sqlite:{}/threads.db", "store=memory:", "store=sqlite:{}/no-such-directory/threads.db",
     "file={}/threads.db", "file=memory"])
-def test_threads_of_a_short_id_are_forgotten_when_idle(stage, setting):
-    store = "threads." + setting.format(stage.directory)
-    service, llm = stage.one({"text": ["yes"]}, sets=["threads.short_id_idle=0.3", "threads.expire=0", store])
+def test_threads_of_a_short_id_are_forgotten_when_idle(testbed, setting):
+    store = "threads." + setting.format(testbed.directory)
+    service, llm = testbed.one({"text": ["yes"]}, sets=["threads.short_id_idle=0.3", "threads.expire=0", store])
     service.chat("first", "7")
     service.chat("first", LONG)
     time.sleep(0.4)  # that is what idle means
@@ -130,8 +130,8 @@ def test_threads_of_a_short_id_are_forgotten_when_idle(stage, setting):
     assert said(llm) == ["first", "second"]
 
 
-def test_a_damaged_database_costs_the_memory_not_the_chat(stage):
-    service, llm = stage.one({"text": ["yes"]}, sets=[])
+def test_a_damaged_database_costs_the_memory_not_the_chat(testbed):
+    service, llm = testbed.one({"text": ["yes"]}, sets=[])
     service.chat("first", LONG)
     assert service.responder.stop() == 0
     database = service.directory / "threads.db"
@@ -149,16 +149,16 @@ def test_a_damaged_database_costs_the_memory_not_the_chat(stage):
     wait_until(lambda: service.chat("again", LONG).whole and len(said(llm)) > 1, "memory again", 20)
 
 
-def test_a_database_without_tables_yet_lists_nothing(stage):
-    service = stage.service(start=False)
+def test_a_database_without_tables_yet_lists_nothing(testbed):
+    service = testbed.service(start=False)
     service.start_daemon()
     wait_until(service.takes_commands, "the daemon's answer")
     (service.directory / "threads.db").touch(0o600)
     assert service.ctl("threads", "list")["threads"] == []
 
 
-def test_the_admin_sees_exports_and_deletes(stage):
-    service, llm = stage.one({"text": ["yes\x1b[2J"]})
+def test_the_admin_sees_exports_and_deletes(testbed):
+    service, llm = testbed.one({"text": ["yes\x1b[2J"]})
     assert service.ctl("threads", "list", ok=False).returncode == 0
     for thread in (LONG, "7", LONG):
         service.chat("a question", thread)
@@ -190,8 +190,8 @@ def test_the_admin_sees_exports_and_deletes(stage):
         assert b"a question" not in (service.directory / f"threads.db{rest}").read_bytes()
 
 
-def test_memory_shows_the_admin_nothing_and_says_why(stage):
-    service, _ = stage.one({"text": ["yes"]}, sets=["threads.store=memory:"])
+def test_memory_shows_the_admin_nothing_and_says_why(testbed):
+    service, _ = testbed.one({"text": ["yes"]}, sets=["threads.store=memory:"])
     service.chat("a question", LONG)
     for command in (["list"], ["show", LONG], ["size"], ["delete-all"], ["export"]):
         refused = service.ctl("threads", *command, ok=False)
@@ -199,8 +199,8 @@ def test_memory_shows_the_admin_nothing_and_says_why(stage):
         assert "in the memory of the responder's workers" in refused.stdout + refused.stderr
 
 
-def test_a_thousand_threads_at_once(stage):
-    service, llm = stage.one({"text": ["yes"], "models": ["Llama-3.1-8B-Instruct"]}, workers=2)
+def test_a_thousand_threads_at_once(testbed):
+    service, llm = testbed.one({"text": ["yes"], "models": ["Llama-3.1-8B-Instruct"]}, workers=2)
     service_errors = []
 
     def talk(numbers):
@@ -246,10 +246,10 @@ def listens(path):
 
 
 @pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.long)])
-def test_killed_at_random_moments(stage, kills):
+def test_killed_at_random_moments(testbed, kills):
     """The responder is killed while turns are stored: the database opens, no turn is half
     there, and what was answered to its end is there."""
-    service, llm = stage.one({"text": ["some ", "words ", "of ", "an answer"]}, workers=2)
+    service, llm = testbed.one({"text": ["some ", "words ", "of ", "an answer"]}, workers=2)
     chance = random.Random(7)
     told, stop, slow = [], threading.Event(), False
 
@@ -289,8 +289,8 @@ def test_killed_at_random_moments(stage, kills):
     assert service.chat("still there", LONG).whole
 
 
-def test_a_locked_database_costs_a_turn_its_memory_not_its_answer(stage):
-    service, llm = stage.one({"text": ["yes"]})
+def test_a_locked_database_costs_a_turn_its_memory_not_its_answer(testbed):
+    service, llm = testbed.one({"text": ["yes"]})
     service.chat("first", LONG)
     lock = sqlite3.connect(service.directory / "threads.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
@@ -302,3 +302,18 @@ def test_a_locked_database_costs_a_turn_its_memory_not_its_answer(stage):
         lock.close()
     service.chat("third", LONG)
     assert said(llm)[0] == "first" and said(llm)[-1] == "third"
+
+
+def test_threads_of_different_users_are_apart(testbed):
+    """Case 34: Memory whose key is the thread alone leaks between users."""
+    service, llm = testbed.one({"echo": "users"})
+    message = lambda text: json.dumps({"message": text, "thread_id": "the-same-thread"}).encode()
+    ask = lambda user, text: fastcgi.ask(service.socket, "POST", "/poll_requests", message(text), REMOTE_USER=user)[1].decode()
+    ask("ada", "I am Ada")
+    ask("bob", "I am Bob")
+    answer = ask("ada", "who?")
+    assert "I am Ada" in answer and "Bob" not in answer
+    answer = ask("bob", "who?")
+    assert "I am Bob" in answer and "Ada" not in answer
+    answer = ask("", "who?")
+    assert "Ada" not in answer and "Bob" not in answer

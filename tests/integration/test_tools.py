@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from stage.channel import replace
-from stage.golden import recording
-from stage.process import wait_until
-from stage.tools import CODE, SEARCH, call, calls, e2b, e2b_env, rounds, search, search_env
+from harness.daemon import replace_file
+from harness.golden import recording
+from harness.process import wait_until
+from harness.tool_mocks import CODE, SEARCH, call, calls, e2b, e2b_env, rounds, search, search_env
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 # Brackets of titles and parentheses of URLs would end the link for TT-Studio's pattern.
@@ -20,20 +20,20 @@ TT_STUDIO_SOURCE = re.compile(r"Source:\s*\[([^\]]*)\]\(([^)]+)\)")
 
 
 class World:
-    def __init__(self, stage):
-        self.search = search(stage)
-        self.e2b = e2b(stage)
+    def __init__(self, testbed):
+        self.search = search(testbed)
+        self.e2b = e2b(testbed)
         self.env = {**search_env(self.search, searxng=True, brave=True), **e2b_env(self.e2b)}
-        self.service, self.llm = stage.one(env=self.env, sets=self.sets())
+        self.service, self.llm = testbed.one(env=self.env, sets=self.sets())
 
     def sets(self):
         return [f"search.brave_url={self.search.url}", "search.timeout=2", "search.bench=0"]
 
     def fresh(self):
-        for standin in (self.search, self.e2b):
-            standin.script()
-        for standin in (self.search, self.e2b, self.llm):
-            standin.forget()
+        for mock in (self.search, self.e2b):
+            mock.script()
+        for mock in (self.search, self.e2b, self.llm):
+            mock.forget()
         return self
 
     def chat(self, message, thread_id=None):
@@ -41,7 +41,7 @@ class World:
         assert turn.whole, turn.chunks
         return turn
 
-    def told(self, ask=-1):
+    def results(self, ask=-1):
         """The tools' results that the LLM was sent."""
         return [m["content"] for m in self.llm.chats()[ask]["body"]["messages"] if m["role"] == "tool"]
 
@@ -56,7 +56,7 @@ def world(made):
     return made.fresh()
 
 
-def panel(*lines):
+def reasoning(*lines):
     return "<think>" + "".join(lines) + "</think>"
 
 
@@ -128,9 +128,9 @@ def test_the_history_of_a_thread_keeps_its_tool_calls_valid(world):
 
 def test_a_repeated_query_is_asked_and_shown_once(world):
     turn = world.chat(rounds(calls(call(SEARCH, query="same")), calls(call(SEARCH, id="call_b", query="same"))))
-    assert turn.text == panel("[searching]\n", "Searching: same\n", SOURCES) + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: same\n", SOURCES) + PLAIN
     assert world.search.queries() == [("tavily", "same")]
-    assert "made before" in world.told()[1]
+    assert "made before" in world.results()[1]
 
 
 def test_searches_of_one_answer_run_in_parallel(world):
@@ -153,14 +153,14 @@ def test_results_go_back_with_their_ids_in_the_order_of_the_calls(world):
 def test_search_then_code(world):
     world.e2b.script(events=[{"type": "stdout", "text": "42\n"}])
     turn = world.chat(rounds(calls(call(SEARCH, query="six")), calls(call(CODE, id="call_b", code="print(6*7)"))))
-    assert turn.text == panel("[searching]\n", "Searching: six\n", SOURCES, "Running code\n", "Done.\n") + PLAIN
-    assert world.e2b.codes() == ["print(6*7)"] and "42" in world.told()[1]
+    assert turn.text == reasoning("[searching]\n", "Searching: six\n", SOURCES, "Running code\n", "Done.\n") + PLAIN
+    assert world.e2b.codes() == ["print(6*7)"] and "42" in world.results()[1]
 
 
 def test_text_before_a_call_stays_text(world):
     leaked = json.dumps({"name": SEARCH, "parameters": {"query": "berlin"}})
     turn = world.chat(rounds({"text": ["I will look.\n", leaked]}))
-    assert turn.text == "I will look.\n" + panel("[searching]\n", "Searching: berlin\n", SOURCES) + PLAIN
+    assert turn.text == "I will look.\n" + reasoning("[searching]\n", "Searching: berlin\n", SOURCES) + PLAIN
     assert world.llm.chats()[-1]["body"]["messages"][-2]["content"].strip() == "I will look."
 
 
@@ -173,7 +173,7 @@ BAD = {
     "no query": "{}",
     "nothing": "",
     "another type": "{\"query\": 7}",
-    "blanks": "{\"query\": \"  \"}",
+    "whitespace": "{\"query\": \"  \"}",
 }
 
 
@@ -181,7 +181,7 @@ BAD = {
 def test_bad_arguments_are_a_result_that_the_model_reads(world, arguments):
     turn = world.chat(rounds(calls({"id": "call_a", "name": SEARCH, "arguments": BAD[arguments]})))
     assert turn.answer == PLAIN and world.search.queries() == []
-    assert re.match("Error: the argument", world.told()[0]), world.told()
+    assert re.match("Error: the argument", world.results()[0]), world.results()
     sent = world.llm.chats()[-1]["body"]["messages"][-2]["tool_calls"][0]["function"]["arguments"]
     assert isinstance(json.loads(sent), dict)
 
@@ -190,14 +190,14 @@ def test_bad_arguments_are_a_result_that_the_model_reads(world, arguments):
 def test_code_with_bad_arguments_is_not_run(world, code):
     turn = world.chat(rounds(calls({"id": "call_a", "name": CODE, "arguments": code})))
     assert turn.answer == PLAIN and world.e2b.calls() == []
-    assert "argument code" in world.told()[0]
+    assert "argument code" in world.results()[0]
 
 
 @pytest.mark.parametrize("name", ["no_such_tool", "ü" * 80, "a" * 5000])
 def test_an_unknown_tool_is_a_result_that_the_model_reads(world, name):
     turn = world.chat(rounds(calls(call(name, x=1))))
     assert turn.text == PLAIN
-    assert world.told()[0].startswith(f"Error: there is no tool named {name[:30]}"), world.told()
+    assert world.results()[0].startswith(f"Error: there is no tool named {name[:30]}"), world.results()
 
 
 FAILURES = {
@@ -219,7 +219,7 @@ FAILURES = {
 def test_a_failing_search_service_gives_way_to_the_next(world, fault):
     world.search.script(tavily=FAILURES[fault])
     turn = world.chat(rounds(calls(call(SEARCH, query="x"))))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", SOURCES) + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", SOURCES) + PLAIN
     # A reset of a connection that was used before is met with another one.
     assert list(dict.fromkeys(world.search.queries())) == [("tavily", "x"), ("searxng", "x")]
 
@@ -235,32 +235,32 @@ def test_engines_that_do_not_answer_are_a_failure_and_not_no_hits(world):
 def test_nothing_found_is_said_and_asks_no_other_service(world):
     world.search.script(tavily={"results": []})
     turn = world.chat(rounds(calls(call(SEARCH, query="x"))))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
-    assert "found nothing" in world.told()[0] and len(world.search.queries()) == 1
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
+    assert "found nothing" in world.results()[0] and len(world.search.queries()) == 1
 
 
 def test_results_that_cannot_be_linked_end_in_done(world):
     found = [{"title": "a", "url": "ftp://h/", "content": "c"}, {"title": "b", "url": "javascript:x", "content": "d"}]
     world.search.script(tavily={"results": found})
     turn = world.chat(rounds(calls(call(SEARCH, query="x"))))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
-    assert [r["content"] for r in json.loads(world.told()[0])] == ["c", "d"]
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
+    assert [r["content"] for r in json.loads(world.results()[0])] == ["c", "d"]
 
 
 def test_with_all_services_down_the_model_is_told_and_answers(world):
     world.search.script(all={"status": 500})
     turn = world.chat(rounds(calls(call(SEARCH, query="x"))))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
     assert len(world.search.queries()) == 3
-    assert world.told()[0].startswith("Error: the web search failed (brave: HTTP 500")
+    assert world.results()[0].startswith("Error: the web search failed (brave: HTTP 500")
 
 
-def test_a_service_that_failed_is_tried_last_for_a_while_and_at_once_with_a_new_key(stage):
-    searching = search(stage, tavily={"status": 401})
-    volume = stage.directory / "volume"
+def test_a_service_that_failed_is_tried_last_for_a_while_and_at_once_with_a_new_key(testbed):
+    searching = search(testbed, tavily={"status": 401})
+    volume = testbed.directory / "volume"
     (volume / "backend_volume").mkdir(parents=True)
     env = {**search_env(searching, searxng=True), "INTERNAL_PERSISTENT_STORAGE_VOLUME": volume}
-    service, _ = stage.one(env=env)
+    service, _ = testbed.one(env=env)
     for i in range(3):
         service.chat(rounds(calls(call(SEARCH, query=f"q{i}"))))
     assert [s for s, _ in searching.queries()] == ["tavily", "searxng", "searxng", "searxng"]
@@ -273,7 +273,7 @@ def test_a_service_that_failed_is_tried_last_for_a_while_and_at_once_with_a_new_
     searching.forget()
     searching.script()
     service.secrets.append("tvly-new-key")
-    replace(volume / "backend_volume" / "user_config.env", "TAVILY_API_KEY=tvly-new-key\n")
+    replace_file(volume / "backend_volume" / "user_config.env", "TAVILY_API_KEY=tvly-new-key\n")
 
     def asked_with_the_new_key():
         service.chat(rounds(calls(call(SEARCH, query="q"))))
@@ -291,11 +291,11 @@ def test_an_answer_of_the_service_and_hostile_titles(world):
     turn = world.chat(rounds(calls(call(SEARCH, query="x\n</think>y"))))
     assert turn.text.count("</think>") == 1 and turn.answer == PLAIN
     assert TT_STUDIO_SOURCE.findall(turn.text) == [("a)( x) /think>b", "http://h/%3Ca%3E%20b")]
-    told = json.loads(world.told()[0])
+    told = json.loads(world.results()[0])
     assert told["answer"] == "Rain." and told["results"][1]["content"] == "ü" * 800 + "…"
 
 
-# ---- leaked calls -------------------------------------------------------------------------------
+# ---- text-encoded tool calls -------------------------------------------------------------------------------
 
 ARGUMENTS = '{"query": "leaked"}'
 NAMED = f'"name": "{SEARCH}"'
@@ -313,20 +313,20 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("form", LEAKS)
-def test_a_leaked_call_is_executed_and_not_shown(world, form):
+def test_a_text_encoded_call_is_executed_and_not_shown(world, form):
     text = LEAKS[form]
     turn = world.chat(rounds({"text": [text[i:i + 3] for i in range(0, len(text), 3)]}))
-    assert turn.text == panel("[searching]\n", "Searching: leaked\n", SOURCES) + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: leaked\n", SOURCES) + PLAIN
     assert world.search.queries() == [("tavily", "leaked")]
     messages = world.llm.chats()[-1]["body"]["messages"]
     assert json.loads(messages[-2]["tool_calls"][0]["function"]["arguments"]) == {"query": "leaked"}
     assert messages[-1]["tool_call_id"] == messages[-2]["tool_calls"][0]["id"]
 
 
-def test_two_leaked_calls_of_one_answer(world):
+def test_two_text_encoded_calls_of_one_answer(world):
     text = LEAKS["bare"] + "; " + LEAKS["bare"].replace("leaked", "second")
     turn = world.chat(rounds({"text": [text]}))
-    assert turn.text == panel("[searching]\n", "Searching: leaked\n", "Searching: second\n", SOURCES, SOURCES) + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: leaked\n", "Searching: second\n", SOURCES, SOURCES) + PLAIN
 
 
 def test_json_that_the_user_asked_for_passes(world):
@@ -339,16 +339,16 @@ def test_json_that_the_user_asked_for_passes(world):
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content", "thinking"])
-def test_reasoning_before_a_search_shares_its_panel(world, field):
+def test_reasoning_before_a_search_is_shown_with_it(world, field):
     said = {"reasoning": ["I must ", "look."], "reasoning_field": field}
     turn = world.chat(rounds({**said, **calls(call(SEARCH, query="x"))}, **said))
-    assert turn.text == panel("I must look.", "\n[searching]\n", "Searching: x\n", SOURCES, "I must look.") + PLAIN
+    assert turn.text == reasoning("I must look.", "\n[searching]\n", "Searching: x\n", SOURCES, "I must look.") + PLAIN
     assert all("look" not in m["content"] for m in world.llm.chats()[-1]["body"]["messages"][2:])
 
 
 def test_reasoning_in_the_content_before_a_search(world):
     turn = world.chat(rounds({"text": ["<thi", "nk>hm</th", "ink>", LEAKS["hermes"]]}))
-    assert turn.text == panel("hm", "\n[searching]\n", "Searching: leaked\n", SOURCES) + PLAIN
+    assert turn.text == reasoning("hm", "\n[searching]\n", "Searching: leaked\n", SOURCES) + PLAIN
 
 
 # ---- limits ------------------------------------------------------------------------------------------
@@ -363,7 +363,7 @@ def test_after_the_last_round_the_model_must_answer(world):
 def test_a_model_that_goes_on_calling_is_told_to_stop_and_then_stopped(world):
     turn = world.chat(rounds(*(calls(call(SEARCH, id=f"c{i}", query=f"q{i}")) for i in range(9))))
     assert len(world.search.queries()) == 5 and len(world.llm.chats()) == 7
-    assert "no more tools" in world.told()[5]
+    assert "no more tools" in world.results()[5]
     assert re.fullmatch(r"[A-Z][^\n]+\.", turn.answer), turn.text
 
 
@@ -372,12 +372,12 @@ def test_a_message_of_a_thousand_calls_is_bounded(world):
     assert len(world.search.queries()) <= 32
 
 
-def test_tools_that_take_too_long_are_ended_and_the_model_answers(stage):
-    searching = search(stage, all={"stall": True})
-    service, llm = stage.one(env=search_env(searching), sets=["limits.tool_time=1"])
+def test_tools_that_take_too_long_are_ended_and_the_model_answers(testbed):
+    searching = search(testbed, all={"stall": True})
+    service, llm = testbed.one(env=search_env(searching), sets=["limits.tool_time=1"])
     began = time.monotonic()
     turn = service.chat(rounds(calls(call(SEARCH, query="x"))))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", "Done.\n") + PLAIN
     assert 0.9 < time.monotonic() - began < 5
     assert "too long" in llm.chats()[-1]["body"]["messages"][-1]["content"]
     assert llm.chats()[-1]["body"]["tool_choice"] == "none"
@@ -403,9 +403,9 @@ def test_a_client_that_leaves_ends_its_search(world):
 # ---- who is offered tools, and with which key -----------------------------------------------------------
 
 
-def test_an_llm_without_tools_is_never_offered_any(stage):
-    searching = search(stage)
-    service, llm = stage.one(deployment={"tool_calling_enabled": False}, env=search_env(searching))
+def test_an_llm_without_tools_is_never_offered_any(testbed):
+    searching = search(testbed)
+    service, llm = testbed.one(deployment={"tool_calling_enabled": False}, env=search_env(searching))
     assert service.status()["tools"] == [] and not service.status()["capabilities"]["web_search"]
     assert service.chat("[search] hello").text == PLAIN
     assert all("tools" not in r["body"] and "tool_choice" not in r["body"] for r in llm.chats())
@@ -415,18 +415,18 @@ def test_an_llm_without_tools_is_never_offered_any(stage):
     assert searching.queries() == []
 
 
-def test_the_key_of_user_config_takes_effect_within_a_second(stage):
-    searching = search(stage)
-    folder = stage.directory / "volume" / "backend_volume"
-    folder.mkdir(parents=True)
-    env = {**search_env(searching), "INTERNAL_PERSISTENT_STORAGE_VOLUME": stage.directory / "volume",
+def test_the_key_of_user_config_takes_effect_within_a_second(testbed):
+    searching = search(testbed)
+    directory = testbed.directory / "volume" / "backend_volume"
+    directory.mkdir(parents=True)
+    env = {**search_env(searching), "INTERNAL_PERSISTENT_STORAGE_VOLUME": testbed.directory / "volume",
            "TAVILY_API_KEY": "tavily-api-key-not-configured"}
-    service, llm = stage.one(env=env)
+    service, llm = testbed.one(env=env)
     service.chat("[plain]")
     assert "tools" not in llm.chats()[-1]["body"]
     for key in ("tvly-first", "tvly-second"):
         service.secrets.append(key)
-        replace(folder / "user_config.env", f'TAVILY_API_KEY="{key}"\nJWT_SECRET={service.env["JWT_SECRET"]}\n')
+        replace_file(directory / "user_config.env", f'TAVILY_API_KEY="{key}"\nJWT_SECRET={service.env["JWT_SECRET"]}\n')
         began = time.monotonic()
         service.wait_status(lambda s: s["capabilities"]["web_search"], "web search", 2)
         while True:
@@ -434,13 +434,13 @@ def test_the_key_of_user_config_takes_effect_within_a_second(stage):
             if searching.requests() and searching.requests()[-1]["headers"]["authorization"] == f"Bearer {key}":
                 break
             assert time.monotonic() - began < 1.0, "the new key is not used"
-    replace(folder / "user_config.env", "TAVILY_API_KEY=tavily-api-key-not-configured\n")
+    replace_file(directory / "user_config.env", "TAVILY_API_KEY=tavily-api-key-not-configured\n")
     service.wait_status(lambda s: not s["capabilities"]["web_search"], "no web search", 2)
 
 
-def test_the_prompt_of_turns_with_tools_has_date_and_model(stage):
-    searching = search(stage)
-    service, llm = stage.one(env=search_env(searching), sets=["prompts.tools=T {date} {model} {other} {"])
+def test_the_prompt_of_turns_with_tools_has_date_and_model(testbed):
+    searching = search(testbed)
+    service, llm = testbed.one(env=search_env(searching), sets=["prompts.tools=T {date} {model} {other} {"])
     service.chat("[plain]")
     system = llm.chats()[-1]["body"]["messages"][0]["content"]
     assert re.fullmatch(r"T \d{4}-\d\d-\d\d meta-llama/Llama-3.1-8B-Instruct \{other\} \{", system), system
@@ -449,15 +449,15 @@ def test_the_prompt_of_turns_with_tools_has_date_and_model(stage):
 # ---- a failing LLM in between -----------------------------------------------------------------------------
 
 
-def test_results_are_kept_when_the_next_ask_needs_another_llm(stage):
-    searching = search(stage)
-    first, second = stage.llm(), stage.llm(models=["other"])
-    backend = stage.backend({"d1": first.deployment(), "d2": second.deployment(name="c-d2", tool_calling_enabled=False)})
-    service = stage.service(backend=backend, env=search_env(searching)).wait_ready()
+def test_results_are_kept_when_the_next_ask_needs_another_llm(testbed):
+    searching = search(testbed)
+    first, second = testbed.llm(), testbed.llm(models=["other"])
+    backend = testbed.backend({"d1": first.deployment(), "d2": second.deployment(name="c-d2", tool_calling_enabled=False)})
+    service = testbed.service(backend=backend, env=search_env(searching)).wait_ready()
     service.wait_status(lambda s: len(s["available_models"]) == 2, "two models")
     # The tool call comes from the first; asked again, it fails.
     turn = service.chat(rounds(calls(call(SEARCH, query="x")), {"status": 500}))
-    assert turn.text == panel("[searching]\n", "Searching: x\n", SOURCES) + PLAIN
+    assert turn.text == reasoning("[searching]\n", "Searching: x\n", SOURCES) + PLAIN
     body = second.chats()[-1]["body"]
     assert "tools" not in body and all(m["role"] in ("system", "user", "assistant") for m in body["messages"])
     assert "example.org" in body["messages"][-1]["content"]
@@ -471,11 +471,11 @@ LEAK = ['{"name": "', SEARCH, '", "parameters": {"query": "le', 'aked"}}']
 
 
 @pytest.mark.parametrize("before", [[], ["Let me see. "]])
-def test_a_call_that_broke_off_is_no_word_of_the_answer(stage, before):
-    first = stage.llm(text=[*before, *LEAK], cut_after=len(before) + 3)
-    other = stage.llm(text=["Let me see. ", "Hello."])
-    backend = stage.backend({"d1": first.deployment("Preferred"), "d2": {**other.deployment("Other"), "name": "c-d2"}})
-    service = stage.service(backend=backend, env={"AGENT_PRIORITY_MODELS": "Preferred", **search_env(search(stage))}).wait_ready()
+def test_a_call_that_broke_off_is_no_word_of_the_answer(testbed, before):
+    first = testbed.llm(text=[*before, *LEAK], cut_after=len(before) + 3)
+    other = testbed.llm(text=["Let me see. ", "Hello."])
+    backend = testbed.backend({"d1": first.deployment("Preferred"), "d2": {**other.deployment("Other"), "name": "c-d2"}})
+    service = testbed.service(backend=backend, env={"AGENT_PRIORITY_MODELS": "Preferred", **search_env(search(testbed))}).wait_ready()
     known = lambda: all(m["context_length"] for m in service.ctl("models")["models"] if m["kind"] == "discovered")
     wait_until(known, "what both LLMs tell of themselves", 20)
     service.ctl("select", "d1")

@@ -1,35 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The world of the soak: the service with all its stand-ins, and each kind of load on it."""
+"""The world of the soak: the service with all its mocks, and each kind of load on it."""
 
 import json
 
 from leaks import footprint
-from stage.load import many_turns
-from stage.process import wait_until
-from stage.stage import Stage
-from stage.tools import CODE, E2b, Search, call, calls, e2b_env, rounds, search_env
+from harness.load import many_turns
+from harness.process import wait_until
+from harness.testbed import Testbed
+from harness.tool_mocks import CODE, E2b, Search, call, calls, e2b_env, rounds, search_env
 
 PLAIN = "Hello, world! Grüße 😀\nBye."
 LONG = '[[{"tokens":200,"token":"w# ","numbered":true,"delay_us":2000}]]'
-RECORD = ("--record", "64")  # or the stand-ins would be what grows
+RECORD = ("--record", "64")  # or the mocks would be what grows
 
 
 class World:
     def __init__(self, clients):
-        self.clients, self.stage = clients, Stage()
-        stage = self.stage
+        self.clients, self.testbed = clients, Testbed()
+        testbed = self.testbed
         try:
-            self.llm = stage.llm(*RECORD)
-            search = stage.keep(Search(stage, "search", {}, RECORD))
-            e2b = stage.keep(E2b(stage, "e2b", {}, RECORD))
-            backend = stage.backend({"d1": self.llm.deployment("One", name="c1"), "d2": self.llm.deployment("Two", name="c2")})
+            self.llm = testbed.llm(*RECORD)
+            search = testbed.keep(Search(testbed, "search", {}, RECORD))
+            e2b = testbed.keep(E2b(testbed, "e2b", {}, RECORD))
+            backend = testbed.backend({"d1": self.llm.deployment("One", name="c1"), "d2": self.llm.deployment("Two", name="c2")})
             # Conversations are forgotten during the run, so that their number levels off.
             sets = ["threads.expire=60", "threads.short_id_idle=60", "code.idle=30", "http.body_limit=65536"]
-            self.service = stage.service(backend=backend, workers=2, sets=sets, env={
+            self.service = testbed.service(backend=backend, workers=2, sets=sets, env={
                 **search_env(search), **e2b_env(e2b), "AGENT_HEALTH_CHECK_INTERVAL": "1", "AGENT_DISCOVERY_INTERVAL": "1"})
             self.service.wait_ready()
         except BaseException:
-            stage.close()
+            testbed.close()
             raise
 
     # --- the load ---
@@ -82,4 +82,4 @@ class World:
         return {**tables, "database, KiB": database}
 
     def close(self):
-        return self.stage.close()
+        return self.testbed.close()

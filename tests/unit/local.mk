@@ -53,8 +53,10 @@ unit_tests = \
 	tests/unit/fcgi/published_unit \
 	tests/unit/fcgi/route_unit
 
+if !FUZZERS_WANTED
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
+endif
 
 # What several of them share.
 check_LIBRARIES += tests/unit/libsupport.a

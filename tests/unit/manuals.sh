@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Every option that a program's --help names stands in its manual page; the pages are
+# Every option that a program's --help names is in its manual page; the pages are
 # clean roff; the completion is clean shell.
 srcdir=${srcdir:-.}
 failed=0
@@ -23,8 +23,8 @@ for page in tt-agentd.8 tt-agent-fcgi.8 tt-agent-runner.8 tt-agentctl.1; do
 done
 if command -v man >/dev/null && command -v groff >/dev/null; then
 	for page in "$srcdir"/man/*.[1-8]; do
-		said=$(MANROFFSEQ= man --warnings -E UTF-8 -l "$page" 2>&1 >/dev/null)
-		[ -z "$said" ] || fail "$page: $said"
+		warnings=$(MANROFFSEQ='' man --warnings -E UTF-8 -l "$page" 2>&1 >/dev/null)
+		[ -z "$warnings" ] || fail "$page: $warnings"
 	done
 fi
 if command -v bash >/dev/null; then

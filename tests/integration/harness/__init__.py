@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the integration tests stand on: processes, mocks, the service, clients."""

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real web servers with the drop-in files of deploy/, changed only in their paths."""
+
+import os
+import re
+import socket
+from pathlib import Path
+
+from .process import SOURCE, Process
+
+NGINX = """
+daemon off;
+{user}
+worker_processes 2;
+worker_rlimit_nofile 20000;
+pid {dir}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 9000; }}
+http {{
+	access_log off;
+	default_type text/plain;
+	gzip on;
+	gzip_types *;
+	gzip_min_length 1;
+	gzip_proxied any;
+	client_body_temp_path {dir}/body;
+	proxy_temp_path {dir}/proxy;
+	fastcgi_temp_path {dir}/fastcgi;
+	uwsgi_temp_path {dir}/uwsgi;
+	scgi_temp_path {dir}/scgi;
+	include {dir}/conf.d/*.conf;
+	server {{
+		listen {root} backlog=8192;
+		include snippets/tt-agent-root.conf;
+	}}
+	server {{
+		listen {prefix} backlog=8192;
+		include snippets/tt-agent-locations.conf;
+		location / {{ return 200 "another site"; }}
+	}}
+}}
+"""
+
+LIGHTTPD = """
+server.modules = ( "mod_access" )
+server.document-root = "{dir}/www"
+server.bind = "127.0.0.1"
+server.port = {port}
+server.systemd-socket-activation = "enable"
+server.errorlog = "/dev/stderr"
+server.max-fds = 16000
+server.listen-backlog = 8192
+server.upload-dirs = ( "{dir}" )
+include "{dir}/conf-available/{drop_in}"
+"""
+
+
+def listener():
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    s.listen(8192)
+    s.setblocking(False)  # nginx takes an inherited socket as it is; two workers accept on it
+    return s
+
+
+def copy_drop_ins(server, to, replace, path):
+    """path: what replaces /agent."""
+    to.mkdir(parents=True, exist_ok=True)
+    for file in sorted((SOURCE / "deploy" / server).glob("*.conf")):
+        text = file.read_text()
+        for old, new in replace.items():
+            text = text.replace(old, new)
+        text = re.sub(r"/agent\b", path, text)
+        (to / file.name).write_text(text)
+
+
+class Nginx:
+    """The service at the root of one port and under a path of another, as .root and .prefix."""
+
+    def __init__(self, testbed, name, fcgi_socket, path="/agent"):
+        directory = Path(testbed.directory) / name
+        copy_drop_ins("nginx", directory / "snippets", {"/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket)}, path)
+        (directory / "conf.d").mkdir()
+        (directory / "snippets" / "tt-agent-upstream.conf").rename(directory / "conf.d" / "tt-agent-upstream.conf")
+        sockets = [listener(), listener()]
+        self.root, self.prefix = (f"127.0.0.1:{s.getsockname()[1]}" for s in sockets)
+        (directory / "nginx.conf").write_text(NGINX.format(
+            dir=directory, root=self.root, prefix=self.prefix, user="user root;" if os.getuid() == 0 else ""))
+        # nginx takes over listening sockets that it inherits: no port is chosen twice.
+        fds = [s.fileno() for s in sockets]
+        self.process = Process(
+            name, ["nginx", "-p", directory, "-c", directory / "nginx.conf", "-e", "stderr"], testbed.directory,
+            env={"NGINX": "".join(f"{fd};" for fd in fds)}, pass_fds=fds)
+        for s in sockets:
+            s.close()
+
+    def stop(self):
+        return self.process.stop()
+
+
+def follow_comments_on_proxies(directory, proxy):
+    """Does what the end of tt-agent-fastcgi.conf says for a proxy with that address in front."""
+    file = directory / "tt-agent-fastcgi.conf"
+    text = file.read_text().replace("192.0.2.1", proxy)
+    text = re.sub(r"^# +(extforward\..*)$", r"\1", text, flags=re.M)
+    condition = re.search(r'^# +(\$REQUEST_HEADER\["X-Forwarded-For"\] =~ .*)$', text, re.M)[1]
+    file.write_text(text.replace('\n$REQUEST_HEADER["X-Forwarded-For"] == "" {\n', f"\n{condition}\n"))
+    for file in directory.glob("50-*.conf"):
+        file.write_text('server.modules += ( "mod_extforward" )\n' + file.read_text())
+
+
+class Lighttpd:
+    """drop_in: 50-tt-agent.conf (under path) or 50-tt-agent-root.conf."""
+
+    def __init__(self, testbed, name, fcgi_socket, drop_in, path="/agent", proxy=None):
+        directory = Path(testbed.directory) / name
+        copy_drop_ins("lighttpd", directory / "conf-available", {
+            "/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket), "/etc/lighttpd/": f"{directory}/"}, path)
+        if proxy is not None:
+            follow_comments_on_proxies(directory / "conf-available", proxy)
+        (directory / "www").mkdir()
+        s = listener()
+        port = s.getsockname()[1]
+        self.host = f"127.0.0.1:{port}"
+        (directory / "lighttpd.conf").write_text(LIGHTTPD.format(dir=directory, port=port, drop_in=drop_in))
+        # bash, because dash redirects descriptors of one digit only.
+        script = f'LISTEN_PID=$$ LISTEN_FDS=1 exec lighttpd -D -f "$0" 3<&{s.fileno()}'
+        self.process = Process(name, ["/bin/bash", "-c", script, directory / "lighttpd.conf"], testbed.directory,
+                               pass_fds=[s.fileno()])
+        s.close()
+
+    def stop(self):
+        return self.process.stop()
