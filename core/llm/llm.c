@@ -6,37 +6,36 @@
 #include <string.h>
 #include <strings.h>
 
-/* Every owned string; clear and copy walk this table. */
-static const size_t string_fields[] = {
-	offsetof(struct llm, deploy_id),   offsetof(struct llm, container_name), offsetof(struct llm, internal_url),
-	offsetof(struct llm, health_url),  offsetof(struct llm, model_name),     offsetof(struct llm, model_type),
-	offsetof(struct llm, hf_model_id), offsetof(struct llm, jwt_secret),     offsetof(struct llm, url),
-	offsetof(struct llm, probe_url),   offsetof(struct llm, model),          offsetof(struct llm, resolve),
-	offsetof(struct llm, reason),
-};
-#define STRING_FIELDS (sizeof string_fields / sizeof string_fields[0])
+#define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
-static char **field(struct llm *l, size_t i)
+/* Every string that the value owns. */
+static const size_t texts[] = {
+#define LLM_TEXT(name, shown)  offsetof(struct llm, name),
+#define LLM_PRIVATE_TEXT(name) offsetof(struct llm, name),
+#include "core/llm/llm_fields.def"
+};
+
+static char **text_of(struct llm *l, size_t i)
 {
-	return (char **)(void *)((char *)l + string_fields[i]);
+	return (char **)(void *)((char *)l + texts[i]);
 }
 
 void llm_clear(struct llm *l)
 {
-	for (size_t i = 0; i < STRING_FIELDS; i++)
-		free(*field(l, i));
+	for (size_t i = 0; i < COUNT(texts); i++)
+		free(*text_of(l, i));
 	*l = (struct llm){.latency_ms = -1};
 }
 
 int llm_copy(struct llm *to, const struct llm *from)
 {
 	*to = *from;
-	for (size_t i = 0; i < STRING_FIELDS; i++)
-		*field(to, i) = NULL;
-	for (size_t i = 0; i < STRING_FIELDS; i++) {
-		const char *text = *(char *const *)(const void *)((const char *)from + string_fields[i]);
+	for (size_t i = 0; i < COUNT(texts); i++)
+		*text_of(to, i) = NULL;
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		const char *text = *(char *const *)(const void *)((const char *)from + texts[i]);
 
-		if (text != NULL && (*field(to, i) = strdup(text)) == NULL) {
+		if (text != NULL && (*text_of(to, i) = strdup(text)) == NULL) {
 			llm_clear(to);
 			return -1;
 		}
@@ -56,7 +55,7 @@ const char *llm_type(const struct llm *l)
 	return l->model_type != NULL ? l->model_type : "chat";
 }
 
-bool llm_sees_images(const struct llm *l)
+bool llm_has_vision(const struct llm *l)
 {
 	return l->kind == LLM_CLOUD || (l->model_type != NULL && strcasecmp(l->model_type, "vlm") == 0);
 }
@@ -77,17 +76,17 @@ bool llm_is_selectable(const struct llm *l)
 {
 	static const char *const types[] = {"chat", "completion", "vlm"};
 
-	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+	for (size_t i = 0; i < COUNT(types); i++)
 		if (strcasecmp(llm_type(l), types[i]) == 0)
 			return true;
 	return false;
 }
 
-static const char *const kind_texts[] = {
-	[LLM_CLOUD] = "cloud",
-	[LLM_CONTAINER] = "container",
-	[LLM_DISCOVERED] = "discovered",
-	[LLM_LOCAL] = "local",
+static const struct llm_kind_info kinds[] = {
+	[LLM_CLOUD] = {.text = "cloud", .title = "Cloud"},
+	[LLM_CONTAINER] = {.text = "container", .title = "Container", .shown_by_url = true},
+	[LLM_DISCOVERED] = {.text = "discovered", .title = "Discovered"},
+	[LLM_LOCAL] = {.text = "local", .title = "Container", .shown_by_url = true},
 };
 
 static const char *const health_texts[] = {
@@ -97,9 +96,9 @@ static const char *const health_texts[] = {
 	[LLM_UNHEALTHY] = "unhealthy",
 };
 
-const char *llm_kind_text(enum llm_kind k)
+const struct llm_kind_info *llm_kind_info(enum llm_kind k)
 {
-	return kind_texts[k];
+	return &kinds[k];
 }
 
 const char *llm_health_text(enum llm_health h)
@@ -109,7 +108,7 @@ const char *llm_health_text(enum llm_health h)
 
 int llm_health_parse(const char *text, enum llm_health *h)
 {
-	for (size_t i = 0; i < sizeof health_texts / sizeof health_texts[0]; i++) {
+	for (size_t i = 0; i < COUNT(health_texts); i++) {
 		if (strcmp(text, health_texts[i]) == 0) {
 			*h = (enum llm_health)i;
 			return 0;
@@ -118,7 +117,7 @@ int llm_health_parse(const char *text, enum llm_health *h)
 	return -1;
 }
 
-int llm_choose_model(struct llm *l, const struct config *c, const char *first_listed)
+int llm_choose_model(struct llm *l, const struct config *c, const char *first_served)
 {
 	const char *choices[5];
 	size_t count = 0;
@@ -128,7 +127,7 @@ int llm_choose_model(struct llm *l, const struct config *c, const char *first_li
 	choices[count++] = l->hf_model_id;
 	choices[count++] = l->model_name;
 	choices[count++] = cfg_str(c, CFG_LLM_HF_MODEL_PATH);
-	choices[count++] = cfg_is_set(c, CFG_LOCAL_MODEL) ? cfg_str(c, CFG_LOCAL_MODEL) : first_listed;
+	choices[count++] = cfg_is_set(c, CFG_LOCAL_MODEL) ? cfg_str(c, CFG_LOCAL_MODEL) : first_served;
 	for (size_t i = 0; i < count; i++) {
 		char *model;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An LLM as a value: where it is, how it is asked, how it fares. Pure data, no I/O.
+/* An LLM as a value: where it is, what it can do, how healthy it is. Pure data, no I/O.
  *
- * Strings are owned by the value (free'd by llm_clear); NULL = not known. A struct
+ * Strings are owned by the value (freed by llm_clear); NULL = not known. A struct
  * llm belongs to one thread. */
 #ifndef TT_LLM_LLM_H
 #define TT_LLM_LLM_H
@@ -18,87 +18,72 @@ enum llm_health { LLM_UNKNOWN, LLM_HEALTHY, LLM_DEGRADED, LLM_UNHEALTHY };
 
 enum llm_tools { LLM_TOOLS_UNKNOWN, LLM_TOOLS_NO, LLM_TOOLS_YES };
 
+/* The members and what they mean are the rows of llm_fields.def. */
 struct llm {
-	enum llm_kind kind;
-
-	/* As the backend deployed it (LLM_DISCOVERED only); shown unchanged. */
-	char *deploy_id;
-	char *container_name;
-	char *internal_url; /* as the backend says it, usually without a scheme */
-	char *health_url;   /* likewise */
-	char *model_name;
-	char *model_type; /* "chat", "vlm", ...; NULL: none was given */
-	char *hf_model_id;
-	char *jwt_secret; /* the deployment's own; never shown, never logged */
-
-	/* How it is asked. */
-	char *url;              /* full URL of the chat or completions endpoint */
-	char *probe_url;        /* full URL of its /health; NULL: it is not probed (cloud) */
-	char *model;            /* id sent as "model"; NULL while nobody told it */
-	char *resolve;          /* "host:port:addr[,addr]" for CURLOPT_RESOLVE; NULL: literal or unknown */
-	bool continues;         /* goes on with an answer that another one started (vLLM) */
-	bool completions;       /* speaks /v1/completions: prompt instead of messages */
-	enum llm_tools tools;   /* what was told or probed; llm_uses_tools decides */
-	int64_t context_length; /* tokens; 0 = unknown */
-
-	/* How it fares. */
-	enum llm_health health;
-	unsigned failures;  /* probes or real turns that failed in a row */
-	unsigned successes; /* probes that succeeded in a row while it is unhealthy */
-	unsigned hangs;     /* real completions that failed in a row */
-	bool hung;          /* unhealthy until a real completion succeeds, whatever /health says */
-	bool loading;       /* its last probe said so */
-	int64_t checked_ms; /* wall clock of the last probe; 0 = never */
-	int64_t latency_ms; /* of the last successful probe; -1 = none */
-	char *reason;       /* why it is not healthy, one line; NULL when it is */
-	int64_t ejected_since_ms, ejected_until_ms; /* wall clock; 0 = not ejected */
-	uint64_t instance;                          /* one number per deployment: a redeployed one gets another */
+#define LLM_NUMBER(type, name, shown) type name;
+#define LLM_ENUM(name, last, shown)   enum llm_##name name;
+#define LLM_COUNT(name, shown)        unsigned name;
+#define LLM_FLAG(name, shown)         bool name;
+#define LLM_TEXT(name, shown)         char *name;
+#define LLM_PRIVATE(type, name)       type name;
+#define LLM_PRIVATE_TEXT(name)        char *name;
+#include "core/llm/llm_fields.def"
 };
 
-void llm_clear(struct llm *l);                        /* frees the strings; the value is as new: unknown, latency -1 */
+void llm_clear(struct llm *l);                        /* frees the strings; leaves a new value: unknown, latency -1 */
 int llm_copy(struct llm *to, const struct llm *from); /* deep; -1: no memory, to is clear */
 
 /* The name that people see: model_name of a discovered one; CLOUD_MODEL_NAME of the
  * cloud's; the model id that a container or local host is asked for; "Unknown". */
 const char *llm_name(const struct llm *l);
 
-/* Its model type; where none was given it counts, and is shown, as "chat". */
+/* Its model type; "chat" where none was given. */
 const char *llm_type(const struct llm *l);
 
 /* Images can be sent to it (model type vlm, or the cloud's). */
-bool llm_sees_images(const struct llm *l);
+bool llm_has_vision(const struct llm *l);
 
-/* Tools can be offered to it: never to a completions endpoint; to a discovered one
- * where it is known that it can; to the others unless it is known that they can't. */
+/* Tools can be offered to it: never to a completions endpoint; to a discovered LLM only when
+ * it is known to support them; to the others unless it is known that they do not. */
 bool llm_uses_tools(const struct llm *l);
 bool llm_tools_apply(enum llm_kind kind, bool completions, enum llm_tools tools); /* the same, of its parts */
 
-/* A discovered one may be selected: type chat, completion, vlm (in any case), or
- * none given. */
+/* A discovered LLM can be selected: its type is chat, completion or vlm (case-insensitive),
+ * or none was given. */
 bool llm_is_selectable(const struct llm *l);
 
-const char *llm_kind_text(enum llm_kind k);                 /* cloud, container, discovered, local */
+/* What depends on the kind alone. */
+struct llm_kind_info {
+	const char *text;  /* in logs and documents: cloud, container, discovered, local */
+	const char *title; /* of the line in GET / that names the current LLM */
+	bool shown_by_url; /* that line shows its URL instead of its name */
+};
+const struct llm_kind_info *llm_kind_info(enum llm_kind k);
+static inline const char *llm_kind_text(enum llm_kind k)
+{
+	return llm_kind_info(k)->text;
+}
+
 const char *llm_health_text(enum llm_health h);             /* unknown, healthy, degraded, unhealthy */
 int llm_health_parse(const char *text, enum llm_health *h); /* -1: none of them */
 
-/* The LLMs that the configuration names by itself. Each fills out and returns 0;
- * returns 1 where the configuration names none (cloud: neither enabled nor fallback,
- * or no token; local: switched off), -1 on an error (bad URL, no memory), with out
- * clear in both cases. llm_container understands `name` (port 7000), `host:port` and
- * a full URL; a URL without a path gets /v1/chat/completions. model is set as far as
- * the configuration knows it, health is LLM_UNKNOWN, instance 0 (the caller's to set). */
+/* The configured LLMs. Each function fills out and returns 0, or 1 where there is none
+ * (cloud: neither enabled nor fallback, or no token; local: switched off), or -1 on an
+ * error (bad URL, out of memory); out is clear in both cases. llm_container understands
+ * `name` (port 7000), `host:port` and a full URL; a URL without a path gets
+ * /v1/chat/completions. model is set where the configuration names it, health is
+ * LLM_UNKNOWN, instance is 0 (the caller sets it). */
 int llm_cloud(const struct config *c, struct llm *out, struct err *e);
 int llm_container(const struct config *c, struct llm *out, struct err *e);
 int llm_local(const struct config *c, struct llm *out, struct err *e);
 
-/* Sets l->model: CLOUD_MODEL_NAME for the cloud's; else hf_model_id, else model_name,
- * else HF_MODEL_PATH, else LOCAL_MODEL_NAME where set explicitly, else first_listed
- * (the first id of /v1/models, may be NULL). Where none of them names one, l->model
- * stays as it is. -1: no memory. */
-int llm_choose_model(struct llm *l, const struct config *c, const char *first_listed);
+/* Sets l->model to the first that is there: CLOUD_MODEL_NAME (cloud only), hf_model_id,
+ * model_name, HF_MODEL_PATH, LOCAL_MODEL_NAME where it was set explicitly, first_served (the
+ * first id of /v1/models, may be NULL). Where none is, l->model stays. -1: out of memory. */
+int llm_choose_model(struct llm *l, const struct config *c, const char *first_served);
 
 /* Splits an http(s) URL; without a scheme it is http. host has no brackets, port is
- * the scheme's where none was given. On an error out is clear. */
+ * the scheme's default where none was given. On an error out is clear. */
 struct llm_endpoint {
 	char *scheme, *host;
 	uint16_t port;
@@ -108,9 +93,9 @@ int llm_endpoint_parse(const char *url, struct llm_endpoint *out, struct err *e)
 void llm_endpoint_clear(struct llm_endpoint *p);
 
 /* URL of another path on the same server: ("http://h:7000/v1/chat/completions",
- * "/v1/models") -> "http://h:7000/v1/models". What stands before /v1/chat/completions
- * or /v1/completions is kept ("https://h/openai/v1/chat/completions" has its models
- * at /openai/v1/models), the query is not. free(); NULL: bad URL or no memory. */
+ * "/v1/models") -> "http://h:7000/v1/models". A prefix of /v1/chat/completions or
+ * /v1/completions is kept ("https://h/openai/v1/chat/completions" has its models
+ * at /openai/v1/models), the query is not. free(); NULL: bad URL or out of memory. */
 char *llm_sibling_url(const char *url, const char *path);
 
 /* text as a whole URL: http:// in front where it has no scheme, default_path where

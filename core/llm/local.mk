@@ -9,6 +9,7 @@ libttagent_a_SOURCES += \
 	core/llm/llm.c \
 	core/llm/llm.h \
 	core/llm/llm_endpoint.c \
+	core/llm/llm_fields.def \
 	core/llm/model_list.c \
 	core/llm/model_list.h \
 	core/llm/select.c \

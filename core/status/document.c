@@ -213,21 +213,12 @@ static json_t *health_monitoring(const struct llm *l, const struct config *c)
 /* "Cloud: gpt-x", "Discovered: Llama", "Container: http://h:7000/v1/chat/completions" */
 static json_t *info_line(const struct llm *l)
 {
-	static const char *const words[] = {
-		[LLM_CLOUD] = "Cloud",
-		[LLM_CONTAINER] = "Container",
-		[LLM_DISCOVERED] = "Discovered",
-		[LLM_LOCAL] = "Container",
-	};
-	bool by_url = l->kind == LLM_CONTAINER || l->kind == LLM_LOCAL;
-	const char *what = by_url ? l->url : llm_name(l);
-	size_t size = strlen(words[l->kind]) + strlen(what) + 3;
-	char *line = malloc(size);
+	const struct llm_kind_info *kind = llm_kind_info(l->kind);
+	char *line = NULL;
 	json_t *value;
 
-	if (line == NULL)
+	if (asprintf(&line, "%s: %s", kind->title, kind->shown_by_url ? l->url : llm_name(l)) < 0)
 		return NULL;
-	snprintf(line, size, "%s: %s", words[l->kind], what);
 	value = document_string(line);
 	free(line);
 	return value;

@@ -24,6 +24,10 @@ char *document_status_initializing(size_t *len);
  * "stale_reason":TEXT` at its end. */
 char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, const char *reason, size_t *len);
 
+/* Answer of the command `models`: all LLMs, candidates first, best first. New reference; NULL:
+ * out of memory. */
+json_t *document_models(const struct status_view *v);
+
 /* Parts that answers to commands share. New references; NULL: no memory. */
 json_t *document_llm_info(const struct llm *l);          /* current_llm.llm_info of /status */
 json_t *document_model_brief(const struct llm *l);       /* /refresh: available_models[] */

@@ -2,14 +2,15 @@
 /* The layout of the status file: fixed-width types in the machine's own byte order,
  * offsets from the file's start, one writer, any number of readers.
  *
- * Once renamed into place a file never changes but for two words: `superseded`
- * (set when a newer file took its place) and `heartbeat_ms`. The layout version is
- * part of the file's name, so an old reader and a new writer coexist: whatever
- * changes here raises STATUS_VERSION and STATUS_FILE together. */
+ * Once a file is renamed into place, only two words of it ever change: `superseded`
+ * (set when a newer file takes its place) and `heartbeat_ms`. The layout version is
+ * part of the file's name, so that an old reader and a new writer can coexist: every
+ * change here raises STATUS_VERSION and STATUS_FILE together. */
 #ifndef TT_STATUS_LAYOUT_H
 #define TT_STATUS_LAYOUT_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define STATUS_MAGIC    UINT64_C(0x5441545354474154) /* "TAGTSTAT", little endian */
@@ -17,8 +18,7 @@
 #define STATUS_FILE     "status.v1"
 #define STATUS_MAX_SIZE (256u << 20)
 
-/* A string or document: bytes at offset, followed by a NUL that length leaves out.
- * offset 0 = NULL. */
+/* A string or document: length bytes at offset and a NUL behind them. offset 0 = NULL. */
 struct status_text {
 	uint32_t offset;
 	uint32_t length;
@@ -34,11 +34,11 @@ struct status_header {
 	int64_t writer_pid;
 	uint64_t writer_birth;                       /* starttime of /proc/PID/stat; 0: not known */
 	uint64_t epoch;                              /* random, one per daemon start */
-	uint64_t generation;                         /* counts on over daemon restarts */
+	uint64_t generation;                         /* continues over daemon restarts */
 	int64_t published_ms;                        /* wall clock */
 	uint32_t llm_count, llms_offset;             /* struct status_llm[] */
 	uint32_t candidate_count, candidates_offset; /* uint32_t[]: indexes of llms, best first */
-	uint32_t usable_count;                       /* the first so many candidates can be used */
+	uint32_t usable_count;                       /* that many candidates can be used; they come first */
 	uint32_t waiting;                            /* 1: there is no LLM (usable_count is 0) */
 	struct status_text config_name;              /* file in the run directory, "config.17" */
 	struct status_text pinned;                   /* deploy_id */
@@ -46,25 +46,29 @@ struct status_header {
 	struct status_text status_document;
 };
 
+/* The members are the published fields of struct llm (core/llm/llm_fields.def), by size:
+ * numbers, then enums, counts and flags (0 or 1), then texts. url is never NULL. */
 struct status_llm {
-	uint64_t instance;
-	int64_t context_length;
-	int64_t checked_ms;
-	int64_t latency_ms;
-	int64_t ejected_since_ms, ejected_until_ms;
-	uint32_t kind, health, tools; /* enum llm_kind, llm_health, llm_tools */
-	uint32_t failures;
-	uint32_t completions, sees_images; /* 0 or 1, as llm.h says */
-	uint32_t continues, reserved;      /* likewise; 0 */
-	struct status_text deploy_id, container_name, internal_url, health_url;
-	struct status_text model_name, model_type, hf_model_id;
-	struct status_text url, probe_url, model, resolve, reason; /* url is never NULL */
-	struct status_text token;                                  /* bearer token to send; the file's mode is 0600 */
+#define LLM_NUMBER(type, name, shown) type name;
+#include "core/llm/llm_fields.def"
+#define LLM_ENUM(name, last, shown)      uint32_t name;
+#define LLM_COUNT(name, shown)           uint32_t name;
+#define LLM_FLAG(name, shown)            uint32_t name;
+#define LLM_DERIVED_FLAG(name, function) uint32_t name;
+#include "core/llm/llm_fields.def"
+	uint32_t reserved; /* 0 */
+#define LLM_TEXT(name, shown) struct status_text name;
+#include "core/llm/llm_fields.def"
+	struct status_text token; /* bearer token to send; the file's mode is 0600 */
 };
 
 _Static_assert(sizeof(struct status_text) == 8, "layout");
 _Static_assert(sizeof(struct status_header) == 144, "layout");
 _Static_assert(sizeof(struct status_llm) == 184, "layout");
+_Static_assert(offsetof(struct status_llm, ejected_until_ms) == 40 && offsetof(struct status_llm, kind) == 48 &&
+                       offsetof(struct status_llm, continues) == 72 && offsetof(struct status_llm, deploy_id) == 80 &&
+                       offsetof(struct status_llm, token) == 176,
+               "layout");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the two words that change need lock-free atomics");
 
 #endif

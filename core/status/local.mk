@@ -9,6 +9,7 @@ libttagent_a_SOURCES += \
 	core/status/document.h \
 	core/status/document_list.c \
 	core/status/document_list.h \
+	core/status/document_models.c \
 	core/status/encode.c \
 	core/status/encode.h \
 	core/status/layout.h \
@@ -19,7 +20,6 @@ libttagent_a_SOURCES += \
 	core/status/safe_read.c \
 	core/status/safe_read.h \
 	core/status/validate.c \
-	core/status/view.c \
 	core/status/view.h \
 	core/status/writer.c \
 	core/status/writer.h

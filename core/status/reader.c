@@ -84,32 +84,14 @@ const char *status_text(const struct status_snapshot *s, struct status_text t)
 int status_copy_llm(const struct status_snapshot *s, size_t i, struct llm *out)
 {
 	const struct status_llm *l = status_llm(s, i);
-	/* Casts away const for the copy below, which only reads. */
-	struct llm borrowed = {
-		.kind = (enum llm_kind)l->kind,
-		.deploy_id = (char *)status_text(s, l->deploy_id),
-		.container_name = (char *)status_text(s, l->container_name),
-		.internal_url = (char *)status_text(s, l->internal_url),
-		.health_url = (char *)status_text(s, l->health_url),
-		.model_name = (char *)status_text(s, l->model_name),
-		.model_type = (char *)status_text(s, l->model_type),
-		.hf_model_id = (char *)status_text(s, l->hf_model_id),
-		.url = (char *)status_text(s, l->url),
-		.probe_url = (char *)status_text(s, l->probe_url),
-		.model = (char *)status_text(s, l->model),
-		.resolve = (char *)status_text(s, l->resolve),
-		.reason = (char *)status_text(s, l->reason),
-		.completions = l->completions != 0,
-		.continues = l->continues != 0,
-		.tools = (enum llm_tools)l->tools,
-		.context_length = l->context_length,
-		.health = (enum llm_health)l->health,
-		.failures = l->failures,
-		.checked_ms = l->checked_ms,
-		.latency_ms = l->latency_ms,
-		.ejected_since_ms = l->ejected_since_ms,
-		.ejected_until_ms = l->ejected_until_ms,
-		.instance = l->instance,
+	/* The casts drop const; the copy only reads. */
+	const struct llm borrowed = {
+#define LLM_NUMBER(type, name, shown) .name = l->name,
+#define LLM_ENUM(name, last, shown)   .name = (enum llm_##name)l->name,
+#define LLM_COUNT(name, shown)        .name = l->name,
+#define LLM_FLAG(name, shown)         .name = l->name != 0,
+#define LLM_TEXT(name, shown)         .name = (char *)status_text(s, l->name),
+#include "core/llm/llm_fields.def"
 	};
 
 	return llm_copy(out, &borrowed);

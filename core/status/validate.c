@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What makes the rest of the service trust a status file: every offset, count, enum
- * and terminator is looked at once, here. */
+/* Here every offset, count, enum and terminator of a status file is checked, once, so that
+ * the rest of the service can trust it. */
 #include "core/status/reader.h"
 
 #include "core/llm/llm.h"
@@ -43,22 +43,13 @@ static int check_number(const struct checked *f, const char *what, uint32_t valu
 	return 0;
 }
 
-#define TEXT(field)                                                                                                    \
-	{                                                                                                              \
-#field, offsetof(struct status_llm, field)                                                             \
-	}
-#define NUMBER(field, max)                                                                                             \
-	{                                                                                                              \
-#field, offsetof(struct status_llm, field), max                                                        \
-	}
-
 static const struct {
 	const char *name;
 	size_t offset;
 } llm_texts[] = {
-	TEXT(deploy_id),  TEXT(container_name), TEXT(internal_url), TEXT(health_url), TEXT(model_name),
-	TEXT(model_type), TEXT(hf_model_id),    TEXT(url),          TEXT(probe_url),  TEXT(model),
-	TEXT(resolve),    TEXT(reason),         TEXT(token),
+#define LLM_TEXT(name, shown) {#name, offsetof(struct status_llm, name)},
+#include "core/llm/llm_fields.def"
+	{"token", offsetof(struct status_llm, token)},
 };
 
 static const struct {
@@ -66,8 +57,10 @@ static const struct {
 	size_t offset;
 	uint32_t max;
 } llm_numbers[] = {
-	NUMBER(kind, LLM_LOCAL), NUMBER(health, LLM_UNHEALTHY), NUMBER(tools, LLM_TOOLS_YES),
-	NUMBER(completions, 1),  NUMBER(sees_images, 1),        NUMBER(continues, 1),
+#define LLM_ENUM(name, last, shown)      {#name, offsetof(struct status_llm, name), last},
+#define LLM_FLAG(name, shown)            {#name, offsetof(struct status_llm, name), 1},
+#define LLM_DERIVED_FLAG(name, function) {#name, offsetof(struct status_llm, name), 1},
+#include "core/llm/llm_fields.def"
 };
 
 static int check_llm(const struct checked *f, const struct status_llm *l)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The daemon's state as one value: what is published and what documents are made of.
- * It borrows all that it points to. */
+/* The daemon's state as one value: what is published, and what documents are made from.
+ * It borrows everything that it points to. */
 #ifndef TT_STATUS_VIEW_H
 #define TT_STATUS_VIEW_H
 
@@ -12,18 +12,18 @@
 #include <stdint.h>
 
 struct status_polling {
-	uint64_t attempts; /* made since there is none */
-	bool exhausted;    /* max_attempts are used up */
+	uint64_t attempts; /* made since the last LLM was lost */
+	bool exhausted;    /* polling.max_attempts is reached */
 };
 
 struct status_view {
 	const struct config *config; /* NULL: none was published yet */
 	const char *config_name;     /* file name in the run directory, "config.17"; NULL */
-	const struct llm *llms;      /* all that are known, in the backend's order */
+	const struct llm *llms;      /* all known LLMs, in the backend's order */
 	size_t llm_count;
 	const size_t *order; /* candidates, best first (select_order) */
 	size_t order_count;
-	size_t usable_count; /* the first so many can be used; 0: waiting */
+	size_t usable_count; /* that many candidates can be used, they come first; 0: waiting */
 	const char *pinned;  /* deploy_id or NULL */
 	struct status_polling polling;
 	const char *const *tools; /* names of those that config provides, ended by NULL; NULL: none */
@@ -33,6 +33,9 @@ struct status_view {
 };
 
 /* Index of the current LLM (order[0] when anything is usable), or -1. */
-long status_view_current(const struct status_view *v);
+static inline long status_view_current(const struct status_view *v)
+{
+	return v->usable_count > 0 ? (long)v->order[0] : -1;
+}
 
 #endif

@@ -53,7 +53,7 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
 	for (size_t rank = 0; rank < h->candidate_count; rank++) {
 		const struct status_llm *l = status_candidate(s, rank);
 
-		if (was_tried(tried, l->instance) || (needs.vision && !l->sees_images) ||
+		if (was_tried(tried, l->instance) || (needs.vision && !l->vision) ||
 		    (needs.continues && !l->continues))
 			continue;
 		if (rank >= h->usable_count) {
@@ -71,7 +71,7 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
 bool candidates_have_vision(const struct status_snapshot *s)
 {
 	for (size_t rank = 0; rank < status_header(s)->candidate_count; rank++)
-		if (status_candidate(s, rank)->sees_images)
+		if (status_candidate(s, rank)->vision)
 			return true;
 	return false;
 }

@@ -118,7 +118,7 @@ static struct prompt prompt_of(struct turn *t)
 		.model = model == NULL ? "" : model,
 		.cloud = llm->kind == LLM_CLOUD,
 		.completions = llm->completions != 0,
-		.vision = llm->sees_images != 0,
+		.vision = llm->vision != 0,
 		.uses_tools =
 			llm_tools_apply((enum llm_kind)llm->kind, llm->completions != 0, (enum llm_tools)llm->tools),
 		.context = llm->context_length,

@@ -16,10 +16,11 @@ static size_t text(const char *image, struct status_text t)
 
 static size_t walk_llm(const char *image, const struct status_llm *l)
 {
-	const struct status_text texts[] = {l->deploy_id,  l->container_name, l->internal_url, l->health_url,
-	                                    l->model_name, l->model_type,     l->hf_model_id,  l->url,
-	                                    l->probe_url,  l->model,          l->resolve,      l->reason,
-	                                    l->token};
+	const struct status_text texts[] = {
+#define LLM_TEXT(name, shown) l->name,
+#include "core/llm/llm_fields.def"
+		l->token,
+	};
 	size_t sum =
 		strlen(llm_kind_text((enum llm_kind)l->kind)) + strlen(llm_health_text((enum llm_health)l->health));
 

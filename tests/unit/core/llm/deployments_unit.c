@@ -70,7 +70,7 @@ static void a_whole_entry(void **state)
 	assert_int_equal(l->kind, LLM_DISCOVERED);
 	assert_int_equal(l->health, LLM_UNKNOWN);
 	assert_int_equal(l->latency_ms, -1);
-	assert_true(llm_sees_images(l));
+	assert_true(llm_has_vision(l));
 	assert_true(llm_is_selectable(l));
 	llm_list_clear(&list);
 	assert_int_equal(list.count, 0);

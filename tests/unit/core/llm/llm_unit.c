@@ -100,14 +100,14 @@ static void cloud_and_local(void **state)
 	assert_null(l.probe_url);
 	assert_string_equal(l.model, "big");
 	assert_string_equal(llm_name(&l), "big");
-	assert_true(llm_sees_images(&l));
+	assert_true(llm_has_vision(&l));
 	assert_true(llm_uses_tools(&l));
 	llm_clear(&l);
 	assert_int_equal(llm_local(c, &l, &e), 0);
 	assert_string_equal(l.url, "http://[::1]:1234/v1/chat/completions");
 	assert_string_equal(l.probe_url, "http://[::1]:1234/health");
 	assert_string_equal(l.model, "some/model");
-	assert_false(llm_sees_images(&l));
+	assert_false(llm_has_vision(&l));
 	llm_clear(&l);
 	config_unref(c);
 }

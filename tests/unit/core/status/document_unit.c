@@ -553,6 +553,55 @@ static void texts_that_are_no_utf8(void **state)
 	llm_clear(&l);
 }
 
+static void models_show_what_the_table_says(void **state)
+{
+	struct llm llms[] = {
+		{.kind = LLM_LOCAL, .latency_ms = -1, .instance = 1},
+		{.kind = LLM_DISCOVERED,
+	         .health = LLM_DEGRADED,
+	         .tools = LLM_TOOLS_NO,
+	         .failures = 2,
+	         .context_length = 8192,
+	         .checked_ms = 1795370000500,
+	         .latency_ms = 7,
+	         .ejected_since_ms = 1795370001000,
+	         .ejected_until_ms = 1795370002000,
+	         .instance = 3,
+	         .deploy_id = (char[]){"d1"},
+	         .container_name = (char[]){"c1"},
+	         .model_name = (char[]){"Ll\xff"},
+	         .reason = (char[]){"slow"},
+	         .url = (char[]){"http://h/v1/chat/completions"},
+	         .model = (char[]){"m"}},
+	};
+	size_t order[] = {1};
+	struct status_view view = {.llms = llms,
+	                           .llm_count = 2,
+	                           .order = order,
+	                           .order_count = 1,
+	                           .usable_count = 1,
+	                           .pinned = "d1",
+	                           .generation = 9};
+	json_t *doc = document_models(&view);
+	char *line = document_text(doc, NULL);
+
+	(void)state;
+	assert_string_equal(
+		line,
+		"{\"generation\":9,\"models\":[{\"rank\":0,\"current\":true,\"pinned\":true,\"deploy_id\":\"d1\","
+		"\"model_name\":\"Ll?\",\"model_type\":null,\"container_name\":\"c1\",\"kind\":\"discovered\","
+		"\"status\":\"degraded\",\"reason\":\"slow\",\"url\":\"http://h/v1/chat/completions\","
+		"\"model\":\"m\",\"tools\":false,\"context_length\":8192,\"failures\":2,\"checked\":1795370000.5,"
+		"\"latency_ms\":7,\"ejected_since\":1795370001.0,\"ejected_until\":1795370002.0,\"instance\":3},"
+		"{\"rank\":null,\"current\":false,\"pinned\":false,\"deploy_id\":null,\"model_name\":\"Unknown\","
+		"\"model_type\":null,\"container_name\":null,\"kind\":\"local\",\"status\":\"unknown\","
+		"\"reason\":null,\"url\":null,\"model\":null,\"tools\":null,\"context_length\":0,\"failures\":0,"
+		"\"checked\":null,\"latency_ms\":-1,\"ejected_since\":null,\"ejected_until\":null,"
+		"\"instance\":1}]}");
+	free(line);
+	json_decref(doc);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -573,6 +622,7 @@ int main(void)
 		cmocka_unit_test(answers_to_commands),
 		cmocka_unit_test(stale_says_since_when_and_why),
 		cmocka_unit_test(texts_that_are_no_utf8),
+		cmocka_unit_test(models_show_what_the_table_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,6 +54,46 @@ static void everything_arrives(void **state)
 	status_writer_close(w);
 }
 
+/* Each row of llm_fields.def gets a value of its own. */
+static void every_field_arrives(void **state)
+{
+	struct fixture *f = *state;
+	struct llm *given = &f->llms[1], copy;
+	struct status_writer *w = writer(f);
+	struct status_reader *r;
+	struct status_snapshot *s;
+	char text[64];
+	int n = 0;
+
+	llm_clear(given);
+	f->view.pinned = NULL;
+#define LLM_NUMBER(type, name, shown) given->name = (type)++n;
+#define LLM_ENUM(name, last, shown)   given->name = last;
+#define LLM_COUNT(name, shown)        given->name = (unsigned)++n;
+#define LLM_FLAG(name, shown)         given->name = true;
+#define LLM_TEXT(name, shown)                                                                                          \
+	snprintf(text, sizeof text, "text %d", ++n);                                                                   \
+	given->name = strdup(text);
+#include "core/llm/llm_fields.def"
+	publish(w, f);
+	r = reader(f);
+	s = status_acquire(r);
+	assert_non_null(s);
+	assert_int_equal(status_copy_llm(s, 1, &copy), 0);
+#define LLM_NUMBER(type, name, shown)    assert_int_equal(copy.name, given->name);
+#define LLM_ENUM(name, last, shown)      assert_int_equal(copy.name, given->name);
+#define LLM_COUNT(name, shown)           assert_int_equal(copy.name, given->name);
+#define LLM_FLAG(name, shown)            assert_true(copy.name);
+#define LLM_DERIVED_FLAG(name, function) assert_int_equal(status_llm(s, 1)->name, function(given));
+#define LLM_TEXT(name, shown)            assert_string_equal(copy.name, given->name);
+#define LLM_PRIVATE_TEXT(name)           assert_null(copy.name);
+#include "core/llm/llm_fields.def"
+	llm_clear(&copy);
+	status_release(s);
+	status_reader_free(r);
+	status_writer_close(w);
+}
+
 static void a_new_publication_is_seen_at_once(void **state)
 {
 	struct fixture *f = *state;
@@ -148,8 +188,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(everything_arrives),           TEST(a_new_publication_is_seen_at_once),    TEST(no_llm_is_waiting),
-		TEST(a_restarted_writer_counts_on), TEST(a_second_writer_is_told_who_holds_it),
+		TEST(everything_arrives),
+		TEST(every_field_arrives),
+		TEST(a_new_publication_is_seen_at_once),
+		TEST(no_llm_is_waiting),
+		TEST(a_restarted_writer_counts_on),
+		TEST(a_second_writer_is_told_who_holds_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
