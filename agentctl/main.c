@@ -2,7 +2,7 @@
 /* tt-agentctl: asks tt-agentd and shows its answer. */
 #include "agentctl/admin.h"
 #include "agentctl/documents.h"
-#include "core/base/privacy.h"
+#include "core/base/process.h"
 
 #include "config.h"
 
@@ -79,7 +79,7 @@ int main(int argc, char **argv)
 	};
 	int status;
 
-	privacy_no_core_dumps();
+	process_no_core_dumps();
 	signal(SIGPIPE, SIG_IGN); /* a daemon that hangs up is an error message, not a death */
 	a.colour = wants_colour();
 	status = parse_options(&a, argc, argv);

@@ -3,7 +3,7 @@
 #include "config.h"
 
 #include "core/base/log.h"
-#include "core/base/privacy.h"
+#include "core/base/process.h"
 #include "core/base/systemd.h"
 #include "agentd/agent.h"
 #include "core/llm/configured.h"
@@ -13,45 +13,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 extern char **environ;
 
-/* A thousand models are probed at once. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 static void prepare_process(void)
 {
-	privacy_no_core_dumps();
+	process_no_core_dumps();
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077);
-	raise_descriptor_limit();
-	mallopt(M_ARENA_MAX, 1); /* threads only look up names */
+	process_raise_descriptor_limit(); /* a thousand models are probed at once */
+	mallopt(M_ARENA_MAX, 1);          /* threads only look up names */
 }
 
 static void open_log(const struct config *c)
 {
-	static const struct {
-		const char *name;
-		enum log_target target;
-	} targets[] = {{"stderr", LOG_TO_STDERR}, {"syslog", LOG_TO_SYSLOG}, {"journal", LOG_TO_JOURNAL}};
 	enum log_target target = LOG_TO_STDERR;
 	enum log_level level = LOG_INFO_;
 
-	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
-		if (strcasecmp(cfg_str(c, CFG_LOG_TARGET), targets[i].name) == 0)
-			target = targets[i].target;
+	log_target_parse(cfg_str(c, CFG_LOG_TARGET), &target);
 	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
 	log_open("tt-agentd", target, cfg_bool(c, CFG_LOG_DEBUG) ? LOG_DEBUG_ : level);
 }

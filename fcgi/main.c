@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tt-agent-fcgi: answers the requests that nginx or lighttpd pass on by FastCGI. */
-#include "core/base/privacy.h"
+#include "core/base/process.h"
 #include "fcgi/options.h"
 #include "fcgi/parent.h"
 
@@ -8,25 +8,13 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
-
-/* Descriptors are what streams are made of: take as many as we may. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit r;
-
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
-		r.rlim_cur = r.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &r);
-	}
-}
 
 int main(int argc, char **argv)
 {
 	struct options o;
 	struct err e = ERR_INIT;
 
-	privacy_no_core_dumps();
+	process_no_core_dumps();
 	signal(SIGPIPE, SIG_IGN); /* the reader of the log may close it */
 	if (responder_options_parse(&o, argc, argv, &e) < 0) {
 		fprintf(stderr, "tt-agent-fcgi: %s\n", e.text);
@@ -41,6 +29,6 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	log_open("tt-agent-fcgi", o.log_target, o.log_level);
-	raise_descriptor_limit();
+	process_raise_descriptor_limit(); /* each stream needs two */
 	return parent_run(&o, argv);
 }

@@ -89,16 +89,8 @@ static int take_log_level(struct options *o, const char *value, struct err *e)
 
 static int take_log_target(struct options *o, const char *value, struct err *e)
 {
-	static const struct {
-		const char *name;
-		enum log_target target;
-	} targets[] = {{"stderr", LOG_TO_STDERR}, {"syslog", LOG_TO_SYSLOG}, {"journal", LOG_TO_JOURNAL}};
-
-	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
-		if (strcmp(value, targets[i].name) == 0) {
-			o->log_target = targets[i].target;
-			return 0;
-		}
+	if (log_target_parse(value, &o->log_target) == 0)
+		return 0;
 	return err_set(e, "--log-target: '%s' is none of stderr, syslog, journal", value);
 }
 

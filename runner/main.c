@@ -4,7 +4,7 @@
 #include "config.h"
 
 #include "core/base/log.h"
-#include "core/base/privacy.h"
+#include "core/base/process.h"
 #include "core/base/systemd.h"
 #include "runner/self_test.h"
 #include "runner/service.h"
@@ -198,7 +198,7 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	int parsed, listen_fd = -1;
 
-	privacy_no_core_dumps();
+	process_no_core_dumps();
 	parsed = parse(&o, argc, argv);
 	if (parsed != 0) {
 		if (parsed < 0)

@@ -10,24 +10,24 @@
 #include <unistd.h>
 
 #define RESERVED_MOST 16u
-#define RESERVED_PART 8u /* of all, at most */
+#define RESERVED_PART 8u /* at most one in so many */
 
 static const struct {
 	int error;
-	const char *text; /* NULL: with the limit's number */
-} shortages[] = {
+	const char *text; /* NULL: made with the limit */
+} exhaustions[] = {
 	{EMFILE, NULL},
-	{ENFILE, "the system has no descriptor left: raise fs.file-max (sysctl)"},
-	{ENOBUFS, "the system has no memory left for sockets"},
-	{ENOMEM, "no memory is left"},
+	{ENFILE, "the system has no file descriptor left: raise fs.file-max (sysctl)"},
+	{ENOBUFS, "the system is out of memory for sockets"},
+	{ENOMEM, "out of memory"},
 };
 
-static const size_t count = sizeof shortages / sizeof shortages[0];
+static const size_t count = sizeof exhaustions / sizeof exhaustions[0];
 
 bool exhaustion_is(int error)
 {
 	for (size_t i = 0; i < count; i++)
-		if (shortages[i].error == error)
+		if (exhaustions[i].error == error)
 			return true;
 	return false;
 }
@@ -37,14 +37,15 @@ const char *exhaustion_text(int error, char *out, size_t size)
 	const char *text = strerror(error);
 
 	for (size_t i = 0; i < count; i++)
-		if (shortages[i].error == error)
-			text = shortages[i].text;
+		if (exhaustions[i].error == error)
+			text = exhaustions[i].text;
 	if (text != NULL)
 		snprintf(out, size, "%s", text);
 	else
-		snprintf(out, size,
-		         "all %zu descriptors of this process are taken: raise LimitNOFILE= of its unit, or ulimit -n",
-		         exhaustion_descriptors());
+		snprintf(
+			out, size,
+			"all %zu file descriptors of this process are in use: raise LimitNOFILE= of its unit, or ulimit -n",
+			exhaustion_descriptors());
 	return out;
 }
 

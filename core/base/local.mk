@@ -8,10 +8,12 @@ libttagent_a_SOURCES += \
 	core/base/err.h \
 	core/base/exhaustion.c \
 	core/base/exhaustion.h \
+	core/base/json_text.c \
+	core/base/json_text.h \
 	core/base/log.c \
 	core/base/log.h \
-	core/base/privacy.c \
-	core/base/privacy.h \
+	core/base/process.c \
+	core/base/process.h \
 	core/base/roff.c \
 	core/base/roff.h \
 	core/base/systemd.c \

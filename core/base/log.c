@@ -58,6 +58,20 @@ int log_level_parse(const char *text, enum log_level *level)
 	return -1;
 }
 
+int log_target_parse(const char *text, enum log_target *target)
+{
+	static const char *const names[] = {
+		[LOG_TO_STDERR] = "stderr", [LOG_TO_SYSLOG] = "syslog", [LOG_TO_JOURNAL] = "journal"};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		if (strcasecmp(text, names[i]) == 0) {
+			*target = (enum log_target)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
 const char *log_level_name(enum log_level level)
 {
 	return levels[level].name;
@@ -178,8 +192,8 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
 		return;
 	}
 	l.text[l.len++] = '\n';
-	/* One write a line: lines of several processes never mix. A full or closed stderr
-	 * loses the line; nothing better can be done about it here. */
+	/* One write a line, so that lines of several processes never mix. If stderr is full or
+	 * closed, the line is lost. */
 	if (write(STDERR_FILENO, l.text, l.len) < 0)
 		return;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Log lines: one event a line, `event key=value key="quoted value"`.
+/* Log lines: one event a line, `event key=value key="quoted value"`; event and keys are
+ * snake_case.
  *
- * Where they go and from which level on is set once per process (log_open) and
- * changed by log_set_level. Values are quoted and escaped where they hold blanks,
- * quotes or control characters, so that no input can forge a line. Never pass a
- * secret, a prompt or model output. Any thread after log_open. */
+ * Target and level are set once per process by log_open; log_set_level changes the level.
+ * Values that contain blanks, quotes or control characters are quoted and escaped, so that
+ * no input can forge a line. Never pass a secret, a prompt or model output. Any thread
+ * after log_open. */
 #ifndef TT_BASE_LOG_H
 #define TT_BASE_LOG_H
 
@@ -42,15 +43,17 @@ struct log_field {
 		.key = (k), .type = LOG_FIELD_STR, .v.str = (b) ? "true" : "false"                                     \
 	}
 
-/* Until log_open, lines of WARNING and above go to stderr. `program` is shown in
- * each line on stderr and is the identifier of syslog and journal; it must live
- * as long as the process. Journal lines carry their priority as "<N>". */
+/* Before log_open, lines of WARNING and above go to stderr. `program` appears in each
+ * line on stderr and is the identifier in syslog; it must live as long as the process.
+ * Journal lines begin with their priority as "<N>". */
 void log_open(const char *program, enum log_target target, enum log_level level);
 void log_set_level(enum log_level level);
 enum log_level log_level(void);
 
-/* -1 when text is none of DEBUG, INFO, WARNING, ERROR, CRITICAL in any case. */
+/* -1 when text is none of DEBUG, INFO, WARNING, ERROR, CRITICAL (case-insensitive). */
 int log_level_parse(const char *text, enum log_level *level);
+/* -1 when text is none of stderr, syslog, journal (case-insensitive). */
+int log_target_parse(const char *text, enum log_target *target);
 const char *log_level_name(enum log_level level);
 
 void log_fields(enum log_level level, const char *event, const struct log_field *fields, size_t count);

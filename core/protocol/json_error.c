@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/protocol/json_error.h"
 
-#include "core/base/utf8.h"
+#include "core/base/json_text.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -51,7 +51,7 @@ static bool walk_string(struct walk *w)
 			break;
 		if (strchr("\"\\/bfnrtu", *w->p) == NULL || *w->p == '\0')
 			return fail(w, escape, "Invalid \\escape");
-		if (*w->p == 'u' && (w->end - w->p < 5 || utf8_hex4(w->p + 1) < 0))
+		if (*w->p == 'u' && (w->end - w->p < 5 || json_text_hex4(w->p + 1) < 0))
 			return fail(w, w->p, "Invalid \\uXXXX escape");
 	}
 	if (w->p == w->end)

@@ -13,8 +13,6 @@ libttagent_a_SOURCES += \
 	core/status/encode.c \
 	core/status/encode.h \
 	core/status/layout.h \
-	core/status/process_identity.c \
-	core/status/process_identity.h \
 	core/status/reader.c \
 	core/status/reader.h \
 	core/status/safe_read.c \

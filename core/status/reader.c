@@ -6,7 +6,7 @@
 #include "core/llm/llm.h"
 #include "core/status/safe_read.h"
 #include "core/status/decode.h"
-#include "core/status/process_identity.h"
+#include "core/base/process.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
 #include "core/status/encode.h"
 #include "core/status/layout.h"
 #include "core/status/decode.h"
-#include "core/status/process_identity.h"
+#include "core/base/process.h"
 
 #include <errno.h>
 #include <fcntl.h>

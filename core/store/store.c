@@ -2,7 +2,7 @@
 #include "core/store/store_impl.h"
 
 #include "core/base/log.h"
-#include "core/status/process_identity.h"
+#include "core/base/process.h"
 
 #include <inttypes.h>
 #include <stdio.h>

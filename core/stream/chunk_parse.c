@@ -2,6 +2,7 @@
 /* The full reader, on jansson: everything that the scanner does not know. */
 #include "core/stream/chunk.h"
 
+#include "core/base/json_text.h"
 #include "core/base/utf8.h"
 #include "core/stream/error_text.h"
 #include "core/stream/sse.h"
@@ -223,7 +224,7 @@ static bool repair(struct buf *out, const char *data, size_t len)
 			continue;
 		}
 		if (*p == '\\') {
-			bool bad = utf8_lone_surrogate(p, end, &step);
+			bool bad = json_text_lone_surrogate(p, end, &step);
 
 			repaired |= bad;
 			if (buf_add(out, bad ? replacement : (const char *)p, bad ? 3 : step) < 0)

@@ -3,6 +3,7 @@
  * Whatever it does not know exactly it leaves to chunk_parse, so it may refuse, but
  * never read anything otherwise than jansson does. */
 #include "core/stream/chunk.h"
+#include "core/base/json_text.h"
 #include "core/base/utf8.h"
 
 #include <stdint.h>
@@ -78,14 +79,14 @@ static uint32_t take_unicode(struct scan *s)
 {
 	int high, low;
 
-	if (s->end - s->p < 4 || (high = utf8_hex4(s->p)) <= 0)
+	if (s->end - s->p < 4 || (high = json_text_hex4(s->p)) <= 0)
 		return 0;
 	s->p += 4;
 	if (high < 0xD800 || high > 0xDFFF)
 		return (uint32_t)high;
 	if (high > 0xDBFF || s->end - s->p < 6 || s->p[0] != '\\' || s->p[1] != 'u')
 		return 0;
-	low = utf8_hex4(s->p + 2);
+	low = json_text_hex4(s->p + 2);
 	if (low < 0xDC00 || low > 0xDFFF)
 		return 0;
 	s->p += 6;
@@ -116,7 +117,7 @@ static inline bool skip_plain(struct scan *s)
 	size_t len;
 
 	for (;;) {
-		s->p = utf8_json_span(s->p, s->end);
+		s->p = json_text_span(s->p, s->end);
 		if (s->p == s->end)
 			return false;
 		if (*s->p < 0x80)

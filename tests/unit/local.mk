@@ -11,7 +11,7 @@ unit_tests = \
 	tests/unit/agentd/reports_unit \
 	tests/unit/agentd/schedule_unit \
 	tests/unit/agentd/selector_unit \
-	tests/unit/core/base/privacy_unit \
+	tests/unit/core/base/process_unit \
 	tests/unit/core/base/systemd_unit \
 	tests/unit/core/config/config_file_unit \
 	tests/unit/core/config/config_publish_unit \
@@ -86,7 +86,7 @@ tests_unit_agentd_daemon_memory_unit_LDFLAGS = $(short_memory_ldflags) -Wl,--wra
 tests_unit_fcgi_connection_memory_unit_SOURCES = tests/unit/fcgi/connection_memory_unit.c $(short_memory)
 tests_unit_fcgi_connection_memory_unit_LDFLAGS = $(short_memory_ldflags)
 tests_unit_core_config_config_publish_unit_LDFLAGS = $(short_memory_ldflags) -Wl,--wrap=strndup
-tests_unit_core_base_privacy_unit_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=setrlimit
+tests_unit_core_base_process_unit_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=setrlimit
 
 # Turns over recorded answers of LLMs in place of HTTP.
 tests_unit_core_turn_dialogue_unit_SOURCES = tests/unit/core/turn/dialogue_unit.c tests/unit/support/recorded_http.c tests/unit/support/recorded_http.h

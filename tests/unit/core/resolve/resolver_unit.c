@@ -182,7 +182,8 @@ static void our_own_exhaustion_is_not_the_names_fault(void **state)
 	for (int i = 0; i < 2; i++) { /* the second time it is remembered */
 		look_up(r, &a, "gone.test");
 		assert_true(a.exhausted);
-		assert_non_null(strstr(a.text, "all 3 descriptors of this process are taken: raise LimitNOFILE="));
+		assert_non_null(
+			strstr(a.text, "all 3 file descriptors of this process are in use: raise LimitNOFILE="));
 	}
 	setrlimit(RLIMIT_NOFILE, &was);
 	assert_non_null(resolver_lookup(r->resolver, "gone.test", 81, on_done, &a));

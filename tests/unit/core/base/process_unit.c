@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Core dumps of a process that holds a secret. */
-#include "core/base/privacy.h"
+#include "core/base/process.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -96,7 +96,7 @@ static enum dump dump_of(const struct crash *c, bool protected)
 		if (chdir(c->dir) != 0)
 			_exit(1);
 		if (protected)
-			privacy_no_core_dumps();
+			process_no_core_dumps();
 		signal(SIGABRT, SIG_DFL);
 		abort();
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/status/process_identity.h"
+#include "core/base/process.h"
 
 #include "core/base/clock.h"
 
@@ -8,9 +8,43 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define BIRTH_FIELD 22 /* of /proc/PID/stat, counted from 1 */
+
+/* Either of two locks is enough: a limit of 0 means no file, and a filter of 0 leaves no
+ * memory in a dump that is made anyway (the kernel ignores the limit where dumps are piped to
+ * a program, and root can raise it). The hard limit is 0 as well: no program that we start
+ * needs dumps, and none may allow itself dumps again. A unit's system call filter may refuse
+ * the call; its LimitCORE= then does the same.
+ *
+ * PR_SET_DUMPABLE would also close /proc/PID to our own user: a worker could not see its
+ * parent where a unit has ProtectProc=invisible, and only root could attach a debugger or
+ * check for leaks. It would hide nothing from that user, who can read our files. */
+void process_no_core_dumps(void)
+{
+	const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+	int filter = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
+
+	setrlimit(RLIMIT_CORE, &none);
+	if (filter < 0)
+		return; /* a kernel without it does not dump programs */
+	dprintf(filter, "0");
+	close(filter);
+}
+
+void process_raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* --- identity --------------------------------------------------------------------------- */
 
 static size_t read_small(const char *path, char *out, size_t size)
 {

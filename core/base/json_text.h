@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of JSON strings, for those that scan them without building values. Pure. */
+#ifndef TT_BASE_JSON_TEXT_H
+#define TT_BASE_JSON_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The first byte at or after p that is not plain ASCII text: a quote, a backslash, a control
+ * character, or a byte above 0x7f. end if there is none. */
+const unsigned char *json_text_span(const unsigned char *p, const unsigned char *end);
+
+/* Sets *step to the length of the escape at p (a backslash). True if it is one half of a
+ * surrogate pair and the other half is missing. Invalid escapes are stepped over. */
+bool json_text_lone_surrogate(const unsigned char *p, const unsigned char *end, size_t *step);
+
+/* The value of the four hexadecimal digits at p; -1: not four hexadecimal digits. */
+int json_text_hex4(const unsigned char *p);
+
+#endif
