@@ -262,7 +262,7 @@ static void replan_health(struct agent *a, const struct config *old, const struc
 	static const enum cfg_key probes[] = {CFG_HEALTH_INTERVAL, CFG_HEALTH_FAST_INTERVAL, CFG_HEALTH_DOWN_INTERVAL};
 	bool changed = monitor_enabled(old) != monitor_enabled(c);
 
-	if (changed || cfg_ms(old, CFG_HEALTH_COMPLETION_INTERVAL) != cfg_ms(c, CFG_HEALTH_COMPLETION_INTERVAL))
+	if (changed || cfg_ms(old, CFG_HEALTH_CANARY_INTERVAL) != cfg_ms(c, CFG_HEALTH_CANARY_INTERVAL))
 		canary_replan(a->completion);
 	for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)
 		changed |= cfg_ms(old, probes[i]) != cfg_ms(c, probes[i]);

@@ -129,7 +129,7 @@ static bool judge(const struct asked *k, const struct http_result *h, const stru
 		return false;
 	if (r->outcome == PROBE_TIMEOUT)
 		snprintf(r->text, sizeof r->text, "it hangs: asked for one token, no answer within %.15g s",
-		         (double)cfg_ms(c, CFG_HEALTH_COMPLETION_TIMEOUT) / 1000);
+		         (double)cfg_ms(c, CFG_HEALTH_CANARY_TIMEOUT) / 1000);
 	else
 		snprintf(r->text, sizeof r->text, "asked for one token: %s", http_outcome_text(h->outcome));
 	return true;
@@ -175,8 +175,8 @@ static int start(struct canary *c, size_t index)
 		.url = l->url,
 		.bearer = tokens_for(c->s->tokens, l, c->s->config),
 		.ca_file = cfg_str(c->s->config, CFG_CLOUD_CA_FILE),
-		.connect_ms = cfg_ms(c->s->config, CFG_HEALTH_COMPLETION_TIMEOUT),
-		.total_ms = cfg_ms(c->s->config, CFG_HEALTH_COMPLETION_TIMEOUT),
+		.connect_ms = cfg_ms(c->s->config, CFG_HEALTH_CANARY_TIMEOUT),
+		.total_ms = cfg_ms(c->s->config, CFG_HEALTH_CANARY_TIMEOUT),
 		.collect_limit = BODY_LIMIT,
 	};
 	char *body = capabilities_tiny_request(l, false, &req.body_len);

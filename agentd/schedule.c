@@ -61,7 +61,7 @@ int64_t schedule_eject_ms(const struct config *c, unsigned repetitions)
 int64_t schedule_completion(const struct llm *l, const struct track *t, const struct config *c, int64_t now_ms,
                             uint32_t chance)
 {
-	int64_t interval = cfg_ms(c, CFG_HEALTH_COMPLETION_INTERVAL);
+	int64_t interval = cfg_ms(c, CFG_HEALTH_CANARY_INTERVAL);
 	int64_t due;
 
 	if (interval == 0 || !cfg_bool(c, CFG_HEALTH_ENABLED) || l->kind == LLM_CLOUD || l->probe_url == NULL ||

@@ -63,7 +63,7 @@ struct watch *watch_new(struct event_base *base, const char *volume, void (*chan
 	if (w->fd < 0)
 		log_warning("watch", L_STR("folder", volume), L_STR("error", strerror(errno)));
 	w->volume = strdup(volume);
-	w->folder = user_config_folder(volume);
+	w->folder = user_config_directory(volume);
 	w->settled = evtimer_new(base, settled, w);
 	w->readable = w->fd >= 0 ? event_new(base, w->fd, EV_READ | EV_PERSIST, read_events, w) : NULL;
 	if (w->volume == NULL || w->folder == NULL || w->settled == NULL || (w->fd >= 0 && w->readable == NULL)) {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* vsnprintf cuts bytes; a cut inside a UTF-8 sequence loses the whole sequence, and
- * control characters become blanks, so that the text stays one printable line. */
+ * control characters become spaces, so that the text stays one printable line. */
 static void tidy(char *text)
 {
 	size_t len = strlen(text);

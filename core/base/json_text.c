@@ -55,7 +55,7 @@ const unsigned char *json_text_span(const unsigned char *p, const unsigned char 
 		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p), bad;
 		int mask;
 
-		/* Signed: bytes above 0x7f are less than a blank as well. */
+		/* Signed: bytes above 0x7f are less than a space as well. */
 		bad = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash));
 		bad = _mm_or_si128(bad, _mm_cmplt_epi8(v, space));
 		mask = _mm_movemask_epi8(bad);

@@ -3,7 +3,7 @@
  * snake_case.
  *
  * Target and level are set once per process by log_open; log_set_level changes the level.
- * Values that contain blanks, quotes or control characters are quoted and escaped, so that
+ * Values that contain whitespace, quotes or control characters are quoted and escaped, so that
  * no input can forge a line. Never pass a secret, a prompt or model output. Any thread
  * after log_open. */
 #ifndef TT_BASE_LOG_H

@@ -100,7 +100,7 @@ static uint64_t birth_in(const char *path)
 	char *at;
 
 	read_small(path, text, sizeof text);
-	at = strrchr(text, ')'); /* field 2 may hold anything, blanks included */
+	at = strrchr(text, ')'); /* field 2 may hold anything, also spaces */
 	for (int field = 2; at != NULL && field < BIRTH_FIELD; field++) {
 		at = strchr(at, ' ');
 		at = at != NULL ? at + 1 : NULL;

@@ -40,7 +40,7 @@ struct config *config_copy(const struct config *c, struct err *e)
 		if (value_copy(table_row((enum cfg_key)k), &c->values[k], &copy->values[k]) < 0)
 			goto fail;
 	for (size_t i = 0; i < USER_KEYS; i++)
-		if (value_copy(table_row(any_string), &c->hidden[i], &copy->hidden[i]) < 0)
+		if (value_copy(table_row(any_string), &c->overridden[i], &copy->overridden[i]) < 0)
 			goto fail;
 	return copy;
 fail:
@@ -62,7 +62,7 @@ void config_unref(struct config *c)
 	for (unsigned k = 0; k < CFG_KEYS; k++)
 		value_free(&c->values[k]);
 	for (size_t i = 0; i < USER_KEYS; i++)
-		value_free(&c->hidden[i]);
+		value_free(&c->overridden[i]);
 	free(c);
 }
 
@@ -197,6 +197,12 @@ void config_report_free(struct config_report *r)
 {
 	buf_free(&r->errors);
 	buf_free(&r->warnings);
+}
+
+const char *config_renamed_text(const char *former, enum cfg_key k, char out[RENAMED_MAX])
+{
+	snprintf(out, RENAMED_MAX, "%.100s was renamed; write %s", former, cfg_key_info(k)->path);
+	return out;
 }
 
 void report_line(struct buf *lines, const char *where, const char *what)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The effective configuration: one immutable, reference-counted value.
  *
- * Made by tt-agentd from, in rising order of right: the defaults of keys.def, a
- * libconfig file (with @include), the environment, TT-Studio's user_config.env
- * (two secrets only), --set on the command line. Published as JSON, from which the
- * responder and the admin tool make theirs. Only core/config knows libconfig.
+ * tt-agentd makes it from these sources, each of which overrides those before it: the
+ * defaults of keys.def, a libconfig file (with @include), the environment, TT-Studio's
+ * user_config.env (two secrets only), --set on the command line. It is published as
+ * JSON, from which the responder and the admin tool make theirs. Only core/config knows
+ * libconfig.
  *
  * A struct config never changes, so it may be read by any thread; references are
  * counted atomically. */
@@ -20,14 +21,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define KEY(id, group, name, env, type, unit, min, max, def, flags, help) CFG_##id,
-#define GROUP(name, help)
 enum cfg_key {
+#define KEY(id, group, name, env, type, unit, min, max, def, flags, help) CFG_##id,
 #include "core/config/keys.def"
 	CFG_KEYS
 };
-#undef KEY
-#undef GROUP
 
 struct config;
 
@@ -36,17 +34,17 @@ struct cfg_list {
 	char *const *items;
 };
 
-/* Typed access; asking for another type than the table's is a bug (assert). */
+/* Typed access; a type other than the table's is a bug (assert). */
 bool cfg_bool(const struct config *c, enum cfg_key k);
 int64_t cfg_int(const struct config *c, enum cfg_key k); /* INT, SIZE */
 int64_t cfg_ms(const struct config *c, enum cfg_key k);  /* TIME, in milliseconds */
 double cfg_real(const struct config *c, enum cfg_key k);
-/* STRING, URL, ENUM; NULL = unset. Never NULL where the table has a default, but for
+/* STRING, URL, ENUM; NULL = unset. Never NULL where the table has a default, except for
  * prompts (KEY_TEXT), which may be set to nothing. An ENUM is spelled as in the table. */
 const char *cfg_str(const struct config *c, enum cfg_key k);
 const struct cfg_list *cfg_list(const struct config *c, enum cfg_key k);
 
-/* Whether anything but the default table set it. */
+/* Whether any source but the defaults set it. */
 bool cfg_is_set(const struct config *c, enum cfg_key k);
 
 /* Where the value came from: "default", "/etc/x.conf:12", "environment AGENT_X",
@@ -55,9 +53,6 @@ const char *cfg_origin(const struct config *c, enum cfg_key k);
 
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c); /* NULL is fine */
-
-/* Where a value comes from, in rising order of right: default, file, environment,
- * TT-Studio's user_config.env, --set. */
 
 /* What loading found: every error and every warning, each one line that says
  * where, what, and what is allowed. */
@@ -68,6 +63,7 @@ struct config_report {
 void config_report_init(struct config_report *r);
 void config_report_free(struct config_report *r);
 
+/* The sources besides the defaults and user_config.env. */
 struct config_source {
 	const char *file;        /* NULL: no file */
 	const char *const *sets; /* "path=value" or "ENV_NAME=value" */
@@ -75,22 +71,22 @@ struct config_source {
 	char *const *environment; /* NULL-terminated "NAME=value", e.g. environ; NULL: none */
 };
 
-/* The effective configuration, or NULL with at least one error in r. All errors
- * are found in one go. Blocking file I/O: at start and on reload only. */
+/* The effective configuration, or NULL with at least one error in r, which gets all
+ * errors at once. Blocking file I/O: at start and on reload only. */
 struct config *config_load(const struct config_source *src, struct config_report *r);
 
-/* c with TT-Studio's user settings read anew (auth.volume), for when that file has
+/* c with TT-Studio's user settings (auth.volume) read again, for when that file has
  * changed; nothing else is read. c must come from config_load. NULL with errors in r
- * when memory is out; what is wrong with the file is a warning. Blocking, small. */
+ * when out of memory; problems of the file are warnings. Blocking, small. */
 struct config *config_with_user_config(const struct config *c, struct config_report *r);
 
 /* A copy of c in which the switch k (a BOOL) is off, with why as its origin. NULL with e when
- * memory is out. */
+ * out of memory. */
 struct config *config_switched_off(const struct config *c, enum cfg_key k, const char *why, struct err *e);
 
 /* The published form: an object path -> {"value":..., "origin":...}. Secrets are
  * in it (the file is 0600) where with_secrets, else null with "secret":true (and
- * "set":bool). A new reference; NULL when memory is out. */
+ * "set":bool). A new reference; NULL when out of memory. */
 json_t *config_to_json(const struct config *c, bool with_secrets);
 struct config *config_from_json(const json_t *j, struct err *e);
 
@@ -115,7 +111,7 @@ struct cfg_key_info {
 };
 const struct cfg_key_info *cfg_key_info(enum cfg_key k);
 
-/* What conf/tt-agent.conf and the manual page hold, made from the table. */
+/* conf/tt-agent.conf and the manual page, made from the table. */
 int config_print_sample(FILE *out);
 int config_print_manual(FILE *out); /* roff, section 5 */
 

@@ -19,7 +19,7 @@
 #define NAMES_MAX       4096 /* libconfig looks for each name among all its siblings */
 #define DEPTH_OF_BRACES 32
 
-struct origin {
+struct place {
 	unsigned file, line;
 };
 
@@ -30,7 +30,7 @@ struct file {
 
 struct config_text {
 	struct buf text;
-	struct origin *lines;
+	struct place *lines;
 	size_t line_count, line_room;
 	struct file files[FILES_MAX];
 	unsigned file_count;
@@ -47,18 +47,18 @@ struct scan {
 	const char *at, *end;
 };
 
-static bool source_add_file(struct config_text *s, const char *path, struct scan *from, unsigned depth);
+static bool add_file(struct config_text *t, const char *path, struct scan *from, unsigned depth);
 
-static void complain(struct config_text *s, unsigned file, unsigned line, const char *what)
+static void complain(struct config_text *t, unsigned file, unsigned line, const char *what)
 {
 	struct buf where = BUF_INIT(8192);
 
-	(void)buf_addf(&where, "%s:%u", s->files[file].path, line);
-	report_line(s->errors, where.data != NULL ? where.data : s->files[file].path, what);
+	(void)buf_addf(&where, "%s:%u", t->files[file].path, line);
+	report_line(t->errors, where.data != NULL ? where.data : t->files[file].path, what);
 	buf_free(&where);
 }
 
-/* For what makes the rest unreadable: said once. */
+/* For an error that makes the rest unreadable; it is reported once. */
 static void give_up(struct scan *in, unsigned line, const char *what)
 {
 	if (!in->out->broken)
@@ -67,30 +67,30 @@ static void give_up(struct scan *in, unsigned line, const char *what)
 	in->at = in->end;
 }
 
-/* --- the text that goes out, and where its lines came from ------------------------------- */
+/* --- the result, and where its lines came from -------------------------------------------- */
 
-static bool begin_line(struct config_text *s, unsigned file, unsigned line)
+static bool begin_line(struct config_text *t, unsigned file, unsigned line)
 {
-	if (s->line_count == s->line_room) {
-		size_t room = s->line_room == 0 ? 256 : s->line_room * 2;
-		struct origin *lines = realloc(s->lines, room * sizeof *lines);
+	if (t->line_count == t->line_room) {
+		size_t room = t->line_room == 0 ? 256 : t->line_room * 2;
+		struct place *lines = realloc(t->lines, room * sizeof *lines);
 
 		if (lines == NULL)
 			return false;
-		s->lines = lines;
-		s->line_room = room;
+		t->lines = lines;
+		t->line_room = room;
 	}
-	s->lines[s->line_count++] = (struct origin){.file = file, .line = line};
+	t->lines[t->line_count++] = (struct place){.file = file, .line = line};
 	return true;
 }
 
 static void emit(struct scan *in, const char *bytes, size_t len)
 {
 	if (buf_add(&in->out->text, bytes, len) < 0)
-		give_up(in, in->line, "too much text in all, or out of memory");
+		give_up(in, in->line, "the files are too long together, or out of memory");
 }
 
-/* Copies len bytes of the input and steps over them. */
+/* Copies len bytes of the input. */
 static void copy(struct scan *in, size_t len)
 {
 	const char *from = in->at;
@@ -163,7 +163,7 @@ static void scan_string(struct scan *in)
 		if (*p != '\\' || p + 1 == in->end)
 			continue;
 		if (in->end - p >= 4 && strncasecmp(p, "\\x00", 4) == 0)
-			complain(in->out, in->file, began, "\\x00 cannot stand in a string");
+			complain(in->out, in->file, began, "\\x00 is not allowed in a string");
 		p++;
 	}
 	give_up(in, began, "this string never ends; a quote is missing");
@@ -206,8 +206,8 @@ static size_t number_length(const struct scan *in)
 	return len;
 }
 
-/* True where the token is an integer as libconfig knows them; *n then is its value, or
- * the nearest one that 64 bits can hold. */
+/* True if the token is an integer of libconfig's syntax; *n then is its value, or the
+ * nearest one that fits into 64 bits. */
 static bool parse_integer(const char *token, size_t len, int64_t *n)
 {
 	char digits[64];
@@ -273,7 +273,7 @@ static void scan_include(struct scan *in)
 		name++;
 	stop = name < in->end && *name == '"' ? memchr(name + 1, '"', (size_t)(in->end - name) - 1) : NULL;
 	if (stop == NULL || memchr(name, '\n', (size_t)(stop - name)) != NULL || stop == name + 1) {
-		complain(in->out, in->file, in->line, "@include wants a file name: @include \"FILE\"");
+		complain(in->out, in->file, in->line, "@include needs a file name: @include \"FILE\"");
 		scan_line_comment(in);
 		return;
 	}
@@ -283,7 +283,7 @@ static void scan_include(struct scan *in)
 		complain(in->out, in->file, in->line, "the path of the included file is too long");
 	else if (in->depth == DEPTH_MAX)
 		complain(in->out, in->file, in->line, "@include goes too deep; does a file include itself?");
-	else if (!source_add_file(in->out, path, in, in->depth + 1))
+	else if (!add_file(in->out, path, in, in->depth + 1))
 		in->at = in->end;
 	free(path);
 }
@@ -292,19 +292,19 @@ static void scan_include(struct scan *in)
 
 static void scan_byte(struct scan *in)
 {
-	struct config_text *s = in->out;
+	struct config_text *t = in->out;
 	char c = *in->at;
 
 	if (c == '\0') {
-		give_up(in, in->line, "a NUL byte; this is no text file");
+		give_up(in, in->line, "a NUL byte; this is not a text file");
 		return;
 	}
-	if ((c == '{' || c == '(' || c == '[') && ++s->braces > DEPTH_OF_BRACES) {
-		give_up(in, in->line, "groups and lists are nested too deep");
+	if ((c == '{' || c == '(' || c == '[') && ++t->braces > DEPTH_OF_BRACES) {
+		give_up(in, in->line, "groups and lists are nested too deeply");
 		return;
 	}
-	if ((c == '}' || c == ')' || c == ']') && s->braces > 0)
-		s->braces--;
+	if ((c == '}' || c == ')' || c == ']') && t->braces > 0)
+		t->braces--;
 	copy(in, 1);
 }
 
@@ -333,42 +333,41 @@ static void scan_file(struct scan *in)
 	}
 }
 
-/* Appends the file at path, which `from` includes (NULL: the first). False when nothing
- * more should be read. */
-static bool source_add_file(struct config_text *s, const char *path, struct scan *from, unsigned depth)
+/* Appends the file at path, which `from` includes (NULL: the first). False: read no more. */
+static bool add_file(struct config_text *t, const char *path, struct scan *from, unsigned depth)
 {
 	struct buf text = BUF_INIT(FILE_MAX_BYTES);
-	struct scan in = {.out = s, .line = 1, .depth = depth};
+	struct scan in = {.out = t, .line = 1, .depth = depth};
 	struct err e = ERR_INIT;
 	struct stat st;
 	bool ok = false;
 
 	if (readfile(path, &text, &st, &e) < 0) {
 		if (from == NULL)
-			report_line(s->errors, "configuration file", e.text);
+			report_line(t->errors, "configuration file", e.text);
 		else
-			complain(s, from->file, from->line, e.text);
-		s->broken = s->broken || from == NULL;
+			complain(t, from->file, from->line, e.text);
+		t->broken = t->broken || from == NULL;
 		buf_free(&text);
 		return from != NULL;
 	}
-	if (s->file_count == FILES_MAX || (s->files[s->file_count].path = strdup(path)) == NULL) {
-		report_line(s->errors, path, "too many files are included, or out of memory");
-		s->broken = true;
+	if (t->file_count == FILES_MAX || (t->files[t->file_count].path = strdup(path)) == NULL) {
+		report_line(t->errors, path, "too many files are included, or out of memory");
+		t->broken = true;
 		goto out;
 	}
-	in.file = s->file_count++;
-	s->files[in.file].public = (st.st_mode & S_IROTH) != 0;
+	in.file = t->file_count++;
+	t->files[in.file].public = (st.st_mode & S_IROTH) != 0;
 	in.at = text.data != NULL ? text.data : "";
 	in.end = in.at + text.len;
-	/* The text around an @include ends its line, so that each line has one origin. */
-	ok = (from == NULL || buf_adds(&s->text, "\n") == 0) && begin_line(s, in.file, 1);
+	/* An included file begins and ends with a line break, so that each line has one place. */
+	ok = (from == NULL || buf_adds(&t->text, "\n") == 0) && begin_line(t, in.file, 1);
 	scan_file(&in);
-	ok = ok && buf_adds(&s->text, "\n") == 0 &&
-	     begin_line(s, from != NULL ? from->file : in.file, from != NULL ? from->line : in.line);
+	ok = ok && buf_adds(&t->text, "\n") == 0 &&
+	     begin_line(t, from != NULL ? from->file : in.file, from != NULL ? from->line : in.line);
 	if (!ok)
 		give_up(&in, in.line, "out of memory");
-	ok = !s->broken;
+	ok = !t->broken;
 out:
 	buf_free(&text);
 	return ok;
@@ -376,63 +375,63 @@ out:
 
 struct config_text *config_text_read(const char *path, struct buf *errors)
 {
-	struct config_text *s = calloc(1, sizeof *s);
+	struct config_text *t = calloc(1, sizeof *t);
 
-	if (s == NULL) {
+	if (t == NULL) {
 		report_line(errors, path, "out of memory");
 		return NULL;
 	}
-	buf_init(&s->text, TEXT_MAX_BYTES);
-	s->errors = errors;
-	(void)source_add_file(s, path, NULL, 0);
-	if (s->file_count == 0) {
-		config_text_free(s);
+	buf_init(&t->text, TEXT_MAX_BYTES);
+	t->errors = errors;
+	(void)add_file(t, path, NULL, 0);
+	if (t->file_count == 0) {
+		config_text_free(t);
 		return NULL;
 	}
-	return s;
+	return t;
 }
 
-void config_text_free(struct config_text *s)
+void config_text_free(struct config_text *t)
 {
-	if (s == NULL)
+	if (t == NULL)
 		return;
-	for (unsigned i = 0; i < s->file_count; i++)
-		free(s->files[i].path);
-	free(s->lines);
-	buf_free(&s->text);
-	free(s);
+	for (unsigned i = 0; i < t->file_count; i++)
+		free(t->files[i].path);
+	free(t->lines);
+	buf_free(&t->text);
+	free(t);
 }
 
-bool config_text_is_broken(const struct config_text *s)
+bool config_text_is_broken(const struct config_text *t)
 {
-	return s->broken;
+	return t->broken;
 }
 
-const char *config_text_text(const struct config_text *s)
+const char *config_text_string(const struct config_text *t)
 {
-	return s->text.data != NULL ? s->text.data : "";
+	return t->text.data != NULL ? t->text.data : "";
 }
 
-static struct origin origin_of(const struct config_text *s, unsigned line)
+static struct place place_of(const struct config_text *t, unsigned line)
 {
-	if (line == 0 || line > s->line_count)
-		return (struct origin){.file = 0, .line = line};
-	return s->lines[line - 1];
+	if (line == 0 || line > t->line_count)
+		return (struct place){.file = 0, .line = line};
+	return t->lines[line - 1];
 }
 
-const char *config_text_file(const struct config_text *s, unsigned line)
+const char *config_text_file(const struct config_text *t, unsigned line)
 {
-	return s->files[origin_of(s, line).file].path;
+	return t->files[place_of(t, line).file].path;
 }
 
-unsigned config_text_line(const struct config_text *s, unsigned line)
+unsigned config_text_line(const struct config_text *t, unsigned line)
 {
-	return origin_of(s, line).line;
+	return place_of(t, line).line;
 }
 
-bool config_text_is_public(const struct config_text *s, unsigned line)
+bool config_text_is_public(const struct config_text *t, unsigned line)
 {
-	return s->files[origin_of(s, line).file].public;
+	return t->files[place_of(t, line).file].public;
 }
 
 const char *config_text_name(const char *unique)

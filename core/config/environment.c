@@ -7,8 +7,7 @@
 
 #define OWN_PREFIX "AGENT_"
 
-/* Where the environment's value of name stands (the first counts, as for getenv), or
- * NULL where it is not there or empty: empty means unset. */
+/* The value of name in the environment (of the first, as with getenv); NULL: unset or empty. */
 static const char *lookup(char *const *environment, const char *name)
 {
 	size_t len = strlen(name);
@@ -50,7 +49,7 @@ static void warn_unknown(char *const *environment, struct buf *warnings)
 	}
 }
 
-void source_environment(struct config *c, char *const *environment, struct config_report *r)
+void config_apply_environment(struct config *c, char *const *environment, struct config_report *r)
 {
 	if (environment == NULL)
 		return;
@@ -59,7 +58,7 @@ void source_environment(struct config *c, char *const *environment, struct confi
 		const char *text = env != NULL ? lookup(environment, env) : NULL;
 		char origin[128];
 
-		if (text == NULL || (k == CFG_SEARCH_TAVILY_KEY && user_config_is_no_key(text)))
+		if (text == NULL || (k == CFG_SEARCH_TAVILY_KEY && user_config_is_placeholder(text)))
 			continue;
 		snprintf(origin, sizeof origin, "environment %s", env);
 		put_text(c, (enum cfg_key)k, text, origin, origin, r);
@@ -67,8 +66,7 @@ void source_environment(struct config *c, char *const *environment, struct confi
 	warn_unknown(environment, &r->warnings);
 }
 
-/* --set NAME= takes the setting back to nothing, where it can be nothing, else to its
- * default. */
+/* --set NAME= sets it to nothing if that is allowed, otherwise to its default. */
 static void set_empty(struct config *c, enum cfg_key k, struct config_report *r)
 {
 	const struct key_row *row = table_row(k);
@@ -92,7 +90,8 @@ static void refuse_secret(enum cfg_key k, const char *where, struct config_repor
 static void apply_set(struct config *c, const char *set, struct config_report *r)
 {
 	size_t len = strcspn(set, "=");
-	char name[128], where[160];
+	char name[128], where[160], what[RENAMED_MAX];
+	enum table_match match;
 	enum cfg_key k;
 
 	if (set[len] == '\0') {
@@ -102,7 +101,10 @@ static void apply_set(struct config *c, const char *set, struct config_report *r
 	}
 	snprintf(name, sizeof name, "%.*s", len < sizeof name ? (int)len : (int)sizeof name - 1, set);
 	snprintf(where, sizeof where, "--set %s", name);
-	if (table_find_path(name, &k) < 0 && table_find_env(name, &k) < 0) {
+	match = table_find(name, &k);
+	if (match == TABLE_RENAMED)
+		report_line(&r->warnings, where, config_renamed_text(name, k, what));
+	if (match == TABLE_NONE && table_find_env(name, &k) < 0) {
 		report_line(&r->errors, where, "no such setting; tt-agentctl config and tt-agent.conf(5) list all");
 		return;
 	}
@@ -114,7 +116,7 @@ static void apply_set(struct config *c, const char *set, struct config_report *r
 		put_text(c, k, set + len + 1, "command line", where, r);
 }
 
-void source_sets(struct config *c, const char *const *sets, size_t count, struct config_report *r)
+void config_apply_sets(struct config *c, const char *const *sets, size_t count, struct config_report *r)
 {
 	for (size_t i = 0; i < count; i++)
 		apply_set(c, sets[i], r);

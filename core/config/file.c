@@ -9,7 +9,7 @@
 #include <string.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
-/* libconfig forgets the strings before a syntax error; the leak checker need not say so. */
+/* libconfig leaks the strings before a syntax error. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
@@ -20,17 +20,23 @@ const char *__lsan_default_suppressions(void)
 struct walk {
 	struct config *config;
 	struct config_report *report;
-	const struct config_text *source;
+	const struct config_text *text;
 	unsigned set_at[CFG_KEYS]; /* line of the text where a key was set first; 0 = not yet */
 };
 
-static void complain(const struct walk *w, unsigned line, const char *what)
+/* Adds "<file>:<line>: <what>" to lines, which are errors or warnings. */
+static void report_at(const struct walk *w, struct buf *lines, unsigned line, const char *what)
 {
 	struct buf where = BUF_INIT(8192);
 
-	(void)buf_addf(&where, "%s:%u", config_text_file(w->source, line), config_text_line(w->source, line));
-	report_line(&w->report->errors, where.data != NULL ? where.data : "configuration file", what);
+	(void)buf_addf(&where, "%s:%u", config_text_file(w->text, line), config_text_line(w->text, line));
+	report_line(lines, where.data != NULL ? where.data : "configuration file", what);
 	buf_free(&where);
+}
+
+static void complain(const struct walk *w, unsigned line, const char *what)
+{
+	report_at(w, &w->report->errors, line, what);
 }
 
 static void complain_about(const struct walk *w, const config_setting_t *s, const char *name, const char *what)
@@ -105,8 +111,8 @@ static bool already_set(struct walk *w, const config_setting_t *s, enum cfg_key 
 		w->set_at[k] = config_setting_source_line(s);
 		return false;
 	}
-	(void)buf_addf(&text, "is set twice; allowed: once (first at %s:%u)", config_text_file(w->source, first),
-	               config_text_line(w->source, first));
+	(void)buf_addf(&text, "is set twice; allowed: once (first at %s:%u)", config_text_file(w->text, first),
+	               config_text_line(w->text, first));
 	complain_about(w, s, cfg_key_info(k)->path, text.data != NULL ? text.data : "is set twice");
 	buf_free(&text);
 	return true;
@@ -122,14 +128,14 @@ static void put_setting(struct walk *w, const config_setting_t *s, enum cfg_key 
 	struct literal lit;
 	struct value v = value_unset();
 
-	(void)buf_addf(&origin, "%s:%u", config_text_file(w->source, line), config_text_line(w->source, line));
+	(void)buf_addf(&origin, "%s:%u", config_text_file(w->text, line), config_text_line(w->text, line));
 	if (origin.data == NULL || read_literal(s, &lit, &items) < 0)
 		err_set(&e, "%s: out of memory", row->info.path);
 	else if (value_from_literal(row, &lit, &v, &e) < 0)
 		err_prefix(&e, "%s", row->info.path);
-	else if (row->info.secret && v.str != NULL && config_text_is_public(w->source, line))
+	else if (row->info.secret && v.str != NULL && config_text_is_public(w->text, line))
 		err_set(&e, "%s: a secret in a file that everybody can read; chmod o-r %s", row->info.path,
-		        config_text_file(w->source, line));
+		        config_text_file(w->text, line));
 	else if (config_put(w->config, k, &v, origin.data) < 0)
 		err_set(&e, "%s: out of memory", row->info.path);
 	if (err_is_set(&e))
@@ -160,11 +166,22 @@ static void walk_group(struct walk *w, const config_setting_t *group, const char
 	for (unsigned i = 0; i < (unsigned)config_setting_length(group); i++) {
 		const config_setting_t *s = config_setting_get_elem(group, i);
 		const char *name = config_text_name(config_setting_name(s));
+		struct buf path = BUF_INIT(8192);
+		enum table_match match = TABLE_NONE;
 		enum cfg_key k;
 
 		if (config_setting_type(s) == CONFIG_TYPE_NONE) /* the parser stopped here */
 			continue;
-		if (table_find(group_name, name, &k) < 0)
+		if (buf_addf(&path, "%s.%s", group_name, name) == 0)
+			match = table_find(path.data, &k);
+		if (match == TABLE_RENAMED) {
+			char what[RENAMED_MAX];
+
+			report_at(w, &w->report->warnings, config_setting_source_line(s),
+			          config_renamed_text(path.data, k, what));
+		}
+		buf_free(&path);
+		if (match == TABLE_NONE)
 			unknown_setting(w, s, group_name, name);
 		else if (!already_set(w, s, k))
 			put_setting(w, s, k);
@@ -188,25 +205,25 @@ static void walk_root(struct walk *w, const config_setting_t *root)
 	}
 }
 
-void source_file(struct config *c, const char *path, struct config_report *r)
+void config_apply_file(struct config *c, const char *path, struct config_report *r)
 {
-	struct config_text *source = config_text_read(path, &r->errors);
-	struct walk w = {.config = c, .report = r, .source = source};
+	struct config_text *text = config_text_read(path, &r->errors);
+	struct walk w = {.config = c, .report = r, .text = text};
 	config_t parsed;
 
-	if (source == NULL)
+	if (text == NULL)
 		return;
 	config_init(&parsed);
-	if (!config_text_is_broken(source)) {
-		if (config_read_string(&parsed, config_text_text(source)) != CONFIG_TRUE) {
+	if (!config_text_is_broken(text)) {
+		if (config_read_string(&parsed, config_text_string(text)) != CONFIG_TRUE) {
 			struct err e = ERR_INIT;
 
 			err_set(&e, "%s; allowed: GROUP: { NAME = VALUE; ... };", config_error_text(&parsed));
 			complain(&w, (unsigned)config_error_line(&parsed), e.text);
 		}
-		/* What was read before a syntax error is right or wrong all the same. */
+		/* Settings before a syntax error are checked as well. */
 		walk_root(&w, config_root_setting(&parsed));
 	}
 	config_destroy(&parsed);
-	config_text_free(source);
+	config_text_free(text);
 }

@@ -92,7 +92,7 @@ static int put_entry(struct config *c, enum cfg_key k, const json_t *entry, stru
 	struct value v;
 
 	if (value == NULL || origin == NULL)
-		return err_set(e, "%s: no value with an origin", row->info.path);
+		return err_set(e, "%s: value or origin is missing", row->info.path);
 	if (value_from_json(row, value, &v, e) < 0) {
 		err_prefix(e, "%s", row->info.path);
 		return -1;
@@ -112,12 +112,12 @@ static void translate_old(struct config *c)
 	struct config_report r;
 
 	config_report_init(&r);
-	source_old_settings(c, &r);
+	config_apply_old_settings(c, &r);
 	config_report_free(&r);
 }
 
-/* Settings that the document lacks have their default, unknown ones are left out: the
- * programs may be of different versions during an upgrade. */
+/* Settings that are missing get their default, unknown ones are ignored: during an upgrade
+ * the programs may be of different versions. */
 struct config *config_from_json(const json_t *j, struct err *e)
 {
 	struct config *c;
@@ -128,7 +128,11 @@ struct config *config_from_json(const json_t *j, struct err *e)
 	}
 	c = config_new(e);
 	for (unsigned k = 0; c != NULL && k < CFG_KEYS; k++) {
+		const char *former = table_former_path((enum cfg_key)k);
 		const json_t *entry = json_object_get(j, cfg_key_info((enum cfg_key)k)->path);
+
+		if (entry == NULL && former != NULL)
+			entry = json_object_get(j, former);
 
 		if (entry != NULL && put_entry(c, (enum cfg_key)k, entry, e) < 0) {
 			err_prefix(e, "published configuration");
@@ -164,19 +168,19 @@ static int replace_file(const char *path, const char *data, size_t len, struct e
 	int fd = -1, result = -1;
 
 	if (buf_addf(&temp, "%s.XXXXXX", path) < 0) {
-		err_set(e, "%s: path too long", path);
+		err_set(e, "write %s: path too long", path);
 		goto out;
 	}
 	fd = mkostemp(temp.data, O_CLOEXEC); /* mode 0600 */
 	if (fd < 0) {
-		err_set_errno(e, errno, "%s: cannot create", path);
+		err_set_errno(e, errno, "create %s", path);
 		goto out;
 	}
 	if (write_all(fd, data, len) < 0) {
-		err_set_errno(e, errno, "%s: cannot write", path);
+		err_set_errno(e, errno, "write %s", path);
 		unlink(temp.data);
 	} else if (rename(temp.data, path) < 0) {
-		err_set_errno(e, errno, "%s: cannot rename into place", path);
+		err_set_errno(e, errno, "rename %s to %s", temp.data, path);
 		unlink(temp.data);
 	} else {
 		result = 0;
@@ -194,7 +198,7 @@ int config_save(const struct config *c, const char *path, struct err *e)
 	int result = -1;
 
 	if (text == NULL)
-		err_set(e, "%s: out of memory", path);
+		err_set(e, "write %s: out of memory", path);
 	else
 		result = replace_file(path, text, strlen(text), e);
 	free(text);
@@ -213,7 +217,7 @@ struct config *config_read_saved(const char *path, struct err *e)
 		goto out;
 	j = json_loadb(text.data != NULL ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &where);
 	if (j == NULL) {
-		/* The parser's own text may quote the document, which holds secrets. */
+		/* The parser's message may quote the document, which contains secrets. */
 		err_set(e, "%s:%d: not valid JSON", path, where.line);
 		goto out;
 	}

@@ -8,9 +8,9 @@
 
 #include <sys/stat.h>
 
-/* Reads path into out (whose limit is the file's). -1 with e where it is missing,
- * unreadable, no regular file (a FIFO would block) or too long; errno then is what
- * open said, or 0. st may be NULL. */
+/* Reads path into out, whose limit is that of the file. -1 with e if it is missing,
+ * unreadable, not a regular file (a FIFO would block) or too long; errno then is that
+ * of open, or 0. st may be NULL. */
 int readfile(const char *path, struct buf *out, struct stat *st, struct err *e);
 
 #endif

@@ -10,7 +10,7 @@
 
 #define WIDTH 96 /* columns, a tab counts as 8 */
 
-/* Prints text broken at blanks, each line behind `lead`. */
+/* Prints text wrapped at spaces, with `lead` in front of each line. */
 static void print_wrapped(FILE *out, const char *lead, size_t lead_width, const char *text)
 {
 	size_t room = WIDTH - lead_width;
@@ -33,13 +33,15 @@ static void print_wrapped(FILE *out, const char *lead, size_t lead_width, const 
 /* "a number from 0.05 to 86400 seconds; environment AGENT_X; restart to change". */
 static void describe(const struct key_row *row, char *out, size_t size)
 {
+	const char *former = table_former_path(row->key);
 	char allowed[256];
 
 	table_allowed(row, allowed, sizeof allowed);
-	snprintf(out, size, "%s%s%s%s%s%s%s.", row->type == TYPE_ENUM ? "One of " : "", allowed,
+	snprintf(out, size, "%s%s%s%s%s%s%s%s%s.", row->type == TYPE_ENUM ? "One of " : "", allowed,
 	         row->info.env != NULL ? "; environment " : "", row->info.env != NULL ? row->info.env : "",
 	         row->info.def == NULL && row->type != TYPE_LIST ? "; unset by default" : "",
-	         row->info.secret ? "; secret" : "", row->info.restart ? "; a change needs a restart" : "");
+	         row->info.secret ? "; secret" : "", row->info.restart ? "; a change needs a restart" : "",
+	         former != NULL ? "; formerly " : "", former != NULL ? former : "");
 	if (row->type != TYPE_ENUM && row->type != TYPE_BOOL)
 		out[0] = (char)toupper((unsigned char)out[0]);
 }
@@ -58,7 +60,7 @@ static void print_escaped(FILE *out, const char *text, size_t len)
 	}
 }
 
-/* A string that is long goes on in further literals, which libconfig joins. */
+/* Splits a long string into several literals, which libconfig joins. */
 static void print_string(FILE *out, const char *text)
 {
 	size_t room = WIDTH - 24;
@@ -128,17 +130,16 @@ static void print_sample_key(FILE *out, const struct key_row *row)
 }
 
 static const char sample_head[] =
-	"# The configuration of tt-agent, read by tt-agentd. tt-agent.conf(5) is the manual.\n"
+	"# The configuration of tt-agent, read by tt-agentd; see tt-agent.conf(5).\n"
 	"#\n"
-	"# Every setting stands here with its default, commented out. A variable of the\n"
-	"# environment that a setting names comes before this file, and --set GROUP.NAME=VALUE\n"
-	"# on the command line (no secrets there) before both; `tt-agentctl config` shows each value\n"
-	"# and where it came from. `tt-agentd -t` tests the file, SIGHUP or `tt-agentctl reload`\n"
-	"# reads it again.\n"
+	"# Every setting is listed with its default, commented out. The environment variable that a\n"
+	"# setting names overrides this file, and --set GROUP.NAME=VALUE on the command line (not for\n"
+	"# secrets) overrides both. `tt-agentctl config` shows each value and where it came from,\n"
+	"# `tt-agentd -t` tests the file, and SIGHUP or `tt-agentctl reload` reloads it.\n"
 	"#\n"
-	"# Times are in seconds, with fractions where you like. @include \"FILE\" on a line of its\n"
-	"# own reads another file, relative to this one; a group may stand in several files. A\n"
-	"# file with secrets must not be readable by others: chmod o-r.\n";
+	"# Times are in seconds; fractions are allowed. @include \"FILE\" on a line of its own reads\n"
+	"# another file, relative to this one; a group may be spread over several files. A file that\n"
+	"# contains secrets must not be readable by everybody: chmod o-r.\n";
 
 int config_print_sample(FILE *out)
 {
@@ -179,21 +180,21 @@ static const char manual_head[] =
 	".SH DESCRIPTION\n"
 	"The settings of the tt\\-agent services.\n"
 	".BR tt\\-agentd (8)\n"
-	"reads them, publishes what is in force to the responders, and keeps the last good\n"
-	"configuration when a new one is refused.\n"
+	"reads them, publishes the effective configuration to the responders, and keeps the last\n"
+	"valid configuration if a new one has errors.\n"
 	".PP\n"
-	"A value comes from the last of these that sets it: the default, this file, the\n"
+	"Each of these sources overrides those before it: the defaults, this file, the\n"
 	"environment, TT\\-Studio's\n"
 	".I user_config.env\n"
 	"(only TAVILY_API_KEY and JWT_SECRET, see\n"
 	".BR auth.volume ),\n"
-	"the option\n"
+	"and the option\n"
 	".B \\-\\-set\n"
-	"(no secrets there: others see it in the process list).\n"
+	"(not for secrets, because the process list shows it to other users).\n"
 	".B tt\\-agentctl config\n"
 	"shows each value and where it came from;\n"
 	".B tt\\-agentd \\-t\n"
-	"tests everything and names each error with its file and line.\n"
+	"tests everything and reports each error with its file and line.\n"
 	".SH SYNTAX\n"
 	".EX\n"
 	"polling: {\n"
@@ -206,17 +207,18 @@ static const char manual_head[] =
 	"@include \"secrets.conf\"\n"
 	".EE\n"
 	".PP\n"
-	"Comments begin with # or // or stand between /* and */. Strings stand in double quotes;\n"
-	"adjacent ones are joined.\n"
+	"Comments begin with # or // or are enclosed in /* and */. Strings are enclosed in double\n"
+	"quotes; adjacent strings are joined.\n"
 	".B @include\n"
-	"stands at the beginning of a line; its path is relative to the file that includes. A group\n"
-	"may stand in several files, a setting only once. A file that holds a secret must not be\n"
-	"readable by others. A file is at most 1 MiB long.\n"
+	"must be at the beginning of a line; its path is relative to the including file. A group\n"
+	"may be spread over several files, but a setting may occur only once. A file that contains\n"
+	"a secret must not be readable by everybody. The maximum length of a file is 1 MiB.\n"
 	".PP\n"
 	"An empty string unsets a setting that has no default. In the environment, an empty\n"
-	"variable counts as unset, booleans are true, false, 1, 0, yes, no, on, off in any case, and\n"
-	"lists are split by commas. Unknown settings, wrong types and values out of range are\n"
-	"errors; unknown AGENT_ variables are warnings.\n"
+	"variable counts as unset, booleans are true, false, 1, 0, yes, no, on or off\n"
+	"(case\\-insensitive), and lists are separated by commas. Unknown settings, wrong types and\n"
+	"values out of range are errors; unknown AGENT_ variables and earlier names of settings are\n"
+	"warnings.\n"
 	".SH SETTINGS\n";
 
 static void print_manual_key(FILE *out, const struct key_row *row)

@@ -8,46 +8,16 @@
 
 static const enum cfg_key user_keys[USER_KEYS] = {CFG_SEARCH_TAVILY_KEY, CFG_AUTH_JWT_SECRET};
 
-/* In the configuration file it is no key either. */
-static void drop_placeholder(struct config *c)
-{
-	struct value *v = &c->values[CFG_SEARCH_TAVILY_KEY];
-
-	if (v->str != NULL && user_config_is_no_key(v->str)) {
-		free(v->str);
-		v->str = NULL;
-	}
-}
-
-void source_user_config(struct config *c, const struct user_config *u, struct config_report *r)
-{
-	const char *const texts[USER_KEYS] = {u->tavily_api_key, u->jwt_secret};
-
-	for (size_t i = 0; i < USER_KEYS; i++) {
-		const struct key_row *row = table_row(user_keys[i]);
-		struct err e = ERR_INIT;
-		struct value v;
-
-		if (texts[i] == NULL || strcmp(cfg_origin(c, user_keys[i]), "command line") == 0)
-			continue;
-		if (value_from_text(row, texts[i], &v, &e) < 0) {
-			report_line(&r->warnings, u->path, e.text);
-			continue;
-		}
-		if (config_put(c, user_keys[i], &v, u->path) < 0)
-			report_line(&r->errors, u->path, "out of memory");
-	}
-}
-
-/* Lays the user's file over c, keeping what it hides. */
-static int lay_user_config(struct config *c, struct config_report *r)
+/* Applies user_config.env to what no --set has set, and keeps the values that it overrides. */
+static int apply_user_config(struct config *c, struct config_report *r)
 {
 	const char *volume = cfg_str(c, CFG_AUTH_VOLUME);
+	const char *texts[USER_KEYS];
 	struct user_config u;
 
 	for (size_t i = 0; i < USER_KEYS; i++) {
-		value_free(&c->hidden[i]);
-		if (value_copy(table_row(user_keys[i]), &c->values[user_keys[i]], &c->hidden[i]) < 0) {
+		value_free(&c->overridden[i]);
+		if (value_copy(table_row(user_keys[i]), &c->values[user_keys[i]], &c->overridden[i]) < 0) {
 			report_line(&r->errors, "configuration", "out of memory");
 			return -1;
 		}
@@ -55,7 +25,19 @@ static int lay_user_config(struct config *c, struct config_report *r)
 	if (volume == NULL)
 		return 0;
 	user_config_read(volume, &u, &r->warnings);
-	source_user_config(c, &u, r);
+	texts[0] = u.tavily_api_key;
+	texts[1] = u.jwt_secret;
+	for (size_t i = 0; i < USER_KEYS; i++) {
+		struct err e = ERR_INIT;
+		struct value v;
+
+		if (texts[i] == NULL || strcmp(cfg_origin(c, user_keys[i]), "command line") == 0)
+			continue;
+		if (value_from_text(table_row(user_keys[i]), texts[i], &v, &e) < 0)
+			report_line(&r->warnings, u.path, e.text);
+		else if (config_put(c, user_keys[i], &v, u.path) < 0)
+			report_line(&r->errors, u.path, "out of memory");
+	}
 	user_config_free(&u);
 	return 0;
 }
@@ -92,7 +74,7 @@ static int translate_threads_file(struct config *c, const struct value *file, st
 	return 0;
 }
 
-void source_old_settings(struct config *c, struct config_report *r)
+void config_apply_old_settings(struct config *c, struct config_report *r)
 {
 	struct value file = c->values[CFG_THREADS_FILE];
 
@@ -106,18 +88,23 @@ struct config *config_load(const struct config_source *src, struct config_report
 {
 	struct err e = ERR_INIT;
 	struct config *c = config_new(&e);
+	struct value *tavily;
 
 	if (c == NULL) {
 		report_line(&r->errors, "configuration", e.text);
 		return NULL;
 	}
 	if (src->file != NULL)
-		source_file(c, src->file, r);
-	source_environment(c, src->environment, r);
-	source_sets(c, src->sets, src->set_count, r);
-	source_old_settings(c, r);
-	drop_placeholder(c);
-	(void)lay_user_config(c, r);
+		config_apply_file(c, src->file, r);
+	config_apply_environment(c, src->environment, r);
+	config_apply_sets(c, src->sets, src->set_count, r);
+	config_apply_old_settings(c, r);
+	tavily = &c->values[CFG_SEARCH_TAVILY_KEY];
+	if (tavily->str != NULL && user_config_is_placeholder(tavily->str)) {
+		free(tavily->str);
+		tavily->str = NULL;
+	}
+	(void)apply_user_config(c, r);
 	if (r->errors.len > 0) {
 		config_unref(c);
 		return NULL;
@@ -139,10 +126,10 @@ struct config *config_with_user_config(const struct config *c, struct config_rep
 		struct value *v = &fresh->values[user_keys[i]];
 
 		value_free(v);
-		*v = fresh->hidden[i];
-		fresh->hidden[i] = value_unset();
+		*v = fresh->overridden[i];
+		fresh->overridden[i] = value_unset();
 	}
-	if (lay_user_config(fresh, r) < 0 || r->errors.len > 0) {
+	if (apply_user_config(fresh, r) < 0 || r->errors.len > 0) {
 		config_unref(fresh);
 		return NULL;
 	}
@@ -166,7 +153,7 @@ void config_advise(const struct config *c, struct buf *warnings)
 	bool token = cfg_str(c, CFG_CLOUD_TOKEN) != NULL;
 
 	if (cfg_bool(c, CFG_HEALTH_ENABLED) && cfg_ms(c, CFG_HEALTH_INTERVAL) < HEALTH_INTERVAL_ADVISED_MS)
-		advise(warnings, c, CFG_HEALTH_INTERVAL, "below 10 seconds, probes may burden a busy LLM");
+		advise(warnings, c, CFG_HEALTH_INTERVAL, "below 10 seconds: probes may burden a busy LLM");
 	if (cfg_bool(c, CFG_HEALTH_ENABLED) && cfg_ms(c, CFG_HEALTH_TIMEOUT) > cfg_ms(c, CFG_HEALTH_INTERVAL))
 		advise(warnings, c, CFG_HEALTH_TIMEOUT, "longer than health.interval");
 	if (cfg_bool(c, CFG_CLOUD_ENABLED) && !token)
@@ -174,11 +161,11 @@ void config_advise(const struct config *c, struct buf *warnings)
 		       "no effect without cloud.token (CLOUD_CHAT_UI_AUTH_TOKEN); other LLMs are used");
 	if (cfg_str(c, CFG_CLOUD_CA_FILE) != NULL && access(cfg_str(c, CFG_CLOUD_CA_FILE), R_OK) < 0)
 		advise(warnings, c, CFG_CLOUD_CA_FILE,
-		       "this file cannot be read; https to the cloud endpoint will fail");
+		       "this file cannot be read, so https to the cloud endpoint will fail");
 	if (cfg_bool(c, CFG_CLOUD_FALLBACK) && !token)
 		advise(warnings, c, CFG_CLOUD_FALLBACK, "no effect without cloud.token (CLOUD_CHAT_UI_AUTH_TOKEN)");
 	if (!token && cfg_str(c, CFG_AUTH_JWT_SECRET) == NULL)
 		advise(warnings, c, CFG_AUTH_JWT_SECRET,
 		       "no authentication at all: neither auth.jwt_secret (JWT_SECRET) nor cloud.token "
-		       "(CLOUD_CHAT_UI_AUTH_TOKEN) is set, so LLMs are asked without a token");
+		       "(CLOUD_CHAT_UI_AUTH_TOKEN) is set, so requests to LLMs carry no token");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the layers of a configuration are laid over each other; inside core/config. */
+/* The sources of a configuration, applied one after the other; only for core/config. */
 #ifndef TT_CONFIG_SOURCES_H
 #define TT_CONFIG_SOURCES_H
 
@@ -14,32 +14,33 @@
 struct config {
 	_Atomic unsigned refs;
 	struct value values[CFG_KEYS];
-	/* What the user's file hides, so that its next version can be laid over the
-	 * same ground without reading everything again. */
-	struct value hidden[USER_KEYS];
+	/* The values that user_config.env overrides, so that its next version can be applied
+	 * without reading the other sources again. */
+	struct value overridden[USER_KEYS];
 };
 
 struct config *config_new(struct err *e); /* all defaults */
 struct config *config_copy(const struct config *c, struct err *e);
 
-/* Takes v, replacing what was there; origin is copied. On -1 (memory) v is released. */
+/* Moves v into c; origin is copied. -1: out of memory, v is released. */
 int config_put(struct config *c, enum cfg_key k, struct value *v, const char *origin);
 
-/* A line in the report: "<where>: <what>". Never fails: what does not fit is lost, but
- * something always stands there. */
+/* Adds "<where>: <what>" to the report. Never fails: a line that does not fit is lost, but
+ * the report is never empty then. */
 void report_line(struct buf *lines, const char *where, const char *what);
 
-/* The layers. Each puts what is right and reports everything that is wrong. */
-void source_file(struct config *c, const char *path, struct config_report *r);
-void source_environment(struct config *c, char *const *environment, struct config_report *r);
-void source_sets(struct config *c, const char *const *sets, size_t count, struct config_report *r);
-/* Over the values that no --set has made. */
-void source_user_config(struct config *c, const struct user_config *u, struct config_report *r);
+/* The warning for a setting under an earlier name, in out. */
+#define RENAMED_MAX 256
+const char *config_renamed_text(const char *former, enum cfg_key k, char out[RENAMED_MAX]);
 
+/* Each applies the valid settings of a source and reports everything that is wrong. */
+void config_apply_file(struct config *c, const char *path, struct config_report *r);
+void config_apply_environment(struct config *c, char *const *environment, struct config_report *r);
+void config_apply_sets(struct config *c, const char *const *sets, size_t count, struct config_report *r);
 /* Translates settings of an old form. */
-void source_old_settings(struct config *c, struct config_report *r);
+void config_apply_old_settings(struct config *c, struct config_report *r);
 
-/* What is allowed but probably not meant. */
+/* Warns of what is allowed but probably a mistake. */
 void config_advise(const struct config *c, struct buf *warnings);
 
 #endif

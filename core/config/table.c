@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GROUP(name, help)
 #define KEY(id, group_, name_, env_, type_, unit_, min_, max_, def_, flags_, help_)                                    \
 	[CFG_##id] = {.info = {.path = group_ "." name_,                                                               \
 	                       .env = env_,                                                                            \
@@ -19,6 +18,7 @@
 	                       .secret = ((flags_)&KEY_SECRET) != 0,                                                   \
 	                       .restart = ((flags_)&KEY_RESTART) != 0,                                                 \
 	                       .old = ((flags_)&KEY_OLD) != 0},                                                        \
+	              .key = CFG_##id,                                                                                 \
 	              .name = name_,                                                                                   \
 	              .type = TYPE_##type_,                                                                            \
 	              .min = min_,                                                                                     \
@@ -27,18 +27,22 @@
 static const struct key_row rows[CFG_KEYS] = {
 #include "core/config/keys.def"
 };
-#undef KEY
-#undef GROUP
 
-#define KEY(id, group, name, env, type, unit, min, max, def, flags, help)
 #define GROUP(name, help) {name, help},
 static const struct group_row groups[] = {
 #include "core/config/keys.def"
 };
-#undef KEY
-#undef GROUP
 
-#define GROUPS (sizeof groups / sizeof groups[0])
+#define FORMERLY(id, group, name) {CFG_##id, group "." name},
+static const struct {
+	enum cfg_key key;
+	const char *path;
+} former_names[] = {
+#include "core/config/keys.def"
+};
+
+#define COUNT(a) (sizeof(a) / sizeof(a)[0])
+#define GROUPS   COUNT(groups)
 
 const struct key_row *table_row(enum cfg_key k)
 {
@@ -70,26 +74,29 @@ bool table_has_group(const char *name)
 	return false;
 }
 
-int table_find(const char *group, const char *name, enum cfg_key *k)
-{
-	for (unsigned i = 0; i < CFG_KEYS; i++) {
-		if (strcmp(rows[i].info.group, group) == 0 && strcmp(rows[i].name, name) == 0) {
-			*k = (enum cfg_key)i;
-			return 0;
-		}
-	}
-	return -1;
-}
-
-int table_find_path(const char *path, enum cfg_key *k)
+enum table_match table_find(const char *path, enum cfg_key *k)
 {
 	for (unsigned i = 0; i < CFG_KEYS; i++) {
 		if (strcmp(rows[i].info.path, path) == 0) {
 			*k = (enum cfg_key)i;
-			return 0;
+			return TABLE_FOUND;
 		}
 	}
-	return -1;
+	for (size_t i = 0; i < COUNT(former_names); i++) {
+		if (strcmp(former_names[i].path, path) == 0) {
+			*k = former_names[i].key;
+			return TABLE_RENAMED;
+		}
+	}
+	return TABLE_NONE;
+}
+
+const char *table_former_path(enum cfg_key k)
+{
+	for (size_t i = 0; i < COUNT(former_names); i++)
+		if (former_names[i].key == k)
+			return former_names[i].path;
+	return NULL;
 }
 
 int table_find_env(const char *env, enum cfg_key *k)

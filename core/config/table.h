@@ -21,6 +21,7 @@ enum key_flags {
 
 struct key_row {
 	struct cfg_key_info info;
+	enum cfg_key key;
 	const char *name; /* the path without its group */
 	enum key_type type;
 	double min, max;
@@ -38,15 +39,15 @@ size_t table_groups(void);
 const struct group_row *table_group(size_t i);
 bool table_has_group(const char *name);
 
-/* -1 when there is no such setting. */
-int table_find(const char *group, const char *name, enum cfg_key *k);
-int table_find_path(const char *path, enum cfg_key *k);
-int table_find_env(const char *env, enum cfg_key *k);
+enum table_match { TABLE_NONE, TABLE_FOUND, TABLE_RENAMED /* by an earlier name */ };
+enum table_match table_find(const char *path, enum cfg_key *k);
+const char *table_former_path(enum cfg_key k);        /* the earlier name of a setting; NULL: none */
+int table_find_env(const char *env, enum cfg_key *k); /* -1: no such variable */
 
 /* What a value of the key may be, as the end of "allowed: ...". */
 void table_allowed(const struct key_row *row, char *out, size_t size);
 
-/* Adds the names of the group's settings (all groups where NULL), split by ", ". */
+/* Adds the names of the group's settings (of all groups if NULL), separated by ", ". */
 void table_names(const char *group, struct buf *out);
 
 #endif

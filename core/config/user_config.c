@@ -10,15 +10,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FOLDER   "backend_volume"
-#define USER_MAX (256u << 10)
-#define BLANKS   " \t\r"
+#define DIRECTORY  "backend_volume"
+#define USER_MAX   (256u << 10)
+#define WHITESPACE " \t\r"
 
-char *user_config_folder(const char *volume)
+char *user_config_directory(const char *volume)
 {
 	struct buf path = BUF_INIT(8192);
 
-	if (buf_addf(&path, "%s/" FOLDER, volume) < 0)
+	if (buf_addf(&path, "%s/" DIRECTORY, volume) < 0)
 		return NULL;
 	return buf_steal(&path, NULL);
 }
@@ -27,24 +27,24 @@ static char *file_in(const char *volume, const char *name)
 {
 	struct buf path = BUF_INIT(8192);
 
-	if (buf_addf(&path, "%s/" FOLDER "/%s", volume, name) < 0)
+	if (buf_addf(&path, "%s/" DIRECTORY "/%s", volume, name) < 0)
 		return NULL;
 	return buf_steal(&path, NULL);
 }
 
-bool user_config_is_no_key(const char *value)
+bool user_config_is_placeholder(const char *value)
 {
 	return strcmp(value, "tavily-api-key-not-configured") == 0;
 }
 
-/* Replaces *slot; an empty value and the word for "none" are no value. */
+/* Replaces *slot; an empty value and the placeholder count as none. */
 static int keep(char **slot, const char *value, size_t len)
 {
 	free(*slot);
 	*slot = strndup(value, len);
 	if (*slot == NULL)
 		return -1;
-	if (len == 0 || user_config_is_no_key(*slot)) {
+	if (len == 0 || user_config_is_placeholder(*slot)) {
 		free(*slot);
 		*slot = NULL;
 	}
@@ -62,21 +62,21 @@ static char **slot_of(struct user_config *u, const char *name, size_t len)
 
 static void trim(const char **text, size_t *len)
 {
-	while (*len > 0 && strchr(BLANKS, **text) != NULL)
+	while (*len > 0 && strchr(WHITESPACE, **text) != NULL)
 		(*text)++, (*len)--;
-	while (*len > 0 && strchr(BLANKS, (*text)[*len - 1]) != NULL)
+	while (*len > 0 && strchr(WHITESPACE, (*text)[*len - 1]) != NULL)
 		(*len)--;
 }
 
-/* The value of one line: what stands between quotes (backslash protects one byte
- * inside double ones), else all up to a blank followed by #. out has room for len. */
+/* The value of a line: the text between quotes (in double ones a backslash escapes one byte),
+ * or everything up to whitespace followed by #. out has room for len. */
 static int unquote(const char *text, size_t len, char *out, size_t *out_len)
 {
 	size_t n = 0, i = 1;
 	char quote = len > 0 ? text[0] : '\0';
 
 	if (quote != '"' && quote != '\'') {
-		for (i = 0; i < len && !(text[i] == '#' && i > 0 && strchr(BLANKS, text[i - 1]) != NULL); i++)
+		for (i = 0; i < len && !(text[i] == '#' && i > 0 && strchr(WHITESPACE, text[i - 1]) != NULL); i++)
 			;
 		trim(&text, &i);
 		memcpy(out, text, i);
@@ -92,7 +92,7 @@ static int unquote(const char *text, size_t len, char *out, size_t *out_len)
 	return i < len ? 0 : -1;
 }
 
-/* One KEY=VALUE line; a wrong one is a reason (never its text: it may hold a secret). */
+/* One KEY=VALUE line. The reason if it is invalid (never its text, which may be a secret). */
 static const char *take_line(struct user_config *u, const char *line, size_t len)
 {
 	const char *equals, *name = line, *value;
@@ -170,11 +170,11 @@ static const struct {
 	{"user_config.json", take_json},
 };
 
-/* Its secrets are none any more. TT-Studio itself always writes the file with mode 0600. */
+/* TT-Studio itself always writes the file with mode 0600. */
 static void refuse_public(struct user_config *u, struct buf *warnings)
 {
 	if (u->tavily_api_key != NULL || u->jwt_secret != NULL)
-		(void)buf_addf(warnings, "%s: its secrets are not used: everybody can read this file; chmod o-r %s\n",
+		(void)buf_addf(warnings, "%s: secrets ignored, because everybody can read this file: chmod o-r %s\n",
 		               u->path, u->path);
 	user_config_free(u);
 }
@@ -205,15 +205,15 @@ void user_config_read(const char *volume, struct user_config *out, struct buf *w
 		}
 		buf_free(&text);
 		free(path);
-		if (error != ENOENT) { /* it is there: the older file must not speak for it */
+		if (error != ENOENT) { /* it exists, so the legacy file must not replace it */
 			report_line(warnings, "user settings", e.text);
 			return;
 		}
 	}
 	(void)buf_addf(warnings,
-	               "%s/" FOLDER
-	               ": neither user_config.env nor user_config.json there; "
-	               "TAVILY_API_KEY and JWT_SECRET are taken from elsewhere\n",
+	               "%s/" DIRECTORY
+	               ": contains neither user_config.env nor user_config.json; "
+	               "TAVILY_API_KEY and JWT_SECRET come from the other sources\n",
 	               volume);
 }
 

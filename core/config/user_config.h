@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TT-Studio's own file of user secrets:
  * <INTERNAL_PERSISTENT_STORAGE_VOLUME>/backend_volume/user_config.env (KEY=VALUE
- * lines, quotes allowed), else the legacy user_config.json beside it
- * ({"tavily_api_key": ...}). It counts before the environment. */
+ * lines, quotes allowed), or the legacy user_config.json beside it
+ * ({"tavily_api_key": ...}). It overrides the environment. */
 #ifndef TT_CONFIG_USER_CONFIG_H
 #define TT_CONFIG_USER_CONFIG_H
 
@@ -11,21 +11,21 @@
 #include <stdbool.h>
 
 struct user_config {
-	char *tavily_api_key; /* NULL: not there, empty, or no key */
+	char *tavily_api_key; /* NULL: missing, empty, or the placeholder */
 	char *jwt_secret;
 	char *path; /* the file that was used, or NULL */
 };
 
-/* Reads what is there. A missing or unreadable file, or one with secrets that
- * everybody can read, is a line in warnings and no values, never an error. Blocking, small. */
+/* Reads the file. A missing or unreadable one, or one whose secrets everybody can read,
+ * gives a line in warnings and no values, never an error. Blocking, small. */
 void user_config_read(const char *volume, struct user_config *out, struct buf *warnings);
 void user_config_free(struct user_config *u);
 
-/* Whether TT-Studio wrote value in place of a Tavily key that the user did not give: it
- * counts like an empty one, so that another source's key is used. */
-bool user_config_is_no_key(const char *value);
+/* Whether value is the placeholder that TT-Studio writes when the user gave no Tavily key: it
+ * counts as empty, so that the key of another source is used. */
+bool user_config_is_placeholder(const char *value);
 
-/* The folder to watch for changes (the file is renamed into place); free(). */
-char *user_config_folder(const char *volume);
+/* The directory to watch for changes (the file is renamed into place); free(). */
+char *user_config_directory(const char *volume);
 
 #endif

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define BLANKS         " \t\r\n"
+#define WHITESPACE     " \t\r\n"
 #define LIST_ITEMS_MAX 1024
 
 static int refuse(const struct key_row *row, const char *shown, const char *why, struct err *e)
@@ -47,7 +47,7 @@ static int set_number(const struct key_row *row, double x, const char *shown, st
 	return 0;
 }
 
-/* INT and SIZE apart, so that no large value goes through a double. */
+/* INT and SIZE never pass through a double, which would round large values. */
 static int set_whole(const struct key_row *row, int64_t n, const char *shown, struct value *out, struct err *e)
 {
 	if (!in_range(row, (double)n))
@@ -108,7 +108,7 @@ static int check_bytes(const struct key_row *row, const char *text, struct err *
 	json_decref(utf8);
 	for (const char *p = text; *p != '\0'; p++) {
 		if (((unsigned char)*p < ' ' || *p == 0x7f) && !(several_lines && (*p == '\n' || *p == '\t')))
-			return refuse(row, NULL, "has a line end or another control character", e);
+			return refuse(row, NULL, "contains a line break or another control character", e);
 	}
 	if (strlen(text) > (size_t)row->max)
 		return refuse(row, NULL, "is too long", e);
@@ -141,18 +141,19 @@ static int check_url(const struct key_row *row, const char *text, struct err *e)
 
 	if (u == NULL)
 		return out_of_memory(e);
-	if (strpbrk(text, BLANKS) != NULL ||
+	if (strpbrk(text, WHITESPACE) != NULL ||
 	    curl_url_set(u, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK || !url_is_http(u) ||
 	    !url_has(u, CURLUPART_HOST))
-		result = refuse(row, strchr(text, '@') == NULL ? text : NULL, "is not a URL that can be asked", e);
+		result = refuse(row, strchr(text, '@') == NULL ? text : NULL, "is not a valid URL", e);
 	else if (url_has(u, CURLUPART_USER) || url_has(u, CURLUPART_PASSWORD))
-		result = refuse(row, NULL, "holds a user or password, which every reader of the settings would see", e);
+		result = refuse(row, NULL,
+		                "contains a user name or password, which everybody who can read the settings would see",
+		                e);
 	curl_url_cleanup(u);
 	return result;
 }
 
-/* Where the choice that text means stands in the row's choices, with its length; NULL:
- * nowhere. */
+/* The choice of the row that text names, and its length; NULL: none. */
 static const char *find_choice(const struct key_row *row, const char *text, size_t *len)
 {
 	*len = strlen(text);
@@ -178,7 +179,7 @@ static int enum_from_text(const struct key_row *row, const char *text, struct va
 	return out->str != NULL ? 0 : out_of_memory(e);
 }
 
-/* One that no request can have would never be found: nobody's conversations were apart. */
+/* A name that no header can have would put the conversations of all users together. */
 static int check_header(const struct key_row *row, const char *text, struct err *e)
 {
 	for (const char *p = text; *p != '\0'; p++)
@@ -199,7 +200,7 @@ static int check_scheme(const struct key_row *row, const char *text, struct err 
 	return refuse(row, text, "begins with none of the choices", e);
 }
 
-/* An empty string is "unset" where that is possible. */
+/* An empty string means unset, if the setting can be unset. */
 static int string_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
 {
 	if (*text == '\0') {
@@ -222,7 +223,7 @@ static char **list_items(struct cfg_list *list)
 	return (char **)(uintptr_t)list->items;
 }
 
-/* A choice becomes spelled as in the table. */
+/* Spells a choice as in the table. */
 static int check_item(const struct key_row *row, char *item, struct err *e)
 {
 	size_t len = strlen(item);
@@ -237,7 +238,7 @@ static int check_item(const struct key_row *row, char *item, struct err *e)
 		memcpy(item, choice, len);
 	}
 	if ((row->flags & KEY_PATHS) != 0 && item[0] != '/')
-		return refuse(row, item, "is not such a path", e);
+		return refuse(row, item, "does not begin with /", e);
 	return 0;
 }
 
@@ -271,9 +272,9 @@ static int list_from_text(const struct key_row *row, const char *text, struct va
 		size_t len = strcspn(text, ",");
 		const char *next = text + len + (text[len] == ',');
 
-		while (len > 0 && strchr(BLANKS, *text) != NULL)
+		while (len > 0 && strchr(WHITESPACE, *text) != NULL)
 			text++, len--;
-		while (len > 0 && strchr(BLANKS, text[len - 1]) != NULL)
+		while (len > 0 && strchr(WHITESPACE, text[len - 1]) != NULL)
 			len--;
 		if (len > 0 && list_add(row, &out->list, text, len, e) < 0)
 			return -1;
@@ -286,7 +287,7 @@ static int list_from_items(const struct key_row *row, const struct literal *lit,
 {
 	for (size_t i = 0; i < lit->count; i++) {
 		if (*lit->items[i] == '\0')
-			return refuse(row, NULL, "has an empty string in it", e);
+			return refuse(row, NULL, "contains an empty string", e);
 		if (list_add(row, &out->list, lit->items[i], strlen(lit->items[i]), e) < 0)
 			return -1;
 	}
@@ -317,9 +318,9 @@ int value_from_text(const struct key_row *row, const char *text, struct value *o
 	if (types[row->type].trimmed) {
 		size_t len;
 
-		text += strspn(text, BLANKS);
+		text += strspn(text, WHITESPACE);
 		len = strlen(text);
-		while (len > 0 && strchr(BLANKS, text[len - 1]) != NULL)
+		while (len > 0 && strchr(WHITESPACE, text[len - 1]) != NULL)
 			len--;
 		copy = strndup(text, len);
 		if (copy == NULL)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One value of a setting: made from text (environment, --set, defaults) or from a
- * typed literal (file, JSON), always held to the table's bounds. */
+ * typed literal (file, JSON), always within the table's bounds. */
 #ifndef TT_CONFIG_VALUE_H
 #define TT_CONFIG_VALUE_H
 
@@ -26,23 +26,23 @@ struct literal {
 	size_t count;
 };
 
-/* Both fill out (origin NULL; released with value_free) or fail with what is wrong
- * and what is allowed; the value of a secret is never repeated. Text means: blanks
- * around numbers, booleans and list items don't count, lists are split by commas. */
+/* Both fill out (origin NULL; release it with value_free), or fail with what is wrong
+ * and what is allowed; the value of a secret is never repeated. In text, whitespace
+ * around numbers, booleans and list items is ignored, and lists are separated by commas. */
 int value_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e);
 int value_from_literal(const struct key_row *row, const struct literal *lit, struct value *out, struct err *e);
 
-/* A value that is not there: no string, an empty list. */
+/* No string, an empty list. */
 struct value value_unset(void);
 
 int value_copy(const struct key_row *row, const struct value *v, struct value *out);
 void value_free(struct value *v);
 bool value_equal(const struct key_row *row, const struct value *a, const struct value *b);
 
-/* As people read it; -1 when the buffer or memory is full. Secrets are not hidden. */
+/* As people read it; -1 when the buffer is full or out of memory. Secrets are not hidden. */
 int value_text(const struct key_row *row, const struct value *v, struct buf *out);
 
-/* As the published configuration has it; NULL when memory is out. */
+/* As the published configuration has it; NULL when out of memory. */
 json_t *value_to_json(const struct key_row *row, const struct value *v);
 
 #endif

@@ -395,7 +395,7 @@ struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const c
 	                      .done = done,
 	                      .arg = arg,
 	                      .step = event_new(ctx->base, -1, 0, on_step, r)};
-	execution_init(&r->execution, (size_t)cfg_int(ctx->config, CFG_CODE_OUTPUT_CHARS));
+	execution_init(&r->execution, (size_t)cfg_int(ctx->config, CFG_CODE_OUTPUT_LIMIT));
 	if (r->thread == NULL || r->code == NULL || r->step == NULL) {
 		run_free(r);
 		return NULL;

@@ -136,7 +136,7 @@ struct sandbox_client *sandbox_client_start(const struct tool_context *ctx, cons
 
 	if (s == NULL)
 		return NULL;
-	execution_init(&s->execution, (size_t)cfg_int(ctx->config, CFG_CODE_OUTPUT_CHARS));
+	execution_init(&s->execution, (size_t)cfg_int(ctx->config, CFG_CODE_OUTPUT_LIMIT));
 	s->done = done;
 	s->arg = arg;
 	s->failure = "the local sandbox did not answer in time";

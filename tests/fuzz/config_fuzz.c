@@ -92,13 +92,13 @@ static void user_config(const char *name, const char *text, size_t len)
 	char dir[] = "/tmp/tt-fuzz.XXXXXX", path[96];
 	struct buf warnings = BUF_INIT(1u << 20);
 	struct user_config u;
-	char *folder;
+	char *directory;
 	FILE *out;
 
-	if (mkdtemp(dir) == NULL || (folder = user_config_folder(dir)) == NULL)
+	if (mkdtemp(dir) == NULL || (directory = user_config_directory(dir)) == NULL)
 		abort();
-	/* The folder is the volume itself, so that one mkdir does. */
-	if (symlink(".", folder) < 0)
+	/* The directory is the volume itself, so that one mkdir is enough. */
+	if (symlink(".", directory) < 0)
 		abort();
 	snprintf(path, sizeof path, "%s/%s", dir, name);
 	out = fopen(path, "we");
@@ -110,9 +110,9 @@ static void user_config(const char *name, const char *text, size_t len)
 	user_config_free(&u);
 	buf_free(&warnings);
 	unlink(path);
-	unlink(folder);
+	unlink(directory);
 	rmdir(dir);
-	free(folder);
+	free(directory);
 }
 
 static void as_user_config(const char *text, size_t len)

@@ -11,14 +11,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static char folder[] = "/tmp/tt-fuzz.XXXXXX";
+static char directory[] = "/tmp/tt-fuzz.XXXXXX";
 
 static void path_of(int n, char out[64])
 {
-	snprintf(out, 64, "%s/worker.%d", folder, n);
+	snprintf(out, 64, "%s/worker.%d", directory, n);
 }
 
-static void remove_folder(void)
+static void remove_directory(void)
 {
 	for (int n = 0; n < 2; n++) {
 		char path[64];
@@ -26,7 +26,7 @@ static void remove_folder(void)
 		path_of(n, path);
 		unlink(path);
 	}
-	rmdir(folder);
+	rmdir(directory);
 }
 
 /* What every file of ours begins with. */
@@ -38,9 +38,9 @@ static const char *real_head(void)
 
 	if (*head != '\0')
 		return head;
-	fuzz_require(mkdtemp(folder) != NULL);
-	atexit(remove_folder);
-	counters_close(counters_open(folder, NULL));
+	fuzz_require(mkdtemp(directory) != NULL);
+	atexit(remove_directory);
+	counters_close(counters_open(directory, NULL));
 	path_of(0, path);
 	in = fopen(path, "re");
 	fuzz_require(in != NULL && fread(head, 1, sizeof head, in) == sizeof head);
@@ -68,7 +68,7 @@ static void sum(int64_t sums[COUNTERS])
 {
 	struct err e = ERR_INIT;
 
-	fuzz_require(counters_sum(folder, sums, &e) == 0);
+	fuzz_require(counters_sum(directory, sums, &e) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -92,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	sum(both);
 	for (size_t i = 0; i < COUNTERS; i++)
 		fuzz_require((uint64_t)both[i] == (uint64_t)first[i] + (uint64_t)second[i]);
-	c = counters_open(folder, NULL);
+	c = counters_open(directory, NULL);
 	fuzz_require(c != NULL);
 	counters_add(c, COUNTER_TOKENS, 3);
 	counters_add(c, COUNTER_ACTIVE_TURNS, 1);

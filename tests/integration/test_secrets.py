@@ -99,7 +99,7 @@ def test_user_config_is_used_once_others_cannot_read_it(testbed):
     file.chmod(0o644)
     daemon = Daemon(testbed, backend=testbed.backend({"d1": llm.deployment()}), env={"INTERNAL_PERSISTENT_STORAGE_VOLUME": volume})
     daemon.service.secrets.append("from-the-file")
-    daemon.wait_log(f"{file}: its secrets are not used: everybody can read this file; chmod o-r {file}")
+    daemon.wait_log(f"{file}: secrets ignored, because everybody can read this file: chmod o-r {file}")
     origin = lambda: daemon.ask("config")["auth.jwt_secret"]["origin"]
     assert origin() == "environment JWT_SECRET"
     file.chmod(0o640)

@@ -50,12 +50,12 @@ const char *fixture_path(const struct fixture *f, const char *name, char out[160
 void fixture_write_bytes(struct fixture *f, const char *name, const char *bytes, size_t len)
 {
 	const char *slash = strchr(name, '/');
-	char path[160], folder[160];
+	char path[160], directory[160];
 	int fd;
 
 	if (slash != NULL) {
-		snprintf(folder, sizeof folder, "%s/%.*s", f->dir, (int)(slash - name), name);
-		(void)mkdir(folder, 0700);
+		snprintf(directory, sizeof directory, "%s/%.*s", f->dir, (int)(slash - name), name);
+		(void)mkdir(directory, 0700);
 	}
 	fd = open(fixture_path(f, name, path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);

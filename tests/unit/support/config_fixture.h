@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A temporary folder with configuration files, and what loading them gives. */
+/* A temporary directory with configuration files, and what loading them gives. */
 #ifndef TT_TESTS_UNIT_CONFIG_FIXTURE_H
 #define TT_TESTS_UNIT_CONFIG_FIXTURE_H
 
@@ -15,7 +15,7 @@ struct fixture {
 int fixture_setup(void **state); /* *state is a struct fixture */
 int fixture_teardown(void **state);
 
-/* Writes <dir>/name with mode 0600; name may have one folder in it. */
+/* Writes <dir>/name with mode 0600; name may begin with one directory. */
 void fixture_write(struct fixture *f, const char *name, const char *text);
 void fixture_write_bytes(struct fixture *f, const char *name, const char *bytes, size_t len);
 /* <dir>/name, valid until the next call with the same buffer. */

@@ -5,9 +5,11 @@
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void every_type_is_read(void **state)
 {
@@ -66,9 +68,9 @@ static void each_error_has_its_line(void **state)
 	         ":1: ", "google is not a choice; allowed: a list of these strings: tavily, searxng, brave"},
 		{"http: { subject_header = \"X-User:\"; };",
 	         ":1: ", "X-User: is not the name of a header; allowed: a string"},
-		{"http: { prefixes = [ \"agent\" ]; };", ":1: ", "agent is not such a path; allowed: a list"},
+		{"http: { prefixes = [ \"agent\" ]; };", ":1: ", "agent does not begin with /; allowed: a list"},
 		{"cloud: { url = \"\"; };", ":1: ", "cloud.url: the value is empty"},
-		{"cloud: { url = \"x\"; };", ":1: ", "cloud.url: x is not a URL that can be asked"},
+		{"cloud: { url = \"x\"; };", ":1: ", "cloud.url: x is not a valid URL"},
 		{"polling: { interval = 1e9; };", ":1: ", "out of range; allowed: a number from 0.05 to 86400 seconds"},
 		{"polling: { interval = 0.01; };", ":1: ", "0.01 is out of range"},
 		/* 5000000000 - 2^32 = 705032704, 4294967297 - 2^32 = 1: libconfig would take them */
@@ -89,13 +91,13 @@ static void each_error_has_its_line(void **state)
 		{"polling: { interval = 3abc; };", ":1: ", "syntax error"},
 		{"\n\n/* no end", ":3: ", "this comment never ends"},
 		{"\nlog: { level = \"INFO\n\n; };", ":2: ", "this string never ends"},
-		{"prompts: { plain = \"a\\x00b\"; };", ":1: ", "\\x00 cannot stand in a string"},
+		{"prompts: { plain = \"a\\x00b\"; };", ":1: ", "\\x00 is not allowed in a string"},
 		{"cloud: { model = \"a\\nb\"; };", ":1: ", "control character"},
 		{"cloud: { model = \"\xff\"; };", ":1: ", "not valid UTF-8"},
-		{"\n@include \"nothing.conf\"", ":2: ", "nothing.conf: cannot open: No such file"},
+		{"\n@include \"nothing.conf\"", ":2: ", "nothing.conf: No such file"},
 		{"@include \"..\"", ":1: ", "not a regular file"},
 		{"@include \"/dev/zero\"", ":1: ", "not a regular file"},
-		{"@include nothing", ":1: ", "@include wants a file name"},
+		{"@include nothing", ":1: ", "@include needs a file name"},
 		{"@include \"main.conf\"", ":1: ", "@include goes too deep"},
 	};
 	struct fixture *f = *state;
@@ -142,7 +144,7 @@ static void an_error_names_the_included_file(void **state)
 	assert_true(fixture_says(&f->report.errors, "main.conf:3: ", "x: no such group"));
 }
 
-static void a_group_may_stand_in_several_files(void **state)
+static void a_group_may_be_in_several_files(void **state)
 {
 	struct fixture *f = *state;
 	char origin[160];
@@ -182,7 +184,7 @@ static void a_file_that_cannot_be_read_is_an_error(void **state)
 	char fifo[160];
 
 	assert_false(fixture_load(f, f->main, NULL, NULL));
-	assert_true(fixture_says(&f->report.errors, f->main, "cannot open: No such file"));
+	assert_true(fixture_says(&f->report.errors, f->main, "main.conf: No such file"));
 	assert_false(fixture_load(f, f->dir, NULL, NULL));
 	assert_int_equal(mkfifo(fixture_path(f, "fifo", fifo), 0600), 0);
 	assert_false(fixture_load(f, fifo, NULL, NULL));
@@ -190,6 +192,23 @@ static void a_file_that_cannot_be_read_is_an_error(void **state)
 	fixture_write_bytes(f, "main.conf", "a = 1;\n\0", 8);
 	assert_false(fixture_load(f, f->main, NULL, NULL));
 	assert_true(fixture_says(&f->report.errors, "main.conf:2: ", "a NUL byte"));
+}
+
+static void a_file_of_another_user_says_what_to_do(void **state)
+{
+	struct fixture *f = *state;
+	char run_by[128];
+
+	if (geteuid() != 0)
+		skip();
+	fixture_write(f, "main.conf", "");
+	assert_int_equal(chmod(f->dir, 0755), 0);
+	assert_int_equal(seteuid(65534), 0);
+	assert_false(fixture_load(f, f->main, NULL, NULL));
+	assert_int_equal(seteuid(0), 0);
+	snprintf(run_by, sizeof run_by, "(%s runs as nobody: chown root:nogroup, chmod 640)",
+	         program_invocation_short_name);
+	assert_true(fixture_says(&f->report.errors, "main.conf: Permission denied ", run_by));
 }
 
 static void size_and_depth_have_limits(void **state)
@@ -215,7 +234,7 @@ static void size_and_depth_have_limits(void **state)
 		memcpy(text + i, "((", 2);
 	memcpy(text, "a=", 2);
 	assert_false(fixture_load_text(f, text));
-	assert_true(fixture_says(&f->report.errors, f->main, "nested too deep"));
+	assert_true(fixture_says(&f->report.errors, f->main, "nested too deeply"));
 	free(text);
 }
 
@@ -256,9 +275,10 @@ int main(void)
 		TEST(each_error_has_its_line),
 		TEST(all_errors_of_a_file_come_at_once),
 		TEST(an_error_names_the_included_file),
-		TEST(a_group_may_stand_in_several_files),
+		TEST(a_group_may_be_in_several_files),
 		TEST(secrets_in_a_public_file_are_refused),
 		TEST(a_file_that_cannot_be_read_is_an_error),
+		TEST(a_file_of_another_user_says_what_to_do),
 		TEST(size_and_depth_have_limits),
 		TEST(random_bytes_get_an_answer),
 	};

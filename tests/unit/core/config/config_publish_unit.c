@@ -132,7 +132,7 @@ static void a_damaged_file_is_named(void **state)
 		{"", "not valid JSON"},
 		{"{\"hush", "not valid JSON"},
 		{"[]", "not a JSON object"},
-		{"{\"polling.interval\": 3}", "polling.interval: no value with an origin"},
+		{"{\"polling.interval\": 3}", "polling.interval: value or origin is missing"},
 		{"{\"polling.interval\": {\"value\": \"x\", \"origin\": \"y\"}}",
 	         "polling.interval: the value has the wrong type"},
 		{"{\"polling.interval\": {\"value\": 0, \"origin\": \"y\"}}", "out of range"},
@@ -172,6 +172,13 @@ static void versions_may_differ(void **state)
 	assert_string_equal(cfg_str(c, CFG_THREADS_STORE), "sqlite:/x");
 	assert_string_equal(cfg_origin(c, CFG_THREADS_STORE), "y:1");
 	config_unref(c);
+
+	fixture_write(f, "config.1", "{\"search.bench\": {\"value\": 7, \"origin\": \"x\"}}");
+	c = config_read_saved(path, &e);
+	assert_non_null(c);
+	assert_int_equal(cfg_ms(c, CFG_SEARCH_COOLDOWN), 7000);
+	assert_string_equal(cfg_origin(c, CFG_SEARCH_COOLDOWN), "x");
+	config_unref(c);
 }
 
 static void saving_fails_with_a_reason(void **state)
@@ -182,7 +189,7 @@ static void saving_fails_with_a_reason(void **state)
 
 	load_something(f);
 	assert_int_equal(config_save(f->config, fixture_path(f, "no/such/config.1", path), &e), -1);
-	assert_non_null(strstr(e.text, "cannot create: No such file"));
+	assert_non_null(strstr(e.text, "config.1: No such file"));
 }
 
 static void note_change(void *arg, const char *path, const char *old_value, const char *new_value)
@@ -192,10 +199,10 @@ static void note_change(void *arg, const char *path, const char *old_value, cons
 	assert_int_equal(buf_addf(b, "%s:%s>%s\n", path, old_value, new_value), 0);
 }
 
-static void differences_are_told(void **state)
+static void differences_are_reported(void **state)
 {
 	struct fixture *f = *state;
-	struct buf told = BUF_INIT(4096);
+	struct buf reported = BUF_INIT(4096);
 	struct config *before;
 
 	assert_true(fixture_load_env(f, "JWT_SECRET=one"));
@@ -204,11 +211,11 @@ static void differences_are_told(void **state)
 	              "auth: { jwt_secret = \"two\"; };\nllm: { stop = [ \"x\", \"y\" ]; top_p = 0.5; };\n"
 	              "local: { port = 7000; };");
 	assert_true(fixture_load(f, f->main, NULL, NULL));
-	config_diff(before, f->config, note_change, &told);
-	assert_string_equal(told.data,
+	config_diff(before, f->config, note_change, &reported);
+	assert_string_equal(reported.data,
 	                    "auth.jwt_secret:(secret)>(secret)\nllm.top_p:0.9>0.5\nllm.stop:<|eot_id|>>x, y\n");
 	config_unref(before);
-	buf_free(&told);
+	buf_free(&reported);
 }
 
 /* --- the printed documents --------------------------------------------------------------- */
@@ -358,7 +365,7 @@ int main(void)
 		TEST(what_was_saved_is_read),     TEST(the_shown_form_has_no_secret),
 		TEST(a_damaged_file_is_named),    TEST(versions_may_differ),
 		TEST(saving_fails_with_a_reason), TEST(a_switch_is_off_in_a_copy),
-		TEST(differences_are_told),       TEST(the_checked_in_documents_are_the_table),
+		TEST(differences_are_reported),   TEST(the_checked_in_documents_are_the_table),
 		TEST(the_sample_is_all_defaults), TEST(memory_may_run_out),
 	};
 

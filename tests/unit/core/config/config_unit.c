@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Defaults, environment, --set and the order of the layers. */
+/* Defaults, environment, --set and the order of the sources. */
 #include "tests/unit/support/config_fixture.h"
 
 #include <stdarg.h>
@@ -117,7 +117,7 @@ static void no_variable_of_the_table_is_untested(void **state)
 	}
 }
 
-static void booleans_in_any_case(void **state)
+static void booleans_are_case_insensitive(void **state)
 {
 	static const char *const yes[] = {"true", "TRUE", "True", "1", "yes", "YES", "on", "On"};
 	static const char *const no[] = {"false", "FALSE", "0", "no", "No", "off", "OFF"};
@@ -160,14 +160,14 @@ static void a_wrong_variable_is_named(void **state)
 		{"USE_CLOUD_LLM=2", "2 is neither true nor false"},
 		{"AGENT_LOG_LEVEL=LOUD", "LOUD is not a choice; allowed: DEBUG, INFO, WARNING, ERROR, CRITICAL"},
 		{"AGENT_LOG_LEVEL=DEBUG|INFO", "is not a choice"},
-		{"AGENT_BACKEND_URL=tt-studio-backend-api:8000", "is not a URL that can be asked"},
-		{"AGENT_BACKEND_URL=ftp://x", "is not a URL that can be asked; allowed: an http:// or https:// URL"},
-		{"AGENT_BACKEND_URL=http://", "is not a URL that can be asked"},
-		{"AGENT_BACKEND_URL=http://a b/", "is not a URL that can be asked"},
-		{"AGENT_BACKEND_URL=http://me:pass@x/", "holds a user or password"},
-		{"AGENT_BACKEND_URL=http://me:my#pass@x/", "the value is not a URL that can be asked"},
-		{"AGENT_BACKEND_URL=http://me:a pass@x/", "the value is not a URL that can be asked"},
-		{"JWT_SECRET=two\nlines", "has a line end or another control character"},
+		{"AGENT_BACKEND_URL=tt-studio-backend-api:8000", "is not a valid URL"},
+		{"AGENT_BACKEND_URL=ftp://x", "is not a valid URL; allowed: an http:// or https:// URL"},
+		{"AGENT_BACKEND_URL=http://", "is not a valid URL"},
+		{"AGENT_BACKEND_URL=http://a b/", "is not a valid URL"},
+		{"AGENT_BACKEND_URL=http://me:pass@x/", "contains a user name or password"},
+		{"AGENT_BACKEND_URL=http://me:my#pass@x/", "the value is not a valid URL"},
+		{"AGENT_BACKEND_URL=http://me:a pass@x/", "the value is not a valid URL"},
+		{"JWT_SECRET=two\nlines", "contains a line break or another control character"},
 		{"CLOUD_MODEL_NAME=\xff\xfe", "is not valid UTF-8"},
 		{"AGENT_PRIORITY_MODELS=a,\x80", "is not valid UTF-8"},
 	};
@@ -266,7 +266,7 @@ static void the_placeholder_is_no_key(void **state)
 	assert_null(cfg_str(f->config, CFG_SEARCH_TAVILY_KEY));
 }
 
-static void layers_lie_over_each_other(void **state)
+static void a_source_overrides_those_before_it(void **state)
 {
 	struct fixture *f = *state;
 	char a[] = "AGENT_LLM_POLLING_INTERVAL=20", b[] = "AGENT_MAX_FAILURES=4";
@@ -338,6 +338,45 @@ static void a_store_begins_with_its_kind(void **state)
 	}
 }
 
+static void an_earlier_name_still_works(void **state)
+{
+	static const struct {
+		const char *former, *name;
+		enum cfg_key key;
+	} renamed[] = {
+		{"health.completion_interval", "health.canary_interval", CFG_HEALTH_CANARY_INTERVAL},
+		{"health.completion_timeout", "health.canary_timeout", CFG_HEALTH_CANARY_TIMEOUT},
+		{"search.bench", "search.cooldown", CFG_SEARCH_COOLDOWN},
+		{"code.output_chars", "code.output_limit", CFG_CODE_OUTPUT_LIMIT},
+	};
+	struct fixture *f = *state;
+	char text[128], what[128];
+
+	for (size_t i = 0; i < sizeof renamed / sizeof renamed[0]; i++) {
+		char where[160];
+
+		snprintf(text, sizeof text, "%s=123", renamed[i].former);
+		snprintf(what, sizeof what, "%s was renamed; write %s", renamed[i].former, renamed[i].name);
+		assert_true(fixture_load_set(f, text));
+		text_is(f->config, renamed[i].key, "123");
+		assert_string_equal(cfg_key_info(renamed[i].key)->path, renamed[i].name);
+		snprintf(where, sizeof where, "--set %s: ", renamed[i].former);
+		assert_true(fixture_says(&f->report.warnings, where, what));
+
+		snprintf(text, sizeof text, "%.*s: {\n %s = 123; };", (int)strcspn(renamed[i].former, "."),
+		         renamed[i].former, strchr(renamed[i].former, '.') + 1);
+		assert_true(fixture_load_text(f, text));
+		text_is(f->config, renamed[i].key, "123");
+		assert_true(fixture_says(&f->report.warnings, "main.conf:2: ", what));
+
+		snprintf(text, sizeof text, "%s=123", renamed[i].name);
+		assert_true(fixture_load_set(f, text));
+		assert_false(fixture_says(&f->report.warnings, "", "was renamed"));
+	}
+	assert_false(fixture_load_text(f, "search: { bench = 1;\ncooldown = 2; };"));
+	assert_true(fixture_says(&f->report.errors, "main.conf:2: ", "search.cooldown is set twice"));
+}
+
 static void a_prompt_may_be_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -381,7 +420,7 @@ int main(void)
 		TEST(every_variable_counts),
 		TEST(an_empty_variable_is_unset),
 		TEST(no_variable_of_the_table_is_untested),
-		TEST(booleans_in_any_case),
+		TEST(booleans_are_case_insensitive),
 		TEST(a_wrong_variable_is_named),
 		TEST(all_errors_come_at_once),
 		TEST(secrets_are_never_repeated),
@@ -392,6 +431,8 @@ int main(void)
 		TEST(layers_lie_over_each_other),
 		TEST(the_old_form_of_the_store_still_works),
 		TEST(a_store_begins_with_its_kind),
+		TEST(a_source_overrides_those_before_it),
+		TEST(an_earlier_name_still_works),
 		TEST(a_prompt_may_be_nothing),
 		TEST(references_are_counted),
 		TEST(value_texts_are_cut_like_snprintf),

@@ -153,7 +153,7 @@ static void secrets_in_a_public_file_are_not_used(void **state)
 		assert_int_equal(u.tavily_api_key != NULL, cases[i].used && strstr(cases[i].text, "hush") != NULL);
 		assert_int_equal(warnings.len == 0, cases[i].used);
 		if (!cases[i].used) {
-			assert_true(fixture_says(&warnings, path, "everybody can read this file; chmod o-r "));
+			assert_true(fixture_says(&warnings, path, "everybody can read this file: chmod o-r "));
 			assert_null(strstr(warnings.data, "hush"));
 		}
 		user_config_free(&u);
@@ -276,13 +276,13 @@ static void a_bad_value_in_it_only_warns(void **state)
 	assert_null(strstr(f->report.warnings.data, "hush"));
 }
 
-static void the_folder_is_told(void **state)
+static void the_directory_is_known(void **state)
 {
-	char *folder = user_config_folder("/vol");
+	char *directory = user_config_directory("/vol");
 
 	(void)state;
-	assert_string_equal(folder, "/vol/backend_volume");
-	free(folder);
+	assert_string_equal(directory, "/vol/backend_volume");
+	free(directory);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -301,7 +301,7 @@ int main(void)
 		TEST(a_word_for_no_key_hides_no_other_key),
 		TEST(changes_are_followed),
 		TEST(a_bad_value_in_it_only_warns),
-		TEST(the_folder_is_told),
+		TEST(the_directory_is_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
