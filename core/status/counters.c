@@ -67,17 +67,17 @@ static int claim(const char *dir, char *path, size_t size, struct err *e)
 		snprintf(path, size, "%s/" PREFIX "%d", dir, n);
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 		if (fd < 0)
-			return err_set_errno(e, errno, "can't open %s", path);
+			return err_set_errno(e, errno, "open %s", path);
 		if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
 			return fd;
 		if (errno != EAGAIN && errno != EACCES) {
-			err_set_errno(e, errno, "can't lock %s", path);
+			err_set_errno(e, errno, "lock %s", path);
 			close(fd);
 			return -1;
 		}
 		close(fd);
 	}
-	return err_set(e, "%d workers hold their counters in %s already", WORKERS_MAX, dir);
+	return err_set(e, "%d workers already have their counters in %s", WORKERS_MAX, dir);
 }
 
 static struct counters_file *map_file(int fd, int protection)
@@ -124,12 +124,12 @@ struct counters *counters_open(const char *dir, struct err *e)
 	/* Allocated, so that a full file system is an error here and not a signal later. */
 	rc = posix_fallocate(c->fd, 0, sizeof *c->file);
 	if (rc != 0) {
-		err_set_errno(e, rc, "can't allocate %s", path);
+		err_set_errno(e, rc, "allocate %s", path);
 		goto bad;
 	}
 	c->file = map_file(c->fd, PROT_READ | PROT_WRITE);
 	if (c->file == NULL) {
-		err_set_errno(e, errno, "can't map %s", path);
+		err_set_errno(e, errno, "map %s", path);
 		goto bad;
 	}
 	begin(c->file);
@@ -207,7 +207,7 @@ int counters_sum(const char *dir, int64_t sums[COUNTERS], struct err *e)
 
 	memset(sums, 0, COUNTERS * sizeof sums[0]);
 	if (d == NULL)
-		return err_set_errno(e, errno, "can't read %s", dir);
+		return err_set_errno(e, errno, "open %s", dir);
 	safe_read_install();
 	while ((entry = readdir(d)) != NULL) {
 		int fd;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counters of one worker: the file `<dir>/worker.N`, one writer each. A worker takes
- * the first N whose lock is free; counters go on, gauges are reset. The daemon and the
+ * the first N whose lock is free; counters continue, gauges are reset. The daemon and the
  * admin tool map and sum them; nobody else writes. New counters are added at the end of
- * counters.def, so that files of an earlier build count on. */
+ * counters.def, so that files of an earlier build remain valid. */
 #ifndef TT_STATUS_COUNTERS_H
 #define TT_STATUS_COUNTERS_H
 
@@ -22,17 +22,17 @@ enum counter {
 
 struct counters;
 
-/* A worker's own, after it was forked (the lock would be shared otherwise). A damaged
- * file starts at 0 again. NULL with e: the worker then goes on without counters. */
+/* Call it in the worker, after the fork (otherwise the lock would be shared). A damaged
+ * file starts at 0 again. NULL with e: the worker continues without counters. */
 struct counters *counters_open(const char *dir, struct err *e);
 void counters_close(struct counters *c); /* the file stays; NULL is fine */
 
-/* Any thread of the worker; some nanoseconds. NULL c is fine. Gauges go down with a
- * negative n. Does nothing any more where somebody cut the file. */
+/* Any thread of the worker; some nanoseconds. NULL c is fine. A negative n lowers a gauge.
+ * Does nothing if somebody truncated the file. */
 void counters_add(struct counters *c, enum counter id, int64_t n);
 
-/* Sum over all workers' files of dir; of gauges only over workers that live. Files that
- * are none of ours or damaged are left out. -1: dir can't be read; sums are 0. */
+/* Sums over the files of all workers in dir; gauges only over workers that live. Foreign and
+ * damaged files are skipped. -1: dir cannot be read; sums are 0. */
 int counters_sum(const char *dir, int64_t sums[COUNTERS], struct err *e);
 const char *counter_name(enum counter id);
 const char *counter_help(enum counter id);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A status file as a private, validated copy. */
+/* A status file as a private, checked copy. */
 #ifndef TT_STATUS_DECODE_H
 #define TT_STATUS_DECODE_H
 
@@ -9,12 +9,15 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-/* Reads the whole file (st: its fstat) and validates it. free(); NULL with e that says
- * what is wrong with it: no regular file, another user's, writable by others, too
- * large, cut, damaged. Nothing that happens to the file later touches the copy. */
+/* Reads the whole file (st: its fstat) and checks it. free(); NULL with e that says what is
+ * wrong with it: not a regular file, another user's, writable by others, too large, truncated,
+ * damaged. Later changes of the file do not affect the copy. */
 char *decode_status(int fd, const struct stat *st, struct err *e);
 
-/* The mapped header (live) still begins like the one it was: nobody wrote over it. */
+/* Checks a file of size bytes in memory, aligned to 8 bytes. The errors continue "<path>: ". */
+int decode_check(const void *file, size_t size, struct err *e);
+
+/* The mapped header (live) still begins like the one it was: nobody has overwritten it. */
 bool decode_is_same(const struct status_header *live, uint64_t epoch, uint64_t generation);
 
 #endif

@@ -12,7 +12,7 @@ struct encoder {
 	struct buf *out;
 	struct status_header header;
 	struct status_llm *llms;
-	bool full; /* something did not fit */
+	bool full; /* a text did not fit */
 };
 
 static struct status_text add_bytes(struct encoder *enc, const char *bytes, size_t len)
@@ -126,7 +126,6 @@ int encode_status(struct buf *out, const struct status_header *who, const struct
 out:
 	free(enc.llms);
 	if (result < 0)
-		err_set(e, "the state of %zu LLMs does not fit into memory or into %u bytes", v->llm_count,
-		        STATUS_MAX_SIZE);
+		err_set(e, "the state of %zu LLMs does not fit into memory or %u bytes", v->llm_count, STATUS_MAX_SIZE);
 	return result;
 }

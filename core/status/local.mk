@@ -17,7 +17,6 @@ libttagent_a_SOURCES += \
 	core/status/reader.h \
 	core/status/safe_read.c \
 	core/status/safe_read.h \
-	core/status/validate.c \
 	core/status/view.h \
 	core/status/writer.c \
 	core/status/writer.h

@@ -19,11 +19,11 @@
 
 #define SILENT_MS 5000 /* without a heartbeat */
 #define RETRY_MS  20   /* between two tries to read a file that can't be used */
-#define CHASES    4    /* publications in a row that one look follows */
+#define CHASES    4    /* publications in a row that one reload follows */
 
 struct status_snapshot {
 	unsigned refs; /* one thread */
-	char *image;
+	char *bytes;
 };
 
 struct status_reader {
@@ -34,7 +34,7 @@ struct status_reader {
 	dev_t dev;
 	ino_t ino;
 	off_t size;
-	uint64_t loads, loads_seen; /* snapshots taken into force; known at the last check */
+	uint64_t loads, loads_seen; /* snapshots taken into use, now and at the last check */
 	int64_t next_try_ms;        /* monotonic */
 	struct err problem;         /* with the file at the path */
 	int64_t problem_since_ms;   /* wall clock */
@@ -49,13 +49,13 @@ void status_release(struct status_snapshot *s)
 {
 	if (s == NULL || --s->refs > 0)
 		return;
-	free(s->image);
+	free(s->bytes);
 	free(s);
 }
 
 const struct status_header *status_header(const struct status_snapshot *s)
 {
-	return (const void *)s->image;
+	return (const void *)s->bytes;
 }
 
 const struct status_llm *status_llm(const struct status_snapshot *s, size_t i)
@@ -64,7 +64,7 @@ const struct status_llm *status_llm(const struct status_snapshot *s, size_t i)
 
 	if (i >= h->llm_count)
 		return NULL;
-	return (const struct status_llm *)(const void *)(s->image + h->llms_offset) + i;
+	return (const struct status_llm *)(const void *)(s->bytes + h->llms_offset) + i;
 }
 
 const struct status_llm *status_candidate(const struct status_snapshot *s, size_t rank)
@@ -73,12 +73,12 @@ const struct status_llm *status_candidate(const struct status_snapshot *s, size_
 
 	if (rank >= h->candidate_count)
 		return NULL;
-	return status_llm(s, ((const uint32_t *)(const void *)(s->image + h->candidates_offset))[rank]);
+	return status_llm(s, ((const uint32_t *)(const void *)(s->bytes + h->candidates_offset))[rank]);
 }
 
 const char *status_text(const struct status_snapshot *s, struct status_text t)
 {
-	return t.offset != 0 ? s->image + t.offset : NULL;
+	return t.offset != 0 ? s->bytes + t.offset : NULL;
 }
 
 int status_copy_llm(const struct status_snapshot *s, size_t i, struct llm *out)
@@ -106,14 +106,14 @@ static void unmap_live(struct status_reader *r)
 	r->live = NULL;
 }
 
-/* Takes the file behind fd into force. */
+/* Takes the file behind fd into use. */
 static int take(struct status_reader *r, int fd, const struct stat *st, struct err *e)
 {
-	char *image = decode_status(fd, st, e);
+	char *bytes = decode_status(fd, st, e);
 	struct status_snapshot *s = NULL;
 	void *map;
 
-	if (image == NULL)
+	if (bytes == NULL)
 		return -1;
 	s = malloc(sizeof *s);
 	map = mmap(NULL, sizeof *r->live, PROT_READ, MAP_SHARED, fd, 0);
@@ -121,11 +121,11 @@ static int take(struct status_reader *r, int fd, const struct stat *st, struct e
 		err_set(e, "out of memory");
 		if (map != MAP_FAILED)
 			munmap(map, sizeof *r->live);
-		free(image);
+		free(bytes);
 		free(s);
 		return -1;
 	}
-	*s = (struct status_snapshot){.refs = 1, .image = image};
+	*s = (struct status_snapshot){.refs = 1, .bytes = bytes};
 	status_release(r->current);
 	unmap_live(r);
 	r->current = s;
@@ -141,22 +141,22 @@ static int load(struct status_reader *r, struct err *e)
 {
 	struct stat st;
 	int result = -1;
-	/* O_NONBLOCK: what lies there may be a FIFO. */
+	/* O_NONBLOCK: it may be a FIFO. */
 	int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
 	if (fd < 0 && errno == ENOENT)
-		return err_set(e, "%s is missing; tt-agentd writes it", r->path);
+		return err_set(e, "open %s: it is missing (tt-agentd writes it: is it running?)", r->path);
 	if (fd < 0)
-		return err_set_errno(e, errno, "can't open %s", r->path);
+		return err_set_errno(e, errno, "open %s", r->path);
 	if (fstat(fd, &st) < 0)
-		err_set_errno(e, errno, "can't look at %s", r->path);
+		err_set_errno(e, errno, "stat %s", r->path);
 	else if ((result = take(r, fd, &st, e)) < 0)
 		err_prefix(e, "%s", r->path);
 	close(fd);
 	return result;
 }
 
-/* Not superseded; false also where the page is gone. */
+/* Not superseded; false also if the page is gone. */
 static bool is_current(const struct status_reader *r)
 {
 	uint64_t superseded;
@@ -164,7 +164,7 @@ static bool is_current(const struct status_reader *r)
 	return r->live != NULL && safe_load(&r->live->superseded, &superseded) && superseded == 0;
 }
 
-static void judge_silence(struct status_reader *r)
+static void check_heartbeat(struct status_reader *r)
 {
 	const struct status_header *h = r->current != NULL ? status_header(r->current) : NULL;
 	int64_t now = clock_boot_ms();
@@ -179,14 +179,14 @@ static void judge_silence(struct status_reader *r)
 		return;
 	}
 	if (r->live == NULL || !safe_load(&r->live->heartbeat_ms, &beat))
-		return; /* the file is gone, which is a problem of its own */
+		return; /* the file is gone; reload() reports that */
 	if (now - (int64_t)beat > SILENT_MS || (int64_t)beat - now > SILENT_MS) {
 		err_set(&r->silence, "tt-agentd gives no sign of life");
 		r->silent_since_ms = clock_wall_ms() - (now > (int64_t)beat ? now - (int64_t)beat : 0);
 	}
 }
 
-/* Reads what lies at the path; follows when that was superseded meanwhile. */
+/* Reads the file at the path, and the next one if that was superseded meanwhile. */
 static void reload(struct status_reader *r)
 {
 	struct err e = ERR_INIT;
@@ -198,7 +198,7 @@ static void reload(struct status_reader *r)
 	if (err_is_set(&e) && !err_is_set(&r->problem))
 		r->problem_since_ms = clock_wall_ms();
 	r->problem = e;
-	judge_silence(r);
+	check_heartbeat(r);
 }
 
 /* --- the reader --------------------------------------------------------------------------- */
@@ -238,7 +238,7 @@ struct status_snapshot *status_acquire(struct status_reader *r)
 	return r->current;
 }
 
-/* The file at the path is still the one in force, and what its header says too. */
+/* The file at the path is still the one in use, and its header is unchanged. */
 static bool is_untouched(const struct status_reader *r)
 {
 	const struct status_header *h = r->current != NULL ? status_header(r->current) : NULL;
@@ -272,7 +272,7 @@ bool status_reader_check(struct status_reader *r)
 
 	if (is_untouched(r)) {
 		err_clear(&r->problem);
-		judge_silence(r);
+		check_heartbeat(r);
 	} else {
 		reload(r);
 	}

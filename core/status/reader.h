@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading the status file: no lock and, while nothing changed, no system call.
+/* Reading the status file: no lock and, while nothing changes, no system call.
  *
- * A reader belongs to one thread. Its snapshot is a private copy of the file, made and
- * validated once (offsets, counts, terminators, enums) and then used in place: whatever
- * happens to the file afterwards, a person who cuts it included, harms nobody. Only
- * the page with the two words that change is mapped. Snapshots are reference-counted:
- * take one for the time of a turn. */
+ * A reader belongs to one thread. Its snapshot is a private copy of the file, checked once
+ * (offsets, counts, terminators, enums) and then used in place, so that later changes of the
+ * file, even truncation by a person, do no harm. Only the page with the two words that
+ * change is mapped. Snapshots are reference-counted: take one for the duration of a turn. */
 #ifndef TT_STATUS_READER_H
 #define TT_STATUS_READER_H
 
@@ -18,46 +17,42 @@
 struct status_reader;
 struct status_snapshot;
 
-/* Looks at the file at once; a missing or unreadable one is no error here (it is shown
- * by status_is_stale). NULL with e: no memory. */
+/* Reads the file at once; a missing or unreadable one is not an error here (status_is_stale
+ * reports it). NULL with e: out of memory. */
 struct status_reader *status_reader_new(const char *dir, struct err *e);
 void status_reader_free(struct status_reader *r); /* snapshots taken stay valid; NULL is fine */
 
-/* The current snapshot with a reference for the caller, or NULL where none was ever
+/* The current snapshot with a reference for the caller, or NULL if no file was ever
  * readable. One atomic load while it is not superseded; a superseded one is replaced
- * before it returns, so that whoever learned of a publication also sees it. Where the
- * file at the path can't be used, the last good one stays in force and the file is tried
+ * before the call returns, so that whoever knows of a publication also sees it. If the
+ * file at the path cannot be used, the last good one stays in use and the file is read
  * again every 20 ms. */
 struct status_snapshot *status_acquire(struct status_reader *r);
 void status_release(struct status_snapshot *s); /* NULL is fine */
 
-/* To call once a second: finds replacements that nobody marked (the writer was killed
- * in between), looks at the heartbeat, logs a missing, damaged or foreign file once.
- * Returns true when the snapshot is another one than at the call before. */
+/* Call it once a second: it finds replacements that nobody marked (the writer was killed
+ * in between), checks the heartbeat, and logs a missing, damaged or foreign file once.
+ * True: the snapshot has changed since the last call. */
 bool status_reader_check(struct status_reader *r);
 
-/* Stale: the writer gives no sign of life (for 5 s, or since the last boot), or the
- * file at the path is missing, damaged, foreign or unreadable; as status_reader_check
- * or status_acquire last found it. since and reason (until the reader is next used)
- * are set only when it is; either may be NULL. True also where there never was a file. */
+/* Stale: the writer's heartbeat has stopped (for 5 s, or since the last boot), or the
+ * file at the path is missing, damaged, foreign or unreadable, as status_reader_check
+ * or status_acquire last found it. Only then since and reason (valid until the reader is
+ * used again) are set; either may be NULL. True also if there never was a file. */
 bool status_is_stale(const struct status_reader *r, int64_t *since_wall_ms, const char **reason);
 
 /* superseded and heartbeat_ms are as they were when the copy was made. */
 const struct status_header *status_header(const struct status_snapshot *s);
-/* NULL beyond the last one. */
+/* NULL: no such LLM or candidate. */
 const struct status_llm *status_llm(const struct status_snapshot *s, size_t i);
 const struct status_llm *status_candidate(const struct status_snapshot *s, size_t rank);
 
-/* Terminated by a NUL; NULL for offset 0. Lives as long as the snapshot. */
+/* Terminated by a NUL; NULL for offset 0. Valid as long as the snapshot. */
 const char *status_text(const struct status_snapshot *s, struct status_text t);
 
-/* Validates a file of size bytes in memory (aligned to 8); what the reader and the
- * fuzzer call. The errors continue "<path>: ". */
-int status_validate(const void *map, size_t size, struct err *e);
-
-/* Rebuilds LLM i (below llm_count) from a snapshot, for a daemon that adopts what was
- * published; all but jwt_secret, which is not in the file (the token made from it is).
- * llm_clear(out) when done. -1: no memory, out is clear. */
+/* Makes LLM i (below llm_count) from a snapshot, for a daemon that restores what was
+ * published: everything but the fields that are not in the file, among them jwt_secret (the
+ * token made from it is). llm_clear(out) when done. -1: out of memory, out is clear. */
 struct llm;
 int status_copy_llm(const struct status_snapshot *s, size_t i, struct llm *out);
 

@@ -7,8 +7,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* Signal dispositions belong to the process, hence this state: a thread's way back
- * while it is inside one of the calls, and what SIGBUS did before us. */
+/* Signal dispositions belong to the process, hence this state: where a thread jumps back to
+ * while it is in one of the calls, and the previous handler of SIGBUS. */
 static _Thread_local sigjmp_buf *volatile way_back;
 static struct sigaction previous;
 static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
@@ -22,11 +22,11 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
 		previous.sa_handler(sig);
 	else
-		signal(SIGBUS, SIG_DFL); /* after the return the access is made again, and ends the process */
+		signal(SIGBUS, SIG_DFL); /* the access is repeated after the return and ends the process */
 }
 
-/* SA_NODEFER: the signal is not blocked in its handler, so the way back need not
- * carry a mask, which would cost a system call each time. */
+/* SA_NODEFER: the signal is not blocked in its handler, so the jump need not restore a
+ * mask, which would cost a system call each time. */
 void safe_read_install(void)
 {
 	struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER}, now;
@@ -49,15 +49,15 @@ struct access {
 };
 
 /* ThreadSanitizer runs our handler with every signal blocked, and holds a lock of its
- * own while it does an atomic access for us. */
-#define UNWATCHED __attribute__((no_sanitize("thread")))
+ * own during an atomic access. */
+#define NO_TSAN __attribute__((no_sanitize("thread")))
 #ifdef __SANITIZE_THREAD__
 enum { SAVE_MASK = 1 };
 #else
 enum { SAVE_MASK = 0 };
 #endif
 
-static bool guarded(void (*touch)(struct access *), struct access *a)
+static bool try_access(void (*touch)(struct access *), struct access *a)
 {
 	sigjmp_buf here;
 
@@ -73,17 +73,17 @@ static bool guarded(void (*touch)(struct access *), struct access *a)
 	return true;
 }
 
-UNWATCHED static void load(struct access *a)
+NO_TSAN static void load(struct access *a)
 {
 	a->value = atomic_load_explicit((const _Atomic uint64_t *)a->from, memory_order_acquire);
 }
 
-UNWATCHED static void store(struct access *a)
+NO_TSAN static void store(struct access *a)
 {
 	atomic_store_explicit((_Atomic uint64_t *)a->to, a->value, memory_order_release);
 }
 
-UNWATCHED static void add(struct access *a)
+NO_TSAN static void add(struct access *a)
 {
 	atomic_fetch_add_explicit((_Atomic uint64_t *)a->to, a->value, memory_order_relaxed);
 }
@@ -97,7 +97,7 @@ bool safe_load(const void *from, uint64_t *value)
 {
 	struct access a = {.from = from};
 
-	if (!guarded(load, &a))
+	if (!try_access(load, &a))
 		return false;
 	*value = a.value;
 	return true;
@@ -105,15 +105,15 @@ bool safe_load(const void *from, uint64_t *value)
 
 bool safe_store(void *to, uint64_t value)
 {
-	return guarded(store, &(struct access){.to = to, .value = value});
+	return try_access(store, &(struct access){.to = to, .value = value});
 }
 
 bool safe_add(void *to, int64_t n)
 {
-	return guarded(add, &(struct access){.to = to, .value = (uint64_t)n});
+	return try_access(add, &(struct access){.to = to, .value = (uint64_t)n});
 }
 
 bool safe_copy(void *to, const void *from, size_t len)
 {
-	return guarded(copy, &(struct access){.to = to, .from = from, .len = len});
+	return try_access(copy, &(struct access){.to = to, .from = from, .len = len});
 }

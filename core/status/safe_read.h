@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Touching a mapped file that somebody may have shortened.
+/* Access to a mapped file that somebody may have truncated.
  *
- * A page beyond the end of a shortened file raises SIGBUS. Our writers never shorten
- * a file, but a person with a shell can, and a service must not die of it. These calls
- * do their one access and return false where the page is gone. The cost is a
- * sigsetjmp without a mask (about 20 ns); SIGBUS from anywhere else goes where it
- * went before. */
+ * A page beyond the end of a truncated file raises SIGBUS. Our writers never truncate
+ * a file, but a person with a shell can, and a service must survive that. Each of these
+ * calls makes one access and returns false if the page is gone. The cost is a
+ * sigsetjmp without a mask (about 20 ns); SIGBUS from anywhere else is handled as
+ * before. */
 #ifndef TT_STATUS_SAFE_READ_H
 #define TT_STATUS_SAFE_READ_H
 
@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Before the calls below, at least once per process; where the handler is in place it
- * does nothing. Any thread. */
+/* Call it before those below, at least once per process; further calls do nothing. Any
+ * thread. */
 void safe_read_install(void);
 
 /* The atomic ones take the address of an aligned 64-bit word, signed or not. */

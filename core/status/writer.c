@@ -40,17 +40,17 @@ struct status_writer {
 	struct live live;
 };
 
-static void live_drop(struct live *live)
+static void unmap_live(struct live *live)
 {
 	if (live->header != NULL)
 		munmap(live->header, sizeof *live->header);
 	*live = (struct live){.header = NULL};
 }
 
-/* image: what lies behind fd. */
-static int live_map(struct live *live, int fd, const struct stat *st, const char *image)
+/* file: the content of fd. */
+static int map_live(struct live *live, int fd, const struct stat *st, const char *file)
 {
-	const struct status_header *h = (const void *)image;
+	const struct status_header *h = (const void *)file;
 	void *map = mmap(NULL, sizeof *live->header, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (map == MAP_FAILED)
@@ -76,9 +76,10 @@ static int name_holder(int fd, const char *dir, struct err *e)
 	if (pread(fd, text, sizeof text - 1, 0) > 0)
 		pid = strtol(text, NULL, 10);
 	if (pid > 0)
-		return err_set(e, "%s/%s is held by process %ld; another tt-agentd runs on this directory", dir,
+		return err_set(e, "lock %s/%s: process %ld holds it (another tt-agentd runs on this directory)", dir,
 		               LOCK_FILE, pid);
-	return err_set(e, "%s/%s is held by another process; another tt-agentd runs on this directory", dir, LOCK_FILE);
+	return err_set(e, "lock %s/%s: another process holds it (another tt-agentd runs on this directory)", dir,
+	               LOCK_FILE);
 }
 
 static int take_lock(struct status_writer *w, struct err *e)
@@ -88,40 +89,40 @@ static int take_lock(struct status_writer *w, struct err *e)
 
 	w->lock_fd = openat(w->dir_fd, LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
 	if (w->lock_fd < 0)
-		return err_set_errno(e, errno, "can't open %s/%s", w->dir, LOCK_FILE);
+		return err_set_errno(e, errno, "open %s/%s", w->dir, LOCK_FILE);
 	if (flock(w->lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno == EWOULDBLOCK)
 			return name_holder(w->lock_fd, w->dir, e);
-		return err_set_errno(e, errno, "can't lock %s/%s", w->dir, LOCK_FILE);
+		return err_set_errno(e, errno, "lock %s/%s", w->dir, LOCK_FILE);
 	}
 	len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
 	if (ftruncate(w->lock_fd, 0) < 0 || pwrite(w->lock_fd, text, (size_t)len, 0) != len)
-		log_warning("lock_file", L_STR("dir", w->dir), L_STR("error", "the pid could not be written into it"));
+		log_warning("lock_file", L_STR("dir", w->dir), L_STR("error", "the pid cannot be written to it"));
 	return 0;
 }
 
-/* What a daemon before us published: its generation, and its header so that the first
- * publication can mark it. One that can't be read is replaced without that. */
-static void adopt(struct status_writer *w)
+/* Takes over the generation of the last publication, and its header, so that the next
+ * publication can mark it. A file that cannot be read is replaced without a mark. */
+static void restore(struct status_writer *w)
 {
 	struct err e = ERR_INIT;
 	struct stat st;
-	char *image = NULL;
+	char *file = NULL;
 	int fd = openat(w->dir_fd, STATUS_FILE, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
 	if (fd < 0 && errno == ENOENT)
 		return;
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		err_set_errno(&e, errno, "can't be opened");
-	} else if ((image = decode_status(fd, &st, &e)) != NULL && live_map(&w->live, fd, &st, image) < 0) {
-		err_set_errno(&e, errno, "can't be mapped");
-	} else if (image != NULL) {
+		err_set_errno(&e, errno, "it cannot be opened");
+	} else if ((file = decode_status(fd, &st, &e)) != NULL && map_live(&w->live, fd, &st, file) < 0) {
+		err_set_errno(&e, errno, "it cannot be mapped");
+	} else if (file != NULL) {
 		w->generation = w->live.generation;
 	}
 	if (err_is_set(&e))
 		log_warning("status_file", L_STR("dir", w->dir), L_STR("file", STATUS_FILE), L_STR("error", e.text),
-		            L_STR("action", "it is replaced by the next publication"));
-	free(image);
+		            L_STR("action", "the next publication replaces it"));
+	free(file);
 	if (fd >= 0)
 		close(fd);
 }
@@ -139,7 +140,7 @@ struct status_writer *status_writer_open(const char *dir, struct err *e)
 	w->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	w->dir = strdup(dir);
 	if (w->dir_fd < 0)
-		err_set_errno(e, errno, "can't open the run directory %s", dir);
+		err_set_errno(e, errno, "open the run directory %s", dir);
 	else if (w->dir == NULL)
 		err_set(e, "out of memory");
 	else if (take_lock(w, e) == 0) {
@@ -147,7 +148,7 @@ struct status_writer *status_writer_open(const char *dir, struct err *e)
 		w->who.writer_pid = getpid();
 		w->who.writer_birth = process_birth();
 		w->who.epoch = process_random();
-		adopt(w);
+		restore(w);
 		return w;
 	}
 	status_writer_close(w);
@@ -158,7 +159,7 @@ void status_writer_close(struct status_writer *w)
 {
 	if (w == NULL)
 		return;
-	live_drop(&w->live);
+	unmap_live(&w->live);
 	if (w->lock_fd >= 0)
 		close(w->lock_fd);
 	if (w->dir_fd >= 0)
@@ -185,40 +186,40 @@ static int write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-/* The new file under its temporary name, complete; its descriptor or -1. No fsync: the
- * content has no worth after a crash of the machine, and a sync would block the loop. */
-static int write_new(struct status_writer *w, const struct buf *image, struct err *e)
+/* The complete new file under its temporary name; its file descriptor or -1. No fsync: the
+ * content is worthless after a crash of the machine, and a sync would block the loop. */
+static int write_new(struct status_writer *w, const struct buf *encoded, struct err *e)
 {
 	int fd, rc;
 
 	unlinkat(w->dir_fd, NEW_FILE, 0);
 	fd = openat(w->dir_fd, NEW_FILE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
 	if (fd < 0)
-		return err_set_errno(e, errno, "can't create %s/%s", w->dir, NEW_FILE);
-	rc = fchmod(fd, FILE_MODE) < 0 ? errno : posix_fallocate(fd, 0, (off_t)image->len);
+		return err_set_errno(e, errno, "create %s/%s", w->dir, NEW_FILE);
+	rc = fchmod(fd, FILE_MODE) < 0 ? errno : posix_fallocate(fd, 0, (off_t)encoded->len);
 	if (rc == 0)
-		rc = write_all(fd, image->data, image->len);
+		rc = write_all(fd, encoded->data, encoded->len);
 	if (rc == 0)
 		return fd;
-	err_set_errno(e, rc, "can't write %s/%s", w->dir, NEW_FILE);
+	err_set_errno(e, rc, "write %s/%s", w->dir, NEW_FILE);
 	close(fd);
 	unlinkat(w->dir_fd, NEW_FILE, 0);
 	return -1;
 }
 
-static int put_in_place(struct status_writer *w, const struct buf *image, struct live *live, struct err *e)
+static int put_in_place(struct status_writer *w, const struct buf *encoded, struct live *live, struct err *e)
 {
 	struct stat st;
-	int fd = write_new(w, image, e);
+	int fd = write_new(w, encoded, e);
 	int result = -1;
 
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) < 0 || live_map(live, fd, &st, image->data) < 0) {
-		err_set_errno(e, errno, "can't map %s/%s", w->dir, NEW_FILE);
+	if (fstat(fd, &st) < 0 || map_live(live, fd, &st, encoded->data) < 0) {
+		err_set_errno(e, errno, "map %s/%s", w->dir, NEW_FILE);
 	} else if (renameat(w->dir_fd, NEW_FILE, w->dir_fd, STATUS_FILE) < 0) {
-		err_set_errno(e, errno, "can't rename %s/%s to %s", w->dir, NEW_FILE, STATUS_FILE);
-		live_drop(live);
+		err_set_errno(e, errno, "rename %s/%s to %s", w->dir, NEW_FILE, STATUS_FILE);
+		unmap_live(live);
 	} else {
 		result = 0;
 	}
@@ -230,22 +231,22 @@ static int put_in_place(struct status_writer *w, const struct buf *image, struct
 
 int status_publish(struct status_writer *w, struct status_view *v, struct err *e)
 {
-	struct buf image = BUF_INIT(0);
+	struct buf encoded = BUF_INIT(0);
 	struct live live = {.header = NULL};
 	int result = -1;
 
 	v->generation = w->generation + 1;
 	w->who.published_ms = clock_wall_ms();
 	w->who.heartbeat_ms = clock_boot_ms();
-	if (encode_status(&image, &w->who, v, e) == 0 && put_in_place(w, &image, &live, e) == 0) {
+	if (encode_status(&encoded, &w->who, v, e) == 0 && put_in_place(w, &encoded, &live, e) == 0) {
 		if (w->live.header != NULL)
 			safe_store(&w->live.header->superseded, v->generation);
-		live_drop(&w->live);
+		unmap_live(&w->live);
 		w->live = live;
 		w->generation = v->generation;
 		result = 0;
 	}
-	buf_free(&image);
+	buf_free(&encoded);
 	return result;
 }
 

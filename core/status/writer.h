@@ -10,22 +10,22 @@
 
 struct status_writer;
 
-/* Takes the run directory over: an exclusive lock (`<dir>/lock`, kept while the
- * writer lives, gone with the process however it ends); where another process holds it
- * the error names its pid. A status file that is there already stays in force until
- * the first publication; its generation is counted on. A damaged one is logged. */
+/* Takes over the run directory with an exclusive lock (`<dir>/lock`, held while the
+ * writer lives, and released with the process however it ends); if another process holds
+ * it, the error names its pid. An existing status file stays valid until the first
+ * publication, which continues its generation. A damaged one is logged. */
 struct status_writer *status_writer_open(const char *dir, struct err *e);
 
-/* Writes a whole new file, renames it into place, marks the old one superseded. Sets
- * v->generation (last published + 1, over restarts too). On an error the old file
- * stays in force and nothing of the new one is left. */
+/* Writes a complete new file, renames it into place, marks the old one superseded. Sets
+ * v->generation (last published + 1, also over restarts). On an error the old file
+ * stays valid and nothing of the new one is left. */
 int status_publish(struct status_writer *w, struct status_view *v, struct err *e);
 
 /* Generation of the last publication, by this writer or the one before; 0 = none. */
 uint64_t status_writer_generation(const struct status_writer *w);
 
-/* A sign of life; cheap, once a second. false: the file at the path is not the one that
- * was published (deleted, cut, replaced by somebody); publish again. */
+/* A heartbeat; cheap, once a second. false: the file at the path is not the published one
+ * (somebody deleted, truncated or replaced it): publish again. */
 bool status_heartbeat(struct status_writer *w);
 
 /* The published file stays for readers and for the next daemon. NULL is fine. */
