@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A growing byte buffer that has a limit from birth.
  *
- * data is always terminated by a NUL beyond len once anything was added, so that
- * text can be used as a C string. One owner; not thread-safe. */
+ * Once anything was added, a NUL follows the content, so that text can be used as a C
+ * string. One owner; not thread-safe. */
 #ifndef TT_BASE_BUF_H
 #define TT_BASE_BUF_H
 
@@ -22,25 +22,24 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max);
 
-/* Appends; -1 when the limit or memory does not allow it: the buffer then is as
- * it was before. data may be NULL where len is 0. */
+/* Appends. -1: the limit is reached or out of memory; the buffer is unchanged. data may be
+ * NULL if len is 0. */
 int buf_add(struct buf *b, const void *data, size_t len);
 int buf_adds(struct buf *b, const char *text);
 int buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Makes room for len more bytes and returns where they go; NULL like buf_add.
- * Whoever writes there then adds what it wrote to b->len (and a NUL is kept by
- * buf_commit). */
+/* Makes room for len more bytes and returns where to write them; NULL like buf_add.
+ * buf_commit then adds what was written. */
 char *buf_reserve(struct buf *b, size_t len);
 void buf_commit(struct buf *b, size_t len);
 
 /* Drops the first len bytes. */
 void buf_consume(struct buf *b, size_t len);
 
-/* Forgets the content, keeps the memory. */
+/* Drops the content, keeps the memory. */
 void buf_reset(struct buf *b);
 
-/* Hands the memory to the caller (free()); never NULL unless memory is out. */
+/* Gives the memory to the caller (free()). NULL: out of memory. */
 char *buf_steal(struct buf *b, size_t *len);
 
 void buf_free(struct buf *b);

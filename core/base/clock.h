@@ -5,11 +5,11 @@
 
 #include <stdint.h>
 
-/* CLOCK_MONOTONIC: for durations and deadlines inside one process. */
+/* CLOCK_MONOTONIC: for durations and deadlines within one process. */
 int64_t clock_mono_ns(void);
 int64_t clock_mono_ms(void);
 
-/* CLOCK_BOOTTIME: comparable between processes of one boot, runs in suspend. */
+/* CLOCK_BOOTTIME: comparable between processes of one boot, counts suspended time. */
 int64_t clock_boot_ms(void);
 
 /* CLOCK_REALTIME, milliseconds since the epoch: for people and documents only. */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* vsnprintf cuts bytes; a cut inside a UTF-8 sequence loses the whole sequence, and
+/* vsnprintf cuts bytes; a sequence of UTF-8 that is cut is removed, and
  * control characters become spaces, so that the text stays one printable line. */
 static void tidy(char *text)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An error value: what went wrong, where, and what to do about it.
+/* An error value: what failed, on what, why, and what to do about it, as in
+ * `open /etc/x.conf: Permission denied (tt-agentd runs as tt-agent: chmod 640)`.
  *
  * Fallible calls return 0 or -1 (or NULL) and fill a struct err that the caller
  * owns. The first error wins: a later err_set on a filled value changes nothing,
@@ -23,10 +24,10 @@ struct err {
  * so that `return err_set(e, ...)` ends a failing function. */
 int err_set(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The same with ": <strerror(errnum)>" behind the text. */
+/* The same, followed by ": <strerror(errnum)>". */
 int err_set_errno(struct err *e, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Puts "<where>: " in front of an error that is there already. */
+/* Puts "<where>: " in front of an existing error. */
 void err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static inline bool err_is_set(const struct err *e)

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-/* Prints text at the beginning of a line so that roff shows it as it stands. */
+/* Prints text at the beginning of a line, escaped so that roff shows it unchanged. */
 void roff_text(FILE *out, const char *text);
 
 #endif

@@ -16,7 +16,7 @@ void llm_list_clear(struct llm_list *l)
 	*l = (struct llm_list){.items = NULL};
 }
 
-/* One text of an entry: absent, null and "" are all "not given". */
+/* One text of an entry; absent, null and "" all mean unknown. */
 struct text_field {
 	const char *key;
 	size_t offset; /* in struct llm */
@@ -43,7 +43,7 @@ static int take_texts(struct llm *l, const json_t *from, const struct text_field
 		char **to = (char **)(void *)((char *)l + fields[i].offset);
 
 		if (value != NULL && !json_is_string(value) && !json_is_null(value))
-			return err_set(why, "%s is no string", fields[i].key);
+			return err_set(why, "%s is not a string", fields[i].key);
 		if (json_string_length(value) > TEXT_MAX)
 			return err_set(why, "%s is longer than %d bytes", fields[i].key, TEXT_MAX);
 		if (json_string_length(value) == 0) {
@@ -76,11 +76,11 @@ static int take_entry(struct llm *l, const char *deploy_id, const json_t *entry,
 
 	*l = (struct llm){.kind = LLM_DISCOVERED, .latency_ms = -1};
 	if (!json_is_object(entry))
-		return err_set(why, "the entry is no object");
+		return err_set(why, "the entry is not an object");
 	if (deploy_id[0] == '\0' || strlen(deploy_id) > TEXT_MAX)
 		return err_set(why, "the deploy_id is empty or longer than %d bytes", TEXT_MAX);
 	if (model != NULL && !json_is_object(model) && !json_is_null(model))
-		return err_set(why, "model_impl is no object");
+		return err_set(why, "model_impl is not an object");
 	l->deploy_id = strdup(deploy_id);
 	if (l->deploy_id == NULL)
 		return err_set(why, "out of memory");
@@ -102,8 +102,8 @@ static int take_entry(struct llm *l, const char *deploy_id, const json_t *entry,
 	return 0;
 }
 
-/* At least one value has the form of an entry, or there is none at all. */
-static bool is_deployed_list(json_t *doc)
+/* At least one value has the form of an entry, or there are no values. */
+static bool has_right_form(json_t *doc)
 {
 	const char *key;
 	json_t *value;
@@ -114,7 +114,7 @@ static bool is_deployed_list(json_t *doc)
 	return false;
 }
 
-/* -1: memory is out. An entry that was left out for that would look as if it were gone. */
+/* -1: out of memory. An entry that was left out for that would look as if it were gone. */
 static int take_all(struct llm_list *out, json_t *doc, const struct config *c, deployments_skipped_fn *skipped,
                     void *arg)
 {
@@ -127,7 +127,7 @@ static int take_all(struct llm_list *out, json_t *doc, const struct config *c, d
 
 		if (out->count == DEPLOYMENTS_MAX) {
 			if (skipped != NULL)
-				skipped(arg, deploy_id, "too many deployments; this one and all after it are left out");
+				skipped(arg, deploy_id, "too many deployments; this one and all after it are ignored");
 			return 0;
 		}
 		errno = 0;
@@ -154,12 +154,12 @@ int deployments_parse(const char *json, size_t len, const struct config *c, stru
 
 	*out = (struct llm_list){.items = NULL};
 	if (doc == NULL)
-		return err_set(e, "the list of deployed models is no JSON object: %s (line %d, column %d)", je.text,
-		               je.line, je.column);
-	if (!json_is_object(doc) || !is_deployed_list(doc)) {
+		return err_set(e, "the list of deployments is not JSON: %s (line %d, column %d)", je.text, je.line,
+		               je.column);
+	if (!json_is_object(doc) || !has_right_form(doc)) {
 		err_set(e,
-		        "the list of deployed models has the wrong form; an object of deploy_id: {...} is "
-		        "expected");
+		        "the list of deployments has the wrong form; expected an object with a member "
+		        "deploy_id: {...} for each");
 		goto out;
 	}
 	room = json_object_size(doc);

@@ -31,16 +31,16 @@ struct llm {
 };
 
 void llm_clear(struct llm *l);                        /* frees the strings; leaves a new value: unknown, latency -1 */
-int llm_copy(struct llm *to, const struct llm *from); /* deep; -1: no memory, to is clear */
+int llm_copy(struct llm *to, const struct llm *from); /* deep; -1: out of memory, to is clear */
 
-/* The name that people see: model_name of a discovered one; CLOUD_MODEL_NAME of the
- * cloud's; the model id that a container or local host is asked for; "Unknown". */
+/* The name that people see: model_name of a discovered LLM, the model id that is sent to any
+ * other, or "Unknown". */
 const char *llm_name(const struct llm *l);
 
 /* Its model type; "chat" where none was given. */
 const char *llm_type(const struct llm *l);
 
-/* Images can be sent to it (model type vlm, or the cloud's). */
+/* Images can be sent to it (model type vlm, or cloud). */
 bool llm_has_vision(const struct llm *l);
 
 /* Tools can be offered to it: never to a completions endpoint; to a discovered LLM only when
@@ -64,12 +64,17 @@ static inline const char *llm_kind_text(enum llm_kind k)
 	return llm_kind_info(k)->text;
 }
 
+/* Healthy or degraded. */
+static inline bool llm_is_up(const struct llm *l)
+{
+	return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+}
 const char *llm_health_text(enum llm_health h);             /* unknown, healthy, degraded, unhealthy */
 int llm_health_parse(const char *text, enum llm_health *h); /* -1: none of them */
 
 /* The configured LLMs. Each function fills out and returns 0, or 1 where there is none
  * (cloud: neither enabled nor fallback, or no token; local: switched off), or -1 on an
- * error (bad URL, out of memory); out is clear in both cases. llm_container understands
+ * error (invalid URL, out of memory); out is clear in both cases. llm_container understands
  * `name` (port 7000), `host:port` and a full URL; a URL without a path gets
  * /v1/chat/completions. model is set where the configuration names it, health is
  * LLM_UNKNOWN, instance is 0 (the caller sets it). */
@@ -95,12 +100,12 @@ void llm_endpoint_clear(struct llm_endpoint *p);
 /* URL of another path on the same server: ("http://h:7000/v1/chat/completions",
  * "/v1/models") -> "http://h:7000/v1/models". A prefix of /v1/chat/completions or
  * /v1/completions is kept ("https://h/openai/v1/chat/completions" has its models
- * at /openai/v1/models), the query is not. free(); NULL: bad URL or out of memory. */
+ * at /openai/v1/models), the query is not. free(); NULL: invalid URL or out of memory. */
 char *llm_sibling_url(const char *url, const char *path);
 
-/* text as a whole URL: http:// in front where it has no scheme, default_path where
- * it names only a server, no fragment. Only http and https, no user name in it (URLs
- * are shown and logged). free(); NULL with e. */
+/* text as a complete URL: with http:// if it has no scheme, with default_path if it names
+ * only a server, without a fragment. Only http and https, no user name (URLs are shown
+ * and logged). free(); NULL with e. */
 char *llm_full_url(const char *text, const char *default_path, struct err *e);
 
 /* Sets l->url (default path /v1/chat/completions) and l->completions from text. On

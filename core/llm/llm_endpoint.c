@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Everything of llm.h that has to do with URLs. libcurl takes them apart. */
+/* The functions of llm.h that deal with URLs. libcurl parses them. */
 #include "core/llm/llm.h"
 
 #include <arpa/inet.h>
@@ -60,16 +60,16 @@ static CURLU *parse(const char *url, struct err *e)
 	}
 	rc = curl_url_set(u, CURLUPART_URL, url, CURLU_DISALLOW_USER | CURLU_NON_SUPPORT_SCHEME);
 	if (rc == CURLUE_USER_NOT_ALLOWED) {
-		err_set(e, "a URL with a user name is not accepted; use the token settings");
+		err_set(e, "a URL must not contain a user name; use the token settings");
 		goto bad;
 	}
 	if (rc != CURLUE_OK) {
-		err_set(e, "bad URL \"%.200s\": %s", shown(url), curl_url_strerror(rc));
+		err_set(e, "invalid URL \"%.200s\": %s", shown(url), curl_url_strerror(rc));
 		goto bad;
 	}
 	scheme = url_part(u, CURLUPART_SCHEME, 0);
 	if (scheme == NULL || (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)) {
-		err_set(e, "bad URL \"%.200s\": it must begin with http:// or https://", shown(url));
+		err_set(e, "invalid URL \"%.200s\": it must begin with http:// or https://", shown(url));
 		goto bad;
 	}
 	curl_url_set(u, CURLUPART_FRAGMENT, NULL, 0);
@@ -83,7 +83,7 @@ bad:
 	return NULL;
 }
 
-/* A URL that names only a server is given the path. Returns the whole, free(). */
+/* Adds the path to a URL that names only a server. Returns the complete URL, free(). */
 static char *finish(CURLU *u, const char *default_path, struct err *e)
 {
 	char *path = url_part(u, CURLUPART_PATH, 0);
@@ -113,8 +113,7 @@ char *llm_full_url(const char *text, const char *default_path, struct err *e)
 	return whole;
 }
 
-/* Where the path before the API's own begins to differ: "/openai/v1/chat/completions"
- * leaves "/openai". Cuts path in place. */
+/* Cuts the API's own path off: "/openai/v1/chat/completions" becomes "/openai". */
 static void keep_prefix(char *path)
 {
 	static const char *const known[] = {CHAT_PATH, COMPLETIONS_PATH};
@@ -200,7 +199,7 @@ int llm_endpoint_parse(const char *url, struct llm_endpoint *out, struct err *e)
 	}
 	number = strtoul(port, NULL, 10);
 	if (number == 0 || number > 65535) {
-		err_set(e, "bad URL \"%.200s\": port %s", url, port);
+		err_set(e, "invalid URL \"%.200s\": port %s", url, port);
 		goto bad;
 	}
 	out->port = (uint16_t)number;
@@ -225,7 +224,7 @@ void llm_endpoint_clear(struct llm_endpoint *p)
 	*p = (struct llm_endpoint){.scheme = NULL};
 }
 
-/* The rest of an LLM of its own URL: probe address and model. */
+/* Derives the probe URL and the model of a configured LLM. */
 static int complete(struct llm *l, const struct config *c, struct err *e)
 {
 	l->probe_url = llm_sibling_url(l->url, HEALTH_PATH);
@@ -255,7 +254,7 @@ int llm_cloud(const struct config *c, struct llm *out, struct err *e)
 	return 0;
 }
 
-/* A name without port and scheme gets the port that LLM containers listen on. */
+/* A name without port and scheme gets the port on which LLM containers listen. */
 static int container_url(struct llm *l, const char *name, struct err *e)
 {
 	CURLU *u = parse(name, e);

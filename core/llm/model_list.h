@@ -7,16 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MODEL_ID_MAX 4096 /* bytes, as of what the backend names */
+#define MODEL_ID_MAX 4096 /* bytes, the same as for the backend's values */
 
 struct model_list_entry {
-	char *id;        /* NULL: the answer names none, or a longer one */
-	int64_t context; /* the context window in tokens; 0: not told */
+	char *id;        /* NULL: missing or longer than MODEL_ID_MAX */
+	int64_t context; /* the context window in tokens; 0: unknown */
 	bool is_vllm;
 };
 
-/* Reads the entry whose id is wanted (may be NULL), else the first one. What is not there,
- * or of the wrong type, is "not told". body need not be terminated. -1: no memory. */
+/* Reads the entry whose id is wanted (may be NULL), or else the first one. Values that are
+ * missing or of the wrong type are unknown. body need not be terminated. -1: out of memory. */
 int model_list_read(const char *body, size_t len, const char *wanted, struct model_list_entry *out);
 void model_list_clear(struct model_list_entry *m);
 

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* A rank is one number: the place in the order, smaller is better. Its upper half is
- * the step, its lower half the place within the step. */
+/* A rank is one number, smaller is better. Its upper half is the step, its lower half the
+ * place within the step. */
 enum step { STEP_PINNED, STEP_CLOUD, STEP_CONTAINER, STEP_DISCOVERED, STEP_LOCAL, STEP_CLOUD_FALLBACK, STEP_NONE };
 #define RANK(step, place) ((uint64_t)(step) << 32 | (place))
 #define UNUSABLE          (UINT64_C(1) << 40)
@@ -16,7 +16,7 @@ struct rules {
 	const struct config *config;
 	const char *pinned;
 	const struct cfg_list *models, *types;
-	const uint64_t *ranks; /* worked out beforehand; NULL: no memory was left for that */
+	const uint64_t *ranks; /* computed in advance; NULL: there was no memory for that */
 };
 
 static size_t find_model(const struct rules *r, const struct llm *l)
@@ -35,13 +35,13 @@ static size_t find_type(const struct rules *r, const struct llm *l)
 	return r->types->count;
 }
 
-/* Places: healthy priority models, degraded ones, then per type healthy and degraded,
- * then other healthy, other degraded; all that has no verdict follows in like manner. */
+/* Places: healthy priority models, degraded ones, then by type healthy and degraded ones,
+ * then other healthy, other degraded ones; those without a verdict follow in the same way. */
 static uint64_t discovered_place(const struct rules *r, const struct llm *l)
 {
 	size_t models = r->models->count, types = r->types->count;
 	size_t model = find_model(r, l), type;
-	size_t base = l->health == LLM_HEALTHY || l->health == LLM_DEGRADED ? 0 : 2 * models + 2 * types + 2;
+	size_t base = llm_is_up(l) ? 0 : 2 * models + 2 * types + 2;
 	size_t worse = l->health == LLM_DEGRADED ? 1 : 0;
 
 	if (model < models)
@@ -53,7 +53,7 @@ static uint64_t discovered_place(const struct rules *r, const struct llm *l)
 static bool is_usable(const struct llm *l)
 {
 	if (l->kind == LLM_LOCAL)
-		return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+		return llm_is_up(l);
 	return l->health != LLM_UNHEALTHY;
 }
 
@@ -156,7 +156,7 @@ const char *select_reason(const struct llm *llms, size_t count, const struct con
 		[STEP_CLOUD] = "cloud is enabled",
 		[STEP_CONTAINER] = "container is configured",
 		[STEP_DISCOVERED] = "first discovered",
-		[STEP_LOCAL] = "local host answers",
+		[STEP_LOCAL] = "local host is up",
 		[STEP_CLOUD_FALLBACK] = "cloud as fallback",
 		[STEP_NONE] = "not selectable",
 	};
@@ -169,7 +169,7 @@ const char *select_reason(const struct llm *llms, size_t count, const struct con
 	l = &llms[chosen];
 	step = step_of(&r, l);
 	if (step != STEP_NONE && !is_usable(l))
-		return "nothing else is left";
+		return "no other LLM is usable";
 	if (step != STEP_DISCOVERED)
 		return texts[step];
 	if (find_model(&r, l) < r.models->count)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order in which LLMs are preferred. Pure.
  *
- * Cloud when USE_CLOUD_LLM and a token; container; discovered; local host; cloud as
- * fallback. Among discovered ones of a selectable type: priority models in order (a
- * part of model_name, in any case; all healthy ones before any degraded one), then
- * model types in order (within each, healthy before degraded), then the first healthy,
- * then the first degraded, then those that were not probed yet. A pinned one goes
- * before all others while it is not unhealthy. What the configuration switched off is
- * no candidate. Those that can't be used (unhealthy; a local host that never answered)
- * come last of all, in the same order: they are tried when nothing else is left, and
- * an unhealthy container gives way to anything that works. */
+ * The cloud if USE_CLOUD_LLM and a token are set; container; discovered; local host; the
+ * cloud as fallback. Discovered LLMs of a selectable type: priority models in order (a part
+ * of model_name, case-insensitive; all healthy ones before any degraded one), then model
+ * types in order (within each, healthy before degraded), then the first healthy one, then
+ * the first degraded one, then those that have not been probed yet. A pinned one comes
+ * first of all while it is not unhealthy. What the configuration switches off is not a
+ * candidate. Unusable ones (unhealthy; a local host that never answered) come last, in the
+ * same order: they are tried when nothing else is left, and an unhealthy container yields
+ * to anything that works. */
 #ifndef TT_LLM_SELECT_H
 #define TT_LLM_SELECT_H
 
@@ -17,14 +17,14 @@
 
 #include <stddef.h>
 
-/* Fills order (room for count) with indexes of llms, best first, and returns how
- * many are candidates; *usable says how many of them can be used (those are the first
- * ones; 0: there is no LLM). pinned is a deploy_id or NULL. Never fails. */
+/* Fills order (room for count) with indexes of llms, best first, and returns the number
+ * of candidates; the first *usable of them can be used (0: there is no LLM). pinned is a
+ * deploy_id or NULL. Never fails. */
 size_t select_order(const struct llm *llms, size_t count, const struct config *c, const char *pinned, size_t *order,
                     size_t *usable);
 
-/* Why llms[chosen] stands where it does, for the log: "priority model", "model type",
- * ... A constant string. */
+/* Why llms[chosen] has its place, for the log: "priority model", "model type", ... A constant
+ * string. */
 const char *select_reason(const struct llm *llms, size_t count, const struct config *c, const char *pinned,
                           size_t chosen);
 

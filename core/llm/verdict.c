@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BODY_LOOKED_AT 4096
-#define HANGS          2 /* completions in a row that are missed: it hangs */
+#define BODY_READ_MAX 4096
+#define HANGS         2 /* consecutive failures that mean that it hangs */
 
 static const char *const outcome_texts[] = {
 	[PROBE_OK] = "ok",           [PROBE_REFUSED] = "refused",   [PROBE_TIMEOUT] = "timeout",
@@ -20,14 +20,14 @@ const char *probe_outcome_text(enum probe_outcome o)
 	return outcome_texts[o];
 }
 
-/* "Loading model", "Model is not ready", "Model not loaded", in any case. */
+/* "Loading model", "Model is not ready", "Model not loaded", case-insensitive. */
 static bool says_loading(const char *body, size_t len)
 {
 	static const char *const words[] = {"loading", "not ready", "not loaded", "warming up"};
-	char text[BODY_LOOKED_AT + 1];
+	char text[BODY_READ_MAX + 1];
 
-	if (len > BODY_LOOKED_AT)
-		len = BODY_LOOKED_AT;
+	if (len > BODY_READ_MAX)
+		len = BODY_READ_MAX;
 	for (size_t i = 0; i < len; i++)
 		text[i] = body[i] != '\0' ? body[i] : ' ';
 	text[len] = '\0';
@@ -43,7 +43,7 @@ static bool says_unhealthy(const char *body, size_t len)
 	const char *status;
 	bool result;
 
-	if (len == 0 || len > BODY_LOOKED_AT)
+	if (len == 0 || len > BODY_READ_MAX)
 		return false;
 	doc = json_loadb(body, len, 0, NULL);
 	status = json_string_value(json_object_get(doc, "status"));
@@ -59,7 +59,7 @@ enum probe_outcome probe_judge(long status, const char *body, size_t len, char *
 	if (status == 200) {
 		if (!says_unhealthy(body, len))
 			return PROBE_OK;
-		snprintf(text, size, "says that it is unhealthy");
+		snprintf(text, size, "/health reports unhealthy");
 		return PROBE_BROKEN;
 	}
 	if (status == 401 || status == 403) {
@@ -71,7 +71,7 @@ enum probe_outcome probe_judge(long status, const char *body, size_t len, char *
 		return PROBE_LOADING;
 	}
 	if (status == 0) {
-		snprintf(text, size, "no HTTP answer");
+		snprintf(text, size, "no HTTP response");
 		return PROBE_BROKEN;
 	}
 	snprintf(text, size, "HTTP %ld", status);
@@ -84,25 +84,7 @@ static void set_reason(struct llm *l, const char *text)
 	l->reason = text != NULL ? strdup(text) : NULL;
 }
 
-static bool is_up(const struct llm *l)
-{
-	return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
-}
-
-static enum llm_health by_latency(struct llm *l, const struct config *c)
-{
-	char text[64];
-
-	if (l->latency_ms < cfg_ms(c, CFG_HEALTH_DEGRADED_AFTER)) {
-		set_reason(l, NULL);
-		return LLM_HEALTHY;
-	}
-	snprintf(text, sizeof text, "slow: answered after %.1f s", (double)l->latency_ms / 1000);
-	set_reason(l, text);
-	return LLM_DEGRADED;
-}
-
-static enum llm_health answered(struct llm *l, const struct probe_result *r, const struct config *c)
+static enum llm_health probe_succeeded(struct llm *l, const struct probe_result *r, const struct config *c)
 {
 	int64_t rise = l->health == LLM_UNHEALTHY && !l->loading ? cfg_int(c, CFG_HEALTH_RISE) : 1;
 	char text[64];
@@ -113,40 +95,46 @@ static enum llm_health answered(struct llm *l, const struct probe_result *r, con
 	l->failures = 0;
 	l->successes++;
 	if ((int64_t)l->successes < rise) {
-		snprintf(text, sizeof text, "answers again: %u of %lld", l->successes, (long long)rise);
+		snprintf(text, sizeof text, "recovering: success %u of %lld", l->successes, (long long)rise);
 		set_reason(l, text);
 		return LLM_UNHEALTHY;
 	}
 	l->successes = 0;
-	return by_latency(l, c);
+	if (l->latency_ms < cfg_ms(c, CFG_HEALTH_DEGRADED_AFTER)) {
+		set_reason(l, NULL);
+		return LLM_HEALTHY;
+	}
+	snprintf(text, sizeof text, "slow: answered after %.1f s", (double)l->latency_ms / 1000);
+	set_reason(l, text);
+	return LLM_DEGRADED;
 }
 
-static enum llm_health failed(struct llm *l, const struct probe_result *r, const struct config *c)
+static enum llm_health probe_failed(struct llm *l, const struct probe_result *r, const struct config *c)
 {
-	bool was_well = is_up(l);
+	bool was_up = llm_is_up(l);
 	int64_t fall = cfg_int(c, CFG_HEALTH_MAX_FAILURES);
 
 	l->successes = 0;
 	if (r->outcome == PROBE_REFUSED || r->outcome == PROBE_LOADING) {
-		l->hung = false; /* the one that hung has ended */
+		l->hung = false; /* the process that hung has ended */
 		l->hangs = 0;
 	}
 	if (!l->hung)
 		set_reason(l, r->text[0] != '\0' ? r->text : probe_outcome_text(r->outcome));
 	if (r->outcome == PROBE_LOADING)
 		return LLM_UNHEALTHY;
-	if (r->busy && was_well && r->outcome == PROBE_TIMEOUT) {
+	if (r->busy && was_up && r->outcome == PROBE_TIMEOUT) {
 		if ((int64_t)l->failures + 1 < fall)
 			l->failures++;
 		return LLM_DEGRADED;
 	}
 	l->failures++;
-	if (r->outcome == PROBE_UNAUTHORIZED || !was_well)
+	if (r->outcome == PROBE_UNAUTHORIZED || !was_up)
 		return LLM_UNHEALTHY;
 	return (int64_t)l->failures < fall ? LLM_DEGRADED : LLM_UNHEALTHY;
 }
 
-static enum llm_health served(struct llm *l)
+static enum llm_health canary_succeeded(struct llm *l)
 {
 	l->hangs = 0;
 	if (!l->hung)
@@ -157,11 +145,11 @@ static enum llm_health served(struct llm *l)
 	return LLM_HEALTHY;
 }
 
-static enum llm_health did_not_serve(struct llm *l, const struct probe_result *r, const struct config *c)
+static enum llm_health canary_failed(struct llm *l, const struct probe_result *r, const struct config *c)
 {
 	int64_t fall = cfg_int(c, CFG_HEALTH_MAX_FAILURES);
 
-	if (r->outcome == PROBE_LOADING || !(is_up(l) || l->hung))
+	if (r->outcome == PROBE_LOADING || !(llm_is_up(l) || l->hung))
 		return l->health;
 	l->hangs++;
 	l->failures++;
@@ -180,10 +168,10 @@ bool verdict_apply(struct llm *l, const struct probe_result *r, const struct con
 		return false;
 	l->checked_ms = r->at_ms;
 	if (r->real) {
-		l->health = r->outcome == PROBE_OK ? served(l) : did_not_serve(l, r, c);
+		l->health = r->outcome == PROBE_OK ? canary_succeeded(l) : canary_failed(l, r, c);
 		return l->health != before;
 	}
-	l->health = r->outcome == PROBE_OK ? answered(l, r, c) : failed(l, r, c);
+	l->health = r->outcome == PROBE_OK ? probe_succeeded(l, r, c) : probe_failed(l, r, c);
 	l->loading = r->outcome == PROBE_LOADING;
 	return l->health != before;
 }

@@ -81,7 +81,7 @@ json_t *document_llm_info(const struct llm *l)
 	                 l->tools == LLM_TOOLS_YES);
 }
 
-/* Those of every kind that turns found failing; NULL: none, or no memory. */
+/* The ejected LLMs of every kind; NULL: none, or out of memory. */
 static json_t *ejected(const struct status_view *v)
 {
 	json_t *items = NULL;
@@ -156,7 +156,7 @@ static void next_poll(const struct status_view *v, const struct config *c, char 
 
 /* --- the two documents -------------------------------------------------------------- */
 
-/* The view's configuration, or the defaults while none was published; config_unref. */
+/* The view's configuration, or the defaults if none was published; config_unref. */
 static struct config *config_of(const struct status_view *v)
 {
 	struct config_source nothing = {.file = NULL};
@@ -275,7 +275,7 @@ static json_t *status_ready(const struct status_view *v, const struct config *c,
 	                 "capabilities", capabilities(v, l), "configuration", configuration(c));
 }
 
-/* Steals doc. The lists go where they are empty now. */
+/* Steals doc. Fills the empty lists. */
 static char *finish_lists(json_t *doc, const struct status_view *v, long current, size_t *len)
 {
 	struct buf available = BUF_INIT(LISTS_MAX), summary = BUF_INIT(LISTS_MAX);
@@ -297,7 +297,7 @@ static char *finish_lists(json_t *doc, const struct status_view *v, long current
 	return out;
 }
 
-/* Which publication this is: pages of the same one agree. 0: none. */
+/* The number of the publication; 0: none. */
 static void add_generation(json_t *doc, const struct status_view *v)
 {
 	if (doc != NULL && v->generation != 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The JSON documents of the wire contract, made from a view: compact, keys in the
  * recorded order. Each returns a new string (free()) and its length (len may be NULL),
- * or NULL when memory is out. A view without a configuration shows the defaults. */
+ * or NULL when out of memory. A view without a configuration shows the defaults. */
 #ifndef TT_STATUS_DOCUMENT_H
 #define TT_STATUS_DOCUMENT_H
 
@@ -9,14 +9,14 @@
 
 #include <jansson.h>
 
-/* Both end with the generation of what was published (never published: without it); what is
- * read elsewhere at the same generation says the same. */
+/* Both end with the generation of the publication (left out before the first one), so that
+ * documents of the same generation are known to agree. */
 char *document_root(const struct status_view *v, size_t *len); /* GET / */
-/* GET /status. An ejected model has ejected_since, ejected_until and ejected_reason at the end
- * of its entry; the document then has a list of all that are ejected. */
+/* GET /status. The entry of an ejected model ends with ejected_since, ejected_until and
+ * ejected_reason, and the document then has a list of all ejected models. */
 char *document_status(const struct status_view *v, size_t *len);
 
-/* What both say where there is no snapshot at all: "initializing". */
+/* The same without any snapshot: "initializing". */
 char *document_root_initializing(size_t *len);
 char *document_status_initializing(size_t *len);
 
@@ -28,7 +28,7 @@ char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, con
  * out of memory. */
 json_t *document_models(const struct status_view *v);
 
-/* Parts that answers to commands share. New references; NULL: no memory. */
+/* Parts of answers to commands. New references; NULL: out of memory. */
 json_t *document_llm_info(const struct llm *l);          /* current_llm.llm_info of /status */
 json_t *document_model_brief(const struct llm *l);       /* /refresh: available_models[] */
 json_t *document_model_id(const struct llm *l);          /* /select_model, unknown id: available_models[] */
@@ -38,7 +38,7 @@ json_t *document_current_config(const struct config *c); /* /refresh_config: cur
 /* "Will retry every 3 minutes", "LLM polling is disabled", "Stopped after N attempts". */
 void document_next_poll(const struct status_view *v, char *out, size_t size);
 
-/* A document as it goes out: compact, keys in order. free(); NULL: no memory. */
+/* A document as it is sent: compact, keys in order. free(); NULL: out of memory. */
 char *document_text(const json_t *doc, size_t *len);
 
 #endif

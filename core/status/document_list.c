@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the environment gave may be no UTF-8; a document must be. */
+/* Text from the environment may be invalid UTF-8; a document must be valid. */
 json_t *document_string(const char *s)
 {
 	json_t *value;
@@ -50,7 +50,7 @@ static int add_value(struct buf *out, json_t *value)
 	return result;
 }
 
-/* before: the name and what stands in front of it. */
+/* before: the key and the punctuation before it. */
 static int add_text(struct buf *out, const char *before, const char *s)
 {
 	if (buf_adds(out, before) < 0)
@@ -146,7 +146,7 @@ char *document_list_insert(char *doc, const char *name, const struct buf *list)
 
 	if (doc == NULL || list->len == 0)
 		return doc;
-	/* No string in the document can hold this: its quotes would be escaped. */
+	/* No string in the document can contain this, because its quotes would be escaped. */
 	snprintf(key, sizeof key, "\"%s\":[]", name);
 	hit = strstr(doc, key);
 	if (hit == NULL)

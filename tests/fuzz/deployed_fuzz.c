@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as the backend's list of deployed models, and as the answer of /health. */
+/* Any bytes as the backend's list of deployments, and as the answer of /health. */
 #include "core/llm/deployments.h"
 #include "core/llm/select.h"
 #include "core/llm/verdict.h"

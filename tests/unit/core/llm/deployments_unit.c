@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The backend's list of deployed models: right, wrong, hostile. */
+/* The backend's list of deployments: valid, invalid, hostile. */
 #include "tests/unit/support/settings.h"
 
 #include "core/base/buf.h"
@@ -113,20 +113,20 @@ static void a_malformed_entry_is_skipped(void **state)
 		const char *entry, *why;
 	} cases[] = {
 		{"{}", "internal_url is missing"},
-		{"[]", "no object"},
-		{"null", "no object"},
+		{"[]", "not an object"},
+		{"null", "not an object"},
 		{"{\"internal_url\":\"h:1\"}", "health_url is missing"},
-		{"{\"internal_url\":7,\"health_url\":\"h\"}", "internal_url is no string"},
+		{"{\"internal_url\":7,\"health_url\":\"h\"}", "internal_url is not a string"},
 		{"{\"internal_url\":\"\",\"health_url\":\"h\"}", "internal_url is missing"},
-		{"{\"internal_url\":\"ftp://h\",\"health_url\":\"h\"}", "internal_url: bad URL"},
-		{"{\"internal_url\":\"h\",\"health_url\":\"h:x\"}", "health_url: bad URL"},
-		{"{\"internal_url\":\"h\\nX: y\",\"health_url\":\"h\"}", "internal_url: bad URL"},
+		{"{\"internal_url\":\"ftp://h\",\"health_url\":\"h\"}", "internal_url: invalid URL"},
+		{"{\"internal_url\":\"h\",\"health_url\":\"h:x\"}", "health_url: invalid URL"},
+		{"{\"internal_url\":\"h\\nX: y\",\"health_url\":\"h\"}", "internal_url: invalid URL"},
 		{"{\"internal_url\":\"u:p@h\",\"health_url\":\"h\"}", "user name"},
-		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"model_impl\":\"x\"}", "model_impl is no object"},
+		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"model_impl\":\"x\"}", "model_impl is not an object"},
 		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"model_impl\":{\"model_name\":1}}",
-	         "model_name is no string"},
-		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"name\":{}}", "name is no string"},
-		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"jwt_secret\":1}", "jwt_secret is no string"},
+	         "model_name is not a string"},
+		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"name\":{}}", "name is not a string"},
+		{"{\"internal_url\":\"h\",\"health_url\":\"h\",\"jwt_secret\":1}", "jwt_secret is not a string"},
 	};
 
 	(void)state;

@@ -75,12 +75,12 @@ static const struct choice choices[] = {
          NULL,
          "c b a |",
          "first discovered"},
-	/* what can't be selected; unhealthy ones come last of all */
+	/* those that cannot be selected; unhealthy ones come last */
 	{{D("a", "m", "embedding", "healthy"), D("b", "m", "tts", "healthy"), D("c", "m", "chat", "unhealthy")},
          {"selection.model_types=embedding,chat"},
          NULL,
          "| c",
-         "nothing else is left"},
+         "no other LLM is usable"},
 	/* a pin goes first while it works */
 	{{D("a", "m", "chat", "healthy"), D("b", "m", "chat", "degraded")}, {"log.level=INFO"}, "b", "b a |", "pinned"},
 	{{D("a", "m", "chat", "healthy"), D("b", "m", "chat", "unhealthy")},
@@ -118,10 +118,10 @@ static const struct choice choices[] = {
          {"cloud.enabled=true", "cloud.token=t"},
          NULL,
          "lo | cl",
-         "local host answers"},
+         "local host is up"},
 	{{"cloud:cl:::unknown"}, {"cloud.fallback=true", "cloud.token=t"}, NULL, "cl |", "cloud as fallback"},
 	/* a local host counts once it has answered */
-	{{"local:lo:::unknown"}, {"log.level=INFO"}, NULL, "| lo", "nothing else is left"},
+	{{"local:lo:::unknown"}, {"log.level=INFO"}, NULL, "| lo", "no other LLM is usable"},
 	/* what the configuration switched off */
 	{{"cloud:cl:::unknown", "container:co:::healthy", D("a", "m", "chat", "healthy"), "local:lo:::healthy"},
          {"cloud.enabled=true", "discovery.enabled=false", "local.enabled=false"},
