@@ -38,7 +38,7 @@ bool user_config_is_placeholder(const char *value)
 }
 
 /* Replaces *slot; an empty value and the placeholder count as none. */
-static int keep(char **slot, const char *value, size_t len)
+static int set_slot(char **slot, const char *value, size_t len)
 {
 	free(*slot);
 	*slot = strndup(value, len);
@@ -126,7 +126,7 @@ static const char *take_line(struct user_config *u, const char *line, size_t len
 		reason = "the closing quote is missing, ignored";
 	else if (memchr(out, '\0', out_len) != NULL)
 		reason = "a NUL byte in the value, ignored";
-	else if (keep(slot, out, out_len) < 0)
+	else if (set_slot(slot, out, out_len) < 0)
 		reason = "out of memory";
 	free(out);
 	return reason;
@@ -157,7 +157,8 @@ static void take_json(struct user_config *u, const char *path, const struct buf 
 		(void)buf_addf(warnings, "%s:%d: not valid JSON, ignored\n", path, where.line);
 	else if (key != NULL && !json_is_string(key) && !json_is_null(key))
 		report_line(warnings, path, "tavily_api_key is not a string, ignored");
-	else if (json_is_string(key) && keep(&u->tavily_api_key, json_string_value(key), json_string_length(key)) < 0)
+	else if (json_is_string(key) &&
+	         set_slot(&u->tavily_api_key, json_string_value(key), json_string_length(key)) < 0)
 		report_line(warnings, path, "out of memory");
 	json_decref(j);
 }

@@ -24,7 +24,7 @@ void status_reader_free(struct status_reader *r); /* snapshots taken stay valid;
 
 /* The current snapshot with a reference for the caller, or NULL if no file was ever
  * readable. One atomic load while it is not superseded; a superseded one is replaced
- * before the call returns, so that whoever knows of a publication also sees it. If the
+ * before the call returns, so that a caller who knows of a publication also sees it. If the
  * file at the path cannot be used, the last good one stays in use and the file is read
  * again every 20 ms. */
 struct status_snapshot *status_acquire(struct status_reader *r);

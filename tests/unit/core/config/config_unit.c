@@ -428,7 +428,6 @@ int main(void)
 		TEST(what_the_replaced_service_ran_with_only_warns),
 		TEST(a_token_needs_no_warning),
 		TEST(the_placeholder_is_no_key),
-		TEST(layers_lie_over_each_other),
 		TEST(the_old_form_of_the_store_still_works),
 		TEST(a_store_begins_with_its_kind),
 		TEST(a_source_overrides_those_before_it),
