@@ -53,8 +53,7 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
 	for (size_t rank = 0; rank < h->candidate_count; rank++) {
 		const struct status_llm *l = status_candidate(s, rank);
 
-		if (was_tried(tried, l->instance) || (needs.vision && !l->vision) ||
-		    (needs.continues && !l->continues))
+		if (was_tried(tried, l->instance) || (needs.vision && !l->vision) || (needs.continues && !l->continues))
 			continue;
 		if (rank >= h->usable_count) {
 			if (unusable == NULL)
