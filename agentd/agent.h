@@ -18,7 +18,7 @@
 #include "agentd/polling.h"
 #include "agentd/publisher.h"
 #include "agentd/reload.h"
-#include "agentd/runner.h"
+#include "agentd/sandbox_check.h"
 #include "agentd/selector.h"
 #include "agentd/services.h"
 #include "agentd/scan.h"
@@ -34,11 +34,11 @@ struct agent {
 	struct discovery *discovery;
 	struct monitor *monitor;
 	struct capabilities *capabilities;
-	struct canary *completion;
+	struct canary *canary;
 	struct hosts *hosts;
-	struct scan *survey;
+	struct scan *scan;
 	struct reload *reload;
-	struct runner *runner;
+	struct sandbox_check *sandbox_check;
 	struct commands *commands;
 	struct event *settle, *poll, *discover, *second;
 	struct event *signals[3];
@@ -46,7 +46,7 @@ struct agent {
 	bool changed;         /* more than signs of life waits to be seen */
 	bool config_changed;  /* and so does another configuration */
 	int64_t started_ms;
-	bool trimmed;             /* memory that the start needed was given back */
+	bool memory_released;     /* memory that the start needed was given back */
 	bool refresh_follows;     /* the reload that runs now was asked for by a command */
 	struct err publish_error; /* the last one; empty: all is well */
 };
@@ -75,7 +75,7 @@ void agent_settle_if_touched(struct agent *a);
 void agent_settle_if_changed(struct agent *a);
 
 /* The health of the LLM at index was judged anew, by a probe or by a report. */
-void agent_judged(struct agent *a, size_t index, enum llm_health before);
+void agent_verdict(struct agent *a, size_t index, enum llm_health before);
 
 /* Name of the current LLM, "Unknown" where there is none. */
 const char *agent_current_name(const struct agent *a);

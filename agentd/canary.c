@@ -83,12 +83,12 @@ void canary_plan(struct canary *c, size_t index)
 {
 	struct track *t = registry_track(c->s->registry, index);
 
-	if (t->asking)
+	if (t->canary_running)
 		return;
-	t->ask_ms = schedule_completion(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(),
-	                                arc4random());
-	if (t->ask_ms != 0)
-		arm(c, t->ask_ms);
+	t->canary_due_ms =
+		schedule_canary(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(), arc4random());
+	if (t->canary_due_ms != 0)
+		arm(c, t->canary_due_ms);
 }
 
 void canary_replan(struct canary *c)
@@ -103,9 +103,9 @@ void canary_soon(struct canary *c, size_t index, int64_t within_ms)
 	int64_t due = clock_mono_ms() + within_ms;
 
 	canary_plan(c, index);
-	if (t->asking || t->ask_ms == 0 || t->ask_ms <= due)
+	if (t->canary_running || t->canary_due_ms == 0 || t->canary_due_ms <= due)
 		return;
-	t->ask_ms = due;
+	t->canary_due_ms = due;
 	arm(c, due);
 }
 
@@ -152,10 +152,10 @@ static void answered(void *arg, const struct http_result *h)
 	log_debug("completion", L_STR("model", llm_name(registry_llm(c->s->registry, (size_t)i))),
 	          L_STR("outcome", probe_outcome_text(r.outcome)), L_INT("status", r.status),
 	          L_INT("latency_ms", r.latency_ms), L_STR("detail", r.outcome != PROBE_OK ? r.text : NULL));
-	t->asking = false;
+	t->canary_running = false;
 	if (r.outcome == PROBE_NOT_MADE) {
-		t->ask_ms = clock_mono_ms() + schedule_interval_ms(c->s->config, PACE_CHANGING);
-		arm(c, t->ask_ms);
+		t->canary_due_ms = clock_mono_ms() + schedule_interval_ms(c->s->config, PACE_CHANGING);
+		arm(c, t->canary_due_ms);
 		return;
 	}
 	if (!counts || r.outcome == PROBE_OK)
@@ -205,9 +205,9 @@ static void ask(struct canary *c, size_t index)
 	struct track *t = registry_track(c->s->registry, index);
 
 	/* Where it does not start, it is due again like any other. */
-	t->ask_ms = schedule_completion(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(),
-	                                arc4random());
-	t->asking = t->ask_ms != 0 && start(c, index) == 0;
+	t->canary_due_ms =
+		schedule_canary(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(), arc4random());
+	t->canary_running = t->canary_due_ms != 0 && start(c, index) == 0;
 }
 
 static void tick(evutil_socket_t fd, short what, void *arg)
@@ -221,14 +221,14 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	for (size_t i = 0; i < registry_count(c->s->registry); i++) {
 		struct track *t = registry_track(c->s->registry, i);
 
-		if (t->ask_ms != 0 && t->ask_ms <= now && !t->asking) {
+		if (t->canary_due_ms != 0 && t->canary_due_ms <= now && !t->canary_running) {
 			if (c->running < AT_ONCE)
 				ask(c, i);
 			else
-				t->ask_ms = now + FULL_MS;
+				t->canary_due_ms = now + FULL_MS;
 		}
-		if (t->ask_ms != 0 && !t->asking && (next == 0 || t->ask_ms < next))
-			next = t->ask_ms;
+		if (t->canary_due_ms != 0 && !t->canary_running && (next == 0 || t->canary_due_ms < next))
+			next = t->canary_due_ms;
 	}
 	if (next != 0)
 		arm(c, next);

@@ -169,14 +169,14 @@ void events_polling(struct events *ev, uint64_t attempt, int64_t next_ms)
 		               "next_s", next_ms >= 0 ? json_real((double)next_ms / 1000.0) : json_null()));
 }
 
-void events_code(struct events *ev, const char *trouble)
+void events_code(struct events *ev, const char *problem)
 {
-	enum log_level level = trouble != NULL ? LOG_WARNING_ : LOG_INFO_;
+	enum log_level level = problem != NULL ? LOG_WARNING_ : LOG_INFO_;
 
-	LOG_EVENT_(level, "code", L_BOOL("available", trouble == NULL), L_STR("reason", trouble));
+	LOG_EVENT_(level, "code", L_BOOL("available", problem == NULL), L_STR("reason", problem));
 	if (ev->first != NULL)
-		emit(ev, json_pack("{s:f,s:s,s:b,s:s?}", "at", now_s(), "event", "code", "available", trouble == NULL,
-		                   "reason", trouble));
+		emit(ev, json_pack("{s:f,s:s,s:b,s:s?}", "at", now_s(), "event", "code", "available", problem == NULL,
+		                   "reason", problem));
 }
 
 void events_config(struct events *ev, const char *key, const char *old_value, const char *new_value)

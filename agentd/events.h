@@ -29,8 +29,8 @@ void events_released(struct events *ev, const struct llm *l, const char *why);
 void events_selection(struct events *ev, const struct llm *l, const char *old_name, const char *reason,
                       size_t candidates);
 void events_polling(struct events *ev, uint64_t attempt, int64_t next_ms); /* next_ms < 0: none follows */
-/* Code can be run, or (trouble not NULL) why not. */
-void events_code(struct events *ev, const char *trouble);
+/* Code can be run, or (problem not NULL) why not. */
+void events_code(struct events *ev, const char *problem);
 void events_config(struct events *ev, const char *key, const char *old_value, const char *new_value);
 void events_config_refused(struct events *ev, const char *error);
 

@@ -9,9 +9,9 @@
 struct monitor;
 
 /* A verdict was applied to the LLM at index; before is its health until then. */
-typedef void monitor_judged_fn(void *arg, size_t index, enum llm_health before);
+typedef void monitor_verdict_fn(void *arg, size_t index, enum llm_health before);
 
-struct monitor *monitor_new(struct services *s, monitor_judged_fn *judged, void *arg);
+struct monitor *monitor_new(struct services *s, monitor_verdict_fn *judged, void *arg);
 void monitor_free(struct monitor *m); /* before the http it uses is freed; NULL is fine */
 
 /* Probes one now, unless a probe of it runs. Does nothing for one that is not probed. */

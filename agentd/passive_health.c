@@ -19,7 +19,7 @@ static void eject(struct agent *a, struct llm *l, struct track *t, const char *w
 }
 
 /* Where no probe will tell the workers that have benched it. */
-static void take_off_benches(struct llm *l)
+static void end_cooldown(struct llm *l)
 {
 	if (l->probe_url == NULL)
 		l->checked_ms = clock_wall_ms();
@@ -28,7 +28,7 @@ static void take_off_benches(struct llm *l)
 static void release(struct agent *a, struct llm *l, struct track *t, const char *why)
 {
 	report_release(l, t);
-	take_off_benches(l);
+	end_cooldown(l);
 	events_released(a->s.events, l, why);
 	agent_touch(a, 0);
 }
@@ -41,7 +41,7 @@ static void ask_soon(struct agent *a, size_t index, const struct report *r)
 
 	if (r->outcome == HTTP_TIMEOUT || r->outcome == HTTP_SILENCE)
 		left = 0;
-	canary_soon(a->completion, index, left > 2 * ATTEMPT_BEFORE_MS ? left - ATTEMPT_BEFORE_MS : left / 2);
+	canary_soon(a->canary, index, left > 2 * ATTEMPT_BEFORE_MS ? left - ATTEMPT_BEFORE_MS : left / 2);
 }
 
 static void take_failure(struct agent *a, size_t index, const struct report *r)
@@ -58,7 +58,7 @@ static void take_failure(struct agent *a, size_t index, const struct report *r)
 	report_apply(l, &result, a->s.config);
 	if (before != LLM_UNHEALTHY) /* else it is asked last already */
 		eject(a, l, t, result.text);
-	agent_judged(a, index, before);
+	agent_verdict(a, index, before);
 	agent_touch(a, 0);
 	monitor_probe(a->monitor, index);
 	ask_soon(a, index, r);
@@ -73,14 +73,14 @@ static void take_success(struct agent *a, size_t index, bool whole)
 	enum llm_health before = l->health;
 
 	t->served_ms = clock_mono_ms();
-	canary_plan(a->completion, index);
+	canary_plan(a->canary, index);
 	if (whole && l->ejected_until_ms != 0)
 		release(a, l, t, "it answered a chat turn");
 	if (!l->hung)
 		return;
 	verdict_apply(l, &result, a->s.config);
 	monitor_note(t, l, before);
-	agent_judged(a, index, before);
+	agent_verdict(a, index, before);
 }
 
 enum report_verdict passive_health_report(struct agent *a, const struct report *r)
@@ -111,21 +111,21 @@ void passive_health_canary(struct agent *a, size_t index, const struct probe_res
 		verdict_apply(l, r, a->s.config);
 		monitor_note(t, l, before);
 	}
-	agent_judged(a, index, before);
+	agent_verdict(a, index, before);
 }
 
-void passive_health_judged(struct agent *a, size_t index, enum llm_health before)
+void passive_health_verdict(struct agent *a, size_t index, enum llm_health before)
 {
 	struct llm *l = registry_llm(a->s.registry, index);
 	struct track *t = registry_track(a->s.registry, index);
-	bool up = l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+	bool up = llm_health_is_up(l->health);
 
 	report_explain(l, t, clock_wall_ms());
-	if (t->ask_ms == 0 && up)
-		canary_plan(a->completion, index);
+	if (t->canary_due_ms == 0 && up)
+		canary_plan(a->canary, index);
 	/* Why it was unhealthy an earlier daemon knew: it may hang. */
-	if (up && t->adopted && t->served_ms == 0 && before == LLM_UNHEALTHY)
-		canary_soon(a->completion, index, 0);
+	if (up && t->restored && t->served_ms == 0 && before == LLM_UNHEALTHY)
+		canary_soon(a->canary, index, 0);
 }
 
 void passive_health_tick(struct agent *a)
@@ -138,8 +138,8 @@ void passive_health_tick(struct agent *a)
 
 		if (report_is_over(l, wall))
 			release(a, l, t, "its time is over");
-		if (t->well_ms != 0 && schedule_is_stable(t, a->s.config, now)) {
-			t->well_ms = 0;
+		if (t->healthy_since_ms != 0 && schedule_is_stable(t, a->s.config, now)) {
+			t->healthy_since_ms = 0;
 			agent_touch(a, AGENT_SOON_MS);
 		}
 	}
@@ -166,28 +166,28 @@ void passive_health_reconfigured(struct agent *a, const struct config *old)
 
 		if (l->ejected_until_ms != 0)
 			release(a, l, t, "the credentials are others now");
-		report_pardon(l, t);
+		report_clear_ejection(l, t);
 	}
 }
 
 void passive_health_end_warmup(struct agent *a)
 {
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
-		registry_track(a->s.registry, i)->well_ms = 0;
+		registry_track(a->s.registry, i)->healthy_since_ms = 0;
 }
 
 bool passive_health_clear_ejection(struct agent *a, size_t index)
 {
 	struct llm *l = registry_llm(a->s.registry, index);
 	struct track *t = registry_track(a->s.registry, index);
-	bool held = l->ejected_until_ms != 0 || t->well_ms != 0;
+	bool held = l->ejected_until_ms != 0 || t->healthy_since_ms != 0;
 
-	report_pardon(l, t);
-	take_off_benches(l);
-	t->well_ms = 0;
+	report_clear_ejection(l, t);
+	end_cooldown(l);
+	t->healthy_since_ms = 0;
 	capabilities_forget(a->capabilities, index);
 	verdict_expect(l, a->s.config);
 	if (l->hung)
-		canary_soon(a->completion, index, 0);
+		canary_soon(a->canary, index, 0);
 	return held;
 }

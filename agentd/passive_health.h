@@ -15,7 +15,7 @@ enum report_verdict passive_health_report(struct agent *a, const struct report *
 void passive_health_canary(struct agent *a, size_t index, const struct probe_result *r);
 
 /* A verdict on the LLM at index is in force: what follows from it here. */
-void passive_health_judged(struct agent *a, size_t index, enum llm_health before);
+void passive_health_verdict(struct agent *a, size_t index, enum llm_health before);
 
 /* Each second: ejections that are over, LLMs that were stable for long enough. */
 void passive_health_tick(struct agent *a);

@@ -27,7 +27,7 @@ void reload_free(struct reload *r); /* NULL is fine */
 enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e);
 
 /* Once a second: user_config.env is looked at even where inotify is silent. */
-void reload_look(struct reload *r);
+void reload_check(struct reload *r);
 
 /* Logs each line of warnings and errors. */
 void reload_log_report(const struct config_report *report);

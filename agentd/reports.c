@@ -112,7 +112,7 @@ void report_eject(struct llm *l, struct track *t, const struct config *c, const 
 {
 	int64_t ms;
 
-	snprintf(t->ejected_for, sizeof t->ejected_for, "%.159s", why);
+	snprintf(t->ejection_reason, sizeof t->ejection_reason, "%.159s", why);
 	if (l->ejected_until_ms > now_wall_ms)
 		return;
 	if (now_wall_ms > t->ejections_end_ms)
@@ -131,14 +131,14 @@ bool report_is_over(const struct llm *l, int64_t now_wall_ms)
 void report_release(struct llm *l, struct track *t)
 {
 	l->ejected_since_ms = l->ejected_until_ms = 0;
-	t->ejected_for[0] = '\0';
+	t->ejection_reason[0] = '\0';
 	if (l->health == LLM_DEGRADED || l->health == LLM_UNHEALTHY)
 		return;
 	free(l->reason);
 	l->reason = NULL;
 }
 
-void report_pardon(struct llm *l, struct track *t)
+void report_clear_ejection(struct llm *l, struct track *t)
 {
 	if (l->ejected_until_ms != 0)
 		report_release(l, t);
@@ -148,7 +148,7 @@ void report_pardon(struct llm *l, struct track *t)
 
 void report_explain(struct llm *l, const struct track *t, int64_t now_wall_ms)
 {
-	if (l->ejected_until_ms <= now_wall_ms || l->reason != NULL || t->ejected_for[0] == '\0')
+	if (l->ejected_until_ms <= now_wall_ms || l->reason != NULL || t->ejection_reason[0] == '\0')
 		return;
-	l->reason = strdup(t->ejected_for);
+	l->reason = strdup(t->ejection_reason);
 }

@@ -59,7 +59,7 @@ bool report_is_over(const struct llm *l, int64_t now_wall_ms);
 void report_release(struct llm *l, struct track *t);
 
 /* As if it had never been ejected. */
-void report_pardon(struct llm *l, struct track *t);
+void report_clear_ejection(struct llm *l, struct track *t);
 
 /* The reason to show while it is ejected, where nothing else is wrong with it. */
 void report_explain(struct llm *l, const struct track *t, int64_t now_wall_ms);

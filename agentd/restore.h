@@ -8,7 +8,7 @@
 #include "agentd/services.h"
 
 /* Fills an empty registry; LLMs that the configuration no longer allows are left out.
- * Returns how many were adopted. */
+ * Returns how many were restored. */
 size_t restore_published(struct services *s, struct selector *sel, const char *run_dir);
 
 #endif

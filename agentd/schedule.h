@@ -22,8 +22,8 @@ int64_t schedule_probe(const struct track *t, const struct config *c, enum pace 
 /* Monotonic time of the next real completion; 0: none is wanted. One that failed is soon
  * repeated; one that hangs is asked ever more rarely; else the interval counts from the
  * last time that it served anything. */
-int64_t schedule_completion(const struct llm *l, const struct track *t, const struct config *c, int64_t now_ms,
-                            uint32_t chance);
+int64_t schedule_canary(const struct llm *l, const struct track *t, const struct config *c, int64_t now_ms,
+                        uint32_t chance);
 
 /* health.eject_time, doubled with each repetition, up to health.eject_max. */
 int64_t schedule_eject_ms(const struct config *c, unsigned repetitions);

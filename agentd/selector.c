@@ -52,7 +52,7 @@ static void check_pin(struct selector *s, const struct registry *r)
 
 static bool is_offered(const struct llm *l, const struct track *t)
 {
-	return (l->health != LLM_UNKNOWN || l->probe_url == NULL) && !t->held;
+	return (l->health != LLM_UNKNOWN || l->probe_url == NULL) && !t->gated;
 }
 
 /* Drops what is not offered yet. */

@@ -46,7 +46,7 @@ void tokens_forget(struct tokens *t)
 	t->cloud = NULL;
 }
 
-int tokens_give(struct tokens *t, uint64_t instance, const char *token)
+int tokens_set_restored(struct tokens *t, uint64_t instance, const char *token)
 {
 	struct given *given = realloc(t->given, (t->given_count + 1) * sizeof *given);
 
@@ -60,7 +60,7 @@ int tokens_give(struct tokens *t, uint64_t instance, const char *token)
 	return 0;
 }
 
-void tokens_take_back(struct tokens *t)
+void tokens_drop_restored(struct tokens *t)
 {
 	for (size_t i = 0; i < t->given_count; i++)
 		free(t->given[i].text);
@@ -74,7 +74,7 @@ void tokens_free(struct tokens *t)
 	if (t == NULL)
 		return;
 	tokens_forget(t);
-	tokens_take_back(t);
+	tokens_drop_restored(t);
 	free(t);
 }
 

@@ -31,16 +31,16 @@ enum command {
 #include "core/control/commands.def"
 	COMMANDS
 };
-#undef COMMAND
 
 /* READ: any peer that may open the socket. CONTROL: root, the daemon's own user, and
  * (by the socket's mode) the admin group. SERVICE: root and the daemon's own user. */
 enum command_right { RIGHT_READ, RIGHT_CONTROL, RIGHT_SERVICE };
 
+/* A row of commands.def: enough to show and send a command that the program does not know. */
 struct command_info {
 	const char *name, *args, *help;
 	enum command_right right;
-	int64_t deadline_ms; /* 0 = none */
+	int64_t deadline_ms; /* 0: a stream of events */
 };
 const struct command_info *command_info(enum command c);
 int command_find(const char *name, enum command *c);

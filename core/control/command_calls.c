@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/control/command_server_private.h"
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 
 #include <stdlib.h>
@@ -180,7 +181,7 @@ static struct command_call *call_new(struct peer *p, const struct wire_request *
 {
 	struct command_call *call = calloc(1, sizeof *call);
 	int64_t deadline_ms = command_info(r->command)->deadline_ms;
-	struct timeval tv = {.tv_sec = deadline_ms / 1000, .tv_usec = deadline_ms % 1000 * 1000};
+	const struct timeval tv = clock_timeval_ms(deadline_ms);
 
 	if (call == NULL)
 		return NULL;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/control/command_wire.h"
 
+#include "core/base/clock.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <event2/bufferevent.h>
@@ -217,8 +219,7 @@ struct command_request *command_send(struct command_client *c, enum command cmd,
 	r->failed = send_request(c, r, args, &r->err) < 0;
 	if (r->failed)
 		deadline_ms = 0;
-	tv.tv_sec = deadline_ms / 1000;
-	tv.tv_usec = deadline_ms % 1000 * 1000;
+	tv = clock_timeval_ms(deadline_ms);
 	evtimer_assign(&r->timer, c->base, on_due, r);
 	if (r->failed || deadline_ms > 0)
 		event_add(&r->timer, &tv);

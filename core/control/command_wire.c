@@ -11,7 +11,6 @@
 static const struct command_info infos[] = {
 #include "core/control/commands.def"
 };
-#undef COMMAND
 _Static_assert(sizeof infos / sizeof infos[0] == COMMANDS, "one row a command");
 
 const struct command_info *command_info(enum command c)

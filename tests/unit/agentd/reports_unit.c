@@ -187,7 +187,7 @@ static void ejections_grow_and_end(void **state)
 	}
 	report_eject(&l, &t, c, "why", now + 300000); /* quiet for as long again */
 	assert_int_equal(l.ejected_until_ms - l.ejected_since_ms, 10000);
-	report_pardon(&l, &t);
+	report_clear_ejection(&l, &t);
 	report_eject(&l, &t, c, "why", now + 300001);
 	assert_int_equal(l.ejected_until_ms - l.ejected_since_ms, 10000);
 	config_unref(c);
@@ -214,7 +214,7 @@ static void a_clock_that_is_set_back_holds_nobody_back(void **state)
 	assert_true(cooldown_has(&b, &published, now + COOLDOWN_MS - 1));
 	assert_false(cooldown_has(&b, &published, now + COOLDOWN_MS));
 	assert_false(cooldown_has(&b, &published, now - 3600));
-	report_pardon(&l, &t);
+	report_clear_ejection(&l, &t);
 	llm_clear(&l);
 	config_unref(c);
 }

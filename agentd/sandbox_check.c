@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agentd/runner.h"
+#include "agentd/sandbox_check.h"
 
 #include "core/base/clock.h"
 #include "core/tools/code_interpreter.h"
@@ -22,7 +22,7 @@
 #define SILENT    "tt-agent-runner does not answer"
 #define OTHER     "tt-agent-runner is of another version; restart it"
 
-struct runner {
+struct sandbox_check {
 	struct services *s;
 	void (*changed)(void *arg);
 	void *arg;
@@ -30,19 +30,19 @@ struct runner {
 	struct bufferevent *bev; /* NULL: no connection */
 	bool asked;              /* and not answered yet */
 	int64_t last_ms;         /* when it was asked, or answered, last */
-	const char *trouble;
+	const char *problem;
 };
 
-struct runner *runner_new(struct services *s, void (*changed)(void *arg), void *arg)
+struct sandbox_check *sandbox_check_new(struct services *s, void (*changed)(void *arg), void *arg)
 {
-	struct runner *r = calloc(1, sizeof *r);
+	struct sandbox_check *r = calloc(1, sizeof *r);
 
 	if (r != NULL)
-		*r = (struct runner){.s = s, .changed = changed, .arg = arg};
+		*r = (struct sandbox_check){.s = s, .changed = changed, .arg = arg};
 	return r;
 }
 
-static void hang_up(struct runner *r)
+static void hang_up(struct sandbox_check *r)
 {
 	if (r->bev != NULL)
 		bufferevent_free(r->bev);
@@ -50,7 +50,7 @@ static void hang_up(struct runner *r)
 	r->asked = false;
 }
 
-void runner_free(struct runner *r)
+void sandbox_check_free(struct sandbox_check *r)
 {
 	if (r == NULL)
 		return;
@@ -59,12 +59,12 @@ void runner_free(struct runner *r)
 	free(r);
 }
 
-static void found(struct runner *r, const char *trouble)
+static void found(struct sandbox_check *r, const char *problem)
 {
-	if (trouble == r->trouble || (trouble != NULL && r->trouble != NULL && strcmp(trouble, r->trouble) == 0))
+	if (problem == r->problem || (problem != NULL && r->problem != NULL && strcmp(problem, r->problem) == 0))
 		return;
-	r->trouble = trouble;
-	events_code(r->s->events, trouble);
+	r->problem = problem;
+	events_code(r->s->events, problem);
 	r->changed(r->arg);
 }
 
@@ -72,7 +72,7 @@ static void found(struct runner *r, const char *trouble)
 
 static void on_read(struct bufferevent *bev, void *arg)
 {
-	struct runner *r = arg;
+	struct sandbox_check *r = arg;
 	char *line = evbuffer_readln(bufferevent_get_input(bev), NULL, EVBUFFER_EOL_LF);
 	json_t *answer = line != NULL ? json_loads(line, 0, NULL) : NULL;
 	const char *type = json_string_value(json_object_get(answer, "type"));
@@ -92,7 +92,7 @@ static void on_read(struct bufferevent *bev, void *arg)
 
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
-	struct runner *r = arg;
+	struct sandbox_check *r = arg;
 
 	(void)bev;
 	(void)what;
@@ -100,14 +100,14 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	found(r, sandbox_client_error_text(ECONNREFUSED));
 }
 
-static void say_hello(struct runner *r)
+static void say_hello(struct sandbox_check *r)
 {
 	r->asked = true;
 	r->last_ms = clock_mono_ms();
 	bufferevent_write(r->bev, HELLO, strlen(HELLO));
 }
 
-static void call(struct runner *r)
+static void call(struct sandbox_check *r)
 {
 	int fd = sandbox_client_connect(r->path);
 
@@ -131,7 +131,7 @@ static void call(struct runner *r)
 /* ---- looking ---------------------------------------------------------------------- */
 
 /* Looks at the socket that the configuration names now. */
-static void follow_config(struct runner *r)
+static void follow_config(struct sandbox_check *r)
 {
 	const char *path = code_interpreter_runner_socket(r->s->config);
 
@@ -140,10 +140,10 @@ static void follow_config(struct runner *r)
 	hang_up(r);
 	free(r->path);
 	r->path = path != NULL ? strdup(path) : NULL;
-	r->trouble = path != NULL ? NOT_ASKED : NULL;
+	r->problem = path != NULL ? NOT_ASKED : NULL;
 }
 
-void runner_look(struct runner *r)
+void sandbox_check_tick(struct sandbox_check *r)
 {
 	int64_t silent_ms = clock_mono_ms() - r->last_ms;
 
@@ -158,7 +158,7 @@ void runner_look(struct runner *r)
 		say_hello(r);
 }
 
-const char *runner_trouble(const struct runner *r)
+const char *sandbox_check_problem(const struct sandbox_check *r)
 {
-	return r->trouble;
+	return r->problem;
 }
