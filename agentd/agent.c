@@ -33,8 +33,8 @@ void agent_touch(struct agent *a, int64_t within_ms)
 	timer_arm_ms(a->settle, within_ms);
 }
 
-/* A configuration that cannot be written does not hold up the state: that goes out under the
- * one before. -1: all is tried again within a second. */
+/* When the configuration cannot be written, the state is published with the previous one.
+ * -1: all is tried again within a second. */
 static int publish_all(struct agent *a, struct err *e)
 {
 	int result = 0;
@@ -115,7 +115,7 @@ static void settle_due(evutil_socket_t fd, short what, void *arg)
 	agent_settle(arg);
 }
 
-/* ---- what the parts tell --------------------------------------------------------- */
+/* ---- events of the parts --------------------------------------------------------- */
 
 void agent_verdict(struct agent *a, size_t index, enum llm_health before)
 {
@@ -125,7 +125,7 @@ void agent_verdict(struct agent *a, size_t index, enum llm_health before)
 
 	if (before == LLM_UNHEALTHY && llm_health_is_up(l->health))
 		capabilities_came_back(a->capabilities, index);
-	/* While everything is surveyed, questions that nobody waits for come after it. */
+	/* During a full scan, only questions that the readiness gate waits for are asked. */
 	if (llm_health_is_up(l->health) && (capabilities_need_gate(l, t) || !scan_running(a->scan)))
 		capabilities_want(a->capabilities, index, !llm_health_is_up(before));
 	passive_health_verdict(a, index, before);
@@ -149,7 +149,7 @@ static void canary_done(void *arg, size_t index, const struct probe_result *r)
 	passive_health_canary(arg, index, r);
 }
 
-static void learned(void *arg, size_t index)
+static void capabilities_changed(void *arg, size_t index)
 {
 	struct agent *a = arg;
 
@@ -158,7 +158,7 @@ static void learned(void *arg, size_t index)
 	commands_progress(a->commands);
 }
 
-static void code_changed(void *arg)
+static void sandbox_changed(void *arg)
 {
 	struct agent *a = arg;
 
@@ -171,7 +171,7 @@ static void addresses_changed(void *arg)
 	agent_touch(arg, AGENT_SOON_MS);
 }
 
-static void ask_what_they_can(struct agent *a)
+static void ask_capabilities(struct agent *a)
 {
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
 		if (llm_health_is_up(registry_llm(a->s.registry, i)->health))
@@ -185,10 +185,10 @@ static void scan_ended(void *arg)
 	passive_health_end_warmup(a);
 	agent_settle_if_changed(a);
 	commands_scan_ended(a->commands);
-	ask_what_they_can(a);
+	ask_capabilities(a);
 }
 
-/* The registry was merged: indexes are others now. */
+/* The registry was merged: its indexes changed. */
 static void merged(struct agent *a, const struct registry_change *change)
 {
 	bool changed = change->added + change->removed + change->redeployed > 0;
@@ -292,11 +292,11 @@ static void reconfigured(void *arg, const struct config *old)
 	passive_health_reconfigured(a, old);
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
 		capabilities_forget(a->capabilities, i);
-	ask_what_they_can(a);
+	ask_capabilities(a);
 	timer_arm_ms(a->discover, cfg_ms(c, CFG_DISCOVERY_INTERVAL));
 	monitor_probe_new(a->monitor);
 	hosts_update(a->hosts);
-	discovery_cancel(a->discovery); /* what is on its way is an answer to the configuration before */
+	discovery_cancel(a->discovery); /* its answer would be to the previous configuration */
 	if (scan_running(a->scan) || (cfg_bool(c, CFG_CONFIG_REFRESH_LLM) && !a->refresh_follows))
 		scan_start(a->scan);
 	else
@@ -341,8 +341,8 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (!publisher_heartbeat(a->publisher)) {
-		log_warning("status file", L_STR("run_dir", a->run_dir),
-		            L_STR("error", STATUS_FILE " is not as it was published; it is written again"));
+		log_warning("status_file_changed", L_STR("run_dir", a->run_dir),
+		            L_STR("error", STATUS_FILE " was changed by another program; it is written again"));
 		agent_touch(a, 0);
 	}
 	if (!a->memory_released && !scan_running(a->scan)) {
@@ -366,7 +366,7 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
 		reload_now(a->reload, "SIGHUP", &e);
 		return;
 	}
-	log_info("ending", L_STR("signal", strsignal((int)signo)));
+	log_info("stopping", L_STR("signal", strsignal((int)signo)));
 	event_base_loopbreak(a->s.base);
 }
 
@@ -389,13 +389,13 @@ static int make_services(struct agent *a, struct err *e)
 	return 0;
 }
 
-/* What is known without asking anyone is visible before anything else is done. */
+/* Publishes what is known at start before anything else happens. */
 static int publish_first(struct agent *a, struct err *e)
 {
 	struct registry_change change = {.added = 0};
 
 	a->publisher = publisher_new(&a->s, a->run_dir, e);
-	a->sandbox_check = sandbox_check_new(&a->s, code_changed, a);
+	a->sandbox_check = sandbox_check_new(&a->s, sandbox_changed, a);
 	if (a->publisher == NULL)
 		return -1;
 	if (a->sandbox_check == NULL)
@@ -420,7 +420,7 @@ static int make_parts(struct agent *a, const struct config_source *src, struct e
 		return -1;
 	a->discovery = discovery_new(&a->s, discovered, a);
 	a->monitor = monitor_new(&a->s, monitor_verdict, a);
-	a->capabilities = capabilities_new(&a->s, learned, a);
+	a->capabilities = capabilities_new(&a->s, capabilities_changed, a);
 	a->canary = canary_new(&a->s, canary_done, a);
 	a->hosts = hosts_new(&a->s, addresses_changed, a);
 	a->reload = reload_new(&a->s, src, reconfigured, a);
@@ -506,7 +506,7 @@ void agent_free(struct agent *a)
 
 int agent_run(struct agent *a, struct err *e)
 {
-	/* With an restored LLM the first look is no attempt of polling. */
+	/* With a restored LLM the first scan is not an attempt of polling. */
 	timer_arm_ms(a->discover, cfg_ms(a->s.config, CFG_DISCOVERY_INTERVAL));
 	if (a->selector.usable > 0)
 		scan_start(a->scan);

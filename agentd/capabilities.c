@@ -102,7 +102,7 @@ static struct llm *job_llm(const struct job *j, size_t *index)
 
 static void start_wanted(struct capabilities *c);
 
-static void release(struct job *j)
+static void open_gate(struct job *j)
 {
 	size_t i;
 
@@ -112,8 +112,8 @@ static void release(struct job *j)
 	}
 }
 
-/* Not known yet: asked again after a later probe, ever more rarely. */
-static void try_later(struct track *t)
+/* Asked again after a later probe, with exponential backoff. */
+static void back_off(struct track *t)
 {
 	int64_t wait = AGAIN_FIRST_MS << (t->caps_tries < 7 ? t->caps_tries : 7);
 
@@ -136,9 +136,9 @@ static void job_end_if_done(struct job *j)
 		t->gated = false;
 		t->caps = j->failed ? CAPS_NONE : CAPS_DONE;
 		if (j->failed)
-			try_later(t);
+			back_off(t);
 		log_info("capabilities", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
-		         L_STR("asks_for", l->model), L_INT("context", l->context_length),
+		         L_STR("model_id", l->model), L_INT("context", l->context_length),
 		         L_STR("tools", l->tools == LLM_TOOLS_YES  ? "yes"
 		                        : l->tools == LLM_TOOLS_NO ? "no"
 		                                                   : "unknown"));
@@ -177,7 +177,7 @@ static void learn_models(struct job *j, struct llm *l, const struct http_result 
 
 static void ask_tools(struct job *j, const struct llm *l);
 
-static void models_answered(void *arg, const struct http_result *r)
+static void on_models(void *arg, const struct http_result *r)
 {
 	struct job *j = arg;
 	size_t i;
@@ -189,7 +189,7 @@ static void models_answered(void *arg, const struct http_result *r)
 	} else if (l != NULL) {
 		log_debug("capabilities", L_STR("model", llm_name(l)), L_STR("models", http_outcome_text(r->outcome)),
 		          L_INT("status", r->status));
-		/* A definite answer is not asked for again. */
+		/* A definite answer is final. */
 		j->failed |= r->outcome != HTTP_DONE || r->status >= 500;
 		if (l->model == NULL)
 			llm_choose_model(l, j->owner->s->config, NULL);
@@ -199,7 +199,7 @@ static void models_answered(void *arg, const struct http_result *r)
 	job_end_if_done(j);
 }
 
-static void tools_answered(void *arg, const struct http_result *r)
+static void on_tools(void *arg, const struct http_result *r)
 {
 	struct job *j = arg;
 	size_t i;
@@ -219,7 +219,7 @@ static void tools_answered(void *arg, const struct http_result *r)
 
 static void ask_tools(struct job *j, const struct llm *l)
 {
-	static const struct http_handlers handlers = {.done = tools_answered};
+	static const struct http_handlers handlers = {.done = on_tools};
 	struct services *s = j->owner->s;
 	struct http_request req = {
 		.method = "POST",
@@ -244,7 +244,7 @@ static void ask_tools(struct job *j, const struct llm *l)
 
 static void ask_models(struct job *j, const struct llm *l)
 {
-	static const struct http_handlers handlers = {.done = models_answered};
+	static const struct http_handlers handlers = {.done = on_models};
 	struct services *s = j->owner->s;
 	char *url = l->url != NULL ? llm_sibling_url(l->url, "/v1/models") : NULL;
 	struct http_request req = {
@@ -267,7 +267,7 @@ static void gate_timeout(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	release(arg);
+	open_gate(arg);
 }
 
 static void job_start(struct capabilities *c, size_t index)
@@ -332,7 +332,7 @@ void capabilities_came_back(struct capabilities *c, size_t index)
 	struct llm *l = registry_llm(c->s->registry, index);
 
 	capabilities_forget(c, index);
-	if (l->kind == LLM_CONTAINER || l->kind == LLM_LOCAL)
+	if (llm_kind_info(l->kind)->configure != NULL && l->kind != LLM_CLOUD)
 		l->tools = LLM_TOOLS_UNKNOWN;
 }
 
@@ -347,7 +347,7 @@ void capabilities_want(struct capabilities *c, size_t index, bool may_gate)
 		t->gated = may_gate && capabilities_need_gate(l, t);
 		job_start(c, index);
 	} else {
-		t->caps = CAPS_WANTED; /* not held: it may take a while */
+		t->caps = CAPS_WANTED; /* not gated: it may take a while */
 		c->wanted++;
 	}
 }

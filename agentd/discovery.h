@@ -44,7 +44,7 @@ bool discovery_running(const struct discovery *d);
  * or none is enabled. */
 int64_t discovery_age_ms(const struct discovery *d);
 
-/* Whether LLMs of this kind are no longer looked for: it is a source's, and that is disabled. */
+/* Whether this kind belongs to a source and that is disabled. */
 bool discovery_is_disabled(enum llm_kind kind, const struct config *c);
 
 #endif

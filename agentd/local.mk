@@ -30,6 +30,8 @@ libttagentd_a_SOURCES = \
 	agentd/commands/unselect.c \
 	agentd/discovery.c \
 	agentd/discovery.h \
+	agentd/ejection.c \
+	agentd/ejection.h \
 	agentd/events.c \
 	agentd/events.h \
 	agentd/hosts.c \
@@ -52,8 +54,6 @@ libttagentd_a_SOURCES = \
 	agentd/release_memory.h \
 	agentd/reload.c \
 	agentd/reload.h \
-	agentd/reports.c \
-	agentd/reports.h \
 	agentd/restore.c \
 	agentd/restore.h \
 	agentd/sandbox_check.c \
@@ -68,5 +68,7 @@ libttagentd_a_SOURCES = \
 	agentd/sources/backend.c \
 	agentd/tokens.c \
 	agentd/tokens.h \
+	agentd/turn_report.c \
+	agentd/turn_report.h \
 	agentd/watch.c \
 	agentd/watch.h

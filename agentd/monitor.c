@@ -60,8 +60,8 @@ static void arm(struct monitor *m, int64_t due_ms, int64_t now_ms)
 	timer_arm_ms(m->timer, due_ms - now_ms);
 }
 
-/* One that was healthy and is not is looked at even where monitoring is off: a chat turn
- * may have found it. */
+/* An LLM that was healthy and no longer is is probed even where monitoring is off: a chat turn
+ * may have failed. */
 static void plan(struct monitor *m, size_t index)
 {
 	const struct llm *l = registry_llm(m->s->registry, index);
@@ -78,7 +78,7 @@ static void plan(struct monitor *m, size_t index)
 	arm(m, t->probe_due_ms, now);
 }
 
-/* Nothing was learned: whoever waits for it should not wait for a whole interval. */
+/* The probe could not be made: the next one does not wait for a whole interval. */
 static void probe_again(struct monitor *m, size_t index)
 {
 	struct track *t = registry_track(m->s->registry, index);
@@ -89,7 +89,7 @@ static void probe_again(struct monitor *m, size_t index)
 	arm(m, t->probe_due_ms, now);
 }
 
-/* A timeout of one that answers real turns means that it is busy. */
+/* An LLM that answers chat turns and times out is busy. */
 static bool is_busy(const struct monitor *m, const struct track *t)
 {
 	int64_t while_ms = cfg_ms(m->s->config, CFG_HEALTH_INTERVAL) + cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT);
@@ -116,7 +116,7 @@ static void probed(void *arg, uint64_t instance, size_t hint, const struct probe
 	enum llm_health before;
 
 	if (i < 0)
-		return; /* it left while it was probed */
+		return; /* it is gone */
 	l = registry_llm(m->s->registry, (size_t)i);
 	t = registry_track(m->s->registry, (size_t)i);
 	before = l->health;

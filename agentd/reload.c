@@ -75,7 +75,7 @@ void reload_log_report(const struct config_report *report)
 	log_lines(&report->warnings, LOG_WARNING_);
 }
 
-/* A file that stays wrong is not told again at each look. */
+/* The same errors are not logged again at each interval. */
 static void log_once(struct reload *r, const struct config_report *report, bool always)
 {
 	struct buf now;
@@ -141,16 +141,16 @@ enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e)
 	struct config *fresh;
 	struct err first = ERR_INIT;
 	enum reload_outcome outcome = RELOAD_REFUSED;
-	bool asked_for = strcmp(why, "interval") != 0;
+	bool requested = strcmp(why, "interval") != 0;
 
 	if (!cfg_bool(r->s->config, CFG_CONFIG_DYNAMIC)) {
-		log_info("config not read", L_STR("why", "config.dynamic (AGENT_DYNAMIC_CONFIG) is false"),
-		         L_STR("asked_by", why));
+		log_info("config_not_read", L_STR("why", "config.dynamic (AGENT_DYNAMIC_CONFIG) is false"),
+		         L_STR("requested_by", why));
 		return RELOAD_OFF;
 	}
 	config_report_init(&report);
 	fresh = config_load(r->src, &report);
-	log_once(r, &report, asked_for);
+	log_once(r, &report, requested);
 	if (fresh != NULL) {
 		outcome = put_in_force(r, fresh);
 	} else {
@@ -158,8 +158,8 @@ enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e)
 		err_set(e, "%s", first.text);
 		events_config_refused(r->s->events, first.text);
 	}
-	/* Who asked sees that it was done, also where nothing changed. */
-	LOG_EVENT_(asked_for && fresh != NULL ? LOG_INFO_ : LOG_DEBUG_, "config read", L_STR("asked_by", why),
+	/* A requested read is logged also where nothing changed. */
+	LOG_EVENT_(requested && fresh != NULL ? LOG_INFO_ : LOG_DEBUG_, "config_read", L_STR("requested_by", why),
 	           L_BOOL("changed", outcome == RELOAD_CHANGED));
 	config_report_free(&report);
 	return outcome;

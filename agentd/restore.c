@@ -1,25 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/restore.h"
 
+#include "agentd/discovery.h"
 #include "core/base/log.h"
 #include "core/status/reader.h"
 
 #include <stdio.h>
 #include <string.h>
 
+/* The merge with the configuration decides about LLMs that it defines. */
 static bool is_allowed(const struct llm *l, const struct config *c)
 {
-	return l->kind == LLM_DISCOVERED && cfg_bool(c, CFG_DISCOVERY_ENABLED);
+	return llm_kind_info(l->kind)->configure != NULL || !discovery_is_disabled(l->kind, c);
 }
 
-/* Cloud, container and local host are made from the configuration; what was published
- * about them is taken where the merge finds them unchanged. */
-static bool is_configured(const struct llm *l)
-{
-	return l->kind == LLM_CLOUD || l->kind == LLM_CONTAINER || l->kind == LLM_LOCAL;
-}
-
-/* What the earlier daemon worked with; that of now where it cannot be read. */
+/* The configuration of the earlier daemon; the current one where that cannot be read. */
 static struct config *config_before(const struct services *s, const struct status_snapshot *snap, const char *run_dir)
 {
 	const char *name = status_text(snap, status_header(snap)->config_name);
@@ -33,8 +28,8 @@ static struct config *config_before(const struct services *s, const struct statu
 	return c != NULL ? c : config_ref(s->config);
 }
 
-/* One whose deployment has a secret of its own: the secret is not published, its token
- * is. usual: the tokens that the configuration of then made. */
+/* For a deployment with a secret of its own: the secret is not published, its token is.
+ * usual: the tokens from the earlier configuration. */
 static void restore_token(struct services *s, struct tokens *usual, const struct config *then, const struct llm *l,
                           const char *token)
 {
@@ -56,7 +51,7 @@ static size_t restore_llms(struct services *s, const struct status_snapshot *sna
 		if (status_copy_llm(snap, i, &l) != 0)
 			continue;
 		restore_token(s, usual, then, &l, status_text(snap, status_llm(snap, i)->token));
-		if ((is_allowed(&l, s->config) || is_configured(&l)) && registry_restore(s->registry, &l) == 0)
+		if (is_allowed(&l, s->config) && registry_restore(s->registry, &l) == 0)
 			restored++;
 		llm_clear(&l);
 	}

@@ -13,23 +13,23 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HELLO      "{\"hello\":true}\n"
-#define AGAIN_MS   2000
-#define SILENCE_MS 3000
-#define ANSWER_MAX 4096
+#define HELLO       "{\"hello\":true}\n"
+#define INTERVAL_MS 2000
+#define SILENCE_MS  3000
+#define ANSWER_MAX  4096
 
-#define NOT_ASKED "tt-agent-runner has not answered yet"
-#define SILENT    "tt-agent-runner does not answer"
-#define OTHER     "tt-agent-runner is of another version; restart it"
+#define NOT_YET "tt-agent-runner has not answered yet"
+#define SILENT  "tt-agent-runner does not answer"
+#define VERSION "tt-agent-runner is of another version; restart it"
 
 struct sandbox_check {
 	struct services *s;
 	void (*changed)(void *arg);
 	void *arg;
-	char *path;              /* of the socket that is looked at; NULL: none is */
+	char *path;              /* of the socket; NULL: none is configured */
 	struct bufferevent *bev; /* NULL: no connection */
-	bool asked;              /* and not answered yet */
-	int64_t last_ms;         /* when it was asked, or answered, last */
+	bool waiting;            /* for an answer */
+	int64_t last_ms;         /* of the last request or answer */
 	const char *problem;
 };
 
@@ -42,24 +42,24 @@ struct sandbox_check *sandbox_check_new(struct services *s, void (*changed)(void
 	return r;
 }
 
-static void hang_up(struct sandbox_check *r)
+static void disconnect(struct sandbox_check *r)
 {
 	if (r->bev != NULL)
 		bufferevent_free(r->bev);
 	r->bev = NULL;
-	r->asked = false;
+	r->waiting = false;
 }
 
 void sandbox_check_free(struct sandbox_check *r)
 {
 	if (r == NULL)
 		return;
-	hang_up(r);
+	disconnect(r);
 	free(r->path);
 	free(r);
 }
 
-static void found(struct sandbox_check *r, const char *problem)
+static void set_problem(struct sandbox_check *r, const char *problem)
 {
 	if (problem == r->problem || (problem != NULL && r->problem != NULL && strcmp(problem, r->problem) == 0))
 		return;
@@ -79,12 +79,12 @@ static void on_read(struct bufferevent *bev, void *arg)
 	bool ready = type != NULL && strcmp(type, "ready") == 0;
 
 	if (ready) {
-		r->asked = false;
+		r->waiting = false;
 		r->last_ms = clock_mono_ms();
-		found(r, NULL);
+		set_problem(r, NULL);
 	} else if (line != NULL || evbuffer_get_length(bufferevent_get_input(bev)) >= ANSWER_MAX) {
-		hang_up(r);
-		found(r, OTHER);
+		disconnect(r);
+		set_problem(r, VERSION);
 	}
 	json_decref(answer);
 	free(line);
@@ -96,25 +96,25 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 	(void)bev;
 	(void)what;
-	hang_up(r);
-	found(r, sandbox_client_error_text(ECONNREFUSED));
+	disconnect(r);
+	set_problem(r, sandbox_client_error_text(ECONNREFUSED));
 }
 
-static void say_hello(struct sandbox_check *r)
+static void send_hello(struct sandbox_check *r)
 {
-	r->asked = true;
+	r->waiting = true;
 	r->last_ms = clock_mono_ms();
 	bufferevent_write(r->bev, HELLO, strlen(HELLO));
 }
 
-static void call(struct sandbox_check *r)
+static void connect_runner(struct sandbox_check *r)
 {
 	int fd = sandbox_client_connect(r->path);
 
 	if (fd < 0 && errno == EAGAIN)
-		return; /* so many run code there: nothing new */
+		return; /* its backlog is full of code to run: nothing new */
 	if (fd < 0) {
-		found(r, sandbox_client_error_text(errno));
+		set_problem(r, sandbox_client_error_text(errno));
 		return;
 	}
 	r->bev = bufferevent_socket_new(r->s->base, fd, BEV_OPT_CLOSE_ON_FREE);
@@ -125,22 +125,22 @@ static void call(struct sandbox_check *r)
 	bufferevent_setcb(r->bev, on_read, NULL, on_event, r);
 	bufferevent_setwatermark(r->bev, EV_READ, 0, ANSWER_MAX);
 	bufferevent_enable(r->bev, EV_READ | EV_WRITE);
-	say_hello(r);
+	send_hello(r);
 }
 
-/* ---- looking ---------------------------------------------------------------------- */
+/* ---- checking --------------------------------------------------------------------- */
 
-/* Looks at the socket that the configuration names now. */
+/* Switches to the socket that the configuration names. */
 static void follow_config(struct sandbox_check *r)
 {
 	const char *path = code_interpreter_runner_socket(r->s->config);
 
 	if (path == NULL ? r->path == NULL : r->path != NULL && strcmp(path, r->path) == 0)
 		return;
-	hang_up(r);
+	disconnect(r);
 	free(r->path);
 	r->path = path != NULL ? strdup(path) : NULL;
-	r->problem = path != NULL ? NOT_ASKED : NULL;
+	r->problem = path != NULL ? NOT_YET : NULL;
 }
 
 void sandbox_check_tick(struct sandbox_check *r)
@@ -151,11 +151,11 @@ void sandbox_check_tick(struct sandbox_check *r)
 	if (r->path == NULL)
 		return;
 	if (r->bev == NULL)
-		call(r);
-	else if (r->asked && silent_ms >= SILENCE_MS)
-		found(r, SILENT);
-	else if (!r->asked && silent_ms >= AGAIN_MS)
-		say_hello(r);
+		connect_runner(r);
+	else if (r->waiting && silent_ms >= SILENCE_MS)
+		set_problem(r, SILENT);
+	else if (!r->waiting && silent_ms >= INTERVAL_MS)
+		send_hello(r);
 }
 
 const char *sandbox_check_problem(const struct sandbox_check *r)

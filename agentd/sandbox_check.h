@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whether tt-agent-runner can run code, where the configuration wants it to (code.local,
- * no code.e2b_key): a connection is kept to it, over which it is asked again and again.
- * So its end is known at once, and that it hangs within seconds. */
+ * no code.e2b_key): a connection is kept to it, over which it is asked every few seconds.
+ * Its end is noticed at once, and within seconds that it hangs. */
 #ifndef TT_AGENTD_SANDBOX_CHECK_H
 #define TT_AGENTD_SANDBOX_CHECK_H
 
@@ -9,7 +9,7 @@
 
 struct sandbox_check;
 
-/* changed: sandbox_check_problem says something else now. Never from within sandbox_check_new. */
+/* changed: sandbox_check_problem returns something else. Never from within sandbox_check_new. */
 struct sandbox_check *sandbox_check_new(struct services *s, void (*changed)(void *arg), void *arg);
 void sandbox_check_free(struct sandbox_check *r); /* NULL is fine */
 

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SETTLE_MS 50 /* a change is taken when it was followed by so much quiet */
+#define SETTLE_MS 50 /* a change is reported after so much quiet */
 
 struct seen {
 	dev_t dev;
@@ -31,7 +31,7 @@ struct watch {
 	void *arg;
 	struct event *readable, *settled;
 	int fd;
-	int descriptor; /* of the directory; -1: not watched yet */
+	int watch_id; /* of the directory; -1: not watched yet */
 	struct seen seen[NAMES];
 };
 
@@ -39,15 +39,15 @@ static void read_events(evutil_socket_t fd, short what, void *arg);
 static void settled(evutil_socket_t fd, short what, void *arg);
 static bool is_changed(struct watch *w);
 
-/* While the directory is missing, the volume tells when it is made. */
+/* While the directory is missing, the volume is watched for its creation. */
 static void place(struct watch *w)
 {
 	const uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ONLYDIR;
 
-	if (w->fd < 0 || w->descriptor >= 0)
+	if (w->fd < 0 || w->watch_id >= 0)
 		return;
-	w->descriptor = inotify_add_watch(w->fd, w->directory, events);
-	if (w->descriptor < 0)
+	w->watch_id = inotify_add_watch(w->fd, w->directory, events);
+	if (w->watch_id < 0)
 		inotify_add_watch(w->fd, w->volume, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
 }
 
@@ -59,7 +59,7 @@ struct watch *watch_new(struct event_base *base, const char *volume, void (*chan
 		return NULL;
 	w->changed = changed;
 	w->arg = arg;
-	w->descriptor = -1;
+	w->watch_id = -1;
 	w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (w->fd < 0)
 		log_warning("watch", L_STR("directory", volume), L_STR("error", strerror(errno)));
@@ -74,7 +74,7 @@ struct watch *watch_new(struct event_base *base, const char *volume, void (*chan
 	if (w->readable != NULL)
 		event_add(w->readable, NULL);
 	place(w);
-	is_changed(w); /* what is there now is known */
+	is_changed(w); /* the present files are known */
 	return w;
 }
 
@@ -150,8 +150,8 @@ static void read_events(evutil_socket_t fd, short what, void *arg)
 		for (ssize_t at = 0; at < got;) {
 			const struct inotify_event *event = (const struct inotify_event *)(const void *)(bytes + at);
 
-			if ((event->mask & (IN_IGNORED | IN_UNMOUNT)) != 0 && event->wd == w->descriptor)
-				w->descriptor = -1; /* the directory is gone; watch_check places it anew */
+			if ((event->mask & (IN_IGNORED | IN_UNMOUNT)) != 0 && event->wd == w->watch_id)
+				w->watch_id = -1; /* the directory is gone; watch_check watches it again */
 			at += (ssize_t)(sizeof *event + event->len);
 		}
 		settle(w);

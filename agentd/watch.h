@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Watches TT-Studio's file of user secrets, which is renamed into place: inotify on
- * its directory, and a look once a second, for folders that come later and file systems
- * that tell nothing. */
+ * its directory, and a check once a second, for directories that are made later and file
+ * systems that report nothing. */
 #ifndef TT_AGENTD_WATCH_H
 #define TT_AGENTD_WATCH_H
 

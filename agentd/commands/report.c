@@ -5,17 +5,17 @@
 
 static void run(struct agent *a, struct command_call *call, const json_t *args)
 {
-	struct report r;
+	struct turn_report r;
 	struct err e = ERR_INIT;
-	enum report_verdict verdict;
+	enum turn_report_verdict verdict;
 
-	if (report_parse(json_object_get(args, "report"), &r, &e) != 0) {
+	if (turn_report_parse(json_object_get(args, "report"), &r, &e) != 0) {
 		command_fail(call, e.text);
 		return;
 	}
 	verdict = passive_health_report(a, &r);
-	command_reply(call,
-	              json_pack("{s:b,s:s}", "counted", verdict == REPORT_COUNTS, "why", report_verdict_text(verdict)));
+	command_reply(call, json_pack("{s:b,s:s}", "counted", verdict == REPORT_COUNTS, "why",
+	                              turn_report_verdict_text(verdict)));
 }
 
 const struct command_entry command_REPORT = {.run = run};
