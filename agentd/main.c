@@ -6,7 +6,6 @@
 #include "core/base/privacy.h"
 #include "core/base/systemd.h"
 #include "agentd/agent.h"
-#include "core/llm/configured.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -67,14 +66,20 @@ static void print_warning(const char *lines)
 	}
 }
 
-/* What would be accepted and yet names no LLM that can be asked. */
-static void print_wrong_llms(const struct config *c)
+/* LLMs that the configuration defines and that cannot be used, though it is accepted. */
+static void print_bad_llms(const struct config *c)
 {
-	struct llm items[CONFIGURED_MAX];
-	long count = configured_llms(c, items, print_warning);
+	for (enum llm_kind k = 0; k < LLM_KINDS; k++) {
+		struct err e = ERR_INIT;
+		struct llm l;
 
-	while (count > 0)
-		llm_clear(&items[--count]);
+		if (llm_kind_info(k)->configure == NULL)
+			continue;
+		if (llm_kind_info(k)->configure(c, &l, &e) < 0)
+			print_warning(e.text);
+		else
+			llm_clear(&l);
+	}
 }
 
 static int test_config(const struct options *o, const struct config_source *src)
@@ -87,7 +92,7 @@ static int test_config(const struct options *o, const struct config_source *src)
 	fputs(report.errors.data != NULL ? report.errors.data : "", stderr);
 	print_warning(report.warnings.data);
 	if (c != NULL)
-		print_wrong_llms(c);
+		print_bad_llms(c);
 	printf("%s: %s\n", o->file != NULL ? o->file : "no configuration file, environment only",
 	       c != NULL ? "ok" : "refused");
 	config_report_free(&report);

@@ -83,11 +83,9 @@ bool llm_is_selectable(const struct llm *l)
 	return false;
 }
 
-static const char *const kind_texts[] = {
-	[LLM_CLOUD] = "cloud",
-	[LLM_CONTAINER] = "container",
-	[LLM_DISCOVERED] = "discovered",
-	[LLM_LOCAL] = "local",
+static const struct llm_kind_info kinds[] = {
+#define LLM_KIND(id, ...) [LLM_##id] = {__VA_ARGS__},
+#include "core/llm/llm_kinds.def"
 };
 
 static const char *const health_texts[] = {
@@ -97,9 +95,9 @@ static const char *const health_texts[] = {
 	[LLM_UNHEALTHY] = "unhealthy",
 };
 
-const char *llm_kind_text(enum llm_kind k)
+const struct llm_kind_info *llm_kind_info(enum llm_kind k)
 {
-	return kind_texts[k];
+	return &kinds[k];
 }
 
 const char *llm_health_text(enum llm_health h)

@@ -84,11 +84,6 @@ static void set_reason(struct llm *l, const char *text)
 	l->reason = text != NULL ? strdup(text) : NULL;
 }
 
-static bool is_up(const struct llm *l)
-{
-	return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
-}
-
 static enum llm_health by_latency(struct llm *l, const struct config *c)
 {
 	char text[64];
@@ -123,7 +118,7 @@ static enum llm_health answered(struct llm *l, const struct probe_result *r, con
 
 static enum llm_health failed(struct llm *l, const struct probe_result *r, const struct config *c)
 {
-	bool was_well = is_up(l);
+	bool was_well = llm_health_is_up(l->health);
 	int64_t fall = cfg_int(c, CFG_HEALTH_MAX_FAILURES);
 
 	l->successes = 0;
@@ -161,7 +156,7 @@ static enum llm_health did_not_serve(struct llm *l, const struct probe_result *r
 {
 	int64_t fall = cfg_int(c, CFG_HEALTH_MAX_FAILURES);
 
-	if (r->outcome == PROBE_LOADING || !(is_up(l) || l->hung))
+	if (r->outcome == PROBE_LOADING || !(llm_health_is_up(l->health) || l->hung))
 		return l->health;
 	l->hangs++;
 	l->failures++;

@@ -66,8 +66,8 @@ static const struct {
 	size_t offset;
 	uint32_t max;
 } llm_numbers[] = {
-	NUMBER(kind, LLM_LOCAL), NUMBER(health, LLM_UNHEALTHY), NUMBER(tools, LLM_TOOLS_YES),
-	NUMBER(completions, 1),  NUMBER(sees_images, 1),        NUMBER(continues, 1),
+	NUMBER(kind, LLM_KINDS - 1), NUMBER(health, LLM_UNHEALTHY), NUMBER(tools, LLM_TOOLS_YES),
+	NUMBER(completions, 1),      NUMBER(sees_images, 1),        NUMBER(continues, 1),
 };
 
 static int check_llm(const struct checked *f, const struct status_llm *l)

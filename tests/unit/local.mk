@@ -8,9 +8,9 @@ unit_tests = \
 	tests/unit/agentd/options_unit \
 	tests/unit/agentd/polling_unit \
 	tests/unit/agentd/registry_unit \
-	tests/unit/agentd/reports_unit \
 	tests/unit/agentd/schedule_unit \
 	tests/unit/agentd/selector_unit \
+	tests/unit/agentd/turn_report_unit \
 	tests/unit/core/base/privacy_unit \
 	tests/unit/core/base/systemd_unit \
 	tests/unit/core/config/config_file_unit \

@@ -2,18 +2,19 @@
 #include "tests/unit/support/settings.h"
 
 #include "core/turn/candidates.h"
-#include "agentd/reports.h"
+#include "agentd/ejection.h"
+#include "agentd/turn_report.h"
 
 #include <string.h>
 
-static struct report failure(int64_t began, enum http_outcome outcome, long status)
+static struct turn_report failure(int64_t began, enum http_outcome outcome, long status)
 {
-	return (struct report){.instance = 1, .began_boot_ms = began, .outcome = outcome, .status = status};
+	return (struct turn_report){.instance = 1, .began_boot_ms = began, .outcome = outcome, .status = status};
 }
 
-static enum report_verdict judge(struct report r, struct track *t, int64_t now)
+static enum turn_report_verdict judge(struct turn_report r, struct track *t, int64_t now)
 {
-	return report_judge(&r, t, now);
+	return turn_report_judge(&r, t, now);
 }
 
 static void an_outage_counts_once(void **state)
@@ -49,7 +50,7 @@ static void what_the_client_caused_never_counts(void **state)
 	for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
 		struct track t = {.seen_healthy = true};
 
-		assert_int_equal(judge(failure(1000, HTTP_DONE, statuses[i]), &t, 1001), REPORT_NOT_ITS_FAULT);
+		assert_int_equal(judge(failure(1000, HTTP_DONE, statuses[i]), &t, 1001), REPORT_IGNORED);
 		assert_int_equal(t.episode_boot_ms, 0);
 	}
 	for (long status = 500; status < 505; status++) {
@@ -64,7 +65,7 @@ static void a_shortage_of_ours_never_counts(void **state)
 	struct track t = {.seen_healthy = true};
 
 	(void)state;
-	assert_int_equal(judge(failure(1000, HTTP_NO_RESOURCES, 0), &t, 1001), REPORT_NOT_ITS_FAULT);
+	assert_int_equal(judge(failure(1000, HTTP_NO_RESOURCES, 0), &t, 1001), REPORT_IGNORED);
 	assert_int_equal(t.episode_boot_ms, 0);
 }
 
@@ -87,18 +88,18 @@ static void the_cloud_is_ejected_but_never_unhealthy(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		struct report r = failure(1000 * (int64_t)(i + 1), rows[i].outcome, rows[i].status);
+		struct turn_report r = failure(1000 * (int64_t)(i + 1), rows[i].outcome, rows[i].status);
 
 		assert_int_equal(judge(r, &t, r.began_boot_ms + 1), REPORT_COUNTS);
-		report_result(&r, 5000, &result);
-		report_apply(&l, &result, c);
-		report_eject(&l, &t, c, result.text, 5000);
+		turn_report_result(&r, 5000, &result);
+		turn_report_apply(&l, &result, c);
+		ejection_begin(&l, &t, c, result.text, 5000);
 		assert_int_equal(l.health, LLM_UNKNOWN);
 		assert_int_equal(l.failures, 0);
 		assert_int_equal(l.ejected_until_ms, 15000);
 		assert_string_equal(l.reason, rows[i].reason); /* the last one */
 	}
-	report_release(&l, &t);
+	ejection_end(&l, &t);
 	assert_int_equal(l.ejected_until_ms, 0);
 	assert_null(l.reason);
 	config_unref(c);
@@ -110,13 +111,13 @@ static void what_is_probed_gets_a_verdict(void **state)
 	struct llm l = {
 		.kind = LLM_DISCOVERED, .probe_url = strdup("http://127.0.0.1:1/health"), .health = LLM_HEALTHY};
 	struct probe_result result;
-	struct report r = failure(1000, HTTP_REFUSED, 0);
+	struct turn_report r = failure(1000, HTTP_REFUSED, 0);
 
 	(void)state;
-	report_result(&r, 5000, &result);
-	report_apply(&l, &result, c);
+	turn_report_result(&r, 5000, &result);
+	turn_report_apply(&l, &result, c);
 	assert_int_equal(l.health, LLM_DEGRADED);
-	report_apply(&l, &result, c);
+	turn_report_apply(&l, &result, c);
 	assert_int_equal(l.health, LLM_UNHEALTHY);
 	llm_clear(&l);
 	config_unref(c);
@@ -132,23 +133,23 @@ static void a_time_that_is_not_yet_is_not_believed(void **state)
 
 static void parses_what_workers_send(void **state)
 {
-	struct report r;
+	struct turn_report r;
 	struct err e = ERR_INIT;
 	json_t *j = json_pack("{s:i,s:i,s:s,s:i,s:s}", "instance", 7, "began_boot_ms", 12, "outcome",
 	                      http_outcome_text(HTTP_CUT), "status", 200, "epoch", "1");
 
 	(void)state;
-	assert_int_equal(report_parse(j, &r, &e), 0);
+	assert_int_equal(turn_report_parse(j, &r, &e), 0);
 	assert_int_equal(r.instance, 7);
 	assert_int_equal(r.outcome, HTTP_CUT);
 	json_object_set_new(j, "outcome", json_string("no such"));
-	assert_int_equal(report_parse(j, &r, &e), -1);
+	assert_int_equal(turn_report_parse(j, &r, &e), -1);
 	assert_non_null(strstr(e.text, "outcome"));
 	err_clear(&e);
-	assert_int_equal(report_parse(NULL, &r, &e), -1);
+	assert_int_equal(turn_report_parse(NULL, &r, &e), -1);
 	json_object_set_new(j, "instance", json_string("7"));
 	err_clear(&e);
-	assert_int_equal(report_parse(j, &r, &e), -1);
+	assert_int_equal(turn_report_parse(j, &r, &e), -1);
 	assert_non_null(strstr(e.text, "instance"));
 	json_decref(j);
 }
@@ -176,19 +177,19 @@ static void ejections_grow_and_end(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-		report_eject(&l, &t, c, "why", now);
+		ejection_begin(&l, &t, c, "why", now);
 		assert_int_equal(l.ejected_since_ms, now);
 		assert_int_equal(l.ejected_until_ms, now + lengths[i]);
-		report_eject(&l, &t, c, "again", now + 1); /* it is out already */
+		ejection_begin(&l, &t, c, "again", now + 1); /* it is out already */
 		assert_int_equal(l.ejected_until_ms, now + lengths[i]);
 		now = l.ejected_until_ms + 1;
-		report_release(&l, &t);
+		ejection_end(&l, &t);
 		assert_int_equal(l.ejected_since_ms, 0);
 	}
-	report_eject(&l, &t, c, "why", now + 300000); /* quiet for as long again */
+	ejection_begin(&l, &t, c, "why", now + 300000); /* quiet for as long again */
 	assert_int_equal(l.ejected_until_ms - l.ejected_since_ms, 10000);
-	report_pardon(&l, &t);
-	report_eject(&l, &t, c, "why", now + 300001);
+	ejection_clear(&l, &t);
+	ejection_begin(&l, &t, c, "why", now + 300001);
 	assert_int_equal(l.ejected_until_ms - l.ejected_since_ms, 10000);
 	config_unref(c);
 }
@@ -203,18 +204,18 @@ static void a_clock_that_is_set_back_holds_nobody_back(void **state)
 	int64_t now = 1000000;
 
 	(void)state;
-	assert_false(report_is_over(&l, now));
-	report_eject(&l, &t, c, "why", now);
-	assert_false(report_is_over(&l, now));
-	assert_false(report_is_over(&l, now + 9999));
-	assert_true(report_is_over(&l, now + 10000));
-	assert_true(report_is_over(&l, now - 3600));
+	assert_false(ejection_is_over(&l, now));
+	ejection_begin(&l, &t, c, "why", now);
+	assert_false(ejection_is_over(&l, now));
+	assert_false(ejection_is_over(&l, now + 9999));
+	assert_true(ejection_is_over(&l, now + 10000));
+	assert_true(ejection_is_over(&l, now - 3600));
 	cooldown_add(&b, 7, now);
 	assert_true(cooldown_has(&b, &published, now));
 	assert_true(cooldown_has(&b, &published, now + COOLDOWN_MS - 1));
 	assert_false(cooldown_has(&b, &published, now + COOLDOWN_MS));
 	assert_false(cooldown_has(&b, &published, now - 3600));
-	report_pardon(&l, &t);
+	ejection_clear(&l, &t);
 	llm_clear(&l);
 	config_unref(c);
 }
@@ -226,12 +227,12 @@ static void why_it_is_ejected_is_shown(void **state)
 	struct track t = {.seen_healthy = true};
 
 	(void)state;
-	report_eject(&l, &t, c, "a chat turn failed: reset", 1000);
-	report_explain(&l, &t, 1001);
+	ejection_begin(&l, &t, c, "a chat turn failed: reset", 1000);
+	ejection_explain(&l, &t, 1001);
 	assert_string_equal(l.reason, "a chat turn failed: reset");
-	report_release(&l, &t);
+	ejection_end(&l, &t);
 	assert_null(l.reason);
-	report_explain(&l, &t, 1002);
+	ejection_explain(&l, &t, 1002);
 	assert_null(l.reason);
 	config_unref(c);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agentd/runner.h"
+#include "agentd/sandbox_check.h"
 
 #include "core/base/clock.h"
 #include "core/tools/code_interpreter.h"
@@ -13,58 +13,58 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HELLO      "{\"hello\":true}\n"
-#define AGAIN_MS   2000
-#define SILENCE_MS 3000
-#define ANSWER_MAX 4096
+#define HELLO       "{\"hello\":true}\n"
+#define INTERVAL_MS 2000
+#define SILENCE_MS  3000
+#define ANSWER_MAX  4096
 
-#define NOT_ASKED "tt-agent-runner has not answered yet"
-#define SILENT    "tt-agent-runner does not answer"
-#define OTHER     "tt-agent-runner is of another version; restart it"
+#define NOT_YET "tt-agent-runner has not answered yet"
+#define SILENT  "tt-agent-runner does not answer"
+#define VERSION "tt-agent-runner is of another version; restart it"
 
-struct runner {
+struct sandbox_check {
 	struct services *s;
 	void (*changed)(void *arg);
 	void *arg;
-	char *path;              /* of the socket that is looked at; NULL: none is */
+	char *path;              /* of the socket; NULL: none is configured */
 	struct bufferevent *bev; /* NULL: no connection */
-	bool asked;              /* and not answered yet */
-	int64_t last_ms;         /* when it was asked, or answered, last */
-	const char *trouble;
+	bool waiting;            /* for an answer */
+	int64_t last_ms;         /* of the last request or answer */
+	const char *problem;
 };
 
-struct runner *runner_new(struct services *s, void (*changed)(void *arg), void *arg)
+struct sandbox_check *sandbox_check_new(struct services *s, void (*changed)(void *arg), void *arg)
 {
-	struct runner *r = calloc(1, sizeof *r);
+	struct sandbox_check *r = calloc(1, sizeof *r);
 
 	if (r != NULL)
-		*r = (struct runner){.s = s, .changed = changed, .arg = arg};
+		*r = (struct sandbox_check){.s = s, .changed = changed, .arg = arg};
 	return r;
 }
 
-static void hang_up(struct runner *r)
+static void disconnect(struct sandbox_check *r)
 {
 	if (r->bev != NULL)
 		bufferevent_free(r->bev);
 	r->bev = NULL;
-	r->asked = false;
+	r->waiting = false;
 }
 
-void runner_free(struct runner *r)
+void sandbox_check_free(struct sandbox_check *r)
 {
 	if (r == NULL)
 		return;
-	hang_up(r);
+	disconnect(r);
 	free(r->path);
 	free(r);
 }
 
-static void found(struct runner *r, const char *trouble)
+static void set_problem(struct sandbox_check *r, const char *problem)
 {
-	if (trouble == r->trouble || (trouble != NULL && r->trouble != NULL && strcmp(trouble, r->trouble) == 0))
+	if (problem == r->problem || (problem != NULL && r->problem != NULL && strcmp(problem, r->problem) == 0))
 		return;
-	r->trouble = trouble;
-	events_code(r->s->events, trouble);
+	r->problem = problem;
+	events_code(r->s->events, problem);
 	r->changed(r->arg);
 }
 
@@ -72,19 +72,19 @@ static void found(struct runner *r, const char *trouble)
 
 static void on_read(struct bufferevent *bev, void *arg)
 {
-	struct runner *r = arg;
+	struct sandbox_check *r = arg;
 	char *line = evbuffer_readln(bufferevent_get_input(bev), NULL, EVBUFFER_EOL_LF);
 	json_t *answer = line != NULL ? json_loads(line, 0, NULL) : NULL;
 	const char *type = json_string_value(json_object_get(answer, "type"));
 	bool ready = type != NULL && strcmp(type, "ready") == 0;
 
 	if (ready) {
-		r->asked = false;
+		r->waiting = false;
 		r->last_ms = clock_mono_ms();
-		found(r, NULL);
+		set_problem(r, NULL);
 	} else if (line != NULL || evbuffer_get_length(bufferevent_get_input(bev)) >= ANSWER_MAX) {
-		hang_up(r);
-		found(r, OTHER);
+		disconnect(r);
+		set_problem(r, VERSION);
 	}
 	json_decref(answer);
 	free(line);
@@ -92,29 +92,29 @@ static void on_read(struct bufferevent *bev, void *arg)
 
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
-	struct runner *r = arg;
+	struct sandbox_check *r = arg;
 
 	(void)bev;
 	(void)what;
-	hang_up(r);
-	found(r, sandbox_client_error_text(ECONNREFUSED));
+	disconnect(r);
+	set_problem(r, sandbox_client_error_text(ECONNREFUSED));
 }
 
-static void say_hello(struct runner *r)
+static void send_hello(struct sandbox_check *r)
 {
-	r->asked = true;
+	r->waiting = true;
 	r->last_ms = clock_mono_ms();
 	bufferevent_write(r->bev, HELLO, strlen(HELLO));
 }
 
-static void call(struct runner *r)
+static void connect_runner(struct sandbox_check *r)
 {
 	int fd = sandbox_client_connect(r->path);
 
 	if (fd < 0 && errno == EAGAIN)
-		return; /* so many run code there: nothing new */
+		return; /* its backlog is full of code to run: nothing new */
 	if (fd < 0) {
-		found(r, sandbox_client_error_text(errno));
+		set_problem(r, sandbox_client_error_text(errno));
 		return;
 	}
 	r->bev = bufferevent_socket_new(r->s->base, fd, BEV_OPT_CLOSE_ON_FREE);
@@ -125,25 +125,25 @@ static void call(struct runner *r)
 	bufferevent_setcb(r->bev, on_read, NULL, on_event, r);
 	bufferevent_setwatermark(r->bev, EV_READ, 0, ANSWER_MAX);
 	bufferevent_enable(r->bev, EV_READ | EV_WRITE);
-	say_hello(r);
+	send_hello(r);
 }
 
-/* ---- looking ---------------------------------------------------------------------- */
+/* ---- checking --------------------------------------------------------------------- */
 
-/* Looks at the socket that the configuration names now. */
-static void follow_config(struct runner *r)
+/* Switches to the socket that the configuration names. */
+static void follow_config(struct sandbox_check *r)
 {
 	const char *path = code_interpreter_runner_socket(r->s->config);
 
 	if (path == NULL ? r->path == NULL : r->path != NULL && strcmp(path, r->path) == 0)
 		return;
-	hang_up(r);
+	disconnect(r);
 	free(r->path);
 	r->path = path != NULL ? strdup(path) : NULL;
-	r->trouble = path != NULL ? NOT_ASKED : NULL;
+	r->problem = path != NULL ? NOT_YET : NULL;
 }
 
-void runner_look(struct runner *r)
+void sandbox_check_tick(struct sandbox_check *r)
 {
 	int64_t silent_ms = clock_mono_ms() - r->last_ms;
 
@@ -151,14 +151,14 @@ void runner_look(struct runner *r)
 	if (r->path == NULL)
 		return;
 	if (r->bev == NULL)
-		call(r);
-	else if (r->asked && silent_ms >= SILENCE_MS)
-		found(r, SILENT);
-	else if (!r->asked && silent_ms >= AGAIN_MS)
-		say_hello(r);
+		connect_runner(r);
+	else if (r->waiting && silent_ms >= SILENCE_MS)
+		set_problem(r, SILENT);
+	else if (!r->waiting && silent_ms >= INTERVAL_MS)
+		send_hello(r);
 }
 
-const char *runner_trouble(const struct runner *r)
+const char *sandbox_check_problem(const struct sandbox_check *r)
 {
-	return r->trouble;
+	return r->problem;
 }
