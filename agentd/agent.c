@@ -451,7 +451,8 @@ static int make_timers(struct agent *a, struct err *e)
 	return 0;
 }
 
-struct agent *agent_new(const struct options *o, const struct config_source *src, struct config *config, struct err *e)
+struct agent *agent_new(const struct agentd_options *o, const struct config_source *src, struct config *config,
+                        struct err *e)
 {
 	struct agent *a = calloc(1, sizeof *a);
 	char path[4200];

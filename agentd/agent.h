@@ -52,7 +52,8 @@ struct agent {
 
 /* Publishes a first state before it returns. src and what it points to must outlive it;
  * a reference to config is taken over. NULL with e. */
-struct agent *agent_new(const struct options *o, const struct config_source *src, struct config *config, struct err *e);
+struct agent *agent_new(const struct agentd_options *o, const struct config_source *src, struct config *config,
+                        struct err *e);
 void agent_free(struct agent *a);
 
 /* Until a signal or the shutdown command ends it. */

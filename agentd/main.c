@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,16 +40,10 @@ static void prepare_process(void)
 
 static void open_log(const struct config *c)
 {
-	static const struct {
-		const char *name;
-		enum log_target target;
-	} targets[] = {{"stderr", LOG_TO_STDERR}, {"syslog", LOG_TO_SYSLOG}, {"journal", LOG_TO_JOURNAL}};
 	enum log_target target = LOG_TO_STDERR;
 	enum log_level level = LOG_INFO_;
 
-	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
-		if (strcasecmp(cfg_str(c, CFG_LOG_TARGET), targets[i].name) == 0)
-			target = targets[i].target;
+	log_target_parse(cfg_str(c, CFG_LOG_TARGET), &target);
 	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
 	log_open("tt-agentd", target, cfg_bool(c, CFG_LOG_DEBUG) ? LOG_DEBUG_ : level);
 }
@@ -82,7 +75,7 @@ static void print_bad_llms(const struct config *c)
 	}
 }
 
-static int test_config(const struct options *o, const struct config_source *src)
+static int test_config(const struct agentd_options *o, const struct config_source *src)
 {
 	struct config_report report;
 	struct config *c;
@@ -128,7 +121,7 @@ static int print_config(const struct config_source *src)
 	return result;
 }
 
-static int run(const struct options *o, const struct config_source *src)
+static int run(const struct agentd_options *o, const struct config_source *src)
 {
 	struct err e = ERR_INIT;
 	bool warned;
@@ -154,35 +147,25 @@ static int run(const struct options *o, const struct config_source *src)
 
 int main(int argc, char **argv)
 {
-	struct options o;
-	struct err e = ERR_INIT;
-	int result = EXIT_SUCCESS;
+	struct agentd_options o = {0};
+	int result;
 
 	prepare_process();
-	if (options_parse(&o, argc, argv, &e) != 0) {
-		fprintf(stderr, "tt-agentd: %s\n", e.text);
-		options_free(&o);
-		return 2;
-	}
-	struct config_source src = {.file = o.file, .sets = o.sets, .set_count = o.set_count, .environment = environ};
+	result = options_main(&agentd_program, &o, argc, argv);
+	if (result >= 0)
+		return result;
+	if (o.file == NULL && access(OPTIONS_DEFAULT_FILE, F_OK) == 0)
+		o.file = OPTIONS_DEFAULT_FILE;
 
-	switch (o.action) {
-	case OPTIONS_HELP:
-		options_print_help();
-		break;
-	case OPTIONS_VERSION:
-		printf("tt-agentd %s\n", PACKAGE_VERSION);
-		break;
-	case OPTIONS_TEST:
+	const struct config_source src = {
+		.file = o.file, .sets = o.sets.items, .set_count = o.sets.count, .environment = environ};
+
+	if (o.only_test)
 		result = test_config(&o, &src);
-		break;
-	case OPTIONS_PRINT_CONFIG:
+	else if (o.only_print_config)
 		result = print_config(&src);
-		break;
-	case OPTIONS_RUN:
+	else
 		result = run(&o, &src);
-		break;
-	}
-	options_free(&o);
+	options_free(&agentd_program, &o);
 	return result;
 }

@@ -10,6 +10,8 @@ libttagent_a_SOURCES += \
 	core/base/exhaustion.h \
 	core/base/log.c \
 	core/base/log.h \
+	core/base/options.c \
+	core/base/options.h \
 	core/base/privacy.c \
 	core/base/privacy.h \
 	core/base/roff.c \

@@ -58,6 +58,20 @@ int log_level_parse(const char *text, enum log_level *level)
 	return -1;
 }
 
+int log_target_parse(const char *text, enum log_target *target)
+{
+	static const char *const names[] = {
+		[LOG_TO_STDERR] = "stderr", [LOG_TO_SYSLOG] = "syslog", [LOG_TO_JOURNAL] = "journal"};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		if (strcasecmp(text, names[i]) == 0) {
+			*target = (enum log_target)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
 const char *log_level_name(enum log_level level)
 {
 	return levels[level].name;

@@ -51,6 +51,8 @@ enum log_level log_level(void);
 
 /* -1 when text is none of DEBUG, INFO, WARNING, ERROR, CRITICAL in any case. */
 int log_level_parse(const char *text, enum log_level *level);
+/* -1 when text is none of stderr, syslog, journal (case-insensitive). */
+int log_target_parse(const char *text, enum log_target *target);
 const char *log_level_name(enum log_level level);
 
 void log_fields(enum log_level level, const char *event, const struct log_field *fields, size_t count);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sample file and the manual page, printed from the table. */
+/* What the sample file and the manual page say of each setting, printed from the table. */
 #include "core/base/roff.h"
 #include "core/config/table.h"
 
@@ -127,27 +127,14 @@ static void print_sample_key(FILE *out, const struct key_row *row)
 	fprintf(out, ";\n");
 }
 
-static const char sample_head[] =
-	"# The configuration of tt-agent, read by tt-agentd. tt-agent.conf(5) is the manual.\n"
-	"#\n"
-	"# Every setting stands here with its default, commented out. A variable of the\n"
-	"# environment that a setting names comes before this file, and --set GROUP.NAME=VALUE\n"
-	"# on the command line (no secrets there) before both; `tt-agentctl config` shows each value\n"
-	"# and where it came from. `tt-agentd -t` tests the file, SIGHUP or `tt-agentctl reload`\n"
-	"# reads it again.\n"
-	"#\n"
-	"# Times are in seconds, with fractions where you like. @include \"FILE\" on a line of its\n"
-	"# own reads another file, relative to this one; a group may stand in several files. A\n"
-	"# file with secrets must not be readable by others: chmod o-r.\n";
-
 int config_print_sample(FILE *out)
 {
-	fputs(sample_head, out);
 	for (size_t g = 0; g < table_groups(); g++) {
 		const struct group_row *group = table_group(g);
 		bool first = true;
 
-		fputc('\n', out);
+		if (g > 0)
+			fputc('\n', out);
 		print_wrapped(out, "# ", 2, group->help);
 		fprintf(out, "%s: {\n", group->name);
 		for (unsigned k = 0; k < CFG_KEYS; k++) {
@@ -166,58 +153,6 @@ int config_print_sample(FILE *out)
 }
 
 /* --- the manual page --------------------------------------------------------------------- */
-
-static const char manual_head[] =
-	".\\\" Printed from the table of settings by `make documents`.\n"
-	".TH TT\\-AGENT.CONF 5 \"\" tt\\-agent \"File Formats\"\n"
-	".ad l\n"
-	".nh\n"
-	".SH NAME\n"
-	"tt\\-agent.conf \\- configuration of tt\\-agent\n"
-	".SH SYNOPSIS\n"
-	".I /etc/tt\\-agent/tt\\-agent.conf\n"
-	".SH DESCRIPTION\n"
-	"The settings of the tt\\-agent services.\n"
-	".BR tt\\-agentd (8)\n"
-	"reads them, publishes what is in force to the responders, and keeps the last good\n"
-	"configuration when a new one is refused.\n"
-	".PP\n"
-	"A value comes from the last of these that sets it: the default, this file, the\n"
-	"environment, TT\\-Studio's\n"
-	".I user_config.env\n"
-	"(only TAVILY_API_KEY and JWT_SECRET, see\n"
-	".BR auth.volume ),\n"
-	"the option\n"
-	".B \\-\\-set\n"
-	"(no secrets there: others see it in the process list).\n"
-	".B tt\\-agentctl config\n"
-	"shows each value and where it came from;\n"
-	".B tt\\-agentd \\-t\n"
-	"tests everything and names each error with its file and line.\n"
-	".SH SYNTAX\n"
-	".EX\n"
-	"polling: {\n"
-	"\tinterval = 60;          # seconds, fractions are fine\n"
-	"\tenabled = true;\n"
-	"};\n"
-	"selection: {\n"
-	"\tpriority_models = [ \"meta\\-llama/Llama\\-3.1\\-70B\\-Instruct\" ];\n"
-	"};\n"
-	"@include \"secrets.conf\"\n"
-	".EE\n"
-	".PP\n"
-	"Comments begin with # or // or stand between /* and */. Strings stand in double quotes;\n"
-	"adjacent ones are joined.\n"
-	".B @include\n"
-	"stands at the beginning of a line; its path is relative to the file that includes. A group\n"
-	"may stand in several files, a setting only once. A file that holds a secret must not be\n"
-	"readable by others. A file is at most 1 MiB long.\n"
-	".PP\n"
-	"An empty string unsets a setting that has no default. In the environment, an empty\n"
-	"variable counts as unset, booleans are true, false, 1, 0, yes, no, on, off in any case, and\n"
-	"lists are split by commas. Unknown settings, wrong types and values out of range are\n"
-	"errors; unknown AGENT_ variables are warnings.\n"
-	".SH SETTINGS\n";
 
 static void print_manual_key(FILE *out, const struct key_row *row)
 {
@@ -238,9 +173,8 @@ static void print_manual_key(FILE *out, const struct key_row *row)
 	fputc('\n', out);
 }
 
-int config_print_manual(FILE *out)
+int config_print_settings(FILE *out)
 {
-	fputs(manual_head, out);
 	for (size_t g = 0; g < table_groups(); g++) {
 		const struct group_row *group = table_group(g);
 
@@ -256,6 +190,5 @@ int config_print_manual(FILE *out)
 				print_manual_key(out, table_row((enum cfg_key)k));
 		}
 	}
-	fputs(".SH SEE ALSO\n.BR tt\\-agentd (8),\n.BR tt\\-agent\\-fcgi (8),\n.BR tt\\-agentctl (1)\n", out);
 	return fflush(out) == 0 && ferror(out) == 0 ? 0 : -1;
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tt-agentctl: what it shows, what it says when there is nobody, its documents. */
-#include "agentctl/admin.h"
-#include "agentctl/columns.h"
-#include "agentctl/documents.h"
+/* tt-agentctl: what it shows, what it says without a daemon, and how it exits. */
+#include "agentctl/table.h"
 #include "core/status/writer.h"
 
 #include <stdarg.h>
@@ -10,6 +8,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <ftw.h>
+#include <locale.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +20,7 @@
 
 struct fixture {
 	char dir[64];
-	struct admin admin;
+	struct ctl ctl;
 	char *out, *err;
 	size_t out_len, err_len;
 	struct event_base *base;
@@ -130,9 +129,9 @@ static int setup(void **state)
 	assert_non_null(f);
 	snprintf(f->dir, sizeof f->dir, "/tmp/tt-admin.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
-	f->admin = (struct admin){.run_dir = f->dir, .output = &admin_text};
-	f->admin.out = open_memstream(&f->out, &f->out_len);
-	f->admin.err = open_memstream(&f->err, &f->err_len);
+	f->ctl = (struct ctl){.run_dir = f->dir, .output = &ctl_text};
+	f->ctl.out = open_memstream(&f->out, &f->out_len);
+	f->ctl.err = open_memstream(&f->err, &f->err_len);
 	*state = f;
 	return 0;
 }
@@ -148,8 +147,8 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	stop_daemon(f);
-	fclose(f->admin.out);
-	fclose(f->admin.err);
+	fclose(f->ctl.out);
+	fclose(f->ctl.err);
 	free(f->out);
 	free(f->err);
 	nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
@@ -158,23 +157,23 @@ static int teardown(void **state)
 }
 
 /* Runs one command; f->out and f->err then hold what only it wrote. */
-static enum admin_exit run(struct fixture *f, const char *one, const char *two, const char *three)
+static enum ctl_exit run(struct fixture *f, const char *one, const char *two, const char *three)
 {
 	char words[3][64];
 	char *argv[3];
 	size_t count = 0;
-	enum admin_exit status;
+	enum ctl_exit status;
 	const char *const given[] = {one, two, three};
 
 	for (size_t i = 0; i < 3 && given[i] != NULL; i++) {
 		snprintf(words[i], sizeof words[i], "%s", given[i]);
 		argv[count++] = words[i];
 	}
-	rewind(f->admin.out);
-	rewind(f->admin.err);
-	status = admin_run(&f->admin, argv, count);
-	fflush(f->admin.out);
-	fflush(f->admin.err);
+	rewind(f->ctl.out);
+	rewind(f->ctl.err);
+	status = ctl_run(&f->ctl, argv, count);
+	fflush(f->ctl.out);
+	fflush(f->ctl.err);
 	f->out[f->out_len] = '\0';
 	f->err[f->err_len] = '\0';
 	return status;
@@ -193,7 +192,7 @@ static void people_read_the_status(void **state)
 	struct fixture *f = *state;
 
 	start_daemon(f);
-	assert_int_equal(run(f, "status", NULL, NULL), ADMIN_OK);
+	assert_int_equal(run(f, "status", NULL, NULL), CTL_OK);
 	SAYS(f->out, "state         ready\n");
 	SAYS(f->out, "model         Llama (discovered, healthy)\n");
 	SAYS(f->out, "deploy id     d1\n");
@@ -210,7 +209,7 @@ static void models_stand_in_columns(void **state)
 	const char *id, *second;
 
 	start_daemon(f);
-	assert_int_equal(run(f, "models", NULL, NULL), ADMIN_OK);
+	assert_int_equal(run(f, "models", NULL, NULL), CTL_OK);
 	SAYS(f->out, "RANK        ID  MODEL");
 	SAYS(f->out, "1 * pinned  d1  Llama");
 	SAYS(f->out, "-           d2  evil?[2J");
@@ -218,8 +217,8 @@ static void models_stand_in_columns(void **state)
 	id = strstr(f->out, "HEALTH");
 	second = strstr(f->out, "unhealthy");
 	assert_int_equal(id - f->out, second - (strstr(f->out, "\n-  ") + 1));
-	f->admin.colour = true;
-	assert_int_equal(run(f, "models", NULL, NULL), ADMIN_OK);
+	f->ctl.colour = true;
+	assert_int_equal(run(f, "models", NULL, NULL), CTL_OK);
 	SAYS(f->out, "\033[31munhealthy\033[0m");
 }
 
@@ -228,16 +227,16 @@ static void settings_show_their_origin(void **state)
 	struct fixture *f = *state;
 
 	start_daemon(f);
-	assert_int_equal(run(f, "config", NULL, NULL), ADMIN_OK);
+	assert_int_equal(run(f, "config", NULL, NULL), CTL_OK);
 	SAYS(f->out, "polling.interval  180       default\n");
 	SAYS(f->out, "polling.enabled   false     environment AGENT_LLM_POLLING_ENABLED\n");
 	SAYS(f->out, "auth.jwt_secret   (secret)  /x.conf:3\n");
 	SAYS(f->out, "llm.stop          a, b      command line\n");
-	assert_int_equal(run(f, "config", "polling", "llm.stop"), ADMIN_OK);
+	assert_int_equal(run(f, "config", "polling", "llm.stop"), CTL_OK);
 	SAYS(f->out, "polling.enabled");
 	SAYS(f->out, "llm.stop");
 	assert_null(strstr(f->out, "auth."));
-	assert_int_equal(run(f, "config", "poll", NULL), ADMIN_USAGE);
+	assert_int_equal(run(f, "config", "poll", NULL), CTL_USAGE);
 	SAYS(f->err, "no such setting or group: poll");
 }
 
@@ -246,12 +245,12 @@ static void answers_are_words(void **state)
 	struct fixture *f = *state;
 
 	start_daemon(f);
-	assert_int_equal(run(f, "ping", NULL, NULL), ADMIN_OK);
+	assert_int_equal(run(f, "ping", NULL, NULL), CTL_OK);
 	SAYS(f->out, "up for        1 h 2 min\n");
-	assert_int_equal(run(f, "refresh", NULL, NULL), ADMIN_OK);
+	assert_int_equal(run(f, "refresh", NULL, NULL), CTL_OK);
 	SAYS(f->out, "success       LLM refreshed successfully\nmodel         A -> B\n");
 	SAYS(f->out, "box  B      healthy");
-	assert_int_equal(run(f, "select", "d\"7", NULL), ADMIN_OK);
+	assert_int_equal(run(f, "select", "d\"7", NULL), CTL_OK);
 	SAYS(f->out, "success       asked for d\"7\n");
 }
 
@@ -265,6 +264,18 @@ static void events_are_lines(void **state)
 	SAYS(f->out, ".500 polling attempt=2\n");
 }
 
+/* A document without a status, of a command that has no entry. */
+static void unknown_answers_are_lines(void **state)
+{
+	struct fixture *f = *state;
+	json_t *document = json_pack("{s:s, s:i, s:{s:b}, s:n}", "name", "A\n", "count", 3, "more", "x", 1, "none");
+
+	text_document(&f->ctl, document);
+	fflush(f->ctl.out);
+	assert_string_equal(f->out, "name          A?\ncount         3\nmore          {\"x\":true}\n");
+	json_decref(document);
+}
+
 /* --- exit codes --------------------------------------------------------------------------- */
 
 static void a_refusal_is_1(void **state)
@@ -272,9 +283,9 @@ static void a_refusal_is_1(void **state)
 	struct fixture *f = *state;
 
 	start_daemon(f);
-	assert_int_equal(run(f, "test", NULL, NULL), ADMIN_REFUSED);
+	assert_int_equal(run(f, "test", NULL, NULL), CTL_REFUSED);
 	SAYS(f->out, "error         No LLM configured\n");
-	assert_int_equal(run(f, "reload", NULL, NULL), ADMIN_REFUSED);
+	assert_int_equal(run(f, "reload", NULL, NULL), CTL_REFUSED);
 	SAYS(f->err, "tt-agentctl: not today\n");
 	assert_int_equal(f->out_len, 0);
 }
@@ -283,28 +294,32 @@ static void wrong_words_are_2(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(run(f, NULL, NULL, NULL), ADMIN_USAGE);
+	assert_int_equal(run(f, NULL, NULL, NULL), CTL_USAGE);
 	SAYS(f->err, "no command; tt-agentctl --help");
-	assert_int_equal(run(f, "nonsense", NULL, NULL), ADMIN_USAGE);
+	assert_int_equal(run(f, "nonsense", NULL, NULL), CTL_USAGE);
 	SAYS(f->err, "no such command: nonsense;");
-	assert_int_equal(run(f, "report", "x", NULL), ADMIN_USAGE); /* for responders only */
-	assert_int_equal(run(f, "select", NULL, NULL), ADMIN_USAGE);
+	assert_int_equal(run(f, "report", "x", NULL), CTL_USAGE); /* for responders only */
+	assert_int_equal(run(f, "select", NULL, NULL), CTL_USAGE);
 	SAYS(f->err, "usage: tt-agentctl select DEPLOY_ID\n");
-	assert_int_equal(run(f, "status", "x", NULL), ADMIN_USAGE);
-	assert_int_equal(run(f, "events", "x", NULL), ADMIN_USAGE);
+	assert_int_equal(run(f, "status", "x", NULL), CTL_USAGE);
+	assert_int_equal(run(f, "events", "x", NULL), CTL_USAGE);
+	assert_int_equal(run(f, "threads", NULL, NULL), CTL_USAGE);
+	SAYS(f->err, "usage: tt-agentctl threads list|show|");
+	assert_int_equal(run(f, "threads", "show", NULL), CTL_USAGE);
+	SAYS(f->err, "usage: tt-agentctl threads show THREAD [SUBJECT]\n");
 }
 
 static void nobody_is_3(void **state)
 {
 	struct fixture *f = *state;
 
-	for (unsigned c = 0; c < COMMANDS; c++) {
-		const char *name = command_info((enum command)c)->name;
-		const char *arg = *command_info((enum command)c)->args != '\0' ? "x" : NULL;
+	struct ctl_command c;
+	enum command id;
 
-		if (admin_action((enum command)c) == NULL)
+	for (size_t i = 0; ctl_command_at(i, &c); i++) {
+		if (command_find(c.name, &id) < 0) /* needs none */
 			continue;
-		assert_int_equal(run(f, name, arg, NULL), ADMIN_UNREACHABLE);
+		assert_int_equal(run(f, c.name, c.min > 0 ? "x" : NULL, NULL), CTL_UNREACHABLE);
 		SAYS(f->err, "tt-agentd");
 		assert_int_equal(f->out_len, 0);
 	}
@@ -336,13 +351,13 @@ static void without_a_daemon_the_last_state_is_shown(void **state)
 	assert_non_null(w);
 	if (status_publish(w, &view, &e) < 0)
 		fail_msg("%s", e.text);
-	assert_int_equal(run(f, "status", NULL, NULL), ADMIN_UNREACHABLE);
+	assert_int_equal(run(f, "status", NULL, NULL), CTL_UNREACHABLE);
 	SAYS(f->out, "STALE");
 	SAYS(f->out, "Llama (discovered, degraded)");
-	assert_int_equal(run(f, "models", NULL, NULL), ADMIN_UNREACHABLE);
+	assert_int_equal(run(f, "models", NULL, NULL), CTL_UNREACHABLE);
 	SAYS(f->out, "1 *   d1  Llama  chat  discovered  degraded  2100 ms  2");
-	f->admin.output = &admin_json;
-	assert_int_equal(run(f, "models", NULL, NULL), ADMIN_UNREACHABLE);
+	f->ctl.output = &ctl_json;
+	assert_int_equal(run(f, "models", NULL, NULL), CTL_UNREACHABLE);
 	document = json_loads(f->out, 0, NULL);
 	assert_true(json_is_true(json_object_get(document, "stale")));
 	assert_int_equal(json_array_size(json_object_get(document, "models")), 1);
@@ -355,8 +370,8 @@ static void scripts_get_json(void **state)
 	struct fixture *f = *state;
 	json_t *document;
 
-	f->admin.output = &admin_json;
-	assert_int_equal(run(f, "ping", NULL, NULL), ADMIN_UNREACHABLE);
+	f->ctl.output = &ctl_json;
+	assert_int_equal(run(f, "ping", NULL, NULL), CTL_UNREACHABLE);
 	document = json_loads(f->out, 0, NULL);
 	assert_string_equal(json_string_value(json_object_get(document, "status")), "error");
 	assert_non_null(json_object_get(document, "message"));
@@ -378,66 +393,61 @@ static void scripts_get_json(void **state)
 	SAYS(f->out, "{\"at\":0.5,\"event\":\"selection\",\"model\":\"B\\n\"}\n{\"at\":1.5,");
 }
 
-/* --- columns ------------------------------------------------------------------------------ */
+/* --- tables ------------------------------------------------------------------------------- */
 
-static void columns_are_safe_and_aligned(void **state)
+static void tables_are_safe_and_aligned(void **state)
 {
-	static const char *const headings[] = {"A", "B", NULL};
-	struct columns *t = columns_new(headings);
-	char *text;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
+	static const struct table_column columns[] = {{.heading = "A", .limit = 6}, {.heading = "B"}};
+	struct fixture *f = *state;
+	struct table *t = table_new(&f->ctl, columns, 2);
 
-	(void)state;
-	columns_add(t, COLOUR_NONE, 0, "\xc3\xa4\xc3\xb6"); /* two code points */
-	columns_add(t, COLOUR_NONE, 0,
-	            "\x1b]0;x\x07\xc2\x9b"
-	            "31m"); /* C0 and C1 */
-	columns_add(t, COLOUR_NONE, 6, "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4");
-	columns_add(t, COLOUR_RED, 0, NULL);
-	columns_print(t, out, false);
-	fclose(out);
-	assert_string_equal(text,
+	table_add(t, COLOUR_NONE, "\xc3\xa4\xc3\xb6"); /* two code points */
+	table_add(t, COLOUR_NONE,
+	          "\x1b]0;x\x07\xc2\x9b"
+	          "31m"); /* C0 and C1 */
+	table_add(t, COLOUR_NONE, "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4");
+	table_add(t, COLOUR_RED, NULL);
+	table_add(t, COLOUR_NONE, "\xe6\x97\xa5\xe6\x9c\xac"); /* two characters, four columns wide */
+	table_add(t, COLOUR_NONE, "x");
+	table_add(t, COLOUR_NONE, "\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac");
+	table_add(t, COLOUR_NONE, "");
+	table_print(t);
+	fflush(f->ctl.out);
+	assert_string_equal(f->out,
 	                    "A       B\n"
 	                    "\xc3\xa4\xc3\xb6      ?]0;x???31m\n"
-	                    "\xc3\xa4\xc3\xa4\xc3\xa4...  -\n");
-	columns_free(t);
-	free(text);
+	                    "\xc3\xa4\xc3\xa4\xc3\xa4...  -\n"
+	                    "\xe6\x97\xa5\xe6\x9c\xac    x\n"
+	                    "\xe6\x97\xa5...   -\n");
+	table_free(t);
 }
 
-/* --- documents ----------------------------------------------------------------------------- */
+/* --- commands ------------------------------------------------------------------------------ */
 
-static void same_as_file(int (*print)(FILE *out), const char *name)
+static void every_command_is_described(void **state)
 {
-	const char *srcdir = getenv("srcdir");
-	char path[512], *text = NULL, *stored = calloc(1, 1u << 20);
-	size_t len;
-	FILE *out = open_memstream(&text, &len), *in;
+	struct ctl_command c, other;
+	enum command id;
 
-	assert_int_equal(print(out), 0);
-	fclose(out);
-	snprintf(path, sizeof path, "%s/%s", srcdir != NULL ? srcdir : ".", name);
-	in = fopen(path, "re");
-	assert_non_null(in);
-	assert_true(fread(stored, 1, (1u << 20) - 1, in) > 0);
-	fclose(in);
-	if (strcmp(text, stored) != 0)
-		fail_msg("%s differs from the tables; run `make documents`", path);
-	free(text);
-	free(stored);
-}
-
-static void the_checked_in_documents_are_the_tables(void **state)
-{
 	(void)state;
-	same_as_file(admin_print_manual, "man/tt-agentctl.1");
-	same_as_file(admin_print_completion, "agentctl/completion/tt-agentctl");
+	for (size_t i = 0; ctl_command_at(i, &c); i++) {
+		assert_non_null(c.arguments);
+		assert_true(c.help[strlen(c.help) - 1] == '.');
+		assert_true(c.min <= c.max);
+		assert_true(command_find(c.name, &id) == 0 || c.run != NULL);
+		for (size_t k = 0; k < i; k++) {
+			assert_true(ctl_command_at(k, &other));
+			assert_string_not_equal(c.name, other.name);
+		}
+	}
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
+	setlocale(LC_CTYPE, "C.UTF-8");
+
 	const struct CMUnitTest tests[] = {
 		TEST(people_read_the_status),
 		TEST(models_stand_in_columns),
@@ -449,8 +459,9 @@ int main(void)
 		TEST(nobody_is_3),
 		TEST(without_a_daemon_the_last_state_is_shown),
 		TEST(scripts_get_json),
-		TEST(columns_are_safe_and_aligned),
-		TEST(the_checked_in_documents_are_the_tables),
+		TEST(tables_are_safe_and_aligned),
+		TEST(unknown_answers_are_lines),
+		TEST(every_command_is_described),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conversations, for people. */
-#include "agentctl/admin.h"
+#include "agentctl/commands/threads_text.h"
 
-#include "agentctl/columns.h"
+#include "agentctl/table.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define CELL_WIDTH 40
-
-static const char *text_of(const json_t *j, const char *key)
-{
-	return json_string_value(json_object_get(j, key));
-}
-
-static long long number_of(const json_t *j, const char *key)
-{
-	return (long long)json_number_value(json_object_get(j, key));
-}
-
-static void add_time(struct columns *t, const json_t *at)
+static void add_time(struct table *t, const json_t *at)
 {
 	time_t seconds = (time_t)json_number_value(at);
 	char text[32] = "-";
@@ -28,35 +16,37 @@ static void add_time(struct columns *t, const json_t *at)
 
 	if (localtime_r(&seconds, &tm) != NULL)
 		strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
-	columns_add(t, COLOUR_NONE, 0, text);
+	table_add(t, COLOUR_NONE, text);
 }
 
-void admin_show_threads(const struct admin *a, const json_t *document)
+void threads_text_list(const struct ctl *a, const json_t *document)
 {
-	static const char *const headings[] = {"THREAD", "SUBJECT", "TURNS", "BYTES", "LAST USED", NULL};
+	static const struct table_column columns[] = {{.heading = "THREAD"},
+	                                              {.heading = "SUBJECT", .limit = 40},
+	                                              {.heading = "TURNS"},
+	                                              {.heading = "BYTES"},
+	                                              {.heading = "LAST USED"}};
 	const json_t *threads = json_object_get(document, "threads"), *thread;
-	struct columns *t = columns_new(headings);
+	struct table *t = table_new(a, columns, sizeof columns / sizeof columns[0]);
 	size_t i;
 
 	json_array_foreach(threads, i, thread)
 	{
-		const char *subject = text_of(thread, "subject");
-
-		columns_add(t, COLOUR_NONE, 0, text_of(thread, "thread_id"));
-		columns_add(t, COLOUR_NONE, CELL_WIDTH, subject != NULL && *subject != '\0' ? subject : NULL);
-		columns_addf(t, COLOUR_NONE, "%lld", number_of(thread, "turns"));
-		columns_addf(t, COLOUR_NONE, "%lld", number_of(thread, "bytes"));
+		table_add(t, COLOUR_NONE, text_of(thread, "thread_id"));
+		table_add(t, COLOUR_NONE, text_of(thread, "subject"));
+		table_addf(t, COLOUR_NONE, "%lld", number_of(thread, "turns"));
+		table_addf(t, COLOUR_NONE, "%lld", number_of(thread, "bytes"));
 		add_time(t, json_object_get(thread, "used"));
 	}
 	if (json_array_size(threads) > 0)
-		columns_print(t, a->out, a->colour);
+		table_print(t);
 	else
 		fputs("no conversation is stored\n", a->out);
-	columns_free(t);
+	table_free(t);
 }
 
 /* Line by line, so that a model's text cannot control the terminal. */
-static void show_lines(const struct admin *a, const char *text)
+static void show_lines(const struct ctl *a, const char *text)
 {
 	while (*text != '\0') {
 		size_t len = strcspn(text, "\n");
@@ -64,20 +54,20 @@ static void show_lines(const struct admin *a, const char *text)
 
 		fputs("  ", a->out);
 		if (line != NULL)
-			columns_text(a->out, a->colour, COLOUR_NONE, line);
+			text_put(a->out, a->colour, COLOUR_NONE, line);
 		fputc('\n', a->out);
 		free(line);
 		text += len + (text[len] == '\n');
 	}
 }
 
-static void show_message(const struct admin *a, const json_t *message)
+static void show_message(const struct ctl *a, const json_t *message)
 {
 	const json_t *content = json_object_get(message, "content"), *calls = json_object_get(message, "tool_calls");
 	const char *role = text_of(message, "role");
 	char *json;
 
-	columns_text(a->out, a->colour, COLOUR_BOLD, role != NULL ? role : "?");
+	text_put(a->out, a->colour, COLOUR_BOLD, role != NULL ? role : "?");
 	fputs(json_is_true(json_object_get(message, "interrupted")) ? " (interrupted)\n" : "\n", a->out);
 	if (json_is_string(content))
 		show_lines(a, json_string_value(content));
@@ -91,7 +81,7 @@ static void show_message(const struct admin *a, const json_t *message)
 	}
 }
 
-void admin_show_thread(const struct admin *a, const json_t *document)
+void threads_text_show(const struct ctl *a, const json_t *document)
 {
 	const json_t *turns = json_object_get(document, "turns"), *turn, *message;
 	size_t i, n;
@@ -102,7 +92,7 @@ void admin_show_thread(const struct admin *a, const json_t *document)
 		const char *at = text_of(turn, "at");
 
 		snprintf(head, sizeof head, "--- turn %lld, %s", number_of(turn, "number"), at != NULL ? at : "");
-		columns_text(a->out, a->colour, COLOUR_DIM, head);
+		text_put(a->out, a->colour, COLOUR_DIM, head);
 		fputc('\n', a->out);
 		json_array_foreach(json_object_get(turn, "messages"), n, message) show_message(a, message);
 	}
