@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 bin_PROGRAMS += tt-agentctl
 tt_agentctl_SOURCES = agentctl/main.c
-tt_agentctl_LDADD = libttagentctl.a $(CORE_LIBS)
+tt_agentctl_LDADD = libttagentctl.a $(CORE_LIBS) $(SMARTCOLS_LIBS)
 
 # All but main, for the printer of documents and the tests as well.
 noinst_LIBRARIES += libttagentctl.a
 libttagentctl_a_SOURCES = \
-	agentctl/actions.c \
-	agentctl/admin.h \
-	agentctl/columns.c \
-	agentctl/columns.h \
-	agentctl/documents.c \
-	agentctl/documents.h \
-	agentctl/fallback.c \
-	agentctl/output_json.c \
-	agentctl/output_text.c \
-	agentctl/threads.c \
-	agentctl/threads_text.c
+	agentctl/commands.c \
+	agentctl/commands/config.c \
+	agentctl/commands/events.c \
+	agentctl/commands/models.c \
+	agentctl/commands/status.c \
+	agentctl/commands/threads.c \
+	agentctl/commands/threads_text.c \
+	agentctl/commands/threads_text.h \
+	agentctl/ctl.h \
+	agentctl/options.c \
+	agentctl/options.h \
+	agentctl/output.c \
+	agentctl/table.c \
+	agentctl/table.h \
+	agentctl/text.c \
+	agentctl/text.h
 
 dist_man_MANS += man/tt-agentctl.1 man/tt-agentd.8 man/tt-agent-fcgi.8
 completiondir = $(datadir)/bash-completion/completions

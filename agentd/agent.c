@@ -7,9 +7,9 @@
 #include "agentd/commands.h"
 #include "agentd/passive_health.h"
 #include "agentd/release_memory.h"
-#include "core/llm/configured.h"
 #include "core/status/layout.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,14 +33,14 @@ void agent_touch(struct agent *a, int64_t within_ms)
 	timer_arm_ms(a->settle, within_ms);
 }
 
-/* A configuration that cannot be written does not hold up the state: that goes out under the
- * one before. -1: all is tried again within a second. */
+/* When the configuration cannot be written, the state is published with the previous one.
+ * -1: all is tried again within a second. */
 static int publish_all(struct agent *a, struct err *e)
 {
 	int result = 0;
 
 	if (a->config_changed)
-		result = publisher_config(a->publisher, runner_trouble(a->runner), e);
+		result = publisher_config(a->publisher, sandbox_check_problem(a->sandbox_check), e);
 	a->config_changed = result != 0;
 	if (publisher_publish(a->publisher, &a->selector, &a->polling, e) != 0)
 		result = -1;
@@ -76,7 +76,7 @@ static void follow_polling(struct agent *a)
 	else if (!a->polling.waiting)
 		polling_lost(&a->polling, a->s.config, now);
 	monitor_watch(a->monitor, a->selector.usable > 0 || polling_active(&a->polling), a->selector.usable == 0);
-	if (polling_active(&a->polling) && !scan_running(a->survey))
+	if (polling_active(&a->polling) && !scan_running(a->scan))
 		timer_arm_ms(a->poll, a->polling.next_ms - now);
 	else
 		evtimer_del(a->poll);
@@ -115,55 +115,50 @@ static void settle_due(evutil_socket_t fd, short what, void *arg)
 	agent_settle(arg);
 }
 
-/* ---- what the parts tell --------------------------------------------------------- */
+/* ---- events of the parts --------------------------------------------------------- */
 
-static bool is_up(enum llm_health h)
-{
-	return h == LLM_HEALTHY || h == LLM_DEGRADED;
-}
-
-void agent_judged(struct agent *a, size_t index, enum llm_health before)
+void agent_verdict(struct agent *a, size_t index, enum llm_health before)
 {
 	struct llm *l = registry_llm(a->s.registry, index);
 	struct track *t = registry_track(a->s.registry, index);
 	bool is_current = l->instance == a->selector.current;
 
-	if (before == LLM_UNHEALTHY && is_up(l->health))
+	if (before == LLM_UNHEALTHY && llm_health_is_up(l->health))
 		capabilities_came_back(a->capabilities, index);
-	/* While everything is surveyed, questions that nobody waits for come after it. */
-	if (is_up(l->health) && (capabilities_hold(l, t) || !scan_running(a->survey)))
-		capabilities_want(a->capabilities, index, !is_up(before));
-	passive_health_judged(a, index, before);
+	/* During a full scan, only questions that the readiness gate waits for are asked. */
+	if (llm_health_is_up(l->health) && (capabilities_need_gate(l, t) || !scan_running(a->scan)))
+		capabilities_want(a->capabilities, index, !llm_health_is_up(before));
+	passive_health_verdict(a, index, before);
 	if (l->health != before)
 		events_verdict(a->s.events, l, before);
 	if (l->health == before)
 		agent_touch(a, AGENT_LATER_MS);
 	else
 		agent_touch(a, is_current ? 0 : AGENT_SOON_MS);
-	scan_settled(a->survey, index);
-	commands_look(a->commands);
+	scan_settled(a->scan, index);
+	commands_progress(a->commands);
 }
 
-static void monitor_judged(void *arg, size_t index, enum llm_health before)
+static void monitor_verdict(void *arg, size_t index, enum llm_health before)
 {
-	agent_judged(arg, index, before);
+	agent_verdict(arg, index, before);
 }
 
-static void completed(void *arg, size_t index, const struct probe_result *r)
+static void canary_done(void *arg, size_t index, const struct probe_result *r)
 {
 	passive_health_canary(arg, index, r);
 }
 
-static void learned(void *arg, size_t index)
+static void capabilities_changed(void *arg, size_t index)
 {
 	struct agent *a = arg;
 
-	scan_settled(a->survey, index);
+	scan_settled(a->scan, index);
 	agent_touch(a, AGENT_SOON_MS);
-	commands_look(a->commands);
+	commands_progress(a->commands);
 }
 
-static void code_changed(void *arg)
+static void sandbox_changed(void *arg)
 {
 	struct agent *a = arg;
 
@@ -176,76 +171,86 @@ static void addresses_changed(void *arg)
 	agent_touch(arg, AGENT_SOON_MS);
 }
 
-static void ask_what_they_can(struct agent *a)
+static void ask_capabilities(struct agent *a)
 {
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
-		if (is_up(registry_llm(a->s.registry, i)->health))
+		if (llm_health_is_up(registry_llm(a->s.registry, i)->health))
 			capabilities_want(a->capabilities, i, false);
 }
 
-static void surveyed(void *arg)
+static void scan_ended(void *arg)
 {
 	struct agent *a = arg;
 
 	passive_health_end_warmup(a);
 	agent_settle_if_changed(a);
-	commands_surveyed(a->commands);
-	ask_what_they_can(a);
+	commands_scan_ended(a->commands);
+	ask_capabilities(a);
 }
 
-/* The registry was merged: indexes are others now. */
+/* The registry was merged: its indexes changed. */
 static void merged(struct agent *a, const struct registry_change *change)
 {
 	bool changed = change->added + change->removed + change->redeployed > 0;
 
 	if (changed) {
 		events_deployments(a->s.events, change->added, change->removed, change->redeployed);
-		a->trimmed = false;
+		a->memory_released = false;
 	}
 	selector_update(&a->selector, &a->s, clock_wall_ms());
 	agent_touch(a, change->removed > 0 ? 0 : changed ? AGENT_SOON_MS : AGENT_LATER_MS);
 }
 
-static void discovered(void *arg, struct llm_list *list)
+static void discovered(void *arg, enum llm_kind kind, struct llm_list *list)
 {
 	struct agent *a = arg;
-	struct registry_change change;
+	struct registry_change change = {.added = 0};
 
-	if (list != NULL && registry_merge(a->s.registry, true, list, &change) != 0) {
+	if (list != NULL && registry_merge(a->s.registry, kind, list, &change) != 0) {
 		log_error("discovery", L_STR("error", "out of memory"));
 	} else if (list != NULL) {
-		tokens_take_back(a->s.tokens);
+		tokens_drop_restored(a->s.tokens);
 		merged(a, &change);
 		monitor_probe_new(a->monitor);
 		hosts_update(a->hosts);
 	}
-	scan_merged(a->survey, true);
-	commands_look(a->commands);
+	scan_merged(a->scan);
+	commands_progress(a->commands);
 }
 
-/* ---- what the configuration names by itself ---------------------------------------- */
+/* ---- the configuration -------------------------------------------------------------- */
 
-static void say_wrong(const char *text)
-{
-	log_error("config", L_STR("error", text));
-}
-
-/* Without memory nothing is merged: it would look as if one were no longer named. */
+/* Merges the LLMs that the configuration defines, and drops those of sources that it disables.
+ * -1: memory was out; the LLMs of some kinds stayed as they were. */
 static int merge_configured(struct agent *a, struct registry_change *change)
 {
-	struct llm items[CONFIGURED_MAX];
-	long count = configured_llms(a->s.config, items, say_wrong);
-	struct llm_list list = {.items = items, .count = count > 0 ? (size_t)count : 0};
-	int result;
+	const struct config *c = a->s.config;
+	int result = 0;
 
-	if (count < 0)
-		return -1;
-	for (size_t i = 0; i < list.count; i++)
-		if (items[i].kind == LLM_CLOUD && items[i].tools == LLM_TOOLS_UNKNOWN)
-			items[i].tools = LLM_TOOLS_YES; /* the protocol that it is configured for has them */
-	result = registry_merge(a->s.registry, false, &list, change);
-	for (size_t i = 0; i < list.count; i++)
-		llm_clear(&items[i]);
+	for (enum llm_kind k = 0; k < LLM_KINDS; k++) {
+		struct llm l = {.latency_ms = -1};
+		struct llm_list list = {.items = &l, .count = 0};
+		struct err e = ERR_INIT;
+
+		if (llm_kind_info(k)->configure == NULL) {
+			if (discovery_is_disabled(k, c) && registry_merge(a->s.registry, k, &list, change) != 0)
+				result = -1;
+			continue;
+		}
+		errno = 0;
+		list.count = llm_kind_info(k)->configure(c, &l, &e) == 0;
+		if (list.count == 0 && errno == ENOMEM) {
+			result = -1;
+			continue;
+		}
+		if (err_is_set(&e))
+			log_error("config", L_STR("error", e.text));
+		if (l.kind == LLM_CLOUD && l.tools == LLM_TOOLS_UNKNOWN)
+			l.tools = LLM_TOOLS_YES; /* the protocol that it is configured for has them */
+		if (registry_merge(a->s.registry, k, &list, change) != 0)
+			result = -1;
+		llm_clear(&l);
+	}
 	return result;
 }
 
@@ -263,7 +268,7 @@ static void replan_health(struct agent *a, const struct config *old, const struc
 	bool changed = monitor_enabled(old) != monitor_enabled(c);
 
 	if (changed || cfg_ms(old, CFG_HEALTH_CANARY_INTERVAL) != cfg_ms(c, CFG_HEALTH_CANARY_INTERVAL))
-		canary_replan(a->completion);
+		canary_replan(a->canary);
 	for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)
 		changed |= cfg_ms(old, probes[i]) != cfg_ms(c, probes[i]);
 	if (changed)
@@ -274,32 +279,28 @@ static void reconfigured(void *arg, const struct config *old)
 {
 	struct agent *a = arg;
 	const struct config *c = a->s.config;
-	struct llm_list none = {.items = NULL};
-	struct registry_change change;
+	struct registry_change change = {.added = 0};
 
 	set_log_level(c);
 	a->config_changed = true;
-	runner_look(a->runner);
-	if (!cfg_bool(c, CFG_DISCOVERY_ENABLED) && registry_merge(a->s.registry, true, &none, &change) == 0)
-		merged(a, &change);
-	if (merge_configured(a, &change) == 0)
-		merged(a, &change);
-	else
-		log_error("config", L_STR("error", "out of memory: the LLMs that it names stay as they were"));
+	sandbox_check_tick(a->sandbox_check);
+	if (merge_configured(a, &change) != 0)
+		log_error("config", L_STR("error", "out of memory: some of its LLMs stay as they were"));
+	merged(a, &change);
 	polling_reconfigure(&a->polling, c, clock_mono_ms());
 	replan_health(a, old, c);
 	passive_health_reconfigured(a, old);
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
 		capabilities_forget(a->capabilities, i);
-	ask_what_they_can(a);
+	ask_capabilities(a);
 	timer_arm_ms(a->discover, cfg_ms(c, CFG_DISCOVERY_INTERVAL));
 	monitor_probe_new(a->monitor);
 	hosts_update(a->hosts);
-	discovery_cancel(a->discovery); /* what is on its way is an answer to the configuration before */
-	if (scan_running(a->survey) || (cfg_bool(c, CFG_CONFIG_REFRESH_LLM) && !a->refresh_follows))
-		scan_start(a->survey);
+	discovery_cancel(a->discovery); /* its answer would be to the previous configuration */
+	if (scan_running(a->scan) || (cfg_bool(c, CFG_CONFIG_REFRESH_LLM) && !a->refresh_follows))
+		scan_start(a->scan);
 	else
-		discovery_ask(a->discovery);
+		discovery_start(a->discovery);
 	agent_touch(a, 0);
 }
 
@@ -312,14 +313,14 @@ static void poll_due(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!polling_due(&a->polling, now) || scan_running(a->survey)) {
+	if (!polling_due(&a->polling, now) || scan_running(a->scan)) {
 		follow_polling(a);
 		return;
 	}
 	polling_attempt(&a->polling, a->s.config, now);
 	events_polling(a->s.events, a->polling.attempts, polling_active(&a->polling) ? a->polling.next_ms - now : -1);
 	agent_touch(a, AGENT_SOON_MS);
-	scan_start(a->survey);
+	scan_start(a->scan);
 }
 
 static void discover_due(evutil_socket_t fd, short what, void *arg)
@@ -329,8 +330,8 @@ static void discover_due(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	timer_arm_ms(a->discover, cfg_ms(a->s.config, CFG_DISCOVERY_INTERVAL));
-	if (!a->polling.waiting && !scan_running(a->survey))
-		discovery_ask(a->discovery);
+	if (!a->polling.waiting && !scan_running(a->scan))
+		discovery_start(a->discovery);
 }
 
 static void every_second(evutil_socket_t fd, short what, void *arg)
@@ -340,17 +341,17 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (!publisher_heartbeat(a->publisher)) {
-		log_warning("status file", L_STR("run_dir", a->run_dir),
-		            L_STR("error", STATUS_FILE " is not as it was published; it is written again"));
+		log_warning("status_file_changed", L_STR("run_dir", a->run_dir),
+		            L_STR("error", STATUS_FILE " was changed by another program; it is written again"));
 		agent_touch(a, 0);
 	}
-	if (!a->trimmed && !scan_running(a->survey)) {
+	if (!a->memory_released && !scan_running(a->scan)) {
 		release_memory();
-		a->trimmed = true;
+		a->memory_released = true;
 	}
 	passive_health_tick(a);
-	reload_look(a->reload);
-	runner_look(a->runner);
+	reload_check(a->reload);
+	sandbox_check_tick(a->sandbox_check);
 	if (err_is_set(&a->publish_error))
 		agent_touch(a, 0);
 }
@@ -365,7 +366,7 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
 		reload_now(a->reload, "SIGHUP", &e);
 		return;
 	}
-	log_info("ending", L_STR("signal", strsignal((int)signo)));
+	log_info("stopping", L_STR("signal", strsignal((int)signo)));
 	event_base_loopbreak(a->s.base);
 }
 
@@ -388,20 +389,20 @@ static int make_services(struct agent *a, struct err *e)
 	return 0;
 }
 
-/* What is known without asking anyone is visible before anything else is done. */
+/* Publishes what is known at start before anything else happens. */
 static int publish_first(struct agent *a, struct err *e)
 {
-	struct registry_change change;
+	struct registry_change change = {.added = 0};
 
 	a->publisher = publisher_new(&a->s, a->run_dir, e);
-	a->runner = runner_new(&a->s, code_changed, a);
+	a->sandbox_check = sandbox_check_new(&a->s, sandbox_changed, a);
 	if (a->publisher == NULL)
 		return -1;
-	if (a->runner == NULL)
+	if (a->sandbox_check == NULL)
 		return err_set(e, "out of memory");
-	runner_look(a->runner);
+	sandbox_check_tick(a->sandbox_check);
 	a->config_changed = false;
-	if (publisher_config(a->publisher, runner_trouble(a->runner), e) != 0)
+	if (publisher_config(a->publisher, sandbox_check_problem(a->sandbox_check), e) != 0)
 		return -1;
 	restore_published(&a->s, &a->selector, a->run_dir);
 	if (merge_configured(a, &change) != 0)
@@ -418,15 +419,14 @@ static int make_parts(struct agent *a, const struct config_source *src, struct e
 	if (a->s.http == NULL)
 		return -1;
 	a->discovery = discovery_new(&a->s, discovered, a);
-	a->monitor = monitor_new(&a->s, monitor_judged, a);
-	a->capabilities = capabilities_new(&a->s, learned, a);
-	a->completion = canary_new(&a->s, completed, a);
+	a->monitor = monitor_new(&a->s, monitor_verdict, a);
+	a->capabilities = capabilities_new(&a->s, capabilities_changed, a);
+	a->canary = canary_new(&a->s, canary_done, a);
 	a->hosts = hosts_new(&a->s, addresses_changed, a);
 	a->reload = reload_new(&a->s, src, reconfigured, a);
 	if (a->discovery != NULL && a->monitor != NULL)
-		a->survey = scan_new(&a->s, a->discovery, a->monitor, surveyed, a);
-	if (a->survey == NULL || a->capabilities == NULL || a->completion == NULL || a->hosts == NULL ||
-	    a->reload == NULL)
+		a->scan = scan_new(&a->s, a->discovery, a->monitor, scan_ended, a);
+	if (a->scan == NULL || a->capabilities == NULL || a->canary == NULL || a->hosts == NULL || a->reload == NULL)
 		return err_set(e, "out of memory");
 	return 0;
 }
@@ -451,7 +451,8 @@ static int make_timers(struct agent *a, struct err *e)
 	return 0;
 }
 
-struct agent *agent_new(const struct options *o, const struct config_source *src, struct config *config, struct err *e)
+struct agent *agent_new(const struct agentd_options *o, const struct config_source *src, struct config *config,
+                        struct err *e)
 {
 	struct agent *a = calloc(1, sizeof *a);
 	char path[4200];
@@ -478,11 +479,11 @@ void agent_free(struct agent *a)
 	                          a->signals[0], a->signals[1], a->signals[2]};
 
 	commands_free(a->commands);
-	scan_free(a->survey);
+	scan_free(a->scan);
 	reload_free(a->reload);
-	runner_free(a->runner);
+	sandbox_check_free(a->sandbox_check);
 	hosts_free(a->hosts);
-	canary_free(a->completion);
+	canary_free(a->canary);
 	capabilities_free(a->capabilities);
 	monitor_free(a->monitor);
 	discovery_free(a->discovery);
@@ -506,10 +507,10 @@ void agent_free(struct agent *a)
 
 int agent_run(struct agent *a, struct err *e)
 {
-	/* With an adopted LLM the first look is no attempt of polling. */
+	/* With a restored LLM the first scan is not an attempt of polling. */
 	timer_arm_ms(a->discover, cfg_ms(a->s.config, CFG_DISCOVERY_INTERVAL));
 	if (a->selector.usable > 0)
-		scan_start(a->survey);
+		scan_start(a->scan);
 	else
 		poll_due(-1, EV_TIMEOUT, a);
 	hosts_update(a->hosts);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The daemon put together: the parts, and what one tells another.
+/* The daemon: its parts and how they are connected.
  *
  *   discovery, probes, reports -> registry -> settle: select, poll, publish -> responders
  *
- * settle is the one place where a new state becomes visible. Whoever changes something
- * calls agent_touch with how soon it must be seen; a command settles before it replies.
- * Private to agentd. */
+ * A new state becomes visible only in settle. Code that changes something calls agent_touch
+ * with how soon it must be visible; a command settles before it replies. Private to agentd. */
 #ifndef TT_AGENTD_AGENT_H
 #define TT_AGENTD_AGENT_H
 
@@ -18,7 +17,7 @@
 #include "agentd/polling.h"
 #include "agentd/publisher.h"
 #include "agentd/reload.h"
-#include "agentd/runner.h"
+#include "agentd/sandbox_check.h"
 #include "agentd/selector.h"
 #include "agentd/services.h"
 #include "agentd/scan.h"
@@ -34,48 +33,49 @@ struct agent {
 	struct discovery *discovery;
 	struct monitor *monitor;
 	struct capabilities *capabilities;
-	struct canary *completion;
+	struct canary *canary;
 	struct hosts *hosts;
-	struct scan *survey;
+	struct scan *scan;
 	struct reload *reload;
-	struct runner *runner;
+	struct sandbox_check *sandbox_check;
 	struct commands *commands;
 	struct event *settle, *poll, *discover, *second;
 	struct event *signals[3];
 	int64_t settle_at_ms; /* 0: nothing to settle */
-	bool changed;         /* more than signs of life waits to be seen */
-	bool config_changed;  /* and so does another configuration */
+	bool changed;         /* more than probe times waits to be published */
+	bool config_changed;  /* a new configuration waits to be published */
 	int64_t started_ms;
-	bool trimmed;             /* memory that the start needed was given back */
-	bool refresh_follows;     /* the reload that runs now was asked for by a command */
+	bool memory_released;     /* memory that only the start needed */
+	bool refresh_follows;     /* the reload command runs the reload, and refreshes itself */
 	struct err publish_error; /* the last one; empty: all is well */
 };
 
 /* Publishes a first state before it returns. src and what it points to must outlive it;
  * a reference to config is taken over. NULL with e. */
-struct agent *agent_new(const struct options *o, const struct config_source *src, struct config *config, struct err *e);
+struct agent *agent_new(const struct agentd_options *o, const struct config_source *src, struct config *config,
+                        struct err *e);
 void agent_free(struct agent *a);
 
 /* Until a signal or the shutdown command ends it. */
 int agent_run(struct agent *a, struct err *e);
 
-/* How soon what must be visible: a change, and a mere sign of life of an LLM. */
+/* How soon a change must be visible: one that matters, and a mere time of a probe. */
 #define AGENT_SOON_MS  50
 #define AGENT_LATER_MS 1000
 
-/* Something must be visible within so many milliseconds; AGENT_LATER_MS: nothing that
- * anyone decides by has changed. */
+/* A change must be visible within so many milliseconds; AGENT_LATER_MS: one that no decision
+ * depends on. */
 void agent_touch(struct agent *a, int64_t within_ms);
 
 /* Selects and publishes now. */
 void agent_settle(struct agent *a);
 
-/* The same where anything waits for it, and where more than signs of life does. */
+/* The same where anything waits to be published, and where something that matters does. */
 void agent_settle_if_touched(struct agent *a);
 void agent_settle_if_changed(struct agent *a);
 
-/* The health of the LLM at index was judged anew, by a probe or by a report. */
-void agent_judged(struct agent *a, size_t index, enum llm_health before);
+/* The LLM at index got a verdict on its health, by a probe or by a report. */
+void agent_verdict(struct agent *a, size_t index, enum llm_health before);
 
 /* Name of the current LLM, "Unknown" where there is none. */
 const char *agent_current_name(const struct agent *a);

@@ -14,8 +14,8 @@
 #define FULL_MS    50 /* until a place may be free */
 #define BODY_LIMIT (1u << 20)
 
-struct asked {
-	struct asked *next, **link; /* link: the pointer that points here */
+struct canary_probe {
+	struct canary_probe *next, **link; /* link: the pointer that points here */
 	struct canary *owner;
 	struct http_transfer *transfer;
 	uint64_t instance;
@@ -29,7 +29,7 @@ struct canary {
 	void *arg;
 	struct event *timer;
 	int64_t armed_ms; /* 0 = not armed */
-	struct asked *asked;
+	struct canary_probe *probes;
 	size_t running;
 };
 
@@ -50,23 +50,23 @@ struct canary *canary_new(struct services *s, canary_done_fn *done, void *arg)
 	return c;
 }
 
-static void asked_free(struct asked *k)
+static void probe_free(struct canary_probe *p)
 {
-	*k->link = k->next;
-	if (k->next != NULL)
-		k->next->link = k->link;
-	k->owner->running--;
-	if (k->transfer != NULL)
-		http_cancel(k->transfer);
-	free(k);
+	*p->link = p->next;
+	if (p->next != NULL)
+		p->next->link = p->link;
+	p->owner->running--;
+	if (p->transfer != NULL)
+		http_cancel(p->transfer);
+	free(p);
 }
 
 void canary_free(struct canary *c)
 {
 	if (c == NULL)
 		return;
-	while (c->asked != NULL)
-		asked_free(c->asked);
+	while (c->probes != NULL)
+		probe_free(c->probes);
 	event_free(c->timer);
 	free(c);
 }
@@ -83,12 +83,12 @@ void canary_plan(struct canary *c, size_t index)
 {
 	struct track *t = registry_track(c->s->registry, index);
 
-	if (t->asking)
+	if (t->canary_running)
 		return;
-	t->ask_ms = schedule_completion(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(),
-	                                arc4random());
-	if (t->ask_ms != 0)
-		arm(c, t->ask_ms);
+	t->canary_due_ms =
+		schedule_canary(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(), arc4random());
+	if (t->canary_due_ms != 0)
+		arm(c, t->canary_due_ms);
 }
 
 void canary_replan(struct canary *c)
@@ -103,21 +103,22 @@ void canary_soon(struct canary *c, size_t index, int64_t within_ms)
 	int64_t due = clock_mono_ms() + within_ms;
 
 	canary_plan(c, index);
-	if (t->asking || t->ask_ms == 0 || t->ask_ms <= due)
+	if (t->canary_running || t->canary_due_ms == 0 || t->canary_due_ms <= due)
 		return;
-	t->ask_ms = due;
+	t->canary_due_ms = due;
 	arm(c, due);
 }
 
 /* ---- one of them ----------------------------------------------------------------- */
 
 /* false: it proves nothing. */
-static bool judge(const struct asked *k, const struct http_result *h, const struct config *c, struct probe_result *r)
+static bool judge(const struct canary_probe *p, const struct http_result *h, const struct config *c,
+                  struct probe_result *r)
 {
 	char text[sizeof r->text];
 
 	*r = (struct probe_result){.real = true, .status = h->status, .at_ms = clock_wall_ms()};
-	r->latency_ms = clock_mono_ms() - k->began_ms;
+	r->latency_ms = clock_mono_ms() - p->began_ms;
 	if (h->outcome == HTTP_DONE) {
 		r->outcome =
 			h->status == 200 ? PROBE_OK : probe_judge(h->status, h->body, h->body_len, text, sizeof text);
@@ -137,25 +138,25 @@ static bool judge(const struct asked *k, const struct http_result *h, const stru
 
 static void answered(void *arg, const struct http_result *h)
 {
-	struct asked *k = arg;
-	struct canary *c = k->owner;
-	long i = registry_find(c->s->registry, k->instance, k->hint);
+	struct canary_probe *p = arg;
+	struct canary *c = p->owner;
+	long i = registry_find(c->s->registry, p->instance, p->hint);
 	struct probe_result r;
-	bool counts = judge(k, h, c->s->config, &r);
+	bool counts = judge(p, h, c->s->config, &r);
 	struct track *t;
 
-	k->transfer = NULL;
-	asked_free(k);
+	p->transfer = NULL;
+	probe_free(p);
 	if (i < 0)
-		return; /* it left meanwhile */
+		return; /* it is gone */
 	t = registry_track(c->s->registry, (size_t)i);
-	log_debug("completion", L_STR("model", llm_name(registry_llm(c->s->registry, (size_t)i))),
+	log_debug("canary", L_STR("model", llm_name(registry_llm(c->s->registry, (size_t)i))),
 	          L_STR("outcome", probe_outcome_text(r.outcome)), L_INT("status", r.status),
 	          L_INT("latency_ms", r.latency_ms), L_STR("detail", r.outcome != PROBE_OK ? r.text : NULL));
-	t->asking = false;
+	t->canary_running = false;
 	if (r.outcome == PROBE_NOT_MADE) {
-		t->ask_ms = clock_mono_ms() + schedule_interval_ms(c->s->config, PACE_CHANGING);
-		arm(c, t->ask_ms);
+		t->canary_due_ms = clock_mono_ms() + schedule_interval_ms(c->s->config, PACE_CHANGING);
+		arm(c, t->canary_due_ms);
 		return;
 	}
 	if (!counts || r.outcome == PROBE_OK)
@@ -169,7 +170,7 @@ static int start(struct canary *c, size_t index)
 {
 	static const struct http_handlers handlers = {.done = answered};
 	const struct llm *l = registry_llm(c->s->registry, index);
-	struct asked *k = calloc(1, sizeof *k);
+	struct canary_probe *p = calloc(1, sizeof *p);
 	struct http_request req = {
 		.method = "POST",
 		.url = l->url,
@@ -182,32 +183,32 @@ static int start(struct canary *c, size_t index)
 	char *body = capabilities_tiny_request(l, false, &req.body_len);
 
 	req.body = body;
-	if (k != NULL && body != NULL) {
-		*k = (struct asked){
-			.next = c->asked, .link = &c->asked, .owner = c, .instance = l->instance, .hint = index};
-		k->began_ms = clock_mono_ms();
-		k->transfer = http_start(c->s->http, &req, &handlers, k);
+	if (p != NULL && body != NULL) {
+		*p = (struct canary_probe){
+			.next = c->probes, .link = &c->probes, .owner = c, .instance = l->instance, .hint = index};
+		p->began_ms = clock_mono_ms();
+		p->transfer = http_start(c->s->http, &req, &handlers, p);
 	}
 	free(body);
-	if (k == NULL || k->transfer == NULL) {
-		free(k);
+	if (p == NULL || p->transfer == NULL) {
+		free(p);
 		return -1;
 	}
-	if (k->next != NULL)
-		k->next->link = &k->next;
-	c->asked = k;
+	if (p->next != NULL)
+		p->next->link = &p->next;
+	c->probes = p;
 	c->running++;
 	return 0;
 }
 
-static void ask(struct canary *c, size_t index)
+static void start_due(struct canary *c, size_t index)
 {
 	struct track *t = registry_track(c->s->registry, index);
 
 	/* Where it does not start, it is due again like any other. */
-	t->ask_ms = schedule_completion(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(),
-	                                arc4random());
-	t->asking = t->ask_ms != 0 && start(c, index) == 0;
+	t->canary_due_ms =
+		schedule_canary(registry_llm(c->s->registry, index), t, c->s->config, clock_mono_ms(), arc4random());
+	t->canary_running = t->canary_due_ms != 0 && start(c, index) == 0;
 }
 
 static void tick(evutil_socket_t fd, short what, void *arg)
@@ -221,14 +222,14 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	for (size_t i = 0; i < registry_count(c->s->registry); i++) {
 		struct track *t = registry_track(c->s->registry, i);
 
-		if (t->ask_ms != 0 && t->ask_ms <= now && !t->asking) {
+		if (t->canary_due_ms != 0 && t->canary_due_ms <= now && !t->canary_running) {
 			if (c->running < AT_ONCE)
-				ask(c, i);
+				start_due(c, i);
 			else
-				t->ask_ms = now + FULL_MS;
+				t->canary_due_ms = now + FULL_MS;
 		}
-		if (t->ask_ms != 0 && !t->asking && (next == 0 || t->ask_ms < next))
-			next = t->ask_ms;
+		if (t->canary_due_ms != 0 && !t->canary_running && (next == 0 || t->canary_due_ms < next))
+			next = t->canary_due_ms;
 	}
 	if (next != 0)
 		arm(c, next);

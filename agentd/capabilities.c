@@ -22,7 +22,7 @@ struct job {
 	uint64_t instance;
 	size_t hint;
 	struct http_transfer *models, *tools; /* NULL: done, or not asked */
-	struct event *hold;
+	struct event *gate_timer;
 	bool failed;
 };
 
@@ -49,8 +49,8 @@ static void job_free(struct job *j)
 		http_cancel(j->models);
 	if (j->tools != NULL)
 		http_cancel(j->tools);
-	if (j->hold != NULL)
-		event_free(j->hold);
+	if (j->gate_timer != NULL)
+		event_free(j->gate_timer);
 	free(j);
 }
 
@@ -102,23 +102,23 @@ static struct llm *job_llm(const struct job *j, size_t *index)
 
 static void start_wanted(struct capabilities *c);
 
-static void release(struct job *j)
+static void open_gate(struct job *j)
 {
 	size_t i;
 
-	if (job_llm(j, &i) != NULL && registry_track(j->owner->s->registry, i)->held) {
-		registry_track(j->owner->s->registry, i)->held = false;
+	if (job_llm(j, &i) != NULL && registry_track(j->owner->s->registry, i)->gated) {
+		registry_track(j->owner->s->registry, i)->gated = false;
 		j->owner->learned(j->owner->arg, i);
 	}
 }
 
-/* Not known yet: asked again after a later probe, ever more rarely. */
-static void try_later(struct track *t)
+/* Asked again after a later probe, with exponential backoff. */
+static void back_off(struct track *t)
 {
 	int64_t wait = AGAIN_FIRST_MS << (t->caps_tries < 7 ? t->caps_tries : 7);
 
 	t->caps_tries++;
-	t->caps_again_ms = clock_mono_ms() + (wait < AGAIN_LONGEST_MS ? wait : AGAIN_LONGEST_MS);
+	t->caps_retry_ms = clock_mono_ms() + (wait < AGAIN_LONGEST_MS ? wait : AGAIN_LONGEST_MS);
 }
 
 static void job_end_if_done(struct job *j)
@@ -133,12 +133,12 @@ static void job_end_if_done(struct job *j)
 	if (l != NULL) {
 		struct track *t = registry_track(c->s->registry, i);
 
-		t->held = false;
+		t->gated = false;
 		t->caps = j->failed ? CAPS_NONE : CAPS_DONE;
 		if (j->failed)
-			try_later(t);
+			back_off(t);
 		log_info("capabilities", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
-		         L_STR("asks_for", l->model), L_INT("context", l->context_length),
+		         L_STR("model_id", l->model), L_INT("context", l->context_length),
 		         L_STR("tools", l->tools == LLM_TOOLS_YES  ? "yes"
 		                        : l->tools == LLM_TOOLS_NO ? "no"
 		                                                   : "unknown"));
@@ -177,7 +177,7 @@ static void learn_models(struct job *j, struct llm *l, const struct http_result 
 
 static void ask_tools(struct job *j, const struct llm *l);
 
-static void models_answered(void *arg, const struct http_result *r)
+static void on_models(void *arg, const struct http_result *r)
 {
 	struct job *j = arg;
 	size_t i;
@@ -189,7 +189,7 @@ static void models_answered(void *arg, const struct http_result *r)
 	} else if (l != NULL) {
 		log_debug("capabilities", L_STR("model", llm_name(l)), L_STR("models", http_outcome_text(r->outcome)),
 		          L_INT("status", r->status));
-		/* A definite answer is not asked for again. */
+		/* A definite answer is final. */
 		j->failed |= r->outcome != HTTP_DONE || r->status >= 500;
 		if (l->model == NULL)
 			llm_choose_model(l, j->owner->s->config, NULL);
@@ -199,7 +199,7 @@ static void models_answered(void *arg, const struct http_result *r)
 	job_end_if_done(j);
 }
 
-static void tools_answered(void *arg, const struct http_result *r)
+static void on_tools(void *arg, const struct http_result *r)
 {
 	struct job *j = arg;
 	size_t i;
@@ -219,7 +219,7 @@ static void tools_answered(void *arg, const struct http_result *r)
 
 static void ask_tools(struct job *j, const struct llm *l)
 {
-	static const struct http_handlers handlers = {.done = tools_answered};
+	static const struct http_handlers handlers = {.done = on_tools};
 	struct services *s = j->owner->s;
 	struct http_request req = {
 		.method = "POST",
@@ -244,7 +244,7 @@ static void ask_tools(struct job *j, const struct llm *l)
 
 static void ask_models(struct job *j, const struct llm *l)
 {
-	static const struct http_handlers handlers = {.done = models_answered};
+	static const struct http_handlers handlers = {.done = on_models};
 	struct services *s = j->owner->s;
 	char *url = l->url != NULL ? llm_sibling_url(l->url, "/v1/models") : NULL;
 	struct http_request req = {
@@ -263,11 +263,11 @@ static void ask_models(struct job *j, const struct llm *l)
 	free(url);
 }
 
-static void hold_over(evutil_socket_t fd, short what, void *arg)
+static void gate_timeout(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	release(arg);
+	open_gate(arg);
 }
 
 static void job_start(struct capabilities *c, size_t index)
@@ -277,7 +277,7 @@ static void job_start(struct capabilities *c, size_t index)
 	struct job *j = calloc(1, sizeof *j);
 
 	if (j == NULL) {
-		t->held = false;
+		t->gated = false;
 		t->caps = CAPS_NONE;
 		return;
 	}
@@ -285,10 +285,10 @@ static void job_start(struct capabilities *c, size_t index)
 	c->jobs = j;
 	c->running++;
 	t->caps = CAPS_RUNNING;
-	if (t->held) {
-		j->hold = evtimer_new(c->s->base, hold_over, j);
-		if (j->hold != NULL)
-			timer_arm_ms(j->hold, CAPABILITIES_HOLD_MS);
+	if (t->gated) {
+		j->gate_timer = evtimer_new(c->s->base, gate_timeout, j);
+		if (j->gate_timer != NULL)
+			timer_arm_ms(j->gate_timer, READINESS_GATE_MS);
 	}
 	ask_models(j, l);
 	if (j->models == NULL)
@@ -312,7 +312,7 @@ static void start_wanted(struct capabilities *c)
 	}
 }
 
-bool capabilities_hold(const struct llm *l, const struct track *t)
+bool capabilities_need_gate(const struct llm *l, const struct track *t)
 {
 	return t->caps == CAPS_NONE && t->caps_tries == 0 && l->kind != LLM_CLOUD && llm_is_selectable(l) &&
 	       (l->model == NULL || (l->tools == LLM_TOOLS_UNKNOWN && !l->completions));
@@ -322,7 +322,7 @@ void capabilities_forget(struct capabilities *c, size_t index)
 {
 	struct track *t = registry_track(c->s->registry, index);
 
-	t->caps_again_ms = 0;
+	t->caps_retry_ms = 0;
 	if (t->caps == CAPS_DONE && registry_llm(c->s->registry, index)->kind != LLM_DISCOVERED)
 		t->caps = CAPS_NONE;
 }
@@ -332,22 +332,22 @@ void capabilities_came_back(struct capabilities *c, size_t index)
 	struct llm *l = registry_llm(c->s->registry, index);
 
 	capabilities_forget(c, index);
-	if (l->kind == LLM_CONTAINER || l->kind == LLM_LOCAL)
+	if (llm_kind_info(l->kind)->configure != NULL && l->kind != LLM_CLOUD)
 		l->tools = LLM_TOOLS_UNKNOWN;
 }
 
-void capabilities_want(struct capabilities *c, size_t index, bool may_hold)
+void capabilities_want(struct capabilities *c, size_t index, bool may_gate)
 {
 	struct llm *l = registry_llm(c->s->registry, index);
 	struct track *t = registry_track(c->s->registry, index);
 
-	if (t->caps != CAPS_NONE || l->kind == LLM_CLOUD || !llm_is_selectable(l) || clock_mono_ms() < t->caps_again_ms)
+	if (t->caps != CAPS_NONE || l->kind == LLM_CLOUD || !llm_is_selectable(l) || clock_mono_ms() < t->caps_retry_ms)
 		return;
 	if (c->running < AT_ONCE) {
-		t->held = may_hold && capabilities_hold(l, t);
+		t->gated = may_gate && capabilities_need_gate(l, t);
 		job_start(c, index);
 	} else {
-		t->caps = CAPS_WANTED; /* not held: it may take a while */
+		t->caps = CAPS_WANTED; /* not gated: it may take a while */
 		c->wanted++;
 	}
 }

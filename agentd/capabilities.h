@@ -4,37 +4,37 @@
  * tools (a tiny real request with tools: 200 yes, 400 or 422 no). Behind a URL of the
  * configuration another server may stand at any time: see capabilities_forget.
  *
- * An LLM whose model id or tools are unknown is held back (track.held) until it has
- * answered, or for CAPABILITIES_HOLD_MS. */
+ * Readiness gate: a healthy LLM whose model id or tools are unknown is not offered (track.gated)
+ * until it has answered, or for READINESS_GATE_MS. */
 #ifndef TT_AGENTD_CAPABILITIES_H
 #define TT_AGENTD_CAPABILITIES_H
 
 #include "agentd/services.h"
 
-#define CAPABILITIES_HOLD_MS 1000
+#define READINESS_GATE_MS 1000
 
 struct capabilities;
 
-/* Something about the LLM at index changed: what is known, or track.held. */
+/* Something about the LLM at index changed: what is known, or track.gated. */
 typedef void capabilities_learned_fn(void *arg, size_t index);
 
 struct capabilities *capabilities_new(struct services *s, capabilities_learned_fn *learned, void *arg);
 void capabilities_free(struct capabilities *c); /* before the http it uses; NULL is fine */
 
-/* The LLM at index answered a probe: asks unless that was done. may_hold: it was
- * not offered yet, so track.held may be set. */
-void capabilities_want(struct capabilities *c, size_t index, bool may_hold);
+/* The LLM at index answered a probe: asks unless that was done. may_gate: it was
+ * not offered yet, so track.gated may be set. */
+void capabilities_want(struct capabilities *c, size_t index, bool may_gate);
 
-/* Somebody wants a fresh look, or the configuration changed: what it did not tell is asked
- * again, and of one that nobody deploys which model it has. */
+/* A user refreshes, or the configuration changed: what it did not answer is asked again, and
+ * a configured LLM is asked again which model it serves. */
 void capabilities_forget(struct capabilities *c, size_t index);
 
-/* It was unhealthy and no longer is. One that nobody deploys may have been started anew
- * with other flags: whether it takes tools is asked again as well. */
+/* It was unhealthy and no longer is. A configured LLM may have been restarted with other
+ * flags: whether it takes tools is asked again as well. */
 void capabilities_came_back(struct capabilities *c, size_t index);
 
-/* Whether it would be held back, were it asked now. */
-bool capabilities_hold(const struct llm *l, const struct track *t);
+/* Whether the readiness gate would hold it, were it asked now. */
+bool capabilities_need_gate(const struct llm *l, const struct track *t);
 
 /* Body of the smallest real request to l (with tools, or without); free(). */
 char *capabilities_tiny_request(const struct llm *l, bool tools, size_t *len);

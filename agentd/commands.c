@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/commands.h"
 
-#include "core/base/clock.h"
-#include "core/base/log.h"
-#include "agentd/answers.h"
+#include "agentd/commands/command.h"
 #include "agentd/passive_health.h"
-#include "agentd/pending.h"
-#include "core/status/document.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define TEST_BODY_LIMIT   (4u << 20)
-#define SHUTDOWN_DELAY_MS 50 /* the answer leaves first */
+static const struct command_entry *const entries[COMMANDS] = {
+#define COMMAND(id, ...) [CMD_##id] = &command_##id,
+#define CHANNEL_COMMAND(id, ...)
+#include "core/control/commands.def"
+};
 
 struct commands {
 	struct agent *agent;
@@ -20,354 +21,11 @@ struct commands {
 	struct pending *pending;
 };
 
-typedef void handler_fn(struct commands *c, struct command_call *call, const json_t *args);
-
-/* ---- what is known ---------------------------------------------------------------- */
-
-static void ping(struct commands *c, struct command_call *call, const json_t *args)
+static void run(void *arg, struct command_call *call, enum command c, const json_t *args)
 {
-	(void)args;
-	command_reply(call, answer_ping(c->agent));
-}
+	struct commands *commands = arg;
 
-static void status(struct commands *c, struct command_call *call, const json_t *args)
-{
-	struct status_view v;
-	size_t len;
-	char *doc;
-
-	(void)args;
-	agent_settle_if_touched(c->agent);
-	publisher_view(c->agent->publisher, &c->agent->selector, &c->agent->polling, &v);
-	doc = document_status(&v, &len);
-	command_reply(call, doc != NULL ? json_loadb(doc, len, 0, NULL) : NULL);
-	free(doc);
-}
-
-static void models(struct commands *c, struct command_call *call, const json_t *args)
-{
-	(void)args;
-	agent_settle_if_touched(c->agent);
-	command_reply(call, answer_models(c->agent));
-}
-
-static void config(struct commands *c, struct command_call *call, const json_t *args)
-{
-	(void)args;
-	command_reply(call, config_to_json(c->agent->s.config, false));
-}
-
-static void events(struct commands *c, struct command_call *call, const json_t *args)
-{
-	(void)args;
-	events_subscribe(c->agent->s.events, call);
-}
-
-/* ---- refresh ------------------------------------------------------------------------ */
-
-/* The end of a refresh, of its own or as a part of reload. */
-static void refreshed(struct pending *p)
-{
-	json_t *answer = answer_refresh(p->agent, p->old_name);
-
-	pending_reply(p, p->command == CMD_RELOAD ? answer_reloaded(p->agent, answer) : answer);
-}
-
-/* With what has answered by then. */
-static void refresh_late(struct pending *p)
-{
-	passive_health_end_warmup(p->agent);
-	agent_settle_if_changed(p->agent);
-	refreshed(p);
-}
-
-/* What was held against an LLM, and what it did not tell. */
-static bool forget(struct agent *a)
-{
-	bool held = false;
-
-	for (size_t i = 0; i < registry_count(a->s.registry); i++)
-		held |= passive_health_clear_ejection(a, i);
-	return held;
-}
-
-/* One survey serves all that came before it began. */
-static void begin_refresh(struct commands *c)
-{
-	bool any = false, pinned = c->agent->selector.pinned != NULL, held;
-
-	for (struct pending *p = c->pending; p != NULL; p = p->next) {
-		if (p->late == refresh_late && p->begun)
-			return;
-		any |= p->late == refresh_late;
-	}
-	if (!any)
-		return;
-	for (struct pending *p = c->pending; p != NULL; p = p->next)
-		p->begun |= p->late == refresh_late;
-	selector_unpin(&c->agent->selector);
-	held = forget(c->agent);
-	polling_restart(&c->agent->polling, c->agent->s.config, clock_mono_ms());
-	if (c->agent->polling.waiting || pinned || held)
-		agent_touch(c->agent, AGENT_SOON_MS);
-	scan_start(c->agent->survey);
-}
-
-void commands_surveyed(struct commands *c)
-{
-	struct pending *next;
-
-	for (struct pending *p = c->pending; p != NULL; p = next) {
-		next = p->next;
-		if (p->late == refresh_late && p->begun)
-			refreshed(p);
-	}
-	begin_refresh(c);
-}
-
-static void refresh(struct commands *c, struct command_call *call, const json_t *args)
-{
-	(void)args;
-	if (pending_new(&c->pending, c->agent, call, CMD_REFRESH, refresh_late) != NULL)
-		begin_refresh(c);
-}
-
-static void reload(struct commands *c, struct command_call *call, const json_t *args)
-{
-	struct agent *a = c->agent;
-	struct err e = ERR_INIT;
-	enum reload_outcome outcome;
-
-	(void)args;
-	a->refresh_follows = true;
-	outcome = reload_now(a->reload, "command", &e);
-	a->refresh_follows = false;
-	if (outcome == RELOAD_REFUSED) {
-		command_reply(call, answer_error("%s", e.text));
-	} else if (cfg_bool(a->s.config, CFG_CONFIG_REFRESH_LLM)) {
-		if (pending_new(&c->pending, a, call, CMD_RELOAD, refresh_late) != NULL)
-			begin_refresh(c);
-	} else {
-		agent_settle_if_touched(a);
-		command_reply(call, answer_reloaded(a, NULL));
-	}
-}
-
-/* ---- select -------------------------------------------------------------------------- */
-
-static void finish_select(struct pending *p)
-{
-	struct agent *a = p->agent;
-	long i = registry_find_id(a->s.registry, p->deploy_id);
-	const struct llm *l = i >= 0 ? registry_llm(a->s.registry, (size_t)i) : NULL;
-
-	if (l == NULL) {
-		pending_reply(p, answer_not_found(a, p->deploy_id));
-	} else if (!llm_is_selectable(l)) {
-		pending_reply(p, answer_error("Model %s cannot chat (type: %s)", llm_name(l), l->model_type));
-	} else if (l->health == LLM_UNHEALTHY || l->health == LLM_UNKNOWN) {
-		pending_reply(
-			p, answer_error("Model %s is unhealthy (status: %s)", llm_name(l), llm_health_text(l->health)));
-	} else if (selector_pin(&a->selector, p->deploy_id) != 0) {
-		pending_fail(p, "out of memory");
-	} else {
-		passive_health_clear_ejection(a, (size_t)i);
-		agent_settle(a);
-		pending_reply(p, answer_selected(a, p->old_name, registry_llm(a->s.registry, (size_t)i)));
-	}
-}
-
-/* Waits for the backend's answer, and for the verdict on the model where there is none. */
-static void look_at_select(struct pending *p)
-{
-	struct agent *a = p->agent;
-	long i = registry_find_id(a->s.registry, p->deploy_id);
-	const struct track *t = i >= 0 ? registry_track(a->s.registry, (size_t)i) : NULL;
-
-	if (discovery_running(a->discovery) && p->begun)
-		return;
-	if (t != NULL && (t->held || (t->probing && registry_llm(a->s.registry, (size_t)i)->health != LLM_HEALTHY)))
-		return;
-	finish_select(p);
-}
-
-static void select_model(struct commands *c, struct command_call *call, const json_t *args)
-{
-	const char *id = json_string_value(json_object_get(args, "deploy_id"));
-	struct agent *a = c->agent;
-	int64_t age = discovery_age_ms(a->discovery);
-	struct pending *p;
-	long i;
-
-	if (id == NULL) {
-		command_fail(call, "deploy_id: a text is needed");
-		return;
-	}
-	p = pending_new(&c->pending, a, call, CMD_SELECT, finish_select);
-	if (p == NULL)
-		return;
-	p->deploy_id = strdup(id);
-	if (p->deploy_id == NULL) {
-		pending_fail(p, "out of memory");
-		return;
-	}
-	i = registry_find_id(a->s.registry, id);
-	if (i < 0 || age < 0 || age > cfg_ms(a->s.config, CFG_DISCOVERY_CACHE_TTL))
-		p->begun = discovery_ask(a->discovery) == 0; /* begun: it waits for the backend */
-	if (i >= 0 && registry_llm(a->s.registry, (size_t)i)->health == LLM_UNHEALTHY) {
-		passive_health_clear_ejection(a, (size_t)i);
-		monitor_probe(a->monitor, (size_t)i); /* it may be back since it was judged */
-	}
-	look_at_select(p);
-}
-
-void commands_look(struct commands *c)
-{
-	struct pending *next;
-
-	for (struct pending *p = c != NULL ? c->pending : NULL; p != NULL; p = next) {
-		next = p->next;
-		if (p->late == finish_select)
-			look_at_select(p);
-	}
-}
-
-static void unselect(struct commands *c, struct command_call *call, const json_t *args)
-{
-	char *old_name = strdup(agent_current_name(c->agent));
-
-	(void)args;
-	selector_unpin(&c->agent->selector);
-	agent_settle(c->agent);
-	command_reply(call, json_pack("{s:s,s:s,s:s?,s:s}", "status", "success", "message", "No model is pinned",
-	                              "old_model", old_name, "new_model", agent_current_name(c->agent)));
-	free(old_name);
-}
-
-/* ---- test ------------------------------------------------------------------------------ */
-
-static void test_late(struct pending *p)
-{
-	pending_fail(p, "the LLM did not answer in time");
-}
-
-static void test_answered(void *arg, const struct http_result *r)
-{
-	struct pending *p = arg;
-	struct agent *a = p->agent;
-	long i = registry_find(a->s.registry, p->instance, 0);
-	char text[320];
-
-	p->transfer = NULL;
-	if (i < 0) {
-		pending_reply(p, answer_error("The LLM left while it was asked"));
-		return;
-	}
-	if (r->outcome != HTTP_DONE)
-		snprintf(text, sizeof text, "%s", r->text[0] != '\0' ? r->text : http_outcome_text(r->outcome));
-	else
-		snprintf(text, sizeof text, "the LLM answered HTTP %ld", r->status);
-	pending_reply(p,
-	              answer_test(&registry_llms(a->s.registry)[i],
-	                          r->outcome == HTTP_DONE && (r->status == 200 || r->status == 400 || r->status == 422)
-	                                  ? NULL
-	                                  : text));
-}
-
-static void test(struct commands *c, struct command_call *call, const json_t *args)
-{
-	static const struct http_handlers handlers = {.done = test_answered};
-	struct agent *a = c->agent;
-	long i;
-	struct http_request req = {
-		.method = "POST",
-		.connect_ms = cfg_ms(a->s.config, CFG_LLM_CONNECT_TIMEOUT),
-		.total_ms = command_info(CMD_TEST)->deadline_ms - 2 * PENDING_MARGIN_MS,
-		.collect_limit = TEST_BODY_LIMIT,
-		.ca_file = cfg_str(a->s.config, CFG_CLOUD_CA_FILE),
-	};
-	const struct llm *l;
-	struct pending *p;
-	char *body;
-
-	(void)args;
-	agent_settle_if_touched(a);
-	i = selector_current(&a->selector);
-	if (i < 0) {
-		command_reply(call, answer_error("No LLM configured"));
-		return;
-	}
-	p = pending_new(&c->pending, a, call, CMD_TEST, test_late);
-	if (p == NULL)
-		return;
-	l = registry_llm(a->s.registry, (size_t)i);
-	p->instance = l->instance;
-	body = capabilities_tiny_request(l, false, &req.body_len);
-	req.body = body;
-	req.url = l->url;
-	req.bearer = tokens_for(a->s.tokens, l, a->s.config);
-	p->transfer = body != NULL ? http_start(a->s.http, &req, &handlers, p) : NULL;
-	if (p->transfer == NULL)
-		pending_fail(p, "out of memory");
-	else
-		command_on_cancel(call, pending_drop, p);
-	free(body);
-}
-
-/* ---- report ------------------------------------------------------------------------------ */
-
-static void report(struct commands *c, struct command_call *call, const json_t *args)
-{
-	struct report r;
-	struct err e = ERR_INIT;
-	enum report_verdict verdict;
-
-	if (report_parse(json_object_get(args, "report"), &r, &e) != 0) {
-		command_fail(call, e.text);
-		return;
-	}
-	verdict = passive_health_report(c->agent, &r);
-	command_reply(call,
-	              json_pack("{s:b,s:s}", "counted", verdict == REPORT_COUNTS, "why", report_verdict_text(verdict)));
-}
-
-/* ---- the daemon itself ---------------------------------------------------------------------- */
-
-static void set_level(struct commands *c, struct command_call *call, const json_t *args)
-{
-	const char *text = json_string_value(json_object_get(args, "level"));
-	enum log_level level;
-
-	(void)c;
-	if (text == NULL || log_level_parse(text, &level) != 0) {
-		command_fail(call, "level: one of DEBUG, INFO, WARNING, ERROR, CRITICAL is needed");
-		return;
-	}
-	log_set_level(level);
-	command_reply(call, json_pack("{s:s,s:s,s:s}", "status", "success", "message", "Log level changed", "level",
-	                              log_level_name(level)));
-}
-
-static void shut_down(struct commands *c, struct command_call *call, const json_t *args)
-{
-	const struct timeval soon = {.tv_usec = SHUTDOWN_DELAY_MS * 1000};
-
-	(void)args;
-	log_info("ending", L_STR("reason", "the shutdown command"));
-	command_reply(call, json_pack("{s:s,s:s}", "status", "success", "message", "The daemon ends"));
-	event_base_loopexit(c->agent->s.base, &soon);
-}
-
-static handler_fn *const handlers[COMMANDS] = {
-	[CMD_PING] = ping,          [CMD_STATUS] = status, [CMD_MODELS] = models,       [CMD_CONFIG] = config,
-	[CMD_EVENTS] = events,      [CMD_TEST] = test,     [CMD_REFRESH] = refresh,     [CMD_SELECT] = select_model,
-	[CMD_UNSELECT] = unselect,  [CMD_RELOAD] = reload, [CMD_LOG_LEVEL] = set_level, [CMD_REPORT] = report,
-	[CMD_SHUTDOWN] = shut_down,
-};
-
-static void dispatch(void *arg, struct command_call *call, enum command c, const json_t *args)
-{
-	handlers[c](arg, call, args);
+	entries[c]->run(commands->agent, call, args);
 }
 
 struct commands *commands_new(struct agent *a, const char *socket_path, struct err *e)
@@ -379,7 +37,7 @@ struct commands *commands_new(struct agent *a, const char *socket_path, struct e
 		return NULL;
 	}
 	c->agent = a;
-	c->server = command_server_new(a->s.base, socket_path, dispatch, c, e);
+	c->server = command_server_new(a->s.base, socket_path, run, c, e);
 	if (c->server == NULL) {
 		free(c);
 		return NULL;
@@ -395,4 +53,145 @@ void commands_free(struct commands *c)
 		pending_fail(c->pending, "the daemon ends");
 	command_server_free(c->server);
 	free(c);
+}
+
+/* ---- pending commands --------------------------------------------------------------- */
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct pending *p = arg;
+
+	(void)fd;
+	(void)what;
+	entries[p->command]->timeout(p);
+}
+
+static void pending_free(struct pending *p)
+{
+	*p->link = p->next;
+	if (p->next != NULL)
+		p->next->link = p->link;
+	if (p->deadline != NULL)
+		event_free(p->deadline);
+	if (entries[p->command]->clear != NULL)
+		entries[p->command]->clear(p);
+	free(p->old_name);
+	free(p);
+}
+
+struct pending *pending_new(struct agent *a, struct command_call *call, enum command c)
+{
+	struct pending *p = calloc(1, sizeof *p), **list = &a->commands->pending;
+
+	if (p == NULL) {
+		command_fail(call, "out of memory");
+		return NULL;
+	}
+	*p = (struct pending){.next = *list, .link = list, .agent = a, .call = call, .command = c};
+	if (p->next != NULL)
+		p->next->link = &p->next;
+	*list = p;
+	p->old_name = strdup(agent_current_name(a));
+	p->deadline = evtimer_new(a->s.base, on_deadline, p);
+	if (p->old_name == NULL || p->deadline == NULL) {
+		pending_fail(p, "out of memory");
+		return NULL;
+	}
+	timer_arm_ms(p->deadline, command_info(c)->deadline_ms - PENDING_MARGIN_MS);
+	return p;
+}
+
+void pending_drop(void *p)
+{
+	pending_free(p);
+}
+
+void pending_reply(struct pending *p, json_t *result)
+{
+	command_reply(p->call, result);
+	pending_free(p);
+}
+
+void pending_fail(struct pending *p, const char *text)
+{
+	command_fail(p->call, text);
+	pending_free(p);
+}
+
+void commands_progress(struct commands *c)
+{
+	struct pending *next;
+
+	for (struct pending *p = c != NULL ? c->pending : NULL; p != NULL; p = next) {
+		next = p->next;
+		if (entries[p->command]->progress != NULL)
+			entries[p->command]->progress(p);
+	}
+}
+
+/* Begins a scan for all that wait for one, unless one of theirs runs. Nothing that was known
+ * before counts any more: the pin, ejections, the attempts of polling. */
+static void scan_for_pending(struct commands *c)
+{
+	struct agent *a = c->agent;
+	bool changed = a->selector.pinned != NULL, wanted = false;
+
+	for (struct pending *p = c->pending; p != NULL; p = p->next) {
+		if (p->scanning)
+			return;
+		wanted |= p->wants_scan;
+	}
+	if (!wanted)
+		return;
+	for (struct pending *p = c->pending; p != NULL; p = p->next)
+		p->scanning = p->wants_scan;
+	selector_unpin(&a->selector);
+	for (size_t i = 0; i < registry_count(a->s.registry); i++)
+		changed |= passive_health_clear_ejection(a, i);
+	polling_restart(&a->polling, a->s.config, clock_mono_ms());
+	if (a->polling.waiting || changed)
+		agent_touch(a, AGENT_SOON_MS);
+	scan_start(a->scan);
+}
+
+void pending_scan(struct pending *p)
+{
+	p->wants_scan = true;
+	scan_for_pending(p->agent->commands);
+}
+
+void commands_scan_ended(struct commands *c)
+{
+	struct pending *next;
+
+	for (struct pending *p = c->pending; p != NULL; p = next) {
+		next = p->next;
+		if (p->scanning)
+			entries[p->command]->scan_ended(p);
+	}
+	scan_for_pending(c);
+}
+
+/* ---- parts of results ------------------------------------------------------------------ */
+
+json_t *command_error(const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	return json_pack("{s:s,s:s}", "status", "error", "message", text);
+}
+
+json_t *command_discovered(const struct agent *a, json_t *(*show)(const struct llm *l))
+{
+	const struct registry *r = a->s.registry;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < registry_count(r); i++)
+		if (registry_llms(r)[i].kind == LLM_DISCOVERED)
+			json_array_append_new(list, show(&registry_llms(r)[i]));
+	return list;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command channel's server side: what each command does. core/control/commands.def says
- * what they take and answer. */
+/* The daemon's side of the command channel: calls the file of each command
+ * (agentd/commands/), and holds the commands that are not answered yet. */
 #ifndef TT_AGENTD_COMMANDS_H
 #define TT_AGENTD_COMMANDS_H
 
@@ -9,12 +9,12 @@
 struct commands;
 
 struct commands *commands_new(struct agent *a, const char *socket_path, struct err *e);
-void commands_free(struct commands *c); /* answers what is open; NULL is fine */
+void commands_free(struct commands *c); /* answers all that are pending; NULL is fine */
 
-/* The survey that ran has ended and its result is published. */
-void commands_surveyed(struct commands *c);
+/* A scan has ended and its result is published. */
+void commands_scan_ended(struct commands *c);
 
-/* Something that a command may wait for has happened. */
-void commands_look(struct commands *c);
+/* Something changed that a pending command may wait for. NULL is fine. */
+void commands_progress(struct commands *c);
 
 #endif

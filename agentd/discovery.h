@@ -1,28 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Asks the TT-Studio backend which models are deployed. */
+/* Asks the sources of LLMs: services that list which models are deployed. (LLMs that the
+ * configuration alone defines are in core/llm/llm_kinds.def.)
+ *
+ * A new source is a file in agentd/sources/ and a row in the table of discovery.c, and a row
+ * in llm_kinds.def where its LLMs are of a kind of their own. */
 #ifndef TT_AGENTD_DISCOVERY_H
 #define TT_AGENTD_DISCOVERY_H
 
 #include "agentd/services.h"
 
+/* A service that answers a GET with the list of its LLMs. */
+struct source {
+	const char *request; /* for messages: "the backend's answer to GET /models/deployed/" */
+	enum llm_kind kind;  /* of all its LLMs; no other source has this kind */
+	enum cfg_key timeout;
+	bool (*is_enabled)(const struct config *c);
+	char *(*url)(const struct config *c); /* free(); NULL: no memory */
+	/* As deployments_parse, which see. */
+	int (*parse)(const char *body, size_t len, const struct config *c, struct llm_list *out,
+	             deployments_skipped_fn *skipped, void *arg, struct err *e);
+};
+
+extern const struct source source_backend;
+
 struct discovery;
 
-/* list NULL: it failed (the failure was logged), or it is, byte for byte, the answer
- * that was given before; what is known stays in force. Else its items may be moved out. */
-typedef void discovery_done_fn(void *arg, struct llm_list *list);
+/* A source answered. list NULL: it failed (the failure was logged), or the answer is, byte
+ * for byte, the last one; what is known stays in force. Else its items may be moved out. */
+typedef void discovery_done_fn(void *arg, enum llm_kind kind, struct llm_list *list);
 
 struct discovery *discovery_new(struct services *s, discovery_done_fn *done, void *arg);
 void discovery_free(struct discovery *d); /* NULL is fine */
 
-/* Asks now; where a question is on its way already its answer counts. -1: switched off
- * by the configuration, done is not called. */
-int discovery_ask(struct discovery *d);
+/* Asks every enabled source now; a request that is already running counts. -1: nothing runs
+ * (no source is enabled), done is not called. */
+int discovery_start(struct discovery *d);
 
-/* Forgets a question that is on its way (the configuration changed). */
+/* Drops the requests that are running (the configuration changed). */
 void discovery_cancel(struct discovery *d);
 bool discovery_running(const struct discovery *d);
 
-/* Age of the last valid answer; -1: there was none. */
+/* Age of the oldest of the sources' last valid answers; -1: an enabled source never gave one,
+ * or none is enabled. */
 int64_t discovery_age_ms(const struct discovery *d);
+
+/* Whether this kind belongs to a source and that is disabled. */
+bool discovery_is_disabled(enum llm_kind kind, const struct config *c);
 
 #endif

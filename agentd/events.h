@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What happened, said once: each function writes the log line and sends the event to
- * everyone who asked for the stream (`tt-agentctl events`). */
+/* Each function reports one event: to the log, and to all who subscribed to the stream
+ * (`tt-agentctl events`). */
 #ifndef TT_AGENTD_EVENTS_H
 #define TT_AGENTD_EVENTS_H
 
@@ -19,18 +19,18 @@ void events_free(struct events *ev); /* after the command server; NULL is fine *
 void events_subscribe(struct events *ev, struct command_call *call);
 
 void events_discovery(struct events *ev, size_t found, size_t skipped, int64_t elapsed_ms);
-void events_discovery_failed(struct events *ev, const char *why, int64_t elapsed_ms, bool again);
+void events_discovery_failed(struct events *ev, const char *why, int64_t elapsed_ms, bool repeated);
 void events_deployments(struct events *ev, size_t added, size_t removed, size_t redeployed);
 void events_verdict(struct events *ev, const struct llm *l, enum llm_health before);
-/* Asked after all others until l->ejected_until_ms; repetition counts from 1. */
+/* Tried after all others until l->ejected_until_ms; repetition counts from 1. */
 void events_ejected(struct events *ev, const struct llm *l, const char *why, unsigned repetition);
-void events_released(struct events *ev, const struct llm *l, const char *why);
+void events_ejection_over(struct events *ev, const struct llm *l, const char *why);
 /* l NULL: there is none any more. */
 void events_selection(struct events *ev, const struct llm *l, const char *old_name, const char *reason,
                       size_t candidates);
 void events_polling(struct events *ev, uint64_t attempt, int64_t next_ms); /* next_ms < 0: none follows */
-/* Code can be run, or (trouble not NULL) why not. */
-void events_code(struct events *ev, const char *trouble);
+/* Code can be run, or (problem not NULL) why not. */
+void events_code(struct events *ev, const char *problem);
 void events_config(struct events *ev, const char *key, const char *old_value, const char *new_value);
 void events_config_refused(struct events *ev, const char *error);
 

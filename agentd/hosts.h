@@ -8,11 +8,11 @@
 
 struct hosts;
 
-/* changed: the addresses of an LLM are others now. */
+/* changed: the addresses of an LLM changed. */
 struct hosts *hosts_new(struct services *s, void (*changed)(void *arg), void *arg);
 void hosts_free(struct hosts *h); /* before the resolver; NULL is fine */
 
-/* Looks up what has no address yet; all others are looked up again now and then. */
+/* Looks up names that have no address yet; known ones are looked up again every 30 s. */
 void hosts_update(struct hosts *h);
 
 #endif

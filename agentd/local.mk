@@ -8,16 +8,30 @@ noinst_LIBRARIES += libttagentd.a
 libttagentd_a_SOURCES = \
 	agentd/agent.c \
 	agentd/agent.h \
-	agentd/answers.c \
-	agentd/answers.h \
 	agentd/canary.c \
 	agentd/canary.h \
 	agentd/capabilities.c \
 	agentd/capabilities.h \
 	agentd/commands.c \
 	agentd/commands.h \
+	agentd/commands/command.h \
+	agentd/commands/config.c \
+	agentd/commands/events.c \
+	agentd/commands/log_level.c \
+	agentd/commands/models.c \
+	agentd/commands/ping.c \
+	agentd/commands/refresh.c \
+	agentd/commands/reload.c \
+	agentd/commands/report.c \
+	agentd/commands/select.c \
+	agentd/commands/shutdown.c \
+	agentd/commands/status.c \
+	agentd/commands/test.c \
+	agentd/commands/unselect.c \
 	agentd/discovery.c \
 	agentd/discovery.h \
+	agentd/ejection.c \
+	agentd/ejection.h \
 	agentd/events.c \
 	agentd/events.h \
 	agentd/hosts.c \
@@ -28,8 +42,6 @@ libttagentd_a_SOURCES = \
 	agentd/options.h \
 	agentd/passive_health.c \
 	agentd/passive_health.h \
-	agentd/pending.c \
-	agentd/pending.h \
 	agentd/polling.c \
 	agentd/polling.h \
 	agentd/probe.c \
@@ -42,12 +54,10 @@ libttagentd_a_SOURCES = \
 	agentd/release_memory.h \
 	agentd/reload.c \
 	agentd/reload.h \
-	agentd/reports.c \
-	agentd/reports.h \
 	agentd/restore.c \
 	agentd/restore.h \
-	agentd/runner.c \
-	agentd/runner.h \
+	agentd/sandbox_check.c \
+	agentd/sandbox_check.h \
 	agentd/scan.c \
 	agentd/scan.h \
 	agentd/schedule.c \
@@ -55,7 +65,10 @@ libttagentd_a_SOURCES = \
 	agentd/selector.c \
 	agentd/selector.h \
 	agentd/services.h \
+	agentd/sources/backend.c \
 	agentd/tokens.c \
 	agentd/tokens.h \
+	agentd/turn_report.c \
+	agentd/turn_report.h \
 	agentd/watch.c \
 	agentd/watch.h

@@ -6,7 +6,6 @@
 #include "core/base/process.h"
 #include "core/base/systemd.h"
 #include "agentd/agent.h"
-#include "core/llm/configured.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -48,17 +47,23 @@ static void print_warning(const char *lines)
 	}
 }
 
-/* What would be accepted and yet names no LLM that can be asked. */
-static void print_wrong_llms(const struct config *c)
+/* LLMs that the configuration defines and that cannot be used, though it is accepted. */
+static void print_bad_llms(const struct config *c)
 {
-	struct llm items[CONFIGURED_MAX];
-	long count = configured_llms(c, items, print_warning);
+	for (enum llm_kind k = 0; k < LLM_KINDS; k++) {
+		struct err e = ERR_INIT;
+		struct llm l;
 
-	while (count > 0)
-		llm_clear(&items[--count]);
+		if (llm_kind_info(k)->configure == NULL)
+			continue;
+		if (llm_kind_info(k)->configure(c, &l, &e) < 0)
+			print_warning(e.text);
+		else
+			llm_clear(&l);
+	}
 }
 
-static int test_config(const struct options *o, const struct config_source *src)
+static int test_config(const struct agentd_options *o, const struct config_source *src)
 {
 	struct config_report report;
 	struct config *c;
@@ -68,7 +73,7 @@ static int test_config(const struct options *o, const struct config_source *src)
 	fputs(report.errors.data != NULL ? report.errors.data : "", stderr);
 	print_warning(report.warnings.data);
 	if (c != NULL)
-		print_wrong_llms(c);
+		print_bad_llms(c);
 	printf("%s: %s\n", o->file != NULL ? o->file : "no configuration file, environment only",
 	       c != NULL ? "ok" : "refused");
 	config_report_free(&report);
@@ -104,7 +109,7 @@ static int print_config(const struct config_source *src)
 	return result;
 }
 
-static int run(const struct options *o, const struct config_source *src)
+static int run(const struct agentd_options *o, const struct config_source *src)
 {
 	struct err e = ERR_INIT;
 	bool warned;
@@ -130,35 +135,25 @@ static int run(const struct options *o, const struct config_source *src)
 
 int main(int argc, char **argv)
 {
-	struct options o;
-	struct err e = ERR_INIT;
-	int result = EXIT_SUCCESS;
+	struct agentd_options o = {0};
+	int result;
 
 	prepare_process();
-	if (options_parse(&o, argc, argv, &e) != 0) {
-		fprintf(stderr, "tt-agentd: %s\n", e.text);
-		options_free(&o);
-		return 2;
-	}
-	struct config_source src = {.file = o.file, .sets = o.sets, .set_count = o.set_count, .environment = environ};
+	result = options_main(&agentd_program, &o, argc, argv);
+	if (result >= 0)
+		return result;
+	if (o.file == NULL && access(OPTIONS_DEFAULT_FILE, F_OK) == 0)
+		o.file = OPTIONS_DEFAULT_FILE;
 
-	switch (o.action) {
-	case OPTIONS_HELP:
-		options_print_help();
-		break;
-	case OPTIONS_VERSION:
-		printf("tt-agentd %s\n", PACKAGE_VERSION);
-		break;
-	case OPTIONS_TEST:
+	const struct config_source src = {
+		.file = o.file, .sets = o.sets.items, .set_count = o.sets.count, .environment = environ};
+
+	if (o.only_test)
 		result = test_config(&o, &src);
-		break;
-	case OPTIONS_PRINT_CONFIG:
+	else if (o.only_print_config)
 		result = print_config(&src);
-		break;
-	case OPTIONS_RUN:
+	else
 		result = run(&o, &src);
-		break;
-	}
-	options_free(&o);
+	options_free(&agentd_program, &o);
 	return result;
 }

@@ -10,7 +10,7 @@
 
 struct monitor {
 	struct services *s;
-	monitor_judged_fn *judged;
+	monitor_verdict_fn *judged;
 	void *arg;
 	struct prober *prober;
 	struct event *timer;
@@ -21,7 +21,7 @@ struct monitor {
 static void tick(evutil_socket_t fd, short what, void *arg);
 static probe_done_fn probed;
 
-struct monitor *monitor_new(struct services *s, monitor_judged_fn *judged, void *arg)
+struct monitor *monitor_new(struct services *s, monitor_verdict_fn *judged, void *arg)
 {
 	struct monitor *m = calloc(1, sizeof *m);
 
@@ -60,8 +60,8 @@ static void arm(struct monitor *m, int64_t due_ms, int64_t now_ms)
 	timer_arm_ms(m->timer, due_ms - now_ms);
 }
 
-/* One that was healthy and is not is looked at even where monitoring is off: a chat turn
- * may have found it. */
+/* An LLM that was healthy and no longer is is probed even where monitoring is off: a chat turn
+ * may have failed. */
 static void plan(struct monitor *m, size_t index)
 {
 	const struct llm *l = registry_llm(m->s->registry, index);
@@ -70,26 +70,26 @@ static void plan(struct monitor *m, size_t index)
 	int64_t now = clock_mono_ms();
 
 	if (!monitor_enabled(m->s->config) && !(t->seen_healthy && l->health != LLM_HEALTHY)) {
-		t->due_ms = 0;
+		t->probe_due_ms = 0;
 		return;
 	}
-	t->due_ms = schedule_probe(t, m->s->config, pace, now, arc4random());
+	t->probe_due_ms = schedule_probe(t, m->s->config, pace, now, arc4random());
 	t->pace = pace;
-	arm(m, t->due_ms, now);
+	arm(m, t->probe_due_ms, now);
 }
 
-/* Nothing was learned: whoever waits for it should not wait for a whole interval. */
+/* The probe could not be made: the next one does not wait for a whole interval. */
 static void probe_again(struct monitor *m, size_t index)
 {
 	struct track *t = registry_track(m->s->registry, index);
 	int64_t now = clock_mono_ms();
 
-	t->due_ms = schedule_probe(t, m->s->config, PACE_CHANGING, now, arc4random());
+	t->probe_due_ms = schedule_probe(t, m->s->config, PACE_CHANGING, now, arc4random());
 	t->pace = PACE_CHANGING;
-	arm(m, t->due_ms, now);
+	arm(m, t->probe_due_ms, now);
 }
 
-/* A timeout of one that answers real turns means that it is busy. */
+/* An LLM that answers chat turns and times out is busy. */
 static bool is_busy(const struct monitor *m, const struct track *t)
 {
 	int64_t while_ms = cfg_ms(m->s->config, CFG_HEALTH_INTERVAL) + cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT);
@@ -103,7 +103,7 @@ void monitor_note(struct track *t, const struct llm *l, enum llm_health before)
 		return;
 	t->episode_boot_ms = clock_boot_ms();
 	if (l->health == LLM_HEALTHY && before != LLM_UNKNOWN && t->seen_healthy)
-		t->well_ms = clock_mono_ms();
+		t->healthy_since_ms = clock_mono_ms();
 }
 
 static void probed(void *arg, uint64_t instance, size_t hint, const struct probe_result *result)
@@ -116,7 +116,7 @@ static void probed(void *arg, uint64_t instance, size_t hint, const struct probe
 	enum llm_health before;
 
 	if (i < 0)
-		return; /* it left while it was probed */
+		return; /* it is gone */
 	l = registry_llm(m->s->registry, (size_t)i);
 	t = registry_track(m->s->registry, (size_t)i);
 	before = l->health;
@@ -129,10 +129,10 @@ static void probed(void *arg, uint64_t instance, size_t hint, const struct probe
 		verdict_expect(l, m->s->config);
 	verdict_apply(l, r, m->s->config);
 	monitor_note(t, l, before);
-	t->seen_healthy |= l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+	t->seen_healthy |= llm_health_is_up(l->health);
 	if (r->outcome == PROBE_NOT_MADE)
 		probe_again(m, (size_t)i);
-	else if (t->due_ms == 0 || t->pace == PACE_CHANGING || schedule_pace(l, m->alone) != t->pace)
+	else if (t->probe_due_ms == 0 || t->pace == PACE_CHANGING || schedule_pace(l, m->alone) != t->pace)
 		plan(m, (size_t)i);
 	m->judged(m->arg, (size_t)i, before);
 }
@@ -157,7 +157,7 @@ void monitor_probe_new(struct monitor *m)
 {
 	for (size_t i = 0; i < registry_count(m->s->registry); i++)
 		if (registry_llm(m->s->registry, i)->health == LLM_UNKNOWN &&
-		    registry_track(m->s->registry, i)->due_ms == 0)
+		    registry_track(m->s->registry, i)->probe_due_ms == 0)
 			monitor_probe(m, i);
 }
 
@@ -172,13 +172,13 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	for (size_t i = 0; i < registry_count(m->s->registry); i++) {
 		struct track *t = registry_track(m->s->registry, i);
 
-		if (t->due_ms != 0 && t->due_ms <= now) {
+		if (t->probe_due_ms != 0 && t->probe_due_ms <= now) {
 			plan(m, i);
 			if (m->all || t->seen_healthy)
 				monitor_probe(m, i);
 		}
-		if (t->due_ms != 0 && (next == 0 || t->due_ms < next))
-			next = t->due_ms;
+		if (t->probe_due_ms != 0 && (next == 0 || t->probe_due_ms < next))
+			next = t->probe_due_ms;
 	}
 	if (next != 0)
 		arm(m, next, now);
@@ -191,7 +191,7 @@ void monitor_watch(struct monitor *m, bool all, bool alone)
 	m->all = all;
 	m->alone = alone;
 	for (size_t i = 0; alone && !was_alone && i < registry_count(m->s->registry); i++)
-		if (registry_track(m->s->registry, i)->due_ms != 0 &&
+		if (registry_track(m->s->registry, i)->probe_due_ms != 0 &&
 		    registry_track(m->s->registry, i)->pace == PACE_DOWN)
 			plan(m, i);
 }
@@ -201,7 +201,7 @@ void monitor_replan(struct monitor *m)
 	for (size_t i = 0; i < registry_count(m->s->registry); i++) {
 		if (registry_llm(m->s->registry, i)->probe_url == NULL)
 			continue;
-		registry_track(m->s->registry, i)->due_ms = 0; /* spread over the interval */
+		registry_track(m->s->registry, i)->probe_due_ms = 0; /* spread over the interval */
 		plan(m, i);
 	}
 }

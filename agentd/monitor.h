@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Schedules probes: a new LLM at once, then each at its pace (schedule.h), spread by
- * chance so that they never go out all together. */
+/* Schedules probes: a new LLM at once, then each at its pace (schedule.h), spread at random
+ * so that they never go out all together. */
 #ifndef TT_AGENTD_MONITOR_H
 #define TT_AGENTD_MONITOR_H
 
@@ -9,15 +9,15 @@
 struct monitor;
 
 /* A verdict was applied to the LLM at index; before is its health until then. */
-typedef void monitor_judged_fn(void *arg, size_t index, enum llm_health before);
+typedef void monitor_verdict_fn(void *arg, size_t index, enum llm_health before);
 
-struct monitor *monitor_new(struct services *s, monitor_judged_fn *judged, void *arg);
+struct monitor *monitor_new(struct services *s, monitor_verdict_fn *judged, void *arg);
 void monitor_free(struct monitor *m); /* before the http it uses is freed; NULL is fine */
 
 /* Probes one now, unless a probe of it runs. Does nothing for one that is not probed. */
 void monitor_probe(struct monitor *m, size_t index);
 
-/* Probes all that were never looked at. */
+/* Probes all that were never probed. */
 void monitor_probe_new(struct monitor *m);
 
 /* all: those that were never healthy are watched as well (while there is no LLM and
@@ -28,10 +28,10 @@ void monitor_watch(struct monitor *m, bool all, bool alone);
 /* A verdict was applied to l: notes when its episode began, and since when it is well. */
 void monitor_note(struct track *t, const struct llm *l, enum llm_health before);
 
-/* The interval changed: plans all probes anew. */
+/* The interval changed: plans all probes again. */
 void monitor_replan(struct monitor *m);
 
-/* Switched on by the configuration. */
+/* Enabled by the configuration. */
 bool monitor_enabled(const struct config *c);
 
 #endif

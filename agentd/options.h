@@ -3,28 +3,17 @@
 #ifndef TT_AGENTD_OPTIONS_H
 #define TT_AGENTD_OPTIONS_H
 
-#include "core/base/err.h"
+#include "core/base/options.h"
 
-#include <stdbool.h>
-#include <stddef.h>
+#define OPTIONS_DEFAULT_FILE "/etc/tt-agent/tt-agent.conf"
 
-enum options_action { OPTIONS_RUN, OPTIONS_TEST, OPTIONS_PRINT_CONFIG, OPTIONS_HELP, OPTIONS_VERSION };
-
-struct options {
-	enum options_action action;
+struct agentd_options {
 	const char *file; /* NULL: no configuration file */
 	const char *run_dir;
-	const char **sets; /* borrowed strings, owned array */
-	size_t set_count;
+	struct option_list sets; /* KEY=VALUE */
+	bool only_test, only_print_config;
 };
 
-#define OPTIONS_DEFAULT_FILE    "/etc/tt-agent/tt-agent.conf"
-#define OPTIONS_DEFAULT_RUN_DIR "/run/tt-agent"
-
-/* Strings are borrowed from argv. */
-int options_parse(struct options *o, int argc, char **argv, struct err *e);
-void options_free(struct options *o);
-
-void options_print_help(void);
+extern const struct program agentd_program;
 
 #endif

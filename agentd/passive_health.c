@@ -3,69 +3,70 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "agentd/ejection.h"
 #include "agentd/schedule.h"
 
 #include <string.h>
 
-#define ATTEMPT_BEFORE_MS 2000 /* an ejected one is asked for a token so long before it is offered again */
+#define CANARY_BEFORE_MS 2000 /* the canary probe of an ejected LLM goes out so long before its ejection ends */
 
 static void eject(struct agent *a, struct llm *l, struct track *t, const char *why)
 {
 	int64_t now = clock_wall_ms(), until = l->ejected_until_ms;
 
-	report_eject(l, t, a->s.config, why, now);
+	ejection_begin(l, t, a->s.config, why, now);
 	if (l->ejected_until_ms != until)
 		events_ejected(a->s.events, l, why, t->ejections);
 }
 
-/* Where no probe will tell the workers that have benched it. */
-static void take_off_benches(struct llm *l)
+/* Workers put a failed LLM into cooldown until its next probe; this one is not probed. */
+static void end_cooldown(struct llm *l)
 {
 	if (l->probe_url == NULL)
 		l->checked_ms = clock_wall_ms();
 }
 
-static void release(struct agent *a, struct llm *l, struct track *t, const char *why)
+static void end_ejection(struct agent *a, struct llm *l, struct track *t, const char *why)
 {
-	report_release(l, t);
-	take_off_benches(l);
-	events_released(a->s.events, l, why);
+	ejection_end(l, t);
+	end_cooldown(l);
+	events_ejection_over(a->s.events, l, why);
 	agent_touch(a, 0);
 }
 
-/* Whether it works is known before anybody needs it; at once where it may hang. */
-static void ask_soon(struct agent *a, size_t index, const struct report *r)
+/* A canary probe shows whether it works before a turn needs it; at once where it may hang. */
+static void probe_soon(struct agent *a, size_t index, const struct turn_report *r)
 {
 	const struct llm *l = registry_llm(a->s.registry, index);
 	int64_t left = l->ejected_until_ms - clock_wall_ms();
 
 	if (r->outcome == HTTP_TIMEOUT || r->outcome == HTTP_SILENCE)
 		left = 0;
-	canary_soon(a->completion, index, left > 2 * ATTEMPT_BEFORE_MS ? left - ATTEMPT_BEFORE_MS : left / 2);
+	canary_soon(a->canary, index, left > 2 * CANARY_BEFORE_MS ? left - CANARY_BEFORE_MS : left / 2);
 }
 
-static void take_failure(struct agent *a, size_t index, const struct report *r)
+static void apply_failure(struct agent *a, size_t index, const struct turn_report *r)
 {
 	struct llm *l = registry_llm(a->s.registry, index);
 	struct track *t = registry_track(a->s.registry, index);
 	enum llm_health before = l->health;
 	struct probe_result result;
 
-	report_result(r, clock_wall_ms(), &result);
-	log_info("reported", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
+	turn_report_result(r, clock_wall_ms(), &result);
+	log_info("turn_failed", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
 	         L_STR("failure", result.text));
 	t->served_ms = 0;
-	report_apply(l, &result, a->s.config);
-	if (before != LLM_UNHEALTHY) /* else it is asked last already */
+	turn_report_apply(l, &result, a->s.config);
+	if (before != LLM_UNHEALTHY) /* else it is tried last already */
 		eject(a, l, t, result.text);
-	agent_judged(a, index, before);
+	agent_verdict(a, index, before);
 	agent_touch(a, 0);
 	monitor_probe(a->monitor, index);
-	ask_soon(a, index, r);
+	probe_soon(a, index, r);
 }
 
-/* whole: an answer; else the part of one, which says that it does not hang. */
-static void take_success(struct agent *a, size_t index, bool whole)
+/* whole: a complete answer; else a part of one, which shows that it does not hang. */
+static void apply_success(struct agent *a, size_t index, bool whole)
 {
 	struct llm *l = registry_llm(a->s.registry, index);
 	struct track *t = registry_track(a->s.registry, index);
@@ -73,28 +74,28 @@ static void take_success(struct agent *a, size_t index, bool whole)
 	enum llm_health before = l->health;
 
 	t->served_ms = clock_mono_ms();
-	canary_plan(a->completion, index);
+	canary_plan(a->canary, index);
 	if (whole && l->ejected_until_ms != 0)
-		release(a, l, t, "it answered a chat turn");
+		end_ejection(a, l, t, "it answered a chat turn");
 	if (!l->hung)
 		return;
 	verdict_apply(l, &result, a->s.config);
 	monitor_note(t, l, before);
-	agent_judged(a, index, before);
+	agent_verdict(a, index, before);
 }
 
-enum report_verdict passive_health_report(struct agent *a, const struct report *r)
+enum turn_report_verdict passive_health_report(struct agent *a, const struct turn_report *r)
 {
 	long i = registry_find(a->s.registry, r->instance, 0);
-	enum report_verdict verdict;
+	enum turn_report_verdict verdict;
 
 	if (i < 0)
 		return REPORT_GONE;
-	verdict = report_judge(r, registry_track(a->s.registry, (size_t)i), clock_boot_ms());
+	verdict = turn_report_judge(r, registry_track(a->s.registry, (size_t)i), clock_boot_ms());
 	if (verdict == REPORT_COUNTS)
-		take_failure(a, (size_t)i, r);
+		apply_failure(a, (size_t)i, r);
 	else if (verdict == REPORT_SERVED || verdict == REPORT_SERVING)
-		take_success(a, (size_t)i, verdict == REPORT_SERVED);
+		apply_success(a, (size_t)i, verdict == REPORT_SERVED);
 	return verdict;
 }
 
@@ -111,21 +112,21 @@ void passive_health_canary(struct agent *a, size_t index, const struct probe_res
 		verdict_apply(l, r, a->s.config);
 		monitor_note(t, l, before);
 	}
-	agent_judged(a, index, before);
+	agent_verdict(a, index, before);
 }
 
-void passive_health_judged(struct agent *a, size_t index, enum llm_health before)
+void passive_health_verdict(struct agent *a, size_t index, enum llm_health before)
 {
 	struct llm *l = registry_llm(a->s.registry, index);
 	struct track *t = registry_track(a->s.registry, index);
-	bool up = l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+	bool up = llm_health_is_up(l->health);
 
-	report_explain(l, t, clock_wall_ms());
-	if (t->ask_ms == 0 && up)
-		canary_plan(a->completion, index);
-	/* Why it was unhealthy an earlier daemon knew: it may hang. */
-	if (up && t->adopted && t->served_ms == 0 && before == LLM_UNHEALTHY)
-		canary_soon(a->completion, index, 0);
+	ejection_explain(l, t, clock_wall_ms());
+	if (t->canary_due_ms == 0 && up)
+		canary_plan(a->canary, index);
+	/* Only the earlier daemon knew why it was unhealthy: it may hang. */
+	if (up && t->restored && t->served_ms == 0 && before == LLM_UNHEALTHY)
+		canary_soon(a->canary, index, 0);
 }
 
 void passive_health_tick(struct agent *a)
@@ -136,10 +137,10 @@ void passive_health_tick(struct agent *a)
 		struct llm *l = registry_llm(a->s.registry, i);
 		struct track *t = registry_track(a->s.registry, i);
 
-		if (report_is_over(l, wall))
-			release(a, l, t, "its time is over");
-		if (t->well_ms != 0 && schedule_is_stable(t, a->s.config, now)) {
-			t->well_ms = 0;
+		if (ejection_is_over(l, wall))
+			end_ejection(a, l, t, "its time is over");
+		if (t->healthy_since_ms != 0 && schedule_is_stable(t, a->s.config, now)) {
+			t->healthy_since_ms = 0;
 			agent_touch(a, AGENT_SOON_MS);
 		}
 	}
@@ -165,29 +166,29 @@ void passive_health_reconfigured(struct agent *a, const struct config *old)
 		struct track *t = registry_track(a->s.registry, i);
 
 		if (l->ejected_until_ms != 0)
-			release(a, l, t, "the credentials are others now");
-		report_pardon(l, t);
+			end_ejection(a, l, t, "the credentials changed");
+		ejection_clear(l, t);
 	}
 }
 
 void passive_health_end_warmup(struct agent *a)
 {
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
-		registry_track(a->s.registry, i)->well_ms = 0;
+		registry_track(a->s.registry, i)->healthy_since_ms = 0;
 }
 
 bool passive_health_clear_ejection(struct agent *a, size_t index)
 {
 	struct llm *l = registry_llm(a->s.registry, index);
 	struct track *t = registry_track(a->s.registry, index);
-	bool held = l->ejected_until_ms != 0 || t->well_ms != 0;
+	bool changed = l->ejected_until_ms != 0 || t->healthy_since_ms != 0;
 
-	report_pardon(l, t);
-	take_off_benches(l);
-	t->well_ms = 0;
+	ejection_clear(l, t);
+	end_cooldown(l);
+	t->healthy_since_ms = 0;
 	capabilities_forget(a->capabilities, index);
 	verdict_expect(l, a->s.config);
 	if (l->hung)
-		canary_soon(a->completion, index, 0);
-	return held;
+		canary_soon(a->canary, index, 0);
+	return changed;
 }

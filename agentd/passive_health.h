@@ -1,33 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What real turns and real completions say about LLMs, taken into the state: verdicts,
- * ejections, and what is looked at because of it. */
+/* Passive health: what chat turns and canary probes show about LLMs, applied to the state as
+ * verdicts and ejections. */
 #ifndef TT_AGENTD_PASSIVE_HEALTH_H
 #define TT_AGENTD_PASSIVE_HEALTH_H
 
 #include "agentd/agent.h"
-#include "agentd/reports.h"
+#include "agentd/turn_report.h"
 
-/* A worker's word on a turn. A failure that counts is probed at once, and the LLM is
- * ejected: asked after all others until a time that grows with each repetition. */
-enum report_verdict passive_health_report(struct agent *a, const struct report *r);
+/* A worker's report on an attempt. After a failure that counts the LLM is probed at once, and
+ * ejected: tried after all others for a time that grows with each repetition. */
+enum turn_report_verdict passive_health_report(struct agent *a, const struct turn_report *r);
 
-/* The end of a completion that the daemon asked for itself. */
+/* A canary probe has ended. */
 void passive_health_canary(struct agent *a, size_t index, const struct probe_result *r);
 
-/* A verdict on the LLM at index is in force: what follows from it here. */
-void passive_health_judged(struct agent *a, size_t index, enum llm_health before);
+/* The LLM at index has a new verdict: updates its ejection and canary probes. */
+void passive_health_verdict(struct agent *a, size_t index, enum llm_health before);
 
-/* Each second: ejections that are over, LLMs that were stable for long enough. */
+/* Once a second: ends ejections and warm-ups whose time is over. */
 void passive_health_tick(struct agent *a);
 
-/* What was refused with the credentials of old may be served with those of now. */
+/* After a reload: new credentials may be accepted where the old ones were refused. */
 void passive_health_reconfigured(struct agent *a, const struct config *old);
 
-/* A survey that somebody asked for is over: nobody waits until an LLM is stable. */
+/* A full scan has ended: LLMs that came back are preferred again at once, stable or not. */
 void passive_health_end_warmup(struct agent *a);
 
-/* Somebody asks for a fresh look: what is held against the LLM at index is forgotten.
- * true: it was ejected, or was to wait until it is stable. */
+/* A user refreshes or selects: the LLM at index gets a new chance. true: it was ejected, or
+ * warming up. */
 bool passive_health_clear_ejection(struct agent *a, size_t index);
 
 #endif

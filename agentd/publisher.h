@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes what the responders see: the configuration (config.N in the run directory,
+/* Writes what the responders read: the configuration (config.N in the run directory,
  * two are kept) and the status file. */
 #ifndef TT_AGENTD_PUBLISHER_H
 #define TT_AGENTD_PUBLISHER_H
@@ -11,7 +11,7 @@
 
 struct publisher;
 
-/* Takes the run directory over (makes it where it is missing). */
+/* Creates the run directory where it is missing. */
 struct publisher *publisher_new(struct services *s, const char *run_dir, struct err *e);
 void publisher_free(struct publisher *p); /* NULL is fine */
 
@@ -22,7 +22,8 @@ int publisher_config(struct publisher *p, const char *no_code, struct err *e);
 
 /* Publishes now. */
 int publisher_publish(struct publisher *p, const struct selector *sel, const struct polling *polling, struct err *e);
-bool publisher_heartbeat(struct publisher *p); /* false: somebody spoiled the status file, publish again */
+bool publisher_heartbeat(
+	struct publisher *p); /* false: the status file was changed by another program, publish again */
 uint64_t publisher_generation(const struct publisher *p);
 
 /* What would be published; its tokens are not set. Valid until anything changes. */

@@ -96,7 +96,7 @@ static bool same_deployment(const struct llm *a, const struct track *t, const st
 {
 	return same_text(a->url, b->url) && same_text(a->probe_url, b->probe_url) &&
 	       same_text(a->model_name, b->model_name) && same_text(a->hf_model_id, b->hf_model_id) &&
-	       same_text(a->model_type, b->model_type) && (t->adopted || same_text(a->jwt_secret, b->jwt_secret));
+	       same_text(a->model_type, b->model_type) && (t->restored || same_text(a->jwt_secret, b->jwt_secret));
 }
 
 static void move_text(char **to, char **from)
@@ -158,13 +158,6 @@ static void keep_old(struct merge *m, struct registry *r, size_t i)
 	memset(&r->llms[i], 0, sizeof r->llms[i]);
 }
 
-static void keep_part(struct merge *m, struct registry *r, bool discovered)
-{
-	for (size_t i = 0; i < r->count; i++)
-		if (r->llms[i].instance != 0 && (r->llms[i].kind == LLM_DISCOVERED) == discovered)
-			keep_old(m, r, i);
-}
-
 static void take_fresh(struct merge *m, struct registry *r, struct llm_list *fresh, struct registry_change *change)
 {
 	for (size_t k = 0; k < fresh->count; k++) {
@@ -175,7 +168,7 @@ static void take_fresh(struct merge *m, struct registry *r, struct llm_list *fre
 		if (old >= 0 && same_deployment(&r->llms[old], &r->tracks[old], l)) {
 			inherit(l, &r->llms[old]);
 			track = r->tracks[old];
-			track.adopted = false;
+			track.restored = false;
 		} else {
 			l->instance = ++r->last_instance;
 			*(old >= 0 ? &change->redeployed : &change->added) += 1;
@@ -189,7 +182,13 @@ static void take_fresh(struct merge *m, struct registry *r, struct llm_list *fre
 	fresh->count = 0;
 }
 
-int registry_merge(struct registry *r, bool discovered, struct llm_list *fresh, struct registry_change *change)
+/* Discovered ones come first. */
+static int position(enum llm_kind k)
+{
+	return k == LLM_DISCOVERED ? -1 : (int)k;
+}
+
+int registry_merge(struct registry *r, enum llm_kind kind, struct llm_list *fresh, struct registry_change *change)
 {
 	size_t room = r->count + fresh->count + 1;
 	struct merge m = {.llms = calloc(room, sizeof *m.llms), .tracks = calloc(room, sizeof *m.tracks)};
@@ -199,12 +198,13 @@ int registry_merge(struct registry *r, bool discovered, struct llm_list *fresh, 
 		free(m.tracks);
 		return -1;
 	}
-	memset(change, 0, sizeof *change);
-	if (!discovered)
-		keep_part(&m, r, true);
+	for (size_t i = 0; i < r->count; i++)
+		if (position(r->llms[i].kind) < position(kind))
+			keep_old(&m, r, i);
 	take_fresh(&m, r, fresh, change);
-	if (discovered)
-		keep_part(&m, r, false);
+	for (size_t i = 0; i < r->count; i++)
+		if (r->llms[i].instance != 0 && position(r->llms[i].kind) > position(kind))
+			keep_old(&m, r, i);
 	for (size_t i = 0; i < r->count; i++) {
 		change->removed += r->llms[i].instance != 0;
 		llm_clear(&r->llms[i]);
@@ -217,7 +217,7 @@ int registry_merge(struct registry *r, bool discovered, struct llm_list *fresh, 
 	return 0;
 }
 
-int registry_adopt(struct registry *r, struct llm *l)
+int registry_restore(struct registry *r, struct llm *l)
 {
 	struct llm *llms = realloc(r->llms, (r->count + 1) * sizeof *llms);
 	struct track *tracks;
@@ -235,11 +235,11 @@ int registry_adopt(struct registry *r, struct llm *l)
 		r->last_instance = l->instance;
 	r->llms[r->count] = *l;
 	memset(&r->tracks[r->count], 0, sizeof r->tracks[r->count]);
-	r->tracks[r->count].adopted = true;
+	r->tracks[r->count].restored = true;
 	if (r->llms[r->count].ejected_until_ms != 0 && r->llms[r->count].reason != NULL)
-		snprintf(r->tracks[r->count].ejected_for, sizeof r->tracks[r->count].ejected_for, "%.159s",
+		snprintf(r->tracks[r->count].ejection_reason, sizeof r->tracks[r->count].ejection_reason, "%.159s",
 		         r->llms[r->count].reason);
-	r->tracks[r->count].seen_healthy = l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
+	r->tracks[r->count].seen_healthy = llm_health_is_up(l->health);
 	memset(l, 0, sizeof *l);
 	r->count++;
 	return 0;

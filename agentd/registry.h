@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The LLMs that are known: what the backend deployed (in its order), then what the
- * configuration names (cloud, container, local host). Pure, no I/O.
+/* The known LLMs: the discovered ones (in the backend's order), then the other kinds in the
+ * order of llm_kinds.def. Pure, no I/O.
  *
- * Indexes are valid until the next merge. What lasts longer holds an instance and asks
- * registry_find. */
+ * Indexes are valid until the next merge. Who needs an LLM for longer holds its instance and
+ * calls registry_find. */
 #ifndef TT_AGENTD_REGISTRY_H
 #define TT_AGENTD_REGISTRY_H
 
@@ -14,27 +14,27 @@ enum pace { PACE_STEADY, PACE_CHANGING, PACE_DOWN };
 
 enum caps_state { CAPS_NONE, CAPS_WANTED, CAPS_RUNNING, CAPS_DONE };
 
-/* What the daemon alone knows about an LLM; moves with it. */
+/* What only the daemon knows about an LLM; moves with it. */
 struct track {
-	bool seen_healthy; /* at least once, adopted counts */
-	bool adopted;      /* from an earlier daemon: its own secret is not known */
+	bool seen_healthy; /* at least once; restored ones count where they were usable */
+	bool restored;     /* from an earlier daemon: its own secret is not known */
 	bool probing;      /* a probe runs */
-	bool awaited;      /* the survey that runs waits for its verdict */
-	bool held;         /* healthy, but not offered before its capabilities are known */
+	bool awaited;      /* the running scan waits for its verdict */
+	bool gated;        /* healthy, but not offered before its capabilities are known */
 	enum caps_state caps;
 	unsigned caps_tries;
-	int64_t caps_again_ms;    /* monotonic: not asked again before */
-	unsigned ejections;       /* times it was ejected, each soon after the one before */
-	int64_t ejections_end_ms; /* wall clock: what happens until then is a repetition */
-	int64_t due_ms;           /* monotonic: next probe; 0 = none planned */
-	enum pace pace;           /* what due_ms was planned by */
-	int64_t well_ms;          /* monotonic: healthy again since then; 0 = was never lost */
-	int64_t served_ms;        /* monotonic: when it last answered a turn or a completion */
-	int64_t ask_ms;           /* monotonic: next real completion; 0 = none planned */
-	bool asking;              /* a completion runs */
-	char ejected_for[160];    /* why it was ejected */
-	int64_t episode_boot_ms;  /* attempts of turns begun until then are counted already */
-	int64_t counted_boot_ms;  /* when a failure of a turn was counted last */
+	int64_t caps_retry_ms;    /* monotonic: not asked again before */
+	unsigned ejections;       /* in a row, each soon after the one before */
+	int64_t ejections_end_ms; /* wall clock: an ejection until then repeats the last one */
+	int64_t probe_due_ms;     /* monotonic: next probe; 0 = none planned */
+	enum pace pace;           /* by which probe_due_ms was planned */
+	int64_t healthy_since_ms; /* monotonic: healthy again since then; 0 = was never lost */
+	int64_t served_ms;        /* monotonic: when it last answered a turn or a canary probe */
+	int64_t canary_due_ms;    /* monotonic: next canary probe; 0 = none planned */
+	bool canary_running;
+	char ejection_reason[160];
+	int64_t episode_boot_ms; /* attempts of turns that began until then have been counted */
+	int64_t counted_boot_ms; /* when a failed turn was counted last */
 };
 
 struct registry;
@@ -59,13 +59,13 @@ struct registry_change {
 	size_t added, removed, redeployed;
 };
 
-/* Replaces all discovered (discovered = true) or all configured ones with fresh, whose
- * items are moved (fresh is empty afterwards). The same deployment keeps its health,
- * what was learned about it, and its instance; one whose URLs, model, type or secret
- * differ is another one. -1: no memory, nothing changed. */
-int registry_merge(struct registry *r, bool discovered, struct llm_list *fresh, struct registry_change *change);
+/* Replaces all LLMs of one kind with fresh, whose items are of this kind and are moved (fresh
+ * is empty afterwards). The same deployment keeps its health, what was learned about it, and
+ * its instance; one whose URLs, model, type or secret differ is a new one. Adds to change.
+ * -1: no memory, nothing changed. */
+int registry_merge(struct registry *r, enum llm_kind kind, struct llm_list *fresh, struct registry_change *change);
 
-/* Takes over a value as it is, instance included (l is empty afterwards). */
-int registry_adopt(struct registry *r, struct llm *l);
+/* Appends a published LLM as it is, instance included (l is empty afterwards). */
+int registry_restore(struct registry *r, struct llm *l);
 
 #endif

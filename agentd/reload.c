@@ -13,11 +13,11 @@ struct reload {
 	reload_changed_fn *changed;
 	void *arg;
 	struct event *interval;
-	struct watch *watch; /* user_config.env's folder; NULL: none is configured */
-	struct buf said;     /* errors and warnings that were logged last */
+	struct watch *watch; /* user_config.env's directory; NULL: none is configured */
+	struct buf logged;   /* errors and warnings that were logged last */
 };
 
-static void look_at_file(evutil_socket_t fd, short what, void *arg);
+static void on_interval(evutil_socket_t fd, short what, void *arg);
 static void watch_configured(struct reload *r);
 
 static void arm(struct reload *r)
@@ -32,8 +32,8 @@ struct reload *reload_new(struct services *s, const struct config_source *src, r
 	if (r == NULL)
 		return NULL;
 	*r = (struct reload){.s = s, .src = src, .changed = changed, .arg = arg};
-	buf_init(&r->said, 1u << 20);
-	r->interval = evtimer_new(s->base, look_at_file, r);
+	buf_init(&r->logged, 1u << 20);
+	r->interval = evtimer_new(s->base, on_interval, r);
 	if (r->interval == NULL) {
 		free(r);
 		return NULL;
@@ -49,7 +49,7 @@ void reload_free(struct reload *r)
 		return;
 	watch_free(r->watch);
 	event_free(r->interval);
-	buf_free(&r->said);
+	buf_free(&r->logged);
 	free(r);
 }
 
@@ -75,7 +75,7 @@ void reload_log_report(const struct config_report *report)
 	log_lines(&report->warnings, LOG_WARNING_);
 }
 
-/* A file that stays wrong is not told again at each look. */
+/* The same errors are not logged again at each interval. */
 static void log_once(struct reload *r, const struct config_report *report, bool always)
 {
 	struct buf now;
@@ -83,10 +83,10 @@ static void log_once(struct reload *r, const struct config_report *report, bool 
 	buf_init(&now, 1u << 20);
 	buf_add(&now, report->errors.data, report->errors.len);
 	buf_add(&now, report->warnings.data, report->warnings.len);
-	if (always || now.len != r->said.len || (now.len > 0 && memcmp(now.data, r->said.data, now.len) != 0))
+	if (always || now.len != r->logged.len || (now.len > 0 && memcmp(now.data, r->logged.data, now.len) != 0))
 		reload_log_report(report);
-	buf_free(&r->said);
-	r->said = now;
+	buf_free(&r->logged);
+	r->logged = now;
 }
 
 static void first_line(const struct buf *lines, struct err *e)
@@ -141,16 +141,16 @@ enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e)
 	struct config *fresh;
 	struct err first = ERR_INIT;
 	enum reload_outcome outcome = RELOAD_REFUSED;
-	bool asked_for = strcmp(why, "interval") != 0;
+	bool requested = strcmp(why, "interval") != 0;
 
 	if (!cfg_bool(r->s->config, CFG_CONFIG_DYNAMIC)) {
-		log_info("config not read", L_STR("why", "config.dynamic (AGENT_DYNAMIC_CONFIG) is false"),
-		         L_STR("asked_by", why));
+		log_info("config_not_read", L_STR("why", "config.dynamic (AGENT_DYNAMIC_CONFIG) is false"),
+		         L_STR("requested_by", why));
 		return RELOAD_OFF;
 	}
 	config_report_init(&report);
 	fresh = config_load(r->src, &report);
-	log_once(r, &report, asked_for);
+	log_once(r, &report, requested);
 	if (fresh != NULL) {
 		outcome = put_in_force(r, fresh);
 	} else {
@@ -158,14 +158,14 @@ enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e)
 		err_set(e, "%s", first.text);
 		events_config_refused(r->s->events, first.text);
 	}
-	/* Who asked sees that it was done, also where nothing changed. */
-	LOG_EVENT_(asked_for && fresh != NULL ? LOG_INFO_ : LOG_DEBUG_, "config read", L_STR("asked_by", why),
+	/* A requested read is logged also where nothing changed. */
+	LOG_EVENT_(requested && fresh != NULL ? LOG_INFO_ : LOG_DEBUG_, "config_read", L_STR("requested_by", why),
 	           L_BOOL("changed", outcome == RELOAD_CHANGED));
 	config_report_free(&report);
 	return outcome;
 }
 
-static void look_at_file(evutil_socket_t fd, short what, void *arg)
+static void on_interval(evutil_socket_t fd, short what, void *arg)
 {
 	struct reload *r = arg;
 	struct err e = ERR_INIT;
@@ -195,8 +195,8 @@ static void watch_configured(struct reload *r)
 	r->watch = wanted ? watch_new(r->s->base, volume, user_config_changed, r) : NULL;
 }
 
-void reload_look(struct reload *r)
+void reload_check(struct reload *r)
 {
 	if (r->watch != NULL)
-		watch_look(r->watch);
+		watch_check(r->watch);
 }

@@ -26,8 +26,8 @@ void reload_free(struct reload *r); /* NULL is fine */
 /* why is for the log. e gets the first error of a refused one: "<file>:<line>: ...". */
 enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e);
 
-/* Once a second: user_config.env is looked at even where inotify is silent. */
-void reload_look(struct reload *r);
+/* Once a second: finds a changed user_config.env also where inotify reports nothing. */
+void reload_check(struct reload *r);
 
 /* Logs each line of warnings and errors. */
 void reload_log_report(const struct config_report *report);

@@ -1,25 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/restore.h"
 
+#include "agentd/discovery.h"
 #include "core/base/log.h"
 #include "core/status/reader.h"
 
 #include <stdio.h>
 #include <string.h>
 
+/* The merge with the configuration decides about LLMs that it defines. */
 static bool is_allowed(const struct llm *l, const struct config *c)
 {
-	return l->kind == LLM_DISCOVERED && cfg_bool(c, CFG_DISCOVERY_ENABLED);
+	return llm_kind_info(l->kind)->configure != NULL || !discovery_is_disabled(l->kind, c);
 }
 
-/* Cloud, container and local host are made from the configuration; what was published
- * about them is taken where the merge finds them unchanged. */
-static bool is_configured(const struct llm *l)
-{
-	return l->kind == LLM_CLOUD || l->kind == LLM_CONTAINER || l->kind == LLM_LOCAL;
-}
-
-/* What the earlier daemon worked with; that of now where it cannot be read. */
+/* The configuration of the earlier daemon; the current one where that cannot be read. */
 static struct config *config_before(const struct services *s, const struct status_snapshot *snap, const char *run_dir)
 {
 	const char *name = status_text(snap, status_header(snap)->config_name);
@@ -33,36 +28,36 @@ static struct config *config_before(const struct services *s, const struct statu
 	return c != NULL ? c : config_ref(s->config);
 }
 
-/* One whose deployment has a secret of its own: the secret is not published, its token
- * is. usual: the tokens that the configuration of then made. */
-static void adopt_token(struct services *s, struct tokens *usual, const struct config *then, const struct llm *l,
-                        const char *token)
+/* For a deployment with a secret of its own: the secret is not published, its token is.
+ * usual: the tokens from the earlier configuration. */
+static void restore_token(struct services *s, struct tokens *usual, const struct config *then, const struct llm *l,
+                          const char *token)
 {
 	const char *made = tokens_for(usual, l, then);
 
 	if (l->kind == LLM_DISCOVERED && token != NULL && (made == NULL || strcmp(made, token) != 0))
-		tokens_give(s->tokens, l->instance, token);
+		tokens_set_restored(s->tokens, l->instance, token);
 }
 
-static size_t adopt_llms(struct services *s, const struct status_snapshot *snap, const char *run_dir)
+static size_t restore_llms(struct services *s, const struct status_snapshot *snap, const char *run_dir)
 {
 	struct config *then = config_before(s, snap, run_dir);
 	struct tokens *usual = tokens_new();
-	size_t adopted = 0;
+	size_t restored = 0;
 
 	for (size_t i = 0; usual != NULL && i < status_header(snap)->llm_count; i++) {
 		struct llm l = {.kind = LLM_CLOUD};
 
 		if (status_copy_llm(snap, i, &l) != 0)
 			continue;
-		adopt_token(s, usual, then, &l, status_text(snap, status_llm(snap, i)->token));
-		if ((is_allowed(&l, s->config) || is_configured(&l)) && registry_adopt(s->registry, &l) == 0)
-			adopted++;
+		restore_token(s, usual, then, &l, status_text(snap, status_llm(snap, i)->token));
+		if (is_allowed(&l, s->config) && registry_restore(s->registry, &l) == 0)
+			restored++;
 		llm_clear(&l);
 	}
 	tokens_free(usual);
 	config_unref(then);
-	return adopted;
+	return restored;
 }
 
 size_t restore_published(struct services *s, struct selector *sel, const char *run_dir)
@@ -70,19 +65,19 @@ size_t restore_published(struct services *s, struct selector *sel, const char *r
 	struct err e = ERR_INIT;
 	struct status_reader *reader = status_reader_new(run_dir, &e);
 	struct status_snapshot *snap = reader != NULL ? status_acquire(reader) : NULL;
-	size_t adopted = 0;
+	size_t restored = 0;
 
 	if (snap != NULL) {
 		const char *pinned = status_text(snap, status_header(snap)->pinned);
 
-		adopted = adopt_llms(s, snap, run_dir);
+		restored = restore_llms(s, snap, run_dir);
 		if (pinned != NULL && registry_find_id(s->registry, pinned) >= 0)
 			selector_pin(sel, pinned);
-		log_info("adopted", L_INT("llms", adopted), L_STR("pinned", sel->pinned),
+		log_info("restored", L_INT("llms", restored), L_STR("pinned", sel->pinned),
 		         L_INT("generation", status_header(snap)->generation));
 		status_release(snap);
 	}
 	if (reader != NULL)
 		status_reader_free(reader);
-	return adopted;
+	return restored;
 }

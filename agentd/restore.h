@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* At start: takes over what an earlier daemon published, so that its restart costs no
- * turn. The LLMs count as usable, unconfirmed, until their first probe. */
+/* At start: restores what an earlier daemon published, so that a restart costs no turn. The
+ * LLMs count as usable until their first probe. */
 #ifndef TT_AGENTD_RESTORE_H
 #define TT_AGENTD_RESTORE_H
 
 #include "agentd/selector.h"
 #include "agentd/services.h"
 
-/* Fills an empty registry; LLMs that the configuration no longer allows are left out.
- * Returns how many were adopted. */
+/* Fills an empty registry; LLMs whose source is disabled are left out.
+ * Returns how many were restored. */
 size_t restore_published(struct services *s, struct selector *sel, const char *run_dir);
 
 #endif

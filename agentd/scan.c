@@ -15,7 +15,7 @@ struct scan {
 	struct event *end; /* activated at the end: done never runs inside its caller */
 	int64_t began_ms;
 	size_t awaited;
-	bool running, asking;
+	bool running;
 };
 
 static void ended(evutil_socket_t fd, short what, void *arg)
@@ -24,10 +24,10 @@ static void ended(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!v->running || v->asking || v->awaited > 0)
+	if (!v->running || discovery_running(v->discovery) || v->awaited > 0)
 		return;
 	v->running = false;
-	log_debug("survey", L_INT("llms", registry_count(v->s->registry)),
+	log_debug("scan", L_INT("llms", registry_count(v->s->registry)),
 	          L_INT("duration_ms", clock_mono_ms() - v->began_ms));
 	v->done(v->arg);
 }
@@ -62,7 +62,7 @@ bool scan_running(const struct scan *v)
 
 static void end_if_done(struct scan *v)
 {
-	if (v->running && !v->asking && v->awaited == 0)
+	if (v->running && !discovery_running(v->discovery) && v->awaited == 0)
 		event_active(v->end, EV_TIMEOUT, 1);
 }
 
@@ -73,7 +73,7 @@ static void recount(struct scan *v)
 		v->awaited += registry_track(v->s->registry, i)->awaited;
 }
 
-/* only_new: those that were never looked at. */
+/* only_new: those that were never probed. */
 static void await(struct scan *v, bool only_new)
 {
 	for (size_t i = 0; i < registry_count(v->s->registry); i++) {
@@ -92,17 +92,16 @@ void scan_start(struct scan *v)
 {
 	v->running = true;
 	v->began_ms = clock_mono_ms();
-	discovery_cancel(v->discovery); /* an older question would give an older answer */
-	v->asking = discovery_ask(v->discovery) == 0;
+	discovery_cancel(v->discovery); /* an older request would give an older answer */
+	discovery_start(v->discovery);
 	await(v, false);
 	end_if_done(v);
 }
 
-void scan_merged(struct scan *v, bool answered)
+void scan_merged(struct scan *v)
 {
 	if (!v->running)
 		return;
-	v->asking &= !answered;
 	await(v, true);
 	end_if_done(v);
 }
@@ -111,7 +110,7 @@ void scan_settled(struct scan *v, size_t index)
 {
 	struct track *t = registry_track(v->s->registry, index);
 
-	if (!v->running || !t->awaited || t->held || t->probing)
+	if (!v->running || !t->awaited || t->gated || t->probing)
 		return;
 	t->awaited = false;
 	v->awaited--;

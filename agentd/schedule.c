@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/schedule.h"
 
-static bool is_up(const struct llm *l)
-{
-	return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
-}
-
 enum pace schedule_pace(const struct llm *l, bool alone)
 {
 	if (l->health == LLM_DEGRADED && l->failures > 0)
@@ -39,7 +34,7 @@ int64_t schedule_spread_ms(int64_t interval_ms, unsigned from, unsigned to, uint
 int64_t schedule_probe(const struct track *t, const struct config *c, enum pace p, int64_t now_ms, uint32_t chance)
 {
 	int64_t interval = schedule_interval_ms(c, p), wait;
-	bool again = t->due_ms != 0 && t->pace == p;
+	bool again = t->probe_due_ms != 0 && t->pace == p;
 
 	if (again || p == PACE_CHANGING)
 		wait = schedule_spread_ms(interval, 90, 110, chance);
@@ -58,14 +53,14 @@ int64_t schedule_eject_ms(const struct config *c, unsigned repetitions)
 	return ms < longest ? ms : longest;
 }
 
-int64_t schedule_completion(const struct llm *l, const struct track *t, const struct config *c, int64_t now_ms,
-                            uint32_t chance)
+int64_t schedule_canary(const struct llm *l, const struct track *t, const struct config *c, int64_t now_ms,
+                        uint32_t chance)
 {
 	int64_t interval = cfg_ms(c, CFG_HEALTH_CANARY_INTERVAL);
 	int64_t due;
 
 	if (interval == 0 || !cfg_bool(c, CFG_HEALTH_ENABLED) || l->kind == LLM_CLOUD || l->probe_url == NULL ||
-	    !llm_is_selectable(l) || !(is_up(l) || l->hung))
+	    !llm_is_selectable(l) || !(llm_health_is_up(l->health) || l->hung))
 		return 0;
 	if (l->hung)
 		return now_ms + schedule_spread_ms(schedule_eject_ms(c, l->hangs), 90, 110, chance);
@@ -79,5 +74,5 @@ int64_t schedule_completion(const struct llm *l, const struct track *t, const st
 
 bool schedule_is_stable(const struct track *t, const struct config *c, int64_t now_ms)
 {
-	return t->well_ms == 0 || now_ms - t->well_ms >= cfg_ms(c, CFG_HEALTH_STABLE_TIME);
+	return t->healthy_since_ms == 0 || now_ms - t->healthy_since_ms >= cfg_ms(c, CFG_HEALTH_STABLE_TIME);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* When which LLM is looked at next. Pure: clock and chance are arguments. */
+/* When an LLM is probed next. Pure: clock and random numbers are arguments. */
 #ifndef TT_AGENTD_SCHEDULE_H
 #define TT_AGENTD_SCHEDULE_H
 
@@ -19,11 +19,11 @@ int64_t schedule_spread_ms(int64_t interval_ms, unsigned from, unsigned to, uint
  * probed together for ever. */
 int64_t schedule_probe(const struct track *t, const struct config *c, enum pace p, int64_t now_ms, uint32_t chance);
 
-/* Monotonic time of the next real completion; 0: none is wanted. One that failed is soon
- * repeated; one that hangs is asked ever more rarely; else the interval counts from the
+/* Monotonic time of the next canary probe; 0: none is wanted. A failed one is soon repeated;
+ * an LLM that hangs is probed with exponential backoff; else the interval counts from the
  * last time that it served anything. */
-int64_t schedule_completion(const struct llm *l, const struct track *t, const struct config *c, int64_t now_ms,
-                            uint32_t chance);
+int64_t schedule_canary(const struct llm *l, const struct track *t, const struct config *c, int64_t now_ms,
+                        uint32_t chance);
 
 /* health.eject_time, doubled with each repetition, up to health.eject_max. */
 int64_t schedule_eject_ms(const struct config *c, unsigned repetitions);

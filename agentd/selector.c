@@ -45,17 +45,17 @@ static void check_pin(struct selector *s, const struct registry *r)
 
 	if (s->pinned == NULL || (i >= 0 && registry_llms(r)[i].health != LLM_UNHEALTHY))
 		return;
-	log_info("pin lifted", L_STR("deploy_id", s->pinned),
+	log_info("pin_removed", L_STR("deploy_id", s->pinned),
 	         L_STR("reason", i < 0 ? "the model is not deployed any more" : "the model is unhealthy"));
 	selector_unpin(s);
 }
 
 static bool is_offered(const struct llm *l, const struct track *t)
 {
-	return (l->health != LLM_UNKNOWN || l->probe_url == NULL) && !t->held;
+	return (l->health != LLM_UNKNOWN || l->probe_url == NULL) && !t->gated;
 }
 
-/* Drops what is not offered yet. */
+/* Drops LLMs that are not offered yet. */
 static void drop_unready(struct selector *s, struct registry *r)
 {
 	size_t kept = 0, usable = s->usable;
@@ -71,31 +71,31 @@ static void drop_unready(struct selector *s, struct registry *r)
 	s->count = kept;
 }
 
-/* Among the usable ones those that are benched go last, in their order. */
-static void bench(struct selector *s, const struct registry *r, int64_t now)
+/* Ejected LLMs go behind the other usable ones, in their order. */
+static void demote_ejected(struct selector *s, const struct registry *r, int64_t now)
 {
-	size_t *benched = calloc(s->usable + 1, sizeof *benched);
+	size_t *ejected = calloc(s->usable + 1, sizeof *ejected);
 	size_t kept = 0, out = 0;
 
-	if (benched == NULL)
+	if (ejected == NULL)
 		return;
 	for (size_t n = 0; n < s->usable; n++) {
 		if (registry_llms(r)[s->order[n]].ejected_until_ms > now)
-			benched[out++] = s->order[n];
+			ejected[out++] = s->order[n];
 		else
 			s->order[kept++] = s->order[n];
 	}
 	if (out > 0)
-		memcpy(s->order + kept, benched, out * sizeof *benched);
-	free(benched);
+		memcpy(s->order + kept, ejected, out * sizeof *ejected);
+	free(ejected);
 	if (out > 0 && kept == 0 && !s->panic)
-		log_warning("panic", L_STR("reason", "every LLM is ejected; they are asked all the same"),
+		log_warning("panic", L_STR("reason", "every LLM is ejected; all of them are tried"),
 		            L_INT("llms", out));
 	s->panic = out > 0 && kept == 0;
 }
 
-/* Whether what was current may go on although order[0] is preferred: that one was lost
- * and is not stable yet. */
+/* Whether l, the current LLM, stays although another one is preferred: that one was lost and
+ * is not stable yet. */
 static bool may_stay(const struct services *sv, const struct llm *l, const struct llm *preferred, const struct track *t,
                      int64_t now_wall_ms)
 {
@@ -108,8 +108,8 @@ static bool is_pinned(const struct selector *s, const struct llm *l)
 	return s->pinned != NULL && l->deploy_id != NULL && strcmp(s->pinned, l->deploy_id) == 0;
 }
 
-/* One that comes back is not taken before it is stable. */
-static void stay(struct selector *s, const struct services *sv, int64_t now)
+/* An LLM that comes back is not selected before it is stable. */
+static void keep_current(struct selector *s, const struct services *sv, int64_t now)
 {
 	const struct llm *first;
 	size_t at = 0, index;
@@ -168,8 +168,8 @@ bool selector_update(struct selector *s, const struct services *sv, int64_t now_
 		s->count =
 			select_order(registry_llms(r), registry_count(r), sv->config, s->pinned, s->order, &s->usable);
 	drop_unready(s, r);
-	bench(s, r, now_wall_ms);
-	stay(s, sv, now_wall_ms);
+	demote_ejected(s, r, now_wall_ms);
+	keep_current(s, sv, now_wall_ms);
 	current = s->usable > 0 ? registry_llm(r, s->order[0])->instance : 0;
 	if (current == s->current)
 		return false;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which LLMs are offered, in which order; the pin; and the word about each change.
+/* Which LLMs are offered, in which order; the pin; and the event for each change.
  *
- * Beyond select_order: one that was never looked at, or is held back until its
- * capabilities are known, is not offered yet; one that is benched (llm.ejected_until)
- * comes after the usable ones that are not, so that one is always left; and what is
- * current stays until a preferred one that was lost is stable again. */
+ * Beyond select_order: an LLM that was never probed, or has not passed the readiness gate, is
+ * not offered yet; an ejected one (llm.ejected_until_ms) comes after the other usable ones,
+ * so that one is always left; and the current one stays until a preferred one that was lost
+ * is stable again. */
 #ifndef TT_AGENTD_SELECTOR_H
 #define TT_AGENTD_SELECTOR_H
 
@@ -27,8 +27,8 @@ struct selector {
 
 void selector_free(struct selector *s);
 
-/* Selects anew. Lifts the pin from one that left or is unhealthy. Returns true when
- * another LLM is current than before. now is the wall clock. */
+/* Selects again. Removes the pin of an LLM that is gone or unhealthy. Returns true when
+ * another LLM became current. */
 bool selector_update(struct selector *s, const struct services *services, int64_t now_wall_ms);
 
 int selector_pin(struct selector *s, const char *deploy_id);

@@ -3,10 +3,11 @@
 #ifndef TT_AGENTD_SERVICES_H
 #define TT_AGENTD_SERVICES_H
 
-#include "core/config/config.h"
 #include "agentd/events.h"
 #include "agentd/registry.h"
 #include "agentd/tokens.h"
+#include "core/base/clock.h"
+#include "core/config/config.h"
 #include "core/http/http.h"
 #include "core/resolve/resolver.h"
 
@@ -22,15 +23,11 @@ struct services {
 	struct events *events;
 };
 
-/* Arms a timer for a time from now; negative counts as at once. */
+/* Arms a timer for a time from now; a negative one is due at once. */
 static inline void timer_arm_ms(struct event *timer, int64_t ms)
 {
-	struct timeval tv = {.tv_sec = 0};
+	struct timeval tv = clock_timeval_ms(ms);
 
-	if (ms > 0) {
-		tv.tv_sec = (time_t)(ms / 1000);
-		tv.tv_usec = (suseconds_t)(ms % 1000 * 1000);
-	}
 	evtimer_add(timer, &tv);
 }
 

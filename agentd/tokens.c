@@ -13,7 +13,7 @@ struct token {
 	char *text;
 };
 
-struct given {
+struct restored {
 	uint64_t instance;
 	char *text;
 };
@@ -21,10 +21,10 @@ struct given {
 struct tokens {
 	struct token *items;
 	size_t count;
-	struct given *given;
-	size_t given_count;
+	struct restored *restored;
+	size_t restored_count;
 	char *cloud;
-	bool failing; /* one could not be made, and that was said */
+	bool failing; /* one could not be made, and that was logged */
 };
 
 struct tokens *tokens_new(void)
@@ -46,27 +46,27 @@ void tokens_forget(struct tokens *t)
 	t->cloud = NULL;
 }
 
-int tokens_give(struct tokens *t, uint64_t instance, const char *token)
+int tokens_set_restored(struct tokens *t, uint64_t instance, const char *token)
 {
-	struct given *given = realloc(t->given, (t->given_count + 1) * sizeof *given);
+	struct restored *restored = realloc(t->restored, (t->restored_count + 1) * sizeof *restored);
 
-	if (given == NULL)
+	if (restored == NULL)
 		return -1;
-	t->given = given;
-	given[t->given_count] = (struct given){.instance = instance, .text = strdup(token)};
-	if (given[t->given_count].text == NULL)
+	t->restored = restored;
+	restored[t->restored_count] = (struct restored){.instance = instance, .text = strdup(token)};
+	if (restored[t->restored_count].text == NULL)
 		return -1;
-	t->given_count++;
+	t->restored_count++;
 	return 0;
 }
 
-void tokens_take_back(struct tokens *t)
+void tokens_drop_restored(struct tokens *t)
 {
-	for (size_t i = 0; i < t->given_count; i++)
-		free(t->given[i].text);
-	free(t->given);
-	t->given = NULL;
-	t->given_count = 0;
+	for (size_t i = 0; i < t->restored_count; i++)
+		free(t->restored[i].text);
+	free(t->restored);
+	t->restored = NULL;
+	t->restored_count = 0;
 }
 
 void tokens_free(struct tokens *t)
@@ -74,7 +74,7 @@ void tokens_free(struct tokens *t)
 	if (t == NULL)
 		return;
 	tokens_forget(t);
-	tokens_take_back(t);
+	tokens_drop_restored(t);
 	free(t);
 }
 
@@ -112,9 +112,9 @@ char *tokens_for(struct tokens *t, const struct llm *l, const struct config *c)
 			t->cloud = strdup(cfg_str(c, CFG_CLOUD_TOKEN));
 		return t->cloud;
 	}
-	for (size_t i = 0; l->jwt_secret == NULL && i < t->given_count; i++)
-		if (t->given[i].instance == l->instance)
-			return t->given[i].text;
+	for (size_t i = 0; l->jwt_secret == NULL && i < t->restored_count; i++)
+		if (t->restored[i].instance == l->instance)
+			return t->restored[i].text;
 	if (secret == NULL || secret[0] == '\0')
 		return NULL;
 	for (size_t i = 0; i < t->count; i++)

@@ -15,11 +15,11 @@ void tokens_free(struct tokens *t); /* NULL is fine */
  * tokens_forget. */
 char *tokens_for(struct tokens *t, const struct llm *l, const struct config *c);
 
-/* The token of an adopted LLM, until its own secret is known. */
-int tokens_give(struct tokens *t, uint64_t instance, const char *token);
+/* The token of a restored LLM, until its own secret is known. */
+int tokens_set_restored(struct tokens *t, uint64_t instance, const char *token);
 
-/* The backend has told which deployments have a secret: all that was given is over. */
-void tokens_take_back(struct tokens *t);
+/* The backend answered, so the deployments' own secrets are known: drops restored tokens. */
+void tokens_drop_restored(struct tokens *t);
 
 /* Forgets what was made: after a change of the configuration. */
 void tokens_forget(struct tokens *t);

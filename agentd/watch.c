@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/watch.h"
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/config/user_config.h"
 
@@ -12,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SETTLE_MS 50 /* a change is taken when it was followed by so much quiet */
+#define SETTLE_MS 50 /* a change is reported after so much quiet */
 
 struct seen {
 	dev_t dev;
@@ -25,12 +26,12 @@ static const char *const names[] = {"user_config.env", "user_config.json"};
 #define NAMES (sizeof names / sizeof names[0])
 
 struct watch {
-	char *volume, *folder;
+	char *volume, *directory;
 	void (*changed)(void *arg);
 	void *arg;
 	struct event *readable, *settled;
 	int fd;
-	int descriptor; /* of the folder; -1: not watched yet */
+	int watch_id; /* of the directory; -1: not watched yet */
 	struct seen seen[NAMES];
 };
 
@@ -38,15 +39,15 @@ static void read_events(evutil_socket_t fd, short what, void *arg);
 static void settled(evutil_socket_t fd, short what, void *arg);
 static bool is_changed(struct watch *w);
 
-/* While the folder is missing, the volume tells when it is made. */
+/* While the directory is missing, the volume is watched for its creation. */
 static void place(struct watch *w)
 {
 	const uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ONLYDIR;
 
-	if (w->fd < 0 || w->descriptor >= 0)
+	if (w->fd < 0 || w->watch_id >= 0)
 		return;
-	w->descriptor = inotify_add_watch(w->fd, w->folder, events);
-	if (w->descriptor < 0)
+	w->watch_id = inotify_add_watch(w->fd, w->directory, events);
+	if (w->watch_id < 0)
 		inotify_add_watch(w->fd, w->volume, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
 }
 
@@ -58,22 +59,22 @@ struct watch *watch_new(struct event_base *base, const char *volume, void (*chan
 		return NULL;
 	w->changed = changed;
 	w->arg = arg;
-	w->descriptor = -1;
+	w->watch_id = -1;
 	w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (w->fd < 0)
-		log_warning("watch", L_STR("folder", volume), L_STR("error", strerror(errno)));
+		log_warning("watch", L_STR("directory", volume), L_STR("error", strerror(errno)));
 	w->volume = strdup(volume);
-	w->folder = user_config_directory(volume);
+	w->directory = user_config_directory(volume);
 	w->settled = evtimer_new(base, settled, w);
 	w->readable = w->fd >= 0 ? event_new(base, w->fd, EV_READ | EV_PERSIST, read_events, w) : NULL;
-	if (w->volume == NULL || w->folder == NULL || w->settled == NULL || (w->fd >= 0 && w->readable == NULL)) {
+	if (w->volume == NULL || w->directory == NULL || w->settled == NULL || (w->fd >= 0 && w->readable == NULL)) {
 		watch_free(w);
 		return NULL;
 	}
 	if (w->readable != NULL)
 		event_add(w->readable, NULL);
 	place(w);
-	is_changed(w); /* what is there now is known */
+	is_changed(w); /* the present files are known */
 	return w;
 }
 
@@ -88,7 +89,7 @@ void watch_free(struct watch *w)
 	if (w->fd >= 0)
 		close(w->fd);
 	free(w->volume);
-	free(w->folder);
+	free(w->directory);
 	free(w);
 }
 
@@ -107,7 +108,7 @@ static bool is_changed(struct watch *w)
 		char path[4200];
 
 		memset(&now, 0, sizeof now);
-		snprintf(path, sizeof path, "%s/%s", w->folder, names[i]);
+		snprintf(path, sizeof path, "%s/%s", w->directory, names[i]);
 		if (stat(path, &st) == 0) {
 			now.dev = st.st_dev;
 			now.ino = st.st_ino;
@@ -133,7 +134,7 @@ static void settled(evutil_socket_t fd, short what, void *arg)
 
 static void settle(struct watch *w)
 {
-	struct timeval tv = {.tv_usec = SETTLE_MS * 1000};
+	const struct timeval tv = clock_timeval_ms(SETTLE_MS);
 
 	evtimer_add(w->settled, &tv);
 }
@@ -149,15 +150,15 @@ static void read_events(evutil_socket_t fd, short what, void *arg)
 		for (ssize_t at = 0; at < got;) {
 			const struct inotify_event *event = (const struct inotify_event *)(const void *)(bytes + at);
 
-			if ((event->mask & (IN_IGNORED | IN_UNMOUNT)) != 0 && event->wd == w->descriptor)
-				w->descriptor = -1; /* the folder is gone; watch_look places it anew */
+			if ((event->mask & (IN_IGNORED | IN_UNMOUNT)) != 0 && event->wd == w->watch_id)
+				w->watch_id = -1; /* the directory is gone; watch_check watches it again */
 			at += (ssize_t)(sizeof *event + event->len);
 		}
 		settle(w);
 	}
 }
 
-void watch_look(struct watch *w)
+void watch_check(struct watch *w)
 {
 	if (!evtimer_pending(w->settled, NULL))
 		settled(-1, EV_TIMEOUT, w);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Watches TT-Studio's file of user secrets, which is renamed into place: inotify on
- * its folder, and a look once a second, for folders that come later and file systems
- * that tell nothing. */
+ * its directory, and a check once a second, for directories that are made later and file
+ * systems that report nothing. */
 #ifndef TT_AGENTD_WATCH_H
 #define TT_AGENTD_WATCH_H
 
@@ -13,6 +13,6 @@ struct watch;
 struct watch *watch_new(struct event_base *base, const char *volume, void (*changed)(void *arg), void *arg);
 void watch_free(struct watch *w); /* also from within changed; NULL is fine */
 const char *watch_volume(const struct watch *w);
-void watch_look(struct watch *w);
+void watch_check(struct watch *w);
 
 #endif

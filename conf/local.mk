@@ -1,15 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-# These documents are printed from the tables of settings and commands, and checked in;
-# `make documents` renews them, and unit tests hold them to the tables.
+# These documents are printed from their templates (NAME.in) and the tables of options,
+# commands and settings, and checked in; `make documents` renews them, and
+# tests/unit/manuals.sh compares them.
 noinst_PROGRAMS += conf/print-documents
 conf_print_documents_SOURCES = conf/print_documents.c
-conf_print_documents_LDADD = libttagentctl.a $(CORE_LIBS)
+conf_print_documents_LDADD = libttagentctl.a libttagentd.a libttagentfcgi.a libttagentrunner.a $(CORE_LIBS) $(SMARTCOLS_LIBS)
+
+printed_documents = \
+	agentctl/completion/tt-agentctl \
+	conf/tt-agent.conf \
+	man/tt-agent-fcgi.8 \
+	man/tt-agent-runner.8 \
+	man/tt-agent.conf.5 \
+	man/tt-agentctl.1 \
+	man/tt-agentd.8
+EXTRA_DIST += $(printed_documents:=.in)
 
 sampledir = $(datadir)/tt-agent
 dist_sample_DATA = conf/tt-agent.conf
 dist_man_MANS += man/tt-agent.conf.5
 
 documents: conf/print-documents$(EXEEXT)
-	set -e; for d in conf/tt-agent.conf man/tt-agent.conf.5 man/tt-agentctl.1; do \
-	  conf/print-documents$(EXEEXT) `basename $$d` > $(srcdir)/$$d; done
-	conf/print-documents$(EXEEXT) completion > $(srcdir)/agentctl/completion/tt-agentctl
+	set -e; for d in $(printed_documents); do \
+	  conf/print-documents$(EXEEXT) $(srcdir)/$$d.in > conf/printed; \
+	  cat conf/printed > $(srcdir)/$$d; done; rm -f conf/printed

@@ -1,25 +1,234 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Prints what is made from the tables of settings and commands; see documents[]. */
-#include "agentctl/documents.h"
+/* Prints a document from its template, the manual page or other file NAME.in: a word
+ * @PLACEHOLDER@ of it becomes what the table of its name below prints. */
+#include "agentctl/ctl.h"
+#include "agentctl/options.h"
+#include "agentd/options.h"
+#include "core/base/roff.h"
 #include "core/config/config.h"
+#include "fcgi/options.h"
+#include "runner/options.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* --- manual pages ------------------------------------------------------------------------ */
+
+static void print_roff_line(FILE *out, const char *text)
+{
+	roff_text(out, text);
+	fputc('\n', out);
+}
+
+static void print_options(FILE *out, const struct program *p)
+{
+	const struct option_row *row;
+
+	for (size_t i = 0; (row = options_row(p, i)) != NULL; i++) {
+		fputs(".TP\n", out);
+		if (row->letter != '\0')
+			fprintf(out, ".BR \\-%c \", \" \\-\\-", row->letter);
+		else
+			fputs(".BR \\-\\-", out);
+		roff_text(out, row->name);
+		if (row->argument != NULL)
+			fprintf(out, " \" \\fI%s\\fR\"", row->argument);
+		fputc('\n', out);
+		print_roff_line(out, row->help);
+		if (row->more != NULL)
+			print_roff_line(out, row->more);
+		if (row->initial != NULL) {
+			fputs("Default: ", out);
+			roff_text(out, row->initial);
+			fputs(".\n", out);
+		}
+	}
+}
+
+static void print_exit_status(FILE *out, const struct program *p)
+{
+	for (size_t i = 0; i < p->exit_count; i++) {
+		fprintf(out, ".TP\n%d\n", p->exits[i].status);
+		print_roff_line(out, p->exits[i].help);
+	}
+}
+
+static void print_commands(FILE *out, const struct program *p)
+{
+	struct ctl_command c;
+
+	(void)p;
+	for (size_t i = 0; ctl_command_at(i, &c); i++) {
+		char usage[128];
+
+		ctl_usage(&c, usage, sizeof usage);
+		fputs(".TP\n.B ", out);
+		print_roff_line(out, usage);
+		print_roff_line(out, c.help);
+		if (c.manual != NULL)
+			print_roff_line(out, c.manual);
+	}
+}
+
+static void print_settings(FILE *out, const struct program *p)
+{
+	(void)p;
+	config_print_settings(out);
+}
+
+static void print_sample(FILE *out, const struct program *p)
+{
+	(void)p;
+	config_print_sample(out);
+}
+
+/* --- bash completion ----------------------------------------------------------------------- */
+
+static void print_option_words(FILE *out, const struct program *p)
+{
+	const struct option_row *row;
+
+	for (size_t i = 0; (row = options_row(p, i)) != NULL; i++)
+		fprintf(out, "%s--%s", i > 0 ? " " : "", row->name);
+}
+
+/* The first words of the commands; those of a group, which have two, once. */
+static void print_command_words(FILE *out, const struct program *p)
+{
+	struct ctl_command c;
+	const char *last = "";
+
+	(void)p;
+	for (size_t i = 0; ctl_command_at(i, &c); last = c.name, i++) {
+		size_t len = strcspn(c.name, " ");
+
+		if (strncmp(c.name, last, len) != 0 || last[len] != ' ')
+			fprintf(out, "%s%.*s", i > 0 ? " " : "", (int)len, c.name);
+	}
+}
+
+/* A branch of `case $command` for each group. */
+static void print_group_branches(FILE *out, const struct program *p)
+{
+	struct ctl_command c, next;
+
+	(void)p;
+	for (size_t i = 0; ctl_command_at(i, &c); i++) {
+		size_t len = strcspn(c.name, " ");
+
+		if (c.name[len] == '\0')
+			continue;
+		fprintf(out, "\t%.*s) COMPREPLY=($(compgen -W '%s", (int)len, c.name, c.name + len + 1);
+		while (ctl_command_at(i + 1, &next) && strncmp(next.name, c.name, len + 1) == 0) {
+			fprintf(out, " %s", next.name + len + 1);
+			i++;
+		}
+		fputs("' -- \"$cur\")) ;;\n", out);
+	}
+}
+
+static void print_setting_words(FILE *out, const struct program *p)
+{
+	const char *group = "";
+
+	(void)p;
+	for (unsigned k = 0; k < CFG_KEYS; k++) {
+		const struct cfg_key_info *info = cfg_key_info((enum cfg_key)k);
+
+		if (info->old)
+			continue;
+		if (strcmp(group, info->group) != 0)
+			fprintf(out, "%s%s", *group != '\0' ? " " : "", info->group);
+		group = info->group;
+		fprintf(out, " %s", info->path);
+	}
+}
+
+static void print_log_levels(FILE *out, const struct program *p)
+{
+	(void)p;
+	for (const char *c = cfg_key_info(CFG_LOG_LEVEL)->unit; *c != '\0'; c++)
+		fputc(*c == '|' ? ' ' : *c, out);
+}
+
+/* --- templates --------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
-	int (*print)(FILE *out);
-} documents[] = {
-	{"tt-agent.conf", config_print_sample},
-	{"tt-agent.conf.5", config_print_manual},
-	{"tt-agentctl.1", admin_print_manual},
-	{"completion", admin_print_completion},
+	void (*print)(FILE *out, const struct program *p);
+	bool is_line; /* stands alone on its line, which becomes whole lines */
+} placeholders[] = {
+	{"@OPTIONS@", print_options, true},
+	{"@EXIT_STATUS@", print_exit_status, true},
+	{"@COMMANDS@", print_commands, true},
+	{"@SETTINGS@", print_settings, true},
+	{"@SAMPLE@", print_sample, true},
+	{"@OPTION_WORDS@", print_option_words, false},
+	{"@COMMAND_WORDS@", print_command_words, false},
+	{"@GROUP_BRANCHES@", print_group_branches, true},
+	{"@SETTING_WORDS@", print_setting_words, false},
+	{"@LOG_LEVELS@", print_log_levels, false},
 };
+
+/* A file tt-agentd.8.in belongs to the program tt-agentd. */
+static const struct program *program_of(const char *path)
+{
+	static const struct program *const programs[] = {&agentd_program, &fcgi_program, &runner_program,
+	                                                 &agentctl_program};
+	const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+
+	for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
+		size_t len = strlen(programs[i]->name);
+
+		if (strncmp(name, programs[i]->name, len) == 0 && name[len] == '.')
+			return programs[i];
+	}
+	return NULL;
+}
+
+static int fill_line(FILE *out, const char *line, const struct program *p)
+{
+	const char *at;
+
+	while ((at = strchr(line, '@')) != NULL) {
+		size_t i = 0, len = 0;
+
+		for (; i < sizeof placeholders / sizeof placeholders[0]; i++) {
+			len = strlen(placeholders[i].name);
+			if (strncmp(at, placeholders[i].name, len) == 0)
+				break;
+		}
+		if (i == sizeof placeholders / sizeof placeholders[0]) { /* another @ */
+			fprintf(out, "%.*s@", (int)(at - line), line);
+			line = at + 1;
+			continue;
+		}
+		fprintf(out, "%.*s", (int)(at - line), line);
+		if (p == NULL && (placeholders[i].print == print_options || placeholders[i].print == print_exit_status))
+			return -1;
+		placeholders[i].print(out, p);
+		line = at + len + (placeholders[i].is_line && at[len] == '\n');
+	}
+	fputs(line, out);
+	return 0;
+}
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; argc == 2 && i < sizeof documents / sizeof documents[0]; i++)
-		if (strcmp(argv[1], documents[i].name) == 0)
-			return documents[i].print(stdout) == 0 ? 0 : 1;
-	fprintf(stderr, "usage: print-documents DOCUMENT\n");
-	return 2;
+	FILE *in = argc == 2 ? fopen(argv[1], "re") : NULL;
+	char *line = NULL;
+	size_t size = 0;
+	int result = 0;
+
+	if (in == NULL) {
+		fprintf(stderr, "usage: print-documents TEMPLATE.in\n");
+		return 2;
+	}
+	while (result == 0 && getline(&line, &size, in) >= 0)
+		result = fill_line(stdout, line, program_of(argv[1]));
+	if (ferror(in) || fflush(stdout) != 0)
+		result = -1;
+	free(line);
+	fclose(in);
+	return result == 0 ? 0 : 1;
 }

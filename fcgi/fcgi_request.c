@@ -1,24 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fcgi/fcgi_request.h"
+#include "fcgi/fcgi_request_private.h"
 
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fastcgi.h>
-#include <fcgiapp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-struct fcgi_request {
-	FCGX_Request fcgx;
-	struct fcgi_request_params params;
-	char *body;
-	size_t body_len;
-	size_t pending;
-	bool open;
-};
 
 int fcgi_request_library_init(struct err *e)
 {
@@ -160,29 +150,6 @@ void fcgi_request_forget_input(struct fcgi_request *r)
 	FCGX_Free(&r->fcgx, 0);
 	r->fcgx.out = out;
 	r->fcgx.err = err;
-}
-
-void fcgi_request_put(struct fcgi_request *r, const void *bytes, size_t len)
-{
-	assert(len <= fcgi_request_room(r));
-	FCGX_PutStr(bytes, (int)len, r->fcgx.out);
-	r->pending += len;
-}
-
-size_t fcgi_request_room(const struct fcgi_request *r)
-{
-	return FCGI_REQUEST_RECORD_MAX - r->pending;
-}
-
-size_t fcgi_request_pending(const struct fcgi_request *r)
-{
-	return r->pending;
-}
-
-int fcgi_request_flush(struct fcgi_request *r)
-{
-	r->pending = 0;
-	return FCGX_FFlush(r->fcgx.out) == 0 ? 0 : -1;
 }
 
 int fcgi_request_split(struct fcgi_request *r, int fd)

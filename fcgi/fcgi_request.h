@@ -43,14 +43,6 @@ const char *fcgi_request_body(const struct fcgi_request *r, size_t *len); /* NUL
 /* Frees parameters and body, which a long response no longer needs. */
 void fcgi_request_forget_input(struct fcgi_request *r);
 
-/* Appends to the current record; at most fcgi_request_room bytes. */
-void fcgi_request_put(struct fcgi_request *r, const void *bytes, size_t len);
-size_t fcgi_request_room(const struct fcgi_request *r);    /* left in the current record */
-size_t fcgi_request_pending(const struct fcgi_request *r); /* bytes in it */
-
-/* Writes the current record. -1: the peer closed the connection. */
-int fcgi_request_flush(struct fcgi_request *r);
-
 /* Writes an empty record that carries fd as ancillary data, beyond which none of the peer's reads
  * goes. The peer ignores fd itself. Only on AF_UNIX, and if the socket has room. -1: not written. */
 int fcgi_request_split(struct fcgi_request *r, int fd);

@@ -64,7 +64,7 @@ static int clear_path(const struct sockaddr_un *a, struct err *e)
 	return 0;
 }
 
-static int set_owner(const char *path, const struct options *o, struct err *e)
+static int set_owner(const char *path, const struct fcgi_options *o, struct err *e)
 {
 	struct group *g;
 
@@ -90,7 +90,7 @@ static int make_directory(const char *path, struct err *e)
 	return 0;
 }
 
-static int bind_path(struct listener *l, const char *path, const struct options *o, struct err *e)
+static int bind_path(struct listener *l, const char *path, const struct fcgi_options *o, struct err *e)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	mode_t mask;
@@ -181,7 +181,7 @@ static int from_spawn_fcgi(struct listener *l, struct err *e)
 	return err_is_set(e) ? -1 : 0;
 }
 
-int listener_open(struct listener *l, const struct options *o, struct err *e)
+int listener_open(struct listener *l, const struct fcgi_options *o, struct err *e)
 {
 	const char *where = o->listen;
 	int found = 1;

@@ -19,7 +19,7 @@ struct listener {
 
 /* In this order: --listen, systemd's LISTEN_FDS, a listening socket as file descriptor 0
  * (spawn-fcgi), the default path. */
-int listener_open(struct listener *l, const struct options *o, struct err *e);
+int listener_open(struct listener *l, const struct fcgi_options *o, struct err *e);
 
 /* Takes over the listener that listener_pass_on prepared before execve. 1: there is none. */
 int listener_inherit(struct listener *l, struct err *e);

@@ -32,6 +32,7 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/test_llm.c \
 	fcgi/fcgi_request.c \
 	fcgi/fcgi_request.h \
+	fcgi/fcgi_request_private.h \
 	fcgi/flush_boundary.c \
 	fcgi/listener.c \
 	fcgi/listener.h \

@@ -4,30 +4,28 @@
 #include "fcgi/options.h"
 #include "fcgi/parent.h"
 
-#include "config.h"
-
 #include <signal.h>
-#include <stdio.h>
+#include <unistd.h>
+
+static unsigned cores(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 1 ? 1 : n > OPTIONS_WORKERS_MAX ? OPTIONS_WORKERS_MAX : (unsigned)n;
+}
 
 int main(int argc, char **argv)
 {
-	struct options o;
-	struct err e = ERR_INIT;
+	struct fcgi_options o = {0};
+	int status;
 
 	process_no_core_dumps();
 	signal(SIGPIPE, SIG_IGN); /* the reader of the log may close it */
-	if (responder_options_parse(&o, argc, argv, &e) < 0) {
-		fprintf(stderr, "tt-agent-fcgi: %s\n", e.text);
-		return 2;
-	}
-	if (o.action == OPTIONS_HELP) {
-		options_help();
-		return 0;
-	}
-	if (o.action == OPTIONS_VERSION) {
-		printf("tt-agent-fcgi %s\n", PACKAGE_VERSION);
-		return 0;
-	}
+	status = options_main(&fcgi_program, &o, argc, argv);
+	if (status >= 0)
+		return status;
+	if (o.workers == 0)
+		o.workers = cores();
 	log_open("tt-agent-fcgi", o.log_target, o.log_level);
 	process_raise_descriptor_limit(); /* each stream needs two */
 	return parent_run(&o, argv);

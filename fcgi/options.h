@@ -3,32 +3,26 @@
 #ifndef TT_FCGI_OPTIONS_H
 #define TT_FCGI_OPTIONS_H
 
-#include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/base/options.h"
 
-#include <stdbool.h>
-#include <stdint.h>
 #include <sys/types.h>
 
-#define OPTIONS_RUN_DIR     "/run/tt-agent"
 #define OPTIONS_SOCKET      "/run/tt-agent-fcgi/fcgi.sock"
 #define OPTIONS_WORKERS_MAX 256
 
-struct options {
+struct fcgi_options {
 	const char *run_dir;
 	const char *listen; /* path or HOST:PORT; NULL: inherited, else OPTIONS_SOCKET */
 	mode_t mode;        /* of the socket */
-	const char *group;  /* that owns the socket; NULL: as it comes */
-	unsigned workers;
+	const char *group;  /* that owns the socket; NULL: unchanged */
+	unsigned workers;   /* 0: one per core */
 	int64_t drain_ms;
 	enum log_level log_level;
 	bool log_level_given; /* else the published configuration says */
 	enum log_target log_target;
-	enum { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION } action;
 };
 
-/* Strings point into argv. -1 with a message for the user. */
-int responder_options_parse(struct options *o, int argc, char **argv, struct err *e);
-void options_help(void); /* to stdout */
+extern const struct program fcgi_program;
 
 #endif

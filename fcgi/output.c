@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes responses: the backlog, records, and the room that the socket has for them. */
 #include "fcgi/connection_internal.h"
+#include "fcgi/fcgi_request_private.h"
 
 #include <assert.h>
 #include <netinet/in.h>
@@ -85,10 +86,30 @@ void output_mark(struct connection *c)
 	c->out.dirty = true;
 }
 
+/* libfcgi's buffer is the record that is being filled. */
+static size_t room_in_record(const struct connection *c)
+{
+	return FCGI_REQUEST_RECORD_MAX - c->request->pending;
+}
+
+static void put_in_record(struct connection *c, const char *bytes, size_t len)
+{
+	assert(len <= room_in_record(c));
+	FCGX_PutStr(bytes, (int)len, c->request->fcgx.out);
+	c->request->pending += len;
+}
+
+/* -1: the peer closed the connection. */
+static int flush_record(struct connection *c)
+{
+	c->request->pending = 0;
+	return FCGX_FFlush(c->request->fcgx.out) == 0 ? 0 : -1;
+}
+
 void connection_head(struct connection *c, const char *bytes, size_t len)
 {
 	assert(c->state == CONNECTION_ACTIVE && c->out.written == 0);
-	fcgi_request_put(c->request, bytes, len);
+	put_in_record(c, bytes, len);
 }
 
 struct output *connection_output(struct connection *c)
@@ -101,8 +122,8 @@ void output_write(struct output *o, const char *bytes, size_t len)
 	struct connection *c = o->connection;
 
 	assert(c->state == CONNECTION_ACTIVE && !o->ended);
-	if (o->backlog.len == 0 && !flush_boundary_pending(o) && len <= fcgi_request_room(c->request)) {
-		fcgi_request_put(c->request, bytes, len);
+	if (o->backlog.len == 0 && !flush_boundary_pending(o) && len <= room_in_record(c)) {
+		put_in_record(c, bytes, len);
 		o->in_records += len;
 	} else if (buf_add(&o->backlog, bytes, len) < 0) {
 		o->failed = true;
@@ -164,13 +185,13 @@ bool output_has_room(struct connection *c, size_t len)
 static void refill(struct connection *c)
 {
 	struct output *o = &c->out;
-	size_t n = flush_boundary_limit(o, o->backlog.len), room = fcgi_request_room(c->request);
+	size_t n = flush_boundary_limit(o, o->backlog.len), room = room_in_record(c);
 
 	if (n > room)
 		n = room;
 	if (n == 0)
 		return;
-	fcgi_request_put(c->request, o->backlog.data, n);
+	put_in_record(c, o->backlog.data, n);
 	buf_consume(&o->backlog, n);
 	o->in_records += n;
 	if (o->backlog.len == 0)
@@ -182,12 +203,12 @@ static bool write_record(struct connection *c)
 {
 	struct output *o = &c->out;
 	bool last = o->ended && o->backlog.len == 0;
-	size_t pending = fcgi_request_pending(c->request);
+	size_t pending = c->request->pending;
 
 	if (!output_has_room(c, pending))
 		return false;
 	if (!last) {
-		if (fcgi_request_flush(c->request) == 0)
+		if (flush_record(c) == 0)
 			return true;
 		connection_lost(c);
 		return false;
@@ -213,7 +234,7 @@ void output_flush(struct connection *c)
 		if (flush_boundary_holds(c))
 			return;
 		refill(c);
-		if (fcgi_request_pending(c->request) == 0 && !(o->ended && o->backlog.len == 0))
+		if (c->request->pending == 0 && !(o->ended && o->backlog.len == 0))
 			break;
 	} while (write_record(c));
 	if (c->state == CONNECTION_ACTIVE && o->full && o->backlog.len < BACKLOG_LOW && c->owner != NULL) {

@@ -37,7 +37,7 @@ struct slot {
 };
 
 struct parent {
-	const struct options *options;
+	const struct fcgi_options *options;
 	char **argv;
 	char program[PATH_MAX]; /* path at the start; after an upgrade the new program is there */
 	struct listener listener;
@@ -383,7 +383,7 @@ static int prepare(struct parent *p, struct err *e)
 	return found;
 }
 
-int parent_run(const struct options *o, char **argv)
+int parent_run(const struct fcgi_options *o, char **argv)
 {
 	struct parent *p = calloc(1, sizeof *p);
 	struct err e = ERR_INIT;

@@ -11,6 +11,6 @@
 #include "fcgi/options.h"
 
 /* Returns the exit status of the process; a worker process returns through it, too. */
-int parent_run(const struct options *o, char **argv);
+int parent_run(const struct fcgi_options *o, char **argv);
 
 #endif

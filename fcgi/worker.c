@@ -26,7 +26,7 @@
 #define OTHER_CONNECTIONS        64u /* besides those with a turn: refusals, requests for the status */
 
 struct worker {
-	const struct options *options;
+	const struct fcgi_options *options;
 	struct event_base *base;
 	struct event *tick, *terminate, *retire;
 	struct acceptor *acceptor;
@@ -375,7 +375,7 @@ static void restore_signals(const struct worker *w)
 	sigprocmask(SIG_SETMASK, &w->context.signals, NULL);
 }
 
-int worker_run(const struct options *o, const struct worker_context *context)
+int worker_run(const struct fcgi_options *o, const struct worker_context *context)
 {
 	struct worker w = {.options = o, .context = *context, .max_turns = max_turns()};
 	struct err e = ERR_INIT;

@@ -30,7 +30,7 @@ struct worker_context {
 
 /* Runs until one of these signals and the end of the last response, at most o->drain_ms
  * after it. Returns the process's exit status. */
-int worker_run(const struct options *o, const struct worker_context *context);
+int worker_run(const struct fcgi_options *o, const struct worker_context *context);
 
 /* --- what endpoints use ------------------------------------------------------------- */
 struct published *worker_published(struct worker *w);

@@ -6,6 +6,8 @@ tt_agent_runner_LDADD = libttagentrunner.a libttagent.a $(EVENT_LIBS) $(JANSSON_
 # All but main, for the tests as well.
 noinst_LIBRARIES += libttagentrunner.a
 libttagentrunner_a_SOURCES = \
+	runner/options.c \
+	runner/options.h \
 	runner/sandbox.c \
 	runner/sandbox.h \
 	runner/self_test.c \

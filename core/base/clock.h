@@ -4,6 +4,7 @@
 #define TT_BASE_CLOCK_H
 
 #include <stdint.h>
+#include <sys/time.h>
 
 /* CLOCK_MONOTONIC: for durations and deadlines within one process. */
 int64_t clock_mono_ns(void);
@@ -14,5 +15,13 @@ int64_t clock_boot_ms(void);
 
 /* CLOCK_REALTIME, milliseconds since the epoch: for people and documents only. */
 int64_t clock_wall_ms(void);
+
+/* A timer's argument; a negative time counts as none. */
+static inline struct timeval clock_timeval_ms(int64_t ms)
+{
+	if (ms < 0)
+		ms = 0;
+	return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+}
 
 #endif

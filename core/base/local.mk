@@ -12,6 +12,8 @@ libttagent_a_SOURCES += \
 	core/base/json_text.h \
 	core/base/log.c \
 	core/base/log.h \
+	core/base/options.c \
+	core/base/options.h \
 	core/base/process.c \
 	core/base/process.h \
 	core/base/roff.c \

@@ -111,8 +111,9 @@ struct cfg_key_info {
 };
 const struct cfg_key_info *cfg_key_info(enum cfg_key k);
 
-/* conf/tt-agent.conf and the manual page, made from the table. */
+/* The settings as conf/tt-agent.conf and as the manual page (roff) show them, printed from
+ * the table. */
 int config_print_sample(FILE *out);
-int config_print_manual(FILE *out); /* roff, section 5 */
+int config_print_settings(FILE *out);
 
 #endif

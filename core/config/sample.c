@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sample file and the manual page, printed from the table. */
+/* What the sample file and the manual page say of each setting, printed from the table. */
 #include "core/base/roff.h"
 #include "core/config/table.h"
 
@@ -129,26 +129,14 @@ static void print_sample_key(FILE *out, const struct key_row *row)
 	fprintf(out, ";\n");
 }
 
-static const char sample_head[] =
-	"# The configuration of tt-agent, read by tt-agentd; see tt-agent.conf(5).\n"
-	"#\n"
-	"# Every setting is listed with its default, commented out. The environment variable that a\n"
-	"# setting names overrides this file, and --set GROUP.NAME=VALUE on the command line (not for\n"
-	"# secrets) overrides both. `tt-agentctl config` shows each value and where it came from,\n"
-	"# `tt-agentd -t` tests the file, and SIGHUP or `tt-agentctl reload` reloads it.\n"
-	"#\n"
-	"# Times are in seconds; fractions are allowed. @include \"FILE\" on a line of its own reads\n"
-	"# another file, relative to this one; a group may be spread over several files. A file that\n"
-	"# contains secrets must not be readable by everybody: chmod o-r.\n";
-
 int config_print_sample(FILE *out)
 {
-	fputs(sample_head, out);
 	for (size_t g = 0; g < table_groups(); g++) {
 		const struct group_row *group = table_group(g);
 		bool first = true;
 
-		fputc('\n', out);
+		if (g > 0)
+			fputc('\n', out);
 		print_wrapped(out, "# ", 2, group->help);
 		fprintf(out, "%s: {\n", group->name);
 		for (unsigned k = 0; k < CFG_KEYS; k++) {
@@ -167,59 +155,6 @@ int config_print_sample(FILE *out)
 }
 
 /* --- the manual page --------------------------------------------------------------------- */
-
-static const char manual_head[] =
-	".\\\" Printed from the table of settings by `make documents`.\n"
-	".TH TT\\-AGENT.CONF 5 \"\" tt\\-agent \"File Formats\"\n"
-	".ad l\n"
-	".nh\n"
-	".SH NAME\n"
-	"tt\\-agent.conf \\- configuration of tt\\-agent\n"
-	".SH SYNOPSIS\n"
-	".I /etc/tt\\-agent/tt\\-agent.conf\n"
-	".SH DESCRIPTION\n"
-	"The settings of the tt\\-agent services.\n"
-	".BR tt\\-agentd (8)\n"
-	"reads them, publishes the effective configuration to the responders, and keeps the last\n"
-	"valid configuration if a new one has errors.\n"
-	".PP\n"
-	"Each of these sources overrides those before it: the defaults, this file, the\n"
-	"environment, TT\\-Studio's\n"
-	".I user_config.env\n"
-	"(only TAVILY_API_KEY and JWT_SECRET, see\n"
-	".BR auth.volume ),\n"
-	"and the option\n"
-	".B \\-\\-set\n"
-	"(not for secrets, because the process list shows it to other users).\n"
-	".B tt\\-agentctl config\n"
-	"shows each value and where it came from;\n"
-	".B tt\\-agentd \\-t\n"
-	"tests everything and reports each error with its file and line.\n"
-	".SH SYNTAX\n"
-	".EX\n"
-	"polling: {\n"
-	"\tinterval = 60;          # seconds, fractions are fine\n"
-	"\tenabled = true;\n"
-	"};\n"
-	"selection: {\n"
-	"\tpriority_models = [ \"meta\\-llama/Llama\\-3.1\\-70B\\-Instruct\" ];\n"
-	"};\n"
-	"@include \"secrets.conf\"\n"
-	".EE\n"
-	".PP\n"
-	"Comments begin with # or // or are enclosed in /* and */. Strings are enclosed in double\n"
-	"quotes; adjacent strings are joined.\n"
-	".B @include\n"
-	"must be at the beginning of a line; its path is relative to the including file. A group\n"
-	"may be spread over several files, but a setting may occur only once. A file that contains\n"
-	"a secret must not be readable by everybody. The maximum length of a file is 1 MiB.\n"
-	".PP\n"
-	"An empty string unsets a setting that has no default. In the environment, an empty\n"
-	"variable counts as unset, booleans are true, false, 1, 0, yes, no, on or off\n"
-	"(case\\-insensitive), and lists are separated by commas. Unknown settings, wrong types and\n"
-	"values out of range are errors; unknown AGENT_ variables and earlier names of settings are\n"
-	"warnings.\n"
-	".SH SETTINGS\n";
 
 static void print_manual_key(FILE *out, const struct key_row *row)
 {
@@ -240,9 +175,8 @@ static void print_manual_key(FILE *out, const struct key_row *row)
 	fputc('\n', out);
 }
 
-int config_print_manual(FILE *out)
+int config_print_settings(FILE *out)
 {
-	fputs(manual_head, out);
 	for (size_t g = 0; g < table_groups(); g++) {
 		const struct group_row *group = table_group(g);
 
@@ -258,6 +192,5 @@ int config_print_manual(FILE *out)
 				print_manual_key(out, table_row((enum cfg_key)k));
 		}
 	}
-	fputs(".SH SEE ALSO\n.BR tt\\-agentd (8),\n.BR tt\\-agent\\-fcgi (8),\n.BR tt\\-agentctl (1)\n", out);
 	return fflush(out) == 0 && ferror(out) == 0 ? 0 : -1;
 }

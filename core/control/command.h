@@ -5,7 +5,7 @@
  *   -> {"v":1,"id":7,"command":"select","args":{"deploy_id":"d1"}}
  *   <- {"v":1,"id":7,"ok":true,"result":{...}}
  *   <- {"v":1,"id":7,"ok":false,"error":"..."}
- *   <- {"v":1,"id":7,"event":{...}}            (events only, until either hangs up)
+ *   <- {"v":1,"id":7,"event":{...}}            (events only, until a side closes)
  *
  * A line is at most COMMAND_LINE_MAX bytes. A broken, silent or hostile peer costs its
  * own connection and nothing else: the server answers with an error that says what is
@@ -31,16 +31,16 @@ enum command {
 #include "core/control/commands.def"
 	COMMANDS
 };
-#undef COMMAND
 
 /* READ: any peer that may open the socket. CONTROL: root, the daemon's own user, and
  * (by the socket's mode) the admin group. SERVICE: root and the daemon's own user. */
 enum command_right { RIGHT_READ, RIGHT_CONTROL, RIGHT_SERVICE };
 
+/* A row of commands.def: enough to show and send a command that the program does not know. */
 struct command_info {
 	const char *name, *args, *help;
 	enum command_right right;
-	int64_t deadline_ms; /* 0 = none */
+	int64_t deadline_ms; /* 0: a stream of events */
 };
 const struct command_info *command_info(enum command c);
 int command_find(const char *name, enum command *c);
@@ -58,8 +58,9 @@ typedef void command_handler_fn(void *arg, struct command_call *call, enum comma
 /* Binds path itself: mode 0660, close-on-exec, replaces a dead socket file only. */
 struct command_server *command_server_new(struct event_base *base, const char *path, command_handler_fn *handler,
                                           void *arg, struct err *e);
-/* Hangs up; streams are told; unanswered calls still take their answer. What was written
- * before leaves where the socket takes it at once. Not from within the handler. */
+/* Closes all connections; streams get their closed callback; unanswered calls still take
+ * their answer. Written output leaves where the socket takes it at once. Not from within the
+ * handler. */
 void command_server_free(struct command_server *s);
 
 void command_reply(struct command_call *call, json_t *result); /* steals; NULL: no memory */
@@ -83,19 +84,19 @@ struct command_client *command_client_new(struct event_base *base, const char *p
 void command_client_free(struct command_client *c); /* no callbacks; not from within one */
 
 /* result is borrowed, NULL with e set: refused by the daemon ("..."), or no answer
- * (*unreachable: nobody listens, hung up, deadline passed). Once; never from within
+ * (*unreachable: no listener, connection closed, deadline passed). Once; never from within
  * command_send. args is stolen (NULL: {}). deadline_ms 0: a little more than the daemon's
  * own deadline for this command. SIGPIPE must be ignored. */
 typedef void command_done_fn(void *arg, const json_t *result, bool unreachable, const struct err *e);
 struct command_request *command_send(struct command_client *c, enum command cmd, json_t *args, int64_t deadline_ms,
                                      command_done_fn *done, void *arg);
-void command_request_cancel(struct command_request *r); /* done is not called; the daemon is told */
+void command_request_cancel(struct command_request *r); /* done is not called; the daemon cancels it */
 
 /* --- client for the admin tool: one command, waits --------------------------------- */
 /* The result (new reference) or NULL with e; *unreachable and deadline_ms as above. */
 json_t *command_call(const char *path, enum command cmd, json_t *args, int64_t deadline_ms, bool *unreachable,
                      struct err *e);
-/* Streams events to each until it returns false or the daemon hangs up. */
+/* Streams events to each until it returns false or the daemon closes the connection. */
 int command_watch(const char *path, enum command cmd, bool (*each)(void *arg, const json_t *event), void *arg,
                   struct err *e);
 

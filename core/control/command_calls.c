@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/control/command_server_private.h"
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 
 #include <stdlib.h>
 
 #define CALLS_MAX  256u       /* of one peer, at once */
-#define OUTPUT_MAX (4u << 20) /* a reader of events who is so far behind is dropped */
+#define OUTPUT_MAX (4u << 20) /* a reader of events that is so far behind is dropped */
 
 static void call_free(struct command_call *call)
 {
@@ -29,9 +30,9 @@ static void call_detach(struct command_call *call)
 	call->timed = false;
 }
 
-/* The peer has gone, or takes the call back. A stream ends with it, and what asked to be
- * told; another command goes on, for nobody. */
-static void call_orphan(struct command_call *call)
+/* The peer has gone, or cancels the call. It ends where it has a closed callback; any other
+ * command goes on, and its answer goes nowhere. */
+static void call_abandon(struct command_call *call)
 {
 	void (*closed)(void *arg) = call->closed;
 	void *arg = call->closed_arg;
@@ -49,7 +50,7 @@ void calls_end(struct peer *p)
 	struct command_call *call;
 
 	while ((call = LIST_FIRST(&p->calls)) != NULL)
-		call_orphan(call);
+		call_abandon(call);
 }
 
 void calls_end_streams(struct peer *p)
@@ -59,7 +60,7 @@ void calls_end_streams(struct peer *p)
 	for (call = LIST_FIRST(&p->calls); call != NULL; call = next) {
 		next = LIST_NEXT(call, link);
 		if (call->stream)
-			call_orphan(call);
+			call_abandon(call);
 	}
 }
 
@@ -70,14 +71,14 @@ static void answered(struct command_call *call)
 	struct peer *p = call->peer;
 
 	call_free(call);
-	peer_nudge(p);
+	peer_wake(p);
 }
 
 void command_reply(struct command_call *call, json_t *result)
 {
 	size_t len = 0;
 
-	if (call->peer == NULL || call->told) {
+	if (call->peer == NULL || call->timed_out) {
 		json_decref(result);
 	} else if (result == NULL) {
 		peer_send_error(call->peer, &call->id, "tt-agentd has no memory for the answer");
@@ -96,7 +97,7 @@ void command_reply(struct command_call *call, json_t *result)
 
 void command_fail(struct command_call *call, const char *text)
 {
-	if (call->peer != NULL && !call->told)
+	if (call->peer != NULL && !call->timed_out)
 		peer_send_error(call->peer, &call->id, text);
 	answered(call);
 }
@@ -107,12 +108,12 @@ void command_event(struct command_call *call, json_t *event)
 	size_t len = 0;
 	char *line;
 
-	if (p == NULL || p->doomed || peer_pending(p) > OUTPUT_MAX) {
+	if (p == NULL || p->close_scheduled || peer_pending(p) > OUTPUT_MAX) {
 		json_decref(event);
-		if (p != NULL && !p->doomed) {
+		if (p != NULL && !p->close_scheduled) {
 			log_warning("command_peer_dropped", L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
 			            L_STR("reason", "reads its events too slowly"));
-			peer_doom(p);
+			peer_schedule_close(p);
 		}
 		return;
 	}
@@ -144,7 +145,7 @@ void command_on_close(struct command_call *call, void (*closed)(void *arg), void
 		struct peer *p = call->peer;
 
 		call_detach(call);
-		peer_nudge(p);
+		peer_wake(p);
 	}
 	if (call->peer == NULL) {
 		call->timed = true;
@@ -164,7 +165,7 @@ void command_on_cancel(struct command_call *call, void (*closed)(void *arg), voi
 	call->closed_arg = arg;
 }
 
-/* --- questions ------------------------------------------------------------------------ */
+/* --- requests ------------------------------------------------------------------------ */
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
@@ -172,7 +173,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	call->told = true;
+	call->timed_out = true;
 	peer_send_error(call->peer, &call->id, "timed out");
 }
 
@@ -180,7 +181,7 @@ static struct command_call *call_new(struct peer *p, const struct wire_request *
 {
 	struct command_call *call = calloc(1, sizeof *call);
 	int64_t deadline_ms = command_info(r->command)->deadline_ms;
-	struct timeval tv = {.tv_sec = deadline_ms / 1000, .tv_usec = deadline_ms % 1000 * 1000};
+	const struct timeval tv = clock_timeval_ms(deadline_ms);
 
 	if (call == NULL)
 		return NULL;
@@ -199,7 +200,7 @@ static struct command_call *call_new(struct peer *p, const struct wire_request *
 	return call;
 }
 
-/* Commands that cannot be taken back go on. */
+/* Commands without a closed callback go on. */
 static void cancel(struct peer *p, const struct wire_request *r)
 {
 	const json_t *id = json_object_get(r->args, "call");
@@ -211,12 +212,12 @@ static void cancel(struct peer *p, const struct wire_request *r)
 	if (json_is_integer(id) && call->id == json_integer_value(id) && call->closed != NULL)
 		break;
 	if (call != NULL)
-		call_orphan(call);
+		call_abandon(call);
 	line = command_wire_put_value(r->id, WIRE_RESULT, json_pack("{s:b}", "cancelled", call != NULL), &len);
 	peer_send(p, line, len);
 }
 
-void calls_take(struct peer *p, const struct wire_request *r)
+void calls_start(struct peer *p, const struct wire_request *r)
 {
 	struct command_server *s = p->server;
 	struct command_call *call;

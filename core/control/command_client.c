@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/control/command_wire.h"
 
+#include "core/base/clock.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <event2/bufferevent.h>
@@ -36,7 +38,7 @@ struct command_client {
 	struct request_list requests; /* sent and not answered, oldest first */
 };
 
-/* Ends r with whatever is given; r is gone before anybody is called. */
+/* Ends r; it is freed before done is called. */
 static void finish(struct command_request *r, const json_t *result, bool unreachable, const struct err *e)
 {
 	command_done_fn *done = r->done;
@@ -56,9 +58,9 @@ static void disconnect(struct command_client *c)
 	c->scanned = 0;
 }
 
-/* The connection is of no use any more: all that wait on it are told. Whoever sends
- * again from within its callback gets a new connection. */
-static void lose(struct command_client *c, const struct err *why)
+/* The connection is unusable: all requests on it fail. A callback that sends again gets a new
+ * connection. */
+static void fail_all(struct command_client *c, const struct err *why)
 {
 	struct command_request *r;
 	int64_t before = c->next_id;
@@ -87,8 +89,8 @@ static void take_answer(struct command_client *c, struct wire_answer *a)
 {
 	struct command_request *r;
 
-	if (!a->has_id && a->kind == WIRE_ERROR) { /* said before it hangs up */
-		lose(c, &a->error);
+	if (!a->has_id && a->kind == WIRE_ERROR) { /* before it closes the connection */
+		fail_all(c, &a->error);
 		return;
 	}
 	TAILQ_FOREACH(r, &c->requests, link)
@@ -121,13 +123,13 @@ static void on_read(struct bufferevent *bev, void *arg)
 		json_decref(a.value);
 		if (rc < 0) {
 			err_prefix(&e, "tt-agentd's answer is not understood");
-			lose(c, &e);
+			fail_all(c, &e);
 			return;
 		}
 	}
 	if (c->bev == bev && too_long) {
 		err_set(&e, "tt-agentd's answer is longer than %u bytes", COMMAND_LINE_MAX);
-		lose(c, &e);
+		fail_all(c, &e);
 	}
 }
 
@@ -139,8 +141,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	(void)bev;
 	if ((what & BEV_EVENT_CONNECTED) != 0)
 		return;
-	err_set(&e, "tt-agentd hung up");
-	lose(c, &e);
+	err_set(&e, "tt-agentd closed the connection");
+	fail_all(c, &e);
 }
 
 static int connect_now(struct command_client *c, struct err *e)
@@ -207,7 +209,7 @@ struct command_request *command_send(struct command_client *c, enum command cmd,
 		return NULL;
 	}
 	if (deadline_ms <= 0)
-		deadline_ms = command_wire_patience(cmd);
+		deadline_ms = command_wire_client_deadline_ms(cmd);
 	r->client = c;
 	r->id = c->next_id++;
 	r->command = cmd;
@@ -217,16 +219,15 @@ struct command_request *command_send(struct command_client *c, enum command cmd,
 	r->failed = send_request(c, r, args, &r->err) < 0;
 	if (r->failed)
 		deadline_ms = 0;
-	tv.tv_sec = deadline_ms / 1000;
-	tv.tv_usec = deadline_ms % 1000 * 1000;
+	tv = clock_timeval_ms(deadline_ms);
 	evtimer_assign(&r->timer, c->base, on_due, r);
 	if (r->failed || deadline_ms > 0)
 		event_add(&r->timer, &tv);
 	return r;
 }
 
-/* Its answer is not waited for: nothing is sent where it does not go out at once. */
-static void take_back(struct command_client *c, const struct command_request *r)
+/* Nothing is sent where it does not go out at once. */
+static void send_cancel(struct command_client *c, const struct command_request *r)
 {
 	size_t len = 0;
 	char *line;
@@ -241,7 +242,7 @@ static void take_back(struct command_client *c, const struct command_request *r)
 
 void command_request_cancel(struct command_request *r)
 {
-	take_back(r->client, r);
+	send_cancel(r->client, r);
 	TAILQ_REMOVE(&r->client->requests, r, link);
 	event_del(&r->timer);
 	free(r);

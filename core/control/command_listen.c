@@ -22,7 +22,7 @@ static int remove_dead(const struct sockaddr_un *sa, const char *path, struct er
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : err_set_errno(e, errno, "%s", path);
 	if (!S_ISSOCK(st.st_mode))
-		return err_set(e, "%s is there and is no socket: move it away", path);
+		return err_set(e, "%s exists and is not a socket: move it away", path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_set_errno(e, errno, "%s", path);
@@ -127,7 +127,7 @@ int command_listen_peer(const struct command_listen *l, int fd, struct command_p
 	peer->service = cred.uid == 0 || cred.uid == geteuid();
 	peer->control = peer->service;
 	if (!peer->control && stat(l->path, &st) == 0)
-		/* Where the file is closed to others, whoever came in is in the group. */
+		/* Where the file's mode excludes others, a peer that could connect is in the group. */
 		peer->control = (st.st_mode & S_IWOTH) == 0 ||
 		                ((st.st_mode & S_IWGRP) != 0 && in_group(fd, cred.gid, st.st_gid));
 	return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command channel's socket file and who may do what through it. */
+/* The command channel's socket file and the rights of its peers. */
 #ifndef TT_CONTROL_COMMAND_LISTEN_H
 #define TT_CONTROL_COMMAND_LISTEN_H
 
@@ -27,7 +27,7 @@ int command_listen_open(struct command_listen *l, const char *path, struct err *
 /* Removes the socket file where it is still ours. */
 void command_listen_close(struct command_listen *l);
 
-/* Who is at the other end; -1 when the system does not say. */
+/* The credentials of the other end; -1: the system does not know them. */
 int command_listen_peer(const struct command_listen *l, int fd, struct command_peer *peer);
 /* Whether it may; else e says which right is missing. */
 int command_listen_allow(const struct command_listen *l, const struct command_peer *peer, enum command c,

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #define OUTPUT_BUSY   (1u << 20) /* beyond it no further command of this peer is read */
-#define FIRST_LINE_S  10         /* a peer says something within this time */
+#define FIRST_LINE_S  10         /* a peer must send its first line within this time */
 #define WRITE_STALL_S 30         /* and reads what it asked for */
 
 void peer_free(struct peer *p)
@@ -15,25 +15,25 @@ void peer_free(struct peer *p)
 	calls_end(p);
 	LIST_REMOVE(p, link);
 	p->server->peer_count--;
-	event_del(&p->doom);
+	event_del(&p->close_event);
 	bufferevent_free(p->bev);
 	free(p);
 }
 
-static void on_doom(evutil_socket_t fd, short what, void *arg)
+static void on_close_due(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
 	peer_free(arg);
 }
 
-void peer_doom(struct peer *p)
+void peer_schedule_close(struct peer *p)
 {
-	p->doomed = true;
-	event_active(&p->doom, EV_TIMEOUT, 0);
+	p->close_scheduled = true;
+	event_active(&p->close_event, EV_TIMEOUT, 0);
 }
 
-/* --- what it is told ------------------------------------------------------------------ */
+/* --- output -------------------------------------------------------------------------- */
 
 size_t peer_pending(const struct peer *p)
 {
@@ -49,11 +49,11 @@ static void free_line(const void *data, size_t len, void *line)
 
 void peer_send(struct peer *p, char *line, size_t len)
 {
-	if (!p->doomed && line != NULL &&
+	if (!p->close_scheduled && line != NULL &&
 	    evbuffer_add_reference(bufferevent_get_output(p->bev), line, len, free_line, line) == 0)
 		return;
 	free(line);
-	peer_doom(p);
+	peer_schedule_close(p);
 }
 
 void peer_send_error(struct peer *p, const int64_t *id, const char *text)
@@ -64,8 +64,8 @@ void peer_send_error(struct peer *p, const int64_t *id, const char *text)
 	peer_send(p, line, len);
 }
 
-/* Says what is wrong, and no more. */
-static void hang_up(struct peer *p, const int64_t *id, const char *text)
+/* Sends the error and closes the connection once it is written. */
+static void reject(struct peer *p, const int64_t *id, const char *text)
 {
 	log_warning("command_peer_dropped", L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
 	            L_STR("reason", id != NULL ? "protocol" : "no protocol"));
@@ -75,9 +75,9 @@ static void hang_up(struct peer *p, const int64_t *id, const char *text)
 }
 
 /* What was held back, or the end, comes with the write callback. */
-void peer_nudge(struct peer *p)
+void peer_wake(struct peer *p)
 {
-	if (p != NULL && !p->doomed && p->closing)
+	if (p != NULL && !p->close_scheduled && p->closing)
 		bufferevent_trigger(p->bev, EV_WRITE, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
 }
 
@@ -85,14 +85,14 @@ void peer_write_now(struct peer *p)
 {
 	struct evbuffer *out = bufferevent_get_output(p->bev);
 
-	if (p->doomed || peer_pending(p) == 0)
+	if (p->close_scheduled || peer_pending(p) == 0)
 		return;
 	evbuffer_unfreeze(out, 1);
 	evbuffer_write(out, bufferevent_getfd(p->bev));
 	evbuffer_freeze(out, 1);
 }
 
-/* --- what it says --------------------------------------------------------------------- */
+/* --- input --------------------------------------------------------------------------- */
 
 static void take_line(struct peer *p, const char *line, size_t len)
 {
@@ -102,13 +102,13 @@ static void take_line(struct peer *p, const char *line, size_t len)
 	switch (command_wire_request(line, len, &r, &e)) {
 	case WIRE_OK:
 		bufferevent_set_timeouts(p->bev, NULL, &(struct timeval){.tv_sec = WRITE_STALL_S});
-		calls_take(p, &r);
+		calls_start(p, &r);
 		break;
 	case WIRE_REFUSED:
 		peer_send_error(p, &r.id, e.text);
 		break;
 	case WIRE_BROKEN:
-		hang_up(p, r.has_id ? &r.id : NULL, e.text);
+		reject(p, r.has_id ? &r.id : NULL, e.text);
 		break;
 	}
 	json_decref(r.args);
@@ -121,16 +121,16 @@ static void take_lines(struct peer *p)
 	bool too_long = false;
 	size_t len;
 
-	while (!p->closing && !p->doomed && peer_pending(p) < OUTPUT_BUSY &&
+	while (!p->closing && !p->close_scheduled && peer_pending(p) < OUTPUT_BUSY &&
 	       (line = command_wire_next(in, &p->scanned, COMMAND_REQUEST_MAX, &len, &too_long)) != NULL) {
 		p->scanned = 0;
 		take_line(p, line, len);
 		evbuffer_drain(in, len + 1);
 	}
-	if (p->closing || p->doomed)
+	if (p->closing || p->close_scheduled)
 		return;
 	if (too_long)
-		hang_up(p, NULL, "the line is longer than 65536 bytes");
+		reject(p, NULL, "the line is longer than 65536 bytes");
 	else if (peer_pending(p) >= OUTPUT_BUSY)
 		/* A full input that is not drained would keep libevent busy. */
 		bufferevent_disable(p->bev, EV_READ);
@@ -150,7 +150,7 @@ static void on_written(struct bufferevent *bev, void *arg)
 	struct peer *p = arg;
 
 	(void)bev;
-	if (p->doomed)
+	if (p->close_scheduled)
 		return;
 	take_lines(p);
 	if (p->closing && LIST_EMPTY(&p->calls) && peer_pending(p) == 0)
@@ -163,7 +163,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 	if ((what & BEV_EVENT_TIMEOUT) != 0 && (what & BEV_EVENT_READING) != 0 && !p->closing) {
 		bufferevent_enable(bev, EV_WRITE);
-		hang_up(p, NULL, "no command came");
+		reject(p, NULL, "no command was sent");
 		return;
 	}
 	if ((what & BEV_EVENT_EOF) == 0) {
@@ -192,7 +192,7 @@ int peer_open(struct command_server *s, int fd, const struct command_peer *who)
 	LIST_INIT(&p->calls);
 	LIST_INSERT_HEAD(&s->peers, p, link);
 	s->peer_count++;
-	event_assign(&p->doom, s->base, -1, 0, on_doom, p);
+	event_assign(&p->close_event, s->base, -1, 0, on_close_due, p);
 	bufferevent_setcb(p->bev, on_read, on_written, on_event, p);
 	bufferevent_setwatermark(p->bev, EV_READ, 0, COMMAND_REQUEST_MAX + 2);
 	bufferevent_set_timeouts(p->bev, &(struct timeval){.tv_sec = FIRST_LINE_S},

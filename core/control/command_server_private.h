@@ -19,12 +19,12 @@ struct command_call {
 	int64_t id;
 	enum command command;
 	uid_t uid;
-	bool told; /* the peer has its answer: the deadline passed */
+	bool timed_out; /* the peer was answered so */
 	bool timed;
 	struct event timer;
 	void (*closed)(void *arg);
 	void *closed_arg;
-	bool stream; /* ends when the peer says no more */
+	bool stream; /* ends when the peer stops writing */
 };
 LIST_HEAD(call_list, command_call);
 
@@ -36,8 +36,8 @@ struct peer {
 	struct call_list calls;
 	size_t call_count, scanned;
 	bool closing; /* nothing is read any more; what is written still goes out */
-	bool doomed;
-	struct event doom;
+	bool close_scheduled;
+	struct event close_event;
 };
 LIST_HEAD(peer_list, peer);
 
@@ -56,17 +56,17 @@ struct command_server {
 
 int peer_open(struct command_server *s, int fd, const struct command_peer *who); /* takes fd; -1: no memory */
 void peer_free(struct peer *p);
-void peer_doom(struct peer *p);      /* from within somebody's call: it goes when the stack is empty */
-void peer_write_now(struct peer *p); /* what the socket takes at once */
+void peer_schedule_close(struct peer *p); /* frees it from the event loop: safe in any callback */
+void peer_write_now(struct peer *p);      /* what the socket takes at once */
 
 void peer_send(struct peer *p, char *line, size_t len); /* steals line; NULL: no memory for it */
 void peer_send_error(struct peer *p, const int64_t *id, const char *text);
 size_t peer_pending(const struct peer *p); /* bytes that are not written yet */
-void peer_nudge(struct peer *p);           /* a call has ended. NULL: nothing */
+void peer_wake(struct peer *p);            /* a call has ended; NULL: does nothing */
 
 /* --- command_calls.c ------------------------------------------------------------------ */
 
-void calls_take(struct peer *p, const struct wire_request *r);
+void calls_start(struct peer *p, const struct wire_request *r);
 void calls_end(struct peer *p);         /* the peer has gone */
 void calls_end_streams(struct peer *p); /* the peer writes no more */
 

@@ -11,7 +11,6 @@
 static const struct command_info infos[] = {
 #include "core/control/commands.def"
 };
-#undef COMMAND
 _Static_assert(sizeof infos / sizeof infos[0] == COMMANDS, "one row a command");
 
 const struct command_info *command_info(enum command c)
@@ -19,7 +18,7 @@ const struct command_info *command_info(enum command c)
 	return &infos[c];
 }
 
-int64_t command_wire_patience(enum command c)
+int64_t command_wire_client_deadline_ms(enum command c)
 {
 	return infos[c].deadline_ms > 0 ? infos[c].deadline_ms + 500 : 0;
 }
@@ -43,11 +42,11 @@ static json_t *parse(const char *line, size_t len, bool *has_id, int64_t *id, st
 
 	*has_id = false;
 	if (whole == NULL) {
-		err_set(e, "the line is no JSON: %s (column %d)", error.text, error.column);
+		err_set(e, "the line is not JSON: %s (column %d)", error.text, error.column);
 		return NULL;
 	}
 	if (!json_is_object(whole)) {
-		err_set(e, "the line is no JSON object");
+		err_set(e, "the line is not a JSON object");
 		goto bad;
 	}
 	v = json_object_get(whole, "id");
@@ -59,7 +58,7 @@ static json_t *parse(const char *line, size_t len, bool *has_id, int64_t *id, st
 		goto bad;
 	}
 	if (json_integer_value(v) != COMMAND_VERSION) {
-		err_set(e, "protocol version %lld is not spoken here, only %d (are all programs of one release?)",
+		err_set(e, "protocol version %lld is not supported, only %d (are all programs of one release?)",
 		        (long long)json_integer_value(v), COMMAND_VERSION);
 		goto bad;
 	}
@@ -87,7 +86,7 @@ enum wire_verdict command_wire_request(const char *line, size_t len, struct wire
 		goto out;
 	}
 	if (command_find(json_string_value(v), &r->command) < 0) {
-		err_set(e, "'%.64s' is no command", json_string_value(v));
+		err_set(e, "unknown command '%.64s'", json_string_value(v));
 		verdict = WIRE_REFUSED;
 		goto out;
 	}

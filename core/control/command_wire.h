@@ -11,15 +11,15 @@
 
 enum wire_verdict {
 	WIRE_OK,
-	WIRE_REFUSED, /* understood, but not a command of ours: say so and go on */
-	WIRE_BROKEN,  /* not the protocol: say so and hang up */
+	WIRE_REFUSED, /* unknown command: answered with an error */
+	WIRE_BROKEN,  /* not the protocol: answered with an error, then the connection is closed */
 };
 
 struct wire_request {
 	bool has_id;
 	int64_t id;
 	enum command command;
-	json_t *args; /* an object, owned by whoever asked for it; NULL unless WIRE_OK */
+	json_t *args; /* an object, owned by the caller; NULL unless WIRE_OK */
 };
 enum wire_verdict command_wire_request(const char *line, size_t len, struct wire_request *r, struct err *e);
 
@@ -28,8 +28,8 @@ struct wire_answer {
 	bool has_id;
 	int64_t id;
 	enum wire_kind kind;
-	json_t *value;    /* result or event, owned by whoever asked; NULL for an error */
-	struct err error; /* what the daemon says */
+	json_t *value;    /* result or event, owned by the caller; NULL for an error */
+	struct err error; /* from the daemon */
 };
 /* -1 with e when the line is none of the protocol. */
 int command_wire_answer(const char *line, size_t len, struct wire_answer *a, struct err *e);
@@ -46,9 +46,9 @@ const char *command_wire_next(struct evbuffer *in, size_t *scanned, size_t max, 
 
 /* How long a client waits that has no deadline of its own: a little longer than the
  * daemon, so that its "timed out" still arrives. 0 = for ever. */
-int64_t command_wire_patience(enum command c);
+int64_t command_wire_client_deadline_ms(enum command c);
 
-/* What connect says, for people. */
+/* The error of connect, for people. */
 void command_wire_unreachable(struct err *e, int errnum, const char *path);
 
 /* Fills a sockaddr_un; -1 when the path is too long. */

@@ -8,7 +8,7 @@ libttagent_a_SOURCES += \
 	core/control/command_peer.c \
 	core/control/command_server.c \
 	core/control/command_server_private.h \
-	core/control/command_talk.c \
+	core/control/command_sync.c \
 	core/control/command_wire.c \
 	core/control/command_wire.h \
 	core/control/commands.def

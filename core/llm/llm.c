@@ -83,10 +83,8 @@ bool llm_is_selectable(const struct llm *l)
 }
 
 static const struct llm_kind_info kinds[] = {
-	[LLM_CLOUD] = {.text = "cloud", .title = "Cloud"},
-	[LLM_CONTAINER] = {.text = "container", .title = "Container", .shown_by_url = true},
-	[LLM_DISCOVERED] = {.text = "discovered", .title = "Discovered"},
-	[LLM_LOCAL] = {.text = "local", .title = "Container", .shown_by_url = true},
+#define LLM_KIND(id, ...) [LLM_##id] = {__VA_ARGS__},
+#include "core/llm/llm_kinds.def"
 };
 
 static const char *const health_texts[] = {

@@ -12,7 +12,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum llm_kind { LLM_CLOUD, LLM_CONTAINER, LLM_DISCOVERED, LLM_LOCAL };
+enum llm_kind {
+#define LLM_KIND(id, ...) LLM_##id,
+#include "core/llm/llm_kinds.def"
+	LLM_KINDS
+};
 
 enum llm_health { LLM_UNKNOWN, LLM_HEALTHY, LLM_DEGRADED, LLM_UNHEALTHY };
 
@@ -52,25 +56,38 @@ bool llm_tools_apply(enum llm_kind kind, bool completions, enum llm_tools tools)
  * or none was given. */
 bool llm_is_selectable(const struct llm *l);
 
-/* What depends on the kind alone. */
+/* What depends on the kind alone: a row of llm_kinds.def. */
 struct llm_kind_info {
-	const char *text;  /* in logs and documents: cloud, container, discovered, local */
+	const char *text;  /* in logs and documents */
 	const char *title; /* of the line in GET / that names the current LLM */
 	bool shown_by_url; /* that line shows its URL instead of its name */
+
+	/* Makes the configured one; NULL: this kind is discovered. Fills out and returns 0; 1: none
+	 * is configured; -1: an error. out is clear in the latter two cases. */
+	int (*configure)(const struct config *c, struct llm *out, struct err *e);
+
+	/* Settings on which its selection depends; LLM_KIND_NO_KEY: none. */
+	enum cfg_key enabled;                 /* false: not a candidate, except as a fallback */
+	enum cfg_key required;                /* a text; not a candidate without it */
+	enum cfg_key fallback;                /* true: if not enabled, a candidate after all other kinds */
+	bool must_answer;                     /* usable only after a probe succeeded */
+	const char *reason, *fallback_reason; /* for the log, when it is selected */
 };
+#define LLM_KIND_NO_KEY CFG_KEYS
 const struct llm_kind_info *llm_kind_info(enum llm_kind k);
 static inline const char *llm_kind_text(enum llm_kind k)
 {
 	return llm_kind_info(k)->text;
 }
 
-/* Healthy or degraded. */
-static inline bool llm_is_up(const struct llm *l)
-{
-	return l->health == LLM_HEALTHY || l->health == LLM_DEGRADED;
-}
 const char *llm_health_text(enum llm_health h);             /* unknown, healthy, degraded, unhealthy */
 int llm_health_parse(const char *text, enum llm_health *h); /* -1: none of them */
+
+/* Healthy or degraded. */
+static inline bool llm_health_is_up(enum llm_health h)
+{
+	return h == LLM_HEALTHY || h == LLM_DEGRADED;
+}
 
 /* The configured LLMs. Each function fills out and returns 0, or 1 where there is none
  * (cloud: neither enabled nor fallback, or no token; local: switched off), or -1 on an

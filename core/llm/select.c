@@ -7,7 +7,8 @@
 
 /* A rank is one number, smaller is better. Its upper half is the step, its lower half the
  * place within the step. */
-enum step { STEP_PINNED, STEP_CLOUD, STEP_CONTAINER, STEP_DISCOVERED, STEP_LOCAL, STEP_CLOUD_FALLBACK, STEP_NONE };
+enum step { STEP_PINNED, STEP_KIND, STEP_FALLBACK = STEP_KIND + LLM_KINDS, STEP_NONE = STEP_FALLBACK + LLM_KINDS };
+#define STEP_DISCOVERED   (STEP_KIND + LLM_DISCOVERED)
 #define RANK(step, place) ((uint64_t)(step) << 32 | (place))
 #define UNUSABLE          (UINT64_C(1) << 40)
 
@@ -41,7 +42,7 @@ static uint64_t discovered_place(const struct rules *r, const struct llm *l)
 {
 	size_t models = r->models->count, types = r->types->count;
 	size_t model = find_model(r, l), type;
-	size_t base = llm_is_up(l) ? 0 : 2 * models + 2 * types + 2;
+	size_t base = llm_health_is_up(l->health) ? 0 : 2 * models + 2 * types + 2;
 	size_t worse = l->health == LLM_DEGRADED ? 1 : 0;
 
 	if (model < models)
@@ -52,47 +53,39 @@ static uint64_t discovered_place(const struct rules *r, const struct llm *l)
 
 static bool is_usable(const struct llm *l)
 {
-	if (l->kind == LLM_LOCAL)
-		return llm_is_up(l);
-	return l->health != LLM_UNHEALTHY;
+	return llm_kind_info(l->kind)->must_answer ? llm_health_is_up(l->health) : l->health != LLM_UNHEALTHY;
+}
+
+static bool is_on(const struct config *c, enum cfg_key k)
+{
+	return k == LLM_KIND_NO_KEY || cfg_bool(c, k);
 }
 
 static bool has_text(const struct config *c, enum cfg_key k)
 {
-	const char *text = cfg_str(c, k);
-
-	return text != NULL && text[0] != '\0';
+	return k == LLM_KIND_NO_KEY || (cfg_str(c, k) != NULL && cfg_str(c, k)[0] != '\0');
 }
 
-static enum step step_of(const struct rules *r, const struct llm *l)
+/* Steps are enum step's, or numbers between them: a kind, or a kind as a fallback. */
+static unsigned step_of(const struct rules *r, const struct llm *l)
 {
-	const struct config *c = r->config;
+	const struct llm_kind_info *kind = llm_kind_info(l->kind);
 
-	switch (l->kind) {
-	case LLM_CLOUD:
-		if (!has_text(c, CFG_CLOUD_TOKEN))
-			return STEP_NONE;
-		if (cfg_bool(c, CFG_CLOUD_ENABLED))
-			return STEP_CLOUD;
-		return cfg_bool(c, CFG_CLOUD_FALLBACK) ? STEP_CLOUD_FALLBACK : STEP_NONE;
-	case LLM_CONTAINER:
-		return has_text(c, CFG_CONTAINER_NAME) ? STEP_CONTAINER : STEP_NONE;
-	case LLM_LOCAL:
-		return cfg_bool(c, CFG_LOCAL_ENABLED) ? STEP_LOCAL : STEP_NONE;
-	case LLM_DISCOVERED:
-		break;
-	}
-	if (!cfg_bool(c, CFG_DISCOVERY_ENABLED) || !llm_is_selectable(l))
+	if (!has_text(r->config, kind->required) || (l->kind == LLM_DISCOVERED && !llm_is_selectable(l)))
 		return STEP_NONE;
+	if (!is_on(r->config, kind->enabled))
+		return kind->fallback != LLM_KIND_NO_KEY && cfg_bool(r->config, kind->fallback)
+		               ? STEP_FALLBACK + (unsigned)l->kind
+		               : STEP_NONE;
 	if (r->pinned != NULL && l->deploy_id != NULL && strcmp(r->pinned, l->deploy_id) == 0 && is_usable(l))
 		return STEP_PINNED;
-	return STEP_DISCOVERED;
+	return STEP_KIND + (unsigned)l->kind;
 }
 
 static uint64_t rank_of(const struct rules *r, size_t i)
 {
 	const struct llm *l = &r->llms[i];
-	enum step step = step_of(r, l);
+	unsigned step = step_of(r, l);
 	uint64_t place = step == STEP_DISCOVERED ? discovered_place(r, l) : 0;
 
 	return RANK(step, place) | (is_usable(l) ? 0 : UNUSABLE);
@@ -151,28 +144,25 @@ size_t select_order(const struct llm *llms, size_t count, const struct config *c
 const char *select_reason(const struct llm *llms, size_t count, const struct config *c, const char *pinned,
                           size_t chosen)
 {
-	static const char *const texts[] = {
-		[STEP_PINNED] = "pinned",
-		[STEP_CLOUD] = "cloud is enabled",
-		[STEP_CONTAINER] = "container is configured",
-		[STEP_DISCOVERED] = "first discovered",
-		[STEP_LOCAL] = "local host is up",
-		[STEP_CLOUD_FALLBACK] = "cloud as fallback",
-		[STEP_NONE] = "not selectable",
-	};
 	struct rules r = make_rules(llms, c, pinned);
 	const struct llm *l;
-	enum step step;
+	unsigned step;
 
 	if (chosen >= count)
-		return texts[STEP_NONE];
+		return "not selectable";
 	l = &llms[chosen];
 	step = step_of(&r, l);
-	if (step != STEP_NONE && !is_usable(l))
+	if (step == STEP_NONE)
+		return "not selectable";
+	if (!is_usable(l))
 		return "no other LLM is usable";
-	if (step != STEP_DISCOVERED)
-		return texts[step];
-	if (find_model(&r, l) < r.models->count)
+	if (step == STEP_PINNED)
+		return "pinned";
+	if (step >= STEP_FALLBACK)
+		return llm_kind_info(l->kind)->fallback_reason;
+	if (step == STEP_DISCOVERED && find_model(&r, l) < r.models->count)
 		return "priority model";
-	return find_type(&r, l) < r.types->count ? "model type" : texts[step];
+	if (step == STEP_DISCOVERED && find_type(&r, l) < r.types->count)
+		return "model type";
+	return llm_kind_info(l->kind)->reason;
 }

@@ -111,7 +111,7 @@ static enum llm_health probe_succeeded(struct llm *l, const struct probe_result 
 
 static enum llm_health probe_failed(struct llm *l, const struct probe_result *r, const struct config *c)
 {
-	bool was_up = llm_is_up(l);
+	bool was_up = llm_health_is_up(l->health);
 	int64_t fall = cfg_int(c, CFG_HEALTH_MAX_FAILURES);
 
 	l->successes = 0;
@@ -149,7 +149,7 @@ static enum llm_health canary_failed(struct llm *l, const struct probe_result *r
 {
 	int64_t fall = cfg_int(c, CFG_HEALTH_MAX_FAILURES);
 
-	if (r->outcome == PROBE_LOADING || !(llm_is_up(l) || l->hung))
+	if (r->outcome == PROBE_LOADING || !(llm_health_is_up(l->health) || l->hung))
 		return l->health;
 	l->hangs++;
 	l->failures++;

@@ -14,7 +14,8 @@ static void answer(struct worker *w, struct connection *c)
 	json_t *detail = NULL;
 	size_t len;
 	const char *body = connection_body(c, &len);
-	int status = connection_body_too_large(c) ? 413 : studio_request_parse_select(from_query, body, len, &id, &detail);
+	int status =
+		connection_body_too_large(c) ? 413 : studio_request_parse_select(from_query, body, len, &id, &detail);
 
 	if (status == 413)
 		response_detail(c, 413, "", "The request body is too large");

@@ -13,27 +13,27 @@ static void check(bool good)
 		abort();
 }
 
-/* What was understood is said again and understood the same way. */
+/* What was understood is encoded again and understood the same way. */
 static void as_request(const char *line, size_t len)
 {
 	struct wire_request r = {.args = NULL}, again = {.args = NULL};
 	struct err e = ERR_INIT;
 	enum wire_verdict verdict = command_wire_request(line, len, &r, &e);
-	char *said;
+	char *encoded;
 
 	check((verdict == WIRE_OK) == (r.args != NULL) && (verdict == WIRE_OK) != err_is_set(&e));
 	if (verdict != WIRE_BROKEN)
 		check(r.has_id && r.id >= 0);
 	if (verdict == WIRE_OK) {
-		said = command_wire_put_request(r.id, r.command, json_incref(r.args), &len);
-		check(said != NULL && said[len - 1] == '\n' && memchr(said, '\n', len - 1) == NULL);
-		check(command_wire_request(said, len - 1, &again, &e) == WIRE_OK);
+		encoded = command_wire_put_request(r.id, r.command, json_incref(r.args), &len);
+		check(encoded != NULL && encoded[len - 1] == '\n' && memchr(encoded, '\n', len - 1) == NULL);
+		check(command_wire_request(encoded, len - 1, &again, &e) == WIRE_OK);
 		check(again.id == r.id && again.command == r.command && json_equal(again.args, r.args));
-		free(said);
+		free(encoded);
 	} else {
-		said = command_wire_put_error(r.has_id ? &r.id : NULL, e.text, &len);
-		check(said != NULL && said[len - 1] == '\n');
-		free(said);
+		encoded = command_wire_put_error(r.has_id ? &r.id : NULL, e.text, &len);
+		check(encoded != NULL && encoded[len - 1] == '\n');
+		free(encoded);
 	}
 	json_decref(r.args);
 	json_decref(again.args);
@@ -43,7 +43,7 @@ static void as_answer(const char *line, size_t len)
 {
 	struct wire_answer a = {.value = NULL}, again = {.value = NULL};
 	struct err e = ERR_INIT;
-	char *said;
+	char *encoded;
 
 	if (command_wire_answer(line, len, &a, &e) < 0) {
 		check(a.value == NULL && err_is_set(&e));
@@ -51,11 +51,11 @@ static void as_answer(const char *line, size_t len)
 	}
 	check((a.kind == WIRE_ERROR) == err_is_set(&a.error) && (a.kind == WIRE_ERROR) == (a.value == NULL));
 	if (a.kind == WIRE_ERROR)
-		said = command_wire_put_error(a.has_id ? &a.id : NULL, a.error.text, &len);
+		encoded = command_wire_put_error(a.has_id ? &a.id : NULL, a.error.text, &len);
 	else
-		said = command_wire_put_value(a.id, a.kind, json_incref(a.value), &len);
-	check(said != NULL && command_wire_answer(said, len - 1, &again, &e) == 0 && again.kind == a.kind);
-	free(said);
+		encoded = command_wire_put_value(a.id, a.kind, json_incref(a.value), &len);
+	check(encoded != NULL && command_wire_answer(encoded, len - 1, &again, &e) == 0 && again.kind == a.kind);
+	free(encoded);
 	json_decref(a.value);
 	json_decref(again.value);
 }

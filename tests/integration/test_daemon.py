@@ -103,7 +103,7 @@ def test_one_malformed_entry_is_skipped(testbed):
     backend = testbed.backend({"d1": llm.deployment(), "d4": {"name": 5}})
     daemon = Daemon(testbed, backend=backend).wait_current("d1")
     assert "d4" not in daemon.models()
-    daemon.wait_log(r"discovery skipped.* deploy_id=d4")
+    daemon.wait_log(r"discovery_skipped.* deploy_id=d4")
 
 
 def test_models_that_left_are_gone_at_once(testbed):
@@ -576,7 +576,7 @@ def test_dynamic_off_reads_nothing(testbed):
     replace_file(daemon.service.conf, "nonsense")
     assert daemon.ask("reload")["message"] == "Configuration refreshed successfully"
     daemon.process.send(signal.SIGHUP)
-    daemon.wait_log("config not read.*false.*SIGHUP")
+    daemon.wait_log("config_not_read.*false.*SIGHUP")
     assert daemon.current() == "d1"
 
 

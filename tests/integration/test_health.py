@@ -270,7 +270,7 @@ def test_ejection_grows_and_is_capped(testbed):
         assert daemon.current() == "d2" and model["reason"]
         wait_until(lambda: daemon.models()["d1"]["ejected_until"] is None, "the ejection is over")
     assert lengths == [0.2, 0.4, 0.5, 0.5]
-    assert len(re.findall("INFO ejection over", daemon.log())) == 4
+    assert len(re.findall("INFO ejection_over", daemon.log())) == 4
 
 
 def cloud_and_two(testbed, **more):
@@ -342,7 +342,7 @@ def test_new_credentials_end_ejections(testbed):
     daemon.service.conf.write_text(conf % "new")
     daemon.ask("reload")
     assert daemon.current() == "d1" and daemon.models()["d1"]["ejected_until"] is None
-    daemon.wait_log("INFO ejection over .*credentials")
+    daemon.wait_log("INFO ejection_over .*credentials")
 
 
 def test_an_ejected_model_is_asked_before_it_is_offered_again(testbed):

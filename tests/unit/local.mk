@@ -3,14 +3,14 @@
 # tests/unit/DIRECTORY/NAME_unit.c. To add one, add its line here; it is linked with all
 # that is ours (LDADD in Makefile.am). Flags of its own go below the list.
 unit_tests = \
-	tests/unit/agentctl/admin_unit \
+	tests/unit/agentctl/ctl_unit \
 	tests/unit/agentd/daemon_memory_unit \
-	tests/unit/agentd/options_unit \
 	tests/unit/agentd/polling_unit \
 	tests/unit/agentd/registry_unit \
-	tests/unit/agentd/reports_unit \
 	tests/unit/agentd/schedule_unit \
 	tests/unit/agentd/selector_unit \
+	tests/unit/agentd/turn_report_unit \
+	tests/unit/core/base/options_unit \
 	tests/unit/core/base/process_unit \
 	tests/unit/core/base/systemd_unit \
 	tests/unit/core/config/config_file_unit \

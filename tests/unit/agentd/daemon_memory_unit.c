@@ -66,14 +66,14 @@ static void read_deployed(void)
 static struct registry *two_llms(void)
 {
 	struct registry *r;
-	struct registry_change change;
+	struct registry_change change = {.added = 0};
 	struct llm_list list;
 	struct err e = ERR_INIT;
 
 	short_memory_lift();
 	r = registry_new(1000);
 	assert_int_equal(deployments_parse(answer, sizeof answer - 1, config, &list, skipped, NULL, &e), 0);
-	assert_int_equal(registry_merge(r, true, &list, &change), 0);
+	assert_int_equal(registry_merge(r, LLM_DISCOVERED, &list, &change), 0);
 	llm_list_clear(&list);
 	for (size_t i = 0; i < 2; i++)
 		registry_llm(r, i)->health = LLM_HEALTHY;
@@ -84,18 +84,18 @@ static struct registry *two_llms(void)
 static void merge_the_same_again(void)
 {
 	struct registry *r = two_llms();
-	struct registry_change change;
+	struct registry_change change = {.added = 0};
 	struct llm_list list;
 	struct llm more = {.kind = LLM_LOCAL, .health = LLM_HEALTHY};
 	struct err e = ERR_INIT;
 	uint64_t instance = registry_llm(r, 1)->instance;
-	size_t adopted;
+	size_t restored;
 
-	adopted = registry_adopt(r, &more) == 0;
+	restored = registry_restore(r, &more) == 0;
 	if (deployments_parse(answer, sizeof answer - 1, config, &list, skipped, NULL, &e) == 0)
-		registry_merge(r, true, &list, &change);
+		registry_merge(r, LLM_DISCOVERED, &list, &change);
 	llm_list_clear(&list);
-	assert_int_equal(registry_count(r), 2 + adopted);
+	assert_int_equal(registry_count(r), 2 + restored);
 	assert_int_equal(registry_llm(r, 1)->instance, instance);
 	assert_int_equal(registry_llm(r, 1)->health, LLM_HEALTHY);
 	registry_free(r);

@@ -23,11 +23,11 @@ static void add(struct fresh *f, enum llm_kind kind, const char *id, const char 
 	f->list.items = f->items;
 }
 
-static struct registry_change merge(struct registry *r, bool discovered, struct fresh *f)
+static struct registry_change merge(struct registry *r, enum llm_kind kind, struct fresh *f)
 {
-	struct registry_change change;
+	struct registry_change change = {.added = 0};
 
-	assert_int_equal(registry_merge(r, discovered, &f->list, &change), 0);
+	assert_int_equal(registry_merge(r, kind, &f->list, &change), 0);
 	assert_int_equal(f->list.count, 0);
 	return change;
 }
@@ -42,7 +42,7 @@ static void keeps_health_and_instance(void **state)
 	(void)state;
 	add(&f, LLM_DISCOVERED, "d1", "http://a/v1");
 	add(&f, LLM_DISCOVERED, "d2", "http://b/v1");
-	change = merge(r, true, &f);
+	change = merge(r, LLM_DISCOVERED, &f);
 	assert_int_equal(change.added, 2);
 	registry_llm(r, 1)->health = LLM_DEGRADED;
 	registry_llm(r, 1)->failures = 2;
@@ -50,13 +50,13 @@ static void keeps_health_and_instance(void **state)
 	registry_llm(r, 1)->context_length = 4096;
 	registry_llm(r, 1)->continues = true;
 	registry_llm(r, 1)->model = strdup("learned");
-	registry_track(r, 1)->due_ms = 77;
+	registry_track(r, 1)->probe_due_ms = 77;
 	instance = registry_llm(r, 1)->instance;
 
 	add(&f, LLM_DISCOVERED, "d2", "http://b/v1"); /* another order, and one new */
 	add(&f, LLM_DISCOVERED, "d3", "http://c/v1");
 	add(&f, LLM_DISCOVERED, "d1", "http://a/v1");
-	change = merge(r, true, &f);
+	change = merge(r, LLM_DISCOVERED, &f);
 	assert_int_equal(change.added, 1);
 	assert_int_equal(change.removed, 0);
 	assert_int_equal(change.redeployed, 0);
@@ -68,7 +68,7 @@ static void keeps_health_and_instance(void **state)
 	assert_string_equal(registry_llm(r, 0)->model, "learned");
 	assert_int_equal(registry_llm(r, 0)->context_length, 4096);
 	assert_true(registry_llm(r, 0)->continues);
-	assert_int_equal(registry_track(r, 0)->due_ms, 77);
+	assert_int_equal(registry_track(r, 0)->probe_due_ms, 77);
 	assert_int_equal(registry_find(r, instance, 5), 0);
 	registry_free(r);
 }
@@ -82,12 +82,12 @@ static void redeployed_is_another_one(void **state)
 
 	(void)state;
 	add(&f, LLM_DISCOVERED, "d1", "http://a/v1");
-	merge(r, true, &f);
+	merge(r, LLM_DISCOVERED, &f);
 	registry_llm(r, 0)->health = LLM_HEALTHY;
 	registry_track(r, 0)->seen_healthy = true;
 	instance = registry_llm(r, 0)->instance;
 	add(&f, LLM_DISCOVERED, "d1", "http://elsewhere/v1");
-	change = merge(r, true, &f);
+	change = merge(r, LLM_DISCOVERED, &f);
 	assert_int_equal(change.redeployed, 1);
 	assert_int_equal(change.removed, 0);
 	assert_int_not_equal(registry_llm(r, 0)->instance, instance);
@@ -97,33 +97,37 @@ static void redeployed_is_another_one(void **state)
 	registry_free(r);
 }
 
-static void parts_do_not_touch_each_other(void **state)
+static void kinds_do_not_touch_each_other(void **state)
 {
 	struct registry *r = registry_new(1000);
 	struct fresh f = {.list = {.count = 0}};
 	struct registry_change change;
 
 	(void)state;
-	add(&f, LLM_CONTAINER, NULL, "http://c:7000/v1");
 	add(&f, LLM_LOCAL, NULL, "http://localhost:7000/v1");
-	merge(r, false, &f);
+	merge(r, LLM_LOCAL, &f);
+	add(&f, LLM_CONTAINER, NULL, "http://c:7000/v1");
+	merge(r, LLM_CONTAINER, &f);
 	add(&f, LLM_DISCOVERED, "d1", "http://a/v1");
-	merge(r, true, &f);
+	merge(r, LLM_DISCOVERED, &f);
 	assert_int_equal(registry_count(r), 3);
 	assert_int_equal(registry_discovered(r), 1);
 	assert_int_equal(registry_llm(r, 0)->kind, LLM_DISCOVERED); /* the backend's come first */
 	assert_int_equal(registry_llm(r, 1)->kind, LLM_CONTAINER);
+	assert_int_equal(registry_llm(r, 2)->kind, LLM_LOCAL); /* in the order of the kinds */
 
-	change = merge(r, true, &f); /* an empty list: what left is gone at once */
+	change = merge(r, LLM_DISCOVERED, &f); /* an empty list: what left is gone at once */
 	assert_int_equal(change.removed, 1);
 	assert_int_equal(registry_count(r), 2);
-	change = merge(r, false, &f);
-	assert_int_equal(change.removed, 2);
+	assert_int_equal(merge(r, LLM_CONTAINER, &f).removed, 1);
+	assert_int_equal(registry_count(r), 1);
+	assert_int_equal(registry_llm(r, 0)->kind, LLM_LOCAL);
+	assert_int_equal(merge(r, LLM_LOCAL, &f).removed, 1);
 	assert_int_equal(registry_count(r), 0);
 	registry_free(r);
 }
 
-static void adopted_keeps_its_instance(void **state)
+static void restored_keeps_its_instance(void **state)
 {
 	struct registry *r = registry_new(1000);
 	struct fresh f = {.list = {.count = 0}};
@@ -133,13 +137,13 @@ static void adopted_keeps_its_instance(void **state)
 	add(&f, LLM_DISCOVERED, "d1", "http://a/v1");
 	l->instance = 5000;
 	l->health = LLM_HEALTHY;
-	assert_int_equal(registry_adopt(r, l), 0);
+	assert_int_equal(registry_restore(r, l), 0);
 	assert_true(registry_track(r, 0)->seen_healthy);
 	f.list.count = 0;
 	add(&f, LLM_DISCOVERED, "d1", "http://a/v1");
 	add(&f, LLM_DISCOVERED, "d2", "http://b/v1");
 	f.items[0].jwt_secret = strdup("its own"); /* was not published */
-	merge(r, true, &f);
+	merge(r, LLM_DISCOVERED, &f);
 	assert_int_equal(registry_llm(r, 0)->instance, 5000);
 	assert_int_equal(registry_llm(r, 0)->health, LLM_HEALTHY);
 	assert_string_equal(registry_llm(r, 0)->jwt_secret, "its own");
@@ -152,8 +156,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_health_and_instance),
 		cmocka_unit_test(redeployed_is_another_one),
-		cmocka_unit_test(parts_do_not_touch_each_other),
-		cmocka_unit_test(adopted_keeps_its_instance),
+		cmocka_unit_test(kinds_do_not_touch_each_other),
+		cmocka_unit_test(restored_keeps_its_instance),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,11 +63,11 @@ static void probes_of_many_never_go_out_together(void **state)
 	for (int64_t now = NOW; now < NOW + 300000; now += 10) {
 		for (size_t i = 0; i < 1000; i++) {
 			chance = chance * 1664525u + 1013904223u;
-			if (t[i].due_ms > now)
+			if (t[i].probe_due_ms > now)
 				continue;
-			if (t[i].due_ms != 0)
+			if (t[i].probe_due_ms != 0)
 				per_second[(now - NOW) / 1000]++;
-			t[i].due_ms = schedule_probe(&t[i], c, PACE_STEADY, now, chance >> 8);
+			t[i].probe_due_ms = schedule_probe(&t[i], c, PACE_STEADY, now, chance >> 8);
 		}
 	}
 	for (size_t s = 0; s < 300; s++)
@@ -78,7 +78,7 @@ static void probes_of_many_never_go_out_together(void **state)
 static void another_pace_begins_anywhere_in_its_interval(void **state)
 {
 	struct config *c = SETTINGS("health.interval=30");
-	struct track t = {.due_ms = NOW, .pace = PACE_CHANGING};
+	struct track t = {.probe_due_ms = NOW, .pace = PACE_CHANGING};
 
 	(void)state;
 	assert_int_equal(schedule_probe(&t, c, PACE_STEADY, NOW, 0), NOW + 7500);
@@ -97,12 +97,12 @@ static void one_that_serves_turns_is_not_asked(void **state)
 
 	(void)state;
 	/* nothing is known: anywhere within the first interval */
-	assert_in_range(schedule_completion(&l, &t, c, NOW, 0), NOW + 30000, NOW + 30001);
-	assert_in_range(schedule_completion(&l, &t, c, NOW, 900), NOW + 300000, NOW + 300001);
+	assert_in_range(schedule_canary(&l, &t, c, NOW, 0), NOW + 30000, NOW + 30001);
+	assert_in_range(schedule_canary(&l, &t, c, NOW, 900), NOW + 300000, NOW + 300001);
 	t.served_ms = NOW - 1000;
-	assert_int_equal(schedule_completion(&l, &t, c, NOW, 100), NOW - 1000 + 300000);
+	assert_int_equal(schedule_canary(&l, &t, c, NOW, 100), NOW - 1000 + 300000);
 	t.served_ms = NOW - 600000;
-	assert_int_equal(schedule_completion(&l, &t, c, NOW, 100), NOW + 1);
+	assert_int_equal(schedule_canary(&l, &t, c, NOW, 100), NOW + 1);
 	config_unref(c);
 }
 
@@ -114,13 +114,13 @@ static void one_that_hangs_is_asked_ever_more_rarely(void **state)
 
 	(void)state;
 	l.hangs = 1; /* once more at once: it may have been a long queue */
-	assert_int_equal(schedule_completion(&l, &t, c, NOW, 0), NOW + 1000);
+	assert_int_equal(schedule_canary(&l, &t, c, NOW, 0), NOW + 1000);
 	l.hangs = 2;
 	l.hung = true;
 	l.health = LLM_UNHEALTHY;
-	assert_int_equal(schedule_completion(&l, &t, c, NOW, 100), NOW + 40000);
+	assert_int_equal(schedule_canary(&l, &t, c, NOW, 100), NOW + 40000);
 	l.hangs = 30;
-	assert_int_equal(schedule_completion(&l, &t, c, NOW, 100), NOW + 60000);
+	assert_int_equal(schedule_canary(&l, &t, c, NOW, 100), NOW + 60000);
 	config_unref(c);
 }
 
@@ -131,20 +131,20 @@ static void completions_only_where_they_are_wanted(void **state)
 	struct track t = {.seen_healthy = true};
 
 	(void)state;
-	assert_int_equal(schedule_completion(&l, &t, c, NOW, 0), 0);
+	assert_int_equal(schedule_canary(&l, &t, c, NOW, 0), 0);
 	config_unref(c);
 	c = SETTINGS("health.enabled=false");
-	assert_int_equal(schedule_completion(&l, &t, c, NOW, 0), 0);
+	assert_int_equal(schedule_canary(&l, &t, c, NOW, 0), 0);
 	config_unref(c);
 	c = SETTINGS("health.completion_interval=1");
-	assert_true(schedule_completion(&l, &t, c, NOW, 0) > 0);
+	assert_true(schedule_canary(&l, &t, c, NOW, 0) > 0);
 	l.kind = LLM_CLOUD;
-	assert_int_equal(schedule_completion(&l, &t, c, NOW, 0), 0);
+	assert_int_equal(schedule_canary(&l, &t, c, NOW, 0), 0);
 	l = made(LLM_UNHEALTHY);
-	assert_int_equal(schedule_completion(&l, &t, c, NOW, 0), 0);
+	assert_int_equal(schedule_canary(&l, &t, c, NOW, 0), 0);
 	l = made(LLM_HEALTHY);
 	l.model_type = (char *)"embedding";
-	assert_int_equal(schedule_completion(&l, &t, c, NOW, 0), 0);
+	assert_int_equal(schedule_canary(&l, &t, c, NOW, 0), 0);
 	config_unref(c);
 }
 
@@ -155,7 +155,7 @@ static void stable_after_its_time(void **state)
 
 	(void)state;
 	assert_true(schedule_is_stable(&t, c, NOW)); /* never lost */
-	t.well_ms = NOW;
+	t.healthy_since_ms = NOW;
 	assert_false(schedule_is_stable(&t, c, NOW + 4999));
 	assert_true(schedule_is_stable(&t, c, NOW + 5000));
 	config_unref(c);

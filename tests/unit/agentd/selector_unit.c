@@ -34,7 +34,7 @@ static struct world make(void **state)
 		l.model_name = strdup(ids[i]);
 		l.url = strdup("http://127.0.0.1:1/v1/chat/completions");
 		l.probe_url = strdup("http://127.0.0.1:1/health");
-		assert_int_equal(registry_adopt(w.s.registry, &l), 0);
+		assert_int_equal(registry_restore(w.s.registry, &l), 0);
 	}
 	return w;
 }
@@ -61,9 +61,9 @@ static void one_that_was_never_looked_at_is_not_offered(void **state)
 	assert_int_equal(w.selector.count, 0);
 	assert_int_equal(selector_current(&w.selector), -1);
 	llm(&w, 1)->health = LLM_HEALTHY;
-	registry_track(w.s.registry, 1)->held = true; /* its capabilities are not known yet */
+	registry_track(w.s.registry, 1)->gated = true; /* its capabilities are not known yet */
 	assert_false(selector_update(&w.selector, &w.s, NOW));
-	registry_track(w.s.registry, 1)->held = false;
+	registry_track(w.s.registry, 1)->gated = false;
 	assert_true(selector_update(&w.selector, &w.s, NOW));
 	assert_int_equal(selector_current(&w.selector), 1);
 	end(&w);
@@ -99,7 +99,7 @@ static void one_that_was_lost_is_taken_back_when_it_is_stable(void **state)
 	assert_true(selector_update(&w.selector, &w.s, NOW));
 	assert_int_equal(selector_current(&w.selector), 1);
 	llm(&w, 0)->health = LLM_HEALTHY;
-	registry_track(w.s.registry, 0)->well_ms = clock_mono_ms();
+	registry_track(w.s.registry, 0)->healthy_since_ms = clock_mono_ms();
 	assert_false(selector_update(&w.selector, &w.s, NOW));
 	assert_int_equal(w.selector.order[0], 1);
 	assert_int_equal(w.selector.order[1], 0); /* the next one, before the third */
@@ -138,7 +138,7 @@ static void an_ejected_cloud_gives_way_and_comes_back(void **state)
 
 	assert_true(fixture_load(w.fixture, NULL, environment, NULL));
 	w.s.config = w.fixture->config;
-	assert_int_equal(registry_adopt(w.s.registry, &cloud), 0);
+	assert_int_equal(registry_restore(w.s.registry, &cloud), 0);
 	selector_update(&w.selector, &w.s, NOW);
 	assert_int_equal(selector_current(&w.selector), 3);
 	llm(&w, 3)->ejected_until_ms = NOW + 1;
@@ -164,7 +164,7 @@ static void a_pin_holds_until_the_model_is_unhealthy_or_gone(void **state)
 {
 	struct world w = make(state);
 	struct llm_list none = {.items = NULL};
-	struct registry_change change;
+	struct registry_change change = {.added = 0};
 
 	assert_int_equal(selector_pin(&w.selector, "d2"), 0);
 	selector_update(&w.selector, &w.s, NOW);
@@ -179,7 +179,7 @@ static void a_pin_holds_until_the_model_is_unhealthy_or_gone(void **state)
 	assert_false(selector_update(&w.selector, &w.s, NOW));
 	assert_int_equal(selector_current(&w.selector), 0);
 	assert_int_equal(selector_pin(&w.selector, "d3"), 0);
-	assert_int_equal(registry_merge(w.s.registry, true, &none, &change), 0);
+	assert_int_equal(registry_merge(w.s.registry, LLM_DISCOVERED, &none, &change), 0);
 	assert_true(selector_update(&w.selector, &w.s, NOW));
 	assert_null(w.selector.pinned);
 	assert_int_equal(selector_current(&w.selector), -1);

@@ -232,30 +232,6 @@ static char *printed(int (*print)(FILE *out))
 	return text;
 }
 
-static void same_as_file(int (*print)(FILE *out), const char *name)
-{
-	const char *srcdir = getenv("srcdir");
-	char path[512], *text = printed(print), *stored = calloc(1, 1u << 20);
-	FILE *in;
-
-	snprintf(path, sizeof path, "%s/%s", srcdir != NULL ? srcdir : ".", name);
-	in = fopen(path, "re");
-	assert_non_null(in);
-	assert_true(fread(stored, 1, (1u << 20) - 1, in) > 0);
-	fclose(in);
-	if (strcmp(text, stored) != 0)
-		fail_msg("%s differs from the table of settings; run `make documents`", path);
-	free(text);
-	free(stored);
-}
-
-static void the_checked_in_documents_are_the_table(void **state)
-{
-	(void)state;
-	same_as_file(config_print_sample, "conf/tt-agent.conf");
-	same_as_file(config_print_manual, "man/tt-agent.conf.5");
-}
-
 static void the_sample_is_all_defaults(void **state)
 {
 	struct fixture *f = *state;
@@ -362,11 +338,9 @@ static void a_switch_is_off_in_a_copy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(what_was_saved_is_read),     TEST(the_shown_form_has_no_secret),
-		TEST(a_damaged_file_is_named),    TEST(versions_may_differ),
-		TEST(saving_fails_with_a_reason), TEST(a_switch_is_off_in_a_copy),
-		TEST(differences_are_reported),   TEST(the_checked_in_documents_are_the_table),
-		TEST(the_sample_is_all_defaults), TEST(memory_may_run_out),
+		TEST(what_was_saved_is_read),   TEST(the_shown_form_has_no_secret), TEST(a_damaged_file_is_named),
+		TEST(versions_may_differ),      TEST(saving_fails_with_a_reason),   TEST(a_switch_is_off_in_a_copy),
+		TEST(differences_are_reported), TEST(the_sample_is_all_defaults),   TEST(memory_may_run_out),
 	};
 
 	json_set_alloc_funcs(__wrap_malloc, free);

@@ -305,7 +305,7 @@ static void tells_all_when_the_server_hangs_up(void **state)
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(a[i].count, 1);
 		assert_true(a[i].unreachable);
-		assert_string_equal(a[i].text, "tt-agentd hung up");
+		assert_string_equal(a[i].text, "tt-agentd closed the connection");
 	}
 }
 
@@ -429,17 +429,17 @@ static void names_what_is_wrong_and_hangs_up(void **state)
 		const char *line, *says;
 	} cases[] = {
 		{"nonsense\n",
-	         "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"the line is no JSON: "
+	         "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"the line is not JSON: "
 	         "'[' or '{' expected near 'nonsense' (column 8)\"}"},
 		{"\n",
-	         "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"the line is no JSON: "
+	         "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"the line is not JSON: "
 	         "'[' or '{' expected near end of file (column 0)\"}"},
-		{"[1]\n", "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"the line is no JSON object\"}"},
+		{"[1]\n", "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"the line is not a JSON object\"}"},
 		{"{\"id\":1,\"command\":\"ping\"}\n",
 	         "{\"v\":1,\"id\":1,\"ok\":false,\"error\":\"\\\"v\\\", the protocol's "
 	         "version, is missing\"}"},
 		{"{\"v\":2,\"id\":1,\"command\":\"ping\"}\n",
-	         "{\"v\":1,\"id\":1,\"ok\":false,\"error\":\"protocol version 2 is not spoken here, only 1 (are all "
+	         "{\"v\":1,\"id\":1,\"ok\":false,\"error\":\"protocol version 2 is not supported, only 1 (are all "
 	         "programs of one release?)\"}"},
 		{"{\"v\":1,\"command\":\"ping\"}\n",
 	         "{\"v\":1,\"id\":null,\"ok\":false,\"error\":\"\\\"id\\\" must be a number of 0 or more\"}"},
@@ -467,7 +467,7 @@ static void goes_on_after_an_unknown_command(void **state)
 	int fd = dial(r);
 
 	say(fd, "{\"v\":1,\"id\":1,\"command\":\"dance\"}\n{\"v\":1,\"id\":2,\"command\":\"ping\"}\n");
-	assert_hears(r, fd, "{\"v\":1,\"id\":1,\"ok\":false,\"error\":\"'dance' is no command\"}");
+	assert_hears(r, fd, "{\"v\":1,\"id\":1,\"ok\":false,\"error\":\"unknown command 'dance'\"}");
 	assert_hears(r, fd, "{\"v\":1,\"id\":2,\"ok\":true,\"result\":{\"pid\":42}}");
 	close(fd);
 }
@@ -591,7 +591,7 @@ static void replaces_only_a_dead_socket(void **state)
 	fd = open(path, O_CREAT | O_WRONLY, 0600);
 	close(fd);
 	assert_null(command_server_new(r->base, path, handler, r, &e));
-	assert_non_null(strstr(e.text, "is no socket"));
+	assert_non_null(strstr(e.text, "is not a socket"));
 	unlink(path);
 	err_clear(&e);
 

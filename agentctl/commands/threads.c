@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* threads ...: conversations. They need no daemon: the store that the published
+ * configuration names is opened here. */
+#include "agentctl/commands/threads_text.h"
+#include "core/config/config.h"
+#include "core/status/reader.h"
+#include "core/store/store_admin.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* --- which store ---------------------------------------------------------------------- */
+
+static struct config *published(const struct ctl *a, struct err *e)
+{
+	struct status_reader *r = status_reader_new(a->run_dir, e);
+	struct status_snapshot *s = r != NULL ? status_acquire(r) : NULL;
+	const char *name = s != NULL ? status_text(s, status_header(s)->config_name) : NULL;
+	struct config *c = NULL;
+	const char *reason = NULL;
+	int64_t since;
+	char path[4096];
+
+	if (s == NULL && r != NULL && status_is_stale(r, &since, &reason) && reason != NULL)
+		err_set(e, "%s", reason);
+	if (name != NULL && strchr(name, '/') == NULL) {
+		snprintf(path, sizeof path, "%s/%s", a->run_dir, name);
+		c = config_read_saved(path, e);
+	}
+	if (c == NULL && err_is_set(e))
+		err_prefix(e, "the published configuration, which names the store, can't be read");
+	else if (c == NULL)
+		err_set(e, "%s holds no published configuration, which would name the store", a->run_dir);
+	status_release(s);
+	status_reader_free(r);
+	return c;
+}
+
+static enum ctl_exit problem(const struct ctl *a, const struct err *e)
+{
+	a->output->problem(a, e->text);
+	return CTL_REFUSED;
+}
+
+struct threads {
+	struct config *config;
+	const char *url; /* of config */
+	struct store_admin *store;
+};
+
+/* On failure, the error was shown and the result is not CTL_OK. */
+static enum ctl_exit open_threads(const struct ctl *a, struct threads *t)
+{
+	struct err e = ERR_INIT;
+
+	*t = (struct threads){.config = published(a, &e)};
+	if (t->config == NULL) {
+		a->output->problem(a, e.text);
+		return CTL_UNREACHABLE;
+	}
+	t->url = cfg_str(t->config, CFG_THREADS_STORE);
+	t->store = store_admin_open(t->url, &e);
+	if (t->store != NULL)
+		return CTL_OK;
+	config_unref(t->config);
+	return problem(a, &e);
+}
+
+/* Shows the document, which it steals, or, where there is none, the error. */
+static enum ctl_exit finish(const struct ctl *a, const struct ctl_command *c, struct threads *t, json_t *document,
+                            const struct err *e)
+{
+	enum ctl_exit result = CTL_OK;
+
+	if (document != NULL)
+		a->output->show(a, c, document);
+	else
+		result = problem(a, e);
+	json_decref(document);
+	store_admin_close(t->store);
+	config_unref(t->config);
+	return result;
+}
+
+/* --- the commands ------------------------------------------------------------------------ */
+
+static bool add_thread(void *arg, const struct store_thread *t)
+{
+	return json_array_append_new(arg, json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:b}", "thread_id", t->thread_id,
+	                                            "subject", t->subject, "turns", (json_int_t)t->turns, "bytes",
+	                                            (json_int_t)t->bytes, "created", (double)t->created_ms / 1000,
+	                                            "used", (double)t->used_ms / 1000, "short_id", t->short_id)) == 0;
+}
+
+static enum ctl_exit run_list(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
+{
+	struct err e = ERR_INIT;
+	struct threads t;
+	enum ctl_exit result = open_threads(a, &t);
+	json_t *document = NULL, *threads;
+
+	(void)args, (void)count;
+	if (result != CTL_OK)
+		return result;
+	threads = json_array();
+	if (store_admin_list(t.store, add_thread, threads, &e) == 0)
+		document = json_pack("{s:s, s:O}", "store", t.url, "threads", threads);
+	json_decref(threads);
+	return finish(a, c, &t, document, &e);
+}
+
+static struct store_key key_of(char *const *args, size_t count)
+{
+	return (struct store_key){.thread_id = args[0], .subject = count > 1 ? args[1] : ""};
+}
+
+static enum ctl_exit run_show(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
+{
+	const struct store_key key = key_of(args, count);
+	struct err e = ERR_INIT;
+	struct threads t;
+	enum ctl_exit result = open_threads(a, &t);
+
+	if (result != CTL_OK)
+		return result;
+	return finish(a, c, &t, store_admin_show(t.store, &key, &e), &e);
+}
+
+static enum ctl_exit run_size(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
+{
+	struct err e = ERR_INIT;
+	struct threads t;
+	enum ctl_exit result = open_threads(a, &t);
+	json_t *document = NULL;
+	struct store_size size;
+	char text[128];
+
+	(void)args, (void)count;
+	if (result != CTL_OK)
+		return result;
+	if (store_admin_size(t.store, &size, &e) == 0) {
+		snprintf(text, sizeof text, "%" PRId64 " threads, %" PRId64 " turns of %.1f MB, %.1f MB on disk",
+		         size.threads, size.turns, (double)size.bytes / 1e6, (double)size.disk_bytes / 1e6);
+		document =
+			json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "status", "success", "message", text, "store",
+		                  t.url, "threads", (json_int_t)size.threads, "turns", (json_int_t)size.turns, "bytes",
+		                  (json_int_t)size.bytes, "disk_bytes", (json_int_t)size.disk_bytes);
+	}
+	return finish(a, c, &t, document, &e);
+}
+
+/* key as of store_admin_delete. */
+static enum ctl_exit delete_threads(const struct ctl *a, const struct ctl_command *c, const struct store_key *key)
+{
+	struct err e = ERR_INIT;
+	struct threads t;
+	enum ctl_exit result = open_threads(a, &t);
+	json_t *document = NULL;
+	int64_t deleted;
+	char text[64];
+
+	if (result != CTL_OK)
+		return result;
+	deleted = store_admin_delete(t.store, key, &e);
+	if (deleted >= 0) {
+		snprintf(text, sizeof text, "%" PRId64 " thread%s deleted", deleted, deleted == 1 ? "" : "s");
+		document = json_pack("{s:s, s:s}", "status", "success", "message", text);
+	}
+	return finish(a, c, &t, document, &e);
+}
+
+static enum ctl_exit run_delete(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
+{
+	const struct store_key key = key_of(args, count);
+
+	return delete_threads(a, c, &key);
+}
+
+static enum ctl_exit run_delete_user(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
+{
+	const struct store_key all_of_one = {.subject = args[0]};
+
+	(void)count;
+	return delete_threads(a, c, &all_of_one);
+}
+
+static enum ctl_exit run_delete_all(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
+{
+	(void)args, (void)count;
+	return delete_threads(a, c, NULL);
+}
+
+static bool export_thread(void *arg, const json_t *thread)
+{
+	FILE *out = arg;
+
+	json_dumpf(thread, out, JSON_COMPACT);
+	fputc('\n', out);
+	return ferror(out) == 0;
+}
+
+static enum ctl_exit run_export(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
+{
+	struct err e = ERR_INIT;
+	struct threads t;
+	enum ctl_exit result = open_threads(a, &t);
+
+	(void)c, (void)args, (void)count;
+	if (result != CTL_OK)
+		return result;
+	if (store_admin_export(t.store, export_thread, a->out, &e) < 0)
+		result = problem(a, &e);
+	store_admin_close(t.store);
+	config_unref(t.config);
+	return result;
+}
+
+const struct ctl_command ctl_threads_list = {
+	.name = "threads list",
+	.arguments = "",
+	.help = "Stored conversations, the last used first.",
+	.run = run_list,
+	.show = threads_text_list,
+};
+const struct ctl_command ctl_threads_show = {
+	.name = "threads show",
+	.arguments = "THREAD [SUBJECT]",
+	.min = 1,
+	.max = 2,
+	.help = "The turns of one; SUBJECT is the user that the web server authenticated.",
+	.run = run_show,
+	.show = threads_text_show,
+};
+const struct ctl_command ctl_threads_size = {
+	.name = "threads size",
+	.arguments = "",
+	.help = "How many are stored, and the space that they take.",
+	.run = run_size,
+};
+const struct ctl_command ctl_threads_delete = {
+	.name = "threads delete",
+	.arguments = "THREAD [SUBJECT]",
+	.min = 1,
+	.max = 2,
+	.help = "Deletes one for good.",
+	.run = run_delete,
+};
+const struct ctl_command ctl_threads_delete_user = {
+	.name = "threads delete-user",
+	.arguments = "SUBJECT",
+	.min = 1,
+	.max = 1,
+	.help = "Deletes all of one user.",
+	.run = run_delete_user,
+};
+const struct ctl_command ctl_threads_delete_all = {
+	.name = "threads delete-all",
+	.arguments = "",
+	.help = "Deletes all of them.",
+	.run = run_delete_all,
+};
+const struct ctl_command ctl_threads_export = {
+	.name = "threads export",
+	.arguments = "",
+	.help = "All of them as JSON, one per line.",
+	.run = run_export,
+};

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Conversations, for people. */
+#include "agentctl/commands/threads_text.h"
+
+#include "agentctl/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void add_time(struct table *t, const json_t *at)
+{
+	time_t seconds = (time_t)json_number_value(at);
+	char text[32] = "-";
+	struct tm tm;
+
+	if (localtime_r(&seconds, &tm) != NULL)
+		strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+	table_add(t, COLOUR_NONE, text);
+}
+
+void threads_text_list(const struct ctl *a, const json_t *document)
+{
+	static const struct table_column columns[] = {{.heading = "THREAD"},
+	                                              {.heading = "SUBJECT", .limit = 40},
+	                                              {.heading = "TURNS"},
+	                                              {.heading = "BYTES"},
+	                                              {.heading = "LAST USED"}};
+	const json_t *threads = json_object_get(document, "threads"), *thread;
+	struct table *t = table_new(a, columns, sizeof columns / sizeof columns[0]);
+	size_t i;
+
+	json_array_foreach(threads, i, thread)
+	{
+		table_add(t, COLOUR_NONE, text_of(thread, "thread_id"));
+		table_add(t, COLOUR_NONE, text_of(thread, "subject"));
+		table_addf(t, COLOUR_NONE, "%lld", number_of(thread, "turns"));
+		table_addf(t, COLOUR_NONE, "%lld", number_of(thread, "bytes"));
+		add_time(t, json_object_get(thread, "used"));
+	}
+	if (json_array_size(threads) > 0)
+		table_print(t);
+	else
+		fputs("no conversation is stored\n", a->out);
+	table_free(t);
+}
+
+/* Line by line, so that a model's text cannot control the terminal. */
+static void show_lines(const struct ctl *a, const char *text)
+{
+	while (*text != '\0') {
+		size_t len = strcspn(text, "\n");
+		char *line = strndup(text, len);
+
+		fputs("  ", a->out);
+		if (line != NULL)
+			text_put(a->out, a->colour, COLOUR_NONE, line);
+		fputc('\n', a->out);
+		free(line);
+		text += len + (text[len] == '\n');
+	}
+}
+
+static void show_message(const struct ctl *a, const json_t *message)
+{
+	const json_t *content = json_object_get(message, "content"), *calls = json_object_get(message, "tool_calls");
+	const char *role = text_of(message, "role");
+	char *json;
+
+	text_put(a->out, a->colour, COLOUR_BOLD, role != NULL ? role : "?");
+	fputs(json_is_true(json_object_get(message, "interrupted")) ? " (interrupted)\n" : "\n", a->out);
+	if (json_is_string(content))
+		show_lines(a, json_string_value(content));
+	for (int i = 0; i < 2; i++) {
+		const json_t *rest = i == 0 ? content : calls;
+
+		json = json_is_array(rest) ? json_dumps(rest, JSON_COMPACT) : NULL;
+		if (json != NULL)
+			show_lines(a, json);
+		free(json);
+	}
+}
+
+void threads_text_show(const struct ctl *a, const json_t *document)
+{
+	const json_t *turns = json_object_get(document, "turns"), *turn, *message;
+	size_t i, n;
+	char head[96];
+
+	json_array_foreach(turns, i, turn)
+	{
+		const char *at = text_of(turn, "at");
+
+		snprintf(head, sizeof head, "--- turn %lld, %s", number_of(turn, "number"), at != NULL ? at : "");
+		text_put(a->out, a->colour, COLOUR_DIM, head);
+		fputc('\n', a->out);
+		json_array_foreach(json_object_get(turn, "messages"), n, message) show_message(a, message);
+	}
+}

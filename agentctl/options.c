@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agentctl/options.h"
+
+#include "agentctl/ctl.h"
+
+#include "config.h"
+
+static const struct option_row rows[] = {
+	{.name = "run-dir",
+         .letter = 'r',
+         .argument = "DIR",
+         .help = "Run directory of the service. Default: $TT_AGENT_RUN_DIR, else " OPTIONS_RUN_DIR ".",
+         OPTION_INTO(struct ctl_options, run_dir)},
+	{.name = "json",
+         .letter = 'j',
+         .help = "Prints the answer as JSON, for scripts.",
+         OPTION_INTO(struct ctl_options, json)},
+	{.name = "timeout",
+         .letter = 't',
+         .argument = "SECONDS",
+         .help = "Longest wait for the answer; 0 means the command's own limit.",
+         .initial = "0",
+         .max = 3600,
+         .is_duration = true,
+         OPTION_INTO(struct ctl_options, timeout_ms)},
+};
+
+static const struct option_exit_status exits[] = {
+	{CTL_OK, "Success."},
+	{CTL_REFUSED, "The daemon answered with an error; its text says why."},
+	{CTL_USAGE, "Wrong options, command or arguments."},
+	{CTL_UNREACHABLE,
+         "No daemon answered. status and models then show the last published state, marked as stale, if it can be "
+         "read. threads: the published configuration, which names the store, could not be read."},
+};
+
+static void print_commands(FILE *out)
+{
+	struct ctl_command c;
+
+	for (size_t i = 0; ctl_command_at(i, &c); i++) {
+		char usage[128];
+
+		ctl_usage(&c, usage, sizeof usage);
+		options_print_entry(out, usage, c.help);
+	}
+}
+
+const struct program agentctl_program = {
+	.name = "tt-agentctl",
+	.version = PACKAGE_VERSION,
+	.usage = "[OPTION]... COMMAND [ARGUMENT]...",
+	.purpose = "Sends a command to tt-agentd and shows its answer.",
+	.rows = rows,
+	.row_count = sizeof rows / sizeof rows[0],
+	.exits = exits,
+	.exit_count = sizeof exits / sizeof exits[0],
+	.help_arguments = print_commands,
+};

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of tt-agentctl. */
+#ifndef TT_AGENTCTL_OPTIONS_H
+#define TT_AGENTCTL_OPTIONS_H
+
+#include "core/base/options.h"
+
+struct ctl_options {
+	const char *run_dir; /* NULL: as the environment says */
+	int64_t timeout_ms;  /* 0: the command's own */
+	bool json;
+};
+
+extern const struct program agentctl_program;
+
+#endif

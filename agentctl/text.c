@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agentctl/text.h"
+
+#include "agentctl/table.h"
+#include "core/base/clock.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LABEL_WIDTH 14
+#define CELL_WIDTH  60
+
+/* --- members --------------------------------------------------------------------------- */
+
+const char *text_of(const json_t *j, const char *key)
+{
+	return json_string_value(json_object_get(j, key));
+}
+
+long long number_of(const json_t *j, const char *key)
+{
+	return (long long)json_number_value(json_object_get(j, key));
+}
+
+bool truth_of(const json_t *j, const char *key)
+{
+	return json_is_true(json_object_get(j, key));
+}
+
+char *text_value(const json_t *value)
+{
+	if (json_is_string(value))
+		return strdup(json_string_value(value));
+	return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
+}
+
+void text_joined(const json_t *list, char *out, size_t size)
+{
+	size_t i, len = 0;
+	json_t *item;
+
+	out[0] = '\0';
+	json_array_foreach(list, i, item)
+	{
+		const char *text = json_string_value(item);
+
+		if (text == NULL || len >= size)
+			continue;
+		len += (size_t)snprintf(out + len, size - len, "%s%s", len > 0 ? ", " : "", text);
+	}
+}
+
+/* --- colours --------------------------------------------------------------------------- */
+
+const char *text_colour_sequence(enum colour colour)
+{
+	static const char *const sequences[COLOURS] = {
+		[COLOUR_NONE] = "",           [COLOUR_BOLD] = "\033[1m", [COLOUR_GREEN] = "\033[32m",
+		[COLOUR_YELLOW] = "\033[33m", [COLOUR_RED] = "\033[31m", [COLOUR_DIM] = "\033[2m",
+	};
+
+	return sequences[colour];
+}
+
+enum colour text_status_colour(const char *status)
+{
+	static const struct {
+		const char *status;
+		enum colour colour;
+	} colours[] = {
+		{"healthy", COLOUR_GREEN},   {"ready", COLOUR_GREEN},         {"success", COLOUR_GREEN},
+		{"degraded", COLOUR_YELLOW}, {"initializing", COLOUR_YELLOW}, {"unhealthy", COLOUR_RED},
+		{"error", COLOUR_RED},
+	};
+
+	for (size_t i = 0; status != NULL && i < sizeof colours / sizeof colours[0]; i++)
+		if (strcmp(colours[i].status, status) == 0)
+			return colours[i].colour;
+	return COLOUR_NONE;
+}
+
+/* --- lines ----------------------------------------------------------------------------- */
+
+void text_disarm(char *text)
+{
+	for (; *text != '\0'; text++) {
+		unsigned char c = (unsigned char)*text, next = (unsigned char)text[1];
+
+		if (c < ' ' || c == 0x7f)
+			*text = '?';
+		else if (c == 0xc2 && next >= 0x80 && next < 0xa0) /* C1 in UTF-8 */
+			text[0] = text[1] = '?';
+	}
+}
+
+void text_put(FILE *out, bool coloured, enum colour colour, const char *text)
+{
+	char *copy = strdup(text);
+
+	if (copy == NULL)
+		return;
+	text_disarm(copy);
+	if (coloured && colour != COLOUR_NONE)
+		fprintf(out, "%s%s\033[0m", text_colour_sequence(colour), copy);
+	else
+		fputs(copy, out);
+	free(copy);
+}
+
+void text_field(const struct ctl *a, const char *label, enum colour colour, const char *fmt, ...)
+{
+	char text[2048];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	fprintf(a->out, "%-*s", LABEL_WIDTH, label);
+	text_put(a->out, a->colour, colour, text);
+	fputc('\n', a->out);
+}
+
+void text_optional_field(const struct ctl *a, const char *label, const char *text)
+{
+	if (text != NULL && *text != '\0')
+		text_field(a, label, COLOUR_NONE, "%s", text);
+}
+
+void text_duration(double seconds, char *out, size_t size)
+{
+	long long s = seconds > 0 ? llround(seconds) : 0;
+
+	if (s < 60)
+		snprintf(out, size, "%lld s", s);
+	else if (s < 3600)
+		snprintf(out, size, "%lld min %lld s", s / 60, s % 60);
+	else if (s < 86400)
+		snprintf(out, size, "%lld h %lld min", s / 3600, s % 3600 / 60);
+	else
+		snprintf(out, size, "%lld d %lld h", s / 86400, s % 86400 / 3600);
+}
+
+void text_ago(double at, char *out, size_t size)
+{
+	char duration[64];
+
+	if (at <= 0) {
+		snprintf(out, size, "never");
+		return;
+	}
+	text_duration((double)clock_wall_ms() / 1000 - at, duration, sizeof duration);
+	snprintf(out, size, "%s ago", duration);
+}
+
+void text_stale(const struct ctl *a, const json_t *document)
+{
+	const char *reason = text_of(document, "stale_reason");
+	char ago[80];
+
+	if (!truth_of(document, "stale"))
+		return;
+	text_ago(json_number_value(json_object_get(document, "stale_since")), ago, sizeof ago);
+	text_field(a, "STALE", COLOUR_RED, "%s; this is the last known state, from %s",
+	           reason != NULL ? reason : "tt-agentd does not answer", ago);
+}
+
+/* --- any answer -------------------------------------------------------------------------- */
+
+static void show_available(const struct ctl *a, const json_t *models)
+{
+	static const struct table_column columns[] = {
+		{.heading = "ID"}, {.heading = "MODEL", .limit = CELL_WIDTH}, {.heading = "HEALTH", .limit = 20}};
+	struct table *t;
+	json_t *model;
+	size_t i;
+
+	if (json_array_size(models) == 0)
+		return;
+	t = table_new(a, columns, sizeof columns / sizeof columns[0]);
+	json_array_foreach(models, i, model)
+	{
+		const char *id = text_of(model, "deploy_id"), *health = text_of(model, "status");
+
+		table_add(t, COLOUR_NONE, id != NULL ? id : text_of(model, "container_name"));
+		table_add(t, COLOUR_NONE, text_of(model, "model_name"));
+		table_add(t, text_status_colour(health), health);
+	}
+	table_print(t);
+	table_free(t);
+}
+
+static void show_members(const struct ctl *a, const json_t *document)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)document, key, value)
+	{
+		char *text = json_is_null(value) ? NULL : text_value(value);
+		char label[64];
+
+		snprintf(label, sizeof label, "%.60s ", key);
+		text_disarm(label);
+		text_optional_field(a, label, text);
+		free(text);
+	}
+}
+
+void text_document(const struct ctl *a, const json_t *document)
+{
+	const char *status = text_of(document, "status"), *message = text_of(document, "message");
+	const char *old_model = text_of(document, "old_model"), *new_model = text_of(document, "new_model");
+	const json_t *test = json_object_get(document, "connection_test");
+
+	if (status == NULL) {
+		show_members(a, document);
+		return;
+	}
+	text_field(a, status, text_status_colour(status), "%s", message != NULL ? message : "");
+	if (old_model != NULL && new_model != NULL && strcmp(old_model, new_model) != 0)
+		text_field(a, "model", COLOUR_NONE, "%s -> %s", old_model, new_model);
+	if (json_is_boolean(test))
+		text_field(a, "connection", json_is_true(test) ? COLOUR_GREEN : COLOUR_RED, "%s",
+		           json_is_true(test) ? "the LLM answers" : "the LLM does not answer");
+	text_optional_field(a, "asked at", text_of(document, "llm_url"));
+	text_optional_field(a, "error", text_of(document, "error"));
+	text_optional_field(a, "level", text_of(document, "level"));
+	if (json_object_get(document, "llm_refresh") != NULL)
+		text_document(a, json_object_get(document, "llm_refresh"));
+	show_available(a, json_object_get(document, "available_models"));
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of tt-agent-runner. */
+#ifndef TT_RUNNER_OPTIONS_H
+#define TT_RUNNER_OPTIONS_H
+
+#include "core/base/options.h"
+#include "runner/sandbox.h"
+
+struct runner_options {
+	const char *socket, *user;
+	struct sandbox_limits limits;
+	unsigned sandboxes; /* at once */
+	bool only_test;
+};
+
+extern const struct program runner_program;
+
+#endif
