@@ -180,7 +180,8 @@ static int replace_file(const char *path, const char *data, size_t len, struct e
 		err_set_errno(e, errno, "write %s", path);
 		unlink(temp.data);
 	} else if (rename(temp.data, path) < 0) {
-		err_set_errno(e, errno, "rename %s to %s", temp.data, path);
+		/* Without the random name, so that the same failure is logged once. */
+		err_set_errno(e, errno, "replace %s", path);
 		unlink(temp.data);
 	} else {
 		result = 0;

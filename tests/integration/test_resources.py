@@ -263,7 +263,7 @@ def test_a_configuration_that_could_not_be_published_is_published_later(testbed)
     in_the_way.mkdir()
     service.conf.write_text("limits: { client_turns = 1; };\nhttp: { strict_status = true; };\n")
     service.ctl("reload")
-    service.daemon.wait_log(rf"ERROR publish error=.*rename .* to .*config.{number + 1}: ")
+    service.daemon.wait_log(rf"ERROR publish error=.*replace .*config.{number + 1}: ")
     generation = service.ctl("ping")["generation"]
     service.ctl("refresh")
     wait_until(lambda: service.ctl("ping")["generation"] > generation, "the state is published all the same")
