@@ -2,8 +2,8 @@
 /* Asks the sources of LLMs: services that list which models are deployed. (LLMs that the
  * configuration alone defines are in core/llm/llm_kinds.def.)
  *
- * A new source is a file in agentd/sources/ and a row in the table of discovery.c, and a row
- * in llm_kinds.def where its LLMs are of a kind of their own. */
+ * A new source is a file in agentd/sources/ and a row in core/llm/llm_kinds.def.
+ */
 #ifndef TT_AGENTD_DISCOVERY_H
 #define TT_AGENTD_DISCOVERY_H
 
@@ -21,7 +21,9 @@ struct source {
 	             deployments_skipped_fn *skipped, void *arg, struct err *e);
 };
 
-extern const struct source source_backend;
+#define LLM_KIND_LISTED(id, name, ...) extern const struct source source_##name;
+#define LLM_KIND(id, ...)
+#include "core/llm/llm_kinds.def"
 
 struct discovery;
 

@@ -14,6 +14,7 @@ libttagent_a_SOURCES += \
 	core/config/search_services.h \
 	core/config/sources.c \
 	core/config/sources.h \
+	core/config/store_kinds.h \
 	core/config/table.c \
 	core/config/table.h \
 	core/config/user_config.c \

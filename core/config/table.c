@@ -2,6 +2,7 @@
 #include "core/config/table.h"
 
 #include "core/config/search_services.h"
+#include "core/config/store_kinds.h"
 
 #include <assert.h>
 #include <stdio.h>

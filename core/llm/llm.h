@@ -95,9 +95,9 @@ static inline bool llm_health_is_up(enum llm_health h)
  * `name` (port 7000), `host:port` and a full URL; a URL without a path gets
  * /v1/chat/completions. model is set where the configuration names it, health is
  * LLM_UNKNOWN, instance is 0 (the caller sets it). */
-int llm_cloud(const struct config *c, struct llm *out, struct err *e);
-int llm_container(const struct config *c, struct llm *out, struct err *e);
-int llm_local(const struct config *c, struct llm *out, struct err *e);
+#define LLM_KIND_CONFIGURED(id, name, ...) int llm_##name(const struct config *c, struct llm *out, struct err *e);
+#define LLM_KIND(id, ...)
+#include "core/llm/llm_kinds.def"
 
 /* Sets l->model to the first that is there: CLOUD_MODEL_NAME (cloud only), hf_model_id,
  * model_name, HF_MODEL_PATH, LOCAL_MODEL_NAME where it was set explicitly, first_served (the

@@ -6,12 +6,8 @@
 #define TT_STORE_STORE_IMPL_H
 
 #include "core/store/store.h"
+#include "core/config/store_kinds.h"
 #include "core/store/store_admin.h"
-
-/* The scheme of a URL is the name of the kind. */
-#define STORE_KINDS(ROW)                                                                                               \
-	ROW(sqlite)                                                                                                    \
-	ROW(memory)
 
 /* For administrators, blocking; store_admin.h has the contracts. */
 struct store_admin_ops {
