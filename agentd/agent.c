@@ -171,7 +171,7 @@ static void addresses_changed(void *arg)
 	agent_touch(arg, AGENT_SOON_MS);
 }
 
-static void ask_capabilities(struct agent *a)
+static void request_capabilities(struct agent *a)
 {
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
 		if (llm_health_is_up(registry_llm(a->s.registry, i)->health))
@@ -185,7 +185,7 @@ static void scan_ended(void *arg)
 	passive_health_end_warmup(a);
 	agent_settle_if_changed(a);
 	commands_scan_ended(a->commands);
-	ask_capabilities(a);
+	request_capabilities(a);
 }
 
 /* The registry was merged: its indexes changed. */
@@ -292,7 +292,7 @@ static void reconfigured(void *arg, const struct config *old)
 	passive_health_reconfigured(a, old);
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
 		capabilities_forget(a->capabilities, i);
-	ask_capabilities(a);
+	request_capabilities(a);
 	timer_arm_ms(a->discover, cfg_ms(c, CFG_DISCOVERY_INTERVAL));
 	monitor_probe_new(a->monitor);
 	hosts_update(a->hosts);

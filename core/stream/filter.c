@@ -11,8 +11,8 @@
 
 /* A call that is longer is shown as text. */
 #define CALL_MAX 65536
-/* Blanks before the first word that are waited through. */
-#define BLANKS_MAX 256
+/* Whitespace before the first word that is held back. */
+#define WHITESPACE_MAX 256
 
 #define TAG_WORD "python_tag"
 #define TAG_END  "|>"
@@ -32,9 +32,9 @@ struct filter {
 
 	const char *const *tools;
 	enum mode mode;
-	bool at_start; /* no word came yet: blanks are held, and dropped before a marker */
+	bool at_start; /* no word came yet: whitespace is held, and dropped before a marker */
 	bool in_call;
-	bool array;      /* the last call stood in an array that is not closed */
+	bool array;      /* the last call was in an array that is not closed */
 	bool fenced;     /* and in a fence (```json) that is not closed */
 	bool tag_end;    /* the end of a python_tag may come */
 	bool code;       /* behind a python tag: a call may begin as Python writes it */
@@ -354,11 +354,11 @@ static size_t apply(struct filter *f, const struct marker *m)
 	return m->len;
 }
 
-enum { LETTER, BLANK, SPECIAL };
+enum { LETTER, WHITESPACE, SPECIAL };
 
 static const unsigned char classes[256] = {
-	[' '] = BLANK,   ['\t'] = BLANK,  ['\r'] = BLANK,  ['\n'] = BLANK,  [';'] = BLANK,
-	['<'] = SPECIAL, ['p'] = SPECIAL, ['['] = SPECIAL, ['{'] = SPECIAL, ['`'] = SPECIAL,
+	[' '] = WHITESPACE, ['\t'] = WHITESPACE, ['\r'] = WHITESPACE, ['\n'] = WHITESPACE, [';'] = WHITESPACE,
+	['<'] = SPECIAL,    ['p'] = SPECIAL,     ['['] = SPECIAL,     ['{'] = SPECIAL,     ['`'] = SPECIAL,
 };
 
 /* Moves n over text up to a marker or its possible beginning. */
@@ -368,7 +368,7 @@ static enum match scan(struct filter *f, const char *p, size_t len, size_t *n, b
 
 	for (; *n < len; ++*n) {
 		switch (classes[(unsigned char)p[*n]]) {
-		case BLANK:
+		case WHITESPACE:
 			continue;
 		case SPECIAL:
 			result = match_marker(f, p + *n, len - *n, *n, ended, found);
@@ -396,7 +396,7 @@ static size_t pass_code(struct filter *f, const char *p, size_t len, bool *wait)
 {
 	size_t n = 0;
 
-	while (n < len && n <= BLANKS_MAX && strchr(" \t\r\n", p[n]) != NULL && p[n] != '\0')
+	while (n < len && n <= WHITESPACE_MAX && strchr(" \t\r\n", p[n]) != NULL && p[n] != '\0')
 		n++;
 	*wait = n == len;
 	if (*wait)
@@ -414,7 +414,7 @@ static size_t pass_text(struct filter *f, const char *p, size_t len, bool ended,
 	enum match result;
 
 	result = scan(f, p, len, &n, ended, &found);
-	if (n > BLANKS_MAX || (ended && result == PLAIN && memchr(p, ';', n) != NULL))
+	if (n > WHITESPACE_MAX || (ended && result == PLAIN && memchr(p, ';', n) != NULL))
 		f->at_start = false; /* a semicolon alone is an answer */
 	if (!f->at_start)
 		show(f, p, n);
@@ -424,7 +424,7 @@ static size_t pass_text(struct filter *f, const char *p, size_t len, bool ended,
 		begin_call(f, found, f->at_start ? n : 0);
 	else
 		*wait = result == WAIT || f->at_start;
-	return f->at_start ? 0 : n; /* the blanks stay */
+	return f->at_start ? 0 : n; /* the whitespace stays */
 }
 
 static size_t pass(struct filter *f, const char *p, size_t len, bool ended, bool *wait)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Server-sent events, read from bytes that are cut anywhere: CR, LF or CRLF line ends, an
- * optional blank after "data:", comments (": ping"), several data lines of one event joined
+ * optional space after "data:", comments (": ping"), several data lines of one event joined
  * by \n, fields other than data skipped. Pure; one thread at a time.
  *
  *   sse_feed(s, bytes, len);

@@ -63,7 +63,7 @@ char *text_call_arguments(const struct text_call *t, const char *text, size_t le
 
 enum text_call_verdict text_call_go(struct text_call *t,
                                     enum text_call_verdict (*step)(struct text_call *t, unsigned char c));
-bool text_call_is_blank(unsigned char c);
+bool text_call_is_whitespace(unsigned char c);
 bool text_call_is_name(unsigned char c);
 enum text_call_verdict text_call_add_to_name(struct text_call *t, unsigned char c);
 bool text_call_name_is_known(struct text_call *t);

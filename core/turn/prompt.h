@@ -16,8 +16,8 @@ struct prompt {
 
 	/* Of the LLM that is asked. */
 	const char *model;
-	bool cloud;       /* the cloud endpoint's own sampling, nothing beyond the OpenAI API */
-	bool completions; /* `prompt` in place of `messages` */
+	bool cloud;            /* the cloud endpoint's own sampling, nothing beyond the OpenAI API */
+	bool uses_completions; /* `prompt` in place of `messages` */
 	bool vision;
 	bool uses_tools; /* it understands tools and messages of role tool */
 	int64_t context; /* its context window in tokens; 0 = llm.context */

@@ -58,20 +58,20 @@ static size_t sent_tokens(const struct prompt *p)
 
 /* ---- what fits ---- */
 
-/* The oldest turns that must go where a token of our count is `density` of the LLM's. */
+/* How many of the oldest turns must be left out if one token of our count is `density` of the LLM's. */
 static size_t turns_beyond(const struct prompt *p, int64_t context, double density)
 {
 	int64_t answer = cfg_int(p->config, p->cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS);
 	double room = (double)(context - answer) - density * (double)fixed_tokens(p);
-	size_t count = json_array_size(p->turns), keep = 0;
+	size_t count = json_array_size(p->turns), fitting = 0;
 
-	while (keep < count) {
-		room -= density * (double)turn_tokens(json_array_get(p->turns, count - 1 - keep));
+	while (fitting < count) {
+		room -= density * (double)turn_tokens(json_array_get(p->turns, count - 1 - fitting));
 		if (room < 0)
 			break;
-		keep++;
+		fitting++;
 	}
-	return count - keep;
+	return count - fitting;
 }
 
 static int64_t context_of(const struct prompt *p)

@@ -117,10 +117,10 @@ static struct prompt prompt_of(struct turn *t)
 		.config = t->config,
 		.model = model == NULL ? "" : model,
 		.cloud = llm->kind == LLM_CLOUD,
-		.completions = llm->completions != 0,
+		.uses_completions = llm->uses_completions != 0,
 		.vision = llm->vision != 0,
-		.uses_tools =
-			llm_tools_apply((enum llm_kind)llm->kind, llm->completions != 0, (enum llm_tools)llm->tools),
+		.uses_tools = llm_tools_apply((enum llm_kind)llm->kind, llm->uses_completions != 0,
+	                                      (enum llm_tools)llm->tools),
 		.context = llm->context_length,
 		.tools_used_up = turn_tools_used_up(t),
 		.turns = t->conversation.history,

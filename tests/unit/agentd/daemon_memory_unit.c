@@ -48,7 +48,7 @@ static void skipped(void *arg, const char *deploy_id, const char *why)
 }
 
 /* A deployment that was left out would count as one that is gone. */
-static void read_deployed(void)
+static void parse_deployments(void)
 {
 	struct llm_list list;
 	struct err e = ERR_INIT;
@@ -188,7 +188,7 @@ static void publish(void)
 		(void)state;                                                                                           \
 		short_memory_sweep(work);                                                                              \
 	}
-SWEEP(read_deployed)
+SWEEP(parse_deployments)
 SWEEP(merge_the_same_again)
 SWEEP(make_tokens)
 SWEEP(publish)
@@ -196,7 +196,7 @@ SWEEP(publish)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(read_deployed_sweep),
+		cmocka_unit_test(parse_deployments_sweep),
 		cmocka_unit_test(merge_the_same_again_sweep),
 		cmocka_unit_test(make_tokens_sweep),
 		cmocka_unit_test(publish_sweep),

@@ -124,7 +124,7 @@ static void one_that_hangs_is_asked_ever_more_rarely(void **state)
 	config_unref(c);
 }
 
-static void completions_only_where_they_are_wanted(void **state)
+static void canary_probes_only_where_they_are_wanted(void **state)
 {
 	struct config *c = SETTINGS("health.completion_interval=0");
 	struct llm l = made(LLM_HEALTHY);
@@ -170,7 +170,7 @@ int main(void)
 		cmocka_unit_test(another_pace_begins_anywhere_in_its_interval),
 		cmocka_unit_test(one_that_serves_turns_is_not_asked),
 		cmocka_unit_test(one_that_hangs_is_asked_ever_more_rarely),
-		cmocka_unit_test(completions_only_where_they_are_wanted),
+		cmocka_unit_test(canary_probes_only_where_they_are_wanted),
 		cmocka_unit_test(stable_after_its_time),
 	};
 

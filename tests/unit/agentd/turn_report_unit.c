@@ -60,7 +60,7 @@ static void what_the_client_caused_never_counts(void **state)
 	}
 }
 
-static void a_shortage_of_ours_never_counts(void **state)
+static void exhaustion_of_our_own_resources_never_counts(void **state)
 {
 	struct track t = {.seen_healthy = true};
 
@@ -154,7 +154,7 @@ static void parses_what_workers_send(void **state)
 	json_decref(j);
 }
 
-static void that_it_serves_is_told(void **state)
+static void a_working_llm_is_reported(void **state)
 {
 	struct track t = {.seen_healthy = true};
 
@@ -245,10 +245,10 @@ int main(void)
 		cmocka_unit_test(what_the_client_caused_never_counts),
 		cmocka_unit_test(the_cloud_is_ejected_but_never_unhealthy),
 		cmocka_unit_test(what_is_probed_gets_a_verdict),
-		cmocka_unit_test(a_shortage_of_ours_never_counts),
+		cmocka_unit_test(exhaustion_of_our_own_resources_never_counts),
 		cmocka_unit_test(a_time_that_is_not_yet_is_not_believed),
 		cmocka_unit_test(parses_what_workers_send),
-		cmocka_unit_test(that_it_serves_is_told),
+		cmocka_unit_test(a_working_llm_is_reported),
 		cmocka_unit_test(ejections_grow_and_end),
 		cmocka_unit_test(a_clock_that_is_set_back_holds_nobody_back),
 		cmocka_unit_test(why_it_is_ejected_is_shown),

@@ -136,7 +136,7 @@ static void booleans_are_case_insensitive(void **state)
 	}
 }
 
-static void a_wrong_variable_is_named(void **state)
+static void a_wrong_variable_is_reported(void **state)
 {
 	static const struct {
 		const char *assignment, *what;
@@ -421,7 +421,7 @@ int main(void)
 		TEST(an_empty_variable_is_unset),
 		TEST(no_variable_of_the_table_is_untested),
 		TEST(booleans_are_case_insensitive),
-		TEST(a_wrong_variable_is_named),
+		TEST(a_wrong_variable_is_reported),
 		TEST(all_errors_come_at_once),
 		TEST(secrets_are_never_repeated),
 		TEST(no_secret_is_taken_from_the_command_line),

@@ -55,7 +55,7 @@ static void lines_are_read(void **state)
 	}
 }
 
-static void wrong_lines_are_named_but_not_shown(void **state)
+static void wrong_lines_are_reported_but_not_shown(void **state)
 {
 	struct fixture *f = *state;
 	struct buf warnings = BUF_INIT(4096);
@@ -291,7 +291,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(lines_are_read),
-		TEST(wrong_lines_are_named_but_not_shown),
+		TEST(wrong_lines_are_reported_but_not_shown),
 		TEST(the_legacy_file_counts_where_the_other_is_missing),
 		TEST(a_bad_legacy_file_warns),
 		TEST(a_missing_or_unreadable_file_warns),

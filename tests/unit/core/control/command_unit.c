@@ -185,7 +185,7 @@ static void say(int fd, const char *text)
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 }
 
-/* Runs the loop until a line came or the peer hung up (then "" or the rest). */
+/* Runs the loop until a line has come or the peer has closed the connection (then "" or the rest). */
 static const char *hear(struct rig *r, int fd)
 {
 	static char line[4096];
@@ -517,7 +517,7 @@ static void limits_commands_at_once(void **state)
 static void serves_a_flood_that_is_not_read(void **state)
 {
 	struct rig *r = *state;
-	int fd = dial(r), sent = 0, heard = 0;
+	int fd = dial(r), sent = 0, received = 0;
 	const char *line = "{\"v\":1,\"id\":2,\"command\":\"ping\"}\n";
 
 	/* The server stops reading before it holds more than a little; nothing is lost. */
@@ -526,9 +526,9 @@ static void serves_a_flood_that_is_not_read(void **state)
 		event_base_loop(r->base, EVLOOP_NONBLOCK);
 		assert_true(sent < 1000000);
 	}
-	while (heard < sent && strlen(hear(r, fd)) > 0)
-		heard++;
-	assert_int_equal(heard, sent);
+	while (received < sent && strlen(hear(r, fd)) > 0)
+		received++;
+	assert_int_equal(received, sent);
 	close(fd);
 }
 

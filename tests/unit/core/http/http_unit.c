@@ -662,7 +662,7 @@ static void our_own_stall_is_nobodys_fault(void **state)
 
 /* --- names ---------------------------------------------------------------------------- */
 
-static void looks_names_up_once(void **state)
+static void resolves_names_once(void **state)
 {
 	struct rig *r = *state;
 	char url[100], resolve[100];
@@ -1062,7 +1062,7 @@ int main(void)
 		T(the_clock_of_progress_stops_in_a_pause),
 		T(ends_when_no_connection_comes),
 		T(our_own_stall_is_nobodys_fault),
-		T(looks_names_up_once),
+		T(resolves_names_once),
 		T(a_cancelled_transfer_leaves_the_cache_alone),
 		T(waits_for_a_name_no_longer_than_for_a_connection),
 		T(meets_no_closed_connection),

@@ -92,7 +92,7 @@ static void what_may_be_missing(void **state)
 	                 0);
 	assert_int_equal(list.count, 2);
 	assert_string_equal(list.items[0].deploy_id, "b"); /* the backend's order */
-	assert_true(list.items[0].completions);
+	assert_true(list.items[0].uses_completions);
 	assert_string_equal(list.items[0].internal_url, "http://h:1/v1/completions");
 	assert_string_equal(list.items[0].probe_url, "http://h:1/health");
 	assert_int_equal(list.items[0].tools, LLM_TOOLS_UNKNOWN);

@@ -90,11 +90,11 @@ static void scene_select(struct scene *s)
 		select_order(s->list.items, s->list.count, s->config, NULL, s->order, &s->view.usable_count);
 }
 
-static void scene_discovered(struct scene *s, const char *deployed, const enum llm_health *health)
+static void scene_discovered(struct scene *s, const char *deployments, const enum llm_health *health)
 {
 	struct err e = ERR_INIT;
 
-	assert_int_equal(deployments_parse(deployed, strlen(deployed), s->config, &s->list, NULL, NULL, &e), 0);
+	assert_int_equal(deployments_parse(deployments, strlen(deployments), s->config, &s->list, NULL, NULL, &e), 0);
 	for (size_t i = 0; i < s->list.count; i++)
 		s->list.items[i].health = health[i];
 	scene_select(s);
@@ -286,7 +286,7 @@ static void local(void **state)
 }
 
 /* The recorded service claimed tools where none can be used. */
-static void completions(void **state)
+static void completions_url(void **state)
 {
 	struct scene s = {.config = SETTINGS(TAVILY)};
 
@@ -611,7 +611,7 @@ int main(void)
 		cmocka_unit_test(cloud),
 		cmocka_unit_test(container),
 		cmocka_unit_test(local),
-		cmocka_unit_test(completions),
+		cmocka_unit_test(completions_url),
 		cmocka_unit_test(no_snapshot_is_no_llm),
 		cmocka_unit_test(unhealthy_only_is_no_llm),
 		cmocka_unit_test(odd_names_come_through),

@@ -29,7 +29,7 @@ static void add(struct turn_cache *c, int64_t id, int64_t first, size_t len)
 	assert_int_equal(turn_cache_add(c, t, turn_of(len)), 0);
 }
 
-static bool is_kept(struct turn_cache *c, int64_t id)
+static bool is_cached(struct turn_cache *c, int64_t id)
 {
 	const struct cached_thread *t = turn_cache_thread(c, id, 1);
 
@@ -45,11 +45,11 @@ static void the_least_recently_used_thread_leaves(void **state)
 	assert_non_null(c);
 	add(c, 1, 1, 10);
 	add(c, 2, 1, 10);
-	assert_true(is_kept(c, 1));
+	assert_true(is_cached(c, 1));
 	for (int64_t id = 3; id < 11; id++)
 		add(c, id, 1, 1900);
-	assert_false(is_kept(c, 2));
-	assert_true(is_kept(c, 10));
+	assert_false(is_cached(c, 2));
+	assert_true(is_cached(c, 10));
 	turn_cache_free(c);
 }
 
@@ -63,7 +63,7 @@ static void a_long_thread_drives_out_no_other(void **state)
 	add(c, 1, 1, 10);
 	for (int64_t first = 1; first < 100; first++)
 		add(c, 2, first, 1900); /* one comes, one leaves */
-	assert_true(is_kept(c, 1));
+	assert_true(is_cached(c, 1));
 	turn_cache_free(c);
 }
 

@@ -46,7 +46,7 @@ static void fragments_of_two_calls_interleave(void **state)
 	calls_clear(&c);
 }
 
-static void whole_calls_without_index_stay_apart(void **state)
+static void whole_calls_without_index_are_not_merged(void **state)
 {
 	struct calls c;
 
@@ -61,7 +61,7 @@ static void whole_calls_without_index_stay_apart(void **state)
 }
 
 /* Ollama, Gemini and others: each has the index 0. */
-static void whole_calls_of_one_index_stay_apart(void **state)
+static void whole_calls_of_one_index_are_not_merged(void **state)
 {
 	struct calls c;
 
@@ -207,8 +207,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fragments_of_two_calls_interleave),
-		cmocka_unit_test(whole_calls_without_index_stay_apart),
-		cmocka_unit_test(whole_calls_of_one_index_stay_apart),
+		cmocka_unit_test(whole_calls_without_index_are_not_merged),
+		cmocka_unit_test(whole_calls_of_one_index_are_not_merged),
 		cmocka_unit_test(an_id_alone_begins_no_call_of_the_same_index),
 		cmocka_unit_test(objects_of_older_servers_count),
 		cmocka_unit_test(what_is_missing_is_filled_in),

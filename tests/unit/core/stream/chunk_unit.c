@@ -63,7 +63,7 @@ static const struct event events[] = {
               "\"prompt_tokens_details\":null}}",
          .kind = CHUNK_CHUNK, .content = "x", .completion = 7, .scanned = true},
 	{HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"usage\":null}", SCANNED, .content = "x"},
-	/* any order, any blanks, things that are skipped */
+	/* any order, any whitespace, things that are skipped */
 	{" { \"choices\" : [ { \"finish_reason\" : null , \"delta\" : { \"content\" : \"x\" } } ] ,\n"
          "\t\"timings\":{\"a\":[1,-2.5e3,0,{\"b\":[]}],\"c\":true,\"d\":false,\"e\":\"\\u0041\"},\"id\":1 } ",
          SCANNED, .content = "x"},

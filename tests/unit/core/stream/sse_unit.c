@@ -13,7 +13,7 @@
 struct seen {
 	struct buf text; /* the events, each ended by a byte that is in none of them */
 	const char *from, *to;
-	size_t inside; /* events that lay in [from, to) */
+	size_t inside; /* events within [from, to) */
 };
 
 /* All events that are there. */

@@ -115,7 +115,7 @@ static char *end(struct stream *s, struct seen *seen)
 #define TEXT(text, n)                                                                                                  \
 	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text                                                \
 	     "\"},\"logprobs\":null,\"finish_reason\":null}]" TAIL(n)
-#define THOUGHT(text)                                                                                                  \
+#define REASON(text)                                                                                                   \
 	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"" text "\"},\"finish_reason\":null}]}\n\n"
 #define CALL(members)                                                                                                  \
 	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0," members                              \
@@ -138,14 +138,14 @@ static const struct row {
                                                    1) ":\n" STOP("length", 2) "event: x\nid: 3\n" DONE,
          "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80<limit>",
          {1, 1, 2, true, true, 0}},
-	{ROLE THOUGHT("I must ") THOUGHT("think.") TEXT("Yes", 3) STOP("stop", 3) DONE,
+	{ROLE REASON("I must ") REASON("think.") TEXT("Yes", 3) STOP("stop", 3) DONE,
          "«I must think.»Yes" COMPLETE,
          {3, 3, 3, true, true, 0}},
 	{ROLE TEXT("<th", 1) TEXT("ink>hm</", 2) TEXT("think>\\n\\nYes", 3) STOP("stop", 3) DONE,
          "«hm»\n\nYes" COMPLETE,
          {3, 3, 3, true, true, 0}},
 	/* tags in a field that is reasoning anyway */
-	{THOUGHT("<think>a</thi") THOUGHT("nk>b <") TEXT("x</think>y", 1) THOUGHT("z<th") STOP("stop", 1) DONE,
+	{REASON("<think>a</thi") REASON("nk>b <") TEXT("x</think>y", 1) REASON("z<th") STOP("stop", 1) DONE,
          "«ab <»x¬y«z<th»" COMPLETE,
          {4, 4, 1, true, true, 0}},
 	/* calls: in fragments, as text, and both, in the order in which they began */
@@ -187,7 +187,7 @@ static const struct row {
                  TEXT("So {\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{\\\"a", 2) "data: {\"error\":\"e\"}\n\n",
          "So <error: e>",
          {2, 1, 2, false, true, 0}},
-	{THOUGHT("hm <thi") TEXT("{\\\"name\\\":\\\"sea", 2),
+	{REASON("hm <thi") TEXT("{\\\"name\\\":\\\"sea", 2),
          "«hm <thi»<cut: the stream ended without finish_reason or [DONE]>",
          {2, 2, 2, false, false, 0}},
 	/* a count of the prompt alone says nothing of the answer */
