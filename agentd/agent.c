@@ -125,7 +125,7 @@ void agent_verdict(struct agent *a, size_t index, enum llm_health before)
 
 	if (before == LLM_UNHEALTHY && llm_health_is_up(l->health))
 		capabilities_came_back(a->capabilities, index);
-	/* During a full scan, only questions that the readiness gate waits for are asked. */
+	/* During a full scan, only requests that the readiness gate waits for are made. */
 	if (llm_health_is_up(l->health) && (capabilities_need_gate(l, t) || !scan_running(a->scan)))
 		capabilities_want(a->capabilities, index, !llm_health_is_up(before));
 	passive_health_verdict(a, index, before);
@@ -221,7 +221,7 @@ static void discovered(void *arg, enum llm_kind kind, struct llm_list *list)
 /* ---- the configuration -------------------------------------------------------------- */
 
 /* Merges the LLMs that the configuration defines, and drops those of sources that it disables.
- * -1: memory was out; the LLMs of some kinds stayed as they were. */
+ * -1: out of memory; the LLMs of some kinds are unchanged. */
 static int merge_configured(struct agent *a, struct registry_change *change)
 {
 	const struct config *c = a->s.config;

@@ -21,7 +21,7 @@ struct job {
 	struct capabilities *owner;
 	uint64_t instance;
 	size_t hint;
-	struct http_transfer *models, *tools; /* NULL: done, or not asked */
+	struct http_transfer *models, *tools; /* NULL: done, or not requested */
 	struct event *gate_timer;
 	bool failed;
 };
@@ -112,7 +112,7 @@ static void open_gate(struct job *j)
 	}
 }
 
-/* Asked again after a later probe, with exponential backoff. */
+/* Requested again after a later probe, with exponential backoff. */
 static void back_off(struct track *t)
 {
 	int64_t wait = AGAIN_FIRST_MS << (t->caps_tries < 7 ? t->caps_tries : 7);
@@ -170,7 +170,7 @@ static void learn_models(struct job *j, struct llm *l, const struct http_result 
 	llm_choose_model(l, j->owner->s->config, entry.id);
 	if (entry.context > 0)
 		l->context_length = entry.context;
-	/* vLLM names itself there; it knows continue_final_message. */
+	/* vLLM identifies itself there; it supports continue_final_message. */
 	l->continues = entry.is_vllm;
 	model_list_clear(&entry);
 }

@@ -91,7 +91,7 @@ void command_server_free(struct command_server *s)
 	if (s == NULL)
 		return;
 	while ((p = LIST_FIRST(&s->peers)) != NULL) {
-		/* The answer to shutdown still leaves, where the socket takes it. */
+		/* The answer to shutdown is still sent, if the socket takes it. */
 		peer_write_now(p);
 		peer_free(p);
 	}

@@ -36,7 +36,7 @@ static bool take(struct walk *w, int c)
 	return true;
 }
 
-/* A string whose opening quote was taken. */
+/* A string whose opening quote has been read. */
 static bool walk_string(struct walk *w)
 {
 	const unsigned char *open = w->p - 1, *escape;
@@ -121,7 +121,7 @@ static bool walk_member(struct walk *w)
 	return walk_value(w);
 }
 
-/* Behind the opening bracket. */
+/* After the opening bracket. */
 static bool walk_container(struct walk *w, bool (*walk_item)(struct walk *w), int close)
 {
 	skip_whitespace(w);

@@ -2,8 +2,8 @@
 /* TT-Studio's stream: the answer as plain text, reasoning between <think> and </think>, and
  * the statistics, [STATS]{...}, at the very end.
  *
- * <think> is written once where reasoning or a tool begins, and </think> before the answer's
- * first word. Between them `[searching]` is shown once, each query once, and sources so that
+ * <think> is written where reasoning or a tool begins, and </think> before the answer's next
+ * word. Between them `[searching]` is shown once, each query once, and sources so that
  * `Source: [title](url)` always parses. TT-Studio's reader drops chunks of nothing but
  * whitespace, so these wait for the next word; </think> and the statistics are chunks of
  * their own. */

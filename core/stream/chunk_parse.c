@@ -89,7 +89,7 @@ static long error_status(const json_t *root)
 	return (long)json_integer_value(found);
 }
 
-/* False: it is no error. */
+/* False: it is not an error. */
 static bool read_error(const json_t *root, struct chunk *c)
 {
 	const json_t *object = json_object_get(root, "object");
@@ -204,8 +204,8 @@ static void read_usage(const json_t *usage, struct chunk *c)
 		c->completion_tokens = json_integer_value(count);
 }
 
-/* A lone surrogate or bytes that are no UTF-8 cost one character, not the event: what
- * jansson refuses is replaced by U+FFFD. False where there was nothing to replace. */
+/* A lone surrogate or bytes that are not UTF-8 lose one character, not the event: what jansson
+ * refuses is replaced by U+FFFD. False where there was nothing to replace. */
 static bool repair(struct buf *out, const char *data, size_t len)
 {
 	static const char replacement[] = "\xef\xbf\xbd";
@@ -237,7 +237,7 @@ static bool repair(struct buf *out, const char *data, size_t len)
 	return repaired;
 }
 
-/* An integer beyond 64 bits, which is none that counts, becomes a real. */
+/* An integer beyond 64 bits, which no field of interest holds, becomes a real. */
 static json_t *read_json(const char *data, size_t len)
 {
 	json_error_t error;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The strict scanner: one pass over an event of the usual form, nothing is built.
- * Whatever it does not know exactly it leaves to chunk_parse, so it may refuse, but
- * never read anything otherwise than jansson does. */
+/* The strict scanner: one pass over an event of the usual form, nothing is built. Whatever it
+ * does not know exactly it leaves to chunk_parse, so it may refuse, but never read anything
+ * differently from jansson. */
 #include "core/stream/chunk.h"
 #include "core/base/json_text.h"
 #include "core/base/utf8.h"
@@ -74,7 +74,7 @@ static bool not_mine(struct scan *s)
 
 /* ---- strings ---- */
 
-/* \uXXXX behind the u, a surrogate pair included; 0 for what jansson might refuse. */
+/* \uXXXX after the u, a surrogate pair included; 0 for what jansson might refuse. */
 static uint32_t take_unicode(struct scan *s)
 {
 	int high, low;
@@ -111,7 +111,7 @@ static size_t take_escape(struct scan *s, char out[4])
 	return utf8_encode(code, out);
 }
 
-/* Moves p over bytes that stand for themselves; false where they are no UTF-8. */
+/* Moves p over bytes that stand for themselves; false where they are not UTF-8. */
 static inline bool skip_plain(struct scan *s)
 {
 	size_t len;
@@ -158,7 +158,7 @@ static bool decode_string(struct scan *s, const unsigned char *from, struct chun
 	return true;
 }
 
-/* A string whose opening quote was taken. */
+/* A string whose opening quote has been read. */
 static bool take_string(struct scan *s, struct chunk_text *out)
 {
 	const unsigned char *from = s->p;

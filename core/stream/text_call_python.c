@@ -12,7 +12,7 @@
 
 static enum text_call_verdict key(struct text_call *t, unsigned char c);
 
-/* Behind a value. */
+/* After a value. */
 static enum text_call_verdict after(struct text_call *t, unsigned char c)
 {
 	if (c == ')')
@@ -85,7 +85,7 @@ enum text_call_verdict text_call_python_name(struct text_call *t, unsigned char 
 
 /* ---- the arguments of what was recognised ---- */
 
-/* The string that begins at *p (its quote); *p moves behind it. */
+/* The string that begins at *p (its quote); *p moves past it. */
 static json_t *string_value(const char **p, const char *end)
 {
 	static const char names[] = "ntrbf", codes[] = "\n\t\r\b\f";
@@ -111,7 +111,7 @@ out:
 	return result;
 }
 
-/* A number or a word: what is none of JSON's is kept as a string. */
+/* A number or a word; what is not valid in JSON becomes a string. */
 static json_t *plain_value(const char **p, const char *end)
 {
 	static const struct {

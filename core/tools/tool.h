@@ -49,8 +49,8 @@ struct tool {
 	const char *description; /* for the model */
 	const char *parameters;  /* JSON schema of its arguments */
 	const char *progress;    /* what a client is shown while it runs: "Searching" */
-	/* The argument that says on what ("query"): shown behind progress; the same subject is
-	 * not run twice in one turn. NULL: none. */
+	/* The argument that is the subject ("query"): shown after progress; a tool is not run
+	 * twice on the same subject in one turn. NULL: none. */
 	const char *subject;
 	/* Whether this configuration provides what it needs. */
 	bool (*available)(const struct config *c);

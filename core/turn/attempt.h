@@ -64,7 +64,7 @@ enum attempt_result {
 	ATTEMPT_UNAUTHORIZED, /* 401, 403 */
 	ATTEMPT_OVERFLOW,     /* the context window is exceeded */
 	ATTEMPT_REFUSED,      /* any other 4xx: what we sent is at fault */
-	ATTEMPT_NO_RESOURCES, /* we have no descriptor or memory to ask anybody */
+	ATTEMPT_NO_RESOURCES, /* no file descriptor or memory for a request */
 	ATTEMPT_FAILED,       /* anything else on our side */
 	ATTEMPT_RESULTS
 };
@@ -78,7 +78,7 @@ struct attempt_request {
 	int64_t silence_ms;       /* longest silence before the first token; comments end it */
 	int64_t stall_ms;         /* longest time without an event from then on; comments are none */
 	const char *const *tools; /* as stream_begin; must outlive the attempt */
-	bool continues;           /* the answer so far goes on */
+	bool continues;           /* continues the answer so far */
 };
 
 /* How the last attempt ended. */

@@ -116,7 +116,7 @@ static json_t *text_message(const char *role, const char *text)
 	return json_pack("{s:s, s:s}", "role", role, "content", text);
 }
 
-/* Content with more text behind it; a new reference. */
+/* Content, followed by more text; a new reference. */
 static json_t *joined(const json_t *content, const char *text)
 {
 	json_t *parts;

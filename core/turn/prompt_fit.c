@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How much of a thread an LLM's context window holds, and what its refusals tell of that. */
+/* How much of a thread an LLM's context window holds, and what its refusals say about it. */
 #include "core/turn/prompt.h"
 
 #include "core/protocol/request.h"
@@ -86,12 +86,12 @@ size_t prompt_fit(const struct prompt *p)
 	return json_array_size(p->turns) == 0 || context == 0 ? 0 : turns_beyond(p, context, 1);
 }
 
-/* ---- what a refusal tells ---- */
+/* ---- what a refusal says ---- */
 
 /* Where servers (vLLM old and new, OpenAI, llama.cpp, TGI) say a number. */
 struct clue {
 	const char *phrase;
-	bool before; /* it stands before the phrase, not behind it */
+	bool before; /* it is before the phrase, not after it */
 };
 
 static const struct clue limits[] = {
@@ -103,7 +103,7 @@ static const struct clue counts[] = {
 	{"(length ", false},        {"Given: ", false},      {NULL, false},
 };
 
-/* 0: it is not said. */
+/* 0: not given. */
 static int64_t number_of(const char *text, const struct clue *clues)
 {
 	for (const struct clue *c = clues; c->phrase != NULL; c++) {

@@ -62,7 +62,7 @@ json_t *tool_round_results(const struct tool_round *r)
 	return messages;
 }
 
-/* Text as JSON takes it: a byte that is no UTF-8 becomes '?'. */
+/* Text as JSON takes it: a byte that is not UTF-8 becomes '?'. */
 static json_t *text_json(const char *text)
 {
 	json_t *json = json_string(text);

@@ -121,7 +121,7 @@ static void stop_store(struct turn *t)
 	t->stored = NULL;
 }
 
-/* A disk that hangs costs a turn its memory, not its answer. */
+/* If the disk hangs, a turn loses its history, not its answer. */
 static enum step load_late(struct turn *t)
 {
 	stop_store(t);
@@ -307,7 +307,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- from outside ------------------------------------------------------------------------------ */
 
-/* As the store tells conversations apart; NULL: no memory. */
+/* Distinguishes conversations as the store does; NULL: no memory. */
 static char *sandbox_name(const struct turn *t)
 {
 	const char *thread_id = t->conversation.request.thread_id;

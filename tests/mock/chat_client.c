@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Many chat clients at once that check every answer: its text or each of its numbered
- * words, and that the statistics stand at the very end, alone in their HTTP chunk. Prints
- * one JSON object; exits 0 when every turn was whole. */
+/* Many chat clients at once that check every answer: its text or each of its numbered words,
+ * and that the statistics are at the very end, alone in their HTTP chunk. Prints one JSON
+ * object; exits 0 when every turn was whole. */
 #include "core/base/buf.h"
 #include "core/base/clock.h"
 #include "tests/mock/words.h"

@@ -101,7 +101,7 @@ static void merge_the_same_again(void)
 	registry_free(r);
 }
 
-/* One that was not made today is made tomorrow. */
+/* A token that could not be made is made later. */
 static void make_tokens(void)
 {
 	struct registry *r = two_llms();
@@ -146,7 +146,7 @@ static void see_published(void)
 	status_reader_free(reader);
 }
 
-/* What goes out is whole; what does not is said, and goes out later. */
+/* What is written is complete; what is not written is reported, and written later. */
 static void publish(void)
 {
 	struct services s = {.config = config, .registry = two_llms(), .tokens = tokens_new(), .events = events_new()};

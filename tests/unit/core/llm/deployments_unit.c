@@ -40,7 +40,7 @@ static int parse(const char *json, struct llm_list *out, struct seen *seen, stru
 	return rc;
 }
 
-static void a_whole_entry(void **state)
+static void a_complete_entry(void **state)
 {
 	struct llm_list list;
 	struct seen seen;
@@ -223,7 +223,7 @@ static void too_many_are_cut(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_whole_entry),
+		cmocka_unit_test(a_complete_entry),
 		cmocka_unit_test(what_may_be_missing),
 		cmocka_unit_test(a_malformed_entry_is_skipped),
 		cmocka_unit_test(a_malformed_document_is_an_error),

@@ -157,7 +157,7 @@ static void odd_bodies_are_refused(void **state)
 	}
 }
 
-/* Threads whose ids differ only behind a NUL are different ones. */
+/* Threads whose ids differ only after a NUL are different ones. */
 static void a_thread_id_is_not_cut_at_nul(void **state)
 {
 	static const char body[] = "{\"message\":\"x\",\"thread_id\":\"a\\u0000b\"}";

@@ -317,7 +317,7 @@ static void no_snapshot_is_no_llm(void **state)
 	scene_end(&s);
 }
 
-static void unhealthy_only_is_no_llm(void **state)
+static void only_unhealthy_llms_are_no_llm(void **state)
 {
 	struct scene s = {.config = SETTINGS(TAVILY)};
 
@@ -403,7 +403,7 @@ static void assert_last(char *doc, const char *tail)
 	free(doc);
 }
 
-static void the_generation_stands_at_the_end(void **state)
+static void the_generation_is_at_the_end(void **state)
 {
 	struct scene s = {.config = SETTINGS(TAVILY)};
 
@@ -538,7 +538,7 @@ static void stale_says_since_when_and_why(void **state)
 	free(ours);
 }
 
-static void texts_that_are_no_utf8(void **state)
+static void texts_that_are_not_utf8(void **state)
 {
 	struct llm l = {.kind = LLM_DISCOVERED,
 	                .model_name = strdup("b\xff\x01"
@@ -613,15 +613,15 @@ int main(void)
 		cmocka_unit_test(local),
 		cmocka_unit_test(completions_url),
 		cmocka_unit_test(no_snapshot_is_no_llm),
-		cmocka_unit_test(unhealthy_only_is_no_llm),
+		cmocka_unit_test(only_unhealthy_llms_are_no_llm),
 		cmocka_unit_test(odd_names_come_through),
 		cmocka_unit_test(the_ejected_are_shown),
-		cmocka_unit_test(the_generation_stands_at_the_end),
+		cmocka_unit_test(the_generation_is_at_the_end),
 		cmocka_unit_test(health_of_the_current_one),
 		cmocka_unit_test(tools_that_can_be_used),
 		cmocka_unit_test(answers_to_commands),
 		cmocka_unit_test(stale_says_since_when_and_why),
-		cmocka_unit_test(texts_that_are_no_utf8),
+		cmocka_unit_test(texts_that_are_not_utf8),
 		cmocka_unit_test(models_show_what_the_table_says),
 	};
 

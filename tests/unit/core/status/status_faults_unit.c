@@ -221,7 +221,7 @@ static void another_boot_is_stale(void **state)
 	status_writer_close(w);
 }
 
-/* A limit on the size of files stands in for a full disk. */
+/* A limit on the size of files simulates a full disk. */
 static void a_full_disk_leaves_the_old_one(void **state)
 {
 	struct fixture *f = *state;

@@ -110,7 +110,7 @@ static void a_new_publication_is_seen_at_once(void **state)
 	}
 	assert_true(status_reader_check(r));
 	assert_false(status_reader_check(r));
-	/* who holds an old one keeps it, also beyond the reader */
+	/* a snapshot that is held stays valid, even without the reader */
 	assert_int_equal(status_header(first)->generation, 1);
 	status_reader_free(r);
 	assert_string_equal(status_text(first, status_llm(first, 0)->deploy_id), "d0");

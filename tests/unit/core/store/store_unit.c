@@ -220,7 +220,7 @@ static void simultaneous_requests_run_in_order(void **state)
 	assert_thread(f, "", "other", "x");
 }
 
-/* Turns that come at once are stored together, but one that cannot be is alone in that. */
+/* Turns that arrive together are stored together, but one that cannot be stored fails alone. */
 static void a_turn_that_cannot_be_stored_harms_no_other(void **state)
 {
 	struct fixture *f = *state;
@@ -351,7 +351,7 @@ static void idle_threads_are_forgotten(void **state)
 }
 
 /* 1,000 threads at once, each with its own marker words. */
-static void no_word_in_a_wrong_thread(void **state)
+static void no_text_in_a_wrong_thread(void **state)
 {
 	struct fixture *f = *state;
 	char name[16], word[32], want[128];
@@ -862,7 +862,7 @@ int main(void)
 		BOTH(old_turns_are_dropped_whole),
 		BOTH(cancelled_requests_stay_silent),
 		BOTH(idle_threads_are_forgotten),
-		BOTH(no_word_in_a_wrong_thread),
+		BOTH(no_text_in_a_wrong_thread),
 		SQLITE(turns_survive_a_restart),
 		SQLITE(appends_before_shutdown_are_stored),
 		SQLITE(threads_expire),

@@ -138,7 +138,7 @@ static void each_call_has_an_id_of_its_own(void **state)
 }
 
 /* The server's indices know nothing of it. */
-static void a_call_written_as_text_takes_no_fragment(void **state)
+static void a_text_encoded_call_takes_no_fragment(void **state)
 {
 	struct calls c;
 
@@ -213,7 +213,7 @@ int main(void)
 		cmocka_unit_test(objects_of_older_servers_count),
 		cmocka_unit_test(what_is_missing_is_filled_in),
 		cmocka_unit_test(each_call_has_an_id_of_its_own),
-		cmocka_unit_test(a_call_written_as_text_takes_no_fragment),
+		cmocka_unit_test(a_text_encoded_call_takes_no_fragment),
 		cmocka_unit_test(there_is_a_limit),
 		cmocka_unit_test(arguments_that_are_too_long_lose_their_end_and_no_less),
 	};

@@ -166,7 +166,7 @@ static const struct row {
 	{ROLE TEXT("{\\\"name\\\": \\\"Alice\\\", ", 1) TEXT("\\\"age\\\": 3}", 2) STOP("stop", 2) DONE,
          "{\"name\": \"Alice\", \"age\": 3}" COMPLETE,
          {2, 2, 2, true, true, 0}},
-	/* errors, and what stands behind the end */
+	/* errors, and what comes after the end */
 	{ROLE TEXT("Hel", 1) "data: {broken\n\n" TEXT(
 		 "lo", 2) "data: {\"error\":{\"message\":\"out\",\"code\":500}}\n\n" DONE TEXT("x", 9),
          "Hello<error 500: out>",
@@ -259,7 +259,7 @@ static void every_split_gives_the_same(void **state)
 	}
 }
 
-/* Cut anywhere, the answer is a beginning of the whole one, and complete only behind its
+/* Cut anywhere, the answer is a beginning of the whole one, and complete only after its
  * finish_reason. */
 static void what_is_cut_is_a_beginning(void **state)
 {
@@ -341,7 +341,7 @@ static void an_event_that_is_too_large_cuts_the_answer(void **state)
 }
 
 /* A stream may be left in the middle of an answer. */
-static void another_begins_anywhere(void **state)
+static void another_answer_may_begin_at_any_point(void **state)
 {
 	const char *stream = rows[4].stream;
 	struct piece p;
@@ -373,7 +373,7 @@ int main(void)
 		cmocka_unit_test(a_token_comes_at_once_and_uncopied),
 		cmocka_unit_test(without_tools_there_is_no_call),
 		cmocka_unit_test(an_event_that_is_too_large_cuts_the_answer),
-		cmocka_unit_test(another_begins_anywhere),
+		cmocka_unit_test(another_answer_may_begin_at_any_point),
 	};
 	int failed;
 

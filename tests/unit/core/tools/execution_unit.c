@@ -50,7 +50,7 @@ static void the_same_text_at_every_split(void **state)
 	}
 }
 
-static void a_nul_costs_no_output(void **state)
+static void a_nul_loses_no_output(void **state)
 {
 	static const char line[] = "{\"type\":\"stdout\",\"text\":\"a\\u0000b\\n\"}\n";
 	struct execution x;
@@ -119,7 +119,7 @@ static void an_overlong_line_is_skipped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_same_text_at_every_split),      cmocka_unit_test(a_nul_costs_no_output),
+		cmocka_unit_test(the_same_text_at_every_split),      cmocka_unit_test(a_nul_loses_no_output),
 		cmocka_unit_test(long_output_is_cut_at_a_character), cmocka_unit_test(missing_output_is_reported),
 		cmocka_unit_test(an_overlong_line_is_skipped),
 	};

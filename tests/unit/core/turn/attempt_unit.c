@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What of an LLM's words is shown, and what is stored for the history, at every split. */
+/* What is shown of an LLM's answer, and what is stored for the history, at every split. */
 #include "core/base/buf.h"
 #include "core/turn/attempt.h"
 #include "tests/unit/support/test_output.h"
@@ -102,7 +102,7 @@ static void unopened_reasoning_is_not_stored(void **state)
 		{"\n</think>Yes.", "Yes.", "Yes."},
 		{"</think>\n\nYes.", "\n\nYes.", "\n\nYes."},
 		{"Hm.</think>", "Hm.\n\n", ""},
-		/* only the first ends reasoning; others are words, as are those of a model that opened it */
+		/* only the first ends reasoning; others are text, as are those of a model that opened it */
 		{"Hm.</think>The tag </think> ends it.", "Hm.\n\nThe tag  ends it.", "The tag  ends it."},
 		{"<think>Hm.</think>The tag </think> ends it.", "<think>Hm.</think>The tag  ends it.",
 	         "The tag  ends it."},
@@ -157,7 +157,7 @@ static void another_llm_may_end_the_reasoning(void **state)
 	end("Hm, so.\n\nYes.", "Yes.");
 }
 
-/* Only where one reasons again, and not where text or an attempt that was whole is between. */
+/* Only where an attempt reasons again, and not where text or a complete attempt is in between. */
 static void reasoning_after_one_that_broke_off_begins_a_line(void **state)
 {
 	static const struct {

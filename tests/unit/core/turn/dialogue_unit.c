@@ -366,7 +366,7 @@ static void sandboxes_are_below_the_configured_domain(void **state)
 	config_unref(other);
 }
 
-/* Every call has its result, right behind it and in order: servers refuse anything else. */
+/* Every call has its result, right after it and in order: servers refuse anything else. */
 static void check_turn(const json_t *turn)
 {
 	const json_t *message, *call;

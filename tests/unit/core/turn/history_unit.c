@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What turns leave in their threads. */
+/* What turns store in their threads. */
 #include "core/turn/history.h"
 
 #include <setjmp.h>
@@ -54,7 +54,7 @@ static void a_turn_without_an_answer_leaves_nothing(void **state)
 	check("[" USER "]", "", true, NULL);
 }
 
-/* Stopped while a tool ran: the call would stand without its result. */
+/* Stopped while a tool ran: the call would have no result. */
 static void open_calls_are_left_out(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an LLM is sent: the recorded shapes, what is left out, what is told as text. */
+/* What an LLM is sent: the recorded shapes, what is left out, what is sent as text. */
 #include "core/turn/prompt.h"
 
 #include <setjmp.h>
@@ -217,7 +217,7 @@ static void the_oldest_turns_go_whole(void **state)
 
 #define VLLM "This model's maximum context length is 8192 tokens"
 
-/* A refusal costs the oldest turn, and more where its numbers say so. */
+/* A refusal drops the oldest turn, and more where its numbers say so. */
 static void a_refusal_says_how_much_must_go(void **state)
 {
 	static const struct {

@@ -155,7 +155,7 @@ int main(void)
 	};
 	int failed;
 
-	log_open("turn_memory_unit", LOG_TO_STDERR, LOG_CRITICAL_); /* that memory is out is no news here */
+	log_open("turn_memory_unit", LOG_TO_STDERR, LOG_CRITICAL_); /* running out of memory is expected here */
 	base = event_base_new();
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	event_base_free(base);
