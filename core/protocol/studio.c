@@ -68,7 +68,7 @@ static void studio_free(struct reply *r)
 	free(s);
 }
 
-/* ---- lines of the reasoning that carry foreign text -------------------------------------- */
+/* ---- lines of the reasoning that carry foreign text ---------------------------------- */
 
 /* A <think> tag inside foreign text would end the reasoning for the client. */
 static bool begins_tag(const char *p)

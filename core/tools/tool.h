@@ -37,7 +37,7 @@ struct tool_context {
 	struct http *http;
 	const struct config *config; /* of this turn; outlives the run */
 	const char *thread;          /* an opaque name of the conversation, which has a sandbox of its own */
-	int64_t idle_ms;             /* it is forgotten so long after a run; 0: no limit */
+	int64_t idle_ms;             /* it is forgotten this long after a run; 0: no limit */
 };
 
 typedef void tool_done_fn(void *arg, struct tool_result *result); /* result is borrowed */

@@ -177,7 +177,7 @@ static void note_progress(struct attempt *a, int64_t now_ns)
 	else if (p->finished && !a->finished)
 		linger(a, LINGER_FINISH_MS);
 	else if (a->finished && !p->finished)
-		event_del(a->linger); /* it said that it finishes, and went on */
+		event_del(a->linger); /* it continued after its finish_reason */
 	a->finished = p->finished;
 	a->done = p->done;
 }

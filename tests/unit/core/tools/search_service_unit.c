@@ -126,7 +126,7 @@ static void a_nul_in_an_excerpt_loses_no_result(void **state)
 	config_unref(c);
 }
 
-/* Empty because its engines did not answer is a failure, not "no hits". */
+/* No hits because its engines did not answer is a failure, not "no hits". */
 static void searxng_without_engines_failed(void **state)
 {
 	struct search_hits h;
