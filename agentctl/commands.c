@@ -140,7 +140,7 @@ static enum command daemon_command(const struct ctl_command *c)
 	return id;
 }
 
-json_t *ctl_ask(const struct ctl *a, const struct ctl_command *c, json_t *args, enum ctl_exit *result)
+json_t *ctl_call(const struct ctl *a, const struct ctl_command *c, json_t *args, enum ctl_exit *result)
 {
 	enum command id = daemon_command(c);
 	int64_t deadline = a->deadline_ms > 0 ? a->deadline_ms : command_info(id)->deadline_ms;
@@ -178,8 +178,8 @@ enum ctl_exit ctl_watch(const struct ctl *a, const struct ctl_command *c)
 	return no_answer(a, c, true, e.text);
 }
 
-/* The daemon's table names the arguments, separated by blanks. */
-static json_t *named_arguments(const struct ctl_command *c, char *const *args, size_t count)
+/* In the daemon's table the names of the arguments are separated by spaces. */
+static json_t *arguments_object(const struct ctl_command *c, char *const *args, size_t count)
 {
 	const char *names = command_info(daemon_command(c))->args;
 	json_t *j = json_object();
@@ -198,7 +198,7 @@ static enum ctl_exit run_daemon_command(const struct ctl *a, const struct ctl_co
                                         size_t count)
 {
 	enum ctl_exit result = CTL_OK;
-	json_t *document = ctl_ask(a, c, named_arguments(c, args, count), &result);
+	json_t *document = ctl_call(a, c, arguments_object(c, args, count), &result);
 	const char *status = json_string_value(json_object_get(document, "status"));
 
 	if (document == NULL)

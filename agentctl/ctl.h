@@ -72,7 +72,7 @@ enum ctl_exit ctl_run(const struct ctl *a, char *const *words, size_t count);
 
 /* Asks the daemon; steals args. NULL when there is nothing left to do: the last state or
  * the error was shown, and *result is set. */
-json_t *ctl_ask(const struct ctl *a, const struct ctl_command *c, json_t *args, enum ctl_exit *result);
+json_t *ctl_call(const struct ctl *a, const struct ctl_command *c, json_t *args, enum ctl_exit *result);
 
 /* Shows events until the reader of a->out is gone or the daemon closes the connection. */
 enum ctl_exit ctl_watch(const struct ctl *a, const struct ctl_command *c);

@@ -35,7 +35,7 @@ int main(int argc, char **argv)
 	int status;
 
 	process_no_core_dumps();
-	signal(SIGPIPE, SIG_IGN); /* a daemon that closes the connection is an error message, not a death */
+	signal(SIGPIPE, SIG_IGN); /* a daemon that closes the connection must not kill this program */
 	use_utf8();
 	status = options_main(&agentctl_program, &o, argc, argv);
 	if (status >= 0)

@@ -68,7 +68,7 @@ static void shorten(char *text, size_t limit)
 			cut = p;
 	}
 	if (width > limit)
-		memcpy(cut, "...", 4); /* at least as long as what stood there */
+		memcpy(cut, "...", 4); /* not longer than what it replaces */
 }
 
 void table_add(struct table *t, enum colour colour, const char *text)

@@ -125,7 +125,7 @@ void agent_verdict(struct agent *a, size_t index, enum llm_health before)
 
 	if (before == LLM_UNHEALTHY && llm_health_is_up(l->health))
 		capabilities_came_back(a->capabilities, index);
-	/* During a full scan, only questions that the readiness gate waits for are asked. */
+	/* During a full scan, only requests that the readiness gate waits for are made. */
 	if (llm_health_is_up(l->health) && (capabilities_need_gate(l, t) || !scan_running(a->scan)))
 		capabilities_want(a->capabilities, index, !llm_health_is_up(before));
 	passive_health_verdict(a, index, before);
@@ -171,7 +171,7 @@ static void addresses_changed(void *arg)
 	agent_touch(arg, AGENT_SOON_MS);
 }
 
-static void ask_capabilities(struct agent *a)
+static void request_capabilities(struct agent *a)
 {
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
 		if (llm_health_is_up(registry_llm(a->s.registry, i)->health))
@@ -185,7 +185,7 @@ static void scan_ended(void *arg)
 	passive_health_end_warmup(a);
 	agent_settle_if_changed(a);
 	commands_scan_ended(a->commands);
-	ask_capabilities(a);
+	request_capabilities(a);
 }
 
 /* The registry was merged: its indexes changed. */
@@ -221,7 +221,7 @@ static void discovered(void *arg, enum llm_kind kind, struct llm_list *list)
 /* ---- the configuration -------------------------------------------------------------- */
 
 /* Merges the LLMs that the configuration defines, and drops those of sources that it disables.
- * -1: memory was out; the LLMs of some kinds stayed as they were. */
+ * -1: out of memory; the LLMs of some kinds are unchanged. */
 static int merge_configured(struct agent *a, struct registry_change *change)
 {
 	const struct config *c = a->s.config;
@@ -292,7 +292,7 @@ static void reconfigured(void *arg, const struct config *old)
 	passive_health_reconfigured(a, old);
 	for (size_t i = 0; i < registry_count(a->s.registry); i++)
 		capabilities_forget(a->capabilities, i);
-	ask_capabilities(a);
+	request_capabilities(a);
 	timer_arm_ms(a->discover, cfg_ms(c, CFG_DISCOVERY_INTERVAL));
 	monitor_probe_new(a->monitor);
 	hosts_update(a->hosts);

@@ -63,7 +63,7 @@ int agent_run(struct agent *a, struct err *e);
 #define AGENT_SOON_MS  50
 #define AGENT_LATER_MS 1000
 
-/* A change must be visible within so many milliseconds; AGENT_LATER_MS: one that no decision
+/* A change must be visible within this many milliseconds; AGENT_LATER_MS: one that no decision
  * depends on. */
 void agent_touch(struct agent *a, int64_t within_ms);
 

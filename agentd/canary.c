@@ -160,7 +160,7 @@ static void answered(void *arg, const struct http_result *h)
 		return;
 	}
 	if (!counts || r.outcome == PROBE_OK)
-		t->served_ms = clock_mono_ms(); /* asked again after another interval */
+		t->served_ms = clock_mono_ms(); /* probed again after another interval */
 	if (counts)
 		c->done(c->arg, (size_t)i, &r);
 	canary_plan(c, (size_t)i);

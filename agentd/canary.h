@@ -21,7 +21,7 @@ void canary_free(struct canary *c); /* before the http it uses; NULL is fine */
 void canary_plan(struct canary *c, size_t index);
 void canary_replan(struct canary *c); /* all of them */
 
-/* Probes the LLM at index within so many milliseconds, where canary probes are enabled. */
+/* Probes the LLM at index within this many milliseconds, where canary probes are enabled. */
 void canary_soon(struct canary *c, size_t index, int64_t within_ms);
 
 #endif

@@ -21,7 +21,7 @@ struct job {
 	struct capabilities *owner;
 	uint64_t instance;
 	size_t hint;
-	struct http_transfer *models, *tools; /* NULL: done, or not asked */
+	struct http_transfer *models, *tools; /* NULL: done, or not requested */
 	struct event *gate_timer;
 	bool failed;
 };
@@ -74,7 +74,7 @@ char *capabilities_tiny_request(const struct llm *l, bool tools, size_t *len)
 
 	if (l->model == NULL)
 		json_object_del(j, "model");
-	if (l->completions)
+	if (l->uses_completions)
 		json_object_set_new(j, "prompt", json_string("Hi"));
 	else
 		json_object_set_new(j, "messages", json_pack("[{s:s,s:s}]", "role", "user", "content", "Hi"));
@@ -112,7 +112,7 @@ static void open_gate(struct job *j)
 	}
 }
 
-/* Asked again after a later probe, with exponential backoff. */
+/* Requested again after a later probe, with exponential backoff. */
 static void back_off(struct track *t)
 {
 	int64_t wait = AGAIN_FIRST_MS << (t->caps_tries < 7 ? t->caps_tries : 7);
@@ -158,24 +158,24 @@ static void job_end_if_done(struct job *j)
 
 static void learn_models(struct job *j, struct llm *l, const struct http_result *r)
 {
-	struct model_list_entry listed;
+	struct model_list_entry entry;
 
-	if (model_list_read(r->body, r->body_len, l->model, &listed) < 0) {
+	if (model_list_read(r->body, r->body_len, l->model, &entry) < 0) {
 		j->failed = true;
 		return;
 	}
-	if (listed.id == NULL)
+	if (entry.id == NULL)
 		log_warning("capabilities", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
 		            L_STR("error", "GET /v1/models lists no model id"));
-	llm_choose_model(l, j->owner->s->config, listed.id);
-	if (listed.context > 0)
-		l->context_length = listed.context;
-	/* vLLM names itself there; it knows continue_final_message. */
-	l->continues = listed.is_vllm;
-	model_list_clear(&listed);
+	llm_choose_model(l, j->owner->s->config, entry.id);
+	if (entry.context > 0)
+		l->context_length = entry.context;
+	/* vLLM identifies itself there; it supports continue_final_message. */
+	l->continues = entry.is_vllm;
+	model_list_clear(&entry);
 }
 
-static void ask_tools(struct job *j, const struct llm *l);
+static void probe_tools(struct job *j, const struct llm *l);
 
 static void on_models(void *arg, const struct http_result *r)
 {
@@ -195,7 +195,7 @@ static void on_models(void *arg, const struct http_result *r)
 			llm_choose_model(l, j->owner->s->config, NULL);
 	}
 	if (l != NULL)
-		ask_tools(j, l);
+		probe_tools(j, l);
 	job_end_if_done(j);
 }
 
@@ -217,7 +217,7 @@ static void on_tools(void *arg, const struct http_result *r)
 	job_end_if_done(j);
 }
 
-static void ask_tools(struct job *j, const struct llm *l)
+static void probe_tools(struct job *j, const struct llm *l)
 {
 	static const struct http_handlers handlers = {.done = on_tools};
 	struct services *s = j->owner->s;
@@ -232,7 +232,7 @@ static void ask_tools(struct job *j, const struct llm *l)
 	};
 	char *body;
 
-	if (l->tools != LLM_TOOLS_UNKNOWN || l->completions)
+	if (l->tools != LLM_TOOLS_UNKNOWN || l->uses_completions)
 		return;
 	body = capabilities_tiny_request(l, true, &req.body_len);
 	req.body = body;
@@ -242,7 +242,7 @@ static void ask_tools(struct job *j, const struct llm *l)
 	free(body);
 }
 
-static void ask_models(struct job *j, const struct llm *l)
+static void fetch_models(struct job *j, const struct llm *l)
 {
 	static const struct http_handlers handlers = {.done = on_models};
 	struct services *s = j->owner->s;
@@ -290,7 +290,7 @@ static void job_start(struct capabilities *c, size_t index)
 		if (j->gate_timer != NULL)
 			timer_arm_ms(j->gate_timer, READINESS_GATE_MS);
 	}
-	ask_models(j, l);
+	fetch_models(j, l);
 	if (j->models == NULL)
 		job_end_if_done(j);
 }
@@ -315,7 +315,7 @@ static void start_wanted(struct capabilities *c)
 bool capabilities_need_gate(const struct llm *l, const struct track *t)
 {
 	return t->caps == CAPS_NONE && t->caps_tries == 0 && l->kind != LLM_CLOUD && llm_is_selectable(l) &&
-	       (l->model == NULL || (l->tools == LLM_TOOLS_UNKNOWN && !l->completions));
+	       (l->model == NULL || (l->tools == LLM_TOOLS_UNKNOWN && !l->uses_completions));
 }
 
 void capabilities_forget(struct capabilities *c, size_t index)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a healthy LLM can do, asked once per deployment: its model ids and context
- * length (GET /v1/models), and, where the deployment does not say, whether it takes
- * tools (a tiny real request with tools: 200 yes, 400 or 422 no). Behind a URL of the
- * configuration another server may stand at any time: see capabilities_forget.
+/* What a healthy LLM can do, requested once per deployment: its model ids and context length
+ * (GET /v1/models), and, where the deployment does not say, whether it takes tools (a tiny real
+ * request with tools: 200 yes, 400 or 422 no). Another server may answer at a configured URL at
+ * any time: see capabilities_forget.
  *
  * Readiness gate: a healthy LLM whose model id or tools are unknown is not offered (track.gated)
  * until it has answered, or for READINESS_GATE_MS. */
@@ -21,19 +21,19 @@ typedef void capabilities_learned_fn(void *arg, size_t index);
 struct capabilities *capabilities_new(struct services *s, capabilities_learned_fn *learned, void *arg);
 void capabilities_free(struct capabilities *c); /* before the http it uses; NULL is fine */
 
-/* The LLM at index answered a probe: asks unless that was done. may_gate: it was
- * not offered yet, so track.gated may be set. */
+/* The LLM at index answered a probe: requests its capabilities unless that was done. may_gate:
+ * it was not offered yet, so track.gated may be set. */
 void capabilities_want(struct capabilities *c, size_t index, bool may_gate);
 
-/* A user refreshes, or the configuration changed: what it did not answer is asked again, and
- * a configured LLM is asked again which model it serves. */
+/* A user refreshes, or the configuration changed: what it did not answer is requested again,
+ * and so is the model list of a configured LLM. */
 void capabilities_forget(struct capabilities *c, size_t index);
 
-/* It was unhealthy and no longer is. A configured LLM may have been restarted with other
- * flags: whether it takes tools is asked again as well. */
+/* It was unhealthy and no longer is. A configured LLM may have been restarted with other flags:
+ * whether it takes tools is probed again as well. */
 void capabilities_came_back(struct capabilities *c, size_t index);
 
-/* Whether the readiness gate would hold it, were it asked now. */
+/* Whether the readiness gate would hold it now. */
 bool capabilities_need_gate(const struct llm *l, const struct track *t);
 
 /* Body of the smallest real request to l (with tools, or without); free(). */

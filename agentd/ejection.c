@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUIET_MS 60000 /* well for so long, and as long as it was ejected: the count starts again */
+#define QUIET_MS 60000 /* healthy for this long, and for as long as it was ejected: the count starts again */
 
 void ejection_begin(struct llm *l, struct track *t, const struct config *c, const char *why, int64_t now_wall_ms)
 {

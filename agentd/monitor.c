@@ -60,8 +60,8 @@ static void arm(struct monitor *m, int64_t due_ms, int64_t now_ms)
 	timer_arm_ms(m->timer, due_ms - now_ms);
 }
 
-/* An LLM that was healthy and no longer is is probed even where monitoring is off: a chat turn
- * may have failed. */
+/* An LLM that is no longer healthy is probed even where monitoring is off: a chat turn may have
+ * failed. */
 static void plan(struct monitor *m, size_t index)
 {
 	const struct llm *l = registry_llm(m->s->registry, index);

@@ -25,7 +25,7 @@ void monitor_probe_new(struct monitor *m);
  * first answer is enough and nobody waits longer for one. */
 void monitor_watch(struct monitor *m, bool all, bool alone);
 
-/* A verdict was applied to l: notes when its episode began, and since when it is well. */
+/* A verdict was applied to l: notes when its episode began, and since when it is healthy. */
 void monitor_note(struct track *t, const struct llm *l, enum llm_health before);
 
 /* The interval changed: plans all probes again. */

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#define CANARY_BEFORE_MS 2000 /* the canary probe of an ejected LLM goes out so long before its ejection ends */
+#define CANARY_BEFORE_MS 2000 /* the canary probe of an ejected LLM goes out this long before its ejection ends */
 
 static void eject(struct agent *a, struct llm *l, struct track *t, const char *why)
 {

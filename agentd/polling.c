@@ -54,7 +54,7 @@ void polling_reconfigure(struct polling *p, const struct config *c, int64_t now_
 {
 	int64_t planned = p->next_ms;
 
-	/* The attempt at start is made in any case. */
+	/* The attempt at start is always made. */
 	if (!p->waiting || (p->attempts == 0 && planned != 0 && planned <= now_ms))
 		return;
 	plan(p, c, now_ms);

@@ -3,8 +3,8 @@
  *
  *   start -> attempt 1 at once -> attempt every polling.interval -> exhausted
  *
- * Polling off: one attempt at start, then only /refresh. Attempts used up: /refresh
- * starts the count again. An LLM that was lost is looked for at once. */
+ * Polling off: one attempt at start, then only /refresh. Attempts used up: /refresh starts the
+ * count again. When the LLM is lost, the first attempt is made at once. */
 #ifndef TT_AGENTD_POLLING_H
 #define TT_AGENTD_POLLING_H
 
@@ -31,7 +31,7 @@ bool polling_due(const struct polling *p, int64_t now_ms);
 /* An attempt begins: counts it and plans the next one. */
 void polling_attempt(struct polling *p, const struct config *c, int64_t now_ms);
 
-/* /refresh looks by itself; the count starts again. */
+/* /refresh makes its own attempt; the count starts again. */
 void polling_restart(struct polling *p, const struct config *c, int64_t now_ms);
 
 /* The configuration changed. */

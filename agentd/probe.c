@@ -17,9 +17,9 @@ struct probe {
 	uint64_t instance;
 	size_t hint;
 	int64_t began_ms, deadline_ms;
-	char *second_url; /* /v1/models, where it may be asked instead */
+	char *second_url; /* /v1/models, where that is the alternative */
 	char *token, *ca_file;
-	struct probe_result first; /* of /health, when the second is asked */
+	struct probe_result first; /* of /health, when the second URL is fetched */
 };
 
 struct prober {
@@ -112,13 +112,13 @@ static void second_done(void *arg, const struct http_result *h)
 
 	p->transfer = NULL;
 	judge(p, h, &r);
-	/* It has no /health; where it lists its models it lives, else the first answer counts. */
+	/* It has no /health: it is alive if it lists its models, else the first answer counts. */
 	if (h->outcome == HTTP_DONE && h->status != 200)
 		r = p->first;
 	probe_end(p, &r);
 }
 
-static int ask(struct probe *p, const char *url, size_t limit, const struct http_handlers *handlers)
+static int send_get(struct probe *p, const char *url, size_t limit, const struct http_handlers *handlers)
 {
 	int64_t left = p->deadline_ms - (clock_mono_ms() - p->began_ms);
 	struct http_request req = {
@@ -146,7 +146,7 @@ static void first_done(void *arg, const struct http_result *h)
 	if (p->second_url != NULL && h->outcome == HTTP_DONE &&
 	    (h->status == 404 || h->status == 405 || h->status == 501)) {
 		p->first = r;
-		if (ask(p, p->second_url, MODELS_BODY_LIMIT, &second) == 0)
+		if (send_get(p, p->second_url, MODELS_BODY_LIMIT, &second) == 0)
 			return;
 	}
 	probe_end(p, &r);
@@ -175,9 +175,9 @@ int prober_start(struct prober *owner, const struct llm *l, size_t hint, const c
 	if (p->next != NULL)
 		p->next->link = &p->next;
 	owner->probes = p;
-	/* Without the token that it wants it would refuse us, without its authority we it. */
+	/* Without its token the LLM would refuse the probe, without the CA file TLS would refuse the LLM. */
 	if ((token == NULL || p->token != NULL) && (ca_file == NULL || p->ca_file != NULL) &&
-	    ask(p, l->probe_url, PROBE_BODY_LIMIT, &first) == 0)
+	    send_get(p, l->probe_url, PROBE_BODY_LIMIT, &first) == 0)
 		return 0;
 	probe_free(p);
 	return -1;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Executes one health probe: GET <health URL> with the LLM's token, one deadline over
- * everything, judged by probe_judge. A container named by hand whose server has no
- * /health (404, 405, 501: Ollama, LM Studio) is asked for /v1/models instead, within
- * the same deadline. */
+ * everything, judged by probe_judge. A configured container whose server has no /health (404,
+ * 405, 501: Ollama, LM Studio) is asked for /v1/models instead, within the same deadline. */
 #ifndef TT_AGENTD_PROBE_H
 #define TT_AGENTD_PROBE_H
 

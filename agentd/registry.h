@@ -2,8 +2,8 @@
 /* The known LLMs: the discovered ones (in the backend's order), then the other kinds in the
  * order of llm_kinds.def. Pure, no I/O.
  *
- * Indexes are valid until the next merge. Who needs an LLM for longer holds its instance and
- * calls registry_find. */
+ * Indexes are valid until the next merge. Code that needs an LLM for longer holds its instance
+ * and calls registry_find. */
 #ifndef TT_AGENTD_REGISTRY_H
 #define TT_AGENTD_REGISTRY_H
 
@@ -23,7 +23,7 @@ struct track {
 	bool gated;        /* healthy, but not offered before its capabilities are known */
 	enum caps_state caps;
 	unsigned caps_tries;
-	int64_t caps_retry_ms;    /* monotonic: not asked again before */
+	int64_t caps_retry_ms;    /* monotonic: not requested again before */
 	unsigned ejections;       /* in a row, each soon after the one before */
 	int64_t ejections_end_ms; /* wall clock: an ejection until then repeats the last one */
 	int64_t probe_due_ms;     /* monotonic: next probe; 0 = none planned */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading the configuration again: on SIGHUP, on /refresh_config, at
- * config.refresh_interval, and when TT-Studio's user_config.env changes. A refused one
- * leaves the old in force. */
+/* Reading the configuration again: on SIGHUP, on /refresh_config, at config.refresh_interval,
+ * and when TT-Studio's user_config.env changes. If it is refused, the old one stays in force. */
 #ifndef TT_AGENTD_RELOAD_H
 #define TT_AGENTD_RELOAD_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether tt-agent-runner can run code, where the configuration wants it to (code.local,
- * no code.e2b_key): a connection is kept to it, over which it is asked every few seconds.
- * Its end is noticed at once, and within seconds that it hangs. */
+/* Whether tt-agent-runner can run code, where the configuration wants it to (code.local, no
+ * code.e2b_key): a connection to it is kept open and checked every few seconds. A runner that
+ * ends is noticed at once, one that hangs within seconds. */
 #ifndef TT_AGENTD_SANDBOX_CHECK_H
 #define TT_AGENTD_SANDBOX_CHECK_H
 
@@ -16,7 +16,7 @@ void sandbox_check_free(struct sandbox_check *r); /* NULL is fine */
 /* To call once a second, and where the configuration has changed. */
 void sandbox_check_tick(struct sandbox_check *r);
 
-/* Why it cannot run code, a text that lasts; NULL: it can, or nobody wants it to. */
+/* Why it cannot run code, a text that lasts; NULL: it can, or need not. */
 const char *sandbox_check_problem(const struct sandbox_check *r);
 
 #endif

@@ -71,7 +71,7 @@ static void drop_unready(struct selector *s, struct registry *r)
 	s->count = kept;
 }
 
-/* Ejected LLMs go behind the other usable ones, in their order. */
+/* Ejected LLMs come after the other usable ones, in their order. */
 static void demote_ejected(struct selector *s, const struct registry *r, int64_t now)
 {
 	size_t *ejected = calloc(s->usable + 1, sizeof *ejected);

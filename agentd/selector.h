@@ -16,13 +16,13 @@
 struct selector {
 	size_t *order; /* indexes into the registry, best first; valid until its next merge */
 	size_t count;  /* candidates */
-	size_t usable; /* the first so many are not unhealthy */
+	size_t usable; /* this many, from the first on, are not unhealthy */
 	size_t room;
 	char *pinned;     /* deploy_id or NULL */
 	uint64_t current; /* instance of order[0] when anything is usable, else 0 */
 	char *name;       /* its name, for the log */
 	bool panic;       /* all that are usable are ejected */
-	bool failed;      /* memory was out: nothing is known, and nothing is to be published */
+	bool failed;      /* out of memory: nothing is known, and nothing may be published */
 };
 
 void selector_free(struct selector *s);

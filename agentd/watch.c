@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SETTLE_MS 50 /* a change is reported after so much quiet */
+#define SETTLE_MS 50 /* a change is reported once nothing has changed for this long */
 
 struct seen {
 	dev_t dev;

@@ -156,7 +156,7 @@ static void print_log_levels(FILE *out, const struct program *p)
 static const struct {
 	const char *name;
 	void (*print)(FILE *out, const struct program *p);
-	bool is_line; /* stands alone on its line, which becomes whole lines */
+	bool is_line; /* alone on its line, which is replaced by whole lines */
 } placeholders[] = {
 	{"@OPTIONS@", print_options, true},
 	{"@EXIT_STATUS@", print_exit_status, true},

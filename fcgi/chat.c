@@ -124,7 +124,7 @@ static const char *subject_of(struct worker *w, const struct connection *c)
 	return subject != NULL ? subject : "";
 }
 
-void chat_serve(const struct protocol *p, struct worker *w, struct connection *c)
+void chat_dispatch(const struct protocol *p, struct worker *w, struct connection *c)
 {
 	struct turn_request request = {
 		.subject = subject_of(w, c),

@@ -6,7 +6,7 @@
 #include "core/protocol/protocol.h"
 #include "fcgi/worker.h"
 
-/* Answers the request that lies on c, now or later. */
-void chat_serve(const struct protocol *p, struct worker *w, struct connection *c);
+/* Answers the request on c, now or later. */
+void chat_dispatch(const struct protocol *p, struct worker *w, struct connection *c);
 
 #endif

@@ -10,7 +10,7 @@
 #include <event2/event_struct.h>
 #include <sys/queue.h>
 
-#define CONNECTION_PEEK_MAX (64u << 10)
+#define CONNECTION_READ_MAX (64u << 10)
 
 enum connection_state {
 	CONNECTION_IDLE,    /* waits for a request */
@@ -81,7 +81,7 @@ struct connections {
 	bool deadline_armed;
 	int flush_timer_fd; /* timerfd: libevent's timers have milliseconds, which is too coarse */
 	struct event *flush_timer;
-	char peeked[CONNECTION_PEEK_MAX];
+	char input[CONNECTION_READ_MAX];
 };
 
 void connection_close(struct connection *c);

@@ -118,13 +118,13 @@ static const char *refusal_reason(const struct connection *c, enum precheck_verd
 /* After READ_ROUNDS other connections get their turn. */
 void read_continue(struct connection *c)
 {
-	char *bytes = c->set->peeked;
+	char *bytes = c->set->input;
 	enum precheck_verdict v;
 	size_t before;
 	ssize_t n;
 
 	for (int round = 0; round < READ_ROUNDS; round++) {
-		n = recv(c->fd, bytes, CONNECTION_PEEK_MAX, MSG_DONTWAIT);
+		n = recv(c->fd, bytes, CONNECTION_READ_MAX, MSG_DONTWAIT);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n <= 0) {
@@ -149,14 +149,14 @@ void read_continue(struct connection *c)
 
 static void start_reading(struct connection *c, size_t len, enum precheck_verdict v)
 {
-	if (recv(c->fd, c->set->peeked, len, MSG_DONTWAIT) != (ssize_t)len) {
+	if (recv(c->fd, c->set->input, len, MSG_DONTWAIT) != (ssize_t)len) {
 		connection_close(c);
 		return;
 	}
 	c->state = CONNECTION_READING;
 	buf_init(&c->received, READ_OVERHEAD + 2 * c->set->body_limit);
 	connection_await_request(c);
-	if (collect(c, c->set->peeked, len) < 0)
+	if (collect(c, c->set->input, len) < 0)
 		read_refuse(c, "no memory for a request");
 	else if (v == PRECHECK_WHOLE)
 		begin_received_request(c);
@@ -166,7 +166,7 @@ static void start_reading(struct connection *c, size_t len, enum precheck_verdic
 
 void read_check(struct connection *c)
 {
-	ssize_t n = recv(c->fd, c->set->peeked, CONNECTION_PEEK_MAX, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t n = recv(c->fd, c->set->input, CONNECTION_READ_MAX, MSG_PEEK | MSG_DONTWAIT);
 	enum precheck_verdict v;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -176,7 +176,7 @@ void read_check(struct connection *c)
 		return;
 	}
 	c->too_large = false;
-	v = precheck_feed(&c->precheck, c->set->peeked, (size_t)n);
+	v = precheck_feed(&c->precheck, c->set->input, (size_t)n);
 	if (v > PRECHECK_WHOLE || c->precheck.consumed < (size_t)n)
 		read_refuse(c, refusal_reason(c, v));
 	else if (v == PRECHECK_WHOLE && c->precheck.body_len <= c->set->body_limit)

@@ -17,7 +17,7 @@
 struct reported {
 	uint64_t instance;
 	int64_t boot_ms;   /* its last failure; 0 = none */
-	int64_t served_ms; /* when it was last said that it serves, since that failure */
+	int64_t served_ms; /* when it was last reported as working, since that failure */
 	bool whole;        /* a whole answer was among that */
 };
 
@@ -72,7 +72,7 @@ static struct status_snapshot *current_snapshot(void *arg)
 	return published_acquire(s->published);
 }
 
-/* That an LLM serves is said once in a while, and after a failure at once. */
+/* A working LLM is reported once in a while, and at once after a failure. */
 static bool is_news(struct reported *entry, const struct turn_report *r, int64_t now)
 {
 	bool whole = r->status != TURN_REPORT_SERVING;

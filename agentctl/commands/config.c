@@ -82,7 +82,7 @@ static enum ctl_exit run_config(const struct ctl *a, const struct ctl_command *c
 {
 	struct ctl whole = *a;
 	enum ctl_exit result = CTL_OK;
-	json_t *all = ctl_ask(a, c, json_object(), &result);
+	json_t *all = ctl_call(a, c, json_object(), &result);
 	json_t *some;
 
 	if (all == NULL)

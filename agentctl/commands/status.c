@@ -111,7 +111,7 @@ static json_t *last_status(const struct ctl *a)
 static enum ctl_exit run_status(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
 {
 	enum ctl_exit result = CTL_OK;
-	json_t *document = ctl_ask(a, c, json_object(), &result);
+	json_t *document = ctl_call(a, c, json_object(), &result);
 
 	(void)args, (void)count;
 	if (document == NULL)

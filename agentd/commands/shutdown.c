@@ -3,7 +3,7 @@
 
 #include "core/base/log.h"
 
-#define DELAY_MS 50 /* the answer leaves first */
+#define DELAY_MS 50 /* the answer is sent first */
 
 static void run(struct agent *a, struct command_call *call, const json_t *args)
 {

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define RESERVED_MOST 16u
-#define RESERVED_PART 8u /* at most one in so many */
+#define RESERVED_PART 8u /* at most one in this many */
 
 static const struct {
 	int error;

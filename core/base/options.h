@@ -54,8 +54,8 @@ struct option_row {
 	int64_t min, max, scale;
 	int base; /* 0: decimal */
 	bool is_duration;
-	/* Called before the member (of `into`) is filled, or, for OPTION_FUNCTION, in its place.
-	 * -1 with e, whose text options_parse puts behind the option's name. */
+	/* Called before the member (of `into`) is filled, or, for OPTION_FUNCTION, in its
+	 * place. -1 with e, whose text options_parse puts after the option's name. */
 	int (*check)(void *into, const char *value, struct err *e);
 };
 

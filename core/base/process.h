@@ -19,8 +19,8 @@ void process_boot_id(uint8_t id[16]);
 /* Both are known and differ: written before this boot. */
 bool process_is_other_boot(const uint8_t a[16], const uint8_t b[16]);
 
-/* Start time of this process as in /proc/self/stat (clock ticks since boot), which tells it
- * from another process that got the same pid later; 0: not known. */
+/* Start time of this process as in /proc/self/stat (clock ticks since boot), which
+ * distinguishes it from a process that got the same pid later; 0: not known. */
 uint64_t process_birth(void);
 uint64_t process_birth_of(long pid); /* of any process; 0: not known, or no such process */
 

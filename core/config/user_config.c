@@ -60,7 +60,7 @@ static char **slot_of(struct user_config *u, const char *name, size_t len)
 	return NULL;
 }
 
-static void trim(const char **text, size_t *len)
+static void strip(const char **text, size_t *len)
 {
 	while (*len > 0 && strchr(WHITESPACE, **text) != NULL)
 		(*text)++, (*len)--;
@@ -78,7 +78,7 @@ static int unquote(const char *text, size_t len, char *out, size_t *out_len)
 	if (quote != '"' && quote != '\'') {
 		for (i = 0; i < len && !(text[i] == '#' && i > 0 && strchr(WHITESPACE, text[i - 1]) != NULL); i++)
 			;
-		trim(&text, &i);
+		strip(&text, &i);
 		memcpy(out, text, i);
 		*out_len = i;
 		return 0;
@@ -101,7 +101,7 @@ static const char *take_line(struct user_config *u, const char *line, size_t len
 	char **slot;
 	char *out;
 
-	trim(&name, &len);
+	strip(&name, &len);
 	if (len == 0 || *name == '#')
 		return NULL;
 	equals = memchr(name, '=', len);
@@ -114,8 +114,8 @@ static const char *take_line(struct user_config *u, const char *line, size_t len
 		name += 7;
 		name_len -= 7;
 	}
-	trim(&name, &name_len);
-	trim(&value, &value_len);
+	strip(&name, &name_len);
+	strip(&value, &value_len);
 	slot = slot_of(u, name, name_len);
 	if (slot == NULL)
 		return NULL;

@@ -58,8 +58,8 @@ typedef void command_handler_fn(void *arg, struct command_call *call, enum comma
 /* Binds path itself: mode 0660, close-on-exec, replaces a dead socket file only. */
 struct command_server *command_server_new(struct event_base *base, const char *path, command_handler_fn *handler,
                                           void *arg, struct err *e);
-/* Closes all connections; streams get their closed callback; unanswered calls still take
- * their answer. Written output leaves where the socket takes it at once. Not from within the
+/* Closes all connections; streams get their closed callback; unanswered calls still take their
+ * answer. Output is still sent as far as the socket takes it at once. Not from within the
  * handler. */
 void command_server_free(struct command_server *s);
 

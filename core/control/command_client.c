@@ -157,7 +157,7 @@ static int connect_now(struct command_client *c, struct err *e)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_set_errno(e, errno, "tt-agentd cannot be reached");
-	/* On a Unix socket this is done at once, well or badly. */
+	/* On a Unix socket this succeeds or fails at once. */
 	if (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0) {
 		command_wire_unreachable(e, errno, c->path);
 		close(fd);
@@ -226,7 +226,7 @@ struct command_request *command_send(struct command_client *c, enum command cmd,
 	return r;
 }
 
-/* Nothing is sent where it does not go out at once. */
+/* What the socket does not take at once is not sent. */
 static void send_cancel(struct command_client *c, const struct command_request *r)
 {
 	size_t len = 0;

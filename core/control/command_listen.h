@@ -20,9 +20,8 @@ struct command_peer {
 	bool service; /* root or our own user */
 };
 
-/* A listening, non-blocking, close-on-exec socket, mode 0660; -1 with e when path is in
- * use by somebody alive or cannot be bound. Only a socket that nobody listens on is
- * replaced. */
+/* A listening, non-blocking, close-on-exec socket, mode 0660; -1 with e when path is in use by
+ * a running process or cannot be bound. Only a socket that nobody listens on is replaced. */
 int command_listen_open(struct command_listen *l, const char *path, struct err *e);
 /* Removes the socket file where it is still ours. */
 void command_listen_close(struct command_listen *l);

@@ -32,7 +32,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		log_warning("command_peer_refused", L_INT("connections", s->peer_count));
 }
 
-/* Descriptors or memory ran out: trying at once would only burn the processor. */
+/* File descriptors or memory ran out: retrying at once would only waste CPU time. */
 static void on_accept_error(struct evconnlistener *listener, void *arg)
 {
 	struct command_server *s = arg;
@@ -91,7 +91,7 @@ void command_server_free(struct command_server *s)
 	if (s == NULL)
 		return;
 	while ((p = LIST_FIRST(&s->peers)) != NULL) {
-		/* The answer to shutdown still leaves, where the socket takes it. */
+		/* The answer to shutdown is still sent, if the socket takes it. */
 		peer_write_now(p);
 		peer_free(p);
 	}

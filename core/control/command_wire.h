@@ -31,7 +31,7 @@ struct wire_answer {
 	json_t *value;    /* result or event, owned by the caller; NULL for an error */
 	struct err error; /* from the daemon */
 };
-/* -1 with e when the line is none of the protocol. */
+/* -1 with e when the line does not follow the protocol. */
 int command_wire_answer(const char *line, size_t len, struct wire_answer *a, struct err *e);
 
 /* One line with its newline (free()), or NULL without memory. Steal value and args. */
@@ -39,9 +39,9 @@ char *command_wire_put_request(int64_t id, enum command c, json_t *args, size_t 
 char *command_wire_put_value(int64_t id, enum wire_kind kind, json_t *value, size_t *len);
 char *command_wire_put_error(const int64_t *id, const char *text, size_t *len);
 
-/* The next whole line in in (without its newline), valid until it is drained (len + 1
- * bytes); NULL: not there yet, or too long (*too_long). *scanned remembers how far was
- * looked; set it to 0 after draining. */
+/* The next whole line in in (without its newline), valid until it is drained (len + 1 bytes);
+ * NULL: not there yet, or too long (*too_long). *scanned remembers how far the search got; set
+ * it to 0 after draining. */
 const char *command_wire_next(struct evbuffer *in, size_t *scanned, size_t max, size_t *len, bool *too_long);
 
 /* How long a client waits that has no deadline of its own: a little longer than the

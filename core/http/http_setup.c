@@ -112,7 +112,7 @@ static int set_ca(struct http_transfer *t, const char *ca_file)
 {
 	if (same(t->ca_file, ca_file))
 		return 0;
-	/* curl has no way back to its own certificates but a reset. */
+	/* Only a reset makes curl use its own certificates again. */
 	curl_easy_reset(t->easy);
 	http_setup_forget(t);
 	t->connect_ms = 0;

@@ -45,7 +45,7 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
 
 	what &= s->wanted;
 	if (what == 0) {
-		/* It had its slice and goes on in this iteration: not worth two system calls. */
+		/* It has used its slice and continues in this iteration: not worth two system calls. */
 		if (!TAILQ_EMPTY(&shard->http->resuming))
 			return;
 		/* An idle connection that the server closed, or data for a paused one. */
@@ -97,8 +97,8 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *
 		wanted |= EV_WRITE;
 	s->shard = shard;
 	s->wanted = wanted;
-	/* A connection is mostly used again by the next request, so its registration stays
-	 * until an event arrives that nobody waits for. */
+	/* A connection is usually reused by the next request, so its registration stays until
+	 * an event arrives that nobody waits for. */
 	if ((wanted & ~s->armed) != 0 || (s->armed & ~wanted & EV_WRITE) != 0)
 		arm(s, fd, wanted);
 	return 0;

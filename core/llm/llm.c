@@ -60,16 +60,16 @@ bool llm_has_vision(const struct llm *l)
 	return l->kind == LLM_CLOUD || (l->model_type != NULL && strcasecmp(l->model_type, "vlm") == 0);
 }
 
-bool llm_tools_apply(enum llm_kind kind, bool completions, enum llm_tools tools)
+bool llm_tools_apply(enum llm_kind kind, bool uses_completions, enum llm_tools tools)
 {
-	if (completions || tools == LLM_TOOLS_NO)
+	if (uses_completions || tools == LLM_TOOLS_NO)
 		return false;
 	return tools == LLM_TOOLS_YES || kind != LLM_DISCOVERED;
 }
 
 bool llm_uses_tools(const struct llm *l)
 {
-	return llm_tools_apply(l->kind, l->completions, l->tools);
+	return llm_tools_apply(l->kind, l->uses_completions, l->tools);
 }
 
 bool llm_is_selectable(const struct llm *l)

@@ -50,7 +50,7 @@ bool llm_has_vision(const struct llm *l);
 /* Tools can be offered to it: never to a completions endpoint; to a discovered LLM only when
  * it is known to support them; to the others unless it is known that they do not. */
 bool llm_uses_tools(const struct llm *l);
-bool llm_tools_apply(enum llm_kind kind, bool completions, enum llm_tools tools); /* the same, of its parts */
+bool llm_tools_apply(enum llm_kind kind, bool uses_completions, enum llm_tools tools); /* the same, of its parts */
 
 /* A discovered LLM can be selected: its type is chat, completion or vlm (case-insensitive),
  * or none was given. */
@@ -115,7 +115,7 @@ int llm_endpoint_parse(const char *url, struct llm_endpoint *out, struct err *e)
 void llm_endpoint_clear(struct llm_endpoint *p);
 
 /* URL of another path on the same server: ("http://h:7000/v1/chat/completions",
- * "/v1/models") -> "http://h:7000/v1/models". A prefix of /v1/chat/completions or
+ * "/v1/models") -> "http://h:7000/v1/models". A prefix before /v1/chat/completions or
  * /v1/completions is kept ("https://h/openai/v1/chat/completions" has its models
  * at /openai/v1/models), the query is not. free(); NULL: invalid URL or out of memory. */
 char *llm_sibling_url(const char *url, const char *path);
@@ -125,7 +125,7 @@ char *llm_sibling_url(const char *url, const char *path);
  * and logged). free(); NULL with e. */
 char *llm_full_url(const char *text, const char *default_path, struct err *e);
 
-/* Sets l->url (default path /v1/chat/completions) and l->completions from text. On
+/* Sets l->url (default path /v1/chat/completions) and l->uses_completions from text. On
  * an error url is NULL. */
 int llm_set_url(struct llm *l, const char *text, struct err *e);
 

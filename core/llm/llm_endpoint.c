@@ -166,7 +166,7 @@ int llm_set_url(struct llm *l, const char *text, struct err *e)
 	l->url = finish(u, CHAT_PATH, e);
 	path = url_part(u, CURLUPART_PATH, 0);
 	if (l->url != NULL && path != NULL) {
-		l->completions = ends_with(path, COMPLETIONS_PATH);
+		l->uses_completions = ends_with(path, COMPLETIONS_PATH);
 		result = 0;
 	} else {
 		err_set(e, "out of memory");

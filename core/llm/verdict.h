@@ -13,7 +13,7 @@ enum probe_outcome {
 	PROBE_LOADING,      /* 503 (or 500, 405) whose body says that the model is not loaded yet */
 	PROBE_STATUS,       /* any other status */
 	PROBE_UNAUTHORIZED, /* 401, 403 */
-	PROBE_BROKEN,       /* reset, cut, no HTTP, "status":"unhealthy" */
+	PROBE_BROKEN,       /* reset, cut, not HTTP, "status":"unhealthy" */
 	PROBE_NOT_MADE,     /* resource exhaustion of our own: no verdict */
 };
 const char *probe_outcome_text(enum probe_outcome o);

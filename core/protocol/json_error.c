@@ -22,7 +22,7 @@ static bool fail(struct walk *w, const unsigned char *at, const char *message)
 	return false;
 }
 
-static void skip_blanks(struct walk *w)
+static void skip_whitespace(struct walk *w)
 {
 	while (w->p < w->end && (*w->p == ' ' || *w->p == '\t' || *w->p == '\n' || *w->p == '\r'))
 		w->p++;
@@ -36,7 +36,7 @@ static bool take(struct walk *w, int c)
 	return true;
 }
 
-/* A string whose opening quote was taken. */
+/* A string whose opening quote has been read. */
 static bool walk_string(struct walk *w)
 {
 	const unsigned char *open = w->p - 1, *escape;
@@ -114,17 +114,17 @@ static bool walk_member(struct walk *w)
 		return fail(w, w->p, "Expecting property name enclosed in double quotes");
 	if (!walk_string(w))
 		return false;
-	skip_blanks(w);
+	skip_whitespace(w);
 	if (!take(w, ':'))
 		return fail(w, w->p, "Expecting ':' delimiter");
-	skip_blanks(w);
+	skip_whitespace(w);
 	return walk_value(w);
 }
 
-/* Behind the opening bracket. */
+/* After the opening bracket. */
 static bool walk_container(struct walk *w, bool (*walk_item)(struct walk *w), int close)
 {
-	skip_blanks(w);
+	skip_whitespace(w);
 	if (take(w, close))
 		return true;
 	if (++w->depth > DEPTH_MAX)
@@ -132,12 +132,12 @@ static bool walk_container(struct walk *w, bool (*walk_item)(struct walk *w), in
 	for (;;) {
 		if (!walk_item(w))
 			return false;
-		skip_blanks(w);
+		skip_whitespace(w);
 		if (take(w, close))
 			break;
 		if (!take(w, ','))
 			return fail(w, w->p, "Expecting ',' delimiter");
-		skip_blanks(w);
+		skip_whitespace(w);
 	}
 	w->depth--;
 	return true;
@@ -169,9 +169,9 @@ void json_error_find(const char *text, size_t len, struct json_error *e)
 
 	w.p = w.begin;
 	w.end = w.begin + len;
-	skip_blanks(&w);
+	skip_whitespace(&w);
 	if (walk_value(&w)) {
-		skip_blanks(&w);
+		skip_whitespace(&w);
 		if (w.p < w.end)
 			fail(&w, w.p, "Extra data");
 	}

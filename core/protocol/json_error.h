@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What Python's json module says about a text that is no JSON: FastAPI's answers carry
- * its words and offsets. Pure. */
+/* What Python's json module says about text that is not JSON: FastAPI's answers contain its
+ * wording and offsets. Pure. */
 #ifndef TT_PROTOCOL_JSON_ERROR_H
 #define TT_PROTOCOL_JSON_ERROR_H
 

@@ -2,7 +2,7 @@
 /* Where the bytes of an answer go.
  *
  * The program that serves turns defines these functions (fcgi/output.c in the responder): a
- * token then reaches the socket by direct calls. The other way round, the program says
+ * token then reaches the socket by direct calls. In the other direction, the program reports
  * that there is room again (turn_resume) or that the client has left (turn_cancel). */
 #ifndef TT_PROTOCOL_OUTPUT_H
 #define TT_PROTOCOL_OUTPUT_H

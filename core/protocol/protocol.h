@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a turn is asked for and answered: one wire format behind one table of functions. The
- * turn engine knows none of them.
+/* How a turn is requested and answered: one wire format behind one table of functions. The turn
+ * engine knows none of them.
  *
  * A protocol is a constant struct protocol. It parses a request's body, and opens a reply for
  * each turn, which writes the events of that turn to the output. One thread; nothing blocks,
@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What an answer has cost; times in nanoseconds, -1: there is none. */
+/* What an answer cost; times in nanoseconds, -1: there is none. */
 struct usage {
 	int64_t tokens, ttft_ns, tpot_ns, total_ns;
 };
@@ -45,9 +45,9 @@ struct protocol {
 	void (*text)(struct reply *r, const char *bytes, size_t len);
 	void (*reasoning)(struct reply *r, const char *bytes, size_t len);
 	void (*restart)(struct reply *r);   /* the attempt that was reasoning failed: another one begins */
-	void (*paragraph)(struct reply *r); /* the text so far was reasoning: the answer begins behind it */
+	void (*paragraph)(struct reply *r); /* the text so far was reasoning: the answer begins after it */
 	void (*tool)(struct reply *r, const char *progress, const char *subject); /* one begins; subject may be NULL */
-	/* title may be NULL; false: not shown, as it is no link that a browser may follow. */
+	/* title may be NULL; false: not shown, as a browser must not follow such a link. */
 	bool (*source)(struct reply *r, const char *title, const char *url);
 	void (*tool_done)(struct reply *r);                      /* it ended without a source that was shown */
 	void (*keep_alive)(struct reply *r);                     /* proxies must see that the answer is still coming */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a client asks, whatever the protocol. Pure. */
+/* What a client requests, whatever the protocol. Pure. */
 #ifndef TT_PROTOCOL_REQUEST_H
 #define TT_PROTOCOL_REQUEST_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TT-Studio's stream: the answer as plain text, the panel between <think> and </think>, and
+/* TT-Studio's stream: the answer as plain text, reasoning between <think> and </think>, and
  * the statistics, [STATS]{...}, at the very end.
  *
- * The panel is opened once where reasoning or a tool begins and closed before the answer's
- * first word. In it `[searching]` is shown once, each query once, and sources so that
+ * <think> is written where reasoning or a tool begins, and </think> before the answer's next
+ * word. Between them `[searching]` is shown once, each query once, and sources so that
  * `Source: [title](url)` always parses. TT-Studio's reader drops chunks of nothing but
  * whitespace, so these wait for the next word; </think> and the statistics are chunks of
  * their own. */
@@ -23,15 +23,15 @@
 /* Queries that are remembered as shown; those beyond are shown each time. */
 #define QUERIES_MAX 64
 /* Whitespace that waits for the next word; more is written as it comes. */
-#define WHITESPACE_MAX 4096
-#define PANEL_LINE_MAX 16384
-#define QUERY_MAX      1000 /* bytes */
-#define TITLE_MAX      300
+#define WHITESPACE_MAX     4096
+#define REASONING_LINE_MAX 16384
+#define QUERY_MAX          1000 /* bytes */
+#define TITLE_MAX          300
 
 struct studio {
 	struct reply reply;
-	bool panel;            /* <think> is open */
-	bool line_begun;       /* the panel's last byte ends no line */
+	bool in_reasoning;     /* <think> is open */
+	bool line_begun;       /* the reasoning's last byte does not end a line */
 	bool searching;        /* [searching] was shown */
 	bool has_text;         /* any text of the answer was written */
 	size_t newlines;       /* at the end of the answer so far, up to 2 */
@@ -68,9 +68,9 @@ static void studio_free(struct reply *r)
 	free(s);
 }
 
-/* ---- lines of the panel that carry foreign text -------------------------------------- */
+/* ---- lines of the reasoning that carry foreign text ---------------------------------- */
 
-/* A tag of the panel inside foreign text would end it for the client. */
+/* A <think> tag inside foreign text would end the reasoning for the client. */
 static bool begins_tag(const char *p)
 {
 	return strncasecmp(p, "<think>", 7) == 0 || strncasecmp(p, "</think>", 8) == 0;
@@ -158,7 +158,7 @@ static int add_host(struct buf *out, const char *url)
  * be NULL) and url hold. -1: no URL that a browser may follow. */
 static int add_source_line(struct buf *out, const char *title, const char *url)
 {
-	struct buf clean = BUF_INIT(PANEL_LINE_MAX);
+	struct buf clean = BUF_INIT(REASONING_LINE_MAX);
 	size_t start;
 	int result = -1;
 
@@ -220,28 +220,28 @@ static void put(struct studio *s, const char *text)
 	output_write(s->reply.output, text, strlen(text));
 }
 
-static void open_panel(struct studio *s)
+static void open_reasoning(struct studio *s)
 {
-	if (s->panel)
+	if (s->in_reasoning)
 		return;
-	s->panel = true;
+	s->in_reasoning = true;
 	s->line_begun = false;
 	put(s, "<think>");
 }
 
-static void close_panel(struct studio *s)
+static void close_reasoning(struct studio *s)
 {
-	if (!s->panel)
+	if (!s->in_reasoning)
 		return;
-	s->panel = false;
+	s->in_reasoning = false;
 	write_whitespace(s);
 	write_chunk(s, "</think>", 8);
 }
 
-/* A line of the panel, never glued to reasoning before it. */
+/* A line of its own in the reasoning. */
 static void put_line(struct studio *s, const char *line)
 {
-	open_panel(s);
+	open_reasoning(s);
 	if (s->line_begun)
 		put(s, "\n");
 	s->line_begun = false;
@@ -253,7 +253,7 @@ static void studio_text(struct reply *r, const char *bytes, size_t len)
 	struct studio *s = studio_of(r);
 	size_t newlines = 0;
 
-	close_panel(s);
+	close_reasoning(s);
 	while (newlines < 2 && newlines < len && bytes[len - 1 - newlines] == '\n')
 		newlines++;
 	if (newlines == len)
@@ -267,7 +267,7 @@ static void studio_reasoning(struct reply *r, const char *bytes, size_t len)
 {
 	struct studio *s = studio_of(r);
 
-	open_panel(s);
+	open_reasoning(s);
 	s->line_begun = bytes[len - 1] != '\n';
 	write_words(s, bytes, len);
 }
@@ -307,7 +307,7 @@ static bool shown_before(struct studio *s, const char *line)
 static void studio_tool(struct reply *r, const char *progress, const char *subject)
 {
 	struct studio *s = studio_of(r);
-	struct buf line = BUF_INIT(PANEL_LINE_MAX);
+	struct buf line = BUF_INIT(REASONING_LINE_MAX);
 
 	if (subject == NULL) {
 		if (buf_addf(&line, "%s\n", progress) == 0)
@@ -324,7 +324,7 @@ static void studio_tool(struct reply *r, const char *progress, const char *subje
 
 static bool studio_source(struct reply *r, const char *title, const char *url)
 {
-	struct buf line = BUF_INIT(PANEL_LINE_MAX);
+	struct buf line = BUF_INIT(REASONING_LINE_MAX);
 	bool good = add_source_line(&line, title, url) == 0;
 
 	if (good)
@@ -338,10 +338,10 @@ static void studio_tool_done(struct reply *r)
 	put_line(studio_of(r), "Done.\n");
 }
 
-/* An empty line in an open panel, which the reader drops. Nothing where no panel is open. */
+/* An empty line of reasoning, which the reader drops; nothing outside of it. */
 static void studio_keep_alive(struct reply *r)
 {
-	if (studio_of(r)->panel)
+	if (studio_of(r)->in_reasoning)
 		write_chunk(studio_of(r), "\n", 1);
 }
 
@@ -361,7 +361,7 @@ static void studio_waiting(struct reply *r, const struct config *c)
 
 static void studio_close(struct reply *r)
 {
-	close_panel(studio_of(r));
+	close_reasoning(studio_of(r));
 	write_whitespace(studio_of(r));
 	output_flush_boundary(r->output);
 }
@@ -383,7 +383,7 @@ static void studio_end(struct reply *r, const struct usage *u)
 	char ttft[32], tpot[32], total[32], line[192];
 	int len;
 
-	close_panel(s);
+	close_reasoning(s);
 	write_whitespace(s);
 	seconds(ttft, u->ttft_ns);
 	seconds(tpot, u->tpot_ns);

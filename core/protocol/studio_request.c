@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what Python's json takes and jansson only when asked ---- */
+/* ---- what Python's json accepts, and jansson only on request ---- */
 
-/* An integer beyond 64 bits, as nobody sends but in a key that is ignored, becomes a real.
- * NULL with an error without text: no memory. */
+/* An integer beyond 64 bits, which occurs in ignored keys only, becomes a real. NULL with an
+ * error without text: no memory. */
 static json_t *read_json(const char *body, size_t len, json_error_t *error)
 {
 	const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;

@@ -191,7 +191,7 @@ static void *run(void *arg)
 			continue;
 	}
 	if (!s->closed) {
-		me->runs = false; /* idle for long: nobody joins it */
+		me->runs = false; /* idle for long: not joined */
 		pthread_detach(me->id);
 	}
 	leave(s);

@@ -25,7 +25,7 @@ struct resolver_query {
 	struct resolver *resolver;
 	struct entry *entry; /* waits for this one; NULL: ready */
 	char *resolve;       /* the answer once ready; NULL: err */
-	bool exhausted;      /* we were, which is the failure */
+	bool exhausted;      /* our own resources were: that is the failure */
 	struct err err;
 	resolver_done_fn *done;
 	void *arg;

@@ -22,7 +22,7 @@ void resolver_free(struct resolver *r); /* cancels open queries, without callbac
 typedef void resolver_done_fn(void *arg, const char *resolve, bool exhausted, const struct err *e);
 struct resolver_query *resolver_lookup(struct resolver *r, const char *host, uint16_t port, resolver_done_fn *done,
                                        void *arg);
-/* done is no longer called. The lookup itself may go on in its thread. */
+/* done is no longer called. The lookup itself may continue in its thread. */
 void resolver_cancel(struct resolver_query *q);
 
 /* A fresh cached answer, or NULL. Valid until the loop runs again. */

@@ -19,7 +19,7 @@ struct checked {
 	struct err *e;
 };
 
-/* count records of record_size bytes at offset lie in the file, aligned. */
+/* Whether count records of record_size bytes at offset are within the file, and aligned. */
 static int check_table(const struct checked *f, const char *what, uint32_t offset, uint32_t count, size_t record_size,
                        size_t alignment)
 {

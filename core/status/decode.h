@@ -17,7 +17,7 @@ char *decode_status(int fd, const struct stat *st, struct err *e);
 /* Checks a file of size bytes in memory, aligned to 8 bytes. The errors continue "<path>: ". */
 int decode_check(const void *file, size_t size, struct err *e);
 
-/* The mapped header (live) still begins like the one it was: nobody has overwritten it. */
+/* The mapped header (live) still has this epoch and generation: nobody has overwritten it. */
 bool decode_is_same(const struct status_header *live, uint64_t epoch, uint64_t generation);
 
 #endif

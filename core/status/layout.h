@@ -18,7 +18,7 @@
 #define STATUS_FILE     "status.v1"
 #define STATUS_MAX_SIZE (256u << 20)
 
-/* A string or document: length bytes at offset and a NUL behind them. offset 0 = NULL. */
+/* A string or document: length bytes at offset, followed by a NUL. offset 0 = NULL. */
 struct status_text {
 	uint32_t offset;
 	uint32_t length;

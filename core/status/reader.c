@@ -106,7 +106,7 @@ static void unmap_live(struct status_reader *r)
 	r->live = NULL;
 }
 
-/* Takes the file behind fd into use. */
+/* Puts the file that fd refers to into use. */
 static int take(struct status_reader *r, int fd, const struct stat *st, struct err *e)
 {
 	char *bytes = decode_status(fd, st, e);

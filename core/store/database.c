@@ -25,7 +25,8 @@ static const char *const texts[STATEMENTS] = {
 		" SET used_ms = max(used_ms, excluded.used_ms), last = last + 1, bytes = bytes + excluded.bytes"
 		" RETURNING id, first, last, bytes",
 	[SQL_APPEND] = "INSERT INTO turns(thread, number, at_ms, messages) VALUES(?1, ?2, ?3, ?4)",
-	[SQL_TRIM] = "DELETE FROM turns WHERE thread = ?1 AND number = ?2 RETURNING length(CAST(messages AS BLOB))",
+	[SQL_DROP_TURN] =
+		"DELETE FROM turns WHERE thread = ?1 AND number = ?2 RETURNING length(CAST(messages AS BLOB))",
 	[SQL_SET_RANGE] = "UPDATE threads SET first = ?2, bytes = ?3 WHERE id = ?1",
 	[SQL_SWEEP] =
 		"DELETE FROM threads WHERE id IN (SELECT id FROM threads WHERE"
@@ -308,7 +309,7 @@ static int append_row(struct database *db, const struct range *range, const char
 
 static int drop_oldest(struct database *db, struct range *range, struct err *e)
 {
-	sqlite3_stmt *s = database_statement(db, SQL_TRIM, e);
+	sqlite3_stmt *s = database_statement(db, SQL_DROP_TURN, e);
 	int code;
 
 	if (s == NULL)
@@ -321,8 +322,8 @@ static int drop_oldest(struct database *db, struct range *range, struct err *e)
 	return code < 0 ? -1 : 0;
 }
 
-/* Drops the oldest turns, each whole. */
-static int trim(struct database *db, struct range *range, struct err *e)
+/* Drops the oldest turns beyond the limits, never part of a turn. */
+static int enforce_limits(struct database *db, struct range *range, struct err *e)
 {
 	const int64_t first = range->first;
 	sqlite3_stmt *s;
@@ -366,7 +367,7 @@ int database_append(struct database *db, const struct store_key *k, const char *
 
 	if (delete_expired(db, k, expiry_of(k, now_ms, limits), e) == 0 &&
 	    touch_thread(db, k, len, now_ms, &range, e) == 0 && append_row(db, &range, messages, len, now_ms, e) == 0)
-		return trim(db, &range, e);
+		return enforce_limits(db, &range, e);
 	return -1;
 }
 

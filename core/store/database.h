@@ -46,7 +46,7 @@ void database_roll_back(struct database *db); /* in place of database_commit */
 int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len, int64_t now_ms,
                     const struct store_limits *limits, struct err *e);
 
-/* Deletes up to max expired threads; how many it were, or -1 with e. */
+/* Deletes up to max expired threads; returns how many, or -1 with e. */
 int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max, struct err *e);
 
 /* Pages of the write-ahead log that are not yet in the database; moves them there. */

@@ -152,7 +152,7 @@ static void sweep(struct db_thread *t, const struct store_limits *limits)
 	if (t->db == NULL || clock_mono_ms() < t->sweep_ms)
 		return;
 	deleted = database_sweep(t->db, clock_wall_ms(), limits, SWEEP_THREADS, &e);
-	/* There are more: goes on soon, but jobs come first. */
+	/* There are more: continues soon, but jobs come first. */
 	t->sweep_ms = clock_mono_ms() + (deleted == SWEEP_THREADS ? IDLE_MS : SWEEP_MS);
 	if (deleted > 0)
 		log_debug("threads_expired", L_INT("count", deleted));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conversations: the turns of each thread. A thread is (subject, thread_id).
  *
- * Everything answers by callback on the loop, so that a database thread or a server can
- * stand behind the same interface. Readers see whole turns only. store_admin.h has what
+ * Everything answers by callback on the loop, so that a database thread or a server can be
+ * behind the same interface. Readers see whole turns only. store_admin.h has what
  * administrators need. */
 #ifndef TT_STORE_STORE_H
 #define TT_STORE_STORE_H
@@ -45,10 +45,10 @@ bool store_id_is_short(const char *thread_id);
 /* The store of a URL: "sqlite:PATH" (an SQLite file that other processes may share) or
  * "memory:" (this process's memory).
  *
- * run names this run of the service (store_run_name): short ids of another run are not
- * seen. What may block is done elsewhere than on the loop; while the store cannot be used,
- * requests fail with the reason, and one log line tells when that begins and ends. NULL with
- * e: the URL names no store, or memory is out. */
+ * run names this run of the service (store_run_name): short ids of another run are not seen.
+ * Whatever may block is done off the loop; while the store cannot be used, requests fail with
+ * the reason, and one log line reports when that begins and one when it ends. NULL with e: the
+ * URL is not that of a store, or out of memory. */
 struct store *store_new(struct event_base *base, const char *url, const char *run, const struct store_limits *limits,
                         struct err *e);
 

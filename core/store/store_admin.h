@@ -31,7 +31,7 @@ int store_admin_list(struct store_admin *a, store_thread_fn *found, void *arg, s
 json_t *store_admin_show(struct store_admin *a, const struct store_key *k, struct err *e);
 
 /* Deletes a thread for good, every thread of a subject (thread_id NULL), or all (k NULL).
- * How many it were; -1 with e, also where a single thread is not there. */
+ * Returns how many; -1 with e, also where a single thread is not there. */
 int64_t store_admin_delete(struct store_admin *a, const struct store_key *k, struct err *e);
 
 /* Calls each with every thread as store_admin_show gives it, all of one moment; stops where

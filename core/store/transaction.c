@@ -19,7 +19,7 @@ static bool is_append(const struct db_job *job)
 
 /* ---- selection --------------------------------------------------------------------------- */
 
-/* Whether an append to the same thread comes before the load. */
+/* Whether an append to the same thread precedes the load. */
 static bool has_append_before(const struct db_jobs *jobs, const struct db_job *load)
 {
 	const struct db_job *before;

@@ -12,7 +12,7 @@
  * because turns wait for them, but none overtakes an append to the same thread. */
 void transaction_next(struct db_jobs *jobs, struct db_jobs *transaction);
 
-/* Runs them; a job that fails has its err set. A turn that cannot be stored harms no other. */
+/* Runs them; a job that fails has its err set. A turn that cannot be stored does not affect the others. */
 void transaction_run(struct database *db, struct db_jobs *transaction, const struct store_limits *limits);
 
 #endif

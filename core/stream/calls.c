@@ -25,7 +25,7 @@ void calls_clear(struct calls *c)
 	calls_init(c);
 }
 
-/* Nothing is added behind what is missing: without it, other arguments would be run. */
+/* Nothing is added after a missing part: without it, other arguments would be run. */
 static int append(struct call *call, const char *more)
 {
 	size_t add = strlen(more);

@@ -18,7 +18,7 @@ enum chunk_kind {
 	CHUNK_CHUNK,     /* anything of the stream, an empty one included */
 	CHUNK_DONE,      /* [DONE] */
 	CHUNK_ERROR,     /* an error object in the stream; error says what */
-	CHUNK_INVALID,   /* not understood: skipped, the stream goes on */
+	CHUNK_INVALID,   /* not understood: skipped, the stream continues */
 	CHUNK_NO_MEMORY, /* lost: there was no memory to read it */
 };
 

@@ -89,7 +89,7 @@ static long error_status(const json_t *root)
 	return (long)json_integer_value(found);
 }
 
-/* False: it is no error. */
+/* False: it is not an error. */
 static bool read_error(const json_t *root, struct chunk *c)
 {
 	const json_t *object = json_object_get(root, "object");
@@ -149,14 +149,14 @@ static void read_parts(struct chunk_reader *r, const json_t *parts, struct chunk
 }
 
 /* tool_calls as an array; older servers sent the one call as an object. */
-static json_t *read_tool_calls(json_t *delta)
+static json_t *read_tool_calls(json_t *message)
 {
-	json_t *calls = json_object_get(delta, "tool_calls"), *array;
+	json_t *calls = json_object_get(message, "tool_calls"), *array;
 
 	if (json_is_object(calls)) {
 		array = json_array();
 		if (array == NULL || json_array_append(array, calls) < 0 ||
-		    json_object_set(delta, "tool_calls", array) < 0) {
+		    json_object_set(message, "tool_calls", array) < 0) {
 			json_decref(array);
 			return NULL;
 		}
@@ -166,30 +166,30 @@ static json_t *read_tool_calls(json_t *delta)
 	return json_array_size(calls) > 0 ? calls : NULL;
 }
 
-static void read_delta(struct chunk_reader *r, json_t *delta, struct chunk *c)
+static void read_message(struct chunk_reader *r, json_t *message, struct chunk *c)
 {
 	static const char *const fields[] = {"reasoning", "reasoning_content", "thinking"};
-	const json_t *content = json_object_get(delta, "content");
+	const json_t *content = json_object_get(message, "content");
 
 	c->content = string_text(content);
 	if (json_is_array(content))
 		read_parts(r, content, c);
 	if (c->content.len == 0)
-		c->content = string_text(json_object_get(delta, "refusal"));
+		c->content = string_text(json_object_get(message, "refusal"));
 	for (size_t i = 0; i < sizeof fields / sizeof fields[0] && c->reasoning.len == 0; i++)
-		c->reasoning = string_text(json_object_get(delta, fields[i]));
-	c->tool_calls = read_tool_calls(delta);
+		c->reasoning = string_text(json_object_get(message, fields[i]));
+	c->tool_calls = read_tool_calls(message);
 }
 
 static void read_choice(struct chunk_reader *r, const json_t *choice, struct chunk *c)
 {
-	json_t *delta = json_object_get(choice, "delta");
+	json_t *message = json_object_get(choice, "delta");
 	const json_t *finish = json_object_get(choice, "finish_reason");
 
-	if (!json_is_object(delta))
-		delta = json_object_get(choice, "message");
-	if (json_is_object(delta))
-		read_delta(r, delta, c);
+	if (!json_is_object(message))
+		message = json_object_get(choice, "message");
+	if (json_is_object(message))
+		read_message(r, message, c);
 	if (c->content.len == 0)
 		c->content = string_text(json_object_get(choice, "text"));
 	if (json_is_string(finish))
@@ -204,8 +204,8 @@ static void read_usage(const json_t *usage, struct chunk *c)
 		c->completion_tokens = json_integer_value(count);
 }
 
-/* A lone surrogate or bytes that are no UTF-8 cost one character, not the event: what
- * jansson refuses is replaced by U+FFFD. False where there was nothing to replace. */
+/* A lone surrogate or bytes that are not UTF-8 lose one character, not the event: what jansson
+ * refuses is replaced by U+FFFD. False where there was nothing to replace. */
 static bool repair(struct buf *out, const char *data, size_t len)
 {
 	static const char replacement[] = "\xef\xbf\xbd";
@@ -237,7 +237,7 @@ static bool repair(struct buf *out, const char *data, size_t len)
 	return repaired;
 }
 
-/* An integer beyond 64 bits, which is none that counts, becomes a real. */
+/* An integer beyond 64 bits, which no field of interest holds, becomes a real. */
 static json_t *read_json(const char *data, size_t len)
 {
 	json_error_t error;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The strict scanner: one pass over an event of the usual form, nothing is built.
- * Whatever it does not know exactly it leaves to chunk_parse, so it may refuse, but
- * never read anything otherwise than jansson does. */
+/* The strict scanner: one pass over an event of the usual form, nothing is built. Whatever it
+ * does not know exactly it leaves to chunk_parse, so it may refuse, but never read anything
+ * differently from jansson. */
 #include "core/stream/chunk.h"
 #include "core/base/json_text.h"
 #include "core/base/utf8.h"
@@ -35,7 +35,7 @@ struct member {
 		(name), sizeof(name) - 1, (read)                                                                       \
 	}
 
-static inline void skip_blanks(struct scan *s)
+static inline void skip_whitespace(struct scan *s)
 {
 	while (s->p < s->end && *s->p <= ' ' && (*s->p == ' ' || *s->p == '\t' || *s->p == '\n' || *s->p == '\r'))
 		s->p++;
@@ -74,7 +74,7 @@ static bool not_mine(struct scan *s)
 
 /* ---- strings ---- */
 
-/* \uXXXX behind the u, a surrogate pair included; 0 for what jansson might refuse. */
+/* \uXXXX after the u, a surrogate pair included; 0 for what jansson might refuse. */
 static uint32_t take_unicode(struct scan *s)
 {
 	int high, low;
@@ -111,7 +111,7 @@ static size_t take_escape(struct scan *s, char out[4])
 	return utf8_encode(code, out);
 }
 
-/* Moves p over bytes that stand for themselves; false where they are no UTF-8. */
+/* Moves p over bytes that stand for themselves; false where they are not UTF-8. */
 static inline bool skip_plain(struct scan *s)
 {
 	size_t len;
@@ -158,7 +158,7 @@ static bool decode_string(struct scan *s, const unsigned char *from, struct chun
 	return true;
 }
 
-/* A string whose opening quote was taken. */
+/* A string whose opening quote has been read. */
 static bool take_string(struct scan *s, struct chunk_text *out)
 {
 	const unsigned char *from = s->p;
@@ -244,16 +244,16 @@ static bool read_object(struct scan *s, const struct member *members, size_t cou
 static bool skip_array(struct scan *s)
 {
 	s->p++;
-	skip_blanks(s);
+	skip_whitespace(s);
 	if (take(s, ']'))
 		return true;
 	if (++s->depth > DEPTH_MAX)
 		return false;
 	do {
-		skip_blanks(s);
+		skip_whitespace(s);
 		if (!skip_value(s))
 			return false;
-		skip_blanks(s);
+		skip_whitespace(s);
 	} while (take(s, ','));
 	s->depth--;
 	return take(s, ']');
@@ -289,10 +289,10 @@ static bool read_member(struct scan *s, const struct member *members, size_t cou
 
 	if (!take_word_string(s, &key))
 		return false;
-	skip_blanks(s);
+	skip_whitespace(s);
 	if (!take(s, ':'))
 		return false;
-	skip_blanks(s);
+	skip_whitespace(s);
 	for (i = 0; i < count; i++)
 		if (members[i].len == key.len && memcmp(members[i].name, key.bytes, key.len) == 0)
 			break;
@@ -311,16 +311,16 @@ static bool read_object(struct scan *s, const struct member *members, size_t cou
 
 	if (!take(s, '{'))
 		return false;
-	skip_blanks(s);
+	skip_whitespace(s);
 	if (take(s, '}'))
 		return true;
 	if (++s->depth > DEPTH_MAX)
 		return false;
 	do {
-		skip_blanks(s);
+		skip_whitespace(s);
 		if (!read_member(s, members, count, &seen))
 			return false;
-		skip_blanks(s);
+		skip_whitespace(s);
 	} while (take(s, ','));
 	s->depth--;
 	return take(s, '}');
@@ -358,7 +358,7 @@ static bool read_no_tool_calls(struct scan *s)
 		return true;
 	if (!take(s, '['))
 		return false;
-	skip_blanks(s);
+	skip_whitespace(s);
 	return take(s, ']');
 }
 
@@ -374,7 +374,7 @@ static bool read_finish(struct scan *s)
 	return true;
 }
 
-static bool read_delta(struct scan *s)
+static bool read_message(struct scan *s)
 {
 	static const struct member members[] = {
 		MEMBER("content", read_content),          MEMBER("reasoning_content", read_reasoning_content),
@@ -388,7 +388,7 @@ static bool read_delta(struct scan *s)
 static bool read_choices(struct scan *s)
 {
 	static const struct member members[] = {
-		MEMBER("delta", read_delta),
+		MEMBER("delta", read_message),
 		MEMBER("finish_reason", read_finish),
 		MEMBER("text", read_choice_text),
 		MEMBER("message", not_mine),
@@ -396,12 +396,12 @@ static bool read_choices(struct scan *s)
 
 	if (!take(s, '['))
 		return false;
-	skip_blanks(s);
+	skip_whitespace(s);
 	if (take(s, ']'))
 		return true;
 	if (!read_object(s, members, sizeof members / sizeof members[0]))
 		return false;
-	skip_blanks(s);
+	skip_whitespace(s);
 	return take(s, ']');
 }
 
@@ -444,10 +444,10 @@ static bool read_event(struct scan *s)
 		MEMBER("error", take_null),      MEMBER("message", not_mine), MEMBER("detail", not_mine),
 	};
 
-	skip_blanks(s);
+	skip_whitespace(s);
 	if (!read_object(s, members, sizeof members / sizeof members[0]))
 		return false;
-	skip_blanks(s);
+	skip_whitespace(s);
 	return s->p == s->end;
 }
 

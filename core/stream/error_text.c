@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-/* The first of text's lines that says something: a control character is a blank, a byte that
- * is no UTF-8 a question mark. */
+/* The first line of text that is not empty. A control character becomes a space, a byte that
+ * is not UTF-8 a question mark. */
 static void set_line(char *out, size_t size, const char *text, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)text, *end = p + len;
@@ -79,7 +79,7 @@ void error_text_of_body(const char *body, size_t len, char *out, size_t size)
 	else if (json_is_object(root))
 		error_text_of_json(root, out, size);
 	else if (root == NULL && memchr(body, '<', len) == NULL)
-		/* Plain text; a page of HTML tells nobody anything. */
+		/* Plain text; an HTML page would not help anybody. */
 		set_line(out, size, body, len);
 	json_decref(root);
 }

@@ -11,8 +11,8 @@
 
 /* A call that is longer is shown as text. */
 #define CALL_MAX 65536
-/* Blanks before the first word that are waited through. */
-#define BLANKS_MAX 256
+/* Whitespace before the first word that is held back. */
+#define WHITESPACE_MAX 256
 
 #define TAG_WORD "python_tag"
 #define TAG_END  "|>"
@@ -32,16 +32,16 @@ struct filter {
 
 	const char *const *tools;
 	enum mode mode;
-	bool at_start; /* no word came yet: blanks are held, and dropped before a marker */
+	bool at_start; /* no word yet: whitespace is held, and dropped before a marker */
 	bool in_call;
-	bool array;      /* the last call stood in an array that is not closed */
+	bool array;      /* the last call was in an array that is not closed */
 	bool fenced;     /* and in a fence (```json) that is not closed */
 	bool tag_end;    /* the end of a python_tag may come */
-	bool code;       /* behind a python tag: a call may begin as Python writes it */
-	size_t tag_rest; /* what was shown ends with so much of the word python_tag; 0: nothing */
-	size_t calm;     /* bytes from here in which no call begins: they were one that failed */
+	bool code;       /* after a python tag: a call may begin as Python writes it */
+	size_t tag_rest; /* what was shown ends with this many bytes of python_tag */
+	size_t calm;     /* bytes from here that failed as a call: none begins in them */
 	struct text_call call;
-	size_t call_from; /* where its text begins behind its marker */
+	size_t call_from; /* where its text begins after its marker */
 	struct shown {
 		char last[sizeof TAG_WORD]; /* its last bytes */
 		size_t len;
@@ -197,7 +197,7 @@ static bool may_call(const struct filter *f, size_t ahead)
 	return f->tools != NULL && f->mode != REASONING && ahead >= f->calm;
 }
 
-/* What begins at p, `ahead` bytes from where the filter stands. */
+/* What begins at p, `ahead` bytes after the filter's position. */
 static enum match match_marker(const struct filter *f, const char *p, size_t len, size_t ahead, bool ended,
                                const struct marker **found)
 {
@@ -221,7 +221,7 @@ static enum match match_marker(const struct filter *f, const char *p, size_t len
 	return result;
 }
 
-/* ---- the places where the filter may stand ---- */
+/* ---- the filter's states ---- */
 
 /* Each takes what it can of the len bytes at p, up to the first piece that it finds, and
  * returns how many that are; *wait: more must come first. */
@@ -354,11 +354,11 @@ static size_t apply(struct filter *f, const struct marker *m)
 	return m->len;
 }
 
-enum { LETTER, BLANK, SPECIAL };
+enum { LETTER, WHITESPACE, SPECIAL };
 
 static const unsigned char classes[256] = {
-	[' '] = BLANK,   ['\t'] = BLANK,  ['\r'] = BLANK,  ['\n'] = BLANK,  [';'] = BLANK,
-	['<'] = SPECIAL, ['p'] = SPECIAL, ['['] = SPECIAL, ['{'] = SPECIAL, ['`'] = SPECIAL,
+	[' '] = WHITESPACE, ['\t'] = WHITESPACE, ['\r'] = WHITESPACE, ['\n'] = WHITESPACE, [';'] = WHITESPACE,
+	['<'] = SPECIAL,    ['p'] = SPECIAL,     ['['] = SPECIAL,     ['{'] = SPECIAL,     ['`'] = SPECIAL,
 };
 
 /* Moves n over text up to a marker or its possible beginning. */
@@ -368,7 +368,7 @@ static enum match scan(struct filter *f, const char *p, size_t len, size_t *n, b
 
 	for (; *n < len; ++*n) {
 		switch (classes[(unsigned char)p[*n]]) {
-		case BLANK:
+		case WHITESPACE:
 			continue;
 		case SPECIAL:
 			result = match_marker(f, p + *n, len - *n, *n, ended, found);
@@ -391,12 +391,12 @@ static void begin_call(struct filter *f, const struct marker *m, size_t before)
 	text_call_begin(&f->call, m->form, f->tools);
 }
 
-/* Behind a python tag anything may be a call. */
+/* After a python tag anything may be a call. */
 static size_t pass_code(struct filter *f, const char *p, size_t len, bool *wait)
 {
 	size_t n = 0;
 
-	while (n < len && n <= BLANKS_MAX && strchr(" \t\r\n", p[n]) != NULL && p[n] != '\0')
+	while (n < len && n <= WHITESPACE_MAX && strchr(" \t\r\n", p[n]) != NULL && p[n] != '\0')
 		n++;
 	*wait = n == len;
 	if (*wait)
@@ -414,17 +414,17 @@ static size_t pass_text(struct filter *f, const char *p, size_t len, bool ended,
 	enum match result;
 
 	result = scan(f, p, len, &n, ended, &found);
-	if (n > BLANKS_MAX || (ended && result == PLAIN && memchr(p, ';', n) != NULL))
+	if (n > WHITESPACE_MAX || (ended && result == PLAIN && memchr(p, ';', n) != NULL))
 		f->at_start = false; /* a semicolon alone is an answer */
 	if (!f->at_start)
 		show(f, p, n);
 	if (result == MARKER && found->action != BEGIN_CALL)
-		return f->has_piece ? n : n + apply(f, found); /* behind a piece it is the next one */
+		return f->has_piece ? n : n + apply(f, found); /* after a piece, the marker is next */
 	if (result == MARKER)
 		begin_call(f, found, f->at_start ? n : 0);
 	else
 		*wait = result == WAIT || f->at_start;
-	return f->at_start ? 0 : n; /* the blanks stay */
+	return f->at_start ? 0 : n; /* the whitespace stays */
 }
 
 static size_t pass(struct filter *f, const char *p, size_t len, bool ended, bool *wait)

@@ -97,7 +97,7 @@ static bool take_line(struct sse *s, const char *line, const char *end, struct s
 	return false;
 }
 
-/* Behind the line end at p; where that is a CR, a LF after it belongs to it. */
+/* After the line end at p; where that is a CR, a LF after it belongs to it. */
 static const char *step_over(struct sse *s, const char *p)
 {
 	bool cr = *p++ == '\r';
@@ -170,7 +170,7 @@ bool sse_next(struct sse *s, struct sse_event *event)
 			s->at = step_over(s, stop);
 		} else {
 			s->at = step_over(s, stop);
-			/* The usual event is one line and the empty one behind it. */
+			/* The usual event is one line, followed by an empty one. */
 			if (!s->has_data && s->bom_checked && s->at < s->end && (*s->at == '\n' || *s->at == '\r') &&
 			    (value = data_value(line, stop)) != NULL) {
 				*event = (struct sse_event){.data = value, .len = (size_t)(stop - value)};

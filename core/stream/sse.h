@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Server-sent events, read from bytes that are cut anywhere: CR, LF or CRLF line ends, an
- * optional blank after "data:", comments (": ping"), several data lines of one event joined
+ * optional space after "data:", comments (": ping"), several data lines of one event joined
  * by \n, fields other than data skipped. Pure; one thread at a time.
  *
  *   sse_feed(s, bytes, len);
@@ -18,12 +18,13 @@
 #define SSE_LINE_MAX (8u << 20)
 
 struct sse {
-	struct buf line; /* the line that is not whole yet */
+	struct buf line; /* the line that is not complete yet */
 	struct buf data; /* data of the event so far, where it has several lines */
 	bool has_data, skip_lf, too_long, bom_checked, ended;
 
-	/* Events were lost, because of a line beyond SSE_LINE_MAX or because there was no memory
-	 * for one. Reading goes on behind them. Set until sse_init, or until the caller clears it. */
+	/* Events were lost, because of a line beyond SSE_LINE_MAX or because there was no
+	 * memory for one. Reading continues after them. Set until sse_init, or until the caller
+	 * clears it. */
 	bool too_large, no_memory;
 
 	/* What was fed and not read yet. The next line ends stay known between two lines, so that
@@ -43,7 +44,7 @@ void sse_free(struct sse *s);
 /* bytes are borrowed until sse_next returns false. */
 void sse_feed(struct sse *s, const char *bytes, size_t len);
 
-/* The stream has ended: an event whose empty line is missing is the next one. */
+/* The stream has ended: an event whose empty line is missing is given out next. */
 void sse_end(struct sse *s);
 
 /* The next event, or false: feed more. An event that is whole in the bytes that were fed is

@@ -126,7 +126,7 @@ static void take_chunk(struct stream *s)
 		s->finish = c->finish;
 		s->progress.finished = true;
 	} else if (has_token) {
-		s->progress.finished = false; /* it goes on although it said that it had finished */
+		s->progress.finished = false; /* it continues after its finish_reason */
 	}
 }
 
@@ -217,7 +217,7 @@ static bool next_of_content(struct stream *s, struct piece *p)
 		}
 		errno = 0;
 		if (calls_add(&s->calls, found.name, found.arguments) < 0)
-			s->no_memory |= errno == ENOMEM; /* a call too many costs only itself */
+			s->no_memory |= errno == ENOMEM; /* only the call that is too many is lost */
 	}
 	return false;
 }

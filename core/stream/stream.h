@@ -55,8 +55,8 @@ struct stream_progress {
 	uint64_t chunks;           /* that carried a token: text, reasoning or a part of a call */
 	uint64_t tokens;           /* of them, those with text or reasoning: the count where the server sends none */
 	int64_t completion_tokens; /* the server's count, -1 = it sent none */
-	bool finished;             /* a finish_reason came, and no token behind it */
-	bool done;                 /* [DONE] or an error event came: nothing counts behind it */
+	bool finished;             /* a finish_reason came, and no token after it */
+	bool done;                 /* [DONE] or an error event came: nothing counts after it */
 	uint64_t events;           /* all that were understood, empty ones included: signs of life */
 };
 

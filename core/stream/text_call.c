@@ -20,7 +20,7 @@ static enum text_call_verdict json_value(struct text_call *t, unsigned char c);
 static enum text_call_verdict json_after(struct text_call *t, unsigned char c);
 static enum text_call_verdict json_string(struct text_call *t, unsigned char c);
 
-bool text_call_is_blank(unsigned char c)
+bool text_call_is_whitespace(unsigned char c)
 {
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
@@ -108,7 +108,7 @@ static enum text_call_verdict json_scalar(struct text_call *t, unsigned char c)
 
 static enum text_call_verdict json_colon(struct text_call *t, unsigned char c)
 {
-	if (text_call_is_blank(c))
+	if (text_call_is_whitespace(c))
 		return TEXT_CALL_MAYBE;
 	return c == ':' ? text_call_go(t, json_value) : TEXT_CALL_NO;
 }
@@ -154,7 +154,7 @@ static enum text_call_verdict json_key_escape(struct text_call *t, unsigned char
 
 static enum text_call_verdict json_key(struct text_call *t, unsigned char c)
 {
-	if (text_call_is_blank(c))
+	if (text_call_is_whitespace(c))
 		return TEXT_CALL_MAYBE;
 	if (c != '"')
 		return TEXT_CALL_NO;
@@ -223,7 +223,7 @@ static enum text_call_verdict json_member(struct text_call *t, unsigned char c)
 
 static enum text_call_verdict json_value(struct text_call *t, unsigned char c)
 {
-	if (text_call_is_blank(c))
+	if (text_call_is_whitespace(c))
 		return TEXT_CALL_MAYBE;
 	if (in_call(t))
 		return json_member(t, c);
@@ -239,7 +239,7 @@ static enum text_call_verdict json_after(struct text_call *t, unsigned char c)
 	bool object = (t->objects >> (t->depth - 1) & 1) != 0;
 
 	t->step = json_after;
-	if (text_call_is_blank(c))
+	if (text_call_is_whitespace(c))
 		return TEXT_CALL_MAYBE;
 	if (c == ',')
 		return text_call_go(t, object ? json_key : json_value);
@@ -293,7 +293,7 @@ static enum text_call_verdict function_tag(struct text_call *t, unsigned char c)
 
 static enum text_call_verdict function_body(struct text_call *t, unsigned char c)
 {
-	if (text_call_is_blank(c))
+	if (text_call_is_whitespace(c))
 		return TEXT_CALL_MAYBE;
 	if (c == '{' && !t->parameters)
 		return json_begin(t, 0);
@@ -330,12 +330,13 @@ static enum text_call_verdict mistral_tags(struct text_call *t, unsigned char c)
 		return json_begin(t, 0);
 	if (++t->matched > MISTRAL_TAGS_MAX)
 		return TEXT_CALL_NO;
-	return text_call_is_name(c) || text_call_is_blank(c) || c == '[' || c == ']' ? TEXT_CALL_MAYBE : TEXT_CALL_NO;
+	return text_call_is_name(c) || text_call_is_whitespace(c) || c == '[' || c == ']' ? TEXT_CALL_MAYBE
+	                                                                                  : TEXT_CALL_NO;
 }
 
 static enum text_call_verdict mistral_name(struct text_call *t, unsigned char c)
 {
-	if (c != '[' && c != '{' && !text_call_is_blank(c))
+	if (c != '[' && c != '{' && !text_call_is_whitespace(c))
 		return text_call_add_to_name(t, c);
 	t->matched = 0;
 	t->step = mistral_tags;
@@ -348,7 +349,7 @@ static enum text_call_verdict begin(struct text_call *t, unsigned char c)
 {
 	if (c == '{')
 		return json_begin(t, 1);
-	if (text_call_is_blank(c) && (t->fed > 0 || t->form != TEXT_CALL_JSON))
+	if (text_call_is_whitespace(c) && (t->fed > 0 || t->form != TEXT_CALL_JSON))
 		return TEXT_CALL_MAYBE;
 	if (c == '[' && !t->array && t->form != TEXT_CALL_TAGGED) {
 		t->array = true;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A tool call that a model may be writing as text, recognised byte by byte. Pure.
  *
- * As soon as the text can be no call of a known tool any more, the verdict says so: a JSON
- * object that the user asked for is not held back longer than to its first unknown key or
- * name. */
+ * As soon as the text can no longer be a call of a known tool, the verdict says so: a JSON
+ * object that the user asked for is held back only up to its first unknown key or name. */
 #ifndef TT_STREAM_TEXT_CALL_H
 #define TT_STREAM_TEXT_CALL_H
 
@@ -13,11 +12,11 @@
 
 enum text_call_form {
 	TEXT_CALL_JSON,     /* {"name":...} or [{"name":...}, the first byte included */
-	TEXT_CALL_TAGGED,   /* behind <tool_call> */
-	TEXT_CALL_FUNCTION, /* behind <function= */
-	TEXT_CALL_MISTRAL,  /* behind [TOOL_CALLS] */
-	TEXT_CALL_FENCED,   /* behind ```: TEXT_CALL_JSON, the word json before it or none */
-	TEXT_CALL_PYTHON,   /* behind a python tag: TEXT_CALL_JSON, or [NAME(key="value", ...)] */
+	TEXT_CALL_TAGGED,   /* after <tool_call> */
+	TEXT_CALL_FUNCTION, /* after <function= */
+	TEXT_CALL_MISTRAL,  /* after [TOOL_CALLS] */
+	TEXT_CALL_FENCED,   /* after ```: TEXT_CALL_JSON, the word json before it or none */
+	TEXT_CALL_PYTHON,   /* after a python tag: TEXT_CALL_JSON, or [NAME(key="value", ...)] */
 };
 
 enum text_call_verdict { TEXT_CALL_MAYBE, TEXT_CALL_NO, TEXT_CALL_CALL };
@@ -51,19 +50,19 @@ struct text_call {
 void text_call_begin(struct text_call *t, enum text_call_form form, const char *const *tools);
 enum text_call_verdict text_call_feed(struct text_call *t, unsigned char c);
 
-/* Whether what was fed is a whole call but for closing brackets: some models leave them
- * out. ended: nothing more comes. */
+/* Whether what was fed is a whole call except for closing brackets: some models leave them out.
+ * ended: nothing more comes. */
 bool text_call_is_closable(const struct text_call *t, bool ended);
 
-/* The arguments of the call in text, which was fed (behind the marker) and found a call or
- * closable: JSON, free(). NULL: it is no call after all, or no memory. */
+/* The arguments of the call in text, which was fed (after the marker) and found a call or
+ * closable: JSON, free(). NULL: it is not a call after all, or no memory. */
 char *text_call_arguments(const struct text_call *t, const char *text, size_t len);
 
 /* ---- shared by text_call.c, text_call_arguments.c and text_call_python.c ---- */
 
 enum text_call_verdict text_call_go(struct text_call *t,
                                     enum text_call_verdict (*step)(struct text_call *t, unsigned char c));
-bool text_call_is_blank(unsigned char c);
+bool text_call_is_whitespace(unsigned char c);
 bool text_call_is_name(unsigned char c);
 enum text_call_verdict text_call_add_to_name(struct text_call *t, unsigned char c);
 bool text_call_name_is_known(struct text_call *t);

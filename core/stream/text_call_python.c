@@ -12,14 +12,14 @@
 
 static enum text_call_verdict key(struct text_call *t, unsigned char c);
 
-/* Behind a value. */
+/* After a value. */
 static enum text_call_verdict after(struct text_call *t, unsigned char c)
 {
 	if (c == ')')
 		return TEXT_CALL_CALL;
 	if (c == ',')
 		return text_call_go(t, key);
-	return text_call_is_blank(c) ? text_call_go(t, after) : TEXT_CALL_NO;
+	return text_call_is_whitespace(c) ? text_call_go(t, after) : TEXT_CALL_NO;
 }
 
 static enum text_call_verdict string(struct text_call *t, unsigned char c);
@@ -49,7 +49,7 @@ static enum text_call_verdict plain(struct text_call *t, unsigned char c)
 
 static enum text_call_verdict value(struct text_call *t, unsigned char c)
 {
-	if (text_call_is_blank(c))
+	if (text_call_is_whitespace(c))
 		return TEXT_CALL_MAYBE;
 	if (c != '"' && c != '\'')
 		return is_plain(c) ? text_call_go(t, plain) : TEXT_CALL_NO;
@@ -63,9 +63,9 @@ static enum text_call_verdict key(struct text_call *t, unsigned char c)
 		return text_call_go(t, value);
 	if (c == ')' && t->matched == 0)
 		return TEXT_CALL_CALL;
-	if (!text_call_is_blank(c) && !(c < 0x80 && (isalnum(c) || c == '_')))
+	if (!text_call_is_whitespace(c) && !(c < 0x80 && (isalnum(c) || c == '_')))
 		return TEXT_CALL_NO;
-	t->matched += !text_call_is_blank(c);
+	t->matched += !text_call_is_whitespace(c);
 	return TEXT_CALL_MAYBE;
 }
 
@@ -85,7 +85,7 @@ enum text_call_verdict text_call_python_name(struct text_call *t, unsigned char 
 
 /* ---- the arguments of what was recognised ---- */
 
-/* The string that begins at *p (its quote); *p moves behind it. */
+/* The string that begins at *p (its quote); *p moves past it. */
 static json_t *string_value(const char **p, const char *end)
 {
 	static const char names[] = "ntrbf", codes[] = "\n\t\r\b\f";
@@ -111,7 +111,7 @@ out:
 	return result;
 }
 
-/* A number or a word: what is none of JSON's is kept as a string. */
+/* A number or a word; what is not valid in JSON becomes a string. */
 static json_t *plain_value(const char **p, const char *end)
 {
 	static const struct {
@@ -130,9 +130,9 @@ static json_t *plain_value(const char **p, const char *end)
 	return result != NULL ? result : json_stringn(from, (size_t)(*p - from));
 }
 
-static const char *skip_blanks(const char *p, const char *end)
+static const char *skip_whitespace(const char *p, const char *end)
 {
-	while (p < end && (text_call_is_blank((unsigned char)*p) || *p == ','))
+	while (p < end && (text_call_is_whitespace((unsigned char)*p) || *p == ','))
 		p++;
 	return p;
 }
@@ -143,15 +143,15 @@ json_t *text_call_python_arguments(const char *text, size_t len)
 	json_t *arguments = json_object(), *one;
 	size_t name_len;
 
-	while ((p = skip_blanks(p, end)) < end && *p != ')') {
+	while ((p = skip_whitespace(p, end)) < end && *p != ')') {
 		name = p;
 		stop = memchr(p, '=', (size_t)(end - p));
 		if (stop == NULL)
 			break;
 		for (name_len = (size_t)(stop - name);
-		     name_len > 0 && text_call_is_blank((unsigned char)name[name_len - 1]);)
+		     name_len > 0 && text_call_is_whitespace((unsigned char)name[name_len - 1]);)
 			name_len--;
-		p = skip_blanks(stop + 1, end);
+		p = skip_whitespace(stop + 1, end);
 		if (p == end)
 			break;
 		one = *p == '"' || *p == '\'' ? string_value(&p, end) : plain_value(&p, end);

@@ -24,7 +24,7 @@ struct sandbox {
 	struct http_transfer *creating;
 	TAILQ_HEAD(, e2b_run) queue; /* the first one is active, or waits for the creation */
 	int64_t used_ms;             /* CLOCK_MONOTONIC, at the end of the last run */
-	int64_t idle_ms;             /* it is used until so long after that */
+	int64_t idle_ms;             /* it is used until this long after that */
 };
 
 struct e2b {

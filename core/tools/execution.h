@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What running code produced, collected event by event: the text for the model.
- * Pure. Both sandboxes speak the same events (E2B's NDJSON): stdout, stderr, result,
- * error, end_of_execution; others are ignored. */
+/* What running code produced, collected event by event: the text for the model. Pure. Both
+ * sandboxes send the same events (E2B's NDJSON): stdout, stderr, result, error,
+ * end_of_execution; others are ignored. */
 #ifndef TT_TOOLS_EXECUTION_H
 #define TT_TOOLS_EXECUTION_H
 

@@ -37,7 +37,7 @@ struct tool_context {
 	struct http *http;
 	const struct config *config; /* of this turn; outlives the run */
 	const char *thread;          /* an opaque name of the conversation, which has a sandbox of its own */
-	int64_t idle_ms;             /* it is forgotten so long after a run; 0: no limit */
+	int64_t idle_ms;             /* it is forgotten this long after a run; 0: no limit */
 };
 
 typedef void tool_done_fn(void *arg, struct tool_result *result); /* result is borrowed */
@@ -49,8 +49,8 @@ struct tool {
 	const char *description; /* for the model */
 	const char *parameters;  /* JSON schema of its arguments */
 	const char *progress;    /* what a client is shown while it runs: "Searching" */
-	/* The argument that says on what ("query"): shown behind progress; the same subject is
-	 * not run twice in one turn. NULL: none. */
+	/* The argument that is the subject ("query"): shown after progress; a tool is not run
+	 * twice on the same subject in one turn. NULL: none. */
 	const char *subject;
 	/* Whether this configuration provides what it needs. */
 	bool (*available)(const struct config *c);

@@ -16,7 +16,7 @@
 #define LINGER_DONE_MS   100
 #define LINGER_FINISH_MS 2000
 
-#define SERVING_EACH 32 /* tokens between two words on it */
+#define SERVING_EACH 32 /* tokens between two reports */
 
 /* ---- the answer ------------------------------------------------------------------------- */
 
@@ -80,9 +80,9 @@ void answer_take(struct answer *a, const struct piece *p)
 		a->reply->protocol->reasoning(a->reply, p->bytes, p->len);
 		break;
 	case PIECE_UNOPENED:
-		/* The model's <think> was in its prompt: what it wrote so far was reasoning. It is shown,
-		 * which nothing undoes, but not kept, and the answer begins a paragraph. Behind reasoning
-		 * that was told apart the tag is only a word about tags. */
+		/* The model's <think> was in its prompt: what it wrote so far was reasoning. It
+		 * was shown, which cannot be undone, but is not stored, and the answer begins a
+		 * paragraph. After reasoning that was recognised the tag is plain text. */
 		if (!a->reasoned && a->text.len > 0) {
 			buf_reset(&a->text);
 			a->reply->protocol->paragraph(a->reply);
@@ -177,7 +177,7 @@ static void note_progress(struct attempt *a, int64_t now_ns)
 	else if (p->finished && !a->finished)
 		linger(a, LINGER_FINISH_MS);
 	else if (a->finished && !p->finished)
-		event_del(a->linger); /* it said that it finishes, and went on */
+		event_del(a->linger); /* it continued after its finish_reason */
 	a->finished = p->finished;
 	a->done = p->done;
 }

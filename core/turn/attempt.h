@@ -18,10 +18,10 @@
 
 /* ---- the answer ------------------------------------------------------------------------- */
 
-/* What the client was shown of it, what is kept for the history, and what it cost. */
+/* What the client was shown of it, what is stored in the history, and what it cost. */
 struct answer {
 	struct reply *reply;
-	struct buf text;                     /* of the attempts that wrote it; shown, and no reasoning */
+	struct buf text;                     /* of the attempts that wrote it; shown, without reasoning */
 	int64_t began_ns, first_ns, last_ns; /* 0: not yet */
 	int64_t tokens;                      /* of the attempts that have ended */
 	int64_t attempt_tokens;              /* of the one that runs */
@@ -38,7 +38,7 @@ void answer_begin(struct answer *a);
 void answer_continue(struct answer *a);
 void answer_take(struct answer *a, const struct piece *p); /* TEXT, REASONING, UNOPENED */
 /* The attempt has ended. counted: the server's tokens, -1 = it sent no count (our own is taken
- * then, as where the number is out of reason). */
+ * then, as where the number is implausible). */
 void answer_end(struct answer *a, int64_t counted, bool complete);
 
 /* The text without whitespace at its end: what another LLM is given to continue. Chat templates
@@ -56,7 +56,7 @@ enum attempt_result {
 	ATTEMPT_UNREACHABLE,  /* no connection: refused, no such host, TLS */
 	ATTEMPT_TIMEOUT,      /* no connection in time */
 	ATTEMPT_SILENT,       /* nothing came for too long */
-	ATTEMPT_CUT,          /* the stream ended without its end, or the server gave it up */
+	ATTEMPT_CUT,          /* the stream ended early, or the server aborted it */
 	ATTEMPT_ERROR_EVENT,  /* an error inside the stream */
 	ATTEMPT_MALFORMED,    /* 200, but nothing in it was understood */
 	ATTEMPT_BUSY,         /* 429 */
@@ -64,7 +64,7 @@ enum attempt_result {
 	ATTEMPT_UNAUTHORIZED, /* 401, 403 */
 	ATTEMPT_OVERFLOW,     /* the context window is exceeded */
 	ATTEMPT_REFUSED,      /* any other 4xx: what we sent is at fault */
-	ATTEMPT_NO_RESOURCES, /* we have no descriptor or memory to ask anybody */
+	ATTEMPT_NO_RESOURCES, /* no file descriptor or memory for a request */
 	ATTEMPT_FAILED,       /* anything else on our side */
 	ATTEMPT_RESULTS
 };
@@ -76,9 +76,9 @@ struct attempt_request {
 	size_t body_len;
 	int64_t connect_ms;
 	int64_t silence_ms;       /* longest silence before the first token; comments end it */
-	int64_t stall_ms;         /* longest time without an event from then on; comments are none */
+	int64_t stall_ms;         /* longest time without an event from then on; comments do not count */
 	const char *const *tools; /* as stream_begin; must outlive the attempt */
-	bool continues;           /* the answer so far goes on */
+	bool continues;           /* continues the answer so far */
 };
 
 /* How the last attempt ended. */

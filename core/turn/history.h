@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a turn leaves in its thread. Pure. */
+/* What a turn stores in its thread. Pure. */
 #ifndef TT_TURN_HISTORY_H
 #define TT_TURN_HISTORY_H
 

@@ -50,14 +50,14 @@ static char *content_text(const json_t *content)
 json_t *prompt_content_for_history(const json_t *content)
 {
 	char *text;
-	json_t *kept;
+	json_t *stored;
 
 	if (!has_image(content) && !json_is_array(content))
 		return json_deep_copy(content);
 	text = content_text(content);
-	kept = text == NULL ? NULL : json_string(text);
+	stored = text == NULL ? NULL : json_string(text);
 	free(text);
-	return kept;
+	return stored;
 }
 
 static const char *date_today(char out[32])
@@ -116,7 +116,7 @@ static json_t *text_message(const char *role, const char *text)
 	return json_pack("{s:s, s:s}", "role", role, "content", text);
 }
 
-/* Content with more text behind it; a new reference. */
+/* Content, followed by more text; a new reference. */
 static json_t *joined(const json_t *content, const char *text)
 {
 	json_t *parts;
@@ -330,11 +330,11 @@ char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *le
 	json_t *all = messages(p);
 	int failed = tail == NULL || all == NULL || add_json(&body, "{\"model\":", json_string(p->model)) < 0;
 
-	if (!failed && p->completions)
+	if (!failed && p->uses_completions)
 		failed = add_json(&body, "\"prompt\":", as_prompt(all)) < 0;
 	else if (!failed)
 		failed = add_json(&body, "\"messages\":", json_incref(all)) < 0;
-	if (!failed && p->begun != NULL && !p->completions)
+	if (!failed && p->begun != NULL && !p->uses_completions)
 		failed = buf_adds(&body, CONTINUE_FINAL) < 0;
 	if (!failed)
 		failed = buf_adds(&body, tail) < 0;

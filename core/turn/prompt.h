@@ -16,8 +16,8 @@ struct prompt {
 
 	/* Of the LLM that is asked. */
 	const char *model;
-	bool cloud;       /* the cloud endpoint's own sampling, nothing beyond the OpenAI API */
-	bool completions; /* `prompt` in place of `messages` */
+	bool cloud;            /* the cloud endpoint's own sampling, nothing beyond the OpenAI API */
+	bool uses_completions; /* `prompt` in place of `messages` */
 	bool vision;
 	bool uses_tools; /* it understands tools and messages of role tool */
 	int64_t context; /* its context window in tokens; 0 = llm.context */
@@ -28,18 +28,18 @@ struct prompt {
 	const json_t *turns;    /* the thread's: array of arrays of messages, oldest first; NULL */
 	size_t skip_turns;      /* the oldest ones that are left out */
 	const json_t *messages; /* of this turn, the user's first */
-	const char *begun;      /* an answer that another LLM began and this one goes on with; NULL */
+	const char *begun;      /* an answer that another LLM began and this one continues; NULL */
 	size_t begun_len;
 };
 
-/* How many of the oldest turns must be left out so that the rest is likely to fit the
- * context window less the longest answer. A token is taken for 3 bytes at least, so it
- * rather leaves out too much; at most all turns. */
+/* How many of the oldest turns must be left out so that the rest is likely to fit the context
+ * window less the longest answer. A token is taken for 3 bytes at least, so it leaves out too
+ * much rather than too little; at most all turns. */
 size_t prompt_fit(const struct prompt *p);
 
-/* The same once the LLM has refused p as too long, in these words: at least one turn more
- * than p leaves out, and as many as the numbers in the refusal ask for: its window, its
- * count of our tokens. Of turns that are not left out there must be one. */
+/* The same once the LLM has refused p as too long, in these words: at least one turn more than
+ * p leaves out, and as many as the numbers in the refusal ask for: its window, its count of our
+ * tokens. At least one turn must not be left out yet. */
 size_t prompt_shrink(const struct prompt *p, const char *refusal);
 
 /* What is the same in every body of one configuration, dumped once: a turn's first token

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How much of a thread an LLM's context window holds, and what its refusals tell of that. */
+/* How much of a thread an LLM's context window holds, and what its refusals say about it. */
 #include "core/turn/prompt.h"
 
 #include "core/protocol/request.h"
@@ -58,20 +58,20 @@ static size_t sent_tokens(const struct prompt *p)
 
 /* ---- what fits ---- */
 
-/* The oldest turns that must go where a token of our count is `density` of the LLM's. */
+/* How many of the oldest turns must be left out if one token of our count is `density` of the LLM's. */
 static size_t turns_beyond(const struct prompt *p, int64_t context, double density)
 {
 	int64_t answer = cfg_int(p->config, p->cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS);
 	double room = (double)(context - answer) - density * (double)fixed_tokens(p);
-	size_t count = json_array_size(p->turns), keep = 0;
+	size_t count = json_array_size(p->turns), fitting = 0;
 
-	while (keep < count) {
-		room -= density * (double)turn_tokens(json_array_get(p->turns, count - 1 - keep));
+	while (fitting < count) {
+		room -= density * (double)turn_tokens(json_array_get(p->turns, count - 1 - fitting));
 		if (room < 0)
 			break;
-		keep++;
+		fitting++;
 	}
-	return count - keep;
+	return count - fitting;
 }
 
 static int64_t context_of(const struct prompt *p)
@@ -86,12 +86,12 @@ size_t prompt_fit(const struct prompt *p)
 	return json_array_size(p->turns) == 0 || context == 0 ? 0 : turns_beyond(p, context, 1);
 }
 
-/* ---- what a refusal tells ---- */
+/* ---- what a refusal says ---- */
 
 /* Where servers (vLLM old and new, OpenAI, llama.cpp, TGI) say a number. */
 struct clue {
 	const char *phrase;
-	bool before; /* it stands before the phrase, not behind it */
+	bool before; /* it is before the phrase, not after it */
 };
 
 static const struct clue limits[] = {
@@ -103,7 +103,7 @@ static const struct clue counts[] = {
 	{"(length ", false},        {"Given: ", false},      {NULL, false},
 };
 
-/* 0: it is not said. */
+/* 0: not given. */
 static int64_t number_of(const char *text, const struct clue *clues)
 {
 	for (const struct clue *c = clues; c->phrase != NULL; c++) {

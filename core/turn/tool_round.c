@@ -21,7 +21,7 @@ struct job {
 struct tool_round {
 	const struct tool_round_handlers *handlers;
 	void *arg;
-	struct event *end; /* says `ended` from the loop */
+	struct event *end; /* calls `ended` from the loop */
 	size_t count, open;
 	struct job jobs[CALLS_MAX];
 };
@@ -62,7 +62,7 @@ json_t *tool_round_results(const struct tool_round *r)
 	return messages;
 }
 
-/* Text as JSON takes it: a byte that is no UTF-8 becomes '?'. */
+/* Text as JSON takes it: a byte that is not UTF-8 becomes '?'. */
 static json_t *text_json(const char *text)
 {
 	json_t *json = json_string(text);
@@ -103,7 +103,7 @@ static void job_broken(struct job *j, const char *text)
 	job_done(j, text);
 }
 
-/* Whether the tool was run on the same before in this turn; else that is noted. */
+/* Whether the tool was already run on this subject in this turn; if not, remembers it. */
 static bool was_run_on(json_t *subjects, const struct tool *tool, const json_t *args)
 {
 	const char *subject = tool->subject == NULL ? NULL : json_string_value(json_object_get(args, tool->subject));

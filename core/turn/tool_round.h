@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One round of a turn's tools: the calls of one answer, run in parallel.
  *
- * What cannot be run (an unknown tool, arguments that are no JSON object, a search that
- * was made before) has a result that the model can read, like everything that fails. */
+ * What cannot be run (an unknown tool, arguments that are not a JSON object, a search that was
+ * made before) has a result that the model can read, like everything that fails. */
 #ifndef TT_TURN_TOOL_ROUND_H
 #define TT_TURN_TOOL_ROUND_H
 
@@ -45,8 +45,8 @@ json_t *tool_round_results(const struct tool_round *r);
 void tool_round_free(struct tool_round *r);
 
 /* The assistant's message that made the calls: {"role":"assistant","content":text,
- * "tool_calls":[...]}. Arguments that are no JSON become {}: servers parse what they
- * are sent. New reference; NULL: no memory. */
+ * "tool_calls":[...]}. Arguments that are not JSON become {}: servers parse what they are sent.
+ * New reference; NULL: no memory. */
 json_t *tool_round_message(const struct call *const *calls, size_t count, const char *text, size_t len);
 
 #endif

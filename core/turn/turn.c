@@ -75,14 +75,14 @@ static void stop_waiting(struct turn *t)
 	wait_queue_leave(&t->waiter);
 }
 
-/* An LLM has come, or the time is over. */
+/* An LLM has become available, or the time is up. */
 static enum step waited(struct turn *t)
 {
 	stop_waiting(t);
 	return after_waiting(t);
 }
 
-/* ---- LOAD: what was said before ------------------------------------------------------- */
+/* ---- LOAD: the history ----------------------------------------------------------------- */
 
 static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 {
@@ -121,7 +121,7 @@ static void stop_store(struct turn *t)
 	t->stored = NULL;
 }
 
-/* A disk that hangs costs a turn its memory, not its answer. */
+/* If the disk hangs, a turn loses its history, not its answer. */
 static enum step load_late(struct turn *t)
 {
 	stop_store(t);
@@ -130,7 +130,7 @@ static enum step load_late(struct turn *t)
 	return STEP_CHOOSE;
 }
 
-/* ---- SAVE: what is kept of this turn --------------------------------------------------- */
+/* ---- SAVE: what is stored of this turn ------------------------------------------------- */
 
 static enum step leave_answer(struct turn *t, const char *status, enum counter outcome)
 {
@@ -193,7 +193,7 @@ static enum step saved(struct turn *t)
 	return STEP_END;
 }
 
-/* The store takes longer than anyone should wait; the turn is kept all the same. */
+/* The store takes longer than anyone should wait; the turn is stored all the same. */
 static enum step save_late(struct turn *t)
 {
 	stop_store(t);
@@ -307,7 +307,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- from outside ------------------------------------------------------------------------------ */
 
-/* As the store tells conversations apart; NULL: no memory. */
+/* Distinguishes conversations as the store does; NULL: no memory. */
 static char *sandbox_name(const struct turn *t)
 {
 	const char *thread_id = t->conversation.request.thread_id;

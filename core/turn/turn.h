@@ -65,7 +65,7 @@ struct turn_report {
 
 struct turn_request {
 	struct chat_request chat; /* moved into the turn */
-	const char *subject;      /* who asks, "" = nobody known; copied */
+	const char *subject;      /* the user, "" = not known; copied */
 	const char *request_id;   /* copied */
 	const struct protocol *protocol;
 	struct output *output; /* outlives the turn */

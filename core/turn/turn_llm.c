@@ -35,7 +35,7 @@ static const struct failure {
 	enum recovery after;  /* some of it was */
 	bool counts;          /* against the LLM's health */
 	const char *sentence; /* for the user, where nothing was shown */
-	const char *broken;   /* for the user, behind text that was shown */
+	const char *broken;   /* for the user, after text that was shown */
 } failures[ATTEMPT_RESULTS] = {
 	[ATTEMPT_UNREACHABLE] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
 	[ATTEMPT_TIMEOUT] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
@@ -117,10 +117,10 @@ static struct prompt prompt_of(struct turn *t)
 		.config = t->config,
 		.model = model == NULL ? "" : model,
 		.cloud = llm->kind == LLM_CLOUD,
-		.completions = llm->completions != 0,
+		.uses_completions = llm->uses_completions != 0,
 		.vision = llm->vision != 0,
-		.uses_tools =
-			llm_tools_apply((enum llm_kind)llm->kind, llm->completions != 0, (enum llm_tools)llm->tools),
+		.uses_tools = llm_tools_apply((enum llm_kind)llm->kind, llm->uses_completions != 0,
+	                                      (enum llm_tools)llm->tools),
 		.context = llm->context_length,
 		.tools_used_up = turn_tools_used_up(t),
 		.turns = t->conversation.history,
@@ -148,7 +148,7 @@ enum step turn_attempt(struct turn *t)
 		.ca_file = cfg_str(c, CFG_CLOUD_CA_FILE),
 		.connect_ms = cfg_ms(c, CFG_LLM_CONNECT_TIMEOUT),
 		.silence_ms = silence_ms,
-		/* A silence that is too long before the first token is too long behind it as well. */
+		/* A silence that is too long before the first token is too long after it as well. */
 		.stall_ms = stall_ms < silence_ms ? stall_ms : silence_ms,
 		.tools = up->tools,
 		.continues = up->continuing,
@@ -232,8 +232,8 @@ static void log_failure(struct turn *t, const struct attempt_outcome *o)
 	            L_INT("status", o->status), L_STR("text", o->text), L_INT("shown", answer_is_shown(&t->answer)));
 }
 
-/* The oldest turn leaves, and the same LLM is asked once more. As it is only once, further turns
- * leave with it where the server's own numbers say that one is not enough. */
+/* The oldest turn is left out, and the same LLM is asked once more. As this happens only once,
+ * further turns are left out where the server's own numbers say that one is not enough. */
 static bool shrink(struct turn *t, const char *refusal)
 {
 	struct upstream *up = &t->upstream;
@@ -261,7 +261,7 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 	const struct failure *f = &failures[o->result];
 	bool shown = answer_is_shown(&t->answer);
 
-	/* The server closed the connection that we were about to reuse: no one's fault. */
+	/* The server closed the connection that we were about to reuse: nobody's fault. */
 	if (o->reused && !shown && !up->retried) {
 		up->retried = true;
 		return STEP_ATTEMPT;
@@ -303,7 +303,7 @@ enum step turn_attempt_ended(struct turn *t)
 	if (o->result != ATTEMPT_COMPLETE)
 		return recover(t, o);
 	report(t, o->http, o->status, o->text);
-	/* Some servers let a model call tools although they were closed: it is told so once, then
+	/* Some servers let a model call tools although it must not: it is reminded once, then
 	 * the turn ends here. */
 	if (o->call_count > 0 && offered && t->tools.rounds <= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS))
 		return STEP_TOOLS;

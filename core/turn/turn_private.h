@@ -2,7 +2,7 @@
 /* What the files of a turn share; nobody else includes this.
  *
  * turn.c        the table of steps, its driver, and the steps around the answer
- * turn_llm.c    CHOOSE and ATTEMPT: asking LLMs, one after the other until one answers
+ * turn_llm.c    CHOOSE and ATTEMPT: trying LLMs, one after the other until one answers
  * turn_tools.c  TOOLS: the calls of an answer
  *
  * A step is a function that does its work and returns the next step, or STEP_STAY where it
@@ -27,7 +27,7 @@ enum step {
 	STEPS
 };
 
-/* What was said in the thread, and what this turn adds to it. */
+/* The history of the thread, and what this turn adds to it. */
 struct conversation {
 	struct chat_request request;
 	char *subject;
@@ -96,7 +96,7 @@ struct turn {
 /* What the step waited for has come: its resume function runs. */
 void turn_proceed(struct turn *t);
 
-/* The answer is whole, or (sentence) broke off: both go on with saving it. */
+/* The answer is whole, or (sentence) broke off: both continue with saving it. */
 enum step turn_complete(struct turn *t);
 enum step turn_fail(struct turn *t, const char *sentence);
 

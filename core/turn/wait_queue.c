@@ -27,7 +27,7 @@ static void on_check(evutil_socket_t fd, short what, void *arg)
 {
 	struct wait_queue *q = arg;
 	struct waiter *w;
-	size_t left = q->count; /* what begins to wait meanwhile has its turn at the next check */
+	size_t left = q->count; /* what begins to wait meanwhile is called at the next check */
 
 	(void)fd;
 	(void)what;

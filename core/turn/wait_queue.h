@@ -16,7 +16,7 @@ struct wait_queue;
 /* Part of what waits. */
 struct waiter {
 	TAILQ_ENTRY(waiter) link;
-	void (*called)(void *arg); /* there is an LLM; it waits no more */
+	void (*called)(void *arg); /* there is an LLM; it no longer waits */
 	void *arg;
 	struct wait_queue *queue; /* NULL: it does not wait */
 };
@@ -27,6 +27,6 @@ void wait_queue_free(struct wait_queue *q); /* none is called; NULL is fine */
 
 /* False: `most` wait already. */
 bool wait_queue_enter(struct wait_queue *q, struct waiter *w, size_t most);
-void wait_queue_leave(struct waiter *w); /* one that does not wait is fine */
+void wait_queue_leave(struct waiter *w); /* need not be waiting */
 
 #endif

@@ -5,7 +5,7 @@
 
 static void answer(struct worker *w, struct connection *c)
 {
-	chat_serve(&protocol_studio, w, c);
+	chat_dispatch(&protocol_studio, w, c);
 }
 
 const struct endpoint endpoint_poll_requests = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two files of workers, with any bytes in them: the sums are those of each alone, and a
- * worker that takes such a file over counts in it. The first byte says where they are
- * parted and, in its highest bit, that both begin as ours do. */
+/* Two files of workers, with any bytes in them: the sums are those of each alone, and a worker
+ * that takes such a file over counts in it. The first byte says where they are split and, in
+ * its highest bit, that both begin as ours do. */
 #include "core/status/counters.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The same text, reasoning and calls at every split; no python_tag in the answer; text
- * that has no marker passes as it is. The first byte says where the cuts lie. */
+/* The same text, reasoning and calls at every split; no python_tag in the answer; text that has
+ * no marker passes as it is. The first byte says where the cuts are. */
 #include "core/stream/filter.h"
 #include "core/base/buf.h"
 #include "tests/fuzz/fuzz.h"

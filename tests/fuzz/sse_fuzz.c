@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Events are the same whatever the pieces are. The first bytes say where the cuts lie. */
+/* Events are the same whatever the pieces are. The first bytes say where the cuts are. */
 #include "core/stream/sse.h"
 #include "tests/fuzz/fuzz.h"
 

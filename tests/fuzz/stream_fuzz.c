@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An LLM's stream, in any bytes: the same text, reasoning, calls and end wherever it is cut;
- * no empty piece; the end is the last one. The first byte says where the cuts lie. */
+/* An LLM's stream, in any bytes: the same text, reasoning, calls and end wherever it is cut; no
+ * empty piece; the end is the last one. The first byte says where the cuts are. */
 #include "core/stream/stream.h"
 #include "core/base/buf.h"
 #include "tests/fuzz/fuzz.h"

@@ -138,7 +138,7 @@ static void make_prompt(const json_t *turns, unsigned flags)
 	char *text;
 
 	p.cloud = (flags & 1) != 0;
-	p.completions = (flags & 2) != 0;
+	p.uses_completions = (flags & 2) != 0;
 	p.vision = (flags & 4) != 0;
 	p.uses_tools = (flags & 8) != 0;
 	p.skip_turns = prompt_fit(&p);

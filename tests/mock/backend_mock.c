@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TT-Studio's backend: GET /models/deployed/, as scripted, and with `many` so many models
+/* TT-Studio's backend: GET /models/deployed/, as scripted, and with `many` this many models
  * whose /health (below /m/N/) and /v1/models answer on the same port. */
 #include "tests/mock/server.h"
 
@@ -25,8 +25,8 @@ static const struct {
 	{"status", JSON_INTEGER},        /* of the answer */
 	{"delay_us", JSON_INTEGER},      /* before it */
 	{"body", JSON_STRING},           /* this text instead of `deployed` */
-	{"huge", JSON_INTEGER},          /* an entry with so many more bytes */
-	{"cut", JSON_INTEGER},           /* closed after so many bytes of the body */
+	{"huge", JSON_INTEGER},          /* an entry with this many more bytes */
+	{"cut", JSON_INTEGER},           /* closed after this many bytes of the body */
 	{"stall", JSON_TRUE},            /* never answers */
 	{"many", JSON_INTEGER},          /* models made up, besides none of `deployed` */
 	{"many_delay_us", JSON_INTEGER}, /* before each of their answers */

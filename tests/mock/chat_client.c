@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Many chat clients at once that check every answer: its text or each of its numbered
- * words, and that the statistics stand at the very end, alone in their HTTP chunk. Prints
- * one JSON object; exits 0 when every turn was whole. */
+/* Many chat clients at once that check every answer: its text or each of its numbered words,
+ * and that the statistics are at the very end, alone in their HTTP chunk. Prints one JSON
+ * object; exits 0 when every turn was whole. */
 #include "core/base/buf.h"
 #include "core/base/clock.h"
 #include "tests/mock/words.h"
@@ -24,7 +24,7 @@
 #define CLIENT_EXAMPLES  20 /* of each kind of answer that is not whole */
 #define CLIENT_PAUSE_MS  50 /* after one that failed, where turns go on for a time */
 
-/* Ends of a turn that are no text. */
+/* Ends of a turn that are not text. */
 enum chat_fault { CHAT_NO_ANSWER = WORDS_VERDICTS, CHAT_REFUSED, CHAT_MERGED, CHAT_ENDS };
 
 struct chat_load {
@@ -34,8 +34,8 @@ struct chat_load {
 	uint16_t port;
 	long clients, turns; /* turns of each client, one after the other */
 	long words;          /* of each answer, where `word` is given */
-	long leave;          /* so many turns later each client leaves in the middle of one; 0: never */
-	int64_t seconds;     /* new turns begin for so long, whatever `turns` says; 0: no such time */
+	long leave;          /* each client leaves in the middle of one turn in this many; 0: never */
+	int64_t seconds;     /* new turns begin for this long, whatever `turns` says; 0: no such time */
 	int64_t spread_ms;   /* in which the clients begin */
 	int timeout_s;
 	bool close_each;

@@ -18,10 +18,10 @@ static const struct {
 	{"create_delay_us", JSON_INTEGER}, /* before its answer */
 	{"create_body", JSON_STRING},      /* that answer */
 	{"execute_status", JSON_INTEGER},
-	{"vanish", JSON_INTEGER},     /* so many sandboxes are gone when code comes: 502 */
+	{"vanish", JSON_INTEGER},     /* this many sandboxes are gone when code comes: 502 */
 	{"events", JSON_ARRAY},       /* what code prints: objects, strings (lines as they are), numbers (pauses, us) */
 	{"runs", JSON_OBJECT},        /* code -> such events */
-	{"pieces", JSON_INTEGER},     /* the events in writes of so many bytes */
+	{"pieces", JSON_INTEGER},     /* the events in writes of this many bytes */
 	{"keepalives", JSON_INTEGER}, /* keepalive events before them */
 	{"delay_us", JSON_INTEGER},   /* before the first event */
 	{"cut", JSON_TRUE},           /* the connection is cut in place of end_of_execution */

@@ -21,8 +21,8 @@ struct plan_step {
 	bool stamped;     /* PLAN_STAMP is in it */
 };
 
-/* The zeros are replaced by the time of sending, CLOCK_MONOTONIC in nanoseconds: who
- * reads it on the same machine knows how long it was on its way. */
+/* The zeros are replaced by the time of sending, CLOCK_MONOTONIC in nanoseconds: a reader on
+ * the same machine knows how long it took. */
 #define PLAN_STAMP "@0000000000000000000"
 
 struct plan {

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* A token of this text is sent as '@' and the CLOCK_MONOTONIC of its write, in nanoseconds:
- * whoever reads it knows how long it was on its way. */
+/* A token of this text is sent as '@' and the CLOCK_MONOTONIC of its write, in nanoseconds: the
+ * reader knows how long it took. */
 #define PLAYER_STAMP     "@0000000000000000000"
 #define PLAYER_STAMP_MAX 4096 /* bytes of a step that may hold one */
 

@@ -27,10 +27,10 @@ static const struct knob script_knobs[] = {
 	KNOB(delay_us, KNOB_INT, "0", NULL),        /* between two writes of tokens */
 	KNOB(gap_us, KNOB_INT, "0", NULL),          /* between pieces */
 	/* what is said */
-	KNOB(tokens, KNOB_INT, "0", NULL), /* so many times `token`; 0: `text` */
+	KNOB(tokens, KNOB_INT, "0", NULL), /* this many times `token`; 0: `text` */
 	KNOB(token, KNOB_TEXT, "\"word \"", NULL),
 	KNOB(numbered, KNOB_FLAG, "false", NULL), /* # in `token` is its number, from 0 */
-	KNOB(continues, KNOB_FLAG, "true", NULL), /* goes on with a started answer where it is asked so */
+	KNOB(continues, KNOB_FLAG, "true", NULL), /* continues a started answer where asked to */
 	KNOB(text, KNOB_JSON, "[\"Hello\",\",\",\" world\",\"!\",\" Grüße\",\" 😀\",\"\\nBye\",\".\"]", NULL),
 	KNOB(echo, KNOB_CHOICE, "\"none\"", "none|last|users|all"), /* repeats messages instead */
 	KNOB(reasoning, KNOB_JSON, NULL, NULL),                     /* string or pieces, before the text */
@@ -45,7 +45,7 @@ static const struct knob script_knobs[] = {
 	/* form of the stream */
 	KNOB(tokens_per_write, KNOB_INT, "1", NULL),
 	KNOB(coalesce, KNOB_FLAG, "false", NULL), /* the whole stream in one write */
-	KNOB(pieces, KNOB_INT, "0", NULL),        /* the stream in writes of so many bytes */
+	KNOB(pieces, KNOB_INT, "0", NULL),        /* the stream in writes of this many bytes */
 	KNOB(split_at, KNOB_INT, "-1", NULL),     /* the stream in two writes, cut at this byte */
 	KNOB(line_end, KNOB_CHOICE, "\"lf\"", "lf|crlf|cr"),
 	KNOB(comments, KNOB_FLAG, "false", NULL), /* ": ping" before every event */
@@ -55,18 +55,18 @@ static const struct knob script_knobs[] = {
 	KNOB(done, KNOB_FLAG, "true", NULL),          /* [DONE] */
 	KNOB(usage, KNOB_CHOICE, "\"asked\"", "asked|none|last|each"),
 	KNOB(framing, KNOB_CHOICE, "\"chunked\"", "chunked|length|close"),
-	KNOB(huge, KNOB_INT, "0", NULL), /* an event with so many more bytes in a field */
+	KNOB(huge, KNOB_INT, "0", NULL), /* an event with this many more bytes in a field */
 	KNOB(content_type, KNOB_TEXT, NULL, NULL),
 	KNOB(model, KNOB_TEXT, NULL, NULL), /* name in the answer; off: the one asked for */
 	/* faults; AFTER counts tokens */
 	KNOB(error_after, KNOB_INT, "-1", NULL),  /* an error event, then the end */
 	KNOB(error_event, KNOB_JSON, NULL, NULL), /* that event */
-	KNOB(bad_after, KNOB_INT, "-1", NULL),    /* an event that is no JSON; the stream goes on */
+	KNOB(bad_after, KNOB_INT, "-1", NULL),    /* an event that is not JSON; the stream continues */
 	KNOB(bad_event, KNOB_TEXT, "\"{\\\"choices\\\": [oops\"", NULL), KNOB(cut_after, KNOB_INT, "-1", NULL),
 	KNOB(reset_after, KNOB_INT, "-1", NULL), KNOB(stall_after, KNOB_INT, "-1", NULL),
 	KNOB(status, KNOB_INT, "200", NULL),
-	KNOB(window, KNOB_INT, "-1", NULL),      /* of context, a byte of content a token: 400 for what is longer */
-	KNOB(body, KNOB_TEXT, NULL, NULL),       /* with status or window; off: as vLLM says it */
+	KNOB(window, KNOB_INT, "-1", NULL), /* tokens of context, one per byte of content: 400 for what is longer */
+	KNOB(body, KNOB_TEXT, NULL, NULL),  /* with status or window; off: as vLLM says it */
 	KNOB(retry_after, KNOB_INT, "-1", NULL), /* seconds */
 	KNOB(raw, KNOB_TEXT, NULL, NULL),        /* these bytes instead of any HTTP, then closed */
 	KNOB(bearer, KNOB_TEXT, NULL, NULL),     /* else 401 below /v1 */

@@ -21,8 +21,8 @@ static const struct {
 	{"results", JSON_ARRAY},      /* of {title, url, content, score} */
 	{"answer", JSON_STRING},      /* the service's own short answer */
 	{"unresponsive", JSON_ARRAY}, /* SearXNG: [[engine, error], ...] */
-	{"huge", JSON_INTEGER},       /* so many more bytes in the answer */
-	{"cut", JSON_INTEGER},        /* closed after so many bytes of the body */
+	{"huge", JSON_INTEGER},       /* this many more bytes in the answer */
+	{"cut", JSON_INTEGER},        /* closed after this many bytes of the body */
 	{"stall", JSON_TRUE},         /* never answers */
 	{"reset", JSON_TRUE},         /* the connection is reset instead */
 };
@@ -169,7 +169,7 @@ static json_t *search_brave(const json_t *knobs, json_t *results)
 	return json_pack("{s:s, s:{s:s, s:o}}", "type", "search", "web", "type", "search", "results", results);
 }
 
-/* What the services say with a status that is none of success. */
+/* What the services say with a status other than success. */
 static json_t *search_error(const char *service, int status)
 {
 	if (strcmp(service, "tavily") == 0)

@@ -20,7 +20,7 @@ struct stream {
 	int64_t in_total;  /* tokens that will be written */
 	const char *begun; /* what of request->begun is still passed over */
 	bool stopped;      /* a fault ended the stream */
-	struct buf all;    /* the text, for an answer that is no stream */
+	struct buf all;    /* the text, for an answer that is not a stream */
 	struct buf reasoning;
 };
 
@@ -134,7 +134,7 @@ static void stream_error_event(struct stream *t)
 		stream_data(t, "[DONE]");
 }
 
-/* The faults that come after so many tokens. */
+/* The faults that come after a number of tokens. */
 static void stream_faults(struct stream *t)
 {
 	const struct script *s = t->s;

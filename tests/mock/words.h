@@ -9,7 +9,7 @@
 enum words_verdict {
 	WORDS_WHOLE,      /* all of them, and the statistics */
 	WORDS_REPORTED,   /* the first of them, a sentence, the statistics */
-	WORDS_UNANSWERED, /* a sentence and the statistics, no word */
+	WORDS_UNANSWERED, /* a sentence and the statistics, no words */
 	WORDS_WAITING,    /* the reply of a service without an LLM */
 	WORDS_CUT,        /* the first of them and nothing that says more */
 	WORDS_SILENT_END, /* the first of them and statistics, as if that were all */

@@ -203,7 +203,7 @@ static void people_read_the_status(void **state)
 	assert_null(strchr(f->out, '\033'));
 }
 
-static void models_stand_in_columns(void **state)
+static void models_are_shown_in_columns(void **state)
 {
 	struct fixture *f = *state;
 	const char *id, *second;
@@ -278,7 +278,7 @@ static void unknown_answers_are_lines(void **state)
 
 /* --- exit codes --------------------------------------------------------------------------- */
 
-static void a_refusal_is_1(void **state)
+static void a_refusal_exits_with_1(void **state)
 {
 	struct fixture *f = *state;
 
@@ -290,7 +290,7 @@ static void a_refusal_is_1(void **state)
 	assert_int_equal(f->out_len, 0);
 }
 
-static void wrong_words_are_2(void **state)
+static void wrong_usage_exits_with_2(void **state)
 {
 	struct fixture *f = *state;
 
@@ -309,7 +309,7 @@ static void wrong_words_are_2(void **state)
 	SAYS(f->err, "usage: tt-agentctl threads show THREAD [SUBJECT]\n");
 }
 
-static void nobody_is_3(void **state)
+static void an_unreachable_daemon_exits_with_3(void **state)
 {
 	struct fixture *f = *state;
 
@@ -450,13 +450,13 @@ int main(void)
 
 	const struct CMUnitTest tests[] = {
 		TEST(people_read_the_status),
-		TEST(models_stand_in_columns),
+		TEST(models_are_shown_in_columns),
 		TEST(settings_show_their_origin),
 		TEST(answers_are_words),
 		TEST(events_are_lines),
-		TEST(a_refusal_is_1),
-		TEST(wrong_words_are_2),
-		TEST(nobody_is_3),
+		TEST(a_refusal_exits_with_1),
+		TEST(wrong_usage_exits_with_2),
+		TEST(an_unreachable_daemon_exits_with_3),
 		TEST(without_a_daemon_the_last_state_is_shown),
 		TEST(scripts_get_json),
 		TEST(tables_are_safe_and_aligned),

@@ -48,7 +48,7 @@ static void skipped(void *arg, const char *deploy_id, const char *why)
 }
 
 /* A deployment that was left out would count as one that is gone. */
-static void read_deployed(void)
+static void parse_deployments(void)
 {
 	struct llm_list list;
 	struct err e = ERR_INIT;
@@ -101,7 +101,7 @@ static void merge_the_same_again(void)
 	registry_free(r);
 }
 
-/* One that was not made today is made tomorrow. */
+/* A token that could not be made is made later. */
 static void make_tokens(void)
 {
 	struct registry *r = two_llms();
@@ -146,7 +146,7 @@ static void see_published(void)
 	status_reader_free(reader);
 }
 
-/* What goes out is whole; what does not is said, and goes out later. */
+/* What is written is complete; what is not written is reported, and written later. */
 static void publish(void)
 {
 	struct services s = {.config = config, .registry = two_llms(), .tokens = tokens_new(), .events = events_new()};
@@ -188,7 +188,7 @@ static void publish(void)
 		(void)state;                                                                                           \
 		short_memory_sweep(work);                                                                              \
 	}
-SWEEP(read_deployed)
+SWEEP(parse_deployments)
 SWEEP(merge_the_same_again)
 SWEEP(make_tokens)
 SWEEP(publish)
@@ -196,7 +196,7 @@ SWEEP(publish)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(read_deployed_sweep),
+		cmocka_unit_test(parse_deployments_sweep),
 		cmocka_unit_test(merge_the_same_again_sweep),
 		cmocka_unit_test(make_tokens_sweep),
 		cmocka_unit_test(publish_sweep),

@@ -35,7 +35,7 @@ static void polls_at_the_interval(void **state)
 	assert_false(polling_due(&p, 100000));
 }
 
-static void off_makes_one_attempt(void **state)
+static void without_polling_there_is_one_attempt(void **state)
 {
 	const struct config *c = configured(state, (const char *const[]){"polling.enabled=false", NULL});
 	struct polling p;
@@ -73,7 +73,7 @@ static void attempts_are_used_up(void **state)
 	assert_true(polling_due(&p, 6000));
 }
 
-static void lost_is_looked_for_at_once(void **state)
+static void a_lost_llm_is_polled_for_at_once(void **state)
 {
 	const struct config *c = configured(state, NULL);
 	struct polling p;
@@ -109,9 +109,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(polls_at_the_interval, fixture_setup, fixture_teardown),
-		cmocka_unit_test_setup_teardown(off_makes_one_attempt, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(without_polling_there_is_one_attempt, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(attempts_are_used_up, fixture_setup, fixture_teardown),
-		cmocka_unit_test_setup_teardown(lost_is_looked_for_at_once, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(a_lost_llm_is_polled_for_at_once, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(takes_a_new_configuration, fixture_setup, fixture_teardown),
 	};
 

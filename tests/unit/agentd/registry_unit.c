@@ -73,7 +73,7 @@ static void keeps_health_and_instance(void **state)
 	registry_free(r);
 }
 
-static void redeployed_is_another_one(void **state)
+static void a_redeployed_llm_is_another_one(void **state)
 {
 	struct registry *r = registry_new(1000);
 	struct fresh f = {.list = {.count = 0}};
@@ -127,7 +127,7 @@ static void kinds_do_not_touch_each_other(void **state)
 	registry_free(r);
 }
 
-static void restored_keeps_its_instance(void **state)
+static void a_restored_llm_keeps_its_instance(void **state)
 {
 	struct registry *r = registry_new(1000);
 	struct fresh f = {.list = {.count = 0}};
@@ -155,9 +155,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_health_and_instance),
-		cmocka_unit_test(redeployed_is_another_one),
+		cmocka_unit_test(a_redeployed_llm_is_another_one),
 		cmocka_unit_test(kinds_do_not_touch_each_other),
-		cmocka_unit_test(restored_keeps_its_instance),
+		cmocka_unit_test(a_restored_llm_keeps_its_instance),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

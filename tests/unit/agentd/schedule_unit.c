@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* When LLMs are looked at, with a clock and chance of our own. */
+/* When LLMs are probed, with a fake clock and fake random numbers. */
 #include "tests/unit/support/settings.h"
 
 #include "agentd/schedule.h"
@@ -89,7 +89,7 @@ static void another_pace_begins_anywhere_in_its_interval(void **state)
 	config_unref(c);
 }
 
-static void one_that_serves_turns_is_not_asked(void **state)
+static void one_that_serves_turns_is_not_probed(void **state)
 {
 	struct config *c = SETTINGS("health.completion_interval=300");
 	struct llm l = made(LLM_HEALTHY);
@@ -106,7 +106,7 @@ static void one_that_serves_turns_is_not_asked(void **state)
 	config_unref(c);
 }
 
-static void one_that_hangs_is_asked_ever_more_rarely(void **state)
+static void one_that_hangs_is_probed_with_backoff(void **state)
 {
 	struct config *c = SETTINGS("health.completion_interval=300", "health.eject_time=10", "health.eject_max=60");
 	struct llm l = made(LLM_HEALTHY);
@@ -124,7 +124,7 @@ static void one_that_hangs_is_asked_ever_more_rarely(void **state)
 	config_unref(c);
 }
 
-static void completions_only_where_they_are_wanted(void **state)
+static void canary_probes_only_where_they_are_wanted(void **state)
 {
 	struct config *c = SETTINGS("health.completion_interval=0");
 	struct llm l = made(LLM_HEALTHY);
@@ -168,9 +168,9 @@ int main(void)
 		cmocka_unit_test(intervals_come_from_the_configuration),
 		cmocka_unit_test(probes_of_many_never_go_out_together),
 		cmocka_unit_test(another_pace_begins_anywhere_in_its_interval),
-		cmocka_unit_test(one_that_serves_turns_is_not_asked),
-		cmocka_unit_test(one_that_hangs_is_asked_ever_more_rarely),
-		cmocka_unit_test(completions_only_where_they_are_wanted),
+		cmocka_unit_test(one_that_serves_turns_is_not_probed),
+		cmocka_unit_test(one_that_hangs_is_probed_with_backoff),
+		cmocka_unit_test(canary_probes_only_where_they_are_wanted),
 		cmocka_unit_test(stable_after_its_time),
 	};
 

@@ -51,7 +51,7 @@ static struct llm *llm(struct world *w, size_t i)
 	return registry_llm(w->s.registry, i);
 }
 
-static void one_that_was_never_looked_at_is_not_offered(void **state)
+static void one_that_was_never_probed_is_not_offered(void **state)
 {
 	struct world w = make(state);
 
@@ -69,7 +69,7 @@ static void one_that_was_never_looked_at_is_not_offered(void **state)
 	end(&w);
 }
 
-static void the_benched_come_after_the_others(void **state)
+static void the_ejected_come_after_the_others(void **state)
 {
 	struct world w = make(state);
 
@@ -189,9 +189,9 @@ static void a_pin_holds_until_the_model_is_unhealthy_or_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(one_that_was_never_looked_at_is_not_offered, fixture_setup,
+		cmocka_unit_test_setup_teardown(one_that_was_never_probed_is_not_offered, fixture_setup,
 	                                        fixture_teardown),
-		cmocka_unit_test_setup_teardown(the_benched_come_after_the_others, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(the_ejected_come_after_the_others, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(one_that_was_lost_is_taken_back_when_it_is_stable, fixture_setup,
 	                                        fixture_teardown),
 		cmocka_unit_test_setup_teardown(all_ejected_are_offered_all_the_same, fixture_setup, fixture_teardown),

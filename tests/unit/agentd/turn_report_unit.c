@@ -60,7 +60,7 @@ static void what_the_client_caused_never_counts(void **state)
 	}
 }
 
-static void a_shortage_of_ours_never_counts(void **state)
+static void exhaustion_of_our_own_resources_never_counts(void **state)
 {
 	struct track t = {.seen_healthy = true};
 
@@ -69,7 +69,7 @@ static void a_shortage_of_ours_never_counts(void **state)
 	assert_int_equal(t.episode_boot_ms, 0);
 }
 
-/* No probe would ever find it well again. */
+/* No probe would ever find it healthy again. */
 static void the_cloud_is_ejected_but_never_unhealthy(void **state)
 {
 	static const struct {
@@ -123,7 +123,7 @@ static void what_is_probed_gets_a_verdict(void **state)
 	config_unref(c);
 }
 
-static void a_time_that_is_not_yet_is_not_believed(void **state)
+static void a_time_in_the_future_is_ignored(void **state)
 {
 	struct track t = {.seen_healthy = true};
 
@@ -154,7 +154,7 @@ static void parses_what_workers_send(void **state)
 	json_decref(j);
 }
 
-static void that_it_serves_is_told(void **state)
+static void a_working_llm_is_reported(void **state)
 {
 	struct track t = {.seen_healthy = true};
 
@@ -162,7 +162,7 @@ static void that_it_serves_is_told(void **state)
 	assert_int_equal(judge(failure(1000, HTTP_DONE, 200), &t, 1500), REPORT_SERVED);
 	assert_int_equal(judge(failure(1000, HTTP_DONE, 100), &t, 1500), REPORT_SERVING);
 	assert_int_equal(judge(failure(2000, HTTP_REFUSED, 0), &t, 2001), REPORT_COUNTS);
-	/* begun before it failed: no proof that it is well again */
+	/* begun before it failed: no proof that it is healthy again */
 	assert_int_equal(judge(failure(1999, HTTP_DONE, 200), &t, 2500), REPORT_SAME_EPISODE);
 	assert_int_equal(judge(failure(2600, HTTP_DONE, 200), &t, 2700), REPORT_SERVED);
 }
@@ -245,10 +245,10 @@ int main(void)
 		cmocka_unit_test(what_the_client_caused_never_counts),
 		cmocka_unit_test(the_cloud_is_ejected_but_never_unhealthy),
 		cmocka_unit_test(what_is_probed_gets_a_verdict),
-		cmocka_unit_test(a_shortage_of_ours_never_counts),
-		cmocka_unit_test(a_time_that_is_not_yet_is_not_believed),
+		cmocka_unit_test(exhaustion_of_our_own_resources_never_counts),
+		cmocka_unit_test(a_time_in_the_future_is_ignored),
 		cmocka_unit_test(parses_what_workers_send),
-		cmocka_unit_test(that_it_serves_is_told),
+		cmocka_unit_test(a_working_llm_is_reported),
 		cmocka_unit_test(ejections_grow_and_end),
 		cmocka_unit_test(a_clock_that_is_set_back_holds_nobody_back),
 		cmocka_unit_test(why_it_is_ejected_is_shown),

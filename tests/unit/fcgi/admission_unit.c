@@ -82,7 +82,7 @@ static void one_limit_for_each_client(void **state)
 	assert_int_equal(enter(*state, 1, "192.0.2.1", 0, 2, &entry), ADMISSION_GRANTED);
 }
 
-static void of_ipv6_the_network_is_the_client(void **state)
+static void an_ipv6_network_is_one_client(void **state)
 {
 	unsigned entry;
 
@@ -93,7 +93,7 @@ static void of_ipv6_the_network_is_the_client(void **state)
 	assert_int_equal(enter(*state, 1, "::1", 0, 1, &entry), ADMISSION_CLIENT_FULL);
 }
 
-static void who_has_no_address_is_nobody(void **state)
+static void a_client_without_an_address_has_no_limit_of_its_own(void **state)
 {
 	unsigned entry;
 
@@ -103,7 +103,7 @@ static void who_has_no_address_is_nobody(void **state)
 	}
 }
 
-static void a_dead_worker_leaves_its_places(void **state)
+static void a_dead_worker_gives_up_its_entries(void **state)
 {
 	unsigned entry;
 
@@ -167,10 +167,14 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(one_limit_for_all_workers),    TEST(a_worker_takes_what_it_has_room_for),
-		TEST(one_limit_for_each_client),    TEST(of_ipv6_the_network_is_the_client),
-		TEST(who_has_no_address_is_nobody), TEST(a_dead_worker_leaves_its_places),
-		TEST(places_are_used_again),        TEST(two_workers_never_exceed_it),
+		TEST(one_limit_for_all_workers),
+		TEST(a_worker_takes_what_it_has_room_for),
+		TEST(one_limit_for_each_client),
+		TEST(an_ipv6_network_is_one_client),
+		TEST(a_client_without_an_address_has_no_limit_of_its_own),
+		TEST(a_dead_worker_gives_up_its_entries),
+		TEST(places_are_used_again),
+		TEST(two_workers_never_exceed_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,7 @@
 
 #define DEADLINE_MS 30000
 #define HEAD        "Content-Type: text/plain\r\n\r\n"
-#define BODY        100000u /* more than one peek sees, so that it is collected */
+#define BODY        100000u /* more than one read returns, so that it is collected */
 
 static struct event_base *base;
 
@@ -152,7 +152,7 @@ static void turn_loop(struct world *w)
 }
 
 /* Whether there was a whole answer. */
-static bool ask(struct world *w, struct peer *p, size_t body_len, size_t piece)
+static bool get_answer(struct world *w, struct peer *p, size_t body_len, size_t piece)
 {
 	int64_t until = clock_mono_ms() + DEADLINE_MS;
 	struct buf request;
@@ -179,7 +179,7 @@ static bool ask(struct world *w, struct peer *p, size_t body_len, size_t piece)
 	return p->ended && !p->closed;
 }
 
-static void serve(void)
+static void answer_requests(void)
 {
 	struct world w = {.set = NULL};
 	const struct connections_host host = {.request = on_request, .closed = on_closed, .idle = on_idle, .arg = &w};
@@ -195,8 +195,8 @@ static void serve(void)
 	p = (struct peer){.fd = fds[1], .in = BUF_INIT(1u << 20)};
 	w.accepted++;
 	connections_add(w.set, fds[0], false);
-	if (ask(&w, &p, 10, SIZE_MAX) && ask(&w, &p, 20, 7))
-		ask(&w, &p, BODY, SIZE_MAX);
+	if (get_answer(&w, &p, 10, SIZE_MAX) && get_answer(&w, &p, 20, 7))
+		get_answer(&w, &p, BODY, SIZE_MAX);
 	assert_true((!p.closed && !w.too_large) || short_memory_was_short());
 	connections_free(w.set);
 	assert_int_equal(w.closed, w.accepted);
@@ -208,7 +208,7 @@ static void serve(void)
 static void answers_completely_or_closes(void **state)
 {
 	(void)state;
-	short_memory_sweep(serve);
+	short_memory_sweep(answer_requests);
 }
 
 int main(void)

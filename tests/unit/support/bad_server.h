@@ -25,15 +25,15 @@ void bad_server_stop(struct bad_server *s);
  * /status/N     N, with a body and Retry-After: 7
  * /date         429 with Retry-After as a date 60 s ahead
  * /large-error  500 with 100 KiB of text
- * /close        hangs up before any byte
+ * /close        closes before any byte
  * /reset        resets before any byte
- * /once         "hello", hangs up afterwards although it said keep-alive
+ * /once         "hello", then closes although it announced keep-alive
  * /stall        nothing
  * /stall-body   head and 5 bytes, then nothing
- * /cut          head, Content-Length 100, 5 bytes, hangs up
- * /cut-chunked  one chunk, hangs up
+ * /cut          head, Content-Length 100, 5 bytes, closes
+ * /cut-chunked  one chunk, closes
  * /reset-chunked one chunk, resets
- * /until-close  no length, 5 bytes, hangs up: whole
+ * /until-close  no length, 5 bytes, closes: complete
  * /bytes        a chunked "hello world" one byte at a time
  * /garbage      not HTTP
  * /interim      100 and 103 first

@@ -88,14 +88,14 @@ static void answer(struct http_transfer *t, const struct http_request *req)
 	t->status = 500;
 	t->body = "";
 	if (ends_with(req->url, "/v1/chat/completions")) {
-		size_t n = used->asks++;
+		size_t n = used->attempts++;
 
 		(void)(buf_add(&used->bodies, req->body, req->body_len) < 0 || buf_adds(&used->bodies, "\n") < 0);
 		if (used->llm[n] != NULL) {
 			t->status = 200;
 			t->body = used->llm[n];
 		}
-		t->split = n == used->split_ask ? used->split_at : 0;
+		t->split = n == used->split_attempt ? used->split_at : 0;
 	}
 	for (size_t i = 0; i < used->other_count; i++) {
 		if (!ends_with(req->url, used->others[i].path))

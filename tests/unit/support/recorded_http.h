@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP for tests without a network: in place of core/http/http.c's, by --wrap. What is
- * asked is kept; answers come from the loop, cut where a test wants it. */
+/* HTTP for tests without a network: in place of core/http/http.c's, by --wrap. The
+ * requests are recorded; answers come from the loop, cut where a test wants it. */
 #ifndef TT_TESTS_UNIT_RECORDED_HTTP_H
 #define TT_TESTS_UNIT_RECORDED_HTTP_H
 
@@ -19,9 +19,9 @@ struct recorded_http {
 	const struct recorded_answer *others;
 	size_t other_count;
 	/* One answer of the LLM comes in two pieces. */
-	size_t split_ask, split_at;
+	size_t split_attempt, split_at;
 
-	size_t asks;          /* chat completions so far */
+	size_t attempts;      /* chat completions so far */
 	struct buf bodies;    /* what they were sent */
 	size_t running, most; /* transfers at once */
 };

@@ -175,7 +175,7 @@ static void arguments_follow_the_options(void **state)
 	program.help_arguments = ignore_arguments;
 	assert_int_equal(parse(WORDS("one", "-t", "two")), OPTIONS_OK);
 	assert_true(v.test);
-	assert_int_equal(optind, 2); /* getopt_long moves them behind the options */
+	assert_int_equal(optind, 2); /* getopt_long moves them after the options */
 	program.help_arguments = NULL;
 }
 

@@ -125,7 +125,7 @@ static void there_is_no_dump(void **state)
 	assert_int_equal(dump_of(*state, true), NO_DUMP);
 }
 
-static void a_dump_that_no_limit_stops_holds_nothing(void **state)
+static void a_dump_beyond_the_limit_is_empty(void **state)
 {
 	need_dumps(*state);
 	limit_is_refused = true;
@@ -136,7 +136,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(there_is_no_dump, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_dump_that_no_limit_stops_holds_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_dump_beyond_the_limit_is_empty, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration file: what is right, and every way to be wrong. */
+/* The configuration file: what is valid, and every way to be invalid. */
 #include "tests/unit/support/config_fixture.h"
 
 #include <stdarg.h>

@@ -124,7 +124,7 @@ static void the_shown_form_has_no_secret(void **state)
 	json_decref(shown);
 }
 
-static void a_damaged_file_is_named(void **state)
+static void a_damaged_file_is_reported(void **state)
 {
 	static const struct {
 		const char *text, *what;
@@ -338,7 +338,7 @@ static void a_switch_is_off_in_a_copy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(what_was_saved_is_read),   TEST(the_shown_form_has_no_secret), TEST(a_damaged_file_is_named),
+		TEST(what_was_saved_is_read),   TEST(the_shown_form_has_no_secret), TEST(a_damaged_file_is_reported),
 		TEST(versions_may_differ),      TEST(saving_fails_with_a_reason),   TEST(a_switch_is_off_in_a_copy),
 		TEST(differences_are_reported), TEST(the_sample_is_all_defaults),   TEST(memory_may_run_out),
 	};

@@ -136,7 +136,7 @@ static void booleans_are_case_insensitive(void **state)
 	}
 }
 
-static void a_wrong_variable_is_named(void **state)
+static void a_wrong_variable_is_reported(void **state)
 {
 	static const struct {
 		const char *assignment, *what;
@@ -258,7 +258,7 @@ static void a_token_needs_no_warning(void **state)
 	assert_int_equal(f->report.warnings.len, 0);
 }
 
-static void the_placeholder_is_no_key(void **state)
+static void the_placeholder_is_not_a_key(void **state)
 {
 	struct fixture *f = *state;
 
@@ -377,7 +377,7 @@ static void an_earlier_name_still_works(void **state)
 	assert_true(fixture_says(&f->report.errors, "main.conf:2: ", "search.cooldown is set twice"));
 }
 
-static void a_prompt_may_be_nothing(void **state)
+static void a_prompt_may_be_empty(void **state)
 {
 	struct fixture *f = *state;
 
@@ -421,18 +421,18 @@ int main(void)
 		TEST(an_empty_variable_is_unset),
 		TEST(no_variable_of_the_table_is_untested),
 		TEST(booleans_are_case_insensitive),
-		TEST(a_wrong_variable_is_named),
+		TEST(a_wrong_variable_is_reported),
 		TEST(all_errors_come_at_once),
 		TEST(secrets_are_never_repeated),
 		TEST(no_secret_is_taken_from_the_command_line),
 		TEST(what_the_replaced_service_ran_with_only_warns),
 		TEST(a_token_needs_no_warning),
-		TEST(the_placeholder_is_no_key),
+		TEST(the_placeholder_is_not_a_key),
 		TEST(the_old_form_of_the_store_still_works),
 		TEST(a_store_begins_with_its_kind),
 		TEST(a_source_overrides_those_before_it),
 		TEST(an_earlier_name_still_works),
-		TEST(a_prompt_may_be_nothing),
+		TEST(a_prompt_may_be_empty),
 		TEST(references_are_counted),
 		TEST(value_texts_are_cut_like_snprintf),
 	};

@@ -55,7 +55,7 @@ static void lines_are_read(void **state)
 	}
 }
 
-static void wrong_lines_are_named_but_not_shown(void **state)
+static void wrong_lines_are_reported_but_not_shown(void **state)
 {
 	struct fixture *f = *state;
 	struct buf warnings = BUF_INIT(4096);
@@ -136,7 +136,7 @@ static void secrets_in_a_public_file_are_not_used(void **state)
 	} cases[] = {
 		{JSON_FILE, "{\"tavily_api_key\": \"hush\"}", 0644, false},
 		{JSON_FILE, "{\"tavily_api_key\": \"hush\"}", 0640, true},
-		{ENV_FILE, "TAVILY_API_KEY=hush\n", 0604, false}, /* and the older file does not speak for it */
+		{ENV_FILE, "TAVILY_API_KEY=hush\n", 0604, false}, /* and the older file does not replace it */
 		{ENV_FILE, "TAVILY_API_KEY=hush\n", 0660, true},
 		{ENV_FILE, "SETUP_COMPLETE=true\n", 0644, true},
 	};
@@ -175,7 +175,7 @@ static void a_public_file_leaves_the_environment_in_force(void **state)
 	assert_true(fixture_says(&f->report.warnings, path, "everybody can read"));
 }
 
-static void it_comes_before_the_environment_and_behind_set(void **state)
+static void it_overrides_the_environment_but_not_set(void **state)
 {
 	struct fixture *f = *state;
 	char volume[160], a[] = "JWT_SECRET=from-env", b[] = "TAVILY_API_KEY=env-key";
@@ -192,9 +192,9 @@ static void it_comes_before_the_environment_and_behind_set(void **state)
 	assert_string_equal(cfg_origin(f->config, CFG_SEARCH_TAVILY_KEY), "command line");
 }
 
-/* TT-Studio's settings page stores the word that it found in the environment: when a key
- * comes into the environment later, or stands in the file of settings, it must be used. */
-static void a_word_for_no_key_hides_no_other_key(void **state)
+/* TT-Studio's settings page stores the placeholder that it found in the environment: a key that
+ * is set there later, or in the settings file, must be used. */
+static void a_placeholder_hides_no_other_key(void **state)
 {
 	static const struct {
 		const char *user, *environment, *file, *used;
@@ -291,14 +291,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(lines_are_read),
-		TEST(wrong_lines_are_named_but_not_shown),
+		TEST(wrong_lines_are_reported_but_not_shown),
 		TEST(the_legacy_file_counts_where_the_other_is_missing),
 		TEST(a_bad_legacy_file_warns),
 		TEST(a_missing_or_unreadable_file_warns),
 		TEST(secrets_in_a_public_file_are_not_used),
 		TEST(a_public_file_leaves_the_environment_in_force),
-		TEST(it_comes_before_the_environment_and_behind_set),
-		TEST(a_word_for_no_key_hides_no_other_key),
+		TEST(it_overrides_the_environment_but_not_set),
+		TEST(a_placeholder_hides_no_other_key),
 		TEST(changes_are_followed),
 		TEST(a_bad_value_in_it_only_warns),
 		TEST(the_directory_is_known),

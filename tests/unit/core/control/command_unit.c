@@ -185,7 +185,7 @@ static void say(int fd, const char *text)
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 }
 
-/* Runs the loop until a line came or the peer hung up (then "" or the rest). */
+/* Runs the loop until a line has come or the peer has closed the connection (then "" or the rest). */
 static const char *hear(struct rig *r, int fd)
 {
 	static char line[4096];
@@ -226,7 +226,7 @@ static void answers_a_command(void **state)
 	json_decref(a.result);
 }
 
-static void tells_a_refusal(void **state)
+static void reports_a_refusal(void **state)
 {
 	struct rig *r = *state;
 	struct answer a = {.count = 0};
@@ -270,7 +270,7 @@ static void moves_answers_of_megabytes(void **state)
 	json_decref(a.result);
 }
 
-static void says_that_nobody_runs(void **state)
+static void says_that_no_daemon_runs(void **state)
 {
 	struct rig *r = *state;
 	struct answer a = {.count = 0};
@@ -291,7 +291,7 @@ static void says_that_nobody_runs(void **state)
 	json_decref(a.result);
 }
 
-static void tells_all_when_the_server_hangs_up(void **state)
+static void all_commands_end_when_the_server_closes(void **state)
 {
 	struct rig *r = *state;
 	struct answer a[3] = {{.count = 0}};
@@ -368,7 +368,7 @@ static void streams_events_until_the_peer_leaves(void **state)
 	run_until(r, &r->closed, 1);
 }
 
-static void drops_who_does_not_read_its_events(void **state)
+static void drops_a_watcher_that_does_not_read(void **state)
 {
 	struct rig *r = *state;
 	int fd = dial(r), events = 0;
@@ -391,7 +391,7 @@ static void drops_who_does_not_read_its_events(void **state)
 	close(fd);
 }
 
-static void answers_who_only_writes_and_waits(void **state)
+static void answers_a_client_that_only_writes_and_waits(void **state)
 {
 	struct rig *r = *state;
 	int fd = dial(r);
@@ -423,7 +423,7 @@ static void survives_a_peer_that_leaves_its_call(void **state)
 	run_a_while(r, 10);
 }
 
-static void names_what_is_wrong_and_hangs_up(void **state)
+static void says_what_is_wrong_and_closes(void **state)
 {
 	static const struct {
 		const char *line, *says;
@@ -517,7 +517,7 @@ static void limits_commands_at_once(void **state)
 static void serves_a_flood_that_is_not_read(void **state)
 {
 	struct rig *r = *state;
-	int fd = dial(r), sent = 0, heard = 0;
+	int fd = dial(r), sent = 0, received = 0;
 	const char *line = "{\"v\":1,\"id\":2,\"command\":\"ping\"}\n";
 
 	/* The server stops reading before it holds more than a little; nothing is lost. */
@@ -526,19 +526,19 @@ static void serves_a_flood_that_is_not_read(void **state)
 		event_base_loop(r->base, EVLOOP_NONBLOCK);
 		assert_true(sent < 1000000);
 	}
-	while (heard < sent && strlen(hear(r, fd)) > 0)
-		heard++;
-	assert_int_equal(heard, sent);
+	while (received < sent && strlen(hear(r, fd)) > 0)
+		received++;
+	assert_int_equal(received, sent);
 	close(fd);
 }
 
-static void survives_descriptors_running_out(void **state)
+static void survives_running_out_of_file_descriptors(void **state)
 {
 	struct rig *r = *state;
 	struct rlimit before, tight;
 	int fd = -1, waste[256], wasted = 0;
 
-	/* valgrind closes a descriptor that it thinks one too many. */
+	/* valgrind closes a file descriptor that it considers one too many. */
 	if (strstr(getenv("LD_PRELOAD") != NULL ? getenv("LD_PRELOAD") : "", "vgpreload") != NULL)
 		skip();
 	fd = dial(r);
@@ -807,25 +807,25 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_command_has_its_row),
 		T(answers_a_command),
-		T(tells_a_refusal),
+		T(reports_a_refusal),
 		T(answers_many_at_once_in_any_order),
 		T(moves_answers_of_megabytes),
-		T(says_that_nobody_runs),
-		T(tells_all_when_the_server_hangs_up),
+		T(says_that_no_daemon_runs),
+		T(all_commands_end_when_the_server_closes),
 		T(keeps_the_deadline_of_the_client),
 		T(keeps_the_deadline_of_the_server),
 		T(forgets_a_cancelled_request),
 		T(streams_events_until_the_peer_leaves),
-		T(drops_who_does_not_read_its_events),
-		T(answers_who_only_writes_and_waits),
+		T(drops_a_watcher_that_does_not_read),
+		T(answers_a_client_that_only_writes_and_waits),
 		T(survives_a_peer_that_leaves_its_call),
-		T(names_what_is_wrong_and_hangs_up),
+		T(says_what_is_wrong_and_closes),
 		T(goes_on_after_an_unknown_command),
 		T(takes_a_line_byte_by_byte),
 		T(refuses_a_line_without_end),
 		T(limits_commands_at_once),
 		T(serves_a_flood_that_is_not_read),
-		T(survives_descriptors_running_out),
+		T(survives_running_out_of_file_descriptors),
 		T(refuses_a_second_server),
 		T(replaces_only_a_dead_socket),
 		T(keeps_the_rights),

@@ -382,7 +382,7 @@ static void names_each_failure(void **state)
 	}
 }
 
-static void names_what_is_no_url(void **state)
+static void reports_invalid_urls(void **state)
 {
 	static const struct {
 		const char *url;
@@ -413,7 +413,7 @@ static void names_what_is_no_url(void **state)
 	}
 }
 
-/* No further descriptor can be opened; returns the limit that was. */
+/* No further file descriptor can be opened; returns the previous limit. */
 static struct rlimit take_descriptors(void)
 {
 	struct rlimit was, none;
@@ -426,7 +426,7 @@ static struct rlimit take_descriptors(void)
 	return was;
 }
 
-static void our_own_exhaustion_is_no_refusal(void **state)
+static void our_own_exhaustion_is_not_a_refusal(void **state)
 {
 	static const char *const urls[] = {"http://127.0.0.1:1/", "http://one.test:1/", "http://gone.test:1/"};
 	struct rig *r = *state;
@@ -449,7 +449,7 @@ static void our_own_exhaustion_is_no_refusal(void **state)
 }
 
 /* The last ones are for files. */
-static void leaves_some_descriptors(void **state)
+static void leaves_some_file_descriptors(void **state)
 {
 	struct rig *r = *state;
 	struct rlimit was = take_descriptors(), few = was;
@@ -469,7 +469,7 @@ static void leaves_some_descriptors(void **state)
 	free(m.body);
 }
 
-static void refuses_headers_that_are_two(void **state)
+static void refuses_header_injection(void **state)
 {
 	struct rig *r = *state;
 	static const char *const evil[] = {"X-A: b\r\nX-C: d", NULL}, *const nothing[] = {"nothing", NULL};
@@ -662,7 +662,7 @@ static void our_own_stall_is_nobodys_fault(void **state)
 
 /* --- names ---------------------------------------------------------------------------- */
 
-static void looks_names_up_once(void **state)
+static void resolves_names_once(void **state)
 {
 	struct rig *r = *state;
 	char url[100], resolve[100];
@@ -767,7 +767,7 @@ static void meets_no_closed_connection(void **state)
 	}
 }
 
-static void closes_what_nobody_uses(void **state)
+static void closes_idle_connections(void **state)
 {
 	struct rig *r = *state;
 	struct met m = get(r, "/ok");
@@ -1051,10 +1051,10 @@ int main(void)
 		T(collects_the_start_of_an_error),
 		T(limits_what_it_collects),
 		T(names_each_failure),
-		T(names_what_is_no_url),
-		T(our_own_exhaustion_is_no_refusal),
-		T(leaves_some_descriptors),
-		T(refuses_headers_that_are_two),
+		T(reports_invalid_urls),
+		T(our_own_exhaustion_is_not_a_refusal),
+		T(leaves_some_file_descriptors),
+		T(refuses_header_injection),
 		T(no_tls_where_there_is_none),
 		T(ends_at_the_deadline),
 		T(ends_after_silence_only),
@@ -1062,11 +1062,11 @@ int main(void)
 		T(the_clock_of_progress_stops_in_a_pause),
 		T(ends_when_no_connection_comes),
 		T(our_own_stall_is_nobodys_fault),
-		T(looks_names_up_once),
+		T(resolves_names_once),
 		T(a_cancelled_transfer_leaves_the_cache_alone),
 		T(waits_for_a_name_no_longer_than_for_a_connection),
 		T(meets_no_closed_connection),
-		T(closes_what_nobody_uses),
+		T(closes_idle_connections),
 		T(loses_nothing_by_pausing),
 		T(the_clock_of_silence_stops_in_a_pause),
 		T(a_flood_takes_only_its_share),

@@ -40,7 +40,7 @@ static int parse(const char *json, struct llm_list *out, struct seen *seen, stru
 	return rc;
 }
 
-static void a_whole_entry(void **state)
+static void a_complete_entry(void **state)
 {
 	struct llm_list list;
 	struct seen seen;
@@ -92,7 +92,7 @@ static void what_may_be_missing(void **state)
 	                 0);
 	assert_int_equal(list.count, 2);
 	assert_string_equal(list.items[0].deploy_id, "b"); /* the backend's order */
-	assert_true(list.items[0].completions);
+	assert_true(list.items[0].uses_completions);
 	assert_string_equal(list.items[0].internal_url, "http://h:1/v1/completions");
 	assert_string_equal(list.items[0].probe_url, "http://h:1/health");
 	assert_int_equal(list.items[0].tools, LLM_TOOLS_UNKNOWN);
@@ -223,7 +223,7 @@ static void too_many_are_cut(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_whole_entry),
+		cmocka_unit_test(a_complete_entry),
 		cmocka_unit_test(what_may_be_missing),
 		cmocka_unit_test(a_malformed_entry_is_skipped),
 		cmocka_unit_test(a_malformed_document_is_an_error),

@@ -38,7 +38,7 @@ static void container_names(void **state)
 		assert_string_equal(l.probe_url, cases[i].probe_url);
 		assert_int_equal(l.kind, LLM_CONTAINER);
 		assert_int_equal(l.health, LLM_UNKNOWN);
-		assert_false(l.completions);
+		assert_false(l.uses_completions);
 		assert_null(l.model);
 		assert_string_equal(llm_name(&l), "Unknown");
 		assert_true(llm_uses_tools(&l));
@@ -197,11 +197,11 @@ static void siblings(void **state)
 	assert_null(llm_sibling_url("http://", "/health"));
 }
 
-static void completions_are_recognised(void **state)
+static void the_completions_url_is_recognised(void **state)
 {
 	static const struct {
 		const char *text, *url;
-		bool completions;
+		bool uses_completions;
 	} cases[] = {
 		{"c:7000/v1/completions", "http://c:7000/v1/completions", true},
 		{"http://c:7000/v1/completions", "http://c:7000/v1/completions", true},
@@ -216,8 +216,8 @@ static void completions_are_recognised(void **state)
 
 		assert_int_equal(llm_set_url(&l, cases[i].text, &e), 0);
 		assert_string_equal(l.url, cases[i].url);
-		assert_int_equal(l.completions, cases[i].completions);
-		assert_int_equal(llm_uses_tools(&l), !cases[i].completions);
+		assert_int_equal(l.uses_completions, cases[i].uses_completions);
+		assert_int_equal(llm_uses_tools(&l), !cases[i].uses_completions);
 		llm_clear(&l);
 	}
 }
@@ -266,7 +266,7 @@ int main(void)
 		cmocka_unit_test(model_ids),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(siblings),
-		cmocka_unit_test(completions_are_recognised),
+		cmocka_unit_test(the_completions_url_is_recognised),
 		cmocka_unit_test(copies_are_deep),
 		cmocka_unit_test(texts),
 	};

@@ -197,7 +197,7 @@ static void one_that_hangs_is_unhealthy_until_it_serves(void **state)
 	config_unref(c);
 }
 
-static void one_that_hung_and_was_started_anew_is_probed_like_any(void **state)
+static void one_that_hung_and_was_restarted_is_probed_like_any(void **state)
 {
 	struct config *c = SETTINGS("health.rise=1");
 	struct llm l = {.health = LLM_UNHEALTHY, .hung = true, .hangs = 2};
@@ -240,7 +240,7 @@ int main(void)
 		cmocka_unit_test(one_answer_is_enough_where_it_is_expected),
 		cmocka_unit_test(a_busy_one_is_never_given_up_for_timeouts),
 		cmocka_unit_test(one_that_hangs_is_unhealthy_until_it_serves),
-		cmocka_unit_test(one_that_hung_and_was_started_anew_is_probed_like_any),
+		cmocka_unit_test(one_that_hung_and_was_restarted_is_probed_like_any),
 		cmocka_unit_test(a_probe_that_was_not_made_says_nothing),
 	};
 

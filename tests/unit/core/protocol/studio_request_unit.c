@@ -37,7 +37,7 @@ static const struct body bodies[] = {
          "\"detail\":\"low\"}},{\"type\":\"input_text\",\"text\":\"b\"}],\"thread_id\":\"t\"}",
          NULL, "a\nb", true},
 	{"{\"message\":[{\"type\":\"input_image\",\"image_url\":\"data:x\"}],\"thread_id\":\"t\"}", NULL, "", true},
-	/* NUL, which C can't keep apart from the end, becomes U+FFFD. */
+	/* NUL, which C cannot distinguish from the end, becomes U+FFFD. */
 	{"{\"message\":\"a\\u0000b\\u0000\",\"thread_id\":\"t\"}", NULL,
          "a\xef\xbf\xbd"
          "b\xef\xbf\xbd",
@@ -157,7 +157,7 @@ static void odd_bodies_are_refused(void **state)
 	}
 }
 
-/* Threads whose ids differ only behind a NUL are different ones. */
+/* Threads whose ids differ only after a NUL are different ones. */
 static void a_thread_id_is_not_cut_at_nul(void **state)
 {
 	static const char body[] = "{\"message\":\"x\",\"thread_id\":\"a\\u0000b\"}";

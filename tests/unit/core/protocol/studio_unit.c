@@ -53,8 +53,8 @@ static void plain_answer(void **state)
 	                    "\"total_time\": 2.000001}|");
 }
 
-/* TT-Studio drops chunks of nothing but blanks: no write may be one while words can follow. */
-static void blanks_come_with_the_next_word(void **state)
+/* TT-Studio drops chunks that are only whitespace, so none may be written while words can follow. */
+static void whitespace_comes_with_the_next_word(void **state)
 {
 	const struct usage stats = {.tokens = 1, .ttft_ns = -1, .tpot_ns = -1, .total_ns = 0};
 
@@ -71,7 +71,7 @@ static void blanks_come_with_the_next_word(void **state)
 	                    "\"total_time\": 0.000000}|");
 }
 
-static void blanks_of_reasoning_stay_in_the_panel(void **state)
+static void whitespace_of_reasoning_stays_in_it(void **state)
 {
 	reasoning(*state, "hm");
 	reasoning(*state, "\n\n");
@@ -110,7 +110,7 @@ static void reasoning_then_tools_then_text(void **state)
 	                    "<think>more|</think>|No.");
 }
 
-static void reasoning_that_restarts_is_set_apart(void **state)
+static void restarted_reasoning_begins_a_line(void **state)
 {
 	reasoning(*state, "half a tho");
 	protocol_studio.restart(*state);
@@ -122,7 +122,7 @@ static void reasoning_that_restarts_is_set_apart(void **state)
 	                    "[interrupted, starting again]\n|</think>|Yes.");
 }
 
-static void searching_is_said_once(void **state)
+static void searching_is_shown_once(void **state)
 {
 	protocol_studio.tool(*state, "Searching", "a");
 	text(*state, "t");
@@ -132,7 +132,7 @@ static void searching_is_said_once(void **state)
 	                    "<think>[searching]\nSearching: a\n|</think>|t<think>Searching: b\n|</think>|u");
 }
 
-static void an_open_panel_is_closed_at_the_end(void **state)
+static void open_reasoning_is_closed_at_the_end(void **state)
 {
 	const struct usage stats = {.ttft_ns = -1, .tpot_ns = 1000, .total_ns = 5};
 
@@ -143,7 +143,7 @@ static void an_open_panel_is_closed_at_the_end(void **state)
 	                    "0.000001, \"total_time\": 0.000000}|");
 }
 
-static void sentences_stand_apart(void **state)
+static void sentences_are_paragraphs(void **state)
 {
 	protocol_studio.sentence(*state, "First.");
 	protocol_studio.sentence(*state, "Second.");
@@ -226,14 +226,14 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(plain_answer),
-		TEST(blanks_come_with_the_next_word),
-		TEST(blanks_of_reasoning_stay_in_the_panel),
+		TEST(whitespace_comes_with_the_next_word),
+		TEST(whitespace_of_reasoning_stays_in_it),
 		TEST(searches),
 		TEST(reasoning_then_tools_then_text),
-		TEST(reasoning_that_restarts_is_set_apart),
-		TEST(searching_is_said_once),
-		TEST(an_open_panel_is_closed_at_the_end),
-		TEST(sentences_stand_apart),
+		TEST(restarted_reasoning_begins_a_line),
+		TEST(searching_is_shown_once),
+		TEST(open_reasoning_is_closed_at_the_end),
+		TEST(sentences_are_paragraphs),
 		TEST(sources_always_match),
 		TEST(urls_that_no_browser_should_follow),
 		TEST(long_queries_are_cut),

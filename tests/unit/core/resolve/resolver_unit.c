@@ -158,7 +158,7 @@ static void one_lookup_answers_many(void **state)
 	assert_null(resolver_cached(r->resolver, "one.test", 80));
 }
 
-static void errors_are_cached_shortly(void **state)
+static void errors_are_cached_briefly(void **state)
 {
 	struct rig *r = *state;
 	struct answer a = {.count = 0};
@@ -265,7 +265,7 @@ int main(void)
 		T(writes_answers_as_curl_wants_them),
 		T(reports_what_is_wrong),
 		T(one_lookup_answers_many),
-		T(errors_are_cached_shortly),
+		T(errors_are_cached_briefly),
 		T(our_own_exhaustion_is_not_the_names_fault),
 		T(hanging_names_do_not_block_others),
 		T(a_cancelled_query_has_no_answer),

@@ -49,7 +49,7 @@ static int64_t sum(enum counter id)
 	return sums[id];
 }
 
-static void counters_go_on_and_gauges_begin_anew(void **state)
+static void counters_go_on_and_gauges_restart(void **state)
 {
 	struct counters *a = open_counters(), *b = open_counters();
 
@@ -150,7 +150,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(counters_go_on_and_gauges_begin_anew),
+		TEST(counters_go_on_and_gauges_restart),
 		TEST(a_killed_worker_loses_nothing),
 		TEST(a_spoiled_file_harms_nobody),
 		TEST(an_unusable_directory_is_an_error),

@@ -90,11 +90,11 @@ static void scene_select(struct scene *s)
 		select_order(s->list.items, s->list.count, s->config, NULL, s->order, &s->view.usable_count);
 }
 
-static void scene_discovered(struct scene *s, const char *deployed, const enum llm_health *health)
+static void scene_discovered(struct scene *s, const char *deployments, const enum llm_health *health)
 {
 	struct err e = ERR_INIT;
 
-	assert_int_equal(deployments_parse(deployed, strlen(deployed), s->config, &s->list, NULL, NULL, &e), 0);
+	assert_int_equal(deployments_parse(deployments, strlen(deployments), s->config, &s->list, NULL, NULL, &e), 0);
 	for (size_t i = 0; i < s->list.count; i++)
 		s->list.items[i].health = health[i];
 	scene_select(s);
@@ -286,7 +286,7 @@ static void local(void **state)
 }
 
 /* The recorded service claimed tools where none can be used. */
-static void completions(void **state)
+static void completions_url(void **state)
 {
 	struct scene s = {.config = SETTINGS(TAVILY)};
 
@@ -317,7 +317,7 @@ static void no_snapshot_is_no_llm(void **state)
 	scene_end(&s);
 }
 
-static void unhealthy_only_is_no_llm(void **state)
+static void only_unhealthy_llms_are_no_llm(void **state)
 {
 	struct scene s = {.config = SETTINGS(TAVILY)};
 
@@ -403,7 +403,7 @@ static void assert_last(char *doc, const char *tail)
 	free(doc);
 }
 
-static void the_generation_stands_at_the_end(void **state)
+static void the_generation_is_at_the_end(void **state)
 {
 	struct scene s = {.config = SETTINGS(TAVILY)};
 
@@ -538,7 +538,7 @@ static void stale_says_since_when_and_why(void **state)
 	free(ours);
 }
 
-static void texts_that_are_no_utf8(void **state)
+static void texts_that_are_not_utf8(void **state)
 {
 	struct llm l = {.kind = LLM_DISCOVERED,
 	                .model_name = strdup("b\xff\x01"
@@ -611,17 +611,17 @@ int main(void)
 		cmocka_unit_test(cloud),
 		cmocka_unit_test(container),
 		cmocka_unit_test(local),
-		cmocka_unit_test(completions),
+		cmocka_unit_test(completions_url),
 		cmocka_unit_test(no_snapshot_is_no_llm),
-		cmocka_unit_test(unhealthy_only_is_no_llm),
+		cmocka_unit_test(only_unhealthy_llms_are_no_llm),
 		cmocka_unit_test(odd_names_come_through),
 		cmocka_unit_test(the_ejected_are_shown),
-		cmocka_unit_test(the_generation_stands_at_the_end),
+		cmocka_unit_test(the_generation_is_at_the_end),
 		cmocka_unit_test(health_of_the_current_one),
 		cmocka_unit_test(tools_that_can_be_used),
 		cmocka_unit_test(answers_to_commands),
 		cmocka_unit_test(stale_says_since_when_and_why),
-		cmocka_unit_test(texts_that_are_no_utf8),
+		cmocka_unit_test(texts_that_are_not_utf8),
 		cmocka_unit_test(models_show_what_the_table_says),
 	};
 

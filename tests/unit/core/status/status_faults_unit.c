@@ -124,7 +124,7 @@ static void the_last_good_one_stays_in_force(void **state)
 		assert_non_null(strstr(reason, f->path));
 		assert_false(status_heartbeat(w)); /* the writer notices too */
 		rmdir(f->path);
-		publish(w, f); /* and mends it */
+		publish(w, f); /* and replaces the file */
 		assert_true(status_reader_check(r));
 		assert_false(status_is_stale(r, NULL, NULL));
 		assert_int_equal(generation(r), g + 1);
@@ -221,7 +221,7 @@ static void another_boot_is_stale(void **state)
 	status_writer_close(w);
 }
 
-/* A limit on the size of files stands in for a full disk. */
+/* A limit on the size of files simulates a full disk. */
 static void a_full_disk_leaves_the_old_one(void **state)
 {
 	struct fixture *f = *state;
@@ -254,17 +254,17 @@ static void a_full_disk_leaves_the_old_one(void **state)
 
 /* Every single byte of a published file set to several values: accepted or refused, but
  * whatever is accepted can be walked through. */
-static void walk(const char *image)
+static void walk(const char *file)
 {
-	const struct status_header *h = (const void *)image;
-	size_t sum = strlen(image + h->root_document.offset) + strlen(image + h->status_document.offset);
+	const struct status_header *h = (const void *)file;
+	size_t sum = strlen(file + h->root_document.offset) + strlen(file + h->status_document.offset);
 
 	for (uint32_t i = 0; i < h->candidate_count; i++) {
-		uint32_t at = ((const uint32_t *)(const void *)(image + h->candidates_offset))[i];
-		const struct status_llm *l = (const struct status_llm *)(const void *)(image + h->llms_offset) + at;
+		uint32_t at = ((const uint32_t *)(const void *)(file + h->candidates_offset))[i];
+		const struct status_llm *l = (const struct status_llm *)(const void *)(file + h->llms_offset) + at;
 
-		sum += strlen(image + l->url.offset) + strlen(llm_health_text((enum llm_health)l->health));
-		sum += l->token.offset != 0 ? strlen(image + l->token.offset) : 0;
+		sum += strlen(file + l->url.offset) + strlen(llm_health_text((enum llm_health)l->health));
+		sum += l->token.offset != 0 ? strlen(file + l->token.offset) : 0;
 	}
 	assert_true(sum > 0);
 }

@@ -110,7 +110,7 @@ static void a_new_publication_is_seen_at_once(void **state)
 	}
 	assert_true(status_reader_check(r));
 	assert_false(status_reader_check(r));
-	/* who holds an old one keeps it, also beyond the reader */
+	/* a snapshot that is held stays valid, even without the reader */
 	assert_int_equal(status_header(first)->generation, 1);
 	status_reader_free(r);
 	assert_string_equal(status_text(first, status_llm(first, 0)->deploy_id), "d0");
@@ -166,7 +166,7 @@ static void a_restarted_writer_counts_on(void **state)
 	status_writer_close(w);
 }
 
-static void a_second_writer_is_told_who_holds_it(void **state)
+static void a_second_writer_learns_who_holds_it(void **state)
 {
 	struct fixture *f = *state;
 	struct status_writer *w = writer(f);
@@ -188,12 +188,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(everything_arrives),
-		TEST(every_field_arrives),
-		TEST(a_new_publication_is_seen_at_once),
-		TEST(no_llm_is_waiting),
-		TEST(a_restarted_writer_counts_on),
-		TEST(a_second_writer_is_told_who_holds_it),
+		TEST(everything_arrives), TEST(every_field_arrives),          TEST(a_new_publication_is_seen_at_once),
+		TEST(no_llm_is_waiting),  TEST(a_restarted_writer_counts_on), TEST(a_second_writer_learns_who_holds_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,7 +94,7 @@ static struct seen use(const char *thread, bool append)
 	return s;
 }
 
-static void keep(void)
+static void append_and_load(void)
 {
 	static unsigned threads;
 	struct seen before, after;
@@ -114,7 +114,7 @@ static void keep(void)
 static void keeps_what_it_can(void **state)
 {
 	(void)state;
-	short_memory_sweep(keep);
+	short_memory_sweep(append_and_load);
 }
 
 int main(void)

@@ -205,7 +205,7 @@ static void start_append(struct fixture *f, const char *thread, const char *text
 	assert_non_null(store_append(f->store, &k, turn(text), on_saved, f));
 }
 
-static void requests_of_one_moment_keep_their_order(void **state)
+static void simultaneous_requests_run_in_order(void **state)
 {
 	struct fixture *f = *state;
 	const struct store_key k = {.subject = "", .thread_id = "t"};
@@ -220,7 +220,7 @@ static void requests_of_one_moment_keep_their_order(void **state)
 	assert_thread(f, "", "other", "x");
 }
 
-/* Turns that come at once are stored together, but one that cannot be is alone in that. */
+/* Turns that arrive together are stored together, but one that cannot be stored fails alone. */
 static void a_turn_that_cannot_be_stored_harms_no_other(void **state)
 {
 	struct fixture *f = *state;
@@ -278,7 +278,7 @@ static void a_lower_limit_drops_threads(void **state)
 	assert_thread(f, "", "third", "");
 }
 
-static void old_turns_leave_whole(void **state)
+static void old_turns_are_dropped_whole(void **state)
 {
 	struct fixture *f = *state;
 	char *big = malloc(1u << 20), *first;
@@ -351,7 +351,7 @@ static void idle_threads_are_forgotten(void **state)
 }
 
 /* 1,000 threads at once, each with its own marker words. */
-static void no_word_in_a_wrong_thread(void **state)
+static void no_text_in_a_wrong_thread(void **state)
 {
 	struct fixture *f = *state;
 	char name[16], word[32], want[128];
@@ -402,7 +402,7 @@ static void turns_survive_a_restart(void **state)
 	assert_thread(f, "", "7", "new");
 }
 
-static void what_is_written_at_the_end_is_kept(void **state)
+static void appends_before_shutdown_are_stored(void **state)
 {
 	struct fixture *f = *state;
 	const struct store_key k = {.subject = "", .thread_id = "thread"};
@@ -454,7 +454,7 @@ static void two_processes_share_a_file(void **state)
 	json_decref(other.loaded);
 }
 
-static void any_text_is_kept(void **state)
+static void any_text_is_stored(void **state)
 {
 	struct fixture *f = *state;
 	const char *odd = "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80 '; DROP TABLE turns; -- \" \\ \x01";
@@ -722,7 +722,7 @@ static bool note_thread(void *arg, const struct store_thread *t)
 	return buf_addf(b, "%s/%s:%lld%s ", t->subject, t->thread_id, (long long)t->turns, t->short_id ? "s" : "") == 0;
 }
 
-static void assert_listed(struct store_admin *a, const char *want)
+static void assert_list(struct store_admin *a, const char *want)
 {
 	struct buf text = BUF_INIT(4096);
 	struct err e = ERR_INIT;
@@ -757,7 +757,7 @@ static void administrators_list_show_and_delete(void **state)
 	pass_ms(2); /* so that it is the last used */
 	append(f, "ann", "a-thread", "three");
 	a = open_admin(f);
-	assert_listed(a, "ann/a-thread:2 /7:1s ");
+	assert_list(a, "ann/a-thread:2 /7:1s ");
 	shown = store_admin_show(a, &of_ann, &e);
 	assert_string_equal(json_string_value(json_object_get(shown, "subject")), "ann");
 	assert_int_equal(json_array_size(json_object_get(shown, "turns")), 2);
@@ -776,13 +776,13 @@ static void administrators_list_show_and_delete(void **state)
 	assert_string_equal(e.text, "there is no thread a-thread of bob");
 	err_clear(&e);
 	assert_int_equal(store_admin_delete(a, &of_nobody, &e), 1);
-	assert_listed(a, "ann/a-thread:2 ");
+	assert_list(a, "ann/a-thread:2 ");
 	assert_int_equal(store_admin_delete(a, &of_nobody, &e), 0);
 	assert_int_equal(store_admin_delete(a, &of_ann, &e), 1);
 	append(f, "", "t", "x");
 	append(f, "bob", "t", "x");
 	assert_int_equal(store_admin_delete(a, NULL, &e), 2);
-	assert_listed(a, "");
+	assert_list(a, "");
 	store_admin_close(a);
 	assert_thread(f, "ann", "a-thread", "");
 }
@@ -796,7 +796,7 @@ static void a_store_without_a_file_is_empty(void **state)
 	struct err e = ERR_INIT;
 	size_t exported = 0;
 
-	assert_listed(a, "");
+	assert_list(a, "");
 	assert_int_equal(store_admin_export(a, count_exported, &exported, &e), 0);
 	assert_int_equal(store_admin_size(a, &size, &e), 0);
 	assert_int_equal(size.threads + size.turns + size.bytes + size.disk_bytes, 0);
@@ -855,19 +855,19 @@ int main(void)
 		BOTH(turns_come_back_in_order),
 		BOTH(the_subject_is_part_of_the_key),
 		BOTH(what_was_loaded_does_not_change),
-		BOTH(requests_of_one_moment_keep_their_order),
+		BOTH(simultaneous_requests_run_in_order),
 		SQLITE(a_turn_that_cannot_be_stored_harms_no_other),
 		MEMORY(the_least_recently_used_goes_first),
 		MEMORY(a_lower_limit_drops_threads),
-		BOTH(old_turns_leave_whole),
+		BOTH(old_turns_are_dropped_whole),
 		BOTH(cancelled_requests_stay_silent),
 		BOTH(idle_threads_are_forgotten),
-		BOTH(no_word_in_a_wrong_thread),
+		BOTH(no_text_in_a_wrong_thread),
 		SQLITE(turns_survive_a_restart),
-		SQLITE(what_is_written_at_the_end_is_kept),
+		SQLITE(appends_before_shutdown_are_stored),
 		SQLITE(threads_expire),
 		SQLITE(two_processes_share_a_file),
-		SQLITE(any_text_is_kept),
+		SQLITE(any_text_is_stored),
 		SQLITE(a_damaged_file_is_reported),
 		SQLITE(a_missing_directory_is_reported),
 		SQLITE(damage_while_running),

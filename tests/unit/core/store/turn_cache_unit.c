@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Turns that are kept parsed, and how many of them. */
+/* Which parsed turns are cached. */
 #include "core/store/turn_cache.h"
 
 #include <setjmp.h>
@@ -29,7 +29,7 @@ static void add(struct turn_cache *c, int64_t id, int64_t first, size_t len)
 	assert_int_equal(turn_cache_add(c, t, turn_of(len)), 0);
 }
 
-static bool is_kept(struct turn_cache *c, int64_t id)
+static bool is_cached(struct turn_cache *c, int64_t id)
 {
 	const struct cached_thread *t = turn_cache_thread(c, id, 1);
 
@@ -45,16 +45,16 @@ static void the_least_recently_used_thread_leaves(void **state)
 	assert_non_null(c);
 	add(c, 1, 1, 10);
 	add(c, 2, 1, 10);
-	assert_true(is_kept(c, 1));
+	assert_true(is_cached(c, 1));
 	for (int64_t id = 3; id < 11; id++)
 		add(c, id, 1, 1900);
-	assert_false(is_kept(c, 2));
-	assert_true(is_kept(c, 10));
+	assert_false(is_cached(c, 2));
+	assert_true(is_cached(c, 10));
 	turn_cache_free(c);
 }
 
-/* Turns that left count no more. */
-static void a_long_thread_drives_out_no_other(void **state)
+/* Evicted turns no longer count. */
+static void a_long_thread_evicts_no_other(void **state)
 {
 	struct turn_cache *c = turn_cache_new(MAX_BYTES);
 
@@ -62,8 +62,8 @@ static void a_long_thread_drives_out_no_other(void **state)
 	assert_non_null(c);
 	add(c, 1, 1, 10);
 	for (int64_t first = 1; first < 100; first++)
-		add(c, 2, first, 1900); /* one comes, one leaves */
-	assert_true(is_kept(c, 1));
+		add(c, 2, first, 1900); /* one is added, one is evicted */
+	assert_true(is_cached(c, 1));
 	turn_cache_free(c);
 }
 
@@ -71,7 +71,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_least_recently_used_thread_leaves),
-		cmocka_unit_test(a_long_thread_drives_out_no_other),
+		cmocka_unit_test(a_long_thread_evicts_no_other),
 	};
 
 	return cmocka_run_group_tests_name("turn cache", tests, NULL, NULL);

@@ -46,7 +46,7 @@ static void fragments_of_two_calls_interleave(void **state)
 	calls_clear(&c);
 }
 
-static void whole_calls_without_index_stay_apart(void **state)
+static void whole_calls_without_index_are_not_merged(void **state)
 {
 	struct calls c;
 
@@ -61,7 +61,7 @@ static void whole_calls_without_index_stay_apart(void **state)
 }
 
 /* Ollama, Gemini and others: each has the index 0. */
-static void whole_calls_of_one_index_stay_apart(void **state)
+static void whole_calls_of_one_index_are_not_merged(void **state)
 {
 	struct calls c;
 
@@ -138,7 +138,7 @@ static void each_call_has_an_id_of_its_own(void **state)
 }
 
 /* The server's indices know nothing of it. */
-static void a_call_written_as_text_takes_no_fragment(void **state)
+static void a_text_encoded_call_takes_no_fragment(void **state)
 {
 	struct calls c;
 
@@ -207,13 +207,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fragments_of_two_calls_interleave),
-		cmocka_unit_test(whole_calls_without_index_stay_apart),
-		cmocka_unit_test(whole_calls_of_one_index_stay_apart),
+		cmocka_unit_test(whole_calls_without_index_are_not_merged),
+		cmocka_unit_test(whole_calls_of_one_index_are_not_merged),
 		cmocka_unit_test(an_id_alone_begins_no_call_of_the_same_index),
 		cmocka_unit_test(objects_of_older_servers_count),
 		cmocka_unit_test(what_is_missing_is_filled_in),
 		cmocka_unit_test(each_call_has_an_id_of_its_own),
-		cmocka_unit_test(a_call_written_as_text_takes_no_fragment),
+		cmocka_unit_test(a_text_encoded_call_takes_no_fragment),
 		cmocka_unit_test(there_is_a_limit),
 		cmocka_unit_test(arguments_that_are_too_long_lose_their_end_and_no_less),
 	};

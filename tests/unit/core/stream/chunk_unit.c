@@ -63,14 +63,14 @@ static const struct event events[] = {
               "\"prompt_tokens_details\":null}}",
          .kind = CHUNK_CHUNK, .content = "x", .completion = 7, .scanned = true},
 	{HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"usage\":null}", SCANNED, .content = "x"},
-	/* any order, any blanks, things that are skipped */
+	/* any order, any whitespace, things that are skipped */
 	{" { \"choices\" : [ { \"finish_reason\" : null , \"delta\" : { \"content\" : \"x\" } } ] ,\n"
          "\t\"timings\":{\"a\":[1,-2.5e3,0,{\"b\":[]}],\"c\":true,\"d\":false,\"e\":\"\\u0041\"},\"id\":1 } ",
          SCANNED, .content = "x"},
 	/* completions */
 	{"{\"object\":\"text_completion\",\"choices\":[{\"index\":0,\"text\":\" hi\",\"finish_reason\":null}]}",
          SCANNED, .content = " hi"},
-	/* a number that is none of ours costs no word */
+	/* an unexpected number loses no text */
 	{"{\"id\":18446744073709551616,\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", CHUNK, .content = "x"},
 	/* tool calls */
 	{EVENT("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\"}}]", "null"), CHUNK, .calls = 1},
@@ -87,7 +87,7 @@ static const struct event events[] = {
 	{EVENT("\"content\":\"a\",\"content\":\"b\"", "null"), CHUNK, .content = "b"},
 	{"{\"choices\":[{\"delta\":{\"content\":\"a\"}},{\"delta\":{\"content\":\"b\"}}]}", CHUNK, .content = "a"},
 	{EVENT("\"con\\u0074ent\":\"a\"", "null"), CHUNK, .content = "a"},
-	/* half a surrogate pair and broken UTF-8 cost a character, not the event */
+	/* half a surrogate pair and broken UTF-8 lose a character, not the event */
 	{EVENT("\"content\":\"a\\ud83d.\"", "null"), CHUNK, .content = "a\xef\xbf\xbd."},
 	{EVENT("\"content\":\"a\xf0\x9f.\"", "null"), CHUNK, .content = "a\xef\xbf\xbd\xef\xbf\xbd."},
 	{EVENT("\"content\":\"a\\\\ud83d.\"", "null"), SCANNED, .content = "a\\ud83d."},
@@ -101,7 +101,7 @@ static const struct event events[] = {
 	{"{\"usage\":{\"prompt_tokens\":5}}", SCANNED},
 	{"{\"usage\":{\"completion_tokens\":-5}}", CHUNK},
 	{"{\"error\":null,\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", SCANNED, .content = "x"},
-	/* no JSON */
+	/* not JSON */
 	{"{", .kind = CHUNK_INVALID, .completion = -1},
 	{"hello", .kind = CHUNK_INVALID, .completion = -1},
 	{"[1]", .kind = CHUNK_INVALID, .completion = -1},
@@ -256,7 +256,7 @@ static void errors_in_the_stream(void **state)
 	assert_string_equal(text, "0123456789012345678901234567890");
 	error_text_of_body("012345678901234567890123456789\xc3\xbc", 32, text, sizeof text);
 	assert_string_equal(text, "012345678901234567890123456789");
-	/* what is no text is no text to people either, and still there to be seen */
+	/* bytes that are not text are replaced, not dropped */
 	error_text_of_body(
 		"a\tb\x01"
 		"c \xff\xc3(\xf0\x9f\x98 \x7f\n",

@@ -13,7 +13,7 @@
 struct seen {
 	struct buf text; /* the events, each ended by a byte that is in none of them */
 	const char *from, *to;
-	size_t inside; /* events that lay in [from, to) */
+	size_t inside; /* events within [from, to) */
 };
 
 /* All events that are there. */
@@ -135,7 +135,7 @@ static void whole_events_are_not_copied(void **state)
 	buf_free(&seen.text);
 }
 
-/* Who wants no more of a stream takes no more of it. */
+/* A reader may stop taking events at any point. */
 static void the_rest_may_be_left(void **state)
 {
 	static const char text[] = "data: one\n\ndata: two\n\ndata: three\n\n";
@@ -157,7 +157,7 @@ static void the_rest_may_be_left(void **state)
 	buf_free(&seen.text);
 }
 
-/* A line beyond the limit costs its own event and is told; the next one is read. */
+/* A line beyond the limit loses its own event and is reported; the next one is read. */
 static void too_long_lines_are_skipped(void **state)
 {
 	size_t len = SSE_LINE_MAX + 100, piece;

@@ -115,7 +115,7 @@ static char *end(struct stream *s, struct seen *seen)
 #define TEXT(text, n)                                                                                                  \
 	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text                                                \
 	     "\"},\"logprobs\":null,\"finish_reason\":null}]" TAIL(n)
-#define THOUGHT(text)                                                                                                  \
+#define REASON(text)                                                                                                   \
 	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"" text "\"},\"finish_reason\":null}]}\n\n"
 #define CALL(members)                                                                                                  \
 	HEAD "\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0," members                              \
@@ -138,14 +138,14 @@ static const struct row {
                                                    1) ":\n" STOP("length", 2) "event: x\nid: 3\n" DONE,
          "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80<limit>",
          {1, 1, 2, true, true, 0}},
-	{ROLE THOUGHT("I must ") THOUGHT("think.") TEXT("Yes", 3) STOP("stop", 3) DONE,
+	{ROLE REASON("I must ") REASON("think.") TEXT("Yes", 3) STOP("stop", 3) DONE,
          "«I must think.»Yes" COMPLETE,
          {3, 3, 3, true, true, 0}},
 	{ROLE TEXT("<th", 1) TEXT("ink>hm</", 2) TEXT("think>\\n\\nYes", 3) STOP("stop", 3) DONE,
          "«hm»\n\nYes" COMPLETE,
          {3, 3, 3, true, true, 0}},
 	/* tags in a field that is reasoning anyway */
-	{THOUGHT("<think>a</thi") THOUGHT("nk>b <") TEXT("x</think>y", 1) THOUGHT("z<th") STOP("stop", 1) DONE,
+	{REASON("<think>a</thi") REASON("nk>b <") TEXT("x</think>y", 1) REASON("z<th") STOP("stop", 1) DONE,
          "«ab <»x¬y«z<th»" COMPLETE,
          {4, 4, 1, true, true, 0}},
 	/* calls: in fragments, as text, and both, in the order in which they began */
@@ -166,7 +166,7 @@ static const struct row {
 	{ROLE TEXT("{\\\"name\\\": \\\"Alice\\\", ", 1) TEXT("\\\"age\\\": 3}", 2) STOP("stop", 2) DONE,
          "{\"name\": \"Alice\", \"age\": 3}" COMPLETE,
          {2, 2, 2, true, true, 0}},
-	/* errors, and what stands behind the end */
+	/* errors, and what comes after the end */
 	{ROLE TEXT("Hel", 1) "data: {broken\n\n" TEXT(
 		 "lo", 2) "data: {\"error\":{\"message\":\"out\",\"code\":500}}\n\n" DONE TEXT("x", 9),
          "Hello<error 500: out>",
@@ -187,7 +187,7 @@ static const struct row {
                  TEXT("So {\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{\\\"a", 2) "data: {\"error\":\"e\"}\n\n",
          "So <error: e>",
          {2, 1, 2, false, true, 0}},
-	{THOUGHT("hm <thi") TEXT("{\\\"name\\\":\\\"sea", 2),
+	{REASON("hm <thi") TEXT("{\\\"name\\\":\\\"sea", 2),
          "«hm <thi»<cut: the stream ended without finish_reason or [DONE]>",
          {2, 2, 2, false, false, 0}},
 	/* a count of the prompt alone says nothing of the answer */
@@ -259,7 +259,7 @@ static void every_split_gives_the_same(void **state)
 	}
 }
 
-/* Cut anywhere, the answer is a beginning of the whole one, and complete only behind its
+/* Cut anywhere, the answer is a beginning of the whole one, and complete only after its
  * finish_reason. */
 static void what_is_cut_is_a_beginning(void **state)
 {
@@ -341,7 +341,7 @@ static void an_event_that_is_too_large_cuts_the_answer(void **state)
 }
 
 /* A stream may be left in the middle of an answer. */
-static void another_begins_anywhere(void **state)
+static void another_answer_may_begin_at_any_point(void **state)
 {
 	const char *stream = rows[4].stream;
 	struct piece p;
@@ -373,7 +373,7 @@ int main(void)
 		cmocka_unit_test(a_token_comes_at_once_and_uncopied),
 		cmocka_unit_test(without_tools_there_is_no_call),
 		cmocka_unit_test(an_event_that_is_too_large_cuts_the_answer),
-		cmocka_unit_test(another_begins_anywhere),
+		cmocka_unit_test(another_answer_may_begin_at_any_point),
 	};
 	int failed;
 

@@ -50,7 +50,7 @@ static void the_same_text_at_every_split(void **state)
 	}
 }
 
-static void a_nul_costs_no_output(void **state)
+static void a_nul_loses_no_output(void **state)
 {
 	static const char line[] = "{\"type\":\"stdout\",\"text\":\"a\\u0000b\\n\"}\n";
 	struct execution x;
@@ -82,7 +82,7 @@ static void long_output_is_cut_at_a_character(void **state)
 	execution_clear(&x);
 }
 
-static void silence_is_said(void **state)
+static void missing_output_is_reported(void **state)
 {
 	struct execution x;
 	char *text;
@@ -97,7 +97,7 @@ static void silence_is_said(void **state)
 	execution_clear(&x);
 }
 
-/* A picture of tens of megabytes stands on one line: it is skipped, what follows is read. */
+/* A picture of tens of megabytes is one line: it is skipped, and what follows is read. */
 static void an_overlong_line_is_skipped(void **state)
 {
 	static char piece[1 << 20];
@@ -119,8 +119,8 @@ static void an_overlong_line_is_skipped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_same_text_at_every_split),      cmocka_unit_test(a_nul_costs_no_output),
-		cmocka_unit_test(long_output_is_cut_at_a_character), cmocka_unit_test(silence_is_said),
+		cmocka_unit_test(the_same_text_at_every_split),      cmocka_unit_test(a_nul_loses_no_output),
+		cmocka_unit_test(long_output_is_cut_at_a_character), cmocka_unit_test(missing_output_is_reported),
 		cmocka_unit_test(an_overlong_line_is_skipped),
 	};
 

@@ -35,7 +35,7 @@ static void tavily_is_requested_as_recorded(void **state)
 	config_unref(c);
 }
 
-static void a_word_can_mean_no_key(void **state)
+static void a_placeholder_is_not_a_key(void **state)
 {
 	struct config *c = SETTINGS("search.tavily_key=tavily-api-key-not-configured");
 
@@ -110,7 +110,7 @@ static void answers_are_read(void **state)
 }
 
 /* As pages and PDFs have them: an excerpt may end there, the search has not failed. */
-static void a_nul_in_an_excerpt_costs_no_search(void **state)
+static void a_nul_in_an_excerpt_loses_no_result(void **state)
 {
 	static const char answer[] =
 		"{\"results\":[{\"title\":\"t\",\"url\":\"http://u/\",\"content\":\"c\\u0000d\"}]}";
@@ -126,7 +126,7 @@ static void a_nul_in_an_excerpt_costs_no_search(void **state)
 	config_unref(c);
 }
 
-/* Empty because its engines did not answer is a failure, not "no hits". */
+/* No hits because its engines did not answer is a failure, not "no hits". */
 static void searxng_without_engines_failed(void **state)
 {
 	struct search_hits h;
@@ -166,11 +166,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tavily_is_requested_as_recorded),
-		cmocka_unit_test(a_word_can_mean_no_key),
+		cmocka_unit_test(a_placeholder_is_not_a_key),
 		cmocka_unit_test(the_setting_names_the_services),
 		cmocka_unit_test(queries_are_encoded),
 		cmocka_unit_test(answers_are_read),
-		cmocka_unit_test(a_nul_in_an_excerpt_costs_no_search),
+		cmocka_unit_test(a_nul_in_an_excerpt_loses_no_result),
 		cmocka_unit_test(searxng_without_engines_failed),
 		cmocka_unit_test(answers_of_another_shape_are_failures),
 	};

@@ -13,7 +13,7 @@ static void a_configuration_provides_tools(void **state)
 {
 	static const struct {
 		const char *sets[2];
-		const char *names; /* each followed by a blank */
+		const char *names; /* each followed by a space */
 	} cases[] = {
 		{{"log.level=INFO", "log.level=INFO"}, ""},
 		{{"search.tavily_key=k", "code.local=true"}, SEARCH " " CODE " "},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What of an LLM's words is shown, and what is kept for the history, at every split. */
+/* What is shown of an LLM's answer, and what is stored for the history, at every split. */
 #include "core/base/buf.h"
 #include "core/turn/attempt.h"
 #include "tests/unit/support/test_output.h"
@@ -76,13 +76,13 @@ static void end_attempt(bool complete)
 	stream_begin(stream, NULL);
 }
 
-static void end(const char *want_shown, const char *want_kept)
+static void end(const char *want_shown, const char *want_stored)
 {
 	end_attempt(true);
 	protocol_studio.close(reply);
-	assert_int_equal(answer.text.len, strlen(want_kept));
+	assert_int_equal(answer.text.len, strlen(want_stored));
 	if (answer.text.len > 0)
-		assert_memory_equal(answer.text.data, want_kept, answer.text.len);
+		assert_memory_equal(answer.text.data, want_stored, answer.text.len);
 	assert_int_equal(answer_is_shown(&answer), answer.text.len > 0);
 	assert_string_equal(out.written.data, want_shown);
 	answer_clear(&answer);
@@ -91,10 +91,10 @@ static void end(const char *want_shown, const char *want_kept)
 	buf_free(&out.written);
 }
 
-static void reasoning_that_nothing_opened_is_not_kept(void **state)
+static void unopened_reasoning_is_not_stored(void **state)
 {
 	static const struct {
-		const char *text, *shown, *kept;
+		const char *text, *shown, *stored;
 	} rows[] = {
 		{"Hm.</think>Yes.", "Hm.\n\nYes.", "Yes."},
 		{"Hm.\n</think>\n\nYes.", "Hm.\n\nYes.", "Yes."},
@@ -102,7 +102,7 @@ static void reasoning_that_nothing_opened_is_not_kept(void **state)
 		{"\n</think>Yes.", "Yes.", "Yes."},
 		{"</think>\n\nYes.", "\n\nYes.", "\n\nYes."},
 		{"Hm.</think>", "Hm.\n\n", ""},
-		/* only the first ends reasoning; others are words, as are those of a model that opened it */
+		/* only the first ends reasoning; others are text, as are those of a model that opened it */
 		{"Hm.</think>The tag </think> ends it.", "Hm.\n\nThe tag  ends it.", "The tag  ends it."},
 		{"<think>Hm.</think>The tag </think> ends it.", "<think>Hm.</think>The tag  ends it.",
 	         "The tag  ends it."},
@@ -114,7 +114,7 @@ static void reasoning_that_nothing_opened_is_not_kept(void **state)
 			begin();
 
 			feed("content", rows[i].text, step);
-			end(rows[i].shown, rows[i].kept);
+			end(rows[i].shown, rows[i].stored);
 		}
 	}
 }
@@ -157,8 +157,8 @@ static void another_llm_may_end_the_reasoning(void **state)
 	end("Hm, so.\n\nYes.", "Yes.");
 }
 
-/* Only where one reasons again, and not where text or an attempt that was whole is between. */
-static void reasoning_after_one_that_broke_off_is_set_apart(void **state)
+/* Only where an attempt reasons again, and not where text or a complete attempt is in between. */
+static void reasoning_after_one_that_broke_off_begins_a_line(void **state)
 {
 	static const struct {
 		bool whole;
@@ -222,10 +222,10 @@ static void reasoning_alone_is_shown_to_its_last_byte(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reasoning_that_nothing_opened_is_not_kept),
+		cmocka_unit_test(unopened_reasoning_is_not_stored),
 		cmocka_unit_test(an_answer_after_reasoning_in_a_field_keeps_its_words),
 		cmocka_unit_test(each_attempt_may_reason),
-		cmocka_unit_test(reasoning_after_one_that_broke_off_is_set_apart),
+		cmocka_unit_test(reasoning_after_one_that_broke_off_begins_a_line),
 		cmocka_unit_test(another_llm_may_end_the_reasoning),
 		cmocka_unit_test(tags_in_a_reasoning_field_are_dropped),
 		cmocka_unit_test(reasoning_alone_is_shown_to_its_last_byte),

@@ -10,7 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 
-#define ASKS_MAX 16
+#define ATTEMPTS_MAX 16
 
 /* Answers that were cut at every byte before (most dialogues end with the same one), and
  * all under a sanitizer, are cut at fewer. */
@@ -53,9 +53,9 @@ static const char *const dialogues[] = {
 
 struct dialogue {
 	json_t *json;
-	const char *llm[ASKS_MAX + 1];
-	size_t lens[ASKS_MAX];
-	size_t asks;
+	const char *llm[ATTEMPTS_MAX + 1];
+	size_t lens[ATTEMPTS_MAX];
+	size_t attempts;
 	struct recorded_answer others[5];
 };
 
@@ -167,10 +167,10 @@ static void load_dialogue(struct dialogue *d, const char *name)
 		fail_msg("%s:%d: %s", path, e.line, e.text);
 	json_array_foreach(json_object_get(d->json, "llm"), i, answer)
 	{
-		assert_true(i < ASKS_MAX);
+		assert_true(i < ATTEMPTS_MAX);
 		d->llm[i] = json_string_value(answer);
 		d->lens[i] = strlen(d->llm[i]);
-		d->asks++;
+		d->attempts++;
 	}
 	search_status = json_integer_value(json_object_get(d->json, "search_status")); /* 0: 200 */
 	d->others[0] = (struct recorded_answer){"/search", search_status == 0 ? 200 : (long)search_status,
@@ -194,7 +194,8 @@ static void on_ended(void *arg)
 	w->ended = w->output.closed = true;
 }
 
-static struct turn_request make_request(struct world *w, const struct dialogue *d, size_t split_ask, size_t split_at)
+static struct turn_request make_request(struct world *w, const struct dialogue *d, size_t split_attempt,
+                                        size_t split_at)
 {
 	struct turn_request request = {.subject = "",
 	                               .request_id = "r",
@@ -209,9 +210,9 @@ static struct turn_request make_request(struct world *w, const struct dialogue *
 	w->http.llm = d->llm;
 	w->http.others = d->others;
 	w->http.other_count = sizeof d->others / sizeof d->others[0];
-	w->http.split_ask = split_ask;
+	w->http.split_attempt = split_attempt;
 	w->http.split_at = split_at;
-	w->http.asks = 0;
+	w->http.attempts = 0;
 	w->cooldown.count = 0;
 	w->ended = w->output.closed = false;
 	buf_reset(&w->http.bodies);
@@ -219,9 +220,9 @@ static struct turn_request make_request(struct world *w, const struct dialogue *
 	return request;
 }
 
-static struct turn *begin(struct world *w, const struct dialogue *d, size_t split_ask, size_t split_at)
+static struct turn *begin(struct world *w, const struct dialogue *d, size_t split_attempt, size_t split_at)
 {
-	struct turn_request request = make_request(w, d, split_ask, split_at);
+	struct turn_request request = make_request(w, d, split_attempt, split_at);
 	struct turn *t;
 
 	t = turn_new(&w->services, &request);
@@ -239,9 +240,9 @@ static bool step(struct world *w)
 }
 
 /* The answer without its statistics. */
-static void run(struct world *w, const struct dialogue *d, size_t split_ask, size_t split_at)
+static void run(struct world *w, const struct dialogue *d, size_t split_attempt, size_t split_at)
 {
-	struct turn *t = begin(w, d, split_ask, split_at);
+	struct turn *t = begin(w, d, split_attempt, split_at);
 	char *stats;
 
 	while (!w->ended) {
@@ -257,7 +258,7 @@ static void run(struct world *w, const struct dialogue *d, size_t split_ask, siz
 /* Whether the last request to the LLM holds what was recorded: calls and results. */
 static void check_sent(struct world *w, const struct dialogue *d)
 {
-	json_t *body = NULL, *message, *call, *result, *sent = json_array(), *told = json_array();
+	json_t *body = NULL, *message, *call, *result, *sent = json_array(), *results = json_array();
 	char *line = w->http.bodies.data, *next;
 	size_t i, j;
 
@@ -277,14 +278,14 @@ static void check_sent(struct world *w, const struct dialogue *d)
 		}
 		result = json_object_get(message, "tool_call_id");
 		if (result != NULL)
-			json_array_append_new(told, json_pack("{s:O, s:O}", "tool_call_id", result, "content",
-			                                      json_object_get(message, "content")));
+			json_array_append_new(results, json_pack("{s:O, s:O}", "tool_call_id", result, "content",
+			                                         json_object_get(message, "content")));
 	}
 	assert_true(json_equal(sent, json_object_get(d->json, "calls")));
-	assert_true(json_equal(told, json_object_get(d->json, "results")));
+	assert_true(json_equal(results, json_object_get(d->json, "results")));
 	json_decref(body);
 	json_decref(sent);
-	json_decref(told);
+	json_decref(results);
 }
 
 static bool is_new(json_t *seen, const char *answer)
@@ -308,15 +309,15 @@ static void a_dialogue_is_the_same_at_every_split(void **state)
 		assert_string_equal(w->output.written.data, json_string_value(json_object_get(d.json, "text")));
 		check_sent(w, &d);
 		sent = strdup(w->http.bodies.data);
-		for (size_t ask = 0; ask < d.asks; ask++) {
-			size_t stride = ask < 3 && is_new(seen, d.llm[ask]) ? CLOSE : STRIDE;
+		for (size_t attempt = 0; attempt < d.attempts; attempt++) {
+			size_t stride = attempt < 3 && is_new(seen, d.llm[attempt]) ? CLOSE : STRIDE;
 
-			for (size_t at = 1; at < d.lens[ask]; at += stride) {
-				run(w, &d, ask, at);
+			for (size_t at = 1; at < d.lens[attempt]; at += stride) {
+				run(w, &d, attempt, at);
 				if (strcmp(w->output.written.data,
 				           json_string_value(json_object_get(d.json, "text"))) != 0 ||
 				    strcmp(w->http.bodies.data, sent) != 0)
-					fail_msg("%s, answer %zu cut at %zu: %s", dialogues[i], ask, at,
+					fail_msg("%s, answer %zu cut at %zu: %s", dialogues[i], attempt, at,
 					         w->output.written.data);
 			}
 		}
@@ -350,7 +351,7 @@ static void sandboxes_are_below_the_configured_domain(void **state)
 
 	w->config = other;
 	load_dialogue(&d, "code");
-	/* What is asked of another URL fails. */
+	/* A request to another URL fails. */
 	d.others[1].path = "https://api.example.dev/sandboxes";
 	d.others[2].path = "https://49999-sb.example.dev/execute";
 	run(w, &d, 0, 0);
@@ -365,7 +366,7 @@ static void sandboxes_are_below_the_configured_domain(void **state)
 	config_unref(other);
 }
 
-/* Every call has its result, right behind it and in order: servers refuse anything else. */
+/* Every call has its result, right after it and in order: servers refuse anything else. */
 static void check_turn(const json_t *turn)
 {
 	const json_t *message, *call;
@@ -393,7 +394,7 @@ static void on_history(void *arg, const json_t *turns, const struct err *e)
 	*(bool *)arg = true;
 }
 
-/* What is kept of the turn that began last. */
+/* What was stored of the turn that began last. */
 static void check_history(struct world *w)
 {
 	char thread[32];
@@ -545,16 +546,16 @@ static void no_recording_is_forgotten(void **state)
 	struct dirent *entry;
 	size_t found = 0;
 	char path[512];
-	DIR *folder;
+	DIR *directory;
 
 	(void)state;
 	snprintf(path, sizeof path, "%s/tests/data/dialogues", srcdir == NULL ? "." : srcdir);
-	folder = opendir(path);
-	if (folder == NULL)
+	directory = opendir(path);
+	if (directory == NULL)
 		fail_msg("%s: %s", path, strerror(errno));
-	while ((entry = readdir(folder)) != NULL)
+	while ((entry = readdir(directory)) != NULL)
 		found += strstr(entry->d_name, ".json") != NULL;
-	closedir(folder);
+	closedir(directory);
 	assert_int_equal(found, sizeof dialogues / sizeof dialogues[0]);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What turns leave in their threads. */
+/* What turns store in their threads. */
 #include "core/turn/history.h"
 
 #include <setjmp.h>
@@ -14,19 +14,19 @@
 static void check(const char *messages, const char *answer, bool interrupted, const char *expected)
 {
 	json_t *before = json_loads(messages, 0, NULL);
-	json_t *kept;
+	json_t *stored;
 	char *text;
 
 	assert_non_null(before);
-	kept = history_messages(before, answer, strlen(answer), interrupted);
+	stored = history_messages(before, answer, strlen(answer), interrupted);
 	if (expected == NULL) {
-		assert_null(kept);
+		assert_null(stored);
 	} else {
-		text = json_dumps(kept, JSON_COMPACT);
+		text = json_dumps(stored, JSON_COMPACT);
 		assert_string_equal(text, expected);
 		free(text);
 	}
-	json_decref(kept);
+	json_decref(stored);
 	json_decref(before);
 }
 
@@ -54,7 +54,7 @@ static void a_turn_without_an_answer_leaves_nothing(void **state)
 	check("[" USER "]", "", true, NULL);
 }
 
-/* Stopped while a tool ran: the call would stand without its result. */
+/* Stopped while a tool ran: the call would have no result. */
 static void open_calls_are_left_out(void **state)
 {
 	(void)state;
@@ -66,7 +66,7 @@ static void open_calls_are_left_out(void **state)
 	      true, "[" USER ",{\"role\":\"assistant\",\"content\":\"let me see\"}]");
 }
 
-static void images_are_kept_as_a_word(void **state)
+static void images_are_stored_as_a_word(void **state)
 {
 	(void)state;
 	check("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"see\"},{\"type\":\"image_url\",\"image_url\":{}}]}]",
@@ -81,8 +81,8 @@ int main(void)
 		cmocka_unit_test(an_interrupted_answer_is_marked),
 		cmocka_unit_test(a_turn_without_an_answer_leaves_nothing),
 		cmocka_unit_test(open_calls_are_left_out),
-		cmocka_unit_test(images_are_kept_as_a_word),
+		cmocka_unit_test(images_are_stored_as_a_word),
 	};
 
-	return cmocka_run_group_tests_name("keep", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("history", tests, NULL, NULL);
 }

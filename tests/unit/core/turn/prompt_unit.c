@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an LLM is sent: the recorded shapes, what is left out, what is told as text. */
+/* What an LLM is sent: the recorded shapes, what is left out, what is sent as text. */
 #include "core/turn/prompt.h"
 
 #include <setjmp.h>
@@ -85,7 +85,7 @@ static void a_completions_endpoint_gets_one_prompt(void **state)
 	struct config *c = config_with(short_prompt, 1);
 	json_t *turns = json("[[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}]]");
 	json_t *messages = json("[{\"role\":\"user\",\"content\":\"c\"}]");
-	struct prompt p = {.config = c, .model = "m", .completions = true, .turns = turns, .messages = messages};
+	struct prompt p = {.config = c, .model = "m", .uses_completions = true, .turns = turns, .messages = messages};
 	size_t len;
 	char *body = body_of(&p, &len);
 
@@ -120,7 +120,7 @@ static void tools_are_offered_and_then_closed(void **state)
 }
 
 /* After a failover to an LLM without tools, what they found is not lost. */
-static void results_of_tools_are_told_as_text(void **state)
+static void results_of_tools_are_sent_as_text(void **state)
 {
 	struct config *c = config_with(no_prompts, 4);
 	json_t *messages =
@@ -141,7 +141,7 @@ static void results_of_tools_are_told_as_text(void **state)
 	config_unref(c);
 }
 
-static void images_go_only_to_models_with_eyes(void **state)
+static void images_go_only_to_models_with_vision(void **state)
 {
 	struct config *c = config_with(no_prompts, 4);
 	json_t *messages =
@@ -217,7 +217,7 @@ static void the_oldest_turns_go_whole(void **state)
 
 #define VLLM "This model's maximum context length is 8192 tokens"
 
-/* A refusal costs the oldest turn, and more where its numbers say so. */
+/* A refusal drops the oldest turn, and more where its numbers say so. */
 static void a_refusal_says_how_much_must_go(void **state)
 {
 	static const struct {
@@ -288,8 +288,8 @@ int main(void)
 		cmocka_unit_test(a_chat_endpoint_gets_the_recorded_shape),
 		cmocka_unit_test(a_completions_endpoint_gets_one_prompt),
 		cmocka_unit_test(tools_are_offered_and_then_closed),
-		cmocka_unit_test(results_of_tools_are_told_as_text),
-		cmocka_unit_test(images_go_only_to_models_with_eyes),
+		cmocka_unit_test(results_of_tools_are_sent_as_text),
+		cmocka_unit_test(images_go_only_to_models_with_vision),
 		cmocka_unit_test(results_of_tools_join_a_message_with_images),
 		cmocka_unit_test(the_oldest_turns_go_whole),
 		cmocka_unit_test(a_refusal_says_how_much_must_go),

@@ -96,7 +96,7 @@ static void on_saved(void *arg, const struct err *e)
 	(void)e;
 }
 
-static void keep(struct store *s, struct event_base *base)
+static void append_and_load(struct store *s, struct event_base *base)
 {
 	const struct store_key k = {.subject = "s", .thread_id = "t"};
 	json_t *messages = json_pack("[{s:s}]", "role", "user");
@@ -112,24 +112,24 @@ static struct event_base *base; /* made while memory is there */
 
 static const struct store_limits no_limits = {.max_threads = 1};
 
-static void keep_in_memory(void)
+static void store_in_memory(void)
 {
 	struct err e = ERR_INIT;
 	struct store *s = store_new(base, "memory:", "", &no_limits, &e);
 
 	if (s != NULL)
-		keep(s, base);
+		append_and_load(s, base);
 	else
 		assert_true(err_is_set(&e));
 }
 
-static void keep_in_sqlite(void)
+static void store_in_sqlite(void)
 {
 	struct err e = ERR_INIT;
 	struct store *s = store_new(base, "sqlite:/nonexistent/threads.db", "run", &no_limits, &e);
 
 	if (s != NULL)
-		keep(s, base);
+		append_and_load(s, base);
 	else
 		assert_true(err_is_set(&e));
 }
@@ -143,19 +143,19 @@ static void keep_in_sqlite(void)
 SWEEP(read_stream)
 SWEEP(read_request)
 SWEEP(write_reply)
-SWEEP(keep_in_memory)
-SWEEP(keep_in_sqlite)
+SWEEP(store_in_memory)
+SWEEP(store_in_sqlite)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(read_stream_sweep),    cmocka_unit_test(read_request_sweep),
-		cmocka_unit_test(write_reply_sweep),    cmocka_unit_test(keep_in_memory_sweep),
-		cmocka_unit_test(keep_in_sqlite_sweep),
+		cmocka_unit_test(read_stream_sweep),     cmocka_unit_test(read_request_sweep),
+		cmocka_unit_test(write_reply_sweep),     cmocka_unit_test(store_in_memory_sweep),
+		cmocka_unit_test(store_in_sqlite_sweep),
 	};
 	int failed;
 
-	log_open("turn_memory_unit", LOG_TO_STDERR, LOG_CRITICAL_); /* that memory is out is no news here */
+	log_open("turn_memory_unit", LOG_TO_STDERR, LOG_CRITICAL_); /* running out of memory is expected here */
 	base = event_base_new();
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	event_base_free(base);
