@@ -53,15 +53,15 @@ static void publish(struct agent *a)
 	struct err e = ERR_INIT;
 
 	if (publish_all(a, &e) == 0) {
-		log_debug("published", L_INT("generation", publisher_generation(a->publisher)),
+		log_event(LOG_PUBLISHED, L_INT("generation", publisher_generation(a->publisher)),
 		          L_INT("duration_ms", clock_mono_ms() - began_ms));
 		if (err_is_set(&a->publish_error))
-			log_info("publish", L_STR("again", "what could not be written is written"));
+			log_event(LOG_PUBLISH, L_STR("again", "what could not be written is written"));
 		err_clear(&a->publish_error);
 		return;
 	}
 	if (strcmp(e.text, a->publish_error.text) != 0)
-		log_error("publish", L_STR("error", e.text));
+		log_event(LOG_PUBLISH_ERROR, L_STR("error", e.text));
 	a->publish_error = e;
 }
 
@@ -207,7 +207,7 @@ static void discovered(void *arg, enum llm_kind kind, struct llm_list *list)
 	struct registry_change change = {.added = 0};
 
 	if (list != NULL && registry_merge(a->s.registry, kind, list, &change) != 0) {
-		log_error("discovery", L_STR("error", "out of memory"));
+		log_event(LOG_DISCOVERY_ERROR, L_STR("error", "out of memory"));
 	} else if (list != NULL) {
 		tokens_drop_restored(a->s.tokens);
 		merged(a, &change);
@@ -244,7 +244,7 @@ static int merge_configured(struct agent *a, struct registry_change *change)
 			continue;
 		}
 		if (err_is_set(&e))
-			log_error("config", L_STR("error", e.text));
+			log_event(LOG_CONFIG_ERROR, L_STR("error", e.text));
 		if (l.kind == LLM_CLOUD && l.tools == LLM_TOOLS_UNKNOWN)
 			l.tools = LLM_TOOLS_YES; /* the protocol that it is configured for has them */
 		if (registry_merge(a->s.registry, k, &list, change) != 0)
@@ -285,7 +285,7 @@ static void reconfigured(void *arg, const struct config *old)
 	a->config_changed = true;
 	sandbox_check_tick(a->sandbox_check);
 	if (merge_configured(a, &change) != 0)
-		log_error("config", L_STR("error", "out of memory: some of its LLMs stay as they were"));
+		log_event(LOG_CONFIG_ERROR, L_STR("error", "out of memory: some of its LLMs stay as they were"));
 	merged(a, &change);
 	polling_reconfigure(&a->polling, c, clock_mono_ms());
 	replan_health(a, old, c);
@@ -341,8 +341,8 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (!publisher_heartbeat(a->publisher)) {
-		log_warning("status_file_changed", L_STR("run_dir", a->run_dir),
-		            L_STR("error", STATUS_FILE " was changed by another program; it is written again"));
+		log_event(LOG_STATUS_FILE_CHANGED, L_STR("run_dir", a->run_dir),
+		          L_STR("error", STATUS_FILE " was changed by another program; it is written again"));
 		agent_touch(a, 0);
 	}
 	if (!a->memory_released && !scan_running(a->scan)) {
@@ -366,7 +366,7 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
 		reload_now(a->reload, "SIGHUP", &e);
 		return;
 	}
-	log_info("stopping", L_STR("signal", strsignal((int)signo)));
+	log_event(LOG_STOPPING, L_STR("signal", strsignal((int)signo)));
 	event_base_loopbreak(a->s.base);
 }
 

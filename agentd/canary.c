@@ -150,7 +150,7 @@ static void answered(void *arg, const struct http_result *h)
 	if (i < 0)
 		return; /* it is gone */
 	t = registry_track(c->s->registry, (size_t)i);
-	log_debug("canary", L_STR("model", llm_name(registry_llm(c->s->registry, (size_t)i))),
+	log_event(LOG_CANARY, L_STR("model", llm_name(registry_llm(c->s->registry, (size_t)i))),
 	          L_STR("outcome", probe_outcome_text(r.outcome)), L_INT("status", r.status),
 	          L_INT("latency_ms", r.latency_ms), L_STR("detail", r.outcome != PROBE_OK ? r.text : NULL));
 	t->canary_running = false;

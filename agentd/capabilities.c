@@ -137,11 +137,11 @@ static void job_end_if_done(struct job *j)
 		t->caps = j->failed ? CAPS_NONE : CAPS_DONE;
 		if (j->failed)
 			back_off(t);
-		log_info("capabilities", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
-		         L_STR("model_id", l->model), L_INT("context", l->context_length),
-		         L_STR("tools", l->tools == LLM_TOOLS_YES  ? "yes"
-		                        : l->tools == LLM_TOOLS_NO ? "no"
-		                                                   : "unknown"));
+		log_event(LOG_CAPABILITIES, L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
+		          L_STR("model_id", l->model), L_INT("context", l->context_length),
+		          L_STR("tools", l->tools == LLM_TOOLS_YES  ? "yes"
+		                         : l->tools == LLM_TOOLS_NO ? "no"
+		                                                    : "unknown"));
 	}
 	for (struct job **p = &c->jobs; *p != NULL; p = &(*p)->next) {
 		if (*p == j) {
@@ -165,8 +165,8 @@ static void learn_models(struct job *j, struct llm *l, const struct http_result 
 		return;
 	}
 	if (entry.id == NULL)
-		log_warning("capabilities", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
-		            L_STR("error", "GET /v1/models lists no model id"));
+		log_event(LOG_CAPABILITIES_WARNING, L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
+		          L_STR("error", "GET /v1/models lists no model id"));
 	llm_choose_model(l, j->owner->s->config, entry.id);
 	if (entry.context > 0)
 		l->context_length = entry.context;
@@ -187,8 +187,8 @@ static void on_models(void *arg, const struct http_result *r)
 	if (l != NULL && r->outcome == HTTP_DONE && r->status == 200) {
 		learn_models(j, l, r);
 	} else if (l != NULL) {
-		log_debug("capabilities", L_STR("model", llm_name(l)), L_STR("models", http_outcome_text(r->outcome)),
-		          L_INT("status", r->status));
+		log_event(LOG_CAPABILITIES_DEBUG, L_STR("model", llm_name(l)),
+		          L_STR("models", http_outcome_text(r->outcome)), L_INT("status", r->status));
 		/* A definite answer is final. */
 		j->failed |= r->outcome != HTTP_DONE || r->status >= 500;
 		if (l->model == NULL)

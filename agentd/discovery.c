@@ -136,7 +136,7 @@ static void skipped(void *arg, const char *deploy_id, const char *why)
 	struct query *q = arg;
 
 	if (q->skipped++ < SKIPPED_LINES)
-		log_warning("discovery_skipped", L_STR("deploy_id", deploy_id), L_STR("why", why));
+		log_event(LOG_DISCOVERY_SKIPPED, L_STR("deploy_id", deploy_id), L_STR("why", why));
 }
 
 static int parse(struct query *q, const struct http_result *r, struct llm_list *list, struct err *e)
@@ -199,7 +199,7 @@ static int start(struct query *q)
 		q->transfer = http_start(q->owner->s->http, &req, &handlers, q);
 	free(url);
 	if (q->transfer == NULL)
-		log_error("discovery", L_STR("error", "out of memory"));
+		log_event(LOG_DISCOVERY_ERROR, L_STR("error", "out of memory"));
 	return q->transfer != NULL ? 0 : -1;
 }
 

@@ -90,7 +90,7 @@ static void looked_up(void *arg, const char *resolve, bool ours, const struct er
 	if (llm == NULL)
 		return;
 	if (resolve == NULL) {
-		log_debug("lookup", L_STR("model", llm_name(llm)), L_STR("error", e->text));
+		log_event(LOG_LOOKUP, L_STR("model", llm_name(llm)), L_STR("error", e->text));
 	} else if (llm->resolve == NULL || strcmp(llm->resolve, resolve) != 0) {
 		free(llm->resolve);
 		llm->resolve = strdup(resolve);

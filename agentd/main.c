@@ -118,8 +118,8 @@ static int run(const struct agentd_options *o, const struct config_source *src)
 	int result = EXIT_FAILURE;
 
 	if (a != NULL) {
-		log_info("started", L_STR("version", PACKAGE_VERSION), L_STR("config", o->file),
-		         L_STR("run_dir", o->run_dir));
+		log_event(LOG_STARTED, L_STR("version", PACKAGE_VERSION), L_STR("config", o->file),
+		          L_STR("run_dir", o->run_dir));
 		systemd_notify_ready(); /* the first state is published */
 		if (agent_run(a, &e) == 0)
 			result = EXIT_SUCCESS;
@@ -127,9 +127,9 @@ static int run(const struct agentd_options *o, const struct config_source *src)
 		agent_free(a);
 	}
 	if (err_is_set(&e))
-		log_critical("ended", L_STR("error", e.text));
+		log_event(LOG_ENDED_BY_ERROR, L_STR("error", e.text));
 	else
-		log_info("ended", L_INT("status", result));
+		log_event(LOG_ENDED, L_INT("status", result));
 	return result;
 }
 

@@ -120,7 +120,7 @@ static void probed(void *arg, uint64_t instance, size_t hint, const struct probe
 	l = registry_llm(m->s->registry, (size_t)i);
 	t = registry_track(m->s->registry, (size_t)i);
 	before = l->health;
-	log_debug("probe", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id), L_STR("url", l->probe_url),
+	log_event(LOG_PROBE, L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id), L_STR("url", l->probe_url),
 	          L_STR("outcome", probe_outcome_text(r->outcome)), L_INT("status", r->status),
 	          L_INT("latency_ms", r->latency_ms), L_STR("detail", r->outcome != PROBE_OK ? r->text : NULL));
 	t->probing = false;
@@ -148,7 +148,7 @@ void monitor_probe(struct monitor *m, size_t index)
 		prober_start(m->prober, l, index, tokens_for(m->s->tokens, l, m->s->config),
 	                     cfg_str(m->s->config, CFG_CLOUD_CA_FILE), cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT)) == 0;
 	if (!t->probing) {
-		log_error("probe", L_STR("model", llm_name(l)), L_STR("error", "out of memory"));
+		log_event(LOG_PROBE_ERROR, L_STR("model", llm_name(l)), L_STR("error", "out of memory"));
 		plan(m, index);
 	}
 }

@@ -53,8 +53,8 @@ static void apply_failure(struct agent *a, size_t index, const struct turn_repor
 	struct probe_result result;
 
 	turn_report_result(r, clock_wall_ms(), &result);
-	log_info("turn_failed", L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
-	         L_STR("failure", result.text));
+	log_event(LOG_TURN_FAILED, L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
+	          L_STR("failure", result.text));
 	t->served_ms = 0;
 	turn_report_apply(l, &result, a->s.config);
 	if (before != LLM_UNHEALTHY) /* else it is tried last already */

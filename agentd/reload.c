@@ -53,7 +53,7 @@ void reload_free(struct reload *r)
 	free(r);
 }
 
-static void log_lines(const struct buf *lines, enum log_level level)
+static void log_lines(const struct buf *lines, enum log_event event)
 {
 	const char *p = lines->data, *end;
 
@@ -65,14 +65,14 @@ static void log_lines(const struct buf *lines, enum log_level level)
 		len = (size_t)(end - p) < sizeof line - 1 ? (size_t)(end - p) : sizeof line - 1;
 		memcpy(line, p, len);
 		line[len] = '\0';
-		LOG_EVENT_(level, "config", L_STR(level == LOG_ERROR_ ? "error" : "warning", line));
+		log_event(event, L_STR(event == LOG_CONFIG_ERROR ? "error" : "warning", line));
 	}
 }
 
 void reload_log_report(const struct config_report *report)
 {
-	log_lines(&report->errors, LOG_ERROR_);
-	log_lines(&report->warnings, LOG_WARNING_);
+	log_lines(&report->errors, LOG_CONFIG_ERROR);
+	log_lines(&report->warnings, LOG_CONFIG_WARNING);
 }
 
 /* The same errors are not logged again at each interval. */
@@ -112,8 +112,8 @@ static void note_difference(void *arg, const char *path, const char *old_value, 
 	events_config(d->r->s->events, path, old_value, new_value);
 	for (int k = 0; k < CFG_KEYS; k++)
 		if (cfg_key_info((enum cfg_key)k)->restart && strcmp(cfg_key_info((enum cfg_key)k)->path, path) == 0)
-			log_warning("config", L_STR("key", path),
-			            L_STR("warning", "takes effect when tt-agentd is restarted"));
+			log_event(LOG_CONFIG_WARNING, L_STR("key", path),
+			          L_STR("warning", "takes effect when tt-agentd is restarted"));
 }
 
 static enum reload_outcome put_in_force(struct reload *r, struct config *fresh)
@@ -144,8 +144,8 @@ enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e)
 	bool requested = strcmp(why, "interval") != 0;
 
 	if (!cfg_bool(r->s->config, CFG_CONFIG_DYNAMIC)) {
-		log_info("config_not_read", L_STR("why", "config.dynamic (AGENT_DYNAMIC_CONFIG) is false"),
-		         L_STR("requested_by", why));
+		log_event(LOG_CONFIG_NOT_READ, L_STR("why", "config.dynamic (AGENT_DYNAMIC_CONFIG) is false"),
+		          L_STR("requested_by", why));
 		return RELOAD_OFF;
 	}
 	config_report_init(&report);
@@ -159,8 +159,8 @@ enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e)
 		events_config_refused(r->s->events, first.text);
 	}
 	/* A requested read is logged also where nothing changed. */
-	LOG_EVENT_(requested && fresh != NULL ? LOG_INFO_ : LOG_DEBUG_, "config_read", L_STR("requested_by", why),
-	           L_BOOL("changed", outcome == RELOAD_CHANGED));
+	log_event(requested && fresh != NULL ? LOG_CONFIG_READ : LOG_CONFIG_READ_DEBUG, L_STR("requested_by", why),
+	          L_BOOL("changed", outcome == RELOAD_CHANGED));
 	config_report_free(&report);
 	return outcome;
 }

@@ -73,8 +73,8 @@ size_t restore_published(struct services *s, struct selector *sel, const char *r
 		restored = restore_llms(s, snap, run_dir);
 		if (pinned != NULL && registry_find_id(s->registry, pinned) >= 0)
 			selector_pin(sel, pinned);
-		log_info("restored", L_INT("llms", restored), L_STR("pinned", sel->pinned),
-		         L_INT("generation", status_header(snap)->generation));
+		log_event(LOG_RESTORED, L_INT("llms", restored), L_STR("pinned", sel->pinned),
+		          L_INT("generation", status_header(snap)->generation));
 		status_release(snap);
 	}
 	if (reader != NULL)

@@ -27,7 +27,7 @@ static void ended(evutil_socket_t fd, short what, void *arg)
 	if (!v->running || discovery_running(v->discovery) || v->awaited > 0)
 		return;
 	v->running = false;
-	log_debug("scan", L_INT("llms", registry_count(v->s->registry)),
+	log_event(LOG_SCAN, L_INT("llms", registry_count(v->s->registry)),
 	          L_INT("duration_ms", clock_mono_ms() - v->began_ms));
 	v->done(v->arg);
 }

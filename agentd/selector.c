@@ -45,8 +45,8 @@ static void check_pin(struct selector *s, const struct registry *r)
 
 	if (s->pinned == NULL || (i >= 0 && registry_llms(r)[i].health != LLM_UNHEALTHY))
 		return;
-	log_info("pin_removed", L_STR("deploy_id", s->pinned),
-	         L_STR("reason", i < 0 ? "the model is not deployed any more" : "the model is unhealthy"));
+	log_event(LOG_PIN_REMOVED, L_STR("deploy_id", s->pinned),
+	          L_STR("reason", i < 0 ? "the model is not deployed any more" : "the model is unhealthy"));
 	selector_unpin(s);
 }
 
@@ -89,8 +89,8 @@ static void demote_ejected(struct selector *s, const struct registry *r, int64_t
 		memcpy(s->order + kept, ejected, out * sizeof *ejected);
 	free(ejected);
 	if (out > 0 && kept == 0 && !s->panic)
-		log_warning("panic", L_STR("reason", "every LLM is ejected; all of them are tried"),
-		            L_INT("llms", out));
+		log_event(LOG_PANIC, L_STR("reason", "every LLM is ejected; all of them are tried"),
+		          L_INT("llms", out));
 	s->panic = out > 0 && kept == 0;
 }
 

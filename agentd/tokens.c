@@ -94,7 +94,7 @@ static char *make(struct tokens *t, const char *secret, const struct config *c)
 	token->text = bearer_token(secret, cfg_str(c, CFG_AUTH_TEAM_ID), cfg_str(c, CFG_AUTH_TOKEN_ID), &e);
 	if (token->text == NULL) {
 		if (!t->failing)
-			log_error("token", L_STR("error", e.text));
+			log_event(LOG_TOKEN, L_STR("error", e.text));
 		free(token->secret); /* the next time there may be memory for it */
 	} else {
 		t->count++;

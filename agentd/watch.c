@@ -62,7 +62,7 @@ struct watch *watch_new(struct event_base *base, const char *volume, void (*chan
 	w->watch_id = -1;
 	w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (w->fd < 0)
-		log_warning("watch", L_STR("directory", volume), L_STR("error", strerror(errno)));
+		log_event(LOG_WATCH, L_STR("directory", volume), L_STR("error", strerror(errno)));
 	w->volume = strdup(volume);
 	w->directory = user_config_directory(volume);
 	w->settled = evtimer_new(base, settled, w);

@@ -4,6 +4,7 @@
 #include "agentctl/ctl.h"
 #include "agentctl/options.h"
 #include "agentd/options.h"
+#include "core/base/log.h"
 #include "core/base/roff.h"
 #include "core/config/config.h"
 #include "fcgi/options.h"
@@ -74,6 +75,17 @@ static void print_settings(FILE *out, const struct program *p)
 {
 	(void)p;
 	config_print_settings(out);
+}
+
+static void print_log_events(FILE *out, const struct program *p)
+{
+	(void)p;
+	for (size_t i = 0; i < LOG_EVENTS; i++) {
+		fputs(".TP\n.BR ", out);
+		roff_text(out, log_events[i].name);
+		fprintf(out, " \" (%s)\"\n", log_level_name(log_events[i].level));
+		print_roff_line(out, log_events[i].meaning);
+	}
 }
 
 static void print_sample(FILE *out, const struct program *p)
@@ -162,6 +174,7 @@ static const struct {
 	{"@EXIT_STATUS@", print_exit_status, true},
 	{"@COMMANDS@", print_commands, true},
 	{"@SETTINGS@", print_settings, true},
+	{"@LOG_EVENTS@", print_log_events, true},
 	{"@SAMPLE@", print_sample, true},
 	{"@OPTION_WORDS@", print_option_words, false},
 	{"@COMMAND_WORDS@", print_command_words, false},

@@ -27,14 +27,14 @@ struct acceptor {
 	int64_t logged_ms; /* the last warning */
 };
 
-static void log_limited(struct acceptor *a, const char *event, const char *why)
+static void log_limited(struct acceptor *a, enum log_event event, const char *why)
 {
 	int64_t now = clock_mono_ms();
 
 	if (a->logged_ms != 0 && now - a->logged_ms < LOG_INTERVAL_MS)
 		return;
 	a->logged_ms = now;
-	log_warning(event, L_STR("reason", why), L_INT("connections", a->open), L_INT("limit", a->limit));
+	log_event(event, L_STR("reason", why), L_INT("connections", a->open), L_INT("limit", a->limit));
 }
 
 static void resume_listening(struct acceptor *a)
@@ -61,7 +61,7 @@ static void back_off(struct acceptor *a, int error)
 {
 	char why[160];
 
-	log_limited(a, "accept_failed", exhaustion_text(error, why, sizeof why));
+	log_limited(a, LOG_ACCEPT_FAILED, exhaustion_text(error, why, sizeof why));
 	pause_listening(a);
 }
 
@@ -84,7 +84,7 @@ static bool make_room(struct acceptor *a)
 	if (a->host.make_room(a->host.arg))
 		return true;
 	log_limited(
-		a, "connections_full",
+		a, LOG_CONNECTIONS_FULL,
 		"no file descriptors are left for more connections, which wait: raise LimitNOFILE= of the unit, or ulimit -n");
 	a->full = true;
 	stop_listening(a);

@@ -87,7 +87,7 @@ static bool start_worker(struct parent *p, struct slot *s)
 	int ready[2] = {-1, -1};
 
 	if (pipe2(ready, O_CLOEXEC) < 0)
-		log_warning("ready_pipe_failed", L_STR("error", strerror(errno)));
+		log_event(LOG_READY_PIPE_FAILED, L_STR("error", strerror(errno)));
 	s->started_ms = clock_mono_ms();
 	s->pid = fork();
 	if (s->pid == 0) {
@@ -101,7 +101,7 @@ static bool start_worker(struct parent *p, struct slot *s)
 	s->ready_fd = ready[0];
 	s->ready = ready[0] < 0; /* it cannot report it */
 	if (s->pid < 0) {
-		log_error("fork_failed", L_STR("error", strerror(errno)));
+		log_event(LOG_FORK_FAILED, L_STR("error", strerror(errno)));
 		s->pid = 0;
 		s->start_at_ms = s->started_ms + BACKOFF_MAX_MS;
 	}
@@ -130,9 +130,9 @@ static void read_ready(struct slot *s)
 static void log_death(pid_t pid, int status)
 {
 	if (WIFSIGNALED(status))
-		log_error("worker_died", L_INT("pid", pid), L_STR("signal", strsignal(WTERMSIG(status))));
+		log_event(LOG_WORKER_DIED, L_INT("pid", pid), L_STR("signal", strsignal(WTERMSIG(status))));
 	else
-		log_error("worker_died", L_INT("pid", pid), L_INT("status", WEXITSTATUS(status)));
+		log_event(LOG_WORKER_DIED, L_INT("pid", pid), L_INT("status", WEXITSTATUS(status)));
 }
 
 static void schedule_restart(struct parent *p, struct slot *s, int status)
@@ -248,7 +248,7 @@ static void reexec(struct parent *p)
 	struct err e = ERR_INIT;
 
 	reap(p); /* the new program could not name a worker that died before it started */
-	log_info("reexecuting", L_STR("program", p->program));
+	log_event(LOG_REEXECUTING, L_STR("program", p->program));
 	if (!program_works(p)) {
 		err_set(&e, "%s does not run (try it with --version); the running program goes on", p->program);
 	} else if (listener_pass_on(&p->listener, &e) == 0 && pass_on_workers(p) == 0) {
@@ -256,7 +256,7 @@ static void reexec(struct parent *p)
 		execv(p->program, p->argv);
 	}
 	err_set_errno(&e, errno, "cannot start %s", p->program);
-	log_error("reexec_failed", L_STR("error", e.text));
+	log_event(LOG_REEXEC_FAILED, L_STR("error", e.text));
 	listener_take_back(&p->listener);
 	unsetenv(OLD_WORKERS);
 	if (p->ready_by_ms == 0)
@@ -270,7 +270,7 @@ static void become_ready(struct parent *p)
 	systemd_notify_ready();
 	if (p->old_count == 0)
 		return;
-	log_info("old_workers_draining", L_INT("workers", p->old_count));
+	log_event(LOG_OLD_WORKERS_DRAINING, L_INT("workers", p->old_count));
 	for (size_t i = 0; i < p->old_count; i++)
 		kill(p->old[i], WORKER_RETIRE);
 }
@@ -283,7 +283,7 @@ static void stop(struct parent *p)
 		signal_all(p, SIGKILL);
 		return;
 	}
-	log_info("stopping", L_INT("workers", running(p)));
+	log_event(LOG_STOPPING, L_INT("workers", running(p)));
 	systemd_notify_stopping();
 	p->kill_at_ms = clock_mono_ms() + p->options->drain_ms + KILL_AFTER_MS;
 	listener_close(&p->listener);
@@ -344,7 +344,7 @@ static int keep_running(struct parent *p)
 		if (p->kill_at_ms != 0 && clock_mono_ms() >= p->kill_at_ms)
 			signal_all(p, SIGKILL);
 	}
-	log_info("stopped", L_INT("pid", getpid()));
+	log_event(LOG_STOPPED, L_INT("pid", getpid()));
 	return 0;
 }
 
@@ -397,10 +397,10 @@ int parent_run(const struct fcgi_options *o, char **argv)
 	for (unsigned i = 0; i < OPTIONS_WORKERS_MAX; i++)
 		p->slots[i].ready_fd = -1;
 	if (prepare(p, &e) < 0) {
-		log_critical("start_failed", L_STR("error", e.text));
+		log_event(LOG_START_FAILED, L_STR("error", e.text));
 	} else {
-		log_info("listening", L_STR("at", p->listener.name), L_INT("workers", o->workers),
-		         L_INT("pid", getpid()));
+		log_event(LOG_LISTENING, L_STR("at", p->listener.name), L_INT("workers", o->workers),
+		          L_INT("pid", getpid()));
 		status = keep_running(p);
 	}
 	if (p->signals >= 0)

@@ -95,7 +95,7 @@ static void take_config(struct published *p, const char *name)
 	c = config_read_saved(path, &e);
 	if (c == NULL) {
 		if (strcmp(p->unreadable, name) != 0)
-			log_warning("configuration_unreadable", L_STR("file", path), L_STR("error", e.text));
+			log_event(LOG_CONFIGURATION_UNREADABLE, L_STR("file", path), L_STR("error", e.text));
 		snprintf(p->unreadable, sizeof p->unreadable, "%s", name);
 		return;
 	}

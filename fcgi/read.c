@@ -24,7 +24,7 @@ void read_refuse(struct connection *c, const char *reason)
 
 	s->refused++;
 	if (s->refusal_logged_ms == 0 || now - s->refusal_logged_ms >= REFUSAL_INTERVAL_MS) {
-		log_warning("request_refused", L_STR("reason", reason), L_INT("times", s->refused));
+		log_event(LOG_REQUEST_REFUSED, L_STR("reason", reason), L_INT("times", s->refused));
 		s->refusal_logged_ms = now;
 		s->refused = 0;
 	}

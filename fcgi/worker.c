@@ -108,8 +108,8 @@ static void log_full(struct worker *w)
 	if (w->full_logged_ms != 0 && now - w->full_logged_ms < FULL_LOG_INTERVAL_MS)
 		return;
 	w->full_logged_ms = now;
-	log_warning("turns_full", L_INT("turns", w->max_turns), L_INT("descriptors", exhaustion_descriptors()),
-	            L_STR("reason", "a turn needs two file descriptors: raise LimitNOFILE= of the unit, or ulimit -n"));
+	log_event(LOG_TURNS_FULL, L_INT("turns", w->max_turns), L_INT("descriptors", exhaustion_descriptors()),
+	          L_STR("reason", "a turn needs two file descriptors: raise LimitNOFILE= of the unit, or ulimit -n"));
 }
 
 enum admission_verdict worker_admit(struct worker *w, const char *address, unsigned *entry)
@@ -142,7 +142,7 @@ const struct chat_services *worker_chat_services(struct worker *w)
 	if (w->services == NULL)
 		w->services = worker_services_new(w->base, w->published, w->daemon, w->counters, &e);
 	if (w->services == NULL)
-		log_error("chat_services_failed", L_STR("error", e.text));
+		log_event(LOG_CHAT_SERVICES_FAILED, L_STR("error", e.text));
 	return w->services == NULL ? NULL : worker_services_chat(w->services);
 }
 
@@ -205,7 +205,7 @@ static void on_config(void *arg, const struct config *c)
 	if (w->acceptor != NULL)
 		prepare_chats(w);
 	if (w->services != NULL && worker_services_outdated(w->services, c) && !w->draining) {
-		log_info("new_workers_requested", L_STR("key", cfg_key_info(CFG_THREADS_STORE)->path));
+		log_event(LOG_NEW_WORKERS_REQUESTED, L_STR("key", cfg_key_info(CFG_THREADS_STORE)->path));
 		kill(getppid(), SIGHUP);
 	}
 	if (w->connections != NULL)
@@ -243,8 +243,8 @@ static void drain(struct worker *w)
 	close(w->context.listener); /* else a successor could not bind the same TCP port */
 	w->context.listener = -1;
 	connections_drain(w->connections);
-	log_info("worker_draining", L_INT("pid", getpid()), L_INT("connections", connections_count(w->connections)),
-	         L_INT("active", connections_active(w->connections)));
+	log_event(LOG_WORKER_DRAINING, L_INT("pid", getpid()), L_INT("connections", connections_count(w->connections)),
+	          L_INT("active", connections_active(w->connections)));
 	schedule_tick(w);
 }
 
@@ -331,7 +331,7 @@ static int open_parts(struct worker *w, struct err *e)
 		return -1;
 	w->counters = counters_open(w->options->run_dir, &counters_error);
 	if (w->counters == NULL)
-		log_warning("counters_not_opened", L_STR("error", counters_error.text));
+		log_event(LOG_COUNTERS_NOT_OPENED, L_STR("error", counters_error.text));
 	w->acceptor = acceptor_new(w->base, w->context.listener, max_connections(), &acceptor_host, e);
 	return w->acceptor == NULL ? -1 : 0;
 }
@@ -361,7 +361,7 @@ static void close_parts(struct worker *w)
 static void report_ready(int fd)
 {
 	if (fd >= 0 && write(fd, "r", 1) != 1)
-		log_warning("ready_not_reported", L_INT("pid", getpid()));
+		log_event(LOG_READY_NOT_REPORTED, L_INT("pid", getpid()));
 	if (fd >= 0)
 		close(fd);
 }
@@ -383,12 +383,12 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 
 	dispatch_ids_init(&w.ids);
 	if (open_parts(&w, &e) < 0) {
-		log_critical("worker_failed", L_STR("error", e.text));
+		log_event(LOG_WORKER_FAILED, L_STR("error", e.text));
 		goto out;
 	}
 	restore_signals(&w);
-	log_info("worker_started", L_INT("pid", getpid()), L_INT("connections_max", max_connections()),
-	         L_INT("turns_max", w.max_turns));
+	log_event(LOG_WORKER_STARTED, L_INT("pid", getpid()), L_INT("connections_max", max_connections()),
+	          L_INT("turns_max", w.max_turns));
 	schedule_tick(&w);
 	report_ready(context->ready_fd);
 	prepare_chats(&w);
@@ -398,8 +398,8 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 		connections_flush(w.connections);
 	}
 	if (connections_active(w.connections) > 0)
-		log_warning("worker_drain_timeout", L_INT("active", connections_active(w.connections)));
-	log_info("worker_stopped", L_INT("pid", getpid()));
+		log_event(LOG_WORKER_DRAIN_TIMEOUT, L_INT("active", connections_active(w.connections)));
+	log_event(LOG_WORKER_STOPPED, L_INT("pid", getpid()));
 	status = 0;
 out:
 	close_parts(&w);

@@ -48,7 +48,7 @@ static bool have_store(struct worker_services *s, const struct config *c)
 	}
 	s->chat.store = store_open(s->chat.base, c, s->run, &e);
 	if (s->chat.store == NULL)
-		log_error("threads_not_opened", L_STR("error", e.text));
+		log_event(LOG_THREADS_NOT_OPENED, L_STR("error", e.text));
 	return s->chat.store != NULL;
 }
 
@@ -111,7 +111,7 @@ static void on_reported(void *arg, const json_t *result, bool unreachable, const
 {
 	(void)arg, (void)unreachable;
 	if (result == NULL)
-		log_debug("report_not_taken", L_STR("error", e->text));
+		log_event(LOG_REPORT_NOT_TAKEN, L_STR("error", e->text));
 }
 
 static void report(void *arg, const struct turn_report *r)

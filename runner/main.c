@@ -54,11 +54,11 @@ static int serve(const struct runner_options *o, bool is_ours, int listen_fd, st
 	if (service != NULL) {
 		evsignal_add(term, NULL);
 		evsignal_add(interrupt, NULL);
-		log_info("ready", L_STR("socket", o->socket), L_INT("sandboxes", o->sandboxes));
+		log_event(LOG_READY, L_STR("socket", o->socket), L_INT("sandboxes", o->sandboxes));
 		systemd_notify_ready();
 		event_base_dispatch(base);
 		systemd_notify_stopping();
-		log_info("stopped", L_STR("why", "signal"));
+		log_event(LOG_STOPPED, L_STR("why", "signal"));
 		service_free(service);
 	}
 	if (term != NULL)
@@ -90,7 +90,7 @@ int main(int argc, char **argv)
 	}
 	if (err_is_set(&e) || drop_root(o.user, &e) < 0 || self_test(&o.limits, &e) < 0 ||
 	    (!o.only_test && serve(&o, is_ours, listen_fd, &e) < 0)) {
-		log_critical("no_sandbox", L_STR("error", e.text));
+		log_event(LOG_NO_SANDBOX, L_STR("error", e.text));
 		return 1;
 	}
 	if (o.only_test)

@@ -155,7 +155,7 @@ static void on_ended(void *arg, enum sandbox_end end, int status)
 		send_error(r, "ExitStatus", text);
 	}
 	send_end(r);
-	log_info("run_ended", L_STR("end", end == SANDBOX_EXITED ? "exited" : "stopped"), L_INT("status", status));
+	log_event(LOG_RUN_ENDED, L_STR("end", end == SANDBOX_EXITED ? "exited" : "stopped"), L_INT("status", status));
 }
 
 static const struct sandbox_handlers sandbox_handlers = {.output = on_output, .ended = on_ended};
@@ -182,7 +182,7 @@ static void start(struct run *r, const json_t *request)
 			r->service->running++;
 			return;
 		}
-		log_error("sandbox_start_failed", L_STR("error", e.text));
+		log_event(LOG_SANDBOX_START_FAILED, L_STR("error", e.text));
 		send_error(r, "SandboxError", e.text);
 	}
 	send_end(r);
@@ -279,7 +279,7 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 	const struct timeval pause = {.tv_usec = 200000};
 	struct service *s = arg;
 
-	log_warning("accept_failed", L_STR("error", strerror(errno)));
+	log_event(LOG_ACCEPT_FAILED, L_STR("error", strerror(errno)));
 	evconnlistener_disable(listener);
 	event_base_once(s->base, -1, EV_TIMEOUT, on_accept_again, listener, &pause);
 }

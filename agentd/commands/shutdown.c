@@ -10,7 +10,7 @@ static void run(struct agent *a, struct command_call *call, const json_t *args)
 	const struct timeval delay = clock_timeval_ms(DELAY_MS);
 
 	(void)args;
-	log_info("stopping", L_STR("reason", "the shutdown command"));
+	log_event(LOG_STOPPING, L_STR("reason", "the shutdown command"));
 	command_reply(call, json_pack("{s:s,s:s}", "status", "success", "message", "The daemon ends"));
 	event_base_loopexit(a->s.base, &delay);
 }

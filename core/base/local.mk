@@ -12,6 +12,7 @@ libttagent_a_SOURCES += \
 	core/base/json_text.h \
 	core/base/log.c \
 	core/base/log.h \
+	core/base/log_events.def \
 	core/base/options.c \
 	core/base/options.h \
 	core/base/process.c \

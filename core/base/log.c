@@ -28,6 +28,12 @@ static const struct {
 	[LOG_CRITICAL_] = {"CRITICAL", LOG_CRIT},
 };
 
+const struct log_event_info log_events[LOG_EVENTS] = {
+#define LOG_EVENT(id, name, level, meaning) [LOG_##id] = {name, LOG_##level##_, meaning},
+#include "core/base/log_events.def"
+#undef LOG_EVENT
+};
+
 void log_open(const char *program, enum log_target target, enum log_level level)
 {
 	log_state.program = program;
@@ -175,15 +181,16 @@ static void add_head(struct line *l, enum log_level level)
 	add(l, head, (size_t)n < sizeof head ? (size_t)n : sizeof head - 1);
 }
 
-void log_fields(enum log_level level, const char *event, const struct log_field *fields, size_t count)
+void log_fields(enum log_event event, const struct log_field *fields, size_t count)
 {
+	enum log_level level = log_events[event].level;
 	struct line l = {.len = 0};
 
 	if (level < log_level())
 		return;
 	if (log_state.target != LOG_TO_SYSLOG)
 		add_head(&l, level);
-	adds(&l, event);
+	adds(&l, log_events[event].name);
 	for (size_t i = 0; i < count; i++)
 		add_field(&l, &fields[i]);
 	if (log_state.target == LOG_TO_SYSLOG) {

@@ -56,22 +56,33 @@ int log_level_parse(const char *text, enum log_level *level);
 int log_target_parse(const char *text, enum log_target *target);
 const char *log_level_name(enum log_level level);
 
-void log_fields(enum log_level level, const char *event, const struct log_field *fields, size_t count);
+/* The log events are the rows of log_events.def. */
+enum log_event {
+#define LOG_EVENT(id, name, level, meaning) LOG_##id,
+#include "core/base/log_events.def"
+#undef LOG_EVENT
+	LOG_EVENTS
+};
 
-#define LOG_EVENT_(lv, ev, ...)                                                                                        \
+struct log_event_info {
+	const char *name;
+	enum log_level level;
+	const char *meaning; /* a sentence for the manual */
+};
+
+extern const struct log_event_info log_events[LOG_EVENTS];
+
+void log_fields(enum log_event event, const struct log_field *fields, size_t count);
+
+/* log_event(LOG_SELECTION, L_STR("model", name), L_INT("candidates", n)); at least one
+ * field. The fields are not evaluated when the event's level is off. */
+#define log_event(event, ...)                                                                                          \
 	do {                                                                                                           \
-		if ((lv) >= log_level()) {                                                                             \
+		const enum log_event event_ = (event);                                                                 \
+		if (log_events[event_].level >= log_level()) {                                                         \
 			const struct log_field fields_[] = {__VA_ARGS__};                                              \
-			log_fields((lv), (ev), fields_, sizeof fields_ / sizeof fields_[0]);                           \
+			log_fields(event_, fields_, sizeof fields_ / sizeof fields_[0]);                               \
 		}                                                                                                      \
 	} while (0)
-
-/* log_info("selection", L_STR("model", name), L_INT("candidates", n)); at least
- * one field. */
-#define log_debug(ev, ...)    LOG_EVENT_(LOG_DEBUG_, ev, __VA_ARGS__)
-#define log_info(ev, ...)     LOG_EVENT_(LOG_INFO_, ev, __VA_ARGS__)
-#define log_warning(ev, ...)  LOG_EVENT_(LOG_WARNING_, ev, __VA_ARGS__)
-#define log_error(ev, ...)    LOG_EVENT_(LOG_ERROR_, ev, __VA_ARGS__)
-#define log_critical(ev, ...) LOG_EVENT_(LOG_CRITICAL_, ev, __VA_ARGS__)
 
 #endif

@@ -111,8 +111,8 @@ void command_event(struct command_call *call, json_t *event)
 	if (p == NULL || p->close_scheduled || peer_pending(p) > OUTPUT_MAX) {
 		json_decref(event);
 		if (p != NULL && !p->close_scheduled) {
-			log_warning("command_peer_dropped", L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
-			            L_STR("reason", "reads its events too slowly"));
+			log_event(LOG_COMMAND_PEER_DROPPED, L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
+			          L_STR("reason", "reads its events too slowly"));
 			peer_schedule_close(p);
 		}
 		return;
@@ -224,8 +224,8 @@ void calls_start(struct peer *p, const struct wire_request *r)
 	struct err e = ERR_INIT;
 
 	if (command_listen_allow(&s->listen, &p->who, r->command, &e) < 0) {
-		log_warning("command_refused", L_STR("command", command_info(r->command)->name),
-		            L_INT("uid", p->who.uid), L_INT("pid", p->who.pid));
+		log_event(LOG_COMMAND_REFUSED, L_STR("command", command_info(r->command)->name),
+		          L_INT("uid", p->who.uid), L_INT("pid", p->who.pid));
 		peer_send_error(p, &r->id, e.text);
 		return;
 	}

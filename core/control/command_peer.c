@@ -67,8 +67,8 @@ void peer_send_error(struct peer *p, const int64_t *id, const char *text)
 /* Sends the error and closes the connection once it is written. */
 static void reject(struct peer *p, const int64_t *id, const char *text)
 {
-	log_warning("command_peer_dropped", L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
-	            L_STR("reason", id != NULL ? "protocol" : "no protocol"));
+	log_event(LOG_COMMAND_PEER_DROPPED, L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
+	          L_STR("reason", id != NULL ? "protocol" : "no protocol"));
 	peer_send_error(p, id, text);
 	p->closing = true;
 	bufferevent_disable(p->bev, EV_READ);

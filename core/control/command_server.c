@@ -29,7 +29,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	(void)sa;
 	(void)len;
 	if (admit(s, fd) < 0)
-		log_warning("command_peer_refused", L_INT("connections", s->peer_count));
+		log_event(LOG_COMMAND_PEER_REFUSED, L_INT("connections", s->peer_count));
 }
 
 /* File descriptors or memory ran out: retrying at once would only waste CPU time. */
@@ -37,7 +37,7 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 {
 	struct command_server *s = arg;
 
-	log_error("command_accept_failed", L_STR("error", strerror(EVUTIL_SOCKET_ERROR())),
+	log_event(LOG_COMMAND_ACCEPT_FAILED, L_STR("error", strerror(EVUTIL_SOCKET_ERROR())),
 	          L_INT("again_in_s", ACCEPT_PAUSE_S));
 	evconnlistener_disable(listener);
 	event_add(s->accept_again, &(struct timeval){.tv_sec = ACCEPT_PAUSE_S});

@@ -205,7 +205,7 @@ void http_outcome_log_exhaustion(struct http *h, const char *text)
 	h->exhaustions++;
 	if (h->exhaustion_logged_ms != 0 && now - h->exhaustion_logged_ms < EXHAUSTION_LOG_MS)
 		return;
-	log_error("no_resources", L_STR("reason", text), L_INT("times", h->exhaustions));
+	log_event(LOG_NO_RESOURCES, L_STR("reason", text), L_INT("times", h->exhaustions));
 	h->exhaustion_logged_ms = now;
 	h->exhaustions = 0;
 }

@@ -259,9 +259,9 @@ static void log_change(struct status_reader *r)
 	if (strcmp(reason, r->logged.text) == 0)
 		return;
 	if (reason[0] != '\0')
-		log_warning("status_stale", L_STR("error", reason));
+		log_event(LOG_STATUS_STALE, L_STR("error", reason));
 	else
-		log_info("status_fresh", L_STR("file", r->path));
+		log_event(LOG_STATUS_FRESH, L_STR("file", r->path));
 	err_clear(&r->logged);
 	err_set(&r->logged, "%s", reason);
 }

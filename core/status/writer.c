@@ -97,7 +97,7 @@ static int take_lock(struct status_writer *w, struct err *e)
 	}
 	len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
 	if (ftruncate(w->lock_fd, 0) < 0 || pwrite(w->lock_fd, text, (size_t)len, 0) != len)
-		log_warning("lock_file", L_STR("dir", w->dir), L_STR("error", "the pid cannot be written to it"));
+		log_event(LOG_LOCK_FILE, L_STR("dir", w->dir), L_STR("error", "the pid cannot be written to it"));
 	return 0;
 }
 
@@ -120,8 +120,8 @@ static void restore(struct status_writer *w)
 		w->generation = w->live.generation;
 	}
 	if (err_is_set(&e))
-		log_warning("status_file", L_STR("dir", w->dir), L_STR("file", STATUS_FILE), L_STR("error", e.text),
-		            L_STR("action", "the next publication replaces it"));
+		log_event(LOG_STATUS_FILE, L_STR("dir", w->dir), L_STR("file", STATUS_FILE), L_STR("error", e.text),
+		          L_STR("action", "the next publication replaces it"));
 	free(file);
 	if (fd >= 0)
 		close(fd);

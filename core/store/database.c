@@ -211,7 +211,7 @@ static json_t *read_turn(sqlite3_stmt *s)
 	if (json_is_array(messages) || (messages == NULL && errno == ENOMEM))
 		return messages;
 	json_decref(messages);
-	log_warning("turn_unreadable", L_STR("error", "a turn in the database is not a JSON array and is left out"));
+	log_event(LOG_TURN_UNREADABLE, L_STR("error", "a turn in the database is not a JSON array and is left out"));
 	return json_array();
 }
 

@@ -48,11 +48,11 @@ static void note_state(struct db_thread *t, const struct err *e)
 	int64_t now_ms = clock_mono_ms();
 
 	if (e != NULL && (!err_is_set(&t->trouble) || now_ms - t->logged_ms >= LOG_AGAIN_MS)) {
-		log_error("threads_database", L_STR("error", e->text),
+		log_event(LOG_THREADS_DATABASE_ERROR, L_STR("error", e->text),
 		          L_STR("effect", "chats go on without their history"));
 		t->logged_ms = now_ms;
 	} else if (e == NULL && err_is_set(&t->trouble)) {
-		log_info("threads_database", L_STR("state", "usable again"), L_STR("file", t->file));
+		log_event(LOG_THREADS_DATABASE, L_STR("state", "usable again"), L_STR("file", t->file));
 	}
 	if (e != NULL)
 		t->trouble = *e;
@@ -155,7 +155,7 @@ static void sweep(struct db_thread *t, const struct store_limits *limits)
 	/* There are more: continues soon, but jobs come first. */
 	t->sweep_ms = clock_mono_ms() + (deleted == SWEEP_THREADS ? IDLE_MS : SWEEP_MS);
 	if (deleted > 0)
-		log_debug("threads_expired", L_INT("count", deleted));
+		log_event(LOG_THREADS_EXPIRED, L_INT("count", deleted));
 }
 
 /* How long the thread may sleep without a job. */

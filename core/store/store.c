@@ -103,8 +103,8 @@ struct store *store_open(struct event_base *base, const struct config *c, const 
 	const struct store_ops *ops = find_kind(url, &place, &why);
 
 	if (ops == NULL || (ops->check != NULL && ops->check(place, &why) < 0)) {
-		log_warning("threads_in_memory", L_STR("store", url), L_STR("error", why.text),
-		            L_STR("effect", "conversations last as long as this worker does"));
+		log_event(LOG_THREADS_IN_MEMORY, L_STR("store", url), L_STR("error", why.text),
+		          L_STR("effect", "conversations last as long as this worker does"));
 		ops = &store_memory;
 	}
 	return open_kind(ops, url, place, base, run, &limits, e);

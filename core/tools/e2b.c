@@ -328,7 +328,7 @@ static void on_executed(void *arg, const struct http_result *h)
 		e2b_api_extend(r->ctx->http, r->ctx->config, s->handle.id);
 	if (vanished && !r->recreated) {
 		r->recreated = true;
-		log_info("sandbox_vanished", L_STR("next", "create another"));
+		log_event(LOG_SANDBOX_VANISHED, L_STR("next", "create another"));
 		advance(s);
 	} else if (h->outcome == HTTP_DONE && h->status == 200) {
 		end_run(r, r->execution.ended ? NULL : "the sandbox ended before the code did");

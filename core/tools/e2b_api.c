@@ -100,8 +100,8 @@ static void on_updated(void *arg, const struct http_result *h)
 {
 	(void)arg;
 	if (h->outcome != HTTP_DONE || (h->status != 204 && h->status != 404))
-		log_warning("sandbox_not_updated", L_INT("status", h->status),
-		            L_STR("why", http_outcome_text(h->outcome)));
+		log_event(LOG_SANDBOX_NOT_UPDATED, L_INT("status", h->status),
+		          L_STR("why", http_outcome_text(h->outcome)));
 }
 
 static const struct http_handlers update_handlers = {.done = on_updated};
@@ -211,7 +211,7 @@ void e2b_api_failure(const struct http_result *h, const char *what, struct err *
 	else
 		err_set(e, "%s: HTTP %ld%s%s", what, h->status, message == NULL ? "" : ", ",
 		        message == NULL ? "" : message);
-	log_warning("sandbox_failed", L_STR("what", what), L_INT("status", h->status),
-	            L_STR("outcome", http_outcome_text(h->outcome)));
+	log_event(LOG_SANDBOX_FAILED, L_STR("what", what), L_INT("status", h->status),
+	          L_STR("outcome", http_outcome_text(h->outcome)));
 	json_decref(error);
 }

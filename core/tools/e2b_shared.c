@@ -83,7 +83,7 @@ struct e2b_shared *e2b_shared_new(const char *dir)
 		return NULL;
 	s->dir = dir == NULL ? -1 : open_directory(dir);
 	if (dir != NULL && s->dir < 0)
-		log_warning("sandboxes_not_shared", L_STR("directory", DIRECTORY), L_STR("error", strerror(errno)));
+		log_event(LOG_SANDBOXES_NOT_SHARED, L_STR("directory", DIRECTORY), L_STR("error", strerror(errno)));
 	return s;
 }
 
@@ -155,7 +155,7 @@ void e2b_shared_write(const struct e2b_shared *s, const char *thread, const stru
 	                 handle->traffic_token);
 	text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
 	if (text != NULL && strlen(text) <= FILE_MAX && write_file(s->dir, name, text) < 0)
-		log_warning("sandbox_not_shared", L_STR("error", strerror(errno)));
+		log_event(LOG_SANDBOX_NOT_SHARED, L_STR("error", strerror(errno)));
 	free(text);
 	json_decref(json);
 }

@@ -92,7 +92,7 @@ static void service_failed(struct tool_run *r, const char *why, int64_t retry_af
 {
 	const char *name = search_services[r->service]->name;
 
-	log_warning("search_failed", L_STR("service", name), L_STR("why", why));
+	log_event(LOG_SEARCH_FAILED, L_STR("service", name), L_STR("why", why));
 	begin_cooldown(r, retry_after_s);
 	err_clear(&r->failure);
 	err_set(&r->failure, "%s: %s", name, why);

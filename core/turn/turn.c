@@ -90,7 +90,8 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 
 	t->stored = NULL;
 	if (e != NULL) /* the store logs it itself, once for all turns */
-		log_debug("history_not_loaded", L_STR("request_id", t->log.request_id), L_STR("error", e->text));
+		log_event(LOG_HISTORY_NOT_LOADED_DEBUG, L_STR("request_id", t->log.request_id),
+		          L_STR("error", e->text));
 	t->conversation.history = json_incref((json_t *)(uintptr_t)turns);
 	turn_proceed(t);
 }
@@ -125,8 +126,8 @@ static void stop_store(struct turn *t)
 static enum step load_late(struct turn *t)
 {
 	stop_store(t);
-	log_warning("history_not_loaded", L_STR("request_id", t->log.request_id),
-	            L_STR("error", "the store did not answer in time"), L_INT("waited_ms", LOAD_WAIT_MS));
+	log_event(LOG_HISTORY_NOT_LOADED, L_STR("request_id", t->log.request_id),
+	          L_STR("error", "the store did not answer in time"), L_INT("waited_ms", LOAD_WAIT_MS));
 	return STEP_CHOOSE;
 }
 
@@ -161,7 +162,7 @@ static void on_saved(void *arg, const struct err *e)
 
 	t->stored = NULL;
 	if (e != NULL) /* the store logs it itself, once for all turns */
-		log_debug("history_not_saved", L_STR("request_id", t->log.request_id), L_STR("error", e->text));
+		log_event(LOG_HISTORY_NOT_SAVED_DEBUG, L_STR("request_id", t->log.request_id), L_STR("error", e->text));
 	turn_proceed(t);
 }
 
@@ -180,7 +181,7 @@ static enum step save(struct turn *t)
 	if (t->client_left)
 		return STEP_END;
 	if (t->stored == NULL) {
-		log_warning("history_not_saved", L_STR("request_id", t->log.request_id), L_STR("error", "no memory"));
+		log_event(LOG_HISTORY_NOT_SAVED, L_STR("request_id", t->log.request_id), L_STR("error", "no memory"));
 		return STEP_END;
 	}
 	turn_wake_in(t, SAVE_WAIT_MS);
@@ -197,7 +198,7 @@ static enum step saved(struct turn *t)
 static enum step save_late(struct turn *t)
 {
 	stop_store(t);
-	log_warning("history_slow", L_STR("request_id", t->log.request_id));
+	log_event(LOG_HISTORY_SLOW, L_STR("request_id", t->log.request_id));
 	return STEP_END;
 }
 
@@ -213,10 +214,10 @@ static void log_turn(const struct turn *t, const struct usage *u)
 	const struct upstream *up = &t->upstream;
 	const char *model = up->llm == NULL ? NULL : status_text(up->snapshot, up->llm->model);
 
-	log_info("turn", L_STR("request_id", t->log.request_id), L_STR("model", model), L_STR("status", t->log.status),
-	         L_INT("tokens", u->tokens), L_REAL("ttft", seconds(u->ttft_ns)), L_REAL("total", seconds(u->total_ns)),
-	         L_INT("tools", t->log.tool_runs), L_INT("failovers", t->log.failovers),
-	         L_STR("reason", *t->log.reason == '\0' ? NULL : t->log.reason));
+	log_event(LOG_TURN, L_STR("request_id", t->log.request_id), L_STR("model", model),
+	          L_STR("status", t->log.status), L_INT("tokens", u->tokens), L_REAL("ttft", seconds(u->ttft_ns)),
+	          L_REAL("total", seconds(u->total_ns)), L_INT("tools", t->log.tool_runs),
+	          L_INT("failovers", t->log.failovers), L_STR("reason", *t->log.reason == '\0' ? NULL : t->log.reason));
 }
 
 static void turn_free(struct turn *t)

@@ -227,9 +227,9 @@ static void log_failure(struct turn *t, const struct attempt_outcome *o)
 	snprintf(t->log.reason, sizeof t->log.reason, "%s%s%s", result, *o->text == '\0' ? "" : ": ", o->text);
 	if (o->result == ATTEMPT_NO_RESOURCES)
 		return; /* logged already, once for all turns */
-	log_warning("attempt_failed", L_STR("request_id", t->log.request_id),
-	            L_STR("model", status_text(t->upstream.snapshot, t->upstream.llm->model)), L_STR("result", result),
-	            L_INT("status", o->status), L_STR("text", o->text), L_INT("shown", answer_is_shown(&t->answer)));
+	log_event(LOG_ATTEMPT_FAILED, L_STR("request_id", t->log.request_id),
+	          L_STR("model", status_text(t->upstream.snapshot, t->upstream.llm->model)), L_STR("result", result),
+	          L_INT("status", o->status), L_STR("text", o->text), L_INT("shown", answer_is_shown(&t->answer)));
 }
 
 /* The oldest turn is left out, and the same LLM is asked once more. As this happens only once,
