@@ -59,7 +59,7 @@ void pending_fail(struct pending *p, const char *text);
 /* For command_on_cancel: the call is gone, it ends without an answer. */
 void pending_drop(void *p);
 
-/* ---- parts of results: new references, NULL where memory is out -------------------------- */
+/* ---- parts of results: new references, NULL: out of memory -------------------------- */
 
 /* {"status":"error","message":...} */
 json_t *command_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

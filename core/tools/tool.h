@@ -90,7 +90,7 @@ void toolbox_free(struct toolbox *b);
 const struct tool *toolbox_find(const struct config *c, const char *name, size_t len);
 
 /* The "tools" array of a request: a new reference, shared by turns (never change it); NULL
- * where c provides none (or memory is out). */
+ * where c provides none (or out of memory). */
 json_t *toolbox_definitions(struct toolbox *b, const struct config *c);
 
 struct tool_run *toolbox_start(struct toolbox *b, const struct tool *tool, const struct tool_context *ctx,

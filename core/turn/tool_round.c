@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_MEMORY "Error: memory is out. Answer with what you have."
+#define NO_MEMORY "Error: out of memory. Answer with what you have."
 
 struct job {
 	struct tool_round *round;

@@ -5,7 +5,7 @@
 #include "core/base/clock.h"
 
 #define KEEP_ALIVE_MS 10000
-#define NO_MEMORY     "The tools could not be run because memory is out. Please try again in a moment."
+#define NO_MEMORY     "The tools could not be run: out of memory. Please try again in a moment."
 
 static void on_started(void *arg, const struct tool *tool, const json_t *args)
 {

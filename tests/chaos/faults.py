@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done to whom, for how long, and how it is made good again."""
+"""Which faults are injected, where, for how long, and how they are undone."""
 
 import heapq
 import os
@@ -217,7 +217,7 @@ class Schedule:
             self._end(name)
 
     def heal(self):
-        """All is well again, and known to be."""
+        """Everything works again, and is known to."""
         world = self.world
         wait_until(lambda: len(world.service.worker_pids()) == 2, "two workers, old ones gone", 60)
         world.service.wait_status(

@@ -104,7 +104,7 @@ class World:
         wait_until(idle, "no turn runs any more", 20)
 
     def measure(self, clients):
-        """What the service holds after the same load every time, and once nobody uses it:
+        """What the service holds after the same load every time, and once it is idle:
         nginx's workers, and the connections that they keep, are replaced."""
         warm = self.load(clients, WARM_SECONDS)
         self.quiet()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever comes from outside may be wrong: an error names it, and everything else goes on."""
+"""Whatever comes from outside may be wrong: an error reports it, and everything else continues."""
 
 import json
 import os
@@ -190,7 +190,7 @@ def test_a_bad_body_is_422_and_says_why(one, fault):
 
 
 def test_a_body_that_is_only_odd_is_a_turn(one):
-    """Of keys that nobody knows nothing is looked at; NUL is one of the message's characters."""
+    """Unknown keys are not checked; NUL is one of the message's characters."""
     service, llm = one
     body = b'{"message":"a\\u0000b","thread_id":"odd","n":[99999999999999999999,"\\u0000"]}'
     assert Turn(Exchange(service.host, "POST", "/poll_requests", body)).whole
@@ -229,7 +229,7 @@ def test_a_bad_command_line_is_answered_with_what_is_wrong(one, fault):
         try:
             channel.raw(LINES[fault])
         except (BrokenPipeError, ConnectionResetError):
-            pass  # told and closed before all of it was sent
+            pass  # refused and closed before all of it was sent
         answer = channel.receive()
         assert answer and answer["ok"] is False and answer["error"], answer
     with Channel(one[0].run) as channel:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An answer that breaks off goes on with another LLM, from where its text stopped."""
+"""An answer that breaks off is continued by another LLM, from where its text stopped."""
 
 import pytest
 from harness.process import wait_until

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the files of deploy/ promise beyond the endpoints (test_prefix.py): who counts as admin
-behind other proxies, who authenticates users, what nginx says by itself; units."""
+behind other proxies, who authenticates users, what nginx answers itself; units."""
 
 import json
 import os

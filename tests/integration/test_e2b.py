@@ -29,7 +29,7 @@ class World:
         return self
 
     def run(self, *codes, thread_id=None):
-        """One turn that runs these codes in one answer; what the LLM is told of each."""
+        """One turn that runs these codes in one answer; what the LLM is sent as the result of each."""
         turn = self.service.chat(rounds(calls(*(call(CODE, id=f"c{i}", code=c) for i, c in enumerate(codes)))), thread_id)
         assert turn.whole and turn.answer == PLAIN, turn.chunks
         return turn, [m["content"] for m in self.llm.chats()[-1]["body"]["messages"][-len(codes):]]
@@ -51,8 +51,8 @@ def world(made):
 
 
 def test_code_is_run_in_a_sandbox_of_its_thread(world):
-    turn, told = world.run("print(1)", thread_id="code-one")
-    assert turn.text == RAN and told == ["Output:\nran\n"]
+    turn, contents = world.run("print(1)", thread_id="code-one")
+    assert turn.text == RAN and contents == ["Output:\nran\n"]
     create, execute = world.e2b.requests("/sandboxes")[0], world.e2b.requests("/execute")[0]
     assert create["headers"]["x-api-key"] == "e2b-test-key"
     assert create["body"] == {"templateID": "code-interpreter-v1", "timeout": 303, "secure": True,
@@ -74,8 +74,8 @@ def test_code_is_run_in_a_sandbox_of_its_thread(world):
 def test_runs_of_one_answer_follow_one_another_in_one_sandbox(world):
     world.e2b.script(runs={"a": [200000, {"type": "stdout", "text": "A"}], "b": [{"type": "stdout", "text": "B"}]},
                      create_delay_us=100000)
-    turn, told = world.run("a", "b", "a")
-    assert told == ["Output:\nA", "Output:\nB", "Output:\nA"]
+    turn, contents = world.run("a", "b", "a")
+    assert contents == ["Output:\nA", "Output:\nB", "Output:\nA"]
     assert world.e2b.codes() == ["a", "b", "a"] and world.e2b.calls().count("POST /sandboxes") == 1
     assert turn.text.count("Running code\n") == 3
 
@@ -87,21 +87,21 @@ EVENTS = [
     {"type": "result", "text": "<Figure>", "png": "iVBO" * 1000},
     {"type": "error", "name": "ValueError", "value": "bad", "traceback": "line 1"},
 ]
-TOLD = ("Output:\nGrüße 😀\ncareful\n\nResult:\n4\n<Figure>\n[a picture was made (png, about 3 KiB); the user does not "
+CONTENTS = ("Output:\nGrüße 😀\ncareful\n\nResult:\n4\n<Figure>\n[a picture was made (png, about 3 KiB); the user does not "
         "see it]\n\nError:\nValueError: bad\nline 1\n")
 
 
 @pytest.mark.parametrize("knobs", [{}, {"pieces": 1}, {"pieces": 7, "keepalives": 20}, {"delay_us": 300000}])
 def test_events_are_read_in_any_pieces(world, knobs):
     world.e2b.script(events=EVENTS, **knobs)
-    assert world.run("x")[1] == [TOLD]
+    assert world.run("x")[1] == [CONTENTS]
 
 
 def test_output_is_limited(world):
     world.e2b.script(events=[{"type": "stdout", "text": "ü" * 20000}] * 50)
-    told = world.run("x")[1][0]
-    assert len(told.encode()) < 21000 and told.endswith("the rest was left out.]")
-    assert set(told[8:9000]) == {"ü"}
+    contents = world.run("x")[1][0]
+    assert len(contents.encode()) < 21000 and contents.endswith("the rest was left out.]")
+    assert set(contents[8:9000]) == {"ü"}
 
 
 def test_lines_that_are_no_events_are_passed_over(world):
@@ -119,8 +119,8 @@ def test_a_sandbox_that_vanished_is_made_again_once(world):
 
 def test_a_sandbox_that_vanishes_again_is_reported(world):
     world.e2b.script(vanish=5)
-    told = world.run("x", thread_id="code-gone-twice")[1][0]
-    assert re.match(r"Error: the code was not run to its end \(.*502", told), told
+    contents = world.run("x", thread_id="code-gone-twice")[1][0]
+    assert re.match(r"Error: the code was not run to its end \(.*502", contents), contents
     assert world.e2b.calls().count("POST /execute") == 2
     world.e2b.script()
     assert world.run("x", thread_id="code-gone-twice")[1] == ["Output:\nran\n"]
@@ -128,8 +128,8 @@ def test_a_sandbox_that_vanishes_again_is_reported(world):
 
 def test_code_that_did_something_is_not_run_twice(world):
     world.e2b.script(events=[{"type": "stdout", "text": "half"}], cut=True)
-    told = world.run("x")[1][0]
-    assert told.startswith("Error: the code was not run to its end") and "half" in told
+    contents = world.run("x")[1][0]
+    assert contents.startswith("Error: the code was not run to its end") and "half" in contents
     assert world.e2b.calls().count("POST /execute") == 1
 
 
@@ -147,15 +147,15 @@ FAULTS = {
 def test_a_failing_service_is_reported_to_the_model(world, fault):
     knobs, why = FAULTS[fault]
     world.e2b.script(**knobs)
-    told = world.run("x", "y")[1]
-    assert all(t.startswith("Error: the code was not run to its end") and why in t for t in told), told
+    contents = world.run("x", "y")[1]
+    assert all(t.startswith("Error: the code was not run to its end") and why in t for t in contents), contents
 
 
 def test_code_that_runs_too_long_is_stopped(world):
     world.e2b.script(events=[{"type": "stdout", "text": "tick"}], stall=True)
     began = time.monotonic()
-    told = world.run("x")[1][0]
-    assert "ran longer than is allowed" in told and "tick" in told
+    contents = world.run("x")[1][0]
+    assert "ran longer than is allowed" in contents and "tick" in contents
     assert 1.9 < time.monotonic() - began < 4 and world.e2b.stats()["active"] == 0
 
 
@@ -239,7 +239,7 @@ def test_a_thread_has_one_sandbox_whichever_worker_its_turns_come_to(testbed):
     names = [f"shared-{i}" for i in range(3)]
     for i in range(8):
         with ThreadPoolExecutor(3) as pool:  # so that no worker is always the first to wake
-            assert [told for _, told in pool.map(lambda n: world.run_alone("x", n), names)] == [True] * 3
+            assert [contents for _, contents in pool.map(lambda n: world.run_alone("x", n), names)] == [True] * 3
     assert world.e2b.calls().count("POST /sandboxes") == 3 and len(world.e2b.codes()) == 24
     directory = world.service.run / "sandboxes"
     assert directory.stat().st_mode & 0o777 == 0o700 and {f.stat().st_mode & 0o777 for f in directory.iterdir()} == {0o600}

@@ -173,7 +173,7 @@ def test_the_preferred_one_is_taken_back_when_it_is_stable(testbed):
     a.script(health_status=500)
     daemon.wait_current("d2")
     a.script()
-    daemon.ask("refresh")  # nobody who asks has to wait
+    daemon.ask("refresh")  # no caller has to wait
     assert daemon.current() == "d1"
 
 

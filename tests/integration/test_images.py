@@ -15,7 +15,7 @@ def picture(text="[plain] what is it?"):
 
 
 def world(testbed, *types, **more):
-    """(service, LLMs): a model of each type, asked in this order."""
+    """(service, LLMs): a model of each type, tried in this order."""
     llms = [testbed.llm() for _ in types]
     entries = {f"d{n}": llm.deployment(f"model-{n}", name=f"c-d{n}", model_impl={"model_type": kind})
                for n, (llm, kind) in enumerate(zip(llms, types))}
@@ -35,7 +35,7 @@ def test_an_image_goes_to_the_model_with_vision(testbed, on):
     turn = service.chat(picture(), "t")
     assert turn.status == 200 and turn.whole and turn.text == PLAIN
     assert seeing.chats()[-1]["body"]["messages"][-1]["content"] == picture() and text_only.chats() == []
-    # What follows in the thread without one goes to the first model, which is told that there was one.
+    # What follows in the thread without one goes to the first model, which learns that there was one.
     assert service.chat("[plain]", "t").text == PLAIN
     assert "[image]" in json.dumps(text_only.chats()[-1]["body"]["messages"]) and len(seeing.chats()) == 1
 

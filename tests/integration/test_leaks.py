@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cancelled requests and many turns leave nothing behind and harm nobody else."""
+"""Cancelled requests and many turns leak nothing and affect nobody else."""
 
 import random
 import signal

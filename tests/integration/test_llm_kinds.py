@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The four kinds of LLM each answer a chat turn, and each is asked as the contract says."""
+"""The four kinds of LLM each answer a chat turn, and each is sent what the contract says."""
 
 import json
 import re

@@ -70,7 +70,7 @@ class Quickstart:
         self.check_gone()
 
     def check_gone(self):
-        """Nothing that it started runs on, nobody listens any more."""
+        """Nothing that it started still runs or listens."""
         wait_until(lambda: not processes_of(self.directory), f"the end of {processes_of(self.directory)}")
         if hasattr(self, "host"):
             address, port = self.host.rsplit(":", 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptors, disk and memory run out: it is said, survived, and no LLM's fault."""
+"""File descriptors, disk and memory run out: this is reported, survived, and not blamed on an LLM."""
 
 import json
 import os

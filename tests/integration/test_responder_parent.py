@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The responder's parent: answers that outlive their time, a new program that does not run,
-and what goes on while the parent itself is stopped."""
+and what continues while the parent itself is stopped."""
 
 import json
 import os

@@ -356,9 +356,9 @@ class World:
 
 def test_the_code_of_a_turn_runs_in_the_local_sandbox(testbed):
     world = World(testbed).wait_tools(CODE)
-    told = world.run("print(6 * 7)", "print('Grüße 😀')", "1/0", "import time; time.sleep(9)")
-    assert told[:2] == ["Output:\n42\n", "Output:\nGrüße 😀\n"]
-    assert "ZeroDivisionError" in told[2] and "longer than is allowed" in told[3]
+    results = world.run("print(6 * 7)", "print('Grüße 😀')", "1/0", "import time; time.sleep(9)")
+    assert results[:2] == ["Output:\n42\n", "Output:\nGrüße 😀\n"]
+    assert "ZeroDivisionError" in results[2] and "longer than is allowed" in results[3]
 
 
 def test_a_chat_client_that_leaves_ends_its_code(testbed):
@@ -386,8 +386,8 @@ def test_code_is_offered_only_while_the_runner_lives(testbed):
     world.runner.process.expected_exit = {-9}
     os.kill(world.runner.pid, 9)
     world.wait_tools()
-    told = next(e for e in iter(lambda: events.receive()["event"], None) if e["event"] == "code")
-    assert told["available"] is False and told["reason"] == "tt-agent-runner is not running"
+    event = next(e for e in iter(lambda: events.receive()["event"], None) if e["event"] == "code")
+    assert event["available"] is False and event["reason"] == "tt-agent-runner is not running"
     assert world.service.ctl("config")["code.local"]["value"] is True  # as it was configured
     seen = world.told_of_code()
     again = Runner(testbed, options=["--socket", world.runner.path])  # meanwhile it is looked for without a word
@@ -409,7 +409,7 @@ def test_a_runner_that_hangs_offers_nothing(testbed):
 
 
 class Answering:
-    """Listens as the runner does, and says the same to whatever it is asked; None: nothing."""
+    """Listens as the runner does, and gives the same answer to every request; None: no answer."""
 
     def __init__(self, testbed, answer):
         self.path = testbed.directory / "answering.sock"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets stay where they are: not in what is told, not in the process list, not in core dumps."""
+"""Secrets stay where they are: not in any output, not in the process list, not in core dumps."""
 
 import os
 import resource
@@ -37,7 +37,7 @@ def run(*argv, env=None, code=0):
     return done.stdout + done.stderr
 
 
-# --- what is told (all logs are looked at when a test ends) ----------------------------------
+# --- output (all logs are checked when a test ends) ------------------------------------------
 
 def test_nobody_is_told_a_secret(testbed):
     service, llm = service_with_secrets(testbed)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The statistics stand alone in their HTTP chunk, always: TT-Studio sees them only there."""
+"""The statistics are always alone in their HTTP chunk: TT-Studio sees them only there."""
 
 import json
 import socket

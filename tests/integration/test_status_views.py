@@ -20,7 +20,7 @@ class Facts:
     def __init__(self, document, models, current, counts):
         self.generation, self.stale = document["generation"], document.get("stale", False)
         self.health = {m["deploy_id"]: m["status"] for m in models if m["deploy_id"]}
-        self.told = (self.health, current, {k: counts[k] for k in ("healthy", "degraded", "unhealthy")})
+        self.reported = (self.health, current, {k: counts[k] for k in ("healthy", "degraded", "unhealthy")})
 
 
 def of_root(d):
@@ -73,11 +73,11 @@ class Views:
         self.service, self.seen = service, {}
 
     def look(self, name):
-        """What the view says, which no other may have said otherwise at that generation."""
+        """What the view says, which no other view may contradict at that generation."""
         ask, judge = VIEWS[name]
         facts = judge(ask(self.service))
-        first, told = self.seen.setdefault(facts.generation, (name, facts.told))
-        assert facts.told == told, f"generation {facts.generation}: {name} and {first} disagree"
+        first, reported = self.seen.setdefault(facts.generation, (name, facts.reported))
+        assert facts.reported == reported, f"generation {facts.generation}: {name} and {first} disagree"
         return facts
 
     def wait(self, condition, what, names=VIEWS):
@@ -89,7 +89,7 @@ class Views:
 
     def follow(self, health, current):
         """Until all say so: at first those that answer quickly, which see each publication."""
-        says = lambda f: (f.health, f.told[1]) == (health, current)
+        says = lambda f: (f.health, f.reported[1]) == (health, current)
         for names in (QUICK_VIEWS, VIEWS):
             self.wait(says, f"{health}, current is {current}", names)
         return says

@@ -130,7 +130,7 @@ def test_an_answer_that_reaches_its_limit_says_so_where_that_is_wanted(testbed):
     service, llm = testbed.one({"token": "w ", "tokens": 8, "length_limit": True}, sets=sets)
     turn = service.chat("first", "a-thread-of-its-own")
     assert turn.whole and turn.text == "w w w w w \n\n" + LENGTH_NOTE
-    # What reaches none has no note, and the note is no word of the model.
+    # What reaches none has no note, and the note is not part of the answer.
     assert service.chat(inline(tokens=2), "a-thread-of-its-own").text == "w w "
     assert [m["content"] for m in llm.chats()[-1]["body"]["messages"] if m["role"] == "assistant"] == ["w w w w w "]
 
@@ -218,6 +218,6 @@ EARLY = {"content": '{"choices": [{"index": 0, "delta": {"content": ""}, "finish
 
 @pytest.mark.parametrize("name", EARLY)
 def test_a_finish_reason_that_comes_too_early_ends_nothing(one, name):
-    """Proxies say so in any of their chunks; the words behind it belong to the answer."""
+    """Proxies say so in any of their chunks; the words after it belong to the answer."""
     turn = one[0].chat(inline(tokens=5, token="word ", delay_us=700000, bad_after=1, bad_event=EARLY[name]))
     assert turn.whole and turn.text == "word " * 5

@@ -79,7 +79,7 @@ def test_a_bad_stream_is_reported_after_its_first_word(one, fault):
 
 
 def test_an_error_event_moves_on_before_the_first_word(testbed):
-    """Case 07: An error event behind the stream's first event got no fallback (maximhq/bifrost#5395)."""
+    """Case 07: An error event after the stream's first event got no fallback (maximhq/bifrost#5395)."""
     service, a, b = testbed.two({"error_after": 0, "role": True})
     turn = service.chat("[plain]")
     assert turn.whole and turn.text == PLAIN, turn.text

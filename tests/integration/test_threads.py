@@ -73,7 +73,7 @@ def test_workers_share_what_they_remember(testbed):
     service, llm = testbed.one({"text": ["yes"]}, workers=3)
     words = [f"word {n}" for n in range(12)]
     for n, word in enumerate(words):
-        # Asked at once behind the statistics, of whichever worker.
+        # Requested right after the statistics, from any worker.
         assert service.chat(word, LONG).whole
         assert said(llm) == words[: n + 1]
 
@@ -97,7 +97,7 @@ def test_users_that_the_web_server_authenticates_are_apart(testbed, setting, par
 
 @pytest.mark.parametrize("first, second", [("ann", "bob"), ("bob", "ann")])
 def test_nobody_becomes_another_user_by_another_spelling_of_the_header(testbed, first, second):
-    """lighttpd passes on a client's X_Studio_User as well, before or behind the X-Studio-User that it sets."""
+    """lighttpd passes on a client's X_Studio_User as well, before or after the X-Studio-User that it sets."""
     service, llm = testbed.one({"text": ["yes"]}, sets=["http.subject_header=X-Studio-User"])
 
     def ask(message, **params):
@@ -251,14 +251,14 @@ def test_killed_at_random_moments(testbed, kills):
     there, and what was answered to its end is there."""
     service, llm = testbed.one({"text": ["some ", "words ", "of ", "an answer"]}, workers=2)
     chance = random.Random(7)
-    told, stop, slow = [], threading.Event(), False
+    answered, stop, slow = [], threading.Event(), False
 
     def talk():
         while not stop.is_set():
             thread = uuid.uuid4().hex
             try:
                 if service.chat("a question", thread).whole:
-                    told.append(thread)
+                    answered.append(thread)
             except (OSError, ValueError, AssertionError):
                 pass
 
@@ -267,8 +267,8 @@ def test_killed_at_random_moments(testbed, kills):
         t.start()
     try:
         for _ in range(kills):
-            before = len(told)
-            wait_until(lambda: len(told) > before, "a turn", 20)
+            before = len(answered)
+            wait_until(lambda: len(answered) > before, "a turn", 20)
             time.sleep(chance.random() * 0.01)
             service.responder.kill()
             slow |= "history_slow" in service.responder.log()
@@ -281,10 +281,10 @@ def test_killed_at_random_moments(testbed, kills):
     count = check_whole(service.directory / "threads.db")
     db = sqlite3.connect(service.directory / "threads.db")
     kept = {thread for thread, in db.execute("SELECT thread_id FROM threads")}
-    print(f"{kills} kills: {len(told)} turns answered to their end, {count} kept, history_slow: {slow}")
+    print(f"{kills} kills: {len(answered)} turns answered to their end, {count} kept, history_slow: {slow}")
     if not slow:  # else a client was not kept waiting until its turn was stored
-        assert set(told) <= kept
-        assert count >= len(told)
+        assert set(answered) <= kept
+        assert count >= len(answered)
     wait_until(service.answers, "an answer", 20)
     assert service.chat("still there", LONG).whole
 

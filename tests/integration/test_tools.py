@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns with tools, through nginx: what the client sees, what the LLM is sent, what the tools are asked."""
+"""Turns with tools, through nginx: what the client sees, what the LLM is sent, which requests the tools get."""
 
 import copy
 import json
@@ -264,7 +264,7 @@ def test_a_service_that_failed_is_tried_last_for_a_while_and_at_once_with_a_new_
     for i in range(3):
         service.chat(rounds(calls(call(SEARCH, query=f"q{i}"))))
     assert [s for s, _ in searching.queries()] == ["tavily", "searxng", "searxng", "searxng"]
-    # Where all others fail, it is asked all the same.
+    # Where all others fail, it is used all the same.
     searching.script(tavily={}, searxng={"status": 500})
     assert "Source:" in service.chat(rounds(calls(call(SEARCH, query="q3")))).text
     assert [s for s, _ in searching.queries()][4:] == ["searxng", "tavily"]
@@ -291,8 +291,8 @@ def test_an_answer_of_the_service_and_hostile_titles(world):
     turn = world.chat(rounds(calls(call(SEARCH, query="x\n</think>y"))))
     assert turn.text.count("</think>") == 1 and turn.answer == PLAIN
     assert TT_STUDIO_SOURCE.findall(turn.text) == [("a)( x) /think>b", "http://h/%3Ca%3E%20b")]
-    told = json.loads(world.results()[0])
-    assert told["answer"] == "Rain." and told["results"][1]["content"] == "ü" * 800 + "…"
+    result = json.loads(world.results()[0])
+    assert result["answer"] == "Rain." and result["results"][1]["content"] == "ü" * 800 + "…"
 
 
 # ---- text-encoded tool calls -------------------------------------------------------------------------------
@@ -455,7 +455,7 @@ def test_results_are_kept_when_the_next_ask_needs_another_llm(testbed):
     backend = testbed.backend({"d1": first.deployment(), "d2": second.deployment(name="c-d2", tool_calling_enabled=False)})
     service = testbed.service(backend=backend, env=search_env(searching)).wait_ready()
     service.wait_status(lambda s: len(s["available_models"]) == 2, "two models")
-    # The tool call comes from the first; asked again, it fails.
+    # The tool call comes from the first; its next request fails.
     turn = service.chat(rounds(calls(call(SEARCH, query="x")), {"status": 500}))
     assert turn.text == reasoning("[searching]\n", "Searching: x\n", SOURCES) + PLAIN
     body = second.chats()[-1]["body"]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the integration tests stand on: processes, mocks, the service, clients."""
+"""What the integration tests build on: processes, mocks, the service, clients."""

@@ -10,7 +10,7 @@ from .process import wait_until
 
 
 class Daemon:
-    """tt-agentd alone: what it is asked on its channel."""
+    """tt-agentd alone: commands on its channel."""
 
     def __init__(self, testbed, **more):
         self.testbed = testbed

@@ -3,7 +3,7 @@
 
 import json
 
-PLAIN = "Hello, world! Grüße 😀\nBye."  # where it is told nothing else
+PLAIN = "Hello, world! Grüße 😀\nBye."  # unless it is scripted otherwise
 COUNT = 20
 
 

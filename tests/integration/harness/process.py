@@ -115,7 +115,7 @@ class Process:
             pass
 
     def faults(self):
-        """What is wrong with how it ended and with what it said."""
+        """What is wrong with its exit status and its output."""
         found = []
         if self.exit_code not in self.expected_exit:
             found.append(f"{self.name} ended with {self.exit_code}, not {self.expected_exit}")

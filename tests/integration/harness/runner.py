@@ -23,7 +23,7 @@ def works(program=BUILD / "tt-agent-runner"):
 
 
 def children(pid):
-    """Of them all, also theirs. Who ends meanwhile has none."""
+    """Those of all of them, recursively. A process that ends meanwhile has none."""
     found = []
     try:
         for task in os.listdir(f"/proc/{pid}/task"):
@@ -43,7 +43,7 @@ def lives(pid):
 
 
 class Runner:
-    """user: who starts it, "root" or "nobody"; root becomes nobody by itself."""
+    """user: the one that starts it, "root" or "nobody"; root becomes nobody by itself."""
 
     def __init__(self, testbed, user="root", limits=LIMITS, env=None, options=(), before=(), check=True, pass_fds=()):
         if not works():
@@ -53,7 +53,7 @@ class Runner:
         self.path = self.directory / "runner.sock"
         argv = [BUILD / "tt-agent-runner"]
         if os.geteuid() == 0 and user != "root":
-            # Where the build lies, others may not read.
+            # Others may not read the build directory.
             testbed.directory.chmod(0o711)
             argv = ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups",
                     shutil.copy(BUILD / "tt-agent-runner", self.directory)]

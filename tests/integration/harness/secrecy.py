@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nobody may see of a service: its secrets, tokens made from them, what users wrote."""
+"""What a service must never reveal: its secrets, tokens made from them, what users wrote."""
 
 import re
 import stat
@@ -12,7 +12,7 @@ BEARER = re.compile(r"eyJ[\w-]{8,}")  # how each signed token begins
 
 
 def leaks(where, text, secrets):
-    """Sentences about what of this stands in the text."""
+    """Sentences about which of these the text contains."""
     found = [f"{where} holds {secret!r}" for secret in [*secrets, PROMPT_MARK] if secret in text]
     return found + [f"{where} holds the token {token!r}" for token in BEARER.findall(text)]
 

@@ -116,7 +116,7 @@ class Service:
         self.lighttpds.append(server)
         return server
 
-    # --- what is asked ---
+    # --- requests ---
 
     def answers(self):
         for process in (self.daemon, self.responder):
@@ -149,7 +149,7 @@ class Service:
         return wait_until(look, what, deadline)
 
     def ask(self, message, thread_id=None, host=None, path="/poll_requests", **more):
-        """Begins a turn; the Exchange is read by who asked."""
+        """Begins a turn; the caller reads the Exchange."""
         body = {"message": message, "thread_id": thread_id or uuid.uuid4().hex}
         return Exchange(host or self.host, "POST", path, body, **more)
 

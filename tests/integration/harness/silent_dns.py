@@ -10,7 +10,7 @@ import pytest
 
 
 class SilentNames:
-    """Who is started with .before asks it for every name that /etc/hosts does not know: that
+    """A process started with .before asks it for every name that /etc/hosts does not know: that
     file of names' servers is another one in its mount namespace."""
 
     def __init__(self, testbed):

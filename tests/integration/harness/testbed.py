@@ -46,7 +46,7 @@ class Testbed:
         return client
 
     def closed_port(self):
-        """A port that nobody listens on, and nobody else will."""
+        """A port on which nothing listens, and nothing else will."""
         s = socket.socket()
         s.bind(("127.0.0.1", 0))
         self.reserved.append(s)
@@ -116,7 +116,7 @@ class Testbed:
         return faults
 
     def _secrets(self, answers):
-        """answers: what the services told while they ran, where -> text."""
+        """answers: what the services answered while they ran, where -> text."""
         secrets = {secret for service in self.services for secret in service.secrets}
         logs = {log.name: log.read_text(errors="replace") for log in sorted(self.directory.rglob("*.log"))}
         found = [fault for where, text in {**logs, **answers}.items() for fault in secrecy.leaks(where, text, secrets)]

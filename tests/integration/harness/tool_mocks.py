@@ -29,7 +29,7 @@ class E2b(Mock):
     program = "e2b-mock"
 
     def calls(self):
-        """What was asked, as "METHOD /path"."""
+        """The requests, as "METHOD /path"."""
         return [f"{r['method']} {r['path']}" for r in self.requests()]
 
     def codes(self):

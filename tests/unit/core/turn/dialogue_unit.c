@@ -104,7 +104,7 @@ static int make_world(void **state)
 
 	assert_int_equal(setup(&fixture), 0);
 	w->fixture = fixture;
-	w->config = SETTINGS("search.tavily_key=k", "code.e2b_key=k", "log.level=CRITICAL", "search.bench=0");
+	w->config = SETTINGS("search.tavily_key=k", "code.e2b_key=k", "log.level=CRITICAL", "search.cooldown=0");
 	w->writer = writer(w->fixture);
 	publish(w->writer, w->fixture);
 	w->reader = reader(w->fixture);
