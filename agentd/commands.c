@@ -50,7 +50,7 @@ void commands_free(struct commands *c)
 	if (c == NULL)
 		return;
 	while (c->pending != NULL)
-		pending_fail(c->pending, "the daemon ends");
+		pending_fail(c->pending, "the daemon is stopping");
 	command_server_free(c->server);
 	free(c);
 }

@@ -6,11 +6,10 @@
 
 #include <stdlib.h>
 
-#define TOO_LARGE "This message is too long for the agent. Please shorten it."
-#define TOO_MANY  "The agent is answering as many chats as it can at the moment. Please try again in a few seconds."
-#define TOO_MANY_OF_CLIENT                                                                                             \
-	"As many chats run from your address as may at once. Please wait until one of them has ended."
-#define NO_MEMORY "The agent has not enough memory to answer at the moment. Please try again in a few seconds."
+#define TOO_LARGE          "This message is too long for the agent. Please shorten it."
+#define TOO_MANY           "The agent is answering as many chats as it can at the moment. Please try again in a few seconds."
+#define TOO_MANY_OF_CLIENT "Too many chats are running from your address. Please wait until one of them has ended."
+#define NO_MEMORY          "The agent does not have enough memory to answer at the moment. Please try again in a few seconds."
 
 /* A turn and the connection that its answer goes to. */
 struct chat {

@@ -10,7 +10,7 @@ static int check_log_level(void *into, const char *value, struct err *e)
 	struct fcgi_options *o = into;
 
 	if (log_level_parse(value, &o->log_level) < 0)
-		return err_set(e, "'%s' is none of DEBUG, INFO, WARNING, ERROR, CRITICAL", value);
+		return err_set(e, "'%s' is not one of DEBUG, INFO, WARNING, ERROR, CRITICAL", value);
 	o->log_level_given = true;
 	return 0;
 }
@@ -20,7 +20,7 @@ static int check_log_target(void *into, const char *value, struct err *e)
 	struct fcgi_options *o = into;
 
 	if (log_target_parse(value, &o->log_target) < 0)
-		return err_set(e, "'%s' is none of stderr, syslog, journal", value);
+		return err_set(e, "'%s' is not one of stderr, syslog, journal", value);
 	return 0;
 }
 

@@ -250,7 +250,7 @@ static void reexec(struct parent *p)
 	reap(p); /* the new program could not name a worker that died before it started */
 	log_event(LOG_REEXECUTING, L_STR("program", p->program));
 	if (!program_works(p)) {
-		err_set(&e, "%s does not run (try it with --version); the running program goes on", p->program);
+		err_set(&e, "%s does not run (try it with --version); the running program continues", p->program);
 	} else if (listener_pass_on(&p->listener, &e) == 0 && pass_on_workers(p) == 0) {
 		systemd_notify_reloading();
 		execv(p->program, p->argv);

@@ -49,7 +49,7 @@ static void on_answer(void *arg, const struct http_result *r)
 
 	t->transfer = NULL;
 	if (i < 0) {
-		pending_reply(p, command_error("The LLM left while it was asked"));
+		pending_reply(p, command_error("The LLM was removed during the test"));
 		return;
 	}
 	if (r->outcome != HTTP_DONE)

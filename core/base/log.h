@@ -50,9 +50,9 @@ void log_open(const char *program, enum log_target target, enum log_level level)
 void log_set_level(enum log_level level);
 enum log_level log_level(void);
 
-/* -1 when text is none of DEBUG, INFO, WARNING, ERROR, CRITICAL (case-insensitive). */
+/* -1 when text is not one of DEBUG, INFO, WARNING, ERROR, CRITICAL (case-insensitive). */
 int log_level_parse(const char *text, enum log_level *level);
-/* -1 when text is none of stderr, syslog, journal (case-insensitive). */
+/* -1 when text is not one of stderr, syslog, journal (case-insensitive). */
 int log_target_parse(const char *text, enum log_target *target);
 const char *log_level_name(enum log_level level);
 

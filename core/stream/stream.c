@@ -176,14 +176,14 @@ static enum stream_end judge(struct stream *s)
 	if (s->sse.too_large)
 		return ended_as(s, broken, "an event of the stream was too large");
 	if (s->finish == FINISH_ABORT)
-		return ended_as(s, STREAM_CUT, "the server gave the answer up");
+		return ended_as(s, STREAM_CUT, "the server aborted the answer");
 	if (s->finish == FINISH_LENGTH)
 		return ended_as(s, STREAM_LIMIT, "");
 	if (s->finish != FINISH_NONE || s->progress.done)
 		return ended_as(s, STREAM_COMPLETE, "");
 	return ended_as(s, broken,
 	                s->understood ? "the stream ended without finish_reason or [DONE]"
-	                              : "the answer is no stream of chat events");
+	                              : "the answer is not a stream of chat events");
 }
 
 static bool is_whole(const struct stream *s)

@@ -33,7 +33,7 @@ enum piece_kind {
 enum stream_end {
 	STREAM_COMPLETE,  /* a finish_reason or [DONE] was seen */
 	STREAM_LIMIT,     /* the same, cut at the limit of tokens */
-	STREAM_CUT,       /* it ended without either, or the server gave the answer up */
+	STREAM_CUT,       /* it ended without either, or the server aborted the answer */
 	STREAM_ERROR,     /* an error event */
 	STREAM_MALFORMED, /* nothing of it was understood */
 	STREAM_NO_MEMORY,

@@ -173,15 +173,17 @@ static const struct row {
          {2, 2, 2, false, true, 0}},
 	{TEXT("a", 1) DONE TEXT("b", 2) "data: {\"error\":\"late\"}\n\n", "a" COMPLETE, {1, 1, 1, false, true, 0}},
 	{TEXT("a", 1) STOP("stop", 1) "data: {\"error\":\"e\"}\n\n", "a<error: e>", {1, 1, 1, true, true, 0}},
-	{TEXT("a", 1) STOP("abort", 1) DONE, "a<cut: the server gave the answer up>", {1, 1, 1, true, true, 0}},
+	{TEXT("a", 1) STOP("abort", 1) DONE, "a<cut: the server aborted the answer>", {1, 1, 1, true, true, 0}},
 	/* no end of its own */
 	{TEXT("a", 1) STOP("stop", 1), "a" COMPLETE, {1, 1, 1, true, false, 0}},
 	{TEXT("a", 1) STOP("stop", 1) TEXT("b", 2), "ab" COMPLETE, {2, 2, 2, false, false, 0}},
 	{TEXT("a <thi", 1),
          "a <thi<cut: the stream ended without finish_reason or [DONE]>",
          {1, 1, 1, false, false, 0}},
-	{"<html>\n\ndata: {no\n\n", "<malformed: the answer is no stream of chat events>", {0, 0, -1, false, false, 0}},
-	{"", "<malformed: the answer is no stream of chat events>", {0, 0, -1, false, false, 0}},
+	{"<html>\n\ndata: {no\n\n",
+         "<malformed: the answer is not a stream of chat events>",
+         {0, 0, -1, false, false, 0}},
+	{"", "<malformed: the answer is not a stream of chat events>", {0, 0, -1, false, false, 0}},
 	/* no call is made of an answer that is not whole */
 	{CALL("\"id\":\"a\",\"function\":{\"name\":\"search\",\"arguments\":\"{}\"}")
                  TEXT("So {\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{\\\"a", 2) "data: {\"error\":\"e\"}\n\n",
