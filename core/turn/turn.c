@@ -1,29 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/turn_private.h"
 
-#include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/turn/history.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LOAD_WAIT_MS 2000
-#define SAVE_WAIT_MS 100
-#define NO_MEMORY    "The service is out of memory. Please try again in a moment."
-
-void turn_wake_in(struct turn *t, int64_t ms)
-{
-	const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
-	event_add(t->timer, &tv);
-}
-
-static struct store_key key_of(const struct turn *t)
-{
-	return (struct store_key){.subject = t->conversation.subject, .thread_id = t->conversation.request.thread_id};
-}
 
 /* ---- ADMIT, WAIT: for an LLM -------------------------------------------------------- */
 
@@ -55,7 +37,9 @@ static enum step admit(struct turn *t)
 
 static void on_llm_came(void *arg)
 {
-	turn_proceed(arg);
+	struct turn *t = arg;
+
+	t->proceed(t);
 }
 
 static enum step wait_for_llm(struct turn *t)
@@ -80,126 +64,6 @@ static enum step waited(struct turn *t)
 {
 	stop_waiting(t);
 	return after_waiting(t);
-}
-
-/* ---- LOAD: the history ----------------------------------------------------------------- */
-
-static void on_loaded(void *arg, const json_t *turns, const struct err *e)
-{
-	struct turn *t = arg;
-
-	t->stored = NULL;
-	if (e != NULL) /* the store logs it itself, once for all turns */
-		log_event(LOG_HISTORY_NOT_LOADED_DEBUG, L_STR("request_id", t->log.request_id),
-		          L_STR("error", e->text));
-	t->conversation.history = json_incref((json_t *)(uintptr_t)turns);
-	turn_proceed(t);
-}
-
-static enum step load(struct turn *t)
-{
-	const struct store_key key = key_of(t);
-
-	t->tools.definitions = toolbox_definitions(t->services->toolbox, t->config);
-	t->tools.left_ms = cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
-	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
-	t->stored = store_load(t->services->store, &key, on_loaded, t);
-	if (t->stored == NULL)
-		return turn_fail(t, NO_MEMORY);
-	turn_wake_in(t, LOAD_WAIT_MS);
-	return STEP_STAY;
-}
-
-static enum step loaded(struct turn *t)
-{
-	(void)t;
-	return STEP_CHOOSE;
-}
-
-static void stop_store(struct turn *t)
-{
-	store_cancel(t->stored);
-	t->stored = NULL;
-}
-
-/* If the disk hangs, a turn loses its history, not its answer. */
-static enum step load_late(struct turn *t)
-{
-	stop_store(t);
-	log_event(LOG_HISTORY_NOT_LOADED, L_STR("request_id", t->log.request_id),
-	          L_STR("error", "the store did not answer in time"), L_INT("waited_ms", LOAD_WAIT_MS));
-	return STEP_CHOOSE;
-}
-
-/* ---- SAVE: what is stored of this turn ------------------------------------------------- */
-
-static enum step leave_answer(struct turn *t, const char *status, enum counter outcome)
-{
-	struct usage u;
-
-	answer_usage(&t->answer, &u);
-	t->log.status = status;
-	counters_add(t->services->counters, outcome, 1);
-	counters_add(t->services->counters, COUNTER_TOKENS, u.tokens);
-	counters_add(t->services->counters, COUNTER_FAILOVERS, (int64_t)t->log.failovers);
-	return STEP_SAVE;
-}
-
-enum step turn_complete(struct turn *t)
-{
-	return leave_answer(t, "complete", COUNTER_TURNS_COMPLETE);
-}
-
-enum step turn_fail(struct turn *t, const char *sentence)
-{
-	answer_sentence(&t->answer, sentence);
-	return leave_answer(t, "broken", COUNTER_TURNS_BROKEN);
-}
-
-static void on_saved(void *arg, const struct err *e)
-{
-	struct turn *t = arg;
-
-	t->stored = NULL;
-	if (e != NULL) /* the store logs it itself, once for all turns */
-		log_event(LOG_HISTORY_NOT_SAVED_DEBUG, L_STR("request_id", t->log.request_id), L_STR("error", e->text));
-	turn_proceed(t);
-}
-
-static enum step save(struct turn *t)
-{
-	const struct store_key key = key_of(t);
-	const struct answer *a = &t->answer;
-	json_t *messages = history_messages(t->conversation.messages, a->text.len == 0 ? "" : a->text.data, a->text.len,
-	                                    strcmp(t->log.status, "complete") != 0);
-
-	if (!t->client_left)
-		a->reply->protocol->close(a->reply); /* goes out while the store works */
-	if (messages == NULL)
-		return STEP_END;
-	t->stored = store_append(t->services->store, &key, messages, t->client_left ? NULL : on_saved, t);
-	if (t->client_left)
-		return STEP_END;
-	if (t->stored == NULL) {
-		log_event(LOG_HISTORY_NOT_SAVED, L_STR("request_id", t->log.request_id), L_STR("error", "no memory"));
-		return STEP_END;
-	}
-	turn_wake_in(t, SAVE_WAIT_MS);
-	return STEP_STAY;
-}
-
-static enum step saved(struct turn *t)
-{
-	(void)t;
-	return STEP_END;
-}
-
-/* The store takes longer than anyone should wait; the turn is stored all the same. */
-static enum step save_late(struct turn *t)
-{
-	stop_store(t);
-	log_event(LOG_HISTORY_SLOW, L_STR("request_id", t->log.request_id));
-	return STEP_END;
 }
 
 /* ---- END: the one way out ----------------------------------------------------------------- */
@@ -275,11 +139,11 @@ static const struct {
 } steps[STEPS] = {
 	[STEP_ADMIT] = {admit, NULL, NULL, NULL},
 	[STEP_WAIT] = {wait_for_llm, waited, waited, stop_waiting},
-	[STEP_LOAD] = {load, loaded, load_late, stop_store},
+	[STEP_LOAD] = {turn_load, turn_loaded, turn_load_late, turn_store_stop},
 	[STEP_CHOOSE] = {turn_choose, NULL, NULL, NULL},
 	[STEP_ATTEMPT] = {turn_attempt, turn_attempt_ended, turn_attempt_late, turn_attempt_stop},
 	[STEP_TOOLS] = {turn_tools, turn_tools_ended, turn_tools_due, turn_tools_stop},
-	[STEP_SAVE] = {save, saved, save_late, stop_store},
+	[STEP_SAVE] = {turn_save, turn_saved, turn_save_late, turn_store_stop},
 	[STEP_END] = {end, NULL, NULL, NULL},
 };
 
@@ -292,7 +156,8 @@ static void drive(struct turn *t, enum step next)
 	}
 }
 
-void turn_proceed(struct turn *t)
+/* What the step waited for has come. */
+static void proceed(struct turn *t)
 {
 	drive(t, steps[t->step].resume(t));
 }
@@ -329,6 +194,7 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	counters_add(s->counters, COUNTER_ACTIVE_TURNS, 1);
 	c = &t->conversation;
 	t->services = s;
+	t->proceed = proceed;
 	t->output = request->output;
 	t->ended = request->ended;
 	t->arg = request->arg;
@@ -373,6 +239,6 @@ void turn_cancel(struct turn *t)
 	t->client_left = true;
 	steps[step].stop(t);
 	if (step != STEP_SAVE) /* there the answer was complete, only its end was not read any more */
-		leave_answer(t, "cancelled", COUNTER_TURNS_CANCELLED);
+		turn_leave(t, "cancelled", COUNTER_TURNS_CANCELLED);
 	drive(t, step == STEP_ATTEMPT || step == STEP_TOOLS ? STEP_SAVE : STEP_END);
 }

@@ -212,7 +212,9 @@ static void on_serving(void *arg)
 
 static void on_ended(void *arg)
 {
-	turn_proceed(arg);
+	struct turn *t = arg;
+
+	t->proceed(t);
 }
 
 const struct attempt_handlers turn_attempt_handlers = {.serving = on_serving, .ended = on_ended};

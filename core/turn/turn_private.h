@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of a turn share; nobody else includes this.
  *
- * turn.c        the table of steps, its driver, and the steps around the answer
+ * turn.c        the table of steps, its driver, and ADMIT, WAIT and END
  * turn_llm.c    CHOOSE and ATTEMPT: trying LLMs, one after the other until one answers
  * turn_tools.c  TOOLS: the calls of an answer
+ * turn_store.c  LOAD and SAVE: the history
+ *
+ * Each calls only functions of those below it.
  *
  * A step is a function that does its work and returns the next step, or STEP_STAY where it
  * has to wait; no step calls another one. */
@@ -13,6 +16,8 @@
 #include "core/turn/attempt.h"
 #include "core/turn/tool_round.h"
 #include "core/turn/turn.h"
+
+#include <event2/event.h>
 
 enum step {
 	STEP_STAY,
@@ -78,6 +83,7 @@ struct turn {
 	void *arg;
 
 	enum step step;
+	void (*proceed)(struct turn *t); /* what the step waited for has come: its resume function runs */
 	bool client_left;
 	int64_t deadline_ms;          /* CLOCK_MONOTONIC */
 	struct event *timer;          /* one, for whatever the step waits for */
@@ -91,16 +97,13 @@ struct turn {
 	struct turn_log log;
 };
 
-/* ---- turn.c ---- */
+/* Arms the timer. */
+static inline void turn_wake_in(struct turn *t, int64_t ms)
+{
+	const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
-/* What the step waited for has come: its resume function runs. */
-void turn_proceed(struct turn *t);
-
-/* The answer is whole, or (sentence) broke off: both continue with saving it. */
-enum step turn_complete(struct turn *t);
-enum step turn_fail(struct turn *t, const char *sentence);
-
-void turn_wake_in(struct turn *t, int64_t ms); /* arms the timer */
+	event_add(t->timer, &tv);
+}
 
 /* ---- turn_llm.c ---- */
 
@@ -118,5 +121,21 @@ enum step turn_tools(struct turn *t);          /* runs the calls of the last att
 enum step turn_tools_ended(struct turn *t);
 enum step turn_tools_due(struct turn *t);
 void turn_tools_stop(struct turn *t);
+
+/* ---- turn_store.c ---- */
+
+enum step turn_load(struct turn *t); /* the turns before this one */
+enum step turn_loaded(struct turn *t);
+enum step turn_load_late(struct turn *t);
+
+/* The answer is whole, or (sentence) broke off: both go on with saving it. */
+enum step turn_complete(struct turn *t);
+enum step turn_fail(struct turn *t, const char *sentence);
+enum step turn_leave(struct turn *t, const char *status, enum counter outcome);
+
+enum step turn_save(struct turn *t); /* this turn */
+enum step turn_saved(struct turn *t);
+enum step turn_save_late(struct turn *t);
+void turn_store_stop(struct turn *t); /* of LOAD and SAVE */
 
 #endif

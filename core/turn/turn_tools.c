@@ -36,7 +36,9 @@ static void on_finished(void *arg, const struct tool *tool, const struct tool_re
 
 static void on_ended(void *arg)
 {
-	turn_proceed(arg);
+	struct turn *t = arg;
+
+	t->proceed(t);
 }
 
 static const struct tool_round_handlers round_handlers = {
