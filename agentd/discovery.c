@@ -11,7 +11,7 @@
 #define SKIPPED_LINES 20 /* of one answer that are logged one by one */
 
 static const struct source *const sources[] = {
-#define LLM_KIND_LISTED(id, name, ...) &source_##name,
+#define LLM_KIND_FROM_SOURCE(id, name, ...) &source_##name,
 #define LLM_KIND(id, ...)
 #include "core/llm/llm_kinds.def"
 };

@@ -21,7 +21,7 @@ struct source {
 	             deployments_skipped_fn *skipped, void *arg, struct err *e);
 };
 
-#define LLM_KIND_LISTED(id, name, ...) extern const struct source source_##name;
+#define LLM_KIND_FROM_SOURCE(id, name, ...) extern const struct source source_##name;
 #define LLM_KIND(id, ...)
 #include "core/llm/llm_kinds.def"
 
