@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # These documents are printed from their templates (NAME.in) and the tables of options,
-# commands and settings, and checked in; `make documents` renews them, and
+# commands, endpoints, log events and settings, and checked in; `make documents` renews them, and
 # tests/unit/manuals.sh compares them.
 noinst_PROGRAMS += conf/print-documents
 conf_print_documents_SOURCES = conf/print_documents.c
-conf_print_documents_LDADD = libttagentctl.a libttagentd.a libttagentfcgi.a libttagentrunner.a $(CORE_LIBS) $(SMARTCOLS_LIBS)
+conf_print_documents_LDADD = libttagentctl.a libttagentd.a libttagentfcgi.a libttagentrunner.a \
+	$(CORE_LIBS) $(FCGI_LIBS) $(SMARTCOLS_LIBS)
 
 printed_documents = \
 	agentctl/completion/tt-agentctl \

@@ -7,6 +7,7 @@
 #include "core/base/log.h"
 #include "core/base/roff.h"
 #include "core/config/config.h"
+#include "fcgi/endpoint.h"
 #include "fcgi/options.h"
 #include "runner/options.h"
 
@@ -68,6 +69,20 @@ static void print_commands(FILE *out, const struct program *p)
 		print_roff_line(out, c.help);
 		if (c.manual != NULL)
 			print_roff_line(out, c.manual);
+	}
+}
+
+static void print_endpoints(FILE *out, const struct program *p)
+{
+	(void)p;
+	for (size_t i = 0; endpoints[i] != NULL; i++) {
+		fputs(".TP\n.B ", out);
+		roff_text(out, endpoints[i]->methods);
+		fputc(' ', out);
+		print_roff_line(out, endpoints[i]->path);
+		print_roff_line(out, endpoints[i]->help);
+		if (endpoints[i]->right == ENDPOINT_ADMIN)
+			print_roff_line(out, "For admins only.");
 	}
 }
 
@@ -173,6 +188,7 @@ static const struct {
 	{"@OPTIONS@", print_options, true},
 	{"@EXIT_STATUS@", print_exit_status, true},
 	{"@COMMANDS@", print_commands, true},
+	{"@ENDPOINTS@", print_endpoints, true},
 	{"@SETTINGS@", print_settings, true},
 	{"@LOG_EVENTS@", print_log_events, true},
 	{"@SAMPLE@", print_sample, true},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Files for web servers are installed as examples to copy (README.md): what is in /etc
+# Files for web servers are installed as examples to copy (doc/operations.md): what is in /etc
 # belongs to the admin.
 nginxdir = $(pkgdatadir)/nginx
 dist_nginx_DATA = \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is behind store.h and store_admin.h: a struct store_ops per kind of store. A new one is
- * a file core/store/store_KIND.c, which defines store_KIND, a row here, and its scheme among
- * the choices of threads.store (keys.def). */
+ * a file core/store/store_KIND.c, which defines store_KIND, and a row in
+ * core/config/store_kinds.h. */
 #ifndef TT_STORE_STORE_IMPL_H
 #define TT_STORE_STORE_IMPL_H
 
