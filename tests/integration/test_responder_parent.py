@@ -186,7 +186,7 @@ def test_a_new_program_that_does_not_run_changes_nothing(own_program, how):
     put(BROKEN[how])
     responder.send(signal.SIGHUP)
     line = responder.wait_log(r"ERROR reexec_failed error=.*", 10)[0]
-    assert f"{service.program} does not run" in line and "goes on" in line
+    assert f"{service.program} does not run" in line and "continues" in line
     assert responder.alive() and service.worker_pids() == pids and "worker_draining" not in responder.log()
     assert service.chat("[plain]").text == PLAIN
     # Nor has it forgotten anything: a worker that dies is back, and a program that runs is taken.
