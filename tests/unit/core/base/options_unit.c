@@ -89,7 +89,7 @@ static struct err e;
 
 static enum options_result parse(const char *const *words)
 {
-	static char *argv[16];
+	static char *argv[32];
 	int argc = 1;
 
 	argv[0] = (char *)(uintptr_t) "tt-test";
