@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 libexec_PROGRAMS += tt-agent-runner
 tt_agent_runner_SOURCES = runner/main.c
-tt_agent_runner_LDADD = libttagentrunner.a libttagent.a $(EVENT_LIBS) $(JANSSON_LIBS) $(SYSTEMD_LIBS)
+tt_agent_runner_LDADD = libttagentrunner.a libttagent.a $(EVENT_LIBS) $(JANSSON_LIBS)
 
 # All but main, for the tests as well.
 noinst_LIBRARIES += libttagentrunner.a
