@@ -9,6 +9,63 @@
 #define CALLS_MAX  256u       /* of one peer, at once */
 #define OUTPUT_MAX (4u << 20) /* a reader of events that is so far behind is dropped */
 
+/* --- what a peer is sent --------------------------------------------------------------- */
+
+void peer_schedule_close(struct peer *p)
+{
+	p->close_scheduled = true;
+	event_active(&p->close_event, EV_TIMEOUT, 0);
+}
+
+size_t peer_pending(const struct peer *p)
+{
+	return evbuffer_get_length(bufferevent_get_output(p->bev));
+}
+
+static void free_line(const void *data, size_t len, void *line)
+{
+	(void)data;
+	(void)len;
+	free(line);
+}
+
+void peer_send(struct peer *p, char *line, size_t len)
+{
+	if (!p->close_scheduled && line != NULL &&
+	    evbuffer_add_reference(bufferevent_get_output(p->bev), line, len, free_line, line) == 0)
+		return;
+	free(line);
+	peer_schedule_close(p);
+}
+
+void peer_send_error(struct peer *p, const int64_t *id, const char *text)
+{
+	size_t len = 0;
+	char *line = command_wire_put_error(id, text, &len);
+
+	peer_send(p, line, len);
+}
+
+/* A call has ended; NULL: does nothing. What was held back, or the end, comes with the write callback. */
+static void peer_wake(struct peer *p)
+{
+	if (p != NULL && !p->close_scheduled && p->closing)
+		bufferevent_trigger(p->bev, EV_WRITE, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+}
+
+void peer_write_now(struct peer *p)
+{
+	struct evbuffer *out = bufferevent_get_output(p->bev);
+
+	if (p->close_scheduled || peer_pending(p) == 0)
+		return;
+	evbuffer_unfreeze(out, 1);
+	evbuffer_write(out, bufferevent_getfd(p->bev));
+	evbuffer_freeze(out, 1);
+}
+
+/* --- the life of a call ---------------------------------------------------------------- */
+
 static void call_free(struct command_call *call)
 {
 	if (call->timed)

@@ -52,19 +52,13 @@ struct command_server {
 	size_t peer_count;
 };
 
-/* --- command_peer.c ------------------------------------------------------------------- */
-
-int peer_open(struct command_server *s, int fd, const struct command_peer *who); /* takes fd; -1: no memory */
-void peer_free(struct peer *p);
-void peer_schedule_close(struct peer *p); /* frees it from the event loop: safe in any callback */
-void peer_write_now(struct peer *p);      /* what the socket takes at once */
+/* --- command_calls.c: what a peer is sent ----------------------------------------------- */
 
 void peer_send(struct peer *p, char *line, size_t len); /* steals line; NULL: no memory for it */
 void peer_send_error(struct peer *p, const int64_t *id, const char *text);
+void peer_write_now(struct peer *p);       /* what the socket takes at once */
 size_t peer_pending(const struct peer *p); /* bytes that are not written yet */
-void peer_wake(struct peer *p);            /* a call has ended; NULL: does nothing */
-
-/* --- command_calls.c ------------------------------------------------------------------ */
+void peer_schedule_close(struct peer *p);  /* frees it from the event loop: safe in any callback */
 
 void calls_start(struct peer *p, const struct wire_request *r);
 void calls_end(struct peer *p);         /* the peer has gone */

@@ -5,7 +5,6 @@ libttagent_a_SOURCES += \
 	core/control/command_client.c \
 	core/control/command_listen.c \
 	core/control/command_listen.h \
-	core/control/command_peer.c \
 	core/control/command_server.c \
 	core/control/command_server_private.h \
 	core/control/command_sync.c \

@@ -7,8 +7,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -16,30 +14,14 @@
 /* The end, to which every step may lead. */
 static void finish(struct http_transfer *t, CURLcode code);
 static void report(struct http_transfer *t, CURLcode code, enum http_outcome o);
+static void end_soon(struct http_transfer *t, enum http_outcome outcome);
+static void settle(struct http *h, struct shard *shard);
 
-void http_enter(struct http *h)
+/* Before each call of curl that may deliver data. */
+static void enter(struct http *h)
 {
 	h->now_ms = clock_mono_ms();
 	h->calls++;
-}
-
-int http_error(struct http_transfer *t, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (t->last_error != NULL)
-		return -1;
-	t->last_error = t->curl_error;
-	va_start(ap, fmt);
-	vsnprintf(t->curl_error, sizeof t->curl_error, fmt, ap);
-	va_end(ap);
-	return -1;
-}
-
-int http_exhausted(struct http_transfer *t, int error)
-{
-	t->exhausted = error;
-	return -1;
 }
 
 /* --- memory ---------------------------------------------------------------------------- */
@@ -125,12 +107,12 @@ static int copy_request(struct http_transfer *t, const struct http_request *req)
 {
 	t->url = strdup(req->url);
 	if (t->url == NULL)
-		return http_exhausted(t, ENOMEM);
+		return http_outcome_exhausted(t, ENOMEM);
 	if (req->body == NULL)
 		return 0;
 	t->body = malloc(req->body_len + 1);
 	if (t->body == NULL)
-		return http_exhausted(t, ENOMEM);
+		return http_outcome_exhausted(t, ENOMEM);
 	memcpy(t->body, req->body, req->body_len);
 	t->body_len = req->body_len;
 	return 0;
@@ -151,10 +133,10 @@ static void on_resolved(void *arg, const char *resolve, bool exhausted, const st
 
 	t->query = NULL;
 	if (resolve == NULL) {
-		http_error(t, "%s", e->text);
-		http_end(t, exhausted ? HTTP_NO_RESOURCES : HTTP_NO_HOST);
+		http_outcome_error(t, "%s", e->text);
+		end_soon(t, exhausted ? HTTP_NO_RESOURCES : HTTP_NO_HOST);
 	} else if (http_setup_resolve(t, resolve) < 0) {
-		http_end(t, HTTP_FAILED);
+		end_soon(t, HTTP_FAILED);
 	} else {
 		t->last_ms = clock_mono_ms();
 		queue(t);
@@ -184,7 +166,7 @@ static enum http_outcome find_host(struct http_transfer *t)
 	}
 	t->query = resolver_lookup(t->http->resolver, u->host, u->port, on_resolved, t);
 	if (t->query == NULL) {
-		http_exhausted(t, ENOMEM);
+		http_outcome_exhausted(t, ENOMEM);
 		return HTTP_FAILED;
 	}
 	t->state = TRANSFER_LOOKING_UP;
@@ -216,7 +198,7 @@ struct http_transfer *http_start(struct http *h, const struct http_request *req,
 	h->active++;
 	o = begin(t, req);
 	if (o != HTTP_DONE)
-		http_end(t, o);
+		end_soon(t, o);
 	else
 		http_watch_transfer(t);
 	return t;
@@ -234,7 +216,7 @@ static void add_queued(struct http *h)
 		t->state = TRANSFER_RUNNING;
 		if (shard == NULL || http_shard_add(shard, t) < 0) {
 			t->state = TRANSFER_ENDED;
-			http_exhausted(t, ENOMEM);
+			http_outcome_exhausted(t, ENOMEM);
 			report(t, CURLE_FAILED_INIT, HTTP_NO_RESOURCES);
 		} else {
 			http_setup_resolved(t);
@@ -293,7 +275,7 @@ static void free_sent_body(struct http_transfer *t)
 }
 
 /* Called for each line of the head, the empty one at its end included. */
-size_t http_on_header(char *bytes, size_t size, size_t count, void *arg)
+static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 {
 	struct http_transfer *t = arg;
 	size_t len = size * count;
@@ -326,7 +308,7 @@ static size_t collect(struct http_transfer *t, const char *bytes, size_t len)
 	if (full && t->handlers->data == NULL)
 		return refuse(t, HTTP_TOO_LARGE, NULL);
 	if (buf_add(&t->collected, bytes, full ? room : len) < 0) {
-		http_exhausted(t, ENOMEM);
+		http_outcome_exhausted(t, ENOMEM);
 		return refuse(t, HTTP_NO_RESOURCES, NULL);
 	}
 	if (full) /* the start of an error's text is enough */
@@ -348,7 +330,7 @@ static void resume_soon(struct http_transfer *t)
 }
 
 /* What arrived of the body goes to the caller, within the limits of a slice. */
-size_t http_on_body(char *bytes, size_t size, size_t count, void *arg)
+static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
 	struct http_transfer *t = arg;
 	struct http *h = t->http;
@@ -379,7 +361,7 @@ size_t http_on_body(char *bytes, size_t size, size_t count, void *arg)
 
 /* --- pausing -------------------------------------------------------------------------- */
 
-/* curl pauses when its next bytes are refused (http_on_body), so that a pause that ends
+/* curl pauses when its next bytes are refused (on_body), so that a pause that ends
  * before they arrive costs nothing. */
 void http_pause(struct http_transfer *t)
 {
@@ -407,13 +389,13 @@ static void resume(struct http_transfer *t)
 	if (!t->held || t->paused || t->handlers == NULL || t->state != TRANSFER_RUNNING)
 		return;
 	t->held = false;
-	http_enter(h);
+	enter(h);
 	h->in_curl++;
 	rc = curl_easy_pause(t->easy, CURLPAUSE_CONT);
 	h->in_curl--;
 	if (rc != CURLE_OK && t->handlers != NULL)
 		finish(t, rc);
-	http_settle(h, shard);
+	settle(h, shard);
 }
 
 static void on_resume(evutil_socket_t fd, short what, void *arg)
@@ -474,7 +456,7 @@ static void report(struct http_transfer *t, CURLcode code, enum http_outcome o)
 }
 
 /* Not from within curl. It is reported soon, but not from within the caller. */
-void http_end(struct http_transfer *t, enum http_outcome outcome)
+static void end_soon(struct http_transfer *t, enum http_outcome outcome)
 {
 	detach(t);
 	t->state = TRANSFER_ENDED;
@@ -513,7 +495,8 @@ static void drop_cancelled(struct http *h)
 	}
 }
 
-void http_settle(struct http *h, struct shard *shard)
+/* After each call of curl: reports the transfers that have ended. */
+static void settle(struct http *h, struct shard *shard)
 {
 	CURLMsg *m;
 	int left;
@@ -548,6 +531,141 @@ void http_cancel(struct http_transfer *t)
 	recycle(t);
 }
 
+/* --- time: deadlines and silence ------------------------------------------------------- */
+
+static void extend(struct http_transfer *t, int64_t late)
+{
+	t->last_ms += late;
+	t->started_ms += late;
+	if (t->deadline_ms != NEVER)
+		t->deadline_ms += late;
+}
+
+static void expire(struct http_transfer *t, int64_t now)
+{
+	if (t->deadline_ms <= now) {
+		end_soon(t, HTTP_TIMEOUT);
+	} else if (t->state == TRANSFER_LOOKING_UP) {
+		http_outcome_error(t, "the name was not looked up within %lld ms", (long long)t->connect_ms);
+		end_soon(t, HTTP_NO_HOST);
+	} else {
+		end_soon(t, HTTP_SILENCE);
+	}
+}
+
+/* Returns when the next transfer may be over. */
+static int64_t check_all(struct http *h, int64_t now, int64_t late)
+{
+	struct http_transfer *t, *following;
+	int64_t next = NEVER;
+
+	for (t = TAILQ_FIRST(&h->all); t != NULL; t = following) {
+		int64_t due;
+
+		following = TAILQ_NEXT(t, link);
+		if (t->state == TRANSFER_ENDED)
+			continue;
+		if (late >= STALL_MS)
+			extend(t, late);
+		due = http_watch_due(t);
+		if (due <= now)
+			expire(t, now);
+		else if (due < next)
+			next = due;
+	}
+	return next;
+}
+
+static void on_watch(evutil_socket_t fd, short what, void *arg)
+{
+	struct http *h = arg;
+	int64_t now = clock_mono_ms(), late = now - h->watch_due_ms;
+
+	(void)fd;
+	(void)what;
+	h->watch_due_ms = NEVER;
+	if (late >= STALL_MS)
+		h->stalled_ms = now;
+	if (now >= h->check_due_ms || late >= STALL_MS || h->active == 0) {
+		int64_t next = check_all(h, now, late), shards = http_shard_prune(h, now);
+
+		h->check_due_ms = shards < next ? shards : next;
+	}
+	if (h->check_due_ms != NEVER)
+		http_watch_consider(h, h->check_due_ms);
+}
+
+/* --- curl at work --------------------------------------------------------------------- */
+
+static int run(struct shard *shard, curl_socket_t fd, int bits)
+{
+	struct http *h = shard->http;
+	int running;
+	CURLMcode rc;
+
+	enter(h);
+	h->in_curl++;
+	rc = curl_multi_socket_action(shard->multi, fd, bits, &running);
+	h->in_curl--;
+	return rc == CURLM_OK ? 0 : -1;
+}
+
+static void on_socket(evutil_socket_t fd, short what, void *arg)
+{
+	struct sock *s = arg;
+	struct shard *shard = s->shard;
+	int bits = 0;
+
+	what &= s->wanted;
+	if (what == 0) {
+		/* It has used its slice and continues in this iteration: not worth two system calls. */
+		if (!TAILQ_EMPTY(&shard->http->resuming))
+			return;
+		/* An idle connection that the server closed, or data for a paused one. */
+		http_shard_arm(s, fd, s->wanted);
+		return;
+	}
+	if (what & EV_READ)
+		bits |= CURL_CSELECT_IN;
+	if (what & EV_WRITE)
+		bits |= CURL_CSELECT_OUT;
+	run(shard, fd, bits);
+	settle(shard->http, shard);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct shard *shard = arg;
+
+	(void)fd;
+	(void)what;
+	shard->timer_due_ms = NEVER;
+	if (shard->curl_due_ms == NEVER)
+		return;
+	if (shard->curl_due_ms > clock_mono_ms()) {
+		http_shard_set_timer(shard);
+		return;
+	}
+	shard->curl_due_ms = NEVER;
+	run(shard, CURL_SOCKET_TIMEOUT, 0);
+	settle(shard->http, shard);
+}
+
+static void run_due(struct http *h)
+{
+	int64_t now = clock_mono_ms();
+
+	for (size_t i = 0; i < h->shard_count; i++) {
+		struct shard *shard = h->shards[i];
+
+		if (shard->curl_due_ms > now)
+			continue;
+		shard->curl_due_ms = NEVER;
+		run(shard, CURL_SOCKET_TIMEOUT, 0);
+		settle(h, shard);
+	}
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
 	struct http *h = arg;
@@ -557,7 +675,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	drop_cancelled(h);
 	add_queued(h);
-	http_shard_run_due(h);
+	run_due(h);
 	while ((t = TAILQ_FIRST(&h->ended)) != NULL) {
 		TAILQ_REMOVE(&h->ended, t, queue_link);
 		report(t, CURLE_OK, t->outcome);
@@ -578,6 +696,10 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 	h->resolver = resolver;
 	h->watch_due_ms = h->check_due_ms = NEVER;
 	h->stalled_ms = -1;
+	h->on_socket = on_socket;
+	h->on_timer = on_timer;
+	h->on_header = on_header;
+	h->on_body = on_body;
 	TAILQ_INIT(&h->all);
 	TAILQ_INIT(&h->spare);
 	TAILQ_INIT(&h->queued);
@@ -589,7 +711,7 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 	h->ca_directory = h->global && http_setup_has_ca_directory();
 	h->wake = event_new(base, -1, 0, on_wake, h);
 	h->resume = evtimer_new(base, on_resume, h);
-	h->watch = evtimer_new(base, http_watch_fire, h);
+	h->watch = evtimer_new(base, on_watch, h);
 	if (h->share == NULL || h->wake == NULL || h->resume == NULL || h->watch == NULL) {
 		err_set(e, "the HTTP client cannot start: libcurl or libevent is out of memory");
 		http_free(h);

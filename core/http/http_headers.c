@@ -102,10 +102,11 @@ static struct header_set *shared_set(struct http *h, const struct http_request *
 static int check(struct http_transfer *t, const struct http_request *req)
 {
 	if (req->bearer != NULL && req->bearer[strcspn(req->bearer, "\r\n")] != '\0')
-		return http_error(t, "the bearer token holds a line break");
+		return http_outcome_error(t, "the bearer token holds a line break");
 	for (size_t i = 0; req->headers != NULL && req->headers[i] != NULL; i++)
 		if (req->headers[i][strcspn(req->headers[i], "\r\n")] != '\0' || strchr(req->headers[i], ':') == NULL)
-			return http_error(t, "header %zu of the request is not one line of 'Name: value'", i + 1);
+			return http_outcome_error(t, "header %zu of the request is not one line of 'Name: value'",
+			                          i + 1);
 	return 0;
 }
 
@@ -121,7 +122,7 @@ int http_headers_set(struct http_transfer *t, const struct http_request *req)
 		return 0;
 	s = plain ? shared_set(t->http, req, json) : set_new(req, json);
 	if (s == NULL)
-		return http_exhausted(t, ENOMEM);
+		return http_outcome_exhausted(t, ENOMEM);
 	if (plain)
 		s->users++;
 	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, s->list);

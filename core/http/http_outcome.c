@@ -6,11 +6,31 @@
 #include "core/base/log.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define EXHAUSTION_LOG_MS 10000
+
+int http_outcome_error(struct http_transfer *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (t->last_error != NULL)
+		return -1;
+	t->last_error = t->curl_error;
+	va_start(ap, fmt);
+	vsnprintf(t->curl_error, sizeof t->curl_error, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+int http_outcome_exhausted(struct http_transfer *t, int error)
+{
+	t->exhausted = error;
+	return -1;
+}
 
 static const char *const texts[] = {
 	[HTTP_DONE] = "done",
@@ -194,7 +214,7 @@ enum http_outcome http_outcome_of_exhaustion(struct http_transfer *t, CURLcode c
 	if (sent_us > 0)
 		return o; /* after that, "out of memory" may also be a line that is too long for curl */
 	if (code == CURLE_OUT_OF_MEMORY)
-		http_exhausted(t, ENOMEM);
+		http_outcome_exhausted(t, ENOMEM);
 	return t->exhausted != 0 ? HTTP_NO_RESOURCES : o;
 }
 

@@ -6,8 +6,10 @@
  * http_url.c      the host of a URL
  * http_headers.c  the headers of a request
  * http_shard.c    the pool: multi handles, their sockets and timers on libevent
- * http_watch.c    deadlines and silence: one timer for all transfers
- * http_outcome.c  curl's codes become outcomes and sentences */
+ * http_watch.c    deadlines and silence: when the one timer for all transfers is due
+ * http_outcome.c  curl's codes become outcomes and sentences
+ *
+ * Each calls only functions of those below it. */
 #ifndef TT_HTTP_HTTP_PRIVATE_H
 #define TT_HTTP_HTTP_PRIVATE_H
 
@@ -15,6 +17,7 @@
 #include "core/http/http.h"
 
 #include <curl/curl.h>
+#include <event2/event.h>
 #include <event2/event_struct.h>
 #include <sys/queue.h>
 
@@ -36,6 +39,7 @@
 #define BUFFER_SMALL 2048L
 #define BUFFER_CROWD 512u /* transfers from which on new ones get a small buffer */
 #define NEVER        INT64_MAX
+#define STALL_MS     1000 /* if a timer is this late, our own loop stalled, and no server is to blame */
 
 /* A part of the pool: a multi handle. */
 struct shard {
@@ -139,6 +143,8 @@ struct http {
 	struct event *wake;   /* queued, ended and cancelled transfers, shards that are due */
 	struct event *resume; /* transfers that had their slice, in the next iteration */
 	struct event *watch;
+	event_callback_fn on_socket, on_timer; /* of a shard */
+	curl_write_callback on_header, on_body;
 	int64_t watch_due_ms; /* when the timer fires */
 	int64_t check_due_ms; /* when the next transfer may be over */
 	int64_t stalled_ms;   /* when our own loop last stalled */
@@ -154,20 +160,6 @@ struct http {
 	struct known_url known[KNOWN_URLS];
 	struct header_set *header_sets[HEADER_SETS];
 };
-
-/* http.c */
-void http_end(struct http_transfer *t, enum http_outcome outcome);
-/* Why it fails, for people; the first error is kept. Not from within curl. Always -1. */
-int http_error(struct http_transfer *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* After each call of curl: reports the transfers that have ended. */
-void http_settle(struct http *h, struct shard *shard);
-/* Before each call of curl that may deliver data. */
-void http_enter(struct http *h);
-size_t http_on_header(char *bytes, size_t size, size_t count, void *arg);
-size_t http_on_body(char *bytes, size_t size, size_t count, void *arg);
-/* We lack a resource that the transfer needs; error is the errno. Also from within curl.
- * Always -1. */
-int http_exhausted(struct http_transfer *t, int error);
 
 /* http_setup.c */
 bool http_setup_has_ca_directory(void);
@@ -191,7 +183,8 @@ void http_url_forget(struct http *h);
 struct shard *http_shard_for(struct http *h);
 int http_shard_add(struct shard *shard, struct http_transfer *t);
 void http_shard_remove(struct http_transfer *t);
-void http_shard_run_due(struct http *h);
+void http_shard_arm(struct sock *s, curl_socket_t fd, short what); /* what the loop watches */
+void http_shard_set_timer(struct shard *shard);                    /* to when curl wants to be called */
 /* Frees shards that were idle for long; returns when the next one may be. */
 int64_t http_shard_prune(struct http *h, int64_t now_ms);
 void http_shard_free_all(struct http *h);
@@ -199,13 +192,18 @@ curl_socket_t http_shard_open_socket(void *arg, curlsocktype purpose, struct cur
 int http_shard_close_socket(void *arg, curl_socket_t fd);
 
 /* http_watch.c */
-void http_watch_fire(evutil_socket_t fd, short what, void *arg);
+int64_t http_watch_due(const struct http_transfer *t); /* when it is over, if nothing moves that; NEVER */
 void http_watch_consider(struct http *h, int64_t due_ms);
 void http_watch_transfer(struct http_transfer *t);
 /* Whether our own loop has stalled since then. */
 bool http_watch_stalled_since(struct http *h, int64_t since_ms);
 
 /* http_outcome.c */
+/* Why it fails, for people; the first error is kept. Not from within curl. Always -1. */
+int http_outcome_error(struct http_transfer *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* We lack a resource that the transfer needs; error is the errno. Also from within curl.
+ * Always -1. */
+int http_outcome_exhausted(struct http_transfer *t, int error);
 enum http_outcome http_outcome_of(CURLcode code, long status);
 /* The outcome of a transfer that ran: HTTP_NO_RESOURCES in place of o, where nothing was sent
  * because we lacked a resource. */

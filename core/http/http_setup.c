@@ -34,9 +34,9 @@ int http_setup_handle(struct http_transfer *t)
 	SET(CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
 	SET(CURLOPT_MAXAGE_CONN, (long)CONNECTION_IDLE_S);
 	SET(CURLOPT_ERRORBUFFER, t->curl_error);
-	SET(CURLOPT_HEADERFUNCTION, http_on_header);
+	SET(CURLOPT_HEADERFUNCTION, t->http->on_header);
 	SET(CURLOPT_HEADERDATA, t);
-	SET(CURLOPT_WRITEFUNCTION, http_on_body);
+	SET(CURLOPT_WRITEFUNCTION, t->http->on_body);
 	SET(CURLOPT_WRITEDATA, t);
 	SET(CURLOPT_OPENSOCKETFUNCTION, http_shard_open_socket);
 	SET(CURLOPT_OPENSOCKETDATA, t);
@@ -47,7 +47,7 @@ int http_setup_handle(struct http_transfer *t)
 	if (t->http->ca_directory)
 		SET(CURLOPT_CAINFO, NULL);
 #undef SET
-	return rc == CURLE_OK ? 0 : http_error(t, "libcurl refuses an option: %s", curl_easy_strerror(rc));
+	return rc == CURLE_OK ? 0 : http_outcome_error(t, "libcurl refuses an option: %s", curl_easy_strerror(rc));
 }
 
 void http_setup_forget(struct http_transfer *t)
@@ -103,7 +103,7 @@ static int set_method(struct http_transfer *t, const struct http_request *req)
 		free(t->method);
 		t->method = custom != NULL ? strdup(custom) : NULL;
 		if (curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, custom) != CURLE_OK)
-			return http_exhausted(t, ENOMEM);
+			return http_outcome_exhausted(t, ENOMEM);
 	}
 	return 0;
 }
@@ -124,11 +124,11 @@ static int set_ca(struct http_transfer *t, const char *ca_file)
 	t->ca_file = strdup(ca_file);
 #if LIBCURL_VERSION_NUM >= 0x075700 /* before, it was read for each connection */
 	if (curl_easy_setopt(t->easy, CURLOPT_CA_CACHE_TIMEOUT, CA_FILE_AGE_S) != CURLE_OK)
-		return http_error(t, "libcurl refuses an option: the age of certificates");
+		return http_outcome_error(t, "libcurl refuses an option: the age of certificates");
 #endif
 	if (t->ca_file == NULL || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) != CURLE_OK ||
 	    curl_easy_setopt(t->easy, CURLOPT_CAPATH, NULL) != CURLE_OK)
-		return http_exhausted(t, ENOMEM);
+		return http_outcome_exhausted(t, ENOMEM);
 	return 0;
 }
 
@@ -153,7 +153,7 @@ int http_setup_resolve(struct http_transfer *t, const char *resolve)
 	if (t->literal)
 		return 0;
 	if (colon == NULL || resolve[key_len] != ':' || resolve[key_len + 1] == '\0')
-		return http_error(t, "'%.100s' is not host:port:address", resolve);
+		return http_outcome_error(t, "'%.100s' is not host:port:address", resolve);
 	slot = &t->http->resolved[slot_of(resolve, key_len)];
 	if (same(*slot, resolve))
 		return 0;
@@ -162,7 +162,7 @@ int http_setup_resolve(struct http_transfer *t, const char *resolve)
 	http_setup_unresolve(t);
 	t->resolve = curl_slist_append(NULL, resolve);
 	if (t->resolve == NULL || curl_easy_setopt(t->easy, CURLOPT_RESOLVE, t->resolve) != CURLE_OK)
-		return http_exhausted(t, ENOMEM);
+		return http_outcome_exhausted(t, ENOMEM);
 	return 0;
 }
 
@@ -200,7 +200,7 @@ static int set_buffer(struct http_transfer *t)
 		return 0;
 	t->buffer_size = size;
 	if (curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, size) != CURLE_OK)
-		return http_error(t, "libcurl refuses the size of its buffer");
+		return http_outcome_error(t, "libcurl refuses the size of its buffer");
 	return 0;
 }
 
@@ -213,6 +213,6 @@ int http_setup_request(struct http_transfer *t, const struct http_request *req)
 	t->connect_ms = req->connect_ms;
 	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, req->once ? 1L : 0L);
 	if (curl_easy_setopt(t->easy, CURLOPT_URL, t->url) != CURLE_OK)
-		return http_exhausted(t, ENOMEM);
+		return http_outcome_exhausted(t, ENOMEM);
 	return 0;
 }

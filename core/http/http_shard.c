@@ -9,55 +9,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int run(struct shard *shard, curl_socket_t fd, int bits)
-{
-	struct http *h = shard->http;
-	int running;
-	CURLMcode rc;
-
-	http_enter(h);
-	h->in_curl++;
-	rc = curl_multi_socket_action(shard->multi, fd, bits, &running);
-	h->in_curl--;
-	return rc == CURLM_OK ? 0 : -1;
-}
-
 /* --- sockets ------------------------------------------------------------------------ */
 
-static void on_socket(evutil_socket_t fd, short what, void *arg);
-
-static void arm(struct sock *s, curl_socket_t fd, short what)
+void http_shard_arm(struct sock *s, curl_socket_t fd, short what)
 {
 	if (s->armed != 0)
 		event_del(&s->event);
 	s->armed = what;
 	if (what == 0)
 		return;
-	event_assign(&s->event, s->shard->http->base, fd, (short)(what | EV_PERSIST), on_socket, s);
+	event_assign(&s->event, s->shard->http->base, fd, (short)(what | EV_PERSIST), s->shard->http->on_socket, s);
 	event_add(&s->event, NULL);
-}
-
-static void on_socket(evutil_socket_t fd, short what, void *arg)
-{
-	struct sock *s = arg;
-	struct shard *shard = s->shard;
-	int bits = 0;
-
-	what &= s->wanted;
-	if (what == 0) {
-		/* It has used its slice and continues in this iteration: not worth two system calls. */
-		if (!TAILQ_EMPTY(&shard->http->resuming))
-			return;
-		/* An idle connection that the server closed, or data for a paused one. */
-		arm(s, fd, s->wanted);
-		return;
-	}
-	if (what & EV_READ)
-		bits |= CURL_CSELECT_IN;
-	if (what & EV_WRITE)
-		bits |= CURL_CSELECT_OUT;
-	run(shard, fd, bits);
-	http_settle(shard->http, shard);
 }
 
 static struct sock *sock_of(struct http *h, curl_socket_t fd)
@@ -100,7 +62,7 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *
 	/* A connection is usually reused by the next request, so its registration stays until
 	 * an event arrives that nobody waits for. */
 	if ((wanted & ~s->armed) != 0 || (s->armed & ~wanted & EV_WRITE) != 0)
-		arm(s, fd, wanted);
+		http_shard_arm(s, fd, wanted);
 	return 0;
 }
 
@@ -112,9 +74,9 @@ curl_socket_t http_shard_open_socket(void *arg, curlsocktype purpose, struct cur
 
 	(void)purpose;
 	if (fd < 0 && exhaustion_is(errno))
-		http_exhausted(t, errno);
+		http_outcome_exhausted(t, errno);
 	if (fd >= 0 && exhaustion_is_reserved(fd)) {
-		http_exhausted(t, EMFILE);
+		http_outcome_exhausted(t, EMFILE);
 		close(fd);
 		fd = -1;
 	}
@@ -128,14 +90,14 @@ int http_shard_close_socket(void *arg, curl_socket_t fd)
 	if ((size_t)fd < h->sock_count && h->socks[fd] != NULL) {
 		h->socks[fd]->wanted = 0;
 		if (h->socks[fd]->armed != 0)
-			arm(h->socks[fd], fd, 0);
+			http_shard_arm(h->socks[fd], fd, 0);
 	}
 	return close(fd);
 }
 
 /* --- timers ------------------------------------------------------------------------- */
 
-static void set_timer(struct shard *shard)
+void http_shard_set_timer(struct shard *shard)
 {
 	int64_t wait = shard->curl_due_ms - clock_mono_ms();
 	struct timeval tv;
@@ -156,26 +118,8 @@ static int want_timer(CURLM *multi, long wait_ms, void *arg)
 	(void)multi;
 	shard->curl_due_ms = wait_ms < 0 ? NEVER : clock_mono_ms() + wait_ms;
 	if (shard->curl_due_ms < shard->timer_due_ms && !shard->adding)
-		set_timer(shard);
+		http_shard_set_timer(shard);
 	return 0;
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct shard *shard = arg;
-
-	(void)fd;
-	(void)what;
-	shard->timer_due_ms = NEVER;
-	if (shard->curl_due_ms == NEVER)
-		return;
-	if (shard->curl_due_ms > clock_mono_ms()) {
-		set_timer(shard);
-		return;
-	}
-	shard->curl_due_ms = NEVER;
-	run(shard, CURL_SOCKET_TIMEOUT, 0);
-	http_settle(shard->http, shard);
 }
 
 /* --- shards ------------------------------------------------------------------------- */
@@ -199,7 +143,7 @@ static struct shard *shard_new(struct http *h)
 		return NULL;
 	shard->http = h;
 	shard->timer_due_ms = shard->curl_due_ms = NEVER;
-	evtimer_assign(&shard->timer, h->base, on_timer, shard);
+	evtimer_assign(&shard->timer, h->base, h->on_timer, shard);
 	shard->multi = curl_multi_init();
 	if (shard->multi == NULL) {
 		shard_free(shard);
@@ -262,21 +206,6 @@ void http_shard_remove(struct http_transfer *t)
 	if (--shard->active == 0) {
 		shard->idle_since_ms = clock_mono_ms();
 		http_watch_consider(shard->http, shard->idle_since_ms + CONNECTION_IDLE_S * 1000);
-	}
-}
-
-void http_shard_run_due(struct http *h)
-{
-	int64_t now = clock_mono_ms();
-
-	for (size_t i = 0; i < h->shard_count; i++) {
-		struct shard *shard = h->shards[i];
-
-		if (shard->curl_due_ms > now)
-			continue;
-		shard->curl_due_ms = NEVER;
-		run(shard, CURL_SOCKET_TIMEOUT, 0);
-		http_settle(h, shard);
 	}
 }
 

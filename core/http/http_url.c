@@ -74,7 +74,7 @@ const struct known_url *http_url_find(struct http_transfer *t)
 	curl_free(port);
 	if (rc == CURLUE_OK)
 		return k;
-	http_error(t, "the URL is not usable: %s", curl_url_strerror(rc));
+	http_outcome_error(t, "the URL is not usable: %s", curl_url_strerror(rc));
 	return NULL;
 }
 

@@ -7,8 +7,7 @@
  * byte. One timer is set to the earliest of these times; when it fires, most have moved, and
  * the earliest is searched again. So a byte costs one store, and no timer is ever reset. */
 
-#define BEAT_MS 500  /* the timer fires at least this often while transfers run ... */
-#define GAP_MS  1000 /* ... so if it is this late, our own loop stalled, and no server is to blame */
+#define BEAT_MS 500 /* the timer fires at least this often while transfers run */
 
 static int64_t silence_ends_ms(const struct http_transfer *t)
 {
@@ -17,7 +16,7 @@ static int64_t silence_ends_ms(const struct http_transfer *t)
 	return t->last_ms + t->silence_ms;
 }
 
-static int64_t due_of(const struct http_transfer *t)
+int64_t http_watch_due(const struct http_transfer *t)
 {
 	int64_t silent = silence_ends_ms(t), due = t->deadline_ms;
 
@@ -49,7 +48,7 @@ void http_watch_consider(struct http *h, int64_t due_ms)
 
 void http_watch_transfer(struct http_transfer *t)
 {
-	http_watch_consider(t->http, due_of(t));
+	http_watch_consider(t->http, http_watch_due(t));
 }
 
 void http_progress(struct http_transfer *t, int64_t silence_ms)
@@ -65,67 +64,5 @@ void http_progress(struct http_transfer *t, int64_t silence_ms)
 
 bool http_watch_stalled_since(struct http *h, int64_t since_ms)
 {
-	return h->stalled_ms >= since_ms || (h->watch_due_ms != NEVER && clock_mono_ms() - h->watch_due_ms >= GAP_MS);
-}
-
-static void extend(struct http_transfer *t, int64_t late)
-{
-	t->last_ms += late;
-	t->started_ms += late;
-	if (t->deadline_ms != NEVER)
-		t->deadline_ms += late;
-}
-
-static void expire(struct http_transfer *t, int64_t now)
-{
-	if (t->deadline_ms <= now) {
-		http_end(t, HTTP_TIMEOUT);
-	} else if (t->state == TRANSFER_LOOKING_UP) {
-		http_error(t, "the name was not looked up within %lld ms", (long long)t->connect_ms);
-		http_end(t, HTTP_NO_HOST);
-	} else {
-		http_end(t, HTTP_SILENCE);
-	}
-}
-
-/* Returns when the next transfer may be over. */
-static int64_t check_all(struct http *h, int64_t now, int64_t late)
-{
-	struct http_transfer *t, *following;
-	int64_t next = NEVER;
-
-	for (t = TAILQ_FIRST(&h->all); t != NULL; t = following) {
-		int64_t due;
-
-		following = TAILQ_NEXT(t, link);
-		if (t->state == TRANSFER_ENDED)
-			continue;
-		if (late >= GAP_MS)
-			extend(t, late);
-		due = due_of(t);
-		if (due <= now)
-			expire(t, now);
-		else if (due < next)
-			next = due;
-	}
-	return next;
-}
-
-void http_watch_fire(evutil_socket_t fd, short what, void *arg)
-{
-	struct http *h = arg;
-	int64_t now = clock_mono_ms(), late = now - h->watch_due_ms;
-
-	(void)fd;
-	(void)what;
-	h->watch_due_ms = NEVER;
-	if (late >= GAP_MS)
-		h->stalled_ms = now;
-	if (now >= h->check_due_ms || late >= GAP_MS || h->active == 0) {
-		int64_t next = check_all(h, now, late), shards = http_shard_prune(h, now);
-
-		h->check_due_ms = shards < next ? shards : next;
-	}
-	if (h->check_due_ms != NEVER)
-		http_watch_consider(h, h->check_due_ms);
+	return h->stalled_ms >= since_ms || (h->watch_due_ms != NEVER && clock_mono_ms() - h->watch_due_ms >= STALL_MS);
 }
