@@ -83,6 +83,7 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 	chat->connection = c;
 	chat->entry = entry;
 	response_stream_head(c, request->protocol->content_type);
+	connection_keep(c, request->protocol);
 	connection_own(c, &owner, chat);
 	turn_run(chat->turn);
 }

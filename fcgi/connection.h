@@ -13,7 +13,7 @@
 
 #include "core/base/err.h"
 #include "fcgi/fcgi_request.h"
-#include "core/protocol/output.h"
+#include "core/protocol/protocol.h"
 
 #include <event2/event.h>
 #include <stdbool.h>
@@ -32,6 +32,7 @@ struct connections_host {
 	/* A kept connection has become idle. */
 	void (*idle)(void *arg);
 	void *arg;
+	struct keeper *keeper; /* of streamed answers; NULL: none */
 };
 
 struct connections *connections_new(struct event_base *base, const struct connections_host *host, struct err *e);
@@ -80,6 +81,9 @@ void connection_own(struct connection *c, const struct connection_owner *owner, 
 /* The response's header block, ended by an empty line, at most 4 KiB. It is sent with the first
  * byte of the body; until then the web server may retry the request with another worker. */
 void connection_head(struct connection *c, const char *bytes, size_t len);
+
+/* After connection_head, of an answer that p streams: if the worker dies, its keeper ends it. */
+void connection_keep(struct connection *c, const struct protocol *p);
 
 /* Where the body is written, after connection_head: core/protocol/output.h, defined in output.c. */
 struct output *connection_output(struct connection *c);

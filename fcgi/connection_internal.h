@@ -5,12 +5,15 @@
 
 #include "core/base/buf.h"
 #include "fcgi/connection.h"
+#include "fcgi/keeper.h"
 #include "fcgi/precheck.h"
 
 #include <event2/event_struct.h>
 #include <sys/queue.h>
 
 #define CONNECTION_READ_MAX (64u << 10)
+/* Of a slow client: of more, only the last one is known. */
+#define STATE_CHANGES_MAX 4
 
 enum connection_state {
 	CONNECTION_IDLE,    /* waits for a request */
@@ -37,6 +40,14 @@ struct output {
 		FLUSH_DELAY,  /* until flush_due_ns */
 	} flush;
 	int64_t flush_due_ns;
+	struct kept *kept;   /* a streamed answer, for the keeper; NULL: not kept */
+	unsigned char state; /* of the reply, as of the last byte in records */
+	uint32_t writes;
+	struct state_change { /* states that begin beyond that byte, at these positions */
+		size_t at;
+		unsigned char state;
+	} changes[STATE_CHANGES_MAX];
+	unsigned change_count;
 };
 
 struct connection {

@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define BACKLOG_MAX     (16u << 20)
@@ -67,6 +68,7 @@ void output_reset(struct connection *c)
 	if (o->waits_writable)
 		event_del(&c->writable);
 	flush_boundary_clear(c);
+	kept_free(o->kept);
 	buf_free(&o->backlog);
 	*o = (struct output){.connection = c, .backlog = BUF_INIT(BACKLOG_MAX)};
 }
@@ -99,10 +101,22 @@ static void put_in_record(struct connection *c, const char *bytes, size_t len)
 	c->request->pending += len;
 }
 
+/* The state of the reply at the end of the record. */
+static void pass_state_changes(struct output *o)
+{
+	while (o->change_count > 0 && o->changes[0].at < o->in_records) {
+		o->state = o->changes[0].state;
+		o->change_count--;
+		memmove(o->changes, o->changes + 1, o->change_count * sizeof o->changes[0]);
+	}
+}
+
 /* -1: the peer closed the connection. */
 static int flush_record(struct connection *c)
 {
 	c->request->pending = 0;
+	pass_state_changes(&c->out);
+	kept_sends(c->out.kept, c->out.state, c->out.writes);
 	return FCGX_FFlush(c->request->fcgx.out) == 0 ? 0 : -1;
 }
 
@@ -110,6 +124,11 @@ void connection_head(struct connection *c, const char *bytes, size_t len)
 {
 	assert(c->state == CONNECTION_ACTIVE && c->out.written == 0);
 	put_in_record(c, bytes, len);
+}
+
+void connection_keep(struct connection *c, const struct protocol *p)
+{
+	c->out.kept = keeper_begin(c->set->host.keeper, c->fd, (unsigned)c->request->fcgx.requestId, p);
 }
 
 struct output *connection_output(struct connection *c)
@@ -129,9 +148,17 @@ void output_write(struct output *o, const char *bytes, size_t len)
 		o->failed = true;
 	}
 	o->written += len;
+	o->writes++;
 	output_mark(c);
 	if (o->backlog.len > BACKLOG_HIGH)
 		o->full = true;
+}
+
+void output_set_state(struct output *o, unsigned char state)
+{
+	if (o->change_count == STATE_CHANGES_MAX)
+		o->change_count--;
+	o->changes[o->change_count++] = (struct state_change){.at = o->written, .state = state};
 }
 
 bool output_is_full(const struct output *o)
@@ -213,6 +240,7 @@ static bool write_record(struct connection *c)
 		connection_lost(c);
 		return false;
 	}
+	kept_ends(o->kept);
 	if (fcgi_request_finish(c->request) == 0)
 		connection_finished(c);
 	else

@@ -24,6 +24,7 @@
 #define LONG_LIFE_MS      10000                       /* after that a death does not make the next restart wait */
 #define BACKOFF_MIN_MS    50
 #define BACKOFF_MAX_MS    5000
+#define KEEPERS_MS        11000 /* how long keepers may take, with a margin */
 #define READY_TIMEOUT_MS  10000 /* until old workers drain even if the new ones are not ready */
 #define KILL_AFTER_MS     2000  /* beyond the time that workers have to drain */
 #define OLD_MAX           (4 * OPTIONS_WORKERS_MAX)
@@ -335,6 +336,20 @@ static void wait_for_events(struct parent *p)
 		take_signals(p);
 }
 
+/* Keepers of workers that died still tell their clients (fcgi/keeper.h). They are children of this
+ * process since then. */
+static void await_keepers(struct parent *p)
+{
+	struct pollfd signals = {.fd = p->signals, .events = POLLIN};
+	struct signalfd_siginfo info;
+	int64_t until_ms = clock_mono_ms() + KEEPERS_MS, left_ms;
+	pid_t ended;
+
+	while ((ended = waitpid(-1, NULL, WNOHANG)) >= 0 && (left_ms = until_ms - clock_mono_ms()) > 0)
+		if (ended == 0 && poll(&signals, 1, (int)left_ms) > 0 && read(p->signals, &info, sizeof info) < 0)
+			break;
+}
+
 static int keep_running(struct parent *p)
 {
 	while (p->kill_at_ms == 0 || running(p) > 0) {
@@ -344,6 +359,7 @@ static int keep_running(struct parent *p)
 		if (p->kill_at_ms != 0 && clock_mono_ms() >= p->kill_at_ms)
 			signal_all(p, SIGKILL);
 	}
+	await_keepers(p);
 	log_event(LOG_STOPPED, L_INT("pid", getpid()));
 	return 0;
 }
@@ -355,6 +371,7 @@ static int prepare(struct parent *p, struct err *e)
 
 	/* First of all: a signal that comes during a re-execution must wait, and one for a worker
 	 * must wait until the worker can take it. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1); /* for keepers */
 	sigemptyset(&taken);
 	sigaddset(&taken, SIGTERM);
 	sigaddset(&taken, SIGINT);

@@ -7,6 +7,7 @@
 #include "fcgi/acceptor.h"
 #include "fcgi/worker_services.h"
 #include "fcgi/dispatch.h"
+#include "fcgi/keeper.h"
 
 #include <limits.h>
 #include <malloc.h>
@@ -34,6 +35,7 @@ struct worker {
 	struct published *published;
 	struct command_client *daemon;
 	struct counters *counters;
+	struct keeper *keeper;            /* NULL: none */
 	struct worker_services *services; /* created for the first chat */
 	struct worker_context context;
 	size_t requests, max_turns;
@@ -211,6 +213,7 @@ static void on_config(void *arg, const struct config *c)
 	if (w->connections != NULL)
 		connections_limits(w->connections, cfg_ms(c, CFG_HTTP_REQUEST_TIMEOUT),
 		                   (size_t)cfg_int(c, CFG_HTTP_BODY_LIMIT));
+	keeper_set_hang_time(w->keeper, cfg_ms(c, CFG_LIMITS_HANG_TIME));
 	if (w->options->log_level_given)
 		return;
 	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
@@ -309,7 +312,8 @@ static int open_loop(struct worker *w, struct err *e)
 
 static int open_parts(struct worker *w, struct err *e)
 {
-	const struct connections_host host = {.request = on_request, .closed = on_closed, .idle = on_idle, .arg = w};
+	const struct connections_host host = {
+		.request = on_request, .closed = on_closed, .idle = on_idle, .arg = w, .keeper = w->keeper};
 	const struct acceptor_host acceptor_host = {.accepted = on_accepted, .make_room = make_room, .arg = w};
 	struct err counters_error = ERR_INIT;
 	char path[PATH_MAX];
@@ -381,6 +385,7 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 	struct err e = ERR_INIT;
 	int status = 1;
 
+	w.keeper = keeper_start();
 	dispatch_ids_init(&w.ids);
 	if (open_parts(&w, &e) < 0) {
 		log_event(LOG_WORKER_FAILED, L_STR("error", e.text));
@@ -396,6 +401,7 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 		if (event_base_loop(w.base, EVLOOP_ONCE) < 0)
 			break;
 		connections_flush(w.connections);
+		keeper_beat(w.keeper);
 	}
 	if (connections_active(w.connections) > 0)
 		log_event(LOG_WORKER_DRAIN_TIMEOUT, L_INT("active", connections_active(w.connections)));
@@ -403,5 +409,6 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 	status = 0;
 out:
 	close_parts(&w);
+	keeper_free(w.keeper);
 	return status;
 }

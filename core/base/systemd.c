@@ -54,7 +54,7 @@ static void notify(const char *state)
 	if (libsystemd_function("sd_notify", &send_state))
 		send_state(false, state);
 	else
-		log_event(LOG_SERVICE_MANAGER_NOT_TOLD, L_STR("state", state), L_STR("error", dlerror()));
+		log_event(LOG_SERVICE_MANAGER_NOT_NOTIFIED, L_STR("state", state), L_STR("error", dlerror()));
 }
 
 void systemd_notify_ready(void)

@@ -22,6 +22,12 @@ struct usage {
 	int64_t tokens, ttft_ns, tpot_ns, total_ns;
 };
 
+/* An answer whose program has died. */
+struct broken_reply {
+	unsigned char state; /* output_set_state, as of the last byte that was sent */
+	struct usage usage;  /* as the output saw it: tokens are writes */
+};
+
 struct protocol;
 
 /* The answer to one request. Each protocol's own struct begins with it. */
@@ -58,6 +64,11 @@ struct protocol {
 	void (*waiting)(struct reply *r, const struct config *c);
 	void (*close)(struct reply *r);                      /* the text has ended, usage will follow */
 	void (*end)(struct reply *r, const struct usage *u); /* after close or without it; the last call but free */
+
+	/* What ends an answer whose program has died: the piece with this number, from 0 on, an HTTP
+	 * chunk of its own. Returns its length; *last: it is the last one. Called in another process,
+	 * which has nothing but constants. */
+	size_t (*broken)(const struct broken_reply *b, unsigned piece, char *out, size_t size, bool *last);
 };
 
 /* POST /poll_requests of TT-Studio. */

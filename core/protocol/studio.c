@@ -28,6 +28,9 @@
 #define QUERY_MAX          1000 /* bytes */
 #define TITLE_MAX          300
 
+/* What a client has been sent, for the end of an answer that breaks off. */
+enum { NOTHING_SENT, TEXT_SENT, IN_REASONING };
+
 struct studio {
 	struct reply reply;
 	bool in_reasoning;     /* <think> is open */
@@ -226,6 +229,7 @@ static void open_reasoning(struct studio *s)
 		return;
 	s->in_reasoning = true;
 	s->line_begun = false;
+	output_set_state(s->reply.output, IN_REASONING);
 	put(s, "<think>");
 }
 
@@ -235,6 +239,7 @@ static void close_reasoning(struct studio *s)
 		return;
 	s->in_reasoning = false;
 	write_whitespace(s);
+	output_set_state(s->reply.output, TEXT_SENT);
 	write_chunk(s, "</think>", 8);
 }
 
@@ -259,6 +264,8 @@ static void studio_text(struct reply *r, const char *bytes, size_t len)
 	if (newlines == len)
 		newlines += s->newlines;
 	s->newlines = newlines < 2 ? newlines : 2;
+	if (!s->has_text)
+		output_set_state(r->output, TEXT_SENT);
 	s->has_text = true;
 	write_words(s, bytes, len);
 }
@@ -377,21 +384,51 @@ static void seconds(char out[32], int64_t ns)
 		snprintf(out, 32, "%" PRId64 ".%06" PRId64, us / 1000000, us % 1000000);
 }
 
-static void studio_end(struct reply *r, const struct usage *u)
-{
-	struct studio *s = studio_of(r);
-	char ttft[32], tpot[32], total[32], line[192];
-	int len;
+#define STATISTICS_MAX 192
 
-	close_reasoning(s);
-	write_whitespace(s);
+static size_t statistics(char out[STATISTICS_MAX], const struct usage *u)
+{
+	char ttft[32], tpot[32], total[32];
+
 	seconds(ttft, u->ttft_ns);
 	seconds(tpot, u->tpot_ns);
 	seconds(total, u->total_ns < 0 ? 0 : u->total_ns);
-	len = snprintf(line, sizeof line,
-	               "[STATS]{\"tokens_decoded\": %" PRId64 ", \"ttft\": %s, \"tpot\": %s, \"total_time\": %s}",
-	               u->tokens, ttft, tpot, total);
-	write_chunk(s, line, (size_t)len);
+	return (size_t)snprintf(out, STATISTICS_MAX,
+	                        "[STATS]{\"tokens_decoded\": %" PRId64
+	                        ", \"ttft\": %s, \"tpot\": %s, \"total_time\": %s}",
+	                        u->tokens, ttft, tpot, total);
+}
+
+static void studio_end(struct reply *r, const struct usage *u)
+{
+	struct studio *s = studio_of(r);
+	char line[STATISTICS_MAX];
+
+	close_reasoning(s);
+	write_whitespace(s);
+	write_chunk(s, line, statistics(line, u));
+}
+
+#define BROKE_OFF                                                                                                      \
+	"The answer broke off here because the part of the service that was writing it ended unexpectedly. "           \
+	"Please ask again."
+
+static size_t studio_broken(const struct broken_reply *b, unsigned piece, char *out, size_t size, bool *last)
+{
+	enum { CLOSE_REASONING, SENTENCE, STATISTICS } part = piece + (b->state == IN_REASONING ? 0 : 1);
+	char line[STATISTICS_MAX];
+
+	*last = part == STATISTICS;
+	switch (part) {
+	case CLOSE_REASONING:
+		return (size_t)snprintf(out, size, "</think>");
+	case SENTENCE:
+		return (size_t)snprintf(out, size, "%s" BROKE_OFF, b->state == TEXT_SENT ? "\n\n" : "");
+	case STATISTICS:
+		break;
+	}
+	statistics(line, &b->usage);
+	return (size_t)snprintf(out, size, "%s", line);
 }
 
 const struct protocol protocol_studio = {
@@ -412,4 +449,5 @@ const struct protocol protocol_studio = {
 	.waiting = studio_waiting,
 	.close = studio_close,
 	.end = studio_end,
+	.broken = studio_broken,
 };

@@ -169,7 +169,8 @@ class Service:
 
     def worker_pids(self):
         children = Path(f"/proc/{self.responder.pid}/task/{self.responder.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
+        # Besides workers, for a moment, the keepers of those that died.
+        return [int(pid) for pid in children.split() if Path(f"/proc/{pid}/comm").read_text() == "tt-agent-fcgi\n"]
 
     # --- what is left ---
 

@@ -27,6 +27,11 @@ void output_flush_boundary(struct output *o)
 	o->at_boundary = true;
 }
 
+void output_set_state(struct output *o, unsigned char state)
+{
+	o->state = state;
+}
+
 bool output_is_full(const struct output *o)
 {
 	return o->full;

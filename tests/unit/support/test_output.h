@@ -12,6 +12,7 @@ struct output {
 	bool full;          /* as a slow client makes it */
 	bool closed;        /* whatever is written from now on fails the test */
 	bool at_boundary;
+	unsigned char state;                              /* the last one that was set */
 	void (*before_write)(void), (*after_write)(void); /* NULL: nothing */
 };
 

@@ -21,6 +21,7 @@ static int setup(void **state)
 {
 	buf_init(&written, 1 << 20);
 	out.at_boundary = false;
+	out.state = 0;
 	*state = protocol_studio.open(&protocol_studio, &out);
 	return *state == NULL;
 }
@@ -221,6 +222,38 @@ static void long_queries_are_cut(void **state)
 	assert_int_equal(written.len, strlen("<think>[searching]\nSearching: \n") + 1000);
 }
 
+/* What the keeper of a dead worker sends after what is written so far. */
+static const char *broken_end(void)
+{
+	static char all[2048];
+	struct broken_reply b = {.state = out.state, .usage = {.tokens = 2, .ttft_ns = 1000000, .tpot_ns = -1}};
+	bool last = false;
+	size_t len = 0;
+
+	for (unsigned piece = 0; !last; piece++) {
+		len += protocol_studio.broken(&b, piece, all + len, sizeof all - len, &last);
+		all[len++] = '|';
+	}
+	all[len] = '\0';
+	return all;
+}
+
+#define BROKE_OFF                                                                                                      \
+	"The answer broke off here because the part of the service that was writing it ended unexpectedly. "           \
+	"Please ask again."
+#define STATS "[STATS]{\"tokens_decoded\": 2, \"ttft\": 0.001000, \"tpot\": null, \"total_time\": 0.000000}"
+
+static void a_dead_workers_answers_end_as_broken(void **state)
+{
+	assert_string_equal(broken_end(), BROKE_OFF "|" STATS "|");
+	reasoning(*state, "hm");
+	assert_string_equal(broken_end(), "</think>|" BROKE_OFF "|" STATS "|");
+	text(*state, "Hello");
+	assert_string_equal(broken_end(), "\n\n" BROKE_OFF "|" STATS "|");
+	protocol_studio.tool(*state, "Searching", "x");
+	assert_string_equal(broken_end(), "</think>|" BROKE_OFF "|" STATS "|");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -237,6 +270,7 @@ int main(void)
 		TEST(sources_always_match),
 		TEST(urls_that_no_browser_should_follow),
 		TEST(long_queries_are_cut),
+		TEST(a_dead_workers_answers_end_as_broken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fcgi/keeper.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+
+#include <errno.h>
+#include <fastcgi.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ENTRIES_MAX 1048576
+#define FIRST_FD    3
+#define CHECK_MS    1000
+#define NOTIFY_MS   10000 /* a client that reads nothing for that long is not notified */
+#define PIECE_MAX   1024
+/* On TCP, where nobody knows what the peer has read, and after it has read on AF_UNIX. */
+#define BOUNDARY_NS INT64_C(1000000)
+
+enum kept_state { KEPT_FREE, KEPT_BEGUN, KEPT_STREAMS, KEPT_ENDS };
+
+struct kept {
+	_Atomic unsigned char state; /* enum kept_state */
+	_Atomic unsigned char protocol_state;
+	uint16_t request_id;
+	_Atomic uint32_t pieces;
+	int64_t began_ns, first_ns, last_ns;
+	const struct protocol *protocol; /* a constant: it has the same address in the keeper */
+
+	/* The keeper's own, after the death. */
+	enum { NOTIFYING, NOTIFIED, CLIENT_LEFT } result;
+	unsigned piece;
+	int64_t read_ns; /* when the peer had read all so far; 0: it has not */
+};
+
+struct keeper {
+	_Atomic int64_t beat_ns, hang_ns;
+	_Atomic int end; /* no file descriptor from here on was ever used */
+	int entries_max;
+	size_t size;
+	struct kept entries[];
+};
+
+/* --- in the worker ------------------------------------------------------------------------ */
+
+void keeper_beat(struct keeper *k)
+{
+	if (k != NULL)
+		atomic_store_explicit(&k->beat_ns, clock_mono_ns(), memory_order_relaxed);
+}
+
+void keeper_set_hang_time(struct keeper *k, int64_t ms)
+{
+	if (k != NULL)
+		atomic_store_explicit(&k->hang_ns, ms * 1000000, memory_order_relaxed);
+}
+
+struct kept *keeper_begin(struct keeper *k, int fd, unsigned request_id, const struct protocol *p)
+{
+	struct kept *e;
+
+	if (k == NULL || fd < FIRST_FD || fd >= k->entries_max)
+		return NULL;
+	e = &k->entries[fd];
+	*e = (struct kept){.request_id = (uint16_t)request_id, .began_ns = clock_mono_ns(), .protocol = p};
+	if (fd >= k->end)
+		k->end = fd + 1;
+	atomic_store_explicit(&e->state, KEPT_BEGUN, memory_order_release);
+	return e;
+}
+
+void kept_sends(struct kept *e, unsigned char state, uint32_t pieces)
+{
+	if (e == NULL)
+		return;
+	e->last_ns = clock_mono_ns();
+	if (e->first_ns == 0)
+		e->first_ns = e->last_ns;
+	atomic_store_explicit(&e->protocol_state, state, memory_order_relaxed);
+	atomic_store_explicit(&e->pieces, pieces, memory_order_relaxed);
+	atomic_store_explicit(&e->state, KEPT_STREAMS, memory_order_release);
+}
+
+void kept_ends(struct kept *e)
+{
+	if (e != NULL)
+		atomic_store_explicit(&e->state, KEPT_ENDS, memory_order_release);
+}
+
+void kept_free(struct kept *e)
+{
+	if (e != NULL)
+		atomic_store_explicit(&e->state, KEPT_FREE, memory_order_release);
+}
+
+/* --- in the keeper: notifying the clients --------------------------------------------------- */
+
+static size_t record(char *out, int type, unsigned request_id, const char *content, size_t len)
+{
+	FCGI_Header header = {.version = FCGI_VERSION_1,
+	                      .type = (unsigned char)type,
+	                      .requestIdB1 = (unsigned char)(request_id >> 8),
+	                      .requestIdB0 = (unsigned char)request_id,
+	                      .contentLengthB1 = (unsigned char)(len >> 8),
+	                      .contentLengthB0 = (unsigned char)len};
+
+	memcpy(out, &header, sizeof header);
+	memcpy(out + sizeof header, content, len);
+	return sizeof header + len;
+}
+
+/* The next record or, with the last piece, those that end the request. */
+static size_t next_records(const struct kept *e, char out[PIECE_MAX + 128], bool *last)
+{
+	const struct broken_reply broken = {
+		.state = e->protocol_state,
+		.usage = {.tokens = e->pieces,
+	                  .ttft_ns = e->pieces == 0 ? -1 : e->first_ns - e->began_ns,
+	                  .tpot_ns = e->pieces < 2 ? -1 : (e->last_ns - e->first_ns) / (e->pieces - 1),
+	                  .total_ns = clock_mono_ns() - e->began_ns},
+	};
+	char piece[PIECE_MAX];
+	size_t n = e->protocol->broken(&broken, e->piece, piece, sizeof piece, last);
+	size_t len = n > 0 ? record(out, FCGI_STDOUT, e->request_id, piece, n) : 0;
+
+	if (*last) {
+		FCGI_EndRequestBody end = {.protocolStatus = FCGI_REQUEST_COMPLETE};
+
+		len += record(out + len, FCGI_STDOUT, e->request_id, "", 0);
+		len += record(out + len, FCGI_END_REQUEST, e->request_id, (const char *)&end, sizeof end);
+	}
+	return len;
+}
+
+/* Whether the next piece would be an HTTP chunk of its own. */
+static bool was_read(struct kept *e, int fd, bool local)
+{
+	int64_t now = clock_mono_ns();
+	int queued = 0;
+
+	if (local && (ioctl(fd, SIOCOUTQ, &queued) < 0 || queued > 1)) {
+		e->read_ns = 0;
+		return false;
+	}
+	if (e->read_ns == 0)
+		e->read_ns = now;
+	return now - e->read_ns >= BOUNDARY_NS;
+}
+
+static void notify(struct kept *e, int fd)
+{
+	char out[PIECE_MAX + 128];
+	bool last = false;
+	size_t len = next_records(e, out, &last);
+	ssize_t n = send(fd, out, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	e->piece++;
+	e->read_ns = 0;
+	e->result = n != (ssize_t)len ? CLIENT_LEFT : last ? NOTIFIED : NOTIFYING;
+	if (e->result != NOTIFYING)
+		close(fd);
+}
+
+/* The descriptors of everything else: LLMs would write on, the locks of the database would stay. */
+static int close_others(struct keeper *k)
+{
+	int from = FIRST_FD, streams = 0;
+
+	for (int fd = FIRST_FD; fd < k->end; fd++) {
+		if (k->entries[fd].state != KEPT_STREAMS)
+			continue;
+		if (fd > from)
+			close_range((unsigned)from, (unsigned)fd - 1, 0);
+		from = fd + 1;
+		streams++;
+	}
+	close_range((unsigned)from, ~0u, 0);
+	return streams;
+}
+
+static bool is_local(int fd)
+{
+	int family = AF_UNSPEC;
+	socklen_t len = sizeof family;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) == 0 && family == AF_UNIX;
+}
+
+static void notify_all(struct keeper *k)
+{
+	int64_t began_ms = clock_mono_ms(), end_ms = began_ms + NOTIFY_MS;
+	int streams = close_others(k), count[] = {[NOTIFYING] = streams, [NOTIFIED] = 0, [CLIENT_LEFT] = 0};
+
+	while (count[NOTIFYING] > 0 && clock_mono_ms() < end_ms) {
+		memset(count, 0, sizeof count);
+		for (int fd = FIRST_FD; fd < k->end; fd++) {
+			struct kept *e = &k->entries[fd];
+
+			if (e->state != KEPT_STREAMS)
+				continue;
+			if (e->result == NOTIFYING && was_read(e, fd, is_local(fd)))
+				notify(e, fd);
+			count[e->result]++;
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+	}
+	if (streams > 0)
+		log_event(LOG_ANSWERS_BROKE_OFF, L_INT("answers", streams), L_INT("notified", count[NOTIFIED]),
+		          L_INT("client_left", count[CLIENT_LEFT]), L_INT("not_read", count[NOTIFYING]),
+		          L_INT("ms", clock_mono_ms() - began_ms));
+}
+
+/* --- in the keeper: watching the worker --------------------------------------------------- */
+
+static void watch(struct keeper *k, pid_t worker, int pidfd)
+{
+	struct pollfd dead = {.fd = pidfd, .events = POLLIN};
+	int64_t alive_ns = clock_mono_ns(), before_ns = alive_ns, now_ns;
+
+	while (poll(&dead, 1, CHECK_MS) <= 0) {
+		now_ns = clock_mono_ns();
+		/* This process stood still itself, so the worker may have as well: judge nothing. */
+		if (now_ns - before_ns > INT64_C(1500000) * CHECK_MS)
+			alive_ns = now_ns;
+		before_ns = now_ns;
+		if (k->beat_ns > alive_ns)
+			alive_ns = k->beat_ns;
+		if (k->hang_ns > 0 && now_ns - alive_ns > k->hang_ns) {
+			log_event(LOG_WORKER_HANGS, L_INT("pid", worker),
+			          L_REAL("seconds", (double)(now_ns - alive_ns) / 1e9));
+			kill(worker, SIGKILL);
+		}
+	}
+}
+
+static void run(struct keeper *k, pid_t worker, int pidfd)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_NAME, "tt-agent-keeper");
+	watch(k, worker, pidfd);
+	notify_all(k);
+	_exit(0);
+}
+
+/* --- start and end ---------------------------------------------------------------------------- */
+
+static struct keeper *map_table(void)
+{
+	struct rlimit files;
+	struct keeper *k;
+	rlim_t entries;
+	size_t size;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return NULL;
+	entries = files.rlim_cur < ENTRIES_MAX ? files.rlim_cur : ENTRIES_MAX;
+	size = sizeof *k + entries * sizeof k->entries[0];
+	/* Only the pages of file descriptors that are used ever exist. */
+	k = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (k == MAP_FAILED)
+		return NULL;
+	k->entries_max = (int)entries;
+	k->size = size;
+	return k;
+}
+
+struct keeper *keeper_start(void)
+{
+	struct keeper *k = map_table();
+	pid_t self = getpid();
+	int pidfd = k != NULL ? (int)syscall(SYS_pidfd_open, self, 0) : -1;
+	/* Its end sends the worker no signal. */
+	long pid = pidfd >= 0 ? syscall(SYS_clone, CLONE_FILES, 0, 0, 0, 0) : -1;
+
+	if (pid == 0)
+		run(k, self, pidfd);
+	if (pid > 0)
+		return k;
+	log_event(LOG_KEEPER_FAILED, L_STR("error", strerror(errno)));
+	if (pidfd >= 0)
+		close(pidfd);
+	keeper_free(k);
+	return NULL;
+}
+
+void keeper_free(struct keeper *k)
+{
+	if (k != NULL)
+		munmap(k, k->size);
+}

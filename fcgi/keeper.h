@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What outlives a worker. A worker that is killed, crashes or hangs cannot end its answers, and
+ * the web server would end them as if they were whole (nginx does). So each worker starts with a
+ * companion, the keeper: a process that shares its table of file descriptors, but not its memory.
+ * The keeper sleeps until the worker is dead. The connections are still open in it then, and it
+ * ends each answer as its protocol says: a sentence that it broke off, and the statistics.
+ *
+ * Both map one table with an entry for each file descriptor. The worker only stores words there:
+ *
+ *   FREE -> BEGUN    the response's head was made; nothing was sent, so the web server may retry
+ *        -> STREAMS  a record is about to be sent: from here on the keeper ends the answer
+ *        -> ENDS     the last record is about to be sent: the answer is whole
+ *        -> FREE     before the file descriptor is closed or serves another request
+ *
+ * A keeper kills a worker whose event loop stands still (limits.hang_time). One thread. */
+#ifndef TT_FCGI_KEEPER_H
+#define TT_FCGI_KEEPER_H
+
+#include "core/protocol/protocol.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct keeper;
+struct kept; /* an answer; functions that take one accept NULL */
+
+/* To be called first in a worker, before any thread or library: the keeper begins as a copy of its
+ * memory. NULL: the worker works without one, for a reason that was logged. */
+struct keeper *keeper_start(void);
+/* The keeper ends with its worker. */
+void keeper_free(struct keeper *k);
+
+void keeper_beat(struct keeper *k); /* the event loop moves */
+/* How long it may stand still, from the next beat on; 0: for ever, as under a debugger. */
+void keeper_set_hang_time(struct keeper *k, int64_t ms);
+
+/* An answer begins on fd. NULL: it is not kept. */
+struct kept *keeper_begin(struct keeper *k, int fd, unsigned request_id, const struct protocol *p);
+/* A record is about to be sent. state: output_set_state; pieces: how many writes were sent with it
+ * and before. */
+void kept_sends(struct kept *e, unsigned char state, uint32_t pieces);
+void kept_ends(struct kept *e); /* the last record is */
+void kept_free(struct kept *e);
+
+#endif

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker that is killed, crashes or hangs: each of its clients is told that the answer broke off."""
+
+import json
+import os
+import random
+import re
+import signal
+import threading
+
+import pytest
+
+from harness.http_client import Turn
+from harness.process import PATIENCE, wait_until
+
+KNOBS = {"tokens": 1000, "token": "w# ", "numbered": True, "delay_us": 20000}
+ANSWER = "[[" + json.dumps(KNOBS) + "]]"
+REASONING = "[[" + json.dumps({"tokens": 10, "reasoning": [f"r{n} " for n in range(1000)], "delay_us": 20000}) + "]]"
+SENTENCE = "The answer broke off here because the part of the service that was writing it ended unexpectedly. Please ask again."
+
+
+class Answers:
+    """Answers that are read as they come, all of one worker."""
+
+    def __init__(self, exchanges):
+        self.turns = []
+        self.threads = [threading.Thread(target=lambda e=e: self.turns.append(Turn(e))) for e in exchanges]
+        for e in exchanges:
+            e.head()  # it comes with the first word
+        for t in self.threads:
+            t.start()
+
+    def ended(self):
+        for t in self.threads:
+            t.join()
+        return self.turns
+
+
+def words(text):
+    numbers = [int(n) for n in re.findall(r"w(\d+) ", text)]
+    assert numbers == list(range(len(numbers))), text
+    return numbers
+
+
+def told(turn):
+    """A whole end: the words so far, the sentence, and the statistics alone in their chunk."""
+    assert turn.whole, turn.chunks[-3:]
+    text, _, sentence = turn.text.partition("\n\n")
+    assert sentence == SENTENCE and text == "".join(f"w{n} " for n in words(text)), turn.text[-300:]
+    assert 0 <= turn.stats["ttft"] <= turn.stats["total_time"] and turn.stats["tokens_decoded"] > 0
+    return True
+
+
+def listener_of(service, kind):
+    return service.host if kind == "nginx" else service.start_lighttpd().host
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV", "SIGABRT"])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+def test_clients_of_a_dead_worker_are_told(testbed, server, how):
+    service, llm = testbed.one(workers=1)
+    host = listener_of(service, server)
+    answers = Answers([service.ask(ANSWER, host=host) for _ in range(40)])
+    os.kill(service.worker_pids()[0], getattr(signal, how))
+    assert all(told(t) for t in answers.ended())
+    wait_until(lambda: llm.stats()["active"] == 0, "the LLM's connections are closed")
+    wait_until(lambda: "answers_broke_off answers=40 notified=40" in service.responder.log(), "the keeper's line")
+
+
+@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+def test_clients_of_a_worker_that_hangs_are_told(testbed, server):
+    service, llm = testbed.one(workers=1, sets=["limits.hang_time=2"])
+    host = listener_of(service, server)
+    answers = Answers([service.ask(ANSWER, host=host) for _ in range(20)])
+    os.kill(service.worker_pids()[0], signal.SIGSTOP)
+    assert all(told(t) for t in answers.ended())
+    wait_until(lambda: "worker_hangs" in service.responder.log(), "the reason")
+    assert service.chat("[plain]").whole
+
+
+def test_an_idle_worker_does_not_hang(testbed):
+    service, _ = testbed.one(workers=1, sets=["limits.hang_time=2"])
+    pid = service.worker_pids()
+    threading.Event().wait(5)
+    assert service.worker_pids() == pid and service.chat("[plain]").whole
+
+
+def test_reasoning_that_breaks_off_is_closed(testbed):
+    service, _ = testbed.one(workers=1)
+    answers = Answers([service.ask(REASONING) for _ in range(10)])
+    os.kill(service.worker_pids()[0], signal.SIGKILL)
+    for turn in answers.ended():
+        assert turn.whole and turn.answer == SENTENCE, turn.chunks[-3:]
+        assert turn.chunks[-3] == "</think>"
+
+
+def test_a_worker_that_dies_before_the_first_word_costs_nothing(testbed):
+    """The web server asks another worker."""
+    service, llm = testbed.one(workers=2)
+    slow = "[[" + json.dumps({"tokens": 3, "token": "w# ", "numbered": True, "first_delay_us": 1500000}) + "]]"
+    exchanges = [service.ask(slow) for _ in range(20)]
+    wait_until(lambda: llm.stats()["active"] == 20, "20 turns run")
+    os.kill(service.worker_pids()[0], signal.SIGKILL)
+    turns = [Turn(e) for e in exchanges]
+    assert all(t.whole and t.text == "w0 w1 w2 " for t in turns), [t.text for t in turns]
+
+
+def test_no_process_is_left(testbed):
+    service, _ = testbed.one(workers=2)
+    for _ in range(3):
+        answers = Answers([service.ask(ANSWER) for _ in range(8)])
+        old = service.worker_pids()
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        assert all(t.whole for t in answers.ended())
+        wait_until(lambda: len(service.worker_pids()) == 2 and not set(old) & set(service.worker_pids()), "new workers")
+    group = service.responder.pid
+    keepers = lambda: [p for p in os.listdir("/proc") if p.isdigit() and comm(p) == "tt-agent-keeper" and descends(p, group)]
+    wait_until(lambda: len(keepers()) == 2, "a keeper for each worker")
+    workers = service.worker_pids()
+    assert service.responder.stop() == 0
+    for pid in workers + [int(k) for k in keepers()]:
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "they ended")
+
+
+def comm(pid):
+    try:
+        with open(f"/proc/{pid}/comm") as f:
+            return f.read().strip()
+    except OSError:
+        return ""
+
+
+def descends(pid, ancestor):
+    while int(pid) > 1:
+        if int(pid) == ancestor:
+            return True
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                pid = f.read().rsplit(")", 1)[1].split()[1]
+        except OSError:
+            return False
+    return False
+
+
+def test_a_stop_waits_until_clients_are_told(testbed):
+    """The worker dies just before the service is stopped."""
+    service, _ = testbed.one(workers=1)
+    answers = Answers([service.ask(ANSWER) for _ in range(20)])
+    os.kill(service.worker_pids()[0], signal.SIGKILL)
+    service.responder.send(signal.SIGTERM)
+    assert all(told(t) for t in answers.ended())
+    service.responder.wait()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
+def test_no_stream_ends_silently_however_often_workers_die(testbed, server, how):
+    service, llm = testbed.one(workers=2, sets=["limits.hang_time=2"])
+    host = listener_of(service, server)
+    for _ in range(20):
+        wait_until(lambda: len(service.worker_pids()) == 2, "two workers")
+        short = "[[" + json.dumps({**KNOBS, "tokens": 150}) + "]]"
+        answers = Answers([service.ask(short, host=host) for _ in range(200)])
+        os.kill(random.choice(service.worker_pids()), getattr(signal, how))
+        for turn in answers.ended():
+            assert turn.whole and (len(words(turn.text)) == 150 or told(turn)), turn.chunks[-3:]
