@@ -196,6 +196,11 @@ void acceptor_free(struct acceptor *a)
 	free(a);
 }
 
+void acceptor_add(struct acceptor *a)
+{
+	a->open++;
+}
+
 void acceptor_release(struct acceptor *a)
 {
 	a->open--;

@@ -33,6 +33,9 @@ void acceptor_poll(struct acceptor *a);
  * left to them. What they don't accept is accepted here after 100 ms all the same. */
 void acceptor_yield(struct acceptor *a, bool yields);
 
+/* There is a connection that was accepted by another worker. */
+void acceptor_add(struct acceptor *a);
+
 /* One of the accepted connections is closed. */
 void acceptor_release(struct acceptor *a);
 

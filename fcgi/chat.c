@@ -27,6 +27,10 @@ static void refuse(const struct protocol *p, struct worker *w, struct connection
 	const struct config *config = published_config(worker_published(w));
 	struct reply *r = NULL;
 
+	if (connection_orphan(c) != NULL) {
+		connection_end_orphan(c);
+		return;
+	}
 	counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
 	if (config == NULL || !cfg_bool(config, CFG_HTTP_STRICT_STATUS))
 		r = p->open(p, connection_output(c));
@@ -69,9 +73,22 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 {
 	static const struct connection_owner owner = {.resume = on_resume, .closed = on_client_left};
 	const struct chat_services *services = worker_chat_services(w);
+	const struct connection_orphan *orphan = connection_orphan(c);
+	struct resumed_answer resumed;
 	struct chat *chat = malloc(sizeof *chat);
 
 	request->arg = chat;
+	connection_keep(c, request->protocol);
+	if (orphan != NULL) {
+		resumed = (struct resumed_answer){.state = orphan->known.state,
+		                                  .text = orphan->text,
+		                                  .len = orphan->known.text_len,
+		                                  .tokens = orphan->known.writes,
+		                                  .began_ns = orphan->known.began_ns,
+		                                  .first_ns = orphan->known.first_ns,
+		                                  .last_ns = orphan->known.last_ns};
+		request->resumed = &resumed;
+	}
 	if (services == NULL || chat == NULL || (chat->turn = turn_new(services, request)) == NULL) {
 		worker_dismiss(w, entry);
 		free(chat);
@@ -83,7 +100,6 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 	chat->connection = c;
 	chat->entry = entry;
 	response_stream_head(c, request->protocol->content_type);
-	connection_keep(c, request->protocol);
 	connection_own(c, &owner, chat);
 	turn_run(chat->turn);
 }
@@ -99,7 +115,7 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 		chat_request_clear(&request->chat);
 		return;
 	}
-	switch (worker_admit(w, connection_params(c)->remote_addr, &entry)) {
+	switch (worker_admit(w, connection_params(c)->remote_addr, connection_orphan(c) != NULL, &entry)) {
 	case ADMISSION_GRANTED:
 		start(w, c, request, entry);
 		return;
@@ -124,6 +140,13 @@ static const char *subject_of(struct worker *w, const struct connection *c)
 	return subject != NULL ? subject : "";
 }
 
+static bool can_resume(struct worker *w, const struct connection_orphan *o)
+{
+	const struct config *config = published_config(worker_published(w));
+
+	return config != NULL && (o->known.text_len == 0 || cfg_bool(config, CFG_LLM_CONTINUE));
+}
+
 void chat_dispatch(const struct protocol *p, struct worker *w, struct connection *c)
 {
 	struct turn_request request = {
@@ -138,6 +161,10 @@ void chat_dispatch(const struct protocol *p, struct worker *w, struct connection
 	const char *body = connection_body(c, &len);
 	int status;
 
+	if (connection_orphan(c) != NULL && !can_resume(w, connection_orphan(c))) {
+		connection_end_orphan(c);
+		return;
+	}
 	if (connection_body_too_large(c)) {
 		refuse(p, w, c, 413, TOO_LARGE);
 		return;

@@ -211,19 +211,21 @@ static struct connection *take_spare(struct connections *s)
 	return c;
 }
 
-void connections_add(struct connections *s, int fd, bool read_now)
+/* NULL: no memory; fd is closed. */
+static struct connection *add(struct connections *s, int fd)
 {
 	struct connection *c = take_spare(s);
 
 	if (c == NULL) {
 		close(fd);
 		s->host.closed(s->host.arg);
-		return;
+		return NULL;
 	}
 	c->fd = fd;
 	c->state = CONNECTION_IDLE;
 	c->keep = c->too_large = c->is_head = c->is_waiting = false;
 	c->owner = NULL;
+	c->orphan = NULL;
 	precheck_init(&c->precheck);
 	buf_init(&c->received, 0);
 	TAILQ_INSERT_TAIL(&s->all, c, link);
@@ -232,11 +234,35 @@ void connections_add(struct connections *s, int fd, bool read_now)
 	event_assign(&c->readable, s->base, fd, EV_READ | EV_ET | EV_PERSIST, on_readable, c);
 	if (event_add(&c->readable, NULL) < 0) {
 		connection_close(c);
-		return;
+		return NULL;
 	}
+	return c;
+}
+
+void connections_add(struct connections *s, int fd, bool read_now)
+{
+	struct connection *c = add(s, fd);
+
+	if (c == NULL)
+		return;
 	connection_await_request(c);
 	if (read_now)
 		read_check(c);
+}
+
+void connections_add_orphan(struct connections *s, int fd, const struct connection_orphan *o, const char *request)
+{
+	struct connection *c = add(s, fd);
+
+	if (c == NULL)
+		return;
+	c->orphan = o;
+	read_orphan(c, request, o->known.request_len);
+}
+
+const struct connection_orphan *connection_orphan(const struct connection *c)
+{
+	return c->orphan;
 }
 
 void connection_close(struct connection *c)

@@ -13,6 +13,7 @@
 
 #include "core/base/err.h"
 #include "fcgi/fcgi_request.h"
+#include "fcgi/handover.h"
 #include "core/protocol/protocol.h"
 
 #include <event2/event.h>
@@ -22,6 +23,7 @@
 
 struct connections;
 struct connection;
+struct connection_orphan;
 
 struct connections_host {
 	/* A whole request. Answer it, now or later, with connection_head, output_write and
@@ -43,6 +45,9 @@ void connections_limits(struct connections *s, int64_t request_timeout_ms, size_
 /* Takes over an accepted file descriptor (blocking mode, close-on-exec). read_now: without waiting
  * for an event, as most peers have sent the request by then. */
 void connections_add(struct connections *s, int fd, bool read_now);
+
+/* Takes over the connection of an orphan; request is what o->known tells. */
+void connections_add_orphan(struct connections *s, int fd, const struct connection_orphan *o, const char *request);
 
 /* To be called at the end of each iteration of the loop: sends what the iteration wrote, frees
  * what it closed. */
@@ -82,8 +87,21 @@ void connection_own(struct connection *c, const struct connection_owner *owner, 
  * byte of the body; until then the web server may retry the request with another worker. */
 void connection_head(struct connection *c, const char *bytes, size_t len);
 
-/* After connection_head, of an answer that p streams: if the worker dies, its keeper ends it. */
+/* After connection_head, of an answer that p streams: if the worker dies, another one resumes it,
+ * or its keeper ends it. */
 void connection_keep(struct connection *c, const struct protocol *p);
+
+/* An answer whose worker died, with its request once more. Its head was sent already, and so was
+ * the text: connection_head does nothing. */
+struct connection_orphan {
+	const struct protocol *protocol;
+	struct orphan known;
+	const char *text; /* known.text_len bytes */
+};
+/* While its request is dispatched; NULL: it is not one. */
+const struct connection_orphan *connection_orphan(const struct connection *c);
+/* The answer cannot be resumed: ends it as broken. */
+void connection_end_orphan(struct connection *c);
 
 /* Where the body is written, after connection_head: core/protocol/output.h, defined in output.c. */
 struct output *connection_output(struct connection *c);

@@ -42,10 +42,12 @@ struct output {
 	int64_t flush_due_ns;
 	struct kept *kept;   /* a streamed answer, for the keeper; NULL: not kept */
 	unsigned char state; /* of the reply, as of the last byte in records */
+	bool is_text;        /* likewise: what follows is text of the answer */
 	uint32_t writes;
 	struct state_change { /* states that begin beyond that byte, at these positions */
 		size_t at;
 		unsigned char state;
+		bool is_text;
 	} changes[STATE_CHANGES_MAX];
 	unsigned change_count;
 };
@@ -72,6 +74,11 @@ struct connection {
 	const struct connection_owner *owner;
 	void *owner_arg;
 	struct output out;
+	struct {
+		const char *bytes; /* as it came, until the answer begins; NULL: too long to be kept */
+		size_t len;
+	} raw;
+	const struct connection_orphan *orphan; /* whose worker died, until the answer goes on; NULL: none */
 	char request_id[CONNECTION_ID_MAX + 1];
 };
 
@@ -104,6 +111,7 @@ void connection_stop_waiting(struct connection *c);
 void read_check(struct connection *c);    /* IDLE, readable */
 void read_continue(struct connection *c); /* READING, readable */
 void read_refuse(struct connection *c, const char *reason);
+void read_orphan(struct connection *c, const char *request, size_t len);
 
 void output_prepare(struct connection *c); /* a new file descriptor */
 void output_reset(struct connection *c);

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -21,11 +22,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ENTRIES_MAX 1048576
-#define FIRST_FD    3
-#define CHECK_MS    1000
-#define NOTIFY_MS   10000 /* a client that reads nothing for that long is not notified */
-#define PIECE_MAX   1024
+#define ENTRIES_MAX  1048576
+#define FIRST_FD     3
+#define CHECK_MS     1000
+#define JOURNAL_FDS  16384        /* file descriptors that have a journal */
+#define JOURNAL_KEPT (4u * 4096u) /* bytes of it that stay with a file descriptor */
+#define NOTIFY_MS    10000        /* a client that reads nothing for that long is not notified */
+#define PIECE_MAX    1024
 /* On TCP, where nobody knows what the peer has read, and after it has read on AF_UNIX. */
 #define BOUNDARY_NS INT64_C(1000000)
 
@@ -33,14 +36,21 @@ enum kept_state { KEPT_FREE, KEPT_BEGUN, KEPT_STREAMS, KEPT_ENDS };
 
 struct kept {
 	_Atomic unsigned char state; /* enum kept_state */
-	_Atomic unsigned char protocol_state;
+	_Atomic unsigned char reply_state;
 	uint16_t request_id;
-	_Atomic uint32_t pieces;
+	bool was_handed_over;
+	_Atomic uint32_t writes;
+	_Atomic uint32_t sends, sent; /* records; unequal: nobody knows whether the last one was sent */
 	int64_t began_ns, first_ns, last_ns;
 	const struct protocol *protocol; /* a constant: it has the same address in the keeper */
 
+	char *journal;        /* the request and the text; NULL: it cannot be handed over */
+	uint32_t request_len; /* 0: likewise */
+	uint32_t text_len;
+	_Atomic uint32_t text_sent;
+
 	/* The keeper's own, after the death. */
-	enum { NOTIFYING, NOTIFIED, CLIENT_LEFT } result;
+	enum { NOTIFYING, NOTIFIED, CLIENT_LEFT, HANDED_OVER } result;
 	unsigned piece;
 	int64_t read_ns; /* when the peer had read all so far; 0: it has not */
 };
@@ -49,7 +59,9 @@ struct keeper {
 	_Atomic int64_t beat_ns, hang_ns;
 	_Atomic int end; /* no file descriptor from here on was ever used */
 	int entries_max;
-	size_t size;
+	int give; /* handover.h */
+	size_t size, journal_size;
+	char *journal; /* HANDOVER_MAX bytes for each of the first file descriptors; NULL: no room */
 	struct kept entries[];
 };
 
@@ -75,22 +87,77 @@ struct kept *keeper_begin(struct keeper *k, int fd, unsigned request_id, const s
 		return NULL;
 	e = &k->entries[fd];
 	*e = (struct kept){.request_id = (uint16_t)request_id, .began_ns = clock_mono_ns(), .protocol = p};
+	if ((size_t)(fd + 1) * HANDOVER_MAX <= k->journal_size)
+		e->journal = k->journal + (size_t)fd * HANDOVER_MAX;
 	if (fd >= k->end)
 		k->end = fd + 1;
 	atomic_store_explicit(&e->state, KEPT_BEGUN, memory_order_release);
 	return e;
 }
 
-void kept_sends(struct kept *e, unsigned char state, uint32_t pieces)
+void kept_request(struct kept *e, const char *bytes, size_t len)
+{
+	if (e == NULL || e->journal == NULL || len > HANDOVER_MAX / 2)
+		return;
+	memcpy(e->journal, bytes, len);
+	e->request_len = (uint32_t)len;
+}
+
+void kept_resumed(struct kept *e, const struct orphan *o)
 {
 	if (e == NULL)
 		return;
+	e->was_handed_over = true;
+	e->began_ns = o->began_ns;
+	e->first_ns = o->first_ns;
+	e->last_ns = o->last_ns;
+	e->writes = o->writes;
+	e->reply_state = o->state;
+	atomic_store_explicit(&e->state, KEPT_STREAMS, memory_order_release);
+}
+
+void kept_not_resumable(struct kept *e)
+{
+	e->request_len = 0;
+}
+
+void kept_text(struct kept *e, const char *bytes, size_t len)
+{
+	if (e == NULL || e->request_len == 0)
+		return;
+	if (len > HANDOVER_MAX - e->request_len - e->text_len) {
+		e->request_len = 0;
+		return;
+	}
+	memcpy(e->journal + e->request_len + e->text_len, bytes, len);
+	e->text_len += (uint32_t)len;
+}
+
+void kept_state(struct kept *e, unsigned char state)
+{
+	if (e != NULL)
+		atomic_store_explicit(&e->reply_state, state, memory_order_release);
+}
+
+void kept_sends(struct kept *e, unsigned char state, uint32_t writes)
+{
+	if (e == NULL)
+		return;
+	atomic_store_explicit(&e->sends, e->sends + 1, memory_order_release);
 	e->last_ns = clock_mono_ns();
 	if (e->first_ns == 0)
 		e->first_ns = e->last_ns;
-	atomic_store_explicit(&e->protocol_state, state, memory_order_relaxed);
-	atomic_store_explicit(&e->pieces, pieces, memory_order_relaxed);
+	atomic_store_explicit(&e->reply_state, state, memory_order_relaxed);
+	atomic_store_explicit(&e->writes, writes, memory_order_relaxed);
 	atomic_store_explicit(&e->state, KEPT_STREAMS, memory_order_release);
+}
+
+void kept_sent(struct kept *e)
+{
+	if (e == NULL)
+		return;
+	atomic_store_explicit(&e->text_sent, e->text_len, memory_order_relaxed);
+	atomic_store_explicit(&e->sent, e->sends, memory_order_release);
 }
 
 void kept_ends(struct kept *e)
@@ -99,10 +166,14 @@ void kept_ends(struct kept *e)
 		atomic_store_explicit(&e->state, KEPT_ENDS, memory_order_release);
 }
 
+/* What a long answer took of the journal is given back. */
 void kept_free(struct kept *e)
 {
-	if (e != NULL)
-		atomic_store_explicit(&e->state, KEPT_FREE, memory_order_release);
+	if (e == NULL)
+		return;
+	atomic_store_explicit(&e->state, KEPT_FREE, memory_order_release);
+	if (e->journal != NULL && e->text_len > JOURNAL_KEPT)
+		madvise(e->journal + JOURNAL_KEPT, HANDOVER_MAX - JOURNAL_KEPT, MADV_REMOVE);
 }
 
 /* --- in the keeper: notifying the clients --------------------------------------------------- */
@@ -125,10 +196,10 @@ static size_t record(char *out, int type, unsigned request_id, const char *conte
 static size_t next_records(const struct kept *e, char out[PIECE_MAX + 128], bool *last)
 {
 	const struct broken_reply broken = {
-		.state = e->protocol_state,
-		.usage = {.tokens = e->pieces,
-	                  .ttft_ns = e->pieces == 0 ? -1 : e->first_ns - e->began_ns,
-	                  .tpot_ns = e->pieces < 2 ? -1 : (e->last_ns - e->first_ns) / (e->pieces - 1),
+		.state = e->reply_state,
+		.usage = {.tokens = e->writes,
+	                  .ttft_ns = e->writes == 0 ? -1 : e->first_ns - e->began_ns,
+	                  .tpot_ns = e->writes < 2 ? -1 : (e->last_ns - e->first_ns) / (e->writes - 1),
 	                  .total_ns = clock_mono_ns() - e->began_ns},
 	};
 	char piece[PIECE_MAX];
@@ -175,18 +246,41 @@ static void notify(struct kept *e, int fd)
 		close(fd);
 }
 
+/* --- in the keeper: handing over ------------------------------------------------------------- */
+
+static bool hand_over(const struct keeper *k, struct kept *e, int fd)
+{
+	struct orphan o = {.state = e->reply_state,
+	                   .request_len = e->request_len,
+	                   .text_len = e->text_sent,
+	                   .writes = e->writes,
+	                   .began_ns = e->began_ns,
+	                   .first_ns = e->first_ns,
+	                   .last_ns = e->last_ns};
+
+	if (e->request_len == 0 || e->was_handed_over || e->sends != e->sent || !e->protocol->can_resume(o.state))
+		return false;
+	snprintf(o.protocol, sizeof o.protocol, "%s", e->protocol->name);
+	if (handover_give(k->give, &o, e->journal, fd) < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+/* --- in the keeper: after the death ----------------------------------------------------------- */
+
 /* The descriptors of everything else: LLMs would write on, the locks of the database would stay. */
 static int close_others(struct keeper *k)
 {
 	int from = FIRST_FD, streams = 0;
 
-	for (int fd = FIRST_FD; fd < k->end; fd++) {
-		if (k->entries[fd].state != KEPT_STREAMS)
+	for (int fd = FIRST_FD; fd < k->end || fd <= k->give; fd++) {
+		if (k->entries[fd].state != KEPT_STREAMS && fd != k->give)
 			continue;
 		if (fd > from)
 			close_range((unsigned)from, (unsigned)fd - 1, 0);
 		from = fd + 1;
-		streams++;
+		streams += fd != k->give;
 	}
 	close_range((unsigned)from, ~0u, 0);
 	return streams;
@@ -200,12 +294,15 @@ static bool is_local(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) == 0 && family == AF_UNIX;
 }
 
-static void notify_all(struct keeper *k)
+static void after_death(struct keeper *k)
 {
 	int64_t began_ms = clock_mono_ms(), end_ms = began_ms + NOTIFY_MS;
-	int streams = close_others(k), count[] = {[NOTIFYING] = streams, [NOTIFIED] = 0, [CLIENT_LEFT] = 0};
+	int answers = close_others(k), count[HANDED_OVER + 1] = {0};
 
-	while (count[NOTIFYING] > 0 && clock_mono_ms() < end_ms) {
+	for (int fd = FIRST_FD; fd < k->end; fd++)
+		if (k->entries[fd].state == KEPT_STREAMS && hand_over(k, &k->entries[fd], fd))
+			k->entries[fd].result = HANDED_OVER;
+	do {
 		memset(count, 0, sizeof count);
 		for (int fd = FIRST_FD; fd < k->end; fd++) {
 			struct kept *e = &k->entries[fd];
@@ -216,12 +313,12 @@ static void notify_all(struct keeper *k)
 				notify(e, fd);
 			count[e->result]++;
 		}
-		nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
-	}
-	if (streams > 0)
-		log_event(LOG_ANSWERS_BROKE_OFF, L_INT("answers", streams), L_INT("notified", count[NOTIFIED]),
-		          L_INT("client_left", count[CLIENT_LEFT]), L_INT("not_read", count[NOTIFYING]),
-		          L_INT("ms", clock_mono_ms() - began_ms));
+		nanosleep(&(struct timespec){.tv_nsec = count[NOTIFYING] > 0 ? 500000 : 0}, NULL);
+	} while (count[NOTIFYING] > 0 && clock_mono_ms() < end_ms);
+	if (answers > 0)
+		log_event(LOG_ANSWERS_BROKE_OFF, L_INT("answers", answers), L_INT("handed_over", count[HANDED_OVER]),
+		          L_INT("notified", count[NOTIFIED]), L_INT("client_left", count[CLIENT_LEFT]),
+		          L_INT("not_read", count[NOTIFYING]), L_INT("ms", clock_mono_ms() - began_ms));
 }
 
 /* --- in the keeper: watching the worker --------------------------------------------------- */
@@ -255,11 +352,19 @@ static void run(struct keeper *k, pid_t worker, int pidfd)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "tt-agent-keeper");
 	watch(k, worker, pidfd);
-	notify_all(k);
+	after_death(k);
 	_exit(0);
 }
 
 /* --- start and end ---------------------------------------------------------------------------- */
+
+static void *map(size_t size)
+{
+	/* Only the pages of file descriptors that are used ever exist. */
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
 
 static struct keeper *map_table(void)
 {
@@ -272,16 +377,19 @@ static struct keeper *map_table(void)
 		return NULL;
 	entries = files.rlim_cur < ENTRIES_MAX ? files.rlim_cur : ENTRIES_MAX;
 	size = sizeof *k + entries * sizeof k->entries[0];
-	/* Only the pages of file descriptors that are used ever exist. */
-	k = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (k == MAP_FAILED)
+	k = map(size);
+	if (k == NULL)
 		return NULL;
 	k->entries_max = (int)entries;
 	k->size = size;
+	k->journal_size = (entries < JOURNAL_FDS ? entries : JOURNAL_FDS) * HANDOVER_MAX;
+	k->journal = map(k->journal_size);
+	if (k->journal == NULL)
+		k->journal_size = 0;
 	return k;
 }
 
-struct keeper *keeper_start(void)
+struct keeper *keeper_start(int give)
 {
 	struct keeper *k = map_table();
 	pid_t self = getpid();
@@ -289,8 +397,10 @@ struct keeper *keeper_start(void)
 	/* Its end sends the worker no signal. */
 	long pid = pidfd >= 0 ? syscall(SYS_clone, CLONE_FILES, 0, 0, 0, 0) : -1;
 
-	if (pid == 0)
+	if (pid == 0) {
+		k->give = give;
 		run(k, self, pidfd);
+	}
 	if (pid > 0)
 		return k;
 	log_event(LOG_KEEPER_FAILED, L_STR("error", strerror(errno)));
@@ -302,6 +412,9 @@ struct keeper *keeper_start(void)
 
 void keeper_free(struct keeper *k)
 {
-	if (k != NULL)
-		munmap(k, k->size);
+	if (k == NULL)
+		return;
+	if (k->journal != NULL)
+		munmap(k->journal, k->journal_size);
+	munmap(k, k->size);
 }

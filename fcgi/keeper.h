@@ -2,13 +2,16 @@
 /* What outlives a worker. A worker that is killed, crashes or hangs cannot end its answers, and
  * the web server would end them as if they were whole (nginx does). So each worker starts with a
  * companion, the keeper: a process that shares its table of file descriptors, but not its memory.
- * The keeper sleeps until the worker is dead. The connections are still open in it then, and it
- * ends each answer as its protocol says: a sentence that it broke off, and the statistics.
+ * The keeper sleeps until the worker is dead. The connections are still open in it then. It hands
+ * each answer over to another worker, which resumes it as if the LLM's stream had broken off; where
+ * that is not possible it ends the answer as its protocol says: a sentence that it broke off, and
+ * the statistics. An answer is handed over once: it may be what killed the worker.
  *
- * Both map one table with an entry for each file descriptor. The worker only stores words there:
+ * Both map one table with an entry for each file descriptor, and a journal with its request and
+ * the answer's text so far. The worker only stores words there:
  *
  *   FREE -> BEGUN    the response's head was made; nothing was sent, so the web server may retry
- *        -> STREAMS  a record is about to be sent: from here on the keeper ends the answer
+ *        -> STREAMS  a record is about to be sent: from here on the answer is the keeper's to end
  *        -> ENDS     the last record is about to be sent: the answer is whole
  *        -> FREE     before the file descriptor is closed or serves another request
  *
@@ -17,6 +20,7 @@
 #define TT_FCGI_KEEPER_H
 
 #include "core/protocol/protocol.h"
+#include "fcgi/handover.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,8 +30,8 @@ struct keeper;
 struct kept; /* an answer; functions that take one accept NULL */
 
 /* To be called first in a worker, before any thread or library: the keeper begins as a copy of its
- * memory. NULL: the worker works without one, for a reason that was logged. */
-struct keeper *keeper_start(void);
+ * memory. give: handover.h. NULL: the worker works without one, for a reason that was logged. */
+struct keeper *keeper_start(int give);
 /* The keeper ends with its worker. */
 void keeper_free(struct keeper *k);
 
@@ -37,10 +41,17 @@ void keeper_set_hang_time(struct keeper *k, int64_t ms);
 
 /* An answer begins on fd. NULL: it is not kept. */
 struct kept *keeper_begin(struct keeper *k, int fd, unsigned request_id, const struct protocol *p);
-/* A record is about to be sent. state: output_set_state; pieces: how many writes were sent with it
- * and before. */
-void kept_sends(struct kept *e, unsigned char state, uint32_t pieces);
-void kept_ends(struct kept *e); /* the last record is */
+/* The request as it came. Without it the answer is not handed over. */
+void kept_request(struct kept *e, const char *bytes, size_t len);
+void kept_resumed(struct kept *e, const struct orphan *o); /* another worker began it */
+void kept_not_resumable(struct kept *e);
+/* More text of the answer is in the record that will be sent next. */
+void kept_text(struct kept *e, const char *bytes, size_t len);
+/* A record is about to be sent, and was sent. state: output_set_state; writes: how many there were. */
+void kept_sends(struct kept *e, unsigned char state, uint32_t writes);
+void kept_sent(struct kept *e);
+void kept_state(struct kept *e, unsigned char state); /* changes while nothing is to be sent */
+void kept_ends(struct kept *e);                       /* the last record is about to be sent */
 void kept_free(struct kept *e);
 
 #endif

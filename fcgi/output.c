@@ -3,6 +3,8 @@
 #include "fcgi/connection_internal.h"
 #include "fcgi/fcgi_request_private.h"
 
+#include "core/base/clock.h"
+
 #include <assert.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -101,14 +103,27 @@ static void put_in_record(struct connection *c, const char *bytes, size_t len)
 	c->request->pending += len;
 }
 
-/* The state of the reply at the end of the record. */
+/* To the state of the reply after what is in records. */
 static void pass_state_changes(struct output *o)
 {
-	while (o->change_count > 0 && o->changes[0].at < o->in_records) {
+	while (o->change_count > 0 && o->changes[0].at <= o->in_records) {
 		o->state = o->changes[0].state;
+		o->is_text = o->changes[0].is_text;
 		o->change_count--;
 		memmove(o->changes, o->changes + 1, o->change_count * sizeof o->changes[0]);
 	}
+}
+
+/* Bytes of the body, all before or all after any change of state. */
+static void put_body(struct connection *c, const char *bytes, size_t len)
+{
+	struct output *o = &c->out;
+
+	pass_state_changes(o);
+	put_in_record(c, bytes, len);
+	o->in_records += len;
+	if (o->is_text)
+		kept_text(o->kept, bytes, len);
 }
 
 /* -1: the peer closed the connection. */
@@ -117,18 +132,49 @@ static int flush_record(struct connection *c)
 	c->request->pending = 0;
 	pass_state_changes(&c->out);
 	kept_sends(c->out.kept, c->out.state, c->out.writes);
-	return FCGX_FFlush(c->request->fcgx.out) == 0 ? 0 : -1;
+	if (FCGX_FFlush(c->request->fcgx.out) != 0)
+		return -1;
+	kept_sent(c->out.kept);
+	return 0;
 }
 
 void connection_head(struct connection *c, const char *bytes, size_t len)
 {
 	assert(c->state == CONNECTION_ACTIVE && c->out.written == 0);
-	put_in_record(c, bytes, len);
+	if (c->orphan == NULL)
+		put_in_record(c, bytes, len);
 }
 
 void connection_keep(struct connection *c, const struct protocol *p)
 {
-	c->out.kept = keeper_begin(c->set->host.keeper, c->fd, (unsigned)c->request->fcgx.requestId, p);
+	struct kept *kept = keeper_begin(c->set->host.keeper, c->fd, (unsigned)c->request->fcgx.requestId, p);
+
+	c->out.kept = kept;
+	if (c->orphan != NULL)
+		kept_resumed(kept, &c->orphan->known);
+	else if (c->raw.bytes != NULL)
+		kept_request(kept, c->raw.bytes, c->raw.len);
+}
+
+void connection_end_orphan(struct connection *c)
+{
+	const struct connection_orphan *o = c->orphan;
+	const struct orphan *known = &o->known;
+	struct broken_reply broken = {
+		.state = known->state,
+		.usage = {.tokens = known->writes, .ttft_ns = known->first_ns - known->began_ns, .tpot_ns = -1},
+	};
+	char piece[1024];
+	bool last = false;
+	size_t len;
+
+	broken.usage.total_ns = clock_mono_ns() - known->began_ns;
+	for (unsigned i = 0; !last; i++) {
+		len = o->protocol->broken(&broken, i, piece, sizeof piece, &last);
+		output_flush_boundary(&c->out);
+		output_write(&c->out, piece, len);
+	}
+	output_end(&c->out);
 }
 
 struct output *connection_output(struct connection *c)
@@ -142,8 +188,7 @@ void output_write(struct output *o, const char *bytes, size_t len)
 
 	assert(c->state == CONNECTION_ACTIVE && !o->ended);
 	if (o->backlog.len == 0 && !flush_boundary_pending(o) && len <= room_in_record(c)) {
-		put_in_record(c, bytes, len);
-		o->in_records += len;
+		put_body(c, bytes, len);
 	} else if (buf_add(&o->backlog, bytes, len) < 0) {
 		o->failed = true;
 	}
@@ -154,11 +199,19 @@ void output_write(struct output *o, const char *bytes, size_t len)
 		o->full = true;
 }
 
-void output_set_state(struct output *o, unsigned char state)
+void output_set_state(struct output *o, unsigned char state, bool is_text)
 {
-	if (o->change_count == STATE_CHANGES_MAX)
+	if (o->kept == NULL)
+		return;
+	if (o->change_count == STATE_CHANGES_MAX) {
 		o->change_count--;
-	o->changes[o->change_count++] = (struct state_change){.at = o->written, .state = state};
+		kept_not_resumable(o->kept);
+	}
+	o->changes[o->change_count++] = (struct state_change){.at = o->written, .state = state, .is_text = is_text};
+	if (o->written > o->in_records || o->connection->request->pending > 0)
+		return;
+	pass_state_changes(o);
+	kept_state(o->kept, state);
 }
 
 bool output_is_full(const struct output *o)
@@ -214,13 +267,15 @@ static void refill(struct connection *c)
 	struct output *o = &c->out;
 	size_t n = flush_boundary_limit(o, o->backlog.len), room = room_in_record(c);
 
+	pass_state_changes(o);
 	if (n > room)
 		n = room;
+	if (o->change_count > 0 && n > o->changes[0].at - o->in_records)
+		n = o->changes[0].at - o->in_records;
 	if (n == 0)
 		return;
-	put_in_record(c, o->backlog.data, n);
+	put_body(c, o->backlog.data, n);
 	buf_consume(&o->backlog, n);
-	o->in_records += n;
 	if (o->backlog.len == 0)
 		buf_free(&o->backlog);
 }

@@ -42,6 +42,7 @@ struct parent {
 	char **argv;
 	char program[PATH_MAX]; /* path at the start; after an upgrade the new program is there */
 	struct listener listener;
+	struct handover handover;
 	struct admission *admission;
 	int signals;
 	sigset_t worker_signals; /* the mask that workers set again */
@@ -66,6 +67,7 @@ static int run_worker(struct parent *p, const struct slot *s, pid_t parent_pid, 
 {
 	const struct worker_context context = {.listener = p->listener.fd,
 	                                       .ready_fd = ready_fd,
+	                                       .handover = p->handover,
 	                                       .admission = p->admission,
 	                                       .number = (unsigned)(s - p->slots),
 	                                       .signals = p->worker_signals};
@@ -286,6 +288,7 @@ static void stop(struct parent *p)
 	}
 	log_event(LOG_STOPPING, L_INT("workers", running(p)));
 	systemd_notify_stopping();
+	handover_close(&p->handover); /* from now on, nobody is left to take an answer over */
 	p->kill_at_ms = clock_mono_ms() + p->options->drain_ms + KILL_AFTER_MS;
 	listener_close(&p->listener);
 	signal_all(p, SIGTERM);
@@ -390,7 +393,7 @@ static int prepare(struct parent *p, struct err *e)
 	if (readlink("/proc/self/exe", p->program, sizeof p->program - 1) < 0)
 		return err_set_errno(e, errno, "cannot find the path of this program");
 	p->admission = admission_new(p->options->workers, e);
-	if (p->admission == NULL)
+	if (p->admission == NULL || handover_open(&p->handover, e) < 0)
 		return -1;
 	found = listener_inherit(&p->listener, e);
 	if (found == 1)
@@ -410,7 +413,7 @@ int parent_run(const struct fcgi_options *o, char **argv)
 		return 1;
 	p->options = o;
 	p->argv = argv;
-	p->signals = -1;
+	p->signals = p->handover.take = p->handover.give = -1;
 	for (unsigned i = 0; i < OPTIONS_WORKERS_MAX; i++)
 		p->slots[i].ready_fd = -1;
 	if (prepare(p, &e) < 0) {
@@ -422,6 +425,7 @@ int parent_run(const struct fcgi_options *o, char **argv)
 	}
 	if (p->signals >= 0)
 		close(p->signals);
+	handover_close(&p->handover);
 	admission_free(p->admission);
 	free(p);
 	return status;

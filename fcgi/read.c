@@ -45,13 +45,14 @@ static void begin_request(struct connection *c, int from)
 	}
 	if (from != c->fd)
 		close(from);
-	buf_free(&c->received);
 	c->keep = c->precheck.keep;
 	c->state = CONNECTION_ACTIVE;
 	method = connection_params(c)->method;
 	c->is_head = method != NULL && strcmp(method, "HEAD") == 0;
 	s->active++;
 	s->host.request(s->host.arg, c);
+	c->orphan = NULL;
+	buf_free(&c->received);
 	if (c->state == CONNECTION_ACTIVE && c->out.ended)
 		output_flush(c);
 	else if (c->state == CONNECTION_ACTIVE)
@@ -78,6 +79,8 @@ static void begin_received_request(struct connection *c)
 
 	if (file >= 0 && write_all(file, c->received.data, c->received.len) == 0 &&
 	    (!c->too_large || write_all(file, end, sizeof end) == 0) && lseek(file, 0, SEEK_SET) == 0) {
+		c->raw.bytes = c->too_large || c->orphan != NULL ? NULL : c->received.data;
+		c->raw.len = c->received.len;
 		begin_request(c, file);
 		return;
 	}
@@ -164,6 +167,18 @@ static void start_reading(struct connection *c, size_t len, enum precheck_verdic
 		read_continue(c);
 }
 
+/* The request of an orphan, as it came to the worker that died. */
+void read_orphan(struct connection *c, const char *request, size_t len)
+{
+	c->too_large = false;
+	c->state = CONNECTION_READING;
+	buf_init(&c->received, READ_OVERHEAD + 2 * c->set->body_limit);
+	if (precheck_feed(&c->precheck, request, len) == PRECHECK_WHOLE && buf_add(&c->received, request, len) == 0)
+		begin_received_request(c);
+	else
+		read_refuse(c, "the request of another worker's answer is damaged");
+}
+
 void read_check(struct connection *c)
 {
 	ssize_t n = recv(c->fd, c->set->input, CONNECTION_READ_MAX, MSG_PEEK | MSG_DONTWAIT);
@@ -179,8 +194,10 @@ void read_check(struct connection *c)
 	v = precheck_feed(&c->precheck, c->set->input, (size_t)n);
 	if (v > PRECHECK_WHOLE || c->precheck.consumed < (size_t)n)
 		read_refuse(c, refusal_reason(c, v));
-	else if (v == PRECHECK_WHOLE && c->precheck.body_len <= c->set->body_limit)
+	else if (v == PRECHECK_WHOLE && c->precheck.body_len <= c->set->body_limit) {
+		c->raw.bytes = c->set->input;
+		c->raw.len = (size_t)n;
 		begin_request(c, c->fd);
-	else
+	} else
 		start_reading(c, (size_t)n, v);
 }

@@ -62,6 +62,10 @@ void response_json_with(struct connection *c, int status, const char *headers, c
 {
 	struct head h;
 
+	if (connection_orphan(c) != NULL) { /* whose head was sent already */
+		connection_end_orphan(c);
+		return;
+	}
 	h.len = 0;
 	add(&h, status_line(status));
 	add(&h, "Content-Type: application/json\r\nContent-Length: ");

@@ -29,7 +29,7 @@
 struct worker {
 	const struct fcgi_options *options;
 	struct event_base *base;
-	struct event *tick, *terminate, *retire;
+	struct event *tick, *terminate, *retire, *orphans;
 	struct acceptor *acceptor;
 	struct connections *connections;
 	struct published *published;
@@ -114,13 +114,13 @@ static void log_full(struct worker *w)
 	          L_STR("reason", "a turn needs two file descriptors: raise LimitNOFILE= of the unit, or ulimit -n"));
 }
 
-enum admission_verdict worker_admit(struct worker *w, const char *address, unsigned *entry)
+enum admission_verdict worker_admit(struct worker *w, const char *address, bool resumed, unsigned *entry)
 {
 	const struct config *c = published_config(w->published);
 	struct admission_limits limits = {.worker_turns = w->max_turns};
 	enum admission_verdict v;
 
-	if (c != NULL) {
+	if (c != NULL && !resumed) {
 		limits.turns = (size_t)cfg_int(c, CFG_LIMITS_TURNS);
 		limits.client_turns = (size_t)cfg_int(c, CFG_LIMITS_CLIENT_TURNS);
 	}
@@ -185,6 +185,31 @@ static void on_accepted(void *arg, int fd, bool quiet)
 	connections_add(w->connections, fd, quiet);
 }
 
+/* Answers of a worker that died. */
+static void take_orphans(struct worker *w)
+{
+	struct connection_orphan o;
+	char bytes[HANDOVER_MAX];
+	int fd;
+
+	while (handover_take(w->context.handover.take, &o.known, bytes, &fd) == 0) {
+		o.protocol = protocol_find(o.known.protocol);
+		o.text = bytes + o.known.request_len;
+		counters_add(w->counters, COUNTER_CONNECTIONS, 1);
+		acceptor_add(w->acceptor);
+		if (o.protocol != NULL)
+			connections_add_orphan(w->connections, fd, &o, bytes);
+		else
+			close(fd);
+	}
+}
+
+static void on_orphans(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	take_orphans(arg);
+}
+
 static bool make_room(void *arg)
 {
 	const struct worker *w = arg;
@@ -241,6 +266,9 @@ static void drain(struct worker *w)
 	if (w->draining)
 		return;
 	w->draining = true;
+	take_orphans(w);
+	event_del(w->orphans);
+	close(w->context.handover.take); /* the other end is the keeper's */
 	w->drain_until_ms = clock_mono_ms() + w->options->drain_ms;
 	acceptor_stop(w->acceptor);
 	close(w->context.listener); /* else a successor could not bind the same TCP port */
@@ -305,7 +333,10 @@ static int open_loop(struct worker *w, struct err *e)
 		w->terminate = evsignal_new(w->base, SIGTERM, on_terminate, w);
 	if (w->terminate != NULL)
 		w->retire = evsignal_new(w->base, WORKER_RETIRE, on_retire, w);
-	if (w->retire == NULL || evsignal_add(w->terminate, NULL) < 0 || evsignal_add(w->retire, NULL) < 0)
+	if (w->retire != NULL)
+		w->orphans = event_new(w->base, w->context.handover.take, EV_READ | EV_PERSIST, on_orphans, w);
+	if (w->orphans == NULL || event_add(w->orphans, NULL) < 0 || evsignal_add(w->terminate, NULL) < 0 ||
+	    evsignal_add(w->retire, NULL) < 0)
 		return err_set(e, "cannot make an event loop");
 	return 0;
 }
@@ -358,6 +389,8 @@ static void close_parts(struct worker *w)
 		event_free(w->terminate);
 	if (w->retire != NULL)
 		event_free(w->retire);
+	if (w->orphans != NULL)
+		event_free(w->orphans);
 	if (w->base != NULL)
 		event_base_free(w->base);
 }
@@ -385,7 +418,7 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 	struct err e = ERR_INIT;
 	int status = 1;
 
-	w.keeper = keeper_start();
+	w.keeper = keeper_start(context->handover.give);
 	dispatch_ids_init(&w.ids);
 	if (open_parts(&w, &e) < 0) {
 		log_event(LOG_WORKER_FAILED, L_STR("error", e.text));

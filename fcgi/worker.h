@@ -7,6 +7,7 @@
 #include "core/status/counters.h"
 #include "fcgi/admission.h"
 #include "fcgi/connection.h"
+#include "fcgi/handover.h"
 #include "fcgi/options.h"
 #include "fcgi/published.h"
 
@@ -23,6 +24,7 @@ struct worker;
 struct worker_context {
 	int listener; /* the worker closes it */
 	int ready_fd; /* gets one byte and is closed once connections are accepted; -1: none */
+	struct handover handover;
 	struct admission *admission;
 	unsigned number;  /* its page there */
 	sigset_t signals; /* the mask to set once it handles signals */
@@ -39,8 +41,9 @@ struct counters *worker_counters(struct worker *w); /* NULL if they could not be
 struct dispatch_ids *worker_ids(struct worker *w);
 const struct chat_services *worker_chat_services(struct worker *w); /* NULL: no memory, which is logged */
 
-/* Asks whether a chat turn may begin, and reports its end: admission_enter and _leave. */
-enum admission_verdict worker_admit(struct worker *w, const char *address, unsigned *entry);
+/* Asks whether a chat turn may begin, and reports its end: admission_enter and _leave. resumed: it was
+ * admitted before, in a worker that died. */
+enum admission_verdict worker_admit(struct worker *w, const char *address, bool resumed, unsigned *entry);
 void worker_dismiss(struct worker *w, unsigned entry);
 
 #endif

@@ -3,6 +3,7 @@ libttagent_a_SOURCES += \
 	core/protocol/json_error.c \
 	core/protocol/json_error.h \
 	core/protocol/output.h \
+	core/protocol/protocol.c \
 	core/protocol/protocol.h \
 	core/protocol/request.c \
 	core/protocol/request.h \

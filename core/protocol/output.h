@@ -18,9 +18,10 @@ void output_write(struct output *o, const char *bytes, size_t len);
 /* What was written so far never shares an HTTP chunk with what is written from now on. */
 void output_flush_boundary(struct output *o);
 
-/* From what is written next on, an answer that breaks off ends as this state of the reply requires
- * (protocol->broken). 0 at first. */
-void output_set_state(struct output *o, unsigned char state);
+/* Once all that was written so far is sent, the reply is in this state, which says how an answer
+ * whose program dies ends or is resumed (protocol->broken, resume). 0 at first. is_text: what is
+ * written from now on is the answer's text. */
+void output_set_state(struct output *o, unsigned char state, bool is_text);
 
 /* The client reads more slowly than the answer comes: the writer should pause until there is
  * room. What is written nevertheless is sent as well. */

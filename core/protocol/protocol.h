@@ -65,11 +65,19 @@ struct protocol {
 	void (*close)(struct reply *r);                      /* the text has ended, usage will follow */
 	void (*end)(struct reply *r, const struct usage *u); /* after close or without it; the last call but free */
 
+	/* ---- the program has died ---- */
+	/* Whether another program can resume an answer that was in this state (output_set_state)... */
+	bool (*can_resume)(unsigned char state);
+	/* ... with a new reply and the text that was sent so far. */
+	void (*resume)(struct reply *r, unsigned char state, const char *text, size_t len);
 	/* What ends an answer whose program has died: the piece with this number, from 0 on, an HTTP
 	 * chunk of its own. Returns its length; *last: it is the last one. Called in another process,
 	 * which has nothing but constants. */
 	size_t (*broken)(const struct broken_reply *b, unsigned piece, char *out, size_t size, bool *last);
 };
+
+/* The protocol of that name; NULL: there is none. */
+const struct protocol *protocol_find(const char *name);
 
 /* POST /poll_requests of TT-Studio. */
 extern const struct protocol protocol_studio;

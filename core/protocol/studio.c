@@ -28,11 +28,15 @@
 #define QUERY_MAX          1000 /* bytes */
 #define TITLE_MAX          300
 
-/* What a client has been sent, for the end of an answer that breaks off. */
-enum { NOTHING_SENT, TEXT_SENT, IN_REASONING };
+/* The states of output_set_state, for answers whose program dies. */
+enum phase { PHASE_NOTHING, PHASE_REASONING, PHASE_REASONED, PHASE_TEXT, PHASE_COMPLETE };
+#define PHASE_MASK 7
+#define USED_TOOLS 8 /* their results are lost with the program */
 
 struct studio {
 	struct reply reply;
+	enum phase phase;
+	bool used_tools;
 	bool in_reasoning;     /* <think> is open */
 	bool line_begun;       /* the reasoning's last byte does not end a line */
 	bool searching;        /* [searching] was shown */
@@ -223,14 +227,29 @@ static void put(struct studio *s, const char *text)
 	output_write(s->reply.output, text, strlen(text));
 }
 
+static void set_state(struct studio *s, bool is_text)
+{
+	output_set_state(s->reply.output, (unsigned char)(s->phase | (s->used_tools ? USED_TOOLS : 0)), is_text);
+}
+
+static void set_phase(struct studio *s, enum phase phase)
+{
+	if (s->phase == phase)
+		return;
+	s->phase = phase;
+	set_state(s, phase == PHASE_TEXT);
+}
+
 static void open_reasoning(struct studio *s)
 {
 	if (s->in_reasoning)
 		return;
 	s->in_reasoning = true;
 	s->line_begun = false;
-	output_set_state(s->reply.output, IN_REASONING);
+	write_whitespace(s);
+	set_state(s, false);
 	put(s, "<think>");
+	set_phase(s, PHASE_REASONING);
 }
 
 static void close_reasoning(struct studio *s)
@@ -239,8 +258,8 @@ static void close_reasoning(struct studio *s)
 		return;
 	s->in_reasoning = false;
 	write_whitespace(s);
-	output_set_state(s->reply.output, TEXT_SENT);
 	write_chunk(s, "</think>", 8);
+	set_phase(s, PHASE_REASONED);
 }
 
 /* A line of its own in the reasoning. */
@@ -264,8 +283,7 @@ static void studio_text(struct reply *r, const char *bytes, size_t len)
 	if (newlines == len)
 		newlines += s->newlines;
 	s->newlines = newlines < 2 ? newlines : 2;
-	if (!s->has_text)
-		output_set_state(r->output, TEXT_SENT);
+	set_phase(s, PHASE_TEXT);
 	s->has_text = true;
 	write_words(s, bytes, len);
 }
@@ -316,6 +334,10 @@ static void studio_tool(struct reply *r, const char *progress, const char *subje
 	struct studio *s = studio_of(r);
 	struct buf line = BUF_INIT(REASONING_LINE_MAX);
 
+	if (!s->used_tools) {
+		s->used_tools = true;
+		set_state(s, false);
+	}
 	if (subject == NULL) {
 		if (buf_addf(&line, "%s\n", progress) == 0)
 			put_line(s, line.data);
@@ -370,6 +392,7 @@ static void studio_close(struct reply *r)
 {
 	close_reasoning(studio_of(r));
 	write_whitespace(studio_of(r));
+	set_phase(studio_of(r), PHASE_COMPLETE);
 	output_flush_boundary(r->output);
 }
 
@@ -413,9 +436,33 @@ static void studio_end(struct reply *r, const struct usage *u)
 	"The answer broke off here because the part of the service that was writing it ended unexpectedly. "           \
 	"Please ask again."
 
+static bool studio_can_resume(unsigned char state)
+{
+	return (state & USED_TOOLS) == 0 && (state & PHASE_MASK) != PHASE_COMPLETE;
+}
+
+static void studio_resume(struct reply *r, unsigned char state, const char *text, size_t len)
+{
+	struct studio *s = studio_of(r);
+
+	s->phase = state & PHASE_MASK;
+	s->in_reasoning = s->line_begun = s->phase == PHASE_REASONING;
+	s->has_text = len > 0;
+	while (s->newlines < 2 && s->newlines < len && text[len - 1 - s->newlines] == '\n')
+		s->newlines++;
+	output_set_state(r->output, state, s->phase == PHASE_TEXT);
+}
+
 static size_t studio_broken(const struct broken_reply *b, unsigned piece, char *out, size_t size, bool *last)
 {
-	enum { CLOSE_REASONING, SENTENCE, STATISTICS } part = piece + (b->state == IN_REASONING ? 0 : 1);
+	enum phase phase = b->state & PHASE_MASK;
+	enum {
+		CLOSE_REASONING,
+		SENTENCE,
+		STATISTICS
+	} part = piece + (phase == PHASE_REASONING  ? CLOSE_REASONING
+	                  : phase == PHASE_COMPLETE ? STATISTICS
+	                                            : SENTENCE);
 	char line[STATISTICS_MAX];
 
 	*last = part == STATISTICS;
@@ -423,7 +470,7 @@ static size_t studio_broken(const struct broken_reply *b, unsigned piece, char *
 	case CLOSE_REASONING:
 		return (size_t)snprintf(out, size, "</think>");
 	case SENTENCE:
-		return (size_t)snprintf(out, size, "%s" BROKE_OFF, b->state == TEXT_SENT ? "\n\n" : "");
+		return (size_t)snprintf(out, size, "%s" BROKE_OFF, phase == PHASE_TEXT ? "\n\n" : "");
 	case STATISTICS:
 		break;
 	}
@@ -449,5 +496,7 @@ const struct protocol protocol_studio = {
 	.waiting = studio_waiting,
 	.close = studio_close,
 	.end = studio_end,
+	.can_resume = studio_can_resume,
+	.resume = studio_resume,
 	.broken = studio_broken,
 };

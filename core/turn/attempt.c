@@ -40,6 +40,12 @@ void answer_begin(struct answer *a)
 	a->reasoned = false;
 }
 
+int answer_resume(struct answer *a, const char *text, size_t len)
+{
+	a->broke_off = len == 0;
+	return buf_add(&a->text, text, len);
+}
+
 void answer_continue(struct answer *a)
 {
 	size_t len;

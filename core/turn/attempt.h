@@ -33,6 +33,9 @@ struct answer {
 void answer_init(struct answer *a, struct reply *r);
 void answer_clear(struct answer *a); /* the reply stays its owner's */
 
+/* Another program began it and sent this text, perhaps none beside reasoning. -1: no memory. */
+int answer_resume(struct answer *a, const char *text, size_t len);
+
 /* Another attempt begins the answer again (what was shown stays shown), or continues its text. */
 void answer_begin(struct answer *a);
 void answer_continue(struct answer *a);

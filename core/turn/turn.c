@@ -183,6 +183,21 @@ static char *sandbox_name(const struct turn *t)
 	return asprintf(&name, "%s\n%s\n%s", run, t->conversation.subject, thread_id) < 0 ? NULL : name;
 }
 
+/* The answer goes on as if the stream of its LLM had broken off. Without memory for its text the
+ * model begins again. */
+static void resume(struct turn *t, const struct resumed_answer *from)
+{
+	struct answer *a = &t->answer;
+
+	t->resumed = true;
+	t->upstream.continuing = answer_resume(a, from->text, from->len) == 0 && from->len > 0;
+	a->began_ns = from->began_ns;
+	a->first_ns = from->first_ns;
+	a->last_ns = from->last_ns;
+	a->tokens = from->tokens;
+	a->reply->protocol->resume(a->reply, from->state, from->text, from->len);
+}
+
 struct turn *turn_new(const struct chat_services *s, struct turn_request *request)
 {
 	struct turn *t = calloc(1, sizeof *t);
@@ -218,13 +233,16 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 		return NULL;
 	}
 	memset(&request->chat, 0, sizeof request->chat);
-	counters_add(s->counters, COUNTER_TURNS, 1);
+	if (request->resumed != NULL)
+		resume(t, request->resumed);
+	else
+		counters_add(s->counters, COUNTER_TURNS, 1);
 	return t;
 }
 
 void turn_run(struct turn *t)
 {
-	drive(t, STEP_ADMIT);
+	drive(t, t->resumed ? STEP_LOAD : STEP_ADMIT);
 }
 
 void turn_resume(struct turn *t)

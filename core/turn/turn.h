@@ -63,12 +63,21 @@ struct turn_report {
 	const char *text;
 };
 
+struct resumed_answer {
+	unsigned char state; /* output_set_state */
+	const char *text;    /* that was sent; not terminated */
+	size_t len;
+	int64_t tokens, began_ns, first_ns, last_ns; /* CLOCK_MONOTONIC */
+};
+
 struct turn_request {
 	struct chat_request chat; /* moved into the turn */
 	const char *subject;      /* the user, "" = not known; copied */
 	const char *request_id;   /* copied */
 	const struct protocol *protocol;
 	struct output *output; /* outlives the turn */
+	/* An answer that another program began and this turn resumes; NULL: none. Copied. */
+	const struct resumed_answer *resumed;
 	/* The turn is over and everything was written; it is gone when this returns. Not after
 	 * turn_cancel. */
 	void (*ended)(void *arg);

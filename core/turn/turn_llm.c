@@ -26,6 +26,9 @@ enum recovery {
 	GIVE_UP,  /* a sentence ends the turn */
 };
 
+#define NOT_RESUMED                                                                                                    \
+	"The answer broke off here because the part of the service that was writing it ended unexpectedly, and no "    \
+	"language model could continue it. Please ask again."
 #define NO_ANSWER  "No language model could answer right now. Please try again in a moment."
 #define BROKE_OFF  "The answer broke off here because the connection to the language model was lost. Please ask again."
 #define WENT_QUIET "The answer broke off here because the language model went silent. Please ask again."
@@ -101,7 +104,7 @@ enum step turn_choose(struct turn *t)
 	if (snapshot != NULL)
 		status_release(snapshot);
 	if (up->continuing)
-		return turn_fail(t, failures[up->last].broken);
+		return turn_fail(t, up->tried.count == 0 ? NOT_RESUMED : failures[up->last].broken);
 	obstacle = chat_services_obstacle(s, &t->conversation.request); /* models come and go since the turn began */
 	return turn_fail(t, obstacle != NULL ? obstacle : failures[up->last].sentence);
 }

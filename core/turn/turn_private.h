@@ -85,6 +85,7 @@ struct turn {
 	enum step step;
 	void (*proceed)(struct turn *t); /* what the step waited for has come: its resume function runs */
 	bool client_left;
+	bool resumed;                 /* another program began the answer */
 	int64_t deadline_ms;          /* CLOCK_MONOTONIC */
 	struct event *timer;          /* one, for whatever the step waits for */
 	struct waiter waiter;         /* WAIT */

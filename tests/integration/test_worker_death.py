@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A worker that is killed, crashes or hangs: each of its clients is told that the answer broke off."""
+"""A worker that is killed, crashes or hangs: another one resumes its answers where an LLM can continue them, else
+their clients are told that they broke off."""
 
 import json
 import os
@@ -12,10 +13,12 @@ import pytest
 
 from harness.http_client import Turn
 from harness.process import PATIENCE, wait_until
+from harness.tool_mocks import SEARCH, call, calls, rounds, search, search_env
 
 KNOBS = {"tokens": 1000, "token": "w# ", "numbered": True, "delay_us": 20000}
 ANSWER = "[[" + json.dumps(KNOBS) + "]]"
-REASONING = "[[" + json.dumps({"tokens": 10, "reasoning": [f"r{n} " for n in range(1000)], "delay_us": 20000}) + "]]"
+REASONING = "[[" + json.dumps({"tokens": 10, "reasoning": [f"r{n} " for n in range(200)], "delay_us": 10000}) + "]]"
+WORDS_400 = "[[" + json.dumps({**KNOBS, "tokens": 400, "delay_us": 10000}) + "]]"
 SENTENCE = "The answer broke off here because the part of the service that was writing it ended unexpectedly. Please ask again."
 
 
@@ -51,6 +54,17 @@ def told(turn):
     return True
 
 
+def one(testbed, **more):
+    service, llm = testbed.one(**more)
+    wait_until(lambda: any(m["context_length"] for m in service.ctl("models")["models"]), "what the LLM tells of itself")
+    return service, llm
+
+
+def whole(turn, count):
+    assert turn.whole and turn.text == "".join(f"w{n} " for n in range(count)), turn.chunks[-3:]
+    return True
+
+
 def listener_of(service, kind):
     return service.host if kind == "nginx" else service.start_lighttpd().host
 
@@ -58,45 +72,95 @@ def listener_of(service, kind):
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV", "SIGABRT"])
 @pytest.mark.parametrize("server", ["nginx", "lighttpd"])
 def test_clients_of_a_dead_worker_are_told(testbed, server, how):
-    service, llm = testbed.one(workers=1)
+    service, llm = one(testbed, workers=1, sets=["llm.continue=false"])
     host = listener_of(service, server)
     answers = Answers([service.ask(ANSWER, host=host) for _ in range(40)])
     os.kill(service.worker_pids()[0], getattr(signal, how))
     assert all(told(t) for t in answers.ended())
     wait_until(lambda: llm.stats()["active"] == 0, "the LLM's connections are closed")
-    wait_until(lambda: "answers_broke_off answers=40 notified=40" in service.responder.log(), "the keeper's line")
+    wait_until(lambda: "answers_broke_off answers=40" in service.responder.log(), "the keeper's line")
 
 
 @pytest.mark.parametrize("server", ["nginx", "lighttpd"])
 def test_clients_of_a_worker_that_hangs_are_told(testbed, server):
-    service, llm = testbed.one(workers=1, sets=["limits.hang_time=2"])
+    service, llm = one(testbed, workers=1, sets=["limits.hang_time=2"])
     host = listener_of(service, server)
-    answers = Answers([service.ask(ANSWER, host=host) for _ in range(20)])
+    answers = Answers([service.ask(WORDS_400, host=host) for _ in range(20)])
     os.kill(service.worker_pids()[0], signal.SIGSTOP)
-    assert all(told(t) for t in answers.ended())
+    assert all(whole(t, 400) for t in answers.ended())
     wait_until(lambda: "worker_hangs" in service.responder.log(), "the reason")
     assert service.chat("[plain]").whole
 
 
 def test_an_idle_worker_does_not_hang(testbed):
-    service, _ = testbed.one(workers=1, sets=["limits.hang_time=2"])
+    service, _ = one(testbed, workers=1, sets=["limits.hang_time=2"])
     pid = service.worker_pids()
     threading.Event().wait(5)
     assert service.worker_pids() == pid and service.chat("[plain]").whole
 
 
-def test_reasoning_that_breaks_off_is_closed(testbed):
-    service, _ = testbed.one(workers=1)
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+def test_another_worker_resumes_the_answers(testbed, server, workers):
+    service, llm = one(testbed, workers=workers)
+    host = listener_of(service, server)
+    answers = Answers([service.ask(WORDS_400, host=host) for _ in range(60)])
+    os.kill(service.worker_pids()[0], signal.SIGKILL)
+    turns = answers.ended()
+    assert all(whole(t, 400) for t in turns)
+    assert all(0 < t.stats["ttft"] < 2 * PATIENCE and t.stats["total_time"] > 4 for t in turns)
+    wait_until(lambda: llm.stats()["active"] == 0, "no connection to the LLM is left")
+
+
+def test_a_resumed_answer_is_in_the_history_once(testbed):
+    service, llm = one(testbed, workers=2)
+    answers = Answers([service.ask(WORDS_400, thread_id=f"t{n}") for n in range(8)])
+    for pid in service.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    assert all(whole(t, 400) for t in answers.ended())
+    for n in range(8):
+        assert service.chat("[plain]", thread_id=f"t{n}").whole
+        messages = llm.chats()[-1]["body"]["messages"]
+        assert [m["role"] for m in messages] == ["system", "user", "assistant", "user"], messages
+        assert words(messages[2]["content"] + " ") == list(range(400))
+
+
+def test_reasoning_begins_again(testbed):
+    service, _ = one(testbed, workers=1)
     answers = Answers([service.ask(REASONING) for _ in range(10)])
     os.kill(service.worker_pids()[0], signal.SIGKILL)
     for turn in answers.ended():
-        assert turn.whole and turn.answer == SENTENCE, turn.chunks[-3:]
-        assert turn.chunks[-3] == "</think>"
+        assert turn.whole and turn.answer == "word " * 10, turn.chunks[-3:]
+        assert turn.body.count("<think>") == turn.body.count("</think>") == 1
+        assert turn.body.count("[interrupted, starting again]") == 1
+
+
+def test_an_answer_is_handed_over_once(testbed):
+    """It may be what kills workers."""
+    service, _ = one(testbed, workers=1)
+    answers = Answers([service.ask(ANSWER) for _ in range(10)])
+    for _ in range(2):
+        pid = service.worker_pids()[0]
+        threading.Event().wait(1)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: service.worker_pids() and service.worker_pids()[0] != pid, "another worker")
+    assert all(told(t) for t in answers.ended())
+
+
+def test_an_answer_that_used_tools_is_not_handed_over(testbed):
+    """What they found was in the memory of the worker."""
+    service, llm = one(testbed, workers=1, env=search_env(search(testbed)))
+    answers = Answers([service.ask(rounds(calls(call(SEARCH, query="x")), KNOBS)) for _ in range(5)])
+    wait_until(lambda: len(llm.chats()) == 10, "the second requests")
+    threading.Event().wait(0.5)
+    os.kill(service.worker_pids()[0], signal.SIGKILL)
+    for turn in answers.ended():
+        assert turn.whole and SENTENCE in turn.text
 
 
 def test_a_worker_that_dies_before_the_first_word_costs_nothing(testbed):
     """The web server asks another worker."""
-    service, llm = testbed.one(workers=2)
+    service, llm = one(testbed, workers=2)
     slow = "[[" + json.dumps({"tokens": 3, "token": "w# ", "numbered": True, "first_delay_us": 1500000}) + "]]"
     exchanges = [service.ask(slow) for _ in range(20)]
     wait_until(lambda: llm.stats()["active"] == 20, "20 turns run")
@@ -106,7 +170,7 @@ def test_a_worker_that_dies_before_the_first_word_costs_nothing(testbed):
 
 
 def test_no_process_is_left(testbed):
-    service, _ = testbed.one(workers=2)
+    service, _ = one(testbed, workers=2)
     for _ in range(3):
         answers = Answers([service.ask(ANSWER) for _ in range(8)])
         old = service.worker_pids()
@@ -145,7 +209,7 @@ def descends(pid, ancestor):
 
 def test_a_stop_waits_until_clients_are_told(testbed):
     """The worker dies just before the service is stopped."""
-    service, _ = testbed.one(workers=1)
+    service, _ = one(testbed, workers=1)
     answers = Answers([service.ask(ANSWER) for _ in range(20)])
     os.kill(service.worker_pids()[0], signal.SIGKILL)
     service.responder.send(signal.SIGTERM)
@@ -157,12 +221,15 @@ def test_a_stop_waits_until_clients_are_told(testbed):
 @pytest.mark.parametrize("server", ["nginx", "lighttpd"])
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
 def test_no_stream_ends_silently_however_often_workers_die(testbed, server, how):
-    service, llm = testbed.one(workers=2, sets=["limits.hang_time=2"])
+    service, llm = one(testbed, workers=2, sets=["limits.hang_time=2"])
     host = listener_of(service, server)
+    count = {True: 0, False: 0}
     for _ in range(20):
         wait_until(lambda: len(service.worker_pids()) == 2, "two workers")
         short = "[[" + json.dumps({**KNOBS, "tokens": 150}) + "]]"
         answers = Answers([service.ask(short, host=host) for _ in range(200)])
         os.kill(random.choice(service.worker_pids()), getattr(signal, how))
         for turn in answers.ended():
+            count[len(words(turn.text)) == 150] += 1
             assert turn.whole and (len(words(turn.text)) == 150 or told(turn)), turn.chunks[-3:]
+    assert count[True] >= 0.99 * 4000, count

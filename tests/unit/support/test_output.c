@@ -27,8 +27,9 @@ void output_flush_boundary(struct output *o)
 	o->at_boundary = true;
 }
 
-void output_set_state(struct output *o, unsigned char state)
+void output_set_state(struct output *o, unsigned char state, bool is_text)
 {
+	(void)is_text;
 	o->state = state;
 }
 
