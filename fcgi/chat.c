@@ -73,22 +73,10 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 {
 	static const struct connection_owner owner = {.resume = on_resume, .closed = on_client_left};
 	const struct chat_services *services = worker_chat_services(w);
-	const struct connection_orphan *orphan = connection_orphan(c);
-	struct resumed_answer resumed;
 	struct chat *chat = malloc(sizeof *chat);
 
 	request->arg = chat;
 	connection_keep(c, request->protocol);
-	if (orphan != NULL) {
-		resumed = (struct resumed_answer){.state = orphan->known.state,
-		                                  .text = orphan->text,
-		                                  .len = orphan->known.text_len,
-		                                  .tokens = orphan->known.writes,
-		                                  .began_ns = orphan->known.began_ns,
-		                                  .first_ns = orphan->known.first_ns,
-		                                  .last_ns = orphan->known.last_ns};
-		request->resumed = &resumed;
-	}
 	if (services == NULL || chat == NULL || (chat->turn = turn_new(services, request)) == NULL) {
 		worker_dismiss(w, entry);
 		free(chat);
@@ -156,14 +144,26 @@ void chat_dispatch(const struct protocol *p, struct worker *w, struct connection
 		.output = connection_output(c),
 		.ended = on_ended,
 	};
+	const struct connection_orphan *orphan = connection_orphan(c);
+	struct resumed_answer resumed;
 	json_t *problem = NULL;
 	size_t len;
 	const char *body = connection_body(c, &len);
 	int status;
 
-	if (connection_orphan(c) != NULL && !can_resume(w, connection_orphan(c))) {
+	if (orphan != NULL && !can_resume(w, orphan)) {
 		connection_end_orphan(c);
 		return;
+	}
+	if (orphan != NULL) {
+		resumed = (struct resumed_answer){.state = orphan->known.state,
+		                                  .text = orphan->text,
+		                                  .len = orphan->known.text_len,
+		                                  .tokens = orphan->known.writes,
+		                                  .began_ns = orphan->known.began_ns,
+		                                  .first_ns = orphan->known.first_ns,
+		                                  .last_ns = orphan->known.last_ns};
+		request.resumed = &resumed;
 	}
 	if (connection_body_too_large(c)) {
 		refuse(p, w, c, 413, TOO_LARGE);
