@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <systemd/sd-daemon.h>
+#include <systemd/sd-daemon.h> /* only for its constants and the types below */
 
 #include "core/base/log.h"
 
@@ -24,8 +24,8 @@ static bool libsystemd_function(const char *name, void *function)
 
 int systemd_socket(int *fd, struct err *e)
 {
-	typeof(sd_listen_fds) *listen_fds;
-	typeof(sd_is_socket) *is_socket;
+	int (*listen_fds)(int unset_environment);
+	int (*is_socket)(int fd, int family, int type, int listening);
 	int count;
 
 	if (!getenv("LISTEN_FDS"))
@@ -47,7 +47,7 @@ int systemd_socket(int *fd, struct err *e)
 
 static void notify(const char *state)
 {
-	typeof(sd_notify) *send_state;
+	int (*send_state)(int unset_environment, const char *state);
 
 	if (!getenv("NOTIFY_SOCKET"))
 		return;

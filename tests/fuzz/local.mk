@@ -24,7 +24,11 @@ fuzzers = \
 	tests/fuzz/sse_fuzz \
 	tests/fuzz/status_fuzz \
 	tests/fuzz/stream_fuzz \
+	tests/fuzz/turn_fuzz \
 	tests/fuzz/turns_fuzz
+
+# Its timers are its own.
+tests_fuzz_turn_fuzz_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=event_add,--wrap=event_del,--wrap=event_free
 
 # What they share; its main() is linked where a program has none of its own.
 check_LIBRARIES += tests/fuzz/libfuzz.a
