@@ -320,12 +320,12 @@ static void load_config(void)
 	char *environment[] = {(char[]){"TAVILY_API_KEY=key"}, NULL};
 	const char *sets[] = {"llm.top_k=20"};
 	const struct config_source source = {.environment = environment, .sets = sets, .set_count = 1};
-	struct config_report told;
+	struct config_report loaded;
 
 	fuzz_config(); /* and no log lines */
-	config_report_init(&told);
-	settings = config_load(&source, &told);
-	config_report_free(&told);
+	config_report_init(&loaded);
+	settings = config_load(&source, &loaded);
+	config_report_free(&loaded);
 	fuzz_require(settings != NULL);
 }
 
