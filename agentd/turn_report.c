@@ -2,6 +2,7 @@
 #include "agentd/turn_report.h"
 
 #include "agentd/probe.h"
+#include "core/base/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ static int parse_outcome(const char *text, enum http_outcome *o)
 int turn_report_parse(const json_t *j, struct turn_report *r, struct err *e)
 {
 	const json_t *instance = json_object_get(j, "instance"), *began = json_object_get(j, "began_boot_ms");
+	const char *text;
 
 	if (!json_is_object(j))
 		return err_set(e, "report: an object is needed");
@@ -46,6 +48,9 @@ int turn_report_parse(const json_t *j, struct turn_report *r, struct err *e)
 	r->instance = (uint64_t)json_integer_value(instance);
 	r->began_boot_ms = json_integer_value(began);
 	r->status = (long)json_integer_value(json_object_get(j, "status"));
+	text = json_string_value(json_object_get(j, "text"));
+	text = text == NULL ? "" : text;
+	snprintf(r->text, sizeof r->text, "%.*s", (int)utf8_cut(text, sizeof r->text - 1), text);
 	return 0;
 }
 
@@ -54,11 +59,16 @@ static bool is_token_refused(const struct turn_report *r)
 	return r->outcome == HTTP_DONE && (r->status == 401 || r->status == 403);
 }
 
+static bool is_credit_used_up(const struct turn_report *r)
+{
+	return r->outcome == HTTP_DONE && r->status == 402;
+}
+
 static bool is_llm_failure(const struct turn_report *r)
 {
 	if (r->outcome == HTTP_BAD_URL || r->outcome == HTTP_TOO_LARGE || r->outcome == HTTP_NO_RESOURCES)
 		return false;
-	return r->outcome != HTTP_DONE || r->status >= 500 || is_token_refused(r);
+	return r->outcome != HTTP_DONE || r->status >= 500 || is_token_refused(r) || is_credit_used_up(r);
 }
 
 enum turn_report_verdict turn_report_judge(const struct turn_report *r, struct track *t, int64_t now_boot_ms)
@@ -80,19 +90,26 @@ enum turn_report_verdict turn_report_judge(const struct turn_report *r, struct t
 
 void turn_report_result(const struct turn_report *r, int64_t now_wall_ms, struct probe_result *out)
 {
+	const char *said = r->text;
+
 	memset(out, 0, sizeof *out);
 	out->status = r->status;
 	out->at_ms = now_wall_ms;
 	out->latency_ms = -1;
 	if (r->outcome != HTTP_DONE) {
 		out->outcome = probe_outcome_of(r->outcome);
-		snprintf(out->text, sizeof out->text, "a chat turn failed: %s", http_outcome_text(r->outcome));
+		snprintf(out->text, sizeof out->text, "a chat turn failed: %s",
+		         *said != '\0' ? said : http_outcome_text(r->outcome));
 		return;
 	}
-	/* A refused token ejects it; the verdict counts it like any failure. */
+	/* A refused token or account ejects it; the verdict counts it like any failure. */
+	if (is_token_refused(r))
+		said = "the token is not accepted";
+	else if (is_credit_used_up(r) && *said == '\0')
+		said = "the account is used up";
 	out->outcome = PROBE_STATUS;
-	snprintf(out->text, sizeof out->text, "a chat turn got HTTP %ld%s", r->status,
-	         is_token_refused(r) ? ": the token is not accepted" : "");
+	snprintf(out->text, sizeof out->text, "a chat turn got HTTP %ld%s%s", r->status, *said == '\0' ? "" : ": ",
+	         said);
 }
 
 void turn_report_apply(struct llm *l, const struct probe_result *r, const struct config *c)

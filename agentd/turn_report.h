@@ -21,6 +21,7 @@ struct turn_report {
 	int64_t began_boot_ms; /* when the attempt began, CLOCK_BOOTTIME */
 	enum http_outcome outcome;
 	long status;
+	char text[120]; /* what the LLM's server says; "" = nothing */
 };
 
 /* From the argument of the report command. */

@@ -8,6 +8,8 @@
 #define TT_STREAM_CHUNK_H
 
 #include "core/base/buf.h"
+#include "core/stream/error_report.h"
+#include "core/stream/finish.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -17,18 +19,9 @@
 enum chunk_kind {
 	CHUNK_CHUNK,     /* anything of the stream, an empty one included */
 	CHUNK_DONE,      /* [DONE] */
-	CHUNK_ERROR,     /* an error object in the stream; error says what */
+	CHUNK_ERROR,     /* an error object in the stream; the reader's error says what */
 	CHUNK_INVALID,   /* not understood: skipped, the stream continues */
 	CHUNK_NO_MEMORY, /* lost: there was no memory to read it */
-};
-
-enum chunk_finish {
-	FINISH_NONE,
-	FINISH_STOP,
-	FINISH_LENGTH,
-	FINISH_TOOL_CALLS,
-	FINISH_ABORT,
-	FINISH_OTHER,
 };
 
 struct chunk_text {
@@ -41,16 +34,17 @@ struct chunk {
 	struct chunk_text content;   /* choices[0].delta.content or choices[0].text */
 	struct chunk_text reasoning; /* delta.reasoning, reasoning_content or thinking */
 	enum chunk_finish finish;
-	json_t *tool_calls;        /* delta.tool_calls (or message.tool_calls): array, borrowed; NULL */
-	int64_t completion_tokens; /* of usage; -1 = none */
-	char error[256];           /* CHUNK_ERROR: the server's message, one line, cut between two characters */
-	long error_status;         /* its code where it is a number, else 0 */
+	struct chunk_text finish_word; /* FINISH_BROKEN: the server's */
+	json_t *tool_calls;            /* delta.tool_calls (or message.tool_calls): array, borrowed; NULL */
+	int64_t completion_tokens;     /* of usage; -1 = none */
 };
 
 /* Holds what a struct chunk points into until the next event. */
 struct chunk_reader {
-	struct buf scratch; /* decoded strings */
-	json_t *json;       /* the parsed event, where it was parsed */
+	struct buf scratch;        /* decoded strings */
+	json_t *json;              /* the parsed event, where it was parsed */
+	char finish[48];           /* a finish_reason that is no string */
+	struct error_report error; /* the last CHUNK_ERROR; its text is never empty */
 };
 void chunk_reader_init(struct chunk_reader *r);
 void chunk_reader_free(struct chunk_reader *r);
@@ -63,9 +57,8 @@ void chunk_read(struct chunk_reader *r, const char *data, size_t len, struct chu
 bool chunk_scan(struct chunk_reader *r, const char *data, size_t len, struct chunk *c);
 void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct chunk *c);
 
-/* What both share: an empty chunk, and the meaning of a finish_reason (an empty one is none,
- * and so is the word null). */
+/* What both share: an empty chunk, and a finish_reason. */
 void chunk_clear(struct chunk *c);
-enum chunk_finish chunk_finish_parse(const char *word, size_t len);
+void chunk_set_finish(struct chunk *c, const char *word, size_t len);
 
 #endif

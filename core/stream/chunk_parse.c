@@ -4,7 +4,6 @@
 
 #include "core/base/json_text.h"
 #include "core/base/utf8.h"
-#include "core/stream/error_text.h"
 #include "core/stream/sse.h"
 
 #include <errno.h>
@@ -14,6 +13,7 @@ void chunk_reader_init(struct chunk_reader *r)
 {
 	buf_init(&r->scratch, SSE_LINE_MAX);
 	r->json = NULL;
+	memset(&r->error, 0, sizeof r->error);
 }
 
 void chunk_reader_free(struct chunk_reader *r)
@@ -23,30 +23,11 @@ void chunk_reader_free(struct chunk_reader *r)
 	r->json = NULL;
 }
 
-enum chunk_finish chunk_finish_parse(const char *word, size_t len)
+void chunk_set_finish(struct chunk *c, const char *word, size_t len)
 {
-	static const struct {
-		const char *word;
-		enum chunk_finish finish;
-	} rows[] = {
-		{"", FINISH_NONE},
-		{"null", FINISH_NONE},
-		{"stop", FINISH_STOP},
-		{"length", FINISH_LENGTH},
-		{"tool_calls", FINISH_TOOL_CALLS},
-		{"function_call", FINISH_TOOL_CALLS},
-		{"abort", FINISH_ABORT},
-		{"error", FINISH_ABORT},
-		{"eos_token", FINISH_STOP},
-		{"stop_sequence", FINISH_STOP},
-		{"end_turn", FINISH_STOP},
-		{"max_tokens", FINISH_LENGTH},
-	};
-
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-		if (strlen(rows[i].word) == len && memcmp(rows[i].word, word, len) == 0)
-			return rows[i].finish;
-	return FINISH_OTHER;
+	c->finish = finish_parse(word, len);
+	if (c->finish == FINISH_BROKEN)
+		c->finish_word = (struct chunk_text){.bytes = word, .len = len};
 }
 
 static struct chunk_text string_text(const json_t *value)
@@ -71,39 +52,26 @@ static bool truthy(const json_t *value)
 	return json_is_object(value) || json_is_array(value) || json_is_true(value) || json_is_real(value);
 }
 
-static long error_status(const json_t *root)
+/* MiniMax's errors come as chunks. */
+static bool is_minimax_error(const json_t *root)
 {
-	const json_t *error = json_object_get(root, "error"), *found = NULL;
-
-	for (const char *const *key = (const char *const[]){"code", "status", "status_code", NULL}; *key != NULL;
-	     key++) {
-		if (found == NULL)
-			found = json_object_get(error, *key);
-		if (found == NULL)
-			found = json_object_get(root, *key);
-		if (!json_is_integer(found))
-			found = NULL;
-	}
-	if (found == NULL || json_integer_value(found) < 100 || json_integer_value(found) > 599)
-		return 0;
-	return (long)json_integer_value(found);
+	return truthy(json_object_get(json_object_get(root, "base_resp"), "status_code"));
 }
 
 /* False: it is not an error. */
-static bool read_error(const json_t *root, struct chunk *c)
+static bool read_error(struct chunk_reader *r, struct chunk *c)
 {
-	const json_t *object = json_object_get(root, "object");
-	bool sure = truthy(json_object_get(root, "error")) ||
+	const json_t *root = r->json, *object = json_object_get(root, "object");
+	bool sure = truthy(json_object_get(root, "error")) || is_minimax_error(root) ||
 	            (json_is_string(object) && strcmp(json_string_value(object), "error") == 0);
 
 	if (!sure && (json_object_get(root, "choices") != NULL || json_object_get(root, "usage") != NULL))
 		return false;
-	if (!error_text_of_json(root, c->error, sizeof c->error) && !sure)
+	if (!error_report_of_json(&r->error, root) && !sure)
 		return false;
 	c->kind = CHUNK_ERROR;
-	c->error_status = error_status(root);
-	if (c->error[0] == '\0')
-		strncpy(c->error, "the server gave no reason", sizeof c->error - 1);
+	if (r->error.text[0] == '\0')
+		strcpy(r->error.text, "the server gave no reason");
 	return true;
 }
 
@@ -181,6 +149,21 @@ static void read_message(struct chunk_reader *r, json_t *message, struct chunk *
 	c->tool_calls = read_tool_calls(message);
 }
 
+/* A string; SGLang's own form is {"type": "stop"}. Nothing else is known to be whole. */
+static void read_finish(struct chunk_reader *r, const json_t *finish, struct chunk *c)
+{
+	const json_t *type = json_object_get(finish, "type"), *word = json_is_string(type) ? type : finish;
+	size_t len;
+
+	if (json_is_string(word)) {
+		chunk_set_finish(c, json_string_value(word), json_string_length(word));
+	} else if (truthy(word)) {
+		len = json_dumpb(word, r->finish, sizeof r->finish, JSON_COMPACT | JSON_ENCODE_ANY);
+		c->finish = FINISH_BROKEN;
+		c->finish_word = (struct chunk_text){r->finish, len < sizeof r->finish ? len : sizeof r->finish};
+	}
+}
+
 static void read_choice(struct chunk_reader *r, const json_t *choice, struct chunk *c)
 {
 	json_t *message = json_object_get(choice, "delta");
@@ -192,8 +175,7 @@ static void read_choice(struct chunk_reader *r, const json_t *choice, struct chu
 		read_message(r, message, c);
 	if (c->content.len == 0)
 		c->content = string_text(json_object_get(choice, "text"));
-	if (json_is_string(finish))
-		c->finish = chunk_finish_parse(json_string_value(finish), json_string_length(finish));
+	read_finish(r, finish, c);
 }
 
 static void read_usage(const json_t *usage, struct chunk *c)
@@ -282,7 +264,7 @@ void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct ch
 		c->kind = errno == ENOMEM ? CHUNK_NO_MEMORY : CHUNK_INVALID;
 		return;
 	}
-	if (read_error(r->json, c))
+	if (read_error(r, c))
 		return;
 	read_choice(r, json_array_get(json_object_get(r->json, "choices"), 0), c);
 	read_usage(json_object_get(r->json, "usage"), c);

@@ -370,7 +370,7 @@ static bool read_finish(struct scan *s)
 		return true;
 	if (!take_word_string(s, &word))
 		return false;
-	s->chunk->finish = chunk_finish_parse(word.bytes, word.len);
+	chunk_set_finish(s->chunk, word.bytes, word.len);
 	return true;
 }
 
@@ -467,11 +467,8 @@ static void finish_texts(struct scan *s)
 
 void chunk_clear(struct chunk *c)
 {
-	/* Not the text of an error: it is far larger than all the rest. */
-	memset(c, 0, offsetof(struct chunk, error));
+	memset(c, 0, sizeof *c);
 	c->completion_tokens = -1;
-	c->error[0] = '\0';
-	c->error_status = 0;
 }
 
 bool chunk_scan(struct chunk_reader *r, const char *data, size_t len, struct chunk *c)

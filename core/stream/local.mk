@@ -5,10 +5,12 @@ libttagent_a_SOURCES += \
 	core/stream/chunk.h \
 	core/stream/chunk_parse.c \
 	core/stream/chunk_scan.c \
-	core/stream/error_text.c \
-	core/stream/error_text.h \
+	core/stream/error_report.c \
+	core/stream/error_report.h \
 	core/stream/filter.c \
 	core/stream/filter.h \
+	core/stream/finish.c \
+	core/stream/finish.h \
 	core/stream/sse.c \
 	core/stream/sse.h \
 	core/stream/stream.c \

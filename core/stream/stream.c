@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ struct stream {
 	bool closing;
 	struct sse sse;
 	struct chunk_reader reader;
-	struct chunk chunk;       /* the current one; at last the error, where one came */
+	struct chunk chunk;       /* the current one */
 	struct filter *content;   /* which may hold reasoning and calls */
 	struct filter *reasoning; /* of a field of its own, which may hold tags as well */
 	bool reasoning_open;      /* something went into that filter since its end */
@@ -35,6 +36,7 @@ struct stream {
 
 	struct stream_progress progress;
 	enum chunk_finish finish; /* the last one */
+	char broken[120];         /* FINISH_BROKEN, for people */
 	bool failed;              /* by an error event */
 	bool understood;          /* at least one chunk */
 	bool no_memory;
@@ -110,6 +112,19 @@ const struct stream_progress *stream_progress(const struct stream *s)
 
 /* ---- events ---- */
 
+/* The word is the server's: whatever it is, it is shown as one line. */
+static void note_broken(struct stream *s)
+{
+	const struct chunk_text *word = &s->chunk.finish_word;
+	char shown[60];
+	size_t len = word->len < sizeof shown ? word->len : sizeof shown - 1;
+
+	for (size_t i = 0; i < len; i++)
+		shown[i] = word->bytes[i] < ' ' || word->bytes[i] > '~' ? '?' : word->bytes[i];
+	snprintf(s->broken, sizeof s->broken, "the server ended the answer with finish_reason \"%.*s\"", (int)len,
+	         shown);
+}
+
 static void take_chunk(struct stream *s)
 {
 	const struct chunk *c = &s->chunk;
@@ -124,6 +139,8 @@ static void take_chunk(struct stream *s)
 		s->progress.completion_tokens = c->completion_tokens;
 	if (c->finish != FINISH_NONE) {
 		s->finish = c->finish;
+		if (c->finish == FINISH_BROKEN)
+			note_broken(s);
 		s->progress.finished = true;
 	} else if (has_token) {
 		s->progress.finished = false; /* it continues after its finish_reason */
@@ -170,13 +187,15 @@ static enum stream_end judge(struct stream *s)
 	enum stream_end broken = s->understood ? STREAM_CUT : STREAM_MALFORMED;
 
 	if (s->failed)
-		return ended_as(s, STREAM_ERROR, s->chunk.error);
+		return ended_as(s, STREAM_ERROR, s->reader.error.text);
 	if (s->no_memory || s->sse.no_memory || filter_lost(s->content) || filter_lost(s->reasoning))
 		return ended_as(s, STREAM_NO_MEMORY, "no memory is left");
 	if (s->sse.too_large)
 		return ended_as(s, broken, "an event of the stream was too large");
-	if (s->finish == FINISH_ABORT)
-		return ended_as(s, STREAM_CUT, "the server aborted the answer");
+	if (s->finish == FINISH_BROKEN)
+		return ended_as(s, STREAM_CUT, s->broken);
+	if (s->finish == FINISH_FILTERED)
+		return ended_as(s, STREAM_FILTERED, "the server's content filter stopped the answer");
 	if (s->finish == FINISH_LENGTH)
 		return ended_as(s, STREAM_LIMIT, "");
 	if (s->finish != FINISH_NONE || s->progress.done)
@@ -198,7 +217,7 @@ static void next_call_or_end(struct stream *s, struct piece *p)
 		return;
 	}
 	*p = (struct piece){
-		.kind = PIECE_END, .end = s->end, .status = s->failed ? s->chunk.error_status : 0, .text = s->text};
+		.kind = PIECE_END, .end = s->end, .error = s->failed ? &s->reader.error : NULL, .text = s->text};
 	s->state = OVER;
 }
 

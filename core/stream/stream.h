@@ -16,6 +16,7 @@
 #define TT_STREAM_STREAM_H
 
 #include "core/stream/calls.h"
+#include "core/stream/error_report.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,9 +32,10 @@ enum piece_kind {
 
 /* How a stream ended. The first two are whole answers. */
 enum stream_end {
-	STREAM_COMPLETE,  /* a finish_reason or [DONE] was seen */
+	STREAM_COMPLETE,  /* a finish_reason that means whole, or [DONE] without any */
 	STREAM_LIMIT,     /* the same, cut at the limit of tokens */
-	STREAM_CUT,       /* it ended without either, or the server aborted the answer */
+	STREAM_FILTERED,  /* the server's content filter stopped it */
+	STREAM_CUT,       /* it ended without either, or with any other finish_reason */
 	STREAM_ERROR,     /* an error event */
 	STREAM_MALFORMED, /* nothing of it was understood */
 	STREAM_NO_MEMORY,
@@ -46,7 +48,7 @@ struct piece {
 	const struct call *call; /* CALL: until the next stream_begin */
 	/* END */
 	enum stream_end end;
-	long status;      /* ERROR: the code that it carried, 0 = none */
+	const struct error_report *error; /* ERROR: until stream_begin */
 	const char *text; /* for people, where it failed ("" otherwise): one line, no secret; until stream_begin */
 };
 

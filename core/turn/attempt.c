@@ -2,7 +2,6 @@
 #include "core/turn/attempt.h"
 
 #include "core/base/clock.h"
-#include "core/stream/error_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,7 +118,10 @@ const char *answer_begun(const struct answer *a, size_t *len)
 
 bool answer_is_shown(const struct answer *a)
 {
-	return a->text.len > 0;
+	size_t len;
+
+	answer_begun(a, &len);
+	return len > 0;
 }
 
 void answer_sentence(struct answer *a, const char *sentence)
@@ -208,6 +210,9 @@ static void on_data(void *arg, const char *bytes, size_t len)
 
 static const char *const result_texts[ATTEMPT_RESULTS] = {
 	[ATTEMPT_COMPLETE] = "complete",
+	[ATTEMPT_EMPTY] = "empty",
+	[ATTEMPT_USED_UP] = "tokens used up",
+	[ATTEMPT_FILTERED] = "content filter",
 	[ATTEMPT_UNREACHABLE] = "unreachable",
 	[ATTEMPT_TIMEOUT] = "connect timeout",
 	[ATTEMPT_SILENT] = "silent",
@@ -217,6 +222,8 @@ static const char *const result_texts[ATTEMPT_RESULTS] = {
 	[ATTEMPT_BUSY] = "busy",
 	[ATTEMPT_UNAVAILABLE] = "unavailable",
 	[ATTEMPT_UNAUTHORIZED] = "unauthorized",
+	[ATTEMPT_NO_CREDIT] = "no credit",
+	[ATTEMPT_NO_MODEL] = "no such model",
 	[ATTEMPT_OVERFLOW] = "context overflow",
 	[ATTEMPT_REFUSED] = "refused",
 	[ATTEMPT_NO_RESOURCES] = "no resources",
@@ -246,25 +253,32 @@ static const enum attempt_result http_results[] = {
 };
 
 static const enum attempt_result stream_results[] = {
-	[STREAM_COMPLETE] = ATTEMPT_COMPLETE,
-	[STREAM_LIMIT] = ATTEMPT_COMPLETE,
+	[STREAM_FILTERED] = ATTEMPT_FILTERED,
 	[STREAM_CUT] = ATTEMPT_CUT,
-	[STREAM_ERROR] = ATTEMPT_ERROR_EVENT,
 	[STREAM_MALFORMED] = ATTEMPT_MALFORMED,
 	[STREAM_NO_MEMORY] = ATTEMPT_NO_RESOURCES,
 };
 
-static enum attempt_result status_result(long status, const char *text)
+/* What an error of the server means, as the body of a response and in a stream. */
+static const struct {
+	enum attempt_result body, event;
+} error_results[ERROR_MEANINGS] = {
+	[ERROR_UNKNOWN] = {ATTEMPT_MALFORMED, ATTEMPT_ERROR_EVENT},
+	[ERROR_OVERFLOW] = {ATTEMPT_OVERFLOW, ATTEMPT_OVERFLOW},
+	[ERROR_FILTERED] = {ATTEMPT_FILTERED, ATTEMPT_FILTERED},
+	[ERROR_BUSY] = {ATTEMPT_BUSY, ATTEMPT_BUSY},
+	[ERROR_NO_CREDIT] = {ATTEMPT_NO_CREDIT, ATTEMPT_NO_CREDIT},
+	[ERROR_UNAUTHORIZED] = {ATTEMPT_UNAUTHORIZED, ATTEMPT_UNAUTHORIZED},
+	[ERROR_NO_MODEL] = {ATTEMPT_NO_MODEL, ATTEMPT_NO_MODEL},
+	[ERROR_UNAVAILABLE] = {ATTEMPT_UNAVAILABLE, ATTEMPT_ERROR_EVENT},
+	[ERROR_REFUSED] = {ATTEMPT_REFUSED, ATTEMPT_ERROR_EVENT},
+};
+
+static enum attempt_result whole_result(const struct attempt *a, const struct piece *end)
 {
-	if (status == 429)
-		return ATTEMPT_BUSY;
-	if (status == 401 || status == 403)
-		return ATTEMPT_UNAUTHORIZED;
-	if (status == 404 || status == 408 || status >= 500)
-		return ATTEMPT_UNAVAILABLE;
-	if (status >= 400 && error_text_is_context_overflow(text))
-		return ATTEMPT_OVERFLOW;
-	return status >= 400 ? ATTEMPT_REFUSED : ATTEMPT_MALFORMED;
+	if (answer_is_shown(a->answer) || a->outcome.call_count > 0)
+		return ATTEMPT_COMPLETE;
+	return end->end == STREAM_LIMIT ? ATTEMPT_USED_UP : ATTEMPT_EMPTY;
 }
 
 /* The end of the stream decides where it has one; else it is HTTP's. */
@@ -274,20 +288,24 @@ static void judge(struct attempt *a, const struct http_result *h, const struct p
 	bool unended = (end->end == STREAM_CUT || end->end == STREAM_MALFORMED) && !a->finished;
 
 	o->http = h->outcome;
-	o->status = end->status != 0 ? end->status : h->status;
+	o->status = h->status;
 	o->reused = h->reused;
 	o->limit = end->end == STREAM_LIMIT;
 	if (unended && h->outcome == HTTP_DONE && h->status != 200) {
-		error_text_of_body(h->body, h->body_len, o->text, sizeof o->text);
-		o->result = status_result(h->status, o->text);
+		error_report_of_body(&o->error, h->status, h->body, h->body_len);
+		o->result = error_results[o->error.meaning].body;
 	} else if (unended && h->outcome != HTTP_DONE) {
-		snprintf(o->text, sizeof o->text, "%s", h->text);
+		snprintf(o->error.text, sizeof o->error.text, "%s", h->text);
 		o->result = http_results[h->outcome];
+	} else if (end->end == STREAM_ERROR) {
+		o->error = *end->error;
+		o->status = o->error.status != 0 ? o->error.status : h->status;
+		o->result = error_results[o->error.meaning].event;
+	} else if (end->end == STREAM_COMPLETE || end->end == STREAM_LIMIT) {
+		o->result = whole_result(a, end);
 	} else {
-		snprintf(o->text, sizeof o->text, "%s", end->text);
+		snprintf(o->error.text, sizeof o->error.text, "%s", end->text);
 		o->result = stream_results[end->end];
-		if (o->result == ATTEMPT_ERROR_EVENT && error_text_is_context_overflow(o->text))
-			o->result = ATTEMPT_OVERFLOW;
 	}
 }
 

@@ -47,7 +47,7 @@ void answer_end(struct answer *a, int64_t counted, bool complete);
 /* The text without whitespace at its end: what another LLM is given to continue. Chat templates
  * drop it too, so it is not expected twice. "" where there is none. */
 const char *answer_begun(const struct answer *a, size_t *len);
-bool answer_is_shown(const struct answer *a); /* any text */
+bool answer_is_shown(const struct answer *a); /* any text but whitespace */
 void answer_sentence(struct answer *a, const char *sentence);
 void answer_usage(const struct answer *a, struct usage *u);
 
@@ -55,16 +55,21 @@ void answer_usage(const struct answer *a, struct usage *u);
 
 /* How an attempt ended. */
 enum attempt_result {
-	ATTEMPT_COMPLETE,     /* finish_reason or [DONE] was seen */
+	ATTEMPT_COMPLETE,     /* a whole answer: text or calls */
+	ATTEMPT_EMPTY,        /* a whole answer without text and calls */
+	ATTEMPT_USED_UP,      /* the same, at the limit of tokens: reasoning took them all */
+	ATTEMPT_FILTERED,     /* the server's content filter stopped or refused it */
 	ATTEMPT_UNREACHABLE,  /* no connection: refused, no such host, TLS */
 	ATTEMPT_TIMEOUT,      /* no connection in time */
 	ATTEMPT_SILENT,       /* nothing came for too long */
-	ATTEMPT_CUT,          /* the stream ended early, or the server aborted it */
+	ATTEMPT_CUT,          /* the stream ended early, or with a finish_reason that does not mean whole */
 	ATTEMPT_ERROR_EVENT,  /* an error inside the stream */
 	ATTEMPT_MALFORMED,    /* 200, but nothing in it was understood */
-	ATTEMPT_BUSY,         /* 429 */
+	ATTEMPT_BUSY,         /* 429 and other temporary limits */
 	ATTEMPT_UNAVAILABLE,  /* 404, 408, 5xx */
 	ATTEMPT_UNAUTHORIZED, /* 401, 403 */
+	ATTEMPT_NO_CREDIT,    /* 402: the account is used up */
+	ATTEMPT_NO_MODEL,     /* the server does not have the model */
 	ATTEMPT_OVERFLOW,     /* the context window is exceeded */
 	ATTEMPT_REFUSED,      /* any other 4xx: what we sent is at fault */
 	ATTEMPT_NO_RESOURCES, /* no file descriptor or memory for a request */
@@ -90,10 +95,11 @@ struct attempt_outcome {
 	enum http_outcome http;
 	long status;
 	bool reused; /* failed on a reused connection before any byte */
-	bool limit;  /* complete, but cut at the limit of tokens */
+	bool limit;  /* whole, but cut at the limit of tokens */
 	const struct call *calls[CALLS_MAX];
 	size_t call_count; /* the calls live until the next attempt_start */
-	char text[256];    /* for people, where it failed; no secret */
+	/* Where it failed. What the server said, if it did; else only the text is set, for people. No secret. */
+	struct error_report error;
 };
 
 struct attempt_handlers {

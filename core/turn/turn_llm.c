@@ -4,6 +4,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/utf8.h"
 #include "core/llm/llm.h"
 
 #include <stdio.h>
@@ -13,7 +14,6 @@
 #define NO_VISION                                                                                                      \
 	"None of the available language models can see images. Please send text only, or deploy a vision model."
 #define KEEPS_CALLING "The language model asked for tools again and again instead of answering. Please ask again."
-#define EMPTY_ANSWER  "The language model gave an empty answer. Please ask again."
 #define TOO_LONG      "The answer took longer than this service allows and was stopped."
 #define NO_MEMORY     "The service is out of memory. Please try again in a moment."
 
@@ -40,6 +40,15 @@ static const struct failure {
 	const char *sentence; /* for the user, where nothing was shown */
 	const char *broken;   /* for the user, after text that was shown */
 } failures[ATTEMPT_RESULTS] = {
+	[ATTEMPT_EMPTY] = {NEXT, GIVE_UP, false, "The language model gave an empty answer. Please ask again.",
+                           BROKE_OFF},
+	/* Another LLM would meet the same limit; the sentence says which. */
+	[ATTEMPT_USED_UP] = {GIVE_UP, GIVE_UP, false, "", BROKE_OFF},
+	/* Whoever set up the filter did not mean that an LLM without one answers instead. */
+	[ATTEMPT_FILTERED] =
+		{GIVE_UP, GIVE_UP, false,
+                 "The content filter of the language model's server stopped the answer. Please ask differently.",
+                 "The answer ends here because the content filter of the language model's server stopped it."},
 	[ATTEMPT_UNREACHABLE] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
 	[ATTEMPT_TIMEOUT] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
 	[ATTEMPT_SILENT] = {NEXT, CONTINUE, true, NO_ANSWER, WENT_QUIET},
@@ -55,9 +64,16 @@ static const struct failure {
 		{NEXT, CONTINUE, true,
                  "The language model does not accept this service's credentials. Please tell the administrator.",
                  BROKE_OFF},
-	[ATTEMPT_OVERFLOW] = {SHRINK, GIVE_UP, false,
+	[ATTEMPT_NO_CREDIT] =
+		{NEXT, CONTINUE, true,
+                 "The account that pays for the language model is used up. Please tell the administrator.", BROKE_OFF},
+	[ATTEMPT_NO_MODEL] =
+		{NEXT, CONTINUE, true,
+                 "The server does not have the language model that it was asked for. Please tell the administrator.",
+                 BROKE_OFF},
+	[ATTEMPT_OVERFLOW] = {SHRINK, CONTINUE, false,
                               "The message is too long for the language model's context window. Please shorten it.",
-                              BROKE_OFF},
+                              "The answer broke off here because the language model's context window is full."},
 	[ATTEMPT_REFUSED] = {GIVE_UP, GIVE_UP, false, "The language model refused the request.", BROKE_OFF},
 	[ATTEMPT_NO_RESOURCES] =
 		{GIVE_UP, GIVE_UP, false,
@@ -207,6 +223,21 @@ static void report(struct turn *t, enum http_outcome outcome, long status, const
 		t->services->report(t->services->arg, &report);
 }
 
+/* A response that arrived whole may still be a failure: an error in the stream, a finish_reason. What
+ * refuses the account is known by its words, whatever the status. The server's own words explain it. */
+static void report_failure(struct turn *t, const struct attempt_outcome *o)
+{
+	long status = o->status;
+	bool whole;
+
+	if (o->result == ATTEMPT_NO_CREDIT)
+		status = 402;
+	else if (o->result == ATTEMPT_UNAUTHORIZED && status != 403)
+		status = 401;
+	whole = o->http == HTTP_DONE && status < 400;
+	report(t, whole ? HTTP_CUT : o->http, status, o->http == HTTP_DONE ? o->error.text : "");
+}
+
 /* A streaming model is alive, however long the answer is. */
 static void on_serving(void *arg)
 {
@@ -229,12 +260,14 @@ static void log_failure(struct turn *t, const struct attempt_outcome *o)
 	const char *result = attempt_result_text(o->result);
 
 	t->upstream.last = o->result;
-	snprintf(t->log.reason, sizeof t->log.reason, "%s%s%s", result, *o->text == '\0' ? "" : ": ", o->text);
+	snprintf(t->log.reason, sizeof t->log.reason, "%s%s%.*s", result, *o->error.text == '\0' ? "" : ": ",
+	         (int)utf8_cut(o->error.text, 250), o->error.text);
 	if (o->result == ATTEMPT_NO_RESOURCES)
 		return; /* logged already, once for all turns */
 	log_event(LOG_ATTEMPT_FAILED, L_STR("request_id", t->log.request_id),
 	          L_STR("model", status_text(t->upstream.snapshot, t->upstream.llm->model)), L_STR("result", result),
-	          L_INT("status", o->status), L_STR("text", o->text), L_INT("shown", answer_is_shown(&t->answer)));
+	          L_INT("status", o->status), L_STR("text", o->error.text),
+	          L_INT("shown", answer_is_shown(&t->answer)));
 }
 
 /* The oldest turn is left out, and the same LLM is asked once more. As this happens only once,
@@ -256,7 +289,23 @@ static enum step fail_with_reason(struct turn *t, const char *sentence, const ch
 {
 	char text[400];
 
-	snprintf(text, sizeof text, "%.*s: %s", (int)strlen(sentence) - 1, sentence, reason);
+	snprintf(text, sizeof text, "%.*s: %.*s", (int)strlen(sentence) - 1, sentence, (int)utf8_cut(reason, 300),
+	         reason);
+	return turn_fail(t, text);
+}
+
+static enum step fail_used_up(struct turn *t)
+{
+	bool cloud = t->upstream.llm->kind == LLM_CLOUD;
+	enum cfg_key key = cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS;
+	const struct cfg_key_info *info = cfg_key_info(key);
+	char text[300];
+
+	snprintf(
+		text, sizeof text,
+		"The language model used up its limit of %lld tokens (%s) before it began to answer. Please ask for less, "
+		"or have the administrator raise the limit.",
+		(long long)cfg_int(t->config, key), info->path);
 	return turn_fail(t, text);
 }
 
@@ -274,7 +323,7 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 	log_failure(t, o);
 	if (f->counts) {
 		cooldown_add(t->services->cooldown, up->llm->instance, clock_wall_ms());
-		report(t, o->http, o->status, o->text);
+		report_failure(t, o);
 	}
 	switch (shown ? f->after : f->before) {
 	case NEXT:
@@ -288,14 +337,16 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 		tried_add(&up->tried, up->llm->instance);
 		return STEP_CHOOSE;
 	case SHRINK:
-		if (shrink(t, o->text))
+		if (shrink(t, o->error.text))
 			return STEP_ATTEMPT;
 		break;
 	case GIVE_UP:
 		break;
 	}
-	if (!shown && o->result == ATTEMPT_REFUSED && *o->text != '\0')
-		return fail_with_reason(t, f->sentence, o->text);
+	if (!shown && o->result == ATTEMPT_USED_UP)
+		return fail_used_up(t);
+	if (!shown && o->result == ATTEMPT_REFUSED && *o->error.text != '\0')
+		return fail_with_reason(t, f->sentence, o->error.text);
 	return turn_fail(t, shown ? f->broken : f->sentence);
 }
 
@@ -307,13 +358,13 @@ enum step turn_attempt_ended(struct turn *t)
 
 	if (o->result != ATTEMPT_COMPLETE)
 		return recover(t, o);
-	report(t, o->http, o->status, o->text);
+	report(t, o->http, o->status, "");
 	/* Some servers let a model call tools although it must not: it is reminded once, then
 	 * the turn ends here. */
 	if (o->call_count > 0 && offered && t->tools.rounds <= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS))
 		return STEP_TOOLS;
 	if (!answer_is_shown(&t->answer))
-		answer_sentence(&t->answer, o->call_count > 0 ? KEEPS_CALLING : EMPTY_ANSWER);
+		answer_sentence(&t->answer, KEEPS_CALLING);
 	else if (o->limit && note != NULL)
 		answer_sentence(&t->answer, note);
 	return turn_complete(t);

@@ -42,7 +42,8 @@ static void take_piece(struct seen *seen, const struct piece *p)
 		seen->ended = true;
 		fuzz_require((p->end == STREAM_COMPLETE || p->end == STREAM_LIMIT) == (*p->text == '\0'));
 		fuzz_require(p->end != STREAM_NO_MEMORY && fuzz_is_text(p->text, strlen(p->text)));
-		fuzz_require(buf_addf(&seen->all, "%d %ld %s", (int)p->end, p->status, p->text) == 0);
+		fuzz_require(buf_addf(&seen->all, "%d %ld %s", (int)p->end, p->error == NULL ? 0 : p->error->status,
+		                      p->text) == 0);
 		break;
 	}
 }

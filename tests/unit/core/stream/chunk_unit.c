@@ -2,7 +2,7 @@
 /* Events of the known servers, read by both readers. */
 #include "core/stream/chunk.h"
 
-#include "core/stream/error_text.h"
+#include "core/stream/error_report.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,11 +51,11 @@ static const struct event events[] = {
 	{EVENT("\"content\":\"end\",\"tool_calls\":[]", "\"stop\""), SCANNED, .content = "end", .finish = FINISH_STOP},
 	{EVENT("", "\"length\""), SCANNED, .finish = FINISH_LENGTH},
 	{EVENT("", "\"tool_calls\""), SCANNED, .finish = FINISH_TOOL_CALLS},
-	{EVENT("", "\"abort\""), SCANNED, .finish = FINISH_ABORT},
-	{EVENT("", "\"error\""), SCANNED, .finish = FINISH_ABORT},
+	{EVENT("", "\"abort\""), SCANNED, .finish = FINISH_BROKEN},
+	{EVENT("", "\"error\""), SCANNED, .finish = FINISH_BROKEN},
 	{EVENT("", "\"\""), SCANNED, .finish = FINISH_NONE},
 	{EVENT("", "\"null\""), SCANNED, .finish = FINISH_NONE},
-	{EVENT("", "\"content_filter\""), SCANNED, .finish = FINISH_OTHER},
+	{EVENT("", "\"content_filter\""), SCANNED, .finish = FINISH_FILTERED},
 	{HEAD "\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"total_tokens\":12,\"completion_tokens\":7}}",
          .kind = CHUNK_CHUNK, .completion = 7, .scanned = true},
 	{HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"logprobs\":null,\"finish_reason\":null}],"
@@ -131,7 +131,6 @@ static void assert_chunk(const struct chunk *c, const struct event *e)
 	assert_int_equal(c->finish, e->finish);
 	assert_int_equal(c->completion_tokens, e->completion);
 	assert_int_equal(json_array_size(c->tool_calls), e->calls);
-	assert_string_equal(c->error, "");
 }
 
 /* The event in memory of its own size, so that a read beyond it is seen. */
@@ -234,58 +233,53 @@ static void errors_in_the_stream(void **state)
 	};
 	struct chunk_reader r;
 	struct chunk c;
-	char text[32];
+	struct error_report e;
+	char text[sizeof e.text + 8];
 
 	(void)state;
 	chunk_reader_init(&r);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		chunk_read(&r, rows[i].data, strlen(rows[i].data), &c);
 		assert_int_equal(c.kind, CHUNK_ERROR);
-		assert_string_equal(c.error, rows[i].error);
-		assert_int_equal(c.error_status, rows[i].status);
+		assert_string_equal(r.error.text, rows[i].error);
+		assert_int_equal(r.error.status, rows[i].status);
 		if (strcmp(rows[i].error, "the server gave no reason") != 0) {
-			error_text_of_body(rows[i].data, strlen(rows[i].data), text, sizeof text);
-			assert_string_equal(text, rows[i].error);
+			error_report_of_body(&e, 500, rows[i].data, strlen(rows[i].data));
+			assert_string_equal(e.text, rows[i].error);
+			assert_int_equal(e.status, 500);
 		}
 	}
-	error_text_of_body("Internal Server Error", 21, text, sizeof text);
-	assert_string_equal(text, "Internal Server Error");
-	error_text_of_body("<html>", 6, text, sizeof text);
-	assert_string_equal(text, "");
-	error_text_of_body("0123456789012345678901234567890\xc3\xbc", 33, text, sizeof text);
-	assert_string_equal(text, "0123456789012345678901234567890");
-	error_text_of_body("012345678901234567890123456789\xc3\xbc", 32, text, sizeof text);
-	assert_string_equal(text, "012345678901234567890123456789");
+	error_report_of_body(&e, 500, "Internal Server Error", 21);
+	assert_string_equal(e.text, "Internal Server Error");
+	error_report_of_body(&e, 500, "<html>", 6);
+	assert_string_equal(e.text, "");
+	/* cut between two characters */
+	memset(text, 'x', sizeof text);
+	memcpy(text + sizeof e.text - 2, "\xc3\xbc", 2);
+	error_report_of_body(&e, 500, text, sizeof text);
+	assert_int_equal(strlen(e.text), sizeof e.text - 2);
+	memcpy(text + sizeof e.text - 3, "\xc3\xbc", 2);
+	error_report_of_body(&e, 500, text, sizeof text);
+	assert_int_equal(strlen(e.text), sizeof e.text - 1);
 	/* bytes that are not text are replaced, not dropped */
-	error_text_of_body(
-		"a\tb\x01"
-		"c \xff\xc3(\xf0\x9f\x98 \x7f\n",
-		14, text, sizeof text);
-	assert_string_equal(text, "a b c ?\?(?\?\?");
-	error_text_of_body("0123456789012345678901234567890\xff", 32, text, sizeof text);
-	assert_string_equal(text, "0123456789012345678901234567890");
+	error_report_of_body(&e, 500,
+	                     "a\tb\x01"
+	                     "c \xff\xc3(\xf0\x9f\x98 \x7f\n",
+	                     14);
+	assert_string_equal(e.text, "a b c ?\?(?\?\?");
+	text[sizeof e.text - 1] = '\xff';
+	error_report_of_body(&e, 500, text, sizeof e.text);
+	assert_int_equal(strlen(e.text), sizeof e.text - 1);
 	chunk_reader_free(&r);
-}
-
-static void context_overflow_is_known(void **state)
-{
-	(void)state;
-	assert_true(error_text_is_context_overflow(
-		"This model's maximum context length is 8192 tokens. However, you requested 9000 tokens"));
-	assert_true(
-		error_text_is_context_overflow("the request exceeds the available context size, try increasing it"));
-	assert_true(
-		error_text_is_context_overflow("Input validation error: `inputs` must have less than 4095 tokens."));
-	assert_false(error_text_is_context_overflow("The model `x` does not exist."));
-	assert_false(error_text_is_context_overflow(""));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(both_readers_agree),          cmocka_unit_test(cut_events_are_invalid),
-		cmocka_unit_test(plain_content_is_not_copied), cmocka_unit_test(errors_in_the_stream),
-		cmocka_unit_test(context_overflow_is_known),
+		cmocka_unit_test(both_readers_agree),
+		cmocka_unit_test(cut_events_are_invalid),
+		cmocka_unit_test(plain_content_is_not_copied),
+		cmocka_unit_test(errors_in_the_stream),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

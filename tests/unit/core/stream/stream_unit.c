@@ -25,6 +25,7 @@ struct seen {
 static const char *const ends[] = {
 	[STREAM_COMPLETE] = "complete", [STREAM_LIMIT] = "limit",         [STREAM_CUT] = "cut",
 	[STREAM_ERROR] = "error",       [STREAM_MALFORMED] = "malformed", [STREAM_NO_MEMORY] = "no memory",
+	[STREAM_FILTERED] = "filtered",
 };
 
 static const char *const tools[] = {"search", NULL};
@@ -60,8 +61,9 @@ static void take_piece(struct seen *seen, const struct piece *p)
 	case PIECE_END:
 		put(seen, 'e', "", 0);
 		buf_addf(&seen->out, "<%s", ends[p->end]);
-		if (p->status != 0)
-			buf_addf(&seen->out, " %ld", p->status);
+		assert_int_equal(p->error != NULL, p->end == STREAM_ERROR);
+		if (p->error != NULL && p->error->status != 0)
+			buf_addf(&seen->out, " %ld", p->error->status);
 		buf_addf(&seen->out, "%s%s>", *p->text != '\0' ? ": " : "", p->text);
 		seen->ended = true;
 		break;
@@ -173,7 +175,9 @@ static const struct row {
          {2, 2, 2, false, true, 0}},
 	{TEXT("a", 1) DONE TEXT("b", 2) "data: {\"error\":\"late\"}\n\n", "a" COMPLETE, {1, 1, 1, false, true, 0}},
 	{TEXT("a", 1) STOP("stop", 1) "data: {\"error\":\"e\"}\n\n", "a<error: e>", {1, 1, 1, true, true, 0}},
-	{TEXT("a", 1) STOP("abort", 1) DONE, "a<cut: the server aborted the answer>", {1, 1, 1, true, true, 0}},
+	{TEXT("a", 1) STOP("abort", 1) DONE,
+         "a<cut: the server ended the answer with finish_reason \"abort\">",
+         {1, 1, 1, true, true, 0}},
 	/* no end of its own */
 	{TEXT("a", 1) STOP("stop", 1), "a" COMPLETE, {1, 1, 1, true, false, 0}},
 	{TEXT("a", 1) STOP("stop", 1) TEXT("b", 2), "ab" COMPLETE, {2, 2, 2, false, false, 0}},
