@@ -10,9 +10,11 @@ unit_tests = \
 	tests/unit/agentd/schedule_unit \
 	tests/unit/agentd/selector_unit \
 	tests/unit/agentd/turn_report_unit \
+	tests/unit/core/base/log_unit \
 	tests/unit/core/base/options_unit \
 	tests/unit/core/base/process_unit \
 	tests/unit/core/base/systemd_unit \
+	tests/unit/core/base/utf8_unit \
 	tests/unit/core/config/config_file_unit \
 	tests/unit/core/config/config_publish_unit \
 	tests/unit/core/config/config_unit \
