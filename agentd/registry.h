@@ -19,6 +19,7 @@ struct track {
 	bool seen_healthy; /* at least once; restored ones count where they were usable */
 	bool restored;     /* from an earlier daemon: its own secret is not known */
 	bool probing;      /* a probe runs */
+	bool url_logged;   /* that its URL was completed */
 	bool awaited;      /* the running scan waits for its verdict */
 	bool gated;        /* healthy, but not offered before its capabilities are known */
 	enum caps_state caps;
