@@ -3,7 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "agentd/probe.h"
+#include "core/probe/health.h"
 #include "agentd/schedule.h"
 
 #include <stdlib.h>

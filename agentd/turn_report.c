@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/turn_report.h"
 
-#include "agentd/probe.h"
+#include "core/probe/health.h"
 
 #include <stdio.h>
 #include <stdlib.h>

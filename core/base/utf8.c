@@ -67,15 +67,15 @@ char *utf8_text(const char *bytes, size_t len)
 static const struct {
 	uint32_t first, last;
 } unsafe[] = {
-	{0x00, 0x1F},         /* C0 */
-	{0x7F, 0x9F},         /* DEL, C1 */
-	{0x061C, 0x061C},     /* Arabic letter mark */
-	{0x200E, 0x200F},     /* marks of direction */
-	{0x2028, 0x202E},     /* separators of lines and paragraphs, embeddings, overrides */
-	{0x2066, 0x206F},     /* isolates, deprecated formats */
-	{0xD800, 0xDFFF},     /* surrogates */
-	{0xFFF9, 0xFFFB},     /* annotations */
-	{0xE0000, 0xE007F},   /* tags, which are invisible */
+	{0x00, 0x1F},       /* C0 */
+	{0x7F, 0x9F},       /* DEL, C1 */
+	{0x061C, 0x061C},   /* Arabic letter mark */
+	{0x200E, 0x200F},   /* marks of direction */
+	{0x2028, 0x202E},   /* separators of lines and paragraphs, embeddings, overrides */
+	{0x2066, 0x206F},   /* isolates, deprecated formats */
+	{0xD800, 0xDFFF},   /* surrogates */
+	{0xFFF9, 0xFFFB},   /* annotations */
+	{0xE0000, 0xE007F}, /* tags, which are invisible */
 };
 
 /* utf8_sequence, and a surrogate that was encoded like any other code point. */

@@ -220,7 +220,8 @@ static int check_address(const struct key_row *row, const char *text, struct err
 		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "contains a quote or a blank", e);
 	if (host_only && is_ipv6(text))
 		return 0;
-	if (host_only && (strpbrk(text, "/?#@") != NULL || (strchr(text, ':') != NULL && !(text[0] == '[' && text[strlen(text) - 1] == ']'))))
+	if (host_only && (strpbrk(text, "/?#@") != NULL ||
+	                  (strchr(text, ':') != NULL && !(text[0] == '[' && text[strlen(text) - 1] == ']'))))
 		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "is more than a host", e);
 	if (asprintf(&url, "%s%s", strstr(text, "://") == NULL ? "http://" : "", text) < 0)
 		return out_of_memory(e);

@@ -58,8 +58,7 @@ static CURLU *parse(const char *text, struct err *e)
 	len = strlen(text);
 	while (len > 0 && strchr(WHITESPACE, text[len - 1]) != NULL)
 		len--;
-	if (u == NULL ||
-	    asprintf(&url, "%s%.*s", strstr(text, "://") == NULL ? "http://" : "", (int)len, text) < 0) {
+	if (u == NULL || asprintf(&url, "%s%.*s", strstr(text, "://") == NULL ? "http://" : "", (int)len, text) < 0) {
 		curl_url_cleanup(u);
 		err_set(e, "out of memory");
 		return NULL;

@@ -15,24 +15,25 @@ static void what_changes_a_terminal_or_hides_is_not_shown(void **state)
 		const char *text, *shown;
 	} cases[] = {
 		{"plain \xc3\xa4\xe6\x97\xa5\xf0\x9f\x98\x80", "plain \xc3\xa4\xe6\x97\xa5\xf0\x9f\x98\x80"},
-		{"\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x9a\x80", "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x9a\x80"}, /* joined */
+		{"\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x9a\x80",
+	         "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x9a\x80"}, /* joined */
 		{"\xef\xbb\xbf", "\xef\xbb\xbf"},
 		{"\x1b[31m\n\x7f", "?[31m??"},
-		{"\xc2\x80 \xc2\x85 \xc2\x9b \xc2\x9f", "?? ?? ?? ??"},                /* C1 */
-		{"\xc2\xa0", "\xc2\xa0"},                                              /* no-break space */
-		{"\x9b"                                                                /* C1 of one byte */
+		{"\xc2\x80 \xc2\x85 \xc2\x9b \xc2\x9f", "?? ?? ?? ??"}, /* C1 */
+		{"\xc2\xa0", "\xc2\xa0"},                               /* no-break space */
+		{"\x9b"                                                 /* C1 of one byte */
 	         "31m",
 	         "?31m"},
-		{"\xe2\x80\xaa\xe2\x80\xae", "??????"},                                /* embedding, override */
-		{"\xe2\x81\xa6\xe2\x81\xa9", "??????"},                                /* isolates */
-		{"\xe2\x80\x8e\xe2\x80\x8f\xd8\x9c", "????????"},                      /* marks */
-		{"\xe2\x80\xa8\xe2\x80\xa9", "??????"},                                /* separators */
-		{"\xed\xa0\xbd\xed\xb8\x80", "??????"},                                /* encoded surrogates */
+		{"\xe2\x80\xaa\xe2\x80\xae", "??????"},           /* embedding, override */
+		{"\xe2\x81\xa6\xe2\x81\xa9", "??????"},           /* isolates */
+		{"\xe2\x80\x8e\xe2\x80\x8f\xd8\x9c", "????????"}, /* marks */
+		{"\xe2\x80\xa8\xe2\x80\xa9", "??????"},           /* separators */
+		{"\xed\xa0\xbd\xed\xb8\x80", "??????"},           /* encoded surrogates */
 		{"\xed\xa0", "??"},
-		{"\xf3\xa0\x81\x81", "????"},                                          /* an invisible tag */
+		{"\xf3\xa0\x81\x81", "????"}, /* an invisible tag */
 		{"\xc3", "?"},
 		{"\xc0\xaf\xff", "???"},
-		{"\xd7\x90\xd8\xa7", "\xd7\x90\xd8\xa7"},                              /* Hebrew, Arabic */
+		{"\xd7\x90\xd8\xa7", "\xd7\x90\xd8\xa7"}, /* Hebrew, Arabic */
 	};
 
 	(void)state;

@@ -53,9 +53,26 @@ static void container_names(void **state)
 static void bad_container_names(void **state)
 {
 	static const char *const names[] = {
-		"ftp://h",     "http://",     "a b",     "h:99999",   "http://u:p@h", "http://u:p@h:99999", "\"vllm\"",
-		"ftp://u:p@h", "h:x",         "vllm ",   " vllm",     "'vllm'",       "vllm\"",             "`vllm`",
-		"http://h ",   "file:///etc/passwd", "\"http://h:8000\"", "vllm\t", "[::1", "u:p@h",
+		"ftp://h",
+		"http://",
+		"a b",
+		"h:99999",
+		"http://u:p@h",
+		"http://u:p@h:99999",
+		"\"vllm\"",
+		"ftp://u:p@h",
+		"h:x",
+		"vllm ",
+		" vllm",
+		"'vllm'",
+		"vllm\"",
+		"`vllm`",
+		"http://h ",
+		"file:///etc/passwd",
+		"\"http://h:8000\"",
+		"vllm\t",
+		"[::1",
+		"u:p@h",
 	};
 
 	(void)state;
@@ -67,7 +84,8 @@ static void bad_container_names(void **state)
 
 		for (int variable = 0; variable < 2; variable++) {
 			config_report_init(&report);
-			snprintf(set, sizeof set, "%s=%s", variable ? "LLM_CONTAINER_NAME" : "container.name", names[i]);
+			snprintf(set, sizeof set, "%s=%s", variable ? "LLM_CONTAINER_NAME" : "container.name",
+			         names[i]);
 			assert_null(config_load(&source, &report));
 			assert_non_null(strstr(report.errors.data, variable ? "LLM_CONTAINER_NAME" : "container.name"));
 			assert_null(strstr(report.errors.data, "u:p"));
@@ -363,18 +381,12 @@ static void texts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(container_names),
-		cmocka_unit_test(bad_container_names),
-		cmocka_unit_test(local_hosts),
-		cmocka_unit_test(what_is_not_configured_is_none),
-		cmocka_unit_test(cloud_and_local),
-		cmocka_unit_test(model_ids),
-		cmocka_unit_test(endpoints),
-		cmocka_unit_test(urls_are_completed_to_the_chat_endpoint),
-		cmocka_unit_test(siblings),
-		cmocka_unit_test(the_completions_url_is_recognised),
-		cmocka_unit_test(copies_are_deep),
-		cmocka_unit_test(texts),
+		cmocka_unit_test(container_names), cmocka_unit_test(bad_container_names),
+		cmocka_unit_test(local_hosts),     cmocka_unit_test(what_is_not_configured_is_none),
+		cmocka_unit_test(cloud_and_local), cmocka_unit_test(model_ids),
+		cmocka_unit_test(endpoints),       cmocka_unit_test(urls_are_completed_to_the_chat_endpoint),
+		cmocka_unit_test(siblings),        cmocka_unit_test(the_completions_url_is_recognised),
+		cmocka_unit_test(copies_are_deep), cmocka_unit_test(texts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

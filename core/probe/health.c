@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agentd/probe.h"
+#include "core/probe/health.h"
 
 #include "core/base/clock.h"
 
