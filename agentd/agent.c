@@ -141,6 +141,13 @@ void agent_verdict(struct agent *a, size_t index, enum llm_health before)
 
 static void monitor_verdict(void *arg, size_t index, enum llm_health before)
 {
+	struct agent *a = arg;
+	struct track *t = registry_track(a->s.registry, index);
+
+	if (t->unreached)
+		hosts_unreached(a->hosts, index);
+	else
+		t->unreached_ms = 0;
 	agent_verdict(arg, index, before);
 }
 
@@ -166,9 +173,17 @@ static void sandbox_changed(void *arg)
 	agent_touch(a, 0);
 }
 
-static void addresses_changed(void *arg)
+/* What is there now may be a new instance. */
+static void addresses_changed(void *arg, size_t index)
 {
-	agent_touch(arg, AGENT_SOON_MS);
+	struct agent *a = arg;
+	struct llm *l = registry_llm(a->s.registry, index);
+
+	agent_touch(a, AGENT_SOON_MS);
+	if (registry_track(a->s.registry, index)->unreached_ms == 0)
+		return;
+	verdict_expect(l, a->s.config);
+	monitor_probe(a->monitor, index);
 }
 
 static void request_capabilities(struct agent *a)

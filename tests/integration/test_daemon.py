@@ -62,7 +62,8 @@ def test_a_second_daemon_refuses_and_names_the_first(testbed):
 
 @pytest.mark.parametrize("text, code, says", [
     ("health: { interval = 20.0; };", 0, "ok"),
-    ('container: { name = "my llm"; };', 0, "warning: container.name"),
+    ('container: { name = "my llm"; };', 1, ":1: container.name"),
+    ('container: { name = "http://h:8000/v1/"; };', 0, "http://h:8000/v1/ is completed to http://h:8000/v1/chat/completions"),
     ("health: { intervall = 20.0; };", 1, "intervall"),
     ("health: { interval = ", 1, ":1:"),
 ])
