@@ -20,9 +20,7 @@ const struct ctl_output ctl_text = {.show = text_show, .problem = text_problem};
 
 static void json_show(const struct ctl *a, const struct ctl_command *c, const json_t *document)
 {
-	json_dumpf(document, a->out,
-	           (c != NULL && c->is_stream ? JSON_COMPACT : JSON_INDENT(2)) | JSON_REAL_PRECISION(15));
-	fputc('\n', a->out);
+	text_json(a->out, document, c != NULL && c->is_stream ? JSON_COMPACT : JSON_INDENT(2));
 }
 
 static void json_problem(const struct ctl *a, const char *text)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentctl/table.h"
 
+#include "core/base/utf8.h"
+
 #include <libsmartcols.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -91,7 +93,7 @@ void table_add(struct table *t, enum colour colour, const char *text)
 		free(copy);
 		return;
 	}
-	text_disarm(copy);
+	utf8_disarm(copy);
 	if (column->limit > 0 && !t->a->whole)
 		shorten(copy, column->limit);
 	scols_cell_refer_data(cell, copy); /* takes it */

@@ -3,6 +3,7 @@
 
 #include "agentctl/table.h"
 #include "core/base/clock.h"
+#include "core/base/utf8.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -83,30 +84,40 @@ enum colour text_status_colour(const char *status)
 
 /* --- lines ----------------------------------------------------------------------------- */
 
-void text_disarm(char *text)
-{
-	for (; *text != '\0'; text++) {
-		unsigned char c = (unsigned char)*text, next = (unsigned char)text[1];
-
-		if (c < ' ' || c == 0x7f)
-			*text = '?';
-		else if (c == 0xc2 && next >= 0x80 && next < 0xa0) /* C1 in UTF-8 */
-			text[0] = text[1] = '?';
-	}
-}
-
 void text_put(FILE *out, bool coloured, enum colour colour, const char *text)
 {
 	char *copy = strdup(text);
 
 	if (copy == NULL)
 		return;
-	text_disarm(copy);
+	utf8_disarm(copy);
 	if (coloured && colour != COLOUR_NONE)
 		fprintf(out, "%s%s\033[0m", text_colour_sequence(colour), copy);
 	else
 		fputs(copy, out);
 	free(copy);
+}
+
+/* jansson escapes C0; outside strings a document is ASCII. */
+void text_json(FILE *out, const json_t *document, size_t flags)
+{
+	char *text = json_dumps(document, flags | JSON_REAL_PRECISION(15));
+	const char *at = text, *end = text != NULL ? text + strlen(text) : NULL;
+
+	while (at < end) {
+		const char *began = at;
+		uint32_t code;
+
+		if (utf8_next(&at, end, &code) || code == '\n')
+			fwrite(began, 1, (size_t)(at - began), out);
+		else if (code < 0x10000)
+			fprintf(out, "\\u%04x", (unsigned)code);
+		else
+			fprintf(out, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (code >> 10)),
+			        (unsigned)(0xDC00 + (code & 0x3FF)));
+	}
+	fputc('\n', out);
+	free(text);
 }
 
 void text_field(const struct ctl *a, const char *label, enum colour colour, const char *fmt, ...)
@@ -202,7 +213,7 @@ static void show_members(const struct ctl *a, const json_t *document)
 		char label[64];
 
 		snprintf(label, sizeof label, "%.60s ", key);
-		text_disarm(label);
+		utf8_disarm(label);
 		text_optional_field(a, label, text);
 		free(text);
 	}

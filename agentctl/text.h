@@ -13,10 +13,11 @@ const char *text_colour_sequence(enum colour colour);
 /* Green for "healthy", red for "error", and so on. */
 enum colour text_status_colour(const char *status);
 
-/* Replaces C0, DEL and C1 with '?', in place. */
-void text_disarm(char *text);
-/* One piece of text, disarmed. */
+/* One piece of text; '?' replaces what must not be shown (core/base/utf8.h). */
 void text_put(FILE *out, bool coloured, enum colour colour, const char *text);
+
+/* A document and a line break; what must not be shown is escaped in its strings. */
+void text_json(FILE *out, const json_t *document, size_t flags);
 
 /* A line: label, text. */
 void text_field(const struct ctl *a, const char *label, enum colour colour, const char *fmt, ...)

@@ -141,6 +141,13 @@ void agent_verdict(struct agent *a, size_t index, enum llm_health before)
 
 static void monitor_verdict(void *arg, size_t index, enum llm_health before)
 {
+	struct agent *a = arg;
+	struct track *t = registry_track(a->s.registry, index);
+
+	if (t->unreached)
+		hosts_unreached(a->hosts, index);
+	else
+		t->unreached_ms = 0;
 	agent_verdict(arg, index, before);
 }
 
@@ -166,9 +173,17 @@ static void sandbox_changed(void *arg)
 	agent_touch(a, 0);
 }
 
-static void addresses_changed(void *arg)
+/* What is there now may be a new instance. */
+static void addresses_changed(void *arg, size_t index)
 {
-	agent_touch(arg, AGENT_SOON_MS);
+	struct agent *a = arg;
+	struct llm *l = registry_llm(a->s.registry, index);
+
+	agent_touch(a, AGENT_SOON_MS);
+	if (registry_track(a->s.registry, index)->unreached_ms == 0)
+		return;
+	verdict_expect(l, a->s.config);
+	monitor_probe(a->monitor, index);
 }
 
 static void request_capabilities(struct agent *a)
@@ -188,6 +203,20 @@ static void scan_ended(void *arg)
 	request_capabilities(a);
 }
 
+/* Once for each deployment. */
+static void log_completed_urls(struct agent *a)
+{
+	for (size_t i = 0; i < registry_count(a->s.registry); i++) {
+		const struct llm *l = registry_llm(a->s.registry, i);
+		struct track *t = registry_track(a->s.registry, i);
+
+		if (l->given_url != NULL && !t->url_logged)
+			log_event(LOG_URL_COMPLETED, L_STR("kind", llm_kind_text(l->kind)),
+			          L_STR("deploy_id", l->deploy_id), L_STR("given", l->given_url), L_STR("url", l->url));
+		t->url_logged = true;
+	}
+}
+
 /* The registry was merged: its indexes changed. */
 static void merged(struct agent *a, const struct registry_change *change)
 {
@@ -196,6 +225,7 @@ static void merged(struct agent *a, const struct registry_change *change)
 	if (changed) {
 		events_deployments(a->s.events, change->added, change->removed, change->redeployed);
 		a->memory_released = false;
+		log_completed_urls(a);
 	}
 	selector_update(&a->selector, &a->s, clock_wall_ms());
 	agent_touch(a, change->removed > 0 ? 0 : changed ? AGENT_SOON_MS : AGENT_LATER_MS);
@@ -514,6 +544,7 @@ int agent_run(struct agent *a, struct err *e)
 	else
 		poll_due(-1, EV_TIMEOUT, a);
 	hosts_update(a->hosts);
+	log_completed_urls(a);
 	follow_polling(a);
 	return event_base_dispatch(a->s.base) < 0 ? err_set(e, "the event loop failed") : 0;
 }

@@ -3,8 +3,8 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "agentd/capabilities.h"
-#include "agentd/probe.h"
+#include "core/probe/chat.h"
+#include "core/probe/health.h"
 #include "agentd/schedule.h"
 
 #include <stdio.h>
@@ -180,7 +180,7 @@ static int start(struct canary *c, size_t index)
 		.total_ms = cfg_ms(c->s->config, CFG_HEALTH_CANARY_TIMEOUT),
 		.collect_limit = BODY_LIMIT,
 	};
-	char *body = capabilities_tiny_request(l, false, &req.body_len);
+	char *body = chat_probe_body(l, CHAT_TOKEN, &req.body_len);
 
 	req.body = body;
 	if (p != NULL && body != NULL) {

@@ -3,9 +3,10 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/llm/model_list.h"
+#include "core/probe/chat.h"
+#include "core/probe/models.h"
 
-#include <jansson.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,10 @@ struct job {
 	struct capabilities *owner;
 	uint64_t instance;
 	size_t hint;
-	struct http_transfer *models, *tools; /* NULL: done, or not requested */
+	struct models_probe *models; /* NULL: done */
+	struct http_transfer *tools; /* NULL: done, or not requested */
+	enum chat_question question; /* that tools asks */
+	bool listed;                 /* the model ids are known, or will not be */
 	struct event *gate_timer;
 	bool failed;
 };
@@ -46,7 +50,7 @@ struct capabilities *capabilities_new(struct services *s, capabilities_learned_f
 static void job_free(struct job *j)
 {
 	if (j->models != NULL)
-		http_cancel(j->models);
+		models_probe_cancel(j->models);
 	if (j->tools != NULL)
 		http_cancel(j->tools);
 	if (j->gate_timer != NULL)
@@ -65,31 +69,6 @@ void capabilities_free(struct capabilities *c)
 		job_free(j);
 	}
 	free(c);
-}
-
-char *capabilities_tiny_request(const struct llm *l, bool tools, size_t *len)
-{
-	json_t *j = json_pack("{s:s?,s:i,s:b}", "model", l->model, "max_tokens", 1, "stream", 0);
-	char *text = NULL;
-
-	if (l->model == NULL)
-		json_object_del(j, "model");
-	if (l->uses_completions)
-		json_object_set_new(j, "prompt", json_string("Hi"));
-	else
-		json_object_set_new(j, "messages", json_pack("[{s:s,s:s}]", "role", "user", "content", "Hi"));
-	if (tools) {
-		json_object_set_new(j, "tools",
-		                    json_pack("[{s:s,s:{s:s,s:s,s:{s:s,s:{}}}}]", "type", "function", "function",
-		                              "name", "noop", "description", "Does nothing.", "parameters", "type",
-		                              "object", "properties"));
-		json_object_set_new(j, "tool_choice", json_string("auto"));
-	}
-	if (j != NULL)
-		text = json_dumps(j, JSON_COMPACT);
-	json_decref(j);
-	*len = text != NULL ? strlen(text) : 0;
-	return text;
 }
 
 static struct llm *job_llm(const struct job *j, size_t *index)
@@ -156,68 +135,85 @@ static void job_end_if_done(struct job *j)
 	start_wanted(c);
 }
 
-static void learn_models(struct job *j, struct llm *l, const struct http_result *r)
+/* The context length may take further requests, which turns do not wait for. */
+static void open_gate_if_known(struct job *j)
 {
-	struct model_list_entry entry;
+	if (j->listed && j->tools == NULL)
+		open_gate(j);
+	job_end_if_done(j);
+}
 
-	if (model_list_read(r->body, r->body_len, l->model, &entry) < 0) {
-		j->failed = true;
-		return;
-	}
-	if (entry.id == NULL)
+static void learn_models(struct job *j, struct llm *l, const struct model_list_entry *entry)
+{
+	if (entry->id == NULL)
 		log_event(LOG_CAPABILITIES_WARNING, L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
 		          L_STR("error", "GET /v1/models lists no model id"));
-	llm_choose_model(l, j->owner->s->config, entry.id);
-	if (entry.context > 0)
-		l->context_length = entry.context;
+	llm_choose_model(l, j->owner->s->config, entry->id);
 	/* vLLM identifies itself there; it supports continue_final_message. */
-	l->continues = entry.is_vllm;
-	model_list_clear(&entry);
+	l->continues = entry->is_vllm && l->kind != LLM_CLOUD;
 }
 
 static void probe_tools(struct job *j, const struct llm *l);
 
-static void on_models(void *arg, const struct http_result *r)
+static bool on_listed(void *arg, const struct http_result *r, const struct model_list_entry *entry)
 {
 	struct job *j = arg;
 	size_t i;
 	struct llm *l = job_llm(j, &i);
 
-	j->models = NULL;
-	if (l != NULL && r->outcome == HTTP_DONE && r->status == 200) {
-		learn_models(j, l, r);
-	} else if (l != NULL) {
+	j->listed = true;
+	if (l == NULL)
+		return false;
+	if (entry != NULL) {
+		learn_models(j, l, entry);
+	} else {
 		log_event(LOG_CAPABILITIES_DEBUG, L_STR("model", llm_name(l)),
 		          L_STR("models", http_outcome_text(r->outcome)), L_INT("status", r->status));
 		/* A definite answer is final. */
-		j->failed |= r->outcome != HTTP_DONE || r->status >= 500;
+		j->failed |= r->outcome != HTTP_DONE || r->status >= 500 || errno == ENOMEM;
 		if (l->model == NULL)
 			llm_choose_model(l, j->owner->s->config, NULL);
 	}
-	if (l != NULL)
-		probe_tools(j, l);
-	job_end_if_done(j);
+	probe_tools(j, l);
+	return true;
 }
+
+static void on_context(void *arg, int64_t context, const char *path)
+{
+	struct job *j = arg;
+	size_t i;
+	struct llm *l = job_llm(j, &i);
+
+	(void)path;
+	j->models = NULL;
+	if (l != NULL && context > 0)
+		l->context_length = context;
+	open_gate_if_known(j);
+}
+
+static void ask_for_tools(struct job *j, const struct llm *l, enum chat_question question);
 
 static void on_tools(void *arg, const struct http_result *r)
 {
 	struct job *j = arg;
 	size_t i;
 	struct llm *l = job_llm(j, &i);
+	enum llm_tools tools = chat_probe_tools(r);
 
 	j->tools = NULL;
 	if (l != NULL && l->tools == LLM_TOOLS_UNKNOWN) {
-		if (r->outcome == HTTP_DONE && r->status == 200)
-			l->tools = LLM_TOOLS_YES;
-		else if (r->outcome == HTTP_DONE && (r->status == 400 || r->status == 422))
-			l->tools = LLM_TOOLS_NO;
-		else
-			j->failed = true;
+		if (tools == LLM_TOOLS_UNKNOWN && j->question == CHAT_TOOLS && chat_probe_refuses_limit(r)) {
+			ask_for_tools(j, l, CHAT_TOOLS_WITHOUT_LIMIT);
+			if (j->tools != NULL)
+				return;
+		}
+		l->tools = tools;
+		j->failed |= tools == LLM_TOOLS_UNKNOWN;
 	}
-	job_end_if_done(j);
+	open_gate_if_known(j);
 }
 
-static void probe_tools(struct job *j, const struct llm *l)
+static void ask_for_tools(struct job *j, const struct llm *l, enum chat_question question)
 {
 	static const struct http_handlers handlers = {.done = on_tools};
 	struct services *s = j->owner->s;
@@ -230,37 +226,37 @@ static void probe_tools(struct job *j, const struct llm *l)
 		.total_ms = TOOLS_DEADLINE_MS,
 		.collect_limit = BODY_LIMIT,
 	};
-	char *body;
+	char *body = chat_probe_body(l, question, &req.body_len);
 
-	if (l->tools != LLM_TOOLS_UNKNOWN || l->uses_completions)
-		return;
-	body = capabilities_tiny_request(l, true, &req.body_len);
 	req.body = body;
+	j->question = question;
 	if (body != NULL)
 		j->tools = http_start(s->http, &req, &handlers, j);
 	j->failed |= j->tools == NULL;
 	free(body);
 }
 
+static void probe_tools(struct job *j, const struct llm *l)
+{
+	if (l->tools == LLM_TOOLS_UNKNOWN && !l->uses_completions)
+		ask_for_tools(j, l, CHAT_TOOLS);
+}
+
 static void fetch_models(struct job *j, const struct llm *l)
 {
-	static const struct http_handlers handlers = {.done = on_models};
+	static const struct models_handlers handlers = {.listed = on_listed, .done = on_context};
 	struct services *s = j->owner->s;
-	char *url = l->url != NULL ? llm_sibling_url(l->url, "/v1/models") : NULL;
-	struct http_request req = {
-		.method = "GET",
-		.url = url,
+	const struct models_request r = {
+		.llm = l,
 		.bearer = tokens_for(s->tokens, l, s->config),
 		.ca_file = cfg_str(s->config, CFG_CLOUD_CA_FILE),
-		.connect_ms = MODELS_DEADLINE_MS,
-		.total_ms = MODELS_DEADLINE_MS,
-		.collect_limit = BODY_LIMIT,
+		.deadline_ms = MODELS_DEADLINE_MS,
+		.only_list = l->kind == LLM_CLOUD,
 	};
 
-	if (url != NULL)
-		j->models = http_start(s->http, &req, &handlers, j);
+	if (l->url != NULL)
+		j->models = models_probe_start(s->http, &r, &handlers, j);
 	j->failed |= j->models == NULL;
-	free(url);
 }
 
 static void gate_timeout(evutil_socket_t fd, short what, void *arg)
@@ -341,7 +337,7 @@ void capabilities_want(struct capabilities *c, size_t index, bool may_gate)
 	struct llm *l = registry_llm(c->s->registry, index);
 	struct track *t = registry_track(c->s->registry, index);
 
-	if (t->caps != CAPS_NONE || l->kind == LLM_CLOUD || !llm_is_selectable(l) || clock_mono_ms() < t->caps_retry_ms)
+	if (t->caps != CAPS_NONE || !llm_is_selectable(l) || clock_mono_ms() < t->caps_retry_ms)
 		return;
 	if (c->running < AT_ONCE) {
 		t->gated = may_gate && capabilities_need_gate(l, t);

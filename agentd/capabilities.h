@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a healthy LLM can do, requested once per deployment: its model ids and context length
- * (GET /v1/models), and, where the deployment does not say, whether it takes tools (a tiny real
- * request with tools: 200 yes, 400 or 422 no). Another server may answer at a configured URL at
- * any time: see capabilities_forget.
+/* What a usable LLM can do, requested once per deployment (core/probe): its model ids and context
+ * length, and, where the deployment does not say, whether it takes tools (a small real request with
+ * tools). What stayed unknown is requested again later, with exponential backoff. A cloud LLM is
+ * asked for its models only. Another server may answer at a configured URL at any time: see
+ * capabilities_forget.
  *
  * Readiness gate: a healthy LLM whose model id or tools are unknown is not offered (track.gated)
  * until it has answered, or for READINESS_GATE_MS. */
@@ -35,8 +36,5 @@ void capabilities_came_back(struct capabilities *c, size_t index);
 
 /* Whether the readiness gate would hold it now. */
 bool capabilities_need_gate(const struct llm *l, const struct track *t);
-
-/* Body of the smallest real request to l (with tools, or without); free(). */
-char *capabilities_tiny_request(const struct llm *l, bool tools, size_t *len);
 
 #endif

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AGAIN_MS 30000
+#define AGAIN_MS      30000
+#define DOUBTED_MS    1000  /* the same for the hosts of LLMs that cannot be reached */
+#define DOUBT_LAST_MS 60000 /* how long these are looked up so often */
 
 struct lookup {
 	struct lookup *next;
@@ -18,9 +20,9 @@ struct lookup {
 
 struct hosts {
 	struct services *s;
-	void (*changed)(void *arg);
+	void (*changed)(void *arg, size_t index);
 	void *arg;
-	struct event *timer;
+	struct event *timer, *doubt_timer;
 	struct lookup *lookups;
 };
 
@@ -36,7 +38,9 @@ static void again(evutil_socket_t fd, short what, void *arg)
 	timer_arm_ms(h->timer, AGAIN_MS);
 }
 
-struct hosts *hosts_new(struct services *s, void (*changed)(void *arg), void *arg)
+static void doubt_due(evutil_socket_t fd, short what, void *arg);
+
+struct hosts *hosts_new(struct services *s, void (*changed)(void *arg, size_t index), void *arg)
 {
 	struct hosts *h = calloc(1, sizeof *h);
 
@@ -44,8 +48,9 @@ struct hosts *hosts_new(struct services *s, void (*changed)(void *arg), void *ar
 		return NULL;
 	*h = (struct hosts){.s = s, .changed = changed, .arg = arg};
 	h->timer = evtimer_new(s->base, again, h);
-	if (h->timer == NULL) {
-		free(h);
+	h->doubt_timer = evtimer_new(s->base, doubt_due, h);
+	if (h->timer == NULL || h->doubt_timer == NULL) {
+		hosts_free(h);
 		return NULL;
 	}
 	timer_arm_ms(h->timer, AGAIN_MS);
@@ -63,7 +68,10 @@ void hosts_free(struct hosts *h)
 		resolver_cancel(l->query);
 		free(l);
 	}
-	event_free(h->timer);
+	if (h->timer != NULL)
+		event_free(h->timer);
+	if (h->doubt_timer != NULL)
+		event_free(h->doubt_timer);
 	free(h);
 }
 
@@ -83,18 +91,23 @@ static void looked_up(void *arg, const char *resolve, bool ours, const struct er
 	struct hosts *h = l->owner;
 	long i = registry_find(h->s->registry, l->instance, l->hint);
 	struct llm *llm = i >= 0 ? registry_llm(h->s->registry, (size_t)i) : NULL;
+	struct track *t;
+	bool was_gone;
 
 	(void)ours;
 	unlink_lookup(l);
 	free(l);
 	if (llm == NULL)
 		return;
+	t = registry_track(h->s->registry, (size_t)i);
+	was_gone = t->name_gone;
+	t->name_gone = resolve == NULL;
 	if (resolve == NULL) {
 		log_event(LOG_LOOKUP, L_STR("model", llm_name(llm)), L_STR("error", e->text));
-	} else if (llm->resolve == NULL || strcmp(llm->resolve, resolve) != 0) {
+	} else if (was_gone || llm->resolve == NULL || strcmp(llm->resolve, resolve) != 0) {
 		free(llm->resolve);
 		llm->resolve = strdup(resolve);
-		h->changed(h->arg);
+		h->changed(h->arg, (size_t)i);
 	}
 }
 
@@ -139,4 +152,54 @@ static void look_up_all(struct hosts *h, bool once_more)
 void hosts_update(struct hosts *h)
 {
 	look_up_all(h, false);
+}
+
+/* ---- hosts that cannot be reached ------------------------------------------------------------- */
+
+static void look_up_doubted(struct hosts *h, size_t index)
+{
+	struct llm *llm = registry_llm(h->s->registry, index);
+	struct llm_endpoint p = {.scheme = NULL};
+	struct err e = ERR_INIT;
+	int64_t wait;
+
+	if (is_looked_up(h, llm->instance) || llm_endpoint_parse(llm->url, &p, &e) != 0)
+		return;
+	wait = p.literal ? 0 : resolver_doubt(h->s->resolver, p.host, p.port);
+	if (wait == 0)
+		look_up(h, llm, index);
+	llm_endpoint_clear(&p);
+}
+
+static void doubt_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct hosts *h = arg;
+	int64_t now = clock_mono_ms();
+	bool more = false;
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; i < registry_count(h->s->registry); i++) {
+		struct track *t = registry_track(h->s->registry, i);
+
+		if (t->unreached_ms == 0 || now - t->unreached_ms > DOUBT_LAST_MS)
+			continue;
+		look_up_doubted(h, i);
+		more = true;
+	}
+	if (more)
+		timer_arm_ms(h->doubt_timer, DOUBTED_MS);
+}
+
+void hosts_unreached(struct hosts *h, size_t index)
+{
+	struct track *t = registry_track(h->s->registry, index);
+
+	if (registry_llm(h->s->registry, index)->url == NULL)
+		return;
+	if (t->unreached_ms == 0)
+		t->unreached_ms = clock_mono_ms();
+	look_up_doubted(h, index);
+	if (!event_pending(h->doubt_timer, EV_TIMEOUT, NULL))
+		timer_arm_ms(h->doubt_timer, DOUBTED_MS);
 }

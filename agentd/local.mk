@@ -44,8 +44,6 @@ libttagentd_a_SOURCES = \
 	agentd/passive_health.h \
 	agentd/polling.c \
 	agentd/polling.h \
-	agentd/probe.c \
-	agentd/probe.h \
 	agentd/publisher.c \
 	agentd/publisher.h \
 	agentd/registry.c \

@@ -47,8 +47,9 @@ static void print_warning(const char *lines)
 	}
 }
 
-/* LLMs that the configuration defines and that cannot be used, though it is accepted. */
-static void print_bad_llms(const struct config *c)
+/* Of the LLMs that the configuration defines: those that cannot be used, though it is accepted, and
+ * the URLs that were completed. */
+static void check_llms(const struct config *c)
 {
 	for (enum llm_kind k = 0; k < LLM_KINDS; k++) {
 		struct err e = ERR_INIT;
@@ -58,8 +59,10 @@ static void print_bad_llms(const struct config *c)
 			continue;
 		if (llm_kind_info(k)->configure(c, &l, &e) < 0)
 			print_warning(e.text);
-		else
-			llm_clear(&l);
+		if (l.given_url != NULL)
+			fprintf(stderr, "note: the %s LLM's URL %s is completed to %s\n", llm_kind_text(l.kind),
+			        l.given_url, l.url);
+		llm_clear(&l);
 	}
 }
 
@@ -73,7 +76,7 @@ static int test_config(const struct agentd_options *o, const struct config_sourc
 	fputs(report.errors.data != NULL ? report.errors.data : "", stderr);
 	print_warning(report.warnings.data);
 	if (c != NULL)
-		print_bad_llms(c);
+		check_llms(c);
 	printf("%s: %s\n", o->file != NULL ? o->file : "no configuration file, environment only",
 	       c != NULL ? "ok" : "refused");
 	config_report_free(&report);

@@ -3,7 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "agentd/probe.h"
+#include "core/probe/health.h"
 #include "agentd/schedule.h"
 
 #include <stdlib.h>
@@ -124,6 +124,7 @@ static void probed(void *arg, uint64_t instance, size_t hint, const struct probe
 	          L_STR("outcome", probe_outcome_text(r->outcome)), L_INT("status", r->status),
 	          L_INT("latency_ms", r->latency_ms), L_STR("detail", r->outcome != PROBE_OK ? r->text : NULL));
 	t->probing = false;
+	t->unreached = r->unreached;
 	r->busy = is_busy(m, t);
 	if (m->alone)
 		verdict_expect(l, m->s->config);

@@ -61,6 +61,8 @@ static void apply_failure(struct agent *a, size_t index, const struct turn_repor
 		eject(a, l, t, result.text);
 	agent_verdict(a, index, before);
 	agent_touch(a, 0);
+	if (http_outcome_is_unreached(r->outcome))
+		hosts_unreached(a->hosts, index);
 	monitor_probe(a->monitor, index);
 	probe_soon(a, index, r);
 }
@@ -74,6 +76,7 @@ static void apply_success(struct agent *a, size_t index, bool whole)
 	enum llm_health before = l->health;
 
 	t->served_ms = clock_mono_ms();
+	t->unreached_ms = 0;
 	canary_plan(a->canary, index);
 	if (whole && l->ejected_until_ms != 0)
 		end_ejection(a, l, t, "it answered a chat turn");

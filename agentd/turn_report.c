@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/turn_report.h"
 
-#include "agentd/probe.h"
 #include "core/base/utf8.h"
+#include "core/probe/health.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,6 +2,8 @@
 /* threads ...: conversations. They need no daemon: the store that the published
  * configuration names is opened here. */
 #include "agentctl/commands/threads_text.h"
+
+#include "agentctl/text.h"
 #include "core/config/config.h"
 #include "core/status/reader.h"
 #include "core/store/store_admin.h"
@@ -194,8 +196,7 @@ static bool export_thread(void *arg, const json_t *thread)
 {
 	FILE *out = arg;
 
-	json_dumpf(thread, out, JSON_COMPACT);
-	fputc('\n', out);
+	text_json(out, thread, JSON_COMPACT);
 	return ferror(out) == 0;
 }
 

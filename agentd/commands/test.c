@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/commands/command.h"
 
+#include "core/probe/chat.h"
 #include "core/status/document.h"
 
 #include <stdio.h>
@@ -87,7 +88,7 @@ static void run(struct agent *a, struct command_call *call, const json_t *args)
 		return;
 	p->state = t = calloc(1, sizeof *t);
 	l = registry_llm(a->s.registry, (size_t)selector_current(&a->selector));
-	body = capabilities_tiny_request(l, false, &req.body_len);
+	body = chat_probe_body(l, CHAT_TOKEN, &req.body_len);
 	req.body = body;
 	req.url = l->url;
 	req.bearer = tokens_for(a->s.tokens, l, a->s.config);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/base/err.h"
 
+#include "core/base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 /* vsnprintf cuts bytes; a sequence of UTF-8 that is cut is removed, and
- * control characters become spaces, so that the text stays one printable line. */
+ * what must not be shown becomes spaces, so that the text stays one printable line. */
 static void tidy(char *text)
 {
 	size_t len = strlen(text);
@@ -21,9 +23,13 @@ static void tidy(char *text)
 		if (len - start < need)
 			text[start - 1] = '\0';
 	}
-	for (char *p = text; *p != '\0'; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = ' ';
+	for (const char *end = text + strlen(text), *at = text; at < end;) {
+		const char *began = at;
+		uint32_t code;
+
+		if (!utf8_next(&at, end, &code))
+			memset(text + (began - text), ' ', (size_t)(at - began));
+	}
 }
 
 int err_set(struct err *e, const char *fmt, ...)

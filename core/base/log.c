@@ -2,6 +2,7 @@
 #include "core/base/log.h"
 
 #include "core/base/clock.h"
+#include "core/base/utf8.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -105,35 +106,42 @@ static void adds(struct line *l, const char *text)
 
 static bool is_plain(const char *s)
 {
-	if (*s == '\0')
+	const char *end = s + strlen(s);
+	uint32_t code;
+
+	if (s == end)
 		return false;
-	for (; *s != '\0'; s++)
-		if ((unsigned char)*s <= ' ' || *s == '"' || *s == '\\' || *s == '=' || *s == 0x7f)
+	while (s < end)
+		if (!utf8_next(&s, end, &code) || code == ' ' || code == '"' || code == '\\' || code == '=')
 			return false;
 	return true;
 }
 
 static void add_value(struct line *l, const char *s)
 {
-	char escaped[8];
+	const char *end = s + strlen(s);
 
 	if (is_plain(s)) {
 		adds(l, s);
 		return;
 	}
 	adds(l, "\"");
-	for (; *s != '\0'; s++) {
-		unsigned char c = (unsigned char)*s;
+	while (s < end) {
+		const char *began = s;
+		char escaped[16];
+		uint32_t code;
 
-		if (c == '"' || c == '\\') {
-			escaped[0] = '\\';
-			escaped[1] = (char)c;
-			add(l, escaped, 2);
-		} else if (c < ' ' || c == 0x7f) {
-			int n = snprintf(escaped, sizeof escaped, "\\x%02x", c);
-			add(l, escaped, (size_t)n);
+		if (!utf8_next(&s, end, &code)) {
+			snprintf(escaped, sizeof escaped,
+			         code < 0x100     ? "\\x%02x"
+			         : code < 0x10000 ? "\\u%04x"
+			                          : "\\U%08x",
+			         (unsigned)code);
+			adds(l, escaped);
 		} else {
-			add(l, s, 1);
+			if (code == '"' || code == '\\')
+				adds(l, "\\");
+			add(l, began, (size_t)(s - began));
 		}
 	}
 	adds(l, "\"");

@@ -63,6 +63,61 @@ char *utf8_text(const char *bytes, size_t len)
 	return text;
 }
 
+/* Sorted. Joiners (U+200C, U+200D) are parts of words and emoji. */
+static const struct {
+	uint32_t first, last;
+} unsafe[] = {
+	{0x00, 0x1F},       /* C0 */
+	{0x7F, 0x9F},       /* DEL, C1 */
+	{0x061C, 0x061C},   /* Arabic letter mark */
+	{0x200E, 0x200F},   /* marks of direction */
+	{0x2028, 0x202E},   /* separators of lines and paragraphs, embeddings, overrides */
+	{0x2066, 0x206F},   /* isolates, deprecated formats */
+	{0xD800, 0xDFFF},   /* surrogates */
+	{0xFFF9, 0xFFFB},   /* annotations */
+	{0xE0000, 0xE007F}, /* tags, which are invisible */
+};
+
+/* utf8_sequence, and a surrogate that was encoded like any other code point. */
+static size_t sequence_or_surrogate(const unsigned char *p, const unsigned char *end)
+{
+	if (end - p >= 3 && p[0] == 0xED && p[1] >= 0xA0 && p[1] <= 0xBF && (p[2] & 0xC0) == 0x80)
+		return 3;
+	return utf8_sequence(p, end);
+}
+
+bool utf8_next(const char **at, const char *end, uint32_t *code)
+{
+	static const unsigned char lead_bits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
+	const unsigned char *p = (const unsigned char *)*at;
+	size_t len = sequence_or_surrogate(p, (const unsigned char *)end);
+
+	*code = *p;
+	*at += len > 0 ? len : 1;
+	if (len == 0)
+		return false;
+	*code &= lead_bits[len];
+	for (size_t i = 1; i < len; i++)
+		*code = *code << 6 | (p[i] & 0x3F);
+	for (size_t i = 0; i < sizeof unsafe / sizeof unsafe[0]; i++)
+		if (*code >= unsafe[i].first && *code <= unsafe[i].last)
+			return false;
+	return true;
+}
+
+void utf8_disarm(char *text)
+{
+	const char *at = text, *end = text + strlen(text);
+	uint32_t code;
+
+	while (at < end) {
+		const char *began = at;
+
+		if (!utf8_next(&at, end, &code))
+			memset(text + (began - text), '?', (size_t)(at - began));
+	}
+}
+
 size_t utf8_encode(uint32_t code, char out[4])
 {
 	static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/sources.h"
 
+#include "core/base/utf8.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,6 +209,13 @@ const char *config_renamed_text(const char *former, enum cfg_key k, char out[REN
 
 void report_line(struct buf *lines, const char *where, const char *what)
 {
-	if (buf_addf(lines, "%s: %s\n", where, what) < 0 && lines->len == 0)
+	size_t before = lines->len;
+
+	if (buf_addf(lines, "%s: %s", where, what) == 0) {
+		utf8_disarm(lines->data + before);
+		if (buf_adds(lines, "\n") == 0)
+			return;
+	}
+	if (lines->len == 0)
 		(void)buf_adds(lines, "out of memory\n");
 }

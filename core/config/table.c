@@ -165,6 +165,12 @@ void table_allowed(const struct key_row *row, char *out, size_t size)
 		allowed_range(row, "a number", out, size);
 		return;
 	case TYPE_STRING:
+		if ((row->flags & (KEY_ADDRESS | KEY_HOST)) != 0) {
+			snprintf(out, size, "%s, without quotes and blanks",
+			         (row->flags & KEY_HOST) != 0 ? "the name or address of a host, without a port"
+			                                      : "NAME, HOST:PORT, or an http:// or https:// URL");
+			return;
+		}
 		snprintf(out, size, "a string of up to %.15g bytes%s", row->max,
 		         (row->flags & KEY_HEADER) != 0   ? ", of letters, digits, - and _"
 		         : (row->flags & KEY_SCHEME) != 0 ? ", beginning with one of these: "

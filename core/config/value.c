@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/value.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <ctype.h>
 #include <errno.h>
@@ -200,6 +201,35 @@ static int check_scheme(const struct key_row *row, const char *text, struct err 
 	return refuse(row, text, "begins with none of the choices", e);
 }
 
+/* An address of a host, alone or in brackets. */
+static bool is_ipv6(const char *text)
+{
+	struct in6_addr address;
+
+	return inet_pton(AF_INET6, text, &address) == 1;
+}
+
+/* Quotes and blanks are what is left of a shell's or a compose file's syntax. */
+static int check_address(const struct key_row *row, const char *text, struct err *e)
+{
+	bool host_only = (row->flags & KEY_HOST) != 0;
+	char *url = NULL;
+	int result = -1;
+
+	if (strpbrk(text, WHITESPACE "\"'`") != NULL)
+		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "contains a quote or a blank", e);
+	if (host_only && is_ipv6(text))
+		return 0;
+	if (host_only && (strpbrk(text, "/?#@") != NULL ||
+	                  (strchr(text, ':') != NULL && !(text[0] == '[' && text[strlen(text) - 1] == ']'))))
+		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "is more than a host", e);
+	if (asprintf(&url, "%s%s", strstr(text, "://") == NULL ? "http://" : "", text) < 0)
+		return out_of_memory(e);
+	result = check_url(row, url, e);
+	free(url);
+	return result;
+}
+
 /* An empty string means unset, if the setting can be unset. */
 static int string_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
 {
@@ -210,6 +240,7 @@ static int string_from_text(const struct key_row *row, const char *text, struct 
 	}
 	if (check_bytes(row, text, e) < 0 || (row->type == TYPE_URL && check_url(row, text, e) < 0) ||
 	    ((row->flags & KEY_HEADER) != 0 && check_header(row, text, e) < 0) ||
+	    ((row->flags & (KEY_ADDRESS | KEY_HOST)) != 0 && check_address(row, text, e) < 0) ||
 	    ((row->flags & KEY_SCHEME) != 0 && check_scheme(row, text, e) < 0))
 		return -1;
 	out->str = strdup(text);

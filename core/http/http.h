@@ -45,6 +45,11 @@ enum http_outcome {
 	HTTP_FAILED,       /* anything else; text says what */
 };
 const char *http_outcome_text(enum http_outcome o);
+/* There was no connection: no name, no answer, or a refusal. */
+static inline bool http_outcome_is_unreached(enum http_outcome o)
+{
+	return o == HTTP_NO_HOST || o == HTTP_REFUSED || o == HTTP_CONNECT_TIMEOUT;
+}
 
 struct http_request {
 	const char *method; /* "GET", "POST", "DELETE" */

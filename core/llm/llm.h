@@ -115,9 +115,10 @@ int llm_endpoint_parse(const char *url, struct llm_endpoint *out, struct err *e)
 void llm_endpoint_clear(struct llm_endpoint *p);
 
 /* URL of another path on the same server: ("http://h:7000/v1/chat/completions",
- * "/v1/models") -> "http://h:7000/v1/models". A prefix before /v1/chat/completions or
- * /v1/completions is kept ("https://h/openai/v1/chat/completions" has its models
- * at /openai/v1/models), the query is not. free(); NULL: invalid URL or out of memory. */
+ * "/v1/models") -> "http://h:7000/v1/models". What stands before the version is kept
+ * ("https://h/openai/v1/chat/completions" has /openai/health), and paths below /v1 are below what
+ * the version really is ("https://h/api/v4/chat/completions" has its models at /api/v4/models).
+ * The query is not kept. free(); NULL: invalid URL or out of memory. */
 char *llm_sibling_url(const char *url, const char *path);
 
 /* text as a complete URL: with http:// if it has no scheme, with default_path if it names
@@ -125,8 +126,11 @@ char *llm_sibling_url(const char *url, const char *path);
  * and logged). free(); NULL with e. */
 char *llm_full_url(const char *text, const char *default_path, struct err *e);
 
-/* Sets l->url (default path /v1/chat/completions) and l->uses_completions from text. On
- * an error url is NULL. */
+/* Sets l->url and l->uses_completions from text, to which what is missing of a chat endpoint is
+ * added: /v1/chat/completions to a server, /chat/completions to the base of an API (".../v1",
+ * ".../v1beta/openai", ".../openai/deployments/NAME") or to one of its other endpoints
+ * (".../v1/models"). l->given_url is text where it was more than a server. Any other path is used
+ * as it is, and the query is kept. On an error url is NULL. */
 int llm_set_url(struct llm *l, const char *text, struct err *e);
 
 #endif

@@ -3,16 +3,23 @@
 #include "core/llm/llm.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#define CHAT_PATH        "/v1/chat/completions"
-#define COMPLETIONS_PATH "/v1/completions"
-#define HEALTH_PATH      "/health"
-#define CONTAINER_PORT   "7000"
+#define CHAT_ENDPOINT        "/chat/completions"
+#define COMPLETIONS_ENDPOINT "/completions"
+#define CHAT_PATH            "/v1" CHAT_ENDPOINT
+#define COMPLETIONS_PATH     "/v1" COMPLETIONS_ENDPOINT
+#define HEALTH_PATH          "/health"
+#define CONTAINER_PORT       "7000"
+#define WHITESPACE           " \t\r\n"
+
+#define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -38,25 +45,23 @@ static const char *shown(const char *url)
 	return strchr(url, '@') == NULL ? url : "(with a user name)";
 }
 
-/* A parsed http or https URL, or NULL with e. The text may lack its scheme (then
- * it is http). Credentials are refused: URLs are shown in /status and in logs. */
-static CURLU *parse(const char *url, struct err *e)
+/* A parsed http or https URL, or NULL with e. The text may lack its scheme (then it is http), and
+ * blanks around it do not count. Credentials are refused: URLs are shown in /status and in logs. */
+static CURLU *parse(const char *text, struct err *e)
 {
 	CURLU *u = curl_url();
-	char *with_scheme = NULL, *scheme = NULL;
+	char *url = NULL, *scheme = NULL;
+	size_t len;
 	CURLUcode rc;
 
-	if (u == NULL) {
+	text += strspn(text, WHITESPACE);
+	len = strlen(text);
+	while (len > 0 && strchr(WHITESPACE, text[len - 1]) != NULL)
+		len--;
+	if (u == NULL || asprintf(&url, "%s%.*s", strstr(text, "://") == NULL ? "http://" : "", (int)len, text) < 0) {
+		curl_url_cleanup(u);
 		err_set(e, "out of memory");
 		return NULL;
-	}
-	if (strstr(url, "://") == NULL) {
-		if (asprintf(&with_scheme, "http://%s", url) < 0) {
-			with_scheme = NULL;
-			err_set(e, "out of memory");
-			goto bad;
-		}
-		url = with_scheme;
 	}
 	rc = curl_url_set(u, CURLUPART_URL, url, CURLU_DISALLOW_USER | CURLU_NON_SUPPORT_SCHEME);
 	if (rc == CURLUE_USER_NOT_ALLOWED) {
@@ -74,12 +79,12 @@ static CURLU *parse(const char *url, struct err *e)
 	}
 	curl_url_set(u, CURLUPART_FRAGMENT, NULL, 0);
 	free(scheme);
-	free(with_scheme);
+	free(url);
 	return u;
 bad:
 	curl_url_cleanup(u);
 	free(scheme);
-	free(with_scheme);
+	free(url);
 	return NULL;
 }
 
@@ -113,18 +118,127 @@ char *llm_full_url(const char *text, const char *default_path, struct err *e)
 	return whole;
 }
 
-/* Cuts the API's own path off: "/openai/v1/chat/completions" becomes "/openai". */
-static void keep_prefix(char *path)
-{
-	static const char *const known[] = {CHAT_PATH, COMPLETIONS_PATH};
+/* ---- the API of a server ----------------------------------------------------------------- */
 
-	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-		if (ends_with(path, known[i])) {
-			path[strlen(path) - strlen(known[i])] = '\0';
-			return;
-		}
+/* The length of path without its last segment ("/a/b" -> 2, the length of "/a"). */
+static size_t parent(const char *path, size_t len)
+{
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	return len > 0 ? len - 1 : 0;
+}
+
+static bool last_is(const char *path, size_t len, const char *segment)
+{
+	size_t begin = parent(path, len) + 1;
+
+	return len >= begin && len - begin == strlen(segment) && strncasecmp(path + begin, segment, len - begin) == 0;
+}
+
+/* v1, v4, v1beta, v1beta1 */
+static bool last_is_version(const char *path, size_t len)
+{
+	size_t i = parent(path, len) + 1;
+	size_t digits = i < len && (path[i] == 'v' || path[i] == 'V') ? strspn(path + i + 1, "0123456789") : 0;
+
+	if (digits == 0)
+		return false;
+	for (i += 1 + digits; i < len && isalnum((unsigned char)path[i]);)
+		i++;
+	return i == len;
+}
+
+static bool has_version(const char *path, size_t len)
+{
+	for (; len > 0; len = parent(path, len))
+		if (last_is_version(path, len))
+			return true;
+	return false;
+}
+
+/* The length of path without an endpoint of the API's that people give in place of its base. */
+static size_t without_endpoint(const char *path, size_t len)
+{
+	static const struct {
+		const char *name;
+		bool without_version; /* "/models" is as clear as "/v1/models" */
+	} endpoints[] = {
+		{"models", true},      {"health", true},     {"chat", false},     {"chat/completion", false},
+		{"embeddings", false}, {"responses", false}, {"messages", false},
+	};
+
+	for (size_t i = 0; i < COUNT(endpoints); i++) {
+		size_t end = strlen(endpoints[i].name) + 1, rest = len >= end ? len - end : 0;
+
+		if (len < end || path[rest] != '/' || strncasecmp(path + rest + 1, endpoints[i].name, end - 1) != 0)
+			continue;
+		if (has_version(path, rest) || (rest == 0 && endpoints[i].without_version))
+			return rest;
 	}
-	path[0] = '\0';
+	return len;
+}
+
+/* What is missing in the path of an API's base; NULL: it is none that we know, so it is used as it is. */
+static const char *missing_part(const char *path, size_t len)
+{
+	if (len == 0)
+		return CHAT_PATH;
+	if (last_is_version(path, len) || last_is(path, parent(path, len), "deployments"))
+		return CHAT_ENDPOINT;
+	if (last_is(path, len, "openai") || last_is(path, len, "openapi")) /* after /v1beta; alone */
+		return has_version(path, len) ? CHAT_ENDPOINT : CHAT_PATH;
+	return NULL;
+}
+
+/* Completes the path of u to that of a chat endpoint, if it is only a server or the base of an
+ * API; slashes after an endpoint are cut off. 1: an API's base was completed; -1: out of memory. */
+static int complete_path(CURLU *u)
+{
+	char *path = url_part(u, CURLUPART_PATH, 0), *whole = NULL;
+	const char *missing = "";
+	size_t len = path != NULL ? strlen(path) : 0, base;
+	bool is_endpoint;
+	int result = -1;
+
+	while (len > 0 && path[len - 1] == '/')
+		len--;
+	is_endpoint = len > 0 && last_is(path, len, "completions");
+	base = is_endpoint ? len : without_endpoint(path, len);
+	if (!is_endpoint)
+		missing = missing_part(path, base);
+	if (path != NULL && missing == NULL)
+		result = 0;
+	else if (path != NULL && asprintf(&whole, "%.*s%s", (int)base, path, missing) >= 0 &&
+	         curl_url_set(u, CURLUPART_PATH, whole, 0) == CURLUE_OK)
+		result = len > 0 && !is_endpoint;
+	free(whole);
+	free(path);
+	return result;
+}
+
+/* The path of another endpoint next to a chat or completions endpoint: "/openai/v1/chat/completions"
+ * has /openai/health, /openai/v1/models, "/api/paas/v4/chat/completions" has /api/paas/v4/models. */
+static char *sibling_path(const char *own, const char *path)
+{
+	size_t len = strlen(own), version = strcspn(path + 1, "/") + 1;
+	bool in_api = strncmp(path, "/v1/", 4) == 0;
+	char *whole;
+
+	if (ends_with(own, CHAT_ENDPOINT))
+		len -= strlen(CHAT_ENDPOINT);
+	else if (ends_with(own, COMPLETIONS_ENDPOINT))
+		len -= strlen(COMPLETIONS_ENDPOINT);
+	else
+		return strdup(path);
+	if (last_is(own, parent(own, len), "deployments")) /* Azure */
+		len = parent(own, parent(own, len));
+	if (in_api)
+		path += version;
+	else if (last_is_version(own, len))
+		len = parent(own, len);
+	else if (has_version(own, len))
+		len = 0;
+	return asprintf(&whole, "%.*s%s", (int)len, own, path) >= 0 ? whole : NULL;
 }
 
 char *llm_sibling_url(const char *url, const char *path)
@@ -136,38 +250,28 @@ char *llm_sibling_url(const char *url, const char *path)
 	if (u == NULL)
 		return NULL;
 	own = url_part(u, CURLUPART_PATH, 0);
-	if (own == NULL)
-		goto out;
-	keep_prefix(own);
-	if (asprintf(&sibling, "%s%s", own, path) < 0) {
-		sibling = NULL;
-		goto out;
-	}
-	if (curl_url_set(u, CURLUPART_PATH, sibling, 0) == CURLUE_OK &&
+	sibling = own != NULL ? sibling_path(own, path) : NULL;
+	if (sibling != NULL && curl_url_set(u, CURLUPART_PATH, sibling, 0) == CURLUE_OK &&
 	    curl_url_set(u, CURLUPART_QUERY, NULL, 0) == CURLUE_OK)
 		whole = url_part(u, CURLUPART_URL, 0);
-out:
 	curl_url_cleanup(u);
 	free(sibling);
 	free(own);
 	return whole;
 }
 
-int llm_set_url(struct llm *l, const char *text, struct err *e)
+/* u is released. given: what it was made of. */
+static int set_url(struct llm *l, CURLU *u, const char *given, struct err *e)
 {
-	CURLU *u = parse(text, e);
-	char *path = NULL;
-	int result = -1;
+	int completed = complete_path(u);
+	char *path = url_part(u, CURLUPART_PATH, 0);
 
 	free(l->url);
-	l->url = NULL;
-	if (u == NULL)
-		return -1;
-	l->url = finish(u, CHAT_PATH, e);
-	path = url_part(u, CURLUPART_PATH, 0);
-	if (l->url != NULL && path != NULL) {
+	free(l->given_url);
+	l->url = completed >= 0 && path != NULL ? url_part(u, CURLUPART_URL, 0) : NULL;
+	l->given_url = completed > 0 ? strdup(given) : NULL;
+	if (l->url != NULL && (completed == 0 || l->given_url != NULL)) {
 		l->uses_completions = ends_with(path, COMPLETIONS_PATH);
-		result = 0;
 	} else {
 		err_set(e, "out of memory");
 		free(l->url);
@@ -175,7 +279,18 @@ int llm_set_url(struct llm *l, const char *text, struct err *e)
 	}
 	free(path);
 	curl_url_cleanup(u);
-	return result;
+	return l->url != NULL ? 0 : -1;
+}
+
+int llm_set_url(struct llm *l, const char *text, struct err *e)
+{
+	CURLU *u = parse(text, e);
+
+	if (u != NULL)
+		return set_url(l, u, text, e);
+	free(l->url);
+	l->url = NULL;
+	return -1;
 }
 
 int llm_endpoint_parse(const char *url, struct llm_endpoint *out, struct err *e)
@@ -258,20 +373,14 @@ int llm_cloud(const struct config *c, struct llm *out, struct err *e)
 static int container_url(struct llm *l, const char *name, struct err *e)
 {
 	CURLU *u = parse(name, e);
-	char *port = NULL, *whole = NULL;
-	int result = -1;
+	char *port = NULL;
 
 	if (u == NULL)
 		return -1;
 	if (strstr(name, "://") == NULL && curl_url_get(u, CURLUPART_PORT, &port, 0) == CURLUE_NO_PORT)
 		curl_url_set(u, CURLUPART_PORT, CONTAINER_PORT, 0);
 	curl_free(port);
-	whole = finish(u, CHAT_PATH, e);
-	curl_url_cleanup(u);
-	if (whole != NULL)
-		result = llm_set_url(l, whole, e);
-	free(whole);
-	return result;
+	return set_url(l, u, name, e);
 }
 
 int llm_container(const struct config *c, struct llm *out, struct err *e)

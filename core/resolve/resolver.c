@@ -17,6 +17,7 @@
 #define BUCKETS  256u
 #define GOOD_MS  30000
 #define BAD_MS   1000
+#define DOUBT_MS 1000   /* between two lookups of a name whose address does not answer */
 #define STALE_MS 600000 /* how long an old answer is used while the name server fails */
 #define SWEEP_AT 1024u
 
@@ -38,7 +39,8 @@ struct entry {
 	struct lookup_job *job; /* running; NULL: none */
 	char *resolve;          /* the last good answer */
 	int64_t good_until_ms, stale_until_ms, bad_until_ms;
-	bool exhausted; /* of the last failure */
+	int64_t answered_ms; /* the last lookup ended */
+	bool exhausted;      /* of the last failure */
 	struct err err;
 	uint16_t port;
 	char host[]; /* lower case */
@@ -179,6 +181,7 @@ static void looked_up(void *arg, const char *addresses, enum lookup_failure why,
 	int64_t now = clock_mono_ms();
 
 	en->job = NULL;
+	en->answered_ms = now;
 	if (addresses != NULL && buf_addf(&text, "%s:%u:%s", en->host, en->port, addresses) == 0) {
 		free(en->resolve);
 		en->resolve = buf_steal(&text, NULL);
@@ -297,6 +300,20 @@ const char *resolver_cached(struct resolver *r, const char *host, uint16_t port)
 	if (en == NULL || en->resolve == NULL || clock_mono_ms() >= en->good_until_ms)
 		return NULL;
 	return en->resolve;
+}
+
+int64_t resolver_doubt(struct resolver *r, const char *host, uint16_t port)
+{
+	char name[256];
+	struct entry *en = normalise(host, name, sizeof name) ? find(r, name, port) : NULL;
+	int64_t now = clock_mono_ms();
+
+	if (en == NULL || en->job != NULL)
+		return 0;
+	if (now - en->answered_ms < DOUBT_MS)
+		return DOUBT_MS - (now - en->answered_ms);
+	en->good_until_ms = en->bad_until_ms = 0;
+	return 0;
 }
 
 struct resolver *resolver_new(struct event_base *base, struct err *e)

@@ -28,4 +28,9 @@ void resolver_cancel(struct resolver_query *q);
 /* A fresh cached answer, or NULL. Valid until the loop runs again. */
 const char *resolver_cached(struct resolver *r, const char *host, uint16_t port);
 
+/* The addresses of the host do not answer, so it may have got others: the next lookup asks the name
+ * server. No more than once a second: else the milliseconds until that is possible, and nothing
+ * changes; 0: done. */
+int64_t resolver_doubt(struct resolver *r, const char *host, uint16_t port);
+
 #endif

@@ -15,6 +15,7 @@ from harness.daemon import Daemon, replace_file
 from harness.process import BUILD, PATIENCE, clean_env, wait_until
 
 FAST = {"AGENT_HEALTH_CHECK_INTERVAL": "0.2", "AGENT_DISCOVERY_INTERVAL": "0.2", "AGENT_HEALTH_CHECK_TIMEOUT": "1"}
+NO_TOOLS = '{"error": {"message": "\\"auto\\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set"}}'
 DEBUG = {"AGENT_DEBUG_MODE": "true"}
 
 
@@ -61,7 +62,8 @@ def test_a_second_daemon_refuses_and_names_the_first(testbed):
 
 @pytest.mark.parametrize("text, code, says", [
     ("health: { interval = 20.0; };", 0, "ok"),
-    ('container: { name = "my llm"; };', 0, "warning: container.name"),
+    ('container: { name = "my llm"; };', 1, ":1: container.name"),
+    ('container: { name = "http://h:8000/v1/"; };', 0, "http://h:8000/v1/ is completed to http://h:8000/v1/chat/completions"),
     ("health: { intervall = 20.0; };", 1, "intervall"),
     ("health: { interval = ", 1, ":1:"),
 ])
@@ -213,8 +215,8 @@ def test_cloud_needs_no_probe_and_keeps_its_token(testbed):
     assert daemon.current() == "cloud"
     answer = daemon.ask("test")
     assert answer["status"] == "success" and answer["llm_info"] is None
-    assert [r["path"] for r in cloud.requests()] == ["/v1/chat/completions"]
-    assert cloud.requests()[0]["headers"]["authorization"] == "Bearer cloud-token-1"
+    assert [r["path"] for r in cloud.requests() if r["path"] != "/v1/models"] == ["/v1/chat/completions"]
+    assert {r["headers"]["authorization"] for r in cloud.requests()} == {"Bearer cloud-token-1"}
     local.wait_request("/health")
     assert all(r["headers"].get("authorization") != "Bearer cloud-token-1" for r in local.requests())
 
@@ -473,11 +475,11 @@ def test_tools_and_context_are_found_out(testbed):
     assert model["tools"] is True and model["context_length"] == 12345
     assert daemon.status()["capabilities"]["tool_calling"] is True
     probe = llm.chats()[0]["body"]
-    assert probe["max_tokens"] == 1 and probe["tools"]
+    assert probe["max_tokens"] == 16 and probe["tools"]
 
 
 def test_an_llm_without_tools(testbed):
-    llm = testbed.llm(status=400)
+    llm = testbed.llm(status=400, body=NO_TOOLS)
     deployment = llm.deployment()
     del deployment["tool_calling_enabled"]
     daemon = Daemon(testbed, backend=testbed.backend({"d1": deployment})).wait_current("d1")
@@ -486,7 +488,7 @@ def test_an_llm_without_tools(testbed):
 
 @pytest.mark.parametrize("kind, port", [("local", "LOCAL_LLM_PORT"), ("container", "LLM_CONTAINER_NAME")])
 def test_a_server_that_was_restarted_with_tools_gets_them(testbed, kind, port):
-    llm = testbed.llm(status=400)
+    llm = testbed.llm(status=400, body=NO_TOOLS)
     daemon = Daemon(testbed, env={**FAST, port: llm.port if kind == "local" else llm.host}).wait_current(kind)
     wait_until(lambda: daemon.models()[kind]["tools"] is False, "no tools")
     llm.script(health_status=503, health_body="Loading model")

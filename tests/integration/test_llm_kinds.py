@@ -112,7 +112,7 @@ def test_a_cloud_that_refuses_its_token_is_ejected(testbed):
     for _ in range(8):  # whichever worker is asked, one that saw it fail as well
         chat_is_answered(service)
     assert len(cloud.chats()) == 9 and "ejected" not in service.status()
-    assert {r["path"] for r in cloud.requests() if not r["path"].startswith("/_")} == {"/v1/chat/completions"}
+    assert {r["path"] for r in cloud.requests() if not r["path"].startswith("/_")} == {"/v1/chat/completions", "/v1/models"}
 
 
 def test_a_cloud_alone_is_asked_although_it_is_ejected(testbed):

@@ -198,6 +198,20 @@ static struct plan *llm_error(int status, const char *text)
 	return p;
 }
 
+/* The answer to a request with a field that the server refuses, or NULL. */
+static struct plan *llm_refused(const struct script *s, const struct llm_request *a)
+{
+	const char *field;
+	json_t *why;
+
+	json_object_foreach((json_t *)(uintptr_t)s->refused, field, why)
+	{
+		if (json_object_get(a->json, field))
+			return llm_error(400, json_string_value(why));
+	}
+	return NULL;
+}
+
 /* The answer to a prompt that the window does not hold, or NULL. */
 static struct plan *llm_too_long(const struct script *s, const struct llm_request *a)
 {
@@ -245,10 +259,12 @@ static struct plan *llm_make(const struct llm_state *st, struct llm_request *a, 
 		char *echo = llm_echo(a, s.echo);
 
 		a->stream.echo = echo;
-		plan = llm_too_long(&s, a);
+		plan = llm_refused(&s, a);
+		if (!plan)
+			plan = llm_too_long(&s, a);
 		if (!plan)
 			plan = stream_plan(&s, &a->stream);
-		*cacheable = !echo && !a->begun && s.window < 0;
+		*cacheable = !echo && !a->begun && s.window < 0 && !s.refused;
 		free(echo);
 		script_clear(&s);
 	} else {
@@ -368,6 +384,7 @@ static struct plan *llm_answer(void *state, const struct server_request *r)
 		{"/health", llm_health},
 	};
 	struct llm_state *st = state;
+	const json_t *document;
 	const char *bearer;
 
 	llm_refresh(st);
@@ -376,6 +393,15 @@ static struct plan *llm_answer(void *state, const struct server_request *r)
 	    (!r->authorization || strncmp(r->authorization, "Bearer ", 7) != 0 ||
 	     strcmp(r->authorization + 7, bearer) != 0))
 		return llm_unauthorized();
+	document = json_object_get(st->script.documents, r->path);
+	if (document) {
+		char *dump = json_dumps(document, JSON_COMPACT | JSON_ENCODE_ANY);
+		struct plan *plan =
+			plan_response(200, "application/json", NULL, dump ? dump : "", dump ? strlen(dump) : 0, 0);
+
+		free(dump);
+		return plan;
+	}
 	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
 		if (strcmp(routes[i].path, r->path) == 0)
 			return routes[i].answer(st, r);

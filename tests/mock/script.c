@@ -75,6 +75,8 @@ static const struct knob script_knobs[] = {
 	KNOB(health_delay_us, KNOB_INT, "0", NULL), KNOB(models, KNOB_JSON, "[\"mock/demo-model\"]", NULL),
 	KNOB(models_status, KNOB_INT, "200", NULL), KNOB(models_delay_us, KNOB_INT, "0", NULL),
 	KNOB(max_model_len, KNOB_INT, "8192", NULL), /* 0: not said */
+	KNOB(documents, KNOB_JSON, NULL, NULL),      /* {path: what is answered there} */
+	KNOB(refused, KNOB_JSON, NULL, NULL),        /* {field of a request: the message of the 400 that it gets} */
 };
 
 #define SEARCH "\"name\":\"tavily_search_results_json\""

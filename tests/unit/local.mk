@@ -10,9 +10,11 @@ unit_tests = \
 	tests/unit/agentd/schedule_unit \
 	tests/unit/agentd/selector_unit \
 	tests/unit/agentd/turn_report_unit \
+	tests/unit/core/base/log_unit \
 	tests/unit/core/base/options_unit \
 	tests/unit/core/base/process_unit \
 	tests/unit/core/base/systemd_unit \
+	tests/unit/core/base/utf8_unit \
 	tests/unit/core/config/config_file_unit \
 	tests/unit/core/config/config_publish_unit \
 	tests/unit/core/config/config_unit \
@@ -22,6 +24,7 @@ unit_tests = \
 	tests/unit/core/llm/bearer_unit \
 	tests/unit/core/llm/deployments_unit \
 	tests/unit/core/llm/llm_unit \
+	tests/unit/core/llm/model_list_unit \
 	tests/unit/core/llm/select_unit \
 	tests/unit/core/llm/verdict_unit \
 	tests/unit/core/protocol/studio_unit \

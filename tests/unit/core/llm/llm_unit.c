@@ -22,6 +22,8 @@ static void container_names(void **state)
 		{"http://h:9000/v1/chat/completions", "http://h:9000/v1/chat/completions", "http://h:9000/health"},
 		{"http://h/base/v1/chat/completions", "http://h/base/v1/chat/completions", "http://h/base/health"},
 		{"http://h:9000/other/way", "http://h:9000/other/way", "http://h:9000/health"},
+		{"vllm/v1", "http://vllm:7000/v1/chat/completions", "http://vllm:7000/health"},
+		{"http://h/base/v1/", "http://h/base/v1/chat/completions", "http://h/base/health"},
 	};
 
 	(void)state;
@@ -47,26 +49,79 @@ static void container_names(void **state)
 	}
 }
 
+/* They are refused with the configuration, not when the LLM is needed. */
 static void bad_container_names(void **state)
 {
-	static const char *const names[] = {"ftp://h",     "http://",      "a b",
-	                                    "h:99999",     "http://u:p@h", "http://u:p@h:99999",
-	                                    "ftp://u:p@h", "h:x",          "file:///etc/passwd"};
+	static const char *const names[] = {
+		"ftp://h",
+		"http://",
+		"a b",
+		"h:99999",
+		"http://u:p@h",
+		"http://u:p@h:99999",
+		"\"vllm\"",
+		"ftp://u:p@h",
+		"h:x",
+		"vllm ",
+		" vllm",
+		"'vllm'",
+		"vllm\"",
+		"`vllm`",
+		"http://h ",
+		"file:///etc/passwd",
+		"\"http://h:8000\"",
+		"vllm\t",
+		"[::1",
+		"u:p@h",
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		char set[256];
+		const char *sets[] = {set};
+		struct config_source source = {.sets = sets, .set_count = 1};
+		struct config_report report;
+
+		for (int variable = 0; variable < 2; variable++) {
+			config_report_init(&report);
+			snprintf(set, sizeof set, "%s=%s", variable ? "LLM_CONTAINER_NAME" : "container.name",
+			         names[i]);
+			assert_null(config_load(&source, &report));
+			assert_non_null(strstr(report.errors.data, variable ? "LLM_CONTAINER_NAME" : "container.name"));
+			assert_null(strstr(report.errors.data, "u:p"));
+			config_report_free(&report);
+		}
+	}
+}
+
+static void local_hosts(void **state)
+{
+	static const char *const good[] = {"localhost", "::1", "[::1]", "10.0.0.7", "host.docker.internal", "fe80::1"};
+	static const char *const bad[] = {"\"localhost\"", "localhost ", "http://localhost", "localhost:7000", "a/b",
+	                                  "[::1]:7000",    "u@h"};
+	struct config_report report;
+	char set[256];
+	const char *sets[] = {set};
+	struct config_source source = {.sets = sets, .set_count = 1};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		struct err e = ERR_INIT;
 		struct config *c;
 		struct llm l;
-		struct err e = ERR_INIT;
 
-		snprintf(set, sizeof set, "container.name=%s", names[i]);
+		snprintf(set, sizeof set, "local.host=%s", good[i]);
 		c = SETTINGS(set);
-		assert_int_equal(llm_container(c, &l, &e), -1);
-		assert_non_null(strstr(e.text, "LLM_CONTAINER_NAME"));
-		assert_null(strstr(e.text, "u:p"));
-		assert_null(l.url);
+		assert_int_equal(llm_local(c, &l, &e), 0);
+		llm_clear(&l);
 		config_unref(c);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		config_report_init(&report);
+		snprintf(set, sizeof set, "local.host=%s", bad[i]);
+		assert_null(config_load(&source, &report));
+		assert_non_null(strstr(report.errors.data, "local.host"));
+		config_report_free(&report);
 	}
 }
 
@@ -176,6 +231,65 @@ static void endpoints(void **state)
 	assert_non_null(strstr(e.text, "http"));
 }
 
+static void urls_are_completed_to_the_chat_endpoint(void **state)
+{
+	static const struct {
+		const char *text, *url;
+		bool completed; /* and that is worth a line in the log */
+	} cases[] = {
+		{"h:7000/v1", "http://h:7000/v1/chat/completions", true},
+		{"http://h:7000/v1/", "http://h:7000/v1/chat/completions", true},
+		{"http://h:7000/v1//", "http://h:7000/v1/chat/completions", true},
+		{" http://h:7000/v1\n", "http://h:7000/v1/chat/completions", true},
+		{"https://api.groq.com/openai/v1", "https://api.groq.com/openai/v1/chat/completions", true},
+		{"https://api.groq.com/openai", "https://api.groq.com/openai/v1/chat/completions", true},
+		{"https://openrouter.ai/api/v1/", "https://openrouter.ai/api/v1/chat/completions", true},
+		{"https://h/v1beta/openai/", "https://h/v1beta/openai/chat/completions", true},
+		{"https://h/v1/openai", "https://h/v1/openai/chat/completions", true},
+		{"https://h/v1beta1/projects/p/locations/l/endpoints/openapi",
+	         "https://h/v1beta1/projects/p/locations/l/endpoints/openapi/chat/completions", true},
+		{"https://h/api/paas/v4", "https://h/api/paas/v4/chat/completions", true},
+		{"http://h/engines/v1", "http://h/engines/v1/chat/completions", true},
+		{"http://h/v1/models", "http://h/v1/chat/completions", true},
+		{"http://h/v1/models/", "http://h/v1/chat/completions", true},
+		{"http://h/models", "http://h/v1/chat/completions", true},
+		{"http://h/health", "http://h/v1/chat/completions", true},
+		{"http://h/v1/chat", "http://h/v1/chat/completions", true},
+		{"http://h/v1/chat/completion", "http://h/v1/chat/completions", true},
+		{"http://h/v1/responses", "http://h/v1/chat/completions", true},
+		{"http://h/v1beta/openai/models", "http://h/v1beta/openai/chat/completions", true},
+		{"https://r.openai.azure.com/openai/deployments/gpt-4o?api-version=2024-10-21",
+	         "https://r.openai.azure.com/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21", true},
+		{"https://r.openai.azure.com/openai/v1/?api-version=preview",
+	         "https://r.openai.azure.com/openai/v1/chat/completions?api-version=preview", true},
+		{"http://h", "http://h/v1/chat/completions", false},
+		{"http://h/?x=1", "http://h/v1/chat/completions?x=1", false},
+		{"http://h/v1/chat/completions/", "http://h/v1/chat/completions", false},
+		{"http://h/v1/completions/", "http://h/v1/completions", false},
+		{"https://api.perplexity.ai/chat/completions", "https://api.perplexity.ai/chat/completions", false},
+		{"https://h/x/chat/completions?api-version=1", "https://h/x/chat/completions?api-version=1", false},
+		{"http://h/custom/chat", "http://h/custom/chat", false},
+		{"http://h/chat", "http://h/chat", false},
+		{"http://h/v2x/very", "http://h/v2x/very", false},
+		{"http://h/vision", "http://h/vision", false},
+		{"http://h/custom/", "http://h/custom/", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct llm l = {.kind = LLM_DISCOVERED};
+		struct err e = ERR_INIT;
+
+		assert_int_equal(llm_set_url(&l, cases[i].text, &e), 0);
+		assert_string_equal(l.url, cases[i].url);
+		if (cases[i].completed)
+			assert_string_equal(l.given_url, cases[i].text);
+		else
+			assert_null(l.given_url);
+		llm_clear(&l);
+	}
+}
+
 static void siblings(void **state)
 {
 	static const struct {
@@ -185,6 +299,14 @@ static void siblings(void **state)
 		{"http://h:7000/v1/completions?x=1", "/health", "http://h:7000/health"},
 		{"https://h/openai/v1/chat/completions", "/v1/models", "https://h/openai/v1/models"},
 		{"http://h:7000", "/health", "http://h:7000/health"},
+		{"https://h/openai/v1/chat/completions", "/health", "https://h/openai/health"},
+		{"https://h/api/paas/v4/chat/completions", "/v1/models", "https://h/api/paas/v4/models"},
+		{"https://h/api/paas/v4/chat/completions", "/health", "https://h/api/paas/health"},
+		{"https://h/v1beta/openai/chat/completions", "/v1/models", "https://h/v1beta/openai/models"},
+		{"https://h/v1beta/openai/chat/completions", "/health", "https://h/health"},
+		{"https://h/openai/deployments/d/chat/completions", "/v1/models", "https://h/openai/models"},
+		{"https://h/chat/completions", "/v1/models", "https://h/models"},
+		{"https://h/custom/chat", "/v1/models", "https://h/v1/models"},
 	};
 
 	(void)state;
@@ -259,16 +381,12 @@ static void texts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(container_names),
-		cmocka_unit_test(bad_container_names),
-		cmocka_unit_test(what_is_not_configured_is_none),
-		cmocka_unit_test(cloud_and_local),
-		cmocka_unit_test(model_ids),
-		cmocka_unit_test(endpoints),
-		cmocka_unit_test(siblings),
-		cmocka_unit_test(the_completions_url_is_recognised),
-		cmocka_unit_test(copies_are_deep),
-		cmocka_unit_test(texts),
+		cmocka_unit_test(container_names), cmocka_unit_test(bad_container_names),
+		cmocka_unit_test(local_hosts),     cmocka_unit_test(what_is_not_configured_is_none),
+		cmocka_unit_test(cloud_and_local), cmocka_unit_test(model_ids),
+		cmocka_unit_test(endpoints),       cmocka_unit_test(urls_are_completed_to_the_chat_endpoint),
+		cmocka_unit_test(siblings),        cmocka_unit_test(the_completions_url_is_recognised),
+		cmocka_unit_test(copies_are_deep), cmocka_unit_test(texts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/resource.h>
 
 struct rig {
@@ -170,6 +171,24 @@ static void errors_are_cached_briefly(void **state)
 }
 
 /* getaddrinfo would say that there is no such name. */
+/* The address does not answer: the name is looked up again, though its answer is fresh. */
+static void a_doubted_name_is_looked_up_again(void **state)
+{
+	struct rig *r = *state;
+	struct answer a = {.count = 0};
+
+	assert_int_equal(resolver_doubt(r->resolver, "one.test", 80), 0); /* not known yet */
+	look_up(r, &a, "one.test");
+	assert_int_equal(fake_names_asked("one.test"), 1);
+	assert_in_range(resolver_doubt(r->resolver, "one.test", 80), 1, 1000);
+	assert_non_null(resolver_cached(r->resolver, "one.test", 80));
+	while (resolver_doubt(r->resolver, "one.test", 80) > 0)
+		usleep(20000);
+	assert_null(resolver_cached(r->resolver, "one.test", 80));
+	look_up(r, &a, "one.test");
+	assert_int_equal(fake_names_asked("one.test"), 2);
+}
+
 static void our_own_exhaustion_is_not_the_names_fault(void **state)
 {
 	struct rig *r = *state;
@@ -262,15 +281,11 @@ static void cache_stays_small(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(writes_answers_as_curl_wants_them),
-		T(reports_what_is_wrong),
-		T(one_lookup_answers_many),
-		T(errors_are_cached_briefly),
-		T(our_own_exhaustion_is_not_the_names_fault),
-		T(hanging_names_do_not_block_others),
-		T(a_cancelled_query_has_no_answer),
-		T(freed_with_lookups_under_way),
-		T(cache_stays_small),
+		T(writes_answers_as_curl_wants_them), T(reports_what_is_wrong),
+		T(one_lookup_answers_many),           T(errors_are_cached_briefly),
+		T(a_doubted_name_is_looked_up_again), T(our_own_exhaustion_is_not_the_names_fault),
+		T(hanging_names_do_not_block_others), T(a_cancelled_query_has_no_answer),
+		T(freed_with_lookups_under_way),      T(cache_stays_small),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,8 +2,8 @@
 /* Executes one health probe: GET <health URL> with the LLM's token, one deadline over
  * everything, judged by probe_judge. A configured container whose server has no /health (404,
  * 405, 501: Ollama, LM Studio) is asked for /v1/models instead, within the same deadline. */
-#ifndef TT_AGENTD_PROBE_H
-#define TT_AGENTD_PROBE_H
+#ifndef TT_PROBE_HEALTH_H
+#define TT_PROBE_HEALTH_H
 
 #include "core/llm/verdict.h"
 #include "core/http/http.h"

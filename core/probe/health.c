@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agentd/probe.h"
+#include "core/probe/health.h"
 
 #include "core/base/clock.h"
 
@@ -102,6 +102,7 @@ static void judge(const struct probe *p, const struct http_result *h, struct pro
 		return;
 	}
 	r->outcome = probe_outcome_of(h->outcome);
+	r->unreached = http_outcome_is_unreached(h->outcome);
 	snprintf(r->text, sizeof r->text, "%.159s", h->text[0] != '\0' ? h->text : http_outcome_text(h->outcome));
 }
 
