@@ -8,8 +8,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The text of calls within the reasoning; what is more is not shown. */
+#define THOUGHT_MAX (1u << 20)
 
 /* Where the next piece comes from. */
 enum state {
@@ -32,6 +36,10 @@ struct stream {
 	struct filter *reasoning; /* of a field of its own, which may hold tags as well */
 	bool reasoning_open;      /* something went into that filter since its end */
 	struct calls calls;
+	uint32_t reasoned;           /* a bit for each of them: it was written within the reasoning */
+	bool answered;               /* text of the answer came */
+	struct buf thought;          /* the text of those calls, as long as nothing follows it */
+	struct filter_piece waiting; /* the piece that comes after it; PIECE_END: none */
 	size_t next_call;
 
 	struct stream_progress progress;
@@ -52,6 +60,7 @@ struct stream *stream_new(void)
 		return NULL;
 	sse_init(&s->sse);
 	chunk_reader_init(&s->reader);
+	buf_init(&s->thought, THOUGHT_MAX);
 	s->content = filter_new();
 	s->reasoning = filter_new();
 	if (s->content == NULL || s->reasoning == NULL) {
@@ -67,6 +76,7 @@ void stream_free(struct stream *s)
 	if (s == NULL)
 		return;
 	calls_clear(&s->calls);
+	buf_free(&s->thought);
 	filter_free(s->content);
 	filter_free(s->reasoning);
 	chunk_reader_free(&s->reader);
@@ -81,13 +91,17 @@ void stream_begin(struct stream *s, const char *const *tools)
 	chunk_reader_free(&s->reader);
 	chunk_clear(&s->chunk);
 	filter_begin(s->content, tools);
-	filter_begin(s->reasoning, NULL);
+	filter_begin_reasoning(s->reasoning, tools);
 	calls_clear(&s->calls);
 	s->progress = (struct stream_progress){.completion_tokens = -1};
 	s->state = EVENTS;
 	s->closing = s->reasoning_open = s->failed = s->understood = s->no_memory = false;
 	s->finish = FINISH_NONE;
 	s->next_call = 0;
+	s->reasoned = 0;
+	s->answered = false;
+	buf_reset(&s->thought);
+	s->waiting.kind = PIECE_END;
 	s->text = "";
 }
 
@@ -223,38 +237,76 @@ static void next_call_or_end(struct stream *s, struct piece *p)
 
 /* ---- pieces ---- */
 
-static bool next_of_content(struct stream *s, struct piece *p)
+static bool is_blank(const char *text, size_t len)
+{
+	while (len > 0 &&
+	       (text[len - 1] == ' ' || text[len - 1] == '\n' || text[len - 1] == '\r' || text[len - 1] == '\t'))
+		len--;
+	return len == 0;
+}
+
+static void add_call(struct stream *s, const struct filter_piece *found)
+{
+	errno = 0;
+	if (calls_add(&s->calls, found->name, found->arguments) < 0)
+		s->no_memory |= errno == ENOMEM; /* only the call that is too many is lost */
+	else if (found->reasoned)
+		s->reasoned |= UINT32_C(1) << (s->calls.count - 1);
+}
+
+static void give(struct piece *p, enum piece_kind kind, const char *bytes, size_t len)
+{
+	p->kind = kind;
+	p->bytes = bytes;
+	p->len = len;
+}
+
+/* The next piece of one of the filters. The text of a call within the reasoning waits until more than reasoning
+ * has come: only then it is known to be no call, and is shown. */
+static bool next_of(struct stream *s, struct filter *f, struct piece *p)
 {
 	struct filter_piece found;
 
-	while (filter_next(s->content, &found)) {
-		if (found.kind != PIECE_CALL) {
-			p->kind = found.kind;
-			p->bytes = found.bytes;
-			p->len = found.len;
+	if (s->waiting.kind != PIECE_END) {
+		found = s->waiting;
+		s->waiting.kind = PIECE_END;
+		buf_reset(&s->thought);
+		give(p, found.kind, found.bytes, found.len);
+		return true;
+	}
+	while (filter_next(f, &found)) {
+		if (found.kind == PIECE_CALL)
+			add_call(s, &found);
+		if (found.reasoned)
+			buf_add(&s->thought, found.bytes, found.len);
+		if (found.kind == PIECE_CALL || found.reasoned)
+			continue;
+		if (found.kind == PIECE_UNOPENED)
+			s->answered = false;
+		else if (found.kind == PIECE_TEXT && !s->answered)
+			s->answered = !is_blank(found.bytes, found.len);
+		if (s->thought.len > 0 && found.kind != PIECE_UNOPENED && !is_blank(found.bytes, found.len)) {
+			s->waiting = found;
+			give(p, PIECE_REASONING, s->thought.data, s->thought.len);
 			return true;
 		}
-		errno = 0;
-		if (calls_add(&s->calls, found.name, found.arguments) < 0)
-			s->no_memory |= errno == ENOMEM; /* only the call that is too many is lost */
+		give(p, found.kind, found.bytes, found.len);
+		return true;
 	}
 	return false;
 }
 
-/* All that is in this field is reasoning; tags in it mean nothing. */
-static bool next_of_reasoning(struct stream *s, struct piece *p)
+/* A call within the reasoning is one only where nothing else follows: else the model has thought of it. */
+static void sort_out_reasoned(struct stream *s)
 {
-	struct filter_piece found;
+	const uint32_t all = s->calls.count == CALLS_MAX ? UINT32_MAX : (UINT32_C(1) << s->calls.count) - 1;
 
-	while (filter_next(s->reasoning, &found)) {
-		if (found.kind == PIECE_UNOPENED)
-			continue;
-		p->kind = PIECE_REASONING;
-		p->bytes = found.bytes;
-		p->len = found.len;
-		return true;
+	for (size_t i = 0; i < s->calls.count; i++) {
+		if ((s->reasoned >> i & 1) != 0 && (s->answered || s->reasoned != all)) {
+			free(s->calls.items[i].name);
+			s->calls.items[i].name = NULL; /* calls_finish drops it */
+		}
 	}
-	return false;
 }
 
 static void merge_calls(struct stream *s)
@@ -301,19 +353,19 @@ bool stream_next(struct stream *s, struct piece *p)
 			s->state = LAST_REASONING;
 			break;
 		case REASONING:
-			if (next_of_reasoning(s, p))
+			if (next_of(s, s->reasoning, p))
 				return true;
 			begin_content(s);
 			break;
 		case CONTENT:
-			if (next_of_content(s, p))
+			if (next_of(s, s->content, p))
 				return true;
 			if (s->chunk.tool_calls != NULL)
 				merge_calls(s);
 			s->state = EVENTS;
 			break;
 		case LAST_REASONING:
-			if (next_of_reasoning(s, p))
+			if (next_of(s, s->reasoning, p))
 				return true;
 			if (is_whole(s))
 				filter_end(s->content);
@@ -322,8 +374,9 @@ bool stream_next(struct stream *s, struct piece *p)
 			s->state = LAST_CONTENT;
 			break;
 		case LAST_CONTENT:
-			if (next_of_content(s, p))
+			if (next_of(s, s->content, p))
 				return true;
+			sort_out_reasoned(s);
 			s->no_memory |= calls_finish(&s->calls) < 0;
 			s->end = judge(s);
 			s->state = CALLS;

@@ -4,408 +4,322 @@
 #include <ctype.h>
 #include <string.h>
 
-enum { TYPE = 1, NAME = 2, ARGS = 4, ID = 8, FUNCTION = 16 };
-
-/* The keys of a call, as models write them. */
-static const struct {
-	const char *key;
-	uint8_t member;
-} keys[] = {
-	{"type", TYPE}, {"name", NAME}, {"parameters", ARGS}, {"arguments", ARGS}, {"id", ID}, {"function", FUNCTION},
-};
-#define KEYS     (sizeof keys / sizeof keys[0])
-#define ALL_KEYS ((uint8_t)((1u << KEYS) - 1))
-
-static enum text_call_verdict json_value(struct text_call *t, unsigned char c);
-static enum text_call_verdict json_after(struct text_call *t, unsigned char c);
-static enum text_call_verdict json_string(struct text_call *t, unsigned char c);
-
-bool text_call_is_whitespace(unsigned char c)
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-bool text_call_is_name(unsigned char c)
-{
-	return c != 0 && c < 0x80 && (isalnum(c) || strchr("_-.:/", c) != NULL);
-}
-
-enum text_call_verdict text_call_go(struct text_call *t,
-                                    enum text_call_verdict (*step)(struct text_call *t, unsigned char c))
-{
-	t->step = step;
-	return TEXT_CALL_MAYBE;
-}
+/* Between a name and its arguments. */
+#define GAP_MAX 128
 
 /* ---- names ---- */
 
-enum text_call_verdict text_call_add_to_name(struct text_call *t, unsigned char c)
+static const char *find_tool(const char *const *tools, const struct span *name)
 {
-	if (!text_call_is_name(c) || t->name_len == TEXT_CALL_NAME_MAX)
-		return TEXT_CALL_NO;
-	t->name[t->name_len++] = (char)c;
-	return TEXT_CALL_MAYBE;
+	for (; *tools != NULL; tools++)
+		if (span_is(name, *tools))
+			return *tools;
+	return NULL;
 }
 
-bool text_call_name_is_known(struct text_call *t)
+static void drop_suffix(struct span *name)
 {
-	t->name[t->name_len] = '\0';
-	t->known = false;
-	for (const char *const *tool = t->tools; *tool != NULL && !t->known; tool++)
-		t->known = strcmp(*tool, t->name) == 0;
-	return t->known;
+	static const char method[] = ".call";
+	size_t digits = 0;
+
+	if (name->len > sizeof method - 1 &&
+	    memcmp(name->text + name->len - (sizeof method - 1), method, sizeof method - 1) == 0)
+		name->len -= sizeof method - 1;
+	while (digits < name->len && isdigit((unsigned char)name->text[name->len - 1 - digits]))
+		digits++;
+	if (digits > 0 && digits + 1 < name->len && name->text[name->len - 1 - digits] == ':')
+		name->len -= digits + 1;
 }
 
-/* ---- JSON ---- */
-
-static bool in_call(const struct text_call *t)
+const char *text_call_tool(const char *const *tools, const struct span *name)
 {
-	return t->depth > 0 && t->depth <= t->call_depth;
+	struct span rest = *name;
+	const char *tool = find_tool(tools, &rest);
+
+	if (tool != NULL)
+		return tool;
+	drop_suffix(&rest);
+	while ((tool = find_tool(tools, &rest)) == NULL) {
+		size_t n = 0;
+
+		while (n < rest.len && strchr(".:/", rest.text[n]) == NULL)
+			n++;
+		if (n == rest.len)
+			return NULL;
+		rest = (struct span){rest.text + n + 1, rest.len - n - 1};
+	}
+	return tool;
 }
 
-static enum text_call_verdict json_done(struct text_call *t)
+/* ---- NAME and its arguments ---- */
+
+/* One thing that may stand between a name and its arguments: whitespace, tokens, [ARGS] and the like, the
+ * beginning of a fence. */
+static enum match skip_gap(struct cursor *c)
 {
-	return t->known && t->args ? TEXT_CALL_CALL : TEXT_CALL_NO;
+	static const char *const words[] = {"<tool_sep>", "```json", "```", "json", "code"};
+	enum match m;
+
+	if (cursor_is_whitespace(*c->at) || *c->at == '[' || *c->at == ']' || *c->at == '_' ||
+	    isupper((unsigned char)*c->at)) {
+		c->at++;
+		return MATCH_YES;
+	}
+	if ((m = cursor_token(c)) != MATCH_NO)
+		return m;
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if ((m = cursor_take(c, words[i])) != MATCH_NO)
+			return m;
+	return MATCH_NO;
 }
 
-static enum text_call_verdict json_escape(struct text_call *t, unsigned char c)
+/* An id of Mistral's: [CALL_ID]a1b2[ARGS]. */
+static bool is_call_id(const struct cursor *c, const char *from)
 {
-	if (c == '\0' || strchr("\"\\/bfnrtu", c) == NULL)
-		return TEXT_CALL_NO;
-	return text_call_go(t, json_string);
+	static const char word[] = "[CALL_ID]";
+
+	return (size_t)(c->at - from) >= sizeof word - 1 &&
+	       memmem(from, (size_t)(c->at - from), word, sizeof word - 1) != NULL && isalnum((unsigned char)*c->at);
 }
 
-static enum text_call_verdict json_string(struct text_call *t, unsigned char c)
+/* Whether a { begins pairs, and not JSON: its first key has no quotes. */
+static enum match begins_pairs(struct cursor c)
 {
-	if (c == '"')
-		return text_call_go(t, json_after);
-	if (c == '\\')
-		return text_call_go(t, json_escape);
-	return c < 0x20 ? TEXT_CALL_NO : TEXT_CALL_MAYBE;
+	c.at++;
+	cursor_whitespace(&c);
+	if (c.at == c.end)
+		return cursor_short(&c);
+	return *c.at == '"' || *c.at == '}' ? MATCH_NO : MATCH_YES;
 }
 
-/* The string "function", nothing else. */
-static enum text_call_verdict json_type(struct text_call *t, unsigned char c)
+static enum match read_arguments(struct cursor *c, bool wrapped, json_t **arguments)
 {
-	if (t->word[t->matched] == '\0')
-		return c == '"' ? text_call_go(t, json_after) : TEXT_CALL_NO;
-	return (unsigned char)t->word[t->matched++] == c ? TEXT_CALL_MAYBE : TEXT_CALL_NO;
-}
+	const char *from = c->at;
+	enum match m;
 
-static enum text_call_verdict json_name(struct text_call *t, unsigned char c)
-{
-	if (c != '"')
-		return text_call_add_to_name(t, c);
-	return text_call_name_is_known(t) ? text_call_go(t, json_after) : TEXT_CALL_NO;
-}
+	while (c->at < c->end && *c->at != '{') {
+		struct cursor token = *c;
 
-static enum text_call_verdict json_scalar(struct text_call *t, unsigned char c)
-{
-	if (c < 0x80 && (isalnum(c) || c == '+' || c == '-' || c == '.'))
-		return TEXT_CALL_MAYBE;
-	return json_after(t, c);
-}
-
-static enum text_call_verdict json_colon(struct text_call *t, unsigned char c)
-{
-	if (text_call_is_whitespace(c))
-		return TEXT_CALL_MAYBE;
-	return c == ':' ? text_call_go(t, json_value) : TEXT_CALL_NO;
-}
-
-/* A key of a call: only what can still become one of its members is waited for. */
-static enum text_call_verdict json_call_key(struct text_call *t, unsigned char c)
-{
-	for (size_t i = 0; i < KEYS; i++) {
-		const char *rest = keys[i].key + t->matched;
-
-		if ((t->keys & 1u << i) == 0)
+		if (c->at - from > GAP_MAX)
+			return MATCH_NO;
+		if (is_call_id(c, from)) {
+			c->at++;
 			continue;
-		if (c == '"' && *rest == '\0') {
-			t->member = keys[i].member;
-			if ((t->seen & t->member) != 0)
-				return TEXT_CALL_NO;
-			t->seen |= t->member;
-			return text_call_go(t, json_colon);
 		}
-		if (*rest == '\0' || (unsigned char)*rest != c)
-			t->keys &= (uint8_t) ~(1u << i);
-	}
-	t->matched++;
-	return t->keys != 0 ? TEXT_CALL_MAYBE : TEXT_CALL_NO;
-}
-
-static enum text_call_verdict json_key_escape(struct text_call *t, unsigned char c);
-
-static enum text_call_verdict json_plain_key(struct text_call *t, unsigned char c)
-{
-	if (c == '"')
-		return text_call_go(t, json_colon);
-	if (c == '\\')
-		return text_call_go(t, json_key_escape);
-	return c < 0x20 ? TEXT_CALL_NO : TEXT_CALL_MAYBE;
-}
-
-static enum text_call_verdict json_key_escape(struct text_call *t, unsigned char c)
-{
-	(void)c;
-	return text_call_go(t, json_plain_key);
-}
-
-static enum text_call_verdict json_key(struct text_call *t, unsigned char c)
-{
-	if (text_call_is_whitespace(c))
-		return TEXT_CALL_MAYBE;
-	if (c != '"')
-		return TEXT_CALL_NO;
-	t->keys = ALL_KEYS;
-	t->matched = 0;
-	return text_call_go(t, in_call(t) ? json_call_key : json_plain_key);
-}
-
-static enum text_call_verdict json_close(struct text_call *t)
-{
-	t->depth--;
-	if (t->depth == 0)
-		return json_done(t);
-	if (t->depth < t->call_depth)
-		t->call_depth = t->depth;
-	return text_call_go(t, json_after);
-}
-
-static enum text_call_verdict json_first_key(struct text_call *t, unsigned char c)
-{
-	return c == '}' ? json_close(t) : json_key(t, c);
-}
-
-static enum text_call_verdict json_first_item(struct text_call *t, unsigned char c)
-{
-	return c == ']' ? json_close(t) : json_value(t, c);
-}
-
-static enum text_call_verdict json_open(struct text_call *t, bool object)
-{
-	if (t->depth == TEXT_CALL_DEPTH_MAX)
-		return TEXT_CALL_NO;
-	t->objects = (t->objects & ~(1ull << t->depth)) | (uint64_t)object << t->depth;
-	t->depth++;
-	return text_call_go(t, object ? json_first_key : json_first_item);
-}
-
-/* The value of a member of the call. */
-static enum text_call_verdict json_member(struct text_call *t, unsigned char c)
-{
-	t->matched = 0;
-	t->word = "function";
-	switch (t->member) {
-	case TYPE:
-		return c == '"' ? text_call_go(t, json_type) : TEXT_CALL_NO;
-	case FUNCTION:
-		if (c == '{' && t->call_depth == 1) {
-			t->call_depth = 2;
-			return json_open(t, true);
+		if (*c->at == '<' && (m = cursor_take(&token, "<|tool_arg:start|>")) != MATCH_NO) {
+			if (m == MATCH_MAYBE)
+				return m;
+			break;
 		}
-		if ((t->seen & NAME) != 0)
-			return TEXT_CALL_NO;
-		t->seen |= NAME;
-		return c == '"' ? text_call_go(t, json_name) : TEXT_CALL_NO;
-	case NAME:
-		return c == '"' ? text_call_go(t, json_name) : TEXT_CALL_NO;
-	case ID:
-		return c == '"' ? text_call_go(t, json_string) : TEXT_CALL_NO;
-	default:
-		t->args = true;
-		if (c == '{')
-			return json_open(t, true);
-		return c == '"' ? text_call_go(t, json_string) : c == 'n' ? text_call_go(t, json_scalar) : TEXT_CALL_NO;
+		m = skip_gap(c);
+		if (m == MATCH_MAYBE)
+			return m;
+		if (m == MATCH_NO)
+			break;
 	}
-}
-
-static enum text_call_verdict json_value(struct text_call *t, unsigned char c)
-{
-	if (text_call_is_whitespace(c))
-		return TEXT_CALL_MAYBE;
-	if (in_call(t))
-		return json_member(t, c);
-	if (c == '{' || c == '[')
-		return json_open(t, c == '{');
-	if (c == '"')
-		return text_call_go(t, json_string);
-	return c == '-' || (c < 0x80 && isalnum(c)) ? text_call_go(t, json_scalar) : TEXT_CALL_NO;
-}
-
-static enum text_call_verdict json_after(struct text_call *t, unsigned char c)
-{
-	bool object = (t->objects >> (t->depth - 1) & 1) != 0;
-
-	t->step = json_after;
-	if (text_call_is_whitespace(c))
-		return TEXT_CALL_MAYBE;
-	if (c == ',')
-		return text_call_go(t, object ? json_key : json_value);
-	return c == (object ? '}' : ']') ? json_close(t) : TEXT_CALL_NO;
-}
-
-/* The opening brace of a call, or of arguments alone. */
-static enum text_call_verdict json_begin(struct text_call *t, unsigned call_depth)
-{
-	t->from = t->fed;
-	t->call_depth = call_depth;
-	t->args |= call_depth == 0;
-	return json_open(t, true);
-}
-
-/* ---- <function=NAME> with JSON or <parameter=...> ---- */
-
-static enum text_call_verdict function_body(struct text_call *t, unsigned char c);
-
-static enum text_call_verdict parameter_value(struct text_call *t, unsigned char c)
-{
-	static const char end[] = "</parameter>";
-
-	if (c != (unsigned char)end[t->matched])
-		t->matched = 0;
-	if (c == (unsigned char)end[t->matched])
-		t->matched++;
-	return end[t->matched] == '\0' ? text_call_go(t, function_body) : TEXT_CALL_MAYBE;
-}
-
-static enum text_call_verdict parameter_name(struct text_call *t, unsigned char c)
-{
-	t->matched = 0;
-	if (c == '>')
-		return text_call_go(t, parameter_value);
-	return text_call_is_name(c) ? TEXT_CALL_MAYBE : TEXT_CALL_NO;
-}
-
-static enum text_call_verdict function_tag(struct text_call *t, unsigned char c)
-{
-	if (t->matched == 1)
-		t->word = c == 'p' ? "<parameter=" : "</function>";
-	if ((unsigned char)t->word[t->matched++] != c)
-		return TEXT_CALL_NO;
-	if (t->word[t->matched] != '\0')
-		return TEXT_CALL_MAYBE;
-	if (c == '=')
-		return text_call_go(t, parameter_name);
-	return TEXT_CALL_CALL;
-}
-
-static enum text_call_verdict function_body(struct text_call *t, unsigned char c)
-{
-	if (text_call_is_whitespace(c))
-		return TEXT_CALL_MAYBE;
-	if (c == '{' && !t->parameters)
-		return json_begin(t, 0);
-	if (c != '<')
-		return TEXT_CALL_NO;
-	if (!t->parameters)
-		t->from = t->fed;
-	t->parameters = t->args = true;
-	t->matched = 1;
-	return text_call_go(t, function_tag);
-}
-
-static enum text_call_verdict function_name(struct text_call *t, unsigned char c)
-{
-	if (c != '>')
-		return text_call_add_to_name(t, c);
-	return text_call_name_is_known(t) ? text_call_go(t, function_body) : TEXT_CALL_NO;
-}
-
-static enum text_call_verdict function_word(struct text_call *t, unsigned char c)
-{
-	if ((unsigned char)t->word[t->matched++] != c)
-		return TEXT_CALL_NO;
-	return t->word[t->matched] == '\0' ? text_call_go(t, function_name) : TEXT_CALL_MAYBE;
-}
-
-/* ---- [TOOL_CALLS]NAME[CALL_ID]...[ARGS]{...} ---- */
-
-#define MISTRAL_TAGS_MAX 64
-
-static enum text_call_verdict mistral_tags(struct text_call *t, unsigned char c)
-{
-	if (c == '{')
-		return json_begin(t, 0);
-	if (++t->matched > MISTRAL_TAGS_MAX)
-		return TEXT_CALL_NO;
-	return text_call_is_name(c) || text_call_is_whitespace(c) || c == '[' || c == ']' ? TEXT_CALL_MAYBE
-	                                                                                  : TEXT_CALL_NO;
-}
-
-static enum text_call_verdict mistral_name(struct text_call *t, unsigned char c)
-{
-	if (c != '[' && c != '{' && !text_call_is_whitespace(c))
-		return text_call_add_to_name(t, c);
-	t->matched = 0;
-	t->step = mistral_tags;
-	return text_call_name_is_known(t) ? mistral_tags(t, c) : TEXT_CALL_NO;
-}
-
-/* ---- beginnings ---- */
-
-static enum text_call_verdict begin(struct text_call *t, unsigned char c)
-{
-	if (c == '{')
-		return json_begin(t, 1);
-	if (text_call_is_whitespace(c) && (t->fed > 0 || t->form != TEXT_CALL_JSON))
-		return TEXT_CALL_MAYBE;
-	if (c == '[' && !t->array && t->form != TEXT_CALL_TAGGED) {
-		t->array = true;
-		return TEXT_CALL_MAYBE;
+	if (c->at == c->end && !c->ended)
+		return MATCH_MAYBE;
+	if (c->at < c->end && *c->at == '{') {
+		m = begins_pairs(*c);
+		if (m == MATCH_MAYBE)
+			return m;
+		return m == MATCH_YES ? text_call_pairs(c, arguments) : text_call_json_value(c, arguments);
 	}
-	if (c == '<' && t->form == TEXT_CALL_TAGGED) {
-		t->word = "<function=";
-		t->matched = 1;
-		return text_call_go(t, function_word);
+	if (!wrapped || (c->at < c->end && *c->at != '<'))
+		return MATCH_NO;
+	*arguments = json_object();
+	m = text_call_parameters(c, *arguments);
+	if (m == MATCH_YES && c->at < c->end && *c->at != '<')
+		m = MATCH_NO;
+	if (m != MATCH_YES) {
+		json_decref(*arguments);
+		*arguments = NULL;
 	}
-	if (t->form == TEXT_CALL_PYTHON) {
-		t->step = text_call_python_name;
-		return text_call_python_name(t, c);
+	return m;
+}
+
+static enum match read_named(struct text_call_body *b, struct cursor *c, const char **tool, json_t **arguments)
+{
+	const bool wrapped = b->wrapper->kind == WRAPPER_CALL;
+	struct span name;
+	enum match m = cursor_name(c, &name);
+
+	if (m != MATCH_YES)
+		return m;
+	if (span_is(&name, "print") && !b->print && c->at < c->end && *c->at == '(') {
+		c->at++;
+		b->print = true;
+		cursor_whitespace(c);
+		m = cursor_name(c, &name);
+		if (m != MATCH_YES)
+			return m;
 	}
-	if (t->form != TEXT_CALL_MISTRAL || t->array)
-		return TEXT_CALL_NO;
-	t->step = mistral_name;
-	return mistral_name(t, c);
+	*tool = text_call_tool(b->tools, &name);
+	if (*tool == NULL)
+		return MATCH_NO;
+	if (c->at < c->end && *c->at == '(') {
+		c->at++;
+		return text_call_python(c, arguments);
+	}
+	if (!wrapped && b->wrapper->kind != WRAPPER_HEADER)
+		return MATCH_NO;
+	return read_arguments(c, wrapped, arguments);
 }
 
-static enum text_call_verdict fence_word(struct text_call *t, unsigned char c)
+/* ---- what stands before a call ---- */
+
+/* DeepSeek V3 writes the kind of the call before its name. */
+static enum match skip_kind(struct cursor *c)
 {
-	if ((unsigned char)t->word[t->matched++] != c)
-		return TEXT_CALL_NO;
-	return text_call_go(t, t->word[t->matched] == '\0' ? begin : fence_word);
+	enum match m = cursor_take(c, "function");
+
+	return m == MATCH_YES ? cursor_token(c) : m;
 }
 
-static enum text_call_verdict fence(struct text_call *t, unsigned char c)
+/* The opening of a wrapper within another one; head: one that is part of its call, so it is not passed. */
+static enum match skip_opening(struct cursor *c, bool *head)
 {
-	t->word = "json";
-	t->step = c == 'j' ? fence_word : begin;
-	return t->step(t, c);
+	enum match result = MATCH_NO;
+
+	for (size_t i = 0; i < wrappers_count; i++) {
+		const struct wrapper *w = &wrappers[i];
+		struct cursor next = *c;
+		enum match m;
+
+		if (w->kind != WRAPPER_CALL || w->opening[0] != *c->at || (w->flags & WRAPPER_START) != 0)
+			continue;
+		m = cursor_take(&next, w->opening);
+		if (m == MATCH_YES) {
+			*head = (w->flags & WRAPPER_HEAD) != 0;
+			if (!*head)
+				c->at = next.at;
+			return m;
+		}
+		if (m == MATCH_MAYBE)
+			result = m;
+	}
+	return result;
 }
 
-void text_call_begin(struct text_call *t, enum text_call_form form, const char *const *tools)
+/* ```json and the like, within a wrapper. */
+static enum match skip_fence(struct cursor *c)
 {
-	memset(t, 0, sizeof *t);
-	t->form = form;
-	t->tools = tools;
-	t->step = form == TEXT_CALL_FUNCTION ? function_name : form == TEXT_CALL_FENCED ? fence : begin;
+	struct span word;
+	enum match m = cursor_take(c, "```");
+
+	return m == MATCH_YES ? cursor_until(c, "\n", &word) : m;
 }
 
-enum text_call_verdict text_call_feed(struct text_call *t, unsigned char c)
+static enum match skip_before(struct text_call_body *b, struct cursor *c)
 {
-	enum text_call_verdict verdict = t->step(t, c);
+	const char first = *c->at;
+	enum match m = MATCH_NO;
+	bool head = false;
 
-	if (verdict != TEXT_CALL_NO)
-		t->fed++;
-	return verdict;
+	if (cursor_is_whitespace(first)) {
+		cursor_whitespace(c);
+		return MATCH_YES;
+	}
+	if (b->wrapper->kind == WRAPPER_CALL || b->wrapper->kind == WRAPPER_FENCE) {
+		struct cursor next = *c;
+
+		if (first == '<' || first == '[' || first == ']')
+			m = skip_opening(&next, &head);
+		if (head)
+			return MATCH_NO;
+		if (m == MATCH_NO && first == '<')
+			m = cursor_token(&next);
+		else if (m == MATCH_NO && first == ']')
+			m = cursor_take(&next, MINIMAX_TOKEN);
+		else if (first == 'f')
+			m = skip_kind(&next);
+		else if (first == '`')
+			m = skip_fence(&next);
+		if (m != MATCH_NO) {
+			c->at = next.at;
+			return m;
+		}
+	}
+	if (first != '[' || b->array)
+		return MATCH_NO;
+	c->at++;
+	b->array = true;
+	return MATCH_YES;
 }
 
-bool text_call_is_closable(const struct text_call *t, bool ended)
+enum match text_call_read(struct text_call_body *b, struct cursor *c, struct text_call *call)
 {
-	if (!t->known || !t->args || t->depth == 0)
-		return false;
-	if (t->step != json_after && t->step != json_scalar)
-		return false;
-	return ended || (t->step == json_after && in_call(t));
+	struct text_call_body in = *b;
+	json_t *arguments = NULL, *object = NULL;
+	const bool wrapped = b->wrapper->kind == WRAPPER_CALL;
+	enum match m;
+
+	do {
+		if (c->at == c->end)
+			return cursor_short(c);
+		m = skip_before(&in, c);
+	} while (m == MATCH_YES);
+	if (m == MATCH_MAYBE)
+		return m;
+	if (*c->at == '{' && wrapped && c->at + 1 < c->end && c->at[1] == '\'') {
+		m = text_call_python_value(c, &object);
+		if (m == MATCH_YES && !text_call_of_object(object, b, &call->tool, &arguments))
+			m = MATCH_NO;
+		json_decref(object);
+	} else if (*c->at == '{') {
+		m = text_call_json(c, b, &call->tool, &arguments);
+	} else if (*c->at == '<') {
+		m = text_call_tag(c, b, &call->tool, &arguments);
+	} else {
+		m = read_named(&in, c, &call->tool, &arguments);
+	}
+	if (m != MATCH_YES)
+		return m;
+	call->arguments = json_is_string(arguments)
+	                          ? strndup(json_string_value(arguments), json_string_length(arguments))
+	                          : json_dumps(arguments, JSON_COMPACT | JSON_ENCODE_ANY);
+	json_decref(arguments);
+	if (call->arguments == NULL)
+		return MATCH_NO;
+	*b = in;
+	return MATCH_YES;
+}
+
+/* ---- what stands after one ---- */
+
+enum match text_call_separator(struct text_call_body *b, struct cursor *c)
+{
+	enum match result = MATCH_NO, m;
+	struct cursor next = *c;
+
+	if (c->at == c->end)
+		return cursor_short(c);
+	if (cursor_is_whitespace(*c->at) || *c->at == ';' || *c->at == ',') {
+		c->at++;
+		return MATCH_YES;
+	}
+	if ((*c->at == ']' && b->array) || (*c->at == ')' && b->print)) {
+		b->array = b->array && *c->at != ']';
+		b->print = b->print && *c->at != ')';
+		c->at++;
+		return MATCH_YES;
+	}
+	if (*c->at == '`' && (b->wrapper->kind == WRAPPER_CALL || b->wrapper->kind == WRAPPER_FENCE))
+		return cursor_take(c, "```");
+	for (size_t i = 0; i < wrappers_count; i++) {
+		const struct wrapper *w = &wrappers[i];
+
+		if (w->kind != WRAPPER_CALL || (w->flags & WRAPPER_TOKEN) != 0 || w->closing_len == 0 ||
+		    w->closing[0] != *c->at)
+			continue;
+		next = *c;
+		m = cursor_take(&next, w->closing);
+		if (m == MATCH_YES) {
+			c->at = next.at;
+			return m;
+		}
+		if (m == MATCH_MAYBE)
+			result = m;
+	}
+	return result;
 }

@@ -1,164 +1,243 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls as Python writes them: NAME(key="value", n=1), NAME.call(...). */
+/* Calls and values as Python writes them, and the pairs of Gemma, which are close to them. */
+#include "core/base/buf.h"
 #include "core/stream/text_call.h"
 
-#include "core/base/buf.h"
-
 #include <ctype.h>
-#include <jansson.h>
 #include <string.h>
 
-#define METHOD ".call"
+#define TRIPLE_DOUBLE "\"\"\""
+#define TRIPLE_SINGLE "'''"
 
-static enum text_call_verdict key(struct text_call *t, unsigned char c);
+static const char *const string_quotes[] = {TRIPLE_DOUBLE, TRIPLE_SINGLE, "\"", "'"};
+/* Gemma's: a token in place of a quote, and no escapes. */
+static const char *const token_quotes[] = {"<|\"|>", "<escape>"};
 
-/* After a value. */
-static enum text_call_verdict after(struct text_call *t, unsigned char c)
-{
-	if (c == ')')
-		return TEXT_CALL_CALL;
-	if (c == ',')
-		return text_call_go(t, key);
-	return text_call_is_whitespace(c) ? text_call_go(t, after) : TEXT_CALL_NO;
-}
+static enum match read_value(struct cursor *c, unsigned depth, json_t **value);
 
-static enum text_call_verdict string(struct text_call *t, unsigned char c);
+/* ---- strings ---- */
 
-static enum text_call_verdict escaped(struct text_call *t, unsigned char c)
-{
-	(void)c;
-	return text_call_go(t, string);
-}
-
-static enum text_call_verdict string(struct text_call *t, unsigned char c)
-{
-	if (c == '\\')
-		return text_call_go(t, escaped);
-	return c == (unsigned char)*t->word ? text_call_go(t, after) : TEXT_CALL_MAYBE;
-}
-
-static bool is_plain(unsigned char c)
-{
-	return c < 0x80 && (isalnum(c) || strchr("+-._", c) != NULL) && c != 0;
-}
-
-static enum text_call_verdict plain(struct text_call *t, unsigned char c)
-{
-	return is_plain(c) ? TEXT_CALL_MAYBE : after(t, c);
-}
-
-static enum text_call_verdict value(struct text_call *t, unsigned char c)
-{
-	if (text_call_is_whitespace(c))
-		return TEXT_CALL_MAYBE;
-	if (c != '"' && c != '\'')
-		return is_plain(c) ? text_call_go(t, plain) : TEXT_CALL_NO;
-	t->word = c == '"' ? "\"" : "'";
-	return text_call_go(t, string);
-}
-
-static enum text_call_verdict key(struct text_call *t, unsigned char c)
-{
-	if (c == '=' && t->matched > 0)
-		return text_call_go(t, value);
-	if (c == ')' && t->matched == 0)
-		return TEXT_CALL_CALL;
-	if (!text_call_is_whitespace(c) && !(c < 0x80 && (isalnum(c) || c == '_')))
-		return TEXT_CALL_NO;
-	t->matched += !text_call_is_whitespace(c);
-	return TEXT_CALL_MAYBE;
-}
-
-enum text_call_verdict text_call_python_name(struct text_call *t, unsigned char c)
-{
-	const size_t method = sizeof METHOD - 1;
-
-	if (c != '(')
-		return text_call_add_to_name(t, c);
-	if (t->name_len > method && memcmp(t->name + t->name_len - method, METHOD, method) == 0)
-		t->name_len -= method;
-	t->from = t->fed + 1;
-	t->matched = 0;
-	t->python = t->args = true;
-	return text_call_name_is_known(t) ? text_call_go(t, key) : TEXT_CALL_NO;
-}
-
-/* ---- the arguments of what was recognised ---- */
-
-/* The string that begins at *p (its quote); *p moves past it. */
-static json_t *string_value(const char **p, const char *end)
+static char unescape(char c)
 {
 	static const char names[] = "ntrbf", codes[] = "\n\t\r\b\f";
-	struct buf out = BUF_INIT((size_t)(end - *p));
-	const char quote = *(*p)++, *name;
-	json_t *result = NULL;
+	const char *name = c != '\0' ? strchr(names, c) : NULL;
 
-	for (; *p < end && **p != quote; ++*p) {
-		char c = **p;
-
-		if (c == '\\' && *p + 1 < end) {
-			c = *++*p;
-			name = c != '\0' ? strchr(names, c) : NULL;
-			c = name != NULL ? codes[name - names] : c;
-		}
-		if (buf_add(&out, &c, 1) < 0)
-			goto out;
-	}
-	++*p;
-	result = json_stringn(out.len > 0 ? out.data : "", out.len);
-out:
-	buf_free(&out);
-	return result;
+	return name != NULL ? codes[name - names] : c;
 }
 
-/* A number or a word; what is not valid in JSON becomes a string. */
-static json_t *plain_value(const char **p, const char *end)
+/* After the opening quote. */
+static enum match read_string(struct cursor *c, const char *quote, bool escapes, json_t **value)
+{
+	const char *from = c->at;
+	struct buf text = BUF_INIT((size_t)(c->end - from) + 1);
+	enum match m = MATCH_NO;
+
+	while (c->at < c->end && (m = cursor_take(c, quote)) == MATCH_NO) {
+		char ch = *c->at++;
+
+		if (escapes && ch == '\\') {
+			if (c->at == c->end)
+				break;
+			ch = unescape(*c->at++);
+		}
+		if (buf_add(&text, &ch, 1) < 0)
+			break;
+	}
+	if (m == MATCH_YES)
+		*value = json_stringn(text.len > 0 ? text.data : "", text.len);
+	buf_free(&text);
+	if (m == MATCH_YES)
+		return *value != NULL ? MATCH_YES : MATCH_NO;
+	return cursor_short(c);
+}
+
+static enum match take_quote(struct cursor *c, const char *const *quotes, size_t count, const char **quote)
+{
+	enum match m = MATCH_NO;
+
+	for (size_t i = 0; i < count && m == MATCH_NO; i++) {
+		*quote = quotes[i];
+		m = cursor_take(c, quotes[i]);
+	}
+	return m;
+}
+
+/* ---- numbers and words ---- */
+
+static bool is_plain(char c)
+{
+	return (c & 0x80) == 0 && c != '\0' && (isalnum((unsigned char)c) || strchr("+-._", c) != NULL);
+}
+
+/* What is not valid in JSON is a string. */
+static json_t *plain_value(const struct span *text)
 {
 	static const struct {
 		const char *python, *json;
 	} words[] = {{"True", "true"}, {"False", "false"}, {"None", "null"}};
-	const char *from = *p;
-	json_t *result;
+	json_t *value;
 
-	while (*p < end && is_plain((unsigned char)**p))
-		++*p;
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-		if ((size_t)(*p - from) == strlen(words[i].python) &&
-		    memcmp(from, words[i].python, (size_t)(*p - from)) == 0)
+		if (span_is(text, words[i].python))
 			return json_loads(words[i].json, JSON_DECODE_ANY, NULL);
-	result = json_loadb(from, (size_t)(*p - from), JSON_DECODE_ANY, NULL);
-	return result != NULL ? result : json_stringn(from, (size_t)(*p - from));
+	value = json_loadb(text->text, text->len, JSON_DECODE_ANY, NULL);
+	return value != NULL ? value : json_stringn(text->text, text->len);
 }
 
-static const char *skip_whitespace(const char *p, const char *end)
+static enum match read_plain(struct cursor *c, json_t **value)
 {
-	while (p < end && (text_call_is_whitespace((unsigned char)*p) || *p == ','))
-		p++;
-	return p;
+	struct span text = {c->at, 0};
+
+	while (c->at < c->end && is_plain(*c->at))
+		c->at++;
+	if (c->at == c->end && !c->ended)
+		return MATCH_MAYBE;
+	text.len = (size_t)(c->at - text.text);
+	*value = text.len > 0 ? plain_value(&text) : NULL;
+	return *value != NULL ? MATCH_YES : MATCH_NO;
 }
 
-json_t *text_call_python_arguments(const char *text, size_t len)
-{
-	const char *p = text, *end = text + len, *name, *stop;
-	json_t *arguments = json_object(), *one;
-	size_t name_len;
+/* ---- lists and dictionaries ---- */
 
-	while ((p = skip_whitespace(p, end)) < end && *p != ')') {
-		name = p;
-		stop = memchr(p, '=', (size_t)(end - p));
-		if (stop == NULL)
+static enum match read_list(struct cursor *c, char close, unsigned depth, json_t **value)
+{
+	json_t *list = json_array(), *item;
+	enum match m;
+
+	for (c->at++;;) {
+		cursor_whitespace(c);
+		if (c->at == c->end) {
+			m = cursor_short(c);
 			break;
-		for (name_len = (size_t)(stop - name);
-		     name_len > 0 && text_call_is_whitespace((unsigned char)name[name_len - 1]);)
-			name_len--;
-		p = skip_whitespace(stop + 1, end);
-		if (p == end)
+		}
+		if (*c->at == close) {
+			c->at++;
+			*value = list;
+			return MATCH_YES;
+		}
+		if (*c->at == ',') {
+			c->at++;
+			continue;
+		}
+		if ((m = read_value(c, depth + 1, &item)) != MATCH_YES)
 			break;
-		one = *p == '"' || *p == '\'' ? string_value(&p, end) : plain_value(&p, end);
-		if (json_object_setn_new(arguments, name, name_len, one) < 0) {
-			json_decref(arguments);
-			return NULL;
+		if (json_array_append_new(list, item) < 0) {
+			m = MATCH_NO;
+			break;
 		}
 	}
-	return arguments;
+	json_decref(list);
+	return m;
+}
+
+/* A key: a string, or a name as in JavaScript and in what Gemma writes. */
+static enum match read_key(struct cursor *c, json_t **key)
+{
+	struct span name = {c->at, 0};
+
+	if (*c->at == '"' || *c->at == '\'' || *c->at == '<')
+		return read_value(c, TEXT_CALL_DEPTH_MAX, key);
+	while (c->at < c->end && ((*c->at & 0x80) == 0 && (isalnum((unsigned char)*c->at) || *c->at == '_')))
+		c->at++;
+	if (c->at == c->end)
+		return cursor_short(c);
+	name.len = (size_t)(c->at - name.text);
+	*key = name.len > 0 ? json_stringn(name.text, name.len) : NULL;
+	return *key != NULL ? MATCH_YES : MATCH_NO;
+}
+
+static enum match read_pair(struct cursor *c, const char *separators, unsigned depth, json_t *object)
+{
+	json_t *key = NULL, *value = NULL;
+	enum match m = read_key(c, &key);
+
+	if (m == MATCH_YES)
+		cursor_whitespace(c);
+	if (m == MATCH_YES && c->at == c->end)
+		m = cursor_short(c);
+	if (m == MATCH_YES)
+		m = c->at < c->end && *c->at != '\0' && strchr(separators, *c->at) != NULL ? MATCH_YES : MATCH_NO;
+	if (m == MATCH_YES) {
+		c->at++;
+		cursor_whitespace(c);
+		m = c->at == c->end ? cursor_short(c) : read_value(c, depth, &value);
+	}
+	if (m == MATCH_YES && json_object_setn_new(object, json_string_value(key), json_string_length(key), value) < 0)
+		m = MATCH_NO;
+	json_decref(key);
+	return m;
+}
+
+/* Pairs up to the closing bracket. */
+static enum match read_pairs(struct cursor *c, char close, const char *separators, unsigned depth, json_t **value)
+{
+	json_t *object = json_object();
+	bool first = true;
+	enum match m;
+
+	for (;; first = false) {
+		cursor_whitespace(c);
+		if (c->at < c->end && !first && *c->at == ',') {
+			c->at++;
+			cursor_whitespace(c);
+		} else if (c->at < c->end && !first && *c->at != close) {
+			m = MATCH_NO;
+			break;
+		}
+		if (c->at == c->end) {
+			m = cursor_short(c);
+			break;
+		}
+		if (*c->at == close) {
+			c->at++;
+			*value = object;
+			return MATCH_YES;
+		}
+		if ((m = read_pair(c, separators, depth + 1, object)) != MATCH_YES)
+			break;
+	}
+	json_decref(object);
+	return m;
+}
+
+static enum match read_value(struct cursor *c, unsigned depth, json_t **value)
+{
+	const char *quote;
+	enum match m;
+
+	if (depth > TEXT_CALL_DEPTH_MAX)
+		return MATCH_NO;
+	m = take_quote(c, string_quotes, sizeof string_quotes / sizeof string_quotes[0], &quote);
+	if (m == MATCH_YES)
+		return read_string(c, quote, true, value);
+	if (m == MATCH_MAYBE)
+		return m;
+	m = take_quote(c, token_quotes, sizeof token_quotes / sizeof token_quotes[0], &quote);
+	if (m == MATCH_YES)
+		return read_string(c, quote, false, value);
+	if (m == MATCH_MAYBE)
+		return m;
+	if (*c->at == '{') {
+		c->at++;
+		return read_pairs(c, '}', ":", depth, value);
+	}
+	if (*c->at == '[' || *c->at == '(')
+		return read_list(c, *c->at == '[' ? ']' : ')', depth, value);
+	return read_plain(c, value);
+}
+
+enum match text_call_python_value(struct cursor *c, json_t **value)
+{
+	return c->at == c->end ? cursor_short(c) : read_value(c, 0, value);
+}
+
+enum match text_call_python(struct cursor *c, json_t **arguments)
+{
+	return read_pairs(c, ')', "=:", 0, arguments);
+}
+
+enum match text_call_pairs(struct cursor *c, json_t **arguments)
+{
+	c->at++;
+	return read_pairs(c, '}', ":", 0, arguments);
 }

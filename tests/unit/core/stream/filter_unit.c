@@ -18,6 +18,7 @@
 struct seen {
 	struct buf out;
 	char kind;
+	bool thinks_of_calls;
 };
 
 static void put(struct seen *s, char kind, const char *bytes, size_t len)
@@ -39,6 +40,8 @@ static void take(struct filter *f, struct seen *s)
 	struct filter_piece p;
 
 	while (filter_next(f, &p)) {
+		if (p.reasoned && !s->thinks_of_calls)
+			p.kind = PIECE_REASONING; /* as where something follows */
 		switch (p.kind) {
 		case PIECE_TEXT:
 		case PIECE_REASONING:
@@ -169,8 +172,8 @@ static void markers_are_dropped(void **state)
 		{"python_tapython_tagg", "python_ta"},
 		{"pyth<|eot_id|>on_tag.", "pyth."},
 		{"pythpython_tag|>on_tag|>.", "pyth|>."},
-		{"a p<think></think>ython_tag.", "a p."},
-		{"a pyth<think>x</think>on_tag.", "a pyth«x»."},
+		{"a p<|im_end|>ython_tag.", "a p."},
+		{"a pyth<|content_thinking|>x<|end_message|>on_tag.", "a pyth«x»."},
 		{"<think>pyth</think><think>on_tag.", "«pyth.»"},
 		{"bye.<|eot_id|>", "bye."},
 		{"bye.<|eom_id|><|eot_id|>", "bye."},
@@ -193,7 +196,7 @@ static void reasoning_is_sorted_out(void **state)
 		{"hm \n</think>\n</think> yes", "hm \n¬¬ yes"},
 		{"pyth</think>on_tag", "pyth¬"},
 		{"<think>a<think>b</think>c</think>d", "«ab»c¬d"},
-		{"a<think>b</think>c", "a«b»c"},
+		{"a<think>b</think>c", "a<think>b</think>c"},
 		{"<think>{\"name\":\"search\",\"parameters\":{}}</think>x",
 	         "«{\"name\":\"search\",\"parameters\":{}}»x"},
 		{"<think>python_tag <|eot_id|></thin </think>x", "« </thin »x"},
@@ -214,7 +217,7 @@ static void text_encoded_calls_are_calls(void **state)
 		{"{\"name\": \"search\", \"parameters\": {\"query\": \"x\"}}", CALL},
 		{"{\"type\": \"function\", \"name\": \"search\", \"parameters\": {\"query\": \"x\"}}", CALL},
 		{"<|python_tag|>{\"name\": \"search\", \"parameters\": {\"query\": \"x\"}}<|eom_id|>", CALL},
-		{"a pyth<tool_call>{\"name\": \"search\", \"parameters\": {\"query\": \"x\"}}</tool_call>on_tag.",
+		{"a pyth<|tool_call|>{\"name\": \"search\", \"parameters\": {\"query\": \"x\"}}<|/tool_call|>on_tag.",
 	         "a pyth" CALL "."},
 		{"Wait. <|python_tag|>{\"name\": \"search\", \"parameters\": {\"query\": \"x\"}}", "Wait. " CALL},
 		{"{\"name\":\"search\",\"parameters\":" QUERY "}; {\"name\":\"search\",\"parameters\":" QUERY "}",
@@ -225,22 +228,23 @@ static void text_encoded_calls_are_calls(void **state)
 		{"{\"type\":\"function\",\"function\":{\"name\":\"search\",\"arguments\":" QUERY "}}", CALL},
 		{"{\"function\":\"search\",\"parameters\":" QUERY "}", CALL},
 		{"{\"parameters\":" QUERY ",\"name\":\"search\"}", CALL},
-		/* in mid-line, and in a list */
-		{"Let me search. {\"name\":\"search\",\"parameters\":" QUERY "}", "Let me search. " CALL},
-		{"So: {\"name\":\"search\",\"parameters\":" QUERY "} and then", "So: " CALL "and then"},
-		{"Both: [{\"name\":\"search\",\"parameters\":" QUERY "}, {\"name\":\"run_code\",\"arguments\":{}}].",
-	         "Both: " CALL "‹run_code {}›."},
-		{"{\"a\": 1} {\"name\":\"search\",\"parameters\":" QUERY "}", "{\"a\": 1} " CALL},
-		{"{ {\"name\":\"search\",\"parameters\":" QUERY "}", "{ " CALL},
-		/* in a fence: models write more calls there than they explain, and the rule is the same */
+		/* after a sentence, and in a list */
+		{"So.\n{\"name\":\"search\",\"parameters\":" QUERY "} and then", "So.\n" CALL "and then"},
+		{"Both!\n[{\"name\":\"search\",\"parameters\":" QUERY "}, {\"name\":\"run_code\",\"arguments\":{}}].",
+	         "Both!\n" CALL "‹run_code {}›."},
+		{"Ich suche…\n\n{\"name\":\"search\",\"parameters\":" QUERY "}", "Ich suche…\n\n" CALL},
+		{"\"I look.\"\n{\"name\":\"search\",\"parameters\":" QUERY "}", "\"I look.\"\n" CALL},
+		{"检索。\n{\"name\":\"search\",\"parameters\":" QUERY "}", "检索。\n" CALL},
+		/* a fence that is the whole answer */
 		{"```json\n{\"name\": \"search\", \"parameters\": " QUERY "}\n```", CALL},
-		{"I look:\n\n```json\n{\"name\":\"search\",\"parameters\":" QUERY "}\n```\nThen ```x```",
-	         "I look:\n\n" CALL "Then ```x```"},
-		{"```\n[{\"name\":\"search\",\"parameters\":" QUERY "}]```x", CALL "x"},
-		{"```json\n{\"name\":\"search\",\"parameters\":" QUERY "}\n{\"name\":\"search\",\"parameters\":" QUERY
-	         "}\n``` `",
-	         CALL CALL "`"},
-		{"```tool_call\n{\"name\":\"search\",\"parameters\":" QUERY "}\n```", "```tool_call\n" CALL "```"},
+		{"```\n[{\"name\":\"search\",\"parameters\":" QUERY "}]```", CALL},
+		{"\n```json\n{\"name\":\"search\",\"parameters\":" QUERY "}\n{\"name\":\"search\",\"parameters\":" QUERY
+	         "}\n```\n<|eot_id|>\n",
+	         CALL CALL},
+		{"```tool_call\n{\"name\":\"search\",\"parameters\":" QUERY "}\n```", CALL},
+		{"```tool_code\nprint(default_api.search(query='x'))\n```", CALL},
+		{"```tool_code\n[search(query='x')]", CALL},
+		{"<think>hm</think>\n```json\n{\"name\":\"search\",\"parameters\":" QUERY "}\n```", "«hm»" CALL},
 		{"{\"name\":\"search\",\"parameters\":" QUERY "} ```x```", CALL "```x```"},
 		/* a closing brace that is missing */
 		{"{\"name\":\"search\",\"parameters\":" QUERY, CALL},
@@ -351,9 +355,12 @@ static void little_is_held_back(void **state)
 		{"{\"name\": \"Alice S", "{\"name\": \"Alice S"},
 		{"{ 1", "{ 1"},
 		{"x\n[", "x\n"},
-		{"as {", "as "},
+		{"as {", "as {"},
+		{"As.\n{", "As.\n"},
+		{"As\n{", "As\n{"},
 		{"as {n", "as {n"},
-		{"as {\"na", "as "},
+		{"as {\"na", "as {\"na"},
+		{"As.\n{\"na", "As.\n"},
 		{"as {\"no", "as {\"no"},
 		{"see [", "see "},
 		{"see [1", "see [1"},
@@ -415,13 +422,13 @@ static void beginning_forgets(void **state)
 	char *got;
 
 	(void)state;
-	feed(f, &s, "<think>{\"name", 13);
+	feed(f, &s, "<think>{\"nam x", 14);
 	filter_begin(f, with_tools);
 	feed(f, &s, "{\"name\":\"sea", 12);
 	filter_begin(f, with_tools);
 	feed(f, &s, "rch\"", 4);
 	got = finish(f, &s);
-	assert_string_equal(got, "«{\"name»rch\"");
+	assert_string_equal(got, "«{\"nam x»rch\"");
 	free(got);
 }
 
@@ -431,7 +438,7 @@ static void half_a_call_is_dropped(void **state)
 	static const struct row rows[] = {
 		{"Hello <thi", "Hello <thi"},
 		{"<think>hm </th", "«hm </th»"},
-		{"So: {\"name\":\"search\",\"parameters\":{\"query\":\"x\"", "So: "},
+		{"So.\n{\"name\":\"search\",\"parameters\":{\"query\":\"x\"", "So.\n"},
 		{"<tool_call>{\"na", ""},
 	};
 

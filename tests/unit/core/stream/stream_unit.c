@@ -161,9 +161,9 @@ static const struct row {
                          STOP("stop", 4) DONE,
          "‹call00000 search {\"query\":\"x\"}›" COMPLETE,
          {4, 4, 4, true, true, 0}},
-	{TEXT("I search. {\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{}}", 1)
+	{TEXT("I search.\\n{\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{}}", 1)
                  CALL("\"id\":\"b\",\"function\":{\"name\":\"other\",\"arguments\":{}}") TEXT(" And", 3) DONE,
-         "I search. And‹call00000 search {}›‹b other {}›" COMPLETE,
+         "I search.\nAnd‹call00000 search {}›‹b other {}›" COMPLETE,
          {3, 2, 3, false, true, 0}},
 	{ROLE TEXT("{\\\"name\\\": \\\"Alice\\\", ", 1) TEXT("\\\"age\\\": 3}", 2) STOP("stop", 2) DONE,
          "{\"name\": \"Alice\", \"age\": 3}" COMPLETE,
@@ -190,8 +190,8 @@ static const struct row {
 	{"", "<malformed: the answer is not a stream of chat events>", {0, 0, -1, false, false, 0}},
 	/* no call is made of an answer that is not whole */
 	{CALL("\"id\":\"a\",\"function\":{\"name\":\"search\",\"arguments\":\"{}\"}")
-                 TEXT("So {\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{\\\"a", 2) "data: {\"error\":\"e\"}\n\n",
-         "So <error: e>",
+                 TEXT("So.\\n{\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{\\\"a", 2) "data: {\"error\":\"e\"}\n\n",
+         "So.\n<error: e>",
          {2, 1, 2, false, true, 0}},
 	{REASON("hm <thi") TEXT("{\\\"name\\\":\\\"sea", 2),
          "«hm <thi»<cut: the stream ended without finish_reason or [DONE]>",

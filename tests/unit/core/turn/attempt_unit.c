@@ -103,9 +103,18 @@ static void unopened_reasoning_is_not_stored(void **state)
 		{"</think>\n\nYes.", "\n\nYes.", "\n\nYes."},
 		{"Hm.</think>", "Hm.\n\n", ""},
 		/* only the first ends reasoning; others are text, as are those of a model that opened it */
-		{"Hm.</think>The tag </think> ends it.", "Hm.\n\nThe tag  ends it.", "The tag  ends it."},
-		{"<think>Hm.</think>The tag </think> ends it.", "<think>Hm.</think>The tag  ends it.",
-	         "The tag  ends it."},
+		{"Hm.</think>The tag </think> ends it.", "Hm.\n\nThe tag </think> ends it.",
+	         "The tag </think> ends it."},
+		{"<think>Hm.</think>The tag </think> ends it.", "<think>Hm.</think>The tag </think> ends it.",
+	         "The tag </think> ends it."},
+		/* what is only mentioned is text */
+		{"Close it with </think> and go on.", "Close it with </think> and go on.",
+	         "Close it with </think> and go on."},
+		{"Models wrap it in `<think>`.\nA `</think>` ends it.\n</think>\nis the tag.",
+	         "Models wrap it in `<think>`.\nA `</think>` ends it.\n\nis the tag.", "is the tag."},
+		{"It goes from <think> to\n</think>\nin the text.", "It goes from <think> to\n</think>\nin the text.",
+	         "It goes from <think> to\n</think>\nin the text."},
+		{"```\nHm.\n</think>\n```\nok", "```\nHm.\n</think>\n```\nok", "```\nHm.\n</think>\n```\nok"},
 	};
 
 	(void)state;
@@ -126,7 +135,7 @@ static void an_answer_after_reasoning_in_a_field_keeps_its_words(void **state)
 	(void)state;
 	feed("reasoning_content", "Hm.", 1);
 	feed("content", "The tag </think> ends it.", 1);
-	end("<think>Hm.</think>The tag  ends it.", "The tag  ends it.");
+	end("<think>Hm.</think>The tag </think> ends it.", "The tag </think> ends it.");
 }
 
 /* Each attempt may begin with such reasoning; one that continues an answer keeps it. */

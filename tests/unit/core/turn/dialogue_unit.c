@@ -44,7 +44,7 @@ static const char *const dialogues[] = {
 	"text_call_function",
 	"text_call_qwen",
 	"text_call_mistral",
-	"text_call_mid_line",
+	"text_call_quoted",
 	"text_call_fence",
 	"reasoning_unopened",
 	"reasoning_tags",
