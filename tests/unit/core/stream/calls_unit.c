@@ -203,9 +203,64 @@ static void arguments_that_are_too_long_lose_their_end_and_no_less(void **state)
 	calls_clear(&c);
 }
 
+static void a_name_is_that_of_a_tool_whatever_surrounds_it(void **state)
+{
+	static const char *const tools[] = {"web_search", "code-run", "Web_Search", NULL};
+	static const struct {
+		const char *name, *tool;
+	} rows[] = {
+		{"web_search", "web_search"},
+		{"Web_Search", "Web_Search"},
+		{"WEB_SEARCH", "web_search"},
+		{"web-search", "web_search"},
+		{"code_run", "code-run"},
+		{" web_search\n", "web_search"},
+		{"\"web_search\"", "web_search"},
+		{"`web_search()`", "web_search"},
+		{"functions.web_search", "web_search"},
+		{"functions.web_search:0", "web_search"},
+		{"functions.web_search:12", "web_search"},
+		{"functionsweb_search0", "web_search"},
+		{"functions_web_search_3", "web_search"},
+		{"default_api:web_search", "web_search"},
+		{"default_api.web_search", "web_search"},
+		{"tools.web_search", "web_search"},
+		{"tools/web_search", "web_search"},
+		{"a.b::web_search", "web_search"},
+		{"web_search:0", "web_search"},
+		{"web_search_1", "web_search"},
+		{"web_search<|channel|>commentary", "web_search"},
+		{"functions.web_search <|channel|>json", "web_search"},
+		{"", NULL},
+		{" ", NULL},
+		{"<|channel|>", NULL},
+		{"functions.", NULL},
+		{"functions", NULL},
+		{"functions9", NULL},
+		{"0", NULL},
+		{":0", NULL},
+		{"web", NULL},
+		{"my_web_search", NULL},
+		{"web_searches", NULL},
+		{"functions.web_search.x", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *tool = call_name_resolve(rows[i].name, tools);
+
+		if (rows[i].tool == NULL)
+			assert_null(tool);
+		else
+			assert_string_equal(tool != NULL ? tool : "(none)", rows[i].tool);
+	}
+	assert_null(call_name_resolve("f", NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_name_is_that_of_a_tool_whatever_surrounds_it),
 		cmocka_unit_test(fragments_of_two_calls_interleave),
 		cmocka_unit_test(whole_calls_without_index_are_not_merged),
 		cmocka_unit_test(whole_calls_of_one_index_are_not_merged),
