@@ -81,6 +81,7 @@ void stream_begin(struct stream *s, const char *const *tools)
 	filter_begin(s->content, tools);
 	filter_begin(s->reasoning, NULL);
 	calls_clear(&s->calls);
+	calls_init(&s->calls, tools);
 	s->progress = (struct stream_progress){.completion_tokens = -1};
 	s->state = EVENTS;
 	s->closing = s->reasoning_open = s->failed = s->understood = s->no_memory = false;
@@ -241,7 +242,7 @@ static bool next_of_reasoning(struct stream *s, struct piece *p)
 static void merge_calls(struct stream *s)
 {
 	errno = 0;
-	if (calls_merge(&s->calls, s->chunk.tool_calls) < 0)
+	if (calls_merge(&s->calls, s->chunk.tool_calls, false) < 0)
 		s->no_memory |= errno == ENOMEM;
 }
 
@@ -305,7 +306,7 @@ bool stream_next(struct stream *s, struct piece *p)
 		case LAST_CONTENT:
 			if (next_of_content(s, p))
 				return true;
-			s->no_memory |= calls_finish(&s->calls) < 0;
+			s->no_memory |= calls_finish(&s->calls, s->end == STREAM_LIMIT) < 0;
 			s->end = judge(s);
 			s->state = CALLS;
 			break;
