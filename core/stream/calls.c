@@ -1,14 +1,255 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/stream/calls.h"
 
+#include "core/base/buf.h"
+#include "core/base/utf8.h"
+
+#include <ctype.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-void calls_init(struct calls *c)
+/* ---- names ---- */
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* Letters of any case are the same, and so are - and _. */
+static bool is_same_name(const char *name, const char *end, const char *tool)
+{
+	for (; name < end && *tool != '\0'; name++, tool++)
+		if (tolower((unsigned char)(*name == '-' ? '_' : *name)) !=
+		    tolower((unsigned char)(*tool == '-' ? '_' : *tool)))
+			return false;
+	return name == end && *tool == '\0';
+}
+
+static const char *find_tool(const char *name, const char *end, const char *const *tools)
+{
+	for (const char *const *t = tools; *t != NULL; t++)
+		if (strlen(*t) == (size_t)(end - name) && memcmp(*t, name, (size_t)(end - name)) == 0)
+			return *t;
+	for (const char *const *t = tools; *t != NULL; t++)
+		if (is_same_name(name, end, *t))
+			return *t;
+	return NULL;
+}
+
+const char *call_name_resolve(const char *name, const char *const *tools)
+{
+	static const char around[] = " \t\r\n\"'`";
+	static const char glued[] = "functions"; /* Kimi: functions.NAME:0, where a server dropped what joins them */
+	const char *token = strstr(name, "<|"), *end = token != NULL ? token : name + strlen(name), *from, *found;
+
+	if (tools == NULL)
+		return NULL;
+	for (; name < end && strchr(around, *name) != NULL; name++)
+		continue;
+	for (; end > name && (strchr(around, end[-1]) != NULL || strchr("()", end[-1]) != NULL); end--)
+		continue;
+	if ((found = find_tool(name, end, tools)) != NULL)
+		return found;
+	for (from = end; from > name && is_digit(from[-1]); from--)
+		continue;
+	if (from > name && from < end && strchr(":_-", from[-1]) != NULL)
+		end = from - 1;
+	for (from = end; from > name && strchr(".:/", from[-1]) == NULL; from--)
+		continue;
+	if ((found = find_tool(from, end, tools)) != NULL)
+		return found;
+	if ((size_t)(end - from) <= sizeof glued - 1 || memcmp(from, glued, sizeof glued - 1) != 0)
+		return NULL;
+	for (from += sizeof glued - 1; end > from && is_digit(end[-1]); end--)
+		continue;
+	return find_tool(from + (*from == '_'), end, tools);
+}
+
+/* ---- arguments ---- */
+
+#define TAG_MAX 64
+
+static const char *skip_blanks(const char *p, const char *end)
+{
+	while (p < end && strchr(" \t\r\n", *p) != NULL && *p != '\0')
+		p++;
+	return p;
+}
+
+/* After the tag, <...> or [TOOL_CALLS], at p, or p where there is none. */
+static const char *skip_tag(const char *p, const char *end)
+{
+	const char *from = p, *limit = end - p > TAG_MAX ? p + TAG_MAX : end;
+	char close = *p++ == '[' ? ']' : '>';
+
+	while (p < limit && *p != close &&
+	       (close == ']' ? isupper((unsigned char)*p) || *p == '_' || *p == '/' : strchr("<{}\"\n", *p) == NULL))
+		p++;
+	return p < limit && *p == close && p > from + 1 ? p + 1 : from;
+}
+
+/* What models and servers leave around the arguments: template tokens, fences; after them commas
+ * and closing brackets. */
+static const char *skip_debris(const char *p, const char *end, bool after)
+{
+	const char *from;
+
+	do {
+		from = p = skip_blanks(p, end);
+		if (end - p >= 3 && memcmp(p, "```", 3) == 0)
+			for (p += 3; p < end && isalnum((unsigned char)*p); p++)
+				continue;
+		else if (p < end && (*p == '<' || *p == '['))
+			p = skip_tag(p, end);
+		else if (after && p < end && strchr("}]),;", *p) != NULL)
+			p++;
+	} while (p > from);
+	return p;
+}
+
+struct whole {
+	json_t *object; /* NULL: none that has members */
+	bool empty;     /* an empty object, or what stands for one */
+};
+
+static bool take_object(struct whole *w, json_t *object)
+{
+	if (json_object_size(object) == 0)
+		w->empty = true;
+	else if (w->object == NULL)
+		w->object = json_incref(object);
+	else
+		return json_equal(w->object, object);
+	return true;
+}
+
+static bool take_values(struct whole *w, const char *text, size_t len, unsigned depth);
+
+static bool take_value(struct whole *w, json_t *value, unsigned depth)
+{
+	if (json_is_object(value))
+		return take_object(w, value);
+	if (json_is_string(value) && depth < 3)
+		return take_values(w, json_string_value(value), json_string_length(value), depth + 1);
+	if (json_is_array(value) && json_array_size(value) == 1 && json_is_object(json_array_get(value, 0)))
+		return take_object(w, json_array_get(value, 0));
+	w->empty = true;
+	return json_is_null(value) || (json_is_array(value) && json_array_size(value) == 0);
+}
+
+/* False: there is something else in it, or two objects that are not the same. */
+static bool take_values(struct whole *w, const char *text, size_t len, unsigned depth)
+{
+	const char *p = text, *end = text + len;
+	bool good = true;
+
+	while (good && (p = skip_debris(p, end, w->object != NULL || w->empty)) < end) {
+		json_error_t at;
+		json_t *value = json_loadb(p, (size_t)(end - p),
+		                           JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY | JSON_ALLOW_NUL, &at);
+
+		good = value != NULL && take_value(w, value, depth);
+		p += value != NULL ? at.position : 0;
+		json_decref(value);
+	}
+	w->empty = w->empty || (good && depth > 0);
+	return good;
+}
+
+/* A copy in which control characters of strings are escaped, \' is ', and no comma is left before a
+ * closing bracket: each has one meaning only. */
+static char *repaired(const char *text, size_t len, size_t *out_len)
+{
+	struct buf b = BUF_INIT(CALLS_ARGUMENTS_MAX * 6 + 1);
+	const char *end = text + len, *next;
+	bool in_string = false;
+	int failed = buf_add(&b, "", 0);
+
+	for (const char *p = text; p < end && failed == 0; p++) {
+		if (in_string && *p == '\\' && p + 1 < end) {
+			p++;
+			failed = *p == '\'' ? buf_add(&b, p, 1) : buf_add(&b, p - 1, 2);
+			continue;
+		}
+		if (*p == '"')
+			in_string = !in_string;
+		if (in_string && (unsigned char)*p < ' ') {
+			failed = buf_addf(&b, "\\u%04x", (unsigned)*p);
+			continue;
+		}
+		next = *p == ',' && !in_string ? skip_blanks(p + 1, end) : p;
+		if (next > p && next < end && (*next == '}' || *next == ']'))
+			continue;
+		failed = buf_add(&b, p, 1);
+	}
+	if (failed == 0 && b.len > 0)
+		return buf_steal(&b, out_len);
+	buf_free(&b);
+	return NULL;
+}
+
+/* The one object that the arguments hold; "{}" for an empty one. free(). NULL: they do not, or no
+ * memory. */
+static char *one_object(const char *text, size_t len)
+{
+	struct whole w = {NULL, false};
+	bool good = take_values(&w, text, len, 0);
+	char *copy = NULL, *found = NULL;
+
+	if (!good) {
+		json_decref(w.object);
+		w = (struct whole){NULL, false};
+		copy = repaired(text, len, &len);
+		good = copy != NULL && take_values(&w, copy, len, 0);
+		free(copy);
+	}
+	if (good && (w.object != NULL || w.empty))
+		found = w.object != NULL ? json_dumps(w.object, JSON_COMPACT | JSON_REAL_PRECISION(15)) : strdup("{}");
+	json_decref(w.object);
+	return found;
+}
+
+static bool is_object(const char *text, size_t len)
+{
+	json_t *json = json_loadb(text, len, JSON_ALLOW_NUL, NULL);
+	bool object = json_is_object(json) && (json_object_size(json) > 0 || len == 2);
+
+	json_decref(json);
+	return object;
+}
+
+/* Whether two texts of JSON differ in blanks alone. */
+static bool is_same_json(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+	const char *a_end = a + a_len, *b_end = b + b_len;
+	bool in_string = false, escaped = false;
+
+	for (;;) {
+		if (!in_string) {
+			a = skip_blanks(a, a_end);
+			b = skip_blanks(b, b_end);
+		}
+		if (a == a_end || b == b_end)
+			return a == a_end && b == b_end;
+		if (*a != *b)
+			return false;
+		if (*a == '"' && !escaped)
+			in_string = !in_string;
+		escaped = in_string && *a == '\\' && !escaped;
+		a++;
+		b++;
+	}
+}
+
+/* ---- assembly ---- */
+
+void calls_init(struct calls *c, const char *const *tools)
 {
 	memset(c, 0, sizeof *c);
+	c->tools = tools;
 }
 
 static void call_free(struct call *call)
@@ -16,124 +257,310 @@ static void call_free(struct call *call)
 	free(call->id);
 	free(call->name);
 	free(call->arguments);
+	json_decref(call->extra);
 }
 
 void calls_clear(struct calls *c)
 {
 	for (size_t i = 0; i < c->count; i++)
 		call_free(&c->items[i]);
-	calls_init(c);
-}
-
-/* Nothing is added after a missing part: without it, other arguments would be run. */
-static int append(struct call *call, const char *more)
-{
-	size_t add = strlen(more);
-	char *grown;
-
-	if (call->cut || add > CALLS_ARGUMENTS_MAX - call->len ||
-	    (grown = realloc(call->arguments, call->len + add + 1)) == NULL) {
-		call->cut = true;
-		return -1;
-	}
-	memcpy(grown + call->len, more, add + 1);
-	call->arguments = grown;
-	call->len += add;
-	return 0;
+	calls_init(c, c->tools);
 }
 
 static struct call *new_call(struct calls *c, long index)
 {
 	if (c->count == CALLS_MAX)
 		return NULL;
-	c->index[c->count] = index;
-	c->whole[c->count] = false;
+	c->items[c->count] = (struct call){.id = NULL};
+	c->state[c->count] = (struct call_state){.index = index};
 	return &c->items[c->count++];
 }
 
 static long next_index(const struct calls *c)
 {
-	long last = c->count == 0 ? -1 : c->index[c->count - 1];
+	long last = c->count == 0 ? -1 : c->state[c->count - 1].index;
 
 	return last < LONG_MAX ? last + 1 : LONG_MIN; /* an index is the server's, any number */
 }
 
-/* Some servers give each of their calls the index 0: a name and another id begin a new one.
- * Others give each fragment another id, but the name only once. */
-static bool is_another(const struct call *call, const char *id, const char *name)
+static struct call_state *state_of(struct calls *c, const struct call *call)
 {
-	return id != NULL && call->id != NULL && strcmp(call->id, id) != 0 && name != NULL && call->name != NULL;
+	return &c->state[call - c->items];
 }
 
-/* A fragment without an index continues the last call, unless it brings another id. */
-static struct call *find(struct calls *c, const json_t *fragment, const char *id, const char *name)
+/* Follows the arguments as far as to know whether their object has ended. */
+static void follow(struct call_state *s, const char *text, size_t len)
 {
-	const json_t *index = json_object_get(fragment, "index");
-
-	if (json_is_integer(index)) {
-		long n = (long)json_integer_value(index);
-
-		for (size_t i = c->count; i-- > 0;)
-			if (c->index[i] == n && !c->whole[i])
-				return is_another(&c->items[i], id, name) ? new_call(c, n) : &c->items[i];
-		return new_call(c, n);
+	for (const char *p = text, *end = text + len; p < end; p++) {
+		if (s->escaped) {
+			s->escaped = false;
+		} else if (s->in_string) {
+			s->escaped = *p == '\\';
+			s->in_string = *p != '"';
+		} else if (*p == '"') {
+			s->in_string = true;
+		} else if (*p == '{') {
+			s->closed = false;
+			s->depth++;
+		} else if (*p == '}' && s->depth > 0) {
+			s->closed = --s->depth == 0;
+		}
 	}
-	if (c->count > 0 && !c->whole[c->count - 1]) {
-		struct call *last = &c->items[c->count - 1];
-
-		if (id == NULL || (last->id != NULL && strcmp(last->id, id) == 0))
-			return last;
-	}
-	return new_call(c, next_index(c));
 }
 
-static int merge_arguments(struct call *call, const json_t *arguments)
+/* Nothing is added after a missing part: without it, other arguments would be run. */
+static int append(struct calls *c, struct call *call, const char *more, size_t add)
 {
-	char *text;
-	int result;
+	struct call_state *s = state_of(c, call);
+	bool placeholder = call->len == 2 && memcmp(call->arguments, "{}", 2) == 0 && add > 0 && *more == '{';
+	char *grown;
 
-	if (json_is_string(arguments))
-		return append(call, json_string_value(arguments));
-	if (!json_is_object(arguments))
+	/* All so far again, and more: no JSON continues like this. */
+	if (!call->cut && (placeholder || (call->len > 0 && *call->arguments == '{' && add >= call->len &&
+	                                   memcmp(more, call->arguments, call->len) == 0))) {
+		call->len = 0;
+		s->depth = 0;
+		s->in_string = s->escaped = s->closed = false;
+	}
+	if (call->cut || add > CALLS_ARGUMENTS_MAX - call->len ||
+	    (grown = realloc(call->arguments, call->len + add + 1)) == NULL) {
+		call->cut = true;
+		return -1;
+	}
+	memcpy(grown + call->len, more, add);
+	grown[call->len + add] = '\0';
+	call->arguments = grown;
+	call->len += add;
+	follow(s, more, add);
+	return 0;
+}
+
+/* ---- fragments ---- */
+
+struct fragment {
+	const json_t *json, *function;
+	const char *id, *name;
+	const char *arguments; /* NULL: none */
+	size_t len;
+	char *dumped; /* arguments that came as an object */
+	long index;
+	bool has_index;
+};
+
+/* Some write it as text, or as a number with a fraction. */
+static bool read_index(const json_t *value, long *index)
+{
+	const char *text = json_string_value(value);
+	char *end;
+
+	if (json_is_integer(value)) {
+		*index = (long)json_integer_value(value);
+		return true;
+	}
+	if (json_is_real(value) && json_real_value(value) > -1e9 && json_real_value(value) < 1e9) {
+		*index = (long)json_real_value(value);
+		return true;
+	}
+	if (text == NULL || *text == '\0')
+		return false;
+	*index = strtol(text, &end, 10);
+	return *end == '\0';
+}
+
+static const char *text_of(const json_t *object, const char *member)
+{
+	const char *text = json_string_value(json_object_get(object, member));
+
+	return text != NULL && text[strspn(text, " \t\r\n")] != '\0' ? text : NULL;
+}
+
+/* -1: no memory. */
+static int read_fragment(struct fragment *f, const json_t *json)
+{
+	const json_t *arguments;
+
+	*f = (struct fragment){.json = json, .function = json_object_get(json, "function")};
+	f->has_index = read_index(json_object_get(json, "index"), &f->index);
+	f->id = text_of(json, "id");
+	if (!json_is_object(f->function)) { /* some do without, or name the tool there */
+		f->name = text_of(json, "function");
+		f->function = json;
+	}
+	if (f->name == NULL)
+		f->name = text_of(f->function, "name");
+	arguments = json_object_get(f->function, "arguments");
+	if (arguments == NULL)
+		arguments = json_object_get(f->function, "parameters");
+	if (json_is_string(arguments)) {
+		f->arguments = json_string_value(arguments);
+		f->len = strlen(f->arguments);
+	} else if (json_is_object(arguments) || json_array_size(arguments) > 0) {
+		f->arguments = f->dumped = json_dumps(arguments, JSON_COMPACT | JSON_REAL_PRECISION(15));
+		if (f->dumped == NULL)
+			return -1;
+		f->len = strlen(f->dumped);
+	}
+	return 0;
+}
+
+static bool begins_object(const struct fragment *f)
+{
+	const char *p = f->len == 0 ? NULL : skip_blanks(f->arguments, f->arguments + f->len);
+
+	return p != NULL && *p == '{';
+}
+
+static bool is_tool(const struct calls *c, const char *name)
+{
+	return call_name_resolve(name, c->tools) != NULL;
+}
+
+/* Whether a fragment that names a tool begins another call than the one that is at its place. */
+static bool is_another(struct calls *c, const struct call *call, const struct fragment *f)
+{
+	const struct call_state *s = state_of(c, call);
+	bool other_id = f->id != NULL && call->id != NULL && strcmp(f->id, call->id) != 0;
+	bool same_id = f->id != NULL && call->id != NULL && !other_id;
+
+	if (f->name == NULL || call->name == NULL)
+		return false; /* other servers give each fragment another id, but the name only once */
+	if (strcmp(f->name, call->name) == 0) {
+		if (other_id)
+			return call->len == 0 || s->closed || begins_object(f);
+		return !same_id && s->closed && begins_object(f) && !is_same_json("{}", 2, f->arguments, f->len) &&
+		       !is_same_json("{}", 2, call->arguments, call->len) &&
+		       !is_same_json(call->arguments, call->len, f->arguments, f->len);
+	}
+	if (other_id || s->closed)
+		return true;
+	return is_tool(c, f->name) && (call->len > 0 || is_tool(c, call->name));
+}
+
+/* The call that is this one again. */
+static struct call *find_same(struct calls *c, const struct fragment *f)
+{
+	for (size_t i = c->count; i-- > 0 && f->name != NULL && f->arguments != NULL;)
+		if (!c->state[i].whole && c->items[i].name != NULL && strcmp(c->items[i].name, f->name) == 0 &&
+		    c->items[i].len > 0 && is_same_json(c->items[i].arguments, c->items[i].len, f->arguments, f->len))
+			return &c->items[i];
+	return NULL;
+}
+
+/* The call that the fragment belongs to, an old one or a new one. */
+static struct call *find(struct calls *c, const struct fragment *f)
+{
+	size_t i = f->has_index || f->id != NULL ? c->count : 0;
+
+	for (; i > 0; i--)
+		if (f->has_index ? c->state[i - 1].index == f->index && !c->state[i - 1].whole
+		                 : c->items[i - 1].id != NULL && strcmp(c->items[i - 1].id, f->id) == 0)
+			break;
+	if (i == 0 && !f->has_index)
+		for (i = c->count; i > 0 && c->state[i - 1].whole;)
+			i--;
+	if (i > 0 && !is_another(c, &c->items[i - 1], f))
+		return &c->items[i - 1];
+	return new_call(c, f->has_index ? f->index : next_index(c));
+}
+
+/* A name comes whole, once or with each fragment, or in parts. */
+static int merge_name(struct calls *c, struct call *call, const char *name)
+{
+	size_t have = call->name == NULL ? 0 : strlen(call->name);
+	char joined[CALLS_NAME_MAX + 1];
+
+	if (name == NULL || (have > 0 && (call->len > 0 || strcmp(call->name, name) == 0)))
 		return 0;
-	text = json_dumps(arguments, JSON_COMPACT);
-	result = text == NULL ? -1 : append(call, text);
-	free(text);
+	snprintf(joined, sizeof joined, "%.*s%s", (int)have, have > 0 ? call->name : "", name);
+	joined[utf8_cut(joined, CALLS_NAME_MAX)] = '\0';
+	if (have > 0 && !is_tool(c, joined)) {
+		if (is_tool(c, call->name))
+			return 0;
+		if (strncmp(name, call->name, have) == 0) /* all so far again, and more */
+			memmove(joined, joined + have, strlen(joined + have) + 1);
+	}
+	free(call->name);
+	call->name = strdup(joined);
+	return call->name == NULL ? -1 : 0;
+}
+
+static int add_extra(struct call_state *s, json_t **to, const json_t *from, const char *const *known)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)from, name, value)
+	{
+		const char *const *k = known;
+		size_t len;
+
+		while (*k != NULL && strcmp(*k, name) != 0)
+			k++;
+		if (*k != NULL || json_is_null(value) || json_equal(json_object_get(*to, name), value))
+			continue;
+		len = strlen(name) + json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
+		if (len > CALLS_EXTRA_MAX - s->extra_len)
+			continue;
+		s->extra_len += len;
+		if ((*to == NULL && (*to = json_object()) == NULL) || json_object_set(*to, name, value) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int merge_extra(struct calls *c, struct call *call, const struct fragment *f)
+{
+	static const char *const of_call[] = {"index", "id",        "type",       "function",
+	                                      "name",  "arguments", "parameters", NULL};
+	static const char *const of_function[] = {"name", "arguments", "parameters", "description", "strict", NULL};
+	json_t *function = json_incref(json_object_get(call->extra, "function"));
+	int result = add_extra(state_of(c, call), &call->extra, f->json, of_call);
+
+	if (result == 0 && f->function != f->json)
+		result = add_extra(state_of(c, call), &function, f->function, of_function);
+	if (result == 0 && function != NULL && call->extra == NULL)
+		result = (call->extra = json_object()) == NULL ? -1 : 0;
+	if (result == 0 && function != NULL)
+		result = json_object_set(call->extra, "function", function);
+	json_decref(function);
 	return result;
 }
 
-static int merge_one(struct calls *c, const json_t *fragment)
+static int merge_one(struct calls *c, const json_t *json, bool again)
 {
-	const char *id = json_string_value(json_object_get(fragment, "id"));
-	const json_t *function = json_object_get(fragment, "function");
-	const char *name = json_string_value(json_object_get(function, "name"));
-	struct call *call;
+	struct fragment f;
+	struct call *call = NULL;
+	int result = -1;
 
-	if (!json_is_object(fragment))
+	if (!json_is_object(json))
 		return 0;
-	if (id != NULL && *id == '\0')
-		id = NULL;
-	if (name != NULL && *name == '\0')
-		name = NULL;
-	call = find(c, fragment, id, name);
-	if (call == NULL)
-		return -1;
-	if (id != NULL && call->id == NULL && (call->id = strdup(id)) == NULL)
-		return -1;
-	/* Names come whole, once; a server that repeats them does not double them. */
-	if (name != NULL && call->name == NULL && (call->name = strdup(name)) == NULL)
-		return -1;
-	return merge_arguments(call, json_object_get(function, "arguments"));
+	if (read_fragment(&f, json) < 0)
+		goto out;
+	if (again || (!f.has_index && f.id == NULL))
+		call = find_same(c, &f);
+	if (call != NULL) {
+		result = merge_extra(c, call, &f);
+		goto out;
+	}
+	call = find(c, &f);
+	if (call == NULL || (f.id != NULL && call->id == NULL && (call->id = strdup(f.id)) == NULL))
+		goto out;
+	if (merge_name(c, call, f.name) < 0 || merge_extra(c, call, &f) < 0)
+		goto out;
+	result = f.arguments == NULL ? 0 : append(c, call, f.arguments, f.len);
+out:
+	free(f.dumped);
+	return result;
 }
 
-int calls_merge(struct calls *c, const json_t *fragments)
+int calls_merge(struct calls *c, const json_t *fragments, bool again)
 {
 	const json_t *fragment;
 	size_t i;
 
 	if (json_is_object(fragments))
-		return merge_one(c, fragments);
-	json_array_foreach(fragments, i, fragment) if (merge_one(c, fragment) < 0) return -1;
+		return merge_one(c, fragments, again);
+	json_array_foreach(fragments, i, fragment) if (merge_one(c, fragment, again) < 0) return -1;
 	return 0;
 }
 
@@ -143,48 +570,89 @@ int calls_add(struct calls *c, const char *name, const char *arguments)
 
 	if (call == NULL)
 		return -1;
-	c->whole[c->count - 1] = true;
+	state_of(c, call)->whole = true;
 	call->name = strdup(name);
 	call->arguments = strdup(arguments);
 	call->len = strlen(arguments);
-	return call->name == NULL || call->arguments == NULL ? -1 : 0;
+	if (call->name != NULL && call->arguments != NULL)
+		return 0;
+	call_free(call);
+	c->count--;
+	return -1;
 }
 
-static bool is_taken(const struct calls *c, size_t count, const char *id)
+/* ---- the end ---- */
+
+/* The call before it that has its id. */
+static const struct call *same_id(const struct calls *c, size_t count, const struct call *call)
 {
 	for (size_t i = 0; i < count; i++)
-		if (strcmp(c->items[i].id, id) == 0)
-			return true;
-	return false;
+		if (strcmp(c->items[i].id, call->id) == 0)
+			return &c->items[i];
+	return NULL;
 }
 
-int calls_finish(struct calls *c)
+/* -1: no memory. */
+static int finish_one(struct call *call, const char *const *tools, bool limited)
+{
+	const char *tool = call_name_resolve(call->name, tools);
+	char *object;
+
+	if (tool != NULL && strcmp(tool, call->name) != 0) {
+		free(call->name);
+		if ((call->name = strdup(tool)) == NULL)
+			return -1;
+	}
+	if (call->len > 0 && (call->cut || is_object(call->arguments, call->len)))
+		object = NULL;
+	else if (call->len == 0)
+		object = strdup("{}");
+	else
+		object = one_object(call->arguments, call->len);
+	if (call->len == 0 && object == NULL)
+		return -1;
+	if (object != NULL) {
+		free(call->arguments);
+		call->arguments = object;
+		call->len = strlen(object);
+	}
+	if (limited && (call->len == 2 || !is_object(call->arguments, call->len)))
+		call->cut = true;
+	return 0;
+}
+
+int calls_finish(struct calls *c, bool limited)
 {
 	size_t kept = 0;
+	int result = 0;
 
 	for (size_t i = 0; i < c->count; i++) {
 		struct call *call = &c->items[i];
+		const struct call *before;
 		char id[32];
 
-		if (call->name == NULL) {
+		if (call->name != NULL && result == 0)
+			result = finish_one(call, c->tools, limited);
+		if (call->name == NULL || result < 0) {
 			call_free(call);
 			continue;
 		}
-		if (call->id == NULL || is_taken(c, kept, call->id)) {
+		before = call->id == NULL ? NULL : same_id(c, kept, call);
+		if (before != NULL && strcmp(before->name, call->name) == 0 &&
+		    strcmp(before->arguments, call->arguments) == 0) {
+			call_free(call);
+			continue;
+		}
+		if (call->id == NULL || before != NULL) {
 			snprintf(id, sizeof id, "call%05zu", i); /* Mistral takes just 9 letters and digits */
 			free(call->id);
 			call->id = strdup(id);
 		}
-		if (call->arguments == NULL)
-			call->arguments = strdup("{}");
 		c->items[kept] = *call;
-		c->index[kept++] = c->index[i];
-		if (call->id == NULL || call->arguments == NULL) {
-			memmove(&c->items[kept], &c->items[i + 1], (c->count - i - 1) * sizeof c->items[0]);
-			c->count = kept + (c->count - i - 1);
-			return -1;
-		}
+		c->state[kept++] = c->state[i];
+		if (call->id == NULL)
+			result = -1;
 	}
 	c->count = kept;
-	return 0;
+	return result;
 }

@@ -116,22 +116,22 @@ static void read_parts(struct chunk_reader *r, const json_t *parts, struct chunk
 		c->reasoning = (struct chunk_text){.bytes = r->scratch.data + content, .len = r->scratch.len - content};
 }
 
-/* tool_calls as an array; older servers sent the one call as an object. */
+/* tool_calls as an array; older servers sent the one call as an object, or as function_call. */
 static json_t *read_tool_calls(json_t *message)
 {
-	json_t *calls = json_object_get(message, "tool_calls"), *array;
+	json_t *calls = json_object_get(message, "tool_calls"), *function = json_object_get(message, "function_call");
 
-	if (json_is_object(calls)) {
-		array = json_array();
-		if (array == NULL || json_array_append(array, calls) < 0 ||
-		    json_object_set(message, "tool_calls", array) < 0) {
-			json_decref(array);
-			return NULL;
-		}
-		json_decref(array);
-		calls = array;
-	}
-	return json_array_size(calls) > 0 ? calls : NULL;
+	if (json_array_size(calls) > 0)
+		return calls;
+	if (json_is_object(calls))
+		calls = json_pack("[O]", calls);
+	else if (json_is_object(function))
+		calls = json_pack("[{s:O}]", "function", function);
+	else
+		return NULL;
+	if (calls == NULL || json_object_set_new(message, "tool_calls", calls) < 0)
+		return NULL;
+	return calls;
 }
 
 static void read_message(struct chunk_reader *r, json_t *message, struct chunk *c)

@@ -380,6 +380,7 @@ static bool read_message(struct scan *s)
 		MEMBER("content", read_content),          MEMBER("reasoning_content", read_reasoning_content),
 		MEMBER("reasoning", read_reasoning),      MEMBER("thinking", read_thinking),
 		MEMBER("tool_calls", read_no_tool_calls), MEMBER("refusal", take_null),
+		MEMBER("function_call", take_null),
 	};
 
 	return take_null(s) || read_object(s, members, sizeof members / sizeof members[0]);

@@ -93,6 +93,7 @@ void stream_begin(struct stream *s, const char *const *tools)
 	filter_begin(s->content, tools);
 	filter_begin_reasoning(s->reasoning, tools);
 	calls_clear(&s->calls);
+	calls_init(&s->calls, tools);
 	s->progress = (struct stream_progress){.completion_tokens = -1};
 	s->state = EVENTS;
 	s->closing = s->reasoning_open = s->failed = s->understood = s->no_memory = false;
@@ -312,7 +313,7 @@ static void sort_out_reasoned(struct stream *s)
 static void merge_calls(struct stream *s)
 {
 	errno = 0;
-	if (calls_merge(&s->calls, s->chunk.tool_calls) < 0)
+	if (calls_merge(&s->calls, s->chunk.tool_calls, false) < 0)
 		s->no_memory |= errno == ENOMEM;
 }
 
@@ -377,7 +378,7 @@ bool stream_next(struct stream *s, struct piece *p)
 			if (next_of(s, s->content, p))
 				return true;
 			sort_out_reasoned(s);
-			s->no_memory |= calls_finish(&s->calls) < 0;
+			s->no_memory |= calls_finish(&s->calls, s->end == STREAM_LIMIT) < 0;
 			s->end = judge(s);
 			s->state = CALLS;
 			break;

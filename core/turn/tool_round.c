@@ -133,6 +133,10 @@ static void start_job(struct job *j, const struct call *call, const struct tool_
 	} else if (tool == NULL) {
 		snprintf(text, sizeof text, "Error: there is no tool named %.64s. Answer without it.", call->name);
 		job_done(j, text);
+	} else if (call->cut) {
+		job_done(j,
+		         "Error: the arguments are too long and were cut off, so the tool was not run. "
+		         "Call it again with shorter arguments, or answer without it.");
 	} else if (!json_is_object(args)) {
 		snprintf(text, sizeof text,
 		         "Error: the arguments are not a JSON object (%.120s). Call the tool again with valid JSON.",

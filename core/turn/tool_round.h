@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One round of a turn's tools: the calls of one answer, run in parallel.
  *
- * What cannot be run (an unknown tool, arguments that are not a JSON object, a search that was
- * made before) has a result that the model can read, like everything that fails. */
+ * What cannot be run (an unknown tool, arguments that are cut off or not a JSON object, a search
+ * that was made before) has a result that the model can read, like everything that fails. */
 #ifndef TT_TURN_TOOL_ROUND_H
 #define TT_TURN_TOOL_ROUND_H
 

@@ -100,7 +100,7 @@ static void take_line(struct calls *calls, struct chunk_reader *reader, const ch
 	} else {
 		chunk_read(reader, event, len, &c);
 		if (c.tool_calls != NULL)
-			calls_merge(calls, c.tool_calls);
+			calls_merge(calls, c.tool_calls, false);
 	}
 	free(event);
 }
@@ -108,10 +108,11 @@ static void take_line(struct calls *calls, struct chunk_reader *reader, const ch
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	const char *text = (const char *)data;
+	static const char *const tools[] = {"t", "other_tool", NULL};
 	struct chunk_reader reader;
 	struct calls calls;
 
-	calls_init(&calls);
+	calls_init(&calls, tools);
 	chunk_reader_init(&reader);
 	for (size_t at = 0; at < len;) {
 		const char *end = memchr(text + at, '\n', len - at);
@@ -120,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		take_line(&calls, &reader, text + at, part);
 		at += part + 1;
 	}
-	fuzz_require(calls_finish(&calls) == 0 && calls.count <= CALLS_MAX);
+	fuzz_require(calls_finish(&calls, false) == 0 && calls.count <= CALLS_MAX);
 	if (calls.count > 0)
 		check(&calls);
 	calls_clear(&calls);

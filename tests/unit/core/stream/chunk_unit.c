@@ -78,6 +78,8 @@ static const struct event events[] = {
          .finish = FINISH_TOOL_CALLS},
 	{HEAD "\"choices\":[{\"message\":{\"content\":\"whole\",\"tool_calls\":[{},{}]},\"finish_reason\":\"stop\"}]}",
          CHUNK, .content = "whole", .calls = 2, .finish = FINISH_STOP},
+	{EVENT("\"function_call\":{\"name\":\"f\",\"arguments\":\"{\"}", "null"), CHUNK, .calls = 1},
+	{EVENT("\"function_call\":null,\"tool_calls\":null,\"content\":\"x\"", "null"), SCANNED, .content = "x"},
 	/* content as parts, refusals, duplicates, a second choice */
 	{EVENT("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]},"
                "{\"type\":\"text\",\"text\":\"so\"}]",
