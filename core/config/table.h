@@ -16,7 +16,9 @@ enum key_flags {
 	KEY_PATHS = 16,
 	KEY_HEADER = 32,
 	KEY_SCHEME = 64,
-	KEY_OLD = 128
+	KEY_OLD = 128,
+	KEY_NETWORKS = 256,
+	KEY_ORIGINS = 512
 };
 
 struct key_row {
