@@ -123,7 +123,9 @@ static const char *subject_of(struct worker *w, const struct connection *c)
 {
 	const struct config *config = published_config(worker_published(w));
 	const char *header = config == NULL ? NULL : cfg_str(config, CFG_HTTP_SUBJECT_HEADER);
-	const char *subject = header != NULL ? connection_header(c, header) : connection_params(c)->remote_user;
+	const char *subject = !connection_is_trusted(c) ? NULL
+	                      : header != NULL          ? connection_header(c, header)
+	                                                : connection_params(c)->remote_user;
 
 	return subject != NULL ? subject : "";
 }

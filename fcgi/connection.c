@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -369,6 +370,39 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 const char *connection_header(const struct connection *c, const char *name)
 {
 	return fcgi_request_header(c->request, name);
+}
+
+const char *connection_next_header(const struct connection *c, const char *name, const char *after)
+{
+	return fcgi_request_next_header(c->request, name, after);
+}
+
+void connection_peer(const struct connection *c, char out[INET6_ADDRSTRLEN])
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} peer = {.any.sa_family = AF_UNSPEC};
+	socklen_t len = sizeof peer;
+
+	out[0] = '\0';
+	if (c->set->local || getpeername(c->fd, &peer.any, &len) < 0)
+		return;
+	if (peer.any.sa_family == AF_INET)
+		inet_ntop(AF_INET, &peer.v4.sin_addr, out, INET6_ADDRSTRLEN);
+	else if (peer.any.sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &peer.v6.sin6_addr, out, INET6_ADDRSTRLEN);
+}
+
+void connection_distrust(struct connection *c)
+{
+	c->distrusted = true;
+}
+
+bool connection_is_trusted(const struct connection *c)
+{
+	return !c->distrusted;
 }
 
 const struct fcgi_request_params *connection_params(const struct connection *c)

@@ -17,6 +17,7 @@
 #include "core/protocol/protocol.h"
 
 #include <event2/event.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -66,6 +67,12 @@ void connections_drain(struct connections *s);
 /* --- one request ------------------------------------------------------------------ */
 const struct fcgi_request_params *connection_params(const struct connection *c);
 const char *connection_header(const struct connection *c, const char *name); /* as fcgi_request_header */
+const char *connection_next_header(const struct connection *c, const char *name, const char *after);
+/* The address of the web server over TCP; "" over AF_UNIX. */
+void connection_peer(const struct connection *c, char out[INET6_ADDRSTRLEN]);
+/* The peer is not known to be the web server: nothing that it says of the client's rights and user counts. */
+void connection_distrust(struct connection *c);
+bool connection_is_trusted(const struct connection *c);
 const char *connection_body(const struct connection *c, size_t *len);
 /* The body was longer than body_limit, or than the web server accepts, and is missing. */
 bool connection_body_too_large(const struct connection *c);

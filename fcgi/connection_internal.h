@@ -66,6 +66,7 @@ struct connection {
 	bool is_waiting; /* for a whole request: in set->waiting */
 	bool too_large;
 	bool is_head;
+	bool distrusted;
 	int64_t waiting_since_ms;
 	int64_t credit; /* bytes that may be written to the socket without polling it again */
 	struct precheck precheck;

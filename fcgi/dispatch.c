@@ -2,7 +2,10 @@
 #include "fcgi/dispatch.h"
 
 #include "core/base/clock.h"
+#include "core/base/network.h"
+#include "core/protocol/studio_request.h"
 #include "fcgi/endpoint.h"
+#include "fcgi/gate.h"
 #include "fcgi/response.h"
 #include "fcgi/route.h"
 
@@ -17,6 +20,22 @@
 	"This client may not use %s. The web server decides: it must pass the FastCGI parameter "                      \
 	"TT_AGENT_ADMIN=1 for clients that may (see the geo block in tt-agent-upstream.conf of the "                   \
 	"nginx files, or tt-agent-fastcgi.conf of the lighttpd files)."
+
+#define UNTRUSTED                                                                                                         \
+	"This client may not use this endpoint: the request came over TCP from an address that is not the web server's. " \
+	"List the web server's address in the setting fcgi.trusted."
+
+#define FORWARDED                                                                                                          \
+	"This client may not use this endpoint: its X-Forwarded-For header contains something that is not an address, so " \
+	"nobody can tell whose request it is."
+
+#define FOREIGN                                                                                                               \
+	"A web page of another site may not use this endpoint. If the page belongs to this service, and a proxy changes the " \
+	"Host header, list the page's origin in the setting http.origins."
+
+#define GET_ACTS "A browser may use this endpoint only with POST, because any web page can make it send GET."
+
+#define NOT_SERVED "This service is not served under the name that was requested (setting http.hosts)."
 
 /* --- request ids --------------------------------------------------------------------------- */
 
@@ -53,12 +72,18 @@ void dispatch_choose_id(struct dispatch_ids *ids, const char *from_client, char 
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-static struct route find_route(struct worker *w, const struct fcgi_request_params *p)
+static const struct cfg_list *list_of(const struct config *config, enum cfg_key key)
+{
+	static const struct cfg_list none;
+
+	return config != NULL ? cfg_list(config, key) : &none;
+}
+
+static struct route find_route(const struct config *config, const struct fcgi_request_params *p)
 {
 	char default_prefix[] = DEFAULT_PREFIX;
 	char *const defaults[] = {default_prefix};
-	const struct config *config = published_config(worker_published(w));
-	const struct cfg_list *prefixes = config == NULL ? NULL : cfg_list(config, CFG_HTTP_PREFIXES);
+	const struct cfg_list *prefixes = list_of(config, CFG_HTTP_PREFIXES);
 	const struct route_request r = {
 		.method = p->method,
 		.uri = p->request_uri,
@@ -68,7 +93,7 @@ static struct route find_route(struct worker *w, const struct fcgi_request_param
 		.admin = p->admin != NULL && strcmp(p->admin, "1") == 0,
 	};
 
-	return prefixes != NULL ? route_find(&r, prefixes->items, prefixes->count) : route_find(&r, defaults, 1);
+	return config != NULL ? route_find(&r, prefixes->items, prefixes->count) : route_find(&r, defaults, 1);
 }
 
 static void refuse(struct connection *c, const struct route *route)
@@ -92,15 +117,92 @@ static void refuse(struct connection *c, const struct route *route)
 	}
 }
 
-void dispatch_request(struct worker *w, struct connection *c)
+/* Whether what the peer says of the client's rights and user counts: over TCP anybody may be the peer. */
+static bool is_trusted(const struct config *config, const struct connection *c)
+{
+	const struct cfg_list *trusted = list_of(config, CFG_FCGI_TRUSTED);
+	char peer[INET6_ADDRSTRLEN];
+	struct network n;
+
+	connection_peer(c, peer);
+	for (size_t i = 0; peer[0] != '\0' && i < trusted->count; i++)
+		if (network_parse(trusted->items[i], &n) && network_contains(&n, peer))
+			return true;
+	return peer[0] == '\0';
+}
+
+/* Every line of it: a web server may pass on several. */
+static bool is_forwarded_properly(const struct connection *c)
+{
+	static const char name[] = "X-Forwarded-For";
+	const char *value = NULL;
+
+	while ((value = connection_next_header(c, name, value)) != NULL)
+		if (!gate_is_forwarded_for(value))
+			return false;
+	return true;
+}
+
+/* The sentence that refuses the client what the endpoint does; NULL: it may. */
+static const char *missing_right(const struct config *config, struct connection *c, const struct endpoint *e)
 {
 	const struct fcgi_request_params *p = connection_params(c);
-	struct route route = find_route(w, p);
+	const struct cfg_list *origins = list_of(config, CFG_HTTP_ORIGINS);
+	const struct gate_page page = {.host = p->host,
+	                               .origin = p->origin,
+	                               .fetch_site = p->fetch_site,
+	                               .referer = p->referer,
+	                               .user_agent = p->user_agent};
+
+	if (e->right == ENDPOINT_OPEN)
+		return NULL;
+	if (gate_is_foreign(&page, origins->items, origins->count))
+		return FOREIGN;
+	if (e->get_acts && (p->method == NULL || strcmp(p->method, "POST") != 0) && gate_is_browser(&page))
+		return GET_ACTS;
+	if (e->right != ENDPOINT_ADMIN)
+		return NULL;
+	return !connection_is_trusted(c) ? UNTRUSTED : !is_forwarded_properly(c) ? FORWARDED : NULL;
+}
+
+/* Refuses a body that is not JSON, which pages of other sites can have sent without being asked first.
+ * curl -d '' sends the type of a form without a body, and programs none at all. */
+static bool refuse_body(struct connection *c)
+{
+	const struct fcgi_request_params *p = connection_params(c);
+	bool typed = p->content_type != NULL && p->content_type[0] != '\0';
+	json_t *detail;
+	size_t len;
+	const char *body = connection_body(c, &len);
+
+	if (len == 0 || (typed ? gate_is_json(p->content_type) : p->origin == NULL && p->fetch_site == NULL))
+		return false;
+	studio_request_not_json(body, len, &detail);
+	response_value(c, 422, detail);
+	return true;
+}
+
+void dispatch_request(struct worker *w, struct connection *c)
+{
+	const struct config *config = published_config(worker_published(w));
+	const struct fcgi_request_params *p = connection_params(c);
+	const struct cfg_list *hosts = list_of(config, CFG_HTTP_HOSTS);
+	struct route route = find_route(config, p);
+	const char *missing;
 
 	counters_add(worker_counters(w), COUNTER_REQUESTS, 1);
 	dispatch_choose_id(worker_ids(w), p->request_id, connection_request_id(c));
-	if (route.status != 200)
+	if (!is_trusted(config, c))
+		connection_distrust(c);
+	if (p->ambiguous) {
+		response_detail(c, 400, "", "A header occurs twice, with different values");
+	} else if (hosts->count > 0 && !gate_serves(p->host, hosts->items, hosts->count)) {
+		response_detail(c, 421, "", NOT_SERVED);
+	} else if (route.status != 200) {
 		refuse(c, &route);
-	else
+	} else if ((missing = missing_right(config, c, route.endpoint)) != NULL) {
+		response_detail(c, 403, "", missing);
+	} else if (!refuse_body(c)) {
 		route.endpoint->answer(w, c);
+	}
 }

@@ -8,6 +8,7 @@
 #include "fcgi/worker.h"
 
 enum endpoint_right {
+	ENDPOINT_OPEN,   /* any client may use it, even a web page of another site */
 	ENDPOINT_PUBLIC, /* any client may use it */
 	ENDPOINT_ADMIN,  /* only clients for which the web server sends TT_AGENT_ADMIN=1 */
 };
@@ -16,6 +17,7 @@ struct endpoint {
 	const char *path;    /* below the prefix: "/status" */
 	const char *methods; /* as in Allow: "GET, HEAD" */
 	enum endpoint_right right;
+	bool get_acts;    /* GET does something: a browser, which any page can make send GET, must use POST */
 	const char *help; /* one sentence, for the manual */
 
 	/* Answers the request, now or later. */

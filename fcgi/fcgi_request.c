@@ -34,10 +34,15 @@ void fcgi_request_free(struct fcgi_request *r)
 static const struct param {
 	const char *name;
 	size_t len, offset;
+	bool once;
 } param_fields[] = {
 #define PARAM(name, field)                                                                                             \
 	{                                                                                                              \
-		name "=", sizeof name, offsetof(struct fcgi_request_params, field)                                     \
+		name "=", sizeof name, offsetof(struct fcgi_request_params, field), false                              \
+	}
+#define HEADER(name, field)                                                                                            \
+	{                                                                                                              \
+		name "=", sizeof name, offsetof(struct fcgi_request_params, field), true                               \
 	}
 	PARAM("REQUEST_METHOD", method),
 	PARAM("REQUEST_URI", request_uri),
@@ -50,8 +55,26 @@ static const struct param {
 	PARAM("REMOTE_ADDR", remote_addr),
 	PARAM("TT_AGENT_PREFIX", prefix),
 	PARAM("TT_AGENT_BODY_TOO_LONG", body_too_long),
+	HEADER("HTTP_HOST", host),
+	HEADER("HTTP_ORIGIN", origin),
+	HEADER("HTTP_SEC_FETCH_SITE", fetch_site),
+	HEADER("HTTP_REFERER", referer),
+	HEADER("HTTP_USER_AGENT", user_agent),
+	HEADER("CONTENT_TYPE", content_type),
 #undef PARAM
+#undef HEADER
 };
+
+static void set_param(struct fcgi_request_params *params, const struct param *field, const char *value)
+{
+	char *at = (char *)params + field->offset;
+	const char *before;
+
+	memcpy(&before, at, sizeof before);
+	if (field->once && before != NULL && strcmp(before, value) != 0)
+		params->ambiguous = true;
+	memcpy(at, &value, sizeof value);
+}
 
 /* The last one of a repeated parameter counts, as in the web servers' own handling: a fastcgi_param
  * below an included list overrides it. */
@@ -62,8 +85,7 @@ static void find_params(struct fcgi_request *r)
 		for (size_t i = 0; i < sizeof param_fields / sizeof param_fields[0]; i++)
 			if ((*p)[0] == param_fields[i].name[0] &&
 			    strncmp(*p, param_fields[i].name, param_fields[i].len) == 0) {
-				memcpy((char *)&r->params + param_fields[i].offset, &(char *){*p + param_fields[i].len},
-				       sizeof(char *));
+				set_param(&r->params, &param_fields[i], *p + param_fields[i].len);
 				break;
 			}
 }
@@ -109,13 +131,11 @@ const struct fcgi_request_params *fcgi_request_params(const struct fcgi_request 
 	return &r->params;
 }
 
-/* One of two may be the client's own: lighttpd passes on a client's X_User in addition to the X-User
- * that it sets itself; both are HTTP_X_USER then, in either order. */
-const char *fcgi_request_header(const struct fcgi_request *r, const char *name)
+const char *fcgi_request_next_header(const struct fcgi_request *r, const char *name, const char *after)
 {
 	char param[128] = "HTTP_";
 	size_t len = strlen(param);
-	const char *value = NULL;
+	bool passed = after == NULL;
 
 	for (; *name != '\0' && len < sizeof param - 2; name++)
 		param[len++] = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
@@ -123,10 +143,22 @@ const char *fcgi_request_header(const struct fcgi_request *r, const char *name)
 	for (char **p = r->fcgx.envp; p != NULL && *p != NULL; p++) {
 		if (strncmp(*p, param, len) != 0)
 			continue;
-		if (value != NULL && strcmp(value, *p + len) != 0)
-			return NULL;
-		value = *p + len;
+		if (passed)
+			return *p + len;
+		passed = *p + len == after;
 	}
+	return NULL;
+}
+
+/* One of two may be the client's own: lighttpd passes on a client's X_User in addition to the X-User
+ * that it sets itself; both are HTTP_X_USER then, in either order. */
+const char *fcgi_request_header(const struct fcgi_request *r, const char *name)
+{
+	const char *value = fcgi_request_next_header(r, name, NULL), *other = value;
+
+	while (other != NULL && (other = fcgi_request_next_header(r, name, other)) != NULL)
+		if (strcmp(value, other) != 0)
+			return NULL;
 	return value;
 }
 

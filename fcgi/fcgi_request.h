@@ -18,6 +18,9 @@
 struct fcgi_request_params {
 	const char *method, *request_uri, *script_name, *path_info, *query_string;
 	const char *request_id, *admin, *prefix, *body_too_long, *remote_user, *remote_addr;
+	const char *host, *origin, *fetch_site, *referer, *user_agent, *content_type;
+	/* A parameter of the line above was sent twice, with different values. */
+	bool ambiguous;
 };
 
 struct fcgi_request;
@@ -38,6 +41,8 @@ const struct fcgi_request_params *fcgi_request_params(const struct fcgi_request 
 /* A request header by its HTTP name ("X-User"); NULL: there is none, or two that differ. Valid
  * until fcgi_request_forget_input. */
 const char *fcgi_request_header(const struct fcgi_request *r, const char *name);
+/* The first header of that name after `after` (NULL: from the start); NULL: there is no more. */
+const char *fcgi_request_next_header(const struct fcgi_request *r, const char *name, const char *after);
 const char *fcgi_request_body(const struct fcgi_request *r, size_t *len); /* NUL-terminated */
 
 /* Frees parameters and body, which a long response no longer needs. */

@@ -34,6 +34,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/fcgi_request.h \
 	fcgi/fcgi_request_private.h \
 	fcgi/flush_boundary.c \
+	fcgi/gate.c \
+	fcgi/gate.h \
 	fcgi/handover.c \
 	fcgi/handover.h \
 	fcgi/keeper.c \

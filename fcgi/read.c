@@ -48,6 +48,7 @@ static void begin_request(struct connection *c, int from)
 	c->keep = c->precheck.keep;
 	c->state = CONNECTION_ACTIVE;
 	method = connection_params(c)->method;
+	c->distrusted = false;
 	c->is_head = method != NULL && strcmp(method, "HEAD") == 0;
 	s->active++;
 	s->host.request(s->host.arg, c);

@@ -16,6 +16,7 @@ static const struct {
 	{403, "Status: 403 Forbidden\r\n"},
 	{404, "Status: 404 Not Found\r\n"},
 	{405, "Status: 405 Method Not Allowed\r\n"},
+	{421, "Status: 421 Misdirected Request\r\n"},
 	{413, "Status: 413 Content Too Large\r\n"},
 	{422, "Status: 422 Unprocessable Content\r\n"},
 	{429, "Status: 429 Too Many Requests\r\n"},

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define TICK_MS                  1000
@@ -224,6 +225,16 @@ static void prepare_chats(struct worker *w)
 		worker_services_prepare(w->services);
 }
 
+static void warn_of_tcp(const struct worker *w, const struct config *c)
+{
+	int family = AF_UNSPEC;
+	socklen_t len = sizeof family;
+
+	if (w->context.number == 0 && cfg_list(c, CFG_FCGI_TRUSTED)->count == 0 &&
+	    getsockopt(w->context.listener, SOL_SOCKET, SO_DOMAIN, &family, &len) == 0 && family != AF_UNIX)
+		log_event(LOG_PEERS_NOT_TRUSTED, L_STR("key", cfg_key_info(CFG_FCGI_TRUSTED)->path));
+}
+
 static void on_config(void *arg, const struct config *c)
 {
 	struct worker *w = arg;
@@ -231,6 +242,7 @@ static void on_config(void *arg, const struct config *c)
 
 	if (w->acceptor != NULL)
 		prepare_chats(w);
+	warn_of_tcp(w, c);
 	if (w->services != NULL && worker_services_outdated(w->services, c) && !w->draining) {
 		log_event(LOG_NEW_WORKERS_REQUESTED, L_STR("key", cfg_key_info(CFG_THREADS_STORE)->path));
 		kill(getppid(), SIGHUP);

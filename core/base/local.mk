@@ -13,6 +13,8 @@ libttagent_a_SOURCES += \
 	core/base/log.c \
 	core/base/log.h \
 	core/base/log_events.def \
+	core/base/network.c \
+	core/base/network.h \
 	core/base/options.c \
 	core/base/options.h \
 	core/base/process.c \

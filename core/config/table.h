@@ -19,6 +19,8 @@ enum key_flags {
 	KEY_OLD = 128,
 	KEY_ADDRESS = 256,
 	KEY_HOST = 512,
+	KEY_NETWORKS = 1024,
+	KEY_ORIGINS = 2048,
 };
 
 struct key_row {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/value.h"
 
+#include "core/base/network.h"
+
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <ctype.h>
@@ -254,6 +256,22 @@ static char **list_items(struct cfg_list *list)
 	return (char **)(uintptr_t)list->items;
 }
 
+static bool is_network(const char *item)
+{
+	struct network n;
+
+	return network_parse(item, &n);
+}
+
+static bool is_origin(const char *item)
+{
+	const char *host = strncasecmp(item, "http://", 7) == 0    ? item + 7
+	                   : strncasecmp(item, "https://", 8) == 0 ? item + 8
+	                                                           : "";
+
+	return *host != '\0' && strpbrk(host, "/?#@ ") == NULL;
+}
+
 /* Spells a choice as in the table. */
 static int check_item(const struct key_row *row, char *item, struct err *e)
 {
@@ -270,6 +288,10 @@ static int check_item(const struct key_row *row, char *item, struct err *e)
 	}
 	if ((row->flags & KEY_PATHS) != 0 && item[0] != '/')
 		return refuse(row, item, "does not begin with /", e);
+	if ((row->flags & KEY_NETWORKS) != 0 && !is_network(item))
+		return refuse(row, item, "is neither an address nor a network", e);
+	if ((row->flags & KEY_ORIGINS) != 0 && !is_origin(item))
+		return refuse(row, item, "is not the origin of a web page", e);
 	return 0;
 }
 

@@ -2,12 +2,15 @@
 #include "core/protocol/studio_request.h"
 
 #include "core/base/buf.h"
+#include "core/base/utf8.h"
 #include "core/protocol/json_error.h"
 
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define INPUT_MAX 4096u /* bytes of a body that are repeated in an answer */
 
 /* ---- what Python's json accepts, and jansson only on request ---- */
 
@@ -111,6 +114,16 @@ static int refuse_json(const char *body, size_t len, const json_error_t *error, 
 		json_pack("{s:[{s:s, s:[s, I], s:s, s:{}, s:{s:s}}]}", "detail", "type", "json_invalid", "loc", "body",
 	                  (json_int_t)found.offset, "msg", "JSON decode error", "input", "ctx", "error", found.message);
 	return *detail != NULL ? 422 : -1;
+}
+
+void studio_request_not_json(const char *body, size_t len, json_t **detail)
+{
+	char *text = utf8_text(body, len < INPUT_MAX ? len : INPUT_MAX);
+
+	*detail = NULL;
+	if (text != NULL)
+		refuse_one(NO_OBJECT, json_pack("[s]", "body"), json_string(text), detail);
+	free(text);
 }
 
 /* ---- content arrays ---- */

@@ -10,7 +10,7 @@ static void answer(struct worker *w, struct connection *c)
 const struct endpoint endpoint_root = {
 	.path = "/",
 	.methods = "GET, HEAD",
-	.right = ENDPOINT_PUBLIC,
+	.right = ENDPOINT_OPEN,
 	.help = "Whether the service is ready, and with which LLM.",
 	.answer = answer,
 };

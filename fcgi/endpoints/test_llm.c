@@ -9,8 +9,9 @@ static void answer(struct worker *w, struct connection *c)
 
 const struct endpoint endpoint_test_llm = {
 	.path = "/test_llm",
-	.methods = "GET, HEAD",
+	.methods = "GET, HEAD, POST",
 	.right = ENDPOINT_ADMIN,
-	.help = "Makes the current LLM answer a short question.",
+	.get_acts = true,
+	.help = "Makes the current LLM answer a short question. Browsers must use POST.",
 	.answer = answer,
 };

@@ -11,6 +11,7 @@ unit_tests = \
 	tests/unit/agentd/selector_unit \
 	tests/unit/agentd/turn_report_unit \
 	tests/unit/core/base/log_unit \
+	tests/unit/core/base/network_unit \
 	tests/unit/core/base/options_unit \
 	tests/unit/core/base/process_unit \
 	tests/unit/core/base/systemd_unit \
@@ -52,6 +53,7 @@ unit_tests = \
 	tests/unit/core/turn/turn_memory_unit \
 	tests/unit/fcgi/admission_unit \
 	tests/unit/fcgi/connection_memory_unit \
+	tests/unit/fcgi/gate_unit \
 	tests/unit/fcgi/precheck_unit \
 	tests/unit/fcgi/published_unit \
 	tests/unit/fcgi/route_unit
