@@ -59,9 +59,9 @@ static bool is_minimax_error(const json_t *root)
 }
 
 /* False: it is not an error. */
-static bool read_error(struct chunk_reader *r, struct chunk *c)
+static bool read_error(struct chunk_reader *r, const json_t *root, struct chunk *c)
 {
-	const json_t *root = r->json, *object = json_object_get(root, "object");
+	const json_t *object = json_object_get(root, "object");
 	bool sure = truthy(json_object_get(root, "error")) || is_minimax_error(root) ||
 	            (json_is_string(object) && strcmp(json_string_value(object), "error") == 0);
 
@@ -249,6 +249,8 @@ static bool is_done(const char *data, size_t len)
 
 void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct chunk *c)
 {
+	const json_t *root;
+
 	json_decref(r->json);
 	r->json = NULL;
 	chunk_clear(c);
@@ -260,12 +262,14 @@ void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct ch
 		return;
 	errno = 0;
 	r->json = load(r, data, len);
-	if (!json_is_object(r->json)) {
+	/* Gemini's errors are arrays. */
+	root = json_is_array(r->json) ? json_array_get(r->json, 0) : r->json;
+	if (!json_is_object(root)) {
 		c->kind = errno == ENOMEM ? CHUNK_NO_MEMORY : CHUNK_INVALID;
 		return;
 	}
-	if (read_error(r, c))
+	if (read_error(r, root, c))
 		return;
-	read_choice(r, json_array_get(json_object_get(r->json, "choices"), 0), c);
-	read_usage(json_object_get(r->json, "usage"), c);
+	read_choice(r, json_array_get(json_object_get(root, "choices"), 0), c);
+	read_usage(json_object_get(root, "usage"), c);
 }

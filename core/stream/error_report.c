@@ -309,11 +309,12 @@ static void add_line(char *out, size_t size, const char *text, size_t len)
 static void add_text(struct reading *in, const char *text, size_t len, bool append)
 {
 	char *out = in->report->text;
+	size_t n = strlen(out);
 
-	if (out[0] != '\0' && !append)
+	if (n > 0 && !append)
 		return;
-	if (out[0] != '\0')
-		add_line(out, sizeof in->report->text, out[strlen(out) - 1] == ':' ? " " : ": ", 2);
+	if (n > 0 && n + 2 < sizeof in->report->text)
+		strcpy(out + n, out[n - 1] == ':' ? " " : ": ");
 	add_line(out, sizeof in->report->text, text, len);
 }
 
@@ -466,6 +467,14 @@ bool error_report_of_json(struct error_report *r, const json_t *object)
 	return end(&in);
 }
 
+static bool is_html(const char *body, size_t len)
+{
+	for (size_t i = 0; i + 1 < len; i++)
+		if (body[i] == '<' && (isalpha((unsigned char)body[i + 1]) || body[i + 1] == '!' || body[i + 1] == '/'))
+			return true;
+	return false;
+}
+
 void error_report_of_body(struct error_report *r, long status, const char *body, size_t len)
 {
 	struct reading in;
@@ -473,7 +482,7 @@ void error_report_of_body(struct error_report *r, long status, const char *body,
 
 	begin(&in, r, status);
 	read_value(&in, root, 0, false);
-	if (root == NULL && memchr(body, '<', len) == NULL) {
+	if (root == NULL && !is_html(body, len)) {
 		add_words(&in, body, len);
 		add_text(&in, body, len, false);
 	}

@@ -147,11 +147,41 @@ void sse_end(struct sse *s)
 	s->ended = true;
 }
 
+/* No field of an event begins with a bracket. */
+static void look_at_first_byte(struct sse *s)
+{
+	const char *p = s->at;
+
+	while (p < s->end && (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\n'))
+		p++;
+	if (p == s->end)
+		return;
+	s->begun = true;
+	s->bare = *p == '{' || *p == '[';
+	if (s->bare)
+		s->at = p;
+}
+
+static bool next_of_bare(struct sse *s, struct sse_event *event)
+{
+	if (s->at < s->end && add(s, &s->data, s->at, (size_t)(s->end - s->at)))
+		s->has_data = true;
+	s->at = s->end;
+	if (!s->ended)
+		return false;
+	s->ended = false;
+	return dispatch(s, event);
+}
+
 bool sse_next(struct sse *s, struct sse_event *event)
 {
 	const char *line, *stop, *value;
 	bool whole;
 
+	if (!s->begun)
+		look_at_first_byte(s);
+	if (s->bare)
+		return next_of_bare(s, event);
 	while (s->at < s->end) {
 		line = s->at;
 		stop = line_end(s);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Server-sent events, read from bytes that are cut anywhere: CR, LF or CRLF line ends, an
  * optional space after "data:", comments (": ping"), several data lines of one event joined
- * by \n, fields other than data skipped. Pure; one thread at a time.
+ * by \n, fields other than data skipped. A body that is bare JSON instead (an error, an answer that
+ * is not streamed) is one event. Pure; one thread at a time.
  *
  *   sse_feed(s, bytes, len);
  *   while (sse_next(s, &event)) ...          all of them before the next sse_feed
@@ -21,6 +22,7 @@ struct sse {
 	struct buf line; /* the line that is not complete yet */
 	struct buf data; /* data of the event so far, where it has several lines */
 	bool has_data, skip_lf, too_long, bom_checked, ended;
+	bool begun, bare; /* anything but whitespace has come; it is JSON without any fields */
 
 	/* Events were lost, because of a line beyond SSE_LINE_MAX or because there was no
 	 * memory for one. Reading continues after them. Set until sse_init, or until the caller

@@ -210,7 +210,15 @@ static json_t *messages(const struct prompt *p)
 			continue;
 		json_array_foreach(turn, j, message) if (add_message(p, all, message) < 0) goto fail;
 	}
-	json_array_foreach(p->messages, j, message) if (add_message(p, all, message) < 0) goto fail;
+	json_array_foreach(p->messages, j, message)
+	{
+		json_t *sent = prompt_message(p, (json_t *)(uintptr_t)message);
+		int added = sent == NULL ? -1 : add_message(p, all, sent);
+
+		json_decref(sent);
+		if (added < 0)
+			goto fail;
+	}
 	if (p->begun != NULL && json_array_append_new(all, json_pack("{s:s, s:s%}", "role", "assistant", "content",
 	                                                             p->begun, p->begun_len)) < 0)
 		goto fail;

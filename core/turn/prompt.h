@@ -28,6 +28,7 @@ struct prompt {
 	const json_t *turns;    /* the thread's: array of arrays of messages, oldest first; NULL */
 	size_t skip_turns;      /* the oldest ones that are left out */
 	const json_t *messages; /* of this turn, the user's first */
+	size_t result_max;      /* bytes of each tool result in them, 0 = all: the middle is left out */
 	const char *begun;      /* an answer that another LLM began and this one continues; NULL */
 	size_t begun_len;
 };
@@ -41,6 +42,14 @@ size_t prompt_fit(const struct prompt *p);
  * p leaves out, and as many as the numbers in the refusal ask for: its window, its count of our
  * tokens. At least one turn must not be left out yet. */
 size_t prompt_shrink(const struct prompt *p, const char *refusal);
+
+/* The result_max with which the rest of this turn and its tool results fit, once the LLM has refused p.
+ * must: they are cut even where the numbers say that they fit. 0: nothing (more) can be cut. */
+size_t prompt_cut(const struct prompt *p, const char *refusal, bool must);
+
+/* A message of this turn as p sends it: with a mark in place of the middle of a tool result that is
+ * longer than result_max. New reference; NULL: no memory. */
+json_t *prompt_message(const struct prompt *p, json_t *message);
 
 /* What is the same in every body of one configuration, dumped once: a turn's first token
  * waits for its body. One per worker, zeroed at start. */

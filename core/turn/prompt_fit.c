@@ -2,14 +2,77 @@
 /* How much of a thread an LLM's context window holds, and what its refusals say about it. */
 #include "core/turn/prompt.h"
 
+#include "core/base/utf8.h"
 #include "core/protocol/request.h"
 
 #include <ctype.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BYTES_PER_TOKEN 3
 #define MESSAGE_TOKENS  8 /* what a chat template adds to a message */
+#define NUMBER_MAX      INT64_C(1000000000000)
+#define RESULT_MIN      300 /* bytes of a tool result that are worth sending */
+
+/* ---- tool results ---- */
+
+/* The length of a tool result, 0 where the message is none. */
+static size_t result_len(const json_t *message)
+{
+	const char *role = json_string_value(json_object_get(message, "role"));
+
+	return role != NULL && strcmp(role, "tool") == 0 ? json_string_length(json_object_get(message, "content")) : 0;
+}
+
+json_t *prompt_message(const struct prompt *p, json_t *message)
+{
+	size_t len = result_len(message), head, tail = p->result_max / 4;
+	const char *text;
+	json_t *cut;
+
+	if (p->result_max == 0 || len <= p->result_max)
+		return json_incref(message);
+	text = json_string_value(json_object_get(message, "content"));
+	head = utf8_cut(text, p->result_max - tail);
+	while (tail > 0 && ((unsigned char)text[len - tail] & 0xc0) == 0x80)
+		tail--;
+	cut = json_copy(message);
+	if (cut == NULL ||
+	    json_object_set_new(
+		    cut, "content",
+		    json_sprintf("%.*s\n[... %zu bytes of this result are left out here, because it does not fit "
+	                         "the context window ...]\n%s",
+	                         (int)head, text, len - head - tail, text + len - tail)) == 0)
+		return cut;
+	json_decref(cut);
+	return NULL;
+}
+
+/* The bytes of all results of this turn where each has at most max. */
+static size_t results_len(const struct prompt *p, size_t max)
+{
+	const json_t *message;
+	size_t i, sum = 0;
+
+	json_array_foreach(p->messages, i, message)
+	{
+		size_t len = result_len(message);
+
+		sum += len < max ? len : max;
+	}
+	return sum;
+}
+
+static size_t longest_result(const struct prompt *p)
+{
+	const json_t *message;
+	size_t i, longest = 0;
+
+	json_array_foreach(p->messages, i, message) if (result_len(message) > longest) longest = result_len(message);
+	return longest;
+}
 
 /* ---- our count ---- */
 
@@ -43,7 +106,10 @@ static size_t fixed_tokens(const struct prompt *p)
 {
 	const char *system = cfg_str(p->config, p->tools != NULL ? CFG_PROMPT_TOOLS : CFG_PROMPT_PLAIN);
 
-	return turn_tokens(p->messages) + (system == NULL ? 0 : strlen(system) / BYTES_PER_TOKEN) +
+	size_t results = results_len(p, SIZE_MAX), cut = p->result_max == 0 ? results : results_len(p, p->result_max);
+
+	return turn_tokens(p->messages) - (results - cut) / BYTES_PER_TOKEN +
+	       (system == NULL ? 0 : strlen(system) / BYTES_PER_TOKEN) +
 	       (p->begun == NULL ? 0 : MESSAGE_TOKENS + p->begun_len / BYTES_PER_TOKEN);
 }
 
@@ -58,11 +124,15 @@ static size_t sent_tokens(const struct prompt *p)
 
 /* ---- what fits ---- */
 
+static int64_t answer_tokens(const struct prompt *p)
+{
+	return cfg_int(p->config, p->cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS);
+}
+
 /* How many of the oldest turns must be left out if one token of our count is `density` of the LLM's. */
 static size_t turns_beyond(const struct prompt *p, int64_t context, double density)
 {
-	int64_t answer = cfg_int(p->config, p->cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS);
-	double room = (double)(context - answer) - density * (double)fixed_tokens(p);
+	double room = (double)(context - answer_tokens(p)) - density * (double)fixed_tokens(p);
 	size_t count = json_array_size(p->turns), fitting = 0;
 
 	while (fitting < count) {
@@ -88,48 +158,132 @@ size_t prompt_fit(const struct prompt *p)
 
 /* ---- what a refusal says ---- */
 
-/* Where servers (vLLM old and new, OpenAI, llama.cpp, TGI) say a number. */
-struct clue {
-	const char *phrase;
-	bool before; /* it is before the phrase, not after it */
+/* Where servers say a number, #, in the order of how sure it is. */
+static const char *const limits[] = {
+	"context length is only #",
+	"context length is #",
+	"context length of only #",
+	"context length of #",
+	"context length (#",
+	"context length: #",
+	"context size (#",
+	"context size is #",
+	"model length of #",
+	"max_model_len #",
+	"max_seq_len #",
+	"prompt length is #",
+	"# maximum context length",
+	"input length of #",
+	"maximum input length (#",
+	"allowed length (#",
+	"tokens allowed (#",
+	"model token limit: #",
+	"configured limit of #",
+	"exceeds the limit of #",
+	"while limit is #",
+	"tokens limit #",
+	"prompt cannot exceed #",
+	"length should be [1, #",
+	"max size: #",
+	"# maximum",
+	"must be <= #",
+	"less than #",
+	" > #",
+	NULL,
+};
+static const char *const counts[] = {
+	"# in the messages",  "# input tokens",
+	"resulted in #",      "request (#",
+	"the input (#",       "prompt length (#",
+	"input length (#",    "(length #",
+	"prompt length #",    "prompt contains #",
+	"request contains #", "prompt has #",
+	"token count (#",     "token count of #",
+	"(requested: #",      "current length is #",
+	"received #",         "keep the first #",
+	"Given: #",           "input tokens #",
+	"too long: #",        "context limit: #",
+	"# tokens > ",        "requested about #",
+	"requested #",        NULL,
 };
 
-static const struct clue limits[] = {
-	{"context length is ", false}, {"context size (", false}, {"model length of ", false},
-	{"must be <= ", false},        {"less than ", false},     {NULL, false},
-};
-static const struct clue counts[] = {
-	{" in the messages", true}, {" input tokens", true}, {"resulted in ", false}, {"request (", false},
-	{"(length ", false},        {"Given: ", false},      {NULL, false},
-};
+static int64_t read_number(const char *p)
+{
+	int64_t value = 0;
+
+	for (; isdigit((unsigned char)*p) || (*p == ',' && isdigit((unsigned char)p[1])); p++)
+		if (*p != ',' && value < NUMBER_MAX)
+			value = value * 10 + (*p - '0');
+	return value;
+}
 
 /* 0: not given. */
-static int64_t number_of(const char *text, const struct clue *clues)
+static int64_t number_of(const char *text, const char *const *clues)
 {
-	for (const struct clue *c = clues; c->phrase != NULL; c++) {
-		const char *p = strstr(text, c->phrase);
+	for (; *clues != NULL; clues++) {
+		bool first = **clues == '#';
+		size_t len = strlen(*clues) - 1;
+		char phrase[40];
+		const char *p;
 
+		snprintf(phrase, sizeof phrase, "%.*s", (int)len, *clues + first);
+		p = strcasestr(text, phrase);
 		if (p == NULL)
 			continue;
-		if (!c->before)
-			p += strlen(c->phrase);
-		while (c->before && p > text && isdigit((unsigned char)p[-1]))
+		if (!first)
+			p += len;
+		while (first && p > text && (isdigit((unsigned char)p[-1]) || p[-1] == ','))
 			p--;
 		if (isdigit((unsigned char)*p))
-			return strtoll(p, NULL, 10);
+			return read_number(p);
 	}
 	return 0;
 }
 
-size_t prompt_shrink(const struct prompt *p, const char *refusal)
+/* What the refusal says of p: the LLM's context window, 0 = not known, and how many of its tokens one of
+ * our count is. */
+static int64_t read_refusal(const struct prompt *p, const char *refusal, double *density)
 {
 	int64_t limit = number_of(refusal, limits), count = number_of(refusal, counts);
-	int64_t context = limit > 0 ? limit : context_of(p);
-	size_t skip = p->skip_turns + 1, beyond;
 
 	/* The newest vLLM gives up counting at its limit. */
-	if (count == 0 || strstr(refusal, "at least") != NULL)
-		count = (int64_t)sent_tokens(p);
-	beyond = context == 0 ? 0 : turns_beyond(p, context, (double)count / (double)sent_tokens(p));
+	*density = count == 0 || strstr(refusal, "at least") != NULL ? 1 : (double)count / (double)sent_tokens(p);
+	return limit > 0 ? limit : context_of(p);
+}
+
+size_t prompt_shrink(const struct prompt *p, const char *refusal)
+{
+	double density;
+	int64_t context = read_refusal(p, refusal, &density);
+	size_t skip = p->skip_turns + 1, beyond;
+
+	beyond = context == 0 ? 0 : turns_beyond(p, context, density);
 	return beyond > skip ? beyond : skip;
+}
+
+size_t prompt_cut(const struct prompt *p, const char *refusal, bool must)
+{
+	size_t longest = longest_result(p), sent = results_len(p, p->result_max == 0 ? SIZE_MAX : p->result_max);
+	size_t low = RESULT_MIN, high = p->result_max == 0 || p->result_max > longest ? longest : p->result_max, top;
+	double density, room;
+	int64_t context = read_refusal(p, refusal, &density);
+
+	room = ((double)(context - answer_tokens(p)) / density - (double)fixed_tokens(p)) * BYTES_PER_TOKEN +
+	       (double)sent;
+	if (context == 0 || room >= (double)sent) {
+		if (!must)
+			return p->result_max;
+		room = (double)sent / 2;
+	}
+	if (high <= low)
+		return 0;
+	for (top = high; low + 1 < high;) {
+		size_t middle = low + (high - low) / 2;
+
+		if ((double)results_len(p, middle) <= room)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low < top ? low : 0;
 }

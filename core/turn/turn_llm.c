@@ -14,6 +14,7 @@
 #define NO_VISION                                                                                                      \
 	"None of the available language models can see images. Please send text only, or deploy a vision model."
 #define KEEPS_CALLING "The language model asked for tools again and again instead of answering. Please ask again."
+#define SHRINKS_MAX   3 /* requests with less to one LLM */
 #define TOO_LONG      "The answer took longer than this service allows and was stopped."
 #define NO_MEMORY     "The service is out of memory. Please try again in a moment."
 
@@ -21,7 +22,7 @@
 
 enum recovery {
 	NEXT,     /* the next candidate is asked */
-	SHRINK,   /* the same one, once, without the oldest turn, or more of them */
+	SHRINK,   /* the same one with less, then the next candidate */
 	CONTINUE, /* another candidate continues what was shown, else a sentence ends the turn */
 	GIVE_UP,  /* a sentence ends the turn */
 };
@@ -109,12 +110,13 @@ enum step turn_choose(struct turn *t)
 		if (up->tried.count > 0)
 			t->log.failovers++;
 		if (up->llm != NULL && up->llm->instance != next->instance)
-			up->skip_turns = 0; /* it is sent what its own window holds */
+			up->skip_turns = up->result_max = 0; /* it is sent what its own window holds */
 		if (up->snapshot != NULL)
 			status_release(up->snapshot);
 		up->snapshot = snapshot;
 		up->llm = next;
-		up->retried = up->shrunk = false;
+		up->retried = false;
+		up->shrunk = 0;
 		return STEP_ATTEMPT;
 	}
 	if (snapshot != NULL)
@@ -145,6 +147,7 @@ static struct prompt prompt_of(struct turn *t)
 		.turns = t->conversation.history,
 		.skip_turns = up->skip_turns,
 		.messages = t->conversation.messages,
+		.result_max = up->result_max,
 	};
 
 	p.tools = p.uses_tools ? t->tools.definitions : NULL;
@@ -270,17 +273,27 @@ static void log_failure(struct turn *t, const struct attempt_outcome *o)
 	          L_INT("shown", answer_is_shown(&t->answer)));
 }
 
-/* The oldest turn is left out, and the same LLM is asked once more. As this happens only once,
- * further turns are left out where the server's own numbers say that one is not enough. */
+/* The same LLM is asked again with less. First the oldest turn goes, and further ones where the server's own
+ * numbers say that one is not enough; that happens only once. What does not fit then are the results of this
+ * turn's tools, if there are any: they are cut, at last without any turns before them. */
 static bool shrink(struct turn *t, const char *refusal)
 {
 	struct upstream *up = &t->upstream;
-	const struct prompt p = prompt_of(t);
+	struct prompt p = prompt_of(t);
+	size_t turns = json_array_size(t->conversation.history), cut;
+	bool left = up->shrunk == 0 && up->skip_turns < turns;
 
-	if (up->shrunk || up->skip_turns >= json_array_size(t->conversation.history))
+	if (up->shrunk == SHRINKS_MAX)
 		return false;
-	up->shrunk = true;
-	up->skip_turns = prompt_shrink(&p, refusal);
+	if (left)
+		p.skip_turns = prompt_shrink(&p, refusal);
+	cut = prompt_cut(&p, refusal, !left);
+	if (!left && cut == 0)
+		return false;
+	up->skip_turns = left ? p.skip_turns : turns;
+	if (cut > 0)
+		up->result_max = cut;
+	up->shrunk++;
 	return true;
 }
 
@@ -339,7 +352,8 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 	case SHRINK:
 		if (shrink(t, o->error.text))
 			return STEP_ATTEMPT;
-		break;
+		tried_add(&up->tried, up->llm->instance); /* another one may have a larger window */
+		return STEP_CHOOSE;
 	case GIVE_UP:
 		break;
 	}

@@ -48,7 +48,9 @@ struct upstream {
 	const struct status_llm *llm; /* the one that is asked */
 	struct tried tried;
 	size_t skip_turns;                /* the oldest ones that this LLM is not sent */
-	bool shrunk, retried;             /* it was asked again: with less history, on a new connection */
+	size_t result_max;                /* what it is sent of each tool result, in bytes; 0 = all */
+	unsigned shrunk;                  /* how often it was asked again with less */
+	bool retried;                     /* it was asked again on a new connection */
 	bool continuing;                  /* the answer that another LLM began */
 	int64_t began_boot_ms;            /* the attempt */
 	const char *tools[TOOLS_MAX + 1]; /* names of those that it was offered; none: it was offered none */

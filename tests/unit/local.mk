@@ -40,7 +40,9 @@ unit_tests = \
 	tests/unit/core/store/turn_cache_unit \
 	tests/unit/core/stream/calls_unit \
 	tests/unit/core/stream/chunk_unit \
+	tests/unit/core/stream/error_report_unit \
 	tests/unit/core/stream/filter_unit \
+	tests/unit/core/stream/finish_unit \
 	tests/unit/core/stream/sse_unit \
 	tests/unit/core/stream/stream_unit \
 	tests/unit/core/tools/execution_unit \

@@ -70,6 +70,9 @@ struct stream {
 };
 
 static const struct stream streams[] = {
+	{"{\"error\":\n\n{}}\n", "{\"error\":\n\n{}}\n\x01"}, /* no events, but bare JSON */
+	{"\r\n [{}]", "[{}]\x01"},
+	{"\n \t", ""},
 	{"data: one\n\ndata: two\n\n", "one\x01two\x01"},
 	{"data: one\r\n\r\ndata: two\r\n\r\n", "one\x01two\x01"},
 	{"data: one\r\rdata: two\r\r", "one\x01two\x01"},

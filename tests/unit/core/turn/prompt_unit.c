@@ -241,6 +241,29 @@ static void a_refusal_says_how_much_must_go(void **state)
 		{"request (10169 tokens) exceeds the available context size (8192 tokens), try increasing it", 3},
 		{"request (3000 tokens) exceeds the available context size (2048 tokens), try increasing it", 4},
 		{"`inputs` tokens + `max_new_tokens` must be <= 8192. Given: 10169 `inputs` tokens and 200", 3},
+		{"The input (10169 tokens) is longer than the model's context length (8192 tokens).", 3},
+		{"Input length (10169 tokens) exceeds the maximum allowed length (8192 tokens).", 3},
+		{"Prompt length (10169) exceeds maximum input length (8192).", 3},
+		{"The input token count (10169) exceeds the maximum number of tokens allowed (8192).", 3},
+		{"Prompt contains 10169 tokens and 0 draft tokens, too large for model with 8192 maximum context length",
+	         3},
+		{"prompt is too long: 10,169 tokens > 8,192 maximum", 3},
+		{"input length and `max_tokens` exceed context limit: 10169 + 200 > 8192", 3},
+		{"The prompt is too long: 10169, model maximum context length: 8192", 3},
+		{"Please reduce the length of the messages. Current length is 10169 while limit is 8192", 3},
+		{"This model's maximum prompt length is 8192 but the request contains 10169 tokens.", 3},
+		{"Your request exceeded model token limit: 8192 (requested: 10169)", 3},
+		{"total number of tokens in the prompt cannot exceed 8192 - received 10169.", 3},
+		{"Prompt has 10,169 tokens, but the configured context size is 8,192 tokens", 3},
+		{"Trying to keep the first 10169 tokens when context the overflows. However, the model is loaded with context "
+	         "length of only 8192 tokens",
+	         3},
+		{"prompt token count of 10169 exceeds the limit of 8192", 3},
+		{"The engine prompt length 10169 exceeds the max_model_len 8192. Please reduce prompt.", 3},
+		{"the number of input tokens 10169 cannot exceed the total tokens limit 8192 for this model", 3},
+		{"Range of input length should be [1, 2048]", 6},
+		{"The input (99999999999999999999999 tokens) is longer than the model's context length (1 tokens).",
+	         10},
 	};
 	struct config *c = config_with(no_prompts, 4);
 	json_t *turns = json_array(), *messages = json("[{\"role\":\"user\",\"content\":\"now\"}]");
@@ -254,10 +277,53 @@ static void a_refusal_says_how_much_must_go(void **state)
 		json_array_append_new(turns, json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", text,
 		                                       "role", "assistant", "content", text));
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-		assert_int_equal(prompt_shrink(&p, rows[i].refusal), rows[i].skip);
+		if (prompt_shrink(&p, rows[i].refusal) != rows[i].skip)
+			fail_msg("%zu, not %zu: %s", prompt_shrink(&p, rows[i].refusal), rows[i].skip, rows[i].refusal);
 	p.skip_turns = 5;
 	assert_int_equal(prompt_shrink(&p, ""), 6);
 	json_decref(turns);
+	json_decref(messages);
+	config_unref(c);
+}
+
+/* Where the results of this turn's tools are what does not fit, their middle goes. */
+static void results_are_cut_to_what_fits(void **state)
+{
+	struct config *c = config_with(no_prompts, 4);
+	json_t *messages =
+		json("[{\"role\":\"user\",\"content\":\"now\"},"
+	             "{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":\"short\"},"
+	             "{\"role\":\"tool\",\"tool_call_id\":\"b\"}]");
+	struct prompt p = {.config = c, .model = "m", .context = 1000, .messages = messages, .uses_tools = true};
+	char text[9001], *body;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(prompt_cut(&p, "", true), 0); /* there is nothing to cut */
+	for (size_t i = 0; i < 9000; i += 2)
+		memcpy(text + i, "\xc3\xbc", 2);
+	text[9000] = '\0';
+	json_object_set_new(json_array_get(messages, 2), "content", json_string(text));
+	/* room: 1000 tokens of 3 bytes less 200 of the answer and some of the rest */
+	assert_in_range(prompt_cut(&p, "", false), 2250, 2400);
+	/* the server counts half of what we do */
+	assert_in_range(prompt_cut(&p, "request (1515 tokens) exceeds the available context size (1000 tokens)", false),
+	                4500, 4800);
+	assert_int_equal(prompt_cut(&p, "context length is 8192", false), 0);
+	assert_in_range(prompt_cut(&p, "context length is 8192", true), 4480, 4500);
+	p.result_max = 2301;
+	body = body_of(&p, &len);
+	assert_in_range(len, 2300, 3200);
+	assert_non_null(strstr(body, "\"content\":\"short\""));
+	assert_non_null(
+		strstr(body,
+	               "\xc3\xbc\\n[... 6700 bytes of this result are left out here, because it does not fit the "
+	               "context window ...]\\n\xc3\xbc"));
+	assert_int_equal(json_string_length(json_object_get(json_array_get(messages, 2), "content")), 9000);
+	assert_in_range(prompt_cut(&p, "context length is 8192", true), 1130, 1160);
+	p.result_max = 300;
+	assert_int_equal(prompt_cut(&p, "", true), 0);
+	free(body);
 	json_decref(messages);
 	config_unref(c);
 }
@@ -293,6 +359,7 @@ int main(void)
 		cmocka_unit_test(results_of_tools_join_a_message_with_images),
 		cmocka_unit_test(the_oldest_turns_go_whole),
 		cmocka_unit_test(a_refusal_says_how_much_must_go),
+		cmocka_unit_test(results_are_cut_to_what_fits),
 		cmocka_unit_test(marks_of_the_history_are_not_sent),
 	};
 
