@@ -3,6 +3,7 @@
 
 #include "core/stream/chunk.h"
 #include "core/stream/filter.h"
+#include "core/stream/halves.h"
 #include "core/stream/sse.h"
 
 #include <assert.h>
@@ -26,6 +27,14 @@ enum state {
 	OVER,
 };
 
+#define TEXT_MAX (16u << 20)
+
+/* Where a delta ended within a character. */
+struct open_end {
+	struct buf marks; /* of halves.h: they wait for the next delta */
+	struct buf text;  /* the delta with what waited for it */
+};
+
 struct stream {
 	enum state state;
 	bool closing;
@@ -35,6 +44,9 @@ struct stream {
 	struct filter *content;   /* which may hold reasoning and calls */
 	struct filter *reasoning; /* of a field of its own, which may hold tags as well */
 	bool reasoning_open;      /* something went into that filter since its end */
+	struct open_end open_content, open_reasoning;
+	int64_t choice;                      /* the index of the one that is read; -1: none yet */
+	bool content_begun, reasoning_begun; /* by deltas */
 	struct calls calls;
 	uint32_t reasoned;           /* a bit for each of them: it was written within the reasoning */
 	bool answered;               /* text of the answer came */
@@ -61,6 +73,12 @@ struct stream *stream_new(void)
 	sse_init(&s->sse);
 	chunk_reader_init(&s->reader);
 	buf_init(&s->thought, THOUGHT_MAX);
+	for (size_t i = 0; i < 2; i++) {
+		struct open_end *o = i == 0 ? &s->open_content : &s->open_reasoning;
+
+		buf_init(&o->marks, TEXT_MAX);
+		buf_init(&o->text, TEXT_MAX);
+	}
 	s->content = filter_new();
 	s->reasoning = filter_new();
 	if (s->content == NULL || s->reasoning == NULL) {
@@ -77,6 +95,10 @@ void stream_free(struct stream *s)
 		return;
 	calls_clear(&s->calls);
 	buf_free(&s->thought);
+	buf_free(&s->open_content.marks);
+	buf_free(&s->open_content.text);
+	buf_free(&s->open_reasoning.marks);
+	buf_free(&s->open_reasoning.text);
 	filter_free(s->content);
 	filter_free(s->reasoning);
 	chunk_reader_free(&s->reader);
@@ -97,6 +119,10 @@ void stream_begin(struct stream *s, const char *const *tools)
 	s->progress = (struct stream_progress){.completion_tokens = -1};
 	s->state = EVENTS;
 	s->closing = s->reasoning_open = s->failed = s->understood = s->no_memory = false;
+	s->content_begun = s->reasoning_begun = false;
+	s->choice = -1;
+	buf_reset(&s->open_content.marks);
+	buf_reset(&s->open_reasoning.marks);
 	s->finish = FINISH_NONE;
 	s->next_call = 0;
 	s->reasoned = 0;
@@ -140,13 +166,76 @@ static void note_broken(struct stream *s)
 	         shown);
 }
 
+static const char lost[] = "\xef\xbf\xbd"; /* U+FFFD */
+
+/* Joins the text of a delta to the half of a character that the one before left. */
+static int join(struct open_end *o, struct chunk_text *text, bool halves, bool last)
+{
+	ptrdiff_t joined;
+
+	buf_reset(&o->text);
+	if (!halves) { /* and so it does not go on with the other half */
+		if (buf_add(&o->text, lost, o->marks.len > 0 ? 3 : 0) < 0 ||
+		    buf_add(&o->text, text->bytes, text->len) < 0)
+			return -1;
+		buf_reset(&o->marks);
+	} else {
+		if (buf_add(&o->marks, text->bytes, text->len) < 0 || o->marks.len == 0)
+			return o->marks.len == 0 ? 0 : -1;
+		joined = halves_join(&o->text, o->marks.data, o->marks.len, last);
+		if (joined < 0)
+			return -1;
+		buf_consume(&o->marks, (size_t)joined);
+	}
+	*text = (struct chunk_text){.bytes = o->text.data, .len = o->text.len};
+	return 0;
+}
+
+static void join_texts(struct stream *s)
+{
+	struct chunk *c = &s->chunk;
+	bool ends = c->content.len > 0; /* the reasoning */
+
+	if (c->reasoning.len > 0 || ends)
+		s->no_memory |= join(&s->open_reasoning, &c->reasoning, c->halves || c->reasoning.len == 0, ends) < 0;
+	if (ends)
+		s->no_memory |= join(&s->open_content, &c->content, c->halves, false) < 0;
+}
+
+/* Some of several answers, or what deltas have brought already, is not read. */
+static void drop_others(struct stream *s, bool has_token)
+{
+	struct chunk *c = &s->chunk;
+
+	if (s->choice < 0 && (has_token || c->finish != FINISH_NONE))
+		s->choice = c->choice;
+	if (s->choice >= 0 && c->choice != s->choice) {
+		c->content.len = c->reasoning.len = 0;
+		c->tool_calls = NULL;
+		c->finish = FINISH_NONE;
+	}
+	if (c->message && s->content_begun)
+		c->content.len = 0;
+	if (c->message && s->reasoning_begun)
+		c->reasoning.len = 0;
+}
+
 static void take_chunk(struct stream *s)
 {
-	const struct chunk *c = &s->chunk;
+	struct chunk *c = &s->chunk;
 	bool has_text = c->content.len > 0 || c->reasoning.len > 0;
 	bool has_token = has_text || c->tool_calls != NULL;
 
+	if (c->choice != s->choice || c->message) {
+		drop_others(s, has_token);
+		has_text = c->content.len > 0 || c->reasoning.len > 0;
+		has_token = has_text || c->tool_calls != NULL;
+	}
 	s->understood = true;
+	s->content_begun |= c->content.len > 0 && !c->message;
+	s->reasoning_begun |= c->reasoning.len > 0 && !c->message;
+	if (c->halves || s->open_content.marks.len > 0 || s->open_reasoning.marks.len > 0)
+		join_texts(s);
 	s->progress.tokens += has_text;
 	s->progress.events++;
 	s->progress.chunks += has_token;
@@ -162,6 +251,35 @@ static void take_chunk(struct stream *s)
 	}
 }
 
+/* An event that is named "error" is one, whatever is in it. */
+static void read_error_event(struct stream *s, const struct sse_event *event)
+{
+	struct chunk *c = &s->chunk;
+	struct error_report *r = &s->reader.error;
+
+	if ((c->kind != CHUNK_CHUNK && c->kind != CHUNK_INVALID) || c->content.len > 0)
+		return;
+	c->kind = CHUNK_ERROR;
+	error_report_of_body(r, 0, event->data, event->len);
+	if (r->text[0] == '\0')
+		strcpy(r->text, "the server gave no reason");
+}
+
+/* The stream has ended, and with it the wait for the other half of a character: true where one is lost. */
+static bool give_up_halves(struct stream *s)
+{
+	struct chunk *c = &s->chunk;
+
+	if (s->open_content.marks.len == 0 && s->open_reasoning.marks.len == 0)
+		return false;
+	c->reasoning = (struct chunk_text){.bytes = lost, .len = s->open_reasoning.marks.len > 0 ? 3 : 0};
+	c->content = (struct chunk_text){.bytes = lost, .len = s->open_content.marks.len > 0 ? 3 : 0};
+	c->tool_calls = NULL;
+	buf_reset(&s->open_content.marks);
+	buf_reset(&s->open_reasoning.marks);
+	return true;
+}
+
 /* The next chunk, into s->chunk. False: there is none, or none that counts. */
 static bool next_chunk(struct stream *s)
 {
@@ -169,6 +287,8 @@ static bool next_chunk(struct stream *s)
 
 	while (!s->progress.done && sse_next(&s->sse, &event)) {
 		chunk_read(&s->reader, event.data, event.len, &s->chunk);
+		if (event.error)
+			read_error_event(s, &event);
 		switch (s->chunk.kind) {
 		case CHUNK_CHUNK:
 			take_chunk(s);
@@ -313,7 +433,8 @@ static void sort_out_reasoned(struct stream *s)
 static void merge_calls(struct stream *s)
 {
 	errno = 0;
-	if (calls_merge(&s->calls, s->chunk.tool_calls, false) < 0)
+	s->calls.halves |= s->chunk.halves;
+	if (calls_merge(&s->calls, s->chunk.tool_calls, s->chunk.message) < 0)
 		s->no_memory |= errno == ENOMEM;
 }
 
@@ -337,7 +458,7 @@ bool stream_next(struct stream *s, struct piece *p)
 	for (;;) {
 		switch (s->state) {
 		case EVENTS:
-			if (next_chunk(s)) {
+			if (next_chunk(s) || (s->closing && give_up_halves(s))) {
 				if (s->chunk.reasoning.len == 0) {
 					begin_content(s);
 					break;
