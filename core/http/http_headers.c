@@ -45,7 +45,7 @@ static int add_bearer(struct header_set *s, const char *bearer)
 static struct header_set *set_new(const struct http_request *req, bool json)
 {
 	struct header_set *s = calloc(1, sizeof *s);
-	bool own_type = false;
+	bool own_type = false, own_encoding = false;
 
 	if (s == NULL)
 		return NULL;
@@ -53,6 +53,7 @@ static struct header_set *set_new(const struct http_request *req, bool json)
 	s->json = json;
 	for (size_t i = 0; req->headers != NULL && req->headers[i] != NULL; i++) {
 		own_type = own_type || strncasecmp(req->headers[i], "Content-Type:", 13) == 0;
+		own_encoding = own_encoding || strncasecmp(req->headers[i], "Accept-Encoding:", 16) == 0;
 		if (add(s, req->headers[i]) < 0)
 			goto bad;
 	}
@@ -61,6 +62,8 @@ static struct header_set *set_new(const struct http_request *req, bool json)
 	if (json && !own_type && add(s, "Content-Type: application/json") < 0)
 		goto bad;
 	if (add(s, "User-Agent: " PACKAGE_NAME "/" PACKAGE_VERSION) < 0)
+		goto bad;
+	if (!own_encoding && add(s, "Accept-Encoding:") < 0) /* compressed tokens come late */
 		goto bad;
 	/* Otherwise curl sends "Expect: 100-continue" before such a body. */
 	if (req->body_len >= EXPECT_FROM && add(s, "Expect:") < 0)

@@ -29,6 +29,7 @@ int http_setup_handle(struct http_transfer *t)
 	SET(CURLOPT_TCP_NODELAY, 1L);
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
+	SET(CURLOPT_ACCEPT_ENCODING, ""); /* decodes what comes; set_new keeps curl from asking for it */
 	SET(CURLOPT_NOPROXY, "*");
 	SET(CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* the resolver knows how old a name may be */
 	SET(CURLOPT_UPLOAD_BUFFERSIZE, 16384L);

@@ -3,6 +3,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/utf8.h"
+#include "core/stream/halves.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -592,6 +593,20 @@ static const struct call *same_id(const struct calls *c, size_t count, const str
 	return NULL;
 }
 
+/* Characters that two fragments shared. */
+static int join_halves(struct call *call)
+{
+	struct buf b = BUF_INIT(CALLS_ARGUMENTS_MAX + 1);
+
+	if (buf_add(&b, "", 0) < 0 || halves_join(&b, call->arguments, call->len, true) < 0) {
+		buf_free(&b);
+		return -1;
+	}
+	free(call->arguments);
+	call->arguments = buf_steal(&b, &call->len);
+	return 0;
+}
+
 /* -1: no memory. */
 static int finish_one(struct call *call, const char *const *tools, bool limited)
 {
@@ -631,6 +646,8 @@ int calls_finish(struct calls *c, bool limited)
 		const struct call *before;
 		char id[32];
 
+		if (c->halves && call->len > 0)
+			result |= join_halves(call);
 		if (call->name != NULL && result == 0)
 			result = finish_one(call, c->tools, limited);
 		if (call->name == NULL || result < 0) {

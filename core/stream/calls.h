@@ -36,6 +36,7 @@ struct calls {
 	struct call_state state[CALLS_MAX];
 	size_t count;
 	const char *const *tools;
+	bool halves; /* marks of halves.h may be in the arguments */
 };
 
 /* The tool that a model means by this name, as it is called in `tools` (names, ended by NULL), or

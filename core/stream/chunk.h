@@ -24,6 +24,20 @@ enum chunk_kind {
 	CHUNK_NO_MEMORY, /* lost: there was no memory to read it */
 };
 
+/* Where reasoning came: a member of its own, by the names of chunk_reasoning_names, or parts of the
+ * content. */
+enum chunk_reasoning {
+	CHUNK_REASONING,
+	CHUNK_REASONING_CONTENT,
+	CHUNK_THINKING,
+	CHUNK_REASONING_NAMES,
+	CHUNK_REASONING_PARTS = CHUNK_REASONING_NAMES,
+};
+extern const char *const chunk_reasoning_names[CHUNK_REASONING_NAMES];
+
+/* What the content was, where it was not text: servers that want it back want it as it was. */
+enum { CHUNK_CONTENT_NULL = 1, CHUNK_CONTENT_STRING = 2 };
+
 struct chunk_text {
 	const char *bytes; /* decoded UTF-8, not terminated; NULL = none */
 	size_t len;
@@ -35,8 +49,15 @@ struct chunk {
 	struct chunk_text reasoning; /* delta.reasoning, reasoning_content or thinking */
 	enum chunk_finish finish;
 	struct chunk_text finish_word; /* FINISH_BROKEN: the server's */
-	json_t *tool_calls;            /* delta.tool_calls (or message.tool_calls): array, borrowed; NULL */
-	int64_t completion_tokens;     /* of usage; -1 = none */
+	bool halves;                   /* marks of halves.h may be in its texts */
+	bool message;                  /* it is a whole message: what deltas brought before comes again */
+	unsigned char content_was;
+	enum chunk_reasoning reasoning_as;
+	int64_t choice;            /* its index */
+	json_t *tool_calls;        /* delta.tool_calls (or message.tool_calls): array, borrowed; NULL */
+	const char *blocks_name;   /* the name of: */
+	json_t *blocks;            /* reasoning as typed blocks: array, borrowed; NULL */
+	int64_t completion_tokens; /* of usage; -1 = none */
 };
 
 /* Holds what a struct chunk points into until the next event. */
@@ -45,6 +66,7 @@ struct chunk_reader {
 	json_t *json;              /* the parsed event, where it was parsed */
 	char finish[48];           /* a finish_reason that is no string */
 	struct error_report error; /* the last CHUNK_ERROR; its text is never empty */
+	bool halves;               /* what is in json was repaired, and has marks of halves.h */
 };
 void chunk_reader_init(struct chunk_reader *r);
 void chunk_reader_free(struct chunk_reader *r);

@@ -4,9 +4,11 @@
 
 #include "core/base/json_text.h"
 #include "core/base/utf8.h"
+#include "core/stream/halves.h"
 #include "core/stream/sse.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 
 void chunk_reader_init(struct chunk_reader *r)
@@ -14,6 +16,7 @@ void chunk_reader_init(struct chunk_reader *r)
 	buf_init(&r->scratch, SSE_LINE_MAX);
 	r->json = NULL;
 	memset(&r->error, 0, sizeof r->error);
+	r->halves = false;
 }
 
 void chunk_reader_free(struct chunk_reader *r)
@@ -49,7 +52,20 @@ static bool truthy(const json_t *value)
 		return json_string_length(value) > 0;
 	if (json_is_integer(value))
 		return json_integer_value(value) != 0;
-	return json_is_object(value) || json_is_array(value) || json_is_true(value) || json_is_real(value);
+	return json_is_true(value) || json_is_real(value);
+}
+
+/* Some servers have "error" in every chunk: null, false, "", {} or {"code":null}. */
+static bool is_error(const json_t *error)
+{
+	const char *name;
+	json_t *value;
+
+	if (!json_is_object(error))
+		return truthy(error) || json_array_size(error) > 0;
+	json_object_foreach((json_t *)(uintptr_t)error, name, value) if (truthy(value) || json_object_size(value) > 0 ||
+	                                                                 json_array_size(value) > 0) return true;
+	return false;
 }
 
 /* MiniMax's errors come as chunks. */
@@ -61,13 +77,14 @@ static bool is_minimax_error(const json_t *root)
 /* False: it is not an error. */
 static bool read_error(struct chunk_reader *r, const json_t *root, struct chunk *c)
 {
-	const json_t *object = json_object_get(root, "object");
-	bool sure = truthy(json_object_get(root, "error")) || is_minimax_error(root) ||
+	const json_t *object = json_object_get(root, "object"), *error = json_object_get(root, "error");
+	bool sure = is_error(error) || is_minimax_error(root) ||
 	            (json_is_string(object) && strcmp(json_string_value(object), "error") == 0);
 
-	if (!sure && (json_object_get(root, "choices") != NULL || json_object_get(root, "usage") != NULL))
+	if (!sure && (json_object_get(root, "choices") != NULL || json_object_get(root, "usage") != NULL ||
+	              json_is_object(json_object_get(root, "message"))))
 		return false;
-	if (!error_report_of_json(&r->error, root) && !sure)
+	if (!error_report_of_json(&r->error, root) && !sure && !json_is_object(error))
 		return false;
 	c->kind = CHUNK_ERROR;
 	if (r->error.text[0] == '\0')
@@ -112,6 +129,7 @@ static void read_parts(struct chunk_reader *r, const json_t *parts, struct chunk
 		return;
 	if (content > 0)
 		c->content = (struct chunk_text){.bytes = r->scratch.data, .len = content};
+	c->reasoning_as = CHUNK_REASONING_PARTS;
 	if (r->scratch.len > content)
 		c->reasoning = (struct chunk_text){.bytes = r->scratch.data + content, .len = r->scratch.len - content};
 }
@@ -134,18 +152,34 @@ static json_t *read_tool_calls(json_t *message)
 	return calls;
 }
 
+const char *const chunk_reasoning_names[CHUNK_REASONING_NAMES] = {
+	[CHUNK_REASONING] = "reasoning",
+	[CHUNK_REASONING_CONTENT] = "reasoning_content",
+	[CHUNK_THINKING] = "thinking",
+};
+
 static void read_message(struct chunk_reader *r, json_t *message, struct chunk *c)
 {
-	static const char *const fields[] = {"reasoning", "reasoning_content", "thinking"};
+	static const char *const blocks[] = {"reasoning_details", "thinking_blocks"};
 	const json_t *content = json_object_get(message, "content");
 
 	c->content = string_text(content);
+	c->content_was = json_is_null(content)     ? CHUNK_CONTENT_NULL
+	                 : json_is_string(content) ? CHUNK_CONTENT_STRING
+	                                           : 0;
 	if (json_is_array(content))
 		read_parts(r, content, c);
 	if (c->content.len == 0)
 		c->content = string_text(json_object_get(message, "refusal"));
-	for (size_t i = 0; i < sizeof fields / sizeof fields[0] && c->reasoning.len == 0; i++)
-		c->reasoning = string_text(json_object_get(message, fields[i]));
+	for (int i = 0; i < CHUNK_REASONING_NAMES && c->reasoning.len == 0; i++) {
+		c->reasoning = string_text(json_object_get(message, chunk_reasoning_names[i]));
+		c->reasoning_as = (enum chunk_reasoning)i;
+	}
+	for (size_t i = 0; i < sizeof blocks / sizeof blocks[0] && c->blocks == NULL; i++) {
+		c->blocks_name = blocks[i];
+		c->blocks = json_object_get(message, blocks[i]);
+		c->blocks = json_array_size(c->blocks) > 0 ? c->blocks : NULL;
+	}
 	c->tool_calls = read_tool_calls(message);
 }
 
@@ -164,18 +198,70 @@ static void read_finish(struct chunk_reader *r, const json_t *finish, struct chu
 	}
 }
 
+static int64_t index_of(const json_t *choice)
+{
+	int64_t index = json_integer_value(json_object_get(choice, "index"));
+
+	return index > 0 ? index : 0;
+}
+
+/* We ask for one answer; of several, the first is it. */
+static json_t *first_choice(const json_t *choices)
+{
+	json_t *choice;
+	size_t i;
+
+	json_array_foreach(choices, i, choice) if (json_is_object(choice) && index_of(choice) == 0) return choice;
+	return json_array_get(choices, 0);
+}
+
+static bool has_token(const struct chunk *c)
+{
+	return c->content.len > 0 || c->reasoning.len > 0 || c->tool_calls != NULL;
+}
+
 static void read_choice(struct chunk_reader *r, const json_t *choice, struct chunk *c)
 {
-	json_t *message = json_object_get(choice, "delta");
+	json_t *delta = json_object_get(choice, "delta"), *message = json_object_get(choice, "message");
 	const json_t *finish = json_object_get(choice, "finish_reason");
 
-	if (!json_is_object(message))
-		message = json_object_get(choice, "message");
-	if (json_is_object(message))
+	c->choice = index_of(choice);
+	if (json_is_object(delta))
+		read_message(r, delta, c);
+	if (json_is_object(message) && !has_token(c)) {
+		c->message = true;
 		read_message(r, message, c);
+	}
 	if (c->content.len == 0)
 		c->content = string_text(json_object_get(choice, "text"));
 	read_finish(r, finish, c);
+}
+
+/* An answer that is no stream is whole, whether it says so or not. */
+static void read_whole(const json_t *root, struct chunk *c)
+{
+	const char *object = json_string_value(json_object_get(root, "object"));
+
+	if (object != NULL && strcmp(object, "chat.completion") == 0 && c->message && c->finish == FINISH_NONE)
+		c->finish = FINISH_STOP;
+}
+
+/* Ollama's own form: {"message":{...},"done":true,"done_reason":"stop","eval_count":7}. */
+static void read_ollama(struct chunk_reader *r, const json_t *root, struct chunk *c)
+{
+	json_t *message = json_object_get(root, "message");
+	const json_t *reason = json_object_get(root, "done_reason"), *count = json_object_get(root, "eval_count");
+
+	if (!json_is_object(message) || json_object_get(root, "choices") != NULL)
+		return;
+	read_message(r, message, c);
+	if (!json_is_true(json_object_get(root, "done")))
+		return;
+	c->finish = FINISH_STOP;
+	if (json_string_length(reason) > 0)
+		chunk_set_finish(c, json_string_value(reason), json_string_length(reason));
+	if (json_is_integer(count) && json_integer_value(count) >= 0)
+		c->completion_tokens = json_integer_value(count);
 }
 
 static void read_usage(const json_t *usage, struct chunk *c)
@@ -186,35 +272,55 @@ static void read_usage(const json_t *usage, struct chunk *c)
 		c->completion_tokens = json_integer_value(count);
 }
 
-/* A lone surrogate or bytes that are not UTF-8 lose one character, not the event: what jansson
- * refuses is replaced by U+FFFD. False where there was nothing to replace. */
-static bool repair(struct buf *out, const char *data, size_t len)
+/* Whether the bytes at p, of no character, are the last ones of a string. */
+static bool ends_string(const unsigned char *p, const unsigned char *end)
 {
-	static const char replacement[] = "\xef\xbf\xbd";
+	const unsigned char *from = p;
+
+	while (p < end && *p >= 0x80 && p - from < 3)
+		p++;
+	return p < end && *p == '"';
+}
+
+/* What jansson refuses, half a surrogate pair or bytes that are not UTF-8, costs one character, not
+ * the event: it is replaced by U+FFFD, or at the edge of a string by a mark, as its other half may
+ * be at the edge of another delta. False where there was nothing to replace. */
+static bool repair(struct chunk_reader *r, const char *data, size_t len)
+{
 	const unsigned char *p = (const unsigned char *)data, *end = p + len;
+	struct buf *out = &r->scratch;
+	bool begins = false; /* a string, with p */
 	bool repaired = false;
 	size_t step;
 
 	buf_reset(out);
+	r->halves = false;
 	for (; p < end; p += step) {
-		step = utf8_sequence(p, end);
-		if (step == 0) {
-			repaired = true;
-			step = 1;
-			if (buf_add(out, replacement, 3) < 0)
-				return false;
-			continue;
-		}
-		if (*p == '\\') {
-			bool bad = json_text_lone_surrogate(p, end, &step);
+		char mark[4] = "\xef\xbf\xbd";
+		bool bad, marked = false;
 
-			repaired |= bad;
-			if (buf_add(out, bad ? replacement : (const char *)p, bad ? 3 : step) < 0)
-				return false;
-			continue;
+		step = utf8_sequence(p, end);
+		bad = step == 0;
+		if (bad) {
+			step = 1;
+			marked = (begins && *p < 0xC0) || ends_string(p, end);
+			if (marked)
+				halves_mark_byte(*p, mark);
+		} else if (*p == '\\') {
+			bad = json_text_lone_surrogate(p, end, &step);
+			if (bad) {
+				uint32_t half = (uint32_t)json_text_hex4(p + 2);
+
+				marked = half < 0xDC00 ? p + step < end && p[step] == '"' : begins;
+				if (marked)
+					halves_mark_surrogate(half, mark);
+			}
 		}
-		if (buf_add(out, p, step) < 0)
+		if (buf_add(out, bad ? mark : (const char *)p, !bad ? step : marked ? 4 : 3) < 0)
 			return false;
+		repaired |= bad;
+		r->halves |= marked;
+		begins = *p == '"' || (begins && marked && step == 1);
 	}
 	return repaired;
 }
@@ -234,7 +340,8 @@ static json_t *load(struct chunk_reader *r, const char *data, size_t len)
 {
 	json_t *root = read_json(data, len);
 
-	if (root == NULL && repair(&r->scratch, data, len))
+	r->halves = false;
+	if (root == NULL && repair(r, data, len))
 		root = read_json(r->scratch.data, r->scratch.len);
 	buf_reset(&r->scratch);
 	return root;
@@ -249,7 +356,7 @@ static bool is_done(const char *data, size_t len)
 
 void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct chunk *c)
 {
-	const json_t *root;
+	json_t *root;
 
 	json_decref(r->json);
 	r->json = NULL;
@@ -264,12 +371,15 @@ void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct ch
 	r->json = load(r, data, len);
 	/* Gemini's errors are arrays. */
 	root = json_is_array(r->json) ? json_array_get(r->json, 0) : r->json;
+	c->halves = r->halves;
 	if (!json_is_object(root)) {
 		c->kind = errno == ENOMEM ? CHUNK_NO_MEMORY : CHUNK_INVALID;
 		return;
 	}
 	if (read_error(r, root, c))
 		return;
-	read_choice(r, json_array_get(json_object_get(root, "choices"), 0), c);
+	read_choice(r, first_choice(json_object_get(root, "choices")), c);
 	read_usage(json_object_get(root, "usage"), c);
+	read_whole(root, c);
+	read_ollama(r, root, c);
 }

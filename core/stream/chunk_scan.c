@@ -12,15 +12,13 @@
 #define DEPTH_MAX  48
 #define DIGITS_MAX 18 /* fits int64_t, and no double overflows */
 
-enum { REASONING, REASONING_CONTENT, THINKING, REASONING_FIELDS };
-
 struct scan {
 	const unsigned char *p, *end;
 	size_t len;
 	struct chunk_reader *reader;
 	struct chunk *chunk;
 	struct chunk_text text; /* choices[0].text */
-	struct chunk_text reasoning[REASONING_FIELDS];
+	struct chunk_text reasoning[CHUNK_REASONING_NAMES];
 	unsigned depth;
 };
 
@@ -333,7 +331,12 @@ static bool read_text(struct scan *s, struct chunk_text *out)
 
 static bool read_content(struct scan *s)
 {
-	return read_text(s, &s->chunk->content);
+	if (take_null(s)) {
+		s->chunk->content_was = CHUNK_CONTENT_NULL;
+		return true;
+	}
+	s->chunk->content_was = CHUNK_CONTENT_STRING;
+	return take(s, '"') && take_string(s, &s->chunk->content);
 }
 static bool read_choice_text(struct scan *s)
 {
@@ -341,18 +344,18 @@ static bool read_choice_text(struct scan *s)
 }
 static bool read_reasoning(struct scan *s)
 {
-	return read_text(s, &s->reasoning[REASONING]);
+	return read_text(s, &s->reasoning[CHUNK_REASONING]);
 }
 static bool read_reasoning_content(struct scan *s)
 {
-	return read_text(s, &s->reasoning[REASONING_CONTENT]);
+	return read_text(s, &s->reasoning[CHUNK_REASONING_CONTENT]);
 }
 static bool read_thinking(struct scan *s)
 {
-	return read_text(s, &s->reasoning[THINKING]);
+	return read_text(s, &s->reasoning[CHUNK_THINKING]);
 }
 
-static bool read_no_tool_calls(struct scan *s)
+static bool read_empty_array(struct scan *s)
 {
 	if (take_null(s))
 		return true;
@@ -377,22 +380,30 @@ static bool read_finish(struct scan *s)
 static bool read_message(struct scan *s)
 {
 	static const struct member members[] = {
-		MEMBER("content", read_content),          MEMBER("reasoning_content", read_reasoning_content),
-		MEMBER("reasoning", read_reasoning),      MEMBER("thinking", read_thinking),
-		MEMBER("tool_calls", read_no_tool_calls), MEMBER("refusal", take_null),
+		MEMBER("content", read_content),
+		MEMBER("reasoning_content", read_reasoning_content),
+		MEMBER("reasoning", read_reasoning),
+		MEMBER("thinking", read_thinking),
+		MEMBER("tool_calls", read_empty_array),
+		MEMBER("refusal", take_null),
 		MEMBER("function_call", take_null),
+		MEMBER("reasoning_details", read_empty_array),
+		MEMBER("thinking_blocks", read_empty_array),
 	};
 
 	return take_null(s) || read_object(s, members, sizeof members / sizeof members[0]);
 }
 
+static bool read_choice_index(struct scan *s)
+{
+	return take(s, '0'); /* read_object refuses what follows, such as a fraction */
+}
+
 static bool read_choices(struct scan *s)
 {
 	static const struct member members[] = {
-		MEMBER("delta", read_message),
-		MEMBER("finish_reason", read_finish),
-		MEMBER("text", read_choice_text),
-		MEMBER("message", not_mine),
+		MEMBER("delta", read_message), MEMBER("finish_reason", read_finish), MEMBER("text", read_choice_text),
+		MEMBER("message", not_mine),   MEMBER("index", read_choice_index),
 	};
 
 	if (!take(s, '['))
@@ -460,8 +471,10 @@ static void finish_texts(struct scan *s)
 		c->content = s->text;
 	if (c->content.len == 0)
 		c->content.bytes = NULL;
-	for (int i = 0; i < REASONING_FIELDS && c->reasoning.len == 0; i++)
+	for (int i = 0; i < CHUNK_REASONING_NAMES && c->reasoning.len == 0; i++) {
 		c->reasoning = s->reasoning[i];
+		c->reasoning_as = (enum chunk_reasoning)i;
+	}
 	if (c->reasoning.len == 0)
 		c->reasoning.bytes = NULL;
 }

@@ -13,6 +13,8 @@ libttagent_a_SOURCES += \
 	core/stream/filter.h \
 	core/stream/finish.c \
 	core/stream/finish.h \
+	core/stream/halves.c \
+	core/stream/halves.h \
 	core/stream/prose.c \
 	core/stream/prose.h \
 	core/stream/sse.c \

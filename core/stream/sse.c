@@ -50,10 +50,13 @@ static const char *data_value(const char *line, const char *end)
 /* An empty line: the event is whole. Its data stay until the next one begins. */
 static bool dispatch(struct sse *s, struct sse_event *event)
 {
-	if (!s->has_data)
+	if (!s->has_data) {
+		s->error = false;
 		return false;
-	s->has_data = false;
-	*event = (struct sse_event){.data = s->data.data, .len = s->data.len};
+	}
+	*event = (struct sse_event){.data = s->data.data, .len = s->data.len, .error = s->error};
+	s->has_data = s->error = false;
+	s->depth = 0;
 	return true;
 }
 
@@ -83,17 +86,55 @@ static const char *after_bom(struct sse *s, const char *line, const char *end)
 	return end - line >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
 }
 
+static bool begins_json(const char *line, const char *end)
+{
+	while (line < end && (*line == ' ' || *line == '\t'))
+		line++;
+	return line < end && (*line == '{' || *line == '[');
+}
+
+/* A line of JSON without "data:". Returns whether it ends there. */
+static bool take_json(struct sse *s, const char *line, const char *end, struct sse_event *event)
+{
+	if (s->depth == 0)
+		s->in_string = s->escaped = false;
+	for (const char *p = line; p < end; p++) {
+		if (s->in_string) {
+			s->in_string = *p != '"' || s->escaped;
+			s->escaped = *p == '\\' && !s->escaped;
+		} else if (*p == '"') {
+			s->in_string = true;
+		} else if (*p == '{' || *p == '[') {
+			s->depth++;
+		} else if ((*p == '}' || *p == ']') && s->depth > 0) {
+			s->depth--;
+		}
+	}
+	add_data(s, line, end);
+	return s->depth == 0 && dispatch(s, event);
+}
+
 /* One line without its end. Returns whether an event is whole with it. */
 static bool take_line(struct sse *s, const char *line, const char *end, struct sse_event *event)
 {
+	static const char error_line[] = "event:error";
 	const char *value;
 
 	line = after_bom(s, line, end);
 	if (line == end)
-		return dispatch(s, event);
+		return s->depth == 0 && dispatch(s, event);
 	value = data_value(line, end);
-	if (value != NULL)
+	if (value != NULL) {
+		if (s->depth > 0) /* what was taken for JSON was none */
+			s->has_data = false;
+		s->depth = 0;
 		add_data(s, value, end);
+		return false;
+	}
+	if (s->depth > 0 || (!s->has_data && begins_json(line, end)))
+		return take_json(s, line, end, event);
+	if (end - line >= 11 && memcmp(line, error_line, 6) == 0)
+		s->error = (size_t)(end - line) == 11 + (line[6] == ' ') && memcmp(end - 5, error_line + 6, 5) == 0;
 	return false;
 }
 
@@ -147,41 +188,11 @@ void sse_end(struct sse *s)
 	s->ended = true;
 }
 
-/* No field of an event begins with a bracket. */
-static void look_at_first_byte(struct sse *s)
-{
-	const char *p = s->at;
-
-	while (p < s->end && (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\n'))
-		p++;
-	if (p == s->end)
-		return;
-	s->begun = true;
-	s->bare = *p == '{' || *p == '[';
-	if (s->bare)
-		s->at = p;
-}
-
-static bool next_of_bare(struct sse *s, struct sse_event *event)
-{
-	if (s->at < s->end && add(s, &s->data, s->at, (size_t)(s->end - s->at)))
-		s->has_data = true;
-	s->at = s->end;
-	if (!s->ended)
-		return false;
-	s->ended = false;
-	return dispatch(s, event);
-}
-
 bool sse_next(struct sse *s, struct sse_event *event)
 {
 	const char *line, *stop, *value;
 	bool whole;
 
-	if (!s->begun)
-		look_at_first_byte(s);
-	if (s->bare)
-		return next_of_bare(s, event);
 	while (s->at < s->end) {
 		line = s->at;
 		stop = line_end(s);
@@ -201,8 +212,8 @@ bool sse_next(struct sse *s, struct sse_event *event)
 		} else {
 			s->at = step_over(s, stop);
 			/* The usual event is one line, followed by an empty one. */
-			if (!s->has_data && s->bom_checked && s->at < s->end && (*s->at == '\n' || *s->at == '\r') &&
-			    (value = data_value(line, stop)) != NULL) {
+			if (!s->has_data && !s->error && s->bom_checked && s->at < s->end &&
+			    (*s->at == '\n' || *s->at == '\r') && (value = data_value(line, stop)) != NULL) {
 				*event = (struct sse_event){.data = value, .len = (size_t)(stop - value)};
 				s->at = step_over(s, s->at);
 				return true;
@@ -215,6 +226,5 @@ bool sse_next(struct sse *s, struct sse_event *event)
 	if (!s->ended)
 		return false;
 	s->ended = false;
-	take_held(s, event); /* it completes no event, as it is not empty */
-	return dispatch(s, event);
+	return take_held(s, event) || dispatch(s, event);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Server-sent events, read from bytes that are cut anywhere: CR, LF or CRLF line ends, an
  * optional space after "data:", comments (": ping"), several data lines of one event joined
- * by \n, fields other than data skipped. A body that is bare JSON instead (an error, an answer that
- * is not streamed) is one event. Pure; one thread at a time.
+ * by \n, fields other than data and event skipped. JSON without "data:", on one line or many, is
+ * an event as well: some servers answer with it whatever they were asked for. Pure; one thread at
+ * a time.
  *
  *   sse_feed(s, bytes, len);
  *   while (sse_next(s, &event)) ...          all of them before the next sse_feed
@@ -22,7 +23,9 @@ struct sse {
 	struct buf line; /* the line that is not complete yet */
 	struct buf data; /* data of the event so far, where it has several lines */
 	bool has_data, skip_lf, too_long, bom_checked, ended;
-	bool begun, bare; /* anything but whitespace has come; it is JSON without any fields */
+	bool error;              /* the event is named so */
+	bool in_string, escaped; /* of JSON without "data:"; and how deep in it we are: */
+	size_t depth;
 
 	/* Events were lost, because of a line beyond SSE_LINE_MAX or because there was no
 	 * memory for one. Reading continues after them. Set until sse_init, or until the caller
@@ -38,6 +41,7 @@ struct sse {
 struct sse_event {
 	const char *data; /* not terminated; until the next call on the struct sse */
 	size_t len;
+	bool error; /* it is named "error" */
 };
 
 void sse_init(struct sse *s);

@@ -3,6 +3,7 @@
 
 #include "core/stream/chunk.h"
 #include "core/stream/filter.h"
+#include "core/stream/halves.h"
 #include "core/stream/sse.h"
 
 #include <assert.h>
@@ -26,6 +27,29 @@ enum state {
 	OVER,
 };
 
+#define TEXT_MAX   (16u << 20)
+#define BESIDE_MAX (1u << 20)
+#define BLOCKS_MAX 1024
+
+/* Where a delta ended within a character. */
+struct open_end {
+	struct buf marks; /* of halves.h: they wait for the next delta */
+	struct buf text;  /* the delta with what waited for it */
+};
+
+/* Reasoning as it came, where a call may follow it. */
+struct beside {
+	bool wanted, lost; /* lost: it is too long, or there was no memory for it */
+	unsigned content_was;
+	enum chunk_reasoning as;
+	struct buf reasoning;  /* of a field of its own */
+	struct buf tagged;     /* between tags of the content */
+	const char *name;      /* of: */
+	json_t *blocks;        /* typed ones; the last is still open: */
+	struct buf block_text; /* its text so far, */
+	const char *block_key; /* of this name; NULL: it has none */
+};
+
 struct stream {
 	enum state state;
 	bool closing;
@@ -35,12 +59,16 @@ struct stream {
 	struct filter *content;   /* which may hold reasoning and calls */
 	struct filter *reasoning; /* of a field of its own, which may hold tags as well */
 	bool reasoning_open;      /* something went into that filter since its end */
+	struct open_end open_content, open_reasoning;
+	int64_t choice;                      /* the index of the one that is read; -1: none yet */
+	bool content_begun, reasoning_begun; /* by deltas */
 	struct calls calls;
 	uint32_t reasoned;           /* a bit for each of them: it was written within the reasoning */
 	bool answered;               /* text of the answer came */
 	struct buf thought;          /* the text of those calls, as long as nothing follows it */
 	struct filter_piece waiting; /* the piece that comes after it; PIECE_END: none */
 	size_t next_call;
+	struct beside beside;
 
 	struct stream_progress progress;
 	enum chunk_finish finish; /* the last one */
@@ -52,6 +80,123 @@ struct stream {
 	const char *text;
 };
 
+/* ---- beside the calls ---- */
+
+static void beside_begin(struct beside *b, bool wanted)
+{
+	b->wanted = wanted;
+	b->lost = false;
+	b->content_was = 0;
+	buf_reset(&b->reasoning);
+	buf_reset(&b->tagged);
+	json_decref(b->blocks);
+	b->blocks = NULL;
+	b->block_key = NULL;
+}
+
+static void beside_add(struct beside *b, struct buf *to, const char *bytes, size_t len)
+{
+	b->lost |= b->wanted && buf_add(to, bytes, len) < 0;
+}
+
+static bool is_same(const json_t *a, const json_t *b, const char *member)
+{
+	const json_t *x = json_object_get(a, member), *y = json_object_get(b, member);
+
+	return x == y || (x != NULL && y != NULL && json_equal(x, y));
+}
+
+/* The text of the block that was open. */
+static json_t *close_block(struct beside *b)
+{
+	json_t *last = json_array_get(b->blocks, json_array_size(b->blocks) - 1);
+
+	if (b->block_key != NULL && last != NULL)
+		b->lost |= json_object_set_new(last, b->block_key,
+		                               json_stringn(b->block_text.data, b->block_text.len)) < 0;
+	return last;
+}
+
+/* The next block, or the next part of the last one: OpenRouter and LiteLLM send both. */
+static void take_block(struct beside *b, json_t *block)
+{
+	static const char *const keys[] = {"text", "summary", "thinking", NULL};
+	json_t *last = json_array_get(b->blocks, json_array_size(b->blocks) - 1), *value;
+	const json_t *text = NULL;
+	const char *const *key = keys, *name;
+
+	while (*key != NULL && !json_is_string(text = json_object_get(block, *key)))
+		key++;
+	if (b->block_key == NULL || !is_same(last, block, "type") || !is_same(last, block, "index") ||
+	    json_string_length(json_object_get(last, "signature")) > 0 ||
+	    (*key != NULL && strcmp(*key, b->block_key) != 0)) {
+		close_block(b);
+		b->block_key = *key;
+		buf_reset(&b->block_text);
+		last = json_copy(block);
+		if (json_array_append_new(b->blocks, last) < 0)
+			b->lost = true;
+	}
+	if (*key != NULL)
+		beside_add(b, &b->block_text, json_string_value(text), json_string_length(text));
+	json_object_foreach(block, name, value) if (!json_is_null(value) && !(*key != NULL && strcmp(name, *key) == 0))
+		b->lost |= json_object_set(last, name, value) < 0;
+}
+
+static void take_blocks(struct beside *b, const struct chunk *c)
+{
+	size_t i, len = 0;
+	json_t *block;
+
+	if (!b->wanted || b->lost || (c->message && b->blocks != NULL))
+		return;
+	if (b->blocks == NULL)
+		b->blocks = json_array();
+	b->name = c->blocks_name;
+	json_array_foreach(c->blocks, i, block)
+	{
+		len += json_dumpb(block, NULL, 0, JSON_COMPACT);
+		if (b->blocks == NULL || !json_is_object(block) || len > BESIDE_MAX ||
+		    json_array_size(b->blocks) >= BLOCKS_MAX)
+			b->lost = true;
+		else
+			take_block(b, block);
+	}
+}
+
+/* Content as it came: null, parts, or with the reasoning between tags. NULL: just the text. */
+static json_t *content_beside(const struct beside *b, const char *text, size_t len)
+{
+	if (b->reasoning.len > 0 && b->as == CHUNK_REASONING_PARTS)
+		return json_pack("[{s:s, s:[{s:s, s:s%}]}, {s:s, s:s%}]", "type", "thinking", "thinking", "type",
+		                 "text", "text", b->reasoning.data, b->reasoning.len, "type", "text", "text", text,
+		                 len);
+	if (b->reasoning.len == 0 && b->tagged.len > 0)
+		return json_sprintf("<think>%s</think>%.*s", b->tagged.data, (int)len, text);
+	return len == 0 && b->content_was == CHUNK_CONTENT_NULL ? json_null() : NULL;
+}
+
+json_t *stream_beside_calls(const struct stream *s, const char *text, size_t len)
+{
+	const struct beside *b = &s->beside;
+	json_t *all = json_object(), *content = b->lost ? NULL : content_beside(b, text, len);
+	int failed = all == NULL;
+
+	if (content != NULL)
+		failed |= json_object_set_new(all, "content", content);
+	if (!b->lost && b->reasoning.len > 0 && b->as != CHUNK_REASONING_PARTS)
+		failed |= json_object_set_new(all, chunk_reasoning_names[b->as],
+		                              json_stringn(b->reasoning.data, b->reasoning.len));
+	if (!b->lost && b->blocks != NULL)
+		failed |= json_object_set(all, b->name, b->blocks);
+	if (failed == 0)
+		return all;
+	json_decref(all);
+	return NULL;
+}
+
+/* ---- its life ---- */
+
 struct stream *stream_new(void)
 {
 	struct stream *s = calloc(1, sizeof *s);
@@ -61,6 +206,15 @@ struct stream *stream_new(void)
 	sse_init(&s->sse);
 	chunk_reader_init(&s->reader);
 	buf_init(&s->thought, THOUGHT_MAX);
+	for (size_t i = 0; i < 2; i++) {
+		struct open_end *o = i == 0 ? &s->open_content : &s->open_reasoning;
+
+		buf_init(&o->marks, TEXT_MAX);
+		buf_init(&o->text, TEXT_MAX);
+	}
+	buf_init(&s->beside.reasoning, BESIDE_MAX);
+	buf_init(&s->beside.tagged, BESIDE_MAX);
+	buf_init(&s->beside.block_text, BESIDE_MAX);
 	s->content = filter_new();
 	s->reasoning = filter_new();
 	if (s->content == NULL || s->reasoning == NULL) {
@@ -77,6 +231,14 @@ void stream_free(struct stream *s)
 		return;
 	calls_clear(&s->calls);
 	buf_free(&s->thought);
+	buf_free(&s->beside.reasoning);
+	buf_free(&s->beside.tagged);
+	buf_free(&s->beside.block_text);
+	json_decref(s->beside.blocks);
+	buf_free(&s->open_content.marks);
+	buf_free(&s->open_content.text);
+	buf_free(&s->open_reasoning.marks);
+	buf_free(&s->open_reasoning.text);
 	filter_free(s->content);
 	filter_free(s->reasoning);
 	chunk_reader_free(&s->reader);
@@ -94,9 +256,14 @@ void stream_begin(struct stream *s, const char *const *tools)
 	filter_begin_reasoning(s->reasoning, tools);
 	calls_clear(&s->calls);
 	calls_init(&s->calls, tools);
+	beside_begin(&s->beside, tools != NULL && *tools != NULL);
 	s->progress = (struct stream_progress){.completion_tokens = -1};
 	s->state = EVENTS;
 	s->closing = s->reasoning_open = s->failed = s->understood = s->no_memory = false;
+	s->content_begun = s->reasoning_begun = false;
+	s->choice = -1;
+	buf_reset(&s->open_content.marks);
+	buf_reset(&s->open_reasoning.marks);
 	s->finish = FINISH_NONE;
 	s->next_call = 0;
 	s->reasoned = 0;
@@ -140,13 +307,80 @@ static void note_broken(struct stream *s)
 	         shown);
 }
 
+static const char lost[] = "\xef\xbf\xbd"; /* U+FFFD */
+
+/* Joins the text of a delta to the half of a character that the one before left. */
+static int join(struct open_end *o, struct chunk_text *text, bool halves, bool last)
+{
+	ptrdiff_t joined;
+
+	buf_reset(&o->text);
+	if (!halves) { /* and so it does not go on with the other half */
+		if (buf_add(&o->text, lost, o->marks.len > 0 ? 3 : 0) < 0 ||
+		    buf_add(&o->text, text->bytes, text->len) < 0)
+			return -1;
+		buf_reset(&o->marks);
+	} else {
+		if (buf_add(&o->marks, text->bytes, text->len) < 0 || o->marks.len == 0)
+			return o->marks.len == 0 ? 0 : -1;
+		joined = halves_join(&o->text, o->marks.data, o->marks.len, last);
+		if (joined < 0)
+			return -1;
+		buf_consume(&o->marks, (size_t)joined);
+	}
+	*text = (struct chunk_text){.bytes = o->text.data, .len = o->text.len};
+	return 0;
+}
+
+static void join_texts(struct stream *s)
+{
+	struct chunk *c = &s->chunk;
+	bool ends = c->content.len > 0; /* the reasoning */
+
+	if (c->reasoning.len > 0 || ends)
+		s->no_memory |= join(&s->open_reasoning, &c->reasoning, c->halves || c->reasoning.len == 0, ends) < 0;
+	if (ends)
+		s->no_memory |= join(&s->open_content, &c->content, c->halves, false) < 0;
+}
+
+/* Some of several answers, or what deltas have brought already, is not read. */
+static void drop_others(struct stream *s, bool has_token)
+{
+	struct chunk *c = &s->chunk;
+
+	if (s->choice < 0 && (has_token || c->finish != FINISH_NONE))
+		s->choice = c->choice;
+	if (s->choice >= 0 && c->choice != s->choice) {
+		c->content.len = c->reasoning.len = 0;
+		c->tool_calls = c->blocks = NULL;
+		c->content_was = 0;
+		c->finish = FINISH_NONE;
+	}
+	if (c->message && s->content_begun)
+		c->content.len = 0;
+	if (c->message && s->reasoning_begun)
+		c->reasoning.len = 0;
+}
+
 static void take_chunk(struct stream *s)
 {
-	const struct chunk *c = &s->chunk;
+	struct chunk *c = &s->chunk;
 	bool has_text = c->content.len > 0 || c->reasoning.len > 0;
 	bool has_token = has_text || c->tool_calls != NULL;
 
+	if (c->choice != s->choice || c->message) {
+		drop_others(s, has_token);
+		has_text = c->content.len > 0 || c->reasoning.len > 0;
+		has_token = has_text || c->tool_calls != NULL;
+	}
 	s->understood = true;
+	s->beside.content_was |= c->content_was;
+	if (c->blocks != NULL)
+		take_blocks(&s->beside, c);
+	s->content_begun |= c->content.len > 0 && !c->message;
+	s->reasoning_begun |= c->reasoning.len > 0 && !c->message;
+	if (c->halves || s->open_content.marks.len > 0 || s->open_reasoning.marks.len > 0)
+		join_texts(s);
 	s->progress.tokens += has_text;
 	s->progress.events++;
 	s->progress.chunks += has_token;
@@ -162,6 +396,35 @@ static void take_chunk(struct stream *s)
 	}
 }
 
+/* An event that is named "error" is one, whatever is in it. */
+static void read_error_event(struct stream *s, const struct sse_event *event)
+{
+	struct chunk *c = &s->chunk;
+	struct error_report *r = &s->reader.error;
+
+	if ((c->kind != CHUNK_CHUNK && c->kind != CHUNK_INVALID) || c->content.len > 0)
+		return;
+	c->kind = CHUNK_ERROR;
+	error_report_of_body(r, 0, event->data, event->len);
+	if (r->text[0] == '\0')
+		strcpy(r->text, "the server gave no reason");
+}
+
+/* The stream has ended, and with it the wait for the other half of a character: true where one is lost. */
+static bool give_up_halves(struct stream *s)
+{
+	struct chunk *c = &s->chunk;
+
+	if (s->open_content.marks.len == 0 && s->open_reasoning.marks.len == 0)
+		return false;
+	c->reasoning = (struct chunk_text){.bytes = lost, .len = s->open_reasoning.marks.len > 0 ? 3 : 0};
+	c->content = (struct chunk_text){.bytes = lost, .len = s->open_content.marks.len > 0 ? 3 : 0};
+	c->tool_calls = NULL;
+	buf_reset(&s->open_content.marks);
+	buf_reset(&s->open_reasoning.marks);
+	return true;
+}
+
 /* The next chunk, into s->chunk. False: there is none, or none that counts. */
 static bool next_chunk(struct stream *s)
 {
@@ -169,6 +432,8 @@ static bool next_chunk(struct stream *s)
 
 	while (!s->progress.done && sse_next(&s->sse, &event)) {
 		chunk_read(&s->reader, event.data, event.len, &s->chunk);
+		if (event.error)
+			read_error_event(s, &event);
 		switch (s->chunk.kind) {
 		case CHUNK_CHUNK:
 			take_chunk(s);
@@ -276,6 +541,8 @@ static bool next_of(struct stream *s, struct filter *f, struct piece *p)
 		return true;
 	}
 	while (filter_next(f, &found)) {
+		if (found.kind == PIECE_REASONING && f == s->content)
+			beside_add(&s->beside, &s->beside.tagged, found.bytes, found.len);
 		if (found.kind == PIECE_CALL)
 			add_call(s, &found);
 		if (found.reasoned)
@@ -313,7 +580,8 @@ static void sort_out_reasoned(struct stream *s)
 static void merge_calls(struct stream *s)
 {
 	errno = 0;
-	if (calls_merge(&s->calls, s->chunk.tool_calls, false) < 0)
+	s->calls.halves |= s->chunk.halves;
+	if (calls_merge(&s->calls, s->chunk.tool_calls, s->chunk.message) < 0)
 		s->no_memory |= errno == ENOMEM;
 }
 
@@ -337,12 +605,15 @@ bool stream_next(struct stream *s, struct piece *p)
 	for (;;) {
 		switch (s->state) {
 		case EVENTS:
-			if (next_chunk(s)) {
+			if (next_chunk(s) || (s->closing && give_up_halves(s))) {
 				if (s->chunk.reasoning.len == 0) {
 					begin_content(s);
 					break;
 				}
 				filter_feed(s->reasoning, s->chunk.reasoning.bytes, s->chunk.reasoning.len);
+				beside_add(&s->beside, &s->beside.reasoning, s->chunk.reasoning.bytes,
+				           s->chunk.reasoning.len);
+				s->beside.as = s->chunk.reasoning_as;
 				s->reasoning_open = true;
 				s->state = REASONING;
 				break;
@@ -378,6 +649,7 @@ bool stream_next(struct stream *s, struct piece *p)
 			if (next_of(s, s->content, p))
 				return true;
 			sort_out_reasoned(s);
+			close_block(&s->beside);
 			s->no_memory |= calls_finish(&s->calls, s->end == STREAM_LIMIT) < 0;
 			s->end = judge(s);
 			s->state = CALLS;

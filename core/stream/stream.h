@@ -83,4 +83,10 @@ bool stream_next(struct stream *s, struct piece *p);
 
 const struct stream_progress *stream_progress(const struct stream *s);
 
+/* Once it is over: what came beside its calls, as members of the assistant's message, by the names under
+ * which the server sent them; servers refuse the next request without them. Reasoning that is too
+ * long is not among them. text: of the answer. An object, empty where there is nothing: a new
+ * reference; NULL: no memory. */
+json_t *stream_beside_calls(const struct stream *s, const char *text, size_t len);
+
 #endif

@@ -444,3 +444,10 @@ const struct attempt_outcome *attempt_outcome(const struct attempt *a)
 {
 	return &a->outcome;
 }
+
+json_t *attempt_beside_calls(const struct attempt *a)
+{
+	const struct buf *text = &a->answer->text;
+
+	return stream_beside_calls(a->stream, text->len == 0 ? "" : text->data, text->len);
+}

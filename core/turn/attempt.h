@@ -123,4 +123,7 @@ void attempt_cancel(struct attempt *a);
 
 const struct attempt_outcome *attempt_outcome(const struct attempt *a);
 
+/* What came beside its calls: stream_beside_calls. */
+json_t *attempt_beside_calls(const struct attempt *a);
+
 #endif

@@ -192,6 +192,14 @@ static int add_message(const struct prompt *p, json_t *to, const json_t *message
 	return json_array_append_new(to, out);
 }
 
+const json_t *prompt_own_message(const struct prompt *p, size_t position)
+{
+	const json_t *sent = p->uses_tools ? json_array_get(p->as_sent, position) : NULL;
+	bool own = json_is_object(sent) && json_integer_value(json_object_get(sent, "instance")) == p->instance;
+
+	return own ? json_object_get(sent, "message") : NULL;
+}
+
 static json_t *messages(const struct prompt *p)
 {
 	json_t *all = json_array();
@@ -212,8 +220,9 @@ static json_t *messages(const struct prompt *p)
 	}
 	json_array_foreach(p->messages, j, message)
 	{
-		json_t *sent = prompt_message(p, (json_t *)(uintptr_t)message);
-		int added = sent == NULL ? -1 : add_message(p, all, sent);
+		json_t *own = (json_t *)(uintptr_t)prompt_own_message(p, j);
+		json_t *sent = own != NULL ? json_incref(own) : prompt_message(p, (json_t *)(uintptr_t)message);
+		int added = sent == NULL ? -1 : own != NULL ? json_array_append(all, own) : add_message(p, all, sent);
 
 		json_decref(sent);
 		if (added < 0)

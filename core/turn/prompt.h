@@ -29,9 +29,14 @@ struct prompt {
 	size_t skip_turns;      /* the oldest ones that are left out */
 	const json_t *messages; /* of this turn, the user's first */
 	size_t result_max;      /* bytes of each tool result in them, 0 = all: the middle is left out */
-	const char *begun;      /* an answer that another LLM began and this one continues; NULL */
+	const json_t *as_sent;  /* as those of them that this LLM itself sent: {"instance", "message"}, by position */
+	int64_t instance;
+	const char *begun; /* an answer that another LLM began and this one continues; NULL */
 	size_t begun_len;
 };
+
+/* The message of this turn at this position as the LLM itself sent it; NULL: it is not its own. */
+const json_t *prompt_own_message(const struct prompt *p, size_t position);
 
 /* How many of the oldest turns must be left out so that the rest is likely to fit the context
  * window less the longest answer. A token is taken for 3 bytes at least, so it leaves out too

@@ -107,8 +107,11 @@ static size_t fixed_tokens(const struct prompt *p)
 	const char *system = cfg_str(p->config, p->tools != NULL ? CFG_PROMPT_TOOLS : CFG_PROMPT_PLAIN);
 
 	size_t results = results_len(p, SIZE_MAX), cut = p->result_max == 0 ? results : results_len(p, p->result_max);
+	size_t own = 0;
 
-	return turn_tokens(p->messages) - (results - cut) / BYTES_PER_TOKEN +
+	for (size_t i = 0; i < json_array_size(p->as_sent); i++)
+		own += json_dumpb(prompt_own_message(p, i), NULL, 0, JSON_COMPACT) / BYTES_PER_TOKEN;
+	return turn_tokens(p->messages) - (results - cut) / BYTES_PER_TOKEN + own +
 	       (system == NULL ? 0 : strlen(system) / BYTES_PER_TOKEN) +
 	       (p->begun == NULL ? 0 : MESSAGE_TOKENS + p->begun_len / BYTES_PER_TOKEN);
 }

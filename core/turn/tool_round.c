@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -214,4 +215,28 @@ json_t *tool_round_message(const struct call *const *calls, size_t count, const 
 		}
 	}
 	return json_pack("{s:s, s:s%, s:o}", "role", "assistant", "content", text, len, "tool_calls", list);
+}
+
+json_t *tool_round_message_as_sent(const json_t *message, const struct call *const *calls, size_t count,
+                                   const json_t *beside)
+{
+	json_t *copy = json_deep_copy(message), *list = json_object_get(copy, "tool_calls");
+	bool differs = json_object_size(beside) > 0;
+	int failed = copy == NULL || json_object_update(copy, (json_t *)(uintptr_t)beside) < 0;
+
+	for (size_t i = 0; i < count && !failed; i++) {
+		json_t *call = json_array_get(list, i), *extra = calls[i]->extra;
+		json_t *function = json_object_get(extra, "function");
+
+		if (extra == NULL)
+			continue;
+		differs = true;
+		failed = json_object_update_missing(call, extra) < 0 ||
+		         (function != NULL &&
+		          json_object_update_missing(json_object_get(call, "function"), function) < 0);
+	}
+	if (differs && !failed)
+		return copy;
+	json_decref(copy);
+	return NULL;
 }

@@ -49,4 +49,9 @@ void tool_round_free(struct tool_round *r);
  * New reference; NULL: no memory. */
 json_t *tool_round_message(const struct call *const *calls, size_t count, const char *text, size_t len);
 
+/* The same as its LLM sent it: with the members beside, and those of the calls that the API does not
+ * know. New reference; NULL: it would not differ, or no memory. */
+json_t *tool_round_message_as_sent(const json_t *message, const struct call *const *calls, size_t count,
+                                   const json_t *beside);
+
 #endif

@@ -101,6 +101,7 @@ static void turn_free(struct turn *t)
 	json_decref(c->messages);
 	json_decref(t->tools.definitions);
 	json_decref(t->tools.subjects);
+	json_decref(t->conversation.as_sent);
 	free(c->subject);
 	free(c->sandbox);
 	if (t->timer != NULL)

@@ -148,6 +148,8 @@ static struct prompt prompt_of(struct turn *t)
 		.skip_turns = up->skip_turns,
 		.messages = t->conversation.messages,
 		.result_max = up->result_max,
+		.as_sent = t->conversation.as_sent,
+		.instance = (int64_t)llm->instance,
 	};
 
 	p.tools = p.uses_tools ? t->tools.definitions : NULL;
@@ -337,6 +339,12 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 	if (f->counts) {
 		cooldown_add(t->services->cooldown, up->llm->instance, clock_wall_ms());
 		report_failure(t, o);
+	}
+	/* Its own message, as it sent it, may be what it refuses: it is asked once more, with the plain one. */
+	if (o->result == ATTEMPT_REFUSED && !shown && t->conversation.as_sent != NULL) {
+		json_decref(t->conversation.as_sent);
+		t->conversation.as_sent = NULL;
+		return STEP_ATTEMPT;
 	}
 	switch (shown ? f->after : f->before) {
 	case NEXT:

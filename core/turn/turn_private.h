@@ -39,6 +39,9 @@ struct conversation {
 	char *sandbox;    /* its name for tools */
 	json_t *history;  /* the turns before this one */
 	json_t *messages; /* of this turn, the user's first */
+	/* Those of them that their LLM gets back as it sent them, by position: {"instance", "message"};
+	 * not stored. NULL: none. */
+	json_t *as_sent;
 };
 
 /* The LLMs that are asked for one answer, and what was tried. */

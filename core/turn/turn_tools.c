@@ -66,6 +66,27 @@ static void wake_when_due(struct turn *t)
 	turn_wake_in(t, due > now ? due - now : 0);
 }
 
+/* Remembers the message that made the calls as its LLM sent it. Without memory the plain one will do. */
+static void keep_as_sent(struct turn *t, const json_t *message, const struct attempt_outcome *o)
+{
+	struct conversation *c = &t->conversation;
+	json_t *beside = attempt_beside_calls(t->upstream.attempt);
+	json_t *sent = tool_round_message_as_sent(message, o->calls, o->call_count, beside);
+
+	json_decref(beside);
+	if (sent == NULL)
+		return;
+	if (c->as_sent == NULL)
+		c->as_sent = json_array();
+	while (c->as_sent != NULL && json_array_size(c->as_sent) < json_array_size(c->messages))
+		if (json_array_append_new(c->as_sent, json_null()) < 0)
+			break;
+	if (json_array_size(c->as_sent) == json_array_size(c->messages))
+		json_array_append_new(c->as_sent, json_pack("{s:I, s:O}", "instance",
+		                                            (json_int_t)t->upstream.llm->instance, "message", sent));
+	json_decref(sent);
+}
+
 enum step turn_tools(struct turn *t)
 {
 	struct tool_phase *tools = &t->tools;
@@ -79,6 +100,7 @@ enum step turn_tools(struct turn *t)
 	const char *text = t->answer.text.len == 0 ? "" : t->answer.text.data;
 	json_t *message = tool_round_message(o->calls, o->call_count, text, t->answer.text.len);
 
+	keep_as_sent(t, message, o);
 	if (json_array_append_new(t->conversation.messages, message) < 0)
 		return turn_fail(t, NO_MEMORY);
 	answer_begin(&t->answer);

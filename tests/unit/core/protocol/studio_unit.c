@@ -72,6 +72,50 @@ static void whitespace_comes_with_the_next_word(void **state)
 	                    "\"total_time\": 0.000000}|");
 }
 
+/* Python's str.isspace decides. */
+static void whitespace_is_whatever_unicode_says(void **state)
+{
+	static const char *const blanks[] = {
+		"\t",
+		"\x0b",
+		"\x0c",
+		"\r",
+		"\x1c",
+		"\x1f",
+		" ",
+		"\xc2\x85",
+		"\xc2\xa0",
+		"\xe1\x9a\x80",
+		"\xe2\x80\x80",
+		"\xe2\x80\x8a",
+		"\xe2\x80\xa8",
+		"\xe2\x80\xa9",
+		"\xe2\x80\xaf",
+		"\xe2\x81\x9f",
+		"\xe3\x80\x80",
+		"\xe3\x80\x80 \xc2\xa0",
+	};
+	static const char *const words[] = {
+		"\x1b",         "\x08",         "\xc2\x84",     "\xc2\xa1", "\xe2\x80\x8b",     "\xe2\x81\xa0",
+		"\xe3\x80\x81", "\xef\xbb\xbf", "\xe1\xa0\x8e", "\xc3\xa9", "\xf0\x9f\x98\x80",
+	};
+	char want[32];
+
+	for (size_t i = 0; i < sizeof blanks / sizeof blanks[0]; i++) {
+		buf_reset(&written);
+		text(*state, blanks[i]);
+		assert_int_equal(written.len, 0);
+		text(*state, "x");
+		snprintf(want, sizeof want, "%sx", blanks[i]);
+		assert_string_equal(written.data, want);
+	}
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		buf_reset(&written);
+		text(*state, words[i]);
+		assert_string_equal(written.data, words[i]);
+	}
+}
+
 static void whitespace_of_reasoning_stays_in_it(void **state)
 {
 	reasoning(*state, "hm");
@@ -260,6 +304,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(plain_answer),
 		TEST(whitespace_comes_with_the_next_word),
+		TEST(whitespace_is_whatever_unicode_says),
 		TEST(whitespace_of_reasoning_stays_in_it),
 		TEST(searches),
 		TEST(reasoning_then_tools_then_text),

@@ -178,6 +178,116 @@ static const struct row {
 	{TEXT("a", 1) STOP("abort", 1) DONE,
          "a<cut: the server ended the answer with finish_reason \"abort\">",
          {1, 1, 1, true, true, 0}},
+	{TEXT("a", 1) STOP("abort", 1) DONE, "a<cut: the server aborted the answer>", {1, 1, 1, true, true, 0}},
+	/* a character that two deltas share, as halves of a surrogate pair or as bytes */
+	{TEXT("Hi \\ud83d", 1) ROLE TEXT("\\ude00!", 2) STOP("stop", 2) DONE,
+         "Hi \xf0\x9f\x98\x80!" COMPLETE,
+         {2, 2, 2, true, true, 0}},
+	{TEXT("\\ud83d", 1) TEXT("\\ude00", 2) DONE, "\xf0\x9f\x98\x80" COMPLETE, {2, 2, 2, false, true, 0}},
+	{TEXT("\\ud83d\\ude00\\ud83d", 1) TEXT("\\ude00\\ud83d", 2) TEXT("\\ude01", 3) DONE,
+         "\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x81" COMPLETE,
+         {3, 3, 3, false, true, 0}},
+	{TEXT("a\xf0\x9f", 1) TEXT("\x98", 2) TEXT("\x80z\xc3", 3) TEXT("\xbc", 4) DONE,
+         "a\xf0\x9f\x98\x80z\xc3\xbc" COMPLETE,
+         {4, 4, 4, false, true, 0}},
+	{REASON("hm \\ud83d") REASON("\\ude00") TEXT("\xe4\xb8", 1) REASON("x\xc3") TEXT("\xad", 2) DONE,
+         "«hm \xf0\x9f\x98\x80x\xef\xbf\xbd»\xe4\xb8\xad" COMPLETE,
+         {5, 5, 2, false, true, 0}},
+	/* ... and that is lost */
+	{TEXT("a\\ud83d", 1) TEXT("b", 2) TEXT("\\ude00c", 3) DONE,
+         "a\xef\xbf\xbd\x62\xef\xbf\xbd\x63" COMPLETE,
+         {3, 3, 3, false, true, 0}},
+	{TEXT("a\\ud83d", 1) TEXT("\\ud83d\\ude00", 2) DONE,
+         "a\xef\xbf\xbd\xf0\x9f\x98\x80" COMPLETE,
+         {2, 2, 2, false, true, 0}},
+	{REASON("r\\ud83d") TEXT("\\ude00a\\ud83d", 1) STOP("stop", 1) DONE,
+         "«r\xef\xbf\xbd»\xef\xbf\xbd\x61\xef\xbf\xbd" COMPLETE,
+         {2, 2, 1, true, true, 0}},
+	{TEXT("a\xf0\x9f\x98", 1) "data: {\"error\":\"e\"}\n\n", "a\xef\xbf\xbd<error: e>", {1, 1, 1, false, true, 0}},
+	{CALL("\"id\":\"a\",\"function\":{\"name\":\"search\",\"arguments\":\"{\\\"query\\\":\\\"\\ud83d\"}") CALL(
+		 "\"function\":{\"arguments\":\"\\ude00\\ud83d\"}") CALL("\"function\":{\"arguments\":\"\\\"}\"}") DONE,
+         "‹a search {\"query\":\"\xf0\x9f\x98\x80\xef\xbf\xbd\"}›" COMPLETE,
+         {3, 0, -1, false, true, 0}},
+	/* an answer that is no stream, on one line or many */
+	{"{\"object\":\"chat.completion\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hi\"},"
+         "\"finish_reason\":\"stop\"}],\"usage\":{\"completion_tokens\":1}}",
+         "Hi" COMPLETE,
+         {1, 1, 1, true, false, 0}},
+	{"\xef\xbb\xbf\n{\n  \"object\": \"chat.completion\",\n\n  \"choices\": [\n    {\n      \"message\": {\n"
+         "        \"content\": \"Look } {\\\" \\\\\",\n        \"reasoning_content\": \"hm\",\n        \"tool_calls\": [\n"
+         "          {\"id\": \"a\", \"function\": {\"name\": \"search\", \"arguments\": \"{\\\"q\\\": 1}\"}}\n"
+         "        ]\n      }\n    }\n  ]\n}\n",
+         "«hm»Look } {\" \\‹a search {\"q\": 1}›" COMPLETE,
+         {1, 1, -1, true, false, 0}},
+	{"data: {\"object\":\"chat.completion\",\"choices\":[{\"message\":{\"content\":\"Hi\"},\"finish_reason\":\"length\"}]}\n\n",
+         "Hi<limit>",
+         {1, 1, -1, true, false, 0}},
+	{"{\n \"error\": {\n  \"message\": \"no such model\",\n  \"code\": 404\n }\n}\n",
+         "<error 404: no such model>",
+         {0, 0, -1, false, true, 0}},
+	{"[{\"error\": {\"message\": \"no such model\", \"code\": 404}}\n]\n",
+         "<error 404: no such model>",
+         {0, 0, -1, false, true, 0}},
+	{"{\n data: no\n" TEXT("a", 1) DONE, "a" COMPLETE, {1, 1, 1, false, true, 0}},
+	/* events without "data:" */
+	{"{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n{\"choices\":[{\"delta\":{\"content\":\"b\"},"
+         "\"finish_reason\":\"stop\"}]}\n[DONE]\n",
+         "ab" COMPLETE,
+         {2, 2, -1, true, true, 0}},
+	{"{\"message\":{\"role\":\"assistant\",\"content\":\"\",\"thinking\":\"hm\"},\"done\":false}\n"
+         "{\"message\":{\"content\":\"a\"},\"done\":false}\n"
+         "{\"message\":{\"content\":\"b\",\"tool_calls\":[{\"function\":{\"name\":\"search\",\"arguments\":{\"q\":1}}}]},"
+         "\"done\":false}\n{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"eval_count\":7}\n",
+         "«hm»ab‹call00000 search {\"q\":1}›" COMPLETE,
+         {3, 3, 7, true, false, 0}},
+	{TEXT("a", 1) "{\"error\":{\"message\":\"out of memory\",\"code\":500}}\n",
+         "a<error 500: out of memory>",
+         {1, 1, 1, false, true, 0}},
+	{TEXT("a", 1) "event: error\ndata: overloaded\n\n", "a<error: overloaded>", {1, 1, 1, false, true, 0}},
+	{TEXT("a", 1) "event:error\ndata: {\"type\":\"x\"}\n\n",
+         "a<error: the server gave no reason>",
+         {1, 1, 1, false, true, 0}},
+	{"event: errors\n" TEXT("a", 1) "event: error\n\n" TEXT("b", 2) DONE, "ab" COMPLETE, {2, 2, 2, false, true, 0}},
+	/* the whole message after its deltas */
+	{REASON("hm") TEXT("Hi",
+                           1) "data: {\"choices\":[{\"index\":0,\"delta\":null,\"message\":{\"role\":\"assistant\","
+                              "\"content\":\"Hi\",\"reasoning_content\":\"hm\"},\"finish_reason\":\"stop\"}]}\n\n" DONE,
+         "«hm»Hi" COMPLETE,
+         {2, 2, 1, true, true, 0}},
+	{CALL("\"id\":\"a\",\"function\":{\"name\":\"search\",\"arguments\":\"{\\\"q\\\":1}\"}") "data: {\"choices\":[{\"delta\":{},\"message\":{\"content\":\"Hi\",\"tool_calls\":[{\"id\":\"b\",\"function\":"
+                                                                                                 "{\"name\":\"search\",\"arguments\":{\"q\":1}}}]},\"finish_reason\":\"tool_calls\"}]}\n\n" DONE,
+         "Hi‹a search {\"q\":1}›" COMPLETE,
+         {2, 1, -1, true, true, 0}},
+	{"data: {\"choices\":[{\"message\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[{\"message\":{\"content\":\"b\"}}]}\n\n" DONE,
+         "ab" COMPLETE,
+         {2, 2, -1, false, true, 0}},
+	/* one of several answers */
+	{TEXT("a",
+              1) "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"x\"}},{\"index\":0,\"delta\":{\"content\":\"b\"}}]}\n\n"
+                 "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"y\"},\"finish_reason\":\"length\"}]}\n\n" TEXT(
+			 "c", 3) STOP("stop", 3) DONE,
+         "abc" COMPLETE,
+         {3, 3, 3, true, true, 0}},
+	{"data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"a\"}}]}\n\n"
+         "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"},\"finish_reason\":\"stop\"}]}\n\n" DONE,
+         "ab" COMPLETE,
+         {2, 2, -1, true, true, 0}},
+	/* an error that is none */
+	{HEAD
+         "\"error\":{},\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n" HEAD
+         "\"error\":\"\",\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n" HEAD
+         "\"error\":false,\"choices\":[{\"delta\":{\"content\":\"c\"}}]}\n\n" HEAD
+         "\"error\":{\"code\":null,\"message\":\"\",\"x\":0},\"choices\":[{\"delta\":{\"content\":\"d\"}}]}\n\n" HEAD
+         "\"error\":[],\"choices\":[{\"delta\":{\"content\":\"e\"}}]}\n\n" HEAD
+         "\"error\":0,\"choices\":[{\"delta\":{\"content\":\"f\"}}]}\n\n" DONE,
+         "abcdef" COMPLETE,
+         {6, 6, -1, false, true, 0}},
+	/* a call of old servers */
+	{"data: {\"choices\":[{\"delta\":{\"function_call\":{\"name\":\"search\",\"arguments\":\"{\\\"q\"}}}]}\n\n"
+         "data: {\"choices\":[{\"delta\":{\"function_call\":{\"arguments\":\"\\\":1}\"}}}]}\n\n"
+         "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"function_call\"}]}\n\n" DONE,
+         "‹call00000 search {\"q\":1}›" COMPLETE,
+         {2, 0, -1, true, true, 0}},
 	/* no end of its own */
 	{TEXT("a", 1) STOP("stop", 1), "a" COMPLETE, {1, 1, 1, true, false, 0}},
 	{TEXT("a", 1) STOP("stop", 1) TEXT("b", 2), "ab" COMPLETE, {2, 2, 2, false, false, 0}},
