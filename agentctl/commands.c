@@ -21,6 +21,7 @@ static const struct ctl_command *const entries[] = {
 	&ctl_threads_delete_user,
 	&ctl_threads_delete_all,
 	&ctl_threads_export,
+	&ctl_probe,
 };
 #define ENTRIES (sizeof entries / sizeof entries[0])
 

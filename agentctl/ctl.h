@@ -12,9 +12,9 @@
 
 enum ctl_exit {
 	CTL_OK = 0,
-	CTL_REFUSED = 1, /* the daemon answered with an error */
+	CTL_REFUSED = 1, /* the daemon answered with an error; probe: the LLM cannot be used */
 	CTL_USAGE = 2,
-	CTL_UNREACHABLE = 3, /* no daemon answered */
+	CTL_UNREACHABLE = 3, /* no daemon answered; probe: no server did */
 };
 
 struct ctl_command;
@@ -30,7 +30,8 @@ extern const struct ctl_output ctl_text, ctl_json;
 struct ctl {
 	const char *run_dir;
 	const struct ctl_output *output;
-	int64_t deadline_ms; /* 0: the command's own */
+	int64_t deadline_ms;           /* 0: the command's own */
+	const char *token_env, *model; /* probe: NULL: not given */
 	FILE *out, *err;
 	bool colour;
 	bool terminal; /* out is one: tables fit its width */
@@ -84,6 +85,6 @@ json_t *ctl_last_state(const struct ctl *a, json_t *(*make)(const struct status_
 
 extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_events;
 extern const struct ctl_command ctl_threads_list, ctl_threads_show, ctl_threads_size, ctl_threads_delete,
-	ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export;
+	ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_probe;
 
 #endif

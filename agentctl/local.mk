@@ -10,6 +10,7 @@ libttagentctl_a_SOURCES = \
 	agentctl/commands/config.c \
 	agentctl/commands/events.c \
 	agentctl/commands/models.c \
+	agentctl/commands/probe.c \
 	agentctl/commands/status.c \
 	agentctl/commands/threads.c \
 	agentctl/commands/threads_text.c \

@@ -43,6 +43,8 @@ int main(int argc, char **argv)
 	a.run_dir = o.run_dir != NULL ? o.run_dir : run_dir != NULL && *run_dir != '\0' ? run_dir : OPTIONS_RUN_DIR;
 	a.output = o.json ? &ctl_json : &ctl_text;
 	a.deadline_ms = o.timeout_ms;
+	a.token_env = o.token_env;
+	a.model = o.model;
 	status = (int)ctl_run(&a, argv + optind, (size_t)(argc - optind));
 	if (fflush(stdout) != 0 && status == CTL_OK)
 		status = CTL_REFUSED;

@@ -23,15 +23,23 @@ static const struct option_row rows[] = {
          .max = 3600,
          .is_duration = true,
          OPTION_INTO(struct ctl_options, timeout_ms)},
+	{.name = "token-env",
+         .argument = "NAME",
+         .help = "probe: the environment variable that holds the server's token (never the token itself).",
+         OPTION_INTO(struct ctl_options, token_env)},
+	{.name = "model",
+         .argument = "ID",
+         .help = "probe: the model to ask for; default: the first that the server lists.",
+         OPTION_INTO(struct ctl_options, model)},
 };
 
 static const struct option_exit_status exits[] = {
 	{CTL_OK, "Success."},
-	{CTL_REFUSED, "The daemon answered with an error; its text says why."},
+	{CTL_REFUSED, "The daemon answered with an error; its text says why. probe: the server cannot be used."},
 	{CTL_USAGE, "Wrong options, command or arguments."},
 	{CTL_UNREACHABLE,
          "No daemon answered. status and models then show the last published state, marked as stale, if it can be "
-         "read. threads: the published configuration, which names the store, could not be read."},
+         "read. threads: the published configuration, which names the store, could not be read. probe: no server answered at that URL."},
 };
 
 static void print_commands(FILE *out)

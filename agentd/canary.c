@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/http/http_proxy.h"
 #include "core/probe/chat.h"
 #include "core/probe/health.h"
 #include "agentd/schedule.h"
@@ -176,6 +177,7 @@ static int start(struct canary *c, size_t index)
 		.url = l->url,
 		.bearer = tokens_for(c->s->tokens, l, c->s->config),
 		.ca_file = cfg_str(c->s->config, CFG_CLOUD_CA_FILE),
+		.proxy = l->kind == LLM_CLOUD ? http_proxy_for(c->s->config, l->url) : NULL,
 		.connect_ms = cfg_ms(c->s->config, CFG_HEALTH_CANARY_TIMEOUT),
 		.total_ms = cfg_ms(c->s->config, CFG_HEALTH_CANARY_TIMEOUT),
 		.collect_limit = BODY_LIMIT,

@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/http/http_proxy.h"
 #include "core/probe/chat.h"
 #include "core/probe/models.h"
 
@@ -250,6 +251,7 @@ static void fetch_models(struct job *j, const struct llm *l)
 		.llm = l,
 		.bearer = tokens_for(s->tokens, l, s->config),
 		.ca_file = cfg_str(s->config, CFG_CLOUD_CA_FILE),
+		.proxy = l->kind == LLM_CLOUD ? http_proxy_for(s->config, l->url) : NULL,
 		.deadline_ms = MODELS_DEADLINE_MS,
 		.only_list = l->kind == LLM_CLOUD,
 	};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/commands/command.h"
 
+#include "core/http/http_proxy.h"
 #include "core/probe/chat.h"
 #include "core/status/document.h"
 
@@ -91,6 +92,7 @@ static void run(struct agent *a, struct command_call *call, const json_t *args)
 	body = chat_probe_body(l, CHAT_TOKEN, &req.body_len);
 	req.body = body;
 	req.url = l->url;
+	req.proxy = l->kind == LLM_CLOUD ? http_proxy_for(a->s.config, l->url) : NULL;
 	req.bearer = tokens_for(a->s.tokens, l, a->s.config);
 	if (t != NULL && body != NULL) {
 		t->instance = l->instance;

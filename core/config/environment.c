@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/sources.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,16 @@ static const char *lookup(char *const *environment, const char *name)
 		if (strncmp(*environment, name, len) == 0 && (*environment)[len] == '=')
 			return (*environment)[len + 1] != '\0' ? *environment + len + 1 : NULL;
 	return NULL;
+}
+
+static const char *lower_case(const char *name, char *out, size_t size)
+{
+	size_t len = 0;
+
+	for (; *name != '\0' && len + 1 < size; name++)
+		out[len++] = (char)tolower((unsigned char)*name);
+	out[len] = '\0';
+	return out;
 }
 
 static void put_text(struct config *c, enum cfg_key k, const char *text, const char *origin, const char *where,
@@ -56,8 +67,14 @@ void config_apply_environment(struct config *c, char *const *environment, struct
 	for (unsigned k = 0; k < CFG_KEYS; k++) {
 		const char *env = table_row((enum cfg_key)k)->info.env;
 		const char *text = env != NULL ? lookup(environment, env) : NULL;
-		char origin[128];
+		char origin[160], lower[128];
 
+		if (env != NULL && (table_row((enum cfg_key)k)->flags & KEY_LOWER) != 0) {
+			const char *in_lower = lookup(environment, lower_case(env, lower, sizeof lower));
+
+			env = in_lower != NULL ? lower : env;
+			text = in_lower != NULL ? in_lower : text;
+		}
 		if (text == NULL || (k == CFG_SEARCH_TAVILY_KEY && user_config_is_placeholder(text)))
 			continue;
 		snprintf(origin, sizeof origin, "environment %s", env);

@@ -174,6 +174,10 @@ void table_allowed(const struct key_row *row, char *out, size_t size)
 			                                      : "NAME, HOST:PORT, or an http:// or https:// URL");
 			return;
 		}
+		if ((row->flags & KEY_PROXY) != 0) {
+			snprintf(out, size, "http://HOST:PORT, https://HOST:PORT or HOST:PORT");
+			return;
+		}
 		snprintf(out, size, "a string of up to %.15g bytes%s", row->max,
 		         (row->flags & KEY_HEADER) != 0   ? ", of letters, digits, - and _"
 		         : (row->flags & KEY_SCHEME) != 0 ? ", beginning with one of these: "

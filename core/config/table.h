@@ -21,6 +21,8 @@ enum key_flags {
 	KEY_HOST = 512,
 	KEY_NETWORKS = 1024,
 	KEY_ORIGINS = 2048,
+	KEY_PROXY = 4096,
+	KEY_LOWER = 8192,
 };
 
 struct key_row {

@@ -232,6 +232,20 @@ static int check_address(const struct key_row *row, const char *text, struct err
 	return result;
 }
 
+static int check_proxy(const struct key_row *row, const char *url, struct err *e)
+{
+	CURLU *u = curl_url();
+	bool ok;
+
+	if (u == NULL)
+		return out_of_memory(e);
+	ok = strpbrk(url, WHITESPACE) == NULL &&
+	     curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK && url_is_http(u) &&
+	     url_has(u, CURLUPART_HOST);
+	curl_url_cleanup(u);
+	return ok ? 0 : refuse(row, NULL, "is not the URL of a proxy", e);
+}
+
 /* An empty string means unset, if the setting can be unset. */
 static int string_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
 {
@@ -245,8 +259,15 @@ static int string_from_text(const struct key_row *row, const char *text, struct 
 	    ((row->flags & (KEY_ADDRESS | KEY_HOST)) != 0 && check_address(row, text, e) < 0) ||
 	    ((row->flags & KEY_SCHEME) != 0 && check_scheme(row, text, e) < 0))
 		return -1;
-	out->str = strdup(text);
-	return out->str != NULL ? 0 : out_of_memory(e);
+	if ((row->flags & KEY_PROXY) != 0 && strstr(text, "://") == NULL) {
+		if (asprintf(&out->str, "http://%s", text) < 0)
+			out->str = NULL;
+	} else {
+		out->str = strdup(text);
+	}
+	if (out->str == NULL)
+		return out_of_memory(e);
+	return (row->flags & KEY_PROXY) != 0 ? check_proxy(row, out->str, e) : 0;
 }
 
 /* --- lists ----------------------------------------------------------------------- */

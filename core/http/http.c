@@ -145,9 +145,9 @@ static void on_resolved(void *arg, const char *resolve, bool exhausted, const st
 }
 
 /* HTTP_DONE: no error so far. */
-static enum http_outcome find_host(struct http_transfer *t)
+static enum http_outcome find_host(struct http_transfer *t, const char *proxy)
 {
-	const struct known_url *u = http_url_find(t);
+	const struct known_url *u = http_url_find(t, proxy != NULL ? proxy : t->url, proxy != NULL);
 	const char *known;
 
 	if (u == NULL)
@@ -177,8 +177,8 @@ static enum http_outcome begin(struct http_transfer *t, const struct http_reques
 {
 	if (copy_request(t, req) < 0 || http_setup_request(t, req) < 0)
 		return HTTP_FAILED;
-	if (req->resolve == NULL)
-		return find_host(t);
+	if (req->resolve == NULL || req->proxy != NULL)
+		return find_host(t, req->proxy);
 	if (http_setup_resolve(t, req->resolve) < 0)
 		return HTTP_FAILED;
 	queue(t);

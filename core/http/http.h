@@ -4,7 +4,7 @@
  * One struct http belongs to one thread and one event_base; it spreads its transfers over
  * a pool of multi handles (shards). The resolver looks up names, never curl. Only http and
  * https, and only HTTP/1.1; connections and easy handles are reused. Redirects are not
- * followed, and no proxy is used, not even the environment's.
+ * followed, and the environment's proxy is not used.
  *
  * Fairness: a transfer that delivered HTTP_SLICE bytes within one iteration of the loop
  * is paused and goes on at the iteration's end, so that one fast server does not starve
@@ -60,6 +60,8 @@ struct http_request {
 	const void *body;           /* copied; NULL: none. A POST has Content-Type: application/json
 	                             * unless headers has another; never "Expect: 100-continue" */
 	size_t body_len;
+	const char *proxy;    /* "http://[user:password@]host:port", NULL: none; then resolve is
+	                       * not used, since the proxy looks up the URL's host */
 	const char *ca_file;  /* PEM for https, NULL: the system's */
 	int64_t connect_ms;   /* longest wait for a connection */
 	int64_t total_ms;     /* overall deadline, 0 = none */

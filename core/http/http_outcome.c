@@ -159,18 +159,23 @@ static void describe(const struct http_transfer *t, CURLcode code, enum http_out
 void http_outcome_describe(const struct http_transfer *t, CURLcode code, struct http_result *r)
 {
 	struct err line = ERR_INIT; /* one printable line, whatever is in it */
-	char origin[160], what[300];
+	char origin[160], where[200], what[300];
 
 	if (r->outcome == HTTP_DONE && t->status < 400) {
 		r->text[0] = '\0';
 		return;
 	}
 	origin_of(t->url != NULL ? t->url : "", origin, sizeof origin);
+	snprintf(where, sizeof where, "%.99s", origin);
+	if (t->proxy != NULL) {
+		origin_of(t->proxy, origin, sizeof origin);
+		snprintf(where + strlen(where), sizeof where - strlen(where), " through the proxy %.80s", origin);
+	}
 	if (t->last_error != NULL)
 		snprintf(what, sizeof what, "%s", t->last_error);
 	else
 		describe(t, code, r->outcome, what, sizeof what);
-	err_set(&line, "%.*s (%s)", (int)(sizeof r->text - strlen(origin) - 4), what, origin);
+	err_set(&line, "%.*s (%s)", (int)(sizeof r->text - strlen(where) - 4), what, where);
 	snprintf(r->text, sizeof r->text, "%.*s", (int)sizeof r->text - 1, line.text);
 }
 

@@ -86,7 +86,7 @@ struct http_transfer {
 	struct header_set *headers;
 	struct curl_slist *resolve;
 	long buffer_size;
-	char *ca_file, *method;
+	char *ca_file, *proxy, *method;
 	int64_t connect_ms;
 	bool literal; /* the URL names an address: curl may "look it up" */
 
@@ -122,6 +122,7 @@ struct known_url {
 	char *url, *host;
 	uint16_t port;
 	bool literal;
+	bool is_proxy;
 };
 
 /* A list of headers, which transfers share: most have the same. */
@@ -176,7 +177,7 @@ void http_headers_drop(struct http_transfer *t);
 void http_headers_forget(struct http *h);
 
 /* http_url.c */
-const struct known_url *http_url_find(struct http_transfer *t);
+const struct known_url *http_url_find(struct http_transfer *t, const char *url, bool is_proxy);
 void http_url_forget(struct http *h);
 
 /* http_shard.c */

@@ -31,6 +31,7 @@ int http_setup_handle(struct http_transfer *t)
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_ACCEPT_ENCODING, ""); /* decodes what comes; set_new keeps curl from asking for it */
 	SET(CURLOPT_NOPROXY, "*");
+	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	SET(CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* the resolver knows how old a name may be */
 	SET(CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
 	SET(CURLOPT_MAXAGE_CONN, (long)CONNECTION_IDLE_S);
@@ -57,6 +58,8 @@ void http_setup_forget(struct http_transfer *t)
 	http_setup_unresolve(t);
 	free(t->ca_file);
 	t->ca_file = NULL;
+	free(t->proxy);
+	t->proxy = NULL;
 	free(t->method);
 	t->method = NULL;
 }
@@ -129,6 +132,19 @@ static int set_ca(struct http_transfer *t, const char *ca_file)
 #endif
 	if (t->ca_file == NULL || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) != CURLE_OK ||
 	    curl_easy_setopt(t->easy, CURLOPT_CAPATH, NULL) != CURLE_OK)
+		return http_outcome_exhausted(t, ENOMEM);
+	return 0;
+}
+
+static int set_proxy(struct http_transfer *t, const char *proxy)
+{
+	if (same(t->proxy, proxy))
+		return 0;
+	free(t->proxy);
+	t->proxy = proxy != NULL ? strdup(proxy) : NULL;
+	if ((proxy != NULL && t->proxy == NULL) ||
+	    curl_easy_setopt(t->easy, CURLOPT_PROXY, proxy != NULL ? proxy : "") != CURLE_OK ||
+	    curl_easy_setopt(t->easy, CURLOPT_NOPROXY, proxy != NULL ? "" : "*") != CURLE_OK)
 		return http_outcome_exhausted(t, ENOMEM);
 	return 0;
 }
@@ -207,7 +223,8 @@ static int set_buffer(struct http_transfer *t)
 
 int http_setup_request(struct http_transfer *t, const struct http_request *req)
 {
-	if (set_ca(t, req->ca_file) < 0 || set_method(t, req) < 0 || http_headers_set(t, req) < 0 || set_buffer(t) < 0)
+	if (set_ca(t, req->ca_file) < 0 || set_proxy(t, req->proxy) < 0 || set_method(t, req) < 0 ||
+	    http_headers_set(t, req) < 0 || set_buffer(t) < 0)
 		return -1;
 	if (t->connect_ms != req->connect_ms)
 		curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)req->connect_ms);

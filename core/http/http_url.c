@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PROXY_PORT 1080
+
 static struct known_url *slot_of(struct http *h, const char *url)
 {
 	uint32_t hash = 2166136261u;
@@ -28,10 +30,11 @@ static bool is_literal(const char *host)
 	return host[0] == '[' || inet_pton(AF_INET, host, &v4) == 1;
 }
 
-static CURLUcode parse(const char *url, char **host, char **port)
+/* curl takes port 1080 where the URL of a proxy has none, except for https. */
+static CURLUcode parse(const char *url, bool is_proxy, char **host, uint16_t *port)
 {
 	CURLU *u = curl_url();
-	char *scheme = NULL;
+	char *scheme = NULL, *text = NULL;
 	CURLUcode rc = CURLUE_OUT_OF_MEMORY;
 
 	if (u != NULL)
@@ -42,28 +45,37 @@ static CURLUcode parse(const char *url, char **host, char **port)
 		rc = CURLUE_UNSUPPORTED_SCHEME;
 	if (rc == CURLUE_OK)
 		rc = curl_url_get(u, CURLUPART_HOST, host, 0);
-	if (rc == CURLUE_OK)
-		rc = curl_url_get(u, CURLUPART_PORT, port, CURLU_DEFAULT_PORT);
+	if (rc == CURLUE_OK) {
+		bool own = is_proxy && strcmp(scheme, "http") == 0;
+
+		rc = curl_url_get(u, CURLUPART_PORT, &text, own ? 0 : CURLU_DEFAULT_PORT);
+		*port = (uint16_t)(rc == CURLUE_OK ? strtoul(text, NULL, 10) : PROXY_PORT);
+		if (own && rc == CURLUE_NO_PORT)
+			rc = CURLUE_OK;
+	}
+	curl_free(text);
 	curl_free(scheme);
 	curl_url_cleanup(u);
 	return rc;
 }
 
 /* NULL: the URL cannot be used, and the transfer's error says why. Valid until the next call. */
-const struct known_url *http_url_find(struct http_transfer *t)
+const struct known_url *http_url_find(struct http_transfer *t, const char *url, bool is_proxy)
 {
-	struct known_url *k = slot_of(t->http, t->url);
-	char *host = NULL, *port = NULL;
+	struct known_url *k = slot_of(t->http, url);
+	char *host = NULL;
+	uint16_t port = 0;
 	CURLUcode rc;
 
-	if (k->url != NULL && strcmp(k->url, t->url) == 0)
+	if (k->url != NULL && strcmp(k->url, url) == 0 && k->is_proxy == is_proxy)
 		return k;
 	forget(k);
-	rc = parse(t->url, &host, &port);
+	rc = parse(url, is_proxy, &host, &port);
 	if (rc == CURLUE_OK) {
-		k->url = strdup(t->url);
+		k->url = strdup(url);
 		k->host = strdup(host);
-		k->port = (uint16_t)strtoul(port, NULL, 10);
+		k->port = port;
+		k->is_proxy = is_proxy;
 		k->literal = is_literal(host);
 		if (k->url == NULL || k->host == NULL) {
 			forget(k);
@@ -71,10 +83,9 @@ const struct known_url *http_url_find(struct http_transfer *t)
 		}
 	}
 	curl_free(host);
-	curl_free(port);
 	if (rc == CURLUE_OK)
 		return k;
-	http_outcome_error(t, "the URL is not usable: %s", curl_url_strerror(rc));
+	http_outcome_error(t, "the %s is not usable: %s", is_proxy ? "proxy" : "URL", curl_url_strerror(rc));
 	return NULL;
 }
 

@@ -5,6 +5,8 @@ libttagent_a_SOURCES += \
 	core/http/http_headers.c \
 	core/http/http_outcome.c \
 	core/http/http_private.h \
+	core/http/http_proxy.c \
+	core/http/http_proxy.h \
 	core/http/http_setup.c \
 	core/http/http_shard.c \
 	core/http/http_url.c \

@@ -7,9 +7,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOOLS_TOKENS 16 /* servers refuse fewer */
-#define WORDS_MAX    4096
-#define DEPTH_MAX    8
+#define WORDS_MAX 4096
+#define DEPTH_MAX 8
+
+/* A white PNG of one pixel. */
+#define IMAGE                                                                                                            \
+	"data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8/x8AAwMCAO+ip1sAAAAASUVORK5C" \
+	"YII="
+
+static const struct {
+	int max_tokens; /* 0: not sent; servers refuse few with tools */
+	const char *text;
+	const char *image;
+	const char *begun; /* of the answer */
+	bool tools;
+} questions[] = {
+	[CHAT_TOKEN] = {.max_tokens = 1, .text = "Hi"},
+	[CHAT_TOOLS] = {.max_tokens = 16, .text = "Hi", .tools = true},
+	[CHAT_TOOLS_WITHOUT_LIMIT] = {.text = "Hi", .tools = true},
+	[CHAT_CALL] = {.max_tokens = 512, .text = "Call the tool noop now, and say nothing.", .tools = true},
+	[CHAT_VISION] = {.max_tokens = 16, .text = "Which colour is this?", .image = IMAGE},
+	[CHAT_CONTINUE] = {.max_tokens = 16, .text = "Count from one to ten, in words.", .begun = "one, two, three,"},
+};
+
+static json_t *messages_of(enum chat_question q)
+{
+	const char *image = questions[q].image;
+	json_t *all, *content = json_string(questions[q].text);
+
+	if (image != NULL)
+		content = json_pack("[{s:s,s:o},{s:s,s:{s:s}}]", "type", "text", "text", content, "type", "image_url",
+		                    "image_url", "url", image);
+	all = json_pack("[{s:s,s:o}]", "role", "user", "content", content);
+	if (questions[q].begun != NULL)
+		json_array_append_new(all, json_pack("{s:s,s:s}", "role", "assistant", "content", questions[q].begun));
+	return all;
+}
 
 char *chat_probe_body(const struct llm *l, enum chat_question q, size_t *len)
 {
@@ -18,18 +51,22 @@ char *chat_probe_body(const struct llm *l, enum chat_question q, size_t *len)
 
 	if (l->model == NULL)
 		json_object_del(j, "model");
-	if (q != CHAT_TOOLS_WITHOUT_LIMIT)
-		json_object_set_new(j, "max_tokens", json_integer(q == CHAT_TOKEN ? 1 : TOOLS_TOKENS));
+	if (questions[q].max_tokens > 0)
+		json_object_set_new(j, "max_tokens", json_integer(questions[q].max_tokens));
 	if (l->uses_completions)
-		json_object_set_new(j, "prompt", json_string("Hi"));
+		json_object_set_new(j, "prompt", json_string(questions[q].text));
 	else
-		json_object_set_new(j, "messages", json_pack("[{s:s,s:s}]", "role", "user", "content", "Hi"));
-	if (q != CHAT_TOKEN) {
+		json_object_set_new(j, "messages", messages_of(q));
+	if (questions[q].tools) {
 		json_object_set_new(j, "tools",
 		                    json_pack("[{s:s,s:{s:s,s:s,s:{s:s,s:{}}}}]", "type", "function", "function",
 		                              "name", "noop", "description", "Does nothing.", "parameters", "type",
 		                              "object", "properties"));
 		json_object_set_new(j, "tool_choice", json_string("auto"));
+	}
+	if (questions[q].begun != NULL) {
+		json_object_set_new(j, "continue_final_message", json_true());
+		json_object_set_new(j, "add_generation_prompt", json_false());
 	}
 	if (j != NULL)
 		text = json_dumps(j, JSON_COMPACT);
@@ -104,6 +141,27 @@ bool chat_probe_refuses_limit(const struct http_result *r)
 	result = is_about_limit(words);
 	free(words);
 	return result;
+}
+
+const char *chat_probe_refused(const struct http_result *r, const char *const *members)
+{
+	char *words = r->outcome == HTTP_DONE && r->status >= 400 ? words_of(r) : NULL;
+
+	for (; words != NULL && *members != NULL; members++)
+		if (strstr(words, *members) != NULL)
+			break;
+	free(words);
+	return words != NULL ? *members : NULL;
+}
+
+bool chat_probe_called(const struct http_result *r)
+{
+	json_t *j = r->status == 200 ? json_loadb(r->body, r->body_len, 0, NULL) : NULL;
+	const json_t *choice = json_array_get(json_object_get(j, "choices"), 0);
+	bool called = json_array_size(json_object_get(json_object_get(choice, "message"), "tool_calls")) > 0;
+
+	json_decref(j);
+	return called;
 }
 
 enum llm_tools chat_probe_tools(const struct http_result *r)

@@ -29,7 +29,7 @@ struct models_probe {
 	struct http_transfer *transfer;
 	const struct models_handlers *handlers;
 	void *arg;
-	char *url, *model, *bearer, *ca_file;
+	char *url, *model, *bearer, *ca_file, *proxy;
 	int64_t deadline_ms;
 	bool only_list;
 	size_t document;
@@ -41,6 +41,7 @@ static void probe_free(struct models_probe *p)
 	free(p->model);
 	free(p->bearer);
 	free(p->ca_file);
+	free(p->proxy);
 	free(p);
 }
 
@@ -66,6 +67,7 @@ static int ask(struct models_probe *p)
 		.url = url,
 		.bearer = p->bearer,
 		.ca_file = p->ca_file,
+		.proxy = p->proxy,
 		.connect_ms = p->deadline_ms,
 		.total_ms = p->deadline_ms,
 		.collect_limit = BODY_LIMIT,
@@ -155,7 +157,7 @@ struct models_probe *models_probe_start(struct http *http, const struct models_r
 	                           .deadline_ms = r->deadline_ms,
 	                           .only_list = r->only_list};
 	if (copy(&p->url, r->llm->url) && copy(&p->model, r->llm->model) && copy(&p->bearer, r->bearer) &&
-	    copy(&p->ca_file, r->ca_file) && p->url != NULL && ask(p) == 0)
+	    copy(&p->ca_file, r->ca_file) && copy(&p->proxy, r->proxy) && p->url != NULL && ask(p) == 0)
 		return p;
 	probe_free(p);
 	return NULL;

@@ -21,7 +21,7 @@ struct models_handlers {
 
 struct models_request {
 	const struct llm *llm; /* url, and model: the one that is wanted, or NULL */
-	const char *bearer, *ca_file;
+	const char *bearer, *ca_file, *proxy;
 	int64_t deadline_ms; /* of each document */
 	bool only_list;      /* asks for nothing but /v1/models */
 };

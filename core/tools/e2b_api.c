@@ -2,6 +2,7 @@
 #include "core/tools/e2b_api.h"
 
 #include "core/base/log.h"
+#include "core/http/http_proxy.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -66,6 +67,7 @@ static struct http_transfer *send_request(struct http *http, const struct config
 	struct http_transfer *t = NULL;
 
 	request->url = url;
+	request->proxy = url != NULL ? http_proxy_for(c, url) : NULL;
 	request->headers = headers;
 	request->body_len = request->body == NULL ? 0 : strlen(request->body);
 	request->connect_ms = CONNECT_MS;
@@ -153,8 +155,10 @@ struct http_transfer *e2b_api_execute(struct http *http, const struct config *c,
 	for (size_t i = 0, n = 0; i < count; i++)
 		if (lines[i] != NULL)
 			headers[n++] = lines[i];
-	if (url != NULL && body != NULL && lines[0] != NULL)
+	if (url != NULL && body != NULL && lines[0] != NULL) {
+		request.proxy = http_proxy_for(c, url);
 		t = http_start(http, &request, handlers, arg);
+	}
 	for (size_t i = 0; i < count; i++)
 		free(lines[i]);
 	free(url);

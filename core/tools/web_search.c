@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/utf8.h"
+#include "core/http/http_proxy.h"
 #include "core/tools/search_service.h"
 
 #include <event2/event.h>
@@ -137,6 +138,7 @@ static int send_request(struct tool_run *r)
 		headers[1] = q.header;
 		request.method = q.method;
 		request.url = q.url;
+		request.proxy = http_proxy_for(r->config, q.url);
 		request.bearer = q.bearer;
 		request.body = q.body;
 		request.body_len = q.body == NULL ? 0 : strlen(q.body);

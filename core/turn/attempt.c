@@ -401,6 +401,7 @@ int attempt_start(struct attempt *a, const struct attempt_request *r)
 		.body = r->body,
 		.body_len = r->body_len,
 		.ca_file = r->ca_file,
+		.proxy = r->proxy,
 		.connect_ms = r->connect_ms,
 		.silence_ms = r->silence_ms,
 	};

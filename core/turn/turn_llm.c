@@ -5,6 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/utf8.h"
+#include "core/http/http_proxy.h"
 #include "core/llm/llm.h"
 
 #include <stdio.h>
@@ -177,6 +178,7 @@ enum step turn_attempt(struct turn *t)
 		.tools = up->tools,
 		.continues = up->continuing,
 	};
+	const char *proxy = p.cloud ? http_proxy_for(c, r.url) : NULL;
 	size_t beyond = prompt_fit(&p);
 	char *body;
 	int started = -1;
@@ -184,6 +186,7 @@ enum step turn_attempt(struct turn *t)
 	if (p.skip_turns < beyond)
 		p.skip_turns = beyond;
 	up->skip_turns = p.skip_turns;
+	r.proxy = proxy;
 	up->tools[0] = NULL;
 	if (p.tools != NULL)
 		toolbox_names(c, up->tools);

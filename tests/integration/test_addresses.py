@@ -11,6 +11,7 @@ import pytest
 from harness.daemon import Daemon
 from harness.mocks import Llm
 from harness.process import BUILD, PATIENCE, clean_env, wait_until
+from harness.proxy import Proxy
 
 
 @pytest.mark.parametrize("base", ["/v1", "/v1/", "/v1/models", "/openai/v1", ""])
@@ -91,3 +92,53 @@ def test_a_host_that_stays_away_is_not_asked_for_all_the_time(testbed, names):
     assert 1 <= len(re.findall(r"DEBUG lookup ", daemon.log())) <= 5
     names.set("127.0.0.1")
     wait_until(lambda: daemon.models()["container"]["status"] == "unhealthy", "still nobody there")
+
+
+# --- a proxy ---
+
+def cloud_behind_proxy(testbed, tls, credentials=None, **more):
+    if tls:
+        authority, certificate, key = testbed.certificate("cloud.example.test")
+        cloud = testbed.llm("--tls-cert", certificate, "--tls-key", key)
+        scheme, more["conf"] = "https", f'cloud: {{ ca_file = "{authority}"; }};\n'
+    else:
+        cloud, scheme = testbed.llm(), "http"
+    proxy = Proxy(testbed, cloud.port, credentials)
+    user = "proxyuser:proxy-password-7@" if credentials else ""
+    variable = "https_proxy" if tls else "HTTP_PROXY"
+    env = {"USE_CLOUD_LLM": "true", "CLOUD_CHAT_UI_URL": f"{scheme}://cloud.example.test/v1",
+           "CLOUD_CHAT_UI_AUTH_TOKEN": "cloud-token-1", variable: f"http://{user}127.0.0.1:{proxy.port}"}
+    return testbed.service(env=env, **more), cloud, proxy
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_cloud_is_requested_through_the_proxy(testbed, tls):
+    service, cloud, proxy = cloud_behind_proxy(testbed, tls, "proxyuser:proxy-password-7")
+    service.secrets.append("proxy-password-7")
+    service.wait_ready()
+    assert service.chat("[plain]").whole
+    assert cloud.chats() and all(r["headers"]["authorization"] == "Bearer cloud-token-1" for r in cloud.chats())
+    assert proxy.heads
+    if tls:
+        assert all(head.startswith("CONNECT cloud.example.test:443 ") and "cloud-token-1" not in head for head in proxy.heads)
+    shown = service.ctl("config", "proxy")
+    assert "proxy-password-7" not in str(shown)
+
+
+def test_what_is_local_is_not_requested_through_the_proxy(testbed):
+    llm = testbed.llm()
+    proxy = Proxy(testbed, testbed.closed_port())
+    url = f"http://127.0.0.1:{proxy.port}"
+    service = testbed.service(env={"HTTP_PROXY": url, "HTTPS_PROXY": url, "http_proxy": url},
+                              backend=testbed.backend({"d1": llm.deployment()})).wait_ready()
+    assert service.chat("[plain]").whole
+    assert proxy.heads == []
+
+
+def test_a_proxy_that_refuses_is_named(testbed):
+    service, cloud, proxy = cloud_behind_proxy(testbed, True, "somebody:else")
+    service.secrets.append("proxy-password-7")
+    service.wait_ready()
+    turn = service.chat("[plain]")
+    assert "Hello" not in turn.text and not cloud.chats()
+    service.responder.wait_log(rf"through the proxy http://127\.0\.0\.1:{proxy.port}")

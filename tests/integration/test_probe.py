@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is found out about an LLM: its context length, and whether it takes tools."""
+"""What is found out about an LLM, by the daemon and by tt-agentctl probe."""
+
+import json
+import subprocess
 
 import pytest
 
 from harness.daemon import Daemon
-from harness.process import wait_until
+from harness.process import BUILD, PATIENCE, clean_env, wait_until
 
 LISTS = {
     "llama.cpp": {"/v1/models": {"models": [{"name": "m"}], "data": [{"id": "m", "owned_by": "llamacpp",
@@ -88,3 +91,94 @@ def test_a_server_that_takes_no_max_tokens_has_tools(testbed):
     daemon = Daemon(testbed, backend=testbed.backend({"d1": deployment})).wait_current("d1")
     wait_until(lambda: daemon.models()["d1"]["tools"] is True, "tools")
     assert ["max_tokens" in r["body"] for r in llm.chats()] == [True, False]
+
+
+# --- tt-agentctl probe ---
+
+def probe(url, *options, env=None, code=0):
+    done = subprocess.run([str(BUILD / "tt-agentctl"), "probe", url, *options], env={**clean_env(), **(env or {})},
+                          capture_output=True, text=True, timeout=60 * PATIENCE)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done
+
+
+def probed(url, *options, **more):
+    return json.loads(probe(url, "--json", *options, **more).stdout)
+
+
+def test_an_llm_that_can_all(testbed):
+    llm = testbed.llm(max_model_len=12345, reasoning=["hm"], calls=[{"id": "c", "name": "noop", "arguments": "{}"}])
+    found = probed(f"{llm.host}/v1")
+    wanted = {"url": f"{llm.url}/v1/chat/completions", "models": ["mock/demo-model"], "model": "mock/demo-model",
+              "context": 12345, "health": True, "refused": [], "streaming": True, "usage": True, "reasoning": True,
+              "tools": True, "tool_called": True, "vision": True, "continuing": True, "usable": True}
+    assert {key: found.get(key) for key in wanted} == wanted and found["ttft"] >= 0
+    shown = probe(llm.host).stdout
+    assert f'container: {{ name = "{llm.url}/v1/chat/completions"; }};' in shown
+    assert f"LLM_CONTAINER_NAME={llm.url}/v1/chat/completions" in shown
+
+
+def test_what_is_to_be_configured_is_accepted(testbed):
+    llm = testbed.llm()
+    found = probed(llm.host, "--model", "some/model")
+    conf = testbed.directory / "x.conf"
+    conf.write_text(found["settings"])
+    done = subprocess.run([str(BUILD / "tt-agentd"), "-t", "--config", str(conf)], env=clean_env(), capture_output=True, text=True)
+    assert done.returncode == 0 and "some/model" in conf.read_text(), done.stderr
+    assert "HF_MODEL_PATH=some/model" in found["environment"]
+
+
+def test_fields_that_are_refused_are_named(testbed):
+    llm = testbed.llm(refused={"top_k": "Unrecognized request argument supplied: top_k",
+                               "stream_options": "stream_options: extra inputs are not permitted",
+                               "tools": "this model does not support tools"})
+    found = probed(llm.host)
+    assert found["refused"] == ["top_k", "stream_options"] and found["tools"] is False and found["usable"] is True
+
+
+def test_the_token_comes_from_the_environment_and_is_never_shown(testbed):
+    llm = testbed.llm(bearer="probe-token-7")
+    wanting = probe(llm.host, code=1)
+    assert "--token-env" in wanting.stderr
+    wrong = probe(llm.host, "--token-env", "T", env={"T": "other-token-8"}, code=1)
+    assert "does not accept this token" in wrong.stderr and "other-token-8" not in wrong.stderr
+    found = probe(llm.host, "--token-env", "T", env={"T": "probe-token-7"})
+    assert "probe-token-7" not in found.stdout + found.stderr
+    assert "cloud: { enabled = true;" in found.stdout and 'CLOUD_CHAT_UI_AUTH_TOKEN="$T"' in found.stdout
+    for name in ("NOT_SET", "probe-token-7"):
+        refused = probe(llm.host, "--token-env", name, code=2)
+        assert "--token-env" in refused.stderr and "probe-token-7" not in refused.stderr
+
+
+def test_names_from_a_server_are_harmless(testbed):
+    llm = testbed.llm(models=["$(touch x)'\x1b[31m\u202e"])
+    found = probe(llm.host, "--token-env", "T", env={"T": "probe-token-7"}).stdout
+    assert "\x1b" not in found and "\u202e" not in found
+    assert "CLOUD_MODEL_NAME='$(touch x)'\\''" in found
+
+
+@pytest.mark.parametrize("kind", ["refused", "no name", "tls", "web page", "wrong path", "silent", "not http"])
+def test_each_failure_has_its_sentence(testbed, kind):
+    says = {"refused": (3, "nothing listens there"), "no name": (3, "cannot be looked up"), "tls": (3, "certificate"),
+            "web page": (1, "a web page, not an LLM server"), "wrong path": (1, "no answer to a chat request: HTTP 404"),
+            "silent": (3, "within"), "not http": (3, "")}
+    code, sentence = says[kind]
+    options = []
+    if kind == "refused":
+        url = f"127.0.0.1:{testbed.closed_port()}"
+    elif kind == "no name":
+        url = "http://nobody.invalid"
+    elif kind == "tls":
+        _, certificate, key = testbed.certificate()
+        url = testbed.llm("--tls-cert", certificate, "--tls-key", key).url
+    elif kind == "web page":
+        url = testbed.llm(raw="HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>no</html>").host
+    elif kind == "wrong path":
+        url = testbed.llm().host + "/other/way"
+    elif kind == "silent":
+        url = testbed.llm(models_delay_us=60000000).host
+        options = ["--timeout", "1"]
+    else:
+        url = testbed.llm(raw="SSH-2.0-x\r\n").host
+    done = probe(url, *options, code=code)
+    assert sentence in done.stderr and done.stderr.startswith("tt-agentctl: "), done.stderr

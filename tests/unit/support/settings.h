@@ -25,7 +25,8 @@ static inline const char *settings_secret(const char *set)
 	for (unsigned k = 0; k < CFG_KEYS; k++) {
 		const struct cfg_key_info *info = cfg_key_info((enum cfg_key)k);
 
-		if (info->secret && strncmp(set, info->path, strcspn(set, "=")) == 0)
+		if (info->secret && strlen(info->path) == strcspn(set, "=") &&
+		    strncmp(set, info->path, strlen(info->path)) == 0)
 			return info->env;
 	}
 	return NULL;
