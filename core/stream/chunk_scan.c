@@ -20,6 +20,7 @@ struct scan {
 	struct chunk_text text; /* choices[0].text */
 	struct chunk_text reasoning[CHUNK_REASONING_NAMES];
 	unsigned depth;
+	bool is_chunk;
 };
 
 struct member {
@@ -406,6 +407,7 @@ static bool read_choices(struct scan *s)
 		MEMBER("message", not_mine),   MEMBER("index", read_choice_index),
 	};
 
+	s->is_chunk = true;
 	if (!take(s, '['))
 		return false;
 	skip_whitespace(s);
@@ -439,6 +441,7 @@ static bool read_usage(struct scan *s)
 		MEMBER("completion_tokens", read_completion_tokens),
 	};
 
+	s->is_chunk = true;
 	return take_null(s) || read_object(s, members, sizeof members / sizeof members[0]);
 }
 
@@ -460,7 +463,7 @@ static bool read_event(struct scan *s)
 	if (!read_object(s, members, sizeof members / sizeof members[0]))
 		return false;
 	skip_whitespace(s);
-	return s->p == s->end;
+	return s->p == s->end && s->is_chunk; /* else it may be an error of any form */
 }
 
 static void finish_texts(struct scan *s)
