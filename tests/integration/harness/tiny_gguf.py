@@ -8,6 +8,7 @@ followed by noise: any token, single bytes of UTF-8 as well.
 
 import array
 import random
+import re
 import struct
 
 EMBEDDING = 64  # the vectors of the tokens are random, so they are as good as orthogonal
@@ -30,6 +31,12 @@ TEMPLATE = (
 def words(count):
     """Pieces of a text that can be continued: w0 w1 w2 ..."""
     return ["w0", *(f" w{n}" for n in range(1, count))]
+
+
+def begun(text):
+    """What of those words a text begins with, as text."""
+    count = len(re.match(r"(w\d+ ?)*", text)[0].split())
+    return "".join(words(count)) if count else ""
 
 
 def call(name, argument, *words):
