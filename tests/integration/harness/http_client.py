@@ -119,6 +119,20 @@ class Turn:
         return self.stats is not None and self.body.count(STATS) == 1 and not self.cut
 
 
+def interrupted(exchange, interrupt):
+    """The turn; interrupt() is called when its first text has arrived."""
+    chunks = exchange.chunks
+
+    def watched():
+        for n, chunk in enumerate(chunks()):
+            yield chunk
+            if n == 0:
+                interrupt()
+
+    exchange.chunks = watched
+    return Turn(exchange)
+
+
 SENTENCE = re.compile(r"[A-Z][^\n]+\.")
 
 
