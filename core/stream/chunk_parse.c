@@ -52,20 +52,21 @@ static bool truthy(const json_t *value)
 		return json_string_length(value) > 0;
 	if (json_is_integer(value))
 		return json_integer_value(value) != 0;
-	return json_is_true(value) || json_is_real(value);
+	return json_is_object(value) || json_is_array(value) || json_is_true(value) || json_is_real(value);
 }
 
 /* Some servers have "error" in every chunk: null, false, "", {} or {"code":null}. */
 static bool is_error(const json_t *error)
 {
-	const char *name;
-	json_t *value;
+	void *at = json_object_iter((json_t *)(uintptr_t)error);
 
+	if (json_is_array(error))
+		return json_array_size(error) > 0;
 	if (!json_is_object(error))
-		return truthy(error) || json_array_size(error) > 0;
-	json_object_foreach((json_t *)(uintptr_t)error, name, value) if (truthy(value) || json_object_size(value) > 0 ||
-	                                                                 json_array_size(value) > 0) return true;
-	return false;
+		return truthy(error);
+	while (at != NULL && !truthy(json_object_iter_value(at)))
+		at = json_object_iter_next((json_t *)(uintptr_t)error, at);
+	return at != NULL;
 }
 
 /* MiniMax's errors come as chunks. */

@@ -86,18 +86,26 @@ static const char *after_bom(struct sse *s, const char *line, const char *end)
 	return end - line >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
 }
 
-static bool begins_json(const char *line, const char *end)
+static const char *skip_blanks(const char *line, const char *end)
 {
 	while (line < end && (*line == ' ' || *line == '\t'))
 		line++;
+	return line;
+}
+
+static bool begins_json(const char *line, const char *end)
+{
+	line = skip_blanks(line, end);
 	return line < end && (*line == '{' || *line == '[');
 }
 
 /* A line of JSON without "data:". Returns whether it ends there. */
 static bool take_json(struct sse *s, const char *line, const char *end, struct sse_event *event)
 {
-	if (s->depth == 0)
+	if (s->depth == 0) {
 		s->in_string = s->escaped = false;
+		line = skip_blanks(line, end);
+	}
 	for (const char *p = line; p < end; p++) {
 		if (s->in_string) {
 			s->in_string = *p != '"' || s->escaped;
@@ -121,8 +129,8 @@ static bool take_line(struct sse *s, const char *line, const char *end, struct s
 	const char *value;
 
 	line = after_bom(s, line, end);
-	if (line == end)
-		return s->depth == 0 && dispatch(s, event);
+	if (line == end && s->depth == 0)
+		return dispatch(s, event);
 	value = data_value(line, end);
 	if (value != NULL) {
 		if (s->depth > 0) /* what was taken for JSON was none */

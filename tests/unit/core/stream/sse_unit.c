@@ -70,7 +70,7 @@ struct stream {
 };
 
 static const struct stream streams[] = {
-	{"{\"error\":\n\n{}}\n", "{\"error\":\n\n{}}\n\x01"}, /* no events, but bare JSON */
+	{"{\"error\":\n\n{}}\n", "{\"error\":\n\n{}}\x01"}, /* no events, but bare JSON */
 	{"\r\n [{}]", "[{}]\x01"},
 	{"\n \t", ""},
 	{"data: one\n\ndata: two\n\n", "one\x01two\x01"},
@@ -92,8 +92,8 @@ static const struct stream streams[] = {
          "e \xf0\x9f\x98\x80\x01[DONE]\x01"},
 	{"database: no\ndat: no\n data: no\ndata : no\ndata: yes\n\n", "yes\x01"},
 	{"{\"a\": 1}\n{\"b\": [\n  \"}\\\"\",\n\n 2]\n}\ndata: x\n\n[1]",
-         "{\"a\": 1}\x01{\"b\": [\n  \"}\\\"\",\n 2]\n}\x01x\x01[1]\x01"},
-	{"{\r\ndata: x\r\n\r\n  {\"a\"\r\n", "x\x01  {\"a\"\x01"},
+         "{\"a\": 1}\x01{\"b\": [\n  \"}\\\"\",\n\n 2]\n}\x01x\x01[1]\x01"},
+	{"{\r\ndata: x\r\n\r\n  {\"a\"\r\n", "x\x01{\"a\"\x01"},
 	{"event: error\ndata: one\n\nevent:error\n\ndata: two\n\n", "one\x01two\x01"},
 	{"", ""},
 	{"\xef\xbb", ""},

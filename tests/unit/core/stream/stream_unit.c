@@ -178,7 +178,6 @@ static const struct row {
 	{TEXT("a", 1) STOP("abort", 1) DONE,
          "a<cut: the server ended the answer with finish_reason \"abort\">",
          {1, 1, 1, true, true, 0}},
-	{TEXT("a", 1) STOP("abort", 1) DONE, "a<cut: the server aborted the answer>", {1, 1, 1, true, true, 0}},
 	/* a character that two deltas share, as halves of a surrogate pair or as bytes */
 	{TEXT("Hi \\ud83d", 1) ROLE TEXT("\\ude00!", 2) STOP("stop", 2) DONE,
          "Hi \xf0\x9f\x98\x80!" COMPLETE,
