@@ -26,7 +26,7 @@ struct job {
 	struct models_probe *models; /* NULL: done */
 	struct http_transfer *tools; /* NULL: done, or not requested */
 	enum chat_question question; /* that tools asks */
-	bool listed;                 /* the model ids are known, or will not be */
+	bool has_models;             /* the model ids are known, or will not be */
 	struct event *gate_timer;
 	bool failed;
 };
@@ -139,7 +139,7 @@ static void job_end_if_done(struct job *j)
 /* The context length may take further requests, which turns do not wait for. */
 static void open_gate_if_known(struct job *j)
 {
-	if (j->listed && j->tools == NULL)
+	if (j->has_models && j->tools == NULL)
 		open_gate(j);
 	job_end_if_done(j);
 }
@@ -156,13 +156,13 @@ static void learn_models(struct job *j, struct llm *l, const struct model_list_e
 
 static void probe_tools(struct job *j, const struct llm *l);
 
-static bool on_listed(void *arg, const struct http_result *r, const struct model_list_entry *entry)
+static bool on_models(void *arg, const struct http_result *r, const struct model_list_entry *entry)
 {
 	struct job *j = arg;
 	size_t i;
 	struct llm *l = job_llm(j, &i);
 
-	j->listed = true;
+	j->has_models = true;
 	if (l == NULL)
 		return false;
 	if (entry != NULL) {
@@ -192,7 +192,7 @@ static void on_context(void *arg, int64_t context, const char *path)
 	open_gate_if_known(j);
 }
 
-static void ask_for_tools(struct job *j, const struct llm *l, enum chat_question question);
+static void request_tools(struct job *j, const struct llm *l, enum chat_question question);
 
 static void on_tools(void *arg, const struct http_result *r)
 {
@@ -204,7 +204,7 @@ static void on_tools(void *arg, const struct http_result *r)
 	j->tools = NULL;
 	if (l != NULL && l->tools == LLM_TOOLS_UNKNOWN) {
 		if (tools == LLM_TOOLS_UNKNOWN && j->question == CHAT_TOOLS && chat_probe_refuses_limit(r)) {
-			ask_for_tools(j, l, CHAT_TOOLS_WITHOUT_LIMIT);
+			request_tools(j, l, CHAT_TOOLS_WITHOUT_LIMIT);
 			if (j->tools != NULL)
 				return;
 		}
@@ -214,7 +214,7 @@ static void on_tools(void *arg, const struct http_result *r)
 	open_gate_if_known(j);
 }
 
-static void ask_for_tools(struct job *j, const struct llm *l, enum chat_question question)
+static void request_tools(struct job *j, const struct llm *l, enum chat_question question)
 {
 	static const struct http_handlers handlers = {.done = on_tools};
 	struct services *s = j->owner->s;
@@ -240,12 +240,12 @@ static void ask_for_tools(struct job *j, const struct llm *l, enum chat_question
 static void probe_tools(struct job *j, const struct llm *l)
 {
 	if (l->tools == LLM_TOOLS_UNKNOWN && !l->uses_completions)
-		ask_for_tools(j, l, CHAT_TOOLS);
+		request_tools(j, l, CHAT_TOOLS);
 }
 
 static void fetch_models(struct job *j, const struct llm *l)
 {
-	static const struct models_handlers handlers = {.listed = on_listed, .done = on_context};
+	static const struct models_handlers handlers = {.models = on_models, .done = on_context};
 	struct services *s = j->owner->s;
 	const struct models_request r = {
 		.llm = l,

@@ -158,7 +158,7 @@ static void post(struct probe *p, const char *body, size_t len, bool streams)
 	wait_for_it(p);
 }
 
-static void ask(struct probe *p, enum chat_question q)
+static void request_chat(struct probe *p, enum chat_question q)
 {
 	size_t len;
 	char *body = chat_probe_body(&p->llm, q, &len);
@@ -217,7 +217,7 @@ static bool is_no_llm(struct probe *p, const struct http_result *r)
 	return true;
 }
 
-static bool on_listed(void *arg, const struct http_result *r, const struct model_list_entry *entry)
+static bool on_models(void *arg, const struct http_result *r, const struct model_list_entry *entry)
 {
 	struct probe *p = arg;
 	json_t *doc = entry != NULL ? json_loadb(r->body, r->body_len, 0, NULL) : NULL;
@@ -266,9 +266,9 @@ static void on_context(void *arg, int64_t context, const char *path)
 		tell(p, "context", COLOUR_YELLOW, json_null(), "not told; llm.context is assumed");
 }
 
-static bool ask_for_models(struct probe *p)
+static bool probe_models(struct probe *p)
 {
-	static const struct models_handlers handlers = {.listed = on_listed, .done = on_context};
+	static const struct models_handlers handlers = {.models = on_models, .done = on_context};
 	const struct models_request r = {.llm = &p->llm, .bearer = p->token, .deadline_ms = LIST_MS};
 
 	progress(p, "the list of models");
@@ -290,7 +290,7 @@ static void on_health(void *arg, uint64_t instance, size_t hint, const struct pr
 	     (long long)r->latency_ms);
 }
 
-static void ask_for_health(struct probe *p)
+static void probe_health(struct probe *p)
 {
 	struct prober *prober = prober_new(p->http, on_health, p);
 
@@ -338,7 +338,7 @@ static enum stream_end read_stream(struct probe *p, json_t *request)
 	return piece.end;
 }
 
-static bool ask_for_an_answer(struct probe *p)
+static bool probe_answer(struct probe *p)
 {
 	static const char *const optional[] = {"continuous_usage_stats",
 	                                       "stream_options",
@@ -392,16 +392,16 @@ static bool ask_for_an_answer(struct probe *p)
 	return true;
 }
 
-static void ask_for_tools(struct probe *p)
+static void probe_tools(struct probe *p)
 {
 	enum llm_tools tools;
 	char why[700];
 
 	progress(p, "tools");
-	ask(p, CHAT_TOOLS);
+	request_chat(p, CHAT_TOOLS);
 	tools = chat_probe_tools(&p->answer);
 	if (tools == LLM_TOOLS_UNKNOWN && chat_probe_refuses_limit(&p->answer)) {
-		ask(p, CHAT_TOOLS_WITHOUT_LIMIT);
+		request_chat(p, CHAT_TOOLS_WITHOUT_LIMIT);
 		tools = chat_probe_tools(&p->answer);
 	}
 	if (tools != LLM_TOOLS_YES) {
@@ -409,21 +409,21 @@ static void ask_for_tools(struct probe *p)
 		     tools == LLM_TOOLS_NO ? "no" : "unknown", reason(p, why, sizeof why));
 		return;
 	}
-	ask(p, CHAT_CALL);
+	request_chat(p, CHAT_CALL);
 	tell(p, "tools", COLOUR_GREEN, json_true(), "offered; %s",
 	     chat_probe_called(&p->answer) ? "it called one" : "it did not call one when told to");
 	json_object_set_new(p->document, "tool_called", json_boolean(chat_probe_called(&p->answer)));
 }
 
-static void ask_for_more(struct probe *p)
+static void probe_more(struct probe *p)
 {
 	char why[700];
 
 	progress(p, "images");
-	ask(p, CHAT_VISION);
+	request_chat(p, CHAT_VISION);
 	tell_yes_or_no(p, "vision", p->answer.status == 200, p->answer.status == 200 ? "" : reason(p, why, sizeof why));
 	progress(p, "continuing an answer");
-	ask(p, CHAT_CONTINUE);
+	request_chat(p, CHAT_CONTINUE);
 	tell_yes_or_no(p, "continuing", p->is_vllm && p->answer.status == 200,
 	               p->is_vllm || p->answer.status != 200 ? "" : "only vLLM is known to do it");
 }
@@ -571,14 +571,14 @@ static enum ctl_exit run_probe(const struct ctl *a, const struct ctl_command *c,
 	}
 	tell(&p, "url", COLOUR_BOLD, json_string(p.llm.url), "%s%s", p.llm.url,
 	     p.llm.given_url != NULL ? " (completed)" : "");
-	if (ask_for_models(&p)) {
-		ask_for_health(&p);
+	if (probe_models(&p)) {
+		probe_health(&p);
 		if (p.token != NULL)
 			p.llm.kind = LLM_CLOUD;
-		if (ask_for_an_answer(&p)) {
+		if (probe_answer(&p)) {
 			if (!p.llm.uses_completions) {
-				ask_for_tools(&p);
-				ask_for_more(&p);
+				probe_tools(&p);
+				probe_more(&p);
 			}
 			advise(&p);
 		}

@@ -169,7 +169,7 @@ void table_allowed(const struct key_row *row, char *out, size_t size)
 		return;
 	case TYPE_STRING:
 		if ((row->flags & (KEY_ADDRESS | KEY_HOST)) != 0) {
-			snprintf(out, size, "%s, without quotes and blanks",
+			snprintf(out, size, "%s, without quotes and whitespace",
 			         (row->flags & KEY_HOST) != 0 ? "the name or address of a host, without a port"
 			                                      : "NAME, HOST:PORT, or an http:// or https:// URL");
 			return;

@@ -211,7 +211,7 @@ static bool is_ipv6(const char *text)
 	return inet_pton(AF_INET6, text, &address) == 1;
 }
 
-/* Quotes and blanks are what is left of a shell's or a compose file's syntax. */
+/* Quotes and whitespace are what is left of a shell's or a compose file's syntax. */
 static int check_address(const struct key_row *row, const char *text, struct err *e)
 {
 	bool host_only = (row->flags & KEY_HOST) != 0;
@@ -219,7 +219,7 @@ static int check_address(const struct key_row *row, const char *text, struct err
 	int result = -1;
 
 	if (strpbrk(text, WHITESPACE "\"'`") != NULL)
-		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "contains a quote or a blank", e);
+		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "contains a quote or whitespace", e);
 	if (host_only && is_ipv6(text))
 		return 0;
 	if (host_only && (strpbrk(text, "/?#@") != NULL ||

@@ -11,13 +11,13 @@
 #include <string.h>
 #include <strings.h>
 
-#define CHAT_ENDPOINT        "/chat/completions"
-#define COMPLETIONS_ENDPOINT "/completions"
-#define CHAT_PATH            "/v1" CHAT_ENDPOINT
-#define COMPLETIONS_PATH     "/v1" COMPLETIONS_ENDPOINT
-#define HEALTH_PATH          "/health"
-#define CONTAINER_PORT       "7000"
-#define WHITESPACE           " \t\r\n"
+#define CHAT_ENDPOINT    "/chat/completions"
+#define LEGACY_ENDPOINT  "/completions"
+#define CHAT_PATH        "/v1" CHAT_ENDPOINT
+#define COMPLETIONS_PATH "/v1" LEGACY_ENDPOINT
+#define HEALTH_PATH      "/health"
+#define CONTAINER_PORT   "7000"
+#define WHITESPACE       " \t\r\n"
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
@@ -46,7 +46,7 @@ static const char *shown(const char *url)
 }
 
 /* A parsed http or https URL, or NULL with e. The text may lack its scheme (then it is http), and
- * blanks around it do not count. Credentials are refused: URLs are shown in /status and in logs. */
+ * whitespace around it does not count. Credentials are refused: URLs are shown in /status and in logs. */
 static CURLU *parse(const char *text, struct err *e)
 {
 	CURLU *u = curl_url();
@@ -226,8 +226,8 @@ static char *sibling_path(const char *own, const char *path)
 
 	if (ends_with(own, CHAT_ENDPOINT))
 		len -= strlen(CHAT_ENDPOINT);
-	else if (ends_with(own, COMPLETIONS_ENDPOINT))
-		len -= strlen(COMPLETIONS_ENDPOINT);
+	else if (ends_with(own, LEGACY_ENDPOINT))
+		len -= strlen(LEGACY_ENDPOINT);
 	else
 		return strdup(path);
 	if (last_is(own, parent(own, len), "deployments")) /* Azure */

@@ -57,7 +57,7 @@ static void end(struct models_probe *p, int64_t context)
 
 static void on_answer(void *arg, const struct http_result *r);
 
-static int ask(struct models_probe *p)
+static int request(struct models_probe *p)
 {
 	static const struct http_handlers handlers = {.done = on_answer};
 	const struct document *d = &documents[p->document];
@@ -89,10 +89,10 @@ static int ask(struct models_probe *p)
 }
 
 /* The next document that can be asked for; ends the probe where there is none. */
-static void ask_next(struct models_probe *p)
+static void request_next(struct models_probe *p)
 {
 	while (++p->document < DOCUMENTS)
-		if ((!documents[p->document].names_model || p->model != NULL) && ask(p) == 0)
+		if ((!documents[p->document].names_model || p->model != NULL) && request(p) == 0)
 			return;
 	end(p, 0);
 }
@@ -110,11 +110,11 @@ static void on_list(struct models_probe *p, const struct http_result *r)
 	/* What is asked for next is about the model that the server serves. */
 	if (p->model == NULL && entry.id != NULL)
 		p->model = strdup(entry.id);
-	more = p->handlers->listed(p->arg, r, ok ? &entry : NULL);
+	more = p->handlers->models(p->arg, r, ok ? &entry : NULL);
 	if (entry.context > 0 || !more || p->only_list || r->outcome != HTTP_DONE)
 		end(p, entry.context);
 	else
-		ask_next(p);
+		request_next(p);
 	model_list_clear(&entry);
 }
 
@@ -134,7 +134,7 @@ static void on_answer(void *arg, const struct http_result *r)
 	else if (r->outcome != HTTP_DONE)
 		end(p, 0); /* it hangs, or is gone */
 	else
-		ask_next(p);
+		request_next(p);
 	model_list_clear(&entry);
 }
 
@@ -157,7 +157,7 @@ struct models_probe *models_probe_start(struct http *http, const struct models_r
 	                           .deadline_ms = r->deadline_ms,
 	                           .only_list = r->only_list};
 	if (copy(&p->url, r->llm->url) && copy(&p->model, r->llm->model) && copy(&p->bearer, r->bearer) &&
-	    copy(&p->ca_file, r->ca_file) && copy(&p->proxy, r->proxy) && p->url != NULL && ask(p) == 0)
+	    copy(&p->ca_file, r->ca_file) && copy(&p->proxy, r->proxy) && p->url != NULL && request(p) == 0)
 		return p;
 	probe_free(p);
 	return NULL;

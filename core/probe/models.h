@@ -13,7 +13,7 @@ struct models_probe;
 struct models_handlers {
 	/* The answer to GET /v1/models; entry is NULL where it is none of a list, or out of memory
 	 * (errno is ENOMEM then). Once. False: the probe ends here, and done follows. */
-	bool (*listed)(void *arg, const struct http_result *r, const struct model_list_entry *entry);
+	bool (*models)(void *arg, const struct http_result *r, const struct model_list_entry *entry);
 	/* The end: the context length, 0 where nothing names it, and the path of what did. Once, unless
 	 * cancelled. The probe is gone afterwards. */
 	void (*done)(void *arg, int64_t context, const char *path);
@@ -27,7 +27,7 @@ struct models_request {
 };
 
 /* The request is used during the call only; handlers must outlive the probe. Errors are reported by
- * listed. NULL: out of memory. Callbacks come from the loop, never from within this call. */
+ * models. NULL: out of memory. Callbacks come from the loop, never from within this call. */
 struct models_probe *models_probe_start(struct http *http, const struct models_request *r,
                                         const struct models_handlers *handlers, void *arg);
 /* No callback follows. Not from within one. */

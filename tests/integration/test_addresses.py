@@ -34,7 +34,7 @@ def test_the_base_url_of_an_api_is_enough(testbed, kind, base):
 
 
 @pytest.mark.parametrize("name", ['"vllm:7000"', "vllm ", " vllm", "'vllm'", "vllm\t", 'http://h:8000/v1"'])
-def test_a_name_with_quotes_or_blanks_is_an_error(testbed, name):
+def test_a_name_with_quotes_or_whitespace_is_an_error(testbed, name):
     done = subprocess.run([str(BUILD / "tt-agentd"), "-t"], env={**clean_env(), "LLM_CONTAINER_NAME": name},
                           capture_output=True, text=True, timeout=10 * PATIENCE)
     assert done.returncode == 1 and "LLM_CONTAINER_NAME" in done.stderr and "refused" in done.stdout

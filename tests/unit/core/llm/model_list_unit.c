@@ -58,7 +58,7 @@ static void the_context_length_is_read_wherever_it_is(void **state)
 		{"KoboldCpp", "'value':8191", 8191},
 		{"Hugging Face", "'providers':[{'provider':'x','context_length':32775}]", 32775},
 		{"text", "'context_length':'32768'", 32768},
-		{"text with blanks", "'context_length':' 32768 '", 32768},
+		{"text with spaces", "'context_length':' 32768 '", 32768},
 		{"real", "'context_length':32768.0", 32768},
 		{"word", "'context_length':'large','context_window':4096", 4096},
 		{"unit", "'context_length':'128k'", 0},
@@ -75,8 +75,10 @@ static void the_context_length_is_read_wherever_it_is(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		static const char *const forms[][2] = {
-			{"{'data':[{'id':'m',", "}]}"}, {"{'models':[{'name':'m',", "}]}"}, {"[{'id':'m',", "}]"}, {"{'id':'m',", "}"}};
+		static const char *const forms[][2] = {{"{'data':[{'id':'m',", "}]}"},
+		                                       {"{'models':[{'name':'m',", "}]}"},
+		                                       {"[{'id':'m',", "}]"},
+		                                       {"{'id':'m',", "}"}};
 
 		for (size_t f = 0; f < sizeof forms / sizeof forms[0]; f++) {
 			char body[1024];
