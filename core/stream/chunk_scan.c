@@ -22,6 +22,7 @@ struct scan {
 	struct chunk_text text; /* choices[0].text */
 	struct chunk_text reasoning[REASONING_FIELDS];
 	unsigned depth;
+	bool is_chunk;
 };
 
 struct member {
@@ -395,6 +396,7 @@ static bool read_choices(struct scan *s)
 		MEMBER("message", not_mine),
 	};
 
+	s->is_chunk = true;
 	if (!take(s, '['))
 		return false;
 	skip_whitespace(s);
@@ -428,6 +430,7 @@ static bool read_usage(struct scan *s)
 		MEMBER("completion_tokens", read_completion_tokens),
 	};
 
+	s->is_chunk = true;
 	return take_null(s) || read_object(s, members, sizeof members / sizeof members[0]);
 }
 
@@ -449,7 +452,7 @@ static bool read_event(struct scan *s)
 	if (!read_object(s, members, sizeof members / sizeof members[0]))
 		return false;
 	skip_whitespace(s);
-	return s->p == s->end;
+	return s->p == s->end && s->is_chunk; /* else it may be an error of any form */
 }
 
 static void finish_texts(struct scan *s)

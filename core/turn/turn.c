@@ -214,7 +214,6 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	t->ended = request->ended;
 	t->arg = request->arg;
 	t->log.status = "cancelled";
-	t->upstream.last = ATTEMPT_UNREACHABLE;
 	t->config = s->config(s->arg);
 	c->request = request->chat;
 	c->subject = strdup(request->subject);

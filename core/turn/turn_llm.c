@@ -106,6 +106,8 @@ enum step turn_choose(struct turn *t)
 		snapshot == NULL ? NULL : candidates_next(snapshot, s->cooldown, &up->tried, needs, clock_wall_ms());
 	const char *obstacle;
 
+	if (up->tried.count == 0)
+		up->told = ATTEMPT_UNREACHABLE;
 	if (next != NULL) {
 		if (up->tried.count > 0)
 			t->log.failovers++;
@@ -122,9 +124,9 @@ enum step turn_choose(struct turn *t)
 	if (snapshot != NULL)
 		status_release(snapshot);
 	if (up->continuing)
-		return turn_fail(t, up->tried.count == 0 ? NOT_RESUMED : failures[up->last].broken);
+		return turn_fail(t, up->tried.count == 0 ? NOT_RESUMED : failures[up->told].broken);
 	obstacle = chat_services_obstacle(s, &t->conversation.request); /* models come and go since the turn began */
-	return turn_fail(t, obstacle != NULL ? obstacle : failures[up->last].sentence);
+	return turn_fail(t, obstacle != NULL ? obstacle : failures[up->told].sentence);
 }
 
 /* ---- ATTEMPT ----------------------------------------------------------------------------------- */
@@ -262,7 +264,10 @@ static void log_failure(struct turn *t, const struct attempt_outcome *o)
 {
 	const char *result = attempt_result_text(o->result);
 
-	t->upstream.last = o->result;
+	/* What the user is told: a host that is not there explains less than another LLM's refusal. */
+	if (strcmp(failures[o->result].sentence, NO_ANSWER) != 0 ||
+	    strcmp(failures[t->upstream.told].sentence, NO_ANSWER) == 0)
+		t->upstream.told = o->result;
 	snprintf(t->log.reason, sizeof t->log.reason, "%s%s%.*s", result, *o->error.text == '\0' ? "" : ": ",
 	         (int)utf8_cut(o->error.text, 250), o->error.text);
 	if (o->result == ATTEMPT_NO_RESOURCES)

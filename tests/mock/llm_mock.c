@@ -228,13 +228,19 @@ static struct plan *llm_too_long(const struct script *s, const struct llm_reques
 	buf_free(&text);
 	if (s->window < 0 || total <= s->window)
 		return NULL;
+	if (s->window_status == 200) {
+		struct script error = *s;
+
+		error.error_after = 0;
+		return stream_plan(&error, &a->stream);
+	}
 	if (s->body)
-		return plan_response(400, "application/json", NULL, s->body, strlen(s->body), 0);
+		return plan_response((int)s->window_status, "application/json", NULL, s->body, strlen(s->body), 0);
 	snprintf(why, sizeof why,
 	         "This model's maximum context length is %lld tokens. However, you requested %lld tokens (%lld in the "
 	         "messages, %lld in the completion). Please reduce the length of the messages or completion.",
 	         (long long)s->window, total, prompt, (long long)a->stream.max_tokens);
-	return llm_error(400, why);
+	return llm_error((int)s->window_status, why);
 }
 
 static struct plan *llm_make(const struct llm_state *st, struct llm_request *a, const char *marker, const char *text,

@@ -65,11 +65,12 @@ static const struct knob script_knobs[] = {
 	KNOB(bad_event, KNOB_TEXT, "\"{\\\"choices\\\": [oops\"", NULL), KNOB(cut_after, KNOB_INT, "-1", NULL),
 	KNOB(reset_after, KNOB_INT, "-1", NULL), KNOB(stall_after, KNOB_INT, "-1", NULL),
 	KNOB(status, KNOB_INT, "200", NULL),
-	KNOB(window, KNOB_INT, "-1", NULL), /* tokens of context, one per byte of content: 400 for what is longer */
-	KNOB(body, KNOB_TEXT, NULL, NULL),  /* with status or window; off: as vLLM says it */
-	KNOB(retry_after, KNOB_INT, "-1", NULL), /* seconds */
-	KNOB(raw, KNOB_TEXT, NULL, NULL),        /* these bytes instead of any HTTP, then closed */
-	KNOB(bearer, KNOB_TEXT, NULL, NULL),     /* else 401 below /v1 */
+	KNOB(window, KNOB_INT, "-1", NULL), /* tokens of context, one per byte of content; what is longer gets ... */
+	KNOB(window_status, KNOB_INT, "400", NULL), /* ... this status; 200: the error event, in a stream */
+	KNOB(body, KNOB_TEXT, NULL, NULL),          /* with status or window; off: as vLLM says it */
+	KNOB(retry_after, KNOB_INT, "-1", NULL),    /* seconds */
+	KNOB(raw, KNOB_TEXT, NULL, NULL),           /* these bytes instead of any HTTP, then closed */
+	KNOB(bearer, KNOB_TEXT, NULL, NULL),        /* else 401 below /v1 */
 	/* other paths */
 	KNOB(health_status, KNOB_INT, "200", NULL), KNOB(health_body, KNOB_TEXT, "\"\"", NULL),
 	KNOB(health_delay_us, KNOB_INT, "0", NULL), KNOB(models, KNOB_JSON, "[\"mock/demo-model\"]", NULL),
