@@ -148,7 +148,7 @@ void sse_end(struct sse *s)
 }
 
 /* No field of an event begins with a bracket. */
-static void look_at_first_byte(struct sse *s)
+static void check_first_byte(struct sse *s)
 {
 	const char *p = s->at;
 
@@ -179,7 +179,7 @@ bool sse_next(struct sse *s, struct sse_event *event)
 	bool whole;
 
 	if (!s->begun)
-		look_at_first_byte(s);
+		check_first_byte(s);
 	if (s->bare)
 		return next_of_bare(s, event);
 	while (s->at < s->end) {
