@@ -90,7 +90,7 @@ enum turn_report_verdict turn_report_judge(const struct turn_report *r, struct t
 
 void turn_report_result(const struct turn_report *r, int64_t now_wall_ms, struct probe_result *out)
 {
-	const char *said = r->text;
+	const char *why = r->text;
 
 	memset(out, 0, sizeof *out);
 	out->status = r->status;
@@ -99,17 +99,16 @@ void turn_report_result(const struct turn_report *r, int64_t now_wall_ms, struct
 	if (r->outcome != HTTP_DONE) {
 		out->outcome = probe_outcome_of(r->outcome);
 		snprintf(out->text, sizeof out->text, "a chat turn failed: %s",
-		         *said != '\0' ? said : http_outcome_text(r->outcome));
+		         *why != '\0' ? why : http_outcome_text(r->outcome));
 		return;
 	}
 	/* A refused token or account ejects it; the verdict counts it like any failure. */
 	if (is_token_refused(r))
-		said = "the token is not accepted";
-	else if (is_credit_used_up(r) && *said == '\0')
-		said = "the account is used up";
+		why = "the token is not accepted";
+	else if (is_credit_used_up(r) && *why == '\0')
+		why = "the account is used up";
 	out->outcome = PROBE_STATUS;
-	snprintf(out->text, sizeof out->text, "a chat turn got HTTP %ld%s%s", r->status, *said == '\0' ? "" : ": ",
-	         said);
+	snprintf(out->text, sizeof out->text, "a chat turn got HTTP %ld%s%s", r->status, *why == '\0' ? "" : ": ", why);
 }
 
 void turn_report_apply(struct llm *l, const struct probe_result *r, const struct config *c)

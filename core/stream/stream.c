@@ -298,7 +298,7 @@ const struct stream_progress *stream_progress(const struct stream *s)
 static void note_broken(struct stream *s)
 {
 	const struct chunk_text *word = &s->chunk.finish_word;
-	char shown[60];
+	char shown[60] = "";
 	size_t len = word->len < sizeof shown ? word->len : sizeof shown - 1;
 
 	for (size_t i = 0; i < len; i++)

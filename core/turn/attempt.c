@@ -150,6 +150,7 @@ struct attempt {
 	struct event *linger;           /* pending once the answer is complete */
 	bool paused;
 	int64_t stall_ms;
+	const char *bearer;
 	uint64_t events; /* that were seen */
 	bool finished, done;
 	struct attempt_outcome outcome;
@@ -281,6 +282,15 @@ static enum attempt_result whole_result(const struct attempt *a, const struct pi
 	return end->end == STREAM_LIMIT ? ATTEMPT_USED_UP : ATTEMPT_EMPTY;
 }
 
+/* Some servers repeat the token that they do not accept. */
+static void hide(char *text, const char *secret)
+{
+	size_t len = secret == NULL ? 0 : strlen(secret);
+
+	for (char *p = text; len > 0 && (p = strstr(p, secret)) != NULL; p += len)
+		memset(p, '*', len);
+}
+
 /* The end of the stream decides where it has one; else it is HTTP's. */
 static void judge(struct attempt *a, const struct http_result *h, const struct piece *end)
 {
@@ -307,6 +317,7 @@ static void judge(struct attempt *a, const struct http_result *h, const struct p
 		snprintf(o->error.text, sizeof o->error.text, "%s", end->text);
 		o->result = stream_results[end->end];
 	}
+	hide(o->error.text, a->bearer);
 }
 
 /* Takes what is left of the stream; its last piece. */
@@ -412,6 +423,7 @@ int attempt_start(struct attempt *a, const struct attempt_request *r)
 		answer_begin(a->answer);
 	stream_begin(a->stream, r->tools);
 	a->stall_ms = r->stall_ms;
+	a->bearer = r->bearer;
 	a->events = 0;
 	a->finished = a->done = a->paused = false;
 	a->outcome = (struct attempt_outcome){.result = ATTEMPT_FAILED};

@@ -79,7 +79,8 @@ enum attempt_result {
 const char *attempt_result_text(enum attempt_result r);
 
 struct attempt_request {
-	const char *url, *resolve, *bearer, *ca_file, *proxy;
+	const char *url, *resolve, *ca_file, *proxy;
+	const char *bearer; /* must outlive the attempt: it is hidden where the server repeats it */
 	const char *body;
 	size_t body_len;
 	int64_t connect_ms;

@@ -108,7 +108,7 @@ enum step turn_choose(struct turn *t)
 	const char *obstacle;
 
 	if (up->tried.count == 0)
-		up->told = ATTEMPT_UNREACHABLE;
+		up->failure = ATTEMPT_UNREACHABLE;
 	if (next != NULL) {
 		if (up->tried.count > 0)
 			t->log.failovers++;
@@ -125,9 +125,9 @@ enum step turn_choose(struct turn *t)
 	if (snapshot != NULL)
 		status_release(snapshot);
 	if (up->continuing)
-		return turn_fail(t, up->tried.count == 0 ? NOT_RESUMED : failures[up->told].broken);
+		return turn_fail(t, up->tried.count == 0 ? NOT_RESUMED : failures[up->failure].broken);
 	obstacle = chat_services_obstacle(s, &t->conversation.request); /* models come and go since the turn began */
-	return turn_fail(t, obstacle != NULL ? obstacle : failures[up->told].sentence);
+	return turn_fail(t, obstacle != NULL ? obstacle : failures[up->failure].sentence);
 }
 
 /* ---- ATTEMPT ----------------------------------------------------------------------------------- */
@@ -271,8 +271,8 @@ static void log_failure(struct turn *t, const struct attempt_outcome *o)
 
 	/* What the user is told: a host that is not there explains less than another LLM's refusal. */
 	if (strcmp(failures[o->result].sentence, NO_ANSWER) != 0 ||
-	    strcmp(failures[t->upstream.told].sentence, NO_ANSWER) == 0)
-		t->upstream.told = o->result;
+	    strcmp(failures[t->upstream.failure].sentence, NO_ANSWER) == 0)
+		t->upstream.failure = o->result;
 	snprintf(t->log.reason, sizeof t->log.reason, "%s%s%.*s", result, *o->error.text == '\0' ? "" : ": ",
 	         (int)utf8_cut(o->error.text, 250), o->error.text);
 	if (o->result == ATTEMPT_NO_RESOURCES)

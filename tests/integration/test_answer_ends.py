@@ -9,7 +9,7 @@ from harness.http_client import broke_off
 from harness.llm_script import PLAIN, inline
 from harness.process import wait_until
 
-HALF = ["Half of ", "an ans"]
+HALF = ["Half of ", "an answer"]
 NOTE = "The answer ends here because it reached its limit."
 FILTERED = "The content filter of the language model's server stopped the answer. Please ask differently."
 FILTERED_AFTER = "The answer ends here because the content filter of the language model's server stopped it."
@@ -79,14 +79,23 @@ def test_any_other_word_breaks_the_answer_off(one, word):
 
 @pytest.mark.parametrize("finish", [7, True, ["stop"], {"reason": "stop"}, {}])
 def test_a_finish_reason_that_is_no_word_breaks_it_off(one, finish):
-    turn = one[0].chat(raw(chunk(content="Half of an ans"), chunk(finish), "[DONE]"))
-    broke_off(turn, "Half of an ans")
+    turn = one[0].chat(raw(chunk(content="Half of an answer"), chunk(finish), "[DONE]"))
+    broke_off(turn, "Half of an answer")
 
 
 @pytest.mark.parametrize("finish", [None, "", False])
 def test_without_a_finish_reason_done_is_the_end(one, finish):
     turn = one[0].chat(raw(chunk(content="All of it."), chunk(finish), "[DONE]"))
     assert turn.whole and turn.text == "All of it."
+
+
+def test_an_answer_that_is_not_streamed_is_read(one):
+    whole = {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": "All of it."},
+                                                       "finish_reason": "stop"}], "usage": {"completion_tokens": 4}}
+    for body in (json.dumps(whole), "\n" + json.dumps(whole, indent=1)):
+        raw = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        turn = one[0].chat(inline(raw=raw))
+        assert turn.whole and turn.text == "All of it." and turn.stats["tokens_decoded"] == 4
 
 
 def test_a_native_finish_reason_is_not_the_servers(one):

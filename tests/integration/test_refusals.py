@@ -71,6 +71,19 @@ def test_a_refusal_is_told_where_nobody_else_is_there(testbed, status, body, sen
     assert turn.whole and turn.text == sentence
 
 
+@pytest.mark.parametrize("status", [400, 402])
+def test_a_token_that_the_server_repeats_is_hidden(testbed, status):
+    """At the end of every test, logs and views are searched for secrets."""
+    authority, certificate, key = testbed.certificate()
+    llm = testbed.llm("--tls-cert", certificate, "--tls-key", key, status=status, body=error("not the key: cloud-token-4711."))
+    env = {"CLOUD_CHAT_UI_URL": f"https://localhost:{llm.port}/v1/chat/completions",
+           "CLOUD_CHAT_UI_AUTH_TOKEN": "cloud-token-4711", "USE_CLOUD_LLM": "true"}
+    service = testbed.service(sets=[f"cloud.ca_file={authority}"], env=env).wait_ready()
+    turn = service.chat("hello")
+    assert turn.whole and "4711" not in turn.text
+    service.responder.wait_log(r"attempt_failed .*not the key: \*+\.")
+
+
 def test_the_clients_fault_is_told_at_once(testbed):
     service, a, b = testbed.two({"status": 400, "body": error("messages.1.content: too strange")})
     turn = service.chat("hello")

@@ -75,11 +75,16 @@ static void the_cloud_is_ejected_but_never_unhealthy(void **state)
 	static const struct {
 		enum http_outcome outcome;
 		long status;
-		const char *reason;
+		const char *reason, *text;
 	} rows[] = {
-		{HTTP_REFUSED, 0, "a chat turn failed: refused"},
-		{HTTP_DONE, 503, "a chat turn got HTTP 503"},
-		{HTTP_DONE, 401, "a chat turn got HTTP 401: the token is not accepted"},
+		{HTTP_REFUSED, 0, "a chat turn failed: refused", ""},
+		{HTTP_CUT, 200, "a chat turn failed: out of memory", "out of memory"},
+		{HTTP_DONE, 502, "a chat turn got HTTP 502: no upstream", "no upstream"},
+		{HTTP_DONE, 402, "a chat turn got HTTP 402: Insufficient Balance", "Insufficient Balance"},
+		{HTTP_DONE, 402, "a chat turn got HTTP 402: the account is used up", ""},
+		{HTTP_DONE, 403, "a chat turn got HTTP 403: the token is not accepted", "no"},
+		{HTTP_DONE, 503, "a chat turn got HTTP 503", ""},
+		{HTTP_DONE, 401, "a chat turn got HTTP 401: the token is not accepted", ""},
 	};
 	struct config *c = SETTINGS("health.max_failures=1", "health.eject_time=10");
 	struct llm l = {.kind = LLM_CLOUD, .latency_ms = -1};
@@ -90,6 +95,7 @@ static void the_cloud_is_ejected_but_never_unhealthy(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct turn_report r = failure(1000 * (int64_t)(i + 1), rows[i].outcome, rows[i].status);
 
+		strcpy(r.text, rows[i].text);
 		assert_int_equal(judge(r, &t, r.began_boot_ms + 1), REPORT_COUNTS);
 		turn_report_result(&r, 5000, &result);
 		turn_report_apply(&l, &result, c);

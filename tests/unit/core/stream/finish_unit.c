@@ -136,12 +136,11 @@ static void add_event(struct answer *a, enum class class, const char *data)
 static void add_text(struct answer *a)
 {
 	static const char *const texts[] = {
-		"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Half of an ans\"},\"finish_reason\":null}]}",
+		"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Half of an answer\"},\"finish_reason\":null}]}",
 		"{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}",
 		"{\"choices\":[{\"delta\":{\"content\":\"b\"},\"finish_reason\":\"\"}]}",
 		"{\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"},\"finish_reason\":null}]}",
-		"{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"search\","
-		"\"arguments\":\"{}\"}}]}}]}",
+		"{\"choices\":[{\"delta\":{\"tool_calls\":[{\"id\":\"c\",\"function\":{\"name\":\"search\",\"arguments\":\"{}\"}}]}}]}",
 		"{\"choices\":[],\"usage\":{\"completion_tokens\":4}}",
 		"{\"choices\":[{\"delta\":{\"content\":\"c\"},\"finish_reason\":null,\"native_finish_reason\":\"stop\"}]}",
 	};
@@ -165,7 +164,7 @@ static void make_word(char out[64], const char *known)
 	out[below(len)] = (char)('a' + below(26));
 }
 
-static bool is_listed(const char *word)
+static bool is_known(const char *word)
 {
 	return finish_parse(word, strlen(word)) != FINISH_BROKEN;
 }
@@ -191,7 +190,7 @@ static void add_finish(struct answer *a)
 	else
 		do
 			make_word(word, whole[below(COUNT(whole))]);
-		while (is_listed(word));
+		while (is_known(word));
 	snprintf(data, sizeof data, "{\"choices\":[{\"index\":0,\"delta\":{%s},\"finish_reason\":%s%s%s%s}]}",
 	         below(2) == 0 ? "\"content\":\"x\"" : "", quoted ? "\"" : "", value, quoted ? "\"" : "",
 	         below(3) == 0 ? ",\"native_finish_reason\":\"STOP\"" : "");
@@ -265,7 +264,7 @@ static struct piece run(struct stream *s, const struct answer *a, size_t len, si
 	return p;
 }
 
-static void no_unknown_end_looks_whole(void **state)
+static void no_unknown_end_is_whole(void **state)
 {
 	static const enum stream_end ends[] = {
 		[NOTHING] = STREAM_CUT,       [WHOLE] = STREAM_COMPLETE, [LENGTH] = STREAM_LIMIT,
@@ -305,7 +304,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(words_have_their_meaning),
-		cmocka_unit_test(no_unknown_end_looks_whole),
+		cmocka_unit_test(no_unknown_end_is_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
