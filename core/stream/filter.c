@@ -137,12 +137,16 @@ static struct prose *prose(struct filter *f)
 
 static void show(struct filter *f, const char *bytes, size_t len)
 {
+	const bool answer = f->thinking == NULL;
+
 	if (len == 0)
 		return;
-	prose_add(prose(f), bytes, len);
-	f->shown |= f->thinking == NULL;
-	*f->piece = (struct filter_piece){
-		.kind = f->thinking != NULL ? PIECE_REASONING : PIECE_TEXT, .bytes = bytes, .len = len};
+	prose_add(answer ? &f->answer : &f->reasoning, bytes, len);
+	f->shown |= answer;
+	f->piece->kind = answer ? PIECE_TEXT : PIECE_REASONING;
+	f->piece->bytes = bytes;
+	f->piece->len = len;
+	f->piece->reasoned = false;
 	f->has_piece = true;
 }
 
@@ -313,42 +317,43 @@ static enum match find_row(struct filter *f, struct place place, const struct cu
 	enum match result = MATCH_NO;
 
 	found->len = 0;
-	for (size_t i = 0; i < wrappers_count; i++) {
-		const struct wrapper *w = &wrappers[i];
+	for (const struct wrapper_text *t = wrapper_texts(c->at, (size_t)(c->end - c->at)); t != NULL; t = t->next) {
+		struct cursor after = *c;
+		enum match taken = cursor_take(&after, t->text), one;
+		struct marker m;
 
-		for (int opening = 0; opening < 2; opening++) {
-			const char *text = opening ? w->opening : w->closing;
-			struct cursor after = *c;
-			struct marker m;
-			enum match one, taken;
-
-			if (*text == '\0' || *text != *c->at ||
-			    (c->at + 1 < c->end && text[1] != '\0' && text[1] != c->at[1]))
-				continue;
-			taken = cursor_take(&after, text);
-			if (taken == MATCH_NO)
-				continue;
+		if (taken == MATCH_NO)
+			continue;
+		if (taken == MATCH_MAYBE)
+			after.at = after.end; /* what follows it is not known */
+		one = counts(f, t->wrapper, t->opening, place, &after, &m);
+		if (one == MATCH_NO && t->opening && t->wrapper->kind == WRAPPER_THINK && f->thinking == NULL &&
+		    !prose_in_code(place.prose)) { /* it is remembered when it is whole */
+			f->quotes_opening |= taken == MATCH_YES;
 			if (taken == MATCH_MAYBE)
-				after.at = after.end; /* what follows it is not known */
-			one = counts(f, w, opening, place, &after, &m);
-			if (one == MATCH_NO && opening && w->kind == WRAPPER_THINK && f->thinking == NULL &&
-			    !prose_in_code(place.prose)) { /* it is remembered when it is whole */
-				f->quotes_opening |= taken == MATCH_YES;
-				result = taken == MATCH_MAYBE ? taken : result;
-			}
-			if (one == MATCH_NO)
-				continue;
-			if (one == MATCH_MAYBE || taken == MATCH_MAYBE) {
-				result = MATCH_MAYBE;
-			} else if (result != MATCH_MAYBE &&
-			           (m.len > found->len ||
-			            (m.len == found->len && rank(m.action) > rank(found->action)))) {
-				*found = m;
-				result = MATCH_YES;
-			}
+				return taken;
+		}
+		if (one == MATCH_NO)
+			continue;
+		if (one == MATCH_MAYBE || taken == MATCH_MAYBE)
+			return MATCH_MAYBE;
+		if (m.len > found->len || (m.len == found->len && rank(m.action) > rank(found->action))) {
+			*found = m;
+			result = MATCH_YES;
 		}
 	}
 	return result;
+}
+
+/* The text ended within something of several tokens: the rest of it is dropped with its first one. */
+static bool is_cut(const struct cursor *c)
+{
+	const size_t left = (size_t)(c->end - c->at);
+
+	for (const struct wrapper_text *t = wrapper_texts(c->at, left); c->ended && t != NULL; t = t->next)
+		if ((t->wrapper->flags & WRAPPER_TOKEN) != 0 && strlen(t->text) > left && memcmp(t->text, c->at, left) == 0)
+			return true;
+	return false;
 }
 
 static enum match find_token(struct filter *f, const struct cursor *c, struct marker *found)
@@ -356,6 +361,8 @@ static enum match find_token(struct filter *f, const struct cursor *c, struct ma
 	struct cursor token = *c;
 	enum match m = prose_in_code(prose(f)) ? MATCH_NO : cursor_token(&token);
 
+	if (m == MATCH_YES && is_cut(c))
+		token.at = c->end;
 	*found = (struct marker){DROP, &wrapper_token, (size_t)(token.at - c->at)};
 	return m;
 }
@@ -477,6 +484,20 @@ static enum match read_fence(struct cursor *c)
 	return result;
 }
 
+/* A token of a chat template, with a row or without. */
+static enum match read_token(struct cursor *c)
+{
+	enum match result = cursor_token(c);
+
+	for (const struct wrapper_text *t = wrapper_texts(c->at, (size_t)(c->end - c->at)); t != NULL && result != MATCH_YES;
+	     t = t->next) {
+		enum match m = (t->wrapper->flags & (WRAPPER_TOKEN | WRAPPER_ALWAYS)) != 0 ? cursor_take(c, t->text) : MATCH_NO;
+
+		result = m != MATCH_NO ? m : result;
+	}
+	return result;
+}
+
 /* After a fence that may be the whole answer: only whitespace and tokens until the end. */
 static enum match read_text_end(struct cursor *c)
 {
@@ -486,7 +507,7 @@ static enum match read_text_end(struct cursor *c)
 		cursor_whitespace(c);
 		if (c->at == c->end)
 			return c->ended ? MATCH_YES : MATCH_MAYBE;
-		if ((m = cursor_token(c)) != MATCH_YES)
+		if ((m = read_token(c)) != MATCH_YES)
 			return m;
 	}
 }
@@ -511,6 +532,8 @@ static enum match read_surroundings(struct text_call_body *b, struct cursor *c, 
 			return m == MATCH_YES ? read_text_end(c) : m;
 		}
 		m = text_call_separator(b, c);
+		if (m == MATCH_NO && need == LINE_END && (m = read_token(c)) == MATCH_YES)
+			return m;
 		if (m == MATCH_NO) {
 			m = text_call_read(b, c, &call);
 			if (m == MATCH_YES)

@@ -16,12 +16,15 @@ void prose_begin(struct prose *p)
 void prose_add(struct prose *p, const char *bytes, size_t len)
 {
 	const size_t max = sizeof p->last;
-	size_t kept = len >= max ? 0 : p->len + len > max ? max - len : p->len;
+	size_t kept = p->len;
 
-	memmove(p->last, p->last + p->len - kept, kept);
 	if (len > max) {
 		bytes += len - max;
 		len = max;
+	}
+	if (kept + len > max) {
+		kept = max - len;
+		memmove(p->last, p->last + p->len - kept, kept);
 	}
 	memcpy(p->last + kept, bytes, len);
 	p->len = kept + len;

@@ -255,11 +255,11 @@ static void add_call(struct stream *s, const struct filter_piece *found)
 		s->reasoned |= UINT32_C(1) << (s->calls.count - 1);
 }
 
-static void give(struct piece *p, enum piece_kind kind, const char *bytes, size_t len)
+static void give(struct piece *p, const struct filter_piece *found)
 {
-	p->kind = kind;
-	p->bytes = bytes;
-	p->len = len;
+	p->kind = found->kind;
+	p->bytes = found->bytes;
+	p->len = found->len;
 }
 
 /* The next piece of one of the filters. The text of a call within the reasoning waits until more than reasoning
@@ -272,10 +272,14 @@ static bool next_of(struct stream *s, struct filter *f, struct piece *p)
 		found = s->waiting;
 		s->waiting.kind = PIECE_END;
 		buf_reset(&s->thought);
-		give(p, found.kind, found.bytes, found.len);
+		give(p, &found);
 		return true;
 	}
 	while (filter_next(f, &found)) {
+		if (found.kind <= PIECE_REASONING && !found.reasoned && s->answered && s->thought.len == 0) {
+			give(p, &found);
+			return true;
+		}
 		if (found.kind == PIECE_CALL)
 			add_call(s, &found);
 		if (found.reasoned)
@@ -286,12 +290,12 @@ static bool next_of(struct stream *s, struct filter *f, struct piece *p)
 			s->answered = false;
 		else if (found.kind == PIECE_TEXT && !s->answered)
 			s->answered = !is_blank(found.bytes, found.len);
-		if (s->thought.len > 0 && found.kind != PIECE_UNOPENED && !is_blank(found.bytes, found.len)) {
+		if (found.kind != PIECE_UNOPENED && s->thought.len > 0 && !is_blank(found.bytes, found.len)) {
 			s->waiting = found;
-			give(p, PIECE_REASONING, s->thought.data, s->thought.len);
-			return true;
+			found = (struct filter_piece){
+				.kind = PIECE_REASONING, .bytes = s->thought.data, .len = s->thought.len};
 		}
-		give(p, found.kind, found.bytes, found.len);
+		give(p, &found);
 		return true;
 	}
 	return false;

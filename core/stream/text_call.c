@@ -57,7 +57,7 @@ const char *text_call_tool(const char *const *tools, const struct span *name)
  * beginning of a fence. */
 static enum match skip_gap(struct cursor *c)
 {
-	static const char *const words[] = {"<tool_sep>", "```json", "```", "json", "code"};
+	static const char *const words[] = {"<tool_sep>", "```json", "```", "json", "code", "commentary", "analysis"};
 	enum match m;
 
 	if (cursor_is_whitespace(*c->at) || *c->at == '[' || *c->at == ']' || *c->at == '_' ||
@@ -181,12 +181,12 @@ static enum match skip_opening(struct cursor *c, bool *head)
 {
 	enum match result = MATCH_NO;
 
-	for (size_t i = 0; i < wrappers_count; i++) {
-		const struct wrapper *w = &wrappers[i];
+	for (const struct wrapper_text *t = wrapper_texts(c->at, (size_t)(c->end - c->at)); t != NULL; t = t->next) {
+		const struct wrapper *w = t->wrapper;
 		struct cursor next = *c;
 		enum match m;
 
-		if (w->kind != WRAPPER_CALL || w->opening[0] != *c->at || (w->flags & WRAPPER_START) != 0)
+		if (!t->opening || w->kind != WRAPPER_CALL || (w->flags & WRAPPER_START) != 0)
 			continue;
 		m = cursor_take(&next, w->opening);
 		if (m == MATCH_YES) {
@@ -306,14 +306,11 @@ enum match text_call_separator(struct text_call_body *b, struct cursor *c)
 	}
 	if (*c->at == '`' && (b->wrapper->kind == WRAPPER_CALL || b->wrapper->kind == WRAPPER_FENCE))
 		return cursor_take(c, "```");
-	for (size_t i = 0; i < wrappers_count; i++) {
-		const struct wrapper *w = &wrappers[i];
-
-		if (w->kind != WRAPPER_CALL || (w->flags & WRAPPER_TOKEN) != 0 || w->closing_len == 0 ||
-		    w->closing[0] != *c->at)
+	for (const struct wrapper_text *t = wrapper_texts(c->at, (size_t)(c->end - c->at)); t != NULL; t = t->next) {
+		if (t->opening || t->wrapper->kind != WRAPPER_CALL || (t->wrapper->flags & WRAPPER_TOKEN) != 0)
 			continue;
 		next = *c;
-		m = cursor_take(&next, w->closing);
+		m = cursor_take(&next, t->text);
 		if (m == MATCH_YES) {
 			c->at = next.at;
 			return m;

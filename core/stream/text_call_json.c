@@ -174,10 +174,12 @@ static enum match read_key(struct cursor *c, const struct call *call, int *membe
 		}
 	}
 	/* Apertus: {"NAME": {...}} */
-	if (call->body->wrapper->kind != WRAPPER_CALL || call->tool != NULL)
-		return MATCH_NO;
 	*member = 0;
-	return m == MATCH_MAYBE || text_call_tool(call->body->tools, &(struct span){from, len}) != NULL ? m : MATCH_NO;
+	if (call->body->wrapper->kind == WRAPPER_CALL && call->tool == NULL &&
+	    (m == MATCH_MAYBE || text_call_tool(call->body->tools, &(struct span){from, len}) != NULL))
+		return m;
+	c->at = from; /* wherever it became clear */
+	return MATCH_NO;
 }
 
 static enum match read_string(struct cursor *c, struct span *text)
@@ -213,13 +215,14 @@ static enum match read_name(struct cursor *c, struct call *call)
 
 static enum match read_type(struct cursor *c)
 {
-	struct span text;
+	struct span text = {c->at, 0};
 	enum match m = read_string(c, &text);
 
 	for (size_t i = 0; m != MATCH_NO && i < sizeof types / sizeof types[0]; i++)
 		if ((m == MATCH_YES ? text.len == strlen(types[i]) : text.len <= strlen(types[i])) &&
 		    memcmp(text.text, types[i], text.len) == 0)
 			return m;
+	c->at = text.text;
 	return MATCH_NO;
 }
 

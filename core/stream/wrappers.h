@@ -33,4 +33,15 @@ extern const size_t wrappers_count;
 /* A token of a chat template that has no row; a call without a wrapper; one in a fence. */
 extern const struct wrapper wrapper_token, wrapper_json, wrapper_fence;
 
+/* The openings and closings of the rows, for a look-up by their first two bytes. */
+struct wrapper_text {
+	const char *text;
+	const struct wrapper *wrapper;
+	bool opening;
+	const struct wrapper_text *next; /* one that may begin alike; NULL: none */
+};
+
+/* Those that may begin at a byte; len: how many bytes are there, at least 1. */
+const struct wrapper_text *wrapper_texts(const char *at, size_t len);
+
 #endif

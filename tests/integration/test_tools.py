@@ -470,10 +470,10 @@ def test_results_are_kept_when_the_next_ask_needs_another_llm(testbed):
 LEAK = ['{"name": "', SEARCH, '", "parameters": {"query": "le', 'aked"}}']
 
 
-@pytest.mark.parametrize("before", [[], ["Let me see. "]])
+@pytest.mark.parametrize("before", [[], ["Let me see.\n"]])
 def test_a_call_that_broke_off_is_no_word_of_the_answer(testbed, before):
     first = testbed.llm(text=[*before, *LEAK], cut_after=len(before) + 3)
-    other = testbed.llm(text=["Let me see. ", "Hello."])
+    other = testbed.llm(text=["Let me see.\n", "Hello."])
     backend = testbed.backend({"d1": first.deployment("Preferred"), "d2": {**other.deployment("Other"), "name": "c-d2"}})
     service = testbed.service(backend=backend, env={"AGENT_PRIORITY_MODELS": "Preferred", **search_env(search(testbed))}).wait_ready()
     known = lambda: all(m["context_length"] for m in service.ctl("models")["models"] if m["kind"] == "discovered")
@@ -481,4 +481,4 @@ def test_a_call_that_broke_off_is_no_word_of_the_answer(testbed, before):
     service.ctl("select", "d1")
     turn = service.chat("hello")
     assert first.chats() and turn.whole
-    assert turn.text == "Let me see. Hello."
+    assert turn.text == "Let me see.\nHello."

@@ -45,6 +45,7 @@ unit_tests = \
 	tests/unit/core/stream/finish_unit \
 	tests/unit/core/stream/sse_unit \
 	tests/unit/core/stream/stream_unit \
+	tests/unit/core/stream/wrappers_unit \
 	tests/unit/core/tools/execution_unit \
 	tests/unit/core/tools/search_service_unit \
 	tests/unit/core/tools/toolbox_unit \
