@@ -121,7 +121,7 @@ bool span_starts(const struct span *s, const char *text)
 	return s->len >= strlen(text) && memcmp(s->text, text, strlen(text)) == 0;
 }
 
-void span_trim(struct span *s)
+void span_strip(struct span *s)
 {
 	for (; s->len > 0 && cursor_is_whitespace(*s->text); s->len--)
 		s->text++;

@@ -42,6 +42,6 @@ enum match cursor_name(struct cursor *c, struct span *name);
 bool cursor_is_whitespace(char c);
 bool span_is(const struct span *s, const char *text);
 bool span_starts(const struct span *s, const char *text);
-void span_trim(struct span *s);
+void span_strip(struct span *s);
 
 #endif

@@ -48,6 +48,7 @@ struct filter {
 	bool all_reasoning;
 	const struct wrapper *thinking; /* whose reasoning is open; NULL: this is the answer */
 	const struct wrapper *wrapped;  /* whose answer is open */
+	const struct wrapper *words;    /* with which the answer began, and which may turn out to be reasoning */
 	bool at_start;                  /* no word of the answer yet: whitespace is held, and dropped before a marker */
 	bool shown;                     /* a word of the answer was shown */
 	bool reasoned;                  /* reasoning was recognised */
@@ -93,7 +94,7 @@ static void restart(struct filter *f)
 	buf_reset(&f->held);
 	f->in_len = f->at = 0;
 	f->thinking = f->all_reasoning ? &field : NULL;
-	f->wrapped = NULL;
+	f->wrapped = f->words = NULL;
 	f->at_start = true;
 	f->ended = f->broken = f->shown = f->reasoned = f->quotes_opening = f->trying = f->in_body = false;
 	f->tag_rest = f->calm = 0;
@@ -175,6 +176,7 @@ static void close_unopened(struct filter *f)
 {
 	f->at_start = f->reasoned = true;
 	f->shown = f->quotes_opening = false;
+	f->words = NULL;
 	f->answer.fence = f->answer.ticks = 0;
 	*f->piece = (struct filter_piece){.kind = PIECE_UNOPENED};
 	f->has_piece = true;
@@ -205,7 +207,7 @@ static enum match is_quoted(struct place place, const struct cursor *after)
 }
 
 /* Whether a tag that nothing explains is one: a closing that nothing opened, any in a text that is reasoning as
- * a whole. In prose, blanks or quotes stand around what is only mentioned. */
+ * a whole. In prose, whitespace or quotes stand around what is only mentioned. */
 static enum match is_tag(const struct filter *f, struct place place, const struct cursor *after)
 {
 	const char before = prose_before(place);
@@ -277,6 +279,10 @@ static enum match counts(const struct filter *f, const struct wrapper *w, bool o
 	if (opening && (w->flags & WRAPPER_ALWAYS) != 0 && (w->kind == WRAPPER_DROP || in_code))
 		return MATCH_YES;
 	if (!opening) {
+		m->action = UNOPENED;
+		if ((w->flags & WRAPPER_WORDS) != 0)
+			return w == f->words && !in_code ? MATCH_YES : MATCH_NO;
+		m->action = DROP;
 		if (w->kind == WRAPPER_ANSWER)
 			return w == f->wrapped ? MATCH_YES : MATCH_NO;
 		if (w->kind == WRAPPER_CALL || (w->kind == WRAPPER_HEADER && f->thinking != w))
@@ -286,6 +292,8 @@ static enum match counts(const struct filter *f, const struct wrapper *w, bool o
 		return result;
 	}
 	if (in_code || ((w->flags & WRAPPER_START) != 0 && !f->at_start))
+		return MATCH_NO;
+	if ((w->flags & WRAPPER_WORDS) != 0 && (w->kind == WRAPPER_THINK || f->words == NULL))
 		return MATCH_NO;
 	switch (w->kind) {
 	case WRAPPER_CALL:
@@ -303,6 +311,14 @@ static enum match counts(const struct filter *f, const struct wrapper *w, bool o
 	default:
 		return MATCH_YES;
 	}
+}
+
+/* An opening of reasoning that is shown as text changes the meaning of a closing, so it must be seen as a whole. */
+static bool is_remembered(const struct filter *f, const struct wrapper_text *t, struct place place)
+{
+	if (!t->opening || t->wrapper->kind != WRAPPER_THINK || f->thinking != NULL || prose_in_code(place.prose))
+		return false;
+	return (t->wrapper->flags & WRAPPER_WORDS) == 0 || (f->at_start && !f->shown);
 }
 
 /* Which of two rows with the same text counts. */
@@ -327,11 +343,13 @@ static enum match find_row(struct filter *f, struct place place, const struct cu
 		if (taken == MATCH_MAYBE)
 			after.at = after.end; /* what follows it is not known */
 		one = counts(f, t->wrapper, t->opening, place, &after, &m);
-		if (one == MATCH_NO && t->opening && t->wrapper->kind == WRAPPER_THINK && f->thinking == NULL &&
-		    !prose_in_code(place.prose)) { /* it is remembered when it is whole */
-			f->quotes_opening |= taken == MATCH_YES;
+		if (one == MATCH_NO && is_remembered(f, t, place)) {
 			if (taken == MATCH_MAYBE)
 				return taken;
+			if ((t->wrapper->flags & WRAPPER_WORDS) != 0)
+				f->words = t->wrapper;
+			else
+				f->quotes_opening = true;
 		}
 		if (one == MATCH_NO)
 			continue;
@@ -351,7 +369,8 @@ static bool is_cut(const struct cursor *c)
 	const size_t left = (size_t)(c->end - c->at);
 
 	for (const struct wrapper_text *t = wrapper_texts(c->at, left); c->ended && t != NULL; t = t->next)
-		if ((t->wrapper->flags & WRAPPER_TOKEN) != 0 && strlen(t->text) > left && memcmp(t->text, c->at, left) == 0)
+		if ((t->wrapper->flags & WRAPPER_TOKEN) != 0 && strlen(t->text) > left &&
+		    memcmp(t->text, c->at, left) == 0)
 			return true;
 	return false;
 }
@@ -489,9 +508,10 @@ static enum match read_token(struct cursor *c)
 {
 	enum match result = cursor_token(c);
 
-	for (const struct wrapper_text *t = wrapper_texts(c->at, (size_t)(c->end - c->at)); t != NULL && result != MATCH_YES;
-	     t = t->next) {
-		enum match m = (t->wrapper->flags & (WRAPPER_TOKEN | WRAPPER_ALWAYS)) != 0 ? cursor_take(c, t->text) : MATCH_NO;
+	for (const struct wrapper_text *t = wrapper_texts(c->at, (size_t)(c->end - c->at));
+	     t != NULL && result != MATCH_YES; t = t->next) {
+		enum match m = (t->wrapper->flags & (WRAPPER_TOKEN | WRAPPER_ALWAYS)) != 0 ? cursor_take(c, t->text)
+		                                                                           : MATCH_NO;
 
 		result = m != MATCH_NO ? m : result;
 	}
@@ -750,7 +770,7 @@ static enum match scan(struct filter *f, const char *p, size_t len, size_t *n, b
 				return result;
 			break;
 		default:
-			if (!f->at_start)
+			if (!f->at_start && f->words == NULL)
 				continue;
 			result = find_row(f, (struct place){prose(f), p, *n}, &(struct cursor){p + *n, p + len, ended},
 			                  found);

@@ -31,7 +31,7 @@ void prose_add(struct prose *p, const char *bytes, size_t len)
 }
 
 /* The byte `back` bytes before the place; 0 is the nearest. False: it is not known, or there is none. */
-static bool look_back(struct place place, size_t back, char *c)
+static bool byte_back(struct place place, size_t back, char *c)
 {
 	if (back >= sizeof place.prose->last)
 		return false; /* so that the answer does not depend on how much was shown */
@@ -55,7 +55,7 @@ char prose_before(struct place place)
 {
 	char c;
 
-	return look_back(place, 0, &c) ? c : '\n';
+	return byte_back(place, 0, &c) ? c : '\n';
 }
 
 static bool indent(struct place place, size_t *columns)
@@ -64,7 +64,7 @@ static bool indent(struct place place, size_t *columns)
 
 	*columns = 0;
 	for (size_t back = 0;; back++) {
-		if (!look_back(place, back, &c))
+		if (!byte_back(place, back, &c))
 			return begins_text(place, back);
 		if (c == '\n' || c == '\r')
 			return true;
@@ -109,9 +109,9 @@ bool prose_sentence_ended(struct place place)
 	size_t back = 0, len = 0, n;
 	char c;
 
-	while (look_back(place, back, &c) && cursor_is_whitespace(c))
+	while (byte_back(place, back, &c) && cursor_is_whitespace(c))
 		back++;
-	while (len < sizeof tail && look_back(place, back, &c)) {
+	while (len < sizeof tail && byte_back(place, back, &c)) {
 		memmove(tail + 1, tail, len);
 		tail[0] = c;
 		len++;

@@ -14,7 +14,7 @@
 #include <string.h>
 
 /* The text of calls within the reasoning; what is more is not shown. */
-#define THOUGHT_MAX (1u << 20)
+#define HELD_CALLS_MAX (1u << 20)
 
 /* Where the next piece comes from. */
 enum state {
@@ -65,7 +65,7 @@ struct stream {
 	struct calls calls;
 	uint32_t reasoned;           /* a bit for each of them: it was written within the reasoning */
 	bool answered;               /* text of the answer came */
-	struct buf thought;          /* the text of those calls, as long as nothing follows it */
+	struct buf held_calls;       /* the text of those calls, as long as nothing follows it */
 	struct filter_piece waiting; /* the piece that comes after it; PIECE_END: none */
 	size_t next_call;
 	struct beside beside;
@@ -205,7 +205,7 @@ struct stream *stream_new(void)
 		return NULL;
 	sse_init(&s->sse);
 	chunk_reader_init(&s->reader);
-	buf_init(&s->thought, THOUGHT_MAX);
+	buf_init(&s->held_calls, HELD_CALLS_MAX);
 	for (size_t i = 0; i < 2; i++) {
 		struct open_end *o = i == 0 ? &s->open_content : &s->open_reasoning;
 
@@ -230,7 +230,7 @@ void stream_free(struct stream *s)
 	if (s == NULL)
 		return;
 	calls_clear(&s->calls);
-	buf_free(&s->thought);
+	buf_free(&s->held_calls);
 	buf_free(&s->beside.reasoning);
 	buf_free(&s->beside.tagged);
 	buf_free(&s->beside.block_text);
@@ -268,7 +268,7 @@ void stream_begin(struct stream *s, const char *const *tools)
 	s->next_call = 0;
 	s->reasoned = 0;
 	s->answered = false;
-	buf_reset(&s->thought);
+	buf_reset(&s->held_calls);
 	s->waiting.kind = PIECE_END;
 	s->text = "";
 }
@@ -536,31 +536,31 @@ static bool next_of(struct stream *s, struct filter *f, struct piece *p)
 	if (s->waiting.kind != PIECE_END) {
 		found = s->waiting;
 		s->waiting.kind = PIECE_END;
-		buf_reset(&s->thought);
+		buf_reset(&s->held_calls);
 		give(p, &found);
 		return true;
 	}
 	while (filter_next(f, &found)) {
 		if (found.kind == PIECE_REASONING && f == s->content)
 			beside_add(&s->beside, &s->beside.tagged, found.bytes, found.len);
-		if (found.kind <= PIECE_REASONING && !found.reasoned && s->answered && s->thought.len == 0) {
+		if (found.kind <= PIECE_REASONING && !found.reasoned && s->answered && s->held_calls.len == 0) {
 			give(p, &found);
 			return true;
 		}
 		if (found.kind == PIECE_CALL)
 			add_call(s, &found);
 		if (found.reasoned)
-			buf_add(&s->thought, found.bytes, found.len);
+			buf_add(&s->held_calls, found.bytes, found.len);
 		if (found.kind == PIECE_CALL || found.reasoned)
 			continue;
 		if (found.kind == PIECE_UNOPENED)
 			s->answered = false;
 		else if (found.kind == PIECE_TEXT && !s->answered)
 			s->answered = !is_blank(found.bytes, found.len);
-		if (found.kind != PIECE_UNOPENED && s->thought.len > 0 && !is_blank(found.bytes, found.len)) {
+		if (found.kind != PIECE_UNOPENED && s->held_calls.len > 0 && !is_blank(found.bytes, found.len)) {
 			s->waiting = found;
 			found = (struct filter_piece){
-				.kind = PIECE_REASONING, .bytes = s->thought.data, .len = s->thought.len};
+				.kind = PIECE_REASONING, .bytes = s->held_calls.data, .len = s->held_calls.len};
 		}
 		give(p, &found);
 		return true;
@@ -568,7 +568,7 @@ static bool next_of(struct stream *s, struct filter *f, struct piece *p)
 	return false;
 }
 
-/* A call within the reasoning is one only where nothing else follows: else the model has thought of it. */
+/* A call within the reasoning is one only where nothing else follows: else the model has only considered it. */
 static void sort_out_reasoned(struct stream *s)
 {
 	const uint32_t all = s->calls.count == CALLS_MAX ? UINT32_MAX : (UINT32_C(1) << s->calls.count) - 1;

@@ -138,7 +138,7 @@ static enum match read_arguments(struct cursor *c, bool wrapped, json_t **argume
 	return m;
 }
 
-static enum match read_named(struct text_call_body *b, struct cursor *c, const char **tool, json_t **arguments)
+static enum match read_by_name(struct text_call_body *b, struct cursor *c, const char **tool, json_t **arguments)
 {
 	const bool wrapped = b->wrapper->kind == WRAPPER_CALL;
 	struct span name;
@@ -271,7 +271,7 @@ enum match text_call_read(struct text_call_body *b, struct cursor *c, struct tex
 	} else if (*c->at == '<') {
 		m = text_call_tag(c, b, &call->tool, &arguments);
 	} else {
-		m = read_named(&in, c, &call->tool, &arguments);
+		m = read_by_name(&in, c, &call->tool, &arguments);
 	}
 	if (m != MATCH_YES)
 		return m;

@@ -51,7 +51,7 @@ static bool is_end_of_word(char c)
 
 static struct span unquoted(struct span s)
 {
-	span_trim(&s);
+	span_strip(&s);
 	if (s.len >= 2 && (s.text[0] == '"' || s.text[0] == '\'') && s.text[s.len - 1] == s.text[0])
 		return (struct span){s.text + 1, s.len - 2};
 	return s;
@@ -66,14 +66,14 @@ static void read_attributes(struct tag *t, struct span text)
 		struct span key, value;
 		const char *equals, *end, quote_or_blank = ' ';
 
-		span_trim(&text);
+		span_strip(&text);
 		equals = memchr(text.text, '=', text.len);
 		if (text.len == 0 || equals == NULL)
 			return;
 		key = (struct span){text.text, (size_t)(equals - text.text)};
-		span_trim(&key);
+		span_strip(&key);
 		value = (struct span){equals + 1, text.len - (size_t)(equals + 1 - text.text)};
-		span_trim(&value);
+		span_strip(&value);
 		const bool quoted = value.len > 0 && (*value.text == '"' || *value.text == '\'');
 		end = value.len == 0
 		              ? NULL
@@ -109,7 +109,7 @@ static void sort_out(struct tag *t, struct span inside)
 {
 	size_t n = 0;
 
-	span_trim(&inside);
+	span_strip(&inside);
 	while (n < inside.len && !is_end_of_word(inside.text[n]))
 		n++;
 	t->full = (struct span){inside.text, n};
@@ -219,7 +219,7 @@ static void skip_between(struct cursor *c)
 static enum match read_key_and_value(struct cursor *c, const struct tag *first, json_t *arguments)
 {
 	struct tag t = *first;
-	struct span key, value = {0};
+	struct span key = {0}, value = {0};
 	bool json = false;
 	enum match m = read_content(c, &t, &key);
 
@@ -233,13 +233,13 @@ static enum match read_key_and_value(struct cursor *c, const struct tag *first, 
 	}
 	if (m != MATCH_YES)
 		return m;
-	span_trim(&key);
+	span_strip(&key);
 	return set(arguments, key, value, json);
 }
 
 static enum match read_tokens(struct cursor *c, json_t *arguments)
 {
-	struct span key, value;
+	struct span key = {0}, value = {0};
 	enum match m = cursor_take(c, tokens.key);
 
 	if (m == MATCH_YES)

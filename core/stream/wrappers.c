@@ -7,6 +7,7 @@
 #define ALWAYS WRAPPER_ALWAYS
 #define START  WRAPPER_START
 #define HEAD   WRAPPER_HEAD
+#define WORDS  WRAPPER_WORDS
 #define WRAPPER(kind, flags, opening, closing)                                                                         \
 	{WRAPPER_##kind, (flags), (opening), (closing), sizeof(opening) - 1, sizeof(closing) - 1},
 

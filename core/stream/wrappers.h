@@ -18,7 +18,7 @@ enum wrapper_kind {
 	WRAPPER_FENCE, /* no row: a fence of code that is the whole answer */
 };
 
-enum { WRAPPER_TOKEN = 1, WRAPPER_ALWAYS = 2, WRAPPER_START = 4, WRAPPER_HEAD = 8 };
+enum { WRAPPER_TOKEN = 1, WRAPPER_ALWAYS = 2, WRAPPER_START = 4, WRAPPER_HEAD = 8, WRAPPER_WORDS = 16 };
 
 struct wrapper {
 	enum wrapper_kind kind;

@@ -136,7 +136,7 @@ static char *wrapped(const struct wrapper *w, const char *before, const char *in
 
 #define EACH(w, wanted)                                                                                                \
 	for (const struct wrapper *w = wrappers; w < wrappers + wrappers_count; w++)                                   \
-		if (w->kind == (wanted))
+		if (w->kind == (wanted) && (w->flags & WRAPPER_WORDS) == 0)
 
 static const char *before(const struct wrapper *w)
 {
@@ -146,7 +146,8 @@ static const char *before(const struct wrapper *w)
 static void a_call_in_each_wrapper_is_a_call(void **state)
 {
 	(void)state;
-	EACH (w, WRAPPER_CALL) {
+	EACH(w, WRAPPER_CALL)
+	{
 		char *text = wrapped(w, before(w), call_in(w), "\n" AFTER);
 		char *two = wrapped(w, text, call_in(w), "");
 		struct buf want = BUF_INIT(1000);
@@ -169,7 +170,8 @@ static void a_call_in_each_wrapper_is_a_call(void **state)
 static void what_breaks_off_shows_nothing_of_a_call(void **state)
 {
 	(void)state;
-	EACH (w, WRAPPER_CALL) {
+	EACH(w, WRAPPER_CALL)
+	{
 		char *text = wrapped(w, before(w), call_in(w), "");
 		size_t from = strlen(before(w)), opened = from + w->opening_len, len = strlen(text);
 
@@ -196,7 +198,8 @@ static void without_a_call_it_is_text(void **state)
 	static const char *const inside[] = {"no call", "{\"name\":\"other\",\"arguments\":{}}", "other(x=1)"};
 
 	(void)state;
-	EACH (w, WRAPPER_CALL) {
+	EACH(w, WRAPPER_CALL)
+	{
 		for (size_t i = 0; i < sizeof inside / sizeof inside[0]; i++) {
 			char *text = wrapped(w, before(w), inside[i], " " AFTER);
 			struct buf want = BUF_INIT(1000);
@@ -217,17 +220,13 @@ static void without_a_call_it_is_text(void **state)
 static void what_is_quoted_is_text(void **state)
 {
 	static const char *const quotes[][2] = {
-		{"So: `", "` is how."},
-		{"So:\n```\n", "\n```\nok"},
-		{"```xml\n", "\n```\nok"},
-		{"~~~\n", "\n~~~\n"},
-		{"So:\n> ", "\nok"},
-		{"It writes ", " to call."},
-		{"It writes (", ")."},
+		{"So: `", "` is how."}, {"So:\n```\n", "\n```\nok"}, {"```xml\n", "\n```\nok"}, {"~~~\n", "\n~~~\n"},
+		{"So:\n> ", "\nok"},    {"It writes ", " to call."}, {"It writes (", ")."},
 	};
 
 	(void)state;
-	EACH (w, WRAPPER_CALL) {
+	EACH(w, WRAPPER_CALL)
+	{
 		for (size_t i = 0; i < sizeof quotes / sizeof quotes[0]; i++) {
 			char *text = wrapped(w, quotes[i][0], call_in(w), quotes[i][1]);
 
@@ -244,9 +243,11 @@ static void what_is_quoted_is_text(void **state)
 static void reasoning_in_each_wrapper_is_reasoning(void **state)
 {
 	(void)state;
-	EACH (w, WRAPPER_THINK) {
+	EACH(w, WRAPPER_THINK)
+	{
 		char *text = wrapped(w, "", "hm <b> `x`", AFTER);
-		char *call = wrapped(w, "\n", "hm\n<tool_call>{\"name\":\"search\",\"arguments\":{}}</tool_call>\n", "");
+		char *call =
+			wrapped(w, "\n", "hm\n<tool_call>{\"name\":\"search\",\"arguments\":{}}</tool_call>\n", "");
 
 		check(text, AFTER, "hm <b> `x`", "");
 		check(call, "", "hm\n", "~search{};");
@@ -254,8 +255,7 @@ static void reasoning_in_each_wrapper_is_reasoning(void **state)
 			struct seen s = sorted(text, cut, cut / 2, true);
 
 			assert_true(begins(AFTER, s.text.data));
-			assert_true(begins(s.reasoning.data, "hm <b> `x`") ||
-			            begins("hm <b> `x`", s.reasoning.data) ||
+			assert_true(begins(s.reasoning.data, "hm <b> `x`") || begins("hm <b> `x`", s.reasoning.data) ||
 			            begins(w->closing, s.reasoning.data + strlen("hm <b> `x`")));
 			clear(&s);
 		}
@@ -267,7 +267,8 @@ static void reasoning_in_each_wrapper_is_reasoning(void **state)
 static void a_tag_within_an_answer_is_text(void **state)
 {
 	(void)state;
-	EACH (w, WRAPPER_THINK) {
+	EACH(w, WRAPPER_THINK)
+	{
 		char *text = wrapped(w, "Models write ", " and ", " around it.");
 		char *code = wrapped(w, "Models write `", "` and `", "` around it.");
 
@@ -289,7 +290,8 @@ static void tokens_are_not_shown(void **state)
 	char text[200];
 
 	(void)state;
-	EACH (w, WRAPPER_DROP) {
+	EACH(w, WRAPPER_DROP)
+	{
 		char *dropped = wrapped(w, before(w), AFTER, "");
 
 		snprintf(text, sizeof text, "%s%s", before(w), AFTER);
@@ -303,6 +305,29 @@ static void tokens_are_not_shown(void **state)
 		check(text, text, "", "");
 	}
 	check("f <| g |> h <|x y z|> <||> <|", "f <| g |> h  <||> <|", "", "");
+}
+
+static void words_that_begin_an_answer_may_be_reasoning(void **state)
+{
+	(void)state;
+	for (const struct wrapper *w = wrappers; w < wrappers + wrappers_count; w++) {
+		char text[300], want[300];
+
+		if (w->kind != WRAPPER_THINK || (w->flags & WRAPPER_WORDS) == 0)
+			continue;
+		snprintf(text, sizeof text, "%s Hm.\n%s" AFTER, w->opening, w->closing);
+		snprintf(want, sizeof want, "%s Hm.\n¬" AFTER, w->opening);
+		check(text, want, "", "");
+		snprintf(text, sizeof text, "%s this is the answer.", w->opening);
+		check(text, text, "", "");
+		snprintf(text, sizeof text, "Hm. %s so. %s no.", w->opening, w->closing);
+		if (*w->closing != '[')
+			check(text, text, "", "");
+	}
+	check("analysisI search.assistantcommentary to=functions.search json{\"query\":\"x\"}", "analysisI search.", "",
+	      "search{\"query\":\"x\"};");
+	check("He said assistantcommentary to=functions.search json{}.",
+	      "He said assistantcommentary to=functions.search json{}.", "", "");
 }
 
 /* ---- answers of real models ---- */
@@ -337,10 +362,25 @@ static void each_family_is_understood(void **state)
 
 static void hostile_text_takes_linear_time(void **state)
 {
-	static const char *const units[] = {"<",          "<|",        "<tool_call>", "<function=search>", "[",
-	                                    "```\n",      "`",         "{\"name\":",  ".\n{\"name\":\"search\",\"",
-	                                    "<think>",    "</think>",  " ",           "search(",           "<|tool_call|>[",
-	                                    ".\n[search(", "]<]minimax", "p",         "\n> ",              "<｜",
+	static const char *const units[] = {"<",
+	                                    "<|",
+	                                    "<tool_call>",
+	                                    "<function=search>",
+	                                    "[",
+	                                    "```\n",
+	                                    "`",
+	                                    "{\"name\":",
+	                                    ".\n{\"name\":\"search\",\"",
+	                                    "<think>",
+	                                    "</think>",
+	                                    " ",
+	                                    "search(",
+	                                    "<|tool_call|>[",
+	                                    ".\n[search(",
+	                                    "]<]minimax",
+	                                    "p",
+	                                    "\n> ",
+	                                    "<｜",
 	                                    "<function=search><parameter=a>"};
 	const size_t len = 1 << 20;
 	char *text = malloc(len);
@@ -380,6 +420,7 @@ int main(void)
 		cmocka_unit_test(reasoning_in_each_wrapper_is_reasoning),
 		cmocka_unit_test(a_tag_within_an_answer_is_text),
 		cmocka_unit_test(tokens_are_not_shown),
+		cmocka_unit_test(words_that_begin_an_answer_may_be_reasoning),
 		cmocka_unit_test(each_family_is_understood),
 		cmocka_unit_test(hostile_text_takes_linear_time),
 	};

@@ -112,8 +112,8 @@ static void unopened_reasoning_is_not_stored(void **state)
 	         "Close it with </think> and go on."},
 		{"Models wrap it in `<think>`.\nA `</think>` ends it.\n</think>\nis the tag.",
 	         "Models wrap it in `<think>`.\nA `</think>` ends it.\n\nis the tag.", "is the tag."},
-		{"It goes from <think> to\n</think>\nin the text.", "It goes from <think> to\n</think>\nin the text.",
-	         "It goes from <think> to\n</think>\nin the text."},
+		{"It goes from <think> to\n</think>\nas text.", "It goes from <think> to\n</think>\nas text.",
+	         "It goes from <think> to\n</think>\nas text."},
 		{"```\nHm.\n</think>\n```\nok", "```\nHm.\n</think>\n```\nok", "```\nHm.\n</think>\n```\nok"},
 	};
 
