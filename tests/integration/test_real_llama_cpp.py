@@ -6,11 +6,11 @@ import threading
 import pytest
 from harness import tiny_gguf
 from harness.http_client import broke_off, interrupted
-from harness.model_servers import LlamaCpp, needs_model_servers
+from harness.model_servers import LlamaCpp, needs_llama_cpp
 from harness.process import wait_until
 from harness.tool_mocks import SEARCH, search, search_env
 
-pytestmark = needs_model_servers
+pytestmark = needs_llama_cpp
 
 WORDS = tiny_gguf.words(300)
 TEXT = "".join(WORDS)

@@ -4,10 +4,10 @@
 import pytest
 from harness import tiny_gguf
 from harness.http_client import broke_off, interrupted
-from harness.model_servers import LiteLlm, LlamaCpp, needs_model_servers
+from harness.model_servers import LiteLlm, LlamaCpp, needs_litellm, needs_llama_cpp
 from harness.tool_mocks import SEARCH, search, search_env
 
-pytestmark = [needs_model_servers, pytest.mark.long]
+pytestmark = [needs_llama_cpp, needs_litellm, pytest.mark.long]
 
 KEY = "sk-a-key-of-its-own-4711"
 WORDS = tiny_gguf.words(300)

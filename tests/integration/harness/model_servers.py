@@ -12,10 +12,18 @@ from . import tiny_gguf
 from .mocks import Llm
 from .process import SOURCE, Process, wait_until
 
-PACKAGES = SOURCE / "build" / "model-servers" / "bin"
-needs_model_servers = pytest.mark.skipif(
-    not PACKAGES.exists() and not os.environ.get("TT_REQUIRE_MODEL_SERVERS"),
-    reason="tests/run installs the model servers, and could not (see build/model-servers.log)")
+SERVERS = SOURCE / "build" / "model-servers"
+PACKAGES = SERVERS / "bin"
+
+
+def needs(name):
+    """Skips a test where tests/run could not install the packages of that list."""
+    return pytest.mark.skipif(not (SERVERS / f"{name}.txt").exists() and not os.environ.get("TT_REQUIRE_MODEL_SERVERS"),
+                              reason=f"not installed by tests/run (see build/{name}.log)")
+
+
+needs_llama_cpp = needs("model-servers")
+needs_litellm = needs("model-servers-long")
 
 
 class ModelServer:
