@@ -24,23 +24,27 @@ static void on_signal(evutil_socket_t signal_number, short what, void *arg)
 	event_base_loopbreak(arg);
 }
 
-/* The kernel exempts root from the limit of processes: code must not run under it. */
-static int drop_root(const char *user, struct err *e)
+/* The kernel exempts root from the limit of processes: code must not run under it. The user who runs it gets the
+ * control groups, which only root may pass on. */
+static int drop_root(const char *user, struct groups *groups, struct err *e)
 {
 	const struct passwd *who;
 
-	if (geteuid() != 0)
+	if (geteuid() != 0) {
+		groups_open(groups, geteuid(), getegid());
 		return 0;
+	}
 	who = getpwnam(user);
 	if (who == NULL)
 		return err_set(e, "--user %s: there is no such user", user);
+	groups_open(groups, who->pw_uid, who->pw_gid);
 	if (setgroups(0, NULL) < 0 || setgid(who->pw_gid) < 0 || setuid(who->pw_uid) < 0)
 		return err_set_errno(e, errno, "can't become user %s", user);
 	return 0;
 }
 
 /* is_ours: we created the socket, and remove it. */
-static int serve(const struct runner_options *o, bool is_ours, int listen_fd, struct err *e)
+static int serve(const struct runner_options *o, struct groups *groups, int listen_fd, bool is_ours, struct err *e)
 {
 	struct event_base *base = event_base_new();
 	struct event *term = base == NULL ? NULL : evsignal_new(base, SIGTERM, on_signal, base);
@@ -50,11 +54,12 @@ static int serve(const struct runner_options *o, bool is_ours, int listen_fd, st
 	if (term == NULL || interrupt == NULL)
 		err_set(e, "no memory");
 	else
-		service = service_new(base, is_ours ? o->socket : NULL, listen_fd, &o->limits, o->sandboxes, e);
+		service = service_new(base, groups, is_ours ? o->socket : NULL, listen_fd, &o->limits, o->sandboxes, e);
 	if (service != NULL) {
 		evsignal_add(term, NULL);
 		evsignal_add(interrupt, NULL);
-		log_event(LOG_READY, L_STR("socket", o->socket), L_INT("sandboxes", o->sandboxes));
+		log_event(LOG_READY, L_STR("socket", o->socket), L_INT("sandboxes", o->sandboxes),
+		          L_STR("control_groups", groups->missing == NULL ? "yes" : groups->missing));
 		systemd_notify_ready();
 		event_base_dispatch(base);
 		systemd_notify_stopping();
@@ -73,6 +78,7 @@ static int serve(const struct runner_options *o, bool is_ours, int listen_fd, st
 int main(int argc, char **argv)
 {
 	struct runner_options o = {0};
+	struct groups groups;
 	struct err e = ERR_INIT;
 	int status, listen_fd = -1;
 	bool is_ours = false;
@@ -88,8 +94,9 @@ int main(int argc, char **argv)
 		if (is_ours)
 			listen_fd = service_bind(o.socket, &e);
 	}
-	if (err_is_set(&e) || drop_root(o.user, &e) < 0 || self_test(&o.limits, &e) < 0 ||
-	    (!o.only_test && serve(&o, is_ours, listen_fd, &e) < 0)) {
+	if (err_is_set(&e) || drop_root(o.user, &groups, &e) < 0 ||
+	    self_test(&o.limits, &groups, o.only_test ? stdout : NULL, &e) < 0 ||
+	    (!o.only_test && serve(&o, &groups, listen_fd, is_ours, &e) < 0)) {
 		log_event(LOG_NO_SANDBOX, L_STR("error", e.text));
 		return 1;
 	}

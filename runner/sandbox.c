@@ -1,27 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/sandbox.h"
 
+#include "runner/syscalls.h"
+#include "runner/usage.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/queue.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ARGS_MAX 96
+#define ARGS_MAX      96
+#define WATCH_US      50000
+#define TMP_MADE_AT   "/mnt" /* in a namespace of its own, which is empty but for it */
+#define FILTER_FD     3      /* where bwrap finds the filter */
+#define FILES_PER_MIB 256    /* in /tmp: at about 1 KiB of the kernel's memory each */
+#define BWRAP_TASKS   4      /* our own child, bwrap and its helpers count as processes of a control group */
 
 struct sandboxes {
 	struct event_base *base;
 	struct event *child; /* SIGCHLD */
+	struct syscalls *filter;
+	struct groups *groups;
 	LIST_HEAD(, sandbox) list;
 };
 
@@ -32,6 +47,10 @@ struct sandbox {
 	bool exited;
 	int wait_status;     /* once exited */
 	struct event *timer; /* the deadline; then the wait for the child's end */
+	struct event *watch; /* looks at what the run takes */
+	struct group *group; /* NULL: there are none */
+	struct usage usage;
+	struct sandbox_limits limits;
 	struct bufferevent *in, *out, *err;
 	const struct sandbox_handlers *handlers; /* NULL: killed, its child is about to end */
 	void *arg;
@@ -46,13 +65,15 @@ static void close_channels(struct sandbox *s)
 {
 	if (s->timer != NULL)
 		event_free(s->timer);
+	if (s->watch != NULL)
+		event_free(s->watch);
 	if (s->in != NULL)
 		bufferevent_free(s->in);
 	if (s->out != NULL)
 		bufferevent_free(s->out);
 	if (s->err != NULL)
 		bufferevent_free(s->err);
-	s->timer = NULL;
+	s->timer = s->watch = NULL;
 	s->in = s->out = s->err = NULL;
 }
 
@@ -60,6 +81,9 @@ static void sandbox_free(struct sandbox *s)
 {
 	LIST_REMOVE(s, link);
 	close_channels(s);
+	usage_clear(&s->usage);
+	if (s->group != NULL)
+		group_free(s->all->groups, s->group);
 	free(s);
 }
 
@@ -69,43 +93,6 @@ static void child_ended(struct sandbox *s, int status)
 	s->wait_status = status;
 	if (s->handlers == NULL)
 		sandbox_free(s);
-}
-
-/* "NSpid: 4711 1": its number here, and in its own namespace. */
-static bool leads_a_namespace(long pid)
-{
-	char path[64], line[256] = "", *p, *end;
-	long number = 0, next;
-	size_t count = 0;
-	FILE *f;
-
-	snprintf(path, sizeof path, "/proc/%ld/status", pid);
-	f = fopen(path, "re");
-	if (f == NULL)
-		return false;
-	while (fgets(line, sizeof line, f) != NULL && strncmp(line, "NSpid:", 6) != 0)
-		line[0] = '\0';
-	fclose(f);
-	for (p = line + strcspn(line, "\t"); (next = strtol(p, &end, 10)) > 0; p = end, count++)
-		number = next;
-	return count > 1 && number == 1;
-}
-
-/* A sandbox that was killed while bwrap still made it may leave its inner process behind: that
- * binds its life to bwrap's only at the end of its set-up, without checking that bwrap still
- * lives, and would then run code that nobody stops. Kills those: of the children of this
- * process, the ones that lead a process namespace. That of a living sandbox is bwrap's child. */
-static void kill_orphans(void)
-{
-	FILE *children = fopen("/proc/thread-self/children", "re");
-	long pid;
-
-	if (children == NULL)
-		return;
-	while (fscanf(children, "%ld", &pid) == 1)
-		if (pid > 1 && leads_a_namespace(pid))
-			kill((pid_t)pid, SIGKILL);
-	fclose(children);
 }
 
 static void on_child(evutil_socket_t signal_number, short what, void *arg)
@@ -125,24 +112,30 @@ static void on_child(evutil_socket_t signal_number, short what, void *arg)
 		if (s != NULL)
 			child_ended(s, status);
 	}
-	kill_orphans();
+	groups_tidy(all->groups);
 }
 
-struct sandboxes *sandboxes_new(struct event_base *base, struct err *e)
+struct sandboxes *sandboxes_new(struct event_base *base, struct groups *groups, struct err *e)
 {
 	struct sandboxes *all = calloc(1, sizeof *all);
 
-	if (all != NULL) {
-		LIST_INIT(&all->list);
-		all->base = base;
-		all->child = evsignal_new(base, SIGCHLD, on_child, all);
-	}
-	if (all == NULL || all->child == NULL || evsignal_add(all->child, NULL) < 0) {
+	if (all == NULL) {
 		err_set(e, "no memory for the sandboxes");
+		return NULL;
+	}
+	LIST_INIT(&all->list);
+	all->base = base;
+	all->groups = groups;
+	all->filter = syscalls_new(e);
+	all->child = evsignal_new(base, SIGCHLD, on_child, all);
+	if (all->filter == NULL || all->child == NULL || evsignal_add(all->child, NULL) < 0) {
+		err_set(e, "no memory for the sandboxes");
+		if (all->child != NULL)
+			event_free(all->child);
+		syscalls_free(all->filter);
 		free(all);
 		return NULL;
 	}
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	return all;
 }
 
@@ -152,18 +145,15 @@ void sandboxes_free(struct sandboxes *all)
 
 	while ((s = LIST_FIRST(&all->list)) != NULL) {
 		assert(s->handlers == NULL);
-		/* Its group, because what the child leaves behind becomes ours. All were killed, so
-		 * this is short. */
-		while (waitpid(-s->pid, NULL, 0) > 0)
-			continue;
+		/* It was killed, so this is short. */
+		waitpid(s->pid, NULL, 0);
 		sandbox_free(s);
 	}
-	kill_orphans();
+	groups_tidy(all->groups);
 	event_free(all->child);
+	syscalls_free(all->filter);
 	free(all);
 }
-
-extern char **environ;
 
 /* ---- the command line ------------------------------------------------------------- */
 
@@ -202,9 +192,13 @@ static void command_clear(struct command *c)
 		free(c->args[i]);
 }
 
-/* setpriv ends all of it when this process is killed, prlimit sets the limits that the
- * kernel enforces, timeout backs our own deadline, bwrap builds the sandbox. The code is read
- * from standard input, because the process list would show a command line. */
+int64_t sandbox_files(const struct sandbox_limits *l)
+{
+	return l->file_bytes * FILES_PER_MIB >> 20;
+}
+
+/* bwrap builds the sandbox. The code is read from standard input, because the process
+ * list would show a command line. */
 static void make_command(struct command *c, const struct sandbox_limits *l)
 {
 	static const char *const isolation[] = {"--unshare-all",
@@ -242,34 +236,20 @@ static void make_command(struct command *c, const struct sandbox_limits *l)
 	                                        "usr/lib64",
 	                                        "/lib64",
 	                                        NULL};
-	static const char *const death[] = {"setpriv", "--pdeathsig", "KILL", "--", NULL};
 	static const char *const proc[] = {"--proc", "/proc", NULL};
-	static const char *const inside[] = {"--chdir",      "/tmp", "--remount-ro", "/dev",
-	                                     "--remount-ro", "/",    "--",           NULL};
+	/* /dev/full reads as /dev/zero does, but cannot be mapped: a shared mapping of /dev/zero is memory that no
+	 * limit of a process counts. */
+	static const char *const inside[] = {
+		"--dev",   "/dev", "--dev-bind",   "/dev/full", "/dev/zero",    "--bind", TMP_MADE_AT, "/tmp",
+		"--chdir", "/tmp", "--remount-ro", "/dev",      "--remount-ro", "/",      "--",        NULL};
 	static const char *const run[] = {"--", "/usr/bin/python3", "-I", "-u", "-", NULL};
 
-	add_all(c, death);
-	add(c, "prlimit");
-	add_number(c, "--as=", l->memory_bytes);
-	add_number(c, "--cpu=", l->cpu_s);
-	add_number(c, "--fsize=", l->file_bytes);
-	add(c, "--nofile=64");
-	add(c, "--core=0");
-	add(c, "--");
-	add(c, "timeout");
-	add(c, "-k");
-	add(c, "1");
-	add_number(c, "", l->timeout_ms / 1000 + 2);
 	add(c, "bwrap");
+	add(c, "--seccomp");
+	add_number(c, "", FILTER_FD);
 	add_all(c, isolation);
 	if (l->proc)
 		add_all(c, proc);
-	add(c, "--dev");
-	add(c, "/dev");
-	add(c, "--size");
-	add_number(c, "", l->file_bytes);
-	add(c, "--tmpfs");
-	add(c, "/tmp");
 	add_all(c, inside);
 	/* Set inside the sandbox's user namespace, the limit counts its processes alone; set
 	 * outside, all sandboxes would share it. */
@@ -280,13 +260,13 @@ static void make_command(struct command *c, const struct sandbox_limits *l)
 
 /* ---- the child -------------------------------------------------------------------- */
 
-/* The child leads its own process group; --die-with-parent ends the rest, kill_orphans what
- * that did not cover yet. */
+/* All of a run is in a process namespace whose first process ends with the child: see enter. */
 static void kill_group(const struct sandbox *s)
 {
+	if (s->group != NULL)
+		group_kill(s->group);
 	if (s->exited)
 		return;
-	kill(-s->pid, SIGKILL);
 	kill(s->pid, SIGKILL);
 }
 
@@ -302,10 +282,31 @@ static void finish(struct sandbox *s, int status)
 	enum sandbox_end end = s->end;
 	int number = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
 
+	if (end == SANDBOX_EXITED && s->group != NULL && group_ran_out_of_memory(s->group))
+		end = SANDBOX_MEMORY;
 	if (end == SANDBOX_EXITED && WIFSIGNALED(status))
 		end = SANDBOX_KILLED;
 	s->handlers->ended(s->arg, end, number);
 	sandbox_free(s);
+}
+
+/* What the kernel does not limit by itself. */
+static void on_watch(evutil_socket_t fd, short what, void *arg)
+{
+	struct sandbox *s = arg;
+	int64_t cpu_us = -1, memory_bytes = 0, group_us = s->group == NULL ? -1 : group_cpu_us(s->group);
+
+	(void)fd;
+	(void)what;
+	if ((group_us < 0 || !s->all->groups->memory) &&
+	    usage_check(&s->usage, s->pid, s->limits.memory_bytes, &cpu_us, &memory_bytes) < 0) {
+		stop(s, SANDBOX_MEMORY); /* nothing is known */
+		return;
+	}
+	if ((group_us < 0 ? cpu_us : group_us) > s->limits.cpu_ms * 1000)
+		stop(s, SANDBOX_CPU);
+	else if (!s->all->groups->memory && memory_bytes > s->limits.memory_bytes)
+		stop(s, SANDBOX_MEMORY);
 }
 
 /* At the deadline, or once all output was read: then the child is about to end, or is made to. */
@@ -373,34 +374,170 @@ static void on_in_failed(struct bufferevent *bev, short what, void *arg)
 	on_written(bev, arg);
 }
 
-static int spawn(struct sandbox *s, const struct sandbox_limits *limits, int in, int out, int err)
+/* ---- the way into the sandbox: between fork and exec ------------------------------ */
+
+static int write_own(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), error;
+	ssize_t written;
+
+	if (fd < 0)
+		return -1;
+	written = write(fd, text, strlen(text));
+	error = errno;
+	close(fd);
+	errno = error;
+	return written < 0 ? -1 : 0;
+}
+
+/* For a file system for /tmp with a limit of files, which bwrap cannot make and nothing outside sees; and for a first
+ * process with which all others end. */
+static const char *make_namespaces(const struct sandbox_limits *l)
+{
+	unsigned user = geteuid(), group = getegid();
+	char text[128];
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID) < 0)
+		return "user namespaces";
+	snprintf(text, sizeof text, "%u %u 1", user, user);
+	if (write_own("/proc/self/uid_map", text) < 0)
+		return "/proc/self/uid_map";
+	snprintf(text, sizeof text, "%u %u 1", group, group);
+	if (write_own("/proc/self/setgroups", "deny") < 0 || write_own("/proc/self/gid_map", text) < 0)
+		return "/proc/self/gid_map";
+	snprintf(text, sizeof text, "mode=0755,size=%lld,nr_inodes=%lld", (long long)l->file_bytes,
+	         (long long)sandbox_files(l));
+	return mount("tmpfs", TMP_MADE_AT, "tmpfs", MS_NOSUID | MS_NODEV, text) < 0 ? "a file system for /tmp" : NULL;
+}
+
+static int set_limits(const struct sandbox_limits *l)
+{
+	const struct {
+		int which;
+		int64_t most;
+	} limits[] = {{RLIMIT_AS, l->memory_bytes},
+	              {RLIMIT_CPU, (l->cpu_ms + 999) / 1000},
+	              {RLIMIT_FSIZE, l->file_bytes},
+	              {RLIMIT_NOFILE, 64},
+	              {RLIMIT_CORE, 0},
+	              {RLIMIT_SIGPENDING, 256},
+	              {RLIMIT_MSGQUEUE, 0}};
+
+	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+		const struct rlimit r = {.rlim_cur = (rlim_t)limits[i].most, .rlim_max = (rlim_t)limits[i].most};
+
+		if (setrlimit((__rlimit_resource_t)limits[i].which, &r) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* What is missing, or NULL. */
+static const char *prepare(const struct sandbox *s, pid_t parent)
+{
+	const char *missing;
+
+	if (s->group != NULL && group_join(s->group) < 0)
+		return "the run's control group";
+	/* bwrap passes on what it inherits: none of our file descriptors may be open in a sandbox. */
+	closefrom(FILTER_FD + 1);
+	/* Files in /proc/self belong to root otherwise, where root became another user. */
+	prctl(PR_SET_DUMPABLE, 1);
+	/* Where memory is short, code ends first. */
+	if (write_own("/proc/self/oom_score_adj", "1000") < 0)
+		return "/proc/self/oom_score_adj";
+	/* Keys of a keyring that is inherited would pass from run to run. Where there are none, there is nothing to do.
+	 */
+	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+	if (set_limits(&s->limits) < 0)
+		return "its limits";
+	missing = make_namespaces(&s->limits);
+	if (missing != NULL)
+		return missing;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		return "the runner";
+	return NULL;
+}
+
+/* The first process of the namespace becomes bwrap; this one waits for it. Whichever of the two ends, or the runner:
+ * the kernel ends all that is in the namespace, wherever bwrap is with its work. Returns what failed. */
+static const char *run_first(char *const *args)
+{
+	int alive[2], status = 0;
+	pid_t first;
+
+	if (pipe2(alive, O_CLOEXEC) < 0)
+		return "pipe";
+	first = fork();
+	if (first == 0) {
+		struct pollfd parent = {.fd = alive[0]};
+
+		close(alive[1]);
+		/* The parent's number is not visible here, but its end of the pipe is. */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && poll(&parent, 1, 0) == 0)
+			execvp(args[0], args);
+		return args[0];
+	}
+	if (first < 0)
+		return "fork";
+	/* Output ends only with this process, when its status is known. */
+	close(STDIN_FILENO);
+	while (waitpid(first, &status, 0) < 0 && errno == EINTR)
+		continue;
+	_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+static _Noreturn void enter(const struct sandbox *s, char *const *args, const int channels[static 3], int filter,
+                            pid_t parent)
+{
+	const char *missing;
+	sigset_t none;
+
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int i = 0; i < 3; i++)
+		dup2(channels[i], i);
+	if (filter == FILTER_FD)
+		fcntl(filter, F_SETFD, 0);
+	else
+		dup2(filter, FILTER_FD);
+	missing = prepare(s, parent);
+	if (missing == NULL)
+		missing = run_first(args);
+	dprintf(STDERR_FILENO, "no sandbox: %s: %s\n", missing, strerror(errno));
+	_exit(126);
+}
+
+/* 0, or an errno. */
+static int spawn(struct sandbox *s, int in, int out, int err)
 {
 	struct command c = {.count = 0};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t all, none;
-	int failed;
+	int filter = syscalls_open(s->all->filter), failed = 0;
+	pid_t parent = getpid();
+	sigset_t all, before;
 
-	make_command(&c, limits);
-	sigfillset(&all);
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
-	/* bwrap passes on what it inherits: none of our file descriptors may be open in a sandbox. */
-	posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-	posix_spawnattr_setpgroup(&attributes, 0);
-	posix_spawnattr_setsigdefault(&attributes, &all);
-	posix_spawnattr_setsigmask(&attributes, &none);
-	failed = c.failed ? ENOMEM : posix_spawnp(&s->pid, c.args[0], &actions, &attributes, c.args, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	posix_spawnattr_destroy(&attributes);
+	make_command(&c, &s->limits);
+	if (c.failed || filter < 0) {
+		failed = ENOMEM;
+	} else {
+		/* None of our handlers may run in the child. */
+		sigfillset(&all);
+		sigprocmask(SIG_SETMASK, &all, &before);
+		s->pid = fork();
+		if (s->pid == 0)
+			enter(s, c.args, (int[]){in, out, err}, filter, parent);
+		failed = s->pid < 0 ? errno : 0;
+		sigprocmask(SIG_SETMASK, &before, NULL);
+	}
+	if (filter >= 0)
+		close(filter);
 	command_clear(&c);
 	return failed;
 }
+
+/* ---- starting and stopping -------------------------------------------------------- */
 
 static struct bufferevent *channel(struct sandbox *s, int *pair, int type, struct err *e)
 {
@@ -427,24 +564,37 @@ struct sandbox *sandbox_start(struct sandboxes *all, const struct sandbox_limits
 	const struct timeval deadline = {.tv_sec = limits->timeout_ms / 1000,
 	                                 .tv_usec = limits->timeout_ms % 1000 * 1000};
 	struct sandbox *s = calloc(1, sizeof *s);
+	const struct timeval watch = {.tv_usec = WATCH_US};
 	int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, failed = ENOMEM;
 
 	if (s == NULL) {
 		err_set(e, "no memory for a sandbox");
 		return NULL;
 	}
-	*s = (struct sandbox){
-		.all = all, .handlers = handlers, .arg = arg, .output_left = limits->output_bytes, .open = 2};
+	*s = (struct sandbox){.all = all,
+	                      .handlers = handlers,
+	                      .arg = arg,
+	                      .output_left = limits->output_bytes,
+	                      .open = 2,
+	                      .limits = *limits};
 	LIST_INSERT_HEAD(&all->list, s, link);
 	s->timer = evtimer_new(all->base, on_wait, s);
+	s->watch = event_new(all->base, -1, EV_PERSIST, on_watch, s);
+	if (all->groups->missing == NULL) {
+		s->group = group_new(all->groups, limits->memory_bytes + limits->file_bytes,
+		                     limits->processes + BWRAP_TASKS, e);
+		if (s->group == NULL)
+			goto out;
+	}
 	s->in = channel(s, in, SOCK_STREAM, e);
 	s->out = channel(s, out, SOCK_STREAM, e);
 	s->err = channel(s, err, SOCK_STREAM, e);
-	if (s->timer != NULL && s->in != NULL && s->out != NULL && s->err != NULL) {
-		failed = spawn(s, limits, in[1], out[1], err[1]);
+	if (s->timer != NULL && s->watch != NULL && s->in != NULL && s->out != NULL && s->err != NULL) {
+		failed = spawn(s, in[1], out[1], err[1]);
 		if (failed != 0)
 			err_set_errno(e, failed, "the sandbox could not be started");
 	}
+out:
 	if (in[1] >= 0)
 		close(in[1]);
 	if (out[1] >= 0)
@@ -462,6 +612,7 @@ struct sandbox *sandbox_start(struct sandboxes *all, const struct sandbox_limits
 	bufferevent_enable(s->err, EV_READ);
 	bufferevent_write(s->in, code, len);
 	evtimer_add(s->timer, &deadline);
+	event_add(s->watch, &watch);
 	return s;
 }
 

@@ -6,8 +6,10 @@
 
 #include "runner/sandbox.h"
 
-/* 0 with limits->proc set to what works here; -1 with e: what does not hold. Waits for
- * the test's end (a second or so). */
-int self_test(struct sandbox_limits *limits, struct err *e);
+#include <stdio.h>
+
+/* Prints a line for each thing that was tried to report, unless it is NULL. 0 with limits->proc set to what works here;
+ * -1 with e: what does not hold. Waits for the tests' end (a second or two). */
+int self_test(struct sandbox_limits *limits, struct groups *groups, FILE *report, struct err *e);
 
 #endif

@@ -148,6 +148,10 @@ static void on_ended(void *arg, enum sandbox_end end, int status)
 		send_error(r, "TimeoutError", "the code ran longer than is allowed and was stopped");
 	else if (end == SANDBOX_OUTPUT)
 		send_error(r, "OutputLimit", "the code printed more than is allowed and was stopped");
+	else if (end == SANDBOX_CPU)
+		send_error(r, "Killed", "the code was stopped because it used more CPU time than is allowed");
+	else if (end == SANDBOX_MEMORY)
+		send_error(r, "Killed", "the code was stopped because it used more memory than is allowed");
 	else if (end == SANDBOX_KILLED || is_limit(status))
 		send_error(r, "Killed", "the code was ended for using too much CPU time or memory");
 	else if (status != 0) {
@@ -311,7 +315,7 @@ int service_bind(const char *path, struct err *e)
 	return fd;
 }
 
-struct service *service_new(struct event_base *base, const char *path, int listen_fd,
+struct service *service_new(struct event_base *base, struct groups *groups, const char *path, int listen_fd,
                             const struct sandbox_limits *limits, size_t most, struct err *e)
 {
 	struct service *s = calloc(1, sizeof *s);
@@ -327,7 +331,7 @@ struct service *service_new(struct event_base *base, const char *path, int liste
 	s->path = path == NULL ? NULL : strdup(path);
 	evutil_make_socket_nonblocking(listen_fd);
 	evutil_make_socket_closeonexec(listen_fd);
-	s->sandboxes = sandboxes_new(base, e);
+	s->sandboxes = sandboxes_new(base, groups, e);
 	s->listener =
 		evconnlistener_new(base, on_accept, s, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, listen_fd);
 	if (s->sandboxes == NULL || s->listener == NULL) {

@@ -12,7 +12,7 @@ int service_bind(const char *path, struct err *e);
 
 /* Takes listen_fd over. path: removed at the end, where that is allowed; NULL: it is not ours.
  * most: sandboxes at once; beyond them a run is answered with the error Busy. */
-struct service *service_new(struct event_base *base, const char *path, int listen_fd,
+struct service *service_new(struct event_base *base, struct groups *groups, const char *path, int listen_fd,
                             const struct sandbox_limits *limits, size_t most, struct err *e);
 void service_free(struct service *s); /* ends what runs */
 

@@ -31,7 +31,7 @@ def shared_users(shared):
 
     def get(user):
         if user not in made:
-            made[user] = Runner(shared, user, env={"SECRET": "hunter2"}, options=["--sandboxes", 16])
+            made[user] = Runner(shared, user, env={"SECRET": "hunter2"}, options=["--sandboxes", 24])
         return made[user]
 
     return get
@@ -63,8 +63,11 @@ def test_there_is_no_network(runner):
         f"socket.socket(socket.AF_UNIX).connect({name!r})",
         f"socket.socket(socket.AF_UNIX).connect({str(runner.path)!r})",
         "open('/sys/class/net/eth0/address')",
-    ) + "print({n for _, n in socket.if_nameindex()} - {'lo'})\n")
-    assert "DONE" not in text and text.count("no ") == 9 and text.endswith("set()\n") and not errors, text
+        "socket.if_nameindex()",
+    ) + "import fcntl, struct\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nnames = set()\nfor i in range(1, 99):\n"
+        "  try: names.add(fcntl.ioctl(s, 0x8910, struct.pack('16si', b'', i) + bytes(64))[:16].rstrip(b'\\0').decode())\n"
+        "  except OSError: pass\nprint(names - {'lo'})\n")
+    assert "DONE" not in text and text.count("no ") == 10 and text.endswith("set()\n") and not errors, text
     for listener in (tcp, abstract):
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -106,11 +109,76 @@ def test_no_rights_are_gained(runner):
     assert runner.process.alive()
 
 
+REFUSED = {
+    "io_uring_setup": 425, "userfaultfd": 323, "keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321, "perf_event_open": 298,
+    "ptrace": 101, "process_vm_readv": 310, "mount": 165, "umount2": 166, "unshare": 272, "setns": 308, "clone3": 435, "fsopen": 430,
+    "kexec_load": 246, "init_module": 175, "quotactl": 179, "personality": 135, "pidfd_getfd": 438, "name_to_handle_at": 303,
+    "open_by_handle_at": 304, "shmget": 29, "semget": 64, "msgget": 68, "mq_open": 240, "memfd_create": 319, "memfd_secret": 447,
+    "inotify_init1": 294, "fanotify_init": 300, "io_setup": 206, "vmsplice": 278, "mbind": 237, "modify_ldt": 154, "swapon": 167,
+}
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="has other numbers of system calls")
+def test_system_calls_that_reach_further_are_refused(runner):
+    text, errors = runner.run(
+        "import ctypes, errno\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+        f"for name, number in {REFUSED!r}.items():\n"
+        "  if libc.syscall(number, 0, 0, 0, 0, 0, 0) != -1 or ctypes.get_errno() != errno.ENOSYS: print(name, ctypes.get_errno())\n")
+    assert (text, errors) == ("", [])
+
+
+@pytest.mark.parametrize("family", ["AF_NETLINK", "AF_VSOCK", "AF_ALG", "AF_PACKET", "AF_BLUETOOTH", "AF_CAN"])
+def test_sockets_that_reach_the_kernel_or_its_host_are_refused(runner, family):
+    text, errors = runner.run(f"import socket\ntry: socket.socket(socket.{family}, socket.SOCK_RAW)\nexcept OSError as e: print(e.errno)\n")
+    assert (text, errors) == ("97\n", [])  # EAFNOSUPPORT
+
+
+# add_key, and what finds a key, in each keyring that a process may inherit.
+KEYS = ("import ctypes\nlibc = ctypes.CDLL(None)\nif libc.syscall(250, 11, {ring}, ctypes.create_string_buffer(99), 99) >= 0: print('a keyring')\n"
+        "if libc.syscall(249, b'user', b'tt-test', None, 0) > 0: print('the key of another run')\n"
+        "libc.syscall(248, b'user', b'tt-test', b'secret', 6, {ring})\n")
+
+
+@pytest.mark.parametrize("ring", [-3, -4, -5], ids=["session", "user", "user session"])
+def test_keys_do_not_pass_from_run_to_run(runner, ring):
+    assert [runner.run(KEYS.format(ring=ring)) for _ in range(2)] == [("", [])] * 2
+
+
+def test_each_run_has_a_keyring_of_its_own(runner):
+    keyring = ("import os\nif not os.path.exists('/proc/keys'): print('none', os.urandom(9))\n"
+               "else: print([line.split()[0] for line in open('/proc/keys') if 'keyring' in line and '_ses' in line])\n")
+    one, other = runner.run(keyring), runner.run(keyring)
+    assert one != other and not one[1] and not other[1]
+
+
+def test_ordinary_python_runs(runner):
+    """What libraries rely on: threads, processes, terminals, sockets, files, locks."""
+    text, errors = runner.run(
+        "import asyncio, concurrent.futures, ctypes, multiprocessing, os, pty, shutil, sqlite3, ssl, subprocess, tempfile\n"
+        "print(list(concurrent.futures.ThreadPoolExecutor(4).map(abs, [-1, 2])))\n"
+        "print(subprocess.run('ls / | grep usr; (sleep 0.1; echo x) & wait', shell=True, capture_output=True, text=True).stdout.split())\n"
+        "db = sqlite3.connect('/tmp/x.db')\ndb.execute('pragma journal_mode=wal')\ndb.execute('create table a (b)')\n"
+        "db.execute('insert into a values (7)')\ndb.commit()\nprint(db.execute('select * from a').fetchall())\n"
+        "async def served():\n"
+        "  p = await asyncio.create_subprocess_exec('echo', 'x', stdout=asyncio.subprocess.PIPE)\n"
+        "  s = await asyncio.start_server(lambda r, w: (w.write(b'ok'), w.close()), '127.0.0.1', 0)\n"
+        "  r, w = await asyncio.open_connection('127.0.0.1', s.sockets[0].getsockname()[1])\n"
+        "  return (await p.communicate())[0], await r.read()\n"
+        "print(asyncio.run(served()))\n"
+        "r, w = multiprocessing.Pipe()\np = multiprocessing.get_context('fork').Process(target=lambda: w.send(8))\n"
+        "p.start()\np.join()\nprint(r.recv(), p.exitcode)\n"
+        "print(ssl.create_default_context().check_hostname, shutil.copy2('/usr/bin/env', tempfile.mkdtemp())[:5])\n"
+        "print(open('/dev/zero', 'rb').read(2), ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 9)())\n"
+        "print(pty.spawn(['true']))\n")
+    assert (text.split("\n"), errors) == ([
+        "[1, 2]", "['usr', 'x']", "[(7,)]", "(b'x\\n', b'ok')", "8 0", "True /tmp/", "b'\\x00\\x00' 9", "0", ""], [])
+
+
 # ---- what cannot be taken -------------------------------------------------------------------------
 
 GREEDY = {
     "memory": ("try:\n  x = bytearray(2 << 30)\n  print('DONE')\nexcept MemoryError: print('MemoryError')", "MemoryError\n", []),
-    "mapping": ("import mmap\ntry:\n  mmap.mmap(-1, 1 << 30)\n  print('DONE')\nexcept OSError: print('no')", "no\n", []),
+    "mapping": ("import mmap\ntry:\n  mmap.mmap(-1, 1 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n  print('DONE')\nexcept OSError: print('no')", "no\n", []),
     "descriptors": ("import os\ntry:\n  for i in range(1000): os.open('/usr', 0)\n  print('DONE')\nexcept OSError: print(i < 64)",
                     "True\n", []),
     "a large file": ("f = open('/tmp/x', 'wb')\ntry:\n  for i in range(100): f.write(b'x' * (1 << 20)); f.flush()\n"
@@ -122,6 +190,14 @@ GREEDY = {
     "threads": ("import threading, time\nn = 0\ntry:\n  while n < 500:\n    threading.Thread(target=time.sleep, args=(60,), "
                 "daemon=True).start(); n += 1\n  print('DONE')\nexcept RuntimeError: print(n < 20)", "True\n", []),
     "CPU": ("while True: pass", "", ["Killed"]),
+    "shared memory": ("import ctypes, mmap, os\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(libc.shmget(0, 1 << 20, 0o1600))\n"
+                      "print(libc.syscall(319, b'x', 0) if os.uname().machine == 'x86_64' else -1)\n"
+                      "for fd in (-1, os.open('/dev/zero', os.O_RDWR)):\n  try: print(mmap.mmap(fd, 1 << 20))\n  except OSError: print('no')",
+                      "-1\n-1\nno\nno\n", []),
+    "empty files": ("import os\ni = 0\ntry:\n  while i < 100000: os.close(os.open(f'/tmp/{i}', os.O_CREAT)); i += 1\n  print('DONE')\n"
+                    "except OSError: print(i <= 4 * 256)", "True\n", []),
+    "empty directories": ("import os\ni = 0\ntry:\n  while i < 100000: os.mkdir(f'/tmp/{i}'); i += 1\n  print('DONE')\n"
+                          "except OSError: print(i <= 4 * 256)", "True\n", []),
     "time": ("import time\nprint('begun')\ntime.sleep(60)\nprint('DONE')", "begun\n", ["TimeoutError"]),
     "time, hidden": ("import os, signal, time\nfor s in range(1, 32):\n  try: signal.signal(s, signal.SIG_IGN)\n"
                      "  except (OSError, ValueError): pass\nos.setsid() if os.getpid() != os.getsid(0) else 0\nos.close(1); os.close(2)\n"
@@ -129,6 +205,29 @@ GREEDY = {
     "a fork bomb": ("import os, time\nwhile True:\n  try: os.fork()\n  except OSError: time.sleep(0.1)", "", ["TimeoutError"]),
     "an error": ("print('before')\n1/0", None, ["ExitStatus"]),
     "a status": ("import sys\nsys.exit(200)", "", ["ExitStatus"]),
+}
+
+
+# What no process alone takes too much of.
+TOGETHER = {
+    "CPU": {
+        "CPU of several": ("import os\nfor i in range(3): os.fork()\nwhile True: pass", "", ["Killed"]),
+        "CPU one after the other": ("import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nfor i in range(40):\n"
+                                    "  if os.fork() == 0:\n    while time.process_time() < 0.3: pass\n    os._exit(0)\n"
+                                    "  try: os.wait()\n  except OSError: pass\n", "", ["Killed"]),
+        "CPU without a parent": ("import os, time\nfor i in range(40):\n  if os.fork() == 0:\n    if os.fork() == 0:\n"
+                                 "      while time.process_time() < 0.4: pass\n    os._exit(0)\n  os.wait()\n  time.sleep(0.2)\n", "", ["Killed"]),
+    },
+    "memory": {
+        "memory of several": ("import os, time\nfor i in range(8):\n  if os.fork() == 0:\n    x = bytearray(60 << 20)\n"
+                              "    for j in range(0, len(x), 4096): x[j] = 1\n    time.sleep(60)\ntime.sleep(60)", "", ["Killed"]),
+        "memory of an undumpable process": (
+            "import ctypes, os, time\nctypes.CDLL(None).prctl(4, 0)\nfor i in range(8):\n  if os.fork() == 0:\n    x = bytearray(60 << 20)\n"
+            "    for j in range(0, len(x), 4096): x[j] = 1\n    time.sleep(60)\ntime.sleep(60)", "", ["Killed"]),
+        "memory of sockets": (
+            "import os, socket, time\nfor i in range(16):\n  if os.fork() == 0:\n    pairs = []\n    while True:\n"
+            "      try: pairs.append(socket.socketpair())\n      except OSError: break\n    time.sleep(60)\ntime.sleep(60)", "", ["Killed"]),
+    },
 }
 
 
@@ -144,6 +243,31 @@ def test_code_that_takes_too_much_is_stopped_and_the_others_go_on(runner):
     assert "ZeroDivisionError" in results["an error"][0]
     assert time.monotonic() - began < 12 * PATIENCE
     assert runner.run("print('alive')") == ("alive\n", [])
+
+
+@pytest.mark.parametrize("what", TOGETHER)
+def test_processes_that_take_too_much_together_are_stopped(runner, what):
+    codes = TOGETHER[what]
+    results = runner.run_all({n: codes[n][0] for n in codes})
+    runner.wait_empty()
+    for name, (_, text, errors) in codes.items():
+        if what != "CPU" or results[name][1] != ["TimeoutError"]:  # on a busy machine, as above
+            assert results[name] == (text, errors), name
+
+
+def test_memory_that_a_fork_shares_counts_once(runner):
+    text, errors = runner.run(
+        "import os\nx = bytearray(100 << 20)\nfor j in range(0, len(x), 4096): x[j] = 1\n"
+        "for i in range(4):\n  if os.fork() == 0:\n    import time\n    time.sleep(0.3)\n    os._exit(0)\n"
+        "for i in range(4): os.wait()\nprint('done')")
+    assert (text, errors) == ("done\n", [])
+
+
+def test_code_is_ended_first_where_memory_is_short(runner):
+    s = runner.begin("import time\ntime.sleep(1)")
+    below = wait_until(lambda: len(children(runner.pid)) > 2 and children(runner.pid), "the code running", 5)
+    assert {Path(f"/proc/{p}/oom_score_adj").read_text() for p in below if lives(p)} == {"1000\n"}
+    assert runner.read(s)[1] == []
 
 
 def test_output_is_limited_and_read_as_utf8(runner):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """tt-agent-runner and what runs below it."""
 
+import functools
 import json
 import os
 import pwd
@@ -17,6 +18,7 @@ from .process import BUILD, PATIENCE, Process, wait_until
 LIMITS = ["--timeout", 3 if PATIENCE == 1 else 10, "--cpu", 1, "--memory", 256, "--files", 4, "--processes", 20, "--output", 64]
 
 
+@functools.lru_cache
 def works(program=BUILD / "tt-agent-runner"):
     """Whether a sandbox can be made on this machine at all."""
     return subprocess.run([program, "--test"], capture_output=True).returncode == 0
