@@ -2,11 +2,9 @@
 #include "core/protocol/studio_request.h"
 
 #include "core/base/buf.h"
-#include "core/base/json_text.h"
 #include "core/base/utf8.h"
-#include "core/protocol/json_error.h"
+#include "core/protocol/json_body.h"
 
-#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,51 +16,9 @@
 #define INPUT_ITEM_MAX 256u
 #define PROBLEMS_MAX   10u
 
-/* What a JSON value costs jansson, at most about 240 bytes, must stay in proportion to its text. */
-#define VALUES_MAX    10000u
-#define VALUES_ALWAYS 1000u
-#define VALUE_TEXT    16u
-
 #define ID_MAX 512u
 
-/* ---- what Python's json accepts, and jansson only on request ---- */
-
-/* An integer beyond 64 bits, which occurs in ignored keys only, becomes a real. NULL with an
- * error without text: no memory. */
-static json_t *read_json(const char *body, size_t len, json_error_t *error)
-{
-	const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
-	json_t *root;
-
-	errno = 0;
-	root = json_loadb(body, len, flags, error);
-	if (root == NULL && json_error_code(error) == json_error_numeric_overflow)
-		root = json_loadb(body, len, flags | JSON_DECODE_INT_AS_REAL, error);
-	if (root == NULL && errno == ENOMEM)
-		error->text[0] = '\0';
-	return root;
-}
-
-/* Whether there are so many values that building them would cost too much. Text that is not JSON may be
- * miscounted: it is refused in any case. */
-static bool too_many_values(const char *body, size_t len, size_t *offset)
-{
-	const unsigned char *p = (const unsigned char *)body, *begin = p, *end = p + len;
-	size_t left = VALUES_ALWAYS + len / VALUE_TEXT;
-
-	if (left > VALUES_MAX)
-		left = VALUES_MAX;
-	for (; p < end; p++) {
-		if (*p == '"') {
-			for (p++; (p = json_text_span(p, end)) < end && *p != '"'; p++)
-				p += *p == '\\' && p + 1 < end;
-		} else if ((*p == ',' || *p == '[' || *p == '{') && left-- == 0) {
-			*offset = (size_t)(p - begin);
-			return true;
-		}
-	}
-	return false;
-}
+/* ---- strings ---- */
 
 /* A new reference to the string, with U+FFFD in the place of each NUL, where C would end it. */
 static json_t *without_nul(json_t *string)
@@ -207,25 +163,14 @@ static int refuse_one(enum problem p, json_t *loc, json_t *input, json_t **detai
 	return refuse(list, detail);
 }
 
-static int refuse_text(size_t offset, const char *why, json_t **detail)
+static int refuse_json(const struct json_body_error *e, json_t **detail)
 {
-	*detail = json_pack("{s:[{s:s, s:[s, I], s:s, s:{}, s:{s:s}}]}", "detail", "type", "json_invalid", "loc",
-	                    "body", (json_int_t)offset, "msg", "JSON decode error", "input", "ctx", "error", why);
+	if (e->message == NULL)
+		return -1;
+	*detail =
+		json_pack("{s:[{s:s, s:[s, I], s:s, s:{}, s:{s:s}}]}", "detail", "type", "json_invalid", "loc", "body",
+	                  (json_int_t)e->offset, "msg", "JSON decode error", "input", "ctx", "error", e->message);
 	return *detail != NULL ? 422 : -1;
-}
-
-static int refuse_json(const char *body, size_t len, const json_error_t *error, json_t **detail)
-{
-	struct json_error found;
-
-	json_error_find(body, len, &found);
-	if (found.message == NULL) {
-		/* Python takes what jansson does not: halves of surrogate pairs, NaN, 1e999. */
-		found.message = json_error_code(error) == json_error_invalid_utf8 ? "Invalid UTF-8"
-		                                                                  : "Number or character out of range";
-		found.offset = error->position > 0 ? (size_t)error->position : 0;
-	}
-	return refuse_text(found.offset, found.message, detail);
 }
 
 void studio_request_not_json(const char *body, size_t len, json_t **detail)
@@ -381,22 +326,17 @@ static int take_body(json_t *body, struct chat_request *r, json_t *list)
 
 int studio_request_parse(const char *body, size_t len, struct chat_request *r, json_t **detail)
 {
-	json_error_t error = {.text = ""};
+	struct json_body_error error;
 	json_t *root, *list = NULL;
-	size_t offset;
 	int result;
 
 	memset(r, 0, sizeof *r);
 	*detail = NULL;
 	if (len == 0)
 		return refuse_one(MISSING, json_pack("[s]", "body"), json_null(), detail);
-	if (too_many_values(body, len, &offset))
-		return refuse_text(offset, "Too many values", detail);
-	root = read_json(body, len, &error);
-	if (root == NULL && error.text[0] == '\0')
-		return -1;
+	root = json_body_parse(body, len, &error);
 	if (root == NULL)
-		return refuse_json(body, len, &error, detail);
+		return refuse_json(&error, detail);
 	if (json_is_null(root)) {
 		result = refuse_one(MISSING, json_pack("[s]", "body"), root, detail);
 	} else if (!json_is_object(root)) {
@@ -417,18 +357,15 @@ int studio_request_parse(const char *body, size_t len, struct chat_request *r, j
 int studio_request_parse_select(const char *query_deploy_id, const char *body, size_t len, char **deploy_id,
                                 json_t **detail)
 {
-	json_error_t error = {.text = ""};
+	struct json_body_error error;
 	json_t *root = NULL, *id = NULL;
-	size_t offset;
 	int result;
 
 	*deploy_id = NULL;
 	*detail = NULL;
-	if (query_deploy_id == NULL && too_many_values(body, len, &offset))
-		return refuse_text(offset, "Too many values", detail);
 	if (query_deploy_id == NULL && len > 0) {
-		root = read_json(body, len, &error);
-		if (root == NULL && error.text[0] == '\0')
+		root = json_body_parse(body, len, &error);
+		if (root == NULL && error.message == NULL)
 			return -1;
 		id = json_object_get(root, "deploy_id");
 	}
