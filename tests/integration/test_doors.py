@@ -3,12 +3,15 @@
 TCP, clients behind proxies that cannot be told apart."""
 
 import json
+import re
 import socket
+import subprocess
+import sys
 
 import pytest
 from harness import fastcgi
 from harness.http_client import Exchange, Turn
-from harness.process import PATIENCE
+from harness.process import PATIENCE, SOURCE
 
 TURN = {"message": "[plain] hello", "thread_id": "doors-123456"}
 ENDPOINTS = [("GET", "/status"), ("HEAD", "/status"), ("POST", "/poll_requests"), ("POST", "/refresh"),
@@ -328,3 +331,66 @@ def test_many_parameters_of_a_query_cost_little(one):
         s.sendall(fastcgi.request("POST", "/select_model", QUERY_STRING=query[:50000]))
         assert "422" in fastcgi.read_answer(s)[0]
     assert cpu_ms(pid) - before < LOOP_MS
+
+
+def test_too_many_headers_are_refused_in_words(one):
+    service, _ = one
+    pid, = service.worker_pids()
+    before = cpu_ms(pid)
+    for host in service.host, service.lighttpd_host:
+        for headers in ({f"X-{i}": "v" for i in range(600)}, {f"X-{i}": "v" * 5000 for i in range(6)} | {"X": "v" * 5000}):
+            answer = send(host, "GET", "/status", headers)
+            assert answer.status in (200, 400, 431), (host, answer.status)
+    answer = send(service.host, "GET", "/status", {f"X-{i}": "v" for i in range(600)})
+    assert answer.status == 431 and "headers" in json.loads(answer.body)["detail"]
+    for more in ({f"HTTP_X_{i}": "v" for i in range(600)}, {"HTTP_X": "v" * 64000}, {f"HTTP_X_{i}": "v" * 90 for i in range(600)}):
+        with fastcgi.connect(service.socket) as s:
+            s.sendall(fastcgi.request("POST", "/poll_requests", b"x" * 30000, **more))
+            assert "431" in fastcgi.read_answer(s)[0]
+    assert cpu_ms(pid) - before < 10 * LOOP_MS
+    assert service.chat("[plain]").whole
+
+
+def test_a_long_id_is_refused_in_words(one):
+    service, _ = one
+    for body, loc in (({"deploy_id": "x" * 900000}, ["body", "deploy_id"]),):
+        answer = send(service.host, "POST", "/select_model", None, body)
+        detail, = json.loads(answer.body)["detail"]
+        assert answer.status == 422 and detail["type"] == "string_too_long" and detail["loc"] == loc and len(answer.body) < 8192
+    answer = send(service.host, "POST", "/select_model?deploy_id=" + "x" * 5000)
+    assert json.loads(answer.body)["detail"][0]["loc"] == ["query", "deploy_id"]
+    for length, status in (512, 200), (513, 422), (900000, 422):
+        answer = send(service.host, "POST", "/poll_requests", None, {"message": "[plain]", "thread_id": "i" * length})
+        assert answer.status == status
+        if status == 422:
+            detail, = json.loads(answer.body)["detail"]
+            assert detail["type"] == "string_too_long" and detail["ctx"] == {"max_length": 512}
+            assert detail["msg"] == "String should have at most 512 characters" and len(detail["input"]) <= 4096
+
+
+# ---- the command socket ----------------------------------------------------------------------------
+
+
+def test_one_peer_does_not_shut_out_the_others(testbed):
+    service, _ = testbed.one()
+    script = ("import socket,sys\nkeep=[]\nfor i in range(600):\n s=socket.socket(socket.AF_UNIX)\n s.settimeout(5)\n"
+              " s.connect(sys.argv[1])\n keep.append(s)\nprint('done', flush=True)\nsys.stdin.read()\n")
+    peer = subprocess.Popen([sys.executable, "-c", script, str(service.run / "command.sock")], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE)
+    try:
+        assert peer.stdout.readline() == b"done\n"
+        service.daemon.wait_log("command_peer_refused")
+        assert service.http.post("/refresh").json()["status"] == "success"
+        assert service.ctl("ping")
+    finally:
+        peer.stdin.close()
+        peer.wait()
+    assert service.daemon.log().count("command_peer_refused") == 1
+    assert service.daemon.log().count("command_peer_dropped") <= 2
+
+
+def test_silent_connections_of_lighttpd_are_closed_soon(one):
+    service, _ = one
+    text = (SOURCE / "deploy/lighttpd/tt-agent-fastcgi.conf").read_text()
+    idle, = re.findall(r"^server.max-keep-alive-idle = (\d+)$", text, re.M)
+    assert int(idle) <= 60
