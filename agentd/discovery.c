@@ -24,6 +24,7 @@ struct query {
 	struct http_transfer *transfer; /* NULL: none runs */
 	int64_t valid_ms;               /* monotonic time of the last valid answer; 0 = none */
 	size_t skipped;
+	bool unreadable;       /* the last answer came, but is no list */
 	struct err last_error; /* the failure that was logged last */
 	struct {
 		char *body; /* the last valid answer; NULL: none */
@@ -102,6 +103,14 @@ int64_t discovery_age_ms(const struct discovery *d)
 	return age;
 }
 
+const char *discovery_unreadable(const struct discovery *d)
+{
+	for (size_t i = 0; i < SOURCES; i++)
+		if (d->queries[i].unreadable && d->queries[i].source->is_enabled(d->s->config))
+			return d->queries[i].last_error.text;
+	return NULL;
+}
+
 bool discovery_is_disabled(enum llm_kind kind, const struct config *c)
 {
 	for (size_t i = 0; i < SOURCES; i++)
@@ -162,9 +171,11 @@ static void on_answer(void *arg, const struct http_result *r)
 
 	q->transfer = NULL;
 	q->skipped = 0;
+	q->unreadable = false;
 	if (!known && parse(q, r, &list, &e) != 0) {
 		events_discovery_failed(d->s->events, e.text, r->elapsed_ms, strcmp(e.text, q->last_error.text) == 0);
 		q->last_error = e;
+		q->unreadable = r->outcome == HTTP_DONE;
 		d->done(d->arg, q->source->kind, NULL);
 	} else {
 		if (!known)

@@ -46,6 +46,9 @@ bool discovery_running(const struct discovery *d);
  * or none is enabled. */
 int64_t discovery_age_ms(const struct discovery *d);
 
+/* Why the last answer of a source is no list of LLMs; NULL: it is one, or none came. */
+const char *discovery_unreadable(const struct discovery *d);
+
 /* Whether this kind belongs to a source and that is disabled. */
 bool discovery_is_disabled(enum llm_kind kind, const struct config *c);
 

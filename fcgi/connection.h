@@ -111,6 +111,7 @@ const struct connection_orphan *connection_orphan(const struct connection *c);
 void connection_end_orphan(struct connection *c);
 
 /* Where the body is written, after connection_head: core/protocol/output.h, defined in output.c. */
+#define CONNECTION_BODY_MAX (16u << 20) /* of a response that is written at once */
 struct output *connection_output(struct connection *c);
 
 /* The response is complete; its connection must not be used any more. */

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define BACKLOG_MAX     (16u << 20)
+#define BACKLOG_MAX     CONNECTION_BODY_MAX
 #define BACKLOG_HIGH    (32u << 10) /* from here on the writer should wait */
 #define BACKLOG_LOW     (8u << 10)  /* ... and below this it may resume */
 #define TCP_SEND_BUFFER (256 << 10)

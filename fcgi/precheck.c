@@ -19,6 +19,12 @@ static enum precheck_verdict bad(struct precheck *p, const char *error)
 	return PRECHECK_BAD;
 }
 
+static enum precheck_verdict too_many(struct precheck *p, const char *error)
+{
+	p->too_many = true;
+	return bad(p, error);
+}
+
 /* A stream's content or its end: an empty record closes it. */
 static enum precheck_verdict stream_record(struct precheck *p, unsigned type)
 {
@@ -34,7 +40,7 @@ static enum precheck_verdict stream_record(struct precheck *p, unsigned type)
 		if (p->stage == PRECHECK_AT_STDIN)
 			p->body_len += p->content_left;
 		else if ((p->params_len += p->content_left) > PRECHECK_PARAMS_MAX)
-			return bad(p, "parameters are too long");
+			return too_many(p, "parameters are too long");
 	} else if (p->stage == PRECHECK_AT_STDIN) {
 		p->stage = PRECHECK_AT_END;
 	} else if (p->pair != PAIR_NAME_LEN || p->length_left > 0) {
@@ -99,12 +105,12 @@ static bool take_length(struct precheck *p, uint8_t byte)
 static enum precheck_verdict begin_pair(struct precheck *p)
 {
 	if (p->length > PRECHECK_PARAMS_MAX || p->name_left > PRECHECK_PARAMS_MAX)
-		return bad(p, "a parameter is too long");
+		return too_many(p, "a parameter is too long");
 	p->value_left = p->length;
 	if (p->name_left == 0)
 		return bad(p, "a parameter has no name");
 	if (++p->param_count > PRECHECK_PARAM_COUNT_MAX)
-		return bad(p, "too many parameters");
+		return too_many(p, "too many parameters");
 	p->pair = PAIR_NAME;
 	return PRECHECK_MORE;
 }

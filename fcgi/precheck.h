@@ -34,6 +34,7 @@ struct precheck {
 	size_t params_end; /* offset after the empty PARAMS record; 0: not seen yet */
 	size_t body_len;   /* bytes of STDIN content seen so far */
 	const char *error;
+	bool too_many; /* the error: more parameters than may be, which is the client's fault */
 
 	/* The state of the parser. */
 	enum { PRECHECK_AT_BEGIN, PRECHECK_AT_PARAMS, PRECHECK_AT_STDIN, PRECHECK_AT_END } stage;

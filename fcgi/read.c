@@ -31,6 +31,45 @@ void read_refuse(struct connection *c, const char *reason)
 	connection_close(c);
 }
 
+/* One record's header. */
+static char *put_record(char *to, unsigned type, unsigned id, size_t len)
+{
+	const char header[PRECHECK_HEADER_LEN] = {1,        (char)type,       (char)(id >> 8),
+	                                          (char)id, (char)(len >> 8), (char)len};
+
+	memcpy(to, header, sizeof header);
+	return to + sizeof header;
+}
+
+/* The request that libfcgi must not read is answered without it. The web server would ask another worker, and
+ * say 502, if nothing came. What it still sends is read first, as far as it is there: an answer that meets
+ * unread bytes may be lost. */
+static void refuse_headers(struct connection *c)
+{
+	static const char answer[] =
+		"Status: 431 Request Header Fields Too Large\r\nContent-Type: application/json\r\n\r\n"
+		"{\"detail\":\"The request has too many headers, or they are too long together.\"}";
+	char bytes[sizeof answer + 3 * PRECHECK_HEADER_LEN], *to;
+	unsigned id = c->precheck.request_id;
+
+	for (int round = 0; round < READ_ROUNDS; round++)
+		if (recv(c->fd, c->set->input, CONNECTION_READ_MAX, MSG_DONTWAIT) <= 0)
+			break;
+	to = put_record(bytes, 6, id, sizeof answer - 1);
+	memcpy(to, answer, sizeof answer - 1);
+	to = put_record(to + sizeof answer - 1, 3, id, 8);
+	memset(to, 0, 8);
+	if (send(c->fd, bytes, (size_t)(to + 8 - bytes), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return; /* the connection is closed in any case */
+}
+
+static void refuse_malformed(struct connection *c, const char *reason)
+{
+	if (c->precheck.too_many)
+		refuse_headers(c);
+	read_refuse(c, reason);
+}
+
 static void begin_request(struct connection *c, int from)
 {
 	struct connections *s = c->set;
@@ -144,7 +183,7 @@ void read_continue(struct connection *c)
 		if (v == PRECHECK_WHOLE && c->precheck.consumed - before == (size_t)n)
 			begin_received_request(c);
 		else if (v != PRECHECK_MORE)
-			read_refuse(c, refusal_reason(c, v));
+			refuse_malformed(c, refusal_reason(c, v));
 		if (v != PRECHECK_MORE)
 			return;
 	}
@@ -194,7 +233,7 @@ void read_check(struct connection *c)
 	c->too_large = false;
 	v = precheck_feed(&c->precheck, c->set->input, (size_t)n);
 	if (v > PRECHECK_WHOLE || c->precheck.consumed < (size_t)n)
-		read_refuse(c, refusal_reason(c, v));
+		refuse_malformed(c, refusal_reason(c, v));
 	else if (v == PRECHECK_WHOLE && c->precheck.body_len <= c->set->body_limit) {
 		c->raw.bytes = c->set->input;
 		c->raw.len = (size_t)n;

@@ -67,6 +67,10 @@ void response_json_with(struct connection *c, int status, const char *headers, c
 		connection_end_orphan(c);
 		return;
 	}
+	if (len > CONNECTION_BODY_MAX) {
+		response_detail(c, 500, "", "The answer is too long");
+		return;
+	}
 	h.len = 0;
 	add(&h, status_line(status));
 	add(&h, "Content-Type: application/json\r\nContent-Length: ");

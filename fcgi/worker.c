@@ -157,6 +157,7 @@ static void on_request(void *arg, struct connection *c)
 {
 	struct worker *w = arg;
 
+	counters_begin_work(w->counters);
 	dispatch_request(w, c);
 	if (++w->requests % REQUESTS_BETWEEN_ACCEPTS == 0)
 		acceptor_poll(w->acceptor);
@@ -446,6 +447,7 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 		if (event_base_loop(w.base, EVLOOP_ONCE) < 0)
 			break;
 		connections_flush(w.connections);
+		counters_end_iteration(w.counters);
 		keeper_beat(w.keeper);
 	}
 	if (connections_active(w.connections) > 0)

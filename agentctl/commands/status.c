@@ -54,6 +54,8 @@ static void show_counters(const struct ctl *a, const json_t *c)
 	text_field(a, "traffic", COLOUR_NONE, "%lld requests, %lld tokens, %lld failovers, %lld connections open",
 	           number_of(c, "requests"), number_of(c, "tokens"), number_of(c, "failovers"),
 	           number_of(c, "connections"));
+	text_field(a, "loop", COLOUR_NONE, "held for %lld ms at most by one request",
+	           number_of(c, "longest_iteration_us") / 1000);
 }
 
 static void show_status(const struct ctl *a, const json_t *document)

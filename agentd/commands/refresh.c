@@ -7,7 +7,10 @@
 json_t *command_refresh_result(const struct pending *p)
 {
 	const struct agent *a = p->agent;
+	const char *unreadable = discovery_unreadable(a->discovery);
 
+	if (unreadable != NULL)
+		return command_error("%s. What was known before stays in effect.", unreadable);
 	if (selector_current(&a->selector) < 0 && registry_discovered(a->s.registry) > 0)
 		return command_error("No suitable LLM found among discovered models");
 	if (selector_current(&a->selector) < 0)

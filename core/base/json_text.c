@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/base/json_text.h"
 
+#include "core/base/utf8.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -20,6 +22,42 @@ int json_text_hex4(const unsigned char *p)
 		value = value << 4 | digit;
 	}
 	return value;
+}
+
+/* \uXXXX after the u, a surrogate pair included; 0: none that stands for a character, or NUL. */
+static uint32_t take_unicode(const unsigned char **p, const unsigned char *end)
+{
+	int high, low;
+
+	if (end - *p < 4 || (high = json_text_hex4(*p)) <= 0)
+		return 0;
+	*p += 4;
+	if (high < 0xD800 || high > 0xDFFF)
+		return (uint32_t)high;
+	if (high > 0xDBFF || end - *p < 6 || (*p)[0] != '\\' || (*p)[1] != 'u')
+		return 0;
+	low = json_text_hex4(*p + 2);
+	if (low < 0xDC00 || low > 0xDFFF)
+		return 0;
+	*p += 6;
+	return 0x10000u + ((uint32_t)(high - 0xD800) << 10) + (uint32_t)(low - 0xDC00);
+}
+
+size_t json_text_escape(const unsigned char **p, const unsigned char *end, char out[4])
+{
+	static const char plain[256] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+	                                ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
+	uint32_t code;
+
+	if (end - *p < 2)
+		return 0;
+	out[0] = plain[(*p)[1]];
+	*p += 2;
+	if (out[0] != '\0')
+		return 1;
+	if ((*p)[-1] != 'u' || (code = take_unicode(p, end)) == 0)
+		return 0;
+	return utf8_encode(code, out);
 }
 
 bool json_text_lone_surrogate(const unsigned char *p, const unsigned char *end, size_t *step)

@@ -14,6 +14,10 @@ const unsigned char *json_text_span(const unsigned char *p, const unsigned char 
  * surrogate pair and the other half is missing. Invalid escapes are stepped over. */
 bool json_text_lone_surrogate(const unsigned char *p, const unsigned char *end, size_t *step);
 
+/* Decodes the escape at *p (a backslash), a surrogate pair included, and moves *p past it. The number of
+ * bytes; 0: it is invalid, one half of a pair, or NUL. */
+size_t json_text_escape(const unsigned char **p, const unsigned char *end, char out[4]);
+
 /* The value of the four hexadecimal digits at p; -1: not four hexadecimal digits. */
 int json_text_hex4(const unsigned char *p);
 

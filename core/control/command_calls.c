@@ -162,14 +162,16 @@ void command_fail(struct command_call *call, const char *text)
 void command_event(struct command_call *call, json_t *event)
 {
 	struct peer *p = call->peer;
+	int64_t times;
 	size_t len = 0;
 	char *line;
 
 	if (p == NULL || p->close_scheduled || peer_pending(p) > OUTPUT_MAX) {
 		json_decref(event);
 		if (p != NULL && !p->close_scheduled) {
-			log_event(LOG_COMMAND_PEER_DROPPED, L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
-			          L_STR("reason", "reads its events too slowly"));
+			if (server_may_log(&p->server->peers_dropped, &times))
+				log_event(LOG_COMMAND_PEER_DROPPED, L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
+				          L_STR("reason", "reads its events too slowly"), L_INT("times", times));
 			peer_schedule_close(p);
 		}
 		return;
@@ -279,10 +281,12 @@ void calls_start(struct peer *p, const struct wire_request *r)
 	struct command_server *s = p->server;
 	struct command_call *call;
 	struct err e = ERR_INIT;
+	int64_t times;
 
 	if (command_listen_allow(&s->listen, &p->who, r->command, &e) < 0) {
-		log_event(LOG_COMMAND_REFUSED, L_STR("command", command_info(r->command)->name),
-		          L_INT("uid", p->who.uid), L_INT("pid", p->who.pid));
+		if (server_may_log(&s->commands_refused, &times))
+			log_event(LOG_COMMAND_REFUSED, L_STR("command", command_info(r->command)->name),
+			          L_INT("uid", p->who.uid), L_INT("pid", p->who.pid), L_INT("times", times));
 		peer_send_error(p, &r->id, e.text);
 		return;
 	}

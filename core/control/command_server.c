@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/control/command_server_private.h"
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 
 #include <errno.h>
@@ -9,10 +10,23 @@
 #include <unistd.h>
 
 #define PEERS_MAX      512u
+#define PEERS_OF_ONE   64u /* of one process, and of one user who is neither root nor ours */
+#define LOG_EVERY_MS   10000
 #define ACCEPT_PAUSE_S 1          /* when descriptors ran out */
 #define OUTPUT_BUSY    (1u << 20) /* beyond it no further command of this peer is read */
 #define FIRST_LINE_S   10         /* a peer must send its first line within this time */
 #define WRITE_STALL_S  30         /* and reads what it asked for */
+
+bool server_may_log(struct log_limit *l, int64_t *times)
+{
+	int64_t now = clock_mono_ms();
+
+	*times = ++l->times;
+	if (l->logged_ms != 0 && now - l->logged_ms < LOG_EVERY_MS)
+		return false;
+	*l = (struct log_limit){.logged_ms = now};
+	return true;
+}
 
 /* --- a peer -------------------------------------------------------------------------- */
 
@@ -36,8 +50,11 @@ static void on_close_due(evutil_socket_t fd, short what, void *arg)
 /* Sends the error and closes the connection once it is written. */
 static void reject(struct peer *p, const int64_t *id, const char *text)
 {
-	log_event(LOG_COMMAND_PEER_DROPPED, L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
-	          L_STR("reason", id != NULL ? "protocol" : "no protocol"));
+	int64_t times;
+
+	if (server_may_log(&p->server->peers_dropped, &times))
+		log_event(LOG_COMMAND_PEER_DROPPED, L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
+		          L_STR("reason", id != NULL ? "protocol" : "no protocol"), L_INT("times", times));
 	peer_send_error(p, id, text);
 	p->closing = true;
 	bufferevent_disable(p->bev, EV_READ);
@@ -152,14 +169,42 @@ static int peer_open(struct command_server *s, int fd, const struct command_peer
 
 /* --- the listener --------------------------------------------------------------------- */
 
-static int admit(struct command_server *s, int fd)
+/* Nobody can shut out the workers, which are processes of ours: half of all connections is theirs. */
+static bool has_room(const struct command_server *s, const struct command_peer *who)
 {
-	struct command_peer who;
+	size_t of_process = 0, of_user = 0, of_others = 0;
+	const struct peer *p;
 
-	if (s->peer_count < PEERS_MAX && command_listen_peer(&s->listen, fd, &who) == 0)
-		return peer_open(s, fd, &who);
-	close(fd);
-	return -1;
+	LIST_FOREACH(p, &s->peers, link)
+	{
+		of_process += p->who.pid == who->pid && who->pid != 0; /* 0: in another namespace */
+		of_user += p->who.uid == who->uid;
+		of_others += !p->who.service;
+	}
+	if (s->peer_count >= PEERS_MAX || of_process >= PEERS_OF_ONE)
+		return false;
+	return who->service || (of_user < PEERS_OF_ONE && of_others < PEERS_MAX / 2);
+}
+
+static void log_refusal(struct command_server *s, const char *reason, const struct command_peer *who)
+{
+	int64_t times;
+
+	if (server_may_log(&s->peers_refused, &times))
+		log_event(LOG_COMMAND_PEER_REFUSED, L_STR("reason", reason), L_INT("uid", who->uid),
+		          L_INT("pid", who->pid), L_INT("connections", s->peer_count), L_INT("times", times));
+}
+
+static void admit(struct command_server *s, int fd)
+{
+	struct command_peer who = {.uid = (uid_t)-1};
+
+	if (command_listen_peer(&s->listen, fd, &who) < 0 || !has_room(s, &who)) {
+		log_refusal(s, "too many connections", &who);
+		close(fd);
+	} else if (peer_open(s, fd, &who) < 0) {
+		log_refusal(s, "out of memory", &who);
+	}
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *sa, int len, void *arg)
@@ -169,8 +214,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	(void)listener;
 	(void)sa;
 	(void)len;
-	if (admit(s, fd) < 0)
-		log_event(LOG_COMMAND_PEER_REFUSED, L_INT("connections", s->peer_count));
+	admit(s, fd);
 }
 
 /* File descriptors or memory ran out: retrying at once would only waste CPU time. */

@@ -50,7 +50,14 @@ struct command_server {
 	void *arg;
 	struct peer_list peers;
 	size_t peer_count;
+	/* What a hostile peer can cause again and again is logged at most every ten seconds. */
+	struct log_limit {
+		int64_t logged_ms, times; /* since then */
+	} peers_refused, peers_dropped, commands_refused;
 };
+
+/* Whether this occurrence is to be logged, with *times for those since the last line. */
+bool server_may_log(struct log_limit *l, int64_t *times);
 
 /* --- command_calls.c: what a peer is sent ----------------------------------------------- */
 

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/llm/deployments.h"
 
+#include "core/base/buf.h"
+#include "core/base/json_text.h"
+#include "core/base/utf8.h"
+
+#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +22,94 @@ void llm_list_clear(struct llm_list *l)
 	free(l->items);
 	*l = (struct llm_list){.items = NULL};
 }
+
+/* ---- lists that jansson refuses as a whole for one character or number of one entry ---- */
+
+/* Takes the place of what no text can have: NUL, half of a surrogate pair, bytes that are not UTF-8. It is
+ * U+FDD0, which Unicode assigns to no character, so an entry with it is left out. */
+#define NO_CHARACTER "\xef\xb7\x90"
+
+/* Passes over one character or escape within a string. */
+static int repair_character(const unsigned char **p, const unsigned char *end, struct buf *out)
+{
+	const unsigned char *from = *p;
+	size_t len;
+
+	if (*from == '\\') {
+		bool lone = json_text_lone_surrogate(from, end, &len);
+
+		if (len > (size_t)(end - from))
+			len = (size_t)(end - from);
+		*p += len;
+		if (lone || (end - from >= 6 && memcmp(from, "\\u0000", 6) == 0)) {
+			*p = from + 6;
+			return buf_adds(out, NO_CHARACTER);
+		}
+		return buf_add(out, from, len);
+	}
+	len = *from < 0x80 ? 1 : utf8_sequence(from, end);
+	*p += len > 0 ? len : 1;
+	return len > 0 ? buf_add(out, from, len) : buf_adds(out, NO_CHARACTER);
+}
+
+/* Passes over a number or word: null takes the place of what Python writes, but JSON does not know, and of
+ * numbers that no double can hold. */
+static int repair_word(const unsigned char **p, const unsigned char *end, struct buf *out)
+{
+	const unsigned char *from = *p;
+	char word[32];
+	size_t len;
+
+	while (*p < end && (isalnum(**p) || strchr("+-.", **p) != NULL) && **p != '\0')
+		(*p)++;
+	len = (size_t)(*p - from);
+	snprintf(word, sizeof word, "%.*s", len < sizeof word ? (int)len : 0, (const char *)from);
+	if (strcmp(word, "NaN") == 0 || strcmp(word, "Infinity") == 0 || strcmp(word, "-Infinity") == 0 ||
+	    (isdigit(from[len - 1]) && (len >= sizeof word || isinf(strtod(word, NULL)))))
+		return buf_adds(out, "null");
+	return buf_add(out, from, len);
+}
+
+static int repair(const char *json, size_t len, struct buf *out)
+{
+	const unsigned char *p = (const unsigned char *)json, *end = p + len, *from;
+	bool in_string = false;
+	int result = 0;
+
+	while (p < end && result == 0) {
+		from = p;
+		if (*p == '"') {
+			in_string = !in_string;
+			result = buf_add(out, p++, 1);
+		} else if (in_string) {
+			p = json_text_span(p, end);
+			result = buf_add(out, from, (size_t)(p - from));
+			if (result == 0 && p < end && *p != '"')
+				result = repair_character(&p, end, out);
+		} else if (isalnum(*p) || *p == '-') {
+			result = repair_word(&p, end, out);
+		} else {
+			result = buf_add(out, p++, 1);
+		}
+	}
+	return result;
+}
+
+static json_t *load(const char *json, size_t len, json_error_t *je)
+{
+	json_t *doc = json_loadb(json, len, JSON_DECODE_INT_AS_REAL, je);
+	struct buf repaired = BUF_INIT(3 * len);
+	json_error_t ignored;
+
+	if (doc != NULL || repair(json, len, &repaired) < 0)
+		goto out;
+	doc = json_loadb(repaired.data, repaired.len, JSON_DECODE_INT_AS_REAL, &ignored);
+out:
+	buf_free(&repaired);
+	return doc;
+}
+
+/* ---- entries ---- */
 
 /* One text of an entry; absent, null and "" all mean unknown. */
 struct text_field {
@@ -44,6 +139,9 @@ static int take_texts(struct llm *l, const json_t *from, const struct text_field
 
 		if (value != NULL && !json_is_string(value) && !json_is_null(value))
 			return err_set(why, "%s is not a string", fields[i].key);
+		if (value != NULL && json_is_string(value) && strstr(json_string_value(value), NO_CHARACTER) != NULL)
+			return err_set(why, "%s contains NUL, half of a surrogate pair or invalid UTF-8",
+			               fields[i].key);
 		if (json_string_length(value) > TEXT_MAX)
 			return err_set(why, "%s is longer than %d bytes", fields[i].key, TEXT_MAX);
 		if (json_string_length(value) == 0) {
@@ -79,6 +177,8 @@ static int take_entry(struct llm *l, const char *deploy_id, const json_t *entry,
 		return err_set(why, "the entry is not an object");
 	if (deploy_id[0] == '\0' || strlen(deploy_id) > TEXT_MAX)
 		return err_set(why, "the deploy_id is empty or longer than %d bytes", TEXT_MAX);
+	if (strstr(deploy_id, NO_CHARACTER) != NULL)
+		return err_set(why, "the deploy_id contains NUL, half of a surrogate pair or invalid UTF-8");
 	if (model != NULL && !json_is_object(model) && !json_is_null(model))
 		return err_set(why, "model_impl is not an object");
 	l->deploy_id = strdup(deploy_id);
@@ -148,7 +248,7 @@ int deployments_parse(const char *json, size_t len, const struct config *c, stru
                       deployments_skipped_fn *skipped, void *arg, struct err *e)
 {
 	json_error_t je;
-	json_t *doc = json_loadb(json, len, 0, &je);
+	json_t *doc = load(json, len, &je);
 	size_t room;
 	int result = -1;
 

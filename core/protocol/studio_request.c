@@ -3,32 +3,22 @@
 
 #include "core/base/buf.h"
 #include "core/base/utf8.h"
-#include "core/protocol/json_error.h"
+#include "core/protocol/json_body.h"
 
-#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define INPUT_MAX 4096u /* bytes of a body that are repeated in an answer */
+/* What an answer repeats of a wrong body, so that it costs no more than the body: bytes of text, and of
+ * a body longer than that, so many items at two levels, with so many bytes of text each. */
+#define INPUT_MAX      4096u
+#define INPUT_ITEMS    8u
+#define INPUT_ITEM_MAX 256u
+#define PROBLEMS_MAX   10u
 
-/* ---- what Python's json accepts, and jansson only on request ---- */
+#define ID_MAX 512u
 
-/* An integer beyond 64 bits, which occurs in ignored keys only, becomes a real. NULL with an
- * error without text: no memory. */
-static json_t *read_json(const char *body, size_t len, json_error_t *error)
-{
-	const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
-	json_t *root;
-
-	errno = 0;
-	root = json_loadb(body, len, flags, error);
-	if (root == NULL && json_error_code(error) == json_error_numeric_overflow)
-		root = json_loadb(body, len, flags | JSON_DECODE_INT_AS_REAL, error);
-	if (root == NULL && errno == ENOMEM)
-		error->text[0] = '\0';
-	return root;
-}
+/* ---- strings ---- */
 
 /* A new reference to the string, with U+FFFD in the place of each NUL, where C would end it. */
 static json_t *without_nul(json_t *string)
@@ -61,7 +51,7 @@ static char *text_of(json_t *string)
 
 /* ---- answers as FastAPI words them ---- */
 
-enum problem { MISSING, STRING_TYPE, LITERAL, PART_TYPE, NO_OBJECT, NO_TEXT };
+enum problem { MISSING, STRING_TYPE, LITERAL, PART_TYPE, NO_OBJECT, NO_TEXT, TOO_LONG };
 
 static const struct {
 	const char *type, *message;
@@ -71,14 +61,88 @@ static const struct {
 	[LITERAL] = {"literal_error", "Input should be 'text' or 'image_url'"},
 	[PART_TYPE] = {"model_attributes_type", "Input should be a valid dictionary or object to extract fields from"},
 	[NO_OBJECT] = {"model_attributes_type", "Input should be a valid dictionary or object to extract fields from"},
+	[TOO_LONG] = {"string_too_long", "String should have at most 512 characters"},
 	[NO_TEXT] = {"too_short", "List should have at least 1 item after validation, not 0"},
 };
 
-/* Adds one problem to an array that FastAPI calls detail; loc is stolen. -1: no memory. */
+/* About how long value is as text; beyond room it is not measured. */
+static size_t text_size(const json_t *value, size_t room)
+{
+	size_t size = 8, i;
+	const json_t *item;
+	const char *key;
+
+	if (json_is_string(value))
+		return json_string_length(value);
+	json_array_foreach(value, i, item)
+	{
+		if (size > room)
+			return size;
+		size += text_size(item, room - size);
+	}
+	for (void *at = json_object_iter((json_t *)value); at != NULL && size <= room;
+	     at = json_object_iter_next((json_t *)value, at)) {
+		key = json_object_iter_key(at);
+		size += strlen(key);
+		if (size <= room)
+			size += text_size(json_object_iter_value(at), room - size);
+	}
+	return size;
+}
+
+static json_t *cut_string(const json_t *string, size_t max)
+{
+	return json_stringn(json_string_value(string), utf8_cut(json_string_value(string), max));
+}
+
+static json_t *cut(json_t *value, unsigned levels)
+{
+	json_t *result, *item;
+	size_t i;
+	void *at;
+
+	if (json_is_string(value))
+		return cut_string(value, INPUT_ITEM_MAX);
+	if (json_is_array(value)) {
+		result = json_array();
+		json_array_foreach(value, i, item)
+		{
+			if (levels == 0 || i == INPUT_ITEMS)
+				break;
+			json_array_append_new(result, cut(item, levels - 1));
+		}
+		return result;
+	}
+	if (!json_is_object(value))
+		return json_incref(value);
+	result = json_object();
+	for (at = json_object_iter(value), i = 0; levels > 0 && at != NULL && i < INPUT_ITEMS;
+	     at = json_object_iter_next(value, at), i++)
+		if (strlen(json_object_iter_key(at)) <= INPUT_ITEM_MAX)
+			json_object_set_new(result, json_object_iter_key(at),
+			                    cut(json_object_iter_value(at), levels - 1));
+	return result;
+}
+
+/* A new reference to value, or to so much of it as an answer repeats. */
+static json_t *input_of(json_t *value)
+{
+	if (text_size(value, INPUT_MAX) <= INPUT_MAX)
+		return json_incref(value);
+	return json_is_string(value) ? cut_string(value, INPUT_MAX) : cut(value, 2);
+}
+
+/* Adds one problem to an array that FastAPI calls detail, unless that has enough of them; loc is stolen.
+ * -1: no memory. */
 static int add_problem(json_t *list, enum problem p, json_t *loc, json_t *input)
 {
-	return json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:O}", "type", problems[p].type, "loc", loc,
-	                                             "msg", problems[p].message, "input", input));
+	if (json_array_size(list) >= PROBLEMS_MAX) {
+		json_decref(loc);
+		return 0;
+	}
+	return json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:o, s:o*}", "type", problems[p].type, "loc", loc,
+	                                             "msg", problems[p].message, "input", input_of(input), "ctx",
+	                                             p == TOO_LONG ? json_pack("{s:i}", "max_length", ID_MAX) : NULL));
 }
 
 /* The whole answer; list is stolen. 422, or -1. */
@@ -99,20 +163,13 @@ static int refuse_one(enum problem p, json_t *loc, json_t *input, json_t **detai
 	return refuse(list, detail);
 }
 
-static int refuse_json(const char *body, size_t len, const json_error_t *error, json_t **detail)
+static int refuse_json(const struct json_body_error *e, json_t **detail)
 {
-	struct json_error found;
-
-	json_error_find(body, len, &found);
-	if (found.message == NULL) {
-		/* Python takes what jansson does not: halves of surrogate pairs, NaN, 1e999. */
-		found.message = json_error_code(error) == json_error_invalid_utf8 ? "Invalid UTF-8"
-		                                                                  : "Number or character out of range";
-		found.offset = error->position > 0 ? (size_t)error->position : 0;
-	}
+	if (e->message == NULL)
+		return -1;
 	*detail =
 		json_pack("{s:[{s:s, s:[s, I], s:s, s:{}, s:{s:s}}]}", "detail", "type", "json_invalid", "loc", "body",
-	                  (json_int_t)found.offset, "msg", "JSON decode error", "input", "ctx", "error", found.message);
+	                  (json_int_t)e->offset, "msg", "JSON decode error", "input", "ctx", "error", e->message);
 	return *detail != NULL ? 422 : -1;
 }
 
@@ -207,7 +264,13 @@ static int take_parts(json_t *parts, struct chat_request *r, json_t *list)
 	r->content = json_array();
 	if (r->content == NULL)
 		return -1;
-	json_array_foreach(parts, i, part) if (take_part(part, i, r, list) < 0) return -1;
+	json_array_foreach(parts, i, part)
+	{
+		if (json_array_size(list) == PROBLEMS_MAX)
+			break;
+		if (take_part(part, i, r, list) < 0)
+			return -1;
+	}
 	if (json_array_size(parts) == 0)
 		return add_problem(list, NO_TEXT, json_pack("[s, s]", "body", "message"), parts);
 	return 0;
@@ -225,9 +288,19 @@ static int check_string(json_t *body, const char *key, json_t *list)
 	                   value == NULL ? body : value);
 }
 
+/* As pydantic counts: characters. */
+static bool is_too_long(const char *text, size_t len)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < len && count <= ID_MAX; i++)
+		count += ((unsigned char)text[i] & 0xC0) != 0x80;
+	return count > ID_MAX;
+}
+
 static int take_body(json_t *body, struct chat_request *r, json_t *list)
 {
-	json_t *message = json_object_get(body, "message");
+	json_t *message = json_object_get(body, "message"), *thread_id;
 
 	if (json_is_array(message)) {
 		if (take_parts(message, r, list) < 0)
@@ -241,15 +314,19 @@ static int take_body(json_t *body, struct chat_request *r, json_t *list)
 	}
 	if (check_string(body, "thread_id", list) < 0)
 		return -1;
+	thread_id = json_object_get(body, "thread_id");
+	if (json_is_string(thread_id) && is_too_long(json_string_value(thread_id), json_string_length(thread_id)) &&
+	    add_problem(list, TOO_LONG, json_pack("[s, s]", "body", "thread_id"), thread_id) < 0)
+		return -1;
 	if (json_array_size(list) > 0)
 		return 422;
-	r->thread_id = text_of(json_object_get(body, "thread_id"));
+	r->thread_id = text_of(thread_id);
 	return r->thread_id != NULL ? 0 : -1;
 }
 
 int studio_request_parse(const char *body, size_t len, struct chat_request *r, json_t **detail)
 {
-	json_error_t error = {.text = ""};
+	struct json_body_error error;
 	json_t *root, *list = NULL;
 	int result;
 
@@ -257,11 +334,9 @@ int studio_request_parse(const char *body, size_t len, struct chat_request *r, j
 	*detail = NULL;
 	if (len == 0)
 		return refuse_one(MISSING, json_pack("[s]", "body"), json_null(), detail);
-	root = read_json(body, len, &error);
-	if (root == NULL && error.text[0] == '\0')
-		return -1;
+	root = json_body_parse(body, len, &error);
 	if (root == NULL)
-		return refuse_json(body, len, &error, detail);
+		return refuse_json(&error, detail);
 	if (json_is_null(root)) {
 		result = refuse_one(MISSING, json_pack("[s]", "body"), root, detail);
 	} else if (!json_is_object(root)) {
@@ -282,19 +357,26 @@ int studio_request_parse(const char *body, size_t len, struct chat_request *r, j
 int studio_request_parse_select(const char *query_deploy_id, const char *body, size_t len, char **deploy_id,
                                 json_t **detail)
 {
-	json_error_t error = {.text = ""};
+	struct json_body_error error;
 	json_t *root = NULL, *id = NULL;
 	int result;
 
 	*deploy_id = NULL;
 	*detail = NULL;
 	if (query_deploy_id == NULL && len > 0) {
-		root = read_json(body, len, &error);
-		if (root == NULL && error.text[0] == '\0')
+		root = json_body_parse(body, len, &error);
+		if (root == NULL && error.message == NULL)
 			return -1;
 		id = json_object_get(root, "deploy_id");
 	}
-	if (query_deploy_id != NULL || json_is_string(id)) {
+	if (query_deploy_id != NULL && is_too_long(query_deploy_id, strlen(query_deploy_id))) {
+		id = json_string(query_deploy_id);
+		result = refuse_one(TOO_LONG, json_pack("[s, s]", "query", "deploy_id"), id, detail);
+		json_decref(id);
+	} else if (query_deploy_id == NULL && json_is_string(id) &&
+	           is_too_long(json_string_value(id), json_string_length(id))) {
+		result = refuse_one(TOO_LONG, json_pack("[s, s]", "body", "deploy_id"), id, detail);
+	} else if (query_deploy_id != NULL || json_is_string(id)) {
 		*deploy_id = query_deploy_id != NULL ? strdup(query_deploy_id) : text_of(id);
 		result = *deploy_id != NULL ? 0 : -1;
 	} else if (id != NULL) {

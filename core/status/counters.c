@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/status/counters.h"
 
+#include "core/base/clock.h"
 #include "core/status/safe_read.h"
 
 #include <dirent.h>
@@ -28,19 +29,22 @@ struct counters_file {
 
 struct counters {
 	struct counters_file *file;
-	int fd; /* holds the lock */
+	int fd;                /* holds the lock */
+	int64_t work_began_ns; /* in this iteration of the loop; 0: not yet */
 };
 
-#define COUNTER(id, name, help) {name, help, false},
-#define GAUGE(id, name, help)   {name, help, true},
+#define COUNTER(id, name, help) {name, help, false, false},
+#define GAUGE(id, name, help)   {name, help, true, false},
+#define MAXIMUM(id, name, help) {name, help, true, true},
 static const struct {
 	const char *name, *help;
-	bool gauge;
+	bool gauge, maximum;
 } table[] = {
 #include "core/status/counters.def"
 };
 #undef COUNTER
 #undef GAUGE
+#undef MAXIMUM
 
 const char *counter_name(enum counter id)
 {
@@ -110,7 +114,7 @@ static void begin(struct counters_file *f)
 struct counters *counters_open(const char *dir, struct err *e)
 {
 	char path[4096];
-	struct counters *c = malloc(sizeof *c);
+	struct counters *c = calloc(1, sizeof *c);
 	int rc;
 
 	if (c == NULL) {
@@ -156,6 +160,27 @@ void counters_add(struct counters *c, enum counter id, int64_t n)
 		safe_add(&c->file->values[id], n);
 }
 
+void counters_begin_work(struct counters *c)
+{
+	if (c != NULL && c->work_began_ns == 0)
+		c->work_began_ns = clock_mono_ns();
+}
+
+void counters_end_iteration(struct counters *c)
+{
+	_Atomic int64_t *longest;
+	int64_t us;
+	uint64_t value;
+
+	if (c == NULL || c->work_began_ns == 0)
+		return;
+	longest = &c->file->values[COUNTER_LONGEST_ITERATION];
+	us = (clock_mono_ns() - c->work_began_ns) / 1000;
+	c->work_began_ns = 0;
+	if (safe_load(longest, &value) && (int64_t)value < us)
+		safe_add(longest, us - (int64_t)value);
+}
+
 static bool has_writer(int fd)
 {
 	struct flock lock = whole_file();
@@ -186,7 +211,11 @@ static void add_file(int fd, int64_t sums[COUNTERS])
 	for (size_t i = 0; i < count; i++) {
 		uint64_t value;
 
-		if ((lives || !table[i].gauge) && safe_load(&f->values[i], &value))
+		if ((!lives && table[i].gauge) || !safe_load(&f->values[i], &value))
+			continue;
+		if (table[i].maximum)
+			sums[i] = (int64_t)value > sums[i] ? (int64_t)value : sums[i];
+		else
 			sums[i] = (int64_t)((uint64_t)sums[i] + value); /* any value, if it is damaged */
 	}
 	munmap(f, sizeof *f);

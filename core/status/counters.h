@@ -10,15 +10,18 @@
 
 #include <stdint.h>
 
-/* COUNTER(id, name, help) and GAUGE(id, name, help) */
+/* COUNTER(id, name, help), GAUGE(id, name, help), and MAXIMUM(id, name, help): a gauge of which the
+ * highest of all workers counts. */
 #define COUNTER(id, name, help) COUNTER_##id,
 #define GAUGE(id, name, help)   COUNTER_##id,
+#define MAXIMUM(id, name, help) COUNTER_##id,
 enum counter {
 #include "core/status/counters.def"
 	COUNTERS
 };
 #undef COUNTER
 #undef GAUGE
+#undef MAXIMUM
 
 struct counters;
 
@@ -30,6 +33,11 @@ void counters_close(struct counters *c); /* the file stays; NULL is fine */
 /* Any thread of the worker; some nanoseconds. NULL c is fine. A negative n lowers a gauge.
  * Does nothing if somebody truncated the file. */
 void counters_add(struct counters *c, enum counter id, int64_t n);
+
+/* Measure LONGEST_ITERATION, in the loop's thread: work for a request begins (if it has not yet in this
+ * iteration), and the iteration ends. NULL c is fine. */
+void counters_begin_work(struct counters *c);
+void counters_end_iteration(struct counters *c);
 
 /* Sums over the files of all workers in dir; gauges only over workers that live. Foreign and
  * damaged files are skipped. -1: dir cannot be read; sums are 0. */

@@ -73,43 +73,6 @@ static bool not_mine(struct scan *s)
 
 /* ---- strings ---- */
 
-/* \uXXXX after the u, a surrogate pair included; 0 for what jansson might refuse. */
-static uint32_t take_unicode(struct scan *s)
-{
-	int high, low;
-
-	if (s->end - s->p < 4 || (high = json_text_hex4(s->p)) <= 0)
-		return 0;
-	s->p += 4;
-	if (high < 0xD800 || high > 0xDFFF)
-		return (uint32_t)high;
-	if (high > 0xDBFF || s->end - s->p < 6 || s->p[0] != '\\' || s->p[1] != 'u')
-		return 0;
-	low = json_text_hex4(s->p + 2);
-	if (low < 0xDC00 || low > 0xDFFF)
-		return 0;
-	s->p += 6;
-	return 0x10000u + ((uint32_t)(high - 0xD800) << 10) + (uint32_t)(low - 0xDC00);
-}
-
-/* The escape at p (its backslash), decoded to out; the number of bytes, 0 = not mine. */
-static size_t take_escape(struct scan *s, char out[4])
-{
-	static const char plain[256] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
-	                                ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
-	uint32_t code;
-
-	if (s->end - s->p < 2)
-		return 0;
-	out[0] = plain[s->p[1]];
-	s->p += 2;
-	if (out[0] != '\0')
-		return 1;
-	if (s->p[-1] != 'u' || (code = take_unicode(s)) == 0)
-		return 0;
-	return utf8_encode(code, out);
-}
-
 /* Moves p over bytes that stand for themselves; false where they are not UTF-8. */
 static inline bool skip_plain(struct scan *s)
 {
@@ -140,7 +103,7 @@ static bool decode_string(struct scan *s, const unsigned char *from, struct chun
 		return false;
 	while (*s->p == '\\') {
 		buf_add(scratch, from, (size_t)(s->p - from));
-		len = take_escape(s, decoded);
+		len = json_text_escape(&s->p, s->end, decoded);
 		if (len == 0)
 			return false;
 		buf_add(scratch, decoded, len);
@@ -182,7 +145,7 @@ static bool skip_string(struct scan *s)
 			return false;
 		if (*s->p == '"')
 			break;
-		if (*s->p != '\\' || take_escape(s, decoded) == 0)
+		if (*s->p != '\\' || json_text_escape(&s->p, s->end, decoded) == 0)
 			return false;
 	}
 	s->p++;

@@ -160,6 +160,7 @@ static void drive(struct turn *t, enum step next)
 /* What the step waited for has come. */
 static void proceed(struct turn *t)
 {
+	counters_begin_work(t->services->counters);
 	drive(t, steps[t->step].resume(t));
 }
 

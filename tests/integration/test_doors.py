@@ -3,12 +3,15 @@
 TCP, clients behind proxies that cannot be told apart."""
 
 import json
+import re
 import socket
+import subprocess
+import sys
 
 import pytest
 from harness import fastcgi
 from harness.http_client import Exchange, Turn
-from harness.process import PATIENCE
+from harness.process import PATIENCE, SOURCE
 
 TURN = {"message": "[plain] hello", "thread_id": "doors-123456"}
 ENDPOINTS = [("GET", "/status"), ("HEAD", "/status"), ("POST", "/poll_requests"), ("POST", "/refresh"),
@@ -219,3 +222,175 @@ def test_a_client_that_nobody_can_name_is_no_admin(one, forwarded, server):
     if forwarded == "" and server == "lighttpd":
         pytest.skip("lighttpd passes on no empty header")
     assert send(host, "POST", "/refresh", {"X-Forwarded-For": forwarded}).status == 403
+
+
+# ---- what one request may cost -------------------------------------------------------------------
+
+SIZE = 1 << 20
+
+
+def fill(before, unit, after):
+    return before + unit * ((SIZE - len(before) - len(after)) // len(unit)) + after
+
+
+IGNORED = b'{"message":"[plain]","thread_id":"cost","ignored":'
+COSTLY = {
+    "items": fill(b'{"message":[', b"1,", b'1],"thread_id":"cost"}'),
+    "parts": fill(b'{"thread_id":"cost","message":[', b'{"type":"text","text":""},', b"{}]}"),
+    "bad parts": fill(b'{"thread_id":"cost","message":[', b'{},', b"{}]}"),
+    "bad texts": fill(b'{"thread_id":"cost","message":[', b'{"type":"text","text":1},', b"{}]}"),
+    "some bad parts": fill(b'{"thread_id":"cost","message":[{"type":"' + b"x" * 900000 + b'"},', b'[]' + b" " * 20 + b",", b"{}]}"),
+    "no string": fill(b'{"thread_id":"cost","message":{"a":"', b"x", b'"}}'),
+    "no fields": fill(b'{"a":"', b"x", b'"}'),
+    "no object": fill(b'"', b"x", b'"'),
+    "an array": fill(b'["', b"x", b'"]'),
+    "text": fill(b'{"message":"', b"x", b'","thread_id":"cost"}'),
+    "lines": fill(b'{"message":"', b"line\\n", b'","thread_id":"cost"}'),
+    "escapes": fill(b'{"message":"', b"\\n", b'","thread_id":"cost"}'),
+    "controls": fill(b'{"message":"', b"\\u0001", b'","thread_id":"cost"}'),
+    "NULs": fill(b'{"message":"', b"\\u0000", b'","thread_id":"cost"}'),
+    "surrogates": fill(b'{"message":"', b"\\ud83d\\ude00", b'","thread_id":"cost"}'),
+    "half surrogates": fill(b'{"message":"', b"\\ud83d", b'","thread_id":"cost"}'),
+    "emoji": fill(b'{"message":"', "😀".encode(), b'","thread_id":"cost"}'),
+    "a cut string": fill(b'{"thread_id":"cost","message":"', b"x", b""),
+    "a late fault": fill(b'{"message":"', b"x", b'","thread_id":"cost",'),
+    "invalid UTF-8 at the end": fill(b'{"message":"', b"x", b'\xff","thread_id":"cost"}'),
+    "an image": fill(b'{"thread_id":"cost","message":[{"type":"image_url","image_url":{"url":"data:image/png;base64,', b"A",
+                     b'"}}]}'),
+    "long id": fill(b'{"message":"x","thread_id":"', b"i", b'"}'),
+    "a long key": fill(b'{"message":"x","thread_id":"cost","', b"k", b'":1}'),
+    "objects": fill(IGNORED + b"[", b"{},", b"{}]}"),
+    "arrays": fill(IGNORED + b"[", b"[],", b"[]]}"),
+    "small objects": fill(IGNORED + b"[", b'{"":0},', b"{}]}"),
+    "strings": fill(IGNORED + b"[", b'"",', b'""]}'),
+    "keys": IGNORED + b"{" + b",".join(b'"%x":1' % i for i in range(90000)) + b"}}",
+    "one key": fill(b'{"message":"[plain]","thread_id":"cost"', b',"a":1', b"}"),
+    "reals": fill(IGNORED + b"[", b"1e5,", b"1]}"),
+    "depth": IGNORED + b"[" * 500000 + b"]" * 500000 + b"}",
+    "deep objects": fill(IGNORED, b'{"a":', b""),
+    "an integer": fill(IGNORED, b"9", b"}"),
+    "a fraction": fill(IGNORED + b"0.", b"9", b"}"),
+    "an exponent": fill(IGNORED + b"1e", b"9", b"}"),
+    "integers": fill(IGNORED + b"[", b"9" * 4000 + b",", b"9]}"),
+    "whitespace": fill(b'{"message":"[plain]",', b" ", b'"thread_id":"cost"}'),
+    "medium strings": fill(b'{"message":[', b'"' + b"x" * 4090 + b'",', b'1],"thread_id":"cost"}'),
+    "long strings": fill(b'{"message":[', b'"' + b"x" * 4100 + b'",', b'1],"thread_id":"cost"}'),
+    "NUL before long": fill(b'{"n":"\\u0000","thread_id":"cost","message":"', b"x", b'"}'),
+    "as many values as may be": fill(b'{"n":[' + b"{}," * 9900 + b'{}],"thread_id":"cost","message":"', b"x", b'"}'),
+}
+LOOP_MS = 20
+
+
+def cpu_ms(pid):
+    """Of the loop's thread; unlike elapsed time it does not depend on what else the machine does."""
+    with open(f"/proc/{pid}/task/{pid}/schedstat") as f:
+        return int(f.read().split()[0]) / 1e6
+
+
+def resident(pid, field):
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith(field + ":")) << 10
+
+
+@pytest.mark.parametrize("kind", COSTLY)
+def test_no_body_holds_the_loop_or_takes_much_memory(one, kind):
+    service, _ = one
+    pid, = service.worker_pids()
+    assert len(COSTLY[kind]) > SIZE * 0.75
+    spent = []
+    for _ in range(3):
+        with open(f"/proc/{pid}/clear_refs", "w") as f:
+            f.write("5")
+        before, memory = cpu_ms(pid), resident(pid, "VmRSS")
+        answer = send(service.host, "POST", "/poll_requests", None, COSTLY[kind])
+        spent.append(cpu_ms(pid) - before)
+        assert resident(pid, "VmHWM") - memory < 16 * SIZE
+        assert answer.status in (200, 422)
+        assert len(answer.body) < 65536
+        if answer.status == 422:
+            detail = json.loads(answer.body)["detail"]
+            assert 0 < len(detail) <= 10 and all({"type", "loc", "msg", "input"} <= set(d) for d in detail)
+    # A refused body costs one iteration, a turn at least three: its start, the request to the LLM, the store.
+    assert min(spent) < (LOOP_MS if answer.status == 422 else 3 * LOOP_MS), spent
+    still = service.chat("[plain] hello", f"cost-of-{kind}")
+    assert still.whole
+
+
+def test_the_longest_iteration_is_shown(one):
+    service, _ = one
+    send(service.host, "POST", "/poll_requests", None, COSTLY["text"])
+    assert 100 < service.ctl("status")["counters"]["longest_iteration_us"] < 2000000 * PATIENCE
+
+
+def test_many_parameters_of_a_query_cost_little(one):
+    service, _ = one
+    pid, = service.worker_pids()
+    query = "&".join(["a=%41"] * 10000)
+    before = cpu_ms(pid)
+    with fastcgi.connect(service.socket) as s:
+        s.sendall(fastcgi.request("POST", "/select_model", QUERY_STRING=query[:50000]))
+        assert "422" in fastcgi.read_answer(s)[0]
+    assert cpu_ms(pid) - before < LOOP_MS
+
+
+def test_too_many_headers_are_refused_in_words(one):
+    service, _ = one
+    pid, = service.worker_pids()
+    before = cpu_ms(pid)
+    for host in service.host, service.lighttpd_host:
+        for headers in ({f"X-{i}": "v" for i in range(600)}, {f"X-{i}": "v" * 5000 for i in range(6)} | {"X": "v" * 5000}):
+            answer = send(host, "GET", "/status", headers)
+            assert answer.status in (200, 400, 431), (host, answer.status)
+    answer = send(service.host, "GET", "/status", {f"X-{i}": "v" for i in range(600)})
+    assert answer.status == 431 and "headers" in json.loads(answer.body)["detail"]
+    for more in ({f"HTTP_X_{i}": "v" for i in range(600)}, {"HTTP_X": "v" * 64000}, {f"HTTP_X_{i}": "v" * 90 for i in range(600)}):
+        with fastcgi.connect(service.socket) as s:
+            s.sendall(fastcgi.request("POST", "/poll_requests", b"x" * 30000, **more))
+            assert "431" in fastcgi.read_answer(s)[0]
+    assert cpu_ms(pid) - before < 10 * LOOP_MS
+    assert service.chat("[plain]").whole
+
+
+def test_a_long_id_is_refused_in_words(one):
+    service, _ = one
+    for body, loc in (({"deploy_id": "x" * 900000}, ["body", "deploy_id"]),):
+        answer = send(service.host, "POST", "/select_model", None, body)
+        detail, = json.loads(answer.body)["detail"]
+        assert answer.status == 422 and detail["type"] == "string_too_long" and detail["loc"] == loc and len(answer.body) < 8192
+    answer = send(service.host, "POST", "/select_model?deploy_id=" + "x" * 5000)
+    assert json.loads(answer.body)["detail"][0]["loc"] == ["query", "deploy_id"]
+    for length, status in (512, 200), (513, 422), (900000, 422):
+        answer = send(service.host, "POST", "/poll_requests", None, {"message": "[plain]", "thread_id": "i" * length})
+        assert answer.status == status
+        if status == 422:
+            detail, = json.loads(answer.body)["detail"]
+            assert detail["type"] == "string_too_long" and detail["ctx"] == {"max_length": 512}
+            assert detail["msg"] == "String should have at most 512 characters" and len(detail["input"]) <= 4096
+
+
+# ---- the command socket ----------------------------------------------------------------------------
+
+
+def test_one_peer_does_not_shut_out_the_others(testbed):
+    service, _ = testbed.one()
+    script = ("import socket,sys\nkeep=[]\nfor i in range(600):\n s=socket.socket(socket.AF_UNIX)\n"
+              " s.connect(sys.argv[1])\n keep.append(s)\nprint('done', flush=True)\nsys.stdin.read()\n")
+    peer = subprocess.Popen([sys.executable, "-c", script, str(service.run / "command.sock")], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE)
+    try:
+        assert peer.stdout.readline() == b"done\n"
+        service.daemon.wait_log("command_peer_refused")
+        assert service.http.post("/refresh").json()["status"] == "success"
+        assert service.ctl("ping")
+    finally:
+        peer.stdin.close()
+        peer.wait()
+    assert service.daemon.log().count("command_peer_refused") == 1
+    assert service.daemon.log().count("command_peer_dropped") <= 2
+
+
+def test_silent_connections_of_lighttpd_are_closed_soon(one):
+    service, _ = one
+    text = (SOURCE / "deploy/lighttpd/tt-agent-fastcgi.conf").read_text()
+    idle, = re.findall(r"^server.max-keep-alive-idle = (\d+)$", text, re.M)
+    assert int(idle) <= 60

@@ -49,6 +49,32 @@ static int64_t sum(enum counter id)
 	return sums[id];
 }
 
+static void the_longest_iteration_of_all_counts(void **state)
+{
+	struct counters *a = open_counters(), *b = open_counters();
+	int64_t longest;
+
+	(void)state;
+	counters_end_iteration(a); /* without work */
+	assert_int_equal(sum(COUNTER_LONGEST_ITERATION), 0);
+	counters_begin_work(a);
+	usleep(3000);
+	counters_begin_work(a);
+	counters_end_iteration(a);
+	longest = sum(COUNTER_LONGEST_ITERATION);
+	assert_true(longest >= 3000);
+	counters_begin_work(b);
+	usleep(1000);
+	counters_end_iteration(b);
+	assert_true(sum(COUNTER_LONGEST_ITERATION) >= longest);
+	counters_close(a);
+	assert_true(sum(COUNTER_LONGEST_ITERATION) >= 1000);
+	counters_begin_work(NULL);
+	counters_end_iteration(NULL);
+	counters_close(b);
+	assert_int_equal(sum(COUNTER_LONGEST_ITERATION), 0);
+}
+
 static void counters_go_on_and_gauges_restart(void **state)
 {
 	struct counters *a = open_counters(), *b = open_counters();
@@ -150,11 +176,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(counters_go_on_and_gauges_restart),
-		TEST(a_killed_worker_loses_nothing),
-		TEST(a_spoiled_file_harms_nobody),
-		TEST(an_unusable_directory_is_an_error),
-		TEST(each_has_a_name),
+		TEST(counters_go_on_and_gauges_restart), TEST(the_longest_iteration_of_all_counts),
+		TEST(a_killed_worker_loses_nothing),     TEST(a_spoiled_file_harms_nobody),
+		TEST(an_unusable_directory_is_an_error), TEST(each_has_a_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
