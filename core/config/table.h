@@ -21,6 +21,7 @@ enum key_flags {
 	KEY_HOST = 512,
 	KEY_NETWORKS = 1024,
 	KEY_ORIGINS = 2048,
+	KEY_JSON = 4096,
 };
 
 struct key_row {

@@ -101,6 +101,18 @@ json_t *quirks_to_json(const struct quirks *q)
 	return names;
 }
 
+void quirks_text(const struct quirks *q, char out[QUIRKS_TEXT_MAX])
+{
+	json_t *names = quirks_to_json(q);
+	const json_t *name;
+	size_t i, len = 0;
+
+	out[0] = '\0';
+	json_array_foreach(names, i, name) if (len < QUIRKS_TEXT_MAX) len +=
+		(size_t)snprintf(out + len, QUIRKS_TEXT_MAX - len, "%s%s", i == 0 ? "" : ", ", json_string_value(name));
+	json_decref(names);
+}
+
 void quirks_from_json(const json_t *names, struct quirks *q)
 {
 	const json_t *item;

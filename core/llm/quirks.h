@@ -39,6 +39,10 @@ unsigned quirks_omitted(const struct config *c, enum cfg_key k); /* the bits of 
 json_t *quirks_to_json(const struct quirks *q);
 void quirks_from_json(const json_t *names, struct quirks *q);
 
+/* The same, joined by ", ". */
+#define QUIRKS_TEXT_MAX 512
+void quirks_text(const struct quirks *q, char out[QUIRKS_TEXT_MAX]);
+
 /* A request that was refused. */
 struct refusal {
 	const char *param;  /* error.param, or the path of a location, "body.top_k"; NULL */
