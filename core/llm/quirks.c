@@ -14,7 +14,7 @@
 #define NEAR       80  /* bytes between a name and the words that refuse it */
 #define LABEL_MAX  40  /* bytes before a name that may show that it names a field */
 #define TOKENS_MIN 16  /* no server limits answers to fewer tokens */
-#define SAID_MIN   20  /* bytes that a refusal and the conversation have in common by no accident */
+#define ECHO_MIN   20  /* bytes that a refusal and the conversation have in common by no accident */
 
 /* ---- the tables ---------------------------------------------------------------------- */
 
@@ -205,15 +205,15 @@ static struct span after(const char *text, struct span s, size_t bytes)
 }
 
 /* Whether the conversation says that too: then these are likely to be its words. */
-static bool was_said(const struct refusal *r, const char *text, struct span s)
+static bool is_echo(const struct refusal *r, const char *text, struct span s)
 {
 	char copy[TEXT_MAX + 1];
 
-	if (r->said == NULL)
+	if (r->conversation == NULL)
 		return false;
 	memcpy(copy, text + s.from, s.to - s.from);
 	copy[s.to - s.from] = '\0';
-	return strcasestr(r->said, copy) != NULL;
+	return strcasestr(r->conversation, copy) != NULL;
 }
 
 static bool is_word(char c)
@@ -227,18 +227,18 @@ static void strike_out(const struct refusal *r, char *text)
 	size_t len = strlen(text);
 	char run[TEXT_MAX + 1];
 
-	for (size_t i = 0; i + SAID_MIN <= len; i++) {
-		size_t n = SAID_MIN;
+	for (size_t i = 0; i + ECHO_MIN <= len; i++) {
+		size_t n = ECHO_MIN;
 
 		if (i > 0 && is_word(text[i - 1]))
 			continue; /* from the beginning of a word on */
 		for (; i + n <= len; n++) {
 			memcpy(run, text + i, n);
 			run[n] = '\0';
-			if (strcasestr(r->said, run) == NULL)
+			if (strcasestr(r->conversation, run) == NULL)
 				break;
 		}
-		if (n == SAID_MIN)
+		if (n == ECHO_MIN)
 			continue;
 		memset(text + i, '~', n - 1);
 		i += n - 2;
@@ -252,21 +252,21 @@ static bool is_quoted(const char *text, struct span s)
 	return s.from > 0 && *close != '\0' && strchr("'\"`", *close) != NULL && text[s.from - 1] == *close;
 }
 
-/* Whether a name at s is refused: words that refuse are near, and they are not said by the user. */
+/* Whether a name at s is refused: words that refuse are near, and they are not conversation by the user. */
 static bool is_refused(const struct refusal *r, const char *text, const struct naming *n, struct span s)
 {
 	bool as_field = is_quoted(text, s) || find_within(text, before(s, LABEL_MAX), labels_before, NULL);
 	struct span words;
 
-	if (!as_field && was_said(r, text, s))
+	if (!as_field && is_echo(r, text, s))
 		return false;
 	if (!as_field && n->plain && !find_within(text, after(text, s, LABEL_MAX), labels_after, NULL))
 		return false;
 	if (find_within(text, after(text, s, NEAR), refusing, &words) &&
-	    !was_said(r, text, (struct span){s.from, words.to}))
+	    !is_echo(r, text, (struct span){s.from, words.to}))
 		return true;
 	return find_within(text, before(s, NEAR), refusing, &words) &&
-	       !was_said(r, text, (struct span){words.from, s.to});
+	       !is_echo(r, text, (struct span){words.from, s.to});
 }
 
 static bool is_named(const struct refusal *r, const char *text, const struct naming *n)
@@ -378,8 +378,8 @@ static bool learn_max_tokens(struct quirks *q, const struct refusal *r, const ch
 			limit(q, most);
 			return true;
 		}
-	} else if ((sent & QUIRK_BIT(QUIRK_MAX_COMPLETION_TOKENS)) != 0) {
-		q->set |= QUIRK_BIT(QUIRK_MAX_COMPLETION_TOKENS);
+	} else if ((sent & QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS)) != 0) {
+		q->set |= QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS);
 		return true;
 	}
 	q->set |= QUIRK_BIT(QUIRK_MAX_TOKENS);
@@ -414,7 +414,7 @@ static bool learn_meaning(struct quirks *q, const struct refusal *r, const char 
 		unsigned bit = QUIRK_BIT(meanings[i].quirk);
 		struct span s;
 
-		if ((r->sent & bit & ~q->set) != 0 && find(text, meanings[i].words, &s) && !was_said(r, text, s)) {
+		if ((r->sent & bit & ~q->set) != 0 && find(text, meanings[i].words, &s) && !is_echo(r, text, s)) {
 			q->set |= bit;
 			return true;
 		}
@@ -479,7 +479,7 @@ bool quirks_learn(struct quirks *q, const struct refusal *r)
 	if (find(text, alternatives, &s))
 		text[s.from] = '\0';
 	/* The conversation may be long: it is compared only where there is something to learn. */
-	if (r->said != NULL) {
+	if (r->conversation != NULL) {
 		if (!learn(&first, r, text))
 			return false;
 		strike_out(r, text);

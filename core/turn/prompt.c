@@ -393,7 +393,7 @@ static int apply_quirks(const struct prompt *p, json_t *body)
 	json_t *tokens = json_object_get(body, "max_tokens");
 	int result = 0;
 
-	if (lacks(p, QUIRK_MAX_COMPLETION_TOKENS) && tokens != NULL)
+	if (lacks(p, QUIRK_RENAMED_MAX_TOKENS) && tokens != NULL)
 		result = json_object_set(body, "max_completion_tokens", tokens) | json_object_del(body, "max_tokens");
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
 		if (p->quirks.max_tokens > 0 &&
@@ -450,7 +450,7 @@ unsigned prompt_sent(const struct prompt *p)
 		if (quirk_field((enum quirk)q) != NULL && has_field(body, quirk_field((enum quirk)q)))
 			sent |= QUIRK_BIT(q);
 	if ((sent & QUIRK_BIT(QUIRK_MAX_TOKENS)) != 0)
-		sent |= QUIRK_BIT(QUIRK_MAX_COMPLETION_TOKENS);
+		sent |= QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS);
 	if (has_field(body, "max_completion_tokens"))
 		sent |= QUIRK_BIT(QUIRK_MAX_TOKENS);
 	if (system != NULL)

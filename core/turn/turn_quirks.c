@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REPEATS_MAX 8           /* each teaches something new, and no server refuses more than that */
-#define SAID_MAX    (64u << 10) /* the end of a conversation that is compared with a refusal */
+#define REPEATS_MAX      8           /* each teaches something new, and no server refuses more than that */
+#define CONVERSATION_MAX (64u << 10) /* the end of a conversation that is compared with a refusal */
 
 struct quirks turn_quirks(const struct turn *t)
 {
@@ -25,23 +25,24 @@ struct quirks turn_quirks(const struct turn *t)
 }
 
 /* The words of this turn and of those before it, the latest first. */
-static void add_said(struct buf *said, const json_t *messages)
+static void add_words(struct buf *conversation, const json_t *messages)
 {
-	for (size_t i = json_array_size(messages); i-- > 0 && said->len < SAID_MAX;) {
+	for (size_t i = json_array_size(messages); i-- > 0 && conversation->len < CONVERSATION_MAX;) {
 		char *text = chat_content_text(json_object_get(json_array_get(messages, i), "content"));
 
 		if (text != NULL)
-			(void)(buf_add(said, text, strnlen(text, SAID_MAX)) | buf_adds(said, "\n"));
+			(void)(buf_add(conversation, text, strnlen(text, CONVERSATION_MAX)) |
+			       buf_adds(conversation, "\n"));
 		free(text);
 	}
 }
 
-static void conversation_of(const struct prompt *p, struct buf *said)
+static void conversation_of(const struct prompt *p, struct buf *conversation)
 {
-	buf_init(said, 3 * SAID_MAX);
-	add_said(said, p->messages);
-	for (size_t i = json_array_size(p->turns); i-- > p->skip_turns && said->len < SAID_MAX;)
-		add_said(said, json_array_get(p->turns, i));
+	buf_init(conversation, 3 * CONVERSATION_MAX);
+	add_words(conversation, p->messages);
+	for (size_t i = json_array_size(p->turns); i-- > p->skip_turns && conversation->len < CONVERSATION_MAX;)
+		add_words(conversation, json_array_get(p->turns, i));
 }
 
 /* A refusal of a part of the request may come with any of these. */
@@ -66,17 +67,17 @@ enum step turn_quirks_learn(struct turn *t, const struct prompt *p, const struct
 	struct refusal r = {.param = o->error.param, .text = o->error.text, .overflow = o->result == ATTEMPT_OVERFLOW};
 	struct quirks news = {.set = 0};
 	char quirks[QUIRKS_TEXT_MAX];
-	struct buf said;
+	struct buf conversation;
 	bool teaches;
 
 	if (!may_teach(o) || learned->repeats >= REPEATS_MAX)
 		return STEP_STAY;
 	r.sent = prompt_sent(p);
 	r.max_tokens = prompt_max_tokens(p);
-	conversation_of(p, &said);
-	r.said = said.data;
+	conversation_of(p, &conversation);
+	r.conversation = conversation.data;
 	teaches = quirks_learn(&news, &r);
-	buf_free(&said);
+	buf_free(&conversation);
 	if (!teaches)
 		return STEP_STAY;
 	learned->repeats++;

@@ -198,7 +198,7 @@ static void the_longest_answer_is_renamed_or_limited(void **state)
 	expect_all(samples, COUNT(samples));
 	/* Renamed already, and refused again. */
 	expect((struct refusal){.text = "Unknown parameter: 'max_completion_tokens'.",
-	                        .sent = NO_IMAGES & ~QUIRK_BIT(QUIRK_MAX_COMPLETION_TOKENS)},
+	                        .sent = NO_IMAGES & ~QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS)},
 	       "no max_tokens");
 	/* A window that the answer alone fills. */
 	expect(
@@ -303,7 +303,7 @@ static void images_and_continuations_count_where_they_were_sent(void **state)
 /* A refusal may repeat what the user wrote, and most name no field at all. */
 static void the_words_of_a_conversation_teach_nothing(void **state)
 {
-	static const char said[] =
+	static const char conversation[] =
 		"What does top_k do? My server says: tools param requires --jinja flag, and 'temperature' is not supported.\n"
 		"Conversation roles must alternate user/assistant, explain top_p";
 	static const char *const refusals[] = {
@@ -328,10 +328,11 @@ static void the_words_of_a_conversation_teach_nothing(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(refusals); i++)
-		expect((struct refusal){.text = refusals[i], .said = said}, "");
+		expect((struct refusal){.text = refusals[i], .conversation = conversation}, "");
 	/* The server's own words are understood all the same. */
-	expect((struct refusal){.text = "Unknown parameter: 'top_k'.", .said = said}, "no top_k");
-	expect((struct refusal){.text = "property 'temperature' is unsupported", .said = said}, "no temperature");
+	expect((struct refusal){.text = "Unknown parameter: 'top_k'.", .conversation = conversation}, "no top_k");
+	expect((struct refusal){.text = "property 'temperature' is unsupported", .conversation = conversation},
+	       "no temperature");
 	expect_all(samples, COUNT(samples));
 }
 

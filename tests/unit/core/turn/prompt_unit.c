@@ -374,7 +374,7 @@ static void what_an_llm_refuses_is_left_out_or_changed(void **state)
 
 	(void)state;
 	p.quirks = (struct quirks){.set = QUIRK_BIT(QUIRK_TOP_K) | QUIRK_BIT(QUIRK_CONTINUOUS_USAGE) |
-	                                  QUIRK_BIT(QUIRK_TOOLS) | QUIRK_BIT(QUIRK_MAX_COMPLETION_TOKENS) |
+	                                  QUIRK_BIT(QUIRK_TOOLS) | QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS) |
 	                                  QUIRK_BIT(QUIRK_STOP),
 	                           .max_tokens = 100};
 	expect_with(p,
@@ -504,10 +504,10 @@ static void what_was_sent_can_be_refused(void **state)
 
 	(void)state;
 	assert_int_equal(prompt_sent(&p), QUIRK_BIT(QUIRK_TEMPERATURE) | QUIRK_BIT(QUIRK_MAX_TOKENS) |
-	                                          QUIRK_BIT(QUIRK_STREAM) | QUIRK_BIT(QUIRK_MAX_COMPLETION_TOKENS) |
+	                                          QUIRK_BIT(QUIRK_STREAM) | QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS) |
 	                                          QUIRK_BIT(QUIRK_SYSTEM_ROLE) | QUIRK_BIT(QUIRK_ROLES));
 	p.quirks.set =
-		QUIRK_BIT(QUIRK_TEMPERATURE) | QUIRK_BIT(QUIRK_MAX_COMPLETION_TOKENS) | QUIRK_BIT(QUIRK_SYSTEM_ROLE);
+		QUIRK_BIT(QUIRK_TEMPERATURE) | QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS) | QUIRK_BIT(QUIRK_SYSTEM_ROLE);
 	assert_int_equal(prompt_sent(&p),
 	                 QUIRK_BIT(QUIRK_MAX_TOKENS) | QUIRK_BIT(QUIRK_STREAM) | QUIRK_BIT(QUIRK_ROLES));
 	json_decref(messages);
