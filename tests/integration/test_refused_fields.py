@@ -21,7 +21,7 @@ def rule(text, status=400, body=None, **when):
 
 
 def world(testbed, *refuses, deployment=None, **more):
-    return testbed.one({"text": [SAYS], "refuses": list(refuses)}, deployment, **more)
+    return testbed.one({"text": [SAYS], "rules": list(refuses)}, deployment, **more)
 
 
 def models(service):
@@ -117,7 +117,7 @@ def test_an_llm_that_refuses_tools_answers_without_them(testbed, text, status):
 
 def test_the_results_of_tools_are_sent_as_text_where_roles_must_alternate(testbed):
     searching = search(testbed)
-    service, llm = testbed.one({"refuses": [rule(ALTERNATE, role="tool")]}, env=search_env(searching), sets=["prompts.tools="])
+    service, llm = testbed.one({"rules": [rule(ALTERNATE, role="tool")]}, env=search_env(searching), sets=["prompts.tools="])
     llm.forget()
     assert service.chat("[search] hello").whole
     first, refused, again = [r["body"] for r in llm.chats()][:3]
@@ -147,7 +147,7 @@ def test_without_a_daemon_the_worker_remembers(testbed):
 
 
 def test_it_is_remembered_over_a_restart_of_the_daemon_and_forgotten_with_the_deployment(testbed):
-    llm = testbed.llm(text=[SAYS], refuses=[rule("Unknown parameter: 'top_k'", field="top_k")])
+    llm = testbed.llm(text=[SAYS], rules=[rule("Unknown parameter: 'top_k'", field="top_k")])
     backend = testbed.backend({"d1": llm.deployment(tool_calling_enabled=False)})
     service = testbed.service(backend=backend).wait_ready()
     assert service.chat("hello").text == SAYS
@@ -163,7 +163,7 @@ def test_it_is_remembered_over_a_restart_of_the_daemon_and_forgotten_with_the_de
     backend.deploy(d1=llm.deployment("Qwen3-8B", tool_calling_enabled=False))
     service.ctl("refresh")
     wait_until(lambda: models(service)[0]["model_name"] == "Qwen3-8B" and quirks(service) == [], "another deployment")
-    llm.script(text=[SAYS], refuses=[])
+    llm.script(text=[SAYS], rules=[])
     llm.forget()
     assert service.chat("again").text == SAYS
     assert "top_k" in llm.chats()[-1]["body"]
@@ -171,14 +171,14 @@ def test_it_is_remembered_over_a_restart_of_the_daemon_and_forgotten_with_the_de
 
 def test_a_configured_llm_that_came_back_is_tried_with_tools_again(testbed):
     searching = search(testbed)
-    llm = testbed.llm(text=[SAYS], refuses=[rule(JINJA, 500, field="tools")])
+    llm = testbed.llm(text=[SAYS], rules=[rule(JINJA, 500, field="tools")])
     service = testbed.service(env={**search_env(searching), "LLM_CONTAINER_NAME": llm.host, "AGENT_AUTO_DISCOVERY": "false"},
                               sets=["health.interval=0.1", "health.fast_interval=0.05", "health.max_failures=1"]).wait_ready()
     assert service.chat("hello").text == SAYS
     wait_quirks(service, "no tools")
     llm.script(health_status=500)
     wait_until(lambda: models(service)[0]["status"] == "unhealthy", "an outage")
-    llm.script(text=[SAYS], refuses=[])
+    llm.script(text=[SAYS], rules=[])
     wait_until(lambda: models(service)[0]["status"] == "healthy" and quirks(service) == [], "it came back")
     llm.forget()
     assert service.chat("again").text == SAYS
@@ -197,7 +197,7 @@ def test_what_the_user_wrote_teaches_nothing(testbed):
 
 def test_an_image_goes_to_another_llm_where_one_refuses_images(testbed):
     vlm = {"model_impl": {"model_type": "vlm"}}
-    text_only, sees = testbed.llm(text=["no"], refuses=[rule("This model does not support image input", field="messages")]), testbed.llm(text=["a cat"])
+    text_only, sees = testbed.llm(text=["no"], rules=[rule("This model does not support image input", field="messages")]), testbed.llm(text=["a cat"])
     backend = testbed.backend({"d1": text_only.deployment(**vlm), "d2": sees.deployment("Qwen3-8B", name="c-d2", model_impl={"model_type": "vlm"})})
     service = testbed.service(backend=backend).wait_ready()
     service.wait_status(lambda s: len(s["available_models"]) == 2, "two models")

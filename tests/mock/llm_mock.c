@@ -303,7 +303,9 @@ static struct plan *llm_make(const struct llm_state *st, struct llm_request *a, 
 		char *echo = llm_echo(a, s.echo);
 
 		a->stream.echo = echo;
-		plan = llm_by_rule(&s, a);
+		plan = llm_refused(&s, a);
+		if (!plan)
+			plan = llm_by_rule(&s, a);
 		if (!plan)
 			plan = llm_too_long(&s, a);
 		if (!plan)
