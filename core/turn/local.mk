@@ -15,6 +15,7 @@ libttagent_a_SOURCES += \
 	core/turn/turn.h \
 	core/turn/turn_llm.c \
 	core/turn/turn_private.h \
+	core/turn/turn_quirks.c \
 	core/turn/turn_store.c \
 	core/turn/turn_tools.c \
 	core/turn/wait_queue.c \

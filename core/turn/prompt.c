@@ -14,6 +14,11 @@
 #define CONTINUE_FINAL "\"continue_final_message\":true,\"add_generation_prompt\":false,"
 #define BODY_MAX       (256u << 20)
 
+static bool lacks(const struct prompt *p, enum quirk q)
+{
+	return (p->quirks.set & QUIRK_BIT(q)) != 0;
+}
+
 /* ---- texts ---------------------------------------------------------------------- */
 
 static bool has_image(const json_t *content)
@@ -116,30 +121,51 @@ static json_t *text_message(const char *role, const char *text)
 	return json_pack("{s:s, s:s}", "role", role, "content", text);
 }
 
-/* Content, followed by more text; a new reference. */
-static json_t *joined(const json_t *content, const char *text)
+static json_t *parts_of(const json_t *content)
 {
-	json_t *parts;
+	if (json_is_array(content))
+		return json_copy((json_t *)(uintptr_t)content); /* it is the turn's */
+	return json_pack("[{s:s, s:O}]", "type", "text", "text", content);
+}
 
-	if (!json_is_array(content))
-		return json_sprintf("%s\n\n%s", json_string_value(content), text);
-	parts = json_copy((json_t *)(uintptr_t)content); /* it is the turn's */
-	if (json_array_append_new(parts, json_pack("{s:s, s:s}", "type", "text", "text", text)) == 0)
+/* Content, followed by more of it; a new reference. */
+static json_t *joined(const json_t *content, const json_t *more)
+{
+	json_t *parts, *rest;
+	int failed;
+
+	if (!json_is_array(content) && !json_is_array(more))
+		return json_sprintf("%s\n\n%s", json_string_value(content), json_string_value(more));
+	parts = parts_of(content);
+	rest = parts_of(more);
+	failed = parts == NULL || rest == NULL || json_array_extend(parts, rest) < 0;
+	json_decref(rest);
+	if (!failed)
 		return parts;
 	json_decref(parts);
 	return NULL;
 }
 
-/* Chat templates refuse two messages of one role in a row: the second joins the first. */
-static int add_joined(json_t *to, const char *role, const char *text)
+static bool is_content(const json_t *content)
+{
+	return json_is_string(content) || json_is_array(content);
+}
+
+/* Chat templates refuse two messages of one role in a row: the second joins the first. Steals it. */
+static int add_joined(json_t *to, json_t *message)
 {
 	json_t *last = json_array_get(to, json_array_size(to) - 1);
+	const char *role = json_string_value(json_object_get(message, "role"));
 	const char *last_role = json_string_value(json_object_get(last, "role"));
-	const json_t *content = json_object_get(last, "content");
+	const json_t *content = json_object_get(last, "content"), *more = json_object_get(message, "content");
+	int result;
 
-	if (last_role != NULL && strcmp(last_role, role) == 0 && (json_is_string(content) || json_is_array(content)))
-		return json_object_set_new(last, "content", joined(content, text));
-	return json_array_append_new(to, text_message(role, text));
+	if (role == NULL || last_role == NULL || strcmp(last_role, role) != 0 || !is_content(content) ||
+	    !is_content(more))
+		return json_array_append_new(to, message);
+	result = json_object_set_new(last, "content", joined(content, more));
+	json_decref(message);
+	return result;
 }
 
 /* For an LLM without tools: what they found is passed on as text. */
@@ -153,16 +179,18 @@ static int add_without_tools(json_t *to, const char *role, const json_t *content
 	if (strcmp(role, "tool") == 0) {
 		json_t *result_text = json_sprintf("Result of a tool that was run for this question:\n%s", text);
 
-		result = result_text == NULL ? -1 : add_joined(to, "user", json_string_value(result_text));
+		result =
+			result_text == NULL ? -1 : add_joined(to, text_message("user", json_string_value(result_text)));
 		json_decref(result_text);
 	} else if (*text != '\0') {
-		result = add_joined(to, role, text);
+		result = add_joined(to, text_message(role, text));
 	}
 	free(text);
 	return result;
 }
 
-static int add_message(const struct prompt *p, json_t *to, const json_t *message)
+/* join: where the last one has the same role, both become one. */
+static int add_message(const struct prompt *p, json_t *to, const json_t *message, bool join)
 {
 	static const char *const known[] = {"role", "content", "tool_calls", "tool_call_id", "name"};
 	const char *role = json_string_value(json_object_get(message, "role"));
@@ -171,7 +199,7 @@ static int add_message(const struct prompt *p, json_t *to, const json_t *message
 
 	if (role == NULL)
 		return 0;
-	if (!p->uses_tools)
+	if (!p->uses_tools || lacks(p, QUIRK_ROLES))
 		if (!(p->vision && has_image(content)))
 			return add_without_tools(to, role, content);
 	out = json_object();
@@ -189,7 +217,7 @@ static int add_message(const struct prompt *p, json_t *to, const json_t *message
 		json_object_set_new(out, "content", text == NULL ? NULL : json_string(text));
 		free(text);
 	}
-	return json_array_append_new(to, out);
+	return join ? add_joined(to, out) : json_array_append_new(to, out);
 }
 
 const json_t *prompt_own_message(const struct prompt *p, size_t position)
@@ -202,35 +230,48 @@ const json_t *prompt_own_message(const struct prompt *p, size_t position)
 
 static json_t *messages(const struct prompt *p)
 {
+	const bool in_user = lacks(p, QUIRK_SYSTEM_ROLE);
 	json_t *all = json_array();
 	const json_t *turn, *message;
 	size_t i, j;
-	bool none;
+	bool none, join;
 	char *system = system_text(p, &none);
 
 	if (all == NULL || (system == NULL && !none))
 		goto fail;
-	if (system != NULL && json_array_append_new(all, text_message("system", system)) < 0)
+	if (system != NULL && json_array_append_new(all, text_message(in_user ? "user" : "system", system)) < 0)
 		goto fail;
+	join = lacks(p, QUIRK_ROLES) || (in_user && system != NULL);
 	json_array_foreach(p->turns, i, turn)
 	{
 		if (i < p->skip_turns)
 			continue;
-		json_array_foreach(turn, j, message) if (add_message(p, all, message) < 0) goto fail;
+		json_array_foreach(turn, j, message)
+		{
+			if (add_message(p, all, message, join) < 0)
+				goto fail;
+			join = lacks(p, QUIRK_ROLES);
+		}
 	}
 	json_array_foreach(p->messages, j, message)
 	{
 		json_t *own = (json_t *)(uintptr_t)prompt_own_message(p, j);
 		json_t *sent = own != NULL ? json_incref(own) : prompt_message(p, (json_t *)(uintptr_t)message);
-		int added = sent == NULL ? -1 : own != NULL ? json_array_append(all, own) : add_message(p, all, sent);
+		int added = sent == NULL  ? -1
+		            : own != NULL ? json_array_append(all, own)
+		                          : add_message(p, all, sent, join);
 
 		json_decref(sent);
 		if (added < 0)
 			goto fail;
+		join = lacks(p, QUIRK_ROLES);
 	}
-	if (p->begun != NULL && json_array_append_new(all, json_pack("{s:s, s:s%}", "role", "assistant", "content",
-	                                                             p->begun, p->begun_len)) < 0)
-		goto fail;
+	if (p->begun != NULL) {
+		json_t *begun = json_pack("{s:s, s:s%}", "role", "assistant", "content", p->begun, p->begun_len);
+
+		if ((join ? add_joined(all, begun) : json_array_append_new(all, begun)) < 0)
+			goto fail;
+	}
 	free(system);
 	return all;
 fail:
@@ -302,32 +343,199 @@ static int add_tools(const struct prompt *p, json_t *body)
 	       json_object_set_new(body, "tool_choice", json_string(p->tools_used_up ? "none" : "auto"));
 }
 
+static const char *extra_of(const struct prompt *p, bool of_kind)
+{
+	if (!of_kind)
+		return cfg_str(p->config, CFG_LLM_EXTRA);
+	return p->kind == NULL ? NULL : cfg_str(p->config, p->kind->extra);
+}
+
+/* Members of the settings *.extra, which are valid. */
+static int add_extra(const struct prompt *p, json_t *body)
+{
+	int result = 0;
+
+	for (int of_kind = 0; of_kind < 2; of_kind++) {
+		const char *text = extra_of(p, of_kind != 0);
+		json_t *extra = text == NULL ? NULL : json_loads(text, 0, NULL);
+
+		if (text != NULL)
+			result |= extra == NULL ? -1 : json_object_update(body, extra);
+		json_decref(extra);
+	}
+	if (json_object_get(body, "max_completion_tokens") != NULL)
+		json_object_del(body, "max_tokens");
+	return result;
+}
+
+/* Takes the field at path, "a" or "a.b", out of the body; a parent that is empty then, too. */
+static void leave_out(json_t *body, const char *path)
+{
+	const char *dot = strchr(path, '.');
+	char parent[64];
+	json_t *inner;
+
+	if (dot == NULL) {
+		json_object_del(body, path);
+		return;
+	}
+	snprintf(parent, sizeof parent, "%.*s", (int)(dot - path), path);
+	inner = json_object_get(body, parent);
+	json_object_del(inner, dot + 1);
+	if (json_is_object(inner) && json_object_size(inner) == 0)
+		json_object_del(body, parent);
+}
+
+static bool has_field(const json_t *body, const char *path)
+{
+	const char *dot = strchr(path, '.');
+	char parent[64];
+
+	if (dot == NULL)
+		return json_object_get(body, path) != NULL;
+	snprintf(parent, sizeof parent, "%.*s", (int)(dot - path), path);
+	return json_object_get(json_object_get(body, parent), dot + 1) != NULL;
+}
+
+static const char *const limits[] = {"max_tokens", "max_completion_tokens"};
+
+static int apply_quirks(const struct prompt *p, json_t *body)
+{
+	json_t *tokens = json_object_get(body, "max_tokens");
+	int result = 0;
+
+	if (lacks(p, QUIRK_RENAMED_MAX_TOKENS) && tokens != NULL)
+		result = json_object_set(body, "max_completion_tokens", tokens) | json_object_del(body, "max_tokens");
+	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+		if (p->quirks.max_tokens > 0 &&
+		    json_integer_value(json_object_get(body, limits[i])) > p->quirks.max_tokens)
+			result |= json_object_set_new(body, limits[i], json_integer(p->quirks.max_tokens));
+	for (unsigned q = 0; q < QUIRKS; q++)
+		if (lacks(p, (enum quirk)q) && quirk_field((enum quirk)q) != NULL)
+			leave_out(body, quirk_field((enum quirk)q));
+	if (lacks(p, QUIRK_MAX_TOKENS))
+		json_object_del(body, "max_completion_tokens");
+	if (lacks(p, QUIRK_STREAM))
+		json_object_del(body, "stream_options"); /* only allowed with stream */
+	return result;
+}
+
+/* All fields but the model and the messages; NULL: no memory. */
+static json_t *fields_of(const struct prompt *p)
+{
+	json_t *body = json_object();
+
+	if (body != NULL && add_sampling(p, body) == 0 && add_tools(p, body) == 0 && add_extra(p, body) == 0 &&
+	    apply_quirks(p, body) == 0)
+		return body;
+	json_decref(body);
+	return NULL;
+}
+
+void prompt_adjust(struct prompt *p)
+{
+	p->quirks.set |= quirks_omitted(p->config, CFG_LLM_OMIT);
+	if (p->kind != NULL)
+		p->quirks.set |= quirks_omitted(p->config, p->kind->omit);
+	if (lacks(p, QUIRK_ROLES))
+		p->quirks.set |= QUIRK_BIT(QUIRK_SYSTEM_ROLE);
+	if (lacks(p, QUIRK_IMAGES))
+		p->vision = false;
+	/* Without tool_choice, only an LLM that is offered no tools is sure to answer at last. */
+	if (lacks(p, QUIRK_TOOLS) || (lacks(p, QUIRK_TOOL_CHOICE) && p->tools_used_up)) {
+		p->uses_tools = false;
+		p->tools = NULL;
+	}
+}
+
+unsigned prompt_sent(const struct prompt *p)
+{
+	json_t *body = fields_of(p);
+	const json_t *message;
+	unsigned sent = QUIRK_BIT(QUIRK_ROLES);
+	bool none;
+	char *system = system_text(p, &none);
+	size_t i;
+
+	for (unsigned q = 0; q < QUIRKS; q++)
+		if (quirk_field((enum quirk)q) != NULL && has_field(body, quirk_field((enum quirk)q)))
+			sent |= QUIRK_BIT(q);
+	if ((sent & QUIRK_BIT(QUIRK_MAX_TOKENS)) != 0)
+		sent |= QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS);
+	if (has_field(body, "max_completion_tokens"))
+		sent |= QUIRK_BIT(QUIRK_MAX_TOKENS);
+	if (system != NULL)
+		sent |= QUIRK_BIT(QUIRK_SYSTEM_ROLE);
+	json_array_foreach(p->messages, i, message) if (p->vision && has_image(json_object_get(message, "content")))
+		sent |= QUIRK_BIT(QUIRK_IMAGES);
+	if (p->begun != NULL)
+		sent |= QUIRK_BIT(QUIRK_CONTINUATION);
+	free(system);
+	json_decref(body);
+	return sent & ~p->quirks.set;
+}
+
+int64_t prompt_max_tokens(const struct prompt *p)
+{
+	int64_t tokens = cfg_int(p->config, p->cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS);
+
+	if (extra_of(p, false) != NULL || extra_of(p, true) != NULL) {
+		json_t *body = fields_of(p);
+
+		for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+			if (json_is_integer(json_object_get(body, limits[i])))
+				tokens = json_integer_value(json_object_get(body, limits[i]));
+		json_decref(body);
+	}
+	return p->quirks.max_tokens > 0 && p->quirks.max_tokens < tokens ? p->quirks.max_tokens : tokens;
+}
+
+/* ---- the part that is cached ------------------------------------------------------ */
+
 void prompt_cache_clear(struct prompt_cache *c)
 {
-	for (size_t i = 0; i < 2; i++)
-		for (size_t j = 0; j < 3; j++)
-			free(c->tails[i][j]);
+	for (size_t i = 0; i < PROMPT_TAILS; i++)
+		free(c->tails[i].json);
 	config_unref(c->config);
 	memset(c, 0, sizeof *c);
+}
+
+static bool is_tail_of(const struct prompt_tail *t, const struct prompt *p)
+{
+	return t->json != NULL && t->kind == p->kind && t->quirks.set == p->quirks.set &&
+	       t->quirks.max_tokens == p->quirks.max_tokens && t->cloud == p->cloud && t->tools == (p->tools != NULL) &&
+	       (!t->tools || t->used_up == p->tools_used_up);
 }
 
 /* All that follows the messages: `"temperature":...}`. */
 static const char *tail_of(const struct prompt *p, struct prompt_cache *cache)
 {
-	char **tail = &cache->tails[p->cloud][p->tools == NULL ? 0 : p->tools_used_up ? 2 : 1];
+	struct prompt_tail *tail;
 	json_t *body;
+	char *text;
 
 	if (cache->config != p->config) {
 		prompt_cache_clear(cache);
 		cache->config = config_ref((struct config *)(uintptr_t)p->config);
 	}
-	if (*tail == NULL) {
-		body = json_object();
-		if (body != NULL && add_sampling(p, body) == 0 && add_tools(p, body) == 0)
-			*tail = json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15));
-		json_decref(body);
-	}
-	return *tail == NULL ? NULL : *tail + 1; /* without its brace */
+	for (size_t i = 0; i < PROMPT_TAILS; i++)
+		if (is_tail_of(&cache->tails[i], p))
+			return cache->tails[i].json + 1; /* without its brace */
+	body = fields_of(p);
+	text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15));
+	json_decref(body);
+	if (text == NULL)
+		return NULL;
+	tail = &cache->tails[cache->next];
+	cache->next = (cache->next + 1) % PROMPT_TAILS;
+	free(tail->json);
+	*tail = (struct prompt_tail){.json = text,
+	                             .kind = p->kind,
+	                             .quirks = p->quirks,
+	                             .cloud = p->cloud,
+	                             .tools = p->tools != NULL,
+	                             .used_up = p->tools_used_up};
+	return text + 1;
 }
 
 static int add_json(struct buf *to, const char *name, json_t *value)
@@ -353,6 +561,8 @@ char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *le
 		failed = add_json(&body, "\"messages\":", json_incref(all)) < 0;
 	if (!failed && p->begun != NULL && !p->uses_completions)
 		failed = buf_adds(&body, CONTINUE_FINAL) < 0;
+	if (!failed && strcmp(tail, "}") == 0)
+		body.len--; /* the comma before nothing */
 	if (!failed)
 		failed = buf_adds(&body, tail) < 0;
 	json_decref(all);
