@@ -256,7 +256,8 @@ static bool read_member(struct scan *s, const struct member *members, size_t cou
 		return false;
 	skip_whitespace(s);
 	for (i = 0; i < count; i++)
-		if (members[i].len == key.len && memcmp(members[i].name, key.bytes, key.len) == 0)
+		if (members[i].len == key.len && members[i].name[0] == key.bytes[0] &&
+		    memcmp(members[i].name, key.bytes, key.len) == 0)
 			break;
 	if (i == count)
 		return skip_value(s);
