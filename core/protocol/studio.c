@@ -83,44 +83,29 @@ static bool begins_tag(const char *p)
 	return strncasecmp(p, "<think>", 7) == 0 || strncasecmp(p, "</think>", 8) == 0;
 }
 
-/* Invisible characters that break a line or change the direction of what follows: controls (C1), LRM, RLM and
- * ALM, the line and paragraph separators, embeddings, overrides and isolates, and the byte order mark. */
-static bool is_invisible(const unsigned char *p, size_t len)
-{
-	unsigned last = p[len - 1];
-
-	if (len == 2)
-		return (p[0] == 0xc2 && last < 0xa0) || (p[0] == 0xd8 && last == 0x9c);
-	if (len != 3)
-		return false;
-	if (p[0] == 0xef)
-		return p[1] == 0xbb && last == 0xbf;
-	return p[0] == 0xe2 && ((p[1] == 0x80 && (last == 0x8e || last == 0x8f || (last >= 0xa8 && last <= 0xae))) ||
-	                        (p[1] == 0x81 && last >= 0xa0 && last <= 0xaf));
-}
-
-/* Appends text as one line: control characters, invisible ones and runs of whitespace become one space,
+/* Appends text as one line: what must not be shown (utf8_next) and runs of whitespace become one space,
  * brackets of all kinds parentheses where asked, at most max bytes, cut at a code point. */
 static int add_line(struct buf *out, const char *text, size_t max, bool brackets)
 {
-	const unsigned char *p = (const unsigned char *)text, *end = p + strlen(text);
+	const char *at = text, *end = text + strlen(text), *from;
 	size_t start = out->len, len;
 	bool space = false;
+	uint32_t code;
 	char c;
 
-	for (; p < end; p += len) {
-		len = utf8_sequence(p, end);
-		if (len > 1 ? is_invisible(p, len) : *p <= ' ' || *p >= 0x7f || begins_tag((const char *)p)) {
-			len = len > 1 ? len : 1;
+	while ((from = at) < end) {
+		if (!utf8_next(&at, end, &code) || code == ' ' || code == 0xFEFF || begins_tag(from)) {
 			space = out->len > start;
 			continue;
 		}
+		len = (size_t)(at - from);
 		if (out->len - start + len + space > max)
 			break;
-		c = (char)*p;
+		c = *from;
 		if (brackets && strchr("[]<>", c) != NULL)
 			c = c == '[' || c == '<' ? '(' : ')';
-		if ((space && buf_add(out, " ", 1) < 0) || buf_add(out, &c, 1) < 0 || buf_add(out, p + 1, len - 1) < 0)
+		if ((space && buf_add(out, " ", 1) < 0) || buf_add(out, &c, 1) < 0 ||
+		    buf_add(out, from + 1, len - 1) < 0)
 			return -1;
 		space = false;
 	}

@@ -244,6 +244,24 @@ static void sources_always_match(void **state)
 	regfree(&pattern);
 }
 
+static void titles_hide_nothing(void **state)
+{
+	static const char title[] =
+		"a\xc2\x85"
+		"b\xe2\x80\xa8"
+		"c\xe2\x80\xa9"
+		"d\xe2\x80\xae"
+		"e\xe2\x81\xa6"
+		"f\xd8\x9c"
+		"g\xef\xbb\xbf"
+		"h\xe2\x80\x8f"
+		"i<script>x</script>\x1b[1m \xc3\xa9\xe2\x80\x93\xe2\x82\xac";
+
+	protocol_studio.source(*state, title, "http://a");
+	assert_non_null(
+		strstr(written.data, "[a b c d e f g h i(script)x(/script) (1m \xc3\xa9\xe2\x80\x93\xe2\x82\xac]"));
+}
+
 static void urls_that_no_browser_should_follow(void **state)
 {
 	assert_false(protocol_studio.source(*state, "x", NULL));
@@ -313,6 +331,7 @@ int main(void)
 		TEST(open_reasoning_is_closed_at_the_end),
 		TEST(sentences_are_paragraphs),
 		TEST(sources_always_match),
+		TEST(titles_hide_nothing),
 		TEST(urls_that_no_browser_should_follow),
 		TEST(long_queries_are_cut),
 		TEST(a_dead_workers_answers_end_as_broken),
