@@ -6,8 +6,20 @@
 
 #include <stdlib.h>
 
-#define CALLS_MAX  256u       /* of one peer, at once */
-#define OUTPUT_MAX (4u << 20) /* a reader of events that is so far behind is dropped */
+#define CALLS_MAX    256u /* of one peer, at once */
+#define LOG_EVERY_MS 10000
+#define OUTPUT_MAX   (4u << 20) /* a reader of events that is so far behind is dropped */
+
+bool calls_may_log(struct log_limit *l, int64_t *times)
+{
+	int64_t now = clock_mono_ms();
+
+	*times = ++l->times;
+	if (l->logged_ms != 0 && now - l->logged_ms < LOG_EVERY_MS)
+		return false;
+	*l = (struct log_limit){.logged_ms = now};
+	return true;
+}
 
 /* --- what a peer is sent --------------------------------------------------------------- */
 
@@ -169,7 +181,7 @@ void command_event(struct command_call *call, json_t *event)
 	if (p == NULL || p->close_scheduled || peer_pending(p) > OUTPUT_MAX) {
 		json_decref(event);
 		if (p != NULL && !p->close_scheduled) {
-			if (server_may_log(&p->server->peers_dropped, &times))
+			if (calls_may_log(&p->server->peers_dropped, &times))
 				log_event(LOG_COMMAND_PEER_DROPPED, L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
 				          L_STR("reason", "reads its events too slowly"), L_INT("times", times));
 			peer_schedule_close(p);
@@ -284,7 +296,7 @@ void calls_start(struct peer *p, const struct wire_request *r)
 	int64_t times;
 
 	if (command_listen_allow(&s->listen, &p->who, r->command, &e) < 0) {
-		if (server_may_log(&s->commands_refused, &times))
+		if (calls_may_log(&s->commands_refused, &times))
 			log_event(LOG_COMMAND_REFUSED, L_STR("command", command_info(r->command)->name),
 			          L_INT("uid", p->who.uid), L_INT("pid", p->who.pid), L_INT("times", times));
 		peer_send_error(p, &r->id, e.text);

@@ -10,23 +10,11 @@
 #include <unistd.h>
 
 #define PEERS_MAX      512u
-#define PEERS_OF_ONE   64u /* of one process, and of one user who is neither root nor ours */
-#define LOG_EVERY_MS   10000
+#define PEERS_OF_ONE   64u        /* of one process, and of one user who is neither root nor ours */
 #define ACCEPT_PAUSE_S 1          /* when descriptors ran out */
 #define OUTPUT_BUSY    (1u << 20) /* beyond it no further command of this peer is read */
 #define FIRST_LINE_S   10         /* a peer must send its first line within this time */
 #define WRITE_STALL_S  30         /* and reads what it asked for */
-
-bool server_may_log(struct log_limit *l, int64_t *times)
-{
-	int64_t now = clock_mono_ms();
-
-	*times = ++l->times;
-	if (l->logged_ms != 0 && now - l->logged_ms < LOG_EVERY_MS)
-		return false;
-	*l = (struct log_limit){.logged_ms = now};
-	return true;
-}
 
 /* --- a peer -------------------------------------------------------------------------- */
 
@@ -52,7 +40,7 @@ static void reject(struct peer *p, const int64_t *id, const char *text)
 {
 	int64_t times;
 
-	if (server_may_log(&p->server->peers_dropped, &times))
+	if (calls_may_log(&p->server->peers_dropped, &times))
 		log_event(LOG_COMMAND_PEER_DROPPED, L_INT("uid", p->who.uid), L_INT("pid", p->who.pid),
 		          L_STR("reason", id != NULL ? "protocol" : "no protocol"), L_INT("times", times));
 	peer_send_error(p, id, text);
@@ -190,7 +178,7 @@ static void log_refusal(struct command_server *s, const char *reason, const stru
 {
 	int64_t times;
 
-	if (server_may_log(&s->peers_refused, &times))
+	if (calls_may_log(&s->peers_refused, &times))
 		log_event(LOG_COMMAND_PEER_REFUSED, L_STR("reason", reason), L_INT("uid", who->uid),
 		          L_INT("pid", who->pid), L_INT("connections", s->peer_count), L_INT("times", times));
 }

@@ -57,7 +57,7 @@ struct command_server {
 };
 
 /* Whether this occurrence is to be logged, with *times for those since the last line. */
-bool server_may_log(struct log_limit *l, int64_t *times);
+bool calls_may_log(struct log_limit *l, int64_t *times);
 
 /* --- command_calls.c: what a peer is sent ----------------------------------------------- */
 

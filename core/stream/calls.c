@@ -222,7 +222,7 @@ static bool is_object(const char *text, size_t len)
 	return object;
 }
 
-/* Whether two texts of JSON differ in blanks alone. */
+/* Whether two texts of JSON differ in whitespace alone. */
 static bool is_same_json(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	const char *a_end = a + a_len, *b_end = b + b_len;

@@ -41,7 +41,7 @@ struct calls {
 
 /* The tool that a model means by this name, as it is called in `tools` (names, ended by NULL), or
  * NULL. A namespace before the name, a number or a template's token after it (functions.NAME,
- * default_api:NAME, functions.NAME:0, NAME<|channel|>json), surrounding blanks and quotes, the case
+ * default_api:NAME, functions.NAME:0, NAME<|channel|>json), surrounding whitespace and quotes, the case
  * of letters, and - for _ make no difference. */
 const char *call_name_resolve(const char *name, const char *const *tools);
 

@@ -26,13 +26,6 @@ void chunk_reader_free(struct chunk_reader *r)
 	r->json = NULL;
 }
 
-void chunk_set_finish(struct chunk *c, const char *word, size_t len)
-{
-	c->finish = finish_parse(word, len);
-	if (c->finish == FINISH_BROKEN)
-		c->finish_word = (struct chunk_text){.bytes = word, .len = len};
-}
-
 static struct chunk_text string_text(const json_t *value)
 {
 	struct chunk_text text = {.bytes = NULL, .len = 0};
@@ -223,12 +216,12 @@ static bool has_token(const struct chunk *c)
 
 static void read_choice(struct chunk_reader *r, const json_t *choice, struct chunk *c)
 {
-	json_t *delta = json_object_get(choice, "delta"), *message = json_object_get(choice, "message");
+	json_t *part = json_object_get(choice, "delta"), *message = json_object_get(choice, "message");
 	const json_t *finish = json_object_get(choice, "finish_reason");
 
 	c->choice = index_of(choice);
-	if (json_is_object(delta))
-		read_message(r, delta, c);
+	if (json_is_object(part))
+		read_message(r, part, c);
 	if (json_is_object(message) && !has_token(c)) {
 		c->message = true;
 		read_message(r, message, c);
@@ -383,4 +376,10 @@ void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct ch
 	read_usage(json_object_get(root, "usage"), c);
 	read_whole(root, c);
 	read_ollama(r, root, c);
+}
+
+void chunk_read(struct chunk_reader *r, const char *data, size_t len, struct chunk *c)
+{
+	if (!chunk_scan(r, data, len, c))
+		chunk_parse(r, data, len, c);
 }

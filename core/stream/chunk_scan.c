@@ -452,6 +452,13 @@ void chunk_clear(struct chunk *c)
 	c->completion_tokens = -1;
 }
 
+void chunk_set_finish(struct chunk *c, const char *word, size_t len)
+{
+	c->finish = finish_parse(word, len);
+	if (c->finish == FINISH_BROKEN)
+		c->finish_word = (struct chunk_text){.bytes = word, .len = len};
+}
+
 bool chunk_scan(struct chunk_reader *r, const char *data, size_t len, struct chunk *c)
 {
 	struct scan s;
@@ -472,10 +479,4 @@ bool chunk_scan(struct chunk_reader *r, const char *data, size_t len, struct chu
 		return false;
 	finish_texts(&s);
 	return true;
-}
-
-void chunk_read(struct chunk_reader *r, const char *data, size_t len, struct chunk *c)
-{
-	if (!chunk_scan(r, data, len, c))
-		chunk_parse(r, data, len, c);
 }

@@ -643,7 +643,7 @@ bool stream_next(struct stream *s, struct piece *p)
 		case LAST_REASONING:
 			if (next_of(s, s->reasoning, p))
 				return true;
-			if (is_whole(s))
+			if (s->end == STREAM_COMPLETE)
 				filter_end(s->content);
 			else
 				filter_break(s->content);

@@ -7,50 +7,6 @@
 /* Between a name and its arguments. */
 #define GAP_MAX 128
 
-/* ---- names ---- */
-
-static const char *find_tool(const char *const *tools, const struct span *name)
-{
-	for (; *tools != NULL; tools++)
-		if (span_is(name, *tools))
-			return *tools;
-	return NULL;
-}
-
-static void drop_suffix(struct span *name)
-{
-	static const char method[] = ".call";
-	size_t digits = 0;
-
-	if (name->len > sizeof method - 1 &&
-	    memcmp(name->text + name->len - (sizeof method - 1), method, sizeof method - 1) == 0)
-		name->len -= sizeof method - 1;
-	while (digits < name->len && isdigit((unsigned char)name->text[name->len - 1 - digits]))
-		digits++;
-	if (digits > 0 && digits + 1 < name->len && name->text[name->len - 1 - digits] == ':')
-		name->len -= digits + 1;
-}
-
-const char *text_call_tool(const char *const *tools, const struct span *name)
-{
-	struct span rest = *name;
-	const char *tool = find_tool(tools, &rest);
-
-	if (tool != NULL)
-		return tool;
-	drop_suffix(&rest);
-	while ((tool = find_tool(tools, &rest)) == NULL) {
-		size_t n = 0;
-
-		while (n < rest.len && strchr(".:/", rest.text[n]) == NULL)
-			n++;
-		if (n == rest.len)
-			return NULL;
-		rest = (struct span){rest.text + n + 1, rest.len - n - 1};
-	}
-	return tool;
-}
-
 /* ---- NAME and its arguments ---- */
 
 /* One thing that may stand between a name and its arguments: whitespace, tokens, [ARGS] and the like, the

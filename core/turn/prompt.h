@@ -63,6 +63,9 @@ size_t prompt_shrink(const struct prompt *p, const char *refusal);
  * must: they are cut even where the numbers say that they fit. 0: nothing (more) can be cut. */
 size_t prompt_cut(const struct prompt *p, const char *refusal, bool must);
 
+/* The length of a tool result, 0 where the message is none. */
+size_t prompt_result_len(const json_t *message);
+
 /* A message of this turn as p sends it: with a mark in place of the middle of a tool result that is
  * longer than result_max. New reference; NULL: no memory. */
 json_t *prompt_message(const struct prompt *p, json_t *message);

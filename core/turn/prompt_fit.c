@@ -18,38 +18,6 @@
 
 /* ---- tool results ---- */
 
-/* The length of a tool result, 0 where the message is none. */
-static size_t result_len(const json_t *message)
-{
-	const char *role = json_string_value(json_object_get(message, "role"));
-
-	return role != NULL && strcmp(role, "tool") == 0 ? json_string_length(json_object_get(message, "content")) : 0;
-}
-
-json_t *prompt_message(const struct prompt *p, json_t *message)
-{
-	size_t len = result_len(message), head, tail = p->result_max / 4;
-	const char *text;
-	json_t *cut;
-
-	if (p->result_max == 0 || len <= p->result_max)
-		return json_incref(message);
-	text = json_string_value(json_object_get(message, "content"));
-	head = utf8_cut(text, p->result_max - tail);
-	while (tail > 0 && ((unsigned char)text[len - tail] & 0xc0) == 0x80)
-		tail--;
-	cut = json_copy(message);
-	if (cut == NULL ||
-	    json_object_set_new(
-		    cut, "content",
-		    json_sprintf("%.*s\n[... %zu bytes of this result are left out here, because it does not fit "
-	                         "the context window ...]\n%s",
-	                         (int)head, text, len - head - tail, text + len - tail)) == 0)
-		return cut;
-	json_decref(cut);
-	return NULL;
-}
-
 /* The bytes of all results of this turn where each has at most max. */
 static size_t results_len(const struct prompt *p, size_t max)
 {
@@ -58,7 +26,7 @@ static size_t results_len(const struct prompt *p, size_t max)
 
 	json_array_foreach(p->messages, i, message)
 	{
-		size_t len = result_len(message);
+		size_t len = prompt_result_len(message);
 
 		sum += len < max ? len : max;
 	}
@@ -70,7 +38,8 @@ static size_t longest_result(const struct prompt *p)
 	const json_t *message;
 	size_t i, longest = 0;
 
-	json_array_foreach(p->messages, i, message) if (result_len(message) > longest) longest = result_len(message);
+	json_array_foreach(p->messages, i, message) if (prompt_result_len(message) > longest) longest =
+		prompt_result_len(message);
 	return longest;
 }
 

@@ -67,7 +67,7 @@ static void wake_when_due(struct turn *t)
 }
 
 /* Remembers the message that made the calls as its LLM sent it. Without memory the plain one will do. */
-static void keep_as_sent(struct turn *t, const json_t *message, const struct attempt_outcome *o)
+static void remember_as_sent(struct turn *t, const json_t *message, const struct attempt_outcome *o)
 {
 	struct conversation *c = &t->conversation;
 	json_t *beside = attempt_beside_calls(t->upstream.attempt);
@@ -100,7 +100,7 @@ enum step turn_tools(struct turn *t)
 	const char *text = t->answer.text.len == 0 ? "" : t->answer.text.data;
 	json_t *message = tool_round_message(o->calls, o->call_count, text, t->answer.text.len);
 
-	keep_as_sent(t, message, o);
+	remember_as_sent(t, message, o);
 	if (json_array_append_new(t->conversation.messages, message) < 0)
 		return turn_fail(t, NO_MEMORY);
 	answer_begin(&t->answer);

@@ -45,7 +45,7 @@ FORMS = {
     "a whole answer in an event": (answer("data: " + json.dumps(WHOLE) + "\n\n"), SAID),
     "lines without data:": (answer(texts("Hi", " you").replace("data: ", "").replace("\n\n", "\n") + STOP[6:], "lines"), "Hi you"),
     "lines as Ollama writes them": (answer("".join(json.dumps(o) + "\n" for o in OLLAMA), "lines"), "Grüße, 😀"),
-    "data: without a blank, a BOM": (answer("\ufeff" + (texts("Hi", " you") + STOP).replace("data: ", "data:")), "Hi you"),
+    "data: without a space, a BOM": (answer("\ufeff" + (texts("Hi", " you") + STOP).replace("data: ", "data:")), "Hi you"),
     "the whole message at the end": (
         answer(texts("Hi", " you") + event(None, message={"content": "Hi you"}, finish_reason="stop")), "Hi you"),
     "two answers": (answer(texts("Hi") + event({"content": "x"}, index=1, finish_reason="stop") + texts(" you") + STOP), "Hi you"),
@@ -69,14 +69,14 @@ def test_the_answer_is_read(one, form):
     assert turn.whole and turn.text == text
 
 
-BLANKS = "\u00a0", "\u3000", "\u2028", "\u2029", "\u1680", "\u2003", "\u202f", "\u205f", "\u0085", "\u001c", "\u000b"
+SPACES = "\u00a0", "\u3000", "\u2028", "\u2029", "\u1680", "\u2003", "\u202f", "\u205f", "\u0085", "\u001c", "\u000b"
 
 
-def test_tt_studio_sees_every_blank(one):
+def test_tt_studio_sees_every_space(one):
     service, llm = one
-    llm.script(text=["a", *(p for b in BLANKS for p in (b, "b")), " ", "\u3000", "c"], delay_us=3000)
-    seen, stats = read_like_tt_studio(f"{service.url}/poll_requests", "question", "blanks")
-    assert "".join(seen) == "a" + "".join(b + "b" for b in BLANKS) + " \u3000c" and stats
+    llm.script(text=["a", *(p for b in SPACES for p in (b, "b")), " ", "\u3000", "c"], delay_us=3000)
+    seen, stats = read_like_tt_studio(f"{service.url}/poll_requests", "question", "spaces")
+    assert "".join(seen) == "a" + "".join(b + "b" for b in SPACES) + " \u3000c" and stats
 
 
 def test_an_error_event_is_told_as_one(one):
