@@ -11,6 +11,7 @@ libttagent_a_SOURCES += \
 	core/config/readfile.c \
 	core/config/readfile.h \
 	core/config/sample.c \
+	core/config/request_fields.h \
 	core/config/search_services.h \
 	core/config/sources.c \
 	core/config/sources.h \

@@ -11,6 +11,9 @@ libttagent_a_SOURCES += \
 	core/llm/llm_kinds.def \
 	core/llm/model_list.c \
 	core/llm/model_list.h \
+	core/llm/quirks.c \
+	core/llm/quirks.def \
+	core/llm/quirks.h \
 	core/llm/select.c \
 	core/llm/select.h \
 	core/llm/verdict.c \

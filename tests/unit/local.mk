@@ -27,6 +27,7 @@ unit_tests = \
 	tests/unit/core/llm/deployments_unit \
 	tests/unit/core/llm/llm_unit \
 	tests/unit/core/llm/model_list_unit \
+	tests/unit/core/llm/quirks_unit \
 	tests/unit/core/llm/select_unit \
 	tests/unit/core/llm/verdict_unit \
 	tests/unit/core/protocol/studio_unit \
