@@ -316,13 +316,26 @@ bool capabilities_need_gate(const struct llm *l, const struct track *t)
 	       (l->model == NULL || (l->tools == LLM_TOOLS_UNKNOWN && !l->uses_completions));
 }
 
+void capabilities_forget_quirks(struct llm *l)
+{
+	if (l->quirks == 0 && l->max_tokens == 0)
+		return;
+	l->quirks = 0;
+	l->max_tokens = 0;
+	l->quirks_ms = clock_wall_ms();
+}
+
 void capabilities_forget(struct capabilities *c, size_t index)
 {
 	struct track *t = registry_track(c->s->registry, index);
+	struct llm *l = registry_llm(c->s->registry, index);
 
 	t->caps_retry_ms = 0;
-	if (t->caps == CAPS_DONE && registry_llm(c->s->registry, index)->kind != LLM_DISCOVERED)
+	if (l->kind == LLM_DISCOVERED)
+		return;
+	if (t->caps == CAPS_DONE)
 		t->caps = CAPS_NONE;
+	capabilities_forget_quirks(l);
 }
 
 void capabilities_came_back(struct capabilities *c, size_t index)

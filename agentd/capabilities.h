@@ -27,8 +27,11 @@ void capabilities_free(struct capabilities *c); /* before the http it uses; NULL
 void capabilities_want(struct capabilities *c, size_t index, bool may_gate);
 
 /* A user refreshes, or the configuration changed: what it did not answer is requested again,
- * and so is the model list of a configured LLM. */
+ * and so is the model list of a configured LLM; what that refused is tried again. */
 void capabilities_forget(struct capabilities *c, size_t index);
+
+/* What l refused may be accepted now: it is tried again. */
+void capabilities_forget_quirks(struct llm *l);
 
 /* It was unhealthy and no longer is. A configured LLM may have been restarted with other flags:
  * whether it takes tools is probed again as well. */

@@ -119,6 +119,17 @@ void events_ejected(struct events *ev, const struct llm *l, const char *why, uns
 	     llm_kind_text(l->kind), "until", (double)l->ejected_until_ms / 1000.0, "reason", why);
 }
 
+void events_quirks(struct events *ev, const struct llm *l, const struct quirks *known, const char *refusal)
+{
+	char text[QUIRKS_TEXT_MAX];
+
+	quirks_text(known, text);
+	log_event(LOG_LLM_QUIRKS, L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
+	          L_STR("kind", llm_kind_text(l->kind)), L_STR("quirks", text), L_STR("refusal", refusal));
+	EMIT(ev, "quirks", "{s:s,s:s?,s:s,s:o,s:s}", "model", llm_name(l), "deploy_id", l->deploy_id, "kind",
+	     llm_kind_text(l->kind), "quirks", quirks_to_json(known), "refusal", refusal);
+}
+
 void events_ejection_over(struct events *ev, const struct llm *l, const char *why)
 {
 	log_event(LOG_EJECTION_OVER, L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),

@@ -5,6 +5,7 @@
 #define TT_AGENTD_EVENTS_H
 
 #include "core/llm/llm.h"
+#include "core/llm/quirks.h"
 #include "core/control/command.h"
 
 #include <stddef.h>
@@ -24,6 +25,8 @@ void events_deployments(struct events *ev, size_t added, size_t removed, size_t 
 void events_verdict(struct events *ev, const struct llm *l, enum llm_health before);
 /* Tried after all others until l->ejected_until_ms; repetition counts from 1. */
 void events_ejected(struct events *ev, const struct llm *l, const char *why, unsigned repetition);
+/* It refuses known, of which something is new, in these words. */
+void events_quirks(struct events *ev, const struct llm *l, const struct quirks *known, const char *refusal);
 void events_ejection_over(struct events *ev, const struct llm *l, const char *why);
 /* l NULL: there is none any more. */
 void events_selection(struct events *ev, const struct llm *l, const char *old_name, const char *reason,

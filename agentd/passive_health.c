@@ -87,6 +87,22 @@ static void apply_success(struct agent *a, size_t index, bool whole)
 	agent_verdict(a, index, before);
 }
 
+/* The LLM refused a part of a request, and answered it without. */
+static void apply_quirks(struct agent *a, size_t index, const struct turn_report *r)
+{
+	struct llm *l = registry_llm(a->s.registry, index);
+	struct quirks known = {.set = l->quirks, .max_tokens = l->max_tokens};
+
+	quirks_add(&known, &r->quirks);
+	if (known.set == l->quirks && known.max_tokens == l->max_tokens)
+		return;
+	l->quirks = known.set;
+	l->max_tokens = known.max_tokens;
+	l->quirks_ms = clock_wall_ms();
+	events_quirks(a->s.events, l, &known, r->text);
+	agent_touch(a, 0);
+}
+
 enum turn_report_verdict passive_health_report(struct agent *a, const struct turn_report *r)
 {
 	long i = registry_find(a->s.registry, r->instance, 0);
@@ -94,6 +110,7 @@ enum turn_report_verdict passive_health_report(struct agent *a, const struct tur
 
 	if (i < 0)
 		return REPORT_GONE;
+	apply_quirks(a, (size_t)i, r);
 	verdict = turn_report_judge(r, registry_track(a->s.registry, (size_t)i), clock_boot_ms());
 	if (verdict == REPORT_COUNTS)
 		apply_failure(a, (size_t)i, r);
@@ -190,6 +207,7 @@ bool passive_health_clear_ejection(struct agent *a, size_t index)
 	end_cooldown(l);
 	t->healthy_since_ms = 0;
 	capabilities_forget(a->capabilities, index);
+	capabilities_forget_quirks(l);
 	verdict_expect(l, a->s.config);
 	if (l->hung)
 		canary_soon(a->canary, index, 0);

@@ -130,6 +130,9 @@ static void inherit(struct llm *fresh, struct llm *old)
 	if (fresh->context_length == 0)
 		fresh->context_length = old->context_length;
 	fresh->continues = old->continues;
+	fresh->quirks = old->quirks;
+	fresh->max_tokens = old->max_tokens;
+	fresh->quirks_ms = old->quirks_ms;
 }
 
 /* Usually the list comes in the order it had: the search starts at hint. */

@@ -50,6 +50,7 @@ int turn_report_parse(const json_t *j, struct turn_report *r, struct err *e)
 	r->status = (long)json_integer_value(json_object_get(j, "status"));
 	text = json_string_value(json_object_get(j, "text"));
 	text = text == NULL ? "" : text;
+	quirks_from_json(json_object_get(j, "quirks"), &r->quirks);
 	snprintf(r->text, sizeof r->text, "%.*s", (int)utf8_cut(text, sizeof r->text - 1), text);
 	return 0;
 }

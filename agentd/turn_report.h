@@ -9,6 +9,7 @@
 #define TT_AGENTD_TURN_REPORT_H
 
 #include "agentd/registry.h"
+#include "core/llm/quirks.h"
 #include "core/llm/verdict.h"
 #include "core/http/http.h"
 
@@ -21,7 +22,8 @@ struct turn_report {
 	int64_t began_boot_ms; /* when the attempt began, CLOCK_BOOTTIME */
 	enum http_outcome outcome;
 	long status;
-	char text[120]; /* what the LLM's server says; "" = nothing */
+	char text[120];       /* what the LLM's server says; "" = nothing */
+	struct quirks quirks; /* what it refused of our requests, in these words */
 };
 
 /* From the argument of the report command. */

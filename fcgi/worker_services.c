@@ -29,6 +29,7 @@ struct worker_services {
 	const struct config *configured; /* what the store was configured with; only compared */
 	char run[64];
 	struct cooldown cooldown;
+	struct quirk_memory quirks;
 	struct prompt_cache prompts;
 	struct reported reported[REPORTS_KEPT];
 	size_t next_reported;
@@ -119,12 +120,14 @@ static void report(void *arg, const struct turn_report *r)
 	struct worker_services *s = arg;
 	json_t *j;
 
-	if (!is_new(s, r))
+	if (!is_new(s, r) && r->quirks == NULL)
 		return;
 	j = json_pack("{s:{s:I, s:I, s:I, s:I, s:s, s:I, s:s}}", "report", "instance", (json_int_t)r->instance, "epoch",
 	              (json_int_t)r->epoch, "generation", (json_int_t)r->generation, "began_boot_ms",
 	              (json_int_t)r->began_boot_ms, "outcome", http_outcome_text(r->outcome), "status",
 	              (json_int_t)r->status, "text", r->text != NULL ? r->text : "");
+	if (j != NULL && r->quirks != NULL)
+		json_object_set_new(json_object_get(j, "report"), "quirks", quirks_to_json(r->quirks));
 	if (j != NULL)
 		command_send(s->daemon, CMD_REPORT, j, command_info(CMD_REPORT)->deadline_ms, on_reported, NULL);
 }
@@ -151,6 +154,7 @@ struct worker_services *worker_services_new(struct event_base *base, struct publ
 	                                 .config = current_config,
 	                                 .snapshot = current_snapshot,
 	                                 .cooldown = &s->cooldown,
+	                                 .quirks = &s->quirks,
 	                                 .prompts = &s->prompts,
 	                                 .run = s->run,
 	                                 .counters = counters,

@@ -3,10 +3,13 @@
 #include "agentctl/table.h"
 #include "core/base/clock.h"
 #include "core/llm/llm.h"
+#include "core/llm/quirks.h"
 #include "core/status/document.h"
 #include "core/status/reader.h"
 
 #include <stdlib.h>
+
+#define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
 /* --- as text ------------------------------------------------------------------------------ */
 
@@ -39,7 +42,17 @@ static void add_reason(struct table *t, const json_t *model)
 	table_add(t, COLOUR_RED, text);
 }
 
-static void add_model(struct table *t, const json_t *model)
+static void add_quirks(struct table *t, const json_t *model)
+{
+	struct quirks quirks;
+	char text[QUIRKS_TEXT_MAX];
+
+	quirks_from_json(json_object_get(model, "quirks"), &quirks);
+	quirks_text(&quirks, text);
+	table_add(t, COLOUR_NONE, text);
+}
+
+static void add_model(struct table *t, const json_t *model, bool quirks)
 {
 	const json_t *rank = json_object_get(model, "rank");
 	const char *name = text_of(model, "model_name"), *health = text_of(model, "status");
@@ -60,12 +73,23 @@ static void add_model(struct table *t, const json_t *model)
 	table_addf(t, COLOUR_NONE, "%lld", number_of(model, "failures"));
 	text_ago(json_number_value(json_object_get(model, "checked")), checked, sizeof checked);
 	table_add(t, COLOUR_NONE, checked);
+	if (quirks)
+		add_quirks(t, model);
 	add_reason(t, model);
+}
+
+static bool have_quirks(const json_t *models)
+{
+	const json_t *model;
+	size_t i;
+
+	json_array_foreach(models, i, model) if (json_array_size(json_object_get(model, "quirks")) > 0) return true;
+	return false;
 }
 
 static void show_models(const struct ctl *a, const json_t *document)
 {
-	static const struct table_column columns[] = {
+	struct table_column columns[] = {
 		{.heading = "RANK"},
 		{.heading = "ID", .limit = 40},
 		{.heading = "MODEL", .limit = 60},
@@ -75,20 +99,28 @@ static void show_models(const struct ctl *a, const json_t *document)
 		{.heading = "LATENCY"},
 		{.heading = "FAILURES"},
 		{.heading = "CHECKED"},
+		{.heading = "QUIRKS", .limit = 120, .wraps = true}, /* where any LLM has some */
 		{.heading = "REASON", .limit = 120, .wraps = true},
 	};
 	const json_t *models = json_object_get(document, "models");
 	struct table *t;
 	json_t *model;
-	size_t i;
+	size_t count, i;
+	bool quirks;
 
 	text_stale(a, document);
 	if (json_array_size(models) == 0) {
 		fputs("no LLM is known\n", a->out);
 		return;
 	}
-	t = table_new(a, columns, sizeof columns / sizeof columns[0]);
-	json_array_foreach(models, i, model) add_model(t, model);
+	quirks = have_quirks(models);
+	count = COUNT(columns);
+	if (!quirks) {
+		columns[count - 2] = columns[count - 1];
+		count--;
+	}
+	t = table_new(a, columns, count);
+	json_array_foreach(models, i, model) add_model(t, model, quirks);
 	table_print(t);
 	table_free(t);
 }
@@ -137,6 +169,8 @@ const struct ctl_command ctl_models = {
 	.manual =
 		"RANK is the order of preference: \"1 *\" is tried first, the next ones when it fails, unhealthy ones "
 		"last. An LLM without a rank (\"-\") is never tried: it is not a chat model, or its kind is switched off. "
+		"QUIRKS, shown where an LLM has any, are what it refused of our requests, which are made accordingly until "
+		"it is deployed again or /refresh. "
 		"REASON says why an LLM is not healthy, and how long one that failed real turns stays ejected.",
 	.show = show_models,
 	.last_state = last_models,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/table.h"
 
+#include "core/config/request_fields.h"
 #include "core/config/search_services.h"
 #include "core/config/store_kinds.h"
 
@@ -180,6 +181,7 @@ void table_allowed(const struct key_row *row, char *out, size_t size)
 		}
 		snprintf(out, size, "a string of up to %.15g bytes%s", row->max,
 		         (row->flags & KEY_HEADER) != 0   ? ", of letters, digits, - and _"
+		         : (row->flags & KEY_JSON) != 0   ? ", a JSON object"
 		         : (row->flags & KEY_SCHEME) != 0 ? ", beginning with one of these: "
 		                                          : "");
 		if ((row->flags & KEY_SCHEME) != 0)

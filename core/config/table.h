@@ -23,6 +23,7 @@ enum key_flags {
 	KEY_ORIGINS = 2048,
 	KEY_PROXY = 4096,
 	KEY_LOWER = 8192,
+	KEY_JSON = 16384,
 };
 
 struct key_row {

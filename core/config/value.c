@@ -246,6 +246,33 @@ static int check_proxy(const struct key_row *row, const char *url, struct err *e
 	return ok ? 0 : refuse(row, NULL, "is not the URL of a proxy", e);
 }
 
+/* What is sent to an LLM beside what every request has. */
+static int check_json(const struct key_row *row, const char *text, struct err *e)
+{
+	static const char *const ours[] = {"model", "messages", "prompt", "stream", "tools", "tool_choice"};
+	json_error_t at;
+	json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &at);
+	const char *taken = NULL;
+	char why[300];
+	int result = 0;
+
+	if (object == NULL) {
+		snprintf(why, sizeof why, "is not valid JSON: %.150s (column %d)", at.text, at.column);
+		return refuse(row, NULL, why, e);
+	}
+	for (size_t i = 0; taken == NULL && i < sizeof ours / sizeof ours[0]; i++)
+		if (json_object_get(object, ours[i]) != NULL)
+			taken = ours[i];
+	if (!json_is_object(object)) {
+		result = refuse(row, NULL, "is JSON, but not an object", e);
+	} else if (taken != NULL) {
+		snprintf(why, sizeof why, "has the member \"%s\", which every request sets itself", taken);
+		result = refuse(row, NULL, why, e);
+	}
+	json_decref(object);
+	return result;
+}
+
 /* An empty string means unset, if the setting can be unset. */
 static int string_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
 {
@@ -257,7 +284,8 @@ static int string_from_text(const struct key_row *row, const char *text, struct 
 	if (check_bytes(row, text, e) < 0 || (row->type == TYPE_URL && check_url(row, text, e) < 0) ||
 	    ((row->flags & KEY_HEADER) != 0 && check_header(row, text, e) < 0) ||
 	    ((row->flags & (KEY_ADDRESS | KEY_HOST)) != 0 && check_address(row, text, e) < 0) ||
-	    ((row->flags & KEY_SCHEME) != 0 && check_scheme(row, text, e) < 0))
+	    ((row->flags & KEY_SCHEME) != 0 && check_scheme(row, text, e) < 0) ||
+	    ((row->flags & KEY_JSON) != 0 && check_json(row, text, e) < 0))
 		return -1;
 	if ((row->flags & KEY_PROXY) != 0 && strstr(text, "://") == NULL) {
 		if (asprintf(&out->str, "http://%s", text) < 0)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/llm/llm.h"
 
+#include "core/llm/quirks.h"
+
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +59,8 @@ const char *llm_type(const struct llm *l)
 
 bool llm_has_vision(const struct llm *l)
 {
+	if ((l->quirks & QUIRK_BIT(QUIRK_IMAGES)) != 0)
+		return false;
 	return l->kind == LLM_CLOUD || (l->model_type != NULL && strcasecmp(l->model_type, "vlm") == 0);
 }
 
@@ -69,7 +73,7 @@ bool llm_tools_apply(enum llm_kind kind, bool uses_completions, enum llm_tools t
 
 bool llm_uses_tools(const struct llm *l)
 {
-	return llm_tools_apply(l->kind, l->uses_completions, l->tools);
+	return (l->quirks & QUIRK_BIT(QUIRK_TOOLS)) == 0 && llm_tools_apply(l->kind, l->uses_completions, l->tools);
 }
 
 bool llm_is_selectable(const struct llm *l)

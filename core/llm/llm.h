@@ -48,9 +48,10 @@ const char *llm_type(const struct llm *l);
 bool llm_has_vision(const struct llm *l);
 
 /* Tools can be offered to it: never to a completions endpoint; to a discovered LLM only when
- * it is known to support them; to the others unless it is known that they do not. */
+ * it is known to support them; to the others unless it is known that they do not; and never once it refused them. */
 bool llm_uses_tools(const struct llm *l);
-bool llm_tools_apply(enum llm_kind kind, bool uses_completions, enum llm_tools tools); /* the same, of its parts */
+bool llm_tools_apply(enum llm_kind kind, bool uses_completions,
+                     enum llm_tools tools); /* the same, of its parts, before it refused any */
 
 /* A discovered LLM can be selected: its type is chat, completion or vlm (case-insensitive),
  * or none was given. */
@@ -71,6 +72,7 @@ struct llm_kind_info {
 	enum cfg_key required;                /* a text; not a candidate without it */
 	enum cfg_key fallback;                /* true: if not enabled, a candidate after all other kinds */
 	bool must_answer;                     /* usable only after a probe succeeded */
+	enum cfg_key omit, extra;             /* of its requests, beside llm.omit and llm.extra */
 	const char *reason, *fallback_reason; /* for the log, when it is selected */
 };
 #define LLM_KIND_NO_KEY CFG_KEYS

@@ -14,7 +14,7 @@
 #define NEAR       80  /* bytes between a name and the words that refuse it */
 #define LABEL_MAX  40  /* bytes before a name that may show that it names a field */
 #define TOKENS_MIN 16  /* no server limits answers to fewer tokens */
-#define SAID_MIN   20  /* bytes that a refusal and the conversation have in common by no accident */
+#define ECHO_MIN   20  /* bytes that a refusal and the conversation have in common by no accident */
 
 /* ---- the tables ---------------------------------------------------------------------- */
 
@@ -33,7 +33,7 @@ static const struct naming {
 	bool plain;
 	const char *names;
 } namings[] = {
-#define NAMED(id, plain, names) {QUIRK_##id, plain, names},
+#define CALLED(id, plain, names) {QUIRK_##id, plain, names},
 #include "core/llm/quirks.def"
 };
 
@@ -101,6 +101,18 @@ json_t *quirks_to_json(const struct quirks *q)
 	return names;
 }
 
+void quirks_text(const struct quirks *q, char out[QUIRKS_TEXT_MAX])
+{
+	json_t *names = quirks_to_json(q);
+	const json_t *name;
+	size_t i, len = 0;
+
+	out[0] = '\0';
+	json_array_foreach(names, i, name) if (len < QUIRKS_TEXT_MAX) len +=
+		(size_t)snprintf(out + len, QUIRKS_TEXT_MAX - len, "%s%s", i == 0 ? "" : ", ", json_string_value(name));
+	json_decref(names);
+}
+
 void quirks_from_json(const json_t *names, struct quirks *q)
 {
 	const json_t *item;
@@ -126,9 +138,9 @@ void quirks_from_json(const json_t *names, struct quirks *q)
 
 /* That a field is not taken, or its value is not. */
 static const char refusing[] =
-	"extra[ _](input|field|forbid|propert)|additional propert|unrecogni[sz]ed|unsupported|unknown|unexpected|"
+	"extra[ _](input|field|forbid|property|properties)|additional (property|properties)|unrecogni[sz]ed|unsupported|unknown|unexpected|"
 	"unpermitted|(not|n't|cannot|never)( currently| yet| be| an?)* (support|allow|permit|recogni[sz]|enabl|availab|"
-	"implement|valid|accept|specif|set|used|compatib)|no such|deprecated|invalid|illegal|incorrect|must|should|"
+	"implement|valid|accept|speci|set|used|compatib)|no such|deprecated|invalid|illegal|incorrect|must|should|"
 	"can(no|')t|only the default|out of range|too (large|high|big|small|low|many|long)|"
 	"(greater|less|larger|lower|more) than|exceed|at most|range|[<>]=?|requires?|removed|forbidden|no longer";
 
@@ -143,7 +155,7 @@ static const char labels_after[] =
 /* What follows tells what could have been sent instead. */
 static const char alternatives[] =
 	"did you mean|expected one of|[.;,\n] *(the )?(supported|allowed|valid|available|"
-	"accepted|permitted|known)( (parameter|field|argument|key|option|propert)[a-z]*)?"
+	"accepted|permitted|known)( (parameter|field|argument|key|option|property|properties)[a-z]*)?"
 	"( are| is|:)|to drop (these|unsupported)|, value: |'input':|input_value=";
 
 struct span {
@@ -193,15 +205,15 @@ static struct span after(const char *text, struct span s, size_t bytes)
 }
 
 /* Whether the conversation says that too: then these are likely to be its words. */
-static bool was_said(const struct refusal *r, const char *text, struct span s)
+static bool is_echo(const struct refusal *r, const char *text, struct span s)
 {
 	char copy[TEXT_MAX + 1];
 
-	if (r->said == NULL)
+	if (r->conversation == NULL)
 		return false;
 	memcpy(copy, text + s.from, s.to - s.from);
 	copy[s.to - s.from] = '\0';
-	return strcasestr(r->said, copy) != NULL;
+	return strcasestr(r->conversation, copy) != NULL;
 }
 
 static bool is_word(char c)
@@ -215,18 +227,18 @@ static void strike_out(const struct refusal *r, char *text)
 	size_t len = strlen(text);
 	char run[TEXT_MAX + 1];
 
-	for (size_t i = 0; i + SAID_MIN <= len; i++) {
-		size_t n = SAID_MIN;
+	for (size_t i = 0; i + ECHO_MIN <= len; i++) {
+		size_t n = ECHO_MIN;
 
 		if (i > 0 && is_word(text[i - 1]))
 			continue; /* from the beginning of a word on */
 		for (; i + n <= len; n++) {
 			memcpy(run, text + i, n);
 			run[n] = '\0';
-			if (strcasestr(r->said, run) == NULL)
+			if (strcasestr(r->conversation, run) == NULL)
 				break;
 		}
-		if (n == SAID_MIN)
+		if (n == ECHO_MIN)
 			continue;
 		memset(text + i, '~', n - 1);
 		i += n - 2;
@@ -240,24 +252,24 @@ static bool is_quoted(const char *text, struct span s)
 	return s.from > 0 && *close != '\0' && strchr("'\"`", *close) != NULL && text[s.from - 1] == *close;
 }
 
-/* Whether a name at s is refused: words that refuse are near, and they are not said by the user. */
+/* Whether a name at s is refused: words that refuse are near, and not those of the conversation. */
 static bool is_refused(const struct refusal *r, const char *text, const struct naming *n, struct span s)
 {
 	bool as_field = is_quoted(text, s) || find_within(text, before(s, LABEL_MAX), labels_before, NULL);
 	struct span words;
 
-	if (!as_field && was_said(r, text, s))
+	if (!as_field && is_echo(r, text, s))
 		return false;
 	if (!as_field && n->plain && !find_within(text, after(text, s, LABEL_MAX), labels_after, NULL))
 		return false;
 	if (find_within(text, after(text, s, NEAR), refusing, &words) &&
-	    !was_said(r, text, (struct span){s.from, words.to}))
+	    !is_echo(r, text, (struct span){s.from, words.to}))
 		return true;
 	return find_within(text, before(s, NEAR), refusing, &words) &&
-	       !was_said(r, text, (struct span){words.from, s.to});
+	       !is_echo(r, text, (struct span){words.from, s.to});
 }
 
-static bool is_named(const struct refusal *r, const char *text, const struct naming *n)
+static bool names_field(const struct refusal *r, const char *text, const struct naming *n)
 {
 	for (size_t at = 0; text[at] != '\0';) {
 		struct span s;
@@ -287,7 +299,7 @@ static const char *path_of(const char *param)
 }
 
 /* Whether the path is a name, or goes through it: "stream_options.x", "tools[0].function". */
-static bool goes_through(const char *param, const char *names)
+static bool goes_through(const char *param, const char *names, bool of_messages)
 {
 	const char *path = path_of(param);
 	char part[64];
@@ -302,7 +314,7 @@ static bool goes_through(const char *param, const char *names)
 			if (find(part, names, &s) && s.from == 0 && s.to == len)
 				return true;
 		}
-		if (strncmp(path, "messages", len) == 0 && len > 0)
+		if (strncmp(path, "messages", len) == 0 && len > 0 && !of_messages)
 			return false; /* what follows are the names of its own */
 		path += len + (path[len] != '\0');
 	}
@@ -366,8 +378,8 @@ static bool learn_max_tokens(struct quirks *q, const struct refusal *r, const ch
 			limit(q, most);
 			return true;
 		}
-	} else if ((sent & QUIRK_BIT(QUIRK_MAX_COMPLETION_TOKENS)) != 0) {
-		q->set |= QUIRK_BIT(QUIRK_MAX_COMPLETION_TOKENS);
+	} else if ((sent & QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS)) != 0) {
+		q->set |= QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS);
 		return true;
 	}
 	q->set |= QUIRK_BIT(QUIRK_MAX_TOKENS);
@@ -402,7 +414,7 @@ static bool learn_meaning(struct quirks *q, const struct refusal *r, const char 
 		unsigned bit = QUIRK_BIT(meanings[i].quirk);
 		struct span s;
 
-		if ((r->sent & bit & ~q->set) != 0 && find(text, meanings[i].words, &s) && !was_said(r, text, s)) {
+		if ((r->sent & bit & ~q->set) != 0 && find(text, meanings[i].words, &s) && !is_echo(r, text, s)) {
 			q->set |= bit;
 			return true;
 		}
@@ -423,7 +435,7 @@ static bool learn_names(struct quirks *q, const struct refusal *r, const char *t
 		    (namings[i].quirk == QUIRK_STREAM_OPTIONS && (learned & inner) != 0) ||
 		    (namings[i].quirk == QUIRK_STREAM && learned != 0))
 			continue;
-		if (is_named(r, text, &namings[i]))
+		if (names_field(r, text, &namings[i]))
 			learned |= bit;
 	}
 	q->set |= learned;
@@ -434,12 +446,13 @@ static bool learn_param(struct quirks *q, const struct refusal *r, const char *t
 {
 	if (r->param == NULL || *r->param == '\0')
 		return false;
-	if (goes_through(r->param, max_tokens.names))
+	if (goes_through(r->param, max_tokens.names, false))
 		return learn_max_tokens(q, r, text);
 	for (size_t i = 0; i < COUNT(namings); i++) {
 		unsigned bit = QUIRK_BIT(namings[i].quirk);
 
-		if ((r->sent & bit & ~q->set) == 0 || !goes_through(r->param, namings[i].names))
+		if ((r->sent & bit & ~q->set) == 0 ||
+		    !goes_through(r->param, namings[i].names, namings[i].quirk == QUIRK_OWN_MESSAGES))
 			continue;
 		q->set |= bit;
 		return true;
@@ -450,7 +463,7 @@ static bool learn_param(struct quirks *q, const struct refusal *r, const char *t
 static bool learn(struct quirks *q, const struct refusal *r, const char *text)
 {
 	return learn_param(q, r, text) || learn_meaning(q, r, text) ||
-	       (is_named(r, text, &max_tokens) && learn_max_tokens(q, r, text)) || learn_names(q, r, text);
+	       (names_field(r, text, &max_tokens) && learn_max_tokens(q, r, text)) || learn_names(q, r, text);
 }
 
 bool quirks_learn(struct quirks *q, const struct refusal *r)
@@ -467,7 +480,7 @@ bool quirks_learn(struct quirks *q, const struct refusal *r)
 	if (find(text, alternatives, &s))
 		text[s.from] = '\0';
 	/* The conversation may be long: it is compared only where there is something to learn. */
-	if (r->said != NULL) {
+	if (r->conversation != NULL) {
 		if (!learn(&first, r, text))
 			return false;
 		strike_out(r, text);

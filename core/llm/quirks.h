@@ -39,14 +39,18 @@ unsigned quirks_omitted(const struct config *c, enum cfg_key k); /* the bits of 
 json_t *quirks_to_json(const struct quirks *q);
 void quirks_from_json(const json_t *names, struct quirks *q);
 
+/* The same, joined by ", ". */
+#define QUIRKS_TEXT_MAX 512
+void quirks_text(const struct quirks *q, char out[QUIRKS_TEXT_MAX]);
+
 /* A request that was refused. */
 struct refusal {
-	const char *param;  /* error.param, or the path of a location, "body.top_k"; NULL */
-	const char *text;   /* what the server says; "" */
-	bool overflow;      /* it says that the context window is exceeded */
-	unsigned sent;      /* bits of what the request had, and what can be left out or changed */
-	int64_t max_tokens; /* that the request had; 0: none */
-	const char *said;   /* the words of the conversation; NULL */
+	const char *param;        /* error.param, or the path of a location, "body.top_k"; NULL */
+	const char *text;         /* what the server says; "" */
+	bool overflow;            /* it says that the context window is exceeded */
+	unsigned sent;            /* bits of what the request had, and what can be left out or changed */
+	int64_t max_tokens;       /* that the request had; 0: none */
+	const char *conversation; /* the words of the conversation; NULL */
 };
 
 /* What the refusal teaches, added to q; false: nothing. Only what was sent counts, and no words

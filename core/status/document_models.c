@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the command `models` shows, from the rows of llm_fields.def. */
 #include "core/status/document.h"
+#include "core/llm/quirks.h"
 #include "core/status/document_list.h"
 
 #include <assert.h>
@@ -39,7 +40,17 @@ static json_t *show_health(const struct llm *l, const void *field)
 static json_t *show_tools(const struct llm *l, const void *field)
 {
 	(void)field;
+	if ((l->quirks & QUIRK_BIT(QUIRK_TOOLS)) != 0)
+		return json_false();
 	return l->tools == LLM_TOOLS_UNKNOWN ? json_null() : json_boolean(l->tools == LLM_TOOLS_YES);
+}
+
+static json_t *show_quirks(const struct llm *l, const void *field)
+{
+	const struct quirks quirks = {.set = l->quirks, .max_tokens = l->max_tokens};
+
+	(void)field;
+	return quirks_to_json(&quirks);
 }
 
 static json_t *show_number(const struct llm *l, const void *field)

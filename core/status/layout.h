@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 #define STATUS_MAGIC    UINT64_C(0x5441545354474154) /* "TAGTSTAT", little endian */
-#define STATUS_VERSION  1
-#define STATUS_FILE     "status.v1"
+#define STATUS_VERSION  2
+#define STATUS_FILE     "status.v2"
 #define STATUS_MAX_SIZE (256u << 20)
 
 /* A string or document: length bytes at offset, followed by a NUL. offset 0 = NULL. */
@@ -56,7 +56,6 @@ struct status_llm {
 #define LLM_FLAG(name, shown)            uint32_t name;
 #define LLM_DERIVED_FLAG(name, function) uint32_t name;
 #include "core/llm/llm_fields.def"
-	uint32_t reserved; /* 0 */
 #define LLM_TEXT(name, shown) struct status_text name;
 #include "core/llm/llm_fields.def"
 	struct status_text token; /* bearer token to send; the file's mode is 0600 */
@@ -64,10 +63,10 @@ struct status_llm {
 
 _Static_assert(sizeof(struct status_text) == 8, "layout");
 _Static_assert(sizeof(struct status_header) == 144, "layout");
-_Static_assert(sizeof(struct status_llm) == 184, "layout");
-_Static_assert(offsetof(struct status_llm, ejected_until_ms) == 40 && offsetof(struct status_llm, kind) == 48 &&
-                       offsetof(struct status_llm, continues) == 72 && offsetof(struct status_llm, deploy_id) == 80 &&
-                       offsetof(struct status_llm, token) == 176,
+_Static_assert(sizeof(struct status_llm) == 200, "layout");
+_Static_assert(offsetof(struct status_llm, ejected_until_ms) == 40 && offsetof(struct status_llm, kind) == 64 &&
+                       offsetof(struct status_llm, continues) == 92 && offsetof(struct status_llm, deploy_id) == 96 &&
+                       offsetof(struct status_llm, token) == 192,
                "layout");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the two words that change need lock-free atomics");
 

@@ -42,6 +42,19 @@ static bool was_tried(const struct tried *t, uint64_t instance)
 	return false;
 }
 
+struct quirks candidate_quirks(const struct status_llm *l, const struct quirk_memory *quirks)
+{
+	struct quirks q = {.set = l->quirks, .max_tokens = l->max_tokens};
+
+	quirk_memory_get(quirks, l->instance, l->quirks_ms, &q);
+	return q;
+}
+
+static bool can(const struct status_llm *l, const struct quirk_memory *quirks, bool does, enum quirk unless)
+{
+	return does && (candidate_quirks(l, quirks).set & QUIRK_BIT(unless)) == 0;
+}
+
 const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *c,
                                          const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms)
 {
@@ -53,7 +66,9 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
 	for (size_t rank = 0; rank < h->candidate_count; rank++) {
 		const struct status_llm *l = status_candidate(s, rank);
 
-		if (was_tried(tried, l->instance) || (needs.vision && !l->vision) || (needs.continues && !l->continues))
+		if (was_tried(tried, l->instance) ||
+		    (needs.vision && !can(l, needs.quirks, l->vision != 0, QUIRK_IMAGES)) ||
+		    (needs.continues && !can(l, needs.quirks, l->continues != 0, QUIRK_CONTINUATION)))
 			continue;
 		if (rank >= h->usable_count) {
 			if (unusable == NULL)
@@ -67,10 +82,10 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
 	return cooling != NULL ? cooling : unusable;
 }
 
-bool candidates_have_vision(const struct status_snapshot *s)
+bool candidates_have_vision(const struct status_snapshot *s, const struct quirk_memory *quirks)
 {
 	for (size_t rank = 0; rank < status_header(s)->candidate_count; rank++)
-		if (status_candidate(s, rank)->vision)
+		if (can(status_candidate(s, rank), quirks, status_candidate(s, rank)->vision != 0, QUIRK_IMAGES))
 			return true;
 	return false;
 }

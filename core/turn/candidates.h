@@ -3,6 +3,7 @@
 #ifndef TT_TURN_CANDIDATES_H
 #define TT_TURN_CANDIDATES_H
 
+#include "core/llm/quirks.h"
 #include "core/status/reader.h"
 
 #include <stdbool.h>
@@ -33,8 +34,9 @@ void tried_add(struct tried *t, uint64_t instance);
 
 /* What an attempt needs of its LLM. */
 struct candidate_needs {
-	bool vision;    /* the message has images */
-	bool continues; /* another LLM began the answer */
+	bool vision;                       /* the message has images */
+	bool continues;                    /* another LLM began the answer */
+	const struct quirk_memory *quirks; /* what this worker knows of LLMs */
 };
 
 /* The best candidate that was not tried: usable ones that are not in cooldown, then those
@@ -43,6 +45,9 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
                                          const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms);
 
 /* Whether any candidate has vision. */
-bool candidates_have_vision(const struct status_snapshot *s);
+bool candidates_have_vision(const struct status_snapshot *s, const struct quirk_memory *quirks);
+
+/* What the LLM refuses: as the daemon published it, and as the worker has learned since. */
+struct quirks candidate_quirks(const struct status_llm *l, const struct quirk_memory *quirks);
 
 #endif

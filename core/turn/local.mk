@@ -8,6 +8,7 @@ libttagent_a_SOURCES += \
 	core/turn/history.h \
 	core/turn/prompt.c \
 	core/turn/prompt.h \
+	core/turn/prompt_fields.c \
 	core/turn/prompt_fit.c \
 	core/turn/tool_round.c \
 	core/turn/tool_round.h \
@@ -15,6 +16,7 @@ libttagent_a_SOURCES += \
 	core/turn/turn.h \
 	core/turn/turn_llm.c \
 	core/turn/turn_private.h \
+	core/turn/turn_quirks.c \
 	core/turn/turn_store.c \
 	core/turn/turn_tools.c \
 	core/turn/wait_queue.c \

@@ -116,30 +116,51 @@ static json_t *text_message(const char *role, const char *text)
 	return json_pack("{s:s, s:s}", "role", role, "content", text);
 }
 
-/* Content, followed by more text; a new reference. */
-static json_t *joined(const json_t *content, const char *text)
+static json_t *parts_of(const json_t *content)
 {
-	json_t *parts;
+	if (json_is_array(content))
+		return json_copy((json_t *)(uintptr_t)content); /* it is the turn's */
+	return json_pack("[{s:s, s:O}]", "type", "text", "text", content);
+}
 
-	if (!json_is_array(content))
-		return json_sprintf("%s\n\n%s", json_string_value(content), text);
-	parts = json_copy((json_t *)(uintptr_t)content); /* it is the turn's */
-	if (json_array_append_new(parts, json_pack("{s:s, s:s}", "type", "text", "text", text)) == 0)
+/* Content, followed by more of it; a new reference. */
+static json_t *joined(const json_t *content, const json_t *more)
+{
+	json_t *parts, *rest;
+	int failed;
+
+	if (!json_is_array(content) && !json_is_array(more))
+		return json_sprintf("%s\n\n%s", json_string_value(content), json_string_value(more));
+	parts = parts_of(content);
+	rest = parts_of(more);
+	failed = parts == NULL || rest == NULL || json_array_extend(parts, rest) < 0;
+	json_decref(rest);
+	if (!failed)
 		return parts;
 	json_decref(parts);
 	return NULL;
 }
 
-/* Chat templates refuse two messages of one role in a row: the second joins the first. */
-static int add_joined(json_t *to, const char *role, const char *text)
+static bool is_content(const json_t *content)
+{
+	return json_is_string(content) || json_is_array(content);
+}
+
+/* Chat templates refuse two messages of one role in a row: the second joins the first. Steals it. */
+static int add_joined(json_t *to, json_t *message)
 {
 	json_t *last = json_array_get(to, json_array_size(to) - 1);
+	const char *role = json_string_value(json_object_get(message, "role"));
 	const char *last_role = json_string_value(json_object_get(last, "role"));
-	const json_t *content = json_object_get(last, "content");
+	const json_t *content = json_object_get(last, "content"), *more = json_object_get(message, "content");
+	int result;
 
-	if (last_role != NULL && strcmp(last_role, role) == 0 && (json_is_string(content) || json_is_array(content)))
-		return json_object_set_new(last, "content", joined(content, text));
-	return json_array_append_new(to, text_message(role, text));
+	if (role == NULL || last_role == NULL || strcmp(last_role, role) != 0 || !is_content(content) ||
+	    !is_content(more))
+		return json_array_append_new(to, message);
+	result = json_object_set_new(last, "content", joined(content, more));
+	json_decref(message);
+	return result;
 }
 
 /* For an LLM without tools: what they found is passed on as text. */
@@ -153,16 +174,18 @@ static int add_without_tools(json_t *to, const char *role, const json_t *content
 	if (strcmp(role, "tool") == 0) {
 		json_t *result_text = json_sprintf("Result of a tool that was run for this question:\n%s", text);
 
-		result = result_text == NULL ? -1 : add_joined(to, "user", json_string_value(result_text));
+		result =
+			result_text == NULL ? -1 : add_joined(to, text_message("user", json_string_value(result_text)));
 		json_decref(result_text);
 	} else if (*text != '\0') {
-		result = add_joined(to, role, text);
+		result = add_joined(to, text_message(role, text));
 	}
 	free(text);
 	return result;
 }
 
-static int add_message(const struct prompt *p, json_t *to, const json_t *message)
+/* join: where the last one has the same role, both become one. */
+static int add_message(const struct prompt *p, json_t *to, const json_t *message, bool join)
 {
 	static const char *const known[] = {"role", "content", "tool_calls", "tool_call_id", "name"};
 	const char *role = json_string_value(json_object_get(message, "role"));
@@ -171,7 +194,7 @@ static int add_message(const struct prompt *p, json_t *to, const json_t *message
 
 	if (role == NULL)
 		return 0;
-	if (!p->uses_tools)
+	if (!p->uses_tools || prompt_lacks(p, QUIRK_ROLES))
 		if (!(p->vision && has_image(content)))
 			return add_without_tools(to, role, content);
 	out = json_object();
@@ -189,48 +212,53 @@ static int add_message(const struct prompt *p, json_t *to, const json_t *message
 		json_object_set_new(out, "content", text == NULL ? NULL : json_string(text));
 		free(text);
 	}
-	return json_array_append_new(to, out);
-}
-
-const json_t *prompt_own_message(const struct prompt *p, size_t position)
-{
-	const json_t *sent = p->uses_tools ? json_array_get(p->as_sent, position) : NULL;
-	bool own = json_is_object(sent) && json_integer_value(json_object_get(sent, "instance")) == p->instance;
-
-	return own ? json_object_get(sent, "message") : NULL;
+	return join ? add_joined(to, out) : json_array_append_new(to, out);
 }
 
 static json_t *messages(const struct prompt *p)
 {
+	const bool in_user = prompt_lacks(p, QUIRK_SYSTEM_ROLE);
 	json_t *all = json_array();
 	const json_t *turn, *message;
 	size_t i, j;
-	bool none;
+	bool none, join;
 	char *system = system_text(p, &none);
 
 	if (all == NULL || (system == NULL && !none))
 		goto fail;
-	if (system != NULL && json_array_append_new(all, text_message("system", system)) < 0)
+	if (system != NULL && json_array_append_new(all, text_message(in_user ? "user" : "system", system)) < 0)
 		goto fail;
+	join = prompt_lacks(p, QUIRK_ROLES) || (in_user && system != NULL);
 	json_array_foreach(p->turns, i, turn)
 	{
 		if (i < p->skip_turns)
 			continue;
-		json_array_foreach(turn, j, message) if (add_message(p, all, message) < 0) goto fail;
+		json_array_foreach(turn, j, message)
+		{
+			if (add_message(p, all, message, join) < 0)
+				goto fail;
+			join = prompt_lacks(p, QUIRK_ROLES);
+		}
 	}
 	json_array_foreach(p->messages, j, message)
 	{
 		json_t *own = (json_t *)(uintptr_t)prompt_own_message(p, j);
 		json_t *sent = own != NULL ? json_incref(own) : prompt_message(p, (json_t *)(uintptr_t)message);
-		int added = sent == NULL ? -1 : own != NULL ? json_array_append(all, own) : add_message(p, all, sent);
+		int added = sent == NULL  ? -1
+		            : own != NULL ? json_array_append(all, own)
+		                          : add_message(p, all, sent, join);
 
 		json_decref(sent);
 		if (added < 0)
 			goto fail;
+		join = prompt_lacks(p, QUIRK_ROLES);
 	}
-	if (p->begun != NULL && json_array_append_new(all, json_pack("{s:s, s:s%}", "role", "assistant", "content",
-	                                                             p->begun, p->begun_len)) < 0)
-		goto fail;
+	if (p->begun != NULL) {
+		json_t *begun = json_pack("{s:s, s:s%}", "role", "assistant", "content", p->begun, p->begun_len);
+
+		if ((join ? add_joined(all, begun) : json_array_append_new(all, begun)) < 0)
+			goto fail;
+	}
 	free(system);
 	return all;
 fail:
@@ -262,73 +290,28 @@ out:
 	return prompt;
 }
 
+unsigned prompt_sent(const struct prompt *p)
+{
+	unsigned sent = prompt_fields_sent(p) | QUIRK_BIT(QUIRK_ROLES);
+	const json_t *message;
+	bool none;
+	char *system = system_text(p, &none);
+	size_t i;
+
+	if (system != NULL)
+		sent |= QUIRK_BIT(QUIRK_SYSTEM_ROLE);
+	for (i = 0; i < json_array_size(p->messages); i++)
+		if (prompt_own_message(p, i) != NULL)
+			sent |= QUIRK_BIT(QUIRK_OWN_MESSAGES);
+	json_array_foreach(p->messages, i, message) if (p->vision && has_image(json_object_get(message, "content")))
+		sent |= QUIRK_BIT(QUIRK_IMAGES);
+	if (p->begun != NULL)
+		sent |= QUIRK_BIT(QUIRK_CONTINUATION);
+	free(system);
+	return sent & ~p->quirks.set;
+}
+
 /* ---- the body --------------------------------------------------------------------- */
-
-static json_t *stop_strings(const struct config *c)
-{
-	const struct cfg_list *list = cfg_list(c, CFG_LLM_STOP);
-	json_t *stop = json_array();
-
-	for (size_t i = 0; i < list->count; i++)
-		json_array_append_new(stop, json_string(list->items[i]));
-	return stop;
-}
-
-static int add_sampling(const struct prompt *p, json_t *body)
-{
-	const struct config *c = p->config;
-	json_t *stop;
-
-	if (p->cloud)
-		return json_object_set_new(body, "temperature", json_real(cfg_real(c, CFG_CLOUD_TEMPERATURE))) |
-		       json_object_set_new(body, "max_tokens", json_integer(cfg_int(c, CFG_CLOUD_MAX_TOKENS))) |
-		       json_object_set_new(body, "stream", json_true());
-	stop = stop_strings(c);
-	return json_object_set_new(body, "temperature", json_real(cfg_real(c, CFG_LLM_TEMPERATURE))) |
-	       json_object_set_new(body, "top_k", json_integer(cfg_int(c, CFG_LLM_TOP_K))) |
-	       json_object_set_new(body, "top_p", json_real(cfg_real(c, CFG_LLM_TOP_P))) |
-	       json_object_set_new(body, "max_tokens", json_integer(cfg_int(c, CFG_LLM_MAX_TOKENS))) |
-	       json_object_set_new(body, "stream", json_true()) |
-	       (json_array_size(stop) > 0 ? json_object_set_new(body, "stop", stop) : (json_decref(stop), 0)) |
-	       json_object_set_new(body, "stream_options",
-	                           json_pack("{s:b, s:b}", "include_usage", 1, "continuous_usage_stats", 1));
-}
-
-static int add_tools(const struct prompt *p, json_t *body)
-{
-	if (p->tools == NULL)
-		return 0;
-	return json_object_set_new(body, "tools", json_incref((json_t *)(uintptr_t)p->tools)) |
-	       json_object_set_new(body, "tool_choice", json_string(p->tools_used_up ? "none" : "auto"));
-}
-
-void prompt_cache_clear(struct prompt_cache *c)
-{
-	for (size_t i = 0; i < 2; i++)
-		for (size_t j = 0; j < 3; j++)
-			free(c->tails[i][j]);
-	config_unref(c->config);
-	memset(c, 0, sizeof *c);
-}
-
-/* All that follows the messages: `"temperature":...}`. */
-static const char *tail_of(const struct prompt *p, struct prompt_cache *cache)
-{
-	char **tail = &cache->tails[p->cloud][p->tools == NULL ? 0 : p->tools_used_up ? 2 : 1];
-	json_t *body;
-
-	if (cache->config != p->config) {
-		prompt_cache_clear(cache);
-		cache->config = config_ref((struct config *)(uintptr_t)p->config);
-	}
-	if (*tail == NULL) {
-		body = json_object();
-		if (body != NULL && add_sampling(p, body) == 0 && add_tools(p, body) == 0)
-			*tail = json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15));
-		json_decref(body);
-	}
-	return *tail == NULL ? NULL : *tail + 1; /* without its brace */
-}
 
 static int add_json(struct buf *to, const char *name, json_t *value)
 {
@@ -343,7 +326,7 @@ static int add_json(struct buf *to, const char *name, json_t *value)
 char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len)
 {
 	struct buf body = BUF_INIT(BODY_MAX);
-	const char *tail = tail_of(p, cache);
+	const char *tail = prompt_tail(p, cache);
 	json_t *all = messages(p);
 	int failed = tail == NULL || all == NULL || add_json(&body, "{\"model\":", json_string(p->model)) < 0;
 
@@ -353,6 +336,8 @@ char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *le
 		failed = add_json(&body, "\"messages\":", json_incref(all)) < 0;
 	if (!failed && p->begun != NULL && !p->uses_completions)
 		failed = buf_adds(&body, CONTINUE_FINAL) < 0;
+	if (!failed && strcmp(tail, "}") == 0)
+		body.len--; /* the comma before nothing */
 	if (!failed)
 		failed = buf_adds(&body, tail) < 0;
 	json_decref(all);

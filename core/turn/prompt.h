@@ -5,6 +5,8 @@
 #define TT_TURN_PROMPT_H
 
 #include "core/config/config.h"
+#include "core/llm/llm.h"
+#include "core/llm/quirks.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -19,8 +21,10 @@ struct prompt {
 	bool cloud;            /* the cloud endpoint's own sampling, nothing beyond the OpenAI API */
 	bool uses_completions; /* `prompt` in place of `messages` */
 	bool vision;
-	bool uses_tools; /* it understands tools and messages of role tool */
-	int64_t context; /* its context window in tokens; 0 = llm.context */
+	bool uses_tools;                  /* it understands tools and messages of role tool */
+	int64_t context;                  /* its context window in tokens; 0 = llm.context */
+	const struct llm_kind_info *kind; /* whose omit and extra apply beside those of llm.*; NULL */
+	struct quirks quirks;             /* what it refuses */
 
 	const json_t *tools; /* definitions, or NULL: none are offered */
 	bool tools_used_up;  /* offered, but not to be called any more (tool_choice none) */
@@ -37,6 +41,14 @@ struct prompt {
 
 /* The message of this turn at this position as the LLM itself sent it; NULL: it is not its own. */
 const json_t *prompt_own_message(const struct prompt *p, size_t position);
+
+/* Call it first: adds what the settings omit to the quirks, and takes from what the LLM can do
+ * what they forbid. */
+void prompt_adjust(struct prompt *p);
+
+/* Bits of what the body of p has that an LLM may refuse, and that can be left out or changed. */
+unsigned prompt_sent(const struct prompt *p);
+int64_t prompt_max_tokens(const struct prompt *p); /* the longest answer that p asks for */
 
 /* How many of the oldest turns must be left out so that the rest is likely to fit the context
  * window less the longest answer. A token is taken for 3 bytes at least, so it leaves out too
@@ -56,13 +68,29 @@ size_t prompt_cut(const struct prompt *p, const char *refusal, bool must);
  * longer than result_max. New reference; NULL: no memory. */
 json_t *prompt_message(const struct prompt *p, json_t *message);
 
-/* What is the same in every body of one configuration, dumped once: a turn's first token
+/* What is the same in many bodies of one configuration, dumped once: a turn's first token
  * waits for its body. One per worker, zeroed at start. */
+#define PROMPT_TAILS 16
 struct prompt_cache {
 	struct config *config;
-	char *tails[2][3]; /* [cloud][tools: none, open, used up] */
+	struct prompt_tail {
+		char *json;
+		const struct llm_kind_info *kind;
+		struct quirks quirks;
+		bool cloud, tools, used_up;
+	} tails[PROMPT_TAILS];
+	size_t next; /* the one that is replaced next */
 };
 void prompt_cache_clear(struct prompt_cache *c);
+
+/* In the files of the prompt: whether a quirk applies; the bits of prompt_sent for all but the
+ * messages; all that follows them in the body: `"temperature":...}`. NULL: no memory. */
+static inline bool prompt_lacks(const struct prompt *p, enum quirk q)
+{
+	return (p->quirks.set & QUIRK_BIT(q)) != 0;
+}
+unsigned prompt_fields_sent(const struct prompt *p);
+const char *prompt_tail(const struct prompt *p, struct prompt_cache *cache);
 
 /* The JSON body; free(). NULL: no memory. */
 char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len);

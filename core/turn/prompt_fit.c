@@ -127,15 +127,10 @@ static size_t sent_tokens(const struct prompt *p)
 
 /* ---- what fits ---- */
 
-static int64_t answer_tokens(const struct prompt *p)
-{
-	return cfg_int(p->config, p->cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS);
-}
-
 /* How many of the oldest turns must be left out if one token of our count is `density` of the LLM's. */
 static size_t turns_beyond(const struct prompt *p, int64_t context, double density)
 {
-	double room = (double)(context - answer_tokens(p)) - density * (double)fixed_tokens(p);
+	double room = (double)(context - prompt_max_tokens(p)) - density * (double)fixed_tokens(p);
 	size_t count = json_array_size(p->turns), fitting = 0;
 
 	while (fitting < count) {
@@ -271,7 +266,7 @@ size_t prompt_cut(const struct prompt *p, const char *refusal, bool must)
 	double density, room;
 	int64_t context = read_refusal(p, refusal, &density);
 
-	room = ((double)(context - answer_tokens(p)) / density - (double)fixed_tokens(p)) * BYTES_PER_TOKEN +
+	room = ((double)(context - prompt_max_tokens(p)) / density - (double)fixed_tokens(p)) * BYTES_PER_TOKEN +
 	       (double)sent;
 	if (context == 0 || room >= (double)sent) {
 		if (!must)

@@ -37,10 +37,11 @@ struct chat_services {
 	struct toolbox *toolbox;
 	struct wait_queue *waiting;   /* where turns wait while chat_services_has_llm says no */
 	struct cooldown *cooldown;    /* zeroed at start, only turns use it */
+	struct quirk_memory *quirks;  /* likewise */
 	struct prompt_cache *prompts; /* likewise; prompt_cache_clear at the end */
 	struct counters *counters;    /* may be NULL */
-	/* A real turn met a failure of an LLM, is being answered (status TURN_REPORT_SERVING),
-	 * or got a whole answer (see the report command). May be NULL. */
+	/* A real turn met a failure of an LLM, found out what it refuses, is being answered (status
+	 * TURN_REPORT_SERVING), or got a whole answer (see the report command). May be NULL. */
 	void (*report)(void *arg, const struct turn_report *r);
 	void *arg; /* of the calls above */
 };
@@ -61,6 +62,7 @@ struct turn_report {
 	enum http_outcome outcome;
 	long status;
 	const char *text;
+	const struct quirks *quirks; /* the LLM was found to refuse this, in the words of text; NULL: nothing new */
 };
 
 struct resumed_answer {

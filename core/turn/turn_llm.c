@@ -89,7 +89,8 @@ static const struct failure {
 const char *chat_services_obstacle(const struct chat_services *s, const struct chat_request *chat)
 {
 	struct status_snapshot *snapshot = chat->has_images ? s->snapshot(s->arg) : NULL;
-	bool none = snapshot != NULL && status_header(snapshot)->usable_count > 0 && !candidates_have_vision(snapshot);
+	bool none = snapshot != NULL && status_header(snapshot)->usable_count > 0 &&
+	            !candidates_have_vision(snapshot, s->quirks);
 
 	if (snapshot != NULL)
 		status_release(snapshot);
@@ -100,8 +101,8 @@ enum step turn_choose(struct turn *t)
 {
 	const struct chat_services *s = t->services;
 	struct upstream *up = &t->upstream;
-	const struct candidate_needs needs = {.vision = t->conversation.request.has_images,
-	                                      .continues = up->continuing};
+	const struct candidate_needs needs = {
+		.vision = t->conversation.request.has_images, .continues = up->continuing, .quirks = s->quirks};
 	struct status_snapshot *snapshot = s->snapshot(s->arg);
 	const struct status_llm *next =
 		snapshot == NULL ? NULL : candidates_next(snapshot, s->cooldown, &up->tried, needs, clock_wall_ms());
@@ -112,8 +113,10 @@ enum step turn_choose(struct turn *t)
 	if (next != NULL) {
 		if (up->tried.count > 0)
 			t->log.failovers++;
-		if (up->llm != NULL && up->llm->instance != next->instance)
+		if (up->llm != NULL && up->llm->instance != next->instance) {
 			up->skip_turns = up->result_max = 0; /* it is sent what its own window holds */
+			up->learned = (struct learned){.repeats = 0};
+		}
 		if (up->snapshot != NULL)
 			status_release(up->snapshot);
 		up->snapshot = snapshot;
@@ -153,11 +156,14 @@ static struct prompt prompt_of(struct turn *t)
 		.result_max = up->result_max,
 		.as_sent = t->conversation.as_sent,
 		.instance = (int64_t)llm->instance,
+		.kind = llm_kind_info((enum llm_kind)llm->kind),
+		.quirks = turn_quirks(t),
 	};
 
 	p.tools = p.uses_tools ? t->tools.definitions : NULL;
 	if (up->continuing)
 		p.begun = answer_begun(&t->answer, &p.begun_len);
+	prompt_adjust(&p);
 	return p;
 }
 
@@ -215,7 +221,8 @@ void turn_attempt_stop(struct turn *t)
 
 /* ---- reports to the daemon --------------------------------------------------------------------- */
 
-static void report(struct turn *t, enum http_outcome outcome, long status, const char *text)
+static void report(struct turn *t, enum http_outcome outcome, long status, const char *text,
+                   const struct quirks *quirks)
 {
 	const struct upstream *up = &t->upstream;
 	const struct status_header *h = status_header(up->snapshot);
@@ -227,6 +234,7 @@ static void report(struct turn *t, enum http_outcome outcome, long status, const
 		.outcome = outcome,
 		.status = status,
 		.text = text,
+		.quirks = quirks,
 	};
 
 	if (t->services->report != NULL)
@@ -245,13 +253,21 @@ static void report_failure(struct turn *t, const struct attempt_outcome *o)
 	else if (o->result == ATTEMPT_UNAUTHORIZED && status != 403)
 		status = 401;
 	whole = o->http == HTTP_DONE && status < 400;
-	report(t, whole ? HTTP_CUT : o->http, status, o->http == HTTP_DONE ? o->error.text : "");
+	report(t, whole ? HTTP_CUT : o->http, status, o->http == HTTP_DONE ? o->error.text : "", NULL);
+}
+
+/* It answers, so what was learned of it is true. */
+static void report_answer(struct turn *t, long status)
+{
+	const struct quirks *quirks = turn_quirks_confirm(t);
+
+	report(t, HTTP_DONE, status, quirks == NULL ? "" : t->upstream.learned.refusal, quirks);
 }
 
 /* A streaming model is alive, however long the answer is. */
 static void on_serving(void *arg)
 {
-	report(arg, HTTP_DONE, TURN_REPORT_SERVING, "");
+	report_answer(arg, TURN_REPORT_SERVING);
 }
 
 static void on_ended(void *arg)
@@ -322,14 +338,32 @@ static enum step fail_used_up(struct turn *t)
 	bool cloud = t->upstream.llm->kind == LLM_CLOUD;
 	enum cfg_key key = cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS;
 	const struct cfg_key_info *info = cfg_key_info(key);
+	const struct prompt p = prompt_of(t);
 	char text[300];
 
 	snprintf(
 		text, sizeof text,
 		"The language model used up its limit of %lld tokens (%s) before it began to answer. Please ask for less, "
 		"or have the administrator raise the limit.",
-		(long long)cfg_int(t->config, key), info->path);
+		(long long)prompt_max_tokens(&p), info->path);
 	return turn_fail(t, text);
+}
+
+/* Nothing of its own answer was shown, and the refusal says what the LLM does not take. */
+static bool learn_quirks(struct turn *t, const struct attempt_outcome *o, enum step *next)
+{
+	struct upstream *up = &t->upstream;
+	const struct prompt p = prompt_of(t);
+
+	if (answer_is_shown(&t->answer) && !(up->continuing && o->status >= 400))
+		return false;
+	*next = turn_quirks_learn(t, &p, o);
+	if (*next == STEP_CHOOSE) {
+		report(t, HTTP_DONE, TURN_REPORT_SERVING, up->learned.refusal, turn_quirks_confirm(t));
+		up->failure = o->result;
+		tried_add(&up->tried, up->llm->instance);
+	}
+	return *next != STEP_STAY;
 }
 
 static enum step recover(struct turn *t, const struct attempt_outcome *o)
@@ -337,12 +371,15 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 	struct upstream *up = &t->upstream;
 	const struct failure *f = &failures[o->result];
 	bool shown = answer_is_shown(&t->answer);
+	enum step next;
 
 	/* The server closed the connection that we were about to reuse: nobody's fault. */
 	if (o->reused && !shown && !up->retried) {
 		up->retried = true;
 		return STEP_ATTEMPT;
 	}
+	if (learn_quirks(t, o, &next))
+		return next;
 	log_failure(t, o);
 	if (f->counts) {
 		cooldown_add(t->services->cooldown, up->llm->instance, clock_wall_ms());
@@ -388,7 +425,7 @@ enum step turn_attempt_ended(struct turn *t)
 
 	if (o->result != ATTEMPT_COMPLETE)
 		return recover(t, o);
-	report(t, o->http, o->status, "");
+	report_answer(t, o->status);
 	/* Some servers let a model call tools although it must not: it is reminded once, then
 	 * the turn ends here. */
 	if (o->call_count > 0 && offered && t->tools.rounds <= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS))

@@ -3,6 +3,7 @@
  *
  * turn.c        the table of steps, its driver, and ADMIT, WAIT and END
  * turn_llm.c    CHOOSE and ATTEMPT: trying LLMs, one after the other until one answers
+ * turn_quirks.c what an LLM refuses of a request, and is asked again without
  * turn_tools.c  TOOLS: the calls of an answer
  * turn_store.c  LOAD and SAVE: the history
  *
@@ -44,6 +45,14 @@ struct conversation {
 	json_t *as_sent;
 };
 
+/* What this turn learned from refusals of the LLM that is asked. */
+struct learned {
+	struct quirks quirks;
+	unsigned repeats;  /* how often it was asked again */
+	bool confirmed;    /* it answered a request that was made so: remembered and reported */
+	char refusal[256]; /* the last one, in its words */
+};
+
 /* The LLMs that are asked for one answer, and what was tried. */
 struct upstream {
 	struct attempt *attempt;
@@ -54,6 +63,7 @@ struct upstream {
 	size_t result_max;                /* what it is sent of each tool result, in bytes; 0 = all */
 	unsigned shrunk;                  /* how often it was asked again with less */
 	bool retried;                     /* it was asked again on a new connection */
+	struct learned learned;           /* what it was found to refuse */
 	bool continuing;                  /* the answer that another LLM began */
 	int64_t began_boot_ms;            /* the attempt */
 	const char *tools[TOOLS_MAX + 1]; /* names of those that it was offered; none: it was offered none */
@@ -119,6 +129,19 @@ enum step turn_attempt(struct turn *t); /* asks it */
 enum step turn_attempt_ended(struct turn *t);
 enum step turn_attempt_late(struct turn *t);
 void turn_attempt_stop(struct turn *t);
+
+/* ---- turn_quirks.c ---- */
+
+struct quirks turn_quirks(const struct turn *t); /* of the LLM that is asked */
+
+/* The attempt, made from p, has failed. STEP_ATTEMPT: the refusal says what to leave out or to
+ * change, and the LLM is asked again. STEP_CHOOSE: it can do nothing for this turn, which is
+ * remembered. STEP_STAY: nothing was learned. */
+enum step turn_quirks_learn(struct turn *t, const struct prompt *p, const struct attempt_outcome *o);
+
+/* The LLM answers. What was learned of it holds: it is remembered, and returned, to be reported;
+ * NULL: nothing new. */
+const struct quirks *turn_quirks_confirm(struct turn *t);
 
 /* ---- turn_tools.c ---- */
 

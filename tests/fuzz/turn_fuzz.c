@@ -367,6 +367,7 @@ static void publish(void)
 static void prepare(void)
 {
 	static struct cooldown cooldown;
+	static struct quirk_memory quirks;
 	static struct prompt_cache prompts;
 	struct err e = ERR_INIT;
 
@@ -381,6 +382,7 @@ static void prepare(void)
 	                                  .snapshot = get_snapshot,
 	                                  .run = "run",
 	                                  .cooldown = &cooldown,
+	                                  .quirks = &quirks,
 	                                  .prompts = &prompts,
 	                                  .report = report};
 	services.waiting = wait_queue_new(base, has_llm, NULL, &e);

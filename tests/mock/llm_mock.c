@@ -243,6 +243,50 @@ static struct plan *llm_too_long(const struct script *s, const struct llm_reques
 	return llm_error((int)s->window_status, why);
 }
 
+/* Whether the rule of `rules` is about this request. */
+static bool llm_breaks(const json_t *rule, const json_t *request)
+{
+	const char *field = json_string_value(json_object_get(rule, "field"));
+	const char *role = json_string_value(json_object_get(rule, "role")), *last = "";
+	const json_t *above = json_object_get(rule, "above"), *value = request, *m;
+	bool consecutive = json_is_true(json_object_get(rule, "consecutive"));
+	size_t i;
+
+	json_array_foreach(json_object_get(request, "messages"), i, m)
+	{
+		const char *is = json_string_value(json_object_get(m, "role"));
+
+		if (is && ((role && strcmp(is, role) == 0) || (consecutive && strcmp(is, last) == 0)))
+			return true;
+		last = is ? is : "";
+	}
+	while (field && value) {
+		char name[64];
+		size_t len = strcspn(field, ".");
+
+		snprintf(name, sizeof name, "%.*s", (int)len, field);
+		value = json_object_get(value, name);
+		field = field[len] ? field + len + 1 : NULL;
+	}
+	return value && value != request && (!above || json_number_value(value) > json_number_value(above));
+}
+
+static struct plan *llm_by_rule(const struct script *s, const struct llm_request *a)
+{
+	const json_t *rule;
+	size_t i;
+
+	json_array_foreach(s->rules, i, rule)
+	{
+		const char *body = json_string_value(json_object_get(rule, "body"));
+
+		if (body && llm_breaks(rule, a->json))
+			return plan_response((int)json_integer_value(json_object_get(rule, "status")),
+			                     "application/json", NULL, body, strlen(body), 0);
+	}
+	return NULL;
+}
+
 static struct plan *llm_make(const struct llm_state *st, struct llm_request *a, const char *marker, const char *text,
                              bool *cacheable)
 {
@@ -267,10 +311,12 @@ static struct plan *llm_make(const struct llm_state *st, struct llm_request *a, 
 		a->stream.echo = echo;
 		plan = llm_refused(&s, a);
 		if (!plan)
+			plan = llm_by_rule(&s, a);
+		if (!plan)
 			plan = llm_too_long(&s, a);
 		if (!plan)
 			plan = stream_plan(&s, &a->stream);
-		*cacheable = !echo && !a->begun && s.window < 0 && !s.refused;
+		*cacheable = !echo && !a->begun && s.window < 0 && !s.refused && !s.rules;
 		free(echo);
 		script_clear(&s);
 	} else {

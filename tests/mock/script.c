@@ -68,9 +68,11 @@ static const struct knob script_knobs[] = {
 	KNOB(window, KNOB_INT, "-1", NULL), /* tokens of context, one per byte of content; what is longer gets ... */
 	KNOB(window_status, KNOB_INT, "400", NULL), /* ... this status; 200: the error event, in a stream */
 	KNOB(body, KNOB_TEXT, NULL, NULL),          /* with status or window; off: as vLLM says it */
-	KNOB(retry_after, KNOB_INT, "-1", NULL),    /* seconds */
-	KNOB(raw, KNOB_TEXT, NULL, NULL),           /* these bytes instead of any HTTP, then closed */
-	KNOB(bearer, KNOB_TEXT, NULL, NULL),        /* else 401 below /v1 */
+	/* [{"field" or "role" that a request must not have, "above": or a number in it that is larger,
+         * "consecutive": or two messages of one role in a row, "status", "body"}] */
+	KNOB(rules, KNOB_JSON, NULL, NULL), KNOB(retry_after, KNOB_INT, "-1", NULL), /* seconds */
+	KNOB(raw, KNOB_TEXT, NULL, NULL),    /* these bytes instead of any HTTP, then closed */
+	KNOB(bearer, KNOB_TEXT, NULL, NULL), /* else 401 below /v1 */
 	/* other paths */
 	KNOB(health_status, KNOB_INT, "200", NULL), KNOB(health_body, KNOB_TEXT, "\"\"", NULL),
 	KNOB(health_delay_us, KNOB_INT, "0", NULL), KNOB(models, KNOB_JSON, "[\"mock/demo-model\"]", NULL),

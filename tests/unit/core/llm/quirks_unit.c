@@ -120,6 +120,15 @@ static void a_refused_field_is_left_out(void **state)
 		{"Your organization must be verified to stream this model.", "no stream", "stream"},
 		{"Unsupported value: 'stream' does not support true with this model.", "no stream", NULL},
 		{"Streaming is not supported for this model", "no stream", NULL},
+		{"'messages.2' : for 'role:assistant' the following must be satisfied[('messages.2' : property "
+	         "'reasoning_content' is unsupported)]",
+	         "no reasoning sent back", NULL},
+		{"messages.2.assistant.reasoning_content: property 'messages.2.assistant.reasoning_content' is unsupported",
+	         "no reasoning sent back", "validation_error"},
+		{"'messages.2' : for 'role:assistant' the following must be satisfied[('messages.2' : property 'reasoning' is "
+	         "unsupported, did you mean 'role'?)]",
+	         "no reasoning sent back", NULL},
+		{"Extra inputs are not permitted", "no reasoning sent back", "body.messages.1.reasoning_content"},
 		{"unknown field `continue_final_message`", "", NULL}, /* it was not sent */
 	};
 
@@ -198,7 +207,7 @@ static void the_longest_answer_is_renamed_or_limited(void **state)
 	expect_all(samples, COUNT(samples));
 	/* Renamed already, and refused again. */
 	expect((struct refusal){.text = "Unknown parameter: 'max_completion_tokens'.",
-	                        .sent = NO_IMAGES & ~QUIRK_BIT(QUIRK_MAX_COMPLETION_TOKENS)},
+	                        .sent = NO_IMAGES & ~QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS)},
 	       "no max_tokens");
 	/* A window that the answer alone fills. */
 	expect(
@@ -303,7 +312,7 @@ static void images_and_continuations_count_where_they_were_sent(void **state)
 /* A refusal may repeat what the user wrote, and most name no field at all. */
 static void the_words_of_a_conversation_teach_nothing(void **state)
 {
-	static const char said[] =
+	static const char conversation[] =
 		"What does top_k do? My server says: tools param requires --jinja flag, and 'temperature' is not supported.\n"
 		"Conversation roles must alternate user/assistant, explain top_p";
 	static const char *const refusals[] = {
@@ -328,10 +337,11 @@ static void the_words_of_a_conversation_teach_nothing(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(refusals); i++)
-		expect((struct refusal){.text = refusals[i], .said = said}, "");
+		expect((struct refusal){.text = refusals[i], .conversation = conversation}, "");
 	/* The server's own words are understood all the same. */
-	expect((struct refusal){.text = "Unknown parameter: 'top_k'.", .said = said}, "no top_k");
-	expect((struct refusal){.text = "property 'temperature' is unsupported", .said = said}, "no temperature");
+	expect((struct refusal){.text = "Unknown parameter: 'top_k'.", .conversation = conversation}, "no top_k");
+	expect((struct refusal){.text = "property 'temperature' is unsupported", .conversation = conversation},
+	       "no temperature");
 	expect_all(samples, COUNT(samples));
 }
 

@@ -6,6 +6,7 @@
 #include "core/base/buf.h"
 #include "core/llm/deployments.h"
 #include "core/llm/select.h"
+#include "core/llm/quirks.h"
 #include "core/status/document.h"
 #include "core/tools/tool.h"
 
@@ -567,6 +568,8 @@ static void models_show_what_the_table_says(void **state)
 	         .ejected_since_ms = 1795370001000,
 	         .ejected_until_ms = 1795370002000,
 	         .instance = 3,
+	         .quirks = QUIRK_BIT(QUIRK_TOOLS),
+	         .max_tokens = 512,
 	         .deploy_id = (char[]){"d1"},
 	         .container_name = (char[]){"c1"},
 	         .model_name = (char[]){"Ll\xff"},
@@ -592,12 +595,12 @@ static void models_show_what_the_table_says(void **state)
 		"\"model_name\":\"Ll?\",\"model_type\":null,\"container_name\":\"c1\",\"kind\":\"discovered\","
 		"\"status\":\"degraded\",\"reason\":\"slow\",\"url\":\"http://h/v1/chat/completions\","
 		"\"model\":\"m\",\"tools\":false,\"context_length\":8192,\"failures\":2,\"checked\":1795370000.5,"
-		"\"latency_ms\":7,\"ejected_since\":1795370001.0,\"ejected_until\":1795370002.0,\"instance\":3},"
+		"\"latency_ms\":7,\"ejected_since\":1795370001.0,\"ejected_until\":1795370002.0,\"instance\":3,\"quirks\":[\"no tools\",\"max_tokens 512\"]},"
 		"{\"rank\":null,\"current\":false,\"pinned\":false,\"deploy_id\":null,\"model_name\":\"Unknown\","
 		"\"model_type\":null,\"container_name\":null,\"kind\":\"local\",\"status\":\"unknown\","
 		"\"reason\":null,\"url\":null,\"model\":null,\"tools\":null,\"context_length\":0,\"failures\":0,"
 		"\"checked\":null,\"latency_ms\":-1,\"ejected_since\":null,\"ejected_until\":null,"
-		"\"instance\":1}]}");
+		"\"instance\":1,\"quirks\":[]}]}");
 	free(line);
 	json_decref(doc);
 }

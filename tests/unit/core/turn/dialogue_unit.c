@@ -67,6 +67,7 @@ struct world {
 	struct status_writer *writer;
 	struct config *config;
 	struct cooldown cooldown;
+	struct quirk_memory quirks;
 	struct prompt_cache prompts;
 	struct chat_services services;
 	struct recorded_http http;
@@ -121,6 +122,7 @@ static int make_world(void **state)
 	                                     .run = "run",
 	                                     .toolbox = toolbox_new(w->base, NULL, &e),
 	                                     .cooldown = &w->cooldown,
+	                                     .quirks = &w->quirks,
 	                                     .prompts = &w->prompts,
 	                                     .arg = w};
 	assert_non_null(w->services.store);

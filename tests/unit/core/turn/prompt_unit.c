@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -348,6 +349,196 @@ static void marks_of_the_history_are_not_sent(void **state)
 	config_unref(c);
 }
 
+static char *body_with(struct prompt p)
+{
+	size_t len;
+
+	prompt_adjust(&p);
+	return body_of(&p, &len);
+}
+
+static void expect_with(struct prompt p, const char *expected)
+{
+	char *body = body_with(p);
+
+	assert_string_equal(body, expected);
+	free(body);
+}
+
+static void what_an_llm_refuses_is_left_out_or_changed(void **state)
+{
+	struct config *c = config_with(no_prompts, 4);
+	json_t *messages = json("[{\"role\":\"user\",\"content\":\"c\"}]"), *tools = json("[{\"type\":\"function\"}]");
+	struct prompt p = {.config = c, .model = "m", .uses_tools = true, .tools = tools, .messages = messages};
+	char *body;
+
+	(void)state;
+	p.quirks = (struct quirks){.set = QUIRK_BIT(QUIRK_TOP_K) | QUIRK_BIT(QUIRK_CONTINUOUS_USAGE) |
+	                                  QUIRK_BIT(QUIRK_TOOLS) | QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS) |
+	                                  QUIRK_BIT(QUIRK_STOP),
+	                           .max_tokens = 100};
+	expect_with(p,
+	            "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"c\"}],\"temperature\":0.6,"
+	            "\"top_p\":0.9,\"stream\":true,\"stream_options\":{\"include_usage\":true},"
+	            "\"max_completion_tokens\":100}");
+	p.quirks = (struct quirks){.set = ~QUIRK_BIT(QUIRK_TEMPERATURE)};
+	expect_with(p, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"c\"}],\"temperature\":0.6}");
+	p.quirks.set = ~0u;
+	expect_with(p, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"c\"}]}");
+	/* tool_choice was refused: offered as before, and no tools at all once they are used up. */
+	p.quirks = (struct quirks){.set = QUIRK_BIT(QUIRK_TOOL_CHOICE)};
+	body = body_with(p);
+	assert_non_null(strstr(body, "\"tools\":[{\"type\":\"function\"}]}"));
+	free(body);
+	p.tools_used_up = true;
+	body = body_with(p);
+	assert_null(strstr(body, "tool"));
+	free(body);
+	json_decref(tools);
+	json_decref(messages);
+	config_unref(c);
+}
+
+static void settings_omit_fields_and_add_others(void **state)
+{
+	static const char *const sets[] = {
+		"prompts.plain=",
+		"llm.omit=top_k,stream_options.continuous_usage_stats",
+		"container.omit=stop",
+		"llm.extra={\"min_p\":0.1,\"top_p\":0.5,\"seed\":1}",
+		"container.extra={\"chat_template_kwargs\":{\"enable_thinking\":false},\"seed\":2}",
+	};
+	struct config *c = config_with(sets, 5);
+	json_t *messages = json("[{\"role\":\"user\",\"content\":\"c\"}]");
+	struct prompt p = {.config = c, .model = "m", .messages = messages};
+
+	(void)state;
+	expect_with(p,
+	            "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"c\"}],\"temperature\":0.6,"
+	            "\"top_p\":0.5,\"max_tokens\":2048,\"stream\":true,\"stop\":[\"<|eot_id|>\"],"
+	            "\"stream_options\":{\"include_usage\":true},\"min_p\":0.1,\"seed\":1}");
+	p.kind = llm_kind_info(LLM_CONTAINER);
+	expect_with(p,
+	            "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"c\"}],\"temperature\":0.6,"
+	            "\"top_p\":0.5,\"max_tokens\":2048,\"stream\":true,\"stream_options\":{\"include_usage\":true},"
+	            "\"min_p\":0.1,\"seed\":2,\"chat_template_kwargs\":{\"enable_thinking\":false}}");
+	json_decref(messages);
+	config_unref(c);
+}
+
+static void a_limit_in_extra_is_the_longest_answer(void **state)
+{
+	static const char *const sets[] = {"llm.extra={\"max_completion_tokens\":9000}"};
+	struct config *c = config_with(sets, 1);
+	struct prompt p = {.config = c, .model = "m"};
+	char *body = body_with(p);
+
+	(void)state;
+	assert_null(strstr(body, "\"max_tokens\""));
+	assert_int_equal(prompt_max_tokens(&p), 9000);
+	p.quirks.max_tokens = 4096;
+	assert_int_equal(prompt_max_tokens(&p), 4096);
+	free(body);
+	body = body_with(p);
+	assert_non_null(strstr(body, "\"max_completion_tokens\":4096"));
+	free(body);
+	config_unref(c);
+}
+
+/* Where roles must alternate: one user message before each answer, whatever happened in a turn. */
+static void roles_alternate_where_they_must(void **state)
+{
+	struct config *c = config_with(short_prompt, 1);
+	json_t *turns =
+		json("[[{\"role\":\"user\",\"content\":\"q1\"}],"
+	             "[{\"role\":\"user\",\"content\":\"q2\"},{\"role\":\"assistant\",\"content\":\"\","
+	             "\"tool_calls\":[{\"id\":\"x\"}]},{\"role\":\"tool\",\"tool_call_id\":\"x\","
+	             "\"content\":\"sunny\"},{\"role\":\"assistant\",\"content\":\"a2\"}]]");
+	json_t *messages =
+		json("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"look\"},"
+	             "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:x\"}}]}]");
+	json_t *tools = json("[{\"type\":\"function\"}]");
+	struct prompt p = {.config = c,
+	                   .model = "m",
+	                   .vision = true,
+	                   .uses_tools = true,
+	                   .tools = tools,
+	                   .turns = turns,
+	                   .messages = messages};
+	char *body;
+
+	(void)state;
+	p.quirks.set = QUIRK_BIT(QUIRK_ROLES);
+	p.config = c;
+	body = body_with(p);
+	assert_non_null(strstr(body, "\"tools\":[{\"type\":\"function\"}]")); /* still offered */
+	free(body);
+	p.tools = NULL;
+	body = body_with(p);
+	assert_non_null(strstr(body,
+	                       "\"messages\":[{\"role\":\"user\",\"content\":\"You are m {not} {\\n\\nq1\\n\\nq2\\n\\n"
+	                       "Result of a tool that was run for this question:\\nsunny\"},"
+	                       "{\"role\":\"assistant\",\"content\":\"a2\"},{\"role\":\"user\",\"content\":["
+	                       "{\"type\":\"text\",\"text\":\"look\"},"));
+	free(body);
+	/* Only the system role is refused: the first message alone is joined. */
+	p.turns = NULL;
+	p.quirks.set = QUIRK_BIT(QUIRK_SYSTEM_ROLE);
+	body = body_with(p);
+	assert_non_null(strstr(body,
+	                       "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+	                       "\"You are m {not} {\"},{\"type\":\"text\",\"text\":\"look\"},{\"type\":"
+	                       "\"image_url\""));
+	free(body);
+	json_decref(turns);
+	json_decref(messages);
+	json_decref(tools);
+	config_unref(c);
+}
+
+static void what_was_sent_can_be_refused(void **state)
+{
+	struct config *c = config_with(short_prompt, 1);
+	json_t *messages = json("[{\"role\":\"user\",\"content\":\"c\"}]");
+	struct prompt p = {.config = c, .model = "m", .cloud = true, .messages = messages};
+
+	(void)state;
+	assert_int_equal(prompt_sent(&p), QUIRK_BIT(QUIRK_TEMPERATURE) | QUIRK_BIT(QUIRK_MAX_TOKENS) |
+	                                          QUIRK_BIT(QUIRK_STREAM) | QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS) |
+	                                          QUIRK_BIT(QUIRK_SYSTEM_ROLE) | QUIRK_BIT(QUIRK_ROLES));
+	p.quirks.set =
+		QUIRK_BIT(QUIRK_TEMPERATURE) | QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS) | QUIRK_BIT(QUIRK_SYSTEM_ROLE);
+	assert_int_equal(prompt_sent(&p),
+	                 QUIRK_BIT(QUIRK_MAX_TOKENS) | QUIRK_BIT(QUIRK_STREAM) | QUIRK_BIT(QUIRK_ROLES));
+	json_decref(messages);
+	config_unref(c);
+}
+
+/* Any number of LLMs with quirks of their own share the cache of one worker. */
+static void the_cache_is_bounded_and_right(void **state)
+{
+	struct config *c = config_with(no_prompts, 4);
+	json_t *messages = json("[{\"role\":\"user\",\"content\":\"c\"}]");
+	struct prompt_cache cache = {.config = NULL};
+
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		for (int64_t limit = 1; limit <= 3 * PROMPT_TAILS; limit++) {
+			struct prompt p = {.config = c, .model = "m", .messages = messages, .quirks.max_tokens = limit};
+			char expected[40], *body;
+			size_t len;
+
+			body = prompt_body(&p, &cache, &len);
+			snprintf(expected, sizeof expected, "\"max_tokens\":%d,", (int)limit);
+			assert_non_null(strstr(body, expected));
+			free(body);
+		}
+	}
+	prompt_cache_clear(&cache);
+	json_decref(messages);
+	config_unref(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -360,6 +551,12 @@ int main(void)
 		cmocka_unit_test(the_oldest_turns_go_whole),
 		cmocka_unit_test(a_refusal_says_how_much_must_go),
 		cmocka_unit_test(results_are_cut_to_what_fits),
+		cmocka_unit_test(what_an_llm_refuses_is_left_out_or_changed),
+		cmocka_unit_test(settings_omit_fields_and_add_others),
+		cmocka_unit_test(a_limit_in_extra_is_the_longest_answer),
+		cmocka_unit_test(roles_alternate_where_they_must),
+		cmocka_unit_test(what_was_sent_can_be_refused),
+		cmocka_unit_test(the_cache_is_bounded_and_right),
 		cmocka_unit_test(marks_of_the_history_are_not_sent),
 	};
 
