@@ -33,7 +33,7 @@ static const struct naming {
 	bool plain;
 	const char *names;
 } namings[] = {
-#define NAMED(id, plain, names) {QUIRK_##id, plain, names},
+#define CALLED(id, plain, names) {QUIRK_##id, plain, names},
 #include "core/llm/quirks.def"
 };
 
@@ -138,9 +138,9 @@ void quirks_from_json(const json_t *names, struct quirks *q)
 
 /* That a field is not taken, or its value is not. */
 static const char refusing[] =
-	"extra[ _](input|field|forbid|propert)|additional propert|unrecogni[sz]ed|unsupported|unknown|unexpected|"
+	"extra[ _](input|field|forbid|property|properties)|additional (property|properties)|unrecogni[sz]ed|unsupported|unknown|unexpected|"
 	"unpermitted|(not|n't|cannot|never)( currently| yet| be| an?)* (support|allow|permit|recogni[sz]|enabl|availab|"
-	"implement|valid|accept|specif|set|used|compatib)|no such|deprecated|invalid|illegal|incorrect|must|should|"
+	"implement|valid|accept|speci|set|used|compatib)|no such|deprecated|invalid|illegal|incorrect|must|should|"
 	"can(no|')t|only the default|out of range|too (large|high|big|small|low|many|long)|"
 	"(greater|less|larger|lower|more) than|exceed|at most|range|[<>]=?|requires?|removed|forbidden|no longer";
 
@@ -155,7 +155,7 @@ static const char labels_after[] =
 /* What follows tells what could have been sent instead. */
 static const char alternatives[] =
 	"did you mean|expected one of|[.;,\n] *(the )?(supported|allowed|valid|available|"
-	"accepted|permitted|known)( (parameter|field|argument|key|option|propert)[a-z]*)?"
+	"accepted|permitted|known)( (parameter|field|argument|key|option|property|properties)[a-z]*)?"
 	"( are| is|:)|to drop (these|unsupported)|, value: |'input':|input_value=";
 
 struct span {
@@ -252,7 +252,7 @@ static bool is_quoted(const char *text, struct span s)
 	return s.from > 0 && *close != '\0' && strchr("'\"`", *close) != NULL && text[s.from - 1] == *close;
 }
 
-/* Whether a name at s is refused: words that refuse are near, and they are not conversation by the user. */
+/* Whether a name at s is refused: words that refuse are near, and not those of the conversation. */
 static bool is_refused(const struct refusal *r, const char *text, const struct naming *n, struct span s)
 {
 	bool as_field = is_quoted(text, s) || find_within(text, before(s, LABEL_MAX), labels_before, NULL);
@@ -269,7 +269,7 @@ static bool is_refused(const struct refusal *r, const char *text, const struct n
 	       !is_echo(r, text, (struct span){words.from, s.to});
 }
 
-static bool is_named(const struct refusal *r, const char *text, const struct naming *n)
+static bool names_field(const struct refusal *r, const char *text, const struct naming *n)
 {
 	for (size_t at = 0; text[at] != '\0';) {
 		struct span s;
@@ -299,7 +299,7 @@ static const char *path_of(const char *param)
 }
 
 /* Whether the path is a name, or goes through it: "stream_options.x", "tools[0].function". */
-static bool goes_through(const char *param, const char *names)
+static bool goes_through(const char *param, const char *names, bool of_messages)
 {
 	const char *path = path_of(param);
 	char part[64];
@@ -314,7 +314,7 @@ static bool goes_through(const char *param, const char *names)
 			if (find(part, names, &s) && s.from == 0 && s.to == len)
 				return true;
 		}
-		if (strncmp(path, "messages", len) == 0 && len > 0)
+		if (strncmp(path, "messages", len) == 0 && len > 0 && !of_messages)
 			return false; /* what follows are the names of its own */
 		path += len + (path[len] != '\0');
 	}
@@ -435,7 +435,7 @@ static bool learn_names(struct quirks *q, const struct refusal *r, const char *t
 		    (namings[i].quirk == QUIRK_STREAM_OPTIONS && (learned & inner) != 0) ||
 		    (namings[i].quirk == QUIRK_STREAM && learned != 0))
 			continue;
-		if (is_named(r, text, &namings[i]))
+		if (names_field(r, text, &namings[i]))
 			learned |= bit;
 	}
 	q->set |= learned;
@@ -446,12 +446,13 @@ static bool learn_param(struct quirks *q, const struct refusal *r, const char *t
 {
 	if (r->param == NULL || *r->param == '\0')
 		return false;
-	if (goes_through(r->param, max_tokens.names))
+	if (goes_through(r->param, max_tokens.names, false))
 		return learn_max_tokens(q, r, text);
 	for (size_t i = 0; i < COUNT(namings); i++) {
 		unsigned bit = QUIRK_BIT(namings[i].quirk);
 
-		if ((r->sent & bit & ~q->set) == 0 || !goes_through(r->param, namings[i].names))
+		if ((r->sent & bit & ~q->set) == 0 ||
+		    !goes_through(r->param, namings[i].names, namings[i].quirk == QUIRK_OWN_MESSAGES))
 			continue;
 		q->set |= bit;
 		return true;
@@ -462,7 +463,7 @@ static bool learn_param(struct quirks *q, const struct refusal *r, const char *t
 static bool learn(struct quirks *q, const struct refusal *r, const char *text)
 {
 	return learn_param(q, r, text) || learn_meaning(q, r, text) ||
-	       (is_named(r, text, &max_tokens) && learn_max_tokens(q, r, text)) || learn_names(q, r, text);
+	       (names_field(r, text, &max_tokens) && learn_max_tokens(q, r, text)) || learn_names(q, r, text);
 }
 
 bool quirks_learn(struct quirks *q, const struct refusal *r)

@@ -8,6 +8,7 @@ libttagent_a_SOURCES += \
 	core/turn/history.h \
 	core/turn/prompt.c \
 	core/turn/prompt.h \
+	core/turn/prompt_fields.c \
 	core/turn/prompt_fit.c \
 	core/turn/tool_round.c \
 	core/turn/tool_round.h \

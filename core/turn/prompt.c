@@ -200,7 +200,7 @@ static int add_message(const struct prompt *p, json_t *to, const json_t *message
 
 	if (role == NULL)
 		return 0;
-	if (!p->uses_tools || lacks(p, QUIRK_ROLES))
+	if (!p->uses_tools || prompt_lacks(p, QUIRK_ROLES))
 		if (!(p->vision && has_image(content)))
 			return add_without_tools(to, role, content);
 	out = json_object();
@@ -221,48 +221,9 @@ static int add_message(const struct prompt *p, json_t *to, const json_t *message
 	return join ? add_joined(to, out) : json_array_append_new(to, out);
 }
 
-size_t prompt_result_len(const json_t *message)
-{
-	const char *role = json_string_value(json_object_get(message, "role"));
-
-	return role != NULL && strcmp(role, "tool") == 0 ? json_string_length(json_object_get(message, "content")) : 0;
-}
-
-json_t *prompt_message(const struct prompt *p, json_t *message)
-{
-	size_t len = prompt_result_len(message), head, tail = p->result_max / 4;
-	const char *text;
-	json_t *cut;
-
-	if (p->result_max == 0 || len <= p->result_max)
-		return json_incref(message);
-	text = json_string_value(json_object_get(message, "content"));
-	head = utf8_cut(text, p->result_max - tail);
-	while (tail > 0 && ((unsigned char)text[len - tail] & 0xc0) == 0x80)
-		tail--;
-	cut = json_copy(message);
-	if (cut == NULL ||
-	    json_object_set_new(
-		    cut, "content",
-		    json_sprintf("%.*s\n[... %zu bytes of this result are left out here, because it does not fit "
-	                         "the context window ...]\n%s",
-	                         (int)head, text, len - head - tail, text + len - tail)) == 0)
-		return cut;
-	json_decref(cut);
-	return NULL;
-}
-
-const json_t *prompt_own_message(const struct prompt *p, size_t position)
-{
-	const json_t *sent = p->uses_tools ? json_array_get(p->as_sent, position) : NULL;
-	bool own = json_is_object(sent) && json_integer_value(json_object_get(sent, "instance")) == p->instance;
-
-	return own ? json_object_get(sent, "message") : NULL;
-}
-
 static json_t *messages(const struct prompt *p)
 {
-	const bool in_user = lacks(p, QUIRK_SYSTEM_ROLE);
+	const bool in_user = prompt_lacks(p, QUIRK_SYSTEM_ROLE);
 	json_t *all = json_array();
 	const json_t *turn, *message;
 	size_t i, j;
@@ -273,7 +234,7 @@ static json_t *messages(const struct prompt *p)
 		goto fail;
 	if (system != NULL && json_array_append_new(all, text_message(in_user ? "user" : "system", system)) < 0)
 		goto fail;
-	join = lacks(p, QUIRK_ROLES) || (in_user && system != NULL);
+	join = prompt_lacks(p, QUIRK_ROLES) || (in_user && system != NULL);
 	json_array_foreach(p->turns, i, turn)
 	{
 		if (i < p->skip_turns)
@@ -282,7 +243,7 @@ static json_t *messages(const struct prompt *p)
 		{
 			if (add_message(p, all, message, join) < 0)
 				goto fail;
-			join = lacks(p, QUIRK_ROLES);
+			join = prompt_lacks(p, QUIRK_ROLES);
 		}
 	}
 	json_array_foreach(p->messages, j, message)
@@ -296,7 +257,7 @@ static json_t *messages(const struct prompt *p)
 		json_decref(sent);
 		if (added < 0)
 			goto fail;
-		join = lacks(p, QUIRK_ROLES);
+		join = prompt_lacks(p, QUIRK_ROLES);
 	}
 	if (p->begun != NULL) {
 		json_t *begun = json_pack("{s:s, s:s%}", "role", "assistant", "content", p->begun, p->begun_len);
@@ -335,240 +296,28 @@ out:
 	return prompt;
 }
 
-/* ---- the body --------------------------------------------------------------------- */
-
-static json_t *stop_strings(const struct config *c)
-{
-	const struct cfg_list *list = cfg_list(c, CFG_LLM_STOP);
-	json_t *stop = json_array();
-
-	for (size_t i = 0; i < list->count; i++)
-		json_array_append_new(stop, json_string(list->items[i]));
-	return stop;
-}
-
-static int add_sampling(const struct prompt *p, json_t *body)
-{
-	const struct config *c = p->config;
-	json_t *stop;
-
-	if (p->cloud)
-		return json_object_set_new(body, "temperature", json_real(cfg_real(c, CFG_CLOUD_TEMPERATURE))) |
-		       json_object_set_new(body, "max_tokens", json_integer(cfg_int(c, CFG_CLOUD_MAX_TOKENS))) |
-		       json_object_set_new(body, "stream", json_true());
-	stop = stop_strings(c);
-	return json_object_set_new(body, "temperature", json_real(cfg_real(c, CFG_LLM_TEMPERATURE))) |
-	       json_object_set_new(body, "top_k", json_integer(cfg_int(c, CFG_LLM_TOP_K))) |
-	       json_object_set_new(body, "top_p", json_real(cfg_real(c, CFG_LLM_TOP_P))) |
-	       json_object_set_new(body, "max_tokens", json_integer(cfg_int(c, CFG_LLM_MAX_TOKENS))) |
-	       json_object_set_new(body, "stream", json_true()) |
-	       (json_array_size(stop) > 0 ? json_object_set_new(body, "stop", stop) : (json_decref(stop), 0)) |
-	       json_object_set_new(body, "stream_options",
-	                           json_pack("{s:b, s:b}", "include_usage", 1, "continuous_usage_stats", 1));
-}
-
-static int add_tools(const struct prompt *p, json_t *body)
-{
-	if (p->tools == NULL)
-		return 0;
-	return json_object_set_new(body, "tools", json_incref((json_t *)(uintptr_t)p->tools)) |
-	       json_object_set_new(body, "tool_choice", json_string(p->tools_used_up ? "none" : "auto"));
-}
-
-static const char *extra_of(const struct prompt *p, bool of_kind)
-{
-	if (!of_kind)
-		return cfg_str(p->config, CFG_LLM_EXTRA);
-	return p->kind == NULL ? NULL : cfg_str(p->config, p->kind->extra);
-}
-
-/* Members of the settings *.extra, which are valid. */
-static int add_extra(const struct prompt *p, json_t *body)
-{
-	int result = 0;
-
-	for (int of_kind = 0; of_kind < 2; of_kind++) {
-		const char *text = extra_of(p, of_kind != 0);
-		json_t *extra = text == NULL ? NULL : json_loads(text, 0, NULL);
-
-		if (text != NULL)
-			result |= extra == NULL ? -1 : json_object_update(body, extra);
-		json_decref(extra);
-	}
-	if (json_object_get(body, "max_completion_tokens") != NULL)
-		json_object_del(body, "max_tokens");
-	return result;
-}
-
-/* Takes the field at path, "a" or "a.b", out of the body; a parent that is empty then, too. */
-static void leave_out(json_t *body, const char *path)
-{
-	const char *dot = strchr(path, '.');
-	char parent[64];
-	json_t *inner;
-
-	if (dot == NULL) {
-		json_object_del(body, path);
-		return;
-	}
-	snprintf(parent, sizeof parent, "%.*s", (int)(dot - path), path);
-	inner = json_object_get(body, parent);
-	json_object_del(inner, dot + 1);
-	if (json_is_object(inner) && json_object_size(inner) == 0)
-		json_object_del(body, parent);
-}
-
-static bool has_field(const json_t *body, const char *path)
-{
-	const char *dot = strchr(path, '.');
-	char parent[64];
-
-	if (dot == NULL)
-		return json_object_get(body, path) != NULL;
-	snprintf(parent, sizeof parent, "%.*s", (int)(dot - path), path);
-	return json_object_get(json_object_get(body, parent), dot + 1) != NULL;
-}
-
-static const char *const limits[] = {"max_tokens", "max_completion_tokens"};
-
-static int apply_quirks(const struct prompt *p, json_t *body)
-{
-	json_t *tokens = json_object_get(body, "max_tokens");
-	int result = 0;
-
-	if (lacks(p, QUIRK_RENAMED_MAX_TOKENS) && tokens != NULL)
-		result = json_object_set(body, "max_completion_tokens", tokens) | json_object_del(body, "max_tokens");
-	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
-		if (p->quirks.max_tokens > 0 &&
-		    json_integer_value(json_object_get(body, limits[i])) > p->quirks.max_tokens)
-			result |= json_object_set_new(body, limits[i], json_integer(p->quirks.max_tokens));
-	for (unsigned q = 0; q < QUIRKS; q++)
-		if (lacks(p, (enum quirk)q) && quirk_field((enum quirk)q) != NULL)
-			leave_out(body, quirk_field((enum quirk)q));
-	if (lacks(p, QUIRK_MAX_TOKENS))
-		json_object_del(body, "max_completion_tokens");
-	if (lacks(p, QUIRK_STREAM))
-		json_object_del(body, "stream_options"); /* only allowed with stream */
-	return result;
-}
-
-/* All fields but the model and the messages; NULL: no memory. */
-static json_t *fields_of(const struct prompt *p)
-{
-	json_t *body = json_object();
-
-	if (body != NULL && add_sampling(p, body) == 0 && add_tools(p, body) == 0 && add_extra(p, body) == 0 &&
-	    apply_quirks(p, body) == 0)
-		return body;
-	json_decref(body);
-	return NULL;
-}
-
-void prompt_adjust(struct prompt *p)
-{
-	p->quirks.set |= quirks_omitted(p->config, CFG_LLM_OMIT);
-	if (p->kind != NULL)
-		p->quirks.set |= quirks_omitted(p->config, p->kind->omit);
-	if (lacks(p, QUIRK_ROLES))
-		p->quirks.set |= QUIRK_BIT(QUIRK_SYSTEM_ROLE);
-	if (lacks(p, QUIRK_IMAGES))
-		p->vision = false;
-	/* Without tool_choice, only an LLM that is offered no tools is sure to answer at last. */
-	if (lacks(p, QUIRK_TOOLS) || (lacks(p, QUIRK_TOOL_CHOICE) && p->tools_used_up)) {
-		p->uses_tools = false;
-		p->tools = NULL;
-	}
-}
-
 unsigned prompt_sent(const struct prompt *p)
 {
-	json_t *body = fields_of(p);
+	unsigned sent = prompt_fields_sent(p) | QUIRK_BIT(QUIRK_ROLES);
 	const json_t *message;
-	unsigned sent = QUIRK_BIT(QUIRK_ROLES);
 	bool none;
 	char *system = system_text(p, &none);
 	size_t i;
 
-	for (unsigned q = 0; q < QUIRKS; q++)
-		if (quirk_field((enum quirk)q) != NULL && has_field(body, quirk_field((enum quirk)q)))
-			sent |= QUIRK_BIT(q);
-	if ((sent & QUIRK_BIT(QUIRK_MAX_TOKENS)) != 0)
-		sent |= QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS);
-	if (has_field(body, "max_completion_tokens"))
-		sent |= QUIRK_BIT(QUIRK_MAX_TOKENS);
 	if (system != NULL)
 		sent |= QUIRK_BIT(QUIRK_SYSTEM_ROLE);
+	for (i = 0; i < json_array_size(p->messages); i++)
+		if (prompt_own_message(p, i) != NULL)
+			sent |= QUIRK_BIT(QUIRK_OWN_MESSAGES);
 	json_array_foreach(p->messages, i, message) if (p->vision && has_image(json_object_get(message, "content")))
 		sent |= QUIRK_BIT(QUIRK_IMAGES);
 	if (p->begun != NULL)
 		sent |= QUIRK_BIT(QUIRK_CONTINUATION);
 	free(system);
-	json_decref(body);
 	return sent & ~p->quirks.set;
 }
 
-int64_t prompt_max_tokens(const struct prompt *p)
-{
-	int64_t tokens = cfg_int(p->config, p->cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS);
-
-	if (extra_of(p, false) != NULL || extra_of(p, true) != NULL) {
-		json_t *body = fields_of(p);
-
-		for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
-			if (json_is_integer(json_object_get(body, limits[i])))
-				tokens = json_integer_value(json_object_get(body, limits[i]));
-		json_decref(body);
-	}
-	return p->quirks.max_tokens > 0 && p->quirks.max_tokens < tokens ? p->quirks.max_tokens : tokens;
-}
-
-/* ---- the part that is cached ------------------------------------------------------ */
-
-void prompt_cache_clear(struct prompt_cache *c)
-{
-	for (size_t i = 0; i < PROMPT_TAILS; i++)
-		free(c->tails[i].json);
-	config_unref(c->config);
-	memset(c, 0, sizeof *c);
-}
-
-static bool is_tail_of(const struct prompt_tail *t, const struct prompt *p)
-{
-	return t->json != NULL && t->kind == p->kind && t->quirks.set == p->quirks.set &&
-	       t->quirks.max_tokens == p->quirks.max_tokens && t->cloud == p->cloud && t->tools == (p->tools != NULL) &&
-	       (!t->tools || t->used_up == p->tools_used_up);
-}
-
-/* All that follows the messages: `"temperature":...}`. */
-static const char *tail_of(const struct prompt *p, struct prompt_cache *cache)
-{
-	struct prompt_tail *tail;
-	json_t *body;
-	char *text;
-
-	if (cache->config != p->config) {
-		prompt_cache_clear(cache);
-		cache->config = config_ref((struct config *)(uintptr_t)p->config);
-	}
-	for (size_t i = 0; i < PROMPT_TAILS; i++)
-		if (is_tail_of(&cache->tails[i], p))
-			return cache->tails[i].json + 1; /* without its brace */
-	body = fields_of(p);
-	text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15));
-	json_decref(body);
-	if (text == NULL)
-		return NULL;
-	tail = &cache->tails[cache->next];
-	cache->next = (cache->next + 1) % PROMPT_TAILS;
-	free(tail->json);
-	*tail = (struct prompt_tail){.json = text,
-	                             .kind = p->kind,
-	                             .quirks = p->quirks,
-	                             .cloud = p->cloud,
-	                             .tools = p->tools != NULL,
-	                             .used_up = p->tools_used_up};
-	return text + 1;
-}
+/* ---- the body --------------------------------------------------------------------- */
 
 static int add_json(struct buf *to, const char *name, json_t *value)
 {
@@ -583,7 +332,7 @@ static int add_json(struct buf *to, const char *name, json_t *value)
 char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len)
 {
 	struct buf body = BUF_INIT(BODY_MAX);
-	const char *tail = tail_of(p, cache);
+	const char *tail = prompt_tail(p, cache);
 	json_t *all = messages(p);
 	int failed = tail == NULL || all == NULL || add_json(&body, "{\"model\":", json_string(p->model)) < 0;
 

@@ -49,6 +49,14 @@ void prompt_adjust(struct prompt *p);
 unsigned prompt_sent(const struct prompt *p);
 int64_t prompt_max_tokens(const struct prompt *p); /* the longest answer that p asks for */
 
+/* Call it first: adds what the settings omit to the quirks, and takes from what the LLM can do
+ * what they forbid. */
+void prompt_adjust(struct prompt *p);
+
+/* Bits of what the body of p has that an LLM may refuse, and that can be left out or changed. */
+unsigned prompt_sent(const struct prompt *p);
+int64_t prompt_max_tokens(const struct prompt *p); /* the longest answer that p asks for */
+
 /* How many of the oldest turns must be left out so that the rest is likely to fit the context
  * window less the longest answer. A token is taken for 3 bytes at least, so it leaves out too
  * much rather than too little; at most all turns. */
@@ -84,6 +92,15 @@ struct prompt_cache {
 	size_t next; /* the one that is replaced next */
 };
 void prompt_cache_clear(struct prompt_cache *c);
+
+/* In the files of the prompt: whether a quirk applies; the bits of prompt_sent for all but the
+ * messages; all that follows them in the body: `"temperature":...}`. NULL: no memory. */
+static inline bool prompt_lacks(const struct prompt *p, enum quirk q)
+{
+	return (p->quirks.set & QUIRK_BIT(q)) != 0;
+}
+unsigned prompt_fields_sent(const struct prompt *p);
+const char *prompt_tail(const struct prompt *p, struct prompt_cache *cache);
 
 /* The JSON body; free(). NULL: no memory. */
 char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len);

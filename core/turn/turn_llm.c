@@ -338,13 +338,14 @@ static enum step fail_used_up(struct turn *t)
 	bool cloud = t->upstream.llm->kind == LLM_CLOUD;
 	enum cfg_key key = cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS;
 	const struct cfg_key_info *info = cfg_key_info(key);
+	const struct prompt p = prompt_of(t);
 	char text[300];
 
 	snprintf(
 		text, sizeof text,
 		"The language model used up its limit of %lld tokens (%s) before it began to answer. Please ask for less, "
 		"or have the administrator raise the limit.",
-		(long long)cfg_int(t->config, key), info->path);
+		(long long)prompt_max_tokens(&p), info->path);
 	return turn_fail(t, text);
 }
 

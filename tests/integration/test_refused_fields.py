@@ -169,20 +169,18 @@ def test_it_is_remembered_over_a_restart_of_the_daemon_and_forgotten_with_the_de
     assert "top_k" in llm.chats()[-1]["body"]
 
 
-def test_a_configured_llm_that_came_back_is_tried_with_tools_again(testbed):
-    searching = search(testbed)
-    llm = testbed.llm(text=[SAYS], rules=[rule(JINJA, 500, field="tools")])
-    service = testbed.service(env={**search_env(searching), "LLM_CONTAINER_NAME": llm.host, "AGENT_AUTO_DISCOVERY": "false"},
+def test_a_configured_llm_that_came_back_is_sent_everything_again(testbed):
+    llm = testbed.llm(text=[SAYS], rules=[rule("Unknown parameter: 'top_k'", field="top_k")])
+    service = testbed.service(env={"LLM_CONTAINER_NAME": llm.host, "AGENT_AUTO_DISCOVERY": "false"},
                               sets=["health.interval=0.1", "health.fast_interval=0.05", "health.max_failures=1"]).wait_ready()
     assert service.chat("hello").text == SAYS
-    wait_quirks(service, "no tools")
+    wait_quirks(service, "no top_k")
     llm.script(health_status=500)
     wait_until(lambda: models(service)[0]["status"] == "unhealthy", "an outage")
     llm.script(text=[SAYS], rules=[])
     wait_until(lambda: models(service)[0]["status"] == "healthy" and quirks(service) == [], "it came back")
     llm.forget()
-    assert service.chat("again").text == SAYS
-    wait_until(lambda: service.chat("once more").text == SAYS and "tools" in llm.chats()[-1]["body"], "tools again")
+    wait_until(lambda: service.chat("again").text == SAYS and "top_k" in llm.chats()[-1]["body"], "all fields again")
 
 
 def test_what_the_user_wrote_teaches_nothing(testbed):

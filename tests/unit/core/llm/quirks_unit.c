@@ -120,6 +120,15 @@ static void a_refused_field_is_left_out(void **state)
 		{"Your organization must be verified to stream this model.", "no stream", "stream"},
 		{"Unsupported value: 'stream' does not support true with this model.", "no stream", NULL},
 		{"Streaming is not supported for this model", "no stream", NULL},
+		{"'messages.2' : for 'role:assistant' the following must be satisfied[('messages.2' : property "
+	         "'reasoning_content' is unsupported)]",
+	         "no reasoning sent back", NULL},
+		{"messages.2.assistant.reasoning_content: property 'messages.2.assistant.reasoning_content' is unsupported",
+	         "no reasoning sent back", "validation_error"},
+		{"'messages.2' : for 'role:assistant' the following must be satisfied[('messages.2' : property 'reasoning' is "
+	         "unsupported, did you mean 'role'?)]",
+	         "no reasoning sent back", NULL},
+		{"Extra inputs are not permitted", "no reasoning sent back", "body.messages.1.reasoning_content"},
 		{"unknown field `continue_final_message`", "", NULL}, /* it was not sent */
 	};
 
