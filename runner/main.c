@@ -43,6 +43,20 @@ static int drop_root(const char *user, struct groups *groups, struct err *e)
 	return 0;
 }
 
+static int bind_socket(const struct runner_options *o, struct err *e)
+{
+	int fd = service_bind(o->socket, e);
+	const struct passwd *owner = fd < 0 || o->owner == NULL ? NULL : getpwnam(o->owner);
+
+	if (fd < 0 || o->owner == NULL)
+		return fd;
+	if (owner == NULL)
+		return err_set(e, "--owner %s: there is no such user", o->owner);
+	if (chown(o->socket, owner->pw_uid, owner->pw_gid) < 0)
+		return err_set_errno(e, errno, "can't give %s to user %s", o->socket, o->owner);
+	return fd;
+}
+
 /* is_ours: we created the socket, and remove it. */
 static int serve(const struct runner_options *o, struct groups *groups, int listen_fd, bool is_ours, struct err *e)
 {
@@ -92,7 +106,7 @@ int main(int argc, char **argv)
 	if (!o.only_test) {
 		is_ours = systemd_socket(&listen_fd, &e) == 1;
 		if (is_ours)
-			listen_fd = service_bind(o.socket, &e);
+			listen_fd = bind_socket(&o, &e);
 	}
 	if (err_is_set(&e) || drop_root(o.user, &groups, &e) < 0 ||
 	    self_test(&o.limits, &groups, o.only_test ? stdout : NULL, &e) < 0 ||

@@ -7,7 +7,7 @@
 #include "runner/sandbox.h"
 
 struct runner_options {
-	const char *socket, *user;
+	const char *socket, *owner, *user;
 	struct sandbox_limits limits;
 	unsigned sandboxes; /* at once */
 	bool only_test;

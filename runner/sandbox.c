@@ -10,7 +10,6 @@
 #include <event2/bufferevent.h>
 #include <fcntl.h>
 #include <linux/keyctl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,7 +29,7 @@
 #define TMP_MADE_AT   "/mnt" /* in a namespace of its own, which is empty but for it */
 #define FILTER_FD     3      /* where bwrap finds the filter */
 #define FILES_PER_MIB 256    /* in /tmp: at about 1 KiB of the kernel's memory each */
-#define BWRAP_TASKS   4      /* our own child, bwrap and its helpers count as processes of a control group */
+#define BWRAP_TASKS   4      /* bwrap and its helpers count as processes of a control group */
 
 struct sandboxes {
 	struct event_base *base;
@@ -95,6 +94,43 @@ static void child_ended(struct sandbox *s, int status)
 		sandbox_free(s);
 }
 
+/* "NSpid: 4711 1": its number here, and in its own namespace. */
+static bool leads_a_namespace(long pid)
+{
+	char path[64], line[256] = "", *p, *end;
+	long number = 0, next;
+	size_t count = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%ld/status", pid);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return false;
+	while (fgets(line, sizeof line, f) != NULL && strncmp(line, "NSpid:", 6) != 0)
+		line[0] = '\0';
+	fclose(f);
+	for (p = line + strcspn(line, "\t"); (next = strtol(p, &end, 10)) > 0; p = end, count++)
+		number = next;
+	return count > 1 && number == 1;
+}
+
+/* A sandbox that was killed while bwrap still made it may leave its inner process behind: that
+ * binds its life to bwrap's only at the end of its set-up, without checking that bwrap still
+ * lives, and would then run code that nobody stops. Kills those: of the children of this
+ * process, the ones that lead a process namespace. That of a living sandbox is bwrap's child. */
+static void kill_orphans(void)
+{
+	FILE *children = fopen("/proc/thread-self/children", "re");
+	long pid;
+
+	if (children == NULL)
+		return;
+	while (fscanf(children, "%ld", &pid) == 1)
+		if (pid > 1 && leads_a_namespace(pid))
+			kill((pid_t)pid, SIGKILL);
+	fclose(children);
+}
+
 static void on_child(evutil_socket_t signal_number, short what, void *arg)
 {
 	struct sandboxes *all = arg;
@@ -112,6 +148,7 @@ static void on_child(evutil_socket_t signal_number, short what, void *arg)
 		if (s != NULL)
 			child_ended(s, status);
 	}
+	kill_orphans();
 	groups_tidy(all->groups);
 }
 
@@ -136,6 +173,7 @@ struct sandboxes *sandboxes_new(struct event_base *base, struct groups *groups, 
 		free(all);
 		return NULL;
 	}
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	return all;
 }
 
@@ -145,10 +183,13 @@ void sandboxes_free(struct sandboxes *all)
 
 	while ((s = LIST_FIRST(&all->list)) != NULL) {
 		assert(s->handlers == NULL);
-		/* It was killed, so this is short. */
-		waitpid(s->pid, NULL, 0);
+		/* Its group, because what the child leaves behind becomes ours. All were killed, so
+		 * this is short. */
+		while (waitpid(-s->pid, NULL, 0) > 0)
+			continue;
 		sandbox_free(s);
 	}
+	kill_orphans();
 	groups_tidy(all->groups);
 	event_free(all->child);
 	syscalls_free(all->filter);
@@ -260,13 +301,15 @@ static void make_command(struct command *c, const struct sandbox_limits *l)
 
 /* ---- the child -------------------------------------------------------------------- */
 
-/* All of a run is in a process namespace whose first process ends with the child: see enter. */
+/* The child leads its own process group; --die-with-parent ends the rest, kill_orphans what
+ * that did not cover yet. */
 static void kill_group(const struct sandbox *s)
 {
 	if (s->group != NULL)
 		group_kill(s->group);
 	if (s->exited)
 		return;
+	kill(-s->pid, SIGKILL);
 	kill(s->pid, SIGKILL);
 }
 
@@ -390,14 +433,14 @@ static int write_own(const char *path, const char *text)
 	return written < 0 ? -1 : 0;
 }
 
-/* For a file system for /tmp with a limit of files, which bwrap cannot make and nothing outside sees; and for a first
- * process with which all others end. */
+/* A file system for /tmp with a limit of files, which bwrap cannot make. Nothing outside sees it, and it ends with the
+ * last process that does. */
 static const char *make_namespaces(const struct sandbox_limits *l)
 {
 	unsigned user = geteuid(), group = getegid();
 	char text[128];
 
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID) < 0)
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
 		return "user namespaces";
 	snprintf(text, sizeof text, "%u %u 1", user, user);
 	if (write_own("/proc/self/uid_map", text) < 0)
@@ -454,37 +497,10 @@ static const char *prepare(const struct sandbox *s, pid_t parent)
 	missing = make_namespaces(&s->limits);
 	if (missing != NULL)
 		return missing;
+	/* bwrap ends when the runner is killed, and with it the rest. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		return "the runner";
 	return NULL;
-}
-
-/* The first process of the namespace becomes bwrap; this one waits for it. Whichever of the two ends, or the runner:
- * the kernel ends all that is in the namespace, wherever bwrap is with its work. Returns what failed. */
-static const char *run_first(char *const *args)
-{
-	int alive[2], status = 0;
-	pid_t first;
-
-	if (pipe2(alive, O_CLOEXEC) < 0)
-		return "pipe";
-	first = fork();
-	if (first == 0) {
-		struct pollfd parent = {.fd = alive[0]};
-
-		close(alive[1]);
-		/* The parent's number is not visible here, but its end of the pipe is. */
-		if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && poll(&parent, 1, 0) == 0)
-			execvp(args[0], args);
-		return args[0];
-	}
-	if (first < 0)
-		return "fork";
-	/* Output ends only with this process, when its status is known. */
-	close(STDIN_FILENO);
-	while (waitpid(first, &status, 0) < 0 && errno == EINTR)
-		continue;
-	_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 static _Noreturn void enter(const struct sandbox *s, char *const *args, const int channels[static 3], int filter,
@@ -497,6 +513,7 @@ static _Noreturn void enter(const struct sandbox *s, char *const *args, const in
 		signal(number, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	setpgid(0, 0);
 	for (int i = 0; i < 3; i++)
 		dup2(channels[i], i);
 	if (filter == FILTER_FD)
@@ -504,8 +521,10 @@ static _Noreturn void enter(const struct sandbox *s, char *const *args, const in
 	else
 		dup2(filter, FILTER_FD);
 	missing = prepare(s, parent);
-	if (missing == NULL)
-		missing = run_first(args);
+	if (missing == NULL) {
+		execvp(args[0], args);
+		missing = args[0];
+	}
 	dprintf(STDERR_FILENO, "no sandbox: %s: %s\n", missing, strerror(errno));
 	_exit(126);
 }
@@ -530,6 +549,8 @@ static int spawn(struct sandbox *s, int in, int out, int err)
 			enter(s, c.args, (int[]){in, out, err}, filter, parent);
 		failed = s->pid < 0 ? errno : 0;
 		sigprocmask(SIG_SETMASK, &before, NULL);
+		if (failed == 0)
+			setpgid(s->pid, s->pid); /* whoever is first */
 	}
 	if (filter >= 0)
 		close(filter);

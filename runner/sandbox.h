@@ -42,7 +42,8 @@ struct sandbox_handlers {
 	void (*ended)(void *arg, enum sandbox_end end, int status); /* once; the sandbox is gone */
 };
 
-/* All sandboxes of this process. One per process. groups must outlive it. */
+/* All sandboxes of this process, which becomes the parent of whatever they leave behind
+ * (PR_SET_CHILD_SUBREAPER), ends it and reaps it. One per process. groups must outlive it. */
 struct sandboxes;
 struct sandboxes *sandboxes_new(struct event_base *base, struct groups *groups, struct err *e);
 void sandboxes_free(struct sandboxes *all); /* each has ended or was killed; waits for the killed */

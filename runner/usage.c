@@ -179,16 +179,16 @@ static int64_t count_sockets(pid_t pid)
 	return (int64_t)used * SOCKET_BYTES + (int64_t)(tcp + tcp6) * TCP_SOCKET_BYTES;
 }
 
-/* "NSpid: 4711 2 1": it has a number in bwrap's namespace, which has a network of its own. */
+/* "NSpid: 4711 1": it has a number in the sandbox's namespace, which has a network of its own. */
 static bool is_inside(pid_t pid)
 {
 	FILE *f = open_proc(pid, "status");
 	char line[256];
 	bool inside = false;
-	int number[3];
+	int number[2];
 
 	while (f != NULL && !inside && fgets(line, sizeof line, f) != NULL)
-		inside = sscanf(line, "NSpid: %d %d %d", &number[0], &number[1], &number[2]) == 3;
+		inside = sscanf(line, "NSpid: %d %d", &number[0], &number[1]) == 2;
 	if (f != NULL)
 		fclose(f);
 	return inside;

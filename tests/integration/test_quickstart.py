@@ -351,6 +351,12 @@ def test_runs_code_where_it_is_asked_to(testbed, user, how):
     assert llm.chats()[-1]["body"]["messages"][-1]["content"] == "Output:\n42\n"
     assert (q.directory / "run" / "runner.sock").exists()
     assert any("tt-agent-runner" in line for line in processes_of(q.directory))
+    # Neither the services' secrets nor, where there is a choice, their user.
+    seen = {n: next(p for p in Path("/proc").glob("[0-9]*") if is_program(p, n, q.directory)) for n in ("tt-agent-runner", "tt-agent-fcgi")}
+    assert {v.split(b"=")[0] for v in (seen["tt-agent-runner"] / "environ").read_bytes().split(b"\0") if v} == {b"PATH"}
+    if user == "root":
+        assert (seen["tt-agent-runner"].stat().st_uid or None) not in (seen["tt-agent-fcgi"].stat().st_uid,)
+        assert "Uid:\t%d\t" % pwd.getpwnam("nobody").pw_uid in (seen["tt-agent-runner"] / "status").read_text()
     q.stop()
 
 

@@ -265,7 +265,7 @@ def test_memory_that_a_fork_shares_counts_once(runner):
 
 def test_code_is_ended_first_where_memory_is_short(runner):
     s = runner.begin("import time\ntime.sleep(1)")
-    below = wait_until(lambda: len(children(runner.pid)) > 2 and children(runner.pid), "the code running", 5)
+    below = wait_until(lambda: len(children(runner.pid)) > 1 and children(runner.pid), "the code running", 5)
     assert {Path(f"/proc/{p}/oom_score_adj").read_text() for p in below if lives(p)} == {"1000\n"}
     assert runner.read(s)[1] == []
 
@@ -293,7 +293,7 @@ def test_the_code_is_not_in_the_process_list(runner):
 def test_a_client_that_leaves_ends_its_code(runner):
     runner.wait_empty()
     s = runner.begin("import os, time\nfor i in range(5): os.fork()\ntime.sleep(60)")
-    wait_until(lambda: len(children(runner.pid)) > 3, "the code running", 5)
+    wait_until(lambda: len(children(runner.pid)) > 1, "the code running", 5)
     s.close()
     runner.wait_empty(2)
 
@@ -302,7 +302,7 @@ def test_a_client_may_leave_while_the_sandbox_is_made(runner):
     runner.wait_empty()
     for number in range(12):
         s = runner.begin("import time\ntime.sleep(60)")
-        wait_until(lambda: len(children(runner.pid)) >= 1 + number % 3, "so many processes", 5)
+        wait_until(lambda: len(children(runner.pid)) >= 1 + number % 2, "so many processes", 5)
         s.close()
         runner.wait_empty()
 
@@ -370,8 +370,10 @@ def test_forty_runs_one_after_the_other_leave_nothing(runner):
 
 def test_a_killed_runner_takes_its_code_along(testbed):
     runner = Runner(testbed, "root" if os.geteuid() == 0 else "nobody")
-    s = runner.begin("import os, time\nos.fork()\ntime.sleep(60)")
-    below = wait_until(lambda: len(children(runner.pid)) > 3 and children(runner.pid), "the code running", 5)
+    s = runner.begin("import os, time\nos.fork()\nprint('begun', flush=True)\ntime.sleep(60)")
+    assert b"begun" in s.recv(65536)
+    below = children(runner.pid)
+    assert len(below) > 2
     runner.process.expected_exit = {-9}
     os.kill(runner.pid, 9)
     runner.process.popen.wait()
@@ -382,7 +384,7 @@ def test_a_killed_runner_takes_its_code_along(testbed):
 def test_a_stopped_runner_takes_its_code_and_socket_along(testbed):
     runner = Runner(testbed, "nobody" if os.geteuid() != 0 else "root")
     s = runner.begin("import time\ntime.sleep(60)")
-    below = wait_until(lambda: len(children(runner.pid)) > 2 and children(runner.pid), "the code running", 5)
+    below = wait_until(lambda: len(children(runner.pid)) > 1 and children(runner.pid), "the code running", 5)
     runner.process.stop()
     wait_until(lambda: not any(lives(p) for p in below), "its code gone", 2)
     s.close()
@@ -488,7 +490,7 @@ def test_the_code_of_a_turn_runs_in_the_local_sandbox(testbed):
 def test_a_chat_client_that_leaves_ends_its_code(testbed):
     world = World(testbed).wait_tools(CODE)
     exchange = world.service.ask(rounds(calls(call(CODE, code="import time\ntime.sleep(60)"))))
-    wait_until(lambda: len(children(world.runner.pid)) > 2, "the code running", 5)
+    wait_until(lambda: len(children(world.runner.pid)) > 1, "the code running", 5)
     exchange.reset()
     world.runner.wait_empty(2)
 
