@@ -60,7 +60,7 @@ static void refuse_headers(struct connection *c)
 	to = put_record(to + sizeof answer - 1, 3, id, 8);
 	memset(to, 0, 8);
 	if (send(c->fd, bytes, (size_t)(to + 8 - bytes), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return; /* the connection is closed in any case */
+		return; /* the connection is closed anyway */
 }
 
 static void refuse_malformed(struct connection *c, const char *reason)

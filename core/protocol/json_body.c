@@ -131,7 +131,7 @@ static const unsigned char *pass_string(struct scan *s, const unsigned char *p)
 }
 
 /* Counts commas and brackets, which are as many as there are values, finds long strings, and long numbers,
- * which are read again and again. What is no JSON may be miscounted: it is refused in any case. */
+ * which are read again and again. What is no JSON may be miscounted: it is refused anyway. */
 static void scan(struct scan *s)
 {
 	const unsigned char *p = s->begin;
