@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Returns how many bits of out come before the address itself; -1: it is none. */
+/* Returns how many bits of out precede the address itself; -1: it is none. */
 static int parse_address(const char *text, struct in6_addr *out)
 {
 	static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};

@@ -84,7 +84,7 @@ out:
 	return value;
 }
 
-static void keep(struct scan *s, const unsigned char *from, const unsigned char *to)
+static void add_long_string(struct scan *s, const unsigned char *from, const unsigned char *to)
 {
 	json_t *value;
 
@@ -123,15 +123,20 @@ static const unsigned char *pass_string(struct scan *s, const unsigned char *p)
 
 	while ((p = json_text_span(p, s->end)) < s->end && *p != '"')
 		p += *p == '\\' && p + 1 < s->end ? 2 : 1;
-	if (p < s->end && (size_t)(p - from) > LONG_STRING && !is_key(p + 1, s->end))
-		keep(s, from, p);
+	if (p >= s->end) {
+		s->fault = from - 1;
+		s->fault_message = "Unterminated string starting at";
+		return s->end;
+	}
+	if ((size_t)(p - from) > LONG_STRING && !is_key(p + 1, s->end))
+		add_long_string(s, from, p);
 	else if (p - from >= 6 && memcmp(from, "\\u0000", 6) == 0)
 		s->has_nul = true;
-	return p < s->end ? p + 1 : p;
+	return p + 1;
 }
 
 /* Counts commas and brackets, which are as many as there are values, finds long strings, and long numbers,
- * which are read again and again. What is no JSON may be miscounted: it is refused in any case. */
+ * which are read again and again. What is no JSON may be miscounted: it is refused anyway. */
 static void scan(struct scan *s)
 {
 	const unsigned char *p = s->begin;

@@ -11,8 +11,8 @@
 
 static bool foreign(const char *host, const char *origin, const char *fetch_site)
 {
-	char listed[] = "https://studio.example";
-	char *const origins[] = {listed};
+	char excepted[] = "https://studio.example";
+	char *const origins[] = {excepted};
 
 	return gate_is_foreign(&(struct gate_page){.host = host, .origin = origin, .fetch_site = fetch_site}, origins,
 	                       1);
