@@ -15,11 +15,6 @@
 #define CONTINUE_FINAL "\"continue_final_message\":true,\"add_generation_prompt\":false,"
 #define BODY_MAX       (256u << 20)
 
-static bool lacks(const struct prompt *p, enum quirk q)
-{
-	return (p->quirks.set & QUIRK_BIT(q)) != 0;
-}
-
 /* ---- texts ---------------------------------------------------------------------- */
 
 static bool has_image(const json_t *content)
@@ -219,6 +214,37 @@ static int add_message(const struct prompt *p, json_t *to, const json_t *message
 		free(text);
 	}
 	return join ? add_joined(to, out) : json_array_append_new(to, out);
+}
+
+size_t prompt_result_len(const json_t *message)
+{
+	const char *role = json_string_value(json_object_get(message, "role"));
+
+	return role != NULL && strcmp(role, "tool") == 0 ? json_string_length(json_object_get(message, "content")) : 0;
+}
+
+json_t *prompt_message(const struct prompt *p, json_t *message)
+{
+	size_t len = prompt_result_len(message), head, tail = p->result_max / 4;
+	const char *text;
+	json_t *cut;
+
+	if (p->result_max == 0 || len <= p->result_max)
+		return json_incref(message);
+	text = json_string_value(json_object_get(message, "content"));
+	head = utf8_cut(text, p->result_max - tail);
+	while (tail > 0 && ((unsigned char)text[len - tail] & 0xc0) == 0x80)
+		tail--;
+	cut = json_copy(message);
+	if (cut == NULL ||
+	    json_object_set_new(
+		    cut, "content",
+		    json_sprintf("%.*s\n[... %zu bytes of this result are left out here, because it does not fit "
+	                         "the context window ...]\n%s",
+	                         (int)head, text, len - head - tail, text + len - tail)) == 0)
+		return cut;
+	json_decref(cut);
+	return NULL;
 }
 
 static json_t *messages(const struct prompt *p)

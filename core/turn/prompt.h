@@ -41,13 +41,6 @@ struct prompt {
 
 /* The message of this turn at this position as the LLM itself sent it; NULL: it is not its own. */
 const json_t *prompt_own_message(const struct prompt *p, size_t position);
-/* Call it first: adds what the settings omit to the quirks, and takes from what the LLM can do
- * what they forbid. */
-void prompt_adjust(struct prompt *p);
-
-/* Bits of what the body of p has that an LLM may refuse, and that can be left out or changed. */
-unsigned prompt_sent(const struct prompt *p);
-int64_t prompt_max_tokens(const struct prompt *p); /* the longest answer that p asks for */
 
 /* Call it first: adds what the settings omit to the quirks, and takes from what the LLM can do
  * what they forbid. */
