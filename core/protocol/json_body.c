@@ -16,12 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VALUES_MAX    10000u
-#define VALUES_ALWAYS 1000u
-#define VALUE_TEXT    16u   /* bytes of text for each value beyond VALUES_ALWAYS */
-#define NUMBER_MAX    4300u /* digits, as in Python */
-#define LONG_STRING   4096u
-#define STAND_IN_LEN  14u /* of "\u000012345678" without its quotes */
+#define VALUES_MAX      10000u
+#define VALUES_ALWAYS   1000u
+#define VALUE_TEXT      16u   /* bytes of text for each value beyond VALUES_ALWAYS */
+#define NUMBER_MAX      4300u /* digits, as in Python */
+#define LONG_STRING     4096u
+#define PLACEHOLDER_LEN 14u /* of "\u000012345678" without its quotes */
 
 struct long_string {
 	size_t at, len; /* of its text between the quotes */
@@ -33,7 +33,7 @@ struct scan {
 	size_t values_left;
 	struct long_string *strings;
 	size_t count, cap;
-	bool has_nul; /* a string begins with NUL, so none may stand in for another */
+	bool has_nul; /* a string begins with NUL, so none may take the place of another */
 	const char *refusal;
 	const unsigned char *refused_at;
 	const char *fault_message;  /* where Python finds none */
@@ -166,24 +166,24 @@ static void scan(struct scan *s)
 	}
 }
 
-/* The text with stand-ins. */
+/* The text with placeholders. */
 static int add_short(const struct scan *s, const char *body, size_t len, struct buf *out)
 {
-	char stand_in[STAND_IN_LEN + 1];
+	char placeholder[PLACEHOLDER_LEN + 1];
 	size_t at = 0;
 
 	for (size_t i = 0; i < s->count; i++) {
 		const struct long_string *l = &s->strings[i];
 
-		snprintf(stand_in, sizeof stand_in, "\\u0000%08x", (unsigned)i);
-		if (buf_add(out, body + at, l->at - at) < 0 || buf_adds(out, stand_in) < 0)
+		snprintf(placeholder, sizeof placeholder, "\\u0000%08x", (unsigned)i);
+		if (buf_add(out, body + at, l->at - at) < 0 || buf_adds(out, placeholder) < 0)
 			return -1;
 		at = l->at + l->len;
 	}
 	return buf_add(out, body + at, len - at);
 }
 
-/* The value in the place of a stand-in (a new reference); NULL: value is none. */
+/* The value in the place of a placeholder (a new reference); NULL: value is none. */
 static json_t *original_of(const struct scan *s, const json_t *value)
 {
 	const char *text = json_string_value(value);
@@ -225,7 +225,7 @@ static size_t whole_offset(const struct scan *s, int position)
 	size_t offset = position > 0 ? (size_t)position : 0;
 
 	for (size_t i = 0; i < s->count && s->strings[i].at < offset; i++)
-		offset += s->strings[i].len - STAND_IN_LEN;
+		offset += s->strings[i].len - PLACEHOLDER_LEN;
 	return offset;
 }
 
@@ -251,7 +251,7 @@ static void explain(const struct scan *s, const char *body, size_t len, const js
 json_t *json_body_parse(const char *body, size_t len, struct json_body_error *e)
 {
 	struct scan s = {.begin = (const unsigned char *)body, .values_left = VALUES_ALWAYS + len / VALUE_TEXT};
-	struct buf text = BUF_INIT(len + STAND_IN_LEN);
+	struct buf text = BUF_INIT(len + PLACEHOLDER_LEN);
 	json_error_t error = {.text = ""};
 	json_t *root = NULL;
 
