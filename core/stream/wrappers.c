@@ -60,5 +60,7 @@ static void fill(void)
 const struct wrapper_text *wrapper_texts(const char *at, size_t len)
 {
 	pthread_once(&once, fill);
+	if (len == 0)
+		return NULL;
 	return len == 1 ? lists.one[(unsigned char)*at] : lists.two[bucket(at)];
 }
