@@ -41,7 +41,7 @@ struct wrapper_text {
 	const struct wrapper_text *next; /* one that may begin alike; NULL: none */
 };
 
-/* Those that may begin at a byte; len: how many bytes are there, at least 1. */
+/* Those that may begin at a byte; len: how many bytes are there (0: none begins). */
 const struct wrapper_text *wrapper_texts(const char *at, size_t len);
 
 #endif
