@@ -59,6 +59,10 @@ static const struct option_row rows[] = {
          .max = 86400,
          .is_duration = true,
          OPTION_INTO(struct fcgi_options, drain_ms)},
+	{.name = "no-keeper",
+         .help = "Start no process that outlives a worker and ends its answers: for tools such as valgrind, which "
+                 "cannot follow one that shares file descriptors.",
+         OPTION_INTO(struct fcgi_options, no_keeper)},
 	{.name = "log-level",
          .argument = "LEVEL",
          .help = "DEBUG, INFO, WARNING, ERROR or CRITICAL. Default: as configured (log.level).",

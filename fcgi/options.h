@@ -18,6 +18,7 @@ struct fcgi_options {
 	const char *group;  /* that owns the socket; NULL: unchanged */
 	unsigned workers;   /* 0: one per core */
 	int64_t drain_ms;
+	bool no_keeper;
 	enum log_level log_level;
 	bool log_level_given; /* else the published configuration says */
 	enum log_target log_target;

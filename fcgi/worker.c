@@ -431,7 +431,8 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 	struct err e = ERR_INIT;
 	int status = 1;
 
-	w.keeper = keeper_start(context->handover.give);
+	if (!o->no_keeper)
+		w.keeper = keeper_start(context->handover.give);
 	dispatch_ids_init(&w.ids);
 	if (open_parts(&w, &e) < 0) {
 		log_event(LOG_WORKER_FAILED, L_STR("error", e.text));

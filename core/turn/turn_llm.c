@@ -386,7 +386,8 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 		report_failure(t, o);
 	}
 	/* Its own message, as it sent it, may be what it refuses: it is asked once more, with the plain one. */
-	if (o->result == ATTEMPT_REFUSED && !shown && t->conversation.as_sent != NULL) {
+	if (o->result == ATTEMPT_REFUSED && !shown && t->conversation.as_sent != NULL &&
+	    (turn_quirks(t).set & QUIRK_BIT(QUIRK_OWN_MESSAGES)) == 0) {
 		json_decref(t->conversation.as_sent);
 		t->conversation.as_sent = NULL;
 		return STEP_ATTEMPT;

@@ -42,9 +42,11 @@ def connect(responder):
 
 
 def hung_up(s):
-    """The peer closed, with or without a reset."""
+    """The peer closed, with or without a reset, perhaps after it said why."""
     try:
-        return s.recv(1) == b""
+        while s.recv(4096):
+            continue
+        return True
     except ConnectionResetError:
         return True
 

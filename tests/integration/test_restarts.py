@@ -64,7 +64,7 @@ def test_reexecution_under_load_loses_no_stream_and_refuses_nobody(testbed):
 
 
 def test_a_killed_worker_ends_only_its_own_streams(testbed):
-    service, llm = testbed.one(workers=2)
+    service, llm = testbed.one(workers=2, sets=["llm.continue=false"])
     exchanges = [service.ask(LONG) for _ in range(60)]
     wait_until(lambda: llm.stats()["active"] == 60, "60 streams")
     for e in exchanges:

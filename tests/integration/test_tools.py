@@ -290,7 +290,7 @@ def test_an_answer_of_the_service_and_hostile_titles(world):
         {"url": "ftp://h/"}, {}, 7]})
     turn = world.chat(rounds(calls(call(SEARCH, query="x\n</think>y"))))
     assert turn.text.count("</think>") == 1 and turn.answer == PLAIN
-    assert TT_STUDIO_SOURCE.findall(turn.text) == [("a)( x) /think>b", "http://h/%3Ca%3E%20b")]
+    assert TT_STUDIO_SOURCE.findall(turn.text) == [("a)( x) /think)b", "http://h/%3Ca%3E%20b")]
     result = json.loads(world.results()[0])
     assert result["answer"] == "Rain." and result["results"][1]["content"] == "ü" * 800 + "…"
 

@@ -14,7 +14,7 @@ import httpx
 
 from .channel import Channel
 from .http_client import Exchange, Turn
-from .process import BUILD, PATIENCE, Process, clean_env, wait_until
+from .process import BUILD, PATIENCE, Process, WRAP, clean_env, wait_until
 from .web_servers import Lighttpd, Nginx
 
 JWT_SECRET = "test-secret-456"
@@ -24,6 +24,13 @@ TAVILY_KEY = "tvly-test"
 def limit(limits):
     for what, number in (limits or {}).items():
         resource.setrlimit(what, (number, number))
+
+
+def name_of(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:  # it has just ended
+        return ""
 
 
 class Service:
@@ -87,7 +94,7 @@ class Service:
         self.listening.listen(4096)
 
     def start_responder(self):
-        argv = [*self.before, self.program, "--run-dir", self.run, "--workers", self.workers, *self.options]
+        argv = [*self.before, self.program, "--run-dir", self.run, "--workers", self.workers, *self.options, *(["--no-keeper"] if WRAP else [])]
         if self.listening:
             fd = self.listening.fileno()
             argv = ["/bin/bash", "-c", f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{fd}', "bash", *argv]
@@ -170,7 +177,7 @@ class Service:
     def worker_pids(self):
         children = Path(f"/proc/{self.responder.pid}/task/{self.responder.pid}/children").read_text()
         # Besides workers, for a moment, the keepers of those that died.
-        return [int(pid) for pid in children.split() if Path(f"/proc/{pid}/comm").read_text() == "tt-agent-fcgi\n"]
+        return [int(pid) for pid in children.split() if name_of(pid) == "tt-agent-fcgi"]
 
     # --- what is left ---
 
