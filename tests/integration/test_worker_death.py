@@ -149,11 +149,12 @@ def test_an_answer_is_handed_over_once(testbed):
     """It may be what kills workers."""
     service, _ = one(testbed, workers=1)
     answers = Answers([service.ask(ANSWER) for _ in range(10)])
+    killed = set()
     for _ in range(2):
-        pid = service.worker_pids()[0]
+        pid, = wait_until(lambda: set(service.worker_pids()) - killed, "a worker")
         threading.Event().wait(1)
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: service.worker_pids() and service.worker_pids()[0] != pid, "another worker")
+        killed.add(pid)
     assert all(told(t) for t in answers.ended())
 
 
