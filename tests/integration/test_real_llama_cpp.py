@@ -44,7 +44,7 @@ def test_discovered(testbed):
     assert 0 < turn.stats["ttft"] <= turn.stats["total_time"]
 
 
-@pytest.mark.parametrize("address", ["{host}", "http://{host}/v1/chat/completions"])
+@pytest.mark.parametrize("address", ["{host}", "http://{host}/v1", "http://{host}/v1/chat/completions"])
 def test_container(testbed, address):
     server = counting(testbed)
     service = testbed.service(env={"LLM_CONTAINER_NAME": address.format(host=server.host)})
@@ -116,6 +116,16 @@ def test_tools_are_offered_and_none_is_called(testbed):
     service = discovered(testbed, counting(testbed), {"tool_calling_enabled": True})
     turn = service.chat("hello")
     assert turn.whole and turn.text.split() == TEXT.split()
+
+
+def test_tools_are_offered_to_one_that_takes_none(testbed):
+    """It answers HTTP 500 `tools param requires --jinja flag`: it is asked again without them, and that is remembered."""
+    service = discovered(testbed, counting(testbed, use_jinja=False), {"tool_calling_enabled": True})
+    answered(service.chat("hello"))
+    wait_until(lambda: service.ctl("models")["models"][0]["tools"] is False, "what it refused is remembered")
+    assert service.ctl("models")["models"][0]["status"] == "healthy"
+    answered(service.chat("hello"))
+    assert service.responder.log().count("requires --jinja flag") == 1
 
 
 def test_reasoning(testbed):
