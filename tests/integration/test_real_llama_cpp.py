@@ -120,11 +120,12 @@ def test_tools_are_offered_and_none_is_called(testbed):
 
 def test_tools_are_offered_to_one_that_takes_none(testbed):
     """It answers HTTP 500 `tools param requires --jinja flag`: it is asked again without them, and that is remembered."""
-    service = discovered(testbed, counting(testbed, use_jinja=False), {"tool_calling_enabled": True})
-    answered(service.chat("hello"))
+    server = counting(testbed, use_jinja=False, chat_template="chatml")  # one that it knows without jinja
+    service = discovered(testbed, server, {"tool_calling_enabled": True})
+    assert service.chat("hello").stats["tokens_decoded"] > 0
     wait_until(lambda: service.ctl("models")["models"][0]["tools"] is False, "what it refused is remembered")
     assert service.ctl("models")["models"][0]["status"] == "healthy"
-    answered(service.chat("hello"))
+    assert service.chat("hello").stats["tokens_decoded"] > 0
     assert service.responder.log().count("requires --jinja flag") == 1
 
 
