@@ -18,8 +18,7 @@ struct group {
 	char path[];
 };
 
-/* -1 with errno. */
-static int write_file(int directory, const char *name, const char *text)
+int group_write_file(int directory, const char *name, const char *text)
 {
 	int fd = openat(directory, name, O_WRONLY | O_CLOEXEC), error;
 	ssize_t written;
@@ -109,10 +108,10 @@ static const char *take_over(struct groups *all, int directory, uid_t uid, gid_t
 	for (size_t i = 0; geteuid() == 0 && i < sizeof files / sizeof files[0]; i++)
 		if (fchownat(directory, files[i], uid, gid, 0) < 0)
 			return "the runner's control group can't be given to its user";
-	if (write_file(directory, HOME "/cgroup.procs", "0") < 0)
+	if (group_write_file(directory, HOME "/cgroup.procs", "0") < 0)
 		return "the runner may not move to a control group of its own";
-	all->memory = write_file(directory, "cgroup.subtree_control", "+memory") == 0;
-	all->processes = write_file(directory, "cgroup.subtree_control", "+pids") == 0;
+	all->memory = group_write_file(directory, "cgroup.subtree_control", "+memory") == 0;
+	all->processes = group_write_file(directory, "cgroup.subtree_control", "+pids") == 0;
 	return NULL;
 }
 
@@ -144,7 +143,7 @@ static int limit(int directory, const char *file, int64_t number)
 	char text[32];
 
 	snprintf(text, sizeof text, "%lld", (long long)number);
-	return write_file(directory, file, text);
+	return group_write_file(directory, file, text);
 }
 
 static int create(const struct groups *all, struct group *g, int64_t memory_bytes, int64_t processes)
@@ -185,7 +184,7 @@ struct group *group_new(struct groups *all, int64_t memory_bytes, int64_t proces
 
 int group_join(const struct group *g)
 {
-	return write_file(g->directory, "cgroup.procs", "0");
+	return group_write_file(g->directory, "cgroup.procs", "0");
 }
 
 int64_t group_cpu_us(const struct group *g)
@@ -200,7 +199,7 @@ bool group_ran_out_of_memory(const struct group *g)
 
 void group_kill(const struct group *g)
 {
-	write_file(g->directory, "cgroup.kill", "1");
+	group_write_file(g->directory, "cgroup.kill", "1");
 }
 
 static bool remove_group(struct group *g)

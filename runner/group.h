@@ -25,6 +25,9 @@ struct groups {
  * which the runner is about to become, may create more. Once, before there are other processes. */
 void groups_open(struct groups *all, uid_t uid, gid_t gid);
 
+/* Writes to a file of the kernel's, of a group or another one; safe between fork and exec. -1 with errno. */
+int group_write_file(int directory, const char *name, const char *text);
+
 struct group;
 
 /* NULL with e. The limits count where the groups have them. */

@@ -419,20 +419,6 @@ static void on_in_failed(struct bufferevent *bev, short what, void *arg)
 
 /* ---- the way into the sandbox: between fork and exec ------------------------------ */
 
-static int write_own(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), error;
-	ssize_t written;
-
-	if (fd < 0)
-		return -1;
-	written = write(fd, text, strlen(text));
-	error = errno;
-	close(fd);
-	errno = error;
-	return written < 0 ? -1 : 0;
-}
-
 /* A file system for /tmp with a limit of files, which bwrap cannot make. Nothing outside sees it, and it ends with the
  * last process that does. */
 static const char *make_namespaces(const struct sandbox_limits *l)
@@ -443,10 +429,11 @@ static const char *make_namespaces(const struct sandbox_limits *l)
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
 		return "user namespaces";
 	snprintf(text, sizeof text, "%u %u 1", user, user);
-	if (write_own("/proc/self/uid_map", text) < 0)
+	if (group_write_file(AT_FDCWD, "/proc/self/uid_map", text) < 0)
 		return "/proc/self/uid_map";
 	snprintf(text, sizeof text, "%u %u 1", group, group);
-	if (write_own("/proc/self/setgroups", "deny") < 0 || write_own("/proc/self/gid_map", text) < 0)
+	if (group_write_file(AT_FDCWD, "/proc/self/setgroups", "deny") < 0 ||
+	    group_write_file(AT_FDCWD, "/proc/self/gid_map", text) < 0)
 		return "/proc/self/gid_map";
 	snprintf(text, sizeof text, "mode=0755,size=%lld,nr_inodes=%lld", (long long)l->file_bytes,
 	         (long long)sandbox_files(l));
@@ -487,7 +474,7 @@ static const char *prepare(const struct sandbox *s, pid_t parent)
 	/* Files in /proc/self belong to root otherwise, where root became another user. */
 	prctl(PR_SET_DUMPABLE, 1);
 	/* Where memory is short, code ends first. */
-	if (write_own("/proc/self/oom_score_adj", "1000") < 0)
+	if (group_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "1000") < 0)
 		return "/proc/self/oom_score_adj";
 	/* Keys of a keyring that is inherited would pass from run to run. Where there are none, there is nothing to do.
 	 */

@@ -81,8 +81,7 @@ static bool read_error(struct chunk_reader *r, const json_t *root, struct chunk 
 	if (!error_report_of_json(&r->error, root) && !sure && !json_is_object(error))
 		return false;
 	c->kind = CHUNK_ERROR;
-	if (r->error.text[0] == '\0')
-		strcpy(r->error.text, "the server gave no reason");
+	error_report_complete(&r->error);
 	return true;
 }
 

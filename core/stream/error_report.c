@@ -314,7 +314,7 @@ static void add_text(struct reading *in, const char *text, size_t len, bool appe
 	if (n > 0 && !append)
 		return;
 	if (n > 0 && n + 2 < sizeof in->report->text)
-		strcpy(out + n, out[n - 1] == ':' ? " " : ": ");
+		snprintf(out + n, sizeof in->report->text - n, "%s", out[n - 1] == ':' ? " " : ": ");
 	add_line(out, sizeof in->report->text, text, len);
 }
 
@@ -488,4 +488,10 @@ void error_report_of_body(struct error_report *r, long status, const char *body,
 	}
 	json_decref(root);
 	end(&in);
+}
+
+void error_report_complete(struct error_report *r)
+{
+	if (r->text[0] == '\0')
+		snprintf(r->text, sizeof r->text, "the server gave no reason");
 }

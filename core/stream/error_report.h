@@ -36,6 +36,9 @@ struct error_report {
 /* From the body of an HTTP error. HTML and JSON of other kinds say nothing to people. */
 void error_report_of_body(struct error_report *r, long status, const char *body, size_t len);
 
+/* Says so where the server gave no reason. */
+void error_report_complete(struct error_report *r);
+
 /* The same of an object that was parsed. False: it has no message of an error. */
 bool error_report_of_json(struct error_report *r, const json_t *object);
 

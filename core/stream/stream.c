@@ -406,8 +406,7 @@ static void read_error_event(struct stream *s, const struct sse_event *event)
 		return;
 	c->kind = CHUNK_ERROR;
 	error_report_of_body(r, 0, event->data, event->len);
-	if (r->text[0] == '\0')
-		strcpy(r->text, "the server gave no reason");
+	error_report_complete(r);
 }
 
 /* The stream has ended, and with it the wait for the other half of a character: true where one is lost. */
