@@ -94,7 +94,7 @@ void connection_own(struct connection *c, const struct connection_owner *owner, 
  * byte of the body; until then the web server may retry the request with another worker. */
 void connection_head(struct connection *c, const char *bytes, size_t len);
 
-/* After connection_head, of an answer that p streams: if the worker dies, another one resumes it,
+/* Before connection_head, of an answer that p streams: if the worker dies, another one resumes it,
  * or its keeper ends it. */
 void connection_keep(struct connection *c, const struct protocol *p);
 

@@ -372,9 +372,9 @@ static int prepare(struct parent *p, struct err *e)
 	sigset_t taken, blocked;
 	int found;
 
-	/* First of all: a signal that comes during a re-execution must wait, and one for a worker
-	 * must wait until the worker can take it. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1); /* for keepers */
+	/* Before anything else: a signal that comes during a re-execution must wait, and one for a worker
+	 * must wait until the worker can take it. */
 	sigemptyset(&taken);
 	sigaddset(&taken, SIGTERM);
 	sigaddset(&taken, SIGINT);

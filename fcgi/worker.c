@@ -187,29 +187,36 @@ static void on_accepted(void *arg, int fd, bool quiet)
 	connections_add(w->connections, fd, quiet);
 }
 
-/* Answers of a worker that died. */
+/* Answers of a worker that died, while there is room for them: without a file descriptor for its
+ * connection an answer would be lost. */
 static void take_orphans(struct worker *w)
 {
 	struct connection_orphan o;
 	char bytes[HANDOVER_MAX];
 	int fd;
 
-	while (handover_take(w->context.handover.take, &o.known, bytes, &fd) == 0) {
+	while (connections_count(w->connections) < max_connections() &&
+	       handover_take(w->context.handover.take, &o.known, bytes, &fd) == 0) {
 		o.protocol = protocol_find(o.known.protocol);
 		o.text = bytes + o.known.request_len;
+		if (o.protocol == NULL) {
+			close(fd);
+			continue;
+		}
 		counters_add(w->counters, COUNTER_CONNECTIONS, 1);
 		acceptor_add(w->acceptor);
-		if (o.protocol != NULL)
-			connections_add_orphan(w->connections, fd, &o, bytes);
-		else
-			close(fd);
+		connections_add_orphan(w->connections, fd, &o, bytes);
 	}
 }
 
 static void on_orphans(evutil_socket_t fd, short what, void *arg)
 {
+	struct worker *w = arg;
+
 	(void)fd, (void)what;
-	take_orphans(arg);
+	take_orphans(w);
+	if (connections_count(w->connections) >= max_connections())
+		event_del(w->orphans); /* until the next tick */
 }
 
 static bool make_room(void *arg)
@@ -271,6 +278,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	published_check(w->published);
+	if (!w->draining)
+		event_add(w->orphans, NULL);
 	schedule_tick(w);
 }
 
