@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 libttagent_a_SOURCES += \
+	core/stream/beside.c \
+	core/stream/beside.h \
+	core/stream/call_arguments.c \
+	core/stream/call_arguments.h \
 	core/stream/calls.c \
 	core/stream/calls.h \
 	core/stream/chunk.h \

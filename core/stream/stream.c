@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/stream/stream.h"
 
+#include "core/stream/beside.h"
 #include "core/stream/chunk.h"
 #include "core/stream/filter.h"
 #include "core/stream/halves.h"
@@ -27,27 +28,12 @@ enum state {
 	OVER,
 };
 
-#define TEXT_MAX   (16u << 20)
-#define BESIDE_MAX (1u << 20)
-#define BLOCKS_MAX 1024
+#define TEXT_MAX (16u << 20)
 
 /* Where a delta ended within a character. */
 struct open_end {
 	struct buf marks; /* of halves.h: they wait for the next delta */
 	struct buf text;  /* the delta with what waited for it */
-};
-
-/* Reasoning as it came, where a call may follow it. */
-struct beside {
-	bool wanted, lost; /* lost: it is too long, or there was no memory for it */
-	unsigned content_was;
-	enum chunk_reasoning as;
-	struct buf reasoning;  /* of a field of its own */
-	struct buf tagged;     /* between tags of the content */
-	const char *name;      /* of: */
-	json_t *blocks;        /* typed ones; the last is still open: */
-	struct buf block_text; /* its text so far, */
-	const char *block_key; /* of this name; NULL: it has none */
 };
 
 struct stream {
@@ -80,121 +66,6 @@ struct stream {
 	const char *text;
 };
 
-/* ---- beside the calls ---- */
-
-static void beside_begin(struct beside *b, bool wanted)
-{
-	b->wanted = wanted;
-	b->lost = false;
-	b->content_was = 0;
-	buf_reset(&b->reasoning);
-	buf_reset(&b->tagged);
-	json_decref(b->blocks);
-	b->blocks = NULL;
-	b->block_key = NULL;
-}
-
-static void beside_add(struct beside *b, struct buf *to, const char *bytes, size_t len)
-{
-	b->lost |= b->wanted && buf_add(to, bytes, len) < 0;
-}
-
-static bool is_same(const json_t *a, const json_t *b, const char *member)
-{
-	const json_t *x = json_object_get(a, member), *y = json_object_get(b, member);
-
-	return x == y || (x != NULL && y != NULL && json_equal(x, y));
-}
-
-/* The text of the block that was open. */
-static json_t *close_block(struct beside *b)
-{
-	json_t *last = json_array_get(b->blocks, json_array_size(b->blocks) - 1);
-
-	if (b->block_key != NULL && last != NULL)
-		b->lost |= json_object_set_new(last, b->block_key,
-		                               json_stringn(b->block_text.data, b->block_text.len)) < 0;
-	return last;
-}
-
-/* The next block, or the next part of the last one: OpenRouter and LiteLLM send both. */
-static void take_block(struct beside *b, json_t *block)
-{
-	static const char *const keys[] = {"text", "summary", "thinking", NULL};
-	json_t *last = json_array_get(b->blocks, json_array_size(b->blocks) - 1), *value;
-	const json_t *text = NULL;
-	const char *const *key = keys, *name;
-
-	while (*key != NULL && !json_is_string(text = json_object_get(block, *key)))
-		key++;
-	if (b->block_key == NULL || !is_same(last, block, "type") || !is_same(last, block, "index") ||
-	    json_string_length(json_object_get(last, "signature")) > 0 ||
-	    (*key != NULL && strcmp(*key, b->block_key) != 0)) {
-		close_block(b);
-		b->block_key = *key;
-		buf_reset(&b->block_text);
-		last = json_copy(block);
-		if (json_array_append_new(b->blocks, last) < 0)
-			b->lost = true;
-	}
-	if (*key != NULL)
-		beside_add(b, &b->block_text, json_string_value(text), json_string_length(text));
-	json_object_foreach(block, name, value) if (!json_is_null(value) && !(*key != NULL && strcmp(name, *key) == 0))
-		b->lost |= json_object_set(last, name, value) < 0;
-}
-
-static void take_blocks(struct beside *b, const struct chunk *c)
-{
-	size_t i, len = 0;
-	json_t *block;
-
-	if (!b->wanted || b->lost || (c->message && b->blocks != NULL))
-		return;
-	if (b->blocks == NULL)
-		b->blocks = json_array();
-	b->name = c->blocks_name;
-	json_array_foreach(c->blocks, i, block)
-	{
-		len += json_dumpb(block, NULL, 0, JSON_COMPACT);
-		if (b->blocks == NULL || !json_is_object(block) || len > BESIDE_MAX ||
-		    json_array_size(b->blocks) >= BLOCKS_MAX)
-			b->lost = true;
-		else
-			take_block(b, block);
-	}
-}
-
-/* Content as it came: null, parts, or with the reasoning between tags. NULL: just the text. */
-static json_t *content_beside(const struct beside *b, const char *text, size_t len)
-{
-	if (b->reasoning.len > 0 && b->as == CHUNK_REASONING_PARTS)
-		return json_pack("[{s:s, s:[{s:s, s:s%}]}, {s:s, s:s%}]", "type", "thinking", "thinking", "type",
-		                 "text", "text", b->reasoning.data, b->reasoning.len, "type", "text", "text", text,
-		                 len);
-	if (b->reasoning.len == 0 && b->tagged.len > 0)
-		return json_sprintf("<think>%s</think>%.*s", b->tagged.data, (int)len, text);
-	return len == 0 && b->content_was == CHUNK_CONTENT_NULL ? json_null() : NULL;
-}
-
-json_t *stream_beside_calls(const struct stream *s, const char *text, size_t len)
-{
-	const struct beside *b = &s->beside;
-	json_t *all = json_object(), *content = b->lost ? NULL : content_beside(b, text, len);
-	int failed = all == NULL;
-
-	if (content != NULL)
-		failed |= json_object_set_new(all, "content", content);
-	if (!b->lost && b->reasoning.len > 0 && b->as != CHUNK_REASONING_PARTS)
-		failed |= json_object_set_new(all, chunk_reasoning_names[b->as],
-		                              json_stringn(b->reasoning.data, b->reasoning.len));
-	if (!b->lost && b->blocks != NULL)
-		failed |= json_object_set(all, b->name, b->blocks);
-	if (failed == 0)
-		return all;
-	json_decref(all);
-	return NULL;
-}
-
 /* ---- its life ---- */
 
 struct stream *stream_new(void)
@@ -212,9 +83,7 @@ struct stream *stream_new(void)
 		buf_init(&o->marks, TEXT_MAX);
 		buf_init(&o->text, TEXT_MAX);
 	}
-	buf_init(&s->beside.reasoning, BESIDE_MAX);
-	buf_init(&s->beside.tagged, BESIDE_MAX);
-	buf_init(&s->beside.block_text, BESIDE_MAX);
+	beside_init(&s->beside);
 	s->content = filter_new();
 	s->reasoning = filter_new();
 	if (s->content == NULL || s->reasoning == NULL) {
@@ -231,10 +100,7 @@ void stream_free(struct stream *s)
 		return;
 	calls_clear(&s->calls);
 	buf_free(&s->held_calls);
-	buf_free(&s->beside.reasoning);
-	buf_free(&s->beside.tagged);
-	buf_free(&s->beside.block_text);
-	json_decref(s->beside.blocks);
+	beside_free(&s->beside);
 	buf_free(&s->open_content.marks);
 	buf_free(&s->open_content.text);
 	buf_free(&s->open_reasoning.marks);
@@ -285,6 +151,11 @@ void stream_close(struct stream *s)
 	if (!s->progress.done)
 		sse_end(&s->sse);
 	s->closing = true;
+}
+
+json_t *stream_beside_calls(const struct stream *s, const char *text, size_t len)
+{
+	return beside_calls(&s->beside, text, len);
 }
 
 const struct stream_progress *stream_progress(const struct stream *s)
@@ -376,7 +247,7 @@ static void take_chunk(struct stream *s)
 	s->understood = true;
 	s->beside.content_was |= c->content_was;
 	if (c->blocks != NULL)
-		take_blocks(&s->beside, c);
+		beside_take_blocks(&s->beside, c);
 	s->content_begun |= c->content.len > 0 && !c->message;
 	s->reasoning_begun |= c->reasoning.len > 0 && !c->message;
 	if (c->halves || s->open_content.marks.len > 0 || s->open_reasoning.marks.len > 0)
@@ -652,7 +523,7 @@ bool stream_next(struct stream *s, struct piece *p)
 			if (next_of(s, s->content, p))
 				return true;
 			sort_out_reasoned(s);
-			close_block(&s->beside);
+			beside_end(&s->beside);
 			s->no_memory |= calls_finish(&s->calls, s->end == STREAM_LIMIT) < 0;
 			s->end = judge(s);
 			s->state = CALLS;
