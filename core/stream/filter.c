@@ -490,13 +490,10 @@ static enum match read_fence(struct cursor *c)
 	enum match result = MATCH_NO;
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-		struct cursor next = *c;
-		enum match m = cursor_take(&next, names[i]);
+		enum match m = cursor_take(c, names[i]);
 
-		if (m == MATCH_YES) {
-			c->at = next.at;
+		if (m == MATCH_YES)
 			return m;
-		}
 		if (m == MATCH_MAYBE)
 			result = m;
 	}
