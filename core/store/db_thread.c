@@ -208,10 +208,10 @@ static void run_jobs(struct db_thread *t, struct db_jobs *jobs, const struct sto
 	struct err ends = ERR_INIT;
 	bool succeeded = true;
 
-	err_set(&ends, "the service is shutting down");
 	while (!STAILQ_EMPTY(jobs)) {
 		transaction_next(jobs, &transaction);
 		if (!succeeded && is_stopping(t)) { /* a locked or full database must not delay the shutdown */
+			err_set(&ends, "the service is shutting down");
 			fail_all(&transaction, &ends);
 		} else if (!ensure_database(t)) {
 			fail_all(&transaction, &t->trouble);
