@@ -74,10 +74,7 @@ const char *call_name_resolve(const char *name, const char *const *tools)
 
 void calls_init(struct calls *c, const char *const *tools)
 {
-	/* Not the items: new_call sets each, and all of them are larger than a short answer. */
-	c->count = 0;
-	c->halves = false;
-	c->tools = tools;
+	*c = (struct calls){.tools = tools};
 }
 
 static void call_free(struct call *call)
@@ -92,12 +89,20 @@ void calls_clear(struct calls *c)
 {
 	for (size_t i = 0; i < c->count; i++)
 		call_free(&c->items[i]);
+	free(c->items);
+	free(c->state);
 	calls_init(c, c->tools);
 }
 
 static struct call *new_call(struct calls *c, long index)
 {
 	if (c->count == CALLS_MAX)
+		return NULL;
+	if (c->items == NULL)
+		c->items = calloc(CALLS_MAX, sizeof *c->items);
+	if (c->state == NULL)
+		c->state = calloc(CALLS_MAX, sizeof *c->state);
+	if (c->items == NULL || c->state == NULL)
 		return NULL;
 	c->items[c->count] = (struct call){.id = NULL};
 	c->state[c->count] = (struct call_state){.index = index};

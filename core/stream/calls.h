@@ -32,8 +32,8 @@ struct call_state {
 };
 
 struct calls {
-	struct call items[CALLS_MAX];
-	struct call_state state[CALLS_MAX];
+	struct call *items;       /* CALLS_MAX, from the first call on: most answers have none */
+	struct call_state *state; /* of each */
 	size_t count;
 	const char *const *tools;
 	bool halves; /* marks of halves.h may be in the arguments */
