@@ -278,7 +278,8 @@ COSTLY = {
     "NUL before long": fill(b'{"n":"\\u0000","thread_id":"cost","message":"', b"x", b'"}'),
     "as many values as may be": fill(b'{"n":[' + b"{}," * 9900 + b'{}],"thread_id":"cost","message":"', b"x", b'"}'),
 }
-LOOP_MS = 20
+# What it is on a fast machine is measured by tests/bench; here only what grows with the square of a length is found.
+LOOP_MS = 250
 
 
 def cpu_ms(pid):
@@ -310,8 +311,7 @@ def test_no_body_holds_the_loop_or_takes_much_memory(one, kind):
         if answer.status == 422:
             detail = json.loads(answer.body)["detail"]
             assert 0 < len(detail) <= 10 and all({"type", "loc", "msg", "input"} <= set(d) for d in detail)
-    # A refused body costs one iteration, a turn at least three: its start, the request to the LLM, the store.
-    assert min(spent) < (LOOP_MS if answer.status == 422 else 3 * LOOP_MS), spent
+    assert min(spent) < LOOP_MS, spent
     still = service.chat("[plain] hello", f"cost-of-{kind}")
     assert still.whole
 
