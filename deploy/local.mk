@@ -17,7 +17,9 @@ dist_lighttpd_DATA = \
 systemdunitdir = $(prefix)/lib/systemd/system
 dist_systemdunit_DATA = \
 	deploy/systemd/tt-agent-fcgi.socket \
-	deploy/systemd/tt-agent-runner.socket
+	deploy/systemd/tt-agent-runner.socket \
+	deploy/systemd/tt-agent-user-config@.path \
+	deploy/systemd/tt-agent-user-config@.service
 nodist_systemdunit_DATA = \
 	deploy/systemd/tt-agentd.service \
 	deploy/systemd/tt-agent-fcgi.service \

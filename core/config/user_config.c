@@ -180,6 +180,18 @@ static void refuse_public(struct user_config *u, struct buf *warnings)
 	user_config_free(u);
 }
 
+/* TT-Studio writes the file as root with mode 0600, and renames a new one into place at each save. */
+static void report_denied(const char *volume, const char *path, struct buf *warnings)
+{
+	(void)buf_addf(
+		warnings,
+		"%s: %s, so TAVILY_API_KEY and JWT_SECRET come from the other sources: TT-Studio lets only root read "
+		"this file, and writes it again at each save, so chmod does not last. Have it copied (systemctl enable "
+		"--now \"tt-agent-user-config@$(systemd-escape -p %s).path\") and set auth.volume to "
+		"/run/tt-agent-user-config, or unset auth.volume; see doc/migration.md\n",
+		path, strerror(EACCES), volume);
+}
+
 void user_config_read(const char *volume, struct user_config *out, struct buf *warnings)
 {
 	*out = (struct user_config){.tavily_api_key = NULL};
@@ -205,11 +217,13 @@ void user_config_read(const char *volume, struct user_config *out, struct buf *w
 			return;
 		}
 		buf_free(&text);
-		free(path);
-		if (error != ENOENT) { /* it exists, so the legacy file must not replace it */
+		if (error == EACCES)
+			report_denied(volume, path, warnings);
+		else if (error != ENOENT)
 			report_line(warnings, "user settings", e.text);
+		free(path);
+		if (error != ENOENT) /* it exists, so the legacy file must not replace it */
 			return;
-		}
 	}
 	(void)buf_addf(warnings,
 	               "%s/" DIRECTORY

@@ -191,16 +191,18 @@ def test_an_absent_service_is_said_in_json(testbed):
     assert long.status == 502 and long.headers["x-request-id"]
 
 
-@pytest.mark.parametrize("unit, most", [("tt-agentd", 1.5), ("tt-agent-fcgi", 1.5), ("tt-agent-runner", 3.0)])
+@pytest.mark.parametrize("unit, most", [("tt-agentd", 1.5), ("tt-agent-fcgi", 1.5), ("tt-agent-runner", 3.0),
+                                        ("tt-agent-user-config@", 2.5)])
 def test_units_are_hardened(tmp_path, unit, most):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
-    text = (SOURCE / "deploy" / "systemd" / f"{unit}.service.in").read_text()
+    source, = (SOURCE / "deploy" / "systemd").glob(f"{unit}.service*")
+    text = source.read_text()
     for name in ("sbindir", "bindir", "libexecdir"):
         text = text.replace(f"@{name}@", "/bin")
     assert "@" not in text.replace("@system-service", "").replace("@privileged", "").replace("@resources", "").replace(
         "@mount", "")
-    file = tmp_path / f"{unit}.service"
+    file = tmp_path / f"{unit.replace('@', '@volume')}.service"
     file.write_text(text)
     done = subprocess.run(["systemd-analyze", "security", "--offline=yes", f"--threshold={int(most * 10)}", file],
                           capture_output=True, text=True)

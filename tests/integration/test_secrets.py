@@ -106,6 +106,22 @@ def test_user_config_is_used_once_others_cannot_read_it(testbed):
     wait_until(lambda: origin() == str(file), "the secret of the file", 2)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files that tt-agentd's user cannot read")
+def test_a_user_config_that_only_root_can_read_says_what_to_do(testbed):
+    volume = testbed.directory / "volume"
+    file = volume / "backend_volume" / "user_config.env"
+    replace_file(file, "JWT_SECRET=from-the-file\n")
+    file.chmod(0o600)
+    for directory in testbed.directory, volume, file.parent:
+        directory.chmod(0o755)
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BUILD / "tt-agentd", "--test"],
+                          capture_output=True, text=True, env=clean_env({"INTERNAL_PERSISTENT_STORAGE_VOLUME": str(volume)}))
+    assert done.returncode == 0  # the other sources count
+    assert f"{file}: Permission denied" in done.stderr and "only root" in done.stderr
+    assert f"systemctl enable --now \"tt-agent-user-config@$(systemd-escape -p {volume}).path\"" in done.stderr
+    assert "auth.volume" in done.stderr and "from-the-file" not in done.stderr
+
+
 # --- core dumps ------------------------------------------------------------------------------
 
 @pytest.fixture

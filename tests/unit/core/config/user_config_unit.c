@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define ENV_FILE  "backend_volume/user_config.env"
 #define JSON_FILE "backend_volume/user_config.json"
@@ -124,6 +125,40 @@ static void a_missing_or_unreadable_file_warns(void **state)
 	user_config_read(f->dir, &u, &warnings);
 	assert_null(u.tavily_api_key);
 	assert_true(fixture_says(&warnings, ENV_FILE, "not a regular file"));
+	buf_free(&warnings);
+}
+
+/* As TT-Studio's settings page writes it: as root, for root alone. */
+static void a_file_of_root_says_how_to_get_a_copy(void **state)
+{
+	static const char *const hidden[] = {ENV_FILE, "backend_volume"}; /* the file, or the way to it */
+	struct fixture *f = *state;
+	struct buf warnings = BUF_INIT(4096);
+	char path[160];
+
+	if (geteuid() != 0)
+		skip();
+	fixture_write(f, ENV_FILE, "JWT_SECRET=hush\n");
+	fixture_write(f, JSON_FILE, "{\"tavily_api_key\": \"old\"}");
+	assert_int_equal(chmod(f->dir, 0755), 0);
+	for (size_t i = 0; i < sizeof hidden / sizeof hidden[0]; i++) {
+		struct user_config u;
+
+		buf_reset(&warnings);
+		assert_int_equal(chmod(fixture_path(f, hidden[i], path), i == 0 ? 0600 : 0700), 0);
+		assert_int_equal(seteuid(65534), 0);
+		user_config_read(f->dir, &u, &warnings);
+		assert_int_equal(seteuid(0), 0);
+		assert_null(u.jwt_secret);
+		assert_null(u.tavily_api_key);
+		assert_int_equal(fixture_lines(&warnings), 1);
+		assert_true(fixture_says(&warnings, fixture_path(f, ENV_FILE, path), "Permission denied"));
+		assert_true(fixture_says(&warnings, "only root", "chmod does not last"));
+		assert_true(fixture_says(&warnings, "systemctl enable --now", f->dir));
+		assert_true(fixture_says(&warnings, "auth.volume", "doc/migration.md"));
+		assert_null(strstr(warnings.data, "chown"));
+		user_config_free(&u);
+	}
 	buf_free(&warnings);
 }
 
@@ -295,6 +330,7 @@ int main(void)
 		TEST(the_legacy_file_counts_where_the_other_is_missing),
 		TEST(a_bad_legacy_file_warns),
 		TEST(a_missing_or_unreadable_file_warns),
+		TEST(a_file_of_root_says_how_to_get_a_copy),
 		TEST(secrets_in_a_public_file_are_not_used),
 		TEST(a_public_file_leaves_the_environment_in_force),
 		TEST(it_overrides_the_environment_but_not_set),
