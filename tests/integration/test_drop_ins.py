@@ -209,3 +209,11 @@ def test_units_are_hardened(tmp_path, unit, most):
     if "unrecognized option" in done.stderr:
         pytest.skip("systemd-analyze is too old")
     assert done.returncode == 0, done.stdout[-400:] + done.stderr
+
+
+def test_the_unit_of_the_sandbox_lets_bubblewrap_open_files():
+    """bubblewrap 0.12 calls openat2, to which these options answer that there is no such call."""
+    unit = (SOURCE / "deploy" / "systemd" / "tt-agent-runner.service.in").read_text()
+    assert not re.search("^(DynamicUser|RestrictSUIDSGID)=", unit, re.M)
+    assert re.search("^User=tt-agent-runner$", unit, re.M)
+    assert re.search("^u tt-agent-runner ", (SOURCE / "deploy" / "systemd" / "tt-agent.sysusers.in").read_text(), re.M)
