@@ -7,6 +7,11 @@ dist_nginx_DATA = \
 	deploy/nginx/tt-agent-fastcgi.conf \
 	deploy/nginx/tt-agent-locations.conf \
 	deploy/nginx/tt-agent-root.conf
+apachedir = $(pkgdatadir)/apache
+dist_apache_DATA = \
+	deploy/apache/tt-agent-fastcgi.conf \
+	deploy/apache/tt-agent-root.conf \
+	deploy/apache/tt-agent.conf
 lighttpddir = $(pkgdatadir)/lighttpd
 dist_lighttpd_DATA = \
 	deploy/lighttpd/50-tt-agent.conf \

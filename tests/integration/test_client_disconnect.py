@@ -64,6 +64,14 @@ def test_behind_lighttpd(one):
     assert statistics.median(times) < 150 * PATIENCE, times
 
 
+def test_behind_apache(one):
+    """It has to write twice before it notices, whichever way the client leaves."""
+    host = one[0].host_of("apache")
+    for reset in False, True:
+        times = [leave(*one, SLOW, host=host, reset=reset, words=2) for _ in range(5)]
+        assert statistics.median(times) < 250 * PATIENCE, times
+
+
 def descriptors(service):
     return [len(os.listdir(f"/proc/{pid}/fd")) for pid in service.worker_pids()]
 

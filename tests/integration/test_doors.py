@@ -31,7 +31,6 @@ EVIL = [
 @pytest.fixture(scope="module")
 def one(shared):
     service, llm = shared.one()
-    service.lighttpd_host = service.start_lighttpd().host
     return service, llm
 
 
@@ -50,11 +49,11 @@ def send(host, method, path, headers=None, body=None):
 # ---- pages of other sites ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
 @pytest.mark.parametrize("headers", EVIL, ids=lambda h: " ".join(f"{k}={v}" for k, v in h.items()))
 def test_a_page_of_another_site_may_do_nothing(one, headers, server):
     service, llm = one
-    host = service.host if server == "nginx" else service.lighttpd_host
+    host = service.host_of(server)
     before = len(llm.chats())
     for method, path in ENDPOINTS:
         answer = send(host, method, path, headers)
@@ -215,10 +214,10 @@ def test_over_tcp_the_web_servers_address_is_trusted(testbed, trusted):
     "8.8.8.8 10.0.0.1", "10.0.0.1;8.8.8.8", "unknown", "_hidden", "\"[2001:db8::1]:80\"", "2001:db8::1%eth0", "10.0.0.1, f", "f, 10.0.0.1",
     "2001:db8::1::2", "1:2:3:4:5:6:7:8:9", "0x8080808", "8.8.8.8\t", "a.b.c.d", "[::ffff:8.8.8.8]",
 ])
-@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
 def test_a_client_that_nobody_can_name_is_no_admin(one, forwarded, server):
     service, _ = one
-    host = service.host if server == "nginx" else service.lighttpd_host
+    host = service.host_of(server)
     if forwarded == "" and server == "lighttpd":
         pytest.skip("lighttpd passes on no empty header")
     assert send(host, "POST", "/refresh", {"X-Forwarded-For": forwarded}).status == 403
@@ -337,7 +336,7 @@ def test_too_many_headers_are_refused_in_words(one):
     service, _ = one
     pid, = service.worker_pids()
     before = cpu_ms(pid)
-    for host in service.host, service.lighttpd_host:
+    for host in map(service.host_of, ["nginx", "lighttpd", "apache"]):
         for headers in ({f"X-{i}": "v" for i in range(600)}, {f"X-{i}": "v" * 5000 for i in range(6)} | {"X": "v" * 5000}):
             answer = send(host, "GET", "/status", headers)
             assert answer.status in (200, 400, 431), (host, answer.status)

@@ -47,8 +47,9 @@ def test_behind_another_proxy_the_clients_address_counts(one, forwarded, status)
     assert refresh(one.nginx.root, *forwarded) == status
 
 
-def test_lighttpd_makes_nobody_admin_who_came_through_a_proxy(one):
-    host = one.start_lighttpd().host
+@pytest.mark.parametrize("server", ["lighttpd", "apache"])
+def test_other_servers_make_nobody_admin_who_came_through_a_proxy(one, server):
+    host = one.host_of(server)
     assert refresh(host) == 200
     assert refresh(host, "10.1.2.3") == 403
     assert refresh(host, "203.0.113.5") == 403
@@ -66,22 +67,25 @@ def test_lighttpd_makes_nobody_admin_who_came_through_a_proxy(one):
     (("2001:db8::1",), 403),
     (("unknown",), 403),
 ])
-def test_lighttpd_with_extforward_goes_by_the_clients_address(behind_proxy, forwarded, status):
-    assert refresh(behind_proxy.host, *forwarded) == status
+@pytest.mark.parametrize("server", ["lighttpd", "apache"])
+def test_a_module_for_proxies_goes_by_the_clients_address(behind_proxy, server, forwarded, status):
+    """mod_extforward, mod_remoteip"""
+    assert refresh(behind_proxy[server].host, *forwarded) == status
 
 
 @pytest.fixture(scope="module")
 def behind_proxy(one):
-    return one.start_lighttpd(proxy="127.0.0.1")
+    return {"lighttpd": one.start_lighttpd(proxy="127.0.0.1"), "apache": one.start_apache(proxy="127.0.0.1")}
 
 
-def test_nobody_names_himself_a_user(one):
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
+def test_nobody_names_himself_a_user(one, server):
     """Without a password check a user in the request is not passed on: both see one thread."""
 
     def say(message, user):
         credentials = {"Authorization": httpx.BasicAuth(user, "x")._auth_header}
-        body = {"message": message + ' [[{"echo": "users"}]]', "thread_id": "a-thread-of-all"}
-        return Turn(Exchange(one.nginx.root, "POST", "/poll_requests", body, headers=credentials)).text
+        body = {"message": message + ' [[{"echo": "users"}]]', "thread_id": f"a-thread-of-all-{server}"}
+        return Turn(Exchange(one.host_of(server), "POST", "/poll_requests", body, headers=credentials)).text
 
     say("first", "anna")
     assert "first" in say("second", "bert")
@@ -125,10 +129,12 @@ def test_three_workers_may_die_over_one_request(testbed, server, deaths):
     assert dying.requests == min(deaths + 1, 4)
 
 
-def test_a_server_that_compresses_leaves_the_stream_alone(one):
-    compressed = httpx.get(f"http://{one.nginx.prefix}/", headers={"Accept-Encoding": "gzip"}, trust_env=False)
+@pytest.mark.parametrize("server", ["nginx", "apache"])
+def test_a_server_that_compresses_leaves_the_stream_alone(one, server):
+    rest = one.nginx.prefix if server == "nginx" else one.start_apache("tt-agent.conf").host
+    compressed = httpx.get(f"http://{rest}/rest", headers={"Accept-Encoding": "gzip"}, trust_env=False)
     assert compressed.headers["content-encoding"] == "gzip"  # the rest of this server
-    turn = Turn(Exchange(one.nginx.root, "POST", "/poll_requests", {"message": "Hi", "thread_id": "z"},
+    turn = Turn(Exchange(one.host_of(server), "POST", "/poll_requests", {"message": "Hi", "thread_id": "z"},
                          headers={"Accept-Encoding": "gzip"}))
     assert turn.whole and "content-encoding" not in turn.headers
 
@@ -139,13 +145,19 @@ def chunked(size):
             b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"x" * size))
 
 
-@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
 @pytest.mark.parametrize("size", [2 << 20, 9 << 20, 70 << 20])
 def test_too_long_bodies_are_refused_in_the_form_of_a_turn(one, server, size):
-    host = one.nginx.root if server == "nginx" else one.start_lighttpd().host
-    turn = one.chat("x" * size, host=host)
+    turn = one.chat("x" * size, host=one.host_of(server))
     assert turn.status == 200 and turn.whole and turn.text.startswith("This message is too long"), turn.raw[:3]
     assert turn.headers["x-request-id"]
+
+
+def test_too_long_bodies_without_a_length_are_refused_by_apache(one):
+    headers, body = chunked(9 << 20)
+    turn = Turn(Exchange(one.host_of("apache"), "POST", "/poll_requests", body, headers=headers))
+    assert turn.status == 200 and turn.whole and turn.text.startswith("This message is too long"), turn.raw[:3]
+    assert one.chat("[plain]", host=one.host_of("apache")).text.startswith("Hello, world!")
 
 
 def test_too_long_bodies_are_refused_wherever_nginx_has_the_service(one):
@@ -161,34 +173,49 @@ def test_too_long_bodies_are_refused_wherever_nginx_has_the_service(one):
 @pytest.mark.parametrize("size", [2 << 20, 9 << 20])
 def test_too_long_bodies_get_413_where_the_status_is_strict(testbed, size):
     service, _ = testbed.one(sets=["http.strict_status=true"])
-    for host in (service.nginx.root, service.start_lighttpd().host):
+    for host in map(service.host_of, ["nginx", "lighttpd", "apache"]):
         turn = service.chat("x" * size, host=host)
         assert turn.status == 413 and "too long" in json.loads(turn.body)["detail"] and turn.headers["x-request-id"]
 
 
-def test_a_dead_worker_costs_no_request(testbed):
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
+def test_a_dead_worker_costs_no_request(testbed, server):
     service, _ = testbed.one(workers=2)
+    host = service.host_of(server)
     for _ in range(5):
-        assert service.chat("Hi").whole
+        assert service.chat("Hi", host=host).whole
         for pid in service.worker_pids():
             os.kill(pid, signal.SIGKILL)
-        assert service.http.get("/status").status_code == 200
+        assert httpx.get(f"http://{host}/status", trust_env=False).status_code == 200
         wait_until(lambda: len(service.worker_pids()) == 2, "both workers")
 
 
-def test_an_absent_service_is_said_in_json(testbed):
+@pytest.mark.parametrize("server, status, new_id", [("nginx", 502, "[0-9a-f]{32}"), ("apache", 503, "[A-Za-z0-9+/@-]{10,}")])
+def test_an_absent_service_is_said_in_json(testbed, server, status, new_id):
     service = testbed.service()
+    root, prefix = service.host_of(server), service.nginx.prefix
+    if server == "apache":
+        prefix = service.start_apache("tt-agent.conf").host
     service.responder.stop()
-    for host, path in ((service.nginx.root, "/"), (service.nginx.prefix, "/agent"), (service.nginx.prefix, "/agent/status")):
+    for host, path in ((root, "/"), (prefix, "/agent"), (prefix, "/agent/status")):
         answer = httpx.get(f"http://{host}{path}", trust_env=False)
-        assert answer.status_code == 502 and answer.headers["retry-after"]
+        assert answer.status_code == status and answer.headers["retry-after"] and answer.headers["content-type"] == "application/json"
         assert "does not answer" in answer.json()["detail"]
-        assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+        assert re.fullmatch(new_id, answer.headers["x-request-id"])
         for sent, same in (("abc-123:~", True), ("a b", False), ("x" * 129, False)):
             answer = httpx.get(f"http://{host}{path}", headers={"X-Request-Id": sent}, trust_env=False)
             assert (answer.headers["x-request-id"] == sent) == same
-    long = service.chat("x" * (9 << 20))
-    assert long.status == 502 and long.headers["x-request-id"]
+    long = service.chat("x" * (9 << 20), host=root)
+    assert long.status == status and long.headers["x-request-id"]
+
+
+def test_apache_passes_on_the_services_own_503(testbed):
+    service, llm = testbed.one(sets=["http.strict_status=true", "limits.turns=1"])
+    first = service.ask("[[" + json.dumps({"first_delay_us": 60000000}) + "]]")
+    wait_until(lambda: llm.stats()["active"], "a turn runs")
+    answer = Exchange(service.host_of("apache"), "POST", "/poll_requests", {"message": "Hi", "thread_id": "x"}).head()
+    assert answer.status in (429, 503) and answer.headers["retry-after"] and "does not answer" not in answer.read().decode()
+    first.close()
 
 
 @pytest.mark.parametrize("unit, most", [("tt-agentd", 1.5), ("tt-agent-fcgi", 1.5), ("tt-agent-runner", 3.0),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service at the root and under a prefix, behind nginx and lighttpd, and who may do what."""
+"""The service at the root and under a prefix, behind nginx, lighttpd and Apache, and who may do what."""
 
 import json
 
@@ -13,7 +13,7 @@ PLAIN = "Hello, world! Grüße 😀\nBye."
 ADMIN = [("POST", "/refresh"), ("POST", "/select_model?deploy_id=d1"), ("POST", "/refresh_config"), ("GET", "/test_llm")]
 PUBLIC = {"X-Forwarded-For": "203.0.113.7"}
 PLACES = ["nginx root", "nginx root, /agent", "nginx /agent", "lighttpd root", "lighttpd root, /agent", "lighttpd /agent",
-          "nginx /my/chat", "lighttpd /my/chat"]
+          "apache root", "apache root, /agent", "apache /agent", "nginx /my/chat", "lighttpd /my/chat", "apache /my/chat"]
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,13 @@ def one(shared):
     root, prefix = service.start_lighttpd("50-tt-agent-root.conf"), service.start_lighttpd("50-tt-agent.conf")
     mine = service.testbed.keep(Nginx(service.testbed, "nginx-mine", service.socket, path="/my/chat"))
     mine_lighttpd = service.start_lighttpd("50-tt-agent.conf", path="/my/chat")
+    apache, apache_prefix = service.start_apache(), service.start_apache("tt-agent.conf")
+    mine_apache = service.start_apache("tt-agent.conf", path="/my/chat")
     hosts = {"nginx root": (service.nginx.root, ""), "nginx root, /agent": (service.nginx.root, "/agent"),
              "nginx /agent": (service.nginx.prefix, "/agent"), "lighttpd root": (root.host, ""),
              "lighttpd root, /agent": (root.host, "/agent"), "lighttpd /agent": (prefix.host, "/agent"),
+             "apache root": (apache.host, ""), "apache root, /agent": (apache.host, "/agent"),
+             "apache /agent": (apache_prefix.host, "/agent"), "apache /my/chat": (mine_apache.host, "/my/chat"),
              "nginx /my/chat": (mine.prefix, "/my/chat"), "lighttpd /my/chat": (mine_lighttpd.host, "/my/chat")}
     return service, hosts
 

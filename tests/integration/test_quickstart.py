@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """deploy/quickstart: README's first command."""
 
+import json
 import os
 import pwd
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ import httpx
 import pytest
 
 from harness.http_client import Exchange, Turn
+from harness.load import many_turns
 from harness.process import BUILD, SOURCE, Process, wait_until
 from harness.runner import works
 from harness.tool_mocks import CODE, call, calls, rounds
@@ -124,7 +127,7 @@ def test_writes_only_into_its_directory(testbed):
     assert source_files() == before
 
 
-@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
 def test_under_a_prefix_with_a_configuration_file(testbed, server):
     llm = testbed.llm(models=["my/model"])
     conf = testbed.directory / "mine.conf"
@@ -175,6 +178,35 @@ def test_waits_without_an_llm_when_told_so(testbed):
     q = Quickstart(testbed, "none", "--no-demo").wait_ready()
     assert "no LLM yet" in q.output() and "DEMO" not in q.output()
     assert q.get("/")["status"] == "initializing"
+    q.stop()
+
+
+def files(number):
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (number, number))
+
+
+def test_says_how_many_answers_fit_where_few_files_may_be_open(testbed):
+    llm = testbed.llm()
+    q = Quickstart(testbed, "few", env={"LLM_CONTAINER_NAME": llm.host}, before_exec=files(300)).wait_ready()
+    room, need = map(int, re.search(r"room for about (\d+) answers at once, .* 300 files .*\n +for 10000, allow (\d+)", q.output()).groups())
+    assert 20 < room < 200 and 5000 < need <= 20200
+    message = "[[" + json.dumps({"tokens": 3, "delay_us": 500000, "first_delay_us": 500000}) + "]]"
+    report = many_turns(q.host, room, 1, message, "word " * 3)
+    assert report["failed"] == 0 and llm.stats()["active_most"] == room, report
+    q.stop()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
+def test_holds_10000_answers(testbed, server):
+    llm = testbed.llm()
+    q = Quickstart(testbed, "many", "--server", server, env={"LLM_CONTAINER_NAME": llm.host}).wait_ready()
+    room = re.search(r"room for about (\d+) answers", q.output())
+    count = int(room[1]) if room else 10000
+    message = "[[" + json.dumps({"tokens": 3, "delay_us": 4000000, "first_delay_us": 15000000}) + "]]"
+    report = many_turns(q.host, count, 1, message, "word " * 3, spread_ms=10000)
+    assert report["failed"] == 0 and report["whole"] == count, report
+    assert llm.stats()["active_most"] >= 0.99 * count
     q.stop()
 
 
@@ -236,7 +268,7 @@ def test_a_faulty_configuration_is_shown(testbed):
 
 
 @pytest.mark.parametrize("options, word", [
-    (("--port", "99999"), "--port"), (("--prefix", "agent"), "--prefix"), (("--server", "apache"), "--server"),
+    (("--port", "99999"), "--port"), (("--prefix", "agent"), "--prefix"), (("--server", "caddy"), "--server"),
     (("--config", "/nowhere"), "/nowhere"), (("--frobnicate",), "--help"), (("--set",), "--set"),
     (("--listen", "example.org"), "--listen"), (("--dir", "/proc/nowhere"), "--dir"),
     (("--build", str(BUILD), "--port", "0", "--set", "JWT_SECRET=hush"), "JWT_SECRET in the environment"),
@@ -264,7 +296,7 @@ def is_program(process, name, directory):
     return Path(line[0].decode()).name == name and any(str(directory).encode() in word for word in line)
 
 
-@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
 def test_nothing_survives_when_it_is_killed(testbed, server):
     q = Quickstart(testbed, "killed", "--server", server).wait_ready()
     q.process.expected_exit = {-signal.SIGKILL}

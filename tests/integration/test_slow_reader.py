@@ -62,10 +62,10 @@ def test_many_slow_readers_and_a_quick_one(one):
         e.close()
 
 
-def test_a_slow_reader_behind_lighttpd(one):
+@pytest.mark.parametrize("server", ["lighttpd", "apache"])
+def test_a_slow_reader_behind_other_servers(one, server):
     service, llm = one
-    lighttpd = service.start_lighttpd()
-    slow = service.ask(LONG, host=lighttpd.host, receive_buffer=4096)
+    slow = service.ask(LONG, host=service.host_of(server), receive_buffer=4096)
     slow.head()
     for _ in range(20):
         assert service.chat("[plain]").whole

@@ -29,9 +29,9 @@ def test_with_a_connection_for_each_turn(one):
     assert report["failed"] == 0, report
 
 
-def test_through_lighttpd(one):
-    lighttpd = one[0].start_lighttpd()
-    report = many_turns(lighttpd.host, 32, 32, "[plain]", PLAIN)
+@pytest.mark.parametrize("server", ["lighttpd", "apache"])
+def test_through_other_servers(one, server):
+    report = many_turns(one[0].host_of(server), 32, 32, "[plain]", PLAIN)
     assert report["failed"] == 0, report
 
 

@@ -74,15 +74,11 @@ def all_resumed(turns, count, kills=1):
     assert all(whole(t, count) for t in turns if t not in rest)
 
 
-def listener_of(service, kind):
-    return service.host if kind == "nginx" else service.start_lighttpd().host
-
-
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV", "SIGABRT"])
-@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
 def test_clients_of_a_dead_worker_are_told(testbed, server, how):
     service, llm = one(testbed, workers=1, sets=["llm.continue=false"])
-    host = listener_of(service, server)
+    host = service.host_of(server)
     answers = Answers([service.ask(ANSWER, host=host) for _ in range(40)])
     os.kill(service.worker_pids()[0], getattr(signal, how))
     assert all(told(t) for t in answers.ended())
@@ -90,10 +86,10 @@ def test_clients_of_a_dead_worker_are_told(testbed, server, how):
     wait_until(lambda: "answers_broke_off answers=40" in service.responder.log(), "the keeper's line")
 
 
-@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", pytest.param("apache", marks=pytest.mark.long)])
 def test_clients_of_a_worker_that_hangs_are_told(testbed, server):
     service, llm = one(testbed, workers=1, sets=["limits.hang_time=2"])
-    host = listener_of(service, server)
+    host = service.host_of(server)
     answers = Answers([service.ask(WORDS_400, host=host) for _ in range(20)])
     os.kill(service.worker_pids()[0], signal.SIGSTOP)
     all_resumed(answers.ended(), 400)
@@ -109,10 +105,10 @@ def test_an_idle_worker_does_not_hang(testbed):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
 def test_another_worker_resumes_the_answers(testbed, server, workers):
     service, llm = one(testbed, workers=workers)
-    host = listener_of(service, server)
+    host = service.host_of(server)
     answers = Answers([service.ask(WORDS_400, host=host) for _ in range(60)])
     os.kill(service.worker_pids()[0], signal.SIGKILL)
     turns = answers.ended()
@@ -229,11 +225,11 @@ def test_a_stop_waits_until_clients_are_told(testbed):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
 def test_no_stream_ends_silently_however_often_workers_die(testbed, server, how):
     service, llm = one(testbed, workers=2, sets=["limits.hang_time=2"])
-    host = listener_of(service, server)
+    host = service.host_of(server)
     count = {True: 0, False: 0}
     for _ in range(20):
         wait_until(lambda: len(service.worker_pids()) == 2, "two workers")

@@ -15,7 +15,7 @@ import httpx
 from .channel import Channel
 from .http_client import Exchange, Turn
 from .process import BUILD, PATIENCE, Process, WRAP, clean_env, wait_until
-from .web_servers import Lighttpd, Nginx
+from .web_servers import Apache, Lighttpd, Nginx
 
 JWT_SECRET = "test-secret-456"
 TAVILY_KEY = "tvly-test"
@@ -24,6 +24,12 @@ TAVILY_KEY = "tvly-test"
 def limit(limits):
     for what, number in (limits or {}).items():
         resource.setrlimit(what, (number, number))
+
+
+def listens(host):
+    address, port = host.rsplit(":", 1)
+    with socket.socket() as s:
+        return s.connect_ex((address, int(port))) == 0
 
 
 def name_of(pid):
@@ -64,7 +70,7 @@ class Service:
         if not any(s.startswith(("threads.store=", "threads.file=")) for s in self.sets):
             self.sets.append(f"threads.store=sqlite:{self.directory}/threads.db")
         self.daemon = self.responder = self.nginx = self.listening = None
-        self.lighttpds = []
+        self.lighttpds, self.apaches, self.roots = [], [], {}
         self.secrets = [v for k, v in self.env.items() if v and re.search("SECRET|KEY|TOKEN", k)]
         self.started = {"daemon": 0, "responder": 0}
 
@@ -122,6 +128,21 @@ class Service:
         server = self.testbed.keep(Lighttpd(self.testbed, f"{self.name}-lighttpd{count}", self.socket, drop_in, **more))
         self.lighttpds.append(server)
         return server
+
+    def start_apache(self, drop_in="tt-agent-root.conf", **more):
+        server = self.testbed.keep(
+            Apache(self.testbed, f"{self.name}-apache{len(self.apaches)}", self.socket, drop_in, **more))
+        self.apaches.append(server)
+        wait_until(lambda: server.process.alive() and listens(server.host), f"{server.process.name} listens\n{server.process.log()}")
+        return server
+
+    def host_of(self, server):
+        """Where nginx, lighttpd or apache has the service at its root; started when it is first needed."""
+        if server == "nginx":
+            return self.host
+        if server not in self.roots:
+            self.roots[server] = getattr(self, f"start_{server}")().host
+        return self.roots[server]
 
     # --- requests ---
 

@@ -55,6 +55,44 @@ include "{dir}/conf-available/{drop_in}"
 """
 
 
+APACHE = """
+ServerRoot {dir}
+ServerName localhost
+DefaultRuntimeDir {dir}
+PidFile {dir}/apache.pid
+Mutex posixsem
+Listen {host}
+ListenBacklog 8192
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
+ThreadsPerChild 250
+ThreadLimit 250
+StartServers 2
+ServerLimit 4
+MaxRequestWorkers 1000
+MinSpareThreads 75
+MaxSpareThreads 1000
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule env_module {modules}/mod_env.so
+LoadModule filter_module {modules}/mod_filter.so
+LoadModule deflate_module {modules}/mod_deflate.so
+LoadModule headers_module {modules}/mod_headers.so
+LoadModule proxy_module {modules}/mod_proxy.so
+LoadModule proxy_fcgi_module {modules}/mod_proxy_fcgi.so
+LoadModule remoteip_module {modules}/mod_remoteip.so
+AddOutputFilterByType DEFLATE text/plain application/json
+<Directory {dir}/www>
+ForceType text/plain
+</Directory>
+ErrorLog /dev/stderr
+LogLevel warn
+DocumentRoot {dir}/www
+{remoteip}
+<VirtualHost {host}>
+Include {dir}/conf-available/{drop_in}
+</VirtualHost>
+"""
+
+
 def listener():
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -99,6 +137,14 @@ class Nginx:
         return self.process.stop()
 
 
+def reserved():
+    """A port that somebody may listen on who sets SO_REUSEADDR, but nobody is given by chance."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    return s
+
+
 def follow_comments_on_proxies(directory, proxy):
     """Does what the end of tt-agent-fastcgi.conf says for a proxy with that address in front."""
     file = directory / "tt-agent-fastcgi.conf"
@@ -129,6 +175,33 @@ class Lighttpd:
         self.process = Process(name, ["/bin/bash", "-c", script, directory / "lighttpd.conf"], testbed.directory,
                                pass_fds=[s.fileno()])
         s.close()
+
+    def stop(self):
+        return self.process.stop()
+
+
+class Apache:
+    """drop_in: tt-agent.conf (under path) or tt-agent-root.conf."""
+
+    def __init__(self, testbed, name, fcgi_socket, drop_in="tt-agent-root.conf", path="/agent", proxy=None):
+        directory = Path(testbed.directory) / name
+        copy_drop_ins("apache", directory / "conf-available", {
+            "/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket), "/etc/apache2/": f"{directory}/"}, path)
+        (directory / "www").mkdir()
+        (directory / "www" / "rest").write_text("another site" * 100)
+        comments = (SOURCE / "deploy" / "apache" / "tt-agent-fastcgi.conf").read_text()
+        remoteip = "\n".join(re.findall(r"^# +(RemoteIP.*)$", comments, re.M)) if proxy else ""
+        s = testbed.client(reserved())  # Apache takes over no sockets
+        self.host = f"127.0.0.1:{s.getsockname()[1]}"
+        (directory / "apache.conf").write_text(APACHE.format(
+            dir=directory, host=self.host, modules="/usr/lib/apache2/modules", drop_in=drop_in,
+            remoteip=remoteip.replace("192.0.2.1", str(proxy))))
+        argv = ["/usr/sbin/apache2", "-DFOREGROUND", "-f", directory / "apache.conf"]
+        if os.getuid() == 0:
+            # Its children never run as root: it begins as another user, who may enter our directory all the same.
+            argv = ["setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups", "--inh-caps=+dac_override",
+                    "--ambient-caps=+dac_override", *argv]
+        self.process = Process(name, argv, testbed.directory)
 
     def stop(self):
         return self.process.stop()
