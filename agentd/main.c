@@ -104,8 +104,9 @@ static int print_config(const struct config_source *src)
 	bool warned;
 	struct config *c = load_config(src, &warned);
 	json_t *j = c != NULL ? config_to_json(c, false) : NULL;
-	int result =
-		j != NULL && json_dumpf(j, stdout, JSON_INDENT(2)) == 0 && puts("") >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	int result = j != NULL && json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) == 0 && puts("") >= 0
+	                     ? EXIT_SUCCESS
+	                     : EXIT_FAILURE;
 
 	json_decref(j);
 	config_unref(c);

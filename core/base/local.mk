@@ -21,6 +21,8 @@ libttagent_a_SOURCES += \
 	core/base/process.h \
 	core/base/roff.c \
 	core/base/roff.h \
+	core/base/similar.c \
+	core/base/similar.h \
 	core/base/systemd.c \
 	core/base/systemd.h \
 	core/base/utf8.c \

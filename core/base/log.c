@@ -56,6 +56,11 @@ enum log_level log_level(void)
 
 int log_level_parse(const char *text, enum log_level *level)
 {
+	/* As Python's logging has them, whose names of levels ours are. */
+	if (strcasecmp(text, "WARN") == 0)
+		text = "WARNING";
+	if (strcasecmp(text, "FATAL") == 0)
+		text = "CRITICAL";
 	for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
 		if (strcasecmp(text, levels[i].name) == 0) {
 			*level = (enum log_level)i;

@@ -3,6 +3,7 @@
 
 #include "core/config/sources.h"
 #include "core/config/readfile.h"
+#include "core/config/syntax.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -37,6 +38,7 @@ struct config_text {
 	unsigned names;
 	unsigned braces;
 	bool broken;
+	struct syntax syntax;
 	struct buf *errors;
 };
 
@@ -106,6 +108,12 @@ static void copy(struct scan *in, size_t len)
 	}
 }
 
+/* The next len bytes are a token. */
+static void note(struct scan *in, enum syntax_token token, size_t len)
+{
+	syntax_add(&in->out->syntax, token, in->at, len, in->end, (unsigned)in->out->line_count);
+}
+
 /* --- tokens ---------------------------------------------------------------------------- */
 
 static bool is_digit(char c)
@@ -157,6 +165,7 @@ static void scan_string(struct scan *in)
 
 	for (const char *p = in->at + 1; p < in->end; p++) {
 		if (*p == '"') {
+			note(in, SYNTAX_STRING, (size_t)(p - in->at) + 1);
 			copy(in, (size_t)(p - in->at) + 1);
 			return;
 		}
@@ -177,6 +186,7 @@ static void scan_name(struct scan *in)
 	while (in->at + len < in->end && is_name(in->at[len]))
 		len++;
 	if ((len == 4 && strncasecmp(in->at, "true", 4) == 0) || (len == 5 && strncasecmp(in->at, "false", 5) == 0)) {
+		note(in, SYNTAX_BOOLEAN, len);
 		copy(in, len);
 		return;
 	}
@@ -184,6 +194,7 @@ static void scan_name(struct scan *in)
 		give_up(in, in->line, "too many settings");
 		return;
 	}
+	note(in, SYNTAX_NAME, len);
 	snprintf(number, sizeof number, "*%u*", in->out->names);
 	emit(in, number, strlen(number));
 	copy(in, len);
@@ -230,6 +241,7 @@ static void scan_number(struct scan *in)
 	char text[32];
 	int64_t n;
 
+	note(in, SYNTAX_NUMBER, len);
 	if (!parse_integer(in->at, len, &n)) {
 		copy(in, len);
 		return;
@@ -305,6 +317,7 @@ static void scan_byte(struct scan *in)
 	}
 	if ((c == '}' || c == ')' || c == ']') && t->braces > 0)
 		t->braces--;
+	note(in, SYNTAX_OTHER, 1);
 	copy(in, 1);
 }
 
@@ -312,6 +325,10 @@ static void scan_file(struct scan *in)
 {
 	bool line_start = true;
 
+	if (ahead(in, "\xEF\xBB\xBF")) /* a byte order mark, as editors of Windows write it */
+		in->at += 3;
+	if (ahead(in, "\xFF\xFE") || ahead(in, "\xFE\xFF"))
+		give_up(in, 1, "the file is UTF-16; save it as UTF-8");
 	while (in->at < in->end) {
 		char c = *in->at;
 
@@ -384,6 +401,8 @@ struct config_text *config_text_read(const char *path, struct buf *errors)
 	buf_init(&t->text, TEXT_MAX_BYTES);
 	t->errors = errors;
 	(void)add_file(t, path, NULL, 0);
+	if (!t->broken)
+		syntax_end(&t->syntax);
 	if (t->file_count == 0) {
 		config_text_free(t);
 		return NULL;
@@ -410,6 +429,12 @@ bool config_text_is_broken(const struct config_text *t)
 const char *config_text_string(const struct config_text *t)
 {
 	return t->text.data != NULL ? t->text.data : "";
+}
+
+const char *config_text_problem(const struct config_text *t, unsigned *line)
+{
+	*line = t->syntax.line;
+	return *line != 0 ? t->syntax.problem : NULL;
 }
 
 static struct place place_of(const struct config_text *t, unsigned line)

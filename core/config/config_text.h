@@ -25,6 +25,9 @@ bool config_text_is_broken(const struct config_text *t);
 
 const char *config_text_string(const struct config_text *t);
 
+/* What is wrong with its syntax, and in which line of the text; NULL: nothing was noticed. */
+const char *config_text_problem(const struct config_text *t, unsigned *line);
+
 /* Where line (from 1) of the text came from. */
 const char *config_text_file(const struct config_text *t, unsigned line);
 unsigned config_text_line(const struct config_text *t, unsigned line);

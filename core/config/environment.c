@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/sources.h"
 
+#include "core/base/similar.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,10 +55,17 @@ static void warn_unknown(char *const *environment, struct buf *warnings)
 		snprintf(name, sizeof name, "%.*s", (int)len, *environment);
 		if (table_find_env(name, &k) == 0)
 			continue;
-		char where[160];
+		struct similar similar = SIMILAR_TO(name);
+		char where[160], what[240];
 
+		for (unsigned i = 0; i < CFG_KEYS; i++)
+			if (cfg_key_info((enum cfg_key)i)->env != NULL)
+				similar_consider(&similar, cfg_key_info((enum cfg_key)i)->env);
 		snprintf(where, sizeof where, "environment %s", name);
-		report_line(warnings, where, "unknown variable, ignored");
+		snprintf(what, sizeof what, "unknown variable, ignored%s%s%s",
+		         similar.best != NULL ? "; did you mean " : "", similar.best != NULL ? similar.best : "",
+		         similar.best != NULL ? "?" : "");
+		report_line(warnings, where, what);
 	}
 }
 
@@ -122,7 +131,18 @@ static void apply_set(struct config *c, const char *set, struct config_report *r
 	if (match == TABLE_RENAMED)
 		report_line(&r->warnings, where, config_renamed_text(name, k, what));
 	if (match == TABLE_NONE && table_find_env(name, &k) < 0) {
-		report_line(&r->errors, where, "no such setting; tt-agentctl config and tt-agent.conf(5) list all");
+		struct similar similar = SIMILAR_TO(name);
+		char none[256];
+
+		for (unsigned i = 0; i < CFG_KEYS; i++) {
+			similar_consider(&similar, cfg_key_info((enum cfg_key)i)->path);
+			if (cfg_key_info((enum cfg_key)i)->env != NULL)
+				similar_consider(&similar, cfg_key_info((enum cfg_key)i)->env);
+		}
+		snprintf(none, sizeof none, "no such setting; %s%s%stt-agentctl config and tt-agent.conf(5) list all",
+		         similar.best != NULL ? "did you mean " : "", similar.best != NULL ? similar.best : "",
+		         similar.best != NULL ? "? " : "");
+		report_line(&r->errors, where, none);
 		return;
 	}
 	if (set[len + 1] == '\0')

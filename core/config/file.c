@@ -21,6 +21,7 @@ struct walk {
 	struct config *config;
 	struct config_report *report;
 	const struct config_text *text;
+	unsigned broken_line;      /* of a syntax error: what stands there may be half a value; 0 = none */
 	unsigned set_at[CFG_KEYS]; /* line of the text where a key was set first; 0 = not yet */
 };
 
@@ -65,7 +66,7 @@ static int list_literal(const config_setting_t *s, struct literal *lit, const ch
 
 		(*items)[i] = config_setting_type(item) == CONFIG_TYPE_STRING ? config_setting_get_string(item) : NULL;
 		if ((*items)[i] == NULL)
-			lit->kind = LITERAL_OTHER;
+			lit->kind = LITERAL_MIXED;
 	}
 	return 0;
 }
@@ -73,7 +74,7 @@ static int list_literal(const config_setting_t *s, struct literal *lit, const ch
 /* *items is for the caller to free. */
 static int read_literal(const config_setting_t *s, struct literal *lit, const char ***items)
 {
-	*lit = (struct literal){.kind = LITERAL_OTHER};
+	*lit = (struct literal){.kind = LITERAL_GROUP};
 	switch (config_setting_type(s)) {
 	case CONFIG_TYPE_BOOL:
 		lit->kind = LITERAL_BOOL;
@@ -148,15 +149,17 @@ static void put_setting(struct walk *w, const config_setting_t *s, enum cfg_key 
 static void unknown_setting(const struct walk *w, const config_setting_t *s, const char *group, const char *name)
 {
 	struct buf text = BUF_INIT(8192);
+	enum cfg_key variable;
 
-	if (group != NULL)
-		(void)buf_addf(&text, "%s.%.80s: no such setting; allowed in %s: ", group, name, group);
+	(void)buf_addf(&text, "%s%s%.80s: no such %s", group != NULL ? group : "", group != NULL ? "." : "", name,
+	               group != NULL ? "setting" : "group");
+	if (table_find_env(name, &variable) == 0)
+		(void)buf_addf(&text, "; it is a variable of the environment, here write %s: { %s = ...; }; ",
+		               cfg_key_info(variable)->group, table_row(variable)->name);
 	else
-		(void)buf_addf(&text, "%.80s: no such group; allowed: ", name);
+		table_suggest(group, name, &text);
+	(void)buf_addf(&text, "allowed%s%s: ", group != NULL ? " in " : "", group != NULL ? group : "");
 	table_names(group, &text);
-	for (unsigned k = 0; group == NULL && k < CFG_KEYS; k++)
-		if (strcmp(table_row((enum cfg_key)k)->name, name) == 0)
-			(void)buf_addf(&text, " (there is %s)", cfg_key_info((enum cfg_key)k)->path);
 	complain(w, config_setting_source_line(s), text.data != NULL ? text.data : "no such setting");
 	buf_free(&text);
 }
@@ -170,8 +173,8 @@ static void walk_group(struct walk *w, const config_setting_t *group, const char
 		enum table_match match = TABLE_NONE;
 		enum cfg_key k;
 
-		if (config_setting_type(s) == CONFIG_TYPE_NONE) /* the parser stopped here */
-			continue;
+		if (config_setting_type(s) == CONFIG_TYPE_NONE || config_setting_source_line(s) == w->broken_line)
+			continue; /* the parser stopped here */
 		if (buf_addf(&path, "%s.%s", group_name, name) == 0)
 			match = table_find(path.data, &k);
 		if (match == TABLE_RENAMED) {
@@ -209,21 +212,31 @@ void config_apply_file(struct config *c, const char *path, struct config_report 
 {
 	struct config_text *text = config_text_read(path, &r->errors);
 	struct walk w = {.config = c, .report = r, .text = text};
+	bool broken, parsed_all = true;
+	const char *problem;
+	struct err e = ERR_INIT;
+	unsigned line;
 	config_t parsed;
 
 	if (text == NULL)
 		return;
 	config_init(&parsed);
-	if (!config_text_is_broken(text)) {
-		if (config_read_string(&parsed, config_text_string(text)) != CONFIG_TRUE) {
-			struct err e = ERR_INIT;
-
-			err_set(&e, "%s; allowed: GROUP: { NAME = VALUE; ... };", config_error_text(&parsed));
-			complain(&w, (unsigned)config_error_line(&parsed), e.text);
-		}
-		/* Settings before a syntax error are checked as well. */
-		walk_root(&w, config_root_setting(&parsed));
+	broken = config_text_is_broken(text);
+	if (!broken)
+		parsed_all = config_read_string(&parsed, config_text_string(text)) == CONFIG_TRUE;
+	problem = !parsed_all || broken ? config_text_problem(text, &line) : NULL;
+	if (problem != NULL) {
+		err_set(&e, "syntax error: %s", problem);
+	} else if (!parsed_all) {
+		err_set(&e, "%s; allowed: GROUP: { NAME = VALUE; ... };", config_error_text(&parsed));
+		line = (unsigned)config_error_line(&parsed);
 	}
+	if (err_is_set(&e)) {
+		complain(&w, line, e.text);
+		w.broken_line = line;
+	}
+	if (!broken) /* Settings before a syntax error are checked as well. */
+		walk_root(&w, config_root_setting(&parsed));
 	config_destroy(&parsed);
 	config_text_free(text);
 }

@@ -16,6 +16,8 @@ libttagent_a_SOURCES += \
 	core/config/sources.c \
 	core/config/sources.h \
 	core/config/store_kinds.h \
+	core/config/syntax.c \
+	core/config/syntax.h \
 	core/config/table.c \
 	core/config/table.h \
 	core/config/user_config.c \

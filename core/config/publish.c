@@ -53,14 +53,14 @@ static int list_literal(const json_t *j, struct literal *lit, const char ***item
 	for (size_t i = 0; i < count; i++) {
 		(*items)[i] = json_string_value(json_array_get(j, i));
 		if ((*items)[i] == NULL)
-			lit->kind = LITERAL_OTHER;
+			lit->kind = LITERAL_MIXED;
 	}
 	return 0;
 }
 
 static int value_from_json(const struct key_row *row, const json_t *j, struct value *out, struct err *e)
 {
-	struct literal lit = {.kind = LITERAL_OTHER};
+	struct literal lit = {.kind = LITERAL_GROUP};
 	const char **items = NULL;
 	int result;
 
@@ -195,7 +195,7 @@ out:
 int config_save(const struct config *c, const char *path, struct err *e)
 {
 	json_t *j = config_to_json(c, true);
-	char *text = j != NULL ? json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
+	char *text = j != NULL ? json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) : NULL;
 	int result = -1;
 
 	if (text == NULL)

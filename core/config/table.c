@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/table.h"
 
+#include "core/base/similar.h"
 #include "core/config/request_fields.h"
 #include "core/config/search_services.h"
 #include "core/config/store_kinds.h"
@@ -197,6 +198,28 @@ void table_allowed(const struct key_row *row, char *out, size_t size)
 		allowed_list(row, out, size);
 		return;
 	}
+}
+
+void table_suggest(const char *group, const char *name, struct buf *out)
+{
+	struct similar similar = SIMILAR_TO(name);
+
+	for (size_t i = 0; group == NULL && i < GROUPS; i++)
+		similar_consider(&similar, groups[i].name);
+	for (unsigned i = 0; group != NULL && i < CFG_KEYS; i++)
+		if (strcmp(rows[i].info.group, group) == 0 && !rows[i].info.old)
+			similar_consider(&similar, rows[i].name);
+	if (similar.best != NULL) {
+		(void)buf_addf(out, "; did you mean %s%s%s? ", group != NULL ? group : "", group != NULL ? "." : "",
+		               similar.best);
+		return;
+	}
+	/* The right name in the wrong group. */
+	for (unsigned i = 0; i < CFG_KEYS; i++) {
+		if (strcmp(rows[i].name, name) == 0 && !rows[i].info.old)
+			(void)buf_addf(out, " (there is %s)", rows[i].info.path);
+	}
+	(void)buf_adds(out, "; ");
 }
 
 void table_names(const char *group, struct buf *out)

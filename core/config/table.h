@@ -54,6 +54,10 @@ int table_find_env(const char *env, enum cfg_key *k); /* -1: no such variable */
 /* What a value of the key may be, as the end of "allowed: ...". */
 void table_allowed(const struct key_row *row, char *out, size_t size);
 
+/* Adds "; did you mean GROUP.NAME? " for a name that is none of the group's settings, or none of the groups
+ * (NULL), or " (there is GROUP.NAME); " where the name is one of another group, or "; ". */
+void table_suggest(const char *group, const char *name, struct buf *out);
+
 /* Adds the names of the group's settings (of all groups if NULL), separated by ", ". */
 void table_names(const char *group, struct buf *out);
 

@@ -2,6 +2,7 @@
 #include "core/config/value.h"
 
 #include "core/base/network.h"
+#include "core/base/similar.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -14,6 +15,11 @@
 
 #define WHITESPACE     " \t\r\n"
 #define LIST_ITEMS_MAX 1024
+
+/* As Python's logging has them, whose names of levels ours are. */
+static const struct {
+	const char *written, *choice;
+} level_synonyms[] = {{"WARN", "WARNING"}, {"FATAL", "CRITICAL"}};
 
 static int refuse(const struct key_row *row, const char *shown, const char *why, struct err *e)
 {
@@ -59,6 +65,46 @@ static int set_whole(const struct key_row *row, int64_t n, const char *shown, st
 	return 0;
 }
 
+void value_number_advice(const struct key_row *row, const char *text, char *out, size_t size)
+{
+	static const struct {
+		const char *unit;
+		enum key_type type;
+		double factor;
+	} units[] = {
+		{"ms", TYPE_TIME, 0.001},     {"s", TYPE_TIME, 1},           {"sec", TYPE_TIME, 1},
+		{"secs", TYPE_TIME, 1},       {"second", TYPE_TIME, 1},      {"seconds", TYPE_TIME, 1},
+		{"m", TYPE_TIME, 60},         {"min", TYPE_TIME, 60},        {"mins", TYPE_TIME, 60},
+		{"minute", TYPE_TIME, 60},    {"minutes", TYPE_TIME, 60},    {"h", TYPE_TIME, 3600},
+		{"hour", TYPE_TIME, 3600},    {"hours", TYPE_TIME, 3600},    {"d", TYPE_TIME, 86400},
+		{"day", TYPE_TIME, 86400},    {"days", TYPE_TIME, 86400},    {"B", TYPE_SIZE, 1},
+		{"k", TYPE_SIZE, 1024},       {"kb", TYPE_SIZE, 1024},       {"KiB", TYPE_SIZE, 1024},
+		{"m", TYPE_SIZE, 1048576},    {"mb", TYPE_SIZE, 1048576},    {"MiB", TYPE_SIZE, 1048576},
+		{"g", TYPE_SIZE, 1073741824}, {"gb", TYPE_SIZE, 1073741824}, {"GiB", TYPE_SIZE, 1073741824},
+	};
+	size_t digits = strspn(text, ".0123456789");
+	const char *unit = text + digits + strspn(text + digits, WHITESPACE);
+	char *end;
+	double x = strtod(text, &end);
+
+	*out = '\0';
+	if (digits == 0 || end != text + digits)
+		return;
+	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+		if (units[i].type == row->type && strcasecmp(units[i].unit, unit) == 0)
+			snprintf(out, size, "write %.15g", x * units[i].factor);
+}
+
+static int not_a_number(const struct key_row *row, const char *text, struct err *e)
+{
+	bool whole = row->type == TYPE_INT || row->type == TYPE_SIZE;
+	char advice[60], why[100];
+
+	value_number_advice(row, text, advice, sizeof advice);
+	snprintf(why, sizeof why, "is not a %snumber%s%s", whole ? "whole " : "", *advice != '\0' ? ": " : "", advice);
+	return refuse(row, text, why, e);
+}
+
 static int number_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
 {
 	bool whole = row->type == TYPE_INT || row->type == TYPE_SIZE;
@@ -66,13 +112,13 @@ static int number_from_text(const struct key_row *row, const char *text, struct 
 
 	/* strtod alone would take "inf", "nan" and "0x1p3". */
 	if (*text == '\0' || strspn(text, whole ? "+-0123456789" : "+-.0123456789eE") != strlen(text))
-		return refuse(row, text, whole ? "is not a whole number" : "is not a number", e);
+		return not_a_number(row, text, e);
 	errno = 0;
 	if (whole) {
 		long long n = strtoll(text, &end, 10);
 
 		if (*end != '\0' || end == text)
-			return refuse(row, text, "is not a whole number", e);
+			return not_a_number(row, text, e);
 		if (errno == ERANGE)
 			return refuse(row, text, "is out of range", e);
 		return set_whole(row, n, text, out, e);
@@ -80,7 +126,7 @@ static int number_from_text(const struct key_row *row, const char *text, struct 
 	double x = strtod(text, &end);
 
 	if (*end != '\0' || end == text)
-		return refuse(row, text, "is not a number", e);
+		return not_a_number(row, text, e);
 	return set_number(row, x, text, out, e);
 }
 
@@ -159,6 +205,9 @@ static int check_url(const struct key_row *row, const char *text, struct err *e)
 /* The choice of the row that text names, and its length; NULL: none. */
 static const char *find_choice(const struct key_row *row, const char *text, size_t *len)
 {
+	for (size_t i = 0; row->key == CFG_LOG_LEVEL && i < sizeof level_synonyms / sizeof level_synonyms[0]; i++)
+		if (strcasecmp(text, level_synonyms[i].written) == 0)
+			text = level_synonyms[i].choice;
 	*len = strlen(text);
 	for (const char *choice = row->info.unit; choice != NULL;) {
 		const char *bar = strchr(choice, '|');
@@ -171,13 +220,29 @@ static const char *find_choice(const struct key_row *row, const char *text, size
 	return NULL;
 }
 
+/* "is not a choice", and the one that was probably meant. */
+static int no_choice(const struct key_row *row, const char *text, struct err *e)
+{
+	struct similar similar = SIMILAR_TO(text);
+	char *choices = strdup(row->info.unit), *rest = choices, why[200];
+	int result;
+
+	for (char *choice; rest != NULL && (choice = strsep(&rest, "|")) != NULL;)
+		similar_consider(&similar, choice);
+	snprintf(why, sizeof why, "is not a choice%s%s%s", similar.best != NULL ? "; did you mean " : "",
+	         similar.best != NULL ? similar.best : "", similar.best != NULL ? "?" : "");
+	result = refuse(row, text, why, e);
+	free(choices);
+	return result;
+}
+
 static int enum_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
 {
 	size_t len;
 	const char *choice = find_choice(row, text, &len);
 
 	if (choice == NULL)
-		return refuse(row, text, "is not a choice", e);
+		return no_choice(row, text, e);
 	out->str = strndup(choice, len);
 	return out->str != NULL ? 0 : out_of_memory(e);
 }
@@ -332,7 +397,7 @@ static int check_item(const struct key_row *row, char *item, struct err *e)
 		const char *choice = find_choice(row, item, &len);
 
 		if (choice == NULL)
-			return refuse(row, item, "is not a choice", e);
+			return no_choice(row, item, e);
 		memcpy(item, choice, len);
 	}
 	if ((row->flags & KEY_PATHS) != 0 && item[0] != '/')
@@ -436,9 +501,54 @@ int value_from_text(const struct key_row *row, const char *text, struct value *o
 	return result;
 }
 
-static int wrong_type(const struct key_row *row, struct err *e)
+/* A literal of another type than the setting's: what it is, and what to write instead. */
+static int wrong_type(const struct key_row *row, const struct literal *lit, const char *advice, struct err *e)
 {
-	return refuse(row, NULL, "has the wrong type", e);
+	static const char *const kinds[] = {
+		[LITERAL_BOOL] = "a boolean",
+		[LITERAL_INT] = "a number",
+		[LITERAL_REAL] = "a number",
+		[LITERAL_STRING] = "a string",
+		[LITERAL_LIST] = "a list",
+		[LITERAL_GROUP] = "a group",
+		[LITERAL_MIXED] = "a list with other things than strings in it",
+	};
+	char shown[100] = "", why[200];
+
+	if (lit->kind == LITERAL_BOOL)
+		snprintf(shown, sizeof shown, "%s", lit->truth ? "true" : "false");
+	else if (lit->kind == LITERAL_INT)
+		snprintf(shown, sizeof shown, "%lld", (long long)lit->num);
+	else if (lit->kind == LITERAL_REAL)
+		snprintf(shown, sizeof shown, "%.15g", lit->real);
+	else if (lit->kind == LITERAL_STRING)
+		snprintf(shown, sizeof shown, "\"%.60s%s\"", lit->str, strlen(lit->str) > 60 ? "..." : "");
+	snprintf(why, sizeof why, "is %s%s%s", kinds[lit->kind], *advice != '\0' ? ": " : "", advice);
+	return refuse(row, shown[0] != '\0' ? shown : NULL, why, e);
+}
+
+/* A string where no string is expected: without its quotes, would it be a value? */
+static int unexpected_string(const struct key_row *row, const struct literal *lit, struct err *e)
+{
+	struct value v = value_unset();
+	char advice[100] = "";
+	size_t length = strlen(lit->str);
+
+	if (value_from_text(row, lit->str, &v, NULL) < 0) {
+		if (row->type != TYPE_BOOL)
+			value_number_advice(row, lit->str, advice, sizeof advice);
+	} else if (row->type == TYPE_BOOL) {
+		snprintf(advice, sizeof advice, "write %s, without quotes", v.num != 0 ? "true" : "false");
+	} else if (row->type == TYPE_LIST) {
+		if (v.list.count == 1 && length < 60 && !row->info.secret)
+			snprintf(advice, sizeof advice, "write [ \"%s\" ]", v.list.items[0]);
+		else
+			snprintf(advice, sizeof advice, "write [ \"ONE\", \"ANOTHER\" ]");
+	} else {
+		snprintf(advice, sizeof advice, "remove the quotes");
+	}
+	value_free(&v);
+	return wrong_type(row, lit, advice, e);
 }
 
 static int number_from_literal(const struct key_row *row, const struct literal *lit, struct value *out, struct err *e)
@@ -452,20 +562,33 @@ static int number_from_literal(const struct key_row *row, const struct literal *
 			return set_whole(row, lit->num, shown, out, e);
 		return set_number(row, (double)lit->num, shown, out, e);
 	}
-	if (lit->kind != LITERAL_REAL || whole)
-		return wrong_type(row, e);
+	if (lit->kind == LITERAL_STRING)
+		return unexpected_string(row, lit, e);
+	if (lit->kind != LITERAL_REAL)
+		return wrong_type(row, lit, "", e);
 	snprintf(shown, sizeof shown, "%.15g", lit->real);
+	if (whole)
+		return refuse(row, shown, "has a fraction: write a whole number, without a point", e);
 	return set_number(row, lit->real, shown, out, e);
+}
+
+static int bool_from_literal(const struct key_row *row, const struct literal *lit, struct value *out, struct err *e)
+{
+	if (lit->kind == LITERAL_STRING)
+		return unexpected_string(row, lit, e);
+	if (lit->kind == LITERAL_INT && (lit->num == 0 || lit->num == 1))
+		return wrong_type(row, lit, lit->num == 1 ? "write true" : "write false", e);
+	if (lit->kind != LITERAL_BOOL)
+		return wrong_type(row, lit, "", e);
+	out->num = lit->truth;
+	return 0;
 }
 
 static int fill_literal(const struct key_row *row, const struct literal *lit, struct value *out, struct err *e)
 {
 	switch (row->type) {
 	case TYPE_BOOL:
-		if (lit->kind != LITERAL_BOOL)
-			return wrong_type(row, e);
-		out->num = lit->truth;
-		return 0;
+		return bool_from_literal(row, lit, out, e);
 	case TYPE_INT:
 	case TYPE_REAL:
 	case TYPE_TIME:
@@ -474,15 +597,24 @@ static int fill_literal(const struct key_row *row, const struct literal *lit, st
 	case TYPE_STRING:
 	case TYPE_URL:
 	case TYPE_ENUM:
-		if (lit->kind != LITERAL_STRING)
-			return wrong_type(row, e);
-		return types[row->type].from_text(row, lit->str, out, e);
+		if (lit->kind == LITERAL_STRING)
+			return types[row->type].from_text(row, lit->str, out, e);
+		return wrong_type(
+			row, lit,
+			lit->kind == LITERAL_GROUP || (row->flags & KEY_JSON) != 0 ? "write a string, in quotes"
+			: lit->kind == LITERAL_LIST || lit->kind == LITERAL_MIXED ? "write one string, without brackets"
+										  : "put it in quotes",
+			e);
 	case TYPE_LIST:
-		if (lit->kind != LITERAL_LIST)
-			return wrong_type(row, e);
-		return list_from_items(row, lit, out, e);
+		if (lit->kind == LITERAL_LIST)
+			return list_from_items(row, lit, out, e);
+		if (lit->kind == LITERAL_STRING)
+			return unexpected_string(row, lit, e);
+		return wrong_type(row, lit,
+		                  lit->kind == LITERAL_MIXED ? "put each in quotes" : "write [ \"ONE\", \"ANOTHER\" ]",
+		                  e);
 	}
-	return wrong_type(row, e);
+	return wrong_type(row, lit, "", e);
 }
 
 int value_from_literal(const struct key_row *row, const struct literal *lit, struct value *out, struct err *e)

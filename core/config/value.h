@@ -17,12 +17,20 @@ struct value {
 
 /* A literal as a file or a JSON document has it. */
 struct literal {
-	enum { LITERAL_BOOL, LITERAL_INT, LITERAL_REAL, LITERAL_STRING, LITERAL_LIST, LITERAL_OTHER } kind;
+	enum {
+		LITERAL_BOOL,
+		LITERAL_INT,
+		LITERAL_REAL,
+		LITERAL_STRING,
+		LITERAL_LIST,
+		LITERAL_MIXED,
+		LITERAL_GROUP
+	} kind;
 	bool truth;
 	int64_t num;
 	double real;
 	const char *str;
-	const char *const *items; /* LITERAL_LIST */
+	const char *const *items; /* LITERAL_LIST; LITERAL_MIXED has other things than strings */
 	size_t count;
 };
 
@@ -31,6 +39,9 @@ struct literal {
  * around numbers, booleans and list items is ignored, and lists are separated by commas. */
 int value_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e);
 int value_from_literal(const struct key_row *row, const struct literal *lit, struct value *out, struct err *e);
+
+/* What to write instead of a number with a unit ("write 60" for "60s"); empty: nobody knows. */
+void value_number_advice(const struct key_row *row, const char *text, char *out, size_t size);
 
 /* No string, an empty list. */
 struct value value_unset(void);

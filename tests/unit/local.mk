@@ -18,6 +18,7 @@ unit_tests = \
 	tests/unit/core/base/utf8_unit \
 	tests/unit/core/config/config_file_unit \
 	tests/unit/core/config/config_publish_unit \
+	tests/unit/core/config/config_syntax_unit \
 	tests/unit/core/config/config_unit \
 	tests/unit/core/config/user_config_unit \
 	tests/unit/core/control/command_unit \

@@ -134,9 +134,9 @@ static void a_damaged_file_is_reported(void **state)
 		{"[]", "not a JSON object"},
 		{"{\"polling.interval\": 3}", "polling.interval: value or origin is missing"},
 		{"{\"polling.interval\": {\"value\": \"x\", \"origin\": \"y\"}}",
-	         "polling.interval: the value has the wrong type"},
+	         "polling.interval: \"x\" is a string"},
 		{"{\"polling.interval\": {\"value\": 0, \"origin\": \"y\"}}", "out of range"},
-		{"{\"llm.stop\": {\"value\": [1], \"origin\": \"y\"}}", "wrong type"},
+		{"{\"llm.stop\": {\"value\": [1], \"origin\": \"y\"}}", "put each in quotes"},
 		{"{\"cloud.url\": {\"value\": null, \"origin\": \"y\"}}", "is empty"},
 	};
 	struct fixture *f = *state;
