@@ -105,6 +105,55 @@ bool utf8_next(const char **at, const char *end, uint32_t *code)
 	return true;
 }
 
+size_t utf8_whitespace(const unsigned char *p, const unsigned char *end)
+{
+	static const char others[][4] = {
+		"\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\xa8",
+		"\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80",
+	};
+
+	if (*p <= ' ')
+		return *p == ' ' || (*p >= '\t' && *p <= '\r') || *p >= 0x1c;
+	if (*p < 0xc2 || *p > 0xe3)
+		return 0;
+	if (end - p >= 3 && p[0] == 0xe2 && p[1] == 0x80 && p[2] >= 0x80 && p[2] <= 0x8a) /* U+2000 to U+200A */
+		return 3;
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		size_t len = strlen(others[i]);
+
+		if ((size_t)(end - p) >= len && memcmp(p, others[i], len) == 0)
+			return len;
+	}
+	return 0;
+}
+
+static bool is_invisible(uint32_t code)
+{
+	static const uint32_t codes[] = {0xAD,   0x34F,  0x115F, 0x1160, 0x180E, 0x200B, 0x200C, 0x200D, 0x2060,
+	                                 0x2061, 0x2062, 0x2063, 0x2064, 0x2800, 0x3164, 0xFEFF, 0xFFA0};
+
+	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+		if (code == codes[i])
+			return true;
+	return false;
+}
+
+bool utf8_is_blank(const char *text)
+{
+	const char *at = text, *end = text + strlen(text);
+	uint32_t code;
+
+	while (at < end) {
+		size_t space = utf8_whitespace((const unsigned char *)at, (const unsigned char *)end);
+
+		if (space > 0)
+			at += space;
+		else if (utf8_next(&at, end, &code) && !is_invisible(code))
+			return false;
+	}
+	return true;
+}
+
 void utf8_disarm(char *text)
 {
 	const char *at = text, *end = text + strlen(text);

@@ -24,6 +24,12 @@ char *utf8_text(const char *bytes, size_t len);
  * encoded, a byte that is not UTF-8. */
 bool utf8_next(const char **at, const char *end, uint32_t *code);
 
+/* The length of the whitespace character at p (p < end), as Python's str.isspace knows them; 0: it is none. */
+size_t utf8_whitespace(const unsigned char *p, const unsigned char *end);
+
+/* Whether nothing of text can be seen: only whitespace and characters without a width, or nothing at all. */
+bool utf8_is_blank(const char *text);
+
 /* Replaces with '?' each byte that must not be shown, in place. */
 void utf8_disarm(char *text);
 

@@ -193,36 +193,13 @@ static void write_whitespace(struct studio *s)
 	buf_reset(&s->whitespace);
 }
 
-/* The length of the whitespace character at p, as Python's str.isspace knows them; 0: it is none. */
-static size_t whitespace_at(const unsigned char *p, const unsigned char *end)
-{
-	static const char others[][4] = {
-		"\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\xa8",
-		"\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80",
-	};
-
-	if (*p <= ' ')
-		return *p == ' ' || (*p >= '\t' && *p <= '\r') || *p >= 0x1c;
-	if (*p < 0xc2 || *p > 0xe3)
-		return 0;
-	if (end - p >= 3 && p[0] == 0xe2 && p[1] == 0x80 && p[2] >= 0x80 && p[2] <= 0x8a) /* U+2000 to U+200A */
-		return 3;
-	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-		size_t len = strlen(others[i]);
-
-		if ((size_t)(end - p) >= len && memcmp(p, others[i], len) == 0)
-			return len;
-	}
-	return 0;
-}
-
 static bool is_whitespace(const char *bytes, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)bytes, *end = p + len;
 	size_t step;
 
 	for (; p < end; p += step)
-		if ((step = whitespace_at(p, end)) == 0)
+		if ((step = utf8_whitespace(p, end)) == 0)
 			return false;
 	return true;
 }

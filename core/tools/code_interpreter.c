@@ -108,6 +108,11 @@ static void close_state(void *state)
 	e2b_free(state);
 }
 
+static void forget(void *state, const char *thread)
+{
+	e2b_forget(state, thread);
+}
+
 const struct tool tool_code_interpreter = {
 	.name = "code_interpreter",
 	.description =
@@ -122,4 +127,5 @@ const struct tool tool_code_interpreter = {
 	.cancel = cancel,
 	.open = open_state,
 	.close = close_state,
+	.forget = forget,
 };

@@ -417,3 +417,16 @@ void e2b_cancel(struct e2b_run *r)
 	}
 	run_free(r);
 }
+
+/* One that is still being created goes as soon as it is there. */
+void e2b_forget(struct e2b *b, const char *thread)
+{
+	for (struct sandbox *s = b->items; s < b->items + SANDBOXES_MAX; s++) {
+		if (s->thread == NULL || strcmp(s->thread, thread) != 0)
+			continue;
+		s->idle_ms = 0;
+		if (is_idle(s))
+			sandbox_retire(s);
+		return;
+	}
+}

@@ -23,4 +23,7 @@ struct e2b_run *e2b_start(struct e2b *b, const struct tool_context *ctx, const c
                           void *arg);
 void e2b_cancel(struct e2b_run *r);
 
+/* Ends the sandbox of a conversation for which nothing runs any more. */
+void e2b_forget(struct e2b *b, const char *thread);
+
 #endif

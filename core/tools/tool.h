@@ -59,9 +59,10 @@ struct tool {
 	struct tool_run *(*start)(void *state, const struct tool_context *ctx, const json_t *args, tool_done_fn *done,
 	                          void *arg);
 	void (*cancel)(struct tool_run *run); /* done is not called any more */
-	/* State that lasts between calls; both may be NULL. */
+	/* State that lasts between calls; all may be NULL. */
 	void *(*open)(struct event_base *base, const char *dir);
 	void (*close)(void *state);
+	void (*forget)(void *state, const char *thread); /* a conversation has ended; nothing runs for it */
 };
 
 /* Every tool, in the order in which models are offered them. core/tools/NAME.c defines
@@ -95,5 +96,8 @@ json_t *toolbox_definitions(struct toolbox *b, const struct config *c);
 
 struct tool_run *toolbox_start(struct toolbox *b, const struct tool *tool, const struct tool_context *ctx,
                                const json_t *args, tool_done_fn *done, void *arg);
+
+/* The conversation has ended, and nothing runs for it: what tools keep for it is released. */
+void toolbox_forget(struct toolbox *b, const char *thread);
 
 #endif

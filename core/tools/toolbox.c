@@ -108,6 +108,13 @@ struct tool_run *toolbox_start(struct toolbox *b, const struct tool *tool, const
 	return tool->start(b->states[i], ctx, args, done, arg);
 }
 
+void toolbox_forget(struct toolbox *b, const char *thread)
+{
+	for (size_t i = 0; i < TOOLS_MAX; i++)
+		if (tool_table[i]->forget != NULL && b->states[i] != NULL)
+			tool_table[i]->forget(b->states[i], thread);
+}
+
 void tool_result_clear(struct tool_result *r)
 {
 	for (size_t i = 0; i < r->source_count; i++) {

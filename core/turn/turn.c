@@ -2,10 +2,12 @@
 #include "core/turn/turn_private.h"
 
 #include "core/base/log.h"
+#include "core/base/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- ADMIT, WAIT: for an LLM -------------------------------------------------------- */
 
@@ -90,6 +92,8 @@ static void turn_free(struct turn *t)
 	struct reply *r = t->answer.reply;
 
 	counters_add(t->services->counters, COUNTER_ACTIVE_TURNS, -1);
+	if (c->alone && c->sandbox != NULL && t->log.tool_runs > 0)
+		toolbox_forget(t->services->toolbox, c->sandbox);
 	attempt_free(t->upstream.attempt);
 	if (t->upstream.snapshot != NULL)
 		status_release(t->upstream.snapshot);
@@ -180,8 +184,11 @@ static char *sandbox_name(const struct turn *t)
 {
 	const char *thread_id = t->conversation.request.thread_id;
 	const char *run = store_id_is_short(thread_id) ? t->services->run : "";
+	static unsigned long long count;
 	char *name;
 
+	if (t->conversation.alone)
+		return asprintf(&name, "%s\n%ld\n%llu", t->services->run, (long)getpid(), ++count) < 0 ? NULL : name;
 	return asprintf(&name, "%s\n%s\n%s", run, t->conversation.subject, thread_id) < 0 ? NULL : name;
 }
 
@@ -218,6 +225,7 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	t->log.status = "cancelled";
 	t->config = s->config(s->arg);
 	c->request = request->chat;
+	c->alone = utf8_is_blank(c->request.thread_id);
 	c->subject = strdup(request->subject);
 	c->sandbox = c->subject == NULL ? NULL : sandbox_name(t);
 	c->messages = json_pack("[{s:s, s:O}]", "role", "user", "content", c->request.content);

@@ -38,6 +38,8 @@ enum step turn_load(struct turn *t)
 	t->tools.definitions = toolbox_definitions(t->services->toolbox, t->config);
 	t->tools.left_ms = cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
 	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
+	if (t->conversation.alone)
+		return STEP_CHOOSE;
 	t->stored = store_load(t->services->store, &key, on_loaded, t);
 	if (t->stored == NULL)
 		return turn_fail(t, NO_MEMORY);
@@ -105,9 +107,12 @@ enum step turn_save(struct turn *t)
 {
 	const struct store_key key = key_of(t);
 	const struct answer *a = &t->answer;
-	json_t *messages = history_messages(t->conversation.messages, a->text.len == 0 ? "" : a->text.data, a->text.len,
-	                                    strcmp(t->log.status, "complete") != 0);
+	json_t *messages;
 
+	if (t->conversation.alone)
+		return STEP_END;
+	messages = history_messages(t->conversation.messages, a->text.len == 0 ? "" : a->text.data, a->text.len,
+	                            strcmp(t->log.status, "complete") != 0);
 	if (!t->client_left)
 		a->reply->protocol->close(a->reply); /* goes out while the store works */
 	if (messages == NULL)

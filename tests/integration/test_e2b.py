@@ -71,6 +71,16 @@ def test_code_is_run_in_a_sandbox_of_its_thread(world):
     assert world.e2b.calls().count("POST /sandboxes") == 2
 
 
+def test_a_thread_without_a_name_has_a_sandbox_for_one_turn(world):
+    one = calls(call(CODE, code="print(1)"))
+    for _ in range(2):
+        assert world.service.chat(rounds(one, one), "").whole
+    ids = [r["headers"]["e2b-sandbox-id"] for r in world.e2b.requests("/execute")]
+    assert ids[0] == ids[1] != ids[2] == ids[3]
+    for id in (ids[0], ids[2]):
+        wait_until(lambda: f"DELETE /sandboxes/{id}" in world.e2b.calls(), "the sandbox ends with its turn")
+
+
 def test_runs_of_one_answer_follow_one_another_in_one_sandbox(world):
     world.e2b.script(runs={"a": [200000, {"type": "stdout", "text": "A"}], "b": [{"type": "stdout", "text": "B"}]},
                      create_delay_us=100000)

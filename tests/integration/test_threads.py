@@ -2,6 +2,7 @@
 """What is remembered of conversations, and for how long."""
 
 import json
+import os
 import random
 import signal
 import socket
@@ -11,7 +12,8 @@ import time
 import uuid
 
 import pytest
-from harness import fastcgi
+from harness import fastcgi, llm_script
+from harness.http_client import Turn
 from harness.process import wait_until
 
 LONG = "a-thread-of-its-own"
@@ -128,6 +130,48 @@ def test_threads_of_a_short_id_are_forgotten_when_idle(testbed, setting):
     assert said(llm) == ["second"]
     service.chat("second", LONG)
     assert said(llm) == ["first", "second"]
+
+
+NO_NAMES = ["", " ", "\t\n", "\u00a0", "\u2003\u3000", "\u200b", "\ufeff"]
+
+
+@pytest.mark.parametrize("store", ["sqlite:{}/threads.db", "memory:"])
+def test_threads_without_a_name_are_never_shared(testbed, store, request):
+    """What one user says reaches no other user's LLM, however many of them send an empty thread_id at once."""
+    count = 1000 if request.config.getoption("--long") else 50
+    service, llm = testbed.one({"echo": "users"}, workers=2, sets=["threads.store=" + store.format(testbed.directory)])
+
+    asked = [(f"{('ann', 'bob')[n % 2]}-{n}.", NO_NAMES[n // 2 % len(NO_NAMES)]) for n in range(count)]
+    for words, exchange in [(words, service.ask(words, thread)) for words, thread in asked]:
+        turn = Turn(exchange)
+        assert turn.whole and turn.answer == words, turn.text
+    assert all([m["role"] for m in r["body"]["messages"]] == ["system", "user"] for r in llm.chats())
+    if not store.startswith("memory"):
+        assert service.ctl("threads", "list")["threads"] == []
+
+
+@pytest.mark.parametrize("store", ["sqlite:{}/threads.db", "memory:"])
+@pytest.mark.parametrize("name", ["", "\u3000"])
+def test_a_thread_without_a_name_is_not_stored_by_another_worker(testbed, store, name):
+    service, llm = testbed.one(workers=2, sets=["threads.store=" + store.format(testbed.directory)])
+    wait_until(lambda: any(m["context_length"] for m in service.ctl("models")["models"]), "what the LLM tells of itself")
+    message = llm_script.words(200, delay_us=10000)
+    turns = []
+    exchanges = [service.ask(message, name) for _ in range(6)]
+    readers = [threading.Thread(target=lambda e=e: turns.append(Turn(e))) for e in exchanges]
+    for e in exchanges:
+        e.head()
+    for reader in readers:
+        reader.start()
+    os.kill(service.worker_pids()[0], signal.SIGKILL)
+    for reader in readers:
+        reader.join()
+    assert all(t.whole for t in turns)
+    assert sum(t.text == llm_script.said(200) for t in turns) >= 5
+    service.chat("second", name)
+    assert said(llm) == ["second"]
+    if not store.startswith("memory"):
+        assert service.ctl("threads", "list")["threads"] == []
 
 
 def test_a_damaged_database_costs_the_memory_not_the_chat(testbed):

@@ -178,7 +178,7 @@ class Service:
 
     def ask(self, message, thread_id=None, host=None, path="/poll_requests", **more):
         """Begins a turn; the caller reads the Exchange."""
-        body = {"message": message, "thread_id": thread_id or uuid.uuid4().hex}
+        body = {"message": message, "thread_id": uuid.uuid4().hex if thread_id is None else thread_id}
         return Exchange(host or self.host, "POST", path, body, **more)
 
     def chat(self, message, thread_id=None, **more):

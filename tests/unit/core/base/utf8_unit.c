@@ -60,11 +60,39 @@ static void code_points_are_read(void **state)
 	assert_ptr_equal(text, end);
 }
 
+/* Python's str.isspace decides; what has no width is not seen either. */
+static void what_cannot_be_seen_is_blank(void **state)
+{
+	static const char *const blank[] = {
+		"",
+		" ",
+		"\t\r\n\x0b\x0c\x1c\x1f",
+		"\xc2\x85\xc2\xa0",
+		"\xe1\x9a\x80",
+		"\xe2\x80\x80\xe2\x80\x8a\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\x9f\xe3\x80\x80",
+		"\xef\xbb\xbf",
+		"\xe2\x80\x8b \xe2\x81\xa0",
+		"\x01\x7f",
+		"\xe2\x80\x8e",
+		"\xe3\x85\xa4",
+		"\xc2\xad",
+	};
+	static const char *const seen[] = {
+		"0", " a ", "\xc2\xa1", "\xe3\x80\x80\xe3\x80\x81", "\xef\xbf\xbd", "\xf0\x9f\x98\x80"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof blank / sizeof blank[0]; i++)
+		assert_true(utf8_is_blank(blank[i]));
+	for (size_t i = 0; i < sizeof seen / sizeof seen[0]; i++)
+		assert_false(utf8_is_blank(seen[i]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_changes_a_terminal_or_hides_is_not_shown),
 		cmocka_unit_test(code_points_are_read),
+		cmocka_unit_test(what_cannot_be_seen_is_blank),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
