@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from . import tiny_gguf
+from . import tiny_gguf, tiny_mlx
 from .mocks import Llm
 from .process import SOURCE, Process, wait_until
 
@@ -23,7 +23,7 @@ def needs(name):
 
 
 needs_llama_cpp = needs("model-servers")
-needs_litellm = needs("model-servers-long")
+needs_litellm = needs_mlx = needs("model-servers-long")
 
 
 class ModelServer:
@@ -78,3 +78,18 @@ class LiteLlm(ModelServer):
         env = {"LITELLM_MASTER_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "HOME": testbed.directory}
         super().__init__(testbed, name, [PACKAGES / "litellm", "--config", config, "--host", "127.0.0.1", "--port", 0,
                                          "--telemetry", "False"], env, 120)
+
+
+class Mlx(ModelServer):
+    """model: what tiny_mlx makes one of. Its name is the path of its directory."""
+
+    def __init__(self, testbed, model=None, options=()):
+        name = testbed._name("mlx")
+        self.directory = tiny_mlx.write(testbed.directory / name, **(model or {}))
+        (testbed.directory / "hub").mkdir(exist_ok=True)  # of the models that it downloaded: it looks there for its list
+        env = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": testbed.directory / "hub", "HOME": testbed.directory}
+        super().__init__(testbed, name, [PACKAGES / "mlx_lm.server", "--model", self.directory, "--host", "127.0.0.1", "--port", 0,
+                                         *options], env, 120)
+
+    def deployment(self, **more):
+        return super().deployment(**{"model_impl": {"hf_model_id": str(self.directory)}, **more})

@@ -73,9 +73,8 @@ def _tokens(texts):
     return tokens
 
 
-def write(path, answer=(), result=(), padding=0):
-    """answer: the pieces of the text that it says to a user, result: after a tool; noise where empty.
-    padding: strings that it takes time to load."""
+def weights(answer=(), result=()):
+    """(tokens, matrices by the names that llama.cpp gives them)"""
     texts = {name: list(pieces) for name, pieces in (("<|answer|>", answer), ("<|result|>", result))}
     tokens = _tokens(texts)
     ids = {text: n for n, (text, _) in enumerate(tokens)}
@@ -86,13 +85,23 @@ def write(path, answer=(), result=(), padding=0):
         chain = [ids[start], *(ids[p.replace(" ", "\u2581")] for p in pieces), END]
         for before, after in zip(chain, chain[1:]) if pieces else ():
             output[after] = [a + b for a, b in zip(output[after], embedding[before])]
-    zeros = lambda rows, columns: [[0.0] * columns] * rows
     ones = [[1.0] * EMBEDDING]
-    square = zeros(EMBEDDING, EMBEDDING)
-    tensors = {"token_embd.weight": embedding, "output.weight": output, "output_norm.weight": ones,
-               "blk.0.attn_norm.weight": ones, "blk.0.ffn_norm.weight": ones}
-    tensors.update((f"blk.0.{name}.weight", square)
-                   for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"))
+    square = [[0.0] * EMBEDDING] * EMBEDDING
+    matrices = {"token_embd.weight": embedding, "output.weight": output, "output_norm.weight": ones,
+                "blk.0.attn_norm.weight": ones, "blk.0.ffn_norm.weight": ones}
+    matrices.update((f"blk.0.{name}.weight", square)
+                    for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"))
+    return tokens, matrices
+
+
+def floats(rows):
+    return array.array("f", (x for row in rows for x in row)).tobytes()
+
+
+def write(path, answer=(), result=(), padding=0):
+    """answer: the pieces of the text that it says to a user, result: after a tool; noise where empty.
+    padding: strings that it takes time to load."""
+    tokens, tensors = weights(answer, result)
     metadata = [
         ("general.architecture", STRING, "llama"), ("general.name", STRING, "tiny"),
         ("llama.context_length", U32, 32768), ("llama.embedding_length", U32, EMBEDDING),
@@ -114,7 +123,7 @@ def write(path, answer=(), result=(), padding=0):
     for name, rows in tensors.items():
         shape = [len(rows[0])] + ([len(rows)] if len(rows) > 1 else [])
         head += _string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, len(data))  # 0: 32-bit floats
-        data += array.array("f", (x for row in rows for x in row)).tobytes()
+        data += floats(rows)
         data += bytes(-len(data) % ALIGNMENT)
     path.write_bytes(head + bytes(-len(head) % ALIGNMENT) + data)
     return path
