@@ -30,8 +30,8 @@ extern const struct ctl_output ctl_text, ctl_json;
 struct ctl {
 	const char *run_dir;
 	const struct ctl_output *output;
-	int64_t deadline_ms;           /* 0: the command's own */
-	const char *token_env, *model; /* probe: NULL: not given */
+	int64_t deadline_ms;                        /* 0: the command's own */
+	const char *token_env, *model, *proxy, *ca; /* probe: NULL: not given */
 	FILE *out, *err;
 	bool colour;
 	bool terminal; /* out is one: tables fit its width */

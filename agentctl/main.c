@@ -45,6 +45,8 @@ int main(int argc, char **argv)
 	a.deadline_ms = o.timeout_ms;
 	a.token_env = o.token_env;
 	a.model = o.model;
+	a.proxy = o.proxy;
+	a.ca = o.ca;
 	status = (int)ctl_run(&a, argv + optind, (size_t)(argc - optind));
 	if (fflush(stdout) != 0 && status == CTL_OK)
 		status = CTL_REFUSED;

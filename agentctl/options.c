@@ -31,6 +31,14 @@ static const struct option_row rows[] = {
          .argument = "ID",
          .help = "probe: the model to ask for; default: the first that the server lists.",
          OPTION_INTO(struct ctl_options, model)},
+	{.name = "proxy",
+         .argument = "URL",
+         .help = "probe: the proxy to the server, as proxy.https and proxy.http have it; local servers are asked directly.",
+         OPTION_INTO(struct ctl_options, proxy)},
+	{.name = "ca",
+         .argument = "FILE",
+         .help = "probe: the certificates that the server's must be signed by, as cloud.ca_file has it.",
+         OPTION_INTO(struct ctl_options, ca)},
 };
 
 static const struct option_exit_status exits[] = {

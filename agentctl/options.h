@@ -9,7 +9,7 @@ struct ctl_options {
 	const char *run_dir; /* NULL: as the environment says */
 	int64_t timeout_ms;  /* 0: the command's own */
 	bool json;
-	const char *token_env, *model; /* of probe; NULL: not given */
+	const char *token_env, *model, *proxy, *ca; /* of probe; NULL: not given */
 };
 
 extern const struct program agentctl_program;

@@ -6,6 +6,7 @@
 #include "core/http/http_proxy.h"
 #include "core/probe/chat.h"
 #include "core/probe/health.h"
+#include "agentd/capabilities.h"
 #include "agentd/schedule.h"
 
 #include <stdio.h>
@@ -13,12 +14,11 @@
 
 #define AT_ONCE    32
 #define FULL_MS    50 /* until a place may be free */
-#define BODY_LIMIT (1u << 20)
 
 struct canary_probe {
 	struct canary_probe *next, **link; /* link: the pointer that points here */
 	struct canary *owner;
-	struct http_transfer *transfer;
+	struct chat_probe *probe;
 	uint64_t instance;
 	size_t hint;
 	int64_t began_ms;
@@ -57,8 +57,8 @@ static void probe_free(struct canary_probe *p)
 	if (p->next != NULL)
 		p->next->link = p->link;
 	p->owner->running--;
-	if (p->transfer != NULL)
-		http_cancel(p->transfer);
+	if (p->probe != NULL)
+		chat_probe_cancel(p->probe);
 	free(p);
 }
 
@@ -123,21 +123,21 @@ static bool judge(const struct canary_probe *p, const struct http_result *h, con
 	if (h->outcome == HTTP_DONE) {
 		r->outcome =
 			h->status == 200 ? PROBE_OK : probe_judge(h->status, h->body, h->body_len, text, sizeof text);
-		snprintf(r->text, sizeof r->text, "asked for one token: %.100s", r->outcome != PROBE_OK ? text : "");
+		snprintf(r->text, sizeof r->text, "asked for a few words: %.100s", r->outcome != PROBE_OK ? text : "");
 		return r->outcome != PROBE_STATUS || h->status >= 500;
 	}
 	r->outcome = probe_outcome_of(h->outcome);
 	if (r->outcome == PROBE_NOT_MADE)
 		return false;
 	if (r->outcome == PROBE_TIMEOUT)
-		snprintf(r->text, sizeof r->text, "it hangs: asked for one token, no answer within %.15g s",
+		snprintf(r->text, sizeof r->text, "it hangs: asked for a few words, no answer within %.15g s",
 		         (double)cfg_ms(c, CFG_HEALTH_CANARY_TIMEOUT) / 1000);
 	else
-		snprintf(r->text, sizeof r->text, "asked for one token: %s", http_outcome_text(h->outcome));
+		snprintf(r->text, sizeof r->text, "asked for a few words: %s", http_outcome_text(h->outcome));
 	return true;
 }
 
-static void answered(void *arg, const struct http_result *h)
+static void answered(void *arg, const struct http_result *h, const struct quirks *learned)
 {
 	struct canary_probe *p = arg;
 	struct canary *c = p->owner;
@@ -146,10 +146,12 @@ static void answered(void *arg, const struct http_result *h)
 	bool counts = judge(p, h, c->s->config, &r);
 	struct track *t;
 
-	p->transfer = NULL;
+	p->probe = NULL;
 	probe_free(p);
 	if (i < 0)
 		return; /* it is gone */
+	if (r.outcome == PROBE_OK)
+		capabilities_learn_probed(c->s, registry_llm(c->s->registry, (size_t)i), learned);
 	t = registry_track(c->s->registry, (size_t)i);
 	log_event(LOG_CANARY, L_STR("model", llm_name(registry_llm(c->s->registry, (size_t)i))),
 	          L_STR("outcome", probe_outcome_text(r.outcome)), L_INT("status", r.status),
@@ -169,30 +171,25 @@ static void answered(void *arg, const struct http_result *h)
 
 static int start(struct canary *c, size_t index)
 {
-	static const struct http_handlers handlers = {.done = answered};
 	const struct llm *l = registry_llm(c->s->registry, index);
 	struct canary_probe *p = calloc(1, sizeof *p);
-	struct http_request req = {
-		.method = "POST",
-		.url = l->url,
+	const struct chat_probe_request req = {
+		.llm = l,
+		.question = CHAT_WORDS,
 		.bearer = tokens_for(c->s->tokens, l, c->s->config),
 		.ca_file = cfg_str(c->s->config, CFG_CLOUD_CA_FILE),
 		.proxy = l->kind == LLM_CLOUD ? http_proxy_for(c->s->config, l->url) : NULL,
 		.connect_ms = cfg_ms(c->s->config, CFG_HEALTH_CANARY_TIMEOUT),
 		.total_ms = cfg_ms(c->s->config, CFG_HEALTH_CANARY_TIMEOUT),
-		.collect_limit = BODY_LIMIT,
 	};
-	char *body = chat_probe_body(l, CHAT_TOKEN, &req.body_len);
 
-	req.body = body;
-	if (p != NULL && body != NULL) {
-		*p = (struct canary_probe){
-			.next = c->probes, .link = &c->probes, .owner = c, .instance = l->instance, .hint = index};
-		p->began_ms = clock_mono_ms();
-		p->transfer = http_start(c->s->http, &req, &handlers, p);
-	}
-	free(body);
-	if (p == NULL || p->transfer == NULL) {
+	if (p == NULL)
+		return -1;
+	*p = (struct canary_probe){
+		.next = c->probes, .link = &c->probes, .owner = c, .instance = l->instance, .hint = index};
+	p->began_ms = clock_mono_ms();
+	p->probe = chat_probe_start(c->s->http, &req, answered, p);
+	if (p->probe == NULL) {
 		free(p);
 		return -1;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Canary probes: asks an LLM for one token, at a low rate, while no chat turn shows that it
+/* Canary probes: asks an LLM for a few words, at a low rate, while no chat turn shows that it
  * works. A model that hangs often still answers /health, but never a chat request. */
 #ifndef TT_AGENTD_CANARY_H
 #define TT_AGENTD_CANARY_H

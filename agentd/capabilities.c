@@ -16,7 +16,6 @@
 #define AGAIN_LONGEST_MS   600000
 #define MODELS_DEADLINE_MS 5000
 #define TOOLS_DEADLINE_MS  30000
-#define BODY_LIMIT         (4u << 20)
 
 struct job {
 	struct job *next;
@@ -24,8 +23,7 @@ struct job {
 	uint64_t instance;
 	size_t hint;
 	struct models_probe *models; /* NULL: done */
-	struct http_transfer *tools; /* NULL: done, or not requested */
-	enum chat_question question; /* that tools asks */
+	struct chat_probe *tools;    /* NULL: done, or not requested */
 	bool has_models;             /* the model ids are known, or will not be */
 	struct event *gate_timer;
 	bool failed;
@@ -53,7 +51,7 @@ static void job_free(struct job *j)
 	if (j->models != NULL)
 		models_probe_cancel(j->models);
 	if (j->tools != NULL)
-		http_cancel(j->tools);
+		chat_probe_cancel(j->tools);
 	if (j->gate_timer != NULL)
 		event_free(j->gate_timer);
 	free(j);
@@ -150,8 +148,7 @@ static void learn_models(struct job *j, struct llm *l, const struct model_list_e
 		log_event(LOG_CAPABILITIES_WARNING, L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
 		          L_STR("error", "GET /v1/models lists no model id"));
 	llm_choose_model(l, j->owner->s->config, entry->id);
-	/* vLLM identifies itself there; it supports continue_final_message. */
-	l->continues = entry->is_vllm && l->kind != LLM_CLOUD;
+	l->continues = entry->continues && l->kind != LLM_CLOUD;
 }
 
 static void probe_tools(struct job *j, const struct llm *l);
@@ -192,55 +189,38 @@ static void on_context(void *arg, int64_t context, const char *path)
 	open_gate_if_known(j);
 }
 
-static void request_tools(struct job *j, const struct llm *l, enum chat_question question);
-
-static void on_tools(void *arg, const struct http_result *r)
+static void on_tools(void *arg, const struct http_result *r, const struct quirks *learned)
 {
 	struct job *j = arg;
 	size_t i;
 	struct llm *l = job_llm(j, &i);
-	enum llm_tools tools = chat_probe_tools(r);
 
 	j->tools = NULL;
 	if (l != NULL && l->tools == LLM_TOOLS_UNKNOWN) {
-		if (tools == LLM_TOOLS_UNKNOWN && j->question == CHAT_TOOLS && chat_probe_refuses_limit(r)) {
-			request_tools(j, l, CHAT_TOOLS_WITHOUT_LIMIT);
-			if (j->tools != NULL)
-				return;
-		}
-		l->tools = tools;
-		j->failed |= tools == LLM_TOOLS_UNKNOWN;
+		l->tools = chat_probe_tools(r, learned);
+		j->failed |= l->tools == LLM_TOOLS_UNKNOWN;
 	}
+	if (l != NULL && r->outcome == HTTP_DONE && r->status == 200)
+		capabilities_learn_probed(j->owner->s, l, learned);
 	open_gate_if_known(j);
-}
-
-static void request_tools(struct job *j, const struct llm *l, enum chat_question question)
-{
-	static const struct http_handlers handlers = {.done = on_tools};
-	struct services *s = j->owner->s;
-	struct http_request req = {
-		.method = "POST",
-		.url = l->url,
-		.bearer = tokens_for(s->tokens, l, s->config),
-		.ca_file = cfg_str(s->config, CFG_CLOUD_CA_FILE),
-		.connect_ms = MODELS_DEADLINE_MS,
-		.total_ms = TOOLS_DEADLINE_MS,
-		.collect_limit = BODY_LIMIT,
-	};
-	char *body = chat_probe_body(l, question, &req.body_len);
-
-	req.body = body;
-	j->question = question;
-	if (body != NULL)
-		j->tools = http_start(s->http, &req, &handlers, j);
-	j->failed |= j->tools == NULL;
-	free(body);
 }
 
 static void probe_tools(struct job *j, const struct llm *l)
 {
-	if (l->tools == LLM_TOOLS_UNKNOWN && !l->uses_completions)
-		request_tools(j, l, CHAT_TOOLS);
+	struct services *s = j->owner->s;
+	const struct chat_probe_request r = {
+		.llm = l,
+		.question = CHAT_TOOLS,
+		.bearer = tokens_for(s->tokens, l, s->config),
+		.ca_file = cfg_str(s->config, CFG_CLOUD_CA_FILE),
+		.connect_ms = MODELS_DEADLINE_MS,
+		.total_ms = TOOLS_DEADLINE_MS,
+	};
+
+	if (l->tools != LLM_TOOLS_UNKNOWN || l->uses_completions)
+		return;
+	j->tools = chat_probe_start(s->http, &r, on_tools, j);
+	j->failed |= j->tools == NULL;
 }
 
 static void fetch_models(struct job *j, const struct llm *l)
@@ -314,6 +294,27 @@ bool capabilities_need_gate(const struct llm *l, const struct track *t)
 {
 	return t->caps == CAPS_NONE && t->caps_tries == 0 && l->kind != LLM_CLOUD && llm_is_selectable(l) &&
 	       (l->model == NULL || (l->tools == LLM_TOOLS_UNKNOWN && !l->uses_completions));
+}
+
+bool capabilities_learn_quirks(struct services *s, struct llm *l, const struct quirks *more, const char *refusal)
+{
+	struct quirks known = {.set = l->quirks, .max_tokens = l->max_tokens};
+
+	quirks_add(&known, more);
+	if (known.set == l->quirks && known.max_tokens == l->max_tokens)
+		return false;
+	l->quirks = known.set;
+	l->max_tokens = known.max_tokens;
+	l->quirks_ms = clock_wall_ms();
+	events_quirks(s->events, l, &known, refusal);
+	return true;
+}
+
+void capabilities_learn_probed(struct services *s, struct llm *l, const struct quirks *more)
+{
+	const struct quirks of_turns = {.set = more->set & ~QUIRK_BIT(QUIRK_MAX_TOKENS)};
+
+	capabilities_learn_quirks(s, l, &of_turns, "a probe was refused");
 }
 
 void capabilities_forget_quirks(struct llm *l)

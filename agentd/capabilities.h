@@ -11,6 +11,7 @@
 #define TT_AGENTD_CAPABILITIES_H
 
 #include "agentd/services.h"
+#include "core/llm/quirks.h"
 
 #define READINESS_GATE_MS 1000
 
@@ -29,6 +30,10 @@ void capabilities_want(struct capabilities *c, size_t index, bool may_gate);
 /* A user refreshes, or the configuration changed: what it did not answer is requested again,
  * and so is the model list of a configured LLM; what that refused is tried again. */
 void capabilities_forget(struct capabilities *c, size_t index);
+
+/* What l refuses, as turns learned, or as a probe did that it answered at last. False: nothing new. */
+bool capabilities_learn_quirks(struct services *s, struct llm *l, const struct quirks *more, const char *refusal);
+void capabilities_learn_probed(struct services *s, struct llm *l, const struct quirks *more);
 
 /* What l refused may be accepted now: it is tried again. */
 void capabilities_forget_quirks(struct llm *l);

@@ -90,17 +90,8 @@ static void apply_success(struct agent *a, size_t index, bool whole)
 /* The LLM refused a part of a request, and answered it without. */
 static void apply_quirks(struct agent *a, size_t index, const struct turn_report *r)
 {
-	struct llm *l = registry_llm(a->s.registry, index);
-	struct quirks known = {.set = l->quirks, .max_tokens = l->max_tokens};
-
-	quirks_add(&known, &r->quirks);
-	if (known.set == l->quirks && known.max_tokens == l->max_tokens)
-		return;
-	l->quirks = known.set;
-	l->max_tokens = known.max_tokens;
-	l->quirks_ms = clock_wall_ms();
-	events_quirks(a->s.events, l, &known, r->text);
-	agent_touch(a, 0);
+	if (capabilities_learn_quirks(&a->s, registry_llm(a->s.registry, index), &r->quirks, r->text))
+		agent_touch(a, 0);
 }
 
 enum turn_report_verdict passive_health_report(struct agent *a, const struct turn_report *r)

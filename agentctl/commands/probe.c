@@ -4,7 +4,7 @@
 #include "agentctl/text.h"
 #include "core/base/clock.h"
 #include "core/config/config.h"
-#include "core/http/http.h"
+#include "core/http/http_proxy.h"
 #include "core/probe/chat.h"
 #include "core/probe/health.h"
 #include "core/probe/models.h"
@@ -20,14 +20,14 @@
 #define LIST_MS    10000
 #define BODY_LIMIT (4u << 20)
 #define NAMES      8 /* models that are shown */
-#define REFUSALS   8 /* fields that are left out, one after the other */
+#define REFUSALS   8 /* requests that leave out something more, one after the other */
 
 struct probe {
 	const struct ctl *a;
 	struct event_base *base;
 	struct resolver *resolver;
 	struct http *http;
-	struct config *config; /* the defaults: only the daemon reads files and the environment */
+	struct config *config; /* the defaults and the options: only the daemon reads files and the environment */
 	struct llm llm;
 	const char *token;
 	json_t *document;
@@ -42,7 +42,8 @@ struct probe {
 	bool text, reasoning;
 
 	int64_t context;
-	bool is_vllm;
+	bool continues;
+	struct quirks refused; /* of the last chat request */
 };
 
 /* ---- what is found out ---------------------------------------------------------------------- */
@@ -135,36 +136,68 @@ static void on_done(void *arg, const struct http_result *r)
 	p->waiting = false;
 }
 
-static void post(struct probe *p, const char *body, size_t len, bool streams)
+static int64_t deadline_ms(const struct probe *p)
 {
-	static const struct http_handlers collect = {.done = on_done};
-	static const struct http_handlers read = {.response = on_response, .data = on_data, .done = on_done};
-	const struct http_request req = {
-		.method = "POST",
-		.url = p->llm.url,
-		.bearer = p->token,
-		.body = body,
-		.body_len = len,
-		.connect_ms = LIST_MS,
-		.total_ms = p->a->deadline_ms > 0 ? p->a->deadline_ms : ANSWER_MS,
-		.collect_limit = BODY_LIMIT,
-	};
+	return p->a->deadline_ms > 0 ? p->a->deadline_ms : ANSWER_MS;
+}
 
+static const char *proxy_for(const struct probe *p)
+{
+	return http_proxy_for(p->config, p->llm.url);
+}
+
+static void begin(struct probe *p)
+{
 	p->began_ms = clock_mono_ms();
 	p->first_ms = 0;
 	p->text = p->reasoning = false;
 	p->answer = (struct http_result){.outcome = HTTP_NO_RESOURCES, .body = "", .text = "out of memory"};
-	p->waiting = body != NULL && http_start(p->http, &req, streams ? &read : &collect, p) != NULL;
+}
+
+static void post(struct probe *p, const char *body, size_t len)
+{
+	static const struct http_handlers handlers = {.response = on_response, .data = on_data, .done = on_done};
+	const struct http_request req = {
+		.method = "POST",
+		.url = p->llm.url,
+		.bearer = p->token,
+		.ca_file = cfg_str(p->config, CFG_CLOUD_CA_FILE),
+		.proxy = proxy_for(p),
+		.body = body,
+		.body_len = len,
+		.connect_ms = LIST_MS,
+		.total_ms = deadline_ms(p),
+		.collect_limit = BODY_LIMIT,
+	};
+
+	begin(p);
+	p->waiting = body != NULL && http_start(p->http, &req, &handlers, p) != NULL;
 	wait_for_it(p);
+}
+
+static void on_chat(void *arg, const struct http_result *r, const struct quirks *learned)
+{
+	struct probe *p = arg;
+
+	p->refused = *learned;
+	on_done(arg, r);
 }
 
 static void request_chat(struct probe *p, enum chat_question q)
 {
-	size_t len;
-	char *body = chat_probe_body(&p->llm, q, &len);
+	const struct chat_probe_request r = {
+		.llm = &p->llm,
+		.question = q,
+		.bearer = p->token,
+		.ca_file = cfg_str(p->config, CFG_CLOUD_CA_FILE),
+		.proxy = proxy_for(p),
+		.connect_ms = LIST_MS,
+		.total_ms = deadline_ms(p),
+	};
 
-	post(p, body, len, false);
-	free(body);
+	begin(p);
+	p->waiting = chat_probe_start(p->http, &r, on_chat, p) != NULL;
+	wait_for_it(p);
 }
 
 /* Why the last request failed, in one line. */
@@ -238,7 +271,7 @@ static bool on_models(void *arg, const struct http_result *r, const struct model
 	}
 	text_joined(names, list, sizeof list);
 	if (entry != NULL && entry->id != NULL) {
-		p->is_vllm = entry->is_vllm;
+		p->continues = entry->continues;
 		tell(p, "models", COLOUR_NONE, names, "%zu: %s%s", entry->count, list,
 		     entry->count > json_array_size(names) ? ", ..." : "");
 		if (p->llm.model == NULL)
@@ -269,7 +302,11 @@ static void on_context(void *arg, int64_t context, const char *path)
 static bool probe_models(struct probe *p)
 {
 	static const struct models_handlers handlers = {.models = on_models, .done = on_context};
-	const struct models_request r = {.llm = &p->llm, .bearer = p->token, .deadline_ms = LIST_MS};
+	const struct models_request r = {.llm = &p->llm,
+	                                 .bearer = p->token,
+	                                 .ca_file = cfg_str(p->config, CFG_CLOUD_CA_FILE),
+	                                 .proxy = proxy_for(p),
+	                                 .deadline_ms = LIST_MS};
 
 	progress(p, "the list of models");
 	p->waiting = models_probe_start(p->http, &r, &handlers, p) != NULL;
@@ -295,78 +332,63 @@ static void probe_health(struct probe *p)
 	struct prober *prober = prober_new(p->http, on_health, p);
 
 	progress(p, "its health");
-	p->waiting = prober != NULL && prober_start(prober, &p->llm, 0, p->token, NULL, LIST_MS) == 0;
+	p->waiting = prober != NULL && prober_start(prober, &p->llm, 0, p->token, cfg_str(p->config, CFG_CLOUD_CA_FILE), LIST_MS) == 0;
 	wait_for_it(p);
 	prober_free(prober);
 }
 
-/* As a turn asks, without what the server refuses of it. */
-static json_t *full_request(struct probe *p)
+/* As a turn asks, without what the server refuses of it. Returns how the answer ended. */
+static enum stream_end read_stream(struct probe *p, const struct prompt *prompt)
 {
-	json_t *messages = json_pack("[{s:s,s:s}]", "role", "user", "content", "Say hello.");
 	struct prompt_cache cache = {.config = NULL};
-	const struct prompt prompt = {
-		.config = p->config,
-		.model = p->llm.model != NULL ? p->llm.model : "",
-		.cloud = p->llm.kind == LLM_CLOUD,
-		.uses_completions = p->llm.uses_completions,
-		.messages = messages,
-	};
-	size_t len;
-	char *body = prompt_body(&prompt, &cache, &len);
-	json_t *request = body != NULL ? json_loadb(body, len, 0, NULL) : NULL;
-
-	free(body);
-	prompt_cache_clear(&cache);
-	json_decref(messages);
-	return request;
-}
-
-static enum stream_end read_stream(struct probe *p, json_t *request)
-{
-	char *body = json_dumps(request, JSON_COMPACT);
 	struct piece piece = {.end = STREAM_CUT};
+	size_t len;
+	char *body = prompt_body(prompt, &cache, &len);
 
 	stream_begin(p->stream, NULL);
-	post(p, body, body != NULL ? strlen(body) : 0, true);
+	post(p, body, len);
 	stream_close(p->stream);
 	while (stream_next(p->stream, &piece)) {
 		p->text |= piece.kind == PIECE_TEXT;
 		p->reasoning |= piece.kind == PIECE_REASONING;
 	}
 	free(body);
+	prompt_cache_clear(&cache);
 	return piece.end;
 }
 
 static bool probe_answer(struct probe *p)
 {
-	static const char *const optional[] = {"continuous_usage_stats",
-	                                       "stream_options",
-	                                       "top_k",
-	                                       "top_p",
-	                                       "temperature",
-	                                       "stop",
-	                                       "max_tokens",
-	                                       NULL};
-	json_t *request = full_request(p), *refused = json_array(), *rest;
+	json_t *messages = json_pack("[{s:s,s:s}]", "role", "user", "content", "Say hello.");
+	json_t *refused = json_array();
+	struct quirks learned = {.set = 0};
+	struct prompt prompt = {
+		.config = p->config,
+		.model = p->llm.model != NULL ? p->llm.model : "",
+		.cloud = p->llm.kind == LLM_CLOUD,
+		.uses_completions = p->llm.uses_completions,
+		.messages = messages,
+	};
 	enum stream_end end = STREAM_CUT;
 	const struct stream_progress *got;
 	char why[700], list[256];
 
 	progress(p, "an answer, as a turn asks for it");
 	for (unsigned i = 0; i < REFUSALS; i++) {
-		const char *field;
-
-		end = read_stream(p, request);
-		field = chat_probe_refused(&p->answer, optional);
-		if (field == NULL || p->answer.status == 401 || p->answer.status == 429)
+		prompt.quirks = learned;
+		end = read_stream(p, &prompt);
+		if (!chat_probe_learn(&p->answer, prompt_sent(&prompt), prompt_max_tokens(&prompt), &learned))
 			break;
-		rest = json_object_get(request, field) != NULL ? request : json_object_get(request, "stream_options");
-		if (json_object_del(rest, field) < 0)
-			break;
-		json_array_append_new(refused, json_string(field));
 	}
-	json_decref(request);
+	for (unsigned q = 0; q < QUIRKS; q++)
+		if ((learned.set & QUIRK_BIT(q)) != 0)
+			json_array_append_new(refused, json_string(quirk_field((enum quirk)q) != NULL
+			                                                   ? quirk_field((enum quirk)q)
+			                                                   : quirk_name((enum quirk)q)));
+	if (learned.max_tokens > 0)
+		json_array_append_new(refused,
+		                      json_sprintf("max_tokens above %lld", (long long)learned.max_tokens));
+	json_decref(messages);
 	if (p->answer.outcome != HTTP_DONE || p->answer.status != 200) {
 		json_decref(refused);
 		if (p->answer.outcome != HTTP_DONE || !is_no_llm(p, &p->answer))
@@ -374,6 +396,8 @@ static bool probe_answer(struct probe *p)
 			     "no answer to a chat request: %s", reason(p, why, sizeof why));
 		return false;
 	}
+	p->llm.quirks = learned.set;
+	p->llm.max_tokens = learned.max_tokens;
 	got = stream_progress(p->stream);
 	text_joined(refused, list, sizeof list);
 	tell(p, "refused", json_array_size(refused) > 0 ? COLOUR_YELLOW : COLOUR_NONE, refused, "%s",
@@ -399,11 +423,7 @@ static void probe_tools(struct probe *p)
 
 	progress(p, "tools");
 	request_chat(p, CHAT_TOOLS);
-	tools = chat_probe_tools(&p->answer);
-	if (tools == LLM_TOOLS_UNKNOWN && chat_probe_refuses_limit(&p->answer)) {
-		request_chat(p, CHAT_TOOLS_WITHOUT_LIMIT);
-		tools = chat_probe_tools(&p->answer);
-	}
+	tools = chat_probe_tools(&p->answer, &p->refused);
 	if (tools != LLM_TOOLS_YES) {
 		tell(p, "tools", COLOUR_YELLOW, tools == LLM_TOOLS_NO ? json_false() : json_null(), "%s: %s",
 		     tools == LLM_TOOLS_NO ? "no" : "unknown", reason(p, why, sizeof why));
@@ -424,8 +444,8 @@ static void probe_more(struct probe *p)
 	tell_yes_or_no(p, "vision", p->answer.status == 200, p->answer.status == 200 ? "" : reason(p, why, sizeof why));
 	progress(p, "continuing an answer");
 	request_chat(p, CHAT_CONTINUE);
-	tell_yes_or_no(p, "continuing", p->is_vllm && p->answer.status == 200,
-	               p->is_vllm || p->answer.status != 200 ? "" : "only vLLM is known to do it");
+	tell_yes_or_no(p, "continuing", p->continues && p->answer.status == 200,
+	               p->continues || p->answer.status != 200 ? "" : "vLLM, SGLang and llama.cpp are known to do it");
 }
 
 /* ---- what to configure ---------------------------------------------------------------------------- */
@@ -456,21 +476,40 @@ static int add_variable(struct buf *to, const char *name, const char *value)
 	return buf_adds(to, "'");
 }
 
+/* What is refused, as a setting: then not even the first turn sends it. */
+static void add_omit(const struct probe *p, struct buf *to)
+{
+	const char *before = " omit = [";
+
+	for (unsigned q = 0; q < QUIRKS; q++) {
+		if ((p->llm.quirks & QUIRK_BIT(q)) == 0 || quirk_field((enum quirk)q) == NULL)
+			continue;
+		(void)buf_addf(to, "%s\"%s\"", before, quirk_field((enum quirk)q));
+		before = ", ";
+	}
+	if (*before == ',')
+		(void)buf_adds(to, "];");
+}
+
 static void advise(struct probe *p)
 {
 	char *url = quoted(p->llm.url), *model = p->llm.model != NULL ? quoted(p->llm.model) : NULL;
 	struct buf conf = BUF_INIT(16384), env = BUF_INIT(16384);
 
 	if (url != NULL && p->token != NULL) {
-		(void)buf_addf(&conf, "cloud: { enabled = true; url = %s;%s%s%s };", url,
+		(void)buf_addf(&conf, "cloud: { enabled = true; url = %s;%s%s%s", url,
 		               model != NULL ? " model = " : "", model != NULL ? model : "", model != NULL ? ";" : "");
+		add_omit(p, &conf);
+		(void)buf_adds(&conf, " };");
 		(void)add_variable(&env, "USE_CLOUD_LLM", "true");
 		(void)add_variable(&env, "CLOUD_CHAT_UI_URL", p->llm.url);
 		if (model != NULL)
 			(void)add_variable(&env, "CLOUD_MODEL_NAME", p->llm.model);
 		(void)buf_addf(&env, "\nCLOUD_CHAT_UI_AUTH_TOKEN=\"$%s\"", p->a->token_env);
 	} else if (url != NULL) {
-		(void)buf_addf(&conf, "container: { name = %s; };", url);
+		(void)buf_addf(&conf, "container: { name = %s;", url);
+		add_omit(p, &conf);
+		(void)buf_adds(&conf, " };");
 		(void)add_variable(&env, "LLM_CONTAINER_NAME", p->llm.url);
 		if (p->a->model != NULL && model != NULL) {
 			(void)buf_addf(&conf, "\nllm: { model = %s; };", model);
@@ -505,22 +544,43 @@ static void advise(struct probe *p)
 
 /* ---- the command ------------------------------------------------------------------------------------ */
 
+/* The defaults, and what the options set. */
+static int load_config(struct probe *p, struct err *e)
+{
+	const struct {
+		const char *setting, *value;
+	} given[] = {{"proxy.https", p->a->proxy}, {"proxy.http", p->a->proxy}, {"cloud.ca_file", p->a->ca}};
+	char *sets[sizeof given / sizeof given[0]] = {NULL};
+	struct config_source options = {.sets = (const char *const *)sets};
+	struct config_report report;
+
+	for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
+		if (given[i].value != NULL &&
+		    asprintf(&sets[options.set_count], "%s=%s", given[i].setting, given[i].value) >= 0)
+			options.set_count++;
+	config_report_init(&report);
+	p->config = config_load(&options, &report);
+	if (p->config == NULL)
+		err_set(e, "%.*s", report.errors.len > 0 ? (int)strcspn(report.errors.data, "\n") : 13,
+		        report.errors.len > 0 ? report.errors.data : "out of memory");
+	config_report_free(&report);
+	for (size_t i = 0; i < options.set_count; i++)
+		free(sets[i]);
+	return p->config != NULL ? 0 : -1;
+}
+
 static int prepare(struct probe *p, const char *url, struct err *e)
 {
 	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
 	const char *name = p->a->token_env;
-	struct config_report report;
-	const struct config_source none = {.file = NULL};
-
-	config_report_init(&report);
-	p->config = config_load(&none, &report);
-	config_report_free(&report);
+	if (load_config(p, e) < 0)
+		return -1;
 	p->base = event_base_new();
 	p->stream = stream_new();
 	p->resolver = p->base != NULL ? resolver_new(p->base, e) : NULL;
 	p->http = p->resolver != NULL ? http_new(p->base, p->resolver, e) : NULL;
 	p->document = json_object();
-	if (p->config == NULL || p->stream == NULL || p->http == NULL || p->document == NULL)
+	if (p->stream == NULL || p->http == NULL || p->document == NULL)
 		return err_set(e, "out of memory");
 	if (name != NULL) {
 		/* It may be the token itself, so it is not repeated. */
@@ -572,7 +632,8 @@ static enum ctl_exit run_probe(const struct ctl *a, const struct ctl_command *c,
 	tell(&p, "url", COLOUR_BOLD, json_string(p.llm.url), "%s%s", p.llm.url,
 	     p.llm.given_url != NULL ? " (completed)" : "");
 	if (probe_models(&p)) {
-		probe_health(&p);
+		if (proxy_for(&p) == NULL) /* no daemon asks for it through one */
+			probe_health(&p);
 		if (p.token != NULL)
 			p.llm.kind = LLM_CLOUD;
 		if (probe_answer(&p)) {

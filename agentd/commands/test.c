@@ -8,11 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BODY_LIMIT (4u << 20)
-
 struct test {
-	struct http_transfer *transfer; /* NULL: ended */
-	uint64_t instance;              /* of the LLM that is tested */
+	struct chat_probe *probe; /* NULL: ended */
+	uint64_t instance;        /* of the LLM that is tested */
 };
 
 static void timeout(struct pending *p)
@@ -24,8 +22,8 @@ static void clear(struct pending *p)
 {
 	struct test *t = p->state;
 
-	if (t != NULL && t->transfer != NULL)
-		http_cancel(t->transfer);
+	if (t != NULL && t->probe != NULL)
+		chat_probe_cancel(t->probe);
 	free(t);
 }
 
@@ -41,7 +39,7 @@ static json_t *result(const struct llm *l, const char *error)
 	return j;
 }
 
-static void on_answer(void *arg, const struct http_result *r)
+static void on_answer(void *arg, const struct http_result *r, const struct quirks *learned)
 {
 	struct pending *p = arg;
 	struct test *t = p->state;
@@ -49,7 +47,8 @@ static void on_answer(void *arg, const struct http_result *r)
 	long i = registry_find(registry, t->instance, 0);
 	char error[320];
 
-	t->transfer = NULL;
+	(void)learned;
+	t->probe = NULL;
 	if (i < 0) {
 		pending_reply(p, command_error("The LLM was removed during the test"));
 		return;
@@ -65,18 +64,15 @@ static void on_answer(void *arg, const struct http_result *r)
 
 static void run(struct agent *a, struct command_call *call, const json_t *args)
 {
-	static const struct http_handlers handlers = {.done = on_answer};
-	struct http_request req = {
-		.method = "POST",
+	struct chat_probe_request req = {
+		.question = CHAT_WORDS,
 		.connect_ms = cfg_ms(a->s.config, CFG_LLM_CONNECT_TIMEOUT),
 		.total_ms = command_info(CMD_TEST)->deadline_ms - 2 * PENDING_MARGIN_MS,
-		.collect_limit = BODY_LIMIT,
 		.ca_file = cfg_str(a->s.config, CFG_CLOUD_CA_FILE),
 	};
 	const struct llm *l;
 	struct pending *p;
 	struct test *t;
-	char *body;
 
 	(void)args;
 	agent_settle_if_touched(a);
@@ -89,17 +85,14 @@ static void run(struct agent *a, struct command_call *call, const json_t *args)
 		return;
 	p->state = t = calloc(1, sizeof *t);
 	l = registry_llm(a->s.registry, (size_t)selector_current(&a->selector));
-	body = chat_probe_body(l, CHAT_TOKEN, &req.body_len);
-	req.body = body;
-	req.url = l->url;
+	req.llm = l;
 	req.proxy = l->kind == LLM_CLOUD ? http_proxy_for(a->s.config, l->url) : NULL;
 	req.bearer = tokens_for(a->s.tokens, l, a->s.config);
-	if (t != NULL && body != NULL) {
+	if (t != NULL) {
 		t->instance = l->instance;
-		t->transfer = http_start(a->s.http, &req, &handlers, p);
+		t->probe = chat_probe_start(a->s.http, &req, on_answer, p);
 	}
-	free(body);
-	if (t == NULL || t->transfer == NULL)
+	if (t == NULL || t->probe == NULL)
 		pending_fail(p, "out of memory");
 	else
 		command_on_cancel(call, pending_drop, p);

@@ -159,6 +159,19 @@ static json_int_t context_of(const json_t *entry)
 	return 0;
 }
 
+/* ---- whose server it is ----------------------------------------------------------------------- */
+
+/* Servers that continue an answer that another LLM began (continue_final_message), as they call themselves. */
+static bool continues(const char *owner)
+{
+	static const char *const owners[] = {"vllm", "sglang", "llamacpp"};
+
+	for (size_t i = 0; owner != NULL && i < COUNT(owners); i++)
+		if (strcmp(owner, owners[i]) == 0)
+			return true;
+	return false;
+}
+
 /* ---- the entry -------------------------------------------------------------------------------- */
 
 static const char *const name_members[] = {"id", "model", "name", "model_name", "key", "slug", "canonical_slug"};
@@ -209,7 +222,7 @@ static const json_t *list_in(const json_t *doc)
 int model_list_read(const char *body, size_t len, const char *wanted, struct model_list_entry *out)
 {
 	const json_t *list, *entry;
-	const char *id, *owner;
+	const char *id;
 	bool is_it = true; /* the model that was wanted */
 	json_t *doc;
 	int result = 0;
@@ -232,10 +245,9 @@ int model_list_read(const char *body, size_t len, const char *wanted, struct mod
 	id = text_of(entry, "id");
 	for (size_t i = 1; id == NULL && list != NULL && i < COUNT(name_members); i++)
 		id = text_of(entry, name_members[i]);
-	owner = text_of(entry, "owned_by");
 	*out = (struct model_list_entry){
 		.context = is_it ? context_of(entry) : 0,
-		.is_vllm = owner != NULL && strcmp(owner, "vllm") == 0,
+		.continues = continues(text_of(entry, "owned_by")),
 		.count = json_array_size(list),
 	};
 	if (id != NULL && strlen(id) <= MODEL_ID_MAX && (out->id = strdup(id)) == NULL)

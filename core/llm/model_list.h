@@ -14,8 +14,8 @@
 struct model_list_entry {
 	char *id;        /* NULL: missing or longer than MODEL_ID_MAX */
 	int64_t context; /* the context window in tokens; 0: unknown */
-	bool is_vllm;
-	size_t count; /* entries of the list; 0: it was none, or an empty one */
+	bool continues;  /* the server says that it is one of those that can continue an answer */
+	size_t count;    /* entries of the list; 0: it was none, or an empty one */
 };
 
 /* Reads the entry that is called `wanted` (may be NULL), or else the first one, whose context

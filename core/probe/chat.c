@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/probe/chat.h"
 
-#include "core/base/buf.h"
+#include "core/base/clock.h"
+#include "core/stream/error_report.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define WORDS_MAX 4096
-#define DEPTH_MAX 8
+#define BODY_LIMIT  (4u << 20)
+#define REPEATS_MAX 8  /* each leaves out something more */
+#define TOKENS      16 /* servers refuse fewer */
+
+/* ---- the questions ---------------------------------------------------------------------------- */
 
 /* A white PNG of one pixel. */
 #define IMAGE                                                                                                            \
@@ -16,18 +20,27 @@
 	"YII="
 
 static const struct {
-	int max_tokens; /* 0: not sent; servers refuse few with tools */
+	int max_tokens;
 	const char *text;
 	const char *image;
 	const char *begun; /* of the answer */
 	bool tools;
+	unsigned about; /* bits of what the question is about: an answer without it would be no answer to it */
 } questions[] = {
-	[CHAT_TOKEN] = {.max_tokens = 1, .text = "Hi"},
-	[CHAT_TOOLS] = {.max_tokens = 16, .text = "Hi", .tools = true},
-	[CHAT_TOOLS_WITHOUT_LIMIT] = {.text = "Hi", .tools = true},
-	[CHAT_CALL] = {.max_tokens = 512, .text = "Call the tool noop now, and say nothing.", .tools = true},
-	[CHAT_VISION] = {.max_tokens = 16, .text = "Which colour is this?", .image = IMAGE},
-	[CHAT_CONTINUE] = {.max_tokens = 16, .text = "Count from one to ten, in words.", .begun = "one, two, three,"},
+	[CHAT_WORDS] = {.max_tokens = TOKENS, .text = "Hi"},
+	[CHAT_TOOLS] = {.max_tokens = TOKENS, .text = "Hi", .tools = true, .about = QUIRK_BIT(QUIRK_TOOLS)},
+	[CHAT_CALL] = {.max_tokens = 512,
+                       .text = "Call the tool noop now, and say nothing.",
+                       .tools = true,
+                       .about = QUIRK_BIT(QUIRK_TOOLS)},
+	[CHAT_VISION] = {.max_tokens = TOKENS,
+                         .text = "Which colour is this?",
+                         .image = IMAGE,
+                         .about = QUIRK_BIT(QUIRK_IMAGES)},
+	[CHAT_CONTINUE] = {.max_tokens = TOKENS,
+                           .text = "Count from one to ten, in words.",
+                           .begun = "one, two, three,",
+                           .about = QUIRK_BIT(QUIRK_CONTINUATION)},
 };
 
 static json_t *messages_of(enum chat_question q)
@@ -44,115 +57,207 @@ static json_t *messages_of(enum chat_question q)
 	return all;
 }
 
-char *chat_probe_body(const struct llm *l, enum chat_question q, size_t *len)
-{
-	json_t *j = json_pack("{s:s?,s:b}", "model", l->model, "stream", 0);
-	char *text = NULL;
+/* ---- one probe ---------------------------------------------------------------------------------- */
 
-	if (l->model == NULL)
-		json_object_del(j, "model");
-	if (questions[q].max_tokens > 0)
-		json_object_set_new(j, "max_tokens", json_integer(questions[q].max_tokens));
-	if (l->uses_completions)
-		json_object_set_new(j, "prompt", json_string(questions[q].text));
+struct chat_probe {
+	struct http *http;
+	struct http_transfer *transfer;
+	chat_probe_done_fn *done;
+	void *arg;
+	char *url, *model, *bearer, *ca_file, *proxy;
+	enum chat_question question;
+	bool uses_completions;
+	bool streams; /* it answers nothing but streams */
+	struct quirks known, learned;
+	int64_t began_ms, connect_ms, total_ms;
+	unsigned repeats;
+};
+
+static void probe_free(struct chat_probe *p)
+{
+	free(p->url);
+	free(p->model);
+	free(p->bearer);
+	free(p->ca_file);
+	free(p->proxy);
+	free(p);
+}
+
+static bool lacks(const struct chat_probe *p, enum quirk q)
+{
+	return ((p->known.set | p->learned.set) & QUIRK_BIT(q)) != 0;
+}
+
+static int64_t max_tokens(const struct chat_probe *p)
+{
+	struct quirks q = p->known;
+	int64_t tokens = questions[p->question].max_tokens;
+
+	quirks_add(&q, &p->learned);
+	return lacks(p, QUIRK_MAX_TOKENS) ? 0 : q.max_tokens > 0 && q.max_tokens < tokens ? q.max_tokens : tokens;
+}
+
+/* Bits of what the request has. */
+static unsigned sent(const struct chat_probe *p)
+{
+	unsigned bits = questions[p->question].about | QUIRK_BIT(QUIRK_MAX_TOKENS) | QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS);
+
+	if (questions[p->question].tools)
+		bits |= QUIRK_BIT(QUIRK_TOOL_CHOICE);
+	return bits & ~(p->known.set | p->learned.set);
+}
+
+static json_t *request_of(const struct chat_probe *p)
+{
+	const char *limit = lacks(p, QUIRK_RENAMED_MAX_TOKENS) ? "max_completion_tokens" : "max_tokens";
+	json_t *j = json_pack("{s:b}", "stream", p->streams);
+
+	if (p->model != NULL)
+		json_object_set_new(j, "model", json_string(p->model));
+	if (max_tokens(p) > 0)
+		json_object_set_new(j, limit, json_integer(max_tokens(p)));
+	if (p->uses_completions)
+		json_object_set_new(j, "prompt", json_string(questions[p->question].text));
 	else
-		json_object_set_new(j, "messages", messages_of(q));
-	if (questions[q].tools) {
+		json_object_set_new(j, "messages", messages_of(p->question));
+	if (questions[p->question].tools) {
 		json_object_set_new(j, "tools",
 		                    json_pack("[{s:s,s:{s:s,s:s,s:{s:s,s:{}}}}]", "type", "function", "function",
 		                              "name", "noop", "description", "Does nothing.", "parameters", "type",
 		                              "object", "properties"));
-		json_object_set_new(j, "tool_choice", json_string("auto"));
+		if (!lacks(p, QUIRK_TOOL_CHOICE))
+			json_object_set_new(j, "tool_choice", json_string("auto"));
 	}
-	if (questions[q].begun != NULL) {
+	if (questions[p->question].begun != NULL) {
 		json_object_set_new(j, "continue_final_message", json_true());
 		json_object_set_new(j, "add_generation_prompt", json_false());
 	}
-	if (j != NULL)
-		text = json_dumps(j, JSON_COMPACT);
+	return j;
+}
+
+static void on_answer(void *arg, const struct http_result *r);
+
+static int request(struct chat_probe *p)
+{
+	static const struct http_handlers handlers = {.done = on_answer};
+	int64_t left = p->total_ms - (clock_mono_ms() - p->began_ms);
+	json_t *j = request_of(p);
+	char *body = j != NULL ? json_dumps(j, JSON_COMPACT) : NULL;
+	struct http_request req = {
+		.method = "POST",
+		.url = p->url,
+		.bearer = p->bearer,
+		.ca_file = p->ca_file,
+		.proxy = p->proxy,
+		.body = body,
+		.body_len = body != NULL ? strlen(body) : 0,
+		.connect_ms = p->connect_ms,
+		.total_ms = left > 1 ? left : 1,
+		.collect_limit = BODY_LIMIT,
+	};
+
+	if (body != NULL)
+		p->transfer = http_start(p->http, &req, &handlers, p);
+	free(body);
 	json_decref(j);
-	*len = text != NULL ? strlen(text) : 0;
-	return text;
+	return p->transfer != NULL ? 0 : -1;
 }
 
-/* What an error says: its strings, without what it repeats of the request. */
-static void collect_words(const json_t *j, struct buf *out, unsigned depth)
+bool chat_probe_learn(const struct http_result *r, unsigned sent, int64_t max_tokens, struct quirks *learned)
 {
-	static const char *const repeated[] = {"input", "body", "request", "ctx", "messages"};
-	const char *key;
-	json_t *value;
-	size_t i;
+	struct error_report e;
+	struct refusal refusal = {.sent = sent, .max_tokens = max_tokens};
+	struct quirks news = {.set = 0};
 
-	if (depth > DEPTH_MAX)
-		return;
-	if (json_is_string(j) && buf_adds(out, json_string_value(j)) == 0)
-		(void)buf_adds(out, "\n");
-	json_array_foreach(j, i, value) collect_words(value, out, depth + 1);
-	json_object_foreach((json_t *)(uintptr_t)j, key, value)
-	{
-		for (i = 0; i < sizeof repeated / sizeof repeated[0] && strcmp(key, repeated[i]) != 0; i++)
-			continue;
-		if (i == sizeof repeated / sizeof repeated[0])
-			collect_words(value, out, depth + 1);
-	}
-}
-
-/* free(); "" where there are none, or no memory for them. */
-static char *words_of(const struct http_result *r)
-{
-	struct buf words = BUF_INIT(WORDS_MAX);
-	json_t *j = json_loadb(r->body, r->body_len, JSON_DECODE_ANY, NULL);
-
-	if (j != NULL)
-		collect_words(j, &words, 0);
-	else
-		(void)buf_add(&words, r->body, r->body_len < WORDS_MAX ? r->body_len : WORDS_MAX - 1);
-	json_decref(j);
-	if (words.len == 0)
-		return strdup("");
-	return buf_steal(&words, NULL);
-}
-
-static bool has_any(const char *words, const char *const *wanted, size_t count)
-{
-	for (size_t i = 0; words != NULL && i < count; i++)
-		if (strcasestr(words, wanted[i]) != NULL)
-			return true;
-	return false;
-}
-
-#define HAS_ANY(words, ...)                                                                                            \
-	has_any(words, (const char *const[]){__VA_ARGS__},                                                             \
-	        sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
-
-static bool is_about_limit(const char *words)
-{
-	return HAS_ANY(words, "max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens");
-}
-
-bool chat_probe_refuses_limit(const struct http_result *r)
-{
-	char *words;
-	bool result;
-
-	if (r->outcome != HTTP_DONE || r->status < 400 || r->status == 401 || r->status == 403 || r->status == 429)
+	if (r->outcome != HTTP_DONE || r->status < 400)
 		return false;
-	words = words_of(r);
-	result = is_about_limit(words);
-	free(words);
-	return result;
+	error_report_of_body(&e, r->status, r->body, r->body_len);
+	if (e.meaning != ERROR_REFUSED && e.meaning != ERROR_UNAVAILABLE && e.meaning != ERROR_NO_MODEL)
+		return false;
+	refusal.param = e.param;
+	refusal.text = e.text;
+	if (!quirks_learn(&news, &refusal))
+		return false;
+	quirks_add(learned, &news);
+	return true;
 }
 
-const char *chat_probe_refused(const struct http_result *r, const char *const *members)
+/* Some models answer nothing but streams. */
+static bool wants_stream(const struct http_result *r)
 {
-	char *words = r->outcome == HTTP_DONE && r->status >= 400 ? words_of(r) : NULL;
+	struct error_report e;
 
-	for (; words != NULL && *members != NULL; members++)
-		if (strstr(words, *members) != NULL)
-			break;
-	free(words);
-	return words != NULL ? *members : NULL;
+	if (r->outcome != HTTP_DONE || r->status < 400 || r->status >= 500)
+		return false;
+	error_report_of_body(&e, r->status, r->body, r->body_len);
+	return strcasestr(e.text, "stream") != NULL || strcasestr(e.param, "stream") != NULL;
 }
+
+/* Whether it may answer another request. */
+static bool change(struct chat_probe *p, const struct http_result *r)
+{
+	if (p->repeats++ == REPEATS_MAX)
+		return false;
+	if (!p->streams && wants_stream(r))
+		return p->streams = true;
+	return chat_probe_learn(r, sent(p), max_tokens(p), &p->learned) &&
+	       (p->learned.set & questions[p->question].about) == 0;
+}
+
+static void on_answer(void *arg, const struct http_result *r)
+{
+	struct chat_probe *p = arg;
+	chat_probe_done_fn *done = p->done;
+	struct quirks learned;
+
+	p->transfer = NULL;
+	if (change(p, r) && request(p) == 0)
+		return;
+	learned = p->learned;
+	arg = p->arg;
+	probe_free(p);
+	done(arg, r, &learned);
+}
+
+static bool copy(char **to, const char *from)
+{
+	*to = from != NULL ? strdup(from) : NULL;
+	return from == NULL || *to != NULL;
+}
+
+struct chat_probe *chat_probe_start(struct http *http, const struct chat_probe_request *r, chat_probe_done_fn *done,
+                                    void *arg)
+{
+	struct chat_probe *p = calloc(1, sizeof *p);
+
+	if (p == NULL)
+		return NULL;
+	*p = (struct chat_probe){
+		.http = http,
+		.done = done,
+		.arg = arg,
+		.question = r->question,
+		.uses_completions = r->llm->uses_completions,
+		.known = {.set = r->llm->quirks, .max_tokens = r->llm->max_tokens},
+		.began_ms = clock_mono_ms(),
+		.connect_ms = r->connect_ms,
+		.total_ms = r->total_ms,
+	};
+	if (copy(&p->url, r->llm->url) && copy(&p->model, r->llm->model) && copy(&p->bearer, r->bearer) &&
+	    copy(&p->ca_file, r->ca_file) && copy(&p->proxy, r->proxy) && p->url != NULL && request(p) == 0)
+		return p;
+	probe_free(p);
+	return NULL;
+}
+
+void chat_probe_cancel(struct chat_probe *p)
+{
+	if (p->transfer != NULL)
+		http_cancel(p->transfer);
+	probe_free(p);
+}
+
+/* ---- what an answer means ------------------------------------------------------------------------- */
 
 bool chat_probe_called(const struct http_result *r)
 {
@@ -164,25 +269,23 @@ bool chat_probe_called(const struct http_result *r)
 	return called;
 }
 
-enum llm_tools chat_probe_tools(const struct http_result *r)
+enum llm_tools chat_probe_tools(const struct http_result *r, const struct quirks *learned)
 {
-	enum llm_tools result = LLM_TOOLS_UNKNOWN;
-	char *words;
+	static const char *const words[] = {"tool", "function call", "function_call", "functions"};
+	struct error_report e;
 
 	if (r->outcome != HTTP_DONE)
 		return LLM_TOOLS_UNKNOWN;
 	if (r->status == 200)
 		return LLM_TOOLS_YES;
-	/* Their own reasons: the token, the rate, the load. */
-	if (r->status < 400 || r->status == 401 || r->status == 402 || r->status == 403 || r->status == 408 ||
-	    r->status == 429 || r->status == 502 || r->status == 503 || r->status == 504)
+	if ((learned->set & QUIRK_BIT(QUIRK_TOOLS)) != 0)
+		return LLM_TOOLS_NO;
+	/* What else is said of tools, and by no server that failed, or refused something else. */
+	error_report_of_body(&e, r->status, r->body, r->body_len);
+	if (e.meaning != ERROR_REFUSED || quirks_any(learned))
 		return LLM_TOOLS_UNKNOWN;
-	words = words_of(r);
-	if (HAS_ANY(words, "--jinja", "enable-auto-tool-choice", "tool-call-parser") ||
-	    (HAS_ANY(words, "tool", "function call", "function_call", "functions") && !is_about_limit(words) &&
-	     (r->status < 500 || HAS_ANY(words, "not support", "unsupported", "does not have", "requires",
-	                                 "not enabled", "not implemented", "no endpoints"))))
-		result = LLM_TOOLS_NO;
-	free(words);
-	return result;
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strcasestr(e.text, words[i]) != NULL)
+			return LLM_TOOLS_NO;
+	return LLM_TOOLS_UNKNOWN;
 }

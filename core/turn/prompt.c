@@ -11,7 +11,7 @@
 #include <time.h>
 
 #define TEXT_MAX (64u << 20)
-/* vLLM: the last message is not a new one but the beginning of the answer. */
+/* The last message is not a new one but the beginning of the answer. */
 #define CONTINUE_FINAL "\"continue_final_message\":true,\"add_generation_prompt\":false,"
 #define BODY_MAX       (256u << 20)
 

@@ -18,14 +18,14 @@ static void read_list(const char *body, size_t len, const char *wanted, struct m
 static void say_again(const struct model_list_entry *m)
 {
 	json_t *list = json_pack("{s:[n, {s:s}, {s:s, s:I, s:s}]}", "data", "id", "", "id", m->id, "max_model_len",
-	                         (json_int_t)m->context, "owned_by", m->is_vllm ? "vllm" : "x");
+	                         (json_int_t)m->context, "owned_by", m->continues ? "vllm" : "x");
 	char *text = json_dumps(list, JSON_COMPACT);
 	struct model_list_entry again;
 
 	fuzz_require(text != NULL);
 	read_list(text, strlen(text), m->id, &again);
 	fuzz_require(strcmp(again.id, m->id) == 0);
-	fuzz_require(*m->id == '\0' || (again.context == m->context && again.is_vllm == m->is_vllm));
+	fuzz_require(*m->id == '\0' || (again.context == m->context && again.continues == m->continues));
 	model_list_clear(&again);
 	free(text);
 	json_decref(list);

@@ -7,7 +7,14 @@ import subprocess
 import pytest
 
 from harness.daemon import Daemon
+from harness.proxy import Proxy
 from harness.process import BUILD, PATIENCE, clean_env, wait_until
+
+
+def rule(field, words, status=400, **when):
+    """For the mock: what it answers to a request with that field."""
+    return {"field": field, "status": status, "body": json.dumps({"error": {"message": words}}), **when}
+
 
 LISTS = {
     "llama.cpp": {"/v1/models": {"models": [{"name": "m"}], "data": [{"id": "m", "owned_by": "llamacpp",
@@ -84,13 +91,57 @@ def test_only_words_about_tools_say_that_there_are_none(testbed, words):
         wait_until(lambda: daemon.models()["d1"]["tools"] is True, "asked again", 15)
 
 
-def test_a_server_that_takes_no_max_tokens_has_tools(testbed):
-    llm = testbed.llm(refused={"max_tokens": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."})
+REFUSED_BESIDES = {
+    "max_tokens": ("max_tokens", 400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
+    "a limit that is too low": ("max_tokens", 400, "Could not finish the message because max_tokens or model output limit was "
+                                                   "reached. Please try again with higher max_tokens."),
+    "tool_choice": ("tool_choice", 400, "Unknown parameter: 'tool_choice'."),
+    "tool_choice, with 500": ("tool_choice", 500, "tool_choice is not supported by this backend"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_BESIDES)
+def test_a_server_that_refuses_a_field_has_tools_all_the_same(testbed, case):
+    field, status, words = REFUSED_BESIDES[case]
+    llm = testbed.llm(rules=[rule(field, words, status)])
     deployment = llm.deployment()
     del deployment["tool_calling_enabled"]
     daemon = Daemon(testbed, backend=testbed.backend({"d1": deployment})).wait_current("d1")
     wait_until(lambda: daemon.models()["d1"]["tools"] is True, "tools")
-    assert ["max_tokens" in r["body"] for r in llm.chats()] == [True, False]
+    assert [field in r["body"] for r in llm.chats()] == [True, False]
+    assert daemon.models()["d1"]["status"] == "healthy"
+
+
+def test_a_server_that_only_streams_has_tools_all_the_same(testbed):
+    words = "This model only support stream mode, please enable the stream parameter to access the model."
+    llm = testbed.llm(rules=[rule("stream", words, **{"is": False})])
+    deployment = llm.deployment()
+    del deployment["tool_calling_enabled"]
+    daemon = Daemon(testbed, backend=testbed.backend({"d1": deployment})).wait_current("d1")
+    wait_until(lambda: daemon.models()["d1"]["tools"] is True, "tools")
+
+
+def test_what_a_probe_was_refused_no_turn_sends(testbed):
+    words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    llm = testbed.llm(text=["yes"], rules=[rule("max_tokens", words)])
+    deployment = llm.deployment()
+    del deployment["tool_calling_enabled"]
+    service = testbed.service(backend=testbed.backend({"d1": deployment})).wait_ready()
+    wait_until(lambda: service.ctl("models")["models"][0]["quirks"] == ["max_completion_tokens"], "what it refuses")
+    llm.forget()
+    assert service.chat("hello").text == "yes"
+    assert len(llm.chats()) == 1
+
+
+def test_a_canary_probe_leaves_out_what_is_refused(testbed):
+    """A server that answers 500 to a field that it does not know is no server that hangs."""
+    words = "Unsupported parameter: 'max_tokens' is not supported with this model"
+    llm = testbed.llm(rules=[rule("max_tokens", words, 500)])
+    daemon = Daemon(testbed, backend=testbed.backend({"d1": llm.deployment()}),
+                    sets=["health.canary_interval=0.2", "health.canary_timeout=10"]).wait_current("d1")
+    wait_until(lambda: len(llm.chats()) >= 4, "several of them")
+    assert daemon.models()["d1"]["status"] == "healthy"
+    assert "max_tokens" not in llm.chats()[-1]["body"]
 
 
 # --- tt-agentctl probe ---
@@ -129,11 +180,12 @@ def test_what_is_to_be_configured_is_accepted(testbed):
 
 
 def test_fields_that_are_refused_are_named(testbed):
-    llm = testbed.llm(refused={"top_k": "Unrecognized request argument supplied: top_k",
-                               "stream_options": "stream_options: extra inputs are not permitted",
-                               "tools": "this model does not support tools"})
+    words = {"top_k": "Unrecognized request argument supplied: top_k", "stream_options": "stream_options: extra inputs are not permitted",
+             "tools": "this model does not support tools"}
+    llm = testbed.llm(rules=[rule(*of) for of in words.items()])
     found = probed(llm.host)
     assert found["refused"] == ["top_k", "stream_options"] and found["tools"] is False and found["usable"] is True
+    assert found["settings"] == f'container: {{ name = "{llm.url}/v1/chat/completions"; omit = ["top_k", "stream_options"]; }};'
 
 
 def test_the_token_comes_from_the_environment_and_is_never_shown(testbed):
@@ -148,6 +200,26 @@ def test_the_token_comes_from_the_environment_and_is_never_shown(testbed):
     for name in ("NOT_SET", "probe-token-7"):
         refused = probe(llm.host, "--token-env", name, code=2)
         assert "--token-env" in refused.stderr and "probe-token-7" not in refused.stderr
+
+
+def test_a_server_behind_a_proxy(testbed):
+    llm = testbed.llm(bearer="probe-token-7")
+    proxy = Proxy(testbed, int(llm.host.rsplit(":", 1)[1]))
+    found = probed("http://llm.example.com/v1", "--proxy", f"http://127.0.0.1:{proxy.port}", "--token-env", "T",
+                   env={"T": "probe-token-7"})
+    assert found["usable"] and found["tools"] and "health" not in found
+    assert proxy.heads and all("llm.example.com" in head for head in proxy.heads)
+
+
+def test_a_proxy_that_is_none(testbed):
+    assert "proxy" in probe("http://llm.example.com/v1", "--proxy", "ftp://x", code=2).stderr
+
+
+def test_a_certificate_of_an_authority_of_ones_own(testbed):
+    authority, certificate, key = testbed.certificate()
+    llm = testbed.llm("--tls-cert", certificate, "--tls-key", key)
+    assert probed(llm.url, "--ca", str(authority))["usable"]
+    assert "certificate" in probe(llm.url, code=3).stderr
 
 
 def test_names_from_a_server_are_harmless(testbed):

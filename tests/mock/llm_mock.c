@@ -198,20 +198,6 @@ static struct plan *llm_error(int status, const char *text)
 	return p;
 }
 
-/* The answer to a request with a field that the server refuses, or NULL. */
-static struct plan *llm_refused(const struct script *s, const struct llm_request *a)
-{
-	const char *field;
-	json_t *why;
-
-	json_object_foreach((json_t *)(uintptr_t)s->refused, field, why)
-	{
-		if (json_object_get(a->json, field))
-			return llm_error(400, json_string_value(why));
-	}
-	return NULL;
-}
-
 /* The answer to a prompt that the window does not hold, or NULL. */
 static struct plan *llm_too_long(const struct script *s, const struct llm_request *a)
 {
@@ -248,17 +234,17 @@ static bool llm_breaks(const json_t *rule, const json_t *request)
 {
 	const char *field = json_string_value(json_object_get(rule, "field"));
 	const char *role = json_string_value(json_object_get(rule, "role")), *last = "";
-	const json_t *above = json_object_get(rule, "above"), *value = request, *m;
+	const json_t *above = json_object_get(rule, "above"), *is = json_object_get(rule, "is"), *value = request, *m;
 	bool consecutive = json_is_true(json_object_get(rule, "consecutive"));
 	size_t i;
 
 	json_array_foreach(json_object_get(request, "messages"), i, m)
 	{
-		const char *is = json_string_value(json_object_get(m, "role"));
+		const char *of = json_string_value(json_object_get(m, "role"));
 
-		if (is && ((role && strcmp(is, role) == 0) || (consecutive && strcmp(is, last) == 0)))
+		if (of && ((role && strcmp(of, role) == 0) || (consecutive && strcmp(of, last) == 0)))
 			return true;
-		last = is ? is : "";
+		last = of ? of : "";
 	}
 	while (field && value) {
 		char name[64];
@@ -268,7 +254,7 @@ static bool llm_breaks(const json_t *rule, const json_t *request)
 		value = json_object_get(value, name);
 		field = field[len] ? field + len + 1 : NULL;
 	}
-	return value && value != request && (!above || json_number_value(value) > json_number_value(above));
+	return value && value != request && (!is || json_equal(value, is)) && (!above || json_number_value(value) > json_number_value(above));
 }
 
 static struct plan *llm_by_rule(const struct script *s, const struct llm_request *a)
@@ -309,14 +295,12 @@ static struct plan *llm_make(const struct llm_state *st, struct llm_request *a, 
 		char *echo = llm_echo(a, s.echo);
 
 		a->stream.echo = echo;
-		plan = llm_refused(&s, a);
-		if (!plan)
-			plan = llm_by_rule(&s, a);
+		plan = llm_by_rule(&s, a);
 		if (!plan)
 			plan = llm_too_long(&s, a);
 		if (!plan)
 			plan = stream_plan(&s, &a->stream);
-		*cacheable = !echo && !a->begun && s.window < 0 && !s.refused && !s.rules;
+		*cacheable = !echo && !a->begun && s.window < 0 && !s.rules;
 		free(echo);
 		script_clear(&s);
 	} else {

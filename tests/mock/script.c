@@ -69,7 +69,7 @@ static const struct knob script_knobs[] = {
 	KNOB(window_status, KNOB_INT, "400", NULL), /* ... this status; 200: the error event, in a stream */
 	KNOB(body, KNOB_TEXT, NULL, NULL),          /* with status or window; off: as vLLM says it */
 	/* [{"field" or "role" that a request must not have, "above": or a number in it that is larger,
-         * "consecutive": or two messages of one role in a row, "status", "body"}] */
+         * "is": or with that value, "consecutive": or two messages of one role in a row, "status", "body"}] */
 	KNOB(rules, KNOB_JSON, NULL, NULL), KNOB(retry_after, KNOB_INT, "-1", NULL), /* seconds */
 	KNOB(raw, KNOB_TEXT, NULL, NULL),    /* these bytes instead of any HTTP, then closed */
 	KNOB(bearer, KNOB_TEXT, NULL, NULL), /* else 401 below /v1 */
@@ -79,7 +79,6 @@ static const struct knob script_knobs[] = {
 	KNOB(models_status, KNOB_INT, "200", NULL), KNOB(models_delay_us, KNOB_INT, "0", NULL),
 	KNOB(max_model_len, KNOB_INT, "8192", NULL), /* 0: not said */
 	KNOB(documents, KNOB_JSON, NULL, NULL),      /* {path: what is answered there} */
-	KNOB(refused, KNOB_JSON, NULL, NULL),        /* {field of a request: the message of the 400 that it gets} */
 };
 
 #define SEARCH "\"name\":\"tavily_search_results_json\""

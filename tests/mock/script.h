@@ -31,7 +31,7 @@ struct script {
 	const char *token, *finish, *body, *raw, *bad_event, *content_type, *reasoning_field, *health_body, *bearer;
 	const char *model;
 	const json_t *text, *reasoning, *error_event, *calls, *rounds, *models;
-	const json_t *documents, *refused, *rules;
+	const json_t *documents, *rules;
 };
 
 /* The layers' objects in one value; json is a new reference. NULL layers are skipped.
