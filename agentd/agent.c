@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/systemd.h"
 #include "agentd/restore.h"
 #include "agentd/commands.h"
 #include "agentd/passive_health.h"
@@ -370,6 +371,8 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (systemd_watchdog_ms() != 0)
+		systemd_notify_alive();
 	if (!publisher_heartbeat(a->publisher)) {
 		log_event(LOG_STATUS_FILE_CHANGED, L_STR("run_dir", a->run_dir),
 		          L_STR("error", STATUS_FILE " was changed by another program; it is written again"));

@@ -51,6 +51,8 @@ struct parent {
 	size_t old_count;
 	int64_t ready_by_ms; /* when the service counts as ready even if a worker is not; 0: it is ready */
 	int64_t kill_at_ms;  /* while stopping; 0: not stopping */
+	int64_t alive_ms;    /* how often the service manager wants a sign of life; 0: never */
+	bool left;           /* the workers go on without this process */
 	int worker_status;
 };
 
@@ -72,7 +74,8 @@ static int run_worker(struct parent *p, const struct slot *s, pid_t parent_pid, 
 	                                       .number = (unsigned)(s - p->slots),
 	                                       .signals = p->worker_signals};
 
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	/* A successor takes over: the worker finishes its answers, and closes no connection of the web server. */
+	prctl(PR_SET_PDEATHSIG, WORKER_RETIRE);
 	if (getppid() != parent_pid)
 		return 0;
 	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole group; the parent decides when to stop */
@@ -294,13 +297,24 @@ static void stop(struct parent *p)
 	signal_all(p, SIGTERM);
 }
 
+/* A restart by the service manager begins when this process has ended, and new requests wait until then:
+ * it leaves its workers, which retire, with their keepers. */
+static void leave(struct parent *p)
+{
+	log_event(LOG_LEFT, L_INT("workers", running(p)), L_INT("pid", getpid()));
+	systemd_notify_stopping();
+	p->left = true;
+}
+
 static void take_signals(struct parent *p)
 {
 	struct signalfd_siginfo info;
 
-	while (read(p->signals, &info, sizeof info) == sizeof info) {
+	while (!p->left && read(p->signals, &info, sizeof info) == sizeof info) {
 		if (info.ssi_signo == SIGCHLD)
 			reap(p);
+		else if (info.ssi_signo == SIGUSR1)
+			leave(p);
 		else if (info.ssi_signo == SIGHUP && p->kill_at_ms == 0)
 			reexec(p);
 		else if (info.ssi_signo != SIGHUP)
@@ -315,6 +329,8 @@ static int next_timeout(const struct parent *p)
 	for (unsigned i = 0; p->kill_at_ms == 0 && i < p->options->workers; i++)
 		if (p->slots[i].pid == 0 && (next == 0 || p->slots[i].start_at_ms < next))
 			next = p->slots[i].start_at_ms;
+	if (p->alive_ms != 0 && (next == 0 || next > now + p->alive_ms))
+		next = now + p->alive_ms;
 	return next == 0 ? -1 : next <= now ? 0 : next - now > 60000 ? 60000 : (int)(next - now);
 }
 
@@ -359,6 +375,10 @@ static int keep_running(struct parent *p)
 		if (start_due(p))
 			return p->worker_status;
 		wait_for_events(p);
+		if (p->left)
+			return 0;
+		if (p->alive_ms != 0)
+			systemd_notify_alive();
 		if (p->kill_at_ms != 0 && clock_mono_ms() >= p->kill_at_ms)
 			signal_all(p, SIGKILL);
 	}
@@ -380,6 +400,7 @@ static int prepare(struct parent *p, struct err *e)
 	sigaddset(&taken, SIGINT);
 	sigaddset(&taken, SIGQUIT);
 	sigaddset(&taken, SIGHUP);
+	sigaddset(&taken, SIGUSR1);
 	sigaddset(&taken, SIGCHLD);
 	blocked = taken;
 	sigaddset(&blocked, WORKER_RETIRE);
@@ -400,6 +421,7 @@ static int prepare(struct parent *p, struct err *e)
 		found = listener_open(&p->listener, p->options, e);
 	inherit_workers(p);
 	p->ready_by_ms = clock_mono_ms() + READY_TIMEOUT_MS;
+	p->alive_ms = systemd_watchdog_ms();
 	return found;
 }
 

@@ -57,21 +57,32 @@ static int bind_socket(const struct runner_options *o, struct err *e)
 	return fd;
 }
 
+static void on_alive(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	systemd_notify_alive();
+}
+
 /* is_ours: we created the socket, and remove it. */
 static int serve(const struct runner_options *o, struct groups *groups, int listen_fd, bool is_ours, struct err *e)
 {
 	struct event_base *base = event_base_new();
 	struct event *term = base == NULL ? NULL : evsignal_new(base, SIGTERM, on_signal, base);
 	struct event *interrupt = base == NULL ? NULL : evsignal_new(base, SIGINT, on_signal, base);
+	struct event *alive = base == NULL ? NULL : event_new(base, -1, EV_PERSIST, on_alive, NULL);
+	int64_t alive_ms = systemd_watchdog_ms();
+	const struct timeval interval = {alive_ms / 1000, alive_ms % 1000 * 1000};
 	struct service *service = NULL;
 
-	if (term == NULL || interrupt == NULL)
+	if (term == NULL || interrupt == NULL || alive == NULL)
 		err_set(e, "no memory");
 	else
 		service = service_new(base, groups, is_ours ? o->socket : NULL, listen_fd, &o->limits, o->sandboxes, e);
 	if (service != NULL) {
 		evsignal_add(term, NULL);
 		evsignal_add(interrupt, NULL);
+		if (alive_ms > 0)
+			event_add(alive, &interval);
 		log_event(LOG_READY, L_STR("socket", o->socket), L_INT("sandboxes", o->sandboxes),
 		          L_STR("control_groups", groups->missing == NULL ? "yes" : groups->missing));
 		systemd_notify_ready();
@@ -80,6 +91,8 @@ static int serve(const struct runner_options *o, struct groups *groups, int list
 		log_event(LOG_STOPPED, L_STR("why", "signal"));
 		service_free(service);
 	}
+	if (alive != NULL)
+		event_free(alive);
 	if (term != NULL)
 		event_free(term);
 	if (interrupt != NULL)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h> /* only for its constants and the types below */
+#include <unistd.h>
 
 #include "core/base/log.h"
 
@@ -70,4 +71,18 @@ void systemd_notify_reloading(void)
 void systemd_notify_stopping(void)
 {
 	notify("STOPPING=1");
+}
+
+int64_t systemd_watchdog_ms(void)
+{
+	const char *interval = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+
+	if (interval == NULL || (pid != NULL && strtol(pid, NULL, 10) != (long)getpid()))
+		return 0;
+	return strtoll(interval, NULL, 10) / 2 / 1000;
+}
+
+void systemd_notify_alive(void)
+{
+	notify("WATCHDOG=1");
 }

@@ -6,6 +6,8 @@
 
 #include "core/base/err.h"
 
+#include <stdint.h>
+
 /* Takes the one listening socket that was handed over (LISTEN_FDS), close-on-exec; the variables
  * that describe it are removed from the environment. The socket's path, if any, stays the
  * service manager's to remove. 1: none was handed over. -1: not exactly one, or it does not listen. */
@@ -15,5 +17,10 @@ int systemd_socket(int *fd, struct err *e);
 void systemd_notify_ready(void);     /* started, or reloaded */
 void systemd_notify_reloading(void); /* until systemd_notify_ready */
 void systemd_notify_stopping(void);
+
+/* How often to call systemd_notify_alive: half of the unit's WatchdogSec=, after which the service
+ * manager kills a program that has not. 0: it does not watch. */
+int64_t systemd_watchdog_ms(void);
+void systemd_notify_alive(void);
 
 #endif

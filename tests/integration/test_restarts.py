@@ -124,6 +124,23 @@ def test_a_killed_parent_behind_systemds_socket_ends_no_stream_and_refuses_nobod
     load.all_whole()
 
 
+def test_a_parent_that_leaves_holds_no_request_and_ends_no_stream(testbed):
+    service, llm = testbed.one(workers=2)
+    service.responder.stop()
+    service.listen()
+    service.start_responder()
+    exchanges = [service.ask(LONG) for _ in range(20)]
+    wait_until(lambda: llm.stats()["active"] == 20, "20 streams")
+    service.responder.send(signal.SIGUSR1)
+    assert service.responder.wait() == 0
+    assert llm.stats()["active"] == 20, "the workers go on"
+    service.start_responder()
+    assert service.chat("[plain]").whole
+    assert llm.stats()["active"] == 20, "the new answer waited for none of the old ones"
+    turns = [Turn(e) for e in exchanges]
+    assert all(t.whole and t.text == LONG_TEXT for t in turns)
+
+
 def test_a_stop_lets_streams_end_and_takes_no_new_ones(testbed):
     service, llm = testbed.one(workers=2)
     exchanges = [service.ask(LONG) for _ in range(20)]

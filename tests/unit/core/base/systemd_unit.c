@@ -129,8 +129,27 @@ static void notifications_arrive(void **state)
 	expect_notification(fd, "RELOADING=1");
 	systemd_notify_stopping();
 	expect_notification(fd, "STOPPING=1");
+	systemd_notify_alive();
+	expect_notification(fd, "WATCHDOG=1");
 	close(fd);
 	systemd_notify_ready(); /* nobody is left to notify */
+}
+
+static void a_watchdog_wants_a_sign_twice_in_its_time(void **state)
+{
+	char pid[24];
+
+	(void)state;
+	assert_int_equal(systemd_watchdog_ms(), 0);
+	setenv("WATCHDOG_USEC", "30000000", 1);
+	assert_int_equal(systemd_watchdog_ms(), 15000);
+	setenv("WATCHDOG_PID", "1", 1); /* another process */
+	assert_int_equal(systemd_watchdog_ms(), 0);
+	snprintf(pid, sizeof pid, "%ld", (long)getpid());
+	setenv("WATCHDOG_PID", pid, 1);
+	assert_int_equal(systemd_watchdog_ms(), 15000);
+	setenv("WATCHDOG_USEC", "soon", 1);
+	assert_int_equal(systemd_watchdog_ms(), 0);
 }
 
 int main(void)
@@ -140,6 +159,7 @@ int main(void)
 		cmocka_unit_test(a_listening_socket_is_taken_once),
 		cmocka_unit_test(anything_else_is_refused),
 		cmocka_unit_test(notifications_arrive),
+		cmocka_unit_test(a_watchdog_wants_a_sign_twice_in_its_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
