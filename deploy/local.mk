@@ -38,6 +38,8 @@ deploy_made = $(nodist_systemdunit_DATA) $(nodist_sysusers_DATA) $(nodist_tmpfil
 deploy_fill = $(MKDIR_P) $(@D) && sed -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@bindir[@]|$(bindir)|g' -e 's|@libexecdir[@]|$(libexecdir)|g'
 CLEANFILES += $(deploy_made)
 EXTRA_DIST += \
+	debian \
+	deploy/debian-packages \
 	deploy/quickstart \
 	deploy/systemd/tt-agentd.service.in \
 	deploy/systemd/tt-agent-fcgi.service.in \
@@ -55,3 +57,7 @@ deploy/sysusers.d/tt-agent.conf: $(srcdir)/deploy/systemd/tt-agent.sysusers.in M
 	$(AM_V_GEN)$(deploy_fill) $< >$@
 deploy/tmpfiles.d/tt-agent.conf: $(srcdir)/deploy/systemd/tt-agent.tmpfiles.in Makefile
 	$(AM_V_GEN)$(deploy_fill) $< >$@
+
+# Debian's packages, in build/packages of the sources or in DIR (make deb DIR=...).
+deb:
+	$(srcdir)/deploy/debian-packages $(DIR)
