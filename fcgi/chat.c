@@ -2,9 +2,11 @@
 #include "fcgi/chat.h"
 
 #include "core/turn/turn.h"
+#include "fcgi/body.h"
 #include "fcgi/response.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define TOO_LARGE          "This message is too long for the agent. Please shorten it."
 #define TOO_MANY           "The agent is answering as many chats as it can at the moment. Please try again in a few seconds."
@@ -92,7 +94,7 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 	turn_run(chat->turn);
 }
 
-static void admit(struct worker *w, struct connection *c, struct turn_request *request)
+static void admit(struct worker *w, struct connection *c, struct turn_request *request, const char *address)
 {
 	const struct chat_services *services = worker_chat_services(w);
 	const char *obstacle = services == NULL ? NULL : chat_services_obstacle(services, &request->chat);
@@ -103,7 +105,7 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 		chat_request_clear(&request->chat);
 		return;
 	}
-	switch (worker_admit(w, connection_params(c)->remote_addr, connection_orphan(c) != NULL, &entry)) {
+	switch (worker_admit(w, address, connection_orphan(c) != NULL, &entry)) {
 	case ADMISSION_GRANTED:
 		start(w, c, request, entry);
 		return;
@@ -137,15 +139,88 @@ static bool can_resume(struct worker *w, const struct connection_orphan *o)
 	return config != NULL && (o->known.text_len == 0 || cfg_bool(config, CFG_LLM_CONTINUE));
 }
 
+/* status: what the protocol returned. */
+static void answer(struct worker *w, struct connection *c, struct turn_request *request, const char *address,
+                   int status, json_t *problem)
+{
+	if (status > 0)
+		response_value(c, status, problem);
+	else if (status < 0)
+		refuse(request->protocol, w, c, 503, NO_MEMORY);
+	else
+		admit(w, c, request, address);
+}
+
+static struct turn_request request_on(const struct protocol *p, struct connection *c, const char *subject)
+{
+	return (struct turn_request){.subject = subject,
+	                             .request_id = connection_request_id(c),
+	                             .protocol = p,
+	                             .output = connection_output(c),
+	                             .ended = on_ended};
+}
+
+/* ---- with a long body ---- */
+
+struct long_request {
+	const struct protocol *protocol;
+	char *subject, *address;
+	int status;
+	struct chat_request chat;
+	json_t *problem;
+};
+
+static void long_parse(void *arg, const char *body, size_t len)
+{
+	struct long_request *l = arg;
+
+	l->status = l->protocol->parse(body, len, &l->chat, &l->problem);
+}
+
+static void long_parsed(void *arg, struct worker *w, struct connection *c)
+{
+	struct long_request *l = arg;
+	struct turn_request request = request_on(l->protocol, c, l->subject);
+
+	request.chat = l->chat;
+	memset(&l->chat, 0, sizeof l->chat);
+	answer(w, c, &request, l->address, l->status, l->problem);
+	l->problem = NULL;
+}
+
+static void long_free(void *arg)
+{
+	struct long_request *l = arg;
+
+	chat_request_clear(&l->chat);
+	json_decref(l->problem);
+	free(l->subject);
+	free(l->address);
+	free(l);
+}
+
+static void dispatch_long(const struct protocol *p, struct worker *w, struct connection *c)
+{
+	static const struct body_parser parser = {.parse = long_parse, .parsed = long_parsed, .free = long_free};
+	const char *address = connection_params(c)->remote_addr;
+	struct long_request *l = calloc(1, sizeof *l);
+
+	if (l != NULL) {
+		l->protocol = p;
+		l->subject = strdup(subject_of(w, c));
+		l->address = address != NULL ? strdup(address) : NULL;
+		if (l->subject != NULL && (address == NULL || l->address != NULL) && body_parse(w, c, &parser, l) == 0)
+			return;
+		long_free(l);
+	}
+	refuse(p, w, c, 503, NO_MEMORY);
+}
+
+/* ---- all ---- */
+
 void chat_dispatch(const struct protocol *p, struct worker *w, struct connection *c)
 {
-	struct turn_request request = {
-		.subject = subject_of(w, c),
-		.request_id = connection_request_id(c),
-		.protocol = p,
-		.output = connection_output(c),
-		.ended = on_ended,
-	};
+	struct turn_request request = request_on(p, c, subject_of(w, c));
 	const struct connection_orphan *orphan = connection_orphan(c);
 	struct resumed_answer resumed;
 	json_t *problem = NULL;
@@ -169,13 +244,10 @@ void chat_dispatch(const struct protocol *p, struct worker *w, struct connection
 	}
 	if (connection_body_too_large(c)) {
 		refuse(p, w, c, 413, TOO_LARGE);
-		return;
+	} else if (body_is_long(c)) {
+		dispatch_long(p, w, c);
+	} else {
+		status = p->parse(body, len, &request.chat, &problem);
+		answer(w, c, &request, connection_params(c)->remote_addr, status, problem);
 	}
-	status = p->parse(body, len, &request.chat, &problem);
-	if (status > 0)
-		response_value(c, status, problem);
-	else if (status < 0)
-		refuse(p, w, c, 503, NO_MEMORY);
-	else
-		admit(w, c, &request);
 }

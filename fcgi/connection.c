@@ -415,6 +415,12 @@ const char *connection_body(const struct connection *c, size_t *len)
 	return fcgi_request_body(c->request, len);
 }
 
+char *connection_take_body(struct connection *c, size_t *len)
+{
+	c->raw.bytes = NULL; /* valid until the request waits */
+	return fcgi_request_take_body(c->request, len);
+}
+
 bool connection_body_too_large(const struct connection *c)
 {
 	const char *too_long = fcgi_request_params(c->request)->body_too_long;

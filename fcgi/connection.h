@@ -74,6 +74,8 @@ void connection_peer(const struct connection *c, char out[INET6_ADDRSTRLEN]);
 void connection_distrust(struct connection *c);
 bool connection_is_trusted(const struct connection *c);
 const char *connection_body(const struct connection *c, size_t *len);
+/* Takes it over, NUL-terminated; free(). The request waits then, and its parameters are gone. */
+char *connection_take_body(struct connection *c, size_t *len);
 /* The body was longer than body_limit, or than the web server accepts, and is missing. */
 bool connection_body_too_large(const struct connection *c);
 /* The method is HEAD: the response has the header of GET, but no body. */

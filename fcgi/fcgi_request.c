@@ -168,6 +168,16 @@ const char *fcgi_request_body(const struct fcgi_request *r, size_t *len)
 	return r->body;
 }
 
+char *fcgi_request_take_body(struct fcgi_request *r, size_t *len)
+{
+	char *body = r->body;
+
+	*len = r->body_len;
+	r->body = NULL;
+	r->body_len = 0;
+	return body;
+}
+
 void fcgi_request_forget_input(struct fcgi_request *r)
 {
 	FCGX_Stream *out = r->fcgx.out, *err = r->fcgx.err;

@@ -44,6 +44,7 @@ const char *fcgi_request_header(const struct fcgi_request *r, const char *name);
 /* The first header of that name after `after` (NULL: from the start); NULL: there is no more. */
 const char *fcgi_request_next_header(const struct fcgi_request *r, const char *name, const char *after);
 const char *fcgi_request_body(const struct fcgi_request *r, size_t *len); /* NUL-terminated */
+char *fcgi_request_take_body(struct fcgi_request *r, size_t *len);        /* the caller's: free() */
 
 /* Frees parameters and body, which a long response no longer needs. */
 void fcgi_request_forget_input(struct fcgi_request *r);

@@ -67,10 +67,10 @@ struct keeper {
 
 /* --- in the worker ------------------------------------------------------------------------ */
 
-void keeper_beat(struct keeper *k)
+void keeper_beat(struct keeper *k, int64_t now_ns)
 {
 	if (k != NULL)
-		atomic_store_explicit(&k->beat_ns, clock_mono_ns(), memory_order_relaxed);
+		atomic_store_explicit(&k->beat_ns, now_ns, memory_order_relaxed);
 }
 
 void keeper_set_hang_time(struct keeper *k, int64_t ms)

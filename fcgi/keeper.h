@@ -35,7 +35,7 @@ struct keeper *keeper_start(int give);
 /* The keeper ends with its worker. */
 void keeper_free(struct keeper *k);
 
-void keeper_beat(struct keeper *k); /* the event loop moves */
+void keeper_beat(struct keeper *k, int64_t now_ns); /* the event loop moves; CLOCK_MONOTONIC */
 /* How long it may stand still, from the next beat on; 0: for ever, as under a debugger. */
 void keeper_set_hang_time(struct keeper *k, int64_t ms);
 

@@ -10,6 +10,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/acceptor.h \
 	fcgi/admission.c \
 	fcgi/admission.h \
+	fcgi/body.c \
+	fcgi/body.h \
 	fcgi/chat.c \
 	fcgi/chat.h \
 	fcgi/connection.c \

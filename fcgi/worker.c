@@ -34,6 +34,7 @@ struct worker {
 	struct acceptor *acceptor;
 	struct connections *connections;
 	struct published *published;
+	struct background *background;
 	struct command_client *daemon;
 	struct counters *counters;
 	struct keeper *keeper;            /* NULL: none */
@@ -98,6 +99,11 @@ struct dispatch_ids *worker_ids(struct worker *w)
 	return &w->ids;
 }
 
+struct background *worker_background(struct worker *w)
+{
+	return w->background;
+}
+
 /* New connections go to workers that have room for a chat. */
 static void update_yield(struct worker *w)
 {
@@ -143,7 +149,7 @@ const struct chat_services *worker_chat_services(struct worker *w)
 	struct err e = ERR_INIT;
 
 	if (w->services == NULL)
-		w->services = worker_services_new(w->base, w->published, w->daemon, w->counters, &e);
+		w->services = worker_services_new(w->base, w->published, w->daemon, w->counters, w->background, &e);
 	if (w->services == NULL)
 		log_event(LOG_CHAT_SERVICES_FAILED, L_STR("error", e.text));
 	return w->services == NULL ? NULL : worker_services_chat(w->services);
@@ -379,6 +385,9 @@ static int open_parts(struct worker *w, struct err *e)
 	w->connections = connections_new(w->base, &host, e);
 	if (w->connections == NULL)
 		return -1;
+	w->background = background_new(w->base, e);
+	if (w->background == NULL)
+		return -1;
 	w->published = published_new(w->options->run_dir, on_config, w, e);
 	if (w->published == NULL)
 		return -1;
@@ -399,6 +408,7 @@ static void close_parts(struct worker *w)
 		acceptor_stop(w->acceptor);
 	connections_free(w->connections);
 	acceptor_free(w->acceptor);
+	background_free(w->background);
 	worker_services_free(w->services);
 	if (w->daemon != NULL)
 		command_client_free(w->daemon);
@@ -438,6 +448,7 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 {
 	struct worker w = {.options = o, .context = *context, .max_turns = max_turns()};
 	struct err e = ERR_INIT;
+	int64_t now_ns;
 	int status = 1;
 
 	if (!o->no_keeper)
@@ -457,8 +468,9 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 		if (event_base_loop(w.base, EVLOOP_ONCE) < 0)
 			break;
 		connections_flush(w.connections);
-		counters_end_iteration(w.counters);
-		keeper_beat(w.keeper);
+		now_ns = clock_mono_ns();
+		counters_end_iteration(w.counters, now_ns);
+		keeper_beat(w.keeper, now_ns);
 	}
 	if (connections_active(w.connections) > 0)
 		log_event(LOG_WORKER_DRAIN_TIMEOUT, L_INT("active", connections_active(w.connections)));

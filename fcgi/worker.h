@@ -3,6 +3,7 @@
 #ifndef TT_FCGI_WORKER_H
 #define TT_FCGI_WORKER_H
 
+#include "core/base/background.h"
 #include "core/control/command.h"
 #include "core/status/counters.h"
 #include "fcgi/admission.h"
@@ -39,6 +40,7 @@ struct published *worker_published(struct worker *w);
 struct command_client *worker_daemon(struct worker *w);
 struct counters *worker_counters(struct worker *w); /* NULL if they could not be opened */
 struct dispatch_ids *worker_ids(struct worker *w);
+struct background *worker_background(struct worker *w);
 const struct chat_services *worker_chat_services(struct worker *w); /* NULL: no memory, which is logged */
 
 /* Asks whether a chat turn may begin, and reports its end: admission_enter and _leave. resumed: it was

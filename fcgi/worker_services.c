@@ -140,7 +140,7 @@ static bool has_llm(void *arg)
 }
 
 struct worker_services *worker_services_new(struct event_base *base, struct published *p, struct command_client *daemon,
-                                            struct counters *counters, struct err *e)
+                                            struct counters *counters, struct background *background, struct err *e)
 {
 	struct worker_services *s = calloc(1, sizeof *s);
 
@@ -158,6 +158,7 @@ struct worker_services *worker_services_new(struct event_base *base, struct publ
 	                                 .prompts = &s->prompts,
 	                                 .run = s->run,
 	                                 .counters = counters,
+	                                 .background = background,
 	                                 .report = report,
 	                                 .arg = s};
 	/* The parent outlives workers and reloads: with it ends what short ids remember. */

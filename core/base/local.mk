@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 libttagent_a_SOURCES += \
+	core/base/background.c \
+	core/base/background.h \
 	core/base/buf.c \
 	core/base/buf.h \
 	core/base/clock.c \

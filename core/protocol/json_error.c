@@ -4,13 +4,15 @@
 #include "core/base/json_text.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #define DEPTH_MAX 900 /* Python gives up at about a thousand */
 
 struct walk {
 	const unsigned char *begin, *p, *end;
-	const unsigned char *at; /* of the error */
+	const unsigned char *at;   /* of the error */
+	const unsigned char *half; /* the first half of a surrogate pair without the other one; NULL: none */
 	const char *message;
 	unsigned depth;
 };
@@ -40,6 +42,7 @@ static bool take(struct walk *w, int c)
 static bool walk_string(struct walk *w)
 {
 	const unsigned char *open = w->p - 1, *escape;
+	size_t step;
 
 	for (; w->p < w->end && *w->p != '"'; w->p++) {
 		if (*w->p < 0x20)
@@ -53,6 +56,9 @@ static bool walk_string(struct walk *w)
 			return fail(w, escape, "Invalid \\escape");
 		if (*w->p == 'u' && (w->end - w->p < 5 || json_text_hex4(w->p + 1) < 0))
 			return fail(w, w->p, "Invalid \\uXXXX escape");
+		if (json_text_lone_surrogate(escape, w->end, &step) && w->half == NULL)
+			w->half = escape;
+		w->p = escape + step - 1;
 	}
 	if (w->p == w->end)
 		return fail(w, open, "Unterminated string starting at");
@@ -177,4 +183,5 @@ void json_error_find(const char *text, size_t len, struct json_error *e)
 	}
 	e->message = w.message;
 	e->offset = w.message != NULL ? characters(w.begin, w.at) : 0;
+	e->half = w.half != NULL ? (size_t)(w.half - w.begin) : SIZE_MAX;
 }

@@ -9,6 +9,7 @@
 struct json_error {
 	const char *message; /* static */
 	size_t offset;       /* in characters */
+	size_t half;         /* where half a surrogate pair is, in bytes; SIZE_MAX: nowhere before the error */
 };
 
 /* The first error of text; message NULL where Python would accept it (jansson refuses

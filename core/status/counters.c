@@ -166,7 +166,13 @@ void counters_begin_work(struct counters *c)
 		c->work_began_ns = clock_mono_ns();
 }
 
-void counters_end_iteration(struct counters *c)
+void counters_begin_work_at(struct counters *c, int64_t now_ns)
+{
+	if (c != NULL && c->work_began_ns == 0)
+		c->work_began_ns = now_ns;
+}
+
+void counters_end_iteration(struct counters *c, int64_t now_ns)
 {
 	_Atomic int64_t *longest;
 	int64_t us;
@@ -175,7 +181,7 @@ void counters_end_iteration(struct counters *c)
 	if (c == NULL || c->work_began_ns == 0)
 		return;
 	longest = &c->file->values[COUNTER_LONGEST_ITERATION];
-	us = (clock_mono_ns() - c->work_began_ns) / 1000;
+	us = (now_ns - c->work_began_ns) / 1000;
 	c->work_began_ns = 0;
 	if (safe_load(longest, &value) && (int64_t)value < us)
 		safe_add(longest, us - (int64_t)value);

@@ -35,9 +35,10 @@ void counters_close(struct counters *c); /* the file stays; NULL is fine */
 void counters_add(struct counters *c, enum counter id, int64_t n);
 
 /* Measure LONGEST_ITERATION, in the loop's thread: work for a request begins (if it has not yet in this
- * iteration), and the iteration ends. NULL c is fine. */
+ * iteration), and the iteration ends. now_ns: CLOCK_MONOTONIC. NULL c is fine. */
 void counters_begin_work(struct counters *c);
-void counters_end_iteration(struct counters *c);
+void counters_begin_work_at(struct counters *c, int64_t now_ns);
+void counters_end_iteration(struct counters *c, int64_t now_ns);
 
 /* Sums over the files of all workers in dir; gauges only over workers that live. Foreign and
  * damaged files are skipped. -1: dir cannot be read; sums are 0. */

@@ -125,7 +125,7 @@ static bool note_jobs(struct db_thread *t, const struct db_jobs *transaction)
 			note_state(t, &job->err);
 			succeeded = false;
 		}
-		stored |= job->text != NULL;
+		stored |= job->messages != NULL;
 	}
 	if (succeeded)
 		t->pause_ms = 0;

@@ -20,9 +20,9 @@
 struct db_job {
 	STAILQ_ENTRY(db_job) next;
 	char *subject, *thread_id;
-	char *text; /* the messages to append; NULL: a load */
-	size_t text_len;
-	json_t *turns; /* of a load; NULL: it failed */
+	json_t *messages; /* to append, which nobody changes; NULL: a load */
+	char *text;       /* of them; the thread's */
+	json_t *turns;    /* of a load; NULL: it failed */
 	struct err err;
 };
 STAILQ_HEAD(db_jobs, db_job);

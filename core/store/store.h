@@ -79,8 +79,8 @@ typedef void store_loaded_fn(void *arg, const json_t *turns, const struct err *e
 /* NULL: no memory, done is never called. The turns are shared: never change them. */
 struct store_request *store_load(struct store *s, const struct store_key *k, store_loaded_fn *done, void *arg);
 
-/* Appends one turn (messages is stolen, also where NULL is returned: no memory). done
- * may be NULL. A load that is started later sees it. */
+/* Appends one turn (messages is stolen, also where NULL is returned: no memory; nobody may change it from
+ * now on). done may be NULL. A load that is started later sees it. */
 typedef void store_saved_fn(void *arg, const struct err *e); /* e NULL: stored */
 struct store_request *store_append(struct store *s, const struct store_key *k, json_t *messages, store_saved_fn *done,
                                    void *arg);

@@ -2,6 +2,7 @@
 /* Conversations in this process's memory: a tree of threads. Where they are too many, the least
  * recently used goes first. */
 #include "core/store/store_impl.h"
+#include "core/store/turn_cache.h"
 
 #include "core/base/clock.h"
 
@@ -17,7 +18,7 @@ struct thread {
 	int64_t used_ms; /* CLOCK_BOOTTIME */
 	char *subject, *thread_id;
 	json_t *turns;
-	size_t bytes; /* of the turns, as JSON */
+	size_t bytes; /* of the turns: turn_cache_weight */
 };
 
 /* Threads that expire after the same time, the least recently used first. */
@@ -135,21 +136,16 @@ static struct thread *look_up(struct memory *m, const struct store_key *k)
 	return find(m, k);
 }
 
-static size_t turn_size(const json_t *messages)
-{
-	return json_dumpb(messages, NULL, 0, JSON_COMPACT);
-}
-
 static void drop_oldest_turn(struct thread *t)
 {
-	t->bytes -= turn_size(json_array_get(t->turns, 0));
+	t->bytes -= turn_cache_weight(json_array_get(t->turns, 0));
 	json_array_remove(t->turns, 0);
 }
 
 /* messages is stolen. */
 static int append_turn(struct memory *m, const struct store_key *k, json_t *messages)
 {
-	size_t size = turn_size(messages);
+	size_t size = turn_cache_weight(messages);
 	struct thread *t = look_up(m, k);
 
 	if (t == NULL)

@@ -38,6 +38,7 @@ static void request_free(struct request *r)
 	free(r->job.subject);
 	free(r->job.thread_id);
 	free(r->job.text);
+	json_decref(r->job.messages);
 	json_decref(r->job.turns);
 	free(r);
 }
@@ -154,18 +155,12 @@ static struct store_request *sqlite_append(struct store *store, const struct sto
 	struct sqlite *s = (struct sqlite *)store;
 	struct request *r = request_new(s, k, arg);
 
-	if (r != NULL) {
-		r->saved = done;
-		/* Encoded now, because the caller may still change what it has a reference to. */
-		r->job.text = json_dumps(messages, JSON_COMPACT);
-	}
-	json_decref(messages);
-	if (r == NULL || r->job.text == NULL) {
-		if (r != NULL)
-			request_free(r);
+	if (r == NULL) {
+		json_decref(messages);
 		return NULL;
 	}
-	r->job.text_len = strlen(r->job.text);
+	r->saved = done;
+	r->job.messages = messages;
 	return submit(s, r);
 }
 

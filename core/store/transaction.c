@@ -14,7 +14,7 @@ static struct store_key key_of(const struct db_job *job)
 
 static bool is_append(const struct db_job *job)
 {
-	return job->text != NULL;
+	return job->messages != NULL;
 }
 
 /* ---- selection --------------------------------------------------------------------------- */
@@ -87,11 +87,16 @@ static void load_all(struct database *db, struct db_jobs *transaction, const str
 		database_end_reading(db);
 }
 
-static int append_one(struct database *db, const struct db_job *job, const struct store_limits *limits, struct err *e)
+static int append_one(struct database *db, struct db_job *job, const struct store_limits *limits, struct err *e)
 {
 	const struct store_key k = key_of(job);
 
-	return database_append(db, &k, job->text, job->text_len, clock_wall_ms(), limits, e);
+	/* Here, because a long turn would hold the loop. */
+	if (job->text == NULL)
+		job->text = json_dumps(job->messages, JSON_COMPACT);
+	if (job->text == NULL)
+		return err_set(e, "no memory for a turn");
+	return database_append(db, &k, job->text, strlen(job->text), clock_wall_ms(), limits, e);
 }
 
 static void append_alone(struct database *db, struct db_job *job, const struct store_limits *limits)

@@ -75,9 +75,7 @@ static struct slot *add(struct turn_cache *c, int64_t id, int64_t first)
 	return e;
 }
 
-/* About the memory that jansson and the allocator need for a value: several times its text,
- * where the text is short. */
-static size_t weight(const json_t *value)
+size_t turn_cache_weight(const json_t *value)
 {
 	enum { STRING = 64, OBJECT = 256, PAIR = 64, ARRAY = 160 };
 	const char *key;
@@ -88,17 +86,17 @@ static size_t weight(const json_t *value)
 		return STRING + json_string_length(value);
 	if (json_is_object(value)) {
 		sum = OBJECT;
-		json_object_foreach((json_t *)(uintptr_t)value, key, item) sum += PAIR + weight(item);
+		json_object_foreach((json_t *)(uintptr_t)value, key, item) sum += PAIR + turn_cache_weight(item);
 	} else if (json_is_array(value)) {
 		sum = ARRAY;
-		json_array_foreach(value, i, item) sum += sizeof item + weight(item);
+		json_array_foreach(value, i, item) sum += sizeof item + turn_cache_weight(item);
 	}
 	return sum;
 }
 
 static void drop_oldest(struct turn_cache *c, struct slot *e)
 {
-	size_t size = weight(json_array_get(e->thread.turns, 0));
+	size_t size = turn_cache_weight(json_array_get(e->thread.turns, 0));
 
 	e->bytes -= size;
 	c->bytes -= size;
@@ -129,7 +127,7 @@ struct cached_thread *turn_cache_thread(struct turn_cache *c, int64_t id, int64_
 int turn_cache_add(struct turn_cache *c, struct cached_thread *t, json_t *turn)
 {
 	struct slot *e = (struct slot *)t;
-	size_t size = weight(turn);
+	size_t size = turn_cache_weight(turn);
 
 	if (json_array_append_new(t->turns, turn) < 0)
 		return -1;

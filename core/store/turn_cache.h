@@ -29,4 +29,8 @@ int turn_cache_add(struct turn_cache *c, struct cached_thread *t, json_t *turn);
 
 void turn_cache_forget(struct turn_cache *c, struct cached_thread *t);
 
+/* About the memory that jansson and the allocator need for a value: several times its text, where the
+ * text is short. */
+size_t turn_cache_weight(const json_t *value);
+
 #endif

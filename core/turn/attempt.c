@@ -151,6 +151,7 @@ struct attempt {
 	bool paused;
 	int64_t stall_ms;
 	const char *bearer;
+	struct counters *counters;
 	uint64_t events; /* that were seen */
 	bool finished, done;
 	struct attempt_outcome outcome;
@@ -197,6 +198,7 @@ static void on_data(void *arg, const char *bytes, size_t len)
 	int64_t now_ns = clock_mono_ns();
 	struct piece p;
 
+	counters_begin_work_at(a->counters, now_ns);
 	stream_feed(a->stream, bytes, len);
 	while (stream_next(a->stream, &p))
 		answer_take(a->answer, &p);
@@ -424,6 +426,7 @@ int attempt_start(struct attempt *a, const struct attempt_request *r)
 	stream_begin(a->stream, r->tools);
 	a->stall_ms = r->stall_ms;
 	a->bearer = r->bearer;
+	a->counters = r->counters;
 	a->events = 0;
 	a->finished = a->done = a->paused = false;
 	a->outcome = (struct attempt_outcome){.result = ATTEMPT_FAILED};

@@ -9,6 +9,7 @@
 
 #include "core/http/http.h"
 #include "core/protocol/protocol.h"
+#include "core/status/counters.h"
 #include "core/stream/stream.h"
 
 #include <event2/event.h>
@@ -84,10 +85,11 @@ struct attempt_request {
 	const char *body;
 	size_t body_len;
 	int64_t connect_ms;
-	int64_t silence_ms;       /* longest silence before the first token; comments end it */
-	int64_t stall_ms;         /* longest time without an event from then on; comments do not count */
-	const char *const *tools; /* as stream_begin; must outlive the attempt */
-	bool continues;           /* continues the answer so far */
+	int64_t silence_ms;        /* longest silence before the first token; comments end it */
+	int64_t stall_ms;          /* longest time without an event from then on; comments do not count */
+	struct counters *counters; /* may be NULL */
+	const char *const *tools;  /* as stream_begin; must outlive the attempt */
+	bool continues;            /* continues the answer so far */
 };
 
 /* How the last attempt ended. */

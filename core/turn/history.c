@@ -32,8 +32,9 @@ static void drop_open_calls(json_t *messages)
 
 static int add_answer(json_t *messages, const char *answer, size_t len, bool interrupted)
 {
-	json_t *message = json_pack("{s:s, s:s%}", "role", "assistant", "content", len == 0 ? NO_ANSWER : answer,
-	                            len == 0 ? sizeof NO_ANSWER - 1 : len);
+	/* It is UTF-8: checking it again takes long. */
+	json_t *text = len == 0 ? json_string(NO_ANSWER) : json_stringn_nocheck(answer, len);
+	json_t *message = json_pack("{s:s, s:o}", "role", "assistant", "content", text);
 
 	if (message != NULL && interrupted)
 		json_object_set_new(message, "interrupted", json_true());

@@ -345,20 +345,25 @@ unsigned prompt_sent(const struct prompt *p)
 
 /* ---- the body --------------------------------------------------------------------- */
 
-static int add_json(struct buf *to, const char *name, json_t *value)
+static int add_bytes(const char *bytes, size_t len, void *to)
 {
-	char *text = value == NULL ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-	int result = text == NULL ? -1 : buf_adds(to, name) | buf_adds(to, text) | buf_adds(to, ",");
-
-	free(text);
-	json_decref(value);
-	return result;
+	return buf_add(to, bytes, len);
 }
 
-char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len)
+static int add_json(struct buf *to, const char *name, json_t *value)
+{
+	int failed = value == NULL || buf_adds(to, name) < 0 ||
+	             json_dump_callback(value, add_bytes, to, JSON_COMPACT | JSON_ENCODE_ANY) < 0 ||
+	             buf_add(to, ",", 1) < 0;
+
+	json_decref(value);
+	return failed ? -1 : 0;
+}
+
+/* tail: of prompt_tail. */
+static char *make_body(const struct prompt *p, const char *tail, size_t *len)
 {
 	struct buf body = BUF_INIT(BODY_MAX);
-	const char *tail = prompt_tail(p, cache);
 	json_t *all = messages(p);
 	int failed = tail == NULL || all == NULL || add_json(&body, "{\"model\":", json_string(p->model)) < 0;
 
@@ -378,4 +383,82 @@ char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *le
 		return NULL;
 	}
 	return buf_steal(&body, len);
+}
+
+char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len)
+{
+	return make_body(p, prompt_tail(p, cache), len);
+}
+
+/* ---- on another thread ------------------------------------------------------------ */
+
+struct prompt_draft {
+	struct prompt p; /* with the members below */
+	struct config *config;
+	char *model, *begun, *tail;
+	json_t *tools, *turns, *messages, *as_sent;
+};
+
+/* A copy of the list of messages, of which each may be changed, but nothing in them. */
+static json_t *copy_messages(const json_t *messages)
+{
+	json_t *copy = json_array();
+	json_t *message;
+	size_t i;
+
+	json_array_foreach(messages, i, message)
+	{
+		if (json_array_append_new(copy, json_copy(message)) < 0) {
+			json_decref(copy);
+			return NULL;
+		}
+	}
+	return copy;
+}
+
+struct prompt_draft *prompt_draft_new(const struct prompt *p, struct prompt_cache *cache)
+{
+	const char *tail = prompt_tail(p, cache);
+	struct prompt_draft *d = tail != NULL ? calloc(1, sizeof *d) : NULL;
+
+	if (d == NULL)
+		return NULL;
+	d->p = *p;
+	d->p.config = d->config = config_ref((struct config *)(uintptr_t)p->config);
+	d->p.model = d->model = strdup(p->model);
+	d->tail = strdup(tail);
+	d->p.tools = d->tools = json_incref((json_t *)(uintptr_t)p->tools);
+	d->p.turns = d->turns = json_incref((json_t *)(uintptr_t)p->turns);
+	d->p.messages = d->messages = copy_messages(p->messages);
+	d->p.as_sent = d->as_sent = json_copy((json_t *)(uintptr_t)p->as_sent);
+	if (p->begun != NULL) {
+		d->p.begun = d->begun = malloc(p->begun_len + 1);
+		if (d->begun != NULL)
+			memcpy(d->begun, p->begun, p->begun_len);
+	}
+	if (d->model != NULL && d->tail != NULL && d->messages != NULL &&
+	    (d->as_sent == NULL) == (p->as_sent == NULL) && (d->begun == NULL) == (p->begun == NULL))
+		return d;
+	prompt_draft_free(d);
+	return NULL;
+}
+
+char *prompt_draft_body(const struct prompt_draft *d, size_t *len)
+{
+	return make_body(&d->p, d->tail, len);
+}
+
+void prompt_draft_free(struct prompt_draft *d)
+{
+	if (d == NULL)
+		return;
+	json_decref(d->tools);
+	json_decref(d->turns);
+	json_decref(d->messages);
+	json_decref(d->as_sent);
+	free(d->begun);
+	free(d->tail);
+	free(d->model);
+	config_unref(d->config);
+	free(d);
 }

@@ -98,6 +98,15 @@ const char *prompt_tail(const struct prompt *p, struct prompt_cache *cache);
 /* The JSON body; free(). NULL: no memory. */
 char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len);
 
+/* About how many bytes it has, at the cost of the number of its messages. */
+size_t prompt_size(const struct prompt *p);
+
+/* What a long body is made of, for another thread to make it: p may end or change meanwhile. NULL: no memory. */
+struct prompt_draft;
+struct prompt_draft *prompt_draft_new(const struct prompt *p, struct prompt_cache *cache);
+char *prompt_draft_body(const struct prompt_draft *d, size_t *len); /* as prompt_body */
+void prompt_draft_free(struct prompt_draft *d);                     /* where p was made; NULL is fine */
+
 /* content as it is stored in a thread: images replaced by a word. New reference. */
 json_t *prompt_content_for_history(const json_t *content);
 

@@ -45,20 +45,44 @@ static size_t longest_result(const struct prompt *p)
 
 /* ---- our count ---- */
 
+/* The length of a content's text, as of chat_content_text. */
+static size_t content_len(const json_t *content)
+{
+	size_t len = json_string_length(content), i;
+	const json_t *part;
+
+	json_array_foreach(content, i, part)
+	{
+		const json_t *text = json_object_get(part, "text");
+
+		if (json_is_string(text))
+			len += json_string_length(text) + (len > 0);
+	}
+	return len;
+}
+
+/* About how long value is as JSON: nothing in it is looked at byte by byte. */
+static size_t json_len(const json_t *value)
+{
+	const char *key;
+	json_t *item;
+	size_t len = 2, i;
+
+	if (json_is_string(value))
+		return 2 + json_string_length(value);
+	if (!json_is_object(value) && !json_is_array(value))
+		return value == NULL ? 0 : 4;
+	json_array_foreach(value, i, item) len += 1 + json_len(item);
+	json_object_foreach((json_t *)(uintptr_t)value, key, item) len += strlen(key) + 4 + json_len(item);
+	return len;
+}
+
 static size_t message_tokens(const json_t *message)
 {
-	char *text = chat_content_text(json_object_get(message, "content"));
-	size_t tokens = MESSAGE_TOKENS + (text == NULL ? 0 : strlen(text) / BYTES_PER_TOKEN);
 	const json_t *calls = json_object_get(message, "tool_calls");
 
-	free(text);
-	if (json_array_size(calls) > 0) {
-		char *dumped = json_dumps(calls, JSON_COMPACT);
-
-		tokens += dumped == NULL ? 0 : strlen(dumped) / BYTES_PER_TOKEN;
-		free(dumped);
-	}
-	return tokens;
+	return MESSAGE_TOKENS + content_len(json_object_get(message, "content")) / BYTES_PER_TOKEN +
+	       (json_array_size(calls) > 0 ? json_len(calls) / BYTES_PER_TOKEN : 0);
 }
 
 static size_t turn_tokens(const json_t *turn)
@@ -79,7 +103,7 @@ static size_t fixed_tokens(const struct prompt *p)
 	size_t own = 0;
 
 	for (size_t i = 0; i < json_array_size(p->as_sent); i++)
-		own += json_dumpb(prompt_own_message(p, i), NULL, 0, JSON_COMPACT) / BYTES_PER_TOKEN;
+		own += json_len(prompt_own_message(p, i)) / BYTES_PER_TOKEN;
 	return turn_tokens(p->messages) - (results - cut) / BYTES_PER_TOKEN + own +
 	       (system == NULL ? 0 : strlen(system) / BYTES_PER_TOKEN) +
 	       (p->begun == NULL ? 0 : MESSAGE_TOKENS + p->begun_len / BYTES_PER_TOKEN);
@@ -92,6 +116,15 @@ static size_t sent_tokens(const struct prompt *p)
 	for (size_t i = p->skip_turns; i < json_array_size(p->turns); i++)
 		tokens += turn_tokens(json_array_get(p->turns, i));
 	return tokens;
+}
+
+size_t prompt_size(const struct prompt *p)
+{
+	size_t size = json_len(p->messages) + json_len(p->as_sent) + p->begun_len;
+
+	for (size_t i = p->skip_turns; i < json_array_size(p->turns); i++)
+		size += json_len(json_array_get(p->turns, i));
+	return size;
 }
 
 /* ---- what fits ---- */

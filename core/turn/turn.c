@@ -147,6 +147,7 @@ static const struct {
 	[STEP_LOAD] = {turn_load, turn_loaded, turn_load_late, turn_store_stop},
 	[STEP_CHOOSE] = {turn_choose, NULL, NULL, NULL},
 	[STEP_ATTEMPT] = {turn_attempt, turn_attempt_ended, turn_attempt_late, turn_attempt_stop},
+	[STEP_PROMPT] = {turn_prompt, turn_prompt_made, turn_prompt_late, turn_prompt_stop},
 	[STEP_TOOLS] = {turn_tools, turn_tools_ended, turn_tools_due, turn_tools_stop},
 	[STEP_SAVE] = {turn_save, turn_saved, turn_save_late, turn_store_stop},
 	[STEP_END] = {end, NULL, NULL, NULL},
@@ -267,5 +268,5 @@ void turn_cancel(struct turn *t)
 	steps[step].stop(t);
 	if (step != STEP_SAVE) /* there the answer was complete, only its end was not read any more */
 		turn_leave(t, "cancelled", COUNTER_TURNS_CANCELLED);
-	drive(t, step == STEP_ATTEMPT || step == STEP_TOOLS ? STEP_SAVE : STEP_END);
+	drive(t, step == STEP_ATTEMPT || step == STEP_PROMPT || step == STEP_TOOLS ? STEP_SAVE : STEP_END);
 }

@@ -10,6 +10,7 @@
 #ifndef TT_TURN_TURN_H
 #define TT_TURN_TURN_H
 
+#include "core/base/background.h"
 #include "core/config/config.h"
 #include "core/http/http.h"
 #include "core/protocol/protocol.h"
@@ -35,11 +36,12 @@ struct chat_services {
 	struct store *store;
 	const char *run; /* names this run of the service, to which short ids belong (store_run_name) */
 	struct toolbox *toolbox;
-	struct wait_queue *waiting;   /* where turns wait while chat_services_has_llm says no */
-	struct cooldown *cooldown;    /* zeroed at start, only turns use it */
-	struct quirk_memory *quirks;  /* likewise */
-	struct prompt_cache *prompts; /* likewise; prompt_cache_clear at the end */
-	struct counters *counters;    /* may be NULL */
+	struct wait_queue *waiting;    /* where turns wait while chat_services_has_llm says no */
+	struct cooldown *cooldown;     /* zeroed at start, only turns use it */
+	struct quirk_memory *quirks;   /* likewise */
+	struct prompt_cache *prompts;  /* likewise; prompt_cache_clear at the end */
+	struct counters *counters;     /* may be NULL */
+	struct background *background; /* where long requests are made; NULL: on the loop */
 	/* A real turn met a failure of an LLM, found out what it refuses, is being answered (status
 	 * TURN_REPORT_SERVING), or got a whole answer (see the report command). May be NULL. */
 	void (*report)(void *arg, const struct turn_report *r);

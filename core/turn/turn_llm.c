@@ -133,7 +133,7 @@ enum step turn_choose(struct turn *t)
 	return turn_fail(t, obstacle != NULL ? obstacle : failures[up->failure].sentence);
 }
 
-/* ---- ATTEMPT ----------------------------------------------------------------------------------- */
+/* ---- what an LLM is asked ----------------------------------------------------------------------- */
 
 static struct prompt prompt_of(struct turn *t)
 {
@@ -167,51 +167,170 @@ static struct prompt prompt_of(struct turn *t)
 	return p;
 }
 
-enum step turn_attempt(struct turn *t)
+/* The same without the turns that do not fit. */
+static struct prompt fitting_prompt(struct turn *t)
+{
+	struct prompt p = prompt_of(t);
+	size_t beyond = prompt_fit(&p);
+
+	if (p.skip_turns < beyond)
+		p.skip_turns = beyond;
+	t->upstream.skip_turns = p.skip_turns;
+	return p;
+}
+
+static void wake_at_deadline(struct turn *t)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	turn_wake_in(t, t->deadline_ms > now_ms ? t->deadline_ms - now_ms : 0);
+}
+
+/* body: NULL: no memory. */
+static enum step send_request(struct turn *t, const char *body, size_t len)
 {
 	struct upstream *up = &t->upstream;
 	const struct config *c = t->config;
-	struct prompt p = prompt_of(t);
 	int64_t silence_ms = cfg_ms(c, CFG_LLM_SILENCE_TIMEOUT), stall_ms = cfg_ms(c, CFG_LLM_STALL_TIMEOUT);
-	int64_t now_ms = clock_mono_ms();
 	struct attempt_request r = {
 		.url = status_text(up->snapshot, up->llm->url),
 		.resolve = status_text(up->snapshot, up->llm->resolve),
 		.bearer = status_text(up->snapshot, up->llm->token),
 		.ca_file = cfg_str(c, CFG_CLOUD_CA_FILE),
+		.body = body,
+		.body_len = len,
 		.connect_ms = cfg_ms(c, CFG_LLM_CONNECT_TIMEOUT),
 		.silence_ms = silence_ms,
 		/* A silence that is too long before the first token is too long after it as well. */
 		.stall_ms = stall_ms < silence_ms ? stall_ms : silence_ms,
+		.counters = t->services->counters,
 		.tools = up->tools,
 		.continues = up->continuing,
 	};
-	const char *proxy = p.cloud ? http_proxy_for(c, r.url) : NULL;
-	size_t beyond = prompt_fit(&p);
-	char *body;
-	int started = -1;
 
-	if (p.skip_turns < beyond)
-		p.skip_turns = beyond;
-	up->skip_turns = p.skip_turns;
-	r.proxy = proxy;
+	r.proxy = up->llm->kind == LLM_CLOUD ? http_proxy_for(c, r.url) : NULL;
+	up->began_boot_ms = clock_boot_ms();
+	wake_at_deadline(t);
+	return body != NULL && attempt_start(up->attempt, &r) == 0 ? STEP_STAY : turn_fail(t, NO_MEMORY);
+}
+
+static enum step stop_late(struct turn *t)
+{
+	snprintf(t->log.reason, sizeof t->log.reason, "deadline");
+	return turn_fail(t, TOO_LONG);
+}
+
+/* ---- PROMPT: a long request is made in the background -------------------------------------- */
+
+struct long_prompt {
+	struct turn *turn;
+	struct background_job *job;
+	struct prompt_draft *draft;
+	char *body; /* NULL: no memory */
+	size_t len;
+};
+
+static void long_prompt_free(void *arg)
+{
+	struct long_prompt *l = arg;
+
+	prompt_draft_free(l->draft);
+	free(l->body);
+	free(l);
+}
+
+static void make_long_prompt(void *arg)
+{
+	struct long_prompt *l = arg;
+
+	l->body = prompt_draft_body(l->draft, &l->len);
+}
+
+static void on_long_prompt_made(void *arg)
+{
+	struct turn *t = ((struct long_prompt *)arg)->turn;
+
+	t->proceed(t);
+}
+
+enum step turn_prompt(struct turn *t)
+{
+	static const struct background_work work = {
+		.run = make_long_prompt, .done = on_long_prompt_made, .drop = long_prompt_free};
+	const struct prompt p = fitting_prompt(t);
+	struct long_prompt *l = calloc(1, sizeof *l);
+
+	if (l == NULL)
+		return turn_fail(t, NO_MEMORY);
+	l->turn = t;
+	l->draft = prompt_draft_new(&p, t->services->prompts);
+	l->job = l->draft != NULL ? background_start(t->services->background, &work, l) : NULL;
+	if (l->job == NULL) {
+		long_prompt_free(l);
+		return turn_fail(t, NO_MEMORY);
+	}
+	t->upstream.prompt = l;
+	wake_at_deadline(t);
+	return STEP_STAY;
+}
+
+enum step turn_prompt_made(struct turn *t)
+{
+	(void)t;
+	return STEP_ATTEMPT;
+}
+
+static enum step send_long_prompt(struct turn *t)
+{
+	struct long_prompt *l = t->upstream.prompt;
+	enum step next;
+
+	t->upstream.prompt = NULL;
+	next = send_request(t, l->body, l->len);
+	long_prompt_free(l);
+	return next;
+}
+
+void turn_prompt_stop(struct turn *t)
+{
+	background_cancel(t->upstream.prompt->job);
+	t->upstream.prompt = NULL;
+}
+
+enum step turn_prompt_late(struct turn *t)
+{
+	turn_prompt_stop(t);
+	return stop_late(t);
+}
+
+/* ---- ATTEMPT: how it begins and is stopped --------------------------------------------------- */
+
+enum step turn_attempt(struct turn *t)
+{
+	struct upstream *up = &t->upstream;
+	enum step next;
+	struct prompt p;
+	size_t len = 0;
+	char *body;
+
+	if (up->prompt != NULL)
+		return send_long_prompt(t);
+	p = fitting_prompt(t);
 	up->tools[0] = NULL;
 	if (p.tools != NULL)
-		toolbox_names(c, up->tools);
-	up->began_boot_ms = clock_boot_ms();
-	turn_wake_in(t, t->deadline_ms > now_ms ? t->deadline_ms - now_ms : 0);
-	r.body = body = prompt_body(&p, t->services->prompts, &r.body_len);
-	if (body != NULL)
-		started = attempt_start(up->attempt, &r);
+		toolbox_names(t->config, up->tools);
+	if (t->services->background != NULL && prompt_size(&p) > BACKGROUND_MIN)
+		return STEP_PROMPT;
+	body = prompt_body(&p, t->services->prompts, &len);
+	next = send_request(t, body, len);
 	free(body);
-	return started == 0 ? STEP_STAY : turn_fail(t, NO_MEMORY);
+	return next;
 }
 
 enum step turn_attempt_late(struct turn *t)
 {
 	attempt_cancel(t->upstream.attempt);
-	snprintf(t->log.reason, sizeof t->log.reason, "deadline");
-	return turn_fail(t, TOO_LONG);
+	return stop_late(t);
 }
 
 void turn_attempt_stop(struct turn *t)

@@ -2,7 +2,7 @@
 /* What the files of a turn share; nobody else includes this.
  *
  * turn.c        the table of steps, its driver, and ADMIT, WAIT and END
- * turn_llm.c    CHOOSE and ATTEMPT: trying LLMs, one after the other until one answers
+ * turn_llm.c    CHOOSE, ATTEMPT and PROMPT: trying LLMs, one after the other until one answers
  * turn_quirks.c what an LLM refuses of a request, and is asked again without
  * turn_tools.c  TOOLS: the calls of an answer
  * turn_store.c  LOAD and SAVE: the history
@@ -27,6 +27,7 @@ enum step {
 	STEP_LOAD,
 	STEP_CHOOSE,
 	STEP_ATTEMPT,
+	STEP_PROMPT,
 	STEP_TOOLS,
 	STEP_SAVE,
 	STEP_END,
@@ -65,6 +66,7 @@ struct upstream {
 	unsigned shrunk;                  /* how often it was asked again with less */
 	bool retried;                     /* it was asked again on a new connection */
 	struct learned learned;           /* what it was found to refuse */
+	struct long_prompt *prompt;       /* that is being made in the background; NULL: none */
 	bool continuing;                  /* the answer that another LLM began */
 	int64_t began_boot_ms;            /* the attempt */
 	const char *tools[TOOLS_MAX + 1]; /* names of those that it was offered; none: it was offered none */
@@ -128,6 +130,10 @@ extern const struct attempt_handlers turn_attempt_handlers;
 enum step turn_choose(struct turn *t);  /* the best candidate that was not tried */
 enum step turn_attempt(struct turn *t); /* asks it */
 enum step turn_attempt_ended(struct turn *t);
+enum step turn_prompt(struct turn *t); /* makes a long request, for ATTEMPT to go on with */
+enum step turn_prompt_made(struct turn *t);
+enum step turn_prompt_late(struct turn *t);
+void turn_prompt_stop(struct turn *t);
 enum step turn_attempt_late(struct turn *t);
 void turn_attempt_stop(struct turn *t);
 

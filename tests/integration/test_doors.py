@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from harness import fastcgi
+from harness.costly import BODIES, SIZE
 from harness.http_client import Exchange, Turn
 from harness.process import PATIENCE, SOURCE
 
@@ -225,58 +226,6 @@ def test_a_client_that_nobody_can_name_is_no_admin(one, forwarded, server):
 
 # ---- what one request may cost -------------------------------------------------------------------
 
-SIZE = 1 << 20
-
-
-def fill(before, unit, after):
-    return before + unit * ((SIZE - len(before) - len(after)) // len(unit)) + after
-
-
-IGNORED = b'{"message":"[plain]","thread_id":"cost","ignored":'
-COSTLY = {
-    "items": fill(b'{"message":[', b"1,", b'1],"thread_id":"cost"}'),
-    "parts": fill(b'{"thread_id":"cost","message":[', b'{"type":"text","text":""},', b"{}]}"),
-    "bad parts": fill(b'{"thread_id":"cost","message":[', b'{},', b"{}]}"),
-    "bad texts": fill(b'{"thread_id":"cost","message":[', b'{"type":"text","text":1},', b"{}]}"),
-    "some bad parts": fill(b'{"thread_id":"cost","message":[{"type":"' + b"x" * 900000 + b'"},', b'[]' + b" " * 20 + b",", b"{}]}"),
-    "no string": fill(b'{"thread_id":"cost","message":{"a":"', b"x", b'"}}'),
-    "no fields": fill(b'{"a":"', b"x", b'"}'),
-    "no object": fill(b'"', b"x", b'"'),
-    "an array": fill(b'["', b"x", b'"]'),
-    "text": fill(b'{"message":"', b"x", b'","thread_id":"cost"}'),
-    "lines": fill(b'{"message":"', b"line\\n", b'","thread_id":"cost"}'),
-    "escapes": fill(b'{"message":"', b"\\n", b'","thread_id":"cost"}'),
-    "controls": fill(b'{"message":"', b"\\u0001", b'","thread_id":"cost"}'),
-    "NULs": fill(b'{"message":"', b"\\u0000", b'","thread_id":"cost"}'),
-    "surrogates": fill(b'{"message":"', b"\\ud83d\\ude00", b'","thread_id":"cost"}'),
-    "half surrogates": fill(b'{"message":"', b"\\ud83d", b'","thread_id":"cost"}'),
-    "emoji": fill(b'{"message":"', "😀".encode(), b'","thread_id":"cost"}'),
-    "a cut string": fill(b'{"thread_id":"cost","message":"', b"x", b""),
-    "a late fault": fill(b'{"message":"', b"x", b'","thread_id":"cost",'),
-    "invalid UTF-8 at the end": fill(b'{"message":"', b"x", b'\xff","thread_id":"cost"}'),
-    "an image": fill(b'{"thread_id":"cost","message":[{"type":"image_url","image_url":{"url":"data:image/png;base64,', b"A",
-                     b'"}}]}'),
-    "long id": fill(b'{"message":"x","thread_id":"', b"i", b'"}'),
-    "a long key": fill(b'{"message":"x","thread_id":"cost","', b"k", b'":1}'),
-    "objects": fill(IGNORED + b"[", b"{},", b"{}]}"),
-    "arrays": fill(IGNORED + b"[", b"[],", b"[]]}"),
-    "small objects": fill(IGNORED + b"[", b'{"":0},', b"{}]}"),
-    "strings": fill(IGNORED + b"[", b'"",', b'""]}'),
-    "keys": IGNORED + b"{" + b",".join(b'"%x":1' % i for i in range(90000)) + b"}}",
-    "one key": fill(b'{"message":"[plain]","thread_id":"cost"', b',"a":1', b"}"),
-    "reals": fill(IGNORED + b"[", b"1e5,", b"1]}"),
-    "depth": IGNORED + b"[" * 500000 + b"]" * 500000 + b"}",
-    "deep objects": fill(IGNORED, b'{"a":', b""),
-    "an integer": fill(IGNORED, b"9", b"}"),
-    "a fraction": fill(IGNORED + b"0.", b"9", b"}"),
-    "an exponent": fill(IGNORED + b"1e", b"9", b"}"),
-    "integers": fill(IGNORED + b"[", b"9" * 4000 + b",", b"9]}"),
-    "whitespace": fill(b'{"message":"[plain]",', b" ", b'"thread_id":"cost"}'),
-    "medium strings": fill(b'{"message":[', b'"' + b"x" * 4090 + b'",', b'1],"thread_id":"cost"}'),
-    "long strings": fill(b'{"message":[', b'"' + b"x" * 4100 + b'",', b'1],"thread_id":"cost"}'),
-    "NUL before long": fill(b'{"n":"\\u0000","thread_id":"cost","message":"', b"x", b'"}'),
-    "as many values as may be": fill(b'{"n":[' + b"{}," * 9900 + b'{}],"thread_id":"cost","message":"', b"x", b'"}'),
-}
 # What it is on a fast machine is measured by tests/bench; here only what grows with the square of a length is found.
 LOOP_MS = 250
 
@@ -292,17 +241,17 @@ def resident(pid, field):
         return next(int(line.split()[1]) for line in f if line.startswith(field + ":")) << 10
 
 
-@pytest.mark.parametrize("kind", COSTLY)
+@pytest.mark.parametrize("kind", BODIES)
 def test_no_body_holds_the_loop_or_takes_much_memory(one, kind):
     service, _ = one
     pid, = service.worker_pids()
-    assert len(COSTLY[kind]) > SIZE * 0.75
+    assert len(BODIES[kind]) > SIZE * 0.75
     spent = []
     for _ in range(3):
         with open(f"/proc/{pid}/clear_refs", "w") as f:
             f.write("5")
         before, memory = cpu_ms(pid), resident(pid, "VmRSS")
-        answer = send(service.host, "POST", "/poll_requests", None, COSTLY[kind])
+        answer = send(service.host, "POST", "/poll_requests", None, BODIES[kind])
         spent.append(cpu_ms(pid) - before)
         assert resident(pid, "VmHWM") - memory < 16 * SIZE
         assert answer.status in (200, 422)
@@ -317,7 +266,7 @@ def test_no_body_holds_the_loop_or_takes_much_memory(one, kind):
 
 def test_the_longest_iteration_is_shown(one):
     service, _ = one
-    send(service.host, "POST", "/poll_requests", None, COSTLY["text"])
+    send(service.host, "POST", "/poll_requests", None, BODIES["text"])
     assert 100 < service.ctl("status")["counters"]["longest_iteration_us"] < 2000000 * PATIENCE
 
 

@@ -4,6 +4,8 @@
 
 #include "core/status/counters.h"
 
+#include "core/base/clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,22 +57,22 @@ static void the_longest_iteration_of_all_counts(void **state)
 	int64_t longest;
 
 	(void)state;
-	counters_end_iteration(a); /* without work */
+	counters_end_iteration(a, clock_mono_ns()); /* without work */
 	assert_int_equal(sum(COUNTER_LONGEST_ITERATION), 0);
 	counters_begin_work(a);
 	usleep(3000);
 	counters_begin_work(a);
-	counters_end_iteration(a);
+	counters_end_iteration(a, clock_mono_ns());
 	longest = sum(COUNTER_LONGEST_ITERATION);
 	assert_true(longest >= 3000);
 	counters_begin_work(b);
 	usleep(1000);
-	counters_end_iteration(b);
+	counters_end_iteration(b, clock_mono_ns());
 	assert_true(sum(COUNTER_LONGEST_ITERATION) >= longest);
 	counters_close(a);
 	assert_true(sum(COUNTER_LONGEST_ITERATION) >= 1000);
 	counters_begin_work(NULL);
-	counters_end_iteration(NULL);
+	counters_end_iteration(NULL, clock_mono_ns());
 	counters_close(b);
 	assert_int_equal(sum(COUNTER_LONGEST_ITERATION), 0);
 }
