@@ -22,6 +22,7 @@ void handover_close(struct handover *h);
 struct orphan {
 	char protocol[16];   /* its name */
 	unsigned char state; /* of the reply: output_set_state */
+	uint16_t request_id; /* FastCGI's */
 	uint32_t request_len, text_len;
 	uint32_t writes;
 	int64_t began_ns, first_ns, last_ns; /* CLOCK_MONOTONIC */

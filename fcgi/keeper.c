@@ -59,7 +59,7 @@ struct keeper {
 	_Atomic int64_t beat_ns, hang_ns;
 	_Atomic int end; /* no file descriptor from here on was ever used */
 	int entries_max;
-	int give; /* handover.h */
+	struct handover handover;
 	size_t size, journal_size;
 	char *journal; /* HANDOVER_MAX bytes for each of the first file descriptors; NULL: no room */
 	struct kept entries[];
@@ -251,6 +251,7 @@ static void notify(struct kept *e, int fd)
 static bool hand_over(const struct keeper *k, struct kept *e, int fd)
 {
 	struct orphan o = {.state = e->reply_state,
+	                   .request_id = e->request_id,
 	                   .request_len = e->request_len,
 	                   .text_len = e->text_sent,
 	                   .writes = e->writes,
@@ -261,7 +262,7 @@ static bool hand_over(const struct keeper *k, struct kept *e, int fd)
 	if (e->request_len == 0 || e->was_handed_over || e->sends != e->sent || !e->protocol->can_resume(o.state))
 		return false;
 	snprintf(o.protocol, sizeof o.protocol, "%s", e->protocol->name);
-	if (handover_give(k->give, &o, e->journal, fd) < 0)
+	if (handover_give(k->handover.give, &o, e->journal, fd) < 0)
 		return false;
 	close(fd);
 	return true;
@@ -272,18 +273,48 @@ static bool hand_over(const struct keeper *k, struct kept *e, int fd)
 /* The descriptors of everything else: LLMs would write on, the locks of the database would stay. */
 static int close_others(struct keeper *k)
 {
+	const struct handover *h = &k->handover;
 	int from = FIRST_FD, streams = 0;
 
-	for (int fd = FIRST_FD; fd < k->end || fd <= k->give; fd++) {
-		if (k->entries[fd].state != KEPT_STREAMS && fd != k->give)
+	for (int fd = FIRST_FD; fd < k->end || fd <= h->give || fd <= h->take; fd++) {
+		bool own = fd == h->give || fd == h->take;
+
+		if (k->entries[fd].state != KEPT_STREAMS && !own)
 			continue;
 		if (fd > from)
 			close_range((unsigned)from, (unsigned)fd - 1, 0);
 		from = fd + 1;
-		streams += fd != k->give;
+		streams += !own;
 	}
 	close_range((unsigned)from, ~0u, 0);
 	return streams;
+}
+
+/* Answers that wait to be taken over, for which the worker had no room: if it was the last one that could,
+ * they would end silently. They are given again, like its own. Returns how many. */
+static int take_waiting(struct keeper *k)
+{
+	static char bytes[HANDOVER_MAX];
+	struct orphan o;
+	int fd, count = 0;
+
+	while (handover_take(k->handover.take, &o, bytes, &fd) == 0) {
+		const struct protocol *p = protocol_find(o.protocol);
+		struct kept *e = p != NULL ? keeper_begin(k, fd, o.request_id, p) : NULL;
+
+		if (e == NULL) {
+			close(fd);
+			continue;
+		}
+		kept_request(e, bytes, o.request_len);
+		kept_text(e, bytes + o.request_len, o.text_len);
+		kept_resumed(e, &o);
+		e->was_handed_over = false; /* nobody has tried it yet */
+		e->text_sent = e->text_len;
+		count++;
+	}
+	close(k->handover.take);
+	return count;
 }
 
 static bool is_local(int fd)
@@ -297,7 +328,7 @@ static bool is_local(int fd)
 static void after_death(struct keeper *k)
 {
 	int64_t began_ms = clock_mono_ms(), end_ms = began_ms + NOTIFY_MS;
-	int answers = close_others(k), count[HANDED_OVER + 1] = {0};
+	int answers = close_others(k) + take_waiting(k), count[HANDED_OVER + 1] = {0};
 
 	for (int fd = FIRST_FD; fd < k->end; fd++)
 		if (k->entries[fd].state == KEPT_STREAMS && hand_over(k, &k->entries[fd], fd))
@@ -389,7 +420,7 @@ static struct keeper *map_table(void)
 	return k;
 }
 
-struct keeper *keeper_start(int give)
+struct keeper *keeper_start(const struct handover *h)
 {
 	struct keeper *k = map_table();
 	pid_t self = getpid();
@@ -398,7 +429,7 @@ struct keeper *keeper_start(int give)
 	long pid = pidfd >= 0 ? syscall(SYS_clone, CLONE_FILES, 0, 0, 0, 0) : -1;
 
 	if (pid == 0) {
-		k->give = give;
+		k->handover = *h;
 		run(k, self, pidfd);
 	}
 	if (pid > 0)

@@ -5,7 +5,8 @@
  * The keeper sleeps until the worker is dead. The connections are still open in it then. It hands
  * each answer over to another worker, which resumes it as if the LLM's stream had broken off; where
  * that is not possible it ends the answer as its protocol says: a sentence that it broke off, and
- * the statistics. An answer is handed over once: it may be what killed the worker.
+ * the statistics. An answer is handed over once: it may be what killed the worker. Answers that the
+ * worker had no room to take over are handed on in the same way.
  *
  * Both map one table with an entry for each file descriptor, and a journal with its request and
  * the answer's text so far. The worker only stores words there:
@@ -30,8 +31,9 @@ struct keeper;
 struct kept; /* an answer; functions that take one accept NULL */
 
 /* To be called first in a worker, before any thread or library: the keeper begins as a copy of its
- * memory. give: handover.h. NULL: the worker works without one, for a reason that was logged. */
-struct keeper *keeper_start(int give);
+ * memory. The worker must not close what is in h. NULL: the worker works without one, for a reason that
+ * was logged. */
+struct keeper *keeper_start(const struct handover *h);
 /* The keeper ends with its worker. */
 void keeper_free(struct keeper *k);
 

@@ -194,7 +194,7 @@ static void on_accepted(void *arg, int fd, bool quiet)
 }
 
 /* Answers of a worker that died, while there is room for them: without a file descriptor for its
- * connection an answer would be lost. */
+ * connection an answer would be lost. What is left when this worker ends is its keeper's. */
 static void take_orphans(struct worker *w)
 {
 	struct connection_orphan o;
@@ -284,8 +284,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	published_check(w->published);
-	if (!w->draining)
-		event_add(w->orphans, NULL);
+	event_add(w->orphans, NULL);
 	schedule_tick(w);
 }
 
@@ -294,9 +293,6 @@ static void drain(struct worker *w)
 	if (w->draining)
 		return;
 	w->draining = true;
-	take_orphans(w);
-	event_del(w->orphans);
-	close(w->context.handover.take); /* the other end is the keeper's */
 	w->drain_until_ms = clock_mono_ms() + w->options->drain_ms;
 	acceptor_stop(w->acceptor);
 	close(w->context.listener); /* else a successor could not bind the same TCP port */
@@ -452,7 +448,7 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 	int status = 1;
 
 	if (!o->no_keeper)
-		w.keeper = keeper_start(context->handover.give);
+		w.keeper = keeper_start(&context->handover);
 	dispatch_ids_init(&w.ids);
 	if (open_parts(&w, &e) < 0) {
 		log_event(LOG_WORKER_FAILED, L_STR("error", e.text));

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import threading
 
@@ -222,6 +223,30 @@ def test_a_stop_waits_until_clients_are_told(testbed):
     service.responder.send(signal.SIGTERM)
     assert all(len(words(t.text)) == 400 and whole(t, 400) or told(t) for t in answers.ended())
     service.responder.wait()
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+def test_no_answer_is_left_between_workers(testbed, how):
+    """A worker dies while the other one has no room for its answers and ends, too, as the last one."""
+    service, _ = one(testbed, workers=2, responder_limits={resource.RLIMIT_NOFILE: 96})
+    first, second = service.worker_pids()
+    answers = Answers([service.ask(WORDS_400) for _ in range(40)])
+    parent = service.responder.popen.pid
+    os.kill(parent, signal.SIGSTOP)  # it starts no other worker
+    try:
+        os.kill(first, signal.SIGKILL)
+        service.responder.wait_log("answers_broke_off")
+        os.kill(second, getattr(signal, how))
+    finally:
+        service.responder.send(signal.SIGTERM)
+        os.kill(parent, signal.SIGCONT)
+    turns = answers.ended()
+    service.responder.wait()
+    begun = [t for t in turns if "as many chats as it can" not in t.text]
+    assert len(turns) == 40 and len(begun) > 30
+    for turn in begun:
+        assert turn.whole, turn.chunks[-3:]
+        assert len(words(turn.text)) == 400 or told(turn)
 
 
 @pytest.mark.long

@@ -109,12 +109,9 @@ def measured(names, set_search):
         thread = names.format(f"history-{kind}-{{}}").replace(" ", "-")
         yield (f"history: {kind}", lambda n, message=message, thread=thread: [turn(message, thread.format(n))] * 8,
                lambda n, thread=thread: [turn(b"[plain]", thread.format(n))])
-    thread = names.format("history-many-{}")
-    yield ("history: turns", lambda n, thread=thread: [turn(b"[plain]" + b"x" * 31000, thread.format(n))] * 260,
-           lambda n, thread=thread: [turn(b"[plain]", thread.format(n))])
-    for kind, text in {"text": "x", "escapes": '"', "controls": "\x01", "emoji": "😀", "NULs": "\0"}.items():
+    for kind, text in {"text": "x", "escapes": '"', "controls": "\x01", "emoji": "😀"}.items():
         def prepare(n, text=text):
-            set_search({"all": {"results": [{"title": "t", "url": f"https://example.org/{i}", "content": text * 50000, "score": 0.5}
+            set_search({"all": {"results": [{"title": "t", "url": f"https://example.org/{i}", "content": text * 20000, "score": 0.5}
                                             for i in range(20)]}})
             return []
 
@@ -125,16 +122,14 @@ def measured(names, set_search):
         yield f"answer: {kind}", nothing, lambda n, knobs=knobs, thread=thread: [turn(script(**knobs), thread.format(n))]
 
 
-def arguments(text):
-    return {"fragment": 0, "rounds": [{"calls": [{"id": "call_a", "name": "tavily_search_results_json",
-                                                  "arguments": json.dumps({"query": text * 1000})}]}]}
-
-
 ANSWERS = {
     "10 MiB in one chunk": {"tokens": 160, "token": "x" * 65536, "coalesce": True},
     "one event of 7 MiB": {"tokens": 1, "token": "x", "huge": 7 << 20},
     "10 MiB of lines": {"tokens": 160, "token": "\n" * 65536, "tokens_per_write": 1},
     "10 MiB of quotes": {"tokens": 160, "token": '"' * 65536, "tokens_per_write": 1},
     "10 MiB of emoji": {"tokens": 160, "token": "😀" * 16384, "tokens_per_write": 1},
-    "10 MiB of tags": {"tokens": 1, "text": ["<|" * 32768]},
+    "10 MiB of tags": {"tokens": 160, "token": "<|" * 32768, "tokens_per_write": 1},
+    "arguments": {"fragment": 0, "rounds": [{"calls": [
+        {"id": f"call_{n}", "name": "tavily_search_results_json", "arguments": json.dumps({"query": '"' * 60000 + str(n)})}
+        for n in range(7)]}]},
 }
