@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PAUSE_FACTOR 9 /* of the loop's time, publications take a tenth at most */
+
 const char *agent_current_name(const struct agent *a)
 {
 	long i = selector_current(&a->selector);
@@ -23,15 +25,18 @@ const char *agent_current_name(const struct agent *a)
 	return i >= 0 ? llm_name(&registry_llms(a->s.registry)[i]) : "Unknown";
 }
 
+/* With very many LLMs a publication takes long: then it waits for more changes. */
 void agent_touch(struct agent *a, int64_t within_ms)
 {
-	int64_t at = clock_mono_ms() + within_ms;
+	int64_t now = clock_mono_ms(), at = now + within_ms, pause = a->publish_end_ms + PAUSE_FACTOR * a->publish_ms;
 
 	a->changed |= within_ms < AGENT_LATER_MS;
+	if (within_ms > 0 && at < pause)
+		at = pause;
 	if (a->settle_at_ms != 0 && a->settle_at_ms <= at)
 		return;
 	a->settle_at_ms = at;
-	timer_arm_ms(a->settle, within_ms);
+	timer_arm_ms(a->settle, at - now);
 }
 
 /* When the configuration cannot be written, the state is published with the previous one.
@@ -52,10 +57,13 @@ static void publish(struct agent *a)
 {
 	int64_t began_ms = clock_mono_ms();
 	struct err e = ERR_INIT;
+	int result = publish_all(a, &e);
 
-	if (publish_all(a, &e) == 0) {
+	a->publish_end_ms = clock_mono_ms();
+	a->publish_ms = a->publish_end_ms - began_ms;
+	if (result == 0) {
 		log_event(LOG_PUBLISHED, L_INT("generation", publisher_generation(a->publisher)),
-		          L_INT("duration_ms", clock_mono_ms() - began_ms));
+		          L_INT("duration_ms", a->publish_ms));
 		if (err_is_set(&a->publish_error))
 			log_event(LOG_PUBLISH, L_STR("again", "what could not be written is written"));
 		err_clear(&a->publish_error);

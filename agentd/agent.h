@@ -41,9 +41,10 @@ struct agent {
 	struct commands *commands;
 	struct event *settle, *poll, *discover, *second;
 	struct event *signals[3];
-	int64_t settle_at_ms; /* 0: nothing to settle */
-	bool changed;         /* more than probe times waits to be published */
-	bool config_changed;  /* a new configuration waits to be published */
+	int64_t settle_at_ms;               /* 0: nothing to settle */
+	int64_t publish_ms, publish_end_ms; /* how long the last publication took, and when it ended */
+	bool changed;                       /* more than probe times waits to be published */
+	bool config_changed;                /* a new configuration waits to be published */
 	int64_t started_ms;
 	bool memory_released;     /* memory that only the start needed */
 	bool refresh_follows;     /* the reload command runs the reload, and refreshes itself */

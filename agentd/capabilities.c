@@ -35,6 +35,7 @@ struct capabilities {
 	void *arg;
 	struct job *jobs;
 	size_t running, wanted;
+	size_t next; /* index from which on those that wait are searched */
 };
 
 struct capabilities *capabilities_new(struct services *s, capabilities_learned_fn *learned, void *arg)
@@ -275,19 +276,18 @@ static void job_start(struct capabilities *c, size_t index)
 
 static void start_wanted(struct capabilities *c)
 {
-	size_t count = registry_count(c->s->registry);
+	size_t count = registry_count(c->s->registry), seen;
 
-	if (c->wanted == 0)
-		return;
-	c->wanted = 0;
-	for (size_t i = 0; i < count; i++) {
+	for (seen = 0; seen < count && c->running < AT_ONCE && c->wanted > 0; seen++) {
+		size_t i = c->next++ % count;
+
 		if (registry_track(c->s->registry, i)->caps != CAPS_WANTED)
 			continue;
-		if (c->running >= AT_ONCE)
-			c->wanted++;
-		else
-			job_start(c, i);
+		c->wanted--;
+		job_start(c, i);
 	}
+	if (seen == count)
+		c->wanted = 0; /* the others are gone */
 }
 
 bool capabilities_need_gate(const struct llm *l, const struct track *t)

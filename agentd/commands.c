@@ -97,7 +97,8 @@ struct pending *pending_new(struct agent *a, struct command_call *call, enum com
 		pending_fail(p, "out of memory");
 		return NULL;
 	}
-	timer_arm_ms(p->deadline, command_info(c)->deadline_ms - PENDING_MARGIN_MS);
+	/* Before the answer comes a publication, and the answer may be as long. */
+	timer_arm_ms(p->deadline, command_info(c)->deadline_ms - PENDING_MARGIN_MS - 4 * a->publish_ms);
 	return p;
 }
 

@@ -11,7 +11,7 @@
 #define DOUBT_LAST_MS 60000 /* how long these are looked up so often */
 
 struct lookup {
-	struct lookup *next;
+	struct lookup *next, **link;
 	struct hosts *owner;
 	struct resolver_query *query;
 	uint64_t instance;
@@ -77,12 +77,9 @@ void hosts_free(struct hosts *h)
 
 static void unlink_lookup(struct lookup *l)
 {
-	for (struct lookup **p = &l->owner->lookups; *p != NULL; p = &(*p)->next) {
-		if (*p == l) {
-			*p = l->next;
-			return;
-		}
-	}
+	*l->link = l->next;
+	if (l->next != NULL)
+		l->next->link = l->link;
 }
 
 static void looked_up(void *arg, const char *resolve, bool ours, const struct err *e)
@@ -100,6 +97,7 @@ static void looked_up(void *arg, const char *resolve, bool ours, const struct er
 	if (llm == NULL)
 		return;
 	t = registry_track(h->s->registry, (size_t)i);
+	t->looked_up = false;
 	was_gone = t->name_gone;
 	t->name_gone = resolve == NULL;
 	if (resolve == NULL) {
@@ -121,22 +119,19 @@ static void look_up(struct hosts *h, struct llm *llm, size_t index)
 		return;
 	l = p.literal ? NULL : calloc(1, sizeof *l);
 	if (l != NULL) {
-		*l = (struct lookup){.next = h->lookups, .owner = h, .instance = llm->instance, .hint = index};
+		*l = (struct lookup){
+			.next = h->lookups, .link = &h->lookups, .owner = h, .instance = llm->instance, .hint = index};
 		l->query = resolver_lookup(h->s->resolver, p.host, p.port, looked_up, l);
-		if (l->query != NULL)
+		if (l->query != NULL) {
+			if (l->next != NULL)
+				l->next->link = &l->next;
 			h->lookups = l;
-		else
+			registry_track(h->s->registry, index)->looked_up = true;
+		} else {
 			free(l);
+		}
 	}
 	llm_endpoint_clear(&p);
-}
-
-static bool is_looked_up(const struct hosts *h, uint64_t instance)
-{
-	for (const struct lookup *l = h->lookups; l != NULL; l = l->next)
-		if (l->instance == instance)
-			return true;
-	return false;
 }
 
 static void look_up_all(struct hosts *h, bool once_more)
@@ -144,7 +139,8 @@ static void look_up_all(struct hosts *h, bool once_more)
 	for (size_t i = 0; i < registry_count(h->s->registry); i++) {
 		struct llm *llm = registry_llm(h->s->registry, i);
 
-		if (llm->url != NULL && (once_more || llm->resolve == NULL) && !is_looked_up(h, llm->instance))
+		if (llm->url != NULL && (once_more || llm->resolve == NULL) &&
+		    !registry_track(h->s->registry, i)->looked_up)
 			look_up(h, llm, i);
 	}
 }
@@ -163,7 +159,7 @@ static void look_up_doubted(struct hosts *h, size_t index)
 	struct err e = ERR_INIT;
 	int64_t wait;
 
-	if (is_looked_up(h, llm->instance) || llm_endpoint_parse(llm->url, &p, &e) != 0)
+	if (registry_track(h->s->registry, index)->looked_up || llm_endpoint_parse(llm->url, &p, &e) != 0)
 		return;
 	wait = p.literal ? 0 : resolver_doubt(h->s->resolver, p.host, p.port);
 	if (wait == 0)

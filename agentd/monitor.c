@@ -8,17 +8,24 @@
 
 #include <stdlib.h>
 
+#define RUNNING_MAX 1024u /* connections at once */
+#define START_MAX   32u   /* probes that one iteration of the loop starts */
+
 struct monitor {
 	struct services *s;
 	monitor_verdict_fn *judged;
 	void *arg;
 	struct prober *prober;
-	struct event *timer;
+	struct event *timer, *starter;
+	size_t running;
+	bool waiting;     /* some are queued */
+	size_t next;      /* index from which on the queue is searched */
 	int64_t armed_ms; /* what the timer waits for; 0 = not armed */
 	bool all, alone;
 };
 
 static void tick(evutil_socket_t fd, short what, void *arg);
+static void start_queued(evutil_socket_t fd, short what, void *arg);
 static probe_done_fn probed;
 
 struct monitor *monitor_new(struct services *s, monitor_verdict_fn *judged, void *arg)
@@ -29,8 +36,9 @@ struct monitor *monitor_new(struct services *s, monitor_verdict_fn *judged, void
 		return NULL;
 	*m = (struct monitor){.s = s, .judged = judged, .arg = arg, .all = true, .alone = true};
 	m->timer = evtimer_new(s->base, tick, m);
+	m->starter = evtimer_new(s->base, start_queued, m);
 	m->prober = prober_new(s->http, probed, m);
-	if (m->timer == NULL || m->prober == NULL) {
+	if (m->timer == NULL || m->starter == NULL || m->prober == NULL) {
 		monitor_free(m);
 		return NULL;
 	}
@@ -44,6 +52,8 @@ void monitor_free(struct monitor *m)
 	prober_free(m->prober);
 	if (m->timer != NULL)
 		event_free(m->timer);
+	if (m->starter != NULL)
+		event_free(m->starter);
 	free(m);
 }
 
@@ -115,6 +125,9 @@ static void probed(void *arg, uint64_t instance, size_t hint, const struct probe
 	struct llm *l;
 	enum llm_health before;
 
+	m->running--;
+	if (m->waiting)
+		timer_arm_ms(m->starter, 0);
 	if (i < 0)
 		return; /* it is gone */
 	l = registry_llm(m->s->registry, (size_t)i);
@@ -143,15 +156,50 @@ void monitor_probe(struct monitor *m, size_t index)
 	struct llm *l = registry_llm(m->s->registry, index);
 	struct track *t = registry_track(m->s->registry, index);
 
-	if (t->probing || l->probe_url == NULL)
+	if ((t->probing && !t->queued) || l->probe_url == NULL)
 		return;
+	t->queued = false;
 	t->probing =
 		prober_start(m->prober, l, index, tokens_for(m->s->tokens, l, m->s->config),
 	                     cfg_str(m->s->config, CFG_CLOUD_CA_FILE), cfg_ms(m->s->config, CFG_HEALTH_TIMEOUT)) == 0;
-	if (!t->probing) {
+	if (t->probing) {
+		m->running++;
+	} else {
 		log_event(LOG_PROBE_ERROR, L_STR("model", llm_name(l)), L_STR("error", "out of memory"));
 		plan(m, index);
 	}
+}
+
+void monitor_enqueue(struct monitor *m, size_t index)
+{
+	struct track *t = registry_track(m->s->registry, index);
+
+	if (t->probing || registry_llm(m->s->registry, index)->probe_url == NULL)
+		return;
+	t->probing = t->queued = m->waiting = true;
+	if (!evtimer_pending(m->starter, NULL))
+		timer_arm_ms(m->starter, 0);
+}
+
+/* In turns, so that a registry that changes meanwhile leaves none out. */
+static void start_queued(evutil_socket_t fd, short what, void *arg)
+{
+	struct monitor *m = arg;
+	size_t count = registry_count(m->s->registry), started = 0, seen;
+
+	(void)fd;
+	(void)what;
+	for (seen = 0; seen < count && started < START_MAX && m->running < RUNNING_MAX; seen++) {
+		size_t i = m->next++ % count;
+
+		if (!registry_track(m->s->registry, i)->queued)
+			continue;
+		monitor_probe(m, i);
+		started++;
+	}
+	m->waiting = seen < count;
+	if (started == START_MAX)
+		timer_arm_ms(m->starter, 0);
 }
 
 void monitor_probe_new(struct monitor *m)
@@ -159,7 +207,7 @@ void monitor_probe_new(struct monitor *m)
 	for (size_t i = 0; i < registry_count(m->s->registry); i++)
 		if (registry_llm(m->s->registry, i)->health == LLM_UNKNOWN &&
 		    registry_track(m->s->registry, i)->probe_due_ms == 0)
-			monitor_probe(m, i);
+			monitor_enqueue(m, i);
 }
 
 static void tick(evutil_socket_t fd, short what, void *arg)
@@ -176,7 +224,7 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 		if (t->probe_due_ms != 0 && t->probe_due_ms <= now) {
 			plan(m, i);
 			if (m->all || t->seen_healthy)
-				monitor_probe(m, i);
+				monitor_enqueue(m, i);
 		}
 		if (t->probe_due_ms != 0 && (next == 0 || t->probe_due_ms < next))
 			next = t->probe_due_ms;

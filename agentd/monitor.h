@@ -14,8 +14,11 @@ typedef void monitor_verdict_fn(void *arg, size_t index, enum llm_health before)
 struct monitor *monitor_new(struct services *s, monitor_verdict_fn *judged, void *arg);
 void monitor_free(struct monitor *m); /* before the http it uses is freed; NULL is fine */
 
-/* Probes one now, unless a probe of it runs. Does nothing for one that is not probed. */
+/* Probes one now, unless a probe of it runs already. Does nothing for one that is not probed. */
 void monitor_probe(struct monitor *m, size_t index);
+
+/* The same, one of many: it waits while very many run. */
+void monitor_enqueue(struct monitor *m, size_t index);
 
 /* Probes all that were never probed. */
 void monitor_probe_new(struct monitor *m);

@@ -57,11 +57,15 @@ struct track *registry_track(struct registry *r, size_t i)
 
 long registry_find(const struct registry *r, uint64_t instance, size_t hint)
 {
-	if (hint < r->count && r->llms[hint].instance == instance)
-		return (long)hint;
-	for (size_t i = 0; i < r->count; i++)
-		if (r->llms[i].instance == instance)
-			return (long)i;
+	size_t after = hint < r->count ? hint : r->count, before = after;
+
+	while (after < r->count || before > 0) {
+		if (after < r->count && r->llms[after].instance == instance)
+			return (long)after;
+		after += after < r->count;
+		if (before > 0 && r->llms[--before].instance == instance)
+			return (long)before;
+	}
 	return -1;
 }
 
@@ -135,14 +139,18 @@ static void inherit(struct llm *fresh, struct llm *old)
 	fresh->quirks_ms = old->quirks_ms;
 }
 
-/* Usually the list comes in the order it had: the search starts at hint. */
+/* Usually the list comes in the order it had, but for some that came or went: the search starts at hint,
+ * in both directions. */
 static long find_place(const struct registry *r, const struct llm *l, size_t hint)
 {
-	for (size_t n = 0; n < r->count; n++) {
-		size_t i = (hint + n) % r->count;
+	size_t after = hint < r->count ? hint : r->count, before = after;
 
-		if (r->llms[i].instance != 0 && same_place(&r->llms[i], l))
-			return (long)i;
+	while (after < r->count || before > 0) {
+		if (after < r->count && r->llms[after].instance != 0 && same_place(&r->llms[after], l))
+			return (long)after;
+		after += after < r->count;
+		if (before > 0 && r->llms[--before].instance != 0 && same_place(&r->llms[before], l))
+			return (long)before;
 	}
 	return -1;
 }

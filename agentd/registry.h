@@ -18,12 +18,14 @@ enum caps_state { CAPS_NONE, CAPS_WANTED, CAPS_RUNNING, CAPS_DONE };
 struct track {
 	bool seen_healthy;    /* at least once; restored ones count where they were usable */
 	bool restored;        /* from an earlier daemon: its own secret is not known */
-	bool probing;         /* a probe runs */
+	bool probing;         /* a probe runs, or ... */
+	bool queued;          /* ... waits for others to end */
 	bool url_logged;      /* that its URL was completed */
 	bool awaited;         /* the running scan waits for its verdict */
 	bool gated;           /* healthy, but not offered before its capabilities are known */
 	bool unreached;       /* the last probe had no connection */
 	int64_t unreached_ms; /* monotonic: no connection since then; 0 = it was reached */
+	bool looked_up;       /* its host is being looked up */
 	bool name_gone;       /* its host had no address when it was last looked up */
 	enum caps_state caps;
 	unsigned caps_tries;

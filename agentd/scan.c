@@ -82,7 +82,7 @@ static void await(struct scan *v, bool only_new)
 
 		if (l->probe_url == NULL || (only_new && (l->health != LLM_UNKNOWN || t->awaited)))
 			continue;
-		monitor_probe(v->monitor, i);
+		monitor_enqueue(v->monitor, i);
 		t->awaited = t->probing;
 	}
 	recount(v);

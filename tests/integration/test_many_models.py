@@ -3,6 +3,8 @@
 
 import time
 
+import pytest
+
 from harness.process import PATIENCE
 
 ANSWER_S = 0.4
@@ -32,3 +34,26 @@ def test_turns_go_on_meanwhile(testbed):
         assert service.chat("[plain]").whole
         slowest = max(slowest, time.monotonic() - begin)
     assert slowest < 1 * PATIENCE
+
+
+@pytest.mark.parametrize("count", [5000, pytest.param(20000, marks=pytest.mark.long)])
+def test_a_refresh_over_very_many_models_is_answered(testbed, count):
+    """The first of them meets the probes of all, and the daemon answers other commands meanwhile."""
+    backend = testbed.backend()
+    backend.script(many=count)
+    service = testbed.service(backend=backend, start=False)
+    service.start_daemon().wait_log("discovery found")
+    for _ in range(3):
+        answer = service.ctl("refresh")
+        assert answer["status"] == "success" and len(answer["available_models"]) == count
+        assert service.ctl("ping")
+    assert {m["status"] for m in answer["available_models"]} <= {"healthy", "degraded"}
+
+
+def test_a_refresh_does_not_wait_for_models_that_do_not_answer(testbed):
+    llm, backend = testbed.llm(), testbed.backend()
+    backend.script(many=2000, many_delay_us=60000000)
+    service = testbed.service(backend=backend, env={"LLM_CONTAINER_NAME": llm.host}).wait_ready(60)
+    answer = service.ctl("refresh")
+    assert answer["status"] == "success" and len(answer["available_models"]) == 2000
+    assert service.chat("[plain]").whole
