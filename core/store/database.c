@@ -7,38 +7,46 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The rows of all threads' last turns; only reads the index. */
+#define LAST_TURNS "SELECT max(id) FROM log WHERE run <> '" MARKER_RUN "' GROUP BY thread_id, subject, run"
+
 static const char *const texts[STATEMENTS] = {
 	[SQL_BEGIN_READING] = "BEGIN",
 	[SQL_BEGIN_WRITING] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
-	[SQL_RANGE] =
-		"SELECT id, first, last, bytes FROM threads"
-		" WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms >= ?4",
-	[SQL_LOAD] = "SELECT number, messages FROM turns WHERE thread = ?1 AND number > ?2 ORDER BY number",
-	[SQL_DELETE_EXPIRED] =
-		"DELETE FROM threads WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND used_ms < ?4",
-	[SQL_TOUCH] =
-		"INSERT INTO threads(subject, thread_id, run, created_ms, used_ms, first, last, bytes)"
-		" VALUES(?1, ?2, ?3, ?4, ?4, 1, 1, ?5)"
-		" ON CONFLICT(subject, thread_id, run) DO UPDATE"
-		" SET used_ms = max(used_ms, excluded.used_ms), last = last + 1, bytes = bytes + excluded.bytes"
-		" RETURNING id, first, last, bytes",
-	[SQL_APPEND] = "INSERT INTO turns(thread, number, at_ms, messages) VALUES(?1, ?2, ?3, ?4)",
+	[SQL_TOP] = "SELECT id, threads FROM log ORDER BY id DESC LIMIT 1",
+	[SQL_LAST] =
+		"SELECT thread, first, number, bytes, created_ms, at_ms FROM log"
+		" WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 ORDER BY id DESC LIMIT 1",
+	[SQL_LOAD] =
+		"SELECT number, messages, id FROM log"
+		" WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND id > ?4 ORDER BY id",
+	[SQL_APPEND] =
+		"INSERT INTO log(subject, thread_id, run, id, thread, first, number, bytes, threads, created_ms, at_ms,"
+		" messages) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
 	[SQL_DROP_TURN] =
-		"DELETE FROM turns WHERE thread = ?1 AND number = ?2 RETURNING length(CAST(messages AS BLOB))",
-	[SQL_SET_RANGE] = "UPDATE threads SET first = ?2, bytes = ?3 WHERE id = ?1",
-	[SQL_SWEEP] =
-		"DELETE FROM threads WHERE id IN (SELECT id FROM threads WHERE"
-		" (run = '' AND used_ms < ?1) OR (run <> '' AND used_ms < ?2) LIMIT ?3)",
+		"DELETE FROM log WHERE id = (SELECT id FROM log"
+		" WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 ORDER BY id LIMIT 1)"
+		" RETURNING length(CAST(messages AS BLOB))",
+	[SQL_NEXT] = "SELECT id, at_ms, number, subject, thread_id, run FROM log WHERE id > ?1 ORDER BY id LIMIT 1",
+	[SQL_DELETE_THREAD] = "DELETE FROM log WHERE subject = ?1 AND thread_id = ?2 AND run = ?3",
+	[SQL_DROP_MARKERS] =
+		"DELETE FROM log WHERE subject = '' AND thread_id = '' AND run = '" MARKER_RUN "' AND id < ?1",
+	[SQL_STATE] = "SELECT value FROM state WHERE name = ?1",
+	[SQL_SET_STATE] = "INSERT OR REPLACE INTO state(name, value) VALUES(?1, ?2)",
 	[SQL_LIST] =
-		"SELECT id, subject, thread_id, created_ms, used_ms, last - first + 1, bytes, run <> ''"
-		" FROM threads ORDER BY used_ms DESC, id",
-	[SQL_FIND] = "SELECT id FROM threads WHERE subject = ?1 AND thread_id = ?2 ORDER BY used_ms DESC LIMIT 1",
-	[SQL_HEAD] = "SELECT subject, thread_id, created_ms, used_ms FROM threads WHERE id = ?1",
-	[SQL_SHOW] = "SELECT number, at_ms, messages FROM turns WHERE thread = ?1 ORDER BY number",
-	[SQL_SIZE] = "SELECT count(*), coalesce(sum(last - first + 1), 0), coalesce(sum(bytes), 0) FROM threads",
-	[SQL_DELETE] = "DELETE FROM threads WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR thread_id = ?2)",
+		"SELECT subject, thread_id, run, created_ms, at_ms, number - first + 1, bytes"
+		" FROM log WHERE id IN (" LAST_TURNS ") ORDER BY at_ms DESC, id DESC",
+	[SQL_FIND] =
+		"SELECT run FROM log WHERE subject = ?1 AND thread_id = ?2 AND thread > 0"
+		" ORDER BY id DESC LIMIT 1",
+	[SQL_SHOW] =
+		"SELECT number, at_ms, messages FROM log WHERE subject = ?1 AND thread_id = ?2 AND run = ?3"
+		" ORDER BY id",
+	[SQL_SIZE] =
+		"SELECT count(*), coalesce(sum(number - first + 1), 0), coalesce(sum(bytes), 0)"
+		" FROM log WHERE id IN (" LAST_TURNS ")",
 };
 
 int database_fail(struct database *db, struct err *e, const char *what)
@@ -70,6 +78,13 @@ void database_done(sqlite3_stmt *s)
 {
 	sqlite3_reset(s);
 	sqlite3_clear_bindings(s);
+}
+
+const char *database_text(sqlite3_stmt *s, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(s, column);
+
+	return text != NULL ? text : "";
 }
 
 void database_bind_text(sqlite3_stmt *s, int at, const char *text)
@@ -111,6 +126,7 @@ void database_end_reading(struct database *db)
 
 int database_begin_writing(struct database *db, struct err *e)
 {
+	db->top_known = false;
 	return database_run(db, SQL_BEGIN_WRITING, e);
 }
 
@@ -129,41 +145,47 @@ void database_roll_back(struct database *db)
 		database_run(db, SQL_ROLLBACK, NULL);
 }
 
+int database_wal_pages(const struct database *db)
+{
+	return db->wal_pages;
+}
+
+void database_checkpoint(struct database *db)
+{
+	/* Does not wait for readers: they or the next checkpoint finish it. */
+	sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	db->wal_pages = 0;
+}
+
 /* ---- keys and limits ---- */
 
-/* The turns that a thread has. */
-struct range {
-	int64_t thread, first, last, bytes;
-};
-
-static const char *run_of(const struct database *db, const struct store_key *k)
+static struct thread_key key_of(const struct database *db, const struct store_key *k)
 {
-	return store_id_is_short(k->thread_id) ? db->run : "";
+	return (struct thread_key){.subject = k->subject,
+	                           .thread_id = k->thread_id,
+	                           .run = store_id_is_short(k->thread_id) ? db->run : ""};
 }
 
-/* Threads that were last used before this time have expired. */
-static int64_t expiry(int64_t now_ms, int64_t idle_ms)
-{
-	return idle_ms > 0 ? now_ms - idle_ms : INT64_MIN;
-}
-
-static void bind_key(struct database *db, sqlite3_stmt *s, const struct store_key *k)
+void database_bind_key(sqlite3_stmt *s, const struct thread_key *k)
 {
 	database_bind_text(s, 1, k->subject);
 	database_bind_text(s, 2, k->thread_id);
-	database_bind_text(s, 3, run_of(db, k));
+	database_bind_text(s, 3, k->run);
 }
 
-static int64_t expiry_of(const struct store_key *k, int64_t now_ms, const struct store_limits *limits)
+/* Whether a thread whose last turn is of at_ms has expired. */
+static bool has_expired(const struct thread_key *k, int64_t at_ms, int64_t now_ms, const struct store_limits *limits)
 {
-	return expiry(now_ms, store_id_is_short(k->thread_id) ? limits->short_id_idle_ms : limits->expire_ms);
+	const int64_t idle_ms = store_id_is_short(k->thread_id) ? limits->short_id_idle_ms : limits->expire_ms;
+
+	return idle_ms > 0 && at_ms < now_ms - idle_ms;
 }
 
 /* A damaged row may hold any numbers, and loops and sums depend on them. */
 static int check_range(const struct database *db, const struct range *range, struct err *e)
 {
 	if (range->first > 0 && range->last >= range->first && range->last < INT64_MAX / 2 &&
-	    range->last - range->first <= STORE_TURNS_MAX && range->bytes >= 0)
+	    range->last - range->first <= STORE_TURNS_MAX && range->bytes >= 0 && range->bytes < INT64_MAX / 2)
 		return 0;
 	return err_set(e,
 	               "%s: a conversation is damaged (turns %lld to %lld, %lld bytes); tt-agentctl threads lists and"
@@ -173,27 +195,46 @@ static int check_range(const struct database *db, const struct range *range, str
 
 /* ---- reading ---- */
 
-/* The turns that a thread has; 1: the thread exists, 0: it does not, -1 with e. */
-static int find_range(struct database *db, const struct store_key *k, int64_t expiry_ms, struct range *range,
-                      struct err *e)
+int database_range(struct database *db, const struct thread_key *k, struct range *range, struct err *e)
 {
-	sqlite3_stmt *s = database_statement(db, SQL_RANGE, e);
+	sqlite3_stmt *s = database_statement(db, SQL_LAST, e);
 	int code;
 
+	*range = (struct range){.last = 0};
 	if (s == NULL)
 		return -1;
-	bind_key(db, s, k);
-	sqlite3_bind_int64(s, 4, expiry_ms);
+	database_bind_key(s, k);
 	code = database_step(db, s, "cannot be read", e);
 	if (code == SQLITE_ROW)
 		*range = (struct range){.thread = sqlite3_column_int64(s, 0),
 		                        .first = sqlite3_column_int64(s, 1),
 		                        .last = sqlite3_column_int64(s, 2),
-		                        .bytes = sqlite3_column_int64(s, 3)};
+		                        .bytes = sqlite3_column_int64(s, 3),
+		                        .created_ms = sqlite3_column_int64(s, 4),
+		                        .at_ms = sqlite3_column_int64(s, 5)};
 	database_done(s);
 	if (code == SQLITE_ROW)
-		return check_range(db, range, e) < 0 ? -1 : 1;
+		return check_range(db, range, e);
 	return code < 0 ? -1 : 0;
+}
+
+int database_next_row(struct database *db, int64_t after, struct row *row, sqlite3_stmt **s, struct err *e)
+{
+	int code;
+
+	*s = database_statement(db, SQL_NEXT, e);
+	if (*s == NULL)
+		return -1;
+	sqlite3_bind_int64(*s, 1, after);
+	code = database_step(db, *s, "cannot be read", e);
+	if (code == SQLITE_ROW)
+		*row = (struct row){.id = sqlite3_column_int64(*s, 0),
+		                    .at_ms = sqlite3_column_int64(*s, 1),
+		                    .number = sqlite3_column_int64(*s, 2),
+		                    .key = {.subject = database_text(*s, 3),
+		                            .thread_id = database_text(*s, 4),
+		                            .run = database_text(*s, 5)}};
+	return code == SQLITE_ROW ? 1 : code < 0 ? -1 : 0;
 }
 
 /* A turn that cannot be read counts as one without messages. NULL: out of memory, for which
@@ -216,20 +257,21 @@ static json_t *read_turn(sqlite3_stmt *s)
 }
 
 /* Adds the turns to t that the database has beyond it. */
-static int read_turns(struct database *db, struct cached_thread *t, struct err *e)
+static int read_turns(struct database *db, const struct thread_key *k, struct cached_thread *t, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_LOAD, e);
 	int code;
 
 	if (s == NULL)
 		return -1;
-	sqlite3_bind_int64(s, 1, t->id);
-	sqlite3_bind_int64(s, 2, t->last);
+	database_bind_key(s, k);
+	sqlite3_bind_int64(s, 4, t->row);
 	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW) {
 		json_t *turn = sqlite3_column_int64(s, 0) == t->last + 1 ? read_turn(s) : NULL;
 
 		if (turn_cache_add(db->cache, t, turn) < 0)
 			break;
+		t->row = sqlite3_column_int64(s, 2);
 	}
 	database_done(s);
 	return code == SQLITE_DONE ? 0 : -1;
@@ -238,23 +280,20 @@ static int read_turns(struct database *db, struct cached_thread *t, struct err *
 json_t *database_load(struct database *db, const struct store_key *k, int64_t now_ms, const struct store_limits *limits,
                       struct err *e)
 {
+	const struct thread_key key = key_of(db, k);
 	struct cached_thread *t = NULL;
 	json_t *turns = NULL;
 	struct range range;
 
-	switch (find_range(db, k, expiry_of(k, now_ms, limits), &range, e)) {
-	case 0:
+	if (database_range(db, &key, &range, e) < 0) {
+		turns = NULL;
+	} else if (range.last == 0 || has_expired(&key, range.at_ms, now_ms, limits)) {
 		turns = json_array();
-		break;
-	case 1:
+	} else {
 		t = turn_cache_thread(db->cache, range.thread, range.first);
-		if (t == NULL || (t->last < range.last && read_turns(db, t, e) < 0))
-			break;
 		/* The list is the caller's; the turns in it are shared. */
-		turns = json_copy(t->turns);
-		break;
-	default:
-		break;
+		if (t != NULL && (t->last >= range.last || read_turns(db, &key, t, e) == 0))
+			turns = json_copy(t->turns);
 	}
 	if (turns != NULL)
 		return turns;
@@ -266,126 +305,170 @@ json_t *database_load(struct database *db, const struct store_key *k, int64_t no
 
 /* ---- writing ---- */
 
-/* Makes or updates the thread for one more turn of len bytes. */
-static int touch_thread(struct database *db, const struct store_key *k, size_t len, int64_t now_ms, struct range *range,
-                        struct err *e)
+/* Reads the last row of all, once in a transaction. */
+static int find_top(struct database *db, struct err *e)
 {
-	sqlite3_stmt *s = database_statement(db, SQL_TOUCH, e);
+	sqlite3_stmt *s;
 	int code;
 
+	if (db->top_known)
+		return 0;
+	s = database_statement(db, SQL_TOP, e);
 	if (s == NULL)
 		return -1;
-	bind_key(db, s, k);
-	sqlite3_bind_int64(s, 4, now_ms);
-	sqlite3_bind_int64(s, 5, (int64_t)len);
-	code = database_step(db, s, "cannot be written", e);
-	if (code == SQLITE_ROW) {
-		range->thread = sqlite3_column_int64(s, 0);
-		range->first = sqlite3_column_int64(s, 1);
-		range->last = sqlite3_column_int64(s, 2);
-		range->bytes = sqlite3_column_int64(s, 3);
-		code = database_step(db, s, "cannot be written", e);
-	}
+	code = database_step(db, s, "cannot be read", e);
+	db->top = code == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
+	db->threads = code == SQLITE_ROW ? sqlite3_column_int64(s, 1) : 0;
 	database_done(s);
-	return code == SQLITE_DONE ? check_range(db, range, e) : -1;
+	if (code < 0)
+		return -1;
+	if (db->top < 0 || db->top >= INT64_MAX / 2)
+		return err_set(e, "%s: is damaged: its last row has the number %lld", db->file, (long long)db->top);
+	if (db->threads < 0)
+		db->threads = 0;
+	db->top_known = true;
+	return 0;
 }
 
-static int append_row(struct database *db, const struct range *range, const char *messages, size_t len, int64_t now_ms,
-                      struct err *e)
+static int insert(struct database *db, const struct thread_key *k, const struct range *range, const char *messages,
+                  size_t len, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_APPEND, e);
 	int code;
 
 	if (s == NULL)
 		return -1;
-	sqlite3_bind_int64(s, 1, range->thread);
-	sqlite3_bind_int64(s, 2, range->last);
-	sqlite3_bind_int64(s, 3, now_ms);
-	sqlite3_bind_text64(s, 4, messages, len, SQLITE_STATIC, SQLITE_UTF8);
+	database_bind_key(s, k);
+	sqlite3_bind_int64(s, 4, db->top + 1);
+	sqlite3_bind_int64(s, 5, range->thread);
+	sqlite3_bind_int64(s, 6, range->first);
+	sqlite3_bind_int64(s, 7, range->last);
+	sqlite3_bind_int64(s, 8, range->bytes);
+	sqlite3_bind_int64(s, 9, db->threads);
+	sqlite3_bind_int64(s, 10, range->created_ms);
+	sqlite3_bind_int64(s, 11, range->at_ms);
+	sqlite3_bind_text64(s, 12, messages, len, SQLITE_STATIC, SQLITE_UTF8);
 	code = database_step(db, s, "cannot be written", e);
 	database_done(s);
-	return code < 0 ? -1 : 0;
+	if (code < 0)
+		return -1;
+	db->top++;
+	return 0;
 }
 
-static int drop_oldest(struct database *db, struct range *range, struct err *e)
+static int drop_oldest(struct database *db, const struct thread_key *k, struct range *range, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_DROP_TURN, e);
 	int code;
 
 	if (s == NULL)
 		return -1;
-	sqlite3_bind_int64(s, 1, range->thread);
-	sqlite3_bind_int64(s, 2, range->first++);
+	database_bind_key(s, k);
+	range->first++;
 	while ((code = database_step(db, s, "cannot be written", e)) == SQLITE_ROW)
 		range->bytes -= sqlite3_column_int64(s, 0);
 	database_done(s);
 	return code < 0 ? -1 : 0;
 }
 
-/* Drops the oldest turns beyond the limits, never part of a turn. */
-static int enforce_limits(struct database *db, struct range *range, struct err *e)
+int database_append_to(struct database *db, const struct thread_key *k, struct range *range, const char *messages,
+                       size_t len, int64_t now_ms, struct err *e)
 {
-	const int64_t first = range->first;
-	sqlite3_stmt *s;
-	int code;
-
-	while (range->first < range->last &&
-	       (range->last - range->first >= STORE_TURNS_MAX || range->bytes > STORE_THREAD_BYTES_MAX))
-		if (drop_oldest(db, range, e) < 0)
+	if (find_top(db, e) < 0)
+		return -1;
+	if (range->last == 0) {
+		range->thread = db->top + 1;
+		range->first = 1;
+		if (range->created_ms == 0)
+			range->created_ms = now_ms;
+		db->threads++;
+	}
+	/* Never part of a turn. */
+	while (range->first <= range->last && (range->last - range->first + 1 >= STORE_TURNS_MAX ||
+	                                       range->bytes + (int64_t)len > STORE_THREAD_BYTES_MAX))
+		if (drop_oldest(db, k, range, e) < 0)
 			return -1;
-	if (range->first == first)
-		return 0;
-	s = database_statement(db, SQL_SET_RANGE, e);
-	if (s == NULL)
-		return -1;
-	sqlite3_bind_int64(s, 1, range->thread);
-	sqlite3_bind_int64(s, 2, range->first);
-	sqlite3_bind_int64(s, 3, range->bytes);
-	code = database_step(db, s, "cannot be written", e);
-	database_done(s);
-	return code < 0 ? -1 : 0;
-}
-
-static int delete_expired(struct database *db, const struct store_key *k, int64_t before_ms, struct err *e)
-{
-	sqlite3_stmt *s = database_statement(db, SQL_DELETE_EXPIRED, e);
-	int code;
-
-	if (s == NULL)
-		return -1;
-	bind_key(db, s, k);
-	sqlite3_bind_int64(s, 4, before_ms);
-	code = database_step(db, s, "cannot be written", e);
-	database_done(s);
-	return code < 0 ? -1 : 0;
+	range->last++;
+	range->bytes += (int64_t)len;
+	if (now_ms > range->at_ms)
+		range->at_ms = now_ms;
+	return insert(db, k, range, messages, len, e);
 }
 
 int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len, int64_t now_ms,
                     const struct store_limits *limits, struct err *e)
 {
-	struct range range = {0};
+	const struct thread_key key = key_of(db, k);
+	struct range range;
 
-	if (delete_expired(db, k, expiry_of(k, now_ms, limits), e) == 0 &&
-	    touch_thread(db, k, len, now_ms, &range, e) == 0 && append_row(db, &range, messages, len, now_ms, e) == 0)
-		return enforce_limits(db, &range, e);
-	return -1;
+	if (database_range(db, &key, &range, e) < 0)
+		return -1;
+	if (range.last > 0 && has_expired(&key, range.at_ms, now_ms, limits)) {
+		if (find_top(db, e) < 0 || database_delete_thread(db, &key, e) < 0)
+			return -1;
+		db->threads -= db->threads > 0;
+		range = (struct range){.last = 0};
+	}
+	return database_append_to(db, &key, &range, messages, len, now_ms, e);
 }
 
-int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max, struct err *e)
+/* ---- deleting ---- */
+
+int64_t database_delete_thread(struct database *db, const struct thread_key *k, struct err *e)
 {
-	sqlite3_stmt *s = database_statement(db, SQL_SWEEP, e);
-	int code, deleted = 0;
+	sqlite3_stmt *s = database_statement(db, SQL_DELETE_THREAD, e);
+	int code;
+
+	if (s == NULL || find_top(db, e) < 0)
+		return -1;
+	database_bind_key(s, k);
+	code = database_step(db, s, "cannot be written", e);
+	database_done(s);
+	return code < 0 ? -1 : sqlite3_changes64(db->sqlite);
+}
+
+int database_mark(struct database *db, int64_t deleted_threads, struct err *e)
+{
+	static const struct thread_key marker = {.subject = "", .thread_id = "", .run = MARKER_RUN};
+	const struct range nothing = {.thread = 0};
+	sqlite3_stmt *s = database_statement(db, SQL_DROP_MARKERS, e);
+	int code;
+
+	if (s == NULL || find_top(db, e) < 0)
+		return -1;
+	db->threads -= deleted_threads < db->threads ? deleted_threads : db->threads;
+	if (insert(db, &marker, &nothing, "", 0, e) < 0)
+		return -1;
+	sqlite3_bind_int64(s, 1, db->top);
+	code = database_step(db, s, "cannot be written", e);
+	database_done(s);
+	return code < 0 ? -1 : 0;
+}
+
+int64_t database_state(struct database *db, const char *name)
+{
+	sqlite3_stmt *s = database_statement(db, SQL_STATE, NULL);
+	int64_t value = 0;
+
+	if (s == NULL)
+		return 0;
+	database_bind_text(s, 1, name);
+	if (sqlite3_step(s) == SQLITE_ROW)
+		value = sqlite3_column_int64(s, 0);
+	database_done(s);
+	return value;
+}
+
+int database_set_state(struct database *db, const char *name, int64_t value, struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, SQL_SET_STATE, e);
+	int code;
 
 	if (s == NULL)
 		return -1;
-	sqlite3_bind_int64(s, 1, expiry(now_ms, limits->expire_ms));
-	sqlite3_bind_int64(s, 2, expiry(now_ms, limits->short_id_idle_ms));
-	sqlite3_bind_int(s, 3, max);
+	database_bind_text(s, 1, name);
+	sqlite3_bind_int64(s, 2, value);
 	code = database_step(db, s, "cannot be written", e);
-	if (code == SQLITE_DONE)
-		deleted = sqlite3_changes(db->sqlite);
 	database_done(s);
-	if (deleted > 0)
-		sqlite3_exec(db->sqlite, "PRAGMA incremental_vacuum(256)", NULL, NULL, NULL);
-	return code < 0 ? -1 : deleted;
+	return code < 0 ? -1 : 0;
 }

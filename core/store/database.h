@@ -46,8 +46,14 @@ void database_roll_back(struct database *db); /* in place of database_commit */
 int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len, int64_t now_ms,
                     const struct store_limits *limits, struct err *e);
 
-/* Deletes up to max expired threads; returns how many, or -1 with e. */
-int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max, struct err *e);
+/* Deletes about max expired threads at most; more: there may be others. Returns how many, or -1
+ * with e. */
+int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max, bool *more,
+                   struct err *e);
+
+/* Moves the turns that a program of the former layout (tt-agent 0.1.0) stored, which may still have
+ * the file open; database_open has done it once. Returns how many turns, or -1 with e. */
+int64_t database_convert(struct database *db, struct err *e);
 
 /* Pages of the write-ahead log that are not yet in the database; moves them there. */
 int database_wal_pages(const struct database *db);

@@ -10,6 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#define DELETED_AT_ONCE 200 /* threads in one transaction, */
+#define BYTES_AT_ONCE   (4 << 20)
+
 struct sqlite_admin {
 	struct store_admin base;
 	struct database *db; /* NULL: there is no file, so nothing was ever stored */
@@ -21,15 +24,8 @@ static struct database *database_of(struct store_admin *a)
 	return ((struct sqlite_admin *)a)->db;
 }
 
-static const char *text_of(sqlite3_stmt *s, int column)
-{
-	const char *text = (const char *)sqlite3_column_text(s, column);
-
-	return text != NULL ? text : "";
-}
-
-/* Calls found for each thread with its row's id. */
-typedef bool row_fn(void *arg, int64_t id, const struct store_thread *t);
+/* Calls found for each thread. */
+typedef bool row_fn(void *arg, const struct thread_key *k, const struct store_thread *t);
 
 static int list_rows(struct database *db, row_fn *found, void *arg, struct err *e)
 {
@@ -39,17 +35,19 @@ static int list_rows(struct database *db, row_fn *found, void *arg, struct err *
 	if (s == NULL)
 		return -1;
 	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW) {
+		const struct thread_key k = {
+			.subject = database_text(s, 0), .thread_id = database_text(s, 1), .run = database_text(s, 2)};
 		const struct store_thread t = {
-			.subject = text_of(s, 1),
-			.thread_id = text_of(s, 2),
+			.subject = k.subject,
+			.thread_id = k.thread_id,
 			.created_ms = sqlite3_column_int64(s, 3),
 			.used_ms = sqlite3_column_int64(s, 4),
 			.turns = sqlite3_column_int64(s, 5),
 			.bytes = sqlite3_column_int64(s, 6),
-			.short_id = sqlite3_column_int(s, 7) != 0,
+			.short_id = k.run[0] != '\0',
 		};
 
-		if (!found(arg, sqlite3_column_int64(s, 0), &t))
+		if (!found(arg, &k, &t))
 			break;
 	}
 	database_done(s);
@@ -68,7 +66,7 @@ static json_t *time_of(int64_t ms)
 	return json_string(text);
 }
 
-static json_t *turns_of(struct database *db, int64_t thread, struct err *e)
+static json_t *turns_of(struct database *db, const struct thread_key *k, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_SHOW, e);
 	json_t *turns = json_array();
@@ -78,13 +76,13 @@ static json_t *turns_of(struct database *db, int64_t thread, struct err *e)
 		json_decref(turns);
 		return NULL;
 	}
-	sqlite3_bind_int64(s, 1, thread);
+	database_bind_key(s, k);
 	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW)
-		json_array_append_new(
-			turns,
-			json_pack("{s:I, s:o, s:o*}", "number", (json_int_t)sqlite3_column_int64(s, 0), "at",
-		                  time_of(sqlite3_column_int64(s, 1)), "messages",
-		                  json_loadb(text_of(s, 2), (size_t)sqlite3_column_bytes(s, 2), JSON_ALLOW_NUL, NULL)));
+		json_array_append_new(turns,
+		                      json_pack("{s:I, s:o, s:o*}", "number", (json_int_t)sqlite3_column_int64(s, 0),
+		                                "at", time_of(sqlite3_column_int64(s, 1)), "messages",
+		                                json_loadb(database_text(s, 2), (size_t)sqlite3_column_bytes(s, 2),
+		                                           JSON_ALLOW_NUL, NULL)));
 	database_done(s);
 	if (code == SQLITE_DONE)
 		return turns;
@@ -99,11 +97,11 @@ static int no_thread(const struct store_key *k, struct err *e)
 	return err_set(e, "there is no thread %s of %s", k->thread_id, k->subject);
 }
 
-/* The row of the thread, the last used of that key; -1 with e where there is none. */
-static int64_t find_row(struct database *db, const struct store_key *k, struct err *e)
+/* The run of the thread of that key, the last used if short ids make several. 1: there is one, 0:
+ * there is none, -1 with e. */
+static int find_run(struct database *db, const struct store_key *k, char run[64], struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_FIND, e);
-	int64_t id = -1;
 	int code;
 
 	if (s == NULL)
@@ -112,35 +110,28 @@ static int64_t find_row(struct database *db, const struct store_key *k, struct e
 	database_bind_text(s, 2, k->thread_id);
 	code = database_step(db, s, "cannot be read", e);
 	if (code == SQLITE_ROW)
-		id = sqlite3_column_int64(s, 0);
-	else if (code == SQLITE_DONE)
-		no_thread(k, e);
+		snprintf(run, 64, "%s", database_text(s, 0));
 	database_done(s);
-	return id;
+	return code == SQLITE_ROW ? 1 : code < 0 ? -1 : 0;
 }
 
-static json_t *show_row(struct database *db, int64_t id, struct err *e)
+/* NULL with e, or without it: it is no longer there. */
+static json_t *show_thread(struct database *db, const struct thread_key *k, struct err *e)
 {
-	sqlite3_stmt *s = database_statement(db, SQL_HEAD, e);
-	json_t *head = NULL, *turns;
-	int code;
+	json_t *thread = NULL, *turns;
+	struct range range;
 
-	if (s == NULL)
+	/* Both are of one moment. */
+	if (database_begin_reading(db, e) < 0)
 		return NULL;
-	sqlite3_bind_int64(s, 1, id);
-	code = database_step(db, s, "cannot be read", e);
-	if (code == SQLITE_ROW)
-		head = json_pack("{s:s, s:s, s:o, s:o}", "subject", text_of(s, 0), "thread_id", text_of(s, 1),
-		                 "created", time_of(sqlite3_column_int64(s, 2)), "used",
-		                 time_of(sqlite3_column_int64(s, 3)));
-	database_done(s);
-	turns = head != NULL ? turns_of(db, id, e) : NULL;
-	if (turns == NULL || json_object_set_new(head, "turns", turns) < 0) {
-		json_decref(head);
-		err_set(e, "the thread cannot be shown: it was deleted meanwhile, or there is no memory");
-		return NULL;
+	if (database_range(db, k, &range, e) == 0 && range.last > 0 && (turns = turns_of(db, k, e)) != NULL) {
+		thread = json_pack("{s:s, s:s, s:o, s:o, s:o}", "subject", k->subject, "thread_id", k->thread_id,
+		                   "created", time_of(range.created_ms), "used", time_of(range.at_ms), "turns", turns);
+		if (thread == NULL)
+			err_set(e, "no memory for the thread");
 	}
-	return head;
+	database_end_reading(db);
+	return thread;
 }
 
 /* ---- the operations ---- */
@@ -174,11 +165,11 @@ struct listing {
 	void *arg;
 };
 
-static bool list_one(void *arg, int64_t id, const struct store_thread *t)
+static bool list_one(void *arg, const struct thread_key *k, const struct store_thread *t)
 {
 	const struct listing *l = arg;
 
-	(void)id;
+	(void)k;
 	return l->found(l->arg, t);
 }
 
@@ -192,74 +183,154 @@ static int admin_list(struct store_admin *a, store_thread_fn *found, void *arg, 
 
 static json_t *admin_show(struct store_admin *a, const struct store_key *k, struct err *e)
 {
+	struct thread_key key = {.subject = k->subject, .thread_id = k->thread_id};
 	struct database *db = database_of(a);
-	int64_t id = -1;
+	json_t *thread = NULL;
+	char run[64];
+	int found = db != NULL ? find_run(db, k, run, e) : 0;
 
-	if (db == NULL)
+	key.run = run;
+	if (found > 0)
+		thread = show_thread(db, &key, e);
+	if (thread == NULL && found >= 0)
 		no_thread(k, e);
-	else
-		id = find_row(db, k, e);
-	return id >= 0 ? show_row(db, id, e) : NULL;
+	return thread;
+}
+
+/* Deletes the threads of a subject, or all (NULL), from the row after *at on, as many as fit in one
+ * transaction. How many; -1 with e. *at is the last row that was looked at, 0 at the end. */
+static int64_t delete_some(struct database *db, const char *subject, int64_t *at, struct err *e)
+{
+	int64_t deleted = 0, bytes = 0;
+	int found = 1;
+
+	while (deleted < DELETED_AT_ONCE && bytes < BYTES_AT_ONCE && found > 0) {
+		sqlite3_stmt *s;
+		struct row row;
+		struct range range;
+
+		found = database_next_row(db, *at, &row, &s, e);
+		if (found > 0 && row.number > 0 && (subject == NULL || strcmp(row.key.subject, subject) == 0)) {
+			if (database_range(db, &row.key, &range, e) < 0)
+				err_clear(e); /* damaged: all the more a reason to delete it */
+			bytes += range.bytes;
+			deleted++;
+			if (database_delete_thread(db, &row.key, e) < 0)
+				found = -1;
+		}
+		*at = found > 0 ? row.id : 0;
+		if (s != NULL)
+			database_done(s);
+	}
+	return found < 0 ? -1 : deleted;
+}
+
+/* The same for all threads of one key: short ids may make several. */
+static int64_t delete_key(struct database *db, const struct store_key *k, struct err *e)
+{
+	struct thread_key key = {.subject = k->subject, .thread_id = k->thread_id};
+	int64_t deleted = 0;
+	char run[64];
+	int found;
+
+	while ((found = find_run(db, k, run, e)) > 0) {
+		key.run = run;
+		if (database_delete_thread(db, &key, e) < 0)
+			return -1;
+		deleted++;
+	}
+	return found < 0 ? -1 : deleted;
+}
+
+/* One transaction of a deletion; *at as of delete_some. */
+static int64_t delete_once(struct database *db, const struct store_key *k, int64_t *at, struct err *e)
+{
+	int64_t deleted;
+
+	if (database_begin_writing(db, e) < 0)
+		return -1;
+	if (k != NULL && k->thread_id != NULL) {
+		deleted = delete_key(db, k, e);
+		*at = 0;
+	} else {
+		deleted = delete_some(db, k != NULL ? k->subject : NULL, at, e);
+	}
+	if (deleted > 0 && database_mark(db, deleted, e) < 0)
+		deleted = -1;
+	if (deleted < 0)
+		database_roll_back(db);
+	else if (database_commit(db, e) < 0)
+		deleted = -1;
+	return deleted;
 }
 
 static int64_t admin_delete(struct store_admin *a, const struct store_key *k, struct err *e)
 {
 	struct database *db = database_of(a);
 	bool one = k != NULL && k->thread_id != NULL;
-	sqlite3_stmt *s;
-	int64_t deleted = -1;
+	int64_t deleted = 0, some = 0, at = 0;
 
-	if (db == NULL)
-		return one ? no_thread(k, e) : 0;
-	/* A single thread that does not exist is most likely a typing error. */
-	if (one && find_row(db, k, e) < 0)
-		return -1;
-	s = database_statement(db, SQL_DELETE, e);
-	if (s == NULL)
-		return -1;
-	if (k != NULL)
-		database_bind_text(s, 1, k->subject);
-	if (one)
-		database_bind_text(s, 2, k->thread_id);
-	if (database_step(db, s, "cannot be written", e) == SQLITE_DONE)
-		deleted = sqlite3_changes64(db->sqlite);
-	database_done(s);
-	if (deleted > 0) {
-		sqlite3_exec(db->sqlite, "PRAGMA incremental_vacuum", NULL, NULL, NULL);
-		/* Also from the log, unless the service is reading: then the next checkpoint does it. */
-		sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	if (db != NULL) {
+		do {
+			some = delete_once(db, k, &at, e);
+			deleted += some > 0 ? some : 0;
+			if (some > 0)
+				sqlite3_exec(db->sqlite, "PRAGMA incremental_vacuum", NULL, NULL, NULL);
+			if (some > 0 && at > 0) /* or the log would grow as large as the database */
+				database_checkpoint(db);
+		} while (some >= 0 && at > 0);
 	}
-	return deleted;
+	/* A single thread that does not exist is most likely a typing error. */
+	if (one && some == 0)
+		return no_thread(k, e);
+	/* Also from the log, unless the service is reading: then the next checkpoint does it. */
+	if (deleted > 0)
+		sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	return some < 0 ? -1 : deleted;
 }
 
-struct exporting {
-	struct database *db;
-	store_export_fn *each;
-	void *arg;
-	struct err *e;
+struct keys {
+	json_t *all;
 	bool failed;
 };
 
-/* Called within the listing: both read the same state of the database. */
-static bool export_one(void *arg, int64_t id, const struct store_thread *t)
+static bool note_key(void *arg, const struct thread_key *k, const struct store_thread *t)
 {
-	struct exporting *x = arg;
-	json_t *thread = show_row(x->db, id, x->e);
-	bool more = thread != NULL && x->each(x->arg, thread);
+	struct keys *keys = arg;
 
 	(void)t;
-	x->failed = thread == NULL;
-	json_decref(thread);
-	return more;
+	keys->failed = json_array_append_new(keys->all, json_pack("[s, s, s]", k->subject, k->thread_id, k->run)) < 0;
+	return !keys->failed;
 }
 
+/* A reader that takes its time, as a pager does, must not read in one transaction: the log would
+ * grow without end. */
 static int admin_export(struct store_admin *a, store_export_fn *each, void *arg, struct err *e)
 {
-	struct exporting x = {.db = database_of(a), .each = each, .arg = arg, .e = e};
+	struct database *db = database_of(a);
+	struct keys keys = {.all = json_array()};
+	json_t *key, *thread;
+	bool more = true;
+	size_t i;
 
-	if (x.db == NULL)
-		return 0;
-	return list_rows(x.db, export_one, &x, e) < 0 || x.failed ? -1 : 0;
+	if (db != NULL && list_rows(db, note_key, &keys, e) == 0) {
+		if (keys.failed)
+			err_set(e, "a thread cannot be exported: no memory, or its id is not UTF-8");
+		json_array_foreach(keys.all, i, key)
+		{
+			const struct thread_key k = {.subject = json_string_value(json_array_get(key, 0)),
+			                             .thread_id = json_string_value(json_array_get(key, 1)),
+			                             .run = json_string_value(json_array_get(key, 2))};
+
+			thread = show_thread(db, &k, e);
+			more = thread != NULL ? each(arg, thread) : !err_is_set(e);
+			json_decref(thread);
+			if (!more)
+				break;
+		}
+	}
+	json_decref(keys.all);
+	return err_is_set(e) ? -1 : 0;
 }
 
 static int64_t file_size(const char *file, const char *suffix)

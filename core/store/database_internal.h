@@ -8,24 +8,31 @@
 
 #include <sqlite3.h>
 
+/* The table `log` has a row for each turn, in the order of their commits, and one index, by
+ * thread. Storing a turn thus writes two pages, and nothing is updated in place: what is known
+ * of a thread (number, first, bytes, created_ms) is in the row of its last turn, and how many
+ * threads there are is in the last row of all. What deletes threads leaves a marker as that last
+ * row (thread 0, run MARKER_RUN), so that no id is used twice. */
+#define MARKER_RUN "(marker)"
+
 enum statement {
 	SQL_BEGIN_READING,
 	SQL_BEGIN_WRITING,
 	SQL_COMMIT,
 	SQL_ROLLBACK,
-	SQL_RANGE,
+	SQL_TOP,
+	SQL_LAST,
 	SQL_LOAD,
-	SQL_DELETE_EXPIRED,
-	SQL_TOUCH,
 	SQL_APPEND,
 	SQL_DROP_TURN,
-	SQL_SET_RANGE,
-	SQL_SWEEP,
+	SQL_NEXT,
+	SQL_DELETE_THREAD,
+	SQL_DROP_MARKERS,
+	SQL_STATE,
+	SQL_SET_STATE,
 	SQL_LIST,
 	SQL_FIND,
-	SQL_HEAD,
 	SQL_SHOW,
-	SQL_DELETE,
 	SQL_SIZE,
 	STATEMENTS,
 };
@@ -38,6 +45,21 @@ struct database {
 	int wal_pages;
 	struct turn_cache *cache;
 	sqlite3_stmt *statements[STATEMENTS];
+	/* of the last row, read once in each transaction that writes */
+	bool top_known;
+	int64_t top, threads;
+};
+
+/* A thread as the database knows it; run is "" unless the id is short. */
+struct thread_key {
+	const char *subject, *thread_id, *run;
+};
+
+/* The turns that a thread has; last = 0: there is no such thread. */
+struct range {
+	int64_t thread; /* the id of its first row, also after that was dropped */
+	int64_t first, last, bytes;
+	int64_t created_ms, at_ms;
 };
 
 /* Fills e with SQLite's message; always -1. */
@@ -53,6 +75,37 @@ int database_run(struct database *db, enum statement s, struct err *e);
 /* SQLITE_ROW or SQLITE_DONE; -1 with e. */
 int database_step(struct database *db, sqlite3_stmt *s, const char *what, struct err *e);
 
+const char *database_text(sqlite3_stmt *s, int column); /* never NULL */
 void database_bind_text(sqlite3_stmt *s, int at, const char *text);
+void database_bind_key(sqlite3_stmt *s, const struct thread_key *k); /* as ?1 to ?3 */
+
+/* What is known of a thread, expired or not; -1 with e. */
+int database_range(struct database *db, const struct thread_key *k, struct range *range, struct err *e);
+
+/* The first row after that id, valid until database_done(*s), which must follow unless *s is NULL. 1: there is one, 0:
+ * there is none, -1 with e. */
+struct row {
+	int64_t id, at_ms, number; /* number = 0: a marker */
+	struct thread_key key;
+};
+int database_next_row(struct database *db, int64_t after, struct row *row, sqlite3_stmt **s, struct err *e);
+
+/* In a transaction that writes: appends a turn to the thread that range describes, which it
+ * updates, and drops the thread's oldest turns beyond the limits. A thread that begins with it
+ * (range->last is 0) was created at range->created_ms unless that is 0. */
+int database_append_to(struct database *db, const struct thread_key *k, struct range *range, const char *messages,
+                       size_t len, int64_t now_ms, struct err *e);
+
+/* In a transaction that writes: deletes a thread's turns; how many, or -1 with e. What has deleted
+ * threads calls database_mark with their number in the end. */
+int64_t database_delete_thread(struct database *db, const struct thread_key *k, struct err *e);
+int database_mark(struct database *db, int64_t deleted_threads, struct err *e);
+
+/* Numbers that are rarely written; 0 where there is none. */
+#define STATE_SWEPT_LONG  "swept_long"  /* no thread with a long id has its last turn in this row */
+#define STATE_SWEPT_SHORT "swept_short" /* or before it; the same for short ids */
+#define STATE_CONVERTED   "converted"   /* when (wall clock, ms) the former tables were converted */
+int64_t database_state(struct database *db, const char *name);
+int database_set_state(struct database *db, const char *name, int64_t value, struct err *e);
 
 #endif

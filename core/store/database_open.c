@@ -2,6 +2,9 @@
 /* Opening the database: file, settings, schema. */
 #include "core/store/database_internal.h"
 
+#include "core/base/clock.h"
+#include "core/base/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,23 +13,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define APPLICATION_ID 0x74744167 /* "ttAg" */
 #define BUSY_TRIES     250        /* about two seconds */
 #define WAL_TRIES      50
 #define CACHE_BYTES    (8u << 20)
+#define CONVERTED      "cannot be converted to the layout of this version"
 
 static const char schema[] =
-	"CREATE TABLE threads("
-	" id INTEGER PRIMARY KEY AUTOINCREMENT, subject TEXT NOT NULL, thread_id TEXT NOT NULL, run TEXT NOT NULL,"
-	" created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL,"
-	" first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL,"
-	" UNIQUE(subject, thread_id, run)) STRICT;"
-	"CREATE INDEX threads_long ON threads(used_ms) WHERE run = '';"
-	"CREATE INDEX threads_short ON threads(used_ms) WHERE run <> '';"
-	"CREATE TABLE turns("
-	" thread INTEGER NOT NULL REFERENCES threads(id) ON DELETE CASCADE, number INTEGER NOT NULL,"
-	" at_ms INTEGER NOT NULL, messages TEXT NOT NULL, PRIMARY KEY(thread, number)) STRICT;";
+	"CREATE TABLE log("
+	" id INTEGER PRIMARY KEY, thread INTEGER NOT NULL, first INTEGER NOT NULL, number INTEGER NOT NULL,"
+	" bytes INTEGER NOT NULL, threads INTEGER NOT NULL, created_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
+	" subject TEXT NOT NULL, thread_id TEXT NOT NULL, run TEXT NOT NULL, messages TEXT NOT NULL) STRICT;"
+	"CREATE INDEX log_thread ON log(thread_id, subject, run);"
+	"CREATE TABLE state(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
 
 static int execute(struct database *db, const char *sql, struct err *e)
 {
@@ -51,19 +51,21 @@ static int read_number(struct database *db, const char *sql, long *number, struc
 }
 
 /* Several workers may start at once: the first one makes the tables. */
-static int make_schema(struct database *db, struct err *e)
+static int make_schema(struct database *db, const char *failure, struct err *e)
 {
 	char version[64];
 	long found = 0;
 	int result = -1;
 
-	if (execute(db, "BEGIN IMMEDIATE", e) < 0)
-		return -1;
+	if (sqlite3_exec(db->sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+		return database_fail(db, e, failure);
 	if (read_number(db, "PRAGMA user_version", &found, e) < 0)
 		goto out;
 	snprintf(version, sizeof version, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID,
 	         SCHEMA_VERSION);
-	if (found == 0 && (execute(db, schema, e) < 0 || execute(db, version, e) < 0))
+	if (found < SCHEMA_VERSION && (execute(db, schema, e) < 0 || execute(db, version, e) < 0))
+		goto out;
+	if (found == 1 && database_set_state(db, STATE_CONVERTED, clock_wall_ms(), e) < 0)
 		goto out;
 	result = 0;
 out:
@@ -75,6 +77,7 @@ out:
 static int check_schema(struct database *db, struct err *e)
 {
 	long version, application;
+	int64_t converted;
 
 	if (read_number(db, "PRAGMA user_version", &version, e) < 0 ||
 	    read_number(db, "PRAGMA application_id", &application, e) < 0)
@@ -84,7 +87,12 @@ static int check_schema(struct database *db, struct err *e)
 		               version, SCHEMA_VERSION);
 	if (version > 0 && application != APPLICATION_ID)
 		return err_set(e, "%s: a database of another program; name another file in threads.store", db->file);
-	return version == 0 ? make_schema(db, e) : 0;
+	if (version < SCHEMA_VERSION && make_schema(db, version == 1 ? CONVERTED : "cannot be opened", e) < 0)
+		return -1;
+	converted = database_convert(db, e);
+	if (converted > 0)
+		log_event(LOG_THREADS_CONVERTED, L_STR("file", db->file), L_INT("turns", converted));
+	return converted < 0 ? -1 : 0;
 }
 
 /* Several processes may change to WAL at once, and SQLite does not wait for the others. */
@@ -127,15 +135,21 @@ static int on_busy(void *arg, int tries)
 
 static int set_up(struct database *db, struct err *e)
 {
+	long pages;
+
 	sqlite3_extended_result_codes(db->sqlite, 1);
 	sqlite3_busy_handler(db->sqlite, on_busy, NULL);
 	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	/* auto_vacuum has an effect only before the first table. Deleted text is overwritten. */
+	/* Deleted text is overwritten. */
 	if (execute(db,
-	            "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON;"
+	            "PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON;"
 	            "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -512; PRAGMA journal_size_limit = 33554432;"
 	            "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY",
 	            e) < 0)
+		return -1;
+	/* It has an effect only before the first table, and later takes a lock. */
+	if (read_number(db, "PRAGMA page_count", &pages, e) < 0 ||
+	    (pages == 0 && execute(db, "PRAGMA auto_vacuum = INCREMENTAL", e) < 0))
 		return -1;
 	if (set_wal(db, e) < 0 || check_schema(db, e) < 0)
 		return -1;
@@ -203,16 +217,4 @@ bool database_has_moved(struct database *db)
 	int moved = 0;
 
 	return sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0;
-}
-
-int database_wal_pages(const struct database *db)
-{
-	return db->wal_pages;
-}
-
-void database_checkpoint(struct database *db)
-{
-	/* Does not wait for readers: they or the next checkpoint finish it. */
-	sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-	db->wal_pages = 0;
 }

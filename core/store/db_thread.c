@@ -147,13 +147,18 @@ static void finish_jobs(struct db_thread *t, struct db_jobs *transaction)
 static void sweep(struct db_thread *t, const struct store_limits *limits)
 {
 	struct err e = ERR_INIT;
+	int64_t converted;
+	bool more;
 	int deleted;
 
 	if (t->db == NULL || clock_mono_ms() < t->sweep_ms)
 		return;
-	deleted = database_sweep(t->db, clock_wall_ms(), limits, SWEEP_THREADS, &e);
+	converted = database_convert(t->db, &e);
+	if (converted > 0)
+		log_event(LOG_THREADS_OLD_WRITER, L_STR("file", t->file), L_INT("turns", converted));
+	deleted = database_sweep(t->db, clock_wall_ms(), limits, SWEEP_THREADS, &more, &e);
 	/* There are more: continues soon, but jobs come first. */
-	t->sweep_ms = clock_mono_ms() + (deleted == SWEEP_THREADS ? IDLE_MS : SWEEP_MS);
+	t->sweep_ms = clock_mono_ms() + (deleted >= 0 && more ? IDLE_MS : SWEEP_MS);
 	if (deleted > 0)
 		log_event(LOG_THREADS_EXPIRED, L_INT("count", deleted));
 }

@@ -3,8 +3,10 @@ libttagent_a_SOURCES += \
 	core/store/database.c \
 	core/store/database.h \
 	core/store/database_admin.c \
+	core/store/database_convert.c \
 	core/store/database_internal.h \
 	core/store/database_open.c \
+	core/store/database_sweep.c \
 	core/store/db_thread.c \
 	core/store/db_thread.h \
 	core/store/store.c \

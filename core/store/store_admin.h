@@ -34,7 +34,7 @@ json_t *store_admin_show(struct store_admin *a, const struct store_key *k, struc
  * Returns how many; -1 with e, also where a single thread is not there. */
 int64_t store_admin_delete(struct store_admin *a, const struct store_key *k, struct err *e);
 
-/* Calls each with every thread as store_admin_show gives it, all of one moment; stops where
+/* Calls each with every thread as store_admin_show gives it, the last used first; stops where
  * it returns false. -1 with e. */
 typedef bool store_export_fn(void *arg, const json_t *thread);
 int store_admin_export(struct store_admin *a, store_export_fn *each, void *arg, struct err *e);

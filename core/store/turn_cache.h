@@ -14,6 +14,7 @@ struct turn_cache;
 struct cached_thread {
 	int64_t id;
 	int64_t first, last; /* numbers of its turns; last = first - 1: none */
+	int64_t row;         /* of the last one; the owner's to set, 0 at first */
 	json_t *turns;       /* exactly these */
 };
 

@@ -260,8 +260,7 @@ def test_a_thousand_threads_at_once(testbed):
         t.join()
     assert not service_errors
     rows = sqlite3.connect(service.directory / "threads.db").execute(
-        "SELECT h.thread_id, t.number, t.messages FROM threads h JOIN turns t ON t.thread = h.id"
-        " ORDER BY h.id, t.number").fetchall()
+        "SELECT thread_id, number, messages FROM log ORDER BY id").fetchall()
     assert len(rows) == 2000
     for thread, number, messages in rows:
         user = json.loads(messages)[0]["content"]
@@ -272,14 +271,16 @@ def check_whole(path):
     """Every turn in the database is a user's words and an answer, or marked as interrupted."""
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert db.execute("PRAGMA foreign_key_check").fetchall() == []
-    for thread, first, last in db.execute("SELECT id, first, last FROM threads").fetchall():
-        numbers = [n for n, in db.execute("SELECT number FROM turns WHERE thread = ? ORDER BY number", (thread,))]
-        assert numbers == list(range(first, last + 1))
-    for messages, in db.execute("SELECT messages FROM turns"):
+    threads = {}
+    for thread, first, number in db.execute("SELECT thread, first, number FROM log ORDER BY id"):
+        threads.setdefault(thread, []).append((first, number))
+    for turns in threads.values():
+        assert [number for _, number in turns] == list(range(turns[-1][0], turns[-1][1] + 1))
+    assert db.execute("SELECT threads FROM log ORDER BY id DESC LIMIT 1").fetchone()[0] == len(threads)
+    for messages, in db.execute("SELECT messages FROM log"):
         roles = [m["role"] for m in json.loads(messages)]
         assert roles == ["user", "assistant"], roles
-    count = db.execute("SELECT count(*) FROM turns").fetchone()[0]
+    count = db.execute("SELECT count(*) FROM log").fetchone()[0]
     db.close()
     return count
 
@@ -324,7 +325,7 @@ def test_killed_at_random_moments(testbed, kills):
             t.join()
     count = check_whole(service.directory / "threads.db")
     db = sqlite3.connect(service.directory / "threads.db")
-    kept = {thread for thread, in db.execute("SELECT thread_id FROM threads")}
+    kept = {thread for thread, in db.execute("SELECT thread_id FROM log")}
     print(f"{kills} kills: {len(answered)} turns answered to their end, {count} kept, history_slow: {slow}")
     if not slow:  # else a client was not kept waiting until its turn was stored
         assert set(answered) <= kept

@@ -230,7 +230,7 @@ static void a_turn_that_cannot_be_stored_harms_no_other(void **state)
 	append(f, "", "before", "b");
 	assert_int_equal(sqlite3_open(f->file, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db,
-	                              "CREATE TRIGGER refuse BEFORE INSERT ON turns WHEN NEW.messages LIKE '%poison%'"
+	                              "CREATE TRIGGER refuse BEFORE INSERT ON log WHEN NEW.messages LIKE '%poison%'"
 	                              " BEGIN SELECT RAISE(ABORT, 'refused'); END",
 	                              NULL, NULL, NULL),
 	                 SQLITE_OK);
@@ -457,7 +457,7 @@ static void two_processes_share_a_file(void **state)
 static void any_text_is_stored(void **state)
 {
 	struct fixture *f = *state;
-	const char *odd = "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80 '; DROP TABLE turns; -- \" \\ \x01";
+	const char *odd = "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80 '; DROP TABLE log; -- \" \\ \x01";
 
 	append(f, odd, odd, odd);
 	assert_thread(f, odd, odd, odd);
@@ -809,6 +809,182 @@ static void a_store_without_a_file_is_empty(void **state)
 	assert_int_equal(access(f->file, F_OK), -1);
 }
 
+/* ---- the layout of tt-agent 0.1.0 ---- */
+
+static const char old_schema[] =
+	"PRAGMA auto_vacuum = INCREMENTAL; PRAGMA foreign_keys = ON; PRAGMA journal_mode = WAL;"
+	"CREATE TABLE threads("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT, subject TEXT NOT NULL, thread_id TEXT NOT NULL, run TEXT NOT NULL,"
+	" created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL,"
+	" first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+	" UNIQUE(subject, thread_id, run)) STRICT;"
+	"CREATE INDEX threads_long ON threads(used_ms) WHERE run = '';"
+	"CREATE INDEX threads_short ON threads(used_ms) WHERE run <> '';"
+	"CREATE TABLE turns("
+	" thread INTEGER NOT NULL REFERENCES threads(id) ON DELETE CASCADE, number INTEGER NOT NULL,"
+	" at_ms INTEGER NOT NULL, messages TEXT NOT NULL, PRIMARY KEY(thread, number)) STRICT;"
+	"PRAGMA application_id = 1953775975; PRAGMA user_version = 1";
+
+static void execute(sqlite3 *db, const char *sql)
+{
+	char *message = NULL;
+
+	if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK)
+		fail_msg("%s: %s", sql, message);
+}
+
+/* As that version stored a turn. */
+static void old_append(sqlite3 *db, const char *subject, const char *thread, const char *run, int64_t at_ms,
+                       const char *text)
+{
+	char *sql = sqlite3_mprintf(
+		"BEGIN IMMEDIATE;"
+		"INSERT INTO threads(subject, thread_id, run, created_ms, used_ms, first, last, bytes)"
+		" VALUES(%Q, %Q, %Q, %lld, %lld, 1, 1, 70)"
+		" ON CONFLICT(subject, thread_id, run) DO UPDATE SET used_ms = excluded.used_ms, last = last + 1;"
+		"INSERT INTO turns SELECT id, last, %lld,"
+		" '[{\"role\":\"user\",\"content\":\"%s\"},{\"role\":\"assistant\",\"content\":\"a\"}]'"
+		" FROM threads WHERE subject = %Q AND thread_id = %Q AND run = %Q; COMMIT",
+		subject, thread, run, (long long)at_ms, (long long)at_ms, (long long)at_ms, text, subject, thread, run);
+
+	execute(db, sql);
+	sqlite3_free(sql);
+}
+
+static sqlite3 *make_old(struct fixture *f)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(f->file, &db), SQLITE_OK);
+	sqlite3_busy_timeout(db, 10000);
+	execute(db, old_schema);
+	return db;
+}
+
+static void an_old_database_is_converted(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3 *db = make_old(f);
+	const struct store_key k = {.subject = "ann", .thread_id = "a-thread"};
+	struct err e = ERR_INIT;
+	struct store_admin *a;
+	json_t *shown;
+
+	old_append(db, "ann", "a-thread", "", 1000, "gone");
+	old_append(db, "ann", "a-thread", "", 2000, "one");
+	execute(db, "DELETE FROM turns WHERE number = 1; UPDATE threads SET first = 2");
+	old_append(db, "", "7", "run", 3000, "short");
+	old_append(db, "", "7", "another", 4000, "of another run");
+	old_append(db, "bob", "a-thread", "", 5000, "b");
+	old_append(db, "ann", "a-thread", "", 6000, "two");
+	sqlite3_close(db);
+	f->store = sqlite_open(f, "run", &no_limits);
+	assert_thread(f, "ann", "a-thread", "one two");
+	assert_thread(f, "bob", "a-thread", "b");
+	assert_thread(f, "", "7", "short");
+	a = open_admin(f);
+	assert_list(a, "ann/a-thread:2 bob/a-thread:1 /7:1s /7:1s ");
+	shown = store_admin_show(a, &k, &e);
+	assert_string_equal(json_string_value(json_object_get(shown, "created")), "1970-01-01T00:00:01Z");
+	assert_string_equal(json_string_value(json_object_get(shown, "used")), "1970-01-01T00:00:06Z");
+	json_decref(shown);
+	append(f, "ann", "a-thread", "three");
+	assert_thread(f, "ann", "a-thread", "one two three");
+	assert_list(a, "ann/a-thread:3 bob/a-thread:1 /7:1s /7:1s ");
+	store_admin_close(a);
+}
+
+/* Such as a worker that answers its last chats while the next version already serves. */
+static void an_older_program_that_has_it_open_loses_no_turn(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3 *db = make_old(f);
+	sqlite3_stmt *count;
+
+	old_append(db, "", "a-thread", "", 1000, "one");
+	f->store = sqlite_open(f, "run", &no_limits);
+	assert_thread(f, "", "a-thread", "one");
+	old_append(db, "", "a-thread", "", 2000, "two");
+	old_append(db, "", "b-thread", "", 3000, "new");
+	append(f, "", "a-thread", "three");
+	reopen(f, "run", &no_limits);
+	assert_thread(f, "", "a-thread", "one three two");
+	assert_thread(f, "", "b-thread", "new");
+	/* It cannot open the file again: it refuses what is newer. */
+	assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &count, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(count), SQLITE_ROW);
+	assert_int_equal(sqlite3_column_int(count, 0), 2);
+	sqlite3_finalize(count);
+	/* Once they were empty for a day, its tables go. */
+	execute(db, "UPDATE state SET value = value - 90000000 WHERE name = 'converted'");
+	sqlite3_close(db);
+	reopen(f, "run", &no_limits);
+	assert_thread(f, "", "a-thread", "one three two");
+	assert_int_equal(sqlite3_open(f->file, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "SELECT * FROM threads", NULL, NULL, NULL), SQLITE_ERROR);
+	sqlite3_close(db);
+}
+
+#define OLD_THREADS 1500
+
+static void killed_while_converting(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3 *db = make_old(f);
+	char url[140], thread[32];
+	int interrupted = 0;
+
+	execute(db, "PRAGMA synchronous = OFF");
+	for (int i = 0; i < OLD_THREADS; i++) {
+		snprintf(thread, sizeof thread, "a-thread-%d", i);
+		for (int n = 0; n < 2; n++)
+			old_append(db, "", thread, "", 1000 + i * 2 + n, n == 0 ? "one" : "two");
+	}
+	sqlite3_close(db);
+	snprintf(url, sizeof url, "sqlite:%s", f->file);
+	for (int i = 0; i < 20; i++) {
+		const struct timespec life = {.tv_nsec = (i * 7919 % 20 + 1) * 1000000L};
+		pid_t child = fork();
+		int status;
+
+		assert_true(child >= 0);
+		if (child == 0) {
+			struct err e = ERR_INIT;
+
+			_exit(store_admin_open(url, &e) != NULL ? 0 : 1);
+		}
+		nanosleep(&life, NULL);
+		kill(child, SIGKILL);
+		waitpid(child, &status, 0);
+		interrupted += WIFSIGNALED(status);
+	}
+	print_message("interrupted %d times\n", interrupted);
+	f->store = sqlite_open(f, "run", &no_limits);
+	for (int i = 0; i < OLD_THREADS; i++) {
+		snprintf(thread, sizeof thread, "a-thread-%d", i);
+		assert_thread(f, "", thread, "one two");
+	}
+}
+
+static void a_conversion_that_cannot_begin_says_why(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3 *db = make_old(f);
+	struct err e = ERR_INIT;
+	char url[140];
+
+	old_append(db, "", "a-thread", "", 1000, "one");
+	execute(db, "BEGIN IMMEDIATE");
+	snprintf(url, sizeof url, "sqlite:%s", f->file);
+	assert_null(store_admin_open(url, &e));
+	assert_string_equal(strstr(e.text, "cannot"),
+	                    "cannot be converted to the layout of this version: database is locked");
+	execute(db, "COMMIT");
+	sqlite3_close(db);
+	f->store = sqlite_open(f, "run", &no_limits);
+	assert_thread(f, "", "a-thread", "one");
+}
+
 static void memory_has_nothing_for_administrators(void **state)
 {
 	struct err e = ERR_INIT;
@@ -877,6 +1053,10 @@ int main(void)
 		cmocka_unit_test(every_kind_can_be_configured),
 		SQLITE(administrators_list_show_and_delete),
 		cmocka_unit_test_setup_teardown(a_store_without_a_file_is_empty, setup_base, teardown),
+		cmocka_unit_test_setup_teardown(an_old_database_is_converted, setup_base, teardown),
+		cmocka_unit_test_setup_teardown(an_older_program_that_has_it_open_loses_no_turn, setup_base, teardown),
+		cmocka_unit_test_setup_teardown(killed_while_converting, setup_base, teardown),
+		cmocka_unit_test_setup_teardown(a_conversion_that_cannot_begin_says_why, setup_base, teardown),
 		cmocka_unit_test(memory_has_nothing_for_administrators),
 		cmocka_unit_test(ids_that_are_short),
 		cmocka_unit_test(a_run_has_one_name),
