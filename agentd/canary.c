@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define AT_ONCE    32
-#define FULL_MS    50 /* until a place may be free */
+#define AT_ONCE 32
+#define FULL_MS 50 /* until a place may be free */
 
 struct canary_probe {
 	struct canary_probe *next, **link; /* link: the pointer that points here */

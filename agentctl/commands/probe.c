@@ -332,7 +332,8 @@ static void probe_health(struct probe *p)
 	struct prober *prober = prober_new(p->http, on_health, p);
 
 	progress(p, "its health");
-	p->waiting = prober != NULL && prober_start(prober, &p->llm, 0, p->token, cfg_str(p->config, CFG_CLOUD_CA_FILE), LIST_MS) == 0;
+	p->waiting = prober != NULL &&
+	             prober_start(prober, &p->llm, 0, p->token, cfg_str(p->config, CFG_CLOUD_CA_FILE), LIST_MS) == 0;
 	wait_for_it(p);
 	prober_free(prober);
 }
@@ -386,8 +387,7 @@ static bool probe_answer(struct probe *p)
 			                                                   ? quirk_field((enum quirk)q)
 			                                                   : quirk_name((enum quirk)q)));
 	if (learned.max_tokens > 0)
-		json_array_append_new(refused,
-		                      json_sprintf("max_tokens above %lld", (long long)learned.max_tokens));
+		json_array_append_new(refused, json_sprintf("max_tokens above %lld", (long long)learned.max_tokens));
 	json_decref(messages);
 	if (p->answer.outcome != HTTP_DONE || p->answer.status != 200) {
 		json_decref(refused);
@@ -497,8 +497,8 @@ static void advise(struct probe *p)
 	struct buf conf = BUF_INIT(16384), env = BUF_INIT(16384);
 
 	if (url != NULL && p->token != NULL) {
-		(void)buf_addf(&conf, "cloud: { enabled = true; url = %s;%s%s%s", url,
-		               model != NULL ? " model = " : "", model != NULL ? model : "", model != NULL ? ";" : "");
+		(void)buf_addf(&conf, "cloud: { enabled = true; url = %s;%s%s%s", url, model != NULL ? " model = " : "",
+		               model != NULL ? model : "", model != NULL ? ";" : "");
 		add_omit(p, &conf);
 		(void)buf_adds(&conf, " };");
 		(void)add_variable(&env, "USE_CLOUD_LLM", "true");
@@ -548,24 +548,26 @@ static void advise(struct probe *p)
 static int load_config(struct probe *p, struct err *e)
 {
 	const struct {
-		const char *setting, *value;
-	} given[] = {{"proxy.https", p->a->proxy}, {"proxy.http", p->a->proxy}, {"cloud.ca_file", p->a->ca}};
-	char *sets[sizeof given / sizeof given[0]] = {NULL};
-	struct config_source options = {.sets = (const char *const *)sets};
+		const char *name, *value;
+	} given[] = {{"HTTPS_PROXY", p->a->proxy}, {"HTTP_PROXY", p->a->proxy}, {"cloud.ca_file", p->a->ca}};
+	char *texts[sizeof given / sizeof given[0] + 1] = {NULL};
+	const struct config_source options = {
+		.environment = texts, .sets = (const char *const *)&texts[2], .set_count = p->a->ca != NULL ? 1 : 0};
 	struct config_report report;
 
+	if (p->a->proxy != NULL && strchr(p->a->proxy, '@') != NULL)
+		return err_set(e, "--proxy: a password on the command line shows in the process list");
 	for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
-		if (given[i].value != NULL &&
-		    asprintf(&sets[options.set_count], "%s=%s", given[i].setting, given[i].value) >= 0)
-			options.set_count++;
+		if (asprintf(&texts[i], "%s=%s", given[i].name, given[i].value != NULL ? given[i].value : "") < 0)
+			texts[i] = NULL;
 	config_report_init(&report);
 	p->config = config_load(&options, &report);
 	if (p->config == NULL)
 		err_set(e, "%.*s", report.errors.len > 0 ? (int)strcspn(report.errors.data, "\n") : 13,
 		        report.errors.len > 0 ? report.errors.data : "out of memory");
 	config_report_free(&report);
-	for (size_t i = 0; i < options.set_count; i++)
-		free(sets[i]);
+	for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
+		free(texts[i]);
 	return p->config != NULL ? 0 : -1;
 }
 

@@ -5,6 +5,7 @@
 #include "core/stream/error_report.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,7 @@ struct chat_probe {
 	struct quirks known, learned;
 	int64_t began_ms, connect_ms, total_ms;
 	unsigned repeats;
+	char refusal[512]; /* the last one */
 };
 
 static void probe_free(struct chat_probe *p)
@@ -100,7 +102,8 @@ static int64_t max_tokens(const struct chat_probe *p)
 /* Bits of what the request has. */
 static unsigned sent(const struct chat_probe *p)
 {
-	unsigned bits = questions[p->question].about | QUIRK_BIT(QUIRK_MAX_TOKENS) | QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS);
+	unsigned bits =
+		questions[p->question].about | QUIRK_BIT(QUIRK_MAX_TOKENS) | QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS);
 
 	if (questions[p->question].tools)
 		bits |= QUIRK_BIT(QUIRK_TOOL_CHOICE);
@@ -182,24 +185,20 @@ bool chat_probe_learn(const struct http_result *r, unsigned sent, int64_t max_to
 	return true;
 }
 
-/* Some models answer nothing but streams. */
-static bool wants_stream(const struct http_result *r)
+/* Whether it may answer another request. What it says again whatever is left out teaches nothing. */
+static bool change(struct chat_probe *p, const struct http_result *r)
 {
 	struct error_report e;
 
-	if (r->outcome != HTTP_DONE || r->status < 400 || r->status >= 500)
+	if (p->repeats++ == REPEATS_MAX || r->outcome != HTTP_DONE || r->status < 400)
 		return false;
 	error_report_of_body(&e, r->status, r->body, r->body_len);
-	return strcasestr(e.text, "stream") != NULL || strcasestr(e.param, "stream") != NULL;
-}
-
-/* Whether it may answer another request. */
-static bool change(struct chat_probe *p, const struct http_result *r)
-{
-	if (p->repeats++ == REPEATS_MAX)
+	if (p->repeats > 1 && strcmp(e.text, p->refusal) == 0)
 		return false;
-	if (!p->streams && wants_stream(r))
-		return p->streams = true;
+	snprintf(p->refusal, sizeof p->refusal, "%s", e.text);
+	if (!p->streams && r->status < 500 &&
+	    (strcasestr(e.text, "stream") != NULL || strcasestr(e.param, "stream") != NULL))
+		return p->streams = true; /* some models answer nothing but streams */
 	return chat_probe_learn(r, sent(p), max_tokens(p), &p->learned) &&
 	       (p->learned.set & questions[p->question].about) == 0;
 }

@@ -41,6 +41,9 @@ static const struct {
 	{ERROR_NO_CREDIT, "credits exhausted"},
 	{ERROR_NO_CREDIT, "credits have been exhausted"},
 	{ERROR_NO_CREDIT, "payment required"},
+	{ERROR_NO_CREDIT, "key limit exceeded"},
+	{ERROR_NO_CREDIT, "monthly included credits"},
+	{ERROR_NO_CREDIT, "account is in good standing"},
 	{ERROR_NO_CREDIT, "billing hard limit"},
 	{ERROR_NO_CREDIT, "billing_not_active"},
 	{ERROR_NO_CREDIT, "budget has been exceeded"},
@@ -57,6 +60,8 @@ static const struct {
 	{ERROR_BUSY, "requests per hour"},
 	{ERROR_BUSY, "requests per day"},
 	{ERROR_BUSY, "rate limit"},
+	{ERROR_BUSY, "request limit"},
+	{ERROR_BUSY, "REQUEST_LIMIT_EXCEEDED"},
 	{ERROR_BUSY, "too many requests"},
 	{ERROR_BUSY, "too many concurrent"},
 	{ERROR_BUSY, "too many tokens, please wait"},
@@ -69,10 +74,14 @@ static const struct {
 	{ERROR_BUSY, "capacity_exceeded"},
 	{ERROR_BUSY, "capacity exceeded"},
 	{ERROR_BUSY, "queue is full"},
+	{ERROR_BUSY, "too busy"},
+	{ERROR_BUSY, "capacity temporarily exceeded"},
 	{ERROR_BUSY, "server is busy"},
 	{ERROR_BUSY, "server busy"},
 	{ERROR_BUSY, "service is busy"},
 	{ERROR_BUSY, "please retry after"},
+	{ERROR_BUSY, "\xe5\xb9\xb6\xe5\x8f\x91"},             /* requests at the same time */
+	{ERROR_BUSY, "\xe8\xae\xbf\xe9\x97\xae\xe9\x87\x8f"}, /* amount of requests */
 	{ERROR_NO_CREDIT, "exceeded your current quota"},
 
 	{ERROR_UNAUTHORIZED, "invalid api key"},
@@ -98,6 +107,8 @@ static const struct {
 	{ERROR_FILTERED, "guardrail"},
 	{ERROR_FILTERED, "flagged by*moderation"},
 	{ERROR_FILTERED, "requires moderation"},
+	{ERROR_FILTERED, "moderation_blocked"},
+	{ERROR_FILTERED, "input was flagged"},
 	{ERROR_FILTERED, "DataInspectionFailed"},
 	{ERROR_FILTERED, "inappropriate content"},
 	{ERROR_FILTERED, "sensitive content"},
@@ -106,6 +117,8 @@ static const struct {
 	{ERROR_FILTERED, "\xe6\x95\x8f\xe6\x84\x9f\xe5\x86\x85\xe5\xae\xb9"}, /* sensitive content */
 
 	{ERROR_UNAVAILABLE, "deadline exceeded"}, /* "context deadline exceeded" is Go's timeout */
+	{ERROR_UNAVAILABLE, "tool_use_failed"},   /* Groq, for what its model wrote, and likewise Cohere */
+	{ERROR_UNAVAILABLE, "model output error"},
 
 	{ERROR_OVERFLOW, "context_length_exceeded"},
 	{ERROR_OVERFLOW, "context_window_exceeded"},
@@ -131,12 +144,23 @@ static const struct {
 	{ERROR_OVERFLOW, "maximum prompt length"},
 	{ERROR_OVERFLOW, "prompt length*exceed"},
 	{ERROR_OVERFLOW, "prompt token count*exceed"},
+	{ERROR_OVERFLOW, "prompt tokens*exceed"},
+	{ERROR_OVERFLOW, "tokens too long"},
+	{ERROR_OVERFLOW, "prompt sequence length"},
+	{ERROR_OVERFLOW, "session_len"},
+	{ERROR_OVERFLOW, "INPUT_LENGTH_ERROR"},
+	{ERROR_OVERFLOW, "larger than the model"},
+	{ERROR_OVERFLOW, "expected maxLength"},
+	{ERROR_OVERFLOW, "max input characters"},
+	{ERROR_OVERFLOW, "max length of current question"},
 	{ERROR_OVERFLOW, "tokens in the prompt cannot exceed"},
 	{ERROR_OVERFLOW, "input is too long"},
 	{ERROR_OVERFLOW, "input too long"},
 	{ERROR_OVERFLOW, "input is too large to process"},
 	{ERROR_OVERFLOW, "input length*exceed"},
 	{ERROR_OVERFLOW, "input token count*exceed"},
+	{ERROR_OVERFLOW, "input token count*supports up to"},
+	{ERROR_OVERFLOW, "input tokens must be no more"},
 	{ERROR_OVERFLOW, "input tokens*exceed"},
 	{ERROR_OVERFLOW, "exceed*input tokens"},
 	{ERROR_OVERFLOW, "maximum input length"},
@@ -150,6 +174,7 @@ static const struct {
 	{ERROR_OVERFLOW, "token length exceed"},
 	{ERROR_OVERFLOW, "token count exceed"},
 	{ERROR_OVERFLOW, "token limit exceeded"},
+	{ERROR_OVERFLOW, "tokens limit exceeded"},
 	{ERROR_OVERFLOW, "exceeds token limit"},
 	{ERROR_OVERFLOW, "tokens_limit_reached"},
 	{ERROR_OVERFLOW, "too many tokens"},
@@ -169,6 +194,7 @@ static const struct {
 	{ERROR_OVERFLOW, "\xe4\xb8\x8a\xe4\xb8\x8b\xe6\x96\x87\xe8\xbf\x87\xe9\x95\xbf"}, /* context too long */
 	{ERROR_OVERFLOW,
          "\xe8\xb6\x85\xe8\xbf\x87\xe6\x9c\x80\xe5\xa4\xa7\xe9\x95\xbf\xe5\xba\xa6"}, /* beyond the greatest length */
+	{ERROR_OVERFLOW, "\xe8\xb6\x85\xe9\x95\xbf"},                                 /* too long */
 
 	{ERROR_NO_MODEL, "model_not_found"},
 	{ERROR_NO_MODEL, "model*not found"},
@@ -181,6 +207,17 @@ static const struct {
 	{ERROR_NO_MODEL, "model*deprecated"},
 	{ERROR_NO_MODEL, "model is not supported"},
 	{ERROR_NO_MODEL, "model_not_supported"},
+	{ERROR_NO_MODEL, "model*is not supported"},
+	{ERROR_NO_MODEL, "model*unloaded"},
+	{ERROR_NO_MODEL, "model identifier is invalid"},
+	{ERROR_NO_MODEL, "on-demand throughput"},
+	{ERROR_NO_MODEL, "not found the model"},
+	{ERROR_NO_MODEL, "unable to access*model"},
+	{ERROR_NO_MODEL, "not work with the specified model"},
+	{ERROR_NO_MODEL, "requires terms acceptance"},
+	{ERROR_NO_MODEL, "not a chat model"}, /* and the others that speak another API */
+	{ERROR_NO_MODEL, "not support chat"},
+	{ERROR_NO_MODEL, "must provide a chat template"},
 	{ERROR_NO_MODEL, "not a valid model"},
 	{ERROR_NO_MODEL, "not access*model"},
 	{ERROR_NO_MODEL, "invalid model"},

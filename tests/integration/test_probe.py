@@ -212,6 +212,8 @@ def test_a_server_behind_a_proxy(testbed):
 
 
 def test_a_proxy_that_is_none(testbed):
+    secret = probe("http://llm.example.com/v1", "--proxy", "http://me:proxy-password-9@127.0.0.1:1", code=2).stderr
+    assert "process list" in secret and "proxy-password-9" not in secret
     assert "proxy" in probe("http://llm.example.com/v1", "--proxy", "ftp://x", code=2).stderr
 
 

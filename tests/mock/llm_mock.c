@@ -254,7 +254,8 @@ static bool llm_breaks(const json_t *rule, const json_t *request)
 		value = json_object_get(value, name);
 		field = field[len] ? field + len + 1 : NULL;
 	}
-	return value && value != request && (!is || json_equal(value, is)) && (!above || json_number_value(value) > json_number_value(above));
+	return value && value != request && (!is || json_equal(value, is)) &&
+	       (!above || json_number_value(value) > json_number_value(above));
 }
 
 static struct plan *llm_by_rule(const struct script *s, const struct llm_request *a)
