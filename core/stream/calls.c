@@ -4,71 +4,14 @@
 #include "core/base/buf.h"
 #include "core/base/utf8.h"
 #include "core/stream/call_arguments.h"
+#include "core/stream/call_name.h"
 #include "core/stream/halves.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- names ---- */
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-/* Letters of any case are the same, and so are - and _. */
-static bool is_same_name(const char *name, const char *end, const char *tool)
-{
-	for (; name < end && *tool != '\0'; name++, tool++)
-		if (tolower((unsigned char)(*name == '-' ? '_' : *name)) !=
-		    tolower((unsigned char)(*tool == '-' ? '_' : *tool)))
-			return false;
-	return name == end && *tool == '\0';
-}
-
-static const char *find_tool(const char *name, const char *end, const char *const *tools)
-{
-	for (const char *const *t = tools; *t != NULL; t++)
-		if (strlen(*t) == (size_t)(end - name) && memcmp(*t, name, (size_t)(end - name)) == 0)
-			return *t;
-	for (const char *const *t = tools; *t != NULL; t++)
-		if (is_same_name(name, end, *t))
-			return *t;
-	return NULL;
-}
-
-const char *call_name_resolve(const char *name, const char *const *tools)
-{
-	static const char around[] = " \t\r\n\"'`";
-	static const char glued[] = "functions"; /* Kimi: functions.NAME:0, where a server dropped what joins them */
-	const char *token = strstr(name, "<|"), *end = token != NULL ? token : name + strlen(name), *from, *found;
-
-	if (tools == NULL)
-		return NULL;
-	for (; name < end && strchr(around, *name) != NULL; name++)
-		continue;
-	for (; end > name && (strchr(around, end[-1]) != NULL || strchr("()", end[-1]) != NULL); end--)
-		continue;
-	if ((found = find_tool(name, end, tools)) != NULL)
-		return found;
-	for (from = end; from > name && is_digit(from[-1]); from--)
-		continue;
-	if (from > name && from < end && strchr(":_-", from[-1]) != NULL)
-		end = from - 1;
-	for (from = end; from > name && strchr(".:/", from[-1]) == NULL; from--)
-		continue;
-	if ((found = find_tool(from, end, tools)) != NULL)
-		return found;
-	if ((size_t)(end - from) <= sizeof glued - 1 || memcmp(from, glued, sizeof glued - 1) != 0)
-		return NULL;
-	for (from += sizeof glued - 1; end > from && is_digit(end[-1]); end--)
-		continue;
-	return find_tool(from + (*from == '_'), end, tools);
-}
 
 /* ---- assembly ---- */
 
@@ -245,7 +188,7 @@ static bool begins_object(const struct fragment *f)
 
 static bool is_tool(const struct calls *c, const char *name)
 {
-	return call_name_resolve(name, c->tools) != NULL;
+	return call_name_resolve(name, strlen(name), c->tools) != NULL;
 }
 
 /* Whether a fragment that names a tool begins another call than the one that is at its place. */
@@ -444,7 +387,7 @@ static int join_halves(struct call *call)
 /* -1: no memory. */
 static int finish_one(struct call *call, const char *const *tools, bool limited)
 {
-	const char *tool = call_name_resolve(call->name, tools);
+	const char *tool = call_name_resolve(call->name, strlen(call->name), tools);
 	char *object;
 
 	if (tool != NULL && strcmp(tool, call->name) != 0) {

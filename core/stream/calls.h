@@ -39,12 +39,6 @@ struct calls {
 	bool halves; /* marks of halves.h may be in the arguments */
 };
 
-/* The tool that a model means by this name, as it is called in `tools` (names, ended by NULL), or
- * NULL. A namespace before the name, a number or a template's token after it (functions.NAME,
- * default_api:NAME, functions.NAME:0, NAME<|channel|>json), surrounding whitespace and quotes, the case
- * of letters, and - for _ make no difference. */
-const char *call_name_resolve(const char *name, const char *const *tools);
-
 /* tools: names of those that the model was offered, ended by NULL, borrowed; NULL: none. */
 void calls_init(struct calls *c, const char *const *tools);
 void calls_clear(struct calls *c); /* of its calls; the tools stay */

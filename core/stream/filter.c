@@ -2,6 +2,7 @@
 #include "core/stream/filter.h"
 
 #include "core/base/buf.h"
+#include "core/stream/call_name.h"
 #include "core/stream/prose.h"
 #include "core/stream/sse.h"
 #include "core/stream/text_call.h"
@@ -702,7 +703,7 @@ static size_t pass_header(struct filter *f, const struct marker *m, const char *
 	if (to != NULL && may_call(f, 0)) {
 		struct cursor after = {to + sizeof recipient - 1, p + len, ended};
 
-		if (cursor_name(&after, &name) == MATCH_YES && text_call_tool(f->tools, &name) != NULL) {
+		if (cursor_name(&after, &name) == MATCH_YES && call_name_resolve(name.text, name.len, f->tools) != NULL) {
 			begin_call(f, m, (struct place){prose(f), p, 0}, 0);
 			f->try_from = (size_t)(name.text - p);
 			return 0;

@@ -4,6 +4,8 @@ libttagent_a_SOURCES += \
 	core/stream/beside.h \
 	core/stream/call_arguments.c \
 	core/stream/call_arguments.h \
+	core/stream/call_name.c \
+	core/stream/call_name.h \
 	core/stream/calls.c \
 	core/stream/calls.h \
 	core/stream/chunk.h \

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/stream/text_call.h"
 
+#include "core/stream/call_name.h"
+
 #include <ctype.h>
 #include <string.h>
 
@@ -110,7 +112,7 @@ static enum match read_by_name(struct text_call_body *b, struct cursor *c, const
 		if (m != MATCH_YES)
 			return m;
 	}
-	*tool = text_call_tool(b->tools, &name);
+	*tool = call_name_resolve(name.text, name.len, b->tools);
 	if (*tool == NULL)
 		return MATCH_NO;
 	if (c->at < c->end && *c->at == '(') {

@@ -44,9 +44,6 @@ enum match text_call_separator(struct text_call_body *b, struct cursor *c);
 
 /* ---- between the files of this module ---- */
 
-/* The tool that a model means by a name: functions.NAME, default_api:NAME, functions.NAME:0; NULL: none. */
-const char *text_call_tool(const char *const *tools, const struct span *name);
-
 /* Each reads from the cursor on and gives a new reference. */
 enum match text_call_json(struct cursor *c, const struct text_call_body *b, const char **tool, json_t **arguments);
 enum match text_call_json_value(struct cursor *c, json_t **value);

@@ -1,54 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls and arguments as JSON, and the names of tools. */
+/* Calls and arguments as JSON. */
 #include "core/base/buf.h"
+#include "core/stream/call_name.h"
 #include "core/stream/text_call.h"
 
 #include <ctype.h>
 #include <string.h>
-
-/* ---- names ---- */
-
-static const char *find_tool(const char *const *tools, const struct span *name)
-{
-	for (; *tools != NULL; tools++)
-		if (span_is(name, *tools))
-			return *tools;
-	return NULL;
-}
-
-static void drop_suffix(struct span *name)
-{
-	static const char method[] = ".call";
-	size_t digits = 0;
-
-	if (name->len > sizeof method - 1 &&
-	    memcmp(name->text + name->len - (sizeof method - 1), method, sizeof method - 1) == 0)
-		name->len -= sizeof method - 1;
-	while (digits < name->len && isdigit((unsigned char)name->text[name->len - 1 - digits]))
-		digits++;
-	if (digits > 0 && digits + 1 < name->len && name->text[name->len - 1 - digits] == ':')
-		name->len -= digits + 1;
-}
-
-const char *text_call_tool(const char *const *tools, const struct span *name)
-{
-	struct span rest = *name;
-	const char *tool = find_tool(tools, &rest);
-
-	if (tool != NULL)
-		return tool;
-	drop_suffix(&rest);
-	while ((tool = find_tool(tools, &rest)) == NULL) {
-		size_t n = 0;
-
-		while (n < rest.len && strchr(".:/", rest.text[n]) == NULL)
-			n++;
-		if (n == rest.len)
-			return NULL;
-		rest = (struct span){rest.text + n + 1, rest.len - n - 1};
-	}
-	return tool;
-}
 
 /* ---- the shape of a call ---- */
 
@@ -222,7 +179,7 @@ static enum match read_key(struct cursor *c, const struct call *call, int *membe
 	/* Apertus: {"NAME": {...}} */
 	*member = 0;
 	if (call->body->wrapper->kind == WRAPPER_CALL && call->tool == NULL &&
-	    (m == MATCH_MAYBE || text_call_tool(call->body->tools, &(struct span){from, len}) != NULL))
+	    (m == MATCH_MAYBE || call_name_resolve(from, len, call->body->tools) != NULL))
 		return m;
 	c->at = from; /* wherever it became clear */
 	return MATCH_NO;
@@ -255,7 +212,7 @@ static enum match read_name(struct cursor *c, struct call *call)
 		m = cursor_take(c, "\"");
 	if (m != MATCH_YES)
 		return m;
-	call->tool = text_call_tool(call->body->tools, &text);
+	call->tool = call_name_resolve(text.text, text.len, call->body->tools);
 	return call->tool != NULL ? MATCH_YES : MATCH_NO;
 }
 
@@ -304,7 +261,7 @@ static enum match read_member(struct cursor *c, struct call *call, int member, c
 	case ID:
 		return *c->at == '{' || *c->at == '[' ? MATCH_NO : skip_value(c, &o);
 	default:
-		call->tool = text_call_tool(call->body->tools, key);
+		call->tool = call_name_resolve(key->text, key->len, call->body->tools);
 		return read_arguments(c, call);
 	}
 }
@@ -385,7 +342,7 @@ bool text_call_of_object(const json_t *object, const struct text_call_body *b, c
 	}
 	if (!json_is_string(name) || (found != NULL && !json_is_object(found)))
 		return false;
-	*tool = text_call_tool(b->tools, &(struct span){json_string_value(name), json_string_length(name)});
+	*tool = call_name_resolve(json_string_value(name), json_string_length(name), b->tools);
 	if (*tool == NULL)
 		return false;
 	*arguments = found != NULL ? json_deep_copy(found) : json_object();

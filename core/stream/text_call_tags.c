@@ -2,6 +2,7 @@
 /* Calls and parameters as tags. Models differ in the names of the tags, their prefixes (<minimax:invoke>,
  * <｜DSML｜invoke>) and where the name stands (<function=NAME>, <invoke name="NAME">), so tags are read as such. */
 #include "core/base/buf.h"
+#include "core/stream/call_name.h"
 #include "core/stream/text_call.h"
 
 #include <string.h>
@@ -330,7 +331,7 @@ enum match text_call_tag(struct cursor *c, const struct text_call_body *b, const
 		return m;
 	if (!in_tag && (t.closing || t.kind != CALL || t.name.text == NULL))
 		return MATCH_NO;
-	*tool = text_call_tool(b->tools, &t.name);
+	*tool = call_name_resolve(t.name.text, t.name.len, b->tools);
 	if (*tool == NULL)
 		return MATCH_NO;
 	cursor_whitespace(c);

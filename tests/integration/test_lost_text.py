@@ -141,6 +141,38 @@ def test_a_compressed_answer_is_decoded(compressing, encoding, pack, words):
     assert set(server.asked) == {None}
 
 
+def brotli(data):
+    """Not compressed, but so that what reads Brotli reads it."""
+    assert len(data) <= 65536
+    return (len(data) - 1 << 4 | 1 << 20).to_bytes(3, "little") + data + b"\x03"
+
+
+def zstd(data):
+    assert len(data) <= 131072
+    return b"\x28\xb5\x2f\xfd\xa0" + len(data).to_bytes(4, "little") + (len(data) << 3 | 1).to_bytes(3, "little") + data
+
+
+@pytest.mark.parametrize("encoding, pack", [("br", brotli), ("zstd", zstd), ("gzip, br", lambda data: brotli(gzip.compress(data)))])
+def test_what_libcurl_can_read_is_decoded_and_all_else_refused(compressing, encoding, pack):
+    """Which encodings it reads depends on how it was built."""
+    service, server = compressing
+    said = [f"word{n} " for n in range(500)]
+    server.answer = pack((texts(*said) + STOP).encode()), encoding
+    turn = service.chat("question")
+    if turn.text != "".join(said):
+        broke_off(turn)
+        service.responder.wait_log("attempt_failed.*[Cc]ontent.encoding")
+
+
+@pytest.mark.parametrize("encoding", ["snappy", "compress", "br, snappy"])
+def test_an_encoding_that_nobody_reads_is_refused_with_the_reason(compressing, encoding):
+    service, server = compressing
+    server.answer = (texts("word") + STOP).encode(), encoding
+    size = len(service.responder.log())
+    broke_off(service.chat("question"))
+    assert "ontent encoding" in service.responder.log()[size:], service.responder.log()[size:]
+
+
 def test_a_damaged_compressed_answer_is_no_answer(compressing):
     service, server = compressing
     packed = gzip.compress(texts(*(f"word{random.Random(n).random()} " for n in range(500))).encode())

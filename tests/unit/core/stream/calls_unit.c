@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tool calls put together from what servers really send. */
+#include "core/stream/call_name.h"
 #include "core/stream/calls.h"
 
 #include <setjmp.h>
@@ -298,14 +299,14 @@ static void a_name_is_that_of_a_tool_whatever_surrounds_it(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		const char *tool = call_name_resolve(rows[i].name, tools);
+		const char *tool = call_name_resolve(rows[i].name, strlen(rows[i].name), tools);
 
 		if (rows[i].tool == NULL)
 			assert_null(tool);
 		else
 			assert_string_equal(tool != NULL ? tool : "(none)", rows[i].tool);
 	}
-	assert_null(call_name_resolve("f", NULL));
+	assert_null(call_name_resolve("f", 1, NULL));
 }
 
 int main(void)
