@@ -17,6 +17,8 @@ libttagent_a_SOURCES += \
 	core/stream/error_report.h \
 	core/stream/filter.c \
 	core/stream/filter.h \
+	core/stream/filter_marks.c \
+	core/stream/filter_private.h \
 	core/stream/finish.c \
 	core/stream/finish.h \
 	core/stream/halves.c \

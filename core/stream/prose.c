@@ -13,23 +13,6 @@ void prose_begin(struct prose *p)
 	memset(p, 0, sizeof *p);
 }
 
-void prose_add(struct prose *p, const char *bytes, size_t len)
-{
-	const size_t max = sizeof p->last;
-	size_t kept = p->len;
-
-	if (len > max) {
-		bytes += len - max;
-		len = max;
-	}
-	if (kept + len > max) {
-		kept = max - len;
-		memmove(p->last, p->last + p->len - kept, kept);
-	}
-	memcpy(p->last + kept, bytes, len);
-	p->len = kept + len;
-}
-
 /* The byte `back` bytes before the place; 0 is the nearest. False: it is not known, or there is none. */
 static bool byte_back(struct place place, size_t back, char *c)
 {

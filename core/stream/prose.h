@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 struct prose {
 	char last[24]; /* the last bytes that were shown */
@@ -17,7 +18,24 @@ struct prose {
 };
 
 void prose_begin(struct prose *p);
-void prose_add(struct prose *p, const char *bytes, size_t len);
+
+/* Here, as each token adds one. */
+static inline void prose_add(struct prose *p, const char *bytes, size_t len)
+{
+	const size_t max = sizeof p->last;
+	size_t kept = p->len;
+
+	if (len > max) {
+		bytes += len - max;
+		len = max;
+	}
+	if (kept + len > max) {
+		kept = max - len;
+		memmove(p->last, p->last + p->len - kept, kept);
+	}
+	memcpy(p->last + kept, bytes, len);
+	p->len = kept + len;
+}
 
 static inline bool prose_in_code(const struct prose *p)
 {

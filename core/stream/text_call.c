@@ -278,3 +278,104 @@ enum match text_call_separator(struct text_call_body *b, struct cursor *c)
 	}
 	return result;
 }
+
+/* ---- a call and its surroundings ---- */
+
+/* The name of a fence that may be a call, and the line end after it. */
+static enum match read_fence(struct cursor *c)
+{
+	static const char *const names[] = {"\n", "json\n", "tool_code\n", "tool_call\n", "tool_calls\n", "xml\n"};
+	enum match result = MATCH_NO;
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		enum match m = cursor_take(c, names[i]);
+
+		if (m == MATCH_YES)
+			return m;
+		if (m == MATCH_MAYBE)
+			result = m;
+	}
+	return result;
+}
+
+/* A token of a chat template, with a row or without. */
+static enum match read_token(struct cursor *c)
+{
+	enum match result = cursor_token(c);
+
+	for (const struct wrapper_text *t = wrapper_texts(c->at, (size_t)(c->end - c->at));
+	     t != NULL && result != MATCH_YES; t = t->next) {
+		enum match m = (t->wrapper->flags & (WRAPPER_TOKEN | WRAPPER_ALWAYS)) != 0 ? cursor_take(c, t->text)
+		                                                                           : MATCH_NO;
+
+		result = m != MATCH_NO ? m : result;
+	}
+	return result;
+}
+
+/* After a fence that may be the whole answer: only whitespace and tokens until the end. */
+static enum match read_text_end(struct cursor *c)
+{
+	enum match m;
+
+	for (;;) {
+		cursor_whitespace(c);
+		if (c->at == c->end)
+			return c->ended ? MATCH_YES : MATCH_MAYBE;
+		if ((m = read_token(c)) != MATCH_YES)
+			return m;
+	}
+}
+
+/* What follows a call that counts only with its surroundings. */
+static enum match read_surroundings(struct text_call_body *b, struct cursor *c, enum text_call_need need)
+{
+	struct text_call call;
+	enum match m;
+
+	for (;;) {
+		while (c->at < c->end && (*c->at == ' ' || *c->at == '\t'))
+			c->at++;
+		if (c->at == c->end)
+			return c->ended ? MATCH_YES : MATCH_MAYBE;
+		if (need == TEXT_CALL_LINE_END && (*c->at == '\n' || *c->at == '\r'))
+			return MATCH_YES;
+		if (need == TEXT_CALL_LINE_END && (*c->at == ',' || *c->at == ';'))
+			return MATCH_NO;
+		if (need == TEXT_CALL_TEXT_END && *c->at == '`') {
+			m = cursor_take(c, "```");
+			return m == MATCH_YES ? read_text_end(c) : m;
+		}
+		m = text_call_separator(b, c);
+		if (m == MATCH_NO && need == TEXT_CALL_LINE_END && (m = read_token(c)) == MATCH_YES)
+			return m;
+		if (m == MATCH_NO) {
+			m = text_call_read(b, c, &call);
+			if (m == MATCH_YES)
+				free(call.arguments);
+		}
+		if (m != MATCH_YES)
+			return m;
+	}
+}
+
+enum match text_call_read_as(struct text_call_body *b, struct cursor *c, enum text_call_need need,
+                             struct text_call *call)
+{
+	struct cursor after;
+	struct text_call_body around;
+	enum match m = need == TEXT_CALL_TEXT_END ? read_fence(c) : MATCH_YES;
+
+	if (m == MATCH_YES)
+		m = text_call_read(b, c, call);
+	if (m != MATCH_YES || need == TEXT_CALL_ANYWHERE)
+		return m;
+	after = *c;
+	around = *b;
+	m = read_surroundings(&around, &after, need);
+	if (m != MATCH_YES) {
+		free(call->arguments);
+		c->at = after.at;
+	}
+	return m;
+}

@@ -38,6 +38,17 @@ struct text_call_body {
  * moves past it (MATCH_YES), or to where it became clear that there is none (MATCH_NO). */
 enum match text_call_read(struct text_call_body *b, struct cursor *c, struct text_call *call);
 
+/* What must follow a call for it to count. */
+enum text_call_need {
+	TEXT_CALL_ANYWHERE, /* nothing */
+	TEXT_CALL_LINE_END, /* the end of its line, or more of its kind: it is not within prose */
+	TEXT_CALL_TEXT_END, /* it is in a fence, whose name comes first, and which is the whole answer */
+};
+
+/* The same for a call that counts only with its surroundings. */
+enum match text_call_read_as(struct text_call_body *b, struct cursor *c, enum text_call_need need,
+                             struct text_call *call);
+
 /* What stands between calls and after the last one: separators, closings. MATCH_YES: the cursor has moved past
  * some of it. */
 enum match text_call_separator(struct text_call_body *b, struct cursor *c);

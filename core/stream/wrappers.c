@@ -30,7 +30,6 @@ static struct {
 	struct wrapper_text by_one[2 * COUNT], by_two[2 * COUNT];
 	const struct wrapper_text *one[BUCKETS], *two[BUCKETS];
 } lists;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static size_t bucket(const char *text)
 {
@@ -57,9 +56,15 @@ static void fill(void)
 	}
 }
 
+void wrappers_prepare(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, fill);
+}
+
 const struct wrapper_text *wrapper_texts(const char *at, size_t len)
 {
-	pthread_once(&once, fill);
 	if (len == 0)
 		return NULL;
 	return len == 1 ? lists.one[(unsigned char)*at] : lists.two[bucket(at)];

@@ -41,6 +41,8 @@ struct wrapper_text {
 	const struct wrapper_text *next; /* one that may begin alike; NULL: none */
 };
 
+void wrappers_prepare(void); /* before the first look-up; from any thread, again and again */
+
 /* Those that may begin at a byte; len: how many bytes are there (0: none begins). */
 const struct wrapper_text *wrapper_texts(const char *at, size_t len);
 
