@@ -35,7 +35,7 @@ static void refuse(const struct protocol *p, struct worker *w, struct connection
 	}
 	counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
 	if (config == NULL || !cfg_bool(config, CFG_HTTP_STRICT_STATUS))
-		r = p->open(p, connection_output(c));
+		r = p->open(p, connection_output(c), NULL);
 	if (r == NULL) {
 		response_detail(c, status, status == 413 ? "" : "Retry-After: 2\r\n", sentence);
 		return;

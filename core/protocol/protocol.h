@@ -44,8 +44,9 @@ struct protocol {
 	 * says what is wrong (a new reference); -1: no memory. */
 	int (*parse)(const char *body, size_t len, struct chat_request *r, json_t **problem);
 
-	struct reply *(*open)(const struct protocol *p, struct output *o); /* NULL: no memory */
-	void (*free)(struct reply *r);                                     /* writes nothing; NULL is fine */
+	/* NULL: no memory. request: that is answered (borrowed during the call); NULL: it is refused. */
+	struct reply *(*open)(const struct protocol *p, struct output *o, const struct chat_request *request);
+	void (*free)(struct reply *r); /* writes nothing; NULL is fine */
 
 	/* ---- in the order of a turn; bytes are UTF-8, whole characters, len > 0 ---- */
 	void (*text)(struct reply *r, const char *bytes, size_t len);

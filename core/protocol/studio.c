@@ -4,15 +4,21 @@
  *
  * <think> is written where reasoning or a tool begins, and </think> before the answer's next
  * word. Between them `[searching]` is shown once, each query once, and sources so that
- * `Source: [title](url)` always parses. TT-Studio's reader drops chunks of nothing but
- * whitespace, so these wait for the next word; </think> and the statistics are chunks of
- * their own. */
+ * `Source: [title](url)` always parses. </think> and the statistics are chunks of their own.
+ *
+ * TT-Studio's readers judge a text by its chunks. Chunks of nothing but whitespace are dropped,
+ * so whitespace waits for the next word. One that begins with [STATS], or is [DONE], is taken
+ * for the end, and JSON like a tool call is cut out, so none of these is ever in one chunk: a
+ * flush boundary is put before its last byte. Workflows strip each chunk and join them; the
+ * threads of theirs have no name, so there, where nobody reads along, a chunk begins and ends
+ * within a word: its last characters wait for the next token. */
 #include "core/protocol/protocol.h"
 
 #include "core/base/buf.h"
 #include "core/base/utf8.h"
 #include "core/protocol/studio_request.h"
 
+#include <ctype.h>
 #include <curl/curl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,8 +28,10 @@
 
 /* Queries that are remembered as shown; those beyond are shown each time. */
 #define QUERIES_MAX 64
-/* Whitespace that waits for the next word; more is written as it comes. */
-#define WHITESPACE_MAX     4096
+/* What waits for the next word; more is written as it comes. */
+#define WAITING_MAX 4096
+/* Up to here a loop is faster than two calls of memchr. */
+#define TOKEN_USUAL        24
 #define REASONING_LINE_MAX 16384
 #define QUERY_MAX          1000 /* bytes */
 #define TITLE_MAX          300
@@ -37,12 +45,15 @@ struct studio {
 	struct reply reply;
 	enum phase phase;
 	bool used_tools;
-	bool in_reasoning;     /* <think> is open */
-	bool line_begun;       /* the reasoning's last byte does not end a line */
-	bool searching;        /* [searching] was shown */
-	bool has_text;         /* any text of the answer was written */
-	size_t newlines;       /* at the end of the answer so far, up to 2 */
-	struct buf whitespace; /* waits for the next word */
+	bool in_reasoning;  /* <think> is open */
+	bool line_begun;    /* the reasoning's last byte does not end a line */
+	bool searching;     /* [searching] was shown */
+	bool has_text;      /* any text of the answer was written */
+	bool cuts_in_words; /* chunks begin and end within a word */
+	size_t newlines;    /* at the end of the answer so far, up to 2 */
+	struct buf waiting; /* for the next word: whitespace, or what must not end a chunk */
+	char begun[9];      /* what was written last begins one of split_words like this */
+	size_t begun_len;
 	size_t query_count;
 	char *queries[QUERIES_MAX];
 };
@@ -52,14 +63,15 @@ static struct studio *studio_of(struct reply *r)
 	return (struct studio *)r;
 }
 
-static struct reply *studio_open(const struct protocol *p, struct output *o)
+static struct reply *studio_open(const struct protocol *p, struct output *o, const struct chat_request *request)
 {
 	struct studio *s = calloc(1, sizeof *s);
 
 	if (s == NULL)
 		return NULL;
 	s->reply = (struct reply){.protocol = p, .output = o};
-	buf_init(&s->whitespace, WHITESPACE_MAX);
+	s->cuts_in_words = request != NULL && utf8_is_blank(request->thread_id);
+	buf_init(&s->waiting, WAITING_MAX);
 	return &s->reply;
 }
 
@@ -71,7 +83,7 @@ static void studio_free(struct reply *r)
 		return;
 	for (size_t i = 0; i < s->query_count; i++)
 		free(s->queries[i]);
-	buf_free(&s->whitespace);
+	buf_free(&s->waiting);
 	free(s);
 }
 
@@ -186,11 +198,79 @@ out:
 
 /* ---- what is written ------------------------------------------------------------------ */
 
-static void write_whitespace(struct studio *s)
+/* A space stands for any whitespace. Each begins like no other part of itself. */
+static const char *const split_words[] = {"[STATS]", "[DONE]", "{ \"name\""};
+#define SPLIT_WORDS (sizeof split_words / sizeof split_words[0])
+
+static inline bool begins_split_word(char c)
 {
-	if (s->whitespace.len > 0)
-		output_write(s->reply.output, s->whitespace.data, s->whitespace.len);
-	buf_reset(&s->whitespace);
+	return (c & ~0x20) == '['; /* or { */
+}
+
+/* Whether c is the last byte of a word that must not be in one chunk. */
+static bool completes_split_word(struct studio *s, char c)
+{
+	size_t n = s->begun_len;
+
+	if (n > 0 && s->begun[0] == '{' && n <= 2 && (c == '"' || isspace((unsigned char)c))) {
+		s->begun[1] = ' ';
+		n = s->begun_len = 2;
+		if (c != '"')
+			return false;
+	}
+	for (size_t i = 0; n > 0 && i < SPLIT_WORDS; i++) {
+		const char *word = split_words[i];
+
+		if (memcmp(word, s->begun, n) != 0 || tolower((unsigned char)word[n]) != tolower((unsigned char)c))
+			continue;
+		s->begun[n] = word[n];
+		s->begun_len = word[n + 1] == '\0' ? 0 : n + 1;
+		return s->begun_len == 0;
+	}
+	s->begun[0] = c;
+	s->begun_len = begins_split_word(c);
+	return false;
+}
+
+/* Writes bytes that begin one of split_words, or may continue one. */
+static void write_split(struct studio *s, const char *bytes, size_t len)
+{
+	size_t from = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (!completes_split_word(s, bytes[i]))
+			continue;
+		if (i > from)
+			output_write(s->reply.output, bytes + from, i - from);
+		output_flush_boundary(s->reply.output);
+		from = i;
+	}
+	output_write(s->reply.output, bytes + from, len - from);
+}
+
+static inline bool may_split(const char *bytes, size_t len)
+{
+	if (len > TOKEN_USUAL)
+		return memchr(bytes, '[', len) != NULL || memchr(bytes, '{', len) != NULL;
+	for (size_t i = 0; i < len; i++)
+		if (begins_split_word(bytes[i]))
+			return true;
+	return false;
+}
+
+static inline void write_bytes(struct studio *s, const char *bytes, size_t len)
+{
+	if (s->begun_len > 0 || may_split(bytes, len))
+		write_split(s, bytes, len);
+	else
+		output_write(s->reply.output, bytes, len);
+}
+
+static void write_waiting(struct studio *s)
+{
+	if (s->waiting.len > 0)
+		write_bytes(s, s->waiting.data, s->waiting.len);
+	buf_reset(&s->waiting);
 }
 
 static bool is_whitespace(const char *bytes, size_t len)
@@ -198,23 +278,70 @@ static bool is_whitespace(const char *bytes, size_t len)
 	const unsigned char *p = (const unsigned char *)bytes, *end = p + len;
 	size_t step;
 
-	for (; p < end; p += step)
-		if ((step = utf8_whitespace(p, end)) == 0)
+	for (; p < end; p += step) {
+		if (*p > ' ' && *p < 0x80)
 			return false;
+		step = *p == ' ' ? 1 : utf8_whitespace(p, end);
+		if (step == 0)
+			return false;
+	}
 	return true;
+}
+
+/* Where text is cut last so that neither side has whitespace there; 0: nowhere. */
+static size_t last_cut(const char *text, size_t len)
+{
+	const unsigned char *begin = (const unsigned char *)text, *p = begin, *end = p + len;
+	bool after_word = false;
+	size_t cut = 0, step;
+
+	for (; p < end; p += step) {
+		const bool is_space = (step = utf8_whitespace(p, end)) > 0;
+
+		if (after_word && !is_space)
+			cut = (size_t)(p - begin);
+		after_word = !is_space;
+		if (!is_space)
+			for (step = 1; p + step < end && (p[step] & 0xC0) == 0x80;)
+				step++;
+	}
+	return cut;
+}
+
+/* What follows the last place where the text can be cut within a word waits. */
+static void write_cut_in_words(struct studio *s, const char *bytes, size_t len)
+{
+	size_t cut;
+
+	if (len > WAITING_MAX - s->waiting.len || buf_add(&s->waiting, bytes, len) < 0) {
+		write_waiting(s);
+		write_bytes(s, bytes, len);
+		return;
+	}
+	cut = last_cut(s->waiting.data, s->waiting.len);
+	if (cut == 0)
+		return;
+	write_bytes(s, s->waiting.data, cut);
+	buf_consume(&s->waiting, cut);
 }
 
 static void write_words(struct studio *s, const char *bytes, size_t len)
 {
-	if (is_whitespace(bytes, len) && buf_add(&s->whitespace, bytes, len) == 0)
-		return;
-	if (s->whitespace.len == 0 || len > WHITESPACE_MAX - s->whitespace.len ||
-	    buf_add(&s->whitespace, bytes, len) < 0) {
-		write_whitespace(s);
-		output_write(s->reply.output, bytes, len);
+	if (s->cuts_in_words) {
+		write_cut_in_words(s, bytes, len);
 		return;
 	}
-	write_whitespace(s);
+	if (is_whitespace(bytes, len) && buf_add(&s->waiting, bytes, len) == 0)
+		return;
+	if (s->waiting.len == 0) {
+		write_bytes(s, bytes, len);
+		return;
+	}
+	if (len <= WAITING_MAX - s->waiting.len && buf_add(&s->waiting, bytes, len) == 0)
+		len = 0; /* in one write with what waited */
+	write_waiting(s);
+	if (len > 0)
+		write_bytes(s, bytes, len);
 }
 
 /* A chunk of its own. */
@@ -223,12 +350,13 @@ static void write_chunk(struct studio *s, const char *bytes, size_t len)
 	output_flush_boundary(s->reply.output);
 	output_write(s->reply.output, bytes, len);
 	output_flush_boundary(s->reply.output);
+	s->begun_len = 0;
 }
 
 static void put(struct studio *s, const char *text)
 {
-	write_whitespace(s);
-	output_write(s->reply.output, text, strlen(text));
+	write_waiting(s);
+	write_bytes(s, text, strlen(text));
 }
 
 static void set_state(struct studio *s, bool is_text)
@@ -250,7 +378,7 @@ static void open_reasoning(struct studio *s)
 		return;
 	s->in_reasoning = true;
 	s->line_begun = false;
-	write_whitespace(s);
+	write_waiting(s);
 	set_state(s, false);
 	put(s, "<think>");
 	set_phase(s, PHASE_REASONING);
@@ -261,7 +389,7 @@ static void close_reasoning(struct studio *s)
 	if (!s->in_reasoning)
 		return;
 	s->in_reasoning = false;
-	write_whitespace(s);
+	write_waiting(s);
 	write_chunk(s, "</think>", 8);
 	set_phase(s, PHASE_REASONED);
 }
@@ -271,23 +399,34 @@ static void put_line(struct studio *s, const char *line)
 {
 	open_reasoning(s);
 	if (s->line_begun)
-		put(s, "\n");
+		write_words(s, "\n", 1);
 	s->line_begun = false;
-	put(s, line);
+	write_words(s, line, strlen(line));
 }
 
-static void studio_text(struct reply *r, const char *bytes, size_t len)
+static void count_newlines(struct studio *s, const char *bytes, size_t len)
 {
-	struct studio *s = studio_of(r);
 	size_t newlines = 0;
 
-	close_reasoning(s);
 	while (newlines < 2 && newlines < len && bytes[len - 1 - newlines] == '\n')
 		newlines++;
 	if (newlines == len)
 		newlines += s->newlines;
 	s->newlines = newlines < 2 ? newlines : 2;
-	set_phase(s, PHASE_TEXT);
+}
+
+static void studio_text(struct reply *r, const char *bytes, size_t len)
+{
+	struct studio *s = studio_of(r);
+
+	if (s->in_reasoning)
+		close_reasoning(s);
+	if (bytes[len - 1] == '\n')
+		count_newlines(s, bytes, len);
+	else
+		s->newlines = 0;
+	if (s->phase != PHASE_TEXT)
+		set_phase(s, PHASE_TEXT);
 	s->has_text = true;
 	write_words(s, bytes, len);
 }
@@ -374,8 +513,13 @@ static void studio_tool_done(struct reply *r)
 /* An empty line of reasoning, which the reader drops; nothing outside of it. */
 static void studio_keep_alive(struct reply *r)
 {
-	if (studio_of(r)->in_reasoning)
-		write_chunk(studio_of(r), "\n", 1);
+	struct studio *s = studio_of(r);
+
+	if (!s->in_reasoning)
+		return;
+	if (s->cuts_in_words)
+		write_waiting(s);
+	write_chunk(s, "\n", 1);
 }
 
 /* ---- the ends ----------------------------------------------------------------------------- */
@@ -395,7 +539,7 @@ static void studio_waiting(struct reply *r, const struct config *c)
 static void studio_close(struct reply *r)
 {
 	close_reasoning(studio_of(r));
-	write_whitespace(studio_of(r));
+	write_waiting(studio_of(r));
 	set_phase(studio_of(r), PHASE_COMPLETE);
 	output_flush_boundary(r->output);
 }
@@ -432,7 +576,7 @@ static void studio_end(struct reply *r, const struct usage *u)
 	char line[STATISTICS_MAX];
 
 	close_reasoning(s);
-	write_whitespace(s);
+	write_waiting(s);
 	write_chunk(s, line, statistics(line, u));
 }
 
@@ -452,8 +596,9 @@ static void studio_resume(struct reply *r, unsigned char state, const char *text
 	s->phase = state & PHASE_MASK;
 	s->in_reasoning = s->line_begun = s->phase == PHASE_REASONING;
 	s->has_text = len > 0;
-	while (s->newlines < 2 && s->newlines < len && text[len - 1 - s->newlines] == '\n')
-		s->newlines++;
+	count_newlines(s, text, len);
+	for (size_t from = len > WAITING_MAX ? len - WAITING_MAX : 0; from < len; from++)
+		completes_split_word(s, text[from]);
 	output_set_state(r->output, state, s->phase == PHASE_TEXT);
 }
 

@@ -233,7 +233,7 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	t->log.request_id = strdup(request->request_id);
 	t->tools.subjects = json_object();
 	t->timer = evtimer_new(s->base, on_timer, t);
-	r = request->protocol->open(request->protocol, request->output);
+	r = request->protocol->open(request->protocol, request->output, &c->request);
 	answer_init(&t->answer, r);
 	t->upstream.attempt = attempt_new(s->base, s->http, &t->answer, &turn_attempt_handlers, t);
 	if (c->sandbox == NULL || c->messages == NULL || t->log.request_id == NULL || t->tools.subjects == NULL ||

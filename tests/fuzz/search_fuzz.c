@@ -52,7 +52,7 @@ static void check_text(const char *text)
 static void check_source(const struct tool_source *s)
 {
 	struct output out = {.written = BUF_INIT(1 << 20)};
-	struct reply *r = protocol_studio.open(&protocol_studio, &out);
+	struct reply *r = protocol_studio.open(&protocol_studio, &out, NULL);
 	const char *line;
 
 	fuzz_require(s->url[0] != '\0' && s->title != NULL && r != NULL);

@@ -32,8 +32,9 @@ unit_tests = \
 	tests/unit/core/llm/select_unit \
 	tests/unit/core/llm/verdict_unit \
 	tests/unit/core/protocol/json_body_unit \
-	tests/unit/core/protocol/studio_unit \
+	tests/unit/core/protocol/studio_chunks_unit \
 	tests/unit/core/protocol/studio_request_unit \
+	tests/unit/core/protocol/studio_unit \
 	tests/unit/core/resolve/resolver_unit \
 	tests/unit/core/status/counters_unit \
 	tests/unit/core/status/document_unit \

@@ -22,7 +22,7 @@ static int setup(void **state)
 	buf_init(&written, 1 << 20);
 	out.at_boundary = false;
 	out.state = 0;
-	*state = protocol_studio.open(&protocol_studio, &out);
+	*state = protocol_studio.open(&protocol_studio, &out, NULL);
 	return *state == NULL;
 }
 

@@ -52,7 +52,7 @@ static void feed(const char *field, const char *text, size_t step)
 static void begin(void)
 {
 	buf_init(&out.written, 1 << 20);
-	reply = protocol_studio.open(&protocol_studio, &out);
+	reply = protocol_studio.open(&protocol_studio, &out, NULL);
 	stream = stream_new();
 	assert_non_null(reply);
 	assert_non_null(stream);

@@ -72,7 +72,7 @@ static void write_reply(void)
 	struct reply *r;
 
 	buf_init(&out.written, 1 << 20);
-	r = p->open(p, &out);
+	r = p->open(p, &out, NULL);
 	if (r != NULL) {
 		p->tool(r, "Searching", "one");
 		p->tool(r, "Searching", "two");
