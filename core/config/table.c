@@ -147,6 +147,7 @@ static void allowed_list(const struct key_row *row, char *out, size_t size)
 		snprintf(out, size, "a list of strings of up to %.15g bytes each%s", row->max,
 		         (row->flags & KEY_PATHS) != 0      ? ", each beginning with /"
 		         : (row->flags & KEY_NETWORKS) != 0 ? ", each an IP address or ADDRESS/BITS"
+		         : (row->flags & KEY_HOSTS) != 0    ? ", each NAME=HOST:PORT"
 		         : (row->flags & KEY_ORIGINS) != 0  ? ", each http://HOST or https://HOST, without a path"
 		                                            : "");
 		return;

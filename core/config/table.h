@@ -24,6 +24,7 @@ enum key_flags {
 	KEY_PROXY = 4096,
 	KEY_LOWER = 8192,
 	KEY_JSON = 16384,
+	KEY_HOSTS = 32768,
 };
 
 struct key_row {

@@ -386,6 +386,37 @@ static bool is_origin(const char *item)
 	return *host != '\0' && strpbrk(host, "/?#@ ") == NULL;
 }
 
+/* HOST, HOST:PORT or [IPV6]:PORT, and nothing else. */
+static bool is_host_and_port(const char *text)
+{
+	char *url = NULL, *port = NULL;
+	CURLU *u = curl_url();
+	bool ok = false;
+
+	if (u != NULL && *text != '\0' && strpbrk(text, WHITESPACE "\"'`/?#@=\\") == NULL &&
+	    asprintf(&url, "http://%s/", text) >= 0 && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK)
+		ok = curl_url_get(u, CURLUPART_PORT, &port, 0) == CURLUE_NO_PORT ? text[strlen(text) - 1] != ':'
+		                                                                 : port != NULL && atoi(port) > 0;
+	curl_free(port);
+	curl_url_cleanup(u);
+	free(url);
+	return ok;
+}
+
+/* NAME=HOST, each with a port or without. */
+static bool is_host_mapping(char *item)
+{
+	char *to = strchr(item, '=');
+	bool ok;
+
+	if (to == NULL)
+		return false;
+	*to = '\0';
+	ok = is_host_and_port(item) && is_host_and_port(to + 1);
+	*to = '=';
+	return ok;
+}
+
 /* Spells a choice as in the table. */
 static int check_item(const struct key_row *row, char *item, struct err *e)
 {
@@ -406,6 +437,8 @@ static int check_item(const struct key_row *row, char *item, struct err *e)
 		return refuse(row, item, "is neither an address nor a network", e);
 	if ((row->flags & KEY_ORIGINS) != 0 && !is_origin(item))
 		return refuse(row, item, "is not the origin of a web page", e);
+	if ((row->flags & KEY_HOSTS) != 0 && !is_host_mapping(item))
+		return refuse(row, item, "does not say where a host is", e);
 	return 0;
 }
 
@@ -430,6 +463,13 @@ static int list_done(const struct key_row *row, const struct value *v, struct er
 {
 	if (v->list.count == 0 && (row->flags & KEY_NO_EMPTY_LIST) != 0)
 		return refuse(row, NULL, "is empty", e);
+	for (size_t i = 0; (row->flags & KEY_HOSTS) != 0 && i < v->list.count; i++) {
+		const char *item = v->list.items[i];
+
+		for (size_t k = 0; k < i; k++)
+			if (strncasecmp(item, v->list.items[k], strcspn(item, "=") + 1) == 0)
+				return refuse(row, item, "is the second entry for this host", e);
+	}
 	return 0;
 }
 

@@ -165,6 +165,27 @@ static enum llm_tools tools_of(const json_t *entry)
 	return json_is_true(value) ? LLM_TOOLS_YES : LLM_TOOLS_NO;
 }
 
+/* Where requests and probes go. */
+static int take_urls(struct llm *l, const struct config *c, struct err *why)
+{
+	char *url = llm_map_host(l->internal_url, c, why);
+	int result = url != NULL ? llm_set_url(l, url, why) : -1;
+
+	free(url);
+	if (result < 0) {
+		err_prefix(why, "internal_url");
+		return -1;
+	}
+	url = llm_map_host(l->health_url, c, why);
+	l->probe_url = url != NULL ? llm_full_url(url, "/health", why) : NULL;
+	free(url);
+	if (l->probe_url == NULL) {
+		err_prefix(why, "health_url");
+		return -1;
+	}
+	return 0;
+}
+
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
 static int take_entry(struct llm *l, const char *deploy_id, const json_t *entry, const struct config *c,
@@ -188,15 +209,8 @@ static int take_entry(struct llm *l, const char *deploy_id, const json_t *entry,
 	    take_texts(l, model, model_fields, COUNT(model_fields), why) < 0)
 		return -1;
 	l->tools = tools_of(entry);
-	if (llm_set_url(l, l->internal_url, why) < 0) {
-		err_prefix(why, "internal_url");
+	if (take_urls(l, c, why) < 0)
 		return -1;
-	}
-	l->probe_url = llm_full_url(l->health_url, "/health", why);
-	if (l->probe_url == NULL) {
-		err_prefix(why, "health_url");
-		return -1;
-	}
 	if (llm_choose_model(l, c, NULL) < 0)
 		return err_set(why, "out of memory");
 	return 0;

@@ -106,6 +106,10 @@ static inline bool llm_health_is_up(enum llm_health h)
  * first id of /v1/models, may be NULL). Where none is, l->model stays. -1: out of memory. */
 int llm_choose_model(struct llm *l, const struct config *c, const char *first_served);
 
+/* The URL, with its host and port as discovery.hosts maps them; unchanged where it maps none. free(); NULL with
+ * e: it is none, or out of memory. */
+char *llm_map_host(const char *url, const struct config *c, struct err *e);
+
 /* Splits an http(s) URL; without a scheme it is http. host has no brackets, port is
  * the scheme's default where none was given. On an error out is clear. */
 struct llm_endpoint {

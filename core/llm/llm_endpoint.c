@@ -118,6 +118,62 @@ char *llm_full_url(const char *text, const char *default_path, struct err *e)
 	return whole;
 }
 
+/* What stands behind NAME= or NAME:PORT= in hosts; NULL: nothing. */
+static const char *find_mapping(const struct cfg_list *hosts, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < hosts->count; i++)
+		if (strncasecmp(hosts->items[i], name, len) == 0 && hosts->items[i][len] == '=')
+			return hosts->items[i] + len + 1;
+	return NULL;
+}
+
+/* Where host:port is to be found; NULL: there. */
+static const char *mapped_to(const struct cfg_list *hosts, const char *host, const char *port)
+{
+	const char *to = NULL;
+	char *both = NULL;
+
+	if (host != NULL && port != NULL && asprintf(&both, "%s:%s", host, port) >= 0)
+		to = find_mapping(hosts, both);
+	free(both);
+	return to == NULL && host != NULL ? find_mapping(hosts, host) : to;
+}
+
+char *llm_map_host(const char *url, const struct config *c, struct err *e)
+{
+	const struct cfg_list *hosts = cfg_list(c, CFG_DISCOVERY_HOSTS);
+	CURLU *u = hosts->count > 0 ? parse(url, e) : NULL;
+	char *host, *port, *mapped = NULL;
+	const char *to, *colon;
+
+	if (u == NULL)
+		return hosts->count > 0 ? NULL : strdup(url);
+	host = url_part(u, CURLUPART_HOST, 0);
+	port = url_part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT);
+	to = mapped_to(hosts, host, port);
+	if (to == NULL) {
+		mapped = strdup(url);
+		goto out;
+	}
+	colon = strrchr(to, ':');
+	if (colon != NULL && strchr(colon, ']') != NULL)
+		colon = NULL; /* it is part of an address */
+	free(host);
+	host = colon != NULL ? strndup(to, (size_t)(colon - to)) : strdup(to);
+	if (host != NULL && curl_url_set(u, CURLUPART_HOST, host, 0) == CURLUE_OK &&
+	    (colon == NULL || curl_url_set(u, CURLUPART_PORT, colon + 1, 0) == CURLUE_OK))
+		mapped = url_part(u, CURLUPART_URL, 0);
+out:
+	if (mapped == NULL)
+		err_set(e, "out of memory");
+	free(host);
+	free(port);
+	curl_url_cleanup(u);
+	return mapped;
+}
+
 /* ---- the API of a server ----------------------------------------------------------------- */
 
 /* The length of path without its last segment ("/a/b" -> 2, the length of "/a"). */

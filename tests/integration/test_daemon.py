@@ -51,6 +51,15 @@ def test_one_discovered_llm(testbed):
     assert daemon.stop() == 0
 
 
+def test_a_container_that_only_its_own_network_knows_is_mapped(testbed):
+    llm = testbed.llm()
+    deployment = {**llm.deployment(), "internal_url": "tt-llama:7000/v1/chat/completions", "health_url": "tt-llama:7000/health"}
+    daemon = Daemon(testbed, backend=testbed.backend({"d1": deployment}),
+                    sets=[f"discovery.hosts=other=127.0.0.1:1,tt-llama={llm.host}"]).wait_current("d1")
+    assert daemon.models()["d1"]["url"] == f"{llm.url}/v1/chat/completions"
+    assert daemon.status()["current_llm"]["llm_info"]["internal_url"] == deployment["internal_url"]
+
+
 def test_a_second_daemon_refuses_and_names_the_first(testbed):
     daemon = Daemon(testbed)
     second = subprocess.run([str(BUILD / "tt-agentd"), "--run-dir", str(daemon.run)], env=clean_env(),

@@ -341,6 +341,39 @@ static void a_store_begins_with_its_kind(void **state)
 	}
 }
 
+static void a_host_mapping_says_where_a_host_is(void **state)
+{
+	static const char *const wrong[] = {
+		"c-one",
+		"c-one=",
+		"=127.0.0.1:8001",
+		"c-one=127.0.0.1:",
+		"c-one=127.0.0.1:0",
+		"c-one=127.0.0.1:65536",
+		"c-one=http://127.0.0.1:8001",
+		"c-one=127.0.0.1:8001/v1",
+		"c-one=user@host:8001",
+		"c one=host:8001",
+		"c-one=a=b",
+		"c-one=::1",
+		"c-one=a:1,C-ONE=b:2",
+	};
+	static const char *const right[] = {"c-one=127.0.0.1:8001", "c-one:7000=host", "c-one=[::1]:8001,c-one:1=h:2",
+	                                    ""};
+	struct fixture *f = *state;
+	char set[100];
+
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		snprintf(set, sizeof set, "discovery.hosts=%s", wrong[i]);
+		assert_false(fixture_load_set(f, set));
+		assert_true(fixture_says(&f->report.errors, "--set discovery.hosts: ", "each NAME=HOST:PORT"));
+	}
+	for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
+		snprintf(set, sizeof set, "discovery.hosts=%s", right[i]);
+		assert_true(fixture_load_set(f, set));
+	}
+}
+
 static void an_earlier_name_still_works(void **state)
 {
 	static const struct {
@@ -434,6 +467,7 @@ int main(void)
 		TEST(the_old_form_of_the_store_still_works),
 		TEST(a_store_begins_with_its_kind),
 		TEST(a_source_overrides_those_before_it),
+		TEST(a_host_mapping_says_where_a_host_is),
 		TEST(an_earlier_name_still_works),
 		TEST(a_prompt_may_be_empty),
 		TEST(references_are_counted),

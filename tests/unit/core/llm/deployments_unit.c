@@ -220,6 +220,42 @@ static void too_many_are_cut(void **state)
 	buf_free(&b);
 }
 
+static void hosts_are_mapped(void **state)
+{
+	static const struct {
+		const char *internal_url, *url;
+	} cases[] = {
+		{"c-one:7000/v1/chat/completions", "http://127.0.0.1:8001/v1/chat/completions"},
+		{"http://C-ONE:7000/v1", "http://127.0.0.1:8001/v1/chat/completions"},
+		{"c-one", "http://127.0.0.1:8001/v1/chat/completions"},
+		{"c-two:7000/v1/completions", "http://host.example:7000/v1/completions"},
+		{"https://c-two", "https://host.example/v1/chat/completions"},
+		{"c-three:7001/v1/chat/completions", "http://[::1]:8003/v1/chat/completions"},
+		{"c-three:7002/v1/chat/completions", "http://[fe80::2]:7002/v1/chat/completions"},
+		{"c-three-b:7001/v1/chat/completions", "http://c-three-b:7001/v1/chat/completions"},
+	};
+	struct config *c = SETTINGS(
+		"discovery.hosts=c-one=127.0.0.1:8001,c-two=host.example,c-three:7001=[::1]:8003,"
+		"c-three=[fe80::2]");
+	struct llm_list list;
+	struct err e = ERR_INIT;
+	char json[400];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		snprintf(json, sizeof json, "{\"d\":{\"internal_url\":\"%s\",\"health_url\":\"%s\"}}",
+		         cases[i].internal_url, i == 0 ? "c-two:9/health" : cases[i].internal_url);
+		assert_int_equal(deployments_parse(json, strlen(json), c, &list, NULL, NULL, &e), 0);
+		assert_int_equal(list.count, 1);
+		assert_string_equal(list.items[0].url, cases[i].url);
+		assert_string_equal(list.items[0].internal_url, cases[i].internal_url);
+		if (i == 0)
+			assert_string_equal(list.items[0].probe_url, "http://host.example:9/health");
+		llm_list_clear(&list);
+	}
+	config_unref(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +265,7 @@ int main(void)
 		cmocka_unit_test(a_malformed_document_is_an_error),
 		cmocka_unit_test(depth_and_length_are_limited),
 		cmocka_unit_test(too_many_are_cut),
+		cmocka_unit_test(hosts_are_mapped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
