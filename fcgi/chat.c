@@ -70,10 +70,15 @@ static void on_client_left(void *arg)
 	free(chat);
 }
 
+static void on_stop(void *arg)
+{
+	turn_stop(((struct chat *)arg)->turn);
+}
+
 /* Takes over what request holds, and its admission. */
 static void start(struct worker *w, struct connection *c, struct turn_request *request, unsigned entry)
 {
-	static const struct connection_owner owner = {.resume = on_resume, .closed = on_client_left};
+	static const struct connection_owner owner = {.resume = on_resume, .closed = on_client_left, .stop = on_stop};
 	const struct chat_services *services = worker_chat_services(w);
 	struct chat *chat = malloc(sizeof *chat);
 

@@ -166,6 +166,17 @@ void connections_drain(struct connections *s)
 	s->draining = true;
 }
 
+void connections_stop(struct connections *s)
+{
+	struct connection *next;
+
+	for (struct connection *c = TAILQ_FIRST(&s->all); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (c->owner != NULL && c->owner->stop != NULL)
+			c->owner->stop(c->owner_arg);
+	}
+}
+
 void connections_flush(struct connections *s)
 {
 	struct connection *c;

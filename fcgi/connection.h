@@ -64,6 +64,9 @@ size_t connections_active(const struct connections *s); /* with a request that i
 /* From now on a connection is closed after its next response instead of kept. */
 void connections_drain(struct connections *s);
 
+/* Requests that are being answered end soon, if their owners can tell the client why. */
+void connections_stop(struct connections *s);
+
 /* --- one request ------------------------------------------------------------------ */
 const struct fcgi_request_params *connection_params(const struct connection *c);
 const char *connection_header(const struct connection *c, const char *name); /* as fcgi_request_header */
@@ -89,6 +92,7 @@ char *connection_request_id(struct connection *c);
 struct connection_owner {
 	void (*resume)(void *arg); /* there is room again, after output_is_full was true */
 	void (*closed)(void *arg); /* the peer closed it; c must not be used any more */
+	void (*stop)(void *arg);   /* connections_stop; may be NULL */
 };
 void connection_own(struct connection *c, const struct connection_owner *owner, void *arg);
 

@@ -22,6 +22,7 @@
 #define TICK_UNPUBLISHED_MS      50 /* while nothing is published, to notice the first publication soon */
 #define REQUESTS_BETWEEN_ACCEPTS 16
 #define FULL_LOG_INTERVAL_MS     10000
+#define STOP_MS                  1000 /* must be less than the parent's KILL_AFTER_MS */
 #define IDLE_GRACE_MS            250 /* a draining worker still answers what kept connections send */
 #define FD_RESERVED              48u /* a worker's own files, sockets and timers */
 #define FD_MIN                   16u
@@ -44,6 +45,7 @@ struct worker {
 	struct dispatch_ids ids;
 	bool draining;
 	bool keeps_idle; /* while draining: idle kept connections stay */
+	bool stopped;    /* connections_stop */
 	int64_t drain_until_ms, idle_since_ms;
 	int64_t full_logged_ms;
 };
@@ -321,6 +323,21 @@ static void on_retire(evutil_socket_t fd, short what, void *arg)
 	drain(w);
 }
 
+/* Clients whose answers outlive the time to drain are told; then there is a moment for that to be
+ * sent. */
+static bool out_of_time(struct worker *w, int64_t now)
+{
+	if (now < w->drain_until_ms)
+		return false;
+	if (w->stopped || connections_active(w->connections) == 0)
+		return true;
+	log_event(LOG_WORKER_DRAIN_TIMEOUT, L_INT("active", connections_active(w->connections)));
+	w->stopped = true;
+	w->drain_until_ms = now + STOP_MS;
+	connections_stop(w->connections);
+	return false;
+}
+
 /* A draining worker ends with its last response, or IDLE_GRACE_MS later if connections are
  * kept: a request that is on its way is still answered. */
 static bool drained(struct worker *w)
@@ -334,7 +351,7 @@ static bool drained(struct worker *w)
 	now = clock_mono_ms();
 	if (connections_active(w->connections) > 0 || w->keeps_idle) {
 		w->idle_since_ms = 0;
-		return now >= w->drain_until_ms;
+		return out_of_time(w, now);
 	}
 	if (w->idle_since_ms == 0)
 		w->idle_since_ms = now;
@@ -468,8 +485,6 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 		counters_end_iteration(w.counters, now_ns);
 		keeper_beat(w.keeper, now_ns);
 	}
-	if (connections_active(w.connections) > 0)
-		log_event(LOG_WORKER_DRAIN_TIMEOUT, L_INT("active", connections_active(w.connections)));
 	log_event(LOG_WORKER_STOPPED, L_INT("pid", getpid()));
 	status = 0;
 out:

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define STOPPED "The answer broke off here because the service is being stopped or restarted. Please ask again in a moment."
+
 /* ---- ADMIT, WAIT: for an LLM -------------------------------------------------------- */
 
 bool chat_services_has_llm(const struct chat_services *s)
@@ -269,4 +271,15 @@ void turn_cancel(struct turn *t)
 	if (step != STEP_SAVE) /* there the answer was complete, only its end was not read any more */
 		turn_leave(t, "cancelled", COUNTER_TURNS_CANCELLED);
 	drive(t, step == STEP_ATTEMPT || step == STEP_PROMPT || step == STEP_TOOLS ? STEP_SAVE : STEP_END);
+}
+
+void turn_stop(struct turn *t)
+{
+	enum step step = t->step, next;
+
+	if (step == STEP_SAVE) /* it ends by itself */
+		return;
+	steps[step].stop(t);
+	next = turn_fail(t, STOPPED);
+	drive(t, step == STEP_ATTEMPT || step == STEP_TOOLS ? next : STEP_END);
 }

@@ -101,4 +101,8 @@ void turn_resume(struct turn *t);
  * history, marked as interrupted. No further callback; the turn is gone. */
 void turn_cancel(struct turn *t);
 
+/* The service stops: the client is told that the answer broke off. The turn ends soon, or has
+ * ended when this returns. */
+void turn_stop(struct turn *t);
+
 #endif

@@ -15,6 +15,7 @@ from harness.http_client import Turn
 from harness.llm_script import PLAIN, said, words
 from harness.process import BUILD, PATIENCE, WRAP, wait_until
 from harness.process_usage import holds
+from harness.tool_mocks import SEARCH, call, calls, rounds, search, search_env
 
 ENDLESS = words(3000, delay_us=50000)  # 150 s
 SECONDS = 1  # for which workers may drain
@@ -39,13 +40,22 @@ def draining(testbed, **more):
     return service, llm, exchange
 
 
+STOPPED = "The answer broke off here because the service is being stopped or restarted. Please ask again in a moment."
+
+
+def told(turn):
+    """Its text until then."""
+    assert turn.whole and turn.text.endswith(STOPPED), turn.chunks[-3:]
+    return turn.text.removesuffix(STOPPED).removesuffix("\n\n")
+
+
 def test_an_answer_that_outlives_the_time_to_drain_is_ended(testbed):
     service, llm, exchange = draining(testbed, workers=2)
     began = time.monotonic()
     service.responder.send(signal.SIGTERM)
     turn = Turn(exchange)
     took = time.monotonic() - began
-    assert turn.stats is None and said(3000).startswith(turn.text), "it does not look complete"
+    assert said(3000).startswith(told(turn))
     assert service.responder.wait() == 0
     assert SECONDS * 0.9 < took < time.monotonic() - began < SECONDS + 2 + 2 * PATIENCE
     log = service.responder.log()
@@ -73,6 +83,30 @@ def test_a_stop_is_obeyed_at_any_moment(testbed, again):
         assert responder.stop(deadline=5) in responder.expected_exit, responder.log()
 
 
+def test_whoever_waits_when_the_time_to_drain_is_over_is_told(testbed):
+    """For the first word, for a tool, or for more of the text."""
+    service, llm = testbed.one(workers=1, options=("--drain", SECONDS), env=search_env(search(testbed, tavily={"delay_us": 60000000})))
+    exchanges = [service.ask("[[" + json.dumps({"first_delay_us": 60000000}) + "]]") for _ in range(3)]
+    exchanges.append(service.ask(rounds(calls(call(SEARCH, query="x")))))
+    exchanges.append(service.ask(ENDLESS, receive_buffer=4096))
+    wait_until(lambda: len(llm.chats()) >= 5, "all turns run")
+    service.responder.send(signal.SIGTERM)
+    turns = [Turn(e) for e in exchanges]
+    assert [t.text for t in turns[:3]] == [STOPPED] * 3 and all(t.whole for t in turns[:3])
+    for turn in turns[3:]:
+        told(turn)
+    assert service.responder.wait() == 0
+    wait_until(lambda: llm.stats()["active"] == 0, "the LLM is left alone")
+
+
+def test_a_client_that_reads_nothing_holds_no_stop_up(testbed):
+    service, llm = testbed.one(workers=1, options=("--drain", SECONDS))
+    exchange = service.ask("[[" + json.dumps({"tokens": 20000, "token": "x" * 999, "tokens_per_write": 20}) + "]]", receive_buffer=4096)
+    exchange.head()
+    assert service.responder.stop(deadline=20) == 0
+    assert "worker_drain_timeout active=1" in service.responder.log()
+
+
 def test_an_answer_may_take_as_long_as_workers_may_drain(testbed):
     service, llm = testbed.one(options=("--drain", 60))
     exchange = service.ask(words(20, delay_us=50000)).head()
@@ -92,7 +126,7 @@ def test_old_workers_that_give_up_leave_the_new_ones_alone(testbed):
     body = json.dumps({"message": words(60, delay_us=50000), "thread_id": "fresh"}).encode()
     with fastcgi.connect(service.socket) as fresh:  # nginx may still have kept connections to the old one
         fresh.sendall(fastcgi.request("POST", "/poll_requests", body))
-        assert Turn(exchange).stats is None
+        assert said(3000).startswith(told(Turn(exchange)))
         service.responder.wait_log("WARNING worker_drain_timeout active=1")
         wait_until(lambda: not set(old) & set(service.worker_pids()), "the old worker ended", SECONDS + 2)
         assert fastcgi.read_answer(fresh)[1].decode().startswith(said(60) + "[STATS]")
