@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Secrets stay where they are: not in any output, not in the process list, not in core dumps."""
 
+import http.server
 import os
 import resource
 import signal
 import subprocess
+import threading
 import uuid
 from pathlib import Path
 
@@ -120,6 +122,48 @@ def test_a_user_config_that_only_root_can_read_says_what_to_do(testbed):
     assert f"{file}: Permission denied" in done.stderr and "only root" in done.stderr
     assert f"systemctl enable --now \"tt-agent-user-config@$(systemd-escape -p {volume}).path\"" in done.stderr
     assert "auth.volume" in done.stderr and "from-the-file" not in done.stderr
+
+
+# --- redirects -------------------------------------------------------------------------------
+
+class Redirecting(http.server.BaseHTTPRequestHandler):
+    """Answers every request with a redirect to the address that the server has as `to`."""
+
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.seen.append(self.path)
+        self.send_response(self.server.status)
+        self.send_header("Location", f"http://{self.server.to}{self.path}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(testbed, status):
+    """Not by what sends prompts and tokens, nor by what looks for LLMs."""
+    other = testbed.llm()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting)
+    server.seen, server.status, server.to = [], status, other.host
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        service = testbed.service(env={"AGENT_BACKEND_URL": url, "USE_CLOUD_LLM": "true", "CLOUD_CHAT_UI_AUTH_TOKEN": uuid.uuid4().hex,
+                                       "CLOUD_CHAT_UI_URL": url + "/v1/chat/completions", "LLM_CONTAINER_NAME": url + "/c/v1/chat/completions"})
+        service.wait_ready()
+        turn = service.chat("hello")
+        assert "[STATS]" not in turn.text and turn.text
+        service.http.post("/refresh")
+        wait_until(lambda: {"/models/deployed/", "/v1/chat/completions"} <= set(server.seen), "requests of each kind")
+        wait_until(lambda: any(path.startswith("/c/") or path == "/health" for path in server.seen), "a probe")
+        assert other.requests() == []
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 # --- core dumps ------------------------------------------------------------------------------
