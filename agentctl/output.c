@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The two ways to write: text for people; JSON for scripts, the documents unchanged, and a
- * problem as {"status":"error","message"}. */
+ * problem as {"status":"error","message"}. As text, an error that the daemon answers goes to stderr. */
 #include "agentctl/ctl.h"
 #include "agentctl/text.h"
 
+#include <string.h>
+
 static void text_show(const struct ctl *a, const struct ctl_command *c, const json_t *document)
 {
+	const char *status = text_of(document, "status");
+	struct ctl on_err = *a;
+
+	if (c->show == NULL && status != NULL && strcmp(status, "error") == 0) {
+		on_err.out = a->err;
+		on_err.colour = false;
+		a = &on_err;
+	}
 	(c->show != NULL ? c->show : text_document)(a, document);
 }
 

@@ -181,7 +181,8 @@ static void on_answer(void *arg, const struct http_result *r)
 		if (!known)
 			remember(q, r, list.count);
 		events_discovery(d->s->events, known ? q->known.found : list.count,
-		                 known ? q->known.skipped : q->skipped, r->elapsed_ms);
+		                 known ? q->known.skipped : q->skipped, r->elapsed_ms,
+		                 known && !err_is_set(&q->last_error));
 		err_clear(&q->last_error);
 		q->valid_ms = clock_mono_ms();
 		d->done(d->arg, q->source->kind, known ? NULL : &list);

@@ -74,16 +74,17 @@ static void emit(struct events *ev, const char *name, json_t *fields)
 /* json_pack's arguments; not evaluated while nobody listens. */
 #define EMIT(ev, name, ...) emit(ev, name, LIST_EMPTY(&(ev)->subscribers) ? NULL : json_pack(__VA_ARGS__))
 
-void events_discovery(struct events *ev, size_t found, size_t skipped, int64_t elapsed_ms)
+void events_discovery(struct events *ev, size_t found, size_t skipped, int64_t elapsed_ms, bool repeated)
 {
-	log_event(LOG_DISCOVERY, L_INT("found", found), L_INT("skipped", skipped), L_INT("duration_ms", elapsed_ms));
+	log_event(repeated ? LOG_DISCOVERY_DEBUG : LOG_DISCOVERY, L_INT("found", found), L_INT("skipped", skipped),
+	          L_INT("duration_ms", elapsed_ms));
 	EMIT(ev, "discovery", "{s:I,s:I,s:I}", "found", (json_int_t)found, "skipped", (json_int_t)skipped,
 	     "duration_ms", (json_int_t)elapsed_ms);
 }
 
 void events_discovery_failed(struct events *ev, const char *why, int64_t elapsed_ms, bool repeated)
 {
-	log_event(repeated ? LOG_DISCOVERY : LOG_DISCOVERY_WARNING, L_STR("error", why),
+	log_event(repeated ? LOG_DISCOVERY_DEBUG : LOG_DISCOVERY_WARNING, L_STR("error", why),
 	          L_INT("duration_ms", elapsed_ms));
 	EMIT(ev, "discovery", "{s:s,s:I}", "error", why, "duration_ms", (json_int_t)elapsed_ms);
 }

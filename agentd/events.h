@@ -19,7 +19,7 @@ void events_free(struct events *ev); /* after the command server; NULL is fine *
 /* Adds a peer of the events command. */
 void events_subscribe(struct events *ev, struct command_call *call);
 
-void events_discovery(struct events *ev, size_t found, size_t skipped, int64_t elapsed_ms);
+void events_discovery(struct events *ev, size_t found, size_t skipped, int64_t elapsed_ms, bool repeated);
 void events_discovery_failed(struct events *ev, const char *why, int64_t elapsed_ms, bool repeated);
 void events_deployments(struct events *ev, size_t added, size_t removed, size_t redeployed);
 void events_verdict(struct events *ev, const struct llm *l, enum llm_health before);

@@ -99,7 +99,7 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 	turn_run(chat->turn);
 }
 
-static void admit(struct worker *w, struct connection *c, struct turn_request *request, const char *address)
+static void admit(struct worker *w, struct connection *c, struct turn_request *request)
 {
 	const struct chat_services *services = worker_chat_services(w);
 	const char *obstacle = services == NULL ? NULL : chat_services_obstacle(services, &request->chat);
@@ -110,7 +110,7 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 		chat_request_clear(&request->chat);
 		return;
 	}
-	switch (worker_admit(w, address, connection_orphan(c) != NULL, &entry)) {
+	switch (worker_admit(w, request->client, connection_orphan(c) != NULL, &entry)) {
 	case ADMISSION_GRANTED:
 		start(w, c, request, entry);
 		return;
@@ -145,21 +145,22 @@ static bool can_resume(struct worker *w, const struct connection_orphan *o)
 }
 
 /* status: what the protocol returned. */
-static void answer(struct worker *w, struct connection *c, struct turn_request *request, const char *address,
-                   int status, json_t *problem)
+static void answer(struct worker *w, struct connection *c, struct turn_request *request, int status, json_t *problem)
 {
 	if (status > 0)
 		response_value(c, status, problem);
 	else if (status < 0)
 		refuse(request->protocol, w, c, 503, NO_MEMORY);
 	else
-		admit(w, c, request, address);
+		admit(w, c, request);
 }
 
-static struct turn_request request_on(const struct protocol *p, struct connection *c, const char *subject)
+static struct turn_request request_on(const struct protocol *p, struct connection *c, const char *subject,
+                                      const char *client)
 {
 	return (struct turn_request){.subject = subject,
 	                             .request_id = connection_request_id(c),
+	                             .client = client,
 	                             .protocol = p,
 	                             .output = connection_output(c),
 	                             .ended = on_ended};
@@ -185,11 +186,11 @@ static void long_parse(void *arg, const char *body, size_t len)
 static void long_parsed(void *arg, struct worker *w, struct connection *c)
 {
 	struct long_request *l = arg;
-	struct turn_request request = request_on(l->protocol, c, l->subject);
+	struct turn_request request = request_on(l->protocol, c, l->subject, l->address);
 
 	request.chat = l->chat;
 	memset(&l->chat, 0, sizeof l->chat);
-	answer(w, c, &request, l->address, l->status, l->problem);
+	answer(w, c, &request, l->status, l->problem);
 	l->problem = NULL;
 }
 
@@ -225,7 +226,7 @@ static void dispatch_long(const struct protocol *p, struct worker *w, struct con
 
 void chat_dispatch(const struct protocol *p, struct worker *w, struct connection *c)
 {
-	struct turn_request request = request_on(p, c, subject_of(w, c));
+	struct turn_request request = request_on(p, c, subject_of(w, c), connection_params(c)->remote_addr);
 	const struct connection_orphan *orphan = connection_orphan(c);
 	struct resumed_answer resumed;
 	json_t *problem = NULL;
@@ -253,6 +254,6 @@ void chat_dispatch(const struct protocol *p, struct worker *w, struct connection
 		dispatch_long(p, w, c);
 	} else {
 		status = p->parse(body, len, &request.chat, &problem);
-		answer(w, c, &request, connection_params(c)->remote_addr, status, problem);
+		answer(w, c, &request, status, problem);
 	}
 }

@@ -82,7 +82,8 @@ static void log_turn(const struct turn *t, const struct usage *u)
 	const struct upstream *up = &t->upstream;
 	const char *model = up->llm == NULL ? NULL : status_text(up->snapshot, up->llm->model);
 
-	log_event(LOG_TURN, L_STR("request_id", t->log.request_id), L_STR("model", model),
+	log_event(LOG_TURN, L_STR("request_id", t->log.request_id),
+	          L_STR("client", t->log.client[0] != '\0' ? t->log.client : NULL), L_STR("model", model),
 	          L_STR("status", t->log.status), L_INT("tokens", u->tokens), L_REAL("ttft", seconds(u->ttft_ns)),
 	          L_REAL("total", seconds(u->total_ns)), L_INT("tools", t->log.tool_runs),
 	          L_INT("failovers", t->log.failovers), L_STR("reason", *t->log.reason == '\0' ? NULL : t->log.reason));
@@ -233,6 +234,7 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	c->sandbox = c->subject == NULL ? NULL : sandbox_name(t);
 	c->messages = json_pack("[{s:s, s:O}]", "role", "user", "content", c->request.content);
 	t->log.request_id = strdup(request->request_id);
+	snprintf(t->log.client, sizeof t->log.client, "%s", request->client != NULL ? request->client : "");
 	t->tools.subjects = json_object();
 	t->timer = evtimer_new(s->base, on_timer, t);
 	r = request->protocol->open(request->protocol, request->output, &c->request);

@@ -78,6 +78,7 @@ struct turn_request {
 	struct chat_request chat; /* moved into the turn */
 	const char *subject;      /* the user, "" = not known; copied */
 	const char *request_id;   /* copied */
+	const char *client;       /* its address, for the log; NULL: not known; copied */
 	const struct protocol *protocol;
 	struct output *output; /* outlives the turn */
 	/* An answer that another program began and this turn resumes; NULL: none. Copied. */

@@ -88,6 +88,7 @@ struct tool_phase {
 /* What the log line says. */
 struct turn_log {
 	char *request_id;
+	char client[46]; /* its address; empty: not known */
 	const char *status;
 	unsigned tool_runs, failovers;
 	char reason[300];

@@ -60,6 +60,22 @@ def test_a_container_that_only_its_own_network_knows_is_mapped(testbed):
     assert daemon.status()["current_llm"]["llm_info"]["internal_url"] == deployment["internal_url"]
 
 
+def test_a_list_that_has_not_changed_is_logged_only_at_debug(testbed):
+    backend = testbed.backend({"d1": testbed.llm().deployment()})
+    daemon = Daemon(testbed, backend=backend, env=DEBUG).wait_current("d1")
+    for _ in range(3):
+        daemon.ask("refresh")
+    assert len(re.findall(r" INFO discovery found=1", daemon.log())) == 1
+    assert len(re.findall(r" DEBUG discovery found=1", daemon.log())) >= 3
+    backend.script(status=500)
+    daemon.ask("refresh")
+    daemon.ask("refresh")
+    assert len(re.findall(r" WARNING discovery error=", daemon.log())) == 1
+    backend.script(deployed={"d1": testbed.llm().deployment()})
+    daemon.ask("refresh")
+    assert len(re.findall(r" INFO discovery found=1", daemon.log())) == 2
+
+
 def test_a_second_daemon_refuses_and_names_the_first(testbed):
     daemon = Daemon(testbed)
     second = subprocess.run([str(BUILD / "tt-agentd"), "--run-dir", str(daemon.run)], env=clean_env(),

@@ -135,6 +135,11 @@ def test_no_reader_of_the_prompt_in_the_log(responder):
     responder.wait_log("turn request_id")
 
 
+def test_a_turn_is_logged_with_the_address_of_its_client(responder):
+    responder.ask("POST", "/poll_requests", b'{"message":"x","thread_id":"1"}', REMOTE_ADDR="2001:db8::7")
+    responder.wait_log(r"turn request_id=\w+ client=2001:db8::7 ")
+
+
 # --- kept connections ----------------------------------------------------------------------
 
 

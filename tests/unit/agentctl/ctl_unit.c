@@ -284,7 +284,8 @@ static void a_refusal_exits_with_1(void **state)
 
 	start_daemon(f);
 	assert_int_equal(run(f, "test", NULL, NULL), CTL_REFUSED);
-	SAYS(f->out, "error         No LLM configured\n");
+	SAYS(f->err, "error         No LLM configured\n");
+	assert_int_equal(f->out_len, 0);
 	assert_int_equal(run(f, "reload", NULL, NULL), CTL_REFUSED);
 	SAYS(f->err, "tt-agentctl: not today\n");
 	assert_int_equal(f->out_len, 0);
