@@ -23,8 +23,8 @@
 #define REQUESTS_BETWEEN_ACCEPTS 16
 #define FULL_LOG_INTERVAL_MS     10000
 #define STOP_MS                  1000 /* must be less than the parent's KILL_AFTER_MS */
-#define IDLE_GRACE_MS            250 /* a draining worker still answers what kept connections send */
-#define FD_RESERVED              48u /* a worker's own files, sockets and timers */
+#define IDLE_GRACE_MS            250  /* a draining worker still answers what kept connections send */
+#define FD_RESERVED              48u  /* a worker's own files, sockets and timers */
 #define FD_MIN                   16u
 #define OTHER_CONNECTIONS        64u /* besides those with a turn: refusals, requests for the status */
 

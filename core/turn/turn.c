@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STOPPED "The answer broke off here because the service is being stopped or restarted. Please ask again in a moment."
+#define STOPPED                                                                                                        \
+	"The answer broke off here because the service is being stopped or restarted. Please ask again in a moment."
 
 /* ---- ADMIT, WAIT: for an LLM -------------------------------------------------------- */
 
