@@ -46,7 +46,8 @@ static int publish_all(struct agent *a, struct err *e)
 	int result = 0;
 
 	if (a->config_changed)
-		result = publisher_config(a->publisher, sandbox_check_problem(a->sandbox_check), e);
+		result = publisher_config(a->publisher, sandbox_check_problem(a->sandbox_check),
+		                          document_check_problem(a->document_check), e);
 	a->config_changed = result != 0;
 	if (publisher_publish(a->publisher, &a->selector, &a->polling, e) != 0)
 		result = -1;
@@ -174,7 +175,8 @@ static void capabilities_changed(void *arg, size_t index)
 	commands_progress(a->commands);
 }
 
-static void sandbox_changed(void *arg)
+/* What a tool needs is there, or not any more. */
+static void tools_changed(void *arg)
 {
 	struct agent *a = arg;
 
@@ -323,6 +325,7 @@ static void reconfigured(void *arg, const struct config *old)
 	set_log_level(c);
 	a->config_changed = true;
 	sandbox_check_tick(a->sandbox_check);
+	document_check_tick(a->document_check);
 	if (merge_configured(a, &change) != 0)
 		log_event(LOG_CONFIG_ERROR, L_STR("error", "out of memory: some of its LLMs stay as they were"));
 	merged(a, &change);
@@ -393,6 +396,7 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 	passive_health_tick(a);
 	reload_check(a->reload);
 	sandbox_check_tick(a->sandbox_check);
+	document_check_tick(a->document_check);
 	if (err_is_set(&a->publish_error))
 		agent_touch(a, 0);
 }
@@ -436,14 +440,17 @@ static int publish_first(struct agent *a, struct err *e)
 	struct registry_change change = {.added = 0};
 
 	a->publisher = publisher_new(&a->s, a->run_dir, e);
-	a->sandbox_check = sandbox_check_new(&a->s, sandbox_changed, a);
+	a->sandbox_check = sandbox_check_new(&a->s, tools_changed, a);
+	a->document_check = document_check_new(&a->s, tools_changed, a);
 	if (a->publisher == NULL)
 		return -1;
-	if (a->sandbox_check == NULL)
+	if (a->sandbox_check == NULL || a->document_check == NULL)
 		return err_set(e, "out of memory");
 	sandbox_check_tick(a->sandbox_check);
+	document_check_tick(a->document_check);
 	a->config_changed = false;
-	if (publisher_config(a->publisher, sandbox_check_problem(a->sandbox_check), e) != 0)
+	if (publisher_config(a->publisher, sandbox_check_problem(a->sandbox_check),
+	                     document_check_problem(a->document_check), e) != 0)
 		return -1;
 	restore_published(&a->s, &a->selector, a->run_dir);
 	if (merge_configured(a, &change) != 0)
@@ -523,6 +530,7 @@ void agent_free(struct agent *a)
 	scan_free(a->scan);
 	reload_free(a->reload);
 	sandbox_check_free(a->sandbox_check);
+	document_check_free(a->document_check);
 	hosts_free(a->hosts);
 	canary_free(a->canary);
 	capabilities_free(a->capabilities);
@@ -555,6 +563,7 @@ int agent_run(struct agent *a, struct err *e)
 	else
 		poll_due(-1, EV_TIMEOUT, a);
 	hosts_update(a->hosts);
+	document_check_tick(a->document_check);
 	log_completed_urls(a);
 	follow_polling(a);
 	return event_base_dispatch(a->s.base) < 0 ? err_set(e, "the event loop failed") : 0;

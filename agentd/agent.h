@@ -11,6 +11,7 @@
 #include "agentd/capabilities.h"
 #include "agentd/canary.h"
 #include "agentd/discovery.h"
+#include "agentd/document_check.h"
 #include "agentd/hosts.h"
 #include "agentd/monitor.h"
 #include "agentd/options.h"
@@ -38,6 +39,7 @@ struct agent {
 	struct scan *scan;
 	struct reload *reload;
 	struct sandbox_check *sandbox_check;
+	struct document_check *document_check;
 	struct commands *commands;
 	struct event *settle, *poll, *discover, *second;
 	struct event *signals[3];

@@ -170,6 +170,13 @@ void events_code(struct events *ev, const char *problem)
 	EMIT(ev, "code", "{s:b,s:s?}", "available", problem == NULL, "reason", problem);
 }
 
+void events_documents(struct events *ev, const char *problem, bool worked)
+{
+	log_event(problem != NULL && worked ? LOG_DOCUMENTS_WARNING : LOG_DOCUMENTS,
+	          L_BOOL("available", problem == NULL), L_STR("reason", problem));
+	EMIT(ev, "documents", "{s:b,s:s?}", "available", problem == NULL, "reason", problem);
+}
+
 void events_config(struct events *ev, const char *key, const char *old_value, const char *new_value)
 {
 	log_event(LOG_CONFIG, L_STR("key", key), L_STR("old", old_value), L_STR("new", new_value));

@@ -34,6 +34,8 @@ void events_selection(struct events *ev, const struct llm *l, const char *old_na
 void events_polling(struct events *ev, uint64_t attempt, int64_t next_ms); /* next_ms < 0: none follows */
 /* Code can be run, or (problem not NULL) why not. */
 void events_code(struct events *ev, const char *problem);
+/* The same of documents. worked: the backend searched them before. */
+void events_documents(struct events *ev, const char *problem, bool worked);
 void events_config(struct events *ev, const char *key, const char *old_value, const char *new_value);
 void events_config_refused(struct events *ev, const char *error);
 

@@ -30,6 +30,8 @@ libttagentd_a_SOURCES = \
 	agentd/commands/unselect.c \
 	agentd/discovery.c \
 	agentd/discovery.h \
+	agentd/document_check.c \
+	agentd/document_check.h \
 	agentd/ejection.c \
 	agentd/ejection.h \
 	agentd/events.c \

@@ -103,13 +103,22 @@ void publisher_free(struct publisher *p)
 	free(p);
 }
 
-int publisher_config(struct publisher *p, const char *no_code, struct err *e)
+/* c with a switch off where why is not NULL; steals c. NULL with e: no memory. */
+static struct config *switched_off(struct config *c, enum cfg_key k, const char *why, struct err *e)
+{
+	struct config *off = c != NULL && why != NULL ? config_switched_off(c, k, why, e) : config_ref(c);
+
+	config_unref(c);
+	return off;
+}
+
+int publisher_config(struct publisher *p, const char *no_code, const char *no_documents, struct err *e)
 {
 	char path[4200];
 	uint64_t number = p->config_number + 1;
-	struct config *c = no_code == NULL ? config_ref(p->s->config)
-	                                   : config_switched_off(p->s->config, CFG_CODE_LOCAL, no_code, e);
+	struct config *c = switched_off(config_ref(p->s->config), CFG_CODE_LOCAL, no_code, e);
 
+	c = switched_off(c, CFG_DOCUMENTS_ENABLED, no_documents, e);
 	snprintf(path, sizeof path, "%s/" CONFIG_PREFIX "%llu", p->run_dir, (unsigned long long)number);
 	if (c == NULL || config_save(c, path, e) != 0) {
 		config_unref(c);
@@ -138,6 +147,7 @@ void publisher_view(const struct publisher *p, const struct selector *sel, const
 		.pinned = sel->pinned,
 		.polling = {.attempts = polling->attempts, .exhausted = polling->exhausted},
 		.tools = p->tools,
+		.document_search = p->config != NULL && tool_document_search.available(p->config),
 		.web_search = p->config != NULL && tool_web_search.available(p->config),
 		.generation = p->generation,
 	};

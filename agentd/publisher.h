@@ -18,7 +18,7 @@ void publisher_free(struct publisher *p); /* NULL is fine */
 /* The configuration in force, under a new name, from the next publication on. What is
  * published is what turns can use: without code.local where no_code says why nothing can
  * run it now (NULL: it can). */
-int publisher_config(struct publisher *p, const char *no_code, struct err *e);
+int publisher_config(struct publisher *p, const char *no_code, const char *no_documents, struct err *e);
 
 /* Publishes now. */
 int publisher_publish(struct publisher *p, const struct selector *sel, const struct polling *polling, struct err *e);

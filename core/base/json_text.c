@@ -3,7 +3,11 @@
 
 #include "core/base/utf8.h"
 
+#include <ctype.h>
+#include <math.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int json_text_hex4(const unsigned char *p)
@@ -122,3 +126,71 @@ const unsigned char *json_text_span(const unsigned char *p, const unsigned char 
 	return p;
 }
 #endif
+
+/* ---- texts that jansson refuses as a whole for one character or number ---- */
+
+/* Passes over one character or escape within a string. */
+static int repair_character(const unsigned char **p, const unsigned char *end, const char *mark, struct buf *out)
+{
+	const unsigned char *from = *p;
+	size_t len;
+
+	if (*from == '\\') {
+		bool lone = json_text_lone_surrogate(from, end, &len);
+
+		if (len > (size_t)(end - from))
+			len = (size_t)(end - from);
+		*p += len;
+		if (lone || (end - from >= 6 && memcmp(from, "\\u0000", 6) == 0)) {
+			*p = from + 6;
+			return buf_adds(out, mark);
+		}
+		return buf_add(out, from, len);
+	}
+	len = *from < 0x80 ? 1 : utf8_sequence(from, end);
+	*p += len > 0 ? len : 1;
+	return len > 0 ? buf_add(out, from, len) : buf_adds(out, mark);
+}
+
+/* Passes over a number or word: null takes the place of what Python writes, but JSON does not know, and of
+ * numbers that no double can hold. */
+static int repair_word(const unsigned char **p, const unsigned char *end, struct buf *out)
+{
+	const unsigned char *from = *p;
+	char word[32];
+	size_t len;
+
+	while (*p < end && (isalnum(**p) || strchr("+-.", **p) != NULL) && **p != '\0')
+		(*p)++;
+	len = (size_t)(*p - from);
+	snprintf(word, sizeof word, "%.*s", len < sizeof word ? (int)len : 0, (const char *)from);
+	if (strcmp(word, "NaN") == 0 || strcmp(word, "Infinity") == 0 || strcmp(word, "-Infinity") == 0 ||
+	    (isdigit(from[len - 1]) && (len >= sizeof word || isinf(strtod(word, NULL)))))
+		return buf_adds(out, "null");
+	return buf_add(out, from, len);
+}
+
+int json_text_repair(const char *json, size_t len, const char *mark, struct buf *out)
+{
+	const unsigned char *p = (const unsigned char *)json, *end = p + len, *from;
+	bool in_string = false;
+	int result = 0;
+
+	while (p < end && result == 0) {
+		from = p;
+		if (*p == '"') {
+			in_string = !in_string;
+			result = buf_add(out, p++, 1);
+		} else if (in_string) {
+			p = json_text_span(p, end);
+			result = buf_add(out, from, (size_t)(p - from));
+			if (result == 0 && p < end && *p != '"')
+				result = repair_character(&p, end, mark, out);
+		} else if (isalnum(*p) || *p == '-') {
+			result = repair_word(&p, end, out);
+		} else {
+			result = buf_add(out, p++, 1);
+		}
+	}
+	return result;
+}

@@ -3,6 +3,8 @@
 #ifndef TT_BASE_JSON_TEXT_H
 #define TT_BASE_JSON_TEXT_H
 
+#include "core/base/buf.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,6 +19,11 @@ bool json_text_lone_surrogate(const unsigned char *p, const unsigned char *end, 
 /* Decodes the escape at *p (a backslash), a surrogate pair included, and moves *p past it. The number of
  * bytes; 0: it is invalid, one half of a pair, or NUL. */
 size_t json_text_escape(const unsigned char **p, const unsigned char *end, char out[4]);
+
+/* Appends the JSON text with mark in place of what no text can have (NUL, half of a surrogate pair, bytes that are
+ * not UTF-8), and null in place of what Python writes, but JSON does not know, and of numbers that no double can
+ * hold. -1: no memory, or no room in out. */
+int json_text_repair(const char *json, size_t len, const char *mark, struct buf *out);
 
 /* The value of the four hexadecimal digits at p; -1: not four hexadecimal digits. */
 int json_text_hex4(const unsigned char *p);

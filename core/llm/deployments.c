@@ -3,12 +3,9 @@
 
 #include "core/base/buf.h"
 #include "core/base/json_text.h"
-#include "core/base/utf8.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,79 +26,13 @@ void llm_list_clear(struct llm_list *l)
  * U+FDD0, which Unicode assigns to no character, so an entry with it is left out. */
 #define NO_CHARACTER "\xef\xb7\x90"
 
-/* Passes over one character or escape within a string. */
-static int repair_character(const unsigned char **p, const unsigned char *end, struct buf *out)
-{
-	const unsigned char *from = *p;
-	size_t len;
-
-	if (*from == '\\') {
-		bool lone = json_text_lone_surrogate(from, end, &len);
-
-		if (len > (size_t)(end - from))
-			len = (size_t)(end - from);
-		*p += len;
-		if (lone || (end - from >= 6 && memcmp(from, "\\u0000", 6) == 0)) {
-			*p = from + 6;
-			return buf_adds(out, NO_CHARACTER);
-		}
-		return buf_add(out, from, len);
-	}
-	len = *from < 0x80 ? 1 : utf8_sequence(from, end);
-	*p += len > 0 ? len : 1;
-	return len > 0 ? buf_add(out, from, len) : buf_adds(out, NO_CHARACTER);
-}
-
-/* Passes over a number or word: null takes the place of what Python writes, but JSON does not know, and of
- * numbers that no double can hold. */
-static int repair_word(const unsigned char **p, const unsigned char *end, struct buf *out)
-{
-	const unsigned char *from = *p;
-	char word[32];
-	size_t len;
-
-	while (*p < end && (isalnum(**p) || strchr("+-.", **p) != NULL) && **p != '\0')
-		(*p)++;
-	len = (size_t)(*p - from);
-	snprintf(word, sizeof word, "%.*s", len < sizeof word ? (int)len : 0, (const char *)from);
-	if (strcmp(word, "NaN") == 0 || strcmp(word, "Infinity") == 0 || strcmp(word, "-Infinity") == 0 ||
-	    (isdigit(from[len - 1]) && (len >= sizeof word || isinf(strtod(word, NULL)))))
-		return buf_adds(out, "null");
-	return buf_add(out, from, len);
-}
-
-static int repair(const char *json, size_t len, struct buf *out)
-{
-	const unsigned char *p = (const unsigned char *)json, *end = p + len, *from;
-	bool in_string = false;
-	int result = 0;
-
-	while (p < end && result == 0) {
-		from = p;
-		if (*p == '"') {
-			in_string = !in_string;
-			result = buf_add(out, p++, 1);
-		} else if (in_string) {
-			p = json_text_span(p, end);
-			result = buf_add(out, from, (size_t)(p - from));
-			if (result == 0 && p < end && *p != '"')
-				result = repair_character(&p, end, out);
-		} else if (isalnum(*p) || *p == '-') {
-			result = repair_word(&p, end, out);
-		} else {
-			result = buf_add(out, p++, 1);
-		}
-	}
-	return result;
-}
-
 static json_t *load(const char *json, size_t len, json_error_t *je)
 {
 	json_t *doc = json_loadb(json, len, JSON_DECODE_INT_AS_REAL, je);
 	struct buf repaired = BUF_INIT(3 * len);
 	json_error_t ignored;
 
-	if (doc != NULL || repair(json, len, &repaired) < 0)
+	if (doc != NULL || json_text_repair(json, len, NO_CHARACTER, &repaired) < 0)
 		goto out;
 	doc = json_loadb(repaired.data, repaired.len, JSON_DECODE_INT_AS_REAL, &ignored);
 out:

@@ -8,8 +8,8 @@
  *
  * TT-Studio's readers judge a text by its chunks. Chunks of nothing but whitespace are dropped,
  * so whitespace waits for the next word. One that begins with [STATS], or is [DONE], is taken
- * for the end, and JSON like a tool call is cut out, so none of these is ever in one chunk: a
- * flush boundary is put before its last byte. Workflows strip each chunk and join them; the
+ * for the end, so neither word is ever in one chunk: a flush boundary is put before its last
+ * byte. Workflows strip each chunk and join them; the
  * threads of theirs have no name, so there, where nobody reads along, a chunk begins and ends
  * within a word: its last characters wait for the next token. */
 #include "core/protocol/protocol.h"
@@ -18,7 +18,6 @@
 #include "core/base/utf8.h"
 #include "core/protocol/studio_request.h"
 
-#include <ctype.h>
 #include <curl/curl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,9 +28,7 @@
 /* Queries that are remembered as shown; those beyond are shown each time. */
 #define QUERIES_MAX 64
 /* What waits for the next word; more is written as it comes. */
-#define WAITING_MAX 4096
-/* Up to here a loop is faster than two calls of memchr. */
-#define TOKEN_USUAL        24
+#define WAITING_MAX        4096
 #define REASONING_LINE_MAX 16384
 #define QUERY_MAX          1000 /* bytes */
 #define TITLE_MAX          300
@@ -52,7 +49,7 @@ struct studio {
 	bool cuts_in_words; /* chunks begin and end within a word */
 	size_t newlines;    /* at the end of the answer so far, up to 2 */
 	struct buf waiting; /* for the next word: whitespace, or what must not end a chunk */
-	char begun[9];      /* what was written last begins one of split_words like this */
+	char begun[8];      /* what was written last begins one of split_words like this */
 	size_t begun_len;
 	size_t query_count;
 	char *queries[QUERIES_MAX];
@@ -198,37 +195,26 @@ out:
 
 /* ---- what is written ------------------------------------------------------------------ */
 
-/* A space stands for any whitespace. Each begins like no other part of itself. */
-static const char *const split_words[] = {"[STATS]", "[DONE]", "{ \"name\""};
-#define SPLIT_WORDS (sizeof split_words / sizeof split_words[0])
-
-static inline bool begins_split_word(char c)
-{
-	return (c & ~0x20) == '['; /* or { */
-}
+static const char *const split_words[] = {"[STATS]", "[DONE]"};
+#define SPLIT_WORDS      (sizeof split_words / sizeof split_words[0])
+#define SPLIT_WORD_BEGIN '['
 
 /* Whether c is the last byte of a word that must not be in one chunk. */
 static bool completes_split_word(struct studio *s, char c)
 {
 	size_t n = s->begun_len;
 
-	if (n > 0 && s->begun[0] == '{' && n <= 2 && (c == '"' || isspace((unsigned char)c))) {
-		s->begun[1] = ' ';
-		n = s->begun_len = 2;
-		if (c != '"')
-			return false;
-	}
 	for (size_t i = 0; n > 0 && i < SPLIT_WORDS; i++) {
 		const char *word = split_words[i];
 
-		if (memcmp(word, s->begun, n) != 0 || tolower((unsigned char)word[n]) != tolower((unsigned char)c))
+		if (memcmp(word, s->begun, n) != 0 || word[n] != c)
 			continue;
-		s->begun[n] = word[n];
+		s->begun[n] = c;
 		s->begun_len = word[n + 1] == '\0' ? 0 : n + 1;
 		return s->begun_len == 0;
 	}
 	s->begun[0] = c;
-	s->begun_len = begins_split_word(c);
+	s->begun_len = c == SPLIT_WORD_BEGIN;
 	return false;
 }
 
@@ -248,19 +234,9 @@ static void write_split(struct studio *s, const char *bytes, size_t len)
 	output_write(s->reply.output, bytes + from, len - from);
 }
 
-static inline bool may_split(const char *bytes, size_t len)
-{
-	if (len > TOKEN_USUAL)
-		return memchr(bytes, '[', len) != NULL || memchr(bytes, '{', len) != NULL;
-	for (size_t i = 0; i < len; i++)
-		if (begins_split_word(bytes[i]))
-			return true;
-	return false;
-}
-
 static inline void write_bytes(struct studio *s, const char *bytes, size_t len)
 {
-	if (s->begun_len > 0 || may_split(bytes, len))
+	if (s->begun_len > 0 || memchr(bytes, SPLIT_WORD_BEGIN, len) != NULL)
 		write_split(s, bytes, len);
 	else
 		output_write(s->reply.output, bytes, len);

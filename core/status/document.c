@@ -263,7 +263,12 @@ static json_t *capabilities(const struct status_view *v, const struct llm *l)
 {
 	bool calls = llm_uses_tools(l);
 
-	return json_pack("{s:b,s:b}", "web_search", calls && v->web_search, "tool_calling", calls);
+	json_t *all = json_pack("{s:b,s:b}", "web_search", calls && v->web_search, "tool_calling", calls);
+
+	/* An older TT-Studio knows nothing of it. */
+	if (all != NULL && v->document_search)
+		json_object_set_new(all, "document_search", json_boolean(calls));
+	return all;
 }
 
 static json_t *status_ready(const struct status_view *v, const struct config *c, long current)

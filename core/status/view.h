@@ -28,6 +28,7 @@ struct status_view {
 	struct status_polling polling;
 	const char *const *tools; /* names of those that config provides, ended by NULL; NULL: none */
 	bool web_search;          /* one of them searches the web */
+	bool document_search;     /* one of them searches documents */
 	char *const *tokens;      /* llm_count entries: bearer token to send, or NULL; NULL: none at all */
 	uint64_t generation;      /* set by status_publish */
 };

@@ -2,6 +2,8 @@
 libttagent_a_SOURCES += \
 	core/tools/code_interpreter.c \
 	core/tools/code_interpreter.h \
+	core/tools/document_search.c \
+	core/tools/document_search.h \
 	core/tools/e2b.c \
 	core/tools/e2b.h \
 	core/tools/e2b_api.c \

@@ -8,6 +8,7 @@
 #ifndef TT_TOOLS_TOOL_H
 #define TT_TOOLS_TOOL_H
 
+#include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/config/config.h"
 #include "core/http/http.h"
@@ -48,6 +49,7 @@ struct tool {
 	const char *name;        /* as the model calls it and as /status lists it */
 	const char *description; /* for the model */
 	const char *parameters;  /* JSON schema of its arguments */
+	const char *hint;        /* when to use it, a sentence for the system prompt ({tools}); NULL: none */
 	const char *progress;    /* what a client is shown while it runs: "Searching" */
 	/* The argument that is the subject ("query"): shown after progress; a tool is not run
 	 * twice on the same subject in one turn. NULL: none. */
@@ -69,6 +71,7 @@ struct tool {
  * tool_NAME. */
 #define TOOLS(TOOL)                                                                                                    \
 	TOOL(web_search)                                                                                               \
+	TOOL(document_search)                                                                                          \
 	TOOL(code_interpreter)
 
 #define TOOLS_DECLARE(name) extern const struct tool tool_##name;
@@ -81,6 +84,9 @@ TOOLS(TOOLS_DECLARE)
 /* Fills names with the names of the tools that c provides, ended by NULL, and returns their
  * number. The names last for ever. */
 size_t toolbox_names(const struct config *c, const char *names[TOOLS_MAX + 1]);
+
+/* Appends the hints of the tools that c provides, each followed by a space. -1: no memory. */
+int toolbox_hints(const struct config *c, struct buf *out);
 
 struct toolbox;
 /* dir: the run directory, where workers share what they must; NULL: nothing is shared. */

@@ -60,6 +60,14 @@ size_t toolbox_names(const struct config *c, const char *names[TOOLS_MAX + 1])
 	return count;
 }
 
+int toolbox_hints(const struct config *c, struct buf *out)
+{
+	for (const struct tool *const *t = tool_table; t < tool_table + TOOLS_MAX; t++)
+		if ((*t)->hint != NULL && (*t)->available(c) && buf_addf(out, "%s ", (*t)->hint) < 0)
+			return -1;
+	return 0;
+}
+
 static json_t *definition(const struct tool *t)
 {
 	json_t *parameters = json_loads(t->parameters, 0, NULL);

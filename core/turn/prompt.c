@@ -4,6 +4,7 @@
 #include "core/base/buf.h"
 #include "core/base/utf8.h"
 #include "core/protocol/request.h"
+#include "core/tools/tool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,40 +73,46 @@ static const char *date_today(char out[32])
 	return out;
 }
 
-/* The system prompt with {date} and {model} filled in; NULL with *none: there is none. */
+/* The system prompt with {date}, {model} and {tools} filled in; NULL with *none: there is none. */
 static char *system_text(const struct prompt *p, bool *none)
 {
 	const char *from = cfg_str(p->config, p->tools != NULL ? CFG_PROMPT_TOOLS : CFG_PROMPT_PLAIN);
-	struct buf b = BUF_INIT(TEXT_MAX);
+	struct buf b = BUF_INIT(TEXT_MAX), hints = BUF_INIT(TEXT_MAX);
 	char today[32];
-	const struct {
-		const char *name, *value;
-	} fields[] = {{"{date}", date_today(today)}, {"{model}", p->model}};
 
 	*none = from == NULL || *from == '\0';
 	if (*none)
 		return NULL;
+	if (p->tools != NULL && strstr(from, "{tools}") != NULL && toolbox_hints(p->config, &hints) < 0)
+		goto fail;
+	const struct {
+		const char *name, *value;
+	} fields[] = {
+		{"{date}", date_today(today)}, {"{model}", p->model}, {"{tools}", hints.len > 0 ? hints.data : ""}};
+
 	while (*from != '\0') {
 		size_t plain = strcspn(from, "{"), i;
 
 		if (buf_add(&b, from, plain) < 0)
-			goto out;
+			goto fail;
 		from += plain;
 		for (i = 0; *from != '\0' && i < sizeof fields / sizeof fields[0]; i++) {
 			size_t len = strlen(fields[i].name);
 
 			if (strncmp(from, fields[i].name, len) == 0) {
 				if (buf_adds(&b, fields[i].value) < 0)
-					goto out;
+					goto fail;
 				from += len;
 				break;
 			}
 		}
 		if (*from == '{' && i == sizeof fields / sizeof fields[0] && buf_add(&b, from++, 1) < 0)
-			goto out;
+			goto fail;
 	}
+	buf_free(&hints);
 	return buf_steal(&b, NULL);
-out:
+fail:
+	buf_free(&hints);
 	buf_free(&b);
 	return NULL;
 }

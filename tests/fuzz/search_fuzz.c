@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers of search services, in any bytes: a reason why it failed, or text for the model
- * and sources. The first byte is the first letter of the service's name. */
+ * and sources. The first byte is the first letter of the service's name; d: documents. */
+#include "core/base/utf8.h"
 #include "core/protocol/protocol.h"
+#include "core/tools/document_search.h"
 #include "core/tools/search_service.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/support/test_output.h"
@@ -67,6 +69,20 @@ static void check_source(const struct tool_source *s)
 	buf_free(&out.written);
 }
 
+static void check_documents(const uint8_t *data, size_t len)
+{
+	struct err e = ERR_INIT;
+	char *body = fuzz_copy(data, len);
+	json_t *documents = document_search_read(body, len, &e), *one;
+	size_t i;
+
+	fuzz_require((documents == NULL) == err_is_set(&e));
+	json_array_foreach(documents, i, one)
+		fuzz_require(json_string_length(one) > 0 && !utf8_is_blank(json_string_value(one)));
+	json_decref(documents);
+	free(body);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	const struct search_service *service = NULL;
@@ -74,6 +90,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct err e = ERR_INIT;
 	char *body;
 
+	if (len > 0 && data[0] == 'd')
+		check_documents(data + 1, len - 1);
 	for (size_t i = 0; len > 0 && i < SEARCH_SERVICES_COUNT; i++)
 		if (search_services[i]->name[0] == (char)data[0])
 			service = search_services[i];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TT-Studio's backend: GET /models/deployed/, as scripted, and with `many` this many models
- * whose /health (below /m/N/) and /v1/models answer on the same port. */
+/* TT-Studio's backend: GET /models/deployed/ and POST /collections/retrieve, as scripted, and with
+ * `many` this many models whose /health (below /m/N/) and /v1/models answer on the same port. */
 #include "tests/mock/server.h"
 
 #include <stdio.h>
@@ -28,8 +28,13 @@ static const struct {
 	{"huge", JSON_INTEGER},          /* an entry with this many more bytes */
 	{"cut", JSON_INTEGER},           /* closed after this many bytes of the body */
 	{"stall", JSON_TRUE},            /* never answers */
-	{"many", JSON_INTEGER},          /* models made up, besides none of `deployed` */
-	{"many_delay_us", JSON_INTEGER}, /* before each of their answers */
+	{"documents", JSON_ARRAY},       /* the answer to a search; without this and the next, 404 */
+	{"documents_body", JSON_STRING}, /* this text instead */
+	{"documents_status", JSON_INTEGER},
+	{"documents_huge", JSON_INTEGER}, /* a document with this many more bytes */
+	{"documents_stall", JSON_TRUE},   /* never answers */
+	{"many", JSON_INTEGER},           /* models made up, besides none of `deployed` */
+	{"many_delay_us", JSON_INTEGER},  /* before each of their answers */
 };
 
 static bool backend_check(const char *text, char *why, size_t size)
@@ -172,6 +177,39 @@ static struct plan *backend_deployed(struct backend_state *st, const char *host)
 	return p;
 }
 
+static struct plan *backend_documents(struct backend_state *st)
+{
+	const char *body = json_string_value(json_object_get(st->script, "documents_body"));
+	json_t *list = json_object_get(st->script, "documents"), *answer;
+	json_int_t huge = backend_int(st, "documents_huge", 0);
+	struct plan *p;
+	char *text, *pad;
+
+	if (!body && !list)
+		return NULL;
+	answer = json_pack("{s:O}", "documents", list ? list : json_null());
+	if (huge > 0) {
+		pad = calloc(1, (size_t)huge + 1);
+		if (!pad)
+			exit(1);
+		memset(pad, 'x', (size_t)huge);
+		json_object_set_new(answer, "huge", json_string(pad));
+		free(pad);
+	}
+	text = body ? strdup(body) : json_dumps(answer, JSON_COMPACT);
+	json_decref(answer);
+	if (!text)
+		exit(1);
+	p = plan_response((int)backend_int(st, "documents_status", 200), "application/json", NULL, text, strlen(text),
+	                  0);
+	if (json_is_true(json_object_get(st->script, "documents_stall"))) {
+		p->steps[0].len = 0;
+		p->end = PLAN_STALL;
+	}
+	free(text);
+	return p;
+}
+
 static struct plan *backend_answer(void *state, const struct server_request *r)
 {
 	static const char models[] =
@@ -186,6 +224,8 @@ static struct plan *backend_answer(void *state, const struct server_request *r)
 	delay = backend_int(st, "many_delay_us", 0);
 	if (strcmp(r->path, "/models/deployed/") == 0 || strcmp(r->path, "/models/deployed") == 0)
 		return backend_deployed(st, host);
+	if (strcmp(r->path, "/collections/retrieve") == 0 && strcmp(r->method, "POST") == 0)
+		return backend_documents(st);
 	if (len >= 10 && strcmp(r->path + len - 10, "/v1/models") == 0)
 		return plan_response(200, "application/json", NULL, models, sizeof models - 1, delay);
 	if (strncmp(r->path, "/m/", 3) == 0 && strcmp(r->path + len - 7, "/health") == 0)

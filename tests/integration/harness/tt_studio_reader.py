@@ -7,7 +7,6 @@ import re
 import httpx
 
 PYTHON_TAG = re.compile(r"[\[<|]*python_tag[\]>|]*", re.I)
-CALL = re.compile(r'\{\s*"name"\s*:\s*"[^"]*(?:tavily|search)[^"]*"\s*,\s*"(?:parameters|arguments)"\s*:\s*\{[^}]*\}\s*\}', re.I)
 
 
 def chunks(url, message, thread_id):
@@ -26,7 +25,7 @@ def read_like_tt_studio(url, message, thread_id):
         if stripped.startswith("[STATS]"):
             stats.append(json.loads(stripped[len("[STATS]"):]))
         elif stripped and stripped != "[DONE]" and PYTHON_TAG.sub("", chunk).strip():
-            texts.append(CALL.sub("", PYTHON_TAG.sub("", chunk)))
+            texts.append(PYTHON_TAG.sub("", chunk))
     assert len(stats) <= 1, stats
     return texts, stats[0] if stats else None
 

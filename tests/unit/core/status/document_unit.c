@@ -13,10 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TAVILY "search.tavily_key=tvly-test"
-#define HOST_1 "host-1:7001"
-#define HOST_2 "host-2:7002"
-#define HOST_3 "host-3:7003"
+#define TAVILY       "search.tavily_key=tvly-test"
+#define NO_DOCUMENTS "documents.enabled=false" /* an older backend has no search in them */
+#define HOST_1       "host-1:7001"
+#define HOST_2       "host-2:7002"
+#define HOST_3       "host-3:7003"
 
 /* --- recorded answers ------------------------------------------------------------------ */
 
@@ -83,6 +84,7 @@ static void scene_select(struct scene *s)
 	toolbox_names(s->config, s->tools);
 	s->view.config = s->config;
 	s->view.tools = s->tools;
+	s->view.document_search = tool_document_search.available(s->config);
 	s->view.web_search = tool_web_search.available(s->config);
 	s->view.llms = s->list.items;
 	s->view.llm_count = s->list.count;
@@ -185,7 +187,7 @@ static void no_llm(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct scene s = {.config = SETTINGS(TAVILY, cases[i].set)};
+		struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS, cases[i].set)};
 		char text[96];
 
 		scene_select(&s);
@@ -202,7 +204,7 @@ static void no_llm(void **state)
 
 static void one_llm(void **state)
 {
-	struct scene s = {.config = SETTINGS(TAVILY)};
+	struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS)};
 
 	(void)state;
 	scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){LLM_HEALTHY});
@@ -216,7 +218,7 @@ static void one_llm(void **state)
 /* Healthy, degraded, and one unhealthy, which the recorded service did not list. */
 static void many_llms(void **state)
 {
-	struct scene s = {.config = SETTINGS(TAVILY)};
+	struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS)};
 	struct buf expected;
 	size_t len;
 	char *ours;
@@ -244,7 +246,7 @@ static void many_llms(void **state)
 
 static void cloud(void **state)
 {
-	struct scene s = {.config = SETTINGS(TAVILY, "cloud.enabled=true", "cloud.token=cloud-token",
+	struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS, "cloud.enabled=true", "cloud.token=cloud-token",
 	                                     "cloud.url=http://" HOST_1 CHAT)};
 
 	(void)state;
@@ -256,7 +258,7 @@ static void cloud(void **state)
 
 static void container(void **state)
 {
-	struct scene s = {.config = SETTINGS(TAVILY, "container.name=" HOST_1, "llm.model=some/model")};
+	struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS, "container.name=" HOST_1, "llm.model=some/model")};
 
 	(void)state;
 	scene_one(&s, llm_container);
@@ -277,7 +279,8 @@ static void container(void **state)
 
 static void local(void **state)
 {
-	struct scene s = {.config = SETTINGS(TAVILY, "local.host=host-1", "local.port=7001", "llm.model=some/model")};
+	struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS, "local.host=host-1", "local.port=7001",
+	                                     "llm.model=some/model")};
 
 	(void)state;
 	scene_one(&s, llm_local);
@@ -289,7 +292,7 @@ static void local(void **state)
 /* The recorded service claimed tools where none can be used. */
 static void completions_url(void **state)
 {
-	struct scene s = {.config = SETTINGS(TAVILY)};
+	struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS)};
 
 	(void)state;
 	scene_discovered(&s, "{" ENTRY("d1", HOST_1, "/v1/completions", "Base-Model", "false") "}",
@@ -304,7 +307,7 @@ static void completions_url(void **state)
 
 static void no_snapshot_is_no_llm(void **state)
 {
-	struct scene s = {.config = SETTINGS(TAVILY)};
+	struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS)};
 	size_t len;
 
 	(void)state;
@@ -320,7 +323,7 @@ static void no_snapshot_is_no_llm(void **state)
 
 static void only_unhealthy_llms_are_no_llm(void **state)
 {
-	struct scene s = {.config = SETTINGS(TAVILY)};
+	struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS)};
 
 	(void)state;
 	scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){LLM_UNHEALTHY});
@@ -341,7 +344,7 @@ static void odd_names_come_through(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-		struct scene s = {.config = SETTINGS(TAVILY)};
+		struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS)};
 		json_t *j, *root;
 		size_t len;
 		char *ours;
@@ -371,7 +374,7 @@ static void odd_names_come_through(void **state)
 
 static void the_ejected_are_shown(void **state)
 {
-	struct scene s = {.config = SETTINGS(TAVILY)};
+	struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS)};
 	json_t *j, *entry;
 	char *ours;
 
@@ -406,7 +409,7 @@ static void assert_last(char *doc, const char *tail)
 
 static void the_generation_is_at_the_end(void **state)
 {
-	struct scene s = {.config = SETTINGS(TAVILY)};
+	struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS)};
 
 	(void)state;
 	scene_discovered(&s, "{" D1 "," ENTRY("d2", HOST_2, CHAT, "Qwen3-8B", "true") "}",
@@ -438,7 +441,7 @@ static void health_of_the_current_one(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct scene s = {.config = SETTINGS(cases[i].set)};
+		struct scene s = {.config = SETTINGS(cases[i].set, NO_DOCUMENTS)};
 		char *ours;
 
 		scene_discovered(&s, "{" D1 "}", (const enum llm_health[]){LLM_HEALTHY});
@@ -481,7 +484,37 @@ static void tools_that_can_be_used(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct llm l = {.kind = cases[i].kind, .tools = cases[i].tools, .health = LLM_HEALTHY};
-		struct scene s = {.config = SETTINGS(cases[i].set), .list = {.items = &l, .count = 1}};
+		struct scene s = {.config = SETTINGS(cases[i].set, NO_DOCUMENTS), .list = {.items = &l, .count = 1}};
+		char *status;
+
+		scene_select(&s);
+		s.view.order_count = s.view.usable_count = 1;
+		status = document_status(&s.view, NULL);
+		assert_non_null(strstr(status, cases[i].part));
+		free(status);
+		config_unref(s.config);
+	}
+}
+
+/* Where the backend has no search in documents, /status is as TT-Studio before had it. */
+static void a_search_in_documents_is_shown_where_there_is_one(void **state)
+{
+	static const struct {
+		enum llm_tools tools;
+		const char *part;
+	} cases[] = {
+		{LLM_TOOLS_YES,
+	         "\"tools\":[\"document_search\"],\"capabilities\":{\"web_search\":false,\"tool_calling\":true,"
+	         "\"document_search\":true}"},
+		{LLM_TOOLS_NO,
+	         "\"tools\":[],\"capabilities\":{\"web_search\":false,\"tool_calling\":false,"
+	         "\"document_search\":false}"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct llm l = {.kind = LLM_DISCOVERED, .tools = cases[i].tools, .health = LLM_HEALTHY};
+		struct scene s = {.config = SETTINGS("documents.enabled=true"), .list = {.items = &l, .count = 1}};
 		char *status;
 
 		scene_select(&s);
@@ -503,7 +536,7 @@ static void answers_to_commands(void **state)
 		{"refresh", "available_models"},
 		{"refresh_config", "current_config"},
 	};
-	struct scene s = {.config = SETTINGS(TAVILY)};
+	struct scene s = {.config = SETTINGS(TAVILY, NO_DOCUMENTS)};
 	const struct llm *l;
 
 	(void)state;
@@ -622,6 +655,7 @@ int main(void)
 		cmocka_unit_test(the_generation_is_at_the_end),
 		cmocka_unit_test(health_of_the_current_one),
 		cmocka_unit_test(tools_that_can_be_used),
+		cmocka_unit_test(a_search_in_documents_is_shown_where_there_is_one),
 		cmocka_unit_test(answers_to_commands),
 		cmocka_unit_test(stale_says_since_when_and_why),
 		cmocka_unit_test(texts_that_are_not_utf8),

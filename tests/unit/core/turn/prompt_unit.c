@@ -539,9 +539,34 @@ static void the_cache_is_bounded_and_right(void **state)
 	config_unref(c);
 }
 
+/* {tools} stands for what the tools say about when to use them. */
+static void a_prompt_says_which_tool_to_use(void **state)
+{
+	static const char *const sets[] = {"prompts.tools=Tools: {tools}ok {date", "documents.enabled=false"};
+	struct config *with = config_with(sets, 1), *without = config_with(sets, 2);
+	json_t *tools = json("[{\"type\":\"function\"}]"), *messages = json("[]");
+	struct prompt p = {.config = with, .model = "m", .uses_tools = true, .tools = tools, .messages = messages};
+	size_t len;
+	char *body = body_of(&p, &len);
+
+	(void)state;
+	assert_non_null(strstr(body, "\"Tools: For questions about Tenstorrent"));
+	assert_non_null(strstr(body, "for a question. ok {date\""));
+	free(body);
+	p.config = without;
+	body = body_of(&p, &len);
+	assert_non_null(strstr(body, "\"Tools: ok {date\""));
+	free(body);
+	json_decref(tools);
+	json_decref(messages);
+	config_unref(with);
+	config_unref(without);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_prompt_says_which_tool_to_use),
 		cmocka_unit_test(a_chat_endpoint_gets_the_recorded_shape),
 		cmocka_unit_test(a_completions_endpoint_gets_one_prompt),
 		cmocka_unit_test(tools_are_offered_and_then_closed),
