@@ -23,13 +23,14 @@ enum match cursor_short(const struct cursor *c)
 
 enum match cursor_take(struct cursor *c, const char *literal)
 {
-	const size_t len = strlen(literal), left = (size_t)(c->end - c->at);
+	const char *p = c->at;
 
-	if (memcmp(c->at, literal, left < len ? left : len) != 0)
-		return MATCH_NO;
-	if (left < len)
-		return cursor_short(c);
-	c->at += len;
+	/* Most differ in the first bytes. */
+	for (; *literal != '\0' && p < c->end && *p == *literal; p++)
+		literal++;
+	if (*literal != '\0')
+		return p == c->end ? cursor_short(c) : MATCH_NO;
+	c->at = p;
 	return MATCH_YES;
 }
 
