@@ -38,10 +38,18 @@ static json_t *json(const char *text)
 static char *body_of(const struct prompt *p, size_t *len)
 {
 	struct prompt_cache cache = {.config = NULL};
-	char *first = prompt_body(p, &cache, len), *again = prompt_body(p, &cache, len);
+	char *first = prompt_body(p, &cache, len), *again = prompt_body(p, &cache, len), *drafted;
+	struct prompt_draft *draft = prompt_draft_new(p, &cache);
+	size_t drafted_len;
 
 	assert_non_null(first);
 	assert_string_equal(first, again); /* the cached part is the same */
+	assert_non_null(draft);
+	drafted = prompt_draft_body(draft, &drafted_len);
+	prompt_draft_free(draft);
+	assert_string_equal(first, drafted);
+	assert_int_equal(*len, drafted_len);
+	free(drafted);
 	free(again);
 	prompt_cache_clear(&cache);
 	return first;
