@@ -4,6 +4,8 @@
  *
  *   ADMIT -> (WAIT ->) LOAD -> CHOOSE -> ATTEMPT -> (TOOLS -> CHOOSE -> ATTEMPT)* -> SAVE -> END
  *
+ * A long request is made in the background, in a step PROMPT before ATTEMPT.
+ *
  * Before the first shown text of an attempt any failure of the LLM moves to the next
  * candidate; after it another one continues the answer, or it breaks off with a sentence. A
  * stream that breaks never looks complete. One thread, on the worker's loop. */

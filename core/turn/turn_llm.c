@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CHOOSE and ATTEMPT: which LLM is asked, with what, and what follows from how it ended. */
+/* CHOOSE, PROMPT and ATTEMPT: which LLM is asked, with what, and what follows from how it ended. */
 #include "core/turn/turn_private.h"
 
 #include "core/base/clock.h"
