@@ -8,6 +8,7 @@
 #ifndef TT_TOOLS_TOOL_H
 #define TT_TOOLS_TOOL_H
 
+#include "core/base/background.h"
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/config/config.h"
@@ -36,9 +37,10 @@ void tool_result_clear(struct tool_result *r);
 struct tool_context {
 	struct event_base *base;
 	struct http *http;
-	const struct config *config; /* of this turn; outlives the run */
-	const char *thread;          /* an opaque name of the conversation, which has a sandbox of its own */
-	int64_t idle_ms;             /* it is forgotten this long after a run; 0: no limit */
+	struct background *background; /* where long answers are parsed; NULL: on the loop */
+	const struct config *config;   /* of this turn; outlives the run */
+	const char *thread;            /* an opaque name of the conversation, which has a sandbox of its own */
+	int64_t idle_ms;               /* it is forgotten this long after a run; 0: no limit */
 };
 
 typedef void tool_done_fn(void *arg, struct tool_result *result); /* result is borrowed */

@@ -25,6 +25,8 @@ struct tool_run {
 	struct cooldowns *cooldowns;
 	const struct config *config;
 	struct http *http;
+	struct background *background;
+	struct background_job *parsing; /* NULL: none */
 	tool_done_fn *done;
 	void *arg;
 	struct event *begin; /* done is never called from within start */
@@ -100,6 +102,77 @@ static void service_failed(struct tool_run *r, const char *why, int64_t retry_af
 	try_next(r);
 }
 
+/* ---- a long answer is parsed in the background ---- */
+
+struct long_answer {
+	struct tool_run *run;
+	const struct search_service *service;
+	struct config *config;
+	char *body;
+	size_t len;
+	int status; /* of search_service_result */
+	struct tool_result result;
+	struct err err;
+};
+
+static void long_answer_free(void *arg)
+{
+	struct long_answer *a = arg;
+
+	tool_result_clear(&a->result);
+	config_unref(a->config);
+	free(a->body);
+	free(a);
+}
+
+static void parse_long_answer(void *arg)
+{
+	struct long_answer *a = arg;
+
+	a->status = search_service_result(a->service, a->config, a->body, a->len, &a->result, &a->err);
+}
+
+static void on_parsed(void *arg)
+{
+	struct long_answer *a = arg;
+	struct tool_run *r = a->run;
+	struct tool_result result = a->result;
+	const struct err e = a->err;
+	bool found = a->status == 0;
+
+	r->parsing = NULL;
+	if (found)
+		memset(&a->result, 0, sizeof a->result); /* it is moved */
+	long_answer_free(a);
+	if (found)
+		end_run(r, &result);
+	else
+		service_failed(r, e.text, -1);
+}
+
+static bool parse_in_background(struct tool_run *r, const struct http_result *h)
+{
+	static const struct background_work work = {
+		.run = parse_long_answer, .done = on_parsed, .drop = long_answer_free};
+	struct long_answer *a = calloc(1, sizeof *a);
+
+	if (a == NULL)
+		return false;
+	*a = (struct long_answer){.run = r,
+	                          .service = search_services[r->service],
+	                          .config = config_ref((struct config *)(uintptr_t)r->config),
+	                          .body = malloc(h->body_len),
+	                          .len = h->body_len,
+	                          .err = ERR_INIT};
+	if (a->body != NULL) {
+		memcpy(a->body, h->body, h->body_len);
+		r->parsing = background_start(r->background, &work, a);
+	}
+	if (r->parsing == NULL)
+		long_answer_free(a);
+	return r->parsing != NULL;
+}
+
 static void on_done(void *arg, const struct http_result *h)
 {
 	struct tool_run *r = arg;
@@ -111,6 +184,8 @@ static void on_done(void *arg, const struct http_result *h)
 	if (h->outcome != HTTP_DONE || h->status != 200) {
 		snprintf(status, sizeof status, "HTTP %ld", h->status);
 		service_failed(r, h->outcome != HTTP_DONE ? http_outcome_text(h->outcome) : status, h->retry_after_s);
+	} else if (r->background != NULL && h->body_len > BACKGROUND_MIN && parse_in_background(r, h)) {
+		return;
 	} else if (search_service_result(search_services[r->service], r->config, h->body, h->body_len, &result, &e) <
 	           0) {
 		tool_result_clear(&result);
@@ -230,6 +305,7 @@ static struct tool_run *start(void *state, const struct tool_context *ctx, const
 	r->cooldowns = state;
 	r->config = ctx->config;
 	r->http = ctx->http;
+	r->background = ctx->background;
 	r->done = done;
 	r->arg = arg;
 	r->query = query_of(args);
@@ -246,6 +322,8 @@ static void cancel(struct tool_run *r)
 {
 	if (r->transfer != NULL)
 		http_cancel(r->transfer);
+	if (r->parsing != NULL)
+		background_cancel(r->parsing);
 	run_free(r);
 }
 

@@ -107,6 +107,7 @@ enum step turn_tools(struct turn *t)
 	tools->context = (struct tool_context){
 		.base = t->services->base,
 		.http = t->services->http,
+		.background = t->services->background,
 		.config = t->config,
 		.thread = t->conversation.sandbox,
 		.idle_ms = store_idle_ms(t->config, t->conversation.request.thread_id),
