@@ -42,8 +42,8 @@ struct prompt {
 /* The message of this turn at this position as the LLM itself sent it; NULL: it is not its own. */
 const json_t *prompt_own_message(const struct prompt *p, size_t position);
 
-/* Call it first: adds what the settings omit to the quirks, and takes from what the LLM can do
- * what they forbid. */
+/* Call it first: adds what the settings omit to the quirks, takes from what the LLM can do what
+ * they forbid, and limits the answer where the context window holds no more than the longest one. */
 void prompt_adjust(struct prompt *p);
 
 /* Bits of what the body of p has that an LLM may refuse, and that can be left out or changed. */

@@ -134,6 +134,13 @@ static json_t *fields_of(const struct prompt *p)
 	return NULL;
 }
 
+/* Where the window holds no more than the longest answer, no prompt fits: half of it is left to the prompt. */
+static void fit_answer(struct prompt *p)
+{
+	if (p->context > 1 && !prompt_lacks(p, QUIRK_MAX_TOKENS) && p->context <= prompt_max_tokens(p))
+		p->quirks.max_tokens = p->context / 2;
+}
+
 void prompt_adjust(struct prompt *p)
 {
 	p->quirks.set |= quirks_omitted(p->config, CFG_LLM_OMIT);
@@ -148,6 +155,7 @@ void prompt_adjust(struct prompt *p)
 		p->uses_tools = false;
 		p->tools = NULL;
 	}
+	fit_answer(p);
 }
 
 unsigned prompt_fields_sent(const struct prompt *p)

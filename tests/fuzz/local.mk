@@ -18,6 +18,7 @@ fuzzers = \
 	tests/fuzz/output_fuzz \
 	tests/fuzz/precheck_fuzz \
 	tests/fuzz/query_fuzz \
+	tests/fuzz/quirks_fuzz \
 	tests/fuzz/request_fuzz \
 	tests/fuzz/route_fuzz \
 	tests/fuzz/search_fuzz \

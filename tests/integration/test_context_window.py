@@ -104,3 +104,23 @@ def test_a_larger_window_is_sent_what_a_smaller_one_could_not_hold(testbed):
     assert service.chat(message("now", 500), THREAD).answer == "yes"
     assert users(small.chats()[-1]) == ["m2", "m3", "m4", "now"]
     assert users(large.chats()[-1]) == ["m0", "m1", "m2", "m3", "m4", "now"]
+
+
+@pytest.mark.parametrize("listed", [2048, 1500, 300])
+def test_a_window_no_larger_than_the_longest_answer_is_known_from_the_list_of_models(testbed, listed):
+    """The first request asks for an answer of half the window, and is not refused."""
+    service, llm = testbed.one({"text": ["yes"], "window": listed, "max_model_len": listed}, {"tool_calling_enabled": False},
+                               sets=["prompts.plain="])
+    wait_until(lambda: service.ctl("models")["models"][0]["context_length"] == listed, "its window")
+    llm.forget()
+    assert service.chat("hello").text == "yes"
+    assert [r["body"]["max_tokens"] for r in llm.chats()] == [listed // 2]
+    assert service.ctl("models")["models"][0]["quirks"] == []
+
+
+def test_a_window_larger_than_the_longest_answer_leaves_it_as_it_is(testbed):
+    service, llm = testbed.one({"text": ["yes"], "max_model_len": 2049}, {"tool_calling_enabled": False})
+    wait_until(lambda: service.ctl("models")["models"][0]["context_length"] == 2049, "its window")
+    llm.forget()
+    assert service.chat("hello").text == "yes"
+    assert llm.chats()[-1]["body"]["max_tokens"] == 2048

@@ -193,3 +193,42 @@ def test_a_page_that_is_quoted_starts_no_tool(world):
     turn = world.service.chat(rounds(calls(call(SEARCH, query="x")), {"text": [page]}))
     assert turn.whole and turn.answer == page
     assert world.e2b.codes() == []
+
+
+NOTE = "The answer ends here because it reached its limit."
+HALVES = {
+    "wrapper": "<tool_call>",
+    "name": f'<tool_call>\n{{"name": "{SEARCH[:4]}',
+    "arguments": f'<tool_call>\n{{"name": "{SEARCH}", "arguments": {{"query": "alp',
+    "closing": f"<tool_call>\n{CALL}\n</tool_",
+    "tags": f"<function={SEARCH}>\n<parameter=query>\nalp",
+    "token": f"<|python_tag|>{SEARCH}(query=",
+    "half a token": "<|python_ta",
+    "bare": f'{{"name": "{SEARCH}", "arguments": {{',
+}
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_of_a_call_at_the_limit_nothing_is_shown_and_the_text_before_it_is_whole(testbed, half):
+    """The model had no tokens left to end the call. Whether it is run or not, its text is no answer."""
+    mock = search(testbed)
+    service, llm = testbed.one({"text": [PLAIN, "\n\n", *HALVES[half]], "finish": "length", "rounds": [{}, {"text": ["Found."], "finish": "stop"}]},
+                               env=search_env(mock), sets=[f"prompts.length_note={NOTE}"])
+    turn = service.chat("hello")
+    assert turn.whole
+    if half == "closing":  # the call itself is whole
+        assert turn.answer.endswith("Found.") and mock.queries() == [("tavily", "alpha")]
+    else:
+        assert turn.text == f"{PLAIN}\n\n{NOTE}", turn.chunks
+        assert mock.queries() == []
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_an_answer_that_is_but_a_call_cut_at_the_limit_says_so(testbed, half):
+    service, llm = testbed.one({"text": [*HALVES[half]], "finish": "length", "rounds": [{}, {"text": ["Found."], "finish": "stop"}]},
+                               env=search_env(search(testbed)))
+    turn = service.chat("hello")
+    if half == "closing":
+        assert turn.answer.endswith("Found.")
+    else:
+        assert turn.whole and "limit of 2048 tokens (llm.max_tokens)" in turn.text, turn.chunks
