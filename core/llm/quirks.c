@@ -46,7 +46,7 @@ static const struct {
 };
 
 static const struct naming max_tokens = {QUIRK_MAX_TOKENS, false,
-                                         "max(imum)?[_ ]?(completion_?|new_?|output_?)?tokens"};
+                                         "max(imum)?[_ ]?((completion|new|output)[_ ]?)?tokens"};
 
 const char *quirk_name(enum quirk q)
 {
@@ -141,7 +141,7 @@ static const char refusing[] =
 	"extra[ _](input|field|forbid|property|properties)|additional (property|properties)|unrecogni[sz]ed|unsupported|unknown|unexpected|"
 	"unpermitted|(not|n't|cannot|never)( currently| yet| be| an?)* (support|allow|permit|recogni[sz]|enabl|availab|"
 	"implement|valid|accept|speci|set|used|compatib)|no such|deprecated|invalid|illegal|incorrect|must|should|"
-	"can(no|')t|only the default|out of range|too (large|high|big|small|low|many|long)|"
+	"can(no|')t|could not|only the default|only (be )?(allow|defin|support|valid|availab)|got [0-9]|out of range|too (large|high|big|small|low|many|long)|"
 	"(greater|less|larger|lower|more) than|exceed|at most|range|[<>]=?|requires?|removed|forbidden|no longer";
 
 /* Before a name: it is the name of a field. */
@@ -154,7 +154,7 @@ static const char labels_after[] =
 	"can|cannot|does|has|was) *)";
 /* What follows tells what could have been sent instead. */
 static const char alternatives[] =
-	"did you mean|expected one of|[.;,\n] *(the )?(supported|allowed|valid|available|"
+	"did you mean|expected one of|, expected ['\"`]|[.;,\n] *(the )?(supported|allowed|valid|available|"
 	"accepted|permitted|known)( (parameter|field|argument|key|option|property|properties)[a-z]*)?"
 	"( are| is|:)|to drop (these|unsupported)|, value: |'input':|input_value=";
 
@@ -366,7 +366,7 @@ static bool learn_max_tokens(struct quirks *q, const struct refusal *r, const ch
 {
 	static const char about_value[] =
 		"too (large|high|big|long|many|small)|at (most|least)|maximum (value|allowed|number)|"
-		"(less|lower|greater|smaller) than|[<>]|range|exceed|between|limit|up to";
+		"(less|lower|greater|smaller) than|[<>]|range|got [0-9]|exceed|between|limit|up to";
 	unsigned sent = r->sent & ~q->set;
 
 	if (r->max_tokens == 0)

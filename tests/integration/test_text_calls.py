@@ -203,7 +203,6 @@ HALVES = {
     "closing": f"<tool_call>\n{CALL}\n</tool_",
     "tags": f"<function={SEARCH}>\n<parameter=query>\nalp",
     "token": f"<|python_tag|>{SEARCH}(query=",
-    "half a token": "<|python_ta",
     "bare": f'{{"name": "{SEARCH}", "arguments": {{',
 }
 
