@@ -6,6 +6,7 @@ import json
 import pytest
 from harness.http_client import broke_off
 from harness.llm_script import inline
+from harness.tool_mocks import SEARCH, search, search_env
 
 HALF = ["Half of ", "an answer"]
 
@@ -118,3 +119,64 @@ def test_it_is_broken_and_why(one, case):
         turn = service.chat(raw(*(chunk(content=t) for t in text), event, end=""))
         broke_off(turn, "".join(text))
         assert why in service.responder.log()[size:], service.responder.log()[size:]
+
+
+# --- calls of tools ---
+
+ARGUMENTS = '{"query": "alpha"}'
+
+
+def called(*deltas, finish="tool_calls"):
+    return [chunk(role="assistant", content=None), *(d if "choices" in d else chunk(**d) for d in deltas), chunk(finish)]
+
+
+def function(name=SEARCH, arguments=ARGUMENTS, **more):
+    return {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}, **more}
+
+
+CALLS = {
+    "TGI: one call, not a list of them": called({"tool_calls": function()}),
+    "arguments as an object": called({"tool_calls": [function(arguments={"query": "alpha"})]}),
+    "Gemini: no index, and stop": called({"tool_calls": [{"id": "", "type": "function", "function": {"name": SEARCH, "arguments": ARGUMENTS}}]}, finish="stop"),
+    "an id that is a number, no type": called({"tool_calls": [{"index": 0, "id": 7, "function": {"name": SEARCH, "arguments": ARGUMENTS}}]}),
+    "no id at all": called({"tool_calls": [{"index": 0, "type": "function", "function": {"name": SEARCH, "arguments": ARGUMENTS}}]}),
+    "an index from 1 on": called({"tool_calls": [function(index=1)]}),
+    "an index as text": called({"tool_calls": [function(index="0")]}),
+    "null where nothing new is": called({"tool_calls": [function(arguments="")]},
+                                        {"tool_calls": [{"index": 0, "id": None, "type": None, "function": {"name": None, "arguments": ARGUMENTS}}]}),
+    "empty where nothing new is": called({"tool_calls": [function(arguments="")]},
+                                         {"tool_calls": [{"index": 0, "id": "", "type": "", "function": {"name": "", "arguments": ARGUMENTS}}]}),
+    "the name again in each piece": called(*({"tool_calls": [function(arguments=part)]} for part in (ARGUMENTS[:5], ARGUMENTS[5:]))),
+    "all so far in each piece": called(*({"tool_calls": [function(arguments=ARGUMENTS[:n])]} for n in (3, 9, len(ARGUMENTS)))),
+    "in the message of the end": called({"choices": [{"index": 0, "delta": {}, "message": {"role": "assistant", "tool_calls": [function()]}, "finish_reason": None}]}),
+    "in the delta and in the message of the end": called(
+        {"tool_calls": [function()]}, {"choices": [{"index": 0, "delta": {}, "message": {"role": "assistant", "tool_calls": [function()]}, "finish_reason": None}]}),
+    "a whole answer": [{"object": "chat.completion", "choices": [{"index": 0, "finish_reason": "tool_calls", "message": {"role": "assistant", "content": None, "tool_calls": [function()]}}]}],
+    "with the reason of a text": called({"tool_calls": [function()]}, finish="stop"),
+    "with an older reason": called({"function_call": {"name": SEARCH, "arguments": ""}}, {"function_call": {"arguments": ARGUMENTS}}, finish="function_call"),
+    "Bedrock: tool_use": called({"tool_calls": [function()]}, finish="tool_use"),
+    "Cohere: TOOL_CALL": called({"tool_calls": [function()]}, finish="TOOL_CALL"),
+    "Gemini: thought signatures": called({"tool_calls": [function(extra_content={"google": {"thought_signature": "c2ln"}})]}),
+    "OpenRouter: details of its reasoning": called({"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text", "text": "hm", "index": 0}]}, {"tool_calls": [function()]}),
+    "after an empty list": called({"content": "", "tool_calls": []}, {"content": None, "tool_calls": None}, {"tool_calls": [function()]}),
+    "arguments in the call, not in its function": called({"tool_calls": [{"index": 0, "id": "c", "type": "function", "name": SEARCH, "arguments": ARGUMENTS}]}),
+    "parameters in place of arguments": called({"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": SEARCH, "parameters": {"query": "alpha"}}}]}),
+    "as the text of its content": called({"content": f"<tool_call>{json.dumps({'name': SEARCH, 'arguments': {'query': 'alpha'}})}</tool_call>"}, finish="stop"),
+    "usage after it": [*called({"tool_calls": [function()]}), {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}],
+}
+
+
+@pytest.fixture(scope="module")
+def searching(shared):
+    mock = search(shared)
+    return shared.one(env=search_env(mock)), mock
+
+
+@pytest.mark.parametrize("case", CALLS)
+def test_a_call_is_made(searching, case):
+    (service, llm), mock = searching
+    before = len(mock.queries())
+    first = json.loads(raw(*CALLS[case])[2:-2])
+    turn = service.chat(inline(rounds=[first, {"text": ["Found."]}]))
+    assert turn.whole and turn.answer.endswith("Found."), turn.chunks
+    assert mock.queries()[before:] == [("tavily", "alpha")]
