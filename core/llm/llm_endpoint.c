@@ -237,8 +237,14 @@ static size_t without_endpoint(const char *path, size_t len)
 /* What is missing in the path of an API's base; NULL: it is none that we know, so it is used as it is. */
 static const char *missing_part(const char *path, size_t len)
 {
+	/* GitHub Models, Databricks, Cloudflare's gateway. */
+	static const char *const without_version[] = {"inference", "serving-endpoints", "compat"};
+
 	if (len == 0)
 		return CHAT_PATH;
+	for (size_t i = 0; i < COUNT(without_version); i++)
+		if (last_is(path, len, without_version[i]))
+			return CHAT_ENDPOINT;
 	if (last_is_version(path, len) || last_is(path, parent(path, len), "deployments"))
 		return CHAT_ENDPOINT;
 	if (last_is(path, len, "openai") || last_is(path, len, "openapi")) /* after /v1beta; alone */
