@@ -141,7 +141,7 @@ static const char refusing[] =
 	"extra[ _](input|field|forbid|property|properties)|additional (property|properties)|unrecogni[sz]ed|unsupported|unknown|unexpected|"
 	"unpermitted|(not|n't|cannot|never)( currently| yet| be| an?)* (support|allow|permit|recogni[sz]|enabl|availab|"
 	"implement|valid|accept|speci|set|used|compatib)|no such|deprecated|invalid|illegal|incorrect|must|should|"
-	"can(no|')t|could not|only the default|only (be )?(allow|defin|support|valid|availab)|got [0-9]|out of range|too (large|high|big|small|low|many|long)|"
+	"can(no|')t|could not|only the default|only (be )?(allow|define|support|valid|availab)|got [0-9]|out of range|too (large|high|big|small|low|many|long)|"
 	"(greater|less|larger|lower|more) than|exceed|at most|range|[<>]=?|requires?|removed|forbidden|no longer";
 
 /* Before a name: it is the name of a field. */

@@ -43,12 +43,12 @@ static unsigned teach(struct refusal r, struct quirks *q)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	char *text = fuzz_text(data, len), *rest = text, *said = next_part(&rest);
-	struct refusal r = {.overflow = *said == '!', .sent = QUIRK_BIT(QUIRKS) - 1, .max_tokens = ASKED};
+	char *text = fuzz_text(data, len), *rest = text, *words = next_part(&rest);
+	struct refusal r = {.overflow = *words == '!', .sent = QUIRK_BIT(QUIRKS) - 1, .max_tokens = ASKED};
 	struct quirks learned = {.set = 0}, again, none = {.set = 0};
 	json_t *names;
 
-	r.text = said + r.overflow;
+	r.text = words + r.overflow;
 	r.param = next_part(&rest);
 	r.conversation = rest;
 	(void)teach(r, &learned);

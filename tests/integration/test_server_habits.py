@@ -61,7 +61,7 @@ WHOLE = {
     "Anthropic: pings": raw(
         'event: ping\ndata: {"type": "ping"}\n\n', chunk(content=HALF[0]), 'event: ping\ndata: {"type": "ping"}\n\n', chunk("stop", content=HALF[1])),
     "a byte order mark": raw(chunk(content=HALF[0]), chunk("stop", content=HALF[1]), head="\ufeff"),
-    "no blank after data:": raw(*(f"data:{json.dumps(c)}\r\n\r\n" for c in (chunk(content=HALF[0]), chunk("stop", content=HALF[1]))), end="data:[DONE]\r\n\r\n"),
+    "no space after data:": raw(*(f"data:{json.dumps(c)}\r\n\r\n" for c in (chunk(content=HALF[0]), chunk("stop", content=HALF[1]))), end="data:[DONE]\r\n\r\n"),
     "the end's reason as an object": raw(chunk(content=HALF[0]), chunk({"type": "stop", "matched": 2}, content=HALF[1])),
     "Moonshot: usage in the choice": raw(chunk(content=HALF[0]), {"choices": [{"index": 0, "delta": {"content": HALF[1]}, "finish_reason": "stop", "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}}]}),
     "Groq: x_groq": raw({**chunk(role="assistant", content=""), "x_groq": {"id": "r"}}, chunk(content=HALF[0]), chunk(content=HALF[1]),
@@ -82,7 +82,7 @@ def test_it_is_whole(one, case):
     assert turn.whole and turn.text == "".join(HALF), turn.chunks
 
 
-def test_thoughts_as_parts(one):
+def test_reasoning_as_parts(one):
     """Mistral's models that reason."""
     turn = one[0].chat(raw(chunk(content=[{"type": "thinking", "thinking": [{"type": "text", "text": "Let me see."}]}]),
                            chunk(content=HALF[0]), chunk("stop", content=HALF[1])))

@@ -28,12 +28,12 @@ def _safetensors(matrices):
 
 
 def _tokenizer(tokens):
-    blank = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    space = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
     special = [{"id": n, "content": text, "special": True, "normalized": False, "single_word": False, "lstrip": False, "rstrip": False}
                for n, (text, kind) in enumerate(tokens) if kind == TYPE_CONTROL or n == UNKNOWN]
     cost = {TYPE_NORMAL: -1.0, TYPE_BYTE: -10.0}  # as few tokens as possible
     return {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": special, "normalizer": blank,
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": special, "normalizer": space,
         "pre_tokenizer": None, "post_processor": None,
         "decoder": {"type": "Sequence", "decoders": [
             {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]},

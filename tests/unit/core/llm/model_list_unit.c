@@ -164,9 +164,33 @@ static void anything_else_is_unknown(void **state)
 	}
 }
 
+/* As the servers call themselves. */
+static void who_continues_an_answer_is_known(void **state)
+{
+	static const struct {
+		const char *owner;
+		bool continues;
+	} cases[] = {
+		{"\"vllm\"", true},     {"\"sglang\"", true}, {"\"llamacpp\"", true},
+		{"\"library\"", false}, {"\"\"", false},      {"7", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		char body[100];
+		struct model_list_entry m;
+
+		snprintf(body, sizeof body, "{\"data\":[{\"id\":\"m\",\"owned_by\":%s}]}", cases[i].owner);
+		m = read_list(body, NULL);
+		assert_int_equal(m.continues, cases[i].continues);
+		model_list_clear(&m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_continues_an_answer_is_known),
 		cmocka_unit_test(the_context_length_is_read_wherever_it_is),
 		cmocka_unit_test(the_entry_that_is_wanted_counts),
 		cmocka_unit_test(the_only_entry_counts_under_any_name),
