@@ -39,6 +39,10 @@ deploy_fill = $(MKDIR_P) $(@D) && sed -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@bin
 CLEANFILES += $(deploy_made)
 EXTRA_DIST += \
 	debian \
+	deploy/container/Dockerfile \
+	deploy/container/Dockerfile.dockerignore \
+	deploy/container/compose.tt-studio.yml \
+	deploy/container/entry \
 	deploy/debian-packages \
 	deploy/quickstart \
 	deploy/systemd/tt-agentd.service.in \
