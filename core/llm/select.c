@@ -8,7 +8,7 @@
 /* A rank is one number, smaller is better. Its upper half is the step, its lower half the
  * place within the step. */
 enum step { STEP_PINNED, STEP_KIND, STEP_FALLBACK = STEP_KIND + LLM_KINDS, STEP_NONE = STEP_FALLBACK + LLM_KINDS };
-#define STEP_DISCOVERED   (STEP_KIND + LLM_DISCOVERED)
+#define STEP_DISCOVERED   (STEP_KIND + (unsigned)LLM_DISCOVERED)
 #define RANK(step, place) ((uint64_t)(step) << 32 | (place))
 #define UNUSABLE          (UINT64_C(1) << 40)
 

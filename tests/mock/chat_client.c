@@ -149,7 +149,7 @@ static bool chat_judge_words(struct chat_client *c, int status)
 	struct chat_load *load = c->load;
 	char *word = chat_fill(c, load->word);
 	int end = c->fault        ? CHAT_MERGED
-	          : status == 0   ? (c->text.len > 0 ? WORDS_CUT : CHAT_NO_ANSWER)
+	          : status == 0   ? (c->text.len > 0 ? (int)WORDS_CUT : (int)CHAT_NO_ANSWER)
 	          : status != 200 ? CHAT_REFUSED
 	                          : (int)words_judge(c->text.data ? c->text.data : "", c->stats, word, load->words);
 
