@@ -14,6 +14,9 @@ static const struct ctl_command *const entries[] = {
 	&ctl_models,
 	&ctl_config,
 	&ctl_events,
+	&ctl_refresh,
+	&ctl_select,
+	&ctl_reload,
 	&ctl_threads_list,
 	&ctl_threads_show,
 	&ctl_threads_size,
@@ -155,6 +158,26 @@ json_t *ctl_call(const struct ctl *a, const struct ctl_command *c, json_t *args,
 	return document;
 }
 
+json_t *ctl_ask(const struct ctl *a, enum command id, json_t *args)
+{
+	struct err e = ERR_INIT;
+	bool unreachable;
+	char path[4096];
+
+	return command_call(socket_path(a, path, sizeof path), id, args, command_info(id)->deadline_ms, &unreachable,
+	                    &e);
+}
+
+enum ctl_exit ctl_finish(const struct ctl *a, const struct ctl_command *c, json_t *document)
+{
+	const char *status = json_string_value(json_object_get(document, "status"));
+	enum ctl_exit result = status != NULL && strcmp(status, "error") == 0 ? CTL_REFUSED : CTL_OK;
+
+	a->output->show(a, c, document);
+	json_decref(document);
+	return result;
+}
+
 struct watching {
 	const struct ctl *a;
 	const struct ctl_command *c;
@@ -200,15 +223,8 @@ static enum ctl_exit run_daemon_command(const struct ctl *a, const struct ctl_co
 {
 	enum ctl_exit result = CTL_OK;
 	json_t *document = ctl_call(a, c, arguments_object(c, args, count), &result);
-	const char *status = json_string_value(json_object_get(document, "status"));
 
-	if (document == NULL)
-		return result;
-	a->output->show(a, c, document);
-	if (status != NULL && strcmp(status, "error") == 0)
-		result = CTL_REFUSED;
-	json_decref(document);
-	return result;
+	return document != NULL ? ctl_finish(a, c, document) : result;
 }
 
 /* --- dispatch ---------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ enum ctl_exit {
 	CTL_REFUSED = 1, /* the daemon answered with an error; probe: the LLM cannot be used */
 	CTL_USAGE = 2,
 	CTL_UNREACHABLE = 3, /* no daemon answered; probe: no server did */
+	CTL_RESTART = 4,     /* reload: it worked, but something takes effect only after a restart */
 };
 
 struct ctl_command;
@@ -75,6 +76,12 @@ enum ctl_exit ctl_run(const struct ctl *a, char *const *words, size_t count);
  * the error was shown, and *result is set. */
 json_t *ctl_call(const struct ctl *a, const struct ctl_command *c, json_t *args, enum ctl_exit *result);
 
+/* The same for another command of the daemon, whose failure is not shown. NULL: it failed. */
+json_t *ctl_ask(const struct ctl *a, enum command id, json_t *args);
+
+/* Shows the daemon's answer; steals it. CTL_REFUSED where it is an error. */
+enum ctl_exit ctl_finish(const struct ctl *a, const struct ctl_command *c, json_t *document);
+
 /* Shows events until the reader of a->out is gone or the daemon closes the connection. */
 enum ctl_exit ctl_watch(const struct ctl *a, const struct ctl_command *c);
 
@@ -83,7 +90,8 @@ enum ctl_exit ctl_watch(const struct ctl *a, const struct ctl_command *c);
 struct status_snapshot;
 json_t *ctl_last_state(const struct ctl *a, json_t *(*make)(const struct status_snapshot *s));
 
-extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_events;
+extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_events, ctl_refresh, ctl_select,
+	ctl_reload;
 extern const struct ctl_command ctl_threads_list, ctl_threads_show, ctl_threads_size, ctl_threads_delete,
 	ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_probe;
 

@@ -11,6 +11,8 @@ libttagentctl_a_SOURCES = \
 	agentctl/commands/events.c \
 	agentctl/commands/models.c \
 	agentctl/commands/probe.c \
+	agentctl/commands/reload.c \
+	agentctl/commands/selection.c \
 	agentctl/commands/status.c \
 	agentctl/commands/threads.c \
 	agentctl/commands/threads_text.c \

@@ -48,6 +48,8 @@ static const struct option_exit_status exits[] = {
 	{CTL_UNREACHABLE,
          "No daemon answered. status and models then show the last published state, marked as stale, if it can be "
          "read. threads: the published configuration, which names the store, could not be read. probe: no server answered at that URL."},
+	{CTL_RESTART,
+         "reload: the configuration is valid, but something of it takes effect only when tt-agentd is restarted."},
 };
 
 static void print_commands(FILE *out)

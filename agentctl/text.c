@@ -177,6 +177,64 @@ void text_stale(const struct ctl *a, const json_t *document)
 	           reason != NULL ? reason : "tt-agentd does not answer", ago);
 }
 
+static double seconds_since(const json_t *j, const char *key)
+{
+	return (double)clock_wall_ms() / 1000 - json_number_value(json_object_get(j, key));
+}
+
+static void show_next_attempt(const struct ctl *a, const json_t *source)
+{
+	double in = -seconds_since(source, "next_attempt");
+	char duration[64];
+
+	if (!json_is_number(json_object_get(source, "next_attempt"))) {
+		text_field(a, "", COLOUR_NONE, "it is asked again only on request: tt-agentctl refresh");
+		return;
+	}
+	text_duration(in, duration, sizeof duration);
+	if (in >= 0.5)
+		text_field(a, "", COLOUR_NONE, "next attempt in %s", duration);
+	else
+		text_field(a, "", COLOUR_NONE, "next attempt now");
+}
+
+static void show_source(const struct ctl *a, const json_t *source)
+{
+	const char *state = text_of(source, "state"), *error = text_of(source, "error"), *url = text_of(source, "url");
+	long long listed = number_of(source, "listed"), skipped = number_of(source, "skipped");
+	char since[64], answered[80];
+
+	if (state == NULL || strcmp(state, "off") == 0) {
+		text_field(a, "discovery", COLOUR_NONE, "off");
+		return;
+	}
+	text_duration(seconds_since(source, "since"), since, sizeof since);
+	text_ago(json_number_value(json_object_get(source, "answered")), answered, sizeof answered);
+	if (strcmp(state, "failing") == 0) {
+		text_field(a, "discovery", COLOUR_RED, "failing for %s: %s", since, error != NULL ? error : "");
+		text_optional_field(a, "", url);
+		text_field(a, "", COLOUR_NONE, "last answer %s", answered);
+		show_next_attempt(a, source);
+	} else if (strcmp(state, "answers") == 0) {
+		text_field(a, "discovery", listed > 0 ? COLOUR_NONE : COLOUR_YELLOW, "%lld model%s listed %s%s%s%s",
+		           listed, listed == 1 ? "" : "s", answered, listed == 0 && url != NULL ? " (" : "",
+		           listed == 0 && url != NULL ? url : "", listed == 0 && url != NULL ? ")" : "");
+		if (skipped > 0)
+			text_field(a, "", COLOUR_YELLOW,
+			           "%lld malformed, left out: the log event discovery_skipped says why", skipped);
+	} else {
+		text_field(a, "discovery", COLOUR_YELLOW, "no answer yet (%s)", url != NULL ? url : "not asked yet");
+	}
+}
+
+void text_discovery(const struct ctl *a, const json_t *document)
+{
+	const json_t *sources = json_object_get(document, "discovery"), *source;
+	size_t i;
+
+	json_array_foreach(sources, i, source) show_source(a, source);
+}
+
 /* --- any answer -------------------------------------------------------------------------- */
 
 static void show_available(const struct ctl *a, const json_t *models)
@@ -240,5 +298,6 @@ void text_document(const struct ctl *a, const json_t *document)
 	text_optional_field(a, "level", text_of(document, "level"));
 	if (json_object_get(document, "llm_refresh") != NULL)
 		text_document(a, json_object_get(document, "llm_refresh"));
+	text_discovery(a, document);
 	show_available(a, json_object_get(document, "available_models"));
 }

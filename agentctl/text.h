@@ -27,6 +27,9 @@ void text_optional_field(const struct ctl *a, const char *label, const char *tex
 /* The line that says so where the document is the last published state. */
 void text_stale(const struct ctl *a, const json_t *document);
 
+/* How discovery goes, where the document says it: a line for each source, and why it fails. */
+void text_discovery(const struct ctl *a, const json_t *document);
+
 /* "45 s", "3 min 20 s", "2 h 5 min", "4 d 1 h" */
 void text_duration(double seconds, char *out, size_t size);
 /* "45 s ago", "never"; `at` in seconds since the epoch. */

@@ -255,6 +255,10 @@ static void discovered(void *arg, enum llm_kind kind, struct llm_list *list)
 		monitor_probe_new(a->monitor);
 		hosts_update(a->hosts);
 	}
+	if (discovery_changed(a->discovery))
+		agent_touch(a, AGENT_SOON_MS);
+	else if (a->polling.waiting)
+		agent_touch(a, AGENT_LATER_MS);
 	scan_merged(a->scan);
 	commands_progress(a->commands);
 }
@@ -360,7 +364,8 @@ static void poll_due(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	polling_attempt(&a->polling, a->s.config, now);
-	events_polling(a->s.events, a->polling.attempts, polling_active(&a->polling) ? a->polling.next_ms - now : -1);
+	events_polling(a->s.events, a->polling.attempts + a->polling.retries - a->polling.retry,
+	               polling_active(&a->polling) ? a->polling.next_ms - now : -1);
 	agent_touch(a, AGENT_SOON_MS);
 	scan_start(a->scan);
 }
@@ -404,11 +409,13 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 static void on_signal(evutil_socket_t signo, short what, void *arg)
 {
 	struct agent *a = arg;
-	struct err e = ERR_INIT;
+	struct reload_details details;
 
 	(void)what;
 	if (signo == SIGHUP) {
-		reload_now(a->reload, "SIGHUP", &e);
+		reload_details_init(&details);
+		reload_now(a->reload, "SIGHUP", &details);
+		reload_details_free(&details);
 		return;
 	}
 	log_event(LOG_STOPPING, L_STR("signal", strsignal((int)signo)));
@@ -467,6 +474,8 @@ static int make_parts(struct agent *a, const struct config_source *src, struct e
 	if (a->s.http == NULL)
 		return -1;
 	a->discovery = discovery_new(&a->s, discovered, a);
+	if (a->discovery != NULL)
+		publisher_set_discovery(a->publisher, a->discovery);
 	a->monitor = monitor_new(&a->s, monitor_verdict, a);
 	a->capabilities = capabilities_new(&a->s, capabilities_changed, a);
 	a->canary = canary_new(&a->s, canary_done, a);

@@ -23,6 +23,10 @@ struct query {
 	struct discovery *owner;
 	struct http_transfer *transfer; /* NULL: none runs */
 	int64_t valid_ms;               /* monotonic time of the last valid answer; 0 = none */
+	char *url;                      /* that was asked last; NULL: none yet */
+	int64_t asked_ms, answered_ms;  /* wall clock: asked last; last valid answer; 0 = never */
+	int64_t since_ms;               /* wall clock: it answers, or fails, since then; 0 = no answer yet */
+	size_t listed;                  /* by the last valid answer */
 	size_t skipped;
 	bool unreadable;       /* the last answer came, but is no list */
 	struct err last_error; /* the failure that was logged last */
@@ -38,6 +42,8 @@ struct discovery {
 	discovery_done_fn *done;
 	void *arg;
 	struct query queries[SOURCES];
+	struct status_source states[SOURCES]; /* for discovery_states */
+	bool changed;                         /* for discovery_changed */
 };
 
 struct discovery *discovery_new(struct services *s, discovery_done_fn *done, void *arg)
@@ -64,8 +70,10 @@ void discovery_free(struct discovery *d)
 	if (d == NULL)
 		return;
 	discovery_cancel(d);
-	for (size_t i = 0; i < SOURCES; i++)
+	for (size_t i = 0; i < SOURCES; i++) {
 		forget_known(&d->queries[i]);
+		free(d->queries[i].url);
+	}
 	free(d);
 }
 
@@ -109,6 +117,43 @@ const char *discovery_unreadable(const struct discovery *d)
 		if (d->queries[i].unreadable && d->queries[i].source->is_enabled(d->s->config))
 			return d->queries[i].last_error.text;
 	return NULL;
+}
+
+const struct status_source *discovery_states(struct discovery *d, int64_t poll_ms, size_t *count)
+{
+	const struct config *c = d->s->config;
+
+	for (size_t i = 0; i < SOURCES; i++) {
+		const struct query *q = &d->queries[i];
+		struct status_source *s = &d->states[i];
+
+		*s = (struct status_source){
+			.name = q->source->name,
+			.url = q->url,
+			.state = !q->source->is_enabled(c)    ? SOURCE_OFF
+		                 : err_is_set(&q->last_error) ? SOURCE_FAILS
+		                 : q->answered_ms != 0        ? SOURCE_ANSWERS
+		                                              : SOURCE_PENDING,
+			.since_ms = q->since_ms,
+			.answered_ms = q->answered_ms,
+			.listed = q->listed,
+			.skipped = q->skipped,
+		};
+		if (s->state == SOURCE_FAILS)
+			s->error = q->last_error.text;
+		if (s->state == SOURCE_FAILS || s->state == SOURCE_PENDING)
+			s->next_ms = poll_ms >= 0 ? poll_ms : q->asked_ms + cfg_ms(c, CFG_DISCOVERY_INTERVAL);
+	}
+	*count = SOURCES;
+	return d->states;
+}
+
+bool discovery_changed(struct discovery *d)
+{
+	bool changed = d->changed;
+
+	d->changed = false;
+	return changed;
 }
 
 bool discovery_is_disabled(enum llm_kind kind, const struct config *c)
@@ -170,9 +215,12 @@ static void on_answer(void *arg, const struct http_result *r)
 	bool known = is_known(q, r);
 
 	q->transfer = NULL;
-	q->skipped = 0;
+	q->skipped = known ? q->known.skipped : 0;
 	q->unreadable = false;
 	if (!known && parse(q, r, &list, &e) != 0) {
+		if (q->since_ms == 0 || !err_is_set(&q->last_error))
+			q->since_ms = clock_wall_ms();
+		d->changed = true;
 		events_discovery_failed(d->s->events, e.text, r->elapsed_ms, strcmp(e.text, q->last_error.text) == 0);
 		q->last_error = e;
 		q->unreadable = r->outcome == HTTP_DONE;
@@ -180,9 +228,14 @@ static void on_answer(void *arg, const struct http_result *r)
 	} else {
 		if (!known)
 			remember(q, r, list.count);
-		events_discovery(d->s->events, known ? q->known.found : list.count,
-		                 known ? q->known.skipped : q->skipped, r->elapsed_ms,
+		events_discovery(d->s->events, known ? q->known.found : list.count, q->skipped, r->elapsed_ms,
 		                 known && !err_is_set(&q->last_error));
+		if (q->since_ms == 0 || err_is_set(&q->last_error)) {
+			q->since_ms = clock_wall_ms();
+			d->changed = true;
+		}
+		q->answered_ms = clock_wall_ms();
+		q->listed = known ? q->known.found : list.count;
 		err_clear(&q->last_error);
 		q->valid_ms = clock_mono_ms();
 		d->done(d->arg, q->source->kind, known ? NULL : &list);
@@ -209,7 +262,9 @@ static int start(struct query *q)
 	req.url = url;
 	if (url != NULL)
 		q->transfer = http_start(q->owner->s->http, &req, &handlers, q);
-	free(url);
+	free(q->url);
+	q->url = url;
+	q->asked_ms = clock_wall_ms();
 	if (q->transfer == NULL)
 		log_event(LOG_DISCOVERY_ERROR, L_STR("error", "out of memory"));
 	return q->transfer != NULL ? 0 : -1;

@@ -8,9 +8,11 @@
 #define TT_AGENTD_DISCOVERY_H
 
 #include "agentd/services.h"
+#include "core/status/view.h"
 
 /* A service that answers a GET with the list of its LLMs. */
 struct source {
+	const char *name;
 	const char *request; /* for messages: "the backend's answer to GET /models/deployed/" */
 	enum llm_kind kind;  /* of all its LLMs; no other source has this kind */
 	enum cfg_key timeout;
@@ -48,6 +50,14 @@ int64_t discovery_age_ms(const struct discovery *d);
 
 /* Why the last answer of a source is no list of LLMs; NULL: it is one, or none came. */
 const char *discovery_unreadable(const struct discovery *d);
+
+/* How each source goes; valid until it answers or is asked again. poll_ms is when polling asks the
+ * next time (wall clock, 0: not by itself), where there is no LLM; -1: there is one, and the sources
+ * are asked at discovery.interval. */
+const struct status_source *discovery_states(struct discovery *d, int64_t poll_ms, size_t *count);
+
+/* Whether a source began to answer, or failed, since this was asked. */
+bool discovery_changed(struct discovery *d);
 
 /* Whether this kind belongs to a source and that is disabled. */
 bool discovery_is_disabled(enum llm_kind kind, const struct config *c);

@@ -76,8 +76,8 @@ static void plan(struct monitor *m, size_t index)
 {
 	const struct llm *l = registry_llm(m->s->registry, index);
 	struct track *t = registry_track(m->s->registry, index);
-	enum pace pace = schedule_pace(l, m->alone);
 	int64_t now = clock_mono_ms();
+	enum pace pace = schedule_pace(l, t, m->alone, now);
 
 	if (!monitor_enabled(m->s->config) && !(t->seen_healthy && l->health != LLM_HEALTHY)) {
 		t->probe_due_ms = 0;
@@ -146,7 +146,8 @@ static void probed(void *arg, uint64_t instance, size_t hint, const struct probe
 	t->seen_healthy |= llm_health_is_up(l->health);
 	if (r->outcome == PROBE_NOT_MADE)
 		probe_again(m, (size_t)i);
-	else if (t->probe_due_ms == 0 || t->pace == PACE_CHANGING || schedule_pace(l, m->alone) != t->pace)
+	else if (t->probe_due_ms == 0 || t->pace == PACE_CHANGING ||
+	         schedule_pace(l, t, m->alone, clock_mono_ms()) != t->pace)
 		plan(m, (size_t)i);
 	m->judged(m->arg, (size_t)i, before);
 }

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* While there is no LLM: when to look for one. Pure, the clock is an argument.
  *
- *   start -> attempt 1 at once -> attempt every polling.interval -> exhausted
+ *   start -> attempt 1 at once -> retries after 1, 2, 5, 10, ... s -> attempt every polling.interval -> exhausted
+ *
+ * What is not there yet is usually there soon: the retries are those of the delays that are shorter than the
+ * interval, and come again whenever the LLM is lost or /refresh found none. They are no attempts of
+ * polling.max_attempts.
  *
  * Polling off: one attempt at start, then only /refresh. Attempts used up: /refresh starts the
  * count again. When the LLM is lost, the first attempt is made at once. */
@@ -16,7 +20,9 @@
 struct polling {
 	bool waiting;      /* there is no LLM */
 	bool exhausted;    /* polling.max_attempts are used up */
-	uint64_t attempts; /* since there is none */
+	uint64_t attempts; /* since there is none, without retries */
+	unsigned retries;  /* that were made or are planned */
+	bool retry;        /* the next one is a retry */
 	int64_t next_ms;   /* monotonic time of the next attempt; 0 = none */
 };
 

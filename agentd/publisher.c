@@ -18,7 +18,8 @@
 struct publisher {
 	struct services *s;
 	struct status_writer *writer;
-	struct config *config; /* that is published; NULL: none yet */
+	struct config *config;       /* that is published; NULL: none yet */
+	struct discovery *discovery; /* NULL: none yet */
 	char *run_dir;
 	char config_name[64];             /* empty: none yet */
 	const char *tools[TOOLS_MAX + 1]; /* that it provides */
@@ -133,6 +134,19 @@ int publisher_config(struct publisher *p, const char *no_code, const char *no_do
 	return 0;
 }
 
+/* For discovery_states. */
+static int64_t next_poll_ms(const struct polling *p)
+{
+	if (!p->waiting)
+		return -1;
+	return p->next_ms != 0 ? clock_wall_ms() + p->next_ms - clock_mono_ms() : 0;
+}
+
+void publisher_set_discovery(struct publisher *p, struct discovery *d)
+{
+	p->discovery = d;
+}
+
 void publisher_view(const struct publisher *p, const struct selector *sel, const struct polling *polling,
                     struct status_view *v)
 {
@@ -151,6 +165,8 @@ void publisher_view(const struct publisher *p, const struct selector *sel, const
 		.web_search = p->config != NULL && tool_web_search.available(p->config),
 		.generation = p->generation,
 	};
+	if (p->discovery != NULL)
+		v->sources = discovery_states(p->discovery, next_poll_ms(polling), &v->source_count);
 }
 
 int publisher_publish(struct publisher *p, const struct selector *sel, const struct polling *polling, struct err *e)

@@ -4,6 +4,7 @@
 #ifndef TT_AGENTD_PUBLISHER_H
 #define TT_AGENTD_PUBLISHER_H
 
+#include "agentd/discovery.h"
 #include "agentd/polling.h"
 #include "agentd/selector.h"
 #include "agentd/services.h"
@@ -25,6 +26,9 @@ int publisher_publish(struct publisher *p, const struct selector *sel, const str
 bool publisher_heartbeat(
 	struct publisher *p); /* false: the status file was changed by another program, publish again */
 uint64_t publisher_generation(const struct publisher *p);
+
+/* Whose state is published too, from now on. */
+void publisher_set_discovery(struct publisher *p, struct discovery *d);
 
 /* What would be published; its tokens are not set. Valid until anything changes. */
 void publisher_view(const struct publisher *p, const struct selector *sel, const struct polling *polling,

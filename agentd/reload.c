@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "agentd/watch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,8 +14,9 @@ struct reload {
 	reload_changed_fn *changed;
 	void *arg;
 	struct event *interval;
-	struct watch *watch; /* user_config.env's directory; NULL: none is configured */
-	struct buf logged;   /* errors and warnings that were logged last */
+	struct watch *watch;    /* user_config.env's directory; NULL: none is configured */
+	struct config *started; /* in force at the start */
+	struct buf logged;      /* errors and warnings that were logged last */
 };
 
 static void on_interval(evutil_socket_t fd, short what, void *arg);
@@ -38,6 +40,7 @@ struct reload *reload_new(struct services *s, const struct config_source *src, r
 		free(r);
 		return NULL;
 	}
+	r->started = config_ref(s->config);
 	arm(r);
 	watch_configured(r);
 	return r;
@@ -49,6 +52,7 @@ void reload_free(struct reload *r)
 		return;
 	watch_free(r->watch);
 	event_free(r->interval);
+	config_unref(r->started);
 	buf_free(&r->logged);
 	free(r);
 }
@@ -89,36 +93,81 @@ static void log_once(struct reload *r, const struct config_report *report, bool 
 	r->logged = now;
 }
 
-static void first_line(const struct buf *lines, struct err *e)
+static void first_line(const struct buf *lines, char *out, size_t size)
 {
-	const char *end = lines->data != NULL ? strchrnul(lines->data, '\n') : NULL;
+	snprintf(out, size, "%.*s", lines->data != NULL ? (int)strcspn(lines->data, "\n") : 0,
+	         lines->data != NULL ? lines->data : "");
+}
 
-	if (end != NULL)
-		err_set(e, "%.*s", (int)(end - lines->data), lines->data);
-	else
-		err_set(e, "the configuration cannot be read");
+void reload_details_init(struct reload_details *d)
+{
+	d->changes = json_array();
+	config_report_init(&d->report);
+}
+
+void reload_details_free(struct reload_details *d)
+{
+	json_decref(d->changes);
+	config_report_free(&d->report);
+}
+
+static const struct cfg_key_info *find_key(const char *path)
+{
+	for (int k = 0; k < CFG_KEYS; k++)
+		if (strcmp(cfg_key_info((enum cfg_key)k)->path, path) == 0)
+			return cfg_key_info((enum cfg_key)k);
+	return NULL;
 }
 
 struct differences {
 	struct reload *r;
+	struct reload_details *details;
 	size_t count;
 };
 
 static void note_difference(void *arg, const char *path, const char *old_value, const char *new_value)
 {
 	struct differences *d = arg;
+	const struct cfg_key_info *info = find_key(path);
 
 	d->count++;
+	if (info->secret) {
+		bool both = *old_value != '\0' && *new_value != '\0';
+
+		old_value = *old_value != '\0' ? "set" : "unset";
+		new_value = both ? "set to another one" : *new_value != '\0' ? "set" : "unset";
+	}
 	events_config(d->r->s->events, path, old_value, new_value);
-	for (int k = 0; k < CFG_KEYS; k++)
-		if (cfg_key_info((enum cfg_key)k)->restart && strcmp(cfg_key_info((enum cfg_key)k)->path, path) == 0)
-			log_event(LOG_CONFIG_WARNING, L_STR("key", path),
-			          L_STR("warning", "takes effect when tt-agentd is restarted"));
+	json_array_append_new(d->details->changes, json_pack("{s:s,s:s,s:s,s:b}", "key", path, "old", old_value, "new",
+	                                                     new_value, "restart", info->restart));
+	if (strcmp(path, "threads.store") == 0 && strncmp(new_value, "memory:", 7) == 0)
+		(void)buf_adds(
+			&d->details->report.warnings,
+			"threads.store: conversations are kept in memory from now on: they last only as long as a "
+			"worker, and what was stored is not shown\n");
+	if (info->restart)
+		log_event(LOG_CONFIG_WARNING, L_STR("key", path),
+		          L_STR("warning", "takes effect when tt-agentd is restarted"));
 }
 
-static enum reload_outcome put_in_force(struct reload *r, struct config *fresh)
+static void note_pending(void *arg, const char *path, const char *old_value, const char *new_value)
 {
-	struct differences d = {.r = r};
+	(void)old_value, (void)new_value;
+	if (find_key(path)->restart)
+		json_array_append_new(arg, json_string(path));
+}
+
+json_t *reload_pending_restart(const struct reload *r)
+{
+	json_t *keys = json_array();
+
+	config_diff(r->started, r->s->config, note_pending, keys);
+	return keys;
+}
+
+static enum reload_outcome put_in_force(struct reload *r, struct config *fresh, struct reload_details *details)
+{
+	struct differences d = {.r = r, .details = details};
 	struct config *old = r->s->config;
 
 	config_diff(old, fresh, note_difference, &d);
@@ -135,53 +184,68 @@ static enum reload_outcome put_in_force(struct reload *r, struct config *fresh)
 	return RELOAD_CHANGED;
 }
 
-enum reload_outcome reload_now(struct reload *r, const char *why, struct err *e)
+static bool is_watched(const struct config *c)
 {
-	struct config_report report;
-	struct config *fresh;
-	struct err first = ERR_INIT;
-	enum reload_outcome outcome = RELOAD_REFUSED;
-	bool requested = strcmp(why, "interval") != 0;
+	return cfg_bool(c, CFG_CONFIG_WATCH) || cfg_is_set(c, CFG_CONFIG_REFRESH_INTERVAL);
+}
 
-	if (!cfg_bool(r->s->config, CFG_CONFIG_DYNAMIC)) {
-		log_event(LOG_CONFIG_NOT_READ, L_STR("why", "config.dynamic (AGENT_DYNAMIC_CONFIG) is false"),
-		          L_STR("requested_by", why));
-		return RELOAD_OFF;
-	}
-	config_report_init(&report);
-	fresh = config_load(r->src, &report);
-	log_once(r, &report, requested);
+/* only_user: user_config.env alone. */
+static enum reload_outcome read_again(struct reload *r, const char *why, bool only_user, struct reload_details *d)
+{
+	struct config *fresh =
+		only_user ? config_with_user_config(r->s->config, &d->report) : config_load(r->src, &d->report);
+	bool requested = strcmp(why, "interval") != 0;
+	enum reload_outcome outcome = RELOAD_REFUSED;
+	char first[512];
+
+	log_once(r, &d->report, requested);
 	if (fresh != NULL) {
-		outcome = put_in_force(r, fresh);
+		outcome = put_in_force(r, fresh, d);
 	} else {
-		first_line(&report.errors, &first);
-		err_set(e, "%s", first.text);
-		events_config_refused(r->s->events, first.text);
+		first_line(&d->report.errors, first, sizeof first);
+		events_config_refused(r->s->events, first);
 	}
 	/* A requested read is logged also where nothing changed. */
 	log_event(requested && fresh != NULL ? LOG_CONFIG_READ : LOG_CONFIG_READ_DEBUG, L_STR("requested_by", why),
 	          L_BOOL("changed", outcome == RELOAD_CHANGED));
-	config_report_free(&report);
 	return outcome;
+}
+
+enum reload_outcome reload_now(struct reload *r, const char *why, struct reload_details *details)
+{
+	if (cfg_bool(r->s->config, CFG_CONFIG_DYNAMIC))
+		return read_again(r, why, false, details);
+	log_event(LOG_CONFIG_NOT_READ, L_STR("why", "config.dynamic (AGENT_DYNAMIC_CONFIG) is false"),
+	          L_STR("requested_by", why));
+	return RELOAD_OFF;
+}
+
+/* By itself; what it found is logged. */
+static void follow(struct reload *r, const char *why, bool only_user)
+{
+	struct reload_details d;
+
+	reload_details_init(&d);
+	read_again(r, why, only_user, &d);
+	reload_details_free(&d);
 }
 
 static void on_interval(evutil_socket_t fd, short what, void *arg)
 {
 	struct reload *r = arg;
-	struct err e = ERR_INIT;
 
 	(void)fd;
 	(void)what;
 	arm(r);
-	if (cfg_bool(r->s->config, CFG_CONFIG_DYNAMIC))
-		reload_now(r, "interval", &e);
+	if (cfg_bool(r->s->config, CFG_CONFIG_DYNAMIC) && is_watched(r->s->config))
+		follow(r, "interval", false);
 }
 
 static void user_config_changed(void *arg)
 {
-	struct err e = ERR_INIT;
+	struct reload *r = arg;
 
-	reload_now(arg, "user_config", &e);
+	follow(r, "user_config", !is_watched(r->s->config));
 }
 
 static void watch_configured(struct reload *r)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/schedule.h"
 
-enum pace schedule_pace(const struct llm *l, bool alone)
+#define RESTART_MS (10 * 60 * 1000) /* within which a server that was stopped usually is back */
+
+enum pace schedule_pace(const struct llm *l, const struct track *t, bool alone, int64_t now_ms)
 {
 	if (l->health == LLM_DEGRADED && l->failures > 0)
 		return PACE_CHANGING;
@@ -9,6 +11,8 @@ enum pace schedule_pace(const struct llm *l, bool alone)
 		return PACE_STEADY;
 	if (l->loading || (l->successes > 0 && !l->hung))
 		return PACE_CHANGING;
+	if (t->unreached_ms != 0 && now_ms - t->unreached_ms < RESTART_MS)
+		return PACE_STEADY;
 	return alone ? PACE_STEADY : PACE_DOWN;
 }
 

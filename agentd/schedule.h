@@ -7,8 +7,8 @@
 
 /* How often an LLM is probed: at health.interval; faster while its health changes (it
  * fails and is not given up yet, comes back, or loads); more rarely while it is down and
- * there are others. */
-enum pace schedule_pace(const struct llm *l, bool alone);
+ * there are others, unless it was lost not long ago and refuses connections, which costs little. */
+enum pace schedule_pace(const struct llm *l, const struct track *t, bool alone, int64_t now_ms);
 int64_t schedule_interval_ms(const struct config *c, enum pace p);
 
 /* interval times a factor between from and to percent; chance is any random number. */

@@ -109,6 +109,7 @@ static void show_models(const struct ctl *a, const json_t *document)
 	bool quirks;
 
 	text_stale(a, document);
+	text_discovery(a, document);
 	if (json_array_size(models) == 0) {
 		fputs("no LLM is known\n", a->out);
 		return;

@@ -63,8 +63,12 @@ static void show_status(const struct ctl *a, const json_t *document)
 	const json_t *sum = json_object_get(document, "discovery_summary");
 	const json_t *current = json_object_get(document, "current_llm");
 	const char *status = text_of(document, "status");
-	long long total = number_of(sum, json_object_get(sum, "total_llms") != NULL ? "total_llms" : "total");
+	long long total;
 	char tools[512];
+
+	if (json_object_get(document, "discovered") != NULL)
+		sum = json_object_get(document, "discovered"); /* true also while there is no LLM */
+	total = number_of(sum, json_object_get(sum, "total_llms") != NULL ? "total_llms" : "total");
 
 	text_stale(a, document);
 	text_field(a, "state", text_status_colour(status), "%s", status != NULL ? status : "unknown");
@@ -73,6 +77,8 @@ static void show_status(const struct ctl *a, const json_t *document)
 		show_current(a, current);
 	text_field(a, "models", COLOUR_NONE, "%lld discovered: %lld healthy, %lld degraded, %lld unhealthy", total,
 	           number_of(sum, "healthy"), number_of(sum, "degraded"), number_of(sum, "unhealthy"));
+	text_optional_field(a, "pinned", text_of(document, "pinned"));
+	text_discovery(a, document);
 	text_joined(json_object_get(document, "tools"), tools, sizeof tools);
 	if (json_is_object(current))
 		text_field(a, "tools", COLOUR_NONE, "%s", tools[0] != '\0' ? tools : "none");

@@ -22,6 +22,7 @@ static char *url(const struct config *c)
 }
 
 const struct source source_backend = {
+	.name = "backend",
 	.request = "the backend's answer to GET /models/deployed/",
 	.kind = LLM_DISCOVERED,
 	.timeout = CFG_DISCOVERY_TIMEOUT,

@@ -104,9 +104,9 @@ static json_t *ejected(const struct status_view *v)
 
 json_t *document_model_brief(const struct llm *l)
 {
-	return json_pack("{s:o,s:o,s:o,s:o}", "model_name", document_string(llm_name(l)), "model_type",
+	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "model_name", document_string(llm_name(l)), "model_type",
 	                 document_string(llm_type(l)), "status", status_text_of(l), "container_name",
-	                 document_string(container_name(l)));
+	                 document_string(container_name(l)), "deploy_id", document_string(l->deploy_id));
 }
 
 json_t *document_model_id(const struct llm *l)
@@ -280,6 +280,46 @@ static json_t *status_ready(const struct status_view *v, const struct config *c,
 	                 "capabilities", capabilities(v, l), "configuration", configuration(c));
 }
 
+static json_t *moment(int64_t ms)
+{
+	return ms != 0 ? document_seconds(ms) : json_null();
+}
+
+json_t *document_sources(const struct status_view *v)
+{
+	static const char *const states[] = {[SOURCE_OFF] = "off",
+	                                     [SOURCE_PENDING] = "pending",
+	                                     [SOURCE_ANSWERS] = "answers",
+	                                     [SOURCE_FAILS] = "failing"};
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < v->source_count; i++) {
+		const struct status_source *s = &v->sources[i];
+
+		json_array_append_new(list,
+		                      json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:I,s:o}", "source", s->name, "state",
+		                                states[s->state], "error", document_string(s->error), "url",
+		                                document_string(s->url), "since", moment(s->since_ms), "answered",
+		                                moment(s->answered_ms), "listed", (json_int_t)s->listed, "skipped",
+		                                (json_int_t)s->skipped, "next_attempt", moment(s->next_ms)));
+	}
+	return list;
+}
+
+/* What an admin asks who sees no LLM: the pin, what was discovered (which the summary does not say
+ * while there is no LLM), and how discovery goes. */
+static void add_discovery(json_t *doc, const struct status_view *v)
+{
+	json_t *known = v->source_count > 0 ? discovery_summary(v) : NULL;
+
+	if (known == NULL || doc == NULL)
+		return;
+	json_object_del(known, "llms");
+	json_object_set_new(doc, "pinned", document_string(v->pinned));
+	json_object_set_new(doc, "discovered", known);
+	json_object_set_new(doc, "discovery", document_sources(v));
+}
+
 /* Steals doc. Fills the empty lists. */
 static char *finish_lists(json_t *doc, const struct status_view *v, long current, size_t *len)
 {
@@ -333,6 +373,7 @@ char *document_status(const struct status_view *v, size_t *len)
 	held = doc != NULL ? ejected(v) : NULL;
 	if (held != NULL)
 		json_object_set_new(doc, "ejected", held);
+	add_discovery(doc, v);
 	add_generation(doc, v);
 	config_unref(c);
 	return finish_lists(doc, v, current, len);

@@ -28,6 +28,9 @@ char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, con
  * out of memory. */
 json_t *document_models(const struct status_view *v);
 
+/* How discovery goes, one object for each source; the same in all documents and answers. */
+json_t *document_sources(const struct status_view *v);
+
 /* Parts of answers to commands. New references; NULL: out of memory. */
 json_t *document_llm_info(const struct llm *l);          /* current_llm.llm_info of /status */
 json_t *document_model_brief(const struct llm *l);       /* /refresh: available_models[] */

@@ -110,7 +110,7 @@ json_t *document_models(const struct status_view *v)
 {
 	const struct field *sorted[COUNT(fields) + 1] = {NULL};
 	bool *ranked = calloc(v->llm_count + 1, sizeof *ranked);
-	json_t *list = json_array();
+	json_t *list = json_array(), *document;
 
 	if (ranked == NULL || list == NULL) {
 		json_decref(list);
@@ -130,5 +130,8 @@ json_t *document_models(const struct status_view *v)
 		if (!ranked[i])
 			json_array_append_new(list, model(v, i, json_null(), sorted));
 	free(ranked);
-	return json_pack("{s:I,s:o}", "generation", (json_int_t)v->generation, "models", list);
+	document = json_pack("{s:I,s:o}", "generation", (json_int_t)v->generation, "models", list);
+	if (document != NULL && v->source_count > 0)
+		json_object_set_new(document, "discovery", document_sources(v));
+	return document;
 }

@@ -16,6 +16,18 @@ struct status_polling {
 	bool exhausted;    /* polling.max_attempts is reached */
 };
 
+/* A service that lists which LLMs are deployed. Times are of the wall clock; 0: none. */
+struct status_source {
+	const char *name; /* "backend" */
+	const char *url;  /* that is asked; NULL: never yet */
+	enum { SOURCE_OFF, SOURCE_PENDING, SOURCE_ANSWERS, SOURCE_FAILS } state;
+	const char *error;      /* SOURCE_FAILS: why */
+	int64_t since_ms;       /* it is in this state */
+	int64_t answered_ms;    /* its last valid answer */
+	size_t listed, skipped; /* LLMs of that, and entries that are none */
+	int64_t next_ms;        /* SOURCE_PENDING, SOURCE_FAILS: when it is asked again; 0: only on request */
+};
+
 struct status_view {
 	const struct config *config; /* NULL: none was published yet */
 	const char *config_name;     /* file name in the run directory, "config.17"; NULL */
@@ -26,6 +38,8 @@ struct status_view {
 	size_t usable_count; /* that many candidates can be used, they come first; 0: waiting */
 	const char *pinned;  /* deploy_id or NULL */
 	struct status_polling polling;
+	const struct status_source *sources; /* NULL: nothing is known of them */
+	size_t source_count;
 	const char *const *tools; /* names of those that config provides, ended by NULL; NULL: none */
 	bool web_search;          /* one of them searches the web */
 	bool document_search;     /* one of them searches documents */

@@ -365,7 +365,7 @@ def test_refresh_answers(testbed):
     daemon, a, b, backend = two(testbed)
     daemon.wait_current("d1")
     brief = lambda name, container: {"model_name": name, "model_type": "chat", "status": "healthy",
-                                     "container_name": container}
+                                     "container_name": container, "deploy_id": container[2:]}
     assert daemon.ask("refresh") == {
         "status": "success", "message": "LLM refreshed successfully", "old_model": "Llama-3.1-8B-Instruct",
         "new_model": "Llama-3.1-8B-Instruct",

@@ -28,7 +28,7 @@ def unknown(testbed):
 
 
 FOUND = {"status": "success", "message": "LLM refreshed successfully", "old_model": MODEL, "new_model": MODEL,
-         "available_models": [{"model_name": MODEL, "model_type": "chat", "status": "healthy", "container_name": "c-d1"}]}
+         "available_models": [{"model_name": MODEL, "model_type": "chat", "status": "healthy", "container_name": "c-d1", "deploy_id": "d1"}]}
 NOTHING = {"status": "error", "message": "No LLMs available and no fallback configured"}
 
 

@@ -254,6 +254,31 @@ static void answers_are_words(void **state)
 	SAYS(f->out, "success       asked for d\"7\n");
 }
 
+static void a_model_is_selected_by_any_of_its_names(void **state)
+{
+	static const struct {
+		const char *wanted, *sent; /* sent NULL: refused */
+	} cases[] = {
+		{"d1", "d1"},   {"Llama", "d1"},        {"llama", "d1"}, {"lla", "d1"},
+		{"evil", "d2"}, {"no-such", "no-such"}, {"d", NULL},     {"disco", NULL},
+	};
+	struct fixture *f = *state;
+	char asked[64];
+
+	start_daemon(f);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		bool taken = cases[i].sent != NULL;
+
+		assert_int_equal(run(f, "select", cases[i].wanted, NULL), taken ? CTL_OK : CTL_REFUSED);
+		if (taken) {
+			snprintf(asked, sizeof asked, "asked for %s\n", cases[i].sent);
+			SAYS(f->out, asked);
+		} else {
+			SAYS(f->err, "may be any of these, name one: d1, d2\n");
+		}
+	}
+}
+
 static void events_are_lines(void **state)
 {
 	struct fixture *f = *state;
@@ -301,7 +326,7 @@ static void wrong_usage_exits_with_2(void **state)
 	SAYS(f->err, "no such command: nonsense;");
 	assert_int_equal(run(f, "report", "x", NULL), CTL_USAGE); /* for responders only */
 	assert_int_equal(run(f, "select", NULL, NULL), CTL_USAGE);
-	SAYS(f->err, "usage: tt-agentctl select DEPLOY_ID\n");
+	SAYS(f->err, "usage: tt-agentctl select MODEL\n");
 	assert_int_equal(run(f, "status", "x", NULL), CTL_USAGE);
 	assert_int_equal(run(f, "events", "x", NULL), CTL_USAGE);
 	assert_int_equal(run(f, "threads", NULL, NULL), CTL_USAGE);
@@ -454,6 +479,7 @@ int main(void)
 		TEST(models_are_shown_in_columns),
 		TEST(settings_show_their_origin),
 		TEST(answers_are_words),
+		TEST(a_model_is_selected_by_any_of_its_names),
 		TEST(events_are_lines),
 		TEST(a_refusal_exits_with_1),
 		TEST(wrong_usage_exits_with_2),

@@ -16,23 +16,28 @@ static struct llm made(enum llm_health health)
 static void the_pace_follows_the_health(void **state)
 {
 	struct llm l = made(LLM_HEALTHY);
+	struct track t = {.seen_healthy = true};
 
 	(void)state;
-	assert_int_equal(schedule_pace(&l, false), PACE_STEADY);
+	assert_int_equal(schedule_pace(&l, &t, false, NOW), PACE_STEADY);
 	l = made(LLM_DEGRADED); /* slow, but it answers */
-	assert_int_equal(schedule_pace(&l, false), PACE_STEADY);
+	assert_int_equal(schedule_pace(&l, &t, false, NOW), PACE_STEADY);
 	l.failures = 1; /* on its way down */
-	assert_int_equal(schedule_pace(&l, false), PACE_CHANGING);
+	assert_int_equal(schedule_pace(&l, &t, false, NOW), PACE_CHANGING);
 	l = made(LLM_UNHEALTHY);
-	assert_int_equal(schedule_pace(&l, false), PACE_DOWN);
-	assert_int_equal(schedule_pace(&l, true), PACE_STEADY); /* nothing else is there */
-	l.successes = 1;                                        /* on its way up */
-	assert_int_equal(schedule_pace(&l, false), PACE_CHANGING);
+	assert_int_equal(schedule_pace(&l, &t, false, NOW), PACE_DOWN);
+	assert_int_equal(schedule_pace(&l, &t, true, NOW), PACE_STEADY); /* nothing else is there */
+	t.unreached_ms = NOW - 5 * 60 * 1000;                            /* it may have been restarted */
+	assert_int_equal(schedule_pace(&l, &t, false, NOW), PACE_STEADY);
+	t.unreached_ms = NOW - 11 * 60 * 1000;
+	assert_int_equal(schedule_pace(&l, &t, false, NOW), PACE_DOWN);
+	l.successes = 1; /* on its way up */
+	assert_int_equal(schedule_pace(&l, &t, false, NOW), PACE_CHANGING);
 	l.hung = true; /* what /health says is worth nothing */
-	assert_int_equal(schedule_pace(&l, false), PACE_DOWN);
+	assert_int_equal(schedule_pace(&l, &t, false, NOW), PACE_DOWN);
 	l = made(LLM_UNHEALTHY);
 	l.loading = true;
-	assert_int_equal(schedule_pace(&l, false), PACE_CHANGING);
+	assert_int_equal(schedule_pace(&l, &t, false, NOW), PACE_CHANGING);
 }
 
 static void intervals_come_from_the_configuration(void **state)
