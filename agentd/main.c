@@ -7,6 +7,7 @@
 #include "core/base/systemd.h"
 #include "agentd/agent.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -84,6 +85,65 @@ static int test_config(const struct agentd_options *o, const struct config_sourc
 	return c != NULL ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Whether root probably means the service, not root. */
+static bool is_about_service(const struct agentd_options *o)
+{
+	static const char *const units[] = {"/etc/systemd/system/tt-agentd.service",
+	                                    "/usr/lib/systemd/system/tt-agentd.service",
+	                                    "/lib/systemd/system/tt-agentd.service"};
+
+	if (geteuid() != 0 || o->file == NULL || strcmp(o->file, OPTIONS_DEFAULT_FILE) != 0 ||
+	    access("/run/systemd/system", F_OK) != 0)
+		return false;
+	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+		if (access(units[i], F_OK) == 0)
+			return true;
+	return false;
+}
+
+/* systemd runs the test as it runs tt-agentd.service. Returns only if it cannot be started. */
+static int test_as_service(const struct agentd_options *o)
+{
+	static const char *const head[] = {"systemd-run",
+	                                   "--quiet",
+	                                   "--pipe",
+	                                   "--wait",
+	                                   "--collect",
+	                                   "--property=User=tt-agent",
+	                                   "--property=Group=tt-agent",
+	                                   "--property=EnvironmentFile=-/etc/default/tt-agent",
+	                                   "--property=ProtectHome=yes",
+	                                   "--property=ProtectSystem=strict",
+	                                   "--"};
+	const size_t words = sizeof head / sizeof head[0];
+	const char **argv = calloc(words + 5 + 2 * o->sets.count, sizeof *argv);
+	static char program[4096];
+	ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
+	size_t n = words;
+
+	if (argv == NULL || len < 0) {
+		fputs("tt-agentd: --as-service: out of memory, or /proc is not mounted\n", stderr);
+		return EXIT_FAILURE;
+	}
+	program[len] = '\0';
+	memcpy(argv, head, sizeof head);
+	argv[n++] = program;
+	argv[n++] = "--test";
+	if (o->file != NULL) {
+		argv[n++] = "--config";
+		argv[n++] = o->file;
+	}
+	for (size_t i = 0; i < o->sets.count; i++) {
+		argv[n++] = "--set";
+		argv[n++] = o->sets.items[i];
+	}
+	fputs("note: tested as tt-agentd.service: as its user, with the variables of /etc/default/tt-agent\n", stderr);
+	execvp(argv[0], (char **)(uintptr_t)argv);
+	fprintf(stderr, "tt-agentd: --as-service: systemd-run: %s\n", strerror(errno));
+	free(argv);
+	return EXIT_FAILURE;
+}
+
 static struct config *load_config(const struct config_source *src, bool *warned)
 {
 	struct config_report report;
@@ -146,13 +206,20 @@ int main(int argc, char **argv)
 	result = options_main(&agentd_program, &o, argc, argv);
 	if (result >= 0)
 		return result;
+	if (o.as_service && !o.only_test) {
+		fputs("tt-agentd: --as-service belongs to --test; see tt-agentd --help\n", stderr);
+		options_free(&agentd_program, &o);
+		return OPTIONS_EXIT_USAGE;
+	}
 	if (o.file == NULL && access(OPTIONS_DEFAULT_FILE, F_OK) == 0)
 		o.file = OPTIONS_DEFAULT_FILE;
 
 	const struct config_source src = {
 		.file = o.file, .sets = o.sets.items, .set_count = o.sets.count, .environment = environ};
 
-	if (o.only_test)
+	if (o.only_test && (o.as_service || is_about_service(&o)))
+		result = test_as_service(&o);
+	else if (o.only_test)
 		result = test_config(&o, &src);
 	else if (o.only_print_config)
 		result = print_config(&src);

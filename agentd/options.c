@@ -40,6 +40,13 @@ static const struct option_row rows[] = {
          .more = "Reads the file, the environment and --set. Errors name their file and line; warnings are printed "
                  "as well. Nothing is started.",
          OPTION_INTO(struct agentd_options, only_test)},
+	{.name = "as-service",
+         .help = "With --test: tests what the service would read: as its user tt-agent, with the variables of "
+                 "/etc/default/tt-agent, by systemd-run.",
+         .more = "What root can read, the service may not be able to, and it gets none of the variables of a shell. "
+                 "Root's --test does this by itself where systemd runs, the unit is installed and no other file is "
+                 "named.",
+         OPTION_INTO(struct agentd_options, as_service)},
 	{.name = "print-config",
          .help = "Prints the effective configuration as JSON, with the origin of each value, without secrets.",
          OPTION_INTO(struct agentd_options, only_print_config)},

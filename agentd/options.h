@@ -11,7 +11,7 @@ struct agentd_options {
 	const char *file; /* NULL: no configuration file */
 	const char *run_dir;
 	struct option_list sets; /* KEY=VALUE */
-	bool only_test, only_print_config;
+	bool only_test, as_service, only_print_config;
 };
 
 extern const struct program agentd_program;

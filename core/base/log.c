@@ -6,8 +6,10 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,7 +20,8 @@ static struct {
 	const char *program;
 	enum log_target target;
 	_Atomic int level;
-} log_state = {.program = "tt-agent", .target = LOG_TO_STDERR, .level = LOG_WARNING_};
+	_Atomic int journal; /* stderr leads to the journal: 1 yes, 0 no, -1 not known yet */
+} log_state = {.program = "tt-agent", .target = LOG_TO_STDERR, .level = LOG_WARNING_, .journal = -1};
 
 static const struct {
 	const char *name;
@@ -34,6 +37,30 @@ const struct log_event_info log_events[LOG_EVENTS] = {
 #include "core/base/log_events.def"
 #undef LOG_EVENT
 };
+
+/* As systemd says which stream it is, because a program may be started with another stderr. */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+	       st.st_dev == (dev_t)device && st.st_ino == (ino_t)inode;
+}
+
+bool log_has_priorities(void)
+{
+	int journal = atomic_load(&log_state.journal);
+
+	if (log_state.target != LOG_TO_STDERR)
+		return log_state.target == LOG_TO_JOURNAL;
+	if (journal < 0) {
+		journal = stderr_is_journal();
+		atomic_store(&log_state.journal, journal);
+	}
+	return journal != 0;
+}
 
 void log_open(const char *program, enum log_target target, enum log_level level)
 {
@@ -183,7 +210,7 @@ static void add_head(struct line *l, enum log_level level)
 	struct tm tm;
 	int n;
 
-	if (log_state.target == LOG_TO_JOURNAL) {
+	if (log_has_priorities()) {
 		n = snprintf(head, sizeof head, "<%d>", levels[level].priority);
 	} else {
 		gmtime_r(&s, &tm);

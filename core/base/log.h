@@ -45,12 +45,14 @@ struct log_field {
 
 /* Before log_open, lines of WARNING and above go to stderr. `program` appears in each
  * line on stderr and is the identifier in syslog; it must live as long as the process.
- * Journal lines begin with their priority as "<N>". */
+ * Journal lines begin with their priority as "<N>", without a time; so do lines on a stderr that leads to
+ * the journal, before log_open as well. */
 void log_open(const char *program, enum log_target target, enum log_level level);
+bool log_has_priorities(void); /* lines begin so */
 void log_set_level(enum log_level level);
 enum log_level log_level(void);
 
-/* -1 when text is not one of DEBUG, INFO, WARNING, ERROR, CRITICAL (case-insensitive). */
+/* -1 when text is not one of DEBUG, INFO, WARNING (WARN), ERROR, CRITICAL (FATAL); case-insensitive. */
 int log_level_parse(const char *text, enum log_level *level);
 /* -1 when text is not one of stderr, syslog, journal (case-insensitive). */
 int log_target_parse(const char *text, enum log_target *target);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/base/options.h"
 
+#include "core/base/log.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -270,7 +272,8 @@ int options_main(const struct program *p, void *into, int argc, char **argv)
 		printf("%s %s\n", p->name, p->version);
 		break;
 	case OPTIONS_WRONG:
-		fprintf(stderr, "%s: %s; see %s --help\n", p->name, e.text, p->name);
+		fprintf(stderr, "%s%s: %s; see %s --help\n", log_has_priorities() ? "<3>" : "", p->name, e.text,
+		        p->name);
 		options_free(p, into);
 		return OPTIONS_EXIT_USAGE;
 	}

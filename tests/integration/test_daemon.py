@@ -101,6 +101,28 @@ def test_tests_a_file(testbed, text, code, says):
     assert says in done.stdout + done.stderr
 
 
+def test_a_file_is_tested_as_the_service_reads_it(testbed):
+    """systemd-run is what systemd has; here it only says how it was called, and runs the test."""
+    tools = testbed.directory / "bin"
+    tools.mkdir()
+    (tools / "systemd-run").write_text('#!/bin/sh\nfor w; do [ "$w" = -- ] && break; echo "$w"; done\n'
+                                       'while [ "$1" != -- ]; do shift; done; shift; exec "$@"\n')
+    (tools / "systemd-run").chmod(0o755)
+    conf = testbed.directory / "x.conf"
+    conf.write_text("local: { prot = 1; };\n")
+
+    def tested(*more, path=tools):
+        return subprocess.run([str(BUILD / "tt-agentd"), "--as-service", "--config", str(conf), *more], text=True,
+                              env={**clean_env(), "PATH": f"{path}:/usr/bin:/bin"}, capture_output=True, timeout=10 * PATIENCE)
+
+    done = tested("--test", "--set", "local.port=5")
+    assert done.returncode == 1 and ":1: local.prot: no such setting" in done.stderr
+    assert {"--pipe", "--wait", "--property=User=tt-agent", "--property=EnvironmentFile=-/etc/default/tt-agent"} <= set(done.stdout.split())
+    conf.write_text("local: { port = 1; };\n")
+    assert tested("--test", "--set", "local.port=5").returncode == 0
+    assert tested().returncode == 2, "it belongs to --test"
+
+
 def test_a_killed_daemon_is_restored_with_its_pin(testbed):
     daemon, a, b, backend = two(testbed, env=FAST)
     daemon.wait_current("d1")

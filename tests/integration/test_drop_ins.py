@@ -139,6 +139,12 @@ def test_a_server_that_compresses_leaves_the_stream_alone(one, server):
     assert turn.whole and "content-encoding" not in turn.headers
 
 
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
+def test_a_server_in_front_learns_not_to_buffer(one, server):
+    turn = Turn(Exchange(one.host_of(server), "POST", "/poll_requests", {"message": "Hi", "thread_id": "z"}))
+    assert turn.whole and turn.headers["x-accel-buffering"] == "no"
+
+
 def chunked(size):
     """(headers, body) of a request that doesn't say its length."""
     return ({"Content-Length": None, "Transfer-Encoding": "chunked"},
