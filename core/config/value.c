@@ -183,6 +183,22 @@ static bool url_is_http(CURLU *u)
 	return ok;
 }
 
+/* curl takes more than any host can be called, and port 0. */
+static bool url_has_sound_host(CURLU *u)
+{
+	char *host = NULL, *port = NULL;
+	bool ok = curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK;
+
+	if (ok && *host != '[')
+		ok = *host != '-' && *host != '.' && strstr(host, "..") == NULL &&
+		     strpbrk(host, "%$!*(),;'\"<>|{}^") == NULL;
+	if (curl_url_get(u, CURLUPART_PORT, &port, 0) == CURLUE_OK)
+		ok = ok && strtol(port, NULL, 10) != 0;
+	curl_free(host);
+	curl_free(port);
+	return ok;
+}
+
 static int check_url(const struct key_row *row, const char *text, struct err *e)
 {
 	CURLU *u = curl_url();
@@ -192,7 +208,7 @@ static int check_url(const struct key_row *row, const char *text, struct err *e)
 		return out_of_memory(e);
 	if (strpbrk(text, WHITESPACE) != NULL ||
 	    curl_url_set(u, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK || !url_is_http(u) ||
-	    !url_has(u, CURLUPART_HOST))
+	    !url_has(u, CURLUPART_HOST) || !url_has_sound_host(u))
 		result = refuse(row, strchr(text, '@') == NULL ? text : NULL, "is not a valid URL", e);
 	else if (url_has(u, CURLUPART_USER) || url_has(u, CURLUPART_PASSWORD))
 		result = refuse(row, NULL,
@@ -287,6 +303,10 @@ static int check_address(const struct key_row *row, const char *text, struct err
 		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "contains a quote or whitespace", e);
 	if (host_only && is_ipv6(text))
 		return 0;
+	/* "host:", "http:/host", "https//host": a part is missing */
+	if (strstr(text, "://") == NULL &&
+	    (text[strlen(text) - 1] == ':' || strstr(text, ":/") != NULL || strstr(text, "//") != NULL))
+		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "is not a valid address", e);
 	if (host_only && (strpbrk(text, "/?#@") != NULL ||
 	                  (strchr(text, ':') != NULL && !(text[0] == '[' && text[strlen(text) - 1] == ']'))))
 		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "is more than a host", e);

@@ -204,6 +204,33 @@ static void a_wrong_type_says_what_to_write(void **state)
 	assert_true(fixture_says(&f->report.errors, "", "5m is not a number: write 300; allowed: "));
 }
 
+static void an_address_that_no_host_can_have_is_an_error(void **state)
+{
+	static const char *const wrong[] = {"http://", "host:99999", "host:0",     "host:abc", "a b",     "ftp://x",
+	                                    "-x",      "..",         "a..b",       "x:",       "http:/x", "https//x",
+	                                    "%zz",     "$HOST",      "http://x:0", "[::1",     "a,b",     "x:1:2"},
+				 *const right[] = {"x_y",      "h:7000/v1",    "http://[::1]:7000",
+	                                           "10.0.0.1", "tt-llm.local", "h/"};
+	struct fixture *f = *state;
+	char text[128];
+
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		for (int local = 0; local < 2; local++) {
+			snprintf(text, sizeof text, "\n%s = \"%s\"; };", local ? "local: { host" : "container: { name",
+			         wrong[i]);
+			assert_false(fixture_load_text(f, text));
+			if (!fixture_says(&f->report.errors,
+			                  "main.conf:2: ", local ? "local.host: " : "container.name: "))
+				fail_msg("%s -> %s", text, f->report.errors.data);
+		}
+	}
+	for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
+		snprintf(text, sizeof text, "container: { name = \"%s\"; };", right[i]);
+		if (!fixture_load_text(f, text))
+			fail_msg("%s -> %s", text, f->report.errors.data);
+	}
+}
+
 static void levels_have_the_synonyms_of_python(void **state)
 {
 	struct fixture *f = *state;
@@ -222,7 +249,8 @@ int main(void)
 		TEST(characters_that_only_look_right_are_named), TEST(a_byte_order_mark_begins_a_file),
 		TEST(values_without_quotes_are_explained),       TEST(other_formats_are_recognized),
 		TEST(the_line_is_that_of_the_mistake),           TEST(no_secret_is_quoted),
-		TEST(a_wrong_type_says_what_to_write),           TEST(levels_have_the_synonyms_of_python),
+		TEST(a_wrong_type_says_what_to_write),           TEST(an_address_that_no_host_can_have_is_an_error),
+		TEST(levels_have_the_synonyms_of_python),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
