@@ -227,7 +227,7 @@ def test_apache_passes_on_the_services_own_503(testbed):
     first.close()
 
 
-@pytest.mark.parametrize("unit, most", [("tt-agentd", 1.5), ("tt-agent-fcgi", 1.5), ("tt-agent-runner", 3.0),
+@pytest.mark.parametrize("unit, most", [("tt-agentd", 1.2), ("tt-agent-fcgi", 1.2), ("tt-agent-runner", 2.3),
                                         ("tt-agent-user-config@", 2.5)])
 def test_units_are_hardened(tmp_path, unit, most):
     if not shutil.which("systemd-analyze"):

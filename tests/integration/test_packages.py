@@ -67,6 +67,9 @@ threads: {{ store = "sqlite:/var/lib/tt-agent/threads.db"; }};
         with self.system.network():
             return self.llm.stats()["active"]
 
+    def can_make_sandboxes(self):
+        return self.sh("/usr/libexec/tt-agent-runner --test >/dev/null && echo yes", check=False) == "yes"
+
     def pid(self, unit):
         return int(self.system.show(unit, "MainPID"))
 
@@ -148,7 +151,7 @@ def test_nothing_runs_until_it_is_configured_and_then_it_chats(server):
 def test_lighttpd(server, module, prefix):
     s = server().configured()
     s.sh(f"systemctl stop nginx; lighty-enable-mod {module}; lighttpd -tt -f /etc/lighttpd/lighttpd.conf; systemctl restart lighttpd")
-    assert '"ready"' in s.sh(f"curl -sS http://127.0.0.1/{prefix}/status".replace("1//", "1/"))
+    assert '"ready"' in s.sh(f"curl -sS --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1{prefix}/status")
     s.sh("dpkg -P tt-agent-runner tt-agent; lighttpd -tt -f /etc/lighttpd/lighttpd.conf && systemctl restart lighttpd")
 
 
@@ -212,12 +215,13 @@ def test_a_service_that_cannot_start_comes_back_when_it_is_repaired(server):
 def test_the_watchdog_replaces_what_hangs(server):
     s = server()
     for unit in ("tt-agentd", "tt-agent-fcgi", "tt-agent-runner"):
-        assert int(s.system.show(unit, "WatchdogUSec").rstrip("smin").replace("min", "") or 0), "each unit has one"
+        assert s.sh(f"systemctl cat {unit} | grep ^WatchdogSec="), "each unit has one"
         s.system.write(f"/etc/systemd/system/{unit}.service.d/soon.conf", "[Service]\nWatchdogSec=3\n")
     s.sh("systemctl daemon-reload")
     s.configured()
-    works = s.sh("/usr/libexec/tt-agent-runner --test", check=False) and s.sh("systemctl start tt-agent-runner && echo yes", check=False) == "yes"
-    pids = {unit: s.pid(unit) for unit in ("tt-agentd", "tt-agent-fcgi", *(["tt-agent-runner"] if works else []))}
+    units = ["tt-agentd", "tt-agent-fcgi"] + (["tt-agent-runner"] if s.can_make_sandboxes() else [])
+    s.sh("systemctl start " + " ".join(units))
+    pids = {unit: s.pid(unit) for unit in units}
     s.sh("sleep 7")
     assert pids == {unit: s.pid(unit) for unit in pids}, "nothing hangs yet"
     with Streams(s, 20) as streams:
@@ -226,7 +230,6 @@ def test_the_watchdog_replaces_what_hangs(server):
             wait_until(lambda: s.pid(unit) not in (0, old), f"another {unit}", 30)
     streams.all_whole()
     s.wait_ready()
-    assert "Watchdog timeout" in s.sh("journalctl --no-pager -u tt-agentd")
 
 
 def test_the_journal_has_priorities(server):
@@ -242,9 +245,10 @@ def test_the_journal_has_priorities(server):
 
 def test_code_runs_in_the_units_sandbox(server):
     s = server()
-    s.sh("systemctl start tt-agent-runner.socket; systemctl start tt-agent-runner || true")
-    if s.system.show("tt-agent-runner", "ActiveState") != "active":
-        pytest.skip("no sandbox can be made in this system: " + s.sh("journalctl -o cat -u tt-agent-runner | tail -n 4", check=False))
+    if not s.can_make_sandboxes():
+        pytest.skip("no sandbox can be made on this machine")
+    s.sh("systemctl start tt-agent-runner")
+    assert "control_groups=yes" in s.sh("journalctl -o cat -u tt-agent-runner")
     for _ in range(2):  # and after a crash, which leaves control groups
         out = s.sh("""setpriv --reuid=tt-agent --clear-groups python3 -c '
 import json, socket
