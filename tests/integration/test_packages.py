@@ -147,12 +147,17 @@ def test_nothing_runs_until_it_is_configured_and_then_it_chats(server):
     assert s.sh("stat -c '%U:%G %a' /etc/tt-agent/tt-agent.conf") == "root:tt-agent 640"
 
 
-@pytest.mark.parametrize("module, prefix", [("tt-agent", "/agent"), ("tt-agent-root", "")])
-def test_lighttpd(server, module, prefix):
+@pytest.mark.parametrize("enable, test, prefix", [
+    ("lighty-enable-mod tt-agent", "lighttpd -tt -f /etc/lighttpd/lighttpd.conf", "/agent"),
+    ("lighty-enable-mod tt-agent-root", "lighttpd -tt -f /etc/lighttpd/lighttpd.conf", ""),
+    ("a2enmod -q proxy_fcgi env headers && a2enconf -q tt-agent", "apachectl configtest", "/agent"),
+], ids=["lighttpd", "lighttpd-root", "apache"])
+def test_the_other_web_servers(server, enable, test, prefix):
     s = server().configured()
-    s.sh(f"systemctl stop nginx; lighty-enable-mod {module}; lighttpd -tt -f /etc/lighttpd/lighttpd.conf; systemctl restart lighttpd")
+    unit = "apache2" if "a2" in enable else "lighttpd"
+    s.sh(f"systemctl stop nginx; {enable} && {test} && systemctl restart {unit}")
     assert '"ready"' in s.sh(f"curl -sS --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1{prefix}/status")
-    s.sh("dpkg -P tt-agent-runner tt-agent; lighttpd -tt -f /etc/lighttpd/lighttpd.conf && systemctl restart lighttpd")
+    s.sh(f"dpkg -P tt-agent-runner tt-agent; {test} && systemctl restart {unit}")  # without what was enabled
 
 
 # --- the units ---------------------------------------------------------------------------------------------

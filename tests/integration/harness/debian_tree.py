@@ -24,7 +24,7 @@ from .process import PATIENCE, SOURCE, wait_until
 TREES = SOURCE / "build" / "debian"
 SUITES = ["bookworm", "trixie"]
 # What the tests use in the system where the packages are installed; the network is not there then.
-RUNTIME = "systemd systemd-sysv dbus iproute2 curl python3 nginx lighttpd bubblewrap procps ca-certificates".split()
+RUNTIME = "systemd systemd-sysv dbus iproute2 curl python3 nginx lighttpd apache2 bubblewrap procps ca-certificates".split()
 BUILDING = ["dpkg-dev", "lintian", "ccache"]
 PATH = "/usr/lib/ccache:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = ["env", "-i", f"PATH={PATH}", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb", "DEBIAN_FRONTEND=noninteractive"]
@@ -153,7 +153,7 @@ def runtime_tree(suite):
     def make(tree, log):
         return (run(["cp", "-a", bare, tree], log) and install(tree, RUNTIME, log)
                 and enter(tree, ["apt-get", "-qy", "satisfy", "--no-install-recommends", wanted], log)
-                and enter(tree, ["systemctl", "disable", "nginx", "lighttpd"], log))  # both would want port 80
+                and enter(tree, ["systemctl", "disable", "nginx", "lighttpd", "apache2"], log))  # each would want port 80
 
     return made(suite, " ".join(RUNTIME) + wanted, make)
 
