@@ -158,7 +158,7 @@ json_t *ctl_call(const struct ctl *a, const struct ctl_command *c, json_t *args,
 	return document;
 }
 
-json_t *ctl_ask(const struct ctl *a, enum command id, json_t *args)
+json_t *ctl_request(const struct ctl *a, enum command id, json_t *args)
 {
 	struct err e = ERR_INIT;
 	bool unreachable;

@@ -77,7 +77,7 @@ enum ctl_exit ctl_run(const struct ctl *a, char *const *words, size_t count);
 json_t *ctl_call(const struct ctl *a, const struct ctl_command *c, json_t *args, enum ctl_exit *result);
 
 /* The same for another command of the daemon, whose failure is not shown. NULL: it failed. */
-json_t *ctl_ask(const struct ctl *a, enum command id, json_t *args);
+json_t *ctl_request(const struct ctl *a, enum command id, json_t *args);
 
 /* Shows the daemon's answer; steals it. CTL_REFUSED where it is an error. */
 enum ctl_exit ctl_finish(const struct ctl *a, const struct ctl_command *c, json_t *document);

@@ -201,7 +201,7 @@ static void show_next_attempt(const struct ctl *a, const json_t *source)
 static void show_source(const struct ctl *a, const json_t *source)
 {
 	const char *state = text_of(source, "state"), *error = text_of(source, "error"), *url = text_of(source, "url");
-	long long listed = number_of(source, "listed"), skipped = number_of(source, "skipped");
+	long long found = number_of(source, "found"), skipped = number_of(source, "skipped");
 	char since[64], answered[80];
 
 	if (state == NULL || strcmp(state, "off") == 0) {
@@ -216,9 +216,9 @@ static void show_source(const struct ctl *a, const json_t *source)
 		text_field(a, "", COLOUR_NONE, "last answer %s", answered);
 		show_next_attempt(a, source);
 	} else if (strcmp(state, "answers") == 0) {
-		text_field(a, "discovery", listed > 0 ? COLOUR_NONE : COLOUR_YELLOW, "%lld model%s listed %s%s%s%s",
-		           listed, listed == 1 ? "" : "s", answered, listed == 0 && url != NULL ? " (" : "",
-		           listed == 0 && url != NULL ? url : "", listed == 0 && url != NULL ? ")" : "");
+		text_field(a, "discovery", found > 0 ? COLOUR_NONE : COLOUR_YELLOW, "%lld model%s found %s%s%s%s",
+		           found, found == 1 ? "" : "s", answered, found == 0 && url != NULL ? " (" : "",
+		           found == 0 && url != NULL ? url : "", found == 0 && url != NULL ? ")" : "");
 		if (skipped > 0)
 			text_field(a, "", COLOUR_YELLOW,
 			           "%lld malformed, left out: the log event discovery_skipped says why", skipped);

@@ -26,7 +26,7 @@ struct query {
 	char *url;                      /* that was asked last; NULL: none yet */
 	int64_t asked_ms, answered_ms;  /* wall clock: asked last; last valid answer; 0 = never */
 	int64_t since_ms;               /* wall clock: it answers, or fails, since then; 0 = no answer yet */
-	size_t listed;                  /* by the last valid answer */
+	size_t found;                   /* by the last valid answer */
 	size_t skipped;
 	bool unreadable;       /* the last answer came, but is no list */
 	struct err last_error; /* the failure that was logged last */
@@ -136,7 +136,7 @@ const struct status_source *discovery_states(struct discovery *d, int64_t poll_m
 		                                              : SOURCE_PENDING,
 			.since_ms = q->since_ms,
 			.answered_ms = q->answered_ms,
-			.listed = q->listed,
+			.found = q->found,
 			.skipped = q->skipped,
 		};
 		if (s->state == SOURCE_FAILS)
@@ -235,7 +235,7 @@ static void on_answer(void *arg, const struct http_result *r)
 			d->changed = true;
 		}
 		q->answered_ms = clock_wall_ms();
-		q->listed = known ? q->known.found : list.count;
+		q->found = known ? q->known.found : list.count;
 		err_clear(&q->last_error);
 		q->valid_ms = clock_mono_ms();
 		d->done(d->arg, q->source->kind, known ? NULL : &list);

@@ -38,7 +38,7 @@ static enum ctl_exit run_refresh(const struct ctl *a, const struct ctl_command *
 	(void)args, (void)count;
 	if (document == NULL)
 		return result;
-	state = ctl_ask(a, CMD_STATUS, json_object());
+	state = ctl_request(a, CMD_STATUS, json_object());
 	sources = json_object_get(state, "discovery");
 	if (sources != NULL && (is_error(document) || any_fails(sources)))
 		json_object_set(document, "discovery", sources);
@@ -58,7 +58,7 @@ const struct ctl_command ctl_refresh = {
 static const char *const names[] = {"deploy_id", "container_name", "model_name", "hf_model_id", "model", "kind"};
 #define NAMES (sizeof names / sizeof names[0])
 
-static bool is_named(const json_t *model, const char *wanted, bool whole)
+static bool has_name(const json_t *model, const char *wanted, bool whole)
 {
 	for (size_t i = 0; i < NAMES; i++) {
 		const char *name = text_of(model, names[i]);
@@ -79,7 +79,7 @@ static size_t find(const json_t *models, const char *wanted, bool whole, const j
 	{
 		const char *id = text_of(model, "deploy_id");
 
-		if (!is_named(model, wanted, whole))
+		if (!has_name(model, wanted, whole))
 			continue;
 		if (found++ == 0)
 			*first = model;
@@ -126,7 +126,7 @@ static const char *resolve(const struct ctl *a, const json_t *models, const char
 static enum ctl_exit run_select(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
 {
 	enum ctl_exit result = CTL_OK;
-	json_t *known = ctl_ask(a, CMD_MODELS, json_object()), *document;
+	json_t *known = ctl_request(a, CMD_MODELS, json_object()), *document;
 	const char *id = resolve(a, json_object_get(known, "models"), args[0]);
 
 	(void)count;

@@ -17,7 +17,7 @@
 /* --- what may be shown, and how ----------------------------------------------------------- */
 
 /* The setting, or its variable, that has this name, in any group. */
-static const struct key_row *row_named(const char *name)
+static const struct key_row *row_of_name(const char *name)
 {
 	for (unsigned k = 0; k < CFG_KEYS; k++) {
 		const struct key_row *row = table_row((enum cfg_key)k);
@@ -48,7 +48,7 @@ static bool may_show_value(const char *name)
 /* A word in the place of a name may be a secret that was pasted there. */
 static bool may_show_name(const char *word)
 {
-	return row_named(word) != NULL || table_has_group(word) ||
+	return row_of_name(word) != NULL || table_has_group(word) ||
 	       (strlen(word) < SYNTAX_NAME_MAX - 1 && strpbrk(word, "0123456789") == NULL);
 }
 
@@ -175,7 +175,7 @@ static void no_name(struct syntax *s, enum syntax_token token, const char *text,
 
 static void not_assigned(struct syntax *s, const char *text, const char *end)
 {
-	const struct key_row *row = row_named(s->name);
+	const struct key_row *row = row_of_name(s->name);
 	char word[WORD_MAX];
 
 	word_at(text, end, word);
@@ -205,7 +205,7 @@ static void bare_word(struct syntax *s, const char *text, const char *end, unsig
 {
 	static const char *const booleans[2][5] = {{"no", "off", "n", "disabled", "disable"},
 	                                           {"yes", "on", "y", "enabled", "enable"}};
-	const struct key_row *row = row_named(s->name);
+	const struct key_row *row = row_of_name(s->name);
 	const char *shown_name = may_show_name(s->name) ? s->name : "the setting";
 	char word[WORD_MAX], name[WORD_MAX];
 	const char *after;
@@ -271,7 +271,7 @@ static bool is_number(const char *text, size_t len)
 /* "60s", "10.0.0.1", "1_000" */
 static void bad_number(struct syntax *s, const char *text, const char *end, unsigned line)
 {
-	const struct key_row *row = row_named(s->name);
+	const struct key_row *row = row_of_name(s->name);
 	char word[WORD_MAX], advice[60] = "";
 
 	word_at(text, end, word);

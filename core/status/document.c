@@ -300,7 +300,7 @@ json_t *document_sources(const struct status_view *v)
 		                      json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:I,s:o}", "source", s->name, "state",
 		                                states[s->state], "error", document_string(s->error), "url",
 		                                document_string(s->url), "since", moment(s->since_ms), "answered",
-		                                moment(s->answered_ms), "listed", (json_int_t)s->listed, "skipped",
+		                                moment(s->answered_ms), "found", (json_int_t)s->found, "skipped",
 		                                (json_int_t)s->skipped, "next_attempt", moment(s->next_ms)));
 	}
 	return list;

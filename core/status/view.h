@@ -21,11 +21,11 @@ struct status_source {
 	const char *name; /* "backend" */
 	const char *url;  /* that is asked; NULL: never yet */
 	enum { SOURCE_OFF, SOURCE_PENDING, SOURCE_ANSWERS, SOURCE_FAILS } state;
-	const char *error;      /* SOURCE_FAILS: why */
-	int64_t since_ms;       /* it is in this state */
-	int64_t answered_ms;    /* its last valid answer */
-	size_t listed, skipped; /* LLMs of that, and entries that are none */
-	int64_t next_ms;        /* SOURCE_PENDING, SOURCE_FAILS: when it is asked again; 0: only on request */
+	const char *error;     /* SOURCE_FAILS: why */
+	int64_t since_ms;      /* it is in this state */
+	int64_t answered_ms;   /* its last valid answer */
+	size_t found, skipped; /* LLMs of that, and entries that are none */
+	int64_t next_ms;       /* SOURCE_PENDING, SOURCE_FAILS: when it is asked again; 0: only on request */
 };
 
 struct status_view {

@@ -49,9 +49,9 @@ def test_a_failing_backend_is_explained(testbed, fault):
     assert state["since"] > 0 and state["next_attempt"] > state["since"] and state["answered"] is None
     backend.script(deployed={"d1": testbed.llm().deployment()})
     assert ctl(daemon.service, "refresh").returncode == 0
-    assert "1 model listed " in ctl(daemon.service, "status").stdout
+    assert "1 model found " in ctl(daemon.service, "status").stdout
     state = discovery(daemon)
-    assert state["error"] is None and state["next_attempt"] is None and state["listed"] == 1
+    assert state["error"] is None and state["next_attempt"] is None and state["found"] == 1
 
 
 @pytest.mark.parametrize("url, words", [("http://127.0.0.1:{port}", "onnection refused"),
@@ -65,8 +65,8 @@ def test_an_unreachable_backend_is_explained(testbed, url, words):
 def test_an_empty_list_is_no_failure(testbed):
     backend = testbed.backend({"d4": {"name": 5}})
     daemon = Daemon(testbed, backend=backend)
-    state = explained(daemon, "answers", "0 models listed ", backend.url, "1 malformed, left out")
-    assert state["listed"] == 0 and state["skipped"] == 1
+    state = explained(daemon, "answers", "0 models found ", backend.url, "1 malformed, left out")
+    assert state["found"] == 0 and state["skipped"] == 1
 
 
 def test_discovery_that_is_off_says_so(testbed):

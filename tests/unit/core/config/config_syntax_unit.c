@@ -28,7 +28,7 @@ static void each_says(struct fixture *f, const struct wrong *wrong, size_t count
 
 #define EACH_SAYS(wrong) each_says(*state, wrong, sizeof(wrong) / sizeof(wrong)[0])
 
-static void characters_that_only_look_right_are_named(void **state)
+static void characters_that_resemble_others_are_explained(void **state)
 {
 	static const struct wrong wrong[] = {
 		{"local: { host = \xe2\x80\x9c"
@@ -187,7 +187,7 @@ static void a_wrong_type_says_what_to_write(void **state)
 		{"cloud: { model = [ \"a\" ]; };", 1, "the value is a list: write one string, without brackets"},
 		{"cloud: { token = 17; };", 1, "the value is a number: put it in quotes"},
 		{"selection: { model_types = \"a,b\"; };", 1, "is a string: write [ \"ONE\", \"ANOTHER\" ]"},
-		{"log: { level = \"WARNIG\"; };", 1, "WARNIG is not a choice; did you mean WARNING?"},
+		{"log: { level = \"WARNNG\"; };", 1, "WARNNG is not a choice; did you mean WARNING?"},
 		{"local: { prot = 1; };", 1, "local.prot: no such setting; did you mean local.port?"},
 		{"local: { backend_url = \"x\"; };", 1, "(there is discovery.backend_url)"},
 		{"locl: { };", 1, "locl: no such group; did you mean local?"},
@@ -246,10 +246,14 @@ static void levels_have_the_synonyms_of_python(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(characters_that_only_look_right_are_named), TEST(a_byte_order_mark_begins_a_file),
-		TEST(values_without_quotes_are_explained),       TEST(other_formats_are_recognized),
-		TEST(the_line_is_that_of_the_mistake),           TEST(no_secret_is_quoted),
-		TEST(a_wrong_type_says_what_to_write),           TEST(an_address_that_no_host_can_have_is_an_error),
+		TEST(characters_that_resemble_others_are_explained),
+		TEST(a_byte_order_mark_begins_a_file),
+		TEST(values_without_quotes_are_explained),
+		TEST(other_formats_are_recognized),
+		TEST(the_line_is_that_of_the_mistake),
+		TEST(no_secret_is_quoted),
+		TEST(a_wrong_type_says_what_to_write),
+		TEST(an_address_that_no_host_can_have_is_an_error),
 		TEST(levels_have_the_synonyms_of_python),
 	};
 
