@@ -47,7 +47,7 @@ static bool have_store(struct worker_services *s, const struct config *c)
 		s->configured = c;
 		return true;
 	}
-	s->chat.store = store_open(s->chat.base, c, s->run, &e);
+	s->chat.store = store_open(s->chat.base, c, s->run, s->chat.counters, &e);
 	if (s->chat.store == NULL)
 		log_event(LOG_THREADS_NOT_OPENED, L_STR("error", e.text));
 	return s->chat.store != NULL;

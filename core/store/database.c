@@ -33,6 +33,8 @@ static const char *const texts[STATEMENTS] = {
 	[SQL_DELETE_THREAD] = "DELETE FROM log WHERE subject = ?1 AND thread_id = ?2 AND run = ?3",
 	[SQL_DROP_MARKERS] =
 		"DELETE FROM log WHERE subject = '' AND thread_id = '' AND run = '" MARKER_RUN "' AND id < ?1",
+	[SQL_PAGES] = "PRAGMA page_count",
+	[SQL_FREE_PAGES] = "PRAGMA freelist_count",
 	[SQL_STATE] = "SELECT value FROM state WHERE name = ?1",
 	[SQL_SET_STATE] = "INSERT OR REPLACE INTO state(name, value) VALUES(?1, ?2)",
 	[SQL_LIST] =
@@ -306,7 +308,7 @@ json_t *database_load(struct database *db, const struct store_key *k, int64_t no
 /* ---- writing ---- */
 
 /* Reads the last row of all, once in a transaction. */
-static int find_top(struct database *db, struct err *e)
+int database_find_top(struct database *db, struct err *e)
 {
 	sqlite3_stmt *s;
 	int code;
@@ -372,9 +374,11 @@ static int drop_oldest(struct database *db, const struct thread_key *k, struct r
 }
 
 int database_append_to(struct database *db, const struct thread_key *k, struct range *range, const char *messages,
-                       size_t len, int64_t now_ms, struct err *e)
+                       size_t len, int64_t now_ms, size_t thread_bytes, struct err *e)
 {
-	if (find_top(db, e) < 0)
+	const int64_t max = thread_bytes > 0 ? (int64_t)thread_bytes : STORE_THREAD_BYTES_MAX;
+
+	if (database_find_top(db, e) < 0)
 		return -1;
 	if (range->last == 0) {
 		range->thread = db->top + 1;
@@ -384,8 +388,8 @@ int database_append_to(struct database *db, const struct thread_key *k, struct r
 		db->threads++;
 	}
 	/* Never part of a turn. */
-	while (range->first <= range->last && (range->last - range->first + 1 >= STORE_TURNS_MAX ||
-	                                       range->bytes + (int64_t)len > STORE_THREAD_BYTES_MAX))
+	while (range->first <= range->last &&
+	       (range->last - range->first + 1 >= STORE_TURNS_MAX || range->bytes + (int64_t)len > max))
 		if (drop_oldest(db, k, range, e) < 0)
 			return -1;
 	range->last++;
@@ -404,12 +408,12 @@ int database_append(struct database *db, const struct store_key *k, const char *
 	if (database_range(db, &key, &range, e) < 0)
 		return -1;
 	if (range.last > 0 && has_expired(&key, range.at_ms, now_ms, limits)) {
-		if (find_top(db, e) < 0 || database_delete_thread(db, &key, e) < 0)
+		if (database_find_top(db, e) < 0 || database_delete_thread(db, &key, e) < 0)
 			return -1;
 		db->threads -= db->threads > 0;
 		range = (struct range){.last = 0};
 	}
-	return database_append_to(db, &key, &range, messages, len, now_ms, e);
+	return database_append_to(db, &key, &range, messages, len, now_ms, limits->thread_bytes, e);
 }
 
 /* ---- deleting ---- */
@@ -419,7 +423,7 @@ int64_t database_delete_thread(struct database *db, const struct thread_key *k, 
 	sqlite3_stmt *s = database_statement(db, SQL_DELETE_THREAD, e);
 	int code;
 
-	if (s == NULL || find_top(db, e) < 0)
+	if (s == NULL || database_find_top(db, e) < 0)
 		return -1;
 	database_bind_key(s, k);
 	code = database_step(db, s, "cannot be written", e);
@@ -434,7 +438,7 @@ int database_mark(struct database *db, int64_t deleted_threads, struct err *e)
 	sqlite3_stmt *s = database_statement(db, SQL_DROP_MARKERS, e);
 	int code;
 
-	if (s == NULL || find_top(db, e) < 0)
+	if (s == NULL || database_find_top(db, e) < 0)
 		return -1;
 	db->threads -= deleted_threads < db->threads ? deleted_threads : db->threads;
 	if (insert(db, &marker, &nothing, "", 0, e) < 0)
@@ -443,6 +447,18 @@ int database_mark(struct database *db, int64_t deleted_threads, struct err *e)
 	code = database_step(db, s, "cannot be written", e);
 	database_done(s);
 	return code < 0 ? -1 : 0;
+}
+
+int64_t database_pages(struct database *db, bool free, struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, free ? SQL_FREE_PAGES : SQL_PAGES, e);
+	int64_t pages;
+
+	if (s == NULL)
+		return -1;
+	pages = database_step(db, s, "cannot be read", e) == SQLITE_ROW ? sqlite3_column_int64(s, 0) : -1;
+	database_done(s);
+	return pages;
 }
 
 int64_t database_state(struct database *db, const char *name)

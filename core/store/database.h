@@ -46,8 +46,14 @@ void database_roll_back(struct database *db); /* in place of database_commit */
 int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len, int64_t now_ms,
                     const struct store_limits *limits, struct err *e);
 
-/* Deletes about max expired threads at most; more: there may be others. Returns how many, or -1
- * with e. */
+/* Before database_commit, after appending: deletes the least recently used threads if the limits
+ * are exceeded, some more than needed, so that not every turn has to. The thread that was used last
+ * is never among them. -1 with e. */
+int database_evict(struct database *db, const struct store_limits *limits, struct err *e);
+int64_t database_take_evicted(struct database *db); /* threads, since the last call */
+
+/* Deletes about max expired threads at most, evicts others if the limits were lowered, and returns
+ * free space to the disk; more: there is more to do. Returns how many have expired, or -1 with e. */
 int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max, bool *more,
                    struct err *e);
 

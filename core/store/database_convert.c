@@ -75,7 +75,7 @@ static int move_turns(struct database *db, struct conversion *c, const struct th
 		const char *messages = (const char *)sqlite3_column_text(c->turns, 1);
 
 		if (database_append_to(db, k, &range, messages != NULL ? messages : "",
-		                       (size_t)sqlite3_column_bytes(c->turns, 1), at_ms, e) < 0)
+		                       (size_t)sqlite3_column_bytes(c->turns, 1), at_ms, 0, e) < 0)
 			break;
 		c->moved_turns++;
 	}

@@ -28,6 +28,8 @@ enum statement {
 	SQL_NEXT,
 	SQL_DELETE_THREAD,
 	SQL_DROP_MARKERS,
+	SQL_PAGES,
+	SQL_FREE_PAGES,
 	SQL_STATE,
 	SQL_SET_STATE,
 	SQL_LIST,
@@ -45,6 +47,9 @@ struct database {
 	int wal_pages;
 	struct turn_cache *cache;
 	sqlite3_stmt *statements[STATEMENTS];
+	int page_size;
+	bool counted;    /* threads were counted in this process, not only read */
+	int64_t evicted; /* since database_take_evicted */
 	/* of the last row, read once in each transaction that writes */
 	bool top_known;
 	int64_t top, threads;
@@ -94,17 +99,27 @@ int database_next_row(struct database *db, int64_t after, struct row *row, sqlit
  * updates, and drops the thread's oldest turns beyond the limits. A thread that begins with it
  * (range->last is 0) was created at range->created_ms unless that is 0. */
 int database_append_to(struct database *db, const struct thread_key *k, struct range *range, const char *messages,
-                       size_t len, int64_t now_ms, struct err *e);
+                       size_t len, int64_t now_ms, size_t thread_bytes, struct err *e);
 
 /* In a transaction that writes: deletes a thread's turns; how many, or -1 with e. What has deleted
  * threads calls database_mark with their number in the end. */
 int64_t database_delete_thread(struct database *db, const struct thread_key *k, struct err *e);
 int database_mark(struct database *db, int64_t deleted_threads, struct err *e);
 
+/* Pages of the file, all or those that are free; -1 with e. */
+int64_t database_pages(struct database *db, bool free, struct err *e);
+/* What is known of the last row of all is in db->top and db->threads; -1 with e. */
+int database_find_top(struct database *db, struct err *e);
+
 /* Numbers that are rarely written; 0 where there is none. */
-#define STATE_SWEPT_LONG  "swept_long"  /* no thread with a long id has its last turn in this row */
-#define STATE_SWEPT_SHORT "swept_short" /* or before it; the same for short ids */
-#define STATE_CONVERTED   "converted"   /* when (wall clock, ms) the former tables were converted */
+#define STATE_SWEPT_LONG      "swept_long"  /* no thread with a long id has its last turn in this row */
+#define STATE_SWEPT_SHORT     "swept_short" /* or before it; the same for short ids */
+#define STATE_EVICTED         "evicted"     /* the same for all ids, and what was evicted so far: */
+#define STATE_EVICTED_THREADS "evicted_threads"
+#define STATE_EVICTED_TURNS   "evicted_turns"
+#define STATE_EVICTED_BYTES   "evicted_bytes"
+#define STATE_EVICTED_AT      "evicted_at" /* wall clock, ms */
+#define STATE_CONVERTED       "converted"  /* when (wall clock, ms) the former tables were converted */
 int64_t database_state(struct database *db, const char *name);
 int database_set_state(struct database *db, const char *name, int64_t value, struct err *e);
 

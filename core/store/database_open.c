@@ -147,6 +147,9 @@ static int set_up(struct database *db, struct err *e)
 	            "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY",
 	            e) < 0)
 		return -1;
+	if (read_number(db, "PRAGMA page_size", &pages, e) < 0)
+		return -1;
+	db->page_size = (int)pages;
 	/* It has an effect only before the first table, and later takes a lock. */
 	if (read_number(db, "PRAGMA page_count", &pages, e) < 0 ||
 	    (pages == 0 && execute(db, "PRAGMA auto_vacuum = INCREMENTAL", e) < 0))

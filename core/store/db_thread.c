@@ -37,7 +37,8 @@ struct db_thread {
 	/* the thread's own */
 	struct database *db;
 	struct err trouble; /* why there is no database, or why it stores nothing */
-	int64_t moved_check_ms, logged_ms, reopen_ms, pause_ms, sweep_ms;
+	int64_t evicted;    /* threads, not yet logged */
+	int64_t evicted_ms, moved_check_ms, logged_ms, reopen_ms, pause_ms, sweep_ms;
 };
 
 /* ---- the database, while it can be used ---- */
@@ -163,6 +164,16 @@ static void sweep(struct db_thread *t, const struct store_limits *limits)
 		log_event(LOG_THREADS_EXPIRED, L_INT("count", deleted));
 }
 
+static void note_evicted(struct db_thread *t)
+{
+	t->evicted += t->db != NULL ? database_take_evicted(t->db) : 0;
+	if (t->evicted == 0 || clock_mono_ms() < t->evicted_ms)
+		return;
+	log_event(LOG_THREADS_EVICTED, L_INT("count", t->evicted));
+	t->evicted = 0;
+	t->evicted_ms = clock_mono_ms() + LOG_AGAIN_MS;
+}
+
 /* How long the thread may sleep without a job. */
 static int64_t sleep_ms(const struct db_thread *t)
 {
@@ -214,7 +225,7 @@ static void run_jobs(struct db_thread *t, struct db_jobs *jobs, const struct sto
 	bool succeeded = true;
 
 	while (!STAILQ_EMPTY(jobs)) {
-		transaction_next(jobs, &transaction);
+		transaction_next(jobs, &transaction, limits);
 		if (!succeeded && is_stopping(t)) { /* a locked or full database must not delay the shutdown */
 			err_set(&ends, "the service is shutting down");
 			fail_all(&transaction, &ends);
@@ -242,6 +253,7 @@ static void *run(void *arg)
 
 		run_jobs(t, &jobs, &limits);
 		sweep(t, &limits);
+		note_evicted(t);
 		if (t->db != NULL && database_wal_pages(t->db) > (idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX))
 			database_checkpoint(t->db);
 	}

@@ -18,4 +18,6 @@ libttagent_a_SOURCES += \
 	core/store/transaction.c \
 	core/store/transaction.h \
 	core/store/turn_cache.c \
-	core/store/turn_cache.h
+	core/store/turn_cache.h \
+	core/store/turn_cut.c \
+	core/store/turn_cut.h

@@ -57,11 +57,24 @@ void store_run_name(long pid, char out[64])
 	         boot[5], boot[6], boot[7], pid, process_birth_of(pid));
 }
 
-static struct store_limits configured_limits(const struct config *c)
+static struct store_limits configured_limits(const struct config *c, const struct store_ops *ops,
+                                             struct counters *counters)
 {
-	return (struct store_limits){.expire_ms = cfg_ms(c, CFG_THREADS_EXPIRE),
-	                             .short_id_idle_ms = cfg_ms(c, CFG_THREADS_SHORT_ID_IDLE),
-	                             .max_threads = (size_t)cfg_int(c, CFG_LIMITS_THREADS)};
+	struct store_limits limits = {.expire_ms = cfg_ms(c, CFG_THREADS_EXPIRE),
+	                              .short_id_idle_ms = cfg_ms(c, CFG_THREADS_SHORT_ID_IDLE),
+	                              .max_threads = (size_t)cfg_int(c, CFG_THREADS_MAX_THREADS),
+	                              .max_bytes = cfg_int(c, CFG_THREADS_MAX_BYTES),
+	                              .thread_bytes = (size_t)cfg_int(c, CFG_THREADS_MAX_BYTES) / 4,
+	                              .turn_bytes = (size_t)cfg_int(c, CFG_THREADS_MAX_TURN_BYTES),
+	                              .counters = counters};
+
+	if (ops == &store_memory && limits.max_threads > (size_t)cfg_int(c, CFG_LIMITS_THREADS))
+		limits.max_threads = (size_t)cfg_int(c, CFG_LIMITS_THREADS);
+	if (limits.thread_bytes > STORE_THREAD_BYTES_MAX)
+		limits.thread_bytes = STORE_THREAD_BYTES_MAX;
+	if (limits.turn_bytes > limits.thread_bytes / 2)
+		limits.turn_bytes = limits.thread_bytes / 2;
+	return limits;
 }
 
 int64_t store_idle_ms(const struct config *c, const char *thread_id)
@@ -95,19 +108,25 @@ struct store *store_new(struct event_base *base, const char *url, const char *ru
 	return ops != NULL ? open_kind(ops, url, place, base, run, limits, e) : NULL;
 }
 
-struct store *store_open(struct event_base *base, const struct config *c, const char *run, struct err *e)
+struct store *store_open(struct event_base *base, const struct config *c, const char *run, struct counters *counters,
+                         struct err *e)
 {
 	const char *url = cfg_str(c, CFG_THREADS_STORE), *place = "";
-	const struct store_limits limits = configured_limits(c);
 	struct err why = ERR_INIT;
 	const struct store_ops *ops = find_kind(url, &place, &why);
+	struct store_limits limits;
+	struct store *s;
 
 	if (ops == NULL || (ops->check != NULL && ops->check(place, &why) < 0)) {
 		log_event(LOG_THREADS_IN_MEMORY, L_STR("store", url), L_STR("error", why.text),
 		          L_STR("effect", "conversations last as long as this worker does"));
 		ops = &store_memory;
 	}
-	return open_kind(ops, url, place, base, run, &limits, e);
+	limits = configured_limits(c, ops, counters);
+	s = open_kind(ops, url, place, base, run, &limits, e);
+	if (s != NULL)
+		s->counters = counters;
+	return s;
 }
 
 bool store_moved(const struct store *s, const struct config *c)
@@ -117,7 +136,7 @@ bool store_moved(const struct store *s, const struct config *c)
 
 void store_configure(struct store *s, const struct config *c)
 {
-	const struct store_limits limits = configured_limits(c);
+	const struct store_limits limits = configured_limits(c, s->ops, s->counters);
 
 	s->ops->configure(s, &limits);
 }

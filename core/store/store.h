@@ -9,6 +9,7 @@
 
 #include "core/base/err.h"
 #include "core/config/config.h"
+#include "core/status/counters.h"
 
 #include <event2/event.h>
 #include <jansson.h>
@@ -28,9 +29,13 @@ struct store_key {
  * [{"role":"user","content":...},{"role":"assistant","content":...}, ...]. */
 
 struct store_limits {
-	int64_t expire_ms;        /* from a thread's last turn until it expires; 0 = never */
-	int64_t short_id_idle_ms; /* the same, where its id is short */
-	size_t max_threads;       /* in memory: the least recently used go first */
+	int64_t expire_ms;         /* from a thread's last turn until it expires; 0 = never */
+	int64_t short_id_idle_ms;  /* the same, where its id is short */
+	size_t max_threads;        /* the least recently used go first; 0 = any number (not in memory) */
+	int64_t max_bytes;         /* of all threads, with what stores them; 0 = any number */
+	size_t thread_bytes;       /* of one; 0 = STORE_THREAD_BYTES_MAX */
+	size_t turn_bytes;         /* of one turn as JSON, else it is cut; 0 = any number */
+	struct counters *counters; /* of what was evicted or cut; NULL is fine */
 };
 
 /* Fewer than 8 digits and nothing else: TT-Studio counts its threads "0", "1", ... in each
@@ -53,8 +58,10 @@ struct store *store_new(struct event_base *base, const char *url, const char *ru
                         struct err *e);
 
 /* The store that the configuration names (threads.*); where nothing can be kept there, because
- * the directory is missing for example, memory takes its place, which is logged. */
-struct store *store_open(struct event_base *base, const struct config *c, const char *run, struct err *e);
+ * the directory is missing for example, memory takes its place, which is logged. counters outlives
+ * the store; NULL is fine. */
+struct store *store_open(struct event_base *base, const struct config *c, const char *run, struct counters *counters,
+                         struct err *e);
 
 /* Whether the configuration names another store than the one that was opened: the
  * conversations are stored elsewhere, which takes another store. */

@@ -38,7 +38,8 @@ struct store_ops {
 /* The first member of each kind's own struct. */
 struct store {
 	const struct store_ops *ops;
-	char *url; /* as configured; store.c's */
+	char *url; /* as configured; store.c's, as is counters */
+	struct counters *counters;
 };
 
 struct store_request {

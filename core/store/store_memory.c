@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Conversations in this process's memory: a tree of threads. Where they are too many, the least
- * recently used goes first. */
+/* Conversations in this process's memory: a tree of threads. Where they are too many or too big,
+ * the least recently used goes first. */
 #include "core/store/store_impl.h"
 #include "core/store/turn_cache.h"
 
 #include "core/base/clock.h"
+#include "core/store/turn_cut.h"
 
 #include <assert.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+
+#define THREAD_OVERHEAD 512 /* what a thread needs besides its turns, about */
 
 struct thread {
 	TAILQ_ENTRY(thread) used;
@@ -42,7 +45,9 @@ struct memory {
 	struct store base;
 	struct event_base *loop;
 	void *tree; /* of threads, for tsearch */
-	size_t count, max;
+	size_t count;
+	int64_t bytes; /* of all threads, with the overheads */
+	struct store_limits limits;
 	struct lifetime short_ids, long_ids;
 	TAILQ_HEAD(, request) requests;
 };
@@ -79,6 +84,7 @@ static void drop(struct memory *m, struct thread *t)
 	tdelete(t, &m->tree, compare);
 	TAILQ_REMOVE(&t->lifetime->used, t, used);
 	m->count--;
+	m->bytes -= THREAD_OVERHEAD + (int64_t)t->bytes;
 	thread_free(t);
 }
 
@@ -95,6 +101,16 @@ static void drop_least_recent(struct memory *m)
 	struct thread *a = TAILQ_FIRST(&m->short_ids.used), *b = TAILQ_FIRST(&m->long_ids.used);
 
 	drop(m, b == NULL || (a != NULL && a->used_ms < b->used_ms) ? a : b);
+}
+
+/* The last one stays, and with it the thread that was just used. */
+static void evict(struct memory *m)
+{
+	while (m->count > 1 &&
+	       (m->count > m->limits.max_threads || (m->limits.max_bytes > 0 && m->bytes > m->limits.max_bytes))) {
+		drop_least_recent(m);
+		counters_add(m->limits.counters, COUNTER_THREADS_EVICTED, 1);
+	}
 }
 
 static struct thread *add(struct memory *m, const struct store_key *k)
@@ -114,8 +130,7 @@ static struct thread *add(struct memory *m, const struct store_key *k)
 	}
 	TAILQ_INSERT_TAIL(&t->lifetime->used, t, used);
 	m->count++;
-	if (m->count > m->max)
-		drop_least_recent(m);
+	m->bytes += THREAD_OVERHEAD;
 	return t;
 }
 
@@ -136,32 +151,46 @@ static struct thread *look_up(struct memory *m, const struct store_key *k)
 	return find(m, k);
 }
 
-static void drop_oldest_turn(struct thread *t)
+static void drop_oldest_turn(struct memory *m, struct thread *t)
 {
-	t->bytes -= turn_cache_weight(json_array_get(t->turns, 0));
+	const size_t size = turn_cache_weight(json_array_get(t->turns, 0));
+
+	t->bytes -= size;
+	m->bytes -= (int64_t)size;
 	json_array_remove(t->turns, 0);
 }
 
 /* messages is stolen. */
 static int append_turn(struct memory *m, const struct store_key *k, json_t *messages)
 {
+	const size_t thread_max = m->limits.thread_bytes > 0 ? m->limits.thread_bytes : STORE_THREAD_BYTES_MAX;
 	size_t size = turn_cache_weight(messages);
 	struct thread *t = look_up(m, k);
 
+	if (m->limits.turn_bytes > 0 && size > m->limits.turn_bytes) {
+		size_t len = json_dumpb(messages, NULL, 0, JSON_COMPACT);
+		json_t *cut = len > m->limits.turn_bytes ? turn_cut(messages, len, &m->limits) : json_incref(messages);
+
+		json_decref(messages);
+		messages = cut;
+		size = turn_cache_weight(messages);
+	}
 	if (t == NULL)
 		t = add(m, k);
-	if (t == NULL) {
+	if (t == NULL || messages == NULL) {
 		json_decref(messages);
 		return -1;
 	}
 	touch(t);
 	if (json_array_size(t->turns) == STORE_TURNS_MAX)
-		drop_oldest_turn(t);
+		drop_oldest_turn(m, t);
 	if (json_array_append_new(t->turns, messages) < 0)
 		return -1;
 	t->bytes += size;
-	while (t->bytes > STORE_THREAD_BYTES_MAX && json_array_size(t->turns) > 1)
-		drop_oldest_turn(t);
+	m->bytes += (int64_t)size;
+	while (t->bytes > thread_max && json_array_size(t->turns) > 1)
+		drop_oldest_turn(m, t);
+	evict(m);
 	return 0;
 }
 
@@ -272,9 +301,8 @@ static void memory_configure(struct store *s, const struct store_limits *limits)
 
 	m->short_ids.idle_ms = limits->short_id_idle_ms;
 	m->long_ids.idle_ms = limits->expire_ms;
-	m->max = limits->max_threads;
-	while (m->count > m->max)
-		drop_least_recent(m);
+	m->limits = *limits;
+	evict(m);
 }
 
 static struct store *memory_open(struct event_base *base, const char *place, const char *run,

@@ -2,10 +2,13 @@
 #include "core/store/transaction.h"
 
 #include "core/base/clock.h"
+#include "core/store/turn_cut.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#define TRANSACTION_MAX 256 /* jobs considered, and run, at once */
+#define TRANSACTION_MAX   256       /* jobs considered, and run, at once; */
+#define TRANSACTION_BYTES (4 << 20) /* no more are added beyond that many bytes of text */
 
 static struct store_key key_of(const struct db_job *job)
 {
@@ -53,14 +56,35 @@ static void take_loads(struct db_jobs *jobs, struct db_jobs *transaction)
 	STAILQ_CONCAT(jobs, &rest);
 }
 
-void transaction_next(struct db_jobs *jobs, struct db_jobs *transaction)
+/* Here and not on the loop, which a long turn would hold. NULL: no memory. */
+static char *encode(const json_t *messages, const struct store_limits *limits)
+{
+	char *text = json_dumps(messages, JSON_COMPACT);
+	const size_t len = text != NULL ? strlen(text) : 0;
+	json_t *cut;
+
+	if (limits->turn_bytes == 0 || len <= limits->turn_bytes)
+		return text;
+	free(text);
+	cut = turn_cut(messages, len, limits);
+	text = cut != NULL ? json_dumps(cut, JSON_COMPACT) : NULL;
+	json_decref(cut);
+	return text;
+}
+
+void transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, const struct store_limits *limits)
 {
 	struct db_job *job;
+	size_t bytes = 0;
 
 	take_loads(jobs, transaction);
 	if (!STAILQ_EMPTY(transaction))
 		return;
-	for (int i = 0; i < TRANSACTION_MAX && (job = STAILQ_FIRST(jobs)) != NULL && is_append(job); i++) {
+	for (int i = 0;
+	     i < TRANSACTION_MAX && bytes < TRANSACTION_BYTES && (job = STAILQ_FIRST(jobs)) != NULL && is_append(job);
+	     i++) {
+		job->text = encode(job->messages, limits);
+		bytes += job->text != NULL ? strlen(job->text) : 0;
 		STAILQ_REMOVE_HEAD(jobs, next);
 		STAILQ_INSERT_TAIL(transaction, job, next);
 	}
@@ -87,16 +111,21 @@ static void load_all(struct database *db, struct db_jobs *transaction, const str
 		database_end_reading(db);
 }
 
-static int append_one(struct database *db, struct db_job *job, const struct store_limits *limits, struct err *e)
+static int append_one(struct database *db, const struct db_job *job, const struct store_limits *limits, struct err *e)
 {
 	const struct store_key k = key_of(job);
 
-	/* Here, because a long turn would hold the loop. */
-	if (job->text == NULL)
-		job->text = json_dumps(job->messages, JSON_COMPACT);
 	if (job->text == NULL)
 		return err_set(e, "no memory for a turn");
 	return database_append(db, &k, job->text, strlen(job->text), clock_wall_ms(), limits, e);
+}
+
+static int commit(struct database *db, const struct store_limits *limits, struct err *e)
+{
+	if (database_evict(db, limits, e) == 0)
+		return database_commit(db, e);
+	database_roll_back(db);
+	return -1;
 }
 
 static void append_alone(struct database *db, struct db_job *job, const struct store_limits *limits)
@@ -104,7 +133,7 @@ static void append_alone(struct database *db, struct db_job *job, const struct s
 	if (database_begin_writing(db, &job->err) < 0)
 		return;
 	if (append_one(db, job, limits, &job->err) == 0)
-		database_commit(db, &job->err);
+		commit(db, limits, &job->err);
 	else
 		database_roll_back(db);
 }
@@ -123,7 +152,7 @@ static bool append_together(struct database *db, struct db_jobs *transaction, co
 		database_roll_back(db);
 		return false;
 	}
-	return database_commit(db, e) == 0;
+	return commit(db, limits, e) == 0;
 }
 
 static void append_all(struct database *db, struct db_jobs *transaction, const struct store_limits *limits)

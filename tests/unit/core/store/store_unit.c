@@ -329,8 +329,11 @@ static void idle_threads_are_forgotten(void **state)
 {
 	struct fixture *f = *state;
 	const struct store_limits never = no_limits;
-	const struct store_limits late = {3600000, 3600000, MAX_THREADS}, short_soon = {3600000, 1, MAX_THREADS};
-	const struct store_limits soon = {1, 0, MAX_THREADS};
+	const struct store_limits late = {
+		.expire_ms = 3600000, .short_id_idle_ms = 3600000, .max_threads = MAX_THREADS};
+	const struct store_limits short_soon = {
+		.expire_ms = 3600000, .short_id_idle_ms = 1, .max_threads = MAX_THREADS};
+	const struct store_limits soon = {.expire_ms = 1, .max_threads = MAX_THREADS};
 
 	append(f, "", "12345678", "long");
 	append(f, "", "1234567", "short");
@@ -655,14 +658,14 @@ static void a_moved_store_is_noticed(void **state)
 	struct config *memory = config_of("memory:"), *nowhere = config_of("sqlite:/nonexistent/threads.db");
 	struct err e = ERR_INIT;
 
-	f->store = store_open(f->base, memory, "run", &e);
+	f->store = store_open(f->base, memory, "run", NULL, &e);
 	assert_non_null(f->store);
 	append(f, "", "t", "one");
 	assert_false(store_moved(f->store, memory));
 	assert_true(store_moved(f->store, nowhere));
 	store_free(f->store);
 	/* Memory takes its place, but it is still the store that was configured. */
-	f->store = store_open(f->base, nowhere, "run", &e);
+	f->store = store_open(f->base, nowhere, "run", NULL, &e);
 	assert_non_null(f->store);
 	append(f, "", "t", "one");
 	assert_false(store_moved(f->store, nowhere));
@@ -809,6 +812,152 @@ static void a_store_without_a_file_is_empty(void **state)
 	assert_int_equal(access(f->file, F_OK), -1);
 }
 
+/* ---- limits of all threads ---- */
+
+static int64_t file_bytes(const struct fixture *f, const char *suffix)
+{
+	char path[160];
+	struct stat st;
+
+	snprintf(path, sizeof path, "%s%s", f->file, suffix);
+	return stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
+#define USED 64 /* threads of different ages */
+
+/* Random turns of random threads: the limits hold after each, and what was used last is there, whole. */
+static void limits_hold(struct fixture *f, const struct store_limits *limits, size_t longest)
+{
+	char *text = malloc(longest + 1), thread[32], *got;
+	int last[USED] = {0}, turns = 3000;
+	unsigned seed = 7;
+
+	assert_non_null(text);
+	f->store->ops->configure(f->store, limits);
+	for (int i = 1; i <= turns; i++) {
+		const int which = rand_r(&seed) % USED;
+		const size_t len = 1 + (size_t)rand_r(&seed) % (longest - 1);
+
+		memset(text, 'x', len);
+		text[len] = '\0';
+		snprintf(thread, sizeof thread, "a-thread-%d", which);
+		append(f, "", thread, text);
+		last[which] = i;
+		got = load(f, "", thread);
+		assert_true(strlen(got) >= len && strcmp(got + strlen(got) - len, text) == 0);
+		free(got);
+		if (limits->max_bytes > 0)
+			assert_true(file_bytes(f, "") <= limits->max_bytes + 2 * (int64_t)longest + 4 * 4096);
+	}
+	/* Those that are left are the ones that were used last. */
+	for (int i = 0, oldest = 0, newest_gone = 0; i < USED; i++) {
+		snprintf(thread, sizeof thread, "a-thread-%d", i);
+		got = load(f, "", thread);
+		if (got == NULL || got[0] == '\0')
+			newest_gone = last[i] > newest_gone ? last[i] : newest_gone;
+		else
+			oldest = oldest == 0 || last[i] < oldest ? last[i] : oldest;
+		free(got);
+		if (i == USED - 1) {
+			assert_true(oldest > newest_gone);
+			assert_true(newest_gone > 0);
+		}
+	}
+	free(text);
+}
+
+static void no_more_threads_than_allowed(void **state)
+{
+	const struct store_limits limits = {.max_threads = 10};
+
+	limits_hold(*state, &limits, 30);
+}
+
+static void no_more_bytes_than_allowed(void **state)
+{
+	const struct store_limits limits = {.max_threads = 100000, .max_bytes = 1 << 20, .thread_bytes = 1 << 18};
+
+	limits_hold(*state, &limits, 20000);
+}
+
+static void what_a_flood_leaves_is_small(void **state)
+{
+	const struct store_limits limits = {.max_threads = 100000, .max_bytes = 1 << 20, .thread_bytes = 1 << 18};
+	struct fixture *f = *state;
+	struct store_admin *a;
+	struct store_size size;
+	struct err e = ERR_INIT;
+	char thread[32], text[2000];
+
+	memset(text, 'x', sizeof text);
+	text[sizeof text - 1] = '\0';
+	for (int i = 0; i < 3000; i++) {
+		snprintf(thread, sizeof thread, "a-thread-%d", i);
+		start_append(f, thread, text);
+	}
+	run(f, 3000);
+	assert_true(file_bytes(f, "") + file_bytes(f, "-wal") > 10 << 20);
+	/* Limits that are lowered take effect without a turn, and the file becomes smaller. */
+	reopen(f, "run", &limits);
+	for (int i = 0; i < 1000 && file_bytes(f, "") > 3 << 19; i++) {
+		append(f, "", "the-last", "one");
+		pass_ms(20);
+	}
+	assert_true(file_bytes(f, "") <= 3 << 19);
+	a = open_admin(f);
+	assert_int_equal(store_admin_size(a, &size, &e), 0);
+	assert_in_range(size.threads, 50, 1 << 8);
+	store_admin_close(a);
+	assert_thread(f, "", "a-thread-0", "");
+	assert_thread(f, "", "a-thread-2999", text);
+}
+
+/* A question and an answer of many bytes, and what tools said between them. */
+static json_t *long_turn(size_t len, char c)
+{
+	char *text = malloc(len + 1);
+	json_t *turn;
+
+	assert_non_null(text);
+	memset(text, c, len);
+	text[len] = '\0';
+	turn = json_pack("[{s:s, s:[{s:s, s:s}]}, {s:s, s:[]}, {s:s, s:s}, {s:s, s:s, s:b}]", "role", "user", "content",
+	                 "type", "text", "text", text, "role", "assistant", "tool_calls", "role", "tool", "content",
+	                 text, "role", "assistant", "content", text, "interrupted", 1);
+	free(text);
+	return turn;
+}
+
+static void a_turn_that_is_too_long_is_cut_and_says_so(void **state)
+{
+	const struct store_limits limits = {.max_threads = 10, .turn_bytes = 5000};
+	const struct store_key k = {.subject = "", .thread_id = "a-thread"};
+	const char texts[] = {'x', '\x01', '"'};
+	struct fixture *f = *state;
+
+	f->store->ops->configure(f->store, &limits);
+	append(f, "", "a-thread", "short");
+	for (size_t i = 0; i < sizeof texts; i++) {
+		const json_t *question, *answer;
+		json_t *cut;
+
+		assert_non_null(store_append(f->store, &k, long_turn(30000, texts[i]), on_saved, f));
+		run(f, 1);
+		assert_false(f->failed);
+		free(load(f, "", "a-thread"));
+		assert_int_equal(json_array_size(f->loaded), i + 2);
+		cut = json_array_get(f->loaded, i + 1);
+		assert_int_equal(json_array_size(cut), 2);
+		assert_true(json_dumpb(cut, NULL, 0, JSON_COMPACT) <= limits.turn_bytes);
+		question = json_object_get(json_array_get(cut, 0), "content");
+		answer = json_object_get(json_array_get(cut, 1), "content");
+		assert_int_equal(json_string_value(question)[0], texts[i]);
+		assert_non_null(strstr(json_string_value(question), "\n[Cut here: this turn was too long"));
+		assert_non_null(strstr(json_string_value(answer), "\n[Cut here: this turn was too long"));
+		assert_true(json_is_true(json_object_get(json_array_get(cut, 1), "interrupted")));
+	}
+}
+
 /* ---- the layout of tt-agent 0.1.0 ---- */
 
 static const char old_schema[] =
@@ -931,6 +1080,7 @@ static void killed_while_converting(void **state)
 {
 	struct fixture *f = *state;
 	sqlite3 *db = make_old(f);
+	const struct store_limits limits = {.max_threads = OLD_THREADS};
 	char url[140], thread[32];
 	int interrupted = 0;
 
@@ -959,7 +1109,7 @@ static void killed_while_converting(void **state)
 		interrupted += WIFSIGNALED(status);
 	}
 	print_message("interrupted %d times\n", interrupted);
-	f->store = sqlite_open(f, "run", &no_limits);
+	f->store = sqlite_open(f, "run", &limits);
 	for (int i = 0; i < OLD_THREADS; i++) {
 		snprintf(thread, sizeof thread, "a-thread-%d", i);
 		assert_thread(f, "", thread, "one two");
@@ -1048,6 +1198,10 @@ int main(void)
 		SQLITE(a_missing_directory_is_reported),
 		SQLITE(damage_while_running),
 		SQLITE(killed_at_any_moment),
+		BOTH(no_more_threads_than_allowed),
+		BOTH(no_more_bytes_than_allowed),
+		SQLITE(what_a_flood_leaves_is_small),
+		BOTH(a_turn_that_is_too_long_is_cut_and_says_so),
 		cmocka_unit_test_setup_teardown(a_moved_store_is_noticed, setup_base, teardown),
 		cmocka_unit_test_setup_teardown(an_unknown_kind_is_refused, setup_base, teardown),
 		cmocka_unit_test(every_kind_can_be_configured),
