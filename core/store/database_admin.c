@@ -124,7 +124,12 @@ static json_t *show_thread(struct database *db, const struct thread_key *k, stru
 	/* Both are of one moment. */
 	if (database_begin_reading(db, e) < 0)
 		return NULL;
-	if (database_range(db, k, &range, e) == 0 && range.last > 0 && (turns = turns_of(db, k, e)) != NULL) {
+	if (database_range(db, k, &range, e) < 0)
+		err_clear(e); /* damaged: what is there is shown */
+	turns = turns_of(db, k, e);
+	if (json_array_size(turns) == 0) {
+		json_decref(turns);
+	} else {
 		thread = json_pack("{s:s, s:s, s:o, s:o, s:o}", "subject", k->subject, "thread_id", k->thread_id,
 		                   "created", time_of(range.created_ms), "used", time_of(range.at_ms), "turns", turns);
 		if (thread == NULL)
