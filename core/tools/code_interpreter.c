@@ -7,14 +7,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
+
+/* Runs in the local sandbox, those that wait for another of their client included, oldest first. */
+TAILQ_HEAD(local_runs, tool_run);
+
+struct interpreter {
+	struct e2b *e2b;
+	struct local_runs local;
+};
 
 struct tool_run {
+	struct interpreter *owner;
+	const struct tool_context *ctx;
 	tool_done_fn *done;
 	void *arg;
-	struct e2b_run *e2b; /* one of these two */
+	struct e2b_run *e2b; /* one of these: */
 	struct sandbox_client *local;
-	struct event *refuse; /* or none: the arguments are wrong */
+	char *waiting;        /* the code, until another local run of the client has ended */
+	struct event *refuse; /* the arguments are wrong */
+	bool is_local;
+	TAILQ_ENTRY(tool_run) link;
 };
+
+static execution_done_fn on_done;
 
 static void answer(struct tool_run *r, char *text, bool failed)
 {
@@ -24,13 +40,64 @@ static void answer(struct tool_run *r, char *text, bool failed)
 	tool_result_clear(&result);
 	if (r->refuse != NULL)
 		event_free(r->refuse);
+	free(r->waiting);
 	free(r);
 }
+
+/* ---- local runs: a few of each client at once ------------------------------------------ */
+
+static bool may_run(const struct tool_run *r)
+{
+	int64_t running = 0;
+	const struct tool_run *other;
+
+	TAILQ_FOREACH(other, &r->owner->local, link)
+	running += other->local != NULL && strcmp(other->ctx->client, r->ctx->client) == 0;
+	return running < cfg_int(r->ctx->config, CFG_CODE_CLIENT_RUNS);
+}
+
+/* -1: no memory. */
+static int run_or_wait(struct tool_run *r, const char *code)
+{
+	if (may_run(r))
+		r->local = sandbox_client_start(r->ctx, code, on_done, r);
+	else
+		r->waiting = strdup(code);
+	if (r->local == NULL && r->waiting == NULL)
+		return -1;
+	r->is_local = true;
+	TAILQ_INSERT_TAIL(&r->owner->local, r, link);
+	return 0;
+}
+
+/* A local run is over: those that waited for it follow. */
+static void leave(struct tool_run *r)
+{
+	struct interpreter *i = r->owner;
+	struct tool_run *next, *after;
+
+	if (!r->is_local)
+		return;
+	TAILQ_REMOVE(&i->local, r, link);
+	for (next = TAILQ_FIRST(&i->local); next != NULL; next = after) {
+		after = TAILQ_NEXT(next, link);
+		if (next->waiting == NULL || !may_run(next))
+			continue;
+		next->local = sandbox_client_start(next->ctx, next->waiting, on_done, next);
+		if (next->local == NULL)
+			continue; /* no memory: it is tried again at the next end, or the round's time ends it */
+		free(next->waiting);
+		next->waiting = NULL;
+	}
+}
+
+/* ---- runs ------------------------------------------------------------------------------- */
 
 static void on_done(void *arg, const struct execution *x, const char *failure)
 {
 	char *text;
 
+	leave(arg);
 	if (failure == NULL) {
 		answer(arg, execution_text(x), execution_failed(x));
 		return;
@@ -56,21 +123,22 @@ static struct tool_run *start(void *state, const struct tool_context *ctx, const
 	const char *code = json_string_value(json_object_get(args, "code"));
 	struct tool_run *r = calloc(1, sizeof *r);
 
-	if (r == NULL)
+	if (r == NULL || state == NULL) {
+		free(r);
 		return NULL;
-	r->done = done;
-	r->arg = arg;
+	}
+	*r = (struct tool_run){.owner = state, .ctx = ctx, .done = done, .arg = arg};
 	if (code == NULL || *code == '\0') {
 		r->refuse = event_new(ctx->base, -1, 0, on_refuse, r);
 		if (r->refuse != NULL)
 			event_active(r->refuse, EV_TIMEOUT, 0);
 	} else if (e2b_is_enabled(ctx->config)) {
-		if (state != NULL)
-			r->e2b = e2b_start(state, ctx, code, on_done, r);
-	} else {
-		r->local = sandbox_client_start(ctx, code, on_done, r);
+		r->e2b = e2b_start(r->owner->e2b, ctx, code, on_done, r);
+	} else if (run_or_wait(r, code) < 0) {
+		free(r);
+		return NULL;
 	}
-	if (r->refuse == NULL && r->e2b == NULL && r->local == NULL) {
+	if (r->refuse == NULL && r->e2b == NULL && !r->is_local) {
 		free(r);
 		return NULL;
 	}
@@ -79,12 +147,14 @@ static struct tool_run *start(void *state, const struct tool_context *ctx, const
 
 static void cancel(struct tool_run *r)
 {
+	leave(r);
 	if (r->e2b != NULL)
 		e2b_cancel(r->e2b);
 	if (r->local != NULL)
 		sandbox_client_cancel(r->local);
 	if (r->refuse != NULL)
 		event_free(r->refuse);
+	free(r->waiting);
 	free(r);
 }
 
@@ -100,17 +170,31 @@ const char *code_interpreter_runner_socket(const struct config *c)
 
 static void *open_state(struct event_base *base, const char *dir)
 {
-	return e2b_new(base, dir);
+	struct interpreter *i = calloc(1, sizeof *i);
+
+	if (i == NULL)
+		return NULL;
+	TAILQ_INIT(&i->local);
+	i->e2b = e2b_new(base, dir);
+	if (i->e2b == NULL) {
+		free(i);
+		return NULL;
+	}
+	return i;
 }
 
 static void close_state(void *state)
 {
-	e2b_free(state);
+	struct interpreter *i = state;
+
+	if (i != NULL)
+		e2b_free(i->e2b);
+	free(i);
 }
 
 static void forget(void *state, const char *thread)
 {
-	e2b_forget(state, thread);
+	e2b_forget(((struct interpreter *)state)->e2b, thread);
 }
 
 const struct tool tool_code_interpreter = {

@@ -24,6 +24,7 @@ struct tool_round {
 	void *arg;
 	struct event *end; /* calls `ended` from the loop */
 	size_t count, open;
+	unsigned runs_left;
 	struct job jobs[CALLS_MAX];
 };
 
@@ -129,7 +130,7 @@ static void start_job(struct job *j, const struct call *call, const struct tool_
 	json_t *args = json_loads(*call->arguments == '\0' ? "{}" : call->arguments, 0, &why);
 	char text[400];
 
-	if (in->closed) {
+	if (in->closed || r->runs_left == 0) {
 		job_done(j, "Error: no more tools can be used for this question. Answer now with what you have.");
 	} else if (tool == NULL) {
 		snprintf(text, sizeof text, "Error: there is no tool named %.64s. Answer without it.", call->name);
@@ -147,6 +148,7 @@ static void start_job(struct job *j, const struct call *call, const struct tool_
 		job_done(j, "This search was made before in this conversation turn; its results are above.");
 	} else {
 		j->tool = tool;
+		r->runs_left--;
 		r->handlers->started(r->arg, tool, args);
 		j->run = toolbox_start(in->box, tool, in->context, args, on_result, j);
 		if (j->run == NULL)
@@ -165,6 +167,7 @@ struct tool_round *tool_round_start(const struct tool_round_place *place, const 
 		return NULL;
 	r->handlers = handlers;
 	r->arg = arg;
+	r->runs_left = place->runs_left;
 	r->end = event_new(place->context->base, -1, 0, on_end, r);
 	for (size_t i = 0; r->end != NULL && i < count; i++) {
 		r->jobs[i] = (struct job){.round = r, .id = strdup(calls[i]->id)};

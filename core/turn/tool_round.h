@@ -25,8 +25,9 @@ struct tool_round_handlers {
 struct tool_round_place {
 	struct toolbox *box;
 	const struct tool_context *context;
-	json_t *subjects; /* an object: what tools were run on in this turn, by tool; kept by the turn */
-	bool closed;      /* no tool runs any more: each call has a result that says so */
+	json_t *subjects;   /* an object: what tools were run on in this turn, by tool; kept by the turn */
+	bool closed;        /* no tool runs any more: each call has a result that says so */
+	unsigned runs_left; /* for so many calls; the others have that result as well */
 };
 
 /* Starts what the calls ask for; they are copied as far as needed. NULL: no memory. */

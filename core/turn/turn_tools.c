@@ -47,9 +47,17 @@ static const struct tool_round_handlers round_handlers = {
 	.ended = on_ended,
 };
 
+static unsigned calls_left(const struct turn *t)
+{
+	unsigned max = (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_CALLS);
+
+	return t->log.tool_runs < max ? max - t->log.tool_runs : 0;
+}
+
 bool turn_tools_used_up(const struct turn *t)
 {
-	return t->tools.rounds >= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS) || t->tools.left_ms <= 0;
+	return calls_left(t) == 0 || t->tools.rounds >= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS) ||
+	       t->tools.left_ms <= 0;
 }
 
 /* Until proxies must be shown that the answer is still coming, or until the tools' time
@@ -96,6 +104,7 @@ enum step turn_tools(struct turn *t)
 		.context = &tools->context,
 		.subjects = tools->subjects,
 		.closed = turn_tools_used_up(t),
+		.runs_left = calls_left(t),
 	};
 	const char *text = t->answer.text.len == 0 ? "" : t->answer.text.data;
 	json_t *message = tool_round_message(o->calls, o->call_count, text, t->answer.text.len);
@@ -110,6 +119,7 @@ enum step turn_tools(struct turn *t)
 		.background = t->services->background,
 		.config = t->config,
 		.thread = t->conversation.sandbox,
+		.client = *t->conversation.subject != '\0' ? t->conversation.subject : t->conversation.sandbox,
 		.idle_ms = store_idle_ms(t->config, t->conversation.request.thread_id),
 	};
 	tools->began_ms = clock_mono_ms();

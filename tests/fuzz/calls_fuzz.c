@@ -32,7 +32,7 @@ static json_t *run(const struct call *const *calls, size_t count, bool closed)
 	static const struct tool_round_handlers handlers = {on_started, on_finished, on_ended};
 	static struct event_base *base;
 	struct tool_context ctx = {.config = fuzz_config(), .thread = ""};
-	struct tool_round_place place = {.context = &ctx, .closed = closed};
+	struct tool_round_place place = {.context = &ctx, .closed = closed, .runs_left = CALLS_MAX};
 	struct tool_round *round;
 	json_t *results;
 	bool ended = false;

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The local sandbox: code that tries to break out of it or to take too much, and who may wait for whom."""
 
+import contextlib
+import json
 import os
 import re
 import signal
@@ -485,6 +487,65 @@ def test_the_code_of_a_turn_runs_in_the_local_sandbox(testbed):
     results = world.run("print(6 * 7)", "print('Grüße 😀')", "1/0", "import time; time.sleep(9)")
     assert results[:2] == ["Output:\n42\n", "Output:\nGrüße 😀\n"]
     assert "ZeroDivisionError" in results[2] and "longer than is allowed" in results[3]
+
+
+class Slow:
+    """Listens as the runner does, and takes a while for each code."""
+
+    def __init__(self, testbed):
+        self.path = testbed.directory / "slow.sock"
+        self.listener = testbed.client(socket.socket(socket.AF_UNIX))
+        self.listener.bind(str(self.path))
+        self.listener.listen(64)
+        self.codes, self.running, self.most, self.lock = [], 0, 0, threading.Lock()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        try:
+            while True:
+                threading.Thread(target=self.serve, args=(self.listener.accept()[0],), daemon=True).start()
+        except OSError:
+            pass
+
+    def serve(self, peer):
+        for line in peer.makefile("rb"):
+            code = json.loads(line).get("code")
+            if code is None:
+                peer.sendall(b'{"type":"ready"}\n')
+                continue
+            with self.lock:
+                self.codes.append(code)
+                self.running += 1
+                self.most = max(self.most, self.running)
+            time.sleep(0.2)
+            with self.lock:
+                self.running -= 1
+            with contextlib.suppress(BrokenPipeError):  # the client has left
+                peer.sendall(json.dumps({"type": "stdout", "text": code}).encode() + b'\n{"type":"end_of_execution"}\n')
+
+
+def test_one_conversation_holds_a_few_sandboxes_and_the_others_find_one(testbed):
+    world = World(testbed, Slow(testbed)).wait_tools(CODE)
+    turns = []
+    greedy = threading.Thread(target=lambda: turns.append(world.run(*(f"greedy {n}" for n in range(10)))))
+    greedy.start()
+    wait_until(lambda: len(world.runner.codes) >= 2, "the first codes")
+    assert world.runner.most == 2
+    other = world.service.chat(rounds(calls(call(CODE, code="other"))))
+    assert other.whole and world.runner.codes.index("other") < 8
+    greedy.join()
+    assert world.runner.codes[-1] == "greedy 9" and world.runner.most <= 3
+    assert sorted(c for c in world.runner.codes if c != "other") == sorted(f"greedy {n}" for n in range(10))
+
+
+def test_code_that_waits_for_a_sandbox_goes_with_its_client(testbed):
+    world = World(testbed, Slow(testbed)).wait_tools(CODE)
+    exchange = world.service.ask(rounds(calls(*(call(CODE, id=f"c{n}", code=f"left {n}") for n in range(8)))), "one")
+    wait_until(lambda: len(world.runner.codes) >= 2, "the first codes")
+    exchange.reset()
+    wait_until(lambda: world.runner.running == 0, "they end")
+    assert len(world.runner.codes) <= 4
+    assert world.run("after") == ["Output:\nafter"]
 
 
 def test_a_chat_client_that_leaves_ends_its_code(testbed):

@@ -142,6 +142,18 @@ def test_searches_of_one_answer_run_in_parallel(world):
     assert last["at_ns"] - first["at_ns"] < 300e6 and time.monotonic() - began < 1.9
 
 
+def test_so_many_calls_of_a_turn_are_run(world):
+    """limits.tool_calls is 20: a model that calls on and on must answer with what it has."""
+    asked = [calls(*(call(SEARCH, id=f"c{r}-{i}", query=f"q{r}-{i}") for i in range(32))) for r in range(5)]
+    turn = world.chat(rounds(*asked))
+    assert turn.answer == PLAIN and turn.text.count("Searching: ") == 20
+    assert len(world.search.queries()) == 20
+    results = world.results()
+    assert len(results) == 160 and "Error" not in "".join(results[:20])
+    assert set(results[20:]) == {"Error: no more tools can be used for this question. Answer now with what you have."}
+    assert world.llm.chats()[-1]["body"]["tool_choice"] == "none"
+
+
 def test_results_go_back_with_their_ids_in_the_order_of_the_calls(world):
     world.search.script(tavily={"delay_us": 100000})
     world.chat(rounds(calls(call(SEARCH, id="slow", query="x"), call(CODE, id="quick", code="1"), call("nope", id="none"))))
