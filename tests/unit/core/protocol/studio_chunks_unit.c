@@ -40,8 +40,8 @@ static void note_write(void)
 
 static struct reply *begin(const char *thread_id)
 {
-	char id[32];
-	struct chat_request request = {.thread_id = id};
+	static char id[32];
+	static const struct chat_request request = {.thread_id = id};
 
 	snprintf(id, sizeof id, "%s", thread_id);
 	out.after_write = note_write;
