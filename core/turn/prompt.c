@@ -406,23 +406,6 @@ struct prompt_draft {
 	json_t *tools, *turns, *messages, *as_sent;
 };
 
-/* A copy of the list of messages, of which each may be changed, but nothing in them. */
-static json_t *copy_messages(const json_t *messages)
-{
-	json_t *copy = json_array();
-	json_t *message;
-	size_t i;
-
-	json_array_foreach(messages, i, message)
-	{
-		if (json_array_append_new(copy, json_copy(message)) < 0) {
-			json_decref(copy);
-			return NULL;
-		}
-	}
-	return copy;
-}
-
 struct prompt_draft *prompt_draft_new(const struct prompt *p, struct prompt_cache *cache)
 {
 	const char *tail = prompt_tail(p, cache);
@@ -436,14 +419,15 @@ struct prompt_draft *prompt_draft_new(const struct prompt *p, struct prompt_cach
 	d->tail = strdup(tail);
 	d->p.tools = d->tools = json_incref((json_t *)(uintptr_t)p->tools);
 	d->p.turns = d->turns = json_incref((json_t *)(uintptr_t)p->turns);
-	d->p.messages = d->messages = copy_messages(p->messages);
+	/* The turn may end and change them meanwhile; those of earlier turns never change. */
+	d->p.messages = d->messages = json_deep_copy(p->messages);
 	d->p.as_sent = d->as_sent = json_copy((json_t *)(uintptr_t)p->as_sent);
 	if (p->begun != NULL) {
 		d->p.begun = d->begun = malloc(p->begun_len + 1);
 		if (d->begun != NULL)
 			memcpy(d->begun, p->begun, p->begun_len);
 	}
-	if (d->model != NULL && d->tail != NULL && d->messages != NULL &&
+	if (d->model != NULL && d->tail != NULL && (d->messages == NULL) == (p->messages == NULL) &&
 	    (d->as_sent == NULL) == (p->as_sent == NULL) && (d->begun == NULL) == (p->begun == NULL))
 		return d;
 	prompt_draft_free(d);
