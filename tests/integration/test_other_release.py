@@ -98,6 +98,10 @@ def test_it_compiles_without_a_warning(tree, compiler):
         ../../configure --enable-developer CC={compiler}; make -j2; make -j2 check TESTS=""", seconds=3600)
 
 
+def test_the_checks_of_style_pass(tree):
+    run(tree, "bash", "-ec", "apt-get install -qy --no-install-recommends python3; tests/check-style", seconds=3600)
+
+
 def test_the_second_command_passes(tree):
     output = run(tree, "tests/run", seconds=7200)
     assert re.search(r"^[1-9]\d+ passed, 0 failed, \d+ skipped$", output, re.M), output[-2000:]
