@@ -19,6 +19,7 @@ static const struct ctl_command *const entries[] = {
 	&ctl_reload,
 	&ctl_threads_list,
 	&ctl_threads_show,
+	&ctl_threads_stat,
 	&ctl_threads_size,
 	&ctl_threads_delete,
 	&ctl_threads_delete_user,

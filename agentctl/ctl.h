@@ -92,7 +92,7 @@ json_t *ctl_last_state(const struct ctl *a, json_t *(*make)(const struct status_
 
 extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_events, ctl_refresh, ctl_select,
 	ctl_reload;
-extern const struct ctl_command ctl_threads_list, ctl_threads_show, ctl_threads_size, ctl_threads_delete,
-	ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_probe;
+extern const struct ctl_command ctl_threads_list, ctl_threads_show, ctl_threads_stat, ctl_threads_size,
+	ctl_threads_delete, ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_probe;
 
 #endif

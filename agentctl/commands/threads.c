@@ -128,26 +128,32 @@ static enum ctl_exit run_show(const struct ctl *a, const struct ctl_command *c, 
 	return finish(a, c, &t, store_admin_show(t.store, &key, &e), &e);
 }
 
-static enum ctl_exit run_size(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
+static json_t *stat_document(const struct threads *t, const struct store_size *size)
+{
+	return json_pack(
+		"{s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "store", t->url, "threads",
+		(json_int_t)size->threads, "turns", (json_int_t)size->turns, "bytes", (json_int_t)size->bytes,
+		"disk_bytes", (json_int_t)size->disk_bytes, "oldest_used", (double)size->oldest_ms / 1000,
+		"max_threads", (json_int_t)cfg_int(t->config, CFG_THREADS_MAX_THREADS), "max_bytes",
+		(json_int_t)cfg_int(t->config, CFG_THREADS_MAX_BYTES), "max_turn_bytes",
+		(json_int_t)cfg_int(t->config, CFG_THREADS_MAX_TURN_BYTES), "evicted_threads",
+		(json_int_t)size->evicted_threads, "evicted_turns", (json_int_t)size->evicted_turns, "evicted_bytes",
+		(json_int_t)size->evicted_bytes, "evicted_at", (double)size->evicted_ms / 1000);
+}
+
+static enum ctl_exit run_stat(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
 {
 	struct err e = ERR_INIT;
 	struct threads t;
 	enum ctl_exit result = open_threads(a, &t);
 	json_t *document = NULL;
 	struct store_size size;
-	char text[128];
 
 	(void)args, (void)count;
 	if (result != CTL_OK)
 		return result;
-	if (store_admin_size(t.store, &size, &e) == 0) {
-		snprintf(text, sizeof text, "%" PRId64 " threads, %" PRId64 " turns of %.1f MB, %.1f MB on disk",
-		         size.threads, size.turns, (double)size.bytes / 1e6, (double)size.disk_bytes / 1e6);
-		document =
-			json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "status", "success", "message", text, "store",
-		                  t.url, "threads", (json_int_t)size.threads, "turns", (json_int_t)size.turns, "bytes",
-		                  (json_int_t)size.bytes, "disk_bytes", (json_int_t)size.disk_bytes);
-	}
+	if (store_admin_size(t.store, &size, &e) == 0)
+		document = stat_document(&t, &size);
 	return finish(a, c, &t, document, &e);
 }
 
@@ -232,11 +238,19 @@ const struct ctl_command ctl_threads_show = {
 	.run = run_show,
 	.show = threads_text_show,
 };
+const struct ctl_command ctl_threads_stat = {
+	.name = "threads stat",
+	.arguments = "",
+	.help = "How many are stored, the space that they take, the limits, and what was deleted because of these.",
+	.run = run_stat,
+	.show = threads_text_stat,
+};
 const struct ctl_command ctl_threads_size = {
 	.name = "threads size",
 	.arguments = "",
-	.help = "How many are stored, and the space that they take.",
-	.run = run_size,
+	.help = "The former name of threads stat.",
+	.run = run_stat,
+	.show = threads_text_stat,
 };
 const struct ctl_command ctl_threads_delete = {
 	.name = "threads delete",

@@ -8,15 +8,15 @@
 #include <string.h>
 #include <time.h>
 
-static void add_time(struct table *t, const json_t *at)
+/* With the zone, because logs are in UTC. */
+static void format_time(const json_t *at, char text[40])
 {
 	time_t seconds = (time_t)json_number_value(at);
-	char text[32] = "-";
 	struct tm tm;
 
+	strcpy(text, "-");
 	if (localtime_r(&seconds, &tm) != NULL)
-		strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
-	table_add(t, COLOUR_NONE, text);
+		strftime(text, 40, "%Y-%m-%d %H:%M:%S %z", &tm);
 }
 
 void threads_text_list(const struct ctl *a, const json_t *document)
@@ -28,6 +28,7 @@ void threads_text_list(const struct ctl *a, const json_t *document)
 	                                              {.heading = "LAST USED"}};
 	const json_t *threads = json_object_get(document, "threads"), *thread;
 	struct table *t = table_new(a, columns, sizeof columns / sizeof columns[0]);
+	char used[40];
 	size_t i;
 
 	json_array_foreach(threads, i, thread)
@@ -36,13 +37,56 @@ void threads_text_list(const struct ctl *a, const json_t *document)
 		table_add(t, COLOUR_NONE, text_of(thread, "subject"));
 		table_addf(t, COLOUR_NONE, "%lld", number_of(thread, "turns"));
 		table_addf(t, COLOUR_NONE, "%lld", number_of(thread, "bytes"));
-		add_time(t, json_object_get(thread, "used"));
+		format_time(json_object_get(thread, "used"), used);
+		table_add(t, COLOUR_NONE, used);
 	}
 	if (json_array_size(threads) > 0)
 		table_print(t);
 	else
 		fputs("no conversation is stored\n", a->out);
 	table_free(t);
+}
+
+static void add_number(struct table *t, const json_t *document, const char *key)
+{
+	if (key != NULL)
+		table_addf(t, COLOUR_NONE, "%lld", number_of(document, key));
+	else
+		table_add(t, COLOUR_NONE, "");
+}
+
+void threads_text_stat(const struct ctl *a, const json_t *document)
+{
+	static const struct table_column columns[] = {
+		{.heading = ""}, {.heading = "STORED"}, {.heading = "LIMIT"}, {.heading = "EVICTED"}};
+	static const struct {
+		const char *what, *stored, *limit, *evicted;
+	} rows[] = {
+		{"threads", "threads", "max_threads", "evicted_threads"},
+		{"turns", "turns", NULL, "evicted_turns"},
+		{"bytes of turns", "bytes", NULL, "evicted_bytes"},
+		{"bytes of the longest turn", NULL, "max_turn_bytes", NULL},
+		{"bytes on disk", "disk_bytes", "max_bytes", NULL},
+	};
+	struct table *t = table_new(a, columns, sizeof columns / sizeof columns[0]);
+	char time[40];
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		table_add(t, COLOUR_NONE, rows[i].what);
+		add_number(t, document, rows[i].stored);
+		add_number(t, document, rows[i].limit);
+		add_number(t, document, rows[i].evicted);
+	}
+	table_print(t);
+	table_free(t);
+	if (number_of(document, "threads") > 0) {
+		format_time(json_object_get(document, "oldest_used"), time);
+		fprintf(a->out, "least recently used thread: %s\n", time);
+	}
+	if (number_of(document, "evicted_threads") > 0) {
+		format_time(json_object_get(document, "evicted_at"), time);
+		fprintf(a->out, "last evicted: %s\n", time);
+	}
 }
 
 /* Line by line, so that a model's text cannot control the terminal. */

@@ -47,8 +47,8 @@ static const char *const texts[STATEMENTS] = {
 		"SELECT number, at_ms, messages FROM log WHERE subject = ?1 AND thread_id = ?2 AND run = ?3"
 		" ORDER BY id",
 	[SQL_SIZE] =
-		"SELECT count(*), coalesce(sum(number - first + 1), 0), coalesce(sum(bytes), 0)"
-		" FROM log WHERE id IN (" LAST_TURNS ")",
+		"SELECT count(*), coalesce(sum(number - first + 1), 0), coalesce(sum(bytes), 0),"
+		" coalesce(min(at_ms), 0) FROM log WHERE id IN (" LAST_TURNS ")",
 };
 
 int database_fail(struct database *db, struct err *e, const char *what)
@@ -61,6 +61,9 @@ int database_fail(struct database *db, struct err *e, const char *what)
 	case SQLITE_CANTOPEN:
 	case SQLITE_READONLY:
 		db->lost = true;
+		break;
+	case SQLITE_FULL:
+		db->full = true;
 		break;
 	default:
 		break;

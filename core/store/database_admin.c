@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ struct sqlite_admin {
 	struct store_admin base;
 	struct database *db; /* NULL: there is no file, so nothing was ever stored */
 	char *file;
+	bool disk_is_full; /* the reserve was released */
 };
 
 static struct database *database_of(struct store_admin *a)
@@ -146,8 +148,18 @@ static void admin_close(struct store_admin *base)
 	struct sqlite_admin *a = (struct sqlite_admin *)base;
 
 	database_close(a->db);
+	if (a->disk_is_full)
+		database_hold_reserve(a->file);
 	free(a->file);
 	free(a);
+}
+
+/* Even the database's shared memory is a file beside it. */
+static bool has_no_space(const char *file)
+{
+	struct statvfs fs;
+
+	return statvfs(file, &fs) == 0 && fs.f_bavail * fs.f_frsize < 1 << 20;
 }
 
 static struct store_admin *admin_open(const char *file, struct err *e)
@@ -160,6 +172,13 @@ static struct store_admin *admin_open(const char *file, struct err *e)
 		return &a->base;
 	else if ((a->db = database_open(file, "", false, e)) != NULL)
 		return &a->base;
+	else if (has_no_space(file) && database_release_reserve(file)) {
+		a->disk_is_full = true;
+		err_clear(e);
+		a->db = database_open(file, "", false, e);
+		if (a->db != NULL)
+			return &a->base;
+	}
 	if (a != NULL)
 		admin_close(&a->base);
 	return NULL;
@@ -203,13 +222,13 @@ static json_t *admin_show(struct store_admin *a, const struct store_key *k, stru
 }
 
 /* Deletes the threads of a subject, or all (NULL), from the row after *at on, as many as fit in one
- * transaction. How many; -1 with e. *at is the last row that was looked at, 0 at the end. */
-static int64_t delete_some(struct database *db, const char *subject, int64_t *at, struct err *e)
+ * transaction, at most max. How many; -1 with e. *at is the last row that was looked at, 0 at the end. */
+static int64_t delete_some(struct database *db, const char *subject, int max, int64_t *at, struct err *e)
 {
 	int64_t deleted = 0, bytes = 0;
 	int found = 1;
 
-	while (deleted < DELETED_AT_ONCE && bytes < BYTES_AT_ONCE && found > 0) {
+	while (deleted < max && bytes < BYTES_AT_ONCE && found > 0) {
 		sqlite3_stmt *s;
 		struct row row;
 		struct range range;
@@ -247,18 +266,20 @@ static int64_t delete_key(struct database *db, const struct store_key *k, struct
 	return found < 0 ? -1 : deleted;
 }
 
-/* One transaction of a deletion; *at as of delete_some. */
-static int64_t delete_once(struct database *db, const struct store_key *k, int64_t *at, struct err *e)
+/* One transaction of a deletion; *at as of delete_some, unchanged where it fails. */
+static int64_t delete_once(struct sqlite_admin *a, const struct store_key *k, int64_t *at, struct err *e)
 {
-	int64_t deleted;
+	struct database *db = a->db;
+	int64_t deleted, next = *at;
 
 	if (database_begin_writing(db, e) < 0)
 		return -1;
 	if (k != NULL && k->thread_id != NULL) {
 		deleted = delete_key(db, k, e);
-		*at = 0;
+		next = 0;
 	} else {
-		deleted = delete_some(db, k != NULL ? k->subject : NULL, at, e);
+		deleted =
+			delete_some(db, k != NULL ? k->subject : NULL, a->disk_is_full ? 1 : DELETED_AT_ONCE, &next, e);
 	}
 	if (deleted > 0 && database_mark(db, deleted, e) < 0)
 		deleted = -1;
@@ -266,31 +287,60 @@ static int64_t delete_once(struct database *db, const struct store_key *k, int64
 		database_roll_back(db);
 	else if (database_commit(db, e) < 0)
 		deleted = -1;
+	if (deleted >= 0)
+		*at = next;
 	return deleted;
 }
 
-static int64_t admin_delete(struct store_admin *a, const struct store_key *k, struct err *e)
+/* From here on as little as possible is written: deleted text is not overwritten, but its pages
+ * leave the file. */
+static bool can_go_on_without_space(struct sqlite_admin *a, struct err *e)
 {
-	struct database *db = database_of(a);
-	bool one = k != NULL && k->thread_id != NULL;
+	if (!a->db->full || a->disk_is_full)
+		return false;
+	database_release_reserve(a->file);
+	a->disk_is_full = true;
+	err_clear(e);
+	/* What the log holds takes no more room in the database than the log did. */
+	sqlite3_wal_checkpoint_v2(a->db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	return sqlite3_exec(a->db->sqlite, "PRAGMA secure_delete = FAST", NULL, NULL, NULL) == SQLITE_OK;
+}
+
+/* Gives back what a transaction has freed. */
+static void shrink(const struct sqlite_admin *a, bool more)
+{
+	const char *vacuum = a->disk_is_full ? "PRAGMA incremental_vacuum(64)" : "PRAGMA incremental_vacuum";
+
+	sqlite3_exec(a->db->sqlite, vacuum, NULL, NULL, NULL);
+	if (a->disk_is_full)
+		sqlite3_wal_checkpoint_v2(a->db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	else if (more) /* or the log would grow as large as the database */
+		database_checkpoint(a->db);
+}
+
+static int64_t admin_delete(struct store_admin *base, const struct store_key *k, struct err *e)
+{
+	struct sqlite_admin *a = (struct sqlite_admin *)base;
+	bool one = k != NULL && k->thread_id != NULL, again = false;
 	int64_t deleted = 0, some = 0, at = 0;
 
-	if (db != NULL) {
+	if (a->db != NULL) {
 		do {
-			some = delete_once(db, k, &at, e);
+			some = delete_once(a, k, &at, e);
+			again = some < 0 && can_go_on_without_space(a, e);
 			deleted += some > 0 ? some : 0;
 			if (some > 0)
-				sqlite3_exec(db->sqlite, "PRAGMA incremental_vacuum", NULL, NULL, NULL);
-			if (some > 0 && at > 0) /* or the log would grow as large as the database */
-				database_checkpoint(db);
-		} while (some >= 0 && at > 0);
+				shrink(a, at > 0);
+		} while (again || (some >= 0 && at > 0));
 	}
 	/* A single thread that does not exist is most likely a typing error. */
 	if (one && some == 0)
 		return no_thread(k, e);
+	if (deleted > 0 && a->disk_is_full)
+		sqlite3_exec(a->db->sqlite, "PRAGMA incremental_vacuum", NULL, NULL, NULL);
 	/* Also from the log, unless the service is reading: then the next checkpoint does it. */
 	if (deleted > 0)
-		sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+		sqlite3_wal_checkpoint_v2(a->db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	return some < 0 ? -1 : deleted;
 }
 
@@ -364,8 +414,13 @@ static int admin_size(struct store_admin *base, struct store_size *size, struct 
 		size->threads = sqlite3_column_int64(s, 0);
 		size->turns = sqlite3_column_int64(s, 1);
 		size->bytes = sqlite3_column_int64(s, 2);
+		size->oldest_ms = sqlite3_column_int64(s, 3);
 	}
 	database_done(s);
+	size->evicted_threads = database_state(a->db, STATE_EVICTED_THREADS);
+	size->evicted_turns = database_state(a->db, STATE_EVICTED_TURNS);
+	size->evicted_bytes = database_state(a->db, STATE_EVICTED_BYTES);
+	size->evicted_ms = database_state(a->db, STATE_EVICTED_AT);
 	return code < 0 ? -1 : 0;
 }
 

@@ -44,6 +44,7 @@ struct database {
 	char *file;
 	char *run;
 	bool lost;
+	bool full; /* there was no space on the disk */
 	int wal_pages;
 	struct turn_cache *cache;
 	sqlite3_stmt *statements[STATEMENTS];
@@ -66,6 +67,11 @@ struct range {
 	int64_t first, last, bytes;
 	int64_t created_ms, at_ms;
 };
+
+/* Space beside the database that is in reserve for deletions: these write before they free, which
+ * a full disk would not let them. */
+void database_hold_reserve(const char *file);
+bool database_release_reserve(const char *file); /* false: there is none */
 
 /* Fills e with SQLite's message; always -1. */
 int database_fail(struct database *db, struct err *e, const char *what);

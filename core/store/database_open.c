@@ -18,6 +18,7 @@
 #define BUSY_TRIES     250        /* about two seconds */
 #define WAL_TRIES      50
 #define CACHE_BYTES    (8u << 20)
+#define RESERVE_BYTES  (8 << 20) /* more than the log holds when nobody waits */
 #define CONVERTED      "cannot be converted to the layout of this version"
 
 static const char schema[] =
@@ -174,6 +175,35 @@ static int make_file(const char *file, struct err *e)
 	return 0;
 }
 
+static char *reserve_of(const char *file)
+{
+	char *name = NULL;
+
+	return asprintf(&name, "%s-reserve", file) >= 0 ? name : NULL;
+}
+
+void database_hold_reserve(const char *file)
+{
+	char *name = reserve_of(file);
+	int fd = name != NULL ? open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+
+	if (fd >= 0) {
+		if (posix_fallocate(fd, 0, RESERVE_BYTES) != 0)
+			unlink(name);
+		close(fd);
+	}
+	free(name);
+}
+
+bool database_release_reserve(const char *file)
+{
+	char *name = reserve_of(file);
+	bool released = name != NULL && unlink(name) == 0;
+
+	free(name);
+	return released;
+}
+
 struct database *database_open(const char *file, const char *run, bool create, struct err *e)
 {
 	struct database *db = calloc(1, sizeof *db);
@@ -191,6 +221,8 @@ struct database *database_open(const char *file, const char *run, bool create, s
 	}
 	if (set_up(db, e) < 0)
 		goto fail;
+	if (create)
+		database_hold_reserve(file);
 	return db;
 fail:
 	database_close(db);

@@ -43,6 +43,9 @@ struct store_size {
 	int64_t threads, turns;
 	int64_t bytes; /* of the turns, as JSON */
 	int64_t disk_bytes;
+	int64_t oldest_ms; /* wall clock: the last use of the thread that was not used for the longest time; 0: none */
+	/* Because of limits, ever; evicted_ms: the last time, wall clock, 0: never. */
+	int64_t evicted_threads, evicted_turns, evicted_bytes, evicted_ms;
 };
 int store_admin_size(struct store_admin *a, struct store_size *size, struct err *e); /* -1 with e */
 

@@ -23,7 +23,7 @@ static int64_t thread; /* no number is used twice: what is cached of a thread be
 
 static void remove_directory(void)
 {
-	static const char *const ends[] = {"", "-wal", "-shm"};
+	static const char *const ends[] = {"", "-wal", "-shm", "-reserve"};
 	char path[80];
 
 	store_admin_close(admin);

@@ -168,10 +168,10 @@ def test_a_daemon_without_descriptors_keeps_its_verdicts(testbed):
 
 
 @pytest.fixture
-def disk(tmp_path):
+def disk(tmp_path, request):
     """Named before `testbed` by a test, it outlives what runs on it."""
     try:
-        d = Disk(tmp_path, 1024)
+        d = Disk(tmp_path, getattr(request, "param", 1024))
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("nobody may mount a small file system here")
     yield d
@@ -210,6 +210,24 @@ def test_a_disk_that_is_full_at_the_start(disk, testbed):
     disk.empty()
     wait_until(lambda: remembers(service, llm, "another-thread"), "memory again")
     assert len(re.findall("disk is full", service.responder.log())) == 1
+
+
+@pytest.mark.parametrize("disk", [32768], indirect=True)
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_conversations_are_deleted_on_a_full_disk(disk, testbed, running):
+    service, llm = testbed.one({"text": ["yes"]}, sets=[f"threads.store=sqlite:{disk.directory}/threads.db"])
+    for n in range(40):
+        assert service.chat(f"{n} " + 40000 * "x", f"a-thread-of-its-own-{n % 8}").whole
+    if not running:
+        service.responder.stop()
+    disk.fill()
+    assert service.ctl("threads", "delete", "a-thread-of-its-own-0")["message"] == "1 thread deleted"
+    disk.fill()
+    assert service.ctl("threads", "delete-all")["message"] == "7 threads deleted"
+    size = service.ctl("threads", "stat")
+    assert size["threads"] == 0 and size["disk_bytes"] < 100000
+    if running:
+        wait_until(lambda: remembers(service, llm, "another-thread"), "memory again")
 
 
 @pytest.fixture

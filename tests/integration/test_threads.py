@@ -214,8 +214,12 @@ def test_the_admin_sees_exports_and_deletes(testbed):
     assert shown["turns"][0]["messages"][0] == {"role": "user", "content": "a question"}
     lines = service.ctl("threads", "export", ok=False).stdout.splitlines()
     assert sorted(json.loads(line)["thread_id"] for line in lines) == ["7", LONG]
-    size = service.ctl("threads", "size")
+    size = service.ctl("threads", "stat")
     assert (size["threads"], size["turns"]) == (2, 3) and size["disk_bytes"] > size["bytes"] > 0
+    assert (size["max_threads"], size["max_bytes"], size["evicted_threads"]) == (1000000, 1 << 30, 0)
+    assert abs(size["oldest_used"] - time.time()) < 600
+    for command in ("stat", "size"):
+        assert "1073741824" in service.ctl("threads", command, ok=False).stdout
     assert service.ctl("threads", "delete-user", "ann")["message"] == "0 threads deleted"
     assert service.ctl("threads", "delete", LONG)["message"] == "1 thread deleted"
     assert service.ctl("threads", "show", LONG, ok=False).returncode == 1
@@ -237,7 +241,7 @@ def test_the_admin_sees_exports_and_deletes(testbed):
 def test_memory_shows_the_admin_nothing_and_says_why(testbed):
     service, _ = testbed.one({"text": ["yes"]}, sets=["threads.store=memory:"])
     service.chat("a question", LONG)
-    for command in (["list"], ["show", LONG], ["size"], ["delete-all"], ["export"]):
+    for command in (["list"], ["show", LONG], ["stat"], ["delete-all"], ["export"]):
         refused = service.ctl("threads", *command, ok=False)
         assert refused.returncode == 1
         assert "in the memory of the responder's workers" in refused.stdout + refused.stderr

@@ -120,7 +120,7 @@ static void keeps_what_it_can(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(keeps_what_it_can)};
-	static const char *const ends[] = {"", "-wal", "-shm"};
+	static const char *const ends[] = {"", "-wal", "-shm", "-reserve"};
 	sqlite3_mem_methods wrapped;
 	char path[160];
 	int failed;

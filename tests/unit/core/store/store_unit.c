@@ -77,7 +77,7 @@ static int setup_sqlite(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const ends[] = {"", "-wal", "-shm", ".away"};
+	static const char *const ends[] = {"", "-wal", "-shm", "-reserve", ".away"};
 	struct fixture *f = *state;
 	char path[256];
 
