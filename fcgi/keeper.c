@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -57,6 +58,7 @@ struct kept {
 
 struct keeper {
 	_Atomic int64_t beat_ns, hang_ns;
+	pid_t pid;       /* of the keeper; 0: it died */
 	_Atomic int end; /* no file descriptor from here on was ever used */
 	int entries_max;
 	struct handover handover;
@@ -432,13 +434,23 @@ struct keeper *keeper_start(const struct handover *h)
 		k->handover = *h;
 		run(k, self, pidfd);
 	}
-	if (pid > 0)
+	if (pid > 0) {
+		k->pid = (pid_t)pid;
 		return k;
+	}
 	log_event(LOG_KEEPER_FAILED, L_STR("error", strerror(errno)));
 	if (pidfd >= 0)
 		close(pidfd);
 	keeper_free(k);
 	return NULL;
+}
+
+bool keeper_died(struct keeper *k)
+{
+	if (k == NULL || k->pid == 0 || waitpid(k->pid, NULL, WNOHANG | __WALL) <= 0)
+		return false;
+	k->pid = 0;
+	return true;
 }
 
 void keeper_free(struct keeper *k)

@@ -37,6 +37,9 @@ struct keeper *keeper_start(const struct handover *h);
 /* The keeper ends with its worker. */
 void keeper_free(struct keeper *k);
 
+/* True once: the keeper died, so nobody outlives the worker any more. */
+bool keeper_died(struct keeper *k);
+
 void keeper_beat(struct keeper *k, int64_t now_ns); /* the event loop moves; CLOCK_MONOTONIC */
 /* How long it may stand still, from the next beat on; 0: for ever, as under a debugger. */
 void keeper_set_hang_time(struct keeper *k, int64_t ms);

@@ -287,6 +287,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	published_check(w->published);
 	event_add(w->orphans, NULL);
+	if (keeper_died(w->keeper) && !w->draining) {
+		log_event(LOG_KEEPER_DIED, L_INT("pid", getpid()));
+		kill(getppid(), SIGHUP); /* for new workers, which have keepers */
+	}
 	schedule_tick(w);
 }
 

@@ -189,13 +189,28 @@ def test_no_process_is_left(testbed):
             os.kill(pid, signal.SIGKILL)
         assert all(t.whole for t in answers.ended())
         wait_until(lambda: len(service.worker_pids()) == 2 and not set(old) & set(service.worker_pids()), "new workers")
-    group = service.responder.pid
-    keepers = lambda: [p for p in os.listdir("/proc") if p.isdigit() and comm(p) == "tt-agent-keeper" and descends(p, group)]
-    wait_until(lambda: len(keepers()) == 2, "a keeper for each worker")
-    workers = service.worker_pids()
+    wait_until(lambda: len(keepers(service)) == 2, "a keeper for each worker")
+    left = service.worker_pids() + keepers(service)
     assert service.responder.stop() == 0
-    for pid in workers + [int(k) for k in keepers()]:
+    for pid in left:
         wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "they ended")
+
+
+def test_a_worker_whose_keeper_died_is_replaced(testbed):
+    service, _ = one(testbed, workers=1)
+    old = service.worker_pids()
+    before = Answers([service.ask(WORDS_400) for _ in range(5)])
+    os.kill(keepers(service)[0], signal.SIGKILL)
+    service.responder.wait_log("WARNING keeper_died")
+    assert all(whole(t, 400) for t in before.ended())
+    wait_until(lambda: len(service.worker_pids()) == 1 and service.worker_pids() != old, "a new worker alone")
+    answers = Answers([service.ask(WORDS_400) for _ in range(5)])
+    os.kill(service.worker_pids()[0], signal.SIGKILL)
+    all_resumed(answers.ended(), 400)
+
+
+def keepers(service):
+    return [int(p) for p in os.listdir("/proc") if p.isdigit() and comm(p) == "tt-agent-keeper" and descends(p, service.responder.pid)]
 
 
 def comm(pid):
