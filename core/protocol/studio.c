@@ -9,9 +9,9 @@
  * TT-Studio's readers judge a text by its chunks. Chunks of nothing but whitespace are dropped,
  * so whitespace waits for the next word. One that begins with [STATS], or is [DONE], is taken
  * for the end, so neither word is ever in one chunk: a flush boundary is put before its last
- * byte. Workflows strip each chunk and join them; the
- * threads of theirs have no name, so there, where nobody reads along, a chunk begins and ends
- * within a word: its last characters wait for the next token. */
+ * byte. Workflows strip each chunk and join them. Their threads have no name, so there, where
+ * nobody reads along, a chunk begins and ends within a word: its last characters wait for the
+ * next token. */
 #include "core/protocol/protocol.h"
 
 #include "core/base/buf.h"
