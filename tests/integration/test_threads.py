@@ -238,6 +238,20 @@ def test_the_admin_sees_exports_and_deletes(testbed):
         assert b"a question" not in (service.directory / f"threads.db{rest}").read_bytes()
 
 
+def test_the_least_recently_used_threads_are_deleted_beyond_the_limit(testbed):
+    service, _ = testbed.one({"text": ["yes"]}, sets=["threads.max_threads=5", "threads.max_turn_bytes=4096"])
+    for n in range(12):
+        assert service.chat(f"question {n}", f"{LONG}-{n}").whole
+        assert service.chat("again", f"{LONG}-0").whole
+    kept = {t["thread_id"] for t in service.ctl("threads", "list")["threads"]}
+    assert len(kept) <= 5 and {f"{LONG}-0", f"{LONG}-11"} <= kept
+    stat = service.ctl("threads", "stat")
+    assert stat["threads"] == len(kept) and stat["evicted_threads"] == 12 - len(kept)
+    assert service.chat("x" * 100000, f"{LONG}-long").whole
+    (turn,) = service.ctl("threads", "show", f"{LONG}-long")["turns"]
+    assert len(json.dumps(turn)) < 5000 and "[Cut here: " in turn["messages"][0]["content"]
+
+
 def test_memory_shows_the_admin_nothing_and_says_why(testbed):
     service, _ = testbed.one({"text": ["yes"]}, sets=["threads.store=memory:"])
     service.chat("a question", LONG)
