@@ -11,6 +11,7 @@
 
 #define QUERY   "Tenstorrent"
 #define NOT_YET "the backend has not searched documents yet"
+#define OFF     "discovery.enabled is false, so the backend is not asked"
 
 struct document_check {
 	struct services *s;
@@ -73,8 +74,10 @@ static void on_answer(void *arg, const struct http_result *r)
 	if (strcmp(problem, d->problem) == 0)
 		return;
 	events_documents(d->s->events, *problem == '\0' ? NULL : problem, d->works);
-	d->works = *problem == '\0';
 	strcpy(d->problem, problem);
+	if (d->works == (*problem == '\0'))
+		return;
+	d->works = !d->works;
 	d->changed(d->arg);
 }
 
@@ -99,8 +102,9 @@ static void start(struct document_check *d)
 /* Switches to the backend and the collection that the configuration names. */
 static void follow_config(struct document_check *d)
 {
+	const bool asks = cfg_bool(d->s->config, CFG_DISCOVERY_ENABLED);
 	const bool wanted = tool_document_search.available(d->s->config);
-	char *url = wanted ? document_search_url(d->s->config) : NULL;
+	char *url = wanted && asks ? document_search_url(d->s->config) : NULL;
 	char *body = url != NULL ? document_search_body(d->s->config, QUERY) : NULL;
 
 	if (d->url != NULL && body != NULL && strcmp(url, d->url) == 0 && strcmp(body, d->body) == 0) {
@@ -111,7 +115,7 @@ static void follow_config(struct document_check *d)
 	forget_request(d);
 	d->works = false;
 	d->due_ms = 0;
-	strcpy(d->problem, wanted ? NOT_YET : "");
+	strcpy(d->problem, !wanted ? "" : asks ? NOT_YET : OFF);
 	if (body != NULL) {
 		d->url = url;
 		d->body = body;

@@ -304,8 +304,8 @@ static int check_address(const struct key_row *row, const char *text, struct err
 	if (host_only && is_ipv6(text))
 		return 0;
 	/* "host:", "http:/host", "https//host": a part is missing */
-	if (strstr(text, "://") == NULL &&
-	    (text[strlen(text) - 1] == ':' || strstr(text, ":/") != NULL || strstr(text, "//") != NULL))
+	if (strstr(text, "://") == NULL && (text[strlen(text) - 1] == ':' || strstr(text, ":/") != NULL ||
+	                                    strncmp(text + strcspn(text, "/"), "//", 2) == 0))
 		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "is not a valid address", e);
 	if (host_only && (strpbrk(text, "/?#@") != NULL ||
 	                  (strchr(text, ':') != NULL && !(text[0] == '[' && text[strlen(text) - 1] == ']'))))
