@@ -10,6 +10,8 @@ void roff_text(FILE *out, const char *text)
 			fputs("\\e", out);
 		else if (*text == '-')
 			fputs("\\-", out);
+		else if (*text == ',' && text[1] != ' ')
+			fputs(",\\:", out); /* a long list may be broken here */
 		else
 			fputc(*text, out);
 	}
