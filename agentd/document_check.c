@@ -102,9 +102,9 @@ static void start(struct document_check *d)
 /* Switches to the backend and the collection that the configuration names. */
 static void follow_config(struct document_check *d)
 {
-	const bool asks = cfg_bool(d->s->config, CFG_DISCOVERY_ENABLED);
+	const bool discovers = cfg_bool(d->s->config, CFG_DISCOVERY_ENABLED);
 	const bool wanted = tool_document_search.available(d->s->config);
-	char *url = wanted && asks ? document_search_url(d->s->config) : NULL;
+	char *url = wanted && discovers ? document_search_url(d->s->config) : NULL;
 	char *body = url != NULL ? document_search_body(d->s->config, QUERY) : NULL;
 
 	if (d->url != NULL && body != NULL && strcmp(url, d->url) == 0 && strcmp(body, d->body) == 0) {
@@ -115,7 +115,7 @@ static void follow_config(struct document_check *d)
 	forget_request(d);
 	d->works = false;
 	d->due_ms = 0;
-	strcpy(d->problem, !wanted ? "" : asks ? NOT_YET : OFF);
+	strcpy(d->problem, !wanted ? "" : discovers ? NOT_YET : OFF);
 	if (body != NULL) {
 		d->url = url;
 		d->body = body;
