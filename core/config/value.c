@@ -415,8 +415,9 @@ static bool is_host_and_port(const char *text)
 
 	if (u != NULL && *text != '\0' && strpbrk(text, WHITESPACE "\"'`/?#@=\\") == NULL &&
 	    asprintf(&url, "http://%s/", text) >= 0 && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK)
-		ok = curl_url_get(u, CURLUPART_PORT, &port, 0) == CURLUE_NO_PORT ? text[strlen(text) - 1] != ':'
-		                                                                 : port != NULL && atoi(port) > 0;
+		ok = curl_url_get(u, CURLUPART_PORT, &port, 0) == CURLUE_NO_PORT
+		             ? text[strlen(text) - 1] != ':'
+		             : port != NULL && strtoul(port, NULL, 10) > 0;
 	curl_free(port);
 	curl_url_cleanup(u);
 	free(url);
