@@ -269,6 +269,7 @@ void connections_add_orphan(struct connections *s, int fd, const struct connecti
 	if (c == NULL)
 		return;
 	c->orphan = o;
+	output_keep_orphan(c);
 	read_orphan(c, request, o->known.request_len);
 }
 

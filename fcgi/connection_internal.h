@@ -116,6 +116,7 @@ void read_orphan(struct connection *c, const char *request, size_t len);
 
 void output_prepare(struct connection *c); /* a new file descriptor */
 void output_reset(struct connection *c);
+void output_keep_orphan(struct connection *c); /* from now on its end is certain once more */
 void output_free(struct connection *c);
 void output_mark(struct connection *c); /* to be flushed at the end of the iteration */
 void output_flush(struct connection *c);

@@ -4,16 +4,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define GIVE_MS 1000 /* how long the queue may stay full */
-
-/* Its descriptor goes with a message. */
-union control {
-	struct cmsghdr head;
-	char space[CMSG_SPACE(sizeof(int))];
-};
 
 int handover_open(struct handover *h, struct err *e)
 {
@@ -37,9 +32,20 @@ void handover_close(struct handover *h)
 	h->take = h->give = -1;
 }
 
+bool handover_end(const struct handover *h)
+{
+	int waits = 0;
+
+	shutdown(h->take, SHUT_RD);
+	return ioctl(h->take, FIONREAD, &waits) == 0 && waits > 0;
+}
+
 int handover_give(int give, const struct orphan *o, const char *bytes, int connection)
 {
-	union control control = {
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof connection)];
+	} control = {
 		.head = {.cmsg_len = CMSG_LEN(sizeof connection), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
 	struct iovec parts[] = {{(void *)(uintptr_t)o, sizeof *o},
 	                        {(void *)(uintptr_t)bytes, o->request_len + o->text_len}};
@@ -55,19 +61,35 @@ int handover_give(int give, const struct orphan *o, const char *bytes, int conne
 	return -1;
 }
 
-int handover_take(int take, struct orphan *o, char bytes[HANDOVER_MAX], int *connection)
+int handover_connection(const struct handed_over *h)
 {
-	union control control;
-	struct iovec parts[] = {{o, sizeof *o}, {bytes, HANDOVER_MAX}};
-	struct msghdr message = {
-		.msg_iov = parts, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof control};
-	ssize_t n = recvmsg(take, &message, MSG_CMSG_CLOEXEC);
+	struct cmsghdr head;
+	int fd;
 
-	if (n < (ssize_t)sizeof *o || message.msg_controllen < CMSG_LEN(sizeof(int)))
+	memcpy(&head, h->control, sizeof head);
+	if (head.cmsg_len != CMSG_LEN(sizeof fd))
 		return -1;
-	memcpy(connection, CMSG_DATA(&control.head), sizeof *connection);
-	if ((size_t)n == sizeof *o + o->request_len + o->text_len)
+	memcpy(&fd, h->control + CMSG_LEN(0), sizeof fd);
+	return fd;
+}
+
+int handover_take(int take, struct handed_over *h)
+{
+	struct iovec parts[] = {{&h->known, sizeof h->known}, {h->bytes, sizeof h->bytes}};
+	struct msghdr message = {.msg_iov = parts,
+	                         .msg_iovlen = 2,
+	                         .msg_control = h->control,
+	                         .msg_controllen = sizeof h->control};
+	ssize_t n;
+
+	memset(h->control, 0, sizeof h->control);
+	n = recvmsg(take, &message, MSG_CMSG_CLOEXEC);
+	if (n == 0)
+		return 1;
+	if (n < 0 || handover_connection(h) < 0)
+		return -1;
+	if ((size_t)n >= sizeof h->known && (size_t)n == sizeof h->known + h->known.request_len + h->known.text_len)
 		return 0;
-	close(*connection);
+	close(handover_connection(h));
 	return -1;
 }

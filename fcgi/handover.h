@@ -6,8 +6,10 @@
 
 #include "core/base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #define HANDOVER_MAX 61440u /* bytes of the request and of the answer's text so far */
 
@@ -17,6 +19,9 @@ struct handover {
 
 int handover_open(struct handover *h, struct err *e);
 void handover_close(struct handover *h);
+
+/* For all who share it: nothing more is given, only what waits is taken. Whether something waits. */
+bool handover_end(const struct handover *h);
 
 /* What is known of an answer whose worker died. The request as it came and the text so far follow. */
 struct orphan {
@@ -28,11 +33,19 @@ struct orphan {
 	int64_t began_ns, first_ns, last_ns; /* CLOCK_MONOTONIC */
 };
 
+/* One that is taken. The kernel writes it while it takes, connection included. */
+struct handed_over {
+	struct orphan known;
+	char bytes[HANDOVER_MAX];
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+};
+
 /* -1: it was not given, as nobody takes. The connection stays the caller's to close. */
 int handover_give(int give, const struct orphan *o, const char *bytes, int connection);
 
-/* 0: the connection is the caller's, and bytes hold o->request_len and then o->text_len bytes.
- * -1: there is none. */
-int handover_take(int take, struct orphan *o, char bytes[HANDOVER_MAX], int *connection);
+/* 0: the connection is the caller's, and bytes hold known.request_len and then known.text_len bytes.
+ * -1: there is none. 1: there is none, and none will come. */
+int handover_take(int take, struct handed_over *h);
+int handover_connection(const struct handed_over *h); /* -1: it was not taken */
 
 #endif

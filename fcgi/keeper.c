@@ -52,7 +52,6 @@ struct kept {
 
 	/* The keeper's own, after the death. */
 	enum { NOTIFYING, NOTIFIED, CLIENT_LEFT, HANDED_OVER } result;
-	unsigned piece;
 	int64_t read_ns; /* when the peer had read all so far; 0: it has not */
 };
 
@@ -61,6 +60,8 @@ struct keeper {
 	pid_t pid;       /* of the keeper; 0: it died */
 	_Atomic int end; /* no file descriptor from here on was ever used */
 	int entries_max;
+	_Atomic bool takes; /* into handed_over */
+	struct handed_over handed_over;
 	struct handover handover;
 	size_t size, journal_size;
 	char *journal; /* HANDOVER_MAX bytes for each of the first file descriptors; NULL: no room */
@@ -103,6 +104,23 @@ void kept_request(struct kept *e, const char *bytes, size_t len)
 		return;
 	memcpy(e->journal, bytes, len);
 	e->request_len = (uint32_t)len;
+}
+
+struct handed_over *keeper_takes(struct keeper *k)
+{
+	static struct handed_over own;
+
+	if (k == NULL)
+		return &own;
+	memset(k->handed_over.control, 0, sizeof k->handed_over.control);
+	atomic_store_explicit(&k->takes, true, memory_order_release);
+	return &k->handed_over;
+}
+
+void keeper_took(struct keeper *k)
+{
+	if (k != NULL)
+		atomic_store_explicit(&k->takes, false, memory_order_release);
 }
 
 void kept_resumed(struct kept *e, const struct orphan *o)
@@ -194,10 +212,10 @@ static size_t record(char *out, int type, unsigned request_id, const char *conte
 	return sizeof header + len;
 }
 
-/* The next record or, with the last piece, those that end the request. */
-static size_t next_records(const struct kept *e, char out[PIECE_MAX + 128], bool *last)
+/* The next record or, with the last piece, those that end the request; *state: after it. */
+static size_t next_records(const struct kept *e, char out[PIECE_MAX + 128], unsigned char *state, bool *last)
 {
-	const struct broken_reply broken = {
+	struct broken_reply broken = {
 		.state = e->reply_state,
 		.usage = {.tokens = e->writes,
 	                  .ttft_ns = e->writes == 0 ? -1 : e->first_ns - e->began_ns,
@@ -205,9 +223,10 @@ static size_t next_records(const struct kept *e, char out[PIECE_MAX + 128], bool
 	                  .total_ns = clock_mono_ns() - e->began_ns},
 	};
 	char piece[PIECE_MAX];
-	size_t n = e->protocol->broken(&broken, e->piece, piece, sizeof piece, last);
+	size_t n = e->protocol->broken(&broken, piece, sizeof piece, last);
 	size_t len = n > 0 ? record(out, FCGI_STDOUT, e->request_id, piece, n) : 0;
 
+	*state = broken.state;
 	if (*last) {
 		FCGI_EndRequestBody end = {.protocolStatus = FCGI_REQUEST_COMPLETE};
 
@@ -235,13 +254,14 @@ static bool was_read(struct kept *e, int fd, bool local)
 static void notify(struct kept *e, int fd)
 {
 	char out[PIECE_MAX + 128];
+	unsigned char state;
 	bool last = false;
-	size_t len = next_records(e, out, &last);
+	size_t len = next_records(e, out, &state, &last);
 	ssize_t n = send(fd, out, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	e->piece++;
+	e->reply_state = state;
 	e->read_ns = 0;
 	e->result = n != (ssize_t)len ? CLIENT_LEFT : last ? NOTIFIED : NOTIFYING;
 	if (e->result != NOTIFYING)
@@ -273,10 +293,10 @@ static bool hand_over(const struct keeper *k, struct kept *e, int fd)
 /* --- in the keeper: after the death ----------------------------------------------------------- */
 
 /* The descriptors of everything else: LLMs would write on, the locks of the database would stay. */
-static int close_others(struct keeper *k)
+static void close_others(struct keeper *k)
 {
 	const struct handover *h = &k->handover;
-	int from = FIRST_FD, streams = 0;
+	int from = FIRST_FD;
 
 	for (int fd = FIRST_FD; fd < k->end || fd <= h->give || fd <= h->take; fd++) {
 		bool own = fd == h->give || fd == h->take;
@@ -286,37 +306,37 @@ static int close_others(struct keeper *k)
 		if (fd > from)
 			close_range((unsigned)from, (unsigned)fd - 1, 0);
 		from = fd + 1;
-		streams += !own;
 	}
 	close_range((unsigned)from, ~0u, 0);
-	return streams;
+}
+
+/* An answer that nobody has tried to resume yet. */
+static void adopt(struct keeper *k)
+{
+	const struct handed_over *h = &k->handed_over;
+	const struct orphan *o = &h->known;
+	int fd = handover_connection(h);
+	const struct protocol *p = protocol_find(o->protocol);
+	struct kept *e = p != NULL ? keeper_begin(k, fd, o->request_id, p) : NULL;
+
+	if (e == NULL) {
+		close(fd);
+		return;
+	}
+	kept_request(e, h->bytes, o->request_len);
+	kept_text(e, h->bytes + o->request_len, o->text_len);
+	kept_resumed(e, o);
+	e->was_handed_over = false;
+	e->text_sent = e->text_len;
 }
 
 /* Answers that wait to be taken over, for which the worker had no room: if it was the last one that could,
- * they would end silently. They are given again, like its own. Returns how many. */
-static int take_waiting(struct keeper *k)
+ * they would end silently. They are given again, like its own. */
+static void take_waiting(struct keeper *k)
 {
-	static char bytes[HANDOVER_MAX];
-	struct orphan o;
-	int fd, count = 0;
-
-	while (handover_take(k->handover.take, &o, bytes, &fd) == 0) {
-		const struct protocol *p = protocol_find(o.protocol);
-		struct kept *e = p != NULL ? keeper_begin(k, fd, o.request_id, p) : NULL;
-
-		if (e == NULL) {
-			close(fd);
-			continue;
-		}
-		kept_request(e, bytes, o.request_len);
-		kept_text(e, bytes + o.request_len, o.text_len);
-		kept_resumed(e, &o);
-		e->was_handed_over = false; /* nobody has tried it yet */
-		e->text_sent = e->text_len;
-		count++;
-	}
+	while (handover_take(k->handover.take, &k->handed_over) == 0)
+		adopt(k);
 	close(k->handover.take);
-	return count;
 }
 
 static bool is_local(int fd)
@@ -330,11 +350,18 @@ static bool is_local(int fd)
 static void after_death(struct keeper *k)
 {
 	int64_t began_ms = clock_mono_ms(), end_ms = began_ms + NOTIFY_MS;
-	int answers = close_others(k) + take_waiting(k), count[HANDED_OVER + 1] = {0};
+	int answers = 0, count[HANDED_OVER + 1] = {0};
 
+	if (k->takes && handover_connection(&k->handed_over) >= 0) /* it died before it was kept */
+		adopt(k);
+	close_others(k);
+	take_waiting(k);
 	for (int fd = FIRST_FD; fd < k->end; fd++)
-		if (k->entries[fd].state == KEPT_STREAMS && hand_over(k, &k->entries[fd], fd))
-			k->entries[fd].result = HANDED_OVER;
+		if (k->entries[fd].state == KEPT_STREAMS) {
+			answers++;
+			if (hand_over(k, &k->entries[fd], fd))
+				k->entries[fd].result = HANDED_OVER;
+		}
 	do {
 		memset(count, 0, sizeof count);
 		for (int fd = FIRST_FD; fd < k->end; fd++) {
@@ -377,13 +404,18 @@ static void watch(struct keeper *k, pid_t worker, int pidfd)
 	}
 }
 
-static void run(struct keeper *k, pid_t worker, int pidfd)
+static void become_keeper(void)
 {
 	sigset_t all;
 
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "tt-agent-keeper");
+}
+
+static void run(struct keeper *k, pid_t worker, int pidfd)
+{
+	become_keeper();
 	watch(k, worker, pidfd);
 	after_death(k);
 	_exit(0);
@@ -443,6 +475,21 @@ struct keeper *keeper_start(const struct handover *h)
 		close(pidfd);
 	keeper_free(k);
 	return NULL;
+}
+
+void keeper_end_waiting(const struct handover *h)
+{
+	struct keeper *k;
+
+	if (fork() != 0)
+		return;
+	become_keeper();
+	k = map_table();
+	if (k != NULL) {
+		k->handover = *h;
+		after_death(k);
+	}
+	_exit(0);
 }
 
 bool keeper_died(struct keeper *k)

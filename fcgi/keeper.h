@@ -34,6 +34,8 @@ struct kept; /* an answer; functions that take one accept NULL */
  * memory. The worker must not close what is in h. NULL: the worker works without one, for a reason that
  * was logged. */
 struct keeper *keeper_start(const struct handover *h);
+/* For the parent, after handover_end: a process of its own ends the answers that wait there. */
+void keeper_end_waiting(const struct handover *h);
 /* The keeper ends with its worker. */
 void keeper_free(struct keeper *k);
 
@@ -48,6 +50,10 @@ void keeper_set_hang_time(struct keeper *k, int64_t ms);
 struct kept *keeper_begin(struct keeper *k, int fd, unsigned request_id, const struct protocol *p);
 /* The request as it came. Without it the answer is not handed over. */
 void kept_request(struct kept *e, const char *bytes, size_t len);
+/* Where the worker takes an answer over (handover_take), and when it is kept: between the two the keeper
+ * knows it from there. */
+struct handed_over *keeper_takes(struct keeper *k);
+void keeper_took(struct keeper *k);
 void kept_resumed(struct kept *e, const struct orphan *o); /* another worker began it */
 void kept_not_resumable(struct kept *e);
 /* More text of the answer is in the record that will be sent next. */

@@ -147,13 +147,22 @@ void connection_head(struct connection *c, const char *bytes, size_t len)
 
 void connection_keep(struct connection *c, const struct protocol *p)
 {
-	struct kept *kept = keeper_begin(c->set->host.keeper, c->fd, (unsigned)c->request->fcgx.requestId, p);
+	if (c->orphan != NULL) /* kept since it came */
+		return;
+	c->out.kept = keeper_begin(c->set->host.keeper, c->fd, (unsigned)c->request->fcgx.requestId, p);
+	if (c->raw.bytes != NULL)
+		kept_request(c->out.kept, c->raw.bytes, c->raw.len);
+}
 
-	c->out.kept = kept;
-	if (c->orphan != NULL)
-		kept_resumed(kept, &c->orphan->known);
-	else if (c->raw.bytes != NULL)
-		kept_request(kept, c->raw.bytes, c->raw.len);
+void output_keep_orphan(struct connection *c)
+{
+	const struct orphan *known = &c->orphan->known;
+
+	c->out.kept = keeper_begin(c->set->host.keeper, c->fd, known->request_id, c->orphan->protocol);
+	kept_resumed(c->out.kept, known);
+	keeper_took(c->set->host.keeper);
+	c->out.state = known->state;
+	c->out.writes = known->writes;
 }
 
 void connection_end_orphan(struct connection *c)
@@ -169,10 +178,11 @@ void connection_end_orphan(struct connection *c)
 	size_t len;
 
 	broken.usage.total_ns = clock_mono_ns() - known->began_ns;
-	for (unsigned i = 0; !last; i++) {
-		len = o->protocol->broken(&broken, i, piece, sizeof piece, &last);
+	while (!last) {
+		len = o->protocol->broken(&broken, piece, sizeof piece, &last);
 		output_flush_boundary(&c->out);
 		output_write(&c->out, piece, len);
+		output_set_state(&c->out, broken.state, false);
 	}
 	output_end(&c->out);
 }

@@ -4,6 +4,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/systemd.h"
+#include "fcgi/keeper.h"
 #include "fcgi/listener.h"
 #include "fcgi/worker.h"
 
@@ -291,7 +292,9 @@ static void stop(struct parent *p)
 	}
 	log_event(LOG_STOPPING, L_INT("workers", running(p)));
 	systemd_notify_stopping();
-	handover_close(&p->handover); /* from now on, nobody is left to take an answer over */
+	if (handover_end(&p->handover)) /* from now on, nobody is left to take an answer over */
+		keeper_end_waiting(&p->handover);
+	handover_close(&p->handover);
 	p->kill_at_ms = clock_mono_ms() + p->options->drain_ms + KILL_AFTER_MS;
 	listener_close(&p->listener);
 	signal_all(p, SIGTERM);

@@ -197,33 +197,32 @@ static void on_accepted(void *arg, int fd, bool quiet)
 
 /* Answers of a worker that died, while there is room for them: without a file descriptor for its
  * connection an answer would be lost. What is left when this worker ends is its keeper's. */
-static void take_orphans(struct worker *w)
+static void on_orphans(evutil_socket_t take, short what, void *arg)
 {
+	struct worker *w = arg;
 	struct connection_orphan o;
-	char bytes[HANDOVER_MAX];
-	int fd;
+	int taken = 0;
 
-	while (connections_count(w->connections) < max_connections() &&
-	       handover_take(w->context.handover.take, &o.known, bytes, &fd) == 0) {
-		o.protocol = protocol_find(o.known.protocol);
-		o.text = bytes + o.known.request_len;
+	(void)what;
+	while (connections_count(w->connections) < max_connections()) {
+		struct handed_over *h = keeper_takes(w->keeper);
+
+		taken = handover_take(take, h);
+		if (taken != 0)
+			break;
+		o = (struct connection_orphan){.protocol = protocol_find(h->known.protocol),
+		                               .known = h->known,
+		                               .text = h->bytes + h->known.request_len};
 		if (o.protocol == NULL) {
-			close(fd);
+			close(handover_connection(h));
 			continue;
 		}
 		counters_add(w->counters, COUNTER_CONNECTIONS, 1);
 		acceptor_add(w->acceptor);
-		connections_add_orphan(w->connections, fd, &o, bytes);
+		connections_add_orphan(w->connections, handover_connection(h), &o, h->bytes);
 	}
-}
-
-static void on_orphans(evutil_socket_t fd, short what, void *arg)
-{
-	struct worker *w = arg;
-
-	(void)fd, (void)what;
-	take_orphans(w);
-	if (connections_count(w->connections) >= max_connections())
+	keeper_took(w->keeper);
+	if (taken != -1)
 		event_del(w->orphans); /* until the next tick */
 }
 

@@ -24,7 +24,7 @@ struct usage {
 
 /* An answer whose program has died. */
 struct broken_reply {
-	unsigned char state; /* output_set_state, as of the last byte that was sent */
+	unsigned char state; /* output_set_state, after the last byte that was sent */
 	struct usage usage;  /* as the output saw it: tokens are writes */
 };
 
@@ -71,10 +71,10 @@ struct protocol {
 	bool (*can_resume)(unsigned char state);
 	/* ... with a new reply and the text that was sent so far. */
 	void (*resume)(struct reply *r, unsigned char state, const char *text, size_t len);
-	/* What ends an answer whose program has died: the piece with this number, from 0 on, an HTTP
-	 * chunk of its own. Returns its length; *last: it is the last one. Called in another process,
-	 * which has nothing but constants. */
-	size_t (*broken)(const struct broken_reply *b, unsigned piece, char *out, size_t size, bool *last);
+	/* The next piece of what ends an answer whose program has died, an HTTP chunk of its own. Returns
+	 * its length; b->state is then the one after it; *last: it is the last one. Called in another
+	 * process, which has nothing but constants. */
+	size_t (*broken)(struct broken_reply *b, char *out, size_t size, bool *last);
 };
 
 /* The protocol of that name; NULL: there is none. */

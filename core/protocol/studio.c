@@ -578,29 +578,20 @@ static void studio_resume(struct reply *r, unsigned char state, const char *text
 	output_set_state(r->output, state, s->phase == PHASE_TEXT);
 }
 
-static size_t studio_broken(const struct broken_reply *b, unsigned piece, char *out, size_t size, bool *last)
+static size_t studio_broken(struct broken_reply *b, char *out, size_t size, bool *last)
 {
 	enum phase phase = b->state & PHASE_MASK;
-	enum {
-		CLOSE_REASONING,
-		SENTENCE,
-		STATISTICS
-	} part = piece + (phase == PHASE_REASONING  ? CLOSE_REASONING
-	                  : phase == PHASE_COMPLETE ? STATISTICS
-	                                            : SENTENCE);
 	char line[STATISTICS_MAX];
 
-	*last = part == STATISTICS;
-	switch (part) {
-	case CLOSE_REASONING:
-		return (size_t)snprintf(out, size, "</think>");
-	case SENTENCE:
-		return (size_t)snprintf(out, size, "%s" BROKE_OFF, phase == PHASE_TEXT ? "\n\n" : "");
-	case STATISTICS:
-		break;
+	*last = phase == PHASE_COMPLETE;
+	if (*last) {
+		statistics(line, &b->usage);
+		return (size_t)snprintf(out, size, "%s", line);
 	}
-	statistics(line, &b->usage);
-	return (size_t)snprintf(out, size, "%s", line);
+	b->state = phase == PHASE_REASONING ? PHASE_REASONED : PHASE_COMPLETE;
+	if (phase == PHASE_REASONING)
+		return (size_t)snprintf(out, size, "</think>");
+	return (size_t)snprintf(out, size, "%s" BROKE_OFF, phase == PHASE_TEXT ? "\n\n" : "");
 }
 
 const struct protocol protocol_studio = {
