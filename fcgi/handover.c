@@ -76,10 +76,8 @@ int handover_connection(const struct handed_over *h)
 int handover_take(int take, struct handed_over *h)
 {
 	struct iovec parts[] = {{&h->known, sizeof h->known}, {h->bytes, sizeof h->bytes}};
-	struct msghdr message = {.msg_iov = parts,
-	                         .msg_iovlen = 2,
-	                         .msg_control = h->control,
-	                         .msg_controllen = sizeof h->control};
+	struct msghdr message = {
+		.msg_iov = parts, .msg_iovlen = 2, .msg_control = h->control, .msg_controllen = sizeof h->control};
 	ssize_t n;
 
 	memset(h->control, 0, sizeof h->control);

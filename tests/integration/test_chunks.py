@@ -91,5 +91,7 @@ def test_whitespace_is_never_lost(one, space):
     for thread in ("spaces", ""):
         texts, stats = read_like_tt_studio(f"{one[0].url}/poll_requests", message, thread)
         assert stats and "".join(texts) == f"one{space}two{space}{space}three."
-    turn = one[0].chat(inline(text=["the end.", space]), "spaces")
+    end = inline(text=["the end.", space])
+    assert one[0].chat(end, "spaces").text == "the end." + space
+    turn = one[0].chat(end, "")
     assert turn.whole and turn.text == "the end." + space and all(c.strip() for c in turn.chunks)

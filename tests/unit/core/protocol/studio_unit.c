@@ -292,8 +292,8 @@ static const char *broken_end(void)
 	bool last = false;
 	size_t len = 0;
 
-	for (unsigned piece = 0; !last; piece++) {
-		len += protocol_studio.broken(&b, piece, all + len, sizeof all - len, &last);
+	while (!last) {
+		len += protocol_studio.broken(&b, all + len, sizeof all - len, &last);
 		all[len++] = '|';
 	}
 	all[len] = '\0';
