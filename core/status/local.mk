@@ -12,7 +12,12 @@ libttagent_a_SOURCES += \
 	core/status/document_models.c \
 	core/status/encode.c \
 	core/status/encode.h \
+	core/status/event_kinds.def \
+	core/status/event_ring.c \
+	core/status/event_ring.h \
 	core/status/layout.h \
+	core/status/live.c \
+	core/status/live.h \
 	core/status/reader.c \
 	core/status/reader.h \
 	core/status/safe_read.c \

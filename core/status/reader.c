@@ -81,6 +81,13 @@ const char *status_text(const struct status_snapshot *s, struct status_text t)
 	return t.offset != 0 ? s->bytes + t.offset : NULL;
 }
 
+const char *status_llm_name(const struct status_snapshot *s, const struct status_llm *l)
+{
+	const char *name = status_text(s, l->kind == LLM_DISCOVERED ? l->model_name : l->model);
+
+	return name != NULL ? name : "Unknown";
+}
+
 int status_copy_llm(const struct status_snapshot *s, size_t i, struct llm *out)
 {
 	const struct status_llm *l = status_llm(s, i);

@@ -50,6 +50,9 @@ const struct status_llm *status_candidate(const struct status_snapshot *s, size_
 /* Terminated by a NUL; NULL for offset 0. Valid as long as the snapshot. */
 const char *status_text(const struct status_snapshot *s, struct status_text t);
 
+/* Its name, as llm_name; "Unknown" if it has none. */
+const char *status_llm_name(const struct status_snapshot *s, const struct status_llm *l);
+
 /* Makes LLM i (below llm_count) from a snapshot, for a daemon that restores what was
  * published: everything but the fields that are not in the file, among them jwt_secret (the
  * token made from it is). llm_clear(out) when done. -1: out of memory, out is clear. */
