@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/agent.h"
 
+#include "config.h"
+
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/systemd.h"
@@ -419,6 +421,7 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
 		return;
 	}
 	log_event(LOG_STOPPING, L_STR("signal", strsignal((int)signo)));
+	events_stopping(a->s.events, strsignal((int)signo));
 	event_base_loopbreak(a->s.base);
 }
 
@@ -451,6 +454,8 @@ static int publish_first(struct agent *a, struct err *e)
 	a->document_check = document_check_new(&a->s, tools_changed, a);
 	if (a->publisher == NULL)
 		return -1;
+	events_record(a->s.events, a->s.base, a->run_dir);
+	events_started(a->s.events, PACKAGE_VERSION);
 	if (a->sandbox_check == NULL || a->document_check == NULL)
 		return err_set(e, "out of memory");
 	sandbox_check_tick(a->sandbox_check);
@@ -526,6 +531,8 @@ struct agent *agent_new(const struct agentd_options *o, const struct config_sour
 	if (make_services(a, e) == 0 && make_timers(a, e) == 0 && publish_first(a, e) == 0 &&
 	    make_parts(a, src, e) == 0 && (a->commands = commands_new(a, path, e)) != NULL)
 		return a;
+	if (a->s.events != NULL)
+		events_stopping(a->s.events, "it could not start");
 	agent_free(a);
 	return NULL;
 }

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/events.h"
 
+#include "agentd/recorder.h"
+#include "agentd/turn_report.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 
+#include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/queue.h>
 
 struct subscriber {
@@ -14,12 +19,104 @@ struct subscriber {
 
 struct events {
 	LIST_HEAD(, subscriber) subscribers;
+	struct event_ring *ring; /* NULL: nothing is recorded */
+	struct recorder *recorder;
+	struct event *due;    /* of what waits in the recorder */
+	struct err problem;   /* with the ring, that was logged last */
+	bool discovery_fails; /* as far as it is recorded */
 };
+
+/* ---- the ring ------------------------------------------------------------------------ */
+
+static void log_problem(struct events *ev, const struct err *e)
+{
+	if (err_is_set(e) && strcmp(e->text, ev->problem.text) != 0)
+		log_event(LOG_EVENTS_NOT_RECORDED, L_STR("error", e->text));
+	ev->problem = *e;
+}
+
+static void write_record(void *arg, struct event_record *r)
+{
+	struct events *ev = arg;
+	struct err e = ERR_INIT;
+
+	event_ring_add(ev->ring, r, &e);
+	log_problem(ev, &e);
+}
+
+static void tick(struct events *ev)
+{
+	int64_t ms = recorder_tick(ev->recorder, clock_wall_ms());
+	const struct timeval tv = clock_timeval_ms(ms);
+
+	if (ms >= 0)
+		evtimer_add(ev->due, &tv);
+}
+
+static void on_due(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tick(arg);
+}
+
+static void record(struct events *ev, struct event_record r)
+{
+	if (ev->ring == NULL)
+		return;
+	recorder_add(ev->recorder, r, clock_wall_ms());
+	tick(ev);
+}
+
+/* Of a model: what it is called, and which one of that name. */
+static void record_model(struct events *ev, enum event_kind kind, const struct llm *l, const char *was,
+                         const char *reason)
+{
+	record(ev, event_record_of(kind, l != NULL ? llm_name(l) : NULL, l != NULL ? l->deploy_id : NULL, was, reason));
+}
+
+void events_reported(struct events *ev, const struct event_record *r)
+{
+	record(ev, *r);
+}
 
 struct events *events_new(void)
 {
 	return calloc(1, sizeof(struct events));
 }
+
+void events_record(struct events *ev, struct event_base *base, const char *run_dir)
+{
+	struct err e = ERR_INIT;
+
+	ev->recorder = recorder_new(write_record, ev);
+	ev->due = evtimer_new(base, on_due, ev);
+	if (ev->recorder == NULL || ev->due == NULL)
+		err_set(&e, "out of memory");
+	else
+		ev->ring = event_ring_open(run_dir, &e);
+	log_problem(ev, &e);
+}
+
+void events_started(struct events *ev, const char *version)
+{
+	struct event_record newest;
+	char reason[128];
+	bool killed = ev->ring != NULL && event_ring_newest(ev->ring, &newest) && newest.kind != EVENT_STOPPED;
+
+	snprintf(reason, sizeof reason, "version %s%s", version, killed ? "; the one before was killed" : "");
+	record(ev, event_record_of(EVENT_STARTED, NULL, NULL, NULL, reason));
+}
+
+void events_stopping(struct events *ev, const char *why)
+{
+	if (ev->ring == NULL)
+		return;
+	recorder_flush(ev->recorder);
+	record(ev, event_record_of(EVENT_STOPPED, NULL, NULL, NULL, why));
+}
+
+/* ---- the channel ----------------------------------------------------------------------- */
 
 static void remove_subscriber(void *arg)
 {
@@ -35,6 +132,10 @@ void events_free(struct events *ev)
 		return;
 	while (!LIST_EMPTY(&ev->subscribers))
 		remove_subscriber(LIST_FIRST(&ev->subscribers));
+	if (ev->due != NULL)
+		event_free(ev->due);
+	recorder_free(ev->recorder);
+	event_ring_close(ev->ring);
 	free(ev);
 }
 
@@ -74,12 +175,21 @@ static void emit(struct events *ev, const char *name, json_t *fields)
 /* json_pack's arguments; not evaluated while nobody listens. */
 #define EMIT(ev, name, ...) emit(ev, name, LIST_EMPTY(&(ev)->subscribers) ? NULL : json_pack(__VA_ARGS__))
 
+/* ---- each event ------------------------------------------------------------------------ */
+
 void events_discovery(struct events *ev, size_t found, size_t skipped, int64_t elapsed_ms, bool repeated)
 {
 	log_event(repeated ? LOG_DISCOVERY_DEBUG : LOG_DISCOVERY, L_INT("found", found), L_INT("skipped", skipped),
 	          L_INT("duration_ms", elapsed_ms));
 	EMIT(ev, "discovery", "{s:I,s:I,s:I}", "found", (json_int_t)found, "skipped", (json_int_t)skipped,
 	     "duration_ms", (json_int_t)elapsed_ms);
+	if (ev->discovery_fails) {
+		char reason[64];
+
+		snprintf(reason, sizeof reason, "%zu models", found);
+		record_model(ev, EVENT_DISCOVERY_RECOVERED, NULL, NULL, reason);
+	}
+	ev->discovery_fails = false;
 }
 
 void events_discovery_failed(struct events *ev, const char *why, int64_t elapsed_ms, bool repeated)
@@ -87,13 +197,45 @@ void events_discovery_failed(struct events *ev, const char *why, int64_t elapsed
 	log_event(repeated ? LOG_DISCOVERY_DEBUG : LOG_DISCOVERY_WARNING, L_STR("error", why),
 	          L_INT("duration_ms", elapsed_ms));
 	EMIT(ev, "discovery", "{s:s,s:I}", "error", why, "duration_ms", (json_int_t)elapsed_ms);
+	if (!repeated)
+		record_model(ev, EVENT_DISCOVERY_FAILING, NULL, NULL, why);
+	ev->discovery_fails = true;
 }
 
 void events_deployments(struct events *ev, size_t added, size_t removed, size_t redeployed)
 {
+	char reason[128];
+
 	log_event(LOG_DEPLOYMENTS, L_INT("added", added), L_INT("removed", removed), L_INT("redeployed", redeployed));
 	EMIT(ev, "deployments", "{s:I,s:I,s:I}", "added", (json_int_t)added, "removed", (json_int_t)removed,
 	     "redeployed", (json_int_t)redeployed);
+	snprintf(reason, sizeof reason, "%zu added, %zu removed, %zu redeployed", added, removed, redeployed);
+	record_model(ev, EVENT_DEPLOYMENTS, NULL, NULL, reason);
+}
+
+/* What an LLM's server says may quote a prompt: the ring has our words only. */
+static void record_failure(struct events *ev, enum event_kind kind, const struct llm *l, const char *before,
+                           const char *why)
+{
+	char reason[192];
+
+	why = why != NULL ? why : "";
+	snprintf(reason, sizeof reason, "%s%.*s", before, (int)turn_report_own_words(why), why);
+	record_model(ev, kind, l, NULL, reason);
+}
+
+static void record_verdict(struct events *ev, const struct llm *l, enum llm_health before)
+{
+	char reason[64];
+
+	if (l->health == LLM_HEALTHY) {
+		snprintf(reason, sizeof reason, "was %s", llm_health_text(before));
+		record_model(ev, EVENT_MODEL_UP, l, NULL, reason);
+	} else if (l->health == LLM_DEGRADED) {
+		record_failure(ev, EVENT_MODEL_DEGRADED, l, "", l->reason);
+	} else if (l->health == LLM_UNHEALTHY) {
+		record_failure(ev, EVENT_MODEL_DOWN, l, "", l->reason);
+	}
 }
 
 void events_verdict(struct events *ev, const struct llm *l, enum llm_health before)
@@ -107,17 +249,21 @@ void events_verdict(struct events *ev, const struct llm *l, enum llm_health befo
 	EMIT(ev, "verdict", "{s:s,s:s?,s:s,s:s,s:s,s:s?}", "model", llm_name(l), "deploy_id", l->deploy_id, "kind",
 	     llm_kind_text(l->kind), "from", llm_health_text(before), "to", llm_health_text(l->health), "reason",
 	     l->reason);
+	record_verdict(ev, l, before);
 }
 
 void events_ejected(struct events *ev, const struct llm *l, const char *why, unsigned repetition)
 {
 	int64_t ms = l->ejected_until_ms - l->ejected_since_ms;
+	char before[48];
 
 	log_event(LOG_EJECTED, L_STR("model", llm_name(l)), L_STR("deploy_id", l->deploy_id),
 	          L_STR("kind", llm_kind_text(l->kind)), L_REAL("for_s", (double)ms / 1000.0),
 	          L_INT("repetition", repetition), L_STR("reason", why));
 	EMIT(ev, "ejected", "{s:s,s:s?,s:s,s:f,s:s}", "model", llm_name(l), "deploy_id", l->deploy_id, "kind",
 	     llm_kind_text(l->kind), "until", (double)l->ejected_until_ms / 1000.0, "reason", why);
+	snprintf(before, sizeof before, "for %lld s: ", (long long)(ms + 500) / 1000);
+	record_failure(ev, EVENT_EJECTED, l, before, why);
 }
 
 void events_quirks(struct events *ev, const struct llm *l, const struct quirks *known, const char *refusal)
@@ -138,6 +284,7 @@ void events_ejection_over(struct events *ev, const struct llm *l, const char *wh
 	/* The channel's clients know it by this name. */
 	EMIT(ev, "ejection over", "{s:s,s:s?,s:s,s:s}", "model", llm_name(l), "deploy_id", l->deploy_id, "kind",
 	     llm_kind_text(l->kind), "reason", why);
+	record_model(ev, EVENT_RETURNED, l, NULL, why);
 }
 
 void events_selection(struct events *ev, const struct llm *l, const char *old_name, const char *reason,
@@ -151,6 +298,7 @@ void events_selection(struct events *ev, const struct llm *l, const char *old_na
 		          L_INT("candidates", candidates));
 	EMIT(ev, "selection", "{s:s?,s:s?,s:s?,s:s}", "model", l != NULL ? llm_name(l) : NULL, "deploy_id",
 	     l != NULL ? l->deploy_id : NULL, "was", old_name, "reason", reason);
+	record_model(ev, EVENT_SELECTED, l, old_name, reason);
 }
 
 void events_polling(struct events *ev, uint64_t attempt, int64_t next_ms)
@@ -183,8 +331,14 @@ void events_config(struct events *ev, const char *key, const char *old_value, co
 	EMIT(ev, "config", "{s:s,s:s,s:s}", "key", key, "old", old_value, "new", new_value);
 }
 
+void events_config_changed(struct events *ev, const char *changes)
+{
+	record_model(ev, EVENT_CONFIG_CHANGED, NULL, NULL, changes);
+}
+
 void events_config_refused(struct events *ev, const char *error)
 {
 	log_event(LOG_CONFIG_ERROR, L_STR("refused", error));
 	EMIT(ev, "config_refused", "{s:s}", "error", error);
+	record_model(ev, EVENT_CONFIG_REFUSED, NULL, NULL, error);
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Each function reports one event: to the log, and to all who subscribed to the stream
- * (`tt-agentctl events`). */
+/* Each function reports one event: to the log, to all who subscribed to the stream
+ * (`tt-agentctl events`), and, as far as event_kinds.def has it, to the ring of recent events. */
 #ifndef TT_AGENTD_EVENTS_H
 #define TT_AGENTD_EVENTS_H
 
 #include "core/llm/llm.h"
 #include "core/llm/quirks.h"
 #include "core/control/command.h"
+#include "core/status/event_ring.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,15 @@ struct events;
 
 struct events *events_new(void);
 void events_free(struct events *ev); /* after the command server; NULL is fine */
+
+/* From now on events are recorded in the ring of run_dir. If it cannot be opened, that is logged, and none are. */
+void events_record(struct events *ev, struct event_base *base, const char *run_dir);
+
+void events_started(struct events *ev, const char *version);
+void events_stopping(struct events *ev, const char *why); /* records all that waits, too */
+
+/* What a responder reports; for the ring alone. */
+void events_reported(struct events *ev, const struct event_record *r);
 
 /* Adds a peer of the events command. */
 void events_subscribe(struct events *ev, struct command_call *call);
@@ -37,6 +47,8 @@ void events_code(struct events *ev, const char *problem);
 /* The same of documents. worked: the backend searched them before. */
 void events_documents(struct events *ev, const char *problem, bool worked);
 void events_config(struct events *ev, const char *key, const char *old_value, const char *new_value);
+/* The same once for all settings that changed together, for the ring alone; changes says which. */
+void events_config_changed(struct events *ev, const char *changes);
 void events_config_refused(struct events *ev, const char *error);
 
 #endif

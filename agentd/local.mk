@@ -19,6 +19,7 @@ libttagentd_a_SOURCES = \
 	agentd/commands/events.c \
 	agentd/commands/log_level.c \
 	agentd/commands/models.c \
+	agentd/commands/note.c \
 	agentd/commands/ping.c \
 	agentd/commands/refresh.c \
 	agentd/commands/reload.c \
@@ -48,6 +49,8 @@ libttagentd_a_SOURCES = \
 	agentd/polling.h \
 	agentd/publisher.c \
 	agentd/publisher.h \
+	agentd/recorder.c \
+	agentd/recorder.h \
 	agentd/registry.c \
 	agentd/registry.h \
 	agentd/release_memory.c \

@@ -123,7 +123,22 @@ struct differences {
 	struct reload *r;
 	struct reload_details *details;
 	size_t count;
+	struct buf summary; /* for the ring of events */
 };
+
+/* Values that cannot be a secret, a prompt or an address are shown. */
+static void summarize(struct differences *d, const struct cfg_key_info *info, const char *old_value,
+                      const char *new_value)
+{
+	static const char *const hidden[] = {"STRING", "URL", "LIST"};
+	bool shown = !info->secret;
+
+	for (size_t i = 0; i < sizeof hidden / sizeof hidden[0]; i++)
+		shown &= strcmp(info->type, hidden[i]) != 0;
+	(void)buf_addf(&d->summary, "%s%s", d->summary.len > 0 ? ", " : "", info->path);
+	if (shown)
+		(void)buf_addf(&d->summary, " %s -> %s", old_value, new_value);
+}
 
 static void note_difference(void *arg, const char *path, const char *old_value, const char *new_value)
 {
@@ -138,6 +153,7 @@ static void note_difference(void *arg, const char *path, const char *old_value, 
 		new_value = both ? "set to another one" : *new_value != '\0' ? "set" : "unset";
 	}
 	events_config(d->r->s->events, path, old_value, new_value);
+	summarize(d, info, old_value, new_value);
 	json_array_append_new(d->details->changes, json_pack("{s:s,s:s,s:s,s:b}", "key", path, "old", old_value, "new",
 	                                                     new_value, "restart", info->restart));
 	if (strcmp(path, "threads.store") == 0 && strncmp(new_value, "memory:", 7) == 0)
@@ -167,7 +183,7 @@ json_t *reload_pending_restart(const struct reload *r)
 
 static enum reload_outcome put_in_force(struct reload *r, struct config *fresh, struct reload_details *details)
 {
-	struct differences d = {.r = r, .details = details};
+	struct differences d = {.r = r, .details = details, .summary = BUF_INIT(4096)};
 	struct config *old = r->s->config;
 
 	config_diff(old, fresh, note_difference, &d);
@@ -175,6 +191,8 @@ static enum reload_outcome put_in_force(struct reload *r, struct config *fresh, 
 		config_unref(fresh);
 		return RELOAD_SAME;
 	}
+	events_config_changed(r->s->events, d.summary.data);
+	buf_free(&d.summary);
 	r->s->config = fresh;
 	tokens_forget(r->s->tokens);
 	arm(r);

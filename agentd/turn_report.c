@@ -11,6 +11,10 @@
 #define AHEAD_MS       1000 /* how far in the future an attempt may have begun */
 #define STATUS_SERVING 100  /* continue */
 
+/* How reasons begin. */
+#define FAILED "a chat turn failed: "
+#define GOT    "a chat turn got HTTP "
+
 static const char *const verdict_texts[] = {
 	[REPORT_COUNTS] = "counted", [REPORT_GONE] = "no such LLM any more", [REPORT_IGNORED] = "not its fault",
 	[REPORT_SERVED] = "served",  [REPORT_SERVING] = "serving",           [REPORT_SAME_EPISODE] = "same episode",
@@ -99,8 +103,7 @@ void turn_report_result(const struct turn_report *r, int64_t now_wall_ms, struct
 	out->latency_ms = -1;
 	if (r->outcome != HTTP_DONE) {
 		out->outcome = probe_outcome_of(r->outcome);
-		snprintf(out->text, sizeof out->text, "a chat turn failed: %s",
-		         *why != '\0' ? why : http_outcome_text(r->outcome));
+		snprintf(out->text, sizeof out->text, FAILED "%s", *why != '\0' ? why : http_outcome_text(r->outcome));
 		return;
 	}
 	/* A refused token or account ejects it; the verdict counts it like any failure. */
@@ -109,7 +112,18 @@ void turn_report_result(const struct turn_report *r, int64_t now_wall_ms, struct
 	else if (is_credit_used_up(r) && *why == '\0')
 		why = "the account is used up";
 	out->outcome = PROBE_STATUS;
-	snprintf(out->text, sizeof out->text, "a chat turn got HTTP %ld%s%s", r->status, *why == '\0' ? "" : ": ", why);
+	snprintf(out->text, sizeof out->text, GOT "%ld%s%s", r->status, *why == '\0' ? "" : ": ", why);
+}
+
+size_t turn_report_own_words(const char *reason)
+{
+	enum http_outcome outcome;
+
+	if (strncmp(reason, GOT, strlen(GOT)) == 0)
+		return strcspn(reason, ":");
+	if (strncmp(reason, FAILED, strlen(FAILED)) == 0 && parse_outcome(reason + strlen(FAILED), &outcome) != 0)
+		return strcspn(reason, ":");
+	return strlen(reason);
 }
 
 void turn_report_apply(struct llm *l, const struct probe_result *r, const struct config *c)

@@ -45,6 +45,9 @@ enum turn_report_verdict turn_report_judge(const struct turn_report *r, struct t
 /* The failure as a probe's result, for turn_report_apply. */
 void turn_report_result(const struct turn_report *r, int64_t now_wall_ms, struct probe_result *out);
 
+/* The length of a reason that turn_report_result made, or another, without the words of the LLM's server. */
+size_t turn_report_own_words(const char *reason);
+
 /* Applies the failure to l as verdict_apply does. An LLM that is never probed (the cloud)
  * keeps its unknown health, since no probe could show that it has recovered: it is only
  * ejected, with its reason. */

@@ -11,6 +11,7 @@ static void run(struct agent *a, struct command_call *call, const json_t *args)
 
 	(void)args;
 	log_event(LOG_STOPPING, L_STR("reason", "the shutdown command"));
+	events_stopping(a->s.events, "the shutdown command");
 	command_reply(call, json_pack("{s:s,s:s}", "status", "success", "message", "The daemon is stopping"));
 	event_base_loopexit(a->s.base, &delay);
 }

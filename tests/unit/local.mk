@@ -6,6 +6,7 @@ unit_tests = \
 	tests/unit/agentctl/ctl_unit \
 	tests/unit/agentd/daemon_memory_unit \
 	tests/unit/agentd/polling_unit \
+	tests/unit/agentd/recorder_unit \
 	tests/unit/agentd/registry_unit \
 	tests/unit/agentd/schedule_unit \
 	tests/unit/agentd/selector_unit \
