@@ -3,6 +3,7 @@
 
 #include "core/turn/turn.h"
 #include "fcgi/body.h"
+#include "fcgi/notes.h"
 #include "fcgi/response.h"
 
 #include <stdlib.h>
@@ -21,6 +22,15 @@ struct chat {
 	unsigned entry; /* its admission */
 };
 
+/* The answer of a worker that died cannot go on. */
+static void end_orphan(struct worker *w, struct connection *c)
+{
+	const struct event_record r = event_record_of(EVENT_BROKE_OFF, NULL, NULL, NULL, "a worker died");
+
+	notes_add(worker_notes(w), &r);
+	connection_end_orphan(c);
+}
+
 /* The sentence as the whole answer: TT-Studio's reader fails on any status but 200, so a user
  * would not see why. */
 static void refuse(const struct protocol *p, struct worker *w, struct connection *c, int status, const char *sentence)
@@ -30,7 +40,7 @@ static void refuse(const struct protocol *p, struct worker *w, struct connection
 	struct reply *r = NULL;
 
 	if (connection_orphan(c) != NULL) {
-		connection_end_orphan(c);
+		end_orphan(w, c);
 		return;
 	}
 	counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
@@ -235,7 +245,7 @@ void chat_dispatch(const struct protocol *p, struct worker *w, struct connection
 	int status;
 
 	if (orphan != NULL && !can_resume(w, orphan)) {
-		connection_end_orphan(c);
+		end_orphan(w, c);
 		return;
 	}
 	if (orphan != NULL) {

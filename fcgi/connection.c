@@ -311,6 +311,11 @@ void connection_lost(struct connection *c)
 	connection_close(c);
 }
 
+void connection_abort(struct connection *c)
+{
+	connection_lost(c);
+}
+
 /* An idle kept connection is never closed here first: the web server answers a request that meets
  * the close with 502. */
 void connection_finished(struct connection *c)

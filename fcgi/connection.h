@@ -96,6 +96,12 @@ struct connection_owner {
 };
 void connection_own(struct connection *c, const struct connection_owner *owner, void *arg);
 
+/* Closes it in the middle of its response, which is lost: for a client that does not read. The owner's closed
+ * is called. */
+void connection_abort(struct connection *c);
+/* What was written waits for the client, which has not read what came before. */
+bool output_is_stuck(const struct output *o);
+
 /* The response's header block, ended by an empty line, at most 4 KiB. It is sent with the first
  * byte of the body; until then the web server may retry the request with another worker. */
 void connection_head(struct connection *c, const char *bytes, size_t len);

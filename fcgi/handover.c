@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,7 +14,11 @@
 int handover_open(struct handover *h, struct err *e)
 {
 	int pair[2];
+	void *deaths = mmap(NULL, sizeof *h->deaths, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
+	if (deaths == MAP_FAILED)
+		return err_set_errno(e, errno, "no memory for what workers share");
+	h->deaths = deaths; /* until this process ends */
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
 		h->take = h->give = -1;
 		return err_set_errno(e, errno, "socketpair");

@@ -7,14 +7,24 @@
 #include "core/base/err.h"
 
 #include <stdbool.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
 #define HANDOVER_MAX 61440u /* bytes of the request and of the answer's text so far */
 
+/* What the parent and keepers know of dead workers, and a living worker reports; in memory that all of
+ * them share. */
+struct deaths {
+	_Atomic uint32_t workers;
+	_Atomic int status;       /* of the last one, as waitpid gives it */
+	_Atomic uint32_t answers; /* that broke off with it and nobody took over */
+};
+
 struct handover {
 	int take, give; /* -1: closed */
+	struct deaths *deaths;
 };
 
 int handover_open(struct handover *h, struct err *e);

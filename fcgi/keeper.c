@@ -375,6 +375,7 @@ static void after_death(struct keeper *k)
 		}
 		nanosleep(&(struct timespec){.tv_nsec = count[NOTIFYING] > 0 ? 500000 : 0}, NULL);
 	} while (count[NOTIFYING] > 0 && clock_mono_ms() < end_ms);
+	k->handover.deaths->answers += (uint32_t)(count[NOTIFIED] + count[NOTIFYING]);
 	if (answers > 0)
 		log_event(LOG_ANSWERS_BROKE_OFF, L_INT("answers", answers), L_INT("handed_over", count[HANDED_OVER]),
 		          L_INT("notified", count[NOTIFIED]), L_INT("client_left", count[CLIENT_LEFT]),

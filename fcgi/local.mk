@@ -23,6 +23,7 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/daemon_command.c \
 	fcgi/endpoints/daemon_command.h \
 	fcgi/endpoints/endpoints.def \
+	fcgi/endpoints/events.c \
 	fcgi/endpoints/poll_requests.c \
 	fcgi/endpoints/published_document.c \
 	fcgi/endpoints/published_document.h \
@@ -32,6 +33,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/select_model.c \
 	fcgi/endpoints/status.c \
 	fcgi/endpoints/test_llm.c \
+	fcgi/event_feed.c \
+	fcgi/event_feed.h \
 	fcgi/fcgi_request.c \
 	fcgi/fcgi_request.h \
 	fcgi/fcgi_request_private.h \
@@ -44,6 +47,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/keeper.h \
 	fcgi/listener.c \
 	fcgi/listener.h \
+	fcgi/notes.c \
+	fcgi/notes.h \
 	fcgi/options.c \
 	fcgi/options.h \
 	fcgi/output.c \

@@ -229,6 +229,11 @@ bool output_is_full(const struct output *o)
 	return o->full;
 }
 
+bool output_is_stuck(const struct output *o)
+{
+	return o->waits_writable || o->backlog.len > 0;
+}
+
 void output_flush_boundary(struct output *o)
 {
 	assert(o->connection->state == CONNECTION_ACTIVE && !o->ended);

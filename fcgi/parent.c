@@ -44,7 +44,7 @@ struct parent {
 	char program[PATH_MAX]; /* path at the start; after an upgrade the new program is there */
 	struct listener listener;
 	struct handover handover;
-	struct admission *admission;
+	struct admission *admission, *listeners;
 	int signals;
 	sigset_t worker_signals; /* the mask that workers set again */
 	struct slot slots[OPTIONS_WORKERS_MAX];
@@ -72,6 +72,7 @@ static int run_worker(struct parent *p, const struct slot *s, pid_t parent_pid, 
 	                                       .ready_fd = ready_fd,
 	                                       .handover = p->handover,
 	                                       .admission = p->admission,
+	                                       .listeners = p->listeners,
 	                                       .number = (unsigned)(s - p->slots),
 	                                       .signals = p->worker_signals};
 
@@ -134,8 +135,10 @@ static void read_ready(struct slot *s)
 	close_ready(s);
 }
 
-static void log_death(pid_t pid, int status)
+static void log_death(struct parent *p, pid_t pid, int status)
 {
+	p->handover.deaths->status = status;
+	p->handover.deaths->workers++;
 	if (WIFSIGNALED(status))
 		log_event(LOG_WORKER_DIED, L_INT("pid", pid), L_STR("signal", strsignal(WTERMSIG(status))));
 	else
@@ -147,9 +150,10 @@ static void schedule_restart(struct parent *p, struct slot *s, int status)
 	int64_t now = clock_mono_ms();
 
 	if (p->kill_at_ms == 0)
-		log_death(s->pid, status);
+		log_death(p, s->pid, status);
 	s->pid = 0;
 	admission_clear(p->admission, (unsigned)(s - p->slots));
+	admission_clear(p->listeners, (unsigned)(s - p->slots));
 	close_ready(s);
 	if (now - s->started_ms >= LONG_LIFE_MS)
 		s->backoff_ms = 0;
@@ -163,7 +167,7 @@ static void schedule_restart(struct parent *p, struct slot *s, int status)
 static void remove_old(struct parent *p, size_t i, int status)
 {
 	if (p->kill_at_ms == 0 && status != 0)
-		log_death(p->old[i], status);
+		log_death(p, p->old[i], status);
 	p->old[i] = p->old[--p->old_count];
 }
 
@@ -417,7 +421,8 @@ static int prepare(struct parent *p, struct err *e)
 	if (readlink("/proc/self/exe", p->program, sizeof p->program - 1) < 0)
 		return err_set_errno(e, errno, "cannot find the path of this program");
 	p->admission = admission_new(p->options->workers, e);
-	if (p->admission == NULL || handover_open(&p->handover, e) < 0)
+	p->listeners = admission_new(p->options->workers, e);
+	if (p->admission == NULL || p->listeners == NULL || handover_open(&p->handover, e) < 0)
 		return -1;
 	found = listener_inherit(&p->listener, e);
 	if (found == 1)
@@ -452,6 +457,7 @@ int parent_run(const struct fcgi_options *o, char **argv)
 		close(p->signals);
 	handover_close(&p->handover);
 	admission_free(p->admission);
+	admission_free(p->listeners);
 	free(p);
 	return status;
 }

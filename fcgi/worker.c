@@ -5,6 +5,8 @@
 #include "core/base/log.h"
 #include "core/base/exhaustion.h"
 #include "fcgi/acceptor.h"
+#include "fcgi/event_feed.h"
+#include "fcgi/notes.h"
 #include "fcgi/worker_services.h"
 #include "fcgi/dispatch.h"
 #include "fcgi/keeper.h"
@@ -16,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define TICK_MS                  1000
@@ -37,6 +40,8 @@ struct worker {
 	struct published *published;
 	struct background *background;
 	struct command_client *daemon;
+	struct notes *notes;
+	struct event_feed *events;
 	struct counters *counters;
 	struct keeper *keeper;            /* NULL: none */
 	struct worker_services *services; /* created for the first chat */
@@ -96,6 +101,16 @@ struct counters *worker_counters(struct worker *w)
 	return w->counters;
 }
 
+struct event_feed *worker_event_feed(struct worker *w)
+{
+	return w->events;
+}
+
+struct notes *worker_notes(struct worker *w)
+{
+	return w->notes;
+}
+
 struct dispatch_ids *worker_ids(struct worker *w)
 {
 	return &w->ids;
@@ -146,12 +161,38 @@ void worker_dismiss(struct worker *w, unsigned entry)
 	update_yield(w);
 }
 
+/* They never take the connections that chat turns need. */
+enum admission_verdict worker_admit_listener(struct worker *w, const char *address, unsigned *entry)
+{
+	const struct config *c = published_config(w->published);
+	struct admission_limits limits = {.worker_turns = other_connections() / 2};
+
+	if (c != NULL) {
+		limits.turns = (size_t)cfg_int(c, CFG_LIMITS_EVENT_STREAMS);
+		limits.client_turns = (size_t)cfg_int(c, CFG_LIMITS_CLIENT_EVENT_STREAMS);
+		if (limits.turns == 0)
+			return ADMISSION_FULL;
+	}
+	return admission_enter(w->context.listeners, w->context.number, address, &limits, entry);
+}
+
+void worker_dismiss_listener(struct worker *w, unsigned entry)
+{
+	admission_leave(w->context.listeners, w->context.number, entry);
+}
+
+static void on_listener_left(void *arg, unsigned entry)
+{
+	worker_dismiss_listener(arg, entry);
+}
+
 const struct chat_services *worker_chat_services(struct worker *w)
 {
 	struct err e = ERR_INIT;
 
 	if (w->services == NULL)
-		w->services = worker_services_new(w->base, w->published, w->daemon, w->counters, w->background, &e);
+		w->services =
+			worker_services_new(w->base, w->published, w->daemon, w->notes, w->counters, w->background, &e);
 	if (w->services == NULL)
 		log_event(LOG_CHAT_SERVICES_FAILED, L_STR("error", e.text));
 	return w->services == NULL ? NULL : worker_services_chat(w->services);
@@ -279,11 +320,39 @@ static void schedule_tick(struct worker *w)
 	event_add(w->tick, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
 }
 
+/* One of the workers reports what their parent and the keepers left for them. */
+static void note_deaths(struct worker *w)
+{
+	struct deaths *d = w->context.handover.deaths;
+	struct event_record r;
+	uint32_t count;
+	char reason[80];
+
+	if ((count = atomic_exchange(&d->workers, 0)) > 0) {
+		int status = d->status;
+
+		if (WIFSIGNALED(status))
+			snprintf(reason, sizeof reason, "killed by signal %d (%s)", WTERMSIG(status),
+			         strsignal(WTERMSIG(status)));
+		else
+			snprintf(reason, sizeof reason, "ended with status %d", WEXITSTATUS(status));
+		r = event_record_of(EVENT_WORKER_DIED, NULL, NULL, NULL, reason);
+		r.count = count;
+		notes_add(w->notes, &r);
+	}
+	if ((count = atomic_exchange(&d->answers, 0)) > 0) {
+		r = event_record_of(EVENT_BROKE_OFF, NULL, NULL, NULL, "a worker died");
+		r.count = count;
+		notes_add(w->notes, &r);
+	}
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
 
 	(void)fd, (void)what;
+	note_deaths(w);
 	published_check(w->published);
 	event_add(w->orphans, NULL);
 	if (keeper_died(w->keeper) && !w->draining) {
@@ -303,6 +372,7 @@ static void drain(struct worker *w)
 	close(w->context.listener); /* else a successor could not bind the same TCP port */
 	w->context.listener = -1;
 	connections_drain(w->connections);
+	event_feed_end(w->events);
 	log_event(LOG_WORKER_DRAINING, L_INT("pid", getpid()), L_INT("connections", connections_count(w->connections)),
 	          L_INT("active", connections_active(w->connections)));
 	schedule_tick(w);
@@ -389,6 +459,7 @@ static int open_parts(struct worker *w, struct err *e)
 {
 	const struct connections_host host = {
 		.request = on_request, .closed = on_closed, .idle = on_idle, .arg = w, .keeper = w->keeper};
+	const struct event_feed_host feed_host = {.left = on_listener_left, .arg = w};
 	const struct acceptor_host acceptor_host = {.accepted = on_accepted, .make_room = make_room, .arg = w};
 	struct err counters_error = ERR_INIT;
 	char path[PATH_MAX];
@@ -411,6 +482,10 @@ static int open_parts(struct worker *w, struct err *e)
 	w->daemon = command_client_new(w->base, path, e);
 	if (w->daemon == NULL)
 		return -1;
+	w->notes = notes_new(w->base, w->daemon, e);
+	w->events = event_feed_new(w->base, w->published, &feed_host, e);
+	if (w->notes == NULL || w->events == NULL)
+		return -1;
 	w->counters = counters_open(w->options->run_dir, &counters_error);
 	if (w->counters == NULL)
 		log_event(LOG_COUNTERS_NOT_OPENED, L_STR("error", counters_error.text));
@@ -426,6 +501,8 @@ static void close_parts(struct worker *w)
 	acceptor_free(w->acceptor);
 	background_free(w->background);
 	worker_services_free(w->services);
+	event_feed_free(w->events);
+	notes_free(w->notes);
 	if (w->daemon != NULL)
 		command_client_free(w->daemon);
 	published_free(w->published);

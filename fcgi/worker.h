@@ -26,9 +26,9 @@ struct worker_context {
 	int listener; /* the worker closes it */
 	int ready_fd; /* gets one byte and is closed once connections are accepted; -1: none */
 	struct handover handover;
-	struct admission *admission;
-	unsigned number;  /* its page there */
-	sigset_t signals; /* the mask to set once it handles signals */
+	struct admission *admission, *listeners; /* of chat turns, and of clients of /events */
+	unsigned number;                         /* its page there */
+	sigset_t signals;                        /* the mask to set once it handles signals */
 };
 
 /* Runs until one of these signals and the end of the last response, at most o->drain_ms
@@ -39,6 +39,8 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 struct published *worker_published(struct worker *w);
 struct command_client *worker_daemon(struct worker *w);
 struct counters *worker_counters(struct worker *w); /* NULL if they could not be opened */
+struct event_feed *worker_event_feed(struct worker *w);
+struct notes *worker_notes(struct worker *w);
 struct dispatch_ids *worker_ids(struct worker *w);
 struct background *worker_background(struct worker *w);
 const struct chat_services *worker_chat_services(struct worker *w); /* NULL: no memory, which is logged */
@@ -47,5 +49,9 @@ const struct chat_services *worker_chat_services(struct worker *w); /* NULL: no 
  * admitted before, in a worker that died. */
 enum admission_verdict worker_admit(struct worker *w, const char *address, bool resumed, unsigned *entry);
 void worker_dismiss(struct worker *w, unsigned entry);
+
+/* The same for a client of /events. */
+enum admission_verdict worker_admit_listener(struct worker *w, const char *address, unsigned *entry);
+void worker_dismiss_listener(struct worker *w, unsigned entry);
 
 #endif

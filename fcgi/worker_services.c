@@ -25,6 +25,7 @@ struct worker_services {
 	struct chat_services chat;
 	struct published *published;
 	struct command_client *daemon;
+	struct notes *notes;
 	struct resolver *resolver;
 	const struct config *configured; /* what the store was configured with; only compared */
 	char run[64];
@@ -132,6 +133,11 @@ static void report(void *arg, const struct turn_report *r)
 		command_send(s->daemon, CMD_REPORT, j, command_info(CMD_REPORT)->deadline_ms, on_reported, NULL);
 }
 
+static void note(void *arg, const struct event_record *r)
+{
+	notes_add(((struct worker_services *)arg)->notes, r);
+}
+
 static bool has_llm(void *arg)
 {
 	const struct worker_services *s = arg;
@@ -140,7 +146,8 @@ static bool has_llm(void *arg)
 }
 
 struct worker_services *worker_services_new(struct event_base *base, struct published *p, struct command_client *daemon,
-                                            struct counters *counters, struct background *background, struct err *e)
+                                            struct notes *notes, struct counters *counters,
+                                            struct background *background, struct err *e)
 {
 	struct worker_services *s = calloc(1, sizeof *s);
 
@@ -150,6 +157,7 @@ struct worker_services *worker_services_new(struct event_base *base, struct publ
 	}
 	s->published = p;
 	s->daemon = daemon;
+	s->notes = notes;
 	s->chat = (struct chat_services){.base = base,
 	                                 .config = current_config,
 	                                 .snapshot = current_snapshot,
@@ -160,6 +168,7 @@ struct worker_services *worker_services_new(struct event_base *base, struct publ
 	                                 .counters = counters,
 	                                 .background = background,
 	                                 .report = report,
+	                                 .note = note,
 	                                 .arg = s};
 	/* The parent outlives workers and reloads: with it ends what short ids remember. */
 	store_run_name((long)getppid(), s->run);

@@ -5,12 +5,14 @@
 
 #include "core/turn/turn.h"
 #include "core/control/command.h"
+#include "fcgi/notes.h"
 #include "fcgi/published.h"
 
 struct worker_services;
 
 struct worker_services *worker_services_new(struct event_base *base, struct published *p, struct command_client *daemon,
-                                            struct counters *counters, struct background *background, struct err *e);
+                                            struct notes *notes, struct counters *counters,
+                                            struct background *background, struct err *e);
 void worker_services_free(struct worker_services *s); /* after the last turn */
 
 /* Opens the conversations' store, once there is a configuration, before a turn waits for it. */

@@ -17,6 +17,7 @@
 #include "core/http/http.h"
 #include "core/protocol/protocol.h"
 #include "core/status/counters.h"
+#include "core/status/event_ring.h"
 #include "core/status/reader.h"
 #include "core/store/store.h"
 #include "core/tools/tool.h"
@@ -47,6 +48,8 @@ struct chat_services {
 	/* A real turn met a failure of an LLM, found out what it refuses, is being answered (status
 	 * TURN_REPORT_SERVING), or got a whole answer (see the report command). May be NULL. */
 	void (*report)(void *arg, const struct turn_report *r);
+	/* Of a WORKER's kind in event_kinds.def; without number and time. May be NULL. */
+	void (*note)(void *arg, const struct event_record *r);
 	void *arg; /* of the calls above */
 };
 

@@ -97,6 +97,21 @@ const char *chat_services_obstacle(const struct chat_services *s, const struct c
 	return none ? NO_VISION : NULL;
 }
 
+/* Another LLM takes over: from the one that failed, or (the answer is resumed) from a worker that died. */
+static void note_failover(struct turn *t, const struct status_snapshot *snapshot, const struct status_llm *next)
+{
+	struct upstream *up = &t->upstream;
+	bool resumed = up->llm == NULL;
+	const struct event_record r = event_record_of(
+		up->continuing || resumed ? EVENT_CONTINUED : EVENT_FAILOVER, status_llm_name(snapshot, next),
+		status_text(snapshot, next->deploy_id), resumed ? NULL : status_llm_name(up->snapshot, up->llm),
+		resumed ? "a worker died" : attempt_result_text(up->result));
+
+	up->result = ATTEMPT_COMPLETE;
+	if (t->services->note != NULL)
+		t->services->note(t->services->arg, &r);
+}
+
 enum step turn_choose(struct turn *t)
 {
 	const struct chat_services *s = t->services;
@@ -113,6 +128,8 @@ enum step turn_choose(struct turn *t)
 	if (next != NULL) {
 		if (up->tried.count > 0)
 			t->log.failovers++;
+		if (up->result != ATTEMPT_COMPLETE || (t->resumed && up->llm == NULL))
+			note_failover(t, snapshot, next);
 		if (up->llm != NULL && up->llm->instance != next->instance) {
 			up->skip_turns = up->result_max = 0; /* it is sent what its own window holds */
 			up->learned = (struct learned){.repeats = 0};
@@ -543,6 +560,7 @@ enum step turn_attempt_ended(struct turn *t)
 	const char *note = cfg_str(t->config, CFG_PROMPT_LENGTH_NOTE);
 	bool offered = t->upstream.tools[0] != NULL;
 
+	t->upstream.result = o->result;
 	if (o->result != ATTEMPT_COMPLETE)
 		return recover(t, o);
 	report_answer(t, o->status);

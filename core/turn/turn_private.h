@@ -70,6 +70,7 @@ struct upstream {
 	bool continuing;                  /* the answer that another LLM began */
 	int64_t began_boot_ms;            /* the attempt */
 	const char *tools[TOOLS_MAX + 1]; /* names of those that it was offered; none: it was offered none */
+	enum attempt_result result;       /* of the last attempt; ATTEMPT_COMPLETE: another one follows it already */
 	enum attempt_result failure;      /* how the attempt ended whose failure the user is told */
 };
 

@@ -6,6 +6,7 @@
 #include "core/base/log.h"
 #include "core/turn/history.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define LOAD_WAIT_MS 2000
@@ -87,8 +88,25 @@ enum step turn_complete(struct turn *t)
 	return turn_leave(t, "complete", COUNTER_TURNS_COMPLETE);
 }
 
+/* The client has seen a part of an answer. */
+static void note_broken(const struct turn *t)
+{
+	const struct upstream *up = &t->upstream;
+	char reason[64];
+	struct event_record r;
+
+	if (t->services->note == NULL || !answer_is_shown(&t->answer))
+		return;
+	/* What the LLM's server says comes after the colon. */
+	snprintf(reason, sizeof reason, "%.*s", (int)strcspn(t->log.reason, ":"), t->log.reason);
+	r = event_record_of(EVENT_BROKE_OFF, up->llm == NULL ? NULL : status_llm_name(up->snapshot, up->llm),
+	                    up->llm == NULL ? NULL : status_text(up->snapshot, up->llm->deploy_id), NULL, reason);
+	t->services->note(t->services->arg, &r);
+}
+
 enum step turn_fail(struct turn *t, const char *sentence)
 {
+	note_broken(t);
 	answer_sentence(&t->answer, sentence);
 	return turn_leave(t, "broken", COUNTER_TURNS_BROKEN);
 }

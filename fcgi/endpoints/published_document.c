@@ -7,14 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void answer_stale(struct connection *c, const char *doc, size_t len, int64_t since_ms, const char *reason)
-{
-	char *stale = document_stale(doc, len, since_ms, reason, &len);
-
-	response_document(c, stale, len);
-	free(stale);
-}
-
 /* For clients that are not admins, if http.public_status is brief: nothing about hosts. Its keys are
  * those of the whole documents. */
 static json_t *brief(const struct status_snapshot *s)
@@ -39,43 +31,74 @@ static json_t *brief(const struct status_snapshot *s)
 	                 "degraded", count[LLM_DEGRADED], "unhealthy", count[LLM_UNHEALTHY]);
 }
 
-static bool wants_brief(struct published *p, const struct connection *c)
+bool published_document_is_for_admin(const struct connection *c)
 {
-	const struct config *config = published_config(p);
 	const char *admin = connection_params(c)->admin;
 
-	return config != NULL && strcmp(cfg_str(config, CFG_HTTP_PUBLIC_STATUS), "brief") == 0 &&
-	       (admin == NULL || strcmp(admin, "1") != 0 || !connection_is_trusted(c));
+	return admin != NULL && strcmp(admin, "1") == 0 && connection_is_trusted(c);
 }
 
+bool published_document_is_brief(struct published *p, bool admin)
+{
+	const struct config *config = published_config(p);
+
+	return !admin && config != NULL && strcmp(cfg_str(config, CFG_HTTP_PUBLIC_STATUS), "brief") == 0;
+}
+
+static struct status_text document_of(const struct status_snapshot *s, enum published_document which)
+{
+	return which == PUBLISHED_ROOT ? status_header(s)->root_document : status_header(s)->status_document;
+}
+
+char *published_document_copy(struct published *p, enum published_document which, bool is_brief, size_t *len)
+{
+	struct status_snapshot *s = published_acquire(p);
+	const char *reason = NULL, *doc;
+	char *copy = NULL, *stale = NULL;
+	int64_t since_ms = 0;
+
+	if (s == NULL) {
+		doc = published_initializing(p, which, len);
+		return doc != NULL ? strndup(doc, *len) : NULL;
+	}
+	if (is_brief) {
+		json_t *j = brief(s);
+
+		copy = document_text(j, len);
+		json_decref(j);
+	} else {
+		struct status_text t = document_of(s, which);
+
+		*len = t.length;
+		doc = status_text(s, t);
+		copy = doc != NULL ? strndup(doc, t.length) : NULL;
+	}
+	if (copy != NULL && published_is_stale(p, &since_ms, &reason)) {
+		stale = document_stale(copy, *len, since_ms, reason, len);
+		free(copy);
+		copy = stale;
+	}
+	status_release(s);
+	return copy;
+}
+
+/* As it was published it need not be copied. */
 void published_document_answer(struct worker *w, struct connection *c, enum published_document which)
 {
 	struct published *p = worker_published(w);
 	struct status_snapshot *s = published_acquire(p);
-	const char *reason = NULL, *doc;
-	char *short_doc = NULL;
-	int64_t since_ms = 0;
+	bool is_brief = published_document_is_brief(p, published_document_is_for_admin(c));
 	struct status_text t;
-	size_t len;
+	char *copy;
+	size_t len = 0;
 
-	if (s == NULL) {
-		doc = published_initializing(p, which, &len);
-		response_document(c, doc, len);
-		return;
+	if (s != NULL && !is_brief && !published_is_stale(p, NULL, NULL)) {
+		t = document_of(s, which);
+		response_document(c, status_text(s, t), t.length);
+	} else {
+		copy = published_document_copy(p, which, is_brief, &len);
+		response_document(c, copy, len);
+		free(copy);
 	}
-	t = which == PUBLISHED_ROOT ? status_header(s)->root_document : status_header(s)->status_document;
-	doc = status_text(s, t);
-	len = t.length;
-	if (wants_brief(p, c)) {
-		json_t *j = brief(s);
-
-		doc = short_doc = document_text(j, &len);
-		json_decref(j);
-	}
-	if (doc != NULL && published_is_stale(p, &since_ms, &reason))
-		answer_stale(c, doc, len, since_ms, reason);
-	else
-		response_document(c, doc, len);
-	free(short_doc);
 	status_release(s);
 }

@@ -52,6 +52,26 @@ def read_answer(sock):
         buffer += data
 
 
+def body_pieces(sock):
+    """The body of an answer, as its records come."""
+    buffer, head = b"", b""
+    while True:
+        while len(buffer) >= 8 and len(buffer) >= 8 + (size := int.from_bytes(buffer[4:6], "big")) + buffer[6]:
+            kind, content, buffer = buffer[1], buffer[8:8 + size], buffer[8 + size + buffer[6]:]
+            if kind == END:
+                return
+            if kind == STDOUT and head is not None:
+                head += content
+                head, _, content = head.partition(b"\r\n\r\n") if b"\r\n\r\n" in head else (head, b"", b"")
+                head = None if content else head
+            if kind == STDOUT and content:
+                yield content
+        data = sock.recv(65536)
+        if not data:
+            return
+        buffer += data
+
+
 def connect(path, timeout=30):
     s = socket.socket(socket.AF_UNIX)
     s.settimeout(timeout)

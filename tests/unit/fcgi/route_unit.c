@@ -284,7 +284,7 @@ static void test_table(void **state)
 		for (const struct endpoint *const *other = endpoints; other != e; other++)
 			assert_string_not_equal((*e)->path, (*other)->path);
 	}
-	assert_int_equal(count, 7);
+	assert_int_equal(count, 8);
 }
 
 int main(void)

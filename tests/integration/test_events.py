@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recent events: the ring in the run directory, and GET /events."""
+
+import json
+import os
+import signal
+
+import pytest
+from harness.event_stream import EventStream
+from harness.http_client import Exchange, Turn
+from harness.process import WRAP, wait_until
+
+KEYS = ["number", "epoch", "at", "kind", "model", "deploy_id", "was", "reason", "count"]
+SLOW = "[[" + json.dumps({"tokens": 150, "token": "w# ", "numbered": True, "delay_us": 10000}) + "]]"
+
+
+def follow(testbed, service, host=None, path="/events", **more):
+    return testbed.client(EventStream(host or service.host, path, **more))
+
+
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
+def test_the_state_then_the_events(testbed, server):
+    service, _ = testbed.one()
+    stream = follow(testbed, service, service.host_of(server), "/agent/events" if server == "nginx" else "/events")
+    assert stream.exchange.status == 200
+    assert stream.exchange.headers["content-type"] == "text/event-stream"
+    assert stream.exchange.headers["cache-control"] == "no-store"
+    selected = stream.event("selected")
+    assert stream.retries == [2000] and stream.messages[0][0] == "status"
+    status = stream.status
+    live = status.pop("live")
+    assert status["status"] == "ready" and status.keys() == service.status().keys()
+    assert live["streams"] == 0 and live["tokens_per_s"] is None and live["models"] == []
+    assert live["turns"].keys() == {"running", "begun", "complete", "broken", "cancelled", "refused"}
+    assert list(selected) == KEYS and selected["model"] == "Llama-3.1-8B-Instruct" and selected["deploy_id"] == "d1"
+    events = stream.of("event")
+    assert [e["number"] for e in events] == list(range(1, len(events) + 1))
+    assert events[0]["kind"] == "started" and len({e["epoch"] for e in events}) == 1
+    assert stream.last_id() == f"{events[-1]['epoch']}-{events[-1]['number']}"
+
+
+def test_what_runs_is_shown_while_it_runs(testbed):
+    service, _ = testbed.one()
+    stream = follow(testbed, service)
+    stream.until(lambda s: s.status)
+    exchange = service.ask(SLOW)
+    exchange.head()
+    stream.until(lambda s: s.status["live"]["streams"] == 1, "a running turn")
+    assert Turn(exchange).whole
+    live = stream.until(lambda s: s.status["live"]["turns"]["complete"] == 1 and s.status["live"], "its end")
+    assert live["streams"] == 0 and live["turns"]["begun"] == 1
+
+
+@pytest.mark.parametrize("fault, kind", [({"status": 503}, "failover"), ({"cut_after": 5}, "continued")])
+def test_an_llm_that_fails_a_turn(testbed, fault, kind):
+    service, _, _ = testbed.two(fault)
+    stream = follow(testbed, service)
+    assert service.chat("hello").whole
+    event = stream.event(kind)
+    assert event["model"] == "Qwen3-8B" and event["was"] == "Llama-3.1-8B-Instruct" and event["count"] == 1
+    assert event["deploy_id"] == "d2" and event["reason"]
+    stream.event("ejected", model="Llama-3.1-8B-Instruct")
+    stream.event("selected", model="Qwen3-8B", was="Llama-3.1-8B-Instruct")
+
+
+def test_many_failovers_at_once_are_one_event(testbed):
+    service, first, _ = testbed.two(workers=2)
+    stream = follow(testbed, service)
+    exchanges = [service.ask(SLOW) for _ in range(40)]
+    for e in exchanges:
+        e.head()
+    first.stop()
+    assert all(Turn(e).whole for e in exchanges)
+    stream.until(lambda s: sum(e["count"] for e in s.of("event") if e["kind"] in ("continued", "failover")) >= 40,
+                 "40 failovers")
+    events = [e for e in stream.of("event") if e["kind"] in ("continued", "failover")]
+    assert sum(e["count"] for e in events) == 40 and len(events) <= 4
+
+
+def test_an_answer_that_nobody_continues(testbed):
+    service, _ = testbed.one({"cut_after": 5})
+    stream = follow(testbed, service)
+    assert "broke off" in service.chat("hello").text
+    assert stream.event("broke_off")["model"] == "Llama-3.1-8B-Instruct"
+
+
+@pytest.mark.skipif(bool(WRAP), reason="valgrind cannot follow a keeper")
+def test_a_worker_that_dies(testbed):
+    service, _ = testbed.one(workers=2)
+    stream = follow(testbed, service)
+    stream.event("selected")
+    exchange = service.ask(SLOW)
+    exchange.head()
+    for pid in service.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    service.responder.expected_exit = {0}
+    assert Turn(exchange).status == 200
+    assert stream.end().messages
+    again = follow(testbed, service, last_id=stream.last_id())
+    died = again.event("worker_died")
+    assert "signal 9" in died["reason"]
+    again.until(lambda s: {e["kind"] for e in s.of("event")} & {"continued", "broke_off"}, "what became of the answer")
+
+
+def test_the_last_event_id_goes_on(testbed):
+    service, _ = testbed.one()
+    stream = follow(testbed, service)
+    stream.event("selected")
+    last, number = stream.last_id(), stream.of("event")[-1]["number"]
+    stream.close()
+    service.ctl("select", "d1")
+    service.daemon.ignore = True
+    service.daemon.stop()
+    again = follow(testbed, service, last_id=last)
+    event = again.event("stopped")
+    assert again.of("event")[0]["number"] == number + 1 and event["reason"]
+    other = follow(testbed, service, last_id="0123456789abcdef-3")
+    assert other.until(lambda s: s.of("event"))[0]["number"] == 1
+    for odd in ("", "x", "-1", f"{event['epoch']}-", f"{event['epoch']}-99999999999999999999", "a" * 2000):
+        assert follow(testbed, service, last_id=odd).until(lambda s: s.status)
+    beyond = follow(testbed, service, last_id=f"{event['epoch']}-{event['number'] + 50}")
+    service.start_daemon()
+    assert beyond.event("started")["number"] == event["number"] + 1
+
+
+def test_without_the_daemon(testbed):
+    service, _ = testbed.one()
+    stream = follow(testbed, service)
+    stream.event("selected")
+    service.daemon.kill()
+    stream.until(lambda s: s.status.get("stale"), "it is stale")
+    assert follow(testbed, service).event("selected")
+    service.start_daemon()
+    assert "killed" in stream.event("started", number=stream.of("event")[-1]["number"] + 1)["reason"]
+    stream.until(lambda s: not s.status.get("stale"), "it is fresh")
+
+
+def test_settings_that_change(testbed):
+    service, _ = testbed.one(conf='prompts: { plain = "hush"; };\n')
+    stream = follow(testbed, service)
+    stream.event("selected")
+    service.conf.write_text('prompts: { plain = "a secret plan"; };\nlog: { level = "DEBUG"; };\n')
+    service.ctl("reload")
+    event = stream.event("config_changed")
+    assert "log.level INFO -> DEBUG" in event["reason"] and "prompts.plain" in event["reason"]
+    assert "plan" not in event["reason"] and "hush" not in event["reason"]
+    service.conf.write_text("nonsense")
+    service.ctl("reload", ok=False)
+    assert "tt-agent.conf:1" in stream.event("config_refused")["reason"]
+
+
+def test_the_backend_fails_and_recovers(testbed):
+    service, _ = testbed.one(sets=["discovery.interval=0.5"])
+    stream = follow(testbed, service)
+    stream.event("selected")
+    backend = next(o for o in testbed.others if o.process.name.startswith("backend"))
+    backend.script(status=500)
+    assert "500" in stream.event("discovery_failing")["reason"]
+    backend.script(status=200)
+    stream.event("discovery_recovered")
+    assert [e["kind"] for e in stream.of("event")].count("discovery_failing") == 1
+
+
+def test_words_of_an_llm_are_not_recorded(testbed):
+    """They may quote the prompt."""
+    service, _, _ = testbed.two({"status": 500, "body": json.dumps({"error": {"message": "cannot answer: my private question"}})})
+    stream = follow(testbed, service)
+    assert service.chat("my private question").whole
+    assert stream.event("ejected")["reason"].endswith("a chat turn got HTTP 500")
+    stream.event("failover")
+    stream.event("selected", model="Qwen3-8B")
+    ring = (service.run / "events.v1").read_bytes()
+    assert b"private" not in ring and b"a chat turn got HTTP 500" in ring
+    assert not any("private" in json.dumps(e) for e in stream.of("event"))
+
+
+@pytest.mark.parametrize("admin", ["1", ""])
+def test_a_brief_stream(testbed, admin):
+    """The same that /status shows: no addresses, no errors."""
+    service, _, _ = testbed.two({"status": 500}, sets=["http.public_status=brief"])
+    service.chat("hello")
+    stream = follow(testbed, service, service.socket, params={"TT_AGENT_ADMIN": admin})
+    failover = stream.event("failover")
+    assert list(failover) == KEYS and failover["model"] == "Qwen3-8B"
+    if admin:
+        assert failover["reason"] and failover["deploy_id"] == "d2" and stream.status["available_models"]
+        return
+    assert stream.status.keys() == {"status", "model_name", "discovery_summary", "live"}
+    assert all(e["reason"] is None and e["deploy_id"] is None for e in stream.of("event"))
+    assert "127.0.0.1" not in json.dumps(stream.messages)
+
+
+def test_head_and_other_methods(testbed):
+    service, _ = testbed.one()
+    head = Exchange(service.host, "HEAD", "/events").head()
+    assert head.status == 200 and head.headers["content-type"] == "text/event-stream"
+    answer = Exchange(service.host, "POST", "/events").head()
+    assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD"
+    foreign = Exchange(service.host, "GET", "/events", headers={"Origin": "https://evil.example"}).head()
+    assert foreign.status == 403
+
+
+def test_there_are_only_so_many(testbed):
+    service, _ = testbed.one(sets=["limits.event_streams=3", "limits.client_event_streams=2"])
+    first, second = (follow(testbed, service) for _ in range(2))
+    third = Exchange(service.host, "GET", "/events").head()
+    assert third.status == 429 and "retry-after" in third.headers
+    first.close()
+    wait_until(lambda: Exchange(service.host, "GET", "/events").head().status == 200, "a place that is free again")
+    assert second.until(lambda s: s.status)
