@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from harness import fastcgi
 from harness.event_stream import EventStream
 from harness.http_client import Exchange, Turn
 from harness.process import WRAP, wait_until
@@ -208,3 +209,64 @@ def test_there_are_only_so_many(testbed):
     first.close()
     wait_until(lambda: Exchange(service.host, "GET", "/events").head().status == 200, "a place that is free again")
     assert second.until(lambda s: s.status)
+
+
+def many(testbed, count=400):
+    """A service whose /status is longer than a socket's buffer."""
+    llm = testbed.llm()
+    backend = testbed.backend({f"d{n}": llm.deployment(f"Model-{n}", name=f"c-{n}") for n in range(count)})
+    return testbed.service(backend=backend).wait_ready()
+
+
+def gone(pid):
+    return not os.path.exists(f"/proc/{pid}")
+
+
+@pytest.mark.parametrize("how", ["reload", "stop"])
+def test_no_stream_delays_the_end_of_a_worker(testbed, how):
+    service = many(testbed)
+    service.wait_status(lambda s: len(s["available_models"]) == 400, "all models")
+    stream = follow(testbed, service)
+    stream.until(lambda s: s.status)
+    stuck = follow(testbed, service, service.socket)  # reads nothing
+    silent = follow(testbed, service)
+    silent.until(lambda s: s.status)
+    old = service.worker_pids()
+    if how == "reload":
+        service.responder.send(signal.SIGHUP)
+    else:
+        service.responder.stop()
+    wait_until(lambda: all(gone(p) for p in old), "the end of the old workers", 10)
+    for s in (stream, silent):
+        assert s.end().retries == [2000, 1000] and not s.cut
+    if how == "reload":
+        assert follow(testbed, service, last_id=stream.last_id()).until(lambda s: s.status)
+    stuck.close()
+
+
+def test_a_stream_that_comes_to_a_worker_that_drains(testbed):
+    service, _ = testbed.one()
+    exchange = service.ask(SLOW)
+    exchange.head()  # the worker does not end before it
+    kept = fastcgi.connect(service.socket)
+    kept.sendall(fastcgi.request("GET", "/", keep=True))
+    fastcgi.read_answer(kept)
+    service.responder.send(signal.SIGHUP)
+    service.responder.wait_log("worker_draining")
+    kept.sendall(fastcgi.request("GET", "/events"))
+    _, body = fastcgi.read_answer(kept)
+    assert body == b"retry: 1000\n\n"
+    assert Turn(exchange).whole
+
+
+@pytest.mark.long
+def test_a_client_that_reads_nothing_is_dropped(testbed):
+    service = many(testbed)
+    stuck = follow(testbed, service, service.socket)
+    other = follow(testbed, service)
+    other.until(lambda s: s.status)
+    pid = service.worker_pids()[0]
+    before = len(os.listdir(f"/proc/{pid}/fd"))
+    wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) < before, "its connection is closed", 30)
+    assert stuck.end().text  # cut in the middle of something
+    assert other.until(lambda s: s.status)
