@@ -18,6 +18,8 @@ libttagent_a_SOURCES += \
 	core/status/layout.h \
 	core/status/live.c \
 	core/status/live.h \
+	core/status/metric_values.h \
+	core/status/metrics.def \
 	core/status/reader.c \
 	core/status/reader.h \
 	core/status/safe_read.c \

@@ -46,6 +46,8 @@ struct access {
 	const void *from;
 	size_t len;
 	uint64_t value;
+	void *too;
+	uint64_t more;
 };
 
 /* ThreadSanitizer runs our handler with every signal blocked, and holds a lock of its
@@ -78,6 +80,15 @@ NO_TSAN static void load(struct access *a)
 	a->value = atomic_load_explicit((const _Atomic uint64_t *)a->from, memory_order_acquire);
 }
 
+NO_TSAN static void load_words(struct access *a)
+{
+	const _Atomic uint64_t *from = a->from;
+	uint64_t *to = a->to;
+
+	for (size_t i = 0; i < a->len; i++)
+		to[i] = atomic_load_explicit(&from[i], memory_order_relaxed);
+}
+
 NO_TSAN static void store(struct access *a)
 {
 	atomic_store_explicit((_Atomic uint64_t *)a->to, a->value, memory_order_release);
@@ -86,6 +97,19 @@ NO_TSAN static void store(struct access *a)
 NO_TSAN static void add(struct access *a)
 {
 	atomic_fetch_add_explicit((_Atomic uint64_t *)a->to, a->value, memory_order_relaxed);
+}
+
+NO_TSAN static void add_as_only_writer(void *to, uint64_t n)
+{
+	_Atomic uint64_t *word = to;
+
+	atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static void add_pair(struct access *a)
+{
+	add_as_only_writer(a->to, a->value);
+	add_as_only_writer(a->too, a->more);
 }
 
 static void copy(struct access *a)
@@ -103,6 +127,11 @@ bool safe_load(const void *from, uint64_t *value)
 	return true;
 }
 
+bool safe_load_words(uint64_t *to, const void *from, size_t count)
+{
+	return try_access(load_words, &(struct access){.to = to, .from = from, .len = count});
+}
+
 bool safe_store(void *to, uint64_t value)
 {
 	return try_access(store, &(struct access){.to = to, .value = value});
@@ -111,6 +140,11 @@ bool safe_store(void *to, uint64_t value)
 bool safe_add(void *to, int64_t n)
 {
 	return try_access(add, &(struct access){.to = to, .value = (uint64_t)n});
+}
+
+bool safe_add_pair(void *to, int64_t n, void *too, int64_t m)
+{
+	return try_access(add_pair, &(struct access){.to = to, .value = (uint64_t)n, .too = too, .more = (uint64_t)m});
 }
 
 bool safe_copy(void *to, const void *from, size_t len)

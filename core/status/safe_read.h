@@ -18,9 +18,12 @@
 void safe_read_install(void);
 
 /* The atomic ones take the address of an aligned 64-bit word, signed or not. */
-bool safe_load(const void *from, uint64_t *value); /* acquire */
-bool safe_store(void *to, uint64_t value);         /* release */
-bool safe_add(void *to, int64_t n);                /* relaxed */
+bool safe_load(const void *from, uint64_t *value);                  /* acquire */
+bool safe_load_words(uint64_t *to, const void *from, size_t count); /* relaxed */
+bool safe_store(void *to, uint64_t value);                          /* release */
+bool safe_add(void *to, int64_t n);                                 /* relaxed */
+/* Adds to both words, of which nobody else is a writer: without a locked instruction. */
+bool safe_add_pair(void *to, int64_t n, void *too, int64_t m);
 bool safe_copy(void *to, const void *from, size_t len);
 
 #endif

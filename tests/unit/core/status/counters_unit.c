@@ -6,6 +6,7 @@
 
 #include "core/base/clock.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +151,207 @@ static void a_spoiled_file_harms_nobody(void **state)
 	counters_close(c);
 }
 
+static const struct counter_member *member(const struct counters_total *t, enum counter_label label, const char *name)
+{
+	for (size_t i = 0; i < t->member_count[label]; i++)
+		if (strcmp(t->members[label][i].name, name) == 0)
+			return &t->members[label][i];
+	return NULL;
+}
+
+static int64_t value(const char *name, enum counter_series s, size_t which)
+{
+	const struct counter_series_info *info = counter_series_info(s);
+	struct counters_total *t = counters_read(dir, NULL);
+	const struct counter_member *m;
+	int64_t result;
+
+	assert_non_null(t);
+	m = member(t, info->label, name);
+	result = m == NULL ? -1 : m->values[info->at + which];
+	counters_total_free(t);
+	return result;
+}
+
+static void each_member_has_its_values(void **state)
+{
+	struct counters *a = open_counters(), *b = open_counters();
+	unsigned x = counters_member(a, LABEL_MODEL, "X"), y = counters_member(a, LABEL_MODEL, "Y");
+	unsigned y_of_b = counters_member(b, LABEL_MODEL, "Y"), tool = counters_member(a, LABEL_TOOL, "X");
+
+	(void)state;
+	assert_int_equal(value("X", SERIES_OUTPUT_TOKENS, 0), 0);
+	assert_int_equal(value("Z", SERIES_OUTPUT_TOKENS, 0), -1);
+	counters_count(a, SERIES_OUTPUT_TOKENS, x, 0, 5);
+	counters_count(a, SERIES_OUTPUT_TOKENS, y, 0, 7);
+	counters_count(b, SERIES_OUTPUT_TOKENS, y_of_b, 0, 11);
+	counters_count(a, SERIES_TOOL_CALLS, tool, TOOL_TIMED_OUT, 1);
+	counters_count(NULL, SERIES_TOOL_CALLS, counters_member(NULL, LABEL_TOOL, "X"), TOOL_OK, 1);
+	assert_int_equal(value("X", SERIES_OUTPUT_TOKENS, 0), 5);
+	assert_int_equal(value("Y", SERIES_OUTPUT_TOKENS, 0), 18);
+	assert_int_equal(value("X", SERIES_TOOL_CALLS, TOOL_TIMED_OUT), 1);
+	assert_int_equal(value("X", SERIES_TOOL_CALLS, TOOL_OK), 0);
+	assert_int_equal(counters_member(a, LABEL_MODEL, "X"), x);
+	counters_close(a);
+	counters_close(b);
+}
+
+static void members_go_on_and_their_gauges_restart(void **state)
+{
+	struct counters *c = open_counters();
+	unsigned y;
+
+	(void)state;
+	counters_member(c, LABEL_MODEL, "X");
+	y = counters_member(c, LABEL_MODEL, "Y");
+	counters_count(c, SERIES_STREAMS, y, 0, 3);
+	counters_count(c, SERIES_INPUT_TOKENS, y, 0, 4);
+	assert_int_equal(value("Y", SERIES_STREAMS, 0), 3);
+	counters_close(c);
+	assert_int_equal(value("Y", SERIES_STREAMS, 0), 0);
+	assert_int_equal(value("Y", SERIES_INPUT_TOKENS, 0), 4);
+	c = open_counters();
+	assert_int_equal(value("Y", SERIES_STREAMS, 0), 0);
+	assert_int_equal(counters_member(c, LABEL_MODEL, "Y"), y);
+	counters_count(c, SERIES_INPUT_TOKENS, y, 0, 1);
+	assert_int_equal(value("Y", SERIES_INPUT_TOKENS, 0), 5);
+	counters_close(c);
+}
+
+static void durations_are_in_the_lowest_bucket_that_holds_them(void **state)
+{
+	const struct counter_series_info *info = counter_series_info(SERIES_TOOL_DURATION);
+	struct counters *c = open_counters();
+	unsigned m = counters_member(c, LABEL_TOOL, "t");
+	struct counters_total *t;
+
+	(void)state;
+	counters_observe(c, SERIES_TOOL_DURATION, m, 0, 1);
+	counters_observe(c, SERIES_TOOL_DURATION, m, 10 * 1000 * 1000, 2);        /* just 0.01 s */
+	counters_observe(c, SERIES_TOOL_DURATION, m, 10 * 1000 * 1000 + 1000, 1); /* more */
+	counters_observe(c, SERIES_TOOL_DURATION, m, INT64_C(301000) * 1000 * 1000, 1);
+	counters_observe(c, SERIES_TOOL_DURATION, m, 5, 0);
+	assert_int_equal(value("t", SERIES_TOOL_DURATION, 0), 3);
+	assert_int_equal(value("t", SERIES_TOOL_DURATION, 1), 1);
+	assert_int_equal(value("t", SERIES_TOOL_DURATION, info->count), 1);
+	assert_int_equal(value("t", SERIES_TOOL_DURATION, info->count + 1), 20000 + 10001 + 301000000);
+	t = counters_read(dir, NULL);
+	assert_int_equal(counters_observations(member(t, LABEL_TOOL, "t"), SERIES_TOOL_DURATION), 5);
+	/* The second of three of the first bucket; what is above all bounds is at the highest. */
+	assert_true(counters_quantile(member(t, LABEL_TOOL, "t"), SERIES_TOOL_DURATION, 0.3) == 0.005);
+	assert_true(counters_quantile(member(t, LABEL_TOOL, "t"), SERIES_TOOL_DURATION, 1) == 300);
+	counters_total_free(t);
+	counters_member(c, LABEL_TOOL, "new");
+	t = counters_read(dir, NULL);
+	assert_true(isnan(counters_quantile(member(t, LABEL_TOOL, "new"), SERIES_TOOL_DURATION, 0.5)));
+	counters_total_free(t);
+	counters_close(c);
+}
+
+static void too_many_names_are_one(void **state)
+{
+	struct counters *a = open_counters(), *b = open_counters();
+	struct counters_total *t;
+	int64_t sum = 0;
+	char name[300];
+
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		snprintf(name, sizeof name, "model %d", i);
+		counters_count(a, SERIES_INPUT_TOKENS, counters_member(a, LABEL_MODEL, name), 0, 1);
+		snprintf(name, sizeof name, "another %d", i);
+		counters_count(b, SERIES_INPUT_TOKENS, counters_member(b, LABEL_MODEL, name), 0, 1);
+	}
+	t = counters_read(dir, NULL);
+	assert_true(t->member_count[LABEL_MODEL] <= COUNTER_MEMBERS_MAX);
+	for (size_t i = 0; i < t->member_count[LABEL_MODEL]; i++)
+		sum += t->members[LABEL_MODEL][i].values[counter_series_info(SERIES_INPUT_TOKENS)->at];
+	assert_int_equal(sum, 2000);
+	assert_non_null(member(t, LABEL_MODEL, "model 0"));
+	counters_total_free(t);
+	assert_true(value("other", SERIES_INPUT_TOKENS, 0) > 1900);
+	assert_int_equal(value("model 0", SERIES_INPUT_TOKENS, 0), 1);
+	counters_close(a);
+	counters_close(b);
+}
+
+static void names_are_made_valid(void **state)
+{
+	struct counters *c = open_counters();
+	char name[300];
+	struct counters_total *t;
+
+	(void)state;
+	memset(name, 'n', sizeof name - 1);
+	name[sizeof name - 1] = '\0';
+	assert_int_equal(counters_member(c, LABEL_MODEL, name), counters_member(c, LABEL_MODEL, name));
+	name[COUNTER_NAME_MAX - 1] = '\xc3'; /* a character that would be cut in two */
+	name[COUNTER_NAME_MAX] = '\xa4';
+	assert_int_equal(counters_member(c, LABEL_MODEL, name), 1);
+	assert_int_equal(counters_member(c, LABEL_MODEL, "a\xff\nb"), 2);
+	assert_int_equal(counters_member(c, LABEL_MODEL, "a\xff\nb"), 2);
+	t = counters_read(dir, NULL);
+	assert_int_equal(strlen(t->members[LABEL_MODEL][0].name), COUNTER_NAME_MAX);
+	assert_int_equal(strlen(t->members[LABEL_MODEL][1].name), COUNTER_NAME_MAX - 1);
+	assert_string_equal(t->members[LABEL_MODEL][2].name, "a??b");
+	counters_total_free(t);
+	counters_close(c);
+}
+
+static void the_latest_value_holds(void **state)
+{
+	struct counters *a = open_counters(), *b = open_counters();
+
+	(void)state;
+	counters_set(a, COUNTER_THREADS_STORED, 90);
+	assert_int_equal(sum(COUNTER_THREADS_STORED), 90);
+	sleep(1); /* its clock has seconds */
+	counters_set(b, COUNTER_THREADS_STORED, 80);
+	assert_int_equal(sum(COUNTER_THREADS_STORED), 80);
+	counters_close(a);
+	counters_close(b);
+	assert_int_equal(sum(COUNTER_THREADS_STORED), 80);
+}
+
+static void a_file_of_another_build_begins_its_series_again(void **state)
+{
+	struct counters *c = open_counters();
+	char path[96];
+	FILE *file;
+
+	(void)state;
+	counters_add(c, COUNTER_TOKENS, 5);
+	counters_count(c, SERIES_INPUT_TOKENS, counters_member(c, LABEL_MODEL, "X"), 0, 1);
+	counters_close(c);
+	snprintf(path, sizeof path, "%s/worker.0", dir);
+	file = fopen(path, "r+");
+	fseek(file, 4088, SEEK_SET); /* what tells its layout */
+	fputc('x', file);
+	fclose(file);
+	assert_int_equal(value("X", SERIES_INPUT_TOKENS, 0), -1);
+	assert_int_equal(sum(COUNTER_TOKENS), 5);
+	c = open_counters();
+	assert_int_equal(value("X", SERIES_INPUT_TOKENS, 0), -1);
+	assert_int_equal(sum(COUNTER_TOKENS), 5);
+	assert_int_equal(counters_member(c, LABEL_MODEL, "Y"), 0);
+	counters_close(c);
+}
+
+static void workers_that_live_are_listed(void **state)
+{
+	struct counters *a = open_counters(), *b = open_counters();
+	struct counters_total *t;
+
+	(void)state;
+	counters_close(a);
+	t = counters_read(dir, NULL);
+	assert_int_equal(t->worker_count, 1);
+	assert_int_equal(t->workers[0].number, 1);
+	assert_int_equal(t->workers[0].pid, getpid());
+	counters_total_free(t);
+	counters_close(b);
+}
+
 static void an_unusable_directory_is_an_error(void **state)
 {
 	struct err e = ERR_INIT;
@@ -162,6 +364,9 @@ static void an_unusable_directory_is_an_error(void **state)
 	assert_int_equal(counters_sum("/nonexistent/dir", sums, &e), -1);
 	assert_non_null(strstr(e.text, "/nonexistent/dir"));
 	assert_int_equal(sums[0], 0);
+	err_clear(&e);
+	assert_null(counters_read("/nonexistent/dir", &e));
+	assert_non_null(strstr(e.text, "/nonexistent/dir"));
 }
 
 static void each_has_a_name(void **state)
@@ -178,9 +383,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(counters_go_on_and_gauges_restart), TEST(the_longest_iteration_of_all_counts),
-		TEST(a_killed_worker_loses_nothing),     TEST(a_spoiled_file_harms_nobody),
-		TEST(an_unusable_directory_is_an_error), TEST(each_has_a_name),
+		TEST(counters_go_on_and_gauges_restart),
+		TEST(the_longest_iteration_of_all_counts),
+		TEST(a_killed_worker_loses_nothing),
+		TEST(a_spoiled_file_harms_nobody),
+		TEST(each_member_has_its_values),
+		TEST(members_go_on_and_their_gauges_restart),
+		TEST(durations_are_in_the_lowest_bucket_that_holds_them),
+		TEST(too_many_names_are_one),
+		TEST(names_are_made_valid),
+		TEST(the_latest_value_holds),
+		TEST(a_file_of_another_build_begins_its_series_again),
+		TEST(workers_that_live_are_listed),
+		TEST(an_unusable_directory_is_an_error),
+		TEST(each_has_a_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
