@@ -47,6 +47,9 @@ const struct status_header *status_header(const struct status_snapshot *s);
 const struct status_llm *status_llm(const struct status_snapshot *s, size_t i);
 const struct status_llm *status_candidate(const struct status_snapshot *s, size_t rank);
 
+/* The name that people see: as llm_name. Valid as long as the snapshot. */
+const char *status_llm_name(const struct status_snapshot *s, const struct status_llm *l);
+
 /* Terminated by a NUL; NULL for offset 0. Valid as long as the snapshot. */
 const char *status_text(const struct status_snapshot *s, struct status_text t);
 

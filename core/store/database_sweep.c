@@ -185,6 +185,8 @@ int database_evict(struct database *db, const struct store_limits *limits, struc
 			return -1;
 		over = is_over(db, max_threads, max_bytes, e);
 	}
+	if (over == 0)
+		counters_set(limits->counters, COUNTER_THREADS_STORED, db->threads);
 	if (over <= 0)
 		return over;
 	at = database_state(db, STATE_EVICTED);
@@ -207,6 +209,7 @@ int database_evict(struct database *db, const struct store_limits *limits, struc
 	if (over < 0 || note_evicted(db, at, &evicted, e) < 0)
 		return -1;
 	counters_add(limits->counters, COUNTER_THREADS_EVICTED, evicted.threads);
+	counters_set(limits->counters, COUNTER_THREADS_STORED, db->threads);
 	return 0;
 }
 
@@ -233,8 +236,10 @@ static bool shrink(struct database *db)
 static bool is_over_now(struct database *db, const struct store_limits *limits)
 {
 	db->top_known = false;
-	return database_find_top(db, NULL) == 0 &&
-	       is_over(db, (int64_t)limits->max_threads, limits->max_bytes, NULL) > 0;
+	if (database_find_top(db, NULL) < 0)
+		return false;
+	counters_set(limits->counters, COUNTER_THREADS_STORED, db->threads);
+	return is_over(db, (int64_t)limits->max_threads, limits->max_bytes, NULL) > 0;
 }
 
 int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max, bool *more,

@@ -84,6 +84,7 @@ static void drop(struct memory *m, struct thread *t)
 	tdelete(t, &m->tree, compare);
 	TAILQ_REMOVE(&t->lifetime->used, t, used);
 	m->count--;
+	counters_add(m->limits.counters, COUNTER_THREADS_IN_MEMORY, -1);
 	m->bytes -= THREAD_OVERHEAD + (int64_t)t->bytes;
 	thread_free(t);
 }
@@ -130,6 +131,7 @@ static struct thread *add(struct memory *m, const struct store_key *k)
 	}
 	TAILQ_INSERT_TAIL(&t->lifetime->used, t, used);
 	m->count++;
+	counters_add(m->limits.counters, COUNTER_THREADS_IN_MEMORY, 1);
 	m->bytes += THREAD_OVERHEAD;
 	return t;
 }

@@ -239,11 +239,20 @@ static void read_whole(const json_t *root, struct chunk *c)
 		c->finish = FINISH_STOP;
 }
 
-/* Ollama's own form: {"message":{...},"done":true,"done_reason":"stop","eval_count":7}. */
+/* Leaves it where there is none. */
+static void read_count(const json_t *object, const char *name, int64_t *count)
+{
+	const json_t *value = json_object_get(object, name);
+
+	if (json_is_integer(value) && json_integer_value(value) >= 0)
+		*count = json_integer_value(value);
+}
+
+/* Ollama's own form: {"message":{...},"done":true,"done_reason":"stop","prompt_eval_count":5,"eval_count":7}. */
 static void read_ollama(struct chunk_reader *r, const json_t *root, struct chunk *c)
 {
 	json_t *message = json_object_get(root, "message");
-	const json_t *reason = json_object_get(root, "done_reason"), *count = json_object_get(root, "eval_count");
+	const json_t *reason = json_object_get(root, "done_reason");
 
 	if (!json_is_object(message) || json_object_get(root, "choices") != NULL)
 		return;
@@ -253,16 +262,14 @@ static void read_ollama(struct chunk_reader *r, const json_t *root, struct chunk
 	c->finish = FINISH_STOP;
 	if (json_string_length(reason) > 0)
 		chunk_set_finish(c, json_string_value(reason), json_string_length(reason));
-	if (json_is_integer(count) && json_integer_value(count) >= 0)
-		c->completion_tokens = json_integer_value(count);
+	read_count(root, "eval_count", &c->completion_tokens);
+	read_count(root, "prompt_eval_count", &c->prompt_tokens);
 }
 
 static void read_usage(const json_t *usage, struct chunk *c)
 {
-	const json_t *count = json_object_get(usage, "completion_tokens");
-
-	if (json_is_integer(count) && json_integer_value(count) >= 0)
-		c->completion_tokens = json_integer_value(count);
+	read_count(usage, "completion_tokens", &c->completion_tokens);
+	read_count(usage, "prompt_tokens", &c->prompt_tokens);
 }
 
 /* Whether the bytes at p, of no character, are the last ones of a string. */

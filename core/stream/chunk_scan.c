@@ -383,7 +383,7 @@ static bool read_choices(struct scan *s)
 	return take(s, ']');
 }
 
-static bool read_completion_tokens(struct scan *s)
+static bool read_count(struct scan *s, int64_t *count)
 {
 	const unsigned char *from = s->p;
 	int64_t value = 0;
@@ -395,14 +395,25 @@ static bool read_completion_tokens(struct scan *s)
 			return false;
 		value = value * 10 + (*c - '0');
 	}
-	s->chunk->completion_tokens = value;
+	*count = value;
 	return true;
+}
+
+static bool read_completion_tokens(struct scan *s)
+{
+	return read_count(s, &s->chunk->completion_tokens);
+}
+
+static bool read_prompt_tokens(struct scan *s)
+{
+	return read_count(s, &s->chunk->prompt_tokens);
 }
 
 static bool read_usage(struct scan *s)
 {
 	static const struct member members[] = {
 		MEMBER("completion_tokens", read_completion_tokens),
+		MEMBER("prompt_tokens", read_prompt_tokens),
 	};
 
 	s->is_chunk = true;
@@ -449,7 +460,7 @@ static void finish_texts(struct scan *s)
 void chunk_clear(struct chunk *c)
 {
 	memset(c, 0, sizeof *c);
-	c->completion_tokens = -1;
+	c->completion_tokens = c->prompt_tokens = -1;
 }
 
 void chunk_set_finish(struct chunk *c, const char *word, size_t len)

@@ -123,7 +123,7 @@ void stream_begin(struct stream *s, const char *const *tools)
 	calls_clear(&s->calls);
 	calls_init(&s->calls, tools);
 	beside_begin(&s->beside, tools != NULL && *tools != NULL);
-	s->progress = (struct stream_progress){.completion_tokens = -1};
+	s->progress = (struct stream_progress){.completion_tokens = -1, .prompt_tokens = -1};
 	s->state = EVENTS;
 	s->closing = s->reasoning_open = s->failed = s->understood = s->no_memory = false;
 	s->content_begun = s->reasoning_begun = false;
@@ -257,6 +257,8 @@ static void take_chunk(struct stream *s)
 	s->progress.chunks += has_token;
 	if (c->completion_tokens >= 0)
 		s->progress.completion_tokens = c->completion_tokens;
+	if (c->prompt_tokens >= 0)
+		s->progress.prompt_tokens = c->prompt_tokens;
 	if (c->finish != FINISH_NONE) {
 		s->finish = c->finish;
 		if (c->finish == FINISH_BROKEN)

@@ -60,6 +60,7 @@ struct stream_progress {
 	bool finished;             /* a finish_reason came, and no token after it */
 	bool done;                 /* [DONE] or an error event came: nothing counts after it */
 	uint64_t events;           /* all that were understood, empty ones included: signs of life */
+	int64_t prompt_tokens;     /* the server's count of the request's, -1 = it sent none */
 };
 
 struct stream;

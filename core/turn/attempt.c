@@ -15,6 +15,10 @@
 #define LINGER_DONE_MS   100
 #define LINGER_FINISH_MS 2000
 
+_Static_assert(METRIC_COUNT_OF(ATTEMPT_TEXTS) == ATTEMPT_RESULTS + 1,
+               "each result of enum attempt_result, and one more");
+#define ATTEMPT_CANCELLED ATTEMPT_RESULTS
+
 #define SERVING_EACH 32 /* tokens between two reports */
 
 /* ---- the answer ------------------------------------------------------------------------- */
@@ -101,10 +105,16 @@ void answer_take(struct answer *a, const struct piece *p)
 	}
 }
 
+/* The server's count, or ours where it sent none, or an implausible one. */
+static int64_t counted_tokens(int64_t counted, int64_t ours)
+{
+	return counted >= 0 && counted <= TOKENS_MAX ? counted : ours;
+}
+
 void answer_end(struct answer *a, int64_t counted, bool complete)
 {
 	a->broke_off = !complete && (a->broke_off || (a->reasoned && a->text.len == 0));
-	a->tokens += counted >= 0 && counted <= TOKENS_MAX ? counted : a->attempt_tokens;
+	a->tokens += counted_tokens(counted, a->attempt_tokens);
 	a->attempt_tokens = 0;
 }
 
@@ -152,10 +162,26 @@ struct attempt {
 	int64_t stall_ms;
 	const char *bearer;
 	struct counters *counters;
+	unsigned model;  /* of it, in the counters */
+	bool was_paused; /* since the last token */
 	uint64_t events; /* that were seen */
 	bool finished, done;
 	struct attempt_outcome outcome;
 };
+
+/* The first token of a turn, or so many more of an attempt, have come. What came in one piece shares the time
+ * since the token before. */
+static void observe_tokens(const struct attempt *a, int64_t before, int64_t count, int64_t now_ns)
+{
+	const struct answer *answer = a->answer;
+
+	if (answer->first_ns == 0)
+		counters_observe(a->counters, SERIES_FIRST_TOKEN, a->model, now_ns - answer->began_ns, 1);
+	if (before == 0)
+		counters_observe(a->counters, SERIES_TOKEN_GAP, a->model, 0, count - 1);
+	else if (!a->was_paused)
+		counters_observe(a->counters, SERIES_TOKEN_GAP, a->model, (now_ns - answer->last_ns) / count, count);
+}
 
 static void linger(struct attempt *a, long ms)
 {
@@ -175,6 +201,8 @@ static void note_progress(struct attempt *a, int64_t now_ns)
 		http_progress(a->transfer, a->stall_ms);
 	a->events = p->events;
 	if (tokens != before) {
+		observe_tokens(a, before, tokens - before, now_ns);
+		a->was_paused = false;
 		answer->attempt_tokens = tokens;
 		answer->last_ns = now_ns;
 		if (answer->first_ns == 0)
@@ -322,6 +350,18 @@ static void judge(struct attempt *a, const struct http_result *h, const struct p
 	hide(o->error.text, a->bearer);
 }
 
+/* The attempt that ran has ended, or was cancelled. */
+static void count_end(const struct attempt *a, unsigned result)
+{
+	const struct stream_progress *p = stream_progress(a->stream);
+
+	counters_count(a->counters, SERIES_STREAMS, a->model, 0, -1);
+	counters_count(a->counters, SERIES_ATTEMPTS, a->model, result, 1);
+	counters_count(a->counters, SERIES_OUTPUT_TOKENS, a->model, 0,
+	               counted_tokens(p->completion_tokens, (int64_t)p->tokens));
+	counters_count(a->counters, SERIES_INPUT_TOKENS, a->model, 0, counted_tokens(p->prompt_tokens, 0));
+}
+
 /* Takes what is left of the stream; its last piece. */
 static struct piece close_stream(struct attempt *a)
 {
@@ -345,6 +385,7 @@ static void on_done(void *arg, const struct http_result *h)
 	const struct piece end = close_stream(a);
 
 	judge(a, h, &end);
+	count_end(a, a->outcome.result);
 	answer_end(a->answer, stream_progress(a->stream)->completion_tokens, a->outcome.result == ATTEMPT_COMPLETE);
 	a->handlers->ended(a->arg);
 }
@@ -427,12 +468,15 @@ int attempt_start(struct attempt *a, const struct attempt_request *r)
 	a->stall_ms = r->stall_ms;
 	a->bearer = r->bearer;
 	a->counters = r->counters;
+	a->model = r->model;
+	a->was_paused = false;
 	a->events = 0;
 	a->finished = a->done = a->paused = false;
 	a->outcome = (struct attempt_outcome){.result = ATTEMPT_FAILED};
 	a->transfer = http_start(a->http, &request, &handlers, a);
 	if (a->transfer == NULL)
 		return -1;
+	counters_count(a->counters, SERIES_STREAMS, a->model, 0, 1);
 	if (output_is_full(a->answer->reply->output)) {
 		a->paused = true;
 		http_pause(a->transfer);
@@ -442,8 +486,10 @@ int attempt_start(struct attempt *a, const struct attempt_request *r)
 
 void attempt_resume(struct attempt *a)
 {
-	if (a->transfer != NULL && a->paused)
+	if (a->transfer != NULL && a->paused) {
+		a->was_paused = true;
 		http_resume(a->transfer);
+	}
 	a->paused = false;
 }
 
@@ -453,6 +499,7 @@ void attempt_cancel(struct attempt *a)
 		return;
 	http_cancel(a->transfer);
 	close_stream(a);
+	count_end(a, ATTEMPT_CANCELLED);
 	answer_end(a->answer, -1, false);
 }
 

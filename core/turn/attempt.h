@@ -88,6 +88,7 @@ struct attempt_request {
 	int64_t silence_ms;        /* longest silence before the first token; comments end it */
 	int64_t stall_ms;          /* longest time without an event from then on; comments do not count */
 	struct counters *counters; /* may be NULL */
+	unsigned model;            /* of it, in the counters */
 	const char *const *tools;  /* as stream_begin; must outlive the attempt */
 	bool continues;            /* continues the answer so far */
 };

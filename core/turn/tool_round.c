@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/tool_round.h"
 
+#include "core/base/clock.h"
 #include "core/base/utf8.h"
 
 #include <assert.h>
@@ -15,24 +16,38 @@ struct job {
 	struct tool_round *round;
 	const struct tool *tool; /* NULL: it is not run */
 	struct tool_run *run;    /* NULL before and after */
-	json_t *message;         /* the result, once it is there */
+	int64_t began_ns;
+	json_t *message; /* the result, once it is there */
 	char *id;
 };
 
 struct tool_round {
 	const struct tool_round_handlers *handlers;
 	void *arg;
+	struct counters *counters;
 	struct event *end; /* calls `ended` from the loop */
 	size_t count, open;
 	unsigned runs_left;
 	struct job jobs[CALLS_MAX];
 };
 
+/* A tool that was run has ended so. */
+static void count_run(const struct job *j, enum tool_outcome outcome)
+{
+	struct counters *c = j->round->counters;
+	unsigned tool = counters_member(c, LABEL_TOOL, j->tool->name);
+
+	counters_count(c, SERIES_TOOL_CALLS, tool, outcome, 1);
+	counters_observe(c, SERIES_TOOL_DURATION, tool, clock_mono_ns() - j->began_ns, 1);
+}
+
 void tool_round_free(struct tool_round *r)
 {
 	for (size_t i = 0; i < r->count; i++) {
-		if (r->jobs[i].run != NULL)
+		if (r->jobs[i].run != NULL) {
+			count_run(&r->jobs[i], TOOL_CANCELLED);
 			r->jobs[i].tool->cancel(r->jobs[i].run);
+		}
 		json_decref(r->jobs[i].message);
 		free(r->jobs[i].id);
 	}
@@ -92,15 +107,17 @@ static void on_result(void *arg, struct tool_result *result)
 {
 	struct job *j = arg;
 
+	count_run(j, result->failed ? TOOL_FAILED : TOOL_OK);
 	j->round->handlers->finished(j->round->arg, j->tool, result);
 	job_done(j, result->text == NULL ? NO_MEMORY : result->text);
 }
 
 /* A tool that was shown as started ends without a result of its own. */
-static void job_broken(struct job *j, const char *text)
+static void job_broken(struct job *j, enum tool_outcome outcome, const char *text)
 {
 	const struct tool_result none = {.failed = true};
 
+	count_run(j, outcome);
 	j->round->handlers->finished(j->round->arg, j->tool, &none);
 	job_done(j, text);
 }
@@ -148,11 +165,12 @@ static void start_job(struct job *j, const struct call *call, const struct tool_
 		job_done(j, "This search was made before in this conversation turn; its results are above.");
 	} else {
 		j->tool = tool;
+		j->began_ns = clock_mono_ns();
 		r->runs_left--;
 		r->handlers->started(r->arg, tool, args);
 		j->run = toolbox_start(in->box, tool, in->context, args, on_result, j);
 		if (j->run == NULL)
-			job_broken(j, "Error: the tool could not be started. Answer without it.");
+			job_broken(j, TOOL_FAILED, "Error: the tool could not be started. Answer without it.");
 	}
 	json_decref(args);
 }
@@ -167,6 +185,7 @@ struct tool_round *tool_round_start(const struct tool_round_place *place, const 
 		return NULL;
 	r->handlers = handlers;
 	r->arg = arg;
+	r->counters = place->counters;
 	r->runs_left = place->runs_left;
 	r->end = event_new(place->context->base, -1, 0, on_end, r);
 	for (size_t i = 0; r->end != NULL && i < count; i++) {
@@ -193,7 +212,8 @@ void tool_round_expire(struct tool_round *r)
 		if (r->jobs[i].run == NULL)
 			continue;
 		r->jobs[i].tool->cancel(r->jobs[i].run);
-		job_broken(&r->jobs[i], "Error: the tool took too long and was stopped. Answer with what you have.");
+		job_broken(&r->jobs[i], TOOL_TIMED_OUT,
+		           "Error: the tool took too long and was stopped. Answer with what you have.");
 	}
 }
 

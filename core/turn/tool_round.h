@@ -6,6 +6,7 @@
 #ifndef TT_TURN_TOOL_ROUND_H
 #define TT_TURN_TOOL_ROUND_H
 
+#include "core/status/counters.h"
 #include "core/stream/calls.h"
 #include "core/tools/tool.h"
 
@@ -25,9 +26,10 @@ struct tool_round_handlers {
 struct tool_round_place {
 	struct toolbox *box;
 	const struct tool_context *context;
-	json_t *subjects;   /* an object: what tools were run on in this turn, by tool; kept by the turn */
-	bool closed;        /* no tool runs any more: each call has a result that says so */
-	unsigned runs_left; /* for so many calls; the others have that result as well */
+	json_t *subjects;          /* an object: what tools were run on in this turn, by tool; kept by the turn */
+	struct counters *counters; /* NULL is fine */
+	bool closed;               /* no tool runs any more: each call has a result that says so */
+	unsigned runs_left;        /* for so many calls; the others have that result as well */
 };
 
 /* Starts what the calls ask for; they are copied as far as needed. NULL: no memory. */

@@ -31,6 +31,7 @@ static enum step after_waiting(struct turn *t)
 	if (t->config != NULL && chat_services_has_llm(t->services))
 		return STEP_LOAD;
 	t->log.status = "waiting";
+	counters_add(t->services->counters, COUNTER_TURNS_WAITING, 1);
 	r->protocol->waiting(r, t->config);
 	return STEP_END;
 }
@@ -55,6 +56,7 @@ static enum step wait_for_llm(struct turn *t)
 	if (hold_ms <= 0 ||
 	    !wait_queue_enter(t->services->waiting, &t->waiter, (size_t)cfg_int(t->config, CFG_LIMITS_WAITING)))
 		return after_waiting(t);
+	counters_add(t->services->counters, COUNTER_TURNS_QUEUED, 1);
 	turn_wake_in(t, hold_ms);
 	return STEP_STAY;
 }
@@ -62,6 +64,7 @@ static enum step wait_for_llm(struct turn *t)
 static void stop_waiting(struct turn *t)
 {
 	wait_queue_leave(&t->waiter);
+	counters_add(t->services->counters, COUNTER_TURNS_QUEUED, -1);
 }
 
 /* An LLM has become available, or the time is up. */
@@ -127,6 +130,8 @@ static enum step end(struct turn *t)
 	struct usage u;
 
 	answer_usage(&t->answer, &u);
+	if (t->upstream.llm != NULL)
+		counters_observe(t->services->counters, SERIES_TURN_DURATION, t->upstream.model, u.total_ns, 1);
 	if (!t->client_left && strcmp(t->log.status, "waiting") != 0)
 		r->protocol->end(r, &u);
 	log_turn(t, &u);
@@ -248,10 +253,9 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 		return NULL;
 	}
 	memset(&request->chat, 0, sizeof request->chat);
+	counters_add(s->counters, request->resumed != NULL ? COUNTER_ANSWERS_RESUMED : COUNTER_TURNS, 1);
 	if (request->resumed != NULL)
 		resume(t, request->resumed);
-	else
-		counters_add(s->counters, COUNTER_TURNS, 1);
 	return t;
 }
 

@@ -130,6 +130,8 @@ enum step turn_choose(struct turn *t)
 			t->log.failovers++;
 		if (up->result != ATTEMPT_COMPLETE || (t->resumed && up->llm == NULL))
 			note_failover(t, snapshot, next);
+		if (up->continuing)
+			counters_add(s->counters, COUNTER_ANSWERS_CONTINUED, 1);
 		if (up->llm != NULL && up->llm->instance != next->instance) {
 			up->skip_turns = up->result_max = 0; /* it is sent what its own window holds */
 			up->learned = (struct learned){.repeats = 0};
@@ -138,6 +140,7 @@ enum step turn_choose(struct turn *t)
 			status_release(up->snapshot);
 		up->snapshot = snapshot;
 		up->llm = next;
+		up->model = counters_member(s->counters, LABEL_MODEL, status_llm_name(snapshot, next));
 		up->retried = false;
 		up->shrunk = 0;
 		return STEP_ATTEMPT;
@@ -221,6 +224,7 @@ static enum step send_request(struct turn *t, const char *body, size_t len)
 		/* A silence that is too long before the first token is too long after it as well. */
 		.stall_ms = stall_ms < silence_ms ? stall_ms : silence_ms,
 		.counters = t->services->counters,
+		.model = up->model,
 		.tools = up->tools,
 		.continues = up->continuing,
 	};

@@ -60,6 +60,7 @@ struct upstream {
 	struct attempt *attempt;
 	struct status_snapshot *snapshot;
 	const struct status_llm *llm; /* the one that is asked */
+	unsigned model;               /* the same, for counters */
 	struct tried tried;
 	size_t skip_turns;                /* the oldest ones that this LLM is not sent */
 	size_t result_max;                /* what it is sent of each tool result, in bytes; 0 = all */

@@ -18,6 +18,11 @@ static struct store_key key_of(const struct turn *t)
 	return (struct store_key){.subject = t->conversation.subject, .thread_id = t->conversation.request.thread_id};
 }
 
+static void count_failure(const struct turn *t)
+{
+	counters_add(t->services->counters, COUNTER_STORE_FAILURES, 1);
+}
+
 /* ---- LOAD -------------------------------------------------------------------------------- */
 
 static void on_loaded(void *arg, const json_t *turns, const struct err *e)
@@ -25,9 +30,11 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 	struct turn *t = arg;
 
 	t->stored = NULL;
-	if (e != NULL) /* the store logs it itself, once for all turns */
+	if (e != NULL) { /* the store logs it itself, once for all turns */
+		count_failure(t);
 		log_event(LOG_HISTORY_NOT_LOADED_DEBUG, L_STR("request_id", t->log.request_id),
 		          L_STR("error", e->text));
+	}
 	t->conversation.history = json_incref((json_t *)(uintptr_t)turns);
 	t->proceed(t);
 }
@@ -64,6 +71,7 @@ void turn_store_stop(struct turn *t)
 enum step turn_load_late(struct turn *t)
 {
 	turn_store_stop(t);
+	count_failure(t);
 	log_event(LOG_HISTORY_NOT_LOADED, L_STR("request_id", t->log.request_id),
 	          L_STR("error", "the store did not answer in time"), L_INT("waited_ms", LOAD_WAIT_MS));
 	return STEP_CHOOSE;
@@ -107,6 +115,8 @@ static void note_broken(const struct turn *t)
 enum step turn_fail(struct turn *t, const char *sentence)
 {
 	note_broken(t);
+	if (answer_is_shown(&t->answer))
+		counters_add(t->services->counters, COUNTER_ANSWERS_BROKEN_OFF, 1);
 	answer_sentence(&t->answer, sentence);
 	return turn_leave(t, "broken", COUNTER_TURNS_BROKEN);
 }
@@ -116,8 +126,10 @@ static void on_saved(void *arg, const struct err *e)
 	struct turn *t = arg;
 
 	t->stored = NULL;
-	if (e != NULL) /* the store logs it itself, once for all turns */
+	if (e != NULL) { /* the store logs it itself, once for all turns */
+		count_failure(t);
 		log_event(LOG_HISTORY_NOT_SAVED_DEBUG, L_STR("request_id", t->log.request_id), L_STR("error", e->text));
+	}
 	t->proceed(t);
 }
 
@@ -139,6 +151,7 @@ enum step turn_save(struct turn *t)
 	if (t->client_left)
 		return STEP_END;
 	if (t->stored == NULL) {
+		count_failure(t);
 		log_event(LOG_HISTORY_NOT_SAVED, L_STR("request_id", t->log.request_id), L_STR("error", "no memory"));
 		return STEP_END;
 	}

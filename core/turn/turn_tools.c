@@ -103,6 +103,7 @@ enum step turn_tools(struct turn *t)
 		.box = t->services->toolbox,
 		.context = &tools->context,
 		.subjects = tools->subjects,
+		.counters = t->services->counters,
 		.closed = turn_tools_used_up(t),
 		.runs_left = calls_left(t),
 	};

@@ -22,7 +22,7 @@ static void same(const struct chunk *a, const struct chunk *b)
 	if (a->kind != b->kind || a->finish != b->finish)
 		abort();
 	same_text(&a->finish_word, &b->finish_word);
-	if (a->completion_tokens != b->completion_tokens)
+	if (a->completion_tokens != b->completion_tokens || a->prompt_tokens != b->prompt_tokens)
 		abort();
 	if (a->tool_calls != NULL || b->tool_calls != NULL)
 		abort();

@@ -23,6 +23,7 @@ struct event {
 	const char *content, *reasoning; /* NULL: none */
 	enum chunk_finish finish;
 	int64_t completion; /* -1: no usage */
+	int64_t prompt;     /* 0: none */
 	size_t calls;
 	bool scanned; /* the strict scanner must take it */
 };
@@ -57,11 +58,11 @@ static const struct event events[] = {
 	{EVENT("", "\"null\""), SCANNED, .finish = FINISH_NONE},
 	{EVENT("", "\"content_filter\""), SCANNED, .finish = FINISH_FILTERED},
 	{HEAD "\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"total_tokens\":12,\"completion_tokens\":7}}",
-         .kind = CHUNK_CHUNK, .completion = 7, .scanned = true},
+         .kind = CHUNK_CHUNK, .completion = 7, .prompt = 5, .scanned = true},
 	{HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"logprobs\":null,\"finish_reason\":null}],"
               "\"usage\":{\"prompt_tokens\":42,\"total_tokens\":49,\"completion_tokens\":7,"
               "\"prompt_tokens_details\":null}}",
-         .kind = CHUNK_CHUNK, .content = "x", .completion = 7, .scanned = true},
+         .kind = CHUNK_CHUNK, .content = "x", .completion = 7, .prompt = 42, .scanned = true},
 	{HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"usage\":null}", SCANNED, .content = "x"},
 	/* any order, any whitespace, things that are skipped */
 	{" { \"choices\" : [ { \"finish_reason\" : null , \"delta\" : { \"content\" : \"x\" } } ] ,\n"
@@ -100,7 +101,10 @@ static const struct event events[] = {
 	{"{\"choices\":[{\"delta\":null}]}", SCANNED},
 	{"{\"choices\":[{\"delta\":{\"content\":5}}]}", CHUNK},
 	{"{\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":2.5}}", CHUNK},
-	{"{\"usage\":{\"prompt_tokens\":5}}", SCANNED},
+	{"{\"usage\":{\"prompt_tokens\":5}}", SCANNED, .prompt = 5},
+	{"{\"usage\":{\"prompt_tokens\":null,\"completion_tokens\":7}}", .kind = CHUNK_CHUNK, .completion = 7},
+	{"{\"message\":{\"content\":\"x\"},\"done\":true,\"prompt_eval_count\":3,\"eval_count\":4}",
+         .kind = CHUNK_CHUNK, .content = "x", .finish = FINISH_STOP, .completion = 4, .prompt = 3},
 	{"{\"usage\":{\"completion_tokens\":-5}}", CHUNK},
 	{"{\"error\":null,\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", SCANNED, .content = "x"},
 	/* not JSON */
@@ -132,6 +136,7 @@ static void assert_chunk(const struct chunk *c, const struct event *e)
 	assert_text(&c->reasoning, e->reasoning);
 	assert_int_equal(c->finish, e->finish);
 	assert_int_equal(c->completion_tokens, e->completion);
+	assert_int_equal(c->prompt_tokens, e->prompt > 0 ? e->prompt : -1);
 	assert_int_equal(json_array_size(c->tool_calls), e->calls);
 }
 

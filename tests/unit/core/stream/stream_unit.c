@@ -135,142 +135,146 @@ static const struct row {
 	{ROLE TEXT("Hello", 1) TEXT(", ", 2) TEXT("world! Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80", 3)
                  TEXT("\\nBye.", 4) STOP("stop", 4) DONE,
          "Hello, world! Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80\nBye." COMPLETE,
-         {4, 4, 4, true, true, 0}},
+         {4, 4, 4, true, true, 0, 0}},
 	{": ping\n\n" ROLE ": keep-alive\n\n" TEXT("\\u0047r\\u00fc\\u00dfe \\ud83d\\ude00",
                                                    1) ":\n" STOP("length", 2) "event: x\nid: 3\n" DONE,
          "Gr\xc3\xbc\xc3\x9f\x65 \xf0\x9f\x98\x80<limit>",
-         {1, 1, 2, true, true, 0}},
+         {1, 1, 2, true, true, 0, 0}},
 	{ROLE REASON("I must ") REASON("think.") TEXT("Yes", 3) STOP("stop", 3) DONE,
          "«I must think.»Yes" COMPLETE,
-         {3, 3, 3, true, true, 0}},
+         {3, 3, 3, true, true, 0, 0}},
 	{ROLE TEXT("<th", 1) TEXT("ink>hm</", 2) TEXT("think>\\n\\nYes", 3) STOP("stop", 3) DONE,
          "«hm»\n\nYes" COMPLETE,
-         {3, 3, 3, true, true, 0}},
+         {3, 3, 3, true, true, 0, 0}},
 	/* tags in a field that is reasoning anyway */
 	{REASON("<think>a</thi") REASON("nk>b <") TEXT("x</think>y", 1) REASON("z<th") STOP("stop", 1) DONE,
          "«ab <»x¬y«z<th»" COMPLETE,
-         {4, 4, 1, true, true, 0}},
+         {4, 4, 1, true, true, 0, 0}},
 	/* calls: in fragments, as text, and both, in the order in which they began */
 	{ROLE CALL("\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"search\",\"arguments\":\"\"}")
                  CALL("\"function\":{\"arguments\":\"{\\\"query\\\"\"}")
                          CALL("\"function\":{\"arguments\":\": \\\"x\\\"}\"}") STOP("tool_calls", 5) DONE,
          "‹a search {\"query\": \"x\"}›" COMPLETE,
-         {3, 0, 5, true, true, 0}},
+         {3, 0, 5, true, true, 0, 0}},
 	{ROLE TEXT("<|python", 1) TEXT("_tag|>{\\\"name\\\": \\\"sea", 2)
                  TEXT("rch\\\", \\\"parameters\\\": {\\\"query\\\": \\\"x\\\"}}", 3) TEXT("<|eom_id|>", 4)
                          STOP("stop", 4) DONE,
          "‹call00000 search {\"query\":\"x\"}›" COMPLETE,
-         {4, 4, 4, true, true, 0}},
+         {4, 4, 4, true, true, 0, 0}},
 	{TEXT("I search.\\n{\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{}}", 1)
                  CALL("\"id\":\"b\",\"function\":{\"name\":\"other\",\"arguments\":{}}") TEXT(" And", 3) DONE,
          "I search.\nAnd‹call00000 search {}›‹b other {}›" COMPLETE,
-         {3, 2, 3, false, true, 0}},
+         {3, 2, 3, false, true, 0, 0}},
 	{ROLE TEXT("{\\\"name\\\": \\\"Alice\\\", ", 1) TEXT("\\\"age\\\": 3}", 2) STOP("stop", 2) DONE,
          "{\"name\": \"Alice\", \"age\": 3}" COMPLETE,
-         {2, 2, 2, true, true, 0}},
+         {2, 2, 2, true, true, 0, 0}},
 	/* errors, and what comes after the end */
 	{ROLE TEXT("Hel", 1) "data: {broken\n\n" TEXT(
 		 "lo", 2) "data: {\"error\":{\"message\":\"out\",\"code\":500}}\n\n" DONE TEXT("x", 9),
          "Hello<error 500: out>",
-         {2, 2, 2, false, true, 0}},
-	{TEXT("a", 1) DONE TEXT("b", 2) "data: {\"error\":\"late\"}\n\n", "a" COMPLETE, {1, 1, 1, false, true, 0}},
-	{TEXT("a", 1) STOP("stop", 1) "data: {\"error\":\"e\"}\n\n", "a<error: e>", {1, 1, 1, true, true, 0}},
+         {2, 2, 2, false, true, 0, 0}},
+	{TEXT("a", 1) DONE TEXT("b", 2) "data: {\"error\":\"late\"}\n\n", "a" COMPLETE, {1, 1, 1, false, true, 0, 0}},
+	{TEXT("a", 1) STOP("stop", 1) "data: {\"error\":\"e\"}\n\n", "a<error: e>", {1, 1, 1, true, true, 0, 0}},
 	{TEXT("a", 1) STOP("abort", 1) DONE,
          "a<cut: the server ended the answer with finish_reason \"abort\">",
-         {1, 1, 1, true, true, 0}},
+         {1, 1, 1, true, true, 0, 0}},
 	/* a character that two deltas share, as halves of a surrogate pair or as bytes */
 	{TEXT("Hi \\ud83d", 1) ROLE TEXT("\\ude00!", 2) STOP("stop", 2) DONE,
          "Hi \xf0\x9f\x98\x80!" COMPLETE,
-         {2, 2, 2, true, true, 0}},
-	{TEXT("\\ud83d", 1) TEXT("\\ude00", 2) DONE, "\xf0\x9f\x98\x80" COMPLETE, {2, 2, 2, false, true, 0}},
+         {2, 2, 2, true, true, 0, 0}},
+	{TEXT("\\ud83d", 1) TEXT("\\ude00", 2) DONE, "\xf0\x9f\x98\x80" COMPLETE, {2, 2, 2, false, true, 0, 0}},
 	{TEXT("\\ud83d\\ude00\\ud83d", 1) TEXT("\\ude00\\ud83d", 2) TEXT("\\ude01", 3) DONE,
          "\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x81" COMPLETE,
-         {3, 3, 3, false, true, 0}},
+         {3, 3, 3, false, true, 0, 0}},
 	{TEXT("a\xf0\x9f", 1) TEXT("\x98", 2) TEXT("\x80z\xc3", 3) TEXT("\xbc", 4) DONE,
          "a\xf0\x9f\x98\x80z\xc3\xbc" COMPLETE,
-         {4, 4, 4, false, true, 0}},
+         {4, 4, 4, false, true, 0, 0}},
 	{REASON("hm \\ud83d") REASON("\\ude00") TEXT("\xe4\xb8", 1) REASON("x\xc3") TEXT("\xad", 2) DONE,
          "«hm \xf0\x9f\x98\x80x\xef\xbf\xbd»\xe4\xb8\xad" COMPLETE,
-         {5, 5, 2, false, true, 0}},
+         {5, 5, 2, false, true, 0, 0}},
 	/* ... and that is lost */
 	{TEXT("a\\ud83d", 1) TEXT("b", 2) TEXT("\\ude00c", 3) DONE,
          "a\xef\xbf\xbd\x62\xef\xbf\xbd\x63" COMPLETE,
-         {3, 3, 3, false, true, 0}},
+         {3, 3, 3, false, true, 0, 0}},
 	{TEXT("a\\ud83d", 1) TEXT("\\ud83d\\ude00", 2) DONE,
          "a\xef\xbf\xbd\xf0\x9f\x98\x80" COMPLETE,
-         {2, 2, 2, false, true, 0}},
+         {2, 2, 2, false, true, 0, 0}},
 	{REASON("r\\ud83d") TEXT("\\ude00a\\ud83d", 1) STOP("stop", 1) DONE,
          "«r\xef\xbf\xbd»\xef\xbf\xbd\x61\xef\xbf\xbd" COMPLETE,
-         {2, 2, 1, true, true, 0}},
-	{TEXT("a\xf0\x9f\x98", 1) "data: {\"error\":\"e\"}\n\n", "a\xef\xbf\xbd<error: e>", {1, 1, 1, false, true, 0}},
+         {2, 2, 1, true, true, 0, 0}},
+	{TEXT("a\xf0\x9f\x98", 1) "data: {\"error\":\"e\"}\n\n",
+         "a\xef\xbf\xbd<error: e>",
+         {1, 1, 1, false, true, 0, 0}},
 	{CALL("\"id\":\"a\",\"function\":{\"name\":\"search\",\"arguments\":\"{\\\"query\\\":\\\"\\ud83d\"}") CALL(
 		 "\"function\":{\"arguments\":\"\\ude00\\ud83d\"}") CALL("\"function\":{\"arguments\":\"\\\"}\"}") DONE,
          "‹a search {\"query\":\"\xf0\x9f\x98\x80\xef\xbf\xbd\"}›" COMPLETE,
-         {3, 0, -1, false, true, 0}},
+         {3, 0, -1, false, true, 0, 0}},
 	/* an answer that is no stream, on one line or many */
 	{"{\"object\":\"chat.completion\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hi\"},"
          "\"finish_reason\":\"stop\"}],\"usage\":{\"completion_tokens\":1}}",
          "Hi" COMPLETE,
-         {1, 1, 1, true, false, 0}},
+         {1, 1, 1, true, false, 0, 0}},
 	{"\xef\xbb\xbf\n{\n  \"object\": \"chat.completion\",\n\n  \"choices\": [\n    {\n      \"message\": {\n"
          "        \"content\": \"Look } {\\\" \\\\\",\n        \"reasoning_content\": \"hm\",\n        \"tool_calls\": [\n"
          "          {\"id\": \"a\", \"function\": {\"name\": \"search\", \"arguments\": \"{\\\"q\\\": 1}\"}}\n"
          "        ]\n      }\n    }\n  ]\n}\n",
          "«hm»Look } {\" \\‹a search {\"q\": 1}›" COMPLETE,
-         {1, 1, -1, true, false, 0}},
+         {1, 1, -1, true, false, 0, 0}},
 	{"data: {\"object\":\"chat.completion\",\"choices\":[{\"message\":{\"content\":\"Hi\"},\"finish_reason\":\"length\"}]}\n\n",
          "Hi<limit>",
-         {1, 1, -1, true, false, 0}},
+         {1, 1, -1, true, false, 0, 0}},
 	{"{\n \"error\": {\n  \"message\": \"no such model\",\n  \"code\": 404\n }\n}\n",
          "<error 404: no such model>",
-         {0, 0, -1, false, true, 0}},
+         {0, 0, -1, false, true, 0, 0}},
 	{"[{\"error\": {\"message\": \"no such model\", \"code\": 404}}\n]\n",
          "<error 404: no such model>",
-         {0, 0, -1, false, true, 0}},
-	{"{\n data: no\n" TEXT("a", 1) DONE, "a" COMPLETE, {1, 1, 1, false, true, 0}},
+         {0, 0, -1, false, true, 0, 0}},
+	{"{\n data: no\n" TEXT("a", 1) DONE, "a" COMPLETE, {1, 1, 1, false, true, 0, 0}},
 	/* events without "data:" */
 	{"{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n{\"choices\":[{\"delta\":{\"content\":\"b\"},"
          "\"finish_reason\":\"stop\"}]}\n[DONE]\n",
          "ab" COMPLETE,
-         {2, 2, -1, true, true, 0}},
+         {2, 2, -1, true, true, 0, 0}},
 	{"{\"message\":{\"role\":\"assistant\",\"content\":\"\",\"thinking\":\"hm\"},\"done\":false}\n"
          "{\"message\":{\"content\":\"a\"},\"done\":false}\n"
          "{\"message\":{\"content\":\"b\",\"tool_calls\":[{\"function\":{\"name\":\"search\",\"arguments\":{\"q\":1}}}]},"
          "\"done\":false}\n{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"eval_count\":7}\n",
          "«hm»ab‹call00000 search {\"q\":1}›" COMPLETE,
-         {3, 3, 7, true, false, 0}},
+         {3, 3, 7, true, false, 0, 0}},
 	{TEXT("a", 1) "{\"error\":{\"message\":\"out of memory\",\"code\":500}}\n",
          "a<error 500: out of memory>",
-         {1, 1, 1, false, true, 0}},
-	{TEXT("a", 1) "event: error\ndata: overloaded\n\n", "a<error: overloaded>", {1, 1, 1, false, true, 0}},
+         {1, 1, 1, false, true, 0, 0}},
+	{TEXT("a", 1) "event: error\ndata: overloaded\n\n", "a<error: overloaded>", {1, 1, 1, false, true, 0, 0}},
 	{TEXT("a", 1) "event:error\ndata: {\"type\":\"x\"}\n\n",
          "a<error: the server gave no reason>",
-         {1, 1, 1, false, true, 0}},
-	{"event: errors\n" TEXT("a", 1) "event: error\n\n" TEXT("b", 2) DONE, "ab" COMPLETE, {2, 2, 2, false, true, 0}},
+         {1, 1, 1, false, true, 0, 0}},
+	{"event: errors\n" TEXT("a", 1) "event: error\n\n" TEXT("b", 2) DONE,
+         "ab" COMPLETE,
+         {2, 2, 2, false, true, 0, 0}},
 	/* the whole message after its deltas */
 	{REASON("hm") TEXT("Hi",
                            1) "data: {\"choices\":[{\"index\":0,\"delta\":null,\"message\":{\"role\":\"assistant\","
                               "\"content\":\"Hi\",\"reasoning_content\":\"hm\"},\"finish_reason\":\"stop\"}]}\n\n" DONE,
          "«hm»Hi" COMPLETE,
-         {2, 2, 1, true, true, 0}},
+         {2, 2, 1, true, true, 0, 0}},
 	{CALL("\"id\":\"a\",\"function\":{\"name\":\"search\",\"arguments\":\"{\\\"q\\\":1}\"}") "data: {\"choices\":[{\"delta\":{},\"message\":{\"content\":\"Hi\",\"tool_calls\":[{\"id\":\"b\",\"function\":"
                                                                                                  "{\"name\":\"search\",\"arguments\":{\"q\":1}}}]},\"finish_reason\":\"tool_calls\"}]}\n\n" DONE,
          "Hi‹a search {\"q\":1}›" COMPLETE,
-         {2, 1, -1, true, true, 0}},
+         {2, 1, -1, true, true, 0, 0}},
 	{"data: {\"choices\":[{\"message\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[{\"message\":{\"content\":\"b\"}}]}\n\n" DONE,
          "ab" COMPLETE,
-         {2, 2, -1, false, true, 0}},
+         {2, 2, -1, false, true, 0, 0}},
 	/* one of several answers */
 	{TEXT("a",
               1) "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"x\"}},{\"index\":0,\"delta\":{\"content\":\"b\"}}]}\n\n"
                  "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"y\"},\"finish_reason\":\"length\"}]}\n\n" TEXT(
 			 "c", 3) STOP("stop", 3) DONE,
          "abc" COMPLETE,
-         {3, 3, 3, true, true, 0}},
+         {3, 3, 3, true, true, 0, 0}},
 	{"data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"a\"}}]}\n\n"
          "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"},\"finish_reason\":\"stop\"}]}\n\n" DONE,
          "ab" COMPLETE,
-         {2, 2, -1, true, true, 0}},
+         {2, 2, -1, true, true, 0, 0}},
 	/* an error that is none */
 	{HEAD
          "\"error\":{},\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n" HEAD
@@ -280,35 +284,35 @@ static const struct row {
          "\"error\":[],\"choices\":[{\"delta\":{\"content\":\"e\"}}]}\n\n" HEAD
          "\"error\":0,\"choices\":[{\"delta\":{\"content\":\"f\"}}]}\n\n" DONE,
          "abcdef" COMPLETE,
-         {6, 6, -1, false, true, 0}},
+         {6, 6, -1, false, true, 0, 0}},
 	/* a call of old servers */
 	{"data: {\"choices\":[{\"delta\":{\"function_call\":{\"name\":\"search\",\"arguments\":\"{\\\"q\"}}}]}\n\n"
          "data: {\"choices\":[{\"delta\":{\"function_call\":{\"arguments\":\"\\\":1}\"}}}]}\n\n"
          "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"function_call\"}]}\n\n" DONE,
          "‹call00000 search {\"q\":1}›" COMPLETE,
-         {2, 0, -1, true, true, 0}},
+         {2, 0, -1, true, true, 0, 0}},
 	/* no end of its own */
-	{TEXT("a", 1) STOP("stop", 1), "a" COMPLETE, {1, 1, 1, true, false, 0}},
-	{TEXT("a", 1) STOP("stop", 1) TEXT("b", 2), "ab" COMPLETE, {2, 2, 2, false, false, 0}},
+	{TEXT("a", 1) STOP("stop", 1), "a" COMPLETE, {1, 1, 1, true, false, 0, 0}},
+	{TEXT("a", 1) STOP("stop", 1) TEXT("b", 2), "ab" COMPLETE, {2, 2, 2, false, false, 0, 0}},
 	{TEXT("a <thi", 1),
          "a <thi<cut: the stream ended without finish_reason or [DONE]>",
-         {1, 1, 1, false, false, 0}},
+         {1, 1, 1, false, false, 0, 0}},
 	{"<html>\n\ndata: {no\n\n",
          "<malformed: the answer is not a stream of chat events>",
-         {0, 0, -1, false, false, 0}},
-	{"", "<malformed: the answer is not a stream of chat events>", {0, 0, -1, false, false, 0}},
+         {0, 0, -1, false, false, 0, 0}},
+	{"", "<malformed: the answer is not a stream of chat events>", {0, 0, -1, false, false, 0, 0}},
 	/* no call is made of an answer that is not whole */
 	{CALL("\"id\":\"a\",\"function\":{\"name\":\"search\",\"arguments\":\"{}\"}")
                  TEXT("So.\\n{\\\"name\\\":\\\"search\\\",\\\"arguments\\\":{\\\"a", 2) "data: {\"error\":\"e\"}\n\n",
          "So.\n<error: e>",
-         {2, 1, 2, false, true, 0}},
+         {2, 1, 2, false, true, 0, 0}},
 	{REASON("hm <thi") TEXT("{\\\"name\\\":\\\"sea", 2),
          "«hm <thi»<cut: the stream ended without finish_reason or [DONE]>",
-         {2, 2, 2, false, false, 0}},
+         {2, 2, 2, false, false, 0, 0}},
 	/* a count of the prompt alone says nothing of the answer */
 	{TEXT("a", 1) "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7}}\n\n" DONE,
          "a" COMPLETE,
-         {1, 1, 1, false, true, 0}},
+         {1, 1, 1, false, true, 0, 0}},
 };
 
 /* The same events with other line ends. */
