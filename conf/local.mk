@@ -11,6 +11,7 @@ printed_documents = \
 	agentctl/completion/tt-agentctl \
 	conf/tt-agent.conf \
 	man/tt-agent-fcgi.8 \
+	man/tt-agent-metrics.7 \
 	man/tt-agent-runner.8 \
 	man/tt-agent.conf.5 \
 	man/tt-agentctl.1 \
@@ -19,7 +20,7 @@ EXTRA_DIST += $(printed_documents:=.in)
 
 sampledir = $(datadir)/tt-agent
 dist_sample_DATA = conf/tt-agent.conf
-dist_man_MANS += man/tt-agent.conf.5
+dist_man_MANS += man/tt-agent.conf.5 man/tt-agent-metrics.7
 
 documents: conf/print-documents$(EXEEXT)
 	set -e; for d in $(printed_documents); do \

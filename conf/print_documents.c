@@ -7,6 +7,7 @@
 #include "core/base/log.h"
 #include "core/base/roff.h"
 #include "core/config/config.h"
+#include "core/status/metrics.h"
 #include "fcgi/endpoint.h"
 #include "fcgi/options.h"
 #include "runner/options.h"
@@ -83,6 +84,10 @@ static void print_endpoints(FILE *out, const struct program *p)
 		print_roff_line(out, endpoints[i]->help);
 		if (endpoints[i]->right == ENDPOINT_ADMIN)
 			print_roff_line(out, "For admins only.");
+		if (endpoints[i]->right == ENDPOINT_MONITOR)
+			print_roff_line(
+				out,
+				"For admins, and for clients for which the web server sends TT_AGENT_ADMIN=metrics.");
 	}
 }
 
@@ -101,6 +106,12 @@ static void print_log_events(FILE *out, const struct program *p)
 		fprintf(out, " \" (%s)\"\n", log_level_name(log_events[i].level));
 		print_roff_line(out, log_events[i].meaning);
 	}
+}
+
+static void print_metrics(FILE *out, const struct program *p)
+{
+	(void)p;
+	metrics_print_manual(out);
 }
 
 static void print_sample(FILE *out, const struct program *p)
@@ -191,6 +202,7 @@ static const struct {
 	{"@ENDPOINTS@", print_endpoints, true},
 	{"@SETTINGS@", print_settings, true},
 	{"@LOG_EVENTS@", print_log_events, true},
+	{"@METRICS@", print_metrics, true},
 	{"@SAMPLE@", print_sample, true},
 	{"@OPTION_WORDS@", print_option_words, false},
 	{"@COMMAND_WORDS@", print_command_words, false},

@@ -455,6 +455,11 @@ char *connection_request_id(struct connection *c)
 	return c->request_id;
 }
 
+void connection_set_endpoint(struct connection *c, unsigned endpoint)
+{
+	c->endpoint = endpoint;
+}
+
 void connection_own(struct connection *c, const struct connection_owner *owner, void *arg)
 {
 	c->owner = owner;

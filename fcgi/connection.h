@@ -30,6 +30,8 @@ struct connections_host {
 	/* A whole request. Answer it, now or later, with connection_head, output_write and
 	 * output_end. Its parameters and body are valid until this returns. */
 	void (*request)(void *arg, struct connection *c);
+	/* The response to a request begins: with this status, from the endpoint of connection_set_endpoint. */
+	void (*answered)(void *arg, unsigned endpoint, int status); /* may be NULL */
 	/* A connection was closed. */
 	void (*closed)(void *arg);
 	/* A kept connection has become idle. */
@@ -88,6 +90,9 @@ bool connection_is_head(const struct connection *c);
 #define CONNECTION_ID_MAX 128
 char *connection_request_id(struct connection *c);
 
+/* Which endpoint the request is for, as a member of LABEL_ENDPOINT (core/status/counters.h). */
+void connection_set_endpoint(struct connection *c, unsigned endpoint);
+
 /* Gets notified while a response is not complete, up to output_end. */
 struct connection_owner {
 	void (*resume)(void *arg); /* there is room again, after output_is_full was true */
@@ -102,9 +107,9 @@ void connection_abort(struct connection *c);
 /* What was written waits for the client, which has not read what came before. */
 bool output_is_stuck(const struct output *o);
 
-/* The response's header block, ended by an empty line, at most 4 KiB. It is sent with the first
+/* The response's header block, ended by an empty line, at most 4 KiB, with this status. It is sent with the first
  * byte of the body; until then the web server may retry the request with another worker. */
-void connection_head(struct connection *c, const char *bytes, size_t len);
+void connection_head(struct connection *c, int status, const char *bytes, size_t len);
 
 /* Before connection_head, of an answer that p streams: if the worker dies, another one resumes it,
  * or its keeper ends it. */

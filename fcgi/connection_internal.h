@@ -67,6 +67,7 @@ struct connection {
 	bool too_large;
 	bool is_head;
 	bool distrusted;
+	unsigned endpoint;
 	int64_t waiting_since_ms;
 	int64_t credit; /* bytes that may be written to the socket without polling it again */
 	struct precheck precheck;

@@ -21,6 +21,11 @@
 	"TT_AGENT_ADMIN=1 for clients that may (see the geo block in tt-agent-upstream.conf of the "                   \
 	"nginx files, or tt-agent-fastcgi.conf of the lighttpd files)."
 
+#define NOT_MONITOR                                                                                                    \
+	"This client may not use %s. The web server decides: it must pass the FastCGI parameter "                      \
+	"TT_AGENT_ADMIN=metrics for clients that may read metrics, or TT_AGENT_ADMIN=1 for admins (see "               \
+	"tt-agent-upstream.conf of the nginx files, or tt-agent-fastcgi.conf of the others)."
+
 #define UNTRUSTED                                                                                                         \
 	"This client may not use this endpoint: the request came over TCP from an address that is not the web server's. " \
 	"List the web server's address in the setting fcgi.trusted."
@@ -91,6 +96,7 @@ static struct route find_route(const struct config *config, const struct fcgi_re
 		.path_info = p->path_info,
 		.prefix = p->prefix,
 		.admin = p->admin != NULL && strcmp(p->admin, "1") == 0,
+		.monitor = p->admin != NULL && strcmp(p->admin, "metrics") == 0,
 	};
 
 	return config != NULL ? route_find(&r, prefixes->items, prefixes->count) : route_find(&r, defaults, 1);
@@ -105,7 +111,8 @@ static void refuse(struct connection *c, const struct route *route)
 		response_detail(c, 400, "", "Bad Request");
 		break;
 	case 403:
-		snprintf(text, sizeof text, NOT_ADMIN, route->endpoint->path);
+		snprintf(text, sizeof text, route->endpoint->right == ENDPOINT_ADMIN ? NOT_ADMIN : NOT_MONITOR,
+		         route->endpoint->path);
 		response_detail(c, 403, "", text);
 		break;
 	case 405:
@@ -160,7 +167,7 @@ static const char *missing_right(const struct config *config, struct connection 
 		return FOREIGN;
 	if (e->get_acts && (p->method == NULL || strcmp(p->method, "POST") != 0) && gate_is_browser(&page))
 		return GET_ACTS;
-	if (e->right != ENDPOINT_ADMIN)
+	if (e->right != ENDPOINT_ADMIN && e->right != ENDPOINT_MONITOR)
 		return NULL;
 	return !connection_is_trusted(c) ? UNTRUSTED : !is_forwarded_properly(c) ? FORWARDED : NULL;
 }
@@ -191,6 +198,8 @@ void dispatch_request(struct worker *w, struct connection *c)
 	const char *missing;
 
 	counters_add(worker_counters(w), COUNTER_REQUESTS, 1);
+	connection_set_endpoint(c, counters_member(worker_counters(w), LABEL_ENDPOINT,
+	                                           route.endpoint != NULL ? route.endpoint->path : "other"));
 	dispatch_choose_id(worker_ids(w), p->request_id, connection_request_id(c));
 	if (!is_trusted(config, c))
 		connection_distrust(c);

@@ -24,6 +24,7 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/daemon_command.h \
 	fcgi/endpoints/endpoints.def \
 	fcgi/endpoints/events.c \
+	fcgi/endpoints/metrics.c \
 	fcgi/endpoints/poll_requests.c \
 	fcgi/endpoints/published_document.c \
 	fcgi/endpoints/published_document.h \

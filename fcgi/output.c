@@ -138,11 +138,14 @@ static int flush_record(struct connection *c)
 	return 0;
 }
 
-void connection_head(struct connection *c, const char *bytes, size_t len)
+void connection_head(struct connection *c, int status, const char *bytes, size_t len)
 {
 	assert(c->state == CONNECTION_ACTIVE && c->out.written == 0);
-	if (c->orphan == NULL)
-		put_in_record(c, bytes, len);
+	if (c->orphan != NULL)
+		return;
+	if (c->set->host.answered != NULL)
+		c->set->host.answered(c->set->host.arg, c->endpoint, status);
+	put_in_record(c, bytes, len);
 }
 
 void connection_keep(struct connection *c, const struct protocol *p)

@@ -59,7 +59,8 @@ static void add_number(struct head *h, size_t n)
 	add(h, at);
 }
 
-void response_json_with(struct connection *c, int status, const char *headers, const char *body, size_t len)
+static void whole(struct connection *c, int status, const char *content_type, const char *headers, const char *body,
+                  size_t len)
 {
 	struct head h;
 
@@ -73,17 +74,29 @@ void response_json_with(struct connection *c, int status, const char *headers, c
 	}
 	h.len = 0;
 	add(&h, status_line(status));
-	add(&h, "Content-Type: application/json\r\nContent-Length: ");
+	add(&h, "Content-Type: ");
+	add(&h, content_type);
+	add(&h, "\r\nContent-Length: ");
 	add_number(&h, len);
 	add(&h, "\r\nX-Request-Id: ");
 	add(&h, connection_request_id(c));
 	add(&h, "\r\n");
 	add(&h, headers);
 	add(&h, "\r\n");
-	connection_head(c, h.text, h.len);
+	connection_head(c, status, h.text, h.len);
 	if (!connection_is_head(c))
 		output_write(connection_output(c), body, len);
 	output_end(connection_output(c));
+}
+
+void response_json_with(struct connection *c, int status, const char *headers, const char *body, size_t len)
+{
+	whole(c, status, "application/json", headers, body, len);
+}
+
+void response_text(struct connection *c, const char *content_type, const char *body, size_t len)
+{
+	whole(c, 200, content_type, "Cache-Control: no-store\r\n", body, len);
 }
 
 void response_json(struct connection *c, int status, const char *body, size_t len)
@@ -134,5 +147,5 @@ void response_stream_head(struct connection *c, const char *content_type)
 	add(&h, "\r\nX-Accel-Buffering: no\r\nCache-Control: no-store\r\nX-Request-Id: ");
 	add(&h, connection_request_id(c));
 	add(&h, "\r\n\r\n");
-	connection_head(c, h.text, h.len);
+	connection_head(c, 200, h.text, h.len);
 }

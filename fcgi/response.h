@@ -11,6 +11,9 @@
  * but no body. */
 void response_json(struct connection *c, int status, const char *body, size_t len);
 
+/* 200, not to be cached, of another type. */
+void response_text(struct connection *c, const char *content_type, const char *body, size_t len);
+
 /* 200, not to be cached (body NULL: no memory, 500). */
 void response_document(struct connection *c, const char *body, size_t len);
 

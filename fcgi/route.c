@@ -154,7 +154,8 @@ static struct route judge(const struct endpoint *e, const struct route_request *
 
 	if (!has_method(e, r->method != NULL ? r->method : "GET"))
 		found.status = 405;
-	else if (e->right == ENDPOINT_ADMIN && !r->admin)
+	else if ((e->right == ENDPOINT_ADMIN && !r->admin) ||
+	         (e->right == ENDPOINT_MONITOR && !r->admin && !r->monitor))
 		found.status = 403;
 	return found;
 }

@@ -15,6 +15,7 @@ struct route_request {
 	const char *path_info;   /* likewise; sent but empty: SCRIPT_NAME may be the whole path */
 	const char *prefix;      /* TT_AGENT_PREFIX, in addition to http.prefixes; NULL: none */
 	bool admin;              /* the web server grants admin rights to the client */
+	bool monitor;            /* it lets the client read metrics */
 };
 
 struct route {

@@ -221,6 +221,13 @@ static void on_closed(void *arg)
 		acceptor_release(w->acceptor);
 }
 
+static void on_answered(void *arg, unsigned endpoint, int status)
+{
+	const struct worker *w = arg;
+
+	counters_count(w->counters, SERIES_REQUESTS, endpoint, (size_t)(status / 100 - 2), 1);
+}
+
 static void on_idle(void *arg)
 {
 	struct worker *w = arg;
@@ -457,8 +464,12 @@ static int open_loop(struct worker *w, struct err *e)
 
 static int open_parts(struct worker *w, struct err *e)
 {
-	const struct connections_host host = {
-		.request = on_request, .closed = on_closed, .idle = on_idle, .arg = w, .keeper = w->keeper};
+	const struct connections_host host = {.request = on_request,
+	                                      .answered = on_answered,
+	                                      .closed = on_closed,
+	                                      .idle = on_idle,
+	                                      .arg = w,
+	                                      .keeper = w->keeper};
 	const struct event_feed_host feed_host = {.left = on_listener_left, .arg = w};
 	const struct acceptor_host acceptor_host = {.accepted = on_accepted, .make_room = make_room, .arg = w};
 	struct err counters_error = ERR_INIT;

@@ -19,7 +19,9 @@ libttagent_a_SOURCES += \
 	core/status/live.c \
 	core/status/live.h \
 	core/status/metric_values.h \
+	core/status/metrics.c \
 	core/status/metrics.def \
+	core/status/metrics.h \
 	core/status/reader.c \
 	core/status/reader.h \
 	core/status/safe_read.c \

@@ -41,6 +41,7 @@ unit_tests = \
 	tests/unit/core/status/counters_unit \
 	tests/unit/core/status/document_unit \
 	tests/unit/core/status/event_ring_unit \
+	tests/unit/core/status/metrics_unit \
 	tests/unit/core/status/status_faults_unit \
 	tests/unit/core/status/status_unit \
 	tests/unit/core/store/store_memory_unit \

@@ -63,7 +63,7 @@ static void on_request(void *arg, struct connection *c)
 	w->too_large = connection_body_too_large(c);
 	connection_own(c, &owner, w);
 	w->owned++;
-	connection_head(c, head, sizeof head - 1);
+	connection_head(c, 200, head, sizeof head - 1);
 	for (size_t at = 0; at < len; at += 5000)
 		output_write(o, body + at, len - at < 5000 ? len - at : 5000);
 	output_flush_boundary(o);

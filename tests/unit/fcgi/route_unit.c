@@ -200,6 +200,21 @@ static void test_rights(void **state)
 	}
 }
 
+/* Who may read metrics may do nothing else. */
+static void test_right_to_read_metrics(void **state)
+{
+	const struct route_request nobody = {.method = "GET", .uri = "/metrics"};
+	const struct route_request monitor = {.method = "GET", .uri = "/metrics", .monitor = true};
+	const struct route_request admin = {.method = "GET", .uri = "/metrics", .admin = true};
+	const struct route_request refresh = {.method = "POST", .uri = "/refresh", .monitor = true};
+
+	(void)state;
+	assert_int_equal(route_find(&nobody, NULL, 0).status, 403);
+	assert_int_equal(route_find(&monitor, NULL, 0).status, 200);
+	assert_int_equal(route_find(&admin, NULL, 0).status, 200);
+	assert_int_equal(route_find(&refresh, NULL, 0).status, 403);
+}
+
 static void test_normalise(void **state)
 {
 	char out[ROUTE_PATH_MAX];
@@ -298,6 +313,7 @@ int main(void)
 		cmocka_unit_test(test_without_request_uri),
 		cmocka_unit_test(test_methods),
 		cmocka_unit_test(test_rights),
+		cmocka_unit_test(test_right_to_read_metrics),
 		cmocka_unit_test(test_normalise),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_query_value_is_decoded),
