@@ -301,14 +301,6 @@ static int merge_configured(struct agent *a, struct registry_change *change)
 	return result;
 }
 
-static void set_log_level(const struct config *c)
-{
-	enum log_level level = LOG_INFO_;
-
-	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
-	log_set_level(cfg_bool(c, CFG_LOG_DEBUG) ? LOG_DEBUG_ : level);
-}
-
 static void replan_health(struct agent *a, const struct config *old, const struct config *c)
 {
 	static const enum cfg_key probes[] = {CFG_HEALTH_INTERVAL, CFG_HEALTH_FAST_INTERVAL, CFG_HEALTH_DOWN_INTERVAL};
@@ -328,7 +320,8 @@ static void reconfigured(void *arg, const struct config *old)
 	const struct config *c = a->s.config;
 	struct registry_change change = {.added = 0};
 
-	set_log_level(c);
+	log_set_level(config_log_level(c));
+	log_set_format(config_log_format(c));
 	a->config_changed = true;
 	sandbox_check_tick(a->sandbox_check);
 	document_check_tick(a->document_check);

@@ -30,11 +30,10 @@ static void prepare_process(void)
 static void open_log(const struct config *c)
 {
 	enum log_target target = LOG_TO_STDERR;
-	enum log_level level = LOG_INFO_;
 
 	log_target_parse(cfg_str(c, CFG_LOG_TARGET), &target);
-	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
-	log_open("tt-agentd", target, cfg_bool(c, CFG_LOG_DEBUG) ? LOG_DEBUG_ : level);
+	log_open("tt-agentd", target, config_log_level(c));
+	log_set_format(config_log_format(c));
 }
 
 /* Each line of it. */

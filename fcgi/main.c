@@ -27,6 +27,7 @@ int main(int argc, char **argv)
 	if (o.workers == 0)
 		o.workers = cores();
 	log_open("tt-agent-fcgi", o.log_target, o.log_level);
+	log_set_format(o.log_format);
 	process_raise_descriptor_limit(); /* each stream needs two */
 	return parent_run(&o, argv);
 }

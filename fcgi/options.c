@@ -24,6 +24,22 @@ static int check_log_target(void *into, const char *value, struct err *e)
 	return 0;
 }
 
+static int check_log_format(void *into, const char *value, struct err *e)
+{
+	struct fcgi_options *o = into;
+
+	if (log_format_parse(value, &o->log_format) < 0)
+		return err_set(e, "'%s' is neither text nor json", value);
+	o->log_format_given = true;
+	return 0;
+}
+
+void options_apply_log(const struct fcgi_options *o, const struct config *c)
+{
+	log_set_level(o->log_level_given ? o->log_level : config_log_level(c));
+	log_set_format(o->log_format_given ? o->log_format : config_log_format(c));
+}
+
 static const struct option_row rows[] = {
 	{.name = "run-dir",
          .argument = "DIR",
@@ -67,6 +83,10 @@ static const struct option_row rows[] = {
          .argument = "LEVEL",
          .help = "DEBUG, INFO, WARNING, ERROR or CRITICAL. Default: as configured (log.level).",
          .check = check_log_level},
+	{.name = "log-format",
+         .argument = "FORMAT",
+         .help = "text or json. Default: as configured (log.format).",
+         .check = check_log_format},
 	{.name = "log-target",
          .argument = "TARGET",
          .help = "stderr, syslog or journal.",

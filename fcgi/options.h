@@ -5,6 +5,7 @@
 
 #include "core/base/log.h"
 #include "core/base/options.h"
+#include "core/config/config.h"
 
 #include <sys/types.h>
 
@@ -21,8 +22,13 @@ struct fcgi_options {
 	bool no_keeper;
 	enum log_level log_level;
 	bool log_level_given; /* else the published configuration says */
+	enum log_format log_format;
+	bool log_format_given; /* likewise */
 	enum log_target log_target;
 };
+
+/* Sets level and format of the log: as given, else as configured. */
+void options_apply_log(const struct fcgi_options *o, const struct config *c);
 
 extern const struct program fcgi_program;
 

@@ -6,6 +6,7 @@
 #include "core/base/systemd.h"
 #include "fcgi/keeper.h"
 #include "fcgi/listener.h"
+#include "fcgi/published.h"
 #include "fcgi/worker.h"
 
 #include <errno.h>
@@ -433,6 +434,20 @@ static int prepare(struct parent *p, struct err *e)
 	return found;
 }
 
+static void on_config(void *arg, const struct config *c)
+{
+	options_apply_log(arg, c);
+}
+
+/* This process reads the configuration once, for its log; later ones come from its workers. */
+static void set_up_log(const struct fcgi_options *o)
+{
+	struct err e = ERR_INIT;
+
+	log_share_settings();
+	published_free(published_new(o->run_dir, on_config, (void *)(uintptr_t)o, &e));
+}
+
 int parent_run(const struct fcgi_options *o, char **argv)
 {
 	struct parent *p = calloc(1, sizeof *p);
@@ -446,6 +461,7 @@ int parent_run(const struct fcgi_options *o, char **argv)
 	p->signals = p->handover.take = p->handover.give = -1;
 	for (unsigned i = 0; i < OPTIONS_WORKERS_MAX; i++)
 		p->slots[i].ready_fd = -1;
+	set_up_log(o);
 	if (prepare(p, &e) < 0) {
 		log_event(LOG_START_FAILED, L_STR("error", e.text));
 	} else {

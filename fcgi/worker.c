@@ -301,7 +301,6 @@ static void warn_of_tcp(const struct worker *w, const struct config *c)
 static void on_config(void *arg, const struct config *c)
 {
 	struct worker *w = arg;
-	enum log_level level = LOG_INFO_;
 
 	if (w->acceptor != NULL)
 		prepare_chats(w);
@@ -314,10 +313,7 @@ static void on_config(void *arg, const struct config *c)
 		connections_limits(w->connections, cfg_ms(c, CFG_HTTP_REQUEST_TIMEOUT),
 		                   (size_t)cfg_int(c, CFG_HTTP_BODY_LIMIT));
 	keeper_set_hang_time(w->keeper, cfg_ms(c, CFG_LIMITS_HANG_TIME));
-	if (w->options->log_level_given)
-		return;
-	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
-	log_set_level(cfg_bool(c, CFG_LOG_DEBUG) ? LOG_DEBUG_ : level);
+	options_apply_log(w->options, c);
 }
 
 static void schedule_tick(struct worker *w)

@@ -115,6 +115,7 @@ int main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	log_open("tt-agent-runner", LOG_TO_STDERR, LOG_INFO_);
+	log_set_format(o.log_format);
 	signal(SIGPIPE, SIG_IGN);
 	if (!o.only_test) {
 		is_ours = systemd_socket(&listen_fd, &e) == 1;

@@ -5,6 +5,13 @@
 
 #define NUMBER_MAX 1000000
 
+static int check_log_format(void *into, const char *value, struct err *e)
+{
+	struct runner_options *o = into;
+
+	return log_format_parse(value, &o->log_format) < 0 ? err_set(e, "'%s' is neither text nor json", value) : 0;
+}
+
 static const struct option_row rows[] = {
 	{.name = "socket",
          .argument = "PATH",
@@ -81,6 +88,11 @@ static const struct option_row rows[] = {
          .min = 1,
          .max = NUMBER_MAX,
          OPTION_INTO(struct runner_options, sandboxes)},
+	{.name = "log-format",
+         .argument = "FORMAT",
+         .help = "text, or json: one object per line, as log.format in tt-agent.conf(5).",
+         .initial = "text",
+         .check = check_log_format},
 	{.name = "test",
          .help = "Tests the sandbox, prints what held, and exits: 0 if it isolates, else 1.",
          OPTION_INTO(struct runner_options, only_test)},

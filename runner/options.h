@@ -3,6 +3,7 @@
 #ifndef TT_RUNNER_OPTIONS_H
 #define TT_RUNNER_OPTIONS_H
 
+#include "core/base/log.h"
 #include "core/base/options.h"
 #include "runner/sandbox.h"
 
@@ -11,6 +12,7 @@ struct runner_options {
 	struct sandbox_limits limits;
 	unsigned sandboxes; /* at once */
 	bool only_test;
+	enum log_format log_format;
 };
 
 extern const struct program runner_program;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Log lines: one event a line, `event key=value key="quoted value"`; event and keys are
- * snake_case.
+/* Log lines: one event a line, `event key=value key="quoted value"`, or a JSON object; event and keys
+ * are snake_case.
  *
- * Target and level are set once per process by log_open; log_set_level changes the level.
- * Values that contain whitespace, quotes or control characters are quoted and escaped, so that
- * no input can forge a line. Never pass a secret, a prompt or model output. Any thread
- * after log_open. */
+ * Target and level are set once per process by log_open; log_set_level and log_set_format change
+ * them. In text, values that contain whitespace, quotes or control characters are quoted and escaped;
+ * JSON is ASCII: no input can forge a line. Never pass a secret, a prompt or model output. Any
+ * thread after log_open. */
 #ifndef TT_BASE_LOG_H
 #define TT_BASE_LOG_H
 
@@ -15,14 +15,16 @@
 
 enum log_level { LOG_DEBUG_, LOG_INFO_, LOG_WARNING_, LOG_ERROR_, LOG_CRITICAL_ };
 enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
+enum log_format { LOG_TEXT, LOG_JSON };
 
 struct log_field {
 	const char *key;
-	enum { LOG_FIELD_STR, LOG_FIELD_INT, LOG_FIELD_REAL } type;
+	enum { LOG_FIELD_STR, LOG_FIELD_INT, LOG_FIELD_REAL, LOG_FIELD_BOOL } type;
 	union {
 		const char *str; /* NULL is left out of the line */
 		int64_t num;
 		double real; /* printed with three decimals */
+		bool yes;
 	} v;
 };
 
@@ -40,7 +42,7 @@ struct log_field {
 	}
 #define L_BOOL(k, b)                                                                                                   \
 	{                                                                                                              \
-		.key = (k), .type = LOG_FIELD_STR, .v.str = (b) ? "true" : "false"                                     \
+		.key = (k), .type = LOG_FIELD_BOOL, .v.yes = (b)                                                       \
 	}
 
 /* Before log_open, lines of WARNING and above go to stderr. `program` appears in each
@@ -52,10 +54,21 @@ bool log_has_priorities(void); /* lines begin so */
 void log_set_level(enum log_level level);
 enum log_level log_level(void);
 
+/* LOG_JSON: {"time":RFC 3339 with milliseconds,"level","event","program","pid"} and the fields, with
+ * "event_" before the name of one that is called like one of these. What is too long for a line is cut,
+ * and the object has "truncated":true. The journal's lines begin with their priority as well; journald
+ * takes it off. Text until the first call. */
+void log_set_format(enum log_format format);
+
+/* From now on level and format are those of all processes that this one forks, too, whoever sets them. */
+void log_share_settings(void);
+
 /* -1 when text is not one of DEBUG, INFO, WARNING (WARN), ERROR, CRITICAL (FATAL); case-insensitive. */
 int log_level_parse(const char *text, enum log_level *level);
 /* -1 when text is not one of stderr, syslog, journal (case-insensitive). */
 int log_target_parse(const char *text, enum log_target *target);
+/* -1 when text is not one of text, json (case-insensitive). */
+int log_format_parse(const char *text, enum log_format *format);
 const char *log_level_name(enum log_level level);
 
 /* The log events are the rows of log_events.def. */

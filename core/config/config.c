@@ -134,6 +134,22 @@ const struct cfg_list *cfg_list(const struct config *c, enum cfg_key k)
 	return &value_of(c, k, 1u << TYPE_LIST)->list;
 }
 
+enum log_level config_log_level(const struct config *c)
+{
+	enum log_level level = LOG_INFO_;
+
+	log_level_parse(cfg_str(c, CFG_LOG_LEVEL), &level);
+	return cfg_bool(c, CFG_LOG_DEBUG) ? LOG_DEBUG_ : level;
+}
+
+enum log_format config_log_format(const struct config *c)
+{
+	enum log_format format = LOG_TEXT;
+
+	log_format_parse(cfg_str(c, CFG_LOG_FORMAT), &format);
+	return format;
+}
+
 bool cfg_is_set(const struct config *c, enum cfg_key k)
 {
 	return c->values[k].origin != NULL;

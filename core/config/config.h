@@ -14,6 +14,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/err.h"
+#include "core/base/log.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -43,6 +44,10 @@ double cfg_real(const struct config *c, enum cfg_key k);
  * prompts (KEY_TEXT), which may be set to nothing. An ENUM is spelled as in the table. */
 const char *cfg_str(const struct config *c, enum cfg_key k);
 const struct cfg_list *cfg_list(const struct config *c, enum cfg_key k);
+
+/* log.level, with log.debug, and log.format, as the log takes them. */
+enum log_level config_log_level(const struct config *c);
+enum log_format config_log_format(const struct config *c);
 
 /* Whether any source but the defaults set it. */
 bool cfg_is_set(const struct config *c, enum cfg_key k);
