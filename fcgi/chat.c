@@ -4,6 +4,7 @@
 #include "core/turn/turn.h"
 #include "fcgi/body.h"
 #include "fcgi/notes.h"
+#include "fcgi/request_log.h"
 #include "fcgi/response.h"
 
 #include <stdlib.h>
@@ -43,6 +44,7 @@ static void refuse(const struct protocol *p, struct worker *w, struct connection
 		end_orphan(w, c);
 		return;
 	}
+	request_log_refused(connection_log(c), sentence);
 	counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
 	if (config == NULL || !cfg_bool(config, CFG_HTTP_STRICT_STATUS))
 		r = p->open(p, connection_output(c), NULL);
@@ -64,6 +66,11 @@ static void on_ended(void *arg)
 	worker_dismiss(chat->worker, chat->entry);
 	output_end(connection_output(chat->connection));
 	free(chat);
+}
+
+static void on_summary(void *arg, const struct turn_summary *s)
+{
+	request_log_turn(connection_log(((struct chat *)arg)->connection), s);
 }
 
 static void on_resume(void *arg)
@@ -93,6 +100,7 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 	struct chat *chat = malloc(sizeof *chat);
 
 	request->arg = chat;
+	request->summary = connection_log(c) != NULL ? on_summary : NULL;
 	connection_keep(c, request->protocol);
 	if (services == NULL || chat == NULL || (chat->turn = turn_new(services, request)) == NULL) {
 		worker_dismiss(w, entry);

@@ -2,6 +2,7 @@
 #include "fcgi/connection_internal.h"
 
 #include "core/base/clock.h"
+#include "fcgi/request_log.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -278,6 +279,12 @@ const struct connection_orphan *connection_orphan(const struct connection *c)
 	return c->orphan;
 }
 
+static void end_log(struct connection *c, bool whole)
+{
+	request_log_end(c->log, c->request_id, c->out.in_records, whole);
+	c->log = NULL;
+}
+
 void connection_close(struct connection *c)
 {
 	struct connections *s = c->set;
@@ -285,6 +292,7 @@ void connection_close(struct connection *c)
 	assert(c->state != CONNECTION_CLOSED);
 	if (c->state == CONNECTION_ACTIVE) {
 		s->active--;
+		end_log(c, false);
 		fcgi_request_abandon(c->request);
 	}
 	c->state = CONNECTION_CLOSED;
@@ -320,6 +328,7 @@ void connection_abort(struct connection *c)
  * the close with 502. */
 void connection_finished(struct connection *c)
 {
+	end_log(c, true);
 	c->state = CONNECTION_IDLE;
 	c->set->active--;
 	if (!c->keep || c->set->draining) {
@@ -448,6 +457,16 @@ bool connection_body_too_large(const struct connection *c)
 bool connection_is_head(const struct connection *c)
 {
 	return c->is_head;
+}
+
+void connection_set_log(struct connection *c, struct request_log *l)
+{
+	c->log = l;
+}
+
+struct request_log *connection_log(const struct connection *c)
+{
+	return c->log;
 }
 
 char *connection_request_id(struct connection *c)

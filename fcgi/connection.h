@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct request_log;
 struct connections;
 struct connection;
 struct connection_orphan;
@@ -92,6 +93,10 @@ char *connection_request_id(struct connection *c);
 
 /* Which endpoint the request is for, as a member of LABEL_ENDPOINT (core/status/counters.h). */
 void connection_set_endpoint(struct connection *c, unsigned endpoint);
+
+/* The line that it gets in the log when it ends, or when the client leaves; NULL: none. Set once. */
+void connection_set_log(struct connection *c, struct request_log *l);
+struct request_log *connection_log(const struct connection *c);
 
 /* Gets notified while a response is not complete, up to output_end. */
 struct connection_owner {

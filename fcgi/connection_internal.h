@@ -81,6 +81,7 @@ struct connection {
 		size_t len;
 	} raw;
 	const struct connection_orphan *orphan; /* whose worker died, until the answer goes on; NULL: none */
+	struct request_log *log;                /* NULL: none */
 	char request_id[CONNECTION_ID_MAX + 1];
 };
 

@@ -6,6 +6,7 @@
 #include "core/protocol/studio_request.h"
 #include "fcgi/endpoint.h"
 #include "fcgi/gate.h"
+#include "fcgi/request_log.h"
 #include "fcgi/response.h"
 #include "fcgi/route.h"
 
@@ -201,6 +202,8 @@ void dispatch_request(struct worker *w, struct connection *c)
 	connection_set_endpoint(c, counters_member(worker_counters(w), LABEL_ENDPOINT,
 	                                           route.endpoint != NULL ? route.endpoint->path : "other"));
 	dispatch_choose_id(worker_ids(w), p->request_id, connection_request_id(c));
+	if (config != NULL && cfg_bool(config, CFG_LOG_REQUESTS))
+		connection_set_log(c, request_log_new(p));
 	if (!is_trusted(config, c))
 		connection_distrust(c);
 	if (p->ambiguous) {

@@ -60,6 +60,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/published.c \
 	fcgi/published.h \
 	fcgi/read.c \
+	fcgi/request_log.c \
+	fcgi/request_log.h \
 	fcgi/response.c \
 	fcgi/response.h \
 	fcgi/route.c \

@@ -4,6 +4,7 @@
 #include "fcgi/fcgi_request_private.h"
 
 #include "core/base/clock.h"
+#include "fcgi/request_log.h"
 
 #include <assert.h>
 #include <netinet/in.h>
@@ -180,6 +181,7 @@ void connection_end_orphan(struct connection *c)
 	bool last = false;
 	size_t len;
 
+	request_log_broke_off(c->log);
 	broken.usage.total_ns = clock_mono_ns() - known->began_ns;
 	while (!last) {
 		len = o->protocol->broken(&broken, piece, sizeof piece, &last);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/response.h"
 
+#include "fcgi/request_log.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +74,7 @@ static void whole(struct connection *c, int status, const char *content_type, co
 		response_detail(c, 500, "", "The answer is too long");
 		return;
 	}
+	request_log_status(connection_log(c), status);
 	h.len = 0;
 	add(&h, status_line(status));
 	add(&h, "Content-Type: ");
@@ -141,6 +144,7 @@ void response_stream_head(struct connection *c, const char *content_type)
 {
 	struct head h;
 
+	request_log_status(connection_log(c), 200);
 	h.len = 0;
 	add(&h, "Content-Type: ");
 	add(&h, content_type);

@@ -222,12 +222,15 @@ static void add_value(struct line *l, const char *s)
 	adds(l, "\"");
 }
 
+static bool is_left_out(const struct log_field *f)
+{
+	return (f->type == LOG_FIELD_STR && f->v.str == NULL) || (f->type == LOG_FIELD_REAL && isnan(f->v.real));
+}
+
 static void add_field(struct line *l, const struct log_field *f)
 {
 	char number[40];
 
-	if (f->type == LOG_FIELD_STR && f->v.str == NULL)
-		return;
 	adds(l, " ");
 	adds(l, f->key);
 	adds(l, "=");
@@ -273,7 +276,8 @@ static void add_text(struct line *l, enum log_event event, const struct log_fiel
 	}
 	adds(l, log_events[event].name);
 	for (size_t i = 0; i < count; i++)
-		add_field(l, &fields[i]);
+		if (!is_left_out(&fields[i]))
+			add_field(l, &fields[i]);
 }
 
 /* ---- JSON -------------------------------------------------------------------------------------- */
@@ -327,7 +331,7 @@ static json_t *json_line(enum log_event event, const struct log_field *fields, s
 	              levels[log_events[event].level].name, "event", log_events[event].name, "program",
 	              log_state.program, "pid", (int)getpid());
 	for (size_t i = 0; i < count; i++) {
-		if (fields[i].type == LOG_FIELD_STR && fields[i].v.str == NULL)
+		if (is_left_out(&fields[i]))
 			continue;
 		snprintf(name, sizeof name, "%s%s", json_object_get(j, fields[i].key) != NULL ? "event_" : "",
 		         fields[i].key);

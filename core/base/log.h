@@ -23,7 +23,7 @@ struct log_field {
 	union {
 		const char *str; /* NULL is left out of the line */
 		int64_t num;
-		double real; /* printed with three decimals */
+		double real; /* printed with three decimals; NaN is left out */
 		bool yes;
 	} v;
 };

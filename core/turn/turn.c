@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "core/base/utf8.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,19 +79,32 @@ static enum step waited(struct turn *t)
 
 static double seconds(int64_t ns)
 {
-	return ns < 0 ? -1 : (double)ns / 1e9;
+	return ns < 0 ? (double)NAN : (double)ns / 1e9;
 }
 
 static void log_turn(const struct turn *t, const struct usage *u)
 {
 	const struct upstream *up = &t->upstream;
-	const char *model = up->llm == NULL ? NULL : status_text(up->snapshot, up->llm->model);
+	const struct turn_summary s = {
+		.model = up->llm == NULL ? NULL : status_text(up->snapshot, up->llm->model),
+		.reason = *t->log.reason == '\0' ? NULL : t->log.reason,
+		.status = t->log.status,
+		.tokens = u->tokens,
+		.ttft = seconds(u->ttft_ns),
+		.total = seconds(u->total_ns),
+		.tool_runs = t->log.tool_runs,
+		.failovers = t->log.failovers,
+	};
 
+	if (t->summary != NULL) {
+		t->summary(t->arg, &s);
+		return;
+	}
 	log_event(LOG_TURN, L_STR("request_id", t->log.request_id),
-	          L_STR("client", t->log.client[0] != '\0' ? t->log.client : NULL), L_STR("model", model),
-	          L_STR("status", t->log.status), L_INT("tokens", u->tokens), L_REAL("ttft", seconds(u->ttft_ns)),
-	          L_REAL("total", seconds(u->total_ns)), L_INT("tools", t->log.tool_runs),
-	          L_INT("failovers", t->log.failovers), L_STR("reason", *t->log.reason == '\0' ? NULL : t->log.reason));
+	          L_STR("client", t->log.client[0] != '\0' ? t->log.client : NULL), L_STR("model", s.model),
+	          L_STR("status", s.status), L_INT("tokens", s.tokens), L_REAL("ttft", s.ttft),
+	          L_REAL("total", s.total), L_INT("tools", s.tool_runs), L_INT("failovers", s.failovers),
+	          L_STR("reason", s.reason));
 }
 
 static void turn_free(struct turn *t)
@@ -231,6 +245,7 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	t->proceed = proceed;
 	t->output = request->output;
 	t->ended = request->ended;
+	t->summary = request->summary;
 	t->arg = request->arg;
 	t->log.status = "cancelled";
 	t->config = s->config(s->arg);

@@ -79,6 +79,15 @@ struct resumed_answer {
 	int64_t tokens, began_ns, first_ns, last_ns; /* CLOCK_MONOTONIC */
 };
 
+/* What the log says of a turn. Reals in seconds, NaN: there is none. */
+struct turn_summary {
+	const char *model, *reason; /* NULL: none */
+	const char *status;         /* complete, broken, cancelled, waiting */
+	int64_t tokens;
+	double ttft, total;
+	unsigned tool_runs, failovers;
+};
+
 struct turn_request {
 	struct chat_request chat; /* moved into the turn */
 	const char *subject;      /* the user, "" = not known; copied */
@@ -91,6 +100,9 @@ struct turn_request {
 	/* The turn is over and everything was written; it is gone when this returns. Not after
 	 * turn_cancel. */
 	void (*ended)(void *arg);
+	/* The turn ends, in whatever way: what its log line would say, which is not written then. NULL: the turn
+	 * logs it. */
+	void (*summary)(void *arg, const struct turn_summary *s);
 	void *arg;
 };
 

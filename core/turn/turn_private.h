@@ -101,6 +101,7 @@ struct turn {
 	struct config *config;
 	struct output *output;
 	void (*ended)(void *arg);
+	void (*summary)(void *arg, const struct turn_summary *s);
 	void *arg;
 
 	enum step step;

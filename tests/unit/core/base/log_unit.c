@@ -106,8 +106,8 @@ static void json_has_the_types_of_the_fields(void **state)
 	(void)state;
 	log_set_format(LOG_JSON);
 	log_event(LOG_CONFIG_ERROR, L_STR("error", "a \"b\"\n"), L_INT("count", INT64_MIN),
-	          L_REAL("total", 0.69999999999999996), L_REAL("none", NAN), L_BOOL("changed", true),
-	          L_STR("absent", NULL), L_INT("pid", 42), L_STR("program", "other"));
+	          L_REAL("total", 0.69999999999999996), L_REAL("none", INFINITY), L_REAL("unknown", NAN),
+	          L_BOOL("changed", true), L_STR("absent", NULL), L_INT("pid", 42), L_STR("program", "other"));
 	log_set_format(LOG_TEXT);
 	end(&c, line, sizeof line);
 	j = parsed(line);
