@@ -57,6 +57,8 @@ struct http_request {
 	const char *resolve;        /* "host:port:addr,..." of the URL's host, NULL: ask the resolver */
 	const char *bearer;         /* token of the Authorization header, or NULL */
 	const char *const *headers; /* further "Name: value" lines, NULL-terminated; NULL: none */
+	const char *const *labels;  /* the same for those that differ in each request (X-Request-Id), which
+	                             * therefore shares the others with other requests; copied */
 	const void *body;           /* copied; NULL: none. A POST has Content-Type: application/json
 	                             * unless headers has another; never "Expect: 100-continue" */
 	size_t body_len;

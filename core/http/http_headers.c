@@ -102,14 +102,52 @@ static struct header_set *shared_set(struct http *h, const struct http_request *
 }
 
 /* A bearer token or a header with a line break in it would be two headers. */
+static int check_lines(struct http_transfer *t, const char *const *lines)
+{
+	for (size_t i = 0; lines != NULL && lines[i] != NULL; i++)
+		if (lines[i][strcspn(lines[i], "\r\n")] != '\0' || strchr(lines[i], ':') == NULL)
+			return http_outcome_error(t, "header %zu of the request is not one line of 'Name: value'",
+			                          i + 1);
+	return 0;
+}
+
 static int check(struct http_transfer *t, const struct http_request *req)
 {
 	if (req->bearer != NULL && req->bearer[strcspn(req->bearer, "\r\n")] != '\0')
 		return http_outcome_error(t, "the bearer token holds a line break");
-	for (size_t i = 0; req->headers != NULL && req->headers[i] != NULL; i++)
-		if (req->headers[i][strcspn(req->headers[i], "\r\n")] != '\0' || strchr(req->headers[i], ':') == NULL)
-			return http_outcome_error(t, "header %zu of the request is not one line of 'Name: value'",
-			                          i + 1);
+	return check_lines(t, req->headers) < 0 ? -1 : check_lines(t, req->labels);
+}
+
+/* The list that curl is given: the labels, whose last one is followed by what other transfers share. */
+static void drop_labels(struct http_transfer *t)
+{
+	struct curl_slist *last = t->labels;
+
+	if (last == NULL)
+		return;
+	while (last->next != NULL && last->next != t->headers->list)
+		last = last->next;
+	last->next = NULL;
+	curl_slist_free_all(t->labels);
+	t->labels = NULL;
+}
+
+/* Before the shared ones. -1: no memory. */
+static int put_labels(struct http_transfer *t, const char *const *lines)
+{
+	struct curl_slist *last;
+
+	for (size_t i = 0; lines[i] != NULL; i++) {
+		struct curl_slist *list = curl_slist_append(t->labels, lines[i]);
+
+		if (list == NULL)
+			return -1;
+		t->labels = list;
+	}
+	for (last = t->labels; last != NULL && last->next != NULL; last = last->next)
+		continue;
+	if (last != NULL)
+		last->next = t->headers->list;
 	return 0;
 }
 
@@ -121,21 +159,28 @@ int http_headers_set(struct http_transfer *t, const struct http_request *req)
 
 	if (check(t, req) < 0)
 		return -1;
-	if (plain && t->headers != NULL && t->headers == t->http->header_sets[0] && fits(t->headers, req->bearer, json))
+	if (plain && req->labels == NULL && t->labels == NULL && t->headers != NULL &&
+	    t->headers == t->http->header_sets[0] && fits(t->headers, req->bearer, json))
 		return 0;
 	s = plain ? shared_set(t->http, req, json) : set_new(req, json);
 	if (s == NULL)
 		return http_outcome_exhausted(t, ENOMEM);
 	if (plain)
 		s->users++;
-	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, s->list);
+	drop_labels(t);
 	release(t->headers);
 	t->headers = s;
+	if (req->labels != NULL && put_labels(t, req->labels) < 0) {
+		curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
+		return http_outcome_exhausted(t, ENOMEM);
+	}
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->labels != NULL ? t->labels : s->list);
 	return 0;
 }
 
 void http_headers_drop(struct http_transfer *t)
 {
+	drop_labels(t);
 	release(t->headers);
 	t->headers = NULL;
 }

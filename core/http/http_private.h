@@ -84,6 +84,7 @@ struct http_transfer {
 	size_t body_len;
 
 	struct header_set *headers;
+	struct curl_slist *labels; /* in front of those; NULL: none */
 	struct curl_slist *resolve;
 	long buffer_size;
 	char *ca_file, *proxy, *method;

@@ -21,6 +21,7 @@
 struct tool_run {
 	const struct config *config;
 	struct http *http;
+	const char *const *labels;
 	tool_done_fn *done;
 	void *arg;
 	struct event *begin; /* done is never called from within start */
@@ -194,6 +195,7 @@ static void on_begin(evutil_socket_t fd, short what, void *arg)
 	char *url, *body;
 	struct http_request request = {
 		.method = "POST",
+		.labels = r->labels,
 		.connect_ms = cfg_ms(c, CFG_DOCUMENTS_CONNECT_TIMEOUT),
 		.total_ms = cfg_ms(c, CFG_DOCUMENTS_TIMEOUT),
 		.collect_limit = DOCUMENT_SEARCH_ANSWER_MAX,
@@ -229,7 +231,8 @@ static struct tool_run *start(void *state, const struct tool_context *ctx, const
 	(void)state;
 	if (r == NULL)
 		return NULL;
-	*r = (struct tool_run){.config = ctx->config, .http = ctx->http, .done = done, .arg = arg};
+	*r = (struct tool_run){
+		.config = ctx->config, .http = ctx->http, .labels = ctx->labels, .done = done, .arg = arg};
 	r->query = query == NULL || utf8_is_blank(query) ? NULL : strndup(query, utf8_cut(query, QUERY_MAX));
 	r->begin = event_new(ctx->base, -1, 0, on_begin, r);
 	if (r->begin == NULL) {

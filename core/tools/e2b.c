@@ -353,9 +353,9 @@ static void advance(struct sandbox *s)
 		return;
 	sandbox_refresh(s);
 	if (s->handle.id == NULL)
-		s->creating = e2b_api_create(ctx->http, ctx->config, &create_handlers, s);
+		s->creating = e2b_api_create(ctx, &create_handlers, s);
 	else
-		r->transfer = e2b_api_execute(ctx->http, ctx->config, &s->handle, r->code, &execute_handlers, r);
+		r->transfer = e2b_api_execute(ctx, &s->handle, r->code, &execute_handlers, r);
 	if (s->creating == NULL && r->transfer == NULL)
 		end_run(r, "out of memory");
 }

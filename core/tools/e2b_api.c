@@ -86,16 +86,18 @@ static long long lifetime_s(const struct config *c)
 	return (long long)((cfg_ms(c, CFG_CODE_IDLE) + cfg_ms(c, CFG_CODE_TIMEOUT)) / 1000 + 1);
 }
 
-struct http_transfer *e2b_api_create(struct http *http, const struct config *c, const struct http_handlers *handlers,
-                                     void *arg)
+struct http_transfer *e2b_api_create(const struct tool_context *ctx, const struct http_handlers *handlers, void *arg)
 {
+	const struct config *c = ctx->config;
 	char body[200];
 
 	snprintf(body, sizeof body,
 	         "{\"templateID\":\"" TEMPLATE "\",\"timeout\":%lld,\"secure\":true,\"allow_internet_access\":%s}",
 	         lifetime_s(c), cfg_bool(c, CFG_CODE_INTERNET) ? "true" : "false");
-	return send_request(http, c, &(struct http_request){.method = "POST", .body = body, .total_ms = CREATE_MS},
-	                    "/sandboxes", handlers, arg);
+	return send_request(
+		ctx->http, c,
+		&(struct http_request){.method = "POST", .body = body, .labels = ctx->labels, .total_ms = CREATE_MS},
+		"/sandboxes", handlers, arg);
 }
 
 static void on_updated(void *arg, const struct http_result *h)
@@ -131,9 +133,10 @@ void e2b_api_extend(struct http *http, const struct config *c, const char *id)
 
 /* ---- running code -------------------------------------------------------------------- */
 
-struct http_transfer *e2b_api_execute(struct http *http, const struct config *c, const struct e2b_handle *handle,
-                                      const char *code, const struct http_handlers *handlers, void *arg)
+struct http_transfer *e2b_api_execute(const struct tool_context *ctx, const struct e2b_handle *handle, const char *code,
+                                      const struct http_handlers *handlers, void *arg)
 {
+	const struct config *c = ctx->config;
 	json_t *json = json_pack("{s:s, s:n, s:n, s:n}", "code", code, "context_id", "language", "env_vars");
 	char *body = json == NULL ? NULL : json_dumps(json, JSON_COMPACT), *url = execute_url(c, handle);
 	char *lines[] = {header("E2b-Sandbox-Id", handle->id), header("E2b-Sandbox-Port", INTERPRETER_PORT),
@@ -144,6 +147,7 @@ struct http_transfer *e2b_api_execute(struct http *http, const struct config *c,
 	struct http_request request = {.method = "POST",
 	                               .url = url,
 	                               .headers = headers,
+	                               .labels = ctx->labels,
 	                               .body = body,
 	                               .body_len = body == NULL ? 0 : strlen(body),
 	                               .connect_ms = CONNECT_MS,
@@ -157,7 +161,7 @@ struct http_transfer *e2b_api_execute(struct http *http, const struct config *c,
 			headers[n++] = lines[i];
 	if (url != NULL && body != NULL && lines[0] != NULL) {
 		request.proxy = http_proxy_for(c, url);
-		t = http_start(http, &request, handlers, arg);
+		t = http_start(ctx->http, &request, handlers, arg);
 	}
 	for (size_t i = 0; i < count; i++)
 		free(lines[i]);

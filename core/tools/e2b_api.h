@@ -5,6 +5,7 @@
 
 #include "core/config/config.h"
 #include "core/http/http.h"
+#include "core/tools/tool.h"
 
 /* What names a sandbox and gives access to it. */
 struct e2b_handle {
@@ -18,10 +19,9 @@ void e2b_handle_clear(struct e2b_handle *h);
 int e2b_handle_read(struct e2b_handle *h, const char *body, size_t len);
 
 /* Status 201 is success for create, 200 for execute. NULL: no memory. */
-struct http_transfer *e2b_api_create(struct http *http, const struct config *c, const struct http_handlers *handlers,
-                                     void *arg);
-struct http_transfer *e2b_api_execute(struct http *http, const struct config *c, const struct e2b_handle *handle,
-                                      const char *code, const struct http_handlers *handlers, void *arg);
+struct http_transfer *e2b_api_create(const struct tool_context *ctx, const struct http_handlers *handlers, void *arg);
+struct http_transfer *e2b_api_execute(const struct tool_context *ctx, const struct e2b_handle *handle, const char *code,
+                                      const struct http_handlers *handlers, void *arg);
 
 /* Requests whose answer only the log needs: they outlive their caller. */
 void e2b_api_kill(struct http *http, const struct config *c, const char *id);

@@ -41,6 +41,7 @@ struct tool_context {
 	const struct config *config;   /* of this turn; outlives the run */
 	const char *thread;            /* an opaque name of the conversation, which has a sandbox of its own */
 	const char *client;            /* an opaque name of the user, or of the conversation where no user is known */
+	const char *const *labels;     /* of http_request, for the requests of this run; outlive it */
 	int64_t idle_ms;               /* it is forgotten this long after a run; 0: no limit */
 };
 

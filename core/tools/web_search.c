@@ -25,6 +25,7 @@ struct tool_run {
 	struct cooldowns *cooldowns;
 	const struct config *config;
 	struct http *http;
+	const char *const *labels;
 	struct background *background;
 	struct background_job *parsing; /* NULL: none */
 	tool_done_fn *done;
@@ -202,6 +203,7 @@ static int send_request(struct tool_run *r)
 	const char *headers[] = {NULL, NULL, NULL};
 	struct http_request request = {
 		.headers = headers,
+		.labels = r->labels,
 		.connect_ms = cfg_ms(r->config, CFG_SEARCH_TIMEOUT),
 		.total_ms = cfg_ms(r->config, CFG_SEARCH_TIMEOUT),
 		.collect_limit = ANSWER_LIMIT,
@@ -305,6 +307,7 @@ static struct tool_run *start(void *state, const struct tool_context *ctx, const
 	r->cooldowns = state;
 	r->config = ctx->config;
 	r->http = ctx->http;
+	r->labels = ctx->labels;
 	r->background = ctx->background;
 	r->done = done;
 	r->arg = arg;

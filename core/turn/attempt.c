@@ -454,6 +454,7 @@ int attempt_start(struct attempt *a, const struct attempt_request *r)
 		.bearer = r->bearer,
 		.body = r->body,
 		.body_len = r->body_len,
+		.labels = r->labels,
 		.ca_file = r->ca_file,
 		.proxy = r->proxy,
 		.connect_ms = r->connect_ms,

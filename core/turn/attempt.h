@@ -84,6 +84,7 @@ struct attempt_request {
 	const char *bearer; /* must outlive the attempt: it is hidden where the server repeats it */
 	const char *body;
 	size_t body_len;
+	const char *const *labels; /* of http_request */
 	int64_t connect_ms;
 	int64_t silence_ms;        /* longest silence before the first token; comments end it */
 	int64_t stall_ms;          /* longest time without an event from then on; comments do not count */

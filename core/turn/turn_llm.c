@@ -7,6 +7,7 @@
 #include "core/base/utf8.h"
 #include "core/http/http_proxy.h"
 #include "core/llm/llm.h"
+#include "core/trace/labels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,6 +213,8 @@ static enum step send_request(struct turn *t, const char *body, size_t len)
 	struct upstream *up = &t->upstream;
 	const struct config *c = t->config;
 	int64_t silence_ms = cfg_ms(c, CFG_LLM_SILENCE_TIMEOUT), stall_ms = cfg_ms(c, CFG_LLM_STALL_TIMEOUT);
+	char nonce[LABELS_NONCE_MAX + 1];
+	struct labels labels;
 	struct attempt_request r = {
 		.url = status_text(up->snapshot, up->llm->url),
 		.resolve = status_text(up->snapshot, up->llm->resolve),
@@ -229,6 +232,11 @@ static enum step send_request(struct turn *t, const char *body, size_t len)
 		.continues = up->continuing,
 	};
 
+	/* vLLM and SGLang take it as the id of what they generate, and fail on one that still runs: a client may
+	 * send the same one twice, and a repeated attempt may come before they have noticed the end of the first. */
+	labels_nonce(nonce);
+	labels_set(&labels, t->log.request_id, nonce);
+	r.labels = labels.lines;
 	r.proxy = up->llm->kind == LLM_CLOUD ? http_proxy_for(c, r.url) : NULL;
 	up->began_boot_ms = clock_boot_ms();
 	wake_at_deadline(t);

@@ -14,6 +14,7 @@
 #ifndef TT_TURN_TURN_PRIVATE_H
 #define TT_TURN_TURN_PRIVATE_H
 
+#include "core/trace/labels.h"
 #include "core/turn/attempt.h"
 #include "core/turn/tool_round.h"
 #include "core/turn/turn.h"
@@ -81,6 +82,7 @@ struct tool_phase {
 	json_t *subjects;    /* what the tools of this turn were run on, by tool */
 	struct tool_round *round;
 	struct tool_context context;
+	struct labels labels; /* of the tools' requests */
 	unsigned rounds;
 	int64_t began_ms;      /* the round that runs */
 	int64_t left_ms;       /* that rounds may still take */

@@ -114,11 +114,13 @@ enum step turn_tools(struct turn *t)
 	if (json_array_append_new(t->conversation.messages, message) < 0)
 		return turn_fail(t, NO_MEMORY);
 	answer_begin(&t->answer);
+	labels_set(&tools->labels, t->log.request_id, NULL);
 	tools->context = (struct tool_context){
 		.base = t->services->base,
 		.http = t->services->http,
 		.background = t->services->background,
 		.config = t->config,
+		.labels = tools->labels.lines,
 		.thread = t->conversation.sandbox,
 		.client = *t->conversation.subject != '\0' ? t->conversation.subject : t->conversation.sandbox,
 		.idle_ms = store_idle_ms(t->config, t->conversation.request.thread_id),
