@@ -325,7 +325,7 @@ static void on_executed(void *arg, const struct http_result *h)
 	if (vanished)
 		sandbox_forget(s);
 	else
-		e2b_api_extend(r->ctx->http, r->ctx->config, s->handle.id);
+		e2b_api_extend(r->ctx, s->handle.id);
 	if (vanished && !r->recreated) {
 		r->recreated = true;
 		log_event(LOG_SANDBOX_VANISHED, L_STR("next", "create another"));
@@ -413,7 +413,7 @@ void e2b_cancel(struct e2b_run *r)
 {
 	if (r->transfer != NULL) {
 		http_cancel(r->transfer); /* interrupts the code */
-		e2b_api_extend(r->ctx->http, r->ctx->config, r->sandbox->handle.id);
+		e2b_api_extend(r->ctx, r->sandbox->handle.id);
 	}
 	run_free(r);
 }

@@ -121,14 +121,16 @@ void e2b_api_kill(struct http *http, const struct config *c, const char *id)
 	             NULL);
 }
 
-void e2b_api_extend(struct http *http, const struct config *c, const char *id)
+void e2b_api_extend(const struct tool_context *ctx, const char *id)
 {
 	char path[300], body[64];
 
 	snprintf(path, sizeof path, "/sandboxes/%s/timeout", id);
-	snprintf(body, sizeof body, "{\"timeout\":%lld}", lifetime_s(c));
-	send_request(http, c, &(struct http_request){.method = "POST", .body = body, .total_ms = UPDATE_MS}, path,
-	             &update_handlers, NULL);
+	snprintf(body, sizeof body, "{\"timeout\":%lld}", lifetime_s(ctx->config));
+	send_request(
+		ctx->http, ctx->config,
+		&(struct http_request){.method = "POST", .body = body, .labels = ctx->labels, .total_ms = UPDATE_MS},
+		path, &update_handlers, NULL);
 }
 
 /* ---- running code -------------------------------------------------------------------- */

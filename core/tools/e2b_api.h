@@ -25,7 +25,7 @@ struct http_transfer *e2b_api_execute(const struct tool_context *ctx, const stru
 
 /* Requests whose answer only the log needs: they outlive their caller. */
 void e2b_api_kill(struct http *http, const struct config *c, const char *id);
-void e2b_api_extend(struct http *http, const struct config *c, const char *id);
+void e2b_api_extend(const struct tool_context *ctx, const char *id);
 
 /* Why a request failed, from E2B's {"code":N,"message":...} or else from the transfer: one
  * line for the model. */

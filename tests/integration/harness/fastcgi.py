@@ -16,7 +16,7 @@ def length(n):
 
 
 def pair(name, value):
-    name, value = name.encode(), value.encode()
+    name, value = name.encode(), value if isinstance(value, bytes) else value.encode()
     return length(len(name)) + length(len(value)) + name + value
 
 

@@ -102,6 +102,20 @@ def listener():
     return s
 
 
+# What the comments of tt-agent-fastcgi.conf offer for an access log.
+ACCESS_LOG = {
+    "nginx": r"^#(access_log .*)$",
+    "lighttpd": r"^# +(accesslog\..*?)(?:  +#.*)?$",
+    "apache": r"^# +(LogFormat .*|CustomLog .*)$",
+}
+
+
+def access_log_lines(server, log):
+    """The lines that turn it on, into this file."""
+    comments = (SOURCE / "deploy" / server / "tt-agent-fastcgi.conf").read_text()
+    return re.sub(r"/var/log/\S+/tt-agent\.log", str(log), "\n".join(re.findall(ACCESS_LOG[server], comments, re.M))) + "\n"
+
+
 def copy_drop_ins(server, to, replace, path):
     """path: what replaces /agent."""
     to.mkdir(parents=True, exist_ok=True)
@@ -116,9 +130,12 @@ def copy_drop_ins(server, to, replace, path):
 class Nginx:
     """The service at the root of one port and under a path of another, as .root and .prefix."""
 
-    def __init__(self, testbed, name, fcgi_socket, path="/agent"):
+    def __init__(self, testbed, name, fcgi_socket, path="/agent", access_log=None):
         directory = Path(testbed.directory) / name
         copy_drop_ins("nginx", directory / "snippets", {"/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket)}, path)
+        if access_log:
+            with open(directory / "snippets" / "tt-agent-fastcgi.conf", "a") as file:
+                file.write(access_log_lines("nginx", access_log))
         (directory / "conf.d").mkdir()
         (directory / "snippets" / "tt-agent-upstream.conf").rename(directory / "conf.d" / "tt-agent-upstream.conf")
         sockets = [listener(), listener()]
@@ -159,12 +176,17 @@ def follow_comments_on_proxies(directory, proxy):
 class Lighttpd:
     """drop_in: 50-tt-agent.conf (under path) or 50-tt-agent-root.conf."""
 
-    def __init__(self, testbed, name, fcgi_socket, drop_in, path="/agent", proxy=None):
+    def __init__(self, testbed, name, fcgi_socket, drop_in, path="/agent", proxy=None, access_log=None):
         directory = Path(testbed.directory) / name
         copy_drop_ins("lighttpd", directory / "conf-available", {
             "/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket), "/etc/lighttpd/": f"{directory}/"}, path)
         if proxy is not None:
             follow_comments_on_proxies(directory / "conf-available", proxy)
+        if access_log:
+            with open(directory / "conf-available" / "tt-agent-fastcgi.conf", "a") as file:
+                file.write(access_log_lines("lighttpd", access_log))
+            drop = directory / "conf-available" / drop_in
+            drop.write_text('server.modules += ( "mod_accesslog" )\n' + drop.read_text())
         (directory / "www").mkdir()
         s = listener()
         port = s.getsockname()[1]
@@ -183,7 +205,7 @@ class Lighttpd:
 class Apache:
     """drop_in: tt-agent.conf (under path) or tt-agent-root.conf."""
 
-    def __init__(self, testbed, name, fcgi_socket, drop_in="tt-agent-root.conf", path="/agent", proxy=None):
+    def __init__(self, testbed, name, fcgi_socket, drop_in="tt-agent-root.conf", path="/agent", proxy=None, access_log=None):
         directory = Path(testbed.directory) / name
         copy_drop_ins("apache", directory / "conf-available", {
             "/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket), "/etc/apache2/": f"{directory}/"}, path)
@@ -191,6 +213,9 @@ class Apache:
         (directory / "www" / "rest").write_text("another site" * 100)
         comments = (SOURCE / "deploy" / "apache" / "tt-agent-fastcgi.conf").read_text()
         remoteip = "\n".join(re.findall(r"^# +(RemoteIP.*)$", comments, re.M)) if proxy else ""
+        if access_log:
+            drop = directory / "conf-available" / drop_in
+            drop.write_text(access_log_lines("apache", access_log) + drop.read_text())
         s = testbed.client(reserved())  # Apache takes over no sockets
         self.host = f"127.0.0.1:{s.getsockname()[1]}"
         (directory / "apache.conf").write_text(APACHE.format(

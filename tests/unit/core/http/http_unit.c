@@ -469,16 +469,48 @@ static void leaves_some_file_descriptors(void **state)
 	free(m.body);
 }
 
+/* The handles and their headers are reused: with labels, others, none, and others besides headers of its own. */
+static void labels_belong_to_one_request(void **state)
+{
+	static const char *const one[] = {"X-Request-Id: 1", "traceparent: a", NULL},
+				 *const two[] = {"X-Request-Id: 2", NULL}, *const own[] = {"X-Own: 3", NULL};
+	static const struct {
+		const char *const *labels, *const *headers;
+	} rounds[] = {{one, NULL}, {two, NULL}, {NULL, NULL}, {NULL, NULL}, {two, own}, {one, NULL}, {NULL, own}};
+	struct rig *r = *state;
+
+	for (size_t i = 0; i < 2 * sizeof rounds / sizeof rounds[0]; i++) {
+		const size_t n = i % (sizeof rounds / sizeof rounds[0]);
+		const char *const *labels = rounds[n].labels;
+		struct http_request q = request(r, "GET", "/echo");
+		struct met m = {.done = 0};
+
+		q.bearer = "token";
+		q.labels = labels;
+		q.headers = rounds[n].headers;
+		start(r, &m, &q, &collecting);
+		run_until(r, &m.done, 1);
+		assert_int_equal(m.result.outcome, HTTP_DONE);
+		assert_non_null(strstr(m.body, "Authorization: Bearer token"));
+		assert_int_equal(strstr(m.body, "X-Request-Id: 1") != NULL, labels == one);
+		assert_int_equal(strstr(m.body, "traceparent: a") != NULL, labels == one);
+		assert_int_equal(strstr(m.body, "X-Request-Id: 2") != NULL, labels == two);
+		assert_int_equal(strstr(m.body, "X-Own: 3") != NULL, rounds[n].headers == own);
+		free(m.body);
+	}
+}
+
 static void refuses_header_injection(void **state)
 {
 	struct rig *r = *state;
 	static const char *const evil[] = {"X-A: b\r\nX-C: d", NULL}, *const nothing[] = {"nothing", NULL};
 	struct http_request q = request(r, "GET", "/echo");
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		struct met m = {.done = 0};
 
 		q.headers = i == 0 ? evil : i == 1 ? nothing : NULL;
+		q.labels = i == 3 ? evil : NULL;
 		q.bearer = i == 2 ? "a\r\nX-C: d" : NULL;
 		start(r, &m, &q, &collecting);
 		run_until(r, &m.done, 1);
@@ -1054,6 +1086,7 @@ int main(void)
 		T(reports_invalid_urls),
 		T(our_own_exhaustion_is_not_a_refusal),
 		T(leaves_some_file_descriptors),
+		T(labels_belong_to_one_request),
 		T(refuses_header_injection),
 		T(no_tls_where_there_is_none),
 		T(ends_at_the_deadline),
