@@ -233,7 +233,8 @@ static enum step send_request(struct turn *t, const char *body, size_t len)
 	};
 
 	/* vLLM and SGLang take it as the id of what they generate, and fail on one that still runs: a client may
-	 * send the same one twice, and a repeated attempt may arrive while they have not noticed the end of the first. */
+	 * send the same one twice, and a repeated attempt may arrive while they have not noticed the end of the first.
+	 */
 	labels_nonce(nonce);
 	labels_set(&labels, t->log.request_id, nonce);
 	r.labels = labels.lines;
