@@ -26,6 +26,7 @@ static const struct ctl_command *const entries[] = {
 	&ctl_threads_delete_all,
 	&ctl_threads_export,
 	&ctl_probe,
+	&ctl_doctor,
 };
 #define ENTRIES (sizeof entries / sizeof entries[0])
 

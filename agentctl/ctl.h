@@ -12,8 +12,8 @@
 
 enum ctl_exit {
 	CTL_OK = 0,
-	CTL_REFUSED = 1, /* the daemon answered with an error; probe: the LLM cannot be used */
-	CTL_USAGE = 2,
+	CTL_REFUSED = 1,     /* the daemon answered with an error; probe: the LLM cannot be used; doctor: warnings */
+	CTL_USAGE = 2,       /* doctor: errors */
 	CTL_UNREACHABLE = 3, /* no daemon answered; probe: no server did */
 	CTL_RESTART = 4,     /* reload: it worked, but something takes effect only after a restart */
 };
@@ -33,6 +33,8 @@ struct ctl {
 	const struct ctl_output *output;
 	int64_t deadline_ms;                        /* 0: the command's own */
 	const char *token_env, *model, *proxy, *ca; /* probe: NULL: not given */
+	const char *url;                            /* doctor: of the web server; NULL: not given */
+	bool try_services;                          /* doctor: makes a search and a chat */
 	FILE *out, *err;
 	bool colour;
 	bool terminal; /* out is one: tables fit its width */
@@ -93,6 +95,6 @@ json_t *ctl_last_state(const struct ctl *a, json_t *(*make)(const struct status_
 extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_events, ctl_refresh, ctl_select,
 	ctl_reload;
 extern const struct ctl_command ctl_threads_list, ctl_threads_show, ctl_threads_stat, ctl_threads_size,
-	ctl_threads_delete, ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_probe;
+	ctl_threads_delete, ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_probe, ctl_doctor;
 
 #endif

@@ -8,6 +8,7 @@ noinst_LIBRARIES += libttagentctl.a
 libttagentctl_a_SOURCES = \
 	agentctl/commands.c \
 	agentctl/commands/config.c \
+	agentctl/commands/doctor.c \
 	agentctl/commands/events.c \
 	agentctl/commands/models.c \
 	agentctl/commands/probe.c \
@@ -18,13 +19,28 @@ libttagentctl_a_SOURCES = \
 	agentctl/commands/threads_text.c \
 	agentctl/commands/threads_text.h \
 	agentctl/ctl.h \
+	agentctl/doctor/check_configuration.c \
+	agentctl/doctor/check_daemon.c \
+	agentctl/doctor/check_llms.c \
+	agentctl/doctor/check_responder.c \
+	agentctl/doctor/check_store.c \
+	agentctl/doctor/check_tools.c \
+	agentctl/doctor/check_units.c \
+	agentctl/doctor/check_web.c \
+	agentctl/doctor/doctor.c \
+	agentctl/doctor/doctor.h \
+	agentctl/doctor/findings.def \
+	agentctl/doctor/proc.c \
+	agentctl/doctor/proc.h \
 	agentctl/options.c \
 	agentctl/options.h \
 	agentctl/output.c \
 	agentctl/table.c \
 	agentctl/table.h \
 	agentctl/text.c \
-	agentctl/text.h
+	agentctl/text.h \
+	agentctl/web.c \
+	agentctl/web.h
 
 dist_man_MANS += man/tt-agentctl.1 man/tt-agentd.8 man/tt-agent-fcgi.8
 completiondir = $(datadir)/bash-completion/completions

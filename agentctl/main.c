@@ -47,6 +47,8 @@ int main(int argc, char **argv)
 	a.model = o.model;
 	a.proxy = o.proxy;
 	a.ca = o.ca;
+	a.url = o.url;
+	a.try_services = o.try_services;
 	status = (int)ctl_run(&a, argv + optind, (size_t)(argc - optind));
 	if (fflush(stdout) != 0 && status == CTL_OK)
 		status = CTL_REFUSED;

@@ -39,12 +39,21 @@ static const struct option_row rows[] = {
          .argument = "FILE",
          .help = "probe: the certificates that the server's must be signed by, as cloud.ca_file has it.",
          OPTION_INTO(struct ctl_options, ca)},
+	{.name = "url",
+         .argument = "URL",
+         .help = "doctor: also checks what a client gets at this URL of the web server, by one short chat.",
+         OPTION_INTO(struct ctl_options, url)},
+	{.name = "try",
+         .help = "doctor: also makes a search with each configured service, and a chat request to the current LLM.",
+         OPTION_INTO(struct ctl_options, try_services)},
 };
 
 static const struct option_exit_status exits[] = {
 	{CTL_OK, "Success."},
-	{CTL_REFUSED, "The daemon answered with an error; its text says why. probe: the server cannot be used."},
-	{CTL_USAGE, "Wrong options, command or arguments."},
+	{CTL_REFUSED,
+         "The daemon answered with an error; its text says why. probe: the server cannot be used. doctor: there are "
+         "warnings, but no errors."},
+	{CTL_USAGE, "Wrong options, command or arguments. doctor: there are errors."},
 	{CTL_UNREACHABLE,
          "No daemon answered. status and models then show the last published state, marked as stale, if it can be "
          "read. threads: the published configuration, which names the store, could not be read. probe: no server answered at that URL."},

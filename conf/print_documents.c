@@ -2,6 +2,7 @@
 /* Prints a document from its template, the manual page or other file NAME.in: a word
  * @PLACEHOLDER@ of it becomes what the table of its name below prints. */
 #include "agentctl/ctl.h"
+#include "agentctl/doctor/doctor.h"
 #include "agentctl/options.h"
 #include "agentd/options.h"
 #include "core/base/log.h"
@@ -70,6 +71,23 @@ static void print_commands(FILE *out, const struct program *p)
 		print_roff_line(out, c.help);
 		if (c.manual != NULL)
 			print_roff_line(out, c.manual);
+	}
+}
+
+static void print_findings(FILE *out, const struct program *p)
+{
+	(void)p;
+	for (unsigned i = 0; i < FINDINGS; i++) {
+		const struct finding_info *info = finding_info((enum finding)i);
+		char *fix = finding_fix((enum finding)i, info->subject, "tt-agent");
+
+		fputs(".TP\n.BR ", out);
+		roff_text(out, info->name);
+		fprintf(out, " \" (%s)\"\n", severity_text(info->severity));
+		print_roff_line(out, info->meaning);
+		fputs(".br\n", out);
+		print_roff_line(out, fix != NULL ? fix : "");
+		free(fix);
 	}
 }
 
@@ -199,6 +217,7 @@ static const struct {
 	{"@OPTIONS@", print_options, true},
 	{"@EXIT_STATUS@", print_exit_status, true},
 	{"@COMMANDS@", print_commands, true},
+	{"@FINDINGS@", print_findings, true},
 	{"@ENDPOINTS@", print_endpoints, true},
 	{"@SETTINGS@", print_settings, true},
 	{"@LOG_EVENTS@", print_log_events, true},

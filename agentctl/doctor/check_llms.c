@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Why no LLM is seen, and what is wrong with those that are. */
+#include "agentctl/doctor/doctor.h"
+#include "agentctl/text.h"
+#include "core/base/clock.h"
+#include "core/llm/deployments.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- TT-Studio's backend --------------------------------------------------------------------------- */
+
+/* The same question as the daemon's: what it finds has the same words. */
+static enum finding judge(const struct doctor *d, const struct http_result *r, struct err *e)
+{
+	static const enum finding outcomes[] = {
+		[HTTP_NO_HOST] = FINDING_BACKEND_UNKNOWN_HOST, [HTTP_CONNECT_TIMEOUT] = FINDING_BACKEND_TIMEOUT,
+		[HTTP_TIMEOUT] = FINDING_BACKEND_TIMEOUT,      [HTTP_SILENCE] = FINDING_BACKEND_TIMEOUT,
+		[HTTP_REFUSED] = FINDING_BACKEND_DOWN,         [HTTP_CUT] = FINDING_BACKEND_ERROR,
+		[HTTP_TOO_LARGE] = FINDING_BACKEND_MALFORMED,
+	};
+	struct llm_list list = {.items = NULL};
+	size_t count;
+
+	if (r->outcome != HTTP_DONE) {
+		err_set(e, "%s", r->text[0] != '\0' ? r->text : http_outcome_text(r->outcome));
+		return r->outcome < sizeof outcomes / sizeof outcomes[0] && outcomes[r->outcome] != 0
+		               ? outcomes[r->outcome]
+		               : FINDING_BACKEND_DOWN;
+	}
+	if (r->status != 200) {
+		err_set(e, "the backend's answer to GET /models/deployed/ is HTTP %ld", r->status);
+		return r->status == 401 || r->status == 403 || r->status / 100 == 3 ? FINDING_BACKEND_UNAUTHORIZED
+		       : r->status >= 500                                           ? FINDING_BACKEND_ERROR
+		                                                                    : FINDING_BACKEND_MALFORMED;
+	}
+	if (deployments_parse(r->body, r->body_len, d->config, &list, NULL, NULL, e) < 0) {
+		err_prefix(e, "the backend's answer to GET /models/deployed/");
+		return FINDING_BACKEND_MALFORMED;
+	}
+	count = list.count;
+	llm_list_clear(&list);
+	return count == 0 ? FINDING_BACKEND_EMPTY : FINDINGS;
+}
+
+/* What the daemon says of its source, where it fails; NULL: it does not. */
+static const char *known_failure(const struct doctor *d)
+{
+	const json_t *source;
+	size_t i;
+
+	json_array_foreach(json_object_get(d->status, "discovery"), i, source)
+	{
+		const char *state = text_of(source, "state");
+
+		if (state != NULL && strcmp(state, "failing") == 0)
+			return text_of(source, "error");
+	}
+	return NULL;
+}
+
+static void check_backend(struct doctor *d)
+{
+	const char *url = cfg_str(d->config, CFG_DISCOVERY_BACKEND_URL), *known = d->answers ? known_failure(d) : NULL;
+	struct doctor_answer answer;
+	struct err e = ERR_INIT;
+	enum finding f;
+	char *full = NULL;
+	size_t len;
+
+	if (!cfg_bool(d->config, CFG_DISCOVERY_ENABLED) || url == NULL)
+		return;
+	for (len = strlen(url); len > 0 && url[len - 1] == '/';)
+		len--;
+	if (asprintf(&full, "%.*s/models/deployed/", (int)len, url) < 0)
+		return;
+	doctor_request(d, &(struct http_request){.method = "GET", .url = full},
+	               cfg_ms(d->config, CFG_DISCOVERY_TIMEOUT), &answer);
+	f = judge(d, &answer.result, &e);
+	if (f == FINDING_BACKEND_EMPTY)
+		doctor_find(d, f, url, "TT-Studio's backend has deployed no model (%s)", url);
+	else if (f != FINDINGS)
+		doctor_find(d, f, url, "%s", known != NULL ? known : e.text);
+	else if (known != NULL)
+		doctor_find(d, FINDING_BACKEND_BACK, url, "it answers now; tt-agentd has last seen: %s", known);
+	free(answer.body);
+	free(full);
+}
+
+/* --- the models -------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *words; /* of the reason */
+	enum finding finding;
+} reasons[] = {
+	{"HTTP 401", FINDING_LLM_UNAUTHORIZED},
+	{"HTTP 403", FINDING_LLM_UNAUTHORIZED},
+	{"cannot be looked up", FINDING_LLM_UNKNOWN_HOST},
+	{"it hangs", FINDING_LLM_HANGS},
+};
+
+/* The local host is the last choice, and by default one that nobody configured. */
+static bool local_is_configured(const struct doctor *d)
+{
+	return d->config != NULL && (cfg_is_set(d->config, CFG_LOCAL_HOST) || cfg_is_set(d->config, CFG_LOCAL_PORT));
+}
+
+static void check_model(struct doctor *d, const json_t *model, bool any_usable)
+{
+	const char *id = text_of(model, "deploy_id"), *name = text_of(model, "model_name"),
+		   *kind = text_of(model, "kind");
+	const char *health = text_of(model, "status"), *reason = text_of(model, "reason");
+	double until = json_number_value(json_object_get(model, "ejected_until"));
+	enum finding f = FINDING_LLM_UNHEALTHY;
+
+	if (kind == NULL || health == NULL || (strcmp(kind, "local") == 0 && (any_usable || !local_is_configured(d))))
+		return;
+	if (id == NULL)
+		id = kind;
+	if (until > (double)clock_wall_ms() / 1000)
+		f = FINDING_LLM_EJECTED;
+	else if (strcmp(health, "unhealthy") != 0)
+		return;
+	for (size_t i = 0; reason != NULL && i < sizeof reasons / sizeof reasons[0]; i++)
+		if (strstr(reason, reasons[i].words) != NULL) {
+			f = reasons[i].finding;
+			break;
+		}
+	doctor_find(d, f, id, "%s (%s): %s", name != NULL ? name : kind, id, reason != NULL ? reason : health);
+}
+
+static void check_context(struct doctor *d, const json_t *model)
+{
+	const char *name = text_of(model, "model_name");
+
+	if (truth_of(model, "current") && number_of(model, "context_length") == 0 &&
+	    !cfg_is_set(d->config, CFG_LLM_CONTEXT))
+		doctor_find(d, FINDING_CONTEXT_UNKNOWN, name != NULL ? name : "?",
+		            "%s: its server does not tell the context window; %lld tokens are assumed",
+		            name != NULL ? name : "?", (long long)cfg_int(d->config, CFG_LLM_CONTEXT));
+}
+
+static void check_models(struct doctor *d)
+{
+	const json_t *models = json_object_get(d->models, "models"), *model;
+	const char *state = text_of(d->status, "status"), *poll = text_of(d->status, "next_poll");
+	bool waiting = state != NULL && strcmp(state, "ready") != 0;
+	size_t i;
+
+	json_array_foreach(models, i, model)
+	{
+		check_model(d, model, !waiting);
+		if (d->config != NULL)
+			check_context(d, model);
+	}
+	if (!waiting)
+		return;
+	doctor_find(d, FINDING_NO_LLM, d->a->run_dir, "no LLM can be used; %zu %s known", json_array_size(models),
+	            json_array_size(models) == 1 ? "is" : "are");
+	if (poll != NULL && (strncmp(poll, "Stopped", 7) == 0 || strstr(poll, "disabled") != NULL))
+		doctor_find(d, FINDING_POLLING_STOPPED, "polling.*", "%s", poll);
+}
+
+static void check_fallback(struct doctor *d)
+{
+	enum cfg_key k = cfg_bool(d->config, CFG_CLOUD_ENABLED) ? CFG_CLOUD_ENABLED : CFG_CLOUD_FALLBACK;
+
+	if (cfg_bool(d->config, k) && cfg_str(d->config, CFG_CLOUD_TOKEN) == NULL)
+		doctor_find(d, FINDING_NO_FALLBACK, cfg_key_info(k)->path, "%s (%s) has no effect without cloud.token",
+		            cfg_key_info(k)->path, cfg_origin(d->config, k));
+}
+
+void check_llms(struct doctor *d)
+{
+	if (d->config != NULL) {
+		check_backend(d);
+		check_fallback(d);
+	} else {
+		doctor_skip(d, "TT-Studio's backend", "the settings in effect are not known");
+	}
+	if (d->answers)
+		check_models(d);
+	else
+		doctor_skip(d, "the LLMs", "tt-agentd does not answer, so what was published may be old");
+}

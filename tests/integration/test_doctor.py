@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tt-agentctl doctor: planted faults, each with its finding and the line that fixes it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from harness.process import BUILD, PATIENCE, clean_env, wait_until
+from harness.tool_mocks import search, search_env
+
+OK, WARNINGS, ERRORS = 0, 1, 2
+CONF = "polling: { interval = 60; };\nsearch: { timeout = 5; };\n"
+root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+
+
+def run(service, *words, env=None, before=()):
+    return subprocess.run([*before, str(BUILD / "tt-agentctl"), "--run-dir", str(service.run), *words], text=True,
+                          env=clean_env(env), capture_output=True, timeout=60 * PATIENCE)
+
+
+def doctor(service, *words, **more):
+    """{finding: the row}; the exit status fits."""
+    done = run(service, "--json", "doctor", *words, **more)
+    report = json.loads(done.stdout)
+    assert report["errors"] + report["warnings"] == len(report["findings"])
+    assert done.returncode == (ERRORS if report["errors"] else WARNINGS if report["warnings"] else OK), done
+    return {f["name"]: f for f in report["findings"]}
+
+
+def expect(service, name, *texts, fix, also=(), words=(), **more):
+    """Exactly this fault is found (and those of also, which follow from it)."""
+    found = doctor(service, *words, **more)
+    assert set(found) == {name, *also}, found
+    for text in texts:
+        assert text in found[name]["message"], found[name]
+    assert fix in found[name]["fix"], found[name]
+    return found[name]
+
+
+def start(testbed, script=None, conf=CONF, **more):
+    llm = testbed.llm(**(script or {}))
+    backend = testbed.backend({"d1": llm.deployment()})
+    service = testbed.service(backend=backend, conf=conf, **more).wait_ready()
+    wait_until(lambda: service.ctl("models")["models"][0]["context_length"] > 0, "the context window is known")
+    service.backend, service.llm = backend, llm
+    return service
+
+
+@pytest.fixture(scope="module")
+def service(shared):
+    return start(shared)
+
+
+# --- nothing is wrong ---
+
+def test_nothing_is_said_where_nothing_is_wrong(service):
+    assert doctor(service) == {}
+    done = run(service, "doctor")
+    assert done.returncode == OK and done.stdout == "", done
+
+
+def test_nothing_is_said_where_everything_is_tried_and_works(service):
+    assert doctor(service, "--url", service.url) == {}
+
+
+def test_what_another_user_cannot_check_is_no_fault(service):
+    if os.getuid() != 0:
+        pytest.skip("only root can be another user")
+    program = Path("/tmp") / f"tt-agentctl-{os.getpid()}"
+    shutil.copy(BUILD / "tt-agentctl", program)
+    try:
+        done = subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", program, "--run-dir", service.run,
+                               "doctor"], capture_output=True, text=True, env=clean_env(), timeout=60 * PATIENCE)
+    finally:
+        program.unlink()
+    assert done.returncode == OK and done.stdout == "", done
+    assert "not checked: tt-agentd's answer: only root" in done.stderr
+
+
+def test_people_see_the_fault_and_the_line_that_fixes_it(service):
+    service.conf.write_text(CONF + "polling: { intervall = 3; };\n")
+    done = run(service, "doctor")
+    service.conf.write_text(CONF)
+    lines = done.stdout.splitlines()
+    assert done.returncode == ERRORS and len(lines) == 2
+    assert lines[0].startswith(f"error: config_unknown: {service.conf}:3: polling.intervall: no such setting")
+    assert lines[1] == f"    editor +3 {service.conf}; tt-agentctl reload"
+    assert "systemd does not run this service" in done.stderr
+
+
+# --- the configuration ---
+
+@pytest.mark.parametrize("name, text, words", [
+    ("config_unknown", "nowhere: { a = 1; };", "nowhere: no such group"),
+    ("config_twice", "polling: { interval = 61; };", "is set twice"),
+    ("config_refused", 'health: { interval = "x"; };', "health.interval"),
+    ("config_refused", "health: { interval = 3", "health"),
+    ("config_warning", "health: { interval = 3; };", "below 10 seconds"),
+])
+def test_a_fault_of_the_file_is_found(service, name, text, words):
+    service.conf.write_text(CONF + text + "\n")
+    also = {"config_not_loaded"} if name == "config_warning" else set()
+    expect(service, name, words, fix=f"editor +3 {service.conf}", also=also)
+    service.conf.write_text(CONF)
+
+
+def test_an_earlier_name_is_found(service):
+    service.conf.write_text(CONF + "search: { bench = 60; };\n")
+    expect(service, "config_renamed", "search.bench was renamed; write search.cooldown", fix="editor +3 ")
+    service.conf.write_text(CONF)
+
+
+def test_a_secret_that_everybody_can_read_is_found(service):
+    service.conf.write_text(CONF + 'cloud: { token = "hush-hush"; };\n')
+    service.conf.chmod(0o644)
+    found = expect(service, "config_public", "everybody can read", fix=f"chmod o-rwx {service.conf}")
+    assert "hush" not in str(found)
+    service.conf.write_text(CONF)
+
+
+def test_a_change_that_is_not_in_effect_is_found(service):
+    service.conf.write_text(CONF.replace("60", "90"))
+    expect(service, "config_not_loaded", "polling.interval is 90, but in effect is 60", fix="tt-agentctl reload")
+    service.conf.write_text(CONF)
+
+
+def test_a_change_that_needs_a_restart_is_found_before_and_after_the_reload(service):
+    service.conf.write_text(CONF + 'log: { target = "journal"; };\n')
+    expect(service, "config_restart", "log.target", fix="systemctl restart tt-agentd")
+    assert run(service, "reload").returncode == 4
+    expect(service, "config_restart", "log.target", fix="systemctl restart tt-agentd")
+    service.conf.write_text(CONF)
+    assert run(service, "reload").returncode == 0
+    assert doctor(service) == {}
+
+
+def test_a_cloud_without_a_token_is_found(testbed):
+    service = start(testbed, env={"AGENT_FALLBACK_TO_CLOUD": "true"})
+    expect(service, "no_fallback", "cloud.fallback (environment AGENT_FALLBACK_TO_CLOUD)", fix="set cloud.token")
+
+
+def test_a_search_service_without_its_key_is_found(testbed):
+    service = start(testbed, conf='search: { order = ["brave", "tavily"]; };\n')
+    expect(service, "search_key_missing", "search.brave_key is not set", fix="set search.brave_key")
+
+
+# --- why no LLM is seen ---
+
+BACKENDS = {
+    "backend_error": ({"status": 500}, "is HTTP 500", "docker logs"),
+    "backend_unauthorized": ({"status": 401}, "is HTTP 401", "set discovery.backend_url"),
+    "backend_malformed": ({"body": "<html>"}, "GET /models/deployed/", "set discovery.backend_url"),
+    "backend_timeout": ({"stall": True}, "within 500 ms", "set discovery.timeout"),
+    "backend_empty": ({"deployed": {}}, "has deployed no model", "deploy a model"),
+}
+
+
+UNSEEN = {"no_llm", "llm_unhealthy"}  # also the local host, which the tests configure
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_what_is_wrong_with_the_backend_is_found_in_the_words_of_status(testbed, name):
+    knobs, words, fix = BACKENDS[name]
+    service = testbed.service(backend=testbed.backend(**knobs), sets=["discovery.timeout=0.5"])
+    shown = run(service, "refresh").stdout + run(service, "status").stdout
+    found = expect(service, name, words, fix=fix, also=UNSEEN)
+    if name != "backend_empty":
+        assert found["message"] in shown, (found, shown)
+
+
+@pytest.mark.parametrize("name, host, words, fix", [
+    ("backend_down", "127.0.0.1:{port}", "onnection refused", "start TT-Studio"),
+    ("backend_unknown_host", "no-such-host.invalid:8000", "no-such-host.invalid", "on the host it is http://127.0.0.1:8000")])
+def test_a_backend_that_cannot_be_reached_is_found(testbed, name, host, words, fix):
+    service = testbed.service(env={"AGENT_BACKEND_URL": "http://" + host.format(port=testbed.closed_port())})
+    service.wait_status(lambda s: s.get("discovery", [{}])[0].get("state") == "failing", "discovery fails")
+    expect(service, name, words, fix=fix, also=UNSEEN)
+    service.daemon.kill()
+    expect(service, name, words, fix=fix, also={"daemon_down"})
+
+
+def test_polling_that_has_stopped_is_found(testbed):
+    service = testbed.service(env={"AGENT_LLM_POLLING_ENABLED": "false"}, backend=testbed.backend())
+    service.wait_status(lambda s: s.get("discovery", [{}])[0].get("state") == "answers", "the backend answers")
+    found = doctor(service)
+    assert set(found) == {"backend_empty", "polling_stopped", *UNSEEN} and found["polling_stopped"]["fix"] == "tt-agentctl refresh"
+
+
+# --- LLMs ---
+
+@pytest.mark.parametrize("name, script, words, fix", [
+    ("llm_unauthorized", {"health_status": 401}, "HTTP 401", "set auth.jwt_secret (JWT_SECRET)"),
+    ("llm_unhealthy", {"health_status": 500}, "HTTP 500", "tt-agentctl models")])
+def test_an_llm_that_is_not_healthy_is_found(testbed, name, script, words, fix):
+    good, bad = testbed.llm(), testbed.llm(**script)
+    backend = testbed.backend({"d1": good.deployment("x"), "d2": bad.deployment("Qwen3-8B", name="c2")})
+    service = testbed.service(backend=backend).wait_ready()
+    health = lambda: {m["deploy_id"]: m for m in service.ctl("models")["models"]}
+    wait_until(lambda: health()["d2"]["status"] == "unhealthy" and health()["d1"]["context_length"], "the verdicts")
+    expect(service, name, "Qwen3-8B (d2)", words, fix=fix)
+
+
+def test_an_llm_whose_host_nobody_knows_is_found(testbed):
+    llm = testbed.llm()
+    entry = {**llm.deployment(), "internal_url": "tt-llama.invalid:7000/v1/chat/completions",
+             "health_url": "tt-llama.invalid:7000/health"}
+    service = testbed.service(backend=testbed.backend({"d1": entry}))
+    wait_until(lambda: [m for m in service.ctl("models")["models"] if m["status"] == "unhealthy" and m["deploy_id"]], "the verdict")
+    found = doctor(service)
+    assert {"llm_unknown_host", "no_llm"} <= set(found) and "discovery.hosts" in found["llm_unknown_host"]["fix"]
+
+
+def test_a_context_window_that_is_not_known_is_found(testbed):
+    llm = testbed.llm(max_model_len=0)
+    service = testbed.service(backend=testbed.backend({"d1": llm.deployment()})).wait_ready()
+    expect(service, "context_unknown", "8192 tokens are assumed", fix="set llm.context")
+
+
+def test_a_refused_chat_is_found_only_if_it_is_tried(testbed):
+    service = start(testbed, script={"status": 401})
+    assert doctor(service) == {}
+    mock = None
+    found = doctor(service, "--try", env={})
+    assert "chat_failed" in found and "tt-agentctl test" in found["chat_failed"]["fix"], (found, mock)
+
+
+def test_a_refused_search_key_is_found_if_it_is_tried(testbed):
+    mock = search(testbed, all={"status": 401})
+    service = start(testbed, env=search_env(mock))
+    assert doctor(service) == {} and mock.queries() == []
+    expect(service, "search_refused", "tavily: HTTP 401", fix="set the key of search", words=["--try"])
+    mock.script(all={"status": 200})
+    assert doctor(service, "--try") == {}
+
+
+# --- the daemon and what it publishes ---
+
+def test_a_daemon_that_does_not_run_is_found_and_the_rest_is_checked(testbed):
+    service = start(testbed)
+    service.daemon.kill()
+    service.conf.write_text("polling: { intervall = 3; };\n")
+    found = doctor(service)
+    assert set(found) == {"daemon_down", "config_unknown"} and found["daemon_down"]["fix"] == "systemctl start tt-agentd"
+
+
+def test_a_daemon_that_hangs_is_found(testbed):
+    service = start(testbed)
+    os.kill(service.daemon.pid, 19)
+    try:
+        expect(service, "daemon_hangs", "did not answer in time", fix="systemctl restart tt-agentd", words=["--timeout", "0.3"])
+    finally:
+        os.kill(service.daemon.pid, 18)
+
+
+@pytest.mark.parametrize("name, plant, words", [
+    ("state_missing", lambda f: f.unlink(), "No such file"),
+    ("state_version", lambda f: f.rename(f.with_name("status.v1")), "status.v1 is there"),
+    ("state_damaged", lambda f: f.write_bytes(b"TT" * 2000), "status.v2")])
+def test_a_state_that_cannot_be_read_is_found(testbed, name, plant, words):
+    service = start(testbed)
+    file = service.run / "status.v2"
+    plant(file)
+    expect(service, name, words, fix="systemctl restart tt-agentd")
+    file.with_name("status.v1").unlink(missing_ok=True)
+
+
+def test_a_clock_that_is_behind_is_found(testbed):
+    service = start(testbed)
+    service.daemon.stop()
+    file = service.run / "status.v2"
+    text = bytearray(file.read_bytes())
+    published = int.from_bytes(text[80:88], "little")  # published_ms of struct status_header
+    text[80:88] = (published + 3600_000).to_bytes(8, "little")
+    file.write_bytes(text)
+    expect(service, "clock_wrong", "later than this host's clock", fix="timedatectl set-ntp true", also={"daemon_down"})
+
+
+# --- the responder ---
+
+def test_a_responder_that_does_not_run_is_found(testbed):
+    service = start(testbed)
+    service.responder.stop()
+    expect(service, "responder_down", str(service.run), fix="systemctl start tt-agent-fcgi.socket tt-agent-fcgi")
+
+
+def test_a_socket_that_is_gone_is_found(testbed):
+    service = start(testbed)
+    service.socket.unlink()
+    expect(service, "socket_missing", str(service.socket), fix="systemctl restart tt-agent-fcgi.socket")
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(service.socket))
+    stale.close()
+    expect(service, "socket_refused", "Connection refused", fix="systemctl restart tt-agent-fcgi.socket")
+    service.socket.unlink()
+
+
+def test_workers_that_die_again_and_again_are_found(testbed):
+    service = start(testbed, workers=2)
+    ended = threading.Event()
+    service.responder.expected_exit = {0}
+
+    def kill():
+        while not ended.is_set():
+            for pid in service.worker_pids():
+                try:
+                    os.kill(pid, 9)
+                except ProcessLookupError:
+                    pass
+            ended.wait(0.01)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        expect(service, "workers_missing", "of 2 workers run", fix="journalctl -u tt-agent-fcgi")
+    finally:
+        ended.set()
+        killer.join()
+
+
+def test_a_low_limit_of_files_is_found(testbed):
+    import resource
+    service = start(testbed, responder_limits={resource.RLIMIT_NOFILE: 200})
+    expect(service, "descriptors_low", "may open 200 files", fix="LimitNOFILE=262144")
+
+
+def test_a_program_that_was_replaced_is_found(testbed):
+    program = testbed.directory / "tt-agent-fcgi"
+    shutil.copy(BUILD / "tt-agent-fcgi", program)
+    service = start(testbed)
+    service.responder.stop()
+    service.program = program
+    service.start_responder()
+    wait_until(service.answers, "the other program answers")
+    program.unlink()
+    expect(service, "program_replaced", str(program), fix="systemctl restart tt-agent-fcgi")
+    shutil.copy(BUILD / "tt-agent-fcgi", program)
+
+
+def test_programs_of_different_versions_are_found(testbed):
+    version = subprocess.run([BUILD / "tt-agentd", "--version"], capture_output=True, text=True).stdout.split()[1]
+    other = "9" + version[1:]
+    program = testbed.directory / "tt-agent-fcgi"
+    program.write_bytes((BUILD / "tt-agent-fcgi").read_bytes().replace(version.encode() + b"\0", other.encode() + b"\0"))
+    program.chmod(0o755)
+    service = start(testbed)
+    service.responder.stop()
+    service.program = program
+    service.start_responder()
+    wait_until(service.answers, "the other program answers")
+    expect(service, "versions_differ", f"tt-agentd is {version}, tt-agent-fcgi {other}", fix="systemctl reload tt-agent-fcgi")
+
+
+# --- another user's rights ---
+
+AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+
+
+@pytest.fixture
+def unprivileged(testbed, tmp_path_factory):
+    """The service of an unprivileged user: programs and directories that it may use."""
+    if os.getuid() != 0:
+        pytest.skip("only root can be another user")
+    directory = testbed.directory
+    directory.chmod(0o711)
+    made = []
+
+    def make(prepare=lambda service: None, **more):
+        service = testbed.service(start=False, before=AS_NOBODY, conf=CONF,
+                                  backend=testbed.backend({"d1": testbed.llm().deployment("x")}), **more)
+        for path in (service.directory, service.run, service.conf):
+            shutil.chown(path, "nobody", "nogroup")
+        service.conf.chmod(0o640)
+        prepare(service)
+        return service.start().wait_ready()
+
+    os.environ.pop("TT_WRAP", None)
+    parent = BUILD
+    while parent != Path("/"):
+        if not parent.stat().st_mode & 0o001:
+            pytest.skip(f"others may not enter {parent}")
+        parent = parent.parent
+    yield make
+    del made
+
+
+def test_files_that_the_service_may_not_read_are_found(unprivileged, testbed):
+    volume = testbed.directory / "volume"
+    users = volume / "backend_volume" / "user_config.env"
+    users.parent.mkdir(parents=True)
+    service = unprivileged(env={"INTERNAL_PERSISTENT_STORAGE_VOLUME": volume})
+    users.write_text("JWT_SECRET=x\n")
+    users.chmod(0o600)
+    expect(service, "user_config_unreadable", "Permission denied", fix="tt-agent-user-config@$(systemd-escape -p")
+    users.chmod(0o644)
+    expect(service, "config_public", "everybody can read it", fix=f"chmod o-rwx {users}")
+    users.unlink()
+    shutil.chown(service.conf, "root", "root")
+    expect(service, "config_unreadable", "Permission denied (the service runs as nobody)", fix=f"chgrp nobody {service.conf}")
+
+
+def test_a_database_that_the_service_may_not_write_is_found(unprivileged):
+    service = unprivileged()
+    service.chat("Hello", "12345678-1")
+    database = service.directory / "threads.db"
+    shutil.chown(database, "root", "root")
+    expect(service, "store_unwritable", "Permission denied", fix=f"chown -R nobody:nobody {database}")
+
+
+SCRIPT = """
+cd "$1" || exit
+nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups "$@" >/dev/null 2>&1; }
+nobody "$2/tt-agentd" --run-dir run --set local.enabled=false --set discovery.enabled=false &
+nobody "$2/tt-agent-fcgi" --run-dir run --workers 1 --listen "$1/fcgi.sock" --mode "$3" &
+setpriv --reuid=www-data --regid=www-data --clear-groups ./lighttpd 1000 &
+until [ -S fcgi.sock ] && "$2/tt-agentctl" --run-dir run ping >&2 && [ "$(cat /proc/$!/comm)" = lighttpd ]; do sleep 0.01; done
+exec "$2/tt-agentctl" --run-dir run --json doctor
+"""
+
+
+@root
+def test_a_web_server_that_may_not_open_the_socket_is_found(tmp_path):
+    """In a namespace of its own: other tests run other web servers."""
+    directory = Path("/tmp") / f"tt-doctor-{os.getpid()}"
+    directory.mkdir()
+    try:
+        for path in (directory, directory / "run"):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o711)
+            shutil.chown(path, "nobody", "nogroup")
+        shutil.copy("/bin/sleep", directory / "lighttpd")
+        found = {}
+        for mode in ("0660", "0666"):
+            done = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c", SCRIPT, "bash", directory,
+                                   BUILD, mode], capture_output=True, text=True, timeout=60 * PATIENCE, env=clean_env())
+            found[mode] = {f["name"]: f for f in json.loads(done.stdout)["findings"]}
+        assert "SocketGroup=www-data" in found["0660"]["socket_forbidden"]["fix"]
+        assert "lighttpd" in found["0660"]["socket_forbidden"]["message"] and "runs as www-data" in found["0660"]["socket_forbidden"]["message"]
+        assert "socket_forbidden" not in found["0666"]
+    finally:
+        shutil.rmtree(directory)
