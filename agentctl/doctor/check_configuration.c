@@ -237,6 +237,8 @@ static void note_difference(void *arg, const char *path, const char *old_value, 
 	bool restart = cfg_key_info(k)->restart || !cfg_bool(c->d->config, CFG_CONFIG_DYNAMIC);
 	const char *origin = cfg_origin(c->fresh, k);
 
+	if (doctor_is_switched_off(c->d->config, k))
+		return; /* that has a finding of its own */
 	if (!is_from_file(origin) && !is_from_file(cfg_origin(c->d->config, k)))
 		return; /* tt-agentctl log-level, the keys of TT-Studio, or what this user cannot see */
 	doctor_find(c->d, restart ? FINDING_CONFIG_RESTART : FINDING_CONFIG_NOT_LOADED, path,

@@ -94,8 +94,8 @@ static void check_sandbox(struct doctor *d)
 	const char *socket_path = cfg_str(d->config, CFG_CODE_RUNNER_SOCKET);
 	int error;
 
-	if (!cfg_bool(d->config, CFG_CODE_LOCAL) || cfg_str(d->config, CFG_CODE_E2B_KEY) != NULL ||
-	    runner_is_ready(socket_path, &error))
+	if ((!cfg_bool(d->config, CFG_CODE_LOCAL) && !doctor_is_switched_off(d->config, CFG_CODE_LOCAL)) ||
+	    cfg_str(d->config, CFG_CODE_E2B_KEY) != NULL || runner_is_ready(socket_path, &error))
 		return;
 	if (error == EACCES || error == EPERM) {
 		doctor_skip(d, "the sandbox", "only root and the service's user may use %s", socket_path);

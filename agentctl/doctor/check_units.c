@@ -98,7 +98,8 @@ void check_units(struct doctor *d)
 		"tt-agent-fcgi.socket",
 		"tt-agent-runner.socket",
 		NULL};
-	const bool runs_code = d->config != NULL && cfg_bool(d->config, CFG_CODE_LOCAL);
+	const bool runs_code = d->config != NULL && (cfg_bool(d->config, CFG_CODE_LOCAL) ||
+	                                             doctor_is_switched_off(d->config, CFG_CODE_LOCAL));
 	struct buf out = BUF_INIT(1u << 20);
 	bool ours = false;
 	char text[128];

@@ -131,7 +131,8 @@ static void check_own_port(struct doctor *d)
 	if (message != NULL && strncmp(message, "Agent server is running", 23) == 0) {
 		if (json_object_get(page, "generation") == NULL)
 			doctor_find(d, FINDING_PYTHON_SERVICE, OWN_PORT, "TT-Studio's own agent answers at " OWN_PORT);
-		else if (d->config != NULL && is_local_url(cfg_str(d->config, CFG_DISCOVERY_BACKEND_URL)))
+		else if (json_equal(json_object_get(page, "generation"), json_object_get(d->status, "generation")) &&
+		         d->config != NULL && is_local_url(cfg_str(d->config, CFG_DISCOVERY_BACKEND_URL)))
 			doctor_find(
 				d, FINDING_PORT_8080, OWN_PORT,
 				"the web server listens on port 8080, and TT-Studio's run.py on this host kills what does so at each "

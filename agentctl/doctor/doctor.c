@@ -93,6 +93,19 @@ bool doctor_found(const struct doctor *d, enum finding f)
 	return false;
 }
 
+/* Its origin is then the reason. */
+bool doctor_is_switched_off(const struct config *c, enum cfg_key k)
+{
+	static const char *const sources[] = {"default", "/", "environment", "command line"};
+
+	if ((k != CFG_CODE_LOCAL && k != CFG_DOCUMENTS_ENABLED) || cfg_bool(c, k))
+		return false;
+	for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++)
+		if (strncmp(cfg_origin(c, k), sources[i], strlen(sources[i])) == 0)
+			return false;
+	return true;
+}
+
 /* --- the rights of others --------------------------------------------------------------------- */
 
 /* In a child: 0, or the errno. */

@@ -61,6 +61,9 @@ bool doctor_found(const struct doctor *d, enum finding f);
 struct proc_user;
 int doctor_may(const struct proc_user *u, const char *root, const char *path, int mode);
 
+/* The daemon published the switch k as off, because what it needs is not there. */
+bool doctor_is_switched_off(const struct config *c, enum cfg_key k);
+
 /* One request as the service makes them, within deadline_ms. body: free(). */
 struct doctor_answer {
 	struct http_result result;

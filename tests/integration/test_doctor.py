@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """tt-agentctl doctor: planted faults, each with its finding and the line that fixes it."""
 
+import gzip
+import http.server
 import json
 import os
+import resource
 import shutil
 import socket
+import sqlite3
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from harness.process import BUILD, PATIENCE, clean_env, wait_until
+from harness.exhaustion import Disk
+from harness.process import BUILD, PATIENCE, SOURCE, clean_env, wait_until
 from harness.tool_mocks import search, search_env
 
 OK, WARNINGS, ERRORS = 0, 1, 2
@@ -324,7 +330,6 @@ def test_workers_that_die_again_and_again_are_found(testbed):
 
 
 def test_a_low_limit_of_files_is_found(testbed):
-    import resource
     service = start(testbed, responder_limits={resource.RLIMIT_NOFILE: 200})
     expect(service, "descriptors_low", "may open 200 files", fix="LimitNOFILE=262144")
 
@@ -444,3 +449,292 @@ def test_a_web_server_that_may_not_open_the_socket_is_found(tmp_path):
         assert "socket_forbidden" not in found["0666"]
     finally:
         shutil.rmtree(directory)
+
+
+# --- systemd's units ---
+
+UNIT = """Id={id}
+LoadState=loaded
+ActiveState={ActiveState}
+SubState={SubState}
+Result={Result}
+UnitFileState={UnitFileState}
+NRestarts={NRestarts}
+NeedDaemonReload={NeedDaemonReload}
+ConditionResult={ConditionResult}
+ActiveEnterTimestampMonotonic=1
+EnvironmentFiles={EnvironmentFiles} (ignore_errors=yes)
+ExecStart={{ path=/usr/sbin/{program} ; argv[]=/usr/sbin/{program} --run-dir {run} --more ; ignore_errors=no }}
+"""
+
+
+class Systemctl:
+    """One that says of the units of a service what a test wants."""
+
+    def __init__(self, service, directory):
+        self.service, self.directory = service, directory
+        directory.mkdir()
+        self.variables = directory / "default"
+        (directory / "systemctl").write_text(f"#!/bin/sh\ncat {directory}/units\n")
+        (directory / "systemctl").chmod(0o755)
+        self.env = {"PATH": f"{directory}:{os.environ['PATH']}"}
+        self.say()
+
+    def say(self, run=None, **of_daemon):
+        usual = {"ActiveState": "active", "SubState": "running", "Result": "success", "UnitFileState": "enabled", "NRestarts": 0,
+                 "NeedDaemonReload": "no", "ConditionResult": "yes", "EnvironmentFiles": self.variables, "run": run or self.service.run}
+        blocks = [UNIT.format(id="tt-agentd.service", program="tt-agentd", **{**usual, **of_daemon}),
+                  UNIT.format(id="tt-agent-fcgi.service", program="tt-agent-fcgi", **usual),
+                  "Id=tt-agent-fcgi.socket\nLoadState=loaded\nActiveState=active\nResult=success\nUnitFileState=enabled\n",
+                  "Id=tt-agent-runner.socket\nLoadState=not-found\nActiveState=inactive\n"]
+        (self.directory / "units").write_text("\n".join(blocks))
+
+
+@pytest.fixture(scope="module")
+def systemctl(service):
+    return Systemctl(service, service.directory / "systemctl")
+
+
+def test_units_that_are_well_are_not_mentioned(service, systemctl):
+    assert doctor(service, env=systemctl.env) == {}
+    service.conf.write_text(CONF + "polling: { intervall = 3; };\n")
+    done = run(service, "doctor", env=systemctl.env)
+    service.conf.write_text(CONF)
+    assert "config_unknown" in done.stdout and "systemd does not run this service" not in done.stderr
+
+
+@pytest.mark.parametrize("name, properties, words, fix", [
+    ("unit_start_limit", {"ActiveState": "failed", "Result": "start-limit-hit"}, "started too often", "systemctl reset-failed tt-agentd.service"),
+    ("unit_failed", {"ActiveState": "failed", "Result": "exit-code"}, "has failed (exit-code)", "systemctl restart tt-agentd.service"),
+    ("unit_not_configured", {"ActiveState": "inactive", "ConditionResult": "no"}, "neither /etc/tt-agent", "/etc/tt-agent/tt-agent.conf"),
+    ("unit_restarts", {"SubState": "auto-restart", "NRestarts": 7}, "started again 7 times", "journalctl -u tt-agentd.service"),
+    ("unit_disabled", {"UnitFileState": "disabled"}, "is not enabled", "systemctl enable tt-agentd.service"),
+    ("unit_changed", {"NeedDaemonReload": "yes"}, "has changed", "systemctl daemon-reload"),
+])
+def test_what_systemd_says_of_a_unit_is_found(service, systemctl, name, properties, words, fix):
+    systemctl.say(**properties)
+    expect(service, name, words, fix=fix, env=systemctl.env)
+    systemctl.say(**properties, run="/run/of-another")
+    assert doctor(service, env=systemctl.env) == {}, "units of another run directory"
+    systemctl.say()
+
+
+def test_the_file_with_the_variables_is_checked(service, systemctl):
+    systemctl.variables.write_text("# of TT-Studio\nJWT_SECRET=test-secret-456\nLOCAL_LLM_HOST='127.0.0.1'\nUNKNOWN=1\n")
+    systemctl.variables.chmod(0o644)
+    expect(service, "environment_public", "everybody can read", fix=f"chmod 600 {systemctl.variables}", env=systemctl.env)
+    systemctl.variables.chmod(0o600)
+    assert doctor(service, env=systemctl.env) == {}
+    systemctl.variables.write_text("LOCAL_LLM_HOST=127.0.0.2\n")
+    expect(service, "config_restart", "LOCAL_LLM_HOST was changed", fix="systemctl restart tt-agentd", env=systemctl.env)
+    systemctl.variables.unlink()
+
+
+# --- conversations ---
+
+def test_a_directory_that_is_not_there_is_found(testbed):
+    service = start(testbed, sets=[f"threads.store=sqlite:{testbed.directory}/missing/threads.db"])
+    expect(service, "store_no_directory", "kept in memory", fix=f"{testbed.directory}/missing")
+
+
+def test_a_database_that_cannot_be_used_is_found(testbed):
+    service = start(testbed)
+    database = service.directory / "threads.db"
+    service.chat("Hello", "12345678-1")
+    assert doctor(service) == {}
+    service.responder.stop()
+    with sqlite3.connect(database) as other:
+        other.execute("PRAGMA user_version = 99")
+    other.close()
+    expect(service, "store_other", "made by a newer version", fix="set threads.store", also={"responder_down"})
+    database.write_bytes(b"no database " * 1000)
+    for beside in ("-wal", "-shm"):
+        Path(f"{database}{beside}").unlink(missing_ok=True)
+    expect(service, "store_damaged", str(database), fix=f"mv {database} {database}.damaged", also={"responder_down"})
+
+
+def test_a_full_disk_is_found(tmp_path, testbed):
+    try:
+        disk = Disk(tmp_path, 60 << 10)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nobody may mount a small file system here")
+    try:
+        service = start(testbed, sets=[f"threads.store=sqlite:{tmp_path}/threads.db"])
+        assert doctor(service) == {}
+        disk.fill()
+        expect(service, "store_disk_full", "0 bytes are free", fix=f"df -h {tmp_path}")
+        disk.empty()
+        service.daemon.stop()
+        service.responder.stop()
+    finally:
+        disk.close()
+
+
+# --- tools ---
+
+CODE = 'code: { local = true; runner_socket = "%s/none.sock"; };\n'
+
+
+@pytest.fixture(scope="module")
+def sandbox(worlds):
+    return worlds.get("sandbox", lambda testbed: start(testbed, conf=CODE % testbed.directory))
+
+
+def test_a_runner_that_does_not_run_is_found(sandbox):
+    expect(sandbox, "runner_down", "none.sock: No such file", fix="systemctl enable --now tt-agent-runner.socket")
+
+
+def test_a_sandbox_without_its_programs_is_found(sandbox):
+    found = expect(sandbox, "bubblewrap_missing", "is not installed", fix="apt-get install bubblewrap python3", also={"runner_down"},
+                   env={"PATH": str(sandbox.directory)})
+    assert found["severity"] == "error"
+
+
+def bound(file, text, on):
+    """Runs what follows where `on` has that text."""
+    file.write_text(text)
+    return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', str(file), on]
+
+
+@root
+def test_a_kernel_without_user_namespaces_is_found(sandbox, tmp_path):
+    before = bound(tmp_path / "max", "0\n", "/proc/sys/user/max_user_namespaces")
+    expect(sandbox, "namespaces_off", "max_user_namespaces is 0", fix="sysctl -w user.max_user_namespaces=", also={"runner_down"}, before=before)
+
+
+# --- the web server ---
+
+@root
+def test_old_files_of_the_web_server_are_found(service, tmp_path):
+    snippets = tmp_path / "snippets"
+    snippets.mkdir()
+    text = (SOURCE / "deploy/nginx/tt-agent-fastcgi.conf").read_text()
+    before = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/nginx && exec "$@"', str(tmp_path)]
+    if not Path("/etc/nginx").is_dir():
+        pytest.skip("nginx is not installed")
+    (snippets / "tt-agent-fastcgi.conf").write_text(text)
+    assert doctor(service, before=before) == {}
+    (snippets / "tt-agent-fastcgi.conf").write_text(text.replace("fastcgi_pass_header X-Accel-Buffering;", ""))
+    expect(service, "drop_in_old", 'lacks "fastcgi_pass_header X-Accel-Buffering"', fix="cp the file", before=before)
+    (snippets / "tt-agent-fastcgi.conf").write_text(text.replace("fastcgi_read_timeout 1200s", "fastcgi_read_timeout  60s"))
+    expect(service, "drop_in_timeout", "fastcgi_read_timeout is 60 s", "300 s (llm.silence_timeout)", fix="editor", before=before)
+
+
+class Front:
+    """A web server in front: it changes what passes through. answer(method, path, body) -> (status, headers, pieces)."""
+
+    def __init__(self, answer):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.do_POST()
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, headers, pieces = answer(self.command, self.path, body)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                for piece in pieces:
+                    self.wfile.write(piece)
+                    self.wfile.flush()
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def __enter__(self):
+        return self.url
+
+    def __exit__(self, *args):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def through(service, change):
+    """What the service answers, changed."""
+    def answer(method, path, body):
+        with service.http.stream(method, path, content=body or None, headers={"Content-Type": "application/json"}) as r:
+            headers = {k: v for k, v in r.headers.items() if k.lower() not in ("transfer-encoding", "connection", "content-length")}
+            return (r.status_code, *change(headers, b"".join(r.iter_bytes())))
+    return Front(answer)
+
+
+@pytest.fixture(scope="module")
+def slow(worlds):
+    """Its answers take half a second."""
+    return worlds.get("slow", lambda testbed: start(testbed, script={"text": ["a ", "b ", "c ", "d ", "e "], "delay_us": 100000}))
+
+
+def test_an_answer_that_streams_is_no_fault(slow):
+    assert doctor(slow, "--url", slow.url) == {}
+
+
+def test_an_answer_that_is_collected_is_found(slow):
+    with through(slow, lambda headers, body: (headers, [body])) as url:
+        expect(slow, "url_buffered", "came all at once", fix="proxy_buffering off", words=["--url", url])
+
+
+@pytest.mark.parametrize("name, change, words, fix", [
+    ("url_header", lambda h, b: ({k: v for k, v in h.items() if k != "x-accel-buffering"}, [b]), "no X-Accel-Buffering", "fastcgi_pass_header"),
+    ("url_compressed", lambda h, b: ({**h, "Content-Encoding": "gzip"}, [gzip.compress(b)]), "Content-Encoding: gzip", "gzip off"),
+    ("url_broken", lambda h, b: (h, [b.split(b"[STATS]")[0]]), "without its statistics", "proxy_read_timeout")])
+def test_what_a_proxy_does_to_an_answer_is_found(service, name, change, words, fix):
+    with through(service, change) as url:
+        expect(service, name, words, fix=fix, words=["--url", url])
+
+
+def test_a_url_of_something_else_is_found(service, testbed):
+    wrong = service.nginx.prefix  # the service is below /agent there
+    expect(service, "url_other", "the service is below it, at /agent", fix="include snippets/tt-agent-locations.conf",
+           words=["--url", f"http://{wrong}"])
+    assert doctor(service, "--url", f"http://{wrong}/agent/") == {}
+    expect(service, "url_unreachable", "connect", fix="start the web server", words=["--url", f"http://127.0.0.1:{testbed.closed_port()}"])
+
+
+def test_a_web_server_that_cannot_reach_the_service_is_found(testbed):
+    service = start(testbed)
+    service.responder.stop()
+    expect(service, "url_no_service", "HTTP 502", fix="systemctl status tt-agent-fcgi.socket", also={"responder_down"},
+           words=["--url", service.url])
+
+
+ALONE = """
+ip link set lo up && ip address add 8.8.4.4/32 dev lo || exit
+"$1" -c 'import http.server, sys
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(open(sys.argv[1] + ("/status" if self.path.endswith("status") else "/root"), "rb").read())
+    def log_message(self, *a):
+        pass
+http.server.HTTPServer((sys.argv[2], 8080), H).serve_forever()' "$2" "$3" &
+until curl -s -o /dev/null "http://$3:8080/"; do sleep 0.02; done
+shift 3
+"$@"
+status=$?
+kill $!
+exit $status
+"""
+
+
+@root
+@pytest.mark.parametrize("name, address, page, words, fix", [
+    ("python_service", "127.0.0.1", {"message": "Agent server is running", "status": "ready"}, "own agent answers", "docker stop"),
+    ("port_8080", "127.0.0.1", {"message": "Agent server is running", "status": "ready", "generation": None}, "kills what does so", "listen 8090"),
+    ("status_public", "8.8.4.4", {"message": "Agent server is running", "status": "ready", "generation": None}, "at the public address 8.8.4.4",
+     'set http.public_status = "brief"')])
+def test_what_listens_where_it_should_not_is_found(service, tmp_path, name, address, page, words, fix):
+    if "generation" in page:
+        page = {**page, "generation": service.status()["generation"]}
+    (tmp_path / "root").write_text(json.dumps(page))
+    (tmp_path / "status").write_text(json.dumps({"status": "initializing", "configuration": {}}))
+    before = ["unshare", "--net", "bash", "-c", ALONE, "bash", sys.executable, str(tmp_path), address]
+    url = ["--url", f"http://{address}:8080"] if name == "status_public" else []
+    # In that network the backend cannot be reached.
+    found = doctor(service, *url, before=before)
+    assert set(found) == {name, "backend_down"} and words in found[name]["message"] and fix in found[name]["fix"], found
