@@ -13,6 +13,7 @@ static const struct ctl_command *const entries[] = {
 	&ctl_status,
 	&ctl_models,
 	&ctl_config,
+	&ctl_config_explain,
 	&ctl_events,
 	&ctl_refresh,
 	&ctl_select,
@@ -248,6 +249,24 @@ static size_t matching_words(const char *name, char *const *words, size_t count)
 	return *name == '\0' ? n : 0;
 }
 
+/* The command with the longest name that the words begin with, "config explain" before "config", and of how many words
+ * that is; 0: there is none. */
+static size_t find_command(char *const *words, size_t count, struct ctl_command *out)
+{
+	struct ctl_command c;
+	size_t best = 0;
+
+	for (size_t i = 0; ctl_command_at(i, &c); i++) {
+		size_t n = matching_words(c.name, words, count);
+
+		if (n > best) {
+			best = n;
+			*out = c;
+		}
+	}
+	return best;
+}
+
 /* "usage: tt-agentctl threads list|show|..." if word begins the name of a group. */
 static bool group_usage(const char *word, char *out, size_t size)
 {
@@ -279,16 +298,14 @@ enum ctl_exit ctl_run(const struct ctl *a, char *const *words, size_t count)
 {
 	struct ctl_command c;
 	char usage[256];
+	size_t n;
 
 	if (count == 0)
 		return wrong_usage(a, "no command; tt-agentctl --help lists the commands");
-	for (size_t i = 0; ctl_command_at(i, &c); i++) {
-		size_t n = matching_words(c.name, words, count), given = count - n;
-
-		if (n == 0)
-			continue;
-		if (given >= c.min && given <= c.max)
-			return (c.run != NULL ? c.run : run_daemon_command)(a, &c, words + n, given);
+	n = find_command(words, count, &c);
+	if (n > 0) {
+		if (count - n >= c.min && count - n <= c.max)
+			return (c.run != NULL ? c.run : run_daemon_command)(a, &c, words + n, count - n);
 		ctl_usage(&c, usage, sizeof usage);
 		return wrong_usage(a, "usage: tt-agentctl %s", usage);
 	}

@@ -34,6 +34,7 @@ struct ctl {
 	int64_t deadline_ms;                        /* 0: the command's own */
 	const char *token_env, *model, *proxy, *ca; /* probe: NULL: not given */
 	const char *url;                            /* doctor: of the web server; NULL: not given */
+	bool changed;                               /* config: what differs from the defaults */
 	bool try_services;                          /* doctor: makes a search and a chat */
 	FILE *out, *err;
 	bool colour;
@@ -92,8 +93,8 @@ enum ctl_exit ctl_watch(const struct ctl *a, const struct ctl_command *c);
 struct status_snapshot;
 json_t *ctl_last_state(const struct ctl *a, json_t *(*make)(const struct status_snapshot *s));
 
-extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_events, ctl_refresh, ctl_select,
-	ctl_reload;
+extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_config_explain, ctl_events,
+	ctl_refresh, ctl_select, ctl_reload;
 extern const struct ctl_command ctl_threads_list, ctl_threads_show, ctl_threads_stat, ctl_threads_size,
 	ctl_threads_delete, ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_probe, ctl_doctor;
 

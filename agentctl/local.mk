@@ -45,3 +45,13 @@ libttagentctl_a_SOURCES = \
 dist_man_MANS += man/tt-agentctl.1 man/tt-agentd.8 man/tt-agent-fcgi.8
 completiondir = $(datadir)/bash-completion/completions
 dist_completion_DATA = agentctl/completion/tt-agentctl
+# zsh finds the function of a command by its name with an underscore.
+EXTRA_DIST += agentctl/completion/tt-agentctl.zsh
+zshcompletiondir = $(datadir)/zsh/site-functions
+install-data-hook: install-zsh-completion
+uninstall-hook: uninstall-zsh-completion
+install-zsh-completion:
+	$(MKDIR_P) "$(DESTDIR)$(zshcompletiondir)"
+	$(INSTALL_DATA) $(srcdir)/agentctl/completion/tt-agentctl.zsh "$(DESTDIR)$(zshcompletiondir)/_tt-agentctl"
+uninstall-zsh-completion:
+	rm -f "$(DESTDIR)$(zshcompletiondir)/_tt-agentctl"

@@ -47,6 +47,7 @@ int main(int argc, char **argv)
 	a.model = o.model;
 	a.proxy = o.proxy;
 	a.ca = o.ca;
+	a.changed = o.changed;
 	a.url = o.url;
 	a.try_services = o.try_services;
 	status = (int)ctl_run(&a, argv + optind, (size_t)(argc - optind));

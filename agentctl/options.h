@@ -11,6 +11,7 @@ struct ctl_options {
 	bool json;
 	const char *token_env, *model, *proxy, *ca; /* of probe; NULL: not given */
 	const char *url;                            /* of doctor; NULL: not given */
+	bool changed;                               /* of config */
 	bool try_services;
 };
 

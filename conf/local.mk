@@ -9,6 +9,7 @@ conf_print_documents_LDADD = libttagentctl.a libttagentd.a libttagentfcgi.a libt
 
 printed_documents = \
 	agentctl/completion/tt-agentctl \
+	agentctl/completion/tt-agentctl.zsh \
 	conf/tt-agent.conf \
 	man/tt-agent-fcgi.8 \
 	man/tt-agent-metrics.7 \

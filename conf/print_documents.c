@@ -138,7 +138,7 @@ static void print_sample(FILE *out, const struct program *p)
 	config_print_sample(out);
 }
 
-/* --- bash completion ----------------------------------------------------------------------- */
+/* --- completions of shells ----------------------------------------------------------------------- */
 
 static void print_option_words(FILE *out, const struct program *p)
 {
@@ -148,39 +148,158 @@ static void print_option_words(FILE *out, const struct program *p)
 		fprintf(out, "%s--%s", i > 0 ? " " : "", row->name);
 }
 
-/* The first words of the commands; those of a group, which have two, once. */
-static void print_command_words(FILE *out, const struct program *p)
+/* -t | --timeout | ...: those with a value. */
+static void print_value_options(FILE *out, const struct program *p)
 {
-	struct ctl_command c;
-	const char *last = "";
+	const struct option_row *row;
+	const char *before = "";
 
-	(void)p;
-	for (size_t i = 0; ctl_command_at(i, &c); last = c.name, i++) {
-		size_t len = strcspn(c.name, " ");
-
-		if (strncmp(c.name, last, len) != 0 || last[len] != ' ')
-			fprintf(out, "%s%.*s", i > 0 ? " " : "", (int)len, c.name);
+	for (size_t i = 0; (row = options_row(p, i)) != NULL; i++) {
+		if (row->argument == NULL)
+			continue;
+		if (row->letter != '\0')
+			fprintf(out, "%s-%c", before, row->letter);
+		fprintf(out, "%s--%s", row->letter != '\0' || *before != '\0' ? " | " : "", row->name);
+		before = " | ";
 	}
 }
 
-/* A branch of `case $command` for each group. */
-static void print_group_branches(FILE *out, const struct program *p)
+/* What may follow a command, by the name of its argument, as the shell's text; "": nothing that is known. */
+static const char *argument_words(const struct ctl_command *c)
 {
-	struct ctl_command c, next;
+	static const struct {
+		const char *argument, *words;
+	} known[] = {{"SETTING", "$settings"}, {"MODEL", "$(_tt_agentctl_models)"}, {"LEVEL", "|"}}; /* of log.level */
+	char usage[256];
+
+	ctl_usage(c, usage, sizeof usage);
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (strstr(usage, known[i].argument) != NULL)
+			return known[i].words;
+	return "";
+}
+
+static size_t first_word(const char *name)
+{
+	return strcspn(name, " ");
+}
+
+/* Whether no command before the i-th begins with the same word. */
+static bool is_first_of_word(size_t i, const struct ctl_command *c)
+{
+	struct ctl_command before;
+	size_t len = first_word(c->name);
+
+	for (size_t n = 0; n < i && ctl_command_at(n, &before); n++)
+		if (first_word(before.name) == len && strncmp(before.name, c->name, len) == 0)
+			return false;
+	return true;
+}
+
+/* The first words of the commands, each once. */
+static void print_command_words(FILE *out, const struct program *p)
+{
+	struct ctl_command c;
 
 	(void)p;
-	for (size_t i = 0; ctl_command_at(i, &c); i++) {
-		size_t len = strcspn(c.name, " ");
+	for (size_t i = 0; ctl_command_at(i, &c); i++)
+		if (is_first_of_word(i, &c))
+			fprintf(out, "%s%.*s", i > 0 ? " " : "", (int)first_word(c.name), c.name);
+}
 
-		if (c.name[len] == '\0')
+static void print_words(FILE *out, const struct ctl_command *c)
+{
+	const char *words = argument_words(c);
+
+	if (*words == '|')
+		for (words = cfg_key_info(CFG_LOG_LEVEL)->unit; *words != '\0'; words++)
+			fputc(*words == '|' ? ' ' : *words, out);
+	else
+		fputs(words, out);
+}
+
+/* What follows the first word of c: the second words of its group, and the arguments of the command that is the word.
+ */
+static void print_followers(FILE *out, const struct ctl_command *c)
+{
+	size_t len = first_word(c->name);
+	const char *between = "";
+	struct ctl_command other;
+
+	for (size_t i = 0; ctl_command_at(i, &other); i++) {
+		if (strncmp(other.name, c->name, len) != 0)
 			continue;
-		fprintf(out, "\t%.*s) COMPREPLY=($(compgen -W '%s", (int)len, c.name, c.name + len + 1);
-		while (ctl_command_at(i + 1, &next) && strncmp(next.name, c.name, len + 1) == 0) {
-			fprintf(out, " %s", next.name + len + 1);
-			i++;
-		}
-		fputs("' -- \"$cur\")) ;;\n", out);
+		if (other.name[len] == ' ')
+			fprintf(out, "%s%s", between, other.name + len + 1);
+		else if (other.name[len] == '\0' && *argument_words(&other) != '\0')
+			print_words(out, &other);
+		else
+			continue;
+		between = " ";
 	}
+}
+
+static void print_branch(FILE *out, const char *name, int len, const char *more)
+{
+	fprintf(out, "\t'%.*s%s) follow=\"", len, name, more);
+}
+
+/* Branches of `case $command`, the longest names first. */
+static void print_command_branches(FILE *out, const struct program *p)
+{
+	struct ctl_command c;
+
+	(void)p;
+	for (size_t i = 0; ctl_command_at(i, &c); i++)
+		if (c.name[first_word(c.name)] == ' ' && *argument_words(&c) != '\0') {
+			print_branch(out, c.name, (int)strlen(c.name), "'");
+			print_words(out, &c);
+			fputs("\" ;;\n", out);
+		}
+	for (size_t i = 0; ctl_command_at(i, &c); i++) {
+		bool is_group = c.name[first_word(c.name)] == ' ';
+
+		if (!is_first_of_word(i, &c) || (!is_group && *argument_words(&c) == '\0'))
+			continue;
+		print_branch(out, c.name, (int)first_word(c.name), "'");
+		print_followers(out, &c);
+		fputs("\" ;;\n", out);
+		if (!is_group && c.max > 1) {
+			print_branch(out, c.name, (int)strlen(c.name), " '*");
+			print_words(out, &c);
+			fputs("\" ;;\n", out);
+		}
+	}
+}
+
+/* 'name:help' of zsh's _describe. */
+static void print_described(FILE *out, const char *before, const char *name, size_t len, const char *help)
+{
+	fprintf(out, "\t\t'%s%.*s:", before, (int)len, name);
+	for (; *help != '\0'; help++)
+		if (*help == '\'')
+			fputs("'\\''", out);
+		else
+			fputc(*help, out);
+	fputs("'\n", out);
+}
+
+static void print_described_options(FILE *out, const struct program *p)
+{
+	const struct option_row *row;
+
+	for (size_t i = 0; (row = options_row(p, i)) != NULL; i++)
+		print_described(out, "--", row->name, strlen(row->name), row->help);
+}
+
+static void print_described_commands(FILE *out, const struct program *p)
+{
+	struct ctl_command c;
+
+	(void)p;
+	for (size_t i = 0; ctl_command_at(i, &c); i++)
+		if (is_first_of_word(i, &c))
+			print_described(out, "", c.name, first_word(c.name), c.help);
 }
 
 static void print_setting_words(FILE *out, const struct program *p)
@@ -198,13 +317,6 @@ static void print_setting_words(FILE *out, const struct program *p)
 		group = info->group;
 		fprintf(out, " %s", info->path);
 	}
-}
-
-static void print_log_levels(FILE *out, const struct program *p)
-{
-	(void)p;
-	for (const char *c = cfg_key_info(CFG_LOG_LEVEL)->unit; *c != '\0'; c++)
-		fputc(*c == '|' ? ' ' : *c, out);
 }
 
 /* --- templates --------------------------------------------------------------------------- */
@@ -225,9 +337,11 @@ static const struct {
 	{"@SAMPLE@", print_sample, true},
 	{"@OPTION_WORDS@", print_option_words, false},
 	{"@COMMAND_WORDS@", print_command_words, false},
-	{"@GROUP_BRANCHES@", print_group_branches, true},
+	{"@COMMAND_BRANCHES@", print_command_branches, true},
+	{"@VALUE_OPTIONS@", print_value_options, false},
+	{"@DESCRIBED_OPTIONS@", print_described_options, true},
+	{"@DESCRIBED_COMMANDS@", print_described_commands, true},
 	{"@SETTING_WORDS@", print_setting_words, false},
-	{"@LOG_LEVELS@", print_log_levels, false},
 };
 
 /* A file tt-agentd.8.in belongs to the program tt-agentd. */

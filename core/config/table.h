@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rows of keys.def as data, for the files of core/config. */
+/* The rows of keys.def as data, for the files of core/config and for what explains settings. */
 #ifndef TT_CONFIG_TABLE_H
 #define TT_CONFIG_TABLE_H
 

@@ -132,3 +132,56 @@ def test_a_watched_file_is_read_by_itself(testbed):
     daemon = Daemon(testbed, conf=conf % 60, env={"AGENT_CONFIG_REFRESH_INTERVAL": "0.2"})
     replace_file(daemon.service.conf, conf % 90)
     daemon.wait_log("config key=polling.interval old=60 new=90")
+
+
+# --- settings ---
+
+def test_only_what_differs_from_the_defaults_is_shown_with_its_origin(testbed):
+    daemon = Daemon(testbed, conf='polling: { interval = 60; };\nhealth: { interval = 30; };\n',
+                    env={"CLOUD_CHAT_UI_AUTH_TOKEN": "hush-one", "AGENT_DISCOVERY_INTERVAL": "5"}, sets=["llm.top_p=0.7"])
+    daemon.service.secrets.append("hush-one")
+    shown = {line.split()[0]: line.split(None, 2)[1:] for line in ctl(daemon, "config", "--changed").stdout.splitlines()[1:]}
+    assert shown["polling.interval"] == ["60", f"{daemon.service.conf}:1"]
+    assert shown["discovery.interval"] == ["5", "environment AGENT_DISCOVERY_INTERVAL"]
+    assert shown["llm.top_p"] == ["0.7", "command line"] and shown["cloud.token"] == ["(secret)", "environment CLOUD_CHAT_UI_AUTH_TOKEN"]
+    assert "health.interval" not in shown and "polling.enabled" not in shown, "30 is its default"
+    assert list(json.loads(ctl(daemon, "--json", "config", "--changed", "polling").stdout)) == ["polling.interval"]
+    assert ctl(daemon, "config", "--changed", "code").stdout.splitlines()[1:] == []
+
+
+def test_a_setting_is_explained(daemon):
+    text = ctl(daemon, "config", "explain", "polling.interval").stdout
+    lines = {line[:14].strip(): line[14:] for line in text.splitlines()}
+    assert "Time between two attempts" in text and lines["value"] == f"60 s ({daemon.service.conf}:1)"
+    assert lines["default"] == "180 s" and "0.05 to 86400" in lines["allowed"]
+    assert lines["variable"] == "AGENT_LLM_POLLING_INTERVAL" and lines["in effect"] == "with tt-agentctl reload"
+    assert "polling.max_attempts" in lines["see also"]
+    same = ctl(daemon, "config", "explain", "AGENT_LLM_POLLING_INTERVAL").stdout
+    assert same == text
+    assert "with a restart" in ctl(daemon, "config", "explain", "log.target").stdout
+    assert "cloud.url" in ctl(daemon, "config", "explain", "cloud.token").stdout
+    explained = json.loads(ctl(daemon, "--json", "config", "explain", "search.bench").stdout)
+    assert explained["setting"] == "search.cooldown" and explained["former_name"] == "search.bench" and explained["value"] == 60
+
+
+def test_a_setting_is_explained_without_a_daemon(daemon):
+    daemon.stop()
+    done = ctl(daemon, "config", "explain", "llm.temperature")
+    assert done.returncode == 0 and "not known: tt-agentd does not answer" in done.stdout
+
+
+@pytest.mark.parametrize("name, words", [("polling.intervall", "did you mean polling.interval?"), ("pollng.interval", "did you mean polling?"),
+                                         ("polling", "polling is a group of settings; in it are enabled, interval"), ("x", "no such setting")])
+def test_a_setting_that_is_mistyped_is_suggested(daemon, name, words):
+    done = ctl(daemon, "config", "explain", name)
+    assert done.returncode == 2 and done.stdout == "" and words in done.stderr, done
+    if name != "polling":
+        done = ctl(daemon, "config", name)
+        assert done.returncode == 2 and words in done.stderr, done
+
+
+def test_numbers_are_printed_as_they_were_written(testbed):
+    daemon = Daemon(testbed, conf="llm: { temperature = 0.7; top_p = 0.1; };\n", env={"AGENT_DISCOVERY_INTERVAL": "0.3"})
+    for shown in (ctl(daemon, "config").stdout, ctl(daemon, "--json", "config").stdout, ctl(daemon, "config", "explain", "llm.temperature").stdout):
+        assert "0.69999" not in shown and "0.7" in shown
+    assert "0.1000" not in ctl(daemon, "config").stdout and "0.3" in ctl(daemon, "config", "discovery.interval").stdout

@@ -40,4 +40,7 @@ fi
 if command -v bash >/dev/null; then
 	bash -n "$srcdir/agentctl/completion/tt-agentctl" || fail completion
 fi
+if command -v zsh >/dev/null; then
+	zsh -n "$srcdir/agentctl/completion/tt-agentctl.zsh" || fail completion of zsh
+fi
 exit $failed
