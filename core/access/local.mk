@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+libttagent_a_SOURCES += \
+	core/access/access.h
