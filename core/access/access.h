@@ -77,7 +77,6 @@ struct access_credentials {
 	const char *api_key;       /* x-api-key (Anthropic), or api-key (Azure) */
 	const char *user;          /* whom the web server authenticated; only if it is trusted to say so */
 	const char *address;       /* REMOTE_ADDR */
-	bool ambiguous;            /* one of the headers was sent twice, with different values */
 	bool is_api;               /* for an endpoint below /v1 */
 };
 
