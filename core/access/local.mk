@@ -6,4 +6,6 @@ libttagent_a_SOURCES += \
 	core/access/identity.c \
 	core/access/identity.h \
 	core/access/keys.c \
-	core/access/keys.h
+	core/access/keys.h \
+	core/access/limits.c \
+	core/access/limits.h

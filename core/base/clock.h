@@ -11,6 +11,7 @@ int64_t clock_mono_ns(void);
 int64_t clock_mono_ms(void);
 
 /* CLOCK_BOOTTIME: comparable between processes of one boot, counts suspended time. */
+int64_t clock_boot_ns(void);
 int64_t clock_boot_ms(void);
 
 /* CLOCK_REALTIME, milliseconds since the epoch: for people and documents only. */

@@ -48,6 +48,7 @@ struct access {
 	uint64_t value;
 	void *too;
 	uint64_t more;
+	void (*run)(void *arg);
 };
 
 /* ThreadSanitizer runs our handler with every signal blocked, and holds a lock of its
@@ -117,6 +118,11 @@ static void copy(struct access *a)
 	memcpy(a->to, a->from, a->len);
 }
 
+static void call(struct access *a)
+{
+	a->run(a->to);
+}
+
 bool safe_load(const void *from, uint64_t *value)
 {
 	struct access a = {.from = from};
@@ -150,4 +156,9 @@ bool safe_add_pair(void *to, int64_t n, void *too, int64_t m)
 bool safe_copy(void *to, const void *from, size_t len)
 {
 	return try_access(copy, &(struct access){.to = to, .from = from, .len = len});
+}
+
+bool safe_call(void (*touch)(void *arg), void *arg)
+{
+	return try_access(call, &(struct access){.to = arg, .run = touch});
 }

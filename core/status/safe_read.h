@@ -26,4 +26,8 @@ bool safe_add(void *to, int64_t n);                                 /* relaxed *
 bool safe_add_pair(void *to, int64_t n, void *too, int64_t m);
 bool safe_copy(void *to, const void *from, size_t len);
 
+/* For more than one access: calls touch(arg), which is left in the middle if a page is gone. It must
+ * hold nothing, and call nothing, that could not be left so. */
+bool safe_call(void (*touch)(void *arg), void *arg);
+
 #endif

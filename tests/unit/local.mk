@@ -12,6 +12,7 @@ unit_tests = \
 	tests/unit/agentd/selector_unit \
 	tests/unit/agentd/turn_report_unit \
 	tests/unit/core/access/keys_unit \
+	tests/unit/core/access/limits_unit \
 	tests/unit/core/base/background_unit \
 	tests/unit/core/base/log_unit \
 	tests/unit/core/base/network_unit \
