@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -19,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAGIC   UINT64_C(0x4d494c5354474154) /* "TAGTSLIM", little endian */
@@ -28,7 +28,7 @@
 #define PAGES   256u   /* workers at once, with those that drain */
 
 #define MINUTE_NS    INT64_C(60000000000)
-#define LOCK_WAIT_NS 20000000 /* a worker that stands still with the lock must not stop the others */
+#define LOCK_WAIT_NS 300000000 /* a worker that stands still with the lock must not stop the others */
 #define STUCK_NS     1000000000
 
 struct slot {
@@ -174,6 +174,7 @@ static bool lock(struct limits *l)
 {
 	_Atomic uint64_t *word = &l->file->lock;
 	const uint64_t self = (uint64_t)getpid();
+	const struct timespec pause = {.tv_nsec = 20000};
 	int64_t until_ns = 0;
 	uint64_t owner = 0;
 
@@ -191,7 +192,7 @@ static bool lock(struct limits *l)
 			l->stuck_until_ns = clock_mono_ns() + STUCK_NS;
 			return false;
 		}
-		sched_yield();
+		nanosleep(&pause, NULL); /* for the one that has it, if it has no processor */
 	}
 	return true;
 }

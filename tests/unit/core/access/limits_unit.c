@@ -236,40 +236,42 @@ static void clients_that_owe_nothing_make_room(void **state)
 
 enum { WORKERS = 4, TRIES = 3000 };
 
-static unsigned take_many(void **state, const struct limits_request *r, int start)
+static void take_many(void **state, const struct limits_request *r, _Atomic unsigned counts[2], int end)
 {
 	struct limits *l = open_in(state);
 	struct limits_answer a;
-	unsigned granted = 0;
 	char byte;
 
-	if (read(start, &byte, 1) < 0)
-		_exit(255);
 	for (int i = 0; i < TRIES; i++)
-		granted += limits_take(l, r, &a) == LIMITS_GRANTED;
-	/* Not closed: as a worker that dies. */
-	return granted;
+		if (limits_take(l, r, &a) == LIMITS_GRANTED)
+			atomic_fetch_add(&counts[0], 1);
+	atomic_fetch_add(&counts[1], 1);
+	while (read(end, &byte, 1) < 0) /* until all have done so: what the dead held is free */
+		continue;
 }
 
 static unsigned take_in_processes(void **state, const struct limits_request *r)
 {
-	_Atomic unsigned *sum = mmap(NULL, sizeof *sum, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	_Atomic unsigned *counts =
+		mmap(NULL, 2 * sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	unsigned granted;
-	int start[2], status;
+	int end[2], status;
 
-	assert_int_equal(pipe(start), 0);
+	assert_int_equal(pipe(end), 0);
 	for (int p = 0; p < WORKERS; p++)
 		if (fork() == 0) {
-			close(start[1]);
-			atomic_fetch_add(sum, take_many(state, r, start[0]));
-			_exit(0);
+			close(end[1]);
+			take_many(state, r, counts, end[0]);
+			_exit(0); /* as a worker that dies */
 		}
-	close(start[1]); /* all begin */
-	close(start[0]);
+	while (counts[1] < WORKERS)
+		usleep(1000);
+	close(end[1]);
+	close(end[0]);
 	while (wait(&status) > 0)
 		assert_int_equal(status, 0);
-	granted = *sum;
-	munmap(sum, sizeof *sum);
+	granted = counts[0];
+	munmap(counts, 2 * sizeof *counts);
 	return granted;
 }
 
