@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of commands, and what runs them. */
 #include "agentctl/ctl.h"
+#include "core/config/config.h"
 #include "core/status/reader.h"
 
 #include <ctype.h>
@@ -18,6 +19,11 @@ static const struct ctl_command *const entries[] = {
 	&ctl_refresh,
 	&ctl_select,
 	&ctl_reload,
+	&ctl_keys_list,
+	&ctl_keys_create,
+	&ctl_keys_rotate,
+	&ctl_keys_revoke,
+	&ctl_keys_delete,
 	&ctl_threads_list,
 	&ctl_threads_show,
 	&ctl_threads_stat,
@@ -114,6 +120,31 @@ json_t *ctl_last_state(const struct ctl *a, json_t *(*make)(const struct status_
 	status_release(s);
 	status_reader_free(r);
 	return document;
+}
+
+/* --- the published configuration --------------------------------------------------------------- */
+
+struct config *ctl_published_config(const struct ctl *a, struct err *e)
+{
+	struct status_reader *r = status_reader_new(a->run_dir, e);
+	struct status_snapshot *s = r != NULL ? status_acquire(r) : NULL;
+	const char *name = s != NULL ? status_text(s, status_header(s)->config_name) : NULL;
+	struct config *c = NULL;
+	const char *reason = NULL;
+	int64_t since;
+	char path[4096];
+
+	if (s == NULL && r != NULL && status_is_stale(r, &since, &reason) && reason != NULL)
+		err_set(e, "%s", reason);
+	if (name != NULL && strchr(name, '/') == NULL) {
+		snprintf(path, sizeof path, "%s/%s", a->run_dir, name);
+		c = config_read_saved(path, e);
+	}
+	if (c == NULL)
+		err_set(e, "%s holds none", a->run_dir);
+	status_release(s);
+	status_reader_free(r);
+	return c;
 }
 
 /* --- asking the daemon ------------------------------------------------------------------- */

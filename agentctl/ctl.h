@@ -5,6 +5,8 @@
 
 #include "core/control/command.h"
 
+#include "core/base/err.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -93,6 +95,10 @@ enum ctl_exit ctl_watch(const struct ctl *a, const struct ctl_command *c);
 struct status_snapshot;
 json_t *ctl_last_state(const struct ctl *a, json_t *(*make)(const struct status_snapshot *s));
 
+/* The configuration that tt-agentd published last. NULL with e: there is none. */
+struct config *ctl_published_config(const struct ctl *a, struct err *e);
+
+extern const struct ctl_command ctl_keys_list, ctl_keys_create, ctl_keys_rotate, ctl_keys_revoke, ctl_keys_delete;
 extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_config_explain, ctl_events,
 	ctl_refresh, ctl_select, ctl_reload;
 extern const struct ctl_command ctl_threads_list, ctl_threads_show, ctl_threads_stat, ctl_threads_size,

@@ -10,6 +10,7 @@ libttagentctl_a_SOURCES = \
 	agentctl/commands/config.c \
 	agentctl/commands/doctor.c \
 	agentctl/commands/events.c \
+	agentctl/commands/keys.c \
 	agentctl/commands/models.c \
 	agentctl/commands/probe.c \
 	agentctl/commands/reload.c \

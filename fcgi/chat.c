@@ -13,7 +13,11 @@
 #define TOO_LARGE          "This message is too long for the agent. Please shorten it."
 #define TOO_MANY           "The agent is answering as many chats as it can at the moment. Please try again in a few seconds."
 #define TOO_MANY_OF_CLIENT "Too many chats are running from your address. Please wait until one of them has ended."
+#define REVOKED            "The answer broke off here because its API key was revoked."
 #define NO_MEMORY          "The agent does not have enough memory to answer at the moment. Please try again in a few seconds."
+
+#define BYTES_PER_TOKEN 4
+#define TOKENS_OF_IMAGE 1000
 
 /* A turn and the connection that its answer goes to. */
 struct chat {
@@ -21,6 +25,7 @@ struct chat {
 	struct connection *connection;
 	struct turn *turn;
 	unsigned entry; /* its admission */
+	struct access_turn *access;
 };
 
 /* The answer of a worker that died cannot go on. */
@@ -49,7 +54,8 @@ static void refuse(const struct protocol *p, struct worker *w, struct connection
 	if (config == NULL || !cfg_bool(config, CFG_HTTP_STRICT_STATUS))
 		r = p->open(p, connection_output(c), NULL);
 	if (r == NULL) {
-		response_detail(c, status, status == 413 ? "" : "Retry-After: 2\r\n", sentence);
+		response_detail(c, status, status == 413 || *connection_headers(c) != '\0' ? "" : "Retry-After: 2\r\n",
+		                sentence);
 		return;
 	}
 	response_stream_head(c, p->content_type);
@@ -64,6 +70,7 @@ static void on_ended(void *arg)
 	struct chat *chat = arg;
 
 	worker_dismiss(chat->worker, chat->entry);
+	access_turn_end(chat->access, -1);
 	output_end(connection_output(chat->connection));
 	free(chat);
 }
@@ -84,12 +91,61 @@ static void on_client_left(void *arg)
 
 	worker_dismiss(chat->worker, chat->entry);
 	turn_cancel(chat->turn);
+	access_turn_end(chat->access, -1);
 	free(chat);
 }
 
 static void on_stop(void *arg)
 {
-	turn_stop(((struct chat *)arg)->turn);
+	turn_stop(((struct chat *)arg)->turn, NULL);
+}
+
+static void on_revoked(void *arg)
+{
+	turn_stop(((struct chat *)arg)->turn, REVOKED);
+}
+
+/* What a content is in tokens, roughly. */
+static int64_t tokens_of(const json_t *content)
+{
+	int64_t tokens = (int64_t)json_string_length(content) / BYTES_PER_TOKEN;
+
+	for (size_t i = 0; i < json_array_size(content); i++) {
+		const json_t *text = json_object_get(json_array_get(content, i), "text");
+
+		tokens += text != NULL ? (int64_t)json_string_length(text) / BYTES_PER_TOKEN : TOKENS_OF_IMAGE;
+	}
+	return tokens;
+}
+
+/* What the turn will take at most, as far as anybody knows before: it is corrected at its end. */
+static int64_t estimate(const struct config *config, const struct chat_request *r)
+{
+	return tokens_of(r->content) + (config != NULL ? cfg_int(config, CFG_LLM_MAX_TOKENS) : 0);
+}
+
+/* Asks whether its client may take a turn now; false: it was refused. */
+static bool enter(struct worker *w, struct connection *c, const struct turn_request *request, struct chat *chat)
+{
+	const struct config *config = published_config(worker_published(w));
+	const struct access_turn_request wanted = {.identity = connection_identity(c),
+	                                           .tokens = estimate(config, &request->chat),
+	                                           .resumed = connection_orphan(c) != NULL,
+	                                           .revoked = on_revoked,
+	                                           .arg = chat};
+	char headers[ACCESS_HEADERS_MAX];
+	struct access_refusal refusal;
+
+	chat->access = access_turn_begin(worker_access(w), &wanted, &refusal);
+	if (chat->access != NULL) {
+		access_turn_headers(chat->access, headers);
+		connection_add_headers(c, headers);
+		return true;
+	}
+	access_refusal_headers(&refusal, headers);
+	connection_add_headers(c, headers);
+	refuse(request->protocol, w, c, refusal.status, refusal.message);
+	return false;
 }
 
 /* Takes over what request holds, and its admission. */
@@ -97,13 +153,20 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 {
 	static const struct connection_owner owner = {.resume = on_resume, .closed = on_client_left, .stop = on_stop};
 	const struct chat_services *services = worker_chat_services(w);
-	struct chat *chat = malloc(sizeof *chat);
+	struct chat *chat = calloc(1, sizeof *chat);
 
 	request->arg = chat;
 	request->summary = connection_log(c) != NULL ? on_summary : NULL;
+	if (chat != NULL && !enter(w, c, request, chat)) {
+		worker_dismiss(w, entry);
+		free(chat);
+		chat_request_clear(&request->chat);
+		return;
+	}
 	connection_keep(c, request->protocol);
 	if (services == NULL || chat == NULL || (chat->turn = turn_new(services, request)) == NULL) {
 		worker_dismiss(w, entry);
+		access_turn_end(chat != NULL ? chat->access : NULL, 0);
 		free(chat);
 		refuse(request->protocol, w, c, 503, NO_MEMORY);
 		chat_request_clear(&request->chat);
@@ -141,18 +204,6 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 		break;
 	}
 	chat_request_clear(&request->chat);
-}
-
-/* Whose conversation it is: whom the web server has authenticated, "" = nobody. */
-static const char *subject_of(struct worker *w, const struct connection *c)
-{
-	const struct config *config = published_config(worker_published(w));
-	const char *header = config == NULL ? NULL : cfg_str(config, CFG_HTTP_SUBJECT_HEADER);
-	const char *subject = !connection_is_trusted(c) ? NULL
-	                      : header != NULL          ? connection_header(c, header)
-	                                                : connection_params(c)->remote_user;
-
-	return subject != NULL ? subject : "";
 }
 
 static bool can_resume(struct worker *w, const struct connection_orphan *o)
@@ -231,7 +282,7 @@ static void dispatch_long(const struct protocol *p, struct worker *w, struct con
 
 	if (l != NULL) {
 		l->protocol = p;
-		l->subject = strdup(subject_of(w, c));
+		l->subject = strdup(connection_identity(c)->subject);
 		l->address = address != NULL ? strdup(address) : NULL;
 		if (l->subject != NULL && (address == NULL || l->address != NULL) && body_parse(w, c, &parser, l) == 0)
 			return;
@@ -244,7 +295,8 @@ static void dispatch_long(const struct protocol *p, struct worker *w, struct con
 
 void chat_dispatch(const struct protocol *p, struct worker *w, struct connection *c)
 {
-	struct turn_request request = request_on(p, c, subject_of(w, c), connection_params(c)->remote_addr);
+	struct turn_request request =
+		request_on(p, c, connection_identity(c)->subject, connection_params(c)->remote_addr);
 	const struct connection_orphan *orphan = connection_orphan(c);
 	struct resumed_answer resumed;
 	json_t *problem = NULL;

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -452,6 +453,33 @@ bool connection_body_too_large(const struct connection *c)
 	const char *too_long = fcgi_request_params(c->request)->body_too_long;
 
 	return c->too_large || (too_long != NULL && strcmp(too_long, "1") == 0);
+}
+
+/* Without memory the response goes without them. */
+void connection_add_headers(struct connection *c, const char *lines)
+{
+	char *all = NULL;
+
+	if (asprintf(&all, "%s%s", connection_headers(c), lines) < 0)
+		return;
+	free(c->headers);
+	c->headers = all;
+}
+
+const char *connection_headers(const struct connection *c)
+{
+	return c->headers != NULL ? c->headers : "";
+}
+
+void connection_set_identity(struct connection *c, struct access_identity *identity)
+{
+	access_identity_unref(c->identity);
+	c->identity = identity;
+}
+
+struct access_identity *connection_identity(const struct connection *c)
+{
+	return c->identity;
 }
 
 bool connection_is_head(const struct connection *c)

@@ -11,6 +11,7 @@
 #ifndef TT_FCGI_CONNECTION_H
 #define TT_FCGI_CONNECTION_H
 
+#include "core/access/access.h"
 #include "core/base/err.h"
 #include "fcgi/fcgi_request.h"
 #include "fcgi/handover.h"
@@ -115,6 +116,14 @@ bool output_is_stuck(const struct output *o);
 /* The response's header block, ended by an empty line, at most 4 KiB, with this status. It is sent with the first
  * byte of the body; until then the web server may retry the request with another worker. */
 void connection_head(struct connection *c, int status, const char *bytes, size_t len);
+
+/* Adds lines, each ended by \r\n, to the head of whatever response is made. */
+void connection_add_headers(struct connection *c, const char *lines);
+const char *connection_headers(const struct connection *c); /* "" where there are none */
+
+/* Who sent the request: takes over the reference. NULL: not known (yet). */
+void connection_set_identity(struct connection *c, struct access_identity *identity);
+struct access_identity *connection_identity(const struct connection *c);
 
 /* Before connection_head, of an answer that p streams: if the worker dies, another one resumes it,
  * or its keeper ends it. */

@@ -80,6 +80,8 @@ struct connection {
 		const char *bytes; /* as it came, until the answer begins; NULL: too long to be kept */
 		size_t len;
 	} raw;
+	char *headers;                          /* more lines for the response's head; NULL: none */
+	struct access_identity *identity;       /* who sent the request; NULL: not known */
 	const struct connection_orphan *orphan; /* whose worker died, until the answer goes on; NULL: none */
 	struct request_log *log;                /* NULL: none */
 	char request_id[CONNECTION_ID_MAX + 1];

@@ -151,6 +151,19 @@ static bool is_forwarded_properly(const struct connection *c)
 	return true;
 }
 
+static bool is_protected(const struct route *route)
+{
+	return (route->status == 200 || route->status == 403) && route->endpoint->right != ENDPOINT_OPEN;
+}
+
+/* By its key, whatever the web server says. */
+static bool is_admin(const struct connection *c)
+{
+	const struct access_identity *i = connection_identity(c);
+
+	return i != NULL && i->admin;
+}
+
 /* The sentence that refuses the client what the endpoint does; NULL: it may. */
 static const char *missing_right(const struct config *config, struct connection *c, const struct endpoint *e)
 {
@@ -170,6 +183,8 @@ static const char *missing_right(const struct config *config, struct connection 
 		return GET_ACTS;
 	if (e->right != ENDPOINT_ADMIN && e->right != ENDPOINT_MONITOR)
 		return NULL;
+	if (is_admin(c))
+		return NULL;
 	return !connection_is_trusted(c) ? UNTRUSTED : !is_forwarded_properly(c) ? FORWARDED : NULL;
 }
 
@@ -188,6 +203,40 @@ static bool refuse_body(struct connection *c)
 	studio_request_not_json(body, len, &detail);
 	response_value(c, 422, detail);
 	return true;
+}
+
+/* Whom the web server has authenticated; NULL: nobody. */
+static const char *user_of(const struct config *config, const struct connection *c)
+{
+	const char *header = config == NULL ? NULL : cfg_str(config, CFG_HTTP_SUBJECT_HEADER);
+
+	return !connection_is_trusted(c) ? NULL
+	       : header != NULL          ? connection_header(c, header)
+	                                 : connection_params(c)->remote_user;
+}
+
+/* Finds out who sent the request; false: it was refused. */
+static bool identify(struct worker *w, const struct config *config, struct connection *c)
+{
+	struct access_credentials credentials = {.user = user_of(config, c),
+	                                         .address = connection_params(c)->remote_addr};
+	struct access_identity *identity;
+	char headers[ACCESS_HEADERS_MAX];
+	struct access_refusal r;
+
+	if (access_is_required(worker_access(w), credentials.is_api)) {
+		credentials.authorization = connection_header(c, "Authorization");
+		credentials.api_key = connection_header(c, "X-Api-Key");
+		if (credentials.api_key == NULL)
+			credentials.api_key = connection_header(c, "Api-Key");
+	}
+	identity = access_identify(worker_access(w), &credentials, &r);
+	connection_set_identity(c, identity);
+	if (identity != NULL)
+		return true;
+	access_refusal_headers(&r, headers);
+	response_detail(c, r.status, headers, r.message);
+	return false;
 }
 
 void dispatch_request(struct worker *w, struct connection *c)
@@ -210,7 +259,9 @@ void dispatch_request(struct worker *w, struct connection *c)
 		response_detail(c, 400, "", "A header occurs twice, with different values");
 	} else if (hosts->count > 0 && !gate_serves(p->host, hosts->items, hosts->count)) {
 		response_detail(c, 421, "", NOT_SERVED);
-	} else if (route.status != 200) {
+	} else if (is_protected(&route) && !identify(w, config, c)) {
+		return;
+	} else if (route.status != 200 && !(route.status == 403 && is_admin(c))) {
 		refuse(c, &route);
 	} else if ((missing = missing_right(config, c, route.endpoint)) != NULL) {
 		response_detail(c, 403, "", missing);

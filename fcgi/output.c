@@ -73,12 +73,17 @@ void output_reset(struct connection *c)
 	flush_boundary_clear(c);
 	kept_free(o->kept);
 	buf_free(&o->backlog);
+	free(c->headers);
+	c->headers = NULL;
+	connection_set_identity(c, NULL);
 	*o = (struct output){.connection = c, .backlog = BUF_INIT(BACKLOG_MAX)};
 }
 
 void output_free(struct connection *c)
 {
 	buf_free(&c->out.backlog);
+	free(c->headers);
+	connection_set_identity(c, NULL);
 	flush_boundary_clear(c);
 }
 

@@ -15,6 +15,7 @@ static const struct {
 } reasons[] = {
 	{200, ""}, /* the default of CGI */
 	{400, "Status: 400 Bad Request\r\n"},
+	{401, "Status: 401 Unauthorized\r\n"},
 	{403, "Status: 403 Forbidden\r\n"},
 	{404, "Status: 404 Not Found\r\n"},
 	{405, "Status: 405 Method Not Allowed\r\n"},
@@ -85,6 +86,7 @@ static void whole(struct connection *c, int status, const char *content_type, co
 	add(&h, connection_request_id(c));
 	add(&h, "\r\n");
 	add(&h, headers);
+	add(&h, connection_headers(c));
 	add(&h, "\r\n");
 	connection_head(c, status, h.text, h.len);
 	if (!connection_is_head(c))
@@ -150,6 +152,8 @@ void response_stream_head(struct connection *c, const char *content_type)
 	add(&h, content_type);
 	add(&h, "\r\nX-Accel-Buffering: no\r\nCache-Control: no-store\r\nX-Request-Id: ");
 	add(&h, connection_request_id(c));
-	add(&h, "\r\n\r\n");
+	add(&h, "\r\n");
+	add(&h, connection_headers(c));
+	add(&h, "\r\n");
 	connection_head(c, 200, h.text, h.len);
 }

@@ -39,6 +39,7 @@ struct worker {
 	struct connections *connections;
 	struct published *published;
 	struct background *background;
+	struct access *access;
 	struct command_client *daemon;
 	struct notes *notes;
 	struct event_feed *events;
@@ -119,6 +120,11 @@ struct dispatch_ids *worker_ids(struct worker *w)
 struct background *worker_background(struct worker *w)
 {
 	return w->background;
+}
+
+struct access *worker_access(struct worker *w)
+{
+	return w->access;
 }
 
 /* New connections go to workers that have room for a chat. */
@@ -302,6 +308,7 @@ static void on_config(void *arg, const struct config *c)
 {
 	struct worker *w = arg;
 
+	access_configure(w->access, c);
 	if (w->acceptor != NULL)
 		prepare_chats(w);
 	warn_of_tcp(w, c);
@@ -482,6 +489,9 @@ static int open_parts(struct worker *w, struct err *e)
 	w->background = background_new(w->base, e);
 	if (w->background == NULL)
 		return -1;
+	w->access = access_new(w->base, w->options->run_dir, w->background, e);
+	if (w->access == NULL)
+		return -1;
 	w->published = published_new(w->options->run_dir, on_config, w, e);
 	if (w->published == NULL)
 		return -1;
@@ -506,6 +516,7 @@ static void close_parts(struct worker *w)
 		acceptor_stop(w->acceptor);
 	connections_free(w->connections);
 	acceptor_free(w->acceptor);
+	access_free(w->access);
 	background_free(w->background);
 	worker_services_free(w->services);
 	event_feed_free(w->events);

@@ -3,6 +3,7 @@
 #ifndef TT_FCGI_WORKER_H
 #define TT_FCGI_WORKER_H
 
+#include "core/access/access.h"
 #include "core/base/background.h"
 #include "core/control/command.h"
 #include "core/status/counters.h"
@@ -43,6 +44,7 @@ struct event_feed *worker_event_feed(struct worker *w);
 struct notes *worker_notes(struct worker *w);
 struct dispatch_ids *worker_ids(struct worker *w);
 struct background *worker_background(struct worker *w);
+struct access *worker_access(struct worker *w);
 const struct chat_services *worker_chat_services(struct worker *w); /* NULL: no memory, which is logged */
 
 /* Asks whether a chat turn may begin, and reports its end: admission_enter and _leave. resumed: it was

@@ -5,38 +5,12 @@
 
 #include "agentctl/text.h"
 #include "core/config/config.h"
-#include "core/status/reader.h"
 #include "core/store/store_admin.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 /* --- which store ---------------------------------------------------------------------- */
-
-static struct config *published(const struct ctl *a, struct err *e)
-{
-	struct status_reader *r = status_reader_new(a->run_dir, e);
-	struct status_snapshot *s = r != NULL ? status_acquire(r) : NULL;
-	const char *name = s != NULL ? status_text(s, status_header(s)->config_name) : NULL;
-	struct config *c = NULL;
-	const char *reason = NULL;
-	int64_t since;
-	char path[4096];
-
-	if (s == NULL && r != NULL && status_is_stale(r, &since, &reason) && reason != NULL)
-		err_set(e, "%s", reason);
-	if (name != NULL && strchr(name, '/') == NULL) {
-		snprintf(path, sizeof path, "%s/%s", a->run_dir, name);
-		c = config_read_saved(path, e);
-	}
-	if (c == NULL && err_is_set(e))
-		err_prefix(e, "the published configuration, which names the store, can't be read");
-	else if (c == NULL)
-		err_set(e, "%s holds no published configuration, which would name the store", a->run_dir);
-	status_release(s);
-	status_reader_free(r);
-	return c;
-}
 
 static enum ctl_exit problem(const struct ctl *a, const struct err *e)
 {
@@ -55,8 +29,9 @@ static enum ctl_exit open_threads(const struct ctl *a, struct threads *t)
 {
 	struct err e = ERR_INIT;
 
-	*t = (struct threads){.config = published(a, &e)};
+	*t = (struct threads){.config = ctl_published_config(a, &e)};
 	if (t->config == NULL) {
+		err_prefix(&e, "the published configuration, which names the store, can't be read");
 		a->output->problem(a, e.text);
 		return CTL_UNREACHABLE;
 	}

@@ -28,6 +28,11 @@ struct access;
 struct access *access_new(struct event_base *base, const char *run_dir, struct background *background, struct err *e);
 void access_free(struct access *a); /* after the last turn has ended; NULL is fine */
 
+/* The issuer's public keys as tt-agentd fetched them, in the run directory. unknown_key is called for each
+ * token that none of them fits: tt-agentd may fetch them again. */
+#define ACCESS_JWKS_FILE "jwks.json"
+void access_on_unknown_key(struct access *a, void (*unknown_key)(void *arg), void *arg);
+
 /* The configuration in force; at start and whenever it changes. */
 void access_configure(struct access *a, const struct config *c);
 

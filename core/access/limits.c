@@ -23,9 +23,9 @@
 
 #define MAGIC   UINT64_C(0x4d494c5354474154) /* "TAGTSLIM", little endian */
 #define VERSION 1
-#define SLOTS   16384u /* clients that are counted at once; a power of two */
-#define PROBES  64u    /* where one may be */
-#define PAGES   256u   /* workers at once, with those that drain */
+#define SLOTS   LIMITS_CLIENTS_MAX
+#define PROBES  64u  /* where one may be */
+#define PAGES   256u /* workers at once, with those that drain */
 
 #define MINUTE_NS    INT64_C(60000000000)
 #define LOCK_WAIT_NS 300000000 /* a worker that stands still with the lock must not stop the others */
@@ -500,8 +500,10 @@ static void take(struct operation *op)
 	bool own;
 
 	op->verdict = judge(f, s, r, &a->retry_ns);
-	if (s == NULL && is_limited(&r->own) && op->verdict == LIMITS_GRANTED)
+	if (s == NULL && is_limited(&r->own) && op->verdict == LIMITS_GRANTED) {
 		op->verdict = LIMITS_NO_ROOM;
+		a->retry_ns = INT64_C(1000000000);
+	}
 	if (r->forced)
 		op->verdict = LIMITS_GRANTED;
 	if (op->verdict == LIMITS_GRANTED) {

@@ -17,7 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LIMITS_FILE "limits.v1"
+#define LIMITS_FILE        "limits.v1"
+#define LIMITS_CLIENTS_MAX 16384u /* that are counted at once; a power of two */
 
 struct limits;
 

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 libttagent_a_SOURCES += \
+	core/access/access.c \
 	core/access/access.h \
 	core/access/crypto.c \
 	core/access/crypto.h \
 	core/access/identity.c \
 	core/access/identity.h \
+	core/access/jwt.c \
+	core/access/jwt.h \
 	core/access/keys.c \
 	core/access/keys.h \
 	core/access/limits.c \

@@ -295,13 +295,13 @@ void turn_cancel(struct turn *t)
 	drive(t, step == STEP_ATTEMPT || step == STEP_PROMPT || step == STEP_TOOLS ? STEP_SAVE : STEP_END);
 }
 
-void turn_stop(struct turn *t)
+void turn_stop(struct turn *t, const char *sentence)
 {
 	enum step step = t->step, next;
 
 	if (step == STEP_SAVE) /* it ends by itself */
 		return;
 	steps[step].stop(t);
-	next = turn_fail(t, STOPPED);
+	next = turn_fail(t, sentence != NULL ? sentence : STOPPED);
 	drive(t, step == STEP_ATTEMPT || step == STEP_TOOLS ? next : STEP_END);
 }

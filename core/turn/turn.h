@@ -119,8 +119,8 @@ void turn_resume(struct turn *t);
  * history, marked as interrupted. No further callback; the turn is gone. */
 void turn_cancel(struct turn *t);
 
-/* The service stops: the client is told that the answer broke off. The turn ends soon, or has
- * ended when this returns. */
-void turn_stop(struct turn *t);
+/* The answer ends early: with this sentence, or, if it is NULL, with the one that the service stops. The
+ * turn ends soon, or has ended when this returns. */
+void turn_stop(struct turn *t, const char *sentence);
 
 #endif
