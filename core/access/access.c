@@ -620,34 +620,56 @@ static struct access_identity *by_token(struct access *a, const char *token, siz
 	return &i->known;
 }
 
+/* A key or a token. NULL with r, *known: it is one, but does not hold (any more). */
+static struct access_identity *by_secret(struct access *a, const char *secret, size_t len, struct access_refusal *r,
+                                         bool *known)
+{
+	uint8_t sha256[DIGEST_LEN];
+
+	*known = false;
+	if (len > JWT_MAX || digest(a->digester, secret, len, sha256) < 0)
+		return refuse_credentials(r, "The API key is not valid.");
+	if (a->jwt_keys != NULL && looks_signed(secret, len)) {
+		*known = true;
+		return by_token(a, secret, len, sha256, r);
+	}
+	*known = keys_find(a->keys, sha256) != NULL;
+	return by_key(a, sha256, r);
+}
+
 struct access_identity *access_identify(struct access *a, const struct access_credentials *c, struct access_refusal *r)
 {
-	const char *user = c->user != NULL ? c->user : "", *secret;
-	uint8_t sha256[DIGEST_LEN];
-	struct access_identity *i;
-	size_t len = 0;
+	const char *user = c->user != NULL ? c->user : "";
+	struct {
+		const char *text;
+		size_t len;
+	} secrets[] = {{.text = c->api_key}, {.text = NULL}};
+	struct access_refusal other;
+	bool refused = false, known = false;
 
 	if (!access_is_required(a, c->is_api))
 		return by_web_server(user, r);
-	secret = bearer_of(c->authorization, &len);
-	if (secret == NULL && c->api_key != NULL && *c->api_key != '\0') {
-		secret = c->api_key;
-		len = strlen(secret);
+	secrets[0].len = c->api_key != NULL ? strlen(c->api_key) : 0;
+	secrets[1].text = bearer_of(c->authorization, &secrets[1].len);
+	for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
+		struct access_identity *found;
+		bool is_known;
+
+		if (secrets[i].len == 0)
+			continue;
+		found = by_secret(a, secrets[i].text, secrets[i].len, refused ? &other : r, &is_known);
+		if (found != NULL)
+			return found;
+		refused = true;
+		known |= is_known;
 	}
-	if (secret == NULL)
-		return *user != '\0' ? by_web_server(user, r)
-		                     : refuse_credentials(r,
-		                                          "This service needs an API key: send it in the header "
-		                                          "Authorization, as Bearer KEY.");
-	if (len > JWT_MAX || digest(a->digester, secret, len, sha256) < 0)
-		return refuse_credentials(r, "The API key is not valid.");
-	if (a->jwt_keys != NULL && looks_signed(secret, len))
-		return by_token(a, secret, len, sha256, r);
-	i = by_key(a, sha256, r);
-	/* A token that the web server has checked itself means nothing here. */
-	if (i == NULL && *user != '\0' && keys_find(a->keys, sha256) == NULL)
+	/* What is no key of ours may be for the web server, which has checked it. */
+	if (*user != '\0' && !known)
 		return by_web_server(user, r);
-	return i;
+	return refused ? NULL
+	               : refuse_credentials(r,
+	                                    "This service needs an API key: send it in the header Authorization, as "
+	                                    "Bearer KEY.");
 }
 
 /* ---- how much ------------------------------------------------------------------------------------------- */
