@@ -323,7 +323,7 @@ static enum ctl_exit run_delete(const struct ctl *a, const struct ctl_command *c
 
 /* --- the list ------------------------------------------------------------------------------------------ */
 
-static json_t *listed(const char *text, size_t len)
+static json_t *records_in(const char *text, size_t len)
 {
 	json_t *list = json_array();
 	const char *end = text + len;
@@ -358,8 +358,8 @@ static enum ctl_exit run_list(const struct ctl *a, const struct ctl_command *c, 
 
 	(void)args, (void)count;
 	if (file != NULL && keys_read(file, &text, &e) == 0)
-		document =
-			json_pack("{s:s, s:o}", "file", file, "keys", listed(text.len > 0 ? text.data : "", text.len));
+		document = json_pack("{s:s, s:o}", "file", file, "keys",
+		                     records_in(text.len > 0 ? text.data : "", text.len));
 	if (document != NULL)
 		a->output->show(a, c, document);
 	else

@@ -16,7 +16,7 @@
 #include <sys/queue.h>
 #include <sys/stat.h>
 
-#define LOOK_MS    250   /* how often files are looked at; a change is in force within a second */
+#define CHECK_MS   250   /* how often files are checked; a change is in force within a second */
 #define RETRY_MS   1000  /* after a file could not be used */
 #define TOKENS_MAX 4096u /* that were verified and are remembered; a power of two */
 
@@ -86,7 +86,7 @@ struct access_turn {
 
 /* ---- files ------------------------------------------------------------------------------------ */
 
-static void look(const char *path, struct seen *out)
+static void stat_file(const char *path, struct seen *out)
 {
 	struct stat st;
 
@@ -236,7 +236,7 @@ static void read_again(struct access *a, struct watched *w, const struct backgro
 	struct reading *r = calloc(1, sizeof *r);
 
 	if (r == NULL)
-		return; /* the next look tries again */
+		return; /* the next check tries again */
 	r->access = a;
 	buf_init(&r->faults, 2048);
 	r->path = strdup(w->path);
@@ -245,7 +245,7 @@ static void read_again(struct access *a, struct watched *w, const struct backgro
 		reading_free(r);
 		return;
 	}
-	look(w->path, &w->seen);
+	stat_file(w->path, &w->seen);
 	if (at_once) {
 		work->run(r);
 		work->done(r);
@@ -264,7 +264,7 @@ static void check_file(struct access *a, struct watched *w, const struct backgro
 
 	if (w->path == NULL || w->job != NULL || clock_mono_ms() < w->retry_ms)
 		return;
-	look(w->path, &now);
+	stat_file(w->path, &now);
 	if (memcmp(&now, &w->seen, sizeof now) != 0)
 		read_again(a, w, work, false);
 }
@@ -310,7 +310,7 @@ static void open_limits(struct access *a)
 
 static void schedule(struct access *a)
 {
-	const struct timeval tv = clock_timeval_ms(LOOK_MS);
+	const struct timeval tv = clock_timeval_ms(CHECK_MS);
 
 	if (a->keys_file.path != NULL || a->jwks_file.path != NULL || a->limits != NULL)
 		event_add(a->timer, &tv);
@@ -544,7 +544,7 @@ static const char *bearer_of(const char *header, size_t *len)
 	return *len > 0 ? header : NULL;
 }
 
-static bool looks_signed(const char *text, size_t len)
+static bool is_signed(const char *text, size_t len)
 {
 	const char *dot = memchr(text, '.', len), *end = text + len;
 
@@ -629,7 +629,7 @@ static struct access_identity *by_secret(struct access *a, const char *secret, s
 	*known = false;
 	if (len > JWT_MAX || digest(a->digester, secret, len, sha256) < 0)
 		return refuse_credentials(r, "The API key is not valid.");
-	if (a->jwt_keys != NULL && looks_signed(secret, len)) {
+	if (a->jwt_keys != NULL && is_signed(secret, len)) {
 		*known = true;
 		return by_token(a, secret, len, sha256, r);
 	}

@@ -373,7 +373,7 @@ static int make_table(struct keys *k)
 
 /* ---- the text -------------------------------------------------------------------------------------- */
 
-/* The next line of text, without its end and without blanks around it; false: there is none. */
+/* The next line of text, without its end and without whitespace around it; false: there is none. */
 static bool next_line(const char **at, const char *end, const char **line, size_t *len)
 {
 	const char *stop;

@@ -14,8 +14,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define ALICE "1f3c1e5d0e6b6c1c8d4b3f0a9d6f5e4c3b2a19080706050403020100ffeeddcc"
-#define BOB   "2f3c1e5d0e6b6c1c8d4b3f0a9d6f5e4c3b2a19080706050403020100ffeeddcc"
+#define ALICE  "1f3c1e5d0e6b6c1c8d4b3f0a9d6f5e4c3b2a19080706050403020100ffeeddcc"
+#define NOBODY "0000000000000000000000000000000000000000000000000000000000000000"
+#define BOB    "2f3c1e5d0e6b6c1c8d4b3f0a9d6f5e4c3b2a19080706050403020100ffeeddcc"
 
 static uint8_t digest_bytes[DIGEST_LEN];
 static char name_a[] = "a";
@@ -84,7 +85,7 @@ static void a_record_says_what_its_key_may_do(void **state)
 	assert_true(access_may_use_model(i, "anything") && access_may_use_tool(i, "web_search"));
 	assert_int_equal(i->priority, ACCESS_NORMAL);
 	assert_int_equal(carol->expires_ms, 0);
-	assert_null(keys_find(k, bytes_of("00")));
+	assert_null(keys_find(k, bytes_of(NOBODY)));
 	assert_null(keys_find_id(k, "nobody"));
 	keys_free(k);
 	buf_free(&faults);
