@@ -157,11 +157,19 @@ static bool is_protected(const struct route *route)
 }
 
 /* By its key, whatever the web server says. */
-static bool is_admin(const struct connection *c)
+static bool has_admin_key(const struct connection *c)
 {
 	const struct access_identity *i = connection_identity(c);
 
 	return i != NULL && i->admin;
+}
+
+bool dispatch_is_admin(const struct connection *c)
+{
+	const char *admin = connection_params(c)->admin;
+
+	return has_admin_key(c) ||
+	       (admin != NULL && strcmp(admin, "1") == 0 && connection_is_trusted(c) && is_forwarded_properly(c));
 }
 
 /* The sentence that refuses the client what the endpoint does; NULL: it may. */
@@ -177,13 +185,15 @@ static const char *missing_right(const struct config *config, struct connection 
 
 	if (e->right == ENDPOINT_OPEN)
 		return NULL;
-	if (gate_is_foreign(&page, origins->items, origins->count))
+	if (gate_is_foreign(&page, origins->items, origins->count) &&
+	    !(e->right == ENDPOINT_PAGE &&
+	      gate_is_link(&page, connection_header(c, "Sec-Fetch-Mode"), connection_header(c, "Sec-Fetch-Dest"))))
 		return FOREIGN;
 	if (e->get_acts && (p->method == NULL || strcmp(p->method, "POST") != 0) && gate_is_browser(&page))
 		return GET_ACTS;
 	if (e->right != ENDPOINT_ADMIN && e->right != ENDPOINT_MONITOR)
 		return NULL;
-	if (is_admin(c))
+	if (has_admin_key(c))
 		return NULL;
 	return !connection_is_trusted(c) ? UNTRUSTED : !is_forwarded_properly(c) ? FORWARDED : NULL;
 }
@@ -261,7 +271,7 @@ void dispatch_request(struct worker *w, struct connection *c)
 		response_detail(c, 421, "", NOT_SERVED);
 	} else if (is_protected(&route) && !identify(w, config, c)) {
 		return;
-	} else if (route.status != 200 && !(route.status == 403 && is_admin(c))) {
+	} else if (route.status != 200 && !(route.status == 403 && has_admin_key(c))) {
 		refuse(c, &route);
 	} else if ((missing = missing_right(config, c, route.endpoint)) != NULL) {
 		response_detail(c, 403, "", missing);

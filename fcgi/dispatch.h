@@ -11,6 +11,9 @@ struct worker;
 
 void dispatch_request(struct worker *w, struct connection *c);
 
+/* Whether the web server says, and may say, that the client is an admin. */
+bool dispatch_is_admin(const struct connection *c);
+
 /* Generates request ids that differ from those of any other worker and never repeat. */
 struct dispatch_ids {
 	uint64_t random, count;

@@ -9,6 +9,7 @@
 
 enum endpoint_right {
 	ENDPOINT_OPEN,    /* any client may use it, even a web page of another site */
+	ENDPOINT_PAGE,    /* any client may use it; pages of other sites may only link to it */
 	ENDPOINT_PUBLIC,  /* any client may use it */
 	ENDPOINT_ADMIN,   /* only clients for which the web server sends TT_AGENT_ADMIN=1 */
 	ENDPOINT_MONITOR, /* those, and clients for which it sends TT_AGENT_ADMIN=metrics */

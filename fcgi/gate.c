@@ -123,6 +123,12 @@ bool gate_is_foreign(const struct gate_page *p, char *const *origins, size_t cou
 	return p->fetch_site != NULL && strcmp(p->fetch_site, "same-origin") != 0 && strcmp(p->fetch_site, "none") != 0;
 }
 
+bool gate_is_link(const struct gate_page *p, const char *mode, const char *dest)
+{
+	return p->origin == NULL && mode != NULL && strcmp(mode, "navigate") == 0 && dest != NULL &&
+	       strcmp(dest, "document") == 0;
+}
+
 /* --- bodies -------------------------------------------------------------------------------- */
 
 bool gate_is_json(const char *type)

@@ -24,6 +24,10 @@ bool gate_is_browser(const struct gate_page *p);
  * of another site. */
 bool gate_is_foreign(const struct gate_page *p, char *const *origins, size_t count);
 
+/* Whether a foreign request is only that of a user who follows a link: the browser shows what it gets in
+ * a window of its own, where the other page cannot reach it. mode and dest: of Sec-Fetch; NULL: not sent. */
+bool gate_is_link(const struct gate_page *p, const char *mode, const char *dest);
+
 /* Whether a Content-Type is that of JSON, as FastAPI judges it. */
 bool gate_is_json(const char *content_type);
 

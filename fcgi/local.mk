@@ -17,14 +17,18 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/connection.c \
 	fcgi/connection.h \
 	fcgi/connection_internal.h \
+	fcgi/content.c \
+	fcgi/content.h \
 	fcgi/dispatch.c \
 	fcgi/dispatch.h \
 	fcgi/endpoint.h \
+	fcgi/endpoints/config.c \
 	fcgi/endpoints/daemon_command.c \
 	fcgi/endpoints/daemon_command.h \
 	fcgi/endpoints/endpoints.def \
 	fcgi/endpoints/events.c \
 	fcgi/endpoints/metrics.c \
+	fcgi/endpoints/models.c \
 	fcgi/endpoints/poll_requests.c \
 	fcgi/endpoints/published_document.c \
 	fcgi/endpoints/published_document.h \
@@ -34,6 +38,9 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/select_model.c \
 	fcgi/endpoints/status.c \
 	fcgi/endpoints/test_llm.c \
+	fcgi/endpoints/ui.c \
+	fcgi/endpoints/ui.h \
+	fcgi/endpoints/ui_session.c \
 	fcgi/event_feed.c \
 	fcgi/event_feed.h \
 	fcgi/fcgi_request.c \

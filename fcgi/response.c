@@ -14,6 +14,8 @@ static const struct {
 	const char *line;
 } reasons[] = {
 	{200, ""}, /* the default of CGI */
+	{302, "Status: 302 Found\r\n"},
+	{304, "Status: 304 Not Modified\r\n"},
 	{400, "Status: 400 Bad Request\r\n"},
 	{401, "Status: 401 Unauthorized\r\n"},
 	{403, "Status: 403 Forbidden\r\n"},
@@ -62,8 +64,8 @@ static void add_number(struct head *h, size_t n)
 	add(h, at);
 }
 
-static void whole(struct connection *c, int status, const char *content_type, const char *headers, const char *body,
-                  size_t len)
+void response_whole(struct connection *c, int status, const char *type, const char *headers, const char *body,
+                    size_t len)
 {
 	struct head h;
 
@@ -78,11 +80,14 @@ static void whole(struct connection *c, int status, const char *content_type, co
 	request_log_status(connection_log(c), status);
 	h.len = 0;
 	add(&h, status_line(status));
-	add(&h, "Content-Type: ");
-	add(&h, content_type);
-	add(&h, "\r\nContent-Length: ");
-	add_number(&h, len);
-	add(&h, "\r\nX-Request-Id: ");
+	if (type != NULL) {
+		add(&h, "Content-Type: ");
+		add(&h, type);
+		add(&h, "\r\nContent-Length: ");
+		add_number(&h, len);
+		add(&h, "\r\n");
+	}
+	add(&h, "X-Request-Id: ");
 	add(&h, connection_request_id(c));
 	add(&h, "\r\n");
 	add(&h, headers);
@@ -96,12 +101,12 @@ static void whole(struct connection *c, int status, const char *content_type, co
 
 void response_json_with(struct connection *c, int status, const char *headers, const char *body, size_t len)
 {
-	whole(c, status, "application/json", headers, body, len);
+	response_whole(c, status, "application/json", headers, body, len);
 }
 
 void response_text(struct connection *c, const char *content_type, const char *body, size_t len)
 {
-	whole(c, 200, content_type, "Cache-Control: no-store\r\n", body, len);
+	response_whole(c, 200, content_type, "Cache-Control: no-store\r\n", body, len);
 }
 
 void response_json(struct connection *c, int status, const char *body, size_t len)

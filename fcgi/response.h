@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Responses: whole ones, in JSON, and the head of a stream. */
+/* Responses: whole ones, mostly in JSON, and the head of a stream. */
 #ifndef TT_FCGI_RESPONSE_H
 #define TT_FCGI_RESPONSE_H
 
@@ -7,8 +7,12 @@
 
 #include <jansson.h>
 
-/* A whole response, after which c must not be used any more. To HEAD it has the length of the body,
- * but no body. */
+/* A whole response with more header lines, each ended by \r\n, after which c must not be used any more.
+ * type NULL: it has no body, as 304. To HEAD it has the length of the body, but no body. */
+void response_whole(struct connection *c, int status, const char *type, const char *headers, const char *body,
+                    size_t len);
+
+/* The same in JSON. */
 void response_json(struct connection *c, int status, const char *body, size_t len);
 
 /* 200, not to be cached, of another type. */
@@ -17,7 +21,7 @@ void response_text(struct connection *c, const char *content_type, const char *b
 /* 200, not to be cached (body NULL: no memory, 500). */
 void response_document(struct connection *c, const char *body, size_t len);
 
-/* The same with more header lines, each ended by \r\n. */
+/* With more header lines. */
 void response_json_with(struct connection *c, int status, const char *headers, const char *body, size_t len);
 
 /* Serialised compactly (NULL: no memory, 500). */

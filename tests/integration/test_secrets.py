@@ -59,6 +59,8 @@ def test_nobody_is_told_a_secret(testbed):
     assert len(answers) == 2
     for where, text in answers.items():
         look(where, text)
+    for path in "/config", "/models":
+        look(path, service.http.get(path).text)
     look_at_the_admin_tool("status", "models", "config", "ping", "test", "refresh", "reload")
     for option in ("--print-config", "--test"):
         look(option, run(BUILD / "tt-agentd", option, env=service.env))

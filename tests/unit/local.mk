@@ -67,6 +67,7 @@ unit_tests = \
 	tests/unit/core/turn/turn_memory_unit \
 	tests/unit/fcgi/admission_unit \
 	tests/unit/fcgi/connection_memory_unit \
+	tests/unit/fcgi/content_unit \
 	tests/unit/fcgi/gate_unit \
 	tests/unit/fcgi/precheck_unit \
 	tests/unit/fcgi/published_unit \

@@ -46,6 +46,20 @@ static void test_pages(void **state)
 	assert_true(foreign("a.example", NULL, ""));
 }
 
+static void test_links(void **state)
+{
+	const struct gate_page link = {.host = "a.example", .fetch_site = "cross-site"};
+	const struct gate_page post = {.host = "a.example", .fetch_site = "cross-site", .origin = "http://b.example"};
+
+	(void)state;
+	assert_true(gate_is_link(&link, "navigate", "document"));
+	assert_false(gate_is_link(&link, "navigate", "iframe"));
+	assert_false(gate_is_link(&link, "no-cors", "document"));
+	assert_false(gate_is_link(&link, NULL, "document"));
+	assert_false(gate_is_link(&link, "navigate", NULL));
+	assert_false(gate_is_link(&post, "navigate", "document"));
+}
+
 static void test_types(void **state)
 {
 	(void)state;
@@ -87,6 +101,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_links),
 		cmocka_unit_test(test_types),
 		cmocka_unit_test(test_forwarded_for),
 	};
