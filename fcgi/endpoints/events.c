@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /events: Server-Sent Events for web pages. */
+#include "fcgi/dispatch.h"
 #include "fcgi/endpoint.h"
-#include "fcgi/endpoints/published_document.h"
 #include "fcgi/event_feed.h"
 #include "fcgi/response.h"
 
@@ -28,8 +28,8 @@ static void answer(struct worker *w, struct connection *c)
 		                "Too many clients of this address listen to events (limits.client_event_streams)");
 		return;
 	}
-	if (event_feed_add(worker_event_feed(w), c, published_document_is_for_admin(c),
-	                   connection_header(c, "Last-Event-ID"), entry) < 0) {
+	if (event_feed_add(worker_event_feed(w), c, dispatch_is_admin(c), connection_header(c, "Last-Event-ID"),
+	                   entry) < 0) {
 		worker_dismiss_listener(w, entry);
 		response_detail(c, 500, "", "Out of memory");
 	}

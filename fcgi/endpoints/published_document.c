@@ -2,6 +2,7 @@
 #include "fcgi/endpoints/published_document.h"
 
 #include "core/status/document.h"
+#include "fcgi/dispatch.h"
 #include "fcgi/response.h"
 
 #include <stdlib.h>
@@ -29,13 +30,6 @@ static json_t *brief(const struct status_snapshot *s)
 	return json_pack("{s:s,s:s?,s:{s:i,s:i,s:i,s:i}}", "status", current != NULL ? "ready" : "initializing",
 	                 "model_name", name, "discovery_summary", "total_llms", total, "healthy", count[LLM_HEALTHY],
 	                 "degraded", count[LLM_DEGRADED], "unhealthy", count[LLM_UNHEALTHY]);
-}
-
-bool published_document_is_for_admin(const struct connection *c)
-{
-	const char *admin = connection_params(c)->admin;
-
-	return admin != NULL && strcmp(admin, "1") == 0 && connection_is_trusted(c);
 }
 
 bool published_document_is_brief(struct published *p, bool admin)
@@ -87,7 +81,7 @@ void published_document_answer(struct worker *w, struct connection *c, enum publ
 {
 	struct published *p = worker_published(w);
 	struct status_snapshot *s = published_acquire(p);
-	bool is_brief = published_document_is_brief(p, published_document_is_for_admin(c));
+	bool is_brief = published_document_is_brief(p, dispatch_is_admin(c));
 	struct status_text t;
 	char *copy;
 	size_t len = 0;

@@ -7,9 +7,7 @@
 #include "fcgi/published.h"
 #include "fcgi/worker.h"
 
-/* The client may see everything, whatever http.public_status is. */
-bool published_document_is_for_admin(const struct connection *c);
-/* The others see the brief documents. */
+/* Whether http.public_status keeps the whole documents from the client. */
 bool published_document_is_brief(struct published *p, bool admin);
 
 /* The document as it is now, marked as stale if it is. free(); NULL: out of memory. */
