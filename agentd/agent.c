@@ -325,6 +325,7 @@ static void reconfigured(void *arg, const struct config *old)
 	a->config_changed = true;
 	sandbox_check_tick(a->sandbox_check);
 	document_check_tick(a->document_check);
+	jwks_tick(a->jwks);
 	if (merge_configured(a, &change) != 0)
 		log_event(LOG_CONFIG_ERROR, L_STR("error", "out of memory: some of its LLMs stay as they were"));
 	merged(a, &change);
@@ -397,6 +398,7 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 	reload_check(a->reload);
 	sandbox_check_tick(a->sandbox_check);
 	document_check_tick(a->document_check);
+	jwks_tick(a->jwks);
 	if (err_is_set(&a->publish_error))
 		agent_touch(a, 0);
 }
@@ -445,11 +447,12 @@ static int publish_first(struct agent *a, struct err *e)
 	a->publisher = publisher_new(&a->s, a->run_dir, e);
 	a->sandbox_check = sandbox_check_new(&a->s, tools_changed, a);
 	a->document_check = document_check_new(&a->s, tools_changed, a);
+	a->jwks = jwks_new(&a->s, a->run_dir);
 	if (a->publisher == NULL)
 		return -1;
 	events_record(a->s.events, a->s.base, a->run_dir);
 	events_started(a->s.events, PACKAGE_VERSION);
-	if (a->sandbox_check == NULL || a->document_check == NULL)
+	if (a->sandbox_check == NULL || a->document_check == NULL || a->jwks == NULL)
 		return err_set(e, "out of memory");
 	sandbox_check_tick(a->sandbox_check);
 	document_check_tick(a->document_check);
@@ -540,6 +543,7 @@ void agent_free(struct agent *a)
 	reload_free(a->reload);
 	sandbox_check_free(a->sandbox_check);
 	document_check_free(a->document_check);
+	jwks_free(a->jwks);
 	hosts_free(a->hosts);
 	canary_free(a->canary);
 	capabilities_free(a->capabilities);
@@ -573,6 +577,7 @@ int agent_run(struct agent *a, struct err *e)
 		poll_due(-1, EV_TIMEOUT, a);
 	hosts_update(a->hosts);
 	document_check_tick(a->document_check);
+	jwks_tick(a->jwks);
 	log_completed_urls(a);
 	follow_polling(a);
 	return event_base_dispatch(a->s.base) < 0 ? err_set(e, "the event loop failed") : 0;

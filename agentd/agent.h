@@ -12,6 +12,7 @@
 #include "agentd/canary.h"
 #include "agentd/discovery.h"
 #include "agentd/document_check.h"
+#include "agentd/jwks.h"
 #include "agentd/hosts.h"
 #include "agentd/monitor.h"
 #include "agentd/options.h"
@@ -40,6 +41,7 @@ struct agent {
 	struct reload *reload;
 	struct sandbox_check *sandbox_check;
 	struct document_check *document_check;
+	struct jwks *jwks;
 	struct commands *commands;
 	struct event *settle, *poll, *discover, *second;
 	struct event *signals[3];

@@ -17,6 +17,7 @@ libttagentd_a_SOURCES = \
 	agentd/commands/command.h \
 	agentd/commands/config.c \
 	agentd/commands/events.c \
+	agentd/commands/jwt_key.c \
 	agentd/commands/log_level.c \
 	agentd/commands/models.c \
 	agentd/commands/note.c \
@@ -39,6 +40,8 @@ libttagentd_a_SOURCES = \
 	agentd/events.h \
 	agentd/hosts.c \
 	agentd/hosts.h \
+	agentd/jwks.c \
+	agentd/jwks.h \
 	agentd/monitor.c \
 	agentd/monitor.h \
 	agentd/options.c \

@@ -54,6 +54,7 @@ struct worker {
 	bool stopped;    /* connections_stop */
 	int64_t drain_until_ms, idle_since_ms;
 	int64_t full_logged_ms;
+	int64_t key_wanted_ms;
 };
 
 /* --- how much one worker takes on at once, by the file descriptors that it may have: each
@@ -304,6 +305,25 @@ static void warn_of_tcp(const struct worker *w, const struct config *c)
 		log_event(LOG_PEERS_NOT_TRUSTED, L_STR("key", cfg_key_info(CFG_FCGI_TRUSTED)->path));
 }
 
+static void on_key_asked(void *arg, const json_t *result, bool unreachable, const struct err *e)
+{
+	(void)arg, (void)unreachable;
+	if (result == NULL)
+		log_event(LOG_REPORT_NOT_TAKEN, L_STR("error", e->text));
+}
+
+/* Whatever forged tokens say, the daemon is told once a second at most. */
+static void on_unknown_key(void *arg)
+{
+	struct worker *w = arg;
+	int64_t now = clock_mono_ms();
+
+	if (now - w->key_wanted_ms < TICK_MS)
+		return;
+	w->key_wanted_ms = now;
+	command_send(w->daemon, CMD_JWT_KEY, NULL, command_info(CMD_JWT_KEY)->deadline_ms, on_key_asked, NULL);
+}
+
 static void on_config(void *arg, const struct config *c)
 {
 	struct worker *w = arg;
@@ -492,6 +512,7 @@ static int open_parts(struct worker *w, struct err *e)
 	w->access = access_new(w->base, w->options->run_dir, w->background, e);
 	if (w->access == NULL)
 		return -1;
+	access_on_unknown_key(w->access, on_unknown_key, w);
 	w->published = published_new(w->options->run_dir, on_config, w, e);
 	if (w->published == NULL)
 		return -1;

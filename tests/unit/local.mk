@@ -11,6 +11,7 @@ unit_tests = \
 	tests/unit/agentd/schedule_unit \
 	tests/unit/agentd/selector_unit \
 	tests/unit/agentd/turn_report_unit \
+	tests/unit/core/access/jwt_unit \
 	tests/unit/core/access/keys_unit \
 	tests/unit/core/access/limits_unit \
 	tests/unit/core/base/background_unit \
