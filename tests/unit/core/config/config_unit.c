@@ -62,7 +62,7 @@ static const struct {
 	{"AGENT_REFRESH_LLM_ON_CONFIG_CHANGE", CFG_CONFIG_REFRESH_LLM, "false", "1", "true"},
 	{"AGENT_LOG_LEVEL", CFG_LOG_LEVEL, "INFO", "warning", "WARNING"},
 	{"AGENT_LOG_FORMAT", CFG_LOG_FORMAT, "text", "JSON", "json"},
-	{"AGENT_ACCESS_JWT_SECRET", CFG_ACCESS_JWT_SECRET, NULL, "a secret", "(secret)"},
+	{"AGENT_ACCESS_JWT_SECRET", CFG_ACCESS_JWT_SECRET, "", "a secret", "(secret)"},
 	{"AGENT_DEBUG_MODE", CFG_LOG_DEBUG, "false", "on", "true"},
 	{"TAVILY_BASE_URL", CFG_SEARCH_TAVILY_URL, "https://api.tavily.com", "http://t", "http://t"},
 	{"SEARXNG_URL", CFG_SEARCH_SEARXNG_URL, "", "http://s/x", "http://s/x"},
