@@ -24,6 +24,7 @@ static const struct ctl_command *const entries[] = {
 	&ctl_keys_rotate,
 	&ctl_keys_revoke,
 	&ctl_keys_delete,
+	&ctl_usage_sums,
 	&ctl_threads_list,
 	&ctl_threads_show,
 	&ctl_threads_stat,

@@ -35,6 +35,7 @@ struct ctl {
 	const struct ctl_output *output;
 	int64_t deadline_ms;                        /* 0: the command's own */
 	const char *token_env, *model, *proxy, *ca; /* probe: NULL: not given */
+	const char *by, *since;                     /* usage: likewise */
 	const char *url;                            /* doctor: of the web server; NULL: not given */
 	bool changed;                               /* config: what differs from the defaults */
 	bool try_services;                          /* doctor: makes a search and a chat */
@@ -98,6 +99,7 @@ json_t *ctl_last_state(const struct ctl *a, json_t *(*make)(const struct status_
 /* The configuration that tt-agentd published last. NULL with e: there is none. */
 struct config *ctl_published_config(const struct ctl *a, struct err *e);
 
+extern const struct ctl_command ctl_usage_sums;
 extern const struct ctl_command ctl_keys_list, ctl_keys_create, ctl_keys_rotate, ctl_keys_revoke, ctl_keys_delete;
 extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_config_explain, ctl_events,
 	ctl_refresh, ctl_select, ctl_reload;

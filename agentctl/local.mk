@@ -19,6 +19,7 @@ libttagentctl_a_SOURCES = \
 	agentctl/commands/threads.c \
 	agentctl/commands/threads_text.c \
 	agentctl/commands/threads_text.h \
+	agentctl/commands/usage.c \
 	agentctl/ctl.h \
 	agentctl/doctor/check_configuration.c \
 	agentctl/doctor/check_daemon.c \

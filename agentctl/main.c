@@ -47,6 +47,8 @@ int main(int argc, char **argv)
 	a.model = o.model;
 	a.proxy = o.proxy;
 	a.ca = o.ca;
+	a.by = o.by;
+	a.since = o.since;
 	a.changed = o.changed;
 	a.url = o.url;
 	a.try_services = o.try_services;

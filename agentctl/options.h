@@ -10,6 +10,7 @@ struct ctl_options {
 	int64_t timeout_ms;  /* 0: the command's own */
 	bool json;
 	const char *token_env, *model, *proxy, *ca; /* of probe; NULL: not given */
+	const char *by, *since;                     /* of usage; NULL: not given */
 	const char *url;                            /* of doctor; NULL: not given */
 	bool changed;                               /* of config */
 	bool try_services;

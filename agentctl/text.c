@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define LABEL_WIDTH 14
 #define CELL_WIDTH  60
@@ -300,4 +301,27 @@ void text_document(const struct ctl *a, const json_t *document)
 		text_document(a, json_object_get(document, "llm_refresh"));
 	text_discovery(a, document);
 	show_available(a, json_object_get(document, "available_models"));
+}
+
+bool text_parse_time(const char *text, int64_t now_s, int sign, int64_t *at_s)
+{
+	static const struct {
+		char unit;
+		int64_t seconds;
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+	struct tm date = {.tm_sec = 0};
+	char *end = strptime(text, "%Y-%m-%d", &date);
+	long long n;
+
+	if (end != NULL && *end == '\0') {
+		*at_s = timegm(&date);
+		return true;
+	}
+	n = strtoll(text, &end, 10);
+	for (size_t i = 0; end != text && n >= 0 && n < 1000000000 && i < sizeof units / sizeof units[0]; i++)
+		if (end[0] == units[i].unit && end[1] == '\0') {
+			*at_s = now_s + sign * n * units[i].seconds;
+			return true;
+		}
+	return false;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/chat.h"
 
+#include "core/base/clock.h"
 #include "core/turn/turn.h"
 #include "fcgi/body.h"
 #include "fcgi/notes.h"
@@ -26,6 +27,8 @@ struct chat {
 	struct turn *turn;
 	unsigned entry; /* its admission */
 	struct access_turn *access;
+	int64_t prompt; /* its tokens, roughly, where an LLM does not say */
+	int64_t tokens; /* that the attempts took */
 };
 
 /* The answer of a worker that died cannot go on. */
@@ -70,7 +73,7 @@ static void on_ended(void *arg)
 	struct chat *chat = arg;
 
 	worker_dismiss(chat->worker, chat->entry);
-	access_turn_end(chat->access, -1);
+	access_turn_end(chat->access, chat->tokens);
 	output_end(connection_output(chat->connection));
 	free(chat);
 }
@@ -78,6 +81,28 @@ static void on_ended(void *arg)
 static void on_summary(void *arg, const struct turn_summary *s)
 {
 	request_log_turn(connection_log(((struct chat *)arg)->connection), s);
+}
+
+/* What failed before the LLM did anything is not charged. */
+static void on_attempted(void *arg, const struct turn_attempt *a)
+{
+	struct chat *chat = arg;
+	const struct access_identity *i = connection_identity(chat->connection);
+	const struct usage_row row = {.at_ms = clock_wall_ms(),
+	                              .took_ms = a->took_ms,
+	                              .key_id = i->key_id,
+	                              .subject = i->subject,
+	                              .model = a->model,
+	                              .outcome = a->outcome,
+	                              .prompt_tokens = a->prompt_tokens,
+	                              .completion_tokens = a->completion_tokens};
+
+	usage_log_add(worker_usage(chat->worker), &row);
+	if (a->prompt_tokens >= 0)
+		chat->tokens += a->prompt_tokens;
+	else if (a->completion_tokens > 0)
+		chat->tokens += chat->prompt;
+	chat->tokens += a->completion_tokens;
 }
 
 static void on_resume(void *arg)
@@ -91,7 +116,7 @@ static void on_client_left(void *arg)
 
 	worker_dismiss(chat->worker, chat->entry);
 	turn_cancel(chat->turn);
-	access_turn_end(chat->access, -1);
+	access_turn_end(chat->access, chat->tokens);
 	free(chat);
 }
 
@@ -118,18 +143,14 @@ static int64_t tokens_of(const json_t *content)
 	return tokens;
 }
 
-/* What the turn will take at most, as far as anybody knows before: it is corrected at its end. */
-static int64_t estimate(const struct config *config, const struct chat_request *r)
-{
-	return tokens_of(r->content) + (config != NULL ? cfg_int(config, CFG_LLM_MAX_TOKENS) : 0);
-}
-
-/* Asks whether its client may take a turn now; false: it was refused. */
+/* Asks, with an estimate of what the turn will take at most, whether its client may take a turn now; false: it was
+ * refused. */
 static bool enter(struct worker *w, struct connection *c, const struct turn_request *request, struct chat *chat)
 {
 	const struct config *config = published_config(worker_published(w));
+	const int64_t answer = config != NULL ? cfg_int(config, CFG_LLM_MAX_TOKENS) : 0;
 	const struct access_turn_request wanted = {.identity = connection_identity(c),
-	                                           .tokens = estimate(config, &request->chat),
+	                                           .tokens = chat->prompt + answer,
 	                                           .resumed = connection_orphan(c) != NULL,
 	                                           .revoked = on_revoked,
 	                                           .arg = chat};
@@ -156,6 +177,9 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 	struct chat *chat = calloc(1, sizeof *chat);
 
 	request->arg = chat;
+	request->attempted = on_attempted;
+	if (chat != NULL)
+		chat->prompt = tokens_of(request->chat.content);
 	request->summary = connection_log(c) != NULL ? on_summary : NULL;
 	if (chat != NULL && !enter(w, c, request, chat)) {
 		worker_dismiss(w, entry);

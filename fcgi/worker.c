@@ -40,6 +40,7 @@ struct worker {
 	struct published *published;
 	struct background *background;
 	struct access *access;
+	struct usage_log *usage;
 	struct command_client *daemon;
 	struct notes *notes;
 	struct event_feed *events;
@@ -126,6 +127,11 @@ struct background *worker_background(struct worker *w)
 struct access *worker_access(struct worker *w)
 {
 	return w->access;
+}
+
+struct usage_log *worker_usage(struct worker *w)
+{
+	return w->usage;
 }
 
 /* New connections go to workers that have room for a chat. */
@@ -329,6 +335,7 @@ static void on_config(void *arg, const struct config *c)
 	struct worker *w = arg;
 
 	access_configure(w->access, c);
+	usage_log_configure(w->usage, c);
 	if (w->acceptor != NULL)
 		prepare_chats(w);
 	warn_of_tcp(w, c);
@@ -509,6 +516,9 @@ static int open_parts(struct worker *w, struct err *e)
 	w->background = background_new(w->base, e);
 	if (w->background == NULL)
 		return -1;
+	w->usage = usage_log_new(w->base, e);
+	if (w->usage == NULL)
+		return -1;
 	w->access = access_new(w->base, w->options->run_dir, w->background, e);
 	if (w->access == NULL)
 		return -1;
@@ -537,6 +547,7 @@ static void close_parts(struct worker *w)
 		acceptor_stop(w->acceptor);
 	connections_free(w->connections);
 	acceptor_free(w->acceptor);
+	usage_log_free(w->usage);
 	access_free(w->access);
 	background_free(w->background);
 	worker_services_free(w->services);

@@ -4,6 +4,7 @@
 #define TT_FCGI_WORKER_H
 
 #include "core/access/access.h"
+#include "core/access/usage_log.h"
 #include "core/base/background.h"
 #include "core/control/command.h"
 #include "core/status/counters.h"
@@ -45,6 +46,7 @@ struct notes *worker_notes(struct worker *w);
 struct dispatch_ids *worker_ids(struct worker *w);
 struct background *worker_background(struct worker *w);
 struct access *worker_access(struct worker *w);
+struct usage_log *worker_usage(struct worker *w);
 const struct chat_services *worker_chat_services(struct worker *w); /* NULL: no memory, which is logged */
 
 /* Asks whether a chat turn may begin, and reports its end: admission_enter and _leave. resumed: it was

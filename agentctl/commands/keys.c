@@ -55,35 +55,11 @@ static bool set_bool(json_t *record, const char *name, const char *value, int64_
 	return (truth || strcmp(value, "false") == 0) && json_object_set_new(record, name, json_boolean(truth)) == 0;
 }
 
-/* "90d", "12h"; a date ends as it begins, UTC. False: neither. */
-static bool parse_time(const char *value, int64_t now_s, int64_t *at_s)
-{
-	static const struct {
-		char unit;
-		int64_t seconds;
-	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
-	struct tm date = {.tm_sec = 0};
-	char *end = strptime(value, "%Y-%m-%d", &date);
-	long long n;
-
-	if (end != NULL && *end == '\0') {
-		*at_s = timegm(&date);
-		return true;
-	}
-	n = strtoll(value, &end, 10);
-	for (size_t i = 0; end != value && n >= 0 && n < 1000000000 && i < sizeof units / sizeof units[0]; i++)
-		if (end[0] == units[i].unit && end[1] == '\0') {
-			*at_s = now_s + n * units[i].seconds;
-			return true;
-		}
-	return false;
-}
-
 static bool set_time(json_t *record, const char *name, const char *value, int64_t now_s)
 {
 	int64_t at_s;
 
-	return parse_time(value, now_s, &at_s) && json_object_set_new(record, name, json_integer(at_s)) == 0;
+	return text_parse_time(value, now_s, 1, &at_s) && json_object_set_new(record, name, json_integer(at_s)) == 0;
 }
 
 static const struct field {
@@ -255,7 +231,7 @@ static enum ctl_exit run_rotate(const struct ctl *a, const struct ctl_command *c
 	struct edit what = {.id = args[0]};
 	int64_t until_s = 0;
 
-	if (count > 1 && !parse_time(args[1], 0, &until_s)) {
+	if (count > 1 && !text_parse_time(args[1], 0, 1, &until_s)) {
 		a->output->problem(a, "the former key goes on for a time such as 1h or 7d");
 		return CTL_USAGE;
 	}

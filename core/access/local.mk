@@ -11,4 +11,6 @@ libttagent_a_SOURCES += \
 	core/access/keys.c \
 	core/access/keys.h \
 	core/access/limits.c \
-	core/access/limits.h
+	core/access/limits.h \
+	core/access/usage_log.c \
+	core/access/usage_log.h

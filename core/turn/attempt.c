@@ -360,6 +360,9 @@ static void count_end(const struct attempt *a, unsigned result)
 	counters_count(a->counters, SERIES_OUTPUT_TOKENS, a->model, 0,
 	               counted_tokens(p->completion_tokens, (int64_t)p->tokens));
 	counters_count(a->counters, SERIES_INPUT_TOKENS, a->model, 0, counted_tokens(p->prompt_tokens, 0));
+	if (a->handlers->took != NULL)
+		a->handlers->took(a->arg, result, counted_tokens(p->prompt_tokens, -1),
+		                  counted_tokens(p->completion_tokens, (int64_t)p->tokens));
 }
 
 /* Takes what is left of the stream; its last piece. */

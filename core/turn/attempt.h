@@ -112,6 +112,9 @@ struct attempt_handlers {
 	void (*serving)(void *arg);
 	/* Once for each attempt, never from within attempt_start: attempt_outcome says how. */
 	void (*ended)(void *arg);
+	/* Before that, and when it is cancelled: what it took in tokens, prompt -1: the server did not say. How it
+	 * ended is an enum attempt_result, or greater where it was cancelled. May be NULL. */
+	void (*took)(void *arg, unsigned result, int64_t prompt, int64_t completion);
 };
 
 struct attempt;

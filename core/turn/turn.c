@@ -246,6 +246,7 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	t->output = request->output;
 	t->ended = request->ended;
 	t->summary = request->summary;
+	t->attempted = request->attempted;
 	t->arg = request->arg;
 	t->log.status = "cancelled";
 	t->config = s->config(s->arg);

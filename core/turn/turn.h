@@ -88,6 +88,14 @@ struct turn_summary {
 	unsigned tool_runs, failovers;
 };
 
+/* An attempt at an LLM has ended. */
+struct turn_attempt {
+	const char *model;                        /* never NULL */
+	const char *outcome;                      /* attempt_result_text, or "cancelled" */
+	int64_t prompt_tokens, completion_tokens; /* prompt -1: the LLM did not say */
+	int64_t took_ms;
+};
+
 struct turn_request {
 	struct chat_request chat; /* moved into the turn */
 	const char *subject;      /* the user, "" = not known; copied */
@@ -103,6 +111,8 @@ struct turn_request {
 	/* The turn ends, in whatever way: what its log line would say, which is not written then. NULL: the turn
 	 * logs it. */
 	void (*summary)(void *arg, const struct turn_summary *s);
+	/* Also from within turn_cancel and turn_stop. May be NULL. */
+	void (*attempted)(void *arg, const struct turn_attempt *a);
 	void *arg;
 };
 

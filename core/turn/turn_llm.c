@@ -426,7 +426,24 @@ static void on_ended(void *arg)
 	t->proceed(t);
 }
 
-const struct attempt_handlers turn_attempt_handlers = {.serving = on_serving, .ended = on_ended};
+static void on_took(void *arg, unsigned result, int64_t prompt, int64_t completion)
+{
+	const struct turn *t = arg;
+	const struct upstream *up = &t->upstream;
+	const char *model = up->llm == NULL ? NULL : status_llm_name(up->snapshot, up->llm);
+	const struct turn_attempt a = {
+		.model = model != NULL ? model : "",
+		.outcome = result < ATTEMPT_RESULTS ? attempt_result_text((enum attempt_result)result) : "cancelled",
+		.prompt_tokens = prompt,
+		.completion_tokens = completion,
+		.took_ms = clock_boot_ms() - up->began_boot_ms,
+	};
+
+	if (t->attempted != NULL)
+		t->attempted(t->arg, &a);
+}
+
+const struct attempt_handlers turn_attempt_handlers = {.serving = on_serving, .ended = on_ended, .took = on_took};
 
 /* ---- the end of an attempt ------------------------------------------------------------------------- */
 

@@ -104,6 +104,7 @@ struct turn {
 	struct output *output;
 	void (*ended)(void *arg);
 	void (*summary)(void *arg, const struct turn_summary *s);
+	void (*attempted)(void *arg, const struct turn_attempt *a);
 	void *arg;
 
 	enum step step;

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What attempts at LLMs took: a row for each, also of those that failed or were cancelled."""
+
+import random
+import sqlite3
+import threading
+
+import pytest
+from harness.http_client import Turn
+from harness.llm_script import said, words
+from harness.process import wait_until
+
+PROMPT = 12  # tokens, as the mock counts
+
+
+def rows(service, count):
+    """(key, model, outcome, prompt tokens, completion tokens) of each row, as soon as there are so many."""
+
+    def look():
+        try:
+            db = sqlite3.connect(f"file:{service.directory}/usage.db?mode=rw", uri=True, timeout=10)
+            found = db.execute("SELECT key_id, model, outcome, prompt_tokens, completion_tokens FROM usage ORDER BY id").fetchall()
+            db.close()
+        except sqlite3.OperationalError:  # it is being made
+            return None
+        return found if len(found) >= count else None
+
+    return wait_until(look, f"{count} rows of usage")
+
+
+def sums(service, by):
+    return {row[by]: row for row in service.ctl("usage", "--by", by)["usage"]}
+
+
+def test_each_attempt_is_a_row(testbed):
+    service, first, second = testbed.two({"status": 500})
+    assert Turn(service.ask(words(7))).whole
+    failed, answered = rows(service, 2)
+    assert failed[2] == "unavailable" and failed[3:] == (None, 0)
+    assert answered[2] == "complete" and answered[3:] == (PROMPT, 7)
+    assert sums(service, "outcome")["complete"]["completion_tokens"] == 7
+    by_model = sums(service, "model")
+    assert {(row["attempts"], row["failed"]) for row in by_model.values()} == {(1, 1), (1, 0)}
+    assert len(sums(service, "day")) <= 2
+    service.ctl("usage", "--since", "1h")
+    assert service.ctl("usage", "--since", "2100-01-01")["usage"] == []
+    for wrong in ("--by", "hour"), ("--since", "now"):
+        assert service.ctl("usage", *wrong, ok=False).returncode == 1
+
+
+def test_each_round_of_tools_is_an_attempt(testbed):
+    service, _ = testbed.one()
+    assert Turn(service.ask("[search]")).whole
+    assert [row[2] for row in rows(service, 2)] == ["complete"] * 2
+
+
+def cancelled(service, count, **knobs):
+    """So many clients that leave in the middle, each after as many words as its LLM sends; how many words."""
+    lengths = [random.randrange(0, 30) for _ in range(count)]
+    waiting = list(lengths)
+
+    def leave():
+        while waiting:
+            try:
+                length = waiting.pop()
+            except IndexError:
+                return
+            x = service.ask(words(40, stall_after=length, **knobs))
+            text = ""
+            if length > 0:
+                for chunk in x.chunks():
+                    text += chunk.decode()
+                    if text == said(length):
+                        break
+            else:
+                begun.wait_request("/v1/chat/completions", 1)
+            x.close()
+
+    begun = service.llm
+    threads = [threading.Thread(target=leave) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return lengths
+
+
+@pytest.mark.parametrize("usage, count", [("asked", 60), ("none", 40), pytest.param("asked", 1000, marks=pytest.mark.long)])
+def test_cancelled_streams_count_what_the_llm_sent(testbed, usage, count):
+    service, llm = testbed.one(workers=2)
+    service.llm = llm
+    lengths = [n for n in cancelled(service, count, usage=usage) if n > 0]
+    found = rows(service, len(lengths))
+    done = [row for row in found if row[4] > 0]
+    assert {row[2] for row in done} == {"cancelled"}
+    assert sorted(row[4] for row in done) == sorted(lengths)
+    assert sum(row[4] for row in found) == sum(lengths)
+
+
+def test_old_rows_are_deleted(testbed):
+    service, _ = testbed.one({"text": ["yes"]}, sets=["usage.max_rows=1000", "usage.retain=86400"])
+    assert Turn(service.ask("hello")).whole
+    rows(service, 1)
+    assert service.responder.stop() == 0
+    with sqlite3.connect(service.directory / "usage.db") as db:
+        db.execute("UPDATE usage SET at_ms = 1, key_id = 'old'")
+    db.close()
+    service.start_responder()
+    wait_until(service.answers, "an answer")
+    assert service.wait_ready().chat("hello").whole
+    wait_until(lambda: [row[0] for row in rows(service, 1)] == [""], "the old row is deleted")
+
+
+@pytest.mark.parametrize("setting", ["threads.store=memory:", "usage.retain=0"])
+def test_where_nothing_is_to_be_stored_nothing_is(testbed, setting):
+    service, _ = testbed.one({"text": ["yes"]}, sets=[setting])
+    assert Turn(service.ask("hello")).whole
+    assert service.ctl("usage", ok=False).returncode == 1
+    assert service.responder.stop() == 0
+    assert not (service.directory / "usage.db").exists()
+
+
+def test_a_database_that_cannot_be_written_costs_no_answer(testbed):
+    service, _ = testbed.one({"text": ["yes"]}, sets=[f"usage.file={testbed.directory}/missing/usage.db"])
+    assert service.chat("hello").answer == "yes"
+    service.responder.wait_log("usage_not_stored .*missing/usage.db")
+    (testbed.directory / "missing").mkdir()
+    wait_until(lambda: (testbed.directory / "missing/usage.db").exists(), "the row is stored later")
+
+
+def test_tokens_are_charged_as_they_were_used(testbed):
+    service, _ = testbed.one({"text": ["yes"]}, sets=[
+        "access.require=all", f"access.keys_file={testbed.directory}/keys.jsonl", "http.strict_status=true", "llm.max_tokens=500"])
+    key = service.ctl("keys", "create", "ann", "tokens=1000")["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+    service.secrets.append(key)
+
+    def turn():
+        x = service.ask(words(88), headers=headers)
+        x.head()
+        x.body = x.read().decode()
+        x.close()
+        return x
+
+    wait_until(lambda: turn().status == 200, "the key is known")
+    left = []
+    while (x := turn()).status == 200:  # 500 are reserved, 100 are used
+        left.append(int(x.headers["x-ratelimit-remaining-tokens"]))
+        assert len(left) < 20
+    assert len(left) >= 3 and "1000 tokens per minute" in x.body
+    rows(service, len(left) + 1)
+    assert sums(service, "key")["ann"]["completion_tokens"] == 88 * (len(left) + 1)
