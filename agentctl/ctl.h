@@ -39,6 +39,8 @@ struct ctl {
 	const char *url;                            /* doctor: of the web server; NULL: not given */
 	bool changed;                               /* config: what differs from the defaults */
 	bool try_services;                          /* doctor: makes a search and a chat */
+	const char *since;                          /* events: NULL: not given */
+	bool follow;                                /* events */
 	FILE *out, *err;
 	bool colour;
 	bool terminal; /* out is one: tables fit its width */

@@ -37,6 +37,8 @@ libttagentctl_a_SOURCES = \
 	agentctl/options.c \
 	agentctl/options.h \
 	agentctl/output.c \
+	agentctl/since.c \
+	agentctl/since.h \
 	agentctl/table.c \
 	agentctl/table.h \
 	agentctl/text.c \

@@ -52,6 +52,8 @@ int main(int argc, char **argv)
 	a.changed = o.changed;
 	a.url = o.url;
 	a.try_services = o.try_services;
+	a.since = o.since;
+	a.follow = o.follow;
 	status = (int)ctl_run(&a, argv + optind, (size_t)(argc - optind));
 	if (fflush(stdout) != 0 && status == CTL_OK)
 		status = CTL_REFUSED;

@@ -4,6 +4,7 @@
 # that is ours (LDADD in Makefile.am). Flags of its own go below the list.
 unit_tests = \
 	tests/unit/agentctl/ctl_unit \
+	tests/unit/agentctl/since_unit \
 	tests/unit/agentd/daemon_memory_unit \
 	tests/unit/agentd/polling_unit \
 	tests/unit/agentd/recorder_unit \
