@@ -40,6 +40,8 @@ static double duration(const char *text)
 	if (strspn(text, "0123456789") == 0)
 		return -1;
 	n = strtod(text, &end);
+	if ((size_t)(end - text) != strspn(text, "0123456789.")) /* an exponent */
+		return -1;
 	end += strspn(end, " ");
 	if (strlen(end) > 12)
 		return -1;
