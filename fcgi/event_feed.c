@@ -75,7 +75,7 @@ static void refresh(struct event_feed *f)
 	char *text;
 	size_t len = 0;
 
-	live_sample(f->live);
+	live_sample(f->live, NULL);
 	for (unsigned view = 0; view < VIEWS; view++) {
 		json_t *live = live_json(f->live);
 

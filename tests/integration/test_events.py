@@ -44,12 +44,17 @@ def test_what_runs_is_shown_while_it_runs(testbed):
     service, _ = testbed.one()
     stream = follow(testbed, service)
     stream.until(lambda s: s.status)
-    exchange = service.ask(SLOW)
+    exchange = service.ask(SLOW.replace("150", "300"))
     exchange.head()
     stream.until(lambda s: s.status["live"]["streams"] == 1, "a running turn")
+    stream.until(lambda s: (s.status["live"]["tokens_per_s"] or 0) > 0, "its tokens")
+    model = stream.status["live"]["models"][0]
+    assert list(model) == ["name", "running", "tokens_per_s", "ttft_ms", "errors"]
+    assert model["name"] == "Llama-3.1-8B-Instruct" and model["running"] == 1 and model["tokens_per_s"] > 0
+    assert 0 <= model["ttft_ms"]["p50"] <= model["ttft_ms"]["p99"] and model["errors"] == 0
     assert Turn(exchange).whole
     live = stream.until(lambda s: s.status["live"]["turns"]["complete"] == 1 and s.status["live"], "its end")
-    assert live["streams"] == 0 and live["turns"]["begun"] == 1
+    assert live["streams"] == 0 and live["turns"]["begun"] == 1 and live["models"][0]["running"] == 0
 
 
 @pytest.mark.parametrize("fault, kind", [({"status": 503}, "failover"), ({"cut_after": 5}, "continued")])
@@ -270,3 +275,28 @@ def test_a_client_that_reads_nothing_is_dropped(testbed):
     wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) < before, "its connection is closed", 30)
     assert stuck.end().text  # cut in the middle of something
     assert other.until(lambda s: s.status)
+
+
+def recorded(service, *arguments, ok=True):
+    """tt-agentctl events --since: each event."""
+    done = service.ctl("events", "--since", *arguments, ok=False)
+    assert not ok or done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()] if ok else done
+
+
+def test_recorded_events_on_the_command_line(testbed):
+    service, _ = testbed.one()
+    events = wait_until(lambda: [e for e in recorded(service, "1") if e["kind"] == "selected"] and recorded(service, "1"), "events")
+    assert [e["number"] for e in events] == list(range(1, len(events) + 1)) and list(events[0]) == KEYS
+    assert recorded(service, str(events[-1]["number"])) == events[-1:]
+    assert recorded(service, "10m") == events and recorded(service, "now") == []
+    assert recorded(service, f"@{int(events[-1]['at']) + 1}") == []
+    service.daemon.stop()
+    assert [e["kind"] for e in recorded(service, "today")][-1] == "stopped"
+    assert recorded(service, "noon", ok=False).returncode == 2
+
+
+def test_events_of_a_directory_without_a_daemon(testbed):
+    service = testbed.service(start=False)
+    done = recorded(service, "1", ok=False)
+    assert done.returncode == 3 and "never run there" in json.loads(done.stdout)["message"]
