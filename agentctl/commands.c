@@ -35,6 +35,7 @@ static const struct ctl_command *const entries[] = {
 	&ctl_threads_export,
 	&ctl_probe,
 	&ctl_doctor,
+	&ctl_top,
 };
 #define ENTRIES (sizeof entries / sizeof entries[0])
 

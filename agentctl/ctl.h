@@ -41,9 +41,13 @@ struct ctl {
 	bool try_services;                          /* doctor: makes a search and a chat */
 	const char *since;                          /* events: NULL: not given */
 	bool follow;                                /* events */
+	bool batch;                                 /* top */
+	unsigned count;                             /* top: pages; 0: without end */
+	int64_t delay_ms;                           /* top */
 	FILE *out, *err;
 	bool colour;
 	bool terminal; /* out is one: tables fit its width */
+	bool utf8;     /* the locale's characters are UTF-8: pictures can be shown */
 	bool whole;    /* long values are not cut */
 };
 
@@ -105,6 +109,8 @@ extern const struct ctl_command ctl_usage_sums;
 extern const struct ctl_command ctl_keys_list, ctl_keys_create, ctl_keys_rotate, ctl_keys_revoke, ctl_keys_delete;
 extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_config_explain, ctl_events,
 	ctl_refresh, ctl_select, ctl_reload;
+extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_events, ctl_refresh, ctl_select,
+	ctl_reload, ctl_top;
 extern const struct ctl_command ctl_threads_list, ctl_threads_show, ctl_threads_stat, ctl_threads_size,
 	ctl_threads_delete, ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_probe, ctl_doctor;
 

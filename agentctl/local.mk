@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 bin_PROGRAMS += tt-agentctl
 tt_agentctl_SOURCES = agentctl/main.c
-tt_agentctl_LDADD = libttagentctl.a $(CORE_LIBS) $(SMARTCOLS_LIBS)
+tt_agentctl_LDADD = libttagentctl.a $(CORE_LIBS) $(SMARTCOLS_LIBS) $(NCURSES_LIBS)
 
 # All but main, for the printer of documents and the tests as well.
 noinst_LIBRARIES += libttagentctl.a
@@ -19,6 +19,7 @@ libttagentctl_a_SOURCES = \
 	agentctl/commands/threads.c \
 	agentctl/commands/threads_text.c \
 	agentctl/commands/threads_text.h \
+	agentctl/commands/top.c \
 	agentctl/commands/usage.c \
 	agentctl/ctl.h \
 	agentctl/doctor/check_configuration.c \
@@ -43,8 +44,22 @@ libttagentctl_a_SOURCES = \
 	agentctl/table.h \
 	agentctl/text.c \
 	agentctl/text.h \
+	agentctl/top/history.c \
+	agentctl/top/history.h \
+	agentctl/top/screen.h \
+	agentctl/top/source.c \
+	agentctl/top/source.h \
+	agentctl/top/state.h \
+	agentctl/top/view.c \
+	agentctl/top/view.h \
 	agentctl/web.c \
 	agentctl/web.h
+
+if NCURSES_WANTED
+libttagentctl_a_SOURCES += agentctl/top/screen.c
+else
+libttagentctl_a_SOURCES += agentctl/top/screen_none.c
+endif
 
 dist_man_MANS += man/tt-agentctl.1 man/tt-agentd.8 man/tt-agent-fcgi.8
 completiondir = $(datadir)/bash-completion/completions
@@ -55,7 +70,7 @@ zshcompletiondir = $(datadir)/zsh/site-functions
 install-data-hook: install-zsh-completion
 uninstall-hook: uninstall-zsh-completion
 install-zsh-completion:
-	$(MKDIR_P) "$(DESTDIR)$(zshcompletiondir)"
+	$(MKDIR_P) "$(DESTDIR)$(zshcompletiondir)" \
 	$(INSTALL_DATA) $(srcdir)/agentctl/completion/tt-agentctl.zsh "$(DESTDIR)$(zshcompletiondir)/_tt-agentctl"
 uninstall-zsh-completion:
 	rm -f "$(DESTDIR)$(zshcompletiondir)/_tt-agentctl"

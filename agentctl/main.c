@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define DELAY_MIN_MS 100
+
 /* NO_COLOR: see no-color.org. */
 static bool wants_colour(void)
 {
@@ -20,11 +22,13 @@ static bool wants_colour(void)
 	return isatty(STDOUT_FILENO) && (no == NULL || *no == '\0') && term != NULL && strcmp(term, "dumb") != 0;
 }
 
-/* All text is UTF-8, whatever the locale is: also over ssh with LANG=C. */
-static void use_utf8(void)
+/* All text is UTF-8, whatever the locale is: also over ssh with LANG=C. Returns whether it is the locale's. */
+static bool use_utf8(void)
 {
-	if (setlocale(LC_CTYPE, "") == NULL || strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
-		setlocale(LC_CTYPE, "C.UTF-8");
+	if (setlocale(LC_CTYPE, "") != NULL && strcmp(nl_langinfo(CODESET), "UTF-8") == 0)
+		return true;
+	setlocale(LC_CTYPE, "C.UTF-8");
+	return false;
 }
 
 int main(int argc, char **argv)
@@ -36,7 +40,7 @@ int main(int argc, char **argv)
 
 	process_no_core_dumps();
 	signal(SIGPIPE, SIG_IGN); /* a daemon that closes the connection must not kill this program */
-	use_utf8();
+	a.utf8 = use_utf8();
 	status = options_main(&agentctl_program, &o, argc, argv);
 	if (status >= 0)
 		return status;
@@ -54,6 +58,9 @@ int main(int argc, char **argv)
 	a.try_services = o.try_services;
 	a.since = o.since;
 	a.follow = o.follow;
+	a.batch = o.batch;
+	a.count = o.count;
+	a.delay_ms = o.delay_ms > DELAY_MIN_MS ? o.delay_ms : DELAY_MIN_MS;
 	status = (int)ctl_run(&a, argv + optind, (size_t)(argc - optind));
 	if (fflush(stdout) != 0 && status == CTL_OK)
 		status = CTL_REFUSED;

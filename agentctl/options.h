@@ -11,6 +11,9 @@ struct ctl_options {
 	bool json;
 	const char *since; /* of events; NULL: not given */
 	bool follow;
+	bool batch; /* of top */
+	unsigned count;
+	int64_t delay_ms;
 	const char *token_env, *model, *proxy, *ca; /* of probe; NULL: not given */
 	const char *by, *since;                     /* of usage; NULL: not given */
 	const char *url;                            /* of doctor; NULL: not given */

@@ -71,9 +71,9 @@ static int64_t midnight_s(int64_t now_s)
 /* -1: it has another form. */
 static int calendar(const char *text, int64_t now_s, int64_t *out_s)
 {
-	static const char *const forms[] = {"%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M",
-	                                    "%Y-%m-%dT%H:%M",    "%Y-%m-%d",          "%H:%M:%S",
-	                                    "%H:%M"};
+	static const char *const forms[] = {
+		"%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
+		"%Y-%m-%d",          "%H:%M:%S",          "%H:%M"};
 
 	for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
 		time_t t = (time_t)now_s;
@@ -115,10 +115,11 @@ int since_parse(const char *text, int64_t now_ms, struct since *out, struct err 
 	} else if (calendar(text, now_s, &seconds) == 0) {
 		out->at_ms = seconds * 1000;
 	} else {
-		return err_set(e,
-		               "'%.60s' is no time: write 10m, 2h, 14:30, \"2026-11-28 14:30\", today, or the number of "
-		               "an event",
-		               text);
+		return err_set(
+			e,
+			"'%.60s' is no time: write 10m, 2h, 14:30, \"2026-11-28 14:30\", today, or the number of "
+			"an event",
+			text);
 	}
 	return 0;
 }

@@ -166,6 +166,22 @@ void text_ago(double at, char *out, size_t size)
 	snprintf(out, size, "%s ago", duration);
 }
 
+void text_event(char *out, size_t size, const char *model, const char *was, long long count, const char *reason)
+{
+	const char *name = model != NULL ? model : "", *before = was != NULL ? was : "";
+	const char *why = reason != NULL ? reason : "";
+	char times[40] = "";
+
+	if (count > 1)
+		snprintf(times, sizeof times, "  %lld times", count);
+	snprintf(out, size, "%s%s%s%s%s%s%s", *name != '\0' ? "  " : "", name, *before != '\0' ? "  was " : "", before,
+	         times,
+	         *why == '\0' ? ""
+	         : count > 1  ? ": "
+	                      : "  ",
+	         why);
+}
+
 void text_stale(const struct ctl *a, const json_t *document)
 {
 	const char *reason = text_of(document, "stale_reason");

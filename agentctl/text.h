@@ -13,6 +13,9 @@ const char *text_colour_sequence(enum colour colour);
 /* Green for "healthy", red for "error", and so on. */
 enum colour text_status_colour(const char *status);
 
+/* What a recorded event says after its kind; texts may be NULL or empty. */
+void text_event(char *out, size_t size, const char *model, const char *was, long long count, const char *reason);
+
 /* One piece of text; '?' replaces what must not be shown (core/base/utf8.h). */
 void text_put(FILE *out, bool coloured, enum colour colour, const char *text);
 

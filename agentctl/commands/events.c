@@ -16,12 +16,37 @@
 
 /* --- as text -------------------------------------------------------------------------------- */
 
-/* What the lines of both forms say of one event. The time comes before it. */
-static void show_members(const struct ctl *a, const json_t *event, const char *name)
+static void show_recorded(const struct ctl *a, const json_t *event, time_t seconds)
 {
-	const char *key;
+	char when[64], text[700];
+	struct tm tm;
+
+	localtime_r(&seconds, &tm);
+	strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S %z", &tm);
+	fprintf(a->out, "%s  #%lld  ", when, number_of(event, "number"));
+	text_put(a->out, a->colour, COLOUR_BOLD, text_of(event, "kind"));
+	text_event(text, sizeof text, text_of(event, "model"), text_of(event, "was"), number_of(event, "count"),
+	           text_of(event, "reason"));
+	text_put(a->out, false, COLOUR_NONE, text);
+	fputc('\n', a->out);
+}
+
+static void show_event(const struct ctl *a, const json_t *event)
+{
+	double at = json_number_value(json_object_get(event, "at"));
+	const char *name = text_of(event, "event"), *key;
+	time_t seconds = (time_t)at;
+	char when[32];
+	struct tm tm;
 	json_t *value;
 
+	if (json_object_get(event, "number") != NULL) {
+		show_recorded(a, event, seconds);
+		return;
+	}
+	localtime_r(&seconds, &tm);
+	strftime(when, sizeof when, "%H:%M:%S", &tm);
+	fprintf(a->out, "%s.%03d ", when, (int)((at - floor(at)) * 1000));
 	text_put(a->out, a->colour, COLOUR_BOLD, name != NULL ? name : "event");
 	json_object_foreach((json_t *)(uintptr_t)event, key, value)
 	{
@@ -37,44 +62,6 @@ static void show_members(const struct ctl *a, const json_t *event, const char *n
 		free(text);
 	}
 	fputc('\n', a->out);
-}
-
-static void show_recorded(const struct ctl *a, const json_t *event, time_t seconds)
-{
-	const char *model = text_of(event, "model"), *was = text_of(event, "was"), *reason = text_of(event, "reason");
-	char when[64], text[700];
-	struct tm tm;
-	size_t len;
-
-	localtime_r(&seconds, &tm);
-	strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S %z", &tm);
-	fprintf(a->out, "%s  #%lld  ", when, number_of(event, "number"));
-	text_put(a->out, a->colour, COLOUR_BOLD, text_of(event, "kind"));
-	len = (size_t)snprintf(text, sizeof text, "%s%s%s%s%s", model != NULL ? "  " : "", model != NULL ? model : "",
-	                       was != NULL ? "  was " : "", was != NULL ? was : "", reason != NULL ? "  " : "");
-	if (number_of(event, "count") > 1)
-		len += (size_t)snprintf(text + len, sizeof text - len, "  %lld times%s", number_of(event, "count"),
-		                        reason != NULL ? ": " : "");
-	snprintf(text + len, sizeof text - len, "%s", reason != NULL ? reason : "");
-	text_put(a->out, false, COLOUR_NONE, text);
-	fputc('\n', a->out);
-}
-
-static void show_event(const struct ctl *a, const json_t *event)
-{
-	double at = json_number_value(json_object_get(event, "at"));
-	time_t seconds = (time_t)at;
-	char when[32];
-	struct tm tm;
-
-	if (json_object_get(event, "number") != NULL) {
-		show_recorded(a, event, seconds);
-		return;
-	}
-	localtime_r(&seconds, &tm);
-	strftime(when, sizeof when, "%H:%M:%S", &tm);
-	fprintf(a->out, "%s.%03d ", when, (int)((at - floor(at)) * 1000));
-	show_members(a, event, text_of(event, "event"));
 }
 
 /* --- from the ring ---------------------------------------------------------------------------- */

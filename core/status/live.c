@@ -70,7 +70,8 @@ static const struct counter_member *find(const struct counters_total *t, const c
  * read too slowly are missing. */
 static int64_t tokens_of(const struct counter_member *m)
 {
-	return m == NULL ? 0 : counters_observations(m, SERIES_TOKEN_GAP) + counters_observations(m, SERIES_FIRST_TOKEN);
+	return m == NULL ? 0
+	                 : counters_observations(m, SERIES_TOKEN_GAP) + counters_observations(m, SERIES_FIRST_TOKEN);
 }
 
 /* A counter that fell belongs to files that were made again. */
@@ -117,7 +118,7 @@ static void move_window(struct live *l, int64_t now_ms)
 
 	if (l->begin[1] != NULL && now_ms - l->begin_ms < WINDOW_MS)
 		return;
-	l->begin[0] = l->begin[1] != NULL ? l->begin[1] : l->now;
+	l->begin[0] = l->begin[1]; /* NULL in the first minute: all that was ever counted */
 	l->begin[1] = l->now;
 	l->begin_ms = now_ms;
 	if (old != NULL)

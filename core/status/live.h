@@ -12,10 +12,11 @@
 /* A model, by the name under which workers count it. */
 struct live_model {
 	char name[COUNTER_NAME_MAX + 1];
-	int64_t running;       /* requests to it */
-	int64_t errors;        /* requests that failed, ever */
-	double tokens_per_s;   /* negative: not known */
-	double ttft_p50_ms, ttft_p99_ms; /* of the turns of the last one to two minutes; negative: none */
+	int64_t running;                 /* requests to it */
+	int64_t errors;                  /* requests that failed, ever */
+	double tokens_per_s;             /* negative: not known */
+	double ttft_p50_ms, ttft_p99_ms; /* of the turns of the last one to two minutes, in the first minute of all;
+	                                    negative: none */
 };
 
 struct live;

@@ -5,6 +5,8 @@
 unit_tests = \
 	tests/unit/agentctl/ctl_unit \
 	tests/unit/agentctl/since_unit \
+	tests/unit/agentctl/top/history_unit \
+	tests/unit/agentctl/top/view_unit \
 	tests/unit/agentd/daemon_memory_unit \
 	tests/unit/agentd/polling_unit \
 	tests/unit/agentd/recorder_unit \

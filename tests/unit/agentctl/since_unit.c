@@ -70,10 +70,21 @@ static void numbers_of_events(void **state)
 
 static void what_is_no_time(void **state)
 {
-	static const char *const texts[] = {"",      "x",     "10x",        "m",
-	                                    "-",     "10 m 5", "2026-13-45", "25:99",
-	                                    "@",     "@x",     "99999999999999999999",
-	                                    "10m ago and a lot more words than any unit has", "1e400h", "-5", "today!"};
+	static const char *const texts[] = {"",
+	                                    "x",
+	                                    "10x",
+	                                    "m",
+	                                    "-",
+	                                    "10 m 5",
+	                                    "2026-13-45",
+	                                    "25:99",
+	                                    "@",
+	                                    "@x",
+	                                    "99999999999999999999",
+	                                    "10m ago and a lot more words than any unit has",
+	                                    "1e400h",
+	                                    "-5",
+	                                    "today!"};
 	struct since s;
 
 	(void)state;
