@@ -423,11 +423,11 @@ int top_view_rows(const struct top_state *s, const struct top_look *look)
 
 int top_view_whole(const struct top_state *s)
 {
-	int height = 20;
+	int rows = s->count > 0 ? (int)s->count : 1, height = 20;
 
-	while (height - other_lines(s, height) < (int)s->count)
-		height += (int)s->count - (height - other_lines(s, height));
-	return other_lines(s, height) + (int)s->count;
+	while (height - other_lines(s, height) < rows)
+		height += rows - (height - other_lines(s, height));
+	return other_lines(s, height) + rows;
 }
 
 static void show_last(const struct top_state *s, const struct top_look *look, struct pen *p, int rows)

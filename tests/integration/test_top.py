@@ -2,13 +2,14 @@
 """tt-agentctl top: pages, and the screen under tmux."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 
 import pytest
 from harness.http_client import Turn
-from harness.process import BUILD, PATIENCE, WRAP, clean_env, wait_until
+from harness.process import BUILD, WRAP, clean_env, wait_until
 from harness.tmux import AVAILABLE, Tmux
 
 needs_tmux = pytest.mark.skipif(not AVAILABLE or bool(WRAP), reason="tmux is missing, or valgrind is too slow for it")
@@ -17,12 +18,6 @@ SLOW = "[[" + json.dumps({"tokens": 300, "token": "w# ", "numbered": True, "dela
 
 def command(service, *arguments):
     return [BUILD / "tt-agentctl", "--run-dir", service.run, "top", *arguments]
-
-
-def pages(service, *arguments, **env):
-    done = subprocess.run(command(service, "--batch", *arguments), capture_output=True, text=True, timeout=60 * PATIENCE,
-                          env=clean_env(env))
-    return done.returncode, done.stdout.split("\n\n\n") if arguments else done.stdout
 
 
 def many(testbed, count):
@@ -112,15 +107,18 @@ def test_a_terminal_that_changes_its_size(testbed):
 def test_the_terminal_is_restored_after_a_signal(testbed, number):
     service = testbed.service(start=False)
     terminal = Tmux(testbed, None, 80, 24)
-    terminal.type("stty -a | cksum; " + " ".join(str(c) for c in command(service)) + "; echo ended $?; stty -a | cksum")
+    terminal.type("stty -a | cksum")
+    terminal.wait(r"^\d+ \d+$")
+    terminal.type(" ".join(str(c) for c in command(service)))
     terminal.wait("has not published anything")
-    subprocess.run(["pkill", f"-{int(number)}", "-f", f"tt-agentctl --run-dir {service.run} "], check=True)
-    lines = terminal.wait(rf"ended {128 + number}")
-    assert terminal.flag("alternate_on") == "0" and terminal.flag("cursor_flag") == "1"
-    sums = [line for line in terminal.wait(r"^\d+ \d+$") if re.match(r"^\d+ \d+$", line)]
-    wait_until(lambda: len([1 for line in terminal.screen() if re.match(r"^\d+ \d+$", line)]) == 2, "both sums")
-    sums = [line for line in terminal.screen() if re.match(r"^\d+ \d+$", line)]
-    assert sums[0] == sums[1], lines
+    os.kill(terminal.pid("tt-agentctl"), number)
+    wait_until(lambda: terminal.flag("alternate_on") == "0", "the end of the screen")
+    terminal.type("echo ended $?; stty -a | cksum")
+    terminal.wait(rf"ended {128 + number}")
+    assert terminal.flag("cursor_flag") == "1"
+    sums = lambda: [line for line in terminal.screen() if re.match(r"^\d+ \d+$", line)]
+    wait_until(lambda: len(sums()) == 2, "both sums")
+    assert sums()[0] == sums()[1]
 
 
 @needs_tmux

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 from .process import PATIENCE, clean_env, wait_until
 
@@ -64,8 +65,8 @@ class Tmux:
     def pid(self, program):
         """Of the program that the shell runs."""
         shell = self.flag("pane_pid")
-        done = subprocess.run(["pgrep", "-P", shell, "-x", program], capture_output=True, text=True)
-        return int(done.stdout) if done.stdout else None
+        children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+        return next(int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() == program)
 
     def close(self):
         subprocess.run(["tmux", "-S", str(self.socket), "kill-server"], env=self.env, capture_output=True)
