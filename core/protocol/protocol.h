@@ -56,6 +56,8 @@ struct protocol {
 	void (*tool)(struct reply *r, const char *progress, const char *subject); /* one begins; subject may be NULL */
 	/* title may be NULL; false: not shown, as a browser must not follow such a link. */
 	bool (*source)(struct reply *r, const char *title, const char *url);
+	/* Code that was run, and what came out; each may be NULL. The function may be NULL, too. */
+	void (*code)(struct reply *r, const char *code, const char *output);
 	void (*tool_done)(struct reply *r);                      /* it ended without a source that was shown */
 	void (*keep_alive)(struct reply *r);                     /* proxies must see that the answer is still coming */
 	void (*sentence)(struct reply *r, const char *sentence); /* for the user to read, apart from the text */

@@ -12,6 +12,7 @@ struct chat_request {
 	json_t *content;
 	char *thread_id;
 	bool has_images;
+	bool wants_code; /* which tools run, and what came out of it */
 };
 void chat_request_clear(struct chat_request *r);
 

@@ -30,7 +30,8 @@
 /* What waits for the next word; more is written as it comes. */
 #define WAITING_MAX        4096
 #define REASONING_LINE_MAX 16384
-#define QUERY_MAX          1000 /* bytes */
+#define CODE_LINE_MAX      (256u << 10) /* a longer one is not shown */
+#define QUERY_MAX          1000         /* bytes */
 #define TITLE_MAX          300
 
 /* The states of output_set_state, for answers whose program dies. */
@@ -47,6 +48,7 @@ struct studio {
 	bool searching;     /* [searching] was shown */
 	bool has_text;      /* any text of the answer was written */
 	bool cuts_in_words; /* chunks begin and end within a word */
+	bool shows_code;
 	size_t newlines;    /* at the end of the answer so far, up to 2 */
 	struct buf waiting; /* for the next word: whitespace, or what must not end a chunk */
 	char begun[8];      /* what was written last begins one of split_words like this */
@@ -68,6 +70,7 @@ static struct reply *studio_open(const struct protocol *p, struct output *o, con
 		return NULL;
 	s->reply = (struct reply){.protocol = p, .output = o};
 	s->cuts_in_words = request != NULL && utf8_is_blank(request->thread_id);
+	s->shows_code = request != NULL && request->wants_code;
 	buf_init(&s->waiting, WAITING_MAX);
 	return &s->reply;
 }
@@ -481,6 +484,32 @@ static bool studio_source(struct reply *r, const char *title, const char *url)
 	return good;
 }
 
+/* As JSON in one line, because both have several, and without "<", which may begin a tag. */
+static void studio_code(struct reply *r, const char *code, const char *output)
+{
+	struct buf line = BUF_INIT(CODE_LINE_MAX);
+	char *text = NULL;
+	json_t *j;
+
+	if (!studio_of(r)->shows_code)
+		return;
+	j = json_pack("{s:s?,s:s?}", "code", code, "output", output);
+	if (j != NULL && buf_adds(&line, "Code: ") == 0 && (text = json_dumps(j, JSON_COMPACT)) != NULL) {
+		const char *at = text;
+		int added = 0;
+
+		for (size_t n; added == 0 && *at != '\0'; at += n) {
+			n = *at == '<' ? 1 : strcspn(at, "<");
+			added = *at == '<' ? buf_adds(&line, "\\u003c") : buf_add(&line, at, n);
+		}
+		if (added == 0 && buf_adds(&line, "\n") == 0)
+			put_line(studio_of(r), line.data);
+	}
+	free(text);
+	json_decref(j);
+	buf_free(&line);
+}
+
 static void studio_tool_done(struct reply *r)
 {
 	put_line(studio_of(r), "Done.\n");
@@ -606,6 +635,7 @@ const struct protocol protocol_studio = {
 	.paragraph = studio_paragraph,
 	.tool = studio_tool,
 	.source = studio_source,
+	.code = studio_code,
 	.tool_done = studio_tool_done,
 	.keep_alive = studio_keep_alive,
 	.sentence = studio_sentence,

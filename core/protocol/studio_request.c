@@ -321,6 +321,7 @@ static int take_body(json_t *body, struct chat_request *r, json_t *list)
 	if (json_array_size(list) > 0)
 		return 422;
 	r->thread_id = text_of(thread_id);
+	r->wants_code = json_is_true(json_object_get(body, "show_code"));
 	return r->thread_id != NULL ? 0 : -1;
 }
 

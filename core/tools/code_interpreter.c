@@ -206,6 +206,7 @@ const struct tool tool_code_interpreter = {
 		"{\"properties\":{\"code\":{\"description\":\"The Python code to run\",\"type\":\"string\"}},"
 		"\"required\":[\"code\"],\"type\":\"object\"}",
 	.progress = "Running code",
+	.code = "code",
 	.available = available,
 	.start = start,
 	.cancel = cancel,

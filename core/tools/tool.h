@@ -58,6 +58,8 @@ struct tool {
 	/* The argument that is the subject ("query"): shown after progress; a tool is not run
 	 * twice on the same subject in one turn. NULL: none. */
 	const char *subject;
+	/* The argument that is code, which clients may want to see with what came out of it. NULL: none. */
+	const char *code;
 	/* Whether this configuration provides what it needs. */
 	bool (*available)(const struct config *c);
 	/* args is a JSON object (borrowed), checked against nothing yet. done is called once,

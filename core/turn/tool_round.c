@@ -17,6 +17,7 @@ struct job {
 	const struct tool *tool; /* NULL: it is not run */
 	struct tool_run *run;    /* NULL before and after */
 	int64_t began_ns;
+	json_t *args;    /* of the run */
 	json_t *message; /* the result, once it is there */
 	char *id;
 };
@@ -48,6 +49,7 @@ void tool_round_free(struct tool_round *r)
 			count_run(&r->jobs[i], TOOL_CANCELLED);
 			r->jobs[i].tool->cancel(r->jobs[i].run);
 		}
+		json_decref(r->jobs[i].args);
 		json_decref(r->jobs[i].message);
 		free(r->jobs[i].id);
 	}
@@ -108,7 +110,7 @@ static void on_result(void *arg, struct tool_result *result)
 	struct job *j = arg;
 
 	count_run(j, result->failed ? TOOL_FAILED : TOOL_OK);
-	j->round->handlers->finished(j->round->arg, j->tool, result);
+	j->round->handlers->finished(j->round->arg, j->tool, j->args, result);
 	job_done(j, result->text == NULL ? NO_MEMORY : result->text);
 }
 
@@ -118,7 +120,7 @@ static void job_broken(struct job *j, enum tool_outcome outcome, const char *tex
 	const struct tool_result none = {.failed = true};
 
 	count_run(j, outcome);
-	j->round->handlers->finished(j->round->arg, j->tool, &none);
+	j->round->handlers->finished(j->round->arg, j->tool, j->args, &none);
 	job_done(j, text);
 }
 
@@ -165,6 +167,7 @@ static void start_job(struct job *j, const struct call *call, const struct tool_
 		job_done(j, "This search was made before in this conversation turn; its results are above.");
 	} else {
 		j->tool = tool;
+		j->args = json_incref(args);
 		j->began_ns = clock_mono_ns();
 		r->runs_left--;
 		r->handlers->started(r->arg, tool, args);

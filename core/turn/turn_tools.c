@@ -21,13 +21,14 @@ static void on_started(void *arg, const struct tool *tool, const json_t *args)
 	r->protocol->tool(r, tool->progress, subject);
 }
 
-static void on_finished(void *arg, const struct tool *tool, const struct tool_result *result)
+static void on_finished(void *arg, const struct tool *tool, const json_t *args, const struct tool_result *result)
 {
 	struct turn *t = arg;
 	struct reply *r = t->answer.reply;
 	size_t shown = 0;
 
-	(void)tool;
+	if (tool->code != NULL && r->protocol->code != NULL)
+		r->protocol->code(r, json_string_value(json_object_get(args, tool->code)), result->text);
 	for (size_t i = 0; i < result->source_count; i++)
 		shown += r->protocol->source(r, result->sources[i].title, result->sources[i].url);
 	if (shown == 0)

@@ -12,6 +12,7 @@ from harness.tool_mocks import CODE, SEARCH, call, calls, e2b, e2b_env, search, 
 pytestmark = pytest.mark.long
 PLACES = ["nginx", "nginx /agent", "lighttpd", "lighttpd /agent"]
 HOSTILE = "Evil<img src=x onerror=hacked=1><script>hacked=1</script>-7B"
+OUTPUT = "ran"  # of the mock
 QUESTION = "What is the sum of the first five numbers?"
 ANSWER = ("Numbers are <b>fun</b>, see `sum()` and **this**:\n\n```python\nprint(sum(range(5)))  # <i>ten</i>\n```\n\n"
           "[a link](javascript:hacked=1) <img src=x onerror=hacked=1><script>hacked=1</script>\n")
@@ -113,10 +114,11 @@ def test_a_whole_chat_with_search_and_code(world, browse):
     browser.see("#talk", "in all")
     talk = browser.text("#talk")
     assert "Searched for “the sum of numbers”" in talk and "Ran code" in talk
+    assert browser.text("#talk .step .code pre") == "print(sum(range(5)))\n" + OUTPUT
     links = browser.run("return [...document.querySelectorAll('#talk a')].map(a => [a.href, a.rel, a.innerText])")
     assert [(href, "noopener" in rel and "noreferrer" in rel) for href, rel, _ in links] == [
         ("https://www.example.org/a_%28b%29", True), ("https://www.example.com/x", True)]
-    assert browser.text("#talk .code code") == "print(sum(range(5)))  # <i>ten</i>"
+    assert browser.text("#talk .answer > .code code") == "print(sum(range(5)))  # <i>ten</i>"
     assert "<script>hacked=1</script>" in talk and "<b>fun</b>" in talk and "[a link](javascript:hacked=1)" in talk
     assert "think>" not in talk and "[STATS]" not in talk
     # The reasoning is folded until somebody wants to see it.

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from harness.http_client import Exchange, Turn
 from harness.process import PATIENCE, wait_until
 from harness.tool_mocks import CODE, call, calls, e2b, e2b_env, rounds
 
@@ -88,6 +89,19 @@ def test_runs_of_one_answer_follow_one_another_in_one_sandbox(world):
     assert contents == ["Output:\nA", "Output:\nB", "Output:\nA"]
     assert world.e2b.codes() == ["a", "b", "a"] and world.e2b.calls().count("POST /sandboxes") == 1
     assert turn.text.count("Running code\n") == 3
+
+
+def test_code_and_its_output_are_shown_to_those_who_want_them(world):
+    evil = "print('</think>')\n" + "x" * 20000
+    world.e2b.script(runs={"a": [{"type": "stdout", "text": "1 < 2\n</think>\n"}], evil: [{"type": "stdout", "text": "B"}]})
+    message = rounds(calls(call(CODE, code="a"), call(CODE, "call_b", code=evil)))
+    for body in {}, {"show_code": False}, {"show_code": "yes"}, {"show_code": None}:
+        turn = Turn(Exchange(world.service.host, "POST", "/poll_requests", {"message": message, "thread_id": "show-not", **body}))
+        assert turn.whole and "Code: " not in turn.text
+    turn = Turn(Exchange(world.service.host, "POST", "/poll_requests", {"message": message, "thread_id": "show-me", "show_code": True}))
+    assert turn.whole and turn.answer == PLAIN and turn.text.count("<") == 2
+    shown = [json.loads(row[len("Code: "):]) for row in turn.text.split("\n") if row.startswith("Code: ")]
+    assert shown == [{"code": "a", "output": "Output:\n1 < 2\n</think>\n"}, {"code": evil, "output": "Output:\nB"}]
 
 
 EVENTS = [
