@@ -151,9 +151,12 @@ static bool is_forwarded_properly(const struct connection *c)
 	return true;
 }
 
+/* A browser sends no key for a page, which then requests everything with one. */
 static bool is_protected(const struct route *route)
 {
-	return (route->status == 200 || route->status == 403) && route->endpoint->right != ENDPOINT_OPEN;
+	return (route->status == 200 || route->status == 403) && route->endpoint->right != ENDPOINT_OPEN &&
+	       route->endpoint->right !=
+	               ENDPOINT_PAGE;
 }
 
 /* By its key, whatever the web server says. */

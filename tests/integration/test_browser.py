@@ -315,6 +315,32 @@ def test_others_see_what_they_may(testbed, browse, size):
     is_clean(browser, service.host)
 
 
+def test_where_keys_are_wanted_the_page_sends_one(testbed, browse):
+    llm = testbed.llm()
+    service = testbed.service(backend=testbed.backend({"d1": llm.deployment()}), sets=[
+        "access.require=all", f"access.keys_file={testbed.directory}/keys.jsonl", "http.ui=everybody"])
+    wait_until(lambda: service.http.get("/").json().get("status") == "ready", "ready")
+    key = service.ctl("keys", "create", "ann")["key"]
+    service.secrets.append(key)
+    browser = browse(headers={"X-Forwarded-For": "203.0.113.7"}).open(service.url + "/ui/")
+    browser.see("#state", "Locked")
+    browser.shot("locked desktop light")
+    assert browser.axe() == []
+    browser.write("#key", key[:-3] + "xyz")
+    browser.type("\ue007")  # Enter
+    browser.see("#banner", "key")
+    browser.write("#key", key)
+    browser.type("\ue007")  # Enter
+    browser.see("#now-model", "Llama-3.1-8B-Instruct")
+    browser.see("#events", "is healthy")
+    assert not browser.text("#banner")
+    browser.click("nav a[href='#chat']")
+    browser.ask("[plain]")
+    browser.see("#talk", "Grüße 😀")
+    browser.driver.refresh()
+    browser.see("#chat-model", "Llama-3.1-8B-Instruct")
+
+
 # ---- keys and themes -------------------------------------------------------------------------------------
 
 

@@ -160,6 +160,13 @@ def test_the_page_may_be_for_nobody(testbed):
     assert ask(service.host, "/status").status == 200
 
 
+def test_the_page_needs_no_key_but_all_that_it_requests(testbed):
+    service = testbed.service(sets=["access.require=all", f"access.keys_file={testbed.directory}/keys.jsonl", "http.ui=everybody"])
+    assert ask(service.host, "/ui/").status == 200
+    for path in "/ui/session", "/config", "/models":
+        assert ask(service.host, path).status == 401
+
+
 FOREIGN = [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "script"},
            {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"},
            {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Mode": "cors", "Sec_Fetch_Dest": "empty"},
