@@ -18,6 +18,8 @@ static const struct ctl_command *const entries[] = {
 	&ctl_events,
 	&ctl_refresh,
 	&ctl_select,
+	&ctl_drain,
+	&ctl_undrain,
 	&ctl_reload,
 	&ctl_keys_list,
 	&ctl_keys_create,

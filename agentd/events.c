@@ -301,6 +301,16 @@ void events_selection(struct events *ev, const struct llm *l, const char *old_na
 	record_model(ev, EVENT_SELECTED, l, old_name, reason);
 }
 
+void events_drain(struct events *ev, const struct llm *l, const char *name, const char *by, bool drained)
+{
+	log_event(drained ? LOG_DRAINED : LOG_UNDRAINED, L_STR("model", l != NULL ? llm_name(l) : NULL),
+	          L_STR("deploy_id", name), L_STR("by", by));
+	EMIT(ev, drained ? "drained" : "undrained", "{s:s?,s:s,s:s}", "model", l != NULL ? llm_name(l) : NULL,
+	     "deploy_id", name, "by", by);
+	record(ev, event_record_of(drained ? EVENT_DRAINED : EVENT_UNDRAINED, l != NULL ? llm_name(l) : NULL, name,
+	                           NULL, NULL));
+}
+
 void events_polling(struct events *ev, uint64_t attempt, int64_t next_ms)
 {
 	if (next_ms >= 0)

@@ -41,6 +41,8 @@ void events_ejection_over(struct events *ev, const struct llm *l, const char *wh
 /* l NULL: there is none any more. */
 void events_selection(struct events *ev, const struct llm *l, const char *old_name, const char *reason,
                       size_t candidates);
+/* An admin drains it, or does not any more; l NULL: it is not known now. */
+void events_drain(struct events *ev, const struct llm *l, const char *name, const char *by, bool drained);
 void events_polling(struct events *ev, uint64_t attempt, int64_t next_ms); /* next_ms < 0: none follows */
 /* Code can be run, or (problem not NULL) why not. */
 void events_code(struct events *ev, const char *problem);

@@ -16,6 +16,7 @@ libttagentd_a_SOURCES = \
 	agentd/commands.h \
 	agentd/commands/command.h \
 	agentd/commands/config.c \
+	agentd/commands/drain.c \
 	agentd/commands/events.c \
 	agentd/commands/jwt_key.c \
 	agentd/commands/log_level.c \
@@ -36,6 +37,8 @@ libttagentd_a_SOURCES = \
 	agentd/document_check.h \
 	agentd/ejection.c \
 	agentd/ejection.h \
+	agentd/drains.c \
+	agentd/drains.h \
 	agentd/events.c \
 	agentd/events.h \
 	agentd/hosts.c \

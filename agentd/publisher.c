@@ -159,6 +159,8 @@ void publisher_view(const struct publisher *p, const struct selector *sel, const
 		.order_count = sel->count,
 		.usable_count = sel->usable,
 		.pinned = sel->pinned,
+		.drains = sel->drains.items,
+		.drain_count = sel->drains.count,
 		.polling = {.attempts = polling->attempts, .exhausted = polling->exhausted},
 		.tools = p->tools,
 		.document_search = p->config != NULL && tool_document_search.available(p->config),

@@ -70,6 +70,9 @@ size_t restore_published(struct services *s, struct selector *sel, const char *r
 	if (snap != NULL) {
 		const char *pinned = status_text(snap, status_header(snap)->pinned);
 
+		struct status_text document = status_header(snap)->status_document;
+
+		drains_restore(&sel->drains, status_text(snap, document), document.length);
 		restored = restore_llms(s, snap, run_dir);
 		if (pinned != NULL && registry_find_id(s->registry, pinned) >= 0)
 			selector_pin(sel, pinned);

@@ -13,6 +13,7 @@ void selector_free(struct selector *s)
 {
 	free(s->order);
 	free(s->pinned);
+	drains_clear(&s->drains);
 	free(s->name);
 	memset(s, 0, sizeof *s);
 }
@@ -43,19 +44,24 @@ static void check_pin(struct selector *s, const struct registry *r)
 {
 	long i = s->pinned != NULL ? registry_find_id(r, s->pinned) : -1;
 
-	if (s->pinned == NULL || (i >= 0 && registry_llms(r)[i].health != LLM_UNHEALTHY))
+	bool drained = s->pinned != NULL && drains_find(&s->drains, s->pinned) != NULL;
+
+	if (s->pinned == NULL || (i >= 0 && !drained && registry_llms(r)[i].health != LLM_UNHEALTHY))
 		return;
 	log_event(LOG_PIN_REMOVED, L_STR("deploy_id", s->pinned),
-	          L_STR("reason", i < 0 ? "the model is not deployed any more" : "the model is unhealthy"));
+	          L_STR("reason", i < 0     ? "the model is not deployed any more"
+	                          : drained ? "the model is drained"
+	                                    : "the model is unhealthy"));
 	selector_unpin(s);
 }
 
-static bool is_offered(const struct llm *l, const struct track *t)
+static bool is_offered(const struct selector *s, const struct llm *l, const struct track *t)
 {
-	return (l->health != LLM_UNKNOWN || l->probe_url == NULL) && !t->gated;
+	return drains_find(&s->drains, status_drain_name(l)) == NULL &&
+	       (l->health != LLM_UNKNOWN || l->probe_url == NULL) && !t->gated;
 }
 
-/* Drops LLMs that are not offered yet. */
+/* Drops LLMs that are not offered yet, or drained. */
 static void drop_unready(struct selector *s, struct registry *r)
 {
 	size_t kept = 0, usable = s->usable;
@@ -63,7 +69,7 @@ static void drop_unready(struct selector *s, struct registry *r)
 	for (size_t n = 0; n < s->count; n++) {
 		size_t i = s->order[n];
 
-		if (is_offered(registry_llm(r, i), registry_track(r, i)))
+		if (is_offered(s, registry_llm(r, i), registry_track(r, i)))
 			s->order[kept++] = i;
 		else if (n < usable)
 			s->usable--;

@@ -2,12 +2,12 @@
 /* Which LLMs are offered, in which order; the pin; and the event for each change.
  *
  * Beyond select_order: an LLM that was never probed, or has not passed the readiness gate, is
- * not offered yet; an ejected one (llm.ejected_until_ms) comes after the other usable ones,
- * so that one is always left; and the current one stays until a preferred one that was lost
- * is stable again. */
+ * not offered yet, and one that is drained never; an ejected one (llm.ejected_until_ms) comes after the other usable
+ * ones, so that one is always left; and the current one stays until a preferred one that was lost is stable again. */
 #ifndef TT_AGENTD_SELECTOR_H
 #define TT_AGENTD_SELECTOR_H
 
+#include "agentd/drains.h"
 #include "agentd/services.h"
 
 #include <stdbool.h>
@@ -18,7 +18,8 @@ struct selector {
 	size_t count;  /* candidates */
 	size_t usable; /* this many, from the first on, are not unhealthy */
 	size_t room;
-	char *pinned;     /* deploy_id or NULL */
+	char *pinned; /* deploy_id or NULL */
+	struct drains drains;
 	uint64_t current; /* instance of order[0] when anything is usable, else 0 */
 	char *name;       /* its name, for the log */
 	bool panic;       /* all that are usable are ejected */

@@ -28,9 +28,18 @@ static void add_reason(struct table *t, const json_t *model)
 	double until = json_number_value(json_object_get(model, "ejected_until"));
 	double since = json_number_value(json_object_get(model, "ejected_since"));
 	const char *reason = text_of(model, "reason");
+	double drained = json_number_value(json_object_get(model, "drained_since"));
 	double rest = until - (double)clock_wall_ms() / 1000;
 	char text[1024], duration[64], passed[64];
 
+	if (drained > 0) {
+		const char *by = text_of(model, "drained_by");
+
+		text_ago(drained, passed, sizeof passed);
+		snprintf(text, sizeof text, "drained by %s %s", by != NULL ? by : "?", passed);
+		table_add(t, COLOUR_YELLOW, text);
+		return;
+	}
 	if (until <= 0 || rest <= 0) {
 		table_add(t, COLOUR_NONE, reason);
 		return;
@@ -169,7 +178,7 @@ const struct ctl_command ctl_models = {
 	.name = "models",
 	.manual =
 		"RANK is the order of preference: \"1 *\" is tried first, the next ones when it fails, unhealthy ones "
-		"last. An LLM without a rank (\"-\") is never tried: it is not a chat model, or its kind is switched off. "
+		"last. An LLM without a rank (\"-\") is never tried: it is not a chat model, its kind is switched off, or it is drained. "
 		"QUIRKS, shown where an LLM has any, are what it refused of our requests, which are made accordingly until "
 		"it is deployed again or /refresh. "
 		"REASON says why an LLM is not healthy, and how long one that failed real turns stays ejected.",

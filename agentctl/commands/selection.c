@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* refresh and select. */
+/* refresh, select, drain and undrain. */
 #include "agentctl/text.h"
 
+#include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 /* --- refresh ----------------------------------------------------------------------------- */
 
@@ -91,9 +94,9 @@ static size_t find(const json_t *models, const char *wanted, bool whole, const j
 }
 
 /* The id that is sent: an exact one, or that of the only model that has this name, or whose id or name
- * begins so. NULL: the problem was shown. A name that nothing has is sent as it is: the daemon asks the
- * backend again. */
-static const char *resolve(const struct ctl *a, const json_t *models, const char *wanted)
+ * begins so; where configured ones count as well (any), their kind stands for the id. NULL: the problem was shown.
+ * A name that nothing has is sent as it is: the daemon asks the backend again. */
+static const char *resolve(const struct ctl *a, const json_t *models, const char *wanted, bool any)
 {
 	const json_t *model = NULL;
 	char list[400], text[600];
@@ -114,6 +117,8 @@ static const char *resolve(const struct ctl *a, const json_t *models, const char
 		return wanted;
 	if (count == 1 && text_of(model, "deploy_id") != NULL)
 		return text_of(model, "deploy_id");
+	if (count == 1 && any)
+		return text_of(model, "kind");
 	if (count == 1)
 		snprintf(text, sizeof text, "%s is the LLM of the kind %s; only discovered models can be selected",
 		         wanted, list);
@@ -127,7 +132,7 @@ static enum ctl_exit run_select(const struct ctl *a, const struct ctl_command *c
 {
 	enum ctl_exit result = CTL_OK;
 	json_t *known = ctl_request(a, CMD_MODELS, json_object()), *document;
-	const char *id = resolve(a, json_object_get(known, "models"), args[0]);
+	const char *id = resolve(a, json_object_get(known, "models"), args[0], false);
 
 	(void)count;
 	document = id != NULL ? ctl_call(a, c, json_pack("{s:s}", "deploy_id", id), &result) : NULL;
@@ -147,3 +152,43 @@ const struct ctl_command ctl_select = {
 		"only one model.",
 	.run = run_select,
 };
+
+/* --- drain and undrain ------------------------------------------------------------------- */
+
+/* Who does it, for others to see: whoever became root is more than that. */
+static const char *requester(void)
+{
+	const char *before = geteuid() == 0 ? getenv("SUDO_USER") : NULL;
+	const struct passwd *pw = before == NULL || *before == '\0' ? getpwuid(geteuid()) : NULL;
+
+	return pw != NULL ? pw->pw_name : before;
+}
+
+static enum ctl_exit run_drain(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
+{
+	enum ctl_exit result = CTL_OK;
+	json_t *known = ctl_request(a, CMD_MODELS, json_object()), *document;
+	const char *id = resolve(a, json_object_get(known, "models"), args[0], true);
+
+	(void)count;
+	document = id != NULL ? ctl_call(a, c, json_pack("{s:s,s:s*}", "deploy_id", id, "by", requester()), &result)
+	                      : NULL;
+	json_decref(known);
+	if (id == NULL)
+		return CTL_REFUSED;
+	return document != NULL ? ctl_finish(a, c, document) : result;
+}
+
+const struct ctl_command ctl_drain = {
+	.name = "drain",
+	.arguments = "MODEL",
+	.min = 1,
+	.max = 1,
+	.manual =
+		"MODEL is given as for select; container, local and cloud stand for the configured LLMs. Turns that run on it "
+		"may end, and their answers may be continued elsewhere. It gets no new ones even if no other LLM is left, also "
+		"when tt-agentd is restarted, the model is deployed again or refresh is called. status and models show who did "
+		"it, and since when.",
+	.run = run_drain,
+};
+const struct ctl_command ctl_undrain = {.name = "undrain", .arguments = "MODEL", .min = 1, .max = 1, .run = run_drain};

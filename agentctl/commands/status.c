@@ -58,6 +58,24 @@ static void show_counters(const struct ctl *a, const json_t *c)
 	           number_of(c, "longest_iteration_us") / 1000);
 }
 
+static void show_drained(const struct ctl *a, const json_t *drained)
+{
+	const json_t *item;
+	char since[80];
+	size_t i;
+
+	json_array_foreach(drained, i, item)
+	{
+		const char *name = text_of(item, "name"), *model = text_of(item, "model_name"),
+			   *by = text_of(item, "by");
+
+		text_ago(json_number_value(json_object_get(item, "since")), since, sizeof since);
+		text_field(a, "drained", COLOUR_YELLOW, "%s%s%s%s, by %s %s", name != NULL ? name : "?",
+		           model != NULL ? " (" : "", model != NULL ? model : "", model != NULL ? ")" : "",
+		           by != NULL ? by : "?", since);
+	}
+}
+
 static void show_status(const struct ctl *a, const json_t *document)
 {
 	const json_t *sum = json_object_get(document, "discovery_summary");
@@ -78,6 +96,7 @@ static void show_status(const struct ctl *a, const json_t *document)
 	text_field(a, "models", COLOUR_NONE, "%lld discovered: %lld healthy, %lld degraded, %lld unhealthy", total,
 	           number_of(sum, "healthy"), number_of(sum, "degraded"), number_of(sum, "unhealthy"));
 	text_optional_field(a, "pinned", text_of(document, "pinned"));
+	show_drained(a, json_object_get(document, "drained"));
 	text_discovery(a, document);
 	text_joined(json_object_get(document, "tools"), tools, sizeof tools);
 	if (json_is_object(current))

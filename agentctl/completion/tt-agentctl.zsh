@@ -34,6 +34,8 @@ _tt_agentctl()
 		'refresh:Forgets what is cached, discovers again, selects again.'
 		'select:Pins one model until the next refresh.'
 		'unselect:Removes the pin.'
+		'drain:Gives one model no new turns, until it is undrained.'
+		'undrain:Gives it new turns again.'
 		'reload:Reads the configuration again.'
 		'log-level:Changes tt-agentd'\''s log level until the next reload.'
 		'shutdown:Ends the daemon cleanly; systemd starts it again where it runs it.'
@@ -67,6 +69,8 @@ _tt_agentctl()
 	'config') follow="$settings explain" ;;
 	'config '*) follow="$settings" ;;
 	'select') follow="$(_tt_agentctl_models)" ;;
+	'drain') follow="$(_tt_agentctl_models)" ;;
+	'undrain') follow="$(_tt_agentctl_models)" ;;
 	'log-level') follow="DEBUG INFO WARNING ERROR CRITICAL" ;;
 	'keys') follow="list create rotate revoke delete" ;;
 	'threads') follow="list show stat size delete delete-user delete-all export" ;;

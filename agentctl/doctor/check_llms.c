@@ -140,6 +140,23 @@ static void check_context(struct doctor *d, const json_t *model)
 		            name != NULL ? name : "?", (long long)cfg_int(d->config, CFG_LLM_CONTEXT));
 }
 
+static void check_drained(struct doctor *d)
+{
+	const json_t *item;
+	char since[80];
+	size_t i;
+
+	json_array_foreach(json_object_get(d->status, "drained"), i, item)
+	{
+		const char *name = text_of(item, "name"), *by = text_of(item, "by");
+
+		text_ago(json_number_value(json_object_get(item, "since")), since, sizeof since);
+		if (name != NULL)
+			doctor_find(d, FINDING_LLM_DRAINED, name, "%s gets no new turns: drained by %s %s", name,
+			            by != NULL ? by : "?", since);
+	}
+}
+
 static void check_models(struct doctor *d)
 {
 	const json_t *models = json_object_get(d->models, "models"), *model;
@@ -153,6 +170,7 @@ static void check_models(struct doctor *d)
 		if (d->config != NULL)
 			check_context(d, model);
 	}
+	check_drained(d);
 	if (!waiting)
 		return;
 	doctor_find(d, FINDING_NO_LLM, d->a->run_dir, "no LLM can be used; %zu %s known", json_array_size(models),

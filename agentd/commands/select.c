@@ -42,6 +42,9 @@ static void finish(struct pending *p)
 		pending_reply(p, not_found(a, s->deploy_id));
 	} else if (!llm_is_selectable(l)) {
 		pending_reply(p, command_error("Model %s cannot chat (type: %s)", llm_name(l), l->model_type));
+	} else if (drains_find(&a->selector.drains, s->deploy_id) != NULL) {
+		pending_reply(p,
+		              command_error("Model %s is drained: tt-agentctl undrain %s", llm_name(l), s->deploy_id));
 	} else if (!llm_health_is_up(l->health)) {
 		pending_reply(p, command_error("Model %s is unhealthy (status: %s)", llm_name(l),
 		                               llm_health_text(l->health)));

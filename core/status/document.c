@@ -102,6 +102,27 @@ static json_t *ejected(const struct status_view *v)
 	return items;
 }
 
+/* NULL: none is drained, or out of memory. */
+static json_t *drained(const struct status_view *v)
+{
+	json_t *list = v->drain_count > 0 ? json_array() : NULL;
+
+	for (size_t n = 0; n < v->drain_count; n++) {
+		const struct status_drain *drain = &v->drains[n];
+		const struct llm *l = NULL;
+
+		for (size_t i = 0; i < v->llm_count && l == NULL; i++)
+			if (strcmp(status_drain_name(&v->llms[i]), drain->name) == 0)
+				l = &v->llms[i];
+		json_array_append_new(list,
+		                      json_pack("{s:o,s:o,s:s?,s:o,s:o}", "name", document_string(drain->name),
+		                                "model_name", document_string(l != NULL ? llm_name(l) : NULL), "kind",
+		                                l != NULL ? llm_kind_text(l->kind) : NULL, "since",
+		                                document_seconds(drain->since_ms), "by", document_string(drain->by)));
+	}
+	return list;
+}
+
 json_t *document_model_brief(const struct llm *l)
 {
 	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "model_name", document_string(llm_name(l)), "model_type",
@@ -374,6 +395,9 @@ char *document_status(const struct status_view *v, size_t *len)
 	if (held != NULL)
 		json_object_set_new(doc, "ejected", held);
 	add_discovery(doc, v);
+	held = doc != NULL ? drained(v) : NULL;
+	if (held != NULL)
+		json_object_set_new(doc, "drained", held);
 	add_generation(doc, v);
 	config_unref(c);
 	return finish_lists(doc, v, current, len);

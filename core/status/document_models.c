@@ -103,6 +103,11 @@ static json_t *model(const struct status_view *v, size_t i, json_t *rank, const 
 	for (size_t n = 1; n <= COUNT(fields); n++)
 		if (sorted[n] != NULL)
 			json_object_set_new(j, sorted[n]->key, sorted[n]->show(l, (const char *)l + sorted[n]->offset));
+	for (size_t n = 0; n < v->drain_count; n++)
+		if (strcmp(v->drains[n].name, status_drain_name(l)) == 0) {
+			json_object_set_new(j, "drained_since", json_real((double)v->drains[n].since_ms / 1000));
+			json_object_set_new(j, "drained_by", document_string(v->drains[n].by));
+		}
 	return j;
 }
 

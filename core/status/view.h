@@ -28,6 +28,19 @@ struct status_source {
 	int64_t next_ms;       /* SOURCE_PENDING, SOURCE_FAILS: when it is asked again; 0: only on request */
 };
 
+/* An LLM that gets no new turns, because an admin drains it. */
+struct status_drain {
+	char *name; /* as status_drain_name() gives it */
+	char *by;   /* who did it */
+	int64_t since_ms;
+};
+
+/* The name under which an LLM is drained: its deploy_id, or its kind if it was configured. */
+static inline const char *status_drain_name(const struct llm *l)
+{
+	return l->deploy_id != NULL ? l->deploy_id : llm_kind_text(l->kind);
+}
+
 struct status_view {
 	const struct config *config; /* NULL: none was published yet */
 	const char *config_name;     /* file name in the run directory, "config.17"; NULL */
@@ -35,8 +48,10 @@ struct status_view {
 	size_t llm_count;
 	const size_t *order; /* candidates, best first (select_order) */
 	size_t order_count;
-	size_t usable_count; /* that many candidates can be used, they come first; 0: waiting */
-	const char *pinned;  /* deploy_id or NULL */
+	size_t usable_count;               /* that many candidates can be used, they come first; 0: waiting */
+	const char *pinned;                /* deploy_id or NULL */
+	const struct status_drain *drains; /* those are no candidates; also of LLMs that are not known now */
+	size_t drain_count;
 	struct status_polling polling;
 	const struct status_source *sources; /* NULL: nothing is known of them */
 	size_t source_count;

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from harness.daemon import Daemon, replace_file
+from harness.http_client import Turn
 from harness.process import BUILD, PATIENCE, clean_env
 
 RESTART = 4
@@ -18,7 +19,9 @@ def daemon(testbed):
     a, b = testbed.llm(), testbed.llm()
     backend = testbed.backend({"3f2b-1": a.deployment(), "9c0d-2": {**b.deployment("Qwen/Qwen3-8B"), "name": "tt-qwen"}})
     conf = 'polling: { interval = 60; };\nlocal: { port = 7001; };\n'
-    return Daemon(testbed, backend=backend, conf=conf).wait_current("3f2b-1").wait_health("9c0d-2", "healthy")
+    daemon = Daemon(testbed, backend=backend, conf=conf).wait_current("3f2b-1").wait_health("9c0d-2", "healthy")
+    daemon.service.backend = backend
+    return daemon
 
 
 def ctl(daemon, *words):
@@ -185,3 +188,77 @@ def test_numbers_are_printed_as_they_were_written(testbed):
     for shown in (ctl(daemon, "config").stdout, ctl(daemon, "--json", "config").stdout, ctl(daemon, "config", "explain", "llm.temperature").stdout):
         assert "0.69999" not in shown and "0.7" in shown
     assert "0.1000" not in ctl(daemon, "config").stdout and "0.3" in ctl(daemon, "config", "discovery.interval").stdout
+
+
+# --- drain ---
+
+@pytest.mark.parametrize("name", ["3f2b-1", "3f", "Llama"])
+def test_a_drained_model_gets_no_new_turns_until_it_is_undrained(daemon, name):
+    assert daemon.current() == "3f2b-1"
+    done = ctl(daemon, "drain", name)
+    assert done.returncode == 0 and "3f2b-1 gets no new turns" in done.stdout, done
+    assert daemon.current() == "9c0d-2"
+    ctl(daemon, "refresh")
+    assert daemon.current() == "9c0d-2", "a refresh does not end it"
+    who = subprocess.run(["id", "-un"], capture_output=True, text=True).stdout.strip()
+    assert f"drained by {who} " in ctl(daemon, "models").stdout
+    assert f"drained       3f2b-1 (Llama-3.1-8B-Instruct), by {who} " in ctl(daemon, "status").stdout
+    assert "was drained before" in ctl(daemon, "drain", name).stdout
+    done = ctl(daemon, "select", "3f2b-1")
+    assert done.returncode == 1 and "tt-agentctl undrain 3f2b-1" in done.stderr
+    assert "3f2b-1 gets new turns again" in ctl(daemon, "undrain", name).stdout
+    daemon.wait_current("3f2b-1")
+    assert "drained" not in ctl(daemon, "status").stdout and "drained" not in daemon.status()
+    assert "3f2b-1 was not drained" in ctl(daemon, "undrain", name).stdout
+    log = daemon.log()
+    assert f"INFO drained model=Llama-3.1-8B-Instruct deploy_id=3f2b-1 by={who}" in log and "INFO undrained" in log
+
+
+def test_a_drain_outlives_the_daemon_and_the_deployment(daemon, testbed):
+    ctl(daemon, "drain", "3f2b-1")
+    before = daemon.status()["drained"]
+    assert [d["name"] for d in before] == ["3f2b-1"] and list(daemon.status())[-2:] == ["drained", "generation"]
+    for kill in (False, True):
+        daemon.restart(kill=kill)
+        assert daemon.status()["drained"] == before
+        daemon.wait_health("3f2b-1", "healthy").wait_current("9c0d-2")
+    backend = daemon.service.backend
+    backend.script(deployed={"9c0d-2": testbed.others[1].deployment("Qwen/Qwen3-8B")})
+    ctl(daemon, "refresh")
+    assert "drained       3f2b-1, by " in ctl(daemon, "status").stdout
+    assert "gets new turns again" in ctl(daemon, "undrain", "3f2b-1").stdout
+
+
+def test_no_turn_goes_to_a_drained_model_even_if_none_is_left(testbed):
+    service, llm = testbed.one()
+    running = service.ask("[[" + json.dumps({"tokens": 40, "delay_us": 20000}) + "]]")
+    llm.wait_request("/v1/chat/completions")
+    done = service.ctl("drain", "d1")
+    assert "no LLM is left for new ones" in done["message"] and done["new_model"] == "Unknown"
+    assert "waiting for LLM" in service.chat("Hello").text
+    turn = Turn(running)
+    assert turn.whole and len(llm.chats()) == 1, "what runs ends"
+    assert service.ctl("undrain", "d1")["status"] == "success"
+    assert service.chat("Hello").whole
+
+
+def test_a_configured_llm_is_drained_by_its_kind(testbed):
+    llm = testbed.llm()
+    daemon = Daemon(testbed, env={"LLM_CONTAINER_NAME": llm.host}).wait_current("container")
+    assert "container gets no new turns" in ctl(daemon, "drain", "contai").stdout
+    assert daemon.current() is None and [d["kind"] for d in daemon.status()["drained"]] == ["container"]
+    assert "container gets new turns again" in ctl(daemon, "undrain", "container").stdout
+    daemon.wait_current("container")
+
+
+def test_draining_what_is_not_there_is_refused(daemon):
+    done = ctl(daemon, "drain", "gpt")
+    assert done.returncode == 1 and "gpt not found" in done.stderr and done.stdout == ""
+    assert "gpt was not drained" in ctl(daemon, "undrain", "gpt").stdout
+
+
+def test_a_drain_removes_the_pin(daemon):
+    ctl(daemon, "select", "9c0d-2")
+    ctl(daemon, "drain", "9c0d-2")
+    assert daemon.current() == "3f2b-1" and daemon.status()["pinned"] is None
+    daemon.wait_log('pin_removed deploy_id=9c0d-2 reason="the model is drained"')

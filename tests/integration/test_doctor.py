@@ -738,3 +738,11 @@ def test_what_listens_where_it_should_not_is_found(service, tmp_path, name, addr
     # In that network the backend cannot be reached.
     found = doctor(service, *url, before=before)
     assert set(found) == {name, "backend_down"} and words in found[name]["message"] and fix in found[name]["fix"], found
+
+
+def test_a_drain_that_was_forgotten_is_found(testbed):
+    service = start(testbed)
+    service.ctl("drain", "d1")
+    expect(service, "llm_drained", "d1 gets no new turns: drained by ", fix="tt-agentctl undrain d1", also={"no_llm", "llm_unhealthy"})
+    service.ctl("undrain", "d1")
+    assert doctor(service) == {}

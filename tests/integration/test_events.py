@@ -108,6 +108,15 @@ def test_a_worker_that_dies(testbed):
     again.until(lambda s: {e["kind"] for e in s.of("event")} & {"continued", "broke_off"}, "what became of the answer")
 
 
+def test_a_model_that_is_drained(testbed):
+    service, _ = testbed.one()
+    stream = follow(testbed, service)
+    for command, kind in (("drain", "drained"), ("undrain", "undrained")):
+        service.ctl(command, "d1")
+        event = stream.event(kind)
+        assert event["deploy_id"] == "d1" and event["model"] == "Llama-3.1-8B-Instruct"
+
+
 def test_the_last_event_id_goes_on(testbed):
     service, _ = testbed.one()
     stream = follow(testbed, service)
