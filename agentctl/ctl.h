@@ -35,11 +35,11 @@ struct ctl {
 	const struct ctl_output *output;
 	int64_t deadline_ms;                        /* 0: the command's own */
 	const char *token_env, *model, *proxy, *ca; /* probe: NULL: not given */
-	const char *by, *since;                     /* usage: likewise */
+	const char *by;                             /* usage: likewise */
 	const char *url;                            /* doctor: of the web server; NULL: not given */
 	bool changed;                               /* config: what differs from the defaults */
 	bool try_services;                          /* doctor: makes a search and a chat */
-	const char *since;                          /* events: NULL: not given */
+	const char *since;                          /* events, usage: NULL: not given */
 	bool follow;                                /* events */
 	bool batch;                                 /* top */
 	unsigned count;                             /* top: pages; 0: without end */

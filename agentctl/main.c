@@ -52,7 +52,6 @@ int main(int argc, char **argv)
 	a.proxy = o.proxy;
 	a.ca = o.ca;
 	a.by = o.by;
-	a.since = o.since;
 	a.changed = o.changed;
 	a.url = o.url;
 	a.try_services = o.try_services;

@@ -9,13 +9,13 @@ struct ctl_options {
 	const char *run_dir; /* NULL: as the environment says */
 	int64_t timeout_ms;  /* 0: the command's own */
 	bool json;
-	const char *since; /* of events; NULL: not given */
+	const char *since; /* of events, usage; NULL: not given */
 	bool follow;
 	bool batch; /* of top */
 	unsigned count;
 	int64_t delay_ms;
 	const char *token_env, *model, *proxy, *ca; /* of probe; NULL: not given */
-	const char *by, *since;                     /* of usage; NULL: not given */
+	const char *by;                             /* of usage; NULL: not given */
 	const char *url;                            /* of doctor; NULL: not given */
 	bool changed;                               /* of config */
 	bool try_services;

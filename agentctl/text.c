@@ -319,7 +319,7 @@ void text_document(const struct ctl *a, const json_t *document)
 	show_available(a, json_object_get(document, "available_models"));
 }
 
-bool text_parse_time(const char *text, int64_t now_s, int sign, int64_t *at_s)
+bool text_parse_time(const char *text, int64_t now_s, int64_t *at_s)
 {
 	static const struct {
 		char unit;
@@ -336,7 +336,7 @@ bool text_parse_time(const char *text, int64_t now_s, int sign, int64_t *at_s)
 	n = strtoll(text, &end, 10);
 	for (size_t i = 0; end != text && n >= 0 && n < 1000000000 && i < sizeof units / sizeof units[0]; i++)
 		if (end[0] == units[i].unit && end[1] == '\0') {
-			*at_s = now_s + sign * n * units[i].seconds;
+			*at_s = now_s + n * units[i].seconds;
 			return true;
 		}
 	return false;

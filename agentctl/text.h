@@ -37,9 +37,9 @@ void text_discovery(const struct ctl *a, const json_t *document);
 void text_duration(double seconds, char *out, size_t size);
 /* "45 s ago", "never"; `at` in seconds since the epoch. */
 void text_ago(double at, char *out, size_t size);
-/* "90d", "12h" after (sign 1) or before (-1) now, or the date "2027-01-31", when it begins, UTC; in seconds
- * since the epoch. False: none of these. */
-bool text_parse_time(const char *text, int64_t now_s, int sign, int64_t *at_s);
+/* "90d", "12h" after now, or the date "2027-01-31", when it begins, UTC; in seconds since the epoch.
+ * False: none of these. */
+bool text_parse_time(const char *text, int64_t now_s, int64_t *at_s);
 /* The strings of a list as "a, b, c". */
 void text_joined(const json_t *list, char *out, size_t size);
 /* Any value on one line, to be freed. */

@@ -59,7 +59,7 @@ static bool set_time(json_t *record, const char *name, const char *value, int64_
 {
 	int64_t at_s;
 
-	return text_parse_time(value, now_s, 1, &at_s) && json_object_set_new(record, name, json_integer(at_s)) == 0;
+	return text_parse_time(value, now_s, &at_s) && json_object_set_new(record, name, json_integer(at_s)) == 0;
 }
 
 static const struct field {
@@ -231,7 +231,7 @@ static enum ctl_exit run_rotate(const struct ctl *a, const struct ctl_command *c
 	struct edit what = {.id = args[0]};
 	int64_t until_s = 0;
 
-	if (count > 1 && !text_parse_time(args[1], 0, 1, &until_s)) {
+	if (count > 1 && !text_parse_time(args[1], 0, &until_s)) {
 		a->output->problem(a, "the former key goes on for a time such as 1h or 7d");
 		return CTL_USAGE;
 	}

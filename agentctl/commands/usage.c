@@ -2,6 +2,7 @@
 /* usage: what attempts at LLMs took. It needs no daemon: the database that the published configuration
  * names is opened here. */
 #include "agentctl/ctl.h"
+#include "agentctl/since.h"
 #include "agentctl/table.h"
 #include "agentctl/text.h"
 #include "core/access/usage_log.h"
@@ -18,17 +19,15 @@ static enum ctl_exit run(const struct ctl *a, const struct ctl_command *c, char 
 	struct config *config = ctl_published_config(a, &e);
 	char *file = config != NULL ? usage_log_file(config) : NULL;
 	json_t *sums = NULL, *document = NULL;
-	int64_t since_s = 0;
+	struct since since = {.number = 0};
 
 	(void)args, (void)count;
 	if (config == NULL)
 		err_prefix(&e, "the published configuration, which names the database, can't be read");
 	else if (file == NULL)
 		err_set(&e, "no usage is stored (settings usage.file and usage.retain)");
-	else if (a->since != NULL && !text_parse_time(a->since, clock_wall_ms() / 1000, -1, &since_s))
-		err_set(&e, "--since wants a time such as 7d or 12h, or a date such as 2027-01-31");
-	else
-		sums = usage_log_sums(file, by, since_s * 1000, &e);
+	else if (a->since == NULL || since_parse(a->since, clock_wall_ms(), &since, &e) == 0)
+		sums = usage_log_sums(file, by, since.at_ms, &e);
 	if (sums != NULL)
 		document = json_pack("{s:s, s:s, s:o}", "file", file, "by", by, "usage", sums);
 	if (document != NULL)

@@ -44,7 +44,7 @@ def test_each_attempt_is_a_row(testbed):
     assert len(sums(service, "day")) <= 2
     service.ctl("usage", "--since", "1h")
     assert service.ctl("usage", "--since", "2100-01-01")["usage"] == []
-    for wrong in ("--by", "hour"), ("--since", "now"):
+    for wrong in ("--by", "hour"), ("--since", "soon"):
         assert service.ctl("usage", *wrong, ok=False).returncode == 1
 
 
