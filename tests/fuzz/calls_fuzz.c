@@ -16,9 +16,9 @@ static void on_started(void *arg, const struct tool *tool, const json_t *args)
 	abort(); /* the defaults provide no tool */
 }
 
-static void on_finished(void *arg, const struct tool *tool, const struct tool_result *result)
+static void on_finished(void *arg, const struct tool *tool, const json_t *arguments, const struct tool_result *result)
 {
-	(void)arg, (void)tool, (void)result;
+	(void)arg, (void)tool, (void)arguments, (void)result;
 	abort();
 }
 
