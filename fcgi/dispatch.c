@@ -155,8 +155,7 @@ static bool is_forwarded_properly(const struct connection *c)
 static bool is_protected(const struct route *route)
 {
 	return (route->status == 200 || route->status == 403) && route->endpoint->right != ENDPOINT_OPEN &&
-	       route->endpoint->right !=
-	               ENDPOINT_PAGE;
+	       route->endpoint->right != ENDPOINT_PAGE;
 }
 
 /* By its key, whatever the web server says. */
