@@ -178,6 +178,7 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 
 	request->arg = chat;
 	request->attempted = on_attempted;
+	request->identity = connection_identity(c);
 	if (chat != NULL)
 		chat->prompt = tokens_of(request->chat.content);
 	request->summary = connection_log(c) != NULL ? on_summary : NULL;

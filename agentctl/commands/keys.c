@@ -9,9 +9,12 @@
 #include "core/config/config.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <time.h>
 
 /* --- the fields of a key --------------------------------------------------------------------- */
@@ -110,6 +113,19 @@ static char *file_of(const struct ctl *a)
 	return file;
 }
 
+/* The service's, which must be able to read a new file. */
+static gid_t group_of(const struct ctl *a)
+{
+	const struct group *g;
+	const struct passwd *p;
+	struct stat st;
+
+	if (stat(a->run_dir, &st) == 0 && (p = getpwuid(st.st_uid)) != NULL)
+		return p->pw_gid;
+	g = getgrnam("tt-agent");
+	return g != NULL ? g->gr_gid : (gid_t)-1;
+}
+
 /* An edit of the file, and what it found. */
 struct edit {
 	const char *id;
@@ -152,7 +168,7 @@ static enum ctl_exit change(const struct ctl *a, const struct ctl_command *c, ke
 	char *file = file_of(a);
 	enum ctl_exit result = CTL_OK;
 
-	if (file == NULL || keys_edit(file, edit, what, &e) < 0) {
+	if (file == NULL || keys_edit(file, group_of(a), edit, what, &e) < 0) {
 		err_set(&e, "no memory");
 		a->output->problem(a, e.text);
 		result = CTL_REFUSED;

@@ -510,20 +510,21 @@ static int write_records(FILE *out, const json_t *records)
 	return ferror(out) || fflush(out) != 0 || fsync(fileno(out)) != 0 ? -1 : 0;
 }
 
-/* A new file belongs to the group of its directory, which is the service's. */
-static int set_owner(int fd, const char *file, int directory)
+static int set_owner(int fd, const char *file, int directory, gid_t group)
 {
 	struct stat st;
 	bool exists = stat(file, &st) == 0;
 
 	if (!exists && fstat(directory, &st) < 0)
 		return -1;
+	if (!exists && group != (gid_t)-1)
+		st.st_gid = group;
 	if (fchown(fd, exists ? st.st_uid : (uid_t)-1, st.st_gid) < 0 && errno != EPERM)
 		return -1;
 	return fchmod(fd, exists ? st.st_mode & 0777 : 0640);
 }
 
-static int replace(const char *file, int directory, const json_t *records, struct err *e)
+static int replace(const char *file, int directory, gid_t group, const json_t *records, struct err *e)
 {
 	char *temporary = NULL;
 	FILE *out = NULL;
@@ -532,7 +533,7 @@ static int replace(const char *file, int directory, const json_t *records, struc
 	if (asprintf(&temporary, "%s.XXXXXX", file) < 0)
 		return err_set(e, "no memory for the keys");
 	fd = mkostemp(temporary, O_CLOEXEC);
-	if (fd >= 0 && set_owner(fd, file, directory) == 0)
+	if (fd >= 0 && set_owner(fd, file, directory, group) == 0)
 		out = fdopen(fd, "w");
 	if (out != NULL && write_records(out, records) == 0 && rename(temporary, file) == 0 && fsync(directory) == 0)
 		result = 0;
@@ -562,7 +563,7 @@ static int lock_directory(const char *file, struct err *e)
 	return fd;
 }
 
-int keys_edit(const char *file, keys_edit_fn *edit, void *arg, struct err *e)
+int keys_edit(const char *file, gid_t group, keys_edit_fn *edit, void *arg, struct err *e)
 {
 	struct buf text = BUF_INIT(KEYS_FILE_MAX);
 	struct err why = ERR_INIT;
@@ -579,7 +580,7 @@ int keys_edit(const char *file, keys_edit_fn *edit, void *arg, struct err *e)
 	if (records == NULL)
 		err_set(e, "no memory for the keys");
 	else if (edit(arg, records, e) == 0)
-		result = replace(file, directory, records, e);
+		result = replace(file, directory, group, records, e);
 out:
 	json_decref(records);
 	buf_free(&text);

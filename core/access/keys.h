@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define KEYS_FILE_MAX (16u << 20)
 #define KEY_ID_MAX    64
@@ -61,8 +62,9 @@ int key_check(const json_t *record, struct err *e);
 
 /* Changes the file while no other program does: edit gets the records, as an array in which lines
  * that are not JSON are strings, and changes it or fails with e. The file is then replaced, with the
- * owner and the mode that it has. -1 with e. */
+ * owner and the mode that it has; a new one may be read by that group, the service's ((gid_t)-1: that of
+ * its directory). -1 with e. */
 typedef int keys_edit_fn(void *arg, json_t *records, struct err *e);
-int keys_edit(const char *file, keys_edit_fn *edit, void *arg, struct err *e);
+int keys_edit(const char *file, gid_t group, keys_edit_fn *edit, void *arg, struct err *e);
 
 #endif

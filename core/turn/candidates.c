@@ -55,6 +55,24 @@ static bool can(const struct status_llm *l, const struct quirk_memory *quirks, b
 	return does && (candidate_quirks(l, quirks).set & QUIRK_BIT(unless)) == 0;
 }
 
+static bool is_allowed(const struct status_snapshot *s, const struct status_llm *l,
+                       const struct access_identity *client)
+{
+	const char *id = status_text(s, l->model), *name = status_text(s, l->model_name);
+
+	return client == NULL || (id != NULL && access_may_use_model(client, id)) ||
+	       (name != NULL && access_may_use_model(client, name)) ||
+	       (id == NULL && name == NULL && access_may_use_model(client, ""));
+}
+
+bool candidates_are_allowed(const struct status_snapshot *s, const struct access_identity *client)
+{
+	for (size_t rank = 0; rank < status_header(s)->candidate_count; rank++)
+		if (is_allowed(s, status_candidate(s, rank), client))
+			return true;
+	return false;
+}
+
 const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *c,
                                          const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms)
 {
@@ -66,7 +84,7 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
 	for (size_t rank = 0; rank < h->candidate_count; rank++) {
 		const struct status_llm *l = status_candidate(s, rank);
 
-		if (was_tried(tried, l->instance) ||
+		if (was_tried(tried, l->instance) || !is_allowed(s, l, needs.client) ||
 		    (needs.vision && !can(l, needs.quirks, l->vision != 0, QUIRK_IMAGES)) ||
 		    (needs.continues && !can(l, needs.quirks, l->continues != 0, QUIRK_CONTINUATION)))
 			continue;

@@ -3,6 +3,7 @@
 #ifndef TT_TURN_CANDIDATES_H
 #define TT_TURN_CANDIDATES_H
 
+#include "core/access/access.h"
 #include "core/llm/quirks.h"
 #include "core/status/reader.h"
 
@@ -34,15 +35,19 @@ void tried_add(struct tried *t, uint64_t instance);
 
 /* What an attempt needs of its LLM. */
 struct candidate_needs {
-	bool vision;                       /* the message has images */
-	bool continues;                    /* another LLM began the answer */
-	const struct quirk_memory *quirks; /* what this worker knows of LLMs */
+	bool vision;                          /* the message has images */
+	bool continues;                       /* another LLM began the answer */
+	const struct quirk_memory *quirks;    /* what this worker knows of LLMs */
+	const struct access_identity *client; /* whose models it may be; NULL: any */
 };
 
 /* The best candidate that was not tried: usable ones that are not in cooldown, then those
  * in cooldown, then the unhealthy ones. NULL: none is left. */
 const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *c,
                                          const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms);
+
+/* Whether the client may use any candidate's model, by the id that its server knows it by or by its name. */
+bool candidates_are_allowed(const struct status_snapshot *s, const struct access_identity *client);
 
 /* Whether any candidate has vision. */
 bool candidates_have_vision(const struct status_snapshot *s, const struct quirk_memory *quirks);

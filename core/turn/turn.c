@@ -127,6 +127,7 @@ static void turn_free(struct turn *t)
 	json_decref(t->tools.definitions);
 	json_decref(t->tools.subjects);
 	json_decref(t->conversation.as_sent);
+	access_identity_unref(c->client);
 	free(c->subject);
 	free(c->sandbox);
 	if (t->timer != NULL)
@@ -253,6 +254,7 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	c->request = request->chat;
 	c->alone = utf8_is_blank(c->request.thread_id);
 	c->subject = strdup(request->subject);
+	c->client = request->identity != NULL ? access_identity_ref(request->identity) : NULL;
 	c->sandbox = c->subject == NULL ? NULL : sandbox_name(t);
 	c->messages = json_pack("[{s:s, s:O}]", "role", "user", "content", c->request.content);
 	t->log.request_id = strdup(request->request_id);

@@ -12,6 +12,7 @@
 #ifndef TT_TURN_TURN_H
 #define TT_TURN_TURN_H
 
+#include "core/access/access.h"
 #include "core/base/background.h"
 #include "core/config/config.h"
 #include "core/http/http.h"
@@ -99,8 +100,10 @@ struct turn_attempt {
 struct turn_request {
 	struct chat_request chat; /* moved into the turn */
 	const char *subject;      /* the user, "" = not known; copied */
-	const char *request_id;   /* copied */
-	const char *client;       /* its address, for the log; NULL: not known; copied */
+	/* What the client may use, of which the turn takes a reference; NULL: everything. */
+	struct access_identity *identity;
+	const char *request_id; /* copied */
+	const char *client;     /* its address, for the log; NULL: not known; copied */
 	const struct protocol *protocol;
 	struct output *output; /* outlives the turn */
 	/* An answer that another program began and this turn resumes; NULL: none. Copied. */

@@ -85,6 +85,8 @@ static const struct failure {
 	[ATTEMPT_FAILED] = {NEXT, CONTINUE, false, NO_ANSWER, BROKE_OFF},
 };
 
+#define NOT_ALLOWED "Your API key may not use any of the models that are available."
+
 /* ---- CHOOSE ---------------------------------------------------------------------------------- */
 
 const char *chat_services_obstacle(const struct chat_services *s, const struct chat_request *chat)
@@ -117,12 +119,15 @@ enum step turn_choose(struct turn *t)
 {
 	const struct chat_services *s = t->services;
 	struct upstream *up = &t->upstream;
-	const struct candidate_needs needs = {
-		.vision = t->conversation.request.has_images, .continues = up->continuing, .quirks = s->quirks};
+	const struct candidate_needs needs = {.vision = t->conversation.request.has_images,
+	                                      .continues = up->continuing,
+	                                      .quirks = s->quirks,
+	                                      .client = t->conversation.client};
 	struct status_snapshot *snapshot = s->snapshot(s->arg);
 	const struct status_llm *next =
 		snapshot == NULL ? NULL : candidates_next(snapshot, s->cooldown, &up->tried, needs, clock_wall_ms());
 	const char *obstacle;
+	bool allowed;
 
 	if (up->tried.count == 0)
 		up->failure = ATTEMPT_UNREACHABLE;
@@ -146,8 +151,11 @@ enum step turn_choose(struct turn *t)
 		up->shrunk = 0;
 		return STEP_ATTEMPT;
 	}
+	allowed = snapshot == NULL || candidates_are_allowed(snapshot, t->conversation.client);
 	if (snapshot != NULL)
 		status_release(snapshot);
+	if (!allowed && !up->continuing)
+		return turn_fail(t, NOT_ALLOWED);
 	if (up->continuing)
 		return turn_fail(t, up->tried.count == 0 ? NOT_RESUMED : failures[up->failure].broken);
 	obstacle = chat_services_obstacle(s, &t->conversation.request); /* models come and go since the turn began */
@@ -335,6 +343,19 @@ enum step turn_prompt_late(struct turn *t)
 
 /* ---- ATTEMPT: how it begins and is stopped --------------------------------------------------- */
 
+/* The names of those that the client may use. */
+static void name_tools(struct turn *t)
+{
+	const struct access_identity *client = t->conversation.client;
+	const char **names = t->upstream.tools;
+	size_t count = toolbox_names(t->config, names), kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (client == NULL || access_may_use_tool(client, names[i]))
+			names[kept++] = names[i];
+	names[kept] = NULL;
+}
+
 enum step turn_attempt(struct turn *t)
 {
 	struct upstream *up = &t->upstream;
@@ -348,7 +369,7 @@ enum step turn_attempt(struct turn *t)
 	p = fitting_prompt(t);
 	up->tools[0] = NULL;
 	if (p.tools != NULL)
-		toolbox_names(t->config, up->tools);
+		name_tools(t);
 	if (t->services->background != NULL && prompt_size(&p) > BACKGROUND_MIN)
 		return STEP_PROMPT;
 	body = prompt_body(&p, t->services->prompts, &len);

@@ -38,7 +38,8 @@ enum step {
 /* The history of the thread, and what this turn adds to it. */
 struct conversation {
 	struct chat_request request;
-	bool alone; /* its thread has no name: nothing is loaded, nothing is stored */
+	struct access_identity *client; /* NULL: it may use everything */
+	bool alone;                     /* its thread has no name: nothing is loaded, nothing is stored */
 	char *subject;
 	char *sandbox;    /* its name for tools */
 	json_t *history;  /* the turns before this one */

@@ -39,11 +39,35 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 	t->proceed(t);
 }
 
+/* Those that the client may use; steals the definitions. */
+static json_t *allowed_tools(const struct turn *t, json_t *definitions)
+{
+	const struct access_identity *client = t->conversation.client;
+	json_t *allowed = client == NULL || definitions == NULL ? NULL : json_array();
+	json_t *tool;
+	size_t i;
+
+	if (allowed == NULL)
+		return definitions;
+	json_array_foreach(definitions, i, tool)
+	{
+		const char *name = json_string_value(json_object_get(json_object_get(tool, "function"), "name"));
+
+		if (name != NULL && access_may_use_tool(client, name))
+			json_array_append(allowed, tool);
+	}
+	json_decref(definitions);
+	if (json_array_size(allowed) > 0)
+		return allowed;
+	json_decref(allowed);
+	return NULL;
+}
+
 enum step turn_load(struct turn *t)
 {
 	const struct store_key key = key_of(t);
 
-	t->tools.definitions = toolbox_definitions(t->services->toolbox, t->config);
+	t->tools.definitions = allowed_tools(t, toolbox_definitions(t->services->toolbox, t->config));
 	t->tools.left_ms = cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
 	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
 	if (t->conversation.alone)

@@ -316,3 +316,30 @@ def test_tt_studio_is_told_of_a_limit_in_words(testbed):
     assert service.chat("hello").answer == "yes"
     turn = service.chat("hello")
     assert turn.status == 200 and turn.whole and "1 requests per minute" in turn.text
+
+
+# ---- what they may use ---------------------------------------------------------------------------------------
+
+
+def test_a_key_uses_only_the_models_and_tools_that_it_may(testbed):
+    a, b = testbed.llm(text=["from Llama"]), testbed.llm(text=["from Qwen"])
+    backend = testbed.backend({"d1": a.deployment(), "d2": b.deployment("Qwen3-8B", name="c-d2")})
+    service = testbed.service(backend=backend, sets=["access.require=all", f"access.keys_file={testbed.directory}/keys.jsonl"])
+    wait_until(lambda: service.http.get("/").json().get("status") == "ready", "ready")
+    keys = {name: create(service, name, *fields) for name, fields in {
+        "all": [], "qwen": ["models=Qwen*,gpt*"], "none": ["models=gpt*"], "mute": ["tools="], "search": ["tools=web_*,tavily*"]}.items()}
+    wait_until(lambda: len(json.loads(get(service, keys["all"]).body)["available_models"]) == 2, "two models")
+    wait_until(lambda: Turn(ask(service, keys["qwen"], "hello")).answer == "from Qwen", "the other LLM is known")
+    assert Turn(ask(service, keys["all"], "hello")).answer == "from Llama"
+    a.script(status=500)  # the key's model is down: no other one takes over
+    b.script(status=500)
+    refused = Turn(ask(service, keys["none"], "hello"))
+    assert refused.whole and "may not use any of the models" in refused.text
+    a.script(status=200, text=["yes"])
+    b.forget()
+    assert "yes" not in Turn(ask(service, keys["qwen"], "hello")).text
+    a.forget()
+    for name in "all", "mute", "search":
+        assert Turn(ask(service, keys[name], "hello")).answer == "yes"
+    offered = [[t["function"]["name"] for t in r["body"].get("tools", [])] for r in a.chats()]
+    assert len(offered[0]) >= 1 and offered[1] == [] and offered[2] == [n for n in offered[0] if n.startswith("tavily")]

@@ -258,7 +258,7 @@ static void an_edit_leaves_the_other_lines_as_they_are(void **state)
 
 	path_of(state, path);
 	write_file(path, before, 0600);
-	assert_int_equal(keys_edit(path, append, name_a, &e), 0);
+	assert_int_equal(keys_edit(path, (gid_t)-1, append, name_a, &e), 0);
 	assert_int_equal(keys_read(path, &text, &e), 0);
 	assert_string_equal(text.data,
 	                    "# a comment\nnonsense { \"x\" }\n{\"id\":\"b\",\"unknown\":1.5}\n"
@@ -276,12 +276,12 @@ static void an_edit_that_fails_changes_nothing(void **state)
 
 	path_of(state, path);
 	write_file(path, "# mine\n", 0640);
-	assert_int_equal(keys_edit(path, refuse, NULL, &e), -1);
+	assert_int_equal(keys_edit(path, (gid_t)-1, refuse, NULL, &e), -1);
 	assert_string_equal(e.text, "no");
 	assert_int_equal(keys_read(path, &text, &none), 0);
 	assert_string_equal(text.data, "# mine\n");
 	err_clear(&e);
-	assert_int_equal(keys_edit("/nonexistent/keys.jsonl", append, name_a, &e), -1);
+	assert_int_equal(keys_edit("/nonexistent/keys.jsonl", (gid_t)-1, append, name_a, &e), -1);
 	assert_non_null(strstr(e.text, "/nonexistent"));
 	buf_free(&text);
 }
@@ -294,9 +294,10 @@ static void a_new_file_is_only_for_its_owner_and_group(void **state)
 
 	path_of(state, path);
 	unlink(path);
-	assert_int_equal(keys_edit(path, append, name_a, &e), 0);
+	assert_int_equal(keys_edit(path, geteuid() == 0 ? 12345 : (gid_t)-1, append, name_a, &e), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0640);
+	assert_int_equal(st.st_gid, geteuid() == 0 ? 12345 : getegid());
 }
 
 static void a_file_that_others_may_write_or_read_is_refused(void **state)
@@ -357,7 +358,7 @@ static void edits_at_the_same_time_are_all_kept(void **state)
 				char id[20];
 
 				snprintf(id, sizeof id, "k%u-%u", p, i);
-				if (keys_edit(path, append, id, &e) < 0)
+				if (keys_edit(path, (gid_t)-1, append, id, &e) < 0)
 					_exit(1);
 			}
 			_exit(0);
