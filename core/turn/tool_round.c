@@ -149,6 +149,8 @@ static void start_job(struct job *j, const struct call *call, const struct tool_
 	json_t *args = json_loads(*call->arguments == '\0' ? "{}" : call->arguments, 0, &why);
 	char text[400];
 
+	if (tool != NULL && in->client != NULL && !access_may_use_tool(in->client, tool->name))
+		tool = NULL; /* it was not offered */
 	if (in->closed || r->runs_left == 0) {
 		job_done(j, "Error: no more tools can be used for this question. Answer now with what you have.");
 	} else if (tool == NULL) {

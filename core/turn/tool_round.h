@@ -6,6 +6,7 @@
 #ifndef TT_TURN_TOOL_ROUND_H
 #define TT_TURN_TOOL_ROUND_H
 
+#include "core/access/access.h"
 #include "core/status/counters.h"
 #include "core/stream/calls.h"
 #include "core/tools/tool.h"
@@ -24,6 +25,7 @@ struct tool_round_handlers {
 
 /* Where a round runs. What it points to must outlive the round. */
 struct tool_round_place {
+	const struct access_identity *client; /* whose tools it may be; NULL: all */
 	struct toolbox *box;
 	const struct tool_context *context;
 	json_t *subjects;          /* an object: what tools were run on in this turn, by tool; kept by the turn */

@@ -105,6 +105,7 @@ enum step turn_tools(struct turn *t)
 		.context = &tools->context,
 		.subjects = tools->subjects,
 		.counters = t->services->counters,
+		.client = t->conversation.client,
 		.closed = turn_tools_used_up(t),
 		.runs_left = calls_left(t),
 	};

@@ -327,7 +327,8 @@ def test_a_key_uses_only_the_models_and_tools_that_it_may(testbed):
     service = testbed.service(backend=backend, sets=["access.require=all", f"access.keys_file={testbed.directory}/keys.jsonl"])
     wait_until(lambda: service.http.get("/").json().get("status") == "ready", "ready")
     keys = {name: create(service, name, *fields) for name, fields in {
-        "all": [], "qwen": ["models=Qwen*,gpt*"], "none": ["models=gpt*"], "mute": ["tools="], "search": ["tools=web_*,tavily*"]}.items()}
+        "all": [], "qwen": ["models=Qwen*,gpt*"], "none": ["models=gpt*"], "mute": ["tools="], "search": ["tools=web_*,tavily*"],
+        "code": ["tools=document_*,code_*"]}.items()}
     wait_until(lambda: len(json.loads(get(service, keys["all"]).body)["available_models"]) == 2, "two models")
     wait_until(lambda: Turn(ask(service, keys["qwen"], "hello")).answer == "from Qwen", "the other LLM is known")
     assert Turn(ask(service, keys["all"], "hello")).answer == "from Llama"
@@ -341,5 +342,10 @@ def test_a_key_uses_only_the_models_and_tools_that_it_may(testbed):
     a.forget()
     for name in "all", "mute", "search":
         assert Turn(ask(service, keys[name], "hello")).answer == "yes"
+    # A model that calls a tool although it was not offered runs nothing.
+    a.script(rounds=[{"calls": [{"id": "c1", "name": "tavily_search_results_json", "arguments": "{\"query\": \"x\"}"}], "force_calls": True},
+                     {"text": ["done"]}])
+    for name in "mute", "code":
+        assert "Searching" not in Turn(ask(service, keys[name], "hello", f"calls-of-{name}")).text
     offered = [[t["function"]["name"] for t in r["body"].get("tools", [])] for r in a.chats()]
     assert len(offered[0]) >= 1 and offered[1] == [] and offered[2] == [n for n in offered[0] if n.startswith("tavily")]
