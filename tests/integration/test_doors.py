@@ -16,7 +16,7 @@ from harness.process import PATIENCE, SOURCE
 from harness.tool_mocks import search, search_env
 
 TURN = {"message": "[plain] hello", "thread_id": "doors-123456"}
-ENDPOINTS = [("GET", "/status"), ("HEAD", "/status"), ("POST", "/poll_requests"), ("POST", "/refresh"),
+ENDPOINTS = [("GET", "/status"), ("HEAD", "/status"), ("GET", "/metrics"), ("POST", "/poll_requests"), ("POST", "/refresh"),
              ("POST", "/select_model?deploy_id=d1"), ("POST", "/refresh_config"), ("GET", "/test_llm"), ("POST", "/test_llm"),
              ("POST", "/agent/refresh/")]
 EVIL = [
