@@ -13,6 +13,7 @@ static const struct ctl_command *const entries[] = {
 	&ctl_ping,
 	&ctl_status,
 	&ctl_models,
+	&ctl_metrics,
 	&ctl_config,
 	&ctl_config_explain,
 	&ctl_events,

@@ -38,7 +38,7 @@ struct page {
 	struct buf *out;
 	const struct metrics_source *from;
 	enum metrics_format format;
-	const struct counters_total *counters; /* NULL: they cannot be read */
+	const struct counters_total *counters;
 	struct process *processes;
 	size_t process_count;
 	bool failed;
@@ -126,7 +126,7 @@ static void one(struct page *p, const struct metric *m, int64_t n)
 
 static int64_t counted(const struct page *p, enum counter id)
 {
-	return p->counters != NULL ? p->counters->sums[id] : 0;
+	return p->counters->sums[id];
 }
 
 /* --- metrics of the service ----------------------------------------------------------------- */
@@ -348,7 +348,7 @@ static void read_processes(struct page *p)
 {
 	const struct status_snapshot *s = p->from->snapshot;
 	const struct status_header *h = s != NULL ? status_header(s) : NULL;
-	size_t workers = p->counters != NULL ? p->counters->worker_count : 0;
+	size_t workers = p->counters->worker_count;
 
 	p->processes = calloc(workers + 1, sizeof *p->processes);
 	if (p->processes == NULL) {
@@ -434,9 +434,8 @@ static void print_histogram(struct page *p, const struct metric *m, const struct
 static void print_each(struct page *p, const struct metric *m)
 {
 	const struct counter_series_info *info = counter_series_info(m->series);
-	size_t members = p->counters != NULL ? p->counters->member_count[info->label] : 0;
 
-	for (size_t n = 0; n < members; n++) {
+	for (size_t n = 0; n < p->counters->member_count[info->label]; n++) {
 		const struct counter_member *of = &p->counters->members[info->label][n];
 
 		if (info->kind == SERIES_HISTOGRAM) {
@@ -503,11 +502,13 @@ static void heading_line(struct page *p, const struct metric *m, const char *wha
 	put(p, "\n");
 }
 
-int metrics_print(struct buf *out, const struct metrics_source *from, enum metrics_format f)
+int metrics_print(struct buf *out, const struct metrics_source *from, enum metrics_format f, struct err *e)
 {
-	struct counters_total *counters = counters_read(from->run_dir, NULL);
+	struct counters_total *counters = counters_read(from->run_dir, e);
 	struct page p = {.out = out, .from = from, .format = f, .counters = counters};
 
+	if (counters == NULL)
+		return -1; /* counters of 0 would look as if they had begun again */
 	read_processes(&p);
 	for (size_t i = 0; i < METRICS; i++) {
 		const struct metric *m = &metrics[i];
@@ -522,7 +523,7 @@ int metrics_print(struct buf *out, const struct metrics_source *from, enum metri
 		put(&p, "# EOF\n");
 	free(p.processes);
 	counters_total_free(counters);
-	return p.failed ? -1 : 0;
+	return p.failed ? err_set(e, "no memory for the metrics") : 0;
 }
 
 void metrics_print_manual(FILE *out)

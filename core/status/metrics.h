@@ -27,8 +27,9 @@ struct metrics_source {
 	const struct config *config;            /* NULL: none was published yet */
 };
 
-/* Appends all of them to out. -1: out of memory, or longer than out may be. */
-int metrics_print(struct buf *out, const struct metrics_source *from, enum metrics_format f);
+/* Appends all of them to out. -1 with e: the run directory cannot be read, out of memory, or longer than out
+ * may be. */
+int metrics_print(struct buf *out, const struct metrics_source *from, enum metrics_format f, struct err *e);
 
 /* The table for the manual page. */
 void metrics_print_manual(FILE *out);

@@ -13,12 +13,13 @@ static void answer(struct worker *w, struct connection *c)
 	                                    .stale = published_is_stale(p, NULL, NULL),
 	                                    .config = published_config(p)};
 	enum metrics_format f = metrics_format_of(connection_header(c, "Accept"));
+	struct err e = ERR_INIT;
 	struct buf page = BUF_INIT(CONNECTION_BODY_MAX);
 
-	if (metrics_print(&page, &from, f) == 0)
+	if (metrics_print(&page, &from, f, &e) == 0)
 		response_text(c, metrics_content_type(f), page.data, page.len);
 	else
-		response_detail(c, 500, "", "Out of memory");
+		response_detail(c, 500, "", e.text);
 	buf_free(&page);
 	if (s != NULL)
 		status_release(s);

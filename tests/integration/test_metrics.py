@@ -5,13 +5,14 @@ import json
 import os
 import resource
 import signal
+import subprocess
 
 import httpx
 import pytest
 
 from harness import fastcgi
-from harness.metrics import OPENMETRICS, goes_up, promtool, scrape
-from harness.process import WRAP, wait_until
+from harness.metrics import OPENMETRICS, Metrics, goes_up, promtool, scrape
+from harness.process import BUILD, WRAP, wait_until
 from harness.tool_mocks import SEARCH, call, calls, rounds, search, search_env
 
 MODEL = "Llama-3.1-8B-Instruct"
@@ -132,6 +133,20 @@ def test_both_formats_have_the_same_samples(lively):
     counters = ["tt_agent_turns_total", "tt_agent_attempts_total", "tt_agent_inter_token_seconds_bucket"]
     of = lambda m: {k: v for k, v in m.samples.items() if k[0] in counters}
     assert of(scrape(service)) == of(scrape(service, OPENMETRICS)) != {}
+
+
+def test_the_admin_tool_prints_the_same(lively):
+    service, _ = lively
+    done = service.ctl("metrics", ok=False)
+    assert done.returncode == 0 and not done.stderr
+    of = lambda m: {k: v for k, v in m.counters().items() if "requests" not in k[0]}
+    assert of(Metrics(done.stdout)) == of(scrape(service))
+    assert Metrics(done.stdout).samples.keys() == scrape(service).samples.keys()
+
+
+def test_the_admin_tool_says_why_it_cannot_read_them(tmp_path):
+    done = subprocess.run([BUILD / "tt-agentctl", "--run-dir", tmp_path / "none", "metrics"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3 and not done.stdout and str(tmp_path / "none") in done.stderr
 
 
 # ---- who may read it ----------------------------------------------------------------------------

@@ -337,7 +337,7 @@ static void a_file_of_another_build_begins_its_series_again(void **state)
 	counters_close(c);
 }
 
-static void workers_that_live_are_listed(void **state)
+static void workers_that_live_have_their_pids(void **state)
 {
 	struct counters *a = open_counters(), *b = open_counters();
 	struct counters_total *t;
@@ -394,7 +394,7 @@ int main(void)
 		TEST(names_are_made_valid),
 		TEST(the_latest_value_holds),
 		TEST(a_file_of_another_build_begins_its_series_again),
-		TEST(workers_that_live_are_listed),
+		TEST(workers_that_live_have_their_pids),
 		TEST(an_unusable_directory_is_an_error),
 		TEST(each_has_a_name),
 	};
