@@ -18,6 +18,15 @@ dist_lighttpd_DATA = \
 	deploy/lighttpd/50-tt-agent-root.conf \
 	deploy/lighttpd/tt-agent-fastcgi.conf
 
+# For Prometheus and Grafana.
+prometheusdir = $(pkgdatadir)/prometheus
+dist_prometheus_DATA = \
+	deploy/prometheus/scrape.yml \
+	deploy/prometheus/tt-agent.rules.test.yml \
+	deploy/prometheus/tt-agent.rules.yml
+grafanadir = $(pkgdatadir)/grafana
+dist_grafana_DATA = deploy/grafana/tt-agent.json
+
 # systemd, sysusers and tmpfiles look below /usr/lib and below /usr/local/lib.
 systemdunitdir = $(prefix)/lib/systemd/system
 dist_systemdunit_DATA = \

@@ -3,7 +3,6 @@
 
 #include "config.h"
 
-#include "core/base/clock.h"
 #include "core/base/process.h"
 #include "core/base/roff.h"
 #include "core/base/utf8.h"
@@ -313,9 +312,25 @@ static int64_t count_fds(int64_t pid)
 	return count < FDS_MAX ? count : -1;
 }
 
-static bool read_process(int64_t pid, struct process *out)
+/* When the machine was started, in the kernel's words: an own calculation would differ a little each time, and a
+ * process would seem to have been restarted. 0: not known. */
+static int64_t read_boot_s(void)
 {
-	int64_t boot_s = (clock_wall_ms() - clock_boot_ms()) / 1000;
+	FILE *in = fopen("/proc/stat", "re");
+	int64_t seconds = 0;
+	char *line = NULL;
+	size_t size = 0;
+
+	while (in != NULL && getline(&line, &size, in) >= 0 && sscanf(line, "btime %" SCNd64, &seconds) != 1)
+		;
+	free(line);
+	if (in != NULL)
+		fclose(in);
+	return seconds;
+}
+
+static bool read_process(int64_t pid, int64_t boot_s, struct process *out)
+{
 	double ticks = (double)sysconf(_SC_CLK_TCK);
 	unsigned long long user, system, start;
 	char path[64], text[1024];
@@ -349,6 +364,7 @@ static void read_processes(struct page *p)
 	const struct status_snapshot *s = p->from->snapshot;
 	const struct status_header *h = s != NULL ? status_header(s) : NULL;
 	size_t workers = p->counters->worker_count;
+	int64_t boot_s = read_boot_s();
 
 	p->processes = calloc(workers + 1, sizeof *p->processes);
 	if (p->processes == NULL) {
@@ -356,10 +372,10 @@ static void read_processes(struct page *p)
 		return;
 	}
 	if (h != NULL && h->writer_birth != 0 && process_birth_of((long)h->writer_pid) == h->writer_birth &&
-	    read_process(h->writer_pid, &p->processes[0]))
+	    read_process(h->writer_pid, boot_s, &p->processes[0]))
 		snprintf(p->processes[p->process_count++].name, sizeof p->processes[0].name, "agentd");
 	for (size_t i = 0; i < workers; i++)
-		if (read_process(p->counters->workers[i].pid, &p->processes[p->process_count]))
+		if (read_process(p->counters->workers[i].pid, boot_s, &p->processes[p->process_count]))
 			snprintf(p->processes[p->process_count++].name, sizeof p->processes[0].name, "worker.%u",
 			         p->counters->workers[i].number);
 }
