@@ -38,8 +38,8 @@ def filled(expression):
 
 
 def dashboard_expressions():
-    panels = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
-    return panels + [annotation["expr"] for annotation in DASHBOARD["annotations"]["list"]]
+    boxes = [target["expr"] for box in DASHBOARD["panels"] for target in box.get("targets", [])]
+    return boxes + [annotation["expr"] for annotation in DASHBOARD["annotations"]["list"]]
 
 
 def dashboard_queries():
@@ -85,20 +85,20 @@ def test_every_alert_is_tried_both_ways():
 
 
 def test_the_dashboard_is_laid_out():
-    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    assert len({box["id"] for box in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     taken = set()
-    for panel in DASHBOARD["panels"]:
-        at = panel["gridPos"]
+    for box in DASHBOARD["panels"]:
+        at = box["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert at["x"] + at["w"] <= 24 and not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24 and not cells & taken, box["title"]
         taken |= cells
-        if panel["type"] != "row":
-            assert panel["datasource"]["uid"] == "${datasource}" and panel["targets"], panel["title"]
+        if box["type"] != "row":
+            assert box["datasource"]["uid"] == "${datasource}" and box["targets"], box["title"]
 
 
 @needs_promtool
 def test_promtool_accepts_every_expression_of_the_dashboard(tmp_path):
-    rules = [{"record": f"panel:{n}", "expr": filled(e)} for n, e in enumerate(dashboard_expressions())]
+    rules = [{"record": f"box:{n}", "expr": filled(e)} for n, e in enumerate(dashboard_expressions())]
     path = tmp_path / "dashboard.yml"
     path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))  # JSON is YAML
     assert f"{len(rules)} rules found" in promtool("check", "rules", path)

@@ -23,7 +23,7 @@ def answers(service):
     if service.nginx is None or not service.responder.alive():
         return texts
     try:
-        for path in ("/", "/status"):
+        for path in ("/", "/status", "/metrics"):
             texts[f"GET {path} of {service.name}"] = service.http.get(path, timeout=2).text
     except (httpx.HTTPError, RuntimeError):  # the test has stopped something, or closed the client
         pass
