@@ -79,6 +79,20 @@ def behind_proxy(one):
 
 
 @pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
+def test_a_client_may_read_the_metrics_and_nothing_else(one, testbed, server):
+    if server == "nginx":
+        host = testbed.keep(Nginx(testbed, "nginx", one.socket, monitor="127.0.0.2")).root
+    else:
+        host = getattr(one, f"start_{server}")(monitor="127.0.0.2").host
+    may = {}
+    for address in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+        with httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=30) as client:
+            may[address] = [client.get(f"http://{host}/metrics").status_code, client.post(f"http://{host}/refresh").status_code,
+                            client.get(f"http://{host}/metrics", headers={"X-Forwarded-For": "unknown"}).status_code]
+    assert may == {"127.0.0.1": [200, 200, 403], "127.0.0.2": [200, 403, 403], "127.0.0.3": [403, 403, 403]}
+
+
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
 def test_nobody_names_himself_a_user(one, server):
     """Without a password check a user in the request is not passed on: both see one thread."""
 

@@ -130,12 +130,14 @@ def copy_drop_ins(server, to, replace, path):
 class Nginx:
     """The service at the root of one port and under a path of another, as .root and .prefix."""
 
-    def __init__(self, testbed, name, fcgi_socket, path="/agent", access_log=None):
+    def __init__(self, testbed, name, fcgi_socket, path="/agent", access_log=None, monitor=None):
         directory = Path(testbed.directory) / name
         copy_drop_ins("nginx", directory / "snippets", {"/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket)}, path)
         if access_log:
             with open(directory / "snippets" / "tt-agent-fastcgi.conf", "a") as file:
                 file.write(access_log_lines("nginx", access_log))
+        if monitor:
+            follow_comments_on_metrics(directory / "snippets", monitor)
         (directory / "conf.d").mkdir()
         (directory / "snippets" / "tt-agent-upstream.conf").rename(directory / "conf.d" / "tt-agent-upstream.conf")
         sockets = [listener(), listener()]
@@ -162,6 +164,15 @@ def reserved():
     return s
 
 
+def follow_comments_on_metrics(directory, address):
+    """Does what the files say for a client that may read the metrics and nothing else; of this machine only 127.0.0.1 stays admin."""
+    for file in directory.glob("tt-agent-*.conf"):
+        text = file.read_text().replace("127.0.0.0/8", "127.0.0.1/32")
+        text = re.sub(r"^(\tdefault 0;)$", r"\1\n\t192.0.2.3 metrics;", text, count=1, flags=re.M)                         # nginx
+        text = re.sub(r"^#(ProxyFCGISetEnvIf )|^\t#((?:else |\tsetenv|\}).*)$", lambda m: m[1] or "\t" + m[2], text, flags=re.M)
+        file.write_text(text.replace("192.0.2.3", address))
+
+
 def follow_comments_on_proxies(directory, proxy):
     """Does what the end of tt-agent-fastcgi.conf says for a proxy with that address in front."""
     file = directory / "tt-agent-fastcgi.conf"
@@ -176,12 +187,14 @@ def follow_comments_on_proxies(directory, proxy):
 class Lighttpd:
     """drop_in: 50-tt-agent.conf (under path) or 50-tt-agent-root.conf."""
 
-    def __init__(self, testbed, name, fcgi_socket, drop_in, path="/agent", proxy=None, access_log=None):
+    def __init__(self, testbed, name, fcgi_socket, drop_in, path="/agent", proxy=None, access_log=None, monitor=None):
         directory = Path(testbed.directory) / name
         copy_drop_ins("lighttpd", directory / "conf-available", {
             "/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket), "/etc/lighttpd/": f"{directory}/"}, path)
         if proxy is not None:
             follow_comments_on_proxies(directory / "conf-available", proxy)
+        if monitor:
+            follow_comments_on_metrics(directory / "conf-available", monitor)
         if access_log:
             with open(directory / "conf-available" / "tt-agent-fastcgi.conf", "a") as file:
                 file.write(access_log_lines("lighttpd", access_log))
@@ -205,10 +218,12 @@ class Lighttpd:
 class Apache:
     """drop_in: tt-agent.conf (under path) or tt-agent-root.conf."""
 
-    def __init__(self, testbed, name, fcgi_socket, drop_in="tt-agent-root.conf", path="/agent", proxy=None, access_log=None):
+    def __init__(self, testbed, name, fcgi_socket, drop_in="tt-agent-root.conf", path="/agent", proxy=None, access_log=None, monitor=None):
         directory = Path(testbed.directory) / name
         copy_drop_ins("apache", directory / "conf-available", {
             "/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket), "/etc/apache2/": f"{directory}/"}, path)
+        if monitor:
+            follow_comments_on_metrics(directory / "conf-available", monitor)
         (directory / "www").mkdir()
         (directory / "www" / "rest").write_text("another site" * 100)
         comments = (SOURCE / "deploy" / "apache" / "tt-agent-fastcgi.conf").read_text()
