@@ -452,7 +452,8 @@ static int publish_first(struct agent *a, struct err *e)
 		return -1;
 	events_record(a->s.events, a->s.base, a->run_dir);
 	events_started(a->s.events, PACKAGE_VERSION);
-	if (a->sandbox_check == NULL || a->document_check == NULL || a->jwks == NULL)
+	a->span_export = span_export_new(&a->s);
+	if (a->sandbox_check == NULL || a->document_check == NULL || a->jwks == NULL || a->span_export == NULL)
 		return err_set(e, "out of memory");
 	sandbox_check_tick(a->sandbox_check);
 	document_check_tick(a->document_check);
@@ -544,6 +545,7 @@ void agent_free(struct agent *a)
 	sandbox_check_free(a->sandbox_check);
 	document_check_free(a->document_check);
 	jwks_free(a->jwks);
+	span_export_free(a->span_export);
 	hosts_free(a->hosts);
 	canary_free(a->canary);
 	capabilities_free(a->capabilities);

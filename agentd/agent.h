@@ -23,6 +23,7 @@
 #include "agentd/selector.h"
 #include "agentd/services.h"
 #include "agentd/scan.h"
+#include "agentd/span_export.h"
 
 struct commands;
 
@@ -42,6 +43,7 @@ struct agent {
 	struct sandbox_check *sandbox_check;
 	struct document_check *document_check;
 	struct jwks *jwks;
+	struct span_export *span_export;
 	struct commands *commands;
 	struct event *settle, *poll, *discover, *second;
 	struct event *signals[3];

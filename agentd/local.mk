@@ -28,6 +28,7 @@ libttagentd_a_SOURCES = \
 	agentd/commands/report.c \
 	agentd/commands/select.c \
 	agentd/commands/shutdown.c \
+	agentd/commands/spans.c \
 	agentd/commands/status.c \
 	agentd/commands/test.c \
 	agentd/commands/unselect.c \
@@ -75,6 +76,8 @@ libttagentd_a_SOURCES = \
 	agentd/selector.h \
 	agentd/services.h \
 	agentd/sources/backend.c \
+	agentd/span_export.c \
+	agentd/span_export.h \
 	agentd/tokens.c \
 	agentd/tokens.h \
 	agentd/turn_report.c \

@@ -249,12 +249,30 @@ static void answer(struct worker *w, struct connection *c, struct turn_request *
 		admit(w, c, request);
 }
 
+/* The trace that the request belongs to. Several lines of tracestate are one list; several of traceparent are
+ * nothing that can be relied on. */
+static void receive_trace(const struct connection *c, struct trace_context *out)
+{
+	const char *parent = connection_params(c)->traceparent, *line = NULL;
+	struct buf state = BUF_INIT(8192);
+	bool failed = false;
+
+	*out = (struct trace_context){.valid = false};
+	if (parent == NULL || connection_next_header(c, "traceparent", connection_header(c, "traceparent")) != NULL)
+		return;
+	while ((line = connection_next_header(c, "tracestate", line)) != NULL)
+		failed |= buf_addf(&state, "%s%s", state.len > 0 ? "," : "", line) < 0;
+	trace_context_parse(parent, state.len > 0 && !failed ? state.data : NULL, out);
+	buf_free(&state);
+}
+
 static struct turn_request request_on(const struct protocol *p, struct connection *c, const char *subject,
-                                      const char *client)
+                                      const char *client, const struct trace_context *trace)
 {
 	return (struct turn_request){.subject = subject,
 	                             .request_id = connection_request_id(c),
 	                             .client = client,
+	                             .trace = trace->valid ? trace : NULL,
 	                             .protocol = p,
 	                             .output = connection_output(c),
 	                             .ended = on_ended};
@@ -265,6 +283,7 @@ static struct turn_request request_on(const struct protocol *p, struct connectio
 struct long_request {
 	const struct protocol *protocol;
 	char *subject, *address;
+	struct trace_context trace;
 	int status;
 	struct chat_request chat;
 	json_t *problem;
@@ -280,7 +299,7 @@ static void long_parse(void *arg, const char *body, size_t len)
 static void long_parsed(void *arg, struct worker *w, struct connection *c)
 {
 	struct long_request *l = arg;
-	struct turn_request request = request_on(l->protocol, c, l->subject, l->address);
+	struct turn_request request = request_on(l->protocol, c, l->subject, l->address, &l->trace);
 
 	request.chat = l->chat;
 	memset(&l->chat, 0, sizeof l->chat);
@@ -307,6 +326,7 @@ static void dispatch_long(const struct protocol *p, struct worker *w, struct con
 
 	if (l != NULL) {
 		l->protocol = p;
+		receive_trace(c, &l->trace);
 		l->subject = strdup(connection_identity(c)->subject);
 		l->address = address != NULL ? strdup(address) : NULL;
 		if (l->subject != NULL && (address == NULL || l->address != NULL) && body_parse(w, c, &parser, l) == 0)
@@ -320,15 +340,17 @@ static void dispatch_long(const struct protocol *p, struct worker *w, struct con
 
 void chat_dispatch(const struct protocol *p, struct worker *w, struct connection *c)
 {
-	struct turn_request request =
-		request_on(p, c, connection_identity(c)->subject, connection_params(c)->remote_addr);
 	const struct connection_orphan *orphan = connection_orphan(c);
+	struct trace_context trace;
+	struct turn_request request;
 	struct resumed_answer resumed;
 	json_t *problem = NULL;
 	size_t len;
 	const char *body = connection_body(c, &len);
 	int status;
 
+	receive_trace(c, &trace);
+	request = request_on(p, c, connection_identity(c)->subject, connection_params(c)->remote_addr, &trace);
 	if (orphan != NULL && !can_resume(w, orphan)) {
 		end_orphan(w, c);
 		return;

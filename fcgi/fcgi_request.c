@@ -50,6 +50,7 @@ static const struct param {
 	PARAM("PATH_INFO", path_info),
 	PARAM("QUERY_STRING", query_string),
 	PARAM("HTTP_X_REQUEST_ID", request_id),
+	PARAM("HTTP_TRACEPARENT", traceparent),
 	PARAM("TT_AGENT_ADMIN", admin),
 	PARAM("REMOTE_USER", remote_user),
 	PARAM("REMOTE_ADDR", remote_addr),

@@ -17,7 +17,7 @@
 /* The parameters that are used anywhere; NULL: the web server did not send it. */
 struct fcgi_request_params {
 	const char *method, *request_uri, *script_name, *path_info, *query_string;
-	const char *request_id, *admin, *prefix, *body_too_long, *remote_user, *remote_addr;
+	const char *request_id, *traceparent, *admin, *prefix, *body_too_long, *remote_user, *remote_addr;
 	const char *host, *origin, *fetch_site, *referer, *user_agent, *content_type;
 	/* A parameter of the line above was sent twice, with different values. */
 	bool ambiguous;

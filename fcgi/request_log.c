@@ -20,6 +20,7 @@ struct request_log {
 	char client[46], method[16];
 	char path[256], model[128], reason[300]; /* cut, where one is longer */
 	const char *turn;
+	char trace_id[33];
 	int64_t tokens;
 	double ttft;
 	unsigned tool_runs, failovers;
@@ -91,6 +92,7 @@ void request_log_turn(struct request_log *l, const struct turn_summary *s)
 	l->ttft = s->ttft;
 	l->tool_runs = s->tool_runs;
 	l->failovers = s->failovers;
+	copy_text(l->trace_id, sizeof l->trace_id, s->trace_id);
 	copy_text(l->model, sizeof l->model, s->model);
 	copy_text(l->reason, sizeof l->reason, s->reason);
 	if (strcmp(s->status, "broken") == 0)
@@ -123,6 +125,7 @@ void request_log_end(struct request_log *l, const char *request_id, size_t bytes
 		L_STR("reason", known(l->reason)),
 		/* of a chat turn */
 		L_STR("turn", l->turn),
+		L_STR("trace_id", known(l->trace_id)),
 		L_STR("model", known(l->model)),
 		L_REAL("ttft", l->ttft),
 		L_INT("tokens", l->tokens),
@@ -130,6 +133,6 @@ void request_log_end(struct request_log *l, const char *request_id, size_t bytes
 		L_INT("failovers", l->failovers),
 	};
 
-	log_fields(LOG_REQUEST, fields, sizeof fields / sizeof fields[0] - (l->is_turn ? 0 : 6));
+	log_fields(LOG_REQUEST, fields, sizeof fields / sizeof fields[0] - (l->is_turn ? 0 : 7));
 	free(l);
 }

@@ -12,6 +12,8 @@
 #define REPORTS_KEPT       32u
 #define REPORT_INTERVAL_MS 100
 #define SERVED_INTERVAL_MS 5000
+#define SPANS_EACH         16u /* in one command: fewer than COMMAND_REQUEST_MAX bytes */
+#define SPANS_SENDING_MAX  64u /* commands that are not answered yet */
 
 /* What was last reported of an LLM. A failure that began before boot_ms tells nothing new. */
 struct reported {
@@ -34,6 +36,8 @@ struct worker_services {
 	struct prompt_cache prompts;
 	struct reported reported[REPORTS_KEPT];
 	size_t next_reported;
+	unsigned spans_sending;           /* commands */
+	unsigned long long spans_dropped; /* not reported yet */
 };
 
 /* The conversations' store, opened with the first configuration: a turn asks for the
@@ -138,6 +142,42 @@ static void note(void *arg, const struct event_record *r)
 	notes_add(((struct worker_services *)arg)->notes, r);
 }
 
+static void on_spans_taken(void *arg, const json_t *result, bool unreachable, const struct err *e)
+{
+	struct worker_services *s = arg;
+
+	(void)unreachable;
+	s->spans_sending--;
+	if (result == NULL)
+		log_event(LOG_REPORT_NOT_TAKEN, L_STR("error", e->text));
+}
+
+/* The daemon exports them; what it does not take in time is lost and counted, and no turn waits for it. */
+static void send_spans(void *arg, json_t *spans, unsigned dropped)
+{
+	struct worker_services *s = arg;
+	size_t count = json_array_size(spans);
+
+	s->spans_dropped += dropped;
+	for (size_t from = 0; from < count; from += SPANS_EACH) {
+		json_t *some = json_array(), *args;
+
+		for (size_t i = from; i < count && i < from + SPANS_EACH; i++)
+			json_array_append(some, json_array_get(spans, i));
+		args = s->spans_sending < SPANS_SENDING_MAX
+		               ? json_pack("{s:O, s:I}", "spans", some, "dropped", (json_int_t)s->spans_dropped)
+		               : NULL;
+		if (args != NULL && command_send(s->daemon, CMD_SPANS, args, 0, on_spans_taken, s) != NULL) {
+			s->spans_sending++;
+			s->spans_dropped = 0;
+		} else {
+			s->spans_dropped += json_array_size(some);
+		}
+		json_decref(some);
+	}
+	json_decref(spans);
+}
+
 static bool has_llm(void *arg)
 {
 	const struct worker_services *s = arg;
@@ -168,6 +208,7 @@ struct worker_services *worker_services_new(struct event_base *base, struct publ
 	                                 .counters = counters,
 	                                 .background = background,
 	                                 .report = report,
+	                                 .spans = send_spans,
 	                                 .note = note,
 	                                 .arg = s};
 	/* The parent outlives workers and reloads: with it ends what short ids remember. */

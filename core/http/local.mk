@@ -10,4 +10,6 @@ libttagent_a_SOURCES += \
 	core/http/http_setup.c \
 	core/http/http_shard.c \
 	core/http/http_url.c \
-	core/http/http_watch.c
+	core/http/http_watch.c \
+	core/http/url.c \
+	core/http/url.h

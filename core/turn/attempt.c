@@ -389,6 +389,8 @@ static void on_done(void *arg, const struct http_result *h)
 
 	judge(a, h, &end);
 	count_end(a, a->outcome.result);
+	a->outcome.prompt_tokens = stream_progress(a->stream)->prompt_tokens;
+	a->outcome.completion_tokens = stream_progress(a->stream)->completion_tokens;
 	answer_end(a->answer, stream_progress(a->stream)->completion_tokens, a->outcome.result == ATTEMPT_COMPLETE);
 	a->handlers->ended(a->arg);
 }

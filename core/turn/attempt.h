@@ -99,8 +99,9 @@ struct attempt_outcome {
 	enum attempt_result result;
 	enum http_outcome http;
 	long status;
-	bool reused; /* failed on a reused connection before any byte */
-	bool limit;  /* whole, but cut at the limit of tokens */
+	bool reused;                              /* failed on a reused connection before any byte */
+	int64_t prompt_tokens, completion_tokens; /* the server's counts, -1 = it sent none */
+	bool limit;                               /* whole, but cut at the limit of tokens */
 	const struct call *calls[CALLS_MAX];
 	size_t call_count; /* the calls live until the next attempt_start */
 	/* Where it failed. What the server said, if it did; else only the text is set, for people. No secret. */

@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/utf8.h"
+#include "core/trace/labels.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -20,26 +21,57 @@ struct job {
 	json_t *args;    /* of the run */
 	json_t *message; /* the result, once it is there */
 	char *id;
+	struct span span;
+	struct labels labels;
+	struct tool_context context;
 };
 
 struct tool_round {
 	const struct tool_round_handlers *handlers;
 	void *arg;
 	struct counters *counters;
-	struct event *end; /* calls `ended` from the loop */
+	struct trace *trace;
+	const struct span *span; /* of the turn */
+	struct event *end;       /* calls `ended` from the loop */
 	size_t count, open;
 	unsigned runs_left;
 	struct job jobs[CALLS_MAX];
 };
 
+static void end_span(struct job *j, enum tool_outcome outcome)
+{
+#define V(text) text,
+	static const char *const outcomes[] = {TOOL_OUTCOMES(V)};
+#undef V
+	const struct log_field attributes[] = {
+		ATTR_STR("gen_ai.operation.name", "execute_tool"),
+		ATTR_STR("gen_ai.tool.name", j->tool->name),
+		ATTR_STR("gen_ai.tool.type", "function"),
+		ATTR_STR("gen_ai.tool.call.id", j->id),
+	};
+	char name[100];
+	const struct span_end end = {
+		.name = name,
+		.kind = SPAN_INTERNAL,
+		.parent = j->round->span,
+		.error = outcome == TOOL_OK ? NULL : outcomes[outcome],
+		.attributes = attributes,
+		.count = sizeof attributes / sizeof attributes[0],
+	};
+
+	snprintf(name, sizeof name, "execute_tool %s", j->tool->name);
+	trace_end(j->round->trace, &j->span, &end);
+}
+
 /* A tool that was run has ended so. */
-static void count_run(const struct job *j, enum tool_outcome outcome)
+static void count_run(struct job *j, enum tool_outcome outcome)
 {
 	struct counters *c = j->round->counters;
 	unsigned tool = counters_member(c, LABEL_TOOL, j->tool->name);
 
 	counters_count(c, SERIES_TOOL_CALLS, tool, outcome, 1);
 	counters_observe(c, SERIES_TOOL_DURATION, tool, clock_mono_ns() - j->began_ns, 1);
+	end_span(j, outcome);
 }
 
 void tool_round_free(struct tool_round *r)
@@ -173,7 +205,11 @@ static void start_job(struct job *j, const struct call *call, const struct tool_
 		j->began_ns = clock_mono_ns();
 		r->runs_left--;
 		r->handlers->started(r->arg, tool, args);
-		j->run = toolbox_start(in->box, tool, in->context, args, on_result, j);
+		trace_begin(r->trace, &j->span);
+		labels_set(&j->labels, in->request_id, NULL, r->trace, &j->span);
+		j->context = *in->context;
+		j->context.labels = j->labels.lines;
+		j->run = toolbox_start(in->box, tool, &j->context, args, on_result, j);
 		if (j->run == NULL)
 			job_broken(j, TOOL_FAILED, "Error: the tool could not be started. Answer without it.");
 	}
@@ -191,6 +227,8 @@ struct tool_round *tool_round_start(const struct tool_round_place *place, const 
 	r->handlers = handlers;
 	r->arg = arg;
 	r->counters = place->counters;
+	r->trace = place->trace;
+	r->span = place->span;
 	r->runs_left = place->runs_left;
 	r->end = event_new(place->context->base, -1, 0, on_end, r);
 	for (size_t i = 0; r->end != NULL && i < count; i++) {

@@ -10,6 +10,7 @@
 #include "core/status/counters.h"
 #include "core/stream/calls.h"
 #include "core/tools/tool.h"
+#include "core/trace/trace.h"
 
 #include <jansson.h>
 
@@ -28,7 +29,10 @@ struct tool_round_place {
 	const struct access_identity *client; /* whose tools it may be; NULL: all */
 	struct toolbox *box;
 	const struct tool_context *context;
-	json_t *subjects;          /* an object: what tools were run on in this turn, by tool; kept by the turn */
+	json_t *subjects; /* an object: what tools were run on in this turn, by tool; kept by the turn */
+	const char *request_id;
+	struct trace *trace; /* of the turn, below this span of it; NULL: none */
+	const struct span *span;
 	struct counters *counters; /* NULL is fine */
 	bool closed;               /* no tool runs any more: each call has a result that says so */
 	unsigned runs_left;        /* for so many calls; the others have that result as well */

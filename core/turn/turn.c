@@ -58,12 +58,16 @@ static enum step wait_for_llm(struct turn *t)
 	    !wait_queue_enter(t->services->waiting, &t->waiter, (size_t)cfg_int(t->config, CFG_LIMITS_WAITING)))
 		return after_waiting(t);
 	counters_add(t->services->counters, COUNTER_TURNS_QUEUED, 1);
+	trace_begin(t->trace, &t->upstream.span);
 	turn_wake_in(t, hold_ms);
 	return STEP_STAY;
 }
 
 static void stop_waiting(struct turn *t)
 {
+	const struct span_end end = {.name = "wait for an LLM", .kind = SPAN_INTERNAL, .parent = &t->span};
+
+	trace_end(t->trace, &t->upstream.span, &end);
 	wait_queue_leave(&t->waiter);
 	counters_add(t->services->counters, COUNTER_TURNS_QUEUED, -1);
 }
@@ -88,6 +92,7 @@ static void log_turn(const struct turn *t, const struct usage *u)
 	const struct turn_summary s = {
 		.model = up->llm == NULL ? NULL : status_text(up->snapshot, up->llm->model),
 		.reason = *t->log.reason == '\0' ? NULL : t->log.reason,
+		.trace_id = trace_id(t->trace),
 		.status = t->log.status,
 		.tokens = u->tokens,
 		.ttft = seconds(u->ttft_ns),
@@ -104,7 +109,43 @@ static void log_turn(const struct turn *t, const struct usage *u)
 	          L_STR("client", t->log.client[0] != '\0' ? t->log.client : NULL), L_STR("model", s.model),
 	          L_STR("status", s.status), L_INT("tokens", s.tokens), L_REAL("ttft", s.ttft),
 	          L_REAL("total", s.total), L_INT("tools", s.tool_runs), L_INT("failovers", s.failovers),
-	          L_STR("reason", s.reason));
+	          L_STR("reason", s.reason), L_STR("trace_id", s.trace_id));
+}
+
+static void end_trace(struct turn *t, const struct usage *u)
+{
+	const struct upstream *up = &t->upstream;
+	const bool failed = strcmp(t->log.status, "broken") == 0;
+	const struct log_field attributes[] = {
+		ATTR_STR("gen_ai.operation.name", "invoke_agent"),
+		ATTR_STR("gen_ai.agent.name", "tt-agent"),
+		ATTR_STR("gen_ai.conversation.id", t->conversation.alone ? NULL : t->conversation.request.thread_id),
+		ATTR_STR("gen_ai.response.model", up->llm == NULL ? NULL : status_text(up->snapshot, up->llm->model)),
+		ATTR_INT("gen_ai.usage.output_tokens", u->tokens),
+		ATTR_REAL("gen_ai.response.time_to_first_chunk", seconds(u->ttft_ns)),
+		ATTR_STR("client.address", t->log.client[0] != '\0' ? t->log.client : NULL),
+		ATTR_STR("tt_agent.request_id", t->log.request_id),
+		ATTR_STR("tt_agent.status", t->log.status),
+		ATTR_INT("tt_agent.tool_calls", t->log.tool_runs),
+		ATTR_INT("tt_agent.failovers", t->log.failovers),
+	};
+	const struct span_end end = {
+		.name = "invoke_agent tt-agent",
+		.kind = SPAN_SERVER,
+		.error = failed ? "broken" : NULL,
+		.message = t->log.reason,
+		.attributes = attributes,
+		.count = sizeof attributes / sizeof attributes[0],
+	};
+	unsigned dropped;
+	json_t *spans;
+
+	trace_end(t->trace, &t->span, &end);
+	spans = trace_take(t->trace, &dropped);
+	if (spans != NULL && t->services->spans != NULL)
+		t->services->spans(t->services->arg, spans, dropped);
+	else
+		json_decref(spans);
 }
 
 static void turn_free(struct turn *t)
@@ -133,6 +174,7 @@ static void turn_free(struct turn *t)
 	if (t->timer != NULL)
 		event_free(t->timer);
 	config_unref(t->config);
+	trace_free(t->trace);
 	free(t->log.request_id);
 	free(t);
 }
@@ -150,6 +192,8 @@ static enum step end(struct turn *t)
 	if (!t->client_left && strcmp(t->log.status, "waiting") != 0)
 		r->protocol->end(r, &u);
 	log_turn(t, &u);
+	if (t->trace != NULL)
+		end_trace(t, &u);
 	turn_free(t);
 	if (ended != NULL)
 		ended(arg);
@@ -232,6 +276,17 @@ static void resume(struct turn *t, const struct resumed_answer *from)
 	a->reply->protocol->resume(a->reply, from->state, from->text, from->len);
 }
 
+/* Without memory the turn goes on without a trace. */
+static void begin_trace(struct turn *t, const struct trace_context *received)
+{
+	bool recorded = t->config != NULL && cfg_str(t->config, CFG_TRACE_ENDPOINT) != NULL;
+
+	if (!recorded && received == NULL)
+		return;
+	t->trace = trace_new(received, recorded, recorded ? cfg_real(t->config, CFG_TRACE_SAMPLE) : 0);
+	trace_begin(t->trace, &t->span);
+}
+
 struct turn *turn_new(const struct chat_services *s, struct turn_request *request)
 {
 	struct turn *t = calloc(1, sizeof *t);
@@ -271,6 +326,7 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 		return NULL;
 	}
 	memset(&request->chat, 0, sizeof request->chat);
+	begin_trace(t, request->trace);
 	counters_add(s->counters, request->resumed != NULL ? COUNTER_ANSWERS_RESUMED : COUNTER_TURNS, 1);
 	if (request->resumed != NULL)
 		resume(t, request->resumed);

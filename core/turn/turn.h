@@ -22,6 +22,7 @@
 #include "core/status/reader.h"
 #include "core/store/store.h"
 #include "core/tools/tool.h"
+#include "core/trace/trace.h"
 #include "core/turn/candidates.h"
 #include "core/turn/prompt.h"
 #include "core/turn/wait_queue.h"
@@ -46,6 +47,8 @@ struct chat_services {
 	struct prompt_cache *prompts;  /* likewise; prompt_cache_clear at the end */
 	struct counters *counters;     /* may be NULL */
 	struct background *background; /* where long requests are made; NULL: on the loop */
+	/* The spans of a turn that is recorded; stolen. dropped: how many are missing. May be NULL. */
+	void (*spans)(void *arg, json_t *spans, unsigned dropped);
 	/* A real turn met a failure of an LLM, found out what it refuses, is being answered (status
 	 * TURN_REPORT_SERVING), or got a whole answer (see the report command). May be NULL. */
 	void (*report)(void *arg, const struct turn_report *r);
@@ -83,6 +86,7 @@ struct resumed_answer {
 /* What the log says of a turn. Reals in seconds, NaN: there is none. */
 struct turn_summary {
 	const char *model, *reason; /* NULL: none */
+	const char *trace_id;       /* NULL: it belongs to none */
 	const char *status;         /* complete, broken, cancelled, waiting */
 	int64_t tokens;
 	double ttft, total;
@@ -104,6 +108,7 @@ struct turn_request {
 	struct access_identity *identity;
 	const char *request_id; /* copied */
 	const char *client;     /* its address, for the log; NULL: not known; copied */
+	const struct trace_context *trace; /* the trace that the request belongs to; NULL: none */
 	const struct protocol *protocol;
 	struct output *output; /* outlives the turn */
 	/* An answer that another program began and this turn resumes; NULL: none. Copied. */

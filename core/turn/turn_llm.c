@@ -6,6 +6,7 @@
 #include "core/base/log.h"
 #include "core/base/utf8.h"
 #include "core/http/http_proxy.h"
+#include "core/http/url.h"
 #include "core/llm/llm.h"
 #include "core/trace/labels.h"
 
@@ -244,12 +245,58 @@ static enum step send_request(struct turn *t, const char *body, size_t len)
 	 * send the same one twice, and a repeated attempt may arrive while they have not noticed the end of the first.
 	 */
 	labels_nonce(nonce);
-	labels_set(&labels, t->log.request_id, nonce);
+	trace_begin(t->trace, &up->span);
+	labels_set(&labels, t->log.request_id, nonce, t->trace, &up->span);
 	r.labels = labels.lines;
 	r.proxy = up->llm->kind == LLM_CLOUD ? http_proxy_for(c, r.url) : NULL;
 	up->began_boot_ms = clock_boot_ms();
 	wake_at_deadline(t);
 	return body != NULL && attempt_start(up->attempt, &r) == 0 ? STEP_STAY : turn_fail(t, NO_MEMORY);
+}
+
+/* The attempt has ended; o: NULL: it was stopped. */
+static void end_span(struct turn *t, const struct attempt_outcome *o)
+{
+	struct upstream *up = &t->upstream;
+	const char *model, *url, *operation = "chat";
+	char host[256] = "", name[200];
+	uint16_t port = 0;
+
+	if (up->span.id[0] == '\0')
+		return;
+	model = status_text(up->snapshot, up->llm->model);
+	url = status_text(up->snapshot, up->llm->url);
+	if (up->llm->uses_completions != 0)
+		operation = "text_completion";
+	if (url != NULL)
+		url_host(url, host, sizeof host, &port);
+	snprintf(name, sizeof name, "%s %s", operation, model != NULL ? model : "");
+	const struct log_field attributes[] = {
+		ATTR_STR("gen_ai.operation.name", operation),
+		ATTR_STR("gen_ai.provider.name", "openai"), /* whose API it speaks */
+		ATTR_STR("gen_ai.request.model", model),
+		ATTR_BOOL("gen_ai.request.stream", true),
+		ATTR_STR("server.address", host),
+		ATTR_INT("server.port", port),
+		ATTR_STR("tt_agent.llm.kind", llm_kind_text((enum llm_kind)up->llm->kind)),
+		ATTR_BOOL("tt_agent.continues", up->continuing),
+		ATTR_INT("gen_ai.usage.input_tokens", o != NULL ? o->prompt_tokens : -1),
+		ATTR_INT("gen_ai.usage.output_tokens", o != NULL ? o->completion_tokens : -1),
+		ATTR_INT("http.response.status_code", o != NULL && o->status > 0 ? o->status : -1),
+	};
+	const struct span_end end = {
+		.name = name,
+		.kind = SPAN_CLIENT,
+		.parent = &t->span,
+		.error = o == NULL                       ? "cancelled"
+	                 : o->result != ATTEMPT_COMPLETE ? attempt_result_text(o->result)
+	                                                 : NULL,
+		.message = o != NULL ? o->error.text : NULL,
+		.attributes = attributes,
+		.count = sizeof attributes / sizeof attributes[0],
+	};
+
+	trace_end(t->trace, &up->span, &end);
 }
 
 static enum step stop_late(struct turn *t)
@@ -381,12 +428,14 @@ enum step turn_attempt(struct turn *t)
 enum step turn_attempt_late(struct turn *t)
 {
 	attempt_cancel(t->upstream.attempt);
+	end_span(t, NULL);
 	return stop_late(t);
 }
 
 void turn_attempt_stop(struct turn *t)
 {
 	attempt_cancel(t->upstream.attempt);
+	end_span(t, NULL);
 }
 
 /* ---- reports to the daemon --------------------------------------------------------------------- */
@@ -612,6 +661,7 @@ enum step turn_attempt_ended(struct turn *t)
 	bool offered = t->upstream.tools[0] != NULL;
 
 	t->upstream.result = o->result;
+	end_span(t, o);
 	if (o->result != ATTEMPT_COMPLETE)
 		return recover(t, o);
 	report_answer(t, o->status);

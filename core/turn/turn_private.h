@@ -14,7 +14,6 @@
 #ifndef TT_TURN_TURN_PRIVATE_H
 #define TT_TURN_TURN_PRIVATE_H
 
-#include "core/trace/labels.h"
 #include "core/turn/attempt.h"
 #include "core/turn/tool_round.h"
 #include "core/turn/turn.h"
@@ -72,6 +71,7 @@ struct upstream {
 	struct long_prompt *prompt;       /* that is being made in the background; NULL: none */
 	bool continuing;                  /* the answer that another LLM began */
 	int64_t began_boot_ms;            /* the attempt */
+	struct span span;                 /* the attempt's, or that of the time before it in WAIT */
 	const char *tools[TOOLS_MAX + 1]; /* names of those that it was offered; none: it was offered none */
 	enum attempt_result result;       /* of the last attempt; ATTEMPT_COMPLETE: another one follows it already */
 	enum attempt_result failure;      /* how the attempt ended whose failure the user is told */
@@ -83,7 +83,6 @@ struct tool_phase {
 	json_t *subjects;    /* what the tools of this turn were run on, by tool */
 	struct tool_round *round;
 	struct tool_context context;
-	struct labels labels; /* of the tools' requests */
 	unsigned rounds;
 	int64_t began_ms;      /* the round that runs */
 	int64_t left_ms;       /* that rounds may still take */
@@ -122,6 +121,8 @@ struct turn {
 	struct upstream upstream;
 	struct tool_phase tools;
 	struct turn_log log;
+	struct trace *trace; /* NULL: it belongs to none */
+	struct span span;    /* the whole turn's */
 };
 
 /* Arms the timer. */

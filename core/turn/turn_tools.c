@@ -104,6 +104,9 @@ enum step turn_tools(struct turn *t)
 		.box = t->services->toolbox,
 		.context = &tools->context,
 		.subjects = tools->subjects,
+		.request_id = t->log.request_id,
+		.trace = t->trace,
+		.span = &t->span,
 		.counters = t->services->counters,
 		.client = t->conversation.client,
 		.closed = turn_tools_used_up(t),
@@ -116,13 +119,11 @@ enum step turn_tools(struct turn *t)
 	if (json_array_append_new(t->conversation.messages, message) < 0)
 		return turn_fail(t, NO_MEMORY);
 	answer_begin(&t->answer);
-	labels_set(&tools->labels, t->log.request_id, NULL);
 	tools->context = (struct tool_context){
 		.base = t->services->base,
 		.http = t->services->http,
 		.background = t->services->background,
 		.config = t->config,
-		.labels = tools->labels.lines,
 		.thread = t->conversation.sandbox,
 		.client = *t->conversation.subject != '\0' ? t->conversation.subject : t->conversation.sandbox,
 		.idle_ms = store_idle_ms(t->config, t->conversation.request.thread_id),

@@ -64,6 +64,7 @@ unit_tests = \
 	tests/unit/core/tools/execution_unit \
 	tests/unit/core/tools/search_service_unit \
 	tests/unit/core/tools/toolbox_unit \
+	tests/unit/core/trace/trace_unit \
 	tests/unit/core/turn/attempt_unit \
 	tests/unit/core/turn/dialogue_unit \
 	tests/unit/core/turn/history_unit \
