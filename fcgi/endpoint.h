@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The HTTP endpoints. Each is a file below fcgi/endpoints with one entry; to add one, write that
- * file and add its row to endpoints.def. Routing, refusals and the manual come from the entries. */
+ * file and add its row to endpoints.def. Routing, refusals, the manual and most of /openapi.json come from the
+ * entries. */
 #ifndef TT_FCGI_ENDPOINT_H
 #define TT_FCGI_ENDPOINT_H
 

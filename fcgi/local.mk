@@ -29,6 +29,7 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/events.c \
 	fcgi/endpoints/metrics.c \
 	fcgi/endpoints/models.c \
+	fcgi/endpoints/openapi.c \
 	fcgi/endpoints/poll_requests.c \
 	fcgi/endpoints/published_document.c \
 	fcgi/endpoints/published_document.h \

@@ -147,6 +147,7 @@ static int flush_record(struct connection *c)
 void connection_head(struct connection *c, int status, const char *bytes, size_t len)
 {
 	assert(c->state == CONNECTION_ACTIVE && c->out.written == 0);
+	request_log_status(c->log, status);
 	if (c->orphan != NULL)
 		return;
 	if (c->set->host.answered != NULL)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/response.h"
 
-#include "fcgi/request_log.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,7 +75,6 @@ void response_whole(struct connection *c, int status, const char *type, const ch
 		response_detail(c, 500, "", "The answer is too long");
 		return;
 	}
-	request_log_status(connection_log(c), status);
 	h.len = 0;
 	add(&h, status_line(status));
 	if (type != NULL) {
@@ -151,7 +148,6 @@ void response_stream_head(struct connection *c, const char *content_type)
 {
 	struct head h;
 
-	request_log_status(connection_log(c), 200);
 	h.len = 0;
 	add(&h, "Content-Type: ");
 	add(&h, content_type);
