@@ -86,7 +86,8 @@ def test_chats_with_the_demo_model_and_stops_everything(testbed):
     said = q.output()
     assert "DEMO MODEL" in said and "no real LLM" in said
     first_chat, then = said.split("first chat", 1)[1].split("ready: ", 1)
-    assert "you: " in first_chat and "demo model" in first_chat and "[STATS]{" in first_chat
+    assert "you: " in first_chat and "demo model" in first_chat and "not complete" not in first_chat
+    assert ", with demo-model (discovered, healthy)" in first_chat and "[STATS]" not in first_chat
     assert "curl" in then and "tt-agentctl" in then and "Ctrl-C" in then
     status = q.get("/status")
     assert status["status"] == "ready"
@@ -100,8 +101,8 @@ def test_chats_with_the_demo_model_and_stops_everything(testbed):
 def test_every_command_that_it_prints_works(testbed):
     q = Quickstart(testbed, "printed").wait_ready()
     block = q.output().split("Try next", 1)[1]
-    commands = [c.strip() for c in re.findall(r"^  ((?:curl|/).*)$", block, re.M)]
-    assert len(commands) >= 4
+    commands = [c.strip() for c in re.findall(r"^  ((?:curl|echo|/).*)$", block, re.M)]
+    assert len(commands) >= 5
     for command in commands:
         done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
