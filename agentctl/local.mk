@@ -69,7 +69,7 @@ dist_completion_DATA = agentctl/completion/tt-agentctl
 EXTRA_DIST += agentctl/completion/tt-agentctl.zsh
 zshcompletiondir = $(datadir)/zsh/site-functions
 install-data-hook: install-zsh-completion
-uninstall-hook: uninstall-zsh-completion
+uninstall-hook: uninstall-zsh-completion uninstall-enabled-units
 install-zsh-completion:
 	$(MKDIR_P) "$(DESTDIR)$(zshcompletiondir)" \
 	$(INSTALL_DATA) $(srcdir)/agentctl/completion/tt-agentctl.zsh "$(DESTDIR)$(zshcompletiondir)/_tt-agentctl"

@@ -43,6 +43,16 @@ nodist_sysusers_DATA = deploy/sysusers.d/tt-agent.conf
 tmpfilesdir = $(prefix)/lib/tmpfiles.d
 nodist_tmpfiles_DATA = deploy/tmpfiles.d/tt-agent.conf
 
+# Nothing may still start what is gone: units of these files that run end, and the links that enable them are removed.
+uninstall-enabled-units:
+	@for unit in $(notdir $(dist_systemdunit_DATA) $(nodist_systemdunit_DATA)); do \
+		test -z "$(DESTDIR)" && test -d /run/systemd/system || break; \
+		test "$$(systemctl show --property=FragmentPath --value "$$unit" 2>/dev/null)" = "$(systemdunitdir)/$$unit" || continue; \
+		echo " systemctl stop $$unit"; systemctl stop "$$unit"; \
+	done
+	test ! -d "$(DESTDIR)/etc/systemd/system" || find "$(DESTDIR)/etc/systemd/system" -lname "$(systemdunitdir)/tt-agent*" -delete
+	test -n "$(DESTDIR)" || test ! -d /run/systemd/system || systemctl daemon-reload
+
 deploy_made = $(nodist_systemdunit_DATA) $(nodist_sysusers_DATA) $(nodist_tmpfiles_DATA)
 deploy_fill = $(MKDIR_P) $(@D) && sed -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@bindir[@]|$(bindir)|g' -e 's|@libexecdir[@]|$(libexecdir)|g'
 CLEANFILES += $(deploy_made)

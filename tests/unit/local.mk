@@ -121,5 +121,5 @@ tests_unit_core_turn_dialogue_unit_LDFLAGS = $(short_memory_ldflags) \
 EXTRA_DIST += tests/data
 
 # Needs the programs; all of them are built before any test runs.
-dist_check_SCRIPTS += tests/unit/log_events.sh tests/unit/completions.sh tests/unit/manuals.sh
-TESTS += tests/unit/log_events.sh tests/unit/completions.sh tests/unit/manuals.sh
+dist_check_SCRIPTS += tests/unit/completions.sh tests/unit/log_events.sh tests/unit/manuals.sh tests/unit/uninstall.sh
+TESTS += tests/unit/completions.sh tests/unit/log_events.sh tests/unit/manuals.sh tests/unit/uninstall.sh
