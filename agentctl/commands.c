@@ -39,6 +39,7 @@ static const struct ctl_command *const entries[] = {
 	&ctl_probe,
 	&ctl_doctor,
 	&ctl_top,
+	&ctl_chat,
 };
 #define ENTRIES (sizeof entries / sizeof entries[0])
 

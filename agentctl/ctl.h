@@ -36,7 +36,8 @@ struct ctl {
 	int64_t deadline_ms;                        /* 0: the command's own */
 	const char *token_env, *model, *proxy, *ca; /* probe: NULL: not given */
 	const char *by;                             /* usage: likewise */
-	const char *url;                            /* doctor: of the web server; NULL: not given */
+	const char *thread;                         /* chat: NULL: a new one */
+	const char *url;                            /* chat, doctor: of the web server; NULL: not given */
 	bool changed;                               /* config: what differs from the defaults */
 	bool try_services;                          /* doctor: makes a search and a chat */
 	const char *since;                          /* events, usage: NULL: not given */
@@ -110,6 +111,7 @@ extern const struct ctl_command ctl_keys_list, ctl_keys_create, ctl_keys_rotate,
 extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_config_explain, ctl_events,
 	ctl_refresh, ctl_select, ctl_drain, ctl_undrain, ctl_reload, ctl_top, ctl_metrics;
 extern const struct ctl_command ctl_threads_list, ctl_threads_show, ctl_threads_stat, ctl_threads_size,
-	ctl_threads_delete, ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_probe, ctl_doctor;
+	ctl_threads_delete, ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_probe, ctl_doctor,
+	ctl_chat;
 
 #endif

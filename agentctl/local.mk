@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 bin_PROGRAMS += tt-agentctl
 tt_agentctl_SOURCES = agentctl/main.c
-tt_agentctl_LDADD = libttagentctl.a $(CORE_LIBS) $(SMARTCOLS_LIBS) $(NCURSES_LIBS)
+tt_agentctl_LDADD = libttagentctl.a $(CORE_LIBS) $(SMARTCOLS_LIBS) $(NCURSES_LIBS) $(LIBEDIT_LIBS)
 
 # All but main, for the printer of documents and the tests as well.
 noinst_LIBRARIES += libttagentctl.a
 libttagentctl_a_SOURCES = \
+	agentctl/chat/chat_answer.c \
+	agentctl/chat/chat_answer.h \
+	agentctl/chat/line_editor.h \
 	agentctl/commands.c \
+	agentctl/commands/chat.c \
 	agentctl/commands/config.c \
 	agentctl/commands/doctor.c \
 	agentctl/commands/events.c \
@@ -60,6 +64,11 @@ if NCURSES_WANTED
 libttagentctl_a_SOURCES += agentctl/top/screen.c
 else
 libttagentctl_a_SOURCES += agentctl/top/screen_none.c
+endif
+if LIBEDIT_WANTED
+libttagentctl_a_SOURCES += agentctl/chat/line_editor.c
+else
+libttagentctl_a_SOURCES += agentctl/chat/line_plain.c
 endif
 
 dist_man_MANS += man/tt-agentctl.1 man/tt-agentd.8 man/tt-agent-fcgi.8

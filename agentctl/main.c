@@ -54,6 +54,7 @@ int main(int argc, char **argv)
 	a.by = o.by;
 	a.changed = o.changed;
 	a.url = o.url;
+	a.thread = o.thread;
 	a.try_services = o.try_services;
 	a.since = o.since;
 	a.follow = o.follow;

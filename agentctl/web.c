@@ -11,10 +11,12 @@
 #include <strings.h>
 
 #define CONNECT_MS 10000L
+#define WAIT_MS    100
 
 struct exchange {
 	const struct web_request *request;
 	struct web_answer *answer;
+	CURL *curl;
 	int64_t began_ms;
 	bool too_long;
 };
@@ -36,7 +38,8 @@ static size_t on_data(char *bytes, size_t size, size_t count, void *arg)
 
 	if (x->answer->first_s == 0 && len > 0)
 		x->answer->first_s = (double)(clock_mono_ms() - x->began_ms) / 1000;
-	if (x->request->data != NULL) {
+	curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &x->answer->status);
+	if (x->request->data != NULL && x->answer->status == 200) {
 		x->answer->cancelled = !x->request->data(x->request->arg, bytes, len);
 		return x->answer->cancelled ? 0 : len;
 	}
@@ -76,15 +79,6 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 	return len;
 }
 
-static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-	struct exchange *x = arg;
-
-	(void)a, (void)b, (void)c, (void)d;
-	x->answer->cancelled |= x->request->wait != NULL && !x->request->wait(x->request->arg);
-	return x->answer->cancelled;
-}
-
 /* Whatever fails here is a lack of memory. */
 static int set_up(CURL *curl, const struct web_request *r, struct exchange *x, struct curl_slist *headers)
 {
@@ -103,28 +97,52 @@ static int set_up(CURL *curl, const struct web_request *r, struct exchange *x, s
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
 	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
-	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, x);
+	if (r->bearer != NULL) {
+		curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+		return curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, r->bearer) == CURLE_OK ? 0 : -1;
+	}
 	return 0;
+}
+
+/* curl_easy_perform, but wait() is called often. */
+static CURLcode perform(CURLM *multi, struct exchange *x)
+{
+	int running = 1, messages;
+	const CURLMsg *message;
+
+	if (multi == NULL || curl_multi_add_handle(multi, x->curl) != CURLM_OK)
+		return CURLE_OUT_OF_MEMORY;
+	while (running > 0) {
+		if (curl_multi_perform(multi, &running) != CURLM_OK ||
+		    (running > 0 && curl_multi_poll(multi, NULL, 0, WAIT_MS, NULL) != CURLM_OK))
+			return CURLE_OUT_OF_MEMORY;
+		if (x->request->wait != NULL && !x->request->wait(x->request->arg)) {
+			x->answer->cancelled = true;
+			return CURLE_ABORTED_BY_CALLBACK;
+		}
+	}
+	while ((message = curl_multi_info_read(multi, &messages)) != NULL)
+		if (message->msg == CURLMSG_DONE)
+			return message->data.result;
+	return CURLE_OUT_OF_MEMORY;
 }
 
 int web_request(const struct web_request *r, struct web_answer *out, struct err *e)
 {
-	struct exchange x = {.request = r, .answer = out, .began_ms = clock_mono_ms()};
+	struct exchange x = {.request = r, .answer = out, .curl = curl_easy_init(), .began_ms = clock_mono_ms()};
 	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
 	char text[CURL_ERROR_SIZE] = "";
-	CURL *curl = curl_easy_init();
+	CURLM *multi = curl_multi_init();
 	CURLcode code = CURLE_OUT_OF_MEMORY;
 	char *address = NULL;
 
 	*out = (struct web_answer){.status = 0};
 	buf_init(&out->body, r->collect_limit);
-	if (curl != NULL && headers != NULL && set_up(curl, r, &x, headers) == 0) {
-		(void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, text);
-		code = curl_easy_perform(curl);
-		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &out->status);
-		if (curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &address) == CURLE_OK && address != NULL)
+	if (x.curl != NULL && headers != NULL && set_up(x.curl, r, &x, headers) == 0) {
+		(void)curl_easy_setopt(x.curl, CURLOPT_ERRORBUFFER, text);
+		code = perform(multi, &x);
+		curl_easy_getinfo(x.curl, CURLINFO_RESPONSE_CODE, &out->status);
+		if (curl_easy_getinfo(x.curl, CURLINFO_PRIMARY_IP, &address) == CURLE_OK && address != NULL)
 			snprintf(out->address, sizeof out->address, "%s", address);
 	}
 	out->total_s = (double)(clock_mono_ms() - x.began_ms) / 1000;
@@ -132,8 +150,11 @@ int web_request(const struct web_request *r, struct web_answer *out, struct err 
 		err_set(e, "the answer is longer than %zu bytes", r->collect_limit);
 	else if (code != CURLE_OK && !out->cancelled)
 		err_set(e, "%s", text[0] != '\0' ? text : curl_easy_strerror(code));
+	if (multi != NULL && x.curl != NULL)
+		curl_multi_remove_handle(multi, x.curl);
+	curl_easy_cleanup(x.curl);
+	curl_multi_cleanup(multi);
 	curl_slist_free_all(headers);
-	curl_easy_cleanup(curl);
 	return code == CURLE_OK || out->cancelled ? 0 : -1;
 }
 

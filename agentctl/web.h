@@ -15,11 +15,13 @@ struct web_request {
 	const char *url;
 	bool direct;          /* through no proxy of the environment */
 	const char *body;     /* JSON, for a POST; NULL: a GET */
+	const char *bearer;   /* of the Authorization header; NULL: none */
 	int64_t total_ms;     /* 0: no limit */
 	size_t collect_limit; /* of the answer's body, where data is NULL */
-	/* A piece of the body; returns false to end the request. NULL: it is collected. */
+	/* A piece of the body of a 200, as a chunk of HTTP or a part of one; returns false to end the request. NULL: it
+	 * is collected, as every other body is. */
 	bool (*data)(void *arg, const char *bytes, size_t len);
-	/* Called every now and then while nothing comes; returns false to end the request. NULL: none. */
+	/* Called at least every 100 ms; returns false to end the request. NULL: none. */
 	bool (*wait)(void *arg);
 	void *arg;
 };

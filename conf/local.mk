@@ -5,7 +5,7 @@
 noinst_PROGRAMS += conf/print-documents
 conf_print_documents_SOURCES = conf/print_documents.c
 conf_print_documents_LDADD = libttagentctl.a libttagentd.a libttagentfcgi.a libttagentrunner.a \
-	$(CORE_LIBS) $(FCGI_LIBS) $(SMARTCOLS_LIBS) $(NCURSES_LIBS)
+	$(CORE_LIBS) $(FCGI_LIBS) $(SMARTCOLS_LIBS) $(NCURSES_LIBS) $(LIBEDIT_LIBS)
 
 printed_documents = \
 	agentctl/completion/tt-agentctl \

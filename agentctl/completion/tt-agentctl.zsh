@@ -14,12 +14,13 @@ _tt_agentctl()
 		'--run-dir:Run directory of the service. Default: $TT_AGENT_RUN_DIR, else /run/tt-agent.'
 		'--json:Prints the answer as JSON, for scripts.'
 		'--timeout:Longest wait for the answer; 0 means the command'\''s own limit.'
-		'--token-env:probe: the environment variable that holds the server'\''s token (never the token itself).'
-		'--model:probe: the model to ask for; default: the first that the server lists.'
+		'--token-env:probe, chat: the environment variable that holds the token (never the token itself).'
+		'--model:probe: the model to ask for; default: the first that the server lists. chat: the model to talk to.'
 		'--proxy:probe: the proxy to the server, as proxy.https and proxy.http have it; local servers are asked directly.'
 		'--ca:probe: the certificates that the server'\''s must be signed by, as cloud.ca_file has it.'
 		'--changed:config: only the settings that differ from the defaults.'
-		'--url:doctor: also checks what a client gets at this URL of the web server, by one short chat.'
+		'--url:chat: the service'\''s URL at its web server. doctor: also checks what a client gets there, by one short chat.'
+		'--thread:chat: the conversation to continue; default: a new one.'
 		'--try:doctor: also makes a search with each configured service, and a chat request to the current LLM.'
 		'--version:Prints the version.'
 		'--help:Prints the options.'
@@ -41,11 +42,12 @@ _tt_agentctl()
 		'threads:Stored conversations, the last used first.'
 		'probe:Finds out what an LLM server that is not configured yet can do, and what to configure.'
 		'doctor:What is wrong with the service, and the line that fixes it; nothing where nothing is wrong.'
+		'chat:A conversation with the service, through its web server.'
 	)
 	for ((i = 2; i < CURRENT; i++)); do
 		case $line[i] in
 		-r | --run-dir) run_dir=(--run-dir $line[++i]) ;;
-		-r | --run-dir | -t | --timeout | --token-env | --model | --proxy | --ca | --url) ((++i)) ;;
+		-r | --run-dir | -t | --timeout | --token-env | --model | --proxy | --ca | --url | --thread) ((++i)) ;;
 		-*) ;;
 		*) command+=${command:+ }$line[i] ;;
 		esac
@@ -55,7 +57,7 @@ _tt_agentctl()
 	--ca) _files && return ;;
 	--token-env) _parameters -g '*export*' && return ;;
 	--model) compadd -- ${(f)"$(_tt_agentctl_models)"} && return ;;
-	-r | --run-dir | -t | --timeout | --token-env | --model | --proxy | --ca | --url) return ;;
+	-r | --run-dir | -t | --timeout | --token-env | --model | --proxy | --ca | --url | --thread) return ;;
 	esac
 	if [[ $PREFIX == -* ]]; then
 		_describe -o option options

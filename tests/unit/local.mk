@@ -3,6 +3,7 @@
 # tests/unit/DIRECTORY/NAME_unit.c. To add one, add its line here; it is linked with all
 # that is ours (LDADD in Makefile.am). Flags of its own go below the list.
 unit_tests = \
+	tests/unit/agentctl/chat_answer_unit \
 	tests/unit/agentctl/ctl_unit \
 	tests/unit/agentctl/since_unit \
 	tests/unit/agentctl/top/history_unit \
