@@ -32,17 +32,17 @@ static void print_page(const struct ctl *a, const struct top_line *lines, int co
 	fputc('\n', a->out);
 }
 
-static int print_text(const struct ctl *a, struct top_state *state, struct top_look *look)
+static int print_text(const struct ctl *a, struct top_state *state, struct top_layout *layout)
 {
 	struct top_line *lines;
 
-	look->width = batch_width();
-	look->height = top_view_whole(state);
-	lines = calloc((size_t)look->height, sizeof *lines);
+	layout->width = batch_width();
+	layout->height = top_view_whole(state);
+	lines = calloc((size_t)layout->height, sizeof *lines);
 	if (lines == NULL)
 		return -1;
-	top_view(state, look, lines);
-	print_page(a, lines, look->height - 1); /* the last line is about keys */
+	top_view(state, layout, lines);
+	print_page(a, lines, layout->height - 1); /* the last line is about keys */
 	free(lines);
 	return 0;
 }
@@ -57,7 +57,7 @@ static void pause_ms(int64_t ms)
 
 /* A page each time. Without anything ever published it goes on: it may come. */
 static enum ctl_exit run_batch(const struct ctl *a, const struct ctl_command *c, struct top_source *s,
-                               struct top_look *look)
+                               struct top_layout *layout)
 {
 	bool published = false;
 
@@ -73,7 +73,7 @@ static enum ctl_exit run_batch(const struct ctl *a, const struct ctl_command *c,
 		}
 		published |= state->published;
 		if (a->output == &ctl_text) {
-			if (print_text(a, state, look) < 0)
+			if (print_text(a, state, layout) < 0)
 				return CTL_REFUSED;
 		} else {
 			json_t *j = top_source_json(s);
@@ -89,7 +89,7 @@ static enum ctl_exit run_batch(const struct ctl *a, const struct ctl_command *c,
 
 static enum ctl_exit run_top(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
 {
-	struct top_look look = {.sort = TOP_BY_RUNNING, .ascii = !a->utf8};
+	struct top_layout layout = {.sort = TOP_BY_RUNNING, .ascii = !a->utf8};
 	const char *type = getenv("TERM");
 	bool page = a->batch || a->output != &ctl_text || !a->terminal || !isatty(STDIN_FILENO) || type == NULL ||
 	            *type == '\0' || strcmp(type, "dumb") == 0;
@@ -104,8 +104,8 @@ static enum ctl_exit run_top(const struct ctl *a, const struct ctl_command *c, c
 	}
 	log_set_level(LOG_CRITICAL_); /* the page says it, and nothing else may be written to the terminal */
 	if (page) {
-		result = run_batch(a, c, s, &look);
-	} else if (screen_run(s, &look, a->delay_ms, a->colour, &e) != SCREEN_QUIT) {
+		result = run_batch(a, c, s, &layout);
+	} else if (screen_run(s, &layout, a->delay_ms, a->colour, &e) != SCREEN_QUIT) {
 		a->output->problem(a, e.text);
 		result = CTL_REFUSED;
 	}

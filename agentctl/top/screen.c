@@ -117,18 +117,18 @@ static void draw_line(int y, const struct top_line *line, bool coloured)
 	attrset(A_NORMAL);
 }
 
-static int draw(struct top_state *state, struct top_look *look, bool coloured)
+static int draw(struct top_state *state, struct top_layout *layout, bool coloured)
 {
 	struct top_line *page;
 
-	look->width = COLS;
-	look->height = LINES;
-	page = calloc((size_t)look->height + 1, sizeof *page);
+	layout->width = COLS;
+	layout->height = LINES;
+	page = calloc((size_t)layout->height + 1, sizeof *page);
 	if (page == NULL)
 		return -1;
-	top_view(state, look, page);
+	top_view(state, layout, page);
 	erase();
-	for (int y = 0; y < look->height; y++)
+	for (int y = 0; y < layout->height; y++)
 		draw_line(y, &page[y], coloured);
 	refresh();
 	free(page);
@@ -137,25 +137,25 @@ static int draw(struct top_state *state, struct top_look *look, bool coloured)
 
 /* --- keys -------------------------------------------------------------------------------------------- */
 
-static void scroll_by(struct top_look *look, int rows)
+static void scroll_by(struct top_layout *layout, int rows)
 {
-	if (rows < 0 && look->first < (size_t)-rows)
-		look->first = 0;
+	if (rows < 0 && layout->first < (size_t)-rows)
+		layout->first = 0;
 	else
-		look->first = (size_t)((int64_t)look->first + rows); /* corrected when it is drawn */
+		layout->first = (size_t)((int64_t)layout->first + rows); /* corrected when it is drawn */
 }
 
-static void sort_by(struct top_look *look, enum top_sort sort)
+static void sort_by(struct top_layout *layout, enum top_sort sort)
 {
-	look->reversed = look->sort == sort && !look->reversed;
-	look->sort = sort;
-	look->first = 0;
+	layout->reversed = layout->sort == sort && !layout->reversed;
+	layout->sort = sort;
+	layout->first = 0;
 }
 
 /* false: the user quits. */
-static bool take_key(int key, const struct top_state *state, struct top_look *look, bool *now)
+static bool take_key(int key, const struct top_state *state, struct top_layout *layout, bool *now)
 {
-	int page = top_view_rows(state, look);
+	int page = top_view_rows(state, layout);
 
 	switch (key) {
 	case 'q':
@@ -163,48 +163,49 @@ static bool take_key(int key, const struct top_state *state, struct top_look *lo
 		return false;
 	case 'h':
 	case '?':
-		look->help = !look->help;
+		layout->help = !layout->help;
 		break;
 	case 's':
-		sort_by(look, (look->sort + 1) % TOP_SORTS);
+		sort_by(layout, (layout->sort + 1) % TOP_SORTS);
 		break;
 	case 'r':
-		look->reversed = !look->reversed;
+		layout->reversed = !layout->reversed;
 		break;
 	case ' ':
 		*now = true;
 		break;
 	case KEY_UP:
 	case 'k':
-		scroll_by(look, -1);
+		scroll_by(layout, -1);
 		break;
 	case KEY_DOWN:
 	case 'j':
-		scroll_by(look, 1);
+		scroll_by(layout, 1);
 		break;
 	case KEY_PPAGE:
-		scroll_by(look, -page);
+		scroll_by(layout, -page);
 		break;
 	case KEY_NPAGE:
-		scroll_by(look, page);
+		scroll_by(layout, page);
 		break;
 	case KEY_HOME:
-		look->first = 0;
+		layout->first = 0;
 		break;
 	case KEY_END:
-		look->first = state->count;
+		layout->first = state->count;
 		break;
 	default:
 		for (unsigned sort = 0; sort < TOP_SORTS; sort++)
 			if (key == top_sort_key((enum top_sort)sort))
-				sort_by(look, (enum top_sort)sort);
+				sort_by(layout, (enum top_sort)sort);
 	}
 	return true;
 }
 
 /* --- the loop ------------------------------------------------------------------------------------------- */
 
-static enum screen_end run(struct top_source *s, struct top_look *look, int64_t delay_ms, bool colour, struct err *e)
+static enum screen_end run(struct top_source *s, struct top_layout *layout, int64_t delay_ms, bool colour,
+                           struct err *e)
 {
 	struct top_state *state = NULL;
 	int64_t due_ms = 0;
@@ -219,7 +220,7 @@ static enum screen_end run(struct top_source *s, struct top_look *look, int64_t 
 			due_ms = clock_mono_ms() + delay_ms;
 			left = delay_ms;
 		}
-		if (state == NULL || draw(state, look, colour) < 0) {
+		if (state == NULL || draw(state, layout, colour) < 0) {
 			err_set(e, "out of memory");
 			return SCREEN_FAILED;
 		}
@@ -230,7 +231,7 @@ static enum screen_end run(struct top_source *s, struct top_look *look, int64_t 
 			err_set_errno(e, errno, "the terminal is gone");
 			return SCREEN_FAILED;
 		}
-		if (key != ERR && key != KEY_RESIZE && !take_key(key, state, look, &now))
+		if (key != ERR && key != KEY_RESIZE && !take_key(key, state, layout, &now))
 			break;
 		if (now)
 			due_ms = 0;
@@ -238,7 +239,8 @@ static enum screen_end run(struct top_source *s, struct top_look *look, int64_t 
 	return SCREEN_QUIT;
 }
 
-enum screen_end screen_run(struct top_source *s, struct top_look *look, int64_t delay_ms, bool colour, struct err *e)
+enum screen_end screen_run(struct top_source *s, struct top_layout *layout, int64_t delay_ms, bool colour,
+                           struct err *e)
 {
 	const char *type = getenv("TERM");
 	enum screen_end end;
@@ -256,7 +258,7 @@ enum screen_end screen_run(struct top_source *s, struct top_look *look, int64_t 
 	keypad(stdscr, TRUE);
 	curs_set(0);
 	start_colours();
-	end = run(s, look, delay_ms, colour, e);
+	end = run(s, layout, delay_ms, colour, e);
 	endwin();
 	delscreen(screen);
 	release_signals();

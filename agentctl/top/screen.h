@@ -14,6 +14,7 @@ enum screen_end {
 
 /* Shows the state every delay_ms until the user quits or a signal comes; the terminal is then as it was before.
  * A signal that ends programs ends this one. */
-enum screen_end screen_run(struct top_source *s, struct top_look *look, int64_t delay_ms, bool colour, struct err *e);
+enum screen_end screen_run(struct top_source *s, struct top_layout *layout, int64_t delay_ms, bool colour,
+                           struct err *e);
 
 #endif

@@ -168,12 +168,12 @@ const char *top_sort_name(enum top_sort s)
 
 static int compare(const void *a, const void *b, void *arg)
 {
-	const struct top_look *look = arg;
-	int order = sorts[look->sort].compare(a, b);
+	const struct top_layout *layout = arg;
+	int order = sorts[layout->sort].compare(a, b);
 
 	if (order == 0)
 		return by_rank(a, b);
-	return look->reversed ? -order : order;
+	return layout->reversed ? -order : order;
 }
 
 /* --- numbers and times ------------------------------------------------------------------------------- */
@@ -338,7 +338,8 @@ static void show_marks(const struct top_model *m, struct pen *p, int count, bool
 		    ascii ? marks[m->history[i]].letter : marks[m->history[i]].picture);
 }
 
-static void show_model(const struct top_model *m, const struct top_look *look, struct pen *p, const struct widths *w)
+static void show_model(const struct top_model *m, const struct top_layout *layout, struct pen *p,
+                       const struct widths *w)
 {
 	enum top_mark now = (enum top_mark)m->history[TOP_HISTORY - 1];
 	char rate[16], ttft[32], number[24];
@@ -359,7 +360,7 @@ static void show_model(const struct top_model *m, const struct top_look *look, s
 	put_cell(p, m->errors > 0 ? COLOUR_YELLOW : COLOUR_NONE, 7, true, number);
 	if (w->history > 0) {
 		put_cell(p, COLOUR_NONE, 1, false, "");
-		show_marks(m, p, w->history, look->ascii);
+		show_marks(m, p, w->history, layout->ascii);
 	}
 }
 
@@ -414,9 +415,9 @@ static int other_lines(const struct top_state *s, int height)
 	return HEAD_LINES + (events > 0 ? events + 1 : 0) + 1;
 }
 
-int top_view_rows(const struct top_state *s, const struct top_look *look)
+int top_view_rows(const struct top_state *s, const struct top_layout *layout)
 {
-	int rows = look->height - other_lines(s, look->height);
+	int rows = layout->height - other_lines(s, layout->height);
 
 	return rows > 0 ? rows : 0;
 }
@@ -430,15 +431,15 @@ int top_view_whole(const struct top_state *s)
 	return other_lines(s, height) + rows;
 }
 
-static void show_last(const struct top_state *s, const struct top_look *look, struct pen *p, int rows)
+static void show_last(const struct top_state *s, const struct top_layout *layout, struct pen *p, int rows)
 {
-	put(p, COLOUR_DIM, "q quit  h help  by %s%s", sorts[look->sort].name, look->reversed ? " (reversed)" : "");
+	put(p, COLOUR_DIM, "q quit  h help  by %s%s", sorts[layout->sort].name, layout->reversed ? " (reversed)" : "");
 	if (s->count > 0 && rows > 0 && (int)s->count > rows)
-		put(p, COLOUR_DIM, "  %zu-%zu of %zu", look->first + 1,
-		    look->first + (size_t)rows < s->count ? look->first + (size_t)rows : s->count, s->count);
+		put(p, COLOUR_DIM, "  %zu-%zu of %zu", layout->first + 1,
+		    layout->first + (size_t)rows < s->count ? layout->first + (size_t)rows : s->count, s->count);
 }
 
-static void show_help(const struct top_look *look, struct top_line *lines, int rows)
+static void show_help(const struct top_layout *layout, struct top_line *lines, int rows)
 {
 	static const char *const keys[] = {
 		"q quits",
@@ -450,7 +451,7 @@ static void show_help(const struct top_look *look, struct top_line *lines, int r
 	const int texts = sizeof keys / sizeof keys[0];
 
 	for (int n = 0; n < rows && n < texts + 2; n++) {
-		struct pen p = pen_on(&lines[n], look->width);
+		struct pen p = pen_on(&lines[n], layout->width);
 
 		put(&p, COLOUR_NONE, "  ");
 		for (unsigned i = 0; n == texts && i < TOP_SORTS; i++) {
@@ -458,7 +459,7 @@ static void show_help(const struct top_look *look, struct top_line *lines, int r
 			put(&p, COLOUR_NONE, " %s  ", sorts[i].name);
 		}
 		for (unsigned i = TOP_UP; n == texts + 1 && i < TOP_MARKS; i++) {
-			put(&p, marks[i].colour, "%s", look->ascii ? marks[i].letter : marks[i].picture);
+			put(&p, marks[i].colour, "%s", layout->ascii ? marks[i].letter : marks[i].picture);
 			put(&p, COLOUR_NONE, " %s  ", marks[i].meaning);
 		}
 		if (n < texts)
@@ -466,59 +467,59 @@ static void show_help(const struct top_look *look, struct top_line *lines, int r
 	}
 }
 
-static void show_models(const struct top_state *s, struct top_look *look, struct top_line *lines, int rows)
+static void show_models(const struct top_state *s, struct top_layout *layout, struct top_line *lines, int rows)
 {
-	const struct widths w = widths_of(look->width);
+	const struct widths w = widths_of(layout->width);
 	int n = 0;
 
-	if (look->first + (size_t)rows > s->count)
-		look->first = s->count > (size_t)rows ? s->count - (size_t)rows : 0;
-	for (; n < rows && look->first + (size_t)n < s->count; n++) {
-		struct pen p = pen_on(&lines[n], look->width);
+	if (layout->first + (size_t)rows > s->count)
+		layout->first = s->count > (size_t)rows ? s->count - (size_t)rows : 0;
+	for (; n < rows && layout->first + (size_t)n < s->count; n++) {
+		struct pen p = pen_on(&lines[n], layout->width);
 
-		show_model(&s->models[look->first + (size_t)n], look, &p, &w);
+		show_model(&s->models[layout->first + (size_t)n], layout, &p, &w);
 	}
 }
 
-void top_view(struct top_state *s, struct top_look *look, struct top_line *lines)
+void top_view(struct top_state *s, struct top_layout *layout, struct top_line *lines)
 {
 	static void (*const head[])(const struct top_state *s, struct pen *p) = {show_title, show_turns, show_traffic,
 	                                                                         show_health};
-	const struct widths w = widths_of(look->width);
-	int rows = top_view_rows(s, look), events = events_on(s, look->height), n = 0;
+	const struct widths w = widths_of(layout->width);
+	int rows = top_view_rows(s, layout), events = events_on(s, layout->height), n = 0;
 	struct pen p;
 
-	qsort_r(s->models, s->count, sizeof *s->models, compare, look);
-	for (int i = 0; i < look->height; i++)
-		pen_on(&lines[i], look->width);
-	for (; n < 4 && n < look->height; n++) {
-		p = pen_on(&lines[n], look->width);
+	qsort_r(s->models, s->count, sizeof *s->models, compare, layout);
+	for (int i = 0; i < layout->height; i++)
+		pen_on(&lines[i], layout->width);
+	for (; n < 4 && n < layout->height; n++) {
+		p = pen_on(&lines[n], layout->width);
 		head[n](s, &p);
 	}
 	n++; /* an empty one */
-	if (n < look->height) {
-		p = pen_on(&lines[n++], look->width);
+	if (n < layout->height) {
+		p = pen_on(&lines[n++], layout->width);
 		show_heading(&p, &w);
 	}
 	if (!s->published && rows > 0) {
-		p = pen_on(&lines[n], look->width);
+		p = pen_on(&lines[n], layout->width);
 		put(&p, COLOUR_NONE, "  %s", s->problem);
-	} else if (look->help)
-		show_help(look, lines + n, rows);
+	} else if (layout->help)
+		show_help(layout, lines + n, rows);
 	else
-		show_models(s, look, lines + n, rows);
+		show_models(s, layout, lines + n, rows);
 	n += rows;
 	if (events > 0) {
-		p = pen_on(&lines[n++], look->width);
-		put_cell(&p, COLOUR_NONE, look->width, false, "  EVENTS");
+		p = pen_on(&lines[n++], layout->width);
+		put_cell(&p, COLOUR_NONE, layout->width, false, "  EVENTS");
 		p.line->inverse = true;
 	}
 	for (int i = 0; i < events; i++) {
-		p = pen_on(&lines[n++], look->width);
+		p = pen_on(&lines[n++], layout->width);
 		show_event(&s->events[s->event_count - (size_t)(events - i)], &p);
 	}
-	if (look->height > HEAD_LINES) {
-		p = pen_on(&lines[look->height - 1], look->width);
-		show_last(s, look, &p, rows);
+	if (layout->height > HEAD_LINES) {
+		p = pen_on(&lines[layout->height - 1], layout->width);
+		show_last(s, layout, &p, rows);
 	}
 }

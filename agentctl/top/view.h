@@ -32,7 +32,7 @@ enum top_sort {
 	TOP_SORTS
 };
 
-struct top_look {
+struct top_layout {
 	int width, height; /* of the page */
 	enum top_sort sort;
 	bool reversed;
@@ -45,12 +45,12 @@ char top_sort_key(enum top_sort s);         /* the key that chooses it */
 const char *top_sort_name(enum top_sort s); /* "running" */
 
 /* How many rows of models fit. */
-int top_view_rows(const struct top_state *s, const struct top_look *look);
+int top_view_rows(const struct top_state *s, const struct top_layout *layout);
 
 /* The height at which all models and some events fit. */
 int top_view_whole(const struct top_state *s);
 
-/* Sorts s->models, and fills look->height lines. */
-void top_view(struct top_state *s, struct top_look *look, struct top_line *lines);
+/* Sorts s->models, and fills layout->height lines. */
+void top_view(struct top_state *s, struct top_layout *layout, struct top_line *lines);
 
 #endif

@@ -11,6 +11,7 @@ fuzzers = \
 	tests/fuzz/counters_fuzz \
 	tests/fuzz/deployed_fuzz \
 	tests/fuzz/e2b_fuzz \
+	tests/fuzz/events_fuzz \
 	tests/fuzz/execution_fuzz \
 	tests/fuzz/filter_fuzz \
 	tests/fuzz/headers_fuzz \

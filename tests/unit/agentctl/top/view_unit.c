@@ -75,17 +75,17 @@ static int columns(const char *text)
 }
 
 /* Whatever the size: no line is too wide, no span is outside of its line. */
-static void view(struct top_state *s, struct top_look *look)
+static void view(struct top_state *s, struct top_layout *layout)
 {
 	memset(page, 0, sizeof page);
-	top_view(s, look, page);
-	for (int i = 0; i < look->height; i++) {
+	top_view(s, layout, page);
+	for (int i = 0; i < layout->height; i++) {
 		assert_int_equal(page[i].len, strlen(page[i].text));
-		assert_in_range(columns(page[i].text), 0, look->width);
+		assert_in_range(columns(page[i].text), 0, layout->width);
 		for (size_t n = 0; n < page[i].span_count; n++)
 			assert_true(page[i].spans[n].at + page[i].spans[n].len <= page[i].len);
 	}
-	assert_int_equal(page[look->height].len, 0);
+	assert_int_equal(page[layout->height].len, 0);
 }
 
 static const char *row(int i)
@@ -103,7 +103,7 @@ static void rows_of_models(void **state)
 {
 	struct top_model models[] = {model("Llama-3.1-8B-Instruct", LLM_HEALTHY), model("Qwen3-8B", LLM_UNHEALTHY)};
 	struct top_state s = state_of(models, 2);
-	struct top_look look = {.width = 80, .height = 24, .ascii = true};
+	struct top_layout layout = {.width = 80, .height = 24, .ascii = true};
 
 	(void)state;
 	models[0].current = true;
@@ -113,17 +113,17 @@ static void rows_of_models(void **state)
 	models[0].ttft_p99_ms = 480;
 	models[1].errors = 17;
 	models[1].tokens_per_s = -1;
-	view(&s, &look);
+	view(&s, &layout);
 	assert_string_equal(page[5].text,
 	                    "  MODEL               HEALTH      RUN   TOK/S   TTFT 50/99% ERRORS HISTORY      ");
 	assert_true(page[5].inverse);
 	assert_string_equal(row(0), "* Llama-3.1-8B-Instr~ healthy      12    81.5     120/480ms      0            HH");
 	assert_string_equal(row(1), "  Qwen3-8B            unhealthy     0       -             -     17           HHU");
 	assert_string_equal(row(2), "");
-	look.ascii = false;
+	layout.ascii = false;
 	models[1].ejected = true;
 	history(&models[1], "HUDE?");
-	view(&s, &look);
+	view(&s, &layout);
 	assert_non_null(strstr(row(1), "ejected"));
 	assert_non_null(strstr(row(1), "▇▁▅▂·"));
 }
@@ -132,7 +132,7 @@ static void a_wide_page_has_ids_and_more_history(void **state)
 {
 	struct top_model models[] = {model("Llama", LLM_HEALTHY), model("Qwen", LLM_HEALTHY)};
 	struct top_state s = state_of(models, 2);
-	struct top_look look = {.width = 200, .height = 50, .ascii = true};
+	struct top_layout layout = {.width = 200, .height = 50, .ascii = true};
 	char all[TOP_HISTORY + 1];
 
 	(void)state;
@@ -142,7 +142,7 @@ static void a_wide_page_has_ids_and_more_history(void **state)
 	models[1].deploy_id = NULL;
 	models[0].ttft_p50_ms = 1234;
 	models[0].ttft_p99_ms = 45678;
-	view(&s, &look);
+	view(&s, &layout);
 	assert_non_null(strstr(page[5].text, " ID "));
 	assert_non_null(strstr(row(0), " d1 "));
 	assert_non_null(strstr(row(0), "1.2/45.7s"));
@@ -154,7 +154,7 @@ static void the_head(void **state)
 {
 	struct top_model models[] = {model("A", LLM_HEALTHY), model("B", LLM_DEGRADED), model("C", LLM_UNKNOWN)};
 	struct top_state s = state_of(models, 3);
-	struct top_look look = {.width = 100, .height = 24};
+	struct top_layout layout = {.width = 100, .height = 24};
 
 	(void)state;
 	models[0].current = true;
@@ -163,23 +163,23 @@ static void the_head(void **state)
 	s.sums[COUNTER_TURNS] = 9;
 	s.sums[COUNTER_TURNS_BROKEN] = 1;
 	s.tokens_per_s = 1234.5;
-	view(&s, &look);
+	view(&s, &layout);
 	assert_string_equal(page[0].text, "tt-agent 18:00:05  ready: A");
 	assert_string_equal(page[1].text, "turns   3 running, 9 begun, 0 complete, 1 broken, 0 cancelled, 0 refused");
 	assert_non_null(strstr(page[2].text, "1234 tokens/s"));
 	assert_string_equal(page[3].text, "models  3: 1 healthy, 1 degraded, 0 unhealthy, 1 unknown, 1 ejected");
 	models[0].current = models[1].current = models[2].current = false;
-	view(&s, &look);
+	view(&s, &layout);
 	assert_non_null(strstr(page[0].text, "no model can be used"));
 	s.stale = true;
 	s.stale_since_ms = s.now_ms - 12000;
 	strcpy(s.problem, "tt-agentd gives no sign of life");
-	view(&s, &look);
+	view(&s, &layout);
 	assert_non_null(strstr(page[0].text, "STALE for 12 s: tt-agentd gives no sign of life"));
 	s.published = false;
 	s.count = 0;
 	strcpy(s.problem, "open /run/tt-agent/status.v2: Permission denied");
-	view(&s, &look);
+	view(&s, &layout);
 	assert_non_null(strstr(page[0].text, "has not published anything yet"));
 	assert_string_equal(row(0), "  open /run/tt-agent/status.v2: Permission denied");
 }
@@ -188,7 +188,7 @@ static void each_order(void **state)
 {
 	struct top_model models[] = {model("m10", LLM_HEALTHY), model("m9", LLM_HEALTHY), model("m8", LLM_UNHEALTHY)};
 	struct top_state s = state_of(models, 3);
-	struct top_look look = {.width = 80, .height = 24};
+	struct top_layout layout = {.width = 80, .height = 24};
 	static const struct {
 		enum top_sort sort;
 		const char *first, *last;
@@ -205,14 +205,14 @@ static void each_order(void **state)
 	models[1].ttft_p50_ms = models[1].ttft_p99_ms = 8;
 	models[2].errors = 1;
 	for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
-		look.sort = orders[i].sort;
-		look.reversed = false;
-		view(&s, &look);
+		layout.sort = orders[i].sort;
+		layout.reversed = false;
+		view(&s, &layout);
 		assert_string_equal(models[0].name, orders[i].first);
 		assert_string_equal(models[2].name, orders[i].last);
 		assert_non_null(strstr(row(0), orders[i].first));
-		look.reversed = true;
-		view(&s, &look);
+		layout.reversed = true;
+		view(&s, &layout);
 		assert_string_not_equal(models[0].name, orders[i].first);
 		assert_non_null(strstr(page[23].text, "(reversed)"));
 	}
@@ -222,7 +222,7 @@ static void a_thousand_models_scroll(void **state)
 {
 	static struct top_model models[1000];
 	struct top_state s;
-	struct top_look look = {.width = 80, .height = 24};
+	struct top_layout layout = {.width = 80, .height = 24};
 
 	(void)state;
 	for (int i = 0; i < 1000; i++) {
@@ -230,21 +230,21 @@ static void a_thousand_models_scroll(void **state)
 		models[i] = model(names[i], LLM_HEALTHY);
 	}
 	s = state_of(models, 1000);
-	view(&s, &look);
-	assert_int_equal(top_view_rows(&s, &look), 17);
+	view(&s, &layout);
+	assert_int_equal(top_view_rows(&s, &layout), 17);
 	assert_non_null(strstr(row(0), "model-0 "));
 	assert_non_null(strstr(page[23].text, "1-17 of 1000"));
-	look.first = 500;
-	view(&s, &look);
+	layout.first = 500;
+	view(&s, &layout);
 	assert_non_null(strstr(row(0), "model-500 "));
-	look.first = SIZE_MAX / 2;
-	view(&s, &look);
-	assert_int_equal(look.first, 983);
+	layout.first = SIZE_MAX / 2;
+	view(&s, &layout);
+	assert_int_equal(layout.first, 983);
 	assert_non_null(strstr(row(16), "model-999 "));
-	look.height = top_view_whole(&s);
-	look.first = 0;
-	assert_in_range(look.height, 1007, LINES_MAX - 1);
-	view(&s, &look);
+	layout.height = top_view_whole(&s);
+	layout.first = 0;
+	assert_in_range(layout.height, 1007, LINES_MAX - 1);
+	view(&s, &layout);
 	assert_non_null(strstr(row(999), "model-999 "));
 }
 
@@ -252,7 +252,7 @@ static void events_are_below(void **state)
 {
 	struct top_model models[] = {model("A", LLM_HEALTHY)};
 	struct top_state s = state_of(models, 1);
-	struct top_look look = {.width = 80, .height = 24};
+	struct top_layout layout = {.width = 80, .height = 24};
 
 	(void)state;
 	for (int i = 0; i < TOP_EVENTS; i++) {
@@ -261,14 +261,14 @@ static void events_are_below(void **state)
 		s.events[i].at_ms = s.now_ms;
 	}
 	s.event_count = TOP_EVENTS;
-	view(&s, &look);
+	view(&s, &layout);
 	assert_non_null(strstr(page[17].text, "EVENTS"));
 	assert_string_equal(page[22].text, "18:00:05 failover  B  was A  19 times: timeout");
-	look.height = 50;
-	view(&s, &look);
+	layout.height = 50;
+	view(&s, &layout);
 	assert_non_null(strstr(page[38].text, "EVENTS"));
-	look.height = 12;
-	view(&s, &look);
+	layout.height = 12;
+	view(&s, &layout);
 	for (int i = 0; i < 12; i++)
 		assert_null(strstr(page[i].text, "EVENTS"));
 }
@@ -283,11 +283,11 @@ static void any_size_works(void **state)
 	s.event_count = 1;
 	for (int width = 1; width < 300; width += 1 + width / 20) {
 		for (int height = 1; height < 60; height += 1 + height / 10) {
-			struct top_look look = {.width = width, .height = height};
+			struct top_layout layout = {.width = width, .height = height};
 
-			view(&s, &look);
-			look.help = true;
-			view(&s, &look);
+			view(&s, &layout);
+			layout.help = true;
+			view(&s, &layout);
 		}
 	}
 }
@@ -313,9 +313,9 @@ static void names_that_are_not_plain(void **state)
 		models[i] = model(odd[i], LLM_HEALTHY);
 	s.count = sizeof odd / sizeof odd[0];
 	for (int width = 20; width < 220; width++) {
-		struct top_look look = {.width = width, .height = 30};
+		struct top_layout layout = {.width = width, .height = 30};
 
-		view(&s, &look);
+		view(&s, &layout);
 		for (size_t i = 0; width >= 60 && i < s.count; i++)
 			assert_non_null(strstr(row((int)i), "healthy"));
 	}
@@ -325,11 +325,11 @@ static void help_names_every_key(void **state)
 {
 	struct top_model models[] = {model("A", LLM_HEALTHY)};
 	struct top_state s = state_of(models, 1);
-	struct top_look look = {.width = 80, .height = 24, .help = true};
+	struct top_layout layout = {.width = 80, .height = 24, .help = true};
 	char text[4000] = "";
 
 	(void)state;
-	view(&s, &look);
+	view(&s, &layout);
 	for (int i = 0; i < 24; i++)
 		strcat(text, page[i].text);
 	for (unsigned i = 0; i < TOP_SORTS; i++) {
