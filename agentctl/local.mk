@@ -80,7 +80,7 @@ zshcompletiondir = $(datadir)/zsh/site-functions
 install-data-hook: install-zsh-completion
 uninstall-hook: uninstall-zsh-completion uninstall-enabled-units
 install-zsh-completion:
-	$(MKDIR_P) "$(DESTDIR)$(zshcompletiondir)" \
+	$(MKDIR_P) "$(DESTDIR)$(zshcompletiondir)"
 	$(INSTALL_DATA) $(srcdir)/agentctl/completion/tt-agentctl.zsh "$(DESTDIR)$(zshcompletiondir)/_tt-agentctl"
 uninstall-zsh-completion:
 	rm -f "$(DESTDIR)$(zshcompletiondir)/_tt-agentctl"

@@ -45,7 +45,8 @@ nodist_tmpfiles_DATA = deploy/tmpfiles.d/tt-agent.conf
 
 # Nothing may still start what is gone: units of these files that run end, and the links that enable them are removed.
 uninstall-enabled-units:
-	@for unit in $(notdir $(dist_systemdunit_DATA) $(nodist_systemdunit_DATA)); do \
+	@for file in $(dist_systemdunit_DATA) $(nodist_systemdunit_DATA); do \
+		unit=$${file##*/}; \
 		test -z "$(DESTDIR)" && test -d /run/systemd/system || break; \
 		test "$$(systemctl show --property=FragmentPath --value "$$unit" 2>/dev/null)" = "$(systemdunitdir)/$$unit" || continue; \
 		echo " systemctl stop $$unit"; systemctl stop "$$unit"; \
