@@ -204,3 +204,25 @@ def test_an_answer_cannot_control_the_terminal(terminal):
     t = terminal(env={"NO_COLOR": "1"})
     t.type(inline(text=["a\x1b[2Jb\u009b31mc"]) + "\r")
     assert "a?[2Jb?31mc" in t.wait("tokens/s")
+
+
+# --- a model that was named: /v1/chat/completions, here of the LLM itself ---
+
+def test_a_named_model_answers(service):
+    done = say(service, words(3), "--model", "some-model", "--thread", "12345678-c", url=service.llm.url)
+    assert (done.returncode, done.stdout) == (0, "word0 word1 word2 \n"), done
+    body = service.llm.chats()[-1]["body"]
+    assert body["model"] == "some-model" and body["metadata"] == {"thread_id": "12345678-c"} and body["stream"] is True
+
+
+def test_a_named_model_whose_answer_breaks_off_is_no_success(service):
+    done = say(service, inline(tokens=9, cut=200), "--model", "some-model", url=service.llm.url)
+    assert done.returncode == 1 and done.stderr, done
+
+
+def test_a_refusal_says_why(service):
+    done = say(service, inline(status=401, body='{"error":{"message":"no such key"}}'), "--model", "x", "--token-env", "SOME_KEY",
+               url=service.llm.url, env={"SOME_KEY": "hush-key"})
+    assert done.returncode == 1 and "HTTP 401: no such key" in done.stderr and "hush" not in done.stderr + done.stdout, done
+    done = say(service, "x", "--token-env", "NO_SUCH_VARIABLE")
+    assert done.returncode == 2 and "--token-env" in done.stderr
