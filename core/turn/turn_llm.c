@@ -395,12 +395,12 @@ static void name_tools(struct turn *t)
 {
 	const struct access_identity *client = t->conversation.client;
 	const char **names = t->upstream.tools;
-	size_t count = toolbox_names(t->config, names), kept = 0;
+	size_t count = toolbox_names(t->config, names), used = 0;
 
 	for (size_t i = 0; i < count; i++)
 		if (client == NULL || access_may_use_tool(client, names[i]))
-			names[kept++] = names[i];
-	names[kept] = NULL;
+			names[used++] = names[i];
+	names[used] = NULL;
 }
 
 enum step turn_attempt(struct turn *t)
