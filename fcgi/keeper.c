@@ -311,7 +311,7 @@ static void close_others(struct keeper *k)
 }
 
 /* An answer that nobody has tried to resume yet. */
-static void adopt(struct keeper *k)
+static void keep_taken(struct keeper *k)
 {
 	const struct handed_over *h = &k->handed_over;
 	const struct orphan *o = &h->known;
@@ -335,7 +335,7 @@ static void adopt(struct keeper *k)
 static void take_waiting(struct keeper *k)
 {
 	while (handover_take(k->handover.take, &k->handed_over) == 0)
-		adopt(k);
+		keep_taken(k);
 	close(k->handover.take);
 }
 
@@ -353,7 +353,7 @@ static void after_death(struct keeper *k)
 	int answers = 0, count[HANDED_OVER + 1] = {0};
 
 	if (k->takes && handover_connection(&k->handed_over) >= 0) /* it died before it was kept */
-		adopt(k);
+		keep_taken(k);
 	close_others(k);
 	take_waiting(k);
 	for (int fd = FIRST_FD; fd < k->end; fd++)

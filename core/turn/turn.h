@@ -106,8 +106,8 @@ struct turn_request {
 	const char *subject;      /* the user, "" = not known; copied */
 	/* What the client may use, of which the turn takes a reference; NULL: everything. */
 	struct access_identity *identity;
-	const char *request_id; /* copied */
-	const char *client;     /* its address, for the log; NULL: not known; copied */
+	const char *request_id;            /* copied */
+	const char *client;                /* its address, for the log; NULL: not known; copied */
 	const struct trace_context *trace; /* the trace that the request belongs to; NULL: none */
 	const struct protocol *protocol;
 	struct output *output; /* outlives the turn */
