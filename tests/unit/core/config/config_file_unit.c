@@ -47,7 +47,8 @@ static void each_error_has_its_line(void **state)
 	static const struct {
 		const char *text, *where, *what;
 	} wrong[] = {
-		{"\npollin: { };", ":2: ", "pollin: no such group; did you mean polling? allowed: log, trace, polling, "},
+		{"\npollin: { };",
+	         ":2: ", "pollin: no such group; did you mean polling? allowed: log, trace, polling, "},
 		{"interval = 3;", ":1: ", "(there is polling.interval)"},
 		{"polling: {\n\n intervall = 3; };", ":3: ",
 	         "polling.intervall: no such setting; did you mean polling.interval? allowed in polling: enabled, interval, max_attempts"},
