@@ -22,6 +22,7 @@
 #define PREFIX           "worker."
 #define WORKERS_MAX      1024
 #define OTHER            "other"
+#define FLUSH_NS         INT64_C(100000000)
 
 #define VALUES_MAX 508 /* the series begin on the second page */
 
@@ -171,7 +172,14 @@ struct counters {
 	/* The members that this worker knows, as in the file. */
 	size_t member_count[COUNTER_LABELS];
 	char (*names[COUNTER_LABELS])[COUNTER_NAME_MAX + 1];
+	/* What counters_observe_gap has observed since it was last written, and of which models. */
+	struct {
+		int64_t counts[METRIC_COUNT_OF(TOKEN_GAP_BUCKETS) + 1], sum_us;
+	} gaps[MODELS_MAX];
+	uint32_t gaps_of;
+	int64_t flushed_ns;
 };
+_Static_assert(MODELS_MAX <= 32, "one bit for each");
 
 const char *counter_name(enum counter id)
 {
@@ -292,6 +300,8 @@ void counters_close(struct counters *c)
 {
 	if (c == NULL)
 		return;
+	if (c->file != NULL)
+		counters_flush(c);
 	for (size_t l = 0; l < COUNTER_LABELS; l++)
 		free(c->names[l]);
 	if (c->file != NULL)
@@ -361,12 +371,40 @@ void counters_begin_work_at(struct counters *c, int64_t now_ns)
 		c->work_began_ns = now_ns;
 }
 
+static void write_gaps(struct counters *c, unsigned member)
+{
+	const struct counter_series_info *info = &series[SERIES_TOKEN_GAP];
+	_Atomic int64_t *values = slot_word(c->file, LABEL_MODEL, member, NAME_WORDS + info->at);
+	int64_t sum_us = c->gaps[member].sum_us;
+
+	for (size_t i = 0; i <= info->count; i++) {
+		if (c->gaps[member].counts[i] == 0)
+			continue;
+		safe_add_pair(&values[i], c->gaps[member].counts[i], &values[info->count + 1], sum_us);
+		sum_us = 0;
+	}
+	memset(&c->gaps[member], 0, sizeof c->gaps[member]);
+}
+
+void counters_flush(struct counters *c)
+{
+	for (unsigned member = 0; c != NULL && c->gaps_of != 0; member++) {
+		if ((c->gaps_of & 1u << member) != 0)
+			write_gaps(c, member);
+		c->gaps_of &= ~(1u << member);
+	}
+}
+
 void counters_end_iteration(struct counters *c, int64_t now_ns)
 {
 	_Atomic int64_t *longest;
 	int64_t us;
 	uint64_t value;
 
+	if (c != NULL && c->gaps_of != 0 && now_ns - c->flushed_ns >= FLUSH_NS) {
+		counters_flush(c);
+		c->flushed_ns = now_ns;
+	}
 	if (c == NULL || c->work_began_ns == 0)
 		return;
 	longest = &c->file->values[COUNTER_LONGEST_ITERATION];
@@ -438,16 +476,35 @@ void counters_count(struct counters *c, enum counter_series s, unsigned member, 
 	safe_add_pair(word, n, word, 0);
 }
 
+static size_t bucket_of(const struct counter_series_info *info, int64_t us)
+{
+	size_t bucket = 0;
+
+	while (bucket < info->count && us > info->bounds_us[bucket])
+		bucket++;
+	return bucket;
+}
+
+void counters_observe_gap(struct counters *c, unsigned member, int64_t ns, int64_t n)
+{
+	int64_t us = ns / 1000;
+
+	if (c == NULL || n <= 0)
+		return;
+	c->gaps[member].counts[bucket_of(&series[SERIES_TOKEN_GAP], us)] += n;
+	c->gaps[member].sum_us += n * us;
+	c->gaps_of |= 1u << member;
+}
+
 void counters_observe(struct counters *c, enum counter_series s, unsigned member, int64_t ns, int64_t n)
 {
 	const struct counter_series_info *info = &series[s];
 	int64_t us = ns / 1000;
-	size_t bucket = 0;
+	size_t bucket;
 
 	if (c == NULL || n <= 0)
 		return;
-	while (bucket < info->count && us > info->bounds_us[bucket])
-		bucket++;
+	bucket = bucket_of(info, us);
 	safe_add_pair(slot_word(c->file, info->label, member, NAME_WORDS + info->at + bucket), n,
 	              slot_word(c->file, info->label, member, NAME_WORDS + info->at + info->count + 1), n * us);
 }

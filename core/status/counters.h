@@ -92,6 +92,11 @@ void counters_count(struct counters *c, enum counter_series s, unsigned member, 
 /* Adds n times the same duration. */
 void counters_observe(struct counters *c, enum counter_series s, unsigned member, int64_t ns, int64_t n);
 
+/* The same of SERIES_TOKEN_GAP, for each token: a few instructions. counters_end_iteration writes it to the file
+ * from time to time, and counters_flush at once. */
+void counters_observe_gap(struct counters *c, unsigned member, int64_t ns, int64_t n);
+void counters_flush(struct counters *c);
+
 /* Of all workers together. */
 #define COUNTER_NAME_MAX    127
 #define COUNTER_MEMBERS_MAX 64 /* of one label; with "other", which what is beyond is added to */

@@ -178,9 +178,9 @@ static void observe_tokens(const struct attempt *a, int64_t before, int64_t coun
 	if (answer->first_ns == 0)
 		counters_observe(a->counters, SERIES_FIRST_TOKEN, a->model, now_ns - answer->began_ns, 1);
 	if (before == 0)
-		counters_observe(a->counters, SERIES_TOKEN_GAP, a->model, 0, count - 1);
+		counters_observe_gap(a->counters, a->model, 0, count - 1);
 	else if (!a->was_paused)
-		counters_observe(a->counters, SERIES_TOKEN_GAP, a->model, (now_ns - answer->last_ns) / count, count);
+		counters_observe_gap(a->counters, a->model, (now_ns - answer->last_ns) / count, count);
 }
 
 static void linger(struct attempt *a, long ms)
@@ -355,6 +355,7 @@ static void count_end(const struct attempt *a, unsigned result)
 {
 	const struct stream_progress *p = stream_progress(a->stream);
 
+	counters_flush(a->counters);
 	counters_count(a->counters, SERIES_STREAMS, a->model, 0, -1);
 	counters_count(a->counters, SERIES_ATTEMPTS, a->model, result, 1);
 	counters_count(a->counters, SERIES_OUTPUT_TOKENS, a->model, 0,

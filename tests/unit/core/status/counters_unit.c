@@ -248,6 +248,39 @@ static void durations_are_in_the_lowest_bucket_that_holds_them(void **state)
 	counters_close(c);
 }
 
+static void gaps_between_tokens_are_written_from_time_to_time(void **state)
+{
+	const size_t sum_at = counter_series_info(SERIES_TOKEN_GAP)->count + 1;
+	struct counters *c = open_counters();
+	unsigned x = counters_member(c, LABEL_MODEL, "X"), y = counters_member(c, LABEL_MODEL, "Y");
+	int64_t now_ns = clock_mono_ns();
+
+	(void)state;
+	counters_observe_gap(c, x, 2000000, 3);
+	counters_observe_gap(c, y, 4000000, 1);
+	counters_observe_gap(c, y, 0, 0);
+	assert_int_equal(value("X", SERIES_TOKEN_GAP, 0), 0);
+	counters_end_iteration(c, now_ns);
+	assert_int_equal(value("X", SERIES_TOKEN_GAP, 0), 3);
+	assert_int_equal(value("X", SERIES_TOKEN_GAP, sum_at), 6000);
+	assert_int_equal(value("Y", SERIES_TOKEN_GAP, 1), 1);
+	counters_observe_gap(c, x, 2000000, 1);
+	counters_observe_gap(c, x, INT64_C(100000) * 1000000, 1);
+	counters_end_iteration(c, now_ns + 99999999);
+	assert_int_equal(value("X", SERIES_TOKEN_GAP, 0), 3);
+	counters_flush(c);
+	assert_int_equal(value("X", SERIES_TOKEN_GAP, 0), 4);
+	assert_int_equal(value("X", SERIES_TOKEN_GAP, sum_at - 1), 1);
+	assert_int_equal(value("X", SERIES_TOKEN_GAP, sum_at), 8000 + 100000000);
+	counters_flush(c);
+	counters_flush(NULL);
+	counters_observe_gap(NULL, 0, 1, 1);
+	assert_int_equal(value("X", SERIES_TOKEN_GAP, sum_at), 8000 + 100000000);
+	counters_observe_gap(c, y, 4000000, 1);
+	counters_close(c); /* nothing is lost at the end */
+	assert_int_equal(value("Y", SERIES_TOKEN_GAP, 1), 2);
+}
+
 static void too_many_names_are_one(void **state)
 {
 	struct counters *a = open_counters(), *b = open_counters();
@@ -390,6 +423,7 @@ int main(void)
 		TEST(each_member_has_its_values),
 		TEST(members_go_on_and_their_gauges_restart),
 		TEST(durations_are_in_the_lowest_bucket_that_holds_them),
+		TEST(gaps_between_tokens_are_written_from_time_to_time),
 		TEST(too_many_names_are_one),
 		TEST(names_are_made_valid),
 		TEST(the_latest_value_holds),
