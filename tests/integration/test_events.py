@@ -19,10 +19,17 @@ def follow(testbed, service, host=None, path="/events", **more):
     return testbed.client(EventStream(host or service.host, path, **more))
 
 
+@pytest.fixture(scope="module")
+def quiet(shared):
+    """For tests that change nothing."""
+    service, _ = shared.one()
+    return service
+
+
 @pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
-def test_the_state_then_the_events(testbed, server):
-    service, _ = testbed.one()
-    stream = follow(testbed, service, service.host_of(server), "/agent/events" if server == "nginx" else "/events")
+def test_the_state_then_the_events(shared, quiet, server):
+    service = quiet
+    stream = follow(shared, service, service.host_of(server), "/agent/events" if server == "nginx" else "/events")
     assert stream.exchange.status == 200
     assert stream.exchange.headers["content-type"] == "text/event-stream"
     assert stream.exchange.headers["cache-control"] == "no-store"
@@ -205,8 +212,8 @@ def test_a_brief_stream(testbed, admin):
     assert "127.0.0.1" not in json.dumps(stream.messages)
 
 
-def test_head_and_other_methods(testbed):
-    service, _ = testbed.one()
+def test_head_and_other_methods(quiet):
+    service = quiet
     head = Exchange(service.host, "HEAD", "/events").head()
     assert head.status == 200 and head.headers["content-type"] == "text/event-stream"
     answer = Exchange(service.host, "POST", "/events").head()
