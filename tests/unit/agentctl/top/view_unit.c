@@ -17,6 +17,9 @@
 #include <cmocka.h>
 
 #define LINES_MAX 1100
+#define LONG_NAME                                                                                                      \
+	"a-name-that-is-longer-than-any-terminal-is-wide-a-name-that-is-longer-than-any-terminal-is-wide-a-name-that-" \
+	"is-longer-than-any-terminal-is-wide-a-name-that-is-longer-than-any-terminal-is-wide"
 
 static struct top_line page[LINES_MAX];
 static char names[1000][32];
@@ -294,17 +297,15 @@ static void any_size_works(void **state)
 
 static void names_that_are_not_plain(void **state)
 {
-	static const char *const odd[] = {
-		"",
-		"\033[2Jevil",
-		"new\nline",
-		"\xff\xfe",
-		"模型模型模型模型模型模型模型模型模型模型模型",
-		"e\xcc\x81\xcc\x81\xcc\x81tats",
-		"🦙🦙🦙🦙🦙🦙🦙🦙🦙🦙🦙🦙🦙",
-		"right\xe2\x80\xaeto left",
-		"a-name-that-is-longer-than-any-terminal-is-wide-a-name-that-is-longer-than-any-terminal-is-wide-a-name-"
-		"that-is-longer-than-any-terminal-is-wide-a-name-that-is-longer-than-any-terminal-is-wide"};
+	static const char *const odd[] = {"",
+	                                  "\033[2Jevil",
+	                                  "new\nline",
+	                                  "\xff\xfe",
+	                                  "模型模型模型模型模型模型模型模型模型模型模型",
+	                                  "e\xcc\x81\xcc\x81\xcc\x81tats",
+	                                  "🦙🦙🦙🦙🦙🦙🦙🦙🦙🦙🦙🦙🦙",
+	                                  "right\xe2\x80\xaeto left",
+	                                  LONG_NAME};
 	struct top_model models[sizeof odd / sizeof odd[0]];
 	struct top_state s = state_of(models, 0);
 
