@@ -489,7 +489,8 @@ void top_view(struct top_state *s, struct top_layout *layout, struct top_line *l
 	int rows = top_view_rows(s, layout), events = events_on(s, layout->height), n = 0;
 	struct pen p;
 
-	qsort_r(s->models, s->count, sizeof *s->models, compare, layout);
+	if (s->count > 0)
+		qsort_r(s->models, s->count, sizeof *s->models, compare, layout);
 	for (int i = 0; i < layout->height; i++)
 		pen_on(&lines[i], layout->width);
 	for (; n < 4 && n < layout->height; n++) {

@@ -180,6 +180,7 @@ static void the_head(void **state)
 	view(&s, &layout);
 	assert_non_null(strstr(page[0].text, "STALE for 12 s: tt-agentd gives no sign of life"));
 	s.published = false;
+	s.models = NULL;
 	s.count = 0;
 	strcpy(s.problem, "open /run/tt-agent/status.v2: Permission denied");
 	view(&s, &layout);
