@@ -53,7 +53,7 @@ static const struct option_row rows[] = {
          OPTION_INTO(struct ctl_options, delay_ms)},
 	{.name = "token-env",
          .argument = "NAME",
-         .help = "probe, chat: the environment variable that holds the token (never the token itself).",
+         .help = "probe, chat, doctor: the environment variable that holds the token (never the token itself).",
          OPTION_INTO(struct ctl_options, token_env)},
 	{.name = "model",
          .argument = "ID",

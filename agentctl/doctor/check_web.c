@@ -152,10 +152,17 @@ void check_web_server(struct doctor *d)
 
 /* --- through its URL ------------------------------------------------------------------------------ */
 
-static json_t *get(const char *base, const char *path, struct web_answer *answer, struct err *e)
+/* Of --token-env, for a service that wants one; NULL: none. */
+static const char *token_of(const struct doctor *d)
+{
+	return d->a->token_env != NULL ? getenv(d->a->token_env) : NULL;
+}
+
+static json_t *get(const struct doctor *d, const char *base, const char *path, struct web_answer *answer, struct err *e)
 {
 	char *url = web_url(base, path);
-	const struct web_request request = {.url = url, .total_ms = PAGE_MS, .collect_limit = BODY_LIMIT};
+	const struct web_request request = {
+		.url = url, .bearer = token_of(d), .total_ms = PAGE_MS, .collect_limit = BODY_LIMIT};
 	json_t *document = NULL;
 
 	if (url == NULL || web_request(&request, answer, e) < 0)
@@ -178,7 +185,7 @@ static bool is_ours(const json_t *page)
 static bool check_page(struct doctor *d, const char *base, struct err *e)
 {
 	struct web_answer answer = {.status = 0};
-	json_t *page = get(base, "", &answer, e), *below = NULL;
+	json_t *page = get(d, base, "", &answer, e), *below = NULL;
 	struct web_answer other = {.status = 0};
 	struct err ignored = ERR_INIT;
 	bool ours = is_ours(page);
@@ -188,7 +195,7 @@ static bool check_page(struct doctor *d, const char *base, struct err *e)
 	} else if (!ours && answer.status >= 502 && answer.status <= 504) {
 		doctor_find(d, FINDING_URL_NO_SERVICE, base, "%s: HTTP %ld", base, answer.status);
 	} else if (!ours) {
-		below = get(base, "agent/", &other, &ignored);
+		below = get(d, base, "agent/", &other, &ignored);
 		doctor_find(d, FINDING_URL_OTHER, base, "%s: HTTP %ld, %s%s", base, answer.status,
 		            answer.type[0] != '\0' ? answer.type : "no document",
 		            is_ours(below) ? "; the service is below it, at /agent" : "; this is not tt-agent");
@@ -219,13 +226,18 @@ static bool check_status(struct doctor *d, const char *base)
 {
 	struct web_answer answer = {.status = 0};
 	struct err e = ERR_INIT;
-	json_t *status = get(base, "status", &answer, &e);
+	json_t *status = get(d, base, "status", &answer, &e);
 	const char *state = json_string_value(json_object_get(status, "status"));
 	bool ready = state != NULL && strcmp(state, "ready") == 0;
 
 	if (json_object_get(status, "configuration") != NULL && !is_private(answer.address))
 		doctor_find(d, FINDING_STATUS_PUBLIC, base,
 		            "%s/status, at the public address %s, shows all of the state", base, answer.address);
+	if (answer.status == 401 || answer.status == 403)
+		doctor_skip(d, "a chat through the URL", "HTTP %ld at /status: name a key with --token-env",
+		            answer.status);
+	else if (!ready)
+		doctor_skip(d, "a chat through the URL", "no LLM is ready");
 	json_decref(status);
 	web_answer_clear(&answer);
 	return ready;
@@ -273,7 +285,8 @@ static void check_chat(struct doctor *d, const char *base)
 	json_t *body = json_pack("{s:s, s:o}", "message", "Count from 1 to 20, one number a line.", "thread_id",
 	                         json_sprintf("%07" PRIu64, process_random() % 10000000));
 	char *url = web_url(base, "poll_requests"), *text = json_dumps(body, JSON_COMPACT);
-	const struct web_request request = {.url = url, .body = text, .total_ms = CHAT_MS, .collect_limit = BODY_LIMIT};
+	const struct web_request request = {
+		.url = url, .body = text, .bearer = token_of(d), .total_ms = CHAT_MS, .collect_limit = BODY_LIMIT};
 	struct web_answer answer = {.status = 0};
 	struct err e = ERR_INIT;
 
@@ -299,6 +312,4 @@ void check_url(struct doctor *d)
 		return;
 	if (check_status(d, d->a->url))
 		check_chat(d, d->a->url);
-	else
-		doctor_skip(d, "a chat through the URL", "no LLM is ready");
 }

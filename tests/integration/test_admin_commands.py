@@ -2,6 +2,7 @@
 """tt-agentctl's commands that change something, and what they say."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -262,3 +263,11 @@ def test_a_drain_removes_the_pin(daemon):
     ctl(daemon, "drain", "9c0d-2")
     assert daemon.current() == "3f2b-1" and daemon.status()["pinned"] is None
     daemon.wait_log('pin_removed deploy_id=9c0d-2 reason="the model is drained"')
+
+
+def test_the_list_of_conversations_has_a_time_zone(testbed):
+    service, _ = testbed.one()
+    assert service.chat("Hello", "12345678-z").whole
+    done = subprocess.run([str(BUILD / "tt-agentctl"), "--run-dir", str(service.run), "threads", "list"], text=True, capture_output=True,
+                          env={**clean_env(), "TZ": "XYZ-05:30"}, timeout=20 * PATIENCE)
+    assert re.search(r"12345678-z .* \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0530", done.stdout), done

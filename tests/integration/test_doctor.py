@@ -695,6 +695,16 @@ def test_a_url_of_something_else_is_found(service, testbed):
     expect(service, "url_unreachable", "connect", fix="start the web server", words=["--url", f"http://127.0.0.1:{testbed.closed_port()}"])
 
 
+def test_a_service_that_wants_a_key_is_no_fault(testbed):
+    service = start(testbed, conf=CONF + 'access: { require = "all"; keys_file = "%s/keys.jsonl"; };\n' % testbed.directory)
+    assert doctor(service, "--url", service.url) == {}
+    assert "HTTP 401 at /status: name a key with --token-env" in run(service, "doctor", "--url", service.url).stderr
+    key = service.ctl("keys", "create", "alice")["key"]
+    service.secrets.append(key)
+    done = run(service, "doctor", "--url", service.url, "--token-env", "SOME_KEY", env={"SOME_KEY": key})
+    assert done.returncode == OK and "a chat through" not in done.stderr, done
+
+
 def test_a_web_server_that_cannot_reach_the_service_is_found(testbed):
     service = start(testbed)
     service.responder.stop()
