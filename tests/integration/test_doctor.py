@@ -756,3 +756,34 @@ def test_a_drain_that_was_forgotten_is_found(testbed):
     expect(service, "llm_drained", "d1 gets no new turns: drained by ", fix="tt-agentctl undrain d1", also={"no_llm", "llm_unhealthy"})
     service.ctl("undrain", "d1")
     assert doctor(service) == {}
+
+
+def test_an_llm_on_which_turns_fail_is_found(testbed):
+    service, bad, _ = testbed.two({"status": 500})
+    for _ in range(5):
+        service.chat("Hello")
+    models = lambda: {m["deploy_id"]: m for m in service.ctl("models")["models"]}
+    wait_until(lambda: models()["d1"]["ejected_until"] and models()["d2"]["context_length"], "it is ejected")
+    expect(service, "llm_ejected", "(d1): ", fix="tt-agentctl refresh")
+
+
+def test_a_backend_that_is_back_is_found(testbed):
+    llm, backend = testbed.llm(), testbed.backend(status=500)
+    service = testbed.service(backend=backend, env={"LLM_CONTAINER_NAME": llm.host}).wait_ready()
+    service.wait_status(lambda s: s["discovery"][0]["state"] == "failing", "discovery fails")
+    wait_until(lambda: [m for m in service.ctl("models")["models"] if m["context_length"]], "the context window is known")
+    backend.script(status=200, deployed={"d1": llm.deployment()})
+    expect(service, "backend_back", "it answers now", "is HTTP 500", fix="tt-agentctl refresh")
+    service.ctl("refresh")
+    assert "backend_back" not in doctor(service)
+
+
+def test_an_llm_that_hangs_is_found(testbed):
+    llm = testbed.llm()
+    service = testbed.service(backend=testbed.backend({"d1": llm.deployment()}),
+                              sets=["health.canary_interval=0.3", "health.canary_timeout=0.3"]).wait_ready()
+    llm.script(header_delay_us=5000000)
+    hung = lambda: [m for m in service.ctl("models")["models"] if "it hangs" in (m["reason"] or "") and m["status"] == "unhealthy"]
+    wait_until(hung, "it is known to hang", 20)
+    found = doctor(service)
+    assert "it hangs" in found["llm_hangs"]["message"] and "restart the LLM's server" in found["llm_hangs"]["fix"], found
