@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/param_build.h>
+#include <openssl/rsa.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,8 @@ struct algorithm;
 struct jwt_key {
 	const struct algorithm *algorithm;
 	char *id; /* NULL: it has none, and is tried for every token */
-	EVP_PKEY *pkey;
+	EVP_PKEY_CTX
+		*verifying; /* of a public key, ready for a signature: to prepare it takes longer than to check one */
 	unsigned char *secret;
 	size_t secret_len;
 };
@@ -47,12 +49,10 @@ static bool verify_secret(const struct jwt_key *k, const char *text, size_t len,
 
 static bool verify_public(const struct jwt_key *k, const char *text, size_t len, const uint8_t *signature, size_t size)
 {
-	EVP_MD_CTX *c = EVP_MD_CTX_new();
-	bool valid = c != NULL && EVP_DigestVerifyInit(c, NULL, EVP_sha256(), NULL, k->pkey) == 1 &&
-	             EVP_DigestVerify(c, signature, size, (const unsigned char *)text, len) == 1;
+	uint8_t sha256[DIGEST_LEN];
 
-	EVP_MD_CTX_free(c);
-	return valid;
+	return digest_once(text, len, sha256) == 0 &&
+	       EVP_PKEY_verify(k->verifying, signature, size, sha256, DIGEST_LEN) == 1;
 }
 
 /* A token has the two numbers as they are, libcrypto wants them as DER. */
@@ -201,15 +201,20 @@ static int add_key(struct jwt_keys *k, const json_t *jwk)
 	const struct algorithm *a = algorithm_of(jwk);
 	EVP_PKEY *pkey = a == NULL || a->read == NULL || k->count >= KEYS_MAX ? NULL : a->read(jwk);
 	const char *id = text_of(jwk, "kid");
+	EVP_PKEY_CTX *c;
 	char *copy = NULL;
 
 	if (pkey == NULL)
 		return 0;
-	if (id != NULL && (copy = strdup(id)) == NULL) {
-		EVP_PKEY_free(pkey);
+	c = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+	EVP_PKEY_free(pkey); /* the context has a reference */
+	if (c == NULL || EVP_PKEY_verify_init(c) != 1 ||
+	    (a->read == read_rsa && EVP_PKEY_CTX_set_rsa_padding(c, RSA_PKCS1_PADDING) != 1) ||
+	    EVP_PKEY_CTX_set_signature_md(c, EVP_sha256()) != 1 || (id != NULL && (copy = strdup(id)) == NULL)) {
+		EVP_PKEY_CTX_free(c);
 		return -1;
 	}
-	k->keys[k->count++] = (struct jwt_key){.algorithm = a, .id = copy, .pkey = pkey};
+	k->keys[k->count++] = (struct jwt_key){.algorithm = a, .id = copy, .verifying = c};
 	return 0;
 }
 
@@ -267,7 +272,7 @@ void jwt_keys_free(struct jwt_keys *k)
 		return;
 	for (size_t i = 0; i < k->count; i++) {
 		free(k->keys[i].id);
-		EVP_PKEY_free(k->keys[i].pkey);
+		EVP_PKEY_CTX_free(k->keys[i].verifying);
 		OPENSSL_cleanse(k->keys[i].secret, k->keys[i].secret_len);
 		free(k->keys[i].secret);
 	}

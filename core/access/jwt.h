@@ -2,7 +2,8 @@
 /* Signed tokens (JWT) and the issuer's keys (JWKS). A key has one algorithm, which its own record
  * says; what a token says of its algorithm never chooses one: it must be the same, or the token is
  * refused. HS256, RS256 and ES256, checked by libcrypto with keys that are read once (libjwt reads a
- * key for each token, which takes 0.3 ms, and takes an RSA key's text for a secret). Pure. */
+ * key for each token, which takes 0.3 ms, and takes an RSA key's text for a secret). A set of keys is used by one
+ * thread at a time. */
 #ifndef TT_ACCESS_JWT_H
 #define TT_ACCESS_JWT_H
 

@@ -78,6 +78,7 @@ struct limits {
 	int fd;
 	struct file *file; /* NULL: it cannot be used */
 	uint32_t page;
+	int64_t pid;            /* this process, which getpid asks the kernel for each time */
 	int64_t stuck_until_ns; /* the lock could not be had */
 	bool logged;
 	struct owed *owed;
@@ -173,7 +174,7 @@ static bool is_dead(int64_t pid)
 static bool lock(struct limits *l)
 {
 	_Atomic uint64_t *word = &l->file->lock;
-	const uint64_t self = (uint64_t)getpid();
+	const uint64_t self = (uint64_t)l->pid;
 	const struct timespec pause = {.tv_nsec = 20000};
 	int64_t until_ns = 0;
 	uint64_t owner = 0;
@@ -281,7 +282,7 @@ static void claim_page(struct operation *op)
 		return;
 	l->page = p;
 	clear_page(f, p); /* as a truncated decision may have left it */
-	f->claims[p] = (struct claim){.pid = getpid(), .birth = process_birth()};
+	f->claims[p] = (struct claim){.pid = l->pid, .birth = process_birth()};
 }
 
 static void leave_page(struct operation *op)
@@ -318,8 +319,10 @@ struct limits *limits_open(const char *run_dir, struct err *e)
 {
 	struct limits *l = calloc(1, sizeof *l);
 
-	if (l != NULL)
+	if (l != NULL) {
 		l->fd = -1;
+		l->pid = getpid();
+	}
 	if (l == NULL || asprintf(&l->path, "%s/" LIMITS_FILE, run_dir) < 0) {
 		err_set(e, "no memory for limits");
 		free(l);

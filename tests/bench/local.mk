@@ -6,6 +6,9 @@ bench_load_SOURCES = tests/bench/load.c
 bench_load_LDADD = $(EVENT_LIBS) $(JANSSON_LIBS) -lhttp_parser
 endif
 EXTRA_DIST += tests/bench/load.c tests/bench/run
+check_PROGRAMS += tests/bench/access_bench
+tests_bench_access_bench_SOURCES = tests/bench/access_bench.c
+tests_bench_access_bench_LDADD = $(CORE_LIBS)
 check_PROGRAMS += tests/bench/chunk_bench
 tests_bench_chunk_bench_SOURCES = tests/bench/chunk_bench.c
 tests_bench_chunk_bench_LDADD = $(CORE_LIBS)

@@ -15,6 +15,7 @@ fuzzers = \
 	tests/fuzz/execution_fuzz \
 	tests/fuzz/filter_fuzz \
 	tests/fuzz/headers_fuzz \
+	tests/fuzz/keys_fuzz \
 	tests/fuzz/models_fuzz \
 	tests/fuzz/output_fuzz \
 	tests/fuzz/precheck_fuzz \
@@ -26,6 +27,7 @@ fuzzers = \
 	tests/fuzz/sse_fuzz \
 	tests/fuzz/status_fuzz \
 	tests/fuzz/stream_fuzz \
+	tests/fuzz/tokens_fuzz \
 	tests/fuzz/turn_fuzz \
 	tests/fuzz/turns_fuzz
 
