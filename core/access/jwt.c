@@ -25,7 +25,7 @@ struct jwt_key {
 	const struct algorithm *algorithm;
 	char *id; /* NULL: it has none, and is tried for every token */
 	EVP_PKEY_CTX
-		*verifying; /* of a public key, ready for a signature: to prepare it takes longer than to check one */
+	*verifying; /* of a public key, ready for a signature: to prepare it takes longer than to check one */
 	unsigned char *secret;
 	size_t secret_len;
 };
