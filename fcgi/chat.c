@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/turn/turn.h"
+#include "fcgi/api.h"
 #include "fcgi/body.h"
 #include "fcgi/notes.h"
 #include "fcgi/request_log.h"
@@ -42,9 +43,11 @@ static void end_orphan(struct worker *w, struct connection *c)
 
 /* The sentence as the whole answer: TT-Studio's reader fails on any status but 200, so a user
  * would not see why. */
-static void refuse(const struct protocol *p, struct worker *w, struct connection *c, int status, const char *sentence)
+static void refuse(const struct protocol *p, struct worker *w, struct connection *c, enum failure why,
+                   const char *sentence)
 {
 	const struct usage nothing = {.ttft_ns = -1, .tpot_ns = -1};
+	int status = why == FAILURE_TOO_LARGE ? 413 : why == FAILURE_BUSY ? 429 : 503;
 	const struct config *config = published_config(worker_published(w));
 	struct reply *r = NULL;
 
@@ -54,15 +57,16 @@ static void refuse(const struct protocol *p, struct worker *w, struct connection
 	}
 	request_log_refused(connection_log(c), sentence);
 	counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
-	if (config == NULL || !cfg_bool(config, CFG_HTTP_STRICT_STATUS))
+	if (config == NULL || !cfg_bool(config, CFG_HTTP_STRICT_STATUS) || p->content_type == NULL)
 		r = p->open(p, connection_output(c), NULL);
 	if (r == NULL) {
 		response_detail(c, status, status == 413 || *connection_headers(c) != '\0' ? "" : "Retry-After: 2\r\n",
 		                sentence);
 		return;
 	}
-	response_stream_head(c, p->content_type);
-	p->sentence(r, sentence);
+	if (p->content_type != NULL)
+		response_stream_head(c, p->content_type);
+	p->fail(r, why, sentence);
 	p->end(r, &nothing);
 	p->free(r);
 	output_end(connection_output(c));
@@ -143,12 +147,38 @@ static int64_t tokens_of(const json_t *content)
 	return tokens;
 }
 
+/* How long the answer is at most. */
+static int64_t longest_answer(const struct config *config, const struct chat_request *r)
+{
+	static const char *const limits[] = {"max_completion_tokens", "max_tokens"};
+
+	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+		if (json_integer_value(json_object_get(r->fields, limits[i])) > 0)
+			return json_integer_value(json_object_get(r->fields, limits[i]));
+	return config != NULL ? cfg_int(config, CFG_LLM_MAX_TOKENS) : 0;
+}
+
+static void refuse_access(struct worker *w, struct connection *c, const struct protocol *p,
+                          const struct access_refusal *r)
+{
+	char headers[ACCESS_HEADERS_MAX];
+
+	if (p->content_type == NULL) {
+		counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
+		api_refuse_access(c, r);
+		return;
+	}
+	access_refusal_headers(r, headers);
+	connection_add_headers(c, headers);
+	refuse(p, w, c, r->status == 429 ? FAILURE_BUSY : FAILURE_UNAVAILABLE, r->message);
+}
+
 /* Asks, with an estimate of what the turn will take at most, whether its client may take a turn now; false: it was
  * refused. */
 static bool enter(struct worker *w, struct connection *c, const struct turn_request *request, struct chat *chat)
 {
 	const struct config *config = published_config(worker_published(w));
-	const int64_t answer = config != NULL ? cfg_int(config, CFG_LLM_MAX_TOKENS) : 0;
+	const int64_t answer = longest_answer(config, &request->chat);
 	const struct access_turn_request wanted = {.identity = connection_identity(c),
 	                                           .tokens = chat->prompt + answer,
 	                                           .resumed = connection_orphan(c) != NULL,
@@ -163,9 +193,7 @@ static bool enter(struct worker *w, struct connection *c, const struct turn_requ
 		connection_add_headers(c, headers);
 		return true;
 	}
-	access_refusal_headers(&refusal, headers);
-	connection_add_headers(c, headers);
-	refuse(request->protocol, w, c, refusal.status, refusal.message);
+	refuse_access(w, c, request->protocol, &refusal);
 	return false;
 }
 
@@ -181,6 +209,8 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 	request->identity = connection_identity(c);
 	if (chat != NULL)
 		chat->prompt = tokens_of(request->chat.content);
+	for (size_t i = 0; chat != NULL && i < json_array_size(request->chat.messages); i++)
+		chat->prompt += tokens_of(json_object_get(json_array_get(request->chat.messages, i), "content"));
 	request->summary = connection_log(c) != NULL ? on_summary : NULL;
 	if (chat != NULL && !enter(w, c, request, chat)) {
 		worker_dismiss(w, entry);
@@ -193,26 +223,57 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 		worker_dismiss(w, entry);
 		access_turn_end(chat != NULL ? chat->access : NULL, 0);
 		free(chat);
-		refuse(request->protocol, w, c, 503, NO_MEMORY);
+		refuse(request->protocol, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
 		chat_request_clear(&request->chat);
 		return;
 	}
 	chat->worker = w;
 	chat->connection = c;
 	chat->entry = entry;
-	response_stream_head(c, request->protocol->content_type);
+	if (request->protocol->content_type != NULL)
+		response_stream_head(c, request->protocol->content_type);
 	connection_own(c, &owner, chat);
 	turn_run(chat->turn);
+}
+
+/* The name of the model says who answers: the model, or the agent with it. -1: no memory. */
+static int resolve_model(struct worker *w, struct chat_request *r)
+{
+	const struct config *config = published_config(worker_published(w));
+	const char *suffix = config != NULL ? cfg_str(config, CFG_HTTP_AGENT_SUFFIX) : "";
+	size_t len, end = strlen(suffix);
+
+	if (r->model_asked == NULL)
+		return 0;
+	len = strlen(r->model_asked);
+	r->plain = !(end > 0 && len > end && strcmp(r->model_asked + len - end, suffix) == 0);
+	r->model = strndup(r->model_asked, r->plain ? len : len - end);
+	if (r->plain)
+		r->has_images = false; /* its server knows what it can see */
+	return r->model != NULL ? 0 : -1;
 }
 
 static void admit(struct worker *w, struct connection *c, struct turn_request *request)
 {
 	const struct chat_services *services = worker_chat_services(w);
-	const char *obstacle = services == NULL ? NULL : chat_services_obstacle(services, &request->chat);
+	char obstacle[CHAT_OBSTACLE_MAX];
+	struct access_refusal refusal;
+	enum failure why;
 	unsigned entry;
 
-	if (obstacle != NULL) {
-		refuse(request->protocol, w, c, 503, obstacle);
+	if (resolve_model(w, &request->chat) < 0) {
+		refuse(request->protocol, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
+		chat_request_clear(&request->chat);
+		return;
+	}
+	if (request->chat.model != NULL && !access_may_use_model(connection_identity(c), request->chat.model)) {
+		access_refuse_model(&refusal);
+		refuse_access(w, c, request->protocol, &refusal);
+		chat_request_clear(&request->chat);
+		return;
+	}
+	if (services != NULL && chat_services_obstacle(services, &request->chat, &why, obstacle)) {
+		refuse(request->protocol, w, c, why, obstacle);
 		chat_request_clear(&request->chat);
 		return;
 	}
@@ -222,10 +283,10 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 		return;
 	case ADMISSION_FULL:
 	case ADMISSION_WORKER_FULL:
-		refuse(request->protocol, w, c, 429, TOO_MANY);
+		refuse(request->protocol, w, c, FAILURE_BUSY, TOO_MANY);
 		break;
 	case ADMISSION_CLIENT_FULL:
-		refuse(request->protocol, w, c, 429, TOO_MANY_OF_CLIENT);
+		refuse(request->protocol, w, c, FAILURE_BUSY, TOO_MANY_OF_CLIENT);
 		break;
 	}
 	chat_request_clear(&request->chat);
@@ -244,7 +305,7 @@ static void answer(struct worker *w, struct connection *c, struct turn_request *
 	if (status > 0)
 		response_value(c, status, problem);
 	else if (status < 0)
-		refuse(request->protocol, w, c, 503, NO_MEMORY);
+		refuse(request->protocol, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
 	else
 		admit(w, c, request);
 }
@@ -333,7 +394,7 @@ static void dispatch_long(const struct protocol *p, struct worker *w, struct con
 			return;
 		long_free(l);
 	}
-	refuse(p, w, c, 503, NO_MEMORY);
+	refuse(p, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
 }
 
 /* ---- all ---- */
@@ -356,9 +417,10 @@ void chat_dispatch(const struct protocol *p, struct worker *w, struct connection
 		return;
 	}
 	if (orphan != NULL) {
-		resumed = (struct resumed_answer){.state = orphan->known.state,
-		                                  .text = orphan->text,
-		                                  .len = orphan->known.text_len,
+		resumed = (struct resumed_answer){.reply = {.state = orphan->known.state,
+		                                            .memo = orphan->known.memo,
+		                                            .text = orphan->text,
+		                                            .len = orphan->known.text_len},
 		                                  .tokens = orphan->known.writes,
 		                                  .began_ns = orphan->known.began_ns,
 		                                  .first_ns = orphan->known.first_ns,
@@ -366,7 +428,7 @@ void chat_dispatch(const struct protocol *p, struct worker *w, struct connection
 		request.resumed = &resumed;
 	}
 	if (connection_body_too_large(c)) {
-		refuse(p, w, c, 413, TOO_LARGE);
+		refuse(p, w, c, FAILURE_TOO_LARGE, TOO_LARGE);
 	} else if (body_is_long(c)) {
 		dispatch_long(p, w, c);
 	} else {

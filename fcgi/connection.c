@@ -455,6 +455,17 @@ bool connection_body_too_large(const struct connection *c)
 	return c->too_large || (too_long != NULL && strcmp(too_long, "1") == 0);
 }
 
+void connection_set_rest(struct connection *c, char *rest)
+{
+	free(c->rest);
+	c->rest = rest;
+}
+
+const char *connection_rest(const struct connection *c)
+{
+	return c->rest;
+}
+
 /* Without memory the response goes without them. */
 void connection_add_headers(struct connection *c, const char *lines)
 {

@@ -121,6 +121,10 @@ void connection_head(struct connection *c, int status, const char *bytes, size_t
 void connection_add_headers(struct connection *c, const char *lines);
 const char *connection_headers(const struct connection *c); /* "" where there are none */
 
+/* What the path has below the endpoint's own, which takes over rest; NULL: nothing. */
+void connection_set_rest(struct connection *c, char *rest);
+const char *connection_rest(const struct connection *c);
+
 /* Who sent the request: takes over the reference. NULL: not known (yet). */
 void connection_set_identity(struct connection *c, struct access_identity *identity);
 struct access_identity *connection_identity(const struct connection *c);

@@ -50,6 +50,12 @@ struct output {
 		bool is_text;
 	} changes[STATE_CHANGES_MAX];
 	unsigned change_count;
+	/* The frames in the backlog: where each ends, and how much of the text it tells. */
+	struct frame {
+		size_t end, text_len;
+	} * frames;
+	size_t frame_count, frame_cap;
+	struct buf frame_texts;
 };
 
 struct connection {
@@ -80,6 +86,7 @@ struct connection {
 		const char *bytes; /* as it came, until the answer begins; NULL: too long to be kept */
 		size_t len;
 	} raw;
+	char *rest;                             /* of the path, below the endpoint's; NULL: none */
 	char *headers;                          /* more lines for the response's head; NULL: none */
 	struct access_identity *identity;       /* who sent the request; NULL: not known */
 	const struct connection_orphan *orphan; /* whose worker died, until the answer goes on; NULL: none */

@@ -4,6 +4,7 @@
 #include "core/base/clock.h"
 #include "core/base/network.h"
 #include "core/protocol/studio_request.h"
+#include "fcgi/api.h"
 #include "fcgi/endpoint.h"
 #include "fcgi/gate.h"
 #include "fcgi/request_log.h"
@@ -103,6 +104,16 @@ static struct route find_route(const struct config *config, const struct fcgi_re
 	return config != NULL ? route_find(&r, prefixes->items, prefixes->count) : route_find(&r, defaults, 1);
 }
 
+/* In the form of the endpoint; NULL: nobody knows which. */
+static void refuse_with(struct connection *c, const struct endpoint *e, int status, const char *headers,
+                        const char *text)
+{
+	if (e != NULL && e->is_api)
+		api_refuse(c, status, headers, text);
+	else
+		response_detail(c, status, headers, text);
+}
+
 static void refuse(struct connection *c, const struct route *route)
 {
 	char text[400];
@@ -118,7 +129,7 @@ static void refuse(struct connection *c, const struct route *route)
 		break;
 	case 405:
 		snprintf(text, sizeof text, "Allow: %s\r\n", route->endpoint->methods);
-		response_detail(c, 405, text, "Method Not Allowed");
+		refuse_with(c, route->endpoint, 405, text, "Method Not Allowed");
 		break;
 	default:
 		response_detail(c, 404, "", "Not Found");
@@ -174,22 +185,40 @@ bool dispatch_is_admin(const struct connection *c)
 	       (admin != NULL && strcmp(admin, "1") == 0 && connection_is_trusted(c) && is_forwarded_properly(c));
 }
 
+static struct gate_page page_of(const struct connection *c)
+{
+	const struct fcgi_request_params *p = connection_params(c);
+
+	return (struct gate_page){.host = p->host,
+	                          .origin = p->origin,
+	                          .fetch_site = p->fetch_site,
+	                          .referer = p->referer,
+	                          .user_agent = p->user_agent};
+}
+
+/* Whether a page of another site had it sent, which may not. */
+static bool is_foreign(const struct config *config, const struct connection *c, const struct endpoint *e)
+{
+	const struct cfg_list *origins = list_of(config, CFG_HTTP_ORIGINS);
+	const struct gate_page page = page_of(c);
+
+	if (!gate_is_foreign(&page, origins->items, origins->count))
+		return false;
+	if (e->is_api)
+		return !api_admits_origin(config, c);
+	return e->right != ENDPOINT_PAGE ||
+	       !gate_is_link(&page, connection_header(c, "Sec-Fetch-Mode"), connection_header(c, "Sec-Fetch-Dest"));
+}
+
 /* The sentence that refuses the client what the endpoint does; NULL: it may. */
 static const char *missing_right(const struct config *config, struct connection *c, const struct endpoint *e)
 {
 	const struct fcgi_request_params *p = connection_params(c);
-	const struct cfg_list *origins = list_of(config, CFG_HTTP_ORIGINS);
-	const struct gate_page page = {.host = p->host,
-	                               .origin = p->origin,
-	                               .fetch_site = p->fetch_site,
-	                               .referer = p->referer,
-	                               .user_agent = p->user_agent};
+	const struct gate_page page = page_of(c);
 
 	if (e->right == ENDPOINT_OPEN)
 		return NULL;
-	if (gate_is_foreign(&page, origins->items, origins->count) &&
-	    !(e->right == ENDPOINT_PAGE &&
-	      gate_is_link(&page, connection_header(c, "Sec-Fetch-Mode"), connection_header(c, "Sec-Fetch-Dest"))))
+	if (is_foreign(config, c, e))
 		return FOREIGN;
 	if (e->get_acts && (p->method == NULL || strcmp(p->method, "POST") != 0) && gate_is_browser(&page))
 		return GET_ACTS;
@@ -202,7 +231,7 @@ static const char *missing_right(const struct config *config, struct connection 
 
 /* Refuses a body that is not JSON, which pages of other sites can have sent without being asked first.
  * curl -d '' sends the type of a form without a body, and programs none at all. */
-static bool refuse_body(struct connection *c)
+static bool refuse_body(struct connection *c, const struct endpoint *e)
 {
 	const struct fcgi_request_params *p = connection_params(c);
 	bool typed = p->content_type != NULL && p->content_type[0] != '\0';
@@ -212,6 +241,10 @@ static bool refuse_body(struct connection *c)
 
 	if (len == 0 || (typed ? gate_is_json(p->content_type) : p->origin == NULL && p->fetch_site == NULL))
 		return false;
+	if (e->is_api) {
+		api_refuse(c, 400, "", "The Content-Type of a request must be application/json");
+		return true;
+	}
 	studio_request_not_json(body, len, &detail);
 	response_value(c, 422, detail);
 	return true;
@@ -228,10 +261,10 @@ static const char *user_of(const struct config *config, const struct connection 
 }
 
 /* Finds out who sent the request; false: it was refused. */
-static bool identify(struct worker *w, const struct config *config, struct connection *c)
+static bool identify(struct worker *w, const struct config *config, struct connection *c, const struct endpoint *e)
 {
-	struct access_credentials credentials = {.user = user_of(config, c),
-	                                         .address = connection_params(c)->remote_addr};
+	struct access_credentials credentials = {
+		.user = user_of(config, c), .address = connection_params(c)->remote_addr, .is_api = e->is_api};
 	struct access_identity *identity;
 	char headers[ACCESS_HEADERS_MAX];
 	struct access_refusal r;
@@ -246,8 +279,24 @@ static bool identify(struct worker *w, const struct config *config, struct conne
 	connection_set_identity(c, identity);
 	if (identity != NULL)
 		return true;
+	if (e->is_api) {
+		api_refuse_access(c, &r);
+		return false;
+	}
 	access_refusal_headers(&r, headers);
 	response_detail(c, r.status, headers, r.message);
+	return false;
+}
+
+/* What comes first at an endpoint of the API, also for the preflights of browsers, which have no key. False: it
+ * was answered. */
+static bool enter_api(struct worker *w, const struct config *config, struct connection *c, const struct route *route)
+{
+	if (!is_protected(route) || !route->endpoint->is_api)
+		return true;
+	if (!is_foreign(config, c, route->endpoint))
+		return api_enter(w, c);
+	api_refuse(c, 403, "", FOREIGN);
 	return false;
 }
 
@@ -267,17 +316,20 @@ void dispatch_request(struct worker *w, struct connection *c)
 		connection_set_log(c, request_log_new(p));
 	if (!is_trusted(config, c))
 		connection_distrust(c);
+	connection_set_rest(c, route.rest);
 	if (p->ambiguous) {
-		response_detail(c, 400, "", "A header occurs twice, with different values");
+		refuse_with(c, route.endpoint, 400, "", "A header occurs twice, with different values");
 	} else if (hosts->count > 0 && !gate_serves(p->host, hosts->items, hosts->count)) {
-		response_detail(c, 421, "", NOT_SERVED);
-	} else if (is_protected(&route) && !identify(w, config, c)) {
+		refuse_with(c, route.endpoint, 421, "", NOT_SERVED);
+	} else if (!enter_api(w, config, c, &route)) {
+		return;
+	} else if (is_protected(&route) && !identify(w, config, c, route.endpoint)) {
 		return;
 	} else if (route.status != 200 && !(route.status == 403 && has_admin_key(c))) {
 		refuse(c, &route);
 	} else if ((missing = missing_right(config, c, route.endpoint)) != NULL) {
-		response_detail(c, 403, "", missing);
-	} else if (!refuse_body(c)) {
+		refuse_with(c, route.endpoint, 403, "", missing);
+	} else if (!refuse_body(c, route.endpoint)) {
 		route.endpoint->answer(w, c);
 	}
 }

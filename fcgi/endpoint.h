@@ -19,6 +19,8 @@ enum endpoint_right {
 struct endpoint {
 	const char *path;    /* below the prefix: "/status" */
 	const char *methods; /* as in Allow: "GET, HEAD" */
+	bool takes_rest;     /* what is below the path too: connection_rest */
+	bool is_api;         /* of the OpenAI API: http.api, http.cors_origins, and errors in its form */
 	enum endpoint_right right;
 	bool get_acts;    /* GET does something: a browser, which any page can make send GET, must use POST */
 	const char *help; /* one sentence, for the manual */

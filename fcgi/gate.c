@@ -93,7 +93,7 @@ static bool is_own(const char *origin, const char *host)
 	return same_name(&from, &to) && same_port(&from, &to, implied);
 }
 
-static bool is_excepted(const char *origin, char *const *origins, size_t count)
+bool gate_has_origin(const char *origin, char *const *origins, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct host a, b;
@@ -116,7 +116,7 @@ bool gate_is_browser(const struct gate_page *p)
 
 bool gate_is_foreign(const struct gate_page *p, char *const *origins, size_t count)
 {
-	if (p->origin != NULL && is_excepted(p->origin, origins, count))
+	if (p->origin != NULL && gate_has_origin(p->origin, origins, count))
 		return false;
 	if (p->origin != NULL && !is_own(p->origin, p->host))
 		return true;

@@ -19,6 +19,9 @@ struct gate_page {
  * Origin and Sec-Fetch-Site, which browsers omit from GET over plain HTTP, the other headers tell. */
 bool gate_is_browser(const struct gate_page *p);
 
+/* Whether an Origin header is one of origins ("https://example.org"). */
+bool gate_has_origin(const char *origin, char *const *origins, size_t count);
+
 /* Whether a page of another site had the request sent: its Origin is not the host that it was sent
  * to, or the browser says so in Sec-Fetch-Site. Pages of origins ("https://example.org") are not
  * of another site. */

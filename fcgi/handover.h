@@ -5,6 +5,7 @@
 #define TT_FCGI_HANDOVER_H
 
 #include "core/base/err.h"
+#include "core/protocol/output.h"
 
 #include <stdbool.h>
 #include <stdatomic.h>
@@ -35,7 +36,8 @@ bool handover_end(const struct handover *h);
 
 /* What is known of an answer whose worker died. The request as it came and the text so far follow. */
 struct orphan {
-	char protocol[16];   /* its name */
+	char protocol[16]; /* its name */
+	char memo[OUTPUT_MEMO_MAX];
 	unsigned char state; /* of the reply: output_set_state */
 	uint16_t request_id; /* FastCGI's */
 	uint32_t request_len, text_len;

@@ -43,6 +43,7 @@ struct kept {
 	_Atomic uint32_t writes;
 	_Atomic uint32_t sends, sent; /* records; unequal: nobody knows whether the last one was sent */
 	int64_t began_ns, first_ns, last_ns;
+	char memo[OUTPUT_MEMO_MAX];
 	const struct protocol *protocol; /* a constant: it has the same address in the keeper */
 
 	char *journal;        /* the request and the text; NULL: it cannot be handed over */
@@ -133,12 +134,20 @@ void kept_resumed(struct kept *e, const struct orphan *o)
 	e->last_ns = o->last_ns;
 	e->writes = o->writes;
 	e->reply_state = o->state;
+	memcpy(e->memo, o->memo, sizeof e->memo);
 	atomic_store_explicit(&e->state, KEPT_STREAMS, memory_order_release);
 }
 
 void kept_not_resumable(struct kept *e)
 {
-	e->request_len = 0;
+	if (e != NULL)
+		e->request_len = 0;
+}
+
+void kept_memo(struct kept *e, const char *memo)
+{
+	if (e != NULL)
+		snprintf(e->memo, sizeof e->memo, "%s", memo);
 }
 
 void kept_text(struct kept *e, const char *bytes, size_t len)
@@ -284,6 +293,7 @@ static bool hand_over(const struct keeper *k, struct kept *e, int fd)
 	if (e->request_len == 0 || e->was_handed_over || e->sends != e->sent || !e->protocol->can_resume(o.state))
 		return false;
 	snprintf(o.protocol, sizeof o.protocol, "%s", e->protocol->name);
+	memcpy(o.memo, e->memo, sizeof o.memo);
 	if (handover_give(k->handover.give, &o, e->journal, fd) < 0)
 		return false;
 	close(fd);

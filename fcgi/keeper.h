@@ -56,6 +56,7 @@ struct handed_over *keeper_takes(struct keeper *k);
 void keeper_took(struct keeper *k);
 void kept_resumed(struct kept *e, const struct orphan *o); /* another worker began it */
 void kept_not_resumable(struct kept *e);
+void kept_memo(struct kept *e, const char *memo); /* output_remember */
 /* More text of the answer is in the record that will be sent next. */
 void kept_text(struct kept *e, const char *bytes, size_t len);
 /* A record is about to be sent, and was sent. state: output_set_state; writes: how many there were. */

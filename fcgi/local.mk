@@ -10,6 +10,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/acceptor.h \
 	fcgi/admission.c \
 	fcgi/admission.h \
+	fcgi/api.c \
+	fcgi/api.h \
 	fcgi/body.c \
 	fcgi/body.h \
 	fcgi/chat.c \
@@ -42,6 +44,9 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/ui.c \
 	fcgi/endpoints/ui.h \
 	fcgi/endpoints/ui_session.c \
+	fcgi/endpoints/v1.c \
+	fcgi/endpoints/v1_chat_completions.c \
+	fcgi/endpoints/v1_models.c \
 	fcgi/event_feed.c \
 	fcgi/event_feed.h \
 	fcgi/fcgi_request.c \

@@ -2,6 +2,7 @@
 /* Writes responses: the backlog, records, and the room that the socket has for them. */
 #include "fcgi/connection_internal.h"
 #include "fcgi/fcgi_request_private.h"
+#include "fcgi/response.h"
 
 #include "core/base/clock.h"
 #include "fcgi/request_log.h"
@@ -62,6 +63,14 @@ void output_prepare(struct connection *c)
 	output_reset(c);
 }
 
+static void frames_free(struct output *o)
+{
+	free(o->frames);
+	o->frames = NULL;
+	o->frame_count = o->frame_cap = 0;
+	buf_free(&o->frame_texts);
+}
+
 void output_reset(struct connection *c)
 {
 	struct output *o = &c->out;
@@ -73,16 +82,20 @@ void output_reset(struct connection *c)
 	flush_boundary_clear(c);
 	kept_free(o->kept);
 	buf_free(&o->backlog);
+	frames_free(o);
 	free(c->headers);
-	c->headers = NULL;
+	free(c->rest);
+	c->headers = c->rest = NULL;
 	connection_set_identity(c, NULL);
-	*o = (struct output){.connection = c, .backlog = BUF_INIT(BACKLOG_MAX)};
+	*o = (struct output){.connection = c, .backlog = BUF_INIT(BACKLOG_MAX), .frame_texts = BUF_INIT(BACKLOG_MAX)};
 }
 
 void output_free(struct connection *c)
 {
 	buf_free(&c->out.backlog);
+	frames_free(&c->out);
 	free(c->headers);
+	free(c->rest);
 	connection_set_identity(c, NULL);
 	flush_boundary_clear(c);
 }
@@ -120,6 +133,36 @@ static void pass_state_changes(struct output *o)
 	}
 }
 
+/* The text of frames that are in records as a whole is known to the keeper. */
+static void pass_frames(struct output *o)
+{
+	size_t count = 0, text_len = 0;
+
+	for (; count < o->frame_count && o->frames[count].end <= o->in_records; count++)
+		text_len += o->frames[count].text_len;
+	if (count == 0)
+		return;
+	kept_text(o->kept, o->frame_texts.data, text_len);
+	buf_consume(&o->frame_texts, text_len);
+	o->frame_count -= count;
+	memmove(o->frames, o->frames + count, o->frame_count * sizeof *o->frames);
+}
+
+/* How much of the backlog goes into a record with so much room: whole frames, if any fits. */
+static size_t frames_limit(struct output *o, size_t len)
+{
+	size_t begin = o->in_records, fits = 0;
+
+	for (size_t i = 0; i < o->frame_count && o->frames[i].end - begin <= len; i++)
+		fits = o->frames[i].end - begin;
+	if (fits > 0 || o->frame_count == 0)
+		return fits > 0 ? fits : len;
+	if (o->connection->request->pending > 0)
+		return 0; /* the next record has more room */
+	kept_not_resumable(o->kept);
+	return len;
+}
+
 /* Bytes of the body, all before or all after any change of state. */
 static void put_body(struct connection *c, const char *bytes, size_t len)
 {
@@ -130,6 +173,8 @@ static void put_body(struct connection *c, const char *bytes, size_t len)
 	o->in_records += len;
 	if (o->is_text)
 		kept_text(o->kept, bytes, len);
+	if (o->frame_count > 0)
+		pass_frames(o);
 }
 
 /* -1: the peer closed the connection. */
@@ -192,7 +237,8 @@ void connection_end_orphan(struct connection *c)
 	while (!last) {
 		len = o->protocol->broken(&broken, piece, sizeof piece, &last);
 		output_flush_boundary(&c->out);
-		output_write(&c->out, piece, len);
+		if (len > 0)
+			output_write(&c->out, piece, len);
 		output_set_state(&c->out, broken.state, false);
 	}
 	output_end(&c->out);
@@ -201,6 +247,11 @@ void connection_end_orphan(struct connection *c)
 struct output *connection_output(struct connection *c)
 {
 	return &c->out;
+}
+
+void output_head(struct output *o, int status, const char *content_type, const char *headers)
+{
+	response_head(o->connection, status, content_type, headers);
 }
 
 void output_write(struct output *o, const char *bytes, size_t len)
@@ -218,6 +269,40 @@ void output_write(struct output *o, const char *bytes, size_t len)
 	output_mark(c);
 	if (o->backlog.len > BACKLOG_HIGH)
 		o->full = true;
+}
+
+static int add_frame(struct output *o, const char *text, size_t text_len)
+{
+	size_t cap = o->frame_cap == 0 ? 16 : 2 * o->frame_cap;
+	struct frame *more;
+
+	if (buf_add(&o->frame_texts, text, text_len) < 0)
+		return -1;
+	if (o->frame_count == o->frame_cap) {
+		more = realloc(o->frames, cap * sizeof *more);
+		if (more == NULL)
+			return -1;
+		o->frames = more;
+		o->frame_cap = cap;
+	}
+	o->frames[o->frame_count++] = (struct frame){.end = o->written, .text_len = text_len};
+	return 0;
+}
+
+void output_write_frame(struct output *o, const char *bytes, size_t len, const char *text, size_t text_len)
+{
+	output_write(o, bytes, len);
+	if (o->kept == NULL)
+		return;
+	if (o->backlog.len == 0)
+		kept_text(o->kept, text, text_len);
+	else if (add_frame(o, text, text_len) < 0)
+		o->failed = true;
+}
+
+void output_remember(struct output *o, const char *memo)
+{
+	kept_memo(o->kept, memo);
 }
 
 void output_set_state(struct output *o, unsigned char state, bool is_text)
@@ -298,6 +383,8 @@ static void refill(struct connection *c)
 		n = room;
 	if (o->change_count > 0 && n > o->changes[0].at - o->in_records)
 		n = o->changes[0].at - o->in_records;
+	if (o->frame_count > 0)
+		n = frames_limit(o, n);
 	if (n == 0)
 		return;
 	put_body(c, o->backlog.data, n);

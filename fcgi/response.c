@@ -12,6 +12,7 @@ static const struct {
 	const char *line;
 } reasons[] = {
 	{200, ""}, /* the default of CGI */
+	{204, "Status: 204 No Content\r\n"},
 	{302, "Status: 302 Found\r\n"},
 	{304, "Status: 304 Not Modified\r\n"},
 	{400, "Status: 400 Bad Request\r\n"},
@@ -23,7 +24,9 @@ static const struct {
 	{413, "Status: 413 Content Too Large\r\n"},
 	{422, "Status: 422 Unprocessable Content\r\n"},
 	{429, "Status: 429 Too Many Requests\r\n"},
+	{502, "Status: 502 Bad Gateway\r\n"},
 	{503, "Status: 503 Service Unavailable\r\n"},
+	{504, "Status: 504 Gateway Timeout\r\n"},
 	{500, "Status: 500 Internal Server Error\r\n"},
 };
 
@@ -91,7 +94,7 @@ void response_whole(struct connection *c, int status, const char *type, const ch
 	add(&h, connection_headers(c));
 	add(&h, "\r\n");
 	connection_head(c, status, h.text, h.len);
-	if (!connection_is_head(c))
+	if (!connection_is_head(c) && len > 0)
 		output_write(connection_output(c), body, len);
 	output_end(connection_output(c));
 }
@@ -144,17 +147,39 @@ void response_detail(struct connection *c, int status, const char *headers, cons
 	response_json_with(c, status, headers, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
-void response_stream_head(struct connection *c, const char *content_type)
+void response_head(struct connection *c, int status, const char *content_type, const char *headers)
 {
 	struct head h;
 
 	h.len = 0;
+	add(&h, status_line(status));
 	add(&h, "Content-Type: ");
 	add(&h, content_type);
 	add(&h, "\r\nX-Accel-Buffering: no\r\nCache-Control: no-store\r\nX-Request-Id: ");
 	add(&h, connection_request_id(c));
 	add(&h, "\r\n");
+	add(&h, headers);
 	add(&h, connection_headers(c));
 	add(&h, "\r\n");
-	connection_head(c, 200, h.text, h.len);
+	connection_head(c, status, h.text, h.len);
+}
+
+void response_stream_head(struct connection *c, const char *content_type)
+{
+	response_head(c, 200, content_type, "");
+}
+
+void response_empty(struct connection *c)
+{
+	struct head h;
+
+	h.len = 0;
+	add(&h, status_line(204));
+	add(&h, "X-Request-Id: ");
+	add(&h, connection_request_id(c));
+	add(&h, "\r\n");
+	add(&h, connection_headers(c));
+	add(&h, "\r\n");
+	connection_head(c, 204, h.text, h.len);
+	output_end(connection_output(c));
 }

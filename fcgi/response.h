@@ -32,6 +32,12 @@ void response_value(struct connection *c, int status, json_t *j);
 /* {"detail":"..."} */
 void response_detail(struct connection *c, int status, const char *headers, const char *detail);
 
+/* The head alone, of a body that follows with output_write; headers: more lines. */
+void response_head(struct connection *c, int status, const char *content_type, const char *headers);
+
+/* 204: nothing but the head. */
+void response_empty(struct connection *c);
+
 /* 200, unbuffered: the body follows with output_write. */
 void response_stream_head(struct connection *c, const char *content_type);
 

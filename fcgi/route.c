@@ -25,8 +25,11 @@ static int hex(char c)
 	                                    : -1;
 }
 
+/* In the place of an encoded slash, until it is known that there may be one. */
+#define ENCODED_SLASH '\1'
+
 /* The next character of the path; -1: not acceptable. */
-static int decode_char(const char **raw, bool encoded)
+static int decode_char(const char **raw, bool encoded, bool slashes)
 {
 	const char *p = *raw;
 	int high, low, c;
@@ -38,7 +41,9 @@ static int decode_char(const char **raw, bool encoded)
 		return -1;
 	*raw += 2;
 	c = high << 4 | low;
-	return c == '/' || c == '\0' ? -1 : c;
+	if (c == '/' && slashes)
+		return ENCODED_SLASH;
+	return c == '/' || c == '\0' || (c == ENCODED_SLASH && slashes) ? -1 : c;
 }
 
 /* Ends a segment that begins at out[start]: drops "" and ".", goes back for "..".
@@ -60,7 +65,7 @@ static long end_segment(char *out, size_t start, size_t len)
 	return (long)start;
 }
 
-int route_normalise(const char *raw, bool encoded, char out[ROUTE_PATH_MAX])
+static int normalise(const char *raw, bool encoded, bool slashes, char out[ROUTE_PATH_MAX])
 {
 	size_t len = 1, start = 1;
 	bool slash = true;
@@ -72,7 +77,7 @@ int route_normalise(const char *raw, bool encoded, char out[ROUTE_PATH_MAX])
 	out[0] = '/';
 	for (raw++; *raw != '\0' && !(encoded && (*raw == '?' || *raw == '#'));) {
 		slash = *raw == '/';
-		if ((c = decode_char(&raw, encoded)) < 0 || len + 2 >= ROUTE_PATH_MAX)
+		if ((c = decode_char(&raw, encoded, slashes)) < 0 || len + 2 >= ROUTE_PATH_MAX)
 			return -1;
 		if (!slash) {
 			out[len++] = (char)c;
@@ -88,6 +93,11 @@ int route_normalise(const char *raw, bool encoded, char out[ROUTE_PATH_MAX])
 	/* Without a trailing slash in raw, the last one was added by end_segment. */
 	out[(size_t)at > len && !slash ? len : (size_t)at] = '\0';
 	return 0;
+}
+
+int route_normalise(const char *raw, bool encoded, char out[ROUTE_PATH_MAX])
+{
+	return normalise(raw, encoded, false, out);
 }
 
 /* The rest of path after prefix, which must end with a segment; NULL: path is not below it. */
@@ -169,6 +179,24 @@ static const struct endpoint *find_endpoint(const char *path)
 	return *e;
 }
 
+/* The one that takes what is below its path, and the rest that it takes. */
+static const struct endpoint *find_taking(const char *path, char **rest)
+{
+	const struct endpoint *found = NULL;
+	const char *below = NULL, *p;
+
+	for (const struct endpoint *const *e = endpoints; *e != NULL; e++)
+		if ((*e)->takes_rest && (p = strip_prefix(path, (*e)->path)) != NULL && p[0] == '/' &&
+		    (found == NULL || strlen((*e)->path) > strlen(found->path))) {
+			found = *e;
+			below = p + 1;
+		}
+	*rest = found != NULL ? strdup(below) : NULL;
+	for (p = *rest; p != NULL && (p = strchr(p, ENCODED_SLASH)) != NULL;)
+		(*rest)[p - *rest] = '/';
+	return *rest != NULL ? found : NULL;
+}
+
 /* Without REQUEST_URI the path is SCRIPT_NAME and PATH_INFO together. -1: not acceptable. */
 static int normalised_path(const struct route_request *r, char path[ROUTE_PATH_MAX])
 {
@@ -176,7 +204,7 @@ static int normalised_path(const struct route_request *r, char path[ROUTE_PATH_M
 	int len;
 
 	if (r->uri != NULL && r->uri[0] != '\0')
-		return route_normalise(r->uri, true, path);
+		return normalise(r->uri, true, true, path);
 	len = snprintf(joined, sizeof joined, "%s%s", r->script_name != NULL ? r->script_name : "",
 	               r->path_info != NULL ? r->path_info : "");
 	if (len < 0 || (size_t)len >= sizeof joined)
@@ -187,14 +215,23 @@ static int normalised_path(const struct route_request *r, char path[ROUTE_PATH_M
 struct route route_find(const struct route_request *r, char *const *prefixes, size_t prefix_count)
 {
 	const struct endpoint *e;
-	char path[ROUTE_PATH_MAX];
+	char path[ROUTE_PATH_MAX], *rest = NULL;
+	const char *below;
+	struct route found;
 
 	if (normalised_path(r, path) < 0)
 		return (struct route){.status = 400};
-	e = find_endpoint(below_prefix(path, r, prefixes, prefix_count));
+	below = below_prefix(path, r, prefixes, prefix_count);
+	e = find_endpoint(below);
 	if (e == NULL && is_prefix_alone(path, r))
 		e = find_endpoint("/");
-	return e != NULL ? judge(e, r) : (struct route){.status = 404};
+	if (e == NULL)
+		e = find_taking(below, &rest);
+	if (rest == NULL && strchr(path, ENCODED_SLASH) != NULL)
+		return (struct route){.status = 400};
+	found = e != NULL ? judge(e, r) : (struct route){.status = 404};
+	found.rest = rest;
+	return found;
 }
 
 /* --- the query ----------------------------------------------------------------------------- */

@@ -21,9 +21,11 @@ struct route_request {
 struct route {
 	int status;                      /* 200: the endpoint may answer; else the status of the refusal */
 	const struct endpoint *endpoint; /* if 200, 403 or 405 */
+	char *rest;                      /* of the path below an endpoint that takes it, without the slash; free() */
 };
 
-/* prefixes are tried if SCRIPT_NAME is not a leading part of the path. */
+/* prefixes are tried if SCRIPT_NAME is not a leading part of the path. Slashes may be encoded in what an endpoint
+ * takes of the path, nowhere else. */
 struct route route_find(const struct route_request *r, char *const *prefixes, size_t prefix_count);
 
 #define ROUTE_PATH_MAX 1024

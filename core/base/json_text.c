@@ -194,3 +194,43 @@ int json_text_repair(const char *json, size_t len, const char *mark, struct buf 
 	}
 	return result;
 }
+
+int json_text_add(struct buf *out, const char *text, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)text, *end = p + len, *from = p;
+	static const char hex[] = "0123456789abcdef";
+
+	for (;;) {
+		char escape[6] = {'\\', 'u', '0', '0', 0, 0};
+		size_t n = 2;
+
+		while ((p = json_text_span(p, end)) < end && *p >= 0x80)
+			p++;
+		if (buf_add(out, from, (size_t)(p - from)) < 0)
+			return -1;
+		if (p == end)
+			return 0;
+		switch (*p) {
+		case '"':
+		case '\\':
+			escape[1] = (char)*p;
+			break;
+		case '\n':
+			escape[1] = 'n';
+			break;
+		case '\t':
+			escape[1] = 't';
+			break;
+		case '\r':
+			escape[1] = 'r';
+			break;
+		default: /* another control character */
+			escape[4] = hex[*p >> 4];
+			escape[5] = hex[*p & 15];
+			n = 6;
+		}
+		if (buf_add(out, escape, n) < 0)
+			return -1;
+		from = ++p;
+	}
+}

@@ -25,6 +25,9 @@ size_t json_text_escape(const unsigned char **p, const unsigned char *end, char 
  * hold. -1: no memory, or no room in out. */
 int json_text_repair(const char *json, size_t len, const char *mark, struct buf *out);
 
+/* Appends text (UTF-8) as it is between the quotes of a JSON string. -1: no memory, or no room in out. */
+int json_text_add(struct buf *out, const char *text, size_t len);
+
 /* The value of the four hexadecimal digits at p; -1: not four hexadecimal digits. */
 int json_text_hex4(const unsigned char *p);
 

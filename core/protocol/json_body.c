@@ -10,10 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VALUES_MAX    10000u
 #define VALUES_ALWAYS 1000u
-#define VALUE_TEXT    16u   /* bytes of text for each value beyond VALUES_ALWAYS */
 #define NUMBER_MAX    4300u /* digits, as in Python */
+
+const struct json_body_limits json_body_short = {10000, 16};
+const struct json_body_limits json_body_long = {50000, 8};
 
 /* What is after a string whose opening quote is at p. */
 static const unsigned char *pass_string(const unsigned char *p, const unsigned char *end)
@@ -25,13 +26,14 @@ static const unsigned char *pass_string(const unsigned char *p, const unsigned c
 
 /* Counts commas and brackets, which are as many as there are values. What is no JSON may be miscounted:
  * it is refused anyway. Whether it may be read. */
-static bool check_cost(const unsigned char *begin, size_t len, struct json_body_error *e)
+static bool check_cost(const unsigned char *begin, size_t len, const struct json_body_limits *limits,
+                       struct json_body_error *e)
 {
 	const unsigned char *p = begin, *end = begin + len, *from;
-	size_t values_left = VALUES_ALWAYS + len / VALUE_TEXT;
+	size_t values_left = VALUES_ALWAYS + len / limits->text;
 
-	if (values_left > VALUES_MAX)
-		values_left = VALUES_MAX;
+	if (values_left > limits->values)
+		values_left = limits->values;
 	while (p < end) {
 		from = p;
 		if (*p == '"') {
@@ -82,13 +84,13 @@ static void explain(const char *body, size_t len, const json_error_t *error, str
 	e->offset = found.half != SIZE_MAX ? found.half : error->position > 0 ? (size_t)error->position : 0;
 }
 
-json_t *json_body_parse(const char *body, size_t len, struct json_body_error *e)
+json_t *json_body_parse(const char *body, size_t len, const struct json_body_limits *limits, struct json_body_error *e)
 {
 	json_error_t error = {.text = ""};
 	json_t *root;
 
 	*e = (struct json_body_error){.message = NULL};
-	if (!check_cost((const unsigned char *)body, len, e))
+	if (!check_cost((const unsigned char *)body, len, limits, e))
 		return NULL;
 	errno = 0;
 	root = load(body, len, &error);

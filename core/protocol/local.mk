@@ -4,6 +4,10 @@ libttagent_a_SOURCES += \
 	core/protocol/json_body.h \
 	core/protocol/json_error.c \
 	core/protocol/json_error.h \
+	core/protocol/openai.c \
+	core/protocol/openai.h \
+	core/protocol/openai_chat.c \
+	core/protocol/openai_request.c \
 	core/protocol/output.h \
 	core/protocol/protocol.c \
 	core/protocol/protocol.h \

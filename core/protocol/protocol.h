@@ -11,6 +11,7 @@
 #include "core/config/config.h"
 #include "core/protocol/output.h"
 #include "core/protocol/request.h"
+#include "core/stream/calls.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -20,12 +21,38 @@
 /* What an answer cost; times in nanoseconds, -1: there is none. */
 struct usage {
 	int64_t tokens, ttft_ns, tpot_ns, total_ns;
+	int64_t prompt_tokens, cached_tokens, reasoning_tokens; /* as the LLM's server counts; -1: it did not say */
+	bool limited;                                           /* the answer ended at the limit of tokens */
+};
+
+/* Why there is no answer, or no whole one. */
+enum failure {
+	FAILURE_REQUEST,     /* the request cannot be met, as the LLM or this service says */
+	FAILURE_OVERFLOW,    /* it is too long for the context window */
+	FAILURE_TOO_LARGE,   /* it is longer than this service accepts */
+	FAILURE_MODEL,       /* there is no such model */
+	FAILURE_FORBIDDEN,   /* it is not for this client */
+	FAILURE_FILTERED,    /* a content filter stopped the answer */
+	FAILURE_BUSY,        /* too much runs at once, here or at the LLM */
+	FAILURE_UNAVAILABLE, /* no LLM can answer now, or this service cannot */
+	FAILURE_SETUP,       /* only the administrator can help, not another try */
+	FAILURE_UPSTREAM,    /* the LLM did not answer as it should */
+	FAILURE_TIME,        /* it took too long */
+	FAILURES
 };
 
 /* An answer whose program has died. */
 struct broken_reply {
 	unsigned char state; /* output_set_state, after the last byte that was sent */
 	struct usage usage;  /* as the output saw it: tokens are writes */
+};
+
+/* What another program needs to resume one. */
+struct resumed_reply {
+	unsigned char state;
+	const char *memo; /* output_remember; "" where there is none */
+	const char *text; /* that was sent so far; not terminated */
+	size_t len;
 };
 
 struct protocol;
@@ -38,7 +65,9 @@ struct reply {
 
 struct protocol {
 	const char *name;
-	const char *content_type; /* of a streamed answer */
+	const char *content_type; /* of a streamed answer; NULL: each reply begins its response with output_head */
+	/* It can say that an answer is empty, or ended at a limit: no sentence takes the place of that. */
+	bool tells_ends;
 
 	/* 0 with r filled (chat_request_clear); an HTTP status with *problem, the JSON body that
 	 * says what is wrong (a new reference); -1: no memory. */
@@ -61,8 +90,16 @@ struct protocol {
 	void (*tool_done)(struct reply *r);                      /* it ended without a source that was shown */
 	void (*keep_alive)(struct reply *r);                     /* proxies must see that the answer is still coming */
 	void (*sentence)(struct reply *r, const char *sentence); /* for the user to read, apart from the text */
+	/* Calls of the client's own tools, whole; only the end follows. NULL: no client has any. */
+	void (*calls)(struct reply *r, const struct call *const *calls, size_t count);
+	/* What one read of the LLM's stream brought has been written. NULL: nobody waits for that. */
+	void (*flush)(struct reply *r);
+	/* Nothing has come for a while, also before any text. NULL: nothing can be sent then. */
+	void (*heartbeat)(struct reply *r);
 
 	/* ---- the ends ---- */
+	/* There is no answer, or it breaks off; only the end follows. */
+	void (*fail)(struct reply *r, enum failure why, const char *sentence);
 	/* There is no LLM yet: the whole answer. c: NULL before the first configuration. */
 	void (*waiting)(struct reply *r, const struct config *c);
 	void (*close)(struct reply *r);                      /* the text has ended, usage will follow */
@@ -71,8 +108,8 @@ struct protocol {
 	/* ---- the program has died ---- */
 	/* Whether another program can resume an answer that was in this state (output_set_state)... */
 	bool (*can_resume)(unsigned char state);
-	/* ... with a new reply and the text that was sent so far. */
-	void (*resume)(struct reply *r, unsigned char state, const char *text, size_t len);
+	/* ... with a new reply. */
+	void (*resume)(struct reply *r, const struct resumed_reply *from);
 	/* The next piece of what ends an answer whose program has died, an HTTP chunk of its own. Returns
 	 * its length; b->state is then the one after it; *last: it is the last one. Called in another
 	 * process, which has nothing but constants. */
@@ -84,5 +121,8 @@ const struct protocol *protocol_find(const char *name);
 
 /* POST /poll_requests of TT-Studio. */
 extern const struct protocol protocol_studio;
+
+/* POST /v1/chat/completions, as OpenAI's clients speak it. */
+extern const struct protocol protocol_openai_chat;
 
 #endif

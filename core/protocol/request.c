@@ -10,6 +10,10 @@
 void chat_request_clear(struct chat_request *r)
 {
 	json_decref(r->content);
+	json_decref(r->messages);
+	json_decref(r->fields);
+	free(r->model);
+	free(r->model_asked);
 	free(r->thread_id);
 	memset(r, 0, sizeof *r);
 }

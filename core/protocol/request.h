@@ -7,12 +7,21 @@
 #include <stdbool.h>
 
 struct chat_request {
-	/* A string, or an array of OpenAI content parts (text, image_url). No text in it has a
-	 * NUL, nor has thread_id: U+FFFD takes its place. */
+	/* The message of a client that does not send the conversation before it. A string, or an array of OpenAI
+	 * content parts (text, image_url). No text in it has a NUL, nor has thread_id: U+FFFD takes its place. */
 	json_t *content;
 	char *thread_id;
 	bool has_images;
 	bool wants_code; /* which tools run, and what came out of it */
+
+	/* Of a client that sends the whole conversation, else NULL. */
+	json_t *messages;  /* an array of objects, as the LLM gets them */
+	json_t *fields;    /* what else of its request is for the LLM; an object */
+	char *model_asked; /* the model as the client calls it */
+	char *model;       /* which LLMs may answer it, by the name of their model; NULL: any */
+	bool plain;        /* the LLM gets nothing but that: no prompt, no tools of this service */
+	/* How the client wants its answer. */
+	bool streams, wants_usage, calls_functions;
 };
 void chat_request_clear(struct chat_request *r);
 

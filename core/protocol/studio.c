@@ -438,6 +438,12 @@ static void studio_sentence(struct reply *r, const char *sentence)
 	studio_text(r, sentence, strlen(sentence));
 }
 
+static void studio_fail(struct reply *r, enum failure why, const char *sentence)
+{
+	(void)why;
+	studio_sentence(r, sentence);
+}
+
 /* ---- tools ------------------------------------------------------------------------------ */
 
 /* Whether the line was shown before; remembers it. */
@@ -594,17 +600,17 @@ static bool studio_can_resume(unsigned char state)
 	return (state & USED_TOOLS) == 0 && (state & PHASE_MASK) != PHASE_COMPLETE;
 }
 
-static void studio_resume(struct reply *r, unsigned char state, const char *text, size_t len)
+static void studio_resume(struct reply *r, const struct resumed_reply *from)
 {
 	struct studio *s = studio_of(r);
 
-	s->phase = state & PHASE_MASK;
+	s->phase = from->state & PHASE_MASK;
 	s->in_reasoning = s->line_begun = s->phase == PHASE_REASONING;
-	s->has_text = len > 0;
-	count_newlines(s, text, len);
-	for (size_t from = len > WAITING_MAX ? len - WAITING_MAX : 0; from < len; from++)
-		completes_split_word(s, text[from]);
-	output_set_state(r->output, state, s->phase == PHASE_TEXT);
+	s->has_text = from->len > 0;
+	count_newlines(s, from->text, from->len);
+	for (size_t i = from->len > WAITING_MAX ? from->len - WAITING_MAX : 0; i < from->len; i++)
+		completes_split_word(s, from->text[i]);
+	output_set_state(r->output, from->state, s->phase == PHASE_TEXT);
 }
 
 static size_t studio_broken(struct broken_reply *b, char *out, size_t size, bool *last)
@@ -639,6 +645,7 @@ const struct protocol protocol_studio = {
 	.tool_done = studio_tool_done,
 	.keep_alive = studio_keep_alive,
 	.sentence = studio_sentence,
+	.fail = studio_fail,
 	.waiting = studio_waiting,
 	.close = studio_close,
 	.end = studio_end,

@@ -335,7 +335,7 @@ int studio_request_parse(const char *body, size_t len, struct chat_request *r, j
 	*detail = NULL;
 	if (len == 0)
 		return refuse_one(MISSING, json_pack("[s]", "body"), json_null(), detail);
-	root = json_body_parse(body, len, &error);
+	root = json_body_parse(body, len, &json_body_short, &error);
 	if (root == NULL)
 		return refuse_json(&error, detail);
 	if (json_is_null(root)) {
@@ -365,7 +365,7 @@ int studio_request_parse_select(const char *query_deploy_id, const char *body, s
 	*deploy_id = NULL;
 	*detail = NULL;
 	if (query_deploy_id == NULL && len > 0) {
-		root = json_body_parse(body, len, &error);
+		root = json_body_parse(body, len, &json_body_short, &error);
 		if (root == NULL && error.message == NULL)
 			return -1;
 		id = json_object_get(root, "deploy_id");

@@ -58,7 +58,7 @@ struct chunk {
 	const char *blocks_name;   /* the name of: */
 	json_t *blocks;            /* reasoning as typed blocks: array, borrowed; NULL */
 	int64_t completion_tokens; /* of usage; -1 = none */
-	int64_t prompt_tokens;     /* likewise */
+	int64_t prompt_tokens, cached_tokens, reasoning_tokens; /* likewise */
 };
 
 /* Holds what a struct chunk points into until the next event. */

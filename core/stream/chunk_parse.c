@@ -270,6 +270,8 @@ static void read_usage(const json_t *usage, struct chunk *c)
 {
 	read_count(usage, "completion_tokens", &c->completion_tokens);
 	read_count(usage, "prompt_tokens", &c->prompt_tokens);
+	read_count(json_object_get(usage, "prompt_tokens_details"), "cached_tokens", &c->cached_tokens);
+	read_count(json_object_get(usage, "completion_tokens_details"), "reasoning_tokens", &c->reasoning_tokens);
 }
 
 /* Whether the bytes at p, of no character, are the last ones of a string. */

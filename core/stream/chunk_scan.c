@@ -408,12 +408,36 @@ static bool read_prompt_tokens(struct scan *s)
 {
 	return read_count(s, &s->chunk->prompt_tokens);
 }
+static bool read_cached_tokens(struct scan *s)
+{
+	return take_null(s) || read_count(s, &s->chunk->cached_tokens);
+}
+static bool read_reasoning_tokens(struct scan *s)
+{
+	return take_null(s) || read_count(s, &s->chunk->reasoning_tokens);
+}
+
+static bool read_prompt_details(struct scan *s)
+{
+	static const struct member members[] = {MEMBER("cached_tokens", read_cached_tokens)};
+
+	return take_null(s) || read_object(s, members, sizeof members / sizeof members[0]);
+}
+
+static bool read_completion_details(struct scan *s)
+{
+	static const struct member members[] = {MEMBER("reasoning_tokens", read_reasoning_tokens)};
+
+	return take_null(s) || read_object(s, members, sizeof members / sizeof members[0]);
+}
 
 static bool read_usage(struct scan *s)
 {
 	static const struct member members[] = {
 		MEMBER("completion_tokens", read_completion_tokens),
 		MEMBER("prompt_tokens", read_prompt_tokens),
+		MEMBER("prompt_tokens_details", read_prompt_details),
+		MEMBER("completion_tokens_details", read_completion_details),
 	};
 
 	s->is_chunk = true;
@@ -460,7 +484,7 @@ static void finish_texts(struct scan *s)
 void chunk_clear(struct chunk *c)
 {
 	memset(c, 0, sizeof *c);
-	c->completion_tokens = c->prompt_tokens = -1;
+	c->completion_tokens = c->prompt_tokens = c->cached_tokens = c->reasoning_tokens = -1;
 }
 
 void chunk_set_finish(struct chunk *c, const char *word, size_t len)

@@ -57,11 +57,13 @@ struct stream {
 	struct beside beside;
 
 	struct stream_progress progress;
+	struct stream_usage usage;
 	enum chunk_finish finish; /* the last one */
 	char broken[120];         /* FINISH_BROKEN, for people */
 	bool failed;              /* by an error event */
 	bool understood;          /* at least one chunk */
 	bool no_memory;
+	bool verbatim; /* no filter sees the text */
 	enum stream_end end;
 	const char *text;
 };
@@ -124,6 +126,8 @@ void stream_begin(struct stream *s, const char *const *tools)
 	calls_init(&s->calls, tools);
 	beside_begin(&s->beside, tools != NULL && *tools != NULL);
 	s->progress = (struct stream_progress){.completion_tokens = -1, .prompt_tokens = -1};
+	s->usage = (struct stream_usage){-1, -1};
+	s->verbatim = false;
 	s->state = EVENTS;
 	s->closing = s->reasoning_open = s->failed = s->understood = s->no_memory = false;
 	s->content_begun = s->reasoning_begun = false;
@@ -137,6 +141,11 @@ void stream_begin(struct stream *s, const char *const *tools)
 	buf_reset(&s->held_calls);
 	s->waiting.kind = PIECE_END;
 	s->text = "";
+}
+
+void stream_verbatim(struct stream *s)
+{
+	s->verbatim = true;
 }
 
 void stream_feed(struct stream *s, const char *bytes, size_t len)
@@ -161,6 +170,11 @@ json_t *stream_beside_calls(const struct stream *s, const char *text, size_t len
 const struct stream_progress *stream_progress(const struct stream *s)
 {
 	return &s->progress;
+}
+
+const struct stream_usage *stream_usage(const struct stream *s)
+{
+	return &s->usage;
 }
 
 /* ---- events ---- */
@@ -233,6 +247,17 @@ static void drop_others(struct stream *s, bool has_token)
 		c->reasoning.len = 0;
 }
 
+static void take_usage(struct stream *s)
+{
+	const struct chunk *c = &s->chunk;
+
+	s->progress.prompt_tokens = c->prompt_tokens;
+	if (c->cached_tokens >= 0)
+		s->usage.cached_tokens = c->cached_tokens;
+	if (c->reasoning_tokens >= 0)
+		s->usage.reasoning_tokens = c->reasoning_tokens;
+}
+
 static void take_chunk(struct stream *s)
 {
 	struct chunk *c = &s->chunk;
@@ -258,7 +283,7 @@ static void take_chunk(struct stream *s)
 	if (c->completion_tokens >= 0)
 		s->progress.completion_tokens = c->completion_tokens;
 	if (c->prompt_tokens >= 0)
-		s->progress.prompt_tokens = c->prompt_tokens;
+		take_usage(s);
 	if (c->finish != FINISH_NONE) {
 		s->finish = c->finish;
 		if (c->finish == FINISH_BROKEN)
@@ -461,11 +486,21 @@ static void merge_calls(struct stream *s)
 		s->no_memory |= errno == ENOMEM;
 }
 
+/* A text of the chunk as it is. */
+static bool next_verbatim(struct chunk_text *text, enum piece_kind kind, struct piece *p)
+{
+	p->kind = kind;
+	p->bytes = text->bytes;
+	p->len = text->len;
+	text->len = 0;
+	return p->len > 0;
+}
+
 /* The content of the chunk comes, if it has any: the reasoning before it is whole. */
 static void begin_content(struct stream *s)
 {
 	s->state = CONTENT;
-	if (s->chunk.content.len == 0)
+	if (s->chunk.content.len == 0 || s->verbatim)
 		return;
 	if (s->reasoning_open) {
 		s->reasoning_open = false;
@@ -486,11 +521,12 @@ bool stream_next(struct stream *s, struct piece *p)
 					begin_content(s);
 					break;
 				}
-				filter_feed(s->reasoning, s->chunk.reasoning.bytes, s->chunk.reasoning.len);
+				if (!s->verbatim)
+					filter_feed(s->reasoning, s->chunk.reasoning.bytes, s->chunk.reasoning.len);
 				beside_add(&s->beside, &s->beside.reasoning, s->chunk.reasoning.bytes,
 				           s->chunk.reasoning.len);
 				s->beside.as = s->chunk.reasoning_as;
-				s->reasoning_open = true;
+				s->reasoning_open = !s->verbatim;
 				s->state = REASONING;
 				break;
 			}
@@ -501,11 +537,15 @@ bool stream_next(struct stream *s, struct piece *p)
 			s->state = LAST_REASONING;
 			break;
 		case REASONING:
+			if (s->verbatim && next_verbatim(&s->chunk.reasoning, PIECE_REASONING, p))
+				return true;
 			if (next_of(s, s->reasoning, p))
 				return true;
 			begin_content(s);
 			break;
 		case CONTENT:
+			if (s->verbatim && next_verbatim(&s->chunk.content, PIECE_TEXT, p))
+				return true;
 			if (next_of(s, s->content, p))
 				return true;
 			if (s->chunk.tool_calls != NULL)

@@ -72,6 +72,9 @@ void stream_free(struct stream *s); /* NULL is fine */
  * borrowed until the next stream_begin; NULL: none (no text is then taken for a call). */
 void stream_begin(struct stream *s, const char *const *tools);
 
+/* After stream_begin: text and reasoning pass as they come, whatever tags are in them. */
+void stream_verbatim(struct stream *s);
+
 /* bytes are borrowed until stream_next returns false, which must happen before the next stream_feed. */
 void stream_feed(struct stream *s, const char *bytes, size_t len);
 
@@ -83,6 +86,12 @@ void stream_close(struct stream *s);
 bool stream_next(struct stream *s, struct piece *p);
 
 const struct stream_progress *stream_progress(const struct stream *s);
+
+/* What else the server counted so far; -1: it did not say. */
+struct stream_usage {
+	int64_t cached_tokens, reasoning_tokens;
+};
+const struct stream_usage *stream_usage(const struct stream *s);
 
 /* Once it is over: what came beside its calls, as members of the assistant's message, by the names under
  * which the server sent them; servers refuse the next request without them. Reasoning that is too

@@ -28,6 +28,7 @@ void answer_init(struct answer *a, struct reply *r)
 	memset(a, 0, sizeof *a);
 	a->reply = r;
 	a->began_ns = clock_mono_ns();
+	a->prompt_tokens = a->cached_tokens = a->reasoning_tokens = -1;
 	buf_init(&a->text, TEXT_MAX);
 }
 
@@ -38,6 +39,7 @@ void answer_clear(struct answer *a)
 
 void answer_begin(struct answer *a)
 {
+	a->continued = false;
 	buf_reset(&a->text);
 	a->whitespace = 0;
 	a->reasoned = false;
@@ -55,6 +57,7 @@ void answer_continue(struct answer *a)
 
 	answer_begun(a, &len);
 	a->whitespace = a->text.len - len;
+	a->continued = true;
 }
 
 static bool is_whitespace(char c)
@@ -111,11 +114,26 @@ static int64_t counted_tokens(int64_t counted, int64_t ours)
 	return counted >= 0 && counted <= TOKENS_MAX ? counted : ours;
 }
 
-void answer_end(struct answer *a, int64_t counted, bool complete)
+/* An attempt that continues the answer has what was there in its prompt: that is not counted twice. */
+static void add_count(int64_t *sum, int64_t counted, bool continued)
 {
+	if (counted >= 0 && counted <= TOKENS_MAX && !(continued && *sum >= 0))
+		*sum = (*sum < 0 ? 0 : *sum) + counted;
+}
+
+void answer_end(struct answer *a, const struct stream *from, bool complete)
+{
+	int64_t tokens = from != NULL ? stream_progress(from)->completion_tokens : -1;
+	const struct stream_usage *counted = from != NULL ? stream_usage(from) : NULL;
+
 	a->broke_off = !complete && (a->broke_off || (a->reasoned && a->text.len == 0));
-	a->tokens += counted_tokens(counted, a->attempt_tokens);
+	a->tokens += counted_tokens(tokens, a->attempt_tokens);
 	a->attempt_tokens = 0;
+	if (counted == NULL || (!complete && a->text.len == 0))
+		return;
+	add_count(&a->prompt_tokens, stream_progress(from)->prompt_tokens, a->continued);
+	add_count(&a->cached_tokens, counted->cached_tokens, a->continued);
+	add_count(&a->reasoning_tokens, counted->reasoning_tokens, false);
 }
 
 const char *answer_begun(const struct answer *a, size_t *len)
@@ -139,12 +157,21 @@ void answer_sentence(struct answer *a, const char *sentence)
 	a->reply->protocol->sentence(a->reply, sentence);
 }
 
+void answer_fail(struct answer *a, enum failure why, const char *sentence)
+{
+	a->reply->protocol->fail(a->reply, why, sentence);
+}
+
 void answer_usage(const struct answer *a, struct usage *u)
 {
 	u->tokens = a->tokens + a->attempt_tokens;
 	u->ttft_ns = a->first_ns == 0 ? -1 : a->first_ns - a->began_ns;
 	u->tpot_ns = u->tokens > 1 && a->first_ns != 0 ? (a->last_ns - a->first_ns) / (u->tokens - 1) : -1;
 	u->total_ns = clock_mono_ns() - a->began_ns;
+	u->prompt_tokens = a->prompt_tokens;
+	u->cached_tokens = a->cached_tokens;
+	u->reasoning_tokens = a->reasoning_tokens;
+	u->limited = a->limited;
 }
 
 /* ---- an attempt: its stream -------------------------------------------------------------- */
@@ -223,6 +250,7 @@ static void note_progress(struct attempt *a, int64_t now_ns)
 static void on_data(void *arg, const char *bytes, size_t len)
 {
 	struct attempt *a = arg;
+	struct reply *reply = a->answer->reply;
 	int64_t now_ns = clock_mono_ns();
 	struct piece p;
 
@@ -230,8 +258,10 @@ static void on_data(void *arg, const char *bytes, size_t len)
 	stream_feed(a->stream, bytes, len);
 	while (stream_next(a->stream, &p))
 		answer_take(a->answer, &p);
+	if (reply->protocol->flush != NULL)
+		reply->protocol->flush(reply);
 	note_progress(a, now_ns);
-	if (!a->paused && output_is_full(a->answer->reply->output)) {
+	if (!a->paused && output_is_full(reply->output)) {
 		a->paused = true;
 		http_pause(a->transfer);
 	}
@@ -392,7 +422,7 @@ static void on_done(void *arg, const struct http_result *h)
 	count_end(a, a->outcome.result);
 	a->outcome.prompt_tokens = stream_progress(a->stream)->prompt_tokens;
 	a->outcome.completion_tokens = stream_progress(a->stream)->completion_tokens;
-	answer_end(a->answer, stream_progress(a->stream)->completion_tokens, a->outcome.result == ATTEMPT_COMPLETE);
+	answer_end(a->answer, a->stream, a->outcome.result == ATTEMPT_COMPLETE);
 	a->handlers->ended(a->arg);
 }
 
@@ -472,6 +502,8 @@ int attempt_start(struct attempt *a, const struct attempt_request *r)
 	else
 		answer_begin(a->answer);
 	stream_begin(a->stream, r->tools);
+	if (r->verbatim)
+		stream_verbatim(a->stream);
 	a->stall_ms = r->stall_ms;
 	a->bearer = r->bearer;
 	a->counters = r->counters;
@@ -507,7 +539,7 @@ void attempt_cancel(struct attempt *a)
 	http_cancel(a->transfer);
 	close_stream(a);
 	count_end(a, ATTEMPT_CANCELLED);
-	answer_end(a->answer, -1, false);
+	answer_end(a->answer, NULL, false);
 }
 
 const struct attempt_outcome *attempt_outcome(const struct attempt *a)

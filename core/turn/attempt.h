@@ -26,9 +26,13 @@ struct answer {
 	int64_t began_ns, first_ns, last_ns; /* 0: not yet */
 	int64_t tokens;                      /* of the attempts that have ended */
 	int64_t attempt_tokens;              /* of the one that runs */
-	size_t whitespace;                   /* that is shown already, or not wanted, before its next word */
-	bool reasoned;                       /* reasoning came with this text */
-	bool broke_off;                      /* an attempt failed over its reasoning; nothing was shown since */
+	/* As the servers count, of the attempts that have ended; -1: none did. */
+	int64_t prompt_tokens, cached_tokens, reasoning_tokens;
+	size_t whitespace; /* that is shown already, or not wanted, before its next word */
+	bool continued;    /* the attempt that runs continues what others wrote */
+	bool limited;      /* it ended at the limit of tokens */
+	bool reasoned;     /* reasoning came with this text */
+	bool broke_off;    /* an attempt failed over its reasoning; nothing was shown since */
 };
 
 void answer_init(struct answer *a, struct reply *r);
@@ -41,15 +45,16 @@ int answer_resume(struct answer *a, const char *text, size_t len);
 void answer_begin(struct answer *a);
 void answer_continue(struct answer *a);
 void answer_take(struct answer *a, const struct piece *p); /* TEXT, REASONING, UNOPENED */
-/* The attempt has ended. counted: the server's tokens, -1 = it sent no count (our own is taken
- * then, as where the number is implausible). */
-void answer_end(struct answer *a, int64_t counted, bool complete);
+/* The attempt has ended. from: what the server counted there is taken (where it sent no number of tokens, or
+ * an implausible one, our own); NULL: our own. */
+void answer_end(struct answer *a, const struct stream *from, bool complete);
 
 /* The text without whitespace at its end: what another LLM is given to continue. Chat templates
  * drop it too, so it is not expected twice. "" where there is none. */
 const char *answer_begun(const struct answer *a, size_t *len);
 bool answer_is_shown(const struct answer *a); /* any text but whitespace */
 void answer_sentence(struct answer *a, const char *sentence);
+void answer_fail(struct answer *a, enum failure why, const char *sentence);
 void answer_usage(const struct answer *a, struct usage *u);
 
 /* ---- attempts ------------------------------------------------------------------------------ */
@@ -92,6 +97,7 @@ struct attempt_request {
 	unsigned model;            /* of it, in the counters */
 	const char *const *tools;  /* as stream_begin; must outlive the attempt */
 	bool continues;            /* continues the answer so far */
+	bool verbatim;             /* as stream_verbatim */
 };
 
 /* How the last attempt ended. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/candidates.h"
 
+#include <string.h>
+
 void cooldown_add(struct cooldown *c, uint64_t instance, int64_t now_wall_ms)
 {
 	size_t at = 0;
@@ -73,6 +75,13 @@ bool candidates_are_allowed(const struct status_snapshot *s, const struct access
 	return false;
 }
 
+bool candidate_has_model(const struct status_snapshot *s, const struct status_llm *l, const char *model)
+{
+	const char *id = status_text(s, l->model), *name = status_text(s, l->model_name);
+
+	return model == NULL || (id != NULL && strcmp(id, model) == 0) || (name != NULL && strcmp(name, model) == 0);
+}
+
 const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *c,
                                          const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms)
 {
@@ -85,6 +94,7 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
 		const struct status_llm *l = status_candidate(s, rank);
 
 		if (was_tried(tried, l->instance) || !is_allowed(s, l, needs.client) ||
+		    !candidate_has_model(s, l, needs.model) ||
 		    (needs.vision && !can(l, needs.quirks, l->vision != 0, QUIRK_IMAGES)) ||
 		    (needs.continues && !can(l, needs.quirks, l->continues != 0, QUIRK_CONTINUATION)))
 			continue;
@@ -100,10 +110,19 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
 	return cooling != NULL ? cooling : unusable;
 }
 
-bool candidates_have_vision(const struct status_snapshot *s, const struct quirk_memory *quirks)
+bool candidates_have_model(const struct status_snapshot *s, const char *model)
 {
 	for (size_t rank = 0; rank < status_header(s)->candidate_count; rank++)
-		if (can(status_candidate(s, rank), quirks, status_candidate(s, rank)->vision != 0, QUIRK_IMAGES))
+		if (candidate_has_model(s, status_candidate(s, rank), model))
+			return true;
+	return false;
+}
+
+bool candidates_have_vision(const struct status_snapshot *s, const struct quirk_memory *quirks, const char *model)
+{
+	for (size_t rank = 0; rank < status_header(s)->candidate_count; rank++)
+		if (candidate_has_model(s, status_candidate(s, rank), model) &&
+		    can(status_candidate(s, rank), quirks, status_candidate(s, rank)->vision != 0, QUIRK_IMAGES))
 			return true;
 	return false;
 }

@@ -37,6 +37,7 @@ void tried_add(struct tried *t, uint64_t instance);
 struct candidate_needs {
 	bool vision;                          /* the message has images */
 	bool continues;                       /* another LLM began the answer */
+	const char *model;                    /* its name; NULL: any */
 	const struct quirk_memory *quirks;    /* what this worker knows of LLMs */
 	const struct access_identity *client; /* whose models it may be; NULL: any */
 };
@@ -49,8 +50,13 @@ const struct status_llm *candidates_next(const struct status_snapshot *s, const 
 /* Whether the client may use any candidate's model, by the id that its server knows it by or by its name. */
 bool candidates_are_allowed(const struct status_snapshot *s, const struct access_identity *client);
 
-/* Whether any candidate has vision. */
-bool candidates_have_vision(const struct status_snapshot *s, const struct quirk_memory *quirks);
+/* By the id that its server knows it by, which clients see, or by its name. model NULL: any. */
+bool candidate_has_model(const struct status_snapshot *s, const struct status_llm *l, const char *model);
+
+bool candidates_have_model(const struct status_snapshot *s, const char *model);
+
+/* Whether any candidate of the model (NULL: of any) has vision. */
+bool candidates_have_vision(const struct status_snapshot *s, const struct quirk_memory *quirks, const char *model);
 
 /* What the LLM refuses: as the daemon published it, and as the worker has learned since. */
 struct quirks candidate_quirks(const struct status_llm *l, const struct quirk_memory *quirks);

@@ -80,7 +80,7 @@ static char *system_text(const struct prompt *p, bool *none)
 	struct buf b = BUF_INIT(TEXT_MAX), hints = BUF_INIT(TEXT_MAX);
 	char today[32];
 
-	*none = from == NULL || *from == '\0';
+	*none = p->plain || from == NULL || *from == '\0';
 	if (*none)
 		return NULL;
 	if (p->tools != NULL && strstr(from, "{tools}") != NULL && toolbox_hints(p->config, &hints) < 0)
@@ -254,12 +254,62 @@ json_t *prompt_message(const struct prompt *p, json_t *message)
 	return NULL;
 }
 
+/* The client's own words for the model, which follow ours in one message: chat templates take one. */
+static bool is_system(const json_t *message)
+{
+	const char *role = json_string_value(json_object_get(message, "role"));
+
+	return role != NULL && (strcmp(role, "system") == 0 || strcmp(role, "developer") == 0);
+}
+
+/* A message of the client, as it came wherever the LLM can be asked so. */
+static int add_given(const struct prompt *p, json_t *to, json_t *message, bool join)
+{
+	const json_t *content = json_object_get(message, "content");
+	bool as_it_came = p->uses_tools && !join && !prompt_lacks(p, QUIRK_ROLES) &&
+	                  (!json_is_array(content) || (p->vision && has_image(content)));
+	json_t *system;
+	int result;
+
+	if (!p->plain && json_array_size(to) == 1 && is_system(message) && is_system(json_array_get(to, 0))) {
+		system = json_pack("{s:s, s:O*}", "role", "system", "content", json_object_get(message, "content"));
+		return add_joined(to, system);
+	}
+	if (p->plain || as_it_came)
+		return json_array_append(to, message);
+	if (!is_system(message))
+		return add_message(p, to, message, join);
+	system = json_pack("{s:s, s:O*}", "role", prompt_lacks(p, QUIRK_SYSTEM_ROLE) ? "user" : "system", "content",
+	                   json_object_get(message, "content"));
+	result = add_message(p, to, system, join);
+	json_decref(system);
+	return result;
+}
+
+/* What another LLM began: if the client began it as well, both are one message. */
+static int add_begun(const struct prompt *p, json_t *all, bool join)
+{
+	json_t *last = json_array_get(all, json_array_size(all) - 1);
+	const char *role = json_string_value(json_object_get(last, "role"));
+	const json_t *content = json_object_get(last, "content");
+	json_t *begun;
+
+	if (p->given > 0 && role != NULL && strcmp(role, "assistant") == 0 && json_is_string(content)) {
+		begun = json_copy(last);
+		json_object_set_new(begun, "content",
+		                    json_sprintf("%s%.*s", json_string_value(content), (int)p->begun_len, p->begun));
+		return json_array_set_new(all, json_array_size(all) - 1, begun);
+	}
+	begun = json_pack("{s:s, s:s%}", "role", "assistant", "content", p->begun, p->begun_len);
+	return join ? add_joined(all, begun) : json_array_append_new(all, begun);
+}
+
 static json_t *messages(const struct prompt *p)
 {
 	const bool in_user = prompt_lacks(p, QUIRK_SYSTEM_ROLE);
 	json_t *all = json_array();
 	const json_t *turn, *message;
-	size_t i, j;
+	size_t i, j, lead = 0;
 	bool none, join;
 	char *system = system_text(p, &none);
 
@@ -268,6 +318,12 @@ static json_t *messages(const struct prompt *p)
 	if (system != NULL && json_array_append_new(all, text_message(in_user ? "user" : "system", system)) < 0)
 		goto fail;
 	join = prompt_lacks(p, QUIRK_ROLES) || (in_user && system != NULL);
+	/* What was said earlier follows the client's own words for the model. */
+	for (; lead < p->given && is_system(json_array_get(p->messages, lead)); lead++) {
+		if (add_given(p, all, json_array_get(p->messages, lead), join) < 0)
+			goto fail;
+		join = prompt_lacks(p, QUIRK_ROLES) || in_user;
+	}
 	json_array_foreach(p->turns, i, turn)
 	{
 		if (i < p->skip_turns)
@@ -279,25 +335,24 @@ static json_t *messages(const struct prompt *p)
 			join = prompt_lacks(p, QUIRK_ROLES);
 		}
 	}
-	json_array_foreach(p->messages, j, message)
-	{
+	for (j = lead; j < json_array_size(p->messages); j++) {
+		json_t *as_stored = json_array_get(p->messages, j);
 		json_t *own = (json_t *)(uintptr_t)prompt_own_message(p, j);
-		json_t *sent = own != NULL ? json_incref(own) : prompt_message(p, (json_t *)(uintptr_t)message);
-		int added = sent == NULL  ? -1
-		            : own != NULL ? json_array_append(all, own)
-		                          : add_message(p, all, sent, join);
+		json_t *sent = own != NULL    ? json_incref(own)
+		               : j < p->given ? json_incref(as_stored)
+		                              : prompt_message(p, as_stored);
+		int added = sent == NULL   ? -1
+		            : own != NULL  ? json_array_append(all, own)
+		            : j < p->given ? add_given(p, all, sent, join)
+		                           : add_message(p, all, sent, join);
 
 		json_decref(sent);
 		if (added < 0)
 			goto fail;
 		join = prompt_lacks(p, QUIRK_ROLES);
 	}
-	if (p->begun != NULL) {
-		json_t *begun = json_pack("{s:s, s:s%}", "role", "assistant", "content", p->begun, p->begun_len);
-
-		if ((join ? add_joined(all, begun) : json_array_append_new(all, begun)) < 0)
-			goto fail;
-	}
+	if (p->begun != NULL && add_begun(p, all, join) < 0)
+		goto fail;
 	free(system);
 	return all;
 fail:
@@ -394,7 +449,11 @@ static char *make_body(const struct prompt *p, const char *tail, size_t *len)
 
 char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len)
 {
-	return make_body(p, prompt_tail(p, cache), len);
+	char *own = p->fields != NULL ? prompt_own_tail(p) : NULL, *body;
+
+	body = make_body(p, p->fields != NULL ? own : prompt_tail(p, cache), len);
+	free(own);
+	return body;
 }
 
 /* ---- on another thread ------------------------------------------------------------ */
@@ -403,20 +462,24 @@ struct prompt_draft {
 	struct prompt p; /* with the members below */
 	struct config *config;
 	char *model, *begun, *tail;
-	json_t *tools, *turns, *messages, *as_sent;
+	json_t *tools, *turns, *messages, *as_sent, *fields;
 };
 
 struct prompt_draft *prompt_draft_new(const struct prompt *p, struct prompt_cache *cache)
 {
-	const char *tail = prompt_tail(p, cache);
+	char *own = p->fields != NULL ? prompt_own_tail(p) : NULL;
+	const char *tail = p->fields != NULL ? own : prompt_tail(p, cache);
 	struct prompt_draft *d = tail != NULL ? calloc(1, sizeof *d) : NULL;
 
-	if (d == NULL)
+	if (d == NULL) {
+		free(own);
 		return NULL;
+	}
 	d->p = *p;
 	d->p.config = d->config = config_ref((struct config *)(uintptr_t)p->config);
 	d->p.model = d->model = strdup(p->model);
-	d->tail = strdup(tail);
+	d->tail = own != NULL ? own : strdup(tail);
+	d->p.fields = d->fields = json_incref((json_t *)(uintptr_t)p->fields);
 	d->p.tools = d->tools = json_incref((json_t *)(uintptr_t)p->tools);
 	d->p.turns = d->turns = json_incref((json_t *)(uintptr_t)p->turns);
 	/* The turn may end and change them meanwhile; those of earlier turns never change. */
@@ -447,6 +510,7 @@ void prompt_draft_free(struct prompt_draft *d)
 	json_decref(d->turns);
 	json_decref(d->messages);
 	json_decref(d->as_sent);
+	json_decref(d->fields);
 	free(d->begun);
 	free(d->tail);
 	free(d->model);

@@ -26,12 +26,16 @@ struct prompt {
 	const struct llm_kind_info *kind; /* whose omit and extra apply beside those of llm.*; NULL */
 	struct quirks quirks;             /* what it refuses */
 
-	const json_t *tools; /* definitions, or NULL: none are offered */
-	bool tools_used_up;  /* offered, but not to be called any more (tool_choice none) */
+	const json_t *tools;       /* definitions, or NULL: none are offered */
+	const json_t *tool_choice; /* which of them the client wants to be called; NULL: as the model likes */
+	bool tools_used_up;        /* offered, but not to be called any more (tool_choice none) */
 
 	const json_t *turns;    /* the thread's: array of arrays of messages, oldest first; NULL */
 	size_t skip_turns;      /* the oldest ones that are left out */
 	const json_t *messages; /* of this turn, the user's first */
+	size_t given;           /* so many of them, the first ones, are the client's whole conversation */
+	const json_t *fields;   /* what else the client wants of the LLM, an object; NULL */
+	bool plain;             /* nothing is added to these two but what the service needs itself */
 	size_t result_max;      /* bytes of each tool result in them, 0 = all: the middle is left out */
 	const json_t *as_sent;  /* as those of them that this LLM itself sent: {"instance", "message"}, by position */
 	int64_t instance;
@@ -94,6 +98,8 @@ static inline bool prompt_lacks(const struct prompt *p, enum quirk q)
 }
 unsigned prompt_fields_sent(const struct prompt *p);
 const char *prompt_tail(const struct prompt *p, struct prompt_cache *cache);
+/* The same for a prompt with fields, whose is the client's; free(). */
+char *prompt_own_tail(const struct prompt *p);
 
 /* The JSON body; free(). NULL: no memory. */
 char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len);

@@ -42,7 +42,9 @@ static int add_tools(const struct prompt *p, json_t *body)
 	if (p->tools == NULL)
 		return 0;
 	return json_object_set_new(body, "tools", json_incref((json_t *)(uintptr_t)p->tools)) |
-	       json_object_set_new(body, "tool_choice", json_string(p->tools_used_up ? "none" : "auto"));
+	       (p->tool_choice != NULL && !p->tools_used_up
+	                ? json_object_set(body, "tool_choice", (json_t *)(uintptr_t)p->tool_choice)
+	                : json_object_set_new(body, "tool_choice", json_string(p->tools_used_up ? "none" : "auto")));
 }
 
 static const char *extra_of(const struct prompt *p, bool of_kind)
@@ -101,13 +103,20 @@ static bool has_field(const json_t *body, const char *path)
 
 static const char *const limits[] = {"max_tokens", "max_completion_tokens"};
 
-static int apply_quirks(const struct prompt *p, json_t *body)
+/* Servers know one of the two names, or both. */
+static int rename_limit(const struct prompt *p, json_t *body)
 {
 	json_t *tokens = json_object_get(body, "max_tokens");
-	int result = 0;
 
-	if (prompt_lacks(p, QUIRK_RENAMED_MAX_TOKENS) && tokens != NULL)
-		result = json_object_set(body, "max_completion_tokens", tokens) | json_object_del(body, "max_tokens");
+	if (!prompt_lacks(p, QUIRK_RENAMED_MAX_TOKENS) || tokens == NULL)
+		return 0;
+	return json_object_set(body, "max_completion_tokens", tokens) | json_object_del(body, "max_tokens");
+}
+
+static int apply_quirks(const struct prompt *p, json_t *body)
+{
+	int result = rename_limit(p, body);
+
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
 		if (p->quirks.max_tokens > 0 &&
 		    json_integer_value(json_object_get(body, limits[i])) > p->quirks.max_tokens)
@@ -122,14 +131,61 @@ static int apply_quirks(const struct prompt *p, json_t *body)
 	return result;
 }
 
+/* What the service cannot do without: it reads a stream, and counts. */
+static int add_stream(const struct prompt *p, json_t *body)
+{
+	json_t *options = json_pack("{s:b}", "include_usage", 1);
+
+	if (!p->cloud && options != NULL)
+		json_object_set_new(options, "continuous_usage_stats", json_true());
+	return json_object_set_new(body, "stream", json_true()) | json_object_set_new(body, "stream_options", options);
+}
+
+static int take_out(json_t *body, const char *const *names)
+{
+	for (; *names != NULL; names++)
+		json_object_del(body, *names);
+	return 0;
+}
+
+/* The client's fields, and ours around them: its own are left as they are, but for the name of the limit. */
+static int add_given(const struct prompt *p, json_t *body)
+{
+	static const char *const ours[] = {"stream", "stream_options", NULL};
+	static const char *const continuing[] = {"continue_final_message", "add_generation_prompt", NULL};
+	static const char *const tools[] = {"tools", "tool_choice", NULL};
+	json_t *given = json_copy((json_t *)(uintptr_t)p->fields);
+	const json_t *limit = json_object_get(given, "max_completion_tokens");
+	int result = given == NULL ? -1 : take_out(given, ours);
+
+	if (p->begun != NULL)
+		take_out(given, continuing);
+	if (!p->plain) {
+		take_out(given, tools); /* they are among ours */
+		if (limit != NULL || json_object_get(given, "max_tokens") != NULL)
+			json_object_del(body, "max_tokens");
+	}
+	result |= json_object_update(body, given);
+	json_decref(given);
+	return result;
+}
+
 /* All fields but the model and the messages; NULL: no memory. */
 static json_t *fields_of(const struct prompt *p)
 {
 	json_t *body = json_object();
 
-	if (body != NULL && add_sampling(p, body) == 0 && add_tools(p, body) == 0 && add_extra(p, body) == 0 &&
-	    apply_quirks(p, body) == 0)
+	if (body == NULL)
+		return NULL;
+	if (p->plain) {
+		if (add_stream(p, body) == 0 && add_extra(p, body) == 0 && apply_quirks(p, body) == 0 &&
+		    add_given(p, body) == 0 && rename_limit(p, body) == 0)
+			return body;
+	} else if (add_sampling(p, body) == 0 && add_tools(p, body) == 0 && add_extra(p, body) == 0 &&
+	           (p->fields == NULL || (add_stream(p, body) == 0 && add_given(p, body) == 0)) &&
+	           apply_quirks(p, body) == 0) {
 		return body;
+	}
 	json_decref(body);
 	return NULL;
 }
@@ -137,7 +193,7 @@ static json_t *fields_of(const struct prompt *p)
 /* Where the window holds no more than the longest answer, no prompt fits: half of it is left to the prompt. */
 static void fit_answer(struct prompt *p)
 {
-	if (p->context > 1 && !prompt_lacks(p, QUIRK_MAX_TOKENS) && p->context <= prompt_max_tokens(p))
+	if (p->context > 1 && !p->plain && !prompt_lacks(p, QUIRK_MAX_TOKENS) && p->context <= prompt_max_tokens(p))
 		p->quirks.max_tokens = p->context / 2;
 }
 
@@ -170,15 +226,21 @@ unsigned prompt_fields_sent(const struct prompt *p)
 		sent |= QUIRK_BIT(QUIRK_RENAMED_MAX_TOKENS);
 	if (has_field(body, "max_completion_tokens"))
 		sent |= QUIRK_BIT(QUIRK_MAX_TOKENS);
+	/* What the client wants is left as it is: a refusal of that is for the client to know. */
+	for (unsigned q = 0; p->plain && q < QUIRKS; q++)
+		if (quirk_field((enum quirk)q) != NULL && has_field(p->fields, quirk_field((enum quirk)q)) &&
+		    q != QUIRK_STREAM && q != QUIRK_INCLUDE_USAGE && q != QUIRK_CONTINUOUS_USAGE &&
+		    q != QUIRK_STREAM_OPTIONS)
+			sent &= ~QUIRK_BIT(q);
 	json_decref(body);
 	return sent;
 }
 
 int64_t prompt_max_tokens(const struct prompt *p)
 {
-	int64_t tokens = cfg_int(p->config, p->cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS);
+	int64_t tokens = p->plain ? 0 : cfg_int(p->config, p->cloud ? CFG_CLOUD_MAX_TOKENS : CFG_LLM_MAX_TOKENS);
 
-	if (extra_of(p, false) != NULL || extra_of(p, true) != NULL) {
+	if (p->fields != NULL || extra_of(p, false) != NULL || extra_of(p, true) != NULL) {
 		json_t *body = fields_of(p);
 
 		for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
@@ -214,6 +276,17 @@ static bool is_tail_of(const struct prompt_tail *t, const struct prompt *p)
 	return t->json != NULL && t->kind == p->kind && t->quirks.set == p->quirks.set &&
 	       t->quirks.max_tokens == p->quirks.max_tokens && t->cloud == p->cloud && t->tools == (p->tools != NULL) &&
 	       (!t->tools || t->used_up == p->tools_used_up);
+}
+
+char *prompt_own_tail(const struct prompt *p)
+{
+	json_t *body = fields_of(p);
+	char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15));
+
+	json_decref(body);
+	if (text != NULL)
+		memmove(text, text + 1, strlen(text)); /* without its brace */
+	return text;
 }
 
 const char *prompt_tail(const struct prompt *p, struct prompt_cache *cache)

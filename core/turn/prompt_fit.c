@@ -21,12 +21,10 @@
 /* The bytes of all results of this turn where each has at most max. */
 static size_t results_len(const struct prompt *p, size_t max)
 {
-	const json_t *message;
-	size_t i, sum = 0;
+	size_t sum = 0;
 
-	json_array_foreach(p->messages, i, message)
-	{
-		size_t len = prompt_result_len(message);
+	for (size_t i = p->given; i < json_array_size(p->messages); i++) {
+		size_t len = prompt_result_len(json_array_get(p->messages, i));
 
 		sum += len < max ? len : max;
 	}
@@ -35,11 +33,11 @@ static size_t results_len(const struct prompt *p, size_t max)
 
 static size_t longest_result(const struct prompt *p)
 {
-	const json_t *message;
-	size_t i, longest = 0;
+	size_t longest = 0;
 
-	json_array_foreach(p->messages, i, message) if (prompt_result_len(message) > longest) longest =
-		prompt_result_len(message);
+	for (size_t i = p->given; i < json_array_size(p->messages); i++)
+		if (prompt_result_len(json_array_get(p->messages, i)) > longest)
+			longest = prompt_result_len(json_array_get(p->messages, i));
 	return longest;
 }
 

@@ -173,6 +173,14 @@ static bool was_run_on(json_t *subjects, const struct tool *tool, const json_t *
 	return false;
 }
 
+static bool is_other(const struct tool_round_place *in, const char *name)
+{
+	for (size_t i = 0; i < in->other_count; i++)
+		if (strcmp(in->others[i], name) == 0)
+			return true;
+	return false;
+}
+
 static void start_job(struct job *j, const struct call *call, const struct tool_round_place *in)
 {
 	struct tool_round *r = j->round;
@@ -183,7 +191,11 @@ static void start_job(struct job *j, const struct call *call, const struct tool_
 
 	if (tool != NULL && in->client != NULL && !access_may_use_tool(in->client, tool->name))
 		tool = NULL; /* it was not offered */
-	if (in->closed || r->runs_left == 0) {
+	if (is_other(in, call->name)) {
+		job_done(j,
+		         "Not run yet, because other tools ran first: their results are here. If it is still needed, "
+		         "call it again now.");
+	} else if (in->closed || r->runs_left == 0) {
 		job_done(j, "Error: no more tools can be used for this question. Answer now with what you have.");
 	} else if (tool == NULL) {
 		snprintf(text, sizeof text, "Error: there is no tool named %.64s. Answer without it.", call->name);

@@ -34,8 +34,11 @@ struct tool_round_place {
 	struct trace *trace; /* of the turn, below this span of it; NULL: none */
 	const struct span *span;
 	struct counters *counters; /* NULL is fine */
-	bool closed;               /* no tool runs any more: each call has a result that says so */
-	unsigned runs_left;        /* for so many calls; the others have that result as well */
+	/* Names of tools that the client runs: a call of one is put off. */
+	const char *const *others;
+	size_t other_count;
+	bool closed;        /* no tool runs any more: each call has a result that says so */
+	unsigned runs_left; /* for so many calls; the others have that result as well */
 };
 
 /* Starts what the calls ask for; they are copied as far as needed. NULL: no memory. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/turn_private.h"
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/utf8.h"
 
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define NO_MEMORY "The service is out of memory. Please try again in a moment."
 #define STOPPED                                                                                                        \
 	"The answer broke off here because the service is being stopped or restarted. Please ask again in a moment."
 
@@ -59,7 +61,8 @@ static enum step wait_for_llm(struct turn *t)
 		return after_waiting(t);
 	counters_add(t->services->counters, COUNTER_TURNS_QUEUED, 1);
 	trace_begin(t->trace, &t->upstream.span);
-	turn_wake_in(t, hold_ms);
+	t->deadline_ms = clock_mono_ms() + hold_ms;
+	turn_wake_at_deadline(t);
 	return STEP_STAY;
 }
 
@@ -77,6 +80,16 @@ static enum step waited(struct turn *t)
 {
 	stop_waiting(t);
 	return after_waiting(t);
+}
+
+static enum step wait_longer(struct turn *t)
+{
+	return turn_beat(t) ? STEP_STAY : waited(t);
+}
+
+static enum step load(struct turn *t)
+{
+	return turn_tools_find(t) < 0 ? turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY) : turn_load(t);
 }
 
 /* ---- END: the one way out ----------------------------------------------------------------- */
@@ -171,6 +184,7 @@ static void turn_free(struct turn *t)
 	access_identity_unref(c->client);
 	free(c->subject);
 	free(c->sandbox);
+	free(t->tools.names);
 	if (t->timer != NULL)
 		event_free(t->timer);
 	config_unref(t->config);
@@ -211,8 +225,8 @@ static const struct {
 	void (*stop)(struct turn *t); /* the client has left: whatever runs is cancelled */
 } steps[STEPS] = {
 	[STEP_ADMIT] = {admit, NULL, NULL, NULL},
-	[STEP_WAIT] = {wait_for_llm, waited, waited, stop_waiting},
-	[STEP_LOAD] = {turn_load, turn_loaded, turn_load_late, turn_store_stop},
+	[STEP_WAIT] = {wait_for_llm, waited, wait_longer, stop_waiting},
+	[STEP_LOAD] = {load, turn_loaded, turn_load_late, turn_store_stop},
 	[STEP_CHOOSE] = {turn_choose, NULL, NULL, NULL},
 	[STEP_ATTEMPT] = {turn_attempt, turn_attempt_ended, turn_attempt_late, turn_attempt_stop},
 	[STEP_PROMPT] = {turn_prompt, turn_prompt_made, turn_prompt_late, turn_prompt_stop},
@@ -268,12 +282,12 @@ static void resume(struct turn *t, const struct resumed_answer *from)
 	struct answer *a = &t->answer;
 
 	t->resumed = true;
-	t->upstream.continuing = answer_resume(a, from->text, from->len) == 0 && from->len > 0;
+	t->upstream.continuing = answer_resume(a, from->reply.text, from->reply.len) == 0 && from->reply.len > 0;
 	a->began_ns = from->began_ns;
 	a->first_ns = from->first_ns;
 	a->last_ns = from->last_ns;
 	a->tokens = from->tokens;
-	a->reply->protocol->resume(a->reply, from->state, from->text, from->len);
+	a->reply->protocol->resume(a->reply, &from->reply);
 }
 
 /* Without memory the turn goes on without a trace. */
@@ -311,7 +325,9 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	c->subject = strdup(request->subject);
 	c->client = request->identity != NULL ? access_identity_ref(request->identity) : NULL;
 	c->sandbox = c->subject == NULL ? NULL : sandbox_name(t);
-	c->messages = json_pack("[{s:s, s:O}]", "role", "user", "content", c->request.content);
+	c->given = json_array_size(c->request.messages);
+	c->messages = c->given > 0 ? json_copy(c->request.messages)
+	                           : json_pack("[{s:s, s:O}]", "role", "user", "content", c->request.content);
 	t->log.request_id = strdup(request->request_id);
 	snprintf(t->log.client, sizeof t->log.client, "%s", request->client != NULL ? request->client : "");
 	t->tools.subjects = json_object();
@@ -361,6 +377,6 @@ void turn_stop(struct turn *t, const char *sentence)
 	if (step == STEP_SAVE) /* it ends by itself */
 		return;
 	steps[step].stop(t);
-	next = turn_fail(t, sentence != NULL ? sentence : STOPPED);
+	next = turn_fail(t, FAILURE_UNAVAILABLE, sentence != NULL ? sentence : STOPPED);
 	drive(t, step == STEP_ATTEMPT || step == STEP_TOOLS ? next : STEP_END);
 }

@@ -60,9 +60,11 @@ struct chat_services {
 /* Whether a turn would find an LLM now. */
 bool chat_services_has_llm(const struct chat_services *s);
 
-/* Why none of the LLMs could answer this, as a sentence for the user; NULL: one could, or
- * there is none yet. */
-const char *chat_services_obstacle(const struct chat_services *s, const struct chat_request *chat);
+/* Why none of the LLMs could answer this: a sentence for the user in text, and *why. False: one
+ * could, or there is none yet. */
+#define CHAT_OBSTACLE_MAX 600
+bool chat_services_obstacle(const struct chat_services *s, const struct chat_request *chat, enum failure *why,
+                            char text[CHAT_OBSTACLE_MAX]);
 
 #define TURN_REPORT_SERVING 100
 
@@ -77,9 +79,7 @@ struct turn_report {
 };
 
 struct resumed_answer {
-	unsigned char state; /* output_set_state */
-	const char *text;    /* that was sent; not terminated */
-	size_t len;
+	struct resumed_reply reply;                  /* what it points to is the caller's */
 	int64_t tokens, began_ns, first_ns, last_ns; /* CLOCK_MONOTONIC */
 };
 

@@ -16,7 +16,9 @@
 
 #define NO_VISION                                                                                                      \
 	"None of the available language models can see images. Please send text only, or deploy a vision model."
+#define NO_SUCH_MODEL "There is no model \"%.*s\" here. GET /v1/models lists those that there are."
 #define KEEPS_CALLING "The language model asked for tools again and again instead of answering. Please ask again."
+#define CALL_TOO_LONG "The language model called a tool with arguments that are longer than this service passes on."
 #define SHRINKS_MAX   3 /* requests with less to one LLM */
 #define TOO_LONG      "The answer took longer than this service allows and was stopped."
 #define NO_MEMORY     "The service is out of memory. Please try again in a moment."
@@ -37,68 +39,93 @@ enum recovery {
 #define BROKE_OFF  "The answer broke off here because the connection to the language model was lost. Please ask again."
 #define WENT_QUIET "The answer broke off here because the language model went silent. Please ask again."
 
-static const struct failure {
+static const struct consequence {
 	enum recovery before; /* nothing of its answer was shown yet */
 	enum recovery after;  /* some of it was */
 	bool counts;          /* against the LLM's health */
+	enum failure why;
 	const char *sentence; /* for the user, where nothing was shown */
 	const char *broken;   /* for the user, after text that was shown */
 } failures[ATTEMPT_RESULTS] = {
-	[ATTEMPT_EMPTY] = {NEXT, GIVE_UP, false, "The language model gave an empty answer. Please ask again.",
-                           BROKE_OFF},
+	[ATTEMPT_EMPTY] = {NEXT, GIVE_UP, false, FAILURE_UPSTREAM,
+                           "The language model gave an empty answer. Please ask again.", BROKE_OFF},
 	/* Another LLM would meet the same limit; the sentence says which. */
-	[ATTEMPT_USED_UP] = {GIVE_UP, GIVE_UP, false, "", BROKE_OFF},
+	[ATTEMPT_USED_UP] = {GIVE_UP, GIVE_UP, false, FAILURE_REQUEST, "", BROKE_OFF},
 	/* Whoever set up the filter did not mean that an LLM without one answers instead. */
 	[ATTEMPT_FILTERED] =
-		{GIVE_UP, GIVE_UP, false,
+		{GIVE_UP, GIVE_UP, false, FAILURE_FILTERED,
                  "The content filter of the language model's server stopped the answer. Please ask differently.",
                  "The answer ends here because the content filter of the language model's server stopped it."},
-	[ATTEMPT_UNREACHABLE] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
-	[ATTEMPT_TIMEOUT] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
-	[ATTEMPT_SILENT] = {NEXT, CONTINUE, true, NO_ANSWER, WENT_QUIET},
-	[ATTEMPT_CUT] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
+	[ATTEMPT_UNREACHABLE] = {NEXT, CONTINUE, true, FAILURE_UNAVAILABLE, NO_ANSWER, BROKE_OFF},
+	[ATTEMPT_TIMEOUT] = {NEXT, CONTINUE, true, FAILURE_UNAVAILABLE, NO_ANSWER, BROKE_OFF},
+	[ATTEMPT_SILENT] = {NEXT, CONTINUE, true, FAILURE_UPSTREAM, NO_ANSWER, WENT_QUIET},
+	[ATTEMPT_CUT] = {NEXT, CONTINUE, true, FAILURE_UPSTREAM, NO_ANSWER, BROKE_OFF},
 	[ATTEMPT_ERROR_EVENT] =
-		{NEXT, CONTINUE, true, NO_ANSWER,
+		{NEXT, CONTINUE, true, FAILURE_UPSTREAM, NO_ANSWER,
                  "The answer broke off here because the language model reported an error. Please ask again."},
-	[ATTEMPT_MALFORMED] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
-	[ATTEMPT_BUSY] = {NEXT, CONTINUE, false, "The language model is busy right now. Please try again in a moment.",
-                          BROKE_OFF},
-	[ATTEMPT_UNAVAILABLE] = {NEXT, CONTINUE, true, NO_ANSWER, BROKE_OFF},
+	[ATTEMPT_MALFORMED] = {NEXT, CONTINUE, true, FAILURE_UPSTREAM, NO_ANSWER, BROKE_OFF},
+	[ATTEMPT_BUSY] = {NEXT, CONTINUE, false, FAILURE_BUSY,
+                          "The language model is busy right now. Please try again in a moment.", BROKE_OFF},
+	[ATTEMPT_UNAVAILABLE] = {NEXT, CONTINUE, true, FAILURE_UNAVAILABLE, NO_ANSWER, BROKE_OFF},
 	[ATTEMPT_UNAUTHORIZED] =
-		{NEXT, CONTINUE, true,
+		{NEXT, CONTINUE, true, FAILURE_SETUP,
                  "The language model does not accept this service's credentials. Please tell the administrator.",
                  BROKE_OFF},
 	[ATTEMPT_NO_CREDIT] =
-		{NEXT, CONTINUE, true,
+		{NEXT, CONTINUE, true, FAILURE_SETUP,
                  "The account that pays for the language model is used up. Please tell the administrator.", BROKE_OFF},
 	[ATTEMPT_NO_MODEL] =
-		{NEXT, CONTINUE, true,
+		{NEXT, CONTINUE, true, FAILURE_SETUP,
                  "The server does not have the language model that it was asked for. Please tell the administrator.",
                  BROKE_OFF},
-	[ATTEMPT_OVERFLOW] = {SHRINK, CONTINUE, false,
+	[ATTEMPT_OVERFLOW] = {SHRINK, CONTINUE, false, FAILURE_OVERFLOW,
                               "The message is too long for the language model's context window. Please shorten it.",
                               "The answer broke off here because the language model's context window is full."},
-	[ATTEMPT_REFUSED] = {GIVE_UP, GIVE_UP, false, "The language model refused the request.", BROKE_OFF},
+	[ATTEMPT_REFUSED] = {GIVE_UP, GIVE_UP, false, FAILURE_REQUEST, "The language model refused the request.",
+                             BROKE_OFF},
 	[ATTEMPT_NO_RESOURCES] =
-		{GIVE_UP, GIVE_UP, false,
+		{GIVE_UP, GIVE_UP, false, FAILURE_BUSY,
                  "The agent is answering as many chats as it can at the moment. Please try again in a few seconds.",
                  "The answer broke off here because the agent is overloaded. Please ask again."},
-	[ATTEMPT_FAILED] = {NEXT, CONTINUE, false, NO_ANSWER, BROKE_OFF},
+	[ATTEMPT_FAILED] = {NEXT, CONTINUE, false, FAILURE_UPSTREAM, NO_ANSWER, BROKE_OFF},
 };
 
 #define NOT_ALLOWED "Your API key may not use any of the models that are available."
 
 /* ---- CHOOSE ---------------------------------------------------------------------------------- */
 
-const char *chat_services_obstacle(const struct chat_services *s, const struct chat_request *chat)
+bool chat_services_obstacle(const struct chat_services *s, const struct chat_request *chat, enum failure *why,
+                            char text[CHAT_OBSTACLE_MAX])
 {
-	struct status_snapshot *snapshot = chat->has_images ? s->snapshot(s->arg) : NULL;
-	bool none = snapshot != NULL && status_header(snapshot)->usable_count > 0 &&
-	            !candidates_have_vision(snapshot, s->quirks);
+	struct status_snapshot *snapshot = chat->has_images || chat->model != NULL ? s->snapshot(s->arg) : NULL;
+	bool found = false;
 
-	if (snapshot != NULL)
-		status_release(snapshot);
-	return none ? NO_VISION : NULL;
+	*text = '\0';
+	if (snapshot == NULL)
+		return false;
+	if (chat->model != NULL && status_header(snapshot)->usable_count > 0 &&
+	    !candidates_have_model(snapshot, chat->model)) {
+		*why = FAILURE_MODEL;
+		snprintf(text, CHAT_OBSTACLE_MAX, NO_SUCH_MODEL, (int)utf8_cut(chat->model, 200), chat->model);
+		found = true;
+	} else if (chat->has_images && status_header(snapshot)->usable_count > 0 &&
+	           !candidates_have_vision(snapshot, s->quirks, chat->model)) {
+		*why = FAILURE_REQUEST;
+		snprintf(text, CHAT_OBSTACLE_MAX, "%s", NO_VISION);
+		found = true;
+	}
+	status_release(snapshot);
+	return found;
+}
+
+/* The LLM says why. */
+static enum step fail_with_reason(struct turn *t, const struct consequence *f, const char *reason)
+{
+	char text[600];
+
+	snprintf(text, sizeof text, "%.*s: %.*s", (int)strlen(f->sentence) - 1, f->sentence, (int)utf8_cut(reason, 300),
+	         reason);
+	return turn_fail(t, f->why, text);
 }
 
 /* Another LLM takes over: from the one that failed, or (the answer is resumed) from a worker that died. */
@@ -120,14 +147,18 @@ enum step turn_choose(struct turn *t)
 {
 	const struct chat_services *s = t->services;
 	struct upstream *up = &t->upstream;
-	const struct candidate_needs needs = {.vision = t->conversation.request.has_images,
-	                                      .continues = up->continuing,
-	                                      .quirks = s->quirks,
-	                                      .client = t->conversation.client};
+	const struct candidate_needs needs = {
+		.vision = t->conversation.request.has_images,
+		.continues = up->continuing,
+		.model = t->conversation.request.model,
+		.quirks = s->quirks,
+		.client = t->conversation.client,
+	};
 	struct status_snapshot *snapshot = s->snapshot(s->arg);
 	const struct status_llm *next =
 		snapshot == NULL ? NULL : candidates_next(snapshot, s->cooldown, &up->tried, needs, clock_wall_ms());
-	const char *obstacle;
+	char obstacle[CHAT_OBSTACLE_MAX];
+	enum failure why;
 	bool allowed;
 
 	if (up->tried.count == 0)
@@ -156,14 +187,34 @@ enum step turn_choose(struct turn *t)
 	if (snapshot != NULL)
 		status_release(snapshot);
 	if (!allowed && !up->continuing)
-		return turn_fail(t, NOT_ALLOWED);
+		return turn_fail(t, FAILURE_FORBIDDEN, NOT_ALLOWED);
 	if (up->continuing)
-		return turn_fail(t, up->tried.count == 0 ? NOT_RESUMED : failures[up->failure].broken);
-	obstacle = chat_services_obstacle(s, &t->conversation.request); /* models come and go since the turn began */
-	return turn_fail(t, obstacle != NULL ? obstacle : failures[up->failure].sentence);
+		return turn_fail(t, FAILURE_UPSTREAM,
+		                 up->tried.count == 0 ? NOT_RESUMED : failures[up->failure].broken);
+	/* models come and go since the turn began */
+	if (chat_services_obstacle(s, &t->conversation.request, &why, obstacle))
+		return turn_fail(t, why, obstacle);
+	if (*up->refusal != '\0')
+		return fail_with_reason(t, &failures[up->failure], up->refusal);
+	return turn_fail(t, failures[up->failure].why, failures[up->failure].sentence);
 }
 
 /* ---- what an LLM is asked ----------------------------------------------------------------------- */
+
+/* Where ours are used up, the client's are left. A call that the client wants made is wanted once: it may be
+ * of one of ours. */
+static void add_client_tools(const struct turn *t, struct prompt *p)
+{
+	const json_t *choice = json_object_get(p->fields, "tool_choice");
+	const char *word = json_string_value(choice);
+
+	if (p->uses_tools && p->tools_used_up && t->tools.of_client > 0) {
+		p->tools = json_object_get(p->fields, "tools");
+		p->tools_used_up = false;
+	}
+	if (t->tools.rounds == 0 || (word != NULL && strcmp(word, "none") == 0))
+		p->tool_choice = choice;
+}
 
 static struct prompt prompt_of(struct turn *t)
 {
@@ -183,6 +234,9 @@ static struct prompt prompt_of(struct turn *t)
 		.turns = t->conversation.history,
 		.skip_turns = up->skip_turns,
 		.messages = t->conversation.messages,
+		.given = t->conversation.given,
+		.fields = t->conversation.request.fields,
+		.plain = t->conversation.request.plain,
 		.result_max = up->result_max,
 		.as_sent = t->conversation.as_sent,
 		.instance = (int64_t)llm->instance,
@@ -191,6 +245,8 @@ static struct prompt prompt_of(struct turn *t)
 	};
 
 	p.tools = p.uses_tools ? t->tools.definitions : NULL;
+	if (p.fields != NULL && !p.plain)
+		add_client_tools(t, &p);
 	if (up->continuing)
 		p.begun = answer_begun(&t->answer, &p.begun_len);
 	prompt_adjust(&p);
@@ -207,13 +263,6 @@ static struct prompt fitting_prompt(struct turn *t)
 		p.skip_turns = beyond;
 	t->upstream.skip_turns = p.skip_turns;
 	return p;
-}
-
-static void wake_at_deadline(struct turn *t)
-{
-	int64_t now_ms = clock_mono_ms();
-
-	turn_wake_in(t, t->deadline_ms > now_ms ? t->deadline_ms - now_ms : 0);
 }
 
 /* body: NULL: no memory. */
@@ -239,6 +288,7 @@ static enum step send_request(struct turn *t, const char *body, size_t len)
 		.model = up->model,
 		.tools = up->tools,
 		.continues = up->continuing,
+		.verbatim = t->conversation.request.plain && up->tools == NULL,
 	};
 
 	/* vLLM and SGLang take it as the id of what they generate, and fail on one that still runs: a client may
@@ -250,8 +300,10 @@ static enum step send_request(struct turn *t, const char *body, size_t len)
 	r.labels = labels.lines;
 	r.proxy = up->llm->kind == LLM_CLOUD ? http_proxy_for(c, r.url) : NULL;
 	up->began_boot_ms = clock_boot_ms();
-	wake_at_deadline(t);
-	return body != NULL && attempt_start(up->attempt, &r) == 0 ? STEP_STAY : turn_fail(t, NO_MEMORY);
+	turn_wake_at_deadline(t);
+	if (body == NULL || attempt_start(up->attempt, &r) < 0)
+		return turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
+	return STEP_STAY;
 }
 
 /* The attempt has ended; o: NULL: it was stopped. */
@@ -302,7 +354,31 @@ static void end_span(struct turn *t, const struct attempt_outcome *o)
 static enum step stop_late(struct turn *t)
 {
 	snprintf(t->log.reason, sizeof t->log.reason, "deadline");
-	return turn_fail(t, TOO_LONG);
+	return turn_fail(t, FAILURE_TIME, TOO_LONG);
+}
+
+/* ---- while it is waited for ---------------------------------------------------------------- */
+
+#define HEARTBEAT_MS 10000
+
+void turn_wake_at_deadline(struct turn *t)
+{
+	int64_t left_ms = t->deadline_ms - clock_mono_ms();
+
+	if (t->answer.reply->protocol->heartbeat != NULL && left_ms > HEARTBEAT_MS)
+		left_ms = HEARTBEAT_MS;
+	turn_wake_in(t, left_ms > 0 ? left_ms : 0);
+}
+
+bool turn_beat(struct turn *t)
+{
+	const struct protocol *p = t->answer.reply->protocol;
+
+	if (p->heartbeat == NULL || clock_mono_ms() >= t->deadline_ms)
+		return false;
+	p->heartbeat(t->answer.reply);
+	turn_wake_at_deadline(t);
+	return true;
 }
 
 /* ---- PROMPT: a long request is made in the background -------------------------------------- */
@@ -346,16 +422,16 @@ enum step turn_prompt(struct turn *t)
 	struct long_prompt *l = calloc(1, sizeof *l);
 
 	if (l == NULL)
-		return turn_fail(t, NO_MEMORY);
+		return turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
 	l->turn = t;
 	l->draft = prompt_draft_new(&p, t->services->prompts);
 	l->job = l->draft != NULL ? background_start(t->services->background, &work, l) : NULL;
 	if (l->job == NULL) {
 		long_prompt_free(l);
-		return turn_fail(t, NO_MEMORY);
+		return turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
 	}
 	t->upstream.prompt = l;
-	wake_at_deadline(t);
+	turn_wake_at_deadline(t);
 	return STEP_STAY;
 }
 
@@ -384,24 +460,13 @@ void turn_prompt_stop(struct turn *t)
 
 enum step turn_prompt_late(struct turn *t)
 {
+	if (turn_beat(t))
+		return STEP_STAY;
 	turn_prompt_stop(t);
 	return stop_late(t);
 }
 
 /* ---- ATTEMPT: how it begins and is stopped --------------------------------------------------- */
-
-/* The names of those that the client may use. */
-static void name_tools(struct turn *t)
-{
-	const struct access_identity *client = t->conversation.client;
-	const char **names = t->upstream.tools;
-	size_t count = toolbox_names(t->config, names), used = 0;
-
-	for (size_t i = 0; i < count; i++)
-		if (client == NULL || access_may_use_tool(client, names[i]))
-			names[used++] = names[i];
-	names[used] = NULL;
-}
 
 enum step turn_attempt(struct turn *t)
 {
@@ -414,9 +479,7 @@ enum step turn_attempt(struct turn *t)
 	if (up->prompt != NULL)
 		return send_long_prompt(t);
 	p = fitting_prompt(t);
-	up->tools[0] = NULL;
-	if (p.tools != NULL)
-		name_tools(t);
+	up->tools = (p.tools != NULL || p.plain) && t->tools.names[0] != NULL ? t->tools.names : NULL;
 	if (t->services->background != NULL && prompt_size(&p) > BACKGROUND_MIN)
 		return STEP_PROMPT;
 	body = prompt_body(&p, t->services->prompts, &len);
@@ -427,6 +490,8 @@ enum step turn_attempt(struct turn *t)
 
 enum step turn_attempt_late(struct turn *t)
 {
+	if (turn_beat(t))
+		return STEP_STAY;
 	attempt_cancel(t->upstream.attempt);
 	end_span(t, NULL);
 	return stop_late(t);
@@ -559,16 +624,6 @@ static bool shrink(struct turn *t, const char *refusal)
 	return true;
 }
 
-/* The request was refused, and the LLM says why. */
-static enum step fail_with_reason(struct turn *t, const char *sentence, const char *reason)
-{
-	char text[400];
-
-	snprintf(text, sizeof text, "%.*s: %.*s", (int)strlen(sentence) - 1, sentence, (int)utf8_cut(reason, 300),
-	         reason);
-	return turn_fail(t, text);
-}
-
 static enum step fail_used_up(struct turn *t)
 {
 	bool cloud = t->upstream.llm->kind == LLM_CLOUD;
@@ -582,7 +637,7 @@ static enum step fail_used_up(struct turn *t)
 		"The language model used up its limit of %lld tokens (%s) before it began to answer. Please ask for less, "
 		"or have the administrator raise the limit.",
 		(long long)prompt_max_tokens(&p), info->path);
-	return turn_fail(t, text);
+	return turn_fail(t, FAILURE_REQUEST, text);
 }
 
 /* Nothing of its own answer was shown, and the refusal says what the LLM does not take. */
@@ -605,7 +660,7 @@ static bool learn_quirks(struct turn *t, const struct attempt_outcome *o, enum s
 static enum step recover(struct turn *t, const struct attempt_outcome *o)
 {
 	struct upstream *up = &t->upstream;
-	const struct failure *f = &failures[o->result];
+	const struct consequence *f = &failures[o->result];
 	bool shown = answer_is_shown(&t->answer);
 	enum step next;
 
@@ -642,6 +697,8 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 	case SHRINK:
 		if (shrink(t, o->error.text))
 			return STEP_ATTEMPT;
+		if (t->answer.reply->protocol->tells_ends) /* its clients look for the numbers in it */
+			snprintf(up->refusal, sizeof up->refusal, "%s", o->error.text);
 		tried_add(&up->tried, up->llm->instance); /* another one may have a larger window */
 		return STEP_CHOOSE;
 	case GIVE_UP:
@@ -650,28 +707,63 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 	if (!shown && o->result == ATTEMPT_USED_UP)
 		return fail_used_up(t);
 	if (!shown && o->result == ATTEMPT_REFUSED && *o->error.text != '\0')
-		return fail_with_reason(t, f->sentence, o->error.text);
-	return turn_fail(t, shown ? f->broken : f->sentence);
+		return fail_with_reason(t, f, o->error.text);
+	return turn_fail(t, f->why, shown ? f->broken : f->sentence);
+}
+
+static enum step keeps_calling(struct turn *t)
+{
+	if (t->answer.reply->protocol->tells_ends)
+		return turn_fail(t, FAILURE_UPSTREAM, KEEPS_CALLING);
+	answer_sentence(&t->answer, KEEPS_CALLING);
+	return turn_complete(t);
+}
+
+/* Whether the calls are the client's to run. Where ours are among them, these are run first. */
+static bool are_of_client(const struct turn *t, const struct attempt_outcome *o)
+{
+	for (size_t i = 0; i < o->call_count; i++)
+		if (!turn_tools_is_of_client(t, o->calls[i]->name))
+			return false;
+	return o->call_count > 0;
+}
+
+/* A call that is too long for us, and not at the limit of tokens, is not the one that the model made. */
+static enum step give_calls(struct turn *t, const struct attempt_outcome *o)
+{
+	const struct protocol *p = t->answer.reply->protocol;
+
+	for (size_t i = 0; i < o->call_count; i++)
+		if (o->calls[i]->cut && !o->limit)
+			return turn_fail(t, FAILURE_UPSTREAM, CALL_TOO_LONG);
+	p->calls(t->answer.reply, o->calls, o->call_count);
+	t->calls_given = true;
+	return turn_complete(t);
 }
 
 enum step turn_attempt_ended(struct turn *t)
 {
 	const struct attempt_outcome *o = attempt_outcome(t->upstream.attempt);
+	const struct protocol *protocol = t->answer.reply->protocol;
 	const char *note = cfg_str(t->config, CFG_PROMPT_LENGTH_NOTE);
-	bool offered = t->upstream.tools[0] != NULL;
+	bool is_empty = o->result == ATTEMPT_EMPTY || o->result == ATTEMPT_USED_UP;
 
 	t->upstream.result = o->result;
 	end_span(t, o);
-	if (o->result != ATTEMPT_COMPLETE)
+	if (o->result != ATTEMPT_COMPLETE && !(is_empty && protocol->tells_ends))
 		return recover(t, o);
 	report_answer(t, o->status);
+	t->answer.limited = o->limit;
+	if (are_of_client(t, o))
+		return give_calls(t, o);
 	/* Some servers let a model call tools although it must not: it is reminded once, then
 	 * the turn ends here. */
-	if (o->call_count > 0 && offered && t->tools.rounds <= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS))
+	if (o->call_count > 0 && t->upstream.tools != NULL &&
+	    t->tools.rounds <= (unsigned)cfg_int(t->config, CFG_LIMITS_TOOL_ROUNDS))
 		return STEP_TOOLS;
-	if (!answer_is_shown(&t->answer))
-		answer_sentence(&t->answer, KEEPS_CALLING);
-	else if (o->limit && note != NULL)
+	if (!answer_is_shown(&t->answer) && (!protocol->tells_ends || o->call_count > 0))
+		return keeps_calling(t);
+	if (answer_is_shown(&t->answer) && o->limit && note != NULL && !protocol->tells_ends)
 		answer_sentence(&t->answer, note);
 	return turn_complete(t);
 }

@@ -43,6 +43,7 @@ struct conversation {
 	char *sandbox;    /* its name for tools */
 	json_t *history;  /* the turns before this one */
 	json_t *messages; /* of this turn, the user's first */
+	size_t given;     /* so many of them came with the request, as the client's whole conversation */
 	/* Those of them that their LLM gets back as it sent them, by position: {"instance", "message"};
 	 * not stored. NULL: none. */
 	json_t *as_sent;
@@ -63,23 +64,26 @@ struct upstream {
 	const struct status_llm *llm; /* the one that is asked */
 	unsigned model;               /* the same, for counters */
 	struct tried tried;
-	size_t skip_turns;                /* the oldest ones that this LLM is not sent */
-	size_t result_max;                /* what it is sent of each tool result, in bytes; 0 = all */
-	unsigned shrunk;                  /* how often it was asked again with less */
-	bool retried;                     /* it was asked again on a new connection */
-	struct learned learned;           /* what it was found to refuse */
-	struct long_prompt *prompt;       /* that is being made in the background; NULL: none */
-	bool continuing;                  /* the answer that another LLM began */
-	int64_t began_boot_ms;            /* the attempt */
-	struct span span;                 /* the attempt's, or that of the time before it in WAIT */
-	const char *tools[TOOLS_MAX + 1]; /* names of those that it was offered; none: it was offered none */
-	enum attempt_result result;       /* of the last attempt; ATTEMPT_COMPLETE: another one follows it already */
-	enum attempt_result failure;      /* how the attempt ended whose failure the user is told */
+	size_t skip_turns;           /* the oldest ones that this LLM is not sent */
+	size_t result_max;           /* what it is sent of each tool result, in bytes; 0 = all */
+	unsigned shrunk;             /* how often it was asked again with less */
+	bool retried;                /* it was asked again on a new connection */
+	struct learned learned;      /* what it was found to refuse */
+	struct long_prompt *prompt;  /* that is being made in the background; NULL: none */
+	bool continuing;             /* the answer that another LLM began */
+	int64_t began_boot_ms;       /* the attempt */
+	struct span span;            /* the attempt's, or that of the time before it in WAIT */
+	const char *const *tools;    /* names of those that it was offered, ended by NULL; NULL: none */
+	char refusal[512];           /* the server's own words for that; "" */
+	enum attempt_result result;  /* of the last attempt; ATTEMPT_COMPLETE: another one follows it already */
+	enum attempt_result failure; /* how the attempt ended whose failure the user is told */
 };
 
 /* The rounds of tools between two attempts. */
 struct tool_phase {
 	json_t *definitions; /* NULL: none */
+	const char **names;  /* of them, the client's first, ended by NULL; NULL: none */
+	size_t of_client;    /* so many of them are the client's, which runs them */
 	json_t *subjects;    /* what the tools of this turn were run on, by tool */
 	struct tool_round *round;
 	struct tool_context context;
@@ -110,6 +114,7 @@ struct turn {
 	enum step step;
 	void (*proceed)(struct turn *t); /* what the step waited for has come: its resume function runs */
 	bool client_left;
+	bool calls_given;             /* the answer is calls that the client runs */
 	bool resumed;                 /* another program began the answer */
 	int64_t deadline_ms;          /* CLOCK_MONOTONIC */
 	struct event *timer;          /* one, for whatever the step waits for */
@@ -132,6 +137,11 @@ static inline void turn_wake_in(struct turn *t, int64_t ms)
 
 	event_add(t->timer, &tv);
 }
+
+/* Until the turn's deadline, or until the client must be shown that the answer is still coming. */
+void turn_wake_at_deadline(struct turn *t);
+/* The timer: true where it was only that, and the turn waits on. */
+bool turn_beat(struct turn *t);
 
 /* ---- turn_llm.c ---- */
 
@@ -161,8 +171,11 @@ const struct quirks *turn_quirks_confirm(struct turn *t);
 
 /* ---- turn_tools.c ---- */
 
-bool turn_tools_used_up(const struct turn *t); /* the model must answer with what it has */
-enum step turn_tools(struct turn *t);          /* runs the calls of the last attempt */
+/* Finds out which tools the model is offered: the client's, and ours unless the request is plain. -1: no memory. */
+int turn_tools_find(struct turn *t);
+bool turn_tools_is_of_client(const struct turn *t, const char *name); /* the client runs it */
+bool turn_tools_used_up(const struct turn *t);                        /* the model must answer with what it has */
+enum step turn_tools(struct turn *t);                                 /* runs the calls of the last attempt */
 enum step turn_tools_ended(struct turn *t);
 enum step turn_tools_due(struct turn *t);
 void turn_tools_stop(struct turn *t);
@@ -175,7 +188,7 @@ enum step turn_load_late(struct turn *t);
 
 /* The answer is whole, or (sentence) broke off: both go on with saving it. */
 enum step turn_complete(struct turn *t);
-enum step turn_fail(struct turn *t, const char *sentence);
+enum step turn_fail(struct turn *t, enum failure why, const char *sentence);
 enum step turn_leave(struct turn *t, const char *status, enum counter outcome);
 
 enum step turn_save(struct turn *t); /* this turn */

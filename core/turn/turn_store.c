@@ -23,6 +23,45 @@ static void count_failure(const struct turn *t)
 	counters_add(t->services->counters, COUNTER_STORE_FAILURES, 1);
 }
 
+static bool has_role(const json_t *message, const char *role)
+{
+	const char *of = json_string_value(json_object_get(message, "role"));
+
+	return of != NULL && strcmp(of, role) == 0;
+}
+
+/* The client sent what was said before: that counts, not what is stored. */
+static bool has_history(const struct conversation *c)
+{
+	for (size_t i = 0; i < c->given; i++)
+		if (has_role(json_array_get(c->messages, i), "assistant"))
+			return true;
+	return false;
+}
+
+/* The messages of this turn, the user's first, out of the client's whole conversation. A new reference; NULL:
+ * there are none to store, or no memory. */
+static json_t *own_messages(const struct turn *t)
+{
+	const struct conversation *c = &t->conversation;
+	size_t from = c->given, count = json_array_size(c->messages);
+	json_t *own;
+
+	if (c->given == 0)
+		return json_incref(c->messages);
+	while (from > 0 && !has_role(json_array_get(c->messages, from - 1), "user"))
+		from--;
+	if (from == 0 || t->calls_given) /* the client's tools run: the turn goes on with their results */
+		return NULL;
+	own = json_array();
+	for (size_t i = from - 1; i < count; i++)
+		if (json_array_append(own, json_array_get(c->messages, i)) < 0) {
+			json_decref(own);
+			return NULL;
+		}
+	return own;
+}
+
 /* ---- LOAD -------------------------------------------------------------------------------- */
 
 static void on_loaded(void *arg, const json_t *turns, const struct err *e)
@@ -39,42 +78,17 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 	t->proceed(t);
 }
 
-/* Those that the client may use; steals the definitions. */
-static json_t *allowed_tools(const struct turn *t, json_t *definitions)
-{
-	const struct access_identity *client = t->conversation.client;
-	json_t *allowed = client == NULL || definitions == NULL ? NULL : json_array();
-	json_t *tool;
-	size_t i;
-
-	if (allowed == NULL)
-		return definitions;
-	json_array_foreach(definitions, i, tool)
-	{
-		const char *name = json_string_value(json_object_get(json_object_get(tool, "function"), "name"));
-
-		if (name != NULL && access_may_use_tool(client, name))
-			json_array_append(allowed, tool);
-	}
-	json_decref(definitions);
-	if (json_array_size(allowed) > 0)
-		return allowed;
-	json_decref(allowed);
-	return NULL;
-}
-
 enum step turn_load(struct turn *t)
 {
 	const struct store_key key = key_of(t);
 
-	t->tools.definitions = allowed_tools(t, toolbox_definitions(t->services->toolbox, t->config));
 	t->tools.left_ms = cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
 	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
-	if (t->conversation.alone)
+	if (t->conversation.alone || has_history(&t->conversation))
 		return STEP_CHOOSE;
 	t->stored = store_load(t->services->store, &key, on_loaded, t);
 	if (t->stored == NULL)
-		return turn_fail(t, NO_MEMORY);
+		return turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
 	turn_wake_in(t, LOAD_WAIT_MS);
 	return STEP_STAY;
 }
@@ -136,12 +150,12 @@ static void note_broken(const struct turn *t)
 	t->services->note(t->services->arg, &r);
 }
 
-enum step turn_fail(struct turn *t, const char *sentence)
+enum step turn_fail(struct turn *t, enum failure why, const char *sentence)
 {
 	note_broken(t);
 	if (answer_is_shown(&t->answer))
 		counters_add(t->services->counters, COUNTER_ANSWERS_BROKEN_OFF, 1);
-	answer_sentence(&t->answer, sentence);
+	answer_fail(&t->answer, why, sentence);
 	return turn_leave(t, "broken", COUNTER_TURNS_BROKEN);
 }
 
@@ -161,12 +175,15 @@ enum step turn_save(struct turn *t)
 {
 	const struct store_key key = key_of(t);
 	const struct answer *a = &t->answer;
-	json_t *messages;
+	json_t *messages, *own;
 
 	if (t->conversation.alone)
 		return STEP_END;
-	messages = history_messages(t->conversation.messages, a->text.len == 0 ? "" : a->text.data, a->text.len,
-	                            strcmp(t->log.status, "complete") != 0);
+	own = own_messages(t);
+	messages = own == NULL ? NULL
+	                       : history_messages(own, a->text.len == 0 ? "" : a->text.data, a->text.len,
+	                                          strcmp(t->log.status, "complete") != 0);
+	json_decref(own);
 	if (!t->client_left)
 		a->reply->protocol->close(a->reply); /* goes out while the store works */
 	if (messages == NULL)

@@ -4,8 +4,80 @@
 
 #include "core/base/clock.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define KEEP_ALIVE_MS 10000
 #define NO_MEMORY     "The tools could not be run: out of memory. Please try again in a moment."
+
+/* ---- which tools ------------------------------------------------------------------------------ */
+
+/* The name of one of the client's tools, or functions, as they were called. */
+static const char *name_of(const json_t *tool)
+{
+	const json_t *function = json_object_get(tool, "function");
+
+	return json_string_value(json_object_get(function != NULL ? function : tool, "name"));
+}
+
+/* Among the names from this one to that. */
+static bool has_name(const struct tool_phase *tools, size_t from, size_t to, const char *name)
+{
+	for (size_t i = from; name != NULL && i < to; i++)
+		if (strcmp(tools->names[i], name) == 0)
+			return true;
+	return false;
+}
+
+bool turn_tools_is_of_client(const struct turn *t, const char *name)
+{
+	return t->conversation.request.plain || has_name(&t->tools, 0, t->tools.of_client, name);
+}
+
+/* The client's definitions, and ours that are offered. */
+static json_t *join_definitions(const struct tool_phase *tools, json_t *of_client, size_t count, json_t *ours)
+{
+	json_t *all = of_client != NULL ? json_copy(of_client) : json_array(), *tool;
+	size_t i;
+
+	json_array_foreach(ours, i, tool) if (has_name(tools, tools->of_client, count, name_of(tool)))
+		json_array_append(all, tool);
+	if (json_array_size(all) > 0)
+		return all;
+	json_decref(all);
+	return NULL;
+}
+
+int turn_tools_find(struct turn *t)
+{
+	struct tool_phase *tools = &t->tools;
+	const struct chat_request *r = &t->conversation.request;
+	const struct access_identity *client = t->conversation.client;
+	json_t *of_client = json_object_get(r->fields, r->calls_functions ? "functions" : "tools"), *tool;
+	json_t *ours = r->plain ? NULL : toolbox_definitions(t->services->toolbox, t->config);
+	const char *own[TOOLS_MAX + 1];
+	size_t i, count = 0, of_ours = ours == NULL ? 0 : toolbox_names(t->config, own);
+
+	tools->names = calloc(json_array_size(of_client) + of_ours + 1, sizeof *tools->names);
+	if (tools->names == NULL) {
+		json_decref(ours);
+		return -1;
+	}
+	json_array_foreach(of_client, i, tool) if (name_of(tool) != NULL) tools->names[count++] = name_of(tool);
+	tools->of_client = count;
+	for (i = 0; i < of_ours; i++)
+		if (!has_name(tools, 0, tools->of_client, own[i]) &&
+		    (client == NULL || access_may_use_tool(client, own[i])))
+			tools->names[count++] = own[i];
+	if (r->plain || (tools->of_client == 0 && count == of_ours))
+		tools->definitions = json_incref(ours);
+	else
+		tools->definitions = join_definitions(tools, of_client, count, ours);
+	json_decref(ours);
+	return 0;
+}
+
+/* ---- a round of them -------------------------------------------------------------------------- */
 
 static void on_started(void *arg, const struct tool *tool, const json_t *args)
 {
@@ -109,6 +181,8 @@ enum step turn_tools(struct turn *t)
 		.span = &t->span,
 		.counters = t->services->counters,
 		.client = t->conversation.client,
+		.others = tools->names,
+		.other_count = tools->of_client,
 		.closed = turn_tools_used_up(t),
 		.runs_left = calls_left(t),
 	};
@@ -117,7 +191,7 @@ enum step turn_tools(struct turn *t)
 
 	remember_as_sent(t, message, o);
 	if (json_array_append_new(t->conversation.messages, message) < 0)
-		return turn_fail(t, NO_MEMORY);
+		return turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
 	answer_begin(&t->answer);
 	tools->context = (struct tool_context){
 		.base = t->services->base,
@@ -132,7 +206,7 @@ enum step turn_tools(struct turn *t)
 	tools->keep_alive_ms = tools->began_ms + KEEP_ALIVE_MS;
 	tools->round = tool_round_start(&place, o->calls, o->call_count, &round_handlers, t);
 	if (tools->round == NULL)
-		return turn_fail(t, NO_MEMORY);
+		return turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
 	wake_when_due(t);
 	return STEP_STAY;
 }
@@ -148,7 +222,7 @@ enum step turn_tools_ended(struct turn *t)
 	tools->round = NULL;
 	tools->left_ms -= clock_mono_ms() - tools->began_ms;
 	if (failed)
-		return turn_fail(t, NO_MEMORY);
+		return turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
 	tools->rounds++;
 	t->upstream.tried.count = 0; /* all candidates are open again */
 	t->upstream.continuing = false;

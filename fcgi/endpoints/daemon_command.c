@@ -7,7 +7,7 @@
 
 #define SLACK_MS 500 /* the daemon keeps the deadline; its answer must still have time to arrive */
 
-struct call {
+struct forwarded {
 	struct connection *connection;
 	struct command_request *request;
 };
@@ -19,7 +19,7 @@ static json_t *failure(const char *message)
 
 static void on_answer(void *arg, const json_t *result, bool unreachable, const struct err *e)
 {
-	struct call *call = arg;
+	struct forwarded *call = arg;
 	struct connection *c = call->connection;
 
 	free(call);
@@ -31,7 +31,7 @@ static void on_answer(void *arg, const json_t *result, bool unreachable, const s
 
 static void on_closed(void *arg)
 {
-	struct call *call = arg;
+	struct forwarded *call = arg;
 
 	command_request_cancel(call->request);
 	free(call);
@@ -40,14 +40,14 @@ static void on_closed(void *arg)
 void daemon_command_forward(struct worker *w, struct connection *c, enum command command, json_t *args)
 {
 	static const struct connection_owner owner = {.closed = on_closed};
-	struct call *call = malloc(sizeof *call);
+	struct forwarded *call = malloc(sizeof *call);
 
 	if (call == NULL) {
 		json_decref(args);
 		response_detail(c, 500, "", "Out of memory");
 		return;
 	}
-	*call = (struct call){.connection = c};
+	*call = (struct forwarded){.connection = c};
 	call->request = command_send(worker_daemon(w), command, args, command_info(command)->deadline_ms + SLACK_MS,
 	                             on_answer, call);
 	if (call->request == NULL) {

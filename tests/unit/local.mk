@@ -41,6 +41,7 @@ unit_tests = \
 	tests/unit/core/llm/select_unit \
 	tests/unit/core/llm/verdict_unit \
 	tests/unit/core/protocol/json_body_unit \
+	tests/unit/core/protocol/openai_chat_unit \
 	tests/unit/core/protocol/studio_chunks_unit \
 	tests/unit/core/protocol/studio_request_unit \
 	tests/unit/core/protocol/studio_unit \

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 void output_write(struct output *o, const char *bytes, size_t len)
@@ -17,6 +18,27 @@ void output_write(struct output *o, const char *bytes, size_t len)
 	o->at_boundary = false;
 	if (o->after_write != NULL)
 		o->after_write();
+}
+
+void output_head(struct output *o, int status, const char *content_type, const char *headers)
+{
+	assert_int_equal(o->status, 0);
+	assert_int_equal(o->written.len, 0);
+	assert_non_null(content_type);
+	assert_non_null(headers);
+	o->status = status;
+}
+
+void output_write_frame(struct output *o, const char *bytes, size_t len, const char *text, size_t text_len)
+{
+	output_write(o, bytes, len);
+	assert_int_equal(buf_add(&o->text, text, text_len), 0);
+}
+
+void output_remember(struct output *o, const char *memo)
+{
+	assert_in_range(strlen(memo), 0, sizeof o->memo - 1);
+	memcpy(o->memo, memo, strlen(memo) + 1);
 }
 
 void output_flush_boundary(struct output *o)

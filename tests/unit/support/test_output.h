@@ -8,9 +8,12 @@
 
 struct output {
 	struct buf written; /* buf_init before, buf_free after */
-	bool boundaries;    /* a flush boundary is kept as '|'; several in one place are one */
-	bool full;          /* as a slow client makes it */
-	bool closed;        /* whatever is written from now on fails the test */
+	struct buf text;    /* that frames told, likewise */
+	int status;         /* of output_head; 0: not called */
+	char memo[OUTPUT_MEMO_MAX];
+	bool boundaries; /* a flush boundary is kept as '|'; several in one place are one */
+	bool full;       /* as a slow client makes it */
+	bool closed;     /* whatever is written from now on fails the test */
 	bool at_boundary;
 	unsigned char state;                              /* the last one that was set */
 	void (*before_write)(void), (*after_write)(void); /* NULL: nothing */

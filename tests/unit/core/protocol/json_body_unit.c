@@ -51,7 +51,7 @@ static void long_strings_are_read_alike(void **state)
 		struct json_body_error e;
 		size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL | (strstr(text, "9999") ? JSON_DECODE_INT_AS_REAL : 0);
 		json_t *expected = json_loads(text, flags, NULL);
-		json_t *found = json_body_parse(text, strlen(text), &e);
+		json_t *found = json_body_parse(text, strlen(text), &json_body_short, &e);
 
 		assert_non_null(expected);
 		if (found == NULL)
@@ -87,7 +87,7 @@ static void faults_are_found(void **state)
 		char *text = fill(faults[i].before, faults[i].unit, faults[i].after);
 		struct json_body_error e;
 
-		assert_null(json_body_parse(text, strlen(text), &e));
+		assert_null(json_body_parse(text, strlen(text), &json_body_short, &e));
 		assert_string_equal(e.message, faults[i].message);
 		assert_int_equal(e.offset, faults[i].offset);
 		free(text);

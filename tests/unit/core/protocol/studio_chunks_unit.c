@@ -241,7 +241,7 @@ static void neither_is_a_resumed_answer(void **state)
 		sent = k;
 		protocol_studio.free(r);
 		resumed = protocol_studio.open(&protocol_studio, &out, NULL);
-		protocol_studio.resume(resumed, as_of, all, sent);
+		protocol_studio.resume(resumed, &(struct resumed_reply){as_of, "", all, sent});
 		for (const char *at = text + sent; *at != '\0'; at += step) {
 			step = token(at);
 			protocol_studio.text(resumed, at, step);

@@ -72,7 +72,7 @@ static void end_attempt(bool complete)
 	}
 	stream_close(stream);
 	take_pieces();
-	answer_end(&answer, -1, complete);
+	answer_end(&answer, NULL, complete);
 	stream_begin(stream, NULL);
 }
 

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the endpoints of the OpenAI API (/v1) have in common. */
+#ifndef TT_FCGI_API_H
+#define TT_FCGI_API_H
+
+#include "core/access/access.h"
+#include "core/config/config.h"
+#include "fcgi/connection.h"
+#include "fcgi/worker.h"
+
+#include <stdbool.h>
+
+/* What each of them does first: is the API served, what may scripts of other sites see? Answers their
+ * preflights (OPTIONS). False: the request was answered. */
+bool api_enter(struct worker *w, struct connection *c);
+
+/* Whether a page of the request's origin may use the API, as http.cors_origins says. */
+bool api_admits_origin(const struct config *config, const struct connection *c);
+
+/* What refuses a client by its key, its token or its limits. */
+void api_refuse_access(struct connection *c, const struct access_refusal *r);
+
+/* A whole response: {"error":{...}}. headers: more lines, each ended by \r\n. */
+void api_refuse(struct connection *c, int status, const char *headers, const char *text);
+
+#endif
