@@ -217,6 +217,17 @@ def test_a_service_that_cannot_start_comes_back_when_it_is_repaired(server):
     s.wait_ready()
 
 
+def test_what_cannot_start_at_all_ends_as_failed(server):
+    s = server().configured()
+    s.sh("cp -p /etc/tt-agent/tt-agent.conf /root/good; echo 'nonsense' >/etc/tt-agent/tt-agent.conf; systemctl restart tt-agentd; true", check=False)
+    wait_until(lambda: s.system.show("tt-agentd", "ActiveState") == "failed", "the end of the loop", 180)
+    assert s.system.show("tt-agentd", "Result") == "start-limit-hit"
+    assert "tt-agentd" in s.sh("systemctl list-units --failed --no-legend --plain 'tt-agent*'")
+    s.chat()  # with the last published state
+    s.sh("cp -p /root/good /etc/tt-agent/tt-agent.conf; systemctl reset-failed tt-agentd; systemctl start tt-agentd")
+    s.wait_ready()
+
+
 def test_the_watchdog_replaces_what_hangs(server):
     s = server()
     for unit in ("tt-agentd", "tt-agent-fcgi", "tt-agent-runner"):
