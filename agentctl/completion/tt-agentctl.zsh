@@ -19,7 +19,7 @@ _tt_agentctl()
 		'--batch:top: prints pages instead of filling the screen.'
 		'--count:top: so many pages; 0 means without end.'
 		'--delay:top: time between two refreshes, at least 0.1.'
-		'--token-env:probe, chat: the environment variable that holds the token (never the token itself).'
+		'--token-env:probe, chat, doctor: the environment variable that holds the token (never the token itself).'
 		'--model:probe: the model to ask for; default: the first that the server lists. chat: the model to talk to.'
 		'--proxy:probe: the proxy to the server, as proxy.https and proxy.http have it; local servers are asked directly.'
 		'--ca:probe: the certificates that the server'\''s must be signed by, as cloud.ca_file has it.'
