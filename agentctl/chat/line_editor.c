@@ -5,6 +5,7 @@
 #include <histedit.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
 
 #define HISTORY 1000
 
@@ -24,7 +25,7 @@ static char *prompt_of(EditLine *edit)
 }
 
 /* Ctrl-C: the terminal sends it as a character. */
-static unsigned char interrupt(EditLine *edit, int key)
+static unsigned char interrupt(EditLine *edit, wint_t key)
 {
 	const LineInfo *line = el_line(edit);
 	int length = (int)(line->lastchar - line->buffer);
@@ -57,7 +58,8 @@ struct line_editor *line_editor_new(FILE *in, FILE *out)
 	el_set(e->edit, EL_HIST, history, e->history);
 	el_set(e->edit, EL_EDITOR, "emacs");
 	el_set(e->edit, EL_SETTY, "-d", "-isig", NULL);
-	el_set(e->edit, EL_ADDFN, "tt-interrupt", "Empties the line, or leaves", interrupt);
+	/* el_set would lose copies of the two texts. */
+	el_wset(e->edit, EL_ADDFN, L"tt-interrupt", L"Empties the line, or leaves", interrupt);
 	el_set(e->edit, EL_BIND, "^C", "tt-interrupt", NULL);
 	el_set(e->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
 	el_source(e->edit, NULL); /* ~/.editrc */

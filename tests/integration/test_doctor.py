@@ -701,6 +701,7 @@ def test_a_service_that_wants_a_key_is_no_fault(testbed):
     assert "HTTP 401 at /status: name a key with --token-env" in run(service, "doctor", "--url", service.url).stderr
     key = service.ctl("keys", "create", "alice")["key"]
     service.secrets.append(key)
+    wait_until(lambda: service.http.get("/status", headers={"Authorization": f"Bearer {key}"}).status_code == 200, "the key is accepted")
     done = run(service, "doctor", "--url", service.url, "--token-env", "SOME_KEY", env={"SOME_KEY": key})
     assert done.returncode == OK and "a chat through" not in done.stderr, done
 
