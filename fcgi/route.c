@@ -192,8 +192,8 @@ static const struct endpoint *find_taking(const char *path, char **rest)
 			below = p + 1;
 		}
 	*rest = found != NULL ? strdup(below) : NULL;
-	for (p = *rest; p != NULL && (p = strchr(p, ENCODED_SLASH)) != NULL;)
-		(*rest)[p - *rest] = '/';
+	for (char *at = *rest; at != NULL && (at = strchr(at, ENCODED_SLASH)) != NULL;)
+		*at = '/';
 	return *rest != NULL ? found : NULL;
 }
 

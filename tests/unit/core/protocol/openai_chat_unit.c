@@ -85,7 +85,7 @@ static char *joined(char *to, const json_t *more)
 static void read_chunk(json_t *chunk)
 {
 	const json_t *choices = json_object_get(chunk, "choices"), *choice = json_array_get(choices, 0);
-	const json_t *delta = json_object_get(choice, "delta");
+	const json_t *part = json_object_get(choice, "delta");
 	const char *id = json_string_value(json_object_get(chunk, "id"));
 
 	assert_string_equal(json_string_value(json_object_get(chunk, "object")), "chat.completion.chunk");
@@ -101,16 +101,16 @@ static void read_chunk(json_t *chunk)
 	assert_int_equal(json_array_size(choices), 1);
 	assert_int_equal(json_integer_value(json_object_get(choice, "index")), 0);
 	assert_null(client.finish);
-	client.roles += json_object_get(delta, "role") != NULL;
-	client.text = joined(client.text, json_object_get(delta, "content"));
-	client.reasoning = joined(client.reasoning, json_object_get(delta, "reasoning_content"));
-	if (json_object_get(delta, "tool_calls") != NULL) {
+	client.roles += json_object_get(part, "role") != NULL;
+	client.text = joined(client.text, json_object_get(part, "content"));
+	client.reasoning = joined(client.reasoning, json_object_get(part, "reasoning_content"));
+	if (json_object_get(part, "tool_calls") != NULL) {
 		assert_null(client.calls);
-		client.calls = json_incref(json_object_get(delta, "tool_calls"));
+		client.calls = json_incref(json_object_get(part, "tool_calls"));
 	}
-	if (json_object_get(delta, "annotations") != NULL) {
+	if (json_object_get(part, "annotations") != NULL) {
 		assert_null(client.annotations);
-		client.annotations = json_incref(json_object_get(delta, "annotations"));
+		client.annotations = json_incref(json_object_get(part, "annotations"));
 	}
 	json_decref(client.last);
 	client.last = json_incref(chunk);
@@ -223,7 +223,7 @@ static void an_object_has_it_all(void **state)
 	finish(r);
 }
 
-static void reasoning_is_apart(void **state)
+static void reasoning_is_no_text(void **state)
 {
 	struct reply *r = begin(",\"stream\":true");
 
@@ -440,7 +440,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_pieces_are_one_text),
 		cmocka_unit_test(an_object_has_it_all),
-		cmocka_unit_test(reasoning_is_apart),
+		cmocka_unit_test(reasoning_is_no_text),
 		cmocka_unit_test(calls_come_whole),
 		cmocka_unit_test(sources_come_in_one_chunk),
 		cmocka_unit_test(a_failure_before_the_first_word_has_its_status),
