@@ -1044,11 +1044,24 @@ static void an_old_database_is_converted(void **state)
 }
 
 /* Such as a worker that answers its last chats while the next version already serves. */
+static void assert_thread_is_one_of(struct fixture *f, const char *thread, const char *const *want)
+{
+	char *got = load(f, "", thread);
+
+	while (*want != NULL && strcmp(*want, got) != 0)
+		want++;
+	if (*want == NULL)
+		fail_msg("%s", got);
+	free(got);
+}
+
 static void an_older_program_that_has_it_open_loses_no_turn(void **state)
 {
 	struct fixture *f = *state;
 	sqlite3 *db = make_old(f);
 	sqlite3_stmt *count;
+	/* What the older program writes comes over with a sweep. */
+	const char *const orders[] = {"one three two", "one two three", NULL};
 
 	old_append(db, "", "a-thread", "", 1000, "one");
 	f->store = sqlite_open(f, "run", &no_limits);
@@ -1057,7 +1070,7 @@ static void an_older_program_that_has_it_open_loses_no_turn(void **state)
 	old_append(db, "", "b-thread", "", 3000, "new");
 	append(f, "", "a-thread", "three");
 	reopen(f, "run", &no_limits);
-	assert_thread(f, "", "a-thread", "one three two");
+	assert_thread_is_one_of(f, "a-thread", orders);
 	assert_thread(f, "", "b-thread", "new");
 	/* It cannot open the file again: it refuses what is newer. */
 	assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &count, NULL), SQLITE_OK);
@@ -1068,7 +1081,7 @@ static void an_older_program_that_has_it_open_loses_no_turn(void **state)
 	execute(db, "UPDATE state SET value = value - 90000000 WHERE name = 'converted'");
 	sqlite3_close(db);
 	reopen(f, "run", &no_limits);
-	assert_thread(f, "", "a-thread", "one three two");
+	assert_thread_is_one_of(f, "a-thread", orders);
 	assert_int_equal(sqlite3_open(f->file, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "SELECT * FROM threads", NULL, NULL, NULL), SQLITE_ERROR);
 	sqlite3_close(db);
