@@ -176,10 +176,12 @@ static int refuse_json(const struct json_body_error *e, json_t **detail)
 void studio_request_not_json(const char *body, size_t len, json_t **detail)
 {
 	char *text = utf8_text(body, len < INPUT_MAX ? len : INPUT_MAX);
+	json_t *input = text != NULL ? json_string(text) : NULL;
 
 	*detail = NULL;
-	if (text != NULL)
-		refuse_one(NO_OBJECT, json_pack("[s]", "body"), json_string(text), detail);
+	if (input != NULL)
+		refuse_one(NO_OBJECT, json_pack("[s]", "body"), input, detail);
+	json_decref(input);
 	free(text);
 }
 

@@ -15,7 +15,10 @@ openapi_parts = \
 	fcgi/openapi/status.json \
 	fcgi/openapi/test_llm.json \
 	fcgi/openapi/ui.json \
-	fcgi/openapi/ui_session.json
+	fcgi/openapi/ui_session.json \
+	fcgi/openapi/v1.json \
+	fcgi/openapi/v1_chat_completions.json \
+	fcgi/openapi/v1_models.json
 EXTRA_DIST += fcgi/openapi/embed $(openapi_parts)
 CLEANFILES += fcgi/openapi/parts.h
 

@@ -184,17 +184,17 @@ def test_a_refused_turn(testbed):
 
 def test_an_answer_that_another_worker_resumes_has_the_line_of_that_one(testbed):
     service, _ = testbed.one(**JSON, workers=2)
-    exchange = service.ask(inline(tokens=200, delay_us=5000),
-                           headers={"X-Request-Id": "resumed"})
-    chunks = exchange.chunks()
-    next(chunks)
-    busy = [pid for pid in service.worker_pids() if len(os.listdir(f"/proc/{pid}/fd")) ==
-            max(len(os.listdir(f"/proc/{p}/fd")) for p in service.worker_pids())]
-    os.kill(busy[0], signal.SIGKILL)
-    for _ in chunks:
-        continue
-    line = wait_line(service.responder, request_id="resumed")
-    assert line["outcome"] in ("whole", "broke_off") and line["path"] == "/poll_requests"
+    exchanges = [service.ask(inline(tokens=200, delay_us=5000), headers={"X-Request-Id": f"resumed-{n}"}) for n in range(6)]
+    for e in exchanges:
+        e.head()
+    for pid in service.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    for e in exchanges:
+        e.read()
+    # One that was being written when its worker died is only told that it broke off (test_worker_death).
+    found = wait_until(lambda: [line for line in requests(service.responder) if line["request_id"].startswith("resumed-")],
+                       "a line of a resumed answer")
+    assert all(line["outcome"] in ("whole", "broke_off") and line["path"] == "/poll_requests" for line in found)
 
 
 # --- the id of a request ---

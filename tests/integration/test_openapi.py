@@ -38,7 +38,7 @@ class Api:
     def call(self, method, path, query="", **more):
         """The answer, which is as the document says; of a stream, its beginning."""
         with self.service.http.stream(method, path + query, **more) as answer:
-            if "event-stream" in answer.headers["content-type"]:
+            if "event-stream" in answer.headers.get("content-type", ""):
                 body = next(answer.iter_raw())
             else:
                 body = answer.read()
@@ -55,7 +55,7 @@ class Api:
 
 
 def set_up(testbed, *sets):
-    return Api(testbed.one(env=search_env(search(testbed)), sets=sets)[0])
+    return Api(testbed.one(env=search_env(search(testbed)), sets=["http.api=true", *sets])[0])
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,14 @@ READY = [
     ("POST", "/poll_requests", "", {"content": b"[", "headers": {"Content-Type": "application/json"}}, 422),
     ("POST", "/poll_requests", "", {"content": b"x", "headers": {"Content-Type": "text/plain"}}, 422),
     ("POST", "/poll_requests", "", {"json": {"message": "hello", "thread_id": "t"}, "headers": {"Sec-Fetch-Site": "cross-site"}}, 403),
+    ("GET", "/v1/models", "", {}, 200),
+    ("GET", "/v1/models", "/none", {}, 404),
+    ("OPTIONS", "/v1/models", "", {}, 204),
+    ("POST", "/v1/chat/completions", "", {"json": {"model": "meta-llama/Llama-3.1-8B-Instruct", "messages": [{"role": "user", "content": "hello"}]}}, 200),
+    ("POST", "/v1/chat/completions", "", {"json": {}}, 400),
+    ("OPTIONS", "/v1/chat/completions", "", {}, 204),
+    *((method, "/v1", "/none", {}, 404) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
+    ("OPTIONS", "/v1", "/none", {}, 204),
 ]
 
 
