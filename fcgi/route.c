@@ -192,9 +192,11 @@ static const struct endpoint *find_taking(const char *path, char **rest)
 			below = p + 1;
 		}
 	*rest = found != NULL ? strdup(below) : NULL;
-	for (char *at = *rest; at != NULL && (at = strchr(at, ENCODED_SLASH)) != NULL;)
+	if (*rest == NULL)
+		return NULL;
+	for (char *at = *rest; (at = strchr(at, ENCODED_SLASH)) != NULL;)
 		*at = '/';
-	return *rest != NULL ? found : NULL;
+	return found;
 }
 
 /* Without REQUEST_URI the path is SCRIPT_NAME and PATH_INFO together. -1: not acceptable. */
