@@ -56,7 +56,7 @@ def test_nobody_is_told_a_secret(testbed):
                 look(command, run(BUILD / "tt-agentctl", "--run-dir", service.run, *form, command, code=code))
 
     answers = secrecy.answers(service)
-    assert len(answers) == 2
+    assert len(answers) == 3
     for where, text in answers.items():
         look(where, text)
     for path in "/config", "/models":
