@@ -35,6 +35,7 @@ def ask(text, model=MODEL, **more):
 
 def test_each_model_is_there_under_its_own_name_and_as_the_agent(world):
     service, _ = world
+    wait_until(lambda: service.ctl("models")["models"][0]["context_length"], "what the LLM tells of itself", 20)
     answer = service.http.get("/v1/models")
     assert answer.status_code == 200
     listed = answer.json()
