@@ -228,7 +228,7 @@ def test_a_client_that_nobody_can_name_is_no_admin(one, forwarded, server):
 # ---- what one request may cost -------------------------------------------------------------------
 
 # What it is on a fast machine is measured by tests/bench; here only what grows with the square of a length is found.
-LOOP_MS = 250
+LOOP_MS = 250 * PATIENCE
 
 
 def cpu_ms(pid):
@@ -254,7 +254,7 @@ def test_no_body_holds_the_loop_or_takes_much_memory(one, kind):
         before, memory = cpu_ms(pid), resident(pid, "VmRSS")
         answer = send(service.host, "POST", "/poll_requests", None, BODIES[kind])
         spent.append(cpu_ms(pid) - before)
-        assert resident(pid, "VmHWM") - memory < 16 * SIZE
+        assert PATIENCE > 1 or resident(pid, "VmHWM") - memory < 16 * SIZE  # a sanitizer keeps what was freed
         assert answer.status in (200, 422)
         assert len(answer.body) < 65536
         if answer.status == 422:
@@ -271,7 +271,7 @@ def spent_ms(service, pid, limit, act):
         f.write("5")
     before, memory = cpu_ms(pid), resident(pid, "VmRSS")
     act()
-    assert resident(pid, "VmHWM") - memory < limit
+    assert PATIENCE > 1 or resident(pid, "VmHWM") - memory < limit
     return cpu_ms(pid) - before
 
 
