@@ -48,8 +48,8 @@ static double duration(const char *text)
 	word[0] = ' ';
 	strcpy(word + 1, end);
 	ago = strstr(word, " ago");
-	if (ago != NULL && ago != word)
-		strcpy(ago, ago + 4);
+	if (ago != NULL && ago != word && ago[4] == '\0')
+		*ago = '\0';
 	strcat(word, " ");
 	for (size_t i = 0; word[1] != ' ' && i < sizeof units / sizeof units[0]; i++)
 		if (strstr(units[i].names, word) != NULL)

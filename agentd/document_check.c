@@ -74,7 +74,7 @@ static void on_answer(void *arg, const struct http_result *r)
 	if (strcmp(problem, d->problem) == 0)
 		return;
 	events_documents(d->s->events, *problem == '\0' ? NULL : problem, d->works);
-	strcpy(d->problem, problem);
+	memcpy(d->problem, problem, sizeof problem);
 	if (d->works == (*problem == '\0'))
 		return;
 	d->works = !d->works;

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define RUNNER_MS 5000
@@ -22,25 +21,15 @@
 static bool runner_is_ready(const char *path, int *error)
 {
 	static const char hello[] = "{\"hello\":true}\n";
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	struct pollfd p = {.fd = proc_open_socket(path, error), .events = POLLIN};
 	char answer[256] = "";
-	struct pollfd p;
 	ssize_t n = -1;
 
-	*error = ENAMETOOLONG;
-	if (strlen(path) >= sizeof sa.sun_path)
+	if (p.fd < 0)
 		return false;
-	strcpy(sa.sun_path, path);
-	p = (struct pollfd){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), .events = POLLIN};
-	if (p.fd < 0 || connect(p.fd, (const struct sockaddr *)&sa, sizeof sa) < 0) {
-		*error = errno;
-	} else {
-		*error = 0;
-		if (send(p.fd, hello, strlen(hello), MSG_NOSIGNAL) > 0 && poll(&p, 1, RUNNER_MS) > 0)
-			n = recv(p.fd, answer, sizeof answer - 1, 0);
-	}
-	if (p.fd >= 0)
-		close(p.fd);
+	if (send(p.fd, hello, strlen(hello), MSG_NOSIGNAL) > 0 && poll(&p, 1, RUNNER_MS) > 0)
+		n = recv(p.fd, answer, sizeof answer - 1, 0);
+	close(p.fd);
 	return n > 0 && strstr(answer, "ready") != NULL;
 }
 

@@ -115,6 +115,17 @@ static bool is_local_url(const char *url)
 	return host != NULL && (strncasecmp(host + 3, "localhost", 9) == 0 || strncmp(host + 3, "127.", 4) == 0);
 }
 
+/* What GET / answers is the published state of this service, not of another one on this host. */
+static bool is_this_service(const struct doctor *d, const json_t *page)
+{
+	static const char *const same[] = {"generation", "discovery_summary"};
+
+	for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
+		if (!json_equal(json_object_get(page, same[i]), json_object_get(d->status, same[i])))
+			return false;
+	return true;
+}
+
 /* TT-Studio's run.py starts its own agent there, and kills what else listens. */
 static void check_own_port(struct doctor *d)
 {
@@ -131,8 +142,8 @@ static void check_own_port(struct doctor *d)
 	if (message != NULL && strncmp(message, "Agent server is running", 23) == 0) {
 		if (json_object_get(page, "generation") == NULL)
 			doctor_find(d, FINDING_PYTHON_SERVICE, OWN_PORT, "TT-Studio's own agent answers at " OWN_PORT);
-		else if (json_equal(json_object_get(page, "generation"), json_object_get(d->status, "generation")) &&
-		         d->config != NULL && is_local_url(cfg_str(d->config, CFG_DISCOVERY_BACKEND_URL)))
+		else if (is_this_service(d, page) && d->config != NULL &&
+		         is_local_url(cfg_str(d->config, CFG_DISCOVERY_BACKEND_URL)))
 			doctor_find(
 				d, FINDING_PORT_8080, OWN_PORT,
 				"the web server listens on port 8080, and TT-Studio's run.py on this host kills what does so at each "

@@ -193,19 +193,32 @@ int proc_output(const char *const *argv, struct buf *out)
 	return status == 0 ? 0 : -1;
 }
 
-int proc_connect(const char *path, int *error)
+int proc_open_socket(const char *path, int *error)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	int fd = -1, rc = -1;
+	size_t len = strlen(path);
+	int fd;
 
 	*error = ENAMETOOLONG;
-	if (strlen(path) < sizeof sa.sun_path) {
-		strcpy(sa.sun_path, path);
-		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		rc = fd < 0 ? -1 : connect(fd, (const struct sockaddr *)&sa, sizeof sa);
-		*error = rc < 0 ? errno : 0;
+	if (len >= sizeof sa.sun_path)
+		return -1;
+	memcpy(sa.sun_path, path, len);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&sa, sizeof sa) == 0) {
+		*error = 0;
+		return fd;
 	}
+	*error = errno;
 	if (fd >= 0)
 		close(fd);
-	return rc;
+	return -1;
+}
+
+int proc_connect(const char *path, int *error)
+{
+	int fd = proc_open_socket(path, error);
+
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 ? -1 : 0;
 }

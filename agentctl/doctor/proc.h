@@ -41,7 +41,9 @@ int proc_read(pid_t pid, const char *file, struct buf *out);
  * status is not 0. */
 int proc_output(const char *const *argv, struct buf *out);
 
-/* Connects to a Unix socket and closes it again. -1 with *error, the errno. */
+/* Connects to a Unix socket, which never waits. -1 with *error, the errno. */
+int proc_open_socket(const char *path, int *error);
+/* ... and closes it again. */
 int proc_connect(const char *path, int *error);
 
 /* What the user of that uid belongs to. */

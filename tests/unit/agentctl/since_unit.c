@@ -82,6 +82,8 @@ static void what_is_no_time(void **state)
 	                                    "@x",
 	                                    "99999999999999999999",
 	                                    "10m ago and a lot more words than any unit has",
+	                                    "1 m agoin",
+	                                    "1 m ago ago",
 	                                    "1e400h",
 	                                    "-5",
 	                                    "today!"};
