@@ -103,6 +103,19 @@ def test_an_encoded_slash_is_refused(one, place):
     assert call(one, place, "GET", "/%2Fstatus").status_code in (400, 404)
 
 
+# What a regular expression of a web server may take for the end of a line, or of the text.
+ENDS = ["%0a", "%0d", "%0d%0a", "%0a%0a", "%0b", "%0c", "%85", "%c2%85", "%e2%80%a8"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_end_of_a_line_is_a_part_of_the_path(one, place):
+    host, prefix = one[1][place]
+    for end in ENDS:
+        for path in (end, f"{end}/status", f"/{end}", f"/{end}X", f"/{end}/status", f"/status{end}", f"/status/{end}", f"/status{end}X", f"/config{end}"):
+            answer = Exchange(host, "GET", prefix + path, headers={"Connection": "close"}).head()
+            assert answer.status in (400, 403, 404) or answer.read() == b"another site", f"{path}: {answer.status}"
+
+
 def test_the_clients_request_id_comes_back(one):
     answer = call(one, "nginx root", "GET", "/", **{"X-Request-Id": "abc-123"})
     assert answer.headers["x-request-id"] == "abc-123"
