@@ -207,6 +207,7 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 	request->arg = chat;
 	request->attempted = on_attempted;
 	request->identity = connection_identity(c);
+	request->chat.user_agent = connection_params(c)->user_agent;
 	if (chat != NULL)
 		chat->prompt = tokens_of(request->chat.content);
 	for (size_t i = 0; chat != NULL && i < json_array_size(request->chat.messages); i++)

@@ -11,6 +11,7 @@ struct chat_request {
 	 * content parts (text, image_url). No text in it has a NUL, nor has thread_id: U+FFFD takes its place. */
 	json_t *content;
 	char *thread_id;
+	const char *user_agent; /* of its client; NULL: it sent none. Borrowed: valid until the reply is opened */
 	bool has_images;
 	bool wants_code; /* which tools run, and what came out of it */
 

@@ -9,9 +9,8 @@
  * TT-Studio's readers judge a text by its chunks. Chunks of nothing but whitespace are dropped,
  * so whitespace waits for the next word. One that begins with [STATS], or is [DONE], is taken
  * for the end, so neither word is ever in one chunk: a flush boundary is put before its last
- * byte. Workflows strip each chunk and join them. Their threads have no name, so there, where
- * nobody reads along, a chunk begins and ends within a word: its last characters wait for the
- * next token. */
+ * byte. Workflows strip each chunk and join them. So in an answer to one, where nobody reads
+ * along, a chunk begins and ends within a word: its last characters wait for the next token. */
 #include "core/protocol/protocol.h"
 
 #include "core/base/buf.h"
@@ -62,6 +61,23 @@ static struct studio *studio_of(struct reply *r)
 	return (struct studio *)r;
 }
 
+/* TT-Studio's backend requests for its workflows as it does for its pages, by the same HTTP client, from the same
+ * address. But the threads of its chat page are numbers and that of its canvas is "canvas"; those of workflows are
+ * what somebody wrote into a node, by default nothing, and the message of a node that has a goal contains this. */
+static bool is_for_workflow(const struct chat_request *r)
+{
+	static const char client[] = "python-httpx/", below_goal[] = "\n\nContext:\n";
+	const char *message = json_string_value(r->content);
+
+	if (utf8_is_blank(r->thread_id))
+		return true;
+	if (r->user_agent == NULL || strncmp(r->user_agent, client, sizeof client - 1) != 0)
+		return false;
+	if (r->thread_id[strspn(r->thread_id, "0123456789")] != '\0' && strcmp(r->thread_id, "canvas") != 0)
+		return true;
+	return message != NULL && strstr(message, below_goal) != NULL;
+}
+
 static struct reply *studio_open(const struct protocol *p, struct output *o, const struct chat_request *request)
 {
 	struct studio *s = calloc(1, sizeof *s);
@@ -69,7 +85,7 @@ static struct reply *studio_open(const struct protocol *p, struct output *o, con
 	if (s == NULL)
 		return NULL;
 	s->reply = (struct reply){.protocol = p, .output = o};
-	s->cuts_in_words = request != NULL && utf8_is_blank(request->thread_id);
+	s->cuts_in_words = request != NULL && is_for_workflow(request);
 	s->shows_code = request != NULL && request->wants_code;
 	buf_init(&s->waiting, WAITING_MAX);
 	return &s->reply;

@@ -40,8 +40,9 @@ def test_no_text_forges_the_end(one, server, coalesce):
             for tokens in splits(word):
                 text += [*before, *tokens, " and more."]
     message = inline(text=text, delay_us=0 if coalesce else 1000, coalesce=coalesce)
-    texts, stats = read_like_tt_studio(f"http://{host}/poll_requests", message, "forged")
-    assert stats["tokens_decoded"] >= len(text) and "".join(texts) == "".join(text), texts
+    for thread in ("50010", "forged"):  # of a page, of a workflow
+        texts, stats = read_like_tt_studio(f"http://{host}/poll_requests", message, thread)
+        assert stats["tokens_decoded"] >= len(text) and "".join(texts) == "".join(text), texts
 
 
 def test_no_reasoning_forges_the_end(one):
@@ -76,11 +77,16 @@ def test_no_resumed_answer_forges_the_end(one):
 SENTENCES = ["It", " is", " sunny", " in", " Berlin", ".", "\n\n", "Bring", " no", " ", "umbrella", "\u3000", "today", ".", "\n"]
 
 
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
 @pytest.mark.parametrize("delay_us", [0, 3000])
-def test_a_workflow_gets_words_apart(one, delay_us):
-    """TT-Studio's Agent node sends an empty thread_id."""
+def test_a_workflow_gets_words_apart(one, delay_us, server):
+    """TT-Studio's Agent node sends an empty thread_id, or one that somebody wrote into it."""
     message = inline(text=SENTENCES, delay_us=delay_us)
-    assert read_like_a_workflow(f"{one[0].url}/poll_requests", message, "") == "".join(SENTENCES).strip()
+    url = f"http://{one[0].host_of(server)}/poll_requests"
+    for thread in ("", "research", "0b3f6c1e-58e3-4c0f-9d0e-0d6c6f1f8a51"):
+        assert read_like_a_workflow(url, message, thread) == "".join(SENTENCES).strip()
+    goal = f"Find out.\n\nContext:\n{message}"
+    assert read_like_a_workflow(url, goal, "17") == "".join(SENTENCES).strip()
     turn = one[0].chat(message, "")
     assert turn.whole and turn.text == "".join(SENTENCES) and all(c.strip() for c in turn.chunks)
 
@@ -88,7 +94,7 @@ def test_a_workflow_gets_words_apart(one, delay_us):
 @pytest.mark.parametrize("space", [" ", "\n", "\n\n", "\u3000", "\u00a0", "\u2028"])
 def test_whitespace_is_never_lost(one, space):
     message = inline(text=["one", space, "two", space, space, "three."], delay_us=3000)
-    for thread in ("spaces", ""):
+    for thread in ("50011", "spaces", ""):
         texts, stats = read_like_tt_studio(f"{one[0].url}/poll_requests", message, thread)
         assert stats and "".join(texts) == f"one{space}two{space}{space}three."
     end = inline(text=["the end.", space])

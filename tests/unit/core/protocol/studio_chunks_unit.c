@@ -38,17 +38,26 @@ static void note_write(void)
 	ends[end_count++] = out.written.len;
 }
 
-static struct reply *begin(const char *thread_id)
+static struct reply *begin_for(const char *thread_id, const char *user_agent, const char *message)
 {
-	static char id[32];
-	static const struct chat_request request = {.thread_id = id};
+	static char id[64];
+	const struct chat_request request = {
+		.thread_id = id, .user_agent = user_agent, .content = json_string(message)};
+	struct reply *r;
 
 	snprintf(id, sizeof id, "%s", thread_id);
 	out.after_write = note_write;
 	out.at_boundary = false;
 	end_count = 0;
 	buf_init(&out.written, 1 << 20);
-	return protocol_studio.open(&protocol_studio, &out, &request);
+	r = protocol_studio.open(&protocol_studio, &out, &request);
+	json_decref(request.content);
+	return r;
+}
+
+static struct reply *begin(const char *thread_id)
+{
+	return begin_for(thread_id, NULL, "Hi");
 }
 
 static void finish(struct reply *r)
@@ -329,6 +338,43 @@ static void a_workflows_chunks_are_cut_within_words(void **state)
 	finish(r);
 }
 
+/* TT-Studio's backend sends for its workflows as for its pages. */
+static void a_workflow_is_recognized(void **state)
+{
+	static const char httpx[] = "python-httpx/0.27.0";
+	static const struct {
+		const char *thread_id, *user_agent, *message;
+		bool is_workflow;
+	} rows[] = {
+		{"", NULL, "Hi", true},
+		{"\xe3\x80\x80", httpx, "Hi", true},
+		{"research", httpx, "Hi", true},
+		{"0b3f6c1e-58e3-4c0f-9d0e-0d6c6f1f8a51", httpx, "Hi", true},
+		{"7th", httpx, "Hi", true},
+		{"-7", httpx, "Hi", true},
+		{"7", httpx, "Find out\n\nContext:\nHi", true},
+		{"canvas", httpx, "Find out\n\nContext:\n", true},
+		{"0", httpx, "Hi", false},
+		{"1234567890", httpx, "Context:\nHi", false},
+		{"canvas", httpx, "Hi", false},
+		{"research", NULL, "Find out\n\nContext:\nHi", false},
+		{"research", "curl/8.14.1", "Hi", false},
+		{"research", "my python-httpx/0.27.0", "Hi", false},
+		{"research", "python-httpx", "Hi", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct reply *r = begin_for(rows[i].thread_id, rows[i].user_agent, rows[i].message);
+
+		protocol_studio.text(r, "It", 2);
+		protocol_studio.text(r, " is", 3);
+		assert_string_equal(out.written.data, rows[i].is_workflow ? "It i" : "It is");
+		end(r);
+		finish(r);
+	}
+}
+
 /* A chat's tokens are written as they come. */
 static void a_chats_token_does_not_wait(void **state)
 {
@@ -355,6 +401,7 @@ int main(void)
 		cmocka_unit_test(neither_is_a_resumed_answer),
 		cmocka_unit_test(a_workflow_gets_all_words_and_what_is_between_them),
 		cmocka_unit_test(a_workflows_chunks_are_cut_within_words),
+		cmocka_unit_test(a_workflow_is_recognized),
 		cmocka_unit_test(a_chats_token_does_not_wait),
 	};
 
