@@ -82,7 +82,7 @@ def test_the_first_command_starts_a_chat(tree):
         process = subprocess.Popen(entered(tree, "deploy/quickstart", "--port", "0"), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         try:
             wait_until(lambda: process.poll() is not None or "\nready: " in log.read_text(), "a first chat", 1200)
-            assert process.poll() is None and "[STATS]" in log.read_text(), log.read_text()
+            assert process.poll() is None and "\nLLM: This is the demo model" in log.read_text(), log.read_text()
             for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
                 os.kill(int(child), signal.SIGINT)
             process.wait(60 * PATIENCE)
