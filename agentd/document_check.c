@@ -21,7 +21,7 @@ struct document_check {
 	struct http_transfer *transfer;
 	int64_t due_ms; /* CLOCK_MONOTONIC */
 	bool works;
-	char problem[400]; /* empty: none */
+	struct err problem; /* not set: none */
 };
 
 struct document_check *document_check_new(struct services *s, void (*changed)(void *arg), void *arg)
@@ -58,7 +58,6 @@ static void on_answer(void *arg, const struct http_result *r)
 	struct document_check *d = arg;
 	struct err e = ERR_INIT;
 	json_t *documents = NULL;
-	char problem[sizeof d->problem] = "";
 
 	d->transfer = NULL;
 	d->due_ms = clock_mono_ms() + cfg_ms(d->s->config, CFG_DISCOVERY_INTERVAL);
@@ -69,13 +68,13 @@ static void on_answer(void *arg, const struct http_result *r)
 	else
 		documents = document_search_read(r->body, r->body_len, &e);
 	if (documents == NULL)
-		snprintf(problem, sizeof problem, "the backend's answer to POST /collections/retrieve: %s", e.text);
+		err_prefix(&e, "the backend's answer to POST /collections/retrieve");
 	json_decref(documents);
-	if (strcmp(problem, d->problem) == 0)
+	if (strcmp(e.text, d->problem.text) == 0)
 		return;
-	events_documents(d->s->events, *problem == '\0' ? NULL : problem, d->works);
-	memcpy(d->problem, problem, sizeof problem);
-	if (d->works == (*problem == '\0'))
+	d->problem = e;
+	events_documents(d->s->events, document_check_problem(d), d->works);
+	if (d->works == !err_is_set(&e))
 		return;
 	d->works = !d->works;
 	d->changed(d->arg);
@@ -115,7 +114,9 @@ static void follow_config(struct document_check *d)
 	forget_request(d);
 	d->works = false;
 	d->due_ms = 0;
-	strcpy(d->problem, !wanted ? "" : discovers ? NOT_YET : OFF);
+	err_clear(&d->problem);
+	if (wanted)
+		err_set(&d->problem, "%s", discovers ? NOT_YET : OFF);
 	if (body != NULL) {
 		d->url = url;
 		d->body = body;
@@ -133,5 +134,5 @@ void document_check_tick(struct document_check *d)
 
 const char *document_check_problem(const struct document_check *d)
 {
-	return d->problem[0] != '\0' ? d->problem : NULL;
+	return err_is_set(&d->problem) ? d->problem.text : NULL;
 }
