@@ -439,13 +439,14 @@ static void on_config(void *arg, const struct config *c)
 	options_apply_log(arg, c);
 }
 
-/* This process reads the configuration once, for its log; later ones come from its workers. */
+/* This process reads the configuration once, for its log; later ones come from its workers, of which one
+ * says what is wrong with what is published. */
 static void set_up_log(const struct fcgi_options *o)
 {
 	struct err e = ERR_INIT;
 
 	log_share_settings();
-	published_free(published_new(o->run_dir, on_config, (void *)(uintptr_t)o, &e));
+	published_free(published_new(o->run_dir, true, on_config, (void *)(uintptr_t)o, &e));
 }
 
 int parent_run(const struct fcgi_options *o, char **argv)

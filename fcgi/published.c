@@ -31,7 +31,7 @@ const char *published_run_dir(const struct published *p)
 	return p->run_dir;
 }
 
-struct published *published_new(const char *run_dir, published_fn *changed, void *arg, struct err *e)
+struct published *published_new(const char *run_dir, bool quiet, published_fn *changed, void *arg, struct err *e)
 {
 	struct published *p = calloc(1, sizeof *p);
 
@@ -47,6 +47,8 @@ struct published *published_new(const char *run_dir, published_fn *changed, void
 		published_free(p);
 		return NULL;
 	}
+	if (quiet)
+		status_reader_be_quiet(p->reader);
 	published_check(p);
 	return p;
 }

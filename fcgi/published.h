@@ -12,7 +12,8 @@ struct published;
 /* Called when another configuration is in force; never during such a call. */
 typedef void published_fn(void *arg, const struct config *c);
 
-struct published *published_new(const char *run_dir, published_fn *changed, void *arg, struct err *e);
+/* quiet: another process logs whether what is published is missing, stale or fresh. */
+struct published *published_new(const char *run_dir, bool quiet, published_fn *changed, void *arg, struct err *e);
 void published_free(struct published *p);
 
 const char *published_run_dir(const struct published *p);

@@ -523,7 +523,7 @@ static int open_parts(struct worker *w, struct err *e)
 	if (w->access == NULL)
 		return -1;
 	access_on_unknown_key(w->access, on_unknown_key, w);
-	w->published = published_new(w->options->run_dir, on_config, w, e);
+	w->published = published_new(w->options->run_dir, w->context.number != 0, on_config, w, e);
 	if (w->published == NULL)
 		return -1;
 	snprintf(path, sizeof path, "%s/%s", w->options->run_dir, COMMAND_SOCKET);

@@ -41,6 +41,7 @@ struct status_reader {
 	struct err silence;         /* of the writer */
 	int64_t silent_since_ms;    /* wall clock */
 	struct err logged;
+	bool quiet;
 };
 
 /* --- snapshots ------------------------------------------------------------------------ */
@@ -236,6 +237,11 @@ void status_reader_free(struct status_reader *r)
 	free(r);
 }
 
+void status_reader_be_quiet(struct status_reader *r)
+{
+	r->quiet = true;
+}
+
 struct status_snapshot *status_acquire(struct status_reader *r)
 {
 	if (!is_current(r) && clock_mono_ms() >= r->next_try_ms)
@@ -263,7 +269,7 @@ static void log_change(struct status_reader *r)
 	const char *reason = "";
 
 	status_is_stale(r, NULL, &reason);
-	if (strcmp(reason, r->logged.text) == 0)
+	if (r->quiet || strcmp(reason, r->logged.text) == 0)
 		return;
 	if (reason[0] != '\0')
 		log_event(LOG_STATUS_STALE, L_STR("error", reason));

@@ -22,6 +22,10 @@ struct status_snapshot;
 struct status_reader *status_reader_new(const char *dir, struct err *e);
 void status_reader_free(struct status_reader *r); /* snapshots taken stay valid; NULL is fine */
 
+/* Of processes that read the same file, one is enough to log that it is missing, stale or fresh: this
+ * reader logs none of it from now on. */
+void status_reader_be_quiet(struct status_reader *r);
+
 /* The current snapshot with a reference for the caller, or NULL if no file was ever
  * readable. One atomic load while it is not superseded; a superseded one is replaced
  * before the call returns, so that a caller who knows of a publication also sees it. If the

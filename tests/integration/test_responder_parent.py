@@ -279,3 +279,19 @@ def test_a_stopped_parent_ends_its_workers_when_it_goes_on(testbed):
     assert service.chat("[plain]").text == PLAIN
     service.responder.send(signal.SIGCONT)
     assert service.responder.wait() == 0
+
+
+# --- what all its processes see ---------------------------------------------------------------
+
+
+def test_that_nothing_is_published_is_said_once(testbed):
+    service = testbed.service(start=False, workers=3)
+    log = service.start_responder().log
+    wait_until(lambda: log().count("worker_started") == 3, "all workers run")
+    assert log().count("status_stale") == 1
+    service.start_daemon()
+    service.responder.wait_log("status_fresh")
+    service.daemon.kill()
+    wait_until(lambda: log().count("status_stale") == 2, "the daemon is missed", 20)
+    service.responder.stop()
+    assert log().count("status_stale") == 2 and log().count("status_fresh") == 1

@@ -46,7 +46,7 @@ static void notifications_never_nest(void **state)
 	struct err e = ERR_INIT;
 
 	w.writer = writer(w.fixture);
-	w.published = published_new(w.fixture->dir, on_changed, &w, &e);
+	w.published = published_new(w.fixture->dir, false, on_changed, &w, &e);
 	assert_non_null(w.published);
 	assert_null(published_config(w.published));
 	publish_config(&w, "config.1", "limits.turns=1");
