@@ -27,6 +27,7 @@ libttagentctl_a_SOURCES = \
 	agentctl/commands/top.c \
 	agentctl/commands/usage.c \
 	agentctl/ctl.h \
+	agentctl/doctor/check_access.c \
 	agentctl/doctor/check_configuration.c \
 	agentctl/doctor/check_daemon.c \
 	agentctl/doctor/check_llms.c \

@@ -26,7 +26,7 @@ struct jwks {
 	struct http_transfer *transfer;
 	int64_t begun_ms; /* the last request, CLOCK_MONOTONIC; 0: none yet */
 	bool wanted;
-	char error[300]; /* that was logged */
+	struct err error; /* of the last request, as it was logged */
 };
 
 struct jwks *jwks_new(struct services *s, const char *run_dir)
@@ -90,11 +90,11 @@ static void on_answer(void *arg, const struct http_result *r)
 		save(j, r->body, r->body_len, &e);
 	}
 	jwt_keys_free(keys);
-	if (err_is_set(&e) && strcmp(e.text, j->error) != 0)
+	if (err_is_set(&e) && strcmp(e.text, j->error.text) != 0)
 		log_event(LOG_JWKS_FAILED, L_STR("url", j->url), L_STR("error", e.text));
 	else if (!err_is_set(&e))
 		log_event(LOG_JWKS, L_STR("url", j->url), L_INT("keys", count));
-	snprintf(j->error, sizeof j->error, "%s", e.text);
+	j->error = e;
 }
 
 static void start(struct jwks *j)
@@ -141,7 +141,7 @@ static void follow_config(struct jwks *j)
 	j->url = url != NULL ? strdup(url) : NULL;
 	drop_foreign(j);
 	j->begun_ms = 0;
-	j->error[0] = '\0';
+	err_clear(&j->error);
 }
 
 void jwks_tick(struct jwks *j)
@@ -153,8 +153,13 @@ void jwks_tick(struct jwks *j)
 		return;
 	age_ms = clock_mono_ms() - j->begun_ms;
 	if (j->begun_ms == 0 || age_ms >= INTERVAL_MS ||
-	    (age_ms >= JWKS_PAUSE_MS && (j->wanted || j->error[0] != '\0')))
+	    (age_ms >= JWKS_PAUSE_MS && (j->wanted || err_is_set(&j->error))))
 		start(j);
+}
+
+const char *jwks_error(const struct jwks *j)
+{
+	return err_is_set(&j->error) ? j->error.text : NULL;
 }
 
 void jwks_want(struct jwks *j)

@@ -16,5 +16,7 @@ struct jwks *jwks_new(struct services *s, const char *run_dir); /* NULL: no memo
 void jwks_free(struct jwks *j);                                 /* NULL is fine */
 void jwks_tick(struct jwks *j);                                 /* once a second, and after a reload */
 void jwks_want(struct jwks *j);                                 /* a token names a key that is not known */
+const char *
+jwks_error(const struct jwks *j); /* why the last request brought no keys; NULL: it did, or there was none */
 
 #endif

@@ -11,6 +11,7 @@ printed_documents = \
 	agentctl/completion/tt-agentctl \
 	agentctl/completion/tt-agentctl.zsh \
 	conf/tt-agent.conf \
+	doc/doctor.md \
 	man/tt-agent-fcgi.8 \
 	man/tt-agent-metrics.7 \
 	man/tt-agent-runner.8 \

@@ -91,6 +91,32 @@ static void print_findings(FILE *out, const struct program *p)
 	}
 }
 
+static void print_cell(FILE *out, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (*text == '|')
+			fputc('\\', out);
+		fputc(*text, out);
+	}
+}
+
+/* As rows of a table in Markdown. */
+static void print_finding_rows(FILE *out, const struct program *p)
+{
+	(void)p;
+	for (unsigned i = 0; i < FINDINGS; i++) {
+		const struct finding_info *info = finding_info((enum finding)i);
+		char *fix = finding_fix((enum finding)i, info->subject, "tt-agent");
+
+		fprintf(out, "| %s | %s | ", info->name, severity_text(info->severity));
+		print_cell(out, info->meaning);
+		fputs(" | `", out);
+		print_cell(out, fix != NULL ? fix : "");
+		fputs("` |\n", out);
+		free(fix);
+	}
+}
+
 static void print_endpoints(FILE *out, const struct program *p)
 {
 	(void)p;
@@ -330,6 +356,7 @@ static const struct {
 	{"@EXIT_STATUS@", print_exit_status, true},
 	{"@COMMANDS@", print_commands, true},
 	{"@FINDINGS@", print_findings, true},
+	{"@FINDING_ROWS@", print_finding_rows, true},
 	{"@ENDPOINTS@", print_endpoints, true},
 	{"@SETTINGS@", print_settings, true},
 	{"@LOG_EVENTS@", print_log_events, true},

@@ -208,6 +208,47 @@ static void add_lines(struct doctor *d, const struct buf *lines, enum finding ot
 	}
 }
 
+/* What no browser sends: it sends a name in ASCII, no pattern, and a port as a number. */
+static bool is_sent(const char *origin)
+{
+	const char *scheme = strstr(origin, "://"), *host = scheme != NULL ? scheme + 3 : origin;
+	const char *end = host[0] == '[' ? strchr(host, ']') : host + strcspn(host, ":"), *port;
+
+	if (end == NULL || end == host)
+		return false;
+	port = end + (*end == ']');
+	if (*port == ':' && (port[1] == '\0' || strspn(port + 1, "0123456789") != strlen(port + 1)))
+		return false;
+	if (*port != ':' && *port != '\0')
+		return false;
+	for (const char *p = host; *p != '\0'; p++)
+		if ((unsigned char)*p > '~' || strchr("*\"'<>\\^`{|},;%", *p) != NULL)
+			return false;
+	return true;
+}
+
+static void check_origins(struct doctor *d)
+{
+	static const enum cfg_key lists[] = {CFG_HTTP_CORS_ORIGINS, CFG_HTTP_ORIGINS};
+
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+		const struct cfg_list *list = cfg_list(d->config, lists[i]);
+
+		for (size_t n = 0; n < list->count; n++) {
+			char line[2000], place[4096];
+
+			if (is_sent(list->items[n]))
+				continue;
+			snprintf(line, sizeof line,
+			         "%s (%s): \"%s\": no web page has this origin; write each as browsers send it, "
+			         "https://HOST or https://HOST:PORT, without patterns",
+			         cfg_key_info(lists[i])->path, cfg_origin(d->config, lists[i]), list->items[n]);
+			place_of(d, line, false, place, sizeof place);
+			doctor_find(d, FINDING_ORIGIN_UNMATCHED, place, "%s", line);
+		}
+	}
+}
+
 /* --- are they in effect? ------------------------------------------------------------------------------ */
 
 struct comparison {
@@ -385,6 +426,8 @@ void check_configuration(struct doctor *d)
 		if (s->file[0] == '\0' || access(s->file, R_OK) == 0)
 			check_values(d, s);
 	}
+	if (d->config != NULL)
+		check_origins(d);
 	check_environment_file(d);
 	check_user_config(d);
 	buf_free(&s->environment);

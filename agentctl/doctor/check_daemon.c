@@ -41,7 +41,7 @@ static void ping(struct doctor *d)
 	bool unreachable = false;
 	char path[4096];
 	json_t *answer;
-	const char *version;
+	const char *version, *jwks_error;
 
 	snprintf(path, sizeof path, "%s/" COMMAND_SOCKET, d->a->run_dir);
 	answer = command_call(path, CMD_PING, json_object(), d->a->deadline_ms, &unreachable, &e);
@@ -52,6 +52,8 @@ static void ping(struct doctor *d)
 	}
 	d->answers = true;
 	snprintf(d->version, sizeof d->version, "%s", version != NULL ? version : "");
+	jwks_error = json_string_value(json_object_get(answer, "jwks_error"));
+	snprintf(d->jwks_error, sizeof d->jwks_error, "%s", jwks_error != NULL ? jwks_error : "");
 	d->restart_pending = json_incref(json_object_get(answer, "restart_pending"));
 	json_decref(answer);
 	d->status = ctl_request(d->a, CMD_STATUS, json_object());

@@ -78,7 +78,7 @@ static void check_backend(struct doctor *d)
 	               cfg_ms(d->config, CFG_DISCOVERY_TIMEOUT), &answer);
 	f = judge(d, &answer.result, &e);
 	if (f == FINDING_BACKEND_EMPTY)
-		doctor_find(d, f, url, "TT-Studio's backend has deployed no model (%s)", url);
+		doctor_find(d, f, url, "0 models found (%s): TT-Studio's backend has deployed no model", full);
 	else if (f != FINDINGS)
 		doctor_find(d, f, url, "%s", known != NULL ? known : e.text);
 	else if (known != NULL)

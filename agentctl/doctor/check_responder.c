@@ -135,16 +135,23 @@ static void check_descriptors(struct doctor *d)
 	            "probing all LLMs");
 }
 
-static long long cgroup_number(const char *group, const char *file, const char *name)
+/* A control group's file of both versions: where they are, and how a process names its group. */
+static const struct cgroup_version {
+	const char *line, *directory, *kills, *limit, *used; /* the last: a line's name in memory.stat */
+} cgroup_versions[] = {
+	{"0::/", "/sys/fs/cgroup", "memory.events", "memory.max", "anon "},
+	{":memory:/", "/sys/fs/cgroup/memory", "memory.oom_control", "memory.limit_in_bytes", "rss "},
+};
+
+static long long cgroup_number(const struct cgroup_version *v, const char *group, const char *file, const char *name)
 {
-	struct buf text = BUF_INIT(65536);
 	long long number = -1;
-	char path[4096];
+	char path[4200];
 	const char *at;
 	FILE *in;
 	char line[256];
 
-	snprintf(path, sizeof path, "/sys/fs/cgroup%s/%s", group, file);
+	snprintf(path, sizeof path, "%s%s/%s", v->directory, group, file);
 	in = fopen(path, "re");
 	while (in != NULL && fgets(line, sizeof line, in) != NULL) {
 		at = name == NULL ? line : strncmp(line, name, strlen(name)) == 0 ? line + strlen(name) : NULL;
@@ -153,7 +160,6 @@ static long long cgroup_number(const char *group, const char *file, const char *
 	}
 	if (in != NULL)
 		fclose(in);
-	buf_free(&text);
 	return number;
 }
 
@@ -161,27 +167,33 @@ static long long cgroup_number(const char *group, const char *file, const char *
 static void check_memory(struct doctor *d, const struct proc *p)
 {
 	struct buf text = BUF_INIT(16384);
-	const char *line = NULL;
 	long long kills, limit, used;
 	char group[4096];
 
-	if (p->pid != 0 && proc_read(p->pid, "cgroup", &text) == 0 && text.data != NULL)
-		line = strstr(text.data, "0::/");
-	if (line != NULL) {
-		snprintf(group, sizeof group, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
-		kills = cgroup_number(group, "memory.events", "oom_kill ");
-		limit = cgroup_number(group, "memory.max", NULL);
-		used = cgroup_number(group, "memory.stat", "anon ");
+	if (p->pid == 0 || proc_read(p->pid, "cgroup", &text) < 0 || text.data == NULL)
+		goto out;
+	for (size_t i = 0; i < sizeof cgroup_versions / sizeof cgroup_versions[0]; i++) {
+		const struct cgroup_version *v = &cgroup_versions[i];
+		const char *line = strstr(text.data, v->line);
+
+		if (line == NULL)
+			continue;
+		line += strlen(v->line) - 1;
+		snprintf(group, sizeof group, "%.*s", (int)strcspn(line, "\n"), line);
 		if (strstr(group, p->name) == NULL)
-			kills = limit = -1;
+			continue;
+		kills = cgroup_number(v, group, v->kills, "oom_kill ");
+		limit = cgroup_number(v, group, v->limit, NULL);
+		used = cgroup_number(v, group, "memory.stat", v->used);
 		if (kills > 0)
 			doctor_find(d, FINDING_MEMORY_LIMIT, p->name,
-			            "%lld processes of %s were killed because memory ran out (%s)", kills, p->name,
-			            group);
+			            "%lld process%s of %s had to be killed because memory ran out (%s)", kills,
+			            kills == 1 ? "" : "es", p->name, group);
 		else if (limit > 0 && used > limit / 10 * 9)
 			doctor_find(d, FINDING_MEMORY_LIMIT, p->name, "%s uses %lld of its %lld bytes of memory (%s)",
 			            p->name, used, limit, group);
 	}
+out:
 	buf_free(&text);
 }
 

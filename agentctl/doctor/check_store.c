@@ -14,17 +14,10 @@
 #define BESIDE_MAX (80 << 20) /* the log and the reserve, beside threads.max_bytes */
 #define SCHEME     "sqlite:"
 
-/* As the responder, whose file system may be another than ours. */
 static bool check_right(struct doctor *d, const char *path, int mode)
 {
-	struct proc_user user = d->responder.user;
-	char root[64];
-	int may;
+	int may = doctor_responder_may(d, path, mode);
 
-	if (d->responder.pid == 0)
-		proc_user_of(d->uid, d->gid, &user);
-	snprintf(root, sizeof root, "/proc/%d/root", (int)d->responder.pid);
-	may = doctor_may(&user, d->responder.pid != 0 ? root : NULL, path, mode);
 	if (may == 0)
 		doctor_find(d, FINDING_STORE_UNWRITABLE, path, "%s: %s (the service runs as %s)", path, strerror(errno),
 		            d->user);

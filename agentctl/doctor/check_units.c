@@ -63,14 +63,32 @@ static bool is_young(const char *block)
 	return strtoll(text, NULL, 10) / 1000000 + YOUNG_S > now.tv_sec;
 }
 
+static long number(const char *block, const char *name)
+{
+	char text[64];
+
+	return strtol(property(block, name, text, sizeof text), NULL, 10);
+}
+
+/* Of a unit that ended again and again, Result is still how it ended the last time. */
+static bool has_hit_start_limit(const char *block)
+{
+	long limit = number(block, "StartLimitBurst");
+
+	return is(block, "Result", "start-limit-hit") ||
+	       (is(block, "ActiveState", "failed") && limit > 0 && number(block, "NRestarts") >= limit);
+}
+
 static void check_unit(struct doctor *d, const char *block)
 {
 	char id[128], text[256];
-	long restarts = strtol(property(block, "NRestarts", text, sizeof text), NULL, 10);
+	long restarts = number(block, "NRestarts");
 
 	property(block, "Id", id, sizeof id);
-	if (is(block, "Result", "start-limit-hit"))
-		doctor_find(d, FINDING_UNIT_START_LIMIT, id, "%s was started too often (start-limit-hit)", id);
+	if (has_hit_start_limit(block))
+		doctor_find(d, FINDING_UNIT_START_LIMIT, id,
+		            "%s was started too often (%ld restarts; Result=%s), and systemd has given up", id,
+		            restarts, property(block, "Result", text, sizeof text));
 	else if (is(block, "ActiveState", "failed"))
 		doctor_find(d, FINDING_UNIT_FAILED, id, "%s has failed (%s)", id,
 		            property(block, "Result", text, sizeof text));
@@ -92,7 +110,7 @@ void check_units(struct doctor *d)
 		"systemctl",
 		"show",
 		"--no-pager",
-		"--property=Id,LoadState,ActiveState,SubState,Result,UnitFileState,NRestarts,NeedDaemonReload,ConditionResult,ExecStart,EnvironmentFiles,ActiveEnterTimestampMonotonic",
+		"--property=Id,LoadState,ActiveState,SubState,Result,UnitFileState,NRestarts,StartLimitBurst,NeedDaemonReload,ConditionResult,ExecStart,EnvironmentFiles,ActiveEnterTimestampMonotonic",
 		"tt-agentd.service",
 		"tt-agent-fcgi.service",
 		"tt-agent-fcgi.socket",

@@ -18,8 +18,9 @@
 
 /* --- its files ------------------------------------------------------------------------------------- */
 
-static const struct {
-	const char *file, *line, *why; /* a line that the file has since the version that says why */
+/* A line that the file has since the version that says why. */
+static const struct line {
+	const char *file, *line, *why;
 } lines[] = {
 	{"/etc/nginx/snippets/tt-agent-fastcgi.conf", "fastcgi_buffering off", "answers arrive word by word"},
 	{"/etc/nginx/snippets/tt-agent-fastcgi.conf", "gzip off", "words are not collected to compress them"},
@@ -32,6 +33,13 @@ static const struct {
          "answers arrive word by word"},
 	{"/etc/apache2/conf-available/tt-agent-fastcgi.conf", "SetEnv no-gzip 1",
          "words are not collected to compress them"},
+	{"/etc/apache2/conf-available/tt-agent-fastcgi.conf", "CGIPassAuth On", "API keys and tokens arrive"},
+};
+
+/* The same, with http.api. */
+static const struct line api_lines[] = {
+	{"/etc/nginx/snippets/tt-agent-locations.conf", "location ^~ /", "the API below /v1 is passed on"},
+	{"/etc/nginx/snippets/tt-agent-root.conf", "location / ", "the API below /v1 is passed on"},
 };
 
 static const struct {
@@ -77,14 +85,19 @@ static char *text_of_file(const char *path)
 	return buf_steal(&text, NULL);
 }
 
-static void check_lines(struct doctor *d)
+static bool has_api(const struct doctor *d)
 {
-	for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-		char *text = text_of_file(lines[i].file);
+	return d->config != NULL && cfg_bool(d->config, CFG_HTTP_API);
+}
 
-		if (text != NULL && find_line(text, lines[i].line) == NULL)
-			doctor_find(d, FINDING_DROP_IN_OLD, lines[i].file, "%s lacks \"%s\", with which %s",
-			            lines[i].file, lines[i].line, lines[i].why);
+static void check_lines(struct doctor *d, const struct line *wanted, size_t count)
+{
+	for (const struct line *l = wanted; l < wanted + count; l++) {
+		char *text = text_of_file(l->file);
+
+		if (text != NULL && find_line(text, l->line) == NULL)
+			doctor_find(d, FINDING_DROP_IN_OLD, l->file, "%s lacks \"%s\", with which %s", l->file, l->line,
+			            l->why);
 		free(text);
 	}
 }
@@ -155,7 +168,9 @@ static void check_own_port(struct doctor *d)
 
 void check_web_server(struct doctor *d)
 {
-	check_lines(d);
+	check_lines(d, lines, sizeof lines / sizeof lines[0]);
+	if (has_api(d))
+		check_lines(d, api_lines, sizeof api_lines / sizeof api_lines[0]);
 	if (d->config != NULL)
 		check_timeouts(d);
 	check_own_port(d);
@@ -254,6 +269,35 @@ static bool check_status(struct doctor *d, const char *base)
 	return ready;
 }
 
+/* As a client without a key. */
+static void check_api(struct doctor *d, const char *base)
+{
+	struct web_answer answer = {.status = 0};
+	struct err e = ERR_INIT;
+	json_t *document = NULL;
+	char *url = web_url(base, "v1/models");
+	const struct web_request request = {.url = url, .total_ms = PAGE_MS, .collect_limit = BODY_LIMIT};
+
+	if (!has_api(d) || url == NULL)
+		goto out;
+	if (web_request(&request, &answer, &e) < 0) {
+		doctor_skip(d, "the API through the URL", "%s: %s", url, e.text);
+		goto out;
+	}
+	if (answer.body.data != NULL)
+		document = json_loadb(answer.body.data, answer.body.len, 0, NULL);
+	if (!json_is_array(json_object_get(document, "data")) && !json_is_object(json_object_get(document, "error")))
+		doctor_find(d, FINDING_URL_NO_API, base, "%s: HTTP %ld, %s; this is not tt-agent", url, answer.status,
+		            answer.type[0] != '\0' ? answer.type : "no document");
+	else if (answer.status == 200 && !is_private(answer.address))
+		doctor_find(d, FINDING_API_PUBLIC, base, "%s, at the public address %s, wants no key", url,
+		            answer.address);
+out:
+	json_decref(document);
+	web_answer_clear(&answer);
+	free(url);
+}
+
 /* Its end, from which one answer is compared with when it was written. */
 static const char *statistics_of(const struct web_answer *a)
 {
@@ -321,6 +365,7 @@ void check_url(struct doctor *d)
 		return;
 	if (!check_page(d, d->a->url, &e))
 		return;
+	check_api(d, d->a->url);
 	if (check_status(d, d->a->url))
 		check_chat(d, d->a->url);
 }

@@ -144,6 +144,17 @@ int doctor_may(const struct proc_user *u, const char *root, const char *path, in
 	return errno == 0;
 }
 
+int doctor_responder_may(const struct doctor *d, const char *path, int mode)
+{
+	struct proc_user user = d->responder.user;
+	char root[64];
+
+	if (d->responder.pid == 0)
+		proc_user_of(d->uid, d->gid, &user);
+	snprintf(root, sizeof root, "/proc/%d/root", (int)d->responder.pid);
+	return doctor_may(&user, d->responder.pid != 0 ? root : NULL, path, mode);
+}
+
 /* --- requests --------------------------------------------------------------------------------- */
 
 struct getting {

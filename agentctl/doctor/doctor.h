@@ -41,6 +41,7 @@ struct doctor {
 	char user[64];           /* its name */
 	char version[64];        /* of the daemon that answers; "" */
 	json_t *restart_pending; /* settings that take effect with a restart of the daemon that answers; NULL */
+	char jwks_error[512];    /* why it has no new keys of the issuer of tokens; "" */
 	json_t *status, *models; /* as the daemon answers, or as it published them; NULL: not known */
 	struct config *config;   /* as published; NULL: not known */
 	struct event_base *base; /* for http; NULL: no memory */
@@ -60,6 +61,8 @@ bool doctor_found(const struct doctor *d, enum finding f);
  * directory that the path is below ("/proc/7/root"), NULL: ours. */
 struct proc_user;
 int doctor_may(const struct proc_user *u, const char *root, const char *path, int mode);
+/* The same of tt-agent-fcgi, whose file system may be another than ours, or of the service's user. */
+int doctor_responder_may(const struct doctor *d, const char *path, int mode);
 
 /* The daemon published the switch k as off, because what it needs is not there. */
 bool doctor_is_switched_off(const struct config *c, enum cfg_key k);
@@ -75,6 +78,7 @@ void check_daemon(struct doctor *d);
 void check_units(struct doctor *d);
 void check_responder(struct doctor *d);
 void check_configuration(struct doctor *d);
+void check_access(struct doctor *d);
 void check_llms(struct doctor *d);
 void check_store(struct doctor *d);
 void check_tools(struct doctor *d);

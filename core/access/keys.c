@@ -441,6 +441,16 @@ no_memory:
 
 /* ---- the file ---------------------------------------------------------------------------------------- */
 
+int keys_check_file(const char *file, const struct stat *st, uid_t reader, struct err *e)
+{
+	if (st->st_uid != 0 && st->st_uid != reader)
+		return err_set(e, "%s: belongs to user %ld, who could write any key into it (chown root)", file,
+		               (long)st->st_uid);
+	if ((st->st_mode & 0027) != 0)
+		return err_set(e, "%s: others may write or read it (chmod 640)", file);
+	return 0;
+}
+
 int keys_read(const char *file, struct buf *out, struct err *e)
 {
 	struct err why = ERR_INIT;
@@ -448,12 +458,7 @@ int keys_read(const char *file, struct buf *out, struct err *e)
 
 	if (readfile(file, out, &st, &why) < 0)
 		return errno == ENOENT ? 0 : err_set(e, "%s", why.text);
-	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return err_set(e, "%s: belongs to user %ld, who could write any key into it (chown root)", file,
-		               (long)st.st_uid);
-	if ((st.st_mode & 0027) != 0)
-		return err_set(e, "%s: others may write or read it (chmod 640)", file);
-	return 0;
+	return keys_check_file(file, &st, geteuid(), e);
 }
 
 /* ---- changing the file --------------------------------------------------------------------------------- */

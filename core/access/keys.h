@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #define KEYS_FILE_MAX (16u << 20)
@@ -46,8 +47,12 @@ size_t keys_count(const struct keys *k);
 const struct key *keys_find(const struct keys *k, const uint8_t sha256[DIGEST_LEN]); /* NULL: none; k may be NULL */
 const struct key *keys_find_id(const struct keys *k, const char *id);
 
-/* Reads the file, which only its owner (root or this user) may write and nobody else may read. -1 with
- * e. A missing file is empty. out has a limit of KEYS_FILE_MAX. */
+/* Whether a service that runs as reader may trust the file: only its owner (root or reader) may write it, and
+ * nobody but its group may read it. -1 with e. */
+int keys_check_file(const char *file, const struct stat *st, uid_t reader, struct err *e);
+
+/* Reads the file, which this user must be able to trust. -1 with e. A missing file is empty. out has a limit of
+ * KEYS_FILE_MAX. */
 int keys_read(const char *file, struct buf *out, struct err *e);
 
 /* ---- for administrators; blocking ------------------------------------------------------------- */

@@ -2,10 +2,14 @@
 """Fixtures. A test asks for `testbed` and builds its world on it; see harness/testbed.py."""
 
 import os
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
+from harness.doctor import CONF
+from harness.process import BUILD
 from harness.testbed import Testbed
 
 
@@ -93,3 +97,32 @@ def worlds():
     w = Worlds()
     yield w
     w.end()
+
+
+AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+
+
+@pytest.fixture
+def unprivileged(testbed):
+    """The service of an unprivileged user: programs and directories that it may use."""
+    if os.getuid() != 0:
+        pytest.skip("only root can be another user")
+    directory = testbed.directory
+    directory.chmod(0o711)
+
+    def make(prepare=lambda service: None, **more):
+        service = testbed.service(start=False, before=AS_NOBODY, conf=more.pop("conf", CONF),
+                                  backend=testbed.backend({"d1": testbed.llm().deployment("x")}), **more)
+        for path in (service.directory, service.run, service.conf):
+            shutil.chown(path, "nobody", "nogroup")
+        service.conf.chmod(0o640)
+        prepare(service)
+        return service.start().wait_ready()
+
+    os.environ.pop("TT_WRAP", None)
+    parent = BUILD
+    while parent != Path("/"):
+        if not parent.stat().st_mode & 0o001:
+            pytest.skip(f"others may not enter {parent}")
+        parent = parent.parent
+    yield make

@@ -6,18 +6,10 @@ import subprocess
 
 import pytest
 
+from harness import no_llm
 from harness.daemon import Daemon
+from harness.doctor import doctor
 from harness.process import BUILD, PATIENCE, clean_env, wait_until
-
-FAULTS = {
-    "500": ({"status": 500}, "is HTTP 500"),
-    "401": ({"status": 401}, "is HTTP 401"),
-    "bad JSON": ({"body": "<html>"}, "not a JSON object|not valid JSON|'<' near|JSON"),
-    "a list": ({"body": "[]"}, "has the wrong form"),
-    "cut": ({"body": "{" + 100 * " " + "}", "cut": 5}, "models/deployed|closed|transfer|end"),
-    "timeout": ({"stall": True}, "imed? ?out|no answer|within"),
-}
-
 
 def ctl(service, *words):
     return subprocess.run([str(BUILD / "tt-agentctl"), "--run-dir", str(service.run), *words], env=clean_env(),
@@ -38,28 +30,35 @@ def explained(daemon, state, *texts):
     return discovery(daemon)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_failing_backend_is_explained(testbed, fault):
-    knobs, words = FAULTS[fault]
-    backend = testbed.backend(**knobs)
-    daemon = Daemon(testbed, backend=backend, sets=["discovery.timeout=0.5"])
-    state = explained(daemon, "failing", "failing for ", backend.url + "/models/deployed/", "last answer never",
-                      "next attempt ")
-    assert any(word in state["error"] for word in words.split("|")), state
-    assert state["since"] > 0 and state["next_attempt"] > state["since"] and state["answered"] is None
-    backend.script(deployed={"d1": testbed.llm().deployment()})
-    assert ctl(daemon.service, "refresh").returncode == 0
-    assert "1 model found " in ctl(daemon.service, "status").stdout
-    state = discovery(daemon)
-    assert state["error"] is None and state["next_attempt"] is None and state["found"] == 1
-
-
-@pytest.mark.parametrize("url, words", [("http://127.0.0.1:{port}", "onnection refused"),
-                                        ("http://no-such-host.invalid:8000", "no-such-host.invalid")])
-def test_an_unreachable_backend_is_explained(testbed, url, words):
-    url = url.format(port=testbed.closed_port())
-    daemon = Daemon(testbed, env={"AGENT_BACKEND_URL": url})
-    explained(daemon, "failing", words, url + "/models/deployed/")
+@pytest.mark.parametrize("fault", no_llm.FAULTS)
+def test_why_no_llm_is_seen_is_answered_everywhere_alike(testbed, fault):
+    """By status, models, refresh, doctor, and the document from which the page says it (test_browser.py)."""
+    service, backend, words, finding = no_llm.make(testbed, fault)
+    state = no_llm.known(service, fault)
+    said = no_llm.views(service)
+    found = said.pop("doctor")
+    assert set(found) == {finding, *no_llm.FOLLOWS}
+    if fault == "empty":
+        assert state["found"] == 0 and state["url"] in found[finding]["message"]
+        texts = [words, state["url"]]
+    else:
+        assert words in state["error"] and state["found"] == 0 and state["answered"] is None
+        assert state["since"] > 0 and state["next_attempt"] > state["since"]
+        assert found[finding]["message"] == state["error"]
+        texts = ["failing for ", state["error"], "/models/deployed/", "last answer never", "next attempt "]
+    for view, shown in said.items():
+        for text in texts:
+            assert text in shown, (view, text, shown)
+    if backend:
+        backend.script(deployed={"d1": testbed.llm().deployment()})
+        assert ctl(service, "refresh").returncode == 0
+        assert "1 model found " in ctl(service, "status").stdout
+        state = service.status()["discovery"][0]
+        assert state["error"] is None and state["next_attempt"] is None and state["found"] == 1
+    else:  # also without the daemon
+        service.daemon.kill()
+        found = doctor(service)
+        assert set(found) == {finding, "daemon_down"} and words in found[finding]["message"]
 
 
 def test_an_empty_list_is_no_failure(testbed):

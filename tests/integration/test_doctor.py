@@ -2,9 +2,9 @@
 """tt-agentctl doctor: planted faults, each with its finding and the line that fixes it."""
 
 import gzip
-import http.server
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -16,46 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.exhaustion import Disk
+from harness.doctor import CONF, ERRORS, OK, doctor, expect, run, start
+from harness.exhaustion import ControlGroup, Disk
+from harness.front import Front, ask_alone, through
+from harness.no_llm import FOLLOWS
 from harness.process import BUILD, PATIENCE, SOURCE, clean_env, wait_until
 from harness.tool_mocks import search, search_env
 
-OK, WARNINGS, ERRORS = 0, 1, 2
-CONF = "polling: { interval = 60; };\nsearch: { timeout = 5; };\n"
 root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
-
-
-def run(service, *words, env=None, before=()):
-    return subprocess.run([*before, str(BUILD / "tt-agentctl"), "--run-dir", str(service.run), *words], text=True,
-                          env=clean_env(env), capture_output=True, timeout=60 * PATIENCE)
-
-
-def doctor(service, *words, **more):
-    """{finding: the row}; the exit status fits."""
-    done = run(service, "--json", "doctor", *words, **more)
-    report = json.loads(done.stdout)
-    assert report["errors"] + report["warnings"] == len(report["findings"])
-    assert done.returncode == (ERRORS if report["errors"] else WARNINGS if report["warnings"] else OK), done
-    return {f["name"]: f for f in report["findings"]}
-
-
-def expect(service, name, *texts, fix, also=(), words=(), **more):
-    """Exactly this fault is found (and those of also, which follow from it)."""
-    found = doctor(service, *words, **more)
-    assert set(found) == {name, *also}, found
-    for text in texts:
-        assert text in found[name]["message"], found[name]
-    assert fix in found[name]["fix"], found[name]
-    return found[name]
-
-
-def start(testbed, script=None, conf=CONF, **more):
-    llm = testbed.llm(**(script or {}))
-    backend = testbed.backend({"d1": llm.deployment()})
-    service = testbed.service(backend=backend, conf=conf, **more).wait_ready()
-    wait_until(lambda: service.ctl("models")["models"][0]["context_length"] > 0, "the context window is known")
-    service.backend, service.llm = backend, llm
-    return service
 
 
 @pytest.fixture(scope="module")
@@ -156,46 +124,13 @@ def test_a_search_service_without_its_key_is_found(testbed):
     expect(service, "search_key_missing", "search.brave_key is not set", fix="set search.brave_key")
 
 
-# --- why no LLM is seen ---
-
-BACKENDS = {
-    "backend_error": ({"status": 500}, "is HTTP 500", "docker logs"),
-    "backend_unauthorized": ({"status": 401}, "is HTTP 401", "set discovery.backend_url"),
-    "backend_malformed": ({"body": "<html>"}, "GET /models/deployed/", "set discovery.backend_url"),
-    "backend_timeout": ({"stall": True}, "within 500 ms", "set discovery.timeout"),
-    "backend_empty": ({"deployed": {}}, "has deployed no model", "deploy a model"),
-}
-
-
-UNSEEN = {"no_llm", "llm_unhealthy"}  # also the local host, which the tests configure
-
-
-@pytest.mark.parametrize("name", BACKENDS)
-def test_what_is_wrong_with_the_backend_is_found_in_the_words_of_status(testbed, name):
-    knobs, words, fix = BACKENDS[name]
-    service = testbed.service(backend=testbed.backend(**knobs), sets=["discovery.timeout=0.5"])
-    shown = run(service, "refresh").stdout + run(service, "status").stdout
-    found = expect(service, name, words, fix=fix, also=UNSEEN)
-    if name != "backend_empty":
-        assert found["message"] in shown, (found, shown)
-
-
-@pytest.mark.parametrize("name, host, words, fix", [
-    ("backend_down", "127.0.0.1:{port}", "onnection refused", "start TT-Studio"),
-    ("backend_unknown_host", "no-such-host.invalid:8000", "no-such-host.invalid", "on the host it is http://127.0.0.1:8000")])
-def test_a_backend_that_cannot_be_reached_is_found(testbed, name, host, words, fix):
-    service = testbed.service(env={"AGENT_BACKEND_URL": "http://" + host.format(port=testbed.closed_port())})
-    service.wait_status(lambda s: s.get("discovery", [{}])[0].get("state") == "failing", "discovery fails")
-    expect(service, name, words, fix=fix, also=UNSEEN)
-    service.daemon.kill()
-    expect(service, name, words, fix=fix, also={"daemon_down"})
-
+# --- why no LLM is seen: see also test_discovery_state.py ---
 
 def test_polling_that_has_stopped_is_found(testbed):
     service = testbed.service(env={"AGENT_LLM_POLLING_ENABLED": "false"}, backend=testbed.backend())
     service.wait_status(lambda s: s.get("discovery", [{}])[0].get("state") == "answers", "the backend answers")
     found = doctor(service)
-    assert set(found) == {"backend_empty", "polling_stopped", *UNSEEN} and found["polling_stopped"]["fix"] == "tt-agentctl refresh"
+    assert set(found) == {"backend_empty", "polling_stopped", *FOLLOWS} and found["polling_stopped"]["fix"] == "tt-agentctl refresh"
 
 
 # --- LLMs ---
@@ -246,6 +181,13 @@ def test_a_refused_search_key_is_found_if_it_is_tried(testbed):
 
 
 # --- the daemon and what it publishes ---
+
+def test_each_kind_is_planted():
+    kinds = re.findall(r'^FINDING\(\w+, "(\w+)"', (SOURCE / "agentctl/doctor/findings.def").read_text(), re.M)
+    tests = "".join((SOURCE / "tests/integration" / name).read_text()
+                    for name in ("test_doctor.py", "test_doctor_access.py", "test_discovery_state.py", "harness/no_llm.py"))
+    assert len(kinds) > 80 and [kind for kind in kinds if f'"{kind}"' not in tests] == []
+
 
 def test_a_daemon_that_does_not_run_is_found_and_the_rest_is_checked(testbed):
     service = start(testbed)
@@ -334,6 +276,35 @@ def test_a_low_limit_of_files_is_found(testbed):
     expect(service, "descriptors_low", "may open 200 files", fix="LimitNOFILE=262144")
 
 
+HOG = "import time; kept = [bytearray(1 << 20) for _ in range(4000)]"
+
+
+@root
+def test_memory_that_runs_short_is_found(testbed):
+    """In a control group with a real limit: at first it is almost reached, then somebody is killed for it."""
+    service = start(testbed)
+    try:
+        group = ControlGroup(f"tt-agent-fcgi.{os.getpid()}")
+    except OSError as e:
+        pytest.skip(f"no control group can be made: {e}")
+    try:
+        for pid in (service.responder.pid, *service.worker_pids()):
+            group.add(pid)
+        assert doctor(service) == {}
+        group.limit(64 << 20)
+        ballast = subprocess.Popen([sys.executable, "-c", "import sys; kept = bytearray(60 << 20); print(flush=True); sys.stdin.read()"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=lambda: group.add(os.getpid()))
+        ballast.stdout.readline()
+        expect(service, "memory_limit", "tt-agent-fcgi uses", f"of its {64 << 20} bytes", fix="systemctl edit tt-agent-fcgi  # [Service] MemoryMax=")
+        ballast.communicate()
+        assert doctor(service) == {}
+        subprocess.run([sys.executable, "-c", HOG], preexec_fn=lambda: group.add(os.getpid()))
+        expect(service, "memory_limit", "1 process of tt-agent-fcgi had to be killed because memory ran out", fix="MemoryMax=")
+        service.responder.stop()
+    finally:
+        group.close()
+
+
 def test_a_program_that_was_replaced_is_found(testbed):
     program = testbed.directory / "tt-agent-fcgi"
     shutil.copy(BUILD / "tt-agent-fcgi", program)
@@ -362,37 +333,6 @@ def test_programs_of_different_versions_are_found(testbed):
 
 
 # --- another user's rights ---
-
-AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-
-
-@pytest.fixture
-def unprivileged(testbed, tmp_path_factory):
-    """The service of an unprivileged user: programs and directories that it may use."""
-    if os.getuid() != 0:
-        pytest.skip("only root can be another user")
-    directory = testbed.directory
-    directory.chmod(0o711)
-    made = []
-
-    def make(prepare=lambda service: None, **more):
-        service = testbed.service(start=False, before=AS_NOBODY, conf=CONF,
-                                  backend=testbed.backend({"d1": testbed.llm().deployment("x")}), **more)
-        for path in (service.directory, service.run, service.conf):
-            shutil.chown(path, "nobody", "nogroup")
-        service.conf.chmod(0o640)
-        prepare(service)
-        return service.start().wait_ready()
-
-    os.environ.pop("TT_WRAP", None)
-    parent = BUILD
-    while parent != Path("/"):
-        if not parent.stat().st_mode & 0o001:
-            pytest.skip(f"others may not enter {parent}")
-        parent = parent.parent
-    yield make
-    del made
-
 
 def test_files_that_the_service_may_not_read_are_found(unprivileged, testbed):
     volume = testbed.directory / "volume"
@@ -460,6 +400,7 @@ SubState={SubState}
 Result={Result}
 UnitFileState={UnitFileState}
 NRestarts={NRestarts}
+StartLimitBurst=60
 NeedDaemonReload={NeedDaemonReload}
 ConditionResult={ConditionResult}
 ActiveEnterTimestampMonotonic=1
@@ -505,7 +446,9 @@ def test_units_that_are_well_are_not_mentioned(service, systemctl):
 
 @pytest.mark.parametrize("name, properties, words, fix", [
     ("unit_start_limit", {"ActiveState": "failed", "Result": "start-limit-hit"}, "started too often", "systemctl reset-failed tt-agentd.service"),
-    ("unit_failed", {"ActiveState": "failed", "Result": "exit-code"}, "has failed (exit-code)", "systemctl restart tt-agentd.service"),
+    # A unit that ends again and again: Result is how it ended the last time.
+    ("unit_start_limit", {"ActiveState": "failed", "Result": "exit-code", "NRestarts": 60}, "60 restarts; Result=exit-code", "systemctl reset-failed"),
+    ("unit_failed", {"ActiveState": "failed", "Result": "exit-code", "NRestarts": 2}, "has failed (exit-code)", "systemctl restart tt-agentd.service"),
     ("unit_not_configured", {"ActiveState": "inactive", "ConditionResult": "no"}, "neither /etc/tt-agent", "/etc/tt-agent/tt-agent.conf"),
     ("unit_restarts", {"SubState": "auto-restart", "NRestarts": 7}, "started again 7 times", "journalctl -u tt-agentd.service"),
     ("unit_disabled", {"UnitFileState": "disabled"}, "is not enabled", "systemctl enable tt-agentd.service"),
@@ -551,6 +494,41 @@ def test_a_database_that_cannot_be_used_is_found(testbed):
     for beside in ("-wal", "-shm"):
         Path(f"{database}{beside}").unlink(missing_ok=True)
     expect(service, "store_damaged", str(database), fix=f"mv {database} {database}.damaged", also={"responder_down"})
+
+
+def test_a_database_that_has_grown_too_large_is_found(testbed):
+    """As after threads.max_bytes was lowered, before the responder has deleted what is too much."""
+    service = start(testbed)
+    service.chat("Hello", "12345678-1")
+    service.responder.stop()
+    database = service.directory / "threads.db"
+    with sqlite3.connect(database) as other:
+        other.execute("CREATE TABLE more AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) SELECT zeroblob(1 << 20) FROM n")
+    other.close()
+    assert set(doctor(service)) == {"responder_down"}, "the limit is larger"
+    service.conf.write_text(CONF + "threads: { max_bytes = 1048576; };\n")
+    service.ctl("reload")
+    expect(service, "store_too_big", str(database), "threads.max_bytes is 1048576", fix="systemctl reload tt-agent-fcgi", also={"responder_down"})
+
+
+def test_a_full_run_directory_is_found(tmp_path, testbed):
+    service = testbed.service(start=False, conf=CONF, backend=testbed.backend({"d1": testbed.llm().deployment()}))
+    try:
+        disk = Disk(service.run, 4096)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nobody may mount a small file system here")
+    try:
+        service.start().wait_ready()
+        wait_until(lambda: service.ctl("models")["models"][0]["context_length"] > 0, "the context window is known")
+        assert doctor(service) == {}
+        disk.fill()
+        expect(service, "run_dir_full", f"{service.run}: 0 bytes are free", fix=f"df -h {service.run}; df -i {service.run}")
+        disk.empty()
+        assert doctor(service) == {}
+        service.daemon.stop()
+        service.responder.stop()
+    finally:
+        disk.close()
 
 
 def test_a_full_disk_is_found(tmp_path, testbed):
@@ -620,49 +598,6 @@ def test_old_files_of_the_web_server_are_found(service, tmp_path):
     expect(service, "drop_in_timeout", "fastcgi_read_timeout is 60 s", "300 s (llm.silence_timeout)", fix="editor", before=before)
 
 
-class Front:
-    """A web server in front: it changes what passes through. answer(method, path, body) -> (status, headers, pieces)."""
-
-    def __init__(self, answer):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.do_POST()
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, headers, pieces = answer(self.command, self.path, body)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                for piece in pieces:
-                    self.wfile.write(piece)
-                    self.wfile.flush()
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def __enter__(self):
-        return self.url
-
-    def __exit__(self, *args):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def through(service, change):
-    """What the service answers, changed."""
-    def answer(method, path, body):
-        with service.http.stream(method, path, content=body or None, headers={"Content-Type": "application/json"}) as r:
-            headers = {k: v for k, v in r.headers.items() if k.lower() not in ("transfer-encoding", "connection", "content-length")}
-            return (r.status_code, *change(headers, b"".join(r.iter_bytes())))
-    return Front(answer)
-
-
 @pytest.fixture(scope="module")
 def slow(worlds):
     """Its answers take half a second."""
@@ -697,9 +632,9 @@ def test_a_url_of_something_else_is_found(service, testbed):
 
 def test_a_service_that_wants_a_key_is_no_fault(testbed):
     service = start(testbed, conf=CONF + 'access: { require = "all"; keys_file = "%s/keys.jsonl"; };\n' % testbed.directory)
+    key = service.ctl("keys", "create", "alice")["key"]
     assert doctor(service, "--url", service.url) == {}
     assert "HTTP 401 at /status: name a key with --token-env" in run(service, "doctor", "--url", service.url).stderr
-    key = service.ctl("keys", "create", "alice")["key"]
     service.secrets.append(key)
     wait_until(lambda: service.http.get("/status", headers={"Authorization": f"Bearer {key}"}).status_code == 200, "the key is accepted")
     done = run(service, "doctor", "--url", service.url, "--token-env", "SOME_KEY", env={"SOME_KEY": key})
@@ -713,26 +648,6 @@ def test_a_web_server_that_cannot_reach_the_service_is_found(testbed):
            words=["--url", service.url])
 
 
-ALONE = """
-ip link set lo up && ip address add 8.8.4.4/32 dev lo || exit
-"$1" -c 'import http.server, sys
-class H(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(open(sys.argv[1] + ("/status" if self.path.endswith("status") else "/root"), "rb").read())
-    def log_message(self, *a):
-        pass
-http.server.HTTPServer((sys.argv[2], 8080), H).serve_forever()' "$2" "$3" &
-until curl -s -o /dev/null "http://$3:8080/"; do sleep 0.02; done
-shift 3
-"$@"
-status=$?
-kill $!
-exit $status
-"""
-
-
 @root
 @pytest.mark.parametrize("name, address, page, words, fix", [
     ("python_service", "127.0.0.1", {"message": "Agent server is running", "status": "ready"}, "own agent answers", "docker stop"),
@@ -740,12 +655,9 @@ exit $status
     ("status_public", "8.8.4.4", None, "at the public address 8.8.4.4",
      'set http.public_status = "brief"')])
 def test_what_listens_where_it_should_not_is_found(service, tmp_path, name, address, page, words, fix):
-    (tmp_path / "root").write_text(json.dumps(page or service.http.get("/").json()))
-    (tmp_path / "status").write_text(json.dumps({"status": "initializing", "configuration": {}}))
-    before = ["unshare", "--net", "bash", "-c", ALONE, "bash", sys.executable, str(tmp_path), address]
-    url = ["--url", f"http://{address}:8080"] if name == "status_public" else []
+    pages = {"root": page or service.http.get("/").json(), "status": {"status": "initializing", "configuration": {}}}
+    found = ask_alone(service, tmp_path, address, pages, with_url=name == "status_public")
     # In that network the backend cannot be reached.
-    found = doctor(service, *url, before=before)
     assert set(found) == {name, "backend_down"} and words in found[name]["message"] and fix in found[name]["fix"], found
 
 

@@ -12,7 +12,7 @@ fail()
 	failed=1
 }
 
-for template in "$srcdir"/agentctl/completion/*.in "$srcdir"/conf/*.in "$srcdir"/man/*.in; do
+for template in "$srcdir"/agentctl/completion/*.in "$srcdir"/conf/*.in "$srcdir"/doc/*.in "$srcdir"/man/*.in; do
 	document=${template%.in}
 	./conf/print-documents "$template" | cmp -s - "$document" ||
 		fail "$document differs from its template and the tables; run \`make documents\`"

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import pathlib
 import resource
 import subprocess
 
@@ -44,3 +45,36 @@ def leave_memory(pid, kib):
     pages = int(open(f"/proc/{pid}/statm").read().split()[0])
     most = resource.RLIM_INFINITY if kib is None else pages * resource.getpagesize() + kib * 1024
     resource.prlimit(pid, resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+
+
+class ControlGroup:
+    """One of its own below the root, with a limit of memory; of either version. OSError: none can be made here."""
+
+    def __init__(self, name):
+        base = pathlib.Path("/sys/fs/cgroup")
+        self.v2 = (base / "cgroup.controllers").exists()
+        if self.v2:
+            (base / "cgroup.subtree_control").write_text("+memory")
+        else:
+            base = base / "memory"
+        self.base, self.directory = base, base / name
+        self.directory.mkdir()
+        if not (self.directory / self._file()).exists():
+            self.directory.rmdir()
+            raise OSError("memory is not controlled here")
+
+    def _file(self):
+        return "memory.max" if self.v2 else "memory.limit_in_bytes"
+
+    def add(self, pid):
+        (self.directory / "cgroup.procs").write_text(str(pid))
+
+    def limit(self, size):
+        (self.directory / self._file()).write_text(str(size))
+
+    def close(self):
+        """Who is still in it goes to the root."""
+        for pid in (self.directory / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):
+                (self.base / "cgroup.procs").write_text(pid)
+        self.directory.rmdir()
