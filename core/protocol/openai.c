@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/protocol/openai.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
 #define INVALID "invalid_request_error"
 #define SERVER  "server_error"
 #define SOON    "Retry-After: 2\r\n"
@@ -37,4 +43,35 @@ json_t *openai_error_of(enum failure why, const char *message)
 	const struct openai_failure *f = &failures[why];
 
 	return openai_error(message, f->type, f->param, f->code);
+}
+
+void openai_new_key(char out[OPENAI_KEY + 1])
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char random[OPENAI_KEY / 2];
+
+	if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+		memcpy(random, &(int64_t[2]){(int64_t)time(NULL), (int64_t)(uintptr_t)out}, sizeof random);
+	for (size_t i = 0; i < sizeof random; i++) {
+		*out++ = hex[random[i] >> 4];
+		*out++ = hex[random[i] & 15];
+	}
+	*out = '\0';
+}
+
+void openai_send_object(struct output *o, int status, const char *headers, json_t *json)
+{
+	static const char no_memory[] =
+		"{\"error\":{\"message\":\"Out of memory\",\"type\":\"server_error\",\"param\":null,\"code\":null}}";
+	char *text = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+	const char *body = text != NULL ? text : no_memory;
+	char *lines = NULL;
+
+	if (asprintf(&lines, "%sContent-Length: %zu\r\n", headers, strlen(body)) < 0)
+		lines = NULL;
+	output_head(o, text != NULL ? status : 500, "application/json", lines != NULL ? lines : "");
+	output_write_frame(o, body, strlen(body), "", 0);
+	free(lines);
+	free(text);
+	json_decref(json);
 }

@@ -21,6 +21,37 @@ json_t *openai_error(const char *message, const char *type, const char *param, c
 /* The same for a failure. */
 json_t *openai_error_of(enum failure why, const char *message);
 
+/* A random name of an answer, or of a part of one: OPENAI_KEY hexadecimal digits and a NUL. */
+#define OPENAI_KEY 24
+void openai_new_key(char out[OPENAI_KEY + 1]);
+
+/* A whole response, headers as of output_head; steals json. NULL: no memory. */
+void openai_send_object(struct output *o, int status, const char *headers, json_t *json);
+
+/* ---- bodies of requests ---- */
+
+/* What is wrong with one. */
+struct openai_problem {
+	const char *param; /* static; NULL: the body as a whole */
+	char text[300];
+};
+
+/* Fills p; 400. */
+int openai_wrong(struct openai_problem *p, const char *param, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Takes what is in a body, an object, for r. 0; 400 with p; -1: no memory. */
+typedef int openai_take_fn(json_t *body, struct chat_request *r, struct openai_problem *p);
+openai_take_fn openai_take_model;
+int openai_take_bool(const json_t *object, const char *name, bool *out, struct openai_problem *p);
+
+/* The whole of it, as JSON that take then sees. r is empty unless 0 is returned. */
+int openai_take_body(const char *body, size_t len, openai_take_fn *take, struct chat_request *r,
+                     struct openai_problem *p);
+
+/* The same as a protocol's parse. */
+int openai_parse(const char *body, size_t len, openai_take_fn *take, struct chat_request *r, json_t **problem);
+
 /* The body of POST /v1/chat/completions: protocol_openai_chat.parse. Its model may have the agent's suffix yet. */
 int openai_chat_parse(const char *body, size_t len, struct chat_request *r, json_t **problem);
 

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 #include <time.h>
 
 #define ANSWER_MAX (16u << 20)
@@ -71,22 +70,6 @@ static struct chat_reply *chat_of(struct reply *r)
 
 #define ID_PREFIX "chatcmpl-"
 
-static void new_id(char out[40])
-{
-	static const char hex[] = "0123456789abcdef";
-	unsigned char random[12];
-	char *p = out + strlen(ID_PREFIX);
-
-	memcpy(out, ID_PREFIX, strlen(ID_PREFIX));
-	if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
-		memcpy(random, &(int64_t[2]){(int64_t)time(NULL), (int64_t)(uintptr_t)out}, sizeof random);
-	for (size_t i = 0; i < sizeof random; i++) {
-		*p++ = hex[random[i] >> 4];
-		*p++ = hex[random[i] & 15];
-	}
-	*p = '\0';
-}
-
 /* Once id and created are known. -1: no memory. */
 static int make_prefix(struct chat_reply *c)
 {
@@ -118,7 +101,7 @@ static void chat_free(struct reply *r)
 static struct reply *chat_open(const struct protocol *p, struct output *o, const struct chat_request *request)
 {
 	struct chat_reply *c = calloc(1, sizeof *c);
-	char memo[OUTPUT_MEMO_MAX];
+	char memo[OUTPUT_MEMO_MAX], key[OPENAI_KEY + 1];
 
 	if (c == NULL)
 		return NULL;
@@ -134,13 +117,14 @@ static struct reply *chat_open(const struct protocol *p, struct output *o, const
 	c->wants_usage = request->wants_usage;
 	c->calls_functions = request->calls_functions;
 	c->created = (int64_t)time(NULL);
-	new_id(c->id);
+	openai_new_key(key);
+	snprintf(c->id, sizeof c->id, ID_PREFIX "%s", key);
 	c->model = strdup(request->model_asked);
 	if (c->model == NULL || make_prefix(c) < 0) {
 		chat_free(&c->reply);
 		return NULL;
 	}
-	snprintf(memo, sizeof memo, "%" PRIx64 " %s", (uint64_t)c->created, c->id + strlen(ID_PREFIX));
+	snprintf(memo, sizeof memo, "%" PRIx64 " %s", (uint64_t)c->created, key);
 	output_remember(o, memo);
 	if (!c->streams) {
 		c->phase = PHASE_OBJECT;
@@ -390,23 +374,6 @@ static void chat_heartbeat(struct reply *r)
 	output_write_frame(r->output, comment, sizeof comment - 1, "", 0);
 }
 
-static void send_object(struct output *o, int status, const char *headers, json_t *json)
-{
-	static const char no_memory[] =
-		"{\"error\":{\"message\":\"Out of memory\",\"type\":\"server_error\",\"param\":null,\"code\":null}}";
-	char *text = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-	const char *body = text != NULL ? text : no_memory;
-	char *lines = NULL;
-
-	if (asprintf(&lines, "%sContent-Length: %zu\r\n", headers, strlen(body)) < 0)
-		lines = NULL;
-	output_head(o, text != NULL ? status : 500, "application/json", lines != NULL ? lines : "");
-	output_write_frame(o, body, strlen(body), "", 0);
-	free(lines);
-	free(text);
-	json_decref(json);
-}
-
 static size_t error_event(char *out, size_t size, enum failure why, const char *sentence)
 {
 	json_t *error = openai_error_of(why, sentence);
@@ -437,7 +404,7 @@ static void chat_fail(struct reply *r, enum failure why, const char *sentence)
 	c->failed = true;
 	if (!c->begun && (c->waiting.len == 0 || c->lost)) {
 		c->begun = true;
-		send_object(r->output, f->status, f->headers, openai_error_of(why, sentence));
+		openai_send_object(r->output, f->status, f->headers, openai_error_of(why, sentence));
 		return;
 	}
 	chat_flush(r);
@@ -519,7 +486,7 @@ static void end_object(struct chat_reply *c, const struct usage *u)
 	                 "chat.completion", "created", (json_int_t)c->created, "model", c->model, "choices", "index", 0,
 	                 "message", message, "logprobs", "finish_reason", finish_of(c, u), "usage", usage);
 	c->begun = true;
-	send_object(c->reply.output, 200, "", json);
+	openai_send_object(c->reply.output, 200, "", json);
 }
 
 #define LOST "The answer is too long for the memory of this service."
@@ -551,7 +518,7 @@ static void chat_resume(struct reply *r, const struct resumed_reply *from)
 {
 	struct chat_reply *c = chat_of(r);
 	unsigned long long created;
-	char id[25];
+	char id[OPENAI_KEY + 1];
 
 	if (sscanf(from->memo, "%llx %24s", &created, id) == 2) {
 		c->created = (int64_t)created;
