@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One transfer, in the order in which it happens: it starts, its host is found, it joins a
- * shard of the pool, its response arrives, it may pause, and it ends. */
+ * shard of the pool (or needs none: http_plain.c), its response arrives, it may pause, and it ends. */
 #include "core/http/http_private.h"
 
 #include "core/base/clock.h"
@@ -28,7 +28,8 @@ static void enter(struct http *h)
 
 static void transfer_free(struct http_transfer *t)
 {
-	curl_easy_cleanup(t->easy);
+	if (t->easy != NULL)
+		curl_easy_cleanup(t->easy);
 	http_setup_forget(t);
 	buf_free(&t->collected);
 	free(t->body);
@@ -36,9 +37,15 @@ static void transfer_free(struct http_transfer *t)
 	free(t);
 }
 
-static struct http_transfer *transfer_new(struct http *h)
+static int give_handle(struct http_transfer *t)
 {
-	struct http_transfer *t = TAILQ_FIRST(&h->spare);
+	t->easy = curl_easy_init();
+	return t->easy == NULL ? http_outcome_exhausted(t, ENOMEM) : http_setup_handle(t);
+}
+
+static struct http_transfer *transfer_new(struct http *h, bool is_plain)
+{
+	struct http_transfer *t = is_plain ? NULL : TAILQ_FIRST(&h->spare);
 
 	if (t != NULL) {
 		TAILQ_REMOVE(&h->spare, t, link);
@@ -49,8 +56,7 @@ static struct http_transfer *transfer_new(struct http *h)
 	if (t == NULL)
 		return NULL;
 	t->http = h;
-	t->easy = curl_easy_init();
-	if (t->easy == NULL || http_setup_handle(t) < 0) {
+	if (!is_plain && give_handle(t) < 0) {
 		transfer_free(t);
 		return NULL;
 	}
@@ -64,7 +70,7 @@ static void recycle(struct http_transfer *t)
 
 	TAILQ_REMOVE(&h->all, t, link);
 	h->active--;
-	if (h->spares >= SPARE_TRANSFERS) {
+	if (t->easy == NULL || h->spares >= SPARE_TRANSFERS) {
 		transfer_free(t);
 		return;
 	}
@@ -85,10 +91,11 @@ static void prepare(struct http_transfer *t, const struct http_request *req, con
 	t->handlers = handlers;
 	t->arg = arg;
 	t->started_ms = t->last_ms = clock_mono_ms();
+	t->connect_ms = req->connect_ms;
 	t->total_ms = req->total_ms;
 	t->deadline_ms = req->total_ms > 0 ? t->started_ms + req->total_ms : NEVER;
 	t->silence_ms = req->silence_ms;
-	t->progress_only = t->paused = t->sliced = t->held = t->resuming = false;
+	t->telling = t->progress_only = t->paused = t->sliced = t->held = t->resuming = false;
 	t->status = 0;
 	t->retry_after_s = -1;
 	t->header_bytes = 0;
@@ -97,7 +104,8 @@ static void prepare(struct http_transfer *t, const struct http_request *req, con
 	t->collecting = handlers->data == NULL;
 	t->collect_max = req->collect_limit > 0 ? req->collect_limit : COLLECT_DEFAULT;
 	buf_init(&t->collected, t->collect_max);
-	t->literal = false;
+	t->literal = t->odd = false;
+	t->addresses = 0;
 	t->curl_error[0] = '\0';
 	t->last_error = NULL;
 	t->restarted = false;
@@ -108,6 +116,8 @@ static int copy_request(struct http_transfer *t, const struct http_request *req)
 	t->url = strdup(req->url);
 	if (t->url == NULL)
 		return http_outcome_exhausted(t, ENOMEM);
+	snprintf(t->verb, sizeof t->verb, "%s", req->method);
+	t->body_len = 0;
 	if (req->body == NULL)
 		return 0;
 	t->body = malloc(req->body_len + 1);
@@ -144,12 +154,19 @@ static void on_resolved(void *arg, const char *resolve, bool exhausted, const st
 	}
 }
 
-/* HTTP_DONE: no error so far. */
-static enum http_outcome find_host(struct http_transfer *t, const char *proxy)
+/* HTTP_DONE: no error so far. resolve: the addresses, as the caller knows them; NULL: it does not. */
+static enum http_outcome find_host(struct http_transfer *t, const char *resolve, const char *proxy)
 {
-	const struct known_url *u = http_url_find(t, proxy != NULL ? proxy : t->url, proxy != NULL);
+	const struct known_url *u;
 	const char *known;
 
+	if (resolve != NULL && proxy == NULL) {
+		if (http_setup_resolve(t, resolve) < 0)
+			return HTTP_FAILED;
+		queue(t);
+		return HTTP_DONE;
+	}
+	u = http_url_find(t, proxy != NULL ? proxy : t->url, proxy != NULL);
 	if (u == NULL)
 		return HTTP_BAD_URL;
 	t->literal = u->literal;
@@ -177,18 +194,29 @@ static enum http_outcome begin(struct http_transfer *t, const struct http_reques
 {
 	if (copy_request(t, req) < 0 || http_setup_request(t, req) < 0)
 		return HTTP_FAILED;
-	if (req->resolve == NULL || req->proxy != NULL)
-		return find_host(t, req->proxy);
-	if (http_setup_resolve(t, req->resolve) < 0)
+	return find_host(t, req->resolve, req->proxy);
+}
+
+/* What could not be done without curl after all. Nothing of a response was told. */
+static enum http_outcome begin_again(struct http_transfer *t, const char *resolve)
+{
+	if (give_handle(t) < 0 || http_setup_handle_for(t, false) < 0)
 		return HTTP_FAILED;
-	queue(t);
-	return HTTP_DONE;
+	return find_host(t, resolve, NULL);
+}
+
+static enum http_outcome begin_plain(struct http_transfer *t, const struct http_request *req, const struct known_url *u)
+{
+	if (copy_request(t, req) < 0 || http_headers_set(t, req) < 0)
+		return HTTP_FAILED;
+	return http_plain_start(t, u) == 0 ? HTTP_DONE : begin_again(t, req->resolve);
 }
 
 struct http_transfer *http_start(struct http *h, const struct http_request *req, const struct http_handlers *handlers,
                                  void *arg)
 {
-	struct http_transfer *t = transfer_new(h);
+	const struct known_url *u = http_plain_route(h, req);
+	struct http_transfer *t = transfer_new(h, u != NULL);
 	enum http_outcome o;
 
 	if (t == NULL)
@@ -196,7 +224,7 @@ struct http_transfer *http_start(struct http *h, const struct http_request *req,
 	prepare(t, req, handlers, arg);
 	TAILQ_INSERT_TAIL(&h->all, t, link);
 	h->active++;
-	o = begin(t, req);
+	o = u != NULL ? begin_plain(t, req, u) : begin(t, req);
 	if (o != HTTP_DONE)
 		end_soon(t, o);
 	else
@@ -237,17 +265,14 @@ static size_t refuse(struct http_transfer *t, enum http_outcome o, const char *t
 }
 
 /* Status and headers are complete. False: cancelled. */
-static bool response_arrived(struct http_transfer *t)
+static bool response_arrived(struct http_transfer *t, const char *type)
 {
-	const char *type = NULL;
-
 	t->responded = true;
 	if (t->handlers == NULL)
 		return false;
 	t->collecting = t->handlers->data == NULL;
 	if (t->handlers->response == NULL)
 		return true;
-	curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
 	if (!t->handlers->response(t->arg, t->status, type) && !t->collecting) {
 		t->collecting = true;
 		t->collect_max = ERROR_BODY_MAX;
@@ -279,6 +304,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 {
 	struct http_transfer *t = arg;
 	size_t len = size * count;
+	const char *type = NULL;
 
 	t->answered = true;
 	t->last_ms = t->http->now_ms;
@@ -292,8 +318,11 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 		if (t->status < 200)
 			return len;
 		free_sent_body(t);
-		if (!response_arrived(t))
+		curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
+		if (!response_arrived(t, type))
 			return 0;
+	} else if (is_header(bytes, len, "Content-Encoding")) {
+		t->odd = true;
 	} else if (is_header(bytes, len, "Retry-After")) {
 		t->retry_after_s = http_outcome_retry_after(bytes + 12, len - 12);
 	}
@@ -314,6 +343,30 @@ static size_t collect(struct http_transfer *t, const char *bytes, size_t len)
 	if (full) /* the start of an error's text is enough */
 		return refuse(t, HTTP_DONE, NULL);
 	return len;
+}
+
+/* Without curl. A transfer that its caller cancels meanwhile ends when these return. */
+static bool on_plain_head(struct http_transfer *t, const struct response *r)
+{
+	bool goes_on;
+
+	t->status = r->status;
+	if (r->retry_after[0] != '\0')
+		t->retry_after_s = http_outcome_retry_after(r->retry_after, strlen(r->retry_after));
+	t->telling = true;
+	goes_on = response_arrived(t, r->type[0] != '\0' ? r->type : NULL);
+	t->telling = false;
+	return goes_on;
+}
+
+static bool on_plain_body(struct http_transfer *t, const char *bytes, size_t len)
+{
+	if (t->collecting)
+		return collect(t, bytes, len) == len;
+	t->telling = true;
+	t->handlers->data(t->arg, bytes, len);
+	t->telling = false;
+	return t->handlers != NULL;
 }
 
 /* At the end of this iteration of the loop. */
@@ -386,7 +439,11 @@ static void resume(struct http_transfer *t)
 	CURLcode rc;
 
 	t->sliced = false;
-	if (!t->held || t->paused || t->handlers == NULL || t->state != TRANSFER_RUNNING)
+	if (!t->held || t->paused || t->handlers == NULL)
+		return;
+	if (t->state == TRANSFER_PLAIN)
+		http_plain_resume(t);
+	if (t->state != TRANSFER_RUNNING)
 		return;
 	t->held = false;
 	enter(h);
@@ -429,6 +486,8 @@ static void detach(struct http_transfer *t)
 		TAILQ_REMOVE(&h->queued, t, queue_link);
 	if (t->state == TRANSFER_RUNNING)
 		http_shard_remove(t);
+	if (t->state == TRANSFER_PLAIN)
+		http_plain_leave(t);
 	if (t->resuming)
 		TAILQ_REMOVE(&h->resuming, t, resume_link);
 	t->resuming = false;
@@ -440,11 +499,13 @@ static void report(struct http_transfer *t, CURLcode code, enum http_outcome o)
 	struct http_result r = {.outcome = o, .status = t->status, .retry_after_s = t->retry_after_s};
 	long connects = 1;
 
+	if (o == HTTP_DONE && t->easy != NULL)
+		http_plain_learn(t);
 	if (t->handlers != NULL) {
 		r.elapsed_ms = clock_mono_ms() - t->started_ms;
 		r.body = t->collected.data != NULL ? t->collected.data : "";
 		r.body_len = t->collected.len;
-		if (o == HTTP_RESET && !t->answered)
+		if (o == HTTP_RESET && !t->answered && t->easy != NULL)
 			curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
 		r.reused = connects == 0;
 		http_outcome_describe(t, code, &r);
@@ -484,6 +545,26 @@ static void finish(struct http_transfer *t, CURLcode code)
 	report(t, code, o);
 }
 
+static void on_plain_end(struct http_transfer *t, enum http_outcome o)
+{
+	detach(t);
+	t->state = TRANSFER_ENDED;
+	report(t, CURLE_OK, t->has_outcome ? t->outcome : o);
+}
+
+static void on_plain_odd(struct http_transfer *t)
+{
+	enum http_outcome o;
+
+	detach(t);
+	t->answered = false;
+	o = begin_again(t, NULL);
+	if (o != HTTP_DONE)
+		end_soon(t, o);
+	else
+		http_watch_transfer(t);
+}
+
 static void drop_cancelled(struct http *h)
 {
 	struct http_transfer *t;
@@ -521,8 +602,8 @@ void http_cancel(struct http_transfer *t)
 	if (t->handlers == NULL)
 		return;
 	t->handlers = NULL;
-	if (t->state == TRANSFER_ENDED)
-		return; /* within its own done, or about to be reported: freed there */
+	if (t->state == TRANSFER_ENDED || t->telling)
+		return; /* within its own done or data, or about to be reported: freed there */
 	if (h->in_curl > 0 && t->state == TRANSFER_RUNNING) {
 		TAILQ_INSERT_TAIL(&h->cancelled, t, queue_link);
 		return; /* http_settle follows */
@@ -587,9 +668,10 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 	if (late >= STALL_MS)
 		h->stalled_ms = now;
 	if (now >= h->check_due_ms || late >= STALL_MS || h->active == 0) {
-		int64_t next = check_all(h, now, late), shards = http_shard_prune(h, now);
+		int64_t next = check_all(h, now, late), shards = http_shard_prune(h, now), idle = http_plain_prune(h, now);
 
 		h->check_due_ms = shards < next ? shards : next;
+		h->check_due_ms = idle < h->check_due_ms ? idle : h->check_due_ms;
 	}
 	if (h->check_due_ms != NEVER)
 		http_watch_consider(h, h->check_due_ms);
@@ -700,12 +782,18 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 	h->on_timer = on_timer;
 	h->on_header = on_header;
 	h->on_body = on_body;
+	h->on_plain_head = on_plain_head;
+	h->on_plain_body = on_plain_body;
+	h->on_plain_end = on_plain_end;
+	h->on_plain_odd = on_plain_odd;
+	h->plain_idle_ms = PLAIN_IDLE_MS;
 	TAILQ_INIT(&h->all);
 	TAILQ_INIT(&h->spare);
 	TAILQ_INIT(&h->queued);
 	TAILQ_INIT(&h->ended);
 	TAILQ_INIT(&h->cancelled);
 	TAILQ_INIT(&h->resuming);
+	TAILQ_INIT(&h->plain_idle);
 	h->global = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 	h->share = h->global ? curl_share_init() : NULL;
 	h->ca_directory = h->global && http_setup_has_ca_directory();
@@ -739,6 +827,7 @@ void http_free(struct http *h)
 		transfer_free(t);
 	}
 	http_shard_free_all(h);
+	http_plain_forget(h);
 	for (size_t i = 0; i < RESOLVED_SLOTS; i++)
 		free(h->resolved[i]);
 	http_url_forget(h);

@@ -13,6 +13,7 @@ static void set_free(struct header_set *s)
 	if (s == NULL)
 		return;
 	curl_slist_free_all(s->list);
+	free(s->text);
 	free(s->bearer);
 	free(s);
 }
@@ -42,6 +43,21 @@ static int add_bearer(struct header_set *s, const char *bearer)
 	return rc;
 }
 
+/* As curl sends them: "Name:" alone only takes a header of curl's own away. */
+static int make_text(struct header_set *s)
+{
+	struct buf text = BUF_INIT(SIZE_MAX);
+
+	for (const struct curl_slist *line = s->list; line != NULL; line = line->next) {
+		if (line->data[strlen(line->data) - 1] != ':' && buf_addf(&text, "%s\r\n", line->data) < 0) {
+			buf_free(&text);
+			return -1;
+		}
+	}
+	s->text = text.data;
+	return 0;
+}
+
 static struct header_set *set_new(const struct http_request *req, bool json)
 {
 	struct header_set *s = calloc(1, sizeof *s);
@@ -67,6 +83,8 @@ static struct header_set *set_new(const struct http_request *req, bool json)
 		goto bad;
 	/* Otherwise curl sends "Expect: 100-continue" before such a body. */
 	if (req->body_len >= EXPECT_FROM && add(s, "Expect:") < 0)
+		goto bad;
+	if (make_text(s) < 0)
 		goto bad;
 	return s;
 bad:
@@ -170,12 +188,14 @@ int http_headers_set(struct http_transfer *t, const struct http_request *req)
 	drop_labels(t);
 	release(t->headers);
 	t->headers = s;
-	if (req->labels != NULL && put_labels(t, req->labels) < 0) {
-		curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
+	if (req->labels != NULL && put_labels(t, req->labels) < 0)
 		return http_outcome_exhausted(t, ENOMEM);
-	}
-	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->labels != NULL ? t->labels : s->list);
 	return 0;
+}
+
+void http_headers_give(struct http_transfer *t)
+{
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->labels != NULL ? t->labels : t->headers->list);
 }
 
 void http_headers_drop(struct http_transfer *t)

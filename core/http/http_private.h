@@ -6,6 +6,8 @@
  * http_url.c      the host of a URL
  * http_headers.c  the headers of a request
  * http_shard.c    the pool: multi handles, their sockets and timers on libevent
+ * http_plain.c    requests without libcurl: HTTP/1.1 over TCP, to servers that libcurl got usual answers from
+ * response.c      the response to such a request
  * http_watch.c    deadlines and silence: when the one timer for all transfers is due
  * http_outcome.c  curl's codes become outcomes and sentences
  *
@@ -15,10 +17,12 @@
 
 #include "core/base/buf.h"
 #include "core/http/http.h"
+#include "core/http/response.h"
 
 #include <curl/curl.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <netinet/in.h>
 #include <sys/queue.h>
 
 /* curl searches all connections of a multi for one to reuse, so that a multi with thousands
@@ -33,6 +37,7 @@
 #define HEADERS_MAX       (64u << 10)
 #define EXPECT_FROM       (1u << 20)
 #define KNOWN_URLS        64u
+#define PLAIN_IDLE_MS     60000 /* a connection that its server closes earlier is noticed */
 #define HEADER_SETS       16u
 /* curl's read buffer: large ones are fast, small ones leave room for thousands of streams. */
 #define BUFFER_LARGE 16384L
@@ -65,6 +70,7 @@ enum transfer_state {
 	TRANSFER_LOOKING_UP,
 	TRANSFER_QUEUED,  /* for a shard */
 	TRANSFER_RUNNING, /* in a shard */
+	TRANSFER_PLAIN,   /* on a connection of ours, without curl */
 	TRANSFER_ENDED,   /* done is due or being called */
 };
 
@@ -73,15 +79,19 @@ struct http_transfer {
 	TAILQ_ENTRY(http_transfer) queue_link; /* in http.queued, ended or cancelled */
 	TAILQ_ENTRY(http_transfer) resume_link;
 	struct http *http;
-	CURL *easy;
+	CURL *easy; /* NULL: it is plain */
 	struct shard *shard;
+	struct plain *plain; /* its connection; NULL: it has none */
 	const struct http_handlers *handlers; /* NULL: cancelled */
 	void *arg;
 	enum transfer_state state;
 	struct resolver_query *query;
 	char *url;
-	void *body; /* NULL: none, or sent */
+	char verb[8]; /* GET, POST ... */
+	void *body;   /* NULL: none, or sent */
 	size_t body_len;
+	char *head; /* of a plain request; NULL: it is sent, or there is none */
+	size_t head_len;
 
 	struct header_set *headers;
 	struct curl_slist *labels; /* in front of those; NULL: none */
@@ -90,6 +100,8 @@ struct http_transfer {
 	char *ca_file, *proxy, *method;
 	int64_t connect_ms;
 	bool literal; /* the URL names an address: curl may "look it up" */
+	bool odd;     /* the response is not for http_plain.c */
+	uint64_t addresses; /* http_url_hash of those that curl was given */
 
 	int64_t started_ms, deadline_ms, last_ms, total_ms, silence_ms;
 	size_t slice; /* bytes delivered in call slice_call */
@@ -99,6 +111,7 @@ struct http_transfer {
 	bool sliced;        /* had its slice of this iteration */
 	bool held;          /* curl holds bytes back */
 	bool resuming;
+	bool telling;   /* a plain one's caller is being told something */
 	bool restarted; /* after our own loop had stalled */
 	unsigned resume_round;
 
@@ -118,17 +131,33 @@ struct http_transfer {
 };
 TAILQ_HEAD(transfer_list, http_transfer);
 
+/* A server's address. */
+struct plain_address {
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} at;
+	socklen_t len; /* 0: unknown */
+};
+
 /* A URL whose host is known, so that it is not parsed for each request. */
 struct known_url {
 	char *url, *host;
 	uint16_t port;
 	bool literal;
 	bool is_proxy;
+	/* For plain requests. */
+	char *target, *authority;     /* of the request's first line and its Host; NULL: only curl can do it */
+	bool odd;                     /* its server gave a response that only curl understands */
+	struct plain_address address; /* where curl got a usual response */
+	uint64_t addresses;           /* http_url_hash of those that curl chose from */
 };
 
 /* A list of headers, which transfers share: most have the same. */
 struct header_set {
 	struct curl_slist *list;
+	char *text;   /* the same, as they are sent */
 	char *bearer; /* NULL: none */
 	bool json;
 	unsigned users;
@@ -147,6 +176,16 @@ struct http {
 	struct event *watch;
 	event_callback_fn on_socket, on_timer; /* of a shard */
 	curl_write_callback on_header, on_body;
+	/* What http_plain.c tells. */
+	bool (*on_plain_head)(struct http_transfer *t, const struct response *r); /* false: stop */
+	bool (*on_plain_body)(struct http_transfer *t, const char *bytes, size_t len);
+	void (*on_plain_end)(struct http_transfer *t, enum http_outcome o); /* has_outcome and cancellation come first */
+	void (*on_plain_odd)(struct http_transfer *t);                      /* curl shall do it, from its start */
+	TAILQ_HEAD(plain_list, plain) plain_idle; /* the one that was used last comes first */
+	size_t plain_idle_count;
+	int64_t plain_idle_ms; /* how long a connection may be idle; 0: every request is curl's */
+	bool plain_always;     /* also to addresses that curl does not know yet (for tests) */
+	char *plain_buffer;    /* what is being read */
 	int64_t watch_due_ms; /* when the timer fires */
 	int64_t check_due_ms; /* when the next transfer may be over */
 	int64_t stalled_ms;   /* when our own loop last stalled */
@@ -167,18 +206,40 @@ struct http {
 bool http_setup_has_ca_directory(void);
 int http_setup_handle(struct http_transfer *t);
 int http_setup_request(struct http_transfer *t, const struct http_request *req);
+/* The part of it that the transfer itself says. */
+int http_setup_handle_for(struct http_transfer *t, bool once);
 int http_setup_resolve(struct http_transfer *t, const char *resolve);
 void http_setup_resolved(struct http_transfer *t);
 void http_setup_unresolve(struct http_transfer *t);
 void http_setup_forget(struct http_transfer *t);
 
+/* http_plain.c */
+/* Where a request like this can be sent without curl; NULL: it cannot. Valid until the next call. */
+const struct known_url *http_plain_route(struct http *h, const struct http_request *req);
+/* Sends it. -1: it cannot, and nothing has changed. */
+int http_plain_start(struct http_transfer *t, const struct known_url *u);
+/* t no longer needs its connection. */
+void http_plain_leave(struct http_transfer *t);
+/* What was held back is told. */
+void http_plain_resume(struct http_transfer *t);
+/* curl's transfer ended with a whole response. */
+void http_plain_learn(struct http_transfer *t);
+/* Closes connections that were idle for long; returns when the next one has been. */
+int64_t http_plain_prune(struct http *h, int64_t now_ms);
+void http_plain_forget(struct http *h);
+
 /* http_headers.c */
+/* Finds or makes what the request says; http_headers_give gives it to curl. */
 int http_headers_set(struct http_transfer *t, const struct http_request *req);
+void http_headers_give(struct http_transfer *t);
 void http_headers_drop(struct http_transfer *t);
 void http_headers_forget(struct http *h);
 
 /* http_url.c */
 const struct known_url *http_url_find(struct http_transfer *t, const char *url, bool is_proxy);
+/* The same, of a URL that http_url_find was asked for; NULL: it is not known (any more). */
+struct known_url *http_url_known(struct http *h, const char *url);
+uint64_t http_url_hash(const char *text);
 void http_url_forget(struct http *h);
 
 /* http_shard.c */

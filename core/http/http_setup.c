@@ -90,14 +90,14 @@ static bool same(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-static int set_method(struct http_transfer *t, const struct http_request *req)
+static int set_method(struct http_transfer *t)
 {
-	bool get = strcmp(req->method, "GET") == 0, post = strcmp(req->method, "POST") == 0;
-	const char *custom = get || post ? NULL : req->method;
+	bool get = strcmp(t->verb, "GET") == 0, post = strcmp(t->verb, "POST") == 0;
+	const char *custom = get || post ? NULL : t->verb;
 
-	if (req->body != NULL || post) {
+	if (t->body != NULL || post) {
 		curl_easy_setopt(t->easy, CURLOPT_POST, 1L);
-		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_len);
+		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body_len);
 		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->body != NULL ? t->body : "");
 	} else {
 		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, NULL);
@@ -119,7 +119,6 @@ static int set_ca(struct http_transfer *t, const char *ca_file)
 	/* Only a reset makes curl use its own certificates again. */
 	curl_easy_reset(t->easy);
 	http_setup_forget(t);
-	t->connect_ms = 0;
 	t->buffer_size = 0;
 	if (http_setup_handle(t) < 0)
 		return -1;
@@ -167,6 +166,7 @@ int http_setup_resolve(struct http_transfer *t, const char *resolve)
 	char **slot;
 
 	t->literal = resolve[0] == '[';
+	t->addresses = http_url_hash(resolve);
 	if (t->literal)
 		return 0;
 	if (colon == NULL || resolve[key_len] != ':' || resolve[key_len + 1] == '\0')
@@ -221,16 +221,21 @@ static int set_buffer(struct http_transfer *t)
 	return 0;
 }
 
-int http_setup_request(struct http_transfer *t, const struct http_request *req)
+int http_setup_handle_for(struct http_transfer *t, bool once)
 {
-	if (set_ca(t, req->ca_file) < 0 || set_proxy(t, req->proxy) < 0 || set_method(t, req) < 0 ||
-	    http_headers_set(t, req) < 0 || set_buffer(t) < 0)
+	if (set_method(t) < 0 || set_buffer(t) < 0)
 		return -1;
-	if (t->connect_ms != req->connect_ms)
-		curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)req->connect_ms);
-	t->connect_ms = req->connect_ms;
-	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, req->once ? 1L : 0L);
+	http_headers_give(t);
+	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)t->connect_ms);
+	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, once ? 1L : 0L);
 	if (curl_easy_setopt(t->easy, CURLOPT_URL, t->url) != CURLE_OK)
 		return http_outcome_exhausted(t, ENOMEM);
 	return 0;
+}
+
+int http_setup_request(struct http_transfer *t, const struct http_request *req)
+{
+	if (set_ca(t, req->ca_file) < 0 || set_proxy(t, req->proxy) < 0 || http_headers_set(t, req) < 0)
+		return -1;
+	return http_setup_handle_for(t, req->once);
 }

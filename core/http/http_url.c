@@ -7,19 +7,26 @@
 
 #define PROXY_PORT 1080
 
+uint64_t http_url_hash(const char *text)
+{
+	uint64_t hash = 14695981039346656037u;
+
+	for (; *text != '\0'; text++)
+		hash = (hash ^ (unsigned char)*text) * 1099511628211u;
+	return hash;
+}
+
 static struct known_url *slot_of(struct http *h, const char *url)
 {
-	uint32_t hash = 2166136261u;
-
-	for (; *url != '\0'; url++)
-		hash = (hash ^ (unsigned char)*url) * 16777619u;
-	return &h->known[hash % KNOWN_URLS];
+	return &h->known[http_url_hash(url) % KNOWN_URLS];
 }
 
 static void forget(struct known_url *k)
 {
 	free(k->url);
 	free(k->host);
+	free(k->target);
+	free(k->authority);
 	*k = (struct known_url){.url = NULL};
 }
 
@@ -28,6 +35,43 @@ static bool is_literal(const char *host)
 	struct in_addr v4;
 
 	return host[0] == '[' || inet_pton(AF_INET, host, &v4) == 1;
+}
+
+/* What a request without curl needs; NULL where it is more than http://host:port/path?query. */
+static void split(struct known_url *k, const char *url)
+{
+	CURLU *u = curl_url();
+	char *scheme = NULL, *user = NULL, *path = NULL, *query = NULL, *port = NULL;
+	bool plain = u != NULL && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+	             curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK && strcmp(scheme, "http") == 0 &&
+	             curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_NO_USER &&
+	             curl_url_get(u, CURLUPART_PATH, &path, 0) == CURLUE_OK && strchr(k->host, '%') == NULL;
+
+	curl_url_get(u, CURLUPART_QUERY, &query, 0);
+	curl_url_get(u, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT);
+	if (plain && (asprintf(&k->target, "%s%s%s", path, query != NULL ? "?" : "", query != NULL ? query : "") < 0 ||
+	              asprintf(&k->authority, "%s%s%s", k->host, port != NULL ? ":" : "", port != NULL ? port : "") < 0)) {
+		free(k->target);
+		k->target = k->authority = NULL;
+	}
+	curl_free(scheme);
+	curl_free(user);
+	curl_free(path);
+	curl_free(query);
+	curl_free(port);
+	curl_url_cleanup(u);
+}
+
+/* Of a URL that names it. */
+static void find_address(struct known_url *k)
+{
+	struct plain_address *a = &k->address;
+
+	if (inet_pton(AF_INET, k->host, &a->at.v4.sin_addr) == 1) {
+		a->at.v4.sin_family = AF_INET;
+		a->at.v4.sin_port = htons(k->port);
+		a->len = sizeof a->at.v4;
+	}
 }
 
 /* curl takes port 1080 where the URL of a proxy has none, except for https. */
@@ -80,6 +124,10 @@ const struct known_url *http_url_find(struct http_transfer *t, const char *url, 
 		if (k->url == NULL || k->host == NULL) {
 			forget(k);
 			rc = CURLUE_OUT_OF_MEMORY;
+		} else if (!is_proxy) {
+			split(k, url);
+			if (t->http->plain_always)
+				find_address(k);
 		}
 	}
 	curl_free(host);
@@ -87,6 +135,13 @@ const struct known_url *http_url_find(struct http_transfer *t, const char *url, 
 		return k;
 	http_outcome_error(t, "the %s is not usable: %s", is_proxy ? "proxy" : "URL", curl_url_strerror(rc));
 	return NULL;
+}
+
+struct known_url *http_url_known(struct http *h, const char *url)
+{
+	struct known_url *k = slot_of(h, url);
+
+	return k->url != NULL && strcmp(k->url, url) == 0 && !k->is_proxy ? k : NULL;
 }
 
 void http_url_forget(struct http *h)

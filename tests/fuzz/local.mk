@@ -22,6 +22,7 @@ fuzzers = \
 	tests/fuzz/query_fuzz \
 	tests/fuzz/quirks_fuzz \
 	tests/fuzz/request_fuzz \
+	tests/fuzz/response_fuzz \
 	tests/fuzz/route_fuzz \
 	tests/fuzz/search_fuzz \
 	tests/fuzz/sse_fuzz \

@@ -32,6 +32,7 @@ unit_tests = \
 	tests/unit/core/config/user_config_unit \
 	tests/unit/core/control/command_unit \
 	tests/unit/core/http/http_proxy_unit \
+	tests/unit/core/http/response_unit \
 	tests/unit/core/http/http_unit \
 	tests/unit/core/llm/bearer_unit \
 	tests/unit/core/llm/deployments_unit \

@@ -22,6 +22,7 @@ struct client {
 	const char *drip; /* what is still to be sent byte by byte */
 	bool close_when_written, reset;
 	size_t flood, flooded;
+	int requests;
 };
 
 char bad_server_pattern(size_t i)
@@ -139,7 +140,20 @@ static void answer_echo(struct client *c, const char *head, const char *body, si
 	evbuffer_add(out, body, body_len);
 }
 
-/* Returns what to do with the connection. */
+/* "hello", as it is, but compressed from that request on. */
+static void answer_gzip(struct client *c, int from)
+{
+	static const unsigned char packed[] = {0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0, 0x03, 0xcb, 0x48, 0xcd,
+	                                       0xc9, 0xc9, 0x07, 0,    0x86, 0xa6, 0x10, 0x36, 0x05, 0,    0, 0};
+
+	if (c->server->requests < from) {
+		put(c, OK_HEAD "Content-Length: 5\r\n\r\nhello");
+		return;
+	}
+	put(c, OK_HEAD "Content-Encoding: gzip\r\nContent-Length: 25\r\n\r\n");
+	evbuffer_add(bufferevent_get_output(c->bev), packed, sizeof packed);
+}
+
 static void answer(struct client *c, const char *path, const char *head, const char *body, size_t body_len)
 {
 	static const struct {
@@ -171,7 +185,12 @@ static void answer(struct client *c, const char *path, const char *head, const c
 		c->reset = fixed[i].reset;
 		return;
 	}
-	if (strcmp(path, "/echo") == 0) {
+	if (strncmp(path, "/gzip/", 6) == 0) {
+		answer_gzip(c, (int)strtol(path + 6, NULL, 10));
+	} else if (strcmp(path, "/drop-second") == 0) {
+		put(c, c->requests == 1 ? OK_HEAD "Content-Length: 5\r\n\r\nhello" : "");
+		c->close_when_written = c->requests == 2;
+	} else if (strcmp(path, "/echo") == 0) {
 		answer_echo(c, head, body, body_len);
 	} else if (strncmp(path, "/status/", 8) == 0) {
 		answer_status(c, (int)strtol(path + 8, NULL, 10));
@@ -222,6 +241,7 @@ static void on_read(struct bufferevent *bev, void *arg)
 	path = strdup(strchr(head, ' ') + 1);
 	path[strcspn(path, " ?")] = '\0';
 	c->server->requests++;
+	c->requests++;
 	answer(c, path, head, (const char *)evbuffer_pullup(in, (ssize_t)(head_len + body_len)) + head_len, body_len);
 	evbuffer_drain(in, head_len + body_len);
 	free(path);

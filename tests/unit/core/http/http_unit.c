@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP transfers against a server that misbehaves in every way we know of. */
+/* HTTP transfers against a server that misbehaves in every way we know of: all by libcurl, and all that can be without it. */
 #include "config.h"
 
-#include "core/http/http.h"
+#include "core/http/http_private.h"
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -30,6 +30,7 @@ struct rig {
 	struct http *http;
 	struct bad_server server;
 	int descriptors;
+	bool plain;
 };
 
 /* What one transfer met. */
@@ -101,7 +102,7 @@ static int open_descriptors(void)
 	return count;
 }
 
-static int setup(void **state)
+static int setup(void **state, bool plain)
 {
 	struct rig *r = calloc(1, sizeof *r);
 	struct err e = ERR_INIT;
@@ -113,9 +114,22 @@ static int setup(void **state)
 	r->resolver = resolver_new(r->base, &e);
 	r->http = http_new(r->base, r->resolver, &e);
 	assert_string_equal(e.text, "");
+	r->plain = plain;
+	r->http->plain_always = plain;
+	r->http->plain_idle_ms = plain ? 1000 : 0;
 	bad_server_start(&r->server, r->base);
 	*state = r;
 	return 0;
+}
+
+static int setup_curl(void **state)
+{
+	return setup(state, false);
+}
+
+static int setup_plain(void **state)
+{
+	return setup(state, true);
 }
 
 static void spin(struct rig *r, int ms)
@@ -277,7 +291,7 @@ static void sends_what_the_request_says(void **state)
 		assert_string_equal(m.body, expected);
 		free(m.body);
 	}
-	assert_int_equal(r->server.connections, 1);
+	assert_int_equal(r->server.connections, r->plain ? 2 : 1); /* with headers of its own, it is curl's */
 }
 
 static void sends_a_body_of_a_megabyte(void **state)
@@ -814,6 +828,94 @@ static void closes_idle_connections(void **state)
 	free(m.body);
 }
 
+/* The server closed it when the next request was on its way: that one is sent again, whole. */
+static void sends_again_what_a_reused_connection_lost(void **state)
+{
+	struct rig *r = *state;
+
+	for (int i = 0; i < 6; i++) {
+		struct http_request q = request(r, "POST", "/drop-second");
+		struct met m = {.done = 0};
+
+		q.body = "{\"a\":1}";
+		q.body_len = 7;
+		start(r, &m, &q, &streaming);
+		run_until(r, &m.done, 1);
+		assert_int_equal(m.result.outcome, HTTP_DONE);
+		assert_string_equal(m.body, "hello");
+		free(m.body);
+	}
+	assert_int_equal(r->server.connections, 6);
+}
+
+/* --- with libcurl and without it --------------------------------------------------------- */
+
+/* GETs of one path, each answered with "hello". */
+static void get_hello(struct rig *r, const char *path, int count)
+{
+	for (int i = 0; i < count; i++) {
+		struct http_request q = request(r, "GET", path);
+		struct met m = {.done = 0};
+
+		start(r, &m, &q, &streaming);
+		run_until(r, &m.done, 1);
+		assert_int_equal(m.result.outcome, HTTP_DONE);
+		assert_int_equal(m.responses, 1);
+		assert_string_equal(m.body, "hello");
+		free(m.body);
+	}
+}
+
+static void leaves_curl_after_a_usual_response(void **state)
+{
+	struct rig *r = *state;
+
+	r->http->plain_always = false;
+	r->http->plain_idle_ms = 60000;
+	get_hello(r, "/ok", 5);
+	assert_int_equal(r->server.connections, 2);
+	assert_int_equal(r->http->plain_idle_count, 1);
+}
+
+static void what_is_encoded_stays_with_curl(void **state)
+{
+	struct rig *r = *state;
+
+	r->http->plain_always = false;
+	r->http->plain_idle_ms = 60000;
+	get_hello(r, "/gzip/0", 5);
+	assert_int_equal(r->server.connections, 1);
+	assert_int_equal(r->server.requests, 5);
+}
+
+static void goes_back_to_curl_for_an_encoded_response(void **state)
+{
+	struct rig *r = *state;
+
+	r->http->plain_always = false;
+	r->http->plain_idle_ms = 60000;
+	get_hello(r, "/gzip/3", 6);
+	assert_int_equal(r->server.requests, 7); /* one of them twice */
+	assert_int_equal(r->http->plain_idle_count, 0);
+}
+
+static void goes_back_to_curl_where_nobody_listens(void **state)
+{
+	struct rig *r = *state;
+	struct http_request q = request(r, "GET", "/once");
+	struct met m = {.done = 0};
+
+	r->http->plain_always = false;
+	r->http->plain_idle_ms = 60000;
+	get_hello(r, "/once", 2);
+	bad_server_stop(&r->server);
+	start(r, &m, &q, &collecting);
+	run_until(r, &m.done, 1);
+	assert_int_equal(m.result.outcome, HTTP_REFUSED);
+	assert_text(&m, r, "Connection refused");
+	free(m.body);
+}
+
 /* --- pausing and fairness ------------------------------------------------------------- */
 
 static void assert_pattern(const struct met *m, size_t len)
@@ -1070,7 +1172,8 @@ static void many_at_once(void **state)
 	free(m);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f)                                                                                                           \
+	{"curl: " #f, f, setup_curl, teardown, NULL}, {"plain: " #f, f, setup_plain, teardown, NULL}
 
 int main(void)
 {
@@ -1100,6 +1203,11 @@ int main(void)
 		T(waits_for_a_name_no_longer_than_for_a_connection),
 		T(meets_no_closed_connection),
 		T(closes_idle_connections),
+		T(sends_again_what_a_reused_connection_lost),
+		T(leaves_curl_after_a_usual_response),
+		T(what_is_encoded_stays_with_curl),
+		T(goes_back_to_curl_for_an_encoded_response),
+		T(goes_back_to_curl_where_nobody_listens),
 		T(loses_nothing_by_pausing),
 		T(the_clock_of_silence_stops_in_a_pause),
 		T(a_flood_takes_only_its_share),
