@@ -298,7 +298,7 @@ static bool on_body(void *arg, const char *bytes, size_t len)
 {
 	struct http_transfer *t = arg;
 
-	if (!t->paused)
+	if (!t->paused && t->plain->held.len == 0)
 		return t->http->on_plain_body(t, bytes, len);
 	t->held = true;
 	if (buf_add(&t->plain->held, bytes, len) == 0)
@@ -437,7 +437,7 @@ static void on_readable(struct plain *c)
 	struct http_transfer *t = c->t;
 	ssize_t n;
 
-	if (t->paused) {
+	if (t->paused || c->held.len > 0) { /* what is held comes first, in http_plain_resume */
 		t->held = true;
 		watch(c, (short)(c->armed & ~EV_READ));
 		return;
