@@ -162,6 +162,7 @@ static struct plain *connect_to(struct http *h, const struct plain_address *to)
 		return NULL;
 	}
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &(int){RECEIVE_BUFFER}, sizeof(int));
 	c->connecting = connect(c->fd, &to->at.any, to->len) < 0;
 	if (c->connecting && errno != EINPROGRESS) {
 		plain_free(c);

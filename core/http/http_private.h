@@ -44,6 +44,9 @@
 #define BUFFER_SMALL 2048L
 #define BUFFER_CROWD 512u /* transfers from which on new ones get a small buffer */
 #define NEVER        INT64_MAX
+/* Of a socket, as setsockopt takes it: otherwise the kernel takes up to 32 MiB from an LLM whose client reads
+ * slowly, and nothing holds the LLM back. */
+#define RECEIVE_BUFFER (256 << 10)
 #define STALL_MS     1000 /* if a timer is this late, our own loop stalled, and no server is to blame */
 
 /* A part of the pool: a multi handle. */

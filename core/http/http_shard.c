@@ -80,6 +80,8 @@ curl_socket_t http_shard_open_socket(void *arg, curlsocktype purpose, struct cur
 		close(fd);
 		fd = -1;
 	}
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){RECEIVE_BUFFER}, sizeof(int));
 	return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 

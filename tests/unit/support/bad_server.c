@@ -21,7 +21,7 @@ struct client {
 	struct event *tick;
 	const char *drip; /* what is still to be sent byte by byte */
 	bool close_when_written, reset;
-	size_t flood, flooded;
+	size_t flood, flooded, chunk;
 	int requests;
 };
 
@@ -71,20 +71,28 @@ static void drip(struct client *c, const char *text, int usec)
 	event_add(c->tick, &tv);
 }
 
-static void flood_more(struct client *c)
+static void flood_chunk(struct client *c)
 {
 	struct evbuffer *out = bufferevent_get_output(c->bev);
 	char chunk[8192];
 	size_t n = c->flood - c->flooded;
 
-	if (n > sizeof chunk)
-		n = sizeof chunk;
+	if (n > c->chunk)
+		n = c->chunk;
 	for (size_t i = 0; i < n; i++)
 		chunk[i] = bad_server_pattern(c->flooded + i);
 	evbuffer_add_printf(out, "%zx\r\n", n);
 	evbuffer_add(out, chunk, n);
 	put(c, "\r\n");
 	c->flooded += n;
+}
+
+static void flood_more(struct client *c)
+{
+	const size_t at_once = c->chunk < 8192 ? 131072 : 8192; /* small ones fill more than one read */
+
+	for (size_t n = 0; n < at_once && c->flooded < c->flood; n += c->chunk)
+		flood_chunk(c);
 	if (c->flooded == c->flood) {
 		put(c, "0\r\n\r\n");
 		c->flood = 0;
@@ -211,8 +219,11 @@ static void answer(struct client *c, const char *path, const char *head, const c
 			put(c,
 			    "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789");
 	} else if (strncmp(path, "/flood/", 7) == 0) {
+		char *end;
+
 		put(c, CHUNKED_HEAD);
-		c->flood = strtoul(path + 7, NULL, 10);
+		c->flood = strtoul(path + 7, &end, 10);
+		c->chunk = *end == '/' ? strtoul(end + 1, NULL, 10) : 8192;
 		c->flooded = 0;
 		flood_more(c);
 	}
@@ -284,6 +295,7 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 	c->server = s;
 	c->bev = bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
+	bufferevent_set_max_single_write(c->bev, 1 << 20);
 	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 }
 
