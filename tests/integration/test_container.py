@@ -8,9 +8,13 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
+from harness import debian_tree
 from harness.container import TOOLS, Container, Image
 from harness.http_client import Turn
 from harness.llm_script import said, words
@@ -80,6 +84,7 @@ def test_chats_and_is_healthy(start, llm):
     assert status.returncode == 0 and "Llama" in status.stdout
     assert (c.data / "threads.db").exists()
     log = c.process.log()
+    print(log)
     for program in "tt-agent-container[1] INFO started", "tt-agentd", "tt-agent-fcgi":
         assert program in log
     first = [r for r in llm.chats() if "again" not in json.dumps(r["body"]) and "[plain]" not in json.dumps(r["body"])]
@@ -88,7 +93,7 @@ def test_chats_and_is_healthy(start, llm):
 
 
 def proc(pid):
-    return SOURCE.__class__(f"/proc/{pid}")
+    return Path(f"/proc/{pid}")
 
 
 def of(c, name, child):
@@ -113,6 +118,25 @@ def test_what_is_killed_is_back(start, name, child):
         assert f"process_ended name={name}" in c.process.log()
 
 
+def test_each_process_is_back(start):
+    c = start({"TT_AGENT_ADMIN_FROM": "localhost", "TT_AGENT_WORKERS": "2"}).wait_ready()
+    names = lambda: sorted(n for p, (n, _) in c.processes().items() if p != c.entry() and n != "sleep")
+    wait_until(lambda: names().count("tt-agent-keeper") == 2 and c.chat("[plain]").whole, "all of them run")
+    kinds = lambda: {(n, parent == c.entry()): p for p, (n, parent) in c.processes().items() if p != c.entry()}
+    before, seen = names(), {}
+    for name, of_entry in sorted(kinds()):
+        victim = kinds()[name, of_entry]
+        killed = time.monotonic()
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: name == "sleep" or names().count(name) >= before.count(name), f"{name} is back", 5)
+        wait_until(lambda: c.answers() and c.chat("[plain]").whole, f"it chats without {name}", 5)
+        wait_until(lambda: c.exec("tt-agentctl", "ping").returncode == 0, "the daemon answers", 5)
+        seen[name + ("" if of_entry else " (child)")] = round(time.monotonic() - killed, 2)
+        wait_until(lambda: names() == before, "what drains has ended", 20)
+    print(f"back after s: {seen}")
+    assert {"tt-agentd", "tt-agent-fcgi", "tt-agent-fcgi (child)", "tt-agent-keeper (child)", "nginx", "nginx (child)"} <= set(seen)
+
+
 def test_answers_survive_the_daemon_and_the_web_servers_parent(start):
     c = start().wait_ready()
     exchange = c.ask(words(60, delay_us=50000)).head()
@@ -134,6 +158,7 @@ def test_answers_end_when_it_is_stopped(start, llm):
         assert turn.whole and turn.text.endswith(STOPPED) and said(3000).startswith(turn.text.removesuffix(STOPPED).strip())
     assert Turn(silent).text == STOPPED
     assert c.process.wait(10) == 0
+    print(c.process.log())
     assert re.findall("tt-agent-container.* INFO (\\w+)", c.process.log())[-2:] == ["stopping", "stopped"]
 
 
@@ -153,6 +178,54 @@ def test_a_second_signal_stops_at_once(start):
     c.process.expected_exit = {0, 137}
     c.stop()
     exchange.close()
+
+
+# ---- what it logs --------------------------------------------------------------------------------------
+
+
+def json_lines(c):
+    """All of its lines but nginx's own."""
+    return (json.loads(line) for line in c.process.log().splitlines() if not re.match(r"\d{4}/\d\d/\d\d [\d:]{8} \[\w+\] ", line))
+
+
+@pytest.mark.parametrize("env, file", [({"AGENT_LOG_FORMAT": "JSON"}, None), ({"AGENT_LOG_FORMAT": ""}, 'log: { format = "json"; };\n')],
+                         ids=["environment", "file"])
+def test_its_lines_are_json(start, image, env, file):
+    directory = image.root / "etc" / "tt-agent"
+    if file:
+        directory.mkdir()
+        (directory / "tt-agent.conf").write_text(file)
+    try:
+        c = start({**env, "TT_AGENT_WORKERS": "2"}).wait_ready()
+        os.kill(of(c, "tt-agentd", False).pop(), signal.SIGKILL)
+        wait_until(lambda: c.exec("tt-agentctl", "ping").returncode == 0, "the daemon answers", 5)
+        assert c.chat("[plain]").whole
+        c.stop()
+    finally:
+        if file:
+            shutil.rmtree(directory)
+    lines = list(json_lines(c))
+    mine = [line for line in lines if line["program"] == "tt-agent-container"]
+    assert [line["event"] for line in mine] == ["started", "process_ended", "stopping", "stopped"]
+    for line in mine:
+        assert list(line)[:5] == ["time", "level", "event", "program", "pid"] and line["pid"] == 1
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
+    assert mine[0]["workers"] == 2 and mine[0]["level"] == "INFO"
+    assert (mine[1]["name"], mine[1]["status"], mine[1]["level"]) == ("tt-agentd", 137, "ERROR")
+    assert {"tt-agentd", "tt-agent-fcgi"} < {line["program"] for line in lines}
+
+
+@pytest.mark.parametrize("env", [
+    {"AGENT_MAX_FAILURES": 'a "quoted" \\ word'}, {"AGENT_MAX_FAILURES": "line\nbreak\ttab \x01 ü"}, {"TT_AGENT_ADMIN_FROM": 'x"y\\'},
+    {"TT_AGENT_ADMIN_FROM": "1:2"}, {"TT_AGENT_PORT": "http"},
+])
+def test_what_is_wrong_is_said_in_json(start, env):
+    c = start({**env, "AGENT_LOG_FORMAT": "json"})
+    c.process.expected_exit = {1}
+    assert c.process.wait(20) == 1
+    line = list(json_lines(c))[-1]
+    assert (line["event"], line["level"]) == ("not_started", "CRITICAL")
+    assert set(env) & set(re.findall(r"\w+", line["reason"])) or "nginx refuses" in line["reason"]
 
 
 # ---- who may change something -------------------------------------------------------------------------
@@ -261,32 +334,74 @@ def test_what_only_root_may_read(testbed, start, user):
 # ---- the compose file ----------------------------------------------------------------------------------
 
 
-def test_the_compose_file_is_merged_with_tt_studios(tmp_path):
-    try:
-        version = subprocess.run(["docker", "compose", "version"], capture_output=True)
-    except OSError:
-        pytest.skip("docker is not installed")
-    if version.returncode:
-        pytest.skip("docker compose is not installed")
-    studio = tmp_path / "docker-compose.yml"
+def compose():
+    """The arguments that run docker compose: that of this machine, else the one of Debian 13 in a tree."""
+    if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0:
+        return ["docker", "compose"]
+    debian_tree.have_everything()
+    return ["chroot", str(debian_tree.compose_tree()), "docker-compose"]
+
+
+def test_the_compose_file_is_merged_with_tt_studios():
+    command = compose()
+    root = Path(command[1]) if command[0] == "chroot" else Path("/")
+    directory = Path(tempfile.mkdtemp(dir=root / "tmp"))
     environment = "".join(f"      - {k}\n" for k in STUDIO if STUDIO[k] == "")
-    studio.write_text(f"""services:
+    (directory / "docker-compose.yml").write_text(f"""services:
+  tt_studio_backend:
+    image: backend
+    networks: [tt_studio_network]
   tt_studio_agent:
+    hostname: tt-studio-agent
     user: "1000:1000"
     build: ./agent
+    depends_on:
+      tt_studio_backend:
+        condition: service_healthy
+    networks: [tt_studio_network]
     ports: ["8080:8080"]
     environment:
+      - PYTHONDONTWRITEBYTECODE=1
 {environment}      - USE_CLOUD_LLM=true
+    stdin_open: true
+    tty: true
     healthcheck:
       test: ["CMD", "curl", "-f", "http://localhost:8080/"]
+networks:
+  tt_studio_network:
 """)
-    done = subprocess.run(
-        ["docker", "compose", "-f", studio, "-f", SOURCE / "deploy/container/compose.tt-studio.yml", "config", "--format", "json"],
-        capture_output=True, text=True, env={**os.environ, "TT_AGENT_SOURCE": str(SOURCE), "JWT_SECRET": "x",
-                                             "HOST_PERSISTENT_STORAGE_VOLUME": "/host", "INTERNAL_PERSISTENT_STORAGE_VOLUME": "/inside"})
-    assert done.returncode == 0, done.stderr
-    service = json.loads(done.stdout)["services"]["tt_studio_agent"]
-    assert service["build"]["context"] == str(SOURCE) and service["image"] == "tt-agent" and service["user"] == "1000:1000"
-    assert {"JWT_SECRET", "USE_CLOUD_LLM", "TT_AGENT_ADMIN_FROM"} <= set(service["environment"])
-    assert {v["target"] for v in service["volumes"]} == {"/var/lib/tt-agent", "/inside/backend_volume"}
-    assert service["ports"][0]["target"] == 8080 and service["healthcheck"]["test"][1] == "curl"
+    modes = {"prod": "    image: ghcr.io/somebody/agent-prod:v0.0.0\n",
+             "dev-mode": "    image: ghcr.io/somebody/agent-dev:v0.0.0\n    volumes: [\"./agent:/app\"]\n    environment:\n      - HF_MODEL_PATH=meta-llama/Llama-3.1-8B-Instruct\n"}
+    for mode, text in modes.items():
+        (directory / f"docker-compose.{mode}.yml").write_text(f"services:\n  tt_studio_agent:\n    container_name: tt_studio_agent_{mode}\n{text}")
+    shutil.copy(SOURCE / "deploy" / "container" / "compose.tt-studio.yml", directory)
+    variables = {"PATH": os.environ["PATH"], "TT_AGENT_SOURCE": "/the/sources", "JWT_SECRET": "x", "HOST_PERSISTENT_STORAGE_VOLUME": "/host",
+                 "INTERNAL_PERSISTENT_STORAGE_VOLUME": "/inside"}
+
+    def config(mode, *more, **changed):
+        files = [f for name in ("docker-compose.yml", f"docker-compose.{mode}.yml", *more) for f in ("-f", f"/{(directory / name).relative_to(root)}")]
+        env = {k: v for k, v in {**variables, **changed}.items() if v is not None}
+        return subprocess.run([*command, *files, "config", "--format", "json"], capture_output=True, text=True, env=env)
+
+    try:
+        for mode in modes:
+            done = config(mode, "compose.tt-studio.yml")
+            assert done.returncode == 0, done.stderr
+            service = json.loads(done.stdout)["services"]["tt_studio_agent"]
+            assert service["build"]["context"] == "/the/sources" and service["build"]["dockerfile"] == "deploy/container/Dockerfile"
+            assert service["image"] == "tt-agent" and service["user"] == "1000:1000" and service["hostname"] == "tt-studio-agent"
+            assert service["container_name"] == f"tt_studio_agent_{mode}" and service["read_only"] and service["cap_drop"] == ["ALL"]
+            assert {*STUDIO, "TT_AGENT_ADMIN_FROM", "TT_AGENT_ADMIN_TOKEN"} <= set(service["environment"])
+            assert service["environment"]["JWT_SECRET"] == "x" and service["environment"]["INTERNAL_PERSISTENT_STORAGE_VOLUME"] == "/inside"
+            volumes = {v["target"]: v for v in service["volumes"]}
+            assert set(volumes) - {"/app"} == {"/var/lib/tt-agent", "/inside/backend_volume"}
+            assert volumes["/inside/backend_volume"]["read_only"] and volumes["/inside/backend_volume"]["source"] == "/host/backend_volume"
+            assert service["ports"][0]["published"] == "8080" and service["healthcheck"]["test"][1] == "curl"
+            back = config(mode)  # the way back: the same without the file
+            assert back.returncode == 0, back.stderr
+            old = json.loads(back.stdout)["services"]["tt_studio_agent"]
+            assert old["image"].startswith("ghcr.io/") and "TT_AGENT_ADMIN_FROM" not in old["environment"] and not old.get("read_only")
+        without = config("prod", "compose.tt-studio.yml", TT_AGENT_SOURCE=None)
+        assert without.returncode and "must be the directory of the sources" in without.stderr
+    finally:
+        shutil.rmtree(directory)

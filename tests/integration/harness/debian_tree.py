@@ -24,7 +24,7 @@ from .process import PATIENCE, SOURCE, wait_until
 TREES = SOURCE / "build" / "debian"
 SUITES = ["bookworm", "trixie"]
 # What the tests use in the system where the packages are installed; the network is not there then.
-RUNTIME = "systemd systemd-sysv dbus iproute2 curl python3 nginx lighttpd apache2 bubblewrap procps ca-certificates".split()
+RUNTIME = "systemd systemd-sysv dbus iproute2 curl python3 nginx lighttpd apache2 bubblewrap procps ca-certificates autopkgtest".split()
 BUILDING = ["dpkg-dev", "lintian", "ccache"]
 PATH = "/usr/lib/ccache:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = ["env", "-i", f"PATH={PATH}", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb", "DEBIAN_FRONTEND=noninteractive"]
@@ -140,6 +140,12 @@ def build_tree(suite):
     return made(f"{suite}-build", " ".join(BUILDING) + needed, make)
 
 
+def compose_tree():
+    """Debian 13 with docker compose, which Debian 12 has only in an older version that reads other files."""
+    bare = bare_tree("trixie")
+    return made("trixie-compose", "docker-compose", lambda tree, log: run(["cp", "-a", bare, tree], log) and install(tree, ["docker-compose"], log))
+
+
 def depends(package):
     """What it needs beside the other package of ours."""
     text = subprocess.run(["dpkg-deb", "-f", package, "Depends"], capture_output=True, text=True, check=True).stdout.strip()
@@ -161,7 +167,7 @@ def runtime_tree(suite):
 def sources():
     """Their content as a word: of all that the packages are made of."""
     content = hashlib.sha256()
-    for top in ("Makefile.am", "README.md", "configure.ac", "agentctl", "agentd", "conf", "core", "debian", "deploy", "fcgi", "man", "runner"):
+    for top in ("Makefile.am", "README.md", "configure.ac", "agentctl", "agentd", "conf", "core", "debian", "deploy", "doc", "fcgi", "man", "runner", "ui"):
         for file in sorted([SOURCE / top, *(SOURCE / top).rglob("*")]):
             if file.is_file():
                 content.update(str(file).encode() + file.read_bytes())
