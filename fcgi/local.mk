@@ -44,6 +44,7 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/ui.c \
 	fcgi/endpoints/ui.h \
 	fcgi/endpoints/ui_session.c \
+	fcgi/endpoints/usage.c \
 	fcgi/endpoints/v1.c \
 	fcgi/endpoints/v1_chat_completions.c \
 	fcgi/endpoints/v1_models.c \

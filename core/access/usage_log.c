@@ -20,6 +20,8 @@
 #define BUSY_MS      2000
 #define PRUNE_MS     60000
 #define PRUNE_ROWS   10000 /* at once */
+#define QUERY_MS     5000  /* of a sum for an endpoint: rows are written on the same thread */
+#define QUERY_STEPS  10000 /* of SQLite, between two looks at the clock */
 #define FILE_DEFAULT "usage.db"
 
 static const char schema[] =
@@ -57,6 +59,7 @@ struct usage_log {
 	char *file; /* NULL: nothing is stored */
 	int64_t retain_ms, max_rows;
 	int64_t pruned_ms;
+	unsigned queries; /* that wait or run */
 	/* The thread's, while it writes. */
 	sqlite3 *sqlite;
 	char *opened; /* its file */
@@ -380,18 +383,38 @@ static const struct {
 	{"day", "date(at_ms / 1000, 'unixepoch')"},
 };
 
-json_t *usage_log_sums(const char *file, const char *by, int64_t since_ms, struct err *e)
+#define GROUPS (sizeof groups / sizeof groups[0])
+
+static size_t group_of(const char *by)
+{
+	size_t g = 0;
+
+	while (g < GROUPS && strcmp(groups[g].name, by) != 0)
+		g++;
+	return g;
+}
+
+bool usage_log_sums_by(const char *by)
+{
+	return group_of(by) < GROUPS;
+}
+
+static int is_late(void *until_ms)
+{
+	return clock_mono_ms() > *(int64_t *)until_ms;
+}
+
+/* until_ms: CLOCK_MONOTONIC; 0: however long it takes. */
+static json_t *sums_until(const char *file, const char *by, int64_t since_ms, int64_t until_ms, struct err *e)
 {
 	sqlite3_stmt *s = NULL;
 	sqlite3 *db = NULL;
 	json_t *all = NULL;
 	char sql[600];
-	size_t g = 0;
+	size_t g = group_of(by);
 	int code;
 
-	while (g < sizeof groups / sizeof groups[0] && strcmp(groups[g].name, by) != 0)
-		g++;
-	if (g == sizeof groups / sizeof groups[0]) {
+	if (g == GROUPS) {
 		err_set(e, "'%.30s': usage is summed by key, subject, model, outcome or day", by);
 		return NULL;
 	}
@@ -405,6 +428,8 @@ json_t *usage_log_sums(const char *file, const char *by, int64_t since_ms, struc
 		goto out;
 	}
 	sqlite3_bind_int64(s, 1, since_ms);
+	if (until_ms != 0)
+		sqlite3_progress_handler(db, QUERY_STEPS, is_late, &until_ms);
 	all = json_array();
 	while ((code = sqlite3_step(s)) == SQLITE_ROW) {
 		char *group = utf8_text((const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0));
@@ -418,6 +443,9 @@ json_t *usage_log_sums(const char *file, const char *by, int64_t since_ms, struc
 		free(group);
 	}
 	if (code != SQLITE_DONE) {
+		if (code == SQLITE_INTERRUPT)
+			err_set(e, "%s: to sum it took longer than %d s; tt-agentctl usage has no limit", file,
+			        QUERY_MS / 1000);
 		sqlite_error(db, file, e);
 		json_decref(all);
 		all = NULL;
@@ -426,4 +454,79 @@ out:
 	sqlite3_finalize(s);
 	sqlite3_close(db);
 	return all;
+}
+
+json_t *usage_log_sums(const char *file, const char *by, int64_t since_ms, struct err *e)
+{
+	return sums_until(file, by, since_ms, 0, e);
+}
+
+/* ---- the same for endpoints ------------------------------------------------------------------------------ */
+
+struct usage_query {
+	struct usage_log *log;
+	struct background_job *job;
+	char *file, *by;
+	int64_t since_ms;
+	usage_query_fn *done;
+	void *arg;
+	json_t *sums;
+	struct err e;
+};
+
+static void query_free(void *arg)
+{
+	struct usage_query *q = arg;
+
+	q->log->queries--;
+	json_decref(q->sums);
+	free(q->file);
+	free(q->by);
+	free(q);
+}
+
+static void query_run(void *arg)
+{
+	struct usage_query *q = arg;
+
+	q->sums = sums_until(q->file, q->by, q->since_ms, clock_mono_ms() + QUERY_MS, &q->e);
+}
+
+static void query_done(void *arg)
+{
+	struct usage_query *q = arg;
+
+	q->done(q->arg, q->sums, &q->e);
+	query_free(q);
+}
+
+struct usage_query *usage_log_query(struct usage_log *u, const char *by, int64_t since_ms, usage_query_fn *done,
+                                    void *arg, struct err *e)
+{
+	static const struct background_work work = {.run = query_run, .done = query_done, .drop = query_free};
+	struct usage_query *q = NULL;
+
+	if (u->file == NULL)
+		err_set(e, "No usage is stored (settings usage.file and usage.retain)");
+	else if (u->queries >= USAGE_QUERIES_MAX)
+		err_set(e, "Too many sums of usage are requested at once; try again in a moment");
+	else if ((q = calloc(1, sizeof *q)) == NULL)
+		err_set(e, "Out of memory");
+	if (q == NULL)
+		return NULL;
+	*q = (struct usage_query){
+		.log = u, .file = strdup(u->file), .by = strdup(by), .since_ms = since_ms, .done = done, .arg = arg};
+	u->queries++;
+	if (q->file != NULL && q->by != NULL)
+		q->job = background_start(u->background, &work, q);
+	if (q->job != NULL)
+		return q;
+	err_set(e, "Out of memory");
+	query_free(q);
+	return NULL;
+}
+
+void usage_query_cancel(struct usage_query *q)
+{
+	background_cancel(q->job);
 }

@@ -16,6 +16,7 @@ openapi_parts = \
 	fcgi/openapi/test_llm.json \
 	fcgi/openapi/ui.json \
 	fcgi/openapi/ui_session.json \
+	fcgi/openapi/usage.json \
 	fcgi/openapi/v1.json \
 	fcgi/openapi/v1_chat_completions.json \
 	fcgi/openapi/v1_models.json

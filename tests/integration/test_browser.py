@@ -90,6 +90,11 @@ def test_the_page_everywhere(world, browse, place, size, theme):
     assert "test-secret" not in browser.text("body")
     browser.shot(f"settings {name}")
     faults += browser.axe()
+    browser.click("nav a[href='#usage']")
+    browser.see("#usage-lists", "Llama-3.1-8B-Instruct")
+    assert "By day" in browser.text("#usage-lists") and "(no key)" in browser.text("#usage-lists")
+    browser.shot(f"usage {name}", whole=True)
+    faults += browser.axe()
     browser.click("nav a[href='#chat']")
     browser.see("#talk", "What would you like to know?")
     faults += browser.axe()
@@ -308,6 +313,7 @@ def test_others_see_what_they_may(testbed, browse, size):
     browser.shot(f"public {size} light", whole=True)
     browser.click("nav a[href='#settings']")
     browser.see("#settings", "to admins only")
+    assert not browser.text("#usage-link")
     browser.click("nav a[href='#chat']")
     browser.ask("[plain]")
     browser.see("#talk", "Grüße 😀")
@@ -357,7 +363,7 @@ def test_everything_is_reached_by_keys(world, browse):
         browser.type("\ue004")  # Tab
         order.append(focused(browser))
         assert browser.run("const e = document.activeElement, r = e.getBoundingClientRect(); return r.width > 0 && r.height > 0"), order
-    assert order[:7] == ["#main", "#overview", "#chat", "#settings", "theme", "refresh", "test"], order
+    assert order[:7] == ["#main", "#overview", "#chat", "usage-link", "#settings", "theme", "refresh"], order
     assert "span" in order and "only-bad" in order
     # What changes meanwhile leaves the focus alone.
     browser.run("document.querySelector('#models button').focus()")

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What attempts at LLMs took: a row for each, also of those that failed or were cancelled."""
 
+import json
 import random
 import sqlite3
 import threading
 
 import pytest
-from harness.http_client import Turn
+from harness.http_client import Exchange, Turn
 from harness.llm_script import said, words
 from harness.process import wait_until
 
@@ -47,6 +48,17 @@ def test_each_attempt_is_a_row(testbed):
     assert service.ctl("usage", "--since", "2100-01-01")["usage"] == []
     for wrong in ("--by", "hour"), ("--since", "soon"):
         assert service.ctl("usage", *wrong, ok=False).returncode == 1
+    # GET /usage says the same, to admins, and without the daemon.
+    service.daemon.stop()
+    for by in "key", "subject", "model", "outcome", "day":
+        told = service.http.get(f"/usage?by={by}")
+        assert told.status_code == 200 and told.json() == {"by": by, "since": 0, "usage": service.ctl("usage", "--by", by)["usage"]}
+    assert service.http.get("/usage").json()["by"] == "key"
+    assert service.http.get("/usage?since=4102444800").json()["usage"] == []
+    assert service.http.head("/usage").status_code == 200
+    assert service.http.get("/usage", headers={"X-Forwarded-For": "203.0.113.7"}).status_code == 403
+    for wrong in "by=hour", "by=", "by=key%27--", "since=soon", "since=-1", "since=1e300", "since=nan":
+        assert service.http.get(f"/usage?{wrong}").status_code == 400
 
 
 def test_each_round_of_tools_is_an_attempt(testbed):
@@ -116,6 +128,7 @@ def test_where_nothing_is_to_be_stored_nothing_is(testbed, setting):
     service, _ = testbed.one({"text": ["yes"]}, sets=[setting])
     assert Turn(service.ask("hello")).whole
     assert service.ctl("usage", ok=False).returncode == 1
+    assert service.http.get("/usage").json() == {"status": "error", "message": "No usage is stored (settings usage.file and usage.retain)"}
     assert service.responder.stop() == 0
     assert not (service.directory / "usage.db").exists()
 
@@ -124,8 +137,33 @@ def test_a_database_that_cannot_be_written_costs_no_answer(testbed):
     service, _ = testbed.one({"text": ["yes"]}, sets=[f"usage.file={testbed.directory}/missing/usage.db"])
     assert service.chat("hello").answer == "yes"
     service.responder.wait_log("usage_not_stored .*missing/usage.db")
+    told = service.http.get("/usage").json()
+    assert told["status"] == "error" and "missing/usage.db" in told["message"]
     (testbed.directory / "missing").mkdir()
     wait_until(lambda: (testbed.directory / "missing/usage.db").exists(), "the row is stored later")
+
+
+def test_many_who_read_it_at_once_cost_no_answer(testbed):
+    """Also where it takes long, and of those who leave."""
+    service, _ = testbed.one({"text": ["yes"]})
+    assert service.chat("hello").answer == "yes"
+    rows(service, 1)
+    with sqlite3.connect(service.directory / "usage.db") as db:
+        db.execute("WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 20000)"
+                   " INSERT INTO usage SELECT NULL, 1, 1, 'k' || (value % 1000), 's', 'm', 'complete', 1, 1 FROM n")
+    db.close()
+    readers = [Exchange(service.host, "GET", "/usage") for _ in range(24)]
+    for reader in readers[::3]:
+        reader.close()
+    assert service.chat("hello").answer == "yes"
+    told = []
+    for reader in (r for i, r in enumerate(readers) if i % 3):
+        reader.head()
+        told.append(json.loads(reader.read()))
+        reader.close()
+    whole = [t for t in told if "usage" in t]
+    assert whole and all(len(t["usage"]) > 900 for t in whole)
+    assert all(t in whole or t["message"].startswith("Too many sums") for t in told)
 
 
 def test_tokens_are_charged_as_they_were_used(testbed):
