@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from harness import fastcgi
+from harness.event_stream import EventStream
 from harness.http_client import Exchange, Turn
 from harness.process import SOURCE, wait_until
-from harness.web_servers import Nginx
+from harness.web_servers import Nginx, Proxy
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +158,26 @@ def test_a_server_that_compresses_leaves_the_stream_alone(one, server):
 def test_a_server_in_front_learns_not_to_buffer(one, server):
     turn = Turn(Exchange(one.host_of(server), "POST", "/poll_requests", {"message": "Hi", "thread_id": "z"}))
     assert turn.whole and turn.headers["x-accel-buffering"] == "no"
+
+
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
+def test_events_pass_another_nginx_in_front_at_once(testbed, server):
+    """One that collects answers still has all of them when the others have arrived."""
+    service, _ = testbed.one()
+    proxy = testbed.keep(Proxy(testbed, "proxy", service.host_of(server)))
+    collected = testbed.client(socket.create_connection(proxy.collecting.split(":")))
+    collected.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+    stream = testbed.client(EventStream(proxy.plain))
+    assert stream.exchange.status == 200
+    stream.event("selected")
+    for command, kind in ("drain", "drained"), ("undrain", "undrained"):
+        service.ctl(command, "d1")
+        stream.event(kind)
+    collected.setblocking(False)
+    try:
+        assert b"data:" not in collected.recv(65536)
+    except BlockingIOError:
+        pass
 
 
 def chunked(size):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GET /metrics: the numbers are right, nothing is lost, and it answers when nothing else does."""
 
+import concurrent.futures
 import json
 import os
 import resource
@@ -210,6 +211,38 @@ def test_made_up_names_add_no_series(lively):
     assert {labels for _, labels in new} <= {(("code", f"{n}xx"), ("endpoint", e)) for n in range(2, 6) for e in ("other", "/select_model")}
     assert after.value("requests_total", endpoint="other", code="4xx") >= 2000
     assert goes_up(before, after)
+
+
+MADE_UP = [
+    ("POST", "/poll_requests", '{"message": "", "thread_id": "thread-%d", "model": "model-%d"}'),
+    ("POST", "/v1/chat/completions", '{"model": "thread-%d-model-%d", "messages": [{"role": "user", "content": "x"}]}'),
+    ("POST", "/select_model", '{"deploy_id": "thread-%d-%d"}'),
+    ("GET", "/v1/models/thread-%d-%d", ""),
+    ("GET", "/nothing-%d-%d", ""),
+]
+
+
+@pytest.mark.parametrize("count", [2000, pytest.param(1_000_000, marks=pytest.mark.long)])
+def test_no_name_of_a_client_becomes_a_series(testbed, count):
+    """Of models, threads, ids, paths: each of `count` requests has two that nobody used before."""
+    service, _ = testbed.one(sets=["http.api=true"], workers=2)
+
+    def ask(first, last):
+        with fastcgi.connect(service.socket, 60) as s:
+            for n in range(first, last):
+                method, path, body = MADE_UP[n % len(MADE_UP)]
+                fill = lambda text: text % (n, n) if "%d" in text else text
+                s.sendall(fastcgi.request(method, fill(path), fill(body).encode(), keep=True, HTTP_HOST=f"host-{n}"))
+                fastcgi.read_answer(s)
+
+    ask(0, 50)
+    before = scrape(service)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(ask, 50 + n * count // 4, 50 + (n + 1) * count // 4) for n in range(4)]:
+            done.result()
+    after = scrape(service)
+    assert after.samples.keys() == before.samples.keys()
+    assert after.sum("requests_total") - before.sum("requests_total") == count + 1
 
 
 def test_models_without_end_become_other(testbed):

@@ -8,13 +8,11 @@ import shutil
 import pytest
 
 from harness.metrics import promtool
+from harness.monitoring import DASHBOARD, dashboard_expressions, filled
 from harness.process import SOURCE
 
 RULES = SOURCE / "deploy/prometheus/tt-agent.rules.yml"
 CASES = SOURCE / "deploy/prometheus/tt-agent.rules.test.yml"
-DASHBOARD = json.loads((SOURCE / "deploy/grafana/tt-agent.json").read_text())
-# What Grafana puts in their place.
-VARIABLES = {"$__rate_interval": "1m", "$instance": ".*", "$model": ".*", "$job": "tt-agent"}
 FROM_PROMETHEUS = {"job", "instance", "le", "up"}
 
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)")
@@ -28,18 +26,6 @@ def table():
         for suffix in ("_bucket", "_sum", "_count") if kind == "histogram" else ("",):
             found[name + suffix] = set(labels.split(", ")) - {""}
     return found
-
-
-def filled(expression):
-    for name, value in VARIABLES.items():
-        expression = expression.replace(name, value)
-    assert "$" not in expression, expression
-    return expression
-
-
-def dashboard_expressions():
-    boxes = [target["expr"] for box in DASHBOARD["panels"] for target in box.get("targets", [])]
-    return boxes + [annotation["expr"] for annotation in DASHBOARD["annotations"]["list"]]
 
 
 def dashboard_queries():

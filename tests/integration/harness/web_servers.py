@@ -245,3 +245,55 @@ class Apache:
 
     def stop(self):
         return self.process.stop()
+
+
+PROXY = """
+daemon off;
+{user}
+pid {dir}/nginx.pid;
+error_log stderr warn;
+events {{ }}
+http {{
+	access_log off;
+	client_body_temp_path {dir}/body;
+	proxy_temp_path {dir}/proxy;
+	fastcgi_temp_path {dir}/fastcgi;
+	uwsgi_temp_path {dir}/uwsgi;
+	scgi_temp_path {dir}/scgi;
+	server {{
+		listen {plain};
+		location / {{ proxy_pass http://{to}; }}
+	}}
+	server {{
+		listen {collecting};
+		location / {{
+			proxy_pass http://{to};
+			proxy_ignore_headers X-Accel-Buffering;
+			proxy_buffers 8 256k;
+			proxy_buffer_size 256k;
+			proxy_busy_buffers_size 512k;
+		}}
+	}}
+}}
+"""
+
+
+class Proxy:
+    """Another nginx in front of a web server: .plain has nginx's default settings, .collecting ignores X-Accel-Buffering."""
+
+    def __init__(self, testbed, name, to):
+        directory = Path(testbed.directory) / name
+        directory.mkdir()
+        sockets = [listener(), listener()]
+        self.plain, self.collecting = (f"127.0.0.1:{s.getsockname()[1]}" for s in sockets)
+        (directory / "nginx.conf").write_text(PROXY.format(
+            dir=directory, to=to, plain=self.plain, collecting=self.collecting, user="user root;" if os.getuid() == 0 else ""))
+        fds = [s.fileno() for s in sockets]
+        self.process = Process(
+            name, ["nginx", "-p", directory, "-c", directory / "nginx.conf", "-e", "stderr"], testbed.directory,
+            env={"NGINX": "".join(f"{fd};" for fd in fds)}, pass_fds=fds)
+        for s in sockets:
+            s.close()
+
+    def stop(self):
+        return self.process.stop()
