@@ -28,7 +28,7 @@ def one(shared):
 
 def refresh(host, *forwarded):
     headers = [("X-Forwarded-For", f) for f in forwarded]
-    return httpx.post(f"http://{host}/refresh", headers=headers, trust_env=False, timeout=30).status_code
+    return httpx.post(f"http://{host}/refresh", headers=headers, verify=False, trust_env=False, timeout=30).status_code
 
 
 @pytest.mark.parametrize("forwarded, status", [
@@ -87,7 +87,7 @@ def test_a_client_may_read_the_metrics_and_nothing_else(one, testbed, server):
         host = getattr(one, f"start_{server}")(monitor="127.0.0.2").host
     may = {}
     for address in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
-        with httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=30) as client:
+        with httpx.Client(transport=httpx.HTTPTransport(local_address=address, verify=False), timeout=30) as client:
             may[address] = [client.get(f"http://{host}/metrics").status_code, client.post(f"http://{host}/refresh").status_code,
                             client.get(f"http://{host}/metrics", headers={"X-Forwarded-For": "unknown"}).status_code]
     assert may == {"127.0.0.1": [200, 200, 403], "127.0.0.2": [200, 403, 403], "127.0.0.3": [403, 403, 403]}
@@ -136,7 +136,7 @@ class Dying:
 def test_three_workers_may_die_over_one_request(testbed, server, deaths):
     dying = Dying(testbed, deaths)
     nginx = testbed.keep(Nginx(testbed, "nginx", testbed.directory / "dying.sock"))
-    answer = httpx.post(f"http://{getattr(nginx, server)}/agent/poll_requests", content=b"{}", trust_env=False)
+    answer = httpx.post(f"http://{getattr(nginx, server)}/agent/poll_requests", content=b"{}", verify=False, trust_env=False)
     if deaths < 4:
         assert (answer.status_code, answer.text) == (200, "whole")
     else:
@@ -147,7 +147,7 @@ def test_three_workers_may_die_over_one_request(testbed, server, deaths):
 @pytest.mark.parametrize("server", ["nginx", "apache"])
 def test_a_server_that_compresses_leaves_the_stream_alone(one, server):
     rest = one.nginx.prefix if server == "nginx" else one.start_apache("tt-agent.conf").host
-    compressed = httpx.get(f"http://{rest}/rest", headers={"Accept-Encoding": "gzip"}, trust_env=False)
+    compressed = httpx.get(f"http://{rest}/rest", headers={"Accept-Encoding": "gzip"}, verify=False, trust_env=False)
     assert compressed.headers["content-encoding"] == "gzip"  # the rest of this server
     turn = Turn(Exchange(one.host_of(server), "POST", "/poll_requests", {"message": "Hi", "thread_id": "z"},
                          headers={"Accept-Encoding": "gzip"}))
@@ -230,7 +230,7 @@ def test_a_dead_worker_costs_no_request(testbed, server):
             os.kill(pid, signal.SIGKILL)
         if server == "apache":  # which does not ask twice: it has to see that its connections are closed
             wait_until(lambda: not set(killed) & set(service.worker_pids()), "they are dead")
-        assert httpx.get(f"http://{host}/status", trust_env=False).status_code == 200
+        assert httpx.get(f"http://{host}/status", verify=False, trust_env=False).status_code == 200
         wait_until(lambda: len(service.worker_pids()) == 2, "both workers")
 
 
@@ -242,12 +242,12 @@ def test_an_absent_service_is_said_in_json(testbed, server, status, new_id):
         prefix = service.start_apache("tt-agent.conf").host
     service.responder.stop()
     for host, path in ((root, "/"), (prefix, "/agent"), (prefix, "/agent/status")):
-        answer = httpx.get(f"http://{host}{path}", trust_env=False)
+        answer = httpx.get(f"http://{host}{path}", verify=False, trust_env=False)
         assert answer.status_code == status and answer.headers["retry-after"] and answer.headers["content-type"] == "application/json"
         assert "does not answer" in answer.json()["detail"]
         assert re.fullmatch(new_id, answer.headers["x-request-id"])
         for sent, same in (("abc-123:~", True), ("a b", False), ("x" * 129, False)):
-            answer = httpx.get(f"http://{host}{path}", headers={"X-Request-Id": sent}, trust_env=False)
+            answer = httpx.get(f"http://{host}{path}", headers={"X-Request-Id": sent}, verify=False, trust_env=False)
             assert (answer.headers["x-request-id"] == sent) == same
     long = service.chat("x" * (9 << 20), host=root)
     assert long.status == status and long.headers["x-request-id"]

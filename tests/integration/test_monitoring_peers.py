@@ -48,7 +48,7 @@ class Prometheus:
         assert self.process.alive(), self.process.log()
         try:
             return self.get("targets")["activeTargets"]
-        except httpx.TransportError:
+        except (httpx.TransportError, json.JSONDecodeError):  # not yet
             return False
 
     def get(self, what, **parameters):
@@ -83,7 +83,7 @@ def test_prometheus_scrapes_evaluates_and_alerts(testbed):
     wait_until(lambda: 6 in prometheus.value('tt_agent_turns_total{outcome="complete"}').values(), "the turns are counted", 30)
     assert set(prometheus.value("tt_agent_ready").values()) == {1.0}
     names = set(prometheus.get("label/__name__/values"))
-    assert len({n for n in names if n.startswith("tt_agent_")}) > 60
+    assert len({n for n in names if n.startswith("tt_agent_")}) > 40
     # Every box of the dashboard and every rule reads series that there are.
     for expression in dashboard_expressions():
         prometheus.get("query", query=filled(expression))

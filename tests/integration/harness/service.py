@@ -119,7 +119,7 @@ class Service:
         self.nginx = self.testbed.keep(Nginx(self.testbed, f"{self.name}-nginx", self.socket, access_log=self.access_log))
         self.host = self.nginx.root
         self.url = f"http://{self.host}"
-        self.http = self.testbed.client(httpx.Client(base_url=self.url, timeout=30 * PATIENCE, trust_env=False))
+        self.http = self.testbed.client(httpx.Client(base_url=self.url, verify=False, timeout=30 * PATIENCE, trust_env=False))
         wait_until(self.answers, f"an answer of {self.name}", 20)
         wait_until(self.takes_commands, f"the command socket of {self.name}", 20)
         return self
@@ -144,6 +144,10 @@ class Service:
         if server not in self.roots:
             self.roots[server] = getattr(self, f"start_{server}")().host
         return self.roots[server]
+
+    def stop_web_servers(self):
+        for server in filter(None, [self.nginx, *self.lighttpds, *self.apaches]):
+            server.stop()
 
     # --- requests ---
 

@@ -98,6 +98,11 @@ class Testbed:
 
     def _stop(self):
         faults = []
+        for service in self.services:  # a worker does not wait for requests that they may still send then
+            try:
+                service.stop_web_servers()
+            except AssertionError as e:
+                faults.append(str(e))
         for process in reversed(self.processes):
             try:
                 if process.exit_code is None:

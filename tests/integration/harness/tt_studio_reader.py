@@ -11,7 +11,7 @@ PYTHON_TAG = re.compile(r"[\[<|]*python_tag[\]>|]*", re.I)
 
 def chunks(url, message, thread_id):
     timeout = httpx.Timeout(connect=5.0, read=None, write=None, pool=None)
-    with httpx.Client(timeout=timeout, trust_env=False) as client:
+    with httpx.Client(timeout=timeout, verify=False, trust_env=False) as client:
         with client.stream("POST", url, json={"thread_id": thread_id, "message": message}) as answer:
             answer.raise_for_status()
             yield from answer.iter_text()
