@@ -146,7 +146,8 @@ class Service:
         return self.roots[server]
 
     def stop_web_servers(self):
-        for server in filter(None, [self.nginx, *self.lighttpds, *self.apaches]):
+        """Those that end at once: Apache's children wait for answers that still run."""
+        for server in filter(None, [self.nginx, *self.lighttpds]):
             server.stop()
 
     # --- requests ---
