@@ -48,6 +48,7 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/v1.c \
 	fcgi/endpoints/v1_chat_completions.c \
 	fcgi/endpoints/v1_models.c \
+	fcgi/endpoints/v1_responses.c \
 	fcgi/event_feed.c \
 	fcgi/event_feed.h \
 	fcgi/fcgi_request.c \

@@ -13,6 +13,9 @@ libttagent_a_SOURCES += \
 	core/protocol/protocol.h \
 	core/protocol/request.c \
 	core/protocol/request.h \
+	core/protocol/responses.c \
+	core/protocol/responses.h \
+	core/protocol/responses_request.c \
 	core/protocol/studio.c \
 	core/protocol/studio_request.c \
 	core/protocol/studio_request.h

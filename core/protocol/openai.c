@@ -18,6 +18,7 @@ static const struct openai_failure failures[FAILURES] = {
 	[FAILURE_OVERFLOW] = {400, INVALID, "context_length_exceeded", "messages", ""},
 	[FAILURE_TOO_LARGE] = {413, INVALID, "request_too_large", NULL, ""},
 	[FAILURE_MODEL] = {404, INVALID, "model_not_found", "model", ""},
+	[FAILURE_PREVIOUS] = {404, INVALID, "previous_response_not_found", "previous_response_id", ""},
 	[FAILURE_FORBIDDEN] = {403, INVALID, "model_not_allowed", "model", ""},
 	[FAILURE_FILTERED] = {400, INVALID, "content_filter", "messages", ""},
 	[FAILURE_BUSY] = {429, "requests", "rate_limit_exceeded", NULL, SOON},

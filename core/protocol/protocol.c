@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const struct protocol *const protocols[] = {&protocol_studio, &protocol_openai_chat};
+static const struct protocol *const protocols[] = {&protocol_studio, &protocol_openai_chat, &protocol_responses};
 
 const struct protocol *protocol_find(const char *name)
 {

@@ -31,6 +31,7 @@ enum failure {
 	FAILURE_OVERFLOW,    /* it is too long for the context window */
 	FAILURE_TOO_LARGE,   /* it is longer than this service accepts */
 	FAILURE_MODEL,       /* there is no such model */
+	FAILURE_PREVIOUS,    /* the answer that it goes on from is not here */
 	FAILURE_FORBIDDEN,   /* it is not for this client */
 	FAILURE_FILTERED,    /* a content filter stopped the answer */
 	FAILURE_BUSY,        /* too much runs at once, here or at the LLM */
@@ -92,6 +93,11 @@ struct protocol {
 	void (*sentence)(struct reply *r, const char *sentence); /* for the user to read, apart from the text */
 	/* Calls of the client's own tools, whole; only the end follows. NULL: no client has any. */
 	void (*calls)(struct reply *r, const struct call *const *calls, size_t count);
+	/* What is stored with the messages of the turn, by which a later request finds this answer: a new reference
+	 * to an object that has the answer's "id", and "previous_response_id" of the one that it goes on from. left: by
+	 * its client. thread: where it is stored if the request names none; valid until free. NULL: nothing is stored.
+	 * Only of requests with `stored`. */
+	json_t *(*record)(struct reply *r, const struct usage *u, bool left, const char **thread);
 	/* What one read of the LLM's stream brought has been written. NULL: nobody waits for that. */
 	void (*flush)(struct reply *r);
 	/* Nothing has come for a while, also before any text. NULL: nothing can be sent then. */
@@ -124,5 +130,8 @@ extern const struct protocol protocol_studio;
 
 /* POST /v1/chat/completions, as OpenAI's clients speak it. */
 extern const struct protocol protocol_openai_chat;
+
+/* POST /v1/responses, likewise. */
+extern const struct protocol protocol_responses;
 
 #endif

@@ -12,9 +12,12 @@ void chat_request_clear(struct chat_request *r)
 	json_decref(r->content);
 	json_decref(r->messages);
 	json_decref(r->fields);
+	json_decref(r->stored);
+	json_decref(r->echo);
 	free(r->model);
 	free(r->model_asked);
 	free(r->thread_id);
+	free(r->previous);
 	memset(r, 0, sizeof *r);
 }
 

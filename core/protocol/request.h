@@ -21,6 +21,13 @@ struct chat_request {
 	char *model_asked; /* the model as the client calls it */
 	char *model;       /* which LLMs may answer it, by the name of their model; NULL: any */
 	bool plain;        /* the LLM gets nothing but that: no prompt, no tools of this service */
+
+	/* Of a client whose messages are only what is new, else NULL: */
+	json_t *stored; /* these, as they are stored with the answer */
+	char *previous; /* the id of the answer that it goes on from; NULL: all that its thread has, or nothing */
+	json_t *echo;   /* what the answer repeats of the request; an object */
+	bool forgets;   /* nothing is stored */
+
 	/* How the client wants its answer. */
 	bool streams, wants_usage, calls_functions;
 };

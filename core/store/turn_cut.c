@@ -21,6 +21,7 @@ static bool add(struct buf *b, const char *text, size_t max)
 static json_t *cut_message(const json_t *message, size_t max, size_t size)
 {
 	const json_t *content = json_object_get(message, "content"), *part;
+	const json_t *record = json_object_get(message, "response");
 	const char *role = json_string_value(json_object_get(message, "role"));
 	struct buf text = BUF_INIT(max + 200);
 	json_t *cut = NULL;
@@ -40,6 +41,10 @@ static json_t *cut_message(const json_t *message, size_t max, size_t size)
 		cut = json_pack("{s:s, s:s%}", "role", role != NULL ? role : "user", "content", text.data, text.len);
 	if (json_is_true(json_object_get(message, "interrupted")))
 		json_object_set_new(cut, "interrupted", json_true());
+	if (record != NULL) /* by which the next request finds it */
+		json_object_set_new(cut, "response",
+		                    json_pack("{s:O*, s:O*}", "id", json_object_get(record, "id"),
+		                              "previous_response_id", json_object_get(record, "previous_response_id")));
 	buf_free(&text);
 	return cut;
 }

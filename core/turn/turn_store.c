@@ -12,6 +12,8 @@
 #define LOAD_WAIT_MS 2000
 #define SAVE_WAIT_MS 100
 #define NO_MEMORY    "The service is out of memory. Please try again in a moment."
+#define NOT_LOADED   "What was said before could not be loaded. Please try again in a moment."
+#define NOT_FOUND    "There is no stored response with the id that previous_response_id says."
 
 static struct store_key key_of(const struct turn *t)
 {
@@ -80,11 +82,12 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 
 enum step turn_load(struct turn *t)
 {
+	const struct chat_request *r = &t->conversation.request;
 	const struct store_key key = key_of(t);
 
 	t->tools.left_ms = cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
 	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
-	if (t->conversation.alone || has_history(&t->conversation))
+	if (t->conversation.alone || (r->stored == NULL && has_history(&t->conversation)))
 		return STEP_CHOOSE;
 	t->stored = store_load(t->services->store, &key, on_loaded, t);
 	if (t->stored == NULL)
@@ -93,10 +96,29 @@ enum step turn_load(struct turn *t)
 	return STEP_STAY;
 }
 
+/* A client that sends only what is new relies on the rest. */
+static enum step go_on_from(struct turn *t)
+{
+	struct conversation *c = &t->conversation;
+	bool found = true;
+	json_t *chain;
+
+	if (c->history == NULL)
+		return turn_fail(t, FAILURE_UNAVAILABLE, NOT_LOADED);
+	chain = history_chain(c->history, c->request.previous, &found);
+	json_decref(c->history);
+	c->history = chain;
+	if (!found)
+		return turn_fail(t, FAILURE_PREVIOUS, NOT_FOUND);
+	if (chain == NULL || history_lead(chain, c->messages) < 0)
+		return turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
+	c->given = json_array_size(c->messages);
+	return STEP_CHOOSE;
+}
+
 enum step turn_loaded(struct turn *t)
 {
-	(void)t;
-	return STEP_CHOOSE;
+	return t->conversation.request.stored != NULL ? go_on_from(t) : STEP_CHOOSE;
 }
 
 void turn_store_stop(struct turn *t)
@@ -112,7 +134,7 @@ enum step turn_load_late(struct turn *t)
 	count_failure(t);
 	log_event(LOG_HISTORY_NOT_LOADED, L_STR("request_id", t->log.request_id),
 	          L_STR("error", "the store did not answer in time"), L_INT("waited_ms", LOAD_WAIT_MS));
-	return STEP_CHOOSE;
+	return turn_loaded(t);
 }
 
 /* ---- SAVE -------------------------------------------------------------------------------- */
@@ -171,19 +193,69 @@ static void on_saved(void *arg, const struct err *e)
 	t->proceed(t);
 }
 
+/* The messages to store; NULL: there are none, or no memory. */
+static json_t *messages_to_store(struct turn *t)
+{
+	const struct answer *a = &t->answer;
+	json_t *own = own_messages(t);
+	json_t *messages = own == NULL ? NULL
+	                               : history_messages(own, a->text.len == 0 ? "" : a->text.data, a->text.len,
+	                                                  strcmp(t->log.status, "complete") != 0);
+
+	json_decref(own);
+	return messages;
+}
+
+/* The same for a client that sends only what is new, with the record of the answer. Nobody goes on from a question
+ * that was not answered. */
+static json_t *messages_with_record(struct turn *t, json_t *record)
+{
+	const struct conversation *c = &t->conversation;
+	const struct attempt_outcome *o = attempt_outcome(t->upstream.attempt);
+	const char *text = t->answer.text.len == 0 ? "" : t->answer.text.data;
+	const size_t len = t->answer.text.len;
+	bool whole = strcmp(t->log.status, "complete") == 0;
+	json_t *own = whole || len > 0 ? history_new_messages(c->request.stored, c->messages, c->given) : NULL, *last;
+	int failed;
+
+	if (own == NULL)
+		return NULL;
+	if (t->calls_given)
+		failed = json_array_append_new(own, tool_round_message(o->calls, o->call_count, text, len));
+	else
+		failed = history_add_answer(own, text, len, !whole);
+	last = json_array_get(own, json_array_size(own) - 1);
+	if (len == 0)
+		failed |= json_object_set_new(last, "empty", json_true());
+	failed |= json_object_set_new(record, "inputs", json_integer((json_int_t)json_array_size(c->request.stored))) |
+	          json_object_set(last, "response", record);
+	if (failed == 0)
+		return own;
+	json_decref(own);
+	return NULL;
+}
+
 enum step turn_save(struct turn *t)
 {
-	const struct store_key key = key_of(t);
+	const struct conversation *c = &t->conversation;
 	const struct answer *a = &t->answer;
-	json_t *messages, *own;
+	struct store_key key = key_of(t);
+	const char *own_thread = NULL;
+	json_t *messages, *record;
+	struct usage u;
 
-	if (t->conversation.alone)
+	if (c->request.stored != NULL) {
+		answer_usage(a, &u);
+		record = a->reply->protocol->record(a->reply, &u, t->client_left, &own_thread);
+		messages = record != NULL ? messages_with_record(t, record) : NULL;
+		json_decref(record);
+		if (c->alone)
+			key.thread_id = own_thread;
+	} else if (c->alone) {
 		return STEP_END;
-	own = own_messages(t);
-	messages = own == NULL ? NULL
-	                       : history_messages(own, a->text.len == 0 ? "" : a->text.data, a->text.len,
-	                                          strcmp(t->log.status, "complete") != 0);
-	json_decref(own);
+	} else {
+		messages = messages_to_store(t);
+	}
 	if (!t->client_left)
 		a->reply->protocol->close(a->reply); /* goes out while the store works */
 	if (messages == NULL)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any body is accepted, or refused with an answer that is JSON. */
-#include "core/protocol/openai.h"
+#include "core/protocol/responses.h"
 #include "core/protocol/studio_request.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -44,6 +44,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	case 0:
 		if (json_array_size(r.messages) == 0 || !json_is_object(r.fields) || r.model_asked == NULL ||
 		    *r.model_asked == '\0' || r.thread_id == NULL || detail != NULL)
+			abort();
+		chat_request_clear(&r);
+		break;
+	case 400:
+		if (json_object_size(json_object_get(detail, "error")) != 4)
+			abort();
+		json_decref(detail);
+		break;
+	default:
+		abort();
+	}
+	switch (responses_parse(body, len, &r, &detail)) {
+	case 0:
+		if (json_array_size(r.messages) == 0 || json_array_size(r.stored) == 0 || !json_is_object(r.fields) ||
+		    !json_is_object(r.echo) || r.model_asked == NULL || r.thread_id == NULL || detail != NULL)
 			abort();
 		chat_request_clear(&r);
 		break;

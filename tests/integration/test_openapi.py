@@ -145,6 +145,10 @@ READY = [
     ("POST", "/v1/chat/completions", "", {"json": {"model": "meta-llama/Llama-3.1-8B-Instruct", "messages": [{"role": "user", "content": "hello"}]}}, 200),
     ("POST", "/v1/chat/completions", "", {"json": {}}, 400),
     ("OPTIONS", "/v1/chat/completions", "", {}, 204),
+    ("POST", "/v1/responses", "", {"json": {"model": "meta-llama/Llama-3.1-8B-Instruct", "input": "hello"}}, 200),
+    ("POST", "/v1/responses", "", {"json": {}}, 400),
+    ("GET", "/v1/responses", "/resp_none", {}, 404),
+    ("OPTIONS", "/v1/responses", "", {}, 204),
     *((method, "/v1", "/none", {}, 404) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
     ("OPTIONS", "/v1", "/none", {}, 204),
 ]

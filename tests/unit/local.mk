@@ -43,6 +43,8 @@ unit_tests = \
 	tests/unit/core/llm/verdict_unit \
 	tests/unit/core/protocol/json_body_unit \
 	tests/unit/core/protocol/openai_chat_unit \
+	tests/unit/core/protocol/responses_request_unit \
+	tests/unit/core/protocol/responses_unit \
 	tests/unit/core/protocol/studio_chunks_unit \
 	tests/unit/core/protocol/studio_request_unit \
 	tests/unit/core/protocol/studio_unit \

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,6 +75,97 @@ static void images_are_stored_as_a_word(void **state)
 	      "[{\"role\":\"user\",\"content\":\"see\\n[image]\"},{\"role\":\"assistant\",\"content\":\"a\"}]");
 }
 
+/* ---- of a client that sends only what is new ---- */
+
+#define ANSWER(id, previous)                                                                                           \
+	"{\"role\":\"assistant\",\"content\":\"" id "\",\"response\":{\"id\":\"" id                                    \
+	"\",\"previous_response_id\":" previous "}}"
+#define QUESTION(text) "{\"role\":\"user\",\"content\":\"" text "\"}"
+#define CALLING(id, previous)                                                                                          \
+	"{\"role\":\"assistant\",\"tool_calls\":[],\"response\":{\"id\":\"" id "\",\"previous_response_id\":" previous \
+	"}}"
+#define SYSTEM(text) "{\"role\":\"system\",\"content\":\"" text "\"}"
+
+/* A turn is its contents, an answer's is its id. */
+static void check_chain(const char *turns, const char *id, const char *messages, const char *chain, const char *lead)
+{
+	json_t *stored = json_loads(turns, 0, NULL), *before = json_deep_copy(stored),
+	       *new = json_loads(messages, 0, NULL);
+	json_t *result, *turn, *message;
+	char text[1000] = "";
+	size_t i, j;
+	bool found;
+
+	assert_non_null(stored);
+	assert_non_null(new);
+	result = history_chain(stored, id, &found);
+	assert_int_equal(found, chain != NULL);
+	if (found) {
+		assert_int_equal(history_lead(result, new), 0);
+		json_array_foreach(result, i, turn)
+		{
+			json_array_foreach(turn, j, message)
+				snprintf(text + strlen(text), sizeof text - strlen(text), "%s",
+			                 json_is_string(json_object_get(message, "content"))
+			                         ? json_string_value(json_object_get(message, "content"))
+			                         : "?");
+			strcat(text, "|");
+		}
+		assert_string_equal(text, chain);
+		text[0] = '\0';
+		json_array_foreach(new, j, message)
+			snprintf(text + strlen(text), sizeof text - strlen(text), "%s,",
+		                 json_is_string(json_object_get(message, "content"))
+		                         ? json_string_value(json_object_get(message, "content"))
+		                         : "?");
+		assert_string_equal(text, lead);
+	}
+	assert_true(json_equal(stored, before)); /* others read it, too */
+	json_decref(result);
+	json_decref(new);
+	json_decref(before);
+	json_decref(stored);
+}
+
+static void an_answer_goes_on_from_the_one_that_it_says(void **state)
+{
+	static const char turns[] =
+		"[[" QUESTION("q") "," ANSWER("a", "null") "],[" QUESTION("r") "," ANSWER("b", "\"a\"") "],[" QUESTION(
+			"s") "," ANSWER("c", "\"a\"") "],[" QUESTION("t") "," ANSWER("d", "\"b\"") "]]";
+
+	(void)state;
+	check_chain(turns, "a", "[" QUESTION("x") "]", "qa|", "x,");
+	check_chain(turns, "c", "[" QUESTION("x") "]", "qa|sc|", "x,");
+	check_chain(turns, "d", "[" QUESTION("x") "]", "qa|rb|td|", "x,");
+	check_chain(turns, "nix", "[" QUESTION("x") "]", NULL, NULL);
+	check_chain("[]", "a", "[" QUESTION("x") "]", NULL, NULL);
+	check_chain(turns, NULL, "[" QUESTION("x") "]", "qa|rb|sc|td|", "x,"); /* a conversation */
+	check_chain("[]", NULL, "[" QUESTION("x") "]", "", "x,");
+	/* The oldest were dropped. */
+	check_chain("[[" QUESTION("t") "," ANSWER("d", "\"b\"") "]]", "d", "[" QUESTION("x") "]", "td|", "x,");
+}
+
+static void calls_and_results_stay_together(void **state)
+{
+	static const char turns[] = "[[" QUESTION("q") "," CALLING("a", "null") "],[" RESULT "," ANSWER(
+		"b", "\"a\"") "],[" QUESTION("s") "," CALLING("c", "\"b\"") "]]";
+
+	(void)state;
+	check_chain(turns, "b", "[" QUESTION("x") "]", "q?rb|", "x,");
+	check_chain(turns, "c", "[" RESULT "]", "q?rb|", "s,?,r,");
+	check_chain(turns, "c", "[" SYSTEM("i") "," RESULT "]", "q?rb|", "i,s,?,r,");
+}
+
+static void words_for_the_system_come_first(void **state)
+{
+	static const char turns[] = "[[" SYSTEM("u") "," QUESTION("q") "," ANSWER("a", "null") "],[" SYSTEM(
+		"v") "," QUESTION("r") "," ANSWER("b", "\"a\"") "]]";
+
+	(void)state;
+	check_chain(turns, "b", "[" QUESTION("x") "]", "qa|rb|", "u\n\nv,x,");
+	check_chain(turns, "b", "[" SYSTEM("i") "," QUESTION("x") "]", "qa|rb|", "i\n\nu\n\nv,x,");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -82,6 +174,9 @@ int main(void)
 		cmocka_unit_test(a_turn_without_an_answer_leaves_nothing),
 		cmocka_unit_test(open_calls_are_left_out),
 		cmocka_unit_test(images_are_stored_as_a_word),
+		cmocka_unit_test(an_answer_goes_on_from_the_one_that_it_says),
+		cmocka_unit_test(calls_and_results_stay_together),
+		cmocka_unit_test(words_for_the_system_come_first),
 	};
 
 	return cmocka_run_group_tests_name("history", tests, NULL, NULL);

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST /v1/responses: an answer as OpenAI's newer clients read it. GET /v1/responses/ID: one that is stored. */
+#include "core/protocol/responses.h"
+#include "core/turn/turn.h"
+#include "fcgi/api.h"
+#include "fcgi/chat.h"
+#include "fcgi/endpoint.h"
+#include "fcgi/response.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NOT_FOUND  "There is no stored response with this id."
+#define NOT_LOADED "The store of conversations does not answer. Please try again in a moment."
+#define NO_MEMORY  "Out of memory"
+
+/* ---- one that is stored ---- */
+
+struct lookup {
+	struct connection *connection;
+	struct store_request *load;
+	char id[sizeof RESPONSES_ID + RESPONSES_KEY];
+};
+
+/* The response of this id among the turns of its thread; NULL: there is none. */
+static json_t *find(const json_t *turns, const char *id)
+{
+	const json_t *turn, *record;
+	const char *own;
+	size_t i;
+
+	json_array_foreach(turns, i, turn)
+	{
+		record = json_object_get(json_array_get(turn, json_array_size(turn) - 1), "response");
+		own = json_string_value(json_object_get(record, "id"));
+		/* Of a turn that was too long there is only enough to go on from it. */
+		if (own != NULL && strcmp(own, id) == 0 && json_object_get(record, "object") != NULL)
+			return responses_stored(record, turn);
+	}
+	return NULL;
+}
+
+static void on_loaded(void *arg, const json_t *turns, const struct err *e)
+{
+	struct lookup *l = arg;
+	struct connection *c = l->connection;
+	json_t *response = find(turns, l->id);
+
+	free(l);
+	if (response != NULL)
+		response_value(c, 200, response);
+	else if (e != NULL)
+		api_refuse(c, 503, "Retry-After: 2\r\n", NOT_LOADED);
+	else
+		api_refuse(c, 404, "", NOT_FOUND);
+}
+
+static void on_client_left(void *arg)
+{
+	struct lookup *l = arg;
+
+	store_cancel(l->load);
+	free(l);
+}
+
+static void get(struct worker *w, struct connection *c, const char *id)
+{
+	static const struct connection_owner owner = {.closed = on_client_left};
+	const struct chat_services *services = worker_chat_services(w);
+	char thread[RESPONSES_THREAD_MAX];
+	struct lookup *l;
+
+	if (!responses_is_id(id)) {
+		api_refuse(c, 404, "", NOT_FOUND);
+		return;
+	}
+	l = calloc(1, sizeof *l);
+	if (l != NULL && services != NULL) {
+		responses_thread(id, thread);
+		strcpy(l->id, id);
+		l->connection = c;
+		l->load =
+			store_load(services->store,
+		                   &(struct store_key){.subject = connection_identity(c)->subject, .thread_id = thread},
+		                   on_loaded, l);
+	}
+	if (l == NULL || l->load == NULL) {
+		free(l);
+		api_refuse(c, 503, "Retry-After: 2\r\n", NO_MEMORY);
+		return;
+	}
+	connection_own(c, &owner, l);
+}
+
+/* ---- all ---- */
+
+static void answer(struct worker *w, struct connection *c)
+{
+	const char *id = connection_rest(c), *method = connection_params(c)->method;
+	bool posts = method != NULL && strcmp(method, "POST") == 0;
+
+	if (posts && (id == NULL || *id == '\0'))
+		chat_dispatch(&protocol_responses, w, c);
+	else if (!posts && id != NULL && *id != '\0')
+		get(w, c, id);
+	else
+		api_refuse(c, 405, posts ? "Allow: GET, HEAD, OPTIONS\r\n" : "Allow: POST, OPTIONS\r\n",
+		           "Method Not Allowed");
+}
+
+const struct endpoint endpoint_v1_responses = {
+	.path = "/v1/responses",
+	.methods = "GET, HEAD, POST, OPTIONS",
+	.right = ENDPOINT_PUBLIC,
+	.takes_rest = true,
+	.is_api = true,
+	.help = "Answers as the Responses API does, streamed or not, and has the stored answer of an id.",
+	.answer = answer,
+};
