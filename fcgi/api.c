@@ -39,6 +39,13 @@ void api_refuse(struct connection *c, int status, const char *headers, const cha
 	                     status == 404 ? "not_found" : NULL));
 }
 
+void api_fail(struct connection *c, enum failure why, const char *text)
+{
+	const struct openai_failure *f = openai_failure(why);
+
+	respond(c, f->status, f->headers, openai_error_of(why, text));
+}
+
 void api_refuse_access(struct connection *c, const struct access_refusal *r)
 {
 	char headers[ACCESS_HEADERS_MAX];

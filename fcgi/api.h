@@ -5,6 +5,7 @@
 
 #include "core/access/access.h"
 #include "core/config/config.h"
+#include "core/protocol/protocol.h"
 #include "fcgi/connection.h"
 #include "fcgi/worker.h"
 
@@ -22,5 +23,8 @@ void api_refuse_access(struct connection *c, const struct access_refusal *r);
 
 /* A whole response: {"error":{...}}. headers: more lines, each ended by \r\n. */
 void api_refuse(struct connection *c, int status, const char *headers, const char *text);
+
+/* The same for a failure. */
+void api_fail(struct connection *c, enum failure why, const char *text);
 
 #endif

@@ -110,6 +110,10 @@ void connection_own(struct connection *c, const struct connection_owner *owner, 
 /* Closes it in the middle of its response, which is lost: for a client that does not read. The owner's closed
  * is called. */
 void connection_abort(struct connection *c);
+/* Ends the response where it is, as a broken one, once what was written is sent: web servers end a body whose
+ * responder is gone as if it were whole, so this one gets a record that is none and closes the client's connection.
+ * As output_end for the rest. */
+void output_break(struct output *o);
 /* What was written waits for the client, which has not read what came before. */
 bool output_is_stuck(const struct output *o);
 

@@ -31,8 +31,9 @@ struct output {
 	size_t boundary_count, boundary_cap;
 	size_t last_boundary; /* position of the last one that was passed; 0: none */
 	bool ended, failed;
-	bool dirty; /* in connections->dirty */
-	bool full;  /* until resume is called */
+	bool breaks; /* it ended, but is not whole */
+	bool dirty;  /* in connections->dirty */
+	bool full;   /* until resume is called */
 	bool waits_writable;
 	enum flush {
 		FLUSH_NONE,   /* not at a boundary */

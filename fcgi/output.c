@@ -347,6 +347,12 @@ void output_end(struct output *o)
 	output_mark(c);
 }
 
+void output_break(struct output *o)
+{
+	o->breaks = true;
+	output_end(o);
+}
+
 /* --- records -------------------------------------------------------------------------- */
 
 /* About what a record takes of the socket's buffer: the kernel counts allocated sizes and its own
@@ -396,9 +402,10 @@ static void refill(struct connection *c)
 /* Writes one record. false: the socket is full, or the connection is closed or finished. */
 static bool write_record(struct connection *c)
 {
+	static const char no_record[8]; /* of a version that does not exist */
 	struct output *o = &c->out;
-	bool last = o->ended && o->backlog.len == 0;
 	size_t pending = c->request->pending;
+	bool last = o->ended && o->backlog.len == 0 && !(o->breaks && pending > 0);
 
 	if (!output_has_room(c, pending))
 		return false;
@@ -409,7 +416,9 @@ static bool write_record(struct connection *c)
 		return false;
 	}
 	kept_ends(o->kept);
-	if (fcgi_request_finish(c->request) == 0)
+	if (o->breaks)
+		(void)send(c->fd, no_record, sizeof no_record, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (!o->breaks && fcgi_request_finish(c->request) == 0)
 		connection_finished(c);
 	else
 		connection_lost(c);

@@ -30,15 +30,6 @@ static const struct {
 	{500, "Status: 500 Internal Server Error\r\n"},
 };
 
-static const char *status_line(int status)
-{
-	size_t i, last = sizeof reasons / sizeof reasons[0] - 1;
-
-	for (i = 0; i < last && reasons[i].status != status; i++)
-		;
-	return reasons[i].line;
-}
-
 /* A header block being built. What does not fit is left out; nothing comes near the limit. */
 struct head {
 	size_t len;
@@ -65,6 +56,19 @@ static void add_number(struct head *h, size_t n)
 	add(h, at);
 }
 
+/* Statuses of LLMs' servers are passed on, whatever they are. */
+static void add_status(struct head *h, int status)
+{
+	for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+		if (reasons[i].status == status) {
+			add(h, reasons[i].line);
+			return;
+		}
+	add(h, "Status: ");
+	add_number(h, (size_t)status);
+	add(h, status < 400 ? " Success\r\n" : " Error\r\n");
+}
+
 void response_whole(struct connection *c, int status, const char *type, const char *headers, const char *body,
                     size_t len)
 {
@@ -79,7 +83,7 @@ void response_whole(struct connection *c, int status, const char *type, const ch
 		return;
 	}
 	h.len = 0;
-	add(&h, status_line(status));
+	add_status(&h, status);
 	if (type != NULL) {
 		add(&h, "Content-Type: ");
 		add(&h, type);
@@ -152,7 +156,7 @@ void response_head(struct connection *c, int status, const char *content_type, c
 	struct head h;
 
 	h.len = 0;
-	add(&h, status_line(status));
+	add_status(&h, status);
 	add(&h, "Content-Type: ");
 	add(&h, content_type);
 	add(&h, "\r\nX-Accel-Buffering: no\r\nCache-Control: no-store\r\nX-Request-Id: ");
@@ -174,7 +178,7 @@ void response_empty(struct connection *c)
 	struct head h;
 
 	h.len = 0;
-	add(&h, status_line(204));
+	add_status(&h, 204);
 	add(&h, "X-Request-Id: ");
 	add(&h, connection_request_id(c));
 	add(&h, "\r\n");

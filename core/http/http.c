@@ -97,6 +97,7 @@ static void prepare(struct http_transfer *t, const struct http_request *req, con
 	t->silence_ms = req->silence_ms;
 	t->telling = t->progress_only = t->paused = t->sliced = t->held = t->resuming = false;
 	t->status = 0;
+	t->length = -1;
 	t->retry_after_s = -1;
 	t->header_bytes = 0;
 	t->answered = t->responded = t->has_outcome = false;
@@ -280,6 +281,11 @@ static bool response_arrived(struct http_transfer *t, const char *type)
 	return t->handlers != NULL;
 }
 
+int64_t http_content_length(const struct http_transfer *t)
+{
+	return t->length;
+}
+
 static bool is_header(const char *line, size_t len, const char *name)
 {
 	size_t n = strlen(name);
@@ -305,6 +311,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 	struct http_transfer *t = arg;
 	size_t len = size * count;
 	const char *type = NULL;
+	curl_off_t length = -1;
 
 	t->answered = true;
 	t->last_ms = t->http->now_ms;
@@ -315,6 +322,8 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 		return refuse(t, HTTP_FAILED, "the response's headers are larger than 64 KiB");
 	if (len <= 2 && !t->responded) {
 		curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->status);
+		curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+		t->length = length;
 		if (t->status < 200)
 			return len;
 		free_sent_body(t);
@@ -353,6 +362,7 @@ static bool on_plain_head(struct http_transfer *t, const struct response *r)
 	t->status = r->status;
 	if (r->retry_after[0] != '\0')
 		t->retry_after_s = http_outcome_retry_after(r->retry_after, strlen(r->retry_after));
+	t->length = response_missing(r);
 	t->telling = true;
 	goes_on = response_arrived(t, r->type[0] != '\0' ? r->type : NULL);
 	t->telling = false;

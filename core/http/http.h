@@ -110,6 +110,9 @@ void http_cancel(struct http_transfer *t);
 void http_pause(struct http_transfer *t);
 void http_resume(struct http_transfer *t);
 
+/* The length that the response says its body has; -1: it does not say. From within response or data. */
+int64_t http_content_length(const struct http_transfer *t);
+
 /* The data that arrived was progress: the next progress must follow within silence_ms, or the
  * transfer ends with HTTP_SILENCE; other bytes (keep-alives) no longer count as a sign of
  * life. From within data only. The clock stops while paused. */

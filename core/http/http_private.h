@@ -119,6 +119,7 @@ struct http_transfer {
 	unsigned resume_round;
 
 	long status;
+	int64_t length; /* of the body, as the response says; -1: it does not say */
 	int64_t retry_after_s;
 	size_t header_bytes;
 	bool answered;  /* some bytes have arrived */

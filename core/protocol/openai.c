@@ -76,3 +76,17 @@ void openai_send_object(struct output *o, int status, const char *headers, json_
 	free(text);
 	json_decref(json);
 }
+
+size_t openai_error_event(char *out, size_t size, enum failure why, const char *message)
+{
+	json_t *error = openai_error_of(why, message);
+	char *text = error != NULL ? json_dumps(error, JSON_COMPACT) : NULL;
+	int n = snprintf(out, size, "data: %s\n\n",
+	                 text != NULL ? text
+	                              : "{\"error\":{\"message\":\"The answer broke off.\",\"type\":\"server_error\","
+	                                "\"param\":null,\"code\":\"upstream_error\"}}");
+
+	free(text);
+	json_decref(error);
+	return n < 0 || (size_t)n >= size ? 0 : (size_t)n;
+}

@@ -21,6 +21,16 @@ json_t *openai_error(const char *message, const char *type, const char *param, c
 /* The same for a failure. */
 json_t *openai_error_of(enum failure why, const char *message);
 
+/* The event that ends a stream which breaks off; its length. */
+#define OPENAI_EVENT_MAX 4096
+size_t openai_error_event(char *out, size_t size, enum failure why, const char *message);
+
+/* The end of a stream whose program has died. It may have broken off within an event, which an empty line ends. */
+#define OPENAI_DIED                                                                                                     \
+	"\n\ndata: {\"error\":{\"message\":\"The answer broke off because the part of the service that was writing it " \
+	"ended unexpectedly. Please ask again.\",\"type\":\"server_error\",\"param\":null,"                             \
+	"\"code\":\"upstream_error\"}}\n\n"
+
 /* A random name of an answer, or of a part of one: OPENAI_KEY hexadecimal digits and a NUL. */
 #define OPENAI_KEY 24
 void openai_new_key(char out[OPENAI_KEY + 1]);

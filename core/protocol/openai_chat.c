@@ -374,25 +374,11 @@ static void chat_heartbeat(struct reply *r)
 	output_write_frame(r->output, comment, sizeof comment - 1, "", 0);
 }
 
-static size_t error_event(char *out, size_t size, enum failure why, const char *sentence)
-{
-	json_t *error = openai_error_of(why, sentence);
-	char *text = error != NULL ? json_dumps(error, JSON_COMPACT) : NULL;
-	int n = snprintf(out, size, "data: %s\n\n",
-	                 text != NULL ? text
-	                              : "{\"error\":{\"message\":\"The answer broke off.\",\"type\":\"server_error\","
-	                                "\"param\":null,\"code\":\"upstream_error\"}}");
-
-	free(text);
-	json_decref(error);
-	return n < 0 || (size_t)n >= size ? 0 : (size_t)n;
-}
-
 static void chat_fail(struct reply *r, enum failure why, const char *sentence)
 {
 	struct chat_reply *c = chat_of(r);
 	const struct openai_failure *f = openai_failure(why);
-	char event[4096];
+	char event[OPENAI_EVENT_MAX];
 	size_t len;
 
 	if (c->failed)
@@ -408,7 +394,7 @@ static void chat_fail(struct reply *r, enum failure why, const char *sentence)
 		return;
 	}
 	chat_flush(r);
-	len = error_event(event, sizeof event, why, sentence);
+	len = openai_error_event(event, sizeof event, why, sentence);
 	output_write_frame(r->output, event, len, "", 0);
 	set_phase(c, PHASE_COMPLETE);
 }
@@ -532,25 +518,18 @@ static void chat_resume(struct reply *r, const struct resumed_reply *from)
 	output_set_state(r->output, from->state, false);
 }
 
-#define BROKE_OFF                                                                                                      \
-	"The answer broke off because the part of the service that was writing it ended unexpectedly. Please ask again."
-
-/* The stream may have broken off within an event, which an empty line ends. */
 static size_t chat_broken(struct broken_reply *b, char *out, size_t size, bool *last)
 {
-	static const char broken_event[] =
-		"\n\ndata: {\"error\":{\"message\":\"" BROKE_OFF
-		"\",\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_error\"}}\n\n";
 	enum phase phase = b->state & PHASE_MASK;
 
 	b->state = PHASE_COMPLETE;
 	*last = true;
 	if (phase == PHASE_OBJECT || phase == PHASE_COMPLETE)
 		return 0;
-	if (sizeof broken_event > size)
+	if (sizeof OPENAI_DIED > size)
 		return 0;
-	memcpy(out, broken_event, sizeof broken_event - 1);
-	return sizeof broken_event - 1;
+	memcpy(out, OPENAI_DIED, sizeof OPENAI_DIED - 1);
+	return sizeof OPENAI_DIED - 1;
 }
 
 const struct protocol protocol_openai_chat = {

@@ -342,13 +342,24 @@ static enum attempt_result whole_result(const struct attempt *a, const struct pi
 	return end->end == STREAM_LIMIT ? ATTEMPT_USED_UP : ATTEMPT_EMPTY;
 }
 
-/* Some servers repeat the token that they do not accept. */
-static void hide(char *text, const char *secret)
+enum attempt_result attempt_result_of_http(enum http_outcome o)
 {
-	size_t len = secret == NULL ? 0 : strlen(secret);
+	return http_results[o];
+}
 
-	for (char *p = text; len > 0 && (p = strstr(p, secret)) != NULL; p += len)
-		memset(p, '*', len);
+enum attempt_result attempt_result_of_error(enum error_meaning m, bool in_stream)
+{
+	return in_stream ? error_results[m].event : error_results[m].body;
+}
+
+void attempt_hide(char *text, size_t len, const char *secret)
+{
+	size_t secret_len = secret == NULL ? 0 : strlen(secret);
+	char *end = text + len;
+
+	for (char *p = text; secret_len > 0 && (p = memmem(p, (size_t)(end - p), secret, secret_len)) != NULL;
+	     p += secret_len)
+		memset(p, '*', secret_len);
 }
 
 /* The end of the stream decides where it has one; else it is HTTP's. */
@@ -377,7 +388,7 @@ static void judge(struct attempt *a, const struct http_result *h, const struct p
 		snprintf(o->error.text, sizeof o->error.text, "%s", end->text);
 		o->result = stream_results[end->end];
 	}
-	hide(o->error.text, a->bearer);
+	attempt_hide(o->error.text, strlen(o->error.text), a->bearer);
 }
 
 /* The attempt that ran has ended, or was cancelled. */

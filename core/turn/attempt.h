@@ -10,6 +10,7 @@
 #include "core/http/http.h"
 #include "core/protocol/protocol.h"
 #include "core/status/counters.h"
+#include "core/stream/error_report.h"
 #include "core/stream/stream.h"
 
 #include <event2/event.h>
@@ -83,6 +84,13 @@ enum attempt_result {
 	ATTEMPT_RESULTS
 };
 const char *attempt_result_text(enum attempt_result r);
+
+/* What follows from HTTP alone, and from an error of the server, in the body of a response or in a stream. */
+enum attempt_result attempt_result_of_http(enum http_outcome o);
+enum attempt_result attempt_result_of_error(enum error_meaning m, bool in_stream);
+
+/* Some servers repeat the token that they do not accept: its characters become '*'. secret may be NULL. */
+void attempt_hide(char *text, size_t len, const char *secret);
 
 struct attempt_request {
 	const char *url, *resolve, *ca_file, *proxy;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/candidates.h"
 
+#include "core/llm/llm.h"
+
 #include <string.h>
+#include <strings.h>
 
 void cooldown_add(struct cooldown *c, uint64_t instance, int64_t now_wall_ms)
 {
@@ -82,23 +85,54 @@ bool candidate_has_model(const struct status_snapshot *s, const struct status_ll
 	return model == NULL || (id != NULL && strcmp(id, model) == 0) || (name != NULL && strcmp(name, model) == 0);
 }
 
+bool candidate_embeds(const struct status_snapshot *s, const struct status_llm *l)
+{
+	const char *type = status_text(s, l->model_type);
+
+	return type != NULL && strcasecmp(type, "embedding") == 0;
+}
+
+static bool does(const struct status_snapshot *s, const struct status_llm *l, enum candidate_work work)
+{
+	return work != WORK_EMBEDDINGS || l->model_type.offset == 0 || candidate_embeds(s, l);
+}
+
+/* Number i of those that are searched: the candidates, then all others that embed. NULL: it is none. */
+static const struct status_llm *searched(const struct status_snapshot *s, size_t i, bool *usable)
+{
+	const struct status_header *h = status_header(s);
+	const struct status_llm *l;
+
+	*usable = i < h->usable_count;
+	if (i < h->candidate_count)
+		return status_candidate(s, i);
+	l = status_llm(s, i - h->candidate_count);
+	if (!candidate_embeds(s, l))
+		return NULL;
+	*usable = l->health != LLM_UNHEALTHY;
+	return l;
+}
+
 const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *c,
                                          const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms)
 {
 	const struct status_header *h = status_header(s);
 	const struct status_llm *cooling = NULL, *unusable = NULL;
 
+	size_t count = h->candidate_count + (needs.work == WORK_EMBEDDINGS ? h->llm_count : 0);
+	bool usable;
+
 	if (tried->count == TRIED_MAX)
 		return NULL;
-	for (size_t rank = 0; rank < h->candidate_count; rank++) {
-		const struct status_llm *l = status_candidate(s, rank);
+	for (size_t i = 0; i < count; i++) {
+		const struct status_llm *l = searched(s, i, &usable);
 
-		if (was_tried(tried, l->instance) || !is_allowed(s, l, needs.client) ||
-		    !candidate_has_model(s, l, needs.model) ||
+		if (l == NULL || was_tried(tried, l->instance) || !is_allowed(s, l, needs.client) ||
+		    !does(s, l, needs.work) || !candidate_has_model(s, l, needs.model) ||
 		    (needs.vision && !can(l, needs.quirks, l->vision != 0, QUIRK_IMAGES)) ||
 		    (needs.continues && !can(l, needs.quirks, l->continues != 0, QUIRK_CONTINUATION)))
 			continue;
-		if (rank >= h->usable_count) {
+		if (!usable) {
 			if (unusable == NULL)
 				unusable = l;
 		} else if (!cooldown_has(c, l, now_wall_ms)) {
@@ -114,6 +148,14 @@ bool candidates_have_model(const struct status_snapshot *s, const char *model)
 {
 	for (size_t rank = 0; rank < status_header(s)->candidate_count; rank++)
 		if (candidate_has_model(s, status_candidate(s, rank), model))
+			return true;
+	return false;
+}
+
+bool candidates_embed_model(const struct status_snapshot *s, const char *model)
+{
+	for (size_t i = 0; i < status_header(s)->llm_count; i++)
+		if (candidate_embeds(s, status_llm(s, i)) && candidate_has_model(s, status_llm(s, i), model))
 			return true;
 	return false;
 }

@@ -33,8 +33,16 @@ struct tried {
 };
 void tried_add(struct tried *t, uint64_t instance);
 
+/* What an LLM is asked to do. */
+enum candidate_work {
+	WORK_CHAT,
+	WORK_COMPLETIONS, /* of a plain text */
+	WORK_EMBEDDINGS,  /* by LLMs of that type, which no chat is sent to, and by those whose type nobody gave */
+};
+
 /* What an attempt needs of its LLM. */
 struct candidate_needs {
+	enum candidate_work work;
 	bool vision;                          /* the message has images */
 	bool continues;                       /* another LLM began the answer */
 	const char *model;                    /* its name; NULL: any */
@@ -54,6 +62,12 @@ bool candidates_are_allowed(const struct status_snapshot *s, const struct access
 bool candidate_has_model(const struct status_snapshot *s, const struct status_llm *l, const char *model);
 
 bool candidates_have_model(const struct status_snapshot *s, const char *model);
+
+/* Whether its type is embedding, so that it is no candidate for chats. */
+bool candidate_embeds(const struct status_snapshot *s, const struct status_llm *l);
+
+/* The same for LLMs of that type. */
+bool candidates_embed_model(const struct status_snapshot *s, const char *model);
 
 /* Whether any candidate of the model (NULL: of any) has vision. */
 bool candidates_have_vision(const struct status_snapshot *s, const struct quirk_memory *quirks, const char *model);

@@ -17,6 +17,7 @@
 #define NO_VISION                                                                                                      \
 	"None of the available language models can see images. Please send text only, or deploy a vision model."
 #define NO_SUCH_MODEL "There is no model \"%.*s\" here. GET /v1/models lists those that there are."
+#define EMBEDS        "The model \"%.*s\" makes embeddings (POST /v1/embeddings). It answers no chats."
 #define KEEPS_CALLING "The language model asked for tools again and again instead of answering. Please ask again."
 #define CALL_TOO_LONG "The language model called a tool with arguments that are longer than this service passes on."
 #define SHRINKS_MAX   3 /* requests with less to one LLM */
@@ -105,8 +106,11 @@ bool chat_services_obstacle(const struct chat_services *s, const struct chat_req
 		return false;
 	if (chat->model != NULL && status_header(snapshot)->usable_count > 0 &&
 	    !candidates_have_model(snapshot, chat->model)) {
-		*why = FAILURE_MODEL;
-		snprintf(text, CHAT_OBSTACLE_MAX, NO_SUCH_MODEL, (int)utf8_cut(chat->model, 200), chat->model);
+		bool embeds = candidates_embed_model(snapshot, chat->model);
+
+		*why = embeds ? FAILURE_REQUEST : FAILURE_MODEL;
+		snprintf(text, CHAT_OBSTACLE_MAX, embeds ? EMBEDS : NO_SUCH_MODEL, (int)utf8_cut(chat->model, 200),
+		         chat->model);
 		found = true;
 	} else if (chat->has_images && status_header(snapshot)->usable_count > 0 &&
 	           !candidates_have_vision(snapshot, s->quirks, chat->model)) {
