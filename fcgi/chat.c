@@ -6,6 +6,7 @@
 #include "fcgi/api.h"
 #include "fcgi/body.h"
 #include "fcgi/notes.h"
+#include "fcgi/relay.h"
 #include "fcgi/request_log.h"
 #include "fcgi/response.h"
 
@@ -254,6 +255,22 @@ static int resolve_model(struct worker *w, struct chat_request *r)
 	return r->model != NULL ? 0 : -1;
 }
 
+/* What no turn can answer; the agent is one. */
+static void relay(struct worker *w, struct connection *c, struct turn_request *request)
+{
+	struct chat_request *chat = &request->chat;
+	static const struct trace_context none;
+
+	if (!chat->plain) {
+		response_borrowed(c, 400, chat->beyond);
+	} else {
+		relay_chat(w, c, chat->verbatim, chat->verbatim_len, request->client,
+		           request->trace != NULL ? request->trace : &none);
+		chat->verbatim = NULL;
+	}
+	chat_request_clear(chat);
+}
+
 static void admit(struct worker *w, struct connection *c, struct turn_request *request)
 {
 	const struct chat_services *services = worker_chat_services(w);
@@ -271,6 +288,10 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 		access_refuse_model(&refusal);
 		refuse_access(w, c, request->protocol, &refusal);
 		chat_request_clear(&request->chat);
+		return;
+	}
+	if (request->chat.verbatim != NULL) {
+		relay(w, c, request);
 		return;
 	}
 	if (services != NULL && chat_services_obstacle(services, &request->chat, &why, obstacle)) {
@@ -311,9 +332,8 @@ static void answer(struct worker *w, struct connection *c, struct turn_request *
 		admit(w, c, request);
 }
 
-/* The trace that the request belongs to. Several lines of tracestate are one list; several of traceparent are
- * nothing that can be relied on. */
-static void receive_trace(const struct connection *c, struct trace_context *out)
+/* Several lines of tracestate are one list; several of traceparent are nothing that can be relied on. */
+void chat_receive_trace(const struct connection *c, struct trace_context *out)
 {
 	const char *parent = connection_params(c)->traceparent, *line = NULL;
 	struct buf state = BUF_INIT(8192);
@@ -388,7 +408,7 @@ static void dispatch_long(const struct protocol *p, struct worker *w, struct con
 
 	if (l != NULL) {
 		l->protocol = p;
-		receive_trace(c, &l->trace);
+		chat_receive_trace(c, &l->trace);
 		l->subject = strdup(connection_identity(c)->subject);
 		l->address = address != NULL ? strdup(address) : NULL;
 		if (l->subject != NULL && (address == NULL || l->address != NULL) && body_parse(w, c, &parser, l) == 0)
@@ -411,7 +431,7 @@ void chat_dispatch(const struct protocol *p, struct worker *w, struct connection
 	const char *body = connection_body(c, &len);
 	int status;
 
-	receive_trace(c, &trace);
+	chat_receive_trace(c, &trace);
 	request = request_on(p, c, connection_identity(c)->subject, connection_params(c)->remote_addr, &trace);
 	if (orphan != NULL && !can_resume(w, orphan)) {
 		end_orphan(w, c);

@@ -4,9 +4,13 @@
 #define TT_FCGI_CHAT_H
 
 #include "core/protocol/protocol.h"
+#include "core/trace/trace.h"
 #include "fcgi/worker.h"
 
 /* Answers the request on c, now or later. */
 void chat_dispatch(const struct protocol *p, struct worker *w, struct connection *c);
+
+/* The trace that the request belongs to. */
+void chat_receive_trace(const struct connection *c, struct trace_context *out);
 
 #endif

@@ -47,6 +47,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/usage.c \
 	fcgi/endpoints/v1.c \
 	fcgi/endpoints/v1_chat_completions.c \
+	fcgi/endpoints/v1_completions.c \
+	fcgi/endpoints/v1_embeddings.c \
 	fcgi/endpoints/v1_models.c \
 	fcgi/endpoints/v1_responses.c \
 	fcgi/event_feed.c \
@@ -75,6 +77,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/published.c \
 	fcgi/published.h \
 	fcgi/read.c \
+	fcgi/relay.c \
+	fcgi/relay.h \
 	fcgi/request_log.c \
 	fcgi/request_log.h \
 	fcgi/response.c \

@@ -7,6 +7,8 @@ libttagent_a_SOURCES += \
 	core/protocol/openai.c \
 	core/protocol/openai.h \
 	core/protocol/openai_chat.c \
+	core/protocol/openai_relay.c \
+	core/protocol/openai_relay.h \
 	core/protocol/openai_request.c \
 	core/protocol/output.h \
 	core/protocol/protocol.c \

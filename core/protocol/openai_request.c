@@ -114,7 +114,7 @@ static int take_messages(json_t *body, struct chat_request *r, struct openai_pro
 
 /* ---- the rest ---- */
 
-/* The answer is put together from what any LLM streams: one, and without the odds of its tokens. */
+/* An answer is put together from what any LLM streams: one, of text, and without the odds of its tokens. */
 static int check_answer(const json_t *body, struct openai_problem *p)
 {
 	const json_t *n = json_object_get(body, "n"), *modality;
@@ -170,18 +170,36 @@ static int take_body(json_t *body, struct chat_request *r, struct openai_problem
 
 	if ((result = openai_take_model(body, r, p)) != 0 || (result = take_messages(body, r, p)) != 0 ||
 	    (result = openai_take_bool(body, "stream", &r->streams, p)) != 0 ||
-	    (result = openai_take_bool(options, "include_usage", &r->wants_usage, p)) != 0 ||
-	    (result = check_answer(body, p)) != 0)
+	    (result = openai_take_bool(options, "include_usage", &r->wants_usage, p)) != 0)
 		return result;
 	r->fields = fields_of(body);
 	if (r->fields == NULL)
 		return -1;
 	r->calls_functions = json_array_size(json_object_get(body, "functions")) > 0 &&
 	                     json_array_size(json_object_get(body, "tools")) == 0;
-	return take_thread(r->fields, r, p);
+	if ((result = take_thread(r->fields, r, p)) != 0)
+		return result;
+	/* What no turn answers may be for the LLM's server; not in a conversation, which would lack the answer. */
+	if (check_answer(body, p) == 0)
+		return 0;
+	if (*r->thread_id != '\0')
+		return 400;
+	r->beyond = openai_error(p->text, "invalid_request_error", p->param, NULL);
+	return r->beyond != NULL ? 0 : -1;
 }
 
 int openai_chat_parse(const char *body, size_t len, struct chat_request *r, json_t **problem)
 {
-	return openai_parse(body, len, take_body, r, problem);
+	int result = openai_parse(body, len, take_body, r, problem);
+
+	if (result != 0 || r->beyond == NULL)
+		return result;
+	r->verbatim = malloc(len);
+	r->verbatim_len = len;
+	if (r->verbatim == NULL) {
+		chat_request_clear(r);
+		return -1;
+	}
+	memcpy(r->verbatim, body, len);
+	return 0;
 }

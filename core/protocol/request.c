@@ -14,6 +14,8 @@ void chat_request_clear(struct chat_request *r)
 	json_decref(r->fields);
 	json_decref(r->stored);
 	json_decref(r->echo);
+	json_decref(r->beyond);
+	free(r->verbatim);
 	free(r->model);
 	free(r->model_asked);
 	free(r->thread_id);

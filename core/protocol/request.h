@@ -28,6 +28,11 @@ struct chat_request {
 	json_t *echo;   /* what the answer repeats of the request; an object */
 	bool forgets;   /* nothing is stored */
 
+	/* What only the LLM's server can answer, as no turn puts such an answer together: the body as it came; NULL: a
+	 * turn can. */
+	char *verbatim;
+	size_t verbatim_len;
+	json_t *beyond; /* the error where that is not possible either */
 	/* How the client wants its answer. */
 	bool streams, wants_usage, calls_functions;
 };

@@ -42,7 +42,28 @@ static bool is_served(const struct status_snapshot *s, size_t rank)
 	return rank < status_header(s)->usable_count || !llm_kind_info((enum llm_kind)l->kind)->must_answer;
 }
 
-/* All of them, the best first, each under its own name and as the agent. */
+/* Those that no chat is sent to. */
+static void add_embedders(json_t *list, const struct status_snapshot *s, const struct access_identity *who,
+                          int64_t created)
+{
+	size_t i;
+	const json_t *model;
+
+	for (size_t n = 0; n < status_header(s)->llm_count; n++) {
+		const struct status_llm *l = status_llm(s, n);
+		const char *id = id_of(s, l);
+		bool is_there = false;
+
+		if (id == NULL || !candidate_embeds(s, l) || !access_may_use_model(who, id))
+			continue;
+		json_array_foreach(list, i, model) is_there |=
+			strcmp(json_string_value(json_object_get(model, "id")), id) == 0;
+		if (!is_there)
+			json_array_append_new(list, model_json(l, id, "", created));
+	}
+}
+
+/* All of them, the best first, each under its own name and as the agent; then those that make embeddings. */
 static json_t *models(const struct status_snapshot *s, const char *suffix, const struct access_identity *who)
 {
 	json_t *list = json_array();
@@ -59,6 +80,8 @@ static json_t *models(const struct status_snapshot *s, const char *suffix, const
 		if (*suffix != '\0')
 			json_array_append_new(list, model_json(l, id, suffix, created));
 	}
+	if (s != NULL)
+		add_embedders(list, s, who, created);
 	return list;
 }
 

@@ -19,6 +19,8 @@ openapi_parts = \
 	fcgi/openapi/usage.json \
 	fcgi/openapi/v1.json \
 	fcgi/openapi/v1_chat_completions.json \
+	fcgi/openapi/v1_completions.json \
+	fcgi/openapi/v1_embeddings.json \
 	fcgi/openapi/v1_models.json \
 	fcgi/openapi/v1_responses.json
 EXTRA_DIST += fcgi/openapi/embed $(openapi_parts)

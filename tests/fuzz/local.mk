@@ -21,6 +21,7 @@ fuzzers = \
 	tests/fuzz/precheck_fuzz \
 	tests/fuzz/query_fuzz \
 	tests/fuzz/quirks_fuzz \
+	tests/fuzz/relay_fuzz \
 	tests/fuzz/request_fuzz \
 	tests/fuzz/response_fuzz \
 	tests/fuzz/route_fuzz \

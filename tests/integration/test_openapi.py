@@ -149,6 +149,11 @@ READY = [
     ("POST", "/v1/responses", "", {"json": {}}, 400),
     ("GET", "/v1/responses", "/resp_none", {}, 404),
     ("OPTIONS", "/v1/responses", "", {}, 204),
+    ("POST", "/v1/completions", "", {"json": {"model": "meta-llama/Llama-3.1-8B-Instruct", "prompt": "hello"}}, 200),
+    ("POST", "/v1/completions", "", {"json": {"prompt": "hello"}}, 400),
+    ("OPTIONS", "/v1/completions", "", {}, 204),
+    ("POST", "/v1/embeddings", "", {"json": {"model": "none", "input": "hello"}}, 404),
+    ("OPTIONS", "/v1/embeddings", "", {}, 204),
     *((method, "/v1", "/none", {}, 404) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
     ("OPTIONS", "/v1", "/none", {}, 204),
 ]

@@ -32,8 +32,8 @@ unit_tests = \
 	tests/unit/core/config/user_config_unit \
 	tests/unit/core/control/command_unit \
 	tests/unit/core/http/http_proxy_unit \
-	tests/unit/core/http/response_unit \
 	tests/unit/core/http/http_unit \
+	tests/unit/core/http/response_unit \
 	tests/unit/core/llm/bearer_unit \
 	tests/unit/core/llm/deployments_unit \
 	tests/unit/core/llm/llm_unit \
@@ -43,6 +43,7 @@ unit_tests = \
 	tests/unit/core/llm/verdict_unit \
 	tests/unit/core/protocol/json_body_unit \
 	tests/unit/core/protocol/openai_chat_unit \
+	tests/unit/core/protocol/openai_relay_unit \
 	tests/unit/core/protocol/responses_request_unit \
 	tests/unit/core/protocol/responses_unit \
 	tests/unit/core/protocol/studio_chunks_unit \
