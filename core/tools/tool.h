@@ -91,8 +91,8 @@ TOOLS(TOOLS_DECLARE)
  * number. The names last for ever. */
 size_t toolbox_names(const struct config *c, const char *names[TOOLS_MAX + 1]);
 
-/* Appends the hints of the tools that c provides, each followed by a space. -1: no memory. */
-int toolbox_hints(const struct config *c, struct buf *out);
+/* Appends the hints of those among these definitions, each followed by a space. -1: no memory. */
+int toolbox_hints(const json_t *definitions, struct buf *out);
 
 struct toolbox;
 /* dir: the run directory, where workers share what they must; NULL: nothing is shared. */

@@ -60,10 +60,28 @@ size_t toolbox_names(const struct config *c, const char *names[TOOLS_MAX + 1])
 	return count;
 }
 
-int toolbox_hints(const struct config *c, struct buf *out)
+/* A client may define another tool of that name. */
+static bool is_among(const json_t *definitions, const struct tool *t)
+{
+	const json_t *definition;
+	size_t i;
+
+	json_array_foreach(definitions, i, definition)
+	{
+		const json_t *function = json_object_get(definition, "function");
+		const char *name = json_string_value(json_object_get(function, "name"));
+		const char *description = json_string_value(json_object_get(function, "description"));
+
+		if (name != NULL && strcmp(name, t->name) == 0)
+			return description != NULL && strcmp(description, t->description) == 0;
+	}
+	return false;
+}
+
+int toolbox_hints(const json_t *definitions, struct buf *out)
 {
 	for (const struct tool *const *t = tool_table; t < tool_table + TOOLS_MAX; t++)
-		if ((*t)->hint != NULL && (*t)->available(c) && buf_addf(out, "%s ", (*t)->hint) < 0)
+		if ((*t)->hint != NULL && is_among(definitions, *t) && buf_addf(out, "%s ", (*t)->hint) < 0)
 			return -1;
 	return 0;
 }

@@ -83,7 +83,7 @@ static char *system_text(const struct prompt *p, bool *none)
 	*none = p->plain || from == NULL || *from == '\0';
 	if (*none)
 		return NULL;
-	if (p->tools != NULL && strstr(from, "{tools}") != NULL && toolbox_hints(p->config, &hints) < 0)
+	if (p->tools != NULL && strstr(from, "{tools}") != NULL && toolbox_hints(p->tools, &hints) < 0)
 		goto fail;
 	const struct {
 		const char *name, *value;

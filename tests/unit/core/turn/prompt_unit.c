@@ -2,6 +2,8 @@
 /* What an LLM is sent: the recorded shapes, what is left out, what is sent as text. */
 #include "core/turn/prompt.h"
 
+#include "core/tools/tool.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -547,13 +549,17 @@ static void the_cache_is_bounded_and_right(void **state)
 	config_unref(c);
 }
 
-/* {tools} stands for what the tools say about when to use them. */
+/* {tools} stands for what those tools say that the client may use. */
 static void a_prompt_says_which_tool_to_use(void **state)
 {
-	static const char *const sets[] = {"prompts.tools=Tools: {tools}ok {date", "documents.enabled=false"};
-	struct config *with = config_with(sets, 1), *without = config_with(sets, 2);
-	json_t *tools = json("[{\"type\":\"function\"}]"), *messages = json("[]");
-	struct prompt p = {.config = with, .model = "m", .uses_tools = true, .tools = tools, .messages = messages};
+	static const char *const sets[] = {"prompts.tools=Tools: {tools}ok {date"};
+	struct config *c = config_with(sets, 1);
+	json_t *messages = json("[]");
+	json_t *ours = json_pack("[{s:s, s:{s:s, s:s}}, {s:s}]", "type", "function", "function", "name",
+	                         tool_document_search.name, "description", tool_document_search.description, "type", "x");
+	json_t *of_client = json_pack("[{s:s, s:{s:s, s:s}}]", "type", "function", "function", "name",
+	                              tool_document_search.name, "description", "the client's own");
+	struct prompt p = {.config = c, .model = "m", .uses_tools = true, .tools = ours, .messages = messages};
 	size_t len;
 	char *body = body_of(&p, &len);
 
@@ -561,14 +567,14 @@ static void a_prompt_says_which_tool_to_use(void **state)
 	assert_non_null(strstr(body, "\"Tools: For questions about Tenstorrent"));
 	assert_non_null(strstr(body, "for a question. ok {date\""));
 	free(body);
-	p.config = without;
+	p.tools = of_client;
 	body = body_of(&p, &len);
 	assert_non_null(strstr(body, "\"Tools: ok {date\""));
 	free(body);
-	json_decref(tools);
+	json_decref(ours);
+	json_decref(of_client);
 	json_decref(messages);
-	config_unref(with);
-	config_unref(without);
+	config_unref(c);
 }
 
 int main(void)
