@@ -271,7 +271,7 @@ static void relay(struct worker *w, struct connection *c, struct turn_request *r
 	chat_request_clear(chat);
 }
 
-static void admit(struct worker *w, struct connection *c, struct turn_request *request)
+static void admit(struct worker *w, struct connection *c, struct turn_request *request, const char *thread)
 {
 	const struct chat_services *services = worker_chat_services(w);
 	char obstacle[CHAT_OBSTACLE_MAX];
@@ -279,7 +279,9 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 	enum failure why;
 	unsigned entry;
 
-	if (resolve_model(w, &request->chat) < 0) {
+	if (resolve_model(w, &request->chat) < 0 ||
+	    (thread != NULL && !request->chat.plain && request->chat.stored == NULL &&
+	     chat_request_name_thread(&request->chat, thread) < 0)) {
 		refuse(request->protocol, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
 		chat_request_clear(&request->chat);
 		return;
@@ -321,15 +323,28 @@ static bool can_resume(struct worker *w, const struct connection_orphan *o)
 	return config != NULL && (o->known.text_len == 0 || cfg_bool(config, CFG_LLM_CONTINUE));
 }
 
-/* status: what the protocol returned. */
-static void answer(struct worker *w, struct connection *c, struct turn_request *request, int status, json_t *problem)
+/* status: what the protocol returned; thread: of thread_header. */
+static void answer(struct worker *w, struct connection *c, struct turn_request *request, int status, json_t *problem,
+                   const char *thread)
 {
 	if (status > 0)
 		response_value(c, status, problem);
 	else if (status < 0)
 		refuse(request->protocol, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
 	else
-		admit(w, c, request);
+		admit(w, c, request, thread);
+}
+
+/* What the client calls the conversation, in a header that the administrator lists; NULL: nothing. */
+static const char *thread_header(struct worker *w, const struct connection *c)
+{
+	const struct config *config = published_config(worker_published(w));
+	const struct cfg_list *names = config != NULL ? cfg_list(config, CFG_HTTP_THREAD_HEADERS) : NULL;
+	const char *value = NULL;
+
+	for (size_t i = 0; names != NULL && i < names->count && value == NULL; i++)
+		value = connection_header(c, names->items[i]);
+	return value;
 }
 
 /* Several lines of tracestate are one list; several of traceparent are nothing that can be relied on. */
@@ -364,7 +379,7 @@ static struct turn_request request_on(const struct protocol *p, struct connectio
 
 struct long_request {
 	const struct protocol *protocol;
-	char *subject, *address;
+	char *subject, *address, *thread;
 	struct trace_context trace;
 	int status;
 	struct chat_request chat;
@@ -385,7 +400,7 @@ static void long_parsed(void *arg, struct worker *w, struct connection *c)
 
 	request.chat = l->chat;
 	memset(&l->chat, 0, sizeof l->chat);
-	answer(w, c, &request, l->status, l->problem);
+	answer(w, c, &request, l->status, l->problem, l->thread);
 	l->problem = NULL;
 }
 
@@ -397,13 +412,14 @@ static void long_free(void *arg)
 	json_decref(l->problem);
 	free(l->subject);
 	free(l->address);
+	free(l->thread);
 	free(l);
 }
 
 static void dispatch_long(const struct protocol *p, struct worker *w, struct connection *c)
 {
 	static const struct body_parser parser = {.parse = long_parse, .parsed = long_parsed, .free = long_free};
-	const char *address = connection_params(c)->remote_addr;
+	const char *address = connection_params(c)->remote_addr, *thread = thread_header(w, c);
 	struct long_request *l = calloc(1, sizeof *l);
 
 	if (l != NULL) {
@@ -411,7 +427,9 @@ static void dispatch_long(const struct protocol *p, struct worker *w, struct con
 		chat_receive_trace(c, &l->trace);
 		l->subject = strdup(connection_identity(c)->subject);
 		l->address = address != NULL ? strdup(address) : NULL;
-		if (l->subject != NULL && (address == NULL || l->address != NULL) && body_parse(w, c, &parser, l) == 0)
+		l->thread = thread != NULL ? strdup(thread) : NULL;
+		if (l->subject != NULL && (address == NULL || l->address != NULL) &&
+		    (thread == NULL || l->thread != NULL) && body_parse(w, c, &parser, l) == 0)
 			return;
 		long_free(l);
 	}
@@ -454,6 +472,6 @@ void chat_dispatch(const struct protocol *p, struct worker *w, struct connection
 		dispatch_long(p, w, c);
 	} else {
 		status = p->parse(body, len, &request.chat, &problem);
-		answer(w, c, &request, status, problem);
+		answer(w, c, &request, status, problem, thread_header(w, c));
 	}
 }

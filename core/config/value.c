@@ -460,7 +460,7 @@ static int check_item(const struct key_row *row, char *item, struct err *e)
 		return refuse(row, item, "is not the origin of a web page", e);
 	if ((row->flags & KEY_HOSTS) != 0 && !is_host_mapping(item))
 		return refuse(row, item, "does not say where a host is", e);
-	return 0;
+	return (row->flags & KEY_HEADER) != 0 ? check_header(row, item, e) : 0;
 }
 
 static int list_add(const struct key_row *row, struct cfg_list *list, const char *item, size_t len, struct err *e)

@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MODEL_MAX  512u
-#define THREAD_MAX 512u
+#define MODEL_MAX 512u
 
 /* ---- any body ---- */
 
@@ -144,7 +143,7 @@ static int take_thread(json_t *fields, struct chat_request *r, struct openai_pro
 	r->thread_id = strdup(text != NULL ? text : "");
 	if (r->thread_id == NULL)
 		return -1;
-	if (id != NULL && (text == NULL || strlen(text) != json_string_length(id) || strlen(text) > THREAD_MAX))
+	if (id != NULL && (text == NULL || strlen(text) != json_string_length(id) || strlen(text) > CHAT_THREAD_ID_MAX))
 		return openai_wrong(p, "metadata", "metadata.thread_id must be a string of at most 512 bytes.");
 	if (text != NULL) /* it is for this service */
 		json_object_del(fields, "metadata");

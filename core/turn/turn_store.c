@@ -5,6 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/turn/history.h"
+#include "core/turn/prompt.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,13 +33,29 @@ static bool has_role(const json_t *message, const char *role)
 	return of != NULL && strcmp(of, role) == 0;
 }
 
-/* The client sent what was said before: that counts, not what is stored. */
-static bool has_history(const struct conversation *c)
+/* How many of the client's messages there are up to the user's last one. */
+static size_t up_to_question(const struct conversation *c)
 {
-	for (size_t i = 0; i < c->given; i++)
-		if (has_role(json_array_get(c->messages, i), "assistant"))
-			return true;
-	return false;
+	size_t count = c->given;
+
+	while (count > 0 && !has_role(json_array_get(c->messages, count - 1), "user"))
+		count--;
+	return count;
+}
+
+/* Every turn so far asked what this one asks: a chat page has the first answer made once more. */
+static bool asks_again(const struct conversation *c, const json_t *turns)
+{
+	const json_t *question = json_array_get(c->messages, up_to_question(c) - 1);
+	json_t *content = prompt_content_for_history(json_object_get(question, "content"));
+	const json_t *turn;
+	bool again = content != NULL;
+	size_t i;
+
+	json_array_foreach(turns, i, turn) again =
+		again && json_equal(json_object_get(json_array_get(turn, 0), "content"), content);
+	json_decref(content);
+	return again;
 }
 
 /* The messages of this turn, the user's first, out of the client's whole conversation. A new reference; NULL:
@@ -46,13 +63,11 @@ static bool has_history(const struct conversation *c)
 static json_t *own_messages(const struct turn *t)
 {
 	const struct conversation *c = &t->conversation;
-	size_t from = c->given, count = json_array_size(c->messages);
+	size_t from = up_to_question(c), count = json_array_size(c->messages);
 	json_t *own;
 
 	if (c->given == 0)
 		return json_incref(c->messages);
-	while (from > 0 && !has_role(json_array_get(c->messages, from - 1), "user"))
-		from--;
 	if (from == 0 || t->calls_given) /* the client's tools run: the turn goes on with their results */
 		return NULL;
 	own = json_array();
@@ -76,7 +91,8 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 		log_event(LOG_HISTORY_NOT_LOADED_DEBUG, L_STR("request_id", t->log.request_id),
 		          L_STR("error", e->text));
 	}
-	t->conversation.history = json_incref((json_t *)(uintptr_t)turns);
+	if (!t->conversation.request.named_by_header || !asks_again(&t->conversation, turns))
+		t->conversation.history = json_incref((json_t *)(uintptr_t)turns);
 	t->proceed(t);
 }
 
@@ -87,7 +103,8 @@ enum step turn_load(struct turn *t)
 
 	t->tools.left_ms = cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
 	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
-	if (t->conversation.alone || (r->stored == NULL && has_history(&t->conversation)))
+	/* What the client says of the conversation so far counts, not what is stored. */
+	if (t->conversation.alone || r->client_remembers || (r->stored == NULL && chat_request_has_history(r->messages)))
 		return STEP_CHOOSE;
 	t->stored = store_load(t->services->store, &key, on_loaded, t);
 	if (t->stored == NULL)
@@ -251,7 +268,7 @@ enum step turn_save(struct turn *t)
 		json_decref(record);
 		if (c->alone)
 			key.thread_id = own_thread;
-	} else if (c->alone) {
+	} else if (c->alone || c->request.client_remembers) {
 		return STEP_END;
 	} else {
 		messages = messages_to_store(t);
