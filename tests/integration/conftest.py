@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import api_clients
 from harness.doctor import CONF
 from harness.process import BUILD
 from harness.testbed import Testbed
@@ -29,6 +30,13 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.skip(reason="only with --long"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    if api_clients.seen_in_this_run:
+        terminalreporter.section("clients of the OpenAI API")
+        for line in api_clients.table():
+            terminalreporter.line(line)
 
 
 @pytest.hookimpl(hookwrapper=True)

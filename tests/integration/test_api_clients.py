@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness.api_clients import OpenAi, client
+from harness.api_clients import CLIENTS, client
 from harness.llm_script import COUNT, inline, said, words
 from harness.openai_stream import user
 from harness.process import wait_until
@@ -19,7 +19,7 @@ WAYS = ("create", "stream", "helper")
 
 @pytest.fixture(scope="module", params=[client("openai-2"), client("openai-3")])
 def openai(request):
-    o = OpenAi(request.param)
+    o = CLIENTS[request.param].start()
     yield o
     o.close()
 

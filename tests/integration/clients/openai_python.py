@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does with OpenAI's own Python client what each line of its input, JSON, says, and prints what it saw. Runs in the
-environment of that client; see api_clients.py."""
+environment of that client; see harness/api_clients.py."""
 
 import json
 import sys
@@ -13,7 +13,8 @@ def seen(call):
     try:
         return call()
     except openai.APIStatusError as e:
-        return {"error": type(e).__name__, "status": e.status_code, "code": e.code, "message": e.message}
+        return {"error": type(e).__name__, "status": e.status_code, "code": e.code, "message": e.message,
+                "retry_after": e.response.headers.get("retry-after")}
     except openai.APIError as e:
         return {"error": type(e).__name__, "code": e.code, "message": e.message}
     except Exception as e:  # what the client does not expect itself
@@ -38,12 +39,27 @@ def streamed(client, request):
     return {"text": text, "finish": finish, "ids": len(ids), "usage": usage.model_dump(exclude_none=True) if usage else None}
 
 
-def helper(client, request):
+def helped(client, request):
     """The client's own way to add chunks up."""
     with client.chat.completions.stream(**request) as stream:
         for _ in stream:
             pass
-        return message(stream.get_final_completion())
+        return stream.get_final_completion()
+
+
+def tools(client, request):
+    """Runs the tools that the model calls, in both ways, until it answers."""
+    messages, ran = list(request["messages"]), []
+    for _ in range(5):
+        answer = helped(client, {**request, "messages": messages}).choices[0].message
+        if not answer.tool_calls:
+            return {"text": answer.content, "ran": ran}
+        messages.append({"role": "assistant", "content": answer.content, "tool_calls": [
+            {"id": c.id, "type": "function", "function": {"name": c.function.name, "arguments": c.function.arguments}} for c in answer.tool_calls]})
+        for call in answer.tool_calls:
+            ran.append([call.function.name, json.loads(call.function.arguments)])
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": "rain"})
+    return {"error": "loop", "message": "the model calls tools again and again"}
 
 
 def left(client, request):
@@ -82,7 +98,8 @@ WAYS = {
     "model": lambda client, request: {"id": client.models.retrieve(request["model"]).id},
     "create": lambda client, request: message(client.chat.completions.create(**request)),
     "stream": streamed,
-    "helper": helper,
+    "helper": lambda client, request: message(helped(client, request)),
+    "tools": tools,
     "leave": left,
     "respond": lambda client, request: response(client.responses.create(**request)),
     "respond_stream": response_streamed,
