@@ -89,12 +89,22 @@ def test_chats_with_the_demo_model_and_stops_everything(testbed):
     assert "you: " in first_chat and "demo model" in first_chat and "not complete" not in first_chat
     assert ", with demo-model (discovered, healthy)" in first_chat and "[STATS]" not in first_chat
     assert "curl" in then and "tt-agentctl" in then and "Ctrl-C" in then
+    assert f"base URL {q.url}/v1, any API key" in then and f"curl -N {q.url}/v1/chat/completions" in then
     status = q.get("/status")
     assert status["status"] == "ready"
     assert status["current_llm"]["is_discovered"] is True
     assert [m["deploy_id"] for m in status["available_models"]] == ["demo", "echo"]
     turn = q.chat()
     assert "demo model" in turn.text and turn.stats["tokens_decoded"] > 0
+    q.stop()
+
+
+@pytest.mark.parametrize("options, offered", [
+    (["--set", "http.api=false"], False), (["--listen", "0.0.0.0"], False), (["--listen", "0.0.0.0", "--set", "http.api=true", "--prefix", "/ai"], True)])
+def test_the_api_is_for_this_machine_unless_a_setting_says_otherwise(testbed, options, offered):
+    q = Quickstart(testbed, "api", *options).wait_ready()
+    assert ("/v1" in q.output()) == offered
+    assert httpx.get(q.url + "/v1/models", trust_env=False).status_code == (200 if offered else 404)
     q.stop()
 
 
