@@ -8,7 +8,8 @@ import threading
 
 import pytest
 from harness.http_client import Exchange, Turn
-from harness.llm_script import said, words
+from harness.llm_script import inline, said, words
+from harness.openai_stream import PATH, Stream
 from harness.process import wait_until
 
 PROMPT = 12  # tokens, as the mock counts
@@ -107,6 +108,64 @@ def test_cancelled_streams_count_what_the_llm_sent(testbed, usage, count):
     assert {row[2] for row in done} == {"cancelled"}
     assert sorted(row[4] for row in done) == sorted(lengths)
     assert sum(row[4] for row in done) == sum(lengths)
+
+
+def sent(llm):
+    """How many words the LLM has sent for each request that is over: all, or what it had sent when the other side left."""
+    left = {d["request"]: d["steps_sent"] for d in llm.stats()["closed"]}
+    counts = []
+    for r in llm.chats():
+        text = r["body"]["messages"][-1]["content"]
+        if not text.startswith("[["):
+            continue  # the daemon's own, which is nobody's usage
+        knobs = json.loads(text.strip("[]"))
+        end = min([knobs["tokens"], *(knobs[k] for k in ("cut_after", "error_after", "stall_after") if k in knobs)])
+        # The head is a step of its own, and so is what ends a whole stream.
+        counts.append(min(end, max(0, left[r["id"]] - 1)) if r["id"] in left else end)
+    return counts
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.long)])
+def test_streams_that_end_at_random_count_what_the_llm_sent(testbed, count):
+    """Clients leave at any moment, LLMs die or fall silent, clients try again."""
+    llm = testbed.llm("--record", str(4 * count))
+    backend = testbed.backend({"d1": llm.deployment()})
+    service = testbed.service(backend=backend, sets=["http.api=true", "llm.continue=false", "llm.stall_timeout=0.5", "llm.silence_timeout=1"], workers=2).wait_ready()
+    dice = random.Random(count)
+    kinds = [{}, {}, {}, {"cut_after": 7}, {"error_after": 4}, {"stall_after": 9}]
+    orders = [({"tokens": 30, "token": "w# ", "numbered": True, "delay_us": 20000, **dice.choice(kinds)}, dice.random() * 0.8 if dice.random() < 0.7 else None)
+              for _ in range(count)]
+
+    def request():
+        while orders:
+            try:
+                knobs, leaves_after = orders.pop()
+            except IndexError:
+                return
+            for _ in range(2):
+                body = {"model": "meta-llama/Llama-3.1-8B-Instruct", "messages": [{"role": "user", "content": inline(**knobs)}], "stream": True}
+                x = Exchange(service.host, "POST", PATH, body)
+                if leaves_after is not None:
+                    threading.Event().wait(leaves_after)
+                    x.close()
+                    break
+                if Stream(x).whole:
+                    break
+
+    threads = [threading.Thread(target=request) for _ in range(16)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    wait_until(lambda: llm.stats()["active"] == 0, "all have ended")
+    counts = sent(llm)
+    begun = [n for n in counts if n > 0]
+    done = rows(service, len(begun), lambda row: row[4] > 0)
+    print(f"{len(counts)} attempts, {sum(counts)} words sent, {sum(row[4] for row in done)} counted")
+    # A word that is on its way when the client leaves is counted by nobody but the LLM.
+    cancelled = sum(row[2] == "cancelled" for row in done)
+    assert 0 <= sum(counts) - sum(row[4] for row in done) <= max(3, cancelled // 10)
+    assert {row[2] for row in done} >= {"complete", "cancelled"}
 
 
 def test_old_rows_are_deleted(testbed):
