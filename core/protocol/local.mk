@@ -4,6 +4,13 @@ libttagent_a_SOURCES += \
 	core/protocol/json_body.h \
 	core/protocol/json_error.c \
 	core/protocol/json_error.h \
+	core/protocol/mcp_chat.c \
+	core/protocol/mcp_offers.c \
+	core/protocol/mcp_offers.h \
+	core/protocol/mcp_reply.c \
+	core/protocol/mcp_reply.h \
+	core/protocol/mcp_server.c \
+	core/protocol/mcp_server.h \
 	core/protocol/openai.c \
 	core/protocol/openai.h \
 	core/protocol/openai_chat.c \

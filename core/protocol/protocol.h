@@ -69,14 +69,21 @@ struct protocol {
 	const char *content_type; /* of a streamed answer; NULL: each reply begins its response with output_head */
 	/* It can say that an answer is empty, or ended at a limit: no sentence takes the place of that. */
 	bool tells_ends;
+	/* The answer is told whole at its end: what was written before is nothing of it. */
+	bool collects;
 
 	/* 0 with r filled (chat_request_clear); an HTTP status with *problem, the JSON body that
-	 * says what is wrong (a new reference); -1: no memory. */
+	 * says what is wrong (a new reference); -1: no memory. NULL: others read its requests. */
 	int (*parse)(const char *body, size_t len, struct chat_request *r, json_t **problem);
 
 	/* NULL: no memory. request: that is answered (borrowed during the call); NULL: it is refused. */
 	struct reply *(*open)(const struct protocol *p, struct output *o, const struct chat_request *request);
 	void (*free)(struct reply *r); /* writes nothing; NULL is fine */
+
+	/* A whole response that refuses a request before its turn. headers: more lines, each ended by \r\n.
+	 * NULL: in the form of OpenAI's API. */
+	void (*refuse)(struct output *o, const struct chat_request *request, int status, const char *headers,
+	               const char *sentence);
 
 	/* ---- in the order of a turn; bytes are UTF-8, whole characters, len > 0 ---- */
 	void (*text)(struct reply *r, const char *bytes, size_t len);
@@ -133,5 +140,11 @@ extern const struct protocol protocol_openai_chat;
 
 /* POST /v1/responses, likewise. */
 extern const struct protocol protocol_responses;
+
+/* The tool `chat` of POST /mcp; its requests come from mcp_offers_chat. */
+extern const struct protocol protocol_mcp_chat;
+
+/* Its other tools, which are no turns: only what becomes of them where the program dies. */
+extern const struct protocol protocol_mcp_tool;
 
 #endif

@@ -17,6 +17,7 @@ void chat_request_clear(struct chat_request *r)
 	json_decref(r->echo);
 	json_decref(r->beyond);
 	free(r->verbatim);
+	json_decref(r->envelope);
 	free(r->model);
 	free(r->model_asked);
 	free(r->thread_id);

@@ -37,6 +37,7 @@ struct chat_request {
 	json_t *beyond; /* the error where that is not possible either */
 	/* How the client wants its answer. */
 	bool streams, wants_usage, calls_functions;
+	json_t *envelope; /* what its protocol needs to answer it; NULL: nothing */
 };
 void chat_request_clear(struct chat_request *r);
 

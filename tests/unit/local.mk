@@ -42,6 +42,7 @@ unit_tests = \
 	tests/unit/core/llm/select_unit \
 	tests/unit/core/llm/verdict_unit \
 	tests/unit/core/protocol/json_body_unit \
+	tests/unit/core/protocol/mcp_server_unit \
 	tests/unit/core/protocol/openai_chat_unit \
 	tests/unit/core/protocol/openai_relay_unit \
 	tests/unit/core/protocol/request_unit \
