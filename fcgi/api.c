@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SWITCHED_OFF "The OpenAI-compatible API is switched off (setting http.api)"
-
 #define PREFLIGHT                                                                                                      \
 	"Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"                                                         \
 	"Access-Control-Max-Age: 600\r\n"
@@ -46,6 +44,12 @@ void api_fail(struct connection *c, enum failure why, const char *text)
 	respond(c, f->status, f->headers, openai_error_of(why, text));
 }
 
+const struct api_form api_openai = {
+	.setting = CFG_HTTP_API,
+	.off = "The OpenAI-compatible API is switched off (setting http.api)",
+	.refuse = api_refuse,
+};
+
 void api_refuse_access(struct connection *c, const struct access_refusal *r)
 {
 	char headers[ACCESS_HEADERS_MAX];
@@ -75,15 +79,15 @@ static void add_cors_headers(const struct connection *c, char *out, size_t size,
 	         preflight ? "\r\n" : "", preflight ? "" : EXPOSED);
 }
 
-bool api_enter(struct worker *w, struct connection *c)
+bool api_enter(struct worker *w, struct connection *c, const struct api_form *form)
 {
 	const struct config *config = published_config(worker_published(w));
 	const char *method = connection_params(c)->method;
 	bool is_preflight = method != NULL && strcmp(method, "OPTIONS") == 0;
 	char headers[2048];
 
-	if (config == NULL || !cfg_bool(config, CFG_HTTP_API)) {
-		api_refuse(c, 404, "", SWITCHED_OFF);
+	if (config == NULL || !cfg_bool(config, form->setting)) {
+		form->refuse(c, 404, "", form->off);
 		return false;
 	}
 	if (api_admits_origin(config, c)) {
@@ -91,6 +95,6 @@ bool api_enter(struct worker *w, struct connection *c)
 		connection_add_headers(c, headers);
 	}
 	if (is_preflight)
-		response_empty(c);
+		response_empty(c, 204);
 	return !is_preflight;
 }

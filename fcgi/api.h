@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the endpoints of the OpenAI API (/v1) have in common. */
+/* What the endpoints of APIs (/v1, /mcp) have in common. */
 #ifndef TT_FCGI_API_H
 #define TT_FCGI_API_H
 
@@ -11,14 +11,23 @@
 
 #include <stdbool.h>
 
-/* What each of them does first: is the API served, what may scripts of other sites see? Answers their
+/* One of several APIs. */
+struct api_form {
+	enum cfg_key setting; /* that switches it on */
+	const char *off;      /* what clients are told without it */
+	/* A whole response in its form of an error. headers: more lines, each ended by \r\n. */
+	void (*refuse)(struct connection *c, int status, const char *headers, const char *text);
+};
+extern const struct api_form api_openai;
+
+/* What each endpoint does first: is the API served, what may scripts of other sites see? Answers their
  * preflights (OPTIONS). False: the request was answered. */
-bool api_enter(struct worker *w, struct connection *c);
+bool api_enter(struct worker *w, struct connection *c, const struct api_form *form);
 
 /* Whether a page of the request's origin may use the API, as http.cors_origins says. */
 bool api_admits_origin(const struct config *config, const struct connection *c);
 
-/* What refuses a client by its key, its token or its limits. */
+/* What refuses a client of the OpenAI API by its key, its token or its limits. */
 void api_refuse_access(struct connection *c, const struct access_refusal *r);
 
 /* A whole response: {"error":{...}}. headers: more lines, each ended by \r\n. */

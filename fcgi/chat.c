@@ -43,9 +43,9 @@ static void end_orphan(struct worker *w, struct connection *c)
 }
 
 /* The sentence as the whole answer: TT-Studio's reader fails on any status but 200, so a user
- * would not see why. */
-static void refuse(const struct protocol *p, struct worker *w, struct connection *c, enum failure why,
-                   const char *sentence)
+ * would not see why. chat: the request; NULL: it was not understood. */
+static void refuse(const struct protocol *p, struct worker *w, struct connection *c, const struct chat_request *chat,
+                   enum failure why, const char *sentence)
 {
 	const struct usage nothing = {.ttft_ns = -1, .tpot_ns = -1};
 	int status = why == FAILURE_TOO_LARGE ? 413 : why == FAILURE_BUSY ? 429 : 503;
@@ -59,7 +59,7 @@ static void refuse(const struct protocol *p, struct worker *w, struct connection
 	request_log_refused(connection_log(c), sentence);
 	counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
 	if (config == NULL || !cfg_bool(config, CFG_HTTP_STRICT_STATUS) || p->content_type == NULL)
-		r = p->open(p, connection_output(c), NULL);
+		r = p->open(p, connection_output(c), chat);
 	if (r == NULL) {
 		response_detail(c, status, status == 413 || *connection_headers(c) != '\0' ? "" : "Retry-After: 2\r\n",
 		                sentence);
@@ -159,19 +159,25 @@ static int64_t longest_answer(const struct config *config, const struct chat_req
 	return config != NULL ? cfg_int(config, CFG_LLM_MAX_TOKENS) : 0;
 }
 
-static void refuse_access(struct worker *w, struct connection *c, const struct protocol *p,
+static void refuse_access(struct worker *w, struct connection *c, const struct turn_request *request,
                           const struct access_refusal *r)
 {
+	const struct protocol *p = request->protocol;
 	char headers[ACCESS_HEADERS_MAX];
 
-	if (p->content_type == NULL) {
-		counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
+	access_refusal_headers(r, headers);
+	if (p->content_type != NULL) {
+		connection_add_headers(c, headers);
+		refuse(p, w, c, &request->chat, r->status == 429 ? FAILURE_BUSY : FAILURE_UNAVAILABLE, r->message);
+		return;
+	}
+	counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
+	if (connection_orphan(c) != NULL || p->refuse == NULL) {
 		api_refuse_access(c, r);
 		return;
 	}
-	access_refusal_headers(r, headers);
-	connection_add_headers(c, headers);
-	refuse(p, w, c, r->status == 429 ? FAILURE_BUSY : FAILURE_UNAVAILABLE, r->message);
+	p->refuse(connection_output(c), &request->chat, r->status, headers, r->message);
+	output_end(connection_output(c));
 }
 
 /* Asks, with an estimate of what the turn will take at most, whether its client may take a turn now; false: it was
@@ -194,7 +200,7 @@ static bool enter(struct worker *w, struct connection *c, const struct turn_requ
 		connection_add_headers(c, headers);
 		return true;
 	}
-	refuse_access(w, c, request->protocol, &refusal);
+	refuse_access(w, c, request, &refusal);
 	return false;
 }
 
@@ -225,7 +231,7 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 		worker_dismiss(w, entry);
 		access_turn_end(chat != NULL ? chat->access : NULL, 0);
 		free(chat);
-		refuse(request->protocol, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
+		refuse(request->protocol, w, c, &request->chat, FAILURE_UNAVAILABLE, NO_MEMORY);
 		chat_request_clear(&request->chat);
 		return;
 	}
@@ -282,13 +288,13 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 	if (resolve_model(w, &request->chat) < 0 ||
 	    (thread != NULL && !request->chat.plain && request->chat.stored == NULL &&
 	     chat_request_name_thread(&request->chat, thread) < 0)) {
-		refuse(request->protocol, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
+		refuse(request->protocol, w, c, &request->chat, FAILURE_UNAVAILABLE, NO_MEMORY);
 		chat_request_clear(&request->chat);
 		return;
 	}
 	if (request->chat.model != NULL && !access_may_use_model(connection_identity(c), request->chat.model)) {
 		access_refuse_model(&refusal);
-		refuse_access(w, c, request->protocol, &refusal);
+		refuse_access(w, c, request, &refusal);
 		chat_request_clear(&request->chat);
 		return;
 	}
@@ -297,7 +303,7 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 		return;
 	}
 	if (services != NULL && chat_services_obstacle(services, &request->chat, &why, obstacle)) {
-		refuse(request->protocol, w, c, why, obstacle);
+		refuse(request->protocol, w, c, &request->chat, why, obstacle);
 		chat_request_clear(&request->chat);
 		return;
 	}
@@ -307,10 +313,10 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 		return;
 	case ADMISSION_FULL:
 	case ADMISSION_WORKER_FULL:
-		refuse(request->protocol, w, c, FAILURE_BUSY, TOO_MANY);
+		refuse(request->protocol, w, c, &request->chat, FAILURE_BUSY, TOO_MANY);
 		break;
 	case ADMISSION_CLIENT_FULL:
-		refuse(request->protocol, w, c, FAILURE_BUSY, TOO_MANY_OF_CLIENT);
+		refuse(request->protocol, w, c, &request->chat, FAILURE_BUSY, TOO_MANY_OF_CLIENT);
 		break;
 	}
 	chat_request_clear(&request->chat);
@@ -330,7 +336,7 @@ static void answer(struct worker *w, struct connection *c, struct turn_request *
 	if (status > 0)
 		response_value(c, status, problem);
 	else if (status < 0)
-		refuse(request->protocol, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
+		refuse(request->protocol, w, c, NULL, FAILURE_UNAVAILABLE, NO_MEMORY);
 	else
 		admit(w, c, request, thread);
 }
@@ -433,14 +439,37 @@ static void dispatch_long(const struct protocol *p, struct worker *w, struct con
 			return;
 		long_free(l);
 	}
-	refuse(p, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
+	refuse(p, w, c, NULL, FAILURE_UNAVAILABLE, NO_MEMORY);
 }
 
 /* ---- all ---- */
 
-void chat_dispatch(const struct protocol *p, struct worker *w, struct connection *c)
+/* An answer that another worker began goes on with resumed, which is filled. False: it cannot, and was ended. */
+static bool take_orphan(struct worker *w, struct connection *c, struct turn_request *request,
+                        struct resumed_answer *resumed)
 {
 	const struct connection_orphan *orphan = connection_orphan(c);
+
+	if (orphan == NULL)
+		return true;
+	if (!can_resume(w, orphan)) {
+		end_orphan(w, c);
+		return false;
+	}
+	*resumed = (struct resumed_answer){.reply = {.state = orphan->known.state,
+	                                             .memo = orphan->known.memo,
+	                                             .text = orphan->text,
+	                                             .len = orphan->known.text_len},
+	                                   .tokens = request->protocol->collects ? 0 : orphan->known.writes,
+	                                   .began_ns = orphan->known.began_ns,
+	                                   .first_ns = orphan->known.first_ns,
+	                                   .last_ns = orphan->known.last_ns};
+	request->resumed = resumed;
+	return true;
+}
+
+void chat_dispatch(const struct protocol *p, struct worker *w, struct connection *c)
+{
 	struct trace_context trace;
 	struct turn_request request;
 	struct resumed_answer resumed;
@@ -451,27 +480,30 @@ void chat_dispatch(const struct protocol *p, struct worker *w, struct connection
 
 	chat_receive_trace(c, &trace);
 	request = request_on(p, c, connection_identity(c)->subject, connection_params(c)->remote_addr, &trace);
-	if (orphan != NULL && !can_resume(w, orphan)) {
-		end_orphan(w, c);
+	if (!take_orphan(w, c, &request, &resumed))
 		return;
-	}
-	if (orphan != NULL) {
-		resumed = (struct resumed_answer){.reply = {.state = orphan->known.state,
-		                                            .memo = orphan->known.memo,
-		                                            .text = orphan->text,
-		                                            .len = orphan->known.text_len},
-		                                  .tokens = orphan->known.writes,
-		                                  .began_ns = orphan->known.began_ns,
-		                                  .first_ns = orphan->known.first_ns,
-		                                  .last_ns = orphan->known.last_ns};
-		request.resumed = &resumed;
-	}
 	if (connection_body_too_large(c)) {
-		refuse(p, w, c, FAILURE_TOO_LARGE, TOO_LARGE);
+		refuse(p, w, c, NULL, FAILURE_TOO_LARGE, TOO_LARGE);
 	} else if (body_is_long(c)) {
 		dispatch_long(p, w, c);
 	} else {
 		status = p->parse(body, len, &request.chat, &problem);
 		answer(w, c, &request, status, problem, thread_header(w, c));
 	}
+}
+
+void chat_begin(const struct protocol *p, struct worker *w, struct connection *c, const struct chat_client *client,
+                struct chat_request *chat)
+{
+	struct turn_request request =
+		request_on(p, c, connection_identity(c)->subject, client->address, &client->trace);
+	struct resumed_answer resumed;
+
+	if (!take_orphan(w, c, &request, &resumed)) {
+		chat_request_clear(chat);
+		return;
+	}
+	request.chat = *chat;
+	memset(chat, 0, sizeof *chat);
+	admit(w, c, &request, NULL);
 }

@@ -5,12 +5,22 @@
 
 #include "core/protocol/protocol.h"
 #include "core/trace/trace.h"
+#include "fcgi/connection.h"
 #include "fcgi/worker.h"
 
 /* Answers the request on c, now or later. */
 void chat_dispatch(const struct protocol *p, struct worker *w, struct connection *c);
 
-/* The trace that the request belongs to. */
+/* The trace that the request on c belongs to, by its headers. */
 void chat_receive_trace(const struct connection *c, struct trace_context *out);
+
+/* Who sent a request, which may have waited since. */
+struct chat_client {
+	const char *address; /* NULL: not known */
+	struct trace_context trace;
+};
+/* The same for a request that was read already; chat is moved. */
+void chat_begin(const struct protocol *p, struct worker *w, struct connection *c, const struct chat_client *client,
+                struct chat_request *chat);
 
 #endif

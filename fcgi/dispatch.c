@@ -104,12 +104,17 @@ static struct route find_route(const struct config *config, const struct fcgi_re
 	return config != NULL ? route_find(&r, prefixes->items, prefixes->count) : route_find(&r, defaults, 1);
 }
 
+static const struct api_form *form_of(const struct endpoint *e)
+{
+	return e->form != NULL ? e->form : &api_openai;
+}
+
 /* In the form of the endpoint; NULL: nobody knows which. */
 static void refuse_with(struct connection *c, const struct endpoint *e, int status, const char *headers,
                         const char *text)
 {
 	if (e != NULL && e->is_api)
-		api_refuse(c, status, headers, text);
+		form_of(e)->refuse(c, status, headers, text);
 	else
 		response_detail(c, status, headers, text);
 }
@@ -242,7 +247,7 @@ static bool refuse_body(struct connection *c, const struct endpoint *e)
 	if (len == 0 || (typed ? gate_is_json(p->content_type) : p->origin == NULL && p->fetch_site == NULL))
 		return false;
 	if (e->is_api) {
-		api_refuse(c, 400, "", "The Content-Type of a request must be application/json");
+		form_of(e)->refuse(c, 400, "", "The Content-Type of a request must be application/json");
 		return true;
 	}
 	studio_request_not_json(body, len, &detail);
@@ -279,12 +284,12 @@ static bool identify(struct worker *w, const struct config *config, struct conne
 	connection_set_identity(c, identity);
 	if (identity != NULL)
 		return true;
-	if (e->is_api) {
+	if (e->is_api && e->form == NULL) {
 		api_refuse_access(c, &r);
 		return false;
 	}
 	access_refusal_headers(&r, headers);
-	response_detail(c, r.status, headers, r.message);
+	refuse_with(c, e, r.status, headers, r.message);
 	return false;
 }
 
@@ -295,8 +300,8 @@ static bool enter_api(struct worker *w, const struct config *config, struct conn
 	if (!is_protected(route) || !route->endpoint->is_api)
 		return true;
 	if (!is_foreign(config, c, route->endpoint))
-		return api_enter(w, c);
-	api_refuse(c, 403, "", FOREIGN);
+		return api_enter(w, c, form_of(route->endpoint));
+	form_of(route->endpoint)->refuse(c, 403, "", FOREIGN);
 	return false;
 }
 

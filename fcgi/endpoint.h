@@ -8,6 +8,8 @@
 #include "fcgi/connection.h"
 #include "fcgi/worker.h"
 
+struct api_form;
+
 enum endpoint_right {
 	ENDPOINT_OPEN,    /* any client may use it, even a web page of another site */
 	ENDPOINT_PAGE,    /* any client may use it; pages of other sites may only link to it */
@@ -20,7 +22,8 @@ struct endpoint {
 	const char *path;    /* below the prefix: "/status" */
 	const char *methods; /* as in Allow: "GET, HEAD" */
 	bool takes_rest;     /* what is below the path too: connection_rest */
-	bool is_api;         /* of the OpenAI API: http.api, http.cors_origins, and errors in its form */
+	bool is_api;         /* of an API: keys as access.require says, http.cors_origins, and errors in its form */
+	const struct api_form *form; /* of which; NULL: OpenAI's */
 	enum endpoint_right right;
 	bool get_acts;    /* GET does something: a browser, which any page can make send GET, must use POST */
 	const char *help; /* one sentence, for the manual */

@@ -29,6 +29,7 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/daemon_command.h \
 	fcgi/endpoints/endpoints.def \
 	fcgi/endpoints/events.c \
+	fcgi/endpoints/mcp.c \
 	fcgi/endpoints/metrics.c \
 	fcgi/endpoints/models.c \
 	fcgi/endpoints/openapi.c \
@@ -65,6 +66,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/keeper.h \
 	fcgi/listener.c \
 	fcgi/listener.h \
+	fcgi/mcp_call.c \
+	fcgi/mcp_call.h \
 	fcgi/notes.c \
 	fcgi/notes.h \
 	fcgi/options.c \

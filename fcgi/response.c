@@ -12,6 +12,7 @@ static const struct {
 	const char *line;
 } reasons[] = {
 	{200, ""}, /* the default of CGI */
+	{202, "Status: 202 Accepted\r\n"},
 	{204, "Status: 204 No Content\r\n"},
 	{302, "Status: 302 Found\r\n"},
 	{304, "Status: 304 Not Modified\r\n"},
@@ -20,6 +21,7 @@ static const struct {
 	{403, "Status: 403 Forbidden\r\n"},
 	{404, "Status: 404 Not Found\r\n"},
 	{405, "Status: 405 Method Not Allowed\r\n"},
+	{406, "Status: 406 Not Acceptable\r\n"},
 	{421, "Status: 421 Misdirected Request\r\n"},
 	{413, "Status: 413 Content Too Large\r\n"},
 	{422, "Status: 422 Unprocessable Content\r\n"},
@@ -173,17 +175,17 @@ void response_stream_head(struct connection *c, const char *content_type)
 	response_head(c, 200, content_type, "");
 }
 
-void response_empty(struct connection *c)
+void response_empty(struct connection *c, int status)
 {
 	struct head h;
 
 	h.len = 0;
-	add_status(&h, 204);
+	add_status(&h, status);
 	add(&h, "X-Request-Id: ");
 	add(&h, connection_request_id(c));
 	add(&h, "\r\n");
 	add(&h, connection_headers(c));
 	add(&h, "\r\n");
-	connection_head(c, 204, h.text, h.len);
+	connection_head(c, status, h.text, h.len);
 	output_end(connection_output(c));
 }

@@ -35,8 +35,8 @@ void response_detail(struct connection *c, int status, const char *headers, cons
 /* The head alone, of a body that follows with output_write; headers: more lines. */
 void response_head(struct connection *c, int status, const char *content_type, const char *headers);
 
-/* 204: nothing but the head. */
-void response_empty(struct connection *c);
+/* Nothing but the head, as of 202 and 204. */
+void response_empty(struct connection *c, int status);
 
 /* 200, unbuffered: the body follows with output_write. */
 void response_stream_head(struct connection *c, const char *content_type);

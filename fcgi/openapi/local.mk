@@ -4,6 +4,7 @@ openapi_parts = \
 	fcgi/openapi/config.json \
 	fcgi/openapi/document.json \
 	fcgi/openapi/events.json \
+	fcgi/openapi/mcp.json \
 	fcgi/openapi/metrics.json \
 	fcgi/openapi/models.json \
 	fcgi/openapi/openapi.json \

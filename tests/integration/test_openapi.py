@@ -55,7 +55,7 @@ class Api:
 
 
 def set_up(testbed, *sets):
-    return Api(testbed.one(env=search_env(search(testbed)), sets=["http.api=true", *sets])[0])
+    return Api(testbed.one(env=search_env(search(testbed)), sets=["http.api=true", "http.mcp=true", *sets])[0])
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +154,10 @@ READY = [
     ("OPTIONS", "/v1/completions", "", {}, 204),
     ("POST", "/v1/embeddings", "", {"json": {"model": "none", "input": "hello"}}, 404),
     ("OPTIONS", "/v1/embeddings", "", {}, 204),
+    ("POST", "/mcp", "", {"json": {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}}, 200),
+    ("POST", "/mcp", "", {"json": {"jsonrpc": "2.0", "method": "notifications/initialized"}}, 202),
+    ("POST", "/mcp", "", {"json": []}, 400),
+    ("OPTIONS", "/mcp", "", {}, 204),
     *((method, "/v1", "/none", {}, 404) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
     ("OPTIONS", "/v1", "/none", {}, 204),
 ]
