@@ -69,30 +69,6 @@ def left(client, request):
     return {}
 
 
-def response(r):
-    return {"text": r.output_text, "status": r.status, "id": r.id, "usage": r.usage.total_tokens if r.usage else None,
-            "calls": [i.model_dump() for i in r.output if i.type == "function_call"],
-            "output": [i.model_dump(exclude_none=True) for i in r.output]}
-
-
-def response_streamed(client, request):
-    """What the last event says, and the text of all."""
-    text, types, last = "", [], None
-    for event in client.responses.create(**request, stream=True):
-        types.append(event.type)
-        if event.type == "response.output_text.delta":
-            text += event.delta
-        last = event
-    return {**response(last.response), "types": types, "text": text}
-
-
-def response_helper(client, request):
-    with client.responses.stream(**request) as stream:
-        for _ in stream:
-            pass
-        return response(stream.get_final_response())
-
-
 WAYS = {
     "models": lambda client, request: {"ids": [m.id for m in client.models.list()]},
     "model": lambda client, request: {"id": client.models.retrieve(request["model"]).id},
@@ -101,10 +77,6 @@ WAYS = {
     "helper": lambda client, request: message(helped(client, request)),
     "tools": tools,
     "leave": left,
-    "respond": lambda client, request: response(client.responses.create(**request)),
-    "respond_stream": response_streamed,
-    "respond_helper": response_helper,
-    "response": lambda client, request: response(client.responses.retrieve(**request)),
 }
 
 for line in sys.stdin:
