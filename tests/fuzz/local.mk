@@ -16,6 +16,7 @@ fuzzers = \
 	tests/fuzz/filter_fuzz \
 	tests/fuzz/headers_fuzz \
 	tests/fuzz/keys_fuzz \
+	tests/fuzz/mcp_server_fuzz \
 	tests/fuzz/models_fuzz \
 	tests/fuzz/output_fuzz \
 	tests/fuzz/precheck_fuzz \
