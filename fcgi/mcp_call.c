@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define BEAT_MS  10000
-#define TEXT_MAX (1u << 20) /* of a result, in bytes */
+#define TEXT_MAX (256u << 10) /* of a result, in bytes: clients take a million for an event */
 
 #define BUSY     "The service is doing as much as it can at the moment. Please try again in a few seconds."
 #define STOPPED  "The call ended early because the service is being stopped or restarted. Please try again in a moment."

@@ -4,12 +4,14 @@
 import json
 import os
 import signal
+import threading
 
 import jsonschema
 import pytest
 
 from harness.http_client import Exchange
 from harness.llm_script import COUNT, inline, said, words
+from harness.mcp_clients import HERE, McpClient
 from harness.mcp_messages import ACCEPT, KEYS, LEGACY, MODERN, Answer, begin, call, meta, post, raw, request
 from harness.process import WRAP, wait_until
 from harness.tool_mocks import CODE, SEARCH, call as tool_call, calls, e2b, e2b_env, rounds, search, search_env
@@ -378,6 +380,11 @@ def test_what_runs_where_nothing_does(testbed):
     assert call(service.host, "llm_status").result["structuredContent"]["status"] == "waiting"
     answer = call(service.host, "chat", {"message": "x"})
     assert answer.result["isError"] and "No language model" in answer.text
+
+
+@pytest.mark.long
+def test_what_runs_where_nobody_watches(testbed):
+    service = testbed.service(sets=SETS)
     service.daemon.stop()
     wait_until(lambda: call(service.host, "llm_status").result["structuredContent"]["stale"], "nobody watches", 20)
 
@@ -482,8 +489,70 @@ def test_a_service_that_is_stopped_says_so(testbed):
         assert answer.result["isError"] and "stopped or restarted" in answer.text
 
 
-@pytest.mark.skipif(bool(WRAP), reason="valgrind cannot follow a keeper")
+# --- the Python SDK's client ---
+
+
+@pytest.fixture(scope="module")
+def sdk():
+    if not HERE:
+        pytest.skip("not installed by tests/run (see build/mcp.log)")
+    client = McpClient()
+    yield client
+    client.close()
+
+
 @pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
+@pytest.mark.parametrize("mode, version", [("auto", MODERN), ("legacy", LEGACY[0])])
+def test_the_sdk_uses_the_tools(world, sdk, mode, version, server):
+    url = f"http://{world.service.host_of(server)}/agent/mcp"
+    about, listed, found, state, told, wrong, unknown = sdk.do(
+        url, ["about"], ["tools"], ["call", "web_search", {"query": "tea"}], ["call", "llm_status", {}],
+        ["call", "chat", {"message": words(delay_us=30000), "model": MODEL}], ["call", "chat", {}], ["call", "nix", {}], mode=mode)
+    assert about["version"] == version and about["name"] == "tt-agent" and listed["tools"] == TOOLS
+    assert not found["failed"] and found["structured"]["sources"] and state["structured"]["status"] == "ready"
+    assert told["text"] == "".join(told["progress"]) == told["structured"]["text"] == said(COUNT) and len(told["progress"]) > 1
+    assert wrong["failed"] and unknown == {"error": "MCPError", "code": -32602, "message": "Unknown tool: nix"}
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_no_broken_answer_looks_whole_to_the_sdk(world, sdk, mode):
+    faults = [{"cut_after": 3}, {"error_after": 3}, {"stall_after": 3}, {"status": 500}, {"finish": "", "done": False}]
+    each = [["call", "chat", {"message": inline(**{"tokens": 9, "token": "w ", **fault}), "model": MODEL}] for fault in faults]
+    for told in sdk.do(world.service.url + "/mcp", *each, mode=mode):
+        assert told["failed"] and told["structured"] is None, told
+
+
+def test_the_sdk_gives_up_and_the_chat_ends(world, sdk):
+    before = world.llm.stats()["cancelled"]
+    slow = ["call", "chat", {"message": inline(tokens=1000, delay_us=20000), "model": MODEL}, 1]
+    assert "timed out" in sdk.do(world.service.url + "/mcp", slow)[0]["message"]
+    wait_until(lambda: world.llm.stats()["cancelled"] > before, "the LLM's connection is closed", 10)
+
+
+@pytest.mark.skipif(bool(WRAP), reason="valgrind cannot follow a keeper")
+def test_the_sdk_sees_that_a_worker_died(testbed, sdk):
+    sandbox = e2b(testbed, delay_us=60000000)
+    service, _ = testbed.one(env=e2b_env(sandbox), sets=SETS)
+    killed = threading.Thread(target=lambda: (wait_until(lambda: sandbox.stats()["active"], "it runs", 10),
+                                              os.kill(service.worker_pids()[0], signal.SIGKILL)))
+    killed.start()
+    told, = sdk.do(service.url + "/mcp", ["call", "code_interpreter", {"code": "x"}])
+    killed.join()
+    assert told.get("error") == "MCPError", told
+
+
+def test_the_sdk_with_and_without_a_key(keyed, sdk):
+    service, _ = keyed
+    assert "error" in sdk.do(service.url + "/mcp", ["tools"])[0]
+    some = key(service, "ann", "tools=web_search")
+    assert sdk.do(service.url + "/mcp", ["tools"], headers=some) == [{"tools": ["web_search"]}]
+
+
+# --- workers that die ---
+
+
+@pytest.mark.skipif(bool(WRAP), reason="valgrind cannot follow a keeper")
+@pytest.mark.parametrize("server", ["nginx", *(pytest.param(s, marks=pytest.mark.long) for s in ("lighttpd", "apache"))])
 def test_a_worker_that_dies(testbed, server):
     """Another one does again what may be done twice; of what may not the client sees no answer, which is an error."""
     found, sandbox = search(testbed), e2b(testbed, delay_us=60000000)
