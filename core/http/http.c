@@ -216,7 +216,8 @@ static enum http_outcome begin_plain(struct http_transfer *t, const struct http_
 struct http_transfer *http_start(struct http *h, const struct http_request *req, const struct http_handlers *handlers,
                                  void *arg)
 {
-	const struct known_url *u = http_plain_route(h, req);
+	/* Whoever wants the head's lines gets libcurl's. */
+	const struct known_url *u = handlers->header == NULL ? http_plain_route(h, req) : NULL;
 	struct http_transfer *t = transfer_new(h, u != NULL);
 	enum http_outcome o;
 
@@ -334,6 +335,8 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 		t->odd = true;
 	} else if (is_header(bytes, len, "Retry-After")) {
 		t->retry_after_s = http_outcome_retry_after(bytes + 12, len - 12);
+	} else if (t->handlers->header != NULL) {
+		t->handlers->header(t->arg, bytes, len);
 	}
 	return len;
 }
@@ -678,7 +681,8 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 	if (late >= STALL_MS)
 		h->stalled_ms = now;
 	if (now >= h->check_due_ms || late >= STALL_MS || h->active == 0) {
-		int64_t next = check_all(h, now, late), shards = http_shard_prune(h, now), idle = http_plain_prune(h, now);
+		int64_t next = check_all(h, now, late), shards = http_shard_prune(h, now),
+			idle = http_plain_prune(h, now);
 
 		h->check_due_ms = shards < next ? shards : next;
 		h->check_due_ms = idle < h->check_due_ms ? idle : h->check_due_ms;

@@ -89,6 +89,8 @@ struct http_handlers {
 	 * Streaming callers that want an error body collected return false: the body is
 	 * then collected (up to 16 KiB) instead of going to data. */
 	bool (*response)(void *arg, long status, const char *content_type);
+	/* A line of the response's head, with its end. Optional. Cancels nothing. */
+	void (*header)(void *arg, const char *line, size_t len);
 	/* A piece of the body. NULL: it is collected. May call http_pause, http_cancel. */
 	void (*data)(void *arg, const char *bytes, size_t len);
 	/* The end; called exactly once unless cancelled, never from within http_start.

@@ -6,6 +6,7 @@
 void sse_init(struct sse *s)
 {
 	memset(s, 0, sizeof *s);
+	s->retry_ms = -1;
 	buf_init(&s->line, SSE_LINE_MAX);
 	buf_init(&s->data, SSE_LINE_MAX);
 }
@@ -122,6 +123,36 @@ static bool take_json(struct sse *s, const char *line, const char *end, struct s
 	return s->depth == 0 && dispatch(s, event);
 }
 
+/* The value of a line that begins with the name and a colon; NULL: it does not. */
+static const char *field_value(const char *line, const char *end, const char *name)
+{
+	size_t len = strlen(name);
+
+	if ((size_t)(end - line) <= len || memcmp(line, name, len) != 0 || line[len] != ':')
+		return NULL;
+	line += len + 1;
+	return line < end && *line == ' ' ? line + 1 : line;
+}
+
+/* What is needed to take a stream up again. */
+static void take_position(struct sse *s, const char *line, const char *end)
+{
+	const char *value = field_value(line, end, "id");
+	int64_t ms = 0;
+
+	if (value != NULL && (size_t)(end - value) <= SSE_ID_MAX && memchr(value, 0, (size_t)(end - value)) == NULL) {
+		memcpy(s->id, value, (size_t)(end - value));
+		s->id[end - value] = '\0';
+	}
+	value = field_value(line, end, "retry");
+	if (value == NULL || value == end || end - value > 9)
+		return;
+	for (; value < end && *value >= '0' && *value <= '9'; value++)
+		ms = ms * 10 + *value - '0';
+	if (value == end)
+		s->retry_ms = ms;
+}
+
 /* One line without its end. Returns whether an event is whole with it. */
 static bool take_line(struct sse *s, const char *line, const char *end, struct sse_event *event)
 {
@@ -143,6 +174,7 @@ static bool take_line(struct sse *s, const char *line, const char *end, struct s
 		return take_json(s, line, end, event);
 	if (end - line >= 11 && memcmp(line, error_line, 6) == 0)
 		s->error = (size_t)(end - line) == 11 + (line[6] == ' ') && memcmp(end - 5, error_line + 6, 5) == 0;
+	take_position(s, line, end);
 	return false;
 }
 

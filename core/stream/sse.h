@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Server-sent events, read from bytes that are cut anywhere: CR, LF or CRLF line ends, an
  * optional space after "data:", comments (": ping"), several data lines of one event joined
- * by \n, fields other than data and event skipped. JSON without "data:", on one line or many, is
+ * by \n, fields other than data, event, id and retry skipped. JSON without "data:", on one line or many, is
  * an event as well: some servers answer with it whatever they were asked for. Pure; one thread at
  * a time.
  *
@@ -16,8 +16,10 @@
 #include "core/base/buf.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define SSE_LINE_MAX (8u << 20)
+#define SSE_ID_MAX   255
 
 struct sse {
 	struct buf line; /* the line that is not complete yet */
@@ -26,6 +28,9 @@ struct sse {
 	bool error;              /* the event is named so */
 	bool in_string, escaped; /* of JSON without "data:"; and how deep in it we are: */
 	size_t depth;
+
+	char id[SSE_ID_MAX + 1]; /* the last one; "": none */
+	int64_t retry_ms;        /* -1: none */
 
 	/* Events were lost, because of a line beyond SSE_LINE_MAX or because there was no
 	 * memory for one. Reading continues after them. Set until sse_init, or until the caller
