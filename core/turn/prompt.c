@@ -447,11 +447,16 @@ static char *make_body(const struct prompt *p, const char *tail, size_t *len)
 	return buf_steal(&body, len);
 }
 
+static bool has_own_tail(const struct prompt *p)
+{
+	return p->fields != NULL || (p->own_tools && p->tools != NULL);
+}
+
 char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len)
 {
-	char *own = p->fields != NULL ? prompt_own_tail(p) : NULL, *body;
+	char *own = has_own_tail(p) ? prompt_own_tail(p) : NULL, *body;
 
-	body = make_body(p, p->fields != NULL ? own : prompt_tail(p, cache), len);
+	body = make_body(p, has_own_tail(p) ? own : prompt_tail(p, cache), len);
 	free(own);
 	return body;
 }
@@ -467,8 +472,8 @@ struct prompt_draft {
 
 struct prompt_draft *prompt_draft_new(const struct prompt *p, struct prompt_cache *cache)
 {
-	char *own = p->fields != NULL ? prompt_own_tail(p) : NULL;
-	const char *tail = p->fields != NULL ? own : prompt_tail(p, cache);
+	char *own = has_own_tail(p) ? prompt_own_tail(p) : NULL;
+	const char *tail = has_own_tail(p) ? own : prompt_tail(p, cache);
 	struct prompt_draft *d = tail != NULL ? calloc(1, sizeof *d) : NULL;
 
 	if (d == NULL) {

@@ -27,6 +27,7 @@ struct prompt {
 	struct quirks quirks;             /* what it refuses */
 
 	const json_t *tools;       /* definitions, or NULL: none are offered */
+	bool own_tools;            /* others than every turn of this configuration is offered */
 	const json_t *tool_choice; /* which of them the client wants to be called; NULL: as the model likes */
 	bool tools_used_up;        /* offered, but not to be called any more (tool_choice none) */
 
@@ -98,7 +99,7 @@ static inline bool prompt_lacks(const struct prompt *p, enum quirk q)
 }
 unsigned prompt_fields_sent(const struct prompt *p);
 const char *prompt_tail(const struct prompt *p, struct prompt_cache *cache);
-/* The same for a prompt with fields, whose is the client's; free(). */
+/* The same for a prompt with fields or tools of its own; free(). */
 char *prompt_own_tail(const struct prompt *p);
 
 /* The JSON body; free(). NULL: no memory. */

@@ -234,6 +234,7 @@ static struct prompt prompt_of(struct turn *t)
 		.uses_tools = llm_tools_apply((enum llm_kind)llm->kind, llm->uses_completions != 0,
 	                                      (enum llm_tools)llm->tools),
 		.context = llm->context_length,
+		.own_tools = t->tools.fewer,
 		.tools_used_up = turn_tools_used_up(t),
 		.turns = t->conversation.history,
 		.skip_turns = up->skip_turns,

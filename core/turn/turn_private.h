@@ -83,6 +83,7 @@ struct upstream {
 struct tool_phase {
 	json_t *definitions; /* NULL: none */
 	const char **names;  /* of them, the client's first, ended by NULL; NULL: none */
+	bool fewer;          /* than the settings provide: the client may not use them all */
 	size_t of_client;    /* so many of them are the client's, which runs them */
 	json_t *subjects;    /* what the tools of this turn were run on, by tool */
 	struct tool_round *round;

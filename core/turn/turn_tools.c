@@ -69,6 +69,7 @@ int turn_tools_find(struct turn *t)
 		if (!has_name(tools, 0, tools->of_client, own[i]) &&
 		    (client == NULL || access_may_use_tool(client, own[i])))
 			tools->names[count++] = own[i];
+	tools->fewer = count - tools->of_client < of_ours;
 	if (r->plain || (tools->of_client == 0 && count == of_ours))
 		tools->definitions = json_incref(ours);
 	else
