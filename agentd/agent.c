@@ -49,7 +49,7 @@ static int publish_all(struct agent *a, struct err *e)
 
 	if (a->config_changed)
 		result = publisher_config(a->publisher, sandbox_check_problem(a->sandbox_check),
-		                          document_check_problem(a->document_check), e);
+		                          document_check_problem(a->document_check), mcp_watch_tools(a->mcp_watch), e);
 	a->config_changed = result != 0;
 	if (publisher_publish(a->publisher, &a->selector, &a->polling, e) != 0)
 		result = -1;
@@ -184,6 +184,15 @@ static void tools_changed(void *arg)
 
 	a->config_changed = true;
 	agent_touch(a, 0);
+}
+
+static void mcp_changed(void *arg, bool tools)
+{
+	struct agent *a = arg;
+
+	a->config_changed |= tools;
+	publisher_set_mcp(a->publisher, mcp_watch_state(a->mcp_watch));
+	agent_touch(a, tools ? 0 : AGENT_SOON_MS);
 }
 
 /* What is there now may be a new instance. */
@@ -326,6 +335,7 @@ static void reconfigured(void *arg, const struct config *old)
 	sandbox_check_tick(a->sandbox_check);
 	document_check_tick(a->document_check);
 	jwks_tick(a->jwks);
+	mcp_watch_tick(a->mcp_watch);
 	if (merge_configured(a, &change) != 0)
 		log_event(LOG_CONFIG_ERROR, L_STR("error", "out of memory: some of its LLMs stay as they were"));
 	merged(a, &change);
@@ -399,6 +409,7 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 	sandbox_check_tick(a->sandbox_check);
 	document_check_tick(a->document_check);
 	jwks_tick(a->jwks);
+	mcp_watch_tick(a->mcp_watch);
 	if (err_is_set(&a->publish_error))
 		agent_touch(a, 0);
 }
@@ -448,18 +459,20 @@ static int publish_first(struct agent *a, struct err *e)
 	a->sandbox_check = sandbox_check_new(&a->s, tools_changed, a);
 	a->document_check = document_check_new(&a->s, tools_changed, a);
 	a->jwks = jwks_new(&a->s, a->run_dir);
+	a->mcp_watch = mcp_watch_new(&a->s, mcp_changed, a);
 	if (a->publisher == NULL)
 		return -1;
 	events_record(a->s.events, a->s.base, a->run_dir);
 	events_started(a->s.events, PACKAGE_VERSION);
 	a->span_export = span_export_new(&a->s);
-	if (a->sandbox_check == NULL || a->document_check == NULL || a->jwks == NULL || a->span_export == NULL)
+	if (a->sandbox_check == NULL || a->document_check == NULL || a->jwks == NULL || a->mcp_watch == NULL ||
+	    a->span_export == NULL)
 		return err_set(e, "out of memory");
 	sandbox_check_tick(a->sandbox_check);
 	document_check_tick(a->document_check);
 	a->config_changed = false;
 	if (publisher_config(a->publisher, sandbox_check_problem(a->sandbox_check),
-	                     document_check_problem(a->document_check), e) != 0)
+	                     document_check_problem(a->document_check), mcp_watch_tools(a->mcp_watch), e) != 0)
 		return -1;
 	restore_published(&a->s, &a->selector, a->run_dir);
 	if (merge_configured(a, &change) != 0)
@@ -545,6 +558,7 @@ void agent_free(struct agent *a)
 	sandbox_check_free(a->sandbox_check);
 	document_check_free(a->document_check);
 	jwks_free(a->jwks);
+	mcp_watch_free(a->mcp_watch);
 	span_export_free(a->span_export);
 	hosts_free(a->hosts);
 	canary_free(a->canary);
@@ -580,6 +594,7 @@ int agent_run(struct agent *a, struct err *e)
 	hosts_update(a->hosts);
 	document_check_tick(a->document_check);
 	jwks_tick(a->jwks);
+	mcp_watch_tick(a->mcp_watch);
 	log_completed_urls(a);
 	follow_polling(a);
 	return event_base_dispatch(a->s.base) < 0 ? err_set(e, "the event loop failed") : 0;

@@ -14,6 +14,7 @@
 #include "agentd/document_check.h"
 #include "agentd/jwks.h"
 #include "agentd/hosts.h"
+#include "agentd/mcp_watch.h"
 #include "agentd/monitor.h"
 #include "agentd/options.h"
 #include "agentd/polling.h"
@@ -43,6 +44,7 @@ struct agent {
 	struct sandbox_check *sandbox_check;
 	struct document_check *document_check;
 	struct jwks *jwks;
+	struct mcp_watch *mcp_watch;
 	struct span_export *span_export;
 	struct commands *commands;
 	struct event *settle, *poll, *discover, *second;

@@ -46,6 +46,8 @@ libttagentd_a_SOURCES = \
 	agentd/hosts.h \
 	agentd/jwks.c \
 	agentd/jwks.h \
+	agentd/mcp_watch.c \
+	agentd/mcp_watch.h \
 	agentd/monitor.c \
 	agentd/monitor.h \
 	agentd/options.c \

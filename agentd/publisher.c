@@ -21,8 +21,9 @@ struct publisher {
 	struct config *config;       /* that is published; NULL: none yet */
 	struct discovery *discovery; /* NULL: none yet */
 	char *run_dir;
-	char config_name[64];             /* empty: none yet */
-	const char *tools[TOOLS_MAX + 1]; /* that it provides */
+	char config_name[64]; /* empty: none yet */
+	const char **tools;   /* that it provides; NULL: not known */
+	json_t *mcp;          /* the state of MCP servers; NULL: there are none */
 	uint64_t config_number;
 	uint64_t generation;
 };
@@ -100,6 +101,8 @@ void publisher_free(struct publisher *p)
 	if (p->writer != NULL)
 		status_writer_close(p->writer);
 	config_unref(p->config);
+	json_decref(p->mcp);
+	free(p->tools);
 	free(p->run_dir);
 	free(p);
 }
@@ -113,13 +116,20 @@ static struct config *switched_off(struct config *c, enum cfg_key k, const char 
 	return off;
 }
 
-int publisher_config(struct publisher *p, const char *no_code, const char *no_documents, struct err *e)
+int publisher_config(struct publisher *p, const char *no_code, const char *no_documents, json_t *mcp, struct err *e)
 {
 	char path[4200];
 	uint64_t number = p->config_number + 1;
+	size_t count;
 	struct config *c = switched_off(config_ref(p->s->config), CFG_CODE_LOCAL, no_code, e);
 
 	c = switched_off(c, CFG_DOCUMENTS_ENABLED, no_documents, e);
+	if (c != NULL && mcp != NULL) {
+		struct config *with = config_with_mcp(c, mcp, e);
+
+		config_unref(c);
+		c = with;
+	}
 	snprintf(path, sizeof path, "%s/" CONFIG_PREFIX "%llu", p->run_dir, (unsigned long long)number);
 	if (c == NULL || config_save(c, path, e) != 0) {
 		config_unref(c);
@@ -127,7 +137,8 @@ int publisher_config(struct publisher *p, const char *no_code, const char *no_do
 	}
 	config_unref(p->config);
 	p->config = c;
-	toolbox_names(c, p->tools);
+	free(p->tools);
+	p->tools = toolbox_names(c, &count);
 	p->config_number = number;
 	snprintf(p->config_name, sizeof p->config_name, CONFIG_PREFIX "%llu", (unsigned long long)number);
 	each_config(p, remove_old, p);
@@ -140,6 +151,12 @@ static int64_t next_poll_ms(const struct polling *p)
 	if (!p->waiting)
 		return -1;
 	return p->next_ms != 0 ? clock_wall_ms() + p->next_ms - clock_mono_ms() : 0;
+}
+
+void publisher_set_mcp(struct publisher *p, json_t *state)
+{
+	json_decref(p->mcp);
+	p->mcp = json_incref(state);
 }
 
 void publisher_set_discovery(struct publisher *p, struct discovery *d)
@@ -163,6 +180,7 @@ void publisher_view(const struct publisher *p, const struct selector *sel, const
 		.drain_count = sel->drains.count,
 		.polling = {.attempts = polling->attempts, .exhausted = polling->exhausted},
 		.tools = p->tools,
+		.mcp = p->mcp,
 		.document_search = p->config != NULL && tool_document_search.available(p->config),
 		.web_search = p->config != NULL && tool_web_search.available(p->config),
 		.generation = p->generation,

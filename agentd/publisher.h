@@ -18,8 +18,8 @@ void publisher_free(struct publisher *p); /* NULL is fine */
 
 /* The configuration in force, under a new name, from the next publication on. What is
  * published is what turns can use: without code.local where no_code says why nothing can
- * run it now (NULL: it can). */
-int publisher_config(struct publisher *p, const char *no_code, const char *no_documents, struct err *e);
+ * run it now (NULL: it can), and with the tools of MCP servers (NULL: there are none). */
+int publisher_config(struct publisher *p, const char *no_code, const char *no_documents, json_t *mcp, struct err *e);
 
 /* Publishes now. */
 int publisher_publish(struct publisher *p, const struct selector *sel, const struct polling *polling, struct err *e);
@@ -29,6 +29,9 @@ uint64_t publisher_generation(const struct publisher *p);
 
 /* Whose state is published too, from now on. */
 void publisher_set_discovery(struct publisher *p, struct discovery *d);
+
+/* How the MCP servers do, from now on; NULL: there are none. */
+void publisher_set_mcp(struct publisher *p, json_t *state);
 
 /* What would be published; its tokens are not set. Valid until anything changes. */
 void publisher_view(const struct publisher *p, const struct selector *sel, const struct polling *polling,

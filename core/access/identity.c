@@ -2,6 +2,8 @@
 #include "core/access/identity.h"
 
 #include "core/access/crypto.h"
+#include "core/config/mcp_servers.h"
+#include "core/mcp/mcp_tools.h"
 
 #include <fnmatch.h>
 #include <stdio.h>
@@ -83,5 +85,14 @@ bool access_may_use_model(const struct access_identity *i, const char *model)
 
 bool access_may_use_tool(const struct access_identity *i, const char *tool)
 {
-	return matches(&((const struct identity *)i)->tools, tool);
+	const struct identity *identity = (const struct identity *)i;
+	size_t len = mcp_tools_server_of(tool);
+	char server[MCP_SERVER_NAME_MAX + 5];
+
+	if (matches(&identity->tools, tool))
+		return true;
+	if (len == 0 || len > MCP_SERVER_NAME_MAX)
+		return false;
+	snprintf(server, sizeof server, "mcp:%.*s", (int)len, tool);
+	return matches(&identity->tools, server);
 }

@@ -38,6 +38,7 @@ struct config *config_copy(const struct config *c, struct err *e)
 	if (copy == NULL)
 		goto fail;
 	atomic_init(&copy->refs, 1);
+	copy->mcp = json_incref(c->mcp);
 	for (unsigned k = 0; k < CFG_KEYS; k++)
 		if (value_copy(table_row((enum cfg_key)k), &c->values[k], &copy->values[k]) < 0)
 			goto fail;
@@ -65,6 +66,7 @@ void config_unref(struct config *c)
 		value_free(&c->values[k]);
 	for (size_t i = 0; i < USER_KEYS; i++)
 		value_free(&c->overridden[i]);
+	json_decref(c->mcp);
 	free(c);
 }
 
@@ -93,6 +95,22 @@ struct config *config_switched_off(const struct config *c, enum cfg_key k, const
 	err_set(e, "out of memory");
 	config_unref(copy);
 	return NULL;
+}
+
+struct config *config_with_mcp(const struct config *c, json_t *mcp, struct err *e)
+{
+	struct config *copy = config_copy(c, e);
+
+	if (copy != NULL) {
+		json_decref(copy->mcp);
+		copy->mcp = json_incref(mcp);
+	}
+	return copy;
+}
+
+bool config_is_shared(const struct config *c)
+{
+	return atomic_load_explicit(&c->refs, memory_order_acquire) > 1;
 }
 
 /* --- access ---------------------------------------------------------------------- */
@@ -150,6 +168,11 @@ enum log_format config_log_format(const struct config *c)
 	return format;
 }
 
+const json_t *config_mcp(const struct config *c)
+{
+	return c->mcp;
+}
+
 bool cfg_is_set(const struct config *c, enum cfg_key k)
 {
 	return c->values[k].origin != NULL;
@@ -162,19 +185,12 @@ const char *cfg_origin(const struct config *c, enum cfg_key k)
 
 /* --- texts ----------------------------------------------------------------------- */
 
-static int shown_text(const struct key_row *row, const struct value *v, struct buf *out)
-{
-	if (row->info.secret)
-		return buf_adds(out, v->str != NULL ? "(secret)" : "");
-	return value_text(row, v, out);
-}
-
 int config_value_text(const struct config *c, enum cfg_key k, char *out, size_t size)
 {
 	struct buf text = BUF_INIT(1u << 20);
 	size_t len, cut;
 
-	(void)shown_text(table_row(k), &c->values[k], &text);
+	(void)value_shown(table_row(k), &c->values[k], &text);
 	len = text.len;
 	if (size > 0) {
 		cut = len < size ? len : size - 1;
@@ -194,8 +210,8 @@ void config_diff(const struct config *a, const struct config *b, config_changed_
 
 		if (value_equal(row, &a->values[k], &b->values[k]))
 			continue;
-		(void)shown_text(row, &a->values[k], &old_text);
-		(void)shown_text(row, &b->values[k], &new_text);
+		(void)value_shown(row, &a->values[k], &old_text);
+		(void)value_shown(row, &b->values[k], &new_text);
 		changed(arg, row->info.path, old_text.data != NULL ? old_text.data : "",
 		        new_text.data != NULL ? new_text.data : "");
 		buf_free(&old_text);

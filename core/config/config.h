@@ -57,7 +57,8 @@ bool cfg_is_set(const struct config *c, enum cfg_key k);
 const char *cfg_origin(const struct config *c, enum cfg_key k);
 
 struct config *config_ref(struct config *c);
-void config_unref(struct config *c); /* NULL is fine */
+void config_unref(struct config *c);           /* NULL is fine */
+bool config_is_shared(const struct config *c); /* there is more than one reference */
 
 /* What loading found: every error and every warning, each one line that says
  * where, what, and what is allowed. */
@@ -88,6 +89,11 @@ struct config *config_with_user_config(const struct config *c, struct config_rep
 /* A copy of c in which the switch k (a BOOL) is off, with why as its origin. NULL with e when
  * out of memory. */
 struct config *config_switched_off(const struct config *c, enum cfg_key k, const char *why, struct err *e);
+
+/* A copy of c with what is known of the MCP servers (core/mcp/mcp_tools.h; NULL: nothing), which is published with
+ * it. NULL with e when out of memory. */
+struct config *config_with_mcp(const struct config *c, json_t *mcp, struct err *e);
+const json_t *config_mcp(const struct config *c); /* borrowed */
 
 /* The published form: an object path -> {"value":..., "origin":...}. Secrets are
  * in it (the file is 0600) where with_secrets, else null with "secret":true (and

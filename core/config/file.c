@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration file. Nothing else knows libconfig. */
-#include "core/config/sources.h"
 #include "core/config/config_text.h"
+#include "core/config/mcp_servers.h"
+#include "core/config/sources.h"
 
 #include <libconfig.h>
 #include <stdio.h>
@@ -71,6 +72,60 @@ static int list_literal(const config_setting_t *s, struct literal *lit, const ch
 	return 0;
 }
 
+/* A list of groups, or anything in one, as JSON; a new reference. NULL with e. */
+static json_t *json_of(const config_setting_t *s, struct err *e)
+{
+	bool is_group = config_setting_is_group(s);
+	json_t *all, *member;
+
+	switch (config_setting_type(s)) {
+	case CONFIG_TYPE_BOOL:
+		return json_boolean(config_setting_get_bool(s) != 0);
+	case CONFIG_TYPE_INT:
+	case CONFIG_TYPE_INT64:
+		return json_integer(config_setting_get_int64(s));
+	case CONFIG_TYPE_FLOAT:
+		return json_real(config_setting_get_float(s));
+	case CONFIG_TYPE_STRING:
+		member = json_string(config_setting_get_string(s));
+		if (member == NULL)
+			err_set(e, "a string is not valid UTF-8");
+		return member;
+	default:
+		break;
+	}
+	all = is_group ? json_object() : json_array();
+	for (unsigned i = 0; i < (unsigned)config_setting_length(s); i++) {
+		const config_setting_t *item = config_setting_get_elem(s, i);
+		const char *name = is_group ? config_text_name(config_setting_name(item)) : NULL;
+
+		if (config_setting_type(item) == CONFIG_TYPE_NONE)
+			continue; /* the parser stopped here */
+		if (is_group && json_object_get(all, name) != NULL)
+			err_set(e, "%.60s is set twice; allowed: once", name);
+		member = err_is_set(e) ? NULL : json_of(item, e);
+		if (member == NULL ||
+		    (is_group ? json_object_set_new(all, name, member) : json_array_append_new(all, member)) < 0) {
+			err_set(e, "out of memory");
+			json_decref(all);
+			return NULL;
+		}
+	}
+	return all;
+}
+
+/* The text of a list of groups, free(). NULL with e. */
+static char *servers_text(const config_setting_t *s, struct err *e)
+{
+	json_t *all = json_of(s, e);
+	char *text = all != NULL ? json_dumps(all, JSON_COMPACT) : NULL;
+
+	if (text == NULL)
+		err_set(e, "out of memory");
+	json_decref(all);
+	return text;
+}
+
 /* *items is for the caller to free. */
 static int read_literal(const config_setting_t *s, struct literal *lit, const char ***items)
 {
@@ -128,13 +183,23 @@ static void put_setting(struct walk *w, const config_setting_t *s, enum cfg_key 
 	struct err e = ERR_INIT;
 	struct literal lit;
 	struct value v = value_unset();
+	bool is_servers = (row->flags & KEY_SERVERS) != 0 && config_setting_is_aggregate(s);
+	char *servers = NULL;
 
 	(void)buf_addf(&origin, "%s:%u", config_text_file(w->text, line), config_text_line(w->text, line));
-	if (origin.data == NULL || read_literal(s, &lit, &items) < 0)
+	if (is_servers) {
+		servers = servers_text(s, &e);
+		lit = (struct literal){.kind = LITERAL_STRING, .str = servers};
+	}
+	if (err_is_set(&e))
+		err_prefix(&e, "%s", row->info.path);
+	else if (origin.data == NULL || (!is_servers && read_literal(s, &lit, &items) < 0))
 		err_set(&e, "%s: out of memory", row->info.path);
 	else if (value_from_literal(row, &lit, &v, &e) < 0)
 		err_prefix(&e, "%s", row->info.path);
-	else if (row->info.secret && v.str != NULL && config_text_is_public(w->text, line))
+	else if ((row->info.secret ||
+	          ((row->flags & KEY_SERVERS) != 0 && v.str != NULL && mcp_servers_have_secrets(v.str))) &&
+	         v.str != NULL && config_text_is_public(w->text, line))
 		err_set(&e, "%s: a secret in a file that everybody can read; chmod o-r %s", row->info.path,
 		        config_text_file(w->text, line));
 	else if (config_put(w->config, k, &v, origin.data) < 0)
@@ -142,6 +207,7 @@ static void put_setting(struct walk *w, const config_setting_t *s, enum cfg_key 
 	if (err_is_set(&e))
 		complain(w, line, e.text);
 	value_free(&v);
+	free(servers);
 	free(items);
 	buf_free(&origin);
 }

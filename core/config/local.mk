@@ -7,6 +7,8 @@ libttagent_a_SOURCES += \
 	core/config/environment.c \
 	core/config/file.c \
 	core/config/keys.def \
+	core/config/mcp_servers.c \
+	core/config/mcp_servers.h \
 	core/config/publish.c \
 	core/config/readfile.c \
 	core/config/readfile.h \

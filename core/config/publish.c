@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/sources.h"
+#include "core/config/mcp_servers.h"
 #include "core/config/readfile.h"
 
 #include <errno.h>
@@ -10,12 +11,24 @@
 #include <unistd.h>
 
 #define PUBLISHED_MAX (8u << 20)
+#define PUBLISHED_MCP "mcp" /* no setting has such a path */
+
+static json_t *servers_entry(const struct config *c, enum cfg_key k)
+{
+	char *shown = mcp_servers_shown(c->values[k].str);
+	json_t *entry = json_pack("{s:s?, s:s}", "value", shown, "origin", cfg_origin(c, k));
+
+	free(shown);
+	return entry;
+}
 
 static json_t *entry(const struct config *c, enum cfg_key k, bool with_secrets)
 {
 	const struct key_row *row = table_row(k);
 	const struct value *v = &c->values[k];
 
+	if ((row->flags & KEY_SERVERS) != 0 && !with_secrets && v->str != NULL)
+		return servers_entry(c, k);
 	if (row->info.secret && !with_secrets)
 		return json_pack("{s:n, s:b, s:b, s:s}", "value", "secret", 1, "set", v->str != NULL, "origin",
 		                 cfg_origin(c, k));
@@ -35,54 +48,14 @@ json_t *config_to_json(const struct config *c, bool with_secrets)
 			return NULL;
 		}
 	}
+	if (c->mcp != NULL && with_secrets && json_object_set(all, PUBLISHED_MCP, c->mcp) < 0) {
+		json_decref(all);
+		return NULL;
+	}
 	return all;
 }
 
 /* --- and back ----------------------------------------------------------------------- */
-
-static int list_literal(const json_t *j, struct literal *lit, const char ***items)
-{
-	size_t count = json_array_size(j);
-
-	*items = calloc(count + 1, sizeof **items);
-	if (*items == NULL)
-		return -1;
-	lit->kind = LITERAL_LIST;
-	lit->items = *items;
-	lit->count = count;
-	for (size_t i = 0; i < count; i++) {
-		(*items)[i] = json_string_value(json_array_get(j, i));
-		if ((*items)[i] == NULL)
-			lit->kind = LITERAL_MIXED;
-	}
-	return 0;
-}
-
-static int value_from_json(const struct key_row *row, const json_t *j, struct value *out, struct err *e)
-{
-	struct literal lit = {.kind = LITERAL_GROUP};
-	const char **items = NULL;
-	int result;
-
-	if (json_is_boolean(j)) {
-		lit.kind = LITERAL_BOOL;
-		lit.truth = json_is_true(j);
-	} else if (json_is_integer(j)) {
-		lit.kind = LITERAL_INT;
-		lit.num = json_integer_value(j);
-	} else if (json_is_real(j)) {
-		lit.kind = LITERAL_REAL;
-		lit.real = json_real_value(j);
-	} else if (json_is_string(j) || json_is_null(j)) {
-		lit.kind = LITERAL_STRING;
-		lit.str = json_is_null(j) ? "" : json_string_value(j);
-	} else if (json_is_array(j) && list_literal(j, &lit, &items) < 0) {
-		return err_set(e, "out of memory");
-	}
-	result = value_from_literal(row, &lit, out, e);
-	free(items);
-	return result;
-}
 
 static int put_entry(struct config *c, enum cfg_key k, const json_t *entry, struct err *e)
 {
@@ -140,8 +113,10 @@ struct config *config_from_json(const json_t *j, struct err *e)
 			return NULL;
 		}
 	}
-	if (c != NULL)
+	if (c != NULL) {
 		translate_old(c);
+		c->mcp = json_incref(json_object_get(j, PUBLISHED_MCP));
+	}
 	return c;
 }
 

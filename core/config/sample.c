@@ -118,7 +118,10 @@ static void print_sample_key(FILE *out, const struct key_row *row)
 	case TYPE_STRING:
 	case TYPE_URL:
 	case TYPE_ENUM:
-		print_string(out, def);
+		if ((row->flags & KEY_SERVERS) != 0)
+			fprintf(out, "( )");
+		else
+			print_string(out, def);
 		break;
 	case TYPE_LIST:
 		print_list(out, def);

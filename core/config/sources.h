@@ -17,6 +17,7 @@ struct config {
 	/* The values that user_config.env overrides, so that its next version can be applied
 	 * without reading the other sources again. */
 	struct value overridden[USER_KEYS];
+	json_t *mcp; /* NULL: nothing is known */
 };
 
 struct config *config_new(struct err *e); /* all defaults */

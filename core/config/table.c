@@ -178,6 +178,10 @@ void table_allowed(const struct key_row *row, char *out, size_t size)
 			                                      : "NAME, HOST:PORT, or an http:// or https:// URL");
 			return;
 		}
+		if ((row->flags & KEY_SERVERS) != 0) {
+			snprintf(out, size, "a list of groups: ( { name = \"NAME\"; url = \"https://...\"; } )");
+			return;
+		}
 		if ((row->flags & KEY_PROXY) != 0) {
 			snprintf(out, size, "http://HOST:PORT, https://HOST:PORT or HOST:PORT");
 			return;

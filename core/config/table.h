@@ -25,6 +25,7 @@ enum key_flags {
 	KEY_LOWER = 8192,
 	KEY_JSON = 16384,
 	KEY_HOSTS = 32768,
+	KEY_SERVERS = 65536,
 };
 
 struct key_row {

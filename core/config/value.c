@@ -3,6 +3,7 @@
 
 #include "core/base/network.h"
 #include "core/base/similar.h"
+#include "core/config/mcp_servers.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -358,6 +359,17 @@ static int check_json(const struct key_row *row, const char *text, struct err *e
 	return result;
 }
 
+/* For mcp_servers_check. */
+static int check_json_value(const struct key_row *row, const json_t *j, struct err *e)
+{
+	struct value v;
+	int result = value_from_json(row, j, &v, e);
+
+	if (result == 0)
+		value_free(&v);
+	return result;
+}
+
 /* An empty string means unset, if the setting can be unset. */
 static int string_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
 {
@@ -366,11 +378,18 @@ static int string_from_text(const struct key_row *row, const char *text, struct 
 			return 0;
 		return refuse(row, NULL, "is empty", e);
 	}
-	if (check_bytes(row, text, e) < 0 || (row->type == TYPE_URL && check_url(row, text, e) < 0) ||
-	    ((row->flags & KEY_HEADER) != 0 && check_header(row, text, e) < 0) ||
-	    ((row->flags & (KEY_ADDRESS | KEY_HOST)) != 0 && check_address(row, text, e) < 0) ||
-	    ((row->flags & KEY_SCHEME) != 0 && check_scheme(row, text, e) < 0) ||
-	    ((row->flags & KEY_JSON) != 0 && check_json(row, text, e) < 0))
+	if ((row->flags & KEY_SERVERS) != 0) {
+		if (strlen(text) > (size_t)row->max)
+			return refuse(row, NULL, "is too long", e);
+		if (mcp_servers_check(text, check_json_value, e) < 0)
+			return -1;
+		if (strcmp(text, "[]") == 0)
+			return 0;
+	} else if (check_bytes(row, text, e) < 0 || (row->type == TYPE_URL && check_url(row, text, e) < 0) ||
+	           ((row->flags & KEY_HEADER) != 0 && check_header(row, text, e) < 0) ||
+	           ((row->flags & (KEY_ADDRESS | KEY_HOST)) != 0 && check_address(row, text, e) < 0) ||
+	           ((row->flags & KEY_SCHEME) != 0 && check_scheme(row, text, e) < 0) ||
+	           ((row->flags & KEY_JSON) != 0 && check_json(row, text, e) < 0))
 		return -1;
 	if ((row->flags & KEY_PROXY) != 0 && strstr(text, "://") == NULL) {
 		if (asprintf(&out->str, "http://%s", text) < 0)
@@ -689,6 +708,52 @@ int value_from_literal(const struct key_row *row, const struct literal *lit, str
 	return result;
 }
 
+/* --- from JSON ---------------------------------------------------------------------- */
+
+static int list_literal(const json_t *j, struct literal *lit, const char ***items)
+{
+	size_t count = json_array_size(j);
+
+	*items = calloc(count + 1, sizeof **items);
+	if (*items == NULL)
+		return -1;
+	lit->kind = LITERAL_LIST;
+	lit->items = *items;
+	lit->count = count;
+	for (size_t i = 0; i < count; i++) {
+		(*items)[i] = json_string_value(json_array_get(j, i));
+		if ((*items)[i] == NULL)
+			lit->kind = LITERAL_MIXED;
+	}
+	return 0;
+}
+
+int value_from_json(const struct key_row *row, const json_t *j, struct value *out, struct err *e)
+{
+	struct literal lit = {.kind = LITERAL_GROUP};
+	const char **items = NULL;
+	int result;
+
+	if (json_is_boolean(j)) {
+		lit.kind = LITERAL_BOOL;
+		lit.truth = json_is_true(j);
+	} else if (json_is_integer(j)) {
+		lit.kind = LITERAL_INT;
+		lit.num = json_integer_value(j);
+	} else if (json_is_real(j)) {
+		lit.kind = LITERAL_REAL;
+		lit.real = json_real_value(j);
+	} else if (json_is_string(j) || json_is_null(j)) {
+		lit.kind = LITERAL_STRING;
+		lit.str = json_is_null(j) ? "" : json_string_value(j);
+	} else if (json_is_array(j) && list_literal(j, &lit, &items) < 0) {
+		return err_set(e, "out of memory");
+	}
+	result = value_from_literal(row, &lit, out, e);
+	free(items);
+	return result;
+}
+
 /* --- the rest of a value's life ----------------------------------------------------- */
 
 struct value value_unset(void)
@@ -770,6 +835,21 @@ int value_text(const struct key_row *row, const struct value *v, struct buf *out
 	default:
 		return buf_adds(out, v->str != NULL ? v->str : "");
 	}
+}
+
+int value_shown(const struct key_row *row, const struct value *v, struct buf *out)
+{
+	char *shown;
+	int result;
+
+	if (row->info.secret)
+		return buf_adds(out, v->str != NULL ? "(secret)" : "");
+	if ((row->flags & KEY_SERVERS) == 0 || v->str == NULL)
+		return value_text(row, v, out);
+	shown = mcp_servers_shown(v->str);
+	result = shown != NULL ? buf_adds(out, shown) : -1;
+	free(shown);
+	return result;
 }
 
 static json_t *list_to_json(const struct cfg_list *list)

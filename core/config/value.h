@@ -43,6 +43,9 @@ int value_from_literal(const struct key_row *row, const struct literal *lit, str
 /* What to write instead of a number with a unit ("write 60" for "60s"); empty: nobody knows. */
 void value_number_advice(const struct key_row *row, const char *text, char *out, size_t size);
 
+/* The same from a value of a JSON document. */
+int value_from_json(const struct key_row *row, const json_t *j, struct value *out, struct err *e);
+
 /* No string, an empty list. */
 struct value value_unset(void);
 
@@ -52,6 +55,9 @@ bool value_equal(const struct key_row *row, const struct value *a, const struct 
 
 /* As people read it; -1 when the buffer is full or out of memory. Secrets are not hidden. */
 int value_text(const struct key_row *row, const struct value *v, struct buf *out);
+
+/* The same without secrets. */
+int value_shown(const struct key_row *row, const struct value *v, struct buf *out);
 
 /* As the published configuration has it; NULL when out of memory. */
 json_t *value_to_json(const struct key_row *row, const struct value *v);

@@ -398,6 +398,8 @@ char *document_status(const struct status_view *v, size_t *len)
 	held = doc != NULL ? drained(v) : NULL;
 	if (held != NULL)
 		json_object_set_new(doc, "drained", held);
+	if (doc != NULL && v->mcp != NULL)
+		json_object_set(doc, "mcp", (json_t *)(uintptr_t)v->mcp);
 	add_generation(doc, v);
 	config_unref(c);
 	return finish_lists(doc, v, current, len);

@@ -12,6 +12,8 @@ libttagent_a_SOURCES += \
 	core/tools/e2b_shared.h \
 	core/tools/execution.c \
 	core/tools/execution.h \
+	core/tools/mcp_tool.c \
+	core/tools/mcp_tool.h \
 	core/tools/sandbox_client.c \
 	core/tools/sandbox_client.h \
 	core/tools/search_brave.c \

@@ -58,6 +58,7 @@ struct tool {
 	/* The argument that is the subject ("query"): shown after progress; a tool is not run
 	 * twice on the same subject in one turn. NULL: none. */
 	const char *subject;
+	const char *metric; /* what its calls are counted as; NULL: name */
 	/* The argument that is code, which clients may want to see with what came out of it. NULL: none. */
 	const char *code;
 	/* Whether this configuration provides what it needs. */
@@ -87,9 +88,9 @@ TOOLS(TOOLS_DECLARE)
 #define TOOLS_ONE(name) +1
 #define TOOLS_MAX       (0 TOOLS(TOOLS_ONE))
 
-/* Fills names with the names of the tools that c provides, ended by NULL, and returns their
- * number. The names last for ever. */
-size_t toolbox_names(const struct config *c, const char *names[TOOLS_MAX + 1]);
+/* The names of the tools that c provides, those of MCP servers last, ended by NULL; free(). The names last as long
+ * as c. NULL: no memory. */
+const char **toolbox_names(const struct config *c, size_t *count);
 
 /* Appends the hints of those among these definitions, each followed by a space. -1: no memory. */
 int toolbox_hints(const json_t *definitions, struct buf *out);
@@ -99,8 +100,8 @@ struct toolbox;
 struct toolbox *toolbox_new(struct event_base *base, const char *dir, struct err *e);
 void toolbox_free(struct toolbox *b);
 
-/* The tool of that name that c provides, or NULL. name need not end with a NUL. */
-const struct tool *toolbox_find(const struct config *c, const char *name, size_t len);
+/* The tool of that name that c provides, which lasts as long as c, or NULL. name need not end with a NUL. */
+const struct tool *toolbox_find(struct toolbox *b, const struct config *c, const char *name, size_t len);
 
 /* The "tools" array of a request: a new reference, shared by turns (never change it); NULL
  * where c provides none (or out of memory). */

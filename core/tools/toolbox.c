@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "core/tools/mcp_tool.h"
 #include "core/tools/tool.h"
 
 #include <stdint.h>
@@ -11,7 +12,8 @@ static const struct tool *const tool_table[TOOLS_MAX] = {TOOLS(ROW)};
 
 struct toolbox {
 	void *states[TOOLS_MAX]; /* in the table's order */
-	struct config *config;   /* of the definitions */
+	struct mcp_box *mcp;
+	struct config *config; /* of the definitions */
 	json_t *definitions;
 };
 
@@ -19,7 +21,8 @@ struct toolbox *toolbox_new(struct event_base *base, const char *dir, struct err
 {
 	struct toolbox *b = calloc(1, sizeof *b);
 
-	if (b == NULL) {
+	if (b == NULL || (b->mcp = mcp_box_new()) == NULL) {
+		free(b);
 		err_set(e, "no memory for the tools");
 		return NULL;
 	}
@@ -36,28 +39,37 @@ void toolbox_free(struct toolbox *b)
 	for (size_t i = 0; i < TOOLS_MAX; i++)
 		if (tool_table[i]->close != NULL)
 			tool_table[i]->close(b->states[i]);
+	mcp_box_free(b->mcp);
 	config_unref(b->config);
 	json_decref(b->definitions);
 	free(b);
 }
 
-const struct tool *toolbox_find(const struct config *c, const char *name, size_t len)
+const struct tool *toolbox_find(struct toolbox *b, const struct config *c, const char *name, size_t len)
 {
 	for (const struct tool *const *t = tool_table; t < tool_table + TOOLS_MAX; t++)
 		if (strlen((*t)->name) == len && memcmp((*t)->name, name, len) == 0 && (*t)->available(c))
 			return *t;
-	return NULL;
+	return mcp_box_find(b->mcp, c, name, len);
 }
 
-size_t toolbox_names(const struct config *c, const char *names[TOOLS_MAX + 1])
+const char **toolbox_names(const struct config *c, size_t *count)
 {
-	size_t count = 0;
+	size_t of_servers = 0;
+	const char **names;
 
+	while (mcp_box_name(c, of_servers) != NULL)
+		of_servers++;
+	names = calloc(TOOLS_MAX + of_servers + 1, sizeof *names);
+	*count = 0;
+	if (names == NULL)
+		return NULL;
 	for (const struct tool *const *t = tool_table; t < tool_table + TOOLS_MAX; t++)
 		if ((*t)->available(c))
-			names[count++] = (*t)->name;
-	names[count] = NULL;
-	return count;
+			names[(*count)++] = (*t)->name;
+	for (size_t i = 0; i < of_servers; i++)
+		names[(*count)++] = mcp_box_name(c, i);
+	return names;
 }
 
 /* A client may define another tool of that name. */
@@ -98,19 +110,16 @@ static json_t *definition(const struct tool *t)
 
 static json_t *make_definitions(const struct config *c)
 {
-	json_t *all = NULL;
+	json_t *all = json_array();
+	int failed = all == NULL;
 
-	for (const struct tool *const *t = tool_table; t < tool_table + TOOLS_MAX; t++) {
-		if (!(*t)->available(c))
-			continue;
-		if (all == NULL && (all = json_array()) == NULL)
-			return NULL;
-		if (json_array_append_new(all, definition(*t)) < 0) {
-			json_decref(all);
-			return NULL;
-		}
-	}
-	return all;
+	for (const struct tool *const *t = tool_table; t < tool_table + TOOLS_MAX; t++)
+		if (!failed && (*t)->available(c))
+			failed = json_array_append_new(all, definition(*t)) < 0;
+	if (!failed && mcp_box_define(c, all) == 0 && json_array_size(all) > 0)
+		return all;
+	json_decref(all);
+	return NULL;
 }
 
 json_t *toolbox_definitions(struct toolbox *b, const struct config *c)
@@ -129,6 +138,8 @@ struct tool_run *toolbox_start(struct toolbox *b, const struct tool *tool, const
 {
 	size_t i = 0;
 
+	if (mcp_box_has(tool))
+		return tool->start((void *)(uintptr_t)tool, ctx, args, done, arg);
 	while (tool_table[i] != tool)
 		i++;
 	return tool->start(b->states[i], ctx, args, done, arg);

@@ -67,7 +67,8 @@ static void end_span(struct job *j, enum tool_outcome outcome)
 static void count_run(struct job *j, enum tool_outcome outcome)
 {
 	struct counters *c = j->round->counters;
-	unsigned tool = counters_member(c, LABEL_TOOL, j->tool->name);
+	const char *name = j->tool->metric != NULL ? j->tool->metric : j->tool->name;
+	unsigned tool = counters_member(c, LABEL_TOOL, name);
 
 	counters_count(c, SERIES_TOOL_CALLS, tool, outcome, 1);
 	counters_observe(c, SERIES_TOOL_DURATION, tool, clock_mono_ns() - j->began_ns, 1);
@@ -184,7 +185,7 @@ static bool is_other(const struct tool_round_place *in, const char *name)
 static void start_job(struct job *j, const struct call *call, const struct tool_round_place *in)
 {
 	struct tool_round *r = j->round;
-	const struct tool *tool = toolbox_find(in->context->config, call->name, strlen(call->name));
+	const struct tool *tool = toolbox_find(in->box, in->context->config, call->name, strlen(call->name));
 	json_error_t why;
 	json_t *args = json_loads(*call->arguments == '\0' ? "{}" : call->arguments, 0, &why);
 	char text[400];

@@ -55,11 +55,12 @@ int turn_tools_find(struct turn *t)
 	const struct access_identity *client = t->conversation.client;
 	json_t *of_client = json_object_get(r->fields, r->calls_functions ? "functions" : "tools"), *tool;
 	json_t *ours = r->plain ? NULL : toolbox_definitions(t->services->toolbox, t->config);
-	const char *own[TOOLS_MAX + 1];
-	size_t i, count = 0, of_ours = ours == NULL ? 0 : toolbox_names(t->config, own);
+	size_t i, count = 0, of_ours = 0;
+	const char **own = ours != NULL ? toolbox_names(t->config, &of_ours) : NULL;
 
 	tools->names = calloc(json_array_size(of_client) + of_ours + 1, sizeof *tools->names);
-	if (tools->names == NULL) {
+	if (tools->names == NULL || (ours != NULL && own == NULL)) {
+		free(own);
 		json_decref(ours);
 		return -1;
 	}
@@ -74,6 +75,7 @@ int turn_tools_find(struct turn *t)
 		tools->definitions = json_incref(ours);
 	else
 		tools->definitions = join_definitions(tools, of_client, count, ours);
+	free(own);
 	json_decref(ours);
 	return 0;
 }

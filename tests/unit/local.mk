@@ -41,6 +41,8 @@ unit_tests = \
 	tests/unit/core/llm/quirks_unit \
 	tests/unit/core/llm/select_unit \
 	tests/unit/core/llm/verdict_unit \
+	tests/unit/core/mcp/mcp_tools_unit \
+	tests/unit/core/mcp/mcp_wire_unit \
 	tests/unit/core/protocol/json_body_unit \
 	tests/unit/core/protocol/mcp_server_unit \
 	tests/unit/core/protocol/openai_chat_unit \

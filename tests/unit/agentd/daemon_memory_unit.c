@@ -161,7 +161,7 @@ static void publish(void)
 
 		err_clear(&e);
 		selector_update(&selector, &s, 1000);
-		result = publisher_config(p, NULL, NULL, &e);
+		result = publisher_config(p, NULL, NULL, NULL, &e);
 		if (publisher_publish(p, &selector, &polling, &e) < 0)
 			result = -1;
 		assert_int_equal(result < 0, err_is_set(&e));

@@ -75,13 +75,16 @@ struct scene {
 	struct config *config;
 	struct llm_list list;
 	size_t order[8];
-	const char *tools[TOOLS_MAX + 1];
+	const char **tools;
 	struct status_view view;
 };
 
 static void scene_select(struct scene *s)
 {
-	toolbox_names(s->config, s->tools);
+	size_t count;
+
+	free(s->tools);
+	s->tools = toolbox_names(s->config, &count);
 	s->view.config = s->config;
 	s->view.tools = s->tools;
 	s->view.document_search = tool_document_search.available(s->config);
@@ -119,6 +122,7 @@ static void scene_one(struct scene *s, int (*make)(const struct config *, struct
 static void scene_end(struct scene *s)
 {
 	llm_list_clear(&s->list);
+	free(s->tools);
 	config_unref(s->config);
 }
 
@@ -492,6 +496,7 @@ static void tools_that_can_be_used(void **state)
 		status = document_status(&s.view, NULL);
 		assert_non_null(strstr(status, cases[i].part));
 		free(status);
+		free(s.tools);
 		config_unref(s.config);
 	}
 }
@@ -522,6 +527,7 @@ static void a_search_in_documents_is_shown_where_there_is_one(void **state)
 		status = document_status(&s.view, NULL);
 		assert_non_null(strstr(status, cases[i].part));
 		free(status);
+		free(s.tools);
 		config_unref(s.config);
 	}
 }

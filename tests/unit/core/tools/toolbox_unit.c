@@ -25,15 +25,19 @@ static void a_configuration_provides_tools(void **state)
 		{{"code.local=true", "log.level=INFO"}, CODE " "},
 	};
 
+	struct event_base *base = event_base_new();
+	struct err e = ERR_INIT;
+	struct toolbox *box = toolbox_new(base, NULL, &e);
+
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct config *c = SETTINGS(cases[i].sets[0], cases[i].sets[1]);
-		const char *names[TOOLS_MAX + 1];
-		size_t count = toolbox_names(c, names);
+		size_t count;
+		const char **names = toolbox_names(c, &count);
 		char all[200] = "";
 
 		for (size_t k = 0; k < count; k++) {
-			const struct tool *tool = toolbox_find(c, names[k], strlen(names[k]));
+			const struct tool *tool = toolbox_find(box, c, names[k], strlen(names[k]));
 
 			assert_non_null(tool);
 			assert_string_equal(tool->name, names[k]);
@@ -42,18 +46,26 @@ static void a_configuration_provides_tools(void **state)
 		}
 		assert_null(names[count]);
 		assert_string_equal(all, cases[i].names);
+		free(names);
 		config_unref(c);
 	}
+	toolbox_free(box);
+	event_base_free(base);
 }
 
 static void only_provided_tools_are_found(void **state)
 {
 	struct config *c = SETTINGS("search.tavily_key=k");
+	struct event_base *base = event_base_new();
+	struct err e = ERR_INIT;
+	struct toolbox *box = toolbox_new(base, NULL, &e);
 
 	(void)state;
-	assert_non_null(toolbox_find(c, SEARCH, strlen(SEARCH)));
-	assert_null(toolbox_find(c, SEARCH, strlen(SEARCH) - 1));
-	assert_null(toolbox_find(c, CODE, strlen(CODE)));
+	assert_non_null(toolbox_find(box, c, SEARCH, strlen(SEARCH)));
+	assert_null(toolbox_find(box, c, SEARCH, strlen(SEARCH) - 1));
+	assert_null(toolbox_find(box, c, CODE, strlen(CODE)));
+	toolbox_free(box);
+	event_base_free(base);
 	config_unref(c);
 }
 
@@ -65,13 +77,13 @@ static void tools_describe_themselves(void **state)
 	struct err e = ERR_INIT;
 	struct toolbox *box = toolbox_new(base, NULL, &e);
 	json_t *definitions = toolbox_definitions(box, c);
-	const char *names[TOOLS_MAX + 1];
-	size_t count = toolbox_names(c, names);
+	size_t count;
+	const char **names = toolbox_names(c, &count);
 
 	(void)state;
 	assert_int_equal(json_array_size(definitions), count);
 	for (size_t i = 0; i < count; i++) {
-		const struct tool *tool = toolbox_find(c, names[i], strlen(names[i]));
+		const struct tool *tool = toolbox_find(box, c, names[i], strlen(names[i]));
 		json_t *function = json_object_get(json_array_get(definitions, i), "function");
 		json_t *parameters = json_object_get(function, "parameters");
 
@@ -81,6 +93,7 @@ static void tools_describe_themselves(void **state)
 		if (tool->subject != NULL)
 			assert_non_null(json_object_get(json_object_get(parameters, "properties"), tool->subject));
 	}
+	free(names);
 	json_decref(definitions);
 	toolbox_free(box);
 	event_base_free(base);
