@@ -236,7 +236,8 @@ def test_what_cannot_start_at_all_ends_as_failed(server):
     s = server().configured()
     s.sh("cp -p /etc/tt-agent/tt-agent.conf /root/good; echo 'nonsense' >/etc/tt-agent/tt-agent.conf; systemctl restart tt-agentd; true", check=False)
     wait_until(lambda: s.system.show("tt-agentd", "ActiveState") == "failed", "the end of the loop", 180)
-    assert s.system.show("tt-agentd", "Result") == "start-limit-hit"
+    assert "Start request repeated too quickly" in s.sh("journalctl -o cat -u tt-agentd")
+    assert int(s.system.show("tt-agentd", "NRestarts")) >= 59
     assert "tt-agentd" in s.sh("systemctl list-units --failed --no-legend --plain 'tt-agent*'")
     s.chat()  # with the last published state
     s.sh("cp -p /root/good /etc/tt-agent/tt-agent.conf; systemctl reset-failed tt-agentd; systemctl start tt-agentd")
@@ -304,7 +305,7 @@ def test_an_upgrade_breaks_no_stream(server):
     files = [s.system.put(p) for p in newer]
     more = threading.Thread(target=lambda: reports.append(s.load(50, 20, 20, seconds=8)))
     reports = []
-    with Streams(s, 200) as streams:
+    with Streams(s, 200, words=600) as streams:  # a minute: dpkg may be slow
         more.start()  # and new ones all the time
         s.sh("dpkg -i " + " ".join(files))
         s.chat()

@@ -24,7 +24,7 @@ from .process import PATIENCE, SOURCE, wait_until
 TREES = SOURCE / "build" / "debian"
 SUITES = ["bookworm", "trixie"]
 # What the tests use in the system where the packages are installed; the network is not there then.
-RUNTIME = "systemd systemd-sysv dbus iproute2 curl python3 nginx lighttpd apache2 bubblewrap procps ca-certificates autopkgtest".split()
+RUNTIME = "systemd systemd-sysv dbus iproute2 curl python3 nginx lighttpd apache2 bubblewrap procps ca-certificates autopkgtest dpkg-dev".split()
 BUILDING = ["dpkg-dev", "lintian", "ccache"]
 PATH = "/usr/lib/ccache:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = ["env", "-i", f"PATH={PATH}", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb", "DEBIAN_FRONTEND=noninteractive"]
