@@ -236,7 +236,7 @@ def test_what_cannot_start_at_all_ends_as_failed(server):
     s = server().configured()
     s.sh("cp -p /etc/tt-agent/tt-agent.conf /root/good; echo 'nonsense' >/etc/tt-agent/tt-agent.conf; systemctl restart tt-agentd; true", check=False)
     wait_until(lambda: s.system.show("tt-agentd", "ActiveState") == "failed", "the end of the loop", 180)
-    assert "Start request repeated too quickly" in s.sh("journalctl -o cat -u tt-agentd")
+    # Its result is that of the last failure: systemd's own line about the limit goes to a console that nobody reads here.
     assert int(s.system.show("tt-agentd", "NRestarts")) >= 59
     assert "tt-agentd" in s.sh("systemctl list-units --failed --no-legend --plain 'tt-agent*'")
     s.chat()  # with the last published state
