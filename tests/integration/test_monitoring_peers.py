@@ -105,7 +105,7 @@ def test_prometheus_scrapes_evaluates_and_alerts(testbed):
 
 COLLECTOR = """
 receivers: {otlp: {protocols: {http: {endpoint: "127.0.0.1:%d"}}}}
-exporters: {file: {path: %s, flush_interval: 100ms}}
+exporters: {file: {path: %s, flush_interval: 100ms, append: true}}
 service:
   telemetry: {metrics: {level: none}}
   pipelines: {traces: {receivers: [otlp], exporters: [file]}}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 module collector
 
-go 1.25
+go 1.26.0
 
 require (
 	github.com/open-telemetry/opentelemetry-collector-contrib/exporter/fileexporter v0.161.0
