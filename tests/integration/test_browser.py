@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from harness import no_llm
 from harness.llm_script import said, words
 from harness.process import wait_until
 from harness.tool_mocks import CODE, SEARCH, call, calls, e2b, e2b_env, search, search_env
@@ -249,6 +250,17 @@ def test_a_service_that_waits_says_why(testbed, browse):
     browser.click("nav a[href='#chat']")
     browser.ask("[plain]")
     browser.see("#talk .notice", "There is no LLM yet")
+    assert browser.complaints() == []
+
+
+@pytest.mark.parametrize("fault", no_llm.FAULTS)
+def test_why_no_llm_is_seen(testbed, browse, fault):
+    """In the words of status, models, refresh and doctor: see test_discovery_state.py."""
+    service, _, words, _ = no_llm.make(testbed, fault)
+    error = no_llm.known(service, fault)["error"]
+    browser = browse().open(service.url + "/ui/")
+    browser.see("#now-state", "Waiting for an LLM")
+    browser.see("#now-why", error or words)
     assert browser.complaints() == []
 
 
