@@ -117,7 +117,8 @@ int chat_request_name_thread(struct chat_request *r, const char *name)
 	const json_t *message;
 	char *id;
 
-	if (r->messages == NULL || (r->thread_id != NULL && !utf8_is_blank(r->thread_id)))
+	/* Who sends only what is new says what it goes on from in the request itself. */
+	if (r->messages == NULL || r->stored != NULL || (r->thread_id != NULL && !utf8_is_blank(r->thread_id)))
 		return 0;
 	name += strspn(name, " \t");
 	len = strlen(name);

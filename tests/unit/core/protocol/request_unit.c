@@ -111,6 +111,17 @@ static void a_name_in_the_body_counts(void **state)
 	chat_request_clear(&studio);
 }
 
+static void who_sends_only_what_is_new_names_it_in_the_request(void **state)
+{
+	struct chat_request r = {.thread_id = strdup(""), .stored = json_array()};
+
+	(void)state;
+	r.messages = json_loads("[" USER("hello") "]", 0, NULL);
+	assert_int_equal(chat_request_name_thread(&r, "a"), 0);
+	assert_string_equal(r.thread_id, "");
+	chat_request_clear(&r);
+}
+
 static void history_is_what_the_assistant_said_before_the_question(void **state)
 {
 	static const struct {
@@ -145,6 +156,7 @@ int main(void)
 		cmocka_unit_test(what_a_page_requests_for_itself_belongs_to_no_conversation),
 		cmocka_unit_test(not_every_text_is_a_name),
 		cmocka_unit_test(a_name_in_the_body_counts),
+		cmocka_unit_test(who_sends_only_what_is_new_names_it_in_the_request),
 		cmocka_unit_test(history_is_what_the_assistant_said_before_the_question),
 	};
 
