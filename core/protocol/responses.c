@@ -158,6 +158,12 @@ static struct reply *responses_open(const struct protocol *p, struct output *o, 
 	return &c->reply;
 }
 
+/* Items have the digits that are the answer's own: each event repeats them. */
+static const char *own_key(const struct responses_reply *c)
+{
+	return c->key + RESPONSES_THREAD;
+}
+
 /* ---- the state ---- */
 
 static unsigned char state_of(const struct responses_reply *c)
@@ -218,7 +224,7 @@ static int put_item(const struct responses_reply *c, struct buf *to, const char 
 {
 	int failed =
 		buf_addf(to, "{\"id\":\"%s_%s%x\",\"type\":\"%s\",%s\"status\":\"%s\",\"content\":[", kinds[c->open].id,
-	                 c->key, c->count[c->open], c->open == KIND_TEXT ? "message" : "reasoning",
+	                 own_key(c), c->count[c->open], c->open == KIND_TEXT ? "message" : "reasoning",
 	                 c->open == KIND_TEXT ? "\"role\":\"assistant\"," : "\"summary\":[],", status);
 
 	return failed | (whole ? put_part(c, to, true) : 0) | buf_adds(to, "]}");
@@ -289,7 +295,7 @@ static int event_end(struct responses_reply *c)
 static int put_place(struct responses_reply *c, struct buf *to)
 {
 	return buf_addf(to, ",\"item_id\":\"%s_%s%x\",\"output_index\":%u,\"content_index\":0", kinds[c->open].id,
-	                c->key, c->count[c->open], c->items);
+	                own_key(c), c->count[c->open], c->items);
 }
 
 /* Sends what the frame holds; failed: as of its making. A record holds whole frames: what is longer than one is sent in
@@ -334,7 +340,7 @@ static int put_left(struct responses_reply *c)
 {
 	char item[200];
 	int len = snprintf(item, sizeof item,
-	                   "{\"id\":\"rs_%s%x\",\"type\":\"reasoning\",\"summary\":[],\"status\":\"%s\"}", c->key,
+	                   "{\"id\":\"rs_%s%x\",\"type\":\"reasoning\",\"summary\":[],\"status\":\"%s\"}", own_key(c),
 	                   c->count[KIND_REASONING], c->left ? "incomplete" : "completed");
 	int failed = put_in_output(c, item, (size_t)len);
 
@@ -597,7 +603,7 @@ static void put_call(struct responses_reply *c, const struct call *call)
 	char *item;
 	int failed;
 
-	snprintf(id, sizeof id, "fc_%s%x", c->key, c->count[KIND_NONE]);
+	snprintf(id, sizeof id, "fc_%s%x", own_key(c), c->count[KIND_NONE]);
 	json = call_json(id, call, call->cut ? "incomplete" : "completed", call->len);
 	item = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
 	failed = item == NULL ? -1 : put_in_output(c, item, strlen(item));
@@ -770,7 +776,7 @@ static json_t *responses_record(struct reply *r, const struct usage *u, bool lef
 
 static const char *key_in(const json_t *record)
 {
-	return json_string_value(json_object_get(record, "id")) + sizeof RESPONSES_ID - 1;
+	return json_string_value(json_object_get(record, "id")) + sizeof RESPONSES_ID - 1 + RESPONSES_THREAD;
 }
 
 static json_t *stored_message(const json_t *record, const json_t *message, unsigned number, bool last)
