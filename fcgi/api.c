@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/api.h"
 
+#include "core/protocol/messages.h"
 #include "core/protocol/openai.h"
 #include "fcgi/gate.h"
 #include "fcgi/response.h"
@@ -48,6 +49,17 @@ const struct api_form api_openai = {
 	.setting = CFG_HTTP_API,
 	.off = "The OpenAI-compatible API is switched off (setting http.api)",
 	.refuse = api_refuse,
+};
+
+static void messages_refuse(struct connection *c, int status, const char *headers, const char *text)
+{
+	respond(c, status, headers, messages_refusal(status, text));
+}
+
+const struct api_form api_messages = {
+	.setting = CFG_HTTP_API,
+	.off = "The API is switched off (setting http.api)",
+	.refuse = messages_refuse,
 };
 
 void api_refuse_access(struct connection *c, const struct access_refusal *r)

@@ -18,7 +18,7 @@ struct api_form {
 	/* A whole response in its form of an error. headers: more lines, each ended by \r\n. */
 	void (*refuse)(struct connection *c, int status, const char *headers, const char *text);
 };
-extern const struct api_form api_openai;
+extern const struct api_form api_openai, api_messages;
 
 /* What each endpoint does first: is the API served, what may scripts of other sites see? Answers their
  * preflights (OPTIONS). False: the request was answered. */

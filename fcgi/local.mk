@@ -50,6 +50,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/v1_chat_completions.c \
 	fcgi/endpoints/v1_completions.c \
 	fcgi/endpoints/v1_embeddings.c \
+	fcgi/endpoints/v1_messages.c \
+	fcgi/endpoints/v1_messages_count_tokens.c \
 	fcgi/endpoints/v1_models.c \
 	fcgi/endpoints/v1_responses.c \
 	fcgi/event_feed.c \

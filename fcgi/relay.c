@@ -225,6 +225,28 @@ static void end_broken(struct relay *r, enum failure why, const char *sentence)
 	output_break(connection_output(c));
 }
 
+static void tell(const struct relay_kind *k, struct connection *c, enum failure why, const char *sentence)
+{
+	const struct openai_failure *f = openai_failure(why);
+
+	if (k->form != NULL)
+		k->form->refuse(c, f->status, f->headers, sentence);
+	else
+		api_fail(c, why, sentence);
+}
+
+static void refuse_access(const struct relay *r, const struct access_refusal *refusal)
+{
+	char headers[ACCESS_HEADERS_MAX];
+
+	counters_add(worker_counters(r->worker), COUNTER_TURNS_REFUSED, 1);
+	access_refusal_headers(refusal, headers);
+	if (r->kind->form != NULL)
+		r->kind->form->refuse(r->connection, refusal->status, headers, refusal->message);
+	else
+		api_refuse_access(r->connection, refusal);
+}
+
 /* There is no answer, or it breaks off. */
 static void fail(struct relay *r, enum failure why, const char *sentence)
 {
@@ -234,7 +256,7 @@ static void fail(struct relay *r, enum failure why, const char *sentence)
 	}
 	account(r, "broken");
 	connection_own(r->connection, NULL, NULL);
-	api_fail(r->connection, why, sentence);
+	tell(r->kind, r->connection, why, sentence);
 	relay_free(r);
 }
 
@@ -257,7 +279,11 @@ static void conclude(struct relay *r)
 {
 	const struct consequence *f = &consequences[r->failure];
 
-	if (r->rejection.status != 0 && !r->begun)
+	bool unsupported = r->rejection.status == 404 || r->rejection.status == 405 || r->rejection.status == 501;
+
+	if (unsupported && r->kind->unsupported != NULL)
+		fail(r, FAILURE_MODEL, r->kind->unsupported);
+	else if (r->rejection.status != 0 && !r->begun)
 		give_refusal(r);
 	else
 		fail(r, f->why, f->sentence);
@@ -785,11 +811,12 @@ static void on_revoked(void *arg)
 
 /* ---- the request ---- */
 
-static void refuse(struct worker *w, struct connection *c, enum failure why, const char *sentence)
+static void refuse(const struct relay_kind *k, struct worker *w, struct connection *c, enum failure why,
+                   const char *sentence)
 {
 	request_log_refused(connection_log(c), sentence);
 	counters_add(worker_counters(w), COUNTER_TURNS_REFUSED, 1);
-	api_fail(c, why, sentence);
+	tell(k, c, why, sentence);
 }
 
 /* Whether no LLM could answer it: it was refused then. */
@@ -805,8 +832,7 @@ static bool has_obstacle(const struct relay *r)
 
 	if (!access_may_use_model(connection_identity(r->connection), model)) {
 		access_refuse_model(&refusal);
-		api_refuse_access(r->connection, &refusal);
-		counters_add(worker_counters(r->worker), COUNTER_TURNS_REFUSED, 1);
+		refuse_access(r, &refusal);
 	} else if (s == NULL || (status_header(s)->usable_count == 0 && !candidates_have_model(s, model) &&
 	                         !candidates_embed_model(s, model))) {
 		why = FAILURE_UNAVAILABLE;
@@ -824,7 +850,7 @@ static bool has_obstacle(const struct relay *r)
 	if (s != NULL)
 		status_release(s);
 	if (why != FAILURES)
-		refuse(r->worker, r->connection, why, text);
+		refuse(r->kind, r->worker, r->connection, why, text);
 	return true;
 }
 
@@ -848,8 +874,7 @@ static bool enter(struct relay *r)
 		connection_add_headers(r->connection, headers);
 		return true;
 	}
-	counters_add(worker_counters(r->worker), COUNTER_TURNS_REFUSED, 1);
-	api_refuse_access(r->connection, &refusal);
+	refuse_access(r, &refusal);
 	return false;
 }
 
@@ -860,10 +885,10 @@ static bool admit(struct relay *r, const char *address)
 		return true;
 	case ADMISSION_FULL:
 	case ADMISSION_WORKER_FULL:
-		refuse(r->worker, r->connection, FAILURE_BUSY, TOO_MANY);
+		refuse(r->kind, r->worker, r->connection, FAILURE_BUSY, TOO_MANY);
 		break;
 	case ADMISSION_CLIENT_FULL:
-		refuse(r->worker, r->connection, FAILURE_BUSY, TOO_MANY_OF_CLIENT);
+		refuse(r->kind, r->worker, r->connection, FAILURE_BUSY, TOO_MANY_OF_CLIENT);
 		break;
 	}
 	return false;
@@ -882,7 +907,7 @@ static void start(const struct relay_kind *k, struct worker *w, struct connectio
 		openai_relay_request_clear(request);
 		free(body);
 		free(r);
-		refuse(w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
+		refuse(k, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
 		return;
 	}
 	*r = (struct relay){.kind = k,
@@ -903,7 +928,7 @@ static void start(const struct relay_kind *k, struct worker *w, struct connectio
 	trace_begin(r->trace, &r->span);
 	r->began_ns = clock_mono_ns();
 	if (r->config == NULL || r->again == NULL) {
-		refuse(w, c, FAILURE_UNAVAILABLE, r->config == NULL ? NO_LLM : NO_MEMORY);
+		refuse(k, w, c, FAILURE_UNAVAILABLE, r->config == NULL ? NO_LLM : NO_MEMORY);
 		relay_free(r);
 		return;
 	}
@@ -954,12 +979,17 @@ static void long_parse(void *arg, const char *body, size_t len)
 }
 
 /* status: of openai_relay_parse; steals problem. */
-static bool is_refused(struct worker *w, struct connection *c, int status, json_t *problem)
+static bool is_refused(const struct relay_kind *k, struct worker *w, struct connection *c, int status, json_t *problem)
 {
-	if (status > 0)
+	const json_t *message = json_object_get(json_object_get(problem, "error"), "message");
+
+	if (status > 0 && k->form != NULL) {
+		k->form->refuse(c, status, "", json_string_value(message));
+		json_decref(problem);
+	} else if (status > 0)
 		response_value(c, status, problem);
 	else if (status < 0)
-		refuse(w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
+		refuse(k, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
 	return status != 0;
 }
 
@@ -971,7 +1001,7 @@ static void long_parsed(void *arg, struct worker *w, struct connection *c)
 
 	l->problem = NULL;
 	l->body = NULL;
-	if (!is_refused(w, c, l->status, problem))
+	if (!is_refused(l->kind, w, c, l->status, problem))
 		start(l->kind, w, c, &l->request, body, l->len, l->address, &l->trace);
 }
 
@@ -1000,7 +1030,7 @@ static void dispatch_long(const struct relay_kind *k, struct worker *w, struct c
 			return;
 		long_free(l);
 	}
-	refuse(w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
+	refuse(k, w, c, FAILURE_UNAVAILABLE, NO_MEMORY);
 }
 
 void relay_dispatch(const struct relay_kind *k, struct worker *w, struct connection *c)
@@ -1013,7 +1043,7 @@ void relay_dispatch(const struct relay_kind *k, struct worker *w, struct connect
 	int status;
 
 	if (connection_body_too_large(c)) {
-		refuse(w, c, FAILURE_TOO_LARGE, TOO_LARGE);
+		refuse(k, w, c, FAILURE_TOO_LARGE, TOO_LARGE);
 		return;
 	}
 	if (body_is_long(c)) {
@@ -1021,7 +1051,7 @@ void relay_dispatch(const struct relay_kind *k, struct worker *w, struct connect
 		return;
 	}
 	status = openai_relay_parse(body, len, &request, &problem);
-	if (is_refused(w, c, status, problem))
+	if (is_refused(k, w, c, status, problem))
 		return;
 	chat_receive_trace(c, &trace);
 	start(k, w, c, &request, copy(body, len), len, connection_params(c)->remote_addr, &trace);
@@ -1036,7 +1066,7 @@ void relay_chat(struct worker *w, struct connection *c, char *body, size_t len, 
 	json_t *problem;
 	int status = openai_relay_read(body, len, &request, &problem);
 
-	if (is_refused(w, c, status, problem))
+	if (is_refused(&kind, w, c, status, problem))
 		free(body);
 	else
 		start(&kind, w, c, &request, body, len, address, trace);

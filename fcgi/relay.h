@@ -10,13 +10,17 @@
 
 #include "core/trace/trace.h"
 #include "core/turn/candidates.h"
+#include "fcgi/api.h"
 #include "fcgi/connection.h"
 #include "fcgi/worker.h"
 
 struct relay_kind {
 	const char *path; /* of the LLM's endpoint, below its server */
 	enum candidate_work work;
-	const char *lacks; /* what is said of a model that does other work */
+	const char *lacks;           /* what is said of a model that does other work */
+	const struct api_form *form; /* in which it is refused; NULL: OpenAI's */
+	/* What is said where no server of the model has that endpoint; NULL: what it says itself. */
+	const char *unsupported;
 };
 
 /* Answers the request on c, now or later. */

@@ -11,6 +11,9 @@ libttagent_a_SOURCES += \
 	core/protocol/mcp_reply.h \
 	core/protocol/mcp_server.c \
 	core/protocol/mcp_server.h \
+	core/protocol/messages.c \
+	core/protocol/messages.h \
+	core/protocol/messages_request.c \
 	core/protocol/openai.c \
 	core/protocol/openai.h \
 	core/protocol/openai_chat.c \

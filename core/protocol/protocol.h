@@ -146,5 +146,7 @@ extern const struct protocol protocol_mcp_chat;
 
 /* Its other tools, which are no turns: only what becomes of them where the program dies. */
 extern const struct protocol protocol_mcp_tool;
+/* POST /v1/messages, as Anthropic's clients speak it. */
+extern const struct protocol protocol_messages;
 
 #endif

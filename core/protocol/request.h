@@ -36,7 +36,7 @@ struct chat_request {
 	size_t verbatim_len;
 	json_t *beyond; /* the error where that is not possible either */
 	/* How the client wants its answer. */
-	bool streams, wants_usage, calls_functions;
+	bool streams, wants_usage, calls_functions, wants_reasoning;
 	json_t *envelope; /* what its protocol needs to answer it; NULL: nothing */
 };
 void chat_request_clear(struct chat_request *r);

@@ -22,6 +22,8 @@ openapi_parts = \
 	fcgi/openapi/v1_chat_completions.json \
 	fcgi/openapi/v1_completions.json \
 	fcgi/openapi/v1_embeddings.json \
+	fcgi/openapi/v1_messages.json \
+	fcgi/openapi/v1_messages_count_tokens.json \
 	fcgi/openapi/v1_models.json \
 	fcgi/openapi/v1_responses.json
 EXTRA_DIST += fcgi/openapi/embed $(openapi_parts)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any body is accepted, or refused with an answer that is JSON. */
+#include "core/protocol/messages.h"
 #include "core/protocol/responses.h"
 #include "core/protocol/studio_request.h"
 #include "tests/fuzz/fuzz.h"
@@ -64,6 +65,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		break;
 	case 400:
 		if (json_object_size(json_object_get(detail, "error")) != 4)
+			abort();
+		json_decref(detail);
+		break;
+	default:
+		abort();
+	}
+	switch (messages_parse(body, len, &r, &detail)) {
+	case 0:
+		if (!json_is_object(r.fields) || r.model_asked == NULL || r.thread_id == NULL || detail != NULL)
+			abort();
+		text = json_dumps(r.messages, JSON_COMPACT);
+		if (text == NULL)
+			abort();
+		free(text);
+		chat_request_clear(&r);
+		break;
+	case 400:
+		if (json_object_size(json_object_get(detail, "error")) != 2)
 			abort();
 		json_decref(detail);
 		break;

@@ -45,6 +45,7 @@ unit_tests = \
 	tests/unit/core/mcp/mcp_wire_unit \
 	tests/unit/core/protocol/json_body_unit \
 	tests/unit/core/protocol/mcp_server_unit \
+	tests/unit/core/protocol/messages_unit \
 	tests/unit/core/protocol/openai_chat_unit \
 	tests/unit/core/protocol/openai_relay_unit \
 	tests/unit/core/protocol/request_unit \
