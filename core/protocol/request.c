@@ -135,8 +135,8 @@ int chat_request_name_thread(struct chat_request *r, const char *name)
 	}
 	if (of_user == 0)
 		return 0;
-	r->client_remembers |= of_user > 1;
-	r->named_by_header = true;
+	r->client_remembers |= of_user > 1 || r->forgets;
+	r->thread_from_header = true;
 	id = strndup(name, len);
 	if (id == NULL)
 		return -1;

@@ -11,9 +11,9 @@ struct chat_request {
 	 * content parts (text, image_url). No text in it has a NUL, nor has thread_id: U+FFFD takes its place. */
 	json_t *content;
 	char *thread_id;
-	const char *user_agent; /* of its client; NULL: it sent none. Borrowed: valid until the reply is opened */
-	bool named_by_header;  /* thread_id is of chat_request_name_thread */
-	bool client_remembers; /* it is for tools alone: nothing is loaded or stored */
+	const char *user_agent;  /* of its client; NULL: it sent none. Borrowed: valid until the reply is opened */
+	bool thread_from_header; /* thread_id is of chat_request_name_thread */
+	bool client_remembers;   /* it is for tools alone: nothing is loaded or stored */
 	bool has_images;
 	bool wants_code; /* which tools run, and what came out of it */
 
@@ -44,9 +44,9 @@ void chat_request_clear(struct chat_request *r);
 /* Whether a message of the assistant stands before the last one of the user. */
 bool chat_request_has_history(const json_t *messages);
 
-/* The conversation has this name, as a header of the request says; for a request that sends messages and has
- * no thread_id yet. A name that is nothing but whitespace, or too long, or no text, is none. So is any name of
- * what chat pages request for themselves: titles, tags, suggestions. -1: no memory. */
+/* The conversation has this name, as a header of the request says; for a client that sends the conversation, or a
+ * message, and has no thread_id for it yet. A name that is nothing but whitespace, or too long, or no text, is none. So
+ * is any name of what chat pages request for themselves: titles, tags, suggestions. -1: no memory. */
 #define CHAT_THREAD_ID_MAX 512u
 int chat_request_name_thread(struct chat_request *r, const char *name);
 

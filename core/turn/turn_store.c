@@ -44,7 +44,7 @@ static size_t up_to_question(const struct conversation *c)
 }
 
 /* Every turn so far asked what this one asks: a chat page has the first answer made once more. */
-static bool asks_again(const struct conversation *c, const json_t *turns)
+static bool is_repeated(const struct conversation *c, const json_t *turns)
 {
 	const json_t *question = json_array_get(c->messages, up_to_question(c) - 1);
 	json_t *content = prompt_content_for_history(json_object_get(question, "content"));
@@ -91,7 +91,7 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 		log_event(LOG_HISTORY_NOT_LOADED_DEBUG, L_STR("request_id", t->log.request_id),
 		          L_STR("error", e->text));
 	}
-	if (!t->conversation.request.named_by_header || !asks_again(&t->conversation, turns))
+	if (!t->conversation.request.thread_from_header || !is_repeated(&t->conversation, turns))
 		t->conversation.history = json_incref((json_t *)(uintptr_t)turns);
 	t->proceed(t);
 }
@@ -104,7 +104,8 @@ enum step turn_load(struct turn *t)
 	t->tools.left_ms = cfg_ms(t->config, CFG_LIMITS_TOOL_TIME);
 	t->deadline_ms = clock_mono_ms() + cfg_ms(t->config, CFG_LIMITS_TURN_TIME);
 	/* What the client says of the conversation so far counts, not what is stored. */
-	if (t->conversation.alone || r->client_remembers || (r->stored == NULL && chat_request_has_history(r->messages)))
+	if (t->conversation.alone || r->client_remembers ||
+	    (r->stored == NULL && chat_request_has_history(r->messages)))
 		return STEP_CHOOSE;
 	t->stored = store_load(t->services->store, &key, on_loaded, t);
 	if (t->stored == NULL)

@@ -16,7 +16,7 @@
 #define CALLED          "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[]},{\"role\":\"tool\",\"content\":\"r\"}"
 
 /* messages: without the brackets. */
-static struct chat_request named(const char *messages, const char *name)
+static struct chat_request request_with(const char *messages, const char *name)
 {
 	struct chat_request r = {.thread_id = strdup("")};
 
@@ -36,11 +36,11 @@ static struct chat_request named(const char *messages, const char *name)
 
 static void check(const char *messages, const char *name, const char *id, bool client_remembers)
 {
-	struct chat_request r = named(messages, name);
+	struct chat_request r = request_with(messages, name);
 
 	assert_string_equal(r.thread_id, id);
 	assert_int_equal(r.client_remembers, client_remembers);
-	assert_int_equal(r.named_by_header, *id != '\0');
+	assert_int_equal(r.thread_from_header, *id != '\0');
 	chat_request_clear(&r);
 }
 
@@ -50,7 +50,8 @@ static void a_new_message_alone_is_remembered(void **state)
 	check(USER("hello"), "a", "a", false);
 	check(SYSTEM("be brief") "," USER("hello"), " a b\t", "a b", false);
 	check(USER("hello") "," CALLED, "a", "a", false);
-	check(USER("The title of this conversation is wrong: generate a title for this conversation."), "a", "a", false);
+	check(USER("The title of this conversation is wrong: generate a title for this conversation."), "a", "a",
+	      false);
 	check(USER("### Task:\\nRespond to the user query using the provided context"), "a", "a", false);
 }
 
@@ -73,7 +74,8 @@ static void what_a_page_requests_for_itself_belongs_to_no_conversation(void **st
 	check(USER("Provide a concise, 5-word-or-less title for the conversation"), "a", "", false);
 	check(SYSTEM("You are a title generator. You output ONLY a thread title.") "," USER("Hello"), "a", "", false);
 	check(USER("Generate a title for this conversation:\\n") "," USER("Hello"), "a", "", false);
-	check("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"### Task:\\nGenerate a title\"}]}", "a", "", false);
+	check("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"### Task:\\nGenerate a title\"}]}", "a",
+	      "", false);
 }
 
 static void not_every_text_is_a_name(void **state)
@@ -98,31 +100,39 @@ static void not_every_text_is_a_name(void **state)
 
 static void a_name_in_the_body_counts(void **state)
 {
-	struct chat_request r = {.thread_id = strdup("body"), .messages = json_pack("[{s:s, s:s}]", "role", "user", "content", "x")};
+	struct chat_request r = {.thread_id = strdup("body"),
+	                         .messages = json_pack("[{s:s, s:s}]", "role", "user", "content", "x")};
 	struct chat_request studio = {.content = json_string("x"), .thread_id = strdup("")};
 
 	(void)state;
 	assert_int_equal(chat_request_name_thread(&r, "header"), 0);
 	assert_string_equal(r.thread_id, "body");
-	assert_false(r.named_by_header);
+	assert_false(r.thread_from_header);
 	chat_request_clear(&r);
 	assert_int_equal(chat_request_name_thread(&studio, "header"), 0);
 	assert_string_equal(studio.thread_id, "");
 	chat_request_clear(&studio);
 }
 
-static void who_sends_only_what_is_new_names_it_in_the_request(void **state)
+/* The Responses API has names for them of its own. */
+static void what_is_stored_by_its_answers_has_no_name(void **state)
 {
 	struct chat_request r = {.thread_id = strdup(""), .stored = json_array()};
 
 	(void)state;
-	r.messages = json_loads("[" USER("hello") "]", 0, NULL);
-	assert_int_equal(chat_request_name_thread(&r, "a"), 0);
+	r.messages = json_pack("[{s:s, s:s}]", "role", "user", "content", "x");
+	assert_int_equal(chat_request_name_thread(&r, "header"), 0);
 	assert_string_equal(r.thread_id, "");
+	json_decref(r.stored);
+	r.stored = NULL;
+	r.forgets = true;
+	assert_int_equal(chat_request_name_thread(&r, "header"), 0);
+	assert_string_equal(r.thread_id, "header");
+	assert_true(r.client_remembers);
 	chat_request_clear(&r);
 }
 
-static void history_is_what_the_assistant_said_before_the_question(void **state)
+static void history_stands_before_the_question(void **state)
 {
 	static const struct {
 		const char *messages;
@@ -156,8 +166,8 @@ int main(void)
 		cmocka_unit_test(what_a_page_requests_for_itself_belongs_to_no_conversation),
 		cmocka_unit_test(not_every_text_is_a_name),
 		cmocka_unit_test(a_name_in_the_body_counts),
-		cmocka_unit_test(who_sends_only_what_is_new_names_it_in_the_request),
-		cmocka_unit_test(history_is_what_the_assistant_said_before_the_question),
+		cmocka_unit_test(what_is_stored_by_its_answers_has_no_name),
+		cmocka_unit_test(history_stands_before_the_question),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

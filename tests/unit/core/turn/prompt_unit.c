@@ -555,8 +555,9 @@ static void a_prompt_says_which_tool_to_use(void **state)
 	static const char *const sets[] = {"prompts.tools=Tools: {tools}ok {date"};
 	struct config *c = config_with(sets, 1);
 	json_t *messages = json("[]");
-	json_t *ours = json_pack("[{s:s, s:{s:s, s:s}}, {s:s}]", "type", "function", "function", "name",
-	                         tool_document_search.name, "description", tool_document_search.description, "type", "x");
+	json_t *ours =
+		json_pack("[{s:s, s:{s:s, s:s}}, {s:s}]", "type", "function", "function", "name",
+	                  tool_document_search.name, "description", tool_document_search.description, "type", "x");
 	json_t *of_client = json_pack("[{s:s, s:{s:s, s:s}}]", "type", "function", "function", "name",
 	                              tool_document_search.name, "description", "the client's own");
 	struct prompt p = {.config = c, .model = "m", .uses_tools = true, .tools = ours, .messages = messages};
