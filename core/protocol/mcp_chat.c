@@ -20,7 +20,7 @@ struct mcp_chat {
 	struct reply reply;
 	struct mcp_reply wire;
 	struct buf text, news; /* of it, what the client has not heard yet */
-	int64_t told_ms;       /* when it last did */
+	int64_t reported_ms;   /* when it last did */
 	bool thinks;           /* it heard of that */
 	bool used_tools;
 	bool lost;     /* a part had no room */
@@ -73,7 +73,7 @@ static void tell_news(struct mcp_chat *c)
 		return;
 	mcp_reply_progress(&c->wire, c->news.data);
 	buf_reset(&c->news);
-	c->told_ms = clock_mono_ms();
+	c->reported_ms = clock_mono_ms();
 }
 
 static void chat_text(struct reply *r, const char *bytes, size_t len)
@@ -89,7 +89,7 @@ static void chat_flush(struct reply *r)
 {
 	struct mcp_chat *c = chat_of(r);
 
-	if (c->news.len > 0 && clock_mono_ms() - c->told_ms >= NEWS_MS)
+	if (c->news.len > 0 && clock_mono_ms() - c->reported_ms >= NEWS_MS)
 		tell_news(c);
 }
 

@@ -221,7 +221,7 @@ static enum mcp_verdict mismatch(struct mcp_refusal *why, const char *header, co
 }
 
 /* The member of params that the header Mcp-Name repeats; NULL: none. */
-static const char *named_by(const char *method)
+static const char *repeated_member(const char *method)
 {
 	static const struct {
 		const char *method, *member;
@@ -237,7 +237,7 @@ static enum mcp_verdict check_modern(const struct mcp_message *r, const struct m
 {
 	const json_t *meta = json_object_get(r->params, "_meta");
 	const char *version = json_string_value(json_object_get(meta, MCP_META_VERSION));
-	const char *member = named_by(r->method);
+	const char *member = repeated_member(r->method);
 	const char *name = member != NULL ? json_string_value(json_object_get(r->params, member)) : NULL;
 
 	if (version == NULL && h->version != NULL && strcmp(h->version, MCP_VERSION) != 0)

@@ -24,7 +24,7 @@
 #define NO_MEMORY "The service is out of memory. Please try again in a moment."
 
 /* A request, which may wait while a long body is read; its parameters are gone then. */
-struct mcp_exchange {
+struct mcp_post {
 	char *version, *method, *name; /* headers; NULL: not sent */
 	bool takes_json, takes_events;
 	char *address;
@@ -34,17 +34,17 @@ struct mcp_exchange {
 	struct mcp_refusal why;
 };
 
-static void exchange_free(void *arg)
+static void post_free(void *arg)
 {
-	struct mcp_exchange *x = arg;
+	struct mcp_post *post = arg;
 
-	free(x->version);
-	free(x->method);
-	free(x->name);
-	free(x->address);
-	mcp_message_clear(&x->message);
-	json_decref(x->why.data);
-	free(x);
+	free(post->version);
+	free(post->method);
+	free(post->name);
+	free(post->address);
+	mcp_message_clear(&post->message);
+	json_decref(post->why.data);
+	free(post);
 }
 
 /* -1: no memory. */
@@ -55,29 +55,29 @@ static int copy(char **to, const char *from)
 }
 
 /* NULL: no memory. */
-static struct mcp_exchange *exchange_new(const struct connection *c)
+static struct mcp_post *post_new(const struct connection *c)
 {
-	struct mcp_exchange *x = calloc(1, sizeof *x);
+	struct mcp_post *post = calloc(1, sizeof *post);
 
-	if (x == NULL)
+	if (post == NULL)
 		return NULL;
-	chat_receive_trace(c, &x->client.trace);
-	mcp_reply_accepts(connection_header(c, "Accept"), &x->takes_json, &x->takes_events);
-	if (copy(&x->version, connection_header(c, MCP_HEADER_VERSION)) == 0 &&
-	    copy(&x->method, connection_header(c, MCP_HEADER_METHOD)) == 0 &&
-	    copy(&x->name, connection_header(c, MCP_HEADER_NAME)) == 0 &&
-	    copy(&x->address, connection_params(c)->remote_addr) == 0) {
-		x->client.address = x->address;
-		return x;
+	chat_receive_trace(c, &post->client.trace);
+	mcp_reply_accepts(connection_header(c, "Accept"), &post->takes_json, &post->takes_events);
+	if (copy(&post->version, connection_header(c, MCP_HEADER_VERSION)) == 0 &&
+	    copy(&post->method, connection_header(c, MCP_HEADER_METHOD)) == 0 &&
+	    copy(&post->name, connection_header(c, MCP_HEADER_NAME)) == 0 &&
+	    copy(&post->address, connection_params(c)->remote_addr) == 0) {
+		post->client.address = post->address;
+		return post;
 	}
-	exchange_free(x);
+	post_free(post);
 	return NULL;
 }
 
 /* ---- methods ---------------------------------------------------------------------------------------- */
 
 /* Answers it with reply, now or later. */
-typedef void method_fn(struct worker *w, struct connection *c, struct mcp_exchange *x, struct mcp_reply *reply);
+typedef void method_fn(struct worker *w, struct connection *c, struct mcp_post *post, struct mcp_reply *reply);
 
 /* Steals result; NULL: no memory. */
 static void give(struct connection *c, struct mcp_reply *reply, json_t *result)
@@ -95,17 +95,17 @@ static void fail(struct connection *c, struct mcp_reply *reply, int status, int 
 	output_end(connection_output(c));
 }
 
-static void discover(struct worker *w, struct connection *c, struct mcp_exchange *x, struct mcp_reply *reply)
+static void discover(struct worker *w, struct connection *c, struct mcp_post *post, struct mcp_reply *reply)
 {
-	(void)w, (void)x;
+	(void)w, (void)post;
 	give(c, reply,
 	     json_pack("{s:o, s:{s:{}}, s:s, s:i, s:s}", "supportedVersions", mcp_server_versions(), "capabilities",
 	               "tools", "instructions", INSTRUCTIONS, "ttlMs", TTL_MS, "cacheScope", "public"));
 }
 
-static void initialize(struct worker *w, struct connection *c, struct mcp_exchange *x, struct mcp_reply *reply)
+static void initialize(struct worker *w, struct connection *c, struct mcp_post *post, struct mcp_reply *reply)
 {
-	const char *wanted = json_string_value(json_object_get(x->message.params, "protocolVersion"));
+	const char *wanted = json_string_value(json_object_get(post->message.params, "protocolVersion"));
 
 	(void)w;
 	if (wanted == NULL) {
@@ -118,16 +118,16 @@ static void initialize(struct worker *w, struct connection *c, struct mcp_exchan
 	               "serverInfo", mcp_server_info(), "instructions", INSTRUCTIONS));
 }
 
-static void ping(struct worker *w, struct connection *c, struct mcp_exchange *x, struct mcp_reply *reply)
+static void ping(struct worker *w, struct connection *c, struct mcp_post *post, struct mcp_reply *reply)
 {
-	(void)w, (void)x;
+	(void)w, (void)post;
 	give(c, reply, json_object());
 }
 
-static void list(struct worker *w, struct connection *c, struct mcp_exchange *x, struct mcp_reply *reply)
+static void list(struct worker *w, struct connection *c, struct mcp_post *post, struct mcp_reply *reply)
 {
 	const struct config *config = published_config(worker_published(w));
-	const json_t *cursor = json_object_get(x->message.params, "cursor");
+	const json_t *cursor = json_object_get(post->message.params, "cursor");
 	json_t *tools, *result;
 
 	if (cursor != NULL && !json_is_null(cursor)) {
@@ -144,7 +144,7 @@ static void list(struct worker *w, struct connection *c, struct mcp_exchange *x,
 	give(c, reply, result);
 }
 
-static void chat(struct worker *w, struct connection *c, struct mcp_exchange *x, struct mcp_reply *reply,
+static void chat(struct worker *w, struct connection *c, struct mcp_post *post, struct mcp_reply *reply,
                  const json_t *args)
 {
 	struct chat_request request;
@@ -153,7 +153,7 @@ static void chat(struct worker *w, struct connection *c, struct mcp_exchange *x,
 	switch (mcp_offers_chat(args, reply, &request, &sentence)) {
 	case 0:
 		mcp_reply_clear(reply);
-		chat_begin(&protocol_mcp_chat, w, c, &x->client, &request);
+		chat_begin(&protocol_mcp_chat, w, c, &post->client, &request);
 		break;
 	case 1:
 		give(c, reply, mcp_reply_text(sentence, true, NULL));
@@ -163,10 +163,10 @@ static void chat(struct worker *w, struct connection *c, struct mcp_exchange *x,
 	}
 }
 
-static void call(struct worker *w, struct connection *c, struct mcp_exchange *x, struct mcp_reply *reply)
+static void call(struct worker *w, struct connection *c, struct mcp_post *post, struct mcp_reply *reply)
 {
-	const json_t *name = json_object_get(x->message.params, "name");
-	const json_t *args = json_object_get(x->message.params, "arguments");
+	const json_t *name = json_object_get(post->message.params, "name");
+	const json_t *args = json_object_get(post->message.params, "arguments");
 	const char *text = json_string_value(name);
 	const struct mcp_offer *offer = NULL;
 	char message[300];
@@ -190,9 +190,9 @@ static void call(struct worker *w, struct connection *c, struct mcp_exchange *x,
 	} else if (offer->kind == MCP_OFFER_STATUS) {
 		give(c, reply, mcp_call_status(w, c));
 	} else if (offer->kind == MCP_OFFER_CHAT) {
-		chat(w, c, x, reply, args);
+		chat(w, c, post, reply, args);
 	} else {
-		mcp_call_start(w, c, offer, json_is_object(args) ? args : NULL, x->address, reply);
+		mcp_call_start(w, c, offer, json_is_object(args) ? args : NULL, post->address, reply);
 	}
 }
 
@@ -208,7 +208,7 @@ static const struct method {
 	{"tools/call", true, true, call},
 };
 
-/* ---- exchanges --------------------------------------------------------------------------------------- */
+/* ---- posts --------------------------------------------------------------------------------------- */
 
 static void refuse(struct connection *c, int status, const char *headers, const char *text)
 {
@@ -221,40 +221,40 @@ static void refuse(struct connection *c, int status, const char *headers, const 
 	free(body);
 }
 
-static void answer_message(struct worker *w, struct connection *c, struct mcp_exchange *x)
+static void answer_message(struct worker *w, struct connection *c, struct mcp_post *post)
 {
 	struct mcp_reply reply;
 	char message[300];
 
-	if (x->verdict == MCP_NOTICE) {
+	if (post->verdict == MCP_NOTICE) {
 		response_empty(c, 202);
 		return;
 	}
-	mcp_reply_init(&reply, connection_output(c), &x->message, x->takes_json, x->takes_events);
-	if (x->verdict == MCP_REFUSED) {
-		mcp_reply_error(&reply, x->why.status, "", x->why.code, x->why.message, x->why.data);
-		x->why.data = NULL;
+	mcp_reply_init(&reply, connection_output(c), &post->message, post->takes_json, post->takes_events);
+	if (post->verdict == MCP_REFUSED) {
+		mcp_reply_error(&reply, post->why.status, "", post->why.code, post->why.message, post->why.data);
+		post->why.data = NULL;
 		mcp_reply_clear(&reply);
 		output_end(connection_output(c));
 		return;
 	}
 	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
-		if (strcmp(methods[i].name, x->message.method) == 0 &&
+		if (strcmp(methods[i].name, post->message.method) == 0 &&
 		    (reply.modern ? methods[i].is_modern : methods[i].is_legacy)) {
-			methods[i].answer(w, c, x, &reply);
+			methods[i].answer(w, c, post, &reply);
 			return;
 		}
-	snprintf(message, sizeof message, "There is no method %.*s here.", (int)utf8_cut(x->message.method, 100),
-	         x->message.method);
+	snprintf(message, sizeof message, "There is no method %.*s here.", (int)utf8_cut(post->message.method, 100),
+	         post->message.method);
 	fail(c, &reply, 404, MCP_METHOD_NOT_FOUND, message);
 }
 
 static void parse(void *arg, const char *body, size_t len)
 {
-	struct mcp_exchange *x = arg;
-	const struct mcp_headers headers = {.version = x->version, .method = x->method, .name = x->name};
+	struct mcp_post *post = arg;
+	const struct mcp_headers headers = {.version = post->version, .method = post->method, .name = post->name};
 
-	x->verdict = mcp_server_read(body, len, &headers, &x->message, &x->why);
+	post->verdict = mcp_server_read(body, len, &headers, &post->message, &post->why);
 }
 
 static void parsed(void *arg, struct worker *w, struct connection *c)
@@ -264,8 +264,8 @@ static void parsed(void *arg, struct worker *w, struct connection *c)
 
 static void answer(struct worker *w, struct connection *c)
 {
-	static const struct body_parser parser = {.parse = parse, .parsed = parsed, .free = exchange_free};
-	struct mcp_exchange *x;
+	static const struct body_parser parser = {.parse = parse, .parsed = parsed, .free = post_free};
+	struct mcp_post *post;
 	const char *body;
 	size_t len;
 
@@ -273,22 +273,22 @@ static void answer(struct worker *w, struct connection *c)
 		refuse(c, 413, "", "The body is longer than this service accepts (http.body_limit)");
 		return;
 	}
-	x = exchange_new(c);
-	if (x == NULL || (body_is_long(c) && connection_orphan(c) != NULL)) {
+	post = post_new(c);
+	if (post == NULL || (body_is_long(c) && connection_orphan(c) != NULL)) {
 		refuse(c, 503, "Retry-After: 2\r\n", NO_MEMORY);
-	} else if (!x->takes_json && !x->takes_events) {
+	} else if (!post->takes_json && !post->takes_events) {
 		refuse(c, 406, "", "The client must accept application/json and text/event-stream");
 	} else if (body_is_long(c)) {
-		if (body_parse(w, c, &parser, x) == 0)
+		if (body_parse(w, c, &parser, post) == 0)
 			return;
 		refuse(c, 503, "Retry-After: 2\r\n", NO_MEMORY);
 	} else {
 		body = connection_body(c, &len);
-		parse(x, body, len);
-		answer_message(w, c, x);
+		parse(post, body, len);
+		answer_message(w, c, post);
 	}
-	if (x != NULL)
-		exchange_free(x);
+	if (post != NULL)
+		post_free(post);
 }
 
 static const struct api_form form = {

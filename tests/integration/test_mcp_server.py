@@ -286,9 +286,11 @@ def test_limits_and_usage(keyed):
 
 
 def test_only_so_many_at_once(testbed):
-    service, llm = testbed.one(env=search_env(search(testbed, tavily={"delay_us": 60000000})), sets=[*SETS, "limits.turns=1"])
+    found = search(testbed, tavily={"delay_us": 60000000})
+    service, llm = testbed.one(env=search_env(found), sets=[*SETS, "limits.turns=1", "search.timeout=60"])
     running = begin(service.host, "tools/call", {"name": "web_search", "arguments": {"query": "x"}})
-    wait_until(lambda: call(service.host, "web_search", {"query": "x"}).status == 429, "it is full", 10)
+    wait_until(lambda: found.stats()["active"] == 1, "it is searched for", 10)
+    assert call(service.host, "web_search", {"query": "x"}).status == 429
     refused = call(service.host, "chat", {"message": "x"})
     assert refused.result["isError"] and "try again" in refused.text and not llm.chats()
     running.close()

@@ -80,7 +80,10 @@ static void each_post_is_judged(void **state)
 		{NEW, "tools/call", "=?base64?YQ=?=", CALL("\"a\""), MCP_REFUSED, 400, MCP_HEADER_MISMATCH, "1", true},
 		{NEW, "tools/call", "=?base64?YR==?=", CALL("\"a\""), MCP_REFUSED, 400, MCP_HEADER_MISMATCH, "1", true},
 		{NEW, "tools/call", "=?base64?YQ==", CALL("\"a\""), MCP_REFUSED, 400, MCP_HEADER_MISMATCH, "1", true},
-		{NEW, "tools/call", "=?base64?" "?=", CALL("\"a\""), MCP_REFUSED, 400, MCP_HEADER_MISMATCH, "1", true},
+		{NEW, "tools/call",
+	         "=?base64?"
+	         "?=",
+	         CALL("\"a\""), MCP_REFUSED, 400, MCP_HEADER_MISMATCH, "1", true},
 		{NEW, "tools/call", "=?base64?=", CALL("\"a\""), MCP_REFUSED, 400, MCP_HEADER_MISMATCH, "1", true},
 		{NEW, "tools/call", "=?base64?x?=", CALL("\"=?base64?x?=\""), MCP_REFUSED, 400, MCP_HEADER_MISMATCH,
 	         "1", true},
@@ -226,10 +229,10 @@ static void ids_come_back_as_they_were(void **state)
 	}
 }
 
-static void progress_tokens_are_kept_as_they_were(void **state)
+static void progress_tokens_come_back_as_they_were(void **state)
 {
 	static const struct {
-		const char *token, *kept;
+		const char *token, *copied;
 	} rows[] = {
 		{"\"t\"", "\"t\""}, {"5", "5"},      {"12345678901234567890123", "12345678901234567890123"},
 		{"1.5", "1.5"},     {"null", NULL},  {"true", NULL},
@@ -249,15 +252,15 @@ static void progress_tokens_are_kept_as_they_were(void **state)
 			rows[i].token);
 		assert_int_equal(mcp_server_read(body, strlen(body), &h, &m, &why), MCP_REQUEST);
 		assert_string_equal(m.id, "2.5");
-		if (rows[i].kept == NULL)
+		if (rows[i].copied == NULL)
 			assert_null(m.progress_token);
 		else
-			assert_string_equal(m.progress_token, rows[i].kept);
+			assert_string_equal(m.progress_token, rows[i].copied);
 		mcp_message_clear(&m);
 	}
 }
 
-static void refused_versions_are_told_which_there_are(void **state)
+static void a_refused_version_says_which_there_are(void **state)
 {
 	const struct mcp_headers h = {.version =
 	                                      "\xff"
@@ -474,8 +477,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_post_is_judged),
 		cmocka_unit_test(ids_come_back_as_they_were),
-		cmocka_unit_test(progress_tokens_are_kept_as_they_were),
-		cmocka_unit_test(refused_versions_are_told_which_there_are),
+		cmocka_unit_test(progress_tokens_come_back_as_they_were),
+		cmocka_unit_test(a_refused_version_says_which_there_are),
 		cmocka_unit_test(messages_are_written),
 		cmocka_unit_test(what_clients_accept),
 		cmocka_unit_test(an_answer_is_json_unless_something_came_before),
