@@ -50,7 +50,7 @@ const struct tool *toolbox_find(struct toolbox *b, const struct config *c, const
 	for (const struct tool *const *t = tool_table; t < tool_table + TOOLS_MAX; t++)
 		if (strlen((*t)->name) == len && memcmp((*t)->name, name, len) == 0 && (*t)->available(c))
 			return *t;
-	return mcp_box_find(b->mcp, c, name, len);
+	return b != NULL ? mcp_box_find(b->mcp, c, name, len) : NULL;
 }
 
 const char **toolbox_names(const struct config *c, size_t *count)
