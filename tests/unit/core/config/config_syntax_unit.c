@@ -107,7 +107,8 @@ static void a_comma_before_the_end_of_a_list_is_accepted_or_explained(void **sta
 	if (fixture_load_text(f, "search: { order = [ \"brave\", ]; };"))
 		assert_int_equal(cfg_list(f->config, CFG_SEARCH_ORDER)->count, 1);
 	else
-		assert_true(fixture_says(&f->report.errors, "main.conf:1: ", "a comma stands before the end of a list"));
+		assert_true(
+			fixture_says(&f->report.errors, "main.conf:1: ", "a comma stands before the end of a list"));
 }
 
 static void other_formats_are_recognized(void **state)
