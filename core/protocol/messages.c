@@ -89,8 +89,8 @@ enum phase {
 enum kind { KIND_NONE, KIND_TEXT, KIND_THINKING };
 static const struct {
 	enum phase phase;
-	const char *start; /* the block in content_block_start */
-	const char *delta; /* up to the text */
+	const char *start;  /* the block in content_block_start */
+	const char *begins; /* a piece of it, up to its text */
 } kinds[] = {
 	[KIND_NONE] = {PHASE_MESSAGE, NULL, NULL},
 	[KIND_TEXT] = {PHASE_TEXT, "{\"type\":\"text\",\"text\":\"\"}", "{\"type\":\"text_delta\",\"text\":\""},
@@ -232,12 +232,12 @@ static int begin_block(struct messages_reply *m, const char *block)
 	                m->blocks++, block);
 }
 
-static int add_delta(struct messages_reply *m, const char *delta)
+static int add_piece(struct messages_reply *m, const char *piece)
 {
 	return buf_addf(&m->frame,
 	                "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":%u,"
 	                "\"delta\":%s}\n\n",
-	                m->blocks - 1, delta);
+	                m->blocks - 1, piece);
 }
 
 /* The block of that kind is open after this. */
@@ -253,7 +253,7 @@ static int open_block(struct messages_reply *m, enum kind kind)
 	return failed | buf_addf(&m->prefix,
 	                         "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":%u,"
 	                         "\"delta\":%s",
-	                         m->blocks - 1, kinds[kind].delta);
+	                         m->blocks - 1, kinds[kind].begins);
 }
 
 /* Sends what the frame holds; failed: as of its making. */
@@ -485,20 +485,20 @@ static int add_call(struct messages_reply *m, const json_t *call)
 {
 	json_t *block = json_pack("{s:s, s:O, s:O, s:{}}", "type", "tool_use", "id", json_object_get(call, "id"),
 	                          "name", json_object_get(call, "name"), "input");
-	json_t *delta =
+	json_t *piece =
 		json_pack("{s:s, s:O}", "type", "input_json_delta", "partial_json", json_object_get(call, "arguments"));
 	char *block_text = block != NULL ? json_dumps(block, JSON_COMPACT) : NULL;
-	char *delta_text = delta != NULL ? json_dumps(delta, JSON_COMPACT) : NULL;
-	int failed = block_text == NULL || delta_text == NULL;
+	char *piece_text = piece != NULL ? json_dumps(piece, JSON_COMPACT) : NULL;
+	int failed = block_text == NULL || piece_text == NULL;
 
 	if (!failed)
-		failed = begin_block(m, block_text) | add_delta(m, delta_text);
+		failed = begin_block(m, block_text) | add_piece(m, piece_text);
 	m->open = KIND_TEXT; /* any: it is closed */
 	failed |= end_block(m);
 	free(block_text);
-	free(delta_text);
+	free(piece_text);
 	json_decref(block);
-	json_decref(delta);
+	json_decref(piece);
 	return failed;
 }
 
@@ -510,12 +510,12 @@ static int add_sources(struct messages_reply *m)
 
 	json_array_foreach(m->sources, i, source)
 	{
-		json_t *delta = json_pack("{s:s, s:O}", "type", "citations_delta", "citation", source);
-		char *text = delta != NULL ? json_dumps(delta, JSON_COMPACT) : NULL;
+		json_t *piece = json_pack("{s:s, s:O}", "type", "citations_delta", "citation", source);
+		char *text = piece != NULL ? json_dumps(piece, JSON_COMPACT) : NULL;
 
-		failed |= text == NULL || add_delta(m, text) != 0;
+		failed |= text == NULL || add_piece(m, text) != 0;
 		free(text);
-		json_decref(delta);
+		json_decref(piece);
 	}
 	return failed;
 }

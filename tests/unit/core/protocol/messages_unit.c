@@ -66,7 +66,7 @@ static void expect(const char *events)
 	size_t len = 0;
 
 	for (; data != NULL && (data = strstr(data, "data: ")) != NULL; data = next) {
-		json_t *json, *delta;
+		json_t *json, *piece;
 		const char *type, *of = NULL;
 
 		next = strstr(data, "\n\n");
@@ -74,15 +74,15 @@ static void expect(const char *events)
 		json = json_loadb(data + 6, (size_t)(next - data) - 6, 0, NULL);
 		assert_non_null(json);
 		type = json_string_value(json_object_get(json, "type"));
-		delta = json_object_get(json, "delta");
+		piece = json_object_get(json, "delta");
 		of = json_string_value(json_object_get(json_object_get(json, "content_block"), "type"));
 		if (strcmp(type, "content_block_delta") == 0) {
 			const char *const members[] = {"text", "thinking", "partial_json"};
 
 			for (size_t i = 0; i < 3; i++)
-				if (json_object_get(delta, members[i]) != NULL)
+				if (json_object_get(piece, members[i]) != NULL)
 					len += (size_t)snprintf(seen + len, sizeof seen - len, "'%s' ",
-					                        json_string_value(json_object_get(delta, members[i])));
+					                        json_string_value(json_object_get(piece, members[i])));
 		} else {
 			len += (size_t)snprintf(seen + len, sizeof seen - len, "%s%s%s%s ", type, of != NULL ? "(" : "",
 			                        of != NULL ? of : "", of != NULL ? ")" : "");
