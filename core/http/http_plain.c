@@ -137,7 +137,8 @@ static struct plain *take_idle(struct http *h, const struct plain_address *to)
 {
 	struct plain *c;
 
-	TAILQ_FOREACH(c, &h->plain_idle, link) {
+	TAILQ_FOREACH(c, &h->plain_idle, link)
+	{
 		if (!is_same(&c->to, to))
 			continue;
 		TAILQ_REMOVE(&h->plain_idle, c, link);
@@ -261,11 +262,13 @@ static int send_more(struct plain *c)
 
 	while (c->sent < all) {
 		size_t of_head = c->sent < t->head_len ? c->sent : t->head_len, of_body = c->sent - of_head;
-		struct iovec parts[] = {{t->head + of_head, t->head_len - of_head},
-		                        {(char *)t->body + of_body, t->body_len - of_body}};
-		struct msghdr m = {.msg_iov = parts, .msg_iovlen = t->body != NULL ? 2 : 1};
-		ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+		struct iovec parts[] = {{t->head + of_head, t->head_len - of_head}, {NULL, 0}};
+		struct msghdr m = {.msg_iov = parts, .msg_iovlen = 1};
+		ssize_t n;
 
+		if (t->body != NULL)
+			parts[m.msg_iovlen++] = (struct iovec){(char *)t->body + of_body, t->body_len - of_body};
+		n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && (errno == EAGAIN || errno == ENOTCONN)) {
@@ -472,7 +475,8 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 		int error = 0;
 		socklen_t len = sizeof error;
 
-		if ((what & EV_TIMEOUT) != 0 || getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error != 0) {
+		if ((what & EV_TIMEOUT) != 0 || getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
+		    error != 0) {
 			give_up(c->t);
 			return;
 		}

@@ -47,7 +47,7 @@
 /* Of a socket, as setsockopt takes it: otherwise the kernel takes up to 32 MiB from an LLM whose client reads
  * slowly, and nothing holds the LLM back. */
 #define RECEIVE_BUFFER (256 << 10)
-#define STALL_MS     1000 /* if a timer is this late, our own loop stalled, and no server is to blame */
+#define STALL_MS       1000 /* if a timer is this late, our own loop stalled, and no server is to blame */
 
 /* A part of the pool: a multi handle. */
 struct shard {
@@ -84,7 +84,7 @@ struct http_transfer {
 	struct http *http;
 	CURL *easy; /* NULL: it is plain */
 	struct shard *shard;
-	struct plain *plain; /* its connection; NULL: it has none */
+	struct plain *plain;                  /* its connection; NULL: it has none */
 	const struct http_handlers *handlers; /* NULL: cancelled */
 	void *arg;
 	enum transfer_state state;
@@ -102,8 +102,8 @@ struct http_transfer {
 	long buffer_size;
 	char *ca_file, *proxy, *method;
 	int64_t connect_ms;
-	bool literal; /* the URL names an address: curl may "look it up" */
-	bool odd;     /* the response is not for http_plain.c */
+	bool literal;       /* the URL names an address: curl may "look it up" */
+	bool odd;           /* the response is not for http_plain.c */
 	uint64_t addresses; /* http_url_hash of those that curl was given */
 
 	int64_t started_ms, deadline_ms, last_ms, total_ms, silence_ms;
@@ -183,16 +183,17 @@ struct http {
 	/* What http_plain.c tells. */
 	bool (*on_plain_head)(struct http_transfer *t, const struct response *r); /* false: stop */
 	bool (*on_plain_body)(struct http_transfer *t, const char *bytes, size_t len);
-	void (*on_plain_end)(struct http_transfer *t, enum http_outcome o); /* has_outcome and cancellation come first */
-	void (*on_plain_odd)(struct http_transfer *t);                      /* curl shall do it, from its start */
-	TAILQ_HEAD(plain_list, plain) plain_idle; /* the one that was used last comes first */
+	void (*on_plain_end)(struct http_transfer *t,
+	                     enum http_outcome o);     /* has_outcome and cancellation come first */
+	void (*on_plain_odd)(struct http_transfer *t); /* curl shall do it, from its start */
+	TAILQ_HEAD(plain_list, plain) plain_idle;      /* the one that was used last comes first */
 	size_t plain_idle_count;
 	int64_t plain_idle_ms; /* how long a connection may be idle; 0: every request is curl's */
 	bool plain_always;     /* also to addresses that curl does not know yet (for tests) */
 	char *plain_buffer;    /* what is being read */
-	int64_t watch_due_ms; /* when the timer fires */
-	int64_t check_due_ms; /* when the next transfer may be over */
-	int64_t stalled_ms;   /* when our own loop last stalled */
+	int64_t watch_due_ms;  /* when the timer fires */
+	int64_t check_due_ms;  /* when the next transfer may be over */
+	int64_t stalled_ms;    /* when our own loop last stalled */
 	struct transfer_list all, spare, queued, ended, cancelled, resuming;
 	size_t active, spares;
 	int64_t now_ms; /* of this call of curl */

@@ -49,8 +49,9 @@ static void split(struct known_url *k, const char *url)
 
 	curl_url_get(u, CURLUPART_QUERY, &query, 0);
 	curl_url_get(u, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT);
-	if (plain && (asprintf(&k->target, "%s%s%s", path, query != NULL ? "?" : "", query != NULL ? query : "") < 0 ||
-	              asprintf(&k->authority, "%s%s%s", k->host, port != NULL ? ":" : "", port != NULL ? port : "") < 0)) {
+	if (plain &&
+	    (asprintf(&k->target, "%s%s%s", path, query != NULL ? "?" : "", query != NULL ? query : "") < 0 ||
+	     asprintf(&k->authority, "%s%s%s", k->host, port != NULL ? ":" : "", port != NULL ? port : "") < 0)) {
 		free(k->target);
 		k->target = k->authority = NULL;
 	}

@@ -210,5 +210,7 @@ enum response_state response_end(struct response *r)
 
 int64_t response_missing(const struct response *r)
 {
-	return (r->parser.flags & F_CHUNKED) != 0 || r->parser.content_length > INT64_MAX ? -1 : (int64_t)r->parser.content_length;
+	return (r->parser.flags & F_CHUNKED) != 0 || r->parser.content_length > INT64_MAX
+	               ? -1
+	               : (int64_t)r->parser.content_length;
 }

@@ -43,14 +43,14 @@ struct response {
 	const struct response_events *events;
 	void *arg;
 	enum response_state state;
-	int status;        /* 0: it has not arrived */
-	bool head_done;    /* events->head was called */
-	bool keep_alive;   /* once it is whole: the connection can be used again */
-	unsigned char header;                    /* the one whose value comes */
+	int status;           /* 0: it has not arrived */
+	bool head_done;       /* events->head was called */
+	bool keep_alive;      /* once it is whole: the connection can be used again */
+	unsigned char header; /* the one whose value comes */
 	unsigned char name_len, type_len, retry_len, encoding_len;
 	size_t head_len;
 	char name[20], encoding[20];
-	char type[128], retry_after[64];         /* Content-Type and Retry-After, "" without */
+	char type[128], retry_after[64]; /* Content-Type and Retry-After, "" without */
 };
 
 void response_init(struct response *r, const struct response_events *events, void *arg);

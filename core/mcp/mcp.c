@@ -23,7 +23,8 @@ static json_t *id_of(const json_t *id)
 
 json_t *mcp_request(const json_t *id, const char *method, json_t *params)
 {
-	return json_pack("{s:s, s:o, s:s, s:o*}", "jsonrpc", "2.0", "id", id_of(id), "method", method, "params", params);
+	return json_pack("{s:s, s:o, s:s, s:o*}", "jsonrpc", "2.0", "id", id_of(id), "method", method, "params",
+	                 params);
 }
 
 json_t *mcp_notification(const char *method, json_t *params)

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-static const struct protocol *const protocols[] = {&protocol_studio, &protocol_openai_chat, &protocol_responses, &protocol_messages,
-                                                   &protocol_mcp_chat, &protocol_mcp_tool};
+static const struct protocol *const protocols[] = {&protocol_studio,   &protocol_openai_chat, &protocol_responses,
+                                                   &protocol_messages, &protocol_mcp_chat,    &protocol_mcp_tool};
 
 const struct protocol *protocol_find(const char *name)
 {

@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct told {
+struct seen {
 	struct buf body;
 	int heads;
 };
 
 static bool on_head(void *arg)
 {
-	struct told *t = arg;
+	struct seen *t = arg;
 
 	fuzz_require(t->heads++ == 0 && t->body.len == 0);
 	return true;
@@ -22,7 +22,7 @@ static bool on_head(void *arg)
 
 static bool on_body(void *arg, const char *bytes, size_t len)
 {
-	struct told *t = arg;
+	struct seen *t = arg;
 
 	fuzz_require(len > 0 && t->heads == 1 && buf_add(&t->body, bytes, len) == 0);
 	return true;
@@ -30,7 +30,7 @@ static bool on_body(void *arg, const char *bytes, size_t len)
 
 static const struct response_events events = {on_head, on_body};
 
-static void run(struct response *r, struct told *t, const uint8_t *data, size_t len, size_t step)
+static void run(struct response *r, struct seen *t, const uint8_t *data, size_t len, size_t step)
 {
 	buf_init(&t->body, 1u << 24);
 	t->heads = 0;
@@ -48,7 +48,7 @@ static void run(struct response *r, struct told *t, const uint8_t *data, size_t 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct response whole, split;
-	struct told at_once, in_pieces;
+	struct seen at_once, in_pieces;
 
 	if (len < 2)
 		return 0;

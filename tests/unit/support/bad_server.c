@@ -151,8 +151,9 @@ static void answer_echo(struct client *c, const char *head, const char *body, si
 /* "hello", as it is, but compressed from that request on. */
 static void answer_gzip(struct client *c, int from)
 {
-	static const unsigned char packed[] = {0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0, 0x03, 0xcb, 0x48, 0xcd,
-	                                       0xc9, 0xc9, 0x07, 0,    0x86, 0xa6, 0x10, 0x36, 0x05, 0,    0, 0};
+	static const unsigned char packed[] = {0x1f, 0x8b, 0x08, 0,    0,    0,    0,    0, 0,
+	                                       0x03, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0, 0x86,
+	                                       0xa6, 0x10, 0x36, 0x05, 0,    0,    0};
 
 	if (c->server->requests < from) {
 		put(c, OK_HEAD "Content-Length: 5\r\n\r\nhello");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP transfers against a server that misbehaves in every way we know of: all by libcurl, and all that can be without it. */
+/* HTTP transfers against a server that misbehaves in every way we know of: all by libcurl, and all that can be without
+ * it. */
 #include "config.h"
 
 #include "core/http/http_private.h"
@@ -1182,7 +1183,10 @@ static void many_at_once(void **state)
 }
 
 #define T(f)                                                                                                           \
-	{"curl: " #f, f, setup_curl, teardown, NULL}, {"plain: " #f, f, setup_plain, teardown, NULL}
+	{"curl: " #f, f, setup_curl, teardown, NULL},                                                                  \
+	{                                                                                                              \
+		"plain: " #f, f, setup_plain, teardown, NULL                                                           \
+	}
 
 int main(void)
 {

@@ -41,10 +41,10 @@ static void note_write(void)
 static struct reply *begin_for(const char *thread_id, const char *user_agent, const char *message)
 {
 	static char id[64];
-	const struct chat_request request = {
-		.thread_id = id, .user_agent = user_agent, .content = json_string(message)};
+	static struct chat_request request;
 	struct reply *r;
 
+	request = (struct chat_request){.thread_id = id, .user_agent = user_agent, .content = json_string(message)};
 	snprintf(id, sizeof id, "%s", thread_id);
 	out.after_write = note_write;
 	out.at_boundary = false;
