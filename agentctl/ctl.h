@@ -107,6 +107,7 @@ json_t *ctl_last_state(const struct ctl *a, json_t *(*make)(const struct status_
 struct config *ctl_published_config(const struct ctl *a, struct err *e);
 
 extern const struct ctl_command ctl_usage_sums;
+extern const struct ctl_command ctl_mcp_list, ctl_mcp_tools, ctl_mcp_call;
 extern const struct ctl_command ctl_keys_list, ctl_keys_create, ctl_keys_rotate, ctl_keys_revoke, ctl_keys_delete;
 extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_config_explain, ctl_events,
 	ctl_refresh, ctl_select, ctl_drain, ctl_undrain, ctl_reload, ctl_top, ctl_metrics;

@@ -15,6 +15,7 @@ libttagentctl_a_SOURCES = \
 	agentctl/commands/doctor.c \
 	agentctl/commands/events.c \
 	agentctl/commands/keys.c \
+	agentctl/commands/mcp.c \
 	agentctl/commands/metrics.c \
 	agentctl/commands/models.c \
 	agentctl/commands/probe.c \

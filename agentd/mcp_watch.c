@@ -16,7 +16,7 @@
 #define INTERVAL_MS         60000 /* where the server does not say how long its list is good for */
 #define SHORTEST_MS         1000
 #define LONGEST_MS          3600000
-#define AGAIN_FIRST_MS      2000
+#define AGAIN_FIRST_MS      1000
 #define AGAIN_LONGEST_MS    60000
 #define FAILURES_TO_BE_GONE 2 /* one may be a restart of the server */
 #define TOKEN_MAX           8192
@@ -207,8 +207,7 @@ static int follow_token(struct server *v, struct err *e)
 		return 0;
 	}
 	if (mcp_target_init(&target, entry, e) == 0) {
-		if (target.url != NULL)
-			place.proxy = http_proxy_for(w->config, target.url);
+		place.proxy = http_proxy_for(w->config, target.url);
 		client = mcp_client_new(&place, &target);
 		mcp_target_clear(&target);
 	}

@@ -49,6 +49,7 @@ _tt_agentctl()
 		'metrics:Prints the metrics for Prometheus.'
 		'keys:The API keys, without their secrets.'
 		'usage:What attempts at LLMs took: their number and tokens, by key, or as --by and --since say.'
+		'mcp:The MCP servers, and why one fails.'
 		'threads:Stored conversations, the last used first.'
 		'probe:Finds out what an LLM server that is not configured yet can do, and what to configure.'
 		'doctor:What is wrong with the service, and the line that fixes it; nothing where nothing is wrong.'
@@ -84,6 +85,7 @@ _tt_agentctl()
 	'undrain') follow="$(_tt_agentctl_models)" ;;
 	'log-level') follow="DEBUG INFO WARNING ERROR CRITICAL" ;;
 	'keys') follow="list create rotate revoke delete" ;;
+	'mcp') follow="list tools call" ;;
 	'threads') follow="list show stat size delete delete-user delete-all export" ;;
 	esac
 	compadd -M 'm:{a-z}={A-Z}' -- ${=follow}

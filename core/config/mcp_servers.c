@@ -15,13 +15,10 @@
 #define TOKEN      NAME_CHARS "!#$%&'*+.^`|~"
 #define ITEMS_MAX  256
 
-enum { ANY, HTTP, STDIO };
-
 /* A field: checked as a setting is, or (map) a group of strings with names of their own. */
 struct field {
 	struct key_row row;
 	bool map, path;
-	int of; /* the kind of server that has it */
 };
 
 #define FIELD(name_, type_, min_, max_, flags_)                                                                        \
@@ -35,14 +32,11 @@ struct field {
 
 static const struct field fields[] = {
 	{FIELD("name", STRING, 0, MCP_SERVER_NAME_MAX, 0)},
-	{FIELD("url", URL, 0, 2048, 0), .of = HTTP},
-	{FIELD("bearer", STRING, 0, 8192, KEY_SECRET), .of = HTTP},
-	{FIELD("token_file", STRING, 0, 1024, 0), .of = HTTP, .path = true},
-	{FIELD("headers", STRING, 0, 8192, KEY_SECRET), .of = HTTP, .map = true},
-	{FIELD("ca_file", STRING, 0, 1024, 0), .of = HTTP, .path = true},
-	{FIELD("command", LIST, 0, 4096, KEY_NO_EMPTY_LIST), .of = STDIO},
-	{FIELD("env", STRING, 0, 8192, KEY_SECRET), .of = STDIO, .map = true},
-	{FIELD("directory", STRING, 0, 1024, 0), .of = STDIO, .path = true},
+	{FIELD("url", URL, 0, 2048, 0)},
+	{FIELD("bearer", STRING, 0, 8192, KEY_SECRET)},
+	{FIELD("token_file", STRING, 0, 1024, 0), .path = true},
+	{FIELD("headers", STRING, 0, 8192, KEY_SECRET), .map = true},
+	{FIELD("ca_file", STRING, 0, 1024, 0), .path = true},
 	{FIELD("timeout", TIME, 0.05, 3600, 0)},
 	{FIELD("tools", LIST, 0, 128, 0)},
 };
@@ -97,7 +91,7 @@ static int check_map(const struct field *f, const json_t *map, mcp_servers_check
 		if (*name == '\0' || name[strspn(name, TOKEN)] != '\0' || strlen(name) > 128 ||
 		    strchr(name, '=') != NULL)
 			return err_set(e, "%s: a name has characters that none can have", f->row.name);
-		if (f->of == HTTP && is_ours(name))
+		if (is_ours(name))
 			return err_set(e, "%s: %.60s is set by each request itself", f->row.name, name);
 		if (!json_is_string(member))
 			return err_set(e, "%s: the value of %.60s is no string", f->row.name, name);
@@ -132,7 +126,6 @@ static bool is_name(const char *name)
 
 static int check_server(const json_t *server, mcp_servers_check_fn *check, struct err *e)
 {
-	bool http = json_object_get(server, "url") != NULL, stdio = json_object_get(server, "command") != NULL;
 	const char *name;
 	json_t *member;
 
@@ -146,16 +139,13 @@ static int check_server(const json_t *server, mcp_servers_check_fn *check, struc
 			return unknown_field(name, e);
 		if (check_field(f, member, check, e) < 0)
 			return -1;
-		if ((f->of == HTTP && !http) || (f->of == STDIO && !stdio))
-			return err_set(e, "%s is only for a server with %s", name, f->of == HTTP ? "url" : "command");
 	}
 	if (!is_name(json_string_value(json_object_get(server, "name"))))
 		return err_set(
 			e,
 			"name is missing or not one; allowed: letters, digits, - and _ (no __, and no _ at its end)");
-	if (http == stdio)
-		return err_set(e, "%s; allowed: either",
-		               http ? "it has both url and command" : "it has neither url nor command");
+	if (json_object_get(server, "url") == NULL)
+		return err_set(e, "url is missing; allowed: http:// or https://");
 	if (json_object_get(server, "bearer") != NULL && json_object_get(server, "token_file") != NULL)
 		return err_set(e, "it has both bearer and token_file; allowed: either");
 	return 0;
@@ -207,8 +197,6 @@ static void hide_map(json_t *map)
 static void hide(json_t *server)
 {
 	const char *url = json_string_value(json_object_get(server, "url"));
-	json_t *command = json_object_get(server, "command");
-	size_t arguments = json_array_size(command);
 
 	for (size_t i = 0; i < FIELDS; i++) {
 		json_t *member = json_object_get(server, fields[i].row.name);
@@ -222,11 +210,6 @@ static void hide(json_t *server)
 	}
 	if (url != NULL && strchr(url, '?') != NULL)
 		json_object_set_new(server, "url", json_sprintf("%.*s?" HIDDEN, (int)strcspn(url, "?"), url));
-	if (arguments > 1) {
-		while (json_array_size(command) > 1)
-			json_array_remove(command, json_array_size(command) - 1);
-		json_array_append_new(command, json_sprintf("(%d more)", (int)arguments - 1));
-	}
 }
 
 char *mcp_servers_shown(const char *text)

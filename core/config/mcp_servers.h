@@ -18,8 +18,7 @@ typedef int mcp_servers_check_fn(const struct key_row *row, const json_t *value,
 /* -1: e says which server, which field, and what is allowed; the value of a secret is never repeated. */
 int mcp_servers_check(const char *text, mcp_servers_check_fn *check, struct err *e);
 
-/* The same text without its secrets: tokens, the values of headers and variables, the query of a URL, and the
- * arguments of a command. free(); NULL: no memory. */
+/* The same text without its secrets: tokens, the values of headers, and the query of a URL. free(); NULL: no memory. */
 char *mcp_servers_shown(const char *text);
 
 /* Whether it has any in fields that are meant for them. */

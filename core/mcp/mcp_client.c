@@ -670,6 +670,9 @@ static void discovered(struct mcp_call *call, const struct http_result *r)
 	if (result != NULL && version != NULL && strcmp(version, MCP_VERSION) == 0) {
 		call->client->era = ERA_MODERN;
 		handshake_done(call);
+	} else if (error != NULL && version != NULL && strcmp(version, MCP_VERSION) == 0 && !call->repeated) {
+		call->repeated = true; /* it refused the version that it says it speaks */
+		send_stage(call, STAGE_DISCOVER);
 	} else if (json_is_array(supported) && (version == NULL || strcmp(version, MCP_VERSION) == 0)) {
 		fail_versions(call, supported);
 	} else if ((r != NULL && r->outcome != HTTP_DONE) || (call->status >= 300 && call->status < 400) ||

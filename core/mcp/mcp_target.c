@@ -48,7 +48,7 @@ int mcp_target_init(struct mcp_target *t, json_t *server, struct err *e)
 		.era = text_of(server, MCP_TARGET_ERA),
 		.timeout_ms = json_is_number(timeout) ? (int64_t)(json_number_value(timeout) * 1000) : TIMEOUT_MS,
 	};
-	if (t->name != NULL && make_headers(t) == 0)
+	if (t->name != NULL && t->url != NULL && make_headers(t) == 0)
 		return 0;
 	mcp_target_clear(t);
 	return err_set(e, "out of memory");
@@ -81,10 +81,5 @@ json_t *mcp_target_settings(const struct config *c)
 
 void mcp_target_place(const struct mcp_target *t, char *out, size_t size)
 {
-	const char *program = json_string_value(json_array_get(json_object_get(t->json, "command"), 0));
-
-	if (t->url != NULL)
-		snprintf(out, size, "%.*s", (int)strcspn(t->url, "?"), t->url);
-	else
-		snprintf(out, size, "%s", program != NULL ? program : "");
+	snprintf(out, size, "%.*s", (int)strcspn(t->url, "?"), t->url);
 }

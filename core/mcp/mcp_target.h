@@ -17,7 +17,7 @@
 struct mcp_target {
 	json_t *json; /* owned; the texts below belong to it */
 	const char *name;
-	const char *url;                           /* NULL: it has a command */
+	const char *url;
 	const char *bearer, *token_file, *ca_file; /* NULL: none */
 	const char *era;                           /* NULL: not known */
 	char **headers;                            /* "Name: value" lines, NULL-terminated */
@@ -34,7 +34,7 @@ bool mcp_target_offers(const struct mcp_target *t, const char *tool);
 /* mcp.servers, a new reference; an empty array where there are none. NULL: no memory. */
 json_t *mcp_target_settings(const struct config *c);
 
-/* For people: the URL without its query, or the command's program. */
+/* For people: the URL without its query. */
 void mcp_target_place(const struct mcp_target *t, char *out, size_t size);
 
 #endif

@@ -96,8 +96,7 @@ static struct mcp_client *new_client(const struct tool_context *ctx, const json_
 
 	if (mcp_target_init(&target, (json_t *)(uintptr_t)server, NULL) < 0)
 		return NULL;
-	if (target.url != NULL)
-		place.proxy = http_proxy_for(ctx->config, target.url);
+	place.proxy = http_proxy_for(ctx->config, target.url);
 	c = mcp_client_new(&place, &target);
 	mcp_target_clear(&target);
 	return c;

@@ -31,15 +31,19 @@ static json_t *run(const struct call *const *calls, size_t count, bool closed)
 {
 	static const struct tool_round_handlers handlers = {on_started, on_finished, on_ended};
 	static struct event_base *base;
+	static struct toolbox *box;
 	struct tool_context ctx = {.config = fuzz_config(), .thread = ""};
 	struct tool_round_place place = {.context = &ctx, .closed = closed, .runs_left = CALLS_MAX};
 	struct tool_round *round;
 	json_t *results;
 	bool ended = false;
 
-	if (base == NULL)
+	if (base == NULL) {
 		base = event_base_new();
+		box = toolbox_new(base, NULL, NULL);
+	}
 	ctx.base = base;
+	place.box = box;
 	round = tool_round_start(&place, calls, count, &handlers, &ended);
 	fuzz_require(round != NULL);
 	event_base_loop(base, EVLOOP_NONBLOCK);

@@ -29,6 +29,7 @@ unit_tests = \
 	tests/unit/core/config/config_publish_unit \
 	tests/unit/core/config/config_syntax_unit \
 	tests/unit/core/config/config_unit \
+	tests/unit/core/config/mcp_servers_unit \
 	tests/unit/core/config/user_config_unit \
 	tests/unit/core/control/command_unit \
 	tests/unit/core/http/http_proxy_unit \

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real MCP servers, and the protocol's own conformance suite."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from harness.api_clients import INSTALLED, node
+from harness.mcp_server import servers
+from harness.process import BUILD, PATIENCE, Process, wait_until
+from harness.tool_mocks import call, calls, rounds
+
+pytestmark = pytest.mark.long
+NPM = INSTALLED / "mcp-npm" / "node_modules" / "@modelcontextprotocol"
+PYTHON = INSTALLED / "mcp-python" / "bin" / "python"
+DONE = "All done."
+
+SDK_SERVER = """
+import sys
+from mcp.server.mcpserver import MCPServer
+s = MCPServer("sdk")
+@s.tool()
+def add(a: int, b: int) -> int:
+    "Adds."
+    return a + b
+@s.tool()
+def fail() -> str:
+    raise ValueError("no such row")
+s.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def need(path):
+    if not path.exists():
+        if os.environ.get("TT_REQUIRE_API_CLIENTS"):
+            raise AssertionError(f"{path} is not installed")
+        pytest.skip(f"{path} is not installed; tests/run --long installs it")
+
+
+def serve(testbed, name, argv, port, env=None):
+    testbed.own(Process(name, argv, testbed.directory, env))
+    testbed.ignore_faults.append(testbed.processes[-1])
+    testbed.processes[-1].expected_exit = {0, 1, 130, 143, -2, -15}
+
+    def listens():
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, f"{name} listens", 60)
+
+
+def said(testbed, name, url, *each):
+    """What the model is told of these calls, in a turn of a service with that server."""
+    service, llm = testbed.one(sets=[servers({"name": name, "url": url})])
+    service.wait_status(lambda s: f"{name}__{each[0][0]}" in s["tools"], "the tools are offered", 60)
+    wanted = calls(*(call(f"{name}__{tool}", id=f"c{i}", **arguments) for i, (tool, arguments) in enumerate(each)))
+    turn = service.chat(rounds(wanted, {"text": DONE}))
+    assert turn.whole and turn.answer == DONE
+    return service, [m["content"] for m in llm.chats()[-1]["body"]["messages"] if m["role"] == "tool"]
+
+
+def test_the_python_sdk(testbed):
+    need(PYTHON)
+    port = free_port()
+    serve(testbed, "mcp-sdk", [PYTHON, "-c", SDK_SERVER, str(port)], port)
+    service, told = said(testbed, "sdk", f"http://127.0.0.1:{port}/mcp", ("add", {"a": 2, "b": 40}), ("fail", {}), ("add", {"a": "x"}))
+    assert told[0] == "42" and told[1] == "Error: Error executing tool fail" and told[2].startswith("Error: ")
+    assert service.status()["mcp"][0]["version"] == "2026-07-28"
+
+
+def test_server_everything(testbed):
+    need(NPM / "server-everything")
+    port = free_port()
+    serve(testbed, "everything", [node(), NPM / "server-everything" / "dist" / "index.js", "streamableHttp"], port,
+          env={"PORT": str(port), "PATH": os.environ["PATH"]})
+    service, told = said(testbed, "all", f"http://127.0.0.1:{port}/mcp", ("echo", {"message": "hi"}), ("get-sum", {"a": 2, "b": 3}))
+    assert "hi" in told[0] and "5" in told[1]
+    assert service.status()["mcp"][0]["version"].startswith("2025-")
+
+
+# --- the conformance suite ---
+
+DRIVER = """#!{python}
+import json, os, subprocess, sys
+ctl = ["{ctl}", "--json", "mcp"]
+context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{{}}")
+listed = subprocess.run([*ctl, "tools", sys.argv[-1]], capture_output=True, text=True)
+tools = json.loads(listed.stdout)["tools"] if listed.returncode == 0 else []
+values = {{"string": "x", "number": 2, "integer": 3, "boolean": True, "array": [], "object": {{}}}}
+focal = next((t["inputSchema"] for t in tools if "$defs" in t["inputSchema"]), {{}})
+def example(tool):
+    properties = tool["inputSchema"].get("properties", {{}})
+    return {{n: focal if n in ("schema", "inputSchema") else values.get(p.get("type"), "x") for n, p in properties.items()}}
+wanted = [(c["name"], c.get("arguments", {{}})) for c in context.get("toolCalls", [])] or [(t["name"], example(t)) for t in tools]
+for name, arguments in wanted:
+    subprocess.run([*ctl, "call", sys.argv[-1], name, json.dumps(arguments)])
+"""
+
+
+@pytest.mark.parametrize("version, scenario", [
+    ("2026-07-28", "tools_call"), ("2026-07-28", "request-metadata"), ("2026-07-28", "http-standard-headers"),
+    ("2026-07-28", "http-custom-headers"), ("2026-07-28", "http-invalid-tool-headers"),
+    ("2026-07-28", "json-schema-ref-no-deref"), ("2026-07-28", "json-schema-2020-12-preservation"),
+    ("2025-11-25", "initialize"), ("2025-11-25", "tools_call"), ("2025-11-25", "sse-retry")])
+def test_conformance(tmp_path, version, scenario):
+    need(NPM / "conformance")
+    driver = tmp_path / "driver"
+    driver.write_text(DRIVER.format(python=sys.executable, ctl=BUILD / "tt-agentctl"))
+    driver.chmod(0o755)
+    done = subprocess.run([node(), NPM / "conformance" / "dist" / "index.js", "client", "--command", driver, "--scenario", scenario,
+                           "--spec-version", version], capture_output=True, text=True, timeout=120 * PATIENCE, cwd=tmp_path)
+    assert "OVERALL: PASSED" in done.stdout + done.stderr, done.stdout + done.stderr
