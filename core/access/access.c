@@ -182,6 +182,17 @@ static void failed(struct watched *w, enum log_event event, const char *error)
 	log_once(w, event, error);
 }
 
+/* Of several lines, one for the log. */
+static const char *one_line(struct buf *lines)
+{
+	if (lines->len == 0)
+		return "";
+	lines->data[lines->len - 1] = '\0';
+	for (char *end = strchr(lines->data, '\n'); end != NULL; end = strchr(end, '\n'))
+		*end = ';';
+	return lines->data;
+}
+
 static void keys_are_read(void *arg)
 {
 	struct reading *r = arg;
@@ -195,7 +206,7 @@ static void keys_are_read(void *arg)
 		a->keys = r->keys;
 		r->keys = NULL;
 		log_event(LOG_KEYS, L_STR("file", r->path), L_INT("keys", keys_count(a->keys)));
-		log_once(&a->keys_file, LOG_KEYS_FAULTS, r->faults.len > 0 ? r->faults.data : "");
+		log_once(&a->keys_file, LOG_KEYS_FAULTS, one_line(&r->faults));
 		end_revoked(a);
 	}
 	reading_free(r);

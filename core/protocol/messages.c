@@ -34,6 +34,7 @@ static const struct {
 	[FAILURE_OVERFLOW] = {400, "invalid_request_error", ""},
 	[FAILURE_TOO_LARGE] = {413, "request_too_large", ""},
 	[FAILURE_MODEL] = {404, "not_found_error", ""},
+	[FAILURE_PREVIOUS] = {404, "not_found_error", ""},
 	[FAILURE_FORBIDDEN] = {403, "permission_error", ""},
 	[FAILURE_FILTERED] = {400, "invalid_request_error", ""},
 	[FAILURE_BUSY] = {429, "rate_limit_error", SOON},
