@@ -368,7 +368,7 @@ bool connections_close_idle(struct connections *s)
 /* While a request is being answered the peer sends nothing unless it closes the connection or sends
  * FCGI_ABORT_REQUEST. Anything else is a second request on a connection that has one already, and
  * ends it as well. */
-static void watch(struct connection *c)
+void connection_watch(struct connection *c)
 {
 	char byte;
 	ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -383,7 +383,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	static void (*const step[])(struct connection *) = {
 		[CONNECTION_IDLE] = read_check,
 		[CONNECTION_READING] = read_continue,
-		[CONNECTION_ACTIVE] = watch,
+		[CONNECTION_ACTIVE] = connection_watch,
 	};
 	struct connection *c = arg;
 

@@ -117,6 +117,7 @@ struct connections {
 
 void connection_close(struct connection *c);
 void connection_lost(struct connection *c);          /* notifies the owner and closes */
+void connection_watch(struct connection *c);         /* while a request is being answered: is it lost? */
 void connection_finished(struct connection *c);      /* the response was sent: keep or close */
 void connection_await_request(struct connection *c); /* starts its deadline, unless it runs already */
 void connection_stop_waiting(struct connection *c);

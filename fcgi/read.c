@@ -97,6 +97,9 @@ static void begin_request(struct connection *c, int from)
 		output_flush(c);
 	else if (c->state == CONNECTION_ACTIVE)
 		fcgi_request_forget_input(c->request);
+	/* The peer may have closed it already: the loop tells of both only once. */
+	if (c->state == CONNECTION_ACTIVE)
+		connection_watch(c);
 }
 
 static int write_all(int fd, const char *bytes, size_t len)

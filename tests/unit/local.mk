@@ -83,7 +83,7 @@ unit_tests = \
 	tests/unit/core/turn/prompt_unit \
 	tests/unit/core/turn/turn_memory_unit \
 	tests/unit/fcgi/admission_unit \
-	tests/unit/fcgi/connection_memory_unit \
+	tests/unit/fcgi/connection_unit \
 	tests/unit/fcgi/content_unit \
 	tests/unit/fcgi/gate_unit \
 	tests/unit/fcgi/precheck_unit \
@@ -120,8 +120,8 @@ tests_unit_core_store_store_memory_unit_SOURCES = tests/unit/core/store/store_me
 tests_unit_core_store_store_memory_unit_LDFLAGS = $(short_memory_ldflags)
 tests_unit_agentd_daemon_memory_unit_SOURCES = tests/unit/agentd/daemon_memory_unit.c $(short_memory)
 tests_unit_agentd_daemon_memory_unit_LDFLAGS = $(short_memory_ldflags) -Wl,--wrap=bearer_token
-tests_unit_fcgi_connection_memory_unit_SOURCES = tests/unit/fcgi/connection_memory_unit.c $(short_memory)
-tests_unit_fcgi_connection_memory_unit_LDFLAGS = $(short_memory_ldflags)
+tests_unit_fcgi_connection_unit_SOURCES = tests/unit/fcgi/connection_unit.c $(short_memory)
+tests_unit_fcgi_connection_unit_LDFLAGS = $(short_memory_ldflags)
 tests_unit_core_config_config_publish_unit_LDFLAGS = $(short_memory_ldflags) -Wl,--wrap=strndup
 tests_unit_core_base_process_unit_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=setrlimit
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The n-th allocation fails, for every n, while requests are answered; libfcgi's own allocations are
- * left out, as it does not check them. A request is answered completely, or its connection is closed
- * and the owner notified; nothing hangs. */
+/* A request is answered completely, or its connection is closed and the owner notified; nothing hangs: not
+ * where the n-th allocation fails, for every n (libfcgi's own are left out, as it does not check them), nor
+ * where the peer leaves with its request. */
 #include "fcgi/connection_internal.h"
 
 #include "core/base/clock.h"
@@ -28,6 +28,7 @@ struct world {
 	struct connections *set;
 	int accepted, closed, owned, notified; /* notified: owners whose response has ended */
 	bool too_large;                        /* the last request */
+	bool stalls;                           /* it gets no answer */
 };
 
 struct peer {
@@ -63,6 +64,8 @@ static void on_request(void *arg, struct connection *c)
 	w->too_large = connection_body_too_large(c);
 	connection_own(c, &owner, w);
 	w->owned++;
+	if (w->stalls)
+		return;
 	connection_head(c, 200, head, sizeof head - 1);
 	for (size_t at = 0; at < len; at += 5000)
 		output_write(o, body + at, len - at < 5000 ? len - at : 5000);
@@ -211,13 +214,64 @@ static void answers_completely_or_closes(void **state)
 	short_memory_sweep(answer_requests);
 }
 
+/* Both may have arrived before the loop sees either. */
+static void notices_a_peer_that_left_with_its_request(void **state)
+{
+	static const struct {
+		size_t body_len;
+		size_t split; /* where a piece ends that is read alone */
+		bool earlier; /* the connection served another request */
+	} cases[] = {
+		{10, 0, false},  {10, 0, true},   {10, 7, false},     {10, 7, true},
+		{BODY, 0, true}, {BODY, 7, true}, {BODY, BODY, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct world w = {.set = NULL};
+		const struct connections_host host = {
+			.request = on_request, .closed = on_closed, .idle = on_idle, .arg = &w};
+		struct buf request = make_request(cases[i].body_len);
+		struct peer p = {.in = BUF_INIT(1u << 20)};
+		int64_t until = clock_mono_ms() + DEADLINE_MS;
+		struct err e = ERR_INIT;
+		int fds[2];
+
+		w.set = connections_new(base, &host, &e);
+		assert_non_null(w.set);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+		p.fd = fds[1];
+		connections_add(w.set, fds[0], false);
+		if (cases[i].earlier)
+			assert_true(get_answer(&w, &p, 20, SIZE_MAX));
+		w.stalls = true;
+		assert_int_equal(send(p.fd, request.data, cases[i].split, 0), cases[i].split);
+		turn_loop(&w);
+		turn_loop(&w);
+		assert_int_equal(send(p.fd, request.data + cases[i].split, request.len - cases[i].split, 0),
+		                 request.len - cases[i].split);
+		close(p.fd);
+		while (w.closed == 0 && clock_mono_ms() < until)
+			turn_loop(&w);
+		if (w.closed == 0)
+			fail_msg("case %zu: its connection stays", i);
+		assert_int_equal(w.notified, w.owned);
+		connections_free(w.set);
+		buf_free(&request);
+		buf_free(&p.in);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(answers_completely_or_closes)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(answers_completely_or_closes),
+		cmocka_unit_test(notices_a_peer_that_left_with_its_request),
+	};
 	struct err e = ERR_INIT;
 	int failed;
 
-	log_open("connection_memory_unit", LOG_TO_STDERR, LOG_CRITICAL_);
+	log_open("connection_unit", LOG_TO_STDERR, LOG_CRITICAL_);
 	if (fcgi_request_library_init(&e) < 0)
 		return 1;
 	signal(SIGPIPE, SIG_IGN);
