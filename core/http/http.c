@@ -454,8 +454,10 @@ static void resume(struct http_transfer *t)
 	t->sliced = false;
 	if (!t->held || t->paused || t->handlers == NULL)
 		return;
-	if (t->state == TRANSFER_PLAIN)
+	if (t->state == TRANSFER_PLAIN) {
 		http_plain_resume(t);
+		return; /* t may be gone */
+	}
 	if (t->state != TRANSFER_RUNNING)
 		return;
 	t->held = false;
