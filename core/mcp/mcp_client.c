@@ -769,6 +769,7 @@ static void requested(struct mcp_call *call, const struct http_result *r)
 		call->repeated = true;
 		if (!broken)
 			forget_era(c);
+		end_response(call); /* a stream need not have ended yet */
 		call->stage = STAGE_WAITING;
 		proceed(call);
 	} else {

@@ -191,6 +191,11 @@ def test_the_era_is_looked_for_again_when_the_server_has_changed(testbed, first,
     assert world.run("echo", "echo") == ["{}", "{}"]
 
 
+def test_a_stream_may_say_that_the_server_has_changed(testbed):
+    world = World(testbed, McpServer("modern")).ready()
+    assert world.run("becomes_legacy") == "of the other era"
+
+
 def test_a_call_that_may_be_repeated_is_sent_again_once(testbed):
     read = {"annotations": {"readOnlyHint": True}}
     world = World(testbed, McpServer("modern", tools=[tool("cuts", **read), tool("dies")])).ready("cuts")

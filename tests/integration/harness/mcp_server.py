@@ -172,6 +172,13 @@ class Handler(BaseHTTPRequestHandler):
     def tool_internal(self, _):
         self.error(-32603, "the database is down", 500)
 
+    def tool_becomes_legacy(self, _):
+        if not self.modern:
+            return self.answer(text("of the other era"))
+        self.mock.eras = ("legacy",)
+        self.begin_stream()
+        self.event({"jsonrpc": "2.0", "id": self.id, "error": {"code": -32601, "message": "Method not found"}})
+
     def tool_hangs(self, _):
         self.mock.hanging.wait(60)
         self.close_connection = True
