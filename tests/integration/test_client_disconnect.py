@@ -4,6 +4,7 @@
 import json
 import os
 import statistics
+import threading
 import time
 
 import pytest
@@ -53,6 +54,23 @@ def test_before_the_first_word(one):
 def test_before_the_llm_answered_at_all(one):
     times = [leave(*one, MUTE) for _ in range(9)]
     assert statistics.median(times) < 5 * PATIENCE, times
+
+
+def test_with_the_request(one):
+    """So many at a time that a worker reads requests whose clients have left already."""
+    service, llm = one
+
+    def leave_at_once():
+        for _ in range(25):
+            service.ask(MUTE).close()
+
+    threads = [threading.Thread(target=leave_at_once) for _ in range(16)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert service.chat("hello").whole
+    wait_until(lambda: llm.stats()["active"] == 0, "the LLM works for nobody", 10)
 
 
 def test_behind_lighttpd(one):
