@@ -326,7 +326,7 @@ def test_a_turn_with_calls_of_the_client_is_remembered_once(testbed):
     ({"model": MODEL, "messages": "x"}, "messages"), ({"model": MODEL, "messages": ["x"]}, "messages"),
     ({"model": MODEL, "messages": [{"content": "x"}]}, "messages"),
     ({"model": MODEL, "messages": [{"role": "user", "content": 5}]}, "messages"),
-    (ask("x", stream="yes"), "stream"), (ask("x", n=2), "n"), (ask("x", n="1"), "n"),
+    (ask("x", stream="yes"), "stream"), (ask("x", n=2, metadata={"thread_id": "t"}), "n"), (ask("x", n="1", metadata={"thread_id": "t"}), "n"),
     (ask("x", metadata={"thread_id": 5}), "metadata"),
     (ask("x", model="m" * 600), "model"), (ask("x", model="a\0b"), "model"),
 ])
