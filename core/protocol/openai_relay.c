@@ -323,7 +323,7 @@ static bool last_data(const char *events, size_t *len, struct span *data)
 	end = events + begin;
 	begin = openai_relay_events(events, begin, 0);
 	*len = begin;
-	for (line = events + begin; line < end; line = stop + strspn(stop, "\r\n")) {
+	for (line = events + begin; line < end; line = stop + (stop < end)) {
 		stop = line;
 		while (stop < end && *stop != '\n' && *stop != '\r')
 			stop++;
