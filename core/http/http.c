@@ -382,6 +382,20 @@ static bool on_plain_body(struct http_transfer *t, const char *bytes, size_t len
 	return t->handlers != NULL;
 }
 
+static void read_ended(struct http_transfer *t)
+{
+	if (t->handlers != NULL && t->handlers->read_end != NULL)
+		t->handlers->read_end(t->arg);
+}
+
+static bool on_plain_read_end(struct http_transfer *t)
+{
+	t->telling = true;
+	read_ended(t);
+	t->telling = false;
+	return t->handlers != NULL;
+}
+
 /* At the end of this iteration of the loop. */
 static void resume_soon(struct http_transfer *t)
 {
@@ -422,6 +436,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 		resume_soon(t);
 	}
 	t->handlers->data(t->arg, bytes, len);
+	read_ended(t);
 	return t->handlers != NULL ? len : 0;
 }
 
@@ -800,6 +815,7 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 	h->on_body = on_body;
 	h->on_plain_head = on_plain_head;
 	h->on_plain_body = on_plain_body;
+	h->on_plain_read_end = on_plain_read_end;
 	h->on_plain_end = on_plain_end;
 	h->on_plain_odd = on_plain_odd;
 	h->plain_idle_ms = PLAIN_IDLE_MS;

@@ -93,6 +93,9 @@ struct http_handlers {
 	void (*header)(void *arg, const char *line, size_t len);
 	/* A piece of the body. NULL: it is collected. May call http_pause, http_cancel. */
 	void (*data)(void *arg, const char *bytes, size_t len);
+	/* What one read of the socket brought was passed to data, in one piece or several. Optional. May do what data
+	 * may. */
+	void (*read_end)(void *arg);
 	/* The end; called exactly once unless cancelled, never from within http_start.
 	 * The transfer is gone afterwards. */
 	void (*done)(void *arg, const struct http_result *r);

@@ -439,6 +439,7 @@ static void on_readable(struct plain *c)
 {
 	struct http *h = c->http;
 	struct http_transfer *t = c->t;
+	enum response_state state;
 	ssize_t n;
 
 	if (t->paused || c->held.len > 0) { /* what is held comes first, in http_plain_resume */
@@ -457,7 +458,8 @@ static void on_readable(struct plain *c)
 	h->now_ms = clock_mono_ms();
 	if (!t->progress_only)
 		t->last_ms = h->now_ms;
-	follow(c, response_feed(&c->response, h->plain_buffer, (size_t)n));
+	state = response_feed(&c->response, h->plain_buffer, (size_t)n);
+	follow(c, h->on_plain_read_end(t) ? state : RESPONSE_STOPPED);
 }
 
 static void on_event(evutil_socket_t fd, short what, void *arg)
@@ -501,7 +503,7 @@ void http_plain_resume(struct http_transfer *t)
 
 		buf_init(&c->held, SIZE_MAX);
 		t->http->now_ms = clock_mono_ms();
-		goes_on = t->http->on_plain_body(t, held.data, held.len);
+		goes_on = t->http->on_plain_body(t, held.data, held.len) && t->http->on_plain_read_end(t);
 		buf_free(&held);
 	}
 	if (!goes_on)

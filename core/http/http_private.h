@@ -183,6 +183,7 @@ struct http {
 	/* What http_plain.c tells. */
 	bool (*on_plain_head)(struct http_transfer *t, const struct response *r); /* false: stop */
 	bool (*on_plain_body)(struct http_transfer *t, const char *bytes, size_t len);
+	bool (*on_plain_read_end)(struct http_transfer *t);
 	void (*on_plain_end)(struct http_transfer *t,
 	                     enum http_outcome o);     /* has_outcome and cancellation come first */
 	void (*on_plain_odd)(struct http_transfer *t); /* curl shall do it, from its start */

@@ -105,7 +105,8 @@ struct protocol {
 	 * its client. thread: where it is stored if the request names none; valid until free. NULL: nothing is stored.
 	 * Only of requests with `stored`. */
 	json_t *(*record)(struct reply *r, const struct usage *u, bool left, const char **thread);
-	/* What one read of the LLM's stream brought has been written. NULL: nobody waits for that. */
+	/* What one read of the LLM's stream brought has been written, or a part of it where that is much. NULL:
+	 * nobody waits for that. */
 	void (*flush)(struct reply *r);
 	/* Nothing has come for a while, also before any text. NULL: nothing can be sent then. */
 	void (*heartbeat)(struct reply *r);

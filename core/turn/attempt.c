@@ -21,6 +21,10 @@ _Static_assert(METRIC_COUNT_OF(ATTEMPT_TEXTS) == ATTEMPT_RESULTS + 1,
 
 #define SERVING_EACH 32 /* tokens between two reports */
 
+/* Bytes of a stream after which what they brought is one piece of the answer, however much was read at once: what is
+ * larger than a record cannot be resumed from within. */
+#define FLUSH_EACH 4096
+
 /* ---- the answer ------------------------------------------------------------------------- */
 
 void answer_init(struct answer *a, struct reply *r)
@@ -189,9 +193,10 @@ struct attempt {
 	int64_t stall_ms;
 	const char *bearer;
 	struct counters *counters;
-	unsigned model;  /* of it, in the counters */
-	bool was_paused; /* since the last token */
-	uint64_t events; /* that were seen */
+	unsigned model;   /* of it, in the counters */
+	bool was_paused;  /* since the last token */
+	size_t unflushed; /* bytes of the stream that the reply was not flushed after */
+	uint64_t events;  /* that were seen */
 	bool finished, done;
 	struct attempt_outcome outcome;
 };
@@ -247,10 +252,22 @@ static void note_progress(struct attempt *a, int64_t now_ns)
 	a->done = p->done;
 }
 
+static void flush_reply(struct attempt *a)
+{
+	struct reply *reply = a->answer->reply;
+
+	a->unflushed = 0;
+	if (reply->protocol->flush != NULL)
+		reply->protocol->flush(reply);
+	if (!a->paused && output_is_full(reply->output)) {
+		a->paused = true;
+		http_pause(a->transfer);
+	}
+}
+
 static void on_data(void *arg, const char *bytes, size_t len)
 {
 	struct attempt *a = arg;
-	struct reply *reply = a->answer->reply;
 	int64_t now_ns = clock_mono_ns();
 	struct piece p;
 
@@ -258,13 +275,18 @@ static void on_data(void *arg, const char *bytes, size_t len)
 	stream_feed(a->stream, bytes, len);
 	while (stream_next(a->stream, &p))
 		answer_take(a->answer, &p);
-	if (reply->protocol->flush != NULL)
-		reply->protocol->flush(reply);
 	note_progress(a, now_ns);
-	if (!a->paused && output_is_full(reply->output)) {
-		a->paused = true;
-		http_pause(a->transfer);
-	}
+	a->unflushed += len;
+	if (a->unflushed >= FLUSH_EACH)
+		flush_reply(a);
+}
+
+static void on_read_end(void *arg)
+{
+	struct attempt *a = arg;
+
+	if (a->unflushed > 0)
+		flush_reply(a);
 }
 
 /* ---- its end --------------------------------------------------------------------------------- */
@@ -493,7 +515,8 @@ static bool on_response(void *arg, long status, const char *content_type)
 
 int attempt_start(struct attempt *a, const struct attempt_request *r)
 {
-	static const struct http_handlers handlers = {.response = on_response, .data = on_data, .done = on_done};
+	static const struct http_handlers handlers = {
+		.response = on_response, .data = on_data, .read_end = on_read_end, .done = on_done};
 	const struct http_request request = {
 		.method = "POST",
 		.url = r->url,
@@ -522,6 +545,7 @@ int attempt_start(struct attempt *a, const struct attempt_request *r)
 	a->was_paused = false;
 	a->events = 0;
 	a->finished = a->done = a->paused = false;
+	a->unflushed = 0;
 	a->outcome = (struct attempt_outcome){.result = ATTEMPT_FAILED};
 	a->transfer = http_start(a->http, &request, &handlers, a);
 	if (a->transfer == NULL)

@@ -43,6 +43,8 @@ struct met {
 	struct http_result result;
 	char *body; /* collected, or of the data */
 	size_t len;
+	size_t ended; /* of these bytes, the end of their read was told */
+	int pieces, reads;
 	long status;
 	char type[64];
 	void (*on_data)(struct met *m);
@@ -71,14 +73,25 @@ static void on_data(void *arg, const char *bytes, size_t len)
 	memcpy(m->body + m->len, bytes, len);
 	m->len += len;
 	m->body[m->len] = '\0';
+	m->pieces++;
 	if (m->on_data != NULL)
 		m->on_data(m);
+}
+
+static void on_read_end(void *arg)
+{
+	struct met *m = arg;
+
+	assert_int_equal(m->done, 0);
+	m->reads += m->ended < m->len;
+	m->ended = m->len;
 }
 
 static void on_done(void *arg, const struct http_result *r)
 {
 	struct met *m = arg;
 
+	assert_int_equal(m->ended, m->len);
 	m->done++;
 	m->result = *r;
 	m->result.body = NULL;
@@ -90,7 +103,8 @@ static void on_done(void *arg, const struct http_result *r)
 }
 
 static const struct http_handlers collecting = {.done = on_done};
-static const struct http_handlers streaming = {.response = on_response, .data = on_data, .done = on_done};
+static const struct http_handlers streaming = {
+	.response = on_response, .data = on_data, .read_end = on_read_end, .done = on_done};
 
 static int open_descriptors(void)
 {
@@ -970,6 +984,20 @@ static void loses_nothing_by_pausing(void **state)
 		pause_and_resume(*state, paths[i / 2], i % 2 == 0);
 }
 
+static void tells_once_what_one_read_brought(void **state)
+{
+	struct rig *r = *state;
+	struct http_request q = request(r, "GET", "/flood/300000/500");
+	struct met m = {.done = 0};
+
+	start(r, &m, &q, &streaming);
+	run_until(r, &m.done, 1);
+	assert_pattern(&m, 300000);
+	assert_true(m.reads > 0);
+	assert_true(r->plain ? m.reads < m.pieces / 10 : m.reads == m.pieces);
+	free(m.body);
+}
+
 static void the_clock_of_silence_stops_in_a_pause(void **state)
 {
 	struct rig *r = *state;
@@ -1222,6 +1250,7 @@ int main(void)
 		T(goes_back_to_curl_for_an_encoded_response),
 		T(goes_back_to_curl_where_nobody_listens),
 		T(loses_nothing_by_pausing),
+		T(tells_once_what_one_read_brought),
 		T(the_clock_of_silence_stops_in_a_pause),
 		T(a_flood_takes_only_its_share),
 		T(closes_at_once),
