@@ -121,7 +121,7 @@ def test_silence_between_words_has_its_own_limit(one):
 @pytest.fixture(scope="module")
 def stalling(shared):
     """A first token may take long; between two there is little time."""
-    return shared.one(workers=1, sets=["llm.silence_timeout=2", "llm.stall_timeout=0.4", "health.completion_interval=0"])
+    return shared.one(workers=1, sets=[f"llm.silence_timeout={2 * PATIENCE}", "llm.stall_timeout=0.4", "health.completion_interval=0"])
 
 
 def test_the_first_word_may_take_longer_than_the_next(stalling):
