@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Coding agents, unmodified, over /v1/chat/completions: each answers, uses a tool, and gives up what is broken."""
+
+import json
+import os
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Callable
+
+import pytest
+
+from harness.api_clients import INSTALLED, is_installed
+from harness.llm_script import inline
+from harness.process import PATIENCE, WRAP, clean_env, wait_until
+from harness.tool_mocks import call, calls, rounds
+
+MODEL = "meta-llama/Llama-3.1-8B-Instruct"
+NOWHERE = "http://127.0.0.1:9"  # what an agent wants of the internet, it does not get
+LONGEST = 240  # seconds; all of them wait between their tries
+TRIES = 12
+NUMBERED = {"token": "w# ", "numbered": True}
+
+pytestmark = pytest.mark.long
+
+
+class Run:
+    """What an agent did with a prompt. whole: what it took for a whole answer, or None; told: what it said besides."""
+
+    def __init__(self, agent, url, key, directory, prompt):
+        directory.mkdir()
+        argv, env = agent.command(f"{url}/v1", key, directory, prompt)
+        done = subprocess.run([str(a) for a in argv], cwd=directory, env={**clean_env(), "HOME": str(directory), **env}, input=prompt,
+                              capture_output=True, text=True, timeout=LONGEST * PATIENCE)
+        self.directory, self.status, self.told = directory, done.returncode, done.stdout + done.stderr
+        self.whole = agent.whole(done.stdout)
+
+    def __repr__(self):
+        return f"{self.status} {self.whole!r} {self.told[-3000:]}"
+
+
+def opencode(url, key, directory, prompt):
+    """It reads the prompt from its input: as an argument, it would be quoted."""
+    (directory / "opencode.json").write_text(json.dumps({
+        "model": f"tt/{MODEL}", "provider": {"tt": {"npm": "@ai-sdk/openai-compatible", "options": {"baseURL": url, "apiKey": key}, "models": {MODEL: {}}}}}))
+    off = ("OPENCODE_DISABLE_MODELS_FETCH", "OPENCODE_DISABLE_AUTOUPDATE", "OPENCODE_DISABLE_DEFAULT_PLUGINS", "OPENCODE_DISABLE_LSP_DOWNLOAD")
+    return ([INSTALLED / "opencode/node_modules/opencode-linux-x64/bin/opencode", "run", "--format", "json", "--title", "test"],
+            {**dict.fromkeys(off, "1"), "npm_config_registry": NOWHERE})
+
+
+def opencode_whole(output):
+    events = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    stopped = any(e["type"] == "step_finish" and e["part"]["reason"] == "stop" for e in events)
+    return "".join(e["part"]["text"] for e in events if e["type"] == "text") if stopped else None
+
+
+@dataclass
+class Agent:
+    environment: str
+    command: Callable
+    whole: Callable
+    tool: str  # a script: it makes here.txt, which has "made" in it
+    rounds: int = 2  # requests at the LLM for that
+
+
+AGENTS = {
+    "opencode": Agent("opencode", opencode, opencode_whole,
+                      rounds(calls(call("bash", command="printf made > here.txt && printf 'it ran'", description="make it")), text=["Done."], fragment=3)),
+}
+each_agent = pytest.mark.parametrize("agent", [pytest.param(a, id=n, marks=pytest.mark.skipif(
+    not is_installed(a.environment), reason=f"not installed by tests/run (see build/{a.environment}.log)")) for n, a in AGENTS.items()])
+
+
+class World:
+    """The service, which wants keys, and another one whose answers nobody continues."""
+
+    def __init__(self, testbed):
+        self.llm = testbed.llm("--record", "2000")
+        sets = ["http.api=true", "http.body_limit=4000000", "access.require=api", f"access.keys_file={testbed.directory}/keys.jsonl",
+                "llm.stall_timeout=1", "llm.silence_timeout=2"]
+        start = lambda *more: testbed.service(backend=testbed.backend({"d1": self.llm.deployment()}), sets=[*sets, *more], workers=2)
+        self.service, self.stubborn = start(), start("llm.continue=false")
+        self.key = self.service.ctl("keys", "create", "client")["key"]
+        for service in self.service, self.stubborn:
+            service.wait_ready().secrets.append(self.key)
+            wait_until(lambda: service.http.get("/v1/models", headers={"Authorization": f"Bearer {self.key}"}).status_code == 200, "the key is known")
+
+    def run(self, agent, directory, prompt, key=None, service=None):
+        return Run(agent, (service or self.service).url, key or self.key, directory, prompt)
+
+    def requests(self, mark):
+        return [c["body"] for c in self.llm.chats() if any(mark in str(m["content"]) for m in c["body"]["messages"])]
+
+
+@pytest.fixture(scope="module")
+def world(worlds):
+    return worlds.get("agents", World)
+
+
+@each_agent
+def test_an_answer(world, tmp_path, agent):
+    prompt = inline(text=["It ", "works."]) + f" (plain {tmp_path})"
+    run = world.run(agent, tmp_path / "a", prompt)
+    assert run.whole and run.whole.strip() == "It works.", run
+    body, = world.requests(f"(plain {tmp_path})")
+    assert body["stream"] is True and body["messages"][0]["role"] == "system", body
+
+
+@each_agent
+def test_a_tool(world, tmp_path, agent):
+    run = world.run(agent, tmp_path / "a", agent.tool + f" (tool {tmp_path})")
+    assert run.whole and (run.directory / "here.txt").read_text().strip() == "made", run
+    bodies = world.requests(f"(tool {tmp_path})")
+    assert len(bodies) == agent.rounds
+    if agent.rounds == 2:
+        before, after = bodies
+        assert [m["role"] for m in after["messages"][len(before["messages"]):]] == ["assistant", "tool"]
+        assert after["messages"][-2]["tool_calls"][0]["id"] == after["messages"][-1]["tool_call_id"] == "call_a"
+        assert "it ran" in str(after["messages"][-1]["content"])
+
+
+@each_agent
+def test_a_wrong_key(world, tmp_path, agent):
+    run = world.run(agent, tmp_path / "a", inline(text=["never"]) + f" (key {tmp_path})", key="wrong")
+    assert run.whole is None and "key" in run.told.lower(), run
+    assert not world.requests(f"(key {tmp_path})")
+
+
+@each_agent
+def test_what_is_broken_is_never_whole(world, tmp_path, agent):
+    """All at once, as each waits longer and longer between its tries."""
+    faults = {"cut": {"cut_after": 3}, "early": {"tokens": 3, "finish": "", "done": False}, "stall": {"stall_after": 3}}
+    prompt = lambda name: inline(**{**NUMBERED, "tokens": 20, **faults[name]}) + f" ({name} {tmp_path})"
+    with ThreadPoolExecutor(len(faults)) as pool:
+        begun = {name: pool.submit(world.run, agent, tmp_path / name, prompt(name)) for name in faults}
+    for name, future in begun.items():
+        run = future.result()
+        assert run.whole is None and "broke off" in " ".join(run.told.split()), (name, run)
+        assert 1 <= len(world.requests(f"({name} {tmp_path})")) <= TRIES, name
+
+
+@pytest.mark.skipif(bool(WRAP), reason="valgrind cannot follow a keeper")
+@each_agent
+def test_a_worker_that_dies(world, tmp_path, agent):
+    """Nobody continues its answer: the agent tells of it, or gets all of it when it tries again."""
+    service, mark = world.stubborn, f"(dies {tmp_path})"
+    with ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(world.run, agent, tmp_path / "a", inline(**NUMBERED, tokens=500, delay_us=10000) + f" {mark}", service=service)
+        wait_until(lambda: world.requests(mark) and world.llm.stats()["active"], "the LLM is asked", 100)
+        service.responder.expected_exit.add(-signal.SIGKILL)
+        for pid in service.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        run = begun.result()
+    assert run.whole is None or run.whole.split() == [f"w{n}" for n in range(500)], run
+    assert 1 <= len(world.requests(mark)) <= TRIES
