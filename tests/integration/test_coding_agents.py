@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,21 @@ def opencode_whole(output):
     return "".join(e["part"]["text"] for e in events if e["type"] == "text") if stopped else None
 
 
+def aider(url, key, directory, prompt):
+    (directory / "prompt").write_text(prompt)
+    never = ("git", "pretty", "show-model-warnings", "show-release-notes", "check-update", "detect-urls", "suggest-shell-commands", "auto-lint")
+    return ([INSTALLED / "aider/bin/aider", "--model", f"openai/{MODEL}", "--yes-always", "--analytics-disable", *(f"--no-{n}" for n in never),
+             "--message-file", "prompt", "here.txt"],
+            {"OPENAI_API_BASE": url, "OPENAI_API_KEY": key, "HTTPS_PROXY": NOWHERE})
+
+
+def aider_whole(output):
+    """It counts tokens below an answer that it takes, and says when it tries again above that."""
+    found = re.search(r"Added here\.txt to the chat\.\n\n(.*?)\n+Tokens: \S+ sent, \S+ received", output, re.S)
+    text = re.split(r"Retrying in [0-9.]+ seconds\.\.\.\n", found[1])[-1] if found else ""
+    return text if found and "litellm." not in text else None
+
+
 @dataclass
 class Agent:
     environment: str
@@ -67,6 +83,7 @@ class Agent:
 AGENTS = {
     "opencode": Agent("opencode", opencode, opencode_whole,
                       rounds(calls(call("bash", command="printf made > here.txt && printf 'it ran'", description="make it")), text=["Done."], fragment=3)),
+    "aider": Agent("aider", aider, aider_whole, inline(text=["here.txt\n", "```\n", "made\n", "```\n"]), 1),
 }
 each_agent = pytest.mark.parametrize("agent", [pytest.param(a, id=n, marks=pytest.mark.skipif(
     not is_installed(a.environment), reason=f"not installed by tests/run (see build/{a.environment}.log)")) for n, a in AGENTS.items()])
