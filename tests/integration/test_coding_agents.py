@@ -12,7 +12,7 @@ from typing import Callable
 
 import pytest
 
-from harness.api_clients import INSTALLED, is_installed
+from harness.api_clients import INSTALLED, is_installed, node
 from harness.llm_script import inline
 from harness.process import PATIENCE, WRAP, clean_env, wait_until
 from harness.tool_mocks import call, calls, rounds
@@ -71,6 +71,18 @@ def aider_whole(output):
     return text if found and "litellm." not in text else None
 
 
+def cn(url, key, directory, prompt):
+    (directory / "config.yaml").write_text(json.dumps({"name": "test", "version": "1.0.0", "schema": "v1", "models": [
+        {"name": "tt", "provider": "openai", "model": MODEL, "apiBase": url, "apiKey": key, "roles": ["chat"]}]}))
+    return ([node(), INSTALLED / "continue/node_modules/@continuedev/cli/dist/cn.js", "--config", "config.yaml", "--auto", "-p", prompt],
+            {"CONTINUE_TELEMETRY_ENABLED": "0", "CONTINUE_CLI_ENABLE_TELEMETRY": "0", "HTTPS_PROXY": NOWHERE})
+
+
+def cn_whole(output):
+    """It prints an answer when it is whole, and nothing else."""
+    return output or None
+
+
 @dataclass
 class Agent:
     environment: str
@@ -83,6 +95,7 @@ class Agent:
 AGENTS = {
     "opencode": Agent("opencode", opencode, opencode_whole,
                       rounds(calls(call("bash", command="printf made > here.txt && printf 'it ran'", description="make it")), text=["Done."], fragment=3)),
+    "continue": Agent("continue", cn, cn_whole, rounds(calls(call("Bash", command="printf made > here.txt && printf 'it ran'")), text=["Done."], fragment=3)),
     "aider": Agent("aider", aider, aider_whole, inline(text=["here.txt\n", "```\n", "made\n", "```\n"]), 1),
 }
 each_agent = pytest.mark.parametrize("agent", [pytest.param(a, id=n, marks=pytest.mark.skipif(
