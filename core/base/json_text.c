@@ -195,6 +195,14 @@ int json_text_repair(const char *json, size_t len, const char *mark, struct buf 
 	return result;
 }
 
+/* The first byte at or after p that must be escaped; end if there is none. */
+static const unsigned char *find_escaped(const unsigned char *p, const unsigned char *end)
+{
+	while ((p = json_text_span(p, end)) < end && *p >= 0x80)
+		p++;
+	return p;
+}
+
 int json_text_add(struct buf *out, const char *text, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)text, *end = p + len, *from = p;
@@ -204,8 +212,7 @@ int json_text_add(struct buf *out, const char *text, size_t len)
 		char escape[6] = {'\\', 'u', '0', '0', 0, 0};
 		size_t n = 2;
 
-		while ((p = json_text_span(p, end)) < end && *p >= 0x80)
-			p++;
+		p = find_escaped(p, end);
 		if (buf_add(out, from, (size_t)(p - from)) < 0)
 			return -1;
 		if (p == end)
@@ -233,4 +240,25 @@ int json_text_add(struct buf *out, const char *text, size_t len)
 			return -1;
 		from = ++p;
 	}
+}
+
+int json_text_add_between(struct buf *out, const struct buf *before, const char *text, size_t len, const char *after)
+{
+	const unsigned char *end = (const unsigned char *)text + len;
+	const size_t after_len = strlen(after);
+	char *to;
+
+	if (find_escaped((const unsigned char *)text, end) < end)
+		return buf_add(out, before->data, before->len) < 0 || json_text_add(out, text, len) < 0 ||
+		                       buf_add(out, after, after_len) < 0
+		               ? -1
+		               : 0;
+	to = buf_reserve(out, before->len + len + after_len);
+	if (to == NULL)
+		return -1;
+	to = mempcpy(to, before->data, before->len);
+	to = mempcpy(to, text, len);
+	memcpy(to, after, after_len);
+	buf_commit(out, before->len + len + after_len);
+	return 0;
 }

@@ -274,8 +274,8 @@ static void messages_flush(struct reply *r)
 
 	if (m->waiting.len == 0)
 		return;
-	failed = begin_message(m) | open_block(m, m->kind) | buf_add(&m->frame, m->prefix.data, m->prefix.len) |
-	         json_text_add(&m->frame, m->waiting.data, m->waiting.len) | buf_adds(&m->frame, "\"}}\n\n");
+	failed = begin_message(m) | open_block(m, m->kind) |
+	         json_text_add_between(&m->frame, &m->prefix, m->waiting.data, m->waiting.len, "\"}}\n\n");
 	frame_send(m, failed, kinds[m->kind].phase, m->waiting.data, m->kind == KIND_TEXT ? m->waiting.len : 0);
 	buf_reset(&m->waiting);
 }

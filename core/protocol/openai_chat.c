@@ -21,6 +21,7 @@
 
 #define ANSWER_MAX (16u << 20)
 #define FRAME_MAX  (2 * ANSWER_MAX)
+#define PREFIX_MAX 8192
 
 /* The states of output_set_state, for answers whose program dies: each is set after what brings it about. */
 enum phase {
@@ -51,6 +52,7 @@ struct chat_reply {
 	char id[40];
 	char *model;
 	struct buf prefix;  /* of each chunk, up to its delta */
+	struct buf piece;   /* of each chunk with what waits, up to its text; empty: not made */
 	struct buf frame;   /* the chunk that is made */
 	struct buf waiting; /* of the kind: */
 	enum waiting kind;
@@ -74,6 +76,7 @@ static struct chat_reply *chat_of(struct reply *r)
 static int make_prefix(struct chat_reply *c)
 {
 	buf_reset(&c->prefix);
+	buf_reset(&c->piece);
 	return buf_addf(&c->prefix,
 	                "data: {\"id\":\"%s\",\"object\":\"chat.completion.chunk\",\"created\":%" PRId64
 	                ",\"model\":\"",
@@ -88,6 +91,7 @@ static void chat_free(struct reply *r)
 	if (c == NULL)
 		return;
 	buf_free(&c->prefix);
+	buf_free(&c->piece);
 	buf_free(&c->frame);
 	buf_free(&c->waiting);
 	buf_free(&c->text);
@@ -106,7 +110,8 @@ static struct reply *chat_open(const struct protocol *p, struct output *o, const
 	if (c == NULL)
 		return NULL;
 	c->reply = (struct reply){.protocol = p, .output = o};
-	buf_init(&c->prefix, 8192);
+	buf_init(&c->prefix, PREFIX_MAX);
+	buf_init(&c->piece, PREFIX_MAX + 64);
 	buf_init(&c->frame, FRAME_MAX);
 	buf_init(&c->waiting, ANSWER_MAX);
 	buf_init(&c->text, ANSWER_MAX);
@@ -189,9 +194,11 @@ static void chat_flush(struct reply *r)
 
 	if (c->waiting.len == 0)
 		return;
-	failed = begin_chunks(c) | frame_begin(c, CHOICE "\"") | buf_adds(&c->frame, members[c->kind]) |
-	         buf_adds(&c->frame, "\":\"") | json_text_add(&c->frame, c->waiting.data, c->waiting.len) |
-	         buf_adds(&c->frame, "\"" CHOICE_END);
+	failed = begin_chunks(c);
+	if (c->piece.len == 0)
+		failed |= buf_add(&c->piece, c->prefix.data, c->prefix.len) |
+		          buf_addf(&c->piece, CHOICE "\"%s\":\"", members[c->kind]);
+	failed |= json_text_add_between(&c->frame, &c->piece, c->waiting.data, c->waiting.len, "\"" CHOICE_END);
 	frame_send(c, failed, c->waiting.data, c->kind == WAITING_TEXT ? c->waiting.len : 0);
 	buf_reset(&c->waiting);
 }
@@ -221,6 +228,7 @@ static void add(struct chat_reply *c, enum waiting kind, const char *bytes, size
 	}
 	if (c->kind != kind) {
 		chat_flush(&c->reply);
+		buf_reset(&c->piece);
 		c->kind = kind;
 	}
 	c->lost |= buf_add(&c->waiting, bytes, len) < 0;

@@ -279,16 +279,26 @@ static int event_begin(struct responses_reply *c, const char *type)
 	       buf_adds(&c->frame, "\ndata: {\"type\":\"") | buf_adds(&c->frame, type) | buf_adds(&c->frame, "\"");
 }
 
-static int event_end(struct responses_reply *c)
+#define SEQUENCE ",\"sequence_number\":"
+
+/* The number after SEQUENCE, and the end of the event. */
+static int put_sequence(struct responses_reply *c)
 {
-	char text[16], *at = text + sizeof text;
+	char text[16], *const end = text + sizeof text, *at = end;
 	uint32_t number = c->sequence++;
 
+	*--at = '\n';
+	*--at = '\n';
+	*--at = '}';
 	do
 		*--at = (char)('0' + number % 10);
 	while ((number /= 10) > 0);
-	return buf_adds(&c->frame, ",\"sequence_number\":") |
-	       buf_add(&c->frame, at, (size_t)(text + sizeof text - at)) | buf_adds(&c->frame, "}\n\n");
+	return buf_add(&c->frame, at, (size_t)(end - at));
+}
+
+static int event_end(struct responses_reply *c)
+{
+	return buf_adds(&c->frame, SEQUENCE) | put_sequence(c);
 }
 
 /* Which part of the open item it is of. */
@@ -449,6 +459,7 @@ static void close_item(struct responses_reply *c, const char *status)
 
 static void responses_flush(struct reply *r)
 {
+	static const char after[] = "\"" SEQUENCE;
 	struct responses_reply *c = responses_of(r);
 	enum kind kind = c->waiting_for;
 	int failed = 0;
@@ -461,12 +472,11 @@ static void responses_flush(struct reply *r)
 		close_item(c, "completed");
 		failed = open_item(c, kind);
 	}
-	failed |= buf_add(&c->frame, c->prefix.data, c->prefix.len);
-	from = c->frame.len;
-	failed |= json_text_add(&c->frame, c->waiting.data, c->waiting.len);
+	from = c->frame.len + c->prefix.len;
+	failed |= json_text_add_between(&c->frame, &c->prefix, c->waiting.data, c->waiting.len, after);
 	if (failed == 0)
-		failed = buf_add(&c->text, c->frame.data + from, c->frame.len - from);
-	failed |= buf_adds(&c->frame, "\"") | event_end(c);
+		failed = buf_add(&c->text, c->frame.data + from, c->frame.len - from - (sizeof after - 1));
+	failed |= put_sequence(c);
 	frame_send(c, failed, c->waiting.data, kind == KIND_TEXT ? c->waiting.len : 0);
 	buf_reset(&c->waiting);
 }
