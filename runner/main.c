@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tt-agent-runner: runs the code of chat turns in local sandboxes. A process of its own,
- * because the responder's hardening forbids the namespaces that sandboxes are made of. */
+ * because the responder's hardening forbids the namespaces that sandboxes are made of. With --mcp it runs MCP
+ * servers in their place, for which that hardening would be just as much in the way. */
 #include "core/base/log.h"
 #include "core/base/process.h"
 #include "core/base/systemd.h"
+#include "runner/mcp_service.h"
 #include "runner/options.h"
 #include "runner/self_test.h"
 #include "runner/service.h"
@@ -63,8 +65,9 @@ static void on_alive(evutil_socket_t fd, short what, void *arg)
 	systemd_notify_alive();
 }
 
-/* is_ours: we created the socket, and remove it. */
-static int serve(const struct runner_options *o, struct groups *groups, int listen_fd, bool is_ours, struct err *e)
+/* mcp: the servers to run, NULL: sandboxes. is_ours: we created the socket, and remove it. */
+static int serve(const struct runner_options *o, struct groups *groups, int listen_fd, bool is_ours, json_t *mcp,
+                 struct err *e)
 {
 	struct event_base *base = event_base_new();
 	struct event *term = base == NULL ? NULL : evsignal_new(base, SIGTERM, on_signal, base);
@@ -72,24 +75,35 @@ static int serve(const struct runner_options *o, struct groups *groups, int list
 	struct event *alive = base == NULL ? NULL : event_new(base, -1, EV_PERSIST, on_alive, NULL);
 	int64_t alive_ms = systemd_watchdog_ms();
 	const struct timeval interval = {alive_ms / 1000, alive_ms % 1000 * 1000};
+	struct mcp_service *mcp_service = NULL;
 	struct service *service = NULL;
 
 	if (term == NULL || interrupt == NULL || alive == NULL)
 		err_set(e, "no memory");
+	else if (mcp != NULL)
+		mcp_service = mcp_service_new(base, listen_fd, mcp, (size_t)o->reply_bytes, e);
 	else
 		service = service_new(base, groups, is_ours ? o->socket : NULL, listen_fd, &o->limits, o->sandboxes, e);
-	if (service != NULL) {
+	if (service != NULL || mcp_service != NULL) {
 		evsignal_add(term, NULL);
 		evsignal_add(interrupt, NULL);
 		if (alive_ms > 0)
 			event_add(alive, &interval);
-		log_event(LOG_READY, L_STR("socket", o->socket), L_INT("sandboxes", o->sandboxes),
-		          L_STR("control_groups", groups->missing == NULL ? "yes" : groups->missing));
+		if (mcp_service != NULL)
+			log_event(LOG_READY, L_STR("socket", o->socket), L_INT("mcp_servers", json_object_size(mcp)));
+		else
+			log_event(LOG_READY, L_STR("socket", o->socket), L_INT("sandboxes", o->sandboxes),
+			          L_STR("control_groups", groups->missing == NULL ? "yes" : groups->missing));
 		systemd_notify_ready();
 		event_base_dispatch(base);
 		systemd_notify_stopping();
 		log_event(LOG_STOPPED, L_STR("why", "signal"));
-		service_free(service);
+		if (service != NULL)
+			service_free(service);
+		if (mcp_service != NULL)
+			mcp_service_free(mcp_service);
+		if (mcp_service != NULL && is_ours)
+			unlink(o->socket);
 	}
 	if (alive != NULL)
 		event_free(alive);
@@ -108,6 +122,7 @@ int main(int argc, char **argv)
 	struct groups groups;
 	struct err e = ERR_INIT;
 	int status, listen_fd = -1;
+	json_t *mcp = NULL;
 	bool is_ours = false;
 
 	process_no_core_dumps();
@@ -117,18 +132,22 @@ int main(int argc, char **argv)
 	log_open("tt-agent-runner", LOG_TO_STDERR, LOG_INFO_);
 	log_set_format(o.log_format);
 	signal(SIGPIPE, SIG_IGN);
-	if (!o.only_test) {
+	if (o.mcp != NULL)
+		mcp = mcp_service_read(o.mcp, &e);
+	if (!o.only_test && !err_is_set(&e)) {
 		is_ours = systemd_socket(&listen_fd, &e) == 1;
 		if (is_ours)
 			listen_fd = bind_socket(&o, &e);
 	}
 	if (err_is_set(&e) || drop_root(o.user, &groups, &e) < 0 ||
-	    self_test(&o.limits, &groups, o.only_test ? stdout : NULL, &e) < 0 ||
-	    (!o.only_test && serve(&o, &groups, listen_fd, is_ours, &e) < 0)) {
-		log_event(LOG_NO_SANDBOX, L_STR("error", e.text));
+	    (o.mcp == NULL && self_test(&o.limits, &groups, o.only_test ? stdout : NULL, &e) < 0) ||
+	    (!o.only_test && serve(&o, &groups, listen_fd, is_ours, mcp, &e) < 0)) {
+		log_event(o.mcp != NULL ? LOG_MCP_NOT_STARTED : LOG_NO_SANDBOX, L_STR("error", e.text));
+		json_decref(mcp);
 		return 1;
 	}
+	json_decref(mcp);
 	if (o.only_test)
-		puts("the sandbox isolates");
+		puts(o.mcp != NULL ? "the file is valid" : "the sandbox isolates");
 	return 0;
 }

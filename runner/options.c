@@ -88,19 +88,36 @@ static const struct option_row rows[] = {
          .min = 1,
          .max = NUMBER_MAX,
          OPTION_INTO(struct runner_options, sandboxes)},
+	{.name = "mcp",
+         .argument = "FILE",
+         .help = "Starts the MCP servers of FILE instead of sandboxes.",
+         .more = "FILE is JSON: {\"mcpServers\": {\"NAME\": {\"command\": \"uvx\", \"args\": [\"mcp-server-git\"], "
+                 "\"env\": {\"NAME\": \"VALUE\"}, \"cwd\": \"/srv\"}}}. It is read once, before the user is switched. "
+                 "Each server is started by the first request for it, as --user, without a sandbox. mcp.servers in "
+                 "tt-agent.conf(5) refers to it by NAME, and to --socket. The other limits do not apply.",
+         OPTION_INTO(struct runner_options, mcp)},
+	{.name = "reply",
+         .argument = "MIB",
+         .help = "With --mcp: longest message of a server.",
+         .initial = "4",
+         .min = 1,
+         .max = 64,
+         .scale = 1 << 20,
+         OPTION_INTO(struct runner_options, reply_bytes)},
 	{.name = "log-format",
          .argument = "FORMAT",
          .help = "text, or json: one object per line, as log.format in tt-agent.conf(5).",
          .initial = "text",
          .check = check_log_format},
 	{.name = "test",
-         .help = "Tests the sandbox, prints what held, and exits: 0 if it isolates, else 1.",
+         .help = "Tests the sandbox, or the file of --mcp, prints what held, and exits: 0 if it holds, else 1.",
          OPTION_INTO(struct runner_options, only_test)},
 };
 
 static const struct option_exit_status exits[] = {
 	{0, "Stopped by a signal. With --test: the sandbox isolates."},
-	{1, "No sandbox can be created or it does not isolate; the last line of the log says why."},
+	{1,
+         "No sandbox can be created or it does not isolate, or the file of --mcp is not valid; the last line of the log says why."},
 	{OPTIONS_EXIT_USAGE, "Wrong options."},
 };
 
@@ -108,7 +125,7 @@ const struct program runner_program = {
 	.name = "tt-agent-runner",
 	.version = PACKAGE_VERSION,
 	.usage = "[OPTION]...",
-	.purpose = "Runs the code of chat turns in local sandboxes.",
+	.purpose = "Runs the code of chat turns in local sandboxes, or MCP servers.",
 	.rows = rows,
 	.row_count = sizeof rows / sizeof rows[0],
 	.exits = exits,

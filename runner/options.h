@@ -12,6 +12,8 @@ struct runner_options {
 	struct sandbox_limits limits;
 	unsigned sandboxes; /* at once */
 	bool only_test;
+	const char *mcp; /* file of MCP servers to start, in place of sandboxes; NULL: none */
+	int64_t reply_bytes;
 	enum log_format log_format;
 };
 

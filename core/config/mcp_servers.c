@@ -33,6 +33,7 @@ struct field {
 static const struct field fields[] = {
 	{FIELD("name", STRING, 0, MCP_SERVER_NAME_MAX, 0)},
 	{FIELD("url", URL, 0, 2048, 0)},
+	{FIELD("socket", STRING, 0, 100, 0), .path = true},
 	{FIELD("bearer", STRING, 0, 8192, KEY_SECRET)},
 	{FIELD("token_file", STRING, 0, 1024, 0), .path = true},
 	{FIELD("headers", STRING, 0, 8192, KEY_SECRET), .map = true},
@@ -56,6 +57,11 @@ static int unknown_field(const char *name, struct err *e)
 	struct buf all = BUF_INIT(400);
 	int result;
 
+	if (strcmp(name, "command") == 0 || strcmp(name, "args") == 0)
+		return err_set(e,
+		               "%s: commands are in the file of tt-agent-runner --mcp, whose socket is set here "
+		               "(doc/mcp-servers.md)",
+		               name);
 	for (size_t i = 0; i < FIELDS; i++) {
 		similar_consider(&similar, fields[i].row.name);
 		(void)buf_addf(&all, "%s%s", i == 0 ? "" : ", ", fields[i].row.name);
@@ -144,8 +150,10 @@ static int check_server(const json_t *server, mcp_servers_check_fn *check, struc
 		return err_set(
 			e,
 			"name is missing or not one; allowed: letters, digits, - and _ (no __, and no _ at its end)");
-	if (json_object_get(server, "url") == NULL)
-		return err_set(e, "url is missing; allowed: http:// or https://");
+	if (json_object_get(server, "url") == NULL && json_object_get(server, "socket") == NULL)
+		return err_set(e, "url is missing; allowed: http:// or https://, or socket in its place");
+	if (json_object_get(server, "url") != NULL && json_object_get(server, "socket") != NULL)
+		return err_set(e, "it has both url and socket; allowed: either");
 	if (json_object_get(server, "bearer") != NULL && json_object_get(server, "token_file") != NULL)
 		return err_set(e, "it has both bearer and token_file; allowed: either");
 	return 0;

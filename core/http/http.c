@@ -161,6 +161,10 @@ static enum http_outcome find_host(struct http_transfer *t, const char *resolve,
 	const struct known_url *u;
 	const char *known;
 
+	if (t->socket != NULL) {
+		queue(t);
+		return HTTP_DONE;
+	}
 	if (resolve != NULL && proxy == NULL) {
 		if (http_setup_resolve(t, resolve) < 0)
 			return HTTP_FAILED;

@@ -64,6 +64,8 @@ struct http_request {
 	size_t body_len;
 	const char *proxy;    /* "http://[user:password@]host:port", NULL: none; then resolve is
 	                       * not used, since the proxy looks up the URL's host */
+	const char *socket;   /* path of the Unix socket that the server listens on, NULL: it has an address;
+	                       * then the URL's host is not looked up, and proxy and resolve must be NULL */
 	const char *ca_file;  /* PEM for https, NULL: the system's */
 	int64_t connect_ms;   /* longest wait for a connection */
 	int64_t total_ms;     /* overall deadline, 0 = none */

@@ -166,7 +166,7 @@ void http_outcome_describe(const struct http_transfer *t, CURLcode code, struct 
 		return;
 	}
 	origin_of(t->url != NULL ? t->url : "", origin, sizeof origin);
-	snprintf(where, sizeof where, "%.99s", origin);
+	snprintf(where, sizeof where, "%.99s", t->socket != NULL ? t->socket : origin);
 	if (t->proxy != NULL) {
 		origin_of(t->proxy, origin, sizeof origin);
 		snprintf(where + strlen(where), sizeof where - strlen(where), " through the proxy %.80s", origin);

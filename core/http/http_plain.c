@@ -71,8 +71,9 @@ const struct known_url *http_plain_route(struct http *h, const struct http_reque
 	const struct known_url *u;
 	const char *addresses;
 
-	if (h->plain_idle_ms == 0 || req->once || req->proxy != NULL || strncmp(req->url, "http:", 5) != 0 ||
-	    (req->headers != NULL && req->headers[0] != NULL) || req->body_len >= EXPECT_FROM)
+	if (h->plain_idle_ms == 0 || req->once || req->proxy != NULL || req->socket != NULL ||
+	    strncmp(req->url, "http:", 5) != 0 || (req->headers != NULL && req->headers[0] != NULL) ||
+	    req->body_len >= EXPECT_FROM)
 		return NULL;
 	if (h->plain_always) {
 		struct http_transfer asking = {.http = h};
@@ -97,7 +98,7 @@ void http_plain_learn(struct http_transfer *t)
 	char *ip = NULL;
 	long port = 0, version = 0;
 
-	if (t->http->plain_idle_ms == 0 || t->proxy != NULL || strncmp(t->url, "http:", 5) != 0 ||
+	if (t->http->plain_idle_ms == 0 || t->proxy != NULL || t->socket != NULL || strncmp(t->url, "http:", 5) != 0 ||
 	    http_url_find(t, t->url, false) == NULL)
 		return;
 	u = http_url_known(t->http, t->url);

@@ -100,7 +100,7 @@ struct http_transfer {
 	struct curl_slist *labels; /* in front of those; NULL: none */
 	struct curl_slist *resolve;
 	long buffer_size;
-	char *ca_file, *proxy, *method;
+	char *ca_file, *proxy, *socket, *method;
 	int64_t connect_ms;
 	bool literal;       /* the URL names an address: curl may "look it up" */
 	bool odd;           /* the response is not for http_plain.c */

@@ -60,6 +60,8 @@ void http_setup_forget(struct http_transfer *t)
 	t->ca_file = NULL;
 	free(t->proxy);
 	t->proxy = NULL;
+	free(t->socket);
+	t->socket = NULL;
 	free(t->method);
 	t->method = NULL;
 }
@@ -144,6 +146,18 @@ static int set_proxy(struct http_transfer *t, const char *proxy)
 	if ((proxy != NULL && t->proxy == NULL) ||
 	    curl_easy_setopt(t->easy, CURLOPT_PROXY, proxy != NULL ? proxy : "") != CURLE_OK ||
 	    curl_easy_setopt(t->easy, CURLOPT_NOPROXY, proxy != NULL ? "" : "*") != CURLE_OK)
+		return http_outcome_exhausted(t, ENOMEM);
+	return 0;
+}
+
+static int set_socket(struct http_transfer *t, const char *socket)
+{
+	if (same(t->socket, socket))
+		return 0;
+	free(t->socket);
+	t->socket = socket != NULL ? strdup(socket) : NULL;
+	if ((socket != NULL && t->socket == NULL) ||
+	    curl_easy_setopt(t->easy, CURLOPT_UNIX_SOCKET_PATH, socket) != CURLE_OK)
 		return http_outcome_exhausted(t, ENOMEM);
 	return 0;
 }
@@ -235,7 +249,8 @@ int http_setup_handle_for(struct http_transfer *t, bool once)
 
 int http_setup_request(struct http_transfer *t, const struct http_request *req)
 {
-	if (set_ca(t, req->ca_file) < 0 || set_proxy(t, req->proxy) < 0 || http_headers_set(t, req) < 0)
+	if (set_ca(t, req->ca_file) < 0 || set_proxy(t, req->proxy) < 0 || set_socket(t, req->socket) < 0 ||
+	    http_headers_set(t, req) < 0)
 		return -1;
 	return http_setup_handle_for(t, req->once);
 }

@@ -222,6 +222,7 @@ static void send_notice(struct mcp_client *c, json_t *message)
 		.body = body,
 		.body_len = body != NULL ? strlen(body) : 0,
 		.proxy = c->proxy,
+		.socket = c->target.socket,
 		.ca_file = c->target.ca_file,
 		.connect_ms = NOTICE_MS,
 		.total_ms = NOTICE_MS,
@@ -559,6 +560,7 @@ static void send_stage(struct mcp_call *call, enum stage stage)
 			.body = body,
 			.body_len = body != NULL ? strlen(body) : 0,
 			.proxy = c->proxy,
+			.socket = c->target.socket,
 			.ca_file = c->target.ca_file,
 			.connect_ms = CONNECT_MS,
 			.once = stage == STAGE_REQUEST && !call->repeatable,
@@ -677,7 +679,7 @@ static void discovered(struct mcp_call *call, const struct http_result *r)
 		fail_versions(call, supported);
 	} else if ((r != NULL && r->outcome != HTTP_DONE) || (call->status >= 300 && call->status < 400) ||
 	           call->status == 401 || call->status == 403 || call->status == 429 ||
-	           (call->status >= 500 && call->answer == NULL) ||
+	           (call->status >= 500 && (call->answer == NULL || call->status >= 502)) || /* of a gateway */
 	           (is_modern_code(error_code(call)) && version == NULL)) {
 		fail_reported(call, r);
 	} else {
@@ -882,6 +884,7 @@ void mcp_call_cancel(struct mcp_call *call)
 
 struct mcp_client *mcp_client_new(const struct mcp_client_place *place, const struct mcp_target *target)
 {
+	const char *proxy = target->socket == NULL ? place->proxy : NULL;
 	struct mcp_client *c = calloc(1, sizeof *c);
 
 	if (c == NULL)
@@ -891,8 +894,8 @@ struct mcp_client *mcp_client_new(const struct mcp_client_place *place, const st
 	c->http = place->http;
 	c->background = place->background;
 	c->reply_limit = place->reply_limit;
-	c->proxy = place->proxy != NULL ? strdup(place->proxy) : NULL;
-	if ((place->proxy != NULL && c->proxy == NULL) || mcp_target_init(&c->target, target->json, NULL) < 0) {
+	c->proxy = proxy != NULL ? strdup(proxy) : NULL;
+	if ((proxy != NULL && c->proxy == NULL) || mcp_target_init(&c->target, target->json, NULL) < 0) {
 		free(c->proxy);
 		free(c);
 		return NULL;

@@ -42,12 +42,17 @@ int mcp_target_init(struct mcp_target *t, json_t *server, struct err *e)
 		.json = json_incref(server),
 		.name = text_of(server, "name"),
 		.url = text_of(server, "url"),
+		.socket = text_of(server, "socket"),
 		.bearer = text_of(server, MCP_TARGET_BEARER),
 		.token_file = text_of(server, "token_file"),
 		.ca_file = text_of(server, "ca_file"),
 		.era = text_of(server, MCP_TARGET_ERA),
 		.timeout_ms = json_is_number(timeout) ? (int64_t)(json_number_value(timeout) * 1000) : TIMEOUT_MS,
 	};
+	if (t->socket != NULL && t->name != NULL && asprintf(&t->made_url, "http://localhost/%s", t->name) < 0)
+		t->made_url = NULL;
+	if (t->socket != NULL)
+		t->url = t->made_url;
 	if (t->name != NULL && t->url != NULL && make_headers(t) == 0)
 		return 0;
 	mcp_target_clear(t);
@@ -59,6 +64,7 @@ void mcp_target_clear(struct mcp_target *t)
 	for (char **h = t->headers; h != NULL && *h != NULL; h++)
 		free(*h);
 	free(t->headers);
+	free(t->made_url);
 	json_decref(t->json);
 	*t = (struct mcp_target){.json = NULL};
 }
@@ -81,5 +87,8 @@ json_t *mcp_target_settings(const struct config *c)
 
 void mcp_target_place(const struct mcp_target *t, char *out, size_t size)
 {
-	snprintf(out, size, "%.*s", (int)strcspn(t->url, "?"), t->url);
+	if (t->socket != NULL)
+		snprintf(out, size, "unix:%s", t->socket);
+	else
+		snprintf(out, size, "%.*s", (int)strcspn(t->url, "?"), t->url);
 }

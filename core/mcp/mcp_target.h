@@ -18,8 +18,10 @@ struct mcp_target {
 	json_t *json; /* owned; the texts below belong to it */
 	const char *name;
 	const char *url;
+	const char *socket;                        /* Unix socket on which it takes HTTP; NULL: it has an address */
 	const char *bearer, *token_file, *ca_file; /* NULL: none */
 	const char *era;                           /* NULL: not known */
+	char *made_url;                            /* of a socket; owned */
 	char **headers;                            /* "Name: value" lines, NULL-terminated */
 	int64_t timeout_ms;
 };
@@ -34,7 +36,7 @@ bool mcp_target_offers(const struct mcp_target *t, const char *tool);
 /* mcp.servers, a new reference; an empty array where there are none. NULL: no memory. */
 json_t *mcp_target_settings(const struct config *c);
 
-/* For people: the URL without its query. */
+/* For people: the URL without its query, or the socket. */
 void mcp_target_place(const struct mcp_target *t, char *out, size_t size);
 
 #endif
