@@ -11,6 +11,7 @@ import pytest
 from harness.api_clients import INSTALLED, node
 from harness.mcp_server import servers
 from harness.process import BUILD, PATIENCE, Process, wait_until
+from harness.runner import McpRunner
 from harness.tool_mocks import call, calls, rounds
 
 pytestmark = pytest.mark.long
@@ -29,7 +30,9 @@ def add(a: int, b: int) -> int:
 @s.tool()
 def fail() -> str:
     raise ValueError("no such row")
-s.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+if len(sys.argv) > 1:
+    s.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+s.run("stdio")
 """
 
 
@@ -59,8 +62,8 @@ def serve(testbed, name, argv, port, env=None):
 
 
 def said(testbed, name, url, *each):
-    """What the model is told of these calls, in a turn of a service with that server."""
-    service, llm = testbed.one(sets=[servers({"name": name, "url": url})])
+    """What the model is told of these calls, in a turn of a service with the server at that URL or socket."""
+    service, llm = testbed.one(sets=[servers({"name": name, "url" if "://" in str(url) else "socket": str(url)})])
     service.wait_status(lambda s: f"{name}__{each[0][0]}" in s["tools"], "the tools are offered", 60)
     wanted = calls(*(call(f"{name}__{tool}", id=f"c{i}", **arguments) for i, (tool, arguments) in enumerate(each)))
     turn = service.chat(rounds(wanted, {"text": DONE}))
@@ -75,6 +78,20 @@ def test_the_python_sdk(testbed):
     service, told = said(testbed, "sdk", f"http://127.0.0.1:{port}/mcp", ("add", {"a": 2, "b": 40}), ("fail", {}), ("add", {"a": "x"}))
     assert told[0] == "42" and told[1] == "Error: Error executing tool fail" and told[2].startswith("Error: ")
     assert service.status()["mcp"][0]["version"] == "2026-07-28"
+
+
+def test_the_python_sdk_over_stdio(testbed):
+    need(PYTHON)
+    runner = McpRunner(testbed, {"sdk": {"command": str(PYTHON), "args": ["-c", SDK_SERVER]}})
+    _, told = said(testbed, "sdk", runner.path, ("add", {"a": 2, "b": 40}), ("fail", {}), ("add", {"a": "x"}))
+    assert told[0] == "42" and told[1] == "Error: Error executing tool fail" and told[2].startswith("Error: ")
+
+
+def test_server_everything_over_stdio(testbed):
+    need(NPM / "server-everything")
+    runner = McpRunner(testbed, {"all": {"command": str(node()), "args": [str(NPM / "server-everything" / "dist" / "index.js"), "stdio"]}})
+    _, told = said(testbed, "all", runner.path, ("echo", {"message": "hi"}), ("get-sum", {"a": 2, "b": 3}))
+    assert "hi" in told[0] and "5" in told[1]
 
 
 def test_server_everything(testbed):

@@ -11,27 +11,14 @@ from pathlib import Path
 import pytest
 
 from harness.mcp_server import servers
-from harness.process import BUILD, Process, wait_until
-from harness.runner import children, lives
+from harness.process import BUILD, wait_until
+from harness.runner import McpRunner, children, lives
 from harness.tool_mocks import call, calls, rounds
 
 SERVER = Path(__file__).parent / "harness" / "stdio_server.py"
 DONE = "All done."
 TIMEOUT = 30.0
 SHORT = 1.5
-
-
-class Runner:
-    """One with these servers, name -> settings."""
-
-    def __init__(self, testbed, each, options=()):
-        self.directory = testbed.directory / testbed._name("mcp-runner")
-        self.directory.mkdir()
-        self.path, self.file = self.directory / "mcp.sock", self.directory / "servers.json"
-        self.file.write_text(json.dumps({"mcpServers": each}))
-        self.process = testbed.own(Process(self.directory.name, [BUILD / "tt-agent-runner", "--mcp", self.file, "--socket", self.path,
-                                                                 "--user", "root", *options], self.directory, {"UNRELATED": "s3cret"}))
-        self.process.wait_log("ready", 20)
 
 
 def post(runner, path, method):
@@ -45,7 +32,7 @@ def post(runner, path, method):
 class World:
     def __init__(self, testbed, era, timeout=TIMEOUT, name="docs", ready=True, **settings):
         self.name, self.journal = name, testbed.directory / f"journal-{era}-{timeout}"
-        self.runner = Runner(testbed, {name: {"command": sys.executable, "args": [str(SERVER), era, str(self.journal)], **settings}})
+        self.runner = McpRunner(testbed, {name: {"command": sys.executable, "args": [str(SERVER), era, str(self.journal)], **settings}})
         self.service, self.llm = testbed.one(sets=[servers({"name": name, "socket": str(self.runner.path), "timeout": timeout})])
         if ready:
             self.service.wait_status(lambda s: f"{name}__echo" in s["tools"], "the tools are offered", 60)
@@ -168,7 +155,7 @@ def test_a_server_that_never_starts(testbed):
 
 
 def test_no_request_decides_what_runs(testbed):
-    runner = Runner(testbed, {"docs": {"command": "/no/such/program"}})
+    runner = McpRunner(testbed, {"docs": {"command": "/no/such/program"}})
     for path, method in {"/other": "tools/list", "/docs": "initialize", "/": "tools/list", "/docs/": "tools/list"}.items():
         assert post(runner, path, method)[1] == "404"
     assert "no server of this name" in post(runner, "/other", "tools/list")[0]

@@ -113,3 +113,16 @@ class Runner:
 
     def wait_empty(self, deadline=5.0):
         wait_until(lambda: not children(self.pid), "no process below the runner", deadline)
+
+
+class McpRunner:
+    """tt-agent-runner --mcp with these servers, name -> settings."""
+
+    def __init__(self, testbed, each, options=()):
+        self.directory = testbed.directory / testbed._name("mcp-runner")
+        self.directory.mkdir()
+        self.path, self.file = self.directory / "mcp.sock", self.directory / "servers.json"
+        self.file.write_text(json.dumps({"mcpServers": each}))
+        self.process = testbed.own(Process(self.directory.name, [BUILD / "tt-agent-runner", "--mcp", self.file, "--socket", self.path,
+                                                                 "--user", "root", *options], self.directory, {"UNRELATED": "s3cret"}))
+        self.process.wait_log("ready", 20)
