@@ -37,7 +37,7 @@
 #define HEADERS_MAX       (64u << 10)
 #define EXPECT_FROM       (1u << 20)
 #define KNOWN_URLS        64u
-#define PLAIN_IDLE_MS     60000 /* a connection that its server closes earlier is noticed */
+#define PLAIN_IDLE_MS     6000 /* uvicorn, as most, closes them after 5 s; that is noticed */
 #define HEADER_SETS       16u
 /* curl's read buffer: large ones are fast, small ones leave room for thousands of streams. */
 #define BUFFER_LARGE 16384L
