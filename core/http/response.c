@@ -112,10 +112,21 @@ static int on_field(response_parser *p, const char *at, size_t len)
 	return count_head(r, len);
 }
 
+/* http-parser finds these only where a piece begins. */
+static bool has_control(const char *at, size_t len)
+{
+	for (const unsigned char *c = (const unsigned char *)at, *end = c + len; c < end; c++)
+		if ((*c < ' ' && *c != '\t') || *c == 0x7f)
+			return true;
+	return false;
+}
+
 static int on_value(response_parser *p, const char *at, size_t len)
 {
 	struct response *r = p->data;
 
+	if (has_control(at, len))
+		return go_on(r, r->head_done ? RESPONSE_BAD : RESPONSE_ODD);
 	if (r->head_done)
 		return count_head(r, len);
 	for (unsigned char i = CONTENT_TYPE; r->name_len > 0 && i <= TRANSFER_ENCODING; i++)
@@ -137,8 +148,8 @@ static int on_headers_complete(response_parser *p)
 
 	if (r->header != OTHER_HEADER && end_of_line(r) != 0)
 		return -1;
-	if (p->status_code / 100 == 1)
-		return go_on(r, p->status_code == 101 ? RESPONSE_ODD : RESPONSE_MORE);
+	if (p->status_code < 200)
+		return go_on(r, p->status_code < 100 || p->status_code == 101 ? RESPONSE_ODD : RESPONSE_MORE);
 	r->status = (int)p->status_code;
 	r->head_done = true;
 	return go_on(r, r->events->head(r->arg) ? RESPONSE_MORE : RESPONSE_STOPPED);
@@ -148,6 +159,8 @@ static int on_body(response_parser *p, const char *at, size_t len)
 {
 	struct response *r = p->data;
 
+	if (!r->head_done) /* of a status of 1xx, which has none */
+		return go_on(r, RESPONSE_ODD);
 	return go_on(r, r->events->body(r->arg, at, len) ? RESPONSE_MORE : RESPONSE_STOPPED);
 }
 

@@ -93,6 +93,8 @@ static void reads_responses_in_pieces_of_any_size(void **state)
 	         false, "", "", ""},
 		{"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", RESPONSE_ODD, RESPONSE_ODD, 0,
 	         false, "", "", ""},
+		{"HTTP/1.1 103 Early\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 204 No\r\n\r\n", RESPONSE_ODD, RESPONSE_ODD,
+	         0, false, "", "", ""},
 		{"this is not HTTP\n\n", RESPONSE_ODD, RESPONSE_ODD, 0, false, "", "", ""},
 		{"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", RESPONSE_ODD, RESPONSE_ODD, 0, false, "", "", ""},
 		/* neither */
