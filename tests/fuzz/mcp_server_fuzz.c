@@ -120,6 +120,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		data = end + 1;
 	}
 	h = (struct mcp_headers){.version = headers[0], .method = headers[1], .name = headers[2]};
+	/* Of two ids, which JSON-RPC does not know, either may be returned. */
+	if ((end = memmem(data, len, "\"id\"", 4)) != NULL &&
+	    memmem(end + 4, len - (size_t)(end + 4 - data), "\"id\"", 4) != NULL)
+		len = 0;
 	body = fuzz_copy(data, len);
 	switch (mcp_server_read(body, len, &h, &m, &why)) {
 	case MCP_REQUEST:
