@@ -45,7 +45,8 @@ static void split(struct known_url *k, const char *url)
 	bool plain = u != NULL && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
 	             curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK && strcmp(scheme, "http") == 0 &&
 	             curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_NO_USER &&
-	             curl_url_get(u, CURLUPART_PATH, &path, 0) == CURLUE_OK && strchr(k->host, '%') == NULL;
+	             curl_url_get(u, CURLUPART_PATH, &path, CURLU_URLENCODE) == CURLUE_OK &&
+	             strchr(k->host, '%') == NULL;
 
 	curl_url_get(u, CURLUPART_QUERY, &query, 0);
 	curl_url_get(u, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT);

@@ -199,7 +199,7 @@ static void answer(struct client *c, const char *path, const char *head, const c
 	} else if (strcmp(path, "/drop-second") == 0) {
 		put(c, c->requests == 1 ? OK_HEAD "Content-Length: 5\r\n\r\nhello" : "");
 		c->close_when_written = c->requests == 2;
-	} else if (strcmp(path, "/echo") == 0) {
+	} else if (strcmp(path, "/echo") == 0 || strncmp(path, "/echo/", 6) == 0) {
 		answer_echo(c, head, body, body_len);
 	} else if (strncmp(path, "/status/", 8) == 0) {
 		answer_status(c, (int)strtol(path + 8, NULL, 10));

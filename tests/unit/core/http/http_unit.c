@@ -309,6 +309,29 @@ static void sends_what_the_request_says(void **state)
 	assert_int_equal(r->server.connections, r->plain ? 2 : 1); /* with headers of its own, it is curl's */
 }
 
+/* The same first line and Host, whoever sends it. */
+static void writes_a_url_as_curl_does(void **state)
+{
+	static const struct {
+		const char *path, *line;
+	} cases[] = {
+		{"/echo/a/../b/./c", "GET /echo/b/c HTTP/1.1"},
+		{"/echo/\xc3\xa4%20%2f?\xc3\xb6=%zz&b#c", "GET /echo/%c3%a4%20%2f?\xc3\xb6=%zz&b HTTP/1.1"},
+		{"/echo?", "GET /echo? HTTP/1.1"},
+		{"/echo//x", "GET /echo//x HTTP/1.1"},
+	};
+	struct rig *r = *state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct met m = get(r, cases[i].path);
+
+		assert_int_equal(m.result.outcome, HTTP_DONE);
+		m.body[strcspn(m.body, "\r")] = '\0';
+		assert_string_equal(m.body, cases[i].line);
+		free(m.body);
+	}
+}
+
 static void sends_a_body_of_a_megabyte(void **state)
 {
 	struct rig *r = *state;
@@ -1222,6 +1245,7 @@ int main(void)
 		T(collects_an_answer_on_a_reused_connection),
 		T(streams_whatever_the_pieces),
 		T(sends_what_the_request_says),
+		T(writes_a_url_as_curl_does),
 		T(sends_a_body_of_a_megabyte),
 		T(reports_status_and_when_to_retry),
 		T(collects_the_start_of_an_error),
