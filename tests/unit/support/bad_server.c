@@ -300,16 +300,30 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 }
 
+static void listen_at(struct bad_server *s, struct event_base *base, struct sockaddr *address, socklen_t len)
+{
+	*s = (struct bad_server){.base = base};
+	s->listener = evconnlistener_new_bind(base, on_accept, s, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 1024,
+	                                      address, (int)len);
+	if (s->listener != NULL)
+		getsockname(evconnlistener_get_fd(s->listener), address, &len);
+}
+
 void bad_server_start(struct bad_server *s, struct event_base *base)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-	socklen_t len = sizeof sa;
 
-	*s = (struct bad_server){.base = base};
-	s->listener = evconnlistener_new_bind(base, on_accept, s, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 1024,
-	                                      (struct sockaddr *)&sa, sizeof sa);
-	getsockname(evconnlistener_get_fd(s->listener), (struct sockaddr *)&sa, &len);
+	listen_at(s, base, (struct sockaddr *)&sa, sizeof sa);
 	s->port = ntohs(sa.sin_port);
+}
+
+bool bad_server_start_ipv6(struct bad_server *s, struct event_base *base)
+{
+	struct sockaddr_in6 sa = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+
+	listen_at(s, base, (struct sockaddr *)&sa, sizeof sa);
+	s->port = ntohs(sa.sin6_port);
+	return s->listener != NULL;
 }
 
 void bad_server_stop(struct bad_server *s)

@@ -4,6 +4,7 @@
 #define TT_TESTS_UNIT_BAD_SERVER_H
 
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,10 +19,11 @@ struct bad_server {
 };
 
 void bad_server_start(struct bad_server *s, struct event_base *base);
+bool bad_server_start_ipv6(struct bad_server *s, struct event_base *base); /* false: there is no IPv6 here */
 void bad_server_stop(struct bad_server *s);
 
 /* /ok           "hello", kept alive
- * /echo         the request, as text
+ * /echo[/...]   the request, as text
  * /status/N     N, with a body and Retry-After: 7
  * /date         429 with Retry-After as a date 60 s ahead
  * /large-error  500 with 100 KiB of text
@@ -39,7 +41,9 @@ void bad_server_stop(struct bad_server *s);
  * /interim      100 and 103 first
  * /huge-header  a header of 200 KiB
  * /many-headers 20,000 headers
- * /flood/N      N bytes of pattern, chunked
+ * /flood/N[/C]  N bytes of pattern, in chunks of C
+ * /gzip/N       "hello", from the Nth request on gzipped
+ * /drop-second  "hello"; a connection's second request closes it
  * /trickle      a byte every 20 ms, 10 of them, chunked */
 
 /* Byte i of the flood. */

@@ -915,6 +915,37 @@ static void leaves_curl_after_a_usual_response(void **state)
 	assert_int_equal(r->http->plain_idle_count, 1);
 }
 
+static void leaves_curl_for_an_ipv6_address_too(void **state)
+{
+	struct rig *r = *state;
+	struct bad_server six;
+	char url[100], host[40];
+
+	if (!bad_server_start_ipv6(&six, r->base))
+		skip();
+	r->http->plain_always = false;
+	r->http->plain_idle_ms = 60000;
+	snprintf(url, sizeof url, "http://[::1]:%u/echo", six.port);
+	snprintf(host, sizeof host, "Host: [::1]:%u\r\n", six.port);
+	for (int i = 0; i < 3; i++) {
+		struct http_request q = {.method = "GET", .url = url, .connect_ms = 2000};
+		struct met m = {.done = 0};
+
+		start(r, &m, &q, &collecting);
+		run_until(r, &m.done, 1);
+		assert_int_equal(m.result.outcome, HTTP_DONE);
+		assert_non_null(strstr(m.body, host));
+		free(m.body);
+	}
+	assert_int_equal(six.connections, 2);
+	http_plain_prune(r->http, INT64_MAX);
+	r->http->plain_idle_ms = 0;
+	http_shard_prune(r->http, INT64_MAX);
+	for (int i = 0; i < 200 && six.open > 0; i++)
+		spin(r, 5);
+	bad_server_stop(&six);
+}
+
 static void what_is_encoded_stays_with_curl(void **state)
 {
 	struct rig *r = *state;
@@ -1270,6 +1301,7 @@ int main(void)
 		T(closes_idle_connections),
 		T(sends_again_what_a_reused_connection_lost),
 		T(leaves_curl_after_a_usual_response),
+		T(leaves_curl_for_an_ipv6_address_too),
 		T(what_is_encoded_stays_with_curl),
 		T(goes_back_to_curl_for_an_encoded_response),
 		T(goes_back_to_curl_where_nobody_listens),
