@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define ANSWER_MAX (4u << 20)
 #define NEWS_MS    200 /* between two pieces of text */
@@ -134,11 +133,9 @@ static void chat_tool(struct reply *r, const char *progress, const char *subject
 
 static bool chat_source(struct reply *r, const char *title, const char *url)
 {
-	if (url == NULL || (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0))
+	if (!protocol_source(&title, url))
 		return false;
-	return json_array_append_new(chat_of(r)->sources,
-	                             json_pack("{s:s, s:s}", "title", title != NULL && *title != '\0' ? title : url,
-	                                       "url", url)) == 0;
+	return json_array_append_new(chat_of(r)->sources, json_pack("{s:s, s:s}", "title", title, "url", url)) == 0;
 }
 
 static void chat_tool_done(struct reply *r)

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define ANSWER_MAX (16u << 20)
 #define FRAME_MAX  (2 * ANSWER_MAX)
@@ -351,14 +350,13 @@ static bool messages_source(struct reply *r, const char *title, const char *url)
 {
 	struct messages_reply *m = messages_of(r);
 
-	if (url == NULL || (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0))
+	if (!protocol_source(&title, url))
 		return false;
 	if (m->sources == NULL)
 		m->sources = json_array();
 	return json_array_append_new(m->sources,
 	                             json_pack("{s:s, s:s, s:s, s:s, s:s}", "type", "web_search_result_location", "url",
-	                                       url, "title", title != NULL && *title != '\0' ? title : url,
-	                                       "encrypted_index", "", "cited_text", "")) == 0;
+	                                       url, "title", title, "encrypted_index", "", "cited_text", "")) == 0;
 }
 
 static void messages_tool_done(struct reply *r)
@@ -631,7 +629,7 @@ static void messages_resume(struct reply *r, const struct resumed_reply *from)
 	unsigned phase = from->state & PHASE_MASK;
 
 	if (strncmp(from->memo, "msg_", 4) == 0 && strlen(from->memo) < sizeof m->id) {
-		strcpy(m->id, from->memo);
+		snprintf(m->id, sizeof m->id, "%s", from->memo);
 		output_remember(r->output, m->id);
 	}
 	m->begun = true;

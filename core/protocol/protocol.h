@@ -133,6 +133,11 @@ struct protocol {
 /* The protocol of that name; NULL: there is none. */
 const struct protocol *protocol_find(const char *name);
 
+/* Whether clients may be given a link to this: to a page of the web. url: NULL is none. */
+bool protocol_is_link(const char *url);
+/* The same for a source. *title is then its title or, without one, url. */
+bool protocol_source(const char **title, const char *url);
+
 /* POST /poll_requests of TT-Studio. */
 extern const struct protocol protocol_studio;
 
@@ -147,6 +152,7 @@ extern const struct protocol protocol_mcp_chat;
 
 /* Its other tools, which are no turns: only what becomes of them where the program dies. */
 extern const struct protocol protocol_mcp_tool;
+
 /* POST /v1/messages, as Anthropic's clients speak it. */
 extern const struct protocol protocol_messages;
 

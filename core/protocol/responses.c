@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #define WHOLE_MAX  (15u << 20) /* of an object */
@@ -555,14 +554,13 @@ static bool responses_source(struct reply *r, const char *title, const char *url
 {
 	struct responses_reply *c = responses_of(r);
 
-	if (url == NULL || (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0))
+	if (!protocol_source(&title, url))
 		return false;
 	if (c->annotations == NULL)
 		c->annotations = json_array();
 	return json_array_append_new(c->annotations,
 	                             json_pack("{s:s, s:s, s:s, s:i, s:i}", "type", "url_citation", "url", url, "title",
-	                                       title != NULL && *title != '\0' ? title : url, "start_index", 0,
-	                                       "end_index", 0)) == 0;
+	                                       title, "start_index", 0, "end_index", 0)) == 0;
 }
 
 static void responses_tool_done(struct reply *r)

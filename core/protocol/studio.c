@@ -153,11 +153,6 @@ static int add_subject_line(struct buf *out, const char *progress, const char *s
 	return buf_adds(out, "\n");
 }
 
-static bool is_web_url(const char *url)
-{
-	return strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
-}
-
 /* What would end the link or the line, percent-encoded. */
 static int add_url(struct buf *out, const char *url)
 {
@@ -198,7 +193,7 @@ static int add_source_line(struct buf *out, const char *title, const char *url)
 	size_t start;
 	int result = -1;
 
-	if (url == NULL || !is_web_url(url) || add_url(&clean, url) < 0 || buf_adds(out, "Source: [") < 0)
+	if (!protocol_is_link(url) || add_url(&clean, url) < 0 || buf_adds(out, "Source: [") < 0)
 		goto out;
 	start = out->len;
 	if (title != NULL && add_line(out, title, TITLE_MAX, true) < 0)

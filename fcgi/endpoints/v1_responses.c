@@ -77,7 +77,7 @@ static void get(struct worker *w, struct connection *c, const char *id)
 	l = calloc(1, sizeof *l);
 	if (l != NULL && services != NULL) {
 		responses_thread(id, thread);
-		strcpy(l->id, id);
+		snprintf(l->id, sizeof l->id, "%s", id);
 		l->connection = c;
 		l->load =
 			store_load(services->store,
