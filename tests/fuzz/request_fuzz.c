@@ -6,91 +6,83 @@
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-static void check_detail(json_t *detail)
+static void check_studio(const struct chat_request *r)
 {
-	char *text = json_dumps(detail, JSON_COMPACT);
+	char *text = chat_content_text(r->content);
 
-	if (text == NULL || json_array_size(json_object_get(detail, "detail")) == 0)
-		abort();
+	fuzz_require(text != NULL && r->thread_id != NULL);
 	free(text);
-	json_decref(detail);
+}
+
+static void check_api(const struct chat_request *r)
+{
+	char *text = json_dumps(r->messages, JSON_COMPACT);
+
+	fuzz_require(json_is_object(r->fields) && r->model_asked != NULL && *r->model_asked != '\0' &&
+	             r->thread_id != NULL);
+	fuzz_require(text != NULL);
+	free(text);
+}
+
+static void check_openai(const struct chat_request *r)
+{
+	check_api(r);
+	fuzz_require(json_array_size(r->messages) > 0);
+}
+
+static void check_responses(const struct chat_request *r)
+{
+	check_openai(r);
+	fuzz_require(json_array_size(r->stored) > 0 && json_is_object(r->echo));
+}
+
+static const struct parser {
+	int (*parse)(const char *body, size_t len, struct chat_request *r, json_t **problem);
+	void (*check)(const struct chat_request *r);
+	int refusal; /* the status, and what the problem is in: */
+	const char *member;
+	size_t size;
+} parsers[] = {
+	{studio_request_parse, check_studio, 422, "detail", 0},
+	{openai_chat_parse, check_openai, 400, "error", 4},
+	{responses_parse, check_responses, 400, "error", 4},
+	{messages_parse, check_api, 400, "error", 2},
+};
+
+static void check_problem(const struct parser *p, json_t *problem)
+{
+	char *text = json_dumps(problem, JSON_COMPACT);
+	const json_t *member = json_object_get(problem, p->member);
+
+	fuzz_require(text != NULL);
+	fuzz_require(p->size > 0 ? json_object_size(member) == p->size : json_array_size(member) > 0);
+	free(text);
+	json_decref(problem);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct chat_request r;
-	json_t *detail;
-	char *body = malloc(len + (len == 0)), *text, *id;
+	char *body = fuzz_copy(data, len), *id;
+	json_t *problem;
 
-	if (body == NULL)
-		abort();
-	memcpy(body, data, len);
-	switch (studio_request_parse(body, len, &r, &detail)) {
-	case 0:
-		text = chat_content_text(r.content);
-		if (text == NULL || r.thread_id == NULL || detail != NULL)
-			abort();
-		free(text);
+	for (const struct parser *p = parsers; p < parsers + sizeof parsers / sizeof parsers[0]; p++) {
+		struct chat_request r;
+		int status;
+
+		problem = NULL;
+		status = p->parse(body, len, &r, &problem);
+		fuzz_require(status == 0 || status == p->refusal);
+		if (status != 0) {
+			check_problem(p, problem);
+			continue;
+		}
+		fuzz_require(problem == NULL);
+		p->check(&r);
 		chat_request_clear(&r);
-		break;
-	case 422:
-		check_detail(detail);
-		break;
-	default:
-		abort();
 	}
-	switch (openai_chat_parse(body, len, &r, &detail)) {
-	case 0:
-		if (json_array_size(r.messages) == 0 || !json_is_object(r.fields) || r.model_asked == NULL ||
-		    *r.model_asked == '\0' || r.thread_id == NULL || detail != NULL)
-			abort();
-		chat_request_clear(&r);
-		break;
-	case 400:
-		if (json_object_size(json_object_get(detail, "error")) != 4)
-			abort();
-		json_decref(detail);
-		break;
-	default:
-		abort();
-	}
-	switch (responses_parse(body, len, &r, &detail)) {
-	case 0:
-		if (json_array_size(r.messages) == 0 || json_array_size(r.stored) == 0 || !json_is_object(r.fields) ||
-		    !json_is_object(r.echo) || r.model_asked == NULL || r.thread_id == NULL || detail != NULL)
-			abort();
-		chat_request_clear(&r);
-		break;
-	case 400:
-		if (json_object_size(json_object_get(detail, "error")) != 4)
-			abort();
-		json_decref(detail);
-		break;
-	default:
-		abort();
-	}
-	switch (messages_parse(body, len, &r, &detail)) {
-	case 0:
-		if (!json_is_object(r.fields) || r.model_asked == NULL || r.thread_id == NULL || detail != NULL)
-			abort();
-		text = json_dumps(r.messages, JSON_COMPACT);
-		if (text == NULL)
-			abort();
-		free(text);
-		chat_request_clear(&r);
-		break;
-	case 400:
-		if (json_object_size(json_object_get(detail, "error")) != 2)
-			abort();
-		json_decref(detail);
-		break;
-	default:
-		abort();
-	}
-	if (studio_request_parse_select(NULL, body, len, &id, &detail) == 422)
-		check_detail(detail);
+	if (studio_request_parse_select(NULL, body, len, &id, &problem) == 422)
+		check_problem(&parsers[0], problem);
 	else
 		free(id);
 	free(body);
