@@ -84,6 +84,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/read.c \
 	fcgi/relay.c \
 	fcgi/relay.h \
+	fcgi/relay_llm.c \
+	fcgi/relay_private.h \
 	fcgi/request_log.c \
 	fcgi/request_log.h \
 	fcgi/response.c \
