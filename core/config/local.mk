@@ -25,4 +25,6 @@ libttagent_a_SOURCES += \
 	core/config/user_config.c \
 	core/config/user_config.h \
 	core/config/value.c \
+	core/config/value_check.c \
+	core/config/value_check.h \
 	core/config/value.h

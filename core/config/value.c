@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/value.h"
 
-#include "core/base/network.h"
-#include "core/base/similar.h"
 #include "core/config/mcp_servers.h"
+#include "core/config/value_check.h"
 
-#include <arpa/inet.h>
-#include <curl/curl.h>
-#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -16,21 +12,6 @@
 
 #define WHITESPACE     " \t\r\n"
 #define LIST_ITEMS_MAX 1024
-
-/* As Python's logging has them, whose names of levels ours are. */
-static const struct {
-	const char *written, *choice;
-} level_synonyms[] = {{"WARN", "WARNING"}, {"FATAL", "CRITICAL"}};
-
-static int refuse(const struct key_row *row, const char *shown, const char *why, struct err *e)
-{
-	char allowed[256];
-
-	table_allowed(row, allowed, sizeof allowed);
-	if (row->info.secret || shown == NULL)
-		return err_set(e, "the value %s; allowed: %s", why, allowed);
-	return err_set(e, "%.80s%s %s; allowed: %s", shown, strlen(shown) > 80 ? "..." : "", why, allowed);
-}
 
 static int out_of_memory(struct err *e)
 {
@@ -47,7 +28,7 @@ static bool in_range(const struct key_row *row, double x)
 static int set_number(const struct key_row *row, double x, const char *shown, struct value *out, struct err *e)
 {
 	if (!isfinite(x) || !in_range(row, x))
-		return refuse(row, shown, "is out of range", e);
+		return value_refuse(row, shown, "is out of range", e);
 	if (row->type == TYPE_REAL)
 		out->real = x;
 	else if (row->type == TYPE_TIME)
@@ -61,7 +42,7 @@ static int set_number(const struct key_row *row, double x, const char *shown, st
 static int set_whole(const struct key_row *row, int64_t n, const char *shown, struct value *out, struct err *e)
 {
 	if (!in_range(row, (double)n))
-		return refuse(row, shown, "is out of range", e);
+		return value_refuse(row, shown, "is out of range", e);
 	out->num = n;
 	return 0;
 }
@@ -103,7 +84,7 @@ static int not_a_number(const struct key_row *row, const char *text, struct err 
 
 	value_number_advice(row, text, advice, sizeof advice);
 	snprintf(why, sizeof why, "is not a %snumber%s%s", whole ? "whole " : "", *advice != '\0' ? ": " : "", advice);
-	return refuse(row, text, why, e);
+	return value_refuse(row, text, why, e);
 }
 
 static int number_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
@@ -121,7 +102,7 @@ static int number_from_text(const struct key_row *row, const char *text, struct 
 		if (*end != '\0' || end == text)
 			return not_a_number(row, text, e);
 		if (errno == ERANGE)
-			return refuse(row, text, "is out of range", e);
+			return value_refuse(row, text, "is out of range", e);
 		return set_whole(row, n, text, out, e);
 	}
 	double x = strtod(text, &end);
@@ -143,220 +124,20 @@ static int bool_from_text(const struct key_row *row, const char *text, struct va
 			}
 		}
 	}
-	return refuse(row, text, "is neither true nor false (1, 0, yes, no, on, off)", e);
+	return value_refuse(row, text, "is neither true nor false (1, 0, yes, no, on, off)", e);
 }
 
 /* --- strings --------------------------------------------------------------------- */
 
-static int check_bytes(const struct key_row *row, const char *text, struct err *e)
-{
-	bool several_lines = (row->flags & KEY_TEXT) != 0;
-	json_t *utf8 = json_string(text);
-
-	if (utf8 == NULL)
-		return refuse(row, NULL, "is not valid UTF-8", e);
-	json_decref(utf8);
-	for (const char *p = text; *p != '\0'; p++) {
-		if (((unsigned char)*p < ' ' || *p == 0x7f) && !(several_lines && (*p == '\n' || *p == '\t')))
-			return refuse(row, NULL, "contains a line break or another control character", e);
-	}
-	if (strlen(text) > (size_t)row->max)
-		return refuse(row, NULL, "is too long", e);
-	return 0;
-}
-
-static bool url_has(CURLU *u, CURLUPart part)
-{
-	char *text = NULL;
-	bool there = curl_url_get(u, part, &text, 0) == CURLUE_OK && *text != '\0';
-
-	curl_free(text);
-	return there;
-}
-
-static bool url_is_http(CURLU *u)
-{
-	char *scheme = NULL;
-	bool ok = curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-	          (strcasecmp(scheme, "http") == 0 || strcasecmp(scheme, "https") == 0);
-
-	curl_free(scheme);
-	return ok;
-}
-
-/* curl takes more than any host can be called, and port 0. */
-static bool url_has_sound_host(CURLU *u)
-{
-	char *host = NULL, *port = NULL;
-	bool ok = curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK;
-
-	if (ok && *host != '[')
-		ok = *host != '-' && *host != '.' && strstr(host, "..") == NULL &&
-		     strpbrk(host, "%$!*(),;'\"<>|{}^") == NULL;
-	if (curl_url_get(u, CURLUPART_PORT, &port, 0) == CURLUE_OK)
-		ok = ok && strtol(port, NULL, 10) != 0;
-	curl_free(host);
-	curl_free(port);
-	return ok;
-}
-
-static int check_url(const struct key_row *row, const char *text, struct err *e)
-{
-	CURLU *u = curl_url();
-	int result = 0;
-
-	if (u == NULL)
-		return out_of_memory(e);
-	if (strpbrk(text, WHITESPACE) != NULL ||
-	    curl_url_set(u, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK || !url_is_http(u) ||
-	    !url_has(u, CURLUPART_HOST) || !url_has_sound_host(u))
-		result = refuse(row, strchr(text, '@') == NULL ? text : NULL, "is not a valid URL", e);
-	else if (url_has(u, CURLUPART_USER) || url_has(u, CURLUPART_PASSWORD))
-		result = refuse(row, NULL,
-		                "contains a user name or password, which everybody who can read the settings would see",
-		                e);
-	curl_url_cleanup(u);
-	return result;
-}
-
-/* The choice of the row that text names, and its length; NULL: none. */
-static const char *find_choice(const struct key_row *row, const char *text, size_t *len)
-{
-	for (size_t i = 0; row->key == CFG_LOG_LEVEL && i < sizeof level_synonyms / sizeof level_synonyms[0]; i++)
-		if (strcasecmp(text, level_synonyms[i].written) == 0)
-			text = level_synonyms[i].choice;
-	*len = strlen(text);
-	for (const char *choice = row->info.unit; choice != NULL;) {
-		const char *bar = strchr(choice, '|');
-		size_t n = bar != NULL ? (size_t)(bar - choice) : strlen(choice);
-
-		if (n == *len && strncasecmp(choice, text, n) == 0)
-			return choice;
-		choice = bar != NULL ? bar + 1 : NULL;
-	}
-	return NULL;
-}
-
-/* "is not a choice", and the one that was probably meant. */
-static int no_choice(const struct key_row *row, const char *text, struct err *e)
-{
-	struct similar similar = SIMILAR_TO(text);
-	char *choices = strdup(row->info.unit), *rest = choices, why[200];
-	int result;
-
-	for (char *choice; rest != NULL && (choice = strsep(&rest, "|")) != NULL;)
-		similar_consider(&similar, choice);
-	snprintf(why, sizeof why, "is not a choice%s%s%s", similar.best != NULL ? "; did you mean " : "",
-	         similar.best != NULL ? similar.best : "", similar.best != NULL ? "?" : "");
-	result = refuse(row, text, why, e);
-	free(choices);
-	return result;
-}
-
 static int enum_from_text(const struct key_row *row, const char *text, struct value *out, struct err *e)
 {
 	size_t len;
-	const char *choice = find_choice(row, text, &len);
+	const char *choice = value_choice(row, text, &len);
 
 	if (choice == NULL)
-		return no_choice(row, text, e);
+		return value_no_choice(row, text, e);
 	out->str = strndup(choice, len);
 	return out->str != NULL ? 0 : out_of_memory(e);
-}
-
-/* A name that no header can have would put the conversations of all users together. */
-static int check_header(const struct key_row *row, const char *text, struct err *e)
-{
-	for (const char *p = text; *p != '\0'; p++)
-		if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_')
-			return refuse(row, text, "is not the name of a header", e);
-	return 0;
-}
-
-static int check_scheme(const struct key_row *row, const char *text, struct err *e)
-{
-	const char *choice = row->info.unit;
-
-	for (size_t len = strcspn(choice, "|"); len > 0; len = strcspn(choice, "|")) {
-		if (strncmp(text, choice, len) == 0)
-			return 0;
-		choice += len + (choice[len] == '|');
-	}
-	return refuse(row, text, "begins with none of the choices", e);
-}
-
-/* An address of a host, alone or in brackets. */
-static bool is_ipv6(const char *text)
-{
-	struct in6_addr address;
-
-	return inet_pton(AF_INET6, text, &address) == 1;
-}
-
-/* Quotes and whitespace are what is left of a shell's or a compose file's syntax. */
-static int check_address(const struct key_row *row, const char *text, struct err *e)
-{
-	bool host_only = (row->flags & KEY_HOST) != 0;
-	char *url = NULL;
-	int result = -1;
-
-	if (strpbrk(text, WHITESPACE "\"'`") != NULL)
-		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "contains a quote or whitespace", e);
-	if (host_only && is_ipv6(text))
-		return 0;
-	/* "host:", "http:/host", "https//host": a part is missing */
-	if (strstr(text, "://") == NULL && (text[strlen(text) - 1] == ':' || strstr(text, ":/") != NULL ||
-	                                    strncmp(text + strcspn(text, "/"), "//", 2) == 0))
-		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "is not a valid address", e);
-	if (host_only && (strpbrk(text, "/?#@") != NULL ||
-	                  (strchr(text, ':') != NULL && !(text[0] == '[' && text[strlen(text) - 1] == ']'))))
-		return refuse(row, strchr(text, '@') == NULL ? text : NULL, "is more than a host", e);
-	if (asprintf(&url, "%s%s", strstr(text, "://") == NULL ? "http://" : "", text) < 0)
-		return out_of_memory(e);
-	result = check_url(row, url, e);
-	free(url);
-	return result;
-}
-
-static int check_proxy(const struct key_row *row, const char *url, struct err *e)
-{
-	CURLU *u = curl_url();
-	bool ok;
-
-	if (u == NULL)
-		return out_of_memory(e);
-	ok = strpbrk(url, WHITESPACE) == NULL &&
-	     curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK && url_is_http(u) &&
-	     url_has(u, CURLUPART_HOST);
-	curl_url_cleanup(u);
-	return ok ? 0 : refuse(row, NULL, "is not the URL of a proxy", e);
-}
-
-/* What is sent to an LLM beside what every request has. */
-static int check_json(const struct key_row *row, const char *text, struct err *e)
-{
-	static const char *const ours[] = {"model", "messages", "prompt", "stream", "tools", "tool_choice"};
-	json_error_t at;
-	json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &at);
-	const char *taken = NULL;
-	char why[300];
-	int result = 0;
-
-	if (object == NULL) {
-		snprintf(why, sizeof why, "is not valid JSON: %.150s (column %d)", at.text, at.column);
-		return refuse(row, NULL, why, e);
-	}
-	for (size_t i = 0; taken == NULL && i < sizeof ours / sizeof ours[0]; i++)
-		if (json_object_get(object, ours[i]) != NULL)
-			taken = ours[i];
-	if (!json_is_object(object)) {
-		result = refuse(row, NULL, "is JSON, but not an object", e);
-	} else if (taken != NULL) {
-		snprintf(why, sizeof why, "has the member \"%s\", which every request sets itself", taken);
-		result = refuse(row, NULL, why, e);
-	}
-	json_decref(object);
-	return result;
 }
 
 /* For mcp_servers_check. */
@@ -376,21 +157,18 @@ static int string_from_text(const struct key_row *row, const char *text, struct 
 	if (*text == '\0') {
 		if (row->info.def == NULL || (row->flags & KEY_TEXT) != 0)
 			return 0;
-		return refuse(row, NULL, "is empty", e);
+		return value_refuse(row, NULL, "is empty", e);
 	}
 	if ((row->flags & KEY_SERVERS) != 0) {
 		if (strlen(text) > (size_t)row->max)
-			return refuse(row, NULL, "is too long", e);
+			return value_refuse(row, NULL, "is too long", e);
 		if (mcp_servers_check(text, check_json_value, e) < 0)
 			return -1;
 		if (strcmp(text, "[]") == 0)
 			return 0;
-	} else if (check_bytes(row, text, e) < 0 || (row->type == TYPE_URL && check_url(row, text, e) < 0) ||
-	           ((row->flags & KEY_HEADER) != 0 && check_header(row, text, e) < 0) ||
-	           ((row->flags & (KEY_ADDRESS | KEY_HOST)) != 0 && check_address(row, text, e) < 0) ||
-	           ((row->flags & KEY_SCHEME) != 0 && check_scheme(row, text, e) < 0) ||
-	           ((row->flags & KEY_JSON) != 0 && check_json(row, text, e) < 0))
+	} else if (value_check_string(row, text, e) < 0) {
 		return -1;
+	}
 	if ((row->flags & KEY_PROXY) != 0 && strstr(text, "://") == NULL) {
 		if (asprintf(&out->str, "http://%s", text) < 0)
 			out->str = NULL;
@@ -399,7 +177,7 @@ static int string_from_text(const struct key_row *row, const char *text, struct 
 	}
 	if (out->str == NULL)
 		return out_of_memory(e);
-	return (row->flags & KEY_PROXY) != 0 ? check_proxy(row, out->str, e) : 0;
+	return (row->flags & KEY_PROXY) != 0 ? value_check_proxy(row, out->str, e) : 0;
 }
 
 /* --- lists ----------------------------------------------------------------------- */
@@ -409,85 +187,12 @@ static char **list_items(struct cfg_list *list)
 	return (char **)(uintptr_t)list->items;
 }
 
-static bool is_network(const char *item)
-{
-	struct network n;
-
-	return network_parse(item, &n);
-}
-
-static bool is_origin(const char *item)
-{
-	const char *host = strncasecmp(item, "http://", 7) == 0    ? item + 7
-	                   : strncasecmp(item, "https://", 8) == 0 ? item + 8
-	                                                           : "";
-
-	return *host != '\0' && strpbrk(host, "/?#@ ") == NULL;
-}
-
-/* HOST, HOST:PORT or [IPV6]:PORT, and nothing else. */
-static bool is_host_and_port(const char *text)
-{
-	char *url = NULL, *port = NULL;
-	CURLU *u = curl_url();
-	bool ok = false;
-
-	if (u != NULL && *text != '\0' && strpbrk(text, WHITESPACE "\"'`/?#@=\\") == NULL &&
-	    asprintf(&url, "http://%s/", text) >= 0 && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK)
-		ok = curl_url_get(u, CURLUPART_PORT, &port, 0) == CURLUE_NO_PORT
-		             ? text[strlen(text) - 1] != ':'
-		             : port != NULL && strtoul(port, NULL, 10) > 0;
-	curl_free(port);
-	curl_url_cleanup(u);
-	free(url);
-	return ok;
-}
-
-/* NAME=HOST, each with a port or without. */
-static bool is_host_mapping(char *item)
-{
-	char *to = strchr(item, '=');
-	bool ok;
-
-	if (to == NULL)
-		return false;
-	*to = '\0';
-	ok = is_host_and_port(item) && is_host_and_port(to + 1);
-	*to = '=';
-	return ok;
-}
-
-/* Spells a choice as in the table. */
-static int check_item(const struct key_row *row, char *item, struct err *e)
-{
-	size_t len = strlen(item);
-
-	if (check_bytes(row, item, e) < 0)
-		return -1;
-	if (row->info.unit != NULL) {
-		const char *choice = find_choice(row, item, &len);
-
-		if (choice == NULL)
-			return no_choice(row, item, e);
-		memcpy(item, choice, len);
-	}
-	if ((row->flags & KEY_PATHS) != 0 && item[0] != '/')
-		return refuse(row, item, "does not begin with /", e);
-	if ((row->flags & KEY_NETWORKS) != 0 && !is_network(item))
-		return refuse(row, item, "is neither an address nor a network", e);
-	if ((row->flags & KEY_ORIGINS) != 0 && !is_origin(item))
-		return refuse(row, item, "is not the origin of a web page", e);
-	if ((row->flags & KEY_HOSTS) != 0 && !is_host_mapping(item))
-		return refuse(row, item, "does not say where a host is", e);
-	return (row->flags & KEY_HEADER) != 0 ? check_header(row, item, e) : 0;
-}
-
 static int list_add(const struct key_row *row, struct cfg_list *list, const char *item, size_t len, struct err *e)
 {
 	char **items;
 
 	if (list->count == LIST_ITEMS_MAX)
-		return refuse(row, NULL, "has too many entries", e);
+		return value_refuse(row, NULL, "has too many entries", e);
 	items = realloc(list_items(list), (list->count + 1) * sizeof *items);
 	if (items == NULL)
 		return out_of_memory(e);
@@ -496,19 +201,19 @@ static int list_add(const struct key_row *row, struct cfg_list *list, const char
 	if (items[list->count] == NULL)
 		return out_of_memory(e);
 	list->count++;
-	return check_item(row, items[list->count - 1], e);
+	return value_check_item(row, items[list->count - 1], e);
 }
 
 static int list_done(const struct key_row *row, const struct value *v, struct err *e)
 {
 	if (v->list.count == 0 && (row->flags & KEY_NO_EMPTY_LIST) != 0)
-		return refuse(row, NULL, "is empty", e);
+		return value_refuse(row, NULL, "is empty", e);
 	for (size_t i = 0; (row->flags & KEY_HOSTS) != 0 && i < v->list.count; i++) {
 		const char *item = v->list.items[i];
 
 		for (size_t k = 0; k < i; k++)
 			if (strncasecmp(item, v->list.items[k], strcspn(item, "=") + 1) == 0)
-				return refuse(row, item, "is the second entry for this host", e);
+				return value_refuse(row, item, "is the second entry for this host", e);
 	}
 	return 0;
 }
@@ -534,7 +239,7 @@ static int list_from_items(const struct key_row *row, const struct literal *lit,
 {
 	for (size_t i = 0; i < lit->count; i++) {
 		if (*lit->items[i] == '\0')
-			return refuse(row, NULL, "contains an empty string", e);
+			return value_refuse(row, NULL, "contains an empty string", e);
 		if (list_add(row, &out->list, lit->items[i], strlen(lit->items[i]), e) < 0)
 			return -1;
 	}
@@ -604,7 +309,7 @@ static int wrong_type(const struct key_row *row, const struct literal *lit, cons
 	else if (lit->kind == LITERAL_STRING)
 		snprintf(shown, sizeof shown, "\"%.60s%s\"", lit->str, strlen(lit->str) > 60 ? "..." : "");
 	snprintf(why, sizeof why, "is %s%s%s", kinds[lit->kind], *advice != '\0' ? ": " : "", advice);
-	return refuse(row, shown[0] != '\0' ? shown : NULL, why, e);
+	return value_refuse(row, shown[0] != '\0' ? shown : NULL, why, e);
 }
 
 /* A string where no string is expected: without its quotes, would it be a value? */
@@ -648,7 +353,7 @@ static int number_from_literal(const struct key_row *row, const struct literal *
 		return wrong_type(row, lit, "", e);
 	snprintf(shown, sizeof shown, "%.15g", lit->real);
 	if (whole)
-		return refuse(row, shown, "has a fraction: write a whole number, without a point", e);
+		return value_refuse(row, shown, "has a fraction: write a whole number, without a point", e);
 	return set_number(row, lit->real, shown, out, e);
 }
 
