@@ -104,6 +104,7 @@ tests_unit_libsupport_a_SOURCES = \
 	tests/unit/support/config_fixture.h \
 	tests/unit/support/fake_names.c \
 	tests/unit/support/fake_names.h \
+	tests/unit/support/scratch.h \
 	tests/unit/support/settings.h \
 	tests/unit/support/status_fixture.h
 

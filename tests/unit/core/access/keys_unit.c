@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The file of API keys: what is read from it, what costs one key only, and how it is changed. */
+#include "tests/unit/support/scratch.h"
+
 #include "core/access/keys.h"
 
 #include <errno.h>
@@ -199,23 +201,6 @@ static void ten_thousand_keys_are_each_found(void **state)
 }
 
 /* ---- changing the file ---------------------------------------------------------------------------- */
-
-static int make_directory(void **state)
-{
-	char *directory = strdup("/tmp/keys-XXXXXX");
-
-	*state = mkdtemp(directory);
-	return *state == NULL ? -1 : 0;
-}
-
-static int remove_directory(void **state)
-{
-	char command[200];
-
-	snprintf(command, sizeof command, "rm -rf %s", (char *)*state);
-	free(*state);
-	return system(command) == 0 ? 0 : -1;
-}
 
 static void path_of(void **state, char path[100])
 {
@@ -428,5 +413,5 @@ int main(void)
 		cmocka_unit_test(base64url_takes_nothing_but_its_letters),
 	};
 
-	return cmocka_run_group_tests(tests, make_directory, remove_directory);
+	return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

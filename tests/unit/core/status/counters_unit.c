@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Workers' counters: summed over processes, going on over restarts. */
+#include "tests/unit/support/scratch.h"
 #include "tests/unit/support/settings.h"
 
 #include "core/status/counters.h"
@@ -14,29 +15,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char dir[64];
-
-static int setup(void **state)
-{
-	(void)state;
-	snprintf(dir, sizeof dir, "/tmp/counters_unit.XXXXXX");
-	assert_non_null(mkdtemp(dir));
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof command, "rm -rf %s", dir);
-	return system(command);
-}
-
 static struct counters *open_counters(void)
 {
 	struct err e = ERR_INIT;
-	struct counters *c = counters_open(dir, &e);
+	struct counters *c = counters_open(scratch, &e);
 
 	if (c == NULL)
 		fail_msg("%s", e.text);
@@ -48,7 +30,7 @@ static int64_t sum(enum counter id)
 	struct err e = ERR_INIT;
 	int64_t sums[COUNTERS];
 
-	assert_int_equal(counters_sum(dir, sums, &e), 0);
+	assert_int_equal(counters_sum(scratch, sums, &e), 0);
 	return sums[id];
 }
 
@@ -109,7 +91,7 @@ static void a_killed_worker_loses_nothing(void **state)
 
 	(void)state;
 	if (pid == 0) {
-		struct counters *c = counters_open(dir, NULL);
+		struct counters *c = counters_open(scratch, NULL);
 
 		counters_add(c, COUNTER_TURNS, 3);
 		counters_add(c, COUNTER_ACTIVE_TURNS, 1);
@@ -130,7 +112,7 @@ static void a_spoiled_file_harms_nobody(void **state)
 	FILE *file;
 
 	(void)state;
-	snprintf(path, sizeof path, "%s/worker.0", dir);
+	snprintf(path, sizeof path, "%s/worker.0", scratch);
 	counters_add(c, COUNTER_TOKENS, 5);
 	assert_int_equal(truncate(path, 0), 0);
 	counters_add(c, COUNTER_TOKENS, 5);
@@ -140,9 +122,9 @@ static void a_spoiled_file_harms_nobody(void **state)
 	for (int i = 0; i < 4096; i++)
 		fputc('x', file);
 	fclose(file);
-	snprintf(path, sizeof path, "%s/worker.9", dir);
+	snprintf(path, sizeof path, "%s/worker.9", scratch);
 	assert_int_equal(mkdir(path, 0700), 0);
-	snprintf(path, sizeof path, "%s/worker.txt", dir);
+	snprintf(path, sizeof path, "%s/worker.txt", scratch);
 	fclose(fopen(path, "w"));
 	assert_int_equal(sum(COUNTER_TOKENS), 0);
 	c = open_counters();
@@ -162,7 +144,7 @@ static const struct counter_member *member(const struct counters_total *t, enum 
 static int64_t value(const char *name, enum counter_series s, size_t which)
 {
 	const struct counter_series_info *info = counter_series_info(s);
-	struct counters_total *t = counters_read(dir, NULL);
+	struct counters_total *t = counters_read(scratch, NULL);
 	const struct counter_member *m;
 	int64_t result;
 
@@ -235,14 +217,14 @@ static void durations_are_in_the_lowest_bucket_that_holds_them(void **state)
 	assert_int_equal(value("t", SERIES_TOOL_DURATION, 1), 1);
 	assert_int_equal(value("t", SERIES_TOOL_DURATION, info->count), 1);
 	assert_int_equal(value("t", SERIES_TOOL_DURATION, info->count + 1), 20000 + 10001 + 301000000);
-	t = counters_read(dir, NULL);
+	t = counters_read(scratch, NULL);
 	assert_int_equal(counters_observations(member(t, LABEL_TOOL, "t"), SERIES_TOOL_DURATION), 5);
 	/* The second of three of the first bucket; what is above all bounds is at the highest. */
 	assert_true(counters_quantile(member(t, LABEL_TOOL, "t"), SERIES_TOOL_DURATION, 0.3) == 0.005);
 	assert_true(counters_quantile(member(t, LABEL_TOOL, "t"), SERIES_TOOL_DURATION, 1) == 300);
 	counters_total_free(t);
 	counters_member(c, LABEL_TOOL, "new");
-	t = counters_read(dir, NULL);
+	t = counters_read(scratch, NULL);
 	assert_true(isnan(counters_quantile(member(t, LABEL_TOOL, "new"), SERIES_TOOL_DURATION, 0.5)));
 	counters_total_free(t);
 	counters_close(c);
@@ -295,7 +277,7 @@ static void too_many_names_are_one(void **state)
 		snprintf(name, sizeof name, "another %d", i);
 		counters_count(b, SERIES_INPUT_TOKENS, counters_member(b, LABEL_MODEL, name), 0, 1);
 	}
-	t = counters_read(dir, NULL);
+	t = counters_read(scratch, NULL);
 	assert_true(t->member_count[LABEL_MODEL] <= COUNTER_MEMBERS_MAX);
 	for (size_t i = 0; i < t->member_count[LABEL_MODEL]; i++)
 		sum += t->members[LABEL_MODEL][i].values[counter_series_info(SERIES_INPUT_TOKENS)->at];
@@ -323,7 +305,7 @@ static void names_are_made_valid(void **state)
 	assert_int_equal(counters_member(c, LABEL_MODEL, name), 1);
 	assert_int_equal(counters_member(c, LABEL_MODEL, "a\xff\nb"), 2);
 	assert_int_equal(counters_member(c, LABEL_MODEL, "a\xff\nb"), 2);
-	t = counters_read(dir, NULL);
+	t = counters_read(scratch, NULL);
 	assert_int_equal(strlen(t->members[LABEL_MODEL][0].name), COUNTER_NAME_MAX);
 	assert_int_equal(strlen(t->members[LABEL_MODEL][1].name), COUNTER_NAME_MAX - 1);
 	assert_string_equal(t->members[LABEL_MODEL][2].name, "a??b");
@@ -356,7 +338,7 @@ static void a_file_of_another_build_begins_its_series_again(void **state)
 	counters_add(c, COUNTER_TOKENS, 5);
 	counters_count(c, SERIES_INPUT_TOKENS, counters_member(c, LABEL_MODEL, "X"), 0, 1);
 	counters_close(c);
-	snprintf(path, sizeof path, "%s/worker.0", dir);
+	snprintf(path, sizeof path, "%s/worker.0", scratch);
 	file = fopen(path, "r+");
 	fseek(file, 4088, SEEK_SET); /* what tells its layout */
 	fputc('x', file);
@@ -377,7 +359,7 @@ static void workers_that_live_have_their_pids(void **state)
 
 	(void)state;
 	counters_close(a);
-	t = counters_read(dir, NULL);
+	t = counters_read(scratch, NULL);
 	assert_int_equal(t->worker_count, 1);
 	assert_int_equal(t->workers[0].number, 1);
 	assert_int_equal(t->workers[0].pid, getpid());
@@ -414,7 +396,7 @@ static void each_has_a_name(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 	const struct CMUnitTest tests[] = {
 		TEST(counters_go_on_and_gauges_restart),
 		TEST(the_longest_iteration_of_all_counts),

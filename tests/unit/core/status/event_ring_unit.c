@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ring of recent events: what readers see of it, whatever becomes of the file. */
+#include "tests/unit/support/scratch.h"
 #include "tests/unit/support/settings.h"
 
 #include "core/status/event_ring.h"
@@ -12,30 +13,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char dir[64], path[128];
+static char path[64];
 
 static int setup(void **state)
 {
-	(void)state;
-	snprintf(dir, sizeof dir, "/tmp/event_ring_unit.XXXXXX");
-	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof path, "%s/events.v1", dir);
+	if (scratch_make(state) < 0)
+		return -1;
+	snprintf(path, sizeof path, "%s/events.v1", scratch);
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof command, "rm -rf %s", dir);
-	return system(command);
 }
 
 static struct event_ring *open_ring(void)
 {
 	struct err e = ERR_INIT;
-	struct event_ring *r = event_ring_open(dir, &e);
+	struct event_ring *r = event_ring_open(scratch, &e);
 
 	if (r == NULL)
 		fail_msg("%s", e.text);
@@ -44,7 +35,7 @@ static struct event_ring *open_ring(void)
 
 static struct event_reader *open_reader(void)
 {
-	struct event_reader *r = event_reader_new(dir);
+	struct event_reader *r = event_reader_new(scratch);
 	struct err e = ERR_INIT;
 
 	assert_non_null(r);
@@ -228,7 +219,7 @@ static void a_damaged_file_is_replaced_by_one_of_another_epoch(void **state)
 
 static void what_is_no_ring_is_an_error_for_readers(void **state)
 {
-	struct event_reader *reader = event_reader_new(dir);
+	struct event_reader *reader = event_reader_new(scratch);
 	struct err e = ERR_INIT;
 	FILE *file = fopen(path, "w");
 
@@ -336,14 +327,15 @@ static void a_reader_never_sees_half_a_record(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_reader_sees_what_was_added, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_oldest_ones_are_replaced, setup, teardown),
-		cmocka_unit_test_setup_teardown(numbers_go_on_after_a_restart, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_daemon_that_was_killed_while_it_wrote, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_file_that_is_lost_is_made_again, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_damaged_file_is_replaced_by_one_of_another_epoch, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_is_no_ring_is_an_error_for_readers, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_reader_never_sees_half_a_record, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_reader_sees_what_was_added, setup, scratch_remove),
+		cmocka_unit_test_setup_teardown(the_oldest_ones_are_replaced, setup, scratch_remove),
+		cmocka_unit_test_setup_teardown(numbers_go_on_after_a_restart, setup, scratch_remove),
+		cmocka_unit_test_setup_teardown(a_daemon_that_was_killed_while_it_wrote, setup, scratch_remove),
+		cmocka_unit_test_setup_teardown(a_file_that_is_lost_is_made_again, setup, scratch_remove),
+		cmocka_unit_test_setup_teardown(a_damaged_file_is_replaced_by_one_of_another_epoch, setup,
+	                                        scratch_remove),
+		cmocka_unit_test_setup_teardown(what_is_no_ring_is_an_error_for_readers, setup, scratch_remove),
+		cmocka_unit_test_setup_teardown(a_reader_never_sees_half_a_record, setup, scratch_remove),
 		cmocka_unit_test(texts_are_cut_between_characters),
 		cmocka_unit_test(kinds_have_names),
 	};

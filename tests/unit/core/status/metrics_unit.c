@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Metrics as text: formats, names, labels. */
+#include "tests/unit/support/scratch.h"
 #include "tests/unit/support/settings.h"
 
 #include "core/status/counters.h"
@@ -11,29 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static char dir[64];
-
-static int setup(void **state)
-{
-	(void)state;
-	snprintf(dir, sizeof dir, "/tmp/metrics_unit.XXXXXX");
-	assert_non_null(mkdtemp(dir));
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof command, "rm -rf %s", dir);
-	return system(command);
-}
-
 /* free() it. */
 static char *printed(const struct status_snapshot *s, enum metrics_format f)
 {
-	const struct metrics_source from = {.run_dir = dir, .snapshot = s};
+	const struct metrics_source from = {.run_dir = scratch, .snapshot = s};
 	struct buf out = BUF_INIT(1 << 20);
 
 	assert_int_equal(metrics_print(&out, &from, f, NULL), 0);
@@ -122,7 +104,7 @@ static void each_metric_is_declared_once(void **state)
 
 static void histograms_are_cumulative(void **state)
 {
-	struct counters *c = counters_open(dir, NULL);
+	struct counters *c = counters_open(scratch, NULL);
 	unsigned tool = counters_member(c, LABEL_TOOL, "t");
 	char *text;
 
@@ -145,7 +127,7 @@ static void histograms_are_cumulative(void **state)
 
 static void labels_are_escaped(void **state)
 {
-	struct counters *c = counters_open(dir, NULL);
+	struct counters *c = counters_open(scratch, NULL);
 	char *text;
 
 	(void)state;
@@ -161,7 +143,7 @@ static void models_have_their_health(void **state)
 {
 	struct llm llms[100] = {{.kind = LLM_CLOUD}};
 	struct status_view v = {.llms = llms, .llm_count = 100};
-	struct status_writer *w = status_writer_open(dir, NULL);
+	struct status_writer *w = status_writer_open(scratch, NULL);
 	struct status_reader *r;
 	struct status_snapshot *s;
 	char ids[100][16], *text;
@@ -180,7 +162,7 @@ static void models_have_their_health(void **state)
 	}
 	assert_non_null(w);
 	assert_int_equal(status_publish(w, &v, NULL), 0);
-	r = status_reader_new(dir, NULL);
+	r = status_reader_new(scratch, NULL);
 	s = status_acquire(r);
 	text = printed(s, METRICS_PROMETHEUS);
 	assert_has(text, "tt_agent_llm_up{model=\"M\",deploy_id=\"d\\\"0\",kind=\"discovered\"} 1");
@@ -208,7 +190,7 @@ static void models_have_their_health(void **state)
 /* A page that does not fit, or whose counters cannot be read, would lie. */
 static void half_a_page_is_an_error(void **state)
 {
-	const struct metrics_source from = {.run_dir = dir}, nowhere = {.run_dir = "/nonexistent/dir"};
+	const struct metrics_source from = {.run_dir = scratch}, nowhere = {.run_dir = "/nonexistent/dir"};
 	struct buf out = BUF_INIT(500);
 	struct err e = ERR_INIT;
 
@@ -237,7 +219,7 @@ static void the_manual_lists_all(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 	const struct CMUnitTest tests[] = {
 		TEST(the_accept_header_decides), TEST(each_metric_is_declared_once), TEST(histograms_are_cumulative),
 		TEST(labels_are_escaped),        TEST(models_have_their_health),     TEST(half_a_page_is_an_error),
