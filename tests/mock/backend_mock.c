@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TT-Studio's backend: GET /models/deployed/ and POST /collections/retrieve, as scripted, and with
  * `many` this many models whose /health (below /m/N/) and /v1/models answer on the same port. */
+#include "tests/mock/knobs.h"
 #include "tests/mock/server.h"
 
 #include <stdio.h>
@@ -17,10 +18,7 @@ struct backend_state {
 };
 
 /* The knobs of the script. */
-static const struct {
-	const char *name;
-	json_type type;
-} backend_knobs[] = {
+static const struct knob backend_knobs[] = {
 	{"deployed", JSON_OBJECT},       /* the answer: deploy_id -> deployment */
 	{"status", JSON_INTEGER},        /* of the answer */
 	{"delay_us", JSON_INTEGER},      /* before it */
@@ -39,25 +37,9 @@ static const struct {
 
 static bool backend_check(const char *text, char *why, size_t size)
 {
-	json_error_t e;
-	json_t *j = json_loads(text, 0, &e), *value;
-	const char *name;
-	bool good = json_is_object(j);
+	json_t *j = knobs_object(text, why, size);
+	bool good = j && knobs_check(j, backend_knobs, sizeof backend_knobs / sizeof backend_knobs[0], "", why, size);
 
-	if (!good)
-		snprintf(why, size, "no JSON object: %s", j ? "another type" : e.text);
-	json_object_foreach(j, name, value)
-	{
-		size_t i = 0, n = sizeof backend_knobs / sizeof backend_knobs[0];
-
-		while (i < n && strcmp(backend_knobs[i].name, name) != 0)
-			i++;
-		if (i < n && (json_typeof(value) == backend_knobs[i].type || json_is_boolean(value)))
-			continue;
-		snprintf(why, size, "%s: %s", name, i < n ? "wrong type" : "no such knob");
-		good = false;
-		break;
-	}
 	json_decref(j);
 	return good;
 }
@@ -71,13 +53,7 @@ static json_int_t backend_int(const struct backend_state *st, const char *name, 
 
 static void backend_refresh(struct backend_state *st)
 {
-	char *text = book_script(st->book, &st->generation);
-
-	if (!text)
-		return;
-	json_decref(st->script);
-	st->script = json_loads(text, 0, NULL);
-	free(text);
+	knobs_follow(st->book, &st->generation, &st->script);
 }
 
 static void *backend_state_new(struct book *book)

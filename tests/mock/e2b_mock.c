@@ -2,6 +2,7 @@
 /* E2B's API and its sandboxes on one port: POST /sandboxes, DELETE /sandboxes/ID, POST
  * /sandboxes/ID/timeout, and POST /execute for the sandbox of the header E2b-Sandbox-Id.
  * Nothing is run: what code prints is scripted. One worker, so that it knows its sandboxes. */
+#include "tests/mock/knobs.h"
 #include "tests/mock/server.h"
 
 #include <stdio.h>
@@ -10,10 +11,7 @@
 
 #define SANDBOXES_MOST 1024
 
-static const struct {
-	const char *name;
-	json_type type;
-} e2b_knobs[] = {
+static const struct knob e2b_knobs[] = {
 	{"create_status", JSON_INTEGER},   /* of POST /sandboxes */
 	{"create_delay_us", JSON_INTEGER}, /* before its answer */
 	{"create_body", JSON_STRING},      /* that answer */
@@ -44,40 +42,17 @@ struct e2b_state {
 
 static bool e2b_check(const char *text, char *why, size_t size)
 {
-	const size_t count = sizeof e2b_knobs / sizeof e2b_knobs[0];
-	json_error_t e;
-	json_t *j = json_loads(text, 0, &e), *value;
-	const char *name;
-	bool good = json_is_object(j);
+	json_t *j = knobs_object(text, why, size);
+	bool good = j && knobs_check(j, e2b_knobs, sizeof e2b_knobs / sizeof e2b_knobs[0], "", why, size);
 
-	if (!good)
-		snprintf(why, size, "no JSON object: %s", j ? "another type" : e.text);
-	json_object_foreach(j, name, value)
-	{
-		size_t i = 0;
-
-		while (i < count && strcmp(e2b_knobs[i].name, name) != 0)
-			i++;
-		if (i < count && (json_typeof(value) == e2b_knobs[i].type || json_is_boolean(value)))
-			continue;
-		snprintf(why, size, "%s: %s", name, i < count ? "wrong type" : "no such knob");
-		good = false;
-		break;
-	}
 	json_decref(j);
 	return good;
 }
 
 static void e2b_refresh(struct e2b_state *st)
 {
-	char *text = book_script(st->book, &st->generation);
-
-	if (!text)
-		return;
-	json_decref(st->script);
-	st->script = json_loads(text, 0, NULL);
-	st->vanished = 0;
-	free(text);
+	if (knobs_follow(st->book, &st->generation, &st->script))
+		st->vanished = 0;
 }
 
 static void *e2b_state_new(struct book *book)

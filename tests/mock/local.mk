@@ -9,6 +9,7 @@ MOCK_LIBS = libmock.a libttagent.a $(EVENT_SSL_LIBS) $(OPENSSL_LIBS) $(EVENT_LIB
 
 libmock_a_SOURCES = \
 	tests/mock/book.c tests/mock/book.h \
+	tests/mock/knobs.c tests/mock/knobs.h \
 	tests/mock/plan.c tests/mock/plan.h \
 	tests/mock/player.c tests/mock/player.h \
 	tests/mock/server.c tests/mock/server.h

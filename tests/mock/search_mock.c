@@ -4,6 +4,7 @@
  *
  * The script is {"tavily": {...}, "searxng": {...}, "brave": {...}}, each with the knobs
  * below; "all" is for the ones that say nothing else. */
+#include "tests/mock/knobs.h"
 #include "tests/mock/server.h"
 
 #include <stdio.h>
@@ -12,10 +13,7 @@
 
 #define SEARCH_LONG 900 /* characters of the first result: more than a model reads */
 
-static const struct {
-	const char *name;
-	json_type type;
-} search_knobs[] = {
+static const struct knob search_knobs[] = {
 	{"delay_us", JSON_INTEGER},   {"status", JSON_INTEGER},
 	{"body", JSON_STRING},        /* this text instead of results */
 	{"results", JSON_ARRAY},      /* of {title, url, content, score} */
@@ -35,36 +33,14 @@ struct search_state {
 	json_t *script;
 };
 
-static bool search_check_service(const char *service, const json_t *knobs, char *why, size_t size)
-{
-	const size_t count = sizeof search_knobs / sizeof search_knobs[0];
-	const char *name;
-	json_t *value;
-
-	json_object_foreach((json_t *)(uintptr_t)knobs, name, value)
-	{
-		size_t i = 0;
-
-		while (i < count && strcmp(search_knobs[i].name, name) != 0)
-			i++;
-		if (i < count && (json_typeof(value) == search_knobs[i].type || json_is_boolean(value)))
-			continue;
-		snprintf(why, size, "%s.%s: %s", service, name, i < count ? "wrong type" : "no such knob");
-		return false;
-	}
-	return true;
-}
-
 static bool search_check(const char *text, char *why, size_t size)
 {
 	const size_t count = sizeof search_services / sizeof search_services[0];
-	json_error_t e;
-	json_t *j = json_loads(text, 0, &e), *knobs;
+	json_t *j = knobs_object(text, why, size), *knobs;
+	char prefix[80];
 	const char *service;
-	bool good = json_is_object(j);
+	bool good = j != NULL;
 
-	if (!good)
-		snprintf(why, size, "no JSON object: %s", j ? "another type" : e.text);
 	json_object_foreach(j, service, knobs)
 	{
 		size_t i = 0;
@@ -76,7 +52,9 @@ static bool search_check(const char *text, char *why, size_t size)
 			good = false;
 			break;
 		}
-		good = search_check_service(service, knobs, why, size);
+		snprintf(prefix, sizeof prefix, "%s.", service);
+		good = knobs_check(knobs, search_knobs, sizeof search_knobs / sizeof search_knobs[0], prefix, why,
+		                   size);
 		if (!good)
 			break;
 	}
@@ -86,13 +64,7 @@ static bool search_check(const char *text, char *why, size_t size)
 
 static void search_refresh(struct search_state *st)
 {
-	char *text = book_script(st->book, &st->generation);
-
-	if (!text)
-		return;
-	json_decref(st->script);
-	st->script = json_loads(text, 0, NULL);
-	free(text);
+	knobs_follow(st->book, &st->generation, &st->script);
 }
 
 static void *search_state_new(struct book *book)
