@@ -26,6 +26,8 @@ libttagent_a_SOURCES += \
 	core/status/reader.h \
 	core/status/safe_read.c \
 	core/status/safe_read.h \
+	core/status/shared_file.c \
+	core/status/shared_file.h \
 	core/status/view.h \
 	core/status/writer.c \
 	core/status/writer.h
