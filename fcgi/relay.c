@@ -52,6 +52,7 @@ static void relay_free(struct relay *r)
 {
 	if (r == NULL)
 		return;
+	balance_give(r->services->balance, &r->place, BALANCE_WITHDRAWN, clock_boot_ns());
 	if (r->snapshot != NULL)
 		status_release(r->snapshot);
 	if (r->again != NULL)
@@ -78,6 +79,7 @@ static void account(struct relay *r, const char *status)
 		.ttft = r->first_ns != 0 ? (double)(r->first_ns - r->began_ns) / 1e9 : (double)NAN,
 		.total = (double)(clock_mono_ns() - r->began_ns) / 1e9,
 		.failovers = r->failovers,
+		.replica = r->replica,
 	};
 
 	request_log_turn(connection_log(r->connection), &s);

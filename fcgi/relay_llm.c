@@ -118,6 +118,12 @@ static void attempt_over(struct relay *r, unsigned result, const struct openai_r
 	};
 
 	r->transfer = NULL;
+	if (!r->repeats)
+		balance_give(r->services->balance, &r->place,
+		             result == ATTEMPT_COMPLETE ? BALANCE_ANSWERED
+		             : result == ATTEMPT_BUSY   ? BALANCE_BUSY
+		                                        : BALANCE_WITHDRAWN,
+		             clock_boot_ns());
 	counters_count(counters, SERIES_STREAMS, r->model, 0, -1);
 	counters_count(counters, SERIES_ATTEMPTS, r->model, result, 1);
 	counters_count(counters, SERIES_OUTPUT_TOKENS, r->model, 0, completion);
@@ -151,11 +157,15 @@ void relay_llm_choose(struct relay *r)
 		.quirks = r->services->quirks,
 		.client = connection_identity(r->connection),
 	};
+	const struct candidate_wish wish = {.balance = r->services->balance, .forced = true, .config = r->config};
 	struct status_snapshot *snapshot = r->services->snapshot(r->services->arg);
-	const struct status_llm *next =
-		snapshot == NULL ? NULL
-				 : candidates_next(snapshot, r->services->cooldown, &r->tried, needs, clock_wall_ms());
+	struct candidate_group group = {.count = 0};
+	const struct status_llm *next = NULL;
 
+	if (snapshot != NULL)
+		candidates_group(snapshot, r->services->cooldown, &r->tried, needs, clock_wall_ms(), &group);
+	if (group.count > 0)
+		next = candidates_take(&group, &wish, &r->place);
 	if (next == NULL) {
 		if (snapshot != NULL)
 			status_release(snapshot);
@@ -168,6 +178,7 @@ void relay_llm_choose(struct relay *r)
 		status_release(r->snapshot);
 	r->snapshot = snapshot;
 	r->llm = next;
+	r->replica = group.count > 1 || r->replica != NULL ? candidate_replica_name(snapshot, next) : NULL;
 	r->model = counters_member(r->services->counters, LABEL_MODEL, status_llm_name(snapshot, next));
 	r->retried = false;
 	attempt(r);
@@ -464,8 +475,8 @@ static void on_done(void *arg, const struct http_result *h)
 	counters_begin_work(r->services->counters);
 	r->transfer = NULL;
 	if (h->reused && !r->committed && !r->retried) { /* nobody's fault */
-		attempt_over(r, attempt_result_of_http(h->outcome), NULL);
 		r->retried = r->repeats = true;
+		attempt_over(r, attempt_result_of_http(h->outcome), NULL);
 		attempt_again(r);
 	} else if (h->outcome == HTTP_DONE && !is_success(r)) {
 		refused(r, h);

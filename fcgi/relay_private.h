@@ -50,6 +50,8 @@ struct relay {
 	/* The LLM that is asked. */
 	struct status_snapshot *snapshot;
 	const struct status_llm *llm; /* NULL: none yet */
+	struct balance_place place;   /* that is held there */
+	const char *replica;          /* its name where it has replicas; NULL: it has none */
 	unsigned model;               /* of it, in the counters */
 	struct tried tried;
 	bool does_own;         /* what it is there for: only this says that it is sick */

@@ -18,7 +18,7 @@ struct request_log {
 	enum request_outcome outcome;
 	bool is_turn;
 	char client[46], method[16];
-	char path[256], model[128], reason[300]; /* cut, where one is longer */
+	char path[256], model[128], replica[128], reason[300]; /* cut, where one is longer */
 	const char *turn;
 	char trace_id[33];
 	int64_t tokens;
@@ -94,6 +94,7 @@ void request_log_turn(struct request_log *l, const struct turn_summary *s)
 	l->failovers = s->failovers;
 	copy_text(l->trace_id, sizeof l->trace_id, s->trace_id);
 	copy_text(l->model, sizeof l->model, s->model);
+	copy_text(l->replica, sizeof l->replica, s->replica);
 	copy_text(l->reason, sizeof l->reason, s->reason);
 	if (strcmp(s->status, "broken") == 0)
 		l->outcome = REQUEST_BROKE_OFF;
@@ -127,6 +128,7 @@ void request_log_end(struct request_log *l, const char *request_id, size_t bytes
 		L_STR("turn", l->turn),
 		L_STR("trace_id", known(l->trace_id)),
 		L_STR("model", known(l->model)),
+		L_STR("replica", known(l->replica)),
 		L_REAL("ttft", l->ttft),
 		L_INT("tokens", l->tokens),
 		L_INT("tools", l->tool_runs),

@@ -391,6 +391,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	note_deaths(w);
 	published_check(w->published);
+	if (w->services != NULL)
+		worker_services_tick(w->services);
 	event_add(w->orphans, NULL);
 	if (keeper_died(w->keeper) && !w->draining) {
 		log_event(LOG_KEEPER_DIED, L_INT("pid", getpid()));

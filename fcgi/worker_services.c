@@ -213,6 +213,7 @@ struct worker_services *worker_services_new(struct event_base *base, struct publ
 	                                 .arg = s};
 	/* The parent outlives workers and reloads: with it ends what short ids remember. */
 	store_run_name((long)getppid(), s->run);
+	s->chat.balance = balance_open(published_run_dir(p)); /* without it turns go on */
 	s->chat.waiting = wait_queue_new(base, has_llm, s, e);
 	if (s->chat.waiting != NULL)
 		s->resolver = resolver_new(base, e);
@@ -235,10 +236,16 @@ void worker_services_prepare(struct worker_services *s)
 		have_store(s, c);
 }
 
+void worker_services_tick(struct worker_services *s)
+{
+	balance_tick(s->chat.balance, clock_boot_ns());
+}
+
 void worker_services_free(struct worker_services *s)
 {
 	if (s == NULL)
 		return;
+	balance_close(s->chat.balance);
 	if (s->chat.toolbox != NULL)
 		toolbox_free(s->chat.toolbox); /* ends what it asks */
 	http_free(s->chat.http);

@@ -18,6 +18,9 @@ void worker_services_free(struct worker_services *s); /* after the last turn */
 /* Opens the conversations' store, once there is a configuration, before a turn waits for it. */
 void worker_services_prepare(struct worker_services *s);
 
+/* Once a second. */
+void worker_services_tick(struct worker_services *s);
+
 /* Whether conversations are stored elsewhere by now: running turns still need those of before,
  * so it takes a new worker. */
 bool worker_services_outdated(const struct worker_services *s, const struct config *c);

@@ -104,16 +104,23 @@ static const struct shared_kind kind = {
 	.recount = recount,
 };
 
-struct balance *balance_open(const char *run_dir, struct err *e)
+static void note_state(struct balance *b, const struct err *e)
+{
+	if (err_is_set(e) && !b->logged)
+		log_event(LOG_BALANCE_NOT_COUNTED, L_STR("error", e->text));
+	b->logged = err_is_set(e);
+}
+
+struct balance *balance_open(const char *run_dir)
 {
 	struct balance *b = calloc(1, sizeof *b);
+	struct err e = ERR_INIT;
 
-	if (b == NULL) {
-		err_set(e, "no memory for places at LLMs");
+	if (b == NULL)
 		return NULL;
-	}
 	b->random = process_random() | 1;
-	b->file = shared_file_open(run_dir, &kind, e);
+	b->file = shared_file_open(run_dir, &kind, &e);
+	note_state(b, &e);
 	if (b->file != NULL)
 		return b;
 	free(b);
@@ -305,8 +312,6 @@ static struct balance_load load_of(const struct row *row, const struct balance_r
 		l.in_flight = row->in_flight;
 		l.capacity = capacity_of(row, NULL);
 		l.share *= share_of(row, r);
-	} else {
-		l.capacity = r->replicas[i].capacity;
 	}
 	return l;
 }
@@ -323,11 +328,8 @@ static void take(void *file, void *arg)
 	uint16_t *held;
 
 	rows[0] = NULL;
-	for (size_t i = 0; i < r->count; i++) {
+	for (size_t i = 0; i < r->count; i++)
 		rows[i] = find_row(f, r->replicas[i].instance, true, r->now_ns);
-		if (rows[i] != NULL)
-			rows[i]->configured = r->replicas[i].capacity;
-	}
 	if (r->count > 1)
 		note_seen(r, rows);
 	else if (rows[0] != NULL)
@@ -383,9 +385,9 @@ static void give(void *file, void *arg)
 		int64_t took_ns = op->now_ns > p->began_ns ? op->now_ns - p->began_ns : 0;
 
 		row->pace_ns = row->pace_ns == 0 ? took_ns : row->pace_ns + (took_ns - row->pace_ns) / PACE_PART;
-		if (p->thread != 0)
-			remember(f, p->thread, p->instance, op->now_ns);
 	}
+	if (p->thread != 0 && (op->end == BALANCE_ANSWERED || op->end == BALANCE_STOPPED))
+		remember(f, p->thread, p->instance, op->now_ns);
 	--*held;
 	row->in_flight--;
 	atomic_fetch_add(&f->freed, 1);
@@ -421,9 +423,8 @@ void balance_tick(struct balance *b, int64_t now_ns)
 
 	if (b == NULL)
 		return;
-	if (!shared_file_tick(b->file, &e) && !b->logged)
-		log_event(LOG_BALANCE_NOT_COUNTED, L_STR("error", e.text));
-	b->logged = err_is_set(&e);
+	shared_file_tick(b->file, &e);
+	note_state(b, &e);
 	shared_file_change(b->file, grow_all, &now_ns);
 	count = b->owed_count;
 	b->owed_count = 0;
@@ -521,6 +522,24 @@ bool balance_llm(struct balance *b, uint64_t instance, struct balance_llm *out)
 	struct operation op = {.instance = instance, .llm = out};
 
 	return b != NULL && shared_file_change(b->file, describe, &op) && op.result != 0;
+}
+
+static void configure(void *file, void *arg)
+{
+	struct operation *op = arg;
+	struct row *row = find_row(file, op->instance, op->result != 0, op->now_ns);
+
+	if (row != NULL)
+		row->configured = (uint32_t)op->result;
+}
+
+void balance_configure(struct balance *b, uint64_t instance, uint32_t capacity, int64_t now_ns)
+{
+	struct operation op = {.instance = instance, .now_ns = now_ns};
+
+	op.result = capacity < BALANCE_CAPACITY_MAX ? (int)capacity : BALANCE_CAPACITY_MAX;
+	if (b != NULL)
+		shared_file_change(b->file, configure, &op);
 }
 
 static void report(void *file, void *arg)

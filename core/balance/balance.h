@@ -19,8 +19,6 @@
 #ifndef TT_BALANCE_BALANCE_H
 #define TT_BALANCE_BALANCE_H
 
-#include "core/base/err.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,11 +26,13 @@
 #define BALANCE_FILE         "balance.v1"
 #define BALANCE_LLMS_MAX     1024u /* that are counted; further ones are without limit */
 #define BALANCE_REPLICAS_MAX 64u   /* of a group among which one is chosen */
+#define BALANCE_CAPACITY_MAX 60000 /* turns at once; more is no limit worth the name */
 
 struct balance;
 
-/* After the fork, like counters_open. NULL with e: all functions below take that, and count nothing. */
-struct balance *balance_open(const char *run_dir, struct err *e);
+/* After the fork, like counters_open. A file that cannot be used is logged, and tried again by balance_tick. NULL: no
+ * memory. All functions below take that, and count nothing. */
+struct balance *balance_open(const char *run_dir);
 void balance_close(struct balance *b);
 /* Once a second: what dead workers held is given back, what was learned grows, and a file that is gone is made again.
  */
@@ -45,7 +45,6 @@ uint64_t balance_hash(uint64_t begun, const char *text);
 
 struct balance_replica {
 	uint64_t instance; /* of the LLM */
-	uint32_t capacity; /* as configured; 0: not */
 	bool degraded;     /* it counts as half of another one */
 };
 
@@ -72,6 +71,7 @@ int balance_take(struct balance *b, const struct balance_request *r, struct bala
 
 enum balance_end {
 	BALANCE_ANSWERED,  /* its thread stays there */
+	BALANCE_STOPPED,   /* so it does after a part of an answer, which the client did not wait for */
 	BALANCE_BUSY,      /* refused because the server is at its limit (429): its capacity was less */
 	BALANCE_WITHDRAWN, /* anything else: failed, cancelled */
 };
@@ -118,6 +118,9 @@ struct balance_llm {
 
 /* False: nothing is known of it. */
 bool balance_llm(struct balance *b, uint64_t instance, struct balance_llm *out);
+
+/* tt-agentd: the capacity as configured, 0: not. Again and again, since the file may be made again. */
+void balance_configure(struct balance *b, uint64_t instance, uint32_t capacity, int64_t now_ns);
 
 /* What a server says of itself, as tt-agentd reads it. */
 struct balance_report {

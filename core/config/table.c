@@ -148,6 +148,7 @@ static void allowed_list(const struct key_row *row, char *out, size_t size)
 		         (row->flags & KEY_PATHS) != 0      ? ", each beginning with /"
 		         : (row->flags & KEY_NETWORKS) != 0 ? ", each an IP address or ADDRESS/BITS"
 		         : (row->flags & KEY_HOSTS) != 0    ? ", each NAME=HOST:PORT"
+		         : (row->flags & KEY_TURNS) != 0    ? ", each NAME=TURNS, from 1 to 60000"
 		         : (row->flags & KEY_ORIGINS) != 0  ? ", each http://HOST or https://HOST, without a path"
 		         : (row->flags & KEY_HEADER) != 0   ? ", each of letters, digits, - and _"
 		                                            : "");

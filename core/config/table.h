@@ -26,6 +26,7 @@ enum key_flags {
 	KEY_JSON = 16384,
 	KEY_HOSTS = 32768,
 	KEY_SERVERS = 65536,
+	KEY_TURNS = 131072,
 };
 
 struct key_row {

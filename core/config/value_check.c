@@ -284,6 +284,16 @@ static bool is_host_and_port(const char *text)
 	return ok;
 }
 
+/* NAME=TURNS; what stands before the last = is the name. */
+static bool is_turns(const char *item)
+{
+	const char *number = strrchr(item, '=');
+	size_t digits = number != NULL ? strspn(number + 1, "0123456789") : 0;
+
+	return digits > 0 && digits <= 5 && number[1 + digits] == '\0' && number != item && atoi(number + 1) >= 1 &&
+	       atoi(number + 1) <= 60000;
+}
+
 /* NAME=HOST, each with a port or without. */
 static bool is_host_mapping(char *item)
 {
@@ -317,6 +327,8 @@ int value_check_item(const struct key_row *row, char *item, struct err *e)
 		return value_refuse(row, item, "is neither an address nor a network", e);
 	if ((row->flags & KEY_ORIGINS) != 0 && !is_origin(item))
 		return value_refuse(row, item, "is not the origin of a web page", e);
+	if ((row->flags & KEY_TURNS) != 0 && !is_turns(item))
+		return value_refuse(row, item, "does not say how many turns", e);
 	if ((row->flags & KEY_HOSTS) != 0 && !is_host_mapping(item))
 		return value_refuse(row, item, "does not say where a host is", e);
 	return (row->flags & KEY_HEADER) != 0 ? check_header(row, item, e) : 0;

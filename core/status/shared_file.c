@@ -286,10 +286,8 @@ struct shared_file *shared_file_open(const char *run_dir, const struct shared_ki
 	f->fd = -1;
 	f->pid = getpid();
 	safe_read_install();
-	if (open_file(f, e) == 0)
-		return f;
-	shared_file_close(f);
-	return NULL;
+	open_file(f, e);
+	return f;
 }
 
 void shared_file_close(struct shared_file *f)
@@ -311,15 +309,13 @@ static bool is_in_place(const struct shared_file *f)
 	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino && ours.st_size == (off_t)f->kind->size;
 }
 
-bool shared_file_tick(struct shared_file *f, struct err *e)
+void shared_file_tick(struct shared_file *f, struct err *e)
 {
 	if (!is_in_place(f)) {
 		unmap(f);
-		if (open_file(f, e) < 0)
-			return false;
+		open_file(f, e);
 	}
 	shared_file_change(f, clear_dead, f);
-	return true;
 }
 
 uint32_t shared_file_page(const struct shared_file *f)

@@ -39,13 +39,14 @@ struct shared_kind {
 
 struct shared_file;
 
-/* After the fork. kind must outlive it. NULL with e. */
+/* After the fork. kind must outlive it. NULL with e: no memory. Only e: the file cannot be made, or used; then nothing
+ * is counted until shared_file_tick could do it. */
 struct shared_file *shared_file_open(const char *run_dir, const struct shared_kind *kind, struct err *e);
 void shared_file_close(struct shared_file *f); /* what it holds is given back; NULL is fine */
 
-/* Once a second: what dead processes held is given back, and a file that is gone is made again. False with e: it
- * could not be made; counting stops until it can. */
-bool shared_file_tick(struct shared_file *f, struct err *e);
+/* Once a second: what dead processes held is given back, and a file that is gone is made again. e is set
+ * where it cannot be. */
+void shared_file_tick(struct shared_file *f, struct err *e);
 
 /* Calls run(file, arg) under the lock. It is left in the middle if somebody truncated the file, so it must hold
  * nothing. False: it was not called, or left: the file cannot be used now. */

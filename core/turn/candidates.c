@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/turn/candidates.h"
 
+#include "core/base/clock.h"
 #include "core/llm/llm.h"
 
 #include <string.h>
@@ -113,35 +114,153 @@ static const struct status_llm *searched(const struct status_snapshot *s, size_t
 	return l;
 }
 
+/* What is searched for, and in what. */
+struct search {
+	const struct status_snapshot *snapshot;
+	const struct cooldown *cooldown;
+	const struct tried *tried;
+	const struct candidate_needs *needs;
+	int64_t now_wall_ms;
+	size_t count;
+};
+
+static struct search search_of(const struct status_snapshot *s, const struct cooldown *c, const struct tried *tried,
+                               const struct candidate_needs *needs, int64_t now_wall_ms)
+{
+	const struct status_header *h = status_header(s);
+
+	return (struct search){
+		.snapshot = s,
+		.cooldown = c,
+		.tried = tried,
+		.needs = needs,
+		.now_wall_ms = now_wall_ms,
+		.count = tried->count == TRIED_MAX
+	                         ? 0
+	                         : h->candidate_count + (needs->work == WORK_EMBEDDINGS ? h->llm_count : 0),
+	};
+}
+
+/* Number i, if it was not tried and can do what is needed. */
+static const struct status_llm *fitting(const struct search *q, size_t i, bool *usable)
+{
+	const struct candidate_needs *needs = q->needs;
+	const struct status_snapshot *s = q->snapshot;
+	const struct status_llm *l = searched(s, i, usable);
+
+	if (l == NULL || was_tried(q->tried, l->instance) || !is_allowed(s, l, needs->client) ||
+	    !does(s, l, needs->work) || !candidate_has_model(s, l, needs->model) ||
+	    (needs->vision && !can(l, needs->quirks, l->vision != 0, QUIRK_IMAGES)) ||
+	    (needs->continues && !can(l, needs->quirks, l->continues != 0, QUIRK_CONTINUATION)))
+		return NULL;
+	return l;
+}
+
+/* The number of the best one, q->count: there is none. ready: it can be used and is not in cooldown. */
+static size_t find_best(const struct search *q, bool *ready)
+{
+	size_t cooling = q->count, unusable = q->count;
+	bool usable;
+
+	*ready = true;
+	for (size_t i = 0; i < q->count; i++) {
+		const struct status_llm *l = fitting(q, i, &usable);
+
+		if (l == NULL)
+			continue;
+		if (!usable) {
+			if (unusable == q->count)
+				unusable = i;
+		} else if (!cooldown_has(q->cooldown, l, q->now_wall_ms)) {
+			return i;
+		} else if (cooling == q->count) {
+			cooling = i;
+		}
+	}
+	*ready = false;
+	return cooling != q->count ? cooling : unusable;
+}
+
 const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *c,
                                          const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms)
 {
-	const struct status_header *h = status_header(s);
-	const struct status_llm *cooling = NULL, *unusable = NULL;
+	const struct search q = search_of(s, c, tried, &needs, now_wall_ms);
+	bool any;
+	size_t i = find_best(&q, &any);
 
-	size_t count = h->candidate_count + (needs.work == WORK_EMBEDDINGS ? h->llm_count : 0);
-	bool usable;
+	return i < q.count ? searched(s, i, &any) : NULL;
+}
 
-	if (tried->count == TRIED_MAX)
-		return NULL;
-	for (size_t i = 0; i < count; i++) {
-		const struct status_llm *l = searched(s, i, &usable);
+/* ---- replicas -------------------------------------------------------------------------------------------- */
 
-		if (l == NULL || was_tried(tried, l->instance) || !is_allowed(s, l, needs.client) ||
-		    !does(s, l, needs.work) || !candidate_has_model(s, l, needs.model) ||
-		    (needs.vision && !can(l, needs.quirks, l->vision != 0, QUIRK_IMAGES)) ||
-		    (needs.continues && !can(l, needs.quirks, l->continues != 0, QUIRK_CONTINUATION)))
-			continue;
-		if (!usable) {
-			if (unusable == NULL)
-				unusable = l;
-		} else if (!cooldown_has(c, l, now_wall_ms)) {
-			return l;
-		} else if (cooling == NULL) {
-			cooling = l;
-		}
+static bool is_pinned(const struct status_snapshot *s, const struct status_llm *l)
+{
+	const char *pinned = status_text(s, status_header(s)->pinned), *id = status_text(s, l->deploy_id);
+
+	return pinned != NULL && id != NULL && strcmp(pinned, id) == 0;
+}
+
+/* One that was never probed is no replica of one that works. */
+static bool is_replica(const struct status_snapshot *s, const struct status_llm *of, const struct status_llm *l)
+{
+	const char *model = status_text(s, of->model), *other = status_text(s, l->model);
+
+	return l->kind == of->kind && l->uses_completions == of->uses_completions && model != NULL && other != NULL &&
+	       strcmp(model, other) == 0 &&
+	       llm_health_is_up((enum llm_health)l->health) == llm_health_is_up((enum llm_health)of->health);
+}
+
+static void add_replica(struct candidate_group *g, const struct status_llm *l)
+{
+	g->llms[g->count] = l;
+	g->replicas[g->count++] =
+		(struct balance_replica){.instance = l->instance, .degraded = l->health == LLM_DEGRADED};
+}
+
+void candidates_group(const struct status_snapshot *s, const struct cooldown *c, const struct tried *tried,
+                      struct candidate_needs needs, int64_t now_wall_ms, struct candidate_group *out)
+{
+	const struct search q = search_of(s, c, tried, &needs, now_wall_ms);
+	bool ready, usable;
+	size_t i = find_best(&q, &ready);
+	const struct status_llm *best;
+
+	out->count = 0;
+	if (i == q.count)
+		return;
+	best = searched(s, i, &usable);
+	add_replica(out, best);
+	if (!ready || is_pinned(s, best))
+		return;
+	for (i++; i < q.count && out->count < BALANCE_REPLICAS_MAX; i++) {
+		const struct status_llm *l = fitting(&q, i, &usable);
+
+		if (l != NULL && usable && is_replica(s, best, l) && !cooldown_has(c, l, now_wall_ms))
+			add_replica(out, l);
 	}
-	return cooling != NULL ? cooling : unusable;
+}
+
+const struct status_llm *candidates_take(const struct candidate_group *g, const struct candidate_wish *w,
+                                         struct balance_place *place)
+{
+	const struct balance_request r = {
+		.thread = w->thread,
+		.replicas = g->replicas,
+		.count = g->count,
+		.warmup_ns = cfg_ms(w->config, CFG_BALANCE_WARMUP) * 1000000,
+		.forced = w->forced,
+		.now_ns = clock_boot_ns(),
+	};
+	int i = balance_take(w->balance, &r, place);
+
+	return i == BALANCE_FULL ? NULL : g->llms[i];
+}
+
+const char *candidate_replica_name(const struct status_snapshot *s, const struct status_llm *l)
+{
+	const char *container = status_text(s, l->container_name), *id = status_text(s, l->deploy_id);
+
+	return container != NULL ? container : id != NULL ? id : llm_kind_text((enum llm_kind)l->kind);
 }
 
 bool candidates_have_model(const struct status_snapshot *s, const char *model)

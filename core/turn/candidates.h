@@ -4,6 +4,7 @@
 #define TT_TURN_CANDIDATES_H
 
 #include "core/access/access.h"
+#include "core/balance/balance.h"
 #include "core/llm/quirks.h"
 #include "core/status/reader.h"
 
@@ -54,6 +55,30 @@ struct candidate_needs {
  * in cooldown, then the unhealthy ones. NULL: none is left. */
 const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *c,
                                          const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms);
+
+/* The best candidate that was not tried, and its replicas: those that serve the same model and that nothing else
+ * prefers it to, so that a turn may go to any of them. A pinned one stays alone. The order is that of preference. */
+struct candidate_group {
+	const struct status_llm *llms[BALANCE_REPLICAS_MAX];
+	struct balance_replica replicas[BALANCE_REPLICAS_MAX]; /* the same */
+	size_t count;                                          /* 0: none is left */
+};
+void candidates_group(const struct status_snapshot *s, const struct cooldown *c, const struct tried *tried,
+                      struct candidate_needs needs, int64_t now_wall_ms, struct candidate_group *out);
+
+struct candidate_wish {
+	struct balance *balance; /* may be NULL */
+	uint64_t thread;         /* of balance_request */
+	bool forced;             /* likewise */
+	const struct config *config;
+};
+
+/* Takes a place at one of the group, which is not empty. NULL: all of them are full. */
+const struct status_llm *candidates_take(const struct candidate_group *g, const struct candidate_wish *w,
+                                         struct balance_place *place);
+
+/* What people know a replica by: its container, its deployment, or else the kind of LLM. */
+const char *candidate_replica_name(const struct status_snapshot *s, const struct status_llm *l);
 
 /* Whether the client may use any candidate's model, by the id that its server knows it by or by its name. */
 bool candidates_are_allowed(const struct status_snapshot *s, const struct access_identity *client);

@@ -105,6 +105,7 @@ static void log_turn(const struct turn *t, const struct usage *u)
 	const struct turn_summary s = {
 		.model = up->llm == NULL ? NULL : status_text(up->snapshot, up->llm->model),
 		.reason = *t->log.reason == '\0' ? NULL : t->log.reason,
+		.replica = up->replica,
 		.trace_id = trace_id(t->trace),
 		.status = t->log.status,
 		.tokens = u->tokens,
@@ -120,9 +121,9 @@ static void log_turn(const struct turn *t, const struct usage *u)
 	}
 	log_event(LOG_TURN, L_STR("request_id", t->log.request_id),
 	          L_STR("client", t->log.client[0] != '\0' ? t->log.client : NULL), L_STR("model", s.model),
-	          L_STR("status", s.status), L_INT("tokens", s.tokens), L_REAL("ttft", s.ttft),
-	          L_REAL("total", s.total), L_INT("tools", s.tool_runs), L_INT("failovers", s.failovers),
-	          L_STR("reason", s.reason), L_STR("trace_id", s.trace_id));
+	          L_STR("replica", s.replica), L_STR("status", s.status), L_INT("tokens", s.tokens),
+	          L_REAL("ttft", s.ttft), L_REAL("total", s.total), L_INT("tools", s.tool_runs),
+	          L_INT("failovers", s.failovers), L_STR("reason", s.reason), L_STR("trace_id", s.trace_id));
 }
 
 static void end_trace(struct turn *t, const struct usage *u)
@@ -170,6 +171,7 @@ static void turn_free(struct turn *t)
 	if (c->alone && c->sandbox != NULL && t->log.tool_runs > 0)
 		toolbox_forget(t->services->toolbox, c->sandbox);
 	attempt_free(t->upstream.attempt);
+	turn_give_place(t, BALANCE_WITHDRAWN);
 	if (t->upstream.snapshot != NULL)
 		status_release(t->upstream.snapshot);
 	answer_clear(&t->answer);

@@ -13,6 +13,7 @@
 #define TT_TURN_TURN_H
 
 #include "core/access/access.h"
+#include "core/balance/balance.h"
 #include "core/base/background.h"
 #include "core/config/config.h"
 #include "core/http/http.h"
@@ -42,6 +43,7 @@ struct chat_services {
 	const char *run; /* names this run of the service, to which short ids belong (store_run_name) */
 	struct toolbox *toolbox;
 	struct wait_queue *waiting;    /* where turns wait while chat_services_has_llm says no */
+	struct balance *balance;       /* places at replicas; NULL: they are not counted */
 	struct cooldown *cooldown;     /* zeroed at start, only turns use it */
 	struct quirk_memory *quirks;   /* likewise */
 	struct prompt_cache *prompts;  /* likewise; prompt_cache_clear at the end */
@@ -86,6 +88,7 @@ struct resumed_answer {
 /* What the log says of a turn. Reals in seconds, NaN: there is none. */
 struct turn_summary {
 	const char *model, *reason; /* NULL: none */
+	const char *replica;        /* which of several of its model; NULL: there was one */
 	const char *trace_id;       /* NULL: it belongs to none */
 	const char *status;         /* complete, broken, cancelled, waiting */
 	int64_t tokens;

@@ -147,6 +147,20 @@ static void note_failover(struct turn *t, const struct status_snapshot *snapshot
 		t->services->note(t->services->arg, &r);
 }
 
+void turn_give_place(struct turn *t, enum balance_end end)
+{
+	struct upstream *up = &t->upstream;
+
+	if (up->place.file != 0)
+		balance_give(t->services->balance, &up->place, end, clock_boot_ns());
+}
+
+/* What the thread's replica has in its cache is of use to its next turn. */
+static uint64_t thread_of(const struct conversation *c)
+{
+	return c->alone ? 0 : balance_hash(balance_hash(0, c->subject), c->request.thread_id);
+}
+
 enum step turn_choose(struct turn *t)
 {
 	const struct chat_services *s = t->services;
@@ -158,13 +172,24 @@ enum step turn_choose(struct turn *t)
 		.quirks = s->quirks,
 		.client = t->conversation.client,
 	};
+	const struct candidate_wish wish = {
+		.balance = s->balance,
+		.thread = thread_of(&t->conversation),
+		.forced = true,
+		.config = t->config,
+	};
 	struct status_snapshot *snapshot = s->snapshot(s->arg);
-	const struct status_llm *next =
-		snapshot == NULL ? NULL : candidates_next(snapshot, s->cooldown, &up->tried, needs, clock_wall_ms());
+	const struct status_llm *next = NULL;
+	struct candidate_group group = {.count = 0};
 	char obstacle[CHAT_OBSTACLE_MAX];
 	enum failure why;
 	bool allowed;
 
+	turn_give_place(t, BALANCE_WITHDRAWN);
+	if (snapshot != NULL)
+		candidates_group(snapshot, s->cooldown, &up->tried, needs, clock_wall_ms(), &group);
+	if (group.count > 0)
+		next = candidates_take(&group, &wish, &up->place);
 	if (up->tried.count == 0)
 		up->failure = ATTEMPT_UNREACHABLE;
 	if (next != NULL) {
@@ -182,6 +207,7 @@ enum step turn_choose(struct turn *t)
 			status_release(up->snapshot);
 		up->snapshot = snapshot;
 		up->llm = next;
+		up->replica = group.count > 1 || up->replica != NULL ? candidate_replica_name(snapshot, next) : NULL;
 		up->model = counters_member(s->counters, LABEL_MODEL, status_llm_name(snapshot, next));
 		up->retried = false;
 		up->shrunk = 0;
@@ -461,6 +487,7 @@ void turn_prompt_stop(struct turn *t)
 {
 	background_cancel(t->upstream.prompt->job);
 	t->upstream.prompt = NULL;
+	turn_give_place(t, BALANCE_WITHDRAWN);
 }
 
 enum step turn_prompt_late(struct turn *t)
@@ -497,8 +524,7 @@ enum step turn_attempt_late(struct turn *t)
 {
 	if (turn_beat(t))
 		return STEP_STAY;
-	attempt_cancel(t->upstream.attempt);
-	end_span(t, NULL);
+	turn_attempt_stop(t);
 	return stop_late(t);
 }
 
@@ -506,6 +532,7 @@ void turn_attempt_stop(struct turn *t)
 {
 	attempt_cancel(t->upstream.attempt);
 	end_span(t, NULL);
+	turn_give_place(t, answer_is_shown(&t->answer) ? BALANCE_STOPPED : BALANCE_WITHDRAWN);
 }
 
 /* ---- reports to the daemon --------------------------------------------------------------------- */
@@ -746,15 +773,12 @@ static enum step give_calls(struct turn *t, const struct attempt_outcome *o)
 	return turn_complete(t);
 }
 
-enum step turn_attempt_ended(struct turn *t)
+static enum step conclude(struct turn *t, const struct attempt_outcome *o)
 {
-	const struct attempt_outcome *o = attempt_outcome(t->upstream.attempt);
 	const struct protocol *protocol = t->answer.reply->protocol;
 	const char *note = cfg_str(t->config, CFG_PROMPT_LENGTH_NOTE);
 	bool is_empty = o->result == ATTEMPT_EMPTY || o->result == ATTEMPT_USED_UP;
 
-	t->upstream.result = o->result;
-	end_span(t, o);
 	if (o->result != ATTEMPT_COMPLETE && !(is_empty && protocol->tells_ends))
 		return recover(t, o);
 	report_answer(t, o->status);
@@ -771,4 +795,20 @@ enum step turn_attempt_ended(struct turn *t)
 	if (answer_is_shown(&t->answer) && o->limit && note != NULL && !protocol->tells_ends)
 		answer_sentence(&t->answer, note);
 	return turn_complete(t);
+}
+
+enum step turn_attempt_ended(struct turn *t)
+{
+	const struct attempt_outcome *o = attempt_outcome(t->upstream.attempt);
+	const enum balance_end end = o->result == ATTEMPT_COMPLETE ? BALANCE_ANSWERED
+	                             : o->result == ATTEMPT_BUSY   ? BALANCE_BUSY
+	                                                           : BALANCE_WITHDRAWN;
+	enum step next;
+
+	t->upstream.result = o->result;
+	end_span(t, o);
+	next = conclude(t, o);
+	if (next != STEP_ATTEMPT) /* at the same LLM, and so at the same place */
+		turn_give_place(t, end);
+	return next;
 }

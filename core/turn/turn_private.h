@@ -62,6 +62,8 @@ struct upstream {
 	struct attempt *attempt;
 	struct status_snapshot *snapshot;
 	const struct status_llm *llm; /* the one that is asked */
+	struct balance_place place;   /* that is held there */
+	const char *replica;          /* its name where it has replicas; NULL: it has none */
 	unsigned model;               /* the same, for counters */
 	struct tried tried;
 	size_t skip_turns;           /* the oldest ones that this LLM is not sent */
@@ -147,8 +149,9 @@ bool turn_beat(struct turn *t);
 /* ---- turn_llm.c ---- */
 
 extern const struct attempt_handlers turn_attempt_handlers;
-enum step turn_choose(struct turn *t);  /* the best candidate that was not tried */
-enum step turn_attempt(struct turn *t); /* asks it */
+void turn_give_place(struct turn *t, enum balance_end end); /* nothing happens where none is held */
+enum step turn_choose(struct turn *t);                      /* the best candidate that was not tried */
+enum step turn_attempt(struct turn *t);                     /* asks it */
 enum step turn_attempt_ended(struct turn *t);
 enum step turn_prompt(struct turn *t); /* makes a long request, for ATTEMPT to go on with */
 enum step turn_prompt_made(struct turn *t);

@@ -47,6 +47,11 @@ int64_t clock_mono_ms(void)
 {
 	return now_ns / 1000000;
 }
+int64_t clock_boot_ns(void)
+{
+	return clock_mono_ns();
+}
+
 int64_t clock_boot_ms(void)
 {
 	return now_ns / 1000000;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -40,20 +41,24 @@ static int remove_directory(void **state)
 
 static struct balance *open_in(void **state)
 {
-	struct err e = ERR_INIT;
-	struct balance *b = balance_open(*state, &e);
+	struct balance *b = balance_open(*state);
 
-	if (b == NULL)
-		fail_msg("%s", e.text);
+	assert_non_null(b);
 	return b;
 }
 
 /* A group of 4, whose instances begin with this one; no two tests have the same. */
-static struct balance_request group_of(struct balance_replica replicas[4], uint64_t first, uint32_t capacity)
+static struct balance_request group_of(struct balance_replica replicas[4], uint64_t first)
 {
 	for (size_t i = 0; i < 4; i++)
-		replicas[i] = (struct balance_replica){.instance = first + i, .capacity = capacity};
+		replicas[i] = (struct balance_replica){.instance = first + i};
 	return (struct balance_request){.replicas = replicas, .count = 4, .warmup_ns = WARMUP, .now_ns = T0};
+}
+
+static void configure(struct balance *b, uint64_t first, uint32_t capacity)
+{
+	for (uint64_t i = 0; i < 4; i++)
+		balance_configure(b, first + i, capacity, T0);
 }
 
 static struct balance_llm describe(struct balance *b, uint64_t instance)
@@ -68,7 +73,7 @@ static struct balance_llm describe(struct balance *b, uint64_t instance)
 static void places_are_counted(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 100, 0);
+	struct balance_request r = group_of(replicas, 100);
 	struct balance *b = open_in(state), *other = open_in(state);
 	struct balance_place places[40];
 	struct balance_llm l;
@@ -93,11 +98,12 @@ static void places_are_counted(void **state)
 static void without_a_file_each_gets_some(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 150, 1);
+	struct balance_request r = group_of(replicas, 150);
 	struct balance_place place;
 	struct balance_group g;
 	struct balance_llm l;
 
+	configure(NULL, 150, 1);
 	(void)state;
 	assert_int_equal(balance_take(NULL, &r, &place), 0);
 	balance_give(NULL, &place, BALANCE_ANSWERED, T0);
@@ -112,12 +118,13 @@ static void without_a_file_each_gets_some(void **state)
 static void a_full_group_gives_nothing_until_a_place_is_free(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 200, 2);
+	struct balance_request r = group_of(replicas, 200);
 	struct balance *b = open_in(state);
 	struct balance_place places[9];
 	struct balance_group g;
 	uint64_t freed;
 
+	configure(b, 200, 2);
 	for (size_t i = 0; i < 8; i++)
 		assert_in_range(balance_take(b, &r, &places[i]), 0, 3);
 	balance_group(b, &r, &g);
@@ -146,7 +153,7 @@ static void a_full_group_gives_nothing_until_a_place_is_free(void **state)
 static void a_thread_stays_with_the_replica_that_answered_it(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 300, 0);
+	struct balance_request r = group_of(replicas, 300);
 	struct balance *b = open_in(state), *other = open_in(state);
 	struct balance_place first, place;
 	int at;
@@ -176,6 +183,15 @@ static void a_thread_stays_with_the_replica_that_answered_it(void **state)
 	r.count = 4;
 	assert_int_equal(balance_take(b, &r, &place), (at + 1) % 4);
 	balance_give(b, &place, BALANCE_WITHDRAWN, T0);
+	/* An answer that the client stopped is in its cache too. */
+	r.replicas = &replicas[at];
+	r.count = 1;
+	balance_take(b, &r, &place);
+	balance_give(b, &place, BALANCE_STOPPED, T0);
+	r.replicas = replicas;
+	r.count = 4;
+	assert_int_equal(balance_take(b, &r, &place), at);
+	balance_give(b, &place, BALANCE_WITHDRAWN, T0);
 	balance_close(other);
 	balance_close(b);
 }
@@ -183,7 +199,7 @@ static void a_thread_stays_with_the_replica_that_answered_it(void **state)
 static void more_threads_than_there_is_room_for_forget_the_oldest(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 350, 0);
+	struct balance_request r = group_of(replicas, 350);
 	struct balance *b = open_in(state);
 	struct balance_place place;
 	unsigned stayed = 0;
@@ -208,7 +224,7 @@ static void more_threads_than_there_is_room_for_forget_the_oldest(void **state)
 static void new_threads_are_spread(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 380, 0);
+	struct balance_request r = group_of(replicas, 380);
 	struct balance *b = open_in(state);
 	struct balance_place place;
 	unsigned counts[4] = {0};
@@ -230,7 +246,7 @@ static void new_threads_are_spread(void **state)
 static void a_capacity_is_learned_from_refusals_and_grows_again(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 400, 0);
+	struct balance_request r = group_of(replicas, 400);
 	struct balance *b = open_in(state);
 	struct balance_place places[12], place;
 	struct balance_llm l;
@@ -265,10 +281,11 @@ static void a_capacity_is_learned_from_refusals_and_grows_again(void **state)
 static void a_configured_capacity_is_never_exceeded_by_what_was_learned(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 420, 3);
+	struct balance_request r = group_of(replicas, 420);
 	struct balance *b = open_in(state);
 	struct balance_place places[3];
 
+	configure(b, 420, 3);
 	r.count = 1;
 	for (size_t i = 0; i < 3; i++)
 		balance_take(b, &r, &places[i]);
@@ -287,7 +304,7 @@ static void a_capacity_comes_from_the_server(void **state)
 {
 	const struct balance_report slots = {.running = 4, .slots = 16}, queue = {.running = 6, .waiting = 6};
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 440, 0);
+	struct balance_request r = group_of(replicas, 440);
 	struct balance *b = open_in(state);
 	struct balance_place places[12];
 
@@ -310,7 +327,7 @@ static void a_capacity_comes_from_the_server(void **state)
 static void a_replica_that_comes_back_gets_its_share_by_degrees(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 460, 0);
+	struct balance_request r = group_of(replicas, 460);
 	struct balance *b = open_in(state);
 	static struct balance_place places[2000];
 	size_t count = 0;
@@ -347,7 +364,7 @@ static void a_replica_that_comes_back_gets_its_share_by_degrees(void **state)
 
 static void llms_that_are_gone_make_room(void **state)
 {
-	struct balance_replica replica = {.capacity = 1};
+	struct balance_replica replica = {.degraded = false};
 	struct balance_request r = {.replicas = &replica, .count = 1, .now_ns = T0};
 	struct balance *b = open_in(state);
 	struct balance_place place;
@@ -372,13 +389,14 @@ static void llms_that_are_gone_make_room(void **state)
 static void processes_together_get_exactly_the_capacity(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 500, 77);
+	struct balance_request r = group_of(replicas, 500);
 	_Atomic unsigned *counts =
 		mmap(NULL, 2 * sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct balance *b = open_in(state);
 	int end[2], status;
 	char byte;
 
+	configure(b, 500, 77);
 	assert_int_equal(pipe(end), 0);
 	for (int p = 0; p < WORKERS; p++)
 		if (fork() == 0) {
@@ -414,10 +432,11 @@ static void processes_together_get_exactly_the_capacity(void **state)
 static void workers_killed_anywhere_leave_nothing_behind(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 600, 100);
+	struct balance_request r = group_of(replicas, 600);
 	struct balance *b = open_in(state);
 	struct balance_place place;
 
+	configure(b, 600, 100);
 	for (int round = 0; round < 40; round++) {
 		pid_t pid = fork();
 
@@ -448,18 +467,20 @@ static void workers_killed_anywhere_leave_nothing_behind(void **state)
 static void a_file_that_is_cut_or_foreign_is_made_again(void **state)
 {
 	struct balance_replica replicas[4];
-	struct balance_request r = group_of(replicas, 700, 1);
+	struct balance_request r = group_of(replicas, 700);
 	struct balance *b = open_in(state), *other;
 	struct balance_place place, later;
 	char path[100];
 	int fd;
 
+	configure(b, 700, 1);
 	snprintf(path, sizeof path, "%s/%s", (char *)*state, BALANCE_FILE);
 	assert_in_range(balance_take(b, &r, &place), 0, 3);
 	assert_int_equal(truncate(path, 0), 0);
 	assert_in_range(balance_take(b, &r, &later), 0, 3); /* not counted */
 	balance_give(b, &place, BALANCE_ANSWERED, T0);
 	balance_tick(b, T0);
+	configure(b, 700, 1);
 	for (int i = 0; i < 4; i++)
 		assert_in_range(balance_take(b, &r, &place), 0, 3);
 	assert_int_equal(balance_take(b, &r, &later), BALANCE_FULL);
@@ -479,6 +500,7 @@ static void a_file_that_is_cut_or_foreign_is_made_again(void **state)
 	assert_int_equal(pwrite(fd, "nonsense", 8, 0), 8);
 	close(fd);
 	other = open_in(state);
+	configure(other, 700, 1);
 	for (int i = 0; i < 4; i++)
 		assert_in_range(balance_take(other, &r, &place), 0, 3);
 	balance_tick(b, T0); /* follows */
@@ -487,13 +509,29 @@ static void a_file_that_is_cut_or_foreign_is_made_again(void **state)
 	balance_close(b);
 }
 
-static void a_directory_that_is_gone_is_an_error(void **state)
+static void a_directory_that_comes_later_is_used_from_then_on(void **state)
 {
-	struct err e = ERR_INIT;
+	struct balance_replica replicas[4];
+	struct balance_request r = group_of(replicas, 800);
+	struct balance_place place;
+	struct balance_llm l;
+	struct balance *b;
+	char path[100];
 
-	(void)state;
-	assert_null(balance_open("/nonexistent", &e));
-	assert_non_null(strstr(e.text, "/nonexistent"));
+	snprintf(path, sizeof path, "%s/later", (char *)*state);
+	b = balance_open(path);
+	assert_non_null(b);
+	assert_in_range(balance_take(b, &r, &place), 0, 3);
+	assert_int_equal(place.file, 0);
+	balance_give(b, &place, BALANCE_ANSWERED, T0);
+	assert_false(balance_llm(b, 800, &l));
+	balance_tick(b, T0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	balance_tick(b, T0);
+	assert_in_range(balance_take(b, &r, &place), 0, 3);
+	assert_int_equal(describe(b, place.instance).in_flight, 1);
+	balance_give(b, &place, BALANCE_ANSWERED, T0);
+	balance_close(b);
 }
 
 int main(void)
@@ -512,7 +550,7 @@ int main(void)
 		cmocka_unit_test(processes_together_get_exactly_the_capacity),
 		cmocka_unit_test(workers_killed_anywhere_leave_nothing_behind),
 		cmocka_unit_test(a_file_that_is_cut_or_foreign_is_made_again),
-		cmocka_unit_test(a_directory_that_is_gone_is_an_error),
+		cmocka_unit_test(a_directory_that_comes_later_is_used_from_then_on),
 		cmocka_unit_test(llms_that_are_gone_make_room), /* leaves no room at the others' time */
 	};
 
