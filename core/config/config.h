@@ -114,6 +114,10 @@ void config_diff(const struct config *a, const struct config *b, config_changed_
  * length like snprintf. */
 int config_value_text(const struct config *c, enum cfg_key k, char *out, size_t size);
 
+/* The URL without a password, for people: redis://:***@HOST. */
+void config_mask_url(const char *url, char *out, size_t size);
+bool config_url_has_password(const char *url);
+
 /* The table itself, for documentation and the admin tool. */
 struct cfg_key_info {
 	const char *path, *env, *type, *unit, *def, *help, *group;

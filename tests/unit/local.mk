@@ -57,6 +57,9 @@ unit_tests = \
 	tests/unit/core/protocol/studio_chunks_unit \
 	tests/unit/core/protocol/studio_request_unit \
 	tests/unit/core/protocol/studio_unit \
+	tests/unit/core/redis/redis_unit \
+	tests/unit/core/redis/redis_url_unit \
+	tests/unit/core/redis/reply_unit \
 	tests/unit/core/resolve/resolver_unit \
 	tests/unit/core/status/counters_unit \
 	tests/unit/core/status/document_unit \
@@ -106,6 +109,8 @@ tests_unit_libsupport_a_SOURCES = \
 	tests/unit/support/config_fixture.h \
 	tests/unit/support/fake_names.c \
 	tests/unit/support/fake_names.h \
+	tests/unit/support/redis_server.c \
+	tests/unit/support/redis_server.h \
 	tests/unit/support/scratch.h \
 	tests/unit/support/settings.h \
 	tests/unit/support/status_fixture.h

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The client: its commands, their deadlines, and which server gets them. */
+#include "core/redis/redis_private.h"
+
+#include "core/base/clock.h"
+
+#include <assert.h>
+#include <hiredis/hiredis.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REQUESTS_MAX 65536
+#define BYTES_MAX    (64u << 20) /* of all open requests */
+#define SENT_MAX     4           /* a request, as it is sent elsewhere or with its script */
+
+/* ---- requests ---- */
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg);
+
+struct redis_request *request_new(struct redis *r, const struct redis_command *c, redis_done_fn *done, void *arg)
+{
+	const struct timeval deadline = clock_timeval_ms(c->timeout_ms > 0 ? c->timeout_ms : r->timeout_ms);
+	struct redis_request *q = NULL;
+	char *bytes = NULL;
+	long long len = -1;
+
+	/* Neither function changes what the arguments point to. */
+	if (r->requests < REQUESTS_MAX)
+		len = redisFormatCommandArgv(&bytes, (int)c->count, (const char **)(uintptr_t)c->args, c->lens);
+	if (len > 0 && (size_t)len <= BYTES_MAX - r->bytes)
+		q = malloc(sizeof *q + (size_t)len);
+	if (q != NULL) {
+		*q = (struct redis_request){.redis = r,
+		                            .repeatable = c->repeatable,
+		                            .slot = -1,
+		                            .done = done,
+		                            .arg = arg,
+		                            .len = (size_t)len};
+		memcpy(q->bytes, bytes, q->len);
+		event_assign(&q->timer, r->base, -1, 0, on_deadline, q);
+		event_add(&q->timer, &deadline);
+		r->requests++;
+		r->bytes += q->len;
+	}
+	if (bytes != NULL)
+		redisFreeCommand(bytes);
+	return q;
+}
+
+void request_free(struct redis_request *q)
+{
+	event_del(&q->timer);
+	q->redis->requests--;
+	q->redis->bytes -= q->len;
+	free(q);
+}
+
+void request_fail(struct redis_request *q, const struct err *why)
+{
+	q->err = *why;
+	q->node = NULL;
+	q->state = REQUEST_FAILING;
+	TAILQ_INSERT_TAIL(&q->redis->failing, q, next);
+	event_active(&q->timer, EV_TIMEOUT, 0);
+}
+
+static void finish(struct redis_request *q, struct redis_reply *reply, const struct err *e)
+{
+	redis_done_fn *done = q->done;
+	void *arg = q->arg;
+
+	request_free(q);
+	if (done != NULL)
+		done(arg, reply, e);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_request *q = arg;
+	struct node *n = q->node;
+	struct err e = q->err;
+
+	(void)fd, (void)what;
+	if (q->state == REQUEST_FAILING) {
+		TAILQ_REMOVE(&q->redis->failing, q, next);
+		finish(q, NULL, &e);
+		return;
+	}
+	err_clear(&e);
+	err_set(&e, "%s did not answer in time", q->redis->masked);
+	TAILQ_REMOVE(q->state == REQUEST_SENT ? &n->sent : &n->waiting, q, next);
+	/* Its reply, if it comes after all, would be taken for that of another. */
+	if (q->state == REQUEST_SENT)
+		node_reset(n, true, &e);
+	finish(q, NULL, &e);
+}
+
+void redis_cancel(struct redis_request *q)
+{
+	if (q != NULL)
+		q->done = NULL;
+}
+
+/* ---- replies ---- */
+
+/* A server that has not got the script. */
+static int send_with_script(struct redis_request *q)
+{
+	const struct redis_command load = {.args = (const char *[]){"SCRIPT", "LOAD", q->script->text}, .count = 3};
+	struct redis_request *first = q->sent < SENT_MAX ? request_new(q->redis, &load, NULL, NULL) : NULL;
+
+	if (first == NULL)
+		return -1;
+	node_write(q->node, first);
+	node_write(q->node, q);
+	return 0;
+}
+
+void redis_answered(struct redis_request *q, struct redis_reply *reply)
+{
+	struct err e = ERR_INIT;
+
+	if (reply->type != REDIS_FAILURE) {
+		finish(q, reply, NULL);
+		return;
+	}
+	if (q->script != NULL && redis_reply_says(reply, "NOSCRIPT") && send_with_script(q) == 0)
+		return;
+	err_set(&e, "%s: %.200s", q->redis->masked, reply->text);
+	finish(q, reply, &e);
+}
+
+void redis_node_changed(struct node *n)
+{
+	struct redis *r = n->redis;
+	const bool usable = n->state == NODE_READY;
+
+	if (usable == r->usable)
+		return;
+	/* A connection that only has to be made again is no news. */
+	if (!usable && !n->away)
+		return;
+	r->usable = usable;
+	if (r->changed != NULL)
+		r->changed(r->arg, usable, &n->err);
+}
+
+/* ---- commands ---- */
+
+static struct redis_request *send_request(struct redis_request *q)
+{
+	if (q != NULL)
+		node_send(TAILQ_FIRST(&q->redis->nodes), q);
+	return q;
+}
+
+struct redis_request *redis_send(struct redis *r, const struct redis_command *c, redis_done_fn *done, void *arg)
+{
+	return send_request(request_new(r, c, done, arg));
+}
+
+static int name_script(struct redis_script *s)
+{
+	unsigned char sha1[EVP_MAX_MD_SIZE];
+	unsigned len = 0;
+
+	if (s->sha1[0] != '\0')
+		return 0;
+	if (EVP_Digest(s->text, strlen(s->text), sha1, &len, EVP_sha1(), NULL) != 1 || len != 20)
+		return -1;
+	for (unsigned i = 0; i < len; i++)
+		snprintf(s->sha1 + 2 * (size_t)i, 3, "%02x", sha1[i]);
+	return 0;
+}
+
+struct redis_request *redis_run(struct redis *r, const struct redis_run *run, redis_done_fn *done, void *arg)
+{
+	const char *args[REDIS_RUN_ARGS + 3] = {"EVALSHA", run->script->sha1};
+	size_t lens[REDIS_RUN_ARGS + 3] = {7, 40};
+	struct redis_command c = {.args = args,
+	                          .lens = lens,
+	                          .count = run->count + 3,
+	                          .key = run->args[0],
+	                          .timeout_ms = run->timeout_ms,
+	                          .repeatable = run->repeatable};
+	struct redis_request *q;
+	char keys[24];
+
+	assert(run->count <= REDIS_RUN_ARGS && run->keys > 0);
+	if (name_script(run->script) < 0)
+		return NULL;
+	lens[2] = (size_t)snprintf(keys, sizeof keys, "%zu", run->keys);
+	args[2] = keys;
+	for (size_t i = 0; i < run->count; i++) {
+		args[i + 3] = run->args[i];
+		lens[i + 3] = run->lens != NULL ? run->lens[i] : strlen(run->args[i]);
+	}
+	q = request_new(r, &c, done, arg);
+	if (q != NULL)
+		q->script = run->script;
+	return send_request(q);
+}
+
+size_t redis_servers(const struct redis *r)
+{
+	(void)r;
+	return 1;
+}
+
+/* ---- the client ---- */
+
+static SSL_CTX *new_tls(const char *ca_file, struct err *e)
+{
+	SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
+	const char *reason;
+
+	ERR_clear_error();
+	if (tls == NULL) {
+		err_set(e, "no memory for TLS");
+		return NULL;
+	}
+	SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
+	SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
+	if ((ca_file != NULL ? SSL_CTX_load_verify_locations(tls, ca_file, NULL)
+	                     : SSL_CTX_set_default_verify_paths(tls)) == 1)
+		return tls;
+	reason = ERR_reason_error_string(ERR_peek_last_error());
+	err_set(e, "%s: it has no certificates of authorities (%s)", ca_file != NULL ? ca_file : "the system",
+	        reason != NULL ? reason : "unknown");
+	ERR_clear_error();
+	SSL_CTX_free(tls);
+	return NULL;
+}
+
+static char *copy(const char *text, bool *failed)
+{
+	char *c = text != NULL ? strdup(text) : NULL;
+
+	*failed |= text != NULL && c == NULL;
+	return c;
+}
+
+static int set_up(struct redis *r, const struct redis_options *o, struct err *e)
+{
+	char masked[512];
+	bool failed = false;
+	struct node *n;
+
+	config_mask_url(o->url, masked, sizeof masked);
+	r->masked = copy(masked, &failed);
+	r->password_file = copy(o->password_file, &failed);
+	r->name = copy(o->name != NULL ? o->name : "tt-agent", &failed);
+	if (o->password != NULL) {
+		free(r->url.password);
+		r->url.password = copy(o->password, &failed);
+	}
+	if (failed)
+		return err_set(e, "no memory for a client of Redis");
+	if (r->url.tls && (r->tls = new_tls(o->ca_file, e)) == NULL)
+		return -1;
+	r->resolver = resolver_new(r->base, e);
+	if (r->resolver == NULL)
+		return -1;
+	n = node_new(r, r->url.addresses[0].host, r->url.addresses[0].port);
+	if (n == NULL)
+		return err_set(e, "no memory for a client of Redis");
+	TAILQ_INSERT_TAIL(&r->nodes, n, next);
+	return 0;
+}
+
+struct redis *redis_new(struct event_base *base, const struct redis_options *o, struct err *e)
+{
+	struct redis *r = calloc(1, sizeof *r);
+
+	if (r == NULL) {
+		err_set(e, "no memory for a client of Redis");
+		return NULL;
+	}
+	r->base = base;
+	r->timeout_ms = o->timeout_ms;
+	r->changed = o->changed;
+	r->arg = o->arg;
+	TAILQ_INIT(&r->nodes);
+	TAILQ_INIT(&r->failing);
+	if (redis_url_parse(o->url, &r->url, e) == 0 && set_up(r, o, e) == 0)
+		return r;
+	redis_free(r);
+	return NULL;
+}
+
+struct redis *redis_open(struct event_base *base, const char *url, const struct config *c, redis_changed_fn *changed,
+                         void *arg, struct err *e)
+{
+	const struct redis_options o = {.url = url,
+	                                .password = cfg_str(c, CFG_REDIS_PASSWORD),
+	                                .password_file = cfg_str(c, CFG_REDIS_PASSWORD_FILE),
+	                                .ca_file = cfg_str(c, CFG_REDIS_CA_FILE),
+	                                .timeout_ms = cfg_ms(c, CFG_REDIS_TIMEOUT),
+	                                .changed = changed,
+	                                .arg = arg};
+
+	return redis_new(base, &o, e);
+}
+
+void redis_free(struct redis *r)
+{
+	struct redis_request *q;
+	struct node *n;
+
+	if (r == NULL)
+		return;
+	while ((n = TAILQ_FIRST(&r->nodes)) != NULL) {
+		TAILQ_REMOVE(&r->nodes, n, next);
+		node_free(n);
+	}
+	while ((q = TAILQ_FIRST(&r->failing)) != NULL) {
+		TAILQ_REMOVE(&r->failing, q, next);
+		request_free(q);
+	}
+	if (r->resolver != NULL)
+		resolver_free(r->resolver);
+	SSL_CTX_free(r->tls);
+	redis_url_clear(&r->url);
+	free(r->masked);
+	free(r->password_file);
+	free(r->name);
+	free(r);
+}
+
+void redis_state(struct redis *r, struct redis_state *state)
+{
+	*state = (struct redis_state){.usable = true, .error = "", .url = r->masked};
+	struct node *n;
+
+	TAILQ_FOREACH(n, &r->nodes, next)
+	{
+		if (n->state == NODE_READY || (!n->away && n->failures == 0))
+			continue;
+		state->usable &= !n->away;
+		state->failures = n->failures;
+		state->error = n->err.text;
+	}
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the client share: redis.c has its commands, node.c the connection to a server. */
+#ifndef TT_REDIS_REDIS_PRIVATE_H
+#define TT_REDIS_REDIS_PRIVATE_H
+
+#include "core/redis/redis_url.h"
+#include "core/redis/reply.h"
+#include "core/resolve/resolver.h"
+
+#include <event2/event_struct.h>
+#include <openssl/types.h>
+#include <sys/queue.h>
+
+struct bufferevent;
+
+struct redis_request {
+	TAILQ_ENTRY(redis_request) next;
+	struct redis *redis;
+	struct node *node;  /* that it waits for or was sent to */
+	struct event timer; /* its deadline; where FAILING: ends it from the loop */
+	enum { REQUEST_WAITING, REQUEST_SENT, REQUEST_FAILING } state;
+	bool repeatable, greeting;
+	unsigned sent; /* how often */
+	int slot;      /* of a cluster; -1: any */
+	struct redis_script *script;
+	redis_done_fn *done; /* NULL: nobody waits for it */
+	void *arg;
+	struct err err; /* of FAILING */
+	size_t len;
+	char bytes[]; /* as they are sent */
+};
+TAILQ_HEAD(request_list, redis_request);
+
+/* One server: its connection, and the commands for it. */
+struct node {
+	TAILQ_ENTRY(node) next;
+	struct redis *redis;
+	struct redis_address address;
+	enum { NODE_IDLE, NODE_RESOLVING, NODE_CONNECTING, NODE_GREETING, NODE_READY } state;
+	bool away;         /* it could not be reached or did not answer: what is not sent fails at once */
+	unsigned failures; /* in a row */
+	struct err err;    /* the last of them */
+	struct resolver_query *query;
+	char *addresses; /* "a,b,[c]" those that were not tried yet are at untried */
+	const char *untried;
+	struct bufferevent *connection;
+	struct reply_reader *reader;
+	size_t greetings;    /* that were not answered yet */
+	struct event *timer; /* the deadline of connecting, or when to connect again */
+	struct request_list waiting, sent;
+};
+TAILQ_HEAD(node_list, node);
+
+struct redis {
+	struct event_base *base;
+	struct redis_url url;
+	char *masked, *password_file, *name;
+	int64_t timeout_ms;
+	SSL_CTX *tls; /* NULL: none */
+	struct resolver *resolver;
+	struct node_list nodes;
+	struct request_list failing;
+	size_t requests, bytes; /* open */
+	redis_changed_fn *changed;
+	void *arg;
+	bool usable; /* as last said by changed */
+};
+
+/* ---- node.c ---- */
+
+struct node *node_new(struct redis *r, const char *host, uint16_t port); /* NULL: no memory */
+void node_free(struct node *n);                                          /* its requests are freed, too */
+
+/* Sends it, now or when it is connected; fails it where the server is away. */
+void node_send(struct node *n, struct redis_request *q);
+
+/* Sends it although it is not connected yet, or before those that wait. */
+void node_write(struct node *n, struct redis_request *q);
+
+/* The connection is of no use any more. Repeatable requests are sent again on the next one. */
+void node_reset(struct node *n, bool away, const struct err *why);
+
+/* ---- redis.c ---- */
+
+/* greeting: of the connection itself. NULL: no memory. */
+struct redis_request *request_new(struct redis *r, const struct redis_command *c, redis_done_fn *done, void *arg);
+void request_free(struct redis_request *q);
+void request_fail(struct redis_request *q, const struct err *why); /* later, from the loop; it is in no list */
+
+/* What a server answered; the request is in no list. */
+void redis_answered(struct redis_request *q, struct redis_reply *reply);
+void redis_node_changed(struct node *n); /* it is connected, or no longer */
+
+#endif
