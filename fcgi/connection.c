@@ -136,6 +136,7 @@ void connections_free(struct connections *s)
 		connection_lost(c);
 	free_list(&s->dead);
 	free_list(&s->spare);
+	fcgi_records_free(&s->records);
 	if (s->deadline != NULL)
 		event_free(s->deadline);
 	if (s->flush_timer != NULL)
@@ -216,7 +217,7 @@ static struct connection *take_spare(struct connections *s)
 		return c;
 	}
 	c = calloc(1, sizeof *c);
-	if (c != NULL && (c->request = fcgi_request_new()) == NULL) {
+	if (c != NULL && (c->request = fcgi_request_new(&s->records)) == NULL) {
 		free(c);
 		c = NULL;
 	}

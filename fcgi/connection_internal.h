@@ -112,6 +112,7 @@ struct connections {
 	bool deadline_armed;
 	int flush_timer_fd; /* timerfd: libevent's timers have milliseconds, which is too coarse */
 	struct event *flush_timer;
+	struct fcgi_records records;
 	char input[CONNECTION_READ_MAX];
 };
 

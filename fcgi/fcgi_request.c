@@ -1,14 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fcgi/fcgi_request_private.h"
+#include "fcgi/fcgi_request.h"
 
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fastcgi.h>
+#include <fcgiapp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* Of a record that is longer than the usual one with a token or two. */
+#define SMALL 512u
+/* A record with its header and padding, and those that end the request. */
+#define LARGE (sizeof(FCGI_Header) + FCGI_REQUEST_RECORD_MAX + 7 + sizeof(FCGI_Header) + sizeof(FCGI_EndRequestRecord))
+
+struct fcgi_request {
+	struct fcgi_request_params params;
+	struct fcgi_records *records;
+	int fd; /* to which it is answered */
+	unsigned id;
+	char *lines; /* its parameters, NAME=value each, up to an empty one */
+	char *body;
+	size_t body_len;
+	char *large;    /* NULL: the record is in small */
+	size_t pending; /* bytes in the record that is being filled */
+	bool open;
+	char small[SMALL];
+};
 
 int fcgi_request_library_init(struct err *e)
 {
@@ -17,9 +37,13 @@ int fcgi_request_library_init(struct err *e)
 	return status == 0 ? 0 : err_set_errno(e, status > 0 ? status : ENOMEM, "cannot initialize libfcgi");
 }
 
-struct fcgi_request *fcgi_request_new(void)
+struct fcgi_request *fcgi_request_new(struct fcgi_records *records)
 {
-	return calloc(1, sizeof(struct fcgi_request));
+	struct fcgi_request *r = calloc(1, sizeof *r);
+
+	if (r != NULL)
+		r->records = records;
+	return r;
 }
 
 void fcgi_request_free(struct fcgi_request *r)
@@ -82,46 +106,74 @@ static void set_param(struct fcgi_request_params *params, const struct param *fi
 static void find_params(struct fcgi_request *r)
 {
 	r->params = (struct fcgi_request_params){.method = NULL};
-	for (char **p = r->fcgx.envp; *p != NULL; p++)
+	for (const char *p = r->lines; *p != '\0'; p += strlen(p) + 1)
 		for (size_t i = 0; i < sizeof param_fields / sizeof param_fields[0]; i++)
-			if ((*p)[0] == param_fields[i].name[0] &&
-			    strncmp(*p, param_fields[i].name, param_fields[i].len) == 0) {
-				set_param(&r->params, &param_fields[i], *p + param_fields[i].len);
+			if (*p == param_fields[i].name[0] &&
+			    strncmp(p, param_fields[i].name, param_fields[i].len) == 0) {
+				set_param(&r->params, &param_fields[i], p + param_fields[i].len);
 				break;
 			}
 }
 
+static int take_params(struct fcgi_request *r, const FCGX_Request *fcgx, size_t room)
+{
+	size_t len, used = 0;
+
+	for (char **p = fcgx->envp; *p != NULL; p++) {
+		len = strlen(*p) + 1;
+		if (len == 1) /* its name begins with NUL */
+			continue;
+		if (len >= room - used)
+			return -1;
+		memcpy(r->lines + used, *p, len);
+		used += len;
+	}
+	r->lines[used] = '\0';
+	return 0;
+}
+
 /* Asks for one byte more than there is: only that makes libfcgi consume the record that ends the
  * body. Otherwise a kept connection's next request would begin with that record. */
-static int read_body(struct fcgi_request *r, size_t body_len)
+static int take_body(struct fcgi_request *r, const FCGX_Request *fcgx, size_t body_len)
 {
-	r->body = malloc(body_len + 1);
-	if (r->body == NULL)
-		return -1;
-	r->body_len = (size_t)FCGX_GetStr(r->body, (int)body_len + 1, r->fcgx.in);
-	if (r->body_len != body_len || FCGX_GetError(r->fcgx.in) != 0)
+	r->body_len = (size_t)FCGX_GetStr(r->body, (int)body_len + 1, fcgx->in);
+	if (r->body_len != body_len || FCGX_GetError(fcgx->in) != 0)
 		return -1;
 	r->body[body_len] = '\0';
 	return 0;
 }
 
-int fcgi_request_begin(struct fcgi_request *r, int from, int to, size_t body_len)
+/* libfcgi takes 17 KiB of buffers for each request. All of them are returned before anything is allocated that stays
+ * for as long as an answer streams, as that would leave them as holes in the heap. */
+int fcgi_request_begin(struct fcgi_request *r, int from, int to, size_t params_len, size_t body_len)
 {
+	const size_t room = params_len + sizeof "FCGI_ROLE=RESPONDER" + 1; /* libfcgi's own */
+	FCGX_Request fcgx;
+	int failed;
+
 	assert(!r->open);
-	FCGX_InitRequest(&r->fcgx, -1, 0);
-	/* Makes libfcgi believe that it accepted this connection itself, and keep it open. */
-	r->fcgx.ipcFd = from;
-	r->fcgx.keepConnection = 1;
-	r->fcgx.detached = 1;
-	if (FCGX_Accept_r(&r->fcgx) != 0)
-		return -1;
+	r->lines = malloc(room);
+	r->body = malloc(body_len + 1);
 	r->open = true;
-	if (read_body(r, body_len) < 0) {
+	FCGX_InitRequest(&fcgx, -1, 0);
+	/* Makes libfcgi believe that it accepted this connection itself, and keep it open. */
+	fcgx.ipcFd = from;
+	fcgx.keepConnection = 1;
+	fcgx.detached = 1;
+	failed = r->lines == NULL || r->body == NULL;
+	if (!failed && FCGX_Accept_r(&fcgx) != 0) { /* it closed the connection */
+		fcgi_request_abandon(r);
+		return -1;
+	}
+	failed = failed || take_params(r, &fcgx, room) < 0 || take_body(r, &fcgx, body_len) < 0;
+	FCGX_Free(&fcgx, 0);
+	if (failed) {
 		fcgi_request_abandon(r);
 		close(from);
 		return -1;
 	}
-	r->fcgx.ipcFd = to;
+	r->fd = to;
+	r->id = (unsigned)fcgx.requestId;
 	r->pending = 0;
 	find_params(r);
 	return 0;
@@ -141,12 +193,12 @@ const char *fcgi_request_next_header(const struct fcgi_request *r, const char *n
 	for (; *name != '\0' && len < sizeof param - 2; name++)
 		param[len++] = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
 	param[len++] = '=';
-	for (char **p = r->fcgx.envp; p != NULL && *p != NULL; p++) {
-		if (strncmp(*p, param, len) != 0)
+	for (const char *p = r->lines; p != NULL && *p != '\0'; p += strlen(p) + 1) {
+		if (strncmp(p, param, len) != 0)
 			continue;
 		if (passed)
-			return *p + len;
-		passed = *p + len == after;
+			return p + len;
+		passed = p + len == after;
 	}
 	return NULL;
 }
@@ -181,27 +233,115 @@ char *fcgi_request_take_body(struct fcgi_request *r, size_t *len)
 
 void fcgi_request_forget_input(struct fcgi_request *r)
 {
-	FCGX_Stream *out = r->fcgx.out, *err = r->fcgx.err;
-
+	free(r->lines);
 	free(r->body);
-	r->body = NULL;
+	r->lines = r->body = NULL;
 	r->body_len = 0;
 	r->params = (struct fcgi_request_params){.method = NULL};
-	/* FCGX_Free frees all that the request owns; hide the writers from it. */
-	r->fcgx.out = r->fcgx.err = NULL;
-	r->fcgx.envp = NULL;
-	FCGX_Free(&r->fcgx, 0);
-	r->fcgx.out = out;
-	r->fcgx.err = err;
+}
+
+unsigned fcgi_request_id(const struct fcgi_request *r)
+{
+	return r->id;
+}
+
+/* --- records ------------------------------------------------------------------------------ */
+
+void fcgi_records_free(struct fcgi_records *records)
+{
+	while (records->count > 0)
+		free(records->spare[--records->count]);
+}
+
+static void empty_record(struct fcgi_request *r)
+{
+	r->pending = 0;
+	if (r->large == NULL)
+		return;
+	if (r->records->count < FCGI_RECORDS_SPARE)
+		r->records->spare[r->records->count++] = r->large;
+	else
+		free(r->large);
+	r->large = NULL;
+}
+
+static int enlarge_record(struct fcgi_request *r)
+{
+	struct fcgi_records *records = r->records;
+
+	r->large = records->count > 0 ? records->spare[--records->count] : malloc(LARGE);
+	if (r->large == NULL)
+		return -1;
+	memcpy(r->large, r->small, sizeof(FCGI_Header) + r->pending);
+	return 0;
+}
+
+size_t fcgi_request_pending(const struct fcgi_request *r)
+{
+	return r->pending;
+}
+
+int fcgi_request_put(struct fcgi_request *r, const char *bytes, size_t len)
+{
+	assert(len <= FCGI_REQUEST_RECORD_MAX - r->pending);
+	if (r->large == NULL && r->pending + len > SMALL - (LARGE - FCGI_REQUEST_RECORD_MAX) && enlarge_record(r) < 0)
+		return -1;
+	memcpy((r->large != NULL ? r->large : r->small) + sizeof(FCGI_Header) + r->pending, bytes, len);
+	r->pending += len;
+	return 0;
+}
+
+static FCGI_Header header_of(const struct fcgi_request *r, unsigned char type, size_t len, size_t padding)
+{
+	return (FCGI_Header){.version = FCGI_VERSION_1,
+	                     .type = type,
+	                     .requestIdB1 = (unsigned char)(r->id >> 8),
+	                     .requestIdB0 = (unsigned char)r->id,
+	                     .contentLengthB1 = (unsigned char)(len >> 8),
+	                     .contentLengthB0 = (unsigned char)len,
+	                     .paddingLength = (unsigned char)padding};
+}
+
+/* Completes the record in its buffer; its length. */
+static size_t close_record(struct fcgi_request *r, char *record)
+{
+	const size_t padding = -r->pending & 7;
+	const FCGI_Header header = header_of(r, FCGI_STDOUT, r->pending, padding);
+
+	if (r->pending == 0)
+		return 0;
+	memcpy(record, &header, sizeof header);
+	memset(record + sizeof header + r->pending, 0, padding);
+	return sizeof header + r->pending + padding;
+}
+
+static int write_all(int fd, const char *bytes, size_t len)
+{
+	ssize_t n;
+
+	for (; len > 0; bytes += n, len -= (size_t)n) {
+		n = send(fd, bytes, len, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			n = 0;
+		else if (n < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int fcgi_request_flush(struct fcgi_request *r)
+{
+	char *record = r->large != NULL ? r->large : r->small;
+	int failed = write_all(r->fd, record, close_record(r, record));
+
+	empty_record(r);
+	return failed;
 }
 
 int fcgi_request_split(struct fcgi_request *r, int fd)
 {
 	/* The end of the stderr stream, which is never used: every web server ignores it. */
-	FCGI_Header record = {.version = FCGI_VERSION_1,
-	                      .type = FCGI_STDERR,
-	                      .requestIdB1 = (unsigned char)(r->fcgx.requestId >> 8),
-	                      .requestIdB0 = (unsigned char)r->fcgx.requestId};
+	FCGI_Header record = header_of(r, FCGI_STDERR, 0, 0);
 	union {
 		struct cmsghdr head;
 		char space[CMSG_SPACE(sizeof(int))];
@@ -211,18 +351,24 @@ int fcgi_request_split(struct fcgi_request *r, int fd)
 		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
 
 	memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
-	return sendmsg(r->fcgx.ipcFd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof record ? 0 : -1;
+	return sendmsg(r->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof record ? 0 : -1;
 }
 
 int fcgi_request_finish(struct fcgi_request *r)
 {
-	/* stderr first: closing it writes nothing then, and the end of the request is sent with the
-	 * last record. FCGX_Finish_r would linger on the connection. */
-	int failed = FCGX_FClose(r->fcgx.err);
+	const FCGI_Header end_of_body = header_of(r, FCGI_STDOUT, 0, 0);
+	const FCGI_EndRequestRecord end = {.header = header_of(r, FCGI_END_REQUEST, sizeof end.body, 0),
+	                                   .body = {.protocolStatus = FCGI_REQUEST_COMPLETE}};
+	char *record = r->large != NULL ? r->large : r->small;
+	size_t len = close_record(r, record);
+	int failed;
 
-	failed |= FCGX_FClose(r->fcgx.out);
+	memcpy(record + len, &end_of_body, sizeof end_of_body);
+	len += sizeof end_of_body;
+	memcpy(record + len, &end, sizeof end);
+	failed = write_all(r->fd, record, len + sizeof end);
 	fcgi_request_abandon(r);
-	return failed == 0 ? 0 : -1;
+	return failed;
 }
 
 void fcgi_request_abandon(struct fcgi_request *r)
@@ -230,8 +376,6 @@ void fcgi_request_abandon(struct fcgi_request *r)
 	if (!r->open)
 		return;
 	r->open = false;
-	free(r->body);
-	r->body = NULL;
-	r->body_len = r->pending = 0;
-	FCGX_Free(&r->fcgx, 0);
+	fcgi_request_forget_input(r);
+	empty_record(r);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One FastCGI request and its response over libfcgi; only fcgi_request.c includes its header.
+/* One FastCGI request, which libfcgi reads, and its response; only fcgi_request.c includes libfcgi's header.
  *
  * libfcgi only reads requests that precheck.c has checked and that are there as a whole, so
- * reading never blocks. It writes records of at most FCGI_REQUEST_RECORD_MAX bytes, and only when
+ * reading never blocks. Records of at most FCGI_REQUEST_RECORD_MAX bytes are written when
  * the caller knows that the socket has room for them, so writing never blocks either. */
 #ifndef TT_FCGI_FCGI_REQUEST_H
 #define TT_FCGI_FCGI_REQUEST_H
@@ -29,13 +29,23 @@ struct fcgi_request;
  * install its own afterwards. */
 int fcgi_request_library_init(struct err *e);
 
-struct fcgi_request *fcgi_request_new(void); /* NULL: no memory. Used for one request after another */
+/* Buffers for long records, which the requests of one thread share: a request holds one only until its record is
+ * written. Zeroed at start. */
+#define FCGI_RECORDS_SPARE 32
+struct fcgi_records {
+	char *spare[FCGI_RECORDS_SPARE];
+	size_t count;
+};
+void fcgi_records_free(struct fcgi_records *records);
+
+/* NULL: no memory. Used for one request after another; records outlives it. */
+struct fcgi_request *fcgi_request_new(struct fcgi_records *records);
 void fcgi_request_free(struct fcgi_request *r);
 
 /* Reads a request from `from` (the socket itself, or a file), which holds all of it, to be answered
- * on `to`. Its body has body_len bytes. -1: it could not be read, which after precheck.c means no
- * memory: `from` is closed, and the next request may begin. */
-int fcgi_request_begin(struct fcgi_request *r, int from, int to, size_t body_len);
+ * on `to`. Its parameters end within its first params_len bytes, and its body has body_len. -1: it could not be
+ * read, which after precheck.c means no memory: `from` is closed, and the next request may begin. */
+int fcgi_request_begin(struct fcgi_request *r, int from, int to, size_t params_len, size_t body_len);
 
 const struct fcgi_request_params *fcgi_request_params(const struct fcgi_request *r);
 /* A request header by its HTTP name ("X-User"); NULL: there is none, or two that differ. Valid
@@ -48,6 +58,14 @@ char *fcgi_request_take_body(struct fcgi_request *r, size_t *len);        /* the
 
 /* Frees parameters and body, which a long response no longer needs. */
 void fcgi_request_forget_input(struct fcgi_request *r);
+
+unsigned fcgi_request_id(const struct fcgi_request *r); /* FastCGI's */
+
+/* The record that is being filled: how many bytes are in it, more of them (no more than fit; -1: no memory), and
+ * writing it. -1: the peer closed the connection. */
+size_t fcgi_request_pending(const struct fcgi_request *r);
+int fcgi_request_put(struct fcgi_request *r, const char *bytes, size_t len);
+int fcgi_request_flush(struct fcgi_request *r);
 
 /* Writes an empty record that carries fd as ancillary data, beyond which none of the peer's reads
  * goes. The peer ignores fd itself. Only on AF_UNIX, and if the socket has room. -1: not written. */

@@ -8,7 +8,6 @@
  * event. On TCP, SIOCOUTQ counts what is not acknowledged, which says nothing about reads; there a
  * delay must do, within which the peer will have read. */
 #include "fcgi/connection_internal.h"
-#include "fcgi/fcgi_request_private.h"
 
 #include "core/base/clock.h"
 
@@ -113,7 +112,7 @@ bool flush_boundary_holds(struct connection *c)
 		pass_boundary(o);
 		return false;
 	}
-	if (c->request->pending > 0)
+	if (fcgi_request_pending(c->request) > 0)
 		return false;
 	if (c->set->local && !output_has_room(c, 0))
 		return true;

@@ -58,7 +58,6 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/event_feed.h \
 	fcgi/fcgi_request.c \
 	fcgi/fcgi_request.h \
-	fcgi/fcgi_request_private.h \
 	fcgi/flush_boundary.c \
 	fcgi/gate.c \
 	fcgi/gate.h \

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes responses: the backlog, records, and the room that the socket has for them. */
 #include "fcgi/connection_internal.h"
-#include "fcgi/fcgi_request_private.h"
 #include "fcgi/response.h"
 
 #include "core/base/clock.h"
@@ -109,17 +108,15 @@ void output_mark(struct connection *c)
 	c->out.dirty = true;
 }
 
-/* libfcgi's buffer is the record that is being filled. */
 static size_t room_in_record(const struct connection *c)
 {
-	return FCGI_REQUEST_RECORD_MAX - c->request->pending;
+	return FCGI_REQUEST_RECORD_MAX - fcgi_request_pending(c->request);
 }
 
 static void put_in_record(struct connection *c, const char *bytes, size_t len)
 {
-	assert(len <= room_in_record(c));
-	FCGX_PutStr(bytes, (int)len, c->request->fcgx.out);
-	c->request->pending += len;
+	if (fcgi_request_put(c->request, bytes, len) < 0)
+		c->out.failed = true;
 }
 
 /* To the state of the reply after what is in records. */
@@ -157,7 +154,7 @@ static size_t frames_limit(struct output *o, size_t len)
 		fits = o->frames[i].end - begin;
 	if (fits > 0 || o->frame_count == 0)
 		return fits > 0 ? fits : len;
-	if (o->connection->request->pending > 0)
+	if (fcgi_request_pending(o->connection->request) > 0)
 		return 0; /* the next record has more room */
 	kept_not_resumable(o->kept);
 	return len;
@@ -180,10 +177,9 @@ static void put_body(struct connection *c, const char *bytes, size_t len)
 /* -1: the peer closed the connection. */
 static int flush_record(struct connection *c)
 {
-	c->request->pending = 0;
 	pass_state_changes(&c->out);
 	kept_sends(c->out.kept, c->out.state, c->out.writes);
-	if (FCGX_FFlush(c->request->fcgx.out) != 0)
+	if (fcgi_request_flush(c->request) < 0)
 		return -1;
 	kept_sent(c->out.kept);
 	return 0;
@@ -204,7 +200,7 @@ void connection_keep(struct connection *c, const struct protocol *p)
 {
 	if (c->orphan != NULL) /* kept since it came */
 		return;
-	c->out.kept = keeper_begin(c->set->host.keeper, c->fd, (unsigned)c->request->fcgx.requestId, p);
+	c->out.kept = keeper_begin(c->set->host.keeper, c->fd, fcgi_request_id(c->request), p);
 	if (c->raw.bytes != NULL)
 		kept_request(c->out.kept, c->raw.bytes, c->raw.len);
 }
@@ -314,7 +310,7 @@ void output_set_state(struct output *o, unsigned char state, bool is_text)
 		kept_not_resumable(o->kept);
 	}
 	o->changes[o->change_count++] = (struct state_change){.at = o->written, .state = state, .is_text = is_text};
-	if (o->written > o->in_records || o->connection->request->pending > 0)
+	if (o->written > o->in_records || fcgi_request_pending(o->connection->request) > 0)
 		return;
 	pass_state_changes(o);
 	kept_state(o->kept, state);
@@ -404,7 +400,7 @@ static bool write_record(struct connection *c)
 {
 	static const char no_record[8]; /* of a version that does not exist */
 	struct output *o = &c->out;
-	size_t pending = c->request->pending;
+	size_t pending = fcgi_request_pending(c->request);
 	bool last = o->ended && o->backlog.len == 0 && !(o->breaks && pending > 0);
 
 	if (!output_has_room(c, pending))
@@ -439,7 +435,7 @@ void output_flush(struct connection *c)
 		if (flush_boundary_holds(c))
 			return;
 		refill(c);
-		if (c->request->pending == 0 && !(o->ended && o->backlog.len == 0))
+		if (fcgi_request_pending(c->request) == 0 && !(o->ended && o->backlog.len == 0))
 			break;
 	} while (write_record(c));
 	if (c->state == CONNECTION_ACTIVE && o->full && o->backlog.len < BACKLOG_LOW && c->owner != NULL) {

@@ -76,7 +76,8 @@ static void begin_request(struct connection *c, int from)
 	const char *method;
 
 	connection_stop_waiting(c);
-	if (fcgi_request_begin(c->request, from, c->fd, c->too_large ? 0 : c->precheck.body_len) < 0) {
+	if (fcgi_request_begin(c->request, from, c->fd, c->precheck.params_end,
+	                       c->too_large ? 0 : c->precheck.body_len) < 0) {
 		if (from == c->fd)
 			c->fd = -1;
 		read_refuse(c, "no memory for a request");

@@ -6,11 +6,11 @@
 #include "fcgi/precheck.h"
 #include "tests/fuzz/fuzz.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct outcome {
@@ -57,17 +57,19 @@ static void read_with_libfcgi(const uint8_t *data, const struct outcome *o)
 {
 	static bool ready;
 	struct err e = ERR_INIT;
-	struct fcgi_request *r = fcgi_request_new();
-	int from = memfd_create("request", MFD_CLOEXEC), to = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct fcgi_records records = {.count = 0};
+	struct fcgi_request *r = fcgi_request_new(&records);
+	int from = memfd_create("request", MFD_CLOEXEC), to[2];
 	size_t len;
 
 	if (!ready && fcgi_request_library_init(&e) < 0)
 		abort();
 	ready = true;
-	if (r == NULL || from < 0 || to < 0 || write(from, data, o->consumed) != (ssize_t)o->consumed)
+	if (r == NULL || from < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, to) < 0 ||
+	    write(from, data, o->consumed) != (ssize_t)o->consumed)
 		abort();
 	lseek(from, 0, SEEK_SET);
-	if (fcgi_request_begin(r, from, to, o->body_len) < 0)
+	if (fcgi_request_begin(r, from, to[0], o->params_end, o->body_len) < 0)
 		abort();
 	if (fcgi_request_body(r, &len) == NULL || len != o->body_len)
 		abort();
@@ -76,8 +78,10 @@ static void read_with_libfcgi(const uint8_t *data, const struct outcome *o)
 	if (fcgi_request_finish(r) < 0)
 		abort();
 	fcgi_request_free(r);
+	fcgi_records_free(&records);
 	close(from);
-	close(to);
+	close(to[0]);
+	close(to[1]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

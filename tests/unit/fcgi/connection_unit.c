@@ -33,8 +33,8 @@ struct world {
 
 struct peer {
 	int fd;
-	struct buf in; /* not a whole record yet */
-	size_t out;    /* bytes of the answer */
+	struct buf in;  /* not a whole record yet */
+	struct buf out; /* of the answer */
 	bool ended, closed;
 };
 
@@ -96,6 +96,12 @@ static void put_record(struct buf *out, uint8_t type, const void *content, size_
 	buf_add(out, content, len);
 }
 
+static void fill(char *body, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		body[i] = (char)('a' + (i + i / 251) % 26);
+}
+
 static struct buf make_request(size_t body_len)
 {
 	static const uint8_t begin[8] = {0, 1, 1}; /* responder, kept */
@@ -103,7 +109,7 @@ static struct buf make_request(size_t body_len)
 	struct buf out = BUF_INIT(1u << 20);
 	char *body = calloc(1, body_len + 1);
 
-	memset(body, 'x', body_len);
+	fill(body, body_len);
 	put_record(&out, 1, begin, sizeof begin);
 	put_record(&out, 4, params, sizeof params - 1);
 	put_record(&out, 4, "", 0);
@@ -122,8 +128,9 @@ static void take_records(struct peer *p)
 
 		if (p->in.len < len)
 			return;
+		assert_int_equal(len % 8, 0);
 		if (r[1] == 6)
-			p->out += content;
+			buf_add(&p->out, p->in.data + 8, content);
 		p->ended |= r[1] == 3;
 		buf_consume(&p->in, len);
 	}
@@ -154,6 +161,22 @@ static void turn_loop(struct world *w)
 	connections_flush(w->set);
 }
 
+static void check_answer(const struct peer *p, size_t body_len)
+{
+	const size_t head = strlen(HEAD);
+	char *body;
+
+	short_memory_lift();
+	body = malloc(body_len + 1);
+	short_memory_impose();
+	fill(body, body_len);
+	assert_int_equal(p->out.len, head + body_len + strlen("the end"));
+	assert_memory_equal(p->out.data, HEAD, head);
+	assert_memory_equal(p->out.data + head, body, body_len);
+	assert_memory_equal(p->out.data + head + body_len, "the end", strlen("the end"));
+	free(body);
+}
+
 /* Whether there was a whole answer. */
 static bool get_answer(struct world *w, struct peer *p, size_t body_len, size_t piece)
 {
@@ -164,7 +187,7 @@ static bool get_answer(struct world *w, struct peer *p, size_t body_len, size_t 
 	short_memory_lift();
 	request = make_request(body_len);
 	short_memory_impose();
-	p->out = 0;
+	buf_reset(&p->out);
 	p->ended = false;
 	while (!p->ended && !p->closed) {
 		size_t left = request.len - sent;
@@ -178,7 +201,7 @@ static bool get_answer(struct world *w, struct peer *p, size_t body_len, size_t 
 	}
 	buf_free(&request);
 	if (p->ended)
-		assert_int_equal(p->out, strlen(HEAD "the end") + (w->too_large ? 0 : body_len));
+		check_answer(p, w->too_large ? 0 : body_len);
 	return p->ended && !p->closed;
 }
 
@@ -195,7 +218,7 @@ static void answer_requests(void)
 	if (w.set == NULL)
 		return;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	p = (struct peer){.fd = fds[1], .in = BUF_INIT(1u << 20)};
+	p = (struct peer){.fd = fds[1], .in = BUF_INIT(1u << 20), .out = BUF_INIT(1u << 20)};
 	w.accepted++;
 	connections_add(w.set, fds[0], false);
 	if (get_answer(&w, &p, 10, SIZE_MAX) && get_answer(&w, &p, 20, 7))
@@ -205,6 +228,7 @@ static void answer_requests(void)
 	assert_int_equal(w.closed, w.accepted);
 	assert_int_equal(w.notified, w.owned);
 	buf_free(&p.in);
+	buf_free(&p.out);
 	close(p.fd);
 }
 
@@ -212,6 +236,31 @@ static void answers_completely_or_closes(void **state)
 {
 	(void)state;
 	short_memory_sweep(answer_requests);
+}
+
+/* Records of each length, in short and in long buffers, one after the other and full. */
+static void writes_each_byte_once(void **state)
+{
+	static const size_t around[] = {450, 8184 - (sizeof HEAD - 1), 8184, 2 * 8184};
+	struct world w = {.set = NULL};
+	const struct connections_host host = {.request = on_request, .closed = on_closed, .idle = on_idle, .arg = &w};
+	struct peer p = {.in = BUF_INIT(1u << 20), .out = BUF_INIT(1u << 20)};
+	struct err e = ERR_INIT;
+	int fds[2];
+
+	(void)state;
+	w.set = connections_new(base, &host, &e);
+	assert_non_null(w.set);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	p.fd = fds[1];
+	connections_add(w.set, fds[0], false);
+	for (size_t i = 0; i < sizeof around / sizeof around[0]; i++)
+		for (size_t len = around[i] - 40; len < around[i] + 40; len++)
+			assert_true(get_answer(&w, &p, len, SIZE_MAX));
+	connections_free(w.set);
+	buf_free(&p.in);
+	buf_free(&p.out);
+	close(p.fd);
 }
 
 /* Both may have arrived before the loop sees either. */
@@ -232,7 +281,7 @@ static void notices_a_peer_that_left_with_its_request(void **state)
 		const struct connections_host host = {
 			.request = on_request, .closed = on_closed, .idle = on_idle, .arg = &w};
 		struct buf request = make_request(cases[i].body_len);
-		struct peer p = {.in = BUF_INIT(1u << 20)};
+		struct peer p = {.in = BUF_INIT(1u << 20), .out = BUF_INIT(1u << 20)};
 		int64_t until = clock_mono_ms() + DEADLINE_MS;
 		struct err e = ERR_INIT;
 		int fds[2];
@@ -259,6 +308,7 @@ static void notices_a_peer_that_left_with_its_request(void **state)
 		connections_free(w.set);
 		buf_free(&request);
 		buf_free(&p.in);
+		buf_free(&p.out);
 	}
 }
 
@@ -266,6 +316,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers_completely_or_closes),
+		cmocka_unit_test(writes_each_byte_once),
 		cmocka_unit_test(notices_a_peer_that_left_with_its_request),
 	};
 	struct err e = ERR_INIT;
