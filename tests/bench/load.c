@@ -36,7 +36,8 @@ struct load {
 	struct event_base *base;
 	struct sockaddr_in to;
 	const char *method, *path, *host, *body_format;
-	int clients;
+	const char *header; /* one more, or "" */
+	int clients, threads;
 	long requests;    /* of each client */
 	long leave_after; /* tokens after which a client closes; 0 = never */
 	double spread_s;  /* the clients start within this time */
@@ -62,6 +63,8 @@ struct client {
 	bool first_seen, message_complete, first_on_connection;
 	int status;
 	bool at_end; /* [STATS] or [DONE] was seen in the last bytes */
+	char tail[8];
+	size_t tail_len;
 };
 
 static char read_buffer[READ_SIZE];
@@ -147,14 +150,32 @@ static void count_tokens(struct client *c, const char *at, size_t len)
 	}
 }
 
+static bool ends(const char *at, size_t len)
+{
+	return memmem(at, len, "[STATS]", 7) != NULL || memmem(at, len, "[DONE]", 6) != NULL;
+}
+
+/* The end may be cut between two pieces of the body. */
 static int on_body(http_parser *p, const char *at, size_t len)
 {
 	struct client *c = p->data;
-	size_t tail = len < 256 ? len : 256;
+	size_t tail = len < 256 ? len : 256, head = len < sizeof c->tail ? len : sizeof c->tail;
+	char cut[2 * sizeof c->tail];
 
 	count_tokens(c, at, len);
-	if (memmem(at + len - tail, tail, "[STATS]", 7) != NULL || memmem(at + len - tail, tail, "[DONE]", 6) != NULL)
+	memcpy(cut, c->tail, c->tail_len);
+	memcpy(cut + c->tail_len, at, head);
+	if (ends(cut, c->tail_len + head) || ends(at + len - tail, tail))
 		c->at_end = true;
+	if (len < sizeof c->tail) { /* what there is by now, as far as it fits */
+		size_t all = c->tail_len + len, drop = all > sizeof c->tail ? all - sizeof c->tail : 0;
+
+		c->tail_len = all - drop;
+		memmove(c->tail, cut + drop, c->tail_len);
+	} else {
+		c->tail_len = sizeof c->tail;
+		memcpy(c->tail, at + len - sizeof c->tail, sizeof c->tail);
+	}
 	return 0;
 }
 
@@ -230,18 +251,27 @@ static void send_request(struct client *c)
 
 	if (l->body_format != NULL) {
 		const char *id = strstr(l->body_format, "{id}");
+		/* Each client has threads of its own, and goes through them again and again. */
+		long number = l->threads > 0 ? c->done % (l->threads / l->clients) : c->done;
 
 		body_len = id == NULL ? snprintf(body, sizeof body, "%s", l->body_format)
 		                      : snprintf(body, sizeof body, "%.*s%d-%ld%s", (int)(id - l->body_format),
-		                                 l->body_format, c->id, c->done, id + 4);
+		                                 l->body_format, c->id, number, id + 4);
 	}
-	len = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: %s\r\n%s%sContent-Length: %d\r\n\r\n%s",
-	               l->method, l->path, l->host, l->keep_alive ? "" : "Connection: close\r\n",
+	len = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: %s\r\n%s%s%s%sContent-Length: %d\r\n\r\n%s",
+	               l->method, l->path, l->host, l->header, l->header[0] != '\0' ? "\r\n" : "",
+	               l->keep_alive ? "" : "Connection: close\r\n",
 	               body_len > 0 ? "Content-Type: application/json\r\n" : "", body_len, body_len > 0 ? body : "");
+	if (body_len >= (int)sizeof body || len >= (int)sizeof request) {
+		errno = EMSGSIZE;
+		request_failed(c, "the request is too long");
+		return;
+	}
 	http_parser_init(&c->parser, HTTP_RESPONSE);
 	c->parser.data = c;
 	c->message_complete = c->first_seen = c->at_end = false;
 	c->tokens = 0;
+	c->tail_len = 0;
 	c->status = 0;
 	c->sent_ns = now_ns();
 	if (l->first_ns == 0)
@@ -342,11 +372,19 @@ static void report(struct load *l)
 static int parse(struct load *l, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"port", required_argument, NULL, 'p'},     {"path", required_argument, NULL, 'u'},
-		{"body", required_argument, NULL, 'b'},     {"clients", required_argument, NULL, 'c'},
-		{"requests", required_argument, NULL, 'n'}, {"leave-after", required_argument, NULL, 'l'},
-		{"spread", required_argument, NULL, 's'},   {"time-limit", required_argument, NULL, 't'},
-		{"close", no_argument, NULL, 'C'},          {NULL, 0, NULL, 0},
+		{"port", required_argument, NULL, 'p'},
+		{"path", required_argument, NULL, 'u'},
+		{"body", required_argument, NULL, 'b'},
+		{"clients", required_argument, NULL, 'c'},
+		{"requests", required_argument, NULL, 'n'},
+		{"leave-after", required_argument, NULL, 'l'},
+		{"spread", required_argument, NULL, 's'},
+		{"time-limit", required_argument, NULL, 't'},
+		{"close", no_argument, NULL, 'C'},
+		{"address", required_argument, NULL, 'a'},
+		{"header", required_argument, NULL, 'h'},
+		{"threads", required_argument, NULL, 'T'},
+		{NULL, 0, NULL, 0},
 	};
 	int o;
 
@@ -380,11 +418,22 @@ static int parse(struct load *l, int argc, char **argv)
 		case 'C':
 			l->keep_alive = false;
 			break;
+		case 'a':
+			if (inet_pton(AF_INET, optarg, &l->to.sin_addr) != 1)
+				return -1;
+			l->host = optarg;
+			break;
+		case 'h':
+			l->header = optarg;
+			break;
+		case 'T':
+			l->threads = (int)strtol(optarg, NULL, 10);
+			break;
 		default:
 			return -1;
 		}
 	}
-	return l->to.sin_port == 0 || l->clients <= 0 ? -1 : 0;
+	return l->to.sin_port == 0 || l->clients <= 0 || (l->threads > 0 && l->threads < l->clients) ? -1 : 0;
 }
 
 int main(int argc, char **argv)
@@ -392,6 +441,7 @@ int main(int argc, char **argv)
 	struct load l = {.method = "GET",
 	                 .path = "/",
 	                 .host = "127.0.0.1",
+	                 .header = "",
 	                 .clients = 1,
 	                 .requests = 1,
 	                 .keep_alive = true,
@@ -405,7 +455,10 @@ int main(int argc, char **argv)
 	if (parse(&l, argc, argv) < 0) {
 		fprintf(stderr,
 		        "usage: bench-load --port N [--path P] [--body JSON] [--clients N] [--requests N]\n"
-		        "                  [--leave-after TOKENS] [--spread S] [--time-limit S] [--close]\n");
+		        "                  [--leave-after TOKENS] [--spread S] [--time-limit S] [--close]\n"
+		        "                  [--address IPV4] [--header LINE] [--threads N]\n"
+		        "{id} in the body becomes the client's number and that of its request, or, with --threads N,\n"
+		        "of one of the N threads that the clients share out among them.\n");
 		return 2;
 	}
 	getrlimit(RLIMIT_NOFILE, &files);

@@ -5,7 +5,7 @@ noinst_PROGRAMS += bench-load
 bench_load_SOURCES = tests/bench/load.c
 bench_load_LDADD = $(EVENT_LIBS) $(JANSSON_LIBS) -lhttp_parser
 endif
-EXTRA_DIST += tests/bench/load.c tests/bench/run
+EXTRA_DIST += tests/bench/busbar tests/bench/load.c tests/bench/run tests/bench/suite
 check_PROGRAMS += tests/bench/access_bench
 tests_bench_access_bench_SOURCES = tests/bench/access_bench.c
 tests_bench_access_bench_LDADD = $(CORE_LIBS)

@@ -17,25 +17,11 @@ import pytest
 
 from harness.http_client import Exchange, Turn
 from harness.load import many_turns
-from harness.process import BUILD, SOURCE, Process, wait_until
+from harness.process import BUILD, SOURCE, Process, processes_of, wait_until
 from harness.runner import works
 from harness.tool_mocks import CODE, call, calls, rounds
 
 QUICKSTART = SOURCE / "deploy" / "quickstart"
-
-
-def processes_of(directory):
-    """Command lines of all processes that have to do with the directory."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
-        except OSError:
-            continue
-        if str(directory) in line and state != "Z":
-            found.append(line)
-    return found
 
 
 class Quickstart:

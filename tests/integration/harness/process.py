@@ -50,6 +50,20 @@ def clean_env(extra=None):
     return env
 
 
+def processes_of(directory):
+    """Command lines of all processes that have to do with the directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue
+        if str(directory) in line and state != "Z":
+            found.append(line)
+    return found
+
+
 class Process:
     """One program, its log (stdout and stderr in one file) and its end."""
 
