@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """deploy/quickstart: README's first command."""
 
+import ctypes
 import json
 import os
 import pwd
@@ -193,15 +194,28 @@ def test_says_how_many_answers_fit_where_few_files_may_be_open(testbed):
     q.stop()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network of its own needs root")
+def test_says_what_else_bounds_the_answers(testbed):
+    def small_backlog():
+        ctypes.CDLL(None).unshare(0x40000000)  # CLONE_NEWNET, which has a somaxconn of its own
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        Path("/proc/sys/net/core/somaxconn").write_text("128")
+
+    q = Quickstart(testbed, "bounded", "--set", "limits.turns=500", "--set", "limits.client_turns=20000", before_exec=small_backlog).wait_ready()
+    assert "(at most 500 answers at once: limits.turns)" in q.output() and "limits.client_turns" not in q.output()
+    assert "clients beyond 128 that come in the same instant" in q.output() and "net.core.somaxconn=4096" in q.output()
+    q.stop()
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
-def test_holds_10000_answers(testbed, server):
+@pytest.mark.parametrize("server, spread_ms", [("nginx", 10000), ("nginx", 0), ("lighttpd", 10000), ("apache", 10000)])
+def test_holds_10000_answers(testbed, server, spread_ms):
     llm = testbed.llm()
     q = Quickstart(testbed, "many", "--server", server, env={"LLM_CONTAINER_NAME": llm.host}).wait_ready()
     room = re.search(r"room for about (\d+) answers", q.output())
     count = int(room[1]) if room else 10000
     message = "[[" + json.dumps({"tokens": 3, "delay_us": 4000000, "first_delay_us": 15000000}) + "]]"
-    report = many_turns(q.host, count, 1, message, "word " * 3, spread_ms=10000)
+    report = many_turns(q.host, count, 1, message, "word " * 3, spread_ms=spread_ms)
     assert report["failed"] == 0 and report["whole"] == count, report
     assert llm.stats()["active_most"] >= 0.99 * count
     q.stop()
