@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from . import processes
@@ -172,3 +173,34 @@ def models(run):
                             ("responder", "memory of tt-agent-fcgi", "MiB"), ("daemon", "CPU of the idle tt-agentd", "ms/s"),
                             ("cpu", "the responder's CPU a short chat", "us"), ("status", "the responder's CPU a GET /status", "us")):
         table.row(key, what, [found[n][key] for n in counts], unit)
+
+
+def threads(run):
+    """Threads that the SQLite database has already. What takes too long is left out."""
+    counts = (1, 100, 1000) if run.quick else (1, 10, 100, 1000, 10000, 100000, 1000000)
+    directory = tempfile.mkdtemp(prefix="tt-agent-bench.")
+    found = {}
+    bench = processes.start([f"{run.build}/tests/bench/store_bench", "--directory", directory, "--threads", ",".join(map(str, counts)),
+                             "--turns", "10", "--processes", "1", "--text", "100", "--chats", "2000"], f"{directory}/log", stdout=subprocess.PIPE)
+    stop = threading.Timer(run.report.deadline - time.monotonic(), bench.kill)
+    stop.start()
+    try:
+        for line in bench.stdout:
+            if line.startswith(b"store_bench "):
+                case = dict(pair.split("=") for pair in line.decode().split()[1:])
+                count = int(case["threads"])
+                found.setdefault(count, {})[case["phase"]] = case
+                run.report.progress(f"{count} threads")
+    finally:
+        stop.cancel()
+        processes.stop([bench])
+        with open(f"{directory}/log") as f:
+            said = f.read().strip()
+        shutil.rmtree(directory, ignore_errors=True)
+    counts = [n for n in counts if "chat" in found.get(n, {})]
+    if not counts:
+        sys.exit(f"bench: {run.build}/tests/bench/store_bench gave no figures: {said or 'build it with make check'}")
+    table = run.report.table("threads in the database", counts)
+    for phase, what in (("new", "look for a new thread"), ("load", "load a thread of 10 turns and more"), ("append", "store a turn")):
+        for key, name, unit in (("cpu_us", "CPU", "us"), ("p99_us", "99 of 100 within", "us")):
+            table.row(phase if key == "cpu_us" else f"{phase}.p99", f"{what}, {name}", [float(found[n][phase][key]) for n in counts], unit)

@@ -54,7 +54,7 @@ PLOTS = {
     "models": Plot("models", "A refresh over all models, each of which answers in 20 ms", "ms", [("refresh", "")], x="deployed models", log=True),
     "models-memory": Plot("models", "Memory by the number of models", "MiB", [("memory", "tt-agentd"), ("responder", "tt-agent-fcgi")],
                           x="deployed models", log=True),
-    "threads": Plot("threads", "Storing and loading a turn in SQLite", "µs, median", [("append", "store a turn"), ("load", "load a thread")],
+    "threads": Plot("threads", "CPU time of SQLite by the number of threads", "µs", [("append", "store a turn"), ("load", "load 10 turns"), ("new", "find none")],
                     x="threads in the database", log=True),
 }
 
