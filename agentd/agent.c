@@ -454,6 +454,7 @@ static int make_services(struct agent *a, struct err *e)
 static int publish_first(struct agent *a, struct err *e)
 {
 	struct registry_change change = {.added = 0};
+	json_t *mcp;
 
 	a->publisher = publisher_new(&a->s, a->run_dir, e);
 	a->sandbox_check = sandbox_check_new(&a->s, tools_changed, a);
@@ -470,6 +471,10 @@ static int publish_first(struct agent *a, struct err *e)
 		return err_set(e, "out of memory");
 	sandbox_check_tick(a->sandbox_check);
 	document_check_tick(a->document_check);
+	mcp = restore_mcp(&a->s, a->run_dir);
+	mcp_watch_restore(a->mcp_watch, mcp);
+	json_decref(mcp);
+	publisher_set_mcp(a->publisher, mcp_watch_state(a->mcp_watch));
 	a->config_changed = false;
 	if (publisher_config(a->publisher, sandbox_check_problem(a->sandbox_check),
 	                     document_check_problem(a->document_check), mcp_watch_tools(a->mcp_watch), e) != 0)

@@ -28,6 +28,7 @@ struct server {
 	struct mcp_client *client;
 	struct mcp_list *list; /* that is requested; NULL: none */
 	json_t *tools;         /* as it listed them last; NULL: they are not offered */
+	json_t *restored;      /* until then: what was published before; NULL: nothing */
 	int64_t due_ms;        /* CLOCK_MONOTONIC */
 	unsigned failures;     /* in a row */
 	char error[600];       /* the last one; "": none */
@@ -69,17 +70,18 @@ static json_t *server_state(const struct server *v)
 	                 v->error[0] != '\0' ? v->error : NULL, "since", (double)v->since_ms / 1000);
 }
 
-/* Makes both documents again, and reports what has changed. */
-static void update(struct mcp_watch *w)
+/* Makes both documents again. */
+static void make_documents(struct mcp_watch *w, bool *tools_differ, bool *state_differs)
 {
 	json_t *tools = json_array(), *servers = json_array(), *state = json_array(), *all = NULL;
-	bool tools_differ, state_differs;
 
 	for (size_t i = 0; i < w->count; i++) {
 		struct server *v = w->servers[i];
-		json_t *published = v->tools != NULL ? json_copy(v->entry) : NULL;
+		json_t *published = v->tools != NULL || v->restored != NULL ? json_copy(v->entry) : NULL;
 
-		v->offered = published != NULL ? mcp_tools_add(tools, &v->target, v->tools, on_left_out, v) : 0;
+		v->offered = published == NULL  ? 0
+		             : v->tools != NULL ? mcp_tools_add(tools, &v->target, v->tools, on_left_out, v)
+		                                : mcp_tools_restore(tools, v->target.name, v->restored);
 		v->logs_left_out = false;
 		if (v->offered > 0) {
 			json_object_set_new(published, MCP_TARGET_ERA, json_string(v->version));
@@ -90,14 +92,22 @@ static void update(struct mcp_watch *w)
 	}
 	if (json_array_size(tools) > 0)
 		all = json_pack("{s:O, s:O}", "servers", servers, "tools", tools);
-	tools_differ = all != w->tools && !json_equal(all, w->tools);
-	state_differs = !json_equal(state, w->state);
+	*tools_differ = all != w->tools && !json_equal(all, w->tools);
+	*state_differs = !json_equal(state, w->state);
 	json_decref(tools);
 	json_decref(servers);
 	json_decref(w->tools);
 	json_decref(w->state);
 	w->tools = all;
 	w->state = state;
+}
+
+/* The same, and reports what has changed. */
+static void update(struct mcp_watch *w)
+{
+	bool tools_differ, state_differs;
+
+	make_documents(w, &tools_differ, &state_differs);
 	if (tools_differ || state_differs)
 		w->changed(w->arg, tools_differ);
 }
@@ -131,6 +141,8 @@ static void take_tools(struct server *v, json_t *tools, int64_t ttl_ms)
 		return;
 	json_decref(v->tools);
 	v->tools = json_incref(tools);
+	json_decref(v->restored);
+	v->restored = NULL;
 	v->logs_left_out = true;
 	log_event(LOG_MCP_SERVER, L_STR("server", v->target.name), L_STR("version", v->version),
 	          L_INT("tools", json_array_size(tools)));
@@ -146,7 +158,8 @@ static void failed(struct server *v, const char *why)
 	if (v->failures < FAILURES_TO_BE_GONE)
 		return;
 	json_decref(v->tools);
-	v->tools = NULL;
+	json_decref(v->restored);
+	v->tools = v->restored = NULL;
 }
 
 static void on_tools(void *arg, json_t *tools, int64_t ttl_ms, const char *why)
@@ -257,6 +270,7 @@ static void server_free(struct server *v)
 	mcp_target_clear(&v->target);
 	json_decref(v->entry);
 	json_decref(v->tools);
+	json_decref(v->restored);
 	free(v);
 }
 
@@ -327,6 +341,48 @@ static void follow_config(struct mcp_watch *w)
 	w->count = count;
 	if (w->s->http != NULL)
 		update(w);
+}
+
+/* The published entry of a server, if it was configured as it is now; NULL: it was not. */
+static const json_t *published_entry(const struct server *v, const json_t *published)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(published, "servers"), i, entry)
+	{
+		json_t *settings = json_copy(entry);
+		bool is_same;
+
+		json_object_del(settings, MCP_TARGET_ERA);
+		if (v->target.token_file != NULL)
+			json_object_del(settings, MCP_TARGET_BEARER);
+		is_same = json_equal(settings, v->target.json);
+		json_decref(settings);
+		if (is_same)
+			return entry;
+	}
+	return NULL;
+}
+
+void mcp_watch_restore(struct mcp_watch *w, json_t *published)
+{
+	bool tools_differ, state_differs;
+
+	follow_config(w);
+	for (size_t i = 0; i < w->count; i++) {
+		struct server *v = w->servers[i];
+		const json_t *entry = published_entry(v, published);
+		const char *version = json_string_value(json_object_get(entry, MCP_TARGET_ERA));
+		struct err e = ERR_INIT;
+
+		v->entry = entry != NULL ? with_token(v->target.json, &e) : NULL;
+		if (v->entry == NULL)
+			continue;
+		v->restored = json_incref(published);
+		snprintf(v->version, sizeof v->version, "%s", version != NULL ? version : "");
+	}
+	make_documents(w, &tools_differ, &state_differs);
 }
 
 void mcp_watch_tick(struct mcp_watch *w)

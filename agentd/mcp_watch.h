@@ -15,6 +15,10 @@ struct mcp_watch;
 struct mcp_watch *mcp_watch_new(struct services *s, void (*changed)(void *arg, bool tools), void *arg);
 void mcp_watch_free(struct mcp_watch *w); /* before the HTTP client; NULL is fine */
 
+/* At start: the tools of an earlier mcp_watch_tools (published; NULL: none) are offered until their servers answer
+ * or fail, if these are configured as they were. changed is not called. */
+void mcp_watch_restore(struct mcp_watch *w, json_t *published);
+
 /* To call once a second, and where the configuration has changed. */
 void mcp_watch_tick(struct mcp_watch *w);
 

@@ -60,6 +60,22 @@ static size_t restore_llms(struct services *s, const struct status_snapshot *sna
 	return restored;
 }
 
+json_t *restore_mcp(const struct services *s, const char *run_dir)
+{
+	struct err e = ERR_INIT;
+	struct status_reader *reader = status_reader_new(run_dir, &e);
+	struct status_snapshot *snap = reader != NULL ? status_acquire(reader) : NULL;
+	struct config *then = snap != NULL ? config_before(s, snap, run_dir) : NULL;
+	json_t *mcp = then != NULL ? json_incref((json_t *)(uintptr_t)config_mcp(then)) : NULL;
+
+	config_unref(then);
+	if (snap != NULL)
+		status_release(snap);
+	if (reader != NULL)
+		status_reader_free(reader);
+	return mcp;
+}
+
 size_t restore_published(struct services *s, struct selector *sel, const char *run_dir)
 {
 	struct err e = ERR_INIT;

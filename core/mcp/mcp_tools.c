@@ -123,6 +123,23 @@ static const char *add_tool(json_t *to, const struct mcp_target *t, const json_t
 	return why;
 }
 
+size_t mcp_tools_restore(json_t *to, const char *server, const json_t *published)
+{
+	size_t count = 0, i;
+	json_t *entry;
+
+	json_array_foreach(json_object_get(published, "tools"), i, entry)
+	{
+		const char *of = json_string_value(json_object_get(entry, "server"));
+		const char *name = json_string_value(json_object_get(entry, "name"));
+
+		if (of != NULL && strcmp(of, server) == 0 && name != NULL && !is_offered(to, name) &&
+		    json_array_size(to) < MCP_TOOLS_MAX && json_array_append(to, entry) == 0)
+			count++;
+	}
+	return count;
+}
+
 size_t mcp_tools_add(json_t *to, const struct mcp_target *t, const json_t *tools, mcp_tools_left_out_fn *left_out,
                      void *arg)
 {

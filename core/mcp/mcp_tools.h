@@ -32,6 +32,9 @@ typedef void mcp_tools_left_out_fn(void *arg, const char *name, const char *why)
 size_t mcp_tools_add(json_t *to, const struct mcp_target *t, const json_t *tools, mcp_tools_left_out_fn *left_out,
                      void *arg);
 
+/* Appends what a document that was published before offers of a server. Returns how many. */
+size_t mcp_tools_restore(json_t *to, const char *server, const json_t *published);
+
 /* The server of an offered name: the length of its part of the name; 0: it is not of that form. */
 size_t mcp_tools_server_of(const char *name);
 

@@ -249,6 +249,32 @@ def test_a_server_that_is_gone_offers_nothing_until_it_is_back(testbed):
     assert log.count("WARNING mcp_server server=docs") == 1 and "HTTP 401" in log
 
 
+def test_a_restart_of_the_daemon_takes_no_tools_away(testbed):
+    mcp = testbed.client(McpServer())
+    llm = testbed.llm()
+    setting = lambda timeout: f'mcp: {{ servers = ( {{ name = "docs"; url = "{mcp.url}"; timeout = {timeout}; }} ); }};\n'
+    service = testbed.service(backend=testbed.backend({"d1": llm.deployment()}), conf=setting(5)).wait_ready()
+    service.wait_status(lambda s: "docs__echo" in s["tools"], "the tools are offered")
+    before = service.status()["mcp"][0]
+    mcp.may_list.clear()
+    service.daemon.kill()
+    service.start_daemon()
+    after = service.wait_status(lambda s: s["mcp"][0]["state"] == "pending", "the new daemon")
+    assert "docs__echo" in after["tools"] and after["mcp"][0]["tools"] == before["tools"]
+    assert service.chat(rounds(calls(call("docs__echo")), {"text": DONE})).whole and len(mcp.calls("echo")) == 1
+    mcp.tools = [tool("other")]
+    mcp.may_list.set()
+    now = service.wait_status(lambda s: s["mcp"][0]["state"] == "answers", "it lists them")
+    assert [t for t in now["tools"] if "__" in t] == ["docs__other"]
+    # Tools of other settings are not restored.
+    mcp.may_list.clear()
+    service.conf.write_text(setting(6))
+    service.daemon.kill()
+    service.start_daemon()
+    after = service.wait_status(lambda s: s["mcp"][0]["state"] == "pending", "the new daemon")
+    assert after["mcp"][0]["tools"] == 0 and not [t for t in after["tools"] if "__" in t]
+
+
 def test_only_tools_that_are_wanted_are_offered(testbed):
     world = World(testbed, McpServer(), settings={"tools": ["ech*", "fails"]}).ready()
     assert [t for t in world.service.status()["tools"] if "__" in t] == ["docs__echo", "docs__fails"]

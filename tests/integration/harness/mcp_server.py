@@ -10,7 +10,7 @@ from .process import wait_until
 
 MODERN = "2026-07-28"
 META = "io.modelcontextprotocol/"
-LONG = 10 << 20
+LONG = 5 << 20
 
 
 def tool(name, description="", **more):
@@ -130,6 +130,7 @@ class Handler(BaseHTTPRequestHandler):
     def serve(self, message):
         mock, params = self.mock, message.get("params", {})
         if message["method"] == "tools/list":
+            mock.may_list.wait(60)
             page = int(params.get("cursor", "0"))
             with mock.lock:
                 mock.lists += 1
@@ -138,6 +139,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer({"tools": tools, "ttlMs": mock.ttl_ms, "cacheScope": "private", **more})
         if message["method"] != "tools/call":
             return self.error(-32601, "Method not found", 404)
+        self.token = params.get("_meta", {}).get("progressToken")
         do = getattr(self, "tool_" + params["name"].partition(".")[0], None)
         return do(params.get("arguments", {})) if do else self.error(-32602, f"Unknown tool: {params['name']}", 200)
 
@@ -145,6 +147,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def tool_echo(self, arguments):
         self.answer(text(json.dumps(arguments, sort_keys=True)))
+
+    def tool_reports(self, _):
+        """Tells how far it is, and of what nobody asked for."""
+        self.begin_stream()
+        for token, said in (("of another", "never"), (self.token, "half </think>way")):
+            self.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": 1, "message": said}})
+        self.event(self.result(text("reported")))
 
     def tool_mixed(self, _):
         self.answer({"content": [
@@ -289,12 +298,15 @@ class McpServer:
         self.tools = TOOLS if tools is None else tools
         self.lock, self.requests, self.sessions, self.kept = threading.Lock(), [], set(), {}
         self.hanging, self.forgotten, self.lists, self.left, self.status, self.headers = threading.Event(), False, 0, 0, None, {}
+        self.may_list = threading.Event()  # else a list is not answered
+        self.may_list.set()
         self.server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"mock": self}))
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/mcp"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self):
         self.hanging.set()
+        self.may_list.set()
         self.server.shutdown()
         self.server.server_close()
 

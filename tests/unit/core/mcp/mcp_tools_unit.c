@@ -146,6 +146,28 @@ static void servers_cannot_fill_the_memory(void **state)
 	free(description);
 }
 
+static void what_was_published_is_offered_again(void **state)
+{
+	json_t *published = json_object(), *all = json_array(), *again = json_array();
+	struct left_out l;
+
+	(void)state;
+	add(all, "{\"name\":\"docs\",\"url\":\"http://x\"}", "[{\"name\":\"one\"},{\"name\":\"two\"}]", &l);
+	add(all, "{\"name\":\"other\",\"url\":\"http://y\"}", "[{\"name\":\"one\"}]", &l);
+	json_array_append_new(all, json_pack("{s:s}", "server", "docs")); /* no name */
+	json_array_append_new(all, json_integer(5));
+	json_object_set(published, "tools", all);
+	json_array_append(again, json_array_get(all, 1));
+	assert_int_equal(mcp_tools_restore(again, "docs", published), 1); /* the second name is there already */
+	assert_int_equal(mcp_tools_restore(again, "other", published), 1);
+	assert_int_equal(mcp_tools_restore(again, "third", published), 0);
+	assert_int_equal(mcp_tools_restore(again, "docs", NULL), 0);
+	assert_int_equal(json_array_size(again), 3);
+	json_decref(published);
+	json_decref(again);
+	json_decref(all);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +175,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_offered_is_left_out_alone),
 		cmocka_unit_test(only_tools_that_are_wanted_are_offered),
 		cmocka_unit_test(servers_cannot_fill_the_memory),
+		cmocka_unit_test(what_was_published_is_offered_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
