@@ -491,7 +491,7 @@ static void start(struct server *v, bool initialize_first)
 		send_initialize(v);
 		return;
 	}
-	v->discover_id = send_request(v, "server/discover", mcp_wire_params(NULL, true, NULL));
+	v->discover_id = send_request(v, "server/discover", mcp_wire_params(NULL, true, NULL, 0));
 	arm(v, DISCOVER_MS);
 }
 

@@ -33,6 +33,7 @@ enum mcp_error_code {
 #define MCP_META_CLIENT       "io.modelcontextprotocol/clientInfo"
 #define MCP_META_SERVER       "io.modelcontextprotocol/serverInfo"
 #define MCP_META_TRACE        "traceparent"
+#define MCP_META_PROGRESS     "progressToken"
 
 /* Headers of HTTP. */
 #define MCP_HEADER_VERSION "MCP-Protocol-Version"

@@ -20,6 +20,8 @@
 #define RESUME_MS        1000 /* where the server does not say */
 #define RESUME_LONGEST   10000
 #define REPLIES_MAX      16 /* to requests of the server, during one call */
+#define PROGRESS_MS      1000
+#define PROGRESS_MAX     200 /* bytes of what is shown */
 #define NOTICE_MS        5000
 #define LABELS_MAX       60
 #define OLDEST_VERSION   "2024-11-05" /* we don't speak it, but what we need of it is the same */
@@ -39,6 +41,8 @@ struct mcp_call {
 	TAILQ_ENTRY(mcp_call) link;
 	struct mcp_client *client;
 	mcp_done_fn *done; /* NULL: it is the handshake */
+	mcp_progress_fn *progress;
+	int64_t progress_ms; /* CLOCK_MONOTONIC: not before that again */
 	void *arg;
 	enum stage stage;
 	json_int_t id;
@@ -248,6 +252,18 @@ static void tell_cancelled(struct mcp_call *call)
 
 /* ---- what the server sends ----------------------------------------------------------------------------- */
 
+static void tell_progress(struct mcp_call *call, const json_t *message)
+{
+	char text[PROGRESS_MAX];
+	int64_t now = clock_mono_ms();
+
+	if (call->progress == NULL || now < call->progress_ms ||
+	    !mcp_wire_progress(message, call->id, text, sizeof text))
+		return;
+	call->progress_ms = now + PROGRESS_MS;
+	call->progress(call->arg, text);
+}
+
 static void on_message(struct mcp_call *call, const json_t *message)
 {
 	const char *method = json_string_value(json_object_get(message, "method"));
@@ -264,6 +280,10 @@ static void on_message(struct mcp_call *call, const json_t *message)
 		send_notice(call->client, strcmp(method, "ping") == 0 ? mcp_result(id, NULL)
 		                                                      : mcp_error(id, MCP_METHOD_NOT_FOUND,
 		                                                                  "this client offers nothing", NULL));
+		break;
+	case MCP_NOTIFICATION:
+		tell_progress(call, message);
+		call->has_other = true;
 		break;
 	default:
 		call->has_other |= json_is_object(message);
@@ -457,7 +477,7 @@ static json_t *message_of(struct mcp_call *call, enum stage stage)
 	json_t *id = json_integer(call->id), *message;
 
 	if (stage == STAGE_DISCOVER)
-		message = mcp_request(id, "server/discover", mcp_wire_params(NULL, true, NULL));
+		message = mcp_request(id, "server/discover", mcp_wire_params(NULL, true, NULL, 0));
 	else if (stage == STAGE_INITIALIZE)
 		message = mcp_request(id, "initialize",
 		                      json_pack("{s:s, s:{}, s:o}", "protocolVersion", MCP_LEGACY_NEWEST,
@@ -465,9 +485,9 @@ static json_t *message_of(struct mcp_call *call, enum stage stage)
 	else if (stage == STAGE_CONFIRM)
 		message = mcp_notification("notifications/initialized", NULL);
 	else
-		message = mcp_request(
-			id, call->method,
-			mcp_wire_params(call->params, call->client->era == ERA_MODERN, traceparent_of(call)));
+		message = mcp_request(id, call->method,
+		                      mcp_wire_params(call->params, call->client->era == ERA_MODERN,
+		                                      traceparent_of(call), call->progress != NULL ? call->id : 0));
 	json_decref(id);
 	return message;
 }
@@ -826,6 +846,7 @@ static struct mcp_call *new_call(struct mcp_client *c, const struct mcp_request 
 		.client = c,
 		.done = done,
 		.arg = arg,
+		.progress = r->progress,
 		.method = strdup(r->method),
 		.name = r->name != NULL ? strdup(r->name) : NULL,
 		.params = json_incref((json_t *)(uintptr_t)r->params),

@@ -47,6 +47,10 @@ struct mcp_outcome {
 /* Once; never from within mcp_client_call, and not after mcp_call_cancel. The call is gone afterwards. */
 typedef void mcp_done_fn(void *arg, const struct mcp_outcome *o);
 
+/* What the server tells while it works: one line, safe to show. Not more than one a second, but for the first. The call
+ * must not be cancelled from within. */
+typedef void mcp_progress_fn(void *arg, const char *text);
+
 struct mcp_request {
 	const char *method;
 	const json_t *params;      /* borrowed; NULL: none */
@@ -55,6 +59,7 @@ struct mcp_request {
 	const char *const *labels; /* the same for every era, X-Request-Id and traceparent */
 	bool repeatable;           /* sent again once where the connection broke */
 	int64_t timeout_ms;        /* 0: the target's */
+	mcp_progress_fn *progress; /* with the arg of done; NULL: nobody wants to know */
 };
 
 /* NULL: no memory. */

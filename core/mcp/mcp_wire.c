@@ -235,7 +235,7 @@ json_t *mcp_wire_client_info(void)
 	return json_pack("{s:s, s:s}", "name", "tt-agent", "version", PACKAGE_VERSION);
 }
 
-json_t *mcp_wire_params(const json_t *params, bool modern, const char *traceparent)
+json_t *mcp_wire_params(const json_t *params, bool modern, const char *traceparent, json_int_t progress)
 {
 	json_t *all = params != NULL ? json_copy((json_t *)(uintptr_t)params) : json_object(), *meta = json_object();
 	int failed = all == NULL || meta == NULL;
@@ -246,6 +246,8 @@ json_t *mcp_wire_params(const json_t *params, bool modern, const char *tracepare
 		         json_object_set_new(meta, MCP_META_CLIENT, mcp_wire_client_info()) < 0;
 	if (!failed && traceparent != NULL)
 		failed = json_object_set_new(meta, MCP_META_TRACE, json_string(traceparent)) < 0;
+	if (!failed && progress != 0)
+		failed = json_object_set_new(meta, MCP_META_PROGRESS, json_integer(progress)) < 0;
 	if (!failed && json_object_size(meta) > 0)
 		failed = json_object_set(all, "_meta", meta) < 0;
 	json_decref(meta);
@@ -253,6 +255,29 @@ json_t *mcp_wire_params(const json_t *params, bool modern, const char *tracepare
 		return all;
 	json_decref(all);
 	return NULL;
+}
+
+bool mcp_wire_progress(const json_t *message, json_int_t token, char *out, size_t size)
+{
+	const char *method = json_string_value(json_object_get(message, "method")), *text;
+	const json_t *params = json_object_get(message, "params");
+	double done = json_number_value(json_object_get(params, "progress"));
+	double total = json_number_value(json_object_get(params, "total"));
+
+	if (method == NULL || strcmp(method, "notifications/progress") != 0 ||
+	    json_integer_value(json_object_get(params, MCP_META_PROGRESS)) != token)
+		return false;
+	text = json_string_value(json_object_get(params, "message"));
+	if (text != NULL && !utf8_is_blank(text))
+		snprintf(out, size, "%.*s", (int)utf8_cut(text, size - 1), text);
+	else if (total > 0 && done >= 0 && done <= total)
+		snprintf(out, size, "%.0f%%", 100 * done / total);
+	else
+		return false;
+	utf8_disarm(out);
+	for (char *p = out; (p = strpbrk(p, "<>")) != NULL; p++) /* nothing that ends the reasoning */
+		*p = *p == '<' ? '(' : ')';
+	return true;
 }
 
 /* ---- results of tools -------------------------------------------------------------------------------- */

@@ -39,8 +39,13 @@ enum mcp_kind mcp_wire_kind(const json_t *message, json_int_t id);
 /* The error of an answer for people: "Unknown tool (-32602)"; bounded, and safe to show. */
 void mcp_wire_error_text(const json_t *error, char *out, size_t size);
 
-/* params with _meta as the modern era wants it (modern), and with the trace; new reference, NULL: no memory. */
-json_t *mcp_wire_params(const json_t *params, bool modern, const char *traceparent);
+/* params with _meta as the modern era wants it (modern), with the trace (NULL: none) and the token of what is told
+ * while the server works (0: none); new reference, NULL: no memory. */
+json_t *mcp_wire_params(const json_t *params, bool modern, const char *traceparent, json_int_t progress);
+
+/* What a notification tells of the work on the request with this token, as one line that is safe to show: its message,
+ * or else how much is done. false: it tells nothing of it. */
+bool mcp_wire_progress(const json_t *message, json_int_t token, char *out, size_t size);
 
 /* The client as MCP wants it described. */
 json_t *mcp_wire_client_info(void);

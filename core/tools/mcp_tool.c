@@ -43,6 +43,7 @@ struct tool_run {
 	struct mcp_call *call;
 	size_t limit;
 	tool_done_fn *done;
+	tool_progress_fn *progress; /* NULL: nobody wants to know */
 	void *arg;
 };
 
@@ -81,6 +82,13 @@ static void on_done(void *arg, const struct mcp_outcome *o)
 	r->done(r->arg, &result);
 	free(result.text);
 	free(r);
+}
+
+static void on_progress(void *arg, const char *text)
+{
+	struct tool_run *r = arg;
+
+	r->progress(r->arg, text);
 }
 
 static struct mcp_client *new_client(const struct tool_context *ctx, const json_t *server)
@@ -134,12 +142,14 @@ static struct tool_run *start(void *state, const struct tool_context *ctx, const
 		.headers = headers,
 		.labels = ctx->labels,
 		.repeatable = json_is_true(json_object_get(tool->entry, "repeatable")),
+		.progress = ctx->progress != NULL ? on_progress : NULL,
 	};
 
 	if (r != NULL)
 		*r = (struct tool_run){.tool = tool,
 		                       .limit = (size_t)cfg_int(ctx->config, CFG_MCP_OUTPUT_LIMIT),
 		                       .done = done,
+		                       .progress = ctx->progress,
 		                       .arg = arg};
 	if (r != NULL && client != NULL && params != NULL && headers != NULL)
 		r->call = mcp_client_call(client, &request, on_done, r);

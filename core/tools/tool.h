@@ -33,6 +33,9 @@ struct tool_result {
 };
 void tool_result_clear(struct tool_result *r);
 
+typedef void tool_done_fn(void *arg, struct tool_result *result); /* result is borrowed */
+typedef void tool_progress_fn(void *arg, const char *text);       /* one line, safe to show */
+
 /* What a run needs of the turn that started it. */
 struct tool_context {
 	struct event_base *base;
@@ -43,9 +46,8 @@ struct tool_context {
 	const char *client;            /* an opaque name of the user, or of the conversation where no user is known */
 	const char *const *labels;     /* of http_request, for the requests of this run; outlive it */
 	int64_t idle_ms;               /* it is forgotten this long after a run; 0: no limit */
+	tool_progress_fn *progress; /* what is told while it runs, with the arg of done; NULL: nobody wants to know */
 };
-
-typedef void tool_done_fn(void *arg, struct tool_result *result); /* result is borrowed */
 
 struct tool_run; /* each tool's own */
 

@@ -147,6 +147,13 @@ static void on_result(void *arg, struct tool_result *result)
 	job_done(j, result->text == NULL ? NO_MEMORY : result->text);
 }
 
+static void on_progress(void *arg, const char *text)
+{
+	struct job *j = arg;
+
+	j->round->handlers->progress(j->round->arg, j->tool, text);
+}
+
 /* A tool that was shown as started ends without a result of its own. */
 static void job_broken(struct job *j, enum tool_outcome outcome, const char *text)
 {
@@ -222,6 +229,7 @@ static void start_job(struct job *j, const struct call *call, const struct tool_
 		labels_set(&j->labels, in->request_id, NULL, r->trace, &j->span);
 		j->context = *in->context;
 		j->context.labels = j->labels.lines;
+		j->context.progress = r->handlers->progress != NULL ? on_progress : NULL;
 		j->run = toolbox_start(in->box, tool, &j->context, args, on_result, j);
 		if (j->run == NULL)
 			job_broken(j, TOOL_FAILED, "Error: the tool could not be started. Answer without it.");

@@ -19,6 +19,8 @@ struct tool_round;
 struct tool_round_handlers {
 	/* A tool begins to run. args: the call's arguments (borrowed). */
 	void (*started)(void *arg, const struct tool *tool, const json_t *args);
+	/* What it tells meanwhile: one line, safe to show. NULL: nobody wants to know. */
+	void (*progress)(void *arg, const struct tool *tool, const char *text);
 	void (*finished)(void *arg, const struct tool *tool, const json_t *args, const struct tool_result *result);
 	/* All calls have their results. Once, never from within tool_round_start. */
 	void (*ended)(void *arg);

@@ -4,11 +4,13 @@
 
 #include "core/base/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define KEEP_ALIVE_MS 10000
-#define NO_MEMORY     "The tools could not be run: out of memory. Please try again in a moment."
+#define KEEP_ALIVE_MS     10000
+#define PROGRESS_LINE_MAX 400
+#define NO_MEMORY         "The tools could not be run: out of memory. Please try again in a moment."
 
 /* ---- which tools ------------------------------------------------------------------------------ */
 
@@ -96,6 +98,15 @@ static void on_started(void *arg, const struct tool *tool, const json_t *args)
 	r->protocol->tool(r, tool->progress, subject);
 }
 
+static void on_progress(void *arg, const struct tool *tool, const char *text)
+{
+	struct turn *t = arg;
+	char line[PROGRESS_LINE_MAX];
+
+	snprintf(line, sizeof line, "%s: %s", tool->name, text);
+	t->answer.reply->protocol->tool(t->answer.reply, line, NULL);
+}
+
 static void on_finished(void *arg, const struct tool *tool, const json_t *args, const struct tool_result *result)
 {
 	struct turn *t = arg;
@@ -119,6 +130,7 @@ static void on_ended(void *arg)
 
 static const struct tool_round_handlers round_handlers = {
 	.started = on_started,
+	.progress = on_progress,
 	.finished = on_finished,
 	.ended = on_ended,
 };

@@ -29,7 +29,8 @@ static void on_ended(void *arg)
 
 static json_t *run(const struct call *const *calls, size_t count, bool closed)
 {
-	static const struct tool_round_handlers handlers = {on_started, on_finished, on_ended};
+	static const struct tool_round_handlers handlers = {
+		.started = on_started, .finished = on_finished, .ended = on_ended};
 	static struct event_base *base;
 	static struct toolbox *box;
 	struct tool_context ctx = {.config = fuzz_config(), .thread = ""};

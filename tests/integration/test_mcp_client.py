@@ -82,6 +82,12 @@ def test_what_a_tool_returns_is_told(world, name, told):
     assert world.run(name) == told
 
 
+def test_what_a_tool_tells_while_it_works_is_shown(world):
+    turn = world.service.chat(rounds(calls(call("docs__reports")), {"text": DONE}))
+    assert turn.whole and turn.answer == DONE
+    assert "Using docs__reports\ndocs__reports: half (/think)way\n" in turn.text and "never" not in turn.text
+
+
 FAULTS = {
     "asks": "Error: the tool wants more input from the user",
     "refuses": "Error: docs: Invalid arguments: text is missing (-32602). Call the tool again",

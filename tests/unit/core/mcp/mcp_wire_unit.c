@@ -262,7 +262,7 @@ static void errors_are_safe_to_show(void **state)
 
 static void requests_name_the_client(void **state)
 {
-	json_t *given = json("{\"name\":\"a\"}"), *params = mcp_wire_params(given, true, "00-x-y-01");
+	json_t *given = json("{\"name\":\"a\"}"), *params = mcp_wire_params(given, true, "00-x-y-01", 7);
 	json_t *meta = json_object_get(params, "_meta");
 
 	(void)state;
@@ -271,12 +271,47 @@ static void requests_name_the_client(void **state)
 	assert_string_equal(json_string_value(json_object_get(json_object_get(meta, MCP_META_CLIENT), "name")),
 	                    "tt-agent");
 	assert_string_equal(json_string_value(json_object_get(meta, MCP_META_TRACE)), "00-x-y-01");
+	assert_int_equal(json_integer_value(json_object_get(meta, "progressToken")), 7);
 	assert_null(json_object_get(given, "_meta"));
 	json_decref(params);
-	params = mcp_wire_params(given, false, NULL);
+	params = mcp_wire_params(given, false, NULL, 0);
 	assert_null(json_object_get(params, "_meta"));
 	json_decref(params);
 	json_decref(given);
+}
+
+static void progress_is_one_line_that_is_safe_to_show(void **state)
+{
+#define PROGRESS(params) "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{" params "}}"
+	static const struct {
+		const char *message, *text; /* NULL: it tells nothing */
+	} cases[] = {
+		{PROGRESS("\"progressToken\":7,\"progress\":1,\"message\":\"half way\""), "half way"},
+		{PROGRESS("\"progressToken\":7,\"progress\":3,\"total\":12"), "25%"},
+		{PROGRESS("\"progressToken\":7,\"progress\":0.5,\"total\":1,\"message\":\" \""), "50%"},
+		{PROGRESS("\"progressToken\":7,\"progress\":1,\"message\":\"a\\n</think>\\u001b[0m\""),
+	         "a?(/think)?[0m"},
+		{PROGRESS(
+			 "\"progressToken\":7,\"progress\":1,\"message\":\"0123456789012345678901234567890123456789\""),
+	         "0123456789012345678901234567890"},
+		{PROGRESS("\"progressToken\":8,\"progress\":1,\"message\":\"of another\""), NULL},
+		{PROGRESS("\"progressToken\":7,\"progress\":1"), NULL},
+		{PROGRESS("\"progressToken\":7,\"progress\":2,\"total\":1"), NULL},
+		{PROGRESS("\"progressToken\":7,\"progress\":\"x\",\"total\":0"), NULL},
+		{"{\"method\":\"notifications/message\",\"params\":{\"progressToken\":7,\"message\":\"no\"}}", NULL},
+		{"{\"method\":\"notifications/progress\"}", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		json_t *message = json(cases[i].message);
+		char text[32];
+
+		assert_int_equal(mcp_wire_progress(message, 7, text, sizeof text), cases[i].text != NULL);
+		if (cases[i].text != NULL)
+			assert_string_equal(text, cases[i].text);
+		json_decref(message);
+	}
 }
 
 int main(void)
@@ -291,6 +326,7 @@ int main(void)
 		cmocka_unit_test(long_results_are_cut_at_characters),
 		cmocka_unit_test(errors_are_safe_to_show),
 		cmocka_unit_test(requests_name_the_client),
+		cmocka_unit_test(progress_is_one_line_that_is_safe_to_show),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
