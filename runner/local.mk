@@ -8,6 +8,8 @@ noinst_LIBRARIES += libttagentrunner.a
 libttagentrunner_a_SOURCES = \
 	runner/group.c \
 	runner/group.h \
+	runner/mcp_file.c \
+	runner/mcp_file.h \
 	runner/mcp_process.c \
 	runner/mcp_process.h \
 	runner/mcp_service.c \

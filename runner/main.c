@@ -5,6 +5,7 @@
 #include "core/base/log.h"
 #include "core/base/process.h"
 #include "core/base/systemd.h"
+#include "runner/mcp_file.h"
 #include "runner/mcp_service.h"
 #include "runner/options.h"
 #include "runner/self_test.h"
@@ -59,6 +60,17 @@ static int bind_socket(const struct runner_options *o, struct err *e)
 	return fd;
 }
 
+static void on_servers(void *arg, json_t *servers)
+{
+	mcp_service_configure(arg, servers);
+}
+
+static void on_hangup(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	mcp_file_reread(arg);
+}
+
 static void on_alive(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what, (void)arg;
@@ -77,6 +89,8 @@ static int serve(const struct runner_options *o, struct groups *groups, int list
 	const struct timeval interval = {alive_ms / 1000, alive_ms % 1000 * 1000};
 	struct mcp_service *mcp_service = NULL;
 	struct service *service = NULL;
+	struct mcp_file *file = NULL;
+	struct event *hangup = NULL;
 
 	if (term == NULL || interrupt == NULL || alive == NULL)
 		err_set(e, "no memory");
@@ -89,6 +103,11 @@ static int serve(const struct runner_options *o, struct groups *groups, int list
 		evsignal_add(interrupt, NULL);
 		if (alive_ms > 0)
 			event_add(alive, &interval);
+		if (mcp_service != NULL) /* without memory, the file is not followed */
+			file = mcp_file_watch(base, o->mcp, on_servers, mcp_service);
+		hangup = file != NULL ? evsignal_new(base, SIGHUP, on_hangup, file) : NULL;
+		if (hangup != NULL)
+			evsignal_add(hangup, NULL);
 		if (mcp_service != NULL)
 			log_event(LOG_READY, L_STR("socket", o->socket), L_INT("mcp_servers", json_object_size(mcp)));
 		else
@@ -98,6 +117,9 @@ static int serve(const struct runner_options *o, struct groups *groups, int list
 		event_base_dispatch(base);
 		systemd_notify_stopping();
 		log_event(LOG_STOPPED, L_STR("why", "signal"));
+		if (hangup != NULL)
+			event_free(hangup);
+		mcp_file_free(file);
 		if (service != NULL)
 			service_free(service);
 		if (mcp_service != NULL)
@@ -133,7 +155,7 @@ int main(int argc, char **argv)
 	log_set_format(o.log_format);
 	signal(SIGPIPE, SIG_IGN);
 	if (o.mcp != NULL)
-		mcp = mcp_service_read(o.mcp, &e);
+		mcp = mcp_file_read(o.mcp, &e);
 	if (!o.only_test && !err_is_set(&e)) {
 		is_ours = systemd_socket(&listen_fd, &e) == 1;
 		if (is_ours)

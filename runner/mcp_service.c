@@ -5,7 +5,6 @@
 #include "core/base/log.h"
 #include "core/base/process.h"
 #include "core/base/utf8.h"
-#include "core/config/readfile.h"
 #include "core/mcp/mcp.h"
 #include "core/mcp/mcp_wire.h"
 #include "runner/mcp_process.h"
@@ -20,9 +19,6 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-#define FILE_MAX         (1u << 20)
-#define SERVERS_MAX      32
-#define NAME_CHARS       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 #define HEAD_MAX         (64 << 10)
 #define REQUEST_MAX      (16 << 20)
 #define CALLS_MAX        1024  /* of a server at once */
@@ -34,9 +30,11 @@
 #define END_MS           6000 /* for all processes together */
 
 struct server {
+	TAILQ_ENTRY(server) link;
 	struct mcp_service *service;
-	const char *name;
-	const json_t *settings;
+	char *name;
+	json_t *settings;
+	bool retired;                /* by other settings: it ends with its last call */
 	struct mcp_process *process; /* NULL: it does not run */
 	bool ready, legacy;
 	bool initialize_first;                 /* it ended when it got server/discover */
@@ -64,105 +62,12 @@ struct mcp_service {
 	struct event_base *base;
 	struct evhttp *http;
 	struct mcp_processes *processes;
-	json_t *settings;
-	struct server *servers;
-	size_t count;
+	TAILQ_HEAD(, server) servers; /* retired ones last */
 	json_int_t next_id;
 };
 
 static void start(struct server *v, bool initialize_first);
-
-/* ---- the file ------------------------------------------------------------------------------------ */
-
-static bool is_text(const json_t *j)
-{
-	return json_is_string(j) && strlen(json_string_value(j)) == json_string_length(j);
-}
-
-static int check_server(const json_t *settings, struct err *e)
-{
-	const char *command = json_string_value(json_object_get(settings, "command")), *name;
-	json_t *member, *item;
-	size_t i;
-
-	if (!json_is_object(settings))
-		return err_set(e, "it is no object");
-	json_object_foreach((json_t *)(uintptr_t)settings, name, member)
-	{
-		if (strcmp(name, "command") == 0 || strcmp(name, "cwd") == 0) {
-			if (!is_text(member))
-				return err_set(e, "%s is no text", name);
-		} else if (strcmp(name, "args") == 0) {
-			if (!json_is_array(member))
-				return err_set(e, "args is no list");
-			json_array_foreach(member, i, item) if (!is_text(item)) return err_set(
-				e, "argument %zu is no text", i + 1);
-		} else if (strcmp(name, "env") == 0) {
-			const char *variable;
-
-			if (!json_is_object(member))
-				return err_set(e, "env is no object");
-			json_object_foreach(member, variable, item) if (
-				*variable == '\0' || strchr(variable, '=') != NULL ||
-				!is_text(item)) return err_set(e, "env: %.60s is no variable, or its value is no text",
-			                                       variable);
-		} else if (strcmp(name, "type") != 0 || !json_is_string(member) ||
-		           strcmp(json_string_value(member), "stdio") != 0) {
-			return err_set(e, "%.60s: no such field; allowed: command, args, env, cwd, and type \"stdio\"",
-			               name);
-		}
-	}
-	if (command == NULL || *command == '\0')
-		return err_set(e, "command is missing");
-	member = json_object_get(settings, "cwd");
-	return member != NULL && *json_string_value(member) != '/' ? err_set(e, "cwd does not begin with /") : 0;
-}
-
-static int check_servers(const json_t *all, struct err *e)
-{
-	const json_t *settings;
-	const char *name;
-
-	if (!json_is_object(all) || json_object_size(all) == 0 || json_object_size(all) > SERVERS_MAX)
-		return err_set(e, "it has no object mcpServers of 1 to %d servers", SERVERS_MAX);
-	json_object_foreach((json_t *)(uintptr_t)all, name, settings)
-	{
-		if (*name == '\0' || name[strspn(name, NAME_CHARS)] != '\0' || strlen(name) > 24)
-			return err_set(e, "%.60s: a server's name has up to 24 letters, digits, - and _", name);
-		if (check_server(settings, e) < 0) {
-			err_prefix(e, "%s", name);
-			return -1;
-		}
-	}
-	return 0;
-}
-
-json_t *mcp_service_read(const char *path, struct err *e)
-{
-	struct buf text = BUF_INIT(FILE_MAX);
-	json_t *all = NULL, *servers = NULL;
-	json_error_t at;
-	struct stat st;
-
-	if (readfile(path, &text, &st, e) < 0)
-		goto out;
-	if ((st.st_mode & S_IWOTH) != 0) {
-		err_set(e, "%s: everybody may write to it, and it has commands: chmod o-w", path);
-		goto out;
-	}
-	all = json_loadb(text.data != NULL ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &at);
-	servers = json_object_get(all, "mcpServers");
-	/* The parser's message may quote the text, which has secrets. */
-	if (all == NULL)
-		err_set(e, "%s is not valid JSON (line %d, column %d)", path, at.line, at.column);
-	else if (check_servers(servers, e) < 0)
-		err_prefix(e, "%s", path);
-	servers = err_is_set(e) ? NULL : json_incref(servers);
-out:
-	json_decref(all);
-	buf_free(&text);
-	return servers;
-}
+static void server_free(struct server *v);
 
 /* ---- answers ---------------------------------------------------------------------------------------- */
 
@@ -187,7 +92,8 @@ static void reply(struct evhttp_request *request, int status, json_t *message)
 static void call_free(struct call *call)
 {
 	TAILQ_REMOVE(&call->server->calls, call, link);
-	call->server->call_count--;
+	if (--call->server->call_count == 0 && call->server->retired)
+		event_active(call->server->timer, EV_TIMEOUT, 0);
 	if (call->closed != NULL)
 		event_free(call->closed);
 	json_decref(call->message);
@@ -323,6 +229,8 @@ static void stopped(struct server *v, const char *text)
 	utf8_disarm(v->error);
 	log_event(LOG_MCP_PROCESS_FAILED, L_STR("server", v->name), L_STR("error", v->error));
 	fail_calls(v, v->error);
+	if (v->retired)
+		event_active(v->timer, EV_TIMEOUT, 0);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -331,7 +239,9 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (v->initialize_id == 0)
+	if (v->retired && v->call_count == 0)
+		server_free(v);
+	else if (v->initialize_id == 0)
 		send_initialize(v); /* the answer to server/discover may come yet */
 	else
 		stopped(v, "the server did not answer the handshake in time");
@@ -520,14 +430,21 @@ static void refuse(struct evhttp_request *request, int status, json_t *message, 
 	json_decref(message);
 }
 
+static struct server *server_named(struct mcp_service *s, const char *name)
+{
+	struct server *v;
+
+	TAILQ_FOREACH(v, &s->servers, link)
+	if (!v->retired && strcmp(v->name, name) == 0)
+		return v;
+	return NULL;
+}
+
 static struct server *find_server(struct mcp_service *s, const struct evhttp_request *request)
 {
 	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
 
-	for (size_t i = 0; path != NULL && i < s->count; i++)
-		if (path[0] == '/' && strcmp(path + 1, s->servers[i].name) == 0)
-			return &s->servers[i];
-	return NULL;
+	return path != NULL && path[0] == '/' ? server_named(s, path + 1) : NULL;
 }
 
 /* Steals message; NULL: server/discover. */
@@ -593,8 +510,72 @@ static void on_request(struct evhttp_request *request, void *arg)
 		take_call(v, request, message, is_discover);
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- the servers ------------------------------------------------------------------------------------------------- */
+
+static void server_free(struct server *v)
+{
+	TAILQ_REMOVE(&v->service->servers, v, link);
+	if (v->process != NULL)
+		mcp_process_end(v->process);
+	if (v->timer != NULL)
+		event_free(v->timer);
+	json_decref(v->settings);
+	free(v->name);
+	free(v);
+}
+
+static int add_server(struct mcp_service *s, const char *name, json_t *settings)
+{
+	struct server *v = calloc(1, sizeof *v);
+
+	if (v == NULL)
+		return -1;
+	*v = (struct server){.service = s, .name = strdup(name), .settings = json_incref(settings)};
+	v->timer = evtimer_new(s->base, on_timer, v);
+	TAILQ_INIT(&v->calls);
+	TAILQ_INSERT_HEAD(&s->servers, v, link);
+	if (v->name != NULL && v->timer != NULL)
+		return 0;
+	server_free(v);
+	return -1;
+}
+
+static void retire(struct server *v)
+{
+	v->retired = true;
+	TAILQ_REMOVE(&v->service->servers, v, link);
+	TAILQ_INSERT_TAIL(&v->service->servers, v, link);
+	if (v->call_count == 0)
+		server_free(v);
+}
+
+void mcp_service_configure(struct mcp_service *s, json_t *servers)
+{
+	size_t changed = 0;
+	json_t *settings;
+	const char *name;
+	struct server *v, *next;
+
+	for (v = TAILQ_FIRST(&s->servers); v != NULL && !v->retired; v = next) {
+		next = TAILQ_NEXT(v, link);
+		if (json_equal(v->settings, json_object_get(servers, v->name)))
+			continue;
+		retire(v);
+		changed++;
+	}
+	json_object_foreach(servers, name, settings)
+	{
+		if (server_named(s, name) != NULL)
+			continue;
+		changed++;
+		if (add_server(s, name, settings) < 0)
+			log_event(LOG_MCP_FILE_ERROR, L_STR("server", name), L_STR("error", "out of memory"));
+	}
+	if (changed > 0)
+		log_event(LOG_MCP_FILE, L_INT("mcp_servers", json_object_size(servers)));
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 struct mcp_service *mcp_service_new(struct event_base *base, int listen_fd, json_t *servers, size_t line_max,
                                     struct err *e)
@@ -613,22 +594,13 @@ struct mcp_service *mcp_service_new(struct event_base *base, int listen_fd, json
 		.base = base,
 		.http = evhttp_new(base),
 		.processes = mcp_processes_new(base, line_max),
-		.settings = json_incref(servers),
-		.servers = calloc(json_object_size(servers), sizeof *s->servers),
 		.next_id = 100000000 + (json_int_t)(process_random() % 800000000),
 	};
+	TAILQ_INIT(&s->servers);
 	evutil_make_socket_nonblocking(listen_fd);
 	evutil_make_socket_closeonexec(listen_fd);
-	failed = s->http == NULL || s->processes == NULL || s->servers == NULL;
-	json_object_foreach(failed ? NULL : servers, name, settings)
-	{
-		struct server *v = &s->servers[s->count++];
-
-		*v = (struct server){.service = s, .name = name, .settings = settings};
-		TAILQ_INIT(&v->calls);
-		v->timer = evtimer_new(base, on_timer, v);
-		failed |= v->timer == NULL;
-	}
+	failed = s->http == NULL || s->processes == NULL;
+	json_object_foreach(failed ? NULL : servers, name, settings) failed |= add_server(s, name, settings) < 0;
 	if (failed || evhttp_accept_socket(s->http, listen_fd) < 0) {
 		close(listen_fd);
 		err_set(e, "out of memory");
@@ -645,15 +617,11 @@ struct mcp_service *mcp_service_new(struct event_base *base, int listen_fd, json
 void mcp_service_free(struct mcp_service *s)
 {
 	int64_t end_ms = clock_mono_ms() + END_MS;
+	struct server *v;
 
-	for (size_t i = 0; i < s->count; i++) {
-		struct server *v = &s->servers[i];
-
+	while ((v = TAILQ_FIRST(&s->servers)) != NULL) {
 		fail_calls(v, "tt-agent-runner stops");
-		if (v->process != NULL)
-			mcp_process_end(v->process);
-		if (v->timer != NULL)
-			event_free(v->timer);
+		server_free(v);
 	}
 	if (s->http != NULL)
 		evhttp_free(s->http);
@@ -665,7 +633,5 @@ void mcp_service_free(struct mcp_service *s)
 	}
 	if (s->processes != NULL)
 		mcp_processes_free(s->processes);
-	json_decref(s->settings);
-	free(s->servers);
 	free(s);
 }

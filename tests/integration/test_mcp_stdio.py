@@ -163,6 +163,38 @@ def test_no_request_decides_what_runs(testbed):
     assert status == "502" and "can't start /no/such/program: No such file or directory" in text
 
 
+def test_the_file_may_change_while_it_runs(testbed):
+    """Calls in flight are answered by the process that got them."""
+    journal = testbed.directory / "journal"
+    settings = lambda own: {"command": sys.executable, "args": [str(SERVER), "modern", str(journal)], "env": {"OWN": own}}
+    runner = McpRunner(testbed, {"docs": settings("one"), "same": settings("same")})
+    call_of = lambda tool: json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": {}}})
+    post_to = lambda name, tool: subprocess.Popen(["curl", "-s", "--unix-socket", runner.path, "-d", call_of(tool), f"http://x/{name}"],
+                                                  stdout=subprocess.PIPE, text=True)
+    own = lambda name: json.loads(json.loads(post_to(name, "environment").communicate()[0])["result"]["content"][0]["text"])["env"]["OWN"]
+    assert own("docs") == "one" and own("same") == "same"
+    before = children(runner.process.pid)
+    waiting = post_to("docs", "waits")
+    wait_until(lambda: '"waits"' in journal.read_text(), "the call")
+    runner.write({"docs": settings("two"), "same": settings("same"), "new": settings("new")})
+    wait_until(lambda: "mcp_file mcp_servers=3" in runner.process.log(), "the file is read")
+    assert own("docs") == "two" and own("same") == "same" and own("new") == "new"
+    assert set(before) <= set(children(runner.process.pid)) and len(children(runner.process.pid)) == 4
+    (testbed.directory / "journal.go").touch()
+    assert "waited" in waiting.communicate()[0]
+    wait_until(lambda: len(children(runner.process.pid)) == 3, "the old process ends", 30)
+    # What is not valid changes nothing, and is reported once.
+    runner.write("{")
+    wait_until(lambda: "ERROR mcp_file error=" in runner.process.log(), "the error is logged")
+    assert own("docs") == "two"
+    runner.write({"docs": settings("two")})
+    os.kill(runner.process.pid, signal.SIGHUP)
+    wait_until(lambda: "mcp_file mcp_servers=1" in runner.process.log(), "the file is read")
+    assert post(runner, "/same", "tools/list")[1] == "404" and own("docs") == "two"
+    wait_until(lambda: len(children(runner.process.pid)) == 1, "the others end", 30)
+    assert runner.process.log().count("ERROR mcp_file") == 1
+
+
 @pytest.mark.parametrize("era", ["legacy", "deaf"])
 def test_the_servers_end_with_the_runner(testbed, era):
     world = World(testbed, era)

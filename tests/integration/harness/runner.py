@@ -122,7 +122,12 @@ class McpRunner:
         self.directory = testbed.directory / testbed._name("mcp-runner")
         self.directory.mkdir()
         self.path, self.file = self.directory / "mcp.sock", self.directory / "servers.json"
-        self.file.write_text(json.dumps({"mcpServers": each}))
+        self.write(each)
         self.process = testbed.own(Process(self.directory.name, [BUILD / "tt-agent-runner", "--mcp", self.file, "--socket", self.path,
                                                                  "--user", "root", *options], self.directory, {"UNRELATED": "s3cret"}))
         self.process.wait_log("ready", 20)
+
+    def write(self, each):
+        new = self.file.with_suffix(".new")
+        new.write_text(each if isinstance(each, str) else json.dumps({"mcpServers": each}))
+        new.rename(self.file)
