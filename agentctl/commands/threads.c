@@ -36,7 +36,7 @@ static enum ctl_exit open_threads(const struct ctl *a, struct threads *t)
 		return CTL_UNREACHABLE;
 	}
 	t->url = cfg_str(t->config, CFG_THREADS_STORE);
-	t->store = store_admin_open(t->url, &e);
+	t->store = store_admin_open(t->url, t->config, &e);
 	if (t->store != NULL)
 		return CTL_OK;
 	config_unref(t->config);

@@ -43,7 +43,7 @@ static void check_size(struct doctor *d, struct store_admin *store, const char *
 static void check_database(struct doctor *d, const char *url, const char *file)
 {
 	struct err e = ERR_INIT;
-	struct store_admin *store = store_admin_open(url, &e);
+	struct store_admin *store = store_admin_open(url, d->config, &e);
 
 	if (store != NULL)
 		check_size(d, store, file);

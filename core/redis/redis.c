@@ -139,12 +139,10 @@ void redis_node_changed(struct node *n)
 	struct redis *r = n->redis;
 	const bool usable = n->state == NODE_READY;
 
-	if (usable == r->usable)
-		return;
 	/* A connection that only has to be made again is no news. */
-	if (!usable && !n->away)
+	if ((!usable && !n->away) || r->said == (usable ? SAID_USABLE : SAID_AWAY))
 		return;
-	r->usable = usable;
+	r->said = usable ? SAID_USABLE : SAID_AWAY;
 	if (r->changed != NULL)
 		r->changed(r->arg, usable, &n->err);
 }

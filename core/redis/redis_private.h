@@ -63,7 +63,7 @@ struct redis {
 	size_t requests, bytes; /* open */
 	redis_changed_fn *changed;
 	void *arg;
-	bool usable; /* as last said by changed */
+	enum { NOTHING_SAID, SAID_USABLE, SAID_AWAY } said; /* by changed */
 };
 
 /* ---- node.c ---- */

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #define DELETED_AT_ONCE 200 /* threads in one transaction, */
@@ -56,18 +55,6 @@ static int list_rows(struct database *db, row_fn *found, void *arg, struct err *
 	return code < 0 ? -1 : 0;
 }
 
-/* As in 2026-11-23T14:05:06Z. */
-static json_t *time_of(int64_t ms)
-{
-	time_t seconds = (time_t)(ms / 1000);
-	char text[32] = "";
-	struct tm tm;
-
-	if (gmtime_r(&seconds, &tm) == NULL || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-		return json_null();
-	return json_string(text);
-}
-
 static json_t *turns_of(struct database *db, const struct thread_key *k, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_SHOW, e);
@@ -82,7 +69,7 @@ static json_t *turns_of(struct database *db, const struct thread_key *k, struct 
 	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW)
 		json_array_append_new(turns,
 		                      json_pack("{s:I, s:o, s:o*}", "number", (json_int_t)sqlite3_column_int64(s, 0),
-		                                "at", time_of(sqlite3_column_int64(s, 1)), "messages",
+		                                "at", store_admin_time(sqlite3_column_int64(s, 1)), "messages",
 		                                json_loadb(database_text(s, 2), (size_t)sqlite3_column_bytes(s, 2),
 		                                           JSON_ALLOW_NUL, NULL)));
 	database_done(s);
@@ -90,13 +77,6 @@ static json_t *turns_of(struct database *db, const struct thread_key *k, struct 
 		return turns;
 	json_decref(turns);
 	return NULL;
-}
-
-static int no_thread(const struct store_key *k, struct err *e)
-{
-	if (k->subject[0] == '\0')
-		return err_set(e, "there is no thread %s", k->thread_id);
-	return err_set(e, "there is no thread %s of %s", k->thread_id, k->subject);
 }
 
 /* The run of the thread of that key, the last used if short ids make several. 1: there is one, 0:
@@ -133,7 +113,8 @@ static json_t *show_thread(struct database *db, const struct thread_key *k, stru
 		json_decref(turns);
 	} else {
 		thread = json_pack("{s:s, s:s, s:o, s:o, s:o}", "subject", k->subject, "thread_id", k->thread_id,
-		                   "created", time_of(range.created_ms), "used", time_of(range.at_ms), "turns", turns);
+		                   "created", store_admin_time(range.created_ms), "used", store_admin_time(range.at_ms),
+		                   "turns", turns);
 		if (thread == NULL)
 			err_set(e, "no memory for the thread");
 	}
@@ -162,8 +143,9 @@ static bool has_no_space(const char *file)
 	return statvfs(file, &fs) == 0 && fs.f_bavail * fs.f_frsize < 1 << 20;
 }
 
-static struct store_admin *admin_open(const char *file, struct err *e)
+static struct store_admin *admin_open(const struct store_place *place, struct err *e)
 {
+	const char *file = place->path;
 	struct sqlite_admin *a = calloc(1, sizeof *a);
 
 	if (a == NULL || (a->file = strdup(file)) == NULL)
@@ -217,7 +199,7 @@ static json_t *admin_show(struct store_admin *a, const struct store_key *k, stru
 	if (found > 0)
 		thread = show_thread(db, &key, e);
 	if (thread == NULL && found >= 0)
-		no_thread(k, e);
+		store_admin_no_thread(k, e);
 	return thread;
 }
 
@@ -335,7 +317,7 @@ static int64_t admin_delete(struct store_admin *base, const struct store_key *k,
 	}
 	/* A single thread that does not exist is most likely a typing error. */
 	if (one && some == 0)
-		return no_thread(k, e);
+		return store_admin_no_thread(k, e);
 	if (deleted > 0 && a->disk_is_full)
 		sqlite3_exec(a->db->sqlite, "PRAGMA incremental_vacuum", NULL, NULL, NULL);
 	/* Also from the log, unless the service is reading: then the next checkpoint does it. */

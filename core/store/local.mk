@@ -14,6 +14,9 @@ libttagent_a_SOURCES += \
 	core/store/store_admin.h \
 	core/store/store_impl.h \
 	core/store/store_memory.c \
+	core/store/store_redis.c \
+	core/store/store_redis.h \
+	core/store/store_redis_admin.c \
 	core/store/store_sqlite.c \
 	core/store/transaction.c \
 	core/store/transaction.h \

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SHORT_DIGITS 8
 
@@ -15,27 +16,29 @@ static const struct {
 	const char *scheme;
 	const struct store_ops *ops;
 } kinds[] = {
-#define STORE_ROW(kind) {#kind, &store_##kind},
+#define STORE_ROW(scheme, kind) {scheme, &store_##kind},
 	STORE_KINDS(STORE_ROW)
 #undef STORE_ROW
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
-/* The kind that a URL names, and the rest of the URL in place. NULL with e. */
-static const struct store_ops *find_kind(const char *url, const char **place, struct err *e)
+/* The kind that place->url names, and the rest of the URL in place->path. NULL with e. */
+static const struct store_ops *find_kind(struct store_place *place, struct err *e)
 {
+	const char *url = place->url;
 	size_t len = strcspn(url, ":");
-	char known[128] = "";
+	char known[256] = "", shown[128];
 
 	for (size_t i = 0; i < KINDS; i++) {
 		if (url[len] == ':' && strncmp(url, kinds[i].scheme, len) == 0 && kinds[i].scheme[len] == '\0') {
-			*place = url + len + 1;
+			place->path = url + len + 1;
 			return kinds[i].ops;
 		}
 		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s:", i > 0 ? ", " : "",
 		         kinds[i].scheme);
 	}
-	err_set(e, "threads.store: '%.100s' names no store; it begins with one of %s", url, known);
+	config_mask_url(url, shown, sizeof shown);
+	err_set(e, "threads.store: '%.100s' names no store; it begins with one of %s", shown, known);
 	return NULL;
 }
 
@@ -66,6 +69,7 @@ static struct store_limits configured_limits(const struct config *c, const struc
 	                              .max_bytes = cfg_int(c, CFG_THREADS_MAX_BYTES),
 	                              .thread_bytes = (size_t)cfg_int(c, CFG_THREADS_MAX_BYTES) / 4,
 	                              .turn_bytes = (size_t)cfg_int(c, CFG_THREADS_MAX_TURN_BYTES),
+	                              .unsaved_bytes = (size_t)cfg_int(c, CFG_THREADS_MAX_UNSAVED_BYTES),
 	                              .counters = counters};
 
 	if (ops == &store_memory && limits.max_threads > (size_t)cfg_int(c, CFG_LIMITS_THREADS))
@@ -84,15 +88,31 @@ int64_t store_idle_ms(const struct config *c, const char *thread_id)
 
 /* ---- the store ---- */
 
-static struct store *open_kind(const struct store_ops *ops, const char *url, const char *place, struct event_base *base,
-                               const char *run, const struct store_limits *limits, struct err *e)
+/* What a store depends on: another identity takes another store. free(); NULL: no memory. */
+static char *identity_of(const struct config *c)
 {
-	struct store *s = ops->open(base, place, run, limits, e);
+	static const enum cfg_key keys[] = {CFG_REDIS_PASSWORD, CFG_REDIS_PASSWORD_FILE, CFG_REDIS_CA_FILE};
+	struct buf text = BUF_INIT(65536);
+	int failed = buf_adds(&text, cfg_str(c, CFG_THREADS_STORE));
+	char *identity;
+
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+		if (strncmp(cfg_str(c, CFG_THREADS_STORE), "redis", 5) == 0 && cfg_str(c, keys[i]) != NULL)
+			failed |= buf_addf(&text, "\n%zu %s", i, cfg_str(c, keys[i]));
+	identity = failed == 0 ? buf_steal(&text, NULL) : NULL;
+	buf_free(&text);
+	return identity;
+}
+
+static struct store *open_kind(const struct store_ops *ops, const struct store_place *place,
+                               const struct store_limits *limits, struct err *e)
+{
+	struct store *s = ops->open(place, limits, e);
 
 	if (s == NULL)
 		return NULL;
-	s->url = strdup(url);
-	if (s->url != NULL)
+	s->identity = place->config != NULL ? identity_of(place->config) : strdup(place->url);
+	if (s->identity != NULL)
 		return s;
 	err_set(e, "no memory for the conversations");
 	store_free(s);
@@ -102,28 +122,31 @@ static struct store *open_kind(const struct store_ops *ops, const char *url, con
 struct store *store_new(struct event_base *base, const char *url, const char *run, const struct store_limits *limits,
                         struct err *e)
 {
-	const char *place;
-	const struct store_ops *ops = find_kind(url, &place, e);
+	struct store_place place = {.base = base, .url = url, .run = run};
+	const struct store_ops *ops = find_kind(&place, e);
 
-	return ops != NULL ? open_kind(ops, url, place, base, run, limits, e) : NULL;
+	return ops != NULL ? open_kind(ops, &place, limits, e) : NULL;
 }
 
 struct store *store_open(struct event_base *base, const struct config *c, const char *run, struct counters *counters,
                          struct err *e)
 {
-	const char *url = cfg_str(c, CFG_THREADS_STORE), *place = "";
+	struct store_place place = {
+		.base = base, .url = cfg_str(c, CFG_THREADS_STORE), .path = "", .run = run, .config = c};
 	struct err why = ERR_INIT;
-	const struct store_ops *ops = find_kind(url, &place, &why);
+	const struct store_ops *ops = find_kind(&place, &why);
+	char shown[256];
 	struct store_limits limits;
 	struct store *s;
 
-	if (ops == NULL || (ops->check != NULL && ops->check(place, &why) < 0)) {
-		log_event(LOG_THREADS_IN_MEMORY, L_STR("store", url), L_STR("error", why.text),
+	if (ops == NULL || (ops->check != NULL && ops->check(&place, &why) < 0)) {
+		config_mask_url(place.url, shown, sizeof shown);
+		log_event(LOG_THREADS_IN_MEMORY, L_STR("store", shown), L_STR("error", why.text),
 		          L_STR("effect", "conversations last as long as this worker does"));
 		ops = &store_memory;
 	}
 	limits = configured_limits(c, ops, counters);
-	s = open_kind(ops, url, place, base, run, &limits, e);
+	s = open_kind(ops, &place, &limits, e);
 	if (s != NULL)
 		s->counters = counters;
 	return s;
@@ -131,7 +154,11 @@ struct store *store_open(struct event_base *base, const struct config *c, const 
 
 bool store_moved(const struct store *s, const struct config *c)
 {
-	return strcmp(s->url, cfg_str(c, CFG_THREADS_STORE)) != 0;
+	char *now = identity_of(c);
+	const bool moved = now != NULL && strcmp(s->identity, now) != 0;
+
+	free(now);
+	return moved;
 }
 
 void store_configure(struct store *s, const struct config *c)
@@ -145,7 +172,7 @@ void store_free(struct store *s)
 {
 	if (s == NULL)
 		return;
-	free(s->url);
+	free(s->identity);
 	s->ops->free(s);
 }
 
@@ -168,11 +195,29 @@ void store_cancel(struct store_request *r)
 
 /* ---- for administrators ---- */
 
-struct store_admin *store_admin_open(const char *url, struct err *e)
+json_t *store_admin_time(int64_t ms)
 {
-	const char *place;
-	const struct store_ops *ops = find_kind(url, &place, e);
-	struct store_admin *a = ops != NULL ? ops->admin->open(place, e) : NULL;
+	time_t seconds = (time_t)(ms / 1000);
+	char text[32] = "";
+	struct tm tm;
+
+	if (gmtime_r(&seconds, &tm) == NULL || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		return json_null();
+	return json_string(text);
+}
+
+int store_admin_no_thread(const struct store_key *k, struct err *e)
+{
+	if (k->subject[0] == '\0')
+		return err_set(e, "there is no thread %s", k->thread_id);
+	return err_set(e, "there is no thread %s of %s", k->thread_id, k->subject);
+}
+
+struct store_admin *store_admin_open(const char *url, const struct config *c, struct err *e)
+{
+	struct store_place place = {.url = url, .run = "", .config = c};
+	const struct store_ops *ops = find_kind(&place, e);
+	struct store_admin *a = ops != NULL ? ops->admin->open(&place, e) : NULL;
 
 	if (a != NULL)
 		a->ops = ops->admin;

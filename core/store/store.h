@@ -35,6 +35,7 @@ struct store_limits {
 	int64_t max_bytes;         /* of all threads, with what stores them; 0 = any number */
 	size_t thread_bytes;       /* of one; 0 = STORE_THREAD_BYTES_MAX */
 	size_t turn_bytes;         /* of one turn as JSON, else it is cut; 0 = any number */
+	size_t unsaved_bytes;      /* of turns that wait while a server is away; 0 = as many as usual */
 	struct counters *counters; /* of what was evicted or cut; NULL is fine */
 };
 
@@ -47,8 +48,8 @@ bool store_id_is_short(const char *thread_id);
 #define STORE_TURNS_MAX        256
 #define STORE_THREAD_BYTES_MAX (8u << 20)
 
-/* The store of a URL: "sqlite:PATH" (an SQLite file that other processes may share) or
- * "memory:" (this process's memory).
+/* The store of a URL: "sqlite:PATH" (an SQLite file that other processes may share),
+ * "memory:" (this process's memory), or one of Redis (core/redis/redis.h), which other hosts may share.
  *
  * run names this run of the service (store_run_name): short ids of another run are not seen.
  * Whatever may block is done off the loop; while the store cannot be used, requests fail with

@@ -8,9 +8,10 @@
 
 struct store_admin;
 
-/* Opens the store of that URL (threads.store). One that was never written to is empty and
- * is not made. NULL with e: it cannot be opened, or nobody but the responder can read it. */
-struct store_admin *store_admin_open(const char *url, struct err *e);
+/* Opens the store of that URL (threads.store), with what else the configuration says of it (NULL: nothing). One that
+ * was never written to is empty and is not made. NULL with e: it cannot be opened, or nobody but the responder can read
+ * it. */
+struct store_admin *store_admin_open(const char *url, const struct config *c, struct err *e);
 void store_admin_close(struct store_admin *a); /* NULL is fine */
 
 /* A thread, valid within the callback. */

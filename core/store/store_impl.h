@@ -9,9 +9,18 @@
 #include "core/config/store_kinds.h"
 #include "core/store/store_admin.h"
 
+/* Where a store is. */
+struct store_place {
+	struct event_base *base; /* NULL: for administrators */
+	const char *url;
+	const char *path; /* what follows the scheme in it */
+	const char *run;
+	const struct config *config; /* what else the store needs; NULL: the defaults */
+};
+
 /* For administrators, blocking; store_admin.h has the contracts. */
 struct store_admin_ops {
-	struct store_admin *(*open)(const char *place, struct err *e);
+	struct store_admin *(*open)(const struct store_place *place, struct err *e);
 	void (*close)(struct store_admin *a);
 	int (*list)(struct store_admin *a, store_thread_fn *found, void *arg, struct err *e);
 	json_t *(*show)(struct store_admin *a, const struct store_key *k, struct err *e);
@@ -20,12 +29,15 @@ struct store_admin_ops {
 	int (*size)(struct store_admin *a, struct store_size *size, struct err *e);
 };
 
+/* As in 2026-11-23T14:05:06Z. */
+json_t *store_admin_time(int64_t ms);
+
+int store_admin_no_thread(const struct store_key *k, struct err *e); /* -1 with e */
+
 struct store_ops {
-	/* place is what follows the scheme in the URL. -1 with e: no conversation can be kept
-	 * there as things stand. NULL: every place will do. */
-	int (*check)(const char *place, struct err *e);
-	struct store *(*open)(struct event_base *base, const char *place, const char *run,
-	                      const struct store_limits *limits, struct err *e);
+	/* -1 with e: no conversation can be kept there as things stand. NULL: every place will do. */
+	int (*check)(const struct store_place *place, struct err *e);
+	struct store *(*open)(const struct store_place *place, const struct store_limits *limits, struct err *e);
 	struct store_request *(*load)(struct store *s, const struct store_key *k, store_loaded_fn *done, void *arg);
 	struct store_request *(*append)(struct store *s, const struct store_key *k, json_t *messages,
 	                                store_saved_fn *done, void *arg);
@@ -38,7 +50,7 @@ struct store_ops {
 /* The first member of each kind's own struct. */
 struct store {
 	const struct store_ops *ops;
-	char *url; /* as configured; store.c's, as is counters */
+	char *identity; /* the URL and all settings that say how it is reached; store.c's, as is counters */
 	struct counters *counters;
 };
 
@@ -50,7 +62,7 @@ struct store_admin {
 	const struct store_admin_ops *ops;
 };
 
-#define STORE_DECLARE(kind) extern const struct store_ops store_##kind;
+#define STORE_DECLARE(scheme, kind) extern const struct store_ops store_##kind;
 STORE_KINDS(STORE_DECLARE)
 #undef STORE_DECLARE
 

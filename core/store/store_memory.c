@@ -307,19 +307,17 @@ static void memory_configure(struct store *s, const struct store_limits *limits)
 	evict(m);
 }
 
-static struct store *memory_open(struct event_base *base, const char *place, const char *run,
-                                 const struct store_limits *limits, struct err *e)
+static struct store *memory_open(const struct store_place *place, const struct store_limits *limits, struct err *e)
 {
 	struct memory *m = calloc(1, sizeof *m);
 
-	(void)place, (void)run;
 	assert(limits->max_threads > 0);
 	if (m == NULL) {
 		err_set(e, "no memory for the conversations");
 		return NULL;
 	}
 	m->base.ops = &store_memory;
-	m->loop = base;
+	m->loop = place->base;
 	memory_configure(&m->base, limits);
 	TAILQ_INIT(&m->short_ids.used);
 	TAILQ_INIT(&m->long_ids.used);
@@ -327,7 +325,7 @@ static struct store *memory_open(struct event_base *base, const char *place, con
 	return &m->base;
 }
 
-static struct store_admin *memory_admin_open(const char *place, struct err *e)
+static struct store_admin *memory_admin_open(const struct store_place *place, struct err *e)
 {
 	(void)place;
 	err_set(e,

@@ -197,8 +197,7 @@ static void sqlite_free(struct store *store)
 	free(s);
 }
 
-static struct store *sqlite_open(struct event_base *base, const char *file, const char *run,
-                                 const struct store_limits *limits, struct err *e)
+static struct store *sqlite_open(const struct store_place *place, const struct store_limits *limits, struct err *e)
 {
 	struct sqlite *s = calloc(1, sizeof *s);
 
@@ -208,14 +207,14 @@ static struct store *sqlite_open(struct event_base *base, const char *file, cons
 	}
 	s->base.ops = &store_sqlite;
 	STAILQ_INIT(&s->new_jobs);
-	s->hand_over = event_new(base, -1, 0, on_hand_over, s);
+	s->hand_over = event_new(place->base, -1, 0, on_hand_over, s);
 	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->fd < 0)
 		err_set_errno(e, errno, "eventfd");
 	else
-		s->ready = event_new(base, s->fd, EV_READ | EV_PERSIST, on_ready, s);
+		s->ready = event_new(place->base, s->fd, EV_READ | EV_PERSIST, on_ready, s);
 	if (s->hand_over != NULL && s->ready != NULL && event_add(s->ready, NULL) == 0)
-		s->thread = db_thread_new(file, run, limits, on_done, s, e);
+		s->thread = db_thread_new(place->path, place->run, limits, on_done, s, e);
 	if (s->thread != NULL)
 		return &s->base;
 	err_set(e, "no memory for the conversations");
@@ -224,9 +223,9 @@ static struct store *sqlite_open(struct event_base *base, const char *file, cons
 }
 
 /* The directory is not made: it is missing where the service runs without one of its own. */
-static int sqlite_check(const char *file, struct err *e)
+static int sqlite_check(const struct store_place *place, struct err *e)
 {
-	const char *slash = strrchr(file, '/');
+	const char *file = place->path, *slash = strrchr(file, '/');
 	char directory[1024];
 
 	if (slash == NULL || slash == file)

@@ -123,6 +123,7 @@ struct turn {
 	struct event *timer;          /* one, for whatever the step waits for */
 	struct waiter waiter;         /* WAIT */
 	struct store_request *stored; /* LOAD, SAVE */
+	bool not_loaded;              /* the store failed: there may be a history */
 
 	struct conversation conversation;
 	struct answer answer;

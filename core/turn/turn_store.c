@@ -86,6 +86,7 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 	struct turn *t = arg;
 
 	t->stored = NULL;
+	t->not_loaded = e != NULL;
 	if (e != NULL) { /* the store logs it itself, once for all turns */
 		count_failure(t);
 		log_event(LOG_HISTORY_NOT_LOADED_DEBUG, L_STR("request_id", t->log.request_id),
@@ -136,6 +137,8 @@ static enum step go_on_from(struct turn *t)
 
 enum step turn_loaded(struct turn *t)
 {
+	if (t->not_loaded && cfg_bool(t->config, CFG_THREADS_REQUIRED))
+		return turn_fail(t, FAILURE_UNAVAILABLE, NOT_LOADED);
 	return t->conversation.request.stored != NULL ? go_on_from(t) : STEP_CHOOSE;
 }
 
@@ -149,6 +152,7 @@ void turn_store_stop(struct turn *t)
 enum step turn_load_late(struct turn *t)
 {
 	turn_store_stop(t);
+	t->not_loaded = true;
 	count_failure(t);
 	log_event(LOG_HISTORY_NOT_LOADED, L_STR("request_id", t->log.request_id),
 	          L_STR("error", "the store did not answer in time"), L_INT("waited_ms", LOAD_WAIT_MS));

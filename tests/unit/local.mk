@@ -68,6 +68,7 @@ unit_tests = \
 	tests/unit/core/status/status_faults_unit \
 	tests/unit/core/status/status_unit \
 	tests/unit/core/store/store_memory_unit \
+	tests/unit/core/store/store_redis_unit \
 	tests/unit/core/store/store_unit \
 	tests/unit/core/store/turn_cache_unit \
 	tests/unit/core/stream/calls_unit \

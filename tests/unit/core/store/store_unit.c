@@ -687,7 +687,7 @@ static void an_unknown_kind_is_refused(void **state)
 		assert_null(store_new(f->base, urls[i], "run", &no_limits, &e));
 		assert_non_null(strstr(e.text, "names no store; it begins with one of sqlite:, memory:"));
 		err_clear(&e);
-		assert_null(store_admin_open(urls[i], &e));
+		assert_null(store_admin_open(urls[i], NULL, &e));
 		assert_non_null(strstr(e.text, "names no store"));
 	}
 }
@@ -695,10 +695,11 @@ static void an_unknown_kind_is_refused(void **state)
 /* The setting's choices are the kinds of stores. */
 static void every_kind_can_be_configured(void **state)
 {
-	char kinds[128] = "";
+	char kinds[256] = "";
 
 	(void)state;
-#define ADD(kind) snprintf(kinds + strlen(kinds), sizeof kinds - strlen(kinds), "%s" #kind ":", kinds[0] ? "|" : "");
+#define ADD(scheme, kind)                                                                                              \
+	snprintf(kinds + strlen(kinds), sizeof kinds - strlen(kinds), "%s%s:", kinds[0] ? "|" : "", scheme);
 	STORE_KINDS(ADD)
 #undef ADD
 	assert_string_equal(cfg_key_info(CFG_THREADS_STORE)->unit, kinds);
@@ -713,7 +714,7 @@ static struct store_admin *open_admin(struct fixture *f)
 	struct store_admin *a;
 
 	snprintf(url, sizeof url, "sqlite:%s", f->file);
-	a = store_admin_open(url, &e);
+	a = store_admin_open(url, NULL, &e);
 	assert_string_equal(e.text, "");
 	return a;
 }
@@ -1114,7 +1115,7 @@ static void killed_while_converting(void **state)
 		if (child == 0) {
 			struct err e = ERR_INIT;
 
-			_exit(store_admin_open(url, &e) != NULL ? 0 : 1);
+			_exit(store_admin_open(url, NULL, &e) != NULL ? 0 : 1);
 		}
 		nanosleep(&life, NULL);
 		kill(child, SIGKILL);
@@ -1139,7 +1140,7 @@ static void a_conversion_that_cannot_begin_says_why(void **state)
 	old_append(db, "", "a-thread", "", 1000, "one");
 	execute(db, "BEGIN IMMEDIATE");
 	snprintf(url, sizeof url, "sqlite:%s", f->file);
-	assert_null(store_admin_open(url, &e));
+	assert_null(store_admin_open(url, NULL, &e));
 	assert_string_equal(strstr(e.text, "cannot"),
 	                    "cannot be converted to the layout of this version: database is locked");
 	execute(db, "COMMIT");
@@ -1153,7 +1154,7 @@ static void memory_has_nothing_for_administrators(void **state)
 	struct err e = ERR_INIT;
 
 	(void)state;
-	assert_null(store_admin_open("memory:", &e));
+	assert_null(store_admin_open("memory:", NULL, &e));
 	assert_non_null(strstr(e.text, "in the memory of the responder's workers"));
 }
 

@@ -1,0 +1,757 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Conversations in Redis or Valkey, which several hosts may share. While it is away, loads fail at once, and what is to
+ * be appended waits here, within limits, until it is back. */
+#include "core/store/store_redis.h"
+
+#include "core/base/background.h"
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/store/turn_cache.h"
+#include "core/store/turn_cut.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/random.h>
+
+#define UNSAVED_MAX      10000      /* turns that wait; */
+#define UNSAVED_OVERHEAD 512        /* what one takes besides its text */
+#define UNSAVED_BYTES    (16 << 20) /* where no limit says how much */
+#define SENT_AT_ONCE     32         /* appends; as many ids are remembered of each thread */
+#define TRIES_AT_ONCE    3
+#define RETRY_MS         1000
+#define FLUSH_MS         2000
+#define TIMEOUT_MS       1000 /* without a configuration */
+
+struct request {
+	struct store_request base;
+	bool is_load;
+};
+
+/* A turn that is not stored yet, in the order of the queue. */
+struct append {
+	struct request request; /* the caller's until saved was called */
+	TAILQ_ENTRY(append) next;
+	struct redis_store *store;
+	enum { APPEND_ENCODING, APPEND_WAITING, APPEND_SENT, APPEND_BLOCKED } state;
+	unsigned tries;
+	char *subject, *thread_id;
+	struct redis_keys keys;
+	char id[REDIS_TURN_ID + 1];
+	int64_t at_ms;
+	json_t *messages; /* until they are text */
+	char *text;
+	size_t len, weight;
+	struct background_job *job;
+	struct store_limits limits;
+	store_saved_fn *saved; /* NULL: nobody waits */
+	void *arg;
+};
+TAILQ_HEAD(append_queue, append);
+
+struct load {
+	struct request base;
+	LIST_ENTRY(load) next;
+	struct redis_store *store;
+	struct redis_keys keys;
+	struct redis_request *sent;
+	struct redis_reply *reply;
+	struct background_job *job;
+	json_t *turns; /* as they are stored */
+	store_loaded_fn *loaded;
+	void *arg;
+};
+
+struct redis_store {
+	struct store base;
+	struct event_base *loop;
+	char *url;
+	struct config *config;
+	struct redis *redis;
+	struct background *background;
+	char run[64];
+	struct store_limits limits;
+	struct append_queue queue;
+	size_t waiting, bytes, sent;
+	struct event *pump, *retry;
+	LIST_HEAD(, load) loads;
+	bool away, refuses; /* as logged */
+	int64_t lost;       /* since that was logged */
+};
+
+/* In Lua, on the server. ARGV: id, time, messages, number of turns and of bytes that are stored at most, time until it
+ * expires, subject, thread_id, run, when it was made. */
+static const char append_text[] =
+	"local m = redis.call('HMGET', KEYS[2], 'ids', 'n', 'bytes')\n"
+	"local ids = m[1] or ''\n"
+	"if string.find(ids, ARGV[1], 1, true) then return tonumber(m[2]) end\n"
+	"local count = redis.call('LLEN', KEYS[1])\n"
+	"local n = tonumber(m[2] or 0) + 1\n"
+	"local bytes = count > 0 and tonumber(m[3] or 0) or 0\n"
+	"local turn = '{\"number\":' .. n .. ',\"at\":' .. ARGV[2] .. ',\"id\":\"' .. ARGV[1] .. "
+	"'\",\"messages\":' .. ARGV[3] .. '}'\n"
+	"redis.call('RPUSH', KEYS[1], turn)\n"
+	"bytes = bytes + #turn\n"
+	"while count > 0 and (count >= tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do\n"
+	"  bytes = bytes - #redis.call('LPOP', KEYS[1])\n"
+	"  count = count - 1\n"
+	"end\n"
+	"redis.call('HSET', KEYS[2], 'ids', string.sub(ARGV[1] .. ids, 1, 512), 'n', n, 'bytes', bytes, "
+	"'used', ARGV[2])\n"
+	"if not m[2] then\n"
+	"  redis.call('HSET', KEYS[2], 'subject', ARGV[7], 'thread_id', ARGV[8], 'run', ARGV[9], 'created', ARGV[10])\n"
+	"end\n"
+	"for _, key in ipairs(KEYS) do\n"
+	"  if ARGV[6] == '0' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, ARGV[6]) end\n"
+	"end\n"
+	"return n\n";
+
+static struct redis_script append_script = {.text = append_text};
+
+/* ---- keys ---- */
+
+void redis_keys_of(struct redis_keys *keys, const char *subject, const char *thread_id, const char *run)
+{
+	EVP_MD_CTX *c = EVP_MD_CTX_new();
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	char name[2 * 32 + 1] = "";
+	unsigned len = 0;
+
+	if (c == NULL || EVP_DigestInit_ex(c, EVP_sha256(), NULL) != 1 ||
+	    EVP_DigestUpdate(c, subject, strlen(subject) + 1) != 1 ||
+	    EVP_DigestUpdate(c, thread_id, strlen(thread_id) + (run[0] != '\0')) != 1 ||
+	    EVP_DigestUpdate(c, run, strlen(run)) != 1 || EVP_DigestFinal_ex(c, digest, &len) != 1)
+		abort(); /* no memory for a few bytes, or no SHA-256: two threads must never become one */
+	EVP_MD_CTX_free(c);
+	for (unsigned i = 0; i < len; i++)
+		snprintf(name + 2 * (size_t)i, 3, "%02x", digest[i]);
+	snprintf(keys->turns, sizeof keys->turns, "tt:{%s}:t", name);
+	snprintf(keys->meta, sizeof keys->meta, "tt:{%s}:m", name);
+}
+
+static const char *run_of(const struct redis_store *s, const char *thread_id)
+{
+	return store_id_is_short(thread_id) ? s->run : "";
+}
+
+struct redis_request *redis_append_run(struct redis *r, const struct redis_append *a, redis_done_fn *done, void *arg)
+{
+	char at[24], created[24], turns[24], bytes[24], expire[24];
+	const char *args[] = {a->keys->turns,  a->keys->meta,     a->id,  at,     a->messages, turns, bytes, expire,
+	                      a->key->subject, a->key->thread_id, a->run, created};
+	size_t lens[sizeof args / sizeof args[0]];
+	const struct redis_run run = {
+		.script = &append_script, .keys = 2, .args = args, .lens = lens, .count = sizeof args / sizeof args[0]};
+
+	snprintf(at, sizeof at, "%lld", (long long)a->at_ms);
+	snprintf(created, sizeof created, "%lld", (long long)a->created_ms);
+	snprintf(turns, sizeof turns, "%d", STORE_TURNS_MAX);
+	snprintf(bytes, sizeof bytes, "%zu", a->thread_bytes > 0 ? a->thread_bytes : STORE_THREAD_BYTES_MAX);
+	snprintf(expire, sizeof expire, "%lld", (long long)a->expire_ms);
+	for (size_t i = 0; i < run.count; i++)
+		lens[i] = args[i] == a->messages ? a->len : strlen(args[i]);
+	return redis_run(r, &run, done, arg);
+}
+
+/* ---- what is told ---- */
+
+static void note_away(struct redis_store *s, bool away, const struct err *why)
+{
+	if (away == s->away)
+		return;
+	s->away = away;
+	counters_add(s->limits.counters, COUNTER_STORES_AWAY, away ? 1 : -1);
+	if (away)
+		log_event(LOG_THREADS_REDIS_ERROR, L_STR("error", why->text),
+		          L_STR("effect", "chats go on without their history; what is to be stored waits"));
+	else
+		log_event(LOG_THREADS_REDIS, L_INT("turns_to_store", s->waiting), L_INT("turns_lost", s->lost));
+	if (!away)
+		s->lost = 0;
+}
+
+static void say_failed(struct append *a, const struct err *e)
+{
+	store_saved_fn *saved = a->saved;
+
+	a->saved = NULL;
+	if (saved != NULL)
+		saved(a->arg, e);
+}
+
+/* ---- appending ---- */
+
+static void append_free(struct append *a)
+{
+	struct redis_store *s = a->store;
+
+	TAILQ_REMOVE(&s->queue, a, next);
+	s->waiting--;
+	s->bytes -= a->weight;
+	counters_add(s->limits.counters, COUNTER_TURNS_UNSAVED, -1);
+	free(a->subject);
+	free(a->thread_id);
+	json_decref(a->messages);
+	free(a->text);
+	free(a);
+}
+
+static void lose(struct append *a, const struct err *why)
+{
+	struct redis_store *s = a->store;
+
+	s->lost++;
+	counters_add(s->limits.counters, COUNTER_TURNS_LOST, 1);
+	say_failed(a, why);
+	append_free(a);
+}
+
+/* The oldest go first; not those that the server may have stored by now. */
+static void drop_surplus(struct redis_store *s)
+{
+	const size_t max = s->limits.unsaved_bytes > 0 ? s->limits.unsaved_bytes : UNSAVED_BYTES;
+	struct append *a = TAILQ_FIRST(&s->queue);
+	struct err why = ERR_INIT;
+
+	err_set(&why, "too many turns wait for the conversations' server");
+	while (a != NULL && (s->waiting > UNSAVED_MAX || s->bytes > max)) {
+		struct append *next = TAILQ_NEXT(a, next);
+
+		if (a->state == APPEND_WAITING || a->state == APPEND_BLOCKED)
+			lose(a, &why);
+		a = next;
+	}
+}
+
+static void encode(void *arg)
+{
+	struct append *a = arg;
+	size_t len = json_dumpb(a->messages, NULL, 0, JSON_COMPACT);
+
+	if (a->limits.turn_bytes > 0 && len > a->limits.turn_bytes) {
+		json_t *cut = turn_cut(a->messages, len, &a->limits);
+
+		json_decref(a->messages);
+		a->messages = cut;
+	}
+	a->text = a->messages != NULL ? json_dumps(a->messages, JSON_COMPACT) : NULL;
+	a->len = a->text != NULL ? strlen(a->text) : 0;
+}
+
+static void on_encoded(void *arg)
+{
+	struct append *a = arg;
+	struct redis_store *s = a->store;
+	struct err e = ERR_INIT;
+
+	a->job = NULL;
+	json_decref(a->messages);
+	a->messages = NULL;
+	s->bytes -= a->weight;
+	a->weight = a->len + UNSAVED_OVERHEAD;
+	s->bytes += a->weight;
+	a->state = APPEND_WAITING;
+	if (a->text == NULL) {
+		err_set(&e, "no memory, or the turn is not UTF-8");
+		lose(a, &e);
+		return;
+	}
+	event_active(s->pump, EV_TIMEOUT, 0);
+}
+
+static void block(struct append *a, const struct err *e)
+{
+	const struct timeval t = clock_timeval_ms(RETRY_MS);
+
+	a->state = APPEND_BLOCKED;
+	if (!event_pending(a->store->retry, EV_TIMEOUT, NULL))
+		event_add(a->store->retry, &t);
+	say_failed(a, e);
+}
+
+/* What a server answers that may take it later; everything else is for good. */
+static bool is_for_now(const struct redis_reply *reply)
+{
+	static const char *const words[] = {"OOM",         "READONLY",  "LOADING",    "BUSY",    "MASTERDOWN",
+	                                    "CLUSTERDOWN", "TRYAGAIN",  "NOREPLICAS", "MISCONF", "NOAUTH",
+	                                    "NOPERM",      "WRONGPASS", "MOVED",      "ASK"};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (redis_reply_says(reply, words[i]))
+			return true;
+	return false;
+}
+
+static void on_appended(void *arg, struct redis_reply *reply, const struct err *e)
+{
+	struct append *a = arg;
+	struct redis_store *s = a->store;
+	store_saved_fn *saved = NULL;
+	void *saved_arg = a->arg;
+	struct redis_state state;
+
+	s->sent--;
+	a->state = APPEND_WAITING;
+	redis_state(s->redis, &state);
+	if (e == NULL) {
+		if (s->refuses)
+			log_event(LOG_THREADS_REDIS, L_INT("turns_to_store", s->waiting));
+		s->refuses = false;
+		saved = a->saved;
+		append_free(a);
+	} else if (reply == NULL) {
+		/* A connection that is made again at once fails nobody. */
+		if (!state.usable || a->tries >= TRIES_AT_ONCE)
+			block(a, e);
+	} else if (is_for_now(reply)) {
+		if (!s->refuses)
+			log_event(LOG_THREADS_REDIS_ERROR, L_STR("error", e->text),
+			          L_STR("effect", "what is to be stored waits"));
+		s->refuses = true;
+		block(a, e);
+	} else {
+		log_event(LOG_THREADS_REDIS_ERROR, L_STR("error", e->text), L_STR("effect", "a turn is not stored"));
+		lose(a, e);
+	}
+	event_active(s->pump, EV_TIMEOUT, 0);
+	if (saved != NULL)
+		saved(saved_arg, NULL);
+}
+
+static bool has_one_before(const struct append *a)
+{
+	const struct append *before = a;
+
+	while ((before = TAILQ_PREV(before, append_queue, next)) != NULL)
+		if (before->state != APPEND_SENT && strcmp(before->keys.turns, a->keys.turns) == 0)
+			return true;
+	return false;
+}
+
+static struct redis_request *run_append(struct redis *redis, const struct append *a, redis_done_fn *done, void *arg)
+{
+	const struct redis_store *s = a->store;
+	const struct store_key key = {.subject = a->subject, .thread_id = a->thread_id};
+	struct redis_append run = {.keys = &a->keys,
+	                           .key = &key,
+	                           .run = run_of(s, a->thread_id),
+	                           .messages = a->text,
+	                           .len = a->len,
+	                           .at_ms = a->at_ms,
+	                           .created_ms = a->at_ms,
+	                           .expire_ms = store_id_is_short(a->thread_id) ? s->limits.short_id_idle_ms
+	                                                                        : s->limits.expire_ms,
+	                           .thread_bytes = s->limits.thread_bytes};
+
+	memcpy(run.id, a->id, sizeof run.id);
+	return redis_append_run(redis, &run, done, arg);
+}
+
+static void send_next(struct redis_store *s)
+{
+	struct append *a;
+
+	TAILQ_FOREACH(a, &s->queue, next)
+	{
+		if (s->sent >= SENT_AT_ONCE)
+			break;
+		if (a->state != APPEND_WAITING || has_one_before(a))
+			continue;
+		a->tries++;
+		if (run_append(s->redis, a, on_appended, a) == NULL)
+			break; /* too much is on its way, or no memory: the next answer, or the timer, goes on */
+		a->state = APPEND_SENT;
+		s->sent++;
+	}
+	if (a != NULL && s->sent == 0 && !event_pending(s->retry, EV_TIMEOUT, NULL))
+		event_add(s->retry, &(const struct timeval){.tv_sec = 1});
+}
+
+static void on_pump(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_store *s = arg;
+
+	(void)fd, (void)what;
+	drop_surplus(s);
+	send_next(s);
+}
+
+static void unblock(struct redis_store *s)
+{
+	struct append *a;
+
+	TAILQ_FOREACH(a, &s->queue, next)
+	{
+		if (a->state == APPEND_BLOCKED) {
+			a->state = APPEND_WAITING;
+			a->tries = 0;
+		}
+	}
+	send_next(s);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_store *s = arg;
+
+	(void)fd, (void)what;
+	unblock(s);
+}
+
+static void on_changed(void *arg, bool usable, const struct err *why)
+{
+	struct redis_store *s = arg;
+
+	note_away(s, !usable, why);
+	if (usable)
+		unblock(s);
+}
+
+static struct append *append_new(struct redis_store *s, const struct store_key *k, json_t *messages)
+{
+	struct append *a = calloc(1, sizeof *a);
+	unsigned char id[REDIS_TURN_ID / 2];
+
+	if (a != NULL) {
+		a->request.base.ops = s->base.ops;
+		a->store = s;
+		a->messages = messages;
+		a->subject = strdup(k->subject);
+		a->thread_id = strdup(k->thread_id);
+		a->at_ms = clock_wall_ms();
+		a->weight = turn_cache_weight(messages);
+		a->limits = s->limits;
+	}
+	if (a == NULL || a->subject == NULL || a->thread_id == NULL ||
+	    getrandom(id, sizeof id, 0) != (ssize_t)sizeof id) {
+		if (a != NULL) {
+			free(a->subject);
+			free(a->thread_id);
+		}
+		free(a);
+		json_decref(messages);
+		return NULL;
+	}
+	for (size_t i = 0; i < sizeof id; i++)
+		snprintf(a->id + 2 * i, 3, "%02x", id[i]);
+	redis_keys_of(&a->keys, a->subject, a->thread_id, run_of(s, a->thread_id));
+	TAILQ_INSERT_TAIL(&s->queue, a, next);
+	s->waiting++;
+	s->bytes += a->weight;
+	counters_add(s->limits.counters, COUNTER_TURNS_UNSAVED, 1);
+	return a;
+}
+
+/* The store is being freed; the turn is written by flush(). */
+static void on_dropped(void *arg)
+{
+	(void)arg;
+}
+
+static struct store_request *redis_store_append(struct store *base, const struct store_key *k, json_t *messages,
+                                                store_saved_fn *done, void *arg)
+{
+	static const struct background_work work = {.run = encode, .done = on_encoded, .drop = on_dropped};
+	struct redis_store *s = (struct redis_store *)base;
+	struct append *a = append_new(s, k, messages);
+
+	if (a == NULL)
+		return NULL;
+	a->saved = done;
+	a->arg = arg;
+	if (a->weight > BACKGROUND_MIN)
+		a->job = background_start(s->background, &work, a);
+	if (a->job == NULL) {
+		encode(a);
+		if (a->text == NULL) {
+			append_free(a);
+			return NULL;
+		}
+		on_encoded(a);
+	}
+	return &a->request.base;
+}
+
+/* ---- loading ---- */
+
+static void load_free(struct load *l)
+{
+	LIST_REMOVE(l, next);
+	redis_cancel(l->sent);
+	redis_reply_free(l->reply);
+	json_decref(l->turns);
+	free(l);
+}
+
+/* On a thread where it is much. */
+static void decode(void *arg)
+{
+	struct load *l = arg;
+	bool unreadable = false;
+
+	l->turns = json_array();
+	for (size_t i = 0; l->turns != NULL && i < l->reply->count; i++) {
+		const struct redis_reply *item = l->reply->items[i];
+		json_t *turn =
+			item->type == REDIS_TEXT ? json_loadb(item->text, item->len, JSON_ALLOW_NUL, NULL) : NULL;
+
+		if (json_is_array(json_object_get(turn, "messages")))
+			json_array_append(l->turns, turn);
+		else
+			unreadable = true;
+		json_decref(turn);
+	}
+	if (unreadable)
+		log_event(LOG_TURN_UNREADABLE,
+		          L_STR("error", "a turn in Redis is not what tt-agent stores, and is left out"));
+}
+
+static bool has_turn(const json_t *turns, const char *id)
+{
+	const json_t *turn;
+	size_t i;
+
+	json_array_foreach(turns, i, turn)
+	{
+		const char *of = json_string_value(json_object_get(turn, "id"));
+
+		if (of != NULL && strcmp(of, id) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The messages of the turns that are stored, and of those of this process that still wait to be. */
+static json_t *messages_of(const struct load *l)
+{
+	json_t *all = json_array(), *turn;
+	const struct append *a;
+	size_t i;
+
+	json_array_foreach(l->turns, i, turn) json_array_append(all, json_object_get(turn, "messages"));
+	TAILQ_FOREACH(a, &l->store->queue, next)
+	{
+		if (strcmp(a->keys.turns, l->keys.turns) != 0 || has_turn(l->turns, a->id))
+			continue;
+		json_array_append_new(all, a->text != NULL ? json_loadb(a->text, a->len, JSON_ALLOW_NUL, NULL)
+		                                           : json_deep_copy(a->messages));
+	}
+	return all;
+}
+
+static void on_decoded(void *arg)
+{
+	struct load *l = arg;
+	json_t *turns = l->turns != NULL ? messages_of(l) : NULL;
+	store_loaded_fn *loaded = l->loaded;
+	void *loaded_arg = l->arg;
+	struct err e = ERR_INIT;
+
+	if (turns == NULL)
+		err_set(&e, "no memory for a conversation");
+	load_free(l);
+	loaded(loaded_arg, turns, turns != NULL ? NULL : &e);
+	json_decref(turns);
+}
+
+static void on_load_dropped(void *arg)
+{
+	load_free(arg);
+}
+
+static void on_load_answered(void *arg, struct redis_reply *reply, const struct err *e)
+{
+	static const struct background_work work = {.run = decode, .done = on_decoded, .drop = on_load_dropped};
+	struct load *l = arg;
+	struct err why = ERR_INIT;
+	size_t bytes = 0;
+
+	l->sent = NULL;
+	if (e == NULL && reply->type == REDIS_LIST) {
+		l->reply = redis_reply_ref(reply);
+		for (size_t i = 0; i < reply->count; i++)
+			bytes += reply->items[i]->len;
+		if (bytes > BACKGROUND_MIN)
+			l->job = background_start(l->store->background, &work, l);
+		if (l->job == NULL) {
+			decode(l);
+			on_decoded(l);
+		}
+		return;
+	}
+	err_set(&why, "%s", e != NULL ? e->text : "the server's answer is no list of turns");
+	l->loaded(l->arg, NULL, &why);
+	load_free(l);
+}
+
+static struct store_request *redis_store_load(struct store *base, const struct store_key *k, store_loaded_fn *done,
+                                              void *arg)
+{
+	struct redis_store *s = (struct redis_store *)base;
+	struct load *l = calloc(1, sizeof *l);
+
+	if (l == NULL)
+		return NULL;
+	*l = (struct load){.base = {.base.ops = base->ops, .is_load = true}, .store = s, .loaded = done, .arg = arg};
+	redis_keys_of(&l->keys, k->subject, k->thread_id, run_of(s, k->thread_id));
+	LIST_INSERT_HEAD(&s->loads, l, next);
+	l->sent = redis_send(s->redis,
+	                     &(struct redis_command){.args = (const char *[]){"LRANGE", l->keys.turns, "0", "-1"},
+	                                             .count = 4,
+	                                             .key = l->keys.turns,
+	                                             .repeatable = true},
+	                     on_load_answered, l);
+	if (l->sent != NULL)
+		return &l->base.base;
+	load_free(l);
+	return NULL;
+}
+
+static void redis_store_cancel(struct store_request *request)
+{
+	struct request *r = (struct request *)request;
+	struct load *l = (struct load *)request;
+
+	if (!r->is_load)
+		((struct append *)request)->saved = NULL;
+	else if (l->job != NULL)
+		background_cancel(l->job);
+	else
+		load_free(l);
+}
+
+/* ---- the store ---- */
+
+struct flush {
+	struct event_base *base;
+	size_t left, failed;
+};
+
+static void on_flushed(void *arg, struct redis_reply *reply, const struct err *e)
+{
+	struct flush *f = arg;
+
+	(void)reply;
+	f->failed += e != NULL;
+	if (--f->left == 0)
+		event_base_loopbreak(f->base);
+}
+
+/* Writes what waits, on a loop of its own, for a moment at most. What was sent before is sent again: it is stored once.
+ */
+static void flush(struct redis_store *s)
+{
+	struct flush f = {.base = event_base_new()};
+	struct err e = ERR_INIT;
+	const struct timeval max = clock_timeval_ms(FLUSH_MS);
+	struct redis *redis = f.base != NULL ? redis_store_client(f.base, s->url, s->config, NULL, NULL, &e) : NULL;
+	const struct append *a;
+
+	TAILQ_FOREACH(a, &s->queue, next)
+	if (redis != NULL && a->text != NULL && run_append(redis, a, on_flushed, &f) != NULL)
+		f.left++;
+	else
+		f.failed++;
+	if (f.left > 0) {
+		event_base_loopexit(f.base, &max);
+		event_base_dispatch(f.base);
+	}
+	f.failed += f.left;
+	redis_free(redis);
+	if (f.base != NULL)
+		event_base_free(f.base);
+	if (f.failed == 0)
+		return;
+	counters_add(s->limits.counters, COUNTER_TURNS_LOST, (int64_t)f.failed);
+	log_event(LOG_THREADS_REDIS_ERROR, L_STR("error", "the service ends while turns wait to be stored"),
+	          L_INT("turns_lost", f.failed));
+}
+
+static void redis_store_free(struct store *base)
+{
+	struct redis_store *s = (struct redis_store *)base;
+	struct append *a;
+
+	redis_free(s->redis);
+	if (s->background != NULL)
+		background_free(s->background);
+	TAILQ_FOREACH(a, &s->queue, next)
+	if (a->text == NULL && a->messages != NULL)
+		encode(a);
+	if (!TAILQ_EMPTY(&s->queue))
+		flush(s);
+	while (!LIST_EMPTY(&s->loads)) {
+		LIST_FIRST(&s->loads)->sent = NULL;
+		load_free(LIST_FIRST(&s->loads));
+	}
+	while (!TAILQ_EMPTY(&s->queue))
+		append_free(TAILQ_FIRST(&s->queue));
+	if (s->away)
+		counters_add(s->limits.counters, COUNTER_STORES_AWAY, -1);
+	if (s->pump != NULL)
+		event_free(s->pump);
+	if (s->retry != NULL)
+		event_free(s->retry);
+	config_unref(s->config);
+	free(s->url);
+	free(s);
+}
+
+static void redis_store_configure(struct store *base, const struct store_limits *limits)
+{
+	((struct redis_store *)base)->limits = *limits;
+}
+
+struct redis *redis_store_client(struct event_base *base, const char *url, const struct config *c,
+                                 redis_changed_fn *changed, void *arg, struct err *e)
+{
+	const struct redis_options o = {.url = url, .timeout_ms = TIMEOUT_MS, .changed = changed, .arg = arg};
+
+	return c != NULL ? redis_open(base, url, c, changed, arg, e) : redis_new(base, &o, e);
+}
+
+static struct store *redis_store_open(const struct store_place *place, const struct store_limits *limits, struct err *e)
+{
+	struct redis_store *s = calloc(1, sizeof *s);
+
+	if (s == NULL) {
+		err_set(e, "no memory for the conversations");
+		return NULL;
+	}
+	s->base.ops = &store_redis;
+	s->loop = place->base;
+	s->limits = *limits;
+	TAILQ_INIT(&s->queue);
+	LIST_INIT(&s->loads);
+	snprintf(s->run, sizeof s->run, "%s", place->run);
+	s->config = place->config != NULL ? config_ref((struct config *)(uintptr_t)place->config) : NULL;
+	s->url = strdup(place->url);
+	s->pump = event_new(s->loop, -1, 0, on_pump, s);
+	s->retry = event_new(s->loop, -1, 0, on_retry, s);
+	s->background = background_new(s->loop, e);
+	if (s->url != NULL && s->pump != NULL && s->retry != NULL && s->background != NULL)
+		s->redis = redis_store_client(s->loop, s->url, s->config, on_changed, s, e);
+	if (s->redis != NULL)
+		return &s->base;
+	err_set(e, "no memory for the conversations");
+	redis_store_free(&s->base);
+	return NULL;
+}
+
+static int redis_store_check(const struct store_place *place, struct err *e)
+{
+	return redis_check_url(place->url, e);
+}
+
+const struct store_ops store_redis = {
+	.check = redis_store_check,
+	.open = redis_store_open,
+	.load = redis_store_load,
+	.append = redis_store_append,
+	.cancel = redis_store_cancel,
+	.configure = redis_store_configure,
+	.free = redis_store_free,
+	.admin = &store_redis_admin_ops,
+};
