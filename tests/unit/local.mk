@@ -20,6 +20,7 @@ unit_tests = \
 	tests/unit/core/access/limits_unit \
 	tests/unit/core/balance/balance_unit \
 	tests/unit/core/balance/choose_unit \
+	tests/unit/core/balance/queue_unit \
 	tests/unit/core/base/background_unit \
 	tests/unit/core/base/log_unit \
 	tests/unit/core/base/network_unit \
