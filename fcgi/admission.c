@@ -75,7 +75,7 @@ static uint64_t number_from(const uint8_t *bytes, size_t len)
 }
 
 /* IPv4 addresses use the range of the IPv4-mapped ones, in which there is no IPv6 network. */
-static uint64_t client_of(const char *address)
+uint64_t admission_client(const char *address)
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	struct in6_addr v6;
@@ -143,7 +143,7 @@ enum admission_verdict admission_enter(struct admission *a, unsigned worker, con
                                        const struct admission_limits *limits, unsigned *entry)
 {
 	enum admission_verdict v = ADMISSION_GRANTED;
-	uint64_t client = client_of(address);
+	uint64_t client = admission_client(address);
 
 	if (!take_entry(&a->pages[worker], client, entry))
 		return ADMISSION_WORKER_FULL;

@@ -41,6 +41,9 @@ enum admission_verdict admission_enter(struct admission *a, unsigned worker, con
                                        const struct admission_limits *limits, unsigned *entry);
 void admission_leave(struct admission *a, unsigned worker, unsigned entry);
 
+/* What a client is counted as, by its address: never 0. All without an address are one client. */
+uint64_t admission_client(const char *address);
+
 /* Whether this worker has no room for one more turn but another one has. */
 bool admission_others_have_room(const struct admission *a, unsigned worker, size_t worker_turns);
 

@@ -204,6 +204,14 @@ static bool enter(struct worker *w, struct connection *c, const struct turn_requ
 	return false;
 }
 
+/* Among which the places at a full model are shared fairly. */
+static uint64_t key_of(const struct access_identity *i, const char *address)
+{
+	uint64_t key = access_client_number(i);
+
+	return key != 0 ? key : admission_client(address);
+}
+
 /* Takes over what request holds, and its admission. */
 static void start(struct worker *w, struct connection *c, struct turn_request *request, unsigned entry)
 {
@@ -214,6 +222,7 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 	request->arg = chat;
 	request->attempted = on_attempted;
 	request->identity = connection_identity(c);
+	request->key = key_of(connection_identity(c), request->client);
 	request->chat.user_agent = connection_params(c)->user_agent;
 	if (chat != NULL)
 		chat->prompt = tokens_of(request->chat.content);

@@ -22,7 +22,7 @@ struct request_log {
 	const char *turn;
 	char trace_id[33];
 	int64_t tokens;
-	double ttft;
+	double ttft, queue_ms;
 	unsigned tool_runs, failovers;
 };
 
@@ -55,7 +55,7 @@ struct request_log *request_log_new(const struct fcgi_request_params *p)
 	if (l == NULL)
 		return NULL;
 	l->began_ns = clock_mono_ns();
-	l->ttft = (double)NAN;
+	l->ttft = l->queue_ms = (double)NAN;
 	copy_text(l->client, sizeof l->client, p->remote_addr);
 	copy_text(l->method, sizeof l->method, p->method);
 	copy_path(l->path, sizeof l->path, p);
@@ -90,6 +90,7 @@ void request_log_turn(struct request_log *l, const struct turn_summary *s)
 	l->turn = s->status;
 	l->tokens = s->tokens;
 	l->ttft = s->ttft;
+	l->queue_ms = s->queue_ms;
 	l->tool_runs = s->tool_runs;
 	l->failovers = s->failovers;
 	copy_text(l->trace_id, sizeof l->trace_id, s->trace_id);
@@ -98,6 +99,8 @@ void request_log_turn(struct request_log *l, const struct turn_summary *s)
 	copy_text(l->reason, sizeof l->reason, s->reason);
 	if (strcmp(s->status, "broken") == 0)
 		l->outcome = REQUEST_BROKE_OFF;
+	else if (strcmp(s->status, "refused") == 0)
+		l->outcome = REQUEST_REFUSED;
 }
 
 static const char *known(const char *text)
@@ -130,11 +133,12 @@ void request_log_end(struct request_log *l, const char *request_id, size_t bytes
 		L_STR("model", known(l->model)),
 		L_STR("replica", known(l->replica)),
 		L_REAL("ttft", l->ttft),
+		L_REAL("queue_ms", l->queue_ms),
 		L_INT("tokens", l->tokens),
 		L_INT("tools", l->tool_runs),
 		L_INT("failovers", l->failovers),
 	};
 
-	log_fields(LOG_REQUEST, fields, sizeof fields / sizeof fields[0] - (l->is_turn ? 0 : 7));
+	log_fields(LOG_REQUEST, fields, sizeof fields / sizeof fields[0] - (l->is_turn ? 0 : 8));
 	free(l);
 }

@@ -216,6 +216,8 @@ struct worker_services *worker_services_new(struct event_base *base, struct publ
 	s->chat.balance = balance_open(published_run_dir(p)); /* without it turns go on */
 	s->chat.waiting = wait_queue_new(base, has_llm, s, e);
 	if (s->chat.waiting != NULL)
+		s->chat.places = place_queue_new(base, published_run_dir(p), e);
+	if (s->chat.places != NULL)
 		s->resolver = resolver_new(base, e);
 	if (s->resolver != NULL)
 		s->chat.http = http_new(base, s->resolver, e);
@@ -239,6 +241,7 @@ void worker_services_prepare(struct worker_services *s)
 void worker_services_tick(struct worker_services *s)
 {
 	balance_tick(s->chat.balance, clock_boot_ns());
+	place_queue_tick(s->chat.places);
 }
 
 void worker_services_free(struct worker_services *s)
@@ -253,6 +256,7 @@ void worker_services_free(struct worker_services *s)
 		store_free(s->chat.store);
 	if (s->resolver != NULL)
 		resolver_free(s->resolver);
+	place_queue_free(s->chat.places);
 	wait_queue_free(s->chat.waiting);
 	prompt_cache_clear(&s->prompts);
 	free(s);

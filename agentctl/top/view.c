@@ -254,8 +254,9 @@ static void show_traffic(const struct top_state *s, struct pen *p)
 	put(p, COLOUR_NONE, "traffic ");
 	put(p, COLOUR_BOLD, "%s tokens/s", rate_text(s->tokens_per_s, rate));
 	put(p, COLOUR_NONE, ", %lld waiting, %lld failovers, %lld continued, %lld connections",
-	    (long long)s->sums[COUNTER_TURNS_QUEUED], (long long)s->sums[COUNTER_FAILOVERS],
-	    (long long)s->sums[COUNTER_ANSWERS_CONTINUED], (long long)s->sums[COUNTER_CONNECTIONS]);
+	    (long long)(s->sums[COUNTER_TURNS_QUEUED] + s->sums[COUNTER_TURNS_FOR_PLACE]),
+	    (long long)s->sums[COUNTER_FAILOVERS], (long long)s->sums[COUNTER_ANSWERS_CONTINUED],
+	    (long long)s->sums[COUNTER_CONNECTIONS]);
 }
 
 static void show_health(const struct top_state *s, struct pen *p)

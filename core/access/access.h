@@ -75,6 +75,9 @@ struct access_identity {
 struct access_identity *access_identity_ref(struct access_identity *i);
 void access_identity_unref(struct access_identity *i); /* NULL is fine */
 
+/* Names the client among those whose turns are counted, or wait; 0: nobody is known. */
+uint64_t access_client_number(const struct access_identity *i);
+
 /* A client's headers and what the web server says; NULL: there is none. Values may be of any length
  * and need not be UTF-8. */
 struct access_credentials {

@@ -41,6 +41,13 @@ struct identity *identity_new(const char *subject, const char *key_id, const cha
 	return NULL;
 }
 
+uint64_t access_client_number(const struct access_identity *i)
+{
+	bool known = *i->subject != '\0' || *i->key_id != '\0';
+
+	return known ? ((const struct identity *)i)->counted_as : 0;
+}
+
 static void patterns_free(struct patterns *p)
 {
 	for (size_t i = 0; i < p->count; i++)

@@ -37,6 +37,7 @@ static const struct {
 	[FAILURE_FORBIDDEN] = {403, "permission_error", ""},
 	[FAILURE_FILTERED] = {400, "invalid_request_error", ""},
 	[FAILURE_BUSY] = {429, "rate_limit_error", SOON},
+	[FAILURE_FULL] = {529, "overloaded_error", SOON},
 	[FAILURE_UNAVAILABLE] = {529, "overloaded_error", SOON},
 	[FAILURE_SETUP] = {500, "api_error", NEVER},
 	[FAILURE_UPSTREAM] = {500, "api_error", ""},
@@ -422,7 +423,7 @@ static size_t error_event(char *out, size_t size, enum failure why, const char *
 static void messages_fail(struct reply *r, enum failure why, const char *sentence)
 {
 	struct messages_reply *m = messages_of(r);
-	char event[4096];
+	char event[4096], retry[OPENAI_RETRY_MAX];
 	size_t len;
 
 	if (m->failed)
@@ -434,7 +435,8 @@ static void messages_fail(struct reply *r, enum failure why, const char *sentenc
 	m->failed = true;
 	if (!m->begun && (m->waiting.len == 0 || m->lost)) {
 		m->begun = true;
-		openai_send_object(r->output, failures[why].status, failures[why].headers, error_of(why, sentence));
+		openai_send_object(r->output, failures[why].status,
+		                   openai_retry_header(r, failures[why].headers, retry), error_of(why, sentence));
 		return;
 	}
 	messages_flush(r);

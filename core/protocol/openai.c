@@ -22,6 +22,7 @@ static const struct openai_failure failures[FAILURES] = {
 	[FAILURE_FORBIDDEN] = {403, INVALID, "model_not_allowed", "model", ""},
 	[FAILURE_FILTERED] = {400, INVALID, "content_filter", "messages", ""},
 	[FAILURE_BUSY] = {429, "requests", "rate_limit_exceeded", NULL, SOON},
+	[FAILURE_FULL] = {429, "requests", "rate_limit_exceeded", NULL, SOON},
 	[FAILURE_UNAVAILABLE] = {503, SERVER, "service_unavailable", NULL, SOON},
 	[FAILURE_SETUP] = {503, SERVER, "service_misconfigured", NULL, NEVER},
 	[FAILURE_UPSTREAM] = {502, SERVER, "upstream_error", NULL, ""},
@@ -31,6 +32,14 @@ static const struct openai_failure failures[FAILURES] = {
 const struct openai_failure *openai_failure(enum failure why)
 {
 	return &failures[why];
+}
+
+const char *openai_retry_header(const struct reply *r, const char *usual, char out[OPENAI_RETRY_MAX])
+{
+	if (r->retry_after_s == 0)
+		return usual;
+	snprintf(out, OPENAI_RETRY_MAX, "Retry-After: %u\r\n", r->retry_after_s);
+	return out;
 }
 
 json_t *openai_error(const char *message, const char *type, const char *param, const char *code)

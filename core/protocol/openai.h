@@ -15,6 +15,10 @@ struct openai_failure {
 };
 const struct openai_failure *openai_failure(enum failure why);
 
+/* The headers of a failure: when to try again, if the reply knows it, or else the usual ones. */
+#define OPENAI_RETRY_MAX 32
+const char *openai_retry_header(const struct reply *r, const char *usual, char out[OPENAI_RETRY_MAX]);
+
 /* {"error":{"message","type","param","code"}}: a new reference; NULL: no memory. Texts may be NULL. */
 json_t *openai_error(const char *message, const char *type, const char *param, const char *code);
 

@@ -384,7 +384,7 @@ static void chat_fail(struct reply *r, enum failure why, const char *sentence)
 {
 	struct chat_reply *c = chat_of(r);
 	const struct openai_failure *f = openai_failure(why);
-	char event[OPENAI_EVENT_MAX];
+	char event[OPENAI_EVENT_MAX], retry[OPENAI_RETRY_MAX];
 	size_t len;
 
 	if (c->failed)
@@ -396,7 +396,8 @@ static void chat_fail(struct reply *r, enum failure why, const char *sentence)
 	c->failed = true;
 	if (!c->begun && (c->waiting.len == 0 || c->lost)) {
 		c->begun = true;
-		openai_send_object(r->output, f->status, f->headers, openai_error_of(why, sentence));
+		openai_send_object(r->output, f->status, openai_retry_header(r, f->headers, retry),
+		                   openai_error_of(why, sentence));
 		return;
 	}
 	chat_flush(r);

@@ -35,6 +35,7 @@ enum failure {
 	FAILURE_FORBIDDEN,   /* it is not for this client */
 	FAILURE_FILTERED,    /* a content filter stopped the answer */
 	FAILURE_BUSY,        /* too much runs at once, here or at the LLM */
+	FAILURE_FULL,        /* too many wait for an LLM, or it was waited for too long */
 	FAILURE_UNAVAILABLE, /* no LLM can answer now, or this service cannot */
 	FAILURE_SETUP,       /* only the administrator can help, not another try */
 	FAILURE_UPSTREAM,    /* the LLM did not answer as it should */
@@ -62,6 +63,7 @@ struct protocol;
 struct reply {
 	const struct protocol *protocol;
 	struct output *output;
+	unsigned retry_after_s; /* when another try may succeed, if it fails; 0: as usual */
 };
 
 struct protocol {

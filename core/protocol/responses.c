@@ -684,6 +684,7 @@ static void responses_fail(struct reply *r, enum failure why, const char *senten
 {
 	struct responses_reply *c = responses_of(r);
 	const struct openai_failure *f = openai_failure(why);
+	char retry[OPENAI_RETRY_MAX];
 
 	if (c->failed)
 		return;
@@ -699,7 +700,8 @@ static void responses_fail(struct reply *r, enum failure why, const char *senten
 	                     "message", sentence);
 	if (!c->begun && (c->waiting.len == 0 || c->lost)) {
 		c->begun = true;
-		openai_send_object(r->output, f->status, f->headers, error_of(why, sentence));
+		openai_send_object(r->output, f->status, openai_retry_header(r, f->headers, retry),
+		                   error_of(why, sentence));
 		return;
 	}
 	end_stream(c, NULL);

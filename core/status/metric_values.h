@@ -92,11 +92,30 @@
 	B("120.0", 120000000)                                                                                          \
 	B("300.0", 300000000)
 
+#define QUEUE_BUCKETS(B)                                                                                               \
+	B("0.01", 10000)                                                                                               \
+	B("0.02", 20000)                                                                                               \
+	B("0.05", 50000)                                                                                               \
+	B("0.1", 100000)                                                                                               \
+	B("0.2", 200000)                                                                                               \
+	B("0.5", 500000)                                                                                               \
+	B("1.0", 1000000)                                                                                              \
+	B("2.0", 2000000)                                                                                              \
+	B("5.0", 5000000)                                                                                              \
+	B("10.0", 10000000)                                                                                            \
+	B("20.0", 20000000)                                                                                            \
+	B("30.0", 30000000)                                                                                            \
+	B("60.0", 60000000)                                                                                            \
+	B("120.0", 120000000)
+
 /* V(text) */
 #define STATUS_CLASSES(V) V("2xx") V("3xx") V("4xx") V("5xx")
 
 #define TOOL_OUTCOMES(V) V("ok") V("failed") V("timeout") V("cancelled")
 enum tool_outcome { TOOL_OK, TOOL_FAILED, TOOL_TIMED_OUT, TOOL_CANCELLED };
+
+#define QUEUE_REFUSALS(V) V("full") V("key_full") V("wait")
+enum queue_refusal { QUEUE_REFUSED_FULL, QUEUE_REFUSED_KEY, QUEUE_REFUSED_LATE };
 
 /* As enum attempt_result (core/turn/attempt.h), and "cancelled": it did not end by itself. */
 #define ATTEMPT_TEXTS(V)                                                                                               \

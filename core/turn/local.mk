@@ -6,6 +6,8 @@ libttagent_a_SOURCES += \
 	core/turn/candidates.h \
 	core/turn/history.c \
 	core/turn/history.h \
+	core/turn/place_queue.c \
+	core/turn/place_queue.h \
 	core/turn/prompt.c \
 	core/turn/prompt.h \
 	core/turn/prompt_fields.c \
@@ -16,6 +18,7 @@ libttagent_a_SOURCES += \
 	core/turn/turn.h \
 	core/turn/turn_llm.c \
 	core/turn/turn_private.h \
+	core/turn/turn_queue.c \
 	core/turn/turn_quirks.c \
 	core/turn/turn_store.c \
 	core/turn/turn_tools.c \

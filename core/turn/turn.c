@@ -99,6 +99,12 @@ static double seconds(int64_t ns)
 	return ns < 0 ? (double)NAN : (double)ns / 1e9;
 }
 
+/* NaN: it did not wait. */
+static double waited_ms(int64_t ns)
+{
+	return ns == 0 ? (double)NAN : (double)ns / 1e6;
+}
+
 static void log_turn(const struct turn *t, const struct usage *u)
 {
 	const struct upstream *up = &t->upstream;
@@ -111,6 +117,7 @@ static void log_turn(const struct turn *t, const struct usage *u)
 		.tokens = u->tokens,
 		.ttft = seconds(u->ttft_ns),
 		.total = seconds(u->total_ns),
+		.queue_ms = waited_ms(t->queue.waited_ns),
 		.tool_runs = t->log.tool_runs,
 		.failovers = t->log.failovers,
 	};
@@ -122,8 +129,9 @@ static void log_turn(const struct turn *t, const struct usage *u)
 	log_event(LOG_TURN, L_STR("request_id", t->log.request_id),
 	          L_STR("client", t->log.client[0] != '\0' ? t->log.client : NULL), L_STR("model", s.model),
 	          L_STR("replica", s.replica), L_STR("status", s.status), L_INT("tokens", s.tokens),
-	          L_REAL("ttft", s.ttft), L_REAL("total", s.total), L_INT("tools", s.tool_runs),
-	          L_INT("failovers", s.failovers), L_STR("reason", s.reason), L_STR("trace_id", s.trace_id));
+	          L_REAL("ttft", s.ttft), L_REAL("total", s.total), L_REAL("queue_ms", s.queue_ms),
+	          L_INT("tools", s.tool_runs), L_INT("failovers", s.failovers), L_STR("reason", s.reason),
+	          L_STR("trace_id", s.trace_id));
 }
 
 static void end_trace(struct turn *t, const struct usage *u)
@@ -230,6 +238,7 @@ static const struct {
 	[STEP_WAIT] = {wait_for_llm, waited, wait_longer, stop_waiting},
 	[STEP_LOAD] = {load, turn_loaded, turn_load_late, turn_store_stop},
 	[STEP_CHOOSE] = {turn_choose, NULL, NULL, NULL},
+	[STEP_QUEUE] = {turn_queue, turn_queue_called, turn_queue_late, turn_queue_leave},
 	[STEP_ATTEMPT] = {turn_attempt, turn_attempt_ended, turn_attempt_late, turn_attempt_stop},
 	[STEP_PROMPT] = {turn_prompt, turn_prompt_made, turn_prompt_late, turn_prompt_stop},
 	[STEP_TOOLS] = {turn_tools, turn_tools_ended, turn_tools_due, turn_tools_stop},
@@ -321,6 +330,7 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	t->attempted = request->attempted;
 	t->arg = request->arg;
 	t->log.status = "cancelled";
+	t->queue.key = request->key;
 	t->config = s->config(s->arg);
 	c->request = request->chat;
 	c->alone = utf8_is_blank(c->request.thread_id);
@@ -361,6 +371,13 @@ void turn_resume(struct turn *t)
 	attempt_resume(t->upstream.attempt);
 }
 
+/* A turn that waits for a place may have part of an answer. */
+static bool has_something_to_save(const struct turn *t, enum step step)
+{
+	return step == STEP_ATTEMPT || step == STEP_PROMPT || step == STEP_TOOLS ||
+	       (step == STEP_QUEUE && answer_is_shown(&t->answer));
+}
+
 void turn_cancel(struct turn *t)
 {
 	enum step step = t->step;
@@ -369,7 +386,7 @@ void turn_cancel(struct turn *t)
 	steps[step].stop(t);
 	if (step != STEP_SAVE) /* there the answer was complete, only its end was not read any more */
 		turn_leave(t, "cancelled", COUNTER_TURNS_CANCELLED);
-	drive(t, step == STEP_ATTEMPT || step == STEP_PROMPT || step == STEP_TOOLS ? STEP_SAVE : STEP_END);
+	drive(t, has_something_to_save(t, step) ? STEP_SAVE : STEP_END);
 }
 
 void turn_stop(struct turn *t, const char *sentence)
@@ -380,5 +397,5 @@ void turn_stop(struct turn *t, const char *sentence)
 		return;
 	steps[step].stop(t);
 	next = turn_fail(t, FAILURE_UNAVAILABLE, sentence != NULL ? sentence : STOPPED);
-	drive(t, step == STEP_ATTEMPT || step == STEP_TOOLS ? next : STEP_END);
+	drive(t, step != STEP_PROMPT && has_something_to_save(t, step) ? next : STEP_END);
 }

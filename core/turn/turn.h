@@ -4,6 +4,7 @@
  *
  *   ADMIT -> (WAIT ->) LOAD -> CHOOSE -> ATTEMPT -> (TOOLS -> CHOOSE -> ATTEMPT)* -> SAVE -> END
  *
+ * Where all replicas that may answer are full, CHOOSE goes to QUEUE, and comes again when one has a place.
  * A long request is made in the background, in a step PROMPT before ATTEMPT.
  *
  * Before the first shown text of an attempt any failure of the LLM moves to the next
@@ -25,6 +26,7 @@
 #include "core/tools/tool.h"
 #include "core/trace/trace.h"
 #include "core/turn/candidates.h"
+#include "core/turn/place_queue.h"
 #include "core/turn/prompt.h"
 #include "core/turn/wait_queue.h"
 
@@ -42,6 +44,7 @@ struct chat_services {
 	struct store *store;
 	const char *run; /* names this run of the service, to which short ids belong (store_run_name) */
 	struct toolbox *toolbox;
+	struct place_queue *places;    /* where turns wait while all replicas are full */
 	struct wait_queue *waiting;    /* where turns wait while chat_services_has_llm says no */
 	struct balance *balance;       /* places at replicas; NULL: they are not counted */
 	struct cooldown *cooldown;     /* zeroed at start, only turns use it */
@@ -68,6 +71,10 @@ bool chat_services_has_llm(const struct chat_services *s);
 bool chat_services_obstacle(const struct chat_services *s, const struct chat_request *chat, enum failure *why,
                             char text[CHAT_OBSTACLE_MAX]);
 
+/* A place at this LLM was given back: if turns wait for it, one of them gets it. */
+void chat_services_freed(const struct chat_services *s, const struct status_snapshot *snapshot,
+                         const struct status_llm *l);
+
 #define TURN_REPORT_SERVING 100
 
 struct turn_report {
@@ -90,9 +97,10 @@ struct turn_summary {
 	const char *model, *reason; /* NULL: none */
 	const char *replica;        /* which of several of its model; NULL: there was one */
 	const char *trace_id;       /* NULL: it belongs to none */
-	const char *status;         /* complete, broken, cancelled, waiting */
+	const char *status;         /* complete, broken, cancelled, waiting, refused */
 	int64_t tokens;
 	double ttft, total;
+	double queue_ms; /* that it waited for places, in milliseconds */
 	unsigned tool_runs, failovers;
 };
 
@@ -109,6 +117,7 @@ struct turn_request {
 	const char *subject;      /* the user, "" = not known; copied */
 	/* What the client may use, of which the turn takes a reference; NULL: everything. */
 	struct access_identity *identity;
+	uint64_t key;                      /* whose turn it is, among those that wait for a place; not 0 */
 	const char *request_id;            /* copied */
 	const char *client;                /* its address, for the log; NULL: not known; copied */
 	const struct trace_context *trace; /* the trace that the request belongs to; NULL: none */

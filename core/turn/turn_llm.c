@@ -36,7 +36,7 @@ enum recovery {
 #define NOT_RESUMED                                                                                                    \
 	"The answer broke off here because the part of the service that was writing it ended unexpectedly, and no "    \
 	"language model could continue it. Please ask again."
-#define NO_ANSWER  "No language model could answer right now. Please try again in a moment."
+#define NO_ANSWER  TURN_NO_ANSWER
 #define BROKE_OFF  "The answer broke off here because the connection to the language model was lost. Please ask again."
 #define WENT_QUIET "The answer broke off here because the language model went silent. Please ask again."
 
@@ -151,8 +151,10 @@ void turn_give_place(struct turn *t, enum balance_end end)
 {
 	struct upstream *up = &t->upstream;
 
-	if (up->place.file != 0)
-		balance_give(t->services->balance, &up->place, end, clock_boot_ns());
+	if (up->place.file == 0)
+		return;
+	balance_give(t->services->balance, &up->place, end, clock_boot_ns());
+	chat_services_freed(t->services, up->snapshot, up->llm);
 }
 
 /* What the thread's replica has in its cache is of use to its next turn. */
@@ -175,7 +177,7 @@ enum step turn_choose(struct turn *t)
 	const struct candidate_wish wish = {
 		.balance = s->balance,
 		.thread = thread_of(&t->conversation),
-		.forced = true,
+		.forced = t->queue.forced,
 		.config = t->config,
 	};
 	struct status_snapshot *snapshot = s->snapshot(s->arg);
@@ -188,8 +190,14 @@ enum step turn_choose(struct turn *t)
 	turn_give_place(t, BALANCE_WITHDRAWN);
 	if (snapshot != NULL)
 		candidates_group(snapshot, s->cooldown, &up->tried, needs, clock_wall_ms(), &group);
-	if (group.count > 0)
+	if (group.count > 0 && !turn_queue_is_before(t, snapshot, &group))
 		next = candidates_take(&group, &wish, &up->place);
+	if (group.count > 0 && next == NULL) {
+		turn_queue_choose(t, snapshot, group.llms[0]);
+		status_release(snapshot);
+		return STEP_QUEUE;
+	}
+	turn_queue_leave(t);
 	if (up->tried.count == 0)
 		up->failure = ATTEMPT_UNREACHABLE;
 	if (next != NULL) {

@@ -4,6 +4,7 @@
  * turn.c        the table of steps, its driver, and ADMIT, WAIT and END
  * turn_llm.c    CHOOSE, ATTEMPT and PROMPT: trying LLMs, one after the other until one answers
  * turn_quirks.c what an LLM refuses of a request, and is asked again without
+ * turn_queue.c  QUEUE: waiting for a place at an LLM
  * turn_tools.c  TOOLS: the calls of an answer
  * turn_store.c  LOAD and SAVE: the history
  *
@@ -26,6 +27,7 @@ enum step {
 	STEP_WAIT,
 	STEP_LOAD,
 	STEP_CHOOSE,
+	STEP_QUEUE,
 	STEP_ATTEMPT,
 	STEP_PROMPT,
 	STEP_TOOLS,
@@ -81,6 +83,20 @@ struct upstream {
 	enum attempt_result failure; /* how the attempt ended whose failure the user is told */
 };
 
+/* The wait for a place at one of the replicas that may answer, before an attempt. */
+struct queueing {
+	struct place_waiter waiter;
+	uint64_t key;      /* whose turn it is, among those that wait */
+	uint64_t group;    /* of replicas */
+	unsigned model;    /* of these, for counters */
+	bool granted;      /* a place: it need not let others go first */
+	bool forced;       /* there is no queue: it takes one even if there is none */
+	int64_t began_ns;  /* 0: it does not wait */
+	int64_t waited_ns; /* all times together */
+	int64_t until_ms, beat_ms;
+	struct span span;
+};
+
 /* The rounds of tools between two attempts. */
 struct tool_phase {
 	json_t *definitions; /* NULL: none */
@@ -128,6 +144,7 @@ struct turn {
 	struct conversation conversation;
 	struct answer answer;
 	struct upstream upstream;
+	struct queueing queue;
 	struct tool_phase tools;
 	struct turn_log log;
 	struct trace *trace; /* NULL: it belongs to none */
@@ -160,6 +177,18 @@ enum step turn_prompt_late(struct turn *t);
 void turn_prompt_stop(struct turn *t);
 enum step turn_attempt_late(struct turn *t);
 void turn_attempt_stop(struct turn *t);
+
+#define TURN_NO_ANSWER "No language model could answer right now. Please try again in a moment."
+/* ---- turn_queue.c ---- */
+
+/* Whether others wait for the places of this group, and are next. */
+bool turn_queue_is_before(const struct turn *t, const struct status_snapshot *s, const struct candidate_group *g);
+/* All replicas of this one are full: it is these that QUEUE waits for. */
+void turn_queue_choose(struct turn *t, const struct status_snapshot *s, const struct status_llm *l);
+enum step turn_queue(struct turn *t); /* waits until there is a place */
+enum step turn_queue_called(struct turn *t);
+enum step turn_queue_late(struct turn *t);
+void turn_queue_leave(struct turn *t); /* it has taken a place, or wants none; need not wait */
 
 /* ---- turn_quirks.c ---- */
 
