@@ -5,6 +5,8 @@ nginxdir = $(pkgdatadir)/nginx
 dist_nginx_DATA = \
 	deploy/nginx/tt-agent-upstream.conf \
 	deploy/nginx/tt-agent-fastcgi.conf \
+	deploy/nginx/tt-agent-hosts-upstream.conf \
+	deploy/nginx/tt-agent-hosts.conf \
 	deploy/nginx/tt-agent-locations.conf \
 	deploy/nginx/tt-agent-root.conf
 apachedir = $(pkgdatadir)/apache

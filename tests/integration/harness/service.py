@@ -44,10 +44,10 @@ class Service:
     limits: RLIMIT_...: number."""
 
     def __init__(self, testbed, name="tt-agent", env=None, conf=None, sets=(), workers=1, backend=None, options=(), before=(),
-                 responder_limits=None, responder_env=None, daemon_limits=None, access_log=None):
+                 responder_limits=None, responder_env=None, daemon_limits=None, access_log=None, listen=None):
         self.testbed, self.name, self.workers, self.options, self.before = testbed, name, workers, options, before
         self.responder_limits, self.responder_env, self.daemon_limits = responder_limits, responder_env, daemon_limits
-        self.access_log = access_log  # nginx's
+        self.access_log, self.listen_at = access_log, listen  # nginx's; listen: one more address
         self.program = BUILD / "tt-agent-fcgi"
         self.directory = Path(testbed.directory) / name
         self.directory.mkdir()
@@ -116,7 +116,8 @@ class Service:
     def start(self):
         self.start_daemon()
         self.start_responder()
-        self.nginx = self.testbed.keep(Nginx(self.testbed, f"{self.name}-nginx", self.socket, access_log=self.access_log))
+        self.nginx = self.testbed.keep(Nginx(self.testbed, f"{self.name}-nginx", self.socket, access_log=self.access_log,
+                                             listen=self.listen_at, before=self.before if self.listen_at else ()))
         self.host = self.nginx.root
         self.url = f"http://{self.host}"
         self.http = self.testbed.client(httpx.Client(base_url=self.url, verify=False, timeout=30 * PATIENCE, trust_env=False))

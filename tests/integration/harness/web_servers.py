@@ -31,6 +31,7 @@ http {{
 	include {dir}/conf.d/*.conf;
 	server {{
 		listen {root} backlog=8192;
+		{listen}
 		include snippets/tt-agent-root.conf;
 	}}
 	server {{
@@ -130,7 +131,7 @@ def copy_drop_ins(server, to, replace, path):
 class Nginx:
     """The service at the root of one port and under a path of another, as .root and .prefix."""
 
-    def __init__(self, testbed, name, fcgi_socket, path="/agent", access_log=None, monitor=None):
+    def __init__(self, testbed, name, fcgi_socket, path="/agent", access_log=None, monitor=None, listen=None, before=()):
         directory = Path(testbed.directory) / name
         copy_drop_ins("nginx", directory / "snippets", {"/run/tt-agent-fcgi/fcgi.sock": str(fcgi_socket)}, path)
         if access_log:
@@ -143,11 +144,11 @@ class Nginx:
         sockets = [listener(), listener()]
         self.root, self.prefix = (f"127.0.0.1:{s.getsockname()[1]}" for s in sockets)
         (directory / "nginx.conf").write_text(NGINX.format(
-            dir=directory, root=self.root, prefix=self.prefix, user="user root;" if os.getuid() == 0 else ""))
+            dir=directory, root=self.root, prefix=self.prefix, listen=f"listen {listen};" if listen else "", user="user root;" if os.getuid() == 0 else ""))
         # nginx takes over listening sockets that it inherits: no port is chosen twice.
         fds = [s.fileno() for s in sockets]
         self.process = Process(
-            name, ["nginx", "-p", directory, "-c", directory / "nginx.conf", "-e", "stderr"], testbed.directory,
+            name, [*before, "nginx", "-p", directory, "-c", directory / "nginx.conf", "-e", "stderr"], testbed.directory,
             env={"NGINX": "".join(f"{fd};" for fd in fds)}, pass_fds=fds)
         for s in sockets:
             s.close()
