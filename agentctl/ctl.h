@@ -36,6 +36,7 @@ struct ctl {
 	int64_t deadline_ms;                        /* 0: the command's own */
 	const char *token_env, *model, *proxy, *ca; /* probe: NULL: not given */
 	const char *by;                             /* usage: likewise */
+	bool all_hosts;                             /* usage */
 	const char *thread;                         /* chat: NULL: a new one */
 	const char *url;                            /* chat, doctor: of the web server; NULL: not given */
 	bool changed;                               /* config: what differs from the defaults */

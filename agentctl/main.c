@@ -52,6 +52,7 @@ int main(int argc, char **argv)
 	a.proxy = o.proxy;
 	a.ca = o.ca;
 	a.by = o.by;
+	a.all_hosts = o.all_hosts;
 	a.changed = o.changed;
 	a.url = o.url;
 	a.thread = o.thread;

@@ -16,6 +16,7 @@ struct ctl_options {
 	int64_t delay_ms;
 	const char *token_env, *model, *proxy, *ca; /* of probe; NULL: not given */
 	const char *by;                             /* of usage; NULL: not given */
+	bool all_hosts;                             /* likewise */
 	const char *thread;                         /* of chat; NULL: not given */
 	const char *url;                            /* of chat and doctor; NULL: not given */
 	bool changed;                               /* of config */

@@ -195,6 +195,14 @@ static void mcp_changed(void *arg, bool tools)
 	agent_touch(a, tools ? 0 : AGENT_SOON_MS);
 }
 
+static void peers_changed(void *arg)
+{
+	struct agent *a = arg;
+
+	publisher_set_hosts(a->publisher, peer_watch_state(a->peer_watch));
+	agent_touch(a, AGENT_SOON_MS);
+}
+
 /* What is there now may be a new instance. */
 static void addresses_changed(void *arg, size_t index)
 {
@@ -336,6 +344,7 @@ static void reconfigured(void *arg, const struct config *old)
 	document_check_tick(a->document_check);
 	jwks_tick(a->jwks);
 	mcp_watch_tick(a->mcp_watch);
+	peer_watch_tick(a->peer_watch);
 	if (merge_configured(a, &change) != 0)
 		log_event(LOG_CONFIG_ERROR, L_STR("error", "out of memory: some of its LLMs stay as they were"));
 	merged(a, &change);
@@ -410,6 +419,7 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 	document_check_tick(a->document_check);
 	jwks_tick(a->jwks);
 	mcp_watch_tick(a->mcp_watch);
+	peer_watch_tick(a->peer_watch);
 	if (err_is_set(&a->publish_error))
 		agent_touch(a, 0);
 }
@@ -461,13 +471,14 @@ static int publish_first(struct agent *a, struct err *e)
 	a->document_check = document_check_new(&a->s, tools_changed, a);
 	a->jwks = jwks_new(&a->s, a->run_dir);
 	a->mcp_watch = mcp_watch_new(&a->s, mcp_changed, a);
+	a->peer_watch = peer_watch_new(&a->s, a->run_dir, peers_changed, a);
 	if (a->publisher == NULL)
 		return -1;
 	events_record(a->s.events, a->s.base, a->run_dir);
 	events_started(a->s.events, PACKAGE_VERSION);
 	a->span_export = span_export_new(&a->s);
 	if (a->sandbox_check == NULL || a->document_check == NULL || a->jwks == NULL || a->mcp_watch == NULL ||
-	    a->span_export == NULL)
+	    a->peer_watch == NULL || a->span_export == NULL)
 		return err_set(e, "out of memory");
 	sandbox_check_tick(a->sandbox_check);
 	document_check_tick(a->document_check);
@@ -564,6 +575,7 @@ void agent_free(struct agent *a)
 	document_check_free(a->document_check);
 	jwks_free(a->jwks);
 	mcp_watch_free(a->mcp_watch);
+	peer_watch_free(a->peer_watch);
 	span_export_free(a->span_export);
 	hosts_free(a->hosts);
 	canary_free(a->canary);
@@ -600,6 +612,7 @@ int agent_run(struct agent *a, struct err *e)
 	document_check_tick(a->document_check);
 	jwks_tick(a->jwks);
 	mcp_watch_tick(a->mcp_watch);
+	peer_watch_tick(a->peer_watch);
 	log_completed_urls(a);
 	follow_polling(a);
 	return event_base_dispatch(a->s.base) < 0 ? err_set(e, "the event loop failed") : 0;

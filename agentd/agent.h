@@ -17,6 +17,7 @@
 #include "agentd/mcp_watch.h"
 #include "agentd/monitor.h"
 #include "agentd/options.h"
+#include "agentd/peer_watch.h"
 #include "agentd/polling.h"
 #include "agentd/publisher.h"
 #include "agentd/reload.h"
@@ -45,6 +46,7 @@ struct agent {
 	struct document_check *document_check;
 	struct jwks *jwks;
 	struct mcp_watch *mcp_watch;
+	struct peer_watch *peer_watch;
 	struct span_export *span_export;
 	struct commands *commands;
 	struct event *settle, *poll, *discover, *second;

@@ -54,6 +54,8 @@ libttagentd_a_SOURCES = \
 	agentd/options.h \
 	agentd/passive_health.c \
 	agentd/passive_health.h \
+	agentd/peer_watch.c \
+	agentd/peer_watch.h \
 	agentd/polling.c \
 	agentd/polling.h \
 	agentd/publisher.c \

@@ -24,6 +24,7 @@ struct publisher {
 	char config_name[64]; /* empty: none yet */
 	const char **tools;   /* that it provides; NULL: not known */
 	json_t *mcp;          /* the state of MCP servers; NULL: there are none */
+	json_t *hosts;        /* those that work together; NULL: this one is alone */
 	uint64_t config_number;
 	uint64_t generation;
 };
@@ -102,6 +103,7 @@ void publisher_free(struct publisher *p)
 		status_writer_close(p->writer);
 	config_unref(p->config);
 	json_decref(p->mcp);
+	json_decref(p->hosts);
 	free(p->tools);
 	free(p->run_dir);
 	free(p);
@@ -159,6 +161,12 @@ void publisher_set_mcp(struct publisher *p, json_t *state)
 	p->mcp = json_incref(state);
 }
 
+void publisher_set_hosts(struct publisher *p, json_t *state)
+{
+	json_decref(p->hosts);
+	p->hosts = json_incref(state);
+}
+
 void publisher_set_discovery(struct publisher *p, struct discovery *d)
 {
 	p->discovery = d;
@@ -181,6 +189,7 @@ void publisher_view(const struct publisher *p, const struct selector *sel, const
 		.polling = {.attempts = polling->attempts, .exhausted = polling->exhausted},
 		.tools = p->tools,
 		.mcp = p->mcp,
+		.hosts = p->hosts,
 		.document_search = p->config != NULL && tool_document_search.available(p->config),
 		.web_search = p->config != NULL && tool_web_search.available(p->config),
 		.generation = p->generation,

@@ -33,6 +33,9 @@ void publisher_set_discovery(struct publisher *p, struct discovery *d);
 /* How the MCP servers do, from now on; NULL: there are none. */
 void publisher_set_mcp(struct publisher *p, json_t *state);
 
+/* The hosts that work together, likewise; NULL: this one is alone. */
+void publisher_set_hosts(struct publisher *p, json_t *state);
+
 /* What would be published; its tokens are not set. Valid until anything changes. */
 void publisher_view(const struct publisher *p, const struct selector *sel, const struct polling *polling,
                     struct status_view *v);

@@ -30,6 +30,7 @@ struct track {
 	enum caps_state caps;
 	unsigned caps_tries;
 	int64_t caps_retry_ms;    /* monotonic: not requested again before */
+	bool doubted;             /* other hosts ejected it */
 	unsigned ejections;       /* in a row, each soon after the one before */
 	int64_t ejections_end_ms; /* wall clock: an ejection until then repeats the last one */
 	int64_t probe_due_ms;     /* monotonic: next probe; 0 = none planned */

@@ -77,23 +77,26 @@ static void drop_unready(struct selector *s, struct registry *r)
 	s->count = kept;
 }
 
-/* Ejected LLMs come after the other usable ones, in their order. */
-static void demote_ejected(struct selector *s, const struct registry *r, int64_t now)
+/* Ejected LLMs come after the other usable ones, in their order; before them those that other hosts ejected. */
+static void demote_ejected(struct selector *s, struct registry *r, int64_t now)
 {
-	size_t *ejected = calloc(s->usable + 1, sizeof *ejected);
-	size_t kept = 0, out = 0;
+	size_t *demoted = calloc(2 * s->usable + 1, sizeof *demoted), *ejected = demoted + s->usable;
+	size_t kept = 0, doubted = 0, out = 0;
 
-	if (ejected == NULL)
+	if (demoted == NULL)
 		return;
 	for (size_t n = 0; n < s->usable; n++) {
 		if (registry_llms(r)[s->order[n]].ejected_until_ms > now)
 			ejected[out++] = s->order[n];
+		else if (registry_track(r, s->order[n])->doubted)
+			demoted[doubted++] = s->order[n];
 		else
 			s->order[kept++] = s->order[n];
 	}
-	if (out > 0)
-		memcpy(s->order + kept, ejected, out * sizeof *ejected);
-	free(ejected);
+	memcpy(s->order + kept, demoted, doubted * sizeof *demoted);
+	kept += doubted;
+	memcpy(s->order + kept, ejected, out * sizeof *ejected);
+	free(demoted);
 	if (out > 0 && kept == 0 && !s->panic)
 		log_event(LOG_PANIC, L_STR("reason", "every LLM is ejected; all of them are tried"),
 		          L_INT("llms", out));

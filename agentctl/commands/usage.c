@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* usage: what attempts at LLMs took. It needs no daemon: the database that the published configuration
- * names is opened here. */
+ * names is opened here, or the Redis that hosts share. */
 #include "agentctl/ctl.h"
 #include "agentctl/since.h"
 #include "agentctl/table.h"
 #include "agentctl/text.h"
+#include "core/access/shared_usage.h"
 #include "core/access/usage_log.h"
 #include "core/base/clock.h"
 #include "core/config/config.h"
@@ -24,12 +25,13 @@ static enum ctl_exit run(const struct ctl *a, const struct ctl_command *c, char 
 	(void)args, (void)count;
 	if (config == NULL)
 		err_prefix(&e, "the published configuration, which names the database, can't be read");
-	else if (file == NULL)
+	else if (file == NULL && !a->all_hosts)
 		err_set(&e, "no usage is stored (settings usage.file and usage.retain)");
 	else if (a->since == NULL || since_parse(a->since, clock_wall_ms(), &since, &e) == 0)
-		sums = usage_log_sums(file, by, since.at_ms, &e);
+		sums = a->all_hosts ? shared_usage_sums(config, by, since.at_ms, &e)
+		                    : usage_log_sums(file, by, since.at_ms, &e);
 	if (sums != NULL)
-		document = json_pack("{s:s, s:s, s:o}", "file", file, "by", by, "usage", sums);
+		document = json_pack("{s:s*, s:s, s:o}", "file", a->all_hosts ? NULL : file, "by", by, "usage", sums);
 	if (document != NULL)
 		a->output->show(a, c, document);
 	else

@@ -12,5 +12,7 @@ libttagent_a_SOURCES += \
 	core/access/keys.h \
 	core/access/limits.c \
 	core/access/limits.h \
+	core/access/shared_usage.c \
+	core/access/shared_usage.h \
 	core/access/usage_log.c \
 	core/access/usage_log.h

@@ -400,6 +400,8 @@ char *document_status(const struct status_view *v, size_t *len)
 		json_object_set_new(doc, "drained", held);
 	if (doc != NULL && v->mcp != NULL)
 		json_object_set(doc, "mcp", (json_t *)(uintptr_t)v->mcp);
+	if (doc != NULL && v->hosts != NULL)
+		json_object_set(doc, "hosts", (json_t *)(uintptr_t)v->hosts);
 	add_generation(doc, v);
 	config_unref(c);
 	return finish_lists(doc, v, current, len);

@@ -57,6 +57,7 @@ struct status_view {
 	size_t source_count;
 	const char *const *tools; /* names of those that config provides, ended by NULL; NULL: none */
 	const json_t *mcp;        /* the state of MCP servers, an array; NULL: there are none */
+	const json_t *hosts;      /* those that work together, an object; NULL: this one is alone */
 	bool web_search;          /* one of them searches the web */
 	bool document_search;     /* one of them searches documents */
 	char *const *tokens;      /* llm_count entries: bearer token to send, or NULL; NULL: none at all */
