@@ -19,8 +19,17 @@
 #define REVOKED            "The answer broke off here because its API key was revoked."
 #define NO_MEMORY          "The agent does not have enough memory to answer at the moment. Please try again in a few seconds."
 
+#define STOPPING "The service is being stopped or restarted. Please ask again in a moment."
+
 #define BYTES_PER_TOKEN 4
 #define TOKENS_OF_IMAGE 1000
+
+/* The request of a turn that waits until it is decided whether it may run. */
+struct held {
+	struct turn_request request;
+	struct trace_context trace;
+	char *client, *user_agent;
+};
 
 /* A turn and the connection that its answer goes to. */
 struct chat {
@@ -29,8 +38,9 @@ struct chat {
 	struct turn *turn;
 	unsigned entry; /* its admission */
 	struct access_turn *access;
-	int64_t prompt; /* its tokens, roughly, where an LLM does not say */
-	int64_t tokens; /* that the attempts took */
+	struct held *held; /* NULL: it does not wait */
+	int64_t prompt;    /* its tokens, roughly, where an LLM does not say */
+	int64_t tokens;    /* that the attempts took */
 };
 
 /* The answer of a worker that died cannot go on. */
@@ -180,28 +190,134 @@ static void refuse_access(struct worker *w, struct connection *c, const struct t
 	output_end(connection_output(c));
 }
 
+static void on_decided(void *arg, const struct access_refusal *r);
+
+static void add_limit_headers(const struct chat *chat)
+{
+	char headers[ACCESS_HEADERS_MAX];
+
+	access_turn_headers(chat->access, headers);
+	connection_add_headers(chat->connection, headers);
+}
+
 /* Asks, with an estimate of what the turn will take at most, whether its client may take a turn now; false: it was
  * refused. */
-static bool enter(struct worker *w, struct connection *c, const struct turn_request *request, struct chat *chat)
+static bool enter(struct chat *chat, const struct turn_request *request)
 {
-	const struct config *config = published_config(worker_published(w));
+	const struct config *config = published_config(worker_published(chat->worker));
+	struct connection *c = chat->connection;
 	const int64_t answer = longest_answer(config, &request->chat);
 	const struct access_turn_request wanted = {.identity = connection_identity(c),
 	                                           .tokens = chat->prompt + answer,
 	                                           .resumed = connection_orphan(c) != NULL,
 	                                           .revoked = on_revoked,
+	                                           .decided = on_decided,
 	                                           .arg = chat};
-	char headers[ACCESS_HEADERS_MAX];
 	struct access_refusal refusal;
 
-	chat->access = access_turn_begin(worker_access(w), &wanted, &refusal);
-	if (chat->access != NULL) {
-		access_turn_headers(chat->access, headers);
-		connection_add_headers(c, headers);
-		return true;
+	chat->access = access_turn_begin(worker_access(chat->worker), &wanted, &refusal);
+	if (chat->access == NULL)
+		refuse_access(chat->worker, c, request, &refusal);
+	return chat->access != NULL;
+}
+
+/* The turn does not begin. */
+static void drop(struct chat *chat, struct turn_request *request)
+{
+	worker_dismiss(chat->worker, chat->entry);
+	access_turn_end(chat->access, 0);
+	chat_request_clear(&request->chat);
+	free(chat);
+}
+
+static void begin(struct chat *chat, struct turn_request *request)
+{
+	static const struct connection_owner owner = {.resume = on_resume, .closed = on_client_left, .stop = on_stop};
+	const struct chat_services *services = worker_chat_services(chat->worker);
+	struct connection *c = chat->connection;
+
+	if (services == NULL || (chat->turn = turn_new(services, request)) == NULL) {
+		refuse(request->protocol, chat->worker, c, &request->chat, FAILURE_UNAVAILABLE, NO_MEMORY);
+		drop(chat, request);
+		return;
 	}
-	refuse_access(w, c, request, &refusal);
-	return false;
+	if (request->protocol->content_type != NULL)
+		response_stream_head(c, request->protocol->content_type);
+	connection_own(c, &owner, chat);
+	turn_run(chat->turn);
+}
+
+/* ---- while hosts that count together decide ---- */
+
+static void held_free(struct held *h)
+{
+	free(h->client);
+	free(h->user_agent);
+	free(h);
+}
+
+/* Moves what request holds, and copies what it borrows. -1: no memory. */
+static int hold(struct chat *chat, struct turn_request *request)
+{
+	const char *user_agent = request->chat.user_agent;
+	struct held *h = calloc(1, sizeof *h);
+
+	if (h == NULL)
+		return -1;
+	h->client = request->client != NULL ? strdup(request->client) : NULL;
+	h->user_agent = user_agent != NULL ? strdup(user_agent) : NULL;
+	if ((request->client != NULL && h->client == NULL) || (user_agent != NULL && h->user_agent == NULL)) {
+		held_free(h);
+		return -1;
+	}
+	if (request->trace != NULL)
+		h->trace = *request->trace;
+	h->request = *request;
+	h->request.client = h->client;
+	h->request.chat.user_agent = h->user_agent;
+	h->request.trace = request->trace != NULL ? &h->trace : NULL;
+	h->request.subject = connection_identity(chat->connection)->subject;
+	memset(&request->chat, 0, sizeof request->chat);
+	chat->held = h;
+	return 0;
+}
+
+static void on_decided(void *arg, const struct access_refusal *r)
+{
+	struct chat *chat = arg;
+	struct held *h = chat->held;
+
+	counters_begin_work(worker_counters(chat->worker));
+	chat->held = NULL;
+	connection_own(chat->connection, NULL, NULL);
+	if (r == NULL) {
+		add_limit_headers(chat);
+		begin(chat, &h->request);
+	} else {
+		chat->access = NULL;
+		refuse_access(chat->worker, chat->connection, &h->request, r);
+		drop(chat, &h->request);
+	}
+	held_free(h);
+}
+
+static void on_held_closed(void *arg)
+{
+	struct chat *chat = arg;
+	struct held *h = chat->held;
+
+	drop(chat, &h->request);
+	held_free(h);
+}
+
+static void on_held_stop(void *arg)
+{
+	struct chat *chat = arg;
+	const struct turn_request *request = &chat->held->request;
+
+	connection_own(chat->connection, NULL, NULL);
+	refuse(request->protocol, chat->worker, chat->connection, &request->chat, FAILURE_UNAVAILABLE, STOPPING);
+	on_held_closed(chat);
 }
 
 /* Among which the places at a full model are shared fairly. */
@@ -215,42 +331,39 @@ static uint64_t key_of(const struct access_identity *i, const char *address)
 /* Takes over what request holds, and its admission. */
 static void start(struct worker *w, struct connection *c, struct turn_request *request, unsigned entry)
 {
-	static const struct connection_owner owner = {.resume = on_resume, .closed = on_client_left, .stop = on_stop};
-	const struct chat_services *services = worker_chat_services(w);
+	static const struct connection_owner held = {.closed = on_held_closed, .stop = on_held_stop};
 	struct chat *chat = calloc(1, sizeof *chat);
 
+	if (chat == NULL) {
+		worker_dismiss(w, entry);
+		refuse(request->protocol, w, c, &request->chat, FAILURE_UNAVAILABLE, NO_MEMORY);
+		chat_request_clear(&request->chat);
+		return;
+	}
+	*chat = (struct chat){.worker = w, .connection = c, .entry = entry};
 	request->arg = chat;
 	request->attempted = on_attempted;
 	request->identity = connection_identity(c);
 	request->key = key_of(connection_identity(c), request->client);
 	request->chat.user_agent = connection_params(c)->user_agent;
-	if (chat != NULL)
-		chat->prompt = tokens_of(request->chat.content);
-	for (size_t i = 0; chat != NULL && i < json_array_size(request->chat.messages); i++)
+	chat->prompt = tokens_of(request->chat.content);
+	for (size_t i = 0; i < json_array_size(request->chat.messages); i++)
 		chat->prompt += tokens_of(json_object_get(json_array_get(request->chat.messages, i), "content"));
 	request->summary = connection_log(c) != NULL ? on_summary : NULL;
-	if (chat != NULL && !enter(w, c, request, chat)) {
-		worker_dismiss(w, entry);
-		free(chat);
-		chat_request_clear(&request->chat);
+	if (!enter(chat, request)) {
+		drop(chat, request);
 		return;
 	}
 	connection_keep(c, request->protocol);
-	if (services == NULL || chat == NULL || (chat->turn = turn_new(services, request)) == NULL) {
-		worker_dismiss(w, entry);
-		access_turn_end(chat != NULL ? chat->access : NULL, 0);
-		free(chat);
+	if (!access_turn_is_pending(chat->access)) {
+		add_limit_headers(chat);
+		begin(chat, request);
+	} else if (hold(chat, request) == 0) {
+		connection_own(c, &held, chat);
+	} else {
 		refuse(request->protocol, w, c, &request->chat, FAILURE_UNAVAILABLE, NO_MEMORY);
-		chat_request_clear(&request->chat);
-		return;
+		drop(chat, request);
 	}
-	chat->worker = w;
-	chat->connection = c;
-	chat->entry = entry;
-	if (request->protocol->content_type != NULL)
-		response_stream_head(c, request->protocol->content_type);
-	connection_own(c, &owner, chat);
-	turn_run(chat->turn);
 }
 
 /* The name of the model says who answers: the model, or the agent with it. -1: no memory. */

@@ -35,6 +35,7 @@ struct mcp_call {
 	struct mcp_reply reply;
 	struct config *config;
 	struct access_turn *access;
+	json_t *args;   /* NULL: none */
 	unsigned entry; /* its admission */
 	bool is_admitted;
 	struct tool_context context;
@@ -60,6 +61,7 @@ static void call_free(struct mcp_call *call)
 	if (call->timer != NULL)
 		event_free(call->timer);
 	mcp_reply_clear(&call->reply);
+	json_decref(call->args);
 	json_decref(call->subjects);
 	json_decref(call->sources);
 	config_unref(call->config);
@@ -182,10 +184,10 @@ static const struct tool_round_handlers handlers = {
 };
 
 /* -1: no memory. */
-static int start_round(struct mcp_call *call, const struct chat_services *services, const json_t *args)
+static int start_round(struct mcp_call *call, const struct chat_services *services)
 {
 	const char *name = call->offer->tool->name, *subject = connection_identity(call->connection)->subject;
-	char *arguments = args != NULL ? json_dumps(args, JSON_COMPACT) : strdup("{}"), id[] = "call",
+	char *arguments = call->args != NULL ? json_dumps(call->args, JSON_COMPACT) : strdup("{}"), id[] = "call",
 	     *called = strdup(name);
 	struct call made = {.id = id, .name = called, .arguments = arguments};
 	const struct call *const calls[] = {&made};
@@ -222,19 +224,83 @@ static void refuse(struct mcp_call *call, int status, const char *headers, const
 	output_end(o);
 }
 
-void mcp_call_start(struct worker *w, struct connection *c, const struct mcp_offer *offer, const json_t *args,
-                    const char *address, struct mcp_reply *reply)
+static void run(struct mcp_call *call)
 {
 	static const struct connection_owner owner = {.resume = on_resume, .closed = on_closed, .stop = on_stop};
 	static unsigned long long count;
-	const struct chat_services *services = worker_chat_services(w);
+	const struct chat_services *services = worker_chat_services(call->worker);
+	char headers[ACCESS_HEADERS_MAX];
+	struct timeval tv;
+
+	access_turn_headers(call->access, headers);
+	connection_add_headers(call->connection, headers);
+	call->config = services != NULL ? services->config(services->arg) : NULL;
+	call->subjects = json_object();
+	call->sources = json_array();
+	call->timer = services != NULL ? evtimer_new(services->base, on_timer, call) : NULL;
+	if (asprintf(&call->sandbox, "mcp\n%ld\n%llu", (long)getpid(), ++count) < 0)
+		call->sandbox = NULL;
+	if (call->config == NULL || call->subjects == NULL || call->sources == NULL || call->timer == NULL ||
+	    call->sandbox == NULL || start_round(call, services) < 0) {
+		connection_own(call->connection, NULL, NULL);
+		refuse(call, 503, "Retry-After: 2\r\n", NO_START);
+		return;
+	}
+	call->deadline_ms = call->began_ms + cfg_ms(call->config, CFG_LIMITS_TOOL_TIME);
+	tv = clock_timeval_ms(cfg_ms(call->config, CFG_LIMITS_TOOL_TIME) < BEAT_MS
+	                              ? cfg_ms(call->config, CFG_LIMITS_TOOL_TIME)
+	                              : BEAT_MS);
+	evtimer_add(call->timer, &tv);
+	connection_own(call->connection, &owner, call);
+}
+
+static void refuse_access(struct mcp_call *call, const struct access_refusal *refusal)
+{
+	char headers[ACCESS_HEADERS_MAX];
+
+	access_refusal_headers(refusal, headers);
+	refuse(call, refusal->status, headers, refusal->message);
+}
+
+/* Hosts that count together have decided whether it may run. */
+static void on_decided(void *arg, const struct access_refusal *refusal)
+{
+	struct mcp_call *call = arg;
+
+	if (refusal == NULL) {
+		run(call);
+		return;
+	}
+	call->access = NULL;
+	connection_own(call->connection, NULL, NULL);
+	refuse_access(call, refusal);
+}
+
+static void on_pending_closed(void *arg)
+{
+	call_free(arg);
+}
+
+static void on_pending_stop(void *arg)
+{
+	struct mcp_call *call = arg;
+
+	connection_own(call->connection, NULL, NULL);
+	refuse(call, 503, "Retry-After: 2\r\n", STOPPED);
+}
+
+void mcp_call_start(struct worker *w, struct connection *c, const struct mcp_offer *offer, const json_t *args,
+                    const char *address, struct mcp_reply *reply)
+{
+	static const struct connection_owner pending = {.closed = on_pending_closed, .stop = on_pending_stop};
 	const struct connection_orphan *orphan = connection_orphan(c);
 	struct mcp_call *call = calloc(1, sizeof *call);
-	struct access_turn_request wanted = {
-		.identity = connection_identity(c), .resumed = orphan != NULL, .revoked = on_revoked, .arg = call};
-	char headers[ACCESS_HEADERS_MAX];
+	const struct access_turn_request wanted = {.identity = connection_identity(c),
+	                                           .resumed = orphan != NULL,
+	                                           .revoked = on_revoked,
+	                                           .decided = on_decided,
+	                                           .arg = call};
 	struct access_refusal refusal;
-	struct timeval tv = {.tv_sec = 0};
 
 	if (call == NULL) {
 		mcp_reply_error(reply, 503, "Retry-After: 2\r\n", MCP_INTERNAL_ERROR, NO_START, NULL);
@@ -246,6 +312,7 @@ void mcp_call_start(struct worker *w, struct connection *c, const struct mcp_off
 	                          .connection = c,
 	                          .offer = offer,
 	                          .reply = *reply,
+	                          .args = json_incref((json_t *)args),
 	                          .failed = true,
 	                          .began_ms = clock_mono_ms()};
 	memset(reply, 0, sizeof *reply);
@@ -258,32 +325,16 @@ void mcp_call_start(struct worker *w, struct connection *c, const struct mcp_off
 	call->is_admitted = true;
 	call->access = access_turn_begin(worker_access(w), &wanted, &refusal);
 	if (call->access == NULL) {
-		access_refusal_headers(&refusal, headers);
-		refuse(call, refusal.status, headers, refusal.message);
+		refuse_access(call, &refusal);
 		return;
 	}
-	access_turn_headers(call->access, headers);
-	connection_add_headers(c, headers);
 	connection_keep(c, &protocol_mcp_tool);
 	if (!offer->is_repeatable)
 		output_set_state(connection_output(c), MCP_REPLY_ONCE, false);
-	call->config = services != NULL ? services->config(services->arg) : NULL;
-	call->subjects = json_object();
-	call->sources = json_array();
-	call->timer = services != NULL ? evtimer_new(services->base, on_timer, call) : NULL;
-	if (asprintf(&call->sandbox, "mcp\n%ld\n%llu", (long)getpid(), ++count) < 0)
-		call->sandbox = NULL;
-	if (call->config == NULL || call->subjects == NULL || call->sources == NULL || call->timer == NULL ||
-	    call->sandbox == NULL || start_round(call, services, args) < 0) {
-		refuse(call, 503, "Retry-After: 2\r\n", NO_START);
-		return;
-	}
-	call->deadline_ms = call->began_ms + cfg_ms(call->config, CFG_LIMITS_TOOL_TIME);
-	tv = clock_timeval_ms(cfg_ms(call->config, CFG_LIMITS_TOOL_TIME) < BEAT_MS
-	                              ? cfg_ms(call->config, CFG_LIMITS_TOOL_TIME)
-	                              : BEAT_MS);
-	evtimer_add(call->timer, &tv);
-	connection_own(c, &owner, call);
+	if (access_turn_is_pending(call->access))
+		connection_own(c, &pending, call);
+	else
+		run(call);
 }
 
 /* ---- llm_status -------------------------------------------------------------------------------------- */

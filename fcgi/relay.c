@@ -236,6 +236,32 @@ static bool has_obstacle(const struct relay *r)
 	return true;
 }
 
+static void add_limit_headers(const struct relay *r)
+{
+	char headers[ACCESS_HEADERS_MAX];
+
+	access_turn_headers(r->access, headers);
+	connection_add_headers(r->connection, headers);
+}
+
+/* Hosts that count together have decided whether it may begin. */
+static void on_decided(void *arg, const struct access_refusal *refusal)
+{
+	struct relay *r = arg;
+
+	counters_begin_work(worker_counters(r->worker));
+	if (refusal == NULL) {
+		add_limit_headers(r);
+		relay_llm_choose(r);
+		return;
+	}
+	r->access = NULL;
+	connection_own(r->connection, NULL, NULL);
+	refuse_access(r, refusal);
+	worker_dismiss(r->worker, r->entry);
+	relay_free(r);
+}
+
 /* An estimate of what it will take at most. */
 static bool enter(struct relay *r)
 {
@@ -246,18 +272,14 @@ static bool enter(struct relay *r)
 	const struct access_turn_request wanted = {.identity = connection_identity(r->connection),
 	                                           .tokens = r->prompt + answer * choices,
 	                                           .revoked = on_revoked,
+	                                           .decided = on_decided,
 	                                           .arg = r};
-	char headers[ACCESS_HEADERS_MAX];
 	struct access_refusal refusal;
 
 	r->access = access_turn_begin(worker_access(r->worker), &wanted, &refusal);
-	if (r->access != NULL) {
-		access_turn_headers(r->access, headers);
-		connection_add_headers(r->connection, headers);
-		return true;
-	}
-	refuse_access(r, &refusal);
-	return false;
+	if (r->access == NULL)
+		refuse_access(r, &refusal);
+	return r->access != NULL;
 }
 
 static bool admit(struct relay *r, const char *address)
@@ -324,6 +346,9 @@ static void start(const struct relay_kind *k, struct worker *w, struct connectio
 	}
 	connection_keep(c, &protocol);
 	connection_own(c, &owner, r);
+	if (access_turn_is_pending(r->access))
+		return;
+	add_limit_headers(r);
 	relay_llm_choose(r);
 }
 

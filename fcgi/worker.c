@@ -330,17 +330,28 @@ static void on_unknown_key(void *arg)
 	command_send(w->daemon, CMD_JWT_KEY, NULL, command_info(CMD_JWT_KEY)->deadline_ms, on_key_asked, NULL);
 }
 
+static void on_alone(void *arg, bool is_alone)
+{
+	struct worker *w = arg;
+
+	counters_add(w->counters, COUNTER_LIMITS_ALONE, is_alone ? 1 : -1);
+}
+
 static void on_config(void *arg, const struct config *c)
 {
 	struct worker *w = arg;
+	enum cfg_key outdated;
 
 	access_configure(w->access, c);
 	usage_log_configure(w->usage, c);
 	if (w->acceptor != NULL)
 		prepare_chats(w);
 	warn_of_tcp(w, c);
-	if (w->services != NULL && worker_services_outdated(w->services, c) && !w->draining) {
-		log_event(LOG_NEW_WORKERS_REQUESTED, L_STR("key", cfg_key_info(CFG_THREADS_STORE)->path));
+	outdated = w->services != NULL && worker_services_outdated(w->services, c) ? CFG_THREADS_STORE
+	           : access_is_outdated(w->access, c)                              ? CFG_HOSTS_REDIS
+	                                                                           : CFG_KEYS;
+	if (outdated != CFG_KEYS && !w->draining) {
+		log_event(LOG_NEW_WORKERS_REQUESTED, L_STR("key", cfg_key_info(outdated)->path));
 		kill(getppid(), SIGHUP);
 	}
 	if (w->connections != NULL)
@@ -525,6 +536,7 @@ static int open_parts(struct worker *w, struct err *e)
 	if (w->access == NULL)
 		return -1;
 	access_on_unknown_key(w->access, on_unknown_key, w);
+	access_on_alone(w->access, on_alone, w);
 	w->published = published_new(w->options->run_dir, w->context.number != 0, on_config, w, e);
 	if (w->published == NULL)
 		return -1;

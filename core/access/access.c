@@ -5,9 +5,11 @@
 #include "core/access/jwt.h"
 #include "core/access/keys.h"
 #include "core/access/limits.h"
+#include "core/access/shared_limits.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/config/readfile.h"
+#include "core/peers/peers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,17 +71,30 @@ struct access {
 
 	struct limits *limits; /* opened when there is one */
 	int64_t limits_due_ms;
-	bool limits_failed; /* logged */
+	bool limits_failed;  /* logged */
+	char *redis_url;     /* of the Redis that hosts share; NULL: none */
+	struct redis *redis; /* NULL: this host counts alone */
+	struct shared_limits *shared;
+	unsigned hosts_configured; /* 0: as tt-agentd sees them */
+	unsigned hosts;            /* among whom limits are divided while Redis is away */
+	bool is_configured;
+	bool is_shared, is_alone; /* Redis can be reached; it cannot */
+	void (*alone)(void *arg, bool is_alone);
+	void *alone_arg;
 	TAILQ_HEAD(, access_turn) turns;
 };
 
 struct access_turn {
-	TAILQ_ENTRY(access_turn) next;
+	TAILQ_ENTRY(access_turn) next; /* unless it is pending */
 	struct access *access;
 	struct access_identity *identity;
+	bool pending;
+	struct limits_request wanted;
 	struct limits_share share;
+	struct shared_share *shared; /* in its place, where hosts count together; NULL: none */
 	struct access_rate requests, tokens;
 	void (*revoked)(void *arg);
+	void (*decided)(void *arg, const struct access_refusal *r);
 	void *arg;
 	bool ends; /* its key was revoked: to be told */
 };
@@ -375,6 +390,9 @@ void access_free(struct access *a)
 	keys_free(a->keys);
 	jwt_keys_free(a->jwt_keys);
 	limits_close(a->limits);
+	redis_free(a->redis);
+	shared_limits_free(a->shared);
+	free(a->redis_url);
 	digester_free(a->digester);
 	if (a->timer != NULL)
 		event_free(a->timer);
@@ -389,6 +407,12 @@ void access_on_unknown_key(struct access *a, void (*unknown_key)(void *arg), voi
 {
 	a->unknown_key = unknown_key;
 	a->unknown_key_arg = arg;
+}
+
+void access_on_alone(struct access *a, void (*alone)(void *arg, bool is_alone), void *arg)
+{
+	a->alone = alone;
+	a->alone_arg = arg;
 }
 
 static char *copy(char *old, const char *text)
@@ -431,6 +455,46 @@ static void configure_jwt(struct access *a, const struct config *c)
 	}
 }
 
+/* ---- with other hosts ---- */
+
+static void on_redis(void *arg, bool usable, const struct err *why)
+{
+	struct access *a = arg;
+	bool was_alone = a->is_alone;
+
+	a->hosts = peers_count(a->hosts_configured, a->run_dir);
+	if (usable && !a->is_shared)
+		log_event(LOG_LIMITS_SHARED, L_INT("hosts", a->hosts));
+	else if (!usable && !a->is_alone)
+		log_event(LOG_LIMITS_ALONE, L_STR("error", why->text), L_INT("hosts", a->hosts));
+	a->is_shared = usable;
+	a->is_alone = !usable;
+	if (was_alone != a->is_alone && a->alone != NULL)
+		a->alone(a->alone_arg, a->is_alone);
+}
+
+/* Once: for another Redis there are new workers (access_is_outdated). */
+static void configure_hosts(struct access *a, const struct config *c)
+{
+	const char *url = peers_redis(c);
+	struct err e = ERR_INIT;
+
+	a->hosts_configured = (unsigned)cfg_int(c, CFG_HOSTS_COUNT);
+	a->hosts = url != NULL ? peers_count(a->hosts_configured, a->run_dir) : 1;
+	if (a->is_configured || url == NULL)
+		return;
+	a->redis_url = strdup(url);
+	a->redis = redis_open(a->base, url, c, on_redis, a, &e);
+	a->shared = a->redis != NULL ? shared_limits_new(a->base, a->redis) : NULL;
+	if (a->shared == NULL)
+		log_event(LOG_LIMITS_ALONE, L_STR("error", e.text), L_INT("hosts", a->hosts));
+}
+
+bool access_is_outdated(const struct access *a, const struct config *c)
+{
+	return a->is_configured && differs(a->redis_url, peers_redis(c));
+}
+
 void access_configure(struct access *a, const struct config *c)
 {
 	const char *require = cfg_str(c, CFG_ACCESS_REQUIRE);
@@ -448,6 +512,8 @@ void access_configure(struct access *a, const struct config *c)
 	if (watch_file(&a->keys_file, a->level != REQUIRE_NONE ? cfg_str(c, CFG_ACCESS_KEYS_FILE) : NULL))
 		read_again(a, &a->keys_file, &keys_work, a->keys == NULL);
 	configure_jwt(a, c);
+	configure_hosts(a, c);
+	a->is_configured = true;
 	check_file(a, &a->jwks_file, &jwks_work);
 	if (needs_limits(a))
 		open_limits(a);
@@ -711,12 +777,13 @@ static const struct {
 	[LIMITS_NO_ROOM] = {"requests", "The limit of this service is reached", "different users at once"},
 };
 
-static void refuse_limit(const struct access *a, const struct access_limits *own, enum limits_verdict v,
-                         const struct limits_answer *answer, struct access_refusal *r)
+static void refuse_limit(const struct limits_request *wanted, enum limits_verdict v, const struct limits_answer *answer,
+                         struct access_refusal *r)
 {
-	const int64_t limits[] = {[LIMITS_REQUESTS] = own->requests,   [LIMITS_TOKENS] = own->tokens,
-	                          [LIMITS_TURNS] = own->turns,         [LIMITS_ALL_REQUESTS] = a->all_requests,
-	                          [LIMITS_ALL_TOKENS] = a->all_tokens, [LIMITS_NO_ROOM] = LIMITS_CLIENTS_MAX};
+	const int64_t limits[] = {
+		[LIMITS_REQUESTS] = wanted->own.requests, [LIMITS_TOKENS] = wanted->own.tokens,
+		[LIMITS_TURNS] = wanted->own.turns,       [LIMITS_ALL_REQUESTS] = wanted->all_requests,
+		[LIMITS_ALL_TOKENS] = wanted->all_tokens, [LIMITS_NO_ROOM] = LIMITS_CLIENTS_MAX};
 
 	*r = (struct access_refusal){.status = 429,
 	                             .type = exceeded[v].type,
@@ -728,23 +795,26 @@ static void refuse_limit(const struct access *a, const struct access_limits *own
 	         (long long)limits[v], exceeded[v].what, (double)(r->retry_after_ms + 99) / 1000);
 }
 
-/* False: refused. Where nothing is limited, nothing is counted. */
-static bool take(struct access *a, const struct access_turn_request *request, struct access_turn *t,
-                 struct access_refusal *r)
+/* A host's part of a limit that it cannot count with the others. */
+static int64_t part_of(int64_t limit, unsigned hosts)
 {
-	const struct access_limits own = limits_of(a, request->identity);
-	const struct limits_request wanted = {.client = identity_of(request->identity)->counted_as,
-	                                      .own = own,
-	                                      .all_requests = a->all_requests,
-	                                      .all_tokens = a->all_tokens,
-	                                      .tokens = request->tokens > 0 ? request->tokens : 0,
-	                                      .forced = request->resumed,
-	                                      .now_ns = clock_boot_ns()};
+	return limit == 0 || hosts <= 1 ? limit : limit / hosts > 0 ? limit / hosts : 1;
+}
+
+/* On this host alone; false: refused. */
+static bool take_here(struct access_turn *t, struct access_refusal *r)
+{
+	struct access *a = t->access;
+	struct limits_request wanted = t->wanted;
 	struct limits_answer answer;
 	enum limits_verdict v;
 
-	if (own.requests == 0 && own.tokens == 0 && own.turns == 0 && !needs_limits(a))
-		return true;
+	wanted.now_ns = clock_boot_ns();
+	wanted.own.requests = part_of(wanted.own.requests, a->hosts);
+	wanted.own.tokens = part_of(wanted.own.tokens, a->hosts);
+	wanted.own.turns = part_of(wanted.own.turns, a->hosts);
+	wanted.all_requests = part_of(wanted.all_requests, a->hosts);
+	wanted.all_tokens = part_of(wanted.all_tokens, a->hosts);
 	if (a->limits == NULL) {
 		open_limits(a);
 		schedule(a);
@@ -753,13 +823,68 @@ static bool take(struct access *a, const struct access_turn_request *request, st
 		return true;
 	v = limits_take(a->limits, &wanted, &answer);
 	if (v != LIMITS_GRANTED) {
-		refuse_limit(a, &own, v, &answer, r);
+		refuse_limit(&wanted, v, &answer, r);
 		return false;
 	}
 	t->share = answer.share;
 	t->requests = answer.requests;
 	t->tokens = answer.tokens;
 	return true;
+}
+
+static void turn_free(struct access_turn *t)
+{
+	access_identity_unref(t->identity);
+	free(t);
+}
+
+/* Redis has decided, or did not. */
+static void on_taken(void *arg, enum limits_verdict v, const struct limits_answer *answer)
+{
+	struct access_turn *t = arg;
+	struct access_refusal refusal;
+	bool granted = v == LIMITS_GRANTED;
+
+	if (answer == NULL) {
+		t->shared = NULL;
+		granted = take_here(t, &refusal);
+	} else if (granted) {
+		t->requests = answer->requests;
+		t->tokens = answer->tokens;
+	} else {
+		t->shared = NULL;
+		refuse_limit(&t->wanted, v, answer, &refusal);
+	}
+	if (!t->pending)
+		return;
+	t->pending = false;
+	if (granted) {
+		TAILQ_INSERT_TAIL(&t->access->turns, t, next);
+		t->decided(t->arg, NULL);
+		return;
+	}
+	t->decided(t->arg, &refusal);
+	turn_free(t);
+}
+
+/* False: refused. Where nothing is limited, nothing is counted. */
+static bool take(struct access_turn *t, const struct access_turn_request *request, struct access_refusal *r)
+{
+	struct access *a = t->access;
+	const struct access_limits own = limits_of(a, request->identity);
+
+	if (own.requests == 0 && own.tokens == 0 && own.turns == 0 && !needs_limits(a))
+		return true;
+	t->wanted = (struct limits_request){.client = identity_of(request->identity)->counted_as,
+	                                    .own = own,
+	                                    .all_requests = a->all_requests,
+	                                    .all_tokens = a->all_tokens,
+	                                    .tokens = request->tokens > 0 ? request->tokens : 0,
+	                                    .forced = request->resumed};
+	if (a->shared != NULL)
+		t->shared = shared_limits_take(a->shared, &t->wanted, on_taken, t);
+	t->pending = t->shared != NULL && !request->resumed;
+	return t->shared != NULL || take_here(t, r);
 }
 
 struct access_turn *access_turn_begin(struct access *a, const struct access_turn_request *request,
@@ -771,25 +896,33 @@ struct access_turn *access_turn_begin(struct access *a, const struct access_turn
 		refuse_memory(r);
 		return NULL;
 	}
-	if (!take(a, request, t, r)) {
+	t->access = a;
+	if (!take(t, request, r)) {
 		free(t);
 		return NULL;
 	}
-	t->access = a;
 	t->identity = access_identity_ref(request->identity);
 	t->revoked = request->revoked;
+	t->decided = request->decided;
 	t->arg = request->arg;
-	TAILQ_INSERT_TAIL(&a->turns, t, next);
+	if (!t->pending)
+		TAILQ_INSERT_TAIL(&a->turns, t, next);
 	return t;
+}
+
+bool access_turn_is_pending(const struct access_turn *t)
+{
+	return t->pending;
 }
 
 void access_turn_end(struct access_turn *t, int64_t tokens)
 {
 	if (t == NULL)
 		return;
+	shared_limits_give(t->shared, tokens);
 	if (t->access->limits != NULL)
 		limits_give(t->access->limits, &t->share, tokens, clock_boot_ns());
-	TAILQ_REMOVE(&t->access->turns, t, next);
-	access_identity_unref(t->identity);
-	free(t);
+	if (!t->pending)
+		TAILQ_REMOVE(&t->access->turns, t, next);
+	turn_free(t);
 }

@@ -5,7 +5,8 @@
  * Each worker has one struct access. It reads the file of keys (access.keys_file) and the issuer's
  * public keys, which tt-agentd publishes, in the background whenever they change: a change is in
  * force within a second. Limits are counted in a file that all workers of the host map, so that they
- * are exact over all of them. One thread, on the worker's loop; nothing blocks.
+ * are exact over all of them; or in Redis, where several hosts share one. One thread, on the worker's
+ * loop; nothing blocks.
  *
  *   access_identify -> (access_may_use_model) -> access_turn_begin -> access_turn_end
  *
@@ -32,6 +33,13 @@ void access_free(struct access *a); /* after the last turn has ended; NULL is fi
  * token that none of them fits: tt-agentd may fetch them again. */
 #define ACCESS_JWKS_FILE "jwks.json"
 void access_on_unknown_key(struct access *a, void (*unknown_key)(void *arg), void *arg);
+
+/* alone is called when the Redis that hosts share cannot be reached, so that limits are counted on this host alone,
+ * and when it can be again. */
+void access_on_alone(struct access *a, void (*alone)(void *arg, bool is_alone), void *arg);
+
+/* Whether a configuration names another Redis than the one in use, which only a new struct access can use. */
+bool access_is_outdated(const struct access *a, const struct config *c);
 
 /* The configuration in force; at start and whenever it changes. */
 void access_configure(struct access *a, const struct config *c);
@@ -115,14 +123,18 @@ struct access_turn_request {
 	/* The key was revoked, and running answers are to end: once, from the loop, never from within
 	 * access_turn_begin. May be NULL. */
 	void (*revoked)(void *arg);
+	/* Of a turn that was pending: once, from the loop. r NULL: it may run. Else it is refused, and gone. */
+	void (*decided)(void *arg, const struct access_refusal *r);
 	void *arg;
 };
 
 /* Takes a request, the estimated tokens and a place among the turns at once, all or none. NULL with
- * r: refused (429 with retry_after_ms, 503: no memory). */
+ * r: refused (429 with retry_after_ms, 503: no memory). Where hosts count together, the turn is pending
+ * at first: it must not run before it is decided. */
 struct access_turn *access_turn_begin(struct access *a, const struct access_turn_request *t, struct access_refusal *r);
-/* tokens: what the turn's attempts really took, prompt and answer; -1: not known, the estimate
- * stands. NULL is fine. */
+bool access_turn_is_pending(const struct access_turn *t);
+/* Also of a pending one, which is then not decided any more. tokens: what the turn's attempts really took,
+ * prompt and answer; -1: not known, the estimate stands. NULL is fine. */
 void access_turn_end(struct access_turn *t, int64_t tokens);
 
 /* Room for the lines below, and for those of a refusal. */

@@ -431,11 +431,11 @@ static int64_t wait_ns(int64_t paid_ns, int64_t n, int64_t limit, int64_t now_ns
 	return limit == 0 ? 0 : later(later(paid_ns, now_ns) + cost_ns(n, limit) - burst_ns - now_ns, 0);
 }
 
-static struct access_rate rate_of(int64_t paid_ns, int64_t limit, int64_t now_ns)
+struct access_rate limits_rate(int64_t owed_ns, int64_t limit)
 {
-	int64_t owed_ns = later(paid_ns - now_ns, 0);
 	struct access_rate r = {.limit = limit};
 
+	owed_ns = later(owed_ns, 0);
 	if (limit == 0)
 		return r;
 	r.remaining = (int64_t)((double)later(MINUTE_NS - owed_ns, 0) * (double)limit / (double)MINUTE_NS + 1e-6);
@@ -521,10 +521,11 @@ static void take(struct operation *op)
 		s->running++;
 	}
 	own = s != NULL && r->own.requests != 0;
-	a->requests =
-		rate_of(own ? s->requests_ns : f->all.requests_ns, own ? r->own.requests : r->all_requests, r->now_ns);
+	a->requests = limits_rate((own ? s->requests_ns : f->all.requests_ns) - r->now_ns,
+	                          own ? r->own.requests : r->all_requests);
 	own = s != NULL && r->own.tokens != 0;
-	a->tokens = rate_of(own ? s->tokens_ns : f->all.tokens_ns, own ? r->own.tokens : r->all_tokens, r->now_ns);
+	a->tokens =
+		limits_rate((own ? s->tokens_ns : f->all.tokens_ns) - r->now_ns, own ? r->own.tokens : r->all_tokens);
 }
 
 enum limits_verdict limits_take(struct limits *l, const struct limits_request *r, struct limits_answer *out)

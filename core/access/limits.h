@@ -63,6 +63,9 @@ struct limits_answer {
 	int64_t retry_ns;                    /* if it is not: when it could be */
 };
 
+/* A limit of which so much is taken that all is paid after owed_ns. */
+struct access_rate limits_rate(int64_t owed_ns, int64_t limit);
+
 /* A file that cannot be used refuses nobody. */
 enum limits_verdict limits_take(struct limits *l, const struct limits_request *r, struct limits_answer *out);
 

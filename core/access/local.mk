@@ -12,6 +12,8 @@ libttagent_a_SOURCES += \
 	core/access/keys.h \
 	core/access/limits.c \
 	core/access/limits.h \
+	core/access/shared_limits.c \
+	core/access/shared_limits.h \
 	core/access/shared_usage.c \
 	core/access/shared_usage.h \
 	core/access/usage_log.c \

@@ -22,6 +22,8 @@ def ip(*arguments, before=()):
 class Network:
     """A network in which this thread is from now on, and whatever it starts, up to close()."""
 
+    ADDRESS = "10.77.0.1"  # of it, for all hosts
+
     def __init__(self):
         self.before = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.hosts = []
@@ -30,12 +32,13 @@ class Network:
             pytest.skip(f"no right to make a network: {os.strerror(ctypes.get_errno())}")
         try:
             ip("link", "set", "lo", "up")
+            ip("address", "add", f"{self.ADDRESS}/32", "dev", "lo")
         except (OSError, subprocess.CalledProcessError) as e:
             self.close()
             pytest.skip(f"no right to configure a network: {e}")
 
     def host(self):
-        """One more, which reaches this network, and nothing else, at .gateway."""
+        """One more, which reaches this network, and nothing else."""
         self.hosts.append(Host(len(self.hosts) + 1))
         return self.hosts[-1]
 
@@ -49,7 +52,7 @@ class Network:
 
 class Host:
     def __init__(self, number):
-        self.gateway, self.address, self.link = f"10.77.{number}.1", f"10.77.{number}.2", f"host{number}"
+        gateway, self.address, self.link = f"10.77.{number}.1", f"10.77.{number}.2", f"host{number}"
         # It is there as long as this process.
         self.holder = subprocess.Popen(["unshare", "--net", "setpriv", "--pdeathsig", "KILL", "sleep", "infinity"])
         space = f"/proc/{self.holder.pid}/ns/net"
@@ -57,11 +60,12 @@ class Host:
             wait_until(lambda: os.readlink(space) != os.readlink("/proc/self/ns/net"), "a network for a host")
             self.before = ["nsenter", f"--net={space}"]  # before the command of a process that runs there
             ip("link", "add", self.link, "type", "veth", "peer", "name", "outside", "netns", str(self.holder.pid))
-            ip("address", "add", f"{self.gateway}/24", "dev", self.link)
+            ip("address", "add", f"{gateway}/24", "dev", self.link)
             ip("link", "set", self.link, "up")
             ip("address", "add", f"{self.address}/24", "dev", "outside", before=self.before)
             for link in "outside", "lo":
                 ip("link", "set", link, "up", before=self.before)
+            ip("route", "add", "default", "via", gateway, before=self.before)
         except BaseException:
             self.close()
             raise
