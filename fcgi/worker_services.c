@@ -234,8 +234,10 @@ void worker_services_prepare(struct worker_services *s)
 {
 	const struct config *c = published_config(s->published);
 
-	if (c != NULL)
-		have_store(s, c);
+	if (c == NULL)
+		return;
+	http_set_idle(s->chat.http, cfg_ms(c, CFG_LLM_IDLE_TIMEOUT));
+	have_store(s, c);
 }
 
 void worker_services_tick(struct worker_services *s)

@@ -15,7 +15,7 @@ struct worker_services *worker_services_new(struct event_base *base, struct publ
                                             struct background *background, struct err *e);
 void worker_services_free(struct worker_services *s); /* after the last turn */
 
-/* Opens the conversations' store, once there is a configuration, before a turn waits for it. */
+/* Applies the configuration, once there is one, and opens the conversations' store before a turn waits for it. */
 void worker_services_prepare(struct worker_services *s);
 
 /* Once a second. */

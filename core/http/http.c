@@ -830,6 +830,7 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 	TAILQ_INIT(&h->cancelled);
 	TAILQ_INIT(&h->resuming);
 	TAILQ_INIT(&h->plain_idle);
+	TAILQ_INIT(&h->plain_servers);
 	h->global = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 	h->share = h->global ? curl_share_init() : NULL;
 	h->ca_directory = h->global && http_setup_has_ca_directory();

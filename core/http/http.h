@@ -29,6 +29,11 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 /* Cancels all transfers, without callbacks; not from within one. */
 void http_free(struct http *h);
 
+/* How long an idle connection without libcurl (to a server of plain HTTP) stays open for the next request; 6 s where
+ * nobody says. Of each server at most 64 do, and 256 in all. One that the server closes is noticed at once, and a
+ * request that meets the close is sent again on a new connection. */
+void http_set_idle(struct http *h, int64_t ms);
+
 enum http_outcome {
 	HTTP_DONE, /* a whole response, whatever its status */
 	HTTP_BAD_URL,

@@ -17,13 +17,26 @@
  * a usual response from the same URL before, at the address that it found. Whatever is unusual after all
  * (no connection, a response that is not for us) becomes libcurl's, from its start. */
 
-#define CONNECT_MS 250 /* then libcurl shall try, with all addresses and its own patience */
-#define IDLE_MAX   256u
+#define CONNECT_MS    250 /* then libcurl shall try, with all addresses and its own patience */
+#define IDLE_MAX      256u
+#define IDLE_EACH_MAX 64u  /* of one server: after a crowd, the next one finds these */
+#define CHECK_FROM_MS 1000 /* idle for so long, it is checked once more before it is used */
+
+/* A server with connections. */
+struct plain_server {
+	TAILQ_ENTRY(plain_server) link;
+	struct plain_address address;
+	struct plain_list idle; /* the one that was used last comes first */
+	size_t idle_count;
+	size_t users; /* its connections, and whoever looks for one */
+};
 
 /* A connection. */
 struct plain {
-	TAILQ_ENTRY(plain) link; /* in http.plain_idle */
+	TAILQ_ENTRY(plain) link;      /* in http.plain_idle */
+	TAILQ_ENTRY(plain) with_same; /* in server->idle */
 	struct http *http;
+	struct plain_server *server;
 	struct http_transfer *t; /* NULL: it is idle */
 	struct event event;
 	short armed; /* what the loop watches */
@@ -31,13 +44,20 @@ struct plain {
 	bool connecting;
 	bool reused; /* it served another request before */
 	size_t sent; /* of the transfer's head and body */
-	struct plain_address to;
 	int64_t idle_since_ms;
 	struct response response;
 	struct buf held; /* of the body, while the transfer is paused */
 };
 
 static void on_event(evutil_socket_t fd, short what, void *arg);
+
+static void server_drop(struct http *h, struct plain_server *s)
+{
+	if (--s->users > 0)
+		return;
+	TAILQ_REMOVE(&h->plain_servers, s, link);
+	free(s);
+}
 
 static void plain_free(struct plain *c)
 {
@@ -46,6 +66,7 @@ static void plain_free(struct plain *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	buf_free(&c->held);
+	server_drop(c->http, c->server);
 	free(c);
 }
 
@@ -134,29 +155,71 @@ static bool is_same(const struct plain_address *a, const struct plain_address *b
 	       memcmp(&a->at.v6.sin6_addr, &b->at.v6.sin6_addr, sizeof a->at.v6.sin6_addr) == 0;
 }
 
-static struct plain *take_idle(struct http *h, const struct plain_address *to)
+/* Until server_drop. NULL: no memory. */
+static struct plain_server *server_take(struct http *h, const struct plain_address *a)
 {
+	struct plain_server *s;
+
+	TAILQ_FOREACH(s, &h->plain_servers, link)
+	if (is_same(&s->address, a))
+		break;
+	if (s == NULL && (s = calloc(1, sizeof *s)) != NULL) {
+		s->address = *a;
+		TAILQ_INIT(&s->idle);
+		TAILQ_INSERT_HEAD(&h->plain_servers, s, link);
+	}
+	if (s != NULL)
+		s->users++;
+	return s;
+}
+
+static void leave_idle(struct plain *c)
+{
+	TAILQ_REMOVE(&c->http->plain_idle, c, link);
+	c->http->plain_idle_count--;
+	TAILQ_REMOVE(&c->server->idle, c, with_same);
+	c->server->idle_count--;
+}
+
+static void drop_idle(struct plain *c)
+{
+	leave_idle(c);
+	plain_free(c);
+}
+
+/* The server may have closed it, and the loop has not told yet. */
+static bool is_closed(const struct plain *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+}
+
+static struct plain *take_idle(struct plain_server *s)
+{
+	const int64_t now = clock_mono_ms();
 	struct plain *c;
 
-	TAILQ_FOREACH(c, &h->plain_idle, link)
-	{
-		if (!is_same(&c->to, to))
-			continue;
-		TAILQ_REMOVE(&h->plain_idle, c, link);
-		h->plain_idle_count--;
-		return c;
+	while ((c = TAILQ_FIRST(&s->idle)) != NULL) {
+		if (now - c->idle_since_ms < CHECK_FROM_MS || !is_closed(c)) {
+			leave_idle(c);
+			return c;
+		}
+		drop_idle(c);
 	}
 	return NULL;
 }
 
-static struct plain *connect_to(struct http *h, const struct plain_address *to)
+static struct plain *connect_to(struct http *h, struct plain_server *s)
 {
+	const struct plain_address *to = &s->address;
 	struct plain *c = calloc(1, sizeof *c);
 
 	if (c == NULL)
 		return NULL;
 	c->http = h;
-	c->to = *to;
+	c->server = s;
+	s->users++;
 	buf_init(&c->held, SIZE_MAX);
 	c->fd = socket(to->at.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0 || exhaustion_is_reserved(c->fd)) {
@@ -172,10 +235,10 @@ static struct plain *connect_to(struct http *h, const struct plain_address *to)
 	}
 	return c;
 }
-
 static void keep(struct plain *c)
 {
 	struct http *h = c->http;
+	struct plain_server *s = c->server;
 
 	c->t = NULL;
 	c->reused = true;
@@ -183,12 +246,12 @@ static void keep(struct plain *c)
 	if (TAILQ_EMPTY(&h->plain_idle))
 		http_watch_consider(h, c->idle_since_ms + h->plain_idle_ms);
 	TAILQ_INSERT_HEAD(&h->plain_idle, c, link);
-	if (++h->plain_idle_count > IDLE_MAX) {
-		c = TAILQ_LAST(&h->plain_idle, plain_list);
-		TAILQ_REMOVE(&h->plain_idle, c, link);
-		h->plain_idle_count--;
-		plain_free(c);
-	}
+	TAILQ_INSERT_HEAD(&s->idle, c, with_same);
+	h->plain_idle_count++;
+	if (++s->idle_count > IDLE_EACH_MAX)
+		drop_idle(TAILQ_LAST(&s->idle, plain_list));
+	else if (h->plain_idle_count > IDLE_MAX)
+		drop_idle(TAILQ_LAST(&h->plain_idle, plain_list));
 }
 
 void http_plain_leave(struct http_transfer *t)
@@ -214,21 +277,23 @@ int64_t http_plain_prune(struct http *h, int64_t now_ms)
 	while ((c = TAILQ_LAST(&h->plain_idle, plain_list)) != NULL) {
 		if (c->idle_since_ms + h->plain_idle_ms > now_ms)
 			return c->idle_since_ms + h->plain_idle_ms;
-		TAILQ_REMOVE(&h->plain_idle, c, link);
-		h->plain_idle_count--;
-		plain_free(c);
+		drop_idle(c);
 	}
 	return NEVER;
+}
+
+void http_set_idle(struct http *h, int64_t ms)
+{
+	h->plain_idle_ms = ms;
+	http_watch_consider(h, clock_mono_ms()); /* what is idle for longer is closed */
 }
 
 void http_plain_forget(struct http *h)
 {
 	struct plain *c;
 
-	while ((c = TAILQ_FIRST(&h->plain_idle)) != NULL) {
-		TAILQ_REMOVE(&h->plain_idle, c, link);
-		plain_free(c);
-	}
+	while ((c = TAILQ_FIRST(&h->plain_idle)) != NULL)
+		drop_idle(c);
 	free(h->plain_buffer);
 }
 
@@ -337,12 +402,15 @@ static int begin(struct http_transfer *t, struct plain *c)
 int http_plain_start(struct http_transfer *t, const struct known_url *u)
 {
 	struct http *h = t->http;
-	struct plain *c = take_idle(h, &u->address);
+	struct plain_server *s = server_take(h, &u->address);
+	struct plain *c = s != NULL ? take_idle(s) : NULL;
 
 	if (h->plain_buffer == NULL)
 		h->plain_buffer = malloc(HTTP_SLICE);
-	if (c == NULL)
-		c = connect_to(h, &u->address);
+	if (s != NULL && c == NULL)
+		c = connect_to(h, s);
+	if (s != NULL)
+		server_drop(h, s);
 	if (c == NULL || h->plain_buffer == NULL || make_head(t, u) < 0 || begin(t, c) < 0) {
 		if (c != NULL)
 			plain_free(c);
@@ -374,21 +442,33 @@ static void give_up(struct http_transfer *t)
 	t->http->on_plain_odd(t);
 }
 
+/* As a rule the server closed a connection that was idle before it saw the request. What was sent is still there, and
+ * a new connection is not sent on twice. */
+static void again(struct plain *c)
+{
+	struct http *h = c->http;
+	struct http_transfer *t = c->t;
+	struct plain_server *s = c->server;
+	struct plain *fresh;
+
+	s->users++;
+	plain_free(c);
+	fresh = connect_to(h, s);
+	server_drop(h, s);
+	t->plain = NULL;
+	if (fresh == NULL || begin(t, fresh) < 0) {
+		t->plain = fresh;
+		t->http->on_plain_odd(t);
+	}
+}
+
 /* The server closed the connection, or it broke (error is not 0). */
 static void closed(struct plain *c, int error)
 {
 	struct http_transfer *t = c->t;
 
 	if (!t->answered && c->reused) {
-		/* As a rule the server closed it before it saw the request. */
-		struct plain *fresh = connect_to(c->http, &c->to);
-
-		plain_free(c);
-		t->plain = NULL;
-		if (fresh == NULL || begin(t, fresh) < 0) {
-			t->plain = fresh;
-			t->http->on_plain_odd(t);
-		}
+		again(c);
 		return;
 	}
 	if (error == 0 && response_end(&c->response) == RESPONSE_WHOLE) {
@@ -469,9 +549,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	if (c->t == NULL) { /* idle: the server closes it, or says something unasked */
-		TAILQ_REMOVE(&c->http->plain_idle, c, link);
-		c->http->plain_idle_count--;
-		plain_free(c);
+		drop_idle(c);
 		return;
 	}
 	if (c->connecting) {

@@ -37,7 +37,7 @@
 #define HEADERS_MAX       (64u << 10)
 #define EXPECT_FROM       (1u << 20)
 #define KNOWN_URLS        64u
-#define PLAIN_IDLE_MS     6000 /* uvicorn, as most, closes them after 5 s; that is noticed */
+#define PLAIN_IDLE_MS     6000 /* unless http_set_idle says something else */
 #define HEADER_SETS       16u
 /* curl's read buffer: large ones are fast, small ones leave room for thousands of streams. */
 #define BUFFER_LARGE 16384L
@@ -189,12 +189,13 @@ struct http {
 	void (*on_plain_odd)(struct http_transfer *t); /* curl shall do it, from its start */
 	TAILQ_HEAD(plain_list, plain) plain_idle;      /* the one that was used last comes first */
 	size_t plain_idle_count;
-	int64_t plain_idle_ms; /* how long a connection may be idle; 0: every request is curl's */
-	bool plain_always;     /* also to addresses that curl does not know yet (for tests) */
-	char *plain_buffer;    /* what is being read */
-	int64_t watch_due_ms;  /* when the timer fires */
-	int64_t check_due_ms;  /* when the next transfer may be over */
-	int64_t stalled_ms;    /* when our own loop last stalled */
+	TAILQ_HEAD(, plain_server) plain_servers; /* that there are connections to */
+	int64_t plain_idle_ms;                    /* how long a connection may be idle; 0: every request is curl's */
+	bool plain_always;                        /* also to addresses that curl does not know yet (for tests) */
+	char *plain_buffer;                       /* what is being read */
+	int64_t watch_due_ms;                     /* when the timer fires */
+	int64_t check_due_ms;                     /* when the next transfer may be over */
+	int64_t stalled_ms;                       /* when our own loop last stalled */
 	struct transfer_list all, spare, queued, ended, cancelled, resuming;
 	size_t active, spares;
 	int64_t now_ms; /* of this call of curl */

@@ -83,7 +83,7 @@ class World:
         env = {"AGENT_HEALTH_CHECK_INTERVAL": "0.5", "AGENT_HEALTH_CHECK_TIMEOUT": str(0.5 * PATIENCE),
                "AGENT_DISCOVERY_INTERVAL": "0.5", "AGENT_MAX_FAILURES": "2", "AGENT_LLM_POLLING_INTERVAL": "0.5"}
         sets = [f"llm.silence_timeout={1.5 * PATIENCE}", "llm.connect_timeout=2",
-                "limits.threads=200"]  # what is remembered of conversations is no leak
+                "limits.threads=200", "llm.idle_timeout=5"]  # what is remembered or held for the next chat is no leak
         self.service = testbed.service(start=False, backend=self.backend, env=env, sets=sets, workers=2)
         self.service.listen()  # systemd's socket: the responder may die as well
         self.service.start().wait_ready()

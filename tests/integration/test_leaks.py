@@ -63,7 +63,7 @@ def children(pid):
 
 def test_what_is_cancelled_leaves_nothing_behind(testbed):
     """Case 16: Cancelled streams leaked their readers (maximhq/bifrost#828)."""
-    service, llm = testbed.one(workers=1, sets=["limits.threads=50"])
+    service, llm = testbed.one(workers=1, sets=["limits.threads=50", "llm.idle_timeout=5"])
     worker = service.worker_pids()[0]
 
     def after(count, seed):

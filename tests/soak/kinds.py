@@ -24,7 +24,7 @@ class World:
             e2b = testbed.keep(E2b(testbed, "e2b", {}, RECORD))
             backend = testbed.backend({"d1": self.llm.deployment("One", name="c1"), "d2": self.llm.deployment("Two", name="c2")})
             # Conversations are forgotten during the run, so that their number levels off.
-            sets = ["threads.expire=60", "threads.short_id_idle=60", "code.idle=30", "http.body_limit=65536"]
+            sets = ["threads.expire=60", "threads.short_id_idle=60", "llm.idle_timeout=5", "code.idle=30", "http.body_limit=65536"]
             self.service = testbed.service(backend=backend, workers=2, sets=sets, env={
                 **search_env(search), **e2b_env(e2b), "AGENT_HEALTH_CHECK_INTERVAL": "1", "AGENT_DISCOVERY_INTERVAL": "1"})
             self.service.wait_ready()

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 struct client {
+	TAILQ_ENTRY(client) link;
 	struct bad_server *server;
 	struct bufferevent *bev;
 	struct event *tick;
@@ -40,6 +41,7 @@ static void client_free(struct client *c)
 	if (c->tick != NULL)
 		event_free(c->tick);
 	c->server->open--;
+	TAILQ_REMOVE(&c->server->clients, c, link);
 	bufferevent_free(c->bev);
 	free(c);
 }
@@ -163,6 +165,22 @@ static void answer_gzip(struct client *c, int from)
 	evbuffer_add(bufferevent_get_output(c->bev), packed, sizeof packed);
 }
 
+/* The first request of a connection is answered; c->requests counts this one. */
+static void answer_second(struct client *c, const char *how)
+{
+	const bool cut = strncmp(how, "cut", 3) == 0;
+
+	if (c->requests == 1) {
+		put(c, OK_HEAD "Content-Length: 5\r\n\r\nhello");
+	} else if (strcmp(how, "half-close") == 0) {
+		shutdown(bufferevent_getfd(c->bev), SHUT_WR);
+	} else {
+		put(c, cut ? OK_HEAD "Content-Length: 100\r\n\r\nhello" : "");
+		c->close_when_written = true;
+		c->reset = strstr(how, "reset") != NULL;
+	}
+}
+
 static void answer(struct client *c, const char *path, const char *head, const char *body, size_t body_len)
 {
 	static const struct {
@@ -196,9 +214,8 @@ static void answer(struct client *c, const char *path, const char *head, const c
 	}
 	if (strncmp(path, "/gzip/", 6) == 0) {
 		answer_gzip(c, (int)strtol(path + 6, NULL, 10));
-	} else if (strcmp(path, "/drop-second") == 0) {
-		put(c, c->requests == 1 ? OK_HEAD "Content-Length: 5\r\n\r\nhello" : "");
-		c->close_when_written = c->requests == 2;
+	} else if (strncmp(path, "/second/", 8) == 0) {
+		answer_second(c, path + 8);
 	} else if (strcmp(path, "/echo") == 0 || strncmp(path, "/echo/", 6) == 0) {
 		answer_echo(c, head, body, body_len);
 	} else if (strncmp(path, "/status/", 8) == 0) {
@@ -246,6 +263,12 @@ static void on_read(struct bufferevent *bev, void *arg)
 	length = strcasestr(head, "\r\nContent-Length: ");
 	if (length != NULL)
 		body_len = strtoul(length + 18, NULL, 10);
+	if (c->requests == 1 && strstr(head, "/second/early-") != NULL) {
+		c->reset = strstr(head, "/second/early-reset") != NULL;
+		free(head);
+		client_free(c);
+		return;
+	}
 	if (evbuffer_get_length(in) < head_len + body_len) {
 		free(head);
 		return;
@@ -294,6 +317,7 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 	s->connections++;
 	s->open++;
 	c->server = s;
+	TAILQ_INSERT_TAIL(&s->clients, c, link);
 	c->bev = bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
 	bufferevent_set_max_single_write(c->bev, 1 << 20);
@@ -303,6 +327,7 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 static void listen_at(struct bad_server *s, struct event_base *base, struct sockaddr *address, socklen_t len)
 {
 	*s = (struct bad_server){.base = base};
+	TAILQ_INIT(&s->clients);
 	s->listener = evconnlistener_new_bind(base, on_accept, s, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 1024,
 	                                      address, (int)len);
 	if (s->listener != NULL)
@@ -331,4 +356,18 @@ void bad_server_stop(struct bad_server *s)
 	if (s->listener != NULL)
 		evconnlistener_free(s->listener);
 	s->listener = NULL;
+}
+
+void bad_server_leave(struct bad_server *s, enum bad_server_leaves how)
+{
+	struct client *c, *next;
+
+	for (c = TAILQ_FIRST(&s->clients); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, link);
+		c->reset = how == LEAVES_RESETTING;
+		if (how == LEAVES_HALF_CLOSED)
+			shutdown(bufferevent_getfd(c->bev), SHUT_WR);
+		else
+			client_free(c);
+	}
 }

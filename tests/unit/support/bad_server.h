@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct bad_server {
 	struct event_base *base;
@@ -16,11 +17,16 @@ struct bad_server {
 	int open;        /* now */
 	int requests;
 	int lost; /* connections that the client closed */
+	TAILQ_HEAD(, client) clients;
 };
+
+enum bad_server_leaves { LEAVES_CLOSING, LEAVES_RESETTING, LEAVES_HALF_CLOSED };
 
 void bad_server_start(struct bad_server *s, struct event_base *base);
 bool bad_server_start_ipv6(struct bad_server *s, struct event_base *base); /* false: there is no IPv6 here */
 void bad_server_stop(struct bad_server *s);
+/* Leaves its open connections in this way, whatever is on them. */
+void bad_server_leave(struct bad_server *s, enum bad_server_leaves how);
 
 /* /ok           "hello", kept alive
  * /echo[/...]   the request, as text
@@ -43,7 +49,10 @@ void bad_server_stop(struct bad_server *s);
  * /many-headers 20,000 headers
  * /flood/N[/C]  N bytes of pattern, in chunks of C
  * /gzip/N       "hello", from the Nth request on gzipped
- * /drop-second  "hello"; a connection's second request closes it
+ * /second/HOW   "hello"; a connection's second request ends it, by what HOW says:
+ *   close, reset, half-close      when it was read as a whole
+ *   early-close, early-reset      when its head was read
+ *   cut, cut-reset                in the middle of the response
  * /trickle      a byte every 20 ms, 10 of them, chunked */
 
 /* Byte i of the flood. */

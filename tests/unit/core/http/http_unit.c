@@ -866,24 +866,191 @@ static void closes_idle_connections(void **state)
 	free(m.body);
 }
 
+/* A request of this length; whether it was answered with "hello". */
+static bool posts(struct rig *r, const char *path, size_t len, struct met *m)
+{
+	struct http_request q = request(r, "POST", path);
+	char *body = malloc(len);
+
+	for (size_t i = 0; i < len; i++)
+		body[i] = bad_server_pattern(i);
+	q.body = body;
+	q.body_len = len;
+	q.silence_ms = 20000;
+	*m = (struct met){.done = 0};
+	start(r, m, &q, &streaming);
+	free(body);
+	run_until(r, &m->done, 1);
+	return m->result.outcome == HTTP_DONE && strcmp(m->body, "hello") == 0;
+}
+
+static const size_t body_lengths[] = {7, 900000}; /* less and more than a socket takes at once */
+
 /* The server closed it when the next request was on its way: that one is sent again, whole. */
 static void sends_again_what_a_reused_connection_lost(void **state)
 {
+	static const char *const paths[] = {"/second/close", "/second/reset", "/second/half-close",
+	                                    "/second/early-close", "/second/early-reset"};
 	struct rig *r = *state;
+	struct met m;
 
-	for (int i = 0; i < 6; i++) {
-		struct http_request q = request(r, "POST", "/drop-second");
-		struct met m = {.done = 0};
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+		for (size_t j = 0; j < 2; j++) {
+			int connections = r->server.connections;
 
-		q.body = "{\"a\":1}";
-		q.body_len = 7;
-		start(r, &m, &q, &streaming);
-		run_until(r, &m.done, 1);
-		assert_int_equal(m.result.outcome, HTTP_DONE);
+			if (!r->plain && i + j > 0) /* libcurl does so five times in the life of a handle */
+				continue;
+			for (int n = 0; n < 4; n++) {
+				if (!posts(r, paths[i], body_lengths[j], &m))
+					fail_msg("%s: %s", paths[i], m.result.text);
+				assert_int_equal(m.responses, 1);
+				free(m.body);
+			}
+			assert_true(r->server.connections >= connections + 3);
+			bad_server_leave(&r->server, LEAVES_CLOSING);
+			spin(r, 10);
+		}
+}
+
+/* What a server has begun to answer is not sent twice. */
+static void sends_nothing_again_that_was_answered(void **state)
+{
+	static const char *const paths[] = {"/second/cut", "/second/cut-reset"};
+	struct rig *r = *state;
+	struct met m;
+
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+		int requests = r->server.requests;
+
+		assert_true(posts(r, paths[i], 7, &m));
+		free(m.body);
+		assert_false(posts(r, paths[i], 7, &m));
+		assert_int_equal(m.result.outcome, HTTP_CUT);
 		assert_string_equal(m.body, "hello");
+		assert_int_equal(r->server.requests, requests + 2);
 		free(m.body);
 	}
-	assert_int_equal(r->server.connections, 6);
+}
+
+/* A new connection that is closed is not tried again. */
+static void sends_nothing_again_that_a_new_connection_lost(void **state)
+{
+	static const char *const paths[] = {"/close", "/reset"};
+	struct rig *r = *state;
+	struct met m;
+
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+		int requests = r->server.requests;
+
+		assert_false(posts(r, paths[i], 7, &m));
+		assert_int_equal(m.result.outcome, HTTP_RESET);
+		assert_int_equal(r->server.requests, requests + 1);
+		free(m.body);
+	}
+}
+
+/* The server leaves while nothing is on the connection: just before a request, when the loop has not told of it yet,
+ * or after one that it has. */
+static void meets_no_connection_that_closed_while_idle(void **state)
+{
+	struct rig *r = *state;
+	struct met m;
+
+	r->http->plain_idle_ms = r->plain ? 60000 : 0;
+	for (int round = 0; round < 12; round++) {
+		const enum bad_server_leaves how = (enum bad_server_leaves)(round % 3);
+		const bool noticed = round >= 6;
+		int requests = r->server.requests;
+
+		assert_true(posts(r, "/ok", 7, &m));
+		free(m.body);
+		bad_server_leave(&r->server, how);
+		if (noticed) {
+			spin(r, 10);
+			assert_int_equal(r->http->plain_idle_count, 0);
+		}
+		if (!posts(r, "/ok", body_lengths[round / 3 % 2], &m))
+			fail_msg("round %d: %s", round, m.result.text);
+		assert_int_equal(m.responses, 1);
+		free(m.body);
+		/* Half-closed, it has still read what was sent. */
+		assert_true(r->server.requests == requests + 2 || (!noticed && how == LEAVES_HALF_CLOSED));
+		bad_server_leave(&r->server, LEAVES_CLOSING);
+		spin(r, 10);
+	}
+}
+
+/* What was idle for long is checked before it is used, even if the loop has not told of the close yet. */
+static void checks_what_was_idle_for_long(void **state)
+{
+	struct rig *r = *state;
+	struct met m;
+
+	if (!r->plain)
+		skip();
+	r->http->plain_idle_ms = 60000;
+	for (int how = LEAVES_CLOSING; how <= LEAVES_HALF_CLOSED; how++) {
+		int requests = r->server.requests;
+
+		assert_true(posts(r, "/ok", 7, &m));
+		free(m.body);
+		spin(r, 1100);
+		bad_server_leave(&r->server, (enum bad_server_leaves)how);
+		assert_true(posts(r, "/ok", 7, &m));
+		free(m.body);
+		assert_int_equal(r->server.requests, requests + 2);
+		bad_server_leave(&r->server, LEAVES_CLOSING);
+		spin(r, 10);
+	}
+}
+
+static void crowd(struct rig *r, struct bad_server *s, int count)
+{
+	struct met *m = calloc((size_t)count, sizeof *m);
+	char url[100];
+
+	snprintf(url, sizeof url, "http://127.0.0.1:%u/ok", s->port);
+	for (int i = 0; i < count; i++) {
+		struct http_request q = {.method = "GET", .url = url, .connect_ms = 20000};
+
+		start(r, &m[i], &q, &collecting);
+	}
+	for (int i = 0; i < count; i++) {
+		run_until(r, &m[i].done, 1);
+		assert_int_equal(m[i].result.outcome, HTTP_DONE);
+		free(m[i].body);
+	}
+	free(m);
+}
+
+/* After a crowd, some connections of each server stay for the next one, and of all servers not too many. */
+static void keeps_some_connections_of_each_server(void **state)
+{
+	enum { SERVERS = 6, CROWD = 70, EACH = 64, ALL = 256 };
+	struct rig *r = *state;
+	struct bad_server servers[SERVERS];
+	int connections;
+
+	if (!r->plain)
+		skip();
+	http_set_idle(r->http, 60000);
+	for (int i = 0; i < SERVERS; i++) {
+		bad_server_start(&servers[i], r->base);
+		crowd(r, &servers[i], CROWD);
+		assert_int_equal(r->http->plain_idle_count, (i + 1) * EACH < ALL ? (i + 1) * EACH : ALL);
+	}
+	connections = servers[SERVERS - 1].connections;
+	crowd(r, &servers[SERVERS - 1], EACH);
+	assert_int_equal(servers[SERVERS - 1].connections, connections);
+	http_set_idle(r->http, 50);
+	while (r->http->plain_idle_count > 0)
+		spin(r, 20);
+	assert_true(TAILQ_EMPTY(&r->http->plain_servers));
+	for (int i = 0; i < SERVERS; i++) {
+		while (servers[i].open > 0)
+			spin(r, 5);
+		bad_server_stop(&servers[i]);
+	}
 }
 
 /* --- with libcurl and without it --------------------------------------------------------- */
@@ -1300,6 +1467,11 @@ int main(void)
 		T(meets_no_closed_connection),
 		T(closes_idle_connections),
 		T(sends_again_what_a_reused_connection_lost),
+		T(sends_nothing_again_that_was_answered),
+		T(sends_nothing_again_that_a_new_connection_lost),
+		T(meets_no_connection_that_closed_while_idle),
+		T(checks_what_was_idle_for_long),
+		T(keeps_some_connections_of_each_server),
 		T(leaves_curl_after_a_usual_response),
 		T(leaves_curl_for_an_ipv6_address_too),
 		T(what_is_encoded_stays_with_curl),
