@@ -264,7 +264,7 @@ def bodies(run):
     for threads in "threads.db", "memory":
         with run.bench(threads=threads, search=True, script={"max_model_len": 0}, sets=sets) as bench:
             table = run.report.table(f"ms of a worker, conversations in {threads}", columns, key=f"bodies {threads}")
-            for name, prepare, requests in costly.measured(f"{threads}-{{}}", lambda script: put_script(bench.llm_port, script)):
+            for name, prepare, requests in costly.measured(f"{threads}-{{}}", lambda script: put_script(bench.search_port, script)):
                 table.row(name, name, costly_one(run, bench, prepare, requests), "")
 
 

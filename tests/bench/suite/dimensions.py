@@ -21,12 +21,12 @@ CLIENTS = 32
 
 
 def streams(run):
-    """Streams at one token a second."""
+    """Streams at one token a second. Two processes of nginx, as one may not open as many files as 10,000 of them need."""
     counts = (10, 100, 300) if run.quick else (10, 100, 1000, 5000, 10000)
     knobs = {"tokens": 3, "token": STAMP, "delay_us": 1000000, "first_delay_us": 1000000}
     names = {"proxy": "nginx", "agent": "tt-agent"}
     found = {}
-    with run.bench() as bench:
+    with run.bench(nginx_workers=2) as bench:
         table = run.report.table("streams at one token a second", counts)
         groups = {"proxy": [bench.nginx_workers()], "agent": [bench.workers(), bench.workers() + bench.nginx_workers()]}
         for count in counts:

@@ -5,7 +5,7 @@ measurement, the command that made them, the machine and the date."""
 import os
 import re
 
-from .figures import number
+from .figures import number, read, write
 from .service import SOURCE
 
 PATH, PLOTS, FIGURES = (f"{SOURCE}/doc/{name}" for name in ("performance.md", "performance", "performance/figures.json"))
@@ -33,7 +33,13 @@ def block(name, table):
                   f"{table['seconds']} s, of which other processes used {table['others_cores']:.2f} cores.\n")
 
 
-def fill(tables):
+def update(tables):
+    """With these tables, and those of earlier runs that are not among them."""
+    from . import plots
+    os.makedirs(PLOTS, exist_ok=True)
+    tables = (read([FIGURES]) if os.path.exists(FIGURES) else {}) | tables
+    write(FIGURES, {"about": {}, "tables": tables})
+    plots.draw(tables, PLOTS)
     with open(PATH) as f:
         text = f.read()
     text = MARKED.sub(lambda m: m[1] + (block(m[2], tables[m[2]]) if m[2] in tables else m[3]) + m[4], text)

@@ -58,16 +58,21 @@ class Report:
         self.rounds_wanted, self.budget_s = rounds, budget_s
         self.began = time.strftime("%Y-%m-%d")
         self.about = {"machine": machine(), "date": self.began, "revision": revision(source), "rounds": rounds}
-        self.tables, self.shown = {}, 0
+        self.tables, self.failed = {}, []
         self.name, self.place = "", ""
 
     def measure(self, name, place, function, *arguments):
-        """Runs one measurement and notes how long it took and what other processes used meanwhile."""
+        """Runs one measurement and notes how long it took and what other processes used meanwhile. The others go on where one fails."""
         self.name, self.place, before = name, place, set(self.tables)
         began, busy, own = time.monotonic(), processes.busy_seconds(), processes.own_seconds()
         self.deadline = began + self.budget_s
         self.progress("starts")
-        function(*arguments)
+        try:
+            function(*arguments)
+        except (SystemExit, OSError, subprocess.SubprocessError) as e:
+            self.progress("")
+            print(f"{e if isinstance(e, SystemExit) else f'bench: {e}'}\n({name} failed)", file=sys.stderr, flush=True)
+            self.failed.append(name)
         took = time.monotonic() - began
         others = max(0, processes.busy_seconds() - busy - processes.own_seconds() + own) / took
         self.progress("")
@@ -101,7 +106,7 @@ class Report:
     def as_json(self):
         return {"about": self.about,
                 "tables": {name: {"title": t.title, "columns": t.columns, "rows": t.rows} | t.conditions
-                           for name, t in self.tables.items() if hasattr(t, "conditions")}}
+                           for name, t in self.tables.items() if t.conditions["measurement"] not in self.failed}}
 
 
 def write(path, data):

@@ -99,8 +99,8 @@ class Bench:
         self.mock, self.llm_port = self.mocked("mock", f"{self.build}/llm-mock", "--record", "64", "--script", f"{self.dir}/mock.json",
                                                *(("--port", self.llm_port) if self.llm_port else ()))
         if self.search:
-            _, port = self.mocked("search", f"{self.build}/search-mock")
-            self.env |= {"TAVILY_API_KEY": "bench", "TAVILY_BASE_URL": f"http://127.0.0.1:{port}"}
+            _, self.search_port = self.mocked("search", f"{self.build}/search-mock")
+            self.env |= {"TAVILY_API_KEY": "bench", "TAVILY_BASE_URL": f"http://127.0.0.1:{self.search_port}"}
         if self.backend is not None:
             _, port = self.mocked("backend", f"{self.build}/backend-mock")
             put_script(port, self.backend)
@@ -163,8 +163,7 @@ class Bench:
     def start_nginx(self):
         self.port = free_port()
         conf = f"{self.dir}/nginx.conf"
-        # As root it may allow its workers more files than it has itself.
-        files = 21000 if os.geteuid() == 0 else min(21000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        files = min(21000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         self.copy_drop_ins()
         with open(conf, "w") as f:
             f.write(f"""
@@ -196,7 +195,16 @@ http {{
         for p in list(self.loads):
             p.kill()
         processes.stop(self.processes[::-1])
+        if any(self.errors.values()):
+            self.show_logs()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def show_logs(self):
+        """The last lines of each, since they are removed."""
+        for path in sorted(glob.glob(f"{self.dir}/*.log")):
+            with open(path, errors="replace") as f:
+                for line in f.readlines()[-3:]:
+                    print(f"    {os.path.basename(path)}: {line.rstrip()[:300]}", flush=True)
 
     # ---- loads -------------------------------------------------------------------------
 
