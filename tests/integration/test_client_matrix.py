@@ -5,13 +5,12 @@ No client takes a broken answer for a whole one, and none tries for ever. A tabl
 import json
 import os
 import signal
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.api_clients import CLIENTS, client, is_installed, seen_in_this_run
+from harness.api_clients import CLIENTS, Cutter, client, is_installed, seen_in_this_run
 from harness.llm_script import COUNT, inline, said, words
 from harness.process import PATIENCE, WRAP, wait_until
 from harness.tool_mocks import call, calls, rounds
@@ -21,43 +20,6 @@ WEATHER = {"type": "function", "function": {"name": "weather", "description": "w
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
 LONG = {"tokens": 300, "token": "w# ", "numbered": True, "delay_us": 10000}
 WHOLE = said(300).replace("word", "w")
-
-
-class Cutter:
-    """Passes connections on to the service, and ends each after so many bytes of the answer."""
-
-    def __init__(self, testbed, host):
-        self.target = host.split(":")
-        self.socket = testbed.client(socket.create_server(("127.0.0.1", 0)))
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        while True:
-            try:
-                near, _ = self.socket.accept()
-            except OSError:
-                return
-            far = socket.create_connection((self.target[0], int(self.target[1])))
-            threading.Thread(target=self._copy, args=(near, far, None), daemon=True).start()
-            threading.Thread(target=self._copy, args=(far, near, 1500), daemon=True).start()
-
-    @staticmethod
-    def _copy(source, sink, left):
-        try:
-            while data := source.recv(4096 if left is None else min(4096, left)):
-                sink.sendall(data)
-                if left is not None:
-                    left -= len(data)
-                    if left == 0:
-                        break
-        except OSError:
-            pass
-        for s in (source, sink):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
 
 class World:

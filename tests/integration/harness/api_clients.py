@@ -4,7 +4,9 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,43 @@ CLIENTS = {
     "openai-node": Sdk("openai (Node) 7.55.0", javascript, "node-sdks", "openai_node.mjs", ("create", "stream", "helper")),
     "ai-sdk": Sdk("Vercel AI SDK 7.0.173", javascript, "node-sdks", "ai_sdk_node.mjs"),
 }
+
+class Cutter:
+    """Passes connections on to the service, and ends each after so many bytes of the answer."""
+
+    def __init__(self, testbed, host):
+        self.target = host.split(":")
+        self.socket = testbed.client(socket.create_server(("127.0.0.1", 0)))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                near, _ = self.socket.accept()
+            except OSError:
+                return
+            far = socket.create_connection((self.target[0], int(self.target[1])))
+            threading.Thread(target=self._copy, args=(near, far, None), daemon=True).start()
+            threading.Thread(target=self._copy, args=(far, near, 1500), daemon=True).start()
+
+    @staticmethod
+    def _copy(source, sink, left):
+        try:
+            while data := source.recv(4096 if left is None else min(4096, left)):
+                sink.sendall(data)
+                if left is not None:
+                    left -= len(data)
+                    if left == 0:
+                        break
+        except OSError:
+            pass
+        for s in (source, sink):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
 
 # What was seen in this run, for the table at its end: client -> scenario -> a word.
 seen_in_this_run = {}
