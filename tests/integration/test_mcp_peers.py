@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real MCP servers, and the protocol's own conformance suite."""
 
+import json
 import os
 import socket
 import subprocess
@@ -8,7 +9,8 @@ import sys
 
 import pytest
 
-from harness.api_clients import INSTALLED, node
+from harness.api_clients import DRIVERS, INSTALLED, node
+from harness.llm_script import COUNT, inline, said as said_words, words
 from harness.mcp_server import servers
 from harness.process import BUILD, PATIENCE, Process, wait_until
 from harness.runner import McpRunner
@@ -17,6 +19,8 @@ from harness.tool_mocks import call, calls, rounds
 pytestmark = pytest.mark.long
 NPM = INSTALLED / "mcp-npm" / "node_modules" / "@modelcontextprotocol"
 PYTHON = INSTALLED / "mcp-python" / "bin" / "python"
+FASTMCP = INSTALLED / "fastmcp" / "bin" / "python3"
+MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 DONE = "All done."
 
 SDK_SERVER = """
@@ -102,6 +106,85 @@ def test_server_everything(testbed):
     service, told = said(testbed, "all", f"http://127.0.0.1:{port}/mcp", ("echo", {"message": "hi"}), ("get-sum", {"a": 2, "b": 3}))
     assert "hi" in told[0] and "5" in told[1]
     assert service.status()["mcp"][0]["version"].startswith("2025-")
+
+
+# --- fastmcp ---
+
+FASTMCP_SERVER = """
+import sys
+from fastmcp import Context, FastMCP
+from fastmcp.exceptions import ToolError
+from fastmcp.utilities.types import Image
+s = FastMCP("peer")
+@s.tool
+def add(a: int, b: int) -> int:
+    "Adds."
+    return a + b
+@s.tool
+def fail() -> str:
+    raise ToolError("no such row")
+@s.tool
+async def steps(ctx: Context) -> str:
+    await ctx.info("noise")
+    await ctx.report_progress(1, 2, "half way")
+    return "done"
+@s.tool
+async def wants(ctx: Context) -> str:
+    return str(await ctx.elicit("Your name?", str))
+@s.tool
+def picture() -> Image:
+    return Image(data=b"x" * 3000, format="png")
+if len(sys.argv) > 1:
+    s.run("http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False)
+else:
+    s.run("stdio", show_banner=False)
+"""
+EACH = ("add", {"a": 2, "b": 40}), ("fail", {}), ("steps", {}), ("wants", {}), ("picture", {}), ("add", {"a": "x"}), ("add", {"a": 1, "b": 1})
+
+
+def check_fastmcp(told):
+    assert told[:3] == ["42", "Error: no such row", "done"] and told[-1] == "2", told
+    assert told[3].startswith("Error: ") and "an image was returned (image/png" in told[4] and told[5].startswith("Error: "), told
+
+
+def test_a_fastmcp_server(testbed):
+    need(FASTMCP)
+    port = free_port()
+    serve(testbed, "fastmcp", [FASTMCP, "-c", FASTMCP_SERVER, str(port)], port)
+    service, told = said(testbed, "peer", f"http://127.0.0.1:{port}/mcp", *EACH)
+    check_fastmcp(told)
+    turn = service.chat(rounds(calls(call("peer__steps")), {"text": DONE}))
+    assert "Using peer__steps\npeer__steps: half way\n" in turn.text
+
+
+def test_a_fastmcp_server_over_stdio(testbed):
+    need(FASTMCP)
+    runner = McpRunner(testbed, {"peer": {"command": str(FASTMCP), "args": ["-c", FASTMCP_SERVER]}})
+    check_fastmcp(said(testbed, "peer", runner.path, *EACH)[1])
+
+
+def seen_by_fastmcp(url, mode, *each, key=""):
+    done = subprocess.run([FASTMCP, DRIVERS / "fastmcp_client.py", url, mode, key, json.dumps(each)], capture_output=True, text=True, timeout=120 * PATIENCE)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_the_client_of_fastmcp(testbed, mode):
+    need(FASTMCP)
+    service, _ = testbed.one(sets=["http.mcp=true", "access.require=api", f"access.keys_file={testbed.directory}/keys.jsonl", "llm.continue=false"])
+    key = service.ctl("keys", "create", "client")["key"]
+    service.secrets.append(key)
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    wait_until(lambda: service.http.post("/mcp", json=ping, headers={"Authorization": f"Bearer {key}"}).status_code == 200, "the key is known")
+    seen = seen_by_fastmcp(service.url + "/mcp", mode, ["llm_status", {}], ["chat", {"message": words(delay_us=30000), "model": MODEL}], ["chat", {}],
+                           ["chat", {"message": inline(tokens=9, cut_after=3), "model": MODEL}], key=key)
+    assert {"chat", "llm_status"} <= set(seen["tools"])
+    status, chat, wrong, broken = seen["results"]
+    assert status["structured"]["status"] == "ready"
+    assert chat["text"] == "".join(chat["progress"]) == said_words(COUNT)
+    assert "message" in wrong["failed"] and broken["failed"], seen
+    assert "error" in seen_by_fastmcp(service.url + "/mcp", mode, key="wrong")
 
 
 # --- the conformance suite ---
