@@ -243,13 +243,18 @@ static void attempt_failed(struct relay *r, enum attempt_result result, const st
 
 static void begin(struct relay *r, size_t length)
 {
-	char headers[64] = "";
+	char headers[100] = "";
+	size_t len = 0;
 
 	if (r->begun)
 		return;
 	r->begun = true;
+	/* If the body breaks off, Apache leaves it without an end, but would wait for the next request before it closes
+	 * the client's connection. */
+	if (!r->is_stream && length > r->held.len)
+		len = (size_t)snprintf(headers, sizeof headers, "Connection: close\r\n");
 	if (!r->is_stream && length != SIZE_MAX)
-		snprintf(headers, sizeof headers, "Content-Length: %zu\r\n", length);
+		snprintf(headers + len, sizeof headers - len, "Content-Length: %zu\r\n", length);
 	response_head(r->connection, (int)r->status, r->type, headers);
 	output_set_state(relay_output(r), r->is_stream ? PHASE_EVENTS : PHASE_BYTES, false);
 }

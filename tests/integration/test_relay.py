@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """/v1/embeddings and /v1/completions, and chats that no turn can answer: bytes that pass unchanged."""
 
+import base64
 import json
 import os
 import signal
 import socket
+import struct
 import threading
 
 import pytest
 
+from harness.api_clients import CLIENTS, client
 from harness.http_client import Cut, Exchange
 from harness.openai_stream import error_of, post
 from harness.process import WRAP, wait_until
@@ -20,6 +23,7 @@ EMBED, COMPLETE, CHAT = "/v1/embeddings", "/v1/completions", "/v1/chat/completio
 # As odd as JSON may be: order, spaces, escapes, numbers and unknown members stay as they are.
 ODD = b'{ "input" :["a\\u00e9\\ud83d\\ude00", "b"],\n "x": 1.50e+2, "y":[{"model":"inner"}], "model"\t: "%s", "z":"\\/" , "dimensions":12345678901234567890}'
 VECTORS = b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":"AAAAgA=="}], "model":"x","usage":{"prompt_tokens":3,"total_tokens":3}} \n'
+SAID = [b'data: {"id":"c","object":"text_completion","choices":[{"index":0,"text":"%s","finish_reason":null}]}\n\n' % t for t in (b"Hel", b"lo")]
 TEXT = b'{"id":"cmpl-1","object":"text_completion","choices":[{"index":0,"text":"Hi","finish_reason":"stop"}],"usage":{"prompt_tokens":4,"completion_tokens":2}}'
 
 
@@ -281,7 +285,7 @@ def test_an_error_in_a_stream_passes_as_it_came(world):
         assert complete(world, {"stream": True}).body == b"".join(said[:count])
 
 
-@pytest.mark.parametrize("server", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("server", ["nginx", "lighttpd", "apache"])
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 def test_no_broken_answer_looks_whole(world, framing, server):
     """It began to pass because it is too long to be held."""
@@ -438,6 +442,51 @@ def test_a_body_that_is_too_long(testbed):
     service, _ = set_up(testbed, lambda *_: whole(VECTORS), sets=["http.body_limit=2000"])
     error = error_of(post(service.host, {"model": EMBEDDER, "input": "x" * 5000}, EMBED), 413)
     assert "http.body_limit" in error["message"]
+
+
+# --- clients as they are published ---
+
+
+@pytest.fixture(scope="module", params=[client(name) for name in ("openai-2", "openai-3", "openai-node")])
+def openai(request):
+    o = CLIENTS[request.param].start()
+    yield o
+    o.close()
+
+
+def test_clients_get_numbers_and_text(world, openai):
+    url = world.service.url + "/v1"
+    numbers = [[0.5, -2.0, 3.25], [1e-3, 0.0, 7.0]]
+    for batch in ["one"], ["one", "two"], [[1, 2], [3]]:
+        vectors = [{"object": "embedding", "index": i, "embedding": base64.b64encode(struct.pack("<3f", *n)).decode()} for i, n in enumerate(numbers[:len(batch)])]
+        world.say(*whole({"object": "list", "data": vectors, "model": EMBEDDER, "usage": {"prompt_tokens": 2, "total_tokens": 2}}))
+        seen = openai.do(url, ("embed", {"model": EMBEDDER, "input": batch}))
+        assert [pytest.approx(n) for n in numbers[:len(batch)]] == seen["vectors"], seen
+        sent = json.loads(world.asked(EMBED)[0][2])
+        assert sent["encoding_format"] == "base64" and sent["input"] == batch
+    world.say(*whole(TEXT))
+    assert openai.do(url, ("complete", {"model": "a/writer", "prompt": "x"})) == {"text": "Hi"}
+    world.say(*events(*SAID, b"data: [DONE]\n\n"))
+    assert openai.do(url, ("completed", {"model": "a/writer", "prompt": "x"})) == {"text": "Hello"}
+
+
+BROKEN = {
+    "embeddings that were cut": ("embed", [whole(VECTORS)[0], VECTORS[:-20]], {}),
+    "long embeddings that were cut": ("embed", [whole(b"x" * 3_000_000)[0], b'{"data":"' + b"x" * 2_000_000], {}),
+    "a completion that was cut": ("complete", [whole(TEXT)[0], TEXT[:-9]], {}),
+    "a stream that was cut": ("completed", "cut", {}),
+    "a stream that ended early": ("completed", "early", {}),
+    "no embeddings": ("embed", whole({"error": {"message": "too long", "type": "BadRequestError", "param": None, "code": 400}}, 400), {"status": 400}),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_no_client_takes_a_broken_answer_for_a_whole_one(world, openai, name):
+    way, parts, expected = BROKEN[name]
+    world.say(*{"cut": events(*SAID, end=()), "early": events(*SAID)}.get(parts, parts) if isinstance(parts, str) else parts)
+    request = {"model": EMBEDDER, "input": "x"} if way == "embed" else {"model": "a/writer", "prompt": "x"}
+    seen = openai.do(world.service.url + "/v1", (way, request))
+    assert seen.get("error") and expected.items() <= seen.items(), seen
 
 
 # --- the service itself ---

@@ -48,7 +48,26 @@ async function left(client, request) {
 	return {};
 }
 
-const ways = { create: created, stream: streamed, helper: helped, tools, leave: left };
+// The client asks for base64, and makes numbers of it.
+async function embedded(client, request) {
+	return { vectors: (await client.embeddings.create(request)).data.map((e) => e.embedding) };
+}
+
+async function completed(client, request) {
+	return { text: (await client.completions.create(request)).choices[0].text };
+}
+
+async function completedInPieces(client, request) {
+	let text = "";
+	for await (const chunk of await client.completions.create({ ...request, stream: true })) {
+		text += chunk.choices[0].text;
+	}
+	return { text };
+}
+
+const ways = {
+	create: created, stream: streamed, helper: helped, tools, leave: left, embed: embedded, complete: completed, completed: completedInPieces,
+};
 
 for await (const line of readline.createInterface({ input: process.stdin })) {
 	const order = JSON.parse(line), found = [];

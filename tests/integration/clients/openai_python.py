@@ -77,6 +77,10 @@ WAYS = {
     "helper": lambda client, request: message(helped(client, request)),
     "tools": tools,
     "leave": left,
+    # The client asks for base64, and makes numbers of it.
+    "embed": lambda client, request: {"vectors": [list(e.embedding) for e in client.embeddings.create(**request).data]},
+    "complete": lambda client, request: {"text": client.completions.create(**request).choices[0].text},
+    "completed": lambda client, request: {"text": "".join(c.choices[0].text for c in client.completions.create(**request, stream=True))},
 }
 
 for line in sys.stdin:
