@@ -36,6 +36,8 @@ struct server {
 	int64_t since_ms; /* wall clock: it is in this state */
 	size_t offered;
 	bool logs_left_out; /* the list is new: what is left out of it is logged */
+	size_t left_out;
+	char left_out_why[200]; /* the first of them and the reason; "": none */
 };
 
 struct mcp_watch {
@@ -52,8 +54,10 @@ struct mcp_watch {
 
 static void on_left_out(void *arg, const char *name, const char *why)
 {
-	const struct server *v = arg;
+	struct server *v = arg;
 
+	if (v->left_out++ == 0)
+		snprintf(v->left_out_why, sizeof v->left_out_why, "%s: %s", name, why);
 	if (v->logs_left_out)
 		log_event(LOG_MCP_TOOL_LEFT_OUT, L_STR("server", v->target.name), L_STR("tool", name),
 		          L_STR("reason", why));
@@ -65,9 +69,11 @@ static json_t *server_state(const struct server *v)
 	char place[300];
 
 	mcp_target_place(&v->target, place, sizeof place);
-	return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:s?, s:f}", "name", v->target.name, "url", place, "state", state,
-	                 "version", v->version[0] != '\0' ? v->version : NULL, "tools", (json_int_t)v->offered, "error",
-	                 v->error[0] != '\0' ? v->error : NULL, "since", (double)v->since_ms / 1000);
+	return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:I, s:s?, s:s?, s:f}", "name", v->target.name, "url", place,
+	                 "state", state, "version", v->version[0] != '\0' ? v->version : NULL, "tools",
+	                 (json_int_t)v->offered, "left_out", (json_int_t)v->left_out, "left_out_reason",
+	                 v->left_out > 0 ? v->left_out_why : NULL, "error", v->error[0] != '\0' ? v->error : NULL,
+	                 "since", (double)v->since_ms / 1000);
 }
 
 /* Makes both documents again. */
@@ -79,6 +85,7 @@ static void make_documents(struct mcp_watch *w, bool *tools_differ, bool *state_
 		struct server *v = w->servers[i];
 		json_t *published = v->tools != NULL || v->restored != NULL ? json_copy(v->entry) : NULL;
 
+		v->left_out = 0;
 		v->offered = published == NULL  ? 0
 		             : v->tools != NULL ? mcp_tools_add(tools, &v->target, v->tools, on_left_out, v)
 		                                : mcp_tools_restore(tools, v->target.name, v->restored);

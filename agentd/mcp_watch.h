@@ -26,7 +26,8 @@ void mcp_watch_tick(struct mcp_watch *w);
 json_t *mcp_watch_tools(const struct mcp_watch *w);
 
 /* For people, an array: {"name", "url", "state": "answers", "failing" or "pending", "version", "tools": their
- * number, "error", "since"}; borrowed, NULL: no server is configured. */
+ * number, "left_out": that of those that are not offered, "left_out_reason": one of them and why, "error", "since"};
+ * borrowed, NULL: no server is configured. */
 json_t *mcp_watch_state(const struct mcp_watch *w);
 
 #endif

@@ -57,7 +57,11 @@ static void show_list(const struct ctl *a, const json_t *document)
 		table_addf(t, COLOUR_NONE, "%lld", number_of(row, "tools"));
 		table_add(t, COLOUR_NONE, version != NULL ? version : "");
 		table_add(t, COLOUR_NONE, text_of(row, "url"));
-		table_add(t, COLOUR_NONE, error != NULL ? error : "");
+		if (error == NULL && number_of(row, "left_out") > 0)
+			table_addf(t, COLOUR_NONE, "%lld left out: %s", number_of(row, "left_out"),
+			           text_of(row, "left_out_reason"));
+		else
+			table_add(t, COLOUR_NONE, error != NULL ? error : "");
 	}
 	if (json_array_size(servers) > 0)
 		table_print(t);

@@ -166,6 +166,31 @@ static void check_search(struct doctor *d)
 	}
 }
 
+/* --- MCP servers -------------------------------------------------------------------------------- */
+
+/* As tt-agentd sees them, which lists their tools again and again. */
+static void check_mcp_server(struct doctor *d, const json_t *server)
+{
+	const char *name = text_of(server, "name"), *url = text_of(server, "url"), *error = text_of(server, "error");
+	const char *state = text_of(server, "state");
+	long long left_out = number_of(server, "left_out");
+
+	if (name == NULL || url == NULL || state == NULL)
+		return;
+	if (error != NULL && (strncmp(error, "HTTP 401", 8) == 0 || strncmp(error, "HTTP 403", 8) == 0))
+		doctor_find(d, FINDING_MCP_TOKEN_REFUSED, name, "%s (%s): %s", name, url, error);
+	else if (error != NULL && strncmp(url, "unix:", 5) == 0 && strncmp(error, "HTTP ", 5) != 0 &&
+	         strstr(error, "in time") == NULL)
+		doctor_find(d, FINDING_MCP_RUNNER_DOWN, url + 5, "%s (%s): %s", name, url, error);
+	else if (error != NULL)
+		doctor_find(d, FINDING_MCP_SERVER_FAILS, name, "%s (%s): %s", name, url, error);
+	else if (left_out > 0)
+		doctor_find(d, FINDING_MCP_TOOLS_LEFT_OUT, name, "%lld tools of %s (%s) are not offered; %s", left_out,
+		            name, url, text_of(server, "left_out_reason"));
+	else if (strcmp(state, "answers") == 0 && number_of(server, "tools") == 0)
+		doctor_find(d, FINDING_MCP_NO_TOOLS, name, "%s (%s) answers, but offers no tools", name, url);
+}
+
 /* --- a chat ---------------------------------------------------------------------------------------- */
 
 static void try_chat(struct doctor *d)
@@ -184,9 +209,13 @@ static void try_chat(struct doctor *d)
 
 void check_tools(struct doctor *d)
 {
+	const json_t *server;
+	size_t i;
+
 	if (d->config != NULL) {
 		check_sandbox(d);
 		check_search(d);
+		json_array_foreach(json_object_get(d->status, "mcp"), i, server) check_mcp_server(d, server);
 	} else {
 		doctor_skip(d, "tools", "the settings in effect are not known");
 	}

@@ -19,6 +19,7 @@ import pytest
 from harness.doctor import CONF, ERRORS, OK, doctor, expect, run, start
 from harness.exhaustion import ControlGroup, Disk
 from harness.front import Front, ask_alone, through
+from harness.mcp_server import McpServer, servers, tool
 from harness.no_llm import FOLLOWS
 from harness.process import BUILD, PATIENCE, SOURCE, clean_env, wait_until
 from harness.tool_mocks import search, search_env
@@ -575,6 +576,28 @@ def bound(file, text, on):
 def test_a_kernel_without_user_namespaces_is_found(sandbox, tmp_path):
     before = bound(tmp_path / "max", "0\n", "/proc/sys/user/max_user_namespaces")
     expect(sandbox, "namespaces_off", "max_user_namespaces is 0", fix="sysctl -w user.max_user_namespaces=", also={"runner_down"}, before=before)
+
+
+# --- MCP servers ---
+
+def test_mcp_servers_that_offer_nothing_are_found(testbed):
+    bad = tool("bad", inputSchema={"type": "object", "properties": {"n": {"type": "number", "x-mcp-header": "N"}}})
+    mocks = {"dead": McpServer(), "closed": McpServer(), "empty": McpServer(tools=[]), "partly": McpServer(tools=[tool("good"), bad]), "good": McpServer()}
+    for mock in mocks.values():
+        testbed.client(mock)
+    mocks["dead"].status, mocks["closed"].status = 500, 401
+    each = [{"name": name, "url": mock.url} for name, mock in mocks.items()]
+    service = start(testbed, sets=[servers(*each, {"name": "command", "socket": "/no/such/mcp.sock"})])
+    service.wait_status(lambda s: {m["state"] for m in s["mcp"]} == {"answers", "failing"}, "all were tried")
+    wait_until(lambda: service.ctl("mcp", "list")["servers"][3]["left_out"] == 1, "what is left out is known")
+    found = doctor(service)
+    messages = {name: (row["message"], row["fix"]) for name, row in found.items()}
+    assert set(messages) == {"mcp_server_fails", "mcp_token_refused", "mcp_no_tools", "mcp_tools_left_out", "mcp_runner_down"}, messages
+    assert "HTTP 500" in messages["mcp_server_fails"][0] and messages["mcp_server_fails"][1] == "tt-agentctl mcp tools dead"
+    assert "HTTP 401" in messages["mcp_token_refused"][0] and "token_file or headers of closed" in messages["mcp_token_refused"][1]
+    assert "empty" in messages["mcp_no_tools"][0] and "1 tools of partly" in messages["mcp_tools_left_out"][0] and "bad: " in messages["mcp_tools_left_out"][0]
+    assert "/no/such/mcp.sock" in messages["mcp_runner_down"][0] and "tt-agent-mcp.socket" in messages["mcp_runner_down"][1]
+    assert "1 left out: bad: " in run(service, "mcp", "list").stdout
 
 
 # --- the web server ---
