@@ -17,6 +17,8 @@ struct api_form {
 	const char *off;      /* what clients are told without it */
 	/* A whole response in its form of an error. headers: more lines, each ended by \r\n. */
 	void (*refuse)(struct connection *c, int status, const char *headers, const char *text);
+	/* Of a 401: puts another "WWW-Authenticate: ...\r\n" in the place of out. NULL: it is Bearer. */
+	void (*challenge)(const struct config *c, char *out, size_t size);
 };
 extern const struct api_form api_openai, api_messages;
 

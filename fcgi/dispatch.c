@@ -271,7 +271,7 @@ static bool identify(struct worker *w, const struct config *config, struct conne
 	struct access_credentials credentials = {
 		.user = user_of(config, c), .address = connection_params(c)->remote_addr, .is_api = e->is_api};
 	struct access_identity *identity;
-	char headers[ACCESS_HEADERS_MAX];
+	char headers[ACCESS_HEADERS_MAX + 600];
 	struct access_refusal r;
 
 	if (access_is_required(worker_access(w), credentials.is_api)) {
@@ -289,6 +289,8 @@ static bool identify(struct worker *w, const struct config *config, struct conne
 		return false;
 	}
 	access_refusal_headers(&r, headers);
+	if (r.status == 401 && e->form != NULL && e->form->challenge != NULL)
+		e->form->challenge(config, headers, sizeof headers);
 	refuse_with(c, e, r.status, headers, r.message);
 	return false;
 }

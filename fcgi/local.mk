@@ -32,6 +32,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/mcp.c \
 	fcgi/endpoints/metrics.c \
 	fcgi/endpoints/models.c \
+	fcgi/endpoints/oauth_protected_resource.c \
+	fcgi/endpoints/oauth_protected_resource.h \
 	fcgi/endpoints/openapi.c \
 	fcgi/endpoints/poll_requests.c \
 	fcgi/endpoints/published_document.c \

@@ -9,6 +9,7 @@
 #include "fcgi/body.h"
 #include "fcgi/chat.h"
 #include "fcgi/endpoint.h"
+#include "fcgi/endpoints/oauth_protected_resource.h"
 #include "fcgi/mcp_call.h"
 #include "fcgi/response.h"
 
@@ -295,6 +296,7 @@ static const struct api_form form = {
 	.setting = CFG_HTTP_MCP,
 	.off = "The MCP server is switched off (setting http.mcp)",
 	.refuse = refuse,
+	.challenge = oauth_protected_resource_challenge,
 };
 
 const struct endpoint endpoint_mcp = {

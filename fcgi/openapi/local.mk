@@ -7,6 +7,7 @@ openapi_parts = \
 	fcgi/openapi/mcp.json \
 	fcgi/openapi/metrics.json \
 	fcgi/openapi/models.json \
+	fcgi/openapi/oauth_protected_resource.json \
 	fcgi/openapi/openapi.json \
 	fcgi/openapi/poll_requests.json \
 	fcgi/openapi/refresh.json \

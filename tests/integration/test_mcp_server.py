@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from harness.http_client import Exchange
+from harness.issuer import claims, token
 from harness.llm_script import COUNT, inline, said, words
 from harness.mcp_clients import HERE, McpClient
 from harness.mcp_messages import ACCEPT, KEYS, LEGACY, MODERN, Answer, begin, call, meta, post, raw, request
@@ -266,6 +267,30 @@ def test_keys(keyed):
     assert call(host, "chat", {"message": "x", "model": MODEL}, headers=other).status == 403
     assert call(host, "chat", {"message": "x"}, headers=other).result["isError"]
     assert call(host, "llm_status", headers=other).result["structuredContent"]["models"] == []
+
+
+def test_a_client_without_a_token_is_told_whose_it_needs(testbed):
+    """RFC 9728: the document is beside /mcp, for everybody."""
+    url, secret = "https://chat.example.org/agent/mcp", "an-issuers-secret-of-more-than-32-bytes"
+    service, _ = testbed.one(env={"AGENT_ACCESS_JWT_SECRET": secret}, sets=[
+        *SETS, "http.api=true", "access.require=all", "access.jwt_issuer=https://idp.example", f"access.jwt_audience={url}", f"http.mcp_url={url}"])
+    place = "/.well-known/oauth-protected-resource"
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        answer = post(service.host, "tools/list", headers=headers)
+        assert answer.status == 401 and answer.headers["www-authenticate"] == f'Bearer resource_metadata="https://chat.example.org/agent{place}"'
+    for path in (place, place + "/mcp", "/agent" + place):
+        answer = service.http.get(path, headers={"Origin": "https://inspector.example"})
+        assert answer.status_code == 200 and answer.headers["access-control-allow-origin"] == "*"
+        assert answer.json() == {"resource": url, "authorization_servers": ["https://idp.example"], "bearer_methods_supported": ["header"]}
+    assert service.http.get("/v1/models").headers["www-authenticate"] == "Bearer"
+    assert post(service.host, "tools/list", headers={"Authorization": f"Bearer {token(claims(aud=url), secret=secret.encode())}"}).status == 200
+    assert post(service.host, "tools/list", headers={"Authorization": f"Bearer {token(claims(), secret=secret.encode())}"}).status == 401
+
+
+def test_without_an_issuer_nothing_is_said_of_tokens(keyed):
+    service, _ = keyed
+    answer = service.http.get("/.well-known/oauth-protected-resource")
+    assert answer.status_code == 404 and "http.mcp_url" in answer.json()["detail"]
 
 
 def test_limits_and_usage(keyed):

@@ -55,7 +55,8 @@ class Api:
 
 
 def set_up(testbed, *sets):
-    return Api(testbed.one(env=search_env(search(testbed)), sets=["http.api=true", "http.mcp=true", *sets])[0])
+    return Api(testbed.one(env=search_env(search(testbed)), sets=[
+        "http.api=true", "http.mcp=true", "http.mcp_url=https://a.example/mcp", "access.jwt_issuer=https://idp.example", *sets])[0])
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,8 @@ READY = [
     ("POST", "/poll_requests", "", {"content": b"[", "headers": {"Content-Type": "application/json"}}, 422),
     ("POST", "/poll_requests", "", {"content": b"x", "headers": {"Content-Type": "text/plain"}}, 422),
     ("POST", "/poll_requests", "", {"json": {"message": "hello", "thread_id": "t"}, "headers": {"Sec-Fetch-Site": "cross-site"}}, 403),
+    ("GET", "/.well-known/oauth-protected-resource", "", {}, 200),
+    ("GET", "/.well-known/oauth-protected-resource", "/nix", {}, 404),
     ("GET", "/v1/models", "", {}, 200),
     ("GET", "/v1/models", "/none", {}, 404),
     ("OPTIONS", "/v1/models", "", {}, 204),
