@@ -383,6 +383,17 @@ static int resolve_model(struct worker *w, struct chat_request *r)
 	return r->model != NULL ? 0 : -1;
 }
 
+/* Whether its answer is stored, where its client has not said so. -1: no memory. */
+static int choose_store(struct worker *w, struct chat_request *r)
+{
+	const struct config *config = published_config(worker_published(w));
+
+	if (!r->may_forget || config == NULL || cfg_bool(config, CFG_THREADS_STORE_RESPONSES))
+		return 0;
+	r->forgets = true;
+	return json_object_set_new(r->echo, "store", json_false());
+}
+
 /* What no turn can answer; the agent is one. */
 static void relay(struct worker *w, struct connection *c, struct turn_request *request)
 {
@@ -407,7 +418,7 @@ static void admit(struct worker *w, struct connection *c, struct turn_request *r
 	enum failure why;
 	unsigned entry;
 
-	if (resolve_model(w, &request->chat) < 0 ||
+	if (resolve_model(w, &request->chat) < 0 || choose_store(w, &request->chat) < 0 ||
 	    (thread != NULL && !request->chat.plain && request->chat.stored == NULL &&
 	     chat_request_name_thread(&request->chat, thread) < 0)) {
 		refuse(request->protocol, w, c, &request->chat, FAILURE_UNAVAILABLE, NO_MEMORY);

@@ -25,10 +25,11 @@ struct chat_request {
 	bool plain;        /* the LLM gets nothing but that: no prompt, no tools of this service */
 
 	/* Of a client whose messages are only what is new, else NULL: */
-	json_t *stored; /* these, as they are stored with the answer */
-	char *previous; /* the id of the answer that it goes on from; NULL: all that its thread has, or nothing */
-	json_t *echo;   /* what the answer repeats of the request; an object */
-	bool forgets;   /* nothing is stored */
+	json_t *stored;  /* these, as they are stored with the answer */
+	char *previous;  /* the id of the answer that it goes on from; NULL: all that its thread has, or nothing */
+	json_t *echo;    /* what the answer repeats of the request; an object */
+	bool forgets;    /* nothing is stored */
+	bool may_forget; /* the client has not said whether it is, and goes on from nothing */
 
 	/* What only the LLM's server can answer, as no turn puts such an answer together: the body as it came; NULL: a
 	 * turn can. */

@@ -784,59 +784,6 @@ static json_t *responses_record(struct reply *r, const struct usage *u, bool lef
 	return record;
 }
 
-static const char *key_in(const json_t *record)
-{
-	return json_string_value(json_object_get(record, "id")) + sizeof RESPONSES_ID - 1 + RESPONSES_THREAD;
-}
-
-static json_t *stored_message(const json_t *record, const json_t *message, unsigned number, bool last)
-{
-	json_t *annotations = last ? json_object_get(record, "annotations") : NULL;
-	const char *status = json_string_value(json_object_get(record, "status"));
-	json_t *id = json_sprintf("msg_%s%x", key_in(record), number);
-
-	return json_pack("{s:o, s:s, s:s, s:s, s:[{s:s, s:o, s:[], s:O}]}", "id", id, "type", "message", "role",
-	                 "assistant", "status", last && strcmp(status, "completed") != 0 ? "incomplete" : "completed",
-	                 "content", "type", "output_text", "annotations",
-	                 annotations != NULL ? json_incref(annotations) : json_array(), "logprobs", "text",
-	                 json_object_get(message, "content"));
-}
-
-static json_t *stored_call(const json_t *record, const json_t *call, size_t number)
-{
-	const json_t *function = json_object_get(call, "function");
-	json_t *id = json_sprintf("fc_%s%zx", key_in(record), number);
-
-	return json_pack("{s:o, s:s, s:O, s:O, s:O, s:s}", "id", id, "type", "function_call", "call_id",
-	                 json_object_get(call, "id"), "name", json_object_get(function, "name"), "arguments",
-	                 json_object_get(function, "arguments"), "status", "completed");
-}
-
-json_t *responses_stored(const json_t *record, const json_t *turn)
-{
-	size_t count = json_array_size(turn), at = (size_t)json_integer_value(json_object_get(record, "inputs")), i;
-	json_t *response = json_copy((json_t *)(uintptr_t)record), *output = json_array(), *call;
-	unsigned messages = 0;
-
-	json_object_del(response, "inputs");
-	json_object_del(response, "annotations");
-	for (; at < count; at++) {
-		const json_t *message = json_array_get(turn, at);
-		bool last = at + 1 == count, is_empty = json_is_true(json_object_get(message, "empty"));
-		const char *role = json_string_value(json_object_get(message, "role"));
-
-		if (role == NULL || strcmp(role, "assistant") != 0)
-			continue;
-		if (!is_empty && json_string_length(json_object_get(message, "content")) > 0)
-			json_array_append_new(output, stored_message(record, message, messages++, last));
-		if (last) /* the calls before it were ours */
-			json_array_foreach(json_object_get(message, "tool_calls"), i, call)
-				json_array_append_new(output, stored_call(record, call, i));
-	}
-	json_object_set_new(response, "output", output);
-	return response;
-}
-
 /* ---- the program has died ---- */
 
 static bool responses_can_resume(unsigned char state)

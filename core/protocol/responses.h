@@ -31,4 +31,16 @@ int responses_parse(const char *body, size_t len, struct chat_request *r, json_t
  * reference; NULL: no memory. */
 json_t *responses_stored(const json_t *record, const json_t *turn);
 
+/* What it answers, as items in the order in which they were sent: those of its own request. A new reference. */
+json_t *responses_inputs(const json_t *record, const json_t *turn);
+
+/* A part of a list. */
+struct responses_range {
+	bool ascending;
+	size_t limit;
+	const char *after; /* the id of the last item of the page before; NULL: it is the first page */
+};
+/* {"object":"list", "data":[...], ...}: a new reference. */
+json_t *responses_page(const json_t *items, const struct responses_range *range);
+
 #endif

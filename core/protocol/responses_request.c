@@ -625,6 +625,7 @@ static int take_before(json_t *body, struct chat_request *r, struct openai_probl
 	if (json_is_object(conversation) ? !has_id || !is_name(id) : has_id && !is_name(id))
 		return openai_wrong(p, "conversation", "conversation must be an id of at most %u bytes, or have one.",
 		                    ID_MAX);
+	r->may_forget = !has_previous && !has_id && !json_is_boolean(json_object_get(body, "store"));
 	if (has_previous) {
 		r->previous = strdup(json_string_value(previous));
 		responses_thread(json_string_value(previous), thread);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* POST /v1/responses: an answer as OpenAI's newer clients read it. GET /v1/responses/ID: one that is stored. */
+/* POST /v1/responses: an answer as OpenAI's newer clients read it. GET /v1/responses/ID: one that is stored, and
+ * GET /v1/responses/ID/input_items: what it answers. */
 #include "core/protocol/responses.h"
 #include "core/turn/turn.h"
 #include "fcgi/api.h"
 #include "fcgi/chat.h"
 #include "fcgi/endpoint.h"
 #include "fcgi/response.h"
+#include "fcgi/route.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,16 +16,37 @@
 #define NOT_LOADED "The store of conversations does not answer. Please try again in a moment."
 #define NO_MEMORY  "Out of memory"
 
+#define PAGE     20 /* items of a list where the request does not say */
+#define PAGE_MAX 100
+
 /* ---- one that is stored ---- */
 
 struct lookup {
 	struct connection *connection;
 	struct store_request *load;
 	char id[sizeof RESPONSES_ID + RESPONSES_KEY];
+	bool wants_inputs;
+	struct responses_range range;
+	char *after; /* that it points to */
 };
 
-/* The response of this id among the turns of its thread; NULL: there is none. */
-static json_t *find(const json_t *turns, const char *id)
+static void lookup_free(struct lookup *l)
+{
+	if (l != NULL)
+		free(l->after);
+	free(l);
+}
+
+static json_t *inputs_page(const struct lookup *l, const json_t *record, const json_t *turn)
+{
+	json_t *items = responses_inputs(record, turn), *page = responses_page(items, &l->range);
+
+	json_decref(items);
+	return page;
+}
+
+/* What is wanted of the response of this id among the turns of its thread; NULL: there is none. */
+static json_t *find(const struct lookup *l, const json_t *turns)
 {
 	const json_t *turn, *record;
 	const char *own;
@@ -34,8 +57,8 @@ static json_t *find(const json_t *turns, const char *id)
 		record = json_object_get(json_array_get(turn, json_array_size(turn) - 1), "response");
 		own = json_string_value(json_object_get(record, "id"));
 		/* Of a turn that was too long there is only enough to go on from it. */
-		if (own != NULL && strcmp(own, id) == 0 && json_object_get(record, "object") != NULL)
-			return responses_stored(record, turn);
+		if (own != NULL && strcmp(own, l->id) == 0 && json_object_get(record, "object") != NULL)
+			return l->wants_inputs ? inputs_page(l, record, turn) : responses_stored(record, turn);
 	}
 	return NULL;
 }
@@ -44,9 +67,9 @@ static void on_loaded(void *arg, const json_t *turns, const struct err *e)
 {
 	struct lookup *l = arg;
 	struct connection *c = l->connection;
-	json_t *response = find(turns, l->id);
+	json_t *response = find(l, turns);
 
-	free(l);
+	lookup_free(l);
 	if (response != NULL)
 		response_value(c, 200, response);
 	else if (e != NULL)
@@ -60,24 +83,48 @@ static void on_client_left(void *arg)
 	struct lookup *l = arg;
 
 	store_cancel(l->load);
-	free(l);
+	lookup_free(l);
 }
 
-static void get(struct worker *w, struct connection *c, const char *id)
+/* "resp_...", or "resp_.../input_items" with the range of its query. False: it is neither, or there is no memory. */
+static bool take_path(struct lookup *l, const char *path, const char *query)
+{
+	size_t len = strcspn(path, "/");
+	char *order, *limit;
+	long number;
+
+	if (len >= sizeof l->id || (path[len] != '\0' && strcmp(path + len, "/input_items") != 0))
+		return false;
+	memcpy(l->id, path, len);
+	l->wants_inputs = path[len] != '\0';
+	order = route_query_value(query, "order");
+	limit = route_query_value(query, "limit");
+	number = limit != NULL ? strtol(limit, NULL, 10) : PAGE;
+	l->after = route_query_value(query, "after");
+	l->range = (struct responses_range){.ascending = order != NULL && strcmp(order, "asc") == 0,
+	                                    .limit = number < 1          ? 1
+	                                             : number > PAGE_MAX ? PAGE_MAX
+	                                                                 : (size_t)number,
+	                                    .after = l->after};
+	free(order);
+	free(limit);
+	return responses_is_id(l->id);
+}
+
+static void get(struct worker *w, struct connection *c, const char *path)
 {
 	static const struct connection_owner owner = {.closed = on_client_left};
 	const struct chat_services *services = worker_chat_services(w);
+	struct lookup *l = calloc(1, sizeof *l);
 	char thread[RESPONSES_THREAD_MAX];
-	struct lookup *l;
 
-	if (!responses_is_id(id)) {
+	if (l != NULL && !take_path(l, path, connection_params(c)->query_string)) {
+		lookup_free(l);
 		api_refuse(c, 404, "", NOT_FOUND);
 		return;
 	}
-	l = calloc(1, sizeof *l);
 	if (l != NULL && services != NULL) {
-		responses_thread(id, thread);
-		snprintf(l->id, sizeof l->id, "%s", id);
+		responses_thread(l->id, thread);
 		l->connection = c;
 		l->load =
 			store_load(services->store,
@@ -85,7 +132,7 @@ static void get(struct worker *w, struct connection *c, const char *id)
 		                   on_loaded, l);
 	}
 	if (l == NULL || l->load == NULL) {
-		free(l);
+		lookup_free(l);
 		api_refuse(c, 503, "Retry-After: 2\r\n", NO_MEMORY);
 		return;
 	}
@@ -114,6 +161,6 @@ const struct endpoint endpoint_v1_responses = {
 	.right = ENDPOINT_PUBLIC,
 	.takes_rest = true,
 	.is_api = true,
-	.help = "Answers as the Responses API does, streamed or not, and has the stored answer of an id.",
+	.help = "Answers as the Responses API does, streamed or not, and has the stored answer of an id, and what it answers.",
 	.answer = answer,
 };

@@ -233,6 +233,15 @@ def test_stored_answers(world):
     assert len(llm.chats()) == before
 
 
+def test_answers_are_stored_as_the_admin_says_where_the_client_does_not(testbed):
+    service, _ = testbed.one(sets=API + ["threads.store_responses=false"])
+    unsaid, said_so = answer_of(service.host, ask(words(3))), answer_of(service.host, ask(words(3), store=True))
+    assert unsaid["store"] is False and said_so["store"] is True
+    assert [service.http.get(f"{PATH}/{a['id']}").status_code for a in (unsaid, said_so)] == [404, 200]
+    follows = answer_of(service.host, ask(words(3), previous_response_id=said_so["id"]))
+    assert follows["store"] is True and service.http.get(f"{PATH}/{follows['id']}").json() == follows
+
+
 def key_of(service, name):
     key = service.ctl("keys", "create", name)["key"]
     service.secrets.append(key)
@@ -400,6 +409,17 @@ def test_answers_as_the_client_reads_them(world, openai):
         assert seen["text"] == said(COUNT) and seen["status"] == "completed" and seen["usage"] == 12 + COUNT
     stored = openai.do(url, ("retrieve", {"response_id": plain["id"]}))
     assert stored["text"] == plain["text"] and stored["id"] == plain["id"]
+
+
+def test_what_an_answer_answers(world, openai):
+    """However small its pages are."""
+    url = world[0].url + "/v1"
+    first = openai.do(url, ("create", ask(words(), instructions="Be brief.")))
+    second = openai.do(url, ("create", ask([{"role": "user", "content": c} for c in ("one", "two", words())], previous_response_id=first["id"])))
+    plain, reverse = openai.do(url, *(("inputs", {"response_id": second["id"], "order": order, "limit": 2}) for order in ("asc", "desc")))
+    assert [i["content"][0]["text"] for i in plain] == ["one", "two", words()] and reverse == plain[::-1]
+    assert all(i["role"] == "user" and i["content"][0]["type"] == "input_text" for i in plain)
+    assert openai.do(url, ("inputs", {"response_id": "resp_x"}))["error"] == "NotFoundError"
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -54,6 +54,7 @@ unit_tests = \
 	tests/unit/core/protocol/openai_relay_unit \
 	tests/unit/core/protocol/request_unit \
 	tests/unit/core/protocol/responses_request_unit \
+	tests/unit/core/protocol/responses_stored_unit \
 	tests/unit/core/protocol/responses_unit \
 	tests/unit/core/protocol/studio_chunks_unit \
 	tests/unit/core/protocol/studio_request_unit \
