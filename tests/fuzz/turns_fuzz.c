@@ -52,7 +52,7 @@ static void set_up(void)
 	db = database_open(file, "a run", true, &e);
 	fuzz_require(db != NULL && sqlite3_open(file, &raw) == SQLITE_OK);
 	snprintf(url, sizeof url, "sqlite:%s", file);
-	admin = store_admin_open(url, &e);
+	admin = store_admin_open(url, NULL, &e);
 	fuzz_require(admin != NULL);
 	sql("PRAGMA synchronous = OFF");
 	atexit(remove_directory);
