@@ -51,6 +51,7 @@ static int publish_all(struct agent *a, struct err *e)
 		result = publisher_config(a->publisher, sandbox_check_problem(a->sandbox_check),
 		                          document_check_problem(a->document_check), mcp_watch_tools(a->mcp_watch), e);
 	a->config_changed = result != 0;
+	load_watch_configure(a->load_watch);
 	if (publisher_publish(a->publisher, &a->selector, &a->polling, e) != 0)
 		result = -1;
 	return result;
@@ -420,6 +421,7 @@ static void every_second(evutil_socket_t fd, short what, void *arg)
 	jwks_tick(a->jwks);
 	mcp_watch_tick(a->mcp_watch);
 	peer_watch_tick(a->peer_watch);
+	load_watch_tick(a->load_watch);
 	if (err_is_set(&a->publish_error))
 		agent_touch(a, 0);
 }
@@ -474,11 +476,12 @@ static int publish_first(struct agent *a, struct err *e)
 	a->peer_watch = peer_watch_new(&a->s, a->run_dir, peers_changed, a);
 	if (a->publisher == NULL)
 		return -1;
+	a->load_watch = load_watch_new(&a->s, a->run_dir);
 	events_record(a->s.events, a->s.base, a->run_dir);
 	events_started(a->s.events, PACKAGE_VERSION);
 	a->span_export = span_export_new(&a->s);
 	if (a->sandbox_check == NULL || a->document_check == NULL || a->jwks == NULL || a->mcp_watch == NULL ||
-	    a->peer_watch == NULL || a->span_export == NULL)
+	    a->peer_watch == NULL || a->span_export == NULL || a->load_watch == NULL)
 		return err_set(e, "out of memory");
 	sandbox_check_tick(a->sandbox_check);
 	document_check_tick(a->document_check);
@@ -495,6 +498,7 @@ static int publish_first(struct agent *a, struct err *e)
 		return err_set(e, "out of memory");
 	polling_start(&a->polling, clock_mono_ms());
 	selector_update(&a->selector, &a->s, clock_wall_ms());
+	load_watch_configure(a->load_watch);
 	return publisher_publish(a->publisher, &a->selector, &a->polling, e);
 }
 
@@ -578,6 +582,7 @@ void agent_free(struct agent *a)
 	peer_watch_free(a->peer_watch);
 	span_export_free(a->span_export);
 	hosts_free(a->hosts);
+	load_watch_free(a->load_watch);
 	canary_free(a->canary);
 	capabilities_free(a->capabilities);
 	monitor_free(a->monitor);

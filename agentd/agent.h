@@ -14,6 +14,7 @@
 #include "agentd/document_check.h"
 #include "agentd/jwks.h"
 #include "agentd/hosts.h"
+#include "agentd/load_watch.h"
 #include "agentd/mcp_watch.h"
 #include "agentd/monitor.h"
 #include "agentd/options.h"
@@ -40,6 +41,7 @@ struct agent {
 	struct capabilities *capabilities;
 	struct canary *canary;
 	struct hosts *hosts;
+	struct load_watch *load_watch;
 	struct scan *scan;
 	struct reload *reload;
 	struct sandbox_check *sandbox_check;

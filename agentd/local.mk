@@ -46,6 +46,8 @@ libttagentd_a_SOURCES = \
 	agentd/hosts.h \
 	agentd/jwks.c \
 	agentd/jwks.h \
+	agentd/load_watch.c \
+	agentd/load_watch.h \
 	agentd/mcp_watch.c \
 	agentd/mcp_watch.h \
 	agentd/monitor.c \

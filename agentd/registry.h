@@ -39,6 +39,7 @@ struct track {
 	int64_t served_ms;        /* monotonic: when it last answered a turn or a canary probe */
 	int64_t canary_due_ms;    /* monotonic: next canary probe; 0 = none planned */
 	bool canary_running;
+	int64_t load_due_ms; /* monotonic: when its server is next asked for its load; 0 = it was not yet */
 	char ejection_reason[160];
 	int64_t episode_boot_ms; /* attempts of turns that began until then have been counted */
 	int64_t counted_boot_ms; /* when a failed turn was counted last */

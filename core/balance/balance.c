@@ -3,6 +3,7 @@
 
 #include "core/base/log.h"
 #include "core/base/process.h"
+#include "core/status/metrics.h"
 #include "core/status/safe_read.h"
 #include "core/status/shared_file.h"
 
@@ -30,7 +31,7 @@
 
 struct row {
 	uint64_t instance; /* 0: free */
-	uint32_t in_flight, configured, slots, learned, learned_from, unused;
+	uint32_t in_flight, configured, learned, learned_from;
 	int64_t learned_ns; /* when it last changed */
 	int64_t seen_ns;    /* when a turn could last have been sent to it; 0: never */
 	int64_t since_ns;   /* its share grows from then on; 0: it has all of it */
@@ -38,7 +39,7 @@ struct row {
 	uint64_t taken, refused;
 	int64_t reported_ns;
 	uint32_t running, waiting;
-	uint64_t unused2[4];
+	uint64_t unused[5];
 };
 
 /* Which replica answered it last: the lower half of its instance. */
@@ -186,18 +187,13 @@ static struct row *find_row(struct file *f, uint64_t instance, bool makes, int64
 
 static uint32_t capacity_of(const struct row *r, enum balance_source *from)
 {
-	uint32_t capacity = r->configured != 0 ? r->configured : r->slots;
-	enum balance_source source = r->configured != 0 ? BALANCE_CONFIGURED
-	                             : r->slots != 0    ? BALANCE_SERVER
-	                                                : BALANCE_UNKNOWN;
+	bool learned = r->learned != 0 && (r->configured == 0 || r->learned < r->configured);
 
-	if (r->learned != 0 && (capacity == 0 || r->learned < capacity)) {
-		capacity = r->learned;
-		source = (enum balance_source)r->learned_from;
-	}
 	if (from != NULL)
-		*from = source;
-	return capacity;
+		*from = learned              ? (enum balance_source)r->learned_from
+		        : r->configured != 0 ? BALANCE_CONFIGURED
+		                             : BALANCE_UNKNOWN;
+	return learned ? r->learned : r->configured;
 }
 
 static void learn(struct row *r, uint32_t capacity, enum balance_source from, int64_t now_ns)
@@ -211,15 +207,22 @@ static void learn(struct row *r, uint32_t capacity, enum balance_source from, in
 	r->learned_ns = now_ns;
 }
 
-/* More than what was learned is tried where that is the limit, and it is forgotten where it has not been for long. */
+/* More than what was learned is tried where that is the limit. */
 static void grow(struct row *r, int64_t now_ns)
 {
-	if (now_ns - r->learned_ns > FORGET_NS)
-		r->learned = 0;
 	if (r->learned == 0 || r->in_flight < r->learned || now_ns - r->learned_ns < GROW_NS)
 		return;
 	r->learned += 1 + r->learned / GROW_PART;
 	r->learned_ns = now_ns;
+}
+
+/* What was learned from its queue grows when its server says that there is none. */
+static void age(struct row *r, int64_t now_ns)
+{
+	if (now_ns - r->learned_ns > FORGET_NS)
+		r->learned = 0;
+	else if (r->learned_from == BALANCE_REFUSED)
+		grow(r, now_ns);
 }
 
 static void grow_all(void *file, void *arg)
@@ -229,7 +232,7 @@ static void grow_all(void *file, void *arg)
 
 	for (uint32_t i = 0; i < ROWS; i++)
 		if (f->rows[i].learned != 0)
-			grow(&f->rows[i], *now_ns);
+			age(&f->rows[i], *now_ns);
 	atomic_fetch_add(&f->freed, 1);
 }
 
@@ -306,12 +309,12 @@ static double share_of(const struct row *row, const struct balance_request *r)
 
 static struct balance_load load_of(const struct row *row, const struct balance_request *r, size_t i)
 {
-	struct balance_load l = {.share = r->replicas[i].degraded ? 0.5 : 1};
+	struct balance_load l = {.weight = r->replicas[i].degraded ? 0.5 : 1, .share = 1};
 
 	if (row != NULL) {
 		l.in_flight = row->in_flight;
 		l.capacity = capacity_of(row, NULL);
-		l.share *= share_of(row, r);
+		l.share = share_of(row, r);
 	}
 	return l;
 }
@@ -488,23 +491,20 @@ void balance_group(struct balance *b, const struct balance_request *r, struct ba
 const char *balance_source_text(enum balance_source s)
 {
 	static const char *const texts[] = {
-		[BALANCE_UNKNOWN] = "unknown", [BALANCE_CONFIGURED] = "configured", [BALANCE_SERVER] = "server",
-		[BALANCE_REFUSED] = "refused", [BALANCE_QUEUED] = "queued",
+		[BALANCE_UNKNOWN] = "unknown",
+		[BALANCE_CONFIGURED] = "configured",
+		[BALANCE_REFUSED] = "refused",
+		[BALANCE_QUEUED] = "queued",
 	};
 
 	return texts[s];
 }
 
-static void describe(void *file, void *arg)
+static bool describe_row(const struct row *row, struct balance_llm *out)
 {
-	struct operation *op = arg;
-	const struct row *row = find_row(file, op->instance, false, op->now_ns);
-	struct balance_llm *l = op->llm;
-
-	op->result = row != NULL;
 	if (row == NULL)
-		return;
-	*l = (struct balance_llm){
+		return false;
+	*out = (struct balance_llm){
 		.instance = row->instance,
 		.in_flight = row->in_flight,
 		.pace_ns = row->pace_ns,
@@ -514,7 +514,57 @@ static void describe(void *file, void *arg)
 		.running = row->running,
 		.waiting = row->waiting,
 	};
-	l->capacity = capacity_of(row, &l->source);
+	out->capacity = capacity_of(row, &out->source);
+	return true;
+}
+
+static void describe(void *file, void *arg)
+{
+	struct operation *op = arg;
+
+	op->result = describe_row(find_row(file, op->instance, false, op->now_ns), op->llm);
+}
+
+struct balance_copy {
+	struct file *file; /* without what comes after its rows */
+};
+
+struct balance_copy *balance_copy(const char *run_dir)
+{
+	struct balance_copy *c = calloc(1, sizeof *c);
+
+	if (c != NULL)
+		c->file = shared_file_copy(run_dir, &kind, offsetof(struct file, sets));
+	if (c != NULL && c->file != NULL)
+		return c;
+	free(c);
+	return NULL;
+}
+
+void balance_copy_free(struct balance_copy *c)
+{
+	if (c == NULL)
+		return;
+	free(c->file);
+	free(c);
+}
+
+bool balance_copy_llm(const struct balance_copy *c, uint64_t instance, struct balance_llm *out)
+{
+	return c != NULL && describe_row(find_row(c->file, instance, false, 0), out);
+}
+
+bool balance_copy_load(const void *copy, uint64_t instance, struct metrics_load *out)
+{
+	struct balance_llm l;
+
+	if (!balance_copy_llm(copy, instance, &l))
+		return false;
+	*out = (struct metrics_load){.in_flight = l.in_flight,
+	                             .capacity = l.capacity,
+	                             .taken = (int64_t)l.taken,
+	                             .refused = (int64_t)l.refused};
+	return true;
 }
 
 bool balance_llm(struct balance *b, uint64_t instance, struct balance_llm *out)
@@ -551,13 +601,14 @@ static void report(void *file, void *arg)
 
 	if (row == NULL)
 		return;
-	row->slots = r->slots;
 	row->running = r->running;
 	row->waiting = r->waiting;
 	row->reported_ns = op->now_ns;
 	/* Of what we sent there, as much runs as of all that is there. */
 	if (r->waiting > 0 && row->in_flight > 0)
 		learn(row, (uint32_t)(row->in_flight * (uint64_t)r->running / there), BALANCE_QUEUED, op->now_ns);
+	else if (r->waiting == 0 && row->learned_from == BALANCE_QUEUED)
+		grow(row, op->now_ns);
 }
 
 void balance_report(struct balance *b, uint64_t instance, const struct balance_report *r, int64_t now_ns)

@@ -11,8 +11,8 @@
  * cache, while the load there is no more than 1.25 times the group's mean, and one. The text of a request decides
  * nothing: a system prompt that all share would send all to one.
  *
- * The capacity of a replica is how many turns it can run at once: as configured, or as its server says, and not more
- * than was learned from its refusals (429) and its queue. What was learned grows again while nothing is refused. A
+ * The capacity of a replica is how many turns it can run at once: as configured, and not more than was learned from
+ * its refusals (429) and from the queue of its server. What was learned grows again while nothing is refused. A
  * replica that is new in its group, or came back to it, gets its share by degrees.
  *
  * One thread, but processes as many as one likes. */
@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BALANCE_FILE         "balance.v1"
+#define BALANCE_FILE         "places.v1"
 #define BALANCE_LLMS_MAX     1024u /* that are counted; further ones are without limit */
 #define BALANCE_REPLICAS_MAX 64u   /* of a group among which one is chosen */
 #define BALANCE_CAPACITY_MAX 60000 /* turns at once; more is no limit worth the name */
@@ -99,11 +99,10 @@ void balance_group(struct balance *b, const struct balance_request *r, struct ba
 enum balance_source {
 	BALANCE_UNKNOWN,
 	BALANCE_CONFIGURED,
-	BALANCE_SERVER,  /* its server says how many it runs */
 	BALANCE_REFUSED, /* learned from 429 */
 	BALANCE_QUEUED,  /* learned from requests that waited at its server */
 };
-const char *balance_source_text(enum balance_source s); /* unknown, configured, server, refused, queued */
+const char *balance_source_text(enum balance_source s); /* unknown, configured, refused, queued */
 
 struct balance_llm {
 	uint64_t instance;
@@ -112,20 +111,27 @@ struct balance_llm {
 	enum balance_source source;
 	int64_t pace_ns;           /* of its turns, the last ones counting most; 0: not known */
 	uint64_t taken, refused;   /* places ever, and how many of them BALANCE_BUSY ended */
-	int64_t reported_ns;       /* when its server was last asked for the following, CLOCK_BOOTTIME; 0: never */
+	int64_t reported_ns;       /* when its server said the following, CLOCK_BOOTTIME; 0: never */
 	uint32_t running, waiting; /* at the server, of all its clients */
 };
 
 /* False: nothing is known of it. */
 bool balance_llm(struct balance *b, uint64_t instance, struct balance_llm *out);
 
+/* The same for a process that only reads: of a copy, which is made now. NULL: there is no file, or no memory. */
+struct balance_copy;
+struct balance_copy *balance_copy(const char *run_dir);
+void balance_copy_free(struct balance_copy *c); /* NULL is fine */
+bool balance_copy_llm(const struct balance_copy *c, uint64_t instance, struct balance_llm *out);
+struct metrics_load;
+bool balance_copy_load(const void *copy, uint64_t instance, struct metrics_load *out); /* of metrics_source */
+
 /* tt-agentd: the capacity as configured, 0: not. Again and again, since the file may be made again. */
 void balance_configure(struct balance *b, uint64_t instance, uint32_t capacity, int64_t now_ns);
 
 /* What a server says of itself, as tt-agentd reads it. */
 struct balance_report {
-	uint32_t running, waiting;
-	uint32_t slots; /* requests that it runs at once; 0: it does not say */
+	uint32_t running, waiting; /* requests of all its clients */
 };
 void balance_report(struct balance *b, uint64_t instance, const struct balance_report *r, int64_t now_ns);
 
@@ -133,7 +139,8 @@ void balance_report(struct balance *b, uint64_t instance, const struct balance_r
 
 struct balance_load {
 	uint32_t in_flight, capacity; /* 0: not known */
-	double share;                 /* of what it could do, 0 < share <= 1: less while it is new, or degraded */
+	double weight;                /* beside its capacity: 1, or less where others are better */
+	double share;                 /* of the load that is its own, 0 < share <= 1: less while it is new */
 };
 
 #define BALANCE_FULL (-1)

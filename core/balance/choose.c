@@ -5,14 +5,14 @@
 
 struct weights {
 	double mean;      /* of the capacities that are known; 1: none is */
-	double sum;       /* of all weights */
+	double sum;       /* of all weights, as far as they are theirs now */
 	double in_flight; /* of all */
 };
 
 /* One whose capacity is not known counts as the mean of the others. */
 static double weight(const struct balance_load *l, const struct weights *w)
 {
-	return (l->capacity != 0 ? (double)l->capacity : w->mean) * l->share;
+	return (l->capacity != 0 ? (double)l->capacity : w->mean) * l->weight;
 }
 
 static struct weights weigh(const struct balance_load *loads, size_t count)
@@ -27,7 +27,7 @@ static struct weights weigh(const struct balance_load *loads, size_t count)
 		}
 	w.mean = known > 0 ? w.mean / (double)known : 1;
 	for (size_t i = 0; i < count; i++) {
-		w.sum += weight(&loads[i], &w);
+		w.sum += weight(&loads[i], &w) * loads[i].share;
 		w.in_flight += loads[i].in_flight;
 	}
 	return w;
@@ -40,10 +40,11 @@ static bool has_room(const struct balance_load *l)
 
 static bool stays(const struct balance_load *l, const struct weights *w)
 {
-	return has_room(l) && l->in_flight <= STAYS_FACTOR * w->in_flight * weight(l, w) / w->sum + 1;
+	return has_room(l) && l->in_flight <= STAYS_FACTOR * w->in_flight * weight(l, w) * l->share / w->sum + 1;
 }
 
-/* Loads are compared as they would be with this turn, so that of idle ones the larger one takes it. */
+/* Loads are compared as they would be with this turn, so that of idle ones the larger one takes it. A new one that is
+ * idle is like any other; what it has counts for more. */
 static int least(const struct balance_load *loads, size_t count, const struct weights *w, uint64_t random, bool full)
 {
 	int best = BALANCE_FULL;
@@ -51,7 +52,7 @@ static int least(const struct balance_load *loads, size_t count, const struct we
 	unsigned equal = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		double load = (loads[i].in_flight + 1.0) / weight(&loads[i], w);
+		double load = (loads[i].in_flight / loads[i].share + 1) / weight(&loads[i], w);
 
 		if (!full && !has_room(&loads[i]))
 			continue;

@@ -9,6 +9,8 @@
 #include "core/config/config.h"
 #include "core/status/reader.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 enum metrics_format {
@@ -20,11 +22,19 @@ enum metrics_format {
 enum metrics_format metrics_format_of(const char *accept);
 const char *metrics_content_type(enum metrics_format f);
 
+/* How much an LLM has to do now (core/balance). */
+struct metrics_load {
+	int64_t in_flight, capacity; /* 0: not known */
+	int64_t taken, refused;      /* ever */
+};
+
 struct metrics_source {
 	const char *run_dir;
 	const struct status_snapshot *snapshot; /* NULL: nothing was ever published */
 	bool stale;                             /* tt-agentd gives no sign of life */
 	const struct config *config;            /* NULL: none was published yet */
+	bool (*load)(const void *arg, uint64_t instance, struct metrics_load *out); /* false: not known; may be NULL */
+	const void *arg;
 };
 
 /* Appends all of them to out. -1 with e: the run directory cannot be read, out of memory, or longer than out

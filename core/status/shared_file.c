@@ -75,14 +75,14 @@ static int make_file(const struct shared_file *f, struct err *e)
 }
 
 /* The file of this boot and this layout; MAP_FAILED: there is none. */
-static void *map_file(const char *path, const struct shared_kind *kind, int *fd)
+static void *map_file(const char *path, const struct shared_kind *kind, bool writes, int *fd)
 {
 	void *map = MAP_FAILED;
 	struct stat st;
 
-	*fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	*fd = open(path, (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (*fd >= 0 && fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == (off_t)kind->size)
-		map = mmap(NULL, kind->size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+		map = mmap(NULL, kind->size, writes ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, *fd, 0);
 	if (map != MAP_FAILED && is_current(kind, map))
 		return map;
 	if (map != MAP_FAILED)
@@ -105,7 +105,7 @@ static void unmap(struct shared_file *f)
 
 static bool remap(struct shared_file *f)
 {
-	void *map = map_file(f->path, f->kind, &f->fd);
+	void *map = map_file(f->path, f->kind, true, &f->fd);
 
 	f->head = map != MAP_FAILED ? map : NULL;
 	return f->head != NULL;
@@ -326,4 +326,25 @@ uint32_t shared_file_page(const struct shared_file *f)
 const void *shared_file_map(const struct shared_file *f)
 {
 	return f->head;
+}
+
+void *shared_file_copy(const char *run_dir, const struct shared_kind *kind, size_t len)
+{
+	char path[4200];
+	void *map, *copy;
+	int fd;
+
+	safe_read_install();
+	snprintf(path, sizeof path, "%s/%s", run_dir, kind->name);
+	map = map_file(path, kind, false, &fd);
+	if (map == MAP_FAILED)
+		return NULL;
+	copy = malloc(len);
+	if (copy != NULL && !safe_copy(copy, map, len)) {
+		free(copy);
+		copy = NULL;
+	}
+	munmap(map, kind->size);
+	close(fd);
+	return copy;
 }

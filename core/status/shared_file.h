@@ -11,6 +11,7 @@
 #include "core/base/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define SHARED_FILE_PAGES 256u /* processes at once, with workers that drain */
@@ -56,6 +57,10 @@ uint32_t shared_file_page(const struct shared_file *f); /* the number of this pr
 
 /* The mapped file, for reading single words with safe_load; NULL: it cannot be used now. */
 const void *shared_file_map(const struct shared_file *f);
+
+/* A copy of its first len bytes, for a process that only reads; free(). It may be in the middle of a change. NULL:
+ * there is none of this boot, or no memory. */
+void *shared_file_copy(const char *run_dir, const struct shared_kind *kind, size_t len);
 
 /* Whether a process has claimed this page. */
 static inline bool shared_file_is_claimed(const struct shared_head *h, uint32_t page)

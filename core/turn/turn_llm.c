@@ -174,22 +174,20 @@ enum step turn_choose(struct turn *t)
 		.quirks = s->quirks,
 		.client = t->conversation.client,
 	};
-	const struct candidate_wish wish = {
-		.balance = s->balance,
-		.thread = thread_of(&t->conversation),
-		.forced = t->queue.forced,
-		.config = t->config,
-	};
+	struct candidate_wish wish = {.balance = s->balance, .forced = t->queue.forced, .config = t->config};
 	struct status_snapshot *snapshot = s->snapshot(s->arg);
 	const struct status_llm *next = NULL;
-	struct candidate_group group = {.count = 0};
+	struct candidate_group group;
 	char obstacle[CHAT_OBSTACLE_MAX];
 	enum failure why;
 	bool allowed;
 
 	turn_give_place(t, BALANCE_WITHDRAWN);
+	group.count = 0;
 	if (snapshot != NULL)
 		candidates_group(snapshot, s->cooldown, &up->tried, needs, clock_wall_ms(), &group);
+	if (snapshot != NULL && status_header(snapshot)->candidate_count > 1)
+		wish.thread = thread_of(&t->conversation);
 	if (group.count > 0 && !turn_queue_is_before(t, snapshot, &group))
 		next = candidates_take(&group, &wish, &up->place);
 	if (group.count > 0 && next == NULL) {

@@ -47,6 +47,7 @@ unit_tests = \
 	tests/unit/core/llm/verdict_unit \
 	tests/unit/core/mcp/mcp_tools_unit \
 	tests/unit/core/mcp/mcp_wire_unit \
+	tests/unit/core/probe/load_unit \
 	tests/unit/core/protocol/json_body_unit \
 	tests/unit/core/protocol/mcp_server_unit \
 	tests/unit/core/protocol/messages_unit \

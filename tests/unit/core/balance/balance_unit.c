@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Places at replicas, counted by several processes at once. */
 #include "core/balance/balance.h"
+#include "tests/unit/support/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,23 +22,6 @@
 #define SECOND INT64_C(1000000000)
 #define T0     (1000 * SECOND) /* the clock of these tests */
 #define WARMUP (10 * SECOND)
-
-static int make_directory(void **state)
-{
-	char *directory = strdup("/tmp/balance-XXXXXX");
-
-	*state = mkdtemp(directory);
-	return *state == NULL ? -1 : 0;
-}
-
-static int remove_directory(void **state)
-{
-	char command[200];
-
-	snprintf(command, sizeof command, "rm -rf %s", (char *)*state);
-	free(*state);
-	return system(command) == 0 ? 0 : -1;
-}
 
 static struct balance *open_in(void **state)
 {
@@ -76,6 +60,7 @@ static void places_are_counted(void **state)
 	struct balance_request r = group_of(replicas, 100);
 	struct balance *b = open_in(state), *other = open_in(state);
 	struct balance_place places[40];
+	struct balance_copy *copy;
 	struct balance_llm l;
 
 	assert_false(balance_llm(b, 100, &l));
@@ -84,6 +69,11 @@ static void places_are_counted(void **state)
 	for (uint64_t i = 100; i < 104; i++)
 		assert_int_equal(describe(b, i).in_flight, 10);
 	assert_int_equal(describe(b, 100).capacity, 0);
+	copy = balance_copy(scratch);
+	assert_true(balance_copy_llm(copy, 102, &l));
+	assert_int_equal(l.in_flight, 10);
+	assert_false(balance_copy_llm(copy, 104, &l));
+	balance_copy_free(copy);
 	for (size_t i = 0; i < 40; i++) {
 		balance_give(i % 2 == 0 ? b : other, &places[i], BALANCE_WITHDRAWN, T0);
 		balance_give(i % 2 == 0 ? b : other, &places[i], BALANCE_WITHDRAWN, T0); /* nothing */
@@ -111,6 +101,9 @@ static void without_a_file_each_gets_some(void **state)
 	balance_group(NULL, &r, &g);
 	assert_int_equal(g.free, UINT32_MAX);
 	assert_false(balance_llm(NULL, 150, &l));
+	assert_null(balance_copy("/nonexistent"));
+	assert_false(balance_copy_llm(NULL, 150, &l));
+	balance_copy_free(NULL);
 	assert_int_equal(balance_freed(NULL), 0);
 	balance_close(NULL);
 }
@@ -300,25 +293,27 @@ static void a_configured_capacity_is_never_exceeded_by_what_was_learned(void **s
 	balance_close(b);
 }
 
-static void a_capacity_comes_from_the_server(void **state)
+static void a_capacity_is_learned_from_the_queue_of_the_server(void **state)
 {
-	const struct balance_report slots = {.running = 4, .slots = 16}, queue = {.running = 6, .waiting = 6};
+	const struct balance_report queue = {.running = 6, .waiting = 6}, none = {.running = 10};
 	struct balance_replica replicas[4];
 	struct balance_request r = group_of(replicas, 440);
 	struct balance *b = open_in(state);
 	struct balance_place places[12];
 
-	balance_report(b, 440, &slots, T0);
-	assert_int_equal(describe(b, 440).capacity, 16);
-	assert_int_equal(describe(b, 440).source, BALANCE_SERVER);
-	assert_int_equal(describe(b, 440).running, 4);
-	replicas[0].instance = 441;
 	r.count = 1;
 	for (size_t i = 0; i < 10; i++)
 		balance_take(b, &r, &places[i]);
-	balance_report(b, 441, &queue, T0); /* 10 of the 12 there are ours: so many of the 6 that run */
-	assert_int_equal(describe(b, 441).capacity, 5);
-	assert_int_equal(describe(b, 441).source, BALANCE_QUEUED);
+	balance_report(b, 440, &none, T0);
+	assert_int_equal(describe(b, 440).capacity, 0);
+	assert_int_equal(describe(b, 440).running, 10);
+	balance_report(b, 440, &queue, T0); /* 10 of the 12 there are ours: so many of the 6 that run */
+	assert_int_equal(describe(b, 440).capacity, 5);
+	assert_int_equal(describe(b, 440).source, BALANCE_QUEUED);
+	balance_tick(b, T0 + 30 * SECOND); /* nobody says that its queue is empty */
+	assert_int_equal(describe(b, 440).capacity, 5);
+	balance_report(b, 440, &none, T0 + 30 * SECOND);
+	assert_int_equal(describe(b, 440).capacity, 6);
 	for (size_t i = 0; i < 10; i++)
 		balance_give(b, &places[i], BALANCE_WITHDRAWN, T0);
 	balance_close(b);
@@ -545,7 +540,7 @@ int main(void)
 		cmocka_unit_test(new_threads_are_spread),
 		cmocka_unit_test(a_capacity_is_learned_from_refusals_and_grows_again),
 		cmocka_unit_test(a_configured_capacity_is_never_exceeded_by_what_was_learned),
-		cmocka_unit_test(a_capacity_comes_from_the_server),
+		cmocka_unit_test(a_capacity_is_learned_from_the_queue_of_the_server),
 		cmocka_unit_test(a_replica_that_comes_back_gets_its_share_by_degrees),
 		cmocka_unit_test(processes_together_get_exactly_the_capacity),
 		cmocka_unit_test(workers_killed_anywhere_leave_nothing_behind),
@@ -554,5 +549,5 @@ int main(void)
 		cmocka_unit_test(llms_that_are_gone_make_room), /* leaves no room at the others' time */
 	};
 
-	return cmocka_run_group_tests(tests, make_directory, remove_directory);
+	return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

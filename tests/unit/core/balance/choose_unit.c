@@ -30,7 +30,7 @@ static int choose(const struct balance_load *loads, size_t count, size_t last)
 
 static void the_least_loaded_is_chosen(void **state)
 {
-	const struct balance_load loads[] = {{3, 0, 1}, {2, 0, 1}, {1, 0, 1}, {2, 0, 1}};
+	const struct balance_load loads[] = {{3, 0, 1, 1}, {2, 0, 1, 1}, {1, 0, 1, 1}, {2, 0, 1, 1}};
 
 	(void)state;
 	for (int i = 0; i < 100; i++)
@@ -39,8 +39,8 @@ static void the_least_loaded_is_chosen(void **state)
 
 static void load_is_weighed_by_capacity(void **state)
 {
-	const struct balance_load loads[] = {{8, 32, 1}, {4, 8, 1}};
-	const struct balance_load idle[] = {{0, 8, 1}, {0, 32, 1}};
+	const struct balance_load loads[] = {{8, 32, 1, 1}, {4, 8, 1, 1}};
+	const struct balance_load idle[] = {{0, 8, 1, 1}, {0, 32, 1, 1}};
 
 	(void)state;
 	assert_int_equal(choose(loads, 2, BALANCE_NONE), 0);
@@ -49,8 +49,8 @@ static void load_is_weighed_by_capacity(void **state)
 
 static void one_of_unknown_capacity_counts_as_the_mean_of_the_others(void **state)
 {
-	const struct balance_load more[] = {{4, 8, 1}, {5, 24, 1}, {5, 0, 1}};
-	const struct balance_load fewer[] = {{4, 8, 1}, {8, 24, 1}, {4, 0, 1}};
+	const struct balance_load more[] = {{4, 8, 1, 1}, {5, 24, 1, 1}, {5, 0, 1, 1}};
+	const struct balance_load fewer[] = {{4, 8, 1, 1}, {8, 24, 1, 1}, {4, 0, 1, 1}};
 
 	(void)state;
 	assert_int_equal(choose(more, 3, BALANCE_NONE), 1);
@@ -59,7 +59,7 @@ static void one_of_unknown_capacity_counts_as_the_mean_of_the_others(void **stat
 
 static void equal_ones_are_chosen_equally_often(void **state)
 {
-	const struct balance_load loads[REPLICAS] = {{5, 0, 1}, {5, 0, 1}, {5, 0, 1}, {5, 0, 1}};
+	const struct balance_load loads[REPLICAS] = {{5, 0, 1, 1}, {5, 0, 1, 1}, {5, 0, 1, 1}, {5, 0, 1, 1}};
 	unsigned counts[REPLICAS] = {0};
 
 	(void)state;
@@ -71,7 +71,7 @@ static void equal_ones_are_chosen_equally_often(void **state)
 
 static void a_full_one_is_never_chosen_while_another_has_room(void **state)
 {
-	const struct balance_load loads[] = {{2, 2, 1}, {63, 64, 1}, {4, 4, 1}};
+	const struct balance_load loads[] = {{2, 2, 1, 1}, {63, 64, 1, 1}, {4, 4, 1, 1}};
 
 	(void)state;
 	for (size_t last = 0; last < 4; last++)
@@ -81,7 +81,7 @@ static void a_full_one_is_never_chosen_while_another_has_room(void **state)
 
 static void all_are_full(void **state)
 {
-	const struct balance_load loads[] = {{2, 2, 1}, {64, 64, 1}, {5, 4, 1}};
+	const struct balance_load loads[] = {{2, 2, 1, 1}, {64, 64, 1, 1}, {5, 4, 1, 1}};
 
 	(void)state;
 	assert_int_equal(choose(loads, 3, 1), BALANCE_FULL);
@@ -92,22 +92,44 @@ static void all_are_full(void **state)
 
 static void a_thread_stays_up_to_the_bound_and_no_longer(void **state)
 {
-	struct balance_load loads[] = {{10, 0, 1}, {8, 0, 1}, {8, 0, 1}, {8, 0, 1}};
+	struct balance_load loads[] = {{10, 0, 1, 1}, {8, 0, 1, 1}, {8, 0, 1, 1}, {8, 0, 1, 1}};
 
 	(void)state;
 	assert_int_equal(choose(loads, 4, 0), 0); /* 1.25 * 8.5 + 1 = 11.6 */
 	loads[0].in_flight = 14;
-	assert_int_not_equal(choose(loads, 4, 0), 0); /* 1.25 * 9.5 + 1 = 12.9 */
-	loads[0] = (struct balance_load){28, 32, 1};  /* of its four times the capacity little is used */
+	assert_int_not_equal(choose(loads, 4, 0), 0);   /* 1.25 * 9.5 + 1 = 12.9 */
+	loads[0] = (struct balance_load){28, 32, 1, 1}; /* of its four times the capacity little is used */
 	loads[1].capacity = loads[2].capacity = loads[3].capacity = 8;
 	loads[1].in_flight = loads[2].in_flight = loads[3].in_flight = 7;
 	assert_int_equal(choose(loads, 4, 0), 0);
 	assert_int_equal(choose(loads, 4, 17), 0);
 }
 
+static void a_degraded_one_gets_less(void **state)
+{
+	struct balance_load loads[] = {{0, 0, 0.5, 1}, {0, 0, 1, 1}};
+
+	(void)state;
+	assert_int_equal(choose(loads, 2, BALANCE_NONE), 1);
+	for (int i = 0; i < 300; i++)
+		loads[choose(loads, 2, BALANCE_NONE)].in_flight++;
+	assert_in_range(loads[0].in_flight, 98, 102);
+}
+
+static void a_new_one_that_is_idle_is_like_any_other(void **state)
+{
+	const struct balance_load loads[] = {{0, 0, 1, 0.1}, {0, 0, 1, 1}};
+	unsigned count = 0;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		count += choose(loads, 2, BALANCE_NONE) == 0;
+	assert_in_range(count, 400, 600);
+}
+
 static void a_share_of_a_replica_is_a_share_of_the_load(void **state)
 {
-	struct balance_load loads[] = {{0, 0, 0.1}, {0, 0, 1}, {0, 0, 1}, {0, 0, 1}};
+	struct balance_load loads[] = {{0, 0, 1, 0.1}, {0, 0, 1, 1}, {0, 0, 1, 1}, {0, 0, 1, 1}};
 
 	(void)state;
 	for (int i = 0; i < 310; i++)
@@ -196,7 +218,7 @@ static void threads_stay_while_the_load_is_balanced(void **state)
 	(void)state;
 	s = (struct simulation){.pause = 100};
 	for (size_t i = 0; i < REPLICAS; i++) {
-		s.loads[i].share = 1;
+		s.loads[i].weight = s.loads[i].share = 1;
 		s.took[i] = 100;
 	}
 	run(&s, 5000);
@@ -212,7 +234,7 @@ static void a_slow_replica_gets_fewer_turns(void **state)
 	(void)state;
 	s = (struct simulation){.pause = 50};
 	for (size_t i = 0; i < REPLICAS; i++) {
-		s.loads[i].share = 1;
+		s.loads[i].weight = s.loads[i].share = 1;
 		s.took[i] = i == 0 ? 400 : 100;
 	}
 	run(&s, 10000);
@@ -229,7 +251,7 @@ static void a_small_replica_gets_fewer_turns(void **state)
 	(void)state;
 	s = (struct simulation){.pause = 100};
 	for (size_t i = 0; i < REPLICAS; i++) {
-		s.loads[i] = (struct balance_load){.share = 1, .capacity = i == 0 ? 16 : 64};
+		s.loads[i] = (struct balance_load){.weight = 1, .share = 1, .capacity = i == 0 ? 16 : 64};
 		s.took[i] = 50;
 	}
 	run(&s, 5000);
@@ -244,7 +266,7 @@ static void no_capacity_is_exceeded(void **state)
 	(void)state;
 	s = (struct simulation){.pause = 10};
 	for (size_t i = 0; i < REPLICAS; i++) {
-		s.loads[i] = (struct balance_load){.share = 1, .capacity = 32};
+		s.loads[i] = (struct balance_load){.weight = 1, .share = 1, .capacity = 32};
 		s.took[i] = 100;
 	}
 	run(&s, 2000);
@@ -261,6 +283,8 @@ int main(void)
 		cmocka_unit_test(a_full_one_is_never_chosen_while_another_has_room),
 		cmocka_unit_test(all_are_full),
 		cmocka_unit_test(a_thread_stays_up_to_the_bound_and_no_longer),
+		cmocka_unit_test(a_degraded_one_gets_less),
+		cmocka_unit_test(a_new_one_that_is_idle_is_like_any_other),
 		cmocka_unit_test(a_share_of_a_replica_is_a_share_of_the_load),
 		cmocka_unit_test(threads_stay_while_the_load_is_balanced),
 		cmocka_unit_test(a_slow_replica_gets_fewer_turns),

@@ -382,6 +382,24 @@ static void a_host_mapping_says_where_a_host_is(void **state)
 	}
 }
 
+static void turns_are_given_by_name(void **state)
+{
+	static const char *const wrong[] = {"c-one", "c-one=", "=4", "c-one=0", "c-one=60001", "c-one=-4", "c-one=4x"};
+	static const char *const right[] = {"c-one=4,c-two=60000", "org/model=v1=16", ""};
+	struct fixture *f = *state;
+	char set[100];
+
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		snprintf(set, sizeof set, "balance.capacities=%s", wrong[i]);
+		assert_false(fixture_load_set(f, set));
+		assert_true(fixture_says(&f->report.errors, "--set balance.capacities: ", "each NAME=TURNS"));
+	}
+	for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
+		snprintf(set, sizeof set, "balance.capacities=%s", right[i]);
+		assert_true(fixture_load_set(f, set));
+	}
+}
+
 static void an_earlier_name_still_works(void **state)
 {
 	static const struct {
@@ -476,6 +494,7 @@ int main(void)
 		TEST(a_store_begins_with_its_kind),
 		TEST(a_source_overrides_those_before_it),
 		TEST(a_host_mapping_says_where_a_host_is),
+		TEST(turns_are_given_by_name),
 		TEST(an_earlier_name_still_works),
 		TEST(a_prompt_may_be_empty),
 		TEST(references_are_counted),
