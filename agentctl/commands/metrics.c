@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* metrics: what GET /metrics shows, from the run directory. */
 #include "agentctl/ctl.h"
+#include "core/balance/balance.h"
 #include "core/status/metrics.h"
 
 #include <limits.h>
@@ -22,10 +23,13 @@ static enum ctl_exit run_metrics(const struct ctl *a, const struct ctl_command *
 	struct status_reader *r = status_reader_new(a->run_dir, &e);
 	struct status_snapshot *s = r != NULL ? status_acquire(r) : NULL;
 	struct config *config = published_config(a, s);
+	struct balance_copy *balance = balance_copy(a->run_dir);
 	const struct metrics_source from = {.run_dir = a->run_dir,
 	                                    .snapshot = s,
 	                                    .stale = r != NULL && status_is_stale(r, NULL, NULL),
-	                                    .config = config};
+	                                    .config = config,
+	                                    .load = balance_copy_load,
+	                                    .arg = balance};
 	struct buf page = BUF_INIT(SIZE_MAX);
 	int failed = r == NULL ? -1 : metrics_print(&page, &from, METRICS_PROMETHEUS, &e);
 
@@ -35,6 +39,7 @@ static enum ctl_exit run_metrics(const struct ctl *a, const struct ctl_command *
 	else
 		fwrite(page.data, 1, page.len, a->out);
 	buf_free(&page);
+	balance_copy_free(balance);
 	config_unref(config);
 	status_release(s);
 	status_reader_free(r);

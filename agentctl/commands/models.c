@@ -8,8 +8,16 @@
 #include "core/status/reader.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
+
+/* Columns that are not always shown. */
+#define TURNS  "TURNS"
+#define QUIRKS "QUIRKS"
+struct shown {
+	bool turns, quirks;
+};
 
 /* --- as text ------------------------------------------------------------------------------ */
 
@@ -61,7 +69,21 @@ static void add_quirks(struct table *t, const json_t *model)
 	table_add(t, COLOUR_NONE, text);
 }
 
-static void add_model(struct table *t, const json_t *model, bool quirks)
+static void add_turns(struct table *t, const json_t *model)
+{
+	long long capacity = number_of(model, "capacity");
+	const char *from = text_of(model, "capacity_from");
+
+	if (!json_is_integer(json_object_get(model, "in_flight")))
+		table_add(t, COLOUR_NONE, NULL);
+	else if (capacity > 0)
+		table_addf(t, COLOUR_NONE, "%lld of %lld%s%s%s", number_of(model, "in_flight"), capacity,
+		           from != NULL ? " (" : "", from != NULL ? from : "", from != NULL ? ")" : "");
+	else
+		table_addf(t, COLOUR_NONE, "%lld", number_of(model, "in_flight"));
+}
+
+static void add_model(struct table *t, const json_t *model, const struct shown *shown)
 {
 	const json_t *rank = json_object_get(model, "rank");
 	const char *name = text_of(model, "model_name"), *health = text_of(model, "status");
@@ -82,18 +104,44 @@ static void add_model(struct table *t, const json_t *model, bool quirks)
 	table_addf(t, COLOUR_NONE, "%lld", number_of(model, "failures"));
 	text_ago(json_number_value(json_object_get(model, "checked")), checked, sizeof checked);
 	table_add(t, COLOUR_NONE, checked);
-	if (quirks)
+	if (shown->turns)
+		add_turns(t, model);
+	if (shown->quirks)
 		add_quirks(t, model);
 	add_reason(t, model);
 }
 
-static bool have_quirks(const json_t *models)
+/* Columns that are shown where any LLM has something there. */
+static struct shown shown_of(const json_t *models)
 {
-	const json_t *model;
-	size_t i;
+	struct shown s = {.quirks = false};
+	const json_t *model, *other;
+	size_t i, k;
 
-	json_array_foreach(models, i, model) if (json_array_size(json_object_get(model, "quirks")) > 0) return true;
-	return false;
+	json_array_foreach(models, i, model)
+	{
+		const char *id = text_of(model, "model"), *same;
+
+		s.quirks |= json_array_size(json_object_get(model, "quirks")) > 0;
+		s.turns |= number_of(model, "capacity") > 0;
+		for (k = 0; k < i && !s.turns; k++) {
+			other = json_array_get(models, k);
+			same = text_of(other, "model");
+			s.turns = id != NULL && same != NULL && strcmp(id, same) == 0 &&
+			          json_is_integer(json_object_get(model, "in_flight"));
+		}
+	}
+	return s;
+}
+
+static void drop_column(struct table_column *columns, size_t *count, const char *heading)
+{
+	for (size_t i = 0; i < *count; i++)
+		if (strcmp(columns[i].heading, heading) == 0) {
+			memmove(&columns[i], &columns[i + 1], (*count - i - 1) * sizeof *columns);
+			--*count;
+			return;
+		}
 }
 
 static void show_models(const struct ctl *a, const json_t *document)
@@ -108,14 +156,15 @@ static void show_models(const struct ctl *a, const json_t *document)
 		{.heading = "LATENCY"},
 		{.heading = "FAILURES"},
 		{.heading = "CHECKED"},
-		{.heading = "QUIRKS", .limit = 120, .wraps = true}, /* where any LLM has some */
+		{.heading = TURNS},
+		{.heading = QUIRKS, .limit = 120, .wraps = true},
 		{.heading = "REASON", .limit = 120, .wraps = true},
 	};
 	const json_t *models = json_object_get(document, "models");
+	size_t count = COUNT(columns), i;
+	struct shown shown;
 	struct table *t;
 	json_t *model;
-	size_t count, i;
-	bool quirks;
 
 	text_stale(a, document);
 	text_discovery(a, document);
@@ -123,14 +172,13 @@ static void show_models(const struct ctl *a, const json_t *document)
 		fputs("no LLM is known\n", a->out);
 		return;
 	}
-	quirks = have_quirks(models);
-	count = COUNT(columns);
-	if (!quirks) {
-		columns[count - 2] = columns[count - 1];
-		count--;
-	}
+	shown = shown_of(models);
+	if (!shown.turns)
+		drop_column(columns, &count, TURNS);
+	if (!shown.quirks)
+		drop_column(columns, &count, QUIRKS);
 	t = table_new(a, columns, count);
-	json_array_foreach(models, i, model) add_model(t, model, quirks);
+	json_array_foreach(models, i, model) add_model(t, model, &shown);
 	table_print(t);
 	table_free(t);
 }
@@ -179,6 +227,8 @@ const struct ctl_command ctl_models = {
 	.manual =
 		"RANK is the order of preference: \"1 *\" is tried first, the next ones when it fails, unhealthy ones "
 		"last. An LLM without a rank (\"-\") is never tried: it is not a chat model, its kind is switched off, or it is drained. "
+		"TURNS, shown where an LLM has replicas or its capacity is known, are the chat turns that run there now, of how many "
+		"it can run at once: as configured, as it refused further ones, or as requests queued at its server. "
 		"QUIRKS, shown where an LLM has any, are what it refused of our requests, which are made accordingly until "
 		"it is deployed again or /refresh. "
 		"REASON says why an LLM is not healthy, and how long one that failed real turns stays ejected.",

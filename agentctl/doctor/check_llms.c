@@ -157,6 +157,31 @@ static void check_drained(struct doctor *d)
 	}
 }
 
+/* An entry of balance.capacities that is for no LLM, such as one with a typing error, limits nothing. */
+static void check_capacities(struct doctor *d, const json_t *models)
+{
+	static const char *const names[] = {"deploy_id", "container_name", "model_name", "model", "kind"};
+	const struct cfg_list *list = cfg_list(d->config, CFG_BALANCE_CAPACITIES);
+
+	for (size_t n = 0; n < list->count; n++) {
+		size_t len = (size_t)(strrchr(list->items[n], '=') - list->items[n]), i;
+		const json_t *model;
+		bool found = false;
+
+		json_array_foreach(models, i, model)
+		{
+			for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+				const char *name = text_of(model, names[k]);
+
+				found |= name != NULL && strlen(name) == len && memcmp(name, list->items[n], len) == 0;
+			}
+		}
+		if (!found)
+			doctor_find(d, FINDING_CAPACITY_UNUSED, "balance.capacities", "no LLM is called \"%.*s\"",
+			            (int)len, list->items[n]);
+	}
+}
+
 static void check_models(struct doctor *d)
 {
 	const json_t *models = json_object_get(d->models, "models"), *model;
@@ -171,6 +196,8 @@ static void check_models(struct doctor *d)
 			check_context(d, model);
 	}
 	check_drained(d);
+	if (d->config != NULL && json_array_size(models) > 0)
+		check_capacities(d, models);
 	if (!waiting)
 		return;
 	doctor_find(d, FINDING_NO_LLM, d->a->run_dir, "no LLM can be used; %zu %s known", json_array_size(models),

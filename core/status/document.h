@@ -24,6 +24,9 @@ char *document_status_initializing(size_t *len);
  * "stale_reason":TEXT` at its end. */
 char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, const char *reason, size_t *len);
 
+/* The same with `"replicas":[...]`, which is stolen; NULL: no memory. */
+char *document_with_replicas(const char *doc, size_t doc_len, json_t *replicas, size_t *len);
+
 /* Answer of the command `models`: all LLMs, candidates first, best first. New reference; NULL:
  * out of memory. */
 json_t *document_models(const struct status_view *v);

@@ -217,7 +217,7 @@ static void llm_sample(struct page *p, const struct metric *m, const struct stat
 {
 	const char *deploy_id = status_text(p->from->snapshot, l->deploy_id);
 
-	begin(p, m->name, "");
+	begin(p, m->name, m->type == COUNTER ? "_total" : "");
 	label(p, "model", status_llm_name(p->from->snapshot, l));
 	label(p, "deploy_id", deploy_id != NULL ? deploy_id : "");
 	label(p, "kind", llm_kind_text((enum llm_kind)l->kind));
@@ -262,6 +262,59 @@ static void print_llm_latency(struct page *p, const struct metric *m)
 			llm_sample(p, m, l);
 			value_us(p, l->latency_ms * 1000);
 		}
+}
+
+static void print_load(struct page *p, const struct metric *m, int64_t (*of)(const struct metrics_load *l))
+{
+	const struct metrics_source *from = p->from;
+	const struct status_llm *l;
+	struct metrics_load load;
+
+	for (uint32_t at = 0; from->load != NULL && (l = next_llm(p, &at)) != NULL;)
+		if (from->load(from->arg, l->instance, &load) && of(&load) >= 0) {
+			llm_sample(p, m, l);
+			value(p, of(&load));
+		}
+}
+
+static int64_t in_flight_of(const struct metrics_load *l)
+{
+	return l->in_flight;
+}
+
+static void print_llm_in_flight(struct page *p, const struct metric *m)
+{
+	print_load(p, m, in_flight_of);
+}
+
+static int64_t capacity_of(const struct metrics_load *l)
+{
+	return l->capacity > 0 ? l->capacity : -1;
+}
+
+static void print_llm_capacity(struct page *p, const struct metric *m)
+{
+	print_load(p, m, capacity_of);
+}
+
+static int64_t taken_of(const struct metrics_load *l)
+{
+	return l->taken;
+}
+
+static void print_llm_taken(struct page *p, const struct metric *m)
+{
+	print_load(p, m, taken_of);
+}
+
+static int64_t refused_of(const struct metrics_load *l)
+{
+	return l->refused;
+}
+
+static void print_llm_refused(struct page *p, const struct metric *m)
+{
+	print_load(p, m, refused_of);
 }
 
 static void print_store(struct page *p, const struct metric *m)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/endpoint.h"
 
+#include "core/balance/balance.h"
 #include "core/status/metrics.h"
 #include "fcgi/response.h"
 
@@ -8,10 +9,13 @@ static void answer(struct worker *w, struct connection *c)
 {
 	struct published *p = worker_published(w);
 	struct status_snapshot *s = published_acquire(p);
+	struct balance_copy *balance = balance_copy(published_run_dir(p));
 	const struct metrics_source from = {.run_dir = published_run_dir(p),
 	                                    .snapshot = s,
 	                                    .stale = published_is_stale(p, NULL, NULL),
-	                                    .config = published_config(p)};
+	                                    .config = published_config(p),
+	                                    .load = balance_copy_load,
+	                                    .arg = balance};
 	enum metrics_format f = metrics_format_of(connection_header(c, "Accept"));
 	struct err e = ERR_INIT;
 	struct buf page = BUF_INIT(CONNECTION_BODY_MAX);
@@ -21,6 +25,7 @@ static void answer(struct worker *w, struct connection *c)
 	else
 		response_detail(c, 500, "", e.text);
 	buf_free(&page);
+	balance_copy_free(balance);
 	if (s != NULL)
 		status_release(s);
 }

@@ -2,6 +2,7 @@
 #include "fcgi/endpoints/published_document.h"
 
 #include "core/status/document.h"
+#include "core/turn/candidates.h"
 #include "fcgi/dispatch.h"
 #include "fcgi/response.h"
 
@@ -76,17 +77,55 @@ char *published_document_copy(struct published *p, enum published_document which
 	return copy;
 }
 
+/* The deployments that turns spread over, and how much each of them does now; NULL: there is no choice. */
+static json_t *replicas(const struct status_snapshot *s, const char *run_dir)
+{
+	static const struct cooldown none_cooling;
+	static const struct tried none_tried;
+	struct candidate_group g;
+	struct balance_copy *balance;
+	json_t *list;
+
+	candidates_group(s, &none_cooling, &none_tried, (struct candidate_needs){.work = WORK_CHAT}, 0, &g);
+	if (g.count < 2)
+		return NULL;
+	list = json_array();
+	balance = balance_copy(run_dir);
+	for (size_t i = 0; i < g.count; i++) {
+		struct balance_llm l = {.in_flight = 0};
+
+		balance_copy_llm(balance, g.llms[i]->instance, &l);
+		json_array_append_new(list, json_pack("{s:s?, s:s, s:I, s:o, s:s}", "deploy_id",
+		                                      status_text(s, g.llms[i]->deploy_id), "name",
+		                                      candidate_replica_name(s, g.llms[i]), "in_flight",
+		                                      (json_int_t)l.in_flight, "capacity",
+		                                      l.capacity != 0 ? json_integer(l.capacity) : json_null(),
+		                                      "capacity_from", balance_source_text(l.source)));
+	}
+	balance_copy_free(balance);
+	return list;
+}
+
 /* As it was published it need not be copied. */
 void published_document_answer(struct worker *w, struct connection *c, enum published_document which)
 {
 	struct published *p = worker_published(w);
 	struct status_snapshot *s = published_acquire(p);
 	bool is_brief = published_document_is_brief(p, dispatch_is_admin(c));
+	json_t *more = s != NULL && !is_brief && which == PUBLISHED_STATUS ? replicas(s, published_run_dir(p)) : NULL;
 	struct status_text t;
-	char *copy;
+	char *copy, *with;
 	size_t len = 0;
 
-	if (s != NULL && !is_brief && !published_is_stale(p, NULL, NULL)) {
+	if (more != NULL) {
+		copy = published_document_copy(p, which, false, &len);
+		with = copy != NULL ? document_with_replicas(copy, len, more, &len) : NULL;
+		if (copy == NULL)
+			json_decref(more);
+		response_document(c, with, len);
+		free(with);
+		free(copy);
+	} else if (s != NULL && !is_brief && !published_is_stale(p, NULL, NULL)) {
 		t = document_of(s, which);
 		response_document(c, status_text(s, t), t.length);
 	} else {

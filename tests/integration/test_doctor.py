@@ -181,6 +181,12 @@ def test_a_refused_search_key_is_found_if_it_is_tried(testbed):
     assert doctor(service, "--try") == {}
 
 
+def test_a_capacity_for_no_llm_is_found(testbed):
+    service = start(testbed, sets=["balance.capacities=c-d1=2,c-d3=4"])
+    found = expect(service, "capacity_unused", 'no LLM is called "c-d3"', fix="set balance.capacities")
+    assert "c-d1" not in found["message"]
+
+
 # --- the daemon and what it publishes ---
 
 def test_each_kind_is_planted():

@@ -113,6 +113,16 @@ uint64_t book_request(struct book *b, const char *method, const char *uri, const
 	return entry.id;
 }
 
+int64_t book_active(struct book *b)
+{
+	int64_t active;
+
+	pthread_mutex_lock(&b->lock);
+	active = b->active;
+	pthread_mutex_unlock(&b->lock);
+	return active;
+}
+
 void book_ended(struct book *b, uint64_t id, size_t steps_sent, bool left, int64_t at_ns)
 {
 	pthread_mutex_lock(&b->lock);

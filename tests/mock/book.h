@@ -22,6 +22,7 @@ void book_ended(struct book *b, uint64_t id, size_t steps_sent, bool left, int64
 bool book_opened(struct book *b, int fd);
 void book_closed(struct book *b, int fd);
 
+int64_t book_active(struct book *b);   /* requests that are not answered yet */
 json_t *book_requests(struct book *b); /* new references */
 json_t *book_stats(struct book *b);
 void book_forget(struct book *b); /* requests and departures; counts go on */

@@ -39,6 +39,7 @@ struct chat_load {
 	int64_t spread_ms;   /* in which the clients begin */
 	int timeout_s;
 	bool close_each;
+	bool one_thread; /* the turns of a client belong together */
 	/* what was met */
 	int64_t begin_ns, slowest_first_ns;
 	long begun, whole, failed, merged, wrong, left, active, active_most, streaming;
@@ -225,7 +226,8 @@ static void chat_body(const struct chat_client *c, struct evbuffer *out)
 	char *message = chat_fill(c, c->load->message), thread[96], *text;
 	json_t *j;
 
-	snprintf(thread, sizeof thread, "client-%ld-turn-%ld-%lld", c->number, c->turn, (long long)c->load->begin_ns);
+	snprintf(thread, sizeof thread, "client-%ld-turn-%ld-%lld", c->number, c->load->one_thread ? 0 : c->turn,
+	         (long long)c->load->begin_ns);
 	j = json_pack("{s:s, s:s}", "message", message, "thread_id", thread);
 	text = json_dumps(j, JSON_COMPACT);
 	evbuffer_add(out, text, strlen(text));
@@ -307,14 +309,26 @@ static void chat_options(struct chat_load *load, int argc, char **argv)
 		WORD,
 		WORDS,
 		LEAVE,
-		SECONDS
+		SECONDS,
+		ONE_THREAD
 	};
 	static const struct option options[] = {
-		{"host", 1, NULL, HOST},       {"port", 1, NULL, PORT},        {"path", 1, NULL, PATH},
-		{"message", 1, NULL, MESSAGE}, {"expect", 1, NULL, EXPECT},    {"clients", 1, NULL, CLIENTS},
-		{"turns", 1, NULL, TURNS},     {"spread-ms", 1, NULL, SPREAD}, {"timeout-s", 1, NULL, TIMEOUT},
-		{"close", 0, NULL, CLOSE},     {"word", 1, NULL, WORD},        {"words", 1, NULL, WORDS},
-		{"leave", 1, NULL, LEAVE},     {"seconds", 1, NULL, SECONDS},  {0},
+		{"host", 1, NULL, HOST},
+		{"port", 1, NULL, PORT},
+		{"path", 1, NULL, PATH},
+		{"message", 1, NULL, MESSAGE},
+		{"expect", 1, NULL, EXPECT},
+		{"clients", 1, NULL, CLIENTS},
+		{"turns", 1, NULL, TURNS},
+		{"spread-ms", 1, NULL, SPREAD},
+		{"timeout-s", 1, NULL, TIMEOUT},
+		{"close", 0, NULL, CLOSE},
+		{"word", 1, NULL, WORD},
+		{"words", 1, NULL, WORDS},
+		{"leave", 1, NULL, LEAVE},
+		{"seconds", 1, NULL, SECONDS},
+		{"one-thread", 0, NULL, ONE_THREAD},
+		{0},
 	};
 	int o;
 
@@ -347,6 +361,8 @@ static void chat_options(struct chat_load *load, int argc, char **argv)
 			load->seconds = strtol(optarg, NULL, 10);
 		else if (o == CLOSE)
 			load->close_each = true;
+		else if (o == ONE_THREAD)
+			load->one_thread = true;
 		else
 			exit(2);
 	}

@@ -361,6 +361,8 @@ static struct plan *llm_chat(struct llm_state *st, const struct server_request *
 
 	if (strcmp(r->method, "POST") != 0)
 		return llm_error(405, "Method Not Allowed");
+	if (st->script.slots > 0 && book_active(st->book) > st->script.slots)
+		return llm_error(429, "all slots are busy");
 	plan = llm_request_read(&a, r) ? llm_answer_request(st, &a) : llm_error(400, "the body is no JSON object");
 	llm_request_clear(&a);
 	return plan;
@@ -432,9 +434,11 @@ static struct plan *llm_answer(void *state, const struct server_request *r)
 		return llm_unauthorized();
 	document = json_object_get(st->script.documents, r->path);
 	if (document) {
-		char *dump = json_dumps(document, JSON_COMPACT | JSON_ENCODE_ANY);
-		struct plan *plan =
-			plan_response(200, "application/json", NULL, dump ? dump : "", dump ? strlen(dump) : 0, 0);
+		bool text = json_is_string(document);
+		char *dump = text ? strdup(json_string_value(document))
+		                  : json_dumps(document, JSON_COMPACT | JSON_ENCODE_ANY);
+		struct plan *plan = plan_response(200, text ? "text/plain" : "application/json", NULL, dump ? dump : "",
+		                                  dump ? strlen(dump) : 0, 0);
 
 		free(dump);
 		return plan;

@@ -65,6 +65,7 @@ static const struct knob script_knobs[] = {
 	KNOB(bad_event, KNOB_TEXT, "\"{\\\"choices\\\": [oops\"", NULL), KNOB(cut_after, KNOB_INT, "-1", NULL),
 	KNOB(reset_after, KNOB_INT, "-1", NULL), KNOB(stall_after, KNOB_INT, "-1", NULL),
 	KNOB(status, KNOB_INT, "200", NULL),
+	KNOB(slots, KNOB_INT, "0", NULL), /* requests at once, of whatever path; further chats get 429; 0: any number */
 	KNOB(window, KNOB_INT, "-1", NULL), /* tokens of context, one per byte of content; what is longer gets ... */
 	KNOB(window_status, KNOB_INT, "400", NULL), /* ... this status; 200: the error event, in a stream */
 	KNOB(body, KNOB_TEXT, NULL, NULL),          /* with status or window; off: as vLLM says it */

@@ -25,6 +25,7 @@ struct script {
 	int64_t null_content, role, done, length_limit;
 	int64_t error_after, bad_after, cut_after, reset_after, stall_after;
 	int64_t status, retry_after, fragment, force_calls, prompt_tokens;
+	int64_t slots;
 	int64_t health_status, health_delay_us, models_status, models_delay_us, max_model_len;
 	int64_t numbered, continues, window, window_status;
 	int64_t usage, line_end, framing, echo; /* the enums above */
