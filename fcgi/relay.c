@@ -52,7 +52,7 @@ static void relay_free(struct relay *r)
 {
 	if (r == NULL)
 		return;
-	balance_give(r->services->balance, &r->place, BALANCE_WITHDRAWN, clock_boot_ns());
+	relay_llm_give_place(r, BALANCE_WITHDRAWN);
 	if (r->snapshot != NULL)
 		status_release(r->snapshot);
 	if (r->again != NULL)

@@ -99,6 +99,14 @@ static void report(const struct relay *r, enum http_outcome outcome, long status
 		r->services->report(r->services->arg, &report);
 }
 
+void relay_llm_give_place(struct relay *r, enum balance_end end)
+{
+	if (r->place.file == 0)
+		return;
+	balance_give(r->services->balance, &r->place, end, clock_boot_ns());
+	chat_services_freed(r->services, r->snapshot, r->llm);
+}
+
 /* The attempt that ran has ended, or was cancelled (result ATTEMPT_RESULTS). */
 static void attempt_over(struct relay *r, unsigned result, const struct openai_relay_end *e)
 {
@@ -119,11 +127,9 @@ static void attempt_over(struct relay *r, unsigned result, const struct openai_r
 
 	r->transfer = NULL;
 	if (!r->repeats)
-		balance_give(r->services->balance, &r->place,
-		             result == ATTEMPT_COMPLETE ? BALANCE_ANSWERED
-		             : result == ATTEMPT_BUSY   ? BALANCE_BUSY
-		                                        : BALANCE_WITHDRAWN,
-		             clock_boot_ns());
+		relay_llm_give_place(r, result == ATTEMPT_COMPLETE ? BALANCE_ANSWERED
+		                        : result == ATTEMPT_BUSY   ? BALANCE_BUSY
+		                                                   : BALANCE_WITHDRAWN);
 	counters_count(counters, SERIES_STREAMS, r->model, 0, -1);
 	counters_count(counters, SERIES_ATTEMPTS, r->model, result, 1);
 	counters_count(counters, SERIES_OUTPUT_TOKENS, r->model, 0, completion);

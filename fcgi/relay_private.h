@@ -100,5 +100,6 @@ int relay_llm_init(struct relay *r); /* -1: no memory */
 void relay_llm_choose(struct relay *r);
 void relay_llm_resume(void *relay); /* the client takes more */
 void relay_llm_stop(struct relay *r);
+void relay_llm_give_place(struct relay *r, enum balance_end end); /* nothing happens where none is held */
 
 #endif

@@ -30,6 +30,15 @@ static uint64_t group_of(const struct status_snapshot *s, const struct status_ll
 	return model != NULL ? balance_hash((uint64_t)l->kind << 1 | l->uses_completions, model) : l->instance;
 }
 
+/* The first one of that group; NULL: there is none any more. */
+static const struct status_llm *find_group(const struct status_snapshot *s, uint64_t group)
+{
+	for (size_t rank = 0; rank < status_header(s)->candidate_count; rank++)
+		if (group_of(s, status_candidate(s, rank)) == group)
+			return status_candidate(s, rank);
+	return NULL;
+}
+
 /* How many places are free at the replicas of that model, for anybody. */
 static uint32_t free_places(const struct chat_services *s, uint64_t group)
 {
@@ -39,15 +48,13 @@ static uint32_t free_places(const struct chat_services *s, uint64_t group)
 	struct candidate_group g = {.count = 0};
 	struct balance_request r = {.now_ns = clock_boot_ns()};
 	struct balance_group state = {.free = 0};
-	size_t rank = 0;
+	const struct status_llm *first;
 
 	if (snapshot == NULL)
 		return 0;
-	while (rank < status_header(snapshot)->candidate_count &&
-	       group_of(snapshot, status_candidate(snapshot, rank)) != group)
-		rank++;
-	if (rank < status_header(snapshot)->candidate_count)
-		needs.model = status_text(snapshot, status_candidate(snapshot, rank)->model);
+	first = find_group(snapshot, group);
+	if (first != NULL)
+		needs.model = status_text(snapshot, first->model);
 	candidates_group(snapshot, s->cooldown, &none, needs, clock_wall_ms(), &g);
 	if (g.count > 0 && group_of(snapshot, g.llms[0]) == group) {
 		r.replicas = g.replicas;
@@ -144,6 +151,20 @@ static void wake_next(struct turn *t)
 	turn_wake_in(t, next_ms > 0 ? next_ms : 0);
 }
 
+static void note_refusal(const struct turn *t, const char *reason)
+{
+	const struct chat_services *s = t->services;
+	struct status_snapshot *snapshot = s->note != NULL ? s->snapshot(s->arg) : NULL;
+	const struct status_llm *l = snapshot != NULL ? find_group(snapshot, t->queue.group) : NULL;
+	struct event_record r;
+
+	if (snapshot == NULL)
+		return;
+	r = event_record_of(EVENT_REFUSED, l != NULL ? status_llm_name(snapshot, l) : NULL, NULL, NULL, reason);
+	s->note(s->arg, &r);
+	status_release(snapshot);
+}
+
 static enum step refuse(struct turn *t, enum queue_refusal why, int64_t retry_ns)
 {
 	static const char *const sentences[] = {
@@ -157,6 +178,7 @@ static enum step refuse(struct turn *t, enum queue_refusal why, int64_t retry_ns
 	counters_add(t->services->counters, COUNTER_TURNS_NO_PLACE, 1);
 	counters_count(t->services->counters, SERIES_QUEUE_REFUSED, t->queue.model, why, 1);
 	snprintf(t->log.reason, sizeof t->log.reason, "%s", reasons[why]);
+	note_refusal(t, reasons[why]);
 	if (has_begun(t))
 		return turn_fail(t, FAILURE_FULL, answer_is_shown(&t->answer) ? BROKE_OFF : TURN_NO_ANSWER);
 	retry_s = retry_s < 1 ? 1 : retry_s > RETRY_MAX_S ? RETRY_MAX_S : retry_s;
