@@ -20,7 +20,7 @@ static enum ctl_exit problem(const struct ctl *a, const struct err *e)
 
 struct threads {
 	struct config *config;
-	const char *url; /* of config */
+	char url[512]; /* without a password */
 	struct store_admin *store;
 };
 
@@ -35,8 +35,8 @@ static enum ctl_exit open_threads(const struct ctl *a, struct threads *t)
 		a->output->problem(a, e.text);
 		return CTL_UNREACHABLE;
 	}
-	t->url = cfg_str(t->config, CFG_THREADS_STORE);
-	t->store = store_admin_open(t->url, t->config, &e);
+	config_mask_url(cfg_str(t->config, CFG_THREADS_STORE), t->url, sizeof t->url);
+	t->store = store_admin_open(cfg_str(t->config, CFG_THREADS_STORE), t->config, &e);
 	if (t->store != NULL)
 		return CTL_OK;
 	config_unref(t->config);

@@ -56,6 +56,18 @@ static void check_database(struct doctor *d, const char *url, const char *file)
 	store_admin_close(store);
 }
 
+static void check_server(struct doctor *d, const char *url)
+{
+	struct err e = ERR_INIT;
+	struct store_admin *store = store_admin_open(url, d->config, &e);
+	char shown[512];
+
+	config_mask_url(url, shown, sizeof shown);
+	if (store == NULL)
+		doctor_find(d, FINDING_STORE_UNREACHABLE, shown, "%s", e.text);
+	store_admin_close(store);
+}
+
 void check_store(struct doctor *d)
 {
 	const char *url = d->config != NULL ? cfg_str(d->config, CFG_THREADS_STORE) : NULL;
@@ -65,6 +77,8 @@ void check_store(struct doctor *d)
 	struct statvfs v;
 	struct stat st;
 
+	if (url != NULL && strncmp(url, "redis", 5) == 0)
+		check_server(d, url);
 	if (slash == NULL)
 		return;
 	snprintf(directory, sizeof directory, "%.*s", slash == file ? 1 : (int)(slash - file), file);

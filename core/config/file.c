@@ -198,6 +198,7 @@ static void put_setting(struct walk *w, const config_setting_t *s, enum cfg_key 
 	else if (value_from_literal(row, &lit, &v, &e) < 0)
 		err_prefix(&e, "%s", row->info.path);
 	else if ((row->info.secret ||
+	          ((row->flags & KEY_SCHEME) != 0 && v.str != NULL && config_url_has_password(v.str)) ||
 	          ((row->flags & KEY_SERVERS) != 0 && v.str != NULL && mcp_servers_have_secrets(v.str))) &&
 	         v.str != NULL && config_text_is_public(w->text, line))
 		err_set(&e, "%s: a secret in a file that everybody can read; chmod o-r %s", row->info.path,

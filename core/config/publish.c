@@ -26,7 +26,12 @@ static json_t *entry(const struct config *c, enum cfg_key k, bool with_secrets)
 {
 	const struct key_row *row = table_row(k);
 	const struct value *v = &c->values[k];
+	char masked[2048];
 
+	if ((row->flags & KEY_SCHEME) != 0 && !with_secrets && v->str != NULL) {
+		config_mask_url(v->str, masked, sizeof masked);
+		return json_pack("{s:s, s:s}", "value", masked, "origin", cfg_origin(c, k));
+	}
 	if ((row->flags & KEY_SERVERS) != 0 && !with_secrets && v->str != NULL)
 		return servers_entry(c, k);
 	if (row->info.secret && !with_secrets)

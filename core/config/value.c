@@ -572,11 +572,15 @@ int value_text(const struct key_row *row, const struct value *v, struct buf *out
 
 int value_shown(const struct key_row *row, const struct value *v, struct buf *out)
 {
-	char *shown;
+	char *shown, masked[2048];
 	int result;
 
 	if (row->info.secret)
 		return buf_adds(out, v->str != NULL ? "(secret)" : "");
+	if ((row->flags & KEY_SCHEME) != 0 && v->str != NULL) {
+		config_mask_url(v->str, masked, sizeof masked);
+		return buf_adds(out, masked);
+	}
 	if ((row->flags & KEY_SERVERS) == 0 || v->str == NULL)
 		return value_text(row, v, out);
 	shown = mcp_servers_shown(v->str);

@@ -17,9 +17,13 @@
 
 int value_refuse(const struct key_row *row, const char *shown, const char *why, struct err *e)
 {
-	char allowed[256];
+	char allowed[256], masked[256];
 
 	table_allowed(row, allowed, sizeof allowed);
+	if ((row->flags & KEY_SCHEME) != 0 && shown != NULL) {
+		config_mask_url(shown, masked, sizeof masked);
+		shown = masked;
+	}
 	if (row->info.secret || shown == NULL)
 		return err_set(e, "the value %s; allowed: %s", why, allowed);
 	return err_set(e, "%.80s%s %s; allowed: %s", shown, strlen(shown) > 80 ? "..." : "", why, allowed);

@@ -198,6 +198,14 @@ static void on_role(void *arg, struct redis_reply *reply, const struct err *e)
 		on_greeted(arg, reply, e);
 }
 
+/* Another server will say it where this one does not. */
+static void on_slots(void *arg, struct redis_reply *reply, const struct err *e)
+{
+	if (e == NULL)
+		cluster_take_slots(arg, reply);
+	on_greeted(arg, reply, e);
+}
+
 static int greet_with(struct node *n, redis_done_fn *done, size_t count, const char *const *args)
 {
 	const struct redis_command c = {.args = args, .count = count};
@@ -245,6 +253,11 @@ static void greet(struct node *n)
 	char database[24];
 
 	n->state = NODE_GREETING;
+	if (n->kind == NODE_SENTINEL) {
+		if (greet_with(n, on_optional, 1, (const char *[]){"PING"}) < 0)
+			greeting_failed(n, "", "no memory to connect");
+		return;
+	}
 	snprintf(database, sizeof database, "%lld", (long long)r->url.database);
 	if (authenticate(n, &e) < 0) {
 		greeting_failed(n, "", e.text);
@@ -253,6 +266,8 @@ static void greet(struct node *n)
 	if ((r->url.database > 0 && greet_with(n, on_greeted, 2, (const char *[]){"SELECT", database}) < 0) ||
 	    greet_with(n, on_optional, 3, (const char *[]){"CLIENT", "SETNAME", r->name}) < 0 ||
 	    (r->url.topology == REDIS_SENTINEL && greet_with(n, on_role, 1, (const char *[]){"ROLE"}) < 0) ||
+	    (r->url.topology == REDIS_CLUSTER &&
+	     greet_with(n, on_slots, 2, (const char *[]){"CLUSTER", "SLOTS"}) < 0) ||
 	    greet_with(n, on_optional, 1, (const char *[]){"PING"}) < 0)
 		greeting_failed(n, "", "no memory to connect");
 }
@@ -404,7 +419,7 @@ static void connect_socket(struct node *n)
 		node_reset(n, true, &n->err);
 }
 
-static void node_connect(struct node *n)
+static void connect_host(struct node *n)
 {
 	struct err e = ERR_INIT;
 
@@ -421,6 +436,37 @@ static void node_connect(struct node *n)
 			fail(n, &e, "", "no memory to connect");
 			node_reset(n, true, &e);
 		}
+	}
+}
+
+void node_connect_to(struct node *n, const char *host, uint16_t port)
+{
+	char *copy = strdup(host);
+
+	if (copy == NULL) {
+		node_cannot_connect(n, "no memory to connect");
+		return;
+	}
+	free(n->address.host);
+	n->address = (struct redis_address){.host = copy, .port = port};
+	connect_host(n);
+}
+
+void node_cannot_connect(struct node *n, const char *why)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, "%s: %s", n->redis->masked, why);
+	node_reset(n, true, &e);
+}
+
+static void node_connect(struct node *n)
+{
+	if (n->kind == NODE_DATA && n->redis->url.topology == REDIS_SENTINEL) {
+		n->state = NODE_LOCATING;
+		sentinel_locate(n);
+	} else if (!n->retired) {
+		connect_host(n);
 	}
 }
 
@@ -464,6 +510,7 @@ void node_send(struct node *n, struct redis_request *q)
 	} else {
 		q->node = n;
 		q->state = REQUEST_WAITING;
+		n->retired = false;
 		TAILQ_INSERT_TAIL(&n->waiting, q, next);
 		if (n->state == NODE_IDLE && !event_pending(n->timer, EV_TIMEOUT, NULL))
 			start_timer(n, 0);

@@ -122,6 +122,7 @@ static int send_with_script(struct redis_request *q)
 
 void redis_answered(struct redis_request *q, struct redis_reply *reply)
 {
+	struct redis *r = q->redis;
 	struct err e = ERR_INIT;
 
 	if (reply->type != REDIS_FAILURE) {
@@ -130,35 +131,58 @@ void redis_answered(struct redis_request *q, struct redis_reply *reply)
 	}
 	if (q->script != NULL && redis_reply_says(reply, "NOSCRIPT") && send_with_script(q) == 0)
 		return;
-	err_set(&e, "%s: %.200s", q->redis->masked, reply->text);
+	if (r->url.topology == REDIS_CLUSTER && q->sent < SENT_MAX && cluster_redirect(q, reply))
+		return;
+	/* It was the master: another one is, or will be soon. */
+	if (r->url.topology == REDIS_SENTINEL && redis_reply_says(reply, "READONLY") && q->sent < SENT_MAX) {
+		err_set(&e, "%s: %.200s", r->masked, reply->text);
+		node_reset(q->node, false, &e);
+		node_send(q->node, q);
+		return;
+	}
+	err_set(&e, "%s: %.200s", r->masked, reply->text);
 	finish(q, reply, &e);
 }
 
 void redis_node_changed(struct node *n)
 {
 	struct redis *r = n->redis;
-	const bool usable = n->state == NODE_READY;
+	struct redis_state state;
 
-	/* A connection that only has to be made again is no news. */
-	if ((!usable && !n->away) || r->said == (usable ? SAID_USABLE : SAID_AWAY))
+	if (n->kind == NODE_SENTINEL)
 		return;
-	r->said = usable ? SAID_USABLE : SAID_AWAY;
+	if (r->url.topology == REDIS_CLUSTER && n->state != NODE_READY)
+		cluster_refresh(r);
+	redis_state(r, &state);
+	/* A connection that only has to be made again is no news. */
+	if ((state.usable && n->state != NODE_READY) || r->said == (state.usable ? SAID_USABLE : SAID_AWAY))
+		return;
+	r->said = state.usable ? SAID_USABLE : SAID_AWAY;
 	if (r->changed != NULL)
-		r->changed(r->arg, usable, &n->err);
+		r->changed(r->arg, state.usable, &n->err);
 }
 
 /* ---- commands ---- */
 
-static struct redis_request *send_request(struct redis_request *q)
+static struct redis_request *send_request(struct redis_request *q, const struct redis_command *c)
 {
-	if (q != NULL)
-		node_send(TAILQ_FIRST(&q->redis->nodes), q);
+	struct redis *r;
+
+	if (q == NULL)
+		return NULL;
+	r = q->redis;
+	if (r->url.topology == REDIS_CLUSTER) {
+		q->slot = c->key != NULL ? cluster_slot(c->key, strlen(c->key)) : -1;
+		node_send(cluster_node(r, q->slot, c->server), q);
+	} else {
+		node_send(TAILQ_FIRST(&r->nodes), q);
+	}
 	return q;
 }
 
 struct redis_request *redis_send(struct redis *r, const struct redis_command *c, redis_done_fn *done, void *arg)
 {
-	return send_request(request_new(r, c, done, arg));
+	return send_request(request_new(r, c, done, arg), c);
 }
 
 static int name_script(struct redis_script *s)
@@ -200,13 +224,19 @@ struct redis_request *redis_run(struct redis *r, const struct redis_run *run, re
 	q = request_new(r, &c, done, arg);
 	if (q != NULL)
 		q->script = run->script;
-	return send_request(q);
+	return send_request(q, &c);
 }
 
 size_t redis_servers(const struct redis *r)
 {
-	(void)r;
-	return 1;
+	const struct node *n;
+	size_t count = 0;
+
+	if (r->slots == NULL)
+		return 1;
+	TAILQ_FOREACH(n, &r->nodes, next)
+	count += !n->retired;
+	return count;
 }
 
 /* ---- the client ---- */
@@ -263,11 +293,14 @@ static int set_up(struct redis *r, const struct redis_options *o, struct err *e)
 	r->resolver = resolver_new(r->base, e);
 	if (r->resolver == NULL)
 		return -1;
+	if (r->url.topology == REDIS_CLUSTER)
+		return cluster_set_up(r, e);
+	/* Of a group, it is the master's, whose address Sentinel says. */
 	n = node_new(r, r->url.addresses[0].host, r->url.addresses[0].port);
 	if (n == NULL)
 		return err_set(e, "no memory for a client of Redis");
 	TAILQ_INSERT_TAIL(&r->nodes, n, next);
-	return 0;
+	return r->url.topology == REDIS_SENTINEL ? sentinel_set_up(r, e) : 0;
 }
 
 struct redis *redis_new(struct event_base *base, const struct redis_options *o, struct err *e)
@@ -315,10 +348,12 @@ void redis_free(struct redis *r)
 		TAILQ_REMOVE(&r->nodes, n, next);
 		node_free(n);
 	}
+	sentinel_free(r);
 	while ((q = TAILQ_FIRST(&r->failing)) != NULL) {
 		TAILQ_REMOVE(&r->failing, q, next);
 		request_free(q);
 	}
+	free(r->slots);
 	if (r->resolver != NULL)
 		resolver_free(r->resolver);
 	SSL_CTX_free(r->tls);
@@ -336,7 +371,7 @@ void redis_state(struct redis *r, struct redis_state *state)
 
 	TAILQ_FOREACH(n, &r->nodes, next)
 	{
-		if (n->state == NODE_READY || (!n->away && n->failures == 0))
+		if (n->state == NODE_READY || n->retired || (!n->away && n->failures == 0))
 			continue;
 		state->usable &= !n->away;
 		state->failures = n->failures;

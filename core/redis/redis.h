@@ -93,7 +93,7 @@ struct redis_command {
 	const size_t *lens;      /* of them; NULL: they are strings */
 	size_t count;
 	const char *key;    /* by which a cluster's server is found; NULL: any will do */
-	size_t server;      /* with key NULL: which of redis_servers() */
+	size_t server;      /* with key NULL: which of redis_servers(), which a cluster knows after its first answer */
 	int64_t timeout_ms; /* 0: the client's */
 	bool repeatable;    /* it may be executed twice: sent again where the connection broke */
 };

@@ -36,7 +36,9 @@ struct node {
 	TAILQ_ENTRY(node) next;
 	struct redis *redis;
 	struct redis_address address;
-	enum { NODE_IDLE, NODE_RESOLVING, NODE_CONNECTING, NODE_GREETING, NODE_READY } state;
+	enum { NODE_DATA, NODE_SENTINEL } kind;
+	bool retired; /* a cluster's that serves nothing any more: it is not connected again */
+	enum { NODE_IDLE, NODE_LOCATING, NODE_RESOLVING, NODE_CONNECTING, NODE_GREETING, NODE_READY } state;
 	bool away;         /* it could not be reached or did not answer: what is not sent fails at once */
 	unsigned failures; /* in a row */
 	struct err err;    /* the last of them */
@@ -58,7 +60,14 @@ struct redis {
 	int64_t timeout_ms;
 	SSL_CTX *tls; /* NULL: none */
 	struct resolver *resolver;
-	struct node_list nodes;
+	struct node_list nodes; /* at least one, the master of a group */
+	/* SENTINEL: where the master is requested. */
+	struct node *sentinel; /* that is asked, or was asked last; NULL: none yet */
+	size_t next_sentinel, sentinels_left;
+	struct event *locate; /* asks the next one */
+	/* CLUSTER: */
+	struct node **slots; /* SLOTS of them; NULL where it is not known */
+	bool refreshing;
 	struct request_list failing;
 	size_t requests, bytes; /* open */
 	redis_changed_fn *changed;
@@ -79,6 +88,29 @@ void node_write(struct node *n, struct redis_request *q);
 
 /* The connection is of no use any more. Repeatable requests are sent again on the next one. */
 void node_reset(struct node *n, bool away, const struct err *why);
+
+/* Its address is known, or has changed. */
+void node_connect_to(struct node *n, const char *host, uint16_t port);
+void node_cannot_connect(struct node *n, const char *why);
+
+/* ---- sentinel.c ---- */
+
+/* Asks Sentinels in turn where the master is; ends with a call of one of the two above. */
+void sentinel_locate(struct node *master);
+int sentinel_set_up(struct redis *r, struct err *e);
+void sentinel_free(struct redis *r);
+
+/* ---- cluster.c ---- */
+
+#define SLOTS 16384
+
+int cluster_slot(const char *key, size_t len);
+int cluster_set_up(struct redis *r, struct err *e);
+struct node *cluster_node(const struct redis *r, int slot, size_t server); /* slot -1: the server-th */
+void cluster_take_slots(struct node *from, const struct redis_reply *reply);
+void cluster_refresh(struct redis *r); /* asks any that is connected for the slots */
+/* Where MOVED or ASK says that it is sent again. false: that cannot be. */
+bool cluster_redirect(struct redis_request *q, const struct redis_reply *reply);
 
 /* ---- redis.c ---- */
 

@@ -187,7 +187,7 @@ static int find_threads(struct redis_admin *a, struct finds *f, struct err *e)
 
 	*f = (struct finds){.count = 0};
 	/* A cluster's servers are known when it has answered. */
-	batch_add(&first, &(struct redis_command){.args = (const char *[]){"PING"}, .count = 1});
+	batch_add(&first, &(struct redis_command){.args = (const char *[]){"PING"}, .count = 1, .key = "tt"});
 	failed = batch_run(&first, e);
 	batch_clear(&first);
 	for (size_t i = 0; failed == 0 && i < redis_servers(a->redis); i++)
@@ -276,7 +276,7 @@ static struct store_admin *admin_open(const struct store_place *place, struct er
 	if (a != NULL && (a->loop = event_base_new()) != NULL)
 		a->redis = redis_store_client(a->loop, place->url, place->config, NULL, NULL, e);
 	if (a != NULL && a->redis != NULL) {
-		batch_add(&b, &(struct redis_command){.args = (const char *[]){"PING"}, .count = 1});
+		batch_add(&b, &(struct redis_command){.args = (const char *[]){"PING"}, .count = 1, .key = "tt"});
 		failed = batch_run(&b, e);
 		batch_clear(&b);
 	}
