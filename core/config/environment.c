@@ -147,7 +147,8 @@ static void apply_set(struct config *c, const char *set, struct config_report *r
 	}
 	if (set[len + 1] == '\0')
 		set_empty(c, k, r);
-	else if (table_row(k)->info.secret)
+	else if (table_row(k)->info.secret ||
+	         ((table_row(k)->flags & KEY_SCHEME) != 0 && config_url_has_password(set + len + 1)))
 		refuse_secret(k, where, r);
 	else
 		put_text(c, k, set + len + 1, "command line", where, r);

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conversations in a real Redis: shared by services, and what a turn sees of each fault of it."""
+
+import json
+import signal
+
+import pytest
+from harness import metrics
+from harness.openai_stream import post
+from harness.process import wait_until
+from harness.redis_servers import Cluster, Group, Redis
+
+AGENT = "meta-llama/Llama-3.1-8B-Instruct:agent"
+LONG = "a-thread-of-its-own"
+
+
+def said(llm):
+    """The user's words of the last request to the LLM, oldest first."""
+    return [m["content"] for m in llm.chats()[-1]["body"]["messages"] if m["role"] == "user"]
+
+
+def one(testbed, url, *sets, **more):
+    return testbed.one({"text": ["yes"]}, conf="", sets=[f"threads.store={url}", *sets], **more)
+
+
+def value(service, name):
+    return metrics.scrape(service).value(name) or 0
+
+
+def stored(service):
+    """What the service has is in the store."""
+    wait_until(lambda: value(service, "turns_unsaved") == 0, "nothing waits to be stored", 20)
+
+
+def test_two_services_share_a_conversation(testbed):
+    redis = Redis(testbed)
+    first, llm = one(testbed, f"redis://{redis.host}", workers=2)
+    other, other_llm = one(testbed, f"redis://{redis.host}/0", workers=2)
+    words = []
+    for n in range(8):  # each request follows the statistics of the one before
+        service, its_llm = ((first, llm), (other, other_llm))[n % 2]
+        words.append(f"word {n}")
+        assert service.chat(words[-1], LONG).whole
+        assert said(its_llm) == words
+    first.chat("short", "7")
+    other.chat("not of this host", "7")
+    assert said(other_llm) == ["not of this host"]
+    listed = other.ctl("threads", "list")
+    assert {t["thread_id"] for t in listed["threads"]} == {LONG, "7"}
+    assert len(first.ctl("threads", "show", LONG)["turns"]) == 8
+    assert first.ctl("threads", "stat")["turns"] == 10
+    first.ctl("threads", "delete", LONG)
+    other.chat("again", LONG)
+    assert said(other_llm) == ["again"]
+
+
+def test_turns_go_on_while_redis_is_away_and_are_stored_later(testbed):
+    redis = Redis(testbed)
+    service, llm = one(testbed, f"redis://{redis.host}", workers=2)
+    service.chat("before", LONG)
+    redis.kill()
+    for n in range(10):
+        assert service.chat(f"away {n}", f"thread-{n}").whole
+        assert said(llm) == [f"away {n}"]
+    assert service.responder.log().count("threads_redis") <= 2  # one line for each worker that noticed
+    assert value(service, "turns_unsaved") == 10
+    assert value(service, "stores_away") >= 1
+    assert "store_unreachable" in service.ctl("doctor", ok=False).stdout
+    redis.start()
+    stored(service)
+    assert value(service, "stores_away") == 0 and value(service, "turns_lost_total") == 0
+    for n in range(10):
+        service.chat("after", f"thread-{n}")
+        assert said(llm) == [f"away {n}", "after"]
+
+
+def test_what_waits_is_bounded_and_what_is_lost_is_counted(testbed):
+    redis = Redis(testbed)
+    service, llm = one(testbed, f"redis://{redis.host}", "threads.max_unsaved_bytes=20000")
+    service.chat("before", LONG)
+    redis.kill()
+    for n in range(30):
+        assert service.chat(str(n) * 1000, f"thread-{n:08}").whole
+    waiting, lost = value(service, "turns_unsaved"), value(service, "turns_lost_total")
+    assert waiting + lost == 30 and 5 < waiting < 20
+    redis.start()
+    stored(service)
+    assert service.ctl("threads", "stat")["threads"] == waiting
+    service.chat("after", "thread-00000029")
+    assert said(llm) == ["29" * 1000, "after"]
+
+
+def test_where_conversations_are_required_chats_are_refused(testbed):
+    redis = Redis(testbed)
+    service, llm = one(testbed, f"redis://{redis.host}", "threads.required=true", "http.api=true", "http.thread_headers=thread-id")
+    assert service.chat("before", LONG).whole
+    redis.kill()
+    wait_until(lambda: "could not be loaded" in service.chat("away", LONG).text, "a refusal")
+    chats = len(llm.chats())
+    body = {"model": AGENT, "messages": [{"role": "user", "content": "away"}]}
+    status, _, answer = post(service.host, body, headers={"thread-id": LONG})
+    assert status == 503 and "could not be loaded" in answer["error"]["message"]
+    assert post(service.host, body)[0] == 200  # needs no stored conversation
+    assert len(llm.chats()) == chats + 1
+    redis.start()
+    wait_until(lambda: service.chat("after", LONG).text.startswith("yes"), "an answer", 20)
+
+
+@pytest.mark.long
+def test_a_stopped_server_holds_nobody_up_twice(testbed):
+    redis = Redis(testbed)
+    service, llm = one(testbed, f"redis://{redis.host}")
+    service.chat("before", LONG)
+    redis.process.send(signal.SIGSTOP)
+    for n in range(30):  # half a minute, if each waited
+        assert service.chat(f"stopped {n}", LONG).whole
+    redis.process.send(signal.SIGCONT)
+    stored(service)
+    service.chat("after", LONG)
+    assert said(llm)[0] == "before" and said(llm)[-2:] == ["stopped 29", "after"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("break_it, fix_it, word", [
+    (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "OOM"),
+    (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "READONLY")])
+def test_a_server_that_stores_nothing_is_read(testbed, break_it, fix_it, word):
+    redis = Redis(testbed)
+    service, llm = one(testbed, f"redis://{redis.host}")
+    service.chat("before", LONG)
+    redis.cli(*break_it)
+    assert service.chat("refused", LONG).whole
+    service.responder.wait_log(f"threads_redis.*{word}")
+    service.chat("next", LONG)
+    assert said(llm) == ["before", "refused", "next"]
+    redis.cli(*fix_it)
+    stored(service)
+    assert len(service.ctl("threads", "show", LONG)["turns"]) == 3
+
+
+def test_passwords_are_needed_and_never_shown(testbed):
+    redis = Redis(testbed, "--requirepass", "hush-hush")
+    service, llm = one(testbed, f"redis://{redis.host}")
+    assert service.chat("no password", LONG).whole
+    service.responder.wait_log("threads_redis.*NOAUTH")
+    password = testbed.directory / "password"
+    password.write_text("hush-hush\n")
+    for sets, env in ((["redis.password_file=" + str(password)], {}), ([], {"AGENT_REDIS_PASSWORD": "hush-hush"})):
+        service, llm = one(testbed, f"redis://{redis.host}", *sets, env=env)
+        service.chat("first", LONG)
+        service.chat("second", LONG)
+        assert said(llm)[-2:] == ["first", "second"]
+        service.ctl("threads", "delete", LONG)
+        for text in (json.dumps(service.ctl("config")), service.responder.log(), service.daemon.log()):
+            assert "hush-hush" not in text
+    service, llm = one(testbed, f"redis://{redis.host}", env={"AGENT_REDIS_PASSWORD": "a wrong one"})
+    assert service.chat("wrong password", LONG).whole
+    service.responder.wait_log("threads_redis.*the password is refused")
+
+
+def test_a_password_in_the_url_is_masked(testbed):
+    redis = Redis(testbed, "--requirepass", "hush-hush")
+    llm = testbed.llm(text=["yes"])
+    service = testbed.service(start=False, backend=testbed.backend({"d1": llm.deployment()}), conf=(
+        f'threads: {{ store = "redis://default:hush-hush@{redis.host}"; }};\n'))
+    service.sets.clear()
+    service.conf.chmod(0o600)
+    service.start().wait_ready()
+    service.chat("first", LONG)
+    service.chat("second", LONG)
+    assert said(llm) == ["first", "second"]
+    shown = [json.dumps(x) for x in (service.ctl("config"), service.ctl("threads", "list"), service.status())]
+    shown.append(service.ctl("doctor", ok=False).stdout)
+    for text in shown:
+        assert text.replace("hush-hush", "") == text
+    assert f"redis://default:***@{redis.host}" in shown[0] and f"redis://default:***@{redis.host}" in shown[1]
+    redis.kill()
+    service.chat("away", LONG)
+    assert "hush-hush" not in service.responder.log() + service.daemon.log()
+
+
+def test_tls_with_an_authority_of_its_own(testbed):
+    authority, certificate, key = testbed.certificate()
+    redis = Redis(testbed, tls=(authority, certificate, key))
+    service, llm = one(testbed, f"rediss://localhost:{redis.port}", f"redis.ca_file={authority}")
+    service.chat("first", LONG)
+    service.chat("second", LONG)
+    assert said(llm) == ["first", "second"]
+    assert len(service.ctl("threads", "show", LONG)["turns"]) == 2
+    stranger, _ = one(testbed, f"rediss://localhost:{redis.port}")
+    assert stranger.chat("not trusted", LONG).whole
+    stranger.responder.wait_log("threads_redis.*certificate is refused")
+
+
+@pytest.mark.long
+def test_the_master_of_a_group_dies(testbed):
+    group = Group(testbed)
+    service, llm = one(testbed, group.url, workers=2)
+    service.chat("before", LONG)
+    group.master.kill()
+    turns = 0
+    while group.replica.cli("ROLE").split()[0] != "master" or turns < 20:
+        assert service.chat(f"turn {turns}", f"thread-{turns:04}").whole
+        turns += 1
+    stored(service)
+    assert value(service, "turns_lost_total") == 0
+    wait_until(lambda: value(service, "stores_away") == 0, "the new master is used", 20)
+    assert service.ctl("threads", "stat")["threads"] == turns + 1
+    service.chat("after", LONG)
+    assert said(llm) == ["before", "after"]
+
+
+@pytest.mark.long
+def test_a_cluster_has_each_thread_on_one_server(testbed):
+    cluster = Cluster(testbed)
+    service, llm = one(testbed, cluster.url, workers=2)
+    for n in range(12):
+        service.chat("first", f"thread-{n:04}")
+    for n in range(12):
+        service.chat("second", f"thread-{n:04}")
+        assert said(llm) == ["first", "second"]
+    assert all(int(s.cli("DBSIZE")) > 0 for s in cluster.servers)
+    assert service.ctl("threads", "stat")["turns"] == 24
+    assert len(service.ctl("threads", "list")["threads"]) == 12
+    # Slots move while it runs.
+    moved = cluster.servers[0].cli("--cluster", "reshard", cluster.servers[0].host, "--cluster-from", "all", "--cluster-to",
+                                   cluster.servers[2].cli("CLUSTER", "MYID").strip(), "--cluster-slots", 2000, "--cluster-yes")
+    assert "Moving slot" in moved
+    for n in range(12):
+        service.chat("third", f"thread-{n:04}")
+        assert said(llm) == ["first", "second", "third"]
+    service.ctl("threads", "delete-all")
+    assert [int(s.cli("DBSIZE")) for s in cluster.servers] == [0, 0, 0]
