@@ -39,6 +39,7 @@ static const struct ctl_command *const entries[] = {
 	&ctl_threads_delete_user,
 	&ctl_threads_delete_all,
 	&ctl_threads_export,
+	&ctl_threads_copy,
 	&ctl_probe,
 	&ctl_doctor,
 	&ctl_top,

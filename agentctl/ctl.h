@@ -113,7 +113,7 @@ extern const struct ctl_command ctl_keys_list, ctl_keys_create, ctl_keys_rotate,
 extern const struct ctl_command ctl_ping, ctl_status, ctl_models, ctl_config, ctl_config_explain, ctl_events,
 	ctl_refresh, ctl_select, ctl_drain, ctl_undrain, ctl_reload, ctl_top, ctl_metrics;
 extern const struct ctl_command ctl_threads_list, ctl_threads_show, ctl_threads_stat, ctl_threads_size,
-	ctl_threads_delete, ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_probe, ctl_doctor,
-	ctl_chat;
+	ctl_threads_delete, ctl_threads_delete_user, ctl_threads_delete_all, ctl_threads_export, ctl_threads_copy,
+	ctl_probe, ctl_doctor, ctl_chat;
 
 #endif

@@ -197,6 +197,47 @@ static enum ctl_exit run_export(const struct ctl *a, const struct ctl_command *c
 	return result;
 }
 
+#define PROGRESS_EACH 1000 /* threads */
+
+static void show_progress(void *arg, const struct store_copied *copied)
+{
+	const struct ctl *a = arg;
+
+	if (copied->threads % PROGRESS_EACH == 0)
+		fprintf(a->err, "%" PRId64 " threads read, %" PRId64 " turns copied\n", copied->threads, copied->turns);
+}
+
+static enum ctl_exit run_copy(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
+{
+	struct err e = ERR_INIT;
+	struct threads t = {.config = ctl_published_config(a, &e)};
+	struct store_admin *to = NULL;
+	struct store_copied copied;
+	json_t *document = NULL;
+	char text[256];
+
+	(void)count;
+	if (t.config == NULL) {
+		err_prefix(&e, "the published configuration, which says how stores are reached, can't be read");
+		a->output->problem(a, e.text);
+		return CTL_UNREACHABLE;
+	}
+	t.store = store_admin_open(args[0], t.config, &e);
+	if (t.store != NULL)
+		to = store_admin_open(args[1], t.config, &e);
+	if (to != NULL && store_admin_copy(t.store, to, &copied, show_progress, (void *)(uintptr_t)a, &e) == 0) {
+		snprintf(text, sizeof text,
+		         "%" PRId64 " threads read, %" PRId64 " turns copied; left out: %" PRId64
+		         " of short ids, %" PRId64 " that differ there",
+		         copied.threads, copied.turns, copied.short_ids, copied.differ);
+		document = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "status", "success", "message", text, "threads",
+		                     (json_int_t)copied.threads, "turns", (json_int_t)copied.turns, "short_ids",
+		                     (json_int_t)copied.short_ids, "differ", (json_int_t)copied.differ);
+	}
+	store_admin_close(to);
+	return finish(a, c, &t, document, &e);
+}
+
 const struct ctl_command ctl_threads_list = {
 	.name = "threads list",
 	.arguments = "",
@@ -254,4 +295,16 @@ const struct ctl_command ctl_threads_export = {
 	.arguments = "",
 	.help = "All of them as JSON, one per line.",
 	.run = run_export,
+};
+const struct ctl_command ctl_threads_copy = {
+	.name = "threads copy",
+	.arguments = "FROM TO",
+	.min = 2,
+	.max = 2,
+	.help = "Copies all of them from one store to another, both as threads.store has them.",
+	.manual =
+		"What is there already is left as it is, so a copy that was interrupted can be made again, and again after "
+		"threads.store was changed, for what was stored meanwhile. Threads of short ids are left out, because they "
+		"end with the run of the service, and so are threads that went on in the other store.",
+	.run = run_copy,
 };

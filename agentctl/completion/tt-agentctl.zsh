@@ -86,7 +86,7 @@ _tt_agentctl()
 	'log-level') follow="DEBUG INFO WARNING ERROR CRITICAL" ;;
 	'keys') follow="list create rotate revoke delete" ;;
 	'mcp') follow="list tools call" ;;
-	'threads') follow="list show stat size delete delete-user delete-all export" ;;
+	'threads') follow="list show stat size delete delete-user delete-all export copy" ;;
 	esac
 	compadd -M 'm:{a-z}={A-Z}' -- ${=follow}
 }

@@ -109,7 +109,7 @@ static void refuse_secret(enum cfg_key k, const char *where, struct config_repor
 	snprintf(what, sizeof what,
 	         "a secret on the command line shows in the process list; set %s in the configuration file or %s "
 	         "in the environment",
-	         info->path, info->env);
+	         info->path, info->env != NULL ? info->env : cfg_key_info(CFG_REDIS_PASSWORD)->env);
 	report_line(&r->errors, where, what);
 }
 

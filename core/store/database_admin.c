@@ -198,8 +198,6 @@ static json_t *admin_show(struct store_admin *a, const struct store_key *k, stru
 	key.run = run;
 	if (found > 0)
 		thread = show_thread(db, &key, e);
-	if (thread == NULL && found >= 0)
-		store_admin_no_thread(k, e);
 	return thread;
 }
 
@@ -303,7 +301,7 @@ static void shrink(const struct sqlite_admin *a, bool more)
 static int64_t admin_delete(struct store_admin *base, const struct store_key *k, struct err *e)
 {
 	struct sqlite_admin *a = (struct sqlite_admin *)base;
-	bool one = k != NULL && k->thread_id != NULL, again = false;
+	bool again = false;
 	int64_t deleted = 0, some = 0, at = 0;
 
 	if (a->db != NULL) {
@@ -315,9 +313,6 @@ static int64_t admin_delete(struct store_admin *base, const struct store_key *k,
 				shrink(a, at > 0);
 		} while (again || (some >= 0 && at > 0));
 	}
-	/* A single thread that does not exist is most likely a typing error. */
-	if (one && some == 0)
-		return store_admin_no_thread(k, e);
 	if (deleted > 0 && a->disk_is_full)
 		sqlite3_exec(a->db->sqlite, "PRAGMA incremental_vacuum", NULL, NULL, NULL);
 	/* Also from the log, unless the service is reading: then the next checkpoint does it. */
@@ -406,11 +401,36 @@ static int admin_size(struct store_admin *base, struct store_size *size, struct 
 	return code < 0 ? -1 : 0;
 }
 
+static int admin_append(struct store_admin *base, const struct store_key *k, const json_t *messages, int64_t number,
+                        int64_t at_ms, struct err *e)
+{
+	const struct store_limits limits = {.expire_ms = 0};
+	struct sqlite_admin *a = (struct sqlite_admin *)base;
+	char *text = json_dumps(messages, JSON_COMPACT);
+	int failed = text != NULL ? 0 : err_set(e, "no memory for a turn, or it is not UTF-8");
+
+	(void)number; /* turns are numbered here */
+	if (failed == 0 && a->db == NULL)
+		a->db = database_open(a->file, "", true, e);
+	if (failed == 0)
+		failed = a->db != NULL ? database_begin_writing(a->db, e) : -1;
+	if (failed == 0) {
+		failed = database_append(a->db, k, text, strlen(text), at_ms, &limits, e);
+		if (failed < 0)
+			database_roll_back(a->db);
+		else
+			failed = database_commit(a->db, e);
+	}
+	free(text);
+	return failed;
+}
+
 const struct store_admin_ops database_admin_ops = {
 	.open = admin_open,
 	.close = admin_close,
 	.list = admin_list,
 	.show = admin_show,
+	.append = admin_append,
 	.delete = admin_delete,
 	.export = admin_export,
 	.size = admin_size,

@@ -12,6 +12,7 @@ libttagent_a_SOURCES += \
 	core/store/store.c \
 	core/store/store.h \
 	core/store/store_admin.h \
+	core/store/store_copy.c \
 	core/store/store_impl.h \
 	core/store/store_memory.c \
 	core/store/store_redis.c \

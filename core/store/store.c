@@ -206,7 +206,7 @@ json_t *store_admin_time(int64_t ms)
 	return json_string(text);
 }
 
-int store_admin_no_thread(const struct store_key *k, struct err *e)
+static int no_thread(const struct store_key *k, struct err *e)
 {
 	if (k->subject[0] == '\0')
 		return err_set(e, "there is no thread %s", k->thread_id);
@@ -237,12 +237,19 @@ int store_admin_list(struct store_admin *a, store_thread_fn *found, void *arg, s
 
 json_t *store_admin_show(struct store_admin *a, const struct store_key *k, struct err *e)
 {
-	return a->ops->show(a, k, e);
+	json_t *thread = a->ops->show(a, k, e);
+
+	if (thread == NULL && !err_is_set(e))
+		no_thread(k, e);
+	return thread;
 }
 
 int64_t store_admin_delete(struct store_admin *a, const struct store_key *k, struct err *e)
 {
-	return a->ops->delete (a, k, e);
+	const int64_t deleted = a->ops->delete (a, k, e);
+
+	/* A single thread that does not exist is most likely a typing error. */
+	return deleted == 0 && k != NULL && k->thread_id != NULL ? no_thread(k, e) : deleted;
 }
 
 int store_admin_export(struct store_admin *a, store_export_fn *each, void *arg, struct err *e)

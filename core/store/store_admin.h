@@ -40,6 +40,17 @@ int64_t store_admin_delete(struct store_admin *a, const struct store_key *k, str
 typedef bool store_export_fn(void *arg, const json_t *thread);
 int store_admin_export(struct store_admin *a, store_export_fn *each, void *arg, struct err *e);
 
+/* Copies every thread to another store, but those of short ids, which end with the run of their service. Turns that are
+ * there already are left as they are; a thread whose last turn there is none of this one's is not touched. progress is
+ * called after each thread; NULL is fine. -1 with e: what was copied until then remains, and copying again goes on. */
+struct store_copied {
+	int64_t threads, turns;    /* that were read; that were written */
+	int64_t short_ids, differ; /* threads that were left out */
+};
+typedef void store_copied_fn(void *arg, const struct store_copied *copied);
+int store_admin_copy(struct store_admin *from, struct store_admin *to, struct store_copied *copied,
+                     store_copied_fn *progress, void *arg, struct err *e);
+
 struct store_size {
 	int64_t threads, turns;
 	int64_t bytes; /* of the turns, as JSON */

@@ -23,7 +23,12 @@ struct store_admin_ops {
 	struct store_admin *(*open)(const struct store_place *place, struct err *e);
 	void (*close)(struct store_admin *a);
 	int (*list)(struct store_admin *a, store_thread_fn *found, void *arg, struct err *e);
+	/* NULL without e: it is not there. */
 	json_t *(*show)(struct store_admin *a, const struct store_key *k, struct err *e);
+	/* One turn, with its number and time in the store that it comes from, to a thread of a long id. It may be
+	 * called again with one that was just appended. */
+	int (*append)(struct store_admin *a, const struct store_key *k, const json_t *messages, int64_t number,
+	              int64_t at_ms, struct err *e);
 	int64_t (*delete)(struct store_admin *a, const struct store_key *k, struct err *e);
 	int (*export)(struct store_admin *a, store_export_fn *each, void *arg, struct err *e);
 	int (*size)(struct store_admin *a, struct store_size *size, struct err *e);
@@ -31,8 +36,6 @@ struct store_admin_ops {
 
 /* As in 2026-11-23T14:05:06Z. */
 json_t *store_admin_time(int64_t ms);
-
-int store_admin_no_thread(const struct store_key *k, struct err *e); /* -1 with e */
 
 struct store_ops {
 	/* -1 with e: no conversation can be kept there as things stand. NULL: every place will do. */

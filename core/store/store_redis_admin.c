@@ -3,16 +3,20 @@
  * that was stored beside them can say otherwise. */
 #include "core/store/store_redis.h"
 
+#include "core/base/clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE 200 /* threads in one round trip */
+#define PAGE          200   /* threads in one round trip */
+#define EXPIRE_MIN_MS 60000 /* of what is copied */
 
 struct redis_admin {
 	struct store_admin base;
 	struct event_base *loop;
 	struct redis *redis;
+	int64_t expire_ms; /* of threads that are appended to; 0: never */
 };
 
 /* A thread that was found: by its hash's key, and when it was last used. */
@@ -273,6 +277,8 @@ static struct store_admin *admin_open(const struct store_place *place, struct er
 	struct batch b = {.admin = a};
 	int failed = -1;
 
+	if (a != NULL && place->config != NULL)
+		a->expire_ms = cfg_ms(place->config, CFG_THREADS_EXPIRE);
 	if (a != NULL && (a->loop = event_base_new()) != NULL)
 		a->redis = redis_store_client(a->loop, place->url, place->config, NULL, NULL, e);
 	if (a != NULL && a->redis != NULL) {
@@ -404,9 +410,44 @@ static json_t *admin_show(struct store_admin *base, const struct store_key *k, s
 	if (select_threads(a, k, &f, e) == 0 && f.count > 0)
 		thread = show_thread(a, &f.all[0], e);
 	free(f.all);
-	if (thread == NULL && !err_is_set(e))
-		store_admin_no_thread(k, e);
 	return thread;
+}
+
+static int admin_append(struct store_admin *base, const struct store_key *k, const json_t *messages, int64_t number,
+                        int64_t at_ms, struct err *e)
+{
+	struct redis_admin *a = (struct redis_admin *)base;
+	struct batch b = {.admin = a};
+	struct answer_to *to = malloc(sizeof *to);
+	char *text = json_dumps(messages, JSON_COMPACT);
+	struct redis_keys keys;
+	struct redis_append append = {.keys = &keys,
+	                              .key = k,
+	                              .run = "",
+	                              .messages = text,
+	                              .len = text != NULL ? strlen(text) : 0,
+	                              .at_ms = at_ms,
+	                              .created_ms = at_ms};
+	int failed;
+
+	redis_keys_of(&keys, k->subject, k->thread_id, "");
+	snprintf(append.id, sizeof append.id, "%016llx", (unsigned long long)number);
+	if (a->expire_ms > 0) { /* as long as it would have lasted there, and long enough to be seen */
+		append.expire_ms = at_ms + a->expire_ms - clock_wall_ms();
+		append.expire_ms = append.expire_ms > EXPIRE_MIN_MS ? append.expire_ms : EXPIRE_MIN_MS;
+	}
+	if (to != NULL)
+		*to = (struct answer_to){.batch = &b};
+	if (to != NULL && text != NULL && redis_append_run(a->redis, &append, on_answered, to) != NULL) {
+		b.count = b.left = 1;
+		failed = batch_run(&b, e);
+	} else {
+		free(to);
+		failed = err_set(e, "no memory for a turn, or it is not UTF-8");
+	}
+	batch_clear(&b);
+	free(text);
+	return failed;
 }
 
 static int64_t admin_delete(struct store_admin *base, const struct store_key *k, struct err *e)
@@ -433,9 +474,7 @@ static int64_t admin_delete(struct store_admin *base, const struct store_key *k,
 		batch_clear(&b);
 	}
 	free(f.all);
-	if (failed < 0)
-		return -1;
-	return deleted == 0 && k != NULL && k->thread_id != NULL ? store_admin_no_thread(k, e) : deleted;
+	return failed < 0 ? -1 : deleted;
 }
 
 static int admin_export(struct store_admin *base, store_export_fn *each, void *arg, struct err *e)
@@ -498,6 +537,7 @@ const struct store_admin_ops store_redis_admin_ops = {
 	.close = admin_close,
 	.list = admin_list,
 	.show = admin_show,
+	.append = admin_append,
 	.delete = admin_delete,
 	.export = admin_export,
 	.size = admin_size,

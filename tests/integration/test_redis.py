@@ -106,6 +106,31 @@ def test_where_conversations_are_required_chats_are_refused(testbed):
     wait_until(lambda: service.chat("after", LONG).text.startswith("yes"), "an answer", 20)
 
 
+def test_conversations_are_copied_between_stores(testbed):
+    redis = Redis(testbed)
+    service, llm = testbed.one({"text": ["yes"]}, conf="")
+    database, url = service.sets[-1].removeprefix("threads.store="), f"redis://{redis.host}"
+    for n in range(5):
+        for word in ("first", "second")[: 1 + n % 2]:
+            service.chat(word, f"thread-{n:04}")
+    service.chat("short", "7")
+    copied = lambda *way: (lambda d: tuple(d[k] for k in ("threads", "turns", "short_ids", "differ")))(service.ctl("threads", "copy", *way))
+    assert copied(database, url) == (6, 7, 1, 0)
+    assert copied(database, url) == (6, 0, 1, 0)  # again: nothing is there twice
+    service.chat("third", "thread-0001")
+    other, other_llm = one(testbed, url)
+    other.chat("elsewhere", "thread-0002")
+    assert copied(database, url) == (6, 1, 1, 1)
+    other.chat("next", "thread-0001")
+    assert said(other_llm) == ["first", "second", "third", "next"]
+    back = f"sqlite:{service.directory}/back.db"
+    assert copied(url, back) == (5, 10, 0, 0)
+    exported = [json.loads(line) for line in other.ctl("threads", "export", ok=False).stdout.splitlines()]
+    assert sum(len(t["turns"]) for t in exported) == 10
+    missing = service.ctl("threads", "copy", database, f"redis://127.0.0.1:{testbed.closed_port()}", ok=False)
+    assert missing.returncode == 1 and "Connection refused" in missing.stdout + missing.stderr
+
+
 @pytest.mark.long
 def test_a_stopped_server_holds_nobody_up_twice(testbed):
     redis = Redis(testbed)
