@@ -23,6 +23,7 @@ fuzzers = \
 	tests/fuzz/precheck_fuzz \
 	tests/fuzz/query_fuzz \
 	tests/fuzz/quirks_fuzz \
+	tests/fuzz/redis_fuzz \
 	tests/fuzz/relay_fuzz \
 	tests/fuzz/request_fuzz \
 	tests/fuzz/response_fuzz \

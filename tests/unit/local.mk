@@ -60,6 +60,7 @@ unit_tests = \
 	tests/unit/core/protocol/studio_chunks_unit \
 	tests/unit/core/protocol/studio_request_unit \
 	tests/unit/core/protocol/studio_unit \
+	tests/unit/core/redis/cluster_unit \
 	tests/unit/core/redis/redis_unit \
 	tests/unit/core/redis/redis_url_unit \
 	tests/unit/core/redis/reply_unit \
