@@ -63,9 +63,11 @@ EXTRA_DIST += \
 	debian \
 	deploy/container/Dockerfile \
 	deploy/container/Dockerfile.dockerignore \
+	deploy/container/compose.hosts.yml \
 	deploy/container/compose.tt-studio.yml \
 	deploy/container/entry \
 	deploy/debian-packages \
+	deploy/helm \
 	deploy/quickstart \
 	deploy/systemd/tt-agentd.service.in \
 	deploy/systemd/tt-agent-fcgi.service.in \

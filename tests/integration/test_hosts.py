@@ -43,7 +43,7 @@ class Hosts:
 
     def _service(self, place, settings, more):
         llm = {"LOCAL_LLM_HOST": Network.ADDRESS, "LOCAL_LLM_PORT": str(self.llm.port)}
-        sets = [f"hosts.name=host-{place.address}", *(s.format(directory=self.testbed.directory) for s in settings)]
+        sets = [f"hosts.name=host-{place.address}", *(s.format(directory=self.testbed.directory, name=place.address) for s in settings)]
         return self.testbed.service(env=llm, sets=sets, before=place.before, listen=f"{place.address}:8080", **more)
 
     def ask(self, message, thread_id=None, **more):
@@ -138,7 +138,7 @@ def test_an_answer_needs_one_host(hosts):
 # ---- what hosts count together ------------------------------------------------------------------------------
 
 
-REDIS = f"hosts.redis=redis://{Network.ADDRESS}:{Redis.PORT}"
+URL = f"redis://{Network.ADDRESS}:{Redis.PORT}"
 KEYS = "http.api=true", "access.require=api", "access.keys_file={directory}/keys.jsonl"
 
 
@@ -147,7 +147,7 @@ class Sharing(Hosts):
 
     def __init__(self, network, testbed, *settings, **more):
         self.redis = testbed.keep(Redis(testbed))
-        super().__init__(network, testbed, REDIS, "http.strict_status=true", *settings, **more)
+        super().__init__(network, testbed, f"threads.store={URL}", f"usage.file={{directory}}/{{name}}-usage.db", "http.strict_status=true", *settings, **more)
         for service in self.services:
             service.wait_status(lambda s: len(s["hosts"]["hosts"]) == 2, "two hosts")
 
@@ -262,6 +262,31 @@ def test_usage_of_all_hosts(both):
     assert "summed by key, model" in both.a.ctl("--all-hosts", "--by", "subject", "usage", ok=False).stdout
 
 
+def users(llm):
+    """What users said in the last request."""
+    return [m["content"] for m in llm.chats()[-1]["body"]["messages"] if m["role"] == "user"]
+
+
+def test_a_conversation_goes_on_on_another_host(both):
+    first, second = words(2), words(3)
+    for n, message in enumerate((first, second, "third")):
+        turn = Turn(both.services[n % 2].ask(message, "a-thread-of-both"))
+        assert turn.whole, turn.body
+    assert users(both.llm) == [first, second, "third"]
+
+
+def test_an_answer_is_followed_on_another_host(both):
+    headers = both.key("responses")
+    create = lambda s, text, **more: s.http.post("/v1/responses", headers=headers, json={"model": "mock/demo-model", "input": text, **more}).json()
+    one = create(both.a, "first")
+    two = create(both.b, "second", previous_response_id=one["id"])
+    three = create(both.a, "third", previous_response_id=two["id"])
+    assert three["status"] == "completed", three
+    assert users(both.llm) == ["first", "second", "third"]
+    again = create(both.b, "instead", previous_response_id=one["id"])
+    assert again["status"] == "completed" and users(both.llm) == ["first", "instead"]
+
+
 def test_a_redis_that_hangs_holds_up_nobody(both):
     """The turn waits for it a second, and its client may leave meanwhile."""
     headers = both.key("patient", "requests=1000")
@@ -313,7 +338,7 @@ def test_each_host_takes_its_part_while_redis_is_away(network, testbed):
 def test_hosts_see_one_another(network, testbed):
     hosts = Sharing(network, testbed)
     status = hosts.a.status()["hosts"]
-    assert status["state"] == "connected" and status["redis"] == REDIS.split("=")[1]
+    assert status["state"] == "connected" and status["redis"] == URL
     assert {h["name"] for h in status["hosts"]} == {f"host-{p.address}" for p in hosts.places}
     hosts.kill(hosts.b)
     hosts.a.wait_status(lambda s: len(s["hosts"]["hosts"]) == 1, "the other one is gone", 20)
