@@ -18,6 +18,7 @@ unit_tests = \
 	tests/unit/core/access/jwt_unit \
 	tests/unit/core/access/keys_unit \
 	tests/unit/core/access/limits_unit \
+	tests/unit/core/access/shared_limits_unit \
 	tests/unit/core/balance/balance_unit \
 	tests/unit/core/balance/choose_unit \
 	tests/unit/core/balance/queue_unit \
