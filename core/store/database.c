@@ -7,48 +7,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The rows of all threads' last turns; only reads the index. */
-#define LAST_TURNS "SELECT max(id) FROM log WHERE run <> '" MARKER_RUN "' GROUP BY thread_id, subject, run"
+/* Only reads the index: the rows of all threads' last turns. */
+#define LAST_TURNS "SELECT max(id) FROM history WHERE thread > 0 GROUP BY key, thread"
+/* Threads of another key may have the same hash. Their rows have another number in "thread", by which the index is
+ * sorted next, so this order takes no sorting: a thread's rows have the same one. */
+#define OF_THREAD "key = ?4 AND subject = ?1 AND thread_id = ?2 AND run = ?3"
 
 static const char *const texts[STATEMENTS] = {
 	[SQL_BEGIN_READING] = "BEGIN",
 	[SQL_BEGIN_WRITING] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
-	[SQL_TOP] = "SELECT id, threads FROM log ORDER BY id DESC LIMIT 1",
-	[SQL_LAST] =
-		"SELECT thread, first, number, bytes, created_ms, at_ms FROM log"
-		" WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 ORDER BY id DESC LIMIT 1",
-	[SQL_LOAD] =
-		"SELECT number, messages, id FROM log"
-		" WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 AND id > ?4 ORDER BY id",
+	[SQL_TOP] = "SELECT id, threads FROM history ORDER BY id DESC LIMIT 1",
+	[SQL_LAST] = "SELECT thread, first, number, bytes, created_ms, at_ms FROM history WHERE " OF_THREAD
+		     " ORDER BY thread DESC, id DESC LIMIT 1",
+	[SQL_LOAD] = "SELECT number, messages, id FROM history WHERE " OF_THREAD
+		     " AND thread = ?5 AND id > ?6"
+		     " ORDER BY id",
 	[SQL_APPEND] =
-		"INSERT INTO log(subject, thread_id, run, id, thread, first, number, bytes, threads, created_ms, at_ms,"
-		" messages) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-	[SQL_DROP_TURN] =
-		"DELETE FROM log WHERE id = (SELECT id FROM log"
-		" WHERE subject = ?1 AND thread_id = ?2 AND run = ?3 ORDER BY id LIMIT 1)"
-		" RETURNING length(CAST(messages AS BLOB))",
-	[SQL_NEXT] = "SELECT id, at_ms, number, subject, thread_id, run FROM log WHERE id > ?1 ORDER BY id LIMIT 1",
-	[SQL_DELETE_THREAD] = "DELETE FROM log WHERE subject = ?1 AND thread_id = ?2 AND run = ?3",
-	[SQL_DROP_MARKERS] =
-		"DELETE FROM log WHERE subject = '' AND thread_id = '' AND run = '" MARKER_RUN "' AND id < ?1",
+		"INSERT INTO history(subject, thread_id, run, key, id, thread, first, number, bytes, threads,"
+		" created_ms, at_ms, messages) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+	[SQL_DROP_TURN] = "DELETE FROM history WHERE id = (SELECT id FROM history WHERE " OF_THREAD
+			  " ORDER BY thread, id LIMIT 1) RETURNING length(CAST(messages AS BLOB))",
+	[SQL_NEXT] = "SELECT id, at_ms, number, subject, thread_id, run FROM history WHERE id > ?1 ORDER BY id LIMIT 1",
+	[SQL_DELETE_THREAD] = "DELETE FROM history WHERE " OF_THREAD,
+	[SQL_DROP_MARKERS] = "DELETE FROM history WHERE " OF_THREAD " AND id < ?5",
 	[SQL_PAGES] = "PRAGMA page_count",
 	[SQL_FREE_PAGES] = "PRAGMA freelist_count",
 	[SQL_STATE] = "SELECT value FROM state WHERE name = ?1",
 	[SQL_SET_STATE] = "INSERT OR REPLACE INTO state(name, value) VALUES(?1, ?2)",
 	[SQL_LIST] =
 		"SELECT subject, thread_id, run, created_ms, at_ms, number - first + 1, bytes"
-		" FROM log WHERE id IN (" LAST_TURNS ") ORDER BY at_ms DESC, id DESC",
+		" FROM history WHERE id IN (" LAST_TURNS ") ORDER BY at_ms DESC, id DESC",
 	[SQL_FIND] =
-		"SELECT run FROM log WHERE subject = ?1 AND thread_id = ?2 AND thread > 0"
+		"SELECT run FROM history WHERE key BETWEEN ?3 AND ?4 AND subject = ?1 AND thread_id = ?2 AND thread > 0"
 		" ORDER BY id DESC LIMIT 1",
-	[SQL_SHOW] =
-		"SELECT number, at_ms, messages FROM log WHERE subject = ?1 AND thread_id = ?2 AND run = ?3"
-		" ORDER BY id",
+	[SQL_SHOW] = "SELECT number, at_ms, messages FROM history WHERE " OF_THREAD " ORDER BY id",
 	[SQL_SIZE] =
 		"SELECT count(*), coalesce(sum(number - first + 1), 0), coalesce(sum(bytes), 0),"
-		" coalesce(min(at_ms), 0) FROM log WHERE id IN (" LAST_TURNS ")",
+		" coalesce(min(at_ms), 0) FROM history WHERE id IN (" LAST_TURNS ")",
+	[SQL_COUNT] = "SELECT count(*) FROM (SELECT DISTINCT key, thread FROM history WHERE thread > 0)",
 };
 
 int database_fail(struct database *db, struct err *e, const char *what)
@@ -164,11 +162,32 @@ void database_checkpoint(struct database *db)
 
 /* ---- keys and limits ---- */
 
-static struct thread_key key_of(const struct database *db, const struct store_key *k)
+struct thread_key database_thread_key(const struct database *db, const struct store_key *k)
 {
 	return (struct thread_key){.subject = k->subject,
 	                           .thread_id = k->thread_id,
 	                           .run = store_id_is_short(k->thread_id) ? db->run : ""};
+}
+
+/* FNV-1a. */
+static uint64_t hash(uint64_t h, const char *text)
+{
+	for (; *text != '\0'; text++)
+		h = (h ^ (unsigned char)*text) * 0x100000001b3;
+	return (h ^ 0xff) * 0x100000001b3; /* no character of UTF-8: "a", "b" is not "ab", "" */
+}
+
+static uint64_t spread(uint64_t h)
+{
+	h = (h ^ (h >> 33)) * 0xff51afd7ed558ccd;
+	return h ^ (h >> 33);
+}
+
+int64_t database_key(const struct thread_key *k)
+{
+	const uint64_t first = 0xcbf29ce484222325, thread = spread(hash(hash(first, k->subject), k->thread_id));
+
+	return (int64_t)((thread & ~(uint64_t)KEY_RUN_MASK) | (spread(hash(first, k->run)) & KEY_RUN_MASK));
 }
 
 void database_bind_key(sqlite3_stmt *s, const struct thread_key *k)
@@ -176,6 +195,7 @@ void database_bind_key(sqlite3_stmt *s, const struct thread_key *k)
 	database_bind_text(s, 1, k->subject);
 	database_bind_text(s, 2, k->thread_id);
 	database_bind_text(s, 3, k->run);
+	sqlite3_bind_int64(s, 4, database_key(k));
 }
 
 /* Whether a thread whose last turn is of at_ms has expired. */
@@ -270,7 +290,8 @@ static int read_turns(struct database *db, const struct thread_key *k, struct ca
 	if (s == NULL)
 		return -1;
 	database_bind_key(s, k);
-	sqlite3_bind_int64(s, 4, t->row);
+	sqlite3_bind_int64(s, 5, t->id);
+	sqlite3_bind_int64(s, 6, t->row);
 	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW) {
 		json_t *turn = sqlite3_column_int64(s, 0) == t->last + 1 ? read_turn(s) : NULL;
 
@@ -285,7 +306,7 @@ static int read_turns(struct database *db, const struct thread_key *k, struct ca
 json_t *database_load(struct database *db, const struct store_key *k, int64_t now_ms, const struct store_limits *limits,
                       struct err *e)
 {
-	const struct thread_key key = key_of(db, k);
+	const struct thread_key key = database_thread_key(db, k);
 	struct cached_thread *t = NULL;
 	json_t *turns = NULL;
 	struct range range;
@@ -344,15 +365,15 @@ static int insert(struct database *db, const struct thread_key *k, const struct 
 	if (s == NULL)
 		return -1;
 	database_bind_key(s, k);
-	sqlite3_bind_int64(s, 4, db->top + 1);
-	sqlite3_bind_int64(s, 5, range->thread);
-	sqlite3_bind_int64(s, 6, range->first);
-	sqlite3_bind_int64(s, 7, range->last);
-	sqlite3_bind_int64(s, 8, range->bytes);
-	sqlite3_bind_int64(s, 9, db->threads);
-	sqlite3_bind_int64(s, 10, range->created_ms);
-	sqlite3_bind_int64(s, 11, range->at_ms);
-	sqlite3_bind_text64(s, 12, messages, len, SQLITE_STATIC, SQLITE_UTF8);
+	sqlite3_bind_int64(s, 5, db->top + 1);
+	sqlite3_bind_int64(s, 6, range->thread);
+	sqlite3_bind_int64(s, 7, range->first);
+	sqlite3_bind_int64(s, 8, range->last);
+	sqlite3_bind_int64(s, 9, range->bytes);
+	sqlite3_bind_int64(s, 10, db->threads);
+	sqlite3_bind_int64(s, 11, range->created_ms);
+	sqlite3_bind_int64(s, 12, range->at_ms);
+	sqlite3_bind_text64(s, 13, messages, len, SQLITE_STATIC, SQLITE_UTF8);
 	code = database_step(db, s, "cannot be written", e);
 	database_done(s);
 	if (code < 0)
@@ -405,7 +426,7 @@ int database_append_to(struct database *db, const struct thread_key *k, struct r
 int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len, int64_t now_ms,
                     const struct store_limits *limits, struct err *e)
 {
-	const struct thread_key key = key_of(db, k);
+	const struct thread_key key = database_thread_key(db, k);
 	struct range range;
 
 	if (database_range(db, &key, &range, e) < 0)
@@ -446,7 +467,8 @@ int database_mark(struct database *db, int64_t deleted_threads, struct err *e)
 	db->threads -= deleted_threads < db->threads ? deleted_threads : db->threads;
 	if (insert(db, &marker, &nothing, "", 0, e) < 0)
 		return -1;
-	sqlite3_bind_int64(s, 1, db->top);
+	database_bind_key(s, &marker);
+	sqlite3_bind_int64(s, 5, db->top);
 	code = database_step(db, s, "cannot be written", e);
 	database_done(s);
 	return code < 0 ? -1 : 0;

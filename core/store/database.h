@@ -50,16 +50,23 @@ int database_append(struct database *db, const struct store_key *k, const char *
  * are exceeded, some more than needed, so that not every turn has to. The thread that was used last
  * is never among them. -1 with e. */
 int database_evict(struct database *db, const struct store_limits *limits, struct err *e);
-int64_t database_take_evicted(struct database *db); /* threads, since the last call */
+int64_t database_take_evicted(struct database *db);  /* threads, since the last call */
+bool database_must_count(const struct database *db); /* nothing is deleted for their number until a sweep has counted */
 
 /* Deletes about max expired threads at most, evicts others if the limits were lowered, and returns
  * free space to the disk; more: there is more to do. Returns how many have expired, or -1 with e. */
 int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max, bool *more,
                    struct err *e);
 
-/* Moves the turns that a program of the former layout (tt-agent 0.1.0) stored, which may still have
- * the file open; database_open has done it once. Returns how many turns, or -1 with e. */
+/* Turns in the tables of a former layout (tt-agent 0.1.0, and 0.2.0 before its release). Another program of that
+ * version, such as a worker that answers its last chats, may still store turns there. */
+bool database_is_converting(const struct database *db); /* there are such turns */
+/* Moves some of them, in one short transaction. Returns how many, 0: there were no more, or -1 with e. */
 int64_t database_convert(struct database *db, struct err *e);
+/* Moves those of this thread at once, so that its next turn finds them; not within a transaction. -1 with e. */
+int database_convert_thread(struct database *db, const struct store_key *k, struct err *e);
+/* Whether such programs have stored turns meanwhile; drops the tables if they have been empty for a day. */
+void database_check_former(struct database *db);
 
 /* Pages of the write-ahead log that are not yet in the database; moves them there. */
 int database_wal_pages(const struct database *db);

@@ -12,6 +12,7 @@
 
 #define DELETED_AT_ONCE 200 /* threads in one transaction, */
 #define BYTES_AT_ONCE   (4 << 20)
+#define WAL_PAGES       1000
 
 struct sqlite_admin {
 	struct store_admin base;
@@ -83,6 +84,8 @@ static json_t *turns_of(struct database *db, const struct thread_key *k, struct 
  * there is none, -1 with e. */
 static int find_run(struct database *db, const struct store_key *k, char run[64], struct err *e)
 {
+	const struct thread_key of_no_run = {.subject = k->subject, .thread_id = k->thread_id, .run = ""};
+	const int64_t key = database_key(&of_no_run);
 	sqlite3_stmt *s = database_statement(db, SQL_FIND, e);
 	int code;
 
@@ -90,6 +93,8 @@ static int find_run(struct database *db, const struct store_key *k, char run[64]
 		return -1;
 	database_bind_text(s, 1, k->subject);
 	database_bind_text(s, 2, k->thread_id);
+	sqlite3_bind_int64(s, 3, key & ~(int64_t)KEY_RUN_MASK);
+	sqlite3_bind_int64(s, 4, key | KEY_RUN_MASK);
 	code = database_step(db, s, "cannot be read", e);
 	if (code == SQLITE_ROW)
 		snprintf(run, 64, "%s", database_text(s, 0));
@@ -143,6 +148,23 @@ static bool has_no_space(const char *file)
 	return statvfs(file, &fs) == 0 && fs.f_bavail * fs.f_frsize < 1 << 20;
 }
 
+/* An administrator sees all of it. */
+static struct database *open_converted(const char *file, struct err *e)
+{
+	struct database *db = database_open(file, "", false, e);
+	int64_t moved = 0;
+
+	while (db != NULL && database_is_converting(db) && moved >= 0) {
+		moved = database_convert(db, e);
+		if (database_wal_pages(db) > WAL_PAGES) /* or the log would grow as large as the database */
+			database_checkpoint(db);
+	}
+	if (moved >= 0)
+		return db;
+	database_close(db);
+	return NULL;
+}
+
 static struct store_admin *admin_open(const struct store_place *place, struct err *e)
 {
 	const char *file = place->path;
@@ -152,12 +174,12 @@ static struct store_admin *admin_open(const struct store_place *place, struct er
 		err_set(e, "no memory for the database of conversations");
 	else if (access(file, F_OK) < 0 && errno == ENOENT)
 		return &a->base;
-	else if ((a->db = database_open(file, "", false, e)) != NULL)
+	else if ((a->db = open_converted(file, e)) != NULL)
 		return &a->base;
 	else if (has_no_space(file) && database_release_reserve(file)) {
 		a->disk_is_full = true;
 		err_clear(e);
-		a->db = database_open(file, "", false, e);
+		a->db = open_converted(file, e);
 		if (a->db != NULL)
 			return &a->base;
 	}

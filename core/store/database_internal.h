@@ -8,8 +8,8 @@
 
 #include <sqlite3.h>
 
-/* The table `log` has a row for each turn, in the order of their commits, and one index, by
- * thread. Storing a turn thus writes two pages, and nothing is updated in place: what is known
+/* The table `history` has a row for each turn, in the order of their commits, and one index, by a hash of
+ * the thread's key. Storing a turn thus writes two pages, and nothing is updated in place: what is known
  * of a thread (number, first, bytes, created_ms) is in the row of its last turn, and how many
  * threads there are is in the last row of all. What deletes threads leaves a marker as that last
  * row (thread 0, run MARKER_RUN), so that no id is used twice. */
@@ -36,6 +36,7 @@ enum statement {
 	SQL_FIND,
 	SQL_SHOW,
 	SQL_SIZE,
+	SQL_COUNT,
 	STATEMENTS,
 };
 
@@ -49,8 +50,12 @@ struct database {
 	struct turn_cache *cache;
 	sqlite3_stmt *statements[STATEMENTS];
 	int page_size;
-	bool counted;    /* threads were counted in this process, not only read */
-	int64_t evicted; /* since database_take_evicted */
+	/* threads were counted in this process, not only read; or the next sweep is to count them; by how many the last
+	 * row is wrong, if nobody has corrected it since */
+	bool counted, must_count;
+	int64_t miscounted, corrections;
+	int64_t evicted;               /* since database_take_evicted */
+	struct conversion *conversion; /* NULL: there is nothing of a former layout to convert, so far as is known */
 	/* of the last row, read once in each transaction that writes */
 	bool top_known;
 	int64_t top, threads;
@@ -88,7 +93,14 @@ int database_step(struct database *db, sqlite3_stmt *s, const char *what, struct
 
 const char *database_text(sqlite3_stmt *s, int column); /* never NULL */
 void database_bind_text(sqlite3_stmt *s, int at, const char *text);
-void database_bind_key(sqlite3_stmt *s, const struct thread_key *k); /* as ?1 to ?3 */
+void database_bind_key(sqlite3_stmt *s, const struct thread_key *k); /* as ?1 to ?3, its hash as ?4 */
+
+/* As this run of the service knows it. */
+struct thread_key database_thread_key(const struct database *db, const struct store_key *k);
+
+/* What the index is sorted by: a hash that never changes. The runs of a short id only differ in these bits. */
+#define KEY_RUN_MASK 0xffff
+int64_t database_key(const struct thread_key *k);
 
 /* What is known of a thread, expired or not; -1 with e. */
 int database_range(struct database *db, const struct thread_key *k, struct range *range, struct err *e);
@@ -117,15 +129,24 @@ int64_t database_pages(struct database *db, bool free, struct err *e);
 /* What is known of the last row of all is in db->top and db->threads; -1 with e. */
 int database_find_top(struct database *db, struct err *e);
 
+/* The tables of former layouts (database_convert.c). When this layout is made beside one, in its transaction: */
+int database_begin_conversion(struct database *db, struct err *e);
+void database_end_conversion(struct database *db);
+#define DATABASE_NOT_CONVERTED "cannot be converted to the layout of this version"
+
 /* Numbers that are rarely written; 0 where there is none. */
-#define STATE_SWEPT_LONG      "swept_long"  /* no thread with a long id has its last turn in this row */
-#define STATE_SWEPT_SHORT     "swept_short" /* or before it; the same for short ids */
-#define STATE_EVICTED         "evicted"     /* the same for all ids, and what was evicted so far: */
+#define STATE_SWEPT_LONG      "passed_long"    /* no thread with a long id has its last turn in this row */
+#define STATE_SWEPT_SHORT     "passed_short"   /* or before it; the same for short ids */
+#define STATE_EVICTED         "passed_evicted" /* the same for all ids, and what was evicted so far: */
 #define STATE_EVICTED_THREADS "evicted_threads"
 #define STATE_EVICTED_TURNS   "evicted_turns"
 #define STATE_EVICTED_BYTES   "evicted_bytes"
-#define STATE_EVICTED_AT      "evicted_at" /* wall clock, ms */
-#define STATE_CONVERTED       "converted"  /* when (wall clock, ms) the former tables were converted */
+#define STATE_EVICTED_AT      "evicted_at"    /* wall clock, ms */
+#define STATE_CORRECTIONS     "corrections"   /* how often the number of threads was corrected */
+#define STATE_CONVERTED       "converted"     /* when (wall clock, ms) this layout was made beside a former one, */
+#define STATE_CONVERTED_TO    "converted_to"  /* its first row: those before are of converted turns, */
+#define STATE_CONVERTED_ROW   "converted_row" /* and of those that had no row (0.1.0), the last so far */
+#define STATE_COPIED_TO       "copied_to"     /* the last row that a former layout had then */
 int64_t database_state(struct database *db, const char *name);
 int database_set_state(struct database *db, const char *name, int64_t value, struct err *e);
 

@@ -2,9 +2,6 @@
 /* Opening the database: file, settings, schema. */
 #include "core/store/database_internal.h"
 
-#include "core/base/clock.h"
-#include "core/base/log.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,21 +10,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 #define APPLICATION_ID 0x74744167 /* "ttAg" */
 #define BUSY_TRIES     250        /* about two seconds */
 #define WAL_TRIES      50
 #define CACHE_BYTES    (8u << 20)
 #define RESERVE_BYTES  (8 << 20) /* more than the log holds when nobody waits */
-#define CONVERTED      "cannot be converted to the layout of this version"
 
 static const char schema[] =
-	"CREATE TABLE log("
-	" id INTEGER PRIMARY KEY, thread INTEGER NOT NULL, first INTEGER NOT NULL, number INTEGER NOT NULL,"
-	" bytes INTEGER NOT NULL, threads INTEGER NOT NULL, created_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
-	" subject TEXT NOT NULL, thread_id TEXT NOT NULL, run TEXT NOT NULL, messages TEXT NOT NULL) STRICT;"
-	"CREATE INDEX log_thread ON log(thread_id, subject, run);"
-	"CREATE TABLE state(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+	"CREATE TABLE history("
+	" id INTEGER PRIMARY KEY, key INTEGER NOT NULL, thread INTEGER NOT NULL, first INTEGER NOT NULL,"
+	" number INTEGER NOT NULL, bytes INTEGER NOT NULL, threads INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
+	" at_ms INTEGER NOT NULL, subject TEXT NOT NULL, thread_id TEXT NOT NULL, run TEXT NOT NULL,"
+	" messages TEXT NOT NULL) STRICT;"
+	"CREATE INDEX history_key ON history(key, thread);"
+	"CREATE TABLE IF NOT EXISTS state(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
 
 static int execute(struct database *db, const char *sql, struct err *e)
 {
@@ -51,7 +48,8 @@ static int read_number(struct database *db, const char *sql, long *number, struc
 	return database_fail(db, e, "cannot be opened");
 }
 
-/* Several workers may start at once: the first one makes the tables. */
+/* Several workers may start at once: the first one makes the tables. Those of former layouts are converted later, in
+ * steps. */
 static int make_schema(struct database *db, const char *failure, struct err *e)
 {
 	char version[64];
@@ -66,7 +64,7 @@ static int make_schema(struct database *db, const char *failure, struct err *e)
 	         SCHEMA_VERSION);
 	if (found < SCHEMA_VERSION && (execute(db, schema, e) < 0 || execute(db, version, e) < 0))
 		goto out;
-	if (found == 1 && database_set_state(db, STATE_CONVERTED, clock_wall_ms(), e) < 0)
+	if (found > 0 && found < SCHEMA_VERSION && database_begin_conversion(db, e) < 0)
 		goto out;
 	result = 0;
 out:
@@ -78,7 +76,6 @@ out:
 static int check_schema(struct database *db, struct err *e)
 {
 	long version, application;
-	int64_t converted;
 
 	if (read_number(db, "PRAGMA user_version", &version, e) < 0 ||
 	    read_number(db, "PRAGMA application_id", &application, e) < 0)
@@ -88,12 +85,11 @@ static int check_schema(struct database *db, struct err *e)
 		               version, SCHEMA_VERSION);
 	if (version > 0 && application != APPLICATION_ID)
 		return err_set(e, "%s: a database of another program; name another file in threads.store", db->file);
-	if (version < SCHEMA_VERSION && make_schema(db, version == 1 ? CONVERTED : "cannot be opened", e) < 0)
+	if (version < SCHEMA_VERSION &&
+	    make_schema(db, version > 0 ? DATABASE_NOT_CONVERTED : "cannot be opened", e) < 0)
 		return -1;
-	converted = database_convert(db, e);
-	if (converted > 0)
-		log_event(LOG_THREADS_CONVERTED, L_STR("file", db->file), L_INT("turns", converted));
-	return converted < 0 ? -1 : 0;
+	database_check_former(db);
+	return 0;
 }
 
 /* Several processes may change to WAL at once, and SQLite does not wait for the others. */
@@ -233,6 +229,7 @@ void database_close(struct database *db)
 {
 	if (db == NULL)
 		return;
+	database_end_conversion(db);
 	for (int i = 0; i < STATEMENTS; i++)
 		sqlite3_finalize(db->statements[i]);
 	sqlite3_close(db->sqlite);

@@ -6,81 +6,125 @@
 
 #include "core/base/clock.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 /* In one transaction, so that no turn waits for long. */
-#define ROWS_MAX        4000
+#define ROWS_MAX        4000 /* that are only read */
+#define SWEPT_BYTES     (4 << 20)
 #define EVICTED_AT_ONCE (16 << 20) /* bytes: far more than a transaction appends */
 
-/* Whether it is the last turn of a thread; -1 with e. */
-static int is_last(struct database *db, const struct row *row, struct err *e)
-{
-	struct range range;
-
-	if (row->number == 0) /* a marker */
-		return 0;
-	return database_range(db, &row->key, &range, e) < 0 ? -1 : range.last == row->number;
-}
+/* A thread whose last turn is in that row. */
+struct expired {
+	int64_t row, number;
+	char *subject, *thread_id, *run;
+};
 
 struct sweep {
 	const char *state; /* the name of its position */
 	bool short_ids;
 	int64_t expiry_ms; /* threads that were last used before */
-	int max;           /* that are deleted at most */
+	int64_t from, at;  /* the position before and after the rows that were read */
+	bool more;         /* there may be expired ones behind it */
+	struct expired *found;
+	int count, max;
 };
 
-/* Deletes the row's thread if the row is the last of an expired one. 1: walk on, 0: no more
- * have expired, -1 with e. */
-static int sweep_row(struct database *db, const struct sweep *sweep, const struct row *row, int *deleted, struct err *e)
+static void free_found(struct sweep *sweep)
 {
-	int last;
+	for (int i = 0; i < sweep->count; i++) {
+		free(sweep->found[i].subject);
+		free(sweep->found[i].thread_id);
+		free(sweep->found[i].run);
+	}
+	free(sweep->found);
+	sweep->found = NULL;
+	sweep->count = 0;
+}
 
-	if (row->at_ms >= sweep->expiry_ms && row->number > 0)
+static int note_expired(struct sweep *sweep, const struct row *row, struct err *e)
+{
+	struct expired *x = &sweep->found[sweep->count++];
+
+	*x = (struct expired){.row = row->id,
+	                      .number = row->number,
+	                      .subject = strdup(row->key.subject),
+	                      .thread_id = strdup(row->key.thread_id),
+	                      .run = strdup(row->key.run)};
+	if (x->subject != NULL && x->thread_id != NULL && x->run != NULL)
+		return 0;
+	return err_set(e, "no memory to delete expired threads");
+}
+
+/* 1: read on, 0: no more have expired, -1 with e. */
+static int read_row(struct database *db, struct sweep *sweep, const struct row *row, struct err *e)
+{
+	struct range range;
+
+	if (row->number == 0) /* a marker */
+		return 1;
+	if (row->at_ms >= sweep->expiry_ms)
 		return 0;
 	if ((row->key.run[0] != '\0') != sweep->short_ids)
 		return 1;
-	last = is_last(db, row, e);
-	if (last > 0) {
-		if (database_delete_thread(db, &row->key, e) < 0)
-			return -1;
-		++*deleted;
-	}
-	return last < 0 ? -1 : 1;
+	if (database_range(db, &row->key, &range, e) < 0)
+		return -1;
+	return range.last == row->number && note_expired(sweep, row, e) < 0 ? -1 : 1;
 }
 
-/* Whether the walk would pass a row at all, which takes no lock to know. */
-static bool is_due(struct database *db, const struct sweep *sweep)
+/* Reads rows from the position on and notes which threads have expired. Nobody waits for that. */
+static int find_expired(struct database *db, struct sweep *sweep, struct err *e)
 {
-	struct row row = {.number = 0};
-	sqlite3_stmt *s;
-	bool due = database_next_row(db, database_state(db, sweep->state), &row, &s, NULL) > 0 &&
-	           (row.number == 0 || row.at_ms < sweep->expiry_ms);
+	int found = 1, on = 1;
 
-	if (s != NULL)
-		database_done(s);
-	return due;
-}
-
-/* 1: there may be more, 0: there are none, -1 with e. */
-static int sweep_some(struct database *db, const struct sweep *sweep, int *deleted, struct err *e)
-{
-	const int64_t from = database_state(db, sweep->state);
-	int64_t at = from;
-	int found = 1, more = 1;
-
-	for (int i = 0; i < ROWS_MAX && *deleted < sweep->max && found > 0 && more > 0; i++) {
+	sweep->at = sweep->from = database_state(db, sweep->state);
+	sweep->found = calloc((size_t)sweep->max, sizeof *sweep->found);
+	if (sweep->found == NULL)
+		return err_set(e, "no memory to delete expired threads");
+	for (int i = 0; i < ROWS_MAX && sweep->count < sweep->max && found > 0 && on > 0; i++) {
 		struct row row;
 		sqlite3_stmt *s;
 
-		found = database_next_row(db, at, &row, &s, e);
+		found = database_next_row(db, sweep->at, &row, &s, e);
 		if (found > 0)
-			more = sweep_row(db, sweep, &row, deleted, e);
-		if (found > 0 && more > 0)
-			at = row.id;
+			on = read_row(db, sweep, &row, e);
+		if (found > 0 && on > 0)
+			sweep->at = row.id;
 		if (s != NULL)
 			database_done(s);
 	}
-	if (found < 0 || more < 0 || (at != from && database_set_state(db, sweep->state, at, e) < 0))
+	sweep->more = found > 0 && on > 0;
+	return found < 0 || on < 0 ? -1 : 0;
+}
+
+/* In a transaction that writes: those that were not used meanwhile. -1 with e. */
+static int delete_expired(struct database *db, struct sweep *sweep, int64_t *bytes, struct err *e)
+{
+	int deleted = 0;
+
+	for (int i = 0; i < sweep->count; i++) {
+		const struct expired *x = &sweep->found[i];
+		const struct thread_key k = {.subject = x->subject, .thread_id = x->thread_id, .run = x->run};
+		struct range range;
+
+		if (*bytes >= SWEPT_BYTES) { /* the others the next time */
+			sweep->at = x->row - 1;
+			sweep->more = true;
+			break;
+		}
+		if (database_range(db, &k, &range, e) < 0)
+			return -1;
+		if (range.last != x->number)
+			continue;
+		if (database_delete_thread(db, &k, e) < 0)
+			return -1;
+		*bytes += range.bytes;
+		deleted++;
+	}
+	/* Another process may have got further. */
+	if (sweep->at > database_state(db, sweep->state) && database_set_state(db, sweep->state, sweep->at, e) < 0)
 		return -1;
-	return found > 0 && more > 0;
+	return deleted;
 }
 
 /* ---- limits ---- */
@@ -106,20 +150,42 @@ static int is_over(struct database *db, int64_t max_threads, int64_t max_bytes, 
 	return pages * db->page_size > max_bytes && used_bytes(db, e) > max_bytes;
 }
 
-/* What the last row says might be wrong, if somebody changed the file by hand. */
+/* What the last row says might be wrong, if somebody changed the file by hand. Reads the whole index, which takes a
+ * second for many millions of turns: not while others wait to write. */
 static int count_threads(struct database *db, struct err *e)
 {
-	sqlite3_stmt *s = database_statement(db, SQL_SIZE, e);
-	int code;
+	sqlite3_stmt *s = database_statement(db, SQL_COUNT, e);
+	int code = -1;
 
-	if (s == NULL)
+	if (s == NULL || database_begin_reading(db, e) < 0)
 		return -1;
-	code = database_step(db, s, "cannot be read", e);
+	db->top_known = false;
+	if (database_find_top(db, e) == 0)
+		code = database_step(db, s, "cannot be read", e);
 	if (code == SQLITE_ROW)
-		db->threads = sqlite3_column_int64(s, 0);
+		db->miscounted = sqlite3_column_int64(s, 0) - db->threads;
+	db->corrections = database_state(db, STATE_CORRECTIONS);
 	database_done(s);
+	database_end_reading(db);
+	if (code < 0)
+		return -1;
 	db->counted = true;
-	return code < 0 ? -1 : database_mark(db, 0, e);
+	db->must_count = false;
+	return 0;
+}
+
+/* In a transaction that writes: unless another process has done so since they were counted. */
+static int correct_count(struct database *db, struct err *e)
+{
+	const int64_t difference = db->miscounted;
+
+	db->miscounted = 0;
+	if (difference == 0 || database_state(db, STATE_CORRECTIONS) != db->corrections)
+		return 0;
+	db->threads = db->threads + difference > 0 ? db->threads + difference : 0;
+	if (database_set_state(db, STATE_CORRECTIONS, db->corrections + 1, e) < 0)
+		return -1;
+	return database_mark(db, 0, e);
 }
 
 struct evicted {
@@ -177,13 +243,16 @@ int database_evict(struct database *db, const struct store_limits *limits, struc
 	int64_t at;
 	int over;
 
+	if (database_is_converting(db)) /* the oldest ones are not there yet */
+		return 0;
 	if (database_find_top(db, e) < 0)
 		return -1;
+	if (correct_count(db, e) < 0)
+		return -1;
 	over = is_over(db, max_threads, max_bytes, e);
-	if (over > 0 && !db->counted && db->threads > max_threads) {
-		if (count_threads(db, e) < 0)
-			return -1;
-		over = is_over(db, max_threads, max_bytes, e);
+	if (over > 0 && !db->counted && max_threads > 0 && db->threads > max_threads) {
+		db->must_count = true; /* by the next sweep, which is due at once */
+		return 0;
 	}
 	if (over == 0)
 		counters_set(limits->counters, COUNTER_THREADS_STORED, db->threads);
@@ -211,6 +280,11 @@ int database_evict(struct database *db, const struct store_limits *limits, struc
 	counters_add(limits->counters, COUNTER_THREADS_EVICTED, evicted.threads);
 	counters_set(limits->counters, COUNTER_THREADS_STORED, db->threads);
 	return 0;
+}
+
+bool database_must_count(const struct database *db)
+{
+	return db->must_count;
 }
 
 int64_t database_take_evicted(struct database *db)
@@ -242,10 +316,32 @@ static bool is_over_now(struct database *db, const struct store_limits *limits)
 	return is_over(db, (int64_t)limits->max_threads, limits->max_bytes, NULL) > 0;
 }
 
+/* What was found to have expired, and what exceeds the limits. How many have expired, or -1 with e. */
+static int sweep_all(struct database *db, struct sweep sweeps[2], const struct store_limits *limits, struct err *e)
+{
+	int deleted = 0;
+	int64_t bytes = 0;
+
+	if (database_begin_writing(db, e) < 0)
+		return -1;
+	for (int i = 0; i < 2; i++) {
+		int n = delete_expired(db, &sweeps[i], &bytes, e);
+
+		if (n < 0)
+			goto fail;
+		deleted += n;
+	}
+	if ((deleted == 0 || database_mark(db, deleted, e) == 0) && database_evict(db, limits, e) == 0)
+		return database_commit(db, e) < 0 ? -1 : deleted;
+fail:
+	database_roll_back(db);
+	return -1;
+}
+
 int database_sweep(struct database *db, int64_t now_ms, const struct store_limits *limits, int max, bool *more,
                    struct err *e)
 {
-	const struct sweep sweeps[] = {
+	struct sweep sweeps[] = {
 		{.state = STATE_SWEPT_SHORT,
 	         .short_ids = true,
 	         .expiry_ms = limits->short_id_idle_ms > 0 ? now_ms - limits->short_id_idle_ms : INT64_MIN,
@@ -254,25 +350,19 @@ int database_sweep(struct database *db, int64_t now_ms, const struct store_limit
 	         .expiry_ms = limits->expire_ms > 0 ? now_ms - limits->expire_ms : INT64_MIN,
 	         .max = max},
 	};
-	int deleted = 0;
+	int result = -1;
 
 	*more = shrink(db);
-	if (!is_due(db, &sweeps[0]) && !is_due(db, &sweeps[1]) && !is_over_now(db, limits))
-		return 0;
-	if (database_begin_writing(db, e) < 0)
+	if (database_begin_reading(db, e) < 0)
 		return -1;
-	for (size_t i = 0; i < sizeof sweeps / sizeof sweeps[0]; i++) {
-		int result = sweep_some(db, &sweeps[i], &deleted, e);
-
-		if (result < 0)
-			goto fail;
-		*more |= result > 0;
-	}
-	if ((deleted > 0 && database_mark(db, deleted, e) < 0) || database_evict(db, limits, e) < 0)
-		goto fail;
-	*more |= db->evicted > 0;
-	return database_commit(db, e) < 0 ? -1 : deleted;
-fail:
-	database_roll_back(db);
-	return -1;
+	result = find_expired(db, &sweeps[0], e) < 0 || find_expired(db, &sweeps[1], e) < 0 ? -1 : 0;
+	database_end_reading(db);
+	if (result == 0 && db->must_count)
+		result = count_threads(db, e);
+	if (result == 0 && (sweeps[0].at > sweeps[0].from || sweeps[1].at > sweeps[1].from || is_over_now(db, limits)))
+		result = sweep_all(db, sweeps, limits, e);
+	*more |= sweeps[0].more || sweeps[1].more || db->evicted > 0 || db->must_count;
+	free_found(&sweeps[0]);
+	free_found(&sweeps[1]);
+	return result;
 }

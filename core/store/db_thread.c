@@ -17,8 +17,10 @@
 #define MOVED_CHECK_MS  500
 #define LOG_AGAIN_MS    60000
 #define SWEEP_MS        60000
-#define SWEEP_THREADS   200  /* in one transaction, so that no turn waits for long */
-#define IDLE_MS         200  /* without a job before a log that has grown is moved: */
+#define SWEEP_THREADS   200 /* in one transaction, so that no turn waits for long */
+#define IDLE_MS         200 /* without a job before a log that has grown is moved: */
+#define CONVERT_MS      5   /* between two steps of a conversion, so that other processes can write */
+#define PROGRESS_MS     10000
 #define WAL_PAGES_IDLE  1000 /* rarely, because the next turn after it waits for the disk, */
 #define WAL_PAGES_MAX   4000 /* and at the latest at 16 MiB, even if turns wait */
 
@@ -38,6 +40,9 @@ struct db_thread {
 	struct database *db;
 	struct err trouble; /* why there is no database, or why it stores nothing */
 	int64_t evicted;    /* threads, not yet logged */
+	int64_t converted;  /* turns of a former layout, of which the end is not yet logged */
+	int64_t convert_ms, progress_ms;
+	bool converted_once;
 	int64_t evicted_ms, moved_check_ms, logged_ms, reopen_ms, pause_ms, sweep_ms;
 };
 
@@ -145,18 +150,52 @@ static void finish_jobs(struct db_thread *t, struct db_jobs *transaction)
 
 /* ---- housekeeping ---- */
 
+/* A step, if one is due; jobs are run between them. */
+static void convert(struct db_thread *t)
+{
+	const int64_t now_ms = clock_mono_ms();
+	struct err e = ERR_INIT;
+	int64_t moved;
+
+	if (t->db == NULL || now_ms < t->convert_ms)
+		return;
+	if (!database_is_converting(t->db)) {
+		t->converted_once = true;
+		return;
+	}
+	moved = database_convert(t->db, &e);
+	if (moved < 0) {
+		note_state(t, &e);
+		t->convert_ms = now_ms + SWEEP_MS;
+		return;
+	}
+	t->converted += moved;
+	t->convert_ms = clock_mono_ms() + CONVERT_MS;
+	if (!database_is_converting(t->db)) {
+		log_event(t->converted_once ? LOG_THREADS_OLD_WRITER : LOG_THREADS_CONVERTED, L_STR("file", t->file),
+		          L_INT("turns", t->converted));
+		t->converted = 0;
+	} else if (t->progress_ms == 0) {
+		t->progress_ms = now_ms + PROGRESS_MS;
+	} else if (now_ms >= t->progress_ms) {
+		log_event(LOG_THREADS_CONVERTING, L_STR("file", t->file), L_INT("turns", t->converted));
+		t->progress_ms = now_ms + PROGRESS_MS;
+	}
+}
+
 static void sweep(struct db_thread *t, const struct store_limits *limits)
 {
 	struct err e = ERR_INIT;
-	int64_t converted;
 	bool more;
 	int deleted;
 
-	if (t->db == NULL || clock_mono_ms() < t->sweep_ms)
+	if (t->db == NULL || (clock_mono_ms() < t->sweep_ms && !database_must_count(t->db)))
 		return;
-	converted = database_convert(t->db, &e);
-	if (converted > 0)
-		log_event(LOG_THREADS_OLD_WRITER, L_STR("file", t->file), L_INT("turns", converted));
+	database_check_former(t->db);
+	if (database_is_converting(t->db)) { /* the oldest threads are not there yet */
+		t->sweep_ms = clock_mono_ms() + IDLE_MS;
+		return;
+	}
 	deleted = database_sweep(t->db, clock_wall_ms(), limits, SWEEP_THREADS, &more, &e);
 	/* There are more: continues soon, but jobs come first. */
 	t->sweep_ms = clock_mono_ms() + (deleted >= 0 && more ? IDLE_MS : SWEEP_MS);
@@ -179,6 +218,11 @@ static int64_t sleep_ms(const struct db_thread *t)
 {
 	int64_t left_ms = t->sweep_ms - clock_mono_ms();
 
+	if (t->db != NULL && database_is_converting(t->db)) {
+		const int64_t convert_ms = t->convert_ms - clock_mono_ms();
+
+		return convert_ms < 0 ? 0 : convert_ms;
+	}
 	if (t->db == NULL || left_ms > SWEEP_MS)
 		return SWEEP_MS;
 	if (database_wal_pages(t->db) > WAL_PAGES_IDLE || left_ms < IDLE_MS)
@@ -252,6 +296,7 @@ static void *run(void *arg)
 		bool idle = STAILQ_EMPTY(&jobs);
 
 		run_jobs(t, &jobs, &limits);
+		convert(t);
 		sweep(t, &limits);
 		note_evicted(t);
 		if (t->db != NULL && database_wal_pages(t->db) > (idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX))

@@ -102,10 +102,10 @@ static void load_all(struct database *db, struct db_jobs *transaction, const str
 	{
 		const struct store_key k = key_of(job);
 
-		if (together)
-			job->turns = database_load(db, &k, clock_wall_ms(), limits, &job->err);
-		else
+		if (!together)
 			job->err = e;
+		else if (!err_is_set(&job->err))
+			job->turns = database_load(db, &k, clock_wall_ms(), limits, &job->err);
 	}
 	if (together)
 		database_end_reading(db);
@@ -115,6 +115,10 @@ static int append_one(struct database *db, const struct db_job *job, const struc
 {
 	const struct store_key k = key_of(job);
 
+	if (err_is_set(&job->err)) {
+		*e = job->err;
+		return -1;
+	}
 	if (job->text == NULL)
 		return err_set(e, "no memory for a turn");
 	return database_append(db, &k, job->text, strlen(job->text), clock_wall_ms(), limits, e);
@@ -171,8 +175,23 @@ static void append_all(struct database *db, struct db_jobs *transaction, const s
 		job->err = e;
 }
 
+/* What is still in a former layout. */
+static void convert_threads(struct database *db, struct db_jobs *transaction)
+{
+	struct db_job *job;
+
+	STAILQ_FOREACH(job, transaction, next)
+	{
+		const struct store_key k = key_of(job);
+
+		database_convert_thread(db, &k, &job->err);
+	}
+}
+
 void transaction_run(struct database *db, struct db_jobs *transaction, const struct store_limits *limits)
 {
+	if (database_is_converting(db))
+		convert_threads(db, transaction);
 	if (is_append(STAILQ_FIRST(transaction)))
 		append_all(db, transaction, limits);
 	else

@@ -116,14 +116,20 @@ static void end(struct operation *op)
 	begin_next(w);
 }
 
+/* Ids come in no order, as real ones do. */
+static void make_id(char id[80], const char *prefix, long number)
+{
+	snprintf(id, 80, "%08lx-%s-%ld", ((unsigned long)number * 2654435761u) & 0xffffffff, prefix, number);
+}
+
 static void key_of(const struct operation *op, char id[80])
 {
 	const struct worker *w = op->w;
 
 	if (w->phase == NEW)
-		snprintf(id, 80, "%s-new-%ld", w->prefix, op->number);
+		make_id(id, "new", op->number);
 	else
-		snprintf(id, 80, "%s-%ld", w->prefix, op->number % w->threads);
+		make_id(id, w->prefix, op->number % w->threads);
 }
 
 static void on_saved(void *arg, const struct err *e)
@@ -189,7 +195,7 @@ static void fill(struct worker *w, const char *prefix, long threads, long turns)
 		char id[80];
 		const struct store_key k = {.subject = "somebody@example.org", .thread_id = id};
 
-		snprintf(id, sizeof id, "%s-%ld", prefix, i / turns);
+		make_id(id, prefix, i / turns);
 		need(store_append(w->store, &k, turn_of(w), on_filled, &open));
 		for (open++; open >= AT_ONCE;)
 			event_base_loop(w->base, EVLOOP_ONCE);

@@ -4,7 +4,7 @@
  * with '!' is missing. What is read is the same twice and makes a body that LLMs can parse;
  * where no turn is missing, a further one is read behind them. */
 #include "core/turn/prompt.h"
-#include "core/store/database.h"
+#include "core/store/database_internal.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <sqlite3.h>
@@ -61,18 +61,20 @@ static void set_up(void)
 /* The row of a turn; the last one says what is known of the thread. */
 static void put_turn(const int64_t numbers[3], int64_t number, const char *text, size_t len)
 {
+	const struct thread_key k = {.subject = "", .thread_id = "a thread", .run = ""};
 	sqlite3_stmt *s;
 
 	fuzz_require(sqlite3_prepare_v2(raw,
-	                                "INSERT INTO log(thread, first, number, bytes, threads, created_ms, at_ms,"
-	                                " subject, thread_id, run, messages)"
-	                                " VALUES(?5, ?1, ?2, ?3, 1, 0, 0, '', 'a thread', '', ?4)",
+	                                "INSERT INTO history(thread, first, number, bytes, threads, created_ms, at_ms,"
+	                                " subject, thread_id, run, messages, key)"
+	                                " VALUES(?5, ?1, ?2, ?3, 1, 0, 0, '', 'a thread', '', ?4, ?6)",
 	                                -1, &s, NULL) == SQLITE_OK);
 	sqlite3_bind_int64(s, 1, numbers[0]);
 	sqlite3_bind_int64(s, 2, number);
 	sqlite3_bind_int64(s, 3, numbers[2]);
 	sqlite3_bind_text64(s, 4, text, len, SQLITE_STATIC, SQLITE_UTF8);
 	sqlite3_bind_int64(s, 5, thread);
+	sqlite3_bind_int64(s, 6, database_key(&k));
 	fuzz_require(sqlite3_step(s) == SQLITE_DONE);
 	sqlite3_finalize(s);
 }
@@ -93,7 +95,7 @@ static bool fill(const uint8_t *data, size_t len)
 
 	for (size_t i = 0; i < 3; i++)
 		numbers[i] = strtoll(next, &next, 10);
-	sql("BEGIN; DELETE FROM log");
+	sql("BEGIN; DELETE FROM history");
 	thread++;
 	for (size_t at = part + 1; at < len; at += part + 1, lines++) {
 		part = line_at(data, len, at);

@@ -278,7 +278,7 @@ def test_a_thousand_threads_at_once(testbed):
         t.join()
     assert not service_errors
     rows = sqlite3.connect(service.directory / "threads.db").execute(
-        "SELECT thread_id, number, messages FROM log ORDER BY id").fetchall()
+        "SELECT thread_id, number, messages FROM history ORDER BY id").fetchall()
     assert len(rows) == 2000
     for thread, number, messages in rows:
         user = json.loads(messages)[0]["content"]
@@ -290,15 +290,15 @@ def check_whole(path):
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     threads = {}
-    for thread, first, number in db.execute("SELECT thread, first, number FROM log ORDER BY id"):
+    for thread, first, number in db.execute("SELECT thread, first, number FROM history ORDER BY id"):
         threads.setdefault(thread, []).append((first, number))
     for turns in threads.values():
         assert [number for _, number in turns] == list(range(turns[-1][0], turns[-1][1] + 1))
-    assert db.execute("SELECT threads FROM log ORDER BY id DESC LIMIT 1").fetchone()[0] == len(threads)
-    for messages, in db.execute("SELECT messages FROM log"):
+    assert db.execute("SELECT threads FROM history ORDER BY id DESC LIMIT 1").fetchone()[0] == len(threads)
+    for messages, in db.execute("SELECT messages FROM history"):
         roles = [m["role"] for m in json.loads(messages)]
         assert roles == ["user", "assistant"], roles
-    count = db.execute("SELECT count(*) FROM log").fetchone()[0]
+    count = db.execute("SELECT count(*) FROM history").fetchone()[0]
     db.close()
     return count
 
@@ -343,7 +343,7 @@ def test_killed_at_random_moments(testbed, kills):
             t.join()
     count = check_whole(service.directory / "threads.db")
     db = sqlite3.connect(service.directory / "threads.db")
-    kept = {thread for thread, in db.execute("SELECT thread_id FROM log")}
+    kept = {thread for thread, in db.execute("SELECT thread_id FROM history")}
     print(f"{kills} kills: {len(answered)} turns answered to their end, {count} kept, history_slow: {slow}")
     if not slow:  # else a client was not kept waiting until its turn was stored
         assert set(answered) <= kept

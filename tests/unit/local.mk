@@ -72,6 +72,7 @@ unit_tests = \
 	tests/unit/core/status/metrics_unit \
 	tests/unit/core/status/status_faults_unit \
 	tests/unit/core/status/status_unit \
+	tests/unit/core/store/database_unit \
 	tests/unit/core/store/store_memory_unit \
 	tests/unit/core/store/store_redis_unit \
 	tests/unit/core/store/store_unit \

@@ -230,7 +230,7 @@ static void a_turn_that_cannot_be_stored_harms_no_other(void **state)
 	append(f, "", "before", "b");
 	assert_int_equal(sqlite3_open(f->file, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db,
-	                              "CREATE TRIGGER refuse BEFORE INSERT ON log WHEN NEW.messages LIKE '%poison%'"
+	                              "CREATE TRIGGER refuse BEFORE INSERT ON history WHEN NEW.messages LIKE '%poison%'"
 	                              " BEGIN SELECT RAISE(ABORT, 'refused'); END",
 	                              NULL, NULL, NULL),
 	                 SQLITE_OK);
@@ -1076,7 +1076,7 @@ static void an_older_program_that_has_it_open_loses_no_turn(void **state)
 	/* It cannot open the file again: it refuses what is newer. */
 	assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &count, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_step(count), SQLITE_ROW);
-	assert_int_equal(sqlite3_column_int(count, 0), 2);
+	assert_int_equal(sqlite3_column_int(count, 0), 3);
 	sqlite3_finalize(count);
 	/* Once they were empty for a day, its tables go. */
 	execute(db, "UPDATE state SET value = value - 90000000 WHERE name = 'converted'");
