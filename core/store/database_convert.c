@@ -139,6 +139,7 @@ static struct conversion *conversion_new(struct database *db, const struct layou
 	if (c == NULL)
 		return NULL;
 	c->layout = l;
+	sqlite3_exec(db->sqlite, "PRAGMA cache_size = -32768", NULL, NULL, NULL); /* it touches two indexes anywhere */
 	for (enum step i = 0; i < STEPS; i++)
 		c->steps[i] = texts[i] != NULL ? prepare(db, texts[i], NULL) : NULL;
 	return c;
@@ -154,6 +155,7 @@ void database_end_conversion(struct database *db)
 		sqlite3_finalize(c->steps[i]);
 	free(c);
 	db->conversion = NULL;
+	sqlite3_exec(db->sqlite, DATABASE_CACHE_SIZE, NULL, NULL, NULL);
 }
 
 /* Drops the tables, if they are still empty. */

@@ -132,6 +132,7 @@ int database_find_top(struct database *db, struct err *e);
 /* The tables of former layouts (database_convert.c). When this layout is made beside one, in its transaction: */
 int database_begin_conversion(struct database *db, struct err *e);
 void database_end_conversion(struct database *db);
+#define DATABASE_CACHE_SIZE    "PRAGMA cache_size = -512"
 #define DATABASE_NOT_CONVERTED "cannot be converted to the layout of this version"
 
 /* Numbers that are rarely written; 0 where there is none. */

@@ -140,7 +140,7 @@ static int set_up(struct database *db, struct err *e)
 	/* Deleted text is overwritten. */
 	if (execute(db,
 	            "PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON;"
-	            "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -512; PRAGMA journal_size_limit = 33554432;"
+	            "PRAGMA synchronous = NORMAL; " DATABASE_CACHE_SIZE "; PRAGMA journal_size_limit = 33554432;"
 	            "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY",
 	            e) < 0)
 		return -1;

@@ -197,7 +197,8 @@ static void fill(struct worker *w, const char *prefix, long threads, long turns)
 
 		make_id(id, prefix, i / turns);
 		need(store_append(w->store, &k, turn_of(w), on_filled, &open));
-		for (open++; open >= AT_ONCE;)
+		open++;
+		while (open >= AT_ONCE)
 			event_base_loop(w->base, EVLOOP_ONCE);
 	}
 	while (open > 0)
