@@ -10,6 +10,8 @@ libttagent_a_SOURCES += \
 	core/base/err.h \
 	core/base/exhaustion.c \
 	core/base/exhaustion.h \
+	core/base/json_dump.c \
+	core/base/json_dump.h \
 	core/base/json_text.c \
 	core/base/json_text.h \
 	core/base/log.c \

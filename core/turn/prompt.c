@@ -2,6 +2,7 @@
 #include "core/turn/prompt.h"
 
 #include "core/base/buf.h"
+#include "core/base/json_dump.h"
 #include "core/base/utf8.h"
 #include "core/protocol/request.h"
 #include "core/tools/tool.h"
@@ -407,16 +408,9 @@ unsigned prompt_sent(const struct prompt *p)
 
 /* ---- the body --------------------------------------------------------------------- */
 
-static int add_bytes(const char *bytes, size_t len, void *to)
-{
-	return buf_add(to, bytes, len);
-}
-
 static int add_json(struct buf *to, const char *name, json_t *value)
 {
-	int failed = value == NULL || buf_adds(to, name) < 0 ||
-	             json_dump_callback(value, add_bytes, to, JSON_COMPACT | JSON_ENCODE_ANY) < 0 ||
-	             buf_add(to, ",", 1) < 0;
+	int failed = buf_adds(to, name) < 0 || json_dump(to, value) < 0 || buf_add(to, ",", 1) < 0;
 
 	json_decref(value);
 	return failed ? -1 : 0;

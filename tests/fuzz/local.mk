@@ -15,6 +15,7 @@ fuzzers = \
 	tests/fuzz/execution_fuzz \
 	tests/fuzz/filter_fuzz \
 	tests/fuzz/headers_fuzz \
+	tests/fuzz/json_dump_fuzz \
 	tests/fuzz/keys_fuzz \
 	tests/fuzz/mcp_server_fuzz \
 	tests/fuzz/load_fuzz \

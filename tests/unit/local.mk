@@ -23,6 +23,7 @@ unit_tests = \
 	tests/unit/core/balance/choose_unit \
 	tests/unit/core/balance/queue_unit \
 	tests/unit/core/base/background_unit \
+	tests/unit/core/base/json_dump_unit \
 	tests/unit/core/base/log_unit \
 	tests/unit/core/base/network_unit \
 	tests/unit/core/base/options_unit \
