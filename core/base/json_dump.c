@@ -2,13 +2,31 @@
 #include "core/base/json_dump.h"
 
 #include "core/base/json_text.h"
+#include "core/base/utf8.h"
 
 #include <stdint.h>
 #include <string.h>
 
+static bool is_utf8(const char *text, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)text, *end = p + len;
+	size_t n;
+
+	while ((p = json_text_span(p, end)) < end) {
+		n = *p < 0x80 ? 1 : utf8_sequence(p, end);
+		if (n == 0)
+			return false;
+		p += n;
+	}
+	return true;
+}
+
 static int add_string(struct buf *out, const char *text, size_t len)
 {
-	return buf_add(out, "\"", 1) < 0 || json_text_add(out, text, len) < 0 || buf_add(out, "\"", 1) < 0 ? -1 : 0;
+	return !is_utf8(text, len) || buf_add(out, "\"", 1) < 0 || json_text_add(out, text, len) < 0 ||
+	                       buf_add(out, "\"", 1) < 0
+	               ? -1
+	               : 0;
 }
 
 static int add_object(struct buf *out, const json_t *value)

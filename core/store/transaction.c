@@ -2,6 +2,7 @@
 #include "core/store/transaction.h"
 
 #include "core/base/clock.h"
+#include "core/base/json_dump.h"
 #include "core/store/turn_cut.h"
 
 #include <stdlib.h>
@@ -59,17 +60,20 @@ static void take_loads(struct db_jobs *jobs, struct db_jobs *transaction)
 /* Here and not on the loop, which a long turn would hold. NULL: no memory. */
 static char *encode(const json_t *messages, const struct store_limits *limits)
 {
-	char *text = json_dumps(messages, JSON_COMPACT);
-	const size_t len = text != NULL ? strlen(text) : 0;
+	struct buf text = BUF_INIT(SIZE_MAX / 4);
 	json_t *cut;
+	int failed = json_dump(&text, messages);
 
-	if (limits->turn_bytes == 0 || len <= limits->turn_bytes)
-		return text;
-	free(text);
-	cut = turn_cut(messages, len, limits);
-	text = cut != NULL ? json_dumps(cut, JSON_COMPACT) : NULL;
-	json_decref(cut);
-	return text;
+	if (failed == 0 && limits->turn_bytes > 0 && text.len > limits->turn_bytes) {
+		cut = turn_cut(messages, text.len, limits);
+		buf_reset(&text);
+		failed = json_dump(&text, cut);
+		json_decref(cut);
+	}
+	if (failed == 0)
+		return buf_steal(&text, NULL);
+	buf_free(&text);
+	return NULL;
 }
 
 void transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, const struct store_limits *limits)

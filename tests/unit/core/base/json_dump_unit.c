@@ -58,6 +58,22 @@ static void escapes_each_control_character(void **state)
 	}
 }
 
+static void fails_where_a_string_is_not_utf8(void **state)
+{
+	static const char *const texts[] = {"\xff", "plain text, then half of a character \xc3",
+	                                    "\xed\xa0\x80 a surrogate"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		json_t *value = json_stringn_nocheck(texts[i], strlen(texts[i]));
+		struct buf b = BUF_INIT(1000);
+
+		assert_int_equal(json_dump(&b, value), -1);
+		json_decref(value);
+		buf_free(&b);
+	}
+}
+
 static void fails_without_value_or_room(void **state)
 {
 	json_t *value = json_pack("{s:[s,s]}", "a", "some text", "more of it");
@@ -80,6 +96,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writes_what_jansson_writes),
 		cmocka_unit_test(escapes_each_control_character),
+		cmocka_unit_test(fails_where_a_string_is_not_utf8),
 		cmocka_unit_test(fails_without_value_or_room),
 	};
 
