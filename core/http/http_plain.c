@@ -299,13 +299,23 @@ void http_plain_forget(struct http *h)
 
 /* --- the request -------------------------------------------------------------------- */
 
+static int add_texts(struct buf *to, const char *const *texts)
+{
+	for (; *texts != NULL; texts++)
+		if (buf_adds(to, *texts) < 0)
+			return -1;
+	return 0;
+}
+
 static int make_head(struct http_transfer *t, const struct known_url *u)
 {
+	const char *const first[] = {
+		t->verb, " ", u->target, " HTTP/1.1\r\nHost: ", u->authority, "\r\nAccept: */*\r\n", NULL};
 	struct buf head = BUF_INIT(SIZE_MAX);
-	int rc = buf_addf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\nAccept: */*\r\n", t->verb, u->target, u->authority);
+	int rc = buf_reserve(&head, 500) == NULL ? -1 : add_texts(&head, first);
 
 	for (const struct curl_slist *l = t->labels; rc == 0 && l != NULL && l != t->headers->list; l = l->next)
-		rc = buf_addf(&head, "%s\r\n", l->data);
+		rc = add_texts(&head, (const char *const[]){l->data, "\r\n", NULL});
 	if (rc == 0)
 		rc = buf_adds(&head, t->headers->text);
 	if (rc == 0 && (t->body != NULL || strcmp(t->verb, "POST") == 0))
