@@ -182,6 +182,7 @@ static void turn_free(struct turn *t)
 	turn_give_place(t, BALANCE_WITHDRAWN);
 	if (t->upstream.snapshot != NULL)
 		status_release(t->upstream.snapshot);
+	free(t->upstream.refusal);
 	answer_clear(&t->answer);
 	if (r != NULL)
 		r->protocol->free(r);

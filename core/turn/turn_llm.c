@@ -230,7 +230,7 @@ enum step turn_choose(struct turn *t)
 	/* models come and go since the turn began */
 	if (chat_services_obstacle(s, &t->conversation.request, &why, obstacle))
 		return turn_fail(t, why, obstacle);
-	if (*up->refusal != '\0')
+	if (up->refusal != NULL)
 		return fail_with_reason(t, &failures[up->failure], up->refusal);
 	return turn_fail(t, failures[up->failure].why, failures[up->failure].sentence);
 }
@@ -735,8 +735,10 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 	case SHRINK:
 		if (shrink(t, o->error.text))
 			return STEP_ATTEMPT;
-		if (t->answer.reply->protocol->tells_ends) /* its clients look for the numbers in it */
-			snprintf(up->refusal, sizeof up->refusal, "%s", o->error.text);
+		if (t->answer.reply->protocol->tells_ends && *o->error.text != '\0') {
+			free(up->refusal); /* its clients look for the numbers in it */
+			up->refusal = strdup(o->error.text);
+		}
 		tried_add(&up->tried, up->llm->instance); /* another one may have a larger window */
 		return STEP_CHOOSE;
 	case GIVE_UP:

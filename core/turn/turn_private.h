@@ -78,7 +78,7 @@ struct upstream {
 	int64_t began_boot_ms;       /* the attempt */
 	struct span span;            /* the attempt's, or that of the time before it in WAIT */
 	const char *const *tools;    /* names of those that it was offered, ended by NULL; NULL: none */
-	char refusal[512];           /* the server's own words for that; "" */
+	char *refusal;               /* the server's own words for that; NULL: none */
 	enum attempt_result result;  /* of the last attempt; ATTEMPT_COMPLETE: another one follows it already */
 	enum attempt_result failure; /* how the attempt ended whose failure the user is told */
 };
