@@ -120,9 +120,16 @@ fail:
 
 /* ---- messages ------------------------------------------------------------------- */
 
+/* json_pack reads a format, which takes longer. */
 static json_t *text_message(const char *role, const char *text)
 {
-	return json_pack("{s:s, s:s}", "role", role, "content", text);
+	json_t *message = json_object();
+
+	if (json_object_set_new_nocheck(message, "role", json_string(role)) == 0 &&
+	    json_object_set_new_nocheck(message, "content", json_string(text)) == 0)
+		return message;
+	json_decref(message);
+	return NULL;
 }
 
 static json_t *parts_of(const json_t *content)
