@@ -103,29 +103,29 @@ static void set_param(struct fcgi_request_params *params, const struct param *fi
 
 /* The last one of a repeated parameter counts, as in the web servers' own handling: a fastcgi_param
  * below an included list overrides it. */
-static void find_params(struct fcgi_request *r)
+static void find_param(struct fcgi_request_params *params, const char *line)
 {
-	r->params = (struct fcgi_request_params){.method = NULL};
-	for (const char *p = r->lines; *p != '\0'; p += strlen(p) + 1)
-		for (size_t i = 0; i < sizeof param_fields / sizeof param_fields[0]; i++)
-			if (*p == param_fields[i].name[0] &&
-			    strncmp(p, param_fields[i].name, param_fields[i].len) == 0) {
-				set_param(&r->params, &param_fields[i], p + param_fields[i].len);
-				break;
-			}
+	for (size_t i = 0; i < sizeof param_fields / sizeof param_fields[0]; i++)
+		if (*line == param_fields[i].name[0] && strncmp(line, param_fields[i].name, param_fields[i].len) == 0) {
+			set_param(params, &param_fields[i], line + param_fields[i].len);
+			return;
+		}
 }
 
 static int take_params(struct fcgi_request *r, const FCGX_Request *fcgx, size_t room)
 {
-	size_t len, used = 0;
+	size_t used = 0;
 
+	r->params = (struct fcgi_request_params){.method = NULL};
 	for (char **p = fcgx->envp; *p != NULL; p++) {
-		len = strlen(*p) + 1;
+		size_t len = strlen(*p) + 1;
+
 		if (len == 1) /* its name begins with NUL */
 			continue;
 		if (len >= room - used)
 			return -1;
 		memcpy(r->lines + used, *p, len);
+		find_param(&r->params, r->lines + used);
 		used += len;
 	}
 	r->lines[used] = '\0';
@@ -175,7 +175,6 @@ int fcgi_request_begin(struct fcgi_request *r, int from, int to, size_t params_l
 	r->fd = to;
 	r->id = (unsigned)fcgx.requestId;
 	r->pending = 0;
-	find_params(r);
 	return 0;
 }
 
