@@ -54,18 +54,17 @@ class Table:
 class Report:
     """All tables of a run by the name of their measurement, and under which conditions they were taken."""
 
-    def __init__(self, source, rounds, budget_s):
-        self.rounds_wanted, self.budget_s = rounds, budget_s
-        self.began = time.strftime("%Y-%m-%d")
-        self.about = {"machine": machine(), "date": self.began, "revision": revision(source), "rounds": rounds}
+    def __init__(self, source, rounds):
+        self.rounds_wanted = rounds
+        self.about = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "revision": revision(source), "rounds": rounds}
         self.tables, self.failed = {}, []
         self.name, self.place = "", ""
 
-    def measure(self, name, place, function, *arguments):
+    def measure(self, name, place, budget_s, function, *arguments):
         """Runs one measurement and notes how long it took and what other processes used meanwhile. The others go on where one fails."""
         self.name, self.place, before = name, place, set(self.tables)
         began, busy, own = time.monotonic(), processes.busy_seconds(), processes.own_seconds()
-        self.deadline = began + self.budget_s
+        self.deadline = began + budget_s
         self.progress("starts")
         try:
             function(*arguments)

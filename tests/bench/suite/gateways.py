@@ -30,13 +30,13 @@ class Peer:
 
     def start(self, bench):
         """Starts it, if there is a command; finds its processes."""
-        if self.command:
+        command, url = self.command, self.url
+        if command:
             fill = {"{port}": str(free_port()), "{llm}": f"http://127.0.0.1:{bench.llm_port}", "{dir}": bench.dir}
-            command = self.command
             for word, value in fill.items():
-                command, self.url = command.replace(word, value), self.url.replace(word, value)
+                command, url = command.replace(word, value), url.replace(word, value)
             own = bench.spawn(f"peer-{self.name}", *shlex.split(command))
-        self.at = urlsplit(self.url)
+        self.at = urlsplit(url)
         if not self.at.port:
             sys.exit(f"bench: --peer {self.name}={self.url}: the URL needs a port")
         if self.command:
@@ -149,7 +149,7 @@ def load(run):
         sides = Sides(bench, run.peers)
         idle |= {p.name: pss_kib(p.pids) for p in run.peers}
         short = {"burst20": BULK | {"tokens": 3000}, "burst1": SINGLE | {"tokens": 1000}}
-        for n in run.report.rounds(share=0.8):
+        for n in run.report.rounds(share=0.7):
             for key, knobs in short.items():
                 for side in sides.turns(n):
                     sides.add(key, side, sides.load(side, knobs, clients=64, requests=1)["tokens_per_s"])
@@ -162,25 +162,29 @@ def load(run):
                 result, cpu = bench.worked(sides.groups[side], side, SLOW | {"tokens": 50}, clients=200, requests=2, spread=0.01)
                 for key, us in zip(("token.cpu", "token.cpu.all"), cpu):
                     sides.add(key, side, us / result["tokens"] if us else None)
-        streams = 300 if run.quick else 1500
-        for side in sides.names[1:]:
-            run.report.progress(f"memory of {streams} streams, {side}")
-            result, kib = bench.memory_of_streams(sides.groups[side], side, streams, {"tokens": 3, "token": TOKEN, "delay_us": 1000000, "first_delay_us": 1000000}, spread=1)
-            sides.add("memory", side, kib[0])
-            sides.add("memory.all", side, kib[1])
-        table = run.report.table("", sides.columns())
-        first = lambda v: None if v[0] is None else statistics.median(v)
-        sides.row(table, "burst20", "64 streams at full speed, 20 tokens a write", "tokens/s")
-        sides.row(table, "burst1", "64 streams at full speed, 1 token a write", "tokens/s")
-        sides.row(table, "chats", "whole short chats, 32 clients, one token each", "1/s")
-        sides.row(table, "chat.cpu", "CPU a short chat", "us", first)
-        sides.row(table, "chat.cpu.all", "CPU a short chat, with the web server", "us", first)
-        sides.row(table, "token.cpu", "CPU a token, 200 streams, one each 10 ms", "us", first)
-        sides.row(table, "token.cpu.all", "CPU a token, with the web server", "us", first)
-        sides.row(table, "memory", f"memory a stream, {streams} streams", "KiB")
-        sides.row(table, "memory.all", "memory a stream, with the web server", "KiB")
-        table.row("idle", "idle memory of all its processes (no web server)", [idle[s] / 1024 if s in idle else None for s in sides.names], "MiB")
-        errors(table, sides)
+    streams = 300 if run.quick else 1500
+    knobs = {"tokens": 3, "token": TOKEN, "delay_us": 1000000, "first_delay_us": 1000000}
+    for side in sides.names[1:]:
+        run.report.progress(f"memory of {streams} streams, {side}")
+        # Processes that had streams before need less for new ones.
+        with run.bench(sets=("http.api=true",), llm_port=run.llm_port) as bench:
+            fresh = Sides(bench, [p for p in run.peers if p.name == side])
+            for key, kib in zip(("memory", "memory.all"), bench.memory_of_streams(fresh.groups[side], side, streams, knobs, spread=1)[1]):
+                sides.add(key, side, kib)
+        sides.bench.errors[side] += bench.errors[side]
+    table = run.report.table("", sides.columns())
+    first = lambda v: None if v[0] is None else statistics.median(v)
+    sides.row(table, "burst20", "64 streams at full speed, 20 tokens a write", "tokens/s")
+    sides.row(table, "burst1", "64 streams at full speed, 1 token a write", "tokens/s")
+    sides.row(table, "chats", "whole short chats, 32 clients, one token each", "1/s")
+    sides.row(table, "chat.cpu", "CPU a short chat", "us", first)
+    sides.row(table, "chat.cpu.all", "CPU a short chat, with the web server", "us", first)
+    sides.row(table, "token.cpu", "CPU a token, 200 streams, one each 10 ms", "us", first)
+    sides.row(table, "token.cpu.all", "CPU a token, with the web server", "us", first)
+    sides.row(table, "memory", f"memory a stream, {streams} streams", "KiB")
+    sides.row(table, "memory.all", "memory a stream, with the web server", "KiB")
+    table.row("idle", "idle memory of all its processes (no web server)", [idle[s] / 1024 if s in idle else None for s in sides.names], "MiB")
+    errors(table, sides)
 
 
 def errors(table, sides):

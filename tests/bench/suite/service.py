@@ -166,7 +166,8 @@ class Bench:
         files = min(21000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         self.copy_drop_ins()
         with open(conf, "w") as f:
-            f.write(f"""
+            # Another user may not enter every directory for temporary files.
+            f.write(f"""{'user root;' if os.geteuid() == 0 else ''}
 daemon off; worker_processes {self.nginx_worker_count}; worker_rlimit_nofile {files}; pid {self.dir}/nginx.pid;
 error_log {self.dir}/nginx-error.log warn;
 events {{ worker_connections {files - 300}; }}
