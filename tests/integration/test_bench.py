@@ -19,12 +19,12 @@ CROWD = [f"ttft100.{pause}.median" for pause in ("0", "0.2", "1.5", "5")]
 
 
 def table(columns, **rows):
-    return {"title": "", "columns": [str(c) for c in columns], "seconds": 1, "others_cores": 0.5,
+    return {"title": "", "columns": [str(c) for c in columns], "seconds": 1, "others_cores": 0.5, "rounds": 5,
             "rows": [{"key": key, "what": f"what {key} is", "unit": "us", "values": values, "note": ""} for key, values in rows.items()]}
 
 
 SAMPLE = {
-    "about": {"machine": "2 x Sample", "date": "2026-01-02", "revision": "v1", "rounds": 5},
+    "about": {"machine": "2 x Sample", "date": "2026-01-02", "revision": "v1"},
     "tables": {
         "gateway-latency": table(SIDES, **{key: [1.25, 2, 3, 4, 5] for key in [*CROWD, "way1", "way100"]}),
         "gateway-load": table(SIDES, **{"chats": [16000, 15700, 8200, 9500, 8600], "chat.cpu.all": [None, 49, 124, 110, 125],
@@ -40,7 +40,7 @@ SAMPLE = {
 
 
 def run(*arguments, **more):
-    return subprocess.run([RUN, *map(str, arguments)], capture_output=True, text=True, timeout=600 * PATIENCE, **more)
+    return subprocess.run([RUN, *map(str, arguments)], capture_output=True, text=True, timeout=1200 * PATIENCE, **more)
 
 
 def known_measurements():

@@ -81,7 +81,7 @@ def documents(run):
             base, ours, cpu = [], [], []
             for n in run.report.rounds():
                 for side in ("/return", path) if n % 2 == 0 else (path, "/return"):
-                    result, us = bench.worked([bench.nginx_workers(), bench.workers()], side, clients=32, requests=300 if run.quick else 3000)
+                    result, us = bench.worked([bench.nginx_workers(), bench.workers()], side, clients=32, requests=3000)
                     (ours if side == path else base).append(result["requests_per_s"])
                     if side == path:
                         cpu.append([u / result["complete"] for u in us])
@@ -174,7 +174,7 @@ def observers(run):
                 ("chats", "short chats", "1/s", lambda: bench.load("agent", CHAT, clients=32, requests=400)["requests_per_s"]),
                 ("burst", "burst, 20 tokens a write", "tokens/s", lambda: bench.load("agent", BULK, clients=64, requests=1)["tokens_per_s"])):
             values = [], []
-            for n in run.report.rounds():
+            for n in run.report.rounds(share=0.5 if key == "chats" else 1):
                 for i in (0, 1) if n % 2 == 0 else (1, 0):
                     values[i].append(watched(bench, measure)[0] if i else measure())
             table.row(key, what, [median(v) for v in values], unit)
@@ -264,14 +264,17 @@ def bodies(run):
     for threads in "threads.db", "memory":
         with run.bench(threads=threads, search=True, script={"max_model_len": 0}, sets=sets) as bench:
             table = run.report.table(f"ms of a worker, conversations in {threads}", columns, key=f"bodies {threads}")
-            for name, prepare, requests in costly.measured(f"{threads}-{{}}", lambda script: put_script(bench.search_port, script)):
-                table.row(name, name, costly_one(run, bench, prepare, requests), "")
+            kinds = list(costly.measured(f"{threads}-{{}}", lambda script: put_script(bench.search_port, script)))[::10 if run.quick else 1]
+            for i, (name, prepare, requests) in enumerate(kinds):
+                run.report.progress(f"{name} ({i + 1} of {len(kinds)}), conversations in {threads}")
+                share = 1 / (len(kinds) - i) / (1 if threads == "memory" else 2)
+                table.row(name, name, costly_one(run, bench, prepare, requests, share), "")
 
 
-def costly_one(run, bench, prepare, requests):
+def costly_one(run, bench, prepare, requests, share):
     """The least of some tries, as other processes may interrupt each."""
     tries = []
-    for n in range(run.report.rounds_wanted):
+    for n in run.report.rounds(share):
         for r in prepare(n):
             fastcgi.ask(bench.socket, **r)
         workers = bench.workers()

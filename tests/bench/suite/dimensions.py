@@ -109,7 +109,7 @@ def stores(run):
 def turns(run):
     """Chats in threads that have so many turns already. One worker, as each has its own threads in memory."""
     lengths = (0, 10, 20) if run.quick else (0, 10, 50, 200)
-    own = 1 if run.quick else 5  # threads of each client
+    own = 1 if run.quick else 8  # threads of each client
     found = {}
     with each_store(run) as all_stores:
         for name, threads in all_stores.items():
@@ -160,13 +160,13 @@ def models(run):
             healthy = lambda: json.loads(subprocess.run([*ctl, "--json", "status"], capture_output=True).stdout)["discovery_summary"]["healthy"]
             wait_until(f"{count} models are healthy", lambda: healthy() >= count, 60)
             refresh, cpu = [], []
-            for _ in run.report.rounds(share=0.25, most=3):
+            for _ in run.report.rounds(share=0.15, most=3):
                 began = time.monotonic()
                 subprocess.run([*ctl, "refresh"], check=True, stdout=subprocess.DEVNULL)
                 refresh.append((time.monotonic() - began) * 1e3)
                 result, [us] = bench.worked([bench.workers()], "agent", CHAT, clients=CLIENTS, requests=50)
                 cpu.append(us / result["complete"])
-            status, [us] = bench.worked([bench.workers()], "/agent/status", clients=CLIENTS, requests=100)
+            status, [us] = bench.worked([bench.workers()], "/agent/status", clients=CLIENTS, requests=20)
             before, began = cpu_ns([bench.daemon.pid]), time.monotonic()
             time.sleep(1 if run.quick else 5)
             found[count] = {"refresh": min(refresh), "cpu": median(cpu), "status": us / status["complete"],

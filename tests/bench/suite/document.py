@@ -29,8 +29,8 @@ def block(name, table):
     for row in table["rows"]:
         note = f" ({row['note']})" if row["note"] else ""
         out += f"| {row['what']}{note} | " + " | ".join(map(cell, row["values"])) + f" | {row['unit']} |\n"
-    return out + (f"\n`tests/bench/run {name}`, {table['date']}, {table['machine']}; {table['revision']}, {table['rounds']} rounds in "
-                  f"{table['seconds']} s, of which other processes used {table['others_cores']:.2f} cores.\n")
+    return out + (f"\n`tests/bench/run {name}`, {table['date']}, {table['machine']}; {table['revision']}, {table['rounds']} round{'s' * (table['rounds'] > 1)} "
+                  f"in {table['seconds']} s, of which other processes used {table['others_cores']:.2f} cores.\n")
 
 
 def update(tables):

@@ -56,13 +56,13 @@ class Report:
 
     def __init__(self, source, rounds):
         self.rounds_wanted = rounds
-        self.about = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "revision": revision(source), "rounds": rounds}
+        self.about = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "revision": revision(source)}
         self.tables, self.failed = {}, []
         self.name, self.place = "", ""
 
     def measure(self, name, place, budget_s, function, *arguments):
         """Runs one measurement and notes how long it took and what other processes used meanwhile. The others go on where one fails."""
-        self.name, self.place, before = name, place, set(self.tables)
+        self.name, self.place, self.rounds_done, before = name, place, 1, set(self.tables)
         began, busy, own = time.monotonic(), processes.busy_seconds(), processes.own_seconds()
         self.deadline = began + budget_s
         self.progress("starts")
@@ -77,7 +77,8 @@ class Report:
         self.progress("")
         print(f"({name}: {took:.0f} s; others used {others:.2f} of {os.cpu_count()} cores)", flush=True)
         for key in set(self.tables) - before:
-            self.tables[key].conditions = {"seconds": round(took), "others_cores": round(others, 2), "measurement": name}
+            self.tables[key].conditions = {"seconds": round(took), "others_cores": round(others, 2), "rounds": self.rounds_done,
+                                           "measurement": name}
 
     def table(self, title, columns, key=None):
         table = self.tables[key or self.name] = Table(title, columns)
@@ -92,6 +93,7 @@ class Report:
             if n > 0 and now + (now - began) / n > end:
                 return
             self.progress(f"round {n + 1} of {self.rounds_wanted}")
+            self.rounds_done = max(self.rounds_done, n + 1)
             yield n
 
     def progress(self, what):

@@ -60,7 +60,8 @@ class Bench:
     settings; script: of the LLM; search: with a web search; backend: the script of a backend that lists models."""
 
     def __init__(self, build, threads="threads.db", service=None, sets=(), env=(), script=None, search=False, workers=0,
-                 nginx_workers=1, backend=None, llm_port=None):
+                 nginx_workers=1, backend=None, llm_port=None, quick=False):
+        self.quick = quick
         self.build, self.threads, self.service = build, threads, service or build
         self.sets, self.env, self.script, self.search, self.backend = sets, dict(env), script or {}, search, backend
         self.worker_count, self.nginx_worker_count, self.llm_port = workers, nginx_workers, llm_port
@@ -228,6 +229,9 @@ http {{
 
     def load(self, side, knobs=None, thread=None, **options):
         """thread: the thread_id of the chats, with {id} in it; options: of bench-load."""
+        if self.quick and not thread:
+            options["requests"] = max(1, options["requests"] // 8)
+            knobs = knobs and knobs | {"tokens": knobs["tokens"] if knobs["tokens"] < 1000 or "leave_after" in options else knobs["tokens"] // 8}
         command = [f"{self.build}/bench-load"] + self.target(side, knobs)
         if thread:
             command[command.index("--body") + 1] = json.dumps({"message": "[[" + json.dumps(knobs) + "]]", "thread_id": thread})
