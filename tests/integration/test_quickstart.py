@@ -201,7 +201,8 @@ def test_says_what_else_bounds_the_answers(testbed):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         Path("/proc/sys/net/core/somaxconn").write_text("128")
 
-    q = Quickstart(testbed, "bounded", "--set", "limits.turns=500", "--set", "limits.client_turns=20000", before_exec=small_backlog).wait_ready()
+    q = Quickstart(testbed, "bounded", "--set", "limits.turns=500", "--set", "limits.client_turns=20000", before_exec=small_backlog)
+    q.process.wait_log("Ctrl-C stops everything", 60)
     assert "(at most 500 answers at once: limits.turns)" in q.output() and "limits.client_turns" not in q.output()
     assert "clients beyond 128 that come in the same instant" in q.output() and "net.core.somaxconn=4096" in q.output()
     q.stop()
