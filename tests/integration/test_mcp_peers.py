@@ -206,16 +206,20 @@ for name, arguments in wanted:
 """
 
 
-@pytest.mark.parametrize("version, scenario", [
-    ("2026-07-28", "tools_call"), ("2026-07-28", "request-metadata"), ("2026-07-28", "http-standard-headers"),
-    ("2026-07-28", "http-custom-headers"), ("2026-07-28", "http-invalid-tool-headers"),
-    ("2026-07-28", "json-schema-ref-no-deref"), ("2026-07-28", "json-schema-2020-12-preservation"),
-    ("2025-11-25", "initialize"), ("2025-11-25", "tools_call"), ("2025-11-25", "sse-retry")])
-def test_conformance(tmp_path, version, scenario):
-    need(NPM / "conformance")
+SUITES = {"0.1.16": INSTALLED / "mcp-npm/node_modules/suite-1", "0.2.0": NPM / "conformance"}
+
+
+@pytest.mark.parametrize("suite, version, scenario", [
+    *(("0.2.0", "2026-07-28", s) for s in ("tools_call", "request-metadata", "http-standard-headers", "http-custom-headers", "http-invalid-tool-headers",
+                                           "json-schema-ref-no-deref", "json-schema-2020-12-preservation")),
+    *(("0.2.0", "2025-11-25", s) for s in ("initialize", "tools_call", "sse-retry", "json-schema-2020-12-preservation")),
+    *(("0.1.16", "2025-11-25", s) for s in ("initialize", "tools_call", "sse-retry")),
+    *((suite, "2025-06-18", s) for suite in SUITES for s in ("initialize", "tools_call"))])
+def test_conformance(tmp_path, suite, version, scenario):
+    need(SUITES[suite])
     driver = tmp_path / "driver"
     driver.write_text(DRIVER.format(python=sys.executable, ctl=BUILD / "tt-agentctl"))
     driver.chmod(0o755)
-    done = subprocess.run([node(), NPM / "conformance" / "dist" / "index.js", "client", "--command", driver, "--scenario", scenario,
+    done = subprocess.run([node(), SUITES[suite] / "dist" / "index.js", "client", "--command", driver, "--scenario", scenario,
                            "--spec-version", version], capture_output=True, text=True, timeout=120 * PATIENCE, cwd=tmp_path)
     assert "OVERALL: PASSED" in done.stdout + done.stderr, done.stdout + done.stderr
