@@ -242,6 +242,7 @@ static void a_slow_replica_gets_fewer_turns(void **state)
 		all += s.turns[i];
 	assert_true(worst_share(&s) < 1.3);
 	assert_true((double)s.turns[0] < 1.3 * (double)all / 13); /* 0.25 of 3.25 */
+	assert_true((double)s.stayed >= 0.95 * (double)s.follow_ups);
 }
 
 static void a_small_replica_gets_fewer_turns(void **state)
