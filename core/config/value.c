@@ -13,34 +13,6 @@
 #define WHITESPACE     " \t\r\n"
 #define LIST_ITEMS_MAX 1024
 
-/* From a URL's password on, if it has one; *after is where it ends. Whatever may be a part of it is one. */
-static const char *find_password(const char *url, const char **after)
-{
-	const char *user = strstr(url, "://"), *colon;
-
-	user = user != NULL ? user + 3 : NULL;
-	*after = user != NULL ? strrchr(user, '@') : NULL;
-	colon = *after != NULL ? memchr(user, ':', (size_t)(*after - user)) : NULL;
-	return colon != NULL && colon + 1 < *after ? colon + 1 : NULL;
-}
-
-bool config_url_has_password(const char *url)
-{
-	const char *after;
-
-	return find_password(url, &after) != NULL;
-}
-
-void config_mask_url(const char *url, char *out, size_t size)
-{
-	const char *after, *password = find_password(url, &after);
-
-	if (password == NULL)
-		snprintf(out, size, "%s", url);
-	else
-		snprintf(out, size, "%.*s***%s", (int)(password - url), url, after);
-}
-
 static int out_of_memory(struct err *e)
 {
 	return err_set(e, "out of memory");

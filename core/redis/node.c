@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The connection to one server: addresses, TLS, greeting, commands and their replies in order. */
+/* The connection to one server: addresses, TLS, greeting, commands with their deadlines, and replies in order. It knows
+ * of the others only by struct node_events. */
 #include "core/redis/redis_private.h"
 
 #include "core/base/clock.h"
@@ -9,6 +10,7 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
+#include <hiredis/hiredis.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -21,8 +23,11 @@
 #define RETRY_MS         1000 /* from that failure on */
 #define SOON_MS          20
 #define PASSWORD_MAX     4096
+#define REQUESTS_MAX     65536
+#define BYTES_MAX        (64u << 20) /* of all open requests */
 
 static void connect_next(struct node *n);
+static void request_fail(struct redis_request *q, const struct err *why);
 
 static void start_timer(struct node *n, int64_t ms)
 {
@@ -97,7 +102,7 @@ void node_reset(struct node *n, bool away, const struct err *why)
 	if (!was_ready)
 		fail_waiting(n, &reason);
 	start_timer(n, n->failures >= FAILURES_AT_ONCE ? RETRY_MS : SOON_MS);
-	redis_node_changed(n);
+	n->redis->events->changed(n);
 }
 
 /* ---- replies ---- */
@@ -125,7 +130,7 @@ static void on_read(struct bufferevent *connection, void *arg)
 				TAILQ_REMOVE(&n->sent, q, next);
 				if (!q->greeting)
 					n->failures = 0;
-				redis_answered(q, reply);
+				n->redis->events->answered(q, reply);
 			}
 			redis_reply_free(reply);
 		}
@@ -152,7 +157,7 @@ static void greeted(struct node *n)
 		TAILQ_REMOVE(&n->waiting, q, next);
 		node_write(n, q);
 	}
-	redis_node_changed(n);
+	n->redis->events->changed(n);
 }
 
 static void greeting_failed(struct node *n, const char *what, const char *why)
@@ -202,7 +207,7 @@ static void on_role(void *arg, struct redis_reply *reply, const struct err *e)
 static void on_slots(void *arg, struct redis_reply *reply, const struct err *e)
 {
 	if (e == NULL)
-		cluster_take_slots(arg, reply);
+		((struct node *)arg)->redis->events->slots(arg, reply);
 	on_greeted(arg, reply, e);
 }
 
@@ -464,7 +469,7 @@ static void node_connect(struct node *n)
 {
 	if (n->kind == NODE_DATA && n->redis->url.topology == REDIS_SENTINEL) {
 		n->state = NODE_LOCATING;
-		sentinel_locate(n);
+		n->redis->events->locate(n);
 	} else if (!n->retired) {
 		connect_host(n);
 	}
@@ -489,7 +494,89 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	node_reset(n, true, &e);
 }
 
-/* ---- commands ---- */
+/* ---- requests ---- */
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg);
+
+struct redis_request *request_new(struct redis *r, const struct redis_command *c, redis_done_fn *done, void *arg)
+{
+	const struct timeval deadline = clock_timeval_ms(c->timeout_ms > 0 ? c->timeout_ms : r->timeout_ms);
+	struct redis_request *q = NULL;
+	char *bytes = NULL;
+	long long len = -1;
+
+	/* Neither function changes what the arguments point to. */
+	if (r->requests < REQUESTS_MAX)
+		len = redisFormatCommandArgv(&bytes, (int)c->count, (const char **)(uintptr_t)c->args, c->lens);
+	if (len > 0 && (size_t)len <= BYTES_MAX - r->bytes)
+		q = malloc(sizeof *q + (size_t)len);
+	if (q != NULL) {
+		*q = (struct redis_request){.redis = r,
+		                            .repeatable = c->repeatable,
+		                            .slot = -1,
+		                            .done = done,
+		                            .arg = arg,
+		                            .len = (size_t)len};
+		memcpy(q->bytes, bytes, q->len);
+		event_assign(&q->timer, r->base, -1, 0, on_deadline, q);
+		event_add(&q->timer, &deadline);
+		r->requests++;
+		r->bytes += q->len;
+	}
+	if (bytes != NULL)
+		redisFreeCommand(bytes);
+	return q;
+}
+
+void request_free(struct redis_request *q)
+{
+	event_del(&q->timer);
+	q->redis->requests--;
+	q->redis->bytes -= q->len;
+	free(q);
+}
+
+static void request_fail(struct redis_request *q, const struct err *why)
+{
+	q->err = *why;
+	q->node = NULL;
+	q->state = REQUEST_FAILING;
+	TAILQ_INSERT_TAIL(&q->redis->failing, q, next);
+	event_active(&q->timer, EV_TIMEOUT, 0);
+}
+
+void request_finish(struct redis_request *q, struct redis_reply *reply, const struct err *e)
+{
+	redis_done_fn *done = q->done;
+	void *arg = q->arg;
+
+	request_free(q);
+	if (done != NULL)
+		done(arg, reply, e);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_request *q = arg;
+	struct node *n = q->node;
+	struct err e = q->err;
+
+	(void)fd, (void)what;
+	if (q->state == REQUEST_FAILING) {
+		TAILQ_REMOVE(&q->redis->failing, q, next);
+		request_finish(q, NULL, &e);
+		return;
+	}
+	err_clear(&e);
+	err_set(&e, "%s did not answer in time", q->redis->masked);
+	TAILQ_REMOVE(q->state == REQUEST_SENT ? &n->sent : &n->waiting, q, next);
+	/* Its reply, if it comes after all, would be taken for that of another. */
+	if (q->state == REQUEST_SENT)
+		node_reset(n, true, &e);
+	request_finish(q, NULL, &e);
+}
+
+/* ---- sending ---- */
 
 void node_write(struct node *n, struct redis_request *q)
 {

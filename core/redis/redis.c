@@ -2,10 +2,7 @@
 /* The client: its commands, their deadlines, and which server gets them. */
 #include "core/redis/redis_private.h"
 
-#include "core/base/clock.h"
-
 #include <assert.h>
-#include <hiredis/hiredis.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
@@ -13,99 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REQUESTS_MAX 65536
-#define BYTES_MAX    (64u << 20) /* of all open requests */
-#define SENT_MAX     4           /* a request, as it is sent elsewhere or with its script */
+#define SENT_MAX 4 /* a request, as it is sent elsewhere or with its script */
 
-/* ---- requests ---- */
-
-static void on_deadline(evutil_socket_t fd, short what, void *arg);
-
-struct redis_request *request_new(struct redis *r, const struct redis_command *c, redis_done_fn *done, void *arg)
-{
-	const struct timeval deadline = clock_timeval_ms(c->timeout_ms > 0 ? c->timeout_ms : r->timeout_ms);
-	struct redis_request *q = NULL;
-	char *bytes = NULL;
-	long long len = -1;
-
-	/* Neither function changes what the arguments point to. */
-	if (r->requests < REQUESTS_MAX)
-		len = redisFormatCommandArgv(&bytes, (int)c->count, (const char **)(uintptr_t)c->args, c->lens);
-	if (len > 0 && (size_t)len <= BYTES_MAX - r->bytes)
-		q = malloc(sizeof *q + (size_t)len);
-	if (q != NULL) {
-		*q = (struct redis_request){.redis = r,
-		                            .repeatable = c->repeatable,
-		                            .slot = -1,
-		                            .done = done,
-		                            .arg = arg,
-		                            .len = (size_t)len};
-		memcpy(q->bytes, bytes, q->len);
-		event_assign(&q->timer, r->base, -1, 0, on_deadline, q);
-		event_add(&q->timer, &deadline);
-		r->requests++;
-		r->bytes += q->len;
-	}
-	if (bytes != NULL)
-		redisFreeCommand(bytes);
-	return q;
-}
-
-void request_free(struct redis_request *q)
-{
-	event_del(&q->timer);
-	q->redis->requests--;
-	q->redis->bytes -= q->len;
-	free(q);
-}
-
-void request_fail(struct redis_request *q, const struct err *why)
-{
-	q->err = *why;
-	q->node = NULL;
-	q->state = REQUEST_FAILING;
-	TAILQ_INSERT_TAIL(&q->redis->failing, q, next);
-	event_active(&q->timer, EV_TIMEOUT, 0);
-}
-
-static void finish(struct redis_request *q, struct redis_reply *reply, const struct err *e)
-{
-	redis_done_fn *done = q->done;
-	void *arg = q->arg;
-
-	request_free(q);
-	if (done != NULL)
-		done(arg, reply, e);
-}
-
-static void on_deadline(evutil_socket_t fd, short what, void *arg)
-{
-	struct redis_request *q = arg;
-	struct node *n = q->node;
-	struct err e = q->err;
-
-	(void)fd, (void)what;
-	if (q->state == REQUEST_FAILING) {
-		TAILQ_REMOVE(&q->redis->failing, q, next);
-		finish(q, NULL, &e);
-		return;
-	}
-	err_clear(&e);
-	err_set(&e, "%s did not answer in time", q->redis->masked);
-	TAILQ_REMOVE(q->state == REQUEST_SENT ? &n->sent : &n->waiting, q, next);
-	/* Its reply, if it comes after all, would be taken for that of another. */
-	if (q->state == REQUEST_SENT)
-		node_reset(n, true, &e);
-	finish(q, NULL, &e);
-}
+/* ---- replies ---- */
 
 void redis_cancel(struct redis_request *q)
 {
 	if (q != NULL)
 		q->done = NULL;
 }
-
-/* ---- replies ---- */
 
 /* A server that has not got the script. */
 static int send_with_script(struct redis_request *q)
@@ -120,13 +33,13 @@ static int send_with_script(struct redis_request *q)
 	return 0;
 }
 
-void redis_answered(struct redis_request *q, struct redis_reply *reply)
+static void answered(struct redis_request *q, struct redis_reply *reply)
 {
 	struct redis *r = q->redis;
 	struct err e = ERR_INIT;
 
 	if (reply->type != REDIS_FAILURE) {
-		finish(q, reply, NULL);
+		request_finish(q, reply, NULL);
 		return;
 	}
 	if (q->script != NULL && redis_reply_says(reply, "NOSCRIPT") && send_with_script(q) == 0)
@@ -141,10 +54,10 @@ void redis_answered(struct redis_request *q, struct redis_reply *reply)
 		return;
 	}
 	err_set(&e, "%s: %.200s", r->masked, reply->text);
-	finish(q, reply, &e);
+	request_finish(q, reply, &e);
 }
 
-void redis_node_changed(struct node *n)
+static void node_changed(struct node *n)
 {
 	struct redis *r = n->redis;
 	struct redis_state state;
@@ -155,9 +68,9 @@ void redis_node_changed(struct node *n)
 		cluster_refresh(r);
 	redis_state(r, &state);
 	/* A connection that only has to be made again is no news. */
-	if ((state.usable && n->state != NODE_READY) || r->said == (state.usable ? SAID_USABLE : SAID_AWAY))
+	if ((state.usable && n->state != NODE_READY) || r->reported == (state.usable ? REPORTED_USABLE : REPORTED_AWAY))
 		return;
-	r->said = state.usable ? SAID_USABLE : SAID_AWAY;
+	r->reported = state.usable ? REPORTED_USABLE : REPORTED_AWAY;
 	if (r->changed != NULL)
 		r->changed(r->arg, state.usable, &n->err);
 }
@@ -241,6 +154,13 @@ size_t redis_servers(const struct redis *r)
 
 /* ---- the client ---- */
 
+static const struct node_events node_events = {
+	.answered = answered,
+	.changed = node_changed,
+	.locate = sentinel_locate,
+	.slots = cluster_take_slots,
+};
+
 static SSL_CTX *new_tls(const char *ca_file, struct err *e)
 {
 	SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
@@ -312,6 +232,7 @@ struct redis *redis_new(struct event_base *base, const struct redis_options *o, 
 		return NULL;
 	}
 	r->base = base;
+	r->events = &node_events;
 	r->timeout_ms = o->timeout_ms;
 	r->changed = o->changed;
 	r->arg = o->arg;

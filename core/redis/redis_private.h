@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the client share: redis.c has its commands, node.c the connection to a server. */
+/* What the files of the client share: redis.c has its commands, sentinel.c and
+ * cluster.c know which server is right, and node.c, below them, has the connection to one. */
 #ifndef TT_REDIS_REDIS_PRIVATE_H
 #define TT_REDIS_REDIS_PRIVATE_H
 
@@ -53,7 +54,10 @@ struct node {
 };
 TAILQ_HEAD(node_list, node);
 
+struct node_events;
+
 struct redis {
+	const struct node_events *events;
 	struct event_base *base;
 	struct redis_url url;
 	char *masked, *password_file, *name;
@@ -72,10 +76,23 @@ struct redis {
 	size_t requests, bytes; /* open */
 	redis_changed_fn *changed;
 	void *arg;
-	enum { NOTHING_SAID, SAID_USABLE, SAID_AWAY } said; /* by changed */
+	enum { REPORTED_NOTHING, REPORTED_USABLE, REPORTED_AWAY } reported; /* by changed */
 };
 
 /* ---- node.c ---- */
+
+/* What it says to the others, who call it. */
+struct node_events {
+	void (*answered)(struct redis_request *q, struct redis_reply *reply); /* the request is in no list */
+	void (*changed)(struct node *n);                                      /* it is connected, or no longer */
+	void (*locate)(struct node *master);                                  /* SENTINEL: its address is needed */
+	void (*slots)(struct node *from, const struct redis_reply *reply);    /* CLUSTER: what it says of them */
+};
+
+/* NULL: no memory. */
+struct redis_request *request_new(struct redis *r, const struct redis_command *c, redis_done_fn *done, void *arg);
+void request_free(struct redis_request *q);
+void request_finish(struct redis_request *q, struct redis_reply *reply, const struct err *e); /* it is in no list */
 
 struct node *node_new(struct redis *r, const char *host, uint16_t port); /* NULL: no memory */
 void node_free(struct node *n);                                          /* its requests are freed, too */
@@ -111,16 +128,5 @@ void cluster_take_slots(struct node *from, const struct redis_reply *reply);
 void cluster_refresh(struct redis *r); /* asks any that is connected for the slots */
 /* Where MOVED or ASK says that it is sent again. false: that cannot be. */
 bool cluster_redirect(struct redis_request *q, const struct redis_reply *reply);
-
-/* ---- redis.c ---- */
-
-/* greeting: of the connection itself. NULL: no memory. */
-struct redis_request *request_new(struct redis *r, const struct redis_command *c, redis_done_fn *done, void *arg);
-void request_free(struct redis_request *q);
-void request_fail(struct redis_request *q, const struct err *why); /* later, from the loop; it is in no list */
-
-/* What a server answered; the request is in no list. */
-void redis_answered(struct redis_request *q, struct redis_reply *reply);
-void redis_node_changed(struct node *n); /* it is connected, or no longer */
 
 #endif

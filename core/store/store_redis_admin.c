@@ -32,7 +32,7 @@ struct finds {
 
 /* ---- commands, several at once ---- */
 
-struct batch {
+struct pipeline {
 	struct redis_admin *admin;
 	size_t count, left;
 	struct redis_reply *replies[2 * PAGE]; /* NULL: it failed */
@@ -40,14 +40,14 @@ struct batch {
 };
 
 struct answer_to {
-	struct batch *batch;
+	struct pipeline *pipeline;
 	size_t at;
 };
 
 static void on_answered(void *arg, struct redis_reply *reply, const struct err *e)
 {
 	struct answer_to *to = arg;
-	struct batch *b = to->batch;
+	struct pipeline *b = to->pipeline;
 
 	if (e != NULL)
 		err_set(&b->err, "%s", e->text);
@@ -58,12 +58,12 @@ static void on_answered(void *arg, struct redis_reply *reply, const struct err *
 		event_base_loopbreak(b->admin->loop);
 }
 
-static void batch_add(struct batch *b, const struct redis_command *c)
+static void pipeline_add(struct pipeline *b, const struct redis_command *c)
 {
 	struct answer_to *to = malloc(sizeof *to);
 
 	if (to != NULL) {
-		*to = (struct answer_to){.batch = b, .at = b->count};
+		*to = (struct answer_to){.pipeline = b, .at = b->count};
 		if (redis_send(b->admin->redis, c, on_answered, to) != NULL) {
 			b->count++;
 			b->left++;
@@ -75,18 +75,18 @@ static void batch_add(struct batch *b, const struct redis_command *c)
 }
 
 /* Waits for all; each command has its deadline. -1 with e, also where one of them failed. */
-static int batch_run(struct batch *b, struct err *e)
+static int pipeline_run(struct pipeline *b, struct err *e)
 {
 	while (b->left > 0)
 		event_base_dispatch(b->admin->loop);
 	return err_is_set(&b->err) ? err_set(e, "%s", b->err.text) : 0;
 }
 
-static void batch_clear(struct batch *b)
+static void pipeline_clear(struct pipeline *b)
 {
 	for (size_t i = 0; i < b->count; i++)
 		redis_reply_free(b->replies[i]);
-	*b = (struct batch){.admin = b->admin};
+	*b = (struct pipeline){.admin = b->admin};
 }
 
 /* ---- finding threads ---- */
@@ -130,7 +130,7 @@ static int compare_finds(const void *a, const void *b)
 /* The keys of one answer to SCAN. */
 static int note_keys(struct redis_admin *a, const struct redis_reply *keys, struct finds *f, struct err *e)
 {
-	struct batch b = {.admin = a};
+	struct pipeline b = {.admin = a};
 	int failed = 0;
 
 	for (size_t at = 0; failed == 0 && at < keys->count; at += PAGE) {
@@ -139,16 +139,16 @@ static int note_keys(struct redis_admin *a, const struct redis_reply *keys, stru
 		for (size_t i = at; i < end; i++) {
 			const char *key = text_at(keys, i);
 
-			batch_add(&b, &(struct redis_command){.args = (const char *[]){"HMGET", key, "used"},
-			                                      .count = 3,
-			                                      .key = key,
-			                                      .repeatable = true});
+			pipeline_add(&b, &(struct redis_command){.args = (const char *[]){"HMGET", key, "used"},
+			                                         .count = 3,
+			                                         .key = key,
+			                                         .repeatable = true});
 		}
-		failed = batch_run(&b, e);
+		failed = pipeline_run(&b, e);
 		for (size_t i = 0; failed == 0 && i < b.count; i++)
 			if (text_at(b.replies[i], 0)[0] != '\0')
 				failed = add_find(f, text_at(keys, at + i), number_at(b.replies[i], 0), e);
-		batch_clear(&b);
+		pipeline_clear(&b);
 	}
 	return failed;
 }
@@ -159,15 +159,15 @@ static int scan_server(struct redis_admin *a, size_t server, struct finds *f, st
 	int failed;
 
 	do {
-		struct batch b = {.admin = a};
+		struct pipeline b = {.admin = a};
 		const struct redis_reply *keys;
 
-		batch_add(&b, &(struct redis_command){
-				      .args = (const char *[]){"SCAN", cursor, "MATCH", "tt:{*}:m", "COUNT", "1000"},
-				      .count = 6,
-				      .server = server,
-				      .repeatable = true});
-		failed = batch_run(&b, e);
+		pipeline_add(&b, &(struct redis_command){
+					 .args = (const char *[]){"SCAN", cursor, "MATCH", "tt:{*}:m", "COUNT", "1000"},
+					 .count = 6,
+					 .server = server,
+					 .repeatable = true});
+		failed = pipeline_run(&b, e);
 		keys = failed == 0 && b.replies[0]->count == 2 && b.replies[0]->items[1]->type == REDIS_LIST
 		               ? b.replies[0]->items[1]
 		               : NULL;
@@ -177,7 +177,7 @@ static int scan_server(struct redis_admin *a, size_t server, struct finds *f, st
 			snprintf(cursor, sizeof cursor, "%s", text_at(b.replies[0], 0));
 			failed = note_keys(a, keys, f, e);
 		}
-		batch_clear(&b);
+		pipeline_clear(&b);
 	} while (failed == 0 && strcmp(cursor, "0") != 0);
 	return failed;
 }
@@ -185,24 +185,24 @@ static int scan_server(struct redis_admin *a, size_t server, struct finds *f, st
 /* All threads, the last used first. -1 with e; f->all is to be freed in both cases. */
 static int find_threads(struct redis_admin *a, struct finds *f, struct err *e)
 {
-	struct batch first = {.admin = a};
-	size_t kept = 0;
+	struct pipeline first = {.admin = a};
+	size_t distinct = 0;
 	int failed;
 
 	*f = (struct finds){.count = 0};
 	/* A cluster's servers are known when it has answered. */
-	batch_add(&first, &(struct redis_command){.args = (const char *[]){"PING"}, .count = 1, .key = "tt"});
-	failed = batch_run(&first, e);
-	batch_clear(&first);
+	pipeline_add(&first, &(struct redis_command){.args = (const char *[]){"PING"}, .count = 1, .key = "tt"});
+	failed = pipeline_run(&first, e);
+	pipeline_clear(&first);
 	for (size_t i = 0; failed == 0 && i < redis_servers(a->redis); i++)
 		failed = scan_server(a, i, f, e);
 	if (f->count > 0)
 		qsort(f->all, f->count, sizeof *f->all, compare_finds);
 	/* SCAN may say a key twice. */
 	for (size_t i = 0; i < f->count; i++)
-		if (i == 0 || strcmp(f->all[i].meta, f->all[kept - 1].meta) != 0)
-			f->all[kept++] = f->all[i];
-	f->count = kept;
+		if (i == 0 || strcmp(f->all[i].meta, f->all[distinct - 1].meta) != 0)
+			f->all[distinct++] = f->all[i];
+	f->count = distinct;
 	return failed;
 }
 
@@ -217,7 +217,7 @@ typedef bool meta_fn(void *arg, const struct found *found, const struct store_th
 
 static int for_each(struct redis_admin *a, const struct finds *f, meta_fn *fn, void *arg, struct err *e)
 {
-	struct batch b = {.admin = a};
+	struct pipeline b = {.admin = a};
 	bool more = true;
 	int failed = 0;
 
@@ -229,18 +229,18 @@ static int for_each(struct redis_admin *a, const struct finds *f, meta_fn *fn, v
 			char turns[sizeof f->all->meta];
 
 			turns_key(&f->all[i], turns);
-			batch_add(&b,
-			          &(struct redis_command){.args = (const char *[]){"HMGET", key, "subject", "thread_id",
-			                                                           "run", "created", "used", "bytes"},
-			                                  .count = 8,
-			                                  .key = key,
-			                                  .repeatable = true});
-			batch_add(&b, &(struct redis_command){.args = (const char *[]){"LLEN", turns},
-			                                      .count = 2,
-			                                      .key = turns,
-			                                      .repeatable = true});
+			pipeline_add(&b, &(struct redis_command){.args = (const char *[]){"HMGET", key, "subject",
+			                                                                  "thread_id", "run", "created",
+			                                                                  "used", "bytes"},
+			                                         .count = 8,
+			                                         .key = key,
+			                                         .repeatable = true});
+			pipeline_add(&b, &(struct redis_command){.args = (const char *[]){"LLEN", turns},
+			                                         .count = 2,
+			                                         .key = turns,
+			                                         .repeatable = true});
 		}
-		failed = batch_run(&b, e);
+		failed = pipeline_run(&b, e);
 		for (size_t i = at; more && failed == 0 && i < end; i++) {
 			const struct redis_reply *meta = b.replies[2 * (i - at)], *count = b.replies[2 * (i - at) + 1];
 			const struct store_thread t = {.subject = text_at(meta, 0),
@@ -254,7 +254,7 @@ static int for_each(struct redis_admin *a, const struct finds *f, meta_fn *fn, v
 			if (t.turns > 0) /* it may have expired since it was found */
 				more = fn(arg, &f->all[i], &t);
 		}
-		batch_clear(&b);
+		pipeline_clear(&b);
 	}
 	return failed;
 }
@@ -274,7 +274,7 @@ static void admin_close(struct store_admin *base)
 static struct store_admin *admin_open(const struct store_place *place, struct err *e)
 {
 	struct redis_admin *a = calloc(1, sizeof *a);
-	struct batch b = {.admin = a};
+	struct pipeline b = {.admin = a};
 	int failed = -1;
 
 	if (a != NULL && place->config != NULL)
@@ -282,9 +282,9 @@ static struct store_admin *admin_open(const struct store_place *place, struct er
 	if (a != NULL && (a->loop = event_base_new()) != NULL)
 		a->redis = redis_store_client(a->loop, place->url, place->config, NULL, NULL, e);
 	if (a != NULL && a->redis != NULL) {
-		batch_add(&b, &(struct redis_command){.args = (const char *[]){"PING"}, .count = 1, .key = "tt"});
-		failed = batch_run(&b, e);
-		batch_clear(&b);
+		pipeline_add(&b, &(struct redis_command){.args = (const char *[]){"PING"}, .count = 1, .key = "tt"});
+		failed = pipeline_run(&b, e);
+		pipeline_clear(&b);
 	}
 	if (failed == 0)
 		return &a->base;
@@ -334,21 +334,21 @@ static json_t *turn_of(const struct redis_reply *item)
 /* The thread with its turns. NULL with e, or without it: it is no longer there. */
 static json_t *show_thread(struct redis_admin *a, const struct found *found, struct err *e)
 {
-	struct batch b = {.admin = a};
+	struct pipeline b = {.admin = a};
 	char turns[sizeof found->meta];
 	json_t *thread = NULL, *list = json_array();
 
 	turns_key(found, turns);
-	batch_add(&b, &(struct redis_command){
-			      .args = (const char *[]){"HMGET", found->meta, "subject", "thread_id", "created", "used"},
-			      .count = 6,
-			      .key = found->meta,
-			      .repeatable = true});
-	batch_add(&b, &(struct redis_command){.args = (const char *[]){"LRANGE", turns, "0", "-1"},
-	                                      .count = 4,
-	                                      .key = turns,
-	                                      .repeatable = true});
-	if (batch_run(&b, e) == 0 && b.replies[1]->count > 0) {
+	pipeline_add(&b, &(struct redis_command){.args = (const char *[]){"HMGET", found->meta, "subject", "thread_id",
+	                                                                  "created", "used"},
+	                                         .count = 6,
+	                                         .key = found->meta,
+	                                         .repeatable = true});
+	pipeline_add(&b, &(struct redis_command){.args = (const char *[]){"LRANGE", turns, "0", "-1"},
+	                                         .count = 4,
+	                                         .key = turns,
+	                                         .repeatable = true});
+	if (pipeline_run(&b, e) == 0 && b.replies[1]->count > 0) {
 		for (size_t i = 0; i < b.replies[1]->count; i++)
 			json_array_append_new(list, turn_of(b.replies[1]->items[i]));
 		thread = json_pack("{s:s, s:s, s:o, s:o, s:O}", "subject", text_at(b.replies[0], 0), "thread_id",
@@ -358,7 +358,7 @@ static json_t *show_thread(struct redis_admin *a, const struct found *found, str
 			err_set(e, "no memory for the thread");
 	}
 	json_decref(list);
-	batch_clear(&b);
+	pipeline_clear(&b);
 	return thread;
 }
 
@@ -417,7 +417,7 @@ static int admin_append(struct store_admin *base, const struct store_key *k, con
                         int64_t at_ms, struct err *e)
 {
 	struct redis_admin *a = (struct redis_admin *)base;
-	struct batch b = {.admin = a};
+	struct pipeline b = {.admin = a};
 	struct answer_to *to = malloc(sizeof *to);
 	char *text = json_dumps(messages, JSON_COMPACT);
 	struct redis_keys keys;
@@ -437,15 +437,15 @@ static int admin_append(struct store_admin *base, const struct store_key *k, con
 		append.expire_ms = append.expire_ms > EXPIRE_MIN_MS ? append.expire_ms : EXPIRE_MIN_MS;
 	}
 	if (to != NULL)
-		*to = (struct answer_to){.batch = &b};
+		*to = (struct answer_to){.pipeline = &b};
 	if (to != NULL && text != NULL && redis_append_run(a->redis, &append, on_answered, to) != NULL) {
 		b.count = b.left = 1;
-		failed = batch_run(&b, e);
+		failed = pipeline_run(&b, e);
 	} else {
 		free(to);
 		failed = err_set(e, "no memory for a turn, or it is not UTF-8");
 	}
-	batch_clear(&b);
+	pipeline_clear(&b);
 	free(text);
 	return failed;
 }
@@ -458,20 +458,20 @@ static int64_t admin_delete(struct store_admin *base, const struct store_key *k,
 	int failed = select_threads(a, k, &f, e);
 
 	for (size_t at = 0; failed == 0 && at < f.count; at += PAGE) {
-		struct batch b = {.admin = a};
+		struct pipeline b = {.admin = a};
 
 		for (size_t i = at; i < f.count && i < at + PAGE; i++) {
 			char turns[sizeof f.all->meta];
 
 			turns_key(&f.all[i], turns);
-			batch_add(&b, &(struct redis_command){.args = (const char *[]){"DEL", turns, f.all[i].meta},
-			                                      .count = 3,
-			                                      .key = turns});
+			pipeline_add(&b, &(struct redis_command){.args = (const char *[]){"DEL", turns, f.all[i].meta},
+			                                         .count = 3,
+			                                         .key = turns});
 		}
-		failed = batch_run(&b, e);
+		failed = pipeline_run(&b, e);
 		for (size_t i = 0; i < b.count; i++)
 			deleted += b.replies[i] != NULL && b.replies[i]->number > 0;
-		batch_clear(&b);
+		pipeline_clear(&b);
 	}
 	free(f.all);
 	return failed < 0 ? -1 : deleted;
@@ -509,7 +509,7 @@ static int admin_size(struct store_admin *base, struct store_size *size, struct 
 {
 	static const char used[] = "\nused_memory:";
 	struct redis_admin *a = (struct redis_admin *)base;
-	struct batch b = {.admin = a};
+	struct pipeline b = {.admin = a};
 	struct finds f;
 	int failed = find_threads(a, &f, e);
 
@@ -520,14 +520,14 @@ static int admin_size(struct store_admin *base, struct store_size *size, struct 
 	for (size_t i = 0; failed == 0 && i < redis_servers(a->redis); i++) {
 		const char *at;
 
-		batch_add(&b, &(struct redis_command){.args = (const char *[]){"INFO", "memory"},
-		                                      .count = 2,
-		                                      .server = i,
-		                                      .repeatable = true});
-		failed = batch_run(&b, e);
+		pipeline_add(&b, &(struct redis_command){.args = (const char *[]){"INFO", "memory"},
+		                                         .count = 2,
+		                                         .server = i,
+		                                         .repeatable = true});
+		failed = pipeline_run(&b, e);
 		at = failed == 0 && b.replies[0]->type == REDIS_TEXT ? strstr(b.replies[0]->text, used) : NULL;
 		size->disk_bytes += at != NULL ? strtoll(at + strlen(used), NULL, 10) : 0;
-		batch_clear(&b);
+		pipeline_clear(&b);
 	}
 	return failed;
 }

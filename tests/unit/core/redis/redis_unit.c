@@ -370,7 +370,7 @@ static void a_silent_server_is_paid_for_once(void **state)
 	assert_int_equal(f->connections, connections);
 }
 
-static void what_is_cancelled_or_freed_is_never_told(void **state)
+static void what_is_cancelled_or_freed_calls_nobody_back(void **state)
 {
 	struct fixture *f = *state;
 	struct outcome o = {.done = true}; /* a callback would fail */
@@ -400,7 +400,7 @@ int main(void)
 		TEST(a_password_is_needed_and_may_be_in_a_file),
 		TEST(a_hostile_reply_costs_its_request_only),
 		TEST(a_silent_server_is_paid_for_once),
-		TEST(what_is_cancelled_or_freed_is_never_told),
+		TEST(what_is_cancelled_or_freed_calls_nobody_back),
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* as the programs do */
