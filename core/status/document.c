@@ -449,3 +449,8 @@ char *document_with_replicas(const char *doc, size_t doc_len, json_t *replicas, 
 {
 	return with_members(doc, doc_len, json_pack("{s:o}", "replicas", replicas), len);
 }
+
+char *document_with_conversations(const char *doc, size_t doc_len, json_t *conversations, size_t *len)
+{
+	return with_members(doc, doc_len, json_pack("{s:o}", "conversations", conversations), len);
+}

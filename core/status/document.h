@@ -27,6 +27,9 @@ char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, con
 /* The same with `"replicas":[...]`, which is stolen; NULL: no memory. */
 char *document_with_replicas(const char *doc, size_t doc_len, json_t *replicas, size_t *len);
 
+/* And with `"conversations":{...}`, likewise. */
+char *document_with_conversations(const char *doc, size_t doc_len, json_t *conversations, size_t *len);
+
 /* Answer of the command `models`: all LLMs, candidates first, best first. New reference; NULL:
  * out of memory. */
 json_t *document_models(const struct status_view *v);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fcgi/endpoints/published_document.h"
 
+#include "core/status/counters.h"
 #include "core/status/document.h"
 #include "core/turn/candidates.h"
 #include "fcgi/dispatch.h"
@@ -45,12 +46,28 @@ static struct status_text document_of(const struct status_snapshot *s, enum publ
 	return which == PUBLISHED_ROOT ? status_header(s)->root_document : status_header(s)->status_document;
 }
 
+/* Whether conversations cannot be stored as things stand, which only the workers know. NULL: all is well. */
+static json_t *conversations(struct published *p, enum published_document which)
+{
+	const struct config *config = published_config(p);
+	int64_t sums[COUNTERS];
+
+	if (which != PUBLISHED_STATUS || config == NULL ||
+	    strncmp(cfg_str(config, CFG_THREADS_STORE), "redis", 5) != 0 ||
+	    counters_sum(published_run_dir(p), sums, NULL) < 0 ||
+	    (sums[COUNTER_STORES_AWAY] == 0 && sums[COUNTER_TURNS_UNSAVED] == 0))
+		return NULL;
+	return json_pack("{s:b,s:I,s:I}", "away", sums[COUNTER_STORES_AWAY] != 0, "unsaved_turns",
+	                 (json_int_t)sums[COUNTER_TURNS_UNSAVED], "lost_turns", (json_int_t)sums[COUNTER_TURNS_LOST]);
+}
+
 char *published_document_copy(struct published *p, enum published_document which, bool is_brief, size_t *len)
 {
 	struct status_snapshot *s = published_acquire(p);
 	const char *reason = NULL, *doc;
-	char *copy = NULL, *stale = NULL;
+	char *copy = NULL, *longer = NULL;
 	int64_t since_ms = 0;
+	json_t *more;
 
 	if (s == NULL) {
 		doc = published_initializing(p, which, len);
@@ -69,9 +86,15 @@ char *published_document_copy(struct published *p, enum published_document which
 		copy = doc != NULL ? strndup(doc, t.length) : NULL;
 	}
 	if (copy != NULL && published_is_stale(p, &since_ms, &reason)) {
-		stale = document_stale(copy, *len, since_ms, reason, len);
+		longer = document_stale(copy, *len, since_ms, reason, len);
 		free(copy);
-		copy = stale;
+		copy = longer;
+	}
+	more = copy != NULL && !is_brief ? conversations(p, which) : NULL;
+	if (more != NULL) {
+		longer = document_with_conversations(copy, *len, more, len);
+		free(copy);
+		copy = longer;
 	}
 	status_release(s);
 	return copy;
@@ -113,6 +136,7 @@ void published_document_answer(struct worker *w, struct connection *c, enum publ
 	struct status_snapshot *s = published_acquire(p);
 	bool is_brief = published_document_is_brief(p, dispatch_is_admin(c));
 	json_t *more = s != NULL && !is_brief && which == PUBLISHED_STATUS ? replicas(s, published_run_dir(p)) : NULL;
+	json_t *waiting = is_brief ? NULL : conversations(p, which);
 	struct status_text t;
 	char *copy, *with;
 	size_t len = 0;
@@ -125,7 +149,7 @@ void published_document_answer(struct worker *w, struct connection *c, enum publ
 		response_document(c, with, len);
 		free(with);
 		free(copy);
-	} else if (s != NULL && !is_brief && !published_is_stale(p, NULL, NULL)) {
+	} else if (s != NULL && !is_brief && waiting == NULL && !published_is_stale(p, NULL, NULL)) {
 		t = document_of(s, which);
 		response_document(c, status_text(s, t), t.length);
 	} else {
@@ -133,5 +157,6 @@ void published_document_answer(struct worker *w, struct connection *c, enum publ
 		response_document(c, copy, len);
 		free(copy);
 	}
+	json_decref(waiting);
 	status_release(s);
 }

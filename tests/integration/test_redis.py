@@ -65,10 +65,12 @@ def test_turns_go_on_while_redis_is_away_and_are_stored_later(testbed):
     assert service.responder.log().count("threads_redis") <= 2  # one line for each worker that noticed
     assert value(service, "turns_unsaved") == 10
     assert value(service, "stores_away") >= 1
+    assert service.status()["conversations"] == {"away": True, "unsaved_turns": 10, "lost_turns": 0}
     assert "store_unreachable" in service.ctl("doctor", ok=False).stdout
     redis.start()
     stored(service)
     assert value(service, "stores_away") == 0 and value(service, "turns_lost_total") == 0
+    assert "conversations" not in service.status()
     for n in range(10):
         service.chat("after", f"thread-{n}")
         assert said(llm) == [f"away {n}", "after"]
