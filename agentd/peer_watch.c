@@ -6,6 +6,7 @@
 #include "core/access/crypto.h"
 #include "core/access/shared_usage.h"
 #include "core/access/usage_log.h"
+#include "core/balance/balance.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/process.h"
@@ -18,12 +19,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KEY         "tt:{hosts}"
-#define FRESH_MS    5000 /* what a host said counts for so long */
-#define HOSTS_MAX   1000u
-#define LLMS_MAX    256u /* that a host speaks of */
-#define MESSAGE_MAX 65536u
-#define TWINS       3 /* times in a row that another host used our name */
+#define KEY           "tt:{hosts}"
+#define FRESH_MS      5000 /* what a host said counts for so long */
+#define HOSTS_MAX     1000u
+#define LLMS_MAX      256u /* that a host speaks of */
+#define IN_FLIGHT_MAX 1000000
+#define MESSAGE_MAX   65536u
+#define TWINS         3 /* times in a row that another host used our name */
 
 /* KEYS: the hash of all hosts. ARGV: our name and message, and how long a message counts. Returns what was there of our
  * name, and of each host that is there its name and message. */
@@ -49,9 +51,11 @@ struct peer_watch {
 	struct services *s;
 	void (*changed)(void *arg);
 	void *arg;
-	char *path;          /* PEERS_FILE */
-	char *url;           /* NULL: this host works alone */
-	struct redis *redis; /* NULL: likewise, or the URL cannot be used */
+	const char *run_dir;
+	char *path;              /* PEERS_FILE */
+	struct balance *balance; /* NULL: nothing is counted */
+	char *url;               /* NULL: this host works alone */
+	struct redis *redis;     /* NULL: likewise, or the URL cannot be used */
 	struct redis_request *request;
 	struct shared_usage *usage; /* NULL: none is stored */
 	char *usage_file;
@@ -61,6 +65,7 @@ struct peer_watch {
 	int64_t answered_ms; /* CLOCK_MONOTONIC: the last exchange */
 	bool away;           /* logged */
 	json_t *hosts;       /* an object: name -> {"version", "since"} */
+	json_t *in_flight;   /* id of an LLM -> what others have there; NULL: nothing */
 	json_t *doubted;     /* ids of LLMs that others ejected, as members; NULL: none */
 	json_t *state;
 };
@@ -131,19 +136,23 @@ static void id_of(const struct llm *l, char out[33])
 	free(text);
 }
 
-/* Whether other hosts ejected an LLM has changed. */
+/* What other hosts say of each LLM. Whether one is ejected there has changed: true. */
 static bool mark_doubted(struct peer_watch *w)
 {
 	bool changed = false;
 	char id[33];
 
 	for (size_t i = 0; i < registry_count(w->s->registry); i++) {
+		const struct llm *l = registry_llm(w->s->registry, i);
 		struct track *t = registry_track(w->s->registry, i);
 		bool doubted = false;
 
-		if (w->doubted != NULL) {
-			id_of(registry_llm(w->s->registry, i), id);
+		if (json_object_size(w->doubted) + json_object_size(w->in_flight) > 0) {
+			id_of(l, id);
 			doubted = json_object_get(w->doubted, id) != NULL;
+			balance_others(w->balance, l->instance,
+			               (uint32_t)json_integer_value(json_object_get(w->in_flight, id)),
+			               clock_boot_ns());
 		}
 		changed |= doubted != t->doubted;
 		t->doubted = doubted;
@@ -154,18 +163,24 @@ static bool mark_doubted(struct peer_watch *w)
 static char *message(const struct peer_watch *w)
 {
 	int64_t now = clock_wall_ms();
-	json_t *ejected = json_array(), *all;
+	json_t *ejected = json_array(), *in_flight = json_object(), *all;
 	char *text, id[33];
 
-	for (size_t i = 0; i < registry_count(w->s->registry) && json_array_size(ejected) < LLMS_MAX; i++) {
+	for (size_t i = 0; i < registry_count(w->s->registry); i++) {
 		const struct llm *l = registry_llm(w->s->registry, i);
+		struct balance_llm load = {.in_flight = 0};
 
-		if (l->ejected_until_ms <= now)
+		balance_llm(w->balance, l->instance, &load);
+		if (l->ejected_until_ms <= now && load.in_flight == 0)
 			continue;
 		id_of(l, id);
-		json_array_append_new(ejected, json_string(id));
+		if (l->ejected_until_ms > now && json_array_size(ejected) < LLMS_MAX)
+			json_array_append_new(ejected, json_string(id));
+		if (load.in_flight > 0 && json_object_size(in_flight) < LLMS_MAX)
+			json_object_set_new(in_flight, id, json_integer(load.in_flight));
 	}
-	all = json_pack("{s:s, s:s, s:o}", "id", w->id, "version", PACKAGE_VERSION, "ejected", ejected);
+	all = json_pack("{s:s, s:s, s:o, s:o}", "id", w->id, "version", PACKAGE_VERSION, "ejected", ejected,
+	                "in_flight", in_flight);
 	text = json_dumps(all, JSON_COMPACT);
 	json_decref(all);
 	return text;
@@ -199,7 +214,8 @@ static void note_twin(struct peer_watch *w, const struct redis_reply *before)
 
 static void take_host(struct peer_watch *w, json_t *hosts, const char *name, const struct redis_reply *text)
 {
-	json_t *m = parse(text), *id, *known = json_object_get(w->hosts, name);
+	json_t *m = parse(text), *id, *count, *known = json_object_get(w->hosts, name);
+	const char *llm;
 	const char *version = json_string_value(json_object_get(m, "version"));
 	size_t i;
 
@@ -216,6 +232,13 @@ static void take_host(struct peer_watch *w, json_t *hosts, const char *name, con
 		if (i < LLMS_MAX && json_is_string(id) && strcmp(name, w->name) != 0)
 			json_object_set_new(w->doubted, json_string_value(id), json_true());
 	}
+	json_object_foreach(json_object_get(m, "in_flight"), llm, count)
+	{
+		json_int_t n = json_integer_value(count) + json_integer_value(json_object_get(w->in_flight, llm));
+
+		if (strcmp(name, w->name) != 0 && n > 0 && n < IN_FLIGHT_MAX)
+			json_object_set_new(w->in_flight, llm, json_integer(n));
+	}
 	json_decref(m);
 }
 
@@ -228,6 +251,8 @@ static void take_all(struct peer_watch *w, const struct redis_reply *reply)
 
 	json_decref(w->doubted);
 	w->doubted = json_object();
+	json_decref(w->in_flight);
+	w->in_flight = json_object();
 	for (size_t i = 1; i + 1 < reply->count && json_object_size(hosts) < HOSTS_MAX; i += 2)
 		if (reply->items[i]->type == REDIS_TEXT && reply->items[i]->len <= PEERS_NAME_MAX)
 			take_host(w, hosts, reply->items[i]->text, reply->items[i + 1]);
@@ -294,6 +319,7 @@ struct peer_watch *peer_watch_new(struct services *s, const char *run_dir, void 
 		free(w);
 		return NULL;
 	}
+	w->run_dir = run_dir;
 	w->s = s;
 	w->changed = changed;
 	w->arg = arg;
@@ -319,6 +345,10 @@ static void forget(struct peer_watch *w)
 	w->hosts = NULL;
 	json_decref(w->doubted);
 	w->doubted = NULL;
+	json_decref(w->in_flight);
+	w->in_flight = NULL;
+	balance_close(w->balance);
+	w->balance = NULL;
 }
 
 void peer_watch_free(struct peer_watch *w)
@@ -359,6 +389,7 @@ static void follow_config(struct peer_watch *w)
 		make_state(w, NULL);
 		return;
 	}
+	w->balance = balance_open(w->run_dir);
 	w->redis = redis_open(w->s->base, w->url, w->s->config, NULL, NULL, &e);
 	if (w->redis == NULL)
 		set_away(w, e.text);
@@ -376,6 +407,8 @@ void peer_watch_tick(struct peer_watch *w)
 		if (mark_doubted(w))
 			w->changed(w->arg);
 	}
+	if (w->balance != NULL)
+		balance_tick(w->balance, clock_boot_ns());
 	if (w->redis != NULL && w->request == NULL)
 		exchange(w);
 	if (w->usage != NULL)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What hosts that share a Redis (hosts.redis) tell one another, once a second: that they are there, and which LLMs
- * chat turns failed on. That is a hint, which counts for seconds: it changes the order in which LLMs are tried, and
- * takes none away. Each host probes LLMs for itself. */
+/* What hosts that share a Redis (hosts.redis) tell one another, once a second: that they are there, which LLMs
+ * chat turns failed on, and how many turns they have in flight at each. That is a hint, which counts for seconds: it
+ * changes the order in which LLMs are tried, and takes none away. Each host probes LLMs for itself. */
 #ifndef TT_AGENTD_PEER_WATCH_H
 #define TT_AGENTD_PEER_WATCH_H
 

@@ -26,6 +26,7 @@
 #define GROW_NS   SECOND_NS         /* a learned capacity grows at most so often */
 #define GROW_PART 16                /* by this part, and by one */
 #define FORGET_NS (300 * SECOND_NS) /* what was learned, and not met since */
+#define OTHERS_NS (5 * SECOND_NS)   /* what other hosts said counts for so long */
 #define NEW_SHARE 0.1               /* that a new replica begins with */
 #define PACE_PART 8                 /* of the mean, that the last turn makes */
 
@@ -39,7 +40,9 @@ struct row {
 	uint64_t taken, refused;
 	int64_t reported_ns;
 	uint32_t running, waiting;
-	uint64_t unused[5];
+	uint32_t others, unused2; /* in flight from other hosts, */
+	int64_t others_ns;        /* as they said then */
+	uint64_t unused[3];
 };
 
 /* Which replica answered it last: the lower half of its instance. */
@@ -319,6 +322,15 @@ static struct balance_load load_of(const struct row *row, const struct balance_r
 	return l;
 }
 
+/* What other hosts have there changes the order, but not whether there is room: it is only a hint. */
+static void add_others(struct balance_load *l, const struct row *row, int64_t now_ns)
+{
+	if (row == NULL || now_ns - row->others_ns >= OTHERS_NS)
+		return;
+	l->in_flight += row->others;
+	l->capacity += l->capacity != 0 ? row->others : 0;
+}
+
 static void take(void *file, void *arg)
 {
 	struct balance_load loads[BALANCE_REPLICAS_MAX];
@@ -340,6 +352,7 @@ static void take(void *file, void *arg)
 	t = r->count > 1 && r->thread != 0 ? find_thread(f, r->thread) : NULL;
 	for (size_t i = 0; i < r->count; i++) {
 		loads[i] = load_of(rows[i], r, i);
+		add_others(&loads[i], rows[i], r->now_ns);
 		if (t != NULL && t->instance == (uint32_t)r->replicas[i].instance)
 			last = i;
 	}
@@ -617,4 +630,24 @@ void balance_report(struct balance *b, uint64_t instance, const struct balance_r
 
 	if (b != NULL)
 		shared_file_change(b->file, report, &op);
+}
+
+static void note_others(void *file, void *arg)
+{
+	struct operation *op = arg;
+	struct row *row = find_row(file, op->instance, op->result != 0, op->now_ns);
+
+	if (row == NULL)
+		return;
+	row->others = (uint32_t)op->result;
+	row->others_ns = op->now_ns;
+}
+
+void balance_others(struct balance *b, uint64_t instance, uint32_t in_flight, int64_t now_ns)
+{
+	struct operation op = {.instance = instance, .now_ns = now_ns};
+
+	op.result = in_flight < BALANCE_CAPACITY_MAX ? (int)in_flight : BALANCE_CAPACITY_MAX;
+	if (b != NULL)
+		shared_file_change(b->file, note_others, &op);
 }

@@ -135,6 +135,10 @@ struct balance_report {
 };
 void balance_report(struct balance *b, uint64_t instance, const struct balance_report *r, int64_t now_ns);
 
+/* How many turns other hosts have in flight there, as they said a moment ago. It counts for five seconds, among the
+ * load of this host, and never makes a replica full. */
+void balance_others(struct balance *b, uint64_t instance, uint32_t in_flight, int64_t now_ns);
+
 /* ---- the choice alone: pure -------------------------------------------------------------------------------- */
 
 struct balance_load {

@@ -367,6 +367,32 @@ def test_a_host_hears_of_failures_of_another(network, testbed):
     assert Turn(hosts.b.ask(words(3))).text == said(3)
 
 
+@pytest.mark.long
+def test_what_other_hosts_have_in_flight_counts(network, testbed):
+    """Among replicas of one model: a turn goes to the one that both together use least."""
+    first, second = (testbed.llm("--address", "0.0.0.0") for _ in range(2))
+
+    def deployed(llm, name):
+        return {**llm.deployment(name=name), "internal_url": f"{Network.ADDRESS}:{llm.port}/v1/chat/completions",
+                "health_url": f"{Network.ADDRESS}:{llm.port}/health"}
+
+    backend = testbed.backend({"d0": deployed(first, "c0")}, options=("--address", "0.0.0.0"))
+    backend.url = backend.url.replace("127.0.0.1", Network.ADDRESS)
+    hosts = Sharing(network, testbed, "balance.warmup=0", "discovery.interval=0.2", "local.enabled=false", backend=backend)
+    streams = [hosts.b.ask(words(3000, delay_us=10000)).head() for _ in range(6)]
+    backend.deploy(d0=deployed(first, "c0"), d1=deployed(second, "c1"))
+    hosts.a.wait_status(lambda s: len(s["available_models"]) == 2, "two replicas")
+
+    def only_the_second():
+        first.forget()
+        assert all(Turn(hosts.a.ask(words(1))).whole for _ in range(24))
+        return not first.chats()
+
+    wait_until(only_the_second, "the turns go to the one that is idle", 20)
+    for x in streams:
+        x.close()
+
+
 @pytest.mark.parametrize("hosts_redis", ["none", pytest.param("redis://10.77.0.9:1", marks=pytest.mark.long)])
 def test_a_host_without_the_others_works_as_one(network, testbed, hosts_redis):
     hosts = Hosts(network, testbed, f"hosts.redis={hosts_redis}", "limits.requests_per_minute=5", "http.strict_status=true")
