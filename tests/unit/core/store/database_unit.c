@@ -373,6 +373,105 @@ static void killed_while_converting(void **state)
 	each_layout(state, it_is_killed);
 }
 
+/* ---- several processes ---- */
+
+#define ROUNDS 200
+
+static size_t turns_of(struct database *db, const struct store_key *k)
+{
+	struct err e = ERR_INIT;
+	json_t *turns = database_convert_thread(db, k, &e) == 0 ? database_load(db, k, 1000000, &no_limits, &e) : NULL;
+	const size_t count = json_array_size(turns);
+
+	json_decref(turns);
+	return count;
+}
+
+static bool append_one(struct database *db, const struct store_key *k)
+{
+	static const char turn[] = "[{\"role\":\"user\",\"content\":\"a\"}]";
+	struct err e = ERR_INIT;
+
+	return database_convert_thread(db, k, &e) == 0 && database_begin_writing(db, &e) == 0 &&
+	       database_append(db, k, turn, sizeof turn - 1, 2000000, &no_limits, &e) == 0 &&
+	       database_commit(db, &e) == 0;
+}
+
+/* For each byte: loads a thread, appends to it and answers how many turns it saw. */
+static void be_the_other_worker(const struct fixture *f, int in, int out)
+{
+	struct err e = ERR_INIT;
+	struct database *db = database_open(f->file, "run", true, &e);
+	unsigned char which;
+
+	while (db != NULL && read(in, &which, 1) == 1) {
+		char thread[32];
+		const struct store_key k = key_of(thread);
+		unsigned char seen;
+
+		snprintf(thread, sizeof thread, "thread-%d", which);
+		seen = (unsigned char)turns_of(db, &k);
+		if (!append_one(db, &k) || write(out, &seen, 1) != 1)
+			_exit(1);
+	}
+	_exit(db == NULL);
+}
+
+static void each_sees_what_the_other_stored(struct fixture *f, const struct layout *l)
+{
+	int to[2], from[2], status;
+	char thread[32];
+	pid_t child;
+
+	for (int i = 0; i < 300; i++) {
+		snprintf(thread, sizeof thread, "thread-%d", i);
+		former_append(f, l, thread, "one", 1000 + i);
+	}
+	sqlite3_close(f->raw);
+	f->raw = NULL;
+	assert_int_equal(pipe(to), 0);
+	assert_int_equal(pipe(from), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		close(to[1]);
+		be_the_other_worker(f, to[0], from[1]);
+	}
+	close(to[0]);
+	close(from[1]);
+	open_database(f);
+	for (int i = 0; i < ROUNDS; i++) {
+		const struct store_key k = key_of(thread);
+		const unsigned char which = (unsigned char)(i % 100);
+		const size_t had = (size_t)1 + 2 * (size_t)(i / 100);
+		struct err e = ERR_INIT;
+		unsigned char seen;
+
+		snprintf(thread, sizeof thread, "thread-%d", i % 100);
+		assert_int_equal(turns_of(f->db, &k), had);
+		assert_true(append_one(f->db, &k));
+		assert_int_equal(write(to[1], &which, 1), 1);
+		if (i % 20 == 0) /* meanwhile */
+			assert_true(database_convert(f->db, &e) >= 0);
+		assert_int_equal(read(from[0], &seen, 1), 1);
+		assert_int_equal(seen, had + 1);
+		assert_int_equal(turns_of(f->db, &k), had + 2);
+	}
+	close(to[1]);
+	close(from[0]);
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+	convert_all(f);
+	sql(f, "SELECT 1");
+	assert_int_equal(number(f, "SELECT count(*) FROM history WHERE thread > 0"), 300 + 2 * ROUNDS);
+	assert_int_equal(number(f, "SELECT threads FROM history ORDER BY id DESC LIMIT 1"), 300);
+}
+
+static void workers_see_each_other_while_converting(void **state)
+{
+	each_layout(state, each_sees_what_the_other_stored);
+}
+
 /* ---- one hash ---- */
 
 static void threads_of_one_hash_do_not_mix(void **state)
@@ -499,6 +598,7 @@ int main(void)
 		TEST(an_older_program_loses_no_turn),
 		TEST(a_thread_that_cannot_be_converted_is_not_lost),
 		TEST(killed_while_converting),
+		TEST(workers_see_each_other_while_converting),
 		TEST(threads_of_one_hash_do_not_mix),
 		cmocka_unit_test(a_hash_never_changes),
 		TEST(expired_threads_are_deleted_in_steps),
