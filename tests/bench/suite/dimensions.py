@@ -109,18 +109,20 @@ def stores(run):
 def turns(run):
     """Chats in threads that have so many turns already. One worker, as each has its own threads in memory."""
     lengths = (0, 10, 20) if run.quick else (0, 10, 50, 200)
-    own = 1 if run.quick else 8  # threads of each client
+    measured = 1 if run.quick else 4  # turns
     found = {}
     with each_store(run) as all_stores:
         for name, threads in all_stores.items():
             with run.bench(threads=threads, workers=1, script={"max_model_len": 1000000}) as bench:
                 for i, length in enumerate(lengths):
                     run.report.progress(f"{length} turns, {name}")
-                    options = {"clients": CLIENTS, "threads": CLIENTS * own, "thread": f"turns-{{id}}"}
-                    before = lengths[i - 1] + 1 if i > 0 else 0
+                    options = {"clients": CLIENTS, "threads": CLIENTS, "thread": f"turns-{{id}}"}
+                    before = lengths[i - 1] + measured if i > 0 else 0
                     if length > before:
-                        bench.load("agent", CHAT, requests=own * (length - before), **options)
-                    result, [us] = bench.worked([bench.workers()], "agent", CHAT, requests=own, **options)
+                        bench.load("agent", CHAT, requests=length - before, **options)
+                    result, [us] = bench.worked([bench.workers()], "agent", CHAT, requests=measured, **options)
+                    if any(bench.errors.values()):
+                        sys.exit("bench: not all chats were answered, so the threads are not as long as they should be")
                     found[name, length] = {"cpu": us / result["complete"], "ttft": result["ttft"]["median_ms"]}
         table = run.report.table("turns in the thread", lengths)
         for key, what, unit in (("cpu", "the responder's CPU a short chat", "us"), ("ttft", "TTFT, 32 clients, median", "ms")):
