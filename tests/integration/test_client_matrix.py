@@ -53,8 +53,10 @@ class World:
     def of(self, scenario, name):
         """What the client saw, as a list; all of them are at it at the same time, when the first is wanted."""
         if scenario not in self.results:
+            # Once: it may start a web server.
+            url = SCENARIOS[scenario].get("url", lambda world: world.service.url)(self) + "/v1"
             with ThreadPoolExecutor(len(self.clients) + 1) as pool:
-                begun = {n: pool.submit(self._do, c, SCENARIOS[scenario], f"{scenario}-{n}") for n, c in self.clients.items()}
+                begun = {n: pool.submit(self._do, c, url, SCENARIOS[scenario], f"{scenario}-{n}") for n, c in self.clients.items()}
                 if "meanwhile" in SCENARIOS[scenario]:
                     SCENARIOS[scenario]["meanwhile"](self, scenario)
             self.results[scenario] = {n: f.exception() or f.result() for n, f in begun.items()}
@@ -63,8 +65,7 @@ class World:
             raise seen
         return seen
 
-    def _do(self, c, scenario, name):
-        url = scenario.get("url", lambda world: world.service.url)(self) + "/v1"
+    def _do(self, c, url, scenario, name):
         orders = [(way, self.ask(scenario["says"], name, **scenario.get("more", {}))) for way in scenario.get("ways", c.ways) if way in (*c.ways, "tools", "leave")]
         seen = c.do(url, *orders, **{"key": self.key, **scenario.get("with", {})})
         return seen if isinstance(seen, list) else [seen]
