@@ -733,11 +733,11 @@ static void our_own_stall_is_nobodys_fault(void **state)
 	struct http_request q = request(r, "GET", "/trickle");
 	struct met m = {.done = 0};
 
-	q.silence_ms = 500;
-	q.total_ms = 1200;
+	q.silence_ms = 1000;
+	q.total_ms = 2400;
 	start(r, &m, &q, &streaming);
 	spin(r, 30);
-	usleep(1600000);
+	usleep(2800000);
 	run_until(r, &m.done, 1);
 	assert_int_equal(m.result.outcome, HTTP_DONE);
 	assert_string_equal(m.body, "0123456789");
