@@ -1,6 +1,7 @@
 {{/* SPDX-License-Identifier: Apache-2.0 */}}
 {{- define "tt-agent.name" -}}
-{{- if contains "tt-agent" .Release.Name }}{{ .Release.Name }}{{ else }}{{ printf "%s-tt-agent" .Release.Name }}{{ end | trunc 52 | trimSuffix "-" }}
+{{- $name := ternary .Release.Name (printf "%s-tt-agent" .Release.Name) (contains "tt-agent" .Release.Name) -}}
+{{- $name | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "tt-agent.selector" -}}
