@@ -144,7 +144,7 @@ def draw_one(plot, table, path):
     with pyplot.rc_context(STYLE):
         count = sum(bool(title) + 0.4 + sum(v is not None for v in row["values"]) for row, title in rows)
         figure, axes = pyplot.subplots(figsize=(7.4, 3.6 if plot.x else 1.1 + 0.26 * count))
-        figure.subplots_adjust(left=0.12 if plot.x else 0.17, right=0.78 if plot.x else 0.97, top=0.9 if plot.x else 1 - 0.35 / figure.get_figheight(),
+        figure.subplots_adjust(left=0.12 if plot.x else 0.17, right=0.75 if plot.x else 0.97, top=0.9 if plot.x else 1 - 0.35 / figure.get_figheight(),
                                bottom=0.15 if plot.x else 0.5 / figure.get_figheight())
         axes.set_title(plot.title, x=0 if plot.x else -0.15)
         (lines if plot.x else bars)(plot, table, rows, axes)
