@@ -17,8 +17,8 @@ fuzzers = \
 	tests/fuzz/headers_fuzz \
 	tests/fuzz/json_dump_fuzz \
 	tests/fuzz/keys_fuzz \
-	tests/fuzz/mcp_server_fuzz \
 	tests/fuzz/load_fuzz \
+	tests/fuzz/mcp_server_fuzz \
 	tests/fuzz/models_fuzz \
 	tests/fuzz/output_fuzz \
 	tests/fuzz/precheck_fuzz \

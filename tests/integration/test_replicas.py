@@ -9,12 +9,14 @@ import signal
 import subprocess
 import threading
 
+import pytest
+
 from harness.load import many_turns
 from harness.metrics import scrape
 from harness.process import BUILD, wait_until
 
 MODEL = "Llama-3.1-8B-Instruct"
-SLOW = {"tokens": 200, "delay_us": 50000}
+SLOW = {"tokens": 1200, "delay_us": 50000}  # until the test closes it
 
 
 def replicas(testbed, count=4, scripts=None, workers=2, sets=(), **more):
@@ -44,9 +46,9 @@ def threads_of(llm):
 
 
 def test_a_slow_replica_gets_fewer_turns_and_none_too_many(testbed):
-    scripts = {i: {"first_delay_us": 1600000 if i == 0 else 400000} for i in range(4)}
+    scripts = {i: {"first_delay_us": 1200000 if i == 0 else 300000} for i in range(4)}
     service, llms = replicas(testbed, scripts=scripts)
-    report = many_turns(service.host, 400, 1, "[plain] <{i}>", seconds=3, one_thread=True)
+    report = many_turns(service.host, 400, 1, "[plain] <{i}>", seconds=2, one_thread=True)
     assert report["failed"] == 0, report
     stats = [llm.stats() for llm in llms]
     for s in stats:
@@ -67,7 +69,7 @@ def test_threads_stay_with_their_replica(testbed):
         for thread in range(20):
             assert service.chat(f"[plain] <{thread}-{turn}>", f"a-thread-of-its-own-{thread}").whole
     at = [{thread for thread, _ in threads_of(llm)} for llm in llms]
-    assert sum(map(len, at)) == 20 and all(at), at
+    assert sum(map(len, at)) == 20 and sum(map(bool, at)) > 1, at
     for t in running:
         t.close()
 
@@ -101,6 +103,7 @@ def test_places_of_a_killed_worker_are_given_back(testbed):
     assert all(llm.stats()["active"] <= 1 for llm in llms)
 
 
+@pytest.mark.long
 def test_turns_go_on_when_a_replica_dies(testbed):
     service, llms = replicas(testbed, scripts={i: {"tokens": 20, "delay_us": 10000} for i in range(4)})
     reports = []
