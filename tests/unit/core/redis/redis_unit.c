@@ -27,8 +27,8 @@ struct fixture {
 	bool usable;
 	/* A server on this loop that answers greetings, and everything else with `says`. */
 	struct evconnlistener *listener;
-	const char *says; /* NULL: nothing; "": closes */
-	int connections;
+	const char *says;      /* NULL: nothing; "": closes */
+	int connections, open; /* ever, now */
 	char url[64];
 };
 
@@ -132,6 +132,8 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	redis_free(f->redis);
+	while (f->open > 0)
+		event_base_loop(f->base, EVLOOP_ONCE);
 	if (f->listener != NULL)
 		evconnlistener_free(f->listener);
 	event_base_free(f->base);
@@ -245,7 +247,7 @@ static void a_closed_connection_fails_nothing_that_may_be_repeated(void **state)
 		expect_text(CALL(f, "EVAL", "return redis.call('PING')", "0"), "PONG");
 	expect_text(CALL(f, "CONFIG", "SET", "timeout", "0"), "OK");
 	expect_error(call(f, false, 3, (const char *[]){"CLIENT", "KILL", "TYPE"}), "ERR");
-	CALL(f, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no");
+	redis_reply_free(CALL(f, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no").reply);
 	expect_text(CALL(f, "PING"), "PONG");
 	assert_int_equal(f->changes, 1); /* it was never away */
 }
@@ -278,6 +280,12 @@ static void a_password_is_needed_and_may_be_in_a_file(void **state)
 
 /* ---- a server that misbehaves ---- */
 
+static void close_connection(struct fixture *f, struct bufferevent *b)
+{
+	bufferevent_free(b);
+	f->open--;
+}
+
 static void on_request(struct bufferevent *b, void *arg)
 {
 	struct fixture *f = arg;
@@ -291,13 +299,13 @@ static void on_request(struct bufferevent *b, void *arg)
 	else if (f->says != NULL && f->says[0] != '\0')
 		evbuffer_add(bufferevent_get_output(b), f->says, strlen(f->says));
 	else if (f->says != NULL)
-		bufferevent_free(b);
+		close_connection(f, b);
 }
 
 static void on_end(struct bufferevent *b, short what, void *arg)
 {
-	(void)what, (void)arg;
-	bufferevent_free(b);
+	(void)what;
+	close_connection(arg, b);
 }
 
 static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *address, int len, void *arg)
@@ -307,6 +315,7 @@ static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct s
 
 	(void)l, (void)address, (void)len;
 	f->connections++;
+	f->open++;
 	bufferevent_setcb(b, on_request, NULL, on_end, f);
 	bufferevent_enable(b, EV_READ | EV_WRITE);
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -420,6 +421,7 @@ static void a_stopped_server_costs_a_deadline_once(void **state)
 
 	append(f, "", "thread", "one");
 	kill(f->server.pid, SIGSTOP);
+	waitpid(f->server.pid, NULL, WUNTRACED); /* from now on it does nothing */
 	start_append(f, "", "thread", "two");
 	start_load(f, "", "thread");
 	run(f, 2);
