@@ -80,11 +80,12 @@ static void drop_unready(struct selector *s, struct registry *r)
 /* Ejected LLMs come after the other usable ones, in their order; before them those that other hosts ejected. */
 static void demote_ejected(struct selector *s, struct registry *r, int64_t now)
 {
-	size_t *demoted = calloc(2 * s->usable + 1, sizeof *demoted), *ejected = demoted + s->usable;
+	size_t *demoted = calloc(2 * s->usable + 1, sizeof *demoted), *ejected;
 	size_t kept = 0, doubted = 0, out = 0;
 
 	if (demoted == NULL)
 		return;
+	ejected = demoted + s->usable;
 	for (size_t n = 0; n < s->usable; n++) {
 		if (registry_llms(r)[s->order[n]].ejected_until_ms > now)
 			ejected[out++] = s->order[n];

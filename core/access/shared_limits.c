@@ -145,11 +145,12 @@ static void renew(struct shared_limits *s, const struct shared_share *share)
 {
 	struct keys k;
 	char ms[16];
-	const char *const args[] = {k.text[KEY_TURNS], share->lease, ms};
-	const struct redis_run run = {.script = &s->renew, .keys = 1, .args = args, .count = 3, .repeatable = true};
 
 	make_keys(&share->wanted, &k);
 	snprintf(ms, sizeof ms, "%d", LEASE_MS);
+	const char *const args[] = {k.text[KEY_TURNS], share->lease, ms};
+	const struct redis_run run = {.script = &s->renew, .keys = 1, .args = args, .count = 3, .repeatable = true};
+
 	redis_run(s->redis, &run, NULL, NULL);
 }
 

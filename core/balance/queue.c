@@ -292,7 +292,7 @@ static void enter(void *file, void *arg)
 		op->verdict = QUEUE_KEY_FULL;
 	else if (f->occupied >= r->length || t == NULL || g == NULL)
 		op->verdict = QUEUE_FULL;
-	if (op->verdict != QUEUE_WAITS) {
+	if (op->verdict != QUEUE_WAITS || g == NULL) {
 		op->answer_ns = left_ns(f, g, &new, r->now_ns);
 		return;
 	}

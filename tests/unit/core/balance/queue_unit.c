@@ -349,9 +349,12 @@ static uint32_t free_places(const struct world *w)
 
 static bool take_place(struct player *p)
 {
-	for (p->place = 0; p->place < CAPACITY; p->place++)
-		if (atomic_compare_exchange_strong(&p->world->places[p->place], &(int){0}, p->number + 1))
+	for (p->place = 0; p->place < CAPACITY; p->place++) {
+		int none = 0;
+
+		if (atomic_compare_exchange_strong(&p->world->places[p->place], &none, p->number + 1))
 			return true;
+	}
 	return false;
 }
 
