@@ -54,6 +54,7 @@ struct access {
 	char *run_dir;
 	struct event *timer;
 	struct digester *digester;
+	struct identity *nobody; /* of all requests without a user */
 
 	enum level level;
 	struct access_limits defaults; /* of who has none of his own */
@@ -371,8 +372,9 @@ struct access *access_new(struct event_base *base, const char *run_dir, struct b
 	a->background = background;
 	a->run_dir = strdup(run_dir);
 	a->digester = digester_new();
+	a->nobody = identity_new("", "", "user", "");
 	a->timer = evtimer_new(base, on_timer, a);
-	if (a->run_dir != NULL && a->digester != NULL && a->timer != NULL)
+	if (a->run_dir != NULL && a->digester != NULL && a->nobody != NULL && a->timer != NULL)
 		return a;
 	err_set(e, "no memory for keys");
 	access_free(a);
@@ -394,6 +396,7 @@ void access_free(struct access *a)
 	shared_limits_free(a->shared);
 	free(a->redis_url);
 	digester_free(a->digester);
+	identity_unref(a->nobody);
 	if (a->timer != NULL)
 		event_free(a->timer);
 	free(a->issuer);
@@ -628,10 +631,13 @@ static bool is_signed(const char *text, size_t len)
 	return dot != NULL && memchr(dot + 1, '.', (size_t)(end - dot - 1)) != NULL;
 }
 
-static struct access_identity *by_web_server(const char *user, struct access_refusal *r)
+static struct access_identity *by_web_server(const struct access *a, const char *user, struct access_refusal *r)
 {
-	struct identity *i = identity_new(user, "", "user", user);
+	struct identity *i;
 
+	if (*user == '\0')
+		return access_identity_ref(&a->nobody->known);
+	i = identity_new(user, "", "user", user);
 	return i != NULL ? &i->known : refuse_memory(r);
 }
 
@@ -725,7 +731,7 @@ struct access_identity *access_identify(struct access *a, const struct access_cr
 	bool refused = false, known = false;
 
 	if (!access_is_required(a, c->is_api))
-		return by_web_server(user, r);
+		return by_web_server(a, user, r);
 	secrets[0].len = c->api_key != NULL ? strlen(c->api_key) : 0;
 	secrets[1].text = bearer_of(c->authorization, &secrets[1].len);
 	for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
@@ -742,7 +748,7 @@ struct access_identity *access_identify(struct access *a, const struct access_cr
 	}
 	/* What is no key of ours may be for the web server, which has checked it. */
 	if (*user != '\0' && !known)
-		return by_web_server(user, r);
+		return by_web_server(a, user, r);
 	return refused ? NULL
 	               : refuse_credentials(r,
 	                                    "This service needs an API key: send it in the header Authorization, as "
