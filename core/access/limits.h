@@ -3,11 +3,9 @@
  * (GCRA: one number for each, the time at which the client has paid for all that it took), and turns
  * at once.
  *
- * The counts are in a file of the run directory, which all workers map, also those that another
- * parent started. A decision changes up to five numbers, all or none, so they are made one after the
- * other, under a lock in the file: some tens of nanoseconds. What a worker that died held is given
- * back by the others within a second, the lock at once. A client whose counts are as if it had never
- * come makes room for another one; nothing is forgotten by that. One thread. */
+ * The counts are in a file of the run directory, which all workers map (core/status/shared_file.h). A decision
+ * changes up to five numbers, all or none. A client whose counts are as if it had never come makes room for another
+ * one; nothing is forgotten by that. One thread. */
 #ifndef TT_ACCESS_LIMITS_H
 #define TT_ACCESS_LIMITS_H
 
@@ -17,12 +15,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LIMITS_FILE        "limits.v1"
+#define LIMITS_FILE        "limits.v2"
 #define LIMITS_CLIENTS_MAX 16384u /* that are counted at once; a power of two */
 
 struct limits;
 
-/* After the fork, like counters_open. NULL with e. */
+/* After the fork, like counters_open. NULL with e: the file cannot be made, or used. */
 struct limits *limits_open(const char *run_dir, struct err *e);
 void limits_close(struct limits *l); /* NULL is fine */
 

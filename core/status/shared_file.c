@@ -119,7 +119,7 @@ static bool is_dead(int64_t pid)
 }
 
 /* False: it could not be had in time. */
-static bool lock(struct shared_file *f)
+static bool wait_for_lock(struct shared_file *f)
 {
 	_Atomic uint64_t *word = &f->head->lock;
 	const uint64_t self = (uint64_t)f->pid;
@@ -143,6 +143,13 @@ static bool lock(struct shared_file *f)
 		nanosleep(&pause, NULL); /* for the one that has it, if it has no processor */
 	}
 	return true;
+}
+
+static bool lock(struct shared_file *f)
+{
+	uint64_t owner = 0;
+
+	return atomic_compare_exchange_strong(&f->head->lock, &owner, (uint64_t)f->pid) || wait_for_lock(f);
 }
 
 struct change {
