@@ -4,9 +4,15 @@
 #include "agentctl/text.h"
 #include "core/base/clock.h"
 #include "core/llm/deployments.h"
+#include "core/status/counters.h"
+#include "core/status/event_ring.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define REFUSALS_MS (10 * 60 * 1000) /* how old what is recorded may be */
+#define ALMOST_FULL 90               /* percent of queue.length */
 
 /* --- TT-Studio's backend --------------------------------------------------------------------------- */
 
@@ -206,6 +212,77 @@ static void check_models(struct doctor *d)
 		doctor_find(d, FINDING_POLLING_STOPPED, "polling.*", "%s", poll);
 }
 
+/* --- the queue for their places ------------------------------------------------------------------------ */
+
+struct refusals {
+	char model[sizeof((struct event_record *)NULL)->model];
+	unsigned full, late;
+};
+
+/* Adds what was refused to the model's row; without one it is not counted. */
+static void add_refusal(struct refusals *list, size_t size, const struct event_record *r)
+{
+	bool full = strcmp(r->reason, "queue_full") == 0;
+	size_t i;
+
+	if (!full && strcmp(r->reason, "queue_wait") != 0) /* a key's own limit protects the others */
+		return;
+	for (i = 0; i < size && list[i].full + list[i].late > 0 && strcmp(list[i].model, r->model) != 0;)
+		i++;
+	if (i == size)
+		return;
+	memcpy(list[i].model, r->model, sizeof list[i].model);
+	*(full ? &list[i].full : &list[i].late) += r->count > 0 ? r->count : 1;
+}
+
+static void check_refusals(struct doctor *d)
+{
+	struct event_reader *ring = event_reader_new(d->a->run_dir);
+	struct refusals list[16] = {{.full = 0}};
+	const size_t size = sizeof list / sizeof list[0];
+	int64_t since_ms = clock_wall_ms() - REFUSALS_MS;
+	struct err e = ERR_INIT;
+	struct event_record r;
+
+	if (ring == NULL || event_reader_check(ring, &e) < 0) {
+		doctor_skip(d, "refusals of the queue", "%s", ring != NULL ? e.text : "out of memory");
+	} else {
+		uint64_t last = event_reader_last(ring),
+			 oldest = last >= EVENT_RING_SLOTS ? last - EVENT_RING_SLOTS : 0;
+
+		for (uint64_t n = last; n > oldest; n--)
+			if (event_reader_get(ring, n, &r) && r.kind == EVENT_REFUSED && r.at_ms >= since_ms)
+				add_refusal(list, size, &r);
+	}
+	for (size_t i = 0; i < size && list[i].full + list[i].late > 0; i++) {
+		const char *model = list[i].model[0] != '\0' ? list[i].model : "?";
+
+		doctor_find(d, FINDING_QUEUE_REFUSES, model,
+		            "%s: in the last 10 minutes %u chats were refused because the queue was full, and %u that "
+		            "had waited for queue.wait",
+		            model, list[i].full, list[i].late);
+	}
+	event_reader_free(ring);
+}
+
+/* A burst is not always: it is read again after a second. */
+static void check_queue_length(struct doctor *d)
+{
+	const int64_t length = cfg_int(d->config, CFG_QUEUE_LENGTH);
+	const struct timespec second = {.tv_sec = 1};
+	int64_t sums[COUNTERS];
+
+	for (int n = 0; n < 2; n++) {
+		if (n > 0)
+			nanosleep(&second, NULL);
+		if (counters_sum(d->a->run_dir, sums, NULL) < 0 || sums[COUNTER_TURNS_FOR_PLACE] == 0 ||
+		    sums[COUNTER_TURNS_FOR_PLACE] * 100 < length * ALMOST_FULL)
+			return;
+	}
+	doctor_find(d, FINDING_QUEUE_FULL, "queue.length", "%lld chats wait for a place, of %lld that may",
+	            (long long)sums[COUNTER_TURNS_FOR_PLACE], (long long)length);
+}
+
 static void check_fallback(struct doctor *d)
 {
 	enum cfg_key k = cfg_bool(d->config, CFG_CLOUD_ENABLED) ? CFG_CLOUD_ENABLED : CFG_CLOUD_FALLBACK;
@@ -220,6 +297,8 @@ void check_llms(struct doctor *d)
 	if (d->config != NULL) {
 		check_backend(d);
 		check_fallback(d);
+		check_refusals(d);
+		check_queue_length(d);
 	} else {
 		doctor_skip(d, "TT-Studio's backend", "the settings in effect are not known");
 	}

@@ -19,8 +19,11 @@ import pytest
 from harness.doctor import CONF, ERRORS, OK, doctor, expect, run, start
 from harness.exhaustion import ControlGroup, Disk
 from harness.front import Front, ask_alone, through
+from harness.gate import MODEL, queueing, waiting
+from harness.http_client import Exchange
 from harness.mcp_server import McpServer, servers, tool
 from harness.no_llm import FOLLOWS
+from harness.openai_stream import PATH, post, user
 from harness.process import BUILD, PATIENCE, SOURCE, clean_env, wait_until
 from harness.tool_mocks import search, search_env
 
@@ -187,12 +190,30 @@ def test_a_capacity_for_no_llm_is_found(testbed):
     assert "c-d1" not in found["message"]
 
 
+def test_a_queue_that_refuses_and_is_full_is_found(testbed):
+    service, gate = queueing(testbed, "queue.length=1", "queue.wait=60")
+    chats = [Exchange(service.host, "POST", PATH, {"model": f"meta-llama/{MODEL}", "messages": user(str(n))}) for n in range(2)]
+    gate.wait(1)
+    waiting(service, 1)
+    for _ in range(3):
+        assert post(service.host, {"model": f"meta-llama/{MODEL}", "messages": user("x")})[0] == 429
+    wait_until(lambda: "queue_refuses" in doctor(service), "the refusals are recorded")
+    found = doctor(service)
+    assert f"{MODEL}: in the last 10 minutes 3 chats were refused because the queue was full, and 0 " in found["queue_refuses"]["message"]
+    assert f"deploy more replicas of {MODEL}, or set balance.capacity" in found["queue_refuses"]["fix"]
+    assert "1 chats wait for a place, of 1 that may" in found["queue_full"]["message"] and "queue.length" in found["queue_full"]["fix"]
+    gate.end_all()
+    assert [json.loads(c.read())["choices"][0]["message"]["content"] for c in chats] == ["answer to 0", "answer to 1"]
+    waiting(service, 0)
+    assert "queue_full" not in doctor(service)
+
+
 # --- the daemon and what it publishes ---
 
 def test_each_kind_is_planted():
     kinds = re.findall(r'^FINDING\(\w+, "(\w+)"', (SOURCE / "agentctl/doctor/findings.def").read_text(), re.M)
     tests = "".join((SOURCE / "tests/integration" / name).read_text()
-                    for name in ("test_doctor.py", "test_doctor_access.py", "test_discovery_state.py", "harness/no_llm.py"))
+                    for name in ("test_doctor.py", "test_doctor_access.py", "test_discovery_state.py", "test_redis.py", "harness/no_llm.py"))
     assert len(kinds) > 80 and [kind for kind in kinds if f'"{kind}"' not in tests] == []
 
 
