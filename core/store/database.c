@@ -198,8 +198,7 @@ void database_bind_key(sqlite3_stmt *s, const struct thread_key *k)
 	sqlite3_bind_int64(s, 4, database_key(k));
 }
 
-/* Whether a thread whose last turn is of at_ms has expired. */
-static bool has_expired(const struct thread_key *k, int64_t at_ms, int64_t now_ms, const struct store_limits *limits)
+bool database_has_expired(const struct thread_key *k, int64_t at_ms, int64_t now_ms, const struct store_limits *limits)
 {
 	const int64_t idle_ms = store_id_is_short(k->thread_id) ? limits->short_id_idle_ms : limits->expire_ms;
 
@@ -313,7 +312,7 @@ json_t *database_load(struct database *db, const struct store_key *k, int64_t no
 
 	if (database_range(db, &key, &range, e) < 0) {
 		turns = NULL;
-	} else if (range.last == 0 || has_expired(&key, range.at_ms, now_ms, limits)) {
+	} else if (range.last == 0 || database_has_expired(&key, range.at_ms, now_ms, limits)) {
 		turns = json_array();
 	} else {
 		t = turn_cache_thread(db->cache, range.thread, range.first);
@@ -431,7 +430,7 @@ int database_append(struct database *db, const struct store_key *k, const char *
 
 	if (database_range(db, &key, &range, e) < 0)
 		return -1;
-	if (range.last > 0 && has_expired(&key, range.at_ms, now_ms, limits)) {
+	if (range.last > 0 && database_has_expired(&key, range.at_ms, now_ms, limits)) {
 		if (database_find_top(db, e) < 0 || database_delete_thread(db, &key, e) < 0)
 			return -1;
 		db->threads -= db->threads > 0;

@@ -46,6 +46,12 @@ void database_roll_back(struct database *db); /* in place of database_commit */
 int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len, int64_t now_ms,
                     const struct store_limits *limits, struct err *e);
 
+/* Deletes a thread, or (response) of its turns the one with the answer of that id (store_answer_of); *found: it was
+ * there. The turns that stay become rows of a thread with another number, so that no process shows the others of its
+ * cache. Where it fails, the transaction must be rolled back. */
+int database_delete(struct database *db, const struct store_key *k, const char *response, int64_t now_ms,
+                    const struct store_limits *limits, bool *found, struct err *e);
+
 /* Before database_commit, after appending: deletes the least recently used threads if the limits
  * are exceeded, some more than needed, so that not every turn has to. The thread that was used last
  * is never among them. -1 with e. */

@@ -105,6 +105,9 @@ int64_t database_key(const struct thread_key *k);
 /* What is known of a thread, expired or not; -1 with e. */
 int database_range(struct database *db, const struct thread_key *k, struct range *range, struct err *e);
 
+/* Whether a thread whose last turn is of at_ms has expired. */
+bool database_has_expired(const struct thread_key *k, int64_t at_ms, int64_t now_ms, const struct store_limits *limits);
+
 /* The first row after that id, valid until database_done(*s), which must follow unless *s is NULL. 1: there is one, 0:
  * there is none, -1 with e. */
 struct row {

@@ -366,3 +366,92 @@ int database_sweep(struct database *db, int64_t now_ms, const struct store_limit
 	free_found(&sweeps[1]);
 	return result;
 }
+
+/* ---- what clients delete ---- */
+
+/* The turns of the thread but for the one with that answer, as rows {number, at_ms, text}; *found: it was among them. A
+ * new reference; NULL with e. */
+static json_t *other_turns(struct database *db, const struct thread_key *k, const char *response, bool *found,
+                           struct err *e)
+{
+	sqlite3_stmt *s = database_statement(db, SQL_SHOW, e);
+	json_t *others = json_array(), *messages;
+	int code = -1, failed = 0;
+
+	if (s == NULL) {
+		json_decref(others);
+		return NULL;
+	}
+	database_bind_key(s, k);
+	while (failed == 0 && (code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW) {
+		const char *text = database_text(s, 2);
+		const size_t len = (size_t)sqlite3_column_bytes(s, 2);
+
+		messages = strstr(text, response) != NULL ? json_loadb(text, len, JSON_ALLOW_NUL, NULL) : NULL;
+		if (strcmp(store_answer_of(messages), response) == 0)
+			*found = true;
+		else
+			failed = json_array_append_new(others, json_pack("{s:I, s:s%}", "at",
+			                                                 (json_int_t)sqlite3_column_int64(s, 1), "text",
+			                                                 text, len));
+		json_decref(messages);
+	}
+	database_done(s);
+	if (code == SQLITE_DONE)
+		return others;
+	json_decref(others);
+	err_set(e, "%s: no memory to delete an answer, or its conversation is no UTF-8", db->file);
+	return NULL;
+}
+
+/* In the place of the thread, which is deleted: a row cannot leave the middle of one. */
+static int store_others(struct database *db, const struct thread_key *k, const struct range *was, const json_t *others,
+                        struct err *e)
+{
+	struct range range = {.created_ms = was->created_ms};
+	const json_t *turn, *text;
+	size_t i;
+
+	db->threads -= db->threads > 0;
+	json_array_foreach(others, i, turn)
+	{
+		text = json_object_get(turn, "text");
+		if (database_append_to(db, k, &range, json_string_value(text), json_string_length(text),
+		                       json_integer_value(json_object_get(turn, "at")), STORE_THREAD_BYTES_MAX, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int database_delete(struct database *db, const struct store_key *k, const char *response, int64_t now_ms,
+                    const struct store_limits *limits, bool *found, struct err *e)
+{
+	const struct thread_key key = database_thread_key(db, k);
+	json_t *others = NULL;
+	struct range range;
+	int failed = 0;
+
+	*found = false;
+	if (database_range(db, &key, &range, e) < 0) {
+		if (response != NULL)
+			return -1;
+		err_clear(e); /* damaged: all the more a reason to delete it */
+		range = (struct range){.last = 1, .at_ms = now_ms};
+	}
+	if (range.last == 0)
+		return 0;
+	if (response == NULL)
+		*found = !database_has_expired(&key, range.at_ms, now_ms, limits);
+	else if (database_has_expired(&key, range.at_ms, now_ms, limits))
+		return 0;
+	else if ((others = other_turns(db, &key, response, found, e)) == NULL)
+		return -1;
+	if (response == NULL || *found)
+		failed = database_delete_thread(db, &key, e) < 0 ? -1 : 0;
+	if (failed == 0 && json_array_size(others) > 0 && *found)
+		failed = store_others(db, &key, &range, others, e);
+	else if (failed == 0 && (response == NULL || *found))
+		failed = database_mark(db, 1, e);
+	json_decref(others);
+	return failed;
+}

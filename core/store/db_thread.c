@@ -131,7 +131,7 @@ static bool note_jobs(struct db_thread *t, const struct db_jobs *transaction)
 			note_state(t, &job->err);
 			succeeded = false;
 		}
-		stored |= job->messages != NULL;
+		stored |= job->messages != NULL || job->deletes;
 	}
 	if (succeeded)
 		t->pause_ms = 0;

@@ -20,9 +20,12 @@
 struct db_job {
 	STAILQ_ENTRY(db_job) next;
 	char *subject, *thread_id;
-	json_t *messages; /* to append, which nobody changes; NULL: a load */
+	json_t *messages; /* to append, which nobody changes; NULL: a load, unless it deletes */
 	char *text;       /* of them; the thread's */
-	json_t *turns;    /* of a load; NULL: it failed */
+	bool deletes;     /* the thread, or (response) the turn with that answer */
+	char *response;
+	bool found;    /* what was to be deleted */
+	json_t *turns; /* of a load; NULL: it failed */
 	struct err err;
 };
 STAILQ_HEAD(db_jobs, db_job);

@@ -187,6 +187,20 @@ struct store_request *store_append(struct store *s, const struct store_key *k, j
 	return s->ops->append(s, k, messages, done, arg);
 }
 
+struct store_request *store_delete(struct store *s, const struct store_key *k, const char *response,
+                                   store_deleted_fn *done, void *arg)
+{
+	return s->ops->delete (s, k, response, done, arg);
+}
+
+const char *store_answer_of(const json_t *messages)
+{
+	const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+	const char *id = json_string_value(json_object_get(json_object_get(last, "response"), "id"));
+
+	return id != NULL ? id : "";
+}
+
 void store_cancel(struct store_request *r)
 {
 	if (r != NULL)

@@ -93,7 +93,19 @@ typedef void store_saved_fn(void *arg, const struct err *e); /* e NULL: stored *
 struct store_request *store_append(struct store *s, const struct store_key *k, json_t *messages, store_saved_fn *done,
                                    void *arg);
 
-/* done is not called any more; an append still takes place. NULL is fine. */
+/* Deletes a thread, or (response) of its turns the one with the answer of that id, as store_answer_of tells it. A load
+ * that is started later, in this process, sees nothing of it, and once done was called none anywhere does. What is
+ * appended later is stored: of a turn that runs meanwhile, the thread has this one alone. found: there was something to
+ * delete; deleting it once more is no error. e: the store failed, and it may or may not be deleted; done may be NULL.
+ * NULL: no memory, and nothing is deleted. */
+typedef void store_deleted_fn(void *arg, bool found, const struct err *e);
+struct store_request *store_delete(struct store *s, const struct store_key *k, const char *response,
+                                   store_deleted_fn *done, void *arg);
+
+/* The id of the answer whose turn these are, {"response":{"id":...}} in the last message; "": they have none. */
+const char *store_answer_of(const json_t *messages);
+
+/* done is not called any more; an append or a deletion still takes place. NULL is fine. */
 void store_cancel(struct store_request *r);
 
 #endif

@@ -44,6 +44,8 @@ struct store_ops {
 	struct store_request *(*load)(struct store *s, const struct store_key *k, store_loaded_fn *done, void *arg);
 	struct store_request *(*append)(struct store *s, const struct store_key *k, json_t *messages,
 	                                store_saved_fn *done, void *arg);
+	struct store_request *(*delete)(struct store *s, const struct store_key *k, const char *response,
+	                                store_deleted_fn *done, void *arg);
 	void (*cancel)(struct store_request *r);
 	void (*configure)(struct store *s, const struct store_limits *limits);
 	void (*free)(struct store *s);

@@ -35,9 +35,11 @@ struct request {
 	TAILQ_ENTRY(request) open;
 	struct memory *store;
 	struct event *answer;
-	json_t *turns; /* NULL: of an append */
+	json_t *turns; /* of a load */
+	bool found;    /* of a deletion */
 	store_loaded_fn *loaded;
-	store_saved_fn *saved; /* NULL: cancelled, as is loaded */
+	store_saved_fn *saved;
+	store_deleted_fn *deleted; /* NULL: none waits, as the others */
 	void *arg;
 };
 
@@ -153,13 +155,13 @@ static struct thread *look_up(struct memory *m, const struct store_key *k)
 	return find(m, k);
 }
 
-static void drop_oldest_turn(struct memory *m, struct thread *t)
+static void drop_turn(struct memory *m, struct thread *t, size_t at)
 {
-	const size_t size = turn_cache_weight(json_array_get(t->turns, 0));
+	const size_t size = turn_cache_weight(json_array_get(t->turns, at));
 
 	t->bytes -= size;
 	m->bytes -= (int64_t)size;
-	json_array_remove(t->turns, 0);
+	json_array_remove(t->turns, at);
 }
 
 /* messages is stolen. */
@@ -185,15 +187,35 @@ static int append_turn(struct memory *m, const struct store_key *k, json_t *mess
 	}
 	touch(t);
 	if (json_array_size(t->turns) == STORE_TURNS_MAX)
-		drop_oldest_turn(m, t);
+		drop_turn(m, t, 0);
 	if (json_array_append_new(t->turns, messages) < 0)
 		return -1;
 	t->bytes += size;
 	m->bytes += (int64_t)size;
 	while (t->bytes > thread_max && json_array_size(t->turns) > 1)
-		drop_oldest_turn(m, t);
+		drop_turn(m, t, 0);
 	evict(m);
 	return 0;
+}
+
+static bool delete_turns(struct memory *m, const struct store_key *k, const char *response)
+{
+	struct thread *t = look_up(m, k);
+	size_t at = 0;
+
+	if (t == NULL)
+		return false;
+	if (response != NULL) {
+		while (at < json_array_size(t->turns) &&
+		       strcmp(store_answer_of(json_array_get(t->turns, at)), response) != 0)
+			at++;
+		if (at == json_array_size(t->turns))
+			return false;
+		drop_turn(m, t, at);
+	}
+	if (response == NULL || json_array_size(t->turns) == 0)
+		drop(m, t);
+	return true;
 }
 
 /* ---- requests: answered from the loop ---- */
@@ -220,6 +242,8 @@ static void on_answer(evutil_socket_t fd, short what, void *arg)
 		answer.loaded(answer.arg, answer.turns, NULL);
 	else if (answer.saved != NULL)
 		answer.saved(answer.arg, NULL);
+	else if (answer.deleted != NULL)
+		answer.deleted(answer.arg, answer.found, NULL);
 	json_decref(answer.turns);
 }
 
@@ -277,6 +301,20 @@ static struct store_request *memory_append(struct store *s, const struct store_k
 		return NULL;
 	}
 	r->saved = done;
+	event_active(r->answer, EV_TIMEOUT, 0);
+	return &r->base;
+}
+
+static struct store_request *memory_delete(struct store *s, const struct store_key *k, const char *response,
+                                           store_deleted_fn *done, void *arg)
+{
+	struct memory *m = (struct memory *)s;
+	struct request *r = request_new(m, arg);
+
+	if (r == NULL)
+		return NULL;
+	r->found = delete_turns(m, k, response);
+	r->deleted = done;
 	event_active(r->answer, EV_TIMEOUT, 0);
 	return &r->base;
 }
@@ -341,6 +379,7 @@ const struct store_ops store_memory = {
 	.open = memory_open,
 	.load = memory_load,
 	.append = memory_append,
+	.delete = memory_delete,
 	.cancel = memory_cancel,
 	.configure = memory_configure,
 	.free = memory_free,

@@ -27,7 +27,7 @@
 
 struct request {
 	struct store_request base;
-	bool is_load;
+	enum { REQUEST_APPEND, REQUEST_LOAD, REQUEST_DELETE } kind;
 };
 
 /* A turn that is not stored yet, in the order of the queue. */
@@ -37,7 +37,7 @@ struct append {
 	struct redis_store *store;
 	enum { APPEND_ENCODING, APPEND_WAITING, APPEND_SENT, APPEND_BLOCKED } state;
 	unsigned tries;
-	char *subject, *thread_id;
+	char *subject, *thread_id, *answer; /* answer: store_answer_of; NULL: of a turn that has none */
 	struct redis_keys keys;
 	char id[REDIS_TURN_ID + 1];
 	int64_t at_ms;
@@ -48,6 +48,8 @@ struct append {
 	struct store_limits limits;
 	store_saved_fn *saved; /* NULL: nobody waits */
 	void *arg;
+	const struct deletion *deletion; /* while that is under way; NULL: none is to delete this turn */
+	bool deleted;
 };
 TAILQ_HEAD(append_queue, append);
 
@@ -64,6 +66,16 @@ struct load {
 	void *arg;
 };
 
+struct deletion {
+	struct request base;
+	LIST_ENTRY(deletion) next;
+	struct redis_store *store;
+	struct redis_request *sent;
+	bool found; /* among the turns that wait */
+	store_deleted_fn *done;
+	void *arg;
+};
+
 struct redis_store {
 	struct store base;
 	struct event_base *loop;
@@ -77,6 +89,7 @@ struct redis_store {
 	size_t waiting, bytes, sent;
 	struct event *pump, *retry;
 	LIST_HEAD(, load) loads;
+	LIST_HEAD(, deletion) deletions;
 	bool away, refuses; /* as logged */
 	int64_t lost;       /* since that was logged */
 };
@@ -109,6 +122,27 @@ static const char append_text[] =
 	"return n\n";
 
 static struct redis_script append_script = {.text = append_text};
+
+/* ARGV: the id of the answer whose turn goes, or nothing. What only looks like it, in the text of a turn, is parsed. */
+static const char delete_text[] =
+	"if ARGV[1] == '' then return redis.call('DEL', KEYS[1], KEYS[2]) end\n"
+	"local known = '\"id\":\"' .. ARGV[1] .. '\"'\n"
+	"for _, item in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do\n"
+	"  local ok, turn = string.find(item, known, 1, true) ~= nil, nil\n"
+	"  if ok then ok, turn = pcall(cjson.decode, item) end\n"
+	"  local all = ok and type(turn) == 'table' and turn.messages\n"
+	"  local last = type(all) == 'table' and all[#all]\n"
+	"  local of = type(last) == 'table' and last.response\n"
+	"  if type(of) == 'table' and of.id == ARGV[1] then\n"
+	"    redis.call('LREM', KEYS[1], 1, item)\n"
+	"    redis.call('HINCRBY', KEYS[2], 'bytes', -#item)\n"
+	"    if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]) end\n"
+	"    return 1\n"
+	"  end\n"
+	"end\n"
+	"return 0\n";
+
+static struct redis_script delete_script = {.text = delete_text};
 
 /* ---- keys ---- */
 
@@ -193,6 +227,7 @@ static void append_free(struct append *a)
 	counters_add(s->limits.counters, COUNTER_TURNS_UNSAVED, -1);
 	free(a->subject);
 	free(a->thread_id);
+	free(a->answer);
 	json_decref(a->messages);
 	free(a->text);
 	free(a);
@@ -357,7 +392,7 @@ static void send_next(struct redis_store *s)
 	{
 		if (s->sent >= SENT_AT_ONCE)
 			break;
-		if (a->state != APPEND_WAITING || has_one_before(a))
+		if (a->state != APPEND_WAITING || a->deletion != NULL || has_one_before(a))
 			continue;
 		a->tries++;
 		if (run_append(s->redis, a, on_appended, a) == NULL)
@@ -369,11 +404,28 @@ static void send_next(struct redis_store *s)
 		event_add(s->retry, &(const struct timeval){.tv_sec = 1});
 }
 
+/* What the server is being sent may be stored by now, or not: its answer says that it was, and no more. */
+static void drop_deleted(struct redis_store *s)
+{
+	struct append *a = TAILQ_FIRST(&s->queue);
+
+	while (a != NULL) {
+		struct append *next = TAILQ_NEXT(a, next);
+
+		if (a->deleted && (a->state == APPEND_WAITING || a->state == APPEND_BLOCKED)) {
+			say_failed(a, NULL);
+			append_free(a);
+		}
+		a = next;
+	}
+}
+
 static void on_pump(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_store *s = arg;
 
 	(void)fd, (void)what;
+	drop_deleted(s);
 	drop_surplus(s);
 	send_next(s);
 }
@@ -412,6 +464,7 @@ static void on_changed(void *arg, bool usable, const struct err *why)
 static struct append *append_new(struct redis_store *s, const struct store_key *k, json_t *messages)
 {
 	struct append *a = calloc(1, sizeof *a);
+	const char *answer = store_answer_of(messages);
 	unsigned char id[REDIS_TURN_ID / 2];
 
 	if (a != NULL) {
@@ -420,15 +473,17 @@ static struct append *append_new(struct redis_store *s, const struct store_key *
 		a->messages = messages;
 		a->subject = strdup(k->subject);
 		a->thread_id = strdup(k->thread_id);
+		a->answer = *answer != '\0' ? strdup(answer) : NULL;
 		a->at_ms = clock_wall_ms();
 		a->weight = turn_cache_weight(messages);
 		a->limits = s->limits;
 	}
-	if (a == NULL || a->subject == NULL || a->thread_id == NULL ||
+	if (a == NULL || a->subject == NULL || a->thread_id == NULL || (*answer != '\0' && a->answer == NULL) ||
 	    getrandom(id, sizeof id, 0) != (ssize_t)sizeof id) {
 		if (a != NULL) {
 			free(a->subject);
 			free(a->thread_id);
+			free(a->answer);
 		}
 		free(a);
 		json_decref(messages);
@@ -533,7 +588,8 @@ static json_t *messages_of(const struct load *l)
 	json_array_foreach(l->turns, i, turn) json_array_append(all, json_object_get(turn, "messages"));
 	TAILQ_FOREACH(a, &l->store->queue, next)
 	{
-		if (strcmp(a->keys.turns, l->keys.turns) != 0 || has_turn(l->turns, a->id))
+		if (strcmp(a->keys.turns, l->keys.turns) != 0 || a->deleted || a->deletion != NULL ||
+		    has_turn(l->turns, a->id))
 			continue;
 		json_array_append_new(all, a->text != NULL ? json_loadb(a->text, a->len, JSON_ALLOW_NUL, NULL)
 		                                           : json_deep_copy(a->messages));
@@ -594,7 +650,8 @@ static struct store_request *redis_store_load(struct store *base, const struct s
 
 	if (l == NULL)
 		return NULL;
-	*l = (struct load){.base = {.base.ops = base->ops, .is_load = true}, .store = s, .loaded = done, .arg = arg};
+	*l = (struct load){
+		.base = {.base.ops = base->ops, .kind = REQUEST_LOAD}, .store = s, .loaded = done, .arg = arg};
 	redis_keys_of(&l->keys, k->subject, k->thread_id, run_of(s, k->thread_id));
 	LIST_INSERT_HEAD(&s->loads, l, next);
 	l->sent = redis_send(s->redis,
@@ -609,13 +666,87 @@ static struct store_request *redis_store_load(struct store *base, const struct s
 	return NULL;
 }
 
+/* ---- deleting ---- */
+
+static void deletion_free(struct deletion *d)
+{
+	LIST_REMOVE(d, next);
+	free(d);
+}
+
+/* Those that wait go with what is stored, or stay with it. */
+static void end_waiting(const struct deletion *d, bool deleted)
+{
+	struct append *a;
+
+	TAILQ_FOREACH(a, &d->store->queue, next)
+	{
+		if (a->deletion == d) {
+			a->deletion = NULL;
+			a->deleted = deleted;
+		}
+	}
+	event_active(d->store->pump, EV_TIMEOUT, 0);
+}
+
+static void on_delete_answered(void *arg, struct redis_reply *reply, const struct err *e)
+{
+	struct deletion *d = arg;
+	store_deleted_fn *done = d->done;
+	void *done_arg = d->arg;
+	const bool found = d->found || (e == NULL && reply->type == REDIS_NUMBER && reply->number > 0);
+
+	end_waiting(d, e == NULL);
+	deletion_free(d);
+	if (done != NULL)
+		done(done_arg, found && e == NULL, e);
+}
+
+static struct store_request *redis_store_delete(struct store *base, const struct store_key *k, const char *response,
+                                                store_deleted_fn *done, void *arg)
+{
+	struct redis_store *s = (struct redis_store *)base;
+	struct deletion *d = calloc(1, sizeof *d);
+	struct redis_keys keys;
+	struct append *a;
+
+	if (d == NULL)
+		return NULL;
+	*d = (struct deletion){
+		.base = {.base.ops = base->ops, .kind = REQUEST_DELETE}, .store = s, .done = done, .arg = arg};
+	redis_keys_of(&keys, k->subject, k->thread_id, run_of(s, k->thread_id));
+	LIST_INSERT_HEAD(&s->deletions, d, next);
+	d->sent = redis_run(
+		s->redis,
+		&(struct redis_run){.script = &delete_script,
+	                            .keys = 2,
+	                            .args = (const char *[]){keys.turns, keys.meta, response != NULL ? response : ""},
+	                            .count = 3},
+		on_delete_answered, d);
+	if (d->sent == NULL) {
+		deletion_free(d);
+		return NULL;
+	}
+	TAILQ_FOREACH(a, &s->queue, next)
+	{
+		if (!a->deleted && a->deletion == NULL && strcmp(a->keys.turns, keys.turns) == 0 &&
+		    (response == NULL || (a->answer != NULL && strcmp(a->answer, response) == 0))) {
+			a->deletion = d;
+			d->found = true;
+		}
+	}
+	return &d->base.base;
+}
+
 static void redis_store_cancel(struct store_request *request)
 {
 	struct request *r = (struct request *)request;
 	struct load *l = (struct load *)request;
 
-	if (!r->is_load)
+	if (r->kind == REQUEST_APPEND)
 		((struct append *)request)->saved = NULL;
+	else if (r->kind == REQUEST_DELETE)
+		((struct deletion *)request)->done = NULL;
 	else if (l->job != NULL)
 		background_cancel(l->job);
 	else
@@ -650,7 +781,9 @@ static void flush(struct redis_store *s)
 	const struct append *a;
 
 	TAILQ_FOREACH(a, &s->queue, next)
-	if (redis != NULL && a->text != NULL && run_append(redis, a, on_flushed, &f) != NULL)
+	if (a->deleted || a->deletion != NULL)
+		continue;
+	else if (redis != NULL && a->text != NULL && run_append(redis, a, on_flushed, &f) != NULL)
 		f.left++;
 	else
 		f.failed++;
@@ -686,6 +819,8 @@ static void redis_store_free(struct store *base)
 		LIST_FIRST(&s->loads)->sent = NULL;
 		load_free(LIST_FIRST(&s->loads));
 	}
+	while (!LIST_EMPTY(&s->deletions))
+		deletion_free(LIST_FIRST(&s->deletions));
 	while (!TAILQ_EMPTY(&s->queue))
 		append_free(TAILQ_FIRST(&s->queue));
 	if (s->away)
@@ -725,6 +860,7 @@ static struct store *redis_store_open(const struct store_place *place, const str
 	s->limits = *limits;
 	TAILQ_INIT(&s->queue);
 	LIST_INIT(&s->loads);
+	LIST_INIT(&s->deletions);
 	snprintf(s->run, sizeof s->run, "%s", place->run);
 	s->config = place->config != NULL ? config_ref((struct config *)(uintptr_t)place->config) : NULL;
 	s->url = strdup(place->url);
@@ -750,6 +886,7 @@ const struct store_ops store_redis = {
 	.open = redis_store_open,
 	.load = redis_store_load,
 	.append = redis_store_append,
+	.delete = redis_store_delete,
 	.cancel = redis_store_cancel,
 	.configure = redis_store_configure,
 	.free = redis_store_free,

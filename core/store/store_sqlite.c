@@ -14,8 +14,9 @@
 struct request {
 	struct store_request base;
 	struct db_job job;       /* the database thread's until it is done */
-	store_loaded_fn *loaded; /* both NULL: cancelled, or the caller gave none */
+	store_loaded_fn *loaded; /* all NULL: cancelled, or the caller gave none */
 	store_saved_fn *saved;
+	store_deleted_fn *deleted;
 	void *arg;
 };
 
@@ -37,6 +38,7 @@ static void request_free(struct request *r)
 {
 	free(r->job.subject);
 	free(r->job.thread_id);
+	free(r->job.response);
 	free(r->job.text);
 	json_decref(r->job.messages);
 	json_decref(r->job.turns);
@@ -51,6 +53,8 @@ static void answer(struct request *r)
 		r->loaded(r->arg, r->job.turns, e);
 	else if (r->saved != NULL)
 		r->saved(r->arg, e);
+	else if (r->deleted != NULL)
+		r->deleted(r->arg, r->job.found, e);
 	request_free(r);
 }
 
@@ -164,12 +168,30 @@ static struct store_request *sqlite_append(struct store *store, const struct sto
 	return submit(s, r);
 }
 
+static struct store_request *sqlite_delete(struct store *store, const struct store_key *k, const char *response,
+                                           store_deleted_fn *done, void *arg)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	struct request *r = request_new(s, k, arg);
+
+	if (r == NULL)
+		return NULL;
+	r->deleted = done;
+	r->job.deletes = true;
+	r->job.response = response != NULL ? strdup(response) : NULL;
+	if (response == NULL || r->job.response != NULL)
+		return submit(s, r);
+	request_free(r);
+	return NULL;
+}
+
 static void sqlite_cancel(struct store_request *request)
 {
 	struct request *r = (struct request *)request;
 
 	r->loaded = NULL;
 	r->saved = NULL;
+	r->deleted = NULL;
 }
 
 static void sqlite_configure(struct store *store, const struct store_limits *limits)
@@ -241,6 +263,7 @@ const struct store_ops store_sqlite = {
 	.open = sqlite_open,
 	.load = sqlite_load,
 	.append = sqlite_append,
+	.delete = sqlite_delete,
 	.cancel = sqlite_cancel,
 	.configure = sqlite_configure,
 	.free = sqlite_free,

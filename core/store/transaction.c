@@ -16,15 +16,15 @@ static struct store_key key_of(const struct db_job *job)
 	return (struct store_key){.subject = job->subject, .thread_id = job->thread_id};
 }
 
-static bool is_append(const struct db_job *job)
+static bool writes(const struct db_job *job)
 {
-	return job->messages != NULL;
+	return job->messages != NULL || job->deletes;
 }
 
 /* ---- selection --------------------------------------------------------------------------- */
 
-/* Whether an append to the same thread precedes the load. */
-static bool has_append_before(const struct db_jobs *jobs, const struct db_job *load)
+/* Whether something that changes the same thread precedes the load. */
+static bool has_write_before(const struct db_jobs *jobs, const struct db_job *load)
 {
 	const struct db_job *before;
 
@@ -32,7 +32,7 @@ static bool has_append_before(const struct db_jobs *jobs, const struct db_job *l
 	{
 		if (before == load)
 			break;
-		if (is_append(before) && strcmp(before->thread_id, load->thread_id) == 0 &&
+		if (writes(before) && strcmp(before->thread_id, load->thread_id) == 0 &&
 		    strcmp(before->subject, load->subject) == 0)
 			return true;
 	}
@@ -45,7 +45,7 @@ static void take_loads(struct db_jobs *jobs, struct db_jobs *transaction)
 	struct db_job *job;
 
 	for (int i = 0; i < TRANSACTION_MAX && (job = STAILQ_FIRST(jobs)) != NULL; i++) {
-		bool taken = !is_append(job) && !has_append_before(&rest, job);
+		bool taken = !writes(job) && !has_write_before(&rest, job);
 
 		STAILQ_REMOVE_HEAD(jobs, next);
 		if (taken)
@@ -85,9 +85,9 @@ void transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, const s
 	if (!STAILQ_EMPTY(transaction))
 		return;
 	for (int i = 0;
-	     i < TRANSACTION_MAX && bytes < TRANSACTION_BYTES && (job = STAILQ_FIRST(jobs)) != NULL && is_append(job);
+	     i < TRANSACTION_MAX && bytes < TRANSACTION_BYTES && (job = STAILQ_FIRST(jobs)) != NULL && writes(job);
 	     i++) {
-		job->text = encode(job->messages, limits);
+		job->text = job->deletes ? NULL : encode(job->messages, limits);
 		bytes += job->text != NULL ? strlen(job->text) : 0;
 		STAILQ_REMOVE_HEAD(jobs, next);
 		STAILQ_INSERT_TAIL(transaction, job, next);
@@ -115,7 +115,7 @@ static void load_all(struct database *db, struct db_jobs *transaction, const str
 		database_end_reading(db);
 }
 
-static int append_one(struct database *db, const struct db_job *job, const struct store_limits *limits, struct err *e)
+static int write_one(struct database *db, struct db_job *job, const struct store_limits *limits, struct err *e)
 {
 	const struct store_key k = key_of(job);
 
@@ -123,6 +123,8 @@ static int append_one(struct database *db, const struct db_job *job, const struc
 		*e = job->err;
 		return -1;
 	}
+	if (job->deletes)
+		return database_delete(db, &k, job->response, clock_wall_ms(), limits, &job->found, e);
 	if (job->text == NULL)
 		return err_set(e, "no memory for a turn");
 	return database_append(db, &k, job->text, strlen(job->text), clock_wall_ms(), limits, e);
@@ -136,19 +138,19 @@ static int commit(struct database *db, const struct store_limits *limits, struct
 	return -1;
 }
 
-static void append_alone(struct database *db, struct db_job *job, const struct store_limits *limits)
+static void write_alone(struct database *db, struct db_job *job, const struct store_limits *limits)
 {
 	if (database_begin_writing(db, &job->err) < 0)
 		return;
-	if (append_one(db, job, limits, &job->err) == 0)
+	if (write_one(db, job, limits, &job->err) == 0)
 		commit(db, limits, &job->err);
 	else
 		database_roll_back(db);
 }
 
-/* Whether they are stored; else e is set, and whether each of them may be tried alone. */
-static bool append_together(struct database *db, struct db_jobs *transaction, const struct store_limits *limits,
-                            struct err *e, bool *try_alone)
+/* Whether all is stored; else e is set, and whether each of them may be tried alone. */
+static bool write_together(struct database *db, struct db_jobs *transaction, const struct store_limits *limits,
+                           struct err *e, bool *try_alone)
 {
 	struct db_job *job;
 
@@ -156,25 +158,25 @@ static bool append_together(struct database *db, struct db_jobs *transaction, co
 	if (!*try_alone)
 		return false;
 	STAILQ_FOREACH(job, transaction, next)
-	if (append_one(db, job, limits, e) < 0) {
+	if (write_one(db, job, limits, e) < 0) {
 		database_roll_back(db);
 		return false;
 	}
 	return commit(db, limits, e) == 0;
 }
 
-static void append_all(struct database *db, struct db_jobs *transaction, const struct store_limits *limits)
+static void write_all(struct database *db, struct db_jobs *transaction, const struct store_limits *limits)
 {
 	struct err e = ERR_INIT;
 	struct db_job *job;
 	bool alone;
 
-	if (append_together(db, transaction, limits, &e, &alone))
+	if (write_together(db, transaction, limits, &e, &alone))
 		return;
 	alone = alone && STAILQ_NEXT(STAILQ_FIRST(transaction), next) != NULL && !database_is_lost(db);
 	STAILQ_FOREACH(job, transaction, next)
 	if (alone)
-		append_alone(db, job, limits);
+		write_alone(db, job, limits);
 	else
 		job->err = e;
 }
@@ -196,8 +198,8 @@ void transaction_run(struct database *db, struct db_jobs *transaction, const str
 {
 	if (database_is_converting(db))
 		convert_threads(db, transaction);
-	if (is_append(STAILQ_FIRST(transaction)))
-		append_all(db, transaction, limits);
+	if (writes(STAILQ_FIRST(transaction)))
+		write_all(db, transaction, limits);
 	else
 		load_all(db, transaction, limits);
 }

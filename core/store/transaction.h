@@ -8,8 +8,8 @@
 #include "core/store/db_thread.h"
 #include "core/store/database.h"
 
-/* Moves the next jobs from jobs into transaction: only loads, or only appends. Loads go first,
- * because turns wait for them, but none overtakes an append to the same thread. */
+/* Moves the next jobs from jobs into transaction: only loads, or only what writes. Loads go first,
+ * because turns wait for them, but none overtakes what changes the same thread. */
 void transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, const struct store_limits *limits);
 
 /* Runs them; a job that fails has its err set. A turn that cannot be stored does not affect the others. */

@@ -35,7 +35,7 @@ static void *sqlite_realloc(void *p, int size)
 
 struct seen {
 	int requested, answered;
-	bool saved, failed;
+	bool saved, failed, deleted;
 	size_t turns;
 };
 
@@ -71,6 +71,15 @@ static void wait_for(struct seen *s)
 		event_base_loopexit(base, &step);
 		event_base_loop(base, EVLOOP_ONCE);
 	}
+}
+
+static void on_deleted(void *arg, bool found, const struct err *e)
+{
+	struct seen *s = arg;
+
+	s->answered++;
+	s->deleted = found && e == NULL;
+	s->failed = e != NULL;
 }
 
 static struct seen use(const char *thread, bool append)
@@ -111,6 +120,45 @@ static void append_and_load(void)
 	short_memory_impose();
 }
 
+/* All of it or nothing is deleted. */
+static void delete_one_of_two(void)
+{
+	static const char *const ids[] = {"resp_1", "resp_2"};
+	static const struct store_limits limits = {.expire_ms = 0};
+	static unsigned threads;
+	struct seen seen = {.requested = 0}, after;
+	struct err e = ERR_INIT;
+	struct store *store;
+	char thread[32];
+
+	snprintf(thread, sizeof thread, "two-answers-%u", threads++);
+	short_memory_lift();
+	store = store_new(base, url, "run", &limits, &e);
+	for (size_t i = 0; i < 2; i++)
+		store_append(store, &(struct store_key){.subject = "s", .thread_id = thread},
+		             json_pack("[{s:s}, {s:s, s:{s:s}}]", "role", "user", "role", "assistant", "response", "id",
+		                       ids[i]),
+		             NULL, NULL);
+	store_free(store);
+	short_memory_impose();
+	store = store_new(base, url, "run", &limits, &e);
+	if (store != NULL)
+		seen.requested += store_delete(store, &(struct store_key){.subject = "s", .thread_id = thread}, ids[0],
+		                               on_deleted, &seen) != NULL;
+	wait_for(&seen);
+	store_free(store);
+	short_memory_lift();
+	after = use(thread, false);
+	assert_int_equal(after.turns, seen.deleted ? 1 : 2);
+	short_memory_impose();
+}
+
+static void deletes_one_or_none(void **state)
+{
+	(void)state;
+	short_memory_sweep(delete_one_of_two);
+}
+
 static void keeps_what_it_can(void **state)
 {
 	(void)state;
@@ -119,7 +167,7 @@ static void keeps_what_it_can(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(keeps_what_it_can)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(keeps_what_it_can), cmocka_unit_test(deletes_one_or_none)};
 	static const char *const ends[] = {"", "-wal", "-shm", "-reserve"};
 	sqlite3_mem_methods wrapped;
 	char path[160];

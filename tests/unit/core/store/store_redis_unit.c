@@ -25,6 +25,7 @@ struct fixture {
 	json_t *loaded;
 	struct err error; /* of the last answer; "": none */
 	int answers;
+	bool found;     /* what was deleted last */
 	char text[256]; /* of the last direct reply */
 };
 
@@ -362,6 +363,115 @@ static void what_is_no_turn_is_left_out(void **state)
 	assert_int_equal(counted(f, COUNTER_TURNS_LOST), 1);
 }
 
+/* ---- deleting ---- */
+
+static void on_deleted(void *arg, bool found, const struct err *e)
+{
+	struct fixture *f = arg;
+
+	f->error = e != NULL ? *e : (struct err)ERR_INIT;
+	f->found = found;
+	f->answers++;
+}
+
+static void start_delete(struct fixture *f, const char *thread, const char *response)
+{
+	assert_non_null(store_delete(f->store, &(struct store_key){.subject = "", .thread_id = thread}, response,
+	                             on_deleted, f));
+}
+
+static void assert_deletes(struct fixture *f, const char *thread, const char *response, bool found)
+{
+	start_delete(f, thread, response);
+	run(f, 1);
+	assert_string_equal(f->error.text, "");
+	assert_int_equal(f->found, found);
+}
+
+static void start_answer(struct fixture *f, const char *thread, const char *text, const char *id)
+{
+	assert_non_null(store_append(f->store, &(struct store_key){.subject = "", .thread_id = thread},
+	                             json_pack("[{s:s, s:s, s:s}, {s:s, s:{s:s}}]", "role", "user", "content", text,
+	                                       "id", "resp_2", "role", "assistant", "response", "id", id),
+	                             on_saved, f));
+}
+
+static void threads_and_answers_are_deleted(void **state)
+{
+	struct fixture *f = start(state);
+	struct redis_keys keys;
+	struct store *one = f->store, *two;
+
+	redis_keys_of(&keys, "", "thread", "");
+	for (int i = 0; i < 3; i++)
+		start_answer(f, "thread",
+		             i == 0   ? "one"
+		             : i == 1 ? "two"
+		                      : "three",
+		             i == 0   ? "resp_1"
+		             : i == 1 ? "resp_2"
+		                      : "resp_3");
+	start_append(f, "ann", "thread", "hers");
+	run(f, 4);
+	DIRECT(f, "RPUSH", keys.turns, "no JSON with \"id\":\"resp_2\"", "[\"id\":\"resp_2\"]");
+	assert_deletes(f, "thread", "resp_2", true);
+	assert_deletes(f, "thread", "resp_2", false);
+	assert_thread(f, "", "thread", "one three");
+	f->store = NULL;
+	open_store(f, "another", &no_limits);
+	two = f->store;
+	assert_thread(f, "", "thread", "one three");
+	assert_deletes(f, "thread", NULL, true);
+	f->store = one;
+	assert_thread(f, "", "thread", "");
+	assert_deletes(f, "thread", NULL, false);
+	assert_string_equal(DIRECT(f, "EXISTS", keys.turns, keys.meta), "0");
+	start_answer(f, "thread", "one", "resp_1");
+	run(f, 1);
+	assert_deletes(f, "thread", "resp_1", true);
+	assert_string_equal(DIRECT(f, "EXISTS", keys.turns, keys.meta), "0");
+	assert_thread(f, "ann", "thread", "hers");
+	store_free(two);
+}
+
+static void deletions_run_in_their_order(void **state)
+{
+	struct fixture *f = start(state);
+
+	for (int i = 0; i < 100; i++) /* more than are sent at once */
+		start_append(f, "", "thread", "old");
+	start_delete(f, "thread", NULL);
+	start_append(f, "", "thread", "new");
+	start_load(f, "", "thread");
+	run(f, 103);
+	assert_true(f->found);
+	assert_loaded(f, "new");
+	assert_thread(f, "", "thread", "new");
+	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
+	assert_int_equal(counted(f, COUNTER_TURNS_LOST), 0);
+	store_cancel(
+		store_delete(f->store, &(struct store_key){.subject = "", .thread_id = "thread"}, NULL, on_deleted, f));
+	assert_thread(f, "", "thread", "");
+}
+
+static void a_deletion_while_it_is_away_fails_and_loses_nothing(void **state)
+{
+	struct fixture *f = start(state);
+
+	redis_server_kill(&f->server);
+	start_append(f, "", "thread", "waits");
+	start_answer(f, "thread", "too", "resp_1");
+	run(f, 2);
+	start_delete(f, "thread", NULL);
+	run(f, 1);
+	assert_string_not_equal(f->error.text, "");
+	assert_false(f->found);
+	redis_server_restart(&f->server);
+	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
+	assert_thread(f, "", "thread", "waits too");
+	assert_deletes(f, "thread", NULL, true);
+}
+
 /* ---- Redis is away ---- */
 
 static void turns_wait_while_it_is_away(void **state)
@@ -579,6 +689,9 @@ int main(void)
 		TEST(old_turns_are_dropped_whole),
 		TEST(a_turn_is_stored_once_however_often_it_is_sent),
 		TEST(what_is_no_turn_is_left_out),
+		TEST(threads_and_answers_are_deleted),
+		TEST(deletions_run_in_their_order),
+		TEST(a_deletion_while_it_is_away_fails_and_loses_nothing),
 		TEST(turns_wait_while_it_is_away),
 		TEST(the_oldest_are_lost_where_too_many_wait),
 		TEST(a_stopped_server_costs_a_deadline_once),

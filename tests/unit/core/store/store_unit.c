@@ -22,6 +22,7 @@ struct fixture {
 	char directory[64], file[128];
 	json_t *loaded; /* the last answer */
 	bool failed;    /* it was an error */
+	bool found;     /* what was deleted last */
 	int answers;
 };
 
@@ -218,6 +219,167 @@ static void simultaneous_requests_run_in_order(void **state)
 	assert_int_equal(json_array_size(f->loaded), 1);
 	assert_thread(f, "", "t", "one two");
 	assert_thread(f, "", "other", "x");
+}
+
+/* ---- deleting ---- */
+
+static json_t *answer_turn(const char *text, const char *id)
+{
+	return json_pack("[{s:s, s:s}, {s:s, s:s, s:{s:s}}]", "role", "user", "content", text, "role", "assistant",
+	                 "content", text, "response", "id", id);
+}
+
+static void append_answer(struct fixture *f, const char *thread, const char *text, const char *id)
+{
+	const struct store_key k = {.subject = "", .thread_id = thread};
+
+	assert_non_null(store_append(f->store, &k, answer_turn(text, id), on_saved, f));
+	run(f, 1);
+	assert_false(f->failed);
+}
+
+static void on_deleted(void *arg, bool found, const struct err *e)
+{
+	struct fixture *f = arg;
+
+	f->failed = e != NULL;
+	f->found = found;
+	f->answers++;
+}
+
+static void start_delete(struct fixture *f, const char *subject, const char *thread, const char *response)
+{
+	const struct store_key k = {.subject = subject, .thread_id = thread};
+
+	assert_non_null(store_delete(f->store, &k, response, on_deleted, f));
+}
+
+static void assert_deletes(struct fixture *f, const char *thread, const char *response, bool found)
+{
+	int before = f->answers;
+
+	start_delete(f, "", thread, response);
+	assert_int_equal(f->answers, before); /* never from within */
+	run(f, 1);
+	assert_false(f->failed);
+	assert_int_equal(f->found, found);
+}
+
+static void a_thread_is_deleted(void **state)
+{
+	struct fixture *f = *state;
+
+	append(f, "", "t", "one");
+	append(f, "", "t", "two");
+	append(f, "", "other", "o");
+	append(f, "ann", "t", "hers");
+	assert_thread(f, "", "t", "one two");
+	assert_deletes(f, "t", NULL, true);
+	assert_thread(f, "", "t", "");
+	assert_deletes(f, "t", NULL, false);
+	assert_deletes(f, "never", NULL, false);
+	append(f, "", "t", "new");
+	assert_thread(f, "", "t", "new");
+	assert_thread(f, "", "other", "o");
+	assert_thread(f, "ann", "t", "hers");
+}
+
+static void one_answer_is_deleted(void **state)
+{
+	struct fixture *f = *state;
+
+	append_answer(f, "t", "one", "resp_1");
+	append_answer(f, "t", "resp_1 in the text", "resp_2");
+	append_answer(f, "t", "three", "resp_3");
+	append_answer(f, "other", "o", "resp_2");
+	assert_thread(f, "", "t", "one resp_1 in the text three");
+	assert_deletes(f, "t", "resp_1", true);
+	assert_thread(f, "", "t", "resp_1 in the text three");
+	assert_deletes(f, "t", "resp_1", false);
+	append_answer(f, "t", "four", "resp_4");
+	assert_deletes(f, "t", "resp_3", true);
+	assert_deletes(f, "t", "resp_", false);
+	assert_thread(f, "", "t", "resp_1 in the text four");
+	assert_deletes(f, "t", "resp_4", true);
+	assert_deletes(f, "t", "resp_2", true);
+	assert_deletes(f, "t", "resp_2", false);
+	assert_deletes(f, "t", NULL, false);
+	assert_thread(f, "", "t", "");
+	assert_thread(f, "", "other", "o");
+}
+
+static void deletions_run_in_their_order(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_key k = {.subject = "", .thread_id = "t"};
+
+	start_append(f, "t", "one");
+	start_delete(f, "", "t", NULL);
+	assert_non_null(store_load(f->store, &k, on_loaded, f));
+	start_append(f, "t", "two");
+	run(f, 4);
+	assert_true(f->found);
+	assert_int_equal(json_array_size(f->loaded), 0);
+	assert_thread(f, "", "t", "two");
+	store_cancel(store_delete(f->store, &k, NULL, on_deleted, f));
+	assert_thread(f, "", "t", "");
+	append(f, "", "t", "three");
+	assert_non_null(store_delete(f->store, &k, NULL, NULL, NULL));
+	assert_thread(f, "", "t", "");
+}
+
+/* Its cache has the turns, but not the deletion. */
+static void another_process_shows_nothing_that_was_deleted(void **state)
+{
+	struct fixture *f = *state;
+	struct store *one = f->store, *two = sqlite_open(f, "run", &no_limits);
+
+	append_answer(f, "t", "one", "resp_1");
+	append_answer(f, "t", "two", "resp_2");
+	append_answer(f, "t", "three", "resp_3");
+	f->store = two;
+	assert_thread(f, "", "t", "one two three");
+	f->store = one;
+	assert_deletes(f, "t", "resp_2", true);
+	f->store = two;
+	assert_thread(f, "", "t", "one three");
+	append_answer(f, "t", "four", "resp_4");
+	f->store = one;
+	assert_thread(f, "", "t", "one three four");
+	assert_deletes(f, "t", NULL, true);
+	append_answer(f, "t", "again", "resp_5");
+	f->store = two;
+	assert_thread(f, "", "t", "again");
+	assert_deletes(f, "t", NULL, true);
+	store_free(two);
+	f->store = sqlite_open(f, "run", &no_limits);
+	store_free(one);
+	assert_thread(f, "", "t", "");
+}
+
+static void a_deletion_that_fails_says_so(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3 *db;
+
+	append_answer(f, "t", "one", "resp_1");
+	append_answer(f, "t", "two", "resp_2");
+	assert_int_equal(sqlite3_open(f->file, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+	                              "CREATE TRIGGER refuse BEFORE DELETE ON history"
+	                              " BEGIN SELECT RAISE(ABORT, 'refused'); END",
+	                              NULL, NULL, NULL),
+	                 SQLITE_OK);
+	for (int i = 0; i < 2; i++) {
+		start_delete(f, "", "t", i == 0 ? "resp_1" : NULL);
+		start_append(f, "u", "good");
+		run(f, 2);
+	}
+	assert_thread(f, "", "t", "one two");
+	assert_thread(f, "", "u", "good good");
+	assert_int_equal(sqlite3_exec(db, "DROP TRIGGER refuse", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	assert_deletes(f, "t", NULL, true);
 }
 
 /* Turns that arrive together are stored together, but one that cannot be stored fails alone. */
@@ -1196,6 +1358,11 @@ int main(void)
 		BOTH(the_subject_is_part_of_the_key),
 		BOTH(what_was_loaded_does_not_change),
 		BOTH(simultaneous_requests_run_in_order),
+		BOTH(a_thread_is_deleted),
+		BOTH(one_answer_is_deleted),
+		BOTH(deletions_run_in_their_order),
+		SQLITE(another_process_shows_nothing_that_was_deleted),
+		SQLITE(a_deletion_that_fails_says_so),
 		SQLITE(a_turn_that_cannot_be_stored_harms_no_other),
 		MEMORY(the_least_recently_used_goes_first),
 		MEMORY(a_lower_limit_drops_threads),
