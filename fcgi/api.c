@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define PREFLIGHT                                                                                                      \
-	"Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"                                                         \
+	"Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\n"                                                 \
 	"Access-Control-Max-Age: 600\r\n"
 #define EXPOSED                                                                                                        \
 	"Access-Control-Expose-Headers: X-Request-Id, Retry-After, x-ratelimit-limit-requests, "                       \

@@ -113,6 +113,17 @@ static int split(const json_t *turn, json_t *systems, json_t *others)
 	return 0;
 }
 
+/* The turn with the calls was deleted, or dropped. */
+static void drop_results(json_t *turn)
+{
+	size_t at = 0;
+
+	while (strcmp(role_of(json_array_get(turn, at)), "system") == 0)
+		at++;
+	while (strcmp(role_of(json_array_get(turn, at)), "tool") == 0)
+		json_array_remove(turn, at);
+}
+
 /* Adds a turn at the end. */
 static int add_turn(json_t *chain, json_t *turn)
 {
@@ -124,6 +135,8 @@ static int add_turn(json_t *chain, json_t *turn)
 		failed = json_array_extend(last, turn); /* a copy, like all that follow */
 	else if (failed == 0)
 		failed = json_array_append_new(chain, json_copy(turn));
+	if (failed == 0 && last == NULL)
+		drop_results(json_array_get(chain, 0));
 	json_decref(others);
 	json_decref(systems);
 	return failed;

@@ -22,7 +22,7 @@ json_t *history_new_messages(const json_t *stored, const json_t *messages, size_
 
 /* The turns that lead to the answer of this id, or all of them (NULL), in their order, as another array. *found: false
  * where that answer is not among them. Calls and the results that came with the next request are one turn: neither is
- * ever sent without the other. NULL: no memory. */
+ * ever sent without the other. What came before a turn that was deleted is left out. NULL: no memory. */
 json_t *history_chain(const json_t *turns, const char *id, bool *found);
 
 /* What goes before the messages of a request whatever else is left out: texts for the system, which come in its first

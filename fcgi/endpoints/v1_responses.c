@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* POST /v1/responses: an answer as OpenAI's newer clients read it. GET /v1/responses/ID: one that is stored, and
- * GET /v1/responses/ID/input_items: what it answers. */
+ * GET /v1/responses/ID/input_items: what it answers. DELETE /v1/responses/ID: it is forgotten. */
 #include "core/protocol/responses.h"
 #include "core/turn/turn.h"
 #include "fcgi/api.h"
@@ -14,7 +14,9 @@
 
 #define NOT_FOUND  "There is no stored response with this id."
 #define NOT_LOADED "The store of conversations does not answer. Please try again in a moment."
-#define NO_MEMORY  "Out of memory"
+#define NOT_DELETED                                                                                                    \
+	"The store of conversations does not answer, so the response may still be there. Please try again in a moment."
+#define NO_MEMORY "Out of memory"
 
 #define PAGE     20 /* items of a list where the request does not say */
 #define PAGE_MAX 100
@@ -23,7 +25,7 @@
 
 struct lookup {
 	struct connection *connection;
-	struct store_request *load;
+	struct store_request *request;
 	char id[sizeof RESPONSES_ID + RESPONSES_KEY];
 	bool wants_inputs;
 	struct responses_range range;
@@ -82,8 +84,26 @@ static void on_client_left(void *arg)
 {
 	struct lookup *l = arg;
 
-	store_cancel(l->load);
+	store_cancel(l->request);
 	lookup_free(l);
+}
+
+static void on_deleted(void *arg, bool found, const struct err *e)
+{
+	struct lookup *l = arg;
+	struct connection *c = l->connection;
+	json_t *deleted = json_pack("{s:s, s:s, s:b}", "id", l->id, "object", "response", "deleted", 1);
+
+	lookup_free(l);
+	if (e != NULL)
+		api_refuse(c, 503, "Retry-After: 2\r\n", NOT_DELETED);
+	else if (!found)
+		api_refuse(c, 404, "", NOT_FOUND);
+	else if (deleted != NULL)
+		response_value(c, 200, json_incref(deleted));
+	else
+		api_refuse(c, 503, "Retry-After: 2\r\n", NO_MEMORY);
+	json_decref(deleted);
 }
 
 /* "resp_...", or "resp_.../input_items" with the range of its query. False: it is neither, or there is no memory. */
@@ -111,7 +131,7 @@ static bool take_path(struct lookup *l, const char *path, const char *query)
 	return responses_is_id(l->id);
 }
 
-static void get(struct worker *w, struct connection *c, const char *path)
+static void look_up(struct worker *w, struct connection *c, const char *path, bool deletes)
 {
 	static const struct connection_owner owner = {.closed = on_client_left};
 	const struct chat_services *services = worker_chat_services(w);
@@ -123,15 +143,20 @@ static void get(struct worker *w, struct connection *c, const char *path)
 		api_refuse(c, 404, "", NOT_FOUND);
 		return;
 	}
+	if (l != NULL && deletes && l->wants_inputs) {
+		lookup_free(l);
+		api_refuse(c, 405, "Allow: GET, HEAD, OPTIONS\r\n", "Method Not Allowed");
+		return;
+	}
 	if (l != NULL && services != NULL) {
+		const struct store_key key = {.subject = connection_identity(c)->subject, .thread_id = thread};
+
 		responses_thread(l->id, thread);
 		l->connection = c;
-		l->load =
-			store_load(services->store,
-		                   &(struct store_key){.subject = connection_identity(c)->subject, .thread_id = thread},
-		                   on_loaded, l);
+		l->request = deletes ? store_delete(services->store, &key, l->id, on_deleted, l)
+		                     : store_load(services->store, &key, on_loaded, l);
 	}
-	if (l == NULL || l->load == NULL) {
+	if (l == NULL || l->request == NULL) {
 		lookup_free(l);
 		api_refuse(c, 503, "Retry-After: 2\r\n", NO_MEMORY);
 		return;
@@ -144,23 +169,24 @@ static void get(struct worker *w, struct connection *c, const char *path)
 static void answer(struct worker *w, struct connection *c)
 {
 	const char *id = connection_rest(c), *method = connection_params(c)->method;
-	bool posts = method != NULL && strcmp(method, "POST") == 0;
+	bool posts = method != NULL && strcmp(method, "POST") == 0,
+	     deletes = method != NULL && strcmp(method, "DELETE") == 0;
 
 	if (posts && (id == NULL || *id == '\0'))
 		chat_dispatch(&protocol_responses, w, c);
 	else if (!posts && id != NULL && *id != '\0')
-		get(w, c, id);
+		look_up(w, c, id, deletes);
 	else
-		api_refuse(c, 405, posts ? "Allow: GET, HEAD, OPTIONS\r\n" : "Allow: POST, OPTIONS\r\n",
+		api_refuse(c, 405, posts ? "Allow: GET, HEAD, DELETE, OPTIONS\r\n" : "Allow: POST, OPTIONS\r\n",
 		           "Method Not Allowed");
 }
 
 const struct endpoint endpoint_v1_responses = {
 	.path = "/v1/responses",
-	.methods = "GET, HEAD, POST, OPTIONS",
+	.methods = "GET, HEAD, POST, DELETE, OPTIONS",
 	.right = ENDPOINT_PUBLIC,
 	.takes_rest = true,
 	.is_api = true,
-	.help = "Answers as the Responses API does, streamed or not, and has the stored answer of an id, and what it answers.",
+	.help = "Answers as the Responses API does, streamed or not, and has the stored answer of an id, and what it answers, or deletes it.",
 	.answer = answer,
 };

@@ -151,6 +151,7 @@ READY = [
     ("POST", "/v1/responses", "", {"json": {"model": "meta-llama/Llama-3.1-8B-Instruct", "input": "hello"}}, 200),
     ("POST", "/v1/responses", "", {"json": {}}, 400),
     ("GET", "/v1/responses", "/resp_none", {}, 404),
+    ("DELETE", "/v1/responses", "/resp_none", {}, 404),
     ("OPTIONS", "/v1/responses", "", {}, 204),
     ("POST", "/v1/completions", "", {"json": {"model": "meta-llama/Llama-3.1-8B-Instruct", "prompt": "hello"}}, 200),
     ("POST", "/v1/completions", "", {"json": {"prompt": "hello"}}, 400),

@@ -233,6 +233,56 @@ def test_stored_answers(world):
     assert len(llm.chats()) == before
 
 
+def delete(service, id, **more):
+    return service.http.delete(f"{PATH}/{id}", **more)
+
+
+def test_an_answer_is_deleted(testbed):
+    service, llm = testbed.one(sets=API, workers=2)
+    roles = lambda: [(m["role"], m["content"]) for m in sent(llm)]
+    one, two, three = (inline(text=[word]) for word in ("one", "two", "three"))
+    first = answer_of(service.host, ask(one))
+    second = answer_of(service.host, ask(two, previous_response_id=first["id"]))
+    third = answer_of(service.host, ask(three, previous_response_id=second["id"]))
+    done = delete(service, second["id"])
+    assert done.status_code == 200 and done.json() == {"id": second["id"], "object": "response", "deleted": True}
+    for _ in range(4):  # any worker
+        assert [service.http.get(f"{PATH}/{r['id']}").status_code for r in (first, second, third)] == [200, 404, 200]
+    assert service.http.get(f"{PATH}/{second['id']}/input_items").status_code == 404
+    assert delete(service, second["id"]).status_code == 404
+    error = error_of(post(service.host, ask("x", previous_response_id=second["id"])), 404)
+    assert error["code"] == "previous_response_not_found"
+    answer_of(service.host, ask("four", previous_response_id=third["id"]))
+    assert roles() == [("user", three), ("assistant", "three"), ("user", "four")], "what follows the one that was deleted"
+    answer_of(service.host, ask("five", previous_response_id=first["id"]))
+    assert roles() == [("user", one), ("assistant", "one"), ("user", "five")]
+    assert two not in json.dumps(service.ctl("threads", "export")), "nothing of it is stored"
+    for id in ("resp_x", "nix", first["id"][:-1] + ("0" if first["id"][-1] != "0" else "1")):
+        assert delete(service, id).status_code == 404
+    assert delete(service, first["id"]).status_code == delete(service, third["id"]).status_code == 200
+
+
+def test_results_of_calls_that_were_deleted_are_left_out(world):
+    service, llm = world
+    first = answer_of(service.host, ask(rounds(calls(CITY), text=["It rains."]), tools=[WEATHER]))
+    result = [{"type": "function_call_output", "call_id": calls_of(first)[0]["call_id"], "output": "rain"}]
+    second = answer_of(service.host, ask(result, tools=[WEATHER], previous_response_id=first["id"]))
+    assert delete(service, first["id"]).status_code == 200
+    answer_of(service.host, ask("thanks", previous_response_id=second["id"]))
+    assert [(m["role"], m["content"]) for m in sent(llm)] == [("assistant", "It rains."), ("user", "thanks")]
+
+
+def test_an_answer_that_is_made_while_its_history_is_deleted(world):
+    service, llm = world
+    first, seen = answer_of(service.host, ask(words(3))), len(llm.chats())
+    exchange = Exchange(service.host, "POST", PATH, ask(inline(tokens=100, delay_us=10000), previous_response_id=first["id"], stream=True))
+    exchange.head()
+    assert len(llm.chats()) > seen and delete(service, first["id"]).status_code == 200
+    answer = Events(exchange)
+    assert answer.whole and service.http.get(f"{PATH}/{answer.id}").json() == answer.end
+    assert service.http.get(f"{PATH}/{first['id']}").status_code == 404
+
+
 def test_answers_are_stored_as_the_admin_says_where_the_client_does_not(testbed):
     service, _ = testbed.one(sets=API + ["threads.store_responses=false"])
     unsaid, said_so = answer_of(service.host, ask(words(3))), answer_of(service.host, ask(words(3), store=True))
@@ -257,6 +307,9 @@ def test_answers_of_others_are_not_there(testbed):
     nothing = service.http.get(f"{PATH}/resp_{'0' * 36}", headers=others)
     theirs = service.http.get(f"{PATH}/{stored['id']}", headers=others)
     assert theirs.status_code == nothing.status_code == 404 and theirs.json() == nothing.json()
+    nothing, theirs = (delete(service, id, headers=others) for id in (f"resp_{'0' * 36}", stored["id"]))
+    assert theirs.status_code == nothing.status_code == 404 and theirs.json() == nothing.json()
+    assert delete(service, stored["id"]).status_code == 401
     error_of(post(service.host, ask("x", previous_response_id=stored["id"]), headers=others), 404)
     assert post(service.host, ask("x", previous_response_id=stored["id"]), headers=mine)[0] == 200
     assert service.http.get(f"{PATH}/{stored['id']}").status_code == 401
@@ -278,7 +331,8 @@ def test_requests_that_are_wrong(world, body, param):
 
 def test_the_paths_and_methods(world):
     service, _ = world
-    for method, path, status in [("GET", PATH, 405), ("POST", PATH + "/resp_x", 405), ("DELETE", PATH + "/resp_x", 405)]:
+    for method, path, status in [("GET", PATH, 405), ("POST", PATH + "/resp_x", 405), ("DELETE", PATH, 405),
+                                 ("DELETE", f"{PATH}/resp_{'0' * 36}/input_items", 405), ("PUT", PATH + "/resp_x", 405)]:
         answer = service.http.request(method, path)
         assert answer.status_code == status and answer.headers["allow"], (method, path)
     assert service.http.options(PATH).status_code in (204, 403)
@@ -409,6 +463,8 @@ def test_answers_as_the_client_reads_them(world, openai):
         assert seen["text"] == said(COUNT) and seen["status"] == "completed" and seen["usage"] == 12 + COUNT
     stored = openai.do(url, ("retrieve", {"response_id": plain["id"]}))
     assert stored["text"] == plain["text"] and stored["id"] == plain["id"]
+    gone, again = openai.do(url, *(("delete", {"response_id": plain["id"]}),) * 2)
+    assert gone is None and again["error"] == "NotFoundError"
 
 
 def test_what_an_answer_answers(world, openai):

@@ -48,6 +48,7 @@ WAYS = {
     "stream": streamed,
     "helper": helper,
     "retrieve": lambda client, request: response(client.responses.retrieve(**request)),
+    "delete": lambda client, request: client.responses.delete(**request),
     "inputs": lambda client, request: [i.model_dump(exclude_none=True) for i in client.responses.input_items.list(**request)],
 }
 
