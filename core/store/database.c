@@ -290,13 +290,13 @@ static int read_turns(struct database *db, const struct thread_key *k, struct ca
 		return -1;
 	database_bind_key(s, k);
 	sqlite3_bind_int64(s, 5, t->id);
-	sqlite3_bind_int64(s, 6, t->row);
+	sqlite3_bind_int64(s, 6, t->tag);
 	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW) {
 		json_t *turn = sqlite3_column_int64(s, 0) == t->last + 1 ? read_turn(s) : NULL;
 
 		if (turn_cache_add(db->cache, t, turn) < 0)
 			break;
-		t->row = sqlite3_column_int64(s, 2);
+		t->tag = sqlite3_column_int64(s, 2);
 	}
 	database_done(s);
 	return code == SQLITE_DONE ? 0 : -1;

@@ -9,6 +9,8 @@ libttagent_a_SOURCES += \
 	core/store/database_sweep.c \
 	core/store/db_thread.c \
 	core/store/db_thread.h \
+	core/store/redis_turns.c \
+	core/store/redis_turns.h \
 	core/store/store.c \
 	core/store/store.h \
 	core/store/store_admin.h \

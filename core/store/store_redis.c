@@ -6,9 +6,11 @@
 #include "core/base/background.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/store/redis_turns.h"
 #include "core/store/turn_cache.h"
 #include "core/store/turn_cut.h"
 
+#include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@
 #define RETRY_MS         1000
 #define FLUSH_MS         2000
 #define TIMEOUT_MS       1000 /* without a configuration */
+#define CACHE_BYTES      (16u << 20)
 
 struct request {
 	struct store_request base;
@@ -59,9 +62,8 @@ struct load {
 	struct redis_store *store;
 	struct redis_keys keys;
 	struct redis_request *sent;
-	struct redis_reply *reply;
 	struct background_job *job;
-	json_t *turns; /* as they are stored */
+	struct redis_turns stored;
 	store_loaded_fn *loaded;
 	void *arg;
 };
@@ -90,29 +92,32 @@ struct redis_store {
 	struct event *pump, *retry;
 	LIST_HEAD(, load) loads;
 	LIST_HEAD(, deletion) deletions;
+	struct turn_cache *cache;
 	bool away, refuses; /* as logged */
 	int64_t lost;       /* since that was logged */
 };
 
 /* In Lua, on the server. ARGV: id, time, messages, number of turns and of bytes that are stored at most, time until it
- * expires, subject, thread_id, run, when it was made. */
+ * expires, subject, thread_id, run, when it was made, mark. A mark is for one execution, also where a turn is sent
+ * again: redis_turns.h. */
 static const char append_text[] =
-	"local m = redis.call('HMGET', KEYS[2], 'ids', 'n', 'bytes')\n"
+	"local m = redis.call('HMGET', KEYS[2], 'ids', 'n', 'bytes', 'marks', 'marked')\n"
 	"local ids = m[1] or ''\n"
 	"if string.find(ids, ARGV[1], 1, true) then return tonumber(m[2]) end\n"
 	"local count = redis.call('LLEN', KEYS[1])\n"
 	"local n = tonumber(m[2] or 0) + 1\n"
 	"local bytes = count > 0 and tonumber(m[3] or 0) or 0\n"
 	"local turn = '{\"number\":' .. n .. ',\"at\":' .. ARGV[2] .. ',\"id\":\"' .. ARGV[1] .. "
-	"'\",\"messages\":' .. ARGV[3] .. '}'\n"
+	"'\",\"mark\":\"' .. ARGV[11] .. '\",\"messages\":' .. ARGV[3] .. '}'\n"
 	"redis.call('RPUSH', KEYS[1], turn)\n"
 	"bytes = bytes + #turn\n"
 	"while count > 0 and (count >= tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do\n"
 	"  bytes = bytes - #redis.call('LPOP', KEYS[1])\n"
 	"  count = count - 1\n"
 	"end\n"
+	"local marks = ARGV[11] .. (m[2] and m[2] == m[5] and m[4] or '')\n"
 	"redis.call('HSET', KEYS[2], 'ids', string.sub(ARGV[1] .. ids, 1, 512), 'n', n, 'bytes', bytes, "
-	"'used', ARGV[2])\n"
+	"'used', ARGV[2], 'marks', string.sub(marks, 1, 512), 'marked', n)\n"
 	"if not m[2] then\n"
 	"  redis.call('HSET', KEYS[2], 'subject', ARGV[7], 'thread_id', ARGV[8], 'run', ARGV[9], 'created', ARGV[10])\n"
 	"end\n"
@@ -123,7 +128,8 @@ static const char append_text[] =
 
 static struct redis_script append_script = {.text = append_text};
 
-/* ARGV: the id of the answer whose turn goes, or nothing. What only looks like it, in the text of a turn, is parsed. */
+/* ARGV: the id of the answer whose turn goes, or nothing. What only looks like it, in the text of a turn, is parsed.
+ * Marks would prove turns that are no longer there. */
 static const char delete_text[] =
 	"if ARGV[1] == '' then return redis.call('DEL', KEYS[1], KEYS[2]) end\n"
 	"local known = '\"id\":\"' .. ARGV[1] .. '\"'\n"
@@ -136,6 +142,7 @@ static const char delete_text[] =
 	"  if type(of) == 'table' and of.id == ARGV[1] then\n"
 	"    redis.call('LREM', KEYS[1], 1, item)\n"
 	"    redis.call('HINCRBY', KEYS[2], 'bytes', -#item)\n"
+	"    redis.call('HDEL', KEYS[2], 'marks', 'marked')\n"
 	"    if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]) end\n"
 	"    return 1\n"
 	"  end\n"
@@ -172,13 +179,17 @@ static const char *run_of(const struct redis_store *s, const char *thread_id)
 
 struct redis_request *redis_append_run(struct redis *r, const struct redis_append *a, redis_done_fn *done, void *arg)
 {
-	char at[24], created[24], turns[24], bytes[24], expire[24];
-	const char *args[] = {a->keys->turns,  a->keys->meta,     a->id,  at,     a->messages, turns, bytes, expire,
-	                      a->key->subject, a->key->thread_id, a->run, created};
+	char at[24], created[24], turns[24], bytes[24], expire[24], mark[REDIS_MARK + 1];
+	const char *args[] = {a->keys->turns,  a->keys->meta,     a->id,  at,      a->messages, turns, bytes, expire,
+	                      a->key->subject, a->key->thread_id, a->run, created, mark};
+	uint64_t random;
 	size_t lens[sizeof args / sizeof args[0]];
 	const struct redis_run run = {
 		.script = &append_script, .keys = 2, .args = args, .lens = lens, .count = sizeof args / sizeof args[0]};
 
+	if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+		return NULL;
+	snprintf(mark, sizeof mark, "%016" PRIx64, random);
 	snprintf(at, sizeof at, "%lld", (long long)a->at_ms);
 	snprintf(created, sizeof created, "%lld", (long long)a->created_ms);
 	snprintf(turns, sizeof turns, "%d", STORE_TURNS_MAX);
@@ -535,32 +546,14 @@ static void load_free(struct load *l)
 {
 	LIST_REMOVE(l, next);
 	redis_cancel(l->sent);
-	redis_reply_free(l->reply);
-	json_decref(l->turns);
+	redis_turns_clear(&l->stored);
 	free(l);
 }
 
 /* On a thread where it is much. */
 static void decode(void *arg)
 {
-	struct load *l = arg;
-	bool unreadable = false;
-
-	l->turns = json_array();
-	for (size_t i = 0; l->turns != NULL && i < l->reply->count; i++) {
-		const struct redis_reply *item = l->reply->items[i];
-		json_t *turn =
-			item->type == REDIS_TEXT ? json_loadb(item->text, item->len, JSON_ALLOW_NUL, NULL) : NULL;
-
-		if (json_is_array(json_object_get(turn, "messages")))
-			json_array_append(l->turns, turn);
-		else
-			unreadable = true;
-		json_decref(turn);
-	}
-	if (unreadable)
-		log_event(LOG_TURN_UNREADABLE,
-		          L_STR("error", "a turn in Redis is not what tt-agent stores, and is left out"));
+	redis_turns_decode(&((struct load *)arg)->stored);
 }
 
 static bool has_turn(const json_t *turns, const char *id)
@@ -570,7 +563,7 @@ static bool has_turn(const json_t *turns, const char *id)
 
 	json_array_foreach(turns, i, turn)
 	{
-		const char *of = json_string_value(json_object_get(turn, "id"));
+		const char *of = json_string_value(json_array_get(turn, 0));
 
 		if (of != NULL && strcmp(of, id) == 0)
 			return true;
@@ -585,11 +578,11 @@ static json_t *messages_of(const struct load *l)
 	const struct append *a;
 	size_t i;
 
-	json_array_foreach(l->turns, i, turn) json_array_append(all, json_object_get(turn, "messages"));
+	json_array_foreach(l->stored.turns, i, turn) json_array_append(all, json_array_get(turn, 1));
 	TAILQ_FOREACH(a, &l->store->queue, next)
 	{
 		if (strcmp(a->keys.turns, l->keys.turns) != 0 || a->deleted || a->deletion != NULL ||
-		    has_turn(l->turns, a->id))
+		    has_turn(l->stored.turns, a->id))
 			continue;
 		json_array_append_new(all, a->text != NULL ? json_loadb(a->text, a->len, JSON_ALLOW_NUL, NULL)
 		                                           : json_deep_copy(a->messages));
@@ -600,13 +593,15 @@ static json_t *messages_of(const struct load *l)
 static void on_decoded(void *arg)
 {
 	struct load *l = arg;
-	json_t *turns = l->turns != NULL ? messages_of(l) : NULL;
+	json_t *turns = l->stored.turns != NULL ? messages_of(l) : NULL;
 	store_loaded_fn *loaded = l->loaded;
 	void *loaded_arg = l->arg;
 	struct err e = ERR_INIT;
 
 	if (turns == NULL)
 		err_set(&e, "no memory for a conversation");
+	else
+		redis_turns_remember(&l->stored);
 	load_free(l);
 	loaded(loaded_arg, turns, turns != NULL ? NULL : &e);
 	json_decref(turns);
@@ -622,24 +617,20 @@ static void on_load_answered(void *arg, struct redis_reply *reply, const struct 
 	static const struct background_work work = {.run = decode, .done = on_decoded, .drop = on_load_dropped};
 	struct load *l = arg;
 	struct err why = ERR_INIT;
-	size_t bytes = 0;
+	int64_t bytes = e == NULL ? redis_turns_take(&l->stored, reply, &why) : -1;
 
 	l->sent = NULL;
-	if (e == NULL && reply->type == REDIS_LIST) {
-		l->reply = redis_reply_ref(reply);
-		for (size_t i = 0; i < reply->count; i++)
-			bytes += reply->items[i]->len;
-		if (bytes > BACKGROUND_MIN)
-			l->job = background_start(l->store->background, &work, l);
-		if (l->job == NULL) {
-			decode(l);
-			on_decoded(l);
-		}
+	if (bytes < 0) {
+		l->loaded(l->arg, NULL, e != NULL ? e : &why);
+		load_free(l);
 		return;
 	}
-	err_set(&why, "%s", e != NULL ? e->text : "the server's answer is no list of turns");
-	l->loaded(l->arg, NULL, &why);
-	load_free(l);
+	if (bytes > BACKGROUND_MIN)
+		l->job = background_start(l->store->background, &work, l);
+	if (l->job == NULL) {
+		decode(l);
+		on_decoded(l);
+	}
 }
 
 static struct store_request *redis_store_load(struct store *base, const struct store_key *k, store_loaded_fn *done,
@@ -654,12 +645,7 @@ static struct store_request *redis_store_load(struct store *base, const struct s
 		.base = {.base.ops = base->ops, .kind = REQUEST_LOAD}, .store = s, .loaded = done, .arg = arg};
 	redis_keys_of(&l->keys, k->subject, k->thread_id, run_of(s, k->thread_id));
 	LIST_INSERT_HEAD(&s->loads, l, next);
-	l->sent = redis_send(s->redis,
-	                     &(struct redis_command){.args = (const char *[]){"LRANGE", l->keys.turns, "0", "-1"},
-	                                             .count = 4,
-	                                             .key = l->keys.turns,
-	                                             .repeatable = true},
-	                     on_load_answered, l);
+	l->sent = redis_turns_send(&l->stored, s->cache, &l->keys, s->redis, on_load_answered, l);
 	if (l->sent != NULL)
 		return &l->base.base;
 	load_free(l);
@@ -823,6 +809,7 @@ static void redis_store_free(struct store *base)
 		deletion_free(LIST_FIRST(&s->deletions));
 	while (!TAILQ_EMPTY(&s->queue))
 		append_free(TAILQ_FIRST(&s->queue));
+	turn_cache_free(s->cache);
 	if (s->away)
 		counters_add(s->limits.counters, COUNTER_STORES_AWAY, -1);
 	if (s->pump != NULL)
@@ -867,7 +854,8 @@ static struct store *redis_store_open(const struct store_place *place, const str
 	s->pump = event_new(s->loop, -1, 0, on_pump, s);
 	s->retry = event_new(s->loop, -1, 0, on_retry, s);
 	s->background = background_new(s->loop, e);
-	if (s->url != NULL && s->pump != NULL && s->retry != NULL && s->background != NULL)
+	s->cache = turn_cache_new(CACHE_BYTES);
+	if (s->url != NULL && s->pump != NULL && s->retry != NULL && s->background != NULL && s->cache != NULL)
 		s->redis = redis_store_client(s->loop, s->url, s->config, on_changed, s, e);
 	if (s->redis != NULL)
 		return &s->base;

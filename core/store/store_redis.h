@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is stored of a thread in Redis: the list tt:{H}:t of its turns, each {"number","at","id","messages"}, and the
- * hash tt:{H}:m of what is known of it (subject, thread_id, run, created, used, n, bytes, ids). H names it without
- * saying whose it is, and in a cluster puts both on one server. Both expire with the thread. */
+/* What is stored of a thread in Redis: the list tt:{H}:t of its turns, each {"number","at","id","mark","messages"}, and
+ * the hash tt:{H}:m of what is known of it (subject, thread_id, run, created, used, n, bytes, ids, marks, marked). H
+ * names it without saying whose it is, and in a cluster puts both on one server. Both expire with the thread. */
 #ifndef TT_STORE_STORE_REDIS_H
 #define TT_STORE_STORE_REDIS_H
 
@@ -9,6 +9,7 @@
 #include "core/store/store_impl.h"
 
 #define REDIS_TURN_ID 16 /* digits of a turn's id */
+#define REDIS_MARK    16 /* digits of what each append is marked by */
 
 struct redis_keys {
 	char turns[80], meta[80];

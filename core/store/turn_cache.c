@@ -104,13 +104,19 @@ static void drop_oldest(struct turn_cache *c, struct slot *e)
 	e->thread.first++;
 }
 
-struct cached_thread *turn_cache_thread(struct turn_cache *c, int64_t id, int64_t first)
+struct cached_thread *turn_cache_find(struct turn_cache *c, int64_t id)
 {
 	const struct cached_thread wanted = {.id = id};
 	void *found = tfind(&wanted, &c->tree, compare);
-	struct slot *e = found != NULL ? *(struct slot **)found : NULL;
 
-	/* The database no longer has these turns. */
+	return found != NULL ? *(struct cached_thread **)found : NULL;
+}
+
+struct cached_thread *turn_cache_thread(struct turn_cache *c, int64_t id, int64_t first)
+{
+	struct slot *e = (struct slot *)turn_cache_find(c, id);
+
+	/* The store no longer has these turns. */
 	if (e != NULL && (first > e->thread.last + 1 || first < e->thread.first)) {
 		turn_cache_forget(c, &e->thread);
 		e = NULL;

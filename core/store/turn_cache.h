@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Turns that were read from the database, parsed, so that a long conversation is not
+/* Turns that were read from a store, parsed, so that a long conversation is not
  * parsed again for each of its turns. One thread; the turns in it are shared with those who
  * loaded them and never change (their reference counts are atomic). */
 #ifndef TT_STORE_TURN_CACHE_H
@@ -14,15 +14,18 @@ struct turn_cache;
 struct cached_thread {
 	int64_t id;
 	int64_t first, last; /* numbers of its turns; last = first - 1: none */
-	int64_t row;         /* of the last one; the owner's to set, 0 at first */
+	int64_t tag;         /* by which the owner knows the last one: its to set, 0 at first */
 	json_t *turns;       /* exactly these */
 };
 
 struct turn_cache *turn_cache_new(size_t max_bytes); /* of memory, about; NULL: none left */
 void turn_cache_free(struct turn_cache *c);          /* NULL is fine */
 
+/* NULL: none of its turns are cached. Valid as below. */
+struct cached_thread *turn_cache_find(struct turn_cache *c, int64_t id);
+
 /* The thread's turns from number first on, made where there is none. NULL: no memory.
- * Valid until the next call of this function or turn_cache_forget. */
+ * Valid until the next call of this function or turn_cache_forget, or of turn_cache_add for another thread. */
 struct cached_thread *turn_cache_thread(struct turn_cache *c, int64_t id, int64_t first);
 
 /* Adds the next turn, which is stolen. -1: no memory. */

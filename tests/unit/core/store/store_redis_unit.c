@@ -4,6 +4,9 @@
 #include "core/store/store_redis.h"
 #include "tests/unit/support/redis_server.h"
 
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/listener.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -19,6 +23,7 @@
 struct fixture {
 	struct event_base *base;
 	struct store *store;
+	struct store *other; /* of another process; NULL: none */
 	struct counters *counters;
 	struct redis_server server;
 	struct redis *direct; /* beside the store */
@@ -66,6 +71,7 @@ static int teardown(void **state)
 	if (f->server.pid > 0)
 		kill(f->server.pid, SIGCONT);
 	store_free(f->store);
+	store_free(f->other);
 	redis_free(f->direct);
 	counters_close(f->counters);
 	if (f->base != NULL)
@@ -306,7 +312,7 @@ static void old_turns_are_dropped_whole(void **state)
 	start_load(f, "", "many");
 	run(f, 1);
 	assert_int_equal(json_array_size(f->loaded), STORE_TURNS_MAX);
-	limits.thread_bytes = 500;
+	limits.thread_bytes = 600;
 	open_store(f, "run", &limits);
 	for (int i = 0; i < 10; i++) {
 		snprintf(text, sizeof text, "%050d", i);
@@ -470,6 +476,365 @@ static void a_deletion_while_it_is_away_fails_and_loses_nothing(void **state)
 	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
 	assert_thread(f, "", "thread", "waits too");
 	assert_deletes(f, "thread", NULL, true);
+}
+
+/* ---- what was loaded before ---- */
+
+static void append_by_other(struct fixture *f, const struct store_limits *limits, const char *text)
+{
+	struct store *mine = f->store;
+	struct err e = ERR_INIT;
+
+	if (f->other == NULL)
+		f->other = store_new(f->base, f->server.url, "another", limits, &e);
+	assert_non_null(f->other);
+	f->store = f->other;
+	append(f, "", "thread", text);
+	f->store = mine;
+}
+
+static void turns_of_others_are_seen(void **state)
+{
+	struct fixture *f = start(state);
+	struct buf want = BUF_INIT(10000);
+	char text[8];
+
+	append(f, "", "thread", "a");
+	buf_adds(&want, "a");
+	for (int i = 0; i < 100; i++) { /* 1, then 2, ... of them are new to it, at last more than there are marks */
+		for (int n = 0; n <= i / 2; n++) {
+			snprintf(text, sizeof text, "%d-%d", i, n);
+			if (n % 8 == 7)
+				append(f, "", "thread", text);
+			else
+				append_by_other(f, &no_limits, text);
+			buf_addf(&want, " %s", text);
+		}
+		assert_thread(f, "", "thread", want.data);
+		if (i == 15)
+			i = 79;
+		if (i == 82)
+			break;
+	}
+	buf_free(&want);
+}
+
+static void what_was_loaded_is_not_parsed_again(void **state)
+{
+	struct fixture *f = start(state);
+	struct redis_keys keys;
+
+	redis_keys_of(&keys, "", "thread", "");
+	append(f, "", "thread", "one");
+	append(f, "", "thread", "two");
+	assert_thread(f, "", "thread", "one two");
+	DIRECT(f, "LSET", keys.turns, "0", "not sent again");
+	append_by_other(f, &no_limits, "three");
+	assert_thread(f, "", "thread", "one two three");
+	DIRECT(f, "SCRIPT", "FLUSH");
+	append_by_other(f, &no_limits, "four");
+	assert_thread(f, "", "thread", "one two three four");
+	DIRECT(f, "SCRIPT", "FLUSH");
+	assert_thread(f, "", "thread", "one two three four");
+}
+
+static void loads_at_once_see_the_same(void **state)
+{
+	struct fixture *f = start(state);
+
+	append(f, "", "thread", "one");
+	for (int round = 0; round < 3; round++) {
+		start_load(f, "", "thread");
+		start_append(f, "", "thread", "x");
+		start_load(f, "", "thread");
+		start_load(f, "", "thread");
+		run(f, 4);
+		assert_int_equal(json_array_size(f->loaded), round + 2);
+	}
+	assert_thread(f, "", "thread", "one x x x");
+}
+
+static void a_thread_that_was_deleted_is_begun_again(void **state)
+{
+	struct fixture *f = start(state);
+	struct redis_keys keys;
+
+	redis_keys_of(&keys, "", "thread", "");
+	append(f, "", "thread", "one");
+	append(f, "", "thread", "two");
+	assert_thread(f, "", "thread", "one two");
+	DIRECT(f, "DEL", keys.turns, keys.meta);
+	append_by_other(f, &no_limits, "new");
+	append_by_other(f, &no_limits, "newer");
+	assert_thread(f, "", "thread", "new newer");
+	DIRECT(f, "DEL", keys.turns, keys.meta);
+	assert_thread(f, "", "thread", "");
+	append_by_other(f, &no_limits, "newest");
+	assert_thread(f, "", "thread", "newest");
+	/* Redis may evict one of the two keys. */
+	DIRECT(f, "DEL", keys.turns);
+	assert_thread(f, "", "thread", "");
+	append_by_other(f, &no_limits, "second");
+	assert_thread(f, "", "thread", "second");
+	DIRECT(f, "DEL", keys.meta);
+	assert_thread(f, "", "thread", "second");
+	append_by_other(f, &no_limits, "third");
+	assert_thread(f, "", "thread", "second third");
+	append_by_other(f, &no_limits, "fourth");
+	assert_thread(f, "", "thread", "second third fourth");
+}
+
+static void turns_that_others_dropped_are_dropped(void **state)
+{
+	struct store_limits limits = no_limits;
+	struct fixture *f = start(state);
+	struct redis_keys keys;
+	char text[8], want[64];
+
+	redis_keys_of(&keys, "", "thread", "");
+	limits.thread_bytes = 600;
+	for (int i = 10; i < 30; i++) {
+		snprintf(text, sizeof text, "%d", i);
+		append_by_other(f, &limits, text);
+		start_load(f, "", "thread");
+		run(f, 1);
+		assert_int_equal(json_array_size(f->loaded), atoi(DIRECT(f, "LLEN", keys.turns)));
+	}
+	snprintf(want, sizeof want, "%d %d %d", 27, 28, 29);
+	assert_thread(f, "", "thread", want);
+}
+
+static void an_answer_that_another_deleted_is_gone(void **state)
+{
+	static const char *const ids[] = {"resp_1", "resp_2", "resp_3", "resp_4"};
+	struct fixture *f = start(state);
+	struct store *mine = f->store;
+
+	for (int i = 0; i < 4; i++) {
+		start_answer(f, "thread", ids[i], ids[i]);
+		run(f, 1);
+	}
+	append_by_other(f, &no_limits, "a");
+	assert_thread(f, "", "thread", "resp_1 resp_2 resp_3 resp_4 a");
+	f->store = f->other;
+	assert_deletes(f, "thread", "resp_2", true);
+	f->store = mine;
+	assert_thread(f, "", "thread", "resp_1 resp_3 resp_4 a");
+	f->store = f->other;
+	assert_deletes(f, "thread", "resp_3", true);
+	f->store = mine;
+	append_by_other(f, &no_limits, "b");
+	assert_thread(f, "", "thread", "resp_1 resp_4 a b");
+	start_answer(f, "thread", "last", "resp_5");
+	run(f, 1);
+	assert_thread(f, "", "thread", "resp_1 resp_4 a b last");
+	f->store = f->other;
+	assert_deletes(f, "thread", "resp_5", true);
+	f->store = mine;
+	append_by_other(f, &no_limits, "c");
+	assert_thread(f, "", "thread", "resp_1 resp_4 a b c");
+	append_by_other(f, &no_limits, "d");
+	assert_thread(f, "", "thread", "resp_1 resp_4 a b c d");
+}
+
+/* A replica that had not received the last turns takes over: numbers and places are as before, turns are not. */
+static void what_a_new_master_has_lost_is_lost(void **state)
+{
+	struct fixture *f = start(state);
+	struct redis_keys keys;
+
+	redis_keys_of(&keys, "", "thread", "");
+	append(f, "", "thread", "one");
+	DIRECT(f, "COPY", keys.turns, "replica:t");
+	DIRECT(f, "COPY", keys.meta, "replica:m");
+	append(f, "", "thread", "lost");
+	append(f, "", "thread", "two");
+	assert_thread(f, "", "thread", "one lost two");
+	DIRECT(f, "RENAME", "replica:t", keys.turns);
+	DIRECT(f, "RENAME", "replica:m", keys.meta);
+	append_by_other(f, &no_limits, "instead");
+	append_by_other(f, &no_limits, "two");
+	assert_thread(f, "", "thread", "one instead two");
+}
+
+/* One that marks nothing, while hosts are being upgraded. */
+static void turns_of_an_older_service_are_seen(void **state)
+{
+	static const char old[] =
+		"{\"number\":2,\"at\":1,\"id\":\"0123456789abcdef\",\"messages\":"
+		"[{\"role\":\"user\",\"content\":\"old\"}]}";
+	struct fixture *f = start(state);
+	struct redis_keys keys;
+
+	redis_keys_of(&keys, "", "thread", "");
+	append(f, "", "thread", "one");
+	assert_thread(f, "", "thread", "one");
+	for (int i = 0; i < 2; i++) {
+		DIRECT(f, "RPUSH", keys.turns, old);
+		DIRECT(f, "HINCRBY", keys.meta, "n", "1");
+		assert_thread(f, "", "thread", i == 0 ? "one old" : "one old old");
+	}
+	append(f, "", "thread", "two");
+	assert_thread(f, "", "thread", "one old old two");
+	append(f, "", "thread", "three");
+	assert_thread(f, "", "thread", "one old old two three");
+}
+
+/* ---- answers that are cut, or wrong ---- */
+
+/* Between a store and the server: it forwards so much of what the server sends, then ends the connection. */
+struct cutter {
+	struct event_base *base;
+	struct sockaddr_un server;
+	struct evconnlistener *listener;
+	struct bufferevent *ends[2]; /* the store's, the server's; NULL: not connected */
+	size_t left;                 /* bytes; SIZE_MAX: any number */
+	int connections;
+	const char *instead; /* of what the server sends; NULL: that */
+};
+
+static void cutter_end(struct cutter *c)
+{
+	for (size_t i = 0; i < 2; i++) {
+		if (c->ends[i] != NULL)
+			bufferevent_free(c->ends[i]);
+		c->ends[i] = NULL;
+	}
+}
+
+static void on_bytes(struct bufferevent *from, void *arg)
+{
+	struct cutter *c = arg;
+	struct evbuffer *in = bufferevent_get_input(from);
+	struct evbuffer *out = bufferevent_get_output(c->ends[from == c->ends[0]]);
+
+	if (from == c->ends[0]) {
+		evbuffer_add_buffer(out, in);
+		return;
+	}
+	if (c->instead != NULL) {
+		evbuffer_drain(in, evbuffer_get_length(in));
+		evbuffer_add(out, c->instead, strlen(c->instead));
+		c->instead = NULL;
+		return;
+	}
+	if (c->left == SIZE_MAX || evbuffer_get_length(in) < c->left) {
+		c->left -= c->left == SIZE_MAX ? 0 : evbuffer_get_length(in);
+		evbuffer_add_buffer(out, in);
+		return;
+	}
+	evbuffer_remove_buffer(in, out, c->left);
+	evbuffer_write(out, bufferevent_getfd(c->ends[0]));
+	c->left = SIZE_MAX;
+	cutter_end(c);
+}
+
+static void on_end(struct bufferevent *from, short what, void *arg)
+{
+	(void)from;
+	if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR))
+		cutter_end(arg);
+}
+
+static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)
+{
+	struct cutter *c = arg;
+
+	(void)l, (void)from, (void)len;
+	cutter_end(c);
+	c->connections++;
+	c->ends[0] = bufferevent_socket_new(c->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	c->ends[1] = bufferevent_socket_new(c->base, -1, BEV_OPT_CLOSE_ON_FREE);
+	for (size_t i = 0; i < 2; i++) {
+		assert_non_null(c->ends[i]);
+		bufferevent_setcb(c->ends[i], on_bytes, NULL, on_end, c);
+	}
+	bufferevent_socket_connect(c->ends[1], (struct sockaddr *)&c->server, sizeof c->server);
+	for (size_t i = 0; i < 2; i++)
+		bufferevent_enable(c->ends[i], EV_READ | EV_WRITE);
+}
+
+/* The store is from now on behind it. */
+static void cutter_start(struct cutter *c, struct fixture *f)
+{
+	struct sockaddr_un own = {.sun_family = AF_UNIX};
+	char url[sizeof f->server.url];
+
+	*c = (struct cutter){.base = f->base, .server = {.sun_family = AF_UNIX}, .left = SIZE_MAX};
+	snprintf(c->server.sun_path, sizeof c->server.sun_path, "%s/socket", f->server.directory);
+	snprintf(own.sun_path, sizeof own.sun_path, "%s/cutter", f->server.directory);
+	c->listener = evconnlistener_new_bind(f->base, on_connection, c, LEV_OPT_CLOSE_ON_FREE, -1,
+	                                      (struct sockaddr *)&own, sizeof own);
+	assert_non_null(c->listener);
+	memcpy(url, f->server.url, sizeof url);
+	snprintf(f->server.url, sizeof f->server.url, "redis+unix://%s/cutter", f->server.directory);
+	open_store(f, "run", &no_limits);
+	memcpy(f->server.url, url, sizeof url);
+}
+
+static void cutter_free(struct cutter *c)
+{
+	cutter_end(c);
+	evconnlistener_free(c->listener);
+}
+
+static void an_answer_that_is_cut_is_requested_again(void **state)
+{
+	struct fixture *f = start(state);
+	struct cutter c;
+
+	cutter_start(&c, f);
+	append(f, "", "thread", "one");
+	append(f, "", "thread", "two");
+	for (size_t left = 1; left < 150; left += 7) { /* 0 or 1 turn is new */
+		const int before = c.connections;
+
+		assert_thread(f, "", "thread", "one two");
+		append_by_other(f, &no_limits, "three");
+		c.left = left;
+		assert_thread(f, "", "thread", "one two three");
+		assert_int_equal(c.connections, before + 1);
+		DIRECT(f, "FLUSHALL");
+		append_by_other(f, &no_limits, "one");
+		append_by_other(f, &no_limits, "two");
+		c.left = left;
+		assert_thread(f, "", "thread", "one two");
+		assert_int_equal(c.connections, before + 2);
+	}
+	cutter_free(&c);
+}
+
+static void a_wrong_answer_is_an_error(void **state)
+{
+	static const char *const wrong[] = {"*0\r\n",
+	                                    "$4\r\nnone\r\n",
+	                                    ":3\r\n",
+	                                    "*3\r\n:2\r\n:2\r\n$1\r\nx\r\n",
+	                                    "*3\r\n:2\r\n:0\r\n*1\r\n$1\r\nx\r\n",
+	                                    "*3\r\n:3\r\n:2\r\n*0\r\n",
+	                                    "*3\r\n:1\r\n:2\r\n*0\r\n",
+	                                    "*3\r\n:2\r\n:3\r\n*0\r\n",
+	                                    "*3\r\n:-9223372036854775807\r\n:9223372036854775807\r\n*0\r\n",
+	                                    "*3\r\n:9223372036854775807\r\n:-9223372036854775807\r\n*0\r\n",
+	                                    "*4\r\n:2\r\n:2\r\n*0\r\n:1\r\n"};
+	struct fixture *f = start(state);
+	struct cutter c;
+
+	cutter_start(&c, f);
+	append(f, "", "thread", "one");
+	append(f, "", "thread", "two");
+	for (int i = 0; i < 2; i++) /* the server now has the script */
+		assert_thread(f, "", "thread", "one two");
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		assert_thread(f, "", "thread", "one two");
+		c.instead = wrong[i];
+		start_load(f, "", "thread");
+		run(f, 1);
+		assert_non_null(strstr(f->error.text, "no list of turns"));
+		assert_null(f->loaded);
+	}
+	assert_thread(f, "", "thread", "one two");
+	cutter_free(&c);
 }
 
 /* ---- Redis is away ---- */
@@ -692,6 +1057,16 @@ int main(void)
 		TEST(threads_and_answers_are_deleted),
 		TEST(deletions_run_in_their_order),
 		TEST(a_deletion_while_it_is_away_fails_and_loses_nothing),
+		TEST(turns_of_others_are_seen),
+		TEST(what_was_loaded_is_not_parsed_again),
+		TEST(loads_at_once_see_the_same),
+		TEST(a_thread_that_was_deleted_is_begun_again),
+		TEST(turns_that_others_dropped_are_dropped),
+		TEST(an_answer_that_another_deleted_is_gone),
+		TEST(what_a_new_master_has_lost_is_lost),
+		TEST(turns_of_an_older_service_are_seen),
+		TEST(an_answer_that_is_cut_is_requested_again),
+		TEST(a_wrong_answer_is_an_error),
 		TEST(turns_wait_while_it_is_away),
 		TEST(the_oldest_are_lost_where_too_many_wait),
 		TEST(a_stopped_server_costs_a_deadline_once),
