@@ -76,6 +76,7 @@ def test_turns_go_on_while_redis_is_away_and_are_stored_later(testbed):
         assert said(llm) == [f"away {n}", "after"]
 
 
+@pytest.mark.long
 def test_what_waits_is_bounded_and_what_is_lost_is_counted(testbed):
     redis = Redis(testbed)
     service, llm = one(testbed, f"redis://{redis.host}", "threads.max_unsaved_bytes=20000")
@@ -165,6 +166,7 @@ def test_a_server_that_stores_nothing_is_read(testbed, break_it, fix_it, word):
     assert len(service.ctl("threads", "show", LONG)["turns"]) == 3
 
 
+@pytest.mark.long
 def test_passwords_are_needed_and_never_shown(testbed):
     redis = Redis(testbed, "--requirepass", "hush-hush")
     service, llm = one(testbed, f"redis://{redis.host}")
