@@ -8,6 +8,8 @@ libttagent_a_SOURCES += \
 	core/turn/history.h \
 	core/turn/place_queue.c \
 	core/turn/place_queue.h \
+	core/turn/place_wait.c \
+	core/turn/place_wait.h \
 	core/turn/prompt.c \
 	core/turn/prompt.h \
 	core/turn/prompt_fields.c \

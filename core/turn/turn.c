@@ -117,7 +117,7 @@ static void log_turn(const struct turn *t, const struct usage *u)
 		.tokens = u->tokens,
 		.ttft = seconds(u->ttft_ns),
 		.total = seconds(u->total_ns),
-		.queue_ms = waited_ms(t->queue.waited_ns),
+		.queue_ms = waited_ms(t->queue.wait.waited_ns),
 		.tool_runs = t->log.tool_runs,
 		.failovers = t->log.failovers,
 	};
@@ -331,7 +331,6 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	t->attempted = request->attempted;
 	t->arg = request->arg;
 	t->log.status = "cancelled";
-	t->queue.key = request->key;
 	t->config = s->config(s->arg);
 	c->request = request->chat;
 	c->alone = utf8_is_blank(c->request.thread_id);
@@ -356,6 +355,7 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	}
 	memset(&request->chat, 0, sizeof request->chat);
 	begin_trace(t, request->trace);
+	turn_queue_init(t, request->key);
 	counters_add(s->counters, request->resumed != NULL ? COUNTER_ANSWERS_RESUMED : COUNTER_TURNS, 1);
 	if (request->resumed != NULL)
 		resume(t, request->resumed);

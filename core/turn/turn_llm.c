@@ -174,7 +174,7 @@ enum step turn_choose(struct turn *t)
 		.quirks = s->quirks,
 		.client = t->conversation.client,
 	};
-	struct candidate_wish wish = {.balance = s->balance, .forced = t->queue.forced, .config = t->config};
+	struct candidate_wish wish = {.balance = s->balance, .config = t->config};
 	struct status_snapshot *snapshot = s->snapshot(s->arg);
 	const struct status_llm *next = NULL;
 	struct candidate_group group;
@@ -188,10 +188,9 @@ enum step turn_choose(struct turn *t)
 		candidates_group(snapshot, s->cooldown, &up->tried, needs, clock_wall_ms(), &group);
 	if (snapshot != NULL && status_header(snapshot)->candidate_count > 1)
 		wish.thread = thread_of(&t->conversation);
-	if (group.count > 0 && !turn_queue_is_before(t, snapshot, &group))
-		next = candidates_take(&group, &wish, &up->place);
+	if (group.count > 0)
+		next = place_wait_take(&t->queue.wait, snapshot, &group, &wish, &up->place);
 	if (group.count > 0 && next == NULL) {
-		turn_queue_choose(t, snapshot, group.llms[0]);
 		status_release(snapshot);
 		return STEP_QUEUE;
 	}

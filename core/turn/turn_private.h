@@ -16,6 +16,7 @@
 #define TT_TURN_TURN_PRIVATE_H
 
 #include "core/turn/attempt.h"
+#include "core/turn/place_wait.h"
 #include "core/turn/tool_round.h"
 #include "core/turn/turn.h"
 
@@ -83,18 +84,10 @@ struct upstream {
 	enum attempt_result failure; /* how the attempt ended whose failure the user is told */
 };
 
-/* The wait for a place at one of the replicas that may answer, before an attempt. */
+/* The wait for a place, before an attempt. */
 struct queueing {
-	struct place_waiter waiter;
-	uint64_t key;      /* whose turn it is, among those that wait */
-	uint64_t group;    /* of replicas */
-	unsigned model;    /* of these, for counters */
-	bool granted;      /* a place: it need not let others go first */
-	bool forced;       /* there is no queue: it takes one even if there is none */
-	int64_t began_ns;  /* 0: it does not wait */
-	int64_t waited_ns; /* all times together */
-	int64_t until_ms, beat_ms;
-	struct span span;
+	struct place_wait wait;
+	int64_t beat_ms; /* when the client is sent something next */
 };
 
 /* The rounds of tools between two attempts. */
@@ -181,11 +174,8 @@ void turn_attempt_stop(struct turn *t);
 #define TURN_NO_ANSWER "No language model could answer right now. Please try again in a moment."
 /* ---- turn_queue.c ---- */
 
-/* Whether others wait for the places of this group, and are next. */
-bool turn_queue_is_before(const struct turn *t, const struct status_snapshot *s, const struct candidate_group *g);
-/* All replicas of this one are full: it is these that QUEUE waits for. */
-void turn_queue_choose(struct turn *t, const struct status_snapshot *s, const struct status_llm *l);
-enum step turn_queue(struct turn *t); /* waits until there is a place */
+void turn_queue_init(struct turn *t, uint64_t key); /* once the turn has its trace */
+enum step turn_queue(struct turn *t);               /* waits until there is a place */
 enum step turn_queue_called(struct turn *t);
 enum step turn_queue_late(struct turn *t);
 void turn_queue_leave(struct turn *t); /* it has taken a place, or wants none; need not wait */
