@@ -38,11 +38,14 @@ void api_refuse(struct connection *c, int status, const char *headers, const cha
 	                     status == 404 ? "not_found" : NULL));
 }
 
+void api_fail_with(struct connection *c, enum failure why, const char *headers, const char *text)
+{
+	respond(c, openai_failure(why)->status, headers, openai_error_of(why, text));
+}
+
 void api_fail(struct connection *c, enum failure why, const char *text)
 {
-	const struct openai_failure *f = openai_failure(why);
-
-	respond(c, f->status, f->headers, openai_error_of(why, text));
+	api_fail_with(c, why, openai_failure(why)->headers, text);
 }
 
 const struct api_form api_openai = {

@@ -37,5 +37,7 @@ void api_refuse(struct connection *c, int status, const char *headers, const cha
 
 /* The same for a failure. */
 void api_fail(struct connection *c, enum failure why, const char *text);
+/* With these headers instead of the usual ones: more lines, each ended by \r\n. */
+void api_fail_with(struct connection *c, enum failure why, const char *headers, const char *text);
 
 #endif

@@ -320,10 +320,9 @@ static void on_held_stop(void *arg)
 	on_held_closed(chat);
 }
 
-/* Among which the places at a full model are shared fairly. */
-static uint64_t key_of(const struct access_identity *i, const char *address)
+uint64_t chat_client_key(const struct connection *c, const char *address)
 {
-	uint64_t key = access_client_number(i);
+	uint64_t key = access_client_number(connection_identity(c));
 
 	return key != 0 ? key : admission_client(address);
 }
@@ -344,7 +343,7 @@ static void start(struct worker *w, struct connection *c, struct turn_request *r
 	request->arg = chat;
 	request->attempted = on_attempted;
 	request->identity = connection_identity(c);
-	request->key = key_of(connection_identity(c), request->client);
+	request->key = chat_client_key(c, request->client);
 	request->chat.user_agent = connection_params(c)->user_agent;
 	chat->prompt = tokens_of(request->chat.content);
 	for (size_t i = 0; i < json_array_size(request->chat.messages); i++)

@@ -14,6 +14,9 @@ void chat_dispatch(const struct protocol *p, struct worker *w, struct connection
 /* The trace that the request on c belongs to, by its headers. */
 void chat_receive_trace(const struct connection *c, struct trace_context *out);
 
+/* Among whose requests the places at a full model are shared fairly. address: NULL: not known. */
+uint64_t chat_client_key(const struct connection *c, const char *address);
+
 /* Who sent a request, which may have waited since. */
 struct chat_client {
 	const char *address; /* NULL: not known */

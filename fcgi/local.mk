@@ -87,6 +87,7 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/relay.h \
 	fcgi/relay_llm.c \
 	fcgi/relay_private.h \
+	fcgi/relay_queue.c \
 	fcgi/request_log.c \
 	fcgi/request_log.h \
 	fcgi/response.c \

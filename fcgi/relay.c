@@ -52,6 +52,8 @@ static void relay_free(struct relay *r)
 {
 	if (r == NULL)
 		return;
+	if (r->wait.services != NULL)
+		relay_queue_leave(r);
 	relay_llm_give_place(r, BALANCE_WITHDRAWN);
 	if (r->snapshot != NULL)
 		status_release(r->snapshot);
@@ -78,6 +80,7 @@ static void account(struct relay *r, const char *status)
 		.tokens = r->stream.events,
 		.ttft = r->first_ns != 0 ? (double)(r->first_ns - r->began_ns) / 1e9 : (double)NAN,
 		.total = (double)(clock_mono_ns() - r->began_ns) / 1e9,
+		.queue_ms = r->wait.waited_ns != 0 ? (double)r->wait.waited_ns / 1e6 : (double)NAN,
 		.failovers = r->failovers,
 		.replica = r->replica,
 	};
@@ -160,6 +163,26 @@ void relay_give_refusal(struct relay *r)
 	connection_own(r->connection, NULL, NULL);
 	response_whole(r->connection, (int)r->rejection.status, r->rejection.type, headers,
 	               r->rejection.body.len > 0 ? r->rejection.body.data : "", r->rejection.body.len);
+	relay_free(r);
+}
+
+void relay_refuse(struct relay *r, const struct place_refusal *refusal)
+{
+	char headers[64], event[OPENAI_EVENT_MAX];
+
+	snprintf(r->reason, sizeof r->reason, "%s", refusal->reason);
+	counters_add(worker_counters(r->worker), COUNTER_TURNS_REFUSED, 1);
+	if (r->begun) {
+		output_write(relay_output(r), event,
+		             openai_error_event(event, sizeof event, FAILURE_FULL, refusal->text));
+		output_set_state(relay_output(r), PHASE_COMPLETE, false);
+		relay_end(r, "refused");
+		return;
+	}
+	account(r, "refused");
+	connection_own(r->connection, NULL, NULL);
+	snprintf(headers, sizeof headers, "Retry-After: %u\r\n", refusal->retry_s);
+	api_fail_with(r->connection, FAILURE_FULL, headers, refusal->text);
 	relay_free(r);
 }
 
@@ -329,6 +352,7 @@ static void start(const struct relay_kind *k, struct worker *w, struct connectio
 	r->trace = trace->valid ? trace_new(trace, false, 0) : NULL;
 	trace_begin(r->trace, &r->span);
 	r->began_ns = clock_mono_ns();
+	relay_queue_init(r, chat_client_key(c, address));
 	if (relay_llm_init(r) < 0 || r->config == NULL) {
 		refuse(k, w, c, FAILURE_UNAVAILABLE, r->config == NULL ? NO_LLM : NO_MEMORY);
 		relay_free(r);

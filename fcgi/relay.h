@@ -21,6 +21,7 @@ struct relay_kind {
 	const struct api_form *form; /* in which it is refused; NULL: OpenAI's */
 	/* What is said where no server of the model has that endpoint; NULL: what it says itself. */
 	const char *unsupported;
+	bool needs_no_place; /* no model runs for it: it waits for none */
 };
 
 /* Answers the request on c, now or later. */

@@ -163,7 +163,7 @@ void relay_llm_choose(struct relay *r)
 		.quirks = r->services->quirks,
 		.client = connection_identity(r->connection),
 	};
-	const struct candidate_wish wish = {.balance = r->services->balance, .forced = true, .config = r->config};
+	struct candidate_wish wish = {.balance = r->services->balance, .config = r->config};
 	struct status_snapshot *snapshot = r->services->snapshot(r->services->arg);
 	struct candidate_group group = {.count = 0};
 	const struct status_llm *next = NULL;
@@ -171,7 +171,13 @@ void relay_llm_choose(struct relay *r)
 	if (snapshot != NULL)
 		candidates_group(snapshot, r->services->cooldown, &r->tried, needs, clock_wall_ms(), &group);
 	if (group.count > 0)
-		next = candidates_take(&group, &wish, &r->place);
+		next = place_wait_take(&r->wait, snapshot, &group, &wish, &r->place);
+	if (group.count > 0 && next == NULL) {
+		status_release(snapshot);
+		relay_queue_enter(r);
+		return;
+	}
+	relay_queue_leave(r);
 	if (next == NULL) {
 		if (snapshot != NULL)
 			status_release(snapshot);
@@ -197,7 +203,9 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	counters_begin_work(r->services->counters);
-	if (r->repeats)
+	if (relay_queue_waits(r))
+		relay_queue_late(r);
+	else if (r->repeats)
 		attempt(r);
 	else
 		relay_llm_choose(r);
@@ -263,6 +271,16 @@ static void begin(struct relay *r, size_t length)
 		snprintf(headers + len, sizeof headers - len, "Content-Length: %zu\r\n", length);
 	response_head(r->connection, (int)r->status, r->type, headers);
 	output_set_state(relay_output(r), r->is_stream ? PHASE_EVENTS : PHASE_BYTES, false);
+}
+
+void relay_llm_begin_stream(struct relay *r)
+{
+	if (r->begun)
+		return;
+	r->status = 200;
+	snprintf(r->type, sizeof r->type, "%s", "text/event-stream");
+	r->is_stream = true;
+	begin(r, SIZE_MAX);
 }
 
 /* From here on it is this LLM's answer, or a broken one. */

@@ -3,6 +3,7 @@
  *
  * relay.c      the request: whether it may be relayed, its body, its client, and its ends
  * relay_llm.c  the LLMs: which one is asked, what it answers, and what follows when it fails
+ * relay_queue.c  the wait for a place at one of them
  */
 #ifndef TT_FCGI_RELAY_PRIVATE_H
 #define TT_FCGI_RELAY_PRIVATE_H
@@ -11,6 +12,7 @@
 #include "core/base/buf.h"
 #include "core/protocol/openai_relay.h"
 #include "core/turn/attempt.h"
+#include "core/turn/place_wait.h"
 #include "core/turn/turn.h"
 #include "fcgi/relay.h"
 
@@ -43,7 +45,9 @@ struct relay {
 	size_t body_len;
 	struct trace *trace;
 	struct span span;
-	struct event *again; /* another LLM is asked, outside the callbacks of the one before */
+	struct event *again; /* another LLM is asked, outside the callbacks of the one before; or it has waited */
+	struct place_wait wait;
+	int64_t beat_ms; /* while it waits: when a stream is sent something next */
 	int64_t began_ns, first_ns, deadline_ms;
 	int64_t prompt, tokens; /* of the request, roughly; that the attempts took */
 
@@ -92,14 +96,30 @@ void relay_end_broken(struct relay *r, enum failure why, const char *sentence);
 void relay_fail(struct relay *r, enum failure why, const char *sentence);
 /* What an LLM's server said (r->rejection), in its words. */
 void relay_give_refusal(struct relay *r);
+/* It found no place. */
+void relay_refuse(struct relay *r, const struct place_refusal *refusal);
 
 /* ---- relay_llm.c ---- */
 
 int relay_llm_init(struct relay *r); /* -1: no memory */
-/* Asks the next LLM. The relay may be gone then. */
+/* Asks the next LLM, or waits for a place at one. The relay may be gone then. */
 void relay_llm_choose(struct relay *r);
-void relay_llm_resume(void *relay); /* the client takes more */
+void relay_llm_begin_stream(struct relay *r); /* the response's head, before an LLM answers */
+void relay_llm_resume(void *relay);           /* the client takes more */
 void relay_llm_stop(struct relay *r);
 void relay_llm_give_place(struct relay *r, enum balance_end end); /* nothing happens where none is held */
+
+/* ---- relay_queue.c ---- */
+
+void relay_queue_init(struct relay *r, uint64_t key); /* key: whose it is, among those that wait */
+/* All LLMs that may answer are full. The relay may be gone then. */
+void relay_queue_enter(struct relay *r);
+void relay_queue_late(struct relay *r);  /* while it waits, its timer has run out; likewise */
+void relay_queue_leave(struct relay *r); /* need not wait */
+
+static inline bool relay_queue_waits(const struct relay *r)
+{
+	return r->wait.waiter.queue != NULL;
+}
 
 #endif

@@ -12,6 +12,7 @@ static void answer(struct worker *w, struct connection *c)
 		.lacks = "counts no tokens",
 		.form = &api_messages,
 		.unsupported = "The server of this model cannot count tokens.",
+		.needs_no_place = true,
 	};
 
 	relay_dispatch(&kind, w, c);

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from harness.gate import MODEL, queueing, waiting
+from harness.gate import MODEL, queueing, relayed, waiting
 from harness.http_client import Cut, Exchange
 from harness.metrics import scrape
 from harness.openai_stream import PATH, Stream, error_of, post, user
@@ -181,6 +181,7 @@ def test_priorities_come_first(testbed):
     assert all(text_of(c).startswith("answer") for c in chats)
 
 
+@pytest.mark.long
 def test_bulk_never_starves(testbed):
     """Urgent turns wait all the time. After two thirds of its time the other one is as urgent, and came first."""
     service, gate, keys = keyed(testbed, {"bulk": ["priority=low"], "urgent": ["priority=high"]}, "queue.wait=5", workers=2)
@@ -294,3 +295,170 @@ def test_who_fails_over_waits_for_a_place_at_the_next_one(testbed):
     gate.end_all()
     assert sorted(text_of(c) for c in chats) == ["answer to 0", "answer to 1", "answer to 2"]
     assert gate.most == 2
+
+
+# ---- requests that are no turns: relayed to an LLM as they are ----------------------------------------------------------
+
+EMBEDDINGS, COMPLETIONS = "/v1/embeddings", "/v1/completions"
+EMBEDDER = {"model_name": "bge-large", "model_type": "embedding", "hf_model_id": "BAAI/bge-large"}
+
+
+def send(service, message, path=COMPLETIONS, key=None, **more):
+    """Sent; not read."""
+    body = {EMBEDDINGS: {"model": EMBEDDER["hf_model_id"], "input": message}, COMPLETIONS: {"prompt": message},
+            PATH: {"messages": user(message), "n": 2}}[path]
+    return Exchange(service.host, "POST", path, {"model": f"meta-llama/{MODEL}", **body, **more}, {"Authorization": f"Bearer {key}"} if key else None)
+
+
+def answered(exchange, path, message, count=1):
+    answer = json.loads(exchange.read())
+    assert (exchange.status, answer) == (200, relayed(path, message, count))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_relayed_requests_and_turns_wait_in_one_queue(testbed, workers):
+    service, gate = queueing(testbed, "log.requests=true", replicas=2, workers=workers)
+    turns = [chat(service, "0"), chat(service, "1")]
+    gate.wait(2)
+    texts = [send(service, f"c{n}") for n in range(3)]
+    several = [send(service, f"n{n}", PATH) for n in range(2)]
+    waiting(service, 5)
+    turns.append(chat(service, "2"))
+    waiting(service, 6)
+    for n in range(6):  # each that ends makes room for one
+        gate.end()
+        gate.wait(3 + n)
+    gate.end_all()
+    assert sorted(text_of(t) for t in turns) == [f"answer to {n}" for n in range(3)]
+    for n, exchange in enumerate(texts):
+        answered(exchange, COMPLETIONS, f"c{n}")
+    for n, exchange in enumerate(several):
+        answered(exchange, PATH, f"n{n}", 2)
+    assert gate.most == 2
+    waiting(service, 0)
+    assert scrape(service).sum("queue_wait_seconds_count") == 6
+    assert len(re.findall(r" queue_ms=[1-9][0-9.]* ", service.responder.log())) == 6
+
+
+def test_embeddings_wait_for_a_place_at_their_own_model(testbed):
+    service, gate = queueing(testbed, replicas=2, deploy=lambda llm, n: llm.deployment(name=f"c-e{n}", model_impl=EMBEDDER), workers=2,
+                             others={"chat": testbed.llm().deployment(name="c-chat")})
+    exchanges = [send(service, str(n), EMBEDDINGS) for n in range(5)]
+    gate.wait(2)
+    waiting(service, 3)
+    assert scrape(service).sum("queue_turns", model="bge-large") == 3
+    for n in range(3):
+        gate.end()
+        gate.wait(3 + n)
+    gate.end_all()
+    for n, exchange in enumerate(exchanges):
+        answered(exchange, EMBEDDINGS, str(n))
+    assert gate.most == 2
+
+
+def test_relayed_requests_that_do_not_fit_are_refused(testbed):
+    service, gate = queueing(testbed, "queue.length=1", "queue.wait=60", "log.requests=true")
+    turn = chat(service, "0")
+    gate.wait(1)
+    waits = send(service, "1")
+    waiting(service, 1)
+    for path, more in (COMPLETIONS, {}), (COMPLETIONS, {"stream": True}), (PATH, {}):
+        exchange = send(service, "x", path, **more)
+        answer = json.loads(exchange.read())
+        error = error_of((exchange.status, exchange.headers, answer), 429)
+        assert (error["type"], error["code"]) == ("requests", "rate_limit_exceeded")
+        assert 1 <= int(exchange.headers["retry-after"]) <= 60
+        assert re.fullmatch(rf"All language models are busy, and too many requests .* again in {exchange.headers['retry-after']} seconds?\.", error["message"])
+    counted = post(service.host, {"model": f"meta-llama/{MODEL}", "messages": user("x")}, "/v1/messages/count_tokens")
+    assert (counted[0], counted[2]) == (200, {"input_tokens": 7})  # no model runs for it
+    assert scrape(service).sum("queue_refused_total", reason="full") == 3 == scrape(service).value("turns_total", outcome="refused")
+    wait_until(lambda: service.responder.log().count("queue_full") == 3, "each is logged", 20)
+    assert gate.begun == ["0"]
+    gate.end_all()
+    assert text_of(turn) == "answer to 0"
+    answered(waits, COMPLETIONS, "1")
+
+
+def test_a_relayed_request_waits_no_longer_than_it_may(testbed):
+    service, gate = queueing(testbed, "queue.wait=0.3")
+    turn = chat(service, "0")
+    gate.wait(1)
+    exchange = send(service, "x")
+    answer = json.loads(exchange.read())
+    assert error_of((exchange.status, exchange.headers, answer), 429)["message"].startswith("All language models are busy. ")
+    assert scrape(service).sum("queue_refused_total", reason="wait") == 1
+    gate.end_all()
+    assert text_of(turn) == "answer to 0" and gate.begun == ["0"]
+
+
+def test_a_relayed_request_whose_client_leaves_makes_room_at_once(testbed):
+    service, gate = queueing(testbed, "queue.length=1", "queue.wait=60", workers=2)
+    turn = chat(service, "0")
+    gate.wait(1)
+    send(service, "left").close()
+    waiting(service, 0)
+    left = send(service, "1")
+    waiting(service, 1)
+    turn.close()
+    gate.wait(2)
+    left.close()  # it has the place
+    last = send(service, "2")
+    gate.wait(3)
+    gate.end_all()
+    answered(last, COMPLETIONS, "2")
+    assert gate.begun == ["0", "1", "2"]
+    waiting(service, 0)
+
+
+def test_relayed_requests_are_fair_and_have_priorities(testbed):
+    service, gate, keys = keyed(testbed, {"greedy": [], "modest": [], "urgent": ["priority=high"]}, "queue.wait=100", workers=2)
+    first = chat(service, "0", key=keys["greedy"])
+    gate.wait(1)
+    exchanges = []
+    for n in range(3):
+        exchanges.append(send(service, f"g{n}", key=keys["greedy"]))
+        waiting(service, n + 1)
+    turn = enqueue(service, "m", keys["modest"], 3)
+    exchanges.append(send(service, "u", key=keys["urgent"]))
+    waiting(service, 5)
+    for n in range(5):
+        gate.end()
+        gate.wait(2 + n)
+    assert gate.begun in (["0", "u", "g0", "m", "g1", "g2"], ["0", "u", "m", "g0", "g1", "g2"]), gate.begun
+    gate.end_all()
+    assert text_of(first) == "answer to 0" and text_of(turn) == "answer to m"
+    for exchange, message in zip(exchanges, ["g0", "g1", "g2", "u"]):
+        answered(exchange, COMPLETIONS, message)
+
+
+def test_a_relayed_request_that_fails_over_waits_for_a_place(testbed):
+    service, gate = queueing(testbed, replicas=2)
+    turns = [chat(service, str(n)) for n in range(2)]
+    gate.wait(2)
+    busy = gate.running[0][1]
+    gate.failing.add(1 - busy)
+    exchange = send(service, "2")
+    waiting(service, 1)
+    gate.end(next(m for m, replica, _ in gate.running if replica != busy))  # its place is free, but it fails
+    wait_until(lambda: "attempt_failed" in service.responder.log(), "it failed", 20)
+    waiting(service, 1)
+    assert len(gate.begun) == 2
+    gate.end()
+    gate.wait(3)
+    gate.end_all()
+    assert sorted(text_of(t) for t in turns) == ["answer to 0", "answer to 1"]
+    answered(exchange, COMPLETIONS, "2")
+    assert gate.most == 2
+
+
+@pytest.mark.long
+def test_a_long_wait_of_a_relayed_stream_is_no_silence(testbed):
+    service, gate = queueing(testbed, "queue.wait=110")
+    turn = chat(service, "0")
+    gate.wait(1)
+    chunks = send(service, "1", stream=True).chunks()
+    assert next(chunks).startswith(b": ") and gate.begun == ["0"]
+    gate.end_all()
+    rest = b"".join(chunks)
+    assert b"answer to 1" in rest and rest.endswith(b"data: [DONE]\n\n")
+    assert text_of(turn) == "answer to 0"
