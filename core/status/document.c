@@ -417,11 +417,10 @@ char *document_status_initializing(size_t *len)
 	return document_status(&(struct status_view){.config = NULL}, len);
 }
 
-/* Steals more, whose members come after those of doc. */
-static char *with_members(const char *doc, size_t doc_len, json_t *more, size_t *len)
+char *document_with(const char *doc, size_t doc_len, json_t *members, size_t *len)
 {
 	size_t tail_len;
-	char *tail = finish(more, &tail_len);
+	char *tail = finish(members, &tail_len);
 	char *out = NULL;
 
 	if (tail != NULL)
@@ -439,18 +438,8 @@ static char *with_members(const char *doc, size_t doc_len, json_t *more, size_t 
 
 char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, const char *reason, size_t *len)
 {
-	return with_members(doc, doc_len,
-	                    json_pack("{s:b,s:o,s:o}", "stale", 1, "stale_since", document_seconds(since_wall_ms),
-	                              "stale_reason", document_string(reason)),
-	                    len);
-}
-
-char *document_with_replicas(const char *doc, size_t doc_len, json_t *replicas, size_t *len)
-{
-	return with_members(doc, doc_len, json_pack("{s:o}", "replicas", replicas), len);
-}
-
-char *document_with_conversations(const char *doc, size_t doc_len, json_t *conversations, size_t *len)
-{
-	return with_members(doc, doc_len, json_pack("{s:o}", "conversations", conversations), len);
+	return document_with(doc, doc_len,
+	                     json_pack("{s:b,s:o,s:o}", "stale", 1, "stale_since", document_seconds(since_wall_ms),
+	                               "stale_reason", document_string(reason)),
+	                     len);
 }

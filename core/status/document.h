@@ -24,11 +24,8 @@ char *document_status_initializing(size_t *len);
  * "stale_reason":TEXT` at its end. */
 char *document_stale(const char *doc, size_t doc_len, int64_t since_wall_ms, const char *reason, size_t *len);
 
-/* The same with `"replicas":[...]`, which is stolen; NULL: no memory. */
-char *document_with_replicas(const char *doc, size_t doc_len, json_t *replicas, size_t *len);
-
-/* And with `"conversations":{...}`, likewise. */
-char *document_with_conversations(const char *doc, size_t doc_len, json_t *conversations, size_t *len);
+/* The same with these members, at least one; the object is stolen. NULL: no memory. */
+char *document_with(const char *doc, size_t doc_len, json_t *members, size_t *len);
 
 /* Answer of the command `models`: all LLMs, candidates first, best first. New reference; NULL:
  * out of memory. */

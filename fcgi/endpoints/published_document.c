@@ -4,6 +4,7 @@
 #include "core/status/counters.h"
 #include "core/status/document.h"
 #include "core/turn/candidates.h"
+#include "core/turn/turn.h"
 #include "fcgi/dispatch.h"
 #include "fcgi/response.h"
 
@@ -92,7 +93,7 @@ char *published_document_copy(struct published *p, enum published_document which
 	}
 	more = copy != NULL && !is_brief ? conversations(p, which) : NULL;
 	if (more != NULL) {
-		longer = document_with_conversations(copy, *len, more, len);
+		longer = document_with(copy, *len, json_pack("{s:o}", "conversations", more), len);
 		free(copy);
 		copy = longer;
 	}
@@ -129,27 +130,65 @@ static json_t *replicas(const struct status_snapshot *s, const char *run_dir)
 	return list;
 }
 
+/* How many wait for a place, of all workers; NULL: none. */
+static json_t *waiting_of(struct worker *w, const char *run_dir)
+{
+	const struct chat_services *services = worker_chat_services(w);
+	bool any = services != NULL && place_queue_is_used(services->places);
+	struct counters_total *t = any ? counters_read(run_dir, NULL) : NULL;
+	const size_t at = counter_series_info(SERIES_QUEUED)->at;
+	json_t *models = json_array();
+	int64_t all = 0;
+
+	for (size_t i = 0; t != NULL && i < t->member_count[LABEL_MODEL]; i++) {
+		const struct counter_member *m = &t->members[LABEL_MODEL][i];
+
+		if (m->values[at] <= 0)
+			continue;
+		all += m->values[at];
+		json_array_append_new(
+			models, json_pack("{s:s, s:I}", "model_name", m->name, "waiting", (json_int_t)m->values[at]));
+	}
+	counters_total_free(t);
+	if (all == 0) {
+		json_decref(models);
+		return NULL;
+	}
+	return json_pack("{s:I, s:o}", "all", (json_int_t)all, "models", models);
+}
+
+/* What only the workers know, beside what was published; NULL: nothing. */
+static json_t *members_of(struct worker *w, const struct status_snapshot *s, const char *run_dir)
+{
+	json_t *list = replicas(s, run_dir), *waiting = waiting_of(w, run_dir), *members = NULL;
+
+	if (list != NULL || waiting != NULL)
+		members = json_pack("{s:o*, s:o*}", "replicas", list, "waiting", waiting);
+	return members;
+}
+
 /* As it was published it need not be copied. */
 void published_document_answer(struct worker *w, struct connection *c, enum published_document which)
 {
 	struct published *p = worker_published(w);
 	struct status_snapshot *s = published_acquire(p);
 	bool is_brief = published_document_is_brief(p, dispatch_is_admin(c));
-	json_t *more = s != NULL && !is_brief && which == PUBLISHED_STATUS ? replicas(s, published_run_dir(p)) : NULL;
-	json_t *waiting = is_brief ? NULL : conversations(p, which);
+	json_t *more =
+		s != NULL && !is_brief && which == PUBLISHED_STATUS ? members_of(w, s, published_run_dir(p)) : NULL;
+	json_t *unsaved = is_brief ? NULL : conversations(p, which);
 	struct status_text t;
 	char *copy, *with;
 	size_t len = 0;
 
 	if (more != NULL) {
 		copy = published_document_copy(p, which, false, &len);
-		with = copy != NULL ? document_with_replicas(copy, len, more, &len) : NULL;
+		with = copy != NULL ? document_with(copy, len, more, &len) : NULL;
 		if (copy == NULL)
 			json_decref(more);
 		response_document(c, with, len);
 		free(with);
 		free(copy);
-	} else if (s != NULL && !is_brief && waiting == NULL && !published_is_stale(p, NULL, NULL)) {
+	} else if (s != NULL && !is_brief && unsaved == NULL && !published_is_stale(p, NULL, NULL)) {
 		t = document_of(s, which);
 		response_document(c, status_text(s, t), t.length);
 	} else {
@@ -157,6 +196,6 @@ void published_document_answer(struct worker *w, struct connection *c, enum publ
 		response_document(c, copy, len);
 		free(copy);
 	}
-	json_decref(waiting);
+	json_decref(unsaved);
 	status_release(s);
 }

@@ -347,6 +347,8 @@ def test_embeddings_wait_for_a_place_at_their_own_model(testbed):
     gate.wait(2)
     waiting(service, 3)
     assert scrape(service).sum("queue_turns", model="bge-large") == 3
+    shown = lambda: service.status().get("waiting")  # a worker that has no turn in the queue knows of it within a second
+    wait_until(lambda: shown() == {"all": 3, "models": [{"model_name": "bge-large", "waiting": 3}]}, f"/status counts them: {shown()}", 20)
     for n in range(3):
         gate.end()
         gate.wait(3 + n)
@@ -354,6 +356,7 @@ def test_embeddings_wait_for_a_place_at_their_own_model(testbed):
     for n, exchange in enumerate(exchanges):
         answered(exchange, EMBEDDINGS, str(n))
     assert gate.most == 2
+    wait_until(lambda: shown() is None, "nothing waits", 20)
 
 
 def test_relayed_requests_that_do_not_fit_are_refused(testbed):
