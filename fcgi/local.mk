@@ -55,6 +55,7 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/endpoints/v1_messages.c \
 	fcgi/endpoints/v1_messages_count_tokens.c \
 	fcgi/endpoints/v1_models.c \
+	fcgi/endpoints/v1_conversations.c \
 	fcgi/endpoints/v1_responses.c \
 	fcgi/event_feed.c \
 	fcgi/event_feed.h \

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 libttagent_a_SOURCES += \
+	core/protocol/conversations.c \
+	core/protocol/conversations.h \
 	core/protocol/json_body.c \
 	core/protocol/json_body.h \
 	core/protocol/json_error.c \

@@ -27,6 +27,9 @@ bool responses_is_id(const char *id);
 /* protocol_responses.parse. */
 int responses_parse(const char *body, size_t len, struct chat_request *r, json_t **problem);
 
+/* What input of the body says: stored and messages of r. */
+openai_take_fn responses_take_input;
+
 /* An answer as it was stored: record is what protocol_responses.record gave, turn the messages with it. A new
  * reference; NULL: no memory. */
 json_t *responses_stored(const json_t *record, const json_t *turn);
@@ -34,12 +37,18 @@ json_t *responses_stored(const json_t *record, const json_t *turn);
 /* What it answers, as items in the order in which they were sent: those of its own request. A new reference. */
 json_t *responses_inputs(const json_t *record, const json_t *turn);
 
+/* Messages of a turn as such items; key: what is in their ids. A new reference. */
+json_t *responses_messages(const json_t *turn, const char *key);
+
 /* A part of a list. */
 struct responses_range {
 	bool ascending;
 	size_t limit;
 	const char *after; /* the id of the last item of the page before; NULL: it is the first page */
 };
+/* As a query says, each NULL where it does not. */
+struct responses_range responses_range_of(const char *order, const char *limit);
+
 /* {"object":"list", "data":[...], ...}: a new reference. */
 json_t *responses_page(const json_t *items, const struct responses_range *range);
 

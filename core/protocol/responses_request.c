@@ -402,7 +402,7 @@ static int take_messages(struct input *in, const json_t *instructions)
 	return failed == 0 && r->messages != NULL ? 0 : -1;
 }
 
-static int take_input(json_t *body, struct chat_request *r, struct openai_problem *p)
+int responses_take_input(json_t *body, struct chat_request *r, struct openai_problem *p)
 {
 	json_t *given = json_object_get(body, "input"), *instructions = json_object_get(body, "instructions"), *item;
 	struct input in = {.request = r, .problem = p, .system = BUF_INIT(BYTES_MAX), .messages = json_array()};
@@ -709,7 +709,7 @@ static int take_request(json_t *body, struct chat_request *r, struct openai_prob
 		return -1;
 	if ((result = openai_take_model(body, r, p)) != 0 || (result = check_wishes(body, p)) != 0 ||
 	    (result = openai_take_bool(body, "stream", &r->streams, p)) != 0 ||
-	    (result = take_before(body, r, p)) != 0 || (result = take_input(body, r, p)) != 0)
+	    (result = take_before(body, r, p)) != 0 || (result = responses_take_input(body, r, p)) != 0)
 		return result;
 	r->echo = echo_of(body, r);
 	if (r->echo == NULL)

@@ -3,7 +3,11 @@
 #include "core/protocol/responses.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define PAGE     20 /* items of a list where the request does not say */
+#define PAGE_MAX 100
 
 static const char *key_in(const json_t *record)
 {
@@ -124,6 +128,25 @@ json_t *responses_inputs(const json_t *record, const json_t *turn)
 	for (size_t i = 0; i < count && i < json_array_size(turn); i++)
 		add_input_items(items, key_in(record), json_array_get(turn, i));
 	return items;
+}
+
+json_t *responses_messages(const json_t *turn, const char *key)
+{
+	json_t *items = json_array(), *message;
+	size_t i;
+
+	json_array_foreach(turn, i, message) add_input_items(items, key, message);
+	return items;
+}
+
+struct responses_range responses_range_of(const char *order, const char *limit)
+{
+	const long number = limit != NULL ? strtol(limit, NULL, 10) : PAGE;
+
+	return (struct responses_range){.ascending = order != NULL && strcmp(order, "asc") == 0,
+	                                .limit = number < 1          ? 1
+	                                         : number > PAGE_MAX ? PAGE_MAX
+	                                                             : (size_t)number};
 }
 
 static const char *id_at(const json_t *items, size_t i)

@@ -18,9 +18,6 @@
 	"The store of conversations does not answer, so the response may still be there. Please try again in a moment."
 #define NO_MEMORY "Out of memory"
 
-#define PAGE     20 /* items of a list where the request does not say */
-#define PAGE_MAX 100
-
 /* ---- one that is stored ---- */
 
 struct lookup {
@@ -111,7 +108,6 @@ static bool take_path(struct lookup *l, const char *path, const char *query)
 {
 	size_t len = strcspn(path, "/");
 	char *order, *limit;
-	long number;
 
 	if (len >= sizeof l->id || (path[len] != '\0' && strcmp(path + len, "/input_items") != 0))
 		return false;
@@ -119,13 +115,8 @@ static bool take_path(struct lookup *l, const char *path, const char *query)
 	l->wants_inputs = path[len] != '\0';
 	order = route_query_value(query, "order");
 	limit = route_query_value(query, "limit");
-	number = limit != NULL ? strtol(limit, NULL, 10) : PAGE;
-	l->after = route_query_value(query, "after");
-	l->range = (struct responses_range){.ascending = order != NULL && strcmp(order, "asc") == 0,
-	                                    .limit = number < 1          ? 1
-	                                             : number > PAGE_MAX ? PAGE_MAX
-	                                                                 : (size_t)number,
-	                                    .after = l->after};
+	l->range = responses_range_of(order, limit);
+	l->range.after = l->after = route_query_value(query, "after");
 	free(order);
 	free(limit);
 	return responses_is_id(l->id);

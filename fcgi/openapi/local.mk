@@ -22,6 +22,7 @@ openapi_parts = \
 	fcgi/openapi/v1.json \
 	fcgi/openapi/v1_chat_completions.json \
 	fcgi/openapi/v1_completions.json \
+	fcgi/openapi/v1_conversations.json \
 	fcgi/openapi/v1_embeddings.json \
 	fcgi/openapi/v1_messages.json \
 	fcgi/openapi/v1_messages_count_tokens.json \

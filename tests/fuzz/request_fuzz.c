@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any body is accepted, or refused with an answer that is JSON. */
+#include "core/protocol/conversations.h"
 #include "core/protocol/messages.h"
 #include "core/protocol/responses.h"
 #include "core/protocol/studio_request.h"
@@ -61,6 +62,31 @@ static void check_problem(const struct parser *p, json_t *problem)
 	json_decref(problem);
 }
 
+/* What was accepted is shown again, and has an id for each item. */
+static void check_conversation(const char *body, size_t len)
+{
+	struct conversation_body b;
+	json_t *problem, *turns, *items, *item;
+	int status = conversations_parse(body, len, &b, &problem);
+	size_t i;
+
+	fuzz_require(status == 0 || status == 400);
+	if (status != 0) {
+		check_problem(&parsers[1], problem);
+		return;
+	}
+	turns = json_pack("[o, O*]", conversations_record(b.metadata), b.turn);
+	items = conversations_items(turns);
+	json_array_foreach(items, i, item) fuzz_require(json_is_string(json_object_get(item, "id")));
+	item = conversations_object("conv_0123456789abcdef0123456789abcdef", turns);
+	fuzz_require(json_is_object(json_object_get(item, "metadata")));
+	json_decref(item);
+	json_decref(items);
+	json_decref(turns);
+	json_decref(b.metadata);
+	json_decref(b.turn);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	char *body = fuzz_copy(data, len), *id;
@@ -81,6 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		p->check(&r);
 		chat_request_clear(&r);
 	}
+	check_conversation(body, len);
 	if (studio_request_parse_select(NULL, body, len, &id, &problem) == 422)
 		check_problem(&parsers[0], problem);
 	else

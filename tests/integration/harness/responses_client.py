@@ -43,7 +43,23 @@ def helper(client, request):
         return response(stream.get_final_response())
 
 
+def converse(client, request):
+    """A conversation from its beginning to its end."""
+    all, made = client.conversations, client.conversations.create(**request)
+    seen = {"made": made.model_dump(), "retrieved": all.retrieve(made.id).model_dump(),
+            "added": [i.content[0].text for i in all.items.create(made.id, items=[{"role": "assistant", "content": "Hi!"}]).data]}
+    items = list(all.items.list(made.id, order="asc", limit=1))
+    seen |= {"items": [i.content[0].text for i in items], "item": all.items.retrieve(items[0].id, conversation_id=made.id).content[0].text,
+             "updated": all.update(made.id, metadata={"topic": "other"}).model_dump(), "deleted": all.delete(made.id).model_dump()}
+    try:
+        all.retrieve(made.id)
+    except openai.APIError as e:
+        seen["gone"] = type(e).__name__
+    return seen
+
+
 WAYS = {
+    "converse": converse,
     "create": lambda client, request: response(client.responses.create(**request)),
     "stream": streamed,
     "helper": helper,

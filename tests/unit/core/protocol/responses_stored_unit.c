@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the endpoint of stored answers has of one: what it answers, and parts of that list. */
+#include "core/protocol/conversations.h"
 #include "core/protocol/responses.h"
 
 #include <setjmp.h>
@@ -123,11 +124,41 @@ static void pages_are_in_order(void **state)
 	json_decref(items);
 }
 
+/* ---- conversations ---- */
+
+static void a_conversation_is_what_its_turns_say(void **state)
+{
+	json_t *turns = json(
+		"[[{'conversation':{'metadata':{'a':'1'}}}], [{'role':'user','content':'a','items':'k'}],"
+		"[{'role':'user','content':'b'},{'role':'assistant','content':'c'}],"
+		"[{'conversation':{'metadata':{'a':'2'}}}], [],"
+		"[{'role':'user','content':'d'},{'role':'assistant','content':'e','response':"
+		"{'id':'resp_01234567890123456789" KEY "','object':'response','status':'completed','inputs':1}}]]");
+	json_t *items = conversations_items(turns), *object;
+	char id[CONVERSATIONS_ID_MAX];
+
+	(void)state;
+	expect(items, "message:user:a\nmessage:user:b\nmessage:assistant:c\nmessage:user:d\nmessage:assistant:e\n");
+	assert_string_equal(json_string_value(json_object_get(json_array_get(items, 0), "id")), "msg_ki0");
+	json_decref(items);
+	object = conversations_object("conv_0000001042", turns);
+	assert_int_equal(json_integer_value(json_object_get(object, "created_at")), 16);
+	assert_string_equal(json_string_value(json_object_get(json_object_get(object, "metadata"), "a")), "2");
+	json_decref(object);
+	json_decref(turns);
+	conversations_new_id(id);
+	assert_true(conversations_is_id(id));
+	id[10] = 'x';
+	assert_false(conversations_is_id(id));
+	assert_false(conversations_is_id("conv_"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_sent_becomes_items),
 		cmocka_unit_test(pages_are_in_order),
+		cmocka_unit_test(a_conversation_is_what_its_turns_say),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
