@@ -52,7 +52,8 @@ struct quirks candidate_quirks(const struct status_llm *l, const struct quirk_me
 {
 	struct quirks q = {.set = l->quirks, .max_tokens = l->max_tokens};
 
-	quirk_memory_get(quirks, l->instance, l->quirks_ms, &q);
+	if (quirks != NULL)
+		quirk_memory_get(quirks, l->instance, l->quirks_ms, &q);
 	return q;
 }
 
@@ -200,14 +201,31 @@ static bool is_pinned(const struct status_snapshot *s, const struct status_llm *
 	return pinned != NULL && id != NULL && strcmp(pinned, id) == 0;
 }
 
+static bool uses_tools(const struct status_llm *l, const struct quirk_memory *quirks)
+{
+	bool apply = llm_tools_apply((enum llm_kind)l->kind, l->uses_completions != 0, (enum llm_tools)l->tools);
+
+	return can(l, quirks, apply, QUIRK_TOOLS);
+}
+
+/* Tools and room for the history are not left to chance. */
+static bool does_as_much(const struct status_llm *as, const struct status_llm *l, const struct quirk_memory *quirks)
+{
+	bool shorter = l->context_length != 0 && l->context_length < as->context_length;
+
+	return !shorter && (uses_tools(l, quirks) || !uses_tools(as, quirks));
+}
+
 /* One that was never probed is no replica of one that works. */
-static bool is_replica(const struct status_snapshot *s, const struct status_llm *of, const struct status_llm *l)
+static bool is_replica(const struct status_snapshot *s, const struct status_llm *of, const struct status_llm *l,
+                       const struct quirk_memory *quirks)
 {
 	const char *model = status_text(s, of->model), *other = status_text(s, l->model);
 
 	return l->kind == of->kind && l->uses_completions == of->uses_completions && model != NULL && other != NULL &&
 	       strcmp(model, other) == 0 &&
-	       llm_health_is_up((enum llm_health)l->health) == llm_health_is_up((enum llm_health)of->health);
+	       llm_health_is_up((enum llm_health)l->health) == llm_health_is_up((enum llm_health)of->health) &&
+	       does_as_much(of, l, quirks);
 }
 
 static void add_replica(struct candidate_group *g, const struct status_llm *l)
@@ -235,7 +253,7 @@ void candidates_group(const struct status_snapshot *s, const struct cooldown *c,
 	for (i++; i < q.count && out->count < BALANCE_REPLICAS_MAX; i++) {
 		const struct status_llm *l = fitting(&q, i, &usable);
 
-		if (l != NULL && usable && is_replica(s, best, l) && !cooldown_has(c, l, now_wall_ms))
+		if (l != NULL && usable && is_replica(s, best, l, needs.quirks) && !cooldown_has(c, l, now_wall_ms))
 			add_replica(out, l);
 	}
 }

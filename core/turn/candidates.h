@@ -47,7 +47,7 @@ struct candidate_needs {
 	bool vision;                          /* the message has images */
 	bool continues;                       /* another LLM began the answer */
 	const char *model;                    /* its name; NULL: any */
-	const struct quirk_memory *quirks;    /* what this worker knows of LLMs */
+	const struct quirk_memory *quirks;    /* what this worker knows of LLMs; NULL: nothing */
 	const struct access_identity *client; /* whose models it may be; NULL: any */
 };
 
@@ -56,8 +56,9 @@ struct candidate_needs {
 const struct status_llm *candidates_next(const struct status_snapshot *s, const struct cooldown *c,
                                          const struct tried *tried, struct candidate_needs needs, int64_t now_wall_ms);
 
-/* The best candidate that was not tried, and its replicas: those that serve the same model and that nothing else
- * prefers it to, so that a turn may go to any of them. A pinned one stays alone. The order is that of preference. */
+/* The best candidate that was not tried, and its replicas: those that serve the same model, that nothing else prefers
+ * it to, and that can do what it can (tools, the length of the context), so that a turn may go to any of them. A pinned
+ * one stays alone. The order is that of preference. */
 struct candidate_group {
 	const struct status_llm *llms[BALANCE_REPLICAS_MAX];
 	struct balance_replica replicas[BALANCE_REPLICAS_MAX]; /* the same */

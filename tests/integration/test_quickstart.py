@@ -190,7 +190,8 @@ def test_says_how_many_answers_fit_where_few_files_may_be_open(testbed):
     assert 20 < room < 200 and 5000 < need <= 20200
     message = "[[" + json.dumps({"tokens": 3, "delay_us": 500000, "first_delay_us": 500000}) + "]]"
     report = many_turns(q.host, room, 1, message, "word " * 3)
-    assert report["failed"] == 0 and llm.stats()["active_most"] == room, report
+    # tt-agentd may read the metrics of the LLM at the same moment.
+    assert report["failed"] == 0 and room <= llm.stats()["active_most"] <= room + 2, report
     q.stop()
 
 
