@@ -321,9 +321,9 @@ static bool is_turns(const char *item)
 {
 	const char *number = strrchr(item, '=');
 	size_t digits = number != NULL ? strspn(number + 1, "0123456789") : 0;
+	long turns = digits > 0 && digits <= 5 ? strtol(number + 1, NULL, 10) : 0;
 
-	return digits > 0 && digits <= 5 && number[1 + digits] == '\0' && number != item && atoi(number + 1) >= 1 &&
-	       atoi(number + 1) <= 60000;
+	return turns >= 1 && turns <= 60000 && number[1 + digits] == '\0' && number != item;
 }
 
 /* NAME=HOST, each with a port or without. */

@@ -193,6 +193,20 @@ def test_another_model_is_no_replica(testbed):
     assert "replica=" not in service.responder.log() and "replicas" not in service.status()
 
 
+@pytest.mark.parametrize("lacks", ["tools", "context"])
+def test_one_that_can_do_less_is_no_replica(testbed, lacks):
+    first = testbed.llm()
+    second = testbed.llm(max_model_len=2000) if lacks == "context" else testbed.llm()
+    backend = testbed.backend({"d1": first.deployment(), "d2": second.deployment(name="c-d2", tool_calling_enabled=lacks != "tools")})
+    service = testbed.service(backend=backend).wait_ready()
+    wait_until(lambda: [bool(m["context_length"]) for m in models(service).values()] == [True] * 2, "what both LLMs tell of themselves", 20)
+    service.ctl("ping")
+    for _ in range(12):
+        assert service.chat("[plain]").whole
+    assert len(first.chats()) == 12 and not second.chats()
+    assert "replicas" not in service.status()
+
+
 def test_the_log_names_the_replica(testbed):
     service, llms = replicas(testbed, count=2, workers=1)
     assert service.chat("[plain]").whole
