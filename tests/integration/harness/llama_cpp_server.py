@@ -19,6 +19,6 @@ for name, value in json.loads(sys.argv[2]).items():
     setattr(params, name, value)
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 server = xllamacpp.Server(params)
-print("loaded", flush=True)
+print("can be used", flush=True)
 while True:
     signal.pause()

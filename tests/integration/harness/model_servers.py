@@ -60,7 +60,7 @@ class LlamaCpp(ModelServer):
         program = Path(__file__).with_name("llama_cpp_server.py")
         super().__init__(testbed, name, [PACKAGES / "python3", program, model, json.dumps({"n_ctx": 8192, **params})])
         if wait:
-            self.process.wait_log("^loaded$", 30)
+            self.process.wait_log("can be used", 30)  # a line of the server's own may begin before it
 
 
 class LiteLlm(ModelServer):
