@@ -7,6 +7,7 @@
 #include "agentd/schedule.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define RUNNING_MAX 1024u /* connections at once */
 #define START_MAX   32u   /* probes that one iteration of the loop starts */
@@ -116,6 +117,16 @@ void monitor_note(struct track *t, const struct llm *l, enum llm_health before)
 		t->healthy_since_ms = clock_mono_ms();
 }
 
+/* Whether the probe says something of the server that gets the chats. */
+static bool is_same_server(const char *a, const char *b)
+{
+	const char *host_a = strstr(a, "://"), *host_b = strstr(b, "://");
+	size_t len = host_a != NULL ? (size_t)(host_a - a) + 3 + strcspn(host_a + 3, "/") : 0;
+
+	return len != 0 && host_b != NULL && len == (size_t)(host_b - b) + 3 + strcspn(host_b + 3, "/") &&
+	       strncmp(a, b, len) == 0;
+}
+
 static void probed(void *arg, uint64_t instance, size_t hint, const struct probe_result *result)
 {
 	struct monitor *m = arg;
@@ -141,6 +152,8 @@ static void probed(void *arg, uint64_t instance, size_t hint, const struct probe
 	r->busy = is_busy(m, t);
 	if (m->alone)
 		verdict_expect(l, m->s->config);
+	if (r->status != 0)
+		l->plain = r->plain && l->url != NULL && is_same_server(l->url, l->probe_url);
 	verdict_apply(l, r, m->s->config);
 	monitor_note(t, l, before);
 	t->seen_healthy |= llm_health_is_up(l->health);

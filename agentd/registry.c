@@ -134,6 +134,7 @@ static void inherit(struct llm *fresh, struct llm *old)
 	if (fresh->context_length == 0)
 		fresh->context_length = old->context_length;
 	fresh->continues = old->continues;
+	fresh->plain = old->plain;
 	fresh->quirks = old->quirks;
 	fresh->max_tokens = old->max_tokens;
 	fresh->quirks_ms = old->quirks_ms;

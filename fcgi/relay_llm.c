@@ -557,6 +557,7 @@ static void attempt(struct relay *r)
 		.method = "POST",
 		.url = r->kind->work == WORK_CHAT ? url : sibling,
 		.resolve = status_text(r->snapshot, r->llm->resolve),
+		.plain = r->llm->plain != 0,
 		.bearer = status_text(r->snapshot, r->llm->token),
 		.ca_file = cfg_str(c, CFG_CLOUD_CA_FILE),
 		.body = body,

@@ -533,8 +533,8 @@ static void report(struct http_transfer *t, CURLcode code, enum http_outcome o)
 	struct http_result r = {.outcome = o, .status = t->status, .retry_after_s = t->retry_after_s};
 	long connects = 1;
 
-	if (o == HTTP_DONE && t->easy != NULL)
-		http_plain_learn(t);
+	if (o == HTTP_DONE)
+		r.plain = t->easy == NULL || http_plain_learn(t);
 	if (t->handlers != NULL) {
 		r.elapsed_ms = clock_mono_ms() - t->started_ms;
 		r.body = t->collected.data != NULL ? t->collected.data : "";

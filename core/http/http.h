@@ -75,6 +75,8 @@ struct http_request {
 	int64_t connect_ms;   /* longest wait for a connection */
 	int64_t total_ms;     /* overall deadline, 0 = none */
 	int64_t silence_ms;   /* longest silence, 0 = none; the clock stops while paused */
+	bool plain;           /* the server is known to answer as most do (http_result.plain): where its host has one
+	                       * address, libcurl need not try it first */
 	bool once;            /* on a new connection. On a reused one, curl sends the request
 	                       * again where the connection was closed without a byte */
 	size_t collect_limit; /* longest body that is collected, in bytes; 0 = 1 MiB */
@@ -85,6 +87,7 @@ struct http_result {
 	long status; /* 0 = no response */
 	int64_t elapsed_ms;
 	int64_t retry_after_s; /* -1 = none */
+	bool plain;            /* the server answered as most do: HTTP/1.1 over plain TCP, nothing encoded */
 	bool reused;           /* failed on a reused connection before any byte came */
 	const char *body;      /* as collected, NUL-terminated; never NULL */
 	size_t body_len;

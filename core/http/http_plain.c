@@ -17,7 +17,7 @@
  * a usual response from the same URL before, at the address that it found. Whatever is unusual after all
  * (no connection, a response that is not for us) becomes libcurl's, from its start. */
 
-#define CONNECT_MS    250 /* then libcurl shall try, with all addresses and its own patience */
+#define CONNECT_MS    250 /* then libcurl shall try, where there are several addresses */
 #define IDLE_MAX      256u
 #define IDLE_EACH_MAX 64u  /* of one server: after a crowd, the next one finds these */
 #define CHECK_FROM_MS 1000 /* idle for so long, it is checked once more before it is used */
@@ -72,7 +72,9 @@ static void plain_free(struct plain *c)
 
 static void watch(struct plain *c, short what)
 {
-	const struct timeval connect = {0, CONNECT_MS * 1000};
+	int64_t patience_ms =
+		c->connecting && c->t->only_address && c->t->connect_ms > 0 ? c->t->connect_ms : CONNECT_MS;
+	const struct timeval connect = {patience_ms / 1000, patience_ms % 1000 * 1000};
 
 	if (c->armed == what)
 		return;
@@ -87,32 +89,69 @@ static void watch(struct plain *c, short what)
 
 /* --- routes ------------------------------------------------------------------------- */
 
+/* addresses: "HOST:PORT:A[,B...]"; NULL: the host is one. Only one IPv4 address is taken: of several, curl has to find
+ * one that works. */
+static void take_address(struct known_url *u, const char *addresses)
+{
+	struct sockaddr_in *to = &u->address.at.v4;
+	const char *text = addresses != NULL ? addresses : u->host;
+	size_t host_len = strlen(u->host);
+	char *rest = NULL;
+
+	u->address.len = 0;
+	if (addresses != NULL) {
+		if (strncmp(addresses, u->host, host_len) != 0 || addresses[host_len] != ':' ||
+		    strtoul(addresses + host_len + 1, &rest, 10) != u->port || *rest != ':')
+			return;
+		text = rest + 1;
+	}
+	if (evutil_inet_pton(AF_INET, text, &to->sin_addr) != 1)
+		return;
+	to->sin_family = AF_INET;
+	to->sin_port = htons(u->port);
+	u->address.len = sizeof *to;
+}
+
+/* NULL: it is not known, and curl has to find it. */
+static struct known_url *find_url(struct http *h, const struct http_request *req)
+{
+	struct http_transfer asking = {.http = h};
+	struct known_url *u = http_url_known(h, req->url);
+
+	if (u != NULL || !(req->plain || h->plain_always))
+		return u;
+	return http_url_find(&asking, req->url, false) != NULL ? http_url_known(h, req->url) : NULL;
+}
+
 const struct known_url *http_plain_route(struct http *h, const struct http_request *req)
 {
-	const struct known_url *u;
+	struct known_url *u;
 	const char *addresses;
+	uint64_t hash;
 
 	if (h->plain_idle_ms == 0 || req->once || req->proxy != NULL || req->socket != NULL ||
 	    strncmp(req->url, "http:", 5) != 0 || (req->headers != NULL && req->headers[0] != NULL) ||
 	    req->body_len >= EXPECT_FROM)
 		return NULL;
-	if (h->plain_always) {
-		struct http_transfer asking = {.http = h};
-
-		http_url_find(&asking, req->url, false);
-	}
-	u = http_url_known(h, req->url);
-	if (u == NULL || u->odd || u->target == NULL || u->address.len == 0)
+	u = find_url(h, req);
+	if (u == NULL || u->odd || u->target == NULL)
 		return NULL;
 	addresses = req->resolve;
 	if (addresses == NULL && !u->literal)
 		addresses = resolver_cached(h->resolver, u->host, u->port);
-	if (addresses == NULL ? !u->literal || u->addresses != 0 : u->addresses != http_url_hash(addresses))
+	if (addresses == NULL && !u->literal)
 		return NULL;
-	return u;
+	hash = addresses != NULL ? http_url_hash(addresses) : 0;
+	u->only_address = addresses == NULL || strchr(addresses, ',') == NULL;
+	if ((req->plain || h->plain_always) && (u->addresses != hash || (u->address.len == 0 && !u->doubted))) {
+		take_address(u, addresses);
+		u->addresses = hash;
+		u->doubted = false;
+	}
+	return u->address.len != 0 && u->addresses == hash ? u : NULL;
 }
 
-void http_plain_learn(struct http_transfer *t)
+bool http_plain_learn(struct http_transfer *t)
 {
 	struct plain_address a = {.len = 0};
 	struct known_url *u;
@@ -121,14 +160,14 @@ void http_plain_learn(struct http_transfer *t)
 
 	if (t->http->plain_idle_ms == 0 || t->proxy != NULL || t->socket != NULL || strncmp(t->url, "http:", 5) != 0 ||
 	    http_url_find(t, t->url, false) == NULL)
-		return;
+		return false;
 	u = http_url_known(t->http, t->url);
 	curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
 	if (t->odd || version != CURL_HTTP_VERSION_1_1)
 		u->odd = true;
 	if (u->odd || curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &ip) != CURLE_OK || ip == NULL ||
 	    curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_PORT, &port) != CURLE_OK)
-		return;
+		return false;
 	if (evutil_inet_pton(AF_INET, ip, &a.at.v4.sin_addr) == 1) {
 		a.at.v4.sin_family = AF_INET;
 		a.at.v4.sin_port = htons((uint16_t)port);
@@ -141,6 +180,8 @@ void http_plain_learn(struct http_transfer *t)
 	}
 	u->address = a;
 	u->addresses = t->addresses;
+	u->doubted = false;
+	return true;
 }
 
 /* --- connections -------------------------------------------------------------------- */
@@ -415,6 +456,7 @@ int http_plain_start(struct http_transfer *t, const struct known_url *u)
 	struct plain_server *s = server_take(h, &u->address);
 	struct plain *c = s != NULL ? take_idle(s) : NULL;
 
+	t->only_address = u->only_address;
 	if (h->plain_buffer == NULL)
 		h->plain_buffer = malloc(HTTP_SLICE);
 	if (s != NULL && c == NULL)
@@ -445,10 +487,12 @@ static void give_up(struct http_transfer *t)
 {
 	struct known_url *u = http_url_known(t->http, t->url);
 
-	if (u != NULL && t->plain->response.state == RESPONSE_ODD)
+	if (u != NULL && t->plain->response.state == RESPONSE_ODD) {
 		u->odd = true;
-	else if (u != NULL && !t->http->plain_always)
+	} else if (u != NULL && !t->http->plain_always) {
 		u->address.len = 0; /* until curl finds it again */
+		u->doubted = true;
+	}
 	t->http->on_plain_odd(t);
 }
 
@@ -566,6 +610,10 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 		int error = 0;
 		socklen_t len = sizeof error;
 
+		if ((what & EV_TIMEOUT) != 0 && c->t->only_address) {
+			end(c->t, HTTP_CONNECT_TIMEOUT);
+			return;
+		}
 		if ((what & EV_TIMEOUT) != 0 || getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
 		    error != 0) {
 			give_up(c->t);

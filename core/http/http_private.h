@@ -104,6 +104,7 @@ struct http_transfer {
 	int64_t connect_ms;
 	bool literal;       /* the URL names an address: curl may "look it up" */
 	bool odd;           /* the response is not for http_plain.c */
+	bool only_address;  /* of a plain one: curl would try no other */
 	uint64_t addresses; /* http_url_hash of those that curl was given */
 
 	int64_t started_ms, deadline_ms, last_ms, total_ms, silence_ms;
@@ -154,7 +155,9 @@ struct known_url {
 	/* For plain requests. */
 	char *target, *authority;     /* of the request's first line and its Host; NULL: only curl can do it */
 	bool odd;                     /* its server gave a response that only curl understands */
-	struct plain_address address; /* where curl got a usual response */
+	bool only_address;            /* its host has no other one */
+	bool doubted;                 /* a plain request failed: until curl gets a usual response */
+	struct plain_address address; /* where curl got a usual response, or the only one */
 	uint64_t addresses;           /* http_url_hash of those that curl chose from */
 };
 
@@ -230,7 +233,7 @@ void http_plain_leave(struct http_transfer *t);
 /* What was held back is told. */
 void http_plain_resume(struct http_transfer *t);
 /* curl's transfer ended with a whole response. */
-void http_plain_learn(struct http_transfer *t);
+bool http_plain_learn(struct http_transfer *t);
 /* Closes connections that were idle for long; returns when the next one has been. */
 int64_t http_plain_prune(struct http *h, int64_t now_ms);
 void http_plain_forget(struct http *h);

@@ -64,18 +64,6 @@ static void split(struct known_url *k, const char *url)
 	curl_url_cleanup(u);
 }
 
-/* Of a URL that names it. */
-static void find_address(struct known_url *k)
-{
-	struct plain_address *a = &k->address;
-
-	if (inet_pton(AF_INET, k->host, &a->at.v4.sin_addr) == 1) {
-		a->at.v4.sin_family = AF_INET;
-		a->at.v4.sin_port = htons(k->port);
-		a->len = sizeof a->at.v4;
-	}
-}
-
 /* curl takes port 1080 where the URL of a proxy has none, except for https. */
 static CURLUcode parse(const char *url, bool is_proxy, char **host, uint16_t *port)
 {
@@ -128,8 +116,6 @@ const struct known_url *http_url_find(struct http_transfer *t, const char *url, 
 			rc = CURLUE_OUT_OF_MEMORY;
 		} else if (!is_proxy) {
 			split(k, url);
-			if (t->http->plain_always)
-				find_address(k);
 		}
 	}
 	curl_free(host);

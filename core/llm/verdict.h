@@ -25,6 +25,7 @@ struct probe_result {
 	int64_t at_ms;  /* wall clock of the end */
 	bool real;      /* of a canary probe or a chat turn, not of /health */
 	bool unreached; /* there was no connection */
+	bool plain;     /* as http_result has it */
 	bool busy;      /* chat turns succeeded meanwhile */
 	char text[160]; /* for the reason: "HTTP 500", "connection refused" ... */
 };

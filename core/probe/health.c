@@ -97,6 +97,7 @@ static void judge(const struct probe *p, const struct http_result *h, struct pro
 	r->status = h->status;
 	r->at_ms = clock_wall_ms();
 	r->latency_ms = clock_mono_ms() - p->began_ms;
+	r->plain = h->plain;
 	if (h->outcome == HTTP_DONE) {
 		r->outcome = probe_judge(h->status, h->body, h->body_len, r->text, sizeof r->text);
 		return;

@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 #define STATUS_MAGIC    UINT64_C(0x5441545354474154) /* "TAGTSTAT", little endian */
-#define STATUS_VERSION  2
-#define STATUS_FILE     "status.v2"
+#define STATUS_VERSION  3
+#define STATUS_FILE     "status.v3"
 #define STATUS_MAX_SIZE (256u << 20)
 
 /* A string or document: length bytes at offset, followed by a NUL. offset 0 = NULL. */
@@ -63,10 +63,10 @@ struct status_llm {
 
 _Static_assert(sizeof(struct status_text) == 8, "layout");
 _Static_assert(sizeof(struct status_header) == 144, "layout");
-_Static_assert(sizeof(struct status_llm) == 200, "layout");
+_Static_assert(sizeof(struct status_llm) == 208, "layout");
 _Static_assert(offsetof(struct status_llm, ejected_until_ms) == 40 && offsetof(struct status_llm, kind) == 64 &&
-                       offsetof(struct status_llm, continues) == 92 && offsetof(struct status_llm, deploy_id) == 96 &&
-                       offsetof(struct status_llm, token) == 192,
+                       offsetof(struct status_llm, continues) == 96 && offsetof(struct status_llm, deploy_id) == 100 &&
+                       offsetof(struct status_llm, token) == 196,
                "layout");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the two words that change need lock-free atomics");
 

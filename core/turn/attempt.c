@@ -521,6 +521,7 @@ int attempt_start(struct attempt *a, const struct attempt_request *r)
 		.method = "POST",
 		.url = r->url,
 		.resolve = r->resolve,
+		.plain = r->plain,
 		.bearer = r->bearer,
 		.body = r->body,
 		.body_len = r->body_len,

@@ -94,6 +94,7 @@ void attempt_hide(char *text, size_t len, const char *secret);
 
 struct attempt_request {
 	const char *url, *resolve, *ca_file, *proxy;
+	bool plain;         /* of http_request */
 	const char *bearer; /* must outlive the attempt: it is hidden where the server repeats it */
 	const char *body;
 	size_t body_len;

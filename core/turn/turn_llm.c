@@ -312,6 +312,7 @@ static enum step send_request(struct turn *t, const char *body, size_t len)
 	struct attempt_request r = {
 		.url = status_text(up->snapshot, up->llm->url),
 		.resolve = status_text(up->snapshot, up->llm->resolve),
+		.plain = up->llm->plain != 0,
 		.bearer = status_text(up->snapshot, up->llm->token),
 		.ca_file = cfg_str(c, CFG_CLOUD_CA_FILE),
 		.body = body,

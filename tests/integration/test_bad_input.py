@@ -276,7 +276,7 @@ DAMAGES = [damage_garbage, damage_empty, damage_cut, damage_flipped, damage_fore
 
 def spoil(service, damage):
     """Puts a damaged file in the place of the status file; its inode."""
-    file = service.run / "status.v2"
+    file = service.run / "status.v3"
     new = file.with_name("damaged")
     new.write_bytes(damage(file.read_bytes()))
     inode = new.stat().st_ino
@@ -290,7 +290,7 @@ def test_a_damaged_status_file_leaves_the_last_state_in_force(testbed, damage):
     service.daemon.send(signal.SIGSTOP)  # it would repair the file
     before = len(service.responder.log())
     spoil(service, damage)
-    wait_until(lambda: "status.v2" in service.responder.log()[before:], "the responder names the file")
+    wait_until(lambda: "status.v3" in service.responder.log()[before:], "the responder names the file")
     still_fine(service)
     service.daemon.send(signal.SIGCONT)
     wait_until(lambda: "status_fresh" in service.responder.log()[before:], "the file is repaired")
@@ -301,15 +301,15 @@ def test_a_damaged_status_file_leaves_the_last_state_in_force(testbed, damage):
 def test_the_daemon_repairs_a_damaged_status_file(testbed, damage):
     service, _ = testbed.one()
     inode = spoil(service, damage)
-    wait_until(lambda: (service.run / "status.v2").stat().st_ino != inode, "the file is written again")
+    wait_until(lambda: (service.run / "status.v3").stat().st_ino != inode, "the file is written again")
     still_fine(service)
 
 
 def test_a_status_file_that_is_gone_is_written_again(testbed):
     service, _ = testbed.one()
-    (service.run / "status.v2").unlink()
+    (service.run / "status.v3").unlink()
     still_fine(service)
-    wait_until((service.run / "status.v2").exists, "the file is there again")
+    wait_until((service.run / "status.v3").exists, "the file is there again")
     still_fine(service)
 
 

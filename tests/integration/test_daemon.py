@@ -31,7 +31,7 @@ def two(testbed, **more):
 def test_a_first_state_is_there_before_anything_answers(testbed):
     stalled = testbed.backend(stall=True)
     daemon = Daemon(testbed, backend=stalled)
-    assert (daemon.run / "status.v2").exists()
+    assert (daemon.run / "status.v3").exists()
     assert daemon.status()["status"] == "initializing"
     assert daemon.ask("ping")["waiting"] is True
     assert len(list(daemon.run.glob("config.*"))) == 1
@@ -898,7 +898,7 @@ def test_start_is_quick(testbed):
     service = testbed.service(start=False)
     began = time.monotonic()
     process = service.start_daemon()
-    wait_until(lambda: (service.run / "status.v2").exists(), "a first state")
+    wait_until(lambda: (service.run / "status.v3").exists(), "a first state")
     took = time.monotonic() - began
     process.wait_log("started")
     print(f"first state after {took * 1000:.1f} ms")

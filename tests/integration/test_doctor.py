@@ -236,10 +236,10 @@ def test_a_daemon_that_hangs_is_found(service):
 @pytest.mark.parametrize("name, plant, words", [
     ("state_missing", lambda f: f.unlink(), "No such file"),
     ("state_version", lambda f: f.rename(f.with_name("status.v1")), "status.v1 is there"),
-    ("state_damaged", lambda f: f.write_bytes(b"TT" * 2000), "status.v2")])
+    ("state_damaged", lambda f: f.write_bytes(b"TT" * 2000), "status.v3")])
 def test_a_state_that_cannot_be_read_is_found(testbed, name, plant, words):
     service = start(testbed)
-    file = service.run / "status.v2"
+    file = service.run / "status.v3"
     plant(file)
     expect(service, name, words, fix="systemctl restart tt-agentd")
     file.with_name("status.v1").unlink(missing_ok=True)
@@ -248,7 +248,7 @@ def test_a_state_that_cannot_be_read_is_found(testbed, name, plant, words):
 def test_a_clock_that_is_behind_is_found(testbed):
     service = start(testbed)
     service.daemon.stop()
-    file = service.run / "status.v2"
+    file = service.run / "status.v3"
     text = bytearray(file.read_bytes())
     published = int.from_bytes(text[80:88], "little")  # published_ms of struct status_header
     text[80:88] = (published + 3600_000).to_bytes(8, "little")

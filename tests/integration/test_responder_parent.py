@@ -292,7 +292,7 @@ def test_that_nothing_is_published_is_said_once(testbed):
     service.start_daemon()
     service.responder.wait_log("status_fresh")
     service.daemon.stop()
-    (service.run / "status.v2").unlink()
+    (service.run / "status.v3").unlink()
     wait_until(lambda: log().count("status_stale") == 2, "the state is missed")
     service.responder.stop()
     assert log().count("status_stale") == 2 and log().count("status_fresh") == 1

@@ -64,7 +64,7 @@ def test_nobody_is_told_a_secret(testbed):
     look_at_the_admin_tool("status", "models", "config", "ping", "test", "refresh", "reload")
     for option in ("--print-config", "--test"):
         look(option, run(BUILD / "tt-agentd", option, env=service.env))
-    published = (service.run / "status.v2").read_bytes()
+    published = (service.run / "status.v3").read_bytes()
     assert token.encode() in published  # for its own user alone: every test's end looks at the mode
     assert not [s for s in service.secrets if s != service.env[CLOUD_TOKEN] and s.encode() in published]
     service.daemon.stop()

@@ -40,7 +40,7 @@ def manager(testbed):
 def test_the_daemon_is_ready_once_it_has_published(testbed, manager):
     daemon = Daemon(testbed, env=manager.env)
     assert manager.next() == "READY=1"
-    assert (daemon.run / "status.v2").exists()
+    assert (daemon.run / "status.v3").exists()
     assert daemon.stop() == 0
     assert manager.next() == "STOPPING=1" and manager.quiet()
 

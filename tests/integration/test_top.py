@@ -52,7 +52,7 @@ def test_pages_for_scripts(testbed):
 def test_pages_of_a_directory_without_a_daemon(testbed):
     nothing = testbed.service(start=False)
     done = subprocess.run(command(nothing, "-b", "-n", "1"), capture_output=True, text=True, env=clean_env())
-    assert done.returncode == 3 and "has not published anything" in done.stdout and "status.v2" in done.stdout
+    assert done.returncode == 3 and "has not published anything" in done.stdout and "status.v3" in done.stdout
 
 
 @needs_tmux

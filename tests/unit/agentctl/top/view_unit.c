@@ -182,10 +182,10 @@ static void the_head(void **state)
 	s.published = false;
 	s.models = NULL;
 	s.count = 0;
-	strcpy(s.problem, "open /run/tt-agent/status.v2: Permission denied");
+	strcpy(s.problem, "open /run/tt-agent/status.v3: Permission denied");
 	view(&s, &layout);
 	assert_non_null(strstr(page[0].text, "has not published anything yet"));
-	assert_string_equal(row(0), "  open /run/tt-agent/status.v2: Permission denied");
+	assert_string_equal(row(0), "  open /run/tt-agent/status.v3: Permission denied");
 }
 
 static void each_order(void **state)

@@ -1082,6 +1082,56 @@ static void leaves_curl_after_a_usual_response(void **state)
 	assert_int_equal(r->http->plain_idle_count, 1);
 }
 
+/* As the daemon's probes found it. */
+static void needs_no_curl_where_the_server_is_known(void **state)
+{
+	struct rig *r = *state;
+	struct http_request q = request(r, "GET", "/ok");
+	struct met m = {.done = 0};
+
+	r->http->plain_always = false;
+	r->http->plain_idle_ms = 60000;
+	q.plain = true;
+	start(r, &m, &q, &streaming);
+	run_until(r, &m.done, 1);
+	assert_int_equal(m.result.outcome, HTTP_DONE);
+	assert_true(m.result.plain);
+	assert_string_equal(m.body, "hello");
+	assert_int_equal(r->http->plain_idle_count, 1);
+	free(m.body);
+	get_hello(r, "/ok", 3);
+	assert_int_equal(r->server.connections, 1);
+}
+
+/* What was known no longer holds: nobody is there, or answers otherwise. */
+static void needs_curl_where_the_server_is_known_wrongly(void **state)
+{
+	struct rig *r = *state;
+	char url[100];
+	struct http_request encoded = request(r, "GET", "/gzip/0"),
+			    gone = {.method = "GET", .url = url, .connect_ms = 2000};
+	struct met m = {.done = 0};
+
+	r->http->plain_always = false;
+	r->http->plain_idle_ms = 60000;
+	encoded.plain = gone.plain = true;
+	start(r, &m, &encoded, &streaming);
+	run_until(r, &m.done, 1);
+	assert_int_equal(m.result.outcome, HTTP_DONE);
+	assert_false(m.result.plain);
+	assert_string_equal(m.body, "hello");
+	assert_int_equal(r->server.requests, 2);
+	free(m.body);
+	snprintf(url, sizeof url, "http://127.0.0.2:%u/ok", r->server.port);
+	for (int i = 0; i < 2; i++) {
+		m = (struct met){.done = 0};
+		start(r, &m, &gone, &collecting);
+		run_until(r, &m.done, 1);
+		assert_int_equal(m.result.outcome, HTTP_REFUSED);
+		free(m.body);
+	}
+}
+
 static void leaves_curl_for_an_ipv6_address_too(void **state)
 {
 	struct rig *r = *state;
@@ -1473,6 +1523,8 @@ int main(void)
 		T(checks_what_was_idle_for_long),
 		T(keeps_some_connections_of_each_server),
 		T(leaves_curl_after_a_usual_response),
+		T(needs_no_curl_where_the_server_is_known),
+		T(needs_curl_where_the_server_is_known_wrongly),
 		T(leaves_curl_for_an_ipv6_address_too),
 		T(what_is_encoded_stays_with_curl),
 		T(goes_back_to_curl_for_an_encoded_response),
