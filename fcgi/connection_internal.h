@@ -27,6 +27,7 @@ struct output {
 	struct connection *connection;
 	struct buf backlog;         /* written, but not yet in a record */
 	size_t written, in_records; /* positions */
+	size_t on_wire;             /* bytes of the records that were sent */
 	size_t *boundaries;         /* positions of flush boundaries that were not passed yet */
 	size_t boundary_count, boundary_cap;
 	size_t last_boundary; /* position of the last one that was passed; 0: none */
@@ -37,13 +38,14 @@ struct output {
 	bool waits_writable;
 	enum flush {
 		FLUSH_NONE,   /* not at a boundary */
+		FLUSH_MARKED, /* all before the boundary was sent, and nothing waits behind it yet */
 		FLUSH_UNREAD, /* until the peer has read everything before the boundary */
 		FLUSH_DELAY,  /* until flush_due_ns */
 	} flush;
-	int64_t flush_due_ns;
-	struct kept *kept;   /* a streamed answer, for the keeper; NULL: not kept */
-	unsigned char state; /* of the reply, as of the last byte in records */
-	bool is_text;        /* likewise: what follows is text of the answer */
+	int64_t flush_due_ns; /* 0: the peer's read ends at the boundary */
+	struct kept *kept;    /* a streamed answer, for the keeper; NULL: not kept */
+	unsigned char state;  /* of the reply, as of the last byte in records */
+	bool is_text;         /* likewise: what follows is text of the answer */
 	uint32_t writes;
 	struct state_change { /* states that begin beyond that byte, at these positions */
 		size_t at;
@@ -139,6 +141,7 @@ bool output_has_room(struct connection *c, size_t len); /* for a record; false: 
 void flush_boundary_add(struct output *o);                       /* after all that was written */
 bool flush_boundary_pending(const struct output *o);             /* there is one that was not passed */
 size_t flush_boundary_limit(const struct output *o, size_t len); /* how much of len is before it */
+int flush_boundary_in_record(struct connection *c);              /* -1: not sent, a boundary cannot be in it */
 bool flush_boundary_holds(struct connection *c);                 /* the next byte must wait, until output_mark */
 void flush_boundary_check(struct connection *c);                 /* UNREAD, writable: the peer may have read */
 void flush_boundary_tick(struct connections *s);                 /* the timer fired */

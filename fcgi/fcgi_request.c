@@ -337,20 +337,37 @@ int fcgi_request_flush(struct fcgi_request *r)
 	return failed;
 }
 
-int fcgi_request_split(struct fcgi_request *r, int fd)
+/* As one buffer of the kernel, which is at most half of the socket's. */
+static int send_with(int to, void *bytes, size_t len, int fd)
 {
-	/* The end of the stderr stream, which is never used: every web server ignores it. */
-	FCGI_Header record = header_of(r, FCGI_STDERR, 0, 0);
 	union {
 		struct cmsghdr head;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control = {.head = {.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
-	struct iovec part = {.iov_base = &record, .iov_len = sizeof record};
+	struct iovec part = {.iov_base = bytes, .iov_len = len};
 	struct msghdr message = {
 		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
 
 	memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
-	return sendmsg(r->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof record ? 0 : -1;
+	return sendmsg(to, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
+}
+
+int fcgi_request_split(struct fcgi_request *r, int fd)
+{
+	/* The end of the stderr stream, which is never used: every web server ignores it. */
+	FCGI_Header record = header_of(r, FCGI_STDERR, 0, 0);
+
+	return send_with(r->fd, &record, sizeof record, fd);
+}
+
+int fcgi_request_flush_split(struct fcgi_request *r, int fd)
+{
+	char *record = r->large != NULL ? r->large : r->small;
+
+	if (send_with(r->fd, record, close_record(r, record), fd) < 0)
+		return -1;
+	empty_record(r);
+	return 0;
 }
 
 int fcgi_request_finish(struct fcgi_request *r)

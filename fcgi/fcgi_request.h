@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #define FCGI_REQUEST_RECORD_MAX 8184u
+#define FCGI_REQUEST_OVERHEAD   15u /* bytes of a record besides its content, at most */
 
 /* The parameters that are used anywhere; NULL: the web server did not send it. */
 struct fcgi_request_params {
@@ -70,6 +71,8 @@ int fcgi_request_flush(struct fcgi_request *r);
 /* Writes an empty record that carries fd as ancillary data, beyond which none of the peer's reads
  * goes. The peer ignores fd itself. Only on AF_UNIX, and if the socket has room. -1: not written. */
 int fcgi_request_split(struct fcgi_request *r, int fd);
+/* The same with the record that is being filled; none of the peer's reads goes beyond it unless one ended within it. */
+int fcgi_request_flush_split(struct fcgi_request *r, int fd);
 
 /* Writes the current record and the end of the request; then the next request may begin. */
 int fcgi_request_finish(struct fcgi_request *r);

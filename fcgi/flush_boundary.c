@@ -2,11 +2,13 @@
 /* Flush boundaries. The web server merges what it gets in one read into one HTTP chunk, so what
  * follows a boundary is not written until the web server's read has ended.
  *
- * On AF_UNIX a read ends after a record that carries a file descriptor. The socket becomes
- * writable (an edge) whenever the peer has read, and SIOCOUTQ says whether it has read everything.
- * Nothing may be written earlier: nginx takes a short read for the last one and waits for an
- * event. On TCP, SIOCOUTQ counts what is not acknowledged, which says nothing about reads; there a
- * delay must do, within which the peer will have read. */
+ * On AF_UNIX a read ends after a record that carries a file descriptor, and SIOCOUTQ says whether the
+ * peer has read everything. Nothing may be written earlier: nginx takes a short read for the last one
+ * and waits for an event. On TCP, SIOCOUTQ counts what is not acknowledged, which says nothing about
+ * reads; there a delay must do, within which the peer will have read.
+ *
+ * What follows is mostly written later anyway, when the peer has read: so only then is that looked at,
+ * and only if it has not does the connection wait. */
 #include "fcgi/connection_internal.h"
 
 #include "core/base/clock.h"
@@ -17,6 +19,8 @@
 #include <sys/timerfd.h>
 
 #define DELAY_NS INT64_C(1000000)
+/* The peer's buffer has room for as much: of a record that carries a file descriptor it must not read a part. */
+#define READ_AT_ONCE_MAX 4000u
 
 /* --- one timer for all delays, in the order in which they end -------------------------------- */
 
@@ -27,18 +31,22 @@ static void arm(struct connections *s, int64_t due_ns)
 	timerfd_settime(s->flush_timer_fd, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
-static void start_delay(struct connection *c)
+static void await_delay(struct connection *c)
 {
-	bool first = TAILQ_EMPTY(&c->set->delayed);
+	struct connection *before = TAILQ_LAST(&c->set->delayed, connection_list);
 
 	c->out.flush = FLUSH_DELAY;
-	c->out.flush_due_ns = clock_mono_ns() + DELAY_NS;
-	TAILQ_INSERT_TAIL(&c->set->delayed, c, delayed);
-	if (first)
-		arm(c->set, c->out.flush_due_ns);
+	while (before != NULL && before->out.flush_due_ns > c->out.flush_due_ns)
+		before = TAILQ_PREV(before, connection_list, delayed);
+	if (before != NULL) {
+		TAILQ_INSERT_AFTER(&c->set->delayed, before, c, delayed);
+		return;
+	}
+	TAILQ_INSERT_HEAD(&c->set->delayed, c, delayed);
+	arm(c->set, c->out.flush_due_ns);
 }
 
-/* The first event comes at once, as the socket is writable, the next ones with each read. */
+/* The socket becomes writable (an edge) whenever the peer has read; the first event comes at once, as it is now. */
 static void await_read(struct connection *c)
 {
 	c->out.flush = FLUSH_UNREAD;
@@ -95,10 +103,46 @@ size_t flush_boundary_limit(const struct output *o, size_t len)
 
 static void pass_boundary(struct output *o)
 {
+	o->flush = FLUSH_NONE;
 	o->last_boundary = o->boundaries[0];
 	o->boundary_count--;
 	for (size_t i = 0; i < o->boundary_count; i++)
 		o->boundaries[i] = o->boundaries[i + 1];
+}
+
+/* The peer has read all that came before the boundary, in a read that ended there. */
+static bool was_read(const struct connection *c)
+{
+	int queued = 0;
+
+	if (c->out.flush_due_ns != 0)
+		return clock_mono_ns() >= c->out.flush_due_ns;
+	return ioctl(c->fd, SIOCOUTQ, &queued) < 0 || queued <= 1;
+}
+
+static void mark(struct connection *c, bool carried)
+{
+	c->out.flush = FLUSH_MARKED;
+	c->out.flush_due_ns = carried ? 0 : clock_mono_ns() + DELAY_NS;
+}
+
+/* The record that is being filled ends at a boundary, and what follows it could be merged. */
+static bool ends_at_boundary(const struct output *o)
+{
+	return o->boundary_count > 0 && o->boundaries[0] == o->in_records && o->in_records != o->last_boundary &&
+	       (!o->ended || o->backlog.len > 0);
+}
+
+/* A record of its own costs a system call, and the web server another one. */
+int flush_boundary_in_record(struct connection *c)
+{
+	const size_t len = c->out.on_wire + fcgi_request_pending(c->request) + FCGI_REQUEST_OVERHEAD;
+
+	if (!c->set->local || len > READ_AT_ONCE_MAX || (int64_t)len > c->set->window / 2 ||
+	    !ends_at_boundary(&c->out) || fcgi_request_flush_split(c->request, c->set->flush_timer_fd) < 0)
+		return -1;
+	mark(c, true);
+	return 0;
 }
 
 bool flush_boundary_holds(struct connection *c)
@@ -114,12 +158,20 @@ bool flush_boundary_holds(struct connection *c)
 	}
 	if (fcgi_request_pending(c->request) > 0)
 		return false;
-	if (c->set->local && !output_has_room(c, 0))
+	if (o->flush == FLUSH_NONE && c->set->local && !output_has_room(c, 0))
 		return true;
-	if (c->set->local && fcgi_request_split(c->request, c->set->flush_timer_fd) == 0)
-		await_read(c);
+	if (o->flush == FLUSH_NONE)
+		mark(c, c->set->local && fcgi_request_split(c->request, c->set->flush_timer_fd) == 0);
+	if (o->backlog.len == 0)
+		return true;
+	if (was_read(c)) {
+		pass_boundary(o);
+		return false;
+	}
+	if (o->flush_due_ns != 0)
+		await_delay(c);
 	else
-		start_delay(c);
+		await_read(c);
 	return true;
 }
 
@@ -132,9 +184,7 @@ static void release(struct connection *c)
 
 void flush_boundary_check(struct connection *c)
 {
-	int queued = 0;
-
-	if (ioctl(c->fd, SIOCOUTQ, &queued) < 0 || queued <= 1)
+	if (was_read(c))
 		release(c);
 }
 

@@ -19,6 +19,7 @@
 #define BACKLOG_LOW     (8u << 10)  /* ... and below this it may resume */
 #define TCP_SEND_BUFFER (256 << 10)
 #define FRAME           32 /* bytes of a record besides its content, and of the end of the request */
+#define ON_WIRE_UNKNOWN (SIZE_MAX / 2)
 
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 
@@ -177,11 +178,15 @@ static void put_body(struct connection *c, const char *bytes, size_t len)
 /* -1: the peer closed the connection. */
 static int flush_record(struct connection *c)
 {
-	pass_state_changes(&c->out);
-	kept_sends(c->out.kept, c->out.state, c->out.writes);
-	if (fcgi_request_flush(c->request) < 0)
+	struct output *o = &c->out;
+	size_t len = fcgi_request_pending(c->request) + FCGI_REQUEST_OVERHEAD;
+
+	pass_state_changes(o);
+	kept_sends(o->kept, o->state, o->writes);
+	if (flush_boundary_in_record(c) < 0 && fcgi_request_flush(c->request) < 0)
 		return -1;
-	kept_sent(c->out.kept);
+	o->on_wire += len;
+	kept_sent(o->kept);
 	return 0;
 }
 
@@ -214,6 +219,7 @@ void output_keep_orphan(struct connection *c)
 	keeper_took(c->set->host.keeper);
 	c->out.state = known->state;
 	c->out.writes = known->writes;
+	c->out.on_wire = ON_WIRE_UNKNOWN;
 }
 
 void connection_end_orphan(struct connection *c)
@@ -429,7 +435,7 @@ void output_flush(struct connection *c)
 		connection_lost(c);
 		return;
 	}
-	if (o->flush != FLUSH_NONE || o->waits_writable)
+	if (o->flush == FLUSH_UNREAD || o->flush == FLUSH_DELAY || o->waits_writable)
 		return;
 	do {
 		if (flush_boundary_holds(c))

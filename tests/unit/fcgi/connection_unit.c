@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -29,6 +30,8 @@ struct world {
 	int accepted, closed, owned, notified; /* notified: owners whose response has ended */
 	bool too_large;                        /* the last request */
 	bool stalls;                           /* it gets no answer */
+	size_t boundary;                       /* it gets so many bytes and a boundary; the test writes the rest */
+	struct output *out;                    /* ... here */
 };
 
 struct peer {
@@ -50,6 +53,8 @@ static void on_owner_closed(void *arg)
 	((struct world *)arg)->notified++;
 }
 
+static const char long_text[100] = {'x'};
+
 /* The answer is the body, and a chunk of its own at the end. */
 static void on_request(void *arg, struct connection *c)
 {
@@ -67,6 +72,13 @@ static void on_request(void *arg, struct connection *c)
 	if (w->stalls)
 		return;
 	connection_head(c, 200, head, sizeof head - 1);
+	if (w->boundary > 0) {
+		for (size_t at = 0; at < w->boundary; at += 100)
+			output_write(o, long_text, w->boundary - at < 100 ? w->boundary - at : 100);
+		output_flush_boundary(o);
+		w->out = o;
+		return;
+	}
 	for (size_t at = 0; at < len; at += 5000)
 		output_write(o, body + at, len - at < 5000 ? len - at : 5000);
 	output_flush_boundary(o);
@@ -312,12 +324,116 @@ static void notices_a_peer_that_left_with_its_request(void **state)
 	}
 }
 
+/* --- flush boundaries ------------------------------------------------------------------- */
+
+static size_t unread(const struct peer *p)
+{
+	int n = 0;
+
+	assert_int_equal(ioctl(p->fd, FIONREAD, &n), 0);
+	return (size_t)n;
+}
+
+/* Whether it came to a file descriptor, which ends it. */
+static void read_once(struct peer *p, bool *ended)
+{
+	char bytes[65536];
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec part = {.iov_base = bytes, .iov_len = sizeof bytes};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	ssize_t n = recvmsg(p->fd, &message, MSG_DONTWAIT);
+	int fd;
+
+	assert_true(n > 0);
+	*ended = CMSG_FIRSTHDR(&message) != NULL;
+	if (*ended) {
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+		close(fd);
+	}
+	buf_add(&p->in, bytes, (size_t)n);
+	take_records(p);
+}
+
+/* The web server reads before the responder writes what follows the boundary, or only then. */
+static void ends_a_read_at_a_boundary(void **state)
+{
+	static const struct {
+		size_t before;
+		bool reads_late;
+		int sndbuf; /* 0: the system's */
+	} cases[] = {
+		{10, false, 0},  {10, true, 0},    {2000, false, 0}, {2000, true, 0}, {3900, true, 0},
+		{4000, true, 0}, {9000, false, 0}, {9000, true, 0},  {10, false, 1},  {10, true, 1},
+		{700, true, 1},  {1000, true, 1},  {1500, true, 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct world w = {.boundary = cases[i].before};
+		const struct connections_host host = {
+			.request = on_request, .closed = on_closed, .idle = on_idle, .arg = &w};
+		struct buf request = make_request(10);
+		struct peer p = {.in = BUF_INIT(1u << 20), .out = BUF_INIT(1u << 20)};
+		int64_t until = clock_mono_ms() + DEADLINE_MS;
+		struct err e = ERR_INIT;
+		bool ended = false;
+		size_t before;
+		int fds[2];
+
+		w.set = connections_new(base, &host, &e);
+		assert_non_null(w.set);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+		if (cases[i].sndbuf != 0)
+			setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &cases[i].sndbuf, sizeof cases[i].sndbuf);
+		p.fd = fds[1];
+		connections_add(w.set, fds[0], false);
+		assert_int_equal(send(p.fd, request.data, request.len, 0), request.len);
+		while (w.out == NULL || unread(&p) == 0)
+			turn_loop(&w);
+		for (int n = 0; n < 3; n++)
+			turn_loop(&w);
+		while (!cases[i].reads_late && unread(&p) > 0)
+			read_once(&p, &ended);
+		before = unread(&p);
+		output_write(w.out, "the end", 7);
+		output_end(w.out);
+		w.notified++;
+		connections_flush(w.set);
+		if (cases[i].reads_late)
+			assert_int_equal(unread(&p), before);
+		else
+			assert_true(unread(&p) > 0); /* at once */
+		while (!p.ended) {
+			while (!ended && unread(&p) > 0)
+				read_once(&p, &ended);
+			assert_true(ended || p.out.len <= strlen(HEAD) + cases[i].before);
+			turn_loop(&w);
+			if (ended)
+				read_on(&p);
+			if (clock_mono_ms() > until)
+				fail_msg("case %zu: its answer stays", i);
+		}
+		assert_int_equal(p.out.len, strlen(HEAD) + cases[i].before + strlen("the end"));
+		connections_free(w.set);
+		assert_int_equal(w.notified, w.owned);
+		buf_free(&request);
+		buf_free(&p.in);
+		buf_free(&p.out);
+		close(p.fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers_completely_or_closes),
 		cmocka_unit_test(writes_each_byte_once),
 		cmocka_unit_test(notices_a_peer_that_left_with_its_request),
+		cmocka_unit_test(ends_a_read_at_a_boundary),
 	};
 	struct err e = ERR_INIT;
 	int failed;
