@@ -238,7 +238,7 @@ static struct connection *add(struct connections *s, int fd)
 	}
 	c->fd = fd;
 	c->state = CONNECTION_IDLE;
-	c->keep = c->too_large = c->is_head = c->is_waiting = false;
+	c->keep = c->too_large = c->is_head = c->is_waiting = c->peer_left = false;
 	c->owner = NULL;
 	c->orphan = NULL;
 	precheck_init(&c->precheck);
@@ -246,7 +246,7 @@ static struct connection *add(struct connections *s, int fd)
 	TAILQ_INSERT_TAIL(&s->all, c, link);
 	s->count++;
 	output_prepare(c);
-	event_assign(&c->readable, s->base, fd, EV_READ | EV_ET | EV_PERSIST, on_readable, c);
+	event_assign(&c->readable, s->base, fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, on_readable, c);
 	if (event_add(&c->readable, NULL) < 0) {
 		connection_close(c);
 		return NULL;
@@ -388,7 +388,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	};
 	struct connection *c = arg;
 
-	(void)fd, (void)what;
+	(void)fd;
+	c->peer_left |= (what & EV_CLOSED) != 0;
 	if (c->state != CONNECTION_CLOSED)
 		step[c->state](c);
 }

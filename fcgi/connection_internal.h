@@ -73,6 +73,7 @@ struct connection {
 	enum connection_state state;
 	bool keep;       /* the peer keeps it open after the response */
 	bool is_waiting; /* for a whole request: in set->waiting */
+	bool peer_left;  /* or shut down its side; what it sent before may be unread */
 	bool too_large;
 	bool is_head;
 	bool distrusted;

@@ -98,8 +98,8 @@ static void begin_request(struct connection *c, int from)
 		output_flush(c);
 	else if (c->state == CONNECTION_ACTIVE)
 		fcgi_request_forget_input(c->request);
-	/* The peer may have closed it already: the loop tells of both only once. */
-	if (c->state == CONNECTION_ACTIVE)
+	/* The event of its bytes told that the peer has closed it, too, and no other event will. */
+	if (c->state == CONNECTION_ACTIVE && c->peer_left)
 		connection_watch(c);
 }
 

@@ -282,9 +282,11 @@ static void notices_a_peer_that_left_with_its_request(void **state)
 		size_t body_len;
 		size_t split; /* where a piece ends that is read alone */
 		bool earlier; /* the connection served another request */
+		bool unseen;  /* it left before the connection was accepted */
 	} cases[] = {
-		{10, 0, false},  {10, 0, true},   {10, 7, false},     {10, 7, true},
-		{BODY, 0, true}, {BODY, 7, true}, {BODY, BODY, true},
+		{10, 0, false, false},     {10, 0, true, false},   {10, 7, false, false},
+		{10, 7, true, false},      {BODY, 0, true, false}, {BODY, 7, true, false},
+		{BODY, BODY, true, false}, {10, 0, false, true},   {BODY, 0, false, true},
 	};
 
 	(void)state;
@@ -302,7 +304,8 @@ static void notices_a_peer_that_left_with_its_request(void **state)
 		assert_non_null(w.set);
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 		p.fd = fds[1];
-		connections_add(w.set, fds[0], false);
+		if (!cases[i].unseen)
+			connections_add(w.set, fds[0], false);
 		if (cases[i].earlier)
 			assert_true(get_answer(&w, &p, 20, SIZE_MAX));
 		w.stalls = true;
@@ -312,6 +315,8 @@ static void notices_a_peer_that_left_with_its_request(void **state)
 		assert_int_equal(send(p.fd, request.data + cases[i].split, request.len - cases[i].split, 0),
 		                 request.len - cases[i].split);
 		close(p.fd);
+		if (cases[i].unseen)
+			connections_add(w.set, fds[0], true);
 		while (w.closed == 0 && clock_mono_ms() < until)
 			turn_loop(&w);
 		if (w.closed == 0)
