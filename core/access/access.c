@@ -329,7 +329,7 @@ static void open_limits(struct access *a)
 	if (a->limits != NULL || clock_mono_ms() < a->limits_due_ms)
 		return;
 	a->limits_due_ms = clock_mono_ms() + RETRY_MS;
-	a->limits = limits_open(a->run_dir, &e);
+	a->limits = limits_open(a->run_dir, clock_boot_ns, &e);
 	if (a->limits == NULL && !a->limits_failed)
 		log_event(LOG_LIMITS_NOT_COUNTED, L_STR("error", e.text));
 	a->limits_failed = a->limits == NULL;
@@ -815,7 +815,6 @@ static bool take_here(struct access_turn *t, struct access_refusal *r)
 	struct limits_answer answer;
 	enum limits_verdict v;
 
-	wanted.now_ns = clock_boot_ns();
 	wanted.own.requests = part_of(wanted.own.requests, a->hosts);
 	wanted.own.tokens = part_of(wanted.own.tokens, a->hosts);
 	wanted.own.turns = part_of(wanted.own.turns, a->hosts);
@@ -927,7 +926,7 @@ void access_turn_end(struct access_turn *t, int64_t tokens)
 		return;
 	shared_limits_give(t->shared, tokens);
 	if (t->access->limits != NULL)
-		limits_give(t->access->limits, &t->share, tokens, clock_boot_ns());
+		limits_give(t->access->limits, &t->share, tokens);
 	if (!t->pending)
 		TAILQ_REMOVE(&t->access->turns, t, next);
 	turn_free(t);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/access/limits.h"
 
-#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/status/shared_file.h"
 
@@ -47,6 +46,7 @@ struct owed {
 
 struct limits {
 	struct shared_file *file;
+	int64_t (*now_ns)(void);
 	bool logged; /* that nothing is counted */
 	struct owed *owed;
 	size_t owed_count, owed_room;
@@ -77,7 +77,7 @@ static const struct shared_kind kind = {
 	.recount = recount,
 };
 
-struct limits *limits_open(const char *run_dir, struct err *e)
+struct limits *limits_open(const char *run_dir, int64_t (*now_ns)(void), struct err *e)
 {
 	struct limits *l = calloc(1, sizeof *l);
 
@@ -85,6 +85,7 @@ struct limits *limits_open(const char *run_dir, struct err *e)
 		err_set(e, "no memory for limits");
 		return NULL;
 	}
+	l->now_ns = now_ns;
 	l->file = shared_file_open(run_dir, &kind, e);
 	if (l->file != NULL && shared_file_map(l->file) != NULL)
 		return l;
@@ -114,7 +115,7 @@ void limits_tick(struct limits *l)
 	for (size_t i = 0; i < count; i++) {
 		const struct owed owed = l->owed[i];
 
-		limits_give(l, &owed.share, owed.tokens, clock_boot_ns());
+		limits_give(l, &owed.share, owed.tokens);
 	}
 }
 
@@ -191,9 +192,9 @@ static bool is_limited(const struct access_limits *own)
 }
 
 static enum limits_verdict judge(const struct file *f, const struct slot *s, const struct limits_request *r,
-                                 int64_t *wait)
+                                 int64_t now, int64_t *wait)
 {
-	const int64_t now = r->now_ns, second = INT64_C(1000000000);
+	const int64_t second = INT64_C(1000000000);
 	const bool turns = s != NULL && r->own.turns != 0 && s->running >= r->own.turns;
 	const struct {
 		enum limits_verdict verdict;
@@ -225,6 +226,7 @@ static void charge(int64_t *paid_ns, int64_t n, int64_t limit, int64_t now_ns)
 
 struct taking {
 	uint32_t page; /* of this worker */
+	int64_t (*now_ns)(void);
 	const struct limits_request *request;
 	struct limits_answer *answer;
 	enum limits_verdict verdict;
@@ -236,7 +238,8 @@ static void take(void *file, void *arg)
 	struct taking *t = arg;
 	const struct limits_request *r = t->request;
 	struct limits_answer *a = t->answer;
-	struct slot *s = is_limited(&r->own) ? find_slot(f, r->client, r->now_ns) : NULL;
+	const int64_t now = t->now_ns();
+	struct slot *s = is_limited(&r->own) ? find_slot(f, r->client, now) : NULL;
 	struct limits_share share = {.file = f->head.random,
 	                             .client = r->client,
 	                             .slot = s != NULL ? (uint32_t)(s - f->slots) : NO_SLOT,
@@ -246,7 +249,7 @@ static void take(void *file, void *arg)
 	                             .all_tokens_limit = r->all_tokens};
 	bool own;
 
-	t->verdict = judge(f, s, r, &a->retry_ns);
+	t->verdict = judge(f, s, r, now, &a->retry_ns);
 	if (s == NULL && is_limited(&r->own) && t->verdict == LIMITS_GRANTED) {
 		t->verdict = LIMITS_NO_ROOM;
 		a->retry_ns = INT64_C(1000000000);
@@ -254,27 +257,26 @@ static void take(void *file, void *arg)
 	if (r->forced)
 		t->verdict = LIMITS_GRANTED;
 	if (t->verdict == LIMITS_GRANTED) {
-		charge(&f->all.requests_ns, 1, r->all_requests, r->now_ns);
-		charge(&f->all.tokens_ns, share.all_tokens, r->all_tokens, r->now_ns);
+		charge(&f->all.requests_ns, 1, r->all_requests, now);
+		charge(&f->all.tokens_ns, share.all_tokens, r->all_tokens, now);
 		a->share = share;
 	}
 	if (t->verdict == LIMITS_GRANTED && s != NULL) {
-		charge(&s->requests_ns, 1, r->own.requests, r->now_ns);
-		charge(&s->tokens_ns, share.tokens, r->own.tokens, r->now_ns);
+		charge(&s->requests_ns, 1, r->own.requests, now);
+		charge(&s->tokens_ns, share.tokens, r->own.tokens, now);
 		f->pages[t->page].held[share.slot]++;
 		s->running++;
 	}
 	own = s != NULL && r->own.requests != 0;
-	a->requests = limits_rate((own ? s->requests_ns : f->all.requests_ns) - r->now_ns,
-	                          own ? r->own.requests : r->all_requests);
+	a->requests =
+		limits_rate((own ? s->requests_ns : f->all.requests_ns) - now, own ? r->own.requests : r->all_requests);
 	own = s != NULL && r->own.tokens != 0;
-	a->tokens =
-		limits_rate((own ? s->tokens_ns : f->all.tokens_ns) - r->now_ns, own ? r->own.tokens : r->all_tokens);
+	a->tokens = limits_rate((own ? s->tokens_ns : f->all.tokens_ns) - now, own ? r->own.tokens : r->all_tokens);
 }
 
 enum limits_verdict limits_take(struct limits *l, const struct limits_request *r, struct limits_answer *out)
 {
-	struct taking t = {.page = shared_file_page(l->file), .request = r, .answer = out};
+	struct taking t = {.page = shared_file_page(l->file), .now_ns = l->now_ns, .request = r, .answer = out};
 
 	memset(out, 0, sizeof *out);
 	if (shared_file_change(l->file, take, &t))
@@ -296,8 +298,9 @@ static void correct(int64_t *paid_ns, int64_t more, int64_t limit, int64_t now_n
 
 struct giving {
 	uint32_t page;
+	int64_t (*now_ns)(void);
 	const struct limits_share *share;
-	int64_t tokens, now_ns;
+	int64_t tokens;
 };
 
 static void give(void *file, void *arg)
@@ -311,13 +314,13 @@ static void give(void *file, void *arg)
 	if (share->file != f->head.random)
 		return;
 	if (g->tokens >= 0)
-		correct(&f->all.tokens_ns, g->tokens - share->all_tokens, share->all_tokens_limit, g->now_ns);
+		correct(&f->all.tokens_ns, g->tokens - share->all_tokens, share->all_tokens_limit, g->now_ns());
 	if (share->slot >= SLOTS || f->slots[share->slot].client != share->client)
 		return;
 	s = &f->slots[share->slot];
 	held = &f->pages[g->page].held[share->slot];
 	if (g->tokens >= 0)
-		correct(&s->tokens_ns, g->tokens - share->tokens, share->own.tokens, g->now_ns);
+		correct(&s->tokens_ns, g->tokens - share->tokens, share->own.tokens, g->now_ns());
 	if (*held > 0) {
 		--*held;
 		s->running--;
@@ -338,9 +341,9 @@ static void owe(struct limits *l, const struct limits_share *s, int64_t tokens)
 	l->owed[l->owed_count++] = (struct owed){.share = *s, .tokens = tokens};
 }
 
-void limits_give(struct limits *l, const struct limits_share *s, int64_t tokens, int64_t now_ns)
+void limits_give(struct limits *l, const struct limits_share *s, int64_t tokens)
 {
-	struct giving g = {.page = shared_file_page(l->file), .share = s, .tokens = tokens, .now_ns = now_ns};
+	struct giving g = {.page = shared_file_page(l->file), .now_ns = l->now_ns, .share = s, .tokens = tokens};
 
 	if (s->file != 0 && !shared_file_change(l->file, give, &g) && shared_file_map(l->file) != NULL)
 		owe(l, s, tokens);

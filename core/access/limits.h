@@ -20,8 +20,9 @@
 
 struct limits;
 
-/* After the fork, like counters_open. NULL with e: the file cannot be made, or used. */
-struct limits *limits_open(const char *run_dir, struct err *e);
+/* After the fork, like counters_open. now_ns: clock_boot_ns, or the clock of a test; it is read under the lock, so that
+ * decisions have their times in the order in which they are made. NULL with e: the file cannot be made, or used. */
+struct limits *limits_open(const char *run_dir, int64_t (*now_ns)(void), struct err *e);
 void limits_close(struct limits *l); /* NULL is fine */
 
 /* Once a second: what dead workers held is given back, and a file that is gone is made again. */
@@ -43,7 +44,6 @@ struct limits_request {
 	int64_t all_requests, all_tokens;
 	int64_t tokens; /* that the turn is expected to take */
 	bool forced;    /* counted, never refused */
-	int64_t now_ns; /* CLOCK_BOOTTIME */
 };
 
 /* What was taken, for limits_give. */
@@ -68,6 +68,6 @@ struct access_rate limits_rate(int64_t owed_ns, int64_t limit);
 enum limits_verdict limits_take(struct limits *l, const struct limits_request *r, struct limits_answer *out);
 
 /* The turn has ended and took so many tokens (-1: as many as reserved). */
-void limits_give(struct limits *l, const struct limits_share *s, int64_t tokens, int64_t now_ns);
+void limits_give(struct limits *l, const struct limits_share *s, int64_t tokens);
 
 #endif

@@ -18,7 +18,14 @@
 #include <cmocka.h>
 
 #define SECOND INT64_C(1000000000)
-#define T0     (1000 * SECOND) /* the clock of these tests */
+#define T0     (1000 * SECOND) /* where the clock of these tests begins */
+
+static int64_t now;
+
+static int64_t get_now(void)
+{
+	return now;
+}
 
 static int make_directory(void **state)
 {
@@ -40,24 +47,23 @@ static int remove_directory(void **state)
 static struct limits *open_in(void **state)
 {
 	struct err e = ERR_INIT;
-	struct limits *l = limits_open(*state, &e);
+	struct limits *l = limits_open(*state, get_now, &e);
 
+	now = T0;
 	if (l == NULL)
 		fail_msg("%s", e.text);
 	return l;
 }
 
-static const struct limits_request by_requests = {.client = 7, .own = {.requests = 6}, .now_ns = T0};
-static const struct limits_request by_tokens = {.client = 8, .own = {.tokens = 600}, .tokens = 100, .now_ns = T0};
-static const struct limits_request by_turns = {.client = 9, .own = {.turns = 3}, .now_ns = T0};
+static const struct limits_request by_requests = {.client = 7, .own = {.requests = 6}};
+static const struct limits_request by_tokens = {.client = 8, .own = {.tokens = 600}, .tokens = 100};
+static const struct limits_request by_turns = {.client = 9, .own = {.turns = 3}};
 
 static enum limits_verdict take_at(struct limits *l, const struct limits_request *r, int64_t now_ns,
                                    struct limits_answer *a)
 {
-	struct limits_request now = *r;
-
-	now.now_ns = now_ns;
-	return limits_take(l, &now, a);
+	now = now_ns;
+	return limits_take(l, r, a);
 }
 
 static void as_many_requests_as_the_limit_says(void **state)
@@ -71,7 +77,7 @@ static void as_many_requests_as_the_limit_says(void **state)
 		assert_int_equal(a.requests.remaining, 5 - i);
 		assert_int_equal(a.requests.reset_ms, 10000 * (i + 1));
 		assert_int_equal(a.tokens.limit, 0);
-		limits_give(l, &a.share, -1, T0);
+		limits_give(l, &a.share, -1);
 	}
 	assert_int_equal(limits_take(l, &by_requests, &a), LIMITS_REQUESTS);
 	assert_int_equal(a.requests.remaining, 0);
@@ -92,13 +98,14 @@ static void any_limit_is_reached_exactly(void **state)
 	struct limits *l = open_in(state);
 	struct limits_answer a;
 
+	now = T0 + 1;
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-		struct limits_request r = {.client = 100 + i, .own = {.requests = limits[i]}, .now_ns = T0 + 1};
+		struct limits_request r = {.client = 100 + i, .own = {.requests = limits[i]}};
 		int64_t granted = 0;
 
 		while (limits_take(l, &r, &a) == LIMITS_GRANTED) {
 			granted++;
-			limits_give(l, &a.share, -1, r.now_ns);
+			limits_give(l, &a.share, -1);
 		}
 		assert_int_equal(granted, limits[i]);
 	}
@@ -112,30 +119,30 @@ static void tokens_are_charged_as_they_were_used(void **state)
 
 	assert_int_equal(limits_take(l, &by_tokens, &a), LIMITS_GRANTED);
 	assert_int_equal(a.tokens.remaining, 500);
-	limits_give(l, &a.share, 20, T0); /* 80 less than reserved */
+	limits_give(l, &a.share, 20); /* 80 less than reserved */
 	assert_int_equal(limits_take(l, &by_tokens, &a), LIMITS_GRANTED);
 	assert_int_equal(a.tokens.remaining, 480);
-	limits_give(l, &a.share, 880, T0); /* 780 more: in debt */
+	limits_give(l, &a.share, 880); /* 780 more: in debt */
 	assert_int_equal(limits_take(l, &by_tokens, &b), LIMITS_TOKENS);
 	assert_int_equal(b.tokens.remaining, 0);
 	assert_int_equal(b.retry_ns, 40 * SECOND); /* of 900 used, 500 must be paid, at 10 a second */
 	assert_int_equal(take_at(l, &by_tokens, T0 + 40 * SECOND, &b), LIMITS_GRANTED);
-	limits_give(l, &b.share, 0, T0 + 40 * SECOND);
+	limits_give(l, &b.share, 0);
 	limits_close(l);
 }
 
 static void a_turn_larger_than_the_limit_runs_when_nothing_else_was_taken(void **state)
 {
-	struct limits_request large = {.client = 10, .own = {.tokens = 600}, .tokens = 5000, .now_ns = T0};
+	struct limits_request large = {.client = 10, .own = {.tokens = 600}, .tokens = 5000};
 	struct limits *l = open_in(state);
 	struct limits_answer a, b;
 
 	assert_int_equal(limits_take(l, &large, &a), LIMITS_GRANTED);
 	assert_int_equal(limits_take(l, &large, &b), LIMITS_TOKENS);
 	assert_int_equal(b.retry_ns, 60 * SECOND);
-	limits_give(l, &a.share, 0, T0);
+	limits_give(l, &a.share, 0);
 	assert_int_equal(limits_take(l, &large, &a), LIMITS_GRANTED);
-	limits_give(l, &a.share, 0, T0);
+	limits_give(l, &a.share, 0);
 	limits_close(l);
 }
 
@@ -149,16 +156,16 @@ static void so_many_turns_run_at_once(void **state)
 		assert_int_equal(limits_take(l, &by_turns, &a[i]), LIMITS_GRANTED);
 	assert_int_equal(limits_take(l, &by_turns, &a[3]), LIMITS_TURNS);
 	assert_int_equal(a[3].share.file, 0);
-	limits_give(l, &a[3].share, 0, T0); /* of what was not taken nothing is given back */
+	limits_give(l, &a[3].share, 0); /* of what was not taken nothing is given back */
 	forced.forced = true;
 	assert_int_equal(limits_take(l, &forced, &a[3]), LIMITS_GRANTED);
-	limits_give(l, &a[0].share, 0, T0);
+	limits_give(l, &a[0].share, 0);
 	assert_int_equal(limits_take(l, &by_turns, &a[4]), LIMITS_TURNS);
-	limits_give(l, &a[3].share, 0, T0);
+	limits_give(l, &a[3].share, 0);
 	assert_int_equal(limits_take(l, &by_turns, &a[4]), LIMITS_GRANTED);
-	limits_give(l, &a[1].share, 0, T0);
-	limits_give(l, &a[2].share, 0, T0);
-	limits_give(l, &a[4].share, 0, T0);
+	limits_give(l, &a[1].share, 0);
+	limits_give(l, &a[2].share, 0);
+	limits_give(l, &a[4].share, 0);
 	limits_close(l);
 }
 
@@ -169,8 +176,7 @@ static void all_clients_together_have_limits_too(void **state)
 	int granted = 0;
 
 	for (uint64_t client = 1000; client < 1100; client++) {
-		struct limits_request r = {
-			.client = client, .all_requests = 40, .all_tokens = 6000, .tokens = 100, .now_ns = T0};
+		struct limits_request r = {.client = client, .all_requests = 40, .all_tokens = 6000, .tokens = 100};
 		enum limits_verdict v = limits_take(l, &r, &a);
 
 		granted += v == LIMITS_GRANTED;
@@ -187,8 +193,7 @@ static void all_clients_together_have_limits_too(void **state)
 static void what_is_refused_takes_nothing(void **state)
 {
 	struct limits *l = open_in(state);
-	struct limits_request small = {
-		.client = 20, .own = {.requests = 2, .tokens = 100, .turns = 1}, .tokens = 60, .now_ns = T0};
+	struct limits_request small = {.client = 20, .own = {.requests = 2, .tokens = 100, .turns = 1}, .tokens = 60};
 	struct limits_answer a, b;
 
 	assert_int_equal(limits_take(l, &small, &a), LIMITS_GRANTED);
@@ -196,9 +201,9 @@ static void what_is_refused_takes_nothing(void **state)
 		assert_int_not_equal(limits_take(l, &small, &b), LIMITS_GRANTED);
 	assert_int_equal(b.requests.remaining, 1);
 	assert_int_equal(b.tokens.remaining, 40);
-	limits_give(l, &a.share, 0, T0);
+	limits_give(l, &a.share, 0);
 	assert_int_equal(limits_take(l, &small, &a), LIMITS_GRANTED);
-	limits_give(l, &a.share, 0, T0);
+	limits_give(l, &a.share, 0);
 	limits_close(l);
 }
 
@@ -206,26 +211,24 @@ static void clients_that_owe_nothing_make_room(void **state)
 {
 	struct limits *l = open_in(state);
 	struct limits_answer a;
-	int64_t now = T0 + 2000 * SECOND;
 	int refused = 0;
 
+	now = T0 + 2000 * SECOND;
 	for (uint64_t round = 0; round < 4; round++, now += 61 * SECOND)
 		for (uint64_t i = 1; i <= 12000; i++) {
 			struct limits_request r = {.client = (round * 12000 + i) * UINT64_C(0x9e3779b97f4a7c15),
-			                           .own = {.requests = 10},
-			                           .now_ns = now};
+			                           .own = {.requests = 10}};
 
 			refused += limits_take(l, &r, &a) != LIMITS_GRANTED;
-			limits_give(l, &a.share, -1, now);
+			limits_give(l, &a.share, -1);
 		}
 	assert_int_equal(refused, 0);
 	/* While all of them owe, a further client finds no room: it is refused instead of forgetting another one. */
 	for (uint64_t i = 1; i <= 40000; i++) {
-		struct limits_request r = {
-			.client = i * UINT64_C(0xd1342543de82ef95), .own = {.requests = 1}, .now_ns = now};
+		struct limits_request r = {.client = i * UINT64_C(0xd1342543de82ef95), .own = {.requests = 1}};
 
 		refused += limits_take(l, &r, &a) == LIMITS_NO_ROOM;
-		limits_give(l, &a.share, -1, now);
+		limits_give(l, &a.share, -1);
 	}
 	assert_in_range(refused, 40000 - 16384 - 1, 40000 - 16000);
 	limits_close(l);
@@ -277,15 +280,52 @@ static unsigned take_in_processes(void **state, const struct limits_request *r)
 
 static void processes_together_get_exactly_the_limit(void **state)
 {
-	const struct limits_request requests = {.client = 30, .own = {.requests = 1000}, .now_ns = T0};
-	const struct limits_request turns = {.client = 31, .own = {.turns = 777}, .now_ns = T0};
-	const struct limits_request tokens = {.client = 32, .own = {.tokens = 5000}, .tokens = 10, .now_ns = T0};
+	const struct limits_request requests = {.client = 30, .own = {.requests = 1000}};
+	const struct limits_request turns = {.client = 31, .own = {.turns = 777}};
+	const struct limits_request tokens = {.client = 32, .own = {.tokens = 5000}, .tokens = 10};
 
 	assert_int_equal(take_in_processes(state, &requests), 1000);
 	assert_int_equal(take_in_processes(state, &tokens), 500);
 	assert_int_equal(take_in_processes(state, &turns), 777);
 	/* They are dead, so what they held is free. */
 	assert_int_equal(take_in_processes(state, &turns), 777);
+}
+
+/* A clock of all processes, which goes on by a minute whenever one of them reads it. */
+static struct {
+	_Atomic int64_t minutes;
+	_Atomic int ready; /* processes */
+} * common;
+
+static int64_t get_minute(void)
+{
+	return T0 + atomic_fetch_add(&common->minutes, 1) * 60 * SECOND;
+}
+
+/* One who reads the clock before the others and decides after them would take their requests for later ones. */
+static void decisions_are_made_in_the_order_of_their_times(void **state)
+{
+	const struct limits_request r = {.client = 40, .own = {.requests = 1}};
+	int status;
+
+	common = mmap(NULL, sizeof *common, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (int p = 0; p < WORKERS; p++)
+		if (fork() == 0) {
+			struct err e = ERR_INIT;
+			struct limits *l = limits_open(*state, get_minute, &e);
+			struct limits_answer a;
+			int granted = 0;
+
+			atomic_fetch_add(&common->ready, 1);
+			while (common->ready < WORKERS)
+				usleep(10);
+			for (int i = 0; i < 10 * TRIES; i++)
+				granted += limits_take(l, &r, &a) == LIMITS_GRANTED;
+			_exit(granted != 10 * TRIES);
+		}
+	while (wait(&status) > 0)
+		assert_int_equal(status, 0);
+	munmap(common, sizeof *common);
 }
 
 static void what_a_dead_worker_held_is_given_back_by_the_others(void **state)
@@ -308,7 +348,7 @@ static void what_a_dead_worker_held_is_given_back_by_the_others(void **state)
 	assert_int_equal(limits_take(l, &by_turns, &a), LIMITS_TURNS);
 	limits_tick(l);
 	assert_int_equal(limits_take(l, &by_turns, &a), LIMITS_GRANTED);
-	limits_give(l, &a.share, 0, T0);
+	limits_give(l, &a.share, 0);
 	limits_close(l);
 }
 
@@ -326,7 +366,7 @@ static void workers_killed_anywhere_leave_nothing_behind(void **state)
 
 			for (;;) {
 				limits_take(own, &by_turns, &a);
-				limits_give(own, &a.share, 0, T0);
+				limits_give(own, &a.share, 0);
 			}
 		}
 		usleep((unsigned)(1000 + round * 137));
@@ -353,7 +393,7 @@ static void a_file_that_is_cut_or_foreign_is_made_again(void **state)
 	assert_int_equal(limits_take(l, &by_turns, &a), LIMITS_GRANTED);
 	assert_int_equal(truncate(path, 0), 0);
 	assert_int_equal(limits_take(l, &by_turns, &a), LIMITS_GRANTED); /* it refuses nobody */
-	limits_give(l, &a.share, 10, T0);
+	limits_give(l, &a.share, 10);
 	limits_tick(l);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(limits_take(l, &by_turns, &a), LIMITS_GRANTED);
@@ -385,7 +425,7 @@ static void a_directory_that_is_gone_is_an_error(void **state)
 	struct err e = ERR_INIT;
 
 	(void)state;
-	assert_null(limits_open("/nonexistent", &e));
+	assert_null(limits_open("/nonexistent", get_now, &e));
 	assert_non_null(strstr(e.text, "/nonexistent"));
 }
 
@@ -401,6 +441,7 @@ int main(void)
 		cmocka_unit_test(what_is_refused_takes_nothing),
 		cmocka_unit_test(clients_that_owe_nothing_make_room),
 		cmocka_unit_test(processes_together_get_exactly_the_limit),
+		cmocka_unit_test(decisions_are_made_in_the_order_of_their_times),
 		cmocka_unit_test(what_a_dead_worker_held_is_given_back_by_the_others),
 		cmocka_unit_test(workers_killed_anywhere_leave_nothing_behind),
 		cmocka_unit_test(a_file_that_is_cut_or_foreign_is_made_again),
