@@ -115,20 +115,33 @@ static void on_slots(void *arg, struct redis_reply *reply, const struct err *e)
 	struct node *n = any_node(r);
 
 	r->refreshing = false;
-	if (e == NULL)
-		cluster_take_slots(n, reply);
+	if (e != NULL)
+		return;
+	cluster_take_slots(n, reply);
+	/* A server that was lost may be one that is not needed any more. */
+	r->events->changed(n);
 }
 
 void cluster_refresh(struct redis *r)
 {
 	const struct redis_command c = {.args = (const char *[]){"CLUSTER", "SLOTS"}, .count = 2};
-	struct node *n = any_node(r);
-	struct redis_request *q = !r->refreshing && n->state == NODE_READY ? request_new(r, &c, on_slots, r) : NULL;
+	struct redis_request *q = !r->refreshing ? request_new(r, &c, on_slots, r) : NULL;
 
 	if (q == NULL)
 		return;
 	r->refreshing = true;
+	node_send(any_node(r), q);
+}
+
+bool cluster_elsewhere(struct redis_request *q)
+{
+	struct redis *r = q->redis;
+	struct node *n = any_node(r);
+
+	if (q->slot < 0 || r->slots[q->slot] != NULL || n == q->node || n->away)
+		return false;
 	node_send(n, q);
+	return true;
 }
 
 bool cluster_redirect(struct redis_request *q, const struct redis_reply *reply)

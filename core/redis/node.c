@@ -85,7 +85,8 @@ static void fail_waiting(struct node *n, const struct err *why)
 
 	while ((q = TAILQ_FIRST(&n->waiting)) != NULL) {
 		TAILQ_REMOVE(&n->waiting, q, next);
-		request_fail(q, why);
+		if (!n->redis->events->elsewhere(q))
+			request_fail(q, why);
 	}
 }
 

@@ -154,11 +154,17 @@ size_t redis_servers(const struct redis *r)
 
 /* ---- the client ---- */
 
+static bool send_elsewhere(struct redis_request *q)
+{
+	return q->redis->url.topology == REDIS_CLUSTER && cluster_elsewhere(q);
+}
+
 static const struct node_events node_events = {
 	.answered = answered,
 	.changed = node_changed,
 	.locate = sentinel_locate,
 	.slots = cluster_take_slots,
+	.elsewhere = send_elsewhere,
 };
 
 static SSL_CTX *new_tls(const char *ca_file, struct err *e)

@@ -87,6 +87,7 @@ struct node_events {
 	void (*changed)(struct node *n);                                      /* it is connected, or no longer */
 	void (*locate)(struct node *master);                                  /* SENTINEL: its address is needed */
 	void (*slots)(struct node *from, const struct redis_reply *reply);    /* CLUSTER: what it says of them */
+	bool (*elsewhere)(struct redis_request *q); /* its node cannot be reached: true: another one has got it */
 };
 
 /* NULL: no memory. */
@@ -125,7 +126,9 @@ int cluster_slot(const char *key, size_t len);
 int cluster_set_up(struct redis *r, struct err *e);
 struct node *cluster_node(const struct redis *r, int slot, size_t server); /* slot -1: the server-th */
 void cluster_take_slots(struct node *from, const struct redis_reply *reply);
-void cluster_refresh(struct redis *r); /* asks any that is connected for the slots */
+void cluster_refresh(struct redis *r); /* asks one that answers, or may, for the slots */
+/* What waited for a server of which it is not known whether it has the key. false: there is no other. */
+bool cluster_elsewhere(struct redis_request *q);
 /* Where MOVED or ASK says that it is sent again. false: that cannot be. */
 bool cluster_redirect(struct redis_request *q, const struct redis_reply *reply);
 

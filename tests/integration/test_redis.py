@@ -260,3 +260,47 @@ def test_a_cluster_has_each_thread_on_one_server(testbed):
         assert said(llm) == ["first", "second", "third"]
     service.ctl("threads", "delete-all")
     assert {key for s in cluster.servers for key in s.cli("KEYS", "*").split()} <= {"tt:{hosts}"}  # that is no conversation
+
+
+@pytest.mark.long
+def test_a_master_of_a_cluster_dies(testbed):
+    """Turns wait for its replica to take over. None fails, and none is lost."""
+    cluster = Cluster(testbed, replicas=1)
+    service, llm = one(testbed, cluster.url, workers=2)
+    masters, count = cluster.masters(), 12
+    threads = [f"thread-{n:04}" for n in range(count)]
+    for thread in threads:
+        assert service.chat("before", thread).whole
+    for master in masters:
+        wait_until(lambda m=master: m.cli("WAIT", 1, 100).strip() == "1", "its replica has all")
+    masters[0].kill()
+    turns = 1
+    while set(cluster.masters()) & {masters[0]} or turns < 4:
+        for thread in threads:
+            assert service.chat(f"turn {turns}", thread).whole
+        turns += 1
+    stored(service)
+    wait_until(lambda: value(service, "stores_away") == 0, "the new master is used", 20)
+    assert value(service, "turns_lost_total") == 0
+    for thread in threads:
+        service.chat("after", thread)
+        assert said(llm)[0] == "before" and said(llm)[-1] == "after"
+        assert sorted(said(llm)[1:-1]) == sorted(f"turn {n}" for n in range(1, turns))
+    assert service.ctl("threads", "stat")["turns"] == count * (turns + 1)
+    masters[0].start()  # it is a replica now
+    wait_until(lambda: masters[0].cli("ROLE").split()[0] == "slave", "it is a replica", 20)
+    for thread in threads:
+        assert service.chat("later", thread).whole and said(llm)[-2:] == ["after", "later"]
+
+
+@pytest.mark.long
+def test_the_death_of_a_master_that_nobody_uses_is_over(testbed):
+    """The store is not away for ever because no turn needs its server."""
+    cluster = Cluster(testbed, replicas=1)
+    service, _ = one(testbed, cluster.url, workers=2)
+    service.chat("before", LONG)
+    dead = cluster.masters()[0]
+    dead.kill()
+    wait_until(lambda: dead not in cluster.masters(), "another one is the master", 20)
+    wait_until(lambda: value(service, "stores_away") == 0, "the store is there", 20)
+    assert "conversations" not in service.status()

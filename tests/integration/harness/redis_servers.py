@@ -80,4 +80,12 @@ class Cluster:
         self.servers[0].cli("--cluster", "create", *(s.host for s in self.servers), "--cluster-replicas", replicas, "--cluster-yes")
         for s in self.servers:
             wait_until(lambda s=s: "cluster_state:ok" in s.cli("CLUSTER", "INFO"), "the cluster is complete", 20)
+        for s in self.servers[3:]:
+            wait_until(lambda s=s: "master_link_status:up" in s.cli("INFO", "replication"), "the replica follows", 20)
         self.url = f"redis+cluster://{self.servers[0].host},{self.servers[1].host}"
+
+    def masters(self):
+        """Those that the others hold for masters that are alive."""
+        lines = next(s for s in self.servers if s.process.alive()).cli("CLUSTER", "NODES").splitlines()
+        flags = {int(line.split()[1].split("@")[0].rsplit(":", 1)[1]): line.split()[2].split(",") for line in lines}
+        return [s for s in self.servers if "master" in flags[s.port] and "fail" not in flags[s.port]]
