@@ -13,6 +13,7 @@ import pytest
 
 from harness.daemon import Daemon, replace_file
 from harness.process import BUILD, PATIENCE, clean_env, wait_until
+from harness.process_usage import proportional_set_kib
 
 FAST = {"AGENT_HEALTH_CHECK_INTERVAL": "0.2", "AGENT_DISCOVERY_INTERVAL": "0.2", "AGENT_HEALTH_CHECK_TIMEOUT": "1"}
 NO_TOOLS = '{"error": {"message": "\\"auto\\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set"}}'
@@ -875,11 +876,6 @@ def test_a_model_that_cannot_chat_is_listed_but_not_selected(testbed):
     assert daemon.models()["e1"]["rank"] is None
     assert [m["deploy_id"] for m in daemon.status()["available_models"]] == ["e1", "d1"]
     assert daemon.ask("select", deploy_id="e1")["status"] == "error"
-
-
-def proportional_set_kib(pid):
-    with open(f"/proc/{pid}/smaps_rollup") as f:
-        return int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M)[1])
 
 
 # The libraries are most of both: each process is charged its share of them, so both run, as they do for an admin.

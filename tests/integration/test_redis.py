@@ -2,12 +2,15 @@
 """Conversations in a real Redis: shared by services, and what a turn sees of each fault of it."""
 
 import json
+import os
 import signal
 
 import pytest
 from harness import metrics
+from harness.load import many_turns
 from harness.openai_stream import post
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
+from harness.process_usage import proportional_set_kib
 from harness.redis_servers import Cluster, Group, Redis
 
 AGENT = "meta-llama/Llama-3.1-8B-Instruct:agent"
@@ -74,6 +77,48 @@ def test_turns_go_on_while_redis_is_away_and_are_stored_later(testbed):
     for n in range(10):
         service.chat("after", f"thread-{n}")
         assert said(llm) == [f"away {n}", "after"]
+
+
+OUTAGE_S = int(os.environ.get("TT_REDIS_OUTAGE_S", 40))  # in ten parts
+
+
+@pytest.mark.long
+def test_an_outage_of_minutes(testbed):
+    """All turns of it are answered, counted and stored when it is over; memory is that of the turns that wait."""
+    redis = Redis(testbed)
+    service, _ = one(testbed, f"redis://{redis.host}", "limits.requests_per_minute=1000000", workers=2)
+    pids = {"daemon": service.daemon.pid, **{f"worker {n}": pid for n, pid in enumerate(service.worker_pids())}}
+    memory = {}
+
+    def chats(seconds):
+        report = many_turns(service.host, 4, 1, "[[" + json.dumps({"tokens": 20, "first_delay_us": 300000}) + "]]", seconds=seconds)
+        assert report["failed"] == 0 and report["whole"] > 0, report
+        return report["whole"]
+
+    def measure(when):
+        memory[when] = {name: proportional_set_kib(pid, "Pss_Anon") for name, pid in pids.items()}
+        print(when, {name: (kib, proportional_set_kib(pids[name])) for name, kib in memory[when].items()}, "KiB",
+              value(service, "turns_unsaved"), "turns wait")
+
+    chats(OUTAGE_S // 10)
+    measure("before")
+    redis.kill()
+    turns = 0
+    for part in range(1, 11):
+        turns += chats(OUTAGE_S // 10)
+        wait_until(lambda: value(service, "turns_unsaved") == turns, "all turns are counted")
+        measure(part)
+        assert service.status()["conversations"] == {"away": True, "unsaved_turns": turns, "lost_turns": 0}
+    redis.start()  # it has forgotten what was before
+    stored(service)
+    measure("stored")
+    turns += chats(OUTAGE_S // 10)
+    measure("after")
+    wait_until(lambda: service.ctl("threads", "stat")["turns"] == turns, "all turns are stored")
+    assert value(service, "turns_lost_total") == 0
+    if PATIENCE == 1:  # without sanitizers
+        assert memory[10]["daemon"] < memory[1]["daemon"] + 512
+        assert sum(memory[10].values()) < sum(memory[1].values()) + 1024 + 3 * turns
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 and libraries come and go)."""
 
 import os
+import re
 from pathlib import Path
 
 
@@ -36,3 +37,8 @@ def holds(pid):
         found[k] = found.get(k, 0) + 1
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     return {"descriptors": found, "threads": int(status["Threads"]), "kib": int(status["RssAnon"].split()[0])}
+
+
+def proportional_set_kib(pid, part="Pss"):
+    """Its memory, and its share of what it has in common with others; Pss_Anon: of what is of no file."""
+    return int(re.search(rf"^{part}:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1])
