@@ -55,6 +55,7 @@ struct peer_watch {
 	char *path;              /* PEERS_FILE */
 	struct balance *balance; /* NULL: nothing is counted */
 	char *url;               /* NULL: this host works alone */
+	char *settings;          /* by which .redis is there */
 	struct redis *redis;     /* NULL: likewise, or the URL cannot be used */
 	struct redis_request *request;
 	struct shared_usage *usage; /* NULL: none is stored */
@@ -339,6 +340,8 @@ static void forget(struct peer_watch *w)
 	w->usage_file = NULL;
 	free(w->url);
 	w->url = NULL;
+	free(w->settings);
+	w->settings = NULL;
 	w->away = false;
 	w->twins = 0;
 	json_decref(w->hosts);
@@ -370,16 +373,19 @@ static void follow_config(struct peer_watch *w)
 {
 	const char *url = peers_redis(w->s->config);
 	char name[PEERS_NAME_MAX + 1], *usage_file = url != NULL ? usage_log_file(w->s->config) : NULL;
+	char *settings = url != NULL ? redis_settings(url, w->s->config) : NULL;
 	struct err e = ERR_INIT;
-	bool same = same_text(url, w->url) && same_text(usage_file, w->usage_file);
+	bool same = same_text(settings, w->settings) && same_text(usage_file, w->usage_file);
 
 	peers_name(w->s->config, name);
 	if (same && (url == NULL || strcmp(name, w->name) == 0)) {
 		free(usage_file);
+		free(settings);
 		return;
 	}
 	forget(w);
 	w->usage_file = usage_file;
+	w->settings = settings;
 	if (mark_doubted(w))
 		w->changed(w->arg);
 	memcpy(w->name, name, sizeof w->name);

@@ -26,11 +26,20 @@ static const char *find_password(const char *url, const char **after)
 	return colon != NULL && colon + 1 < *after ? colon + 1 : NULL;
 }
 
+/* And the one in the query. NULL: it has none. */
+static const char *find_query_password(const char *url)
+{
+	static const char name[] = "sentinel_password=";
+	const char *query = strchr(url, '?'), *at = query != NULL ? strstr(query, name) : NULL;
+
+	return at != NULL ? at + strlen(name) : NULL;
+}
+
 bool config_url_has_password(const char *url)
 {
 	const char *after;
 
-	return find_password(url, &after) != NULL;
+	return find_password(url, &after) != NULL || find_query_password(url) != NULL;
 }
 
 void config_mask_url(const char *url, char *out, size_t size)
@@ -41,6 +50,9 @@ void config_mask_url(const char *url, char *out, size_t size)
 		snprintf(out, size, "%s", url);
 	else
 		snprintf(out, size, "%.*s***%s", (int)(password - url), url, after);
+	password = find_query_password(out);
+	if (password != NULL) /* what follows it may belong to it */
+		snprintf(out + (password - out), size - (size_t)(password - out), "***");
 }
 
 int value_refuse(const struct key_row *row, const char *shown, const char *why, struct err *e)

@@ -187,8 +187,14 @@ static void on_optional(void *arg, struct redis_reply *reply, const struct err *
 
 static void on_authenticated(void *arg, struct redis_reply *reply, const struct err *e)
 {
+	const struct node *n = arg;
+
 	if (e != NULL && reply != NULL)
-		greeting_failed(arg, "the password is refused (redis.password, or that of the URL): ", reply->text);
+		greeting_failed(arg,
+		                n->kind == NODE_SENTINEL
+		                        ? "the password is refused (redis.sentinel_password): "
+		                        : "the password is refused (redis.password, or that of the URL): ",
+		                reply->text);
 	else
 		on_greeted(arg, reply, e);
 }
@@ -229,12 +235,15 @@ static int greet_with(struct node *n, redis_done_fn *done, size_t count, const c
 static int authenticate(struct node *n, struct err *e)
 {
 	const struct redis *r = n->redis;
-	const char *password = r->url.password;
+	const bool sentinel = n->kind == NODE_SENTINEL;
+	const char *user = sentinel ? r->url.sentinel_username : r->url.user;
+	const char *password = sentinel ? r->url.sentinel_password : r->url.password;
+	const char *password_file = sentinel ? r->sentinel_password_file : r->password_file;
 	struct buf file = BUF_INIT(PASSWORD_MAX);
 	int failed = 0;
 
-	if (r->password_file != NULL) {
-		if (readfile(r->password_file, &file, NULL, e) < 0) {
+	if (password_file != NULL) {
+		if (readfile(password_file, &file, NULL, e) < 0) {
 			buf_free(&file);
 			return -1;
 		}
@@ -242,8 +251,8 @@ static int authenticate(struct node *n, struct err *e)
 			file.data[--file.len] = '\0';
 		password = file.len > 0 ? file.data : NULL;
 	}
-	if (password != NULL && r->url.user != NULL)
-		failed = greet_with(n, on_authenticated, 3, (const char *[]){"AUTH", r->url.user, password});
+	if (password != NULL && user != NULL)
+		failed = greet_with(n, on_authenticated, 3, (const char *[]){"AUTH", user, password});
 	else if (password != NULL)
 		failed = greet_with(n, on_authenticated, 2, (const char *[]){"AUTH", password});
 	if (file.data != NULL)
@@ -259,16 +268,16 @@ static void greet(struct node *n)
 	char database[24];
 
 	n->state = NODE_GREETING;
+	if (authenticate(n, &e) < 0) {
+		greeting_failed(n, "", e.text);
+		return;
+	}
 	if (n->kind == NODE_SENTINEL) {
 		if (greet_with(n, on_optional, 1, (const char *[]){"PING"}) < 0)
 			greeting_failed(n, "", "no memory to connect");
 		return;
 	}
 	snprintf(database, sizeof database, "%lld", (long long)r->url.database);
-	if (authenticate(n, &e) < 0) {
-		greeting_failed(n, "", e.text);
-		return;
-	}
 	if ((r->url.database > 0 && greet_with(n, on_greeted, 2, (const char *[]){"SELECT", database}) < 0) ||
 	    greet_with(n, on_optional, 3, (const char *[]){"CLIENT", "SETNAME", r->name}) < 0 ||
 	    (r->url.topology == REDIS_SENTINEL && greet_with(n, on_role, 1, (const char *[]){"ROLE"}) < 0) ||
@@ -294,11 +303,15 @@ static void describe(struct node *n, short what, struct err *e)
 	const int error = EVUTIL_SOCKET_ERROR();
 	SSL *tls = n->redis->tls != NULL ? bufferevent_openssl_get_ssl(n->connection) : NULL;
 	const unsigned long code = tls != NULL ? bufferevent_get_openssl_error(n->connection) : 0;
+	const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
 
 	if (tls != NULL && SSL_get_verify_result(tls) != X509_V_OK)
 		fail(n, e, "its certificate is refused: ", X509_verify_cert_error_string(SSL_get_verify_result(tls)));
-	else if (code != 0)
-		fail(n, e, "TLS: ", ERR_reason_error_string(code) != NULL ? ERR_reason_error_string(code) : "failed");
+	else if (reason != NULL)
+		fail(n, e, "TLS: ", reason);
+	else if (tls != NULL && n->state == NODE_GREETING && n->redis->cert_file == NULL)
+		/* Its alert is lost where it closed before we wrote. */
+		fail(n, e, "", "it closed the connection; it may want a certificate (redis.cert_file)");
 	else if ((what & BEV_EVENT_EOF) != 0 || error == 0)
 		fail(n, e, "", "it closed the connection");
 	else
@@ -327,31 +340,55 @@ static void on_event(struct bufferevent *connection, short what, void *arg)
 	}
 }
 
+/* Our certificate, as it is now: it may have been renewed. */
+static int show_certificate(struct node *n, SSL *tls)
+{
+	const struct redis *r = n->redis;
+	const char *reason;
+	char what[300];
+	bool failed;
+
+	if (r->cert_file == NULL)
+		return 0;
+	ERR_clear_error();
+	failed = SSL_use_certificate_chain_file(tls, r->cert_file) != 1;
+	if (!failed && SSL_use_PrivateKey_file(tls, r->key_file, SSL_FILETYPE_PEM) == 1)
+		return 0;
+	reason = ERR_reason_error_string(ERR_peek_last_error());
+	ERR_clear_error();
+	snprintf(what, sizeof what, "%s cannot be used as our %s: ", failed ? r->cert_file : r->key_file,
+	         failed ? "certificate (redis.cert_file)" : "key (redis.key_file)");
+	return fail(n, &n->err, what, reason != NULL ? reason : "unknown");
+}
+
+/* NULL with n->err. */
 static struct bufferevent *new_connection(struct node *n)
 {
-	struct bufferevent *connection;
+	struct bufferevent *connection = NULL;
 	unsigned char address[sizeof(struct in6_addr)];
 	bool is_address;
 	SSL *tls;
 
-	if (n->redis->tls == NULL)
-		return bufferevent_socket_new(n->redis->base, -1, BEV_OPT_CLOSE_ON_FREE);
-	tls = SSL_new(n->redis->tls);
-	is_address = evutil_inet_pton(AF_INET, n->address.host, address) == 1 ||
-	             evutil_inet_pton(AF_INET6, n->address.host, address) == 1;
-	if (tls == NULL ||
-	    (is_address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls), n->address.host)
-	                : SSL_set1_host(tls, n->address.host)) != 1 ||
-	    (!is_address && SSL_set_tlsext_host_name(tls, n->address.host) != 1)) {
-		SSL_free(tls);
-		return NULL;
+	if (n->redis->tls == NULL) {
+		connection = bufferevent_socket_new(n->redis->base, -1, BEV_OPT_CLOSE_ON_FREE);
+	} else {
+		tls = SSL_new(n->redis->tls);
+		is_address = evutil_inet_pton(AF_INET, n->address.host, address) == 1 ||
+		             evutil_inet_pton(AF_INET6, n->address.host, address) == 1;
+		if (tls != NULL &&
+		    (is_address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls), n->address.host)
+		                : SSL_set1_host(tls, n->address.host)) == 1 &&
+		    (is_address || SSL_set_tlsext_host_name(tls, n->address.host) == 1) &&
+		    show_certificate(n, tls) == 0)
+			connection = bufferevent_openssl_socket_new(n->redis->base, -1, tls, BUFFEREVENT_SSL_CONNECTING,
+			                                            BEV_OPT_CLOSE_ON_FREE);
+		if (connection != NULL) /* servers close without a close_notify */
+			bufferevent_openssl_set_allow_dirty_shutdown(connection, 1);
+		else
+			SSL_free(tls);
 	}
-	connection = bufferevent_openssl_socket_new(n->redis->base, -1, tls, BUFFEREVENT_SSL_CONNECTING,
-	                                            BEV_OPT_CLOSE_ON_FREE);
-	if (connection == NULL)
-		SSL_free(tls);
-	else /* servers close without a close_notify */
-		bufferevent_openssl_set_allow_dirty_shutdown(connection, 1);
+	if (connection == NULL) /* unless it is said already */
+		fail(n, &n->err, "", "no memory to connect");
 	return connection;
 }
 
@@ -359,7 +396,7 @@ static int connect_to(struct node *n, const struct sockaddr *address, int len)
 {
 	n->connection = new_connection(n);
 	if (n->connection == NULL)
-		return fail(n, &n->err, "", "no memory to connect");
+		return -1;
 	bufferevent_setcb(n->connection, on_read, NULL, on_event, n);
 	bufferevent_enable(n->connection, EV_READ | EV_WRITE);
 	if (bufferevent_socket_connect(n->connection, address, len) == 0)

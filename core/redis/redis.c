@@ -198,6 +198,15 @@ static char *copy(const char *text, bool *failed)
 	return c;
 }
 
+/* What a setting says instead of the URL. */
+static void override(char **of_url, const char *text, bool *failed)
+{
+	if (text == NULL)
+		return;
+	free(*of_url);
+	*of_url = copy(text, failed);
+}
+
 static int set_up(struct redis *r, const struct redis_options *o, struct err *e)
 {
 	char masked[512];
@@ -207,11 +216,13 @@ static int set_up(struct redis *r, const struct redis_options *o, struct err *e)
 	config_mask_url(o->url, masked, sizeof masked);
 	r->masked = copy(masked, &failed);
 	r->password_file = copy(o->password_file, &failed);
+	r->sentinel_password_file = copy(o->sentinel_password_file, &failed);
+	r->cert_file = copy(o->cert_file, &failed);
+	r->key_file = copy(o->key_file != NULL ? o->key_file : o->cert_file, &failed);
 	r->name = copy(o->name != NULL ? o->name : "tt-agent", &failed);
-	if (o->password != NULL) {
-		free(r->url.password);
-		r->url.password = copy(o->password, &failed);
-	}
+	override(&r->url.password, o->password, &failed);
+	override(&r->url.sentinel_username, o->sentinel_username, &failed);
+	override(&r->url.sentinel_password, o->sentinel_password, &failed);
 	if (failed)
 		return err_set(e, "no memory for a client of Redis");
 	if (r->url.tls && (r->tls = new_tls(o->ca_file, e)) == NULL)
@@ -257,11 +268,38 @@ struct redis *redis_open(struct event_base *base, const char *url, const struct 
 	                                .password = cfg_str(c, CFG_REDIS_PASSWORD),
 	                                .password_file = cfg_str(c, CFG_REDIS_PASSWORD_FILE),
 	                                .ca_file = cfg_str(c, CFG_REDIS_CA_FILE),
+	                                .cert_file = cfg_str(c, CFG_REDIS_CERT_FILE),
+	                                .key_file = cfg_str(c, CFG_REDIS_KEY_FILE),
+	                                .sentinel_username = cfg_str(c, CFG_REDIS_SENTINEL_USERNAME),
+	                                .sentinel_password = cfg_str(c, CFG_REDIS_SENTINEL_PASSWORD),
+	                                .sentinel_password_file = cfg_str(c, CFG_REDIS_SENTINEL_PASSWORD_FILE),
 	                                .timeout_ms = cfg_ms(c, CFG_REDIS_TIMEOUT),
 	                                .changed = changed,
 	                                .arg = arg};
 
 	return redis_new(base, &o, e);
+}
+
+char *redis_settings(const char *url, const struct config *c)
+{
+	static const enum cfg_key keys[] = {CFG_REDIS_PASSWORD,
+	                                    CFG_REDIS_PASSWORD_FILE,
+	                                    CFG_REDIS_SENTINEL_USERNAME,
+	                                    CFG_REDIS_SENTINEL_PASSWORD,
+	                                    CFG_REDIS_SENTINEL_PASSWORD_FILE,
+	                                    CFG_REDIS_CA_FILE,
+	                                    CFG_REDIS_CERT_FILE,
+	                                    CFG_REDIS_KEY_FILE};
+	struct buf text = BUF_INIT(65536);
+	int failed = buf_adds(&text, url);
+	char *all;
+
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+		if (cfg_str(c, keys[i]) != NULL)
+			failed |= buf_addf(&text, "\n%zu %s", i, cfg_str(c, keys[i]));
+	all = failed == 0 ? buf_steal(&text, NULL) : NULL;
+	buf_free(&text);
+	return all;
 }
 
 void redis_free(struct redis *r)
@@ -287,6 +325,9 @@ void redis_free(struct redis *r)
 	redis_url_clear(&r->url);
 	free(r->masked);
 	free(r->password_file);
+	free(r->sentinel_password_file);
+	free(r->cert_file);
+	free(r->key_file);
 	free(r->name);
 	free(r);
 }

@@ -2,8 +2,8 @@
 /* A client of Redis or Valkey on a loop: one server, the master of a Sentinel group, or a cluster.
  *
  * URLs: redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], redis+unix://[USER:PASSWORD@]/PATH[?db=DATABASE],
- * redis+sentinel://[USER:PASSWORD@]HOST[:PORT],.../NAME[/DATABASE], redis+cluster://[USER:PASSWORD@]HOST[:PORT],...;
- * with TLS rediss://, rediss+sentinel:// and rediss+cluster://.
+ * redis+sentinel://[USER:PASSWORD@]HOST[:PORT],.../NAME[/DATABASE][?sentinel_username=USER&sentinel_password=PASSWORD],
+ * redis+cluster://[USER:PASSWORD@]HOST[:PORT],...; with TLS rediss://, rediss+sentinel:// and rediss+cluster://.
  *
  * Connects by itself, and again after a failure: at once, from the third failure in a row on once a second.
  * From a failure until it is connected again, commands fail at once. Everything answers by callback on the loop;
@@ -54,6 +54,10 @@ struct redis_options {
 	const char *password;      /* overrides the URL's; NULL: none */
 	const char *password_file; /* overrides both; read for each connection; NULL: none */
 	const char *ca_file;       /* authorities of TLS; NULL: those of the system */
+	const char *cert_file;     /* that servers of TLS are shown; read for each connection; NULL: none */
+	const char *key_file;      /* its key; NULL: in cert_file */
+	/* Of the Sentinels, likewise. */
+	const char *sentinel_username, *sentinel_password, *sentinel_password_file;
 	const char *name;          /* by which CLIENT LIST shows it */
 	int64_t timeout_ms;        /* of a connection, and of a command without a deadline of its own */
 	redis_changed_fn *changed; /* NULL is fine */
@@ -66,6 +70,10 @@ struct redis *redis_new(struct event_base *base, const struct redis_options *o, 
 /* The same with redis.password, redis.ca_file and so on of the configuration. */
 struct redis *redis_open(struct event_base *base, const char *url, const struct config *c, redis_changed_fn *changed,
                          void *arg, struct err *e);
+
+/* What a client by redis_open depends on: another text needs another client. Contains secrets. free(); NULL: no
+ * memory. */
+char *redis_settings(const char *url, const struct config *c);
 
 /* Open requests end without callbacks. Not from within a callback; NULL is fine. */
 void redis_free(struct redis *r);

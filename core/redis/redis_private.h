@@ -60,7 +60,7 @@ struct redis {
 	const struct node_events *events;
 	struct event_base *base;
 	struct redis_url url;
-	char *masked, *password_file, *name;
+	char *masked, *password_file, *sentinel_password_file, *cert_file, *key_file, *name;
 	int64_t timeout_ms;
 	SSL_CTX *tls; /* NULL: none */
 	struct resolver *resolver;

@@ -61,7 +61,8 @@ static int add_address(struct redis_url *u, const char *text, size_t len, struct
 		return err_set(e, "it has more than %d servers", REDIS_ADDRESSES_MAX);
 	if (colon != NULL)
 		port = number_of(colon + 1, len - host - 1, 65535);
-	if (host == 0 || port <= 0 || memchr(text, '%', len) != NULL || (close != NULL && close + 1 != text + host))
+	if (host == 0 || port <= 0 || memchr(text, '%', len) != NULL || memchr(text, '?', len) != NULL ||
+	    (close != NULL && close + 1 != text + host))
 		return err_set(e, "a server in it is not HOST or HOST:PORT");
 	a->host = close != NULL ? strndup(text + 1, host - 2) : strndup(text, host);
 	a->port = (uint16_t)port;
@@ -100,9 +101,9 @@ static int add_user(struct redis_url *u, const char *text, size_t len, struct er
 	return 0;
 }
 
-static int set_database(struct redis_url *u, const char *text, struct err *e)
+static int set_database(struct redis_url *u, const char *text, size_t len, struct err *e)
 {
-	u->database = number_of(text, strlen(text), DATABASE_MAX);
+	u->database = number_of(text, len, DATABASE_MAX);
 	if (u->database < 0)
 		return err_set(e, "it does not end with the number of a database");
 	if (u->database > 0 && u->topology == REDIS_CLUSTER)
@@ -110,17 +111,45 @@ static int set_database(struct redis_url *u, const char *text, struct err *e)
 	return 0;
 }
 
-/* [/NAME][/DATABASE] */
+/* [sentinel_username=USER][&][sentinel_password=PASSWORD] */
+static int set_query(struct redis_url *u, const char *query, struct err *e)
+{
+	const struct {
+		const char *name;
+		char **value;
+	} known[] = {{"sentinel_username=", &u->sentinel_username}, {"sentinel_password=", &u->sentinel_password}};
+
+	while (*query != '\0') {
+		const size_t len = strcspn(query, "&");
+		size_t i = 0;
+
+		while (i < 2 && strncmp(query, known[i].name, strlen(known[i].name)) != 0)
+			i++;
+		if (i == 2 || *known[i].value != NULL)
+			return err_set(e, "after ? it has something else than sentinel_username and sentinel_password");
+		*known[i].value = url_decode(query + strlen(known[i].name), len - strlen(known[i].name));
+		if (*known[i].value == NULL)
+			return err_set(e, "its %.17s cannot be decoded", known[i].name);
+		query += len + (query[len] == '&');
+	}
+	return 0;
+}
+
+/* [/NAME][/DATABASE][?QUERY] */
 static int set_path(struct redis_url *u, const char *path, struct err *e)
 {
-	if (u->topology == REDIS_SENTINEL) {
-		const size_t len = path[0] == '/' ? strcspn(path + 1, "/") : 0;
+	size_t len;
 
+	if (u->topology == REDIS_SENTINEL) {
+		len = path[0] == '/' ? strcspn(path + 1, "/?") : 0;
 		if (len == 0 || (u->group = url_decode(path + 1, len)) == NULL)
 			return err_set(e, "it does not end with the name of the group: HOST:PORT,.../NAME");
 		path += 1 + len;
 	}
-	return path[0] == '\0' || strcmp(path, "/") == 0 ? 0 : set_database(u, path + 1, e);
+	len = u->topology == REDIS_SENTINEL ? strcspn(path, "?") : strlen(path);
+	if (len > 1 && set_database(u, path + 1, len - 1, e) < 0)
+		return -1;
+	return path[len] == '?' ? set_query(u, path + len + 1, e) : 0;
 }
 
 /* /PATH[?db=DATABASE] */
@@ -138,7 +167,7 @@ static int set_socket(struct redis_url *u, const char *path, struct err *e)
 		return 0;
 	if (strncmp(path + len, "?db=", 4) != 0)
 		return err_set(e, "after the path only ?db=DATABASE is known");
-	return set_database(u, path + len + 4, e);
+	return set_database(u, path + len + 4, strlen(path + len + 4), e);
 }
 
 static int parse(const char *text, size_t scheme, struct redis_url *u, struct err *e)
@@ -181,8 +210,12 @@ void redis_url_clear(struct redis_url *u)
 {
 	if (u->password != NULL)
 		explicit_bzero(u->password, strlen(u->password));
+	if (u->sentinel_password != NULL)
+		explicit_bzero(u->sentinel_password, strlen(u->sentinel_password));
 	free(u->user);
 	free(u->password);
+	free(u->sentinel_username);
+	free(u->sentinel_password);
 	free(u->group);
 	for (size_t i = 0; i < u->count; i++)
 		free(u->addresses[i].host);

@@ -18,7 +18,8 @@ struct redis_url {
 	enum redis_topology topology;
 	bool tls;
 	char *user, *password; /* NULL: none */
-	char *group;           /* of Sentinel */
+	char *sentinel_username, *sentinel_password;
+	char *group; /* of Sentinel */
 	int64_t database;
 	struct redis_address addresses[REDIS_ADDRESSES_MAX];
 	size_t count;

@@ -3,6 +3,7 @@
 
 #include "core/base/log.h"
 #include "core/base/process.h"
+#include "core/redis/redis.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -91,17 +92,9 @@ int64_t store_idle_ms(const struct config *c, const char *thread_id)
 /* What a store depends on: another identity takes another store. free(); NULL: no memory. */
 static char *identity_of(const struct config *c)
 {
-	static const enum cfg_key keys[] = {CFG_REDIS_PASSWORD, CFG_REDIS_PASSWORD_FILE, CFG_REDIS_CA_FILE};
-	struct buf text = BUF_INIT(65536);
-	int failed = buf_adds(&text, cfg_str(c, CFG_THREADS_STORE));
-	char *identity;
+	const char *url = cfg_str(c, CFG_THREADS_STORE);
 
-	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-		if (strncmp(cfg_str(c, CFG_THREADS_STORE), "redis", 5) == 0 && cfg_str(c, keys[i]) != NULL)
-			failed |= buf_addf(&text, "\n%zu %s", i, cfg_str(c, keys[i]));
-	identity = failed == 0 ? buf_steal(&text, NULL) : NULL;
-	buf_free(&text);
-	return identity;
+	return strncmp(url, "redis", 5) == 0 ? redis_settings(url, c) : strdup(url);
 }
 
 static struct store *open_kind(const struct store_ops *ops, const struct store_place *place,

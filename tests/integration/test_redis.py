@@ -266,6 +266,60 @@ def test_tls_with_an_authority_of_its_own(testbed):
     stranger.responder.wait_log("threads_redis.*certificate is refused")
 
 
+def test_a_server_that_wants_a_certificate_of_its_clients(testbed):
+    authority, certificate, key = testbed.certificate()
+    redis = Redis(testbed, tls=(authority, certificate, key), strict=True)
+    mine = testbed.directory / "mine.pem"
+    mine.write_text(certificate.read_text() + key.read_text())
+    url, trust = f"rediss://localhost:{redis.port}", f"redis.ca_file={authority}"
+    for sets in [f"redis.cert_file={certificate}", f"redis.key_file={key}"], [f"redis.cert_file={mine}"]:
+        service, llm = one(testbed, url, trust, *sets)
+        service.chat("first", LONG)
+        service.chat("second", LONG)
+        assert said(llm)[-2:] == ["first", "second"]
+        service.ctl("threads", "delete", LONG)
+    stranger, _ = one(testbed, url, trust)
+    assert stranger.chat("who is that?", LONG).whole
+    stranger.responder.wait_log(r"threads_redis.*certificate (required|\(redis.cert_file\))")
+    # One that is renewed is used without a reload.
+    renewed = testbed.directory / "renewed.pem"
+    late, llm = one(testbed, url, trust, f"redis.cert_file={renewed}")
+    assert late.chat("early", LONG).whole
+    late.responder.wait_log(r"threads_redis.*renewed.pem cannot be used as our certificate \(redis.cert_file\)")
+    renewed.write_text(mine.read_text())
+    stored(late)
+    late.chat("late", LONG)
+    assert said(llm) == ["early", "late"]
+
+
+@pytest.mark.long
+def test_sentinels_have_a_password_of_their_own(testbed):
+    group = Group(testbed, password="hush-hush")
+    file = testbed.directory / "password"
+    file.write_text("hush-hush\n")
+    name, env = "redis.sentinel_password_file", {"AGENT_REDIS_SENTINEL_PASSWORD": "hush-hush"}
+    conf = f'threads: {{ store = "{group.url}?sentinel_password=hush-hush"; }};\n'
+    for sets, more in ([f"{name}={file}"], {}), ([], env), (None, {}):
+        if sets is None:  # a secret may not be on the command line
+            llm = testbed.llm(text=["yes"])
+            service = testbed.service(start=False, backend=testbed.backend({"d1": llm.deployment()}), conf=conf)
+            service.sets.clear()
+            service.conf.chmod(0o600)
+            service.start().wait_ready()
+        else:
+            service, llm = one(testbed, group.url, *sets, env=more)
+        service.chat("first", LONG)
+        service.chat("second", LONG)
+        assert said(llm)[-2:] == ["first", "second"]
+        service.ctl("threads", "delete", LONG)
+        for text in json.dumps([service.ctl("config"), service.status()]), service.responder.log(), service.daemon.log():
+            assert "hush-hush" not in text
+    for more, words in ({}, "NOAUTH"), ({"AGENT_REDIS_SENTINEL_PASSWORD": "wrong"}, r"the password is refused \(redis.sentinel_password\)"):
+        service, llm = one(testbed, group.url, env=more)
+        assert service.chat("refused", LONG).whole
+        service.responder.wait_log(f"threads_redis.*{words}")
+
+
 @pytest.mark.long
 def test_the_master_of_a_group_dies(testbed):
     group = Group(testbed)

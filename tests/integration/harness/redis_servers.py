@@ -10,8 +10,10 @@ from .web_servers import reserved
 class Redis:
     """A redis-server on a reserved port; `host` is how it is reached. Stopped with the test."""
 
-    def __init__(self, testbed, *options, tls=None, program="redis-server", config=""):
+    def __init__(self, testbed, *options, tls=None, program="redis-server", config="", strict=False):
+        """tls: (authority, certificate, key); strict: clients need a certificate, too."""
         self.testbed, self.options, self.tls, self.program, self.config = testbed, options, tls, program, config
+        self.strict = strict
         port = testbed.client(reserved())
         self.port = port.getsockname()[1]
         self.host = f"127.0.0.1:{self.port}"
@@ -25,7 +27,7 @@ class Redis:
         if self.program == "redis-server":
             options += ["--save", "", "--appendonly", "no"]
         if self.tls:
-            options += ["--port", 0, "--tls-port", self.port, "--tls-auth-clients", "no", "--tls-ca-cert-file", self.tls[0],
+            options += ["--port", 0, "--tls-port", self.port, "--tls-auth-clients", "yes" if self.strict else "no", "--tls-ca-cert-file", self.tls[0],
                         "--tls-cert-file", self.tls[1], "--tls-key-file", self.tls[2]]
         else:
             options += ["--port", self.port]
@@ -41,7 +43,7 @@ class Redis:
         return self.cli("PING", ok=False).strip() in ("PONG", "NOAUTH Authentication required.")
 
     def cli(self, *arguments, ok=True, password=None):
-        command = ["redis-cli", "-p", str(self.port), *(["--tls", "--cacert", str(self.tls[0])] if self.tls else []),
+        command = ["redis-cli", "-p", str(self.port), *(["--tls", "--cacert", str(self.tls[0]), "--cert", str(self.tls[1]), "--key", str(self.tls[2])] if self.tls else []),
                    *(["-a", password, "--no-auth-warning"] if password else []), *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, env=clean_env())
         assert done.returncode == 0 or not ok, done.stdout + done.stderr
@@ -55,17 +57,17 @@ class Redis:
 
 
 class Group:
-    """A master, a replica and a Sentinel."""
+    """A master, a replica and a Sentinel, with a password of its own if it is given one."""
 
-    def __init__(self, testbed):
+    def __init__(self, testbed, password=None):
         self.master = Redis(testbed)
         self.replica = Redis(testbed, "--replicaof", "127.0.0.1", self.master.port, "--repl-diskless-sync-delay", 0)
         wait_until(lambda: "master_link_status:up" in self.replica.cli("INFO", "replication"), "the replica follows", 20)
         self.sentinel = Redis(testbed, program="redis-sentinel", config=(
             f"sentinel monitor group 127.0.0.1 {self.master.port} 1\nsentinel down-after-milliseconds group 500\n"
-            "sentinel failover-timeout group 2000\n"))
-        wait_until(lambda: f"port={self.replica.port}" in self.sentinel.cli("INFO", "sentinel") or
-                   str(self.replica.port) in self.sentinel.cli("SENTINEL", "replicas", "group"), "the Sentinel knows the replica", 20)
+            "sentinel failover-timeout group 2000\n" + (f"requirepass {password}\n" if password else "")))
+        wait_until(lambda: str(self.replica.port) in self.sentinel.cli("SENTINEL", "replicas", "group", password=password),
+                   "the Sentinel knows the replica", 20)
         self.url = f"redis+sentinel://{testbed.closed_port()},".replace("//", "//127.0.0.1:") + f"{self.sentinel.host}/group"
 
 

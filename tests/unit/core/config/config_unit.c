@@ -63,6 +63,7 @@ static const struct {
 	{"AGENT_LOG_LEVEL", CFG_LOG_LEVEL, "INFO", "warning", "WARNING"},
 	{"AGENT_LOG_FORMAT", CFG_LOG_FORMAT, "text", "JSON", "json"},
 	{"AGENT_REDIS_PASSWORD", CFG_REDIS_PASSWORD, "", "a password", "(secret)"},
+	{"AGENT_REDIS_SENTINEL_PASSWORD", CFG_REDIS_SENTINEL_PASSWORD, "", "a password", "(secret)"},
 	{"AGENT_ACCESS_JWT_SECRET", CFG_ACCESS_JWT_SECRET, "", "a secret", "(secret)"},
 	{"OTEL_EXPORTER_OTLP_ENDPOINT", CFG_TRACE_ENDPOINT, "", "http://c:4318", "http://c:4318"},
 	{"OTEL_EXPORTER_OTLP_HEADERS", CFG_TRACE_HEADERS, "", "a=b", "(secret)"},

@@ -64,6 +64,16 @@ static void groups_and_clusters_have_several_servers(void **state)
 	assert_int_equal(u.addresses[0].port, 26379);
 	assert_int_equal(u.addresses[1].port, 26380);
 	assert_string_equal(u.addresses[2].host, "::2");
+	assert_null(u.sentinel_password);
+	redis_url_clear(&u);
+	u = parsed("redis+sentinel://:p@a/mymaster?sentinel_username=me&sentinel_password=a%26b");
+	assert_string_equal(u.group, "mymaster");
+	assert_string_equal(u.password, "p");
+	assert_string_equal(u.sentinel_username, "me");
+	assert_string_equal(u.sentinel_password, "a&b");
+	redis_url_clear(&u);
+	u = parsed("redis+sentinel://a/mymaster/3?sentinel_password=x");
+	assert_int_equal(u.database, 3);
 	redis_url_clear(&u);
 	u = parsed("rediss+cluster://a:7000,b:7001");
 	assert_int_equal(u.topology, REDIS_CLUSTER);
@@ -90,6 +100,12 @@ static void wrong_urls_are_refused(void **state)
 		"redis://h/1/2",
 		"redis+sentinel://h",
 		"redis+sentinel://h/",
+		"redis+sentinel://h/?sentinel_password=x",
+		"redis+sentinel://h/m?password=x",
+		"redis+sentinel://h/m/x?sentinel_password=x",
+		"redis+sentinel://h/m?sentinel_password=x&sentinel_password=y",
+		"redis+sentinel://h/m?sentinel_password=%00",
+		"redis://h?sentinel_password=x",
 		"redis+cluster://h/1",
 		"redis+unix://x",
 		"redis+unix:///x?y",
@@ -110,8 +126,13 @@ static void wrong_urls_are_refused(void **state)
 
 static void no_password_is_shown(void **state)
 {
-	static const char *const urls[] = {"redis://u:hush@h/1", "redis://:hush@h:1", "redis://u:a/hush@h:x",
-	                                   "redis://u:a@hush@h:x", "redis+cluster://u:hush@a:x,b"};
+	static const char *const urls[] = {"redis://u:hush@h/1",
+	                                   "redis://:hush@h:1",
+	                                   "redis://u:a/hush@h:x",
+	                                   "redis://u:a@hush@h:x",
+	                                   "redis+cluster://u:hush@a:x,b",
+	                                   "redis+sentinel://h/m?sentinel_password=hush",
+	                                   "redis+sentinel://u:hush@h/m?a&sentinel_password=a:hush@b"};
 	char shown[64];
 
 	(void)state;
