@@ -26,7 +26,7 @@ def table(columns, **rows):
 SAMPLE = {
     "about": {"machine": "2 x Sample", "date": "2026-01-02", "revision": "v1"},
     "tables": {
-        "gateway-latency": table(SIDES, **{key: [1.25, 2, 3, 4, 5] for key in [*CROWD, "way1", "way100"]}),
+        "gateway-latency": table(SIDES, **{key: [1.25, 2, 3, 4, 5] for key in [*CROWD, "way1", "way100", "way100.batch"]}),
         "gateway-load": table(SIDES, **{"chats": [16000, 15700, 8200, 9500, 8600], "chat.cpu.all": [None, 49, 124, 110, 125],
                                         "token.cpu.all": [None, 12, 22, 21, 20]}),
         "streams": table((10, 1000, 10000), **{"memory.agent": [None, 17, 16], "memory.proxy": [None, 17, 16.5],

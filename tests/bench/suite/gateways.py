@@ -103,6 +103,9 @@ def latency(run):
     with run.bench(sets=("http.api=true",), llm_port=run.llm_port) as bench:
         sides = Sides(bench, run.peers)
         pauses = 0, 0.2, 1.5, 5
+        # A server with continuous batching sends the next token of all streams in one step.
+        ways = {"way1": ("1 stream", 1, 0), "way100": ("100 streams spread evenly", 100, 0.02),
+                "way100.batch": ("100 streams that began together", 100, 0)}
         stamped = {"tokens": 30, "token": STAMP, "delay_us": 20000, "first_delay_us": 20000}
         for n in run.report.rounds():
             for pause in pauses:
@@ -120,11 +123,11 @@ def latency(run):
                 ttft = sides.load(side, CHAT, clients=1, requests=50)["ttft"]
                 sides.add("ttft1.warm", side, ttft["median_ms"])
                 sides.add("ttft1.warm.p99", side, ttft["p99_ms"])
-            for streams in 1, 100:
+            for key, (_, streams, spread) in ways.items():
                 for side in sides.turns(n):
-                    way = sides.load(side, stamped, clients=streams, requests=1, spread=0.02 if streams > 1 else 0)["way"]
+                    way = sides.load(side, stamped, clients=streams, requests=1, spread=spread)["way"]
                     # A conversation without a name and some gateways cut the stamps.
-                    sides.add(f"way{streams}", side, way["median_ms"] if way else None)
+                    sides.add(key, side, way["median_ms"] if way else None)
         table = run.report.table("milliseconds", sides.columns())
         sides.row(table, "ttft1.cold", "TTFT, 1 stream, after 1.5 s of idleness", "ms")
         sides.row(table, "ttft1.warm", "TTFT, 1 stream, warm, median", "ms")
@@ -134,11 +137,11 @@ def latency(run):
             sides.row(table, f"ttft100.{pause}.median", f"TTFT, 100 at once, {when}, median", "ms")
             sides.row(table, f"ttft100.{pause}.p99", f"TTFT, 100 at once, {when}, p99", "ms")
         some = lambda v: statistics.median(x for x in v if x is not None) if any(x is not None for x in v) else None
-        for streams in 1, 100:
-            sides.row(table, f"way{streams}", f"a token's way, {streams} stream{'s' * (streams > 1)}, median", "ms", some)
-            direct = some(sides.values[f"way{streams}", "direct"])
-            values = [some(sides.values[f"way{streams}", side]) for side in sides.names]
-            table.row(f"added{streams}", "  of it added by the gateway", [v - direct if v is not None else None for v in values], "ms")
+        for key, (what, _, _) in ways.items():
+            sides.row(table, key, f"a token's way, {what}, median", "ms", some)
+            direct = some(sides.values[key, "direct"])
+            values = [some(sides.values[key, side]) for side in sides.names]
+            table.row("added." + key, "  of it added by the gateway", [v - direct if v is not None else None for v in values], "ms")
         errors(table, sides)
 
 

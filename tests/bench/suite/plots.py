@@ -41,7 +41,7 @@ PLOTS = {
                           [("ttft100.0.median", "warm"), ("ttft100.0.2.median", "after 0.2 s of idleness"),
                            ("ttft100.1.5.median", "after 1.5 s"), ("ttft100.5.median", "after 5 s")]),
     "gateway-token": Plot("gateway-latency", "A token's way from the LLM to the client", "ms, median",
-                          [("way1", "1 stream"), ("way100", "100 streams")]),
+                          [("way1", "1 stream"), ("way100", "100 streams, spread evenly"), ("way100.batch", "100 that began together")]),
     "gateway-chats": Plot("gateway-load", "Whole short chats of 32 clients", "chats a second", [("chats", "")]),
     "gateway-cpu": Plot("gateway-load", "CPU time, with the web server where one is needed", "µs",
                         [("chat.cpu.all", "a short chat"), ("token.cpu.all", "a token, 200 streams")]),
