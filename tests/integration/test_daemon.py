@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """tt-agentd alone: discovery, verdicts, selection, polling, refresh, select, reports."""
 
+import contextlib
 import json
 import os
 import re
@@ -643,7 +644,11 @@ def test_dynamic_off_refreshes_the_llm_all_the_same(testbed):
 
 def watches(process):
     """What it watches with inotify."""
-    return [f for f in Path(f"/proc/{process.pid}/fd").iterdir() if "inotify" in os.readlink(f)]
+    found = []
+    for fd in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            found += [fd] if "inotify" in os.readlink(fd) else []
+    return found
 
 
 @pytest.mark.parametrize("dynamic", ["true", "false"])

@@ -360,7 +360,7 @@ def test_a_chat_that_no_turn_can_answer(world, more):
     assert json.loads(body) == chat
     long = {**chat, "messages": [{"role": "user", "content": "x" * 100_000}]}
     assert Answer(world.service, CHAT, long).body == said
-    assert json.loads(world.asked(CHAT)[1][2]) == long
+    assert long in [json.loads(body) for _, _, body in world.asked(CHAT)]  # another one may have been chosen
     error = error_of(post(world.service.host, {**chat, "model": "a/writer:agent"}), 400)
     assert error["param"] == next(iter(more))
     assert error_of(post(world.service.host, {**chat, "metadata": {"thread_id": "t"}}), 400)["param"] == next(iter(more))
