@@ -12,17 +12,12 @@ void buf_init(struct buf *b, size_t max)
 	*b = (struct buf)BUF_INIT(max);
 }
 
-char *buf_reserve(struct buf *b, size_t len)
+static char *grow(struct buf *b, size_t len)
 {
 	size_t need, cap;
 	char *data;
 
-	assert(b->len <= b->max);
-	if (len > b->max - b->len)
-		return NULL;
 	need = b->len + len + 1;
-	if (need <= b->cap)
-		return b->data + b->len;
 	cap = b->cap == 0 ? 64 : b->cap;
 	while (cap < need)
 		cap *= 2;
@@ -34,6 +29,19 @@ char *buf_reserve(struct buf *b, size_t len)
 	return b->data + b->len;
 }
 
+static inline char *reserve(struct buf *b, size_t len)
+{
+	assert(b->len <= b->max);
+	if (len > b->max - b->len)
+		return NULL;
+	return len < b->cap - b->len ? b->data + b->len : grow(b, len);
+}
+
+char *buf_reserve(struct buf *b, size_t len)
+{
+	return reserve(b, len);
+}
+
 void buf_commit(struct buf *b, size_t len)
 {
 	assert(b->len + len < b->cap);
@@ -43,13 +51,14 @@ void buf_commit(struct buf *b, size_t len)
 
 int buf_add(struct buf *b, const void *data, size_t len)
 {
-	char *to = buf_reserve(b, len);
+	char *to = reserve(b, len);
 
 	if (to == NULL)
 		return -1;
 	if (len > 0)
 		memcpy(to, data, len);
-	buf_commit(b, len);
+	b->len += len;
+	b->data[b->len] = '\0';
 	return 0;
 }
 

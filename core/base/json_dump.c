@@ -2,47 +2,58 @@
 #include "core/base/json_dump.h"
 
 #include "core/base/json_text.h"
-#include "core/base/utf8.h"
 
 #include <stdint.h>
 #include <string.h>
 
-static bool is_utf8(const char *text, size_t len)
+/* room: of json_text_measure. What follows the string. */
+static char *write_string(char *to, const char *text, size_t len, size_t room)
 {
-	const unsigned char *p = (const unsigned char *)text, *end = p + len;
-	size_t n;
-
-	while ((p = json_text_span(p, end)) < end) {
-		n = *p < 0x80 ? 1 : utf8_sequence(p, end);
-		if (n == 0)
-			return false;
-		p += n;
-	}
-	return true;
+	*to++ = '"';
+	to = room == len ? mempcpy(to, text, len) : json_text_write(to, text, len);
+	*to++ = '"';
+	return to;
 }
 
 static int add_string(struct buf *out, const char *text, size_t len)
 {
-	return !is_utf8(text, len) || buf_add(out, "\"", 1) < 0 || json_text_add(out, text, len) < 0 ||
-	                       buf_add(out, "\"", 1) < 0
-	               ? -1
-	               : 0;
+	size_t room;
+	char *to;
+
+	if (!json_text_measure(text, len, &room) || (to = buf_reserve(out, room + 2)) == NULL)
+		return -1;
+	write_string(to, text, len, room);
+	buf_commit(out, room + 2);
+	return 0;
+}
+
+/* before: the brace or comma before it. */
+static int add_key(struct buf *out, char before, const char *key, size_t len)
+{
+	size_t room;
+	char *to;
+
+	if (!json_text_measure(key, len, &room) || (to = buf_reserve(out, room + 4)) == NULL)
+		return -1;
+	*to++ = before;
+	to = write_string(to, key, len, room);
+	*to = ':';
+	buf_commit(out, room + 4);
+	return 0;
 }
 
 static int add_object(struct buf *out, const json_t *value)
 {
 	json_t *object = (json_t *)(uintptr_t)value; /* which iterators do not change */
-	const char *before = "{";
+	void *i = json_object_iter(object);
 
-	for (void *i = json_object_iter(object); i != NULL; i = json_object_iter_next(object, i)) {
-		const char *key = json_object_iter_key(i);
-
-		if (buf_add(out, before, 1) < 0 || add_string(out, key, strlen(key)) < 0 || buf_add(out, ":", 1) < 0 ||
+	if (i == NULL)
+		return buf_add(out, "{}", 2);
+	for (char before = '{'; i != NULL; i = json_object_iter_next(object, i), before = ',')
+		if (add_key(out, before, json_object_iter_key(i), json_object_iter_key_len(i)) < 0 ||
 		    json_dump(out, json_object_iter_value(i)) < 0)
 			return -1;
-		before = ",";
-	}
-	return buf_add(out, "{}", *before == '{' ? 2 : 0) < 0 || (*before == ',' && buf_add(out, "}", 1) < 0) ? -1 : 0;
+	return buf_add(out, "}", 1);
 }
 
 static int add_array(struct buf *out, const json_t *value)

@@ -203,43 +203,73 @@ static const unsigned char *find_escaped(const unsigned char *p, const unsigned 
 	return p;
 }
 
+/* '\0': it takes six bytes. */
+static inline char escape_letter(unsigned char c)
+{
+	static const char letters[0x20] = {['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+
+	return c < 0x20 ? letters[c] : (char)c;
+}
+
+static inline size_t escape_len(unsigned char c)
+{
+	return escape_letter(c) != '\0' ? 2 : 6;
+}
+
+bool json_text_measure(const char *text, size_t len, size_t *room)
+{
+	const unsigned char *p = (const unsigned char *)text, *end = p + len;
+	size_t n;
+
+	*room = len;
+	while ((p = json_text_span(p, end)) < end) {
+		n = *p < 0x80 ? 1 : utf8_sequence(p, end);
+		if (n == 0)
+			return false;
+		if (*p < 0x80)
+			*room += escape_len(*p) - 1;
+		p += n;
+	}
+	return true;
+}
+
+char *json_text_write(char *to, const char *text, size_t len)
+{
+	static const char hex[] = "0123456789abcdef";
+	const unsigned char *p = (const unsigned char *)text, *end = p + len, *from;
+
+	for (;; p++) {
+		from = p;
+		p = find_escaped(p, end);
+		to = mempcpy(to, from, (size_t)(p - from));
+		if (p == end)
+			return to;
+		*to++ = '\\';
+		*to = escape_letter(*p);
+		if (*to++ == '\0') { /* another control character */
+			memcpy(to - 1, "u00", 3);
+			to[2] = hex[*p >> 4];
+			to[3] = hex[*p & 15];
+			to += 4;
+		}
+	}
+}
+
 int json_text_add(struct buf *out, const char *text, size_t len)
 {
-	const unsigned char *p = (const unsigned char *)text, *end = p + len, *from = p;
-	static const char hex[] = "0123456789abcdef";
+	const unsigned char *p = (const unsigned char *)text, *end = p + len;
+	size_t room = len;
+	char *to;
 
-	for (;;) {
-		char escape[6] = {'\\', 'u', '0', '0', 0, 0};
-		size_t n = 2;
-
-		p = find_escaped(p, end);
-		if (buf_add(out, from, (size_t)(p - from)) < 0)
-			return -1;
-		if (p == end)
-			return 0;
-		switch (*p) {
-		case '"':
-		case '\\':
-			escape[1] = (char)*p;
-			break;
-		case '\n':
-			escape[1] = 'n';
-			break;
-		case '\t':
-			escape[1] = 't';
-			break;
-		case '\r':
-			escape[1] = 'r';
-			break;
-		default: /* another control character */
-			escape[4] = hex[*p >> 4];
-			escape[5] = hex[*p & 15];
-			n = 6;
-		}
-		if (buf_add(out, escape, n) < 0)
-			return -1;
-		from = ++p;
-	}
+	for (; (p = find_escaped(p, end)) < end; p++)
+		room += escape_len(*p) - 1;
+	to = buf_reserve(out, room);
+	if (to == NULL)
+		return -1;
+	if (len > 0)
+		json_text_write(to, text, len);
+	buf_commit(out, room);
+	return 0;
 }
 
 int json_text_add_between(struct buf *out, const struct buf *before, const char *text, size_t len, const char *after)

@@ -28,7 +28,12 @@ int json_text_repair(const char *json, size_t len, const char *mark, struct buf 
 /* Appends text (UTF-8) as it is between the quotes of a JSON string. -1: no memory, or no room in out. */
 int json_text_add(struct buf *out, const char *text, size_t len);
 
-/* The same between two texts that are JSON already. What was added before it failed stays. */
+/* How many bytes text takes between the quotes of a JSON string; false: it is not UTF-8. */
+bool json_text_measure(const char *text, size_t len, size_t *room);
+/* Writes it where there is that much room. What follows it. */
+char *json_text_write(char *to, const char *text, size_t len);
+
+/* The same as json_text_add between two texts that are JSON already. What was added before it failed stays. */
 int json_text_add_between(struct buf *out, const struct buf *before, const char *text, size_t len, const char *after);
 
 /* The value of the four hexadecimal digits at p; -1: not four hexadecimal digits. */
