@@ -12,6 +12,7 @@ libttagent_a_SOURCES += \
 	core/turn/place_wait.h \
 	core/turn/prompt.c \
 	core/turn/prompt.h \
+	core/turn/prompt_cache.c \
 	core/turn/prompt_fields.c \
 	core/turn/prompt_fit.c \
 	core/turn/tool_round.c \

@@ -5,12 +5,10 @@
 #include "core/base/json_dump.h"
 #include "core/base/utf8.h"
 #include "core/protocol/request.h"
-#include "core/tools/tool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define TEXT_MAX (64u << 20)
 /* The last message is not a new one but the beginning of the answer. */
@@ -63,74 +61,7 @@ json_t *prompt_content_for_history(const json_t *content)
 	return stored;
 }
 
-static const char *date_today(char out[32])
-{
-	time_t now = time(NULL);
-	struct tm tm;
-
-	localtime_r(&now, &tm);
-	if (strftime(out, 32, "%Y-%m-%d", &tm) == 0)
-		out[0] = '\0';
-	return out;
-}
-
-/* The system prompt with {date}, {model} and {tools} filled in; NULL with *none: there is none. */
-static char *system_text(const struct prompt *p, bool *none)
-{
-	const char *from = cfg_str(p->config, p->tools != NULL ? CFG_PROMPT_TOOLS : CFG_PROMPT_PLAIN);
-	struct buf b = BUF_INIT(TEXT_MAX), hints = BUF_INIT(TEXT_MAX);
-	char today[32];
-
-	*none = p->plain || from == NULL || *from == '\0';
-	if (*none)
-		return NULL;
-	if (p->tools != NULL && strstr(from, "{tools}") != NULL && toolbox_hints(p->tools, &hints) < 0)
-		goto fail;
-	const struct {
-		const char *name, *value;
-	} fields[] = {
-		{"{date}", date_today(today)}, {"{model}", p->model}, {"{tools}", hints.len > 0 ? hints.data : ""}};
-
-	while (*from != '\0') {
-		size_t plain = strcspn(from, "{"), i;
-
-		if (buf_add(&b, from, plain) < 0)
-			goto fail;
-		from += plain;
-		for (i = 0; *from != '\0' && i < sizeof fields / sizeof fields[0]; i++) {
-			size_t len = strlen(fields[i].name);
-
-			if (strncmp(from, fields[i].name, len) == 0) {
-				if (buf_adds(&b, fields[i].value) < 0)
-					goto fail;
-				from += len;
-				break;
-			}
-		}
-		if (*from == '{' && i == sizeof fields / sizeof fields[0] && buf_add(&b, from++, 1) < 0)
-			goto fail;
-	}
-	buf_free(&hints);
-	return buf_steal(&b, NULL);
-fail:
-	buf_free(&hints);
-	buf_free(&b);
-	return NULL;
-}
-
 /* ---- messages ------------------------------------------------------------------- */
-
-/* json_pack reads a format, which takes longer. */
-static json_t *text_message(const char *role, const char *text)
-{
-	json_t *message = json_object();
-
-	if (json_object_set_new_nocheck(message, "role", json_string(role)) == 0 &&
-	    json_object_set_new_nocheck(message, "content", json_string(text)) == 0)
-		return message;
-	json_decref(message);
-	return NULL;
-}
 
 static json_t *parts_of(const json_t *content)
 {
@@ -162,21 +93,25 @@ static bool is_content(const json_t *content)
 	return json_is_string(content) || json_is_array(content);
 }
 
-/* Chat templates refuse two messages of one role in a row: the second joins the first. Steals it. */
+/* Chat templates refuse two messages of one role in a row: the second joins a copy of the first. Steals it. */
 static int add_joined(json_t *to, json_t *message)
 {
 	json_t *last = json_array_get(to, json_array_size(to) - 1);
 	const char *role = json_string_value(json_object_get(message, "role"));
 	const char *last_role = json_string_value(json_object_get(last, "role"));
 	const json_t *content = json_object_get(last, "content"), *more = json_object_get(message, "content");
-	int result;
+	json_t *both;
 
 	if (role == NULL || last_role == NULL || strcmp(last_role, role) != 0 || !is_content(content) ||
 	    !is_content(more))
 		return json_array_append_new(to, message);
-	result = json_object_set_new(last, "content", joined(content, more));
+	both = json_copy(last); /* others may have the first one */
+	if (both != NULL && json_object_set_new(both, "content", joined(content, more)) < 0) {
+		json_decref(both);
+		both = NULL;
+	}
 	json_decref(message);
-	return result;
+	return json_array_set_new(to, json_array_size(to) - 1, both);
 }
 
 /* For an LLM without tools: what they found is passed on as text. */
@@ -190,24 +125,49 @@ static int add_without_tools(json_t *to, const char *role, const json_t *content
 	if (strcmp(role, "tool") == 0) {
 		json_t *result_text = json_sprintf("Result of a tool that was run for this question:\n%s", text);
 
-		result =
-			result_text == NULL ? -1 : add_joined(to, text_message("user", json_string_value(result_text)));
+		result = result_text == NULL
+		                 ? -1
+		                 : add_joined(to, prompt_text_message("user", json_string_value(result_text)));
 		json_decref(result_text);
 	} else if (*text != '\0') {
-		result = add_joined(to, text_message(role, text));
+		result = add_joined(to, prompt_text_message(role, text));
 	}
 	free(text);
 	return result;
 }
 
+static bool has_key(void *member, const char *key, size_t len)
+{
+	return json_object_iter_key_len(member) == len && memcmp(json_object_iter_key(member), key, len) == 0;
+}
+
+const json_t *prompt_plain_content(const json_t *message)
+{
+	json_t *m = (json_t *)(uintptr_t)message; /* which iterators do not change */
+	void *role, *content;
+	const json_t *text;
+
+	if (json_object_size(m) != 2)
+		return NULL;
+	role = json_object_iter(m);
+	content = json_object_iter_next(m, role);
+	if (!has_key(role, "role", 4) || !has_key(content, "content", 7))
+		return NULL;
+	text = json_object_iter_value(content);
+	return json_is_string(text) && json_is_string(json_object_iter_value(role)) ? text : NULL;
+}
+
 /* join: where the last one has the same role, both become one. */
-static int add_message(const struct prompt *p, json_t *to, const json_t *message, bool join)
+static int add_message(const struct prompt *p, json_t *to, json_t *message, bool join)
 {
 	static const char *const known[] = {"role", "content", "tool_calls", "tool_call_id", "name"};
-	const char *role = json_string_value(json_object_get(message, "role"));
-	json_t *content = json_object_get(message, "content");
-	json_t *out;
+	const char *role;
+	json_t *content, *out;
 
+	if (!join && p->uses_tools && !prompt_lacks(p, QUIRK_ROLES) && prompt_plain_content(message) != NULL)
+		return json_array_append(to, message);
+	role = json_string_value(json_object_get(message, "role"));
+	content = json_object_get(message, "content");
 	if (role == NULL)
 		return 0;
 	if (!p->uses_tools || prompt_lacks(p, QUIRK_ROLES))
@@ -312,20 +272,21 @@ static int add_begun(const struct prompt *p, json_t *all, bool join)
 	return join ? add_joined(all, begun) : json_array_append_new(all, begun);
 }
 
-static json_t *messages(const struct prompt *p)
+/* head: of prompt_head, or NULL. */
+static json_t *messages(const struct prompt *p, const struct prompt_head *head)
 {
-	const bool in_user = prompt_lacks(p, QUIRK_SYSTEM_ROLE);
-	json_t *all = json_array();
-	const json_t *turn, *message;
+	const bool in_user = prompt_lacks(p, QUIRK_SYSTEM_ROLE), has_system = prompt_has_system(p);
+	json_t *all = json_array(), *message;
+	const json_t *turn;
 	size_t i, j, lead = 0;
-	bool none, join;
-	char *system = system_text(p, &none);
+	bool join;
 
-	if (all == NULL || (system == NULL && !none))
+	if (all == NULL)
 		goto fail;
-	if (system != NULL && json_array_append_new(all, text_message(in_user ? "user" : "system", system)) < 0)
+	if (has_system &&
+	    json_array_append_new(all, head != NULL ? json_incref(head->system) : prompt_system_message(p)) < 0)
 		goto fail;
-	join = prompt_lacks(p, QUIRK_ROLES) || (in_user && system != NULL);
+	join = prompt_lacks(p, QUIRK_ROLES) || (in_user && has_system);
 	/* What was said earlier follows the client's own words for the model. */
 	for (; lead < p->given && is_system(json_array_get(p->messages, lead)); lead++) {
 		if (add_given(p, all, json_array_get(p->messages, lead), join) < 0)
@@ -361,10 +322,8 @@ static json_t *messages(const struct prompt *p)
 	}
 	if (p->begun != NULL && add_begun(p, all, join) < 0)
 		goto fail;
-	free(system);
 	return all;
 fail:
-	free(system);
 	json_decref(all);
 	return NULL;
 }
@@ -396,11 +355,9 @@ unsigned prompt_sent(const struct prompt *p)
 {
 	unsigned sent = prompt_fields_sent(p) | QUIRK_BIT(QUIRK_ROLES);
 	const json_t *message;
-	bool none;
-	char *system = system_text(p, &none);
 	size_t i;
 
-	if (system != NULL)
+	if (prompt_has_system(p))
 		sent |= QUIRK_BIT(QUIRK_SYSTEM_ROLE);
 	for (i = 0; i < json_array_size(p->messages); i++)
 		if (prompt_own_message(p, i) != NULL)
@@ -409,7 +366,6 @@ unsigned prompt_sent(const struct prompt *p)
 		sent |= QUIRK_BIT(QUIRK_IMAGES);
 	if (p->begun != NULL)
 		sent |= QUIRK_BIT(QUIRK_CONTINUATION);
-	free(system);
 	return sent & ~p->quirks.set;
 }
 
@@ -423,17 +379,38 @@ static int add_json(struct buf *to, const char *name, json_t *value)
 	return failed ? -1 : 0;
 }
 
-/* tail: of prompt_tail. */
-static char *make_body(const struct prompt *p, const char *tail, size_t *len)
+/* The model and the messages, of which the head may have the first one. */
+static int add_messages(const struct prompt *p, struct buf *to, const json_t *all, const struct prompt_head *head)
+{
+	const json_t *first = json_array_get(all, 0);
+	size_t i = head != NULL && head->system != NULL;
+
+	/* The client's own words for the model may have joined ours. */
+	if (head == NULL || (head->system != NULL && head->system != first))
+		return add_json(to, "{\"model\":", json_string(p->model)) < 0 ||
+		                       add_json(to, "\"messages\":", json_incref((json_t *)(uintptr_t)all)) < 0
+		               ? -1
+		               : 0;
+	if (buf_add(to, head->json, head->len) < 0)
+		return -1;
+	for (; i < json_array_size(all); i++)
+		if ((i > 0 && buf_add(to, ",", 1) < 0) || json_dump(to, json_array_get(all, i)) < 0)
+			return -1;
+	return buf_adds(to, "],");
+}
+
+/* head, tail: of prompt_head, prompt_tail. */
+static char *make_body(const struct prompt *p, const struct prompt_head *head, const char *tail, size_t *len)
 {
 	struct buf body = BUF_INIT(BODY_MAX);
-	json_t *all = messages(p);
-	int failed = tail == NULL || all == NULL || add_json(&body, "{\"model\":", json_string(p->model)) < 0;
+	json_t *all = messages(p, head);
+	int failed = tail == NULL || all == NULL;
 
 	if (!failed && p->uses_completions)
-		failed = add_json(&body, "\"prompt\":", as_prompt(all)) < 0;
+		failed = add_json(&body, "{\"model\":", json_string(p->model)) < 0 ||
+		         add_json(&body, "\"prompt\":", as_prompt(all)) < 0;
 	else if (!failed)
-		failed = add_json(&body, "\"messages\":", json_incref(all)) < 0;
+		failed = add_messages(p, &body, all, head) < 0;
 	if (!failed && p->begun != NULL && !p->uses_completions)
 		failed = buf_adds(&body, CONTINUE_FINAL) < 0;
 	if (!failed && strcmp(tail, "}") == 0)
@@ -457,7 +434,7 @@ char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *le
 {
 	char *own = has_own_tail(p) ? prompt_own_tail(p) : NULL, *body;
 
-	body = make_body(p, has_own_tail(p) ? own : prompt_tail(p, cache), len);
+	body = make_body(p, prompt_head(p, cache), has_own_tail(p) ? own : prompt_tail(p, cache), len);
 	free(own);
 	return body;
 }
@@ -505,7 +482,7 @@ struct prompt_draft *prompt_draft_new(const struct prompt *p, struct prompt_cach
 
 char *prompt_draft_body(const struct prompt_draft *d, size_t *len)
 {
-	return make_body(&d->p, d->tail, len);
+	return make_body(&d->p, NULL, d->tail, len);
 }
 
 void prompt_draft_free(struct prompt_draft *d)

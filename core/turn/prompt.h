@@ -69,6 +69,9 @@ size_t prompt_shrink(const struct prompt *p, const char *refusal);
  * must: they are cut even where the numbers say that they fit. 0: nothing (more) can be cut. */
 size_t prompt_cut(const struct prompt *p, const char *refusal, bool must);
 
+/* The content of a message that has nothing but its role and this text, in this order, as most do; else NULL. */
+const json_t *prompt_plain_content(const json_t *message);
+
 /* The length of a tool result, 0 where the message is none. */
 size_t prompt_result_len(const json_t *message);
 
@@ -78,16 +81,25 @@ json_t *prompt_message(const struct prompt *p, json_t *message);
 
 /* What is the same in many bodies of one configuration, dumped once: a turn's first token
  * waits for its body. One per worker, zeroed at start. */
+#define PROMPT_HEADS 16
 #define PROMPT_TAILS 16
 struct prompt_cache {
 	struct config *config;
+	struct prompt_head {
+		char *json; /* `{"model":...,"messages":[` and the system message; NULL: unused */
+		size_t len;
+		json_t *system; /* that message, which nobody changes */
+		char *model;
+		bool tools, in_user;
+		int64_t minute; /* in which the date was right */
+	} heads[PROMPT_HEADS];
 	struct prompt_tail {
 		char *json;
 		const struct llm_kind_info *kind;
 		struct quirks quirks;
 		bool cloud, tools, used_up;
 	} tails[PROMPT_TAILS];
-	size_t next; /* the one that is replaced next */
+	size_t next_head, next; /* those that are replaced next */
 };
 void prompt_cache_clear(struct prompt_cache *c);
 
@@ -101,6 +113,14 @@ unsigned prompt_fields_sent(const struct prompt *p);
 const char *prompt_tail(const struct prompt *p, struct prompt_cache *cache);
 /* The same for a prompt with fields or tools of its own; free(). */
 char *prompt_own_tail(const struct prompt *p);
+/* The beginning of the body, the system message included. Valid until the cache is used for another prompt. NULL: this
+ * prompt's is like no other's, or no memory. */
+const struct prompt_head *prompt_head(const struct prompt *p, struct prompt_cache *cache);
+bool prompt_has_system(const struct prompt *p);
+/* The system prompt with {date}, {model} and {tools} filled in, where there is one. A new reference; NULL: no memory.
+ */
+json_t *prompt_system_message(const struct prompt *p);
+json_t *prompt_text_message(const char *role, const char *text); /* a new reference; NULL: no memory */
 
 /* The JSON body; free(). NULL: no memory. */
 char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len);

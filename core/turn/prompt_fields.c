@@ -261,23 +261,6 @@ const json_t *prompt_own_message(const struct prompt *p, size_t position)
 	return own ? json_object_get(sent, "message") : NULL;
 }
 
-/* ---- the part that is cached ------------------------------------------------------ */
-
-void prompt_cache_clear(struct prompt_cache *c)
-{
-	for (size_t i = 0; i < PROMPT_TAILS; i++)
-		free(c->tails[i].json);
-	config_unref(c->config);
-	memset(c, 0, sizeof *c);
-}
-
-static bool is_tail_of(const struct prompt_tail *t, const struct prompt *p)
-{
-	return t->json != NULL && t->kind == p->kind && t->quirks.set == p->quirks.set &&
-	       t->quirks.max_tokens == p->quirks.max_tokens && t->cloud == p->cloud && t->tools == (p->tools != NULL) &&
-	       (!t->tools || t->used_up == p->tools_used_up);
-}
-
 char *prompt_own_tail(const struct prompt *p)
 {
 	json_t *body = fields_of(p);
@@ -287,34 +270,4 @@ char *prompt_own_tail(const struct prompt *p)
 	if (text != NULL)
 		memmove(text, text + 1, strlen(text)); /* without its brace */
 	return text;
-}
-
-const char *prompt_tail(const struct prompt *p, struct prompt_cache *cache)
-{
-	struct prompt_tail *tail;
-	json_t *body;
-	char *text;
-
-	if (cache->config != p->config) {
-		prompt_cache_clear(cache);
-		cache->config = config_ref((struct config *)(uintptr_t)p->config);
-	}
-	for (size_t i = 0; i < PROMPT_TAILS; i++)
-		if (is_tail_of(&cache->tails[i], p))
-			return cache->tails[i].json + 1; /* without its brace */
-	body = fields_of(p);
-	text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15));
-	json_decref(body);
-	if (text == NULL)
-		return NULL;
-	tail = &cache->tails[cache->next];
-	cache->next = (cache->next + 1) % PROMPT_TAILS;
-	free(tail->json);
-	*tail = (struct prompt_tail){.json = text,
-	                             .kind = p->kind,
-	                             .quirks = p->quirks,
-	                             .cloud = p->cloud,
-	                             .tools = p->tools != NULL,
-	                             .used_up = p->tools_used_up};
-	return text + 1;
 }

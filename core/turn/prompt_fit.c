@@ -12,7 +12,8 @@
 #include <string.h>
 
 #define BYTES_PER_TOKEN 3
-#define MESSAGE_TOKENS  8 /* what a chat template adds to a message */
+#define PLAIN_BYTES     32 /* of a message as JSON beside its content */
+#define MESSAGE_TOKENS  8  /* what a chat template adds to a message */
 #define NUMBER_MAX      INT64_C(1000000000000)
 #define RESULT_MIN      300 /* bytes of a tool result that are worth sending */
 
@@ -77,8 +78,11 @@ static size_t json_len(const json_t *value)
 
 static size_t message_tokens(const json_t *message)
 {
-	const json_t *calls = json_object_get(message, "tool_calls");
+	const json_t *plain = prompt_plain_content(message), *calls;
 
+	if (plain != NULL)
+		return MESSAGE_TOKENS + json_string_length(plain) / BYTES_PER_TOKEN;
+	calls = json_object_get(message, "tool_calls");
 	return MESSAGE_TOKENS + content_len(json_object_get(message, "content")) / BYTES_PER_TOKEN +
 	       (json_array_size(calls) > 0 ? json_len(calls) / BYTES_PER_TOKEN : 0);
 }
@@ -120,8 +124,17 @@ size_t prompt_size(const struct prompt *p)
 {
 	size_t size = json_len(p->messages) + json_len(p->as_sent) + p->begun_len;
 
-	for (size_t i = p->skip_turns; i < json_array_size(p->turns); i++)
-		size += json_len(json_array_get(p->turns, i));
+	for (size_t i = p->skip_turns; i < json_array_size(p->turns); i++) {
+		const json_t *turn = json_array_get(p->turns, i), *message;
+		size_t j;
+
+		json_array_foreach(turn, j, message)
+		{
+			const json_t *plain = prompt_plain_content(message);
+
+			size += plain != NULL ? PLAIN_BYTES + json_string_length(plain) : json_len(message);
+		}
+	}
 	return size;
 }
 

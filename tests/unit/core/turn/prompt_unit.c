@@ -549,6 +549,77 @@ static void the_cache_is_bounded_and_right(void **state)
 	config_unref(c);
 }
 
+/* The beginning is made once for a model, and what the client says to the model itself changes nothing for others. */
+static void the_beginning_is_that_of_its_model(void **state)
+{
+	struct config *c = config_with(short_prompt, 1);
+	json_t *messages = json("[{\"role\":\"user\",\"content\":\"c\"}]");
+	json_t *with_own =
+		json("[{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"c\"}]");
+	struct prompt_cache cache = {.config = NULL};
+	size_t len;
+
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		for (int model = 0; model < 2 * PROMPT_HEADS; model++) {
+			for (int own = 0; own < 2; own++) {
+				char name[8], expected[200], *body;
+				struct prompt p = {.config = c, .model = name, .messages = own ? with_own : messages};
+
+				p.uses_tools = true;
+				p.given = own ? 2 : 0;
+				snprintf(name, sizeof name, "m%d", model);
+				snprintf(
+					expected, sizeof expected,
+					"{\"model\":\"%s\",\"messages\":[{\"role\":\"system\",\"content\":\"You are %s "
+					"{not} {%s\"},{\"role\":\"user\",\"content\":\"c\"}],",
+					name, name, own ? "\\n\\nBe brief." : "");
+				body = prompt_body(&p, &cache, &len);
+				assert_memory_equal(body, expected, strlen(expected));
+				free(body);
+			}
+		}
+	}
+	prompt_cache_clear(&cache);
+	json_decref(messages);
+	json_decref(with_own);
+	config_unref(c);
+}
+
+/* Turns are shared with other requests of their thread: an LLM that takes one message of a role at a time gets copies.
+ */
+static void turns_are_never_changed(void **state)
+{
+	struct config *c = config_with(short_prompt, 1);
+	json_t *turns =
+		json("[[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}],"
+	             "[{\"content\":\"d\",\"role\":\"user\"}]]");
+	json_t *messages = json("[{\"role\":\"user\",\"content\":\"c\"}]"), *before = json_deep_copy(turns);
+	struct prompt p = {.config = c, .model = "m", .uses_tools = true, .turns = turns, .messages = messages};
+	size_t len;
+	char *body = body_of(&p, &len);
+
+	(void)state;
+	assert_non_null(
+		strstr(body,
+	               "[{\"role\":\"system\",\"content\":\"You are m {not} {\"},{\"role\":\"user\",\"content\":\"a\"},"
+	               "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"d\"},"
+	               "{\"role\":\"user\",\"content\":\"c\"}]"));
+	free(body);
+	p.quirks.set = QUIRK_BIT(QUIRK_SYSTEM_ROLE) | QUIRK_BIT(QUIRK_ROLES);
+	body = body_of(&p, &len);
+	assert_non_null(
+		strstr(body,
+	               "[{\"role\":\"user\",\"content\":\"You are m {not} {\\n\\na\"},"
+	               "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"d\\n\\nc\"}]"));
+	free(body);
+	assert_true(json_equal(turns, before));
+	json_decref(before);
+	json_decref(turns);
+	json_decref(messages);
+	config_unref(c);
+}
+
 /* {tools} stands for what those tools say that the client may use. */
 static void a_prompt_says_which_tool_to_use(void **state)
 {
@@ -597,6 +668,8 @@ int main(void)
 		cmocka_unit_test(roles_alternate_where_they_must),
 		cmocka_unit_test(what_was_sent_can_be_refused),
 		cmocka_unit_test(the_cache_is_bounded_and_right),
+		cmocka_unit_test(the_beginning_is_that_of_its_model),
+		cmocka_unit_test(turns_are_never_changed),
 		cmocka_unit_test(marks_of_the_history_are_not_sent),
 	};
 
