@@ -151,7 +151,7 @@ def test_a_turn_has_one_line_with_all_that_its_own_line_would_say(world):
 def test_without_the_setting_a_turn_has_its_own_line_alone(testbed):
     service, _ = testbed.one()
     service.chat("hello")
-    service.responder.wait_log(r"INFO turn request_id=\w+ client=127.0.0.1 model=\S+ status=complete")
+    service.responder.wait_log(r"INFO turn request_id=[\w.-]+ client=127.0.0.1 model=\S+ status=complete")
     assert " request " not in service.responder.log()
 
 
@@ -226,7 +226,7 @@ def test_an_id_that_nobody_should_log_is_replaced(world, given):
     world.llm.forget()
     turn = world.service.chat("hello", headers={"X-Request-Id": given})
     id = turn.headers["x-request-id"]
-    assert re.fullmatch("[0-9a-f]{32}", id)
+    assert re.fullmatch(r"\d+-\d+-\d+\.\d{3}", id)
     assert wait_line(world.log, request_id=id)["outcome"] == "whole"
     assert world.llm.chats()[0]["headers"]["x-request-id"].startswith(id + "-")
 

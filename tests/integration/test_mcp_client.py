@@ -55,7 +55,7 @@ def test_a_tool_is_called_with_its_arguments(world):
     (headers, message), = world.mcp.calls()
     assert message["params"]["name"] == "echo" and message["params"]["arguments"] == {"text": "hi", "number": 3}
     assert "text/event-stream" in headers["Accept"] and "application/json" in headers["Accept"]
-    assert re.fullmatch(r"[\w-]+", headers["X-Request-Id"])
+    assert re.fullmatch(r"[\w.-]+", headers["X-Request-Id"])
 
 
 def test_models_are_told_of_the_tools(world):
