@@ -23,6 +23,10 @@
 #define PROGRESS_MS     10000
 #define WAL_PAGES_IDLE  1000 /* rarely, because the next turn after it waits for the disk, */
 #define WAL_PAGES_MAX   4000 /* and at the latest at 16 MiB, even if turns wait */
+/* While turns end soon after one another, those of a millisecond are stored in one transaction: it costs several times
+ * what one turn in it does, and other processes wait for it. One chat after another never waits for that. */
+#define GATHER_NS    1000000
+#define GATHER_TRIES 4 /* transactions of one turn, until there seem to be no others */
 
 struct db_thread {
 	char *file, *run;
@@ -36,6 +40,8 @@ struct db_thread {
 	size_t queued_count;
 	struct store_limits limits;
 	bool stopping;
+	bool gathering; /* the thread waits for more turns, and only a load is to wake it: */
+	bool load_queued;
 	/* the thread's own */
 	struct database *db;
 	struct err trouble; /* why there is no database, or why it stores nothing */
@@ -44,6 +50,9 @@ struct db_thread {
 	int64_t convert_ms, progress_ms;
 	bool converted_once;
 	int64_t evicted_ms, moved_check_ms, logged_ms, reopen_ms, pause_ms, sweep_ms;
+	int64_t gather_until_ns; /* nothing is stored before that */
+	int gather_tries;
+	bool idle; /* no job came */
 };
 
 /* ---- the database, while it can be used ---- */
@@ -230,25 +239,35 @@ static int64_t sleep_ms(const struct db_thread *t)
 	return left_ms;
 }
 
-/* Waits for jobs, or until housekeeping is due. False: stop. */
+/* After a transaction that stored so many turns. */
+static void gather(struct db_thread *t, int turns)
+{
+	t->gather_tries = turns > 1 ? GATHER_TRIES : t->gather_tries > 0 ? t->gather_tries - 1 : 0;
+	t->gather_until_ns = t->gather_tries > 0 ? clock_mono_ns() + GATHER_NS : 0;
+}
+
+/* Adds to jobs what was queued; waits for it, or until housekeeping is due. False: stop. */
 static bool next_jobs(struct db_thread *t, struct db_jobs *jobs, struct store_limits *limits)
 {
-	int64_t wait_ms = sleep_ms(t);
-	struct timespec until;
+	const int64_t now_ns = clock_mono_ns();
+	const bool gathering = now_ns < t->gather_until_ns, left = !STAILQ_EMPTY(jobs);
+	const int64_t until_ns = gathering ? t->gather_until_ns : left ? now_ns : now_ns + sleep_ms(t) * 1000000;
+	const struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
 	bool timed_out = false, stopping;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)(wait_ms % 1000) * 1000000L;
-	until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000L;
-	until.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&t->lock);
-	while (STAILQ_EMPTY(&t->queued) && !t->stopping && !timed_out)
+	t->gathering = gathering;
+	while ((gathering ? !t->load_queued : STAILQ_EMPTY(&t->queued)) && !t->stopping && !timed_out)
 		timed_out = pthread_cond_timedwait(&t->work, &t->lock, &until) != 0;
 	STAILQ_CONCAT(jobs, &t->queued);
 	t->queued_count = 0;
+	t->load_queued = false;
 	*limits = t->limits;
 	stopping = t->stopping;
 	pthread_mutex_unlock(&t->lock);
+	if (stopping)
+		t->gather_until_ns = 0;
+	t->idle = STAILQ_EMPTY(jobs) && !gathering;
 	return !stopping || !STAILQ_EMPTY(jobs);
 }
 
@@ -262,14 +281,19 @@ static bool is_stopping(struct db_thread *t)
 	return stopping;
 }
 
+/* Leaves in jobs what is to be stored later. */
 static void run_jobs(struct db_thread *t, struct db_jobs *jobs, const struct store_limits *limits)
 {
+	const bool stores = clock_mono_ns() >= t->gather_until_ns;
 	struct db_jobs transaction = STAILQ_HEAD_INITIALIZER(transaction);
 	struct err ends = ERR_INIT;
 	bool succeeded = true;
 
 	while (!STAILQ_EMPTY(jobs)) {
-		transaction_next(jobs, &transaction, limits);
+		int turns = transaction_next(jobs, &transaction, stores, limits);
+
+		if (STAILQ_EMPTY(&transaction))
+			break;
 		if (!succeeded && is_stopping(t)) { /* a locked or full database must not delay the shutdown */
 			err_set(&ends, "the service is shutting down");
 			fail_all(&transaction, &ends);
@@ -279,6 +303,8 @@ static void run_jobs(struct db_thread *t, struct db_jobs *jobs, const struct sto
 		} else {
 			transaction_run(t->db, &transaction, limits);
 			succeeded = note_jobs(t, &transaction);
+			if (turns > 0)
+				gather(t, succeeded ? turns : 0);
 		}
 		finish_jobs(t, &transaction);
 	}
@@ -293,13 +319,11 @@ static void *run(void *arg)
 	pthread_setname_np(pthread_self(), "conversations");
 	ensure_database(t);
 	while (next_jobs(t, &jobs, &limits)) {
-		bool idle = STAILQ_EMPTY(&jobs);
-
 		run_jobs(t, &jobs, &limits);
 		convert(t);
 		sweep(t, &limits);
 		note_evicted(t);
-		if (t->db != NULL && database_wal_pages(t->db) > (idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX))
+		if (t->db != NULL && database_wal_pages(t->db) > (t->idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX))
 			database_checkpoint(t->db);
 	}
 	database_close(t->db);
@@ -383,9 +407,11 @@ void db_thread_submit(struct db_thread *t, struct db_jobs *jobs)
 	while ((job = STAILQ_FIRST(jobs)) != NULL && t->queued_count < DB_JOBS_MAX) {
 		STAILQ_REMOVE_HEAD(jobs, next);
 		t->queued_count++;
+		t->load_queued |= job->messages == NULL && !job->deletes;
 		STAILQ_INSERT_TAIL(&t->queued, job, next);
 	}
-	pthread_cond_signal(&t->work);
+	if (!t->gathering || t->load_queued)
+		pthread_cond_signal(&t->work);
 	pthread_mutex_unlock(&t->lock);
 }
 

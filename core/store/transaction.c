@@ -76,22 +76,24 @@ static char *encode(const json_t *messages, const struct store_limits *limits)
 	return NULL;
 }
 
-void transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, const struct store_limits *limits)
+int transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, bool stores, const struct store_limits *limits)
 {
 	struct db_job *job;
 	size_t bytes = 0;
+	int count = 0;
 
 	take_loads(jobs, transaction);
-	if (!STAILQ_EMPTY(transaction))
-		return;
-	for (int i = 0;
-	     i < TRANSACTION_MAX && bytes < TRANSACTION_BYTES && (job = STAILQ_FIRST(jobs)) != NULL && writes(job);
-	     i++) {
+	if (!STAILQ_EMPTY(transaction) || !stores)
+		return 0;
+	for (;
+	     count < TRANSACTION_MAX && bytes < TRANSACTION_BYTES && (job = STAILQ_FIRST(jobs)) != NULL && writes(job);
+	     count++) {
 		job->text = job->deletes ? NULL : encode(job->messages, limits);
 		bytes += job->text != NULL ? strlen(job->text) : 0;
 		STAILQ_REMOVE_HEAD(jobs, next);
 		STAILQ_INSERT_TAIL(transaction, job, next);
 	}
+	return count;
 }
 
 /* ---- execution ------------------------------------------------------------------------------ */

@@ -579,6 +579,39 @@ static void appends_before_shutdown_are_stored(void **state)
 	assert_int_equal(json_array_size(f->loaded), 100);
 }
 
+/* Two turns that end at once let the next ones wait for others. */
+static void turns_that_are_gathered_are_stored_in_their_order(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_key other = {.subject = "", .thread_id = "other"},
+			       same = {.subject = "", .thread_id = "same"};
+
+	for (size_t round = 1; round <= 20; round++) {
+		int before = f->answers;
+
+		start_append(f, "same", "first");
+		start_append(f, "other", "x");
+		run(f, 2);
+		start_append(f, "same", "second");
+		assert_non_null(store_load(f->store, &other, on_loaded, f));
+		json_decref(f->loaded);
+		f->loaded = NULL;
+		while (f->loaded == NULL) /* it waits for no turn of another thread */
+			assert_int_equal(event_base_loop(f->base, EVLOOP_ONCE), 0);
+		assert_int_equal(json_array_size(f->loaded), round);
+		assert_non_null(store_load(f->store, &same, on_loaded, f));
+		run(f, before + 5 - f->answers);
+		assert_int_equal(json_array_size(f->loaded), 2 * round);
+	}
+	start_append(f, "same", "before the end");
+	start_append(f, "other", "x");
+	run(f, 2);
+	assert_non_null(store_append(f->store, &same, turn("at the end"), NULL, NULL));
+	reopen(f, "run", &no_limits);
+	free(load(f, "", "same"));
+	assert_int_equal(json_array_size(f->loaded), 42);
+}
+
 static void threads_expire(void **state)
 {
 	struct fixture *f = *state;
@@ -1372,6 +1405,7 @@ int main(void)
 		BOTH(no_text_in_a_wrong_thread),
 		SQLITE(turns_survive_a_restart),
 		SQLITE(appends_before_shutdown_are_stored),
+		SQLITE(turns_that_are_gathered_are_stored_in_their_order),
 		SQLITE(threads_expire),
 		SQLITE(two_processes_share_a_file),
 		SQLITE(any_text_is_stored),
