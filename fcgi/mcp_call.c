@@ -132,17 +132,16 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	evtimer_add(call->timer, &tv);
 }
 
-static void on_started(void *arg, const struct tool *tool, const json_t *args)
+static void on_started(void *arg, const struct tool_run_info *run)
 {
-	(void)args;
-	mcp_reply_progress(&((struct mcp_call *)arg)->reply, tool->progress);
+	mcp_reply_progress(&((struct mcp_call *)arg)->reply, run->tool->progress);
 }
 
-static void on_finished(void *arg, const struct tool *tool, const json_t *args, const struct tool_result *result)
+static void on_finished(void *arg, const struct tool_run_info *run, const struct tool_result *result)
 {
 	struct mcp_call *call = arg;
 
-	(void)tool, (void)args;
+	(void)run;
 	call->failed = result->failed;
 	for (size_t i = 0; i < result->source_count; i++)
 		json_array_append_new(call->sources, json_pack("{s:s*, s:s}", "title", result->sources[i].title, "url",

@@ -292,3 +292,15 @@ int json_text_add_between(struct buf *out, const struct buf *before, const char 
 	buf_commit(out, before->len + len + after_len);
 	return 0;
 }
+
+json_t *json_text_value(const char *text)
+{
+	json_t *json = json_string(text);
+	char *valid;
+
+	if (json != NULL || (valid = utf8_text(text, strlen(text))) == NULL)
+		return json;
+	json = json_string(valid);
+	free(valid);
+	return json;
+}

@@ -5,6 +5,7 @@
 
 #include "core/base/buf.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -35,6 +36,9 @@ char *json_text_write(char *to, const char *text, size_t len);
 
 /* The same as json_text_add between two texts that are JSON already. What was added before it failed stays. */
 int json_text_add_between(struct buf *out, const struct buf *before, const char *text, size_t len, const char *after);
+
+/* Text as a JSON string, with '?' for each byte that is not UTF-8: a new reference; NULL: no memory. */
+json_t *json_text_value(const char *text);
 
 /* The value of the four hexadecimal digits at p; -1: not four hexadecimal digits. */
 int json_text_hex4(const unsigned char *p);

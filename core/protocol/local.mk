@@ -30,6 +30,7 @@ libttagent_a_SOURCES += \
 	core/protocol/responses.c \
 	core/protocol/responses.h \
 	core/protocol/responses_request.c \
+	core/protocol/responses_runs.c \
 	core/protocol/responses_stored.c \
 	core/protocol/studio.c \
 	core/protocol/studio_request.c \

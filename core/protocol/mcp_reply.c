@@ -2,7 +2,7 @@
 #include "core/protocol/mcp_reply.h"
 
 #include "core/base/buf.h"
-#include "core/base/utf8.h"
+#include "core/base/json_text.h"
 #include "core/mcp/mcp.h"
 
 #include <stdio.h>
@@ -185,21 +185,9 @@ void mcp_reply_error(struct mcp_reply *r, int status, const char *headers, int c
 	send_answer(r, status, headers, mcp_server_error(r->id, code, message, data));
 }
 
-/* Text as JSON takes it: a byte that is not UTF-8 becomes '?'. */
-static json_t *text_json(const char *text)
-{
-	json_t *json = json_string(text);
-	char *valid;
-
-	if (json != NULL || (valid = utf8_text(text, strlen(text))) == NULL)
-		return json;
-	json = json_string(valid);
-	free(valid);
-	return json;
-}
-
 json_t *mcp_reply_text(const char *text, bool is_error, json_t *structured)
 {
 	return json_pack("{s:[{s:s, s:o}], s:b, s:o*}", "content", "type", "text", "text",
-	                 text_json(text != NULL ? text : ""), "isError", is_error, "structuredContent", structured);
+	                 json_text_value(text != NULL ? text : ""), "isError", is_error, "structuredContent",
+	                 structured);
 }

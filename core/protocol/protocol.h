@@ -58,6 +58,8 @@ struct resumed_reply {
 };
 
 struct protocol;
+struct tool_result;
+struct tool_run_info;
 
 /* The answer to one request. Each protocol's own struct begins with it. */
 struct reply {
@@ -93,11 +95,16 @@ struct protocol {
 	void (*restart)(struct reply *r);   /* the attempt that was reasoning failed: another one begins */
 	void (*paragraph)(struct reply *r); /* the text so far was reasoning: the answer begins after it */
 	void (*tool)(struct reply *r, const char *progress, const char *subject); /* one begins; subject may be NULL */
+	/* In its place, where the protocol has a form for a run of a tool: several may run at once. tool then says only
+	 * what one tells while it runs. NULL: it has none. */
+	void (*run_begun)(struct reply *r, const struct tool_run_info *run);
 	/* title may be NULL; false: not shown, as a browser must not follow such a link. */
 	bool (*source)(struct reply *r, const char *title, const char *url);
 	/* Code that was run, and what came out; each may be NULL. The function may be NULL, too. */
 	void (*code)(struct reply *r, const char *code, const char *output);
-	void (*tool_done)(struct reply *r);                      /* it ended without a source that was shown */
+	void (*tool_done)(struct reply *r); /* it ended without a source that was shown */
+	/* In its place, after the sources. Not called for what still runs when the answer ends. */
+	void (*run_ended)(struct reply *r, const struct tool_run_info *run, const struct tool_result *result);
 	void (*keep_alive)(struct reply *r);                     /* proxies must see that the answer is still coming */
 	void (*sentence)(struct reply *r, const char *sentence); /* for the user to read, apart from the text */
 	/* Calls of the client's own tools, whole; only the end follows. NULL: no client has any. */

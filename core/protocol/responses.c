@@ -9,6 +9,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/json_text.h"
+#include "core/tools/tool.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -52,6 +53,19 @@ static const struct {
                        ",\"logprobs\":[]"},
 };
 
+/* An item as JSON; without a text it is not finished. */
+struct done {
+	char *text;
+	size_t len;
+};
+
+/* A run of one of our tools that has not ended: its item, and the place of that. */
+struct run {
+	json_t *item; /* NULL: there is none */
+	unsigned number, place;
+	size_t stored; /* where it is in ran */
+};
+
 struct responses_reply {
 	struct reply reply;
 	bool streams, forgets;
@@ -64,8 +78,9 @@ struct responses_reply {
 	bool left;             /* the program that died left reasoning open */
 	const char *cut;       /* why it is incomplete; NULL: it is not */
 	unsigned char state;   /* the last one that was set */
-	unsigned items;        /* that are finished */
-	unsigned count[3];     /* of these, by kind; [KIND_NONE]: calls */
+	unsigned items;        /* that have their place: all but the open one */
+	unsigned count[3];     /* of these, by kind; [KIND_NONE]: calls of the client's tools */
+	unsigned runs;         /* of these, of our own tools */
 	enum kind open;        /* the item that is being written */
 	enum kind waiting_for; /* it, or the next one */
 	uint32_t sequence;
@@ -73,11 +88,15 @@ struct responses_reply {
 	char key[RESPONSES_KEY + 1], thread[RESPONSES_THREAD_MAX];
 	json_t *echo; /* what the answer repeats of the request */
 	char *echo_text;
-	struct buf frame;    /* the events that are made */
-	struct buf waiting;  /* text for the end of the read */
-	struct buf prefix;   /* of an event with text of the open item */
-	struct buf text;     /* of that item, as JSON has it */
-	struct buf output;   /* the finished items, as JSON */
+	struct buf frame;   /* the events that are made */
+	struct buf waiting; /* text for the end of the read */
+	struct buf prefix;  /* of an event with text of the open item */
+	struct buf text;    /* of that item, as JSON has it */
+	struct done *done;  /* the finished items, by place */
+	size_t done_room, done_len;
+	size_t max; /* bytes of them */
+	struct run running[CALLS_MAX];
+	json_t *ran;         /* the runs' items as they are stored, in the order in which they began */
 	bool line_begun;     /* the reasoning's last byte does not end a line */
 	json_t *annotations; /* of the next message */
 	json_t *error;
@@ -116,7 +135,12 @@ static void responses_free(struct reply *r)
 	buf_free(&c->waiting);
 	buf_free(&c->prefix);
 	buf_free(&c->text);
-	buf_free(&c->output);
+	for (size_t i = 0; i < c->done_room; i++)
+		free(c->done[i].text);
+	free(c->done);
+	for (size_t i = 0; i < CALLS_MAX; i++)
+		json_decref(c->running[i].item);
+	json_decref(c->ran);
 	json_decref(c->annotations);
 	json_decref(c->error);
 	json_decref(c->echo);
@@ -137,7 +161,7 @@ static struct reply *responses_open(const struct protocol *p, struct output *o, 
 	buf_init(&c->waiting, max);
 	buf_init(&c->prefix, 1024);
 	buf_init(&c->text, max);
-	buf_init(&c->output, max);
+	c->max = max;
 	if (request == NULL) /* only a failure will be told */
 		return &c->reply;
 	c->streams = request->streams;
@@ -229,9 +253,39 @@ static int put_item(const struct responses_reply *c, struct buf *to, const char 
 	return failed | (whole ? put_part(c, to, true) : 0) | buf_adds(to, "]}");
 }
 
-static int put_in_output(struct responses_reply *c, const char *item, size_t len)
+/* Runs of tools may end after items that began later. */
+static int put_in_output(struct responses_reply *c, unsigned place, const char *item, size_t len)
 {
-	return (c->output.len > 0 ? buf_adds(&c->output, ",") : 0) | buf_add(&c->output, item, len);
+	if (place >= c->done_room) {
+		size_t room = 2 * (size_t)place + 4;
+		struct done *more = reallocarray(c->done, room, sizeof *more);
+
+		if (more == NULL)
+			return -1;
+		memset(more + c->done_room, 0, (room - c->done_room) * sizeof *more);
+		c->done = more;
+		c->done_room = room;
+	}
+	if (len > c->max - c->done_len || (c->done[place].text = malloc(len)) == NULL)
+		return -1;
+	memcpy(c->done[place].text, item, len);
+	c->done[place].len = len;
+	c->done_len += len;
+	return 0;
+}
+
+static int put_output(const struct responses_reply *c, struct buf *to)
+{
+	const char *between = "";
+	int failed = 0;
+
+	for (size_t i = 0; i < c->done_room; i++) {
+		if (c->done[i].text == NULL)
+			continue;
+		failed |= buf_adds(to, between) | buf_add(to, c->done[i].text, c->done[i].len);
+		between = ",";
+	}
+	return failed;
 }
 
 static json_t *usage_json(const struct usage *u)
@@ -263,9 +317,8 @@ static int put_response(const struct responses_reply *c, struct buf *to, const c
 	failed |= put_json(to, c->error) | buf_adds(to, ",\"incomplete_details\":");
 	failed |=
 		c->cut != NULL && c->error == NULL ? buf_addf(to, "{\"reason\":\"%s\"}", c->cut) : buf_adds(to, "null");
-	failed |= buf_adds(to, ",\"output\":[") | buf_add(to, c->output.data, c->output.len) |
-	          buf_adds(to, "],\"usage\":") | put_json(to, usage) | buf_adds(to, ",") |
-	          buf_adds(to, c->echo_text + 1);
+	failed |= buf_adds(to, ",\"output\":[") | put_output(c, to) | buf_adds(to, "],\"usage\":") |
+	          put_json(to, usage) | buf_adds(to, ",") | buf_adds(to, c->echo_text + 1);
 	json_decref(usage);
 	return failed;
 }
@@ -351,7 +404,7 @@ static int put_left(struct responses_reply *c)
 	int len = snprintf(item, sizeof item,
 	                   "{\"id\":\"rs_%s%x\",\"type\":\"reasoning\",\"summary\":[],\"status\":\"%s\"}", own_key(c),
 	                   c->count[KIND_REASONING], c->left ? "incomplete" : "completed");
-	int failed = put_in_output(c, item, (size_t)len);
+	int failed = put_in_output(c, c->items, item, (size_t)len);
 
 	if (c->left)
 		failed |= event_begin(c, "response.output_item.done") |
@@ -442,7 +495,7 @@ static void close_item(struct responses_reply *c, const char *status)
 	if (c->open == KIND_NONE)
 		return;
 	buf_init(&item, WHOLE_MAX);
-	failed = put_item(c, &item, status, true) | put_in_output(c, item.data, item.len);
+	failed = put_item(c, &item, status, true) | put_in_output(c, c->items, item.data, item.len);
 	if (c->streams)
 		failed |= put_done(c, item.data, item.len);
 	buf_free(&item);
@@ -538,13 +591,157 @@ static void responses_sentence(struct reply *r, const char *sentence)
 
 /* ---- tools ---- */
 
+static int put_item_event(struct responses_reply *c, const char *type, unsigned place, const json_t *item)
+{
+	return event_begin(c, type) | buf_addf(&c->frame, ",\"output_index\":%u,\"item\":", place) |
+	       put_json(&c->frame, item) | event_end(c);
+}
+
+/* An event of the item in that place; how: the end of its name. */
+static int put_run_event(struct responses_reply *c, const struct run *run, const char *how)
+{
+	char type[80];
+
+	snprintf(type, sizeof type, "response.%s.%s", json_string_value(json_object_get(run->item, "type")), how);
+	return event_begin(c, type) |
+	       buf_addf(&c->frame, ",\"item_id\":\"%s\",\"output_index\":%u",
+	                json_string_value(json_object_get(run->item, "id")), run->place) |
+	       event_end(c);
+}
+
+/* The argument that comes in pieces elsewhere: in one. */
+static int put_argument(struct responses_reply *c, const struct responses_run_kind *kind, const struct run *run)
+{
+	const json_t *argument = json_object_get(run->item, kind->argument);
+	char type[80];
+	int failed = 0;
+
+	for (int done = 0; done < 2; done++) {
+		snprintf(type, sizeof type, "%s.%s", kind->argument_event, done ? "done" : "delta");
+		failed |= event_begin(c, type) |
+		          buf_addf(&c->frame, ",\"item_id\":\"%s\",\"output_index\":%u,\"%s\":",
+		                   json_string_value(json_object_get(run->item, "id")), run->place,
+		                   done ? kind->argument : "delta") |
+		          put_json(&c->frame, argument) | event_end(c);
+	}
+	return failed;
+}
+
+static int put_run_begun(struct responses_reply *c, const struct responses_run_kind *kind, const struct run *run)
+{
+	const bool comes_later = json_is_string(json_object_get(run->item, kind->argument));
+	json_t *added = json_copy(run->item);
+	int failed;
+
+	if (comes_later)
+		json_object_set_new(added, kind->argument, json_string(""));
+	failed = put_item_event(c, "response.output_item.added", run->place, added) |
+	         put_run_event(c, run, "in_progress");
+	json_decref(added);
+	if (comes_later)
+		failed |= put_argument(c, kind, run);
+	return failed | (kind->working != NULL ? put_run_event(c, run, kind->working) : 0);
+}
+
+static void responses_run_begun(struct reply *r, const struct tool_run_info *info)
+{
+	struct responses_reply *c = responses_of(r);
+	const struct responses_run_kind *kind = responses_run_kind(info->tool);
+	struct run *run = c->running;
+	char id[RESPONSES_KEY + 20];
+	int failed = 0;
+
+	c->used_tools = true; /* their results are lost with the program */
+	responses_flush(r);
+	if (c->streams)
+		start_stream(c);
+	close_item(c, "completed");
+	while (run->item != NULL)
+		run++; /* no more than CALLS_MAX run at once */
+	snprintf(id, sizeof id, "%s_%s%x", kind->id, own_key(c), c->runs++);
+	if (c->ran == NULL)
+		c->ran = json_array();
+	json_array_append_new(c->ran, json_null());
+	*run = (struct run){.item = responses_run_item(kind, id, info, NULL),
+	                    .number = info->number,
+	                    .place = c->items++,
+	                    .stored = json_array_size(c->ran) - 1};
+	if (run->item == NULL)
+		failed = -1;
+	else if (c->streams)
+		failed = put_run_begun(c, kind, run);
+	frame_send(c, failed, "", 0);
+}
+
+/* For the stored answer. What came of it is there with the messages of the turn. */
+static void remember_run(struct responses_reply *c, const struct run *run, const char *call_id, const json_t *item)
+{
+	json_t *copy = json_copy((json_t *)(uintptr_t)item);
+
+	json_object_del(copy, "output");
+	json_object_del(copy, "outputs");
+	json_object_set_new(copy, "call_id", json_string(call_id));
+	json_array_set_new(c->ran, run->stored, copy);
+}
+
+/* item: as it is in the end (stolen). */
+static void end_run(struct responses_reply *c, struct run *run, json_t *item, const char *how)
+{
+	char *text = item != NULL ? json_dumps(item, JSON_COMPACT) : NULL;
+	int failed = text == NULL ? -1 : put_in_output(c, run->place, text, strlen(text));
+
+	json_decref(run->item);
+	run->item = item;
+	if (failed == 0 && c->streams)
+		failed = (how != NULL ? put_run_event(c, run, how) : 0) |
+		         put_item_event(c, "response.output_item.done", run->place, item);
+	json_decref(item);
+	run->item = NULL;
+	frame_send(c, failed, "", 0);
+	free(text);
+}
+
+static void responses_run_ended(struct reply *r, const struct tool_run_info *info, const struct tool_result *result)
+{
+	struct responses_reply *c = responses_of(r);
+	const struct responses_run_kind *kind = responses_run_kind(info->tool);
+	const char *how = !result->failed ? "completed" : kind->tells_failure ? "failed" : NULL;
+	json_t *item;
+
+	for (size_t i = 0; i < CALLS_MAX; i++) {
+		struct run *run = &c->running[i];
+
+		if (run->item == NULL || run->number != info->number)
+			continue;
+		item = responses_run_item(kind, json_string_value(json_object_get(run->item, "id")), info, result);
+		if (item != NULL && !c->forgets)
+			remember_run(c, run, info->id, item);
+		end_run(c, run, item, how);
+		return;
+	}
+}
+
+/* What still runs when the answer ends. */
+static void end_runs(struct responses_reply *c)
+{
+	for (size_t i = 0; i < CALLS_MAX; i++) {
+		struct run *run = &c->running[i];
+		json_t *item = run->item != NULL ? json_copy(run->item) : NULL;
+
+		if (run->item == NULL)
+			continue;
+		json_object_set_new(item, "status", json_string("incomplete"));
+		end_run(c, run, item, NULL);
+	}
+}
+
+/* What a tool tells while it runs: the API has no event for it. */
 static void responses_tool(struct reply *r, const char *progress, const char *subject)
 {
 	struct responses_reply *c = responses_of(r);
 	struct buf line = BUF_INIT(16384);
 
 	responses_flush(r);
-	c->used_tools = true; /* their results are lost with the program */
 	if (buf_addf(&line, subject != NULL ? "%s: %s\n" : "%s\n", progress, subject) == 0)
 		put_line(c, line.data);
 	buf_free(&line);
@@ -561,11 +758,6 @@ static bool responses_source(struct reply *r, const char *title, const char *url
 	return json_array_append_new(c->annotations,
 	                             json_pack("{s:s, s:s, s:s, s:i, s:i}", "type", "url_citation", "url", url, "title",
 	                                       title, "start_index", 0, "end_index", 0)) == 0;
-}
-
-static void responses_tool_done(struct reply *r)
-{
-	(void)r;
 }
 
 /* With what else the model's server sent with it. */
@@ -614,7 +806,7 @@ static void put_call(struct responses_reply *c, const struct call *call)
 	snprintf(id, sizeof id, "fc_%s%x", own_key(c), c->count[KIND_NONE]);
 	json = call_json(id, call, call->cut ? "incomplete" : "completed", call->len);
 	item = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
-	failed = item == NULL ? -1 : put_in_output(c, item, strlen(item));
+	failed = item == NULL ? -1 : put_in_output(c, c->items, item, strlen(item));
 	if (failed == 0 && c->streams)
 		failed = put_call_events(c, id, call, item);
 	c->count[KIND_NONE]++;
@@ -668,11 +860,16 @@ static void end_stream(struct responses_reply *c, const struct usage *u)
 	responses_flush(&c->reply);
 	start_stream(c);
 	close_item(c, strcmp(type, types[0]) == 0 ? "completed" : "incomplete");
+	end_runs(c);
 	if (c->lost && c->error == NULL)
 		return;
 	if (c->lost) { /* what it has is more than it can tell */
 		buf_reset(&c->frame);
-		buf_reset(&c->output);
+		for (size_t i = 0; i < c->done_room; i++) {
+			free(c->done[i].text);
+			c->done[i].text = NULL;
+		}
+		c->done_len = 0;
 		c->lost = false;
 	}
 	failed = put_response_event(c, type, status_of(c), u);
@@ -726,6 +923,7 @@ static void end_object(struct responses_reply *c, const struct usage *u)
 	char length[60];
 
 	close_item(c, c->cut != NULL ? "incomplete" : "completed");
+	end_runs(c);
 	if (!c->lost && put_response(c, &body, status_of(c), u) == 0) {
 		c->begun = true;
 		snprintf(length, sizeof length, "Content-Length: %zu\r\n", body.len);
@@ -779,6 +977,8 @@ static json_t *responses_record(struct reply *r, const struct usage *u, bool lef
 	json_object_set_new(record, "usage", usage_json(u));
 	if (c->annotations != NULL)
 		json_object_set(record, "annotations", c->annotations);
+	if (c->ran != NULL)
+		json_object_set(record, "runs", c->ran);
 	responses_thread(json_string_value(json_object_get(record, "id")), c->thread);
 	*thread = c->thread;
 	return record;
@@ -852,7 +1052,8 @@ const struct protocol protocol_responses = {
 	.paragraph = responses_paragraph,
 	.tool = responses_tool,
 	.source = responses_source,
-	.tool_done = responses_tool_done,
+	.run_begun = responses_run_begun,
+	.run_ended = responses_run_ended,
 	.keep_alive = responses_heartbeat,
 	.sentence = responses_sentence,
 	.calls = responses_calls,

@@ -37,14 +37,64 @@ static json_t *stored_call(const json_t *record, const json_t *call, size_t numb
 	                 json_object_get(function, "arguments"), "status", "completed");
 }
 
+/* What the tool said to this call of the message at turn[at]. */
+static const json_t *result_of(const json_t *turn, size_t at, const char *call_id)
+{
+	while (++at < json_array_size(turn)) {
+		const json_t *message = json_array_get(turn, at);
+		const char *id = json_string_value(json_object_get(message, "tool_call_id"));
+
+		if (id != NULL && strcmp(id, call_id) == 0)
+			return json_object_get(message, "content");
+	}
+	return NULL;
+}
+
+/* A run of one of our tools, with what came of it. */
+static json_t *stored_run(const json_t *run, const json_t *result)
+{
+	const char *type = json_string_value(json_object_get(run, "type"));
+	json_t *item = json_copy((json_t *)(uintptr_t)run);
+	bool failed = json_object_get(run, "error") != NULL && !json_is_null(json_object_get(run, "error"));
+
+	json_object_del(item, "call_id");
+	if (type != NULL && strcmp(type, "mcp_call") == 0)
+		json_object_set_new(item, "output", failed ? json_null() : json_deep_copy(result));
+	else if (type != NULL && strcmp(type, "code_interpreter_call") == 0)
+		json_object_set_new(item, "outputs", json_pack("[{s:s, s:O}]", "type", "logs", "logs", result));
+	return item;
+}
+
+/* The runs among the calls of the message at turn[at]; *next: the first one that is not there yet. Calls that were
+ * refused are none. */
+static void add_runs(json_t *output, const json_t *runs, size_t *next, const json_t *turn, size_t at)
+{
+	json_t *call;
+	size_t i;
+
+	json_array_foreach(json_object_get(json_array_get(turn, at), "tool_calls"), i, call)
+	{
+		const json_t *run = json_array_get(runs, *next);
+		const char *id = json_string_value(json_object_get(call, "id")),
+			   *run_id = json_string_value(json_object_get(run, "call_id"));
+
+		if (id == NULL || run_id == NULL || strcmp(id, run_id) != 0)
+			continue;
+		json_array_append_new(output, stored_run(run, result_of(turn, at, id)));
+		++*next;
+	}
+}
+
 json_t *responses_stored(const json_t *record, const json_t *turn)
 {
 	size_t count = json_array_size(turn), at = (size_t)json_integer_value(json_object_get(record, "inputs")), i;
 	json_t *response = json_copy((json_t *)(uintptr_t)record), *output = json_array(), *call;
 	unsigned messages = 0;
+	size_t run = 0;
 
 	json_object_del(response, "inputs");
 	json_object_del(response, "annotations");
+	json_object_del(response, "runs");
 	for (; at < count; at++) {
 		const json_t *message = json_array_get(turn, at);
 		bool last = at + 1 == count, is_empty = json_is_true(json_object_get(message, "empty"));
@@ -54,7 +104,9 @@ json_t *responses_stored(const json_t *record, const json_t *turn)
 			continue;
 		if (!is_empty && json_string_length(json_object_get(message, "content")) > 0)
 			json_array_append_new(output, stored_message(record, message, messages++, last));
-		if (last) /* the calls before it were ours */
+		if (!last)
+			add_runs(output, json_object_get(record, "runs"), &run, turn, at);
+		else /* the calls before it were ours */
 			json_array_foreach(json_object_get(message, "tool_calls"), i, call)
 				json_array_append_new(output, stored_call(record, call, i));
 	}

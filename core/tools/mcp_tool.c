@@ -247,6 +247,8 @@ static bool set_tool(struct mcp_tool *t, struct mcp_box *b, const struct config 
 		.name = name,
 		.progress = t->progress != NULL ? t->progress : "Using a tool",
 		.metric = t->metric,
+		.server = server,
+		.server_tool = text_of(entry, "tool"),
 		.start = start,
 		.cancel = cancel,
 	};

@@ -63,6 +63,7 @@ struct tool {
 	const char *metric; /* what its calls are counted as; NULL: name */
 	/* The argument that is code, which clients may want to see with what came out of it. NULL: none. */
 	const char *code;
+	const char *server, *server_tool; /* of an MCP server: its name, and the tool's own there; NULL: one of ours */
 	/* Whether this configuration provides what it needs. */
 	bool (*available)(const struct config *c);
 	/* args is a JSON object (borrowed), checked against nothing yet. done is called once,
@@ -74,6 +75,14 @@ struct tool {
 	void *(*open)(struct event_base *base, const char *dir);
 	void (*close)(void *state);
 	void (*forget)(void *state, const char *thread); /* a conversation has ended; nothing runs for it */
+};
+
+/* One run of a tool, as it is told of. */
+struct tool_run_info {
+	unsigned number; /* among the runs of the turn */
+	const char *id;  /* of the call, as the model's server gave it */
+	const struct tool *tool;
+	const json_t *args; /* of the call, an object */
 };
 
 /* Every tool, in the order in which models are offered them. core/tools/NAME.c defines

@@ -2,7 +2,7 @@
 #include "core/turn/tool_round.h"
 
 #include "core/base/clock.h"
-#include "core/base/utf8.h"
+#include "core/base/json_text.h"
 #include "core/trace/labels.h"
 
 #include <assert.h>
@@ -15,8 +15,8 @@
 
 struct job {
 	struct tool_round *round;
-	const struct tool *tool; /* NULL: it is not run */
-	struct tool_run *run;    /* NULL before and after */
+	struct tool_run_info info; /* without a tool: it is not run */
+	struct tool_run *run;      /* NULL before and after */
 	int64_t began_ns;
 	json_t *args;    /* of the run */
 	json_t *message; /* the result, once it is there */
@@ -34,7 +34,7 @@ struct tool_round {
 	const struct span *span; /* of the turn */
 	struct event *end;       /* calls `ended` from the loop */
 	size_t count, open;
-	unsigned runs_left;
+	unsigned runs_left, runs;
 	struct job jobs[CALLS_MAX];
 };
 
@@ -45,7 +45,7 @@ static void end_span(struct job *j, enum tool_outcome outcome)
 #undef V
 	const struct log_field attributes[] = {
 		ATTR_STR("gen_ai.operation.name", "execute_tool"),
-		ATTR_STR("gen_ai.tool.name", j->tool->name),
+		ATTR_STR("gen_ai.tool.name", j->info.tool->name),
 		ATTR_STR("gen_ai.tool.type", "function"),
 		ATTR_STR("gen_ai.tool.call.id", j->id),
 	};
@@ -59,7 +59,7 @@ static void end_span(struct job *j, enum tool_outcome outcome)
 		.count = sizeof attributes / sizeof attributes[0],
 	};
 
-	snprintf(name, sizeof name, "execute_tool %s", j->tool->name);
+	snprintf(name, sizeof name, "execute_tool %s", j->info.tool->name);
 	trace_end(j->round->trace, &j->span, &end);
 }
 
@@ -67,7 +67,7 @@ static void end_span(struct job *j, enum tool_outcome outcome)
 static void count_run(struct job *j, enum tool_outcome outcome)
 {
 	struct counters *c = j->round->counters;
-	const char *name = j->tool->metric != NULL ? j->tool->metric : j->tool->name;
+	const char *metric = j->info.tool->metric, *name = metric != NULL ? metric : j->info.tool->name;
 	unsigned tool = counters_member(c, LABEL_TOOL, name);
 
 	counters_count(c, SERIES_TOOL_CALLS, tool, outcome, 1);
@@ -80,7 +80,7 @@ void tool_round_free(struct tool_round *r)
 	for (size_t i = 0; i < r->count; i++) {
 		if (r->jobs[i].run != NULL) {
 			count_run(&r->jobs[i], TOOL_CANCELLED);
-			r->jobs[i].tool->cancel(r->jobs[i].run);
+			r->jobs[i].info.tool->cancel(r->jobs[i].run);
 		}
 		json_decref(r->jobs[i].args);
 		json_decref(r->jobs[i].message);
@@ -114,25 +114,13 @@ json_t *tool_round_results(const struct tool_round *r)
 	return messages;
 }
 
-/* Text as JSON takes it: a byte that is not UTF-8 becomes '?'. */
-static json_t *text_json(const char *text)
-{
-	json_t *json = json_string(text);
-	char *valid;
-
-	if (json != NULL || (valid = utf8_text(text, strlen(text))) == NULL)
-		return json;
-	json = json_string(valid);
-	free(valid);
-	return json;
-}
-
 static void job_done(struct job *j, const char *text)
 {
 	struct tool_round *r = j->round;
 
 	j->run = NULL;
-	j->message = json_pack("{s:s, s:s, s:o}", "role", "tool", "tool_call_id", j->id, "content", text_json(text));
+	j->message =
+		json_pack("{s:s, s:s, s:o}", "role", "tool", "tool_call_id", j->id, "content", json_text_value(text));
 	assert(r->open > 0);
 	if (--r->open == 0)
 		event_active(r->end, EV_TIMEOUT, 0);
@@ -143,7 +131,7 @@ static void on_result(void *arg, struct tool_result *result)
 	struct job *j = arg;
 
 	count_run(j, result->failed ? TOOL_FAILED : TOOL_OK);
-	j->round->handlers->finished(j->round->arg, j->tool, j->args, result);
+	j->round->handlers->finished(j->round->arg, &j->info, result);
 	job_done(j, result->text == NULL ? NO_MEMORY : result->text);
 }
 
@@ -151,7 +139,7 @@ static void on_progress(void *arg, const char *text)
 {
 	struct job *j = arg;
 
-	j->round->handlers->progress(j->round->arg, j->tool, text);
+	j->round->handlers->progress(j->round->arg, &j->info, text);
 }
 
 /* A tool that was shown as started ends without a result of its own. */
@@ -160,7 +148,7 @@ static void job_broken(struct job *j, enum tool_outcome outcome, const char *tex
 	const struct tool_result none = {.failed = true};
 
 	count_run(j, outcome);
-	j->round->handlers->finished(j->round->arg, j->tool, j->args, &none);
+	j->round->handlers->finished(j->round->arg, &j->info, &none);
 	job_done(j, text);
 }
 
@@ -220,11 +208,11 @@ static void start_job(struct job *j, const struct call *call, const struct tool_
 	} else if (was_run_on(in->subjects, tool, args)) {
 		job_done(j, "This search was made before in this conversation turn; its results are above.");
 	} else {
-		j->tool = tool;
 		j->args = json_incref(args);
+		j->info = (struct tool_run_info){.number = r->runs++, .id = j->id, .tool = tool, .args = args};
 		j->began_ns = clock_mono_ns();
 		r->runs_left--;
-		r->handlers->started(r->arg, tool, args);
+		r->handlers->started(r->arg, &j->info);
 		trace_begin(r->trace, &j->span);
 		labels_set(&j->labels, in->request_id, NULL, r->trace, &j->span);
 		j->context = *in->context;
@@ -251,6 +239,7 @@ struct tool_round *tool_round_start(const struct tool_round_place *place, const 
 	r->trace = place->trace;
 	r->span = place->span;
 	r->runs_left = place->runs_left;
+	r->runs = place->runs_before;
 	r->end = event_new(place->context->base, -1, 0, on_end, r);
 	for (size_t i = 0; r->end != NULL && i < count; i++) {
 		r->jobs[i] = (struct job){.round = r, .id = strdup(calls[i]->id)};
@@ -275,7 +264,7 @@ void tool_round_expire(struct tool_round *r)
 	for (size_t i = 0; i < r->count; i++) {
 		if (r->jobs[i].run == NULL)
 			continue;
-		r->jobs[i].tool->cancel(r->jobs[i].run);
+		r->jobs[i].info.tool->cancel(r->jobs[i].run);
 		job_broken(&r->jobs[i], TOOL_TIMED_OUT,
 		           "Error: the tool took too long and was stopped. Answer with what you have.");
 	}

@@ -17,11 +17,11 @@
 struct tool_round;
 
 struct tool_round_handlers {
-	/* A tool begins to run. args: the call's arguments (borrowed). */
-	void (*started)(void *arg, const struct tool *tool, const json_t *args);
+	/* A tool begins to run. */
+	void (*started)(void *arg, const struct tool_run_info *run);
 	/* What it tells meanwhile: one line, safe to show. NULL: nobody wants to know. */
-	void (*progress)(void *arg, const struct tool *tool, const char *text);
-	void (*finished)(void *arg, const struct tool *tool, const json_t *args, const struct tool_result *result);
+	void (*progress)(void *arg, const struct tool_run_info *run, const char *text);
+	void (*finished)(void *arg, const struct tool_run_info *run, const struct tool_result *result);
 	/* All calls have their results. Once, never from within tool_round_start. */
 	void (*ended)(void *arg);
 };
@@ -39,8 +39,9 @@ struct tool_round_place {
 	/* Names of tools that the client runs: a call of one is put off. */
 	const char *const *others;
 	size_t other_count;
-	bool closed;        /* no tool runs any more: each call has a result that says so */
-	unsigned runs_left; /* for so many calls; the others have that result as well */
+	bool closed;          /* no tool runs any more: each call has a result that says so */
+	unsigned runs_left;   /* for so many calls; the others have that result as well */
+	unsigned runs_before; /* of the turn */
 };
 
 /* Starts what the calls ask for; they are copied as far as needed. NULL: no memory. */

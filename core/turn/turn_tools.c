@@ -84,40 +84,48 @@ int turn_tools_find(struct turn *t)
 
 /* ---- a round of them -------------------------------------------------------------------------- */
 
-static void on_started(void *arg, const struct tool *tool, const json_t *args)
+static void on_started(void *arg, const struct tool_run_info *run)
 {
 	struct turn *t = arg;
 	struct reply *r = t->answer.reply;
+	const struct tool *tool = run->tool;
 	const char *subject = NULL;
 
 	t->log.tool_runs++;
+	if (r->protocol->run_begun != NULL) {
+		r->protocol->run_begun(r, run);
+		return;
+	}
 	if (tool->subject != NULL) {
-		subject = json_string_value(json_object_get(args, tool->subject));
+		subject = json_string_value(json_object_get(run->args, tool->subject));
 		subject = subject != NULL ? subject : "";
 	}
 	r->protocol->tool(r, tool->progress, subject);
 }
 
-static void on_progress(void *arg, const struct tool *tool, const char *text)
+static void on_progress(void *arg, const struct tool_run_info *run, const char *text)
 {
 	struct turn *t = arg;
 	char line[PROGRESS_LINE_MAX];
 
-	snprintf(line, sizeof line, "%s: %s", tool->name, text);
+	snprintf(line, sizeof line, "%s: %s", run->tool->name, text);
 	t->answer.reply->protocol->tool(t->answer.reply, line, NULL);
 }
 
-static void on_finished(void *arg, const struct tool *tool, const json_t *args, const struct tool_result *result)
+static void on_finished(void *arg, const struct tool_run_info *run, const struct tool_result *result)
 {
 	struct turn *t = arg;
 	struct reply *r = t->answer.reply;
+	const struct tool *tool = run->tool;
 	size_t shown = 0;
 
 	if (tool->code != NULL && r->protocol->code != NULL)
-		r->protocol->code(r, json_string_value(json_object_get(args, tool->code)), result->text);
+		r->protocol->code(r, json_string_value(json_object_get(run->args, tool->code)), result->text);
 	for (size_t i = 0; i < result->source_count; i++)
 		shown += r->protocol->source(r, result->sources[i].title, result->sources[i].url);
-	if (shown == 0)
+	if (r->protocol->run_ended != NULL)
+		r->protocol->run_ended(r, run, result);
+	else if (shown == 0)
 		r->protocol->tool_done(r);
 }
 
@@ -200,6 +208,7 @@ enum step turn_tools(struct turn *t)
 		.other_count = tools->of_client,
 		.closed = turn_tools_used_up(t),
 		.runs_left = calls_left(t),
+		.runs_before = t->log.tool_runs,
 	};
 	const char *text = t->answer.text.len == 0 ? "" : t->answer.text.data;
 	json_t *message = tool_round_message(o->calls, o->call_count, text, t->answer.text.len);

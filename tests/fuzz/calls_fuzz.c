@@ -10,15 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void on_started(void *arg, const struct tool *tool, const json_t *args)
+static void on_started(void *arg, const struct tool_run_info *run)
 {
-	(void)arg, (void)tool, (void)args;
+	(void)arg, (void)run;
 	abort(); /* the defaults provide no tool */
 }
 
-static void on_finished(void *arg, const struct tool *tool, const json_t *arguments, const struct tool_result *result)
+static void on_finished(void *arg, const struct tool_run_info *run, const struct tool_result *result)
 {
-	(void)arg, (void)tool, (void)arguments, (void)result;
+	(void)arg, (void)run, (void)result;
 	abort();
 }
 

@@ -4,16 +4,15 @@
 import json
 import os
 import signal
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.api_clients import client
+from harness.api_clients import client, responses_client
 from harness.http_client import Exchange
 from harness.llm_script import COUNT, PLAIN, inline, said, words
 from harness.openai_stream import error_of, post as post_to
-from harness.process import PATIENCE, SOURCE, WRAP, clean_env, wait_until
+from harness.process import WRAP, wait_until
 from harness.responses_stream import PATH, Events, calls_of, check_response, events, reasoning_of, text_of
 from harness.tool_mocks import SEARCH, call, calls, rounds, search, search_env
 
@@ -159,11 +158,17 @@ def test_the_agent_searches_and_names_its_sources(testbed):
     body = ask(rounds(calls(call(SEARCH, query="one")), text=["found"]), model=AGENT, tools=[{"type": "web_search"}], store=False)
     answer = events(service.host, body)
     assert answer.whole and answer.text == "found" and tavily.queries() == [("tavily", "one")]
+    searched = answer.items[0]
+    assert (searched["type"], searched["status"], searched["action"]["query"]) == ("web_search_call", "completed", "one")
+    assert searched["action"]["sources"] and not reasoning_of(answer.end)
+    assert answer.types[2:8] == ["response.output_item.added", *(f"response.web_search_call.{how}" for how in ("in_progress", "searching", "completed")),
+                                 "response.output_item.done", "response.output_item.added"]
     annotations = answer.items[-1]["content"][0]["annotations"]
     assert annotations and annotations == answer.annotations and all(a["type"] == "url_citation" for a in annotations)
     both = ask(rounds(calls(call(SEARCH, query="two")), calls(CITY)), model=AGENT, tools=[WEATHER])
     response = answer_of(service.host, both)
     assert [c["name"] for c in calls_of(response)] == ["weather"]
+    assert [i["type"] for i in response["output"]] == ["web_search_call", "function_call"]
 
 
 # --- memory ---
@@ -429,29 +434,9 @@ def test_a_worker_that_dies_where_nobody_can_go_on(testbed):
 WAYS = ("create", "stream", "helper")
 
 
-class OpenAi:
-    """do(url, ("create", {...})) is what it saw."""
-
-    def __init__(self, name):
-        program = SOURCE / "tests/integration/harness/responses_client.py"
-        self.popen = subprocess.Popen([SOURCE / "build" / name / "bin/python3", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      text=True, env=clean_env())
-
-    def do(self, url, *each, **more):
-        self.popen.stdin.write(json.dumps({"url": url, "do": each, **more}) + "\n")
-        self.popen.stdin.flush()
-        seen = json.loads(self.popen.stdout.readline())
-        return seen[0] if len(seen) == 1 else seen
-
-    def close(self):
-        self.popen.stdin.close()
-        self.popen.wait(30 * PATIENCE)
-        self.popen.stdout.close()
-
-
 @pytest.fixture(scope="module", params=[client("openai-2"), client("openai-3")])
 def openai(request):
-    o = OpenAi(request.param)
+    o = responses_client(request.param)
     yield o
     o.close()
 

@@ -83,6 +83,12 @@ CLIENTS = {
     "ai-sdk": Sdk("Vercel AI SDK 7.0.173", javascript, "node-sdks", "ai_sdk_node.mjs"),
 }
 
+
+def responses_client(environment):
+    """OpenAI's Python client of that environment, at the Responses API."""
+    return Sdk(environment, python, environment, SOURCE / "tests/integration/harness/responses_client.py").start()
+
+
 class Cutter:
     """Passes connections on to the service, and ends each after so many bytes of the answer."""
 

@@ -21,18 +21,19 @@ def seen(call):
 def response(r):
     return {"text": r.output_text, "status": r.status, "id": r.id, "usage": r.usage.total_tokens if r.usage else None,
             "calls": [i.model_dump() for i in r.output if i.type == "function_call"],
-            "output": [i.model_dump(exclude_none=True) for i in r.output]}
+            "output": [i.model_dump(exclude_none=True) for i in r.output], "classes": [type(i).__name__ for i in r.output]}
 
 
 def streamed(client, request):
     """What the last event says, and the text of all."""
-    text, types, last = "", [], None
+    text, types, classes, last = "", [], [], None
     for event in client.responses.create(**request, stream=True):
         types.append(event.type)
+        classes.append(type(event).__name__)
         if event.type == "response.output_text.delta":
             text += event.delta
         last = event
-    return {**response(last.response), "types": types, "text": text}
+    return {**response(last.response), "types": types, "classes": classes, "text": text}
 
 
 def helper(client, request):

@@ -81,14 +81,17 @@ class Events:
             self.items.append(data["item"])
             self.texts.append("")
         elif type.endswith(".delta"):
-            assert data["output_index"] == len(self.items) - 1 and data["item_id"] == self.items[-1]["id"]
-            self.texts[-1] += data["delta"]
+            assert data["item_id"] == self.items[data["output_index"]]["id"]
+            self.texts[data["output_index"]] += data["delta"]
         elif type == "response.output_item.done":
-            item = data["item"]
-            assert item["id"] == self.items[-1]["id"] and data["output_index"] == len(self.items) - 1
-            whole = item.get("arguments", "".join(p["text"] for p in item.get("content", [])))
-            assert whole == self.texts[-1] or "content" not in item and item["type"] == "reasoning"
-            self.items[-1] = item
+            item, at = data["item"], data["output_index"]
+            assert item["id"] == self.items[at]["id"] and self.items[at]["status"] == "in_progress"
+            whole = item.get("arguments", item.get("code", "".join(p["text"] for p in item.get("content", []))))
+            assert whole == self.texts[at] or "content" not in item and item["type"] == "reasoning"
+            self.items[at] = item
+        elif "_call." in type:
+            item = self.items[data["output_index"]]
+            assert data["item_id"] == item["id"] and type.split(".")[1] == item["type"]
         elif type.endswith("annotation.added"):
             self.annotations.append(data["annotation"])
 

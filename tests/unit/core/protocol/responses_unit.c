@@ -2,6 +2,7 @@
 /* Responses as the strictest clients read them: each event in its place, items that are in the end what their events
  * said, one end, and what another program makes of an answer. */
 #include "core/protocol/responses.h"
+#include "core/tools/tool.h"
 #include "tests/unit/support/test_output.h"
 
 #include <setjmp.h>
@@ -23,11 +24,14 @@ static struct output out;
 /* What a client has of the answer. */
 static struct client {
 	char id[64], text[4096], reasoning[4096];
-	json_t *items; /* as they are when they are done, or as they were added */
-	json_t *last;  /* the last event, which ends the stream */
-	size_t done, comments, annotations;
-	bool open;
-	char open_text[4096]; /* of the item that is open */
+	char progress[4096]; /* of our own tools */
+	json_t *items;       /* as they are when they are done, or as they were added */
+	json_t *last;        /* the last event, which ends the stream */
+	size_t comments, annotations, open;
+	struct {
+		bool open;
+		char text[4096];
+	} parts[16]; /* of each item */
 	json_int_t sequence;
 	json_t *end; /* its response, or its error */
 	char how[60];
@@ -125,7 +129,8 @@ static const char *content_text(const json_t *item)
 {
 	const char *text = str(json_array_get(json_object_get(item, "content"), 0), "text");
 
-	return text != NULL ? text : str(item, "arguments");
+	text = text != NULL ? text : str(item, "arguments");
+	return text != NULL ? text : str(item, "code");
 }
 
 static void add(char to[4096], const char *more)
@@ -139,48 +144,54 @@ static void read_event(const char *type, json_t *event)
 	const json_t *index = json_object_get(event, "output_index"), *item = json_object_get(event, "item");
 	json_int_t sequence = json_integer_value(json_object_get(event, "sequence_number"));
 	const char *of = strchr(type, '.') != NULL ? strchr(type, '.') + 1 : type;
-	json_t *open = json_array_get(client.items, client.done);
+	size_t at = (size_t)json_integer_value(index);
+	json_t *open = json_array_get(client.items, at);
+	char *part = client.parts[at].text;
 
 	assert_string_equal(str(event, "type"), type);
 	assert_true(sequence > client.sequence);
 	client.sequence = sequence;
 	assert_null(client.end);
-	if (index != NULL)
-		assert_int_equal(json_integer_value(index), client.done);
 	if (str(event, "item_id") != NULL)
 		assert_string_equal(str(event, "item_id"), str(open, "id"));
+	if (index != NULL && strcmp(of, "output_item.added") != 0)
+		assert_true(client.parts[at].open);
 	if (strcmp(of, "created") == 0 || strcmp(of, "in_progress") == 0) {
 		assert_int_equal(json_array_size(client.items), 0);
 		check_response(json_object_get(event, "response"), "in_progress");
 		assert_int_equal(json_array_size(json_object_get(json_object_get(event, "response"), "output")), 0);
 	} else if (strcmp(of, "output_item.added") == 0) {
-		assert_false(client.open);
+		assert_int_equal(at, json_array_size(client.items));
 		assert_string_equal(str(item, "status"), "in_progress");
 		json_array_append(client.items, (json_t *)(uintptr_t)item);
-		client.open = true;
-		client.open_text[0] = '\0';
+		client.parts[at].open = true;
+		client.open++;
 	} else if (strcmp(of, "output_item.done") == 0) {
-		assert_true(client.open);
 		assert_string_equal(str(item, "id"), str(open, "id"));
 		if (content_text(item) != NULL)
-			assert_string_equal(content_text(item), client.open_text);
-		json_array_set(client.items, client.done, (json_t *)(uintptr_t)item);
-		client.open = false;
-		client.done++;
+			assert_string_equal(content_text(item), part);
+		json_array_set(client.items, at, (json_t *)(uintptr_t)item);
+		client.parts[at].open = false;
+		client.open--;
 	} else if (strstr(of, "annotation.added") != NULL) {
 		assert_int_equal(json_integer_value(json_object_get(event, "annotation_index")), client.annotations++);
 	} else if (strstr(of, ".delta") != NULL) {
-		assert_true(client.open);
-		add(client.open_text, str(event, "delta"));
+		add(part, str(event, "delta"));
 		if (strstr(of, "output_text") != NULL)
 			add(client.text, str(event, "delta"));
 		if (strstr(of, "reasoning") != NULL)
 			add(client.reasoning, str(event, "delta"));
 	} else if (strcmp(of, "output_text.done") == 0 || strcmp(of, "reasoning_text.done") == 0) {
-		assert_string_equal(str(event, "text"), client.open_text);
+		assert_string_equal(str(event, "text"), part);
 	} else if (strcmp(of, "function_call_arguments.done") == 0) {
-		assert_string_equal(str(event, "arguments"), client.open_text);
+		assert_string_equal(str(event, "arguments"), part);
 		assert_string_equal(str(event, "name"), str(open, "name"));
+	} else if (strcmp(of, "mcp_call_arguments.done") == 0 || strcmp(of, "code_interpreter_call_code.done") == 0) {
+		assert_string_equal(str(event, of[0] == 'm' ? "arguments" : "code"), part);
+	} else if (strstr(of, "_call.") != NULL) { /* how it goes: an item of this type */
+		assert_memory_equal(of, str(open, "type"), strcspn(of, "."));
+		add(client.progress, of);
+		add(client.progress, " ");
 	} else if (strncmp(of, "content_part.", 13) == 0) {
 		assert_non_null(json_object_get(event, "part"));
 	} else {
@@ -225,7 +236,7 @@ static void assert_end(const char *want, const char *how, const char *status)
 	assert_int_equal(out.status, 200);
 	assert_string_equal(client.how, how);
 	check_response(client.end, status);
-	assert_false(client.open);
+	assert_int_equal(client.open, 0);
 	assert_true(json_equal(json_object_get(client.end, "output"), client.items));
 	assert_string_equal(client.text, want);
 	assert_int_equal(out.text.len, strlen(want));
@@ -397,20 +408,133 @@ static void sources_are_annotations(void **state)
 	json_t *part;
 
 	(void)state;
-	P.tool(r, "Searching", "x");
 	assert_true(P.source(r, "One", "https://a.org/"));
 	assert_true(P.source(r, "", "http://b.org/"));
 	assert_false(P.source(r, "No", "javascript:alert(1)"));
 	assert_false(P.source(r, "No", NULL));
+	P.tool(r, "docs__find: half of them", NULL);
 	text(r, "yes");
 	P.end(r, &counted);
 	assert_whole("yes");
-	assert_string_equal(client.reasoning, "Searching: x\n");
+	assert_string_equal(client.reasoning, "docs__find: half of them\n");
 	assert_int_equal(client.annotations, 2);
 	part = json_array_get(json_object_get(json_array_get(client.items, 1), "content"), 0);
 	assert_int_equal(json_array_size(json_object_get(part, "annotations")), 2);
-	assert_false(P.can_resume(out.state));
 	finish(r);
+}
+
+/* ---- tools of this service ---- */
+
+static const struct tool found_by_mcp = {.name = "docs__find", .server = "docs", .server_tool = "find"};
+
+/* Runs of each kind that begin in this order, and end in another one; the last does not end, if it is not to. */
+static const struct tool *const tools[] = {&tool_web_search, &tool_document_search, &tool_code_interpreter,
+                                           &found_by_mcp, &found_by_mcp};
+#define RUNS (sizeof tools / sizeof tools[0])
+
+static void run_tools(struct reply *r, bool all)
+{
+	static const unsigned ends[RUNS] = {3, 0, 2, 1, 4};
+	static char url[] = "https://a.org/", bad_url[] = "javascript:x", out_text[] = "4\xff\n",
+		    failure[] = "no such file";
+	static struct tool_source sources[] = {{NULL, url}, {NULL, bad_url}};
+	json_t *args = json_pack("{s:s, s:s}", "query", "what?", "code", "print(2 + 2)");
+
+	for (unsigned i = 0; i < RUNS; i++) {
+		char id[20];
+		const struct tool_run_info info = {.number = 7 + i, .id = id, .tool = tools[i], .args = args};
+
+		snprintf(id, sizeof id, "call_%u", i);
+		P.run_begun(r, &info);
+		if (i == 2)
+			P.tool(r, "docs__find: half of them", NULL);
+	}
+	for (unsigned i = 0; i < (all ? RUNS : RUNS - 1); i++) {
+		char id[20];
+		const struct tool_run_info info = {
+			.number = 7 + ends[i], .id = id, .tool = tools[ends[i]], .args = args};
+		const struct tool_result result = {.text = ends[i] == 4 ? failure : out_text,
+		                                   .sources = sources,
+		                                   .source_count = ends[i] == 0 ? 2 : 0,
+		                                   .failed = ends[i] == 4};
+
+		snprintf(id, sizeof id, "call_%u", ends[i]);
+		P.run_ended(r, &info, &result);
+	}
+	json_decref(args);
+}
+
+/* What each run is in the end. */
+static void check_runs(const json_t *items, bool all)
+{
+	static const char *const types[] = {"message",   "web_search_call", "file_search_call", "code_interpreter_call",
+	                                    "reasoning", "mcp_call",        "mcp_call",         "message"};
+	const json_t *item[8], *action;
+
+	assert_int_equal(json_array_size(items), 8);
+	for (size_t i = 0; i < 8; i++) {
+		item[i] = json_array_get(items, i);
+		assert_string_equal(str(item[i], "type"), types[i]);
+		assert_string_equal(str(item[i], "status"), i != 6 ? "completed" : all ? "failed" : "incomplete");
+		for (size_t k = 0; k < i; k++)
+			assert_string_not_equal(str(item[i], "id"), str(item[k], "id"));
+	}
+	action = json_object_get(item[1], "action");
+	assert_string_equal(str(action, "type"), "search");
+	assert_string_equal(str(action, "query"), "what?");
+	assert_int_equal(json_array_size(json_object_get(action, "sources")), 1);
+	assert_string_equal(json_string_value(json_array_get(json_object_get(item[2], "queries"), 0)), "what?");
+	assert_string_equal(str(item[3], "code"), "print(2 + 2)");
+	assert_string_equal(str(json_array_get(json_object_get(item[3], "outputs"), 0), "logs"), "4?\n");
+	assert_string_equal(str(item[5], "server_label"), "docs");
+	assert_string_equal(str(item[5], "name"), "find");
+	assert_string_equal(str(item[5], "output"), "4?\n");
+	assert_true(json_is_null(json_object_get(item[5], "error")));
+	assert_true(json_is_null(json_object_get(item[6], "output")));
+	if (all)
+		assert_string_equal(
+			str(json_array_get(json_object_get(json_object_get(item[6], "error"), "content"), 0), "text"),
+			"no such file");
+}
+
+static void runs_of_tools_are_items(void **state)
+{
+	(void)state;
+	for (int all = 0; all < 2; all++) {
+		struct reply *r = begin(",\"stream\":true");
+		json_t *json;
+
+		text(r, "Let me see. ");
+		run_tools(r, all);
+		assert_false(P.can_resume(out.state));
+		text(r, "yes");
+		P.end(r, &counted);
+		assert_whole("Let me see. yes");
+		check_runs(client.items, all);
+		assert_string_equal(client.progress,
+		                    all ? "web_search_call.in_progress web_search_call.searching "
+		                          "file_search_call.in_progress file_search_call.searching "
+		                          "code_interpreter_call.in_progress code_interpreter_call.interpreting "
+		                          "mcp_call.in_progress mcp_call.in_progress mcp_call.completed "
+		                          "web_search_call.completed code_interpreter_call.completed "
+		                          "file_search_call.completed mcp_call.failed "
+		                        : "web_search_call.in_progress web_search_call.searching "
+		                          "file_search_call.in_progress file_search_call.searching "
+		                          "code_interpreter_call.in_progress code_interpreter_call.interpreting "
+		                          "mcp_call.in_progress mcp_call.in_progress mcp_call.completed "
+		                          "web_search_call.completed code_interpreter_call.completed "
+		                          "file_search_call.completed ");
+		finish(r);
+		r = begin("");
+		text(r, "Let me see. ");
+		run_tools(r, all);
+		text(r, "yes");
+		P.end(r, &counted);
+		json = json_loads(out.written.data, 0, NULL);
+		check_runs(json_object_get(json, "output"), all);
+		json_decref(json);
+		finish(r);
+	}
 }
 
 /* ---- ends ---- */
@@ -551,12 +675,12 @@ static void another_program_goes_on(void **state)
 		read_stream(); /* the same ids, and growing numbers, throughout */
 		assert_string_equal(client.how, "completed");
 		check_response(client.end, "completed");
-		assert_false(client.open);
-		assert_int_equal(json_array_size(json_object_get(client.end, "output")), client.done);
+		assert_int_equal(client.open, 0);
+		assert_int_equal(json_array_size(json_object_get(client.end, "output")), json_array_size(client.items));
 		assert_string_equal(client.text, sent > 2 ? "ab\"cdef" : "def");
-		assert_string_equal(
-			content_text(json_array_get(json_object_get(client.end, "output"), client.done - 1)),
-			client.text);
+		assert_string_equal(content_text(json_array_get(json_object_get(client.end, "output"),
+		                                                json_array_size(client.items) - 1)),
+		                    client.text);
 		finish(r);
 	}
 }
@@ -623,6 +747,41 @@ static void a_stored_answer_is_as_it_was(void **state)
 	finish(r);
 }
 
+/* But for the reasoning, which is not stored. */
+static void runs_of_tools_are_stored(void **state)
+{
+	struct reply *r = begin("");
+	json_t *record, *turn, *stored, *was, *calls = json_array();
+	const char *thread = NULL;
+
+	(void)state;
+	forget();
+	text(r, "Let me see. ");
+	run_tools(r, true);
+	text(r, "yes");
+	record = P.record(r, &counted, false, &thread);
+	P.end(r, &counted);
+	json_object_set_new(record, "inputs", json_integer(1));
+	json_array_append_new(calls, json_pack("{s:s}", "id", "call_refused"));
+	for (unsigned i = 0; i < RUNS; i++)
+		json_array_append_new(calls, json_pack("{s:o}", "id", json_sprintf("call_%u", i)));
+	turn = json_pack("[{s:s, s:s}, {s:s, s:s, s:o}]", "role", "user", "content", "x", "role", "assistant",
+	                 "content", "Let me see. ", "tool_calls", calls);
+	for (unsigned i = 0; i < RUNS; i++)
+		json_array_append_new(turn, json_pack("{s:s, s:o, s:s}", "role", "tool", "tool_call_id",
+		                                      json_sprintf("call_%u", i), "content", "4?\n"));
+	json_array_append_new(turn, json_pack("{s:s, s:s}", "role", "assistant", "content", "yes"));
+	stored = responses_stored(record, turn);
+	was = json_loads(out.written.data, 0, NULL);
+	json_array_remove(json_object_get(was, "output"), 4);
+	assert_true(json_equal(stored, was));
+	json_decref(was);
+	json_decref(stored);
+	json_decref(turn);
+	json_decref(record);
+	finish(r);
+}
+
 static void an_answer_is_in_the_thread_of_the_one_before(void **state)
 {
 	char id[64], field[120], first[RESPONSES_THREAD_MAX], second[RESPONSES_THREAD_MAX];
@@ -656,6 +815,7 @@ int main(void)
 		cmocka_unit_test(a_long_request_is_repeated),
 		cmocka_unit_test(calls_come_whole),
 		cmocka_unit_test(sources_are_annotations),
+		cmocka_unit_test(runs_of_tools_are_items),
 		cmocka_unit_test(a_failure_before_the_first_word_has_its_status),
 		cmocka_unit_test(a_failure_after_it_ends_as_failed),
 		cmocka_unit_test(a_limit_and_a_filter_are_ends),
@@ -663,6 +823,7 @@ int main(void)
 		cmocka_unit_test(another_program_goes_on),
 		cmocka_unit_test(nobody_goes_on),
 		cmocka_unit_test(a_stored_answer_is_as_it_was),
+		cmocka_unit_test(runs_of_tools_are_stored),
 		cmocka_unit_test(an_answer_is_in_the_thread_of_the_one_before),
 	};
 
