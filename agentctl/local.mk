@@ -31,6 +31,7 @@ libttagentctl_a_SOURCES = \
 	agentctl/doctor/check_access.c \
 	agentctl/doctor/check_configuration.c \
 	agentctl/doctor/check_daemon.c \
+	agentctl/doctor/check_hosts.c \
 	agentctl/doctor/check_llms.c \
 	agentctl/doctor/check_responder.c \
 	agentctl/doctor/check_store.c \

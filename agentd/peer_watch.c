@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include "core/access/crypto.h"
+#include "core/access/shared_settings.h"
 #include "core/access/shared_usage.h"
 #include "core/access/usage_log.h"
 #include "core/balance/balance.h"
@@ -17,15 +18,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define KEY           "tt:{hosts}"
-#define FRESH_MS      5000 /* what a host said counts for so long */
 #define HOSTS_MAX     1000u
 #define LLMS_MAX      256u /* that a host speaks of */
 #define IN_FLIGHT_MAX 1000000
-#define MESSAGE_MAX   65536u
-#define TWINS         3 /* times in a row that another host used our name */
+#define TWINS         3     /* times in a row that another host used our name */
+#define TWIN_MS       10000 /* for which that is shown */
 
 /* KEYS: the hash of all hosts. ARGV: our name and message, and how long a message counts. Returns what was there of our
  * name, and of each host that is there its name and message. */
@@ -63,6 +63,11 @@ struct peer_watch {
 	struct redis_script exchange;
 	char name[PEERS_NAME_MAX + 1], id[24];
 	unsigned twins;
+	int64_t twin_ms; /* CLOCK_MONOTONIC: when it used our name; 0: not lately */
+	/* What must be the same on all hosts, and of what it was made. */
+	json_t *shared;
+	struct config *shared_of;
+	struct stat keys;
 	int64_t answered_ms; /* CLOCK_MONOTONIC: the last exchange */
 	bool away;           /* logged */
 	json_t *hosts;       /* an object: name -> {"version", "since"} */
@@ -105,6 +110,8 @@ static void make_state(struct peer_watch *w, const char *error)
 	                       : json_pack("{s:s, s:s, s:s, s:s*, s:O}", "name", w->name, "redis", redis.url, "state",
 	                                   error == NULL ? "connected" : "away", "error", error, "hosts", list);
 	json_decref(list);
+	if (state != NULL && w->twin_ms != 0)
+		json_object_set_new(state, "name_taken", json_true());
 	if ((state == NULL && w->state == NULL) || (state != NULL && json_equal(state, w->state))) {
 		json_decref(state);
 		return;
@@ -161,7 +168,31 @@ static bool mark_doubted(struct peer_watch *w)
 	return changed;
 }
 
-static char *message(const struct peer_watch *w)
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Borrowed. */
+static json_t *shared_of(struct peer_watch *w)
+{
+	struct config *c = w->s->config;
+	struct stat keys = {.st_ino = 0};
+
+	if (stat(cfg_str(c, CFG_ACCESS_KEYS_FILE), &keys) < 0)
+		keys = (struct stat){.st_ino = 0};
+	if (w->shared == NULL || w->shared_of != c || !is_same_file(&keys, &w->keys)) {
+		json_decref(w->shared);
+		w->shared = shared_settings(c);
+		config_unref(w->shared_of);
+		w->shared_of = config_ref(c);
+		w->keys = keys;
+	}
+	return w->shared;
+}
+
+static char *message(struct peer_watch *w)
 {
 	int64_t now = clock_wall_ms();
 	json_t *ejected = json_array(), *in_flight = json_object(), *all;
@@ -180,42 +211,39 @@ static char *message(const struct peer_watch *w)
 		if (load.in_flight > 0 && json_object_size(in_flight) < LLMS_MAX)
 			json_object_set_new(in_flight, id, json_integer(load.in_flight));
 	}
-	all = json_pack("{s:s, s:s, s:o, s:o}", "id", w->id, "version", PACKAGE_VERSION, "ejected", ejected,
-	                "in_flight", in_flight);
+	all = json_pack("{s:s, s:s, s:I, s:o, s:o, s:O*}", "id", w->id, "version", PACKAGE_VERSION, "clock",
+	                (json_int_t)now, "ejected", ejected, "in_flight", in_flight, "settings", shared_of(w));
 	text = json_dumps(all, JSON_COMPACT);
 	json_decref(all);
 	return text;
 }
 
-/* "TIME {...}" -> its object; NULL: it is none. */
-static json_t *parse(const struct redis_reply *text)
-{
-	const char *begin = text->type == REDIS_TEXT && text->len <= MESSAGE_MAX ? strchr(text->text, ' ') : NULL;
-	json_t *m = begin != NULL ? json_loads(begin, 0, NULL) : NULL;
-
-	if (m != NULL && !json_is_object(m)) {
-		json_decref(m);
-		m = NULL;
-	}
-	return m;
-}
-
 /* ---- the exchange ------------------------------------------------------------------------------------------ */
+
+static json_t *message_of(const struct redis_reply *text)
+{
+	return text->type == REDIS_TEXT ? peers_message(text->text, text->len, NULL) : NULL;
+}
 
 static void note_twin(struct peer_watch *w, const struct redis_reply *before)
 {
-	json_t *m = parse(before);
+	json_t *m = message_of(before);
 	const char *id = json_string_value(json_object_get(m, "id"));
 
 	w->twins = id != NULL && strcmp(id, w->id) != 0 ? w->twins + 1 : 0;
-	if (w->twins == TWINS)
+	if (w->twins < TWINS) {
+		json_decref(m);
+		return;
+	}
+	if (w->twin_ms == 0)
 		log_event(LOG_HOST_NAME_TAKEN, L_STR("name", w->name));
+	w->twin_ms = clock_mono_ms();
 	json_decref(m);
 }
 
 static void take_host(struct peer_watch *w, json_t *hosts, const char *name, const struct redis_reply *text)
 {
-	json_t *m = parse(text), *id, *count, *known = json_object_get(w->hosts, name);
+	json_t *m = message_of(text), *id, *count, *known = json_object_get(w->hosts, name);
 	const char *llm;
 	const char *version = json_string_value(json_object_get(m, "version"));
 	size_t i;
@@ -291,6 +319,8 @@ static void on_reply(void *arg, struct redis_reply *reply, const struct err *e)
 		return;
 	}
 	w->answered_ms = clock_mono_ms();
+	if (w->answered_ms - w->twin_ms > TWIN_MS)
+		w->twin_ms = 0;
 	note_twin(w, reply->items[0]);
 	take_all(w, reply);
 	if (mark_doubted(w))
@@ -301,10 +331,10 @@ static void on_reply(void *arg, struct redis_reply *reply, const struct err *e)
 static void exchange(struct peer_watch *w)
 {
 	char *text = message(w), ms[16];
-	const char *args[] = {KEY, w->name, text, ms};
+	const char *args[] = {PEERS_KEY, w->name, text, ms};
 	const struct redis_run run = {.script = &w->exchange, .keys = 1, .args = args, .count = 4, .repeatable = true};
 
-	snprintf(ms, sizeof ms, "%d", FRESH_MS);
+	snprintf(ms, sizeof ms, "%d", PEERS_FRESH_MS);
 	if (text != NULL)
 		w->request = redis_run(w->redis, &run, on_reply, w);
 	free(text);
@@ -344,6 +374,9 @@ static void forget(struct peer_watch *w)
 	w->settings = NULL;
 	w->away = false;
 	w->twins = 0;
+	w->twin_ms = 0;
+	json_decref(w->shared);
+	w->shared = NULL;
 	json_decref(w->hosts);
 	w->hosts = NULL;
 	json_decref(w->doubted);
@@ -359,6 +392,7 @@ void peer_watch_free(struct peer_watch *w)
 	if (w == NULL)
 		return;
 	forget(w);
+	config_unref(w->shared_of);
 	json_decref(w->state);
 	free(w->path);
 	free(w);
@@ -407,7 +441,7 @@ static void follow_config(struct peer_watch *w)
 void peer_watch_tick(struct peer_watch *w)
 {
 	follow_config(w);
-	if (w->doubted != NULL && clock_mono_ms() - w->answered_ms > FRESH_MS) {
+	if (w->doubted != NULL && clock_mono_ms() - w->answered_ms > PEERS_FRESH_MS) {
 		json_decref(w->doubted);
 		w->doubted = NULL;
 		if (mark_doubted(w))

@@ -16,8 +16,8 @@
 
 /* In the order in which they are shown. What is found first may be needed later. */
 static void (*const checks[])(struct doctor *d) = {
-	check_daemon, check_units, check_responder, check_configuration, check_access,
-	check_llms,   check_store, check_tools,     check_web_server,    check_url,
+	check_daemon, check_units, check_responder, check_configuration, check_access, check_llms,
+	check_store,  check_hosts, check_tools,     check_web_server,    check_url,
 };
 
 /* --- what runs ------------------------------------------------------------------------------------ */

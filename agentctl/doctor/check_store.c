@@ -60,11 +60,9 @@ static void check_server(struct doctor *d, const char *url)
 {
 	struct err e = ERR_INIT;
 	struct store_admin *store = store_admin_open(url, d->config, &e);
-	char shown[512];
 
-	config_mask_url(url, shown, sizeof shown);
 	if (store == NULL)
-		doctor_find(d, FINDING_STORE_UNREACHABLE, shown, "%s", e.text);
+		doctor_find_redis(d, FINDING_STORE_UNREACHABLE, url, e.text);
 	store_admin_close(store);
 }
 

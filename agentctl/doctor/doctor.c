@@ -69,6 +69,18 @@ void doctor_find(struct doctor *d, enum finding f, const char *subject, const ch
 	free(fix);
 }
 
+void doctor_find_redis(struct doctor *d, enum finding f, const char *url, const char *why)
+{
+	static const char *const refusals[] = {"the password is refused", "NOAUTH", "WRONGPASS"};
+	char shown[512];
+
+	config_mask_url(url, shown, sizeof shown);
+	for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
+		if (strstr(why, refusals[i]) != NULL)
+			f = FINDING_REDIS_PASSWORD;
+	doctor_find(d, f, shown, "%s", why);
+}
+
 void doctor_skip(struct doctor *d, const char *what, const char *fmt, ...)
 {
 	char why[512];

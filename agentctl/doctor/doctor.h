@@ -57,6 +57,9 @@ void doctor_skip(struct doctor *d, const char *what, const char *fmt, ...) __att
 /* That was found before. */
 bool doctor_found(const struct doctor *d, enum finding f);
 
+/* A server of Redis that cannot be used, and why: as f, or as one that refuses the password. */
+void doctor_find_redis(struct doctor *d, enum finding f, const char *url, const char *why);
+
 /* Whether that user may use path (access(2)'s mode): 1, 0 with errno, or -1: this user cannot find out. root: the
  * directory that the path is below ("/proc/7/root"), NULL: ours. */
 struct proc_user;
@@ -79,6 +82,7 @@ void check_units(struct doctor *d);
 void check_responder(struct doctor *d);
 void check_configuration(struct doctor *d);
 void check_access(struct doctor *d);
+void check_hosts(struct doctor *d);
 void check_llms(struct doctor *d);
 void check_store(struct doctor *d);
 void check_tools(struct doctor *d);

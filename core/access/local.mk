@@ -14,6 +14,8 @@ libttagent_a_SOURCES += \
 	core/access/limits.h \
 	core/access/shared_limits.c \
 	core/access/shared_limits.h \
+	core/access/shared_settings.c \
+	core/access/shared_settings.h \
 	core/access/shared_usage.c \
 	core/access/shared_usage.h \
 	core/access/usage_log.c \

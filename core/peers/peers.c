@@ -2,10 +2,12 @@
 #include "core/peers/peers.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define COUNT_MAX 1000u
+#define COUNT_MAX   1000u
+#define MESSAGE_MAX 65536u
 
 static bool is_redis(const char *url)
 {
@@ -19,6 +21,20 @@ const char *peers_redis(const struct config *c)
 	if (url == NULL)
 		url = store;
 	return is_redis(url) ? url : NULL;
+}
+
+json_t *peers_message(const char *text, size_t len, int64_t *at_ms)
+{
+	const char *begin = len <= MESSAGE_MAX ? strchr(text, ' ') : NULL;
+	json_t *m = begin != NULL ? json_loads(begin, 0, NULL) : NULL;
+
+	if (at_ms != NULL)
+		*at_ms = strtoll(text, NULL, 10);
+	if (m != NULL && !json_is_object(m)) {
+		json_decref(m);
+		m = NULL;
+	}
+	return m;
 }
 
 void peers_name(const struct config *c, char out[PEERS_NAME_MAX + 1])

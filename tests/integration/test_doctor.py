@@ -213,7 +213,7 @@ def test_a_queue_that_refuses_and_is_full_is_found(testbed):
 def test_each_kind_is_planted():
     kinds = re.findall(r'^FINDING\(\w+, "(\w+)"', (SOURCE / "agentctl/doctor/findings.def").read_text(), re.M)
     tests = "".join((SOURCE / "tests/integration" / name).read_text()
-                    for name in ("test_doctor.py", "test_doctor_access.py", "test_discovery_state.py", "test_redis.py", "harness/no_llm.py"))
+                    for name in ("test_doctor.py", "test_doctor_access.py", "test_doctor_hosts.py", "test_discovery_state.py", "test_redis.py", "harness/no_llm.py"))
     assert len(kinds) > 80 and [kind for kind in kinds if f'"{kind}"' not in tests] == []
 
 
