@@ -25,7 +25,8 @@ enum connection_state {
 /* The body of the response. Positions count its bytes from the start. */
 struct output {
 	struct connection *connection;
-	struct buf backlog;         /* written, but not yet in a record */
+	struct buf backlog; /* written, but not yet in a record, */
+	size_t taken;       /* but for that much at its front: to move the rest for each record costs a long one dear */
 	size_t written, in_records; /* positions */
 	size_t on_wire;             /* bytes of the records that were sent */
 	size_t *boundaries;         /* positions of flush boundaries that were not passed yet */
@@ -60,6 +61,11 @@ struct output {
 	size_t frame_count, frame_cap;
 	struct buf frame_texts;
 };
+
+static inline size_t output_backlog(const struct output *o)
+{
+	return o->backlog.len - o->taken;
+}
 
 struct connection {
 	struct connections *set;

@@ -130,7 +130,7 @@ static void mark(struct connection *c, bool carried)
 static bool ends_at_boundary(const struct output *o)
 {
 	return o->boundary_count > 0 && o->boundaries[0] == o->in_records && o->in_records != o->last_boundary &&
-	       (!o->ended || o->backlog.len > 0);
+	       (!o->ended || output_backlog(o) > 0);
 }
 
 /* A record of its own costs a system call, and the web server another one. */
@@ -152,7 +152,7 @@ bool flush_boundary_holds(struct connection *c)
 	if (o->boundary_count == 0 || o->boundaries[0] > o->in_records)
 		return false;
 	/* There is nothing before it, or nothing after it, that could be merged. */
-	if (o->in_records == o->last_boundary || (o->ended && o->backlog.len == 0)) {
+	if (o->in_records == o->last_boundary || (o->ended && output_backlog(o) == 0)) {
 		pass_boundary(o);
 		return false;
 	}
@@ -162,7 +162,7 @@ bool flush_boundary_holds(struct connection *c)
 		return true;
 	if (o->flush == FLUSH_NONE)
 		mark(c, c->set->local && fcgi_request_split(c->request, c->set->flush_timer_fd) == 0);
-	if (o->backlog.len == 0)
+	if (output_backlog(o) == 0)
 		return true;
 	if (was_read(c)) {
 		pass_boundary(o);

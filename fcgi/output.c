@@ -261,15 +261,18 @@ void output_write(struct output *o, const char *bytes, size_t len)
 	struct connection *c = o->connection;
 
 	assert(c->state == CONNECTION_ACTIVE && !o->ended);
-	if (o->backlog.len == 0 && !flush_boundary_pending(o) && len <= room_in_record(c)) {
+	if (output_backlog(o) == 0 && !flush_boundary_pending(o) && len <= room_in_record(c)) {
 		put_body(c, bytes, len);
-	} else if (buf_add(&o->backlog, bytes, len) < 0) {
-		o->failed = true;
+	} else {
+		buf_consume(&o->backlog, o->taken);
+		o->taken = 0;
+		if (buf_add(&o->backlog, bytes, len) < 0)
+			o->failed = true;
 	}
 	o->written += len;
 	o->writes++;
 	output_mark(c);
-	if (o->backlog.len > BACKLOG_HIGH)
+	if (output_backlog(o) > BACKLOG_HIGH)
 		o->full = true;
 }
 
@@ -296,7 +299,7 @@ void output_write_frame(struct output *o, const char *bytes, size_t len, const c
 	output_write(o, bytes, len);
 	if (o->kept == NULL)
 		return;
-	if (o->backlog.len == 0)
+	if (output_backlog(o) == 0)
 		kept_text(o->kept, text, text_len);
 	else if (add_frame(o, text, text_len) < 0)
 		o->failed = true;
@@ -329,7 +332,7 @@ bool output_is_full(const struct output *o)
 
 bool output_is_stuck(const struct output *o)
 {
-	return o->waits_writable || o->backlog.len > 0;
+	return o->waits_writable || output_backlog(o) > 0;
 }
 
 void output_flush_boundary(struct output *o)
@@ -384,7 +387,7 @@ bool output_has_room(struct connection *c, size_t len)
 static void refill(struct connection *c)
 {
 	struct output *o = &c->out;
-	size_t n = flush_boundary_limit(o, o->backlog.len), room = room_in_record(c);
+	size_t n = flush_boundary_limit(o, output_backlog(o)), room = room_in_record(c);
 
 	pass_state_changes(o);
 	if (n > room)
@@ -395,10 +398,12 @@ static void refill(struct connection *c)
 		n = frames_limit(o, n);
 	if (n == 0)
 		return;
-	put_body(c, o->backlog.data, n);
-	buf_consume(&o->backlog, n);
-	if (o->backlog.len == 0)
-		buf_free(&o->backlog);
+	put_body(c, o->backlog.data + o->taken, n);
+	o->taken += n;
+	if (output_backlog(o) > 0)
+		return;
+	buf_free(&o->backlog);
+	o->taken = 0;
 }
 
 /* Writes one record. false: the socket is full, or the connection is closed or finished. */
@@ -407,7 +412,7 @@ static bool write_record(struct connection *c)
 	static const char no_record[8]; /* of a version that does not exist */
 	struct output *o = &c->out;
 	size_t pending = fcgi_request_pending(c->request);
-	bool last = o->ended && o->backlog.len == 0 && !(o->breaks && pending > 0);
+	bool last = o->ended && output_backlog(o) == 0 && !(o->breaks && pending > 0);
 
 	if (!output_has_room(c, pending))
 		return false;
@@ -441,10 +446,10 @@ void output_flush(struct connection *c)
 		if (flush_boundary_holds(c))
 			return;
 		refill(c);
-		if (fcgi_request_pending(c->request) == 0 && !(o->ended && o->backlog.len == 0))
+		if (fcgi_request_pending(c->request) == 0 && !(o->ended && output_backlog(o) == 0))
 			break;
 	} while (write_record(c));
-	if (c->state == CONNECTION_ACTIVE && o->full && o->backlog.len < BACKLOG_LOW && c->owner != NULL) {
+	if (c->state == CONNECTION_ACTIVE && o->full && output_backlog(o) < BACKLOG_LOW && c->owner != NULL) {
 		o->full = false;
 		c->owner->resume(c->owner_arg);
 	}
