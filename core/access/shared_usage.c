@@ -487,20 +487,26 @@ static json_t *sorted(const struct summing *s)
 	return all;
 }
 
-json_t *shared_usage_sums(const struct config *c, const char *by, int64_t since_ms, struct err *e)
+bool shared_usage_sums_by(const char *by)
 {
 	static const char *const known[] = {"key", "model", "outcome", "day", "host"};
+
+	for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
+		if (strcmp(by, known[k]) == 0)
+			return true;
+	return false;
+}
+
+json_t *shared_usage_sums(const struct config *c, const char *by, int64_t since_ms, struct err *e)
+{
 	const char *url = peers_redis(c), *const args[] = {"ZRANGE", HOSTS_KEY, "0", "-1"};
 	const struct redis_command hosts = {
 		.args = args, .count = 4, .key = HOSTS_KEY, .timeout_ms = WAIT_MS, .repeatable = true};
 	int64_t today = clock_wall_ms() / DAY_MS;
 	struct summing s = {.by = by, .e = ERR_INIT};
 	json_t *all = NULL;
-	size_t k = 0;
 
-	while (k < sizeof known / sizeof known[0] && strcmp(by, known[k]) != 0)
-		k++;
-	if (k == sizeof known / sizeof known[0]) {
+	if (!shared_usage_sums_by(by)) {
 		err_set(e, "'%.30s': the usage of all hosts is summed by key, model, outcome, day or host", by);
 		return NULL;
 	}

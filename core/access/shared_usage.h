@@ -28,5 +28,6 @@ void shared_usage_tick(struct shared_usage *u);
 /* Sums over all hosts of whole days since one, for administrators; blocking. by: "key", "model", "outcome", "day" or
  * "host". As usage_log_sums. */
 json_t *shared_usage_sums(const struct config *c, const char *by, int64_t since_ms, struct err *e);
+bool shared_usage_sums_by(const char *by);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/access/usage_log.h"
 
+#include "core/access/shared_usage.h"
 #include "core/base/background.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -466,8 +467,9 @@ json_t *usage_log_sums(const char *file, const char *by, int64_t since_ms, struc
 struct usage_query {
 	struct usage_log *log;
 	struct background_job *job;
-	char *file, *by;
+	char *file, *by; /* file: NULL where it is not needed */
 	int64_t since_ms;
+	struct config *all_hosts; /* NULL: this one alone */
 	usage_query_fn *done;
 	void *arg;
 	json_t *sums;
@@ -480,6 +482,7 @@ static void query_free(void *arg)
 
 	q->log->queries--;
 	json_decref(q->sums);
+	config_unref(q->all_hosts);
 	free(q->file);
 	free(q->by);
 	free(q);
@@ -489,7 +492,8 @@ static void query_run(void *arg)
 {
 	struct usage_query *q = arg;
 
-	q->sums = sums_until(q->file, q->by, q->since_ms, clock_mono_ms() + QUERY_MS, &q->e);
+	q->sums = q->all_hosts != NULL ? shared_usage_sums(q->all_hosts, q->by, q->since_ms, &q->e)
+	                               : sums_until(q->file, q->by, q->since_ms, clock_mono_ms() + QUERY_MS, &q->e);
 }
 
 static void query_done(void *arg)
@@ -500,13 +504,13 @@ static void query_done(void *arg)
 	query_free(q);
 }
 
-struct usage_query *usage_log_query(struct usage_log *u, const char *by, int64_t since_ms, usage_query_fn *done,
-                                    void *arg, struct err *e)
+struct usage_query *usage_log_query(struct usage_log *u, const struct usage_request *r, usage_query_fn *done, void *arg,
+                                    struct err *e)
 {
 	static const struct background_work work = {.run = query_run, .done = query_done, .drop = query_free};
 	struct usage_query *q = NULL;
 
-	if (u->file == NULL)
+	if (u->file == NULL && r->all_hosts == NULL)
 		err_set(e, "No usage is stored (settings usage.file and usage.retain)");
 	else if (u->queries >= USAGE_QUERIES_MAX)
 		err_set(e, "Too many sums of usage are requested at once; try again in a moment");
@@ -514,10 +518,13 @@ struct usage_query *usage_log_query(struct usage_log *u, const char *by, int64_t
 		err_set(e, "Out of memory");
 	if (q == NULL)
 		return NULL;
-	*q = (struct usage_query){
-		.log = u, .file = strdup(u->file), .by = strdup(by), .since_ms = since_ms, .done = done, .arg = arg};
+	*q = (struct usage_query){.log = u, .by = strdup(r->by), .since_ms = r->since_ms, .done = done, .arg = arg};
+	if (r->all_hosts != NULL)
+		q->all_hosts = config_ref(r->all_hosts);
+	else
+		q->file = strdup(u->file);
 	u->queries++;
-	if (q->file != NULL && q->by != NULL)
+	if ((q->file != NULL || q->all_hosts != NULL) && q->by != NULL)
 		q->job = background_start(u->background, &work, q);
 	if (q->job != NULL)
 		return q;

@@ -37,13 +37,20 @@ char *usage_log_file(const struct config *c);
  * a new reference. NULL with e. */
 json_t *usage_log_sums(const char *file, const char *by, int64_t since_ms, struct err *e);
 
+struct usage_request {
+	const char *by; /* copied */
+	int64_t since_ms;
+	struct config
+		*all_hosts; /* with which they share a Redis: their sums (shared_usage_sums); NULL: those of this one */
+};
+
 /* The same on the log's thread, within a few seconds: done gets the sums, borrowed, or NULL with e, never before this
- * returns. by is copied. NULL with e: nothing is stored, too many wait, or no memory; done is not called then. */
+ * returns. NULL with e: nothing is stored, too many wait, or no memory; done is not called then. */
 #define USAGE_QUERIES_MAX 8
 struct usage_query;
 typedef void usage_query_fn(void *arg, const json_t *sums, const struct err *e);
-struct usage_query *usage_log_query(struct usage_log *u, const char *by, int64_t since_ms, usage_query_fn *done,
-                                    void *arg, struct err *e);
+struct usage_query *usage_log_query(struct usage_log *u, const struct usage_request *r, usage_query_fn *done, void *arg,
+                                    struct err *e);
 void usage_query_cancel(struct usage_query *q); /* done is not called */
 /* Whether usage can be summed by that. */
 bool usage_log_sums_by(const char *by);

@@ -8,6 +8,7 @@ import pytest
 from harness import no_llm
 from harness.llm_script import said, words
 from harness.process import wait_until
+from harness.redis_servers import Redis
 from harness.tool_mocks import CODE, SEARCH, call, calls, e2b, e2b_env, search, search_env
 
 pytestmark = pytest.mark.long
@@ -400,3 +401,24 @@ def test_the_theme_is_remembered(world, browse):
     assert ground() == light and browser.text("#theme") == "System"
     browser.theme("dark")
     assert ground() == dark
+
+
+def test_the_usage_of_all_hosts_is_shown_or_whose_it_is(testbed, browse):
+    redis = Redis(testbed)
+    sets = lambda name: [f"hosts.redis=redis://{redis.host}", f"hosts.name={name}", f"usage.file={testbed.directory}/{name}.db"]
+    services = [testbed.one({"text": ["yes"]}, sets=sets(name))[0] for name in ("here", "there")]
+    for service in services:
+        service.wait_status(lambda s: len(s["hosts"]["hosts"]) == 2, "two hosts")
+        assert service.chat("hello").whole
+    sums = lambda: {row["host"] for row in services[0].http.get("/usage", params={"hosts": "all", "by": "host"}).json()["usage"]}
+    wait_until(lambda: sums() == {"here", "there"}, "the rows of both hosts", 30)
+    browser = browse()
+    browser.open(f"http://{services[0].host}/ui/#usage")
+    browser.see("#usage-hosts", "Of all 2 hosts")
+    browser.see("#usage-lists", "there")
+    assert "By host" in browser.text("#usage-lists")
+    redis.kill()
+    browser.open(f"http://{services[0].host}/ui/")
+    browser.open(f"http://{services[0].host}/ui/#usage")
+    browser.see("#usage-hosts", "Of this host (here) only. The sums of all cannot be had")
+    assert "there" not in browser.text("#usage-lists")

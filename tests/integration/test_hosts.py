@@ -260,6 +260,14 @@ def test_usage_of_all_hosts(both):
     assert chat(both.a, headers, words(5)).status_code == 200
     wait_until(lambda: everybody()["attempts"] == 8, "what the new tt-agentd found", 30)
     assert "summed by key, model" in both.a.ctl("--all-hosts", "--by", "subject", "usage", ok=False).stdout
+    # Over HTTP.
+    get = lambda **query: both.b.http.get("/usage", params=query).json()
+    own_rows, all_rows = get(), get(hosts="all")
+    assert own_rows["host"] == f"host-{both.places[1].address}" and "hosts" not in own_rows
+    assert all_rows["hosts"] == "all" and "host" not in all_rows
+    assert {r["key"]: r["attempts"] for r in all_rows["usage"]}["user"] == 8
+    assert {r["host"] for r in get(hosts="all", by="host")["usage"]} == by_host
+    assert "summed by key, model" in get(hosts="all", by="subject")["detail"]
 
 
 def users(llm):

@@ -130,6 +130,8 @@ READY = [
     ("GET", "/usage", "", {}, 200),
     ("GET", "/usage", "?by=day&since=1", {}, 200),
     ("GET", "/usage", "?by=hour", {}, 400),
+    ("GET", "/usage", "?hosts=two", {}, 400),
+    ("GET", "/usage", "?hosts=all&by=subject", {}, 400),
     ("GET", "/usage", "?since=soon", {}, 400),
     ("GET", "/ui", "", {}, 302),
     ("GET", "/ui", "/", {}, 200),
