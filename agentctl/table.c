@@ -117,3 +117,13 @@ void table_print(struct table *t)
 	if (t != NULL)
 		scols_print_table(t->table);
 }
+
+void table_go_on(struct table *t)
+{
+	if (t == NULL)
+		return;
+	scols_table_remove_lines(t->table);
+	scols_table_enable_noheadings(t->table, 1);
+	t->line = NULL;
+	t->next = t->count;
+}

@@ -24,4 +24,7 @@ void table_addf(struct table *t, enum colour colour, const char *fmt, ...) __att
 
 void table_print(struct table *t);
 
+/* After table_print: its rows are gone, and those that follow are printed without the headings. */
+void table_go_on(struct table *t);
+
 #endif

@@ -100,9 +100,9 @@ void text_put(FILE *out, bool coloured, enum colour colour, const char *text)
 }
 
 /* jansson escapes C0; outside strings a document is ASCII. */
-void text_json(FILE *out, const json_t *document, size_t flags)
+void text_json_value(FILE *out, const json_t *value, size_t flags)
 {
-	char *text = json_dumps(document, flags | JSON_REAL_PRECISION(15));
+	char *text = json_dumps(value, flags | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
 	const char *at = text, *end = text != NULL ? text + strlen(text) : NULL;
 
 	while (at < end) {
@@ -117,8 +117,13 @@ void text_json(FILE *out, const json_t *document, size_t flags)
 			fprintf(out, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (code >> 10)),
 			        (unsigned)(0xDC00 + (code & 0x3FF)));
 	}
-	fputc('\n', out);
 	free(text);
+}
+
+void text_json(FILE *out, const json_t *document, size_t flags)
+{
+	text_json_value(out, document, flags);
+	fputc('\n', out);
 }
 
 void text_field(const struct ctl *a, const char *label, enum colour colour, const char *fmt, ...)

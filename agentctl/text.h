@@ -21,6 +21,7 @@ void text_put(FILE *out, bool coloured, enum colour colour, const char *text);
 
 /* A document and a line break; what must not be shown is escaped in its strings. */
 void text_json(FILE *out, const json_t *document, size_t flags);
+void text_json_value(FILE *out, const json_t *value, size_t flags); /* of any kind, and without the end of the line */
 
 /* A line: label, text. */
 void text_field(const struct ctl *a, const char *label, enum colour colour, const char *fmt, ...)

@@ -3,6 +3,7 @@
  * configuration names is opened here. */
 #include "agentctl/commands/threads_text.h"
 
+#include "agentctl/table.h"
 #include "agentctl/text.h"
 #include "core/config/config.h"
 #include "core/store/store_admin.h"
@@ -61,12 +62,65 @@ static enum ctl_exit finish(const struct ctl *a, const struct ctl_command *c, st
 
 /* --- the commands ------------------------------------------------------------------------ */
 
-static bool add_thread(void *arg, const struct store_thread *t)
+#define ROWS_AT_ONCE 1000 /* of a table; its columns are as wide as they need */
+
+/* However many there are, few are in memory. */
+struct listing {
+	const struct ctl *a;
+	const char *store;
+	struct table *table; /* NULL: as JSON */
+	size_t count;
+	bool failed;
+};
+
+/* As JSON the list is one document, of which each thread is a line. */
+static void begin_list(const struct listing *l)
 {
-	return json_array_append_new(arg, json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:b}", "thread_id", t->thread_id,
-	                                            "subject", t->subject, "turns", (json_int_t)t->turns, "bytes",
-	                                            (json_int_t)t->bytes, "created", (double)t->created_ms / 1000,
-	                                            "used", (double)t->used_ms / 1000, "short_id", t->short_id)) == 0;
+	json_t *store = json_string(l->store);
+
+	fputs("{\n  \"store\": ", l->a->out);
+	text_json_value(l->a->out, store, 0);
+	fputs(",\n  \"threads\": [", l->a->out);
+	json_decref(store);
+}
+
+static bool list_thread(void *arg, const struct store_thread *t)
+{
+	struct listing *l = arg;
+	json_t *thread =
+		json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:b}", "thread_id", t->thread_id, "subject", t->subject,
+	                  "turns", (json_int_t)t->turns, "bytes", (json_int_t)t->bytes, "created",
+	                  (double)t->created_ms / 1000, "used", (double)t->used_ms / 1000, "short_id", t->short_id);
+
+	l->failed = thread == NULL;
+	if (thread == NULL)
+		return false;
+	if (l->table == NULL && l->count == 0)
+		begin_list(l);
+	if (l->table == NULL) {
+		fputs(l->count == 0 ? "\n    " : ",\n    ", l->a->out);
+		text_json_value(l->a->out, thread, 0);
+	} else {
+		threads_text_row(l->table, thread);
+	}
+	json_decref(thread);
+	if (++l->count % ROWS_AT_ONCE == 0 && l->table != NULL) {
+		table_print(l->table);
+		table_go_on(l->table);
+	}
+	return !l->failed && ferror(l->a->out) == 0;
+}
+
+static void end_list(const struct listing *l)
+{
+	if (l->table == NULL && l->count == 0)
+		begin_list(l);
+	if (l->table == NULL)
+		fputs(l->count > 0 ? "\n  ]\n}\n" : "]\n}\n", l->a->out);
+	else if (l->count == 0)
+		fputs("no conversation is stored\n", l->a->out);
+	else if (l->count % ROWS_AT_ONCE != 0)
+		table_print(l->table);
 }
 
 static enum ctl_exit run_list(const struct ctl *a, const struct ctl_command *c, char *const *args, size_t count)
@@ -74,16 +128,25 @@ static enum ctl_exit run_list(const struct ctl *a, const struct ctl_command *c, 
 	struct err e = ERR_INIT;
 	struct threads t;
 	enum ctl_exit result = open_threads(a, &t);
-	json_t *document = NULL, *threads;
+	struct listing l = {.a = a, .store = t.url};
 
-	(void)args, (void)count;
+	(void)c, (void)args, (void)count;
 	if (result != CTL_OK)
 		return result;
-	threads = json_array();
-	if (store_admin_list(t.store, add_thread, threads, &e) == 0)
-		document = json_pack("{s:s, s:O}", "store", t.url, "threads", threads);
-	json_decref(threads);
-	return finish(a, c, &t, document, &e);
+	if (a->output != &ctl_json)
+		l.table = threads_text_table(a);
+	if (store_admin_list(t.store, list_thread, &l, &e) == 0 && l.failed)
+		err_set(&e, "a thread cannot be listed: no memory, or its id is not UTF-8");
+	if (!err_is_set(&e))
+		end_list(&l);
+	else if (l.count == 0 || l.table != NULL)
+		result = problem(a, &e);
+	else /* the document has begun, and stays without its end */
+		result = (ctl_text.problem(a, e.text), CTL_REFUSED);
+	table_free(l.table);
+	store_admin_close(t.store);
+	config_unref(t.config);
+	return result;
 }
 
 static struct store_key key_of(char *const *args, size_t count)
@@ -243,7 +306,6 @@ const struct ctl_command ctl_threads_list = {
 	.arguments = "",
 	.help = "Stored conversations, the last used first.",
 	.run = run_list,
-	.show = threads_text_list,
 };
 const struct ctl_command ctl_threads_show = {
 	.name = "threads show",

@@ -19,32 +19,27 @@ static void format_time(const json_t *at, char text[40])
 		strftime(text, 40, "%Y-%m-%d %H:%M:%S %z", &tm);
 }
 
-void threads_text_list(const struct ctl *a, const json_t *document)
+struct table *threads_text_table(const struct ctl *a)
 {
 	static const struct table_column columns[] = {{.heading = "THREAD"},
 	                                              {.heading = "SUBJECT", .limit = 40},
 	                                              {.heading = "TURNS"},
 	                                              {.heading = "BYTES"},
 	                                              {.heading = "LAST USED"}};
-	const json_t *threads = json_object_get(document, "threads"), *thread;
-	struct table *t = table_new(a, columns, sizeof columns / sizeof columns[0]);
-	char used[40];
-	size_t i;
 
-	json_array_foreach(threads, i, thread)
-	{
-		table_add(t, COLOUR_NONE, text_of(thread, "thread_id"));
-		table_add(t, COLOUR_NONE, text_of(thread, "subject"));
-		table_addf(t, COLOUR_NONE, "%lld", number_of(thread, "turns"));
-		table_addf(t, COLOUR_NONE, "%lld", number_of(thread, "bytes"));
-		format_time(json_object_get(thread, "used"), used);
-		table_add(t, COLOUR_NONE, used);
-	}
-	if (json_array_size(threads) > 0)
-		table_print(t);
-	else
-		fputs("no conversation is stored\n", a->out);
-	table_free(t);
+	return table_new(a, columns, sizeof columns / sizeof columns[0]);
+}
+
+void threads_text_row(struct table *t, const json_t *thread)
+{
+	char used[40];
+
+	table_add(t, COLOUR_NONE, text_of(thread, "thread_id"));
+	table_add(t, COLOUR_NONE, text_of(thread, "subject"));
+	table_addf(t, COLOUR_NONE, "%lld", number_of(thread, "turns"));
+	table_addf(t, COLOUR_NONE, "%lld", number_of(thread, "bytes"));
+	format_time(json_object_get(thread, "used"), used);
+	table_add(t, COLOUR_NONE, used);
 }
 
 static void add_number(struct table *t, const json_t *document, const char *key)

@@ -4,12 +4,13 @@
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 from harness import metrics
 from harness.load import many_turns
 from harness.openai_stream import post
-from harness.process import PATIENCE, wait_until
+from harness.process import BUILD, PATIENCE, clean_env, wait_until
 from harness.process_usage import proportional_set_kib
 from harness.redis_servers import Cluster, Group, Redis
 
@@ -403,3 +404,51 @@ def test_the_death_of_a_master_that_nobody_uses_is_over(testbed):
     wait_until(lambda: dead not in cluster.masters(), "another one is the master", 20)
     wait_until(lambda: value(service, "stores_away") == 0, "the store is there", 20)
     assert "conversations" not in service.status()
+
+
+# In Lua: threads of a turn each, used one after the other.
+FILL = """
+for i = ARGV[1], ARGV[2] do
+  local key = 'tt:{' .. redis.sha1hex(i) .. string.format('%024x', i) .. '}:'
+  redis.call('HSET', key .. 'm', 'subject', 'alice', 'thread_id', string.format('thread-%08d', i), 'run', '', 'created', i, 'used', i,
+             'n', 1, 'bytes', 10)
+  redis.call('RPUSH', key .. 't', '{"number":1,"at":' .. i .. ',"id":"x","mark":"y","messages":[]}')
+end
+"""
+
+
+@pytest.mark.parametrize("count", [2500, pytest.param(100000, marks=pytest.mark.long)])
+def test_many_threads_are_listed_in_little_memory(testbed, count):
+    redis = Redis(testbed)
+    service, _ = one(testbed, f"redis://{redis.host}")
+    for first in range(1, count, 10000):
+        redis.cli("EVAL", FILL, 0, first, min(first + 9999, count))
+    names = [f"thread-{n:08}" for n in range(count, 0, -1)]
+    for words in ["--json"], []:
+        limit = ["prlimit", f"--data={(24 << 20) + count * 160}"] if PATIENCE == 1 else []  # without sanitizers
+        done = subprocess.run([*limit, BUILD / "tt-agentctl", "--run-dir", service.run, *words, "threads", "list"], capture_output=True, text=True, env=clean_env())
+        assert done.returncode == 0, done.stderr
+        text = done.stdout
+        if words:
+            listed = json.loads(text)
+            assert [t["thread_id"] for t in listed["threads"]] == names and listed["store"] == f"redis://{redis.host}"
+            assert listed["threads"][0] == {"thread_id": names[0], "subject": "alice", "turns": 1, "bytes": 10, "created": count / 1000,
+                                            "used": count / 1000, "short_id": False}
+        else:
+            heading, *rows = text.splitlines()
+            assert heading.split()[:2] == ["THREAD", "SUBJECT"] and [row.split()[0] for row in rows] == names
+
+
+def test_a_list_that_breaks_off_does_not_look_whole(testbed):
+    redis = Redis(testbed)
+    service, _ = one(testbed, f"redis://{redis.host}")
+    redis.cli("EVAL", FILL, 0, 1, 300)
+    found = redis.cli("EVAL", "return redis.sha1hex(ARGV[1]) .. string.format('%024x', ARGV[1])", 0, 10).strip()
+    redis.cli("EVAL", "redis.call('HSET', KEYS[1], 'thread_id', '\\255')", 1, f"tt:{{{found}}}:m")
+    for words in [], ["--json"]:
+        done = subprocess.run([BUILD / "tt-agentctl", "--run-dir", service.run, *words, "threads", "list"], capture_output=True, text=True,
+                              env=clean_env())
+        assert done.returncode == 1 and "is not UTF-8" in done.stderr
+    assert "thread-00000300" in done.stdout
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(done.stdout)
