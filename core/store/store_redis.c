@@ -44,6 +44,7 @@ struct append {
 	struct redis_keys keys;
 	char id[REDIS_TURN_ID + 1];
 	int64_t at_ms;
+	bool late;        /* it could not be stored at once */
 	json_t *messages; /* until they are text */
 	char *text;
 	size_t len, weight;
@@ -98,10 +99,11 @@ struct redis_store {
 };
 
 /* In Lua, on the server. ARGV: id, time, messages, number of turns and of bytes that are stored at most, time until it
- * expires, subject, thread_id, run, when it was made, mark. A mark is for one execution, also where a turn is sent
- * again: redis_turns.h. */
+ * expires, subject, thread_id, run, when it was made, mark, whether it is late: then it is put before those that were
+ * stored meanwhile and are younger, and marks would prove another order. A mark is for one execution, also where a turn
+ * is sent again: redis_turns.h. */
 static const char append_text[] =
-	"local m = redis.call('HMGET', KEYS[2], 'ids', 'n', 'bytes', 'marks', 'marked')\n"
+	"local m = redis.call('HMGET', KEYS[2], 'ids', 'n', 'bytes', 'marks', 'marked', 'used')\n"
 	"local ids = m[1] or ''\n"
 	"if string.find(ids, ARGV[1], 1, true) then return tonumber(m[2]) end\n"
 	"local count = redis.call('LLEN', KEYS[1])\n"
@@ -109,15 +111,26 @@ static const char append_text[] =
 	"local bytes = count > 0 and tonumber(m[3] or 0) or 0\n"
 	"local turn = '{\"number\":' .. n .. ',\"at\":' .. ARGV[2] .. ',\"id\":\"' .. ARGV[1] .. "
 	"'\",\"mark\":\"' .. ARGV[11] .. '\",\"messages\":' .. ARGV[3] .. '}'\n"
-	"redis.call('RPUSH', KEYS[1], turn)\n"
+	"local younger\n"
+	"for i = count - 1, ARGV[12] == '1' and 0 or count, -1 do\n"
+	"  local item = redis.call('LINDEX', KEYS[1], i)\n"
+	"  local at = tonumber(string.match(item, '^{\"number\":%d+,\"at\":(%d+)'))\n"
+	"  if not at or at <= tonumber(ARGV[2]) then break end\n"
+	"  younger = item\n"
+	"end\n"
+	"if younger then\n"
+	"  redis.call('LINSERT', KEYS[1], 'BEFORE', younger, turn)\n"
+	"else\n"
+	"  redis.call('RPUSH', KEYS[1], turn)\n"
+	"end\n"
 	"bytes = bytes + #turn\n"
 	"while count > 0 and (count >= tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do\n"
 	"  bytes = bytes - #redis.call('LPOP', KEYS[1])\n"
 	"  count = count - 1\n"
 	"end\n"
-	"local marks = ARGV[11] .. (m[2] and m[2] == m[5] and m[4] or '')\n"
+	"local marks = younger and '' or ARGV[11] .. (m[2] and m[2] == m[5] and m[4] or '')\n"
 	"redis.call('HSET', KEYS[2], 'ids', string.sub(ARGV[1] .. ids, 1, 512), 'n', n, 'bytes', bytes, "
-	"'used', ARGV[2], 'marks', string.sub(marks, 1, 512), 'marked', n)\n"
+	"'used', math.max(tonumber(ARGV[2]), tonumber(m[6] or 0)), 'marks', string.sub(marks, 1, 512), 'marked', n)\n"
 	"if not m[2] then\n"
 	"  redis.call('HSET', KEYS[2], 'subject', ARGV[7], 'thread_id', ARGV[8], 'run', ARGV[9], 'created', ARGV[10])\n"
 	"end\n"
@@ -180,8 +193,20 @@ static const char *run_of(const struct redis_store *s, const char *thread_id)
 struct redis_request *redis_append_run(struct redis *r, const struct redis_append *a, redis_done_fn *done, void *arg)
 {
 	char at[24], created[24], turns[24], bytes[24], expire[24], mark[REDIS_MARK + 1];
-	const char *args[] = {a->keys->turns,  a->keys->meta,     a->id,  at,      a->messages, turns, bytes, expire,
-	                      a->key->subject, a->key->thread_id, a->run, created, mark};
+	const char *args[] = {a->keys->turns,
+	                      a->keys->meta,
+	                      a->id,
+	                      at,
+	                      a->messages,
+	                      turns,
+	                      bytes,
+	                      expire,
+	                      a->key->subject,
+	                      a->key->thread_id,
+	                      a->run,
+	                      created,
+	                      mark,
+	                      a->late ? "1" : "0"};
 	uint64_t random;
 	size_t lens[sizeof args / sizeof args[0]];
 	const struct redis_run run = {
@@ -312,6 +337,7 @@ static void block(struct append *a, const struct err *e)
 	const struct timeval t = clock_timeval_ms(RETRY_MS);
 
 	a->state = APPEND_BLOCKED;
+	a->late = true;
 	if (!event_pending(a->store->retry, EV_TIMEOUT, NULL))
 		event_add(a->store->retry, &t);
 	say_failed(a, e);
@@ -389,7 +415,8 @@ static struct redis_request *run_append(struct redis *redis, const struct append
 	                           .created_ms = a->at_ms,
 	                           .expire_ms = store_id_is_short(a->thread_id) ? s->limits.short_id_idle_ms
 	                                                                        : s->limits.expire_ms,
-	                           .thread_bytes = s->limits.thread_bytes};
+	                           .thread_bytes = s->limits.thread_bytes,
+	                           .late = a->late};
 
 	memcpy(run.id, a->id, sizeof run.id);
 	return redis_append_run(redis, &run, done, arg);

@@ -28,6 +28,7 @@ struct redis_append {
 	size_t len;
 	int64_t at_ms, created_ms, expire_ms; /* wall clock; expire_ms: 0 = never */
 	size_t thread_bytes;
+	bool late; /* it has waited: turns that began after it may be stored already */
 };
 struct redis_request *redis_append_run(struct redis *r, const struct redis_append *a, redis_done_fn *done, void *arg);
 
