@@ -97,8 +97,8 @@ def test_a_redis_of_the_hosts_that_is_not_there_is_found(testbed):
 # --- between hosts ---
 
 @pytest.mark.parametrize("name, says, words, fix", [
-    ("host_clock", {"ahead_ms": 3600_000}, "is 3600 s ahead of", "timedatectl set-ntp true  # on this host and on there"),
-    ("host_clock", {"ahead_ms": -60_000}, "is 60 s behind", "timedatectl set-ntp true"),
+    ("host_clock", {"ahead_ms": 3600_500}, "is 3600 s ahead of", "timedatectl set-ntp true  # on this host and on there"),
+    ("host_clock", {"ahead_ms": -60_500}, "is 60 s behind", "timedatectl set-ntp true"),
     ("host_version", {"version": "0.0.1"}, "there runs 0.0.1", "install the same version"),
     ("hosts_differ", {"settings": {"limits.requests_per_minute": "7"}}, "limits.requests_per_minute is 0 here, and 7 on there", "set limits.requests_per_minute"),
     ("hosts_differ", {"settings": {"access.require": "all"}}, "access.require is none here, and all on there", "set access.require"),
