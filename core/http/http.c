@@ -629,6 +629,12 @@ static void settle(struct http *h, struct shard *shard)
 	}
 }
 
+void http_drain(struct http_transfer *t)
+{
+	if (t->handlers != NULL && t->state == TRANSFER_PLAIN && !t->telling)
+		http_plain_drain(t);
+}
+
 void http_cancel(struct http_transfer *t)
 {
 	struct http *h = t->http;

@@ -119,6 +119,10 @@ struct http_transfer *http_start(struct http *h, const struct http_request *req,
  * further callback. Allowed from within its own callbacks. */
 void http_cancel(struct http_transfer *t);
 
+/* Passes to data what has arrived already, also while it is paused, and lets nothing more arrive: http_cancel must
+ * follow. What libcurl reads is left where it is. Does nothing from within its callbacks. */
+void http_drain(struct http_transfer *t);
+
 /* A paused transfer no longer calls data and reads at most one buffer from its socket. No
  * byte is lost or repeated. done may be called while it is paused, where all bytes had been
  * delivered. Allowed from within data; data is never called from within http_resume. */

@@ -597,6 +597,36 @@ static void on_readable(struct plain *c)
 	follow(c, h->on_plain_read_end(t) ? state : RESPONSE_STOPPED);
 }
 
+/* The kernel takes nothing more once the connection is shut down, so that nothing is acknowledged to the server and
+ * not read here. A response that is whole leaves a connection for others. */
+void http_plain_drain(struct http_transfer *t)
+{
+	struct plain *c = t->plain;
+	struct buf held;
+	bool goes_on = c != NULL && !c->connecting;
+	ssize_t n;
+
+	if (!goes_on)
+		return;
+	held = c->held;
+	buf_init(&c->held, SIZE_MAX);
+	t->paused = false;
+	if (held.len > 0)
+		goes_on = t->http->on_plain_body(t, held.data, held.len);
+	buf_free(&held);
+	/* Once before, as this may be the end of the response, and then until there is nothing: a server may be faster
+	 * than this loop. */
+	for (int reads = 0; goes_on && c->response.state == RESPONSE_MORE; reads++) {
+		if (reads == 1)
+			shutdown(c->fd, SHUT_RDWR);
+		n = recv(c->fd, t->http->plain_buffer, HTTP_SLICE, 0);
+		if (n > 0)
+			response_feed(&c->response, t->http->plain_buffer, (size_t)n);
+		else if (reads > 0)
+			break;
+	}
+}
+
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct plain *c = arg;

@@ -229,6 +229,7 @@ const struct known_url *http_plain_route(struct http *h, const struct http_reque
 /* Sends it. -1: it cannot, and nothing has changed. */
 int http_plain_start(struct http_transfer *t, const struct known_url *u);
 /* t no longer needs its connection. */
+void http_plain_drain(struct http_transfer *t);
 void http_plain_leave(struct http_transfer *t);
 /* What was held back is told. */
 void http_plain_resume(struct http_transfer *t);

@@ -190,6 +190,7 @@ struct attempt {
 	struct http_transfer *transfer; /* NULL: none runs */
 	struct event *linger;           /* pending once the answer is complete */
 	bool paused;
+	bool cancelled; /* nobody waits for what comes */
 	int64_t stall_ms;
 	const char *bearer;
 	struct counters *counters;
@@ -259,7 +260,7 @@ static void flush_reply(struct attempt *a)
 	a->unflushed = 0;
 	if (reply->protocol->flush != NULL)
 		reply->protocol->flush(reply);
-	if (!a->paused && output_is_full(reply->output)) {
+	if (!a->paused && !a->cancelled && output_is_full(reply->output)) {
 		a->paused = true;
 		http_pause(a->transfer);
 	}
@@ -545,7 +546,7 @@ int attempt_start(struct attempt *a, const struct attempt_request *r)
 	a->model = r->model;
 	a->was_paused = false;
 	a->events = 0;
-	a->finished = a->done = a->paused = false;
+	a->finished = a->done = a->paused = a->cancelled = false;
 	a->unflushed = 0;
 	a->outcome = (struct attempt_outcome){.result = ATTEMPT_FAILED};
 	a->transfer = http_start(a->http, &request, &handlers, a);
@@ -572,6 +573,8 @@ void attempt_cancel(struct attempt *a)
 {
 	if (a->transfer == NULL)
 		return;
+	a->cancelled = true;
+	http_drain(a->transfer); /* the LLM has counted what is here */
 	http_cancel(a->transfer);
 	close_stream(a);
 	count_end(a, ATTEMPT_CANCELLED);

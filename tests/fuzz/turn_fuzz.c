@@ -196,6 +196,10 @@ static void forget(struct http_transfer *t)
 	free(t);
 }
 
+void http_drain(struct http_transfer *t)
+{
+	(void)t;
+}
 void http_cancel(struct http_transfer *t)
 {
 	t->handlers = NULL;

@@ -22,7 +22,7 @@ struct book_entry {
 struct book_departure {
 	uint64_t id;
 	int64_t at_ns;
-	size_t steps_sent;
+	size_t steps_delivered;
 };
 
 struct book {
@@ -123,14 +123,14 @@ int64_t book_active(struct book *b)
 	return active;
 }
 
-void book_ended(struct book *b, uint64_t id, size_t steps_sent, bool left, int64_t at_ns)
+void book_ended(struct book *b, uint64_t id, size_t steps_delivered, bool left, int64_t at_ns)
 {
 	pthread_mutex_lock(&b->lock);
 	b->active--;
 	if (left) {
 		b->cancelled++;
 		b->departures[b->departure_count++ % b->keep] =
-			(struct book_departure){.id = id, .at_ns = at_ns, .steps_sent = steps_sent};
+			(struct book_departure){.id = id, .at_ns = at_ns, .steps_delivered = steps_delivered};
 	} else {
 		b->completed++;
 	}
@@ -211,7 +211,8 @@ json_t *book_stats(struct book *b)
 		const struct book_departure *d = &b->departures[i % b->keep];
 
 		json_array_append_new(closed, json_pack("{s:I, s:I, s:I}", "request", (json_int_t)d->id, "at_ns",
-		                                        (json_int_t)d->at_ns, "steps_sent", (json_int_t)d->steps_sent));
+		                                        (json_int_t)d->at_ns, "steps_delivered",
+		                                        (json_int_t)d->steps_delivered));
 	}
 	stats = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "open", (json_int_t)b->open, "active",
 	                  (json_int_t)b->active, "active_most", (json_int_t)b->active_most, "requests",

@@ -16,7 +16,7 @@ struct book *book_new(size_t keep); /* keep: requests and departures that are re
 /* Number of the request, from 1. */
 uint64_t book_request(struct book *b, const char *method, const char *uri, const struct evkeyvalq *headers,
                       const char *body, size_t len);
-void book_ended(struct book *b, uint64_t id, size_t steps_sent, bool left, int64_t at_ns);
+void book_ended(struct book *b, uint64_t id, size_t steps_delivered, bool left, int64_t at_ns);
 
 /* A connection that has sent a request; true when it was not known yet. */
 bool book_opened(struct book *b, int fd);

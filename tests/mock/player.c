@@ -7,9 +7,11 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <stdio.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* A token of this text is sent as '@' and the CLOCK_MONOTONIC of its write, in nanoseconds: the
@@ -27,17 +29,40 @@ struct play {
 	struct bufferevent *bev;
 	struct plan *plan;
 	struct event *timer;
-	size_t next;    /* step */
-	int64_t due_ns; /* of the step */
+	size_t next;     /* step */
+	uint64_t before; /* bytes of the connection before this answer */
+	int64_t due_ns;  /* of the step */
 	bool direct;
 	player_done_fn *done;
 	void *arg;
 	uint64_t id;
 };
 
+/* The bytes of the connection that the other side's kernel has. */
+static uint64_t player_acknowledged(const struct play *p)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof info;
+
+	if (getsockopt(bufferevent_getfd(p->bev), IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return 0;
+	return info.tcpi_bytes_acked;
+}
+
+/* The steps that the other side has: what is sent after it has closed is refused. */
+static size_t player_delivered(const struct play *p)
+{
+	uint64_t bytes = player_acknowledged(p) - p->before;
+	size_t count = 0;
+
+	while (count < p->next && p->plan->steps[count].len <= bytes)
+		bytes -= p->plan->steps[count++].len;
+	return count;
+}
+
 static void player_finish(struct play *p, bool left)
 {
-	p->done(p->arg, p->id, p->next, left, clock_mono_ns());
+	p->done(p->arg, p->id, left ? player_delivered(p) : p->next, left, clock_mono_ns());
 	event_free(p->timer);
 	plan_unref(p->plan);
 	free(p);
@@ -183,6 +208,7 @@ void player_start(struct event_base *base, struct evhttp_request *req, struct pl
                   player_done_fn *done, void *arg, uint64_t id)
 {
 	struct play *p = malloc(sizeof *p);
+	int unread = 0; /* that is not acknowledged yet */
 
 	if (!p)
 		exit(1);
@@ -196,6 +222,8 @@ void player_start(struct event_base *base, struct evhttp_request *req, struct pl
 	                   .id = id};
 	p->connection = evhttp_request_get_connection(req);
 	p->bev = evhttp_connection_get_bufferevent(p->connection);
+	ioctl(bufferevent_getfd(p->bev), SIOCOUTQ, &unread);
+	p->before = player_acknowledged(p) + (uint64_t)unread;
 	p->timer = evtimer_new(base, player_timer, p);
 	bufferevent_setcb(p->bev, NULL, player_drained, player_event, p);
 	bufferevent_setwatermark(p->bev, EV_READ, 0, 4096);

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 
 /* left: the client went away before the plan's end (at_ns: CLOCK_MONOTONIC). */
-typedef void player_done_fn(void *arg, uint64_t id, size_t steps_sent, bool left, int64_t at_ns);
+typedef void player_done_fn(void *arg, uint64_t id, size_t steps_delivered, bool left, int64_t at_ns);
 
 /* Takes a reference of the plan. direct: the connection is a plain socket, written to
  * without a copy. */

@@ -137,12 +137,12 @@ static const char *server_method(enum evhttp_cmd_type type)
 	}
 }
 
-static void server_ended(void *arg, uint64_t id, size_t steps_sent, bool left, int64_t at_ns)
+static void server_ended(void *arg, uint64_t id, size_t steps_delivered, bool left, int64_t at_ns)
 {
 	struct server_worker *w = arg;
 
 	if (id)
-		book_ended(w->book, id, steps_sent, left, at_ns);
+		book_ended(w->book, id, steps_delivered, left, at_ns);
 }
 
 const char *server_header(const struct server_request *r, const char *name)

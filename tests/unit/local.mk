@@ -144,7 +144,7 @@ tests_unit_core_base_process_unit_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=setrlimit
 # Turns over recorded answers of LLMs in place of HTTP.
 tests_unit_core_turn_dialogue_unit_SOURCES = tests/unit/core/turn/dialogue_unit.c tests/unit/support/recorded_http.c tests/unit/support/recorded_http.h
 tests_unit_core_turn_dialogue_unit_LDFLAGS = $(short_memory_ldflags) \
-	-Wl,--wrap=http_start,--wrap=http_cancel,--wrap=http_pause,--wrap=http_resume,--wrap=http_progress
+	-Wl,--wrap=http_start,--wrap=http_cancel,--wrap=http_drain,--wrap=http_pause,--wrap=http_resume,--wrap=http_progress
 
 EXTRA_DIST += tests/data
 

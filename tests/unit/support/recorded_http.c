@@ -110,6 +110,7 @@ static void answer(struct http_transfer *t, const struct http_request *req)
 struct http_transfer *__wrap_http_start(struct http *h, const struct http_request *req,
                                         const struct http_handlers *handlers, void *arg);
 void __wrap_http_cancel(struct http_transfer *t);
+void __wrap_http_drain(struct http_transfer *t);
 void __wrap_http_pause(struct http_transfer *t);
 void __wrap_http_resume(struct http_transfer *t);
 void __wrap_http_progress(struct http_transfer *t, int64_t silence_ms);
@@ -134,6 +135,11 @@ struct http_transfer *__wrap_http_start(struct http *h, const struct http_reques
 		used->most = used->running;
 	event_active(t->step, EV_TIMEOUT, 0);
 	return t;
+}
+
+void __wrap_http_drain(struct http_transfer *t)
+{
+	(void)t;
 }
 
 void __wrap_http_cancel(struct http_transfer *t)

@@ -1349,6 +1349,47 @@ static void closes_at_once(void **state)
 	assert_int_equal(http_active(r->http), 0);
 }
 
+static void drain_self(struct met *m)
+{
+	http_drain(m->t);
+}
+
+static void hands_over_what_has_arrived_before_it_is_cancelled(void **state)
+{
+	struct rig *r = *state;
+	static const char *const paths[] = {"/flood/300000/500", "/flood/10000000", "/stall-body", "/stall"};
+	struct http_request whole = request(r, "GET", "/flood/300000");
+	struct met all = {.on_data = drain_self}; /* from within it does nothing */
+
+	for (int i = 0; i < 4; i++) {
+		struct met m = {.on_data = i < 2 ? pause_each_time : NULL};
+		struct http_request q = request(r, "GET", paths[i]);
+		size_t before;
+
+		start(r, &m, &q, &streaming);
+		run_until(r, &r->server.requests, i + 1);
+		spin(r, 5);
+		m.on_data = NULL;
+		m.responses = m.responses > 0;
+		before = m.len;
+		http_drain(m.t);
+		if (i < 2 && r->plain)
+			assert_true(m.len > before);
+		else
+			assert_int_equal(m.len, before);
+		if (i < 2)
+			assert_pattern(&m, m.len);
+		http_cancel(m.t);
+		run_until(r, &r->server.lost, i + 1);
+		assert_int_equal(m.done, 0);
+		free(m.body);
+	}
+	start(r, &all, &whole, &streaming);
+	run_until(r, &all.done, 1);
+	assert_pattern(&all, 300000);
+	free(all.body);
+}
+
 static void closes_from_within_callbacks(void **state)
 {
 	struct rig *r = *state;
@@ -1534,6 +1575,7 @@ int main(void)
 		T(the_clock_of_silence_stops_in_a_pause),
 		T(a_flood_takes_only_its_share),
 		T(closes_at_once),
+		T(hands_over_what_has_arrived_before_it_is_cancelled),
 		T(closes_from_within_callbacks),
 		T(starts_from_within_callbacks),
 		T(freed_in_every_state),
