@@ -48,7 +48,7 @@ class World:
 
     def chats(self, name):
         """What the LLM got of the client's requests of that scenario."""
-        return [r for r in self.llm.chats() if any(f"(of {name})" in str(m["content"]) for m in r["body"]["messages"])]
+        return [r for r in self.llm.chats() if any(f"(of {name})" in str(m.get("content")) for m in r["body"]["messages"])]
 
     def of(self, scenario, name):
         """What the client saw, as a list; all of them are at it at the same time, when the first is wanted."""
