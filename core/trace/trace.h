@@ -28,6 +28,10 @@ struct trace_context {
  * tracestate that is too long, the entries at its end are left out, and one that is not valid is dropped. */
 void trace_context_parse(const char *traceparent, const char *tracestate, struct trace_context *out);
 
+/* So many hexadecimal digits, 32 at most and not all 0, and a NUL. Anyone may know which come next, but they are others
+ * each time, in each process that does not fork after its first ones. Any thread. */
+void trace_random_hex(char *out, size_t digits);
+
 /* ---- spans ------------------------------------------------------------------------------------ */
 
 struct span {

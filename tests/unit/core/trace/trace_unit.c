@@ -260,6 +260,24 @@ static void a_turn_has_a_limited_number_of_spans(void **state)
 	trace_free(t);
 }
 
+/* Beyond what is drawn from the system at once. */
+static void each_request_has_a_nonce_of_its_own(void **state)
+{
+	enum { COUNT = 500 };
+	char nonces[COUNT][LABELS_NONCE_MAX + 1];
+	size_t repeated = 0;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT; i++) {
+		labels_nonce(nonces[i]);
+		assert_int_equal(strspn(nonces[i], "0123456789abcdef"), LABELS_NONCE_MAX);
+		assert_int_equal(strlen(nonces[i]), LABELS_NONCE_MAX);
+		for (size_t j = 0; j < i; j++)
+			repeated += strcmp(nonces[i], nonces[j]) == 0;
+	}
+	assert_true(repeated <= 2); /* chance */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +288,7 @@ int main(void)
 		cmocka_unit_test(a_share_of_others_is_recorded),
 		cmocka_unit_test(spans_have_the_form_of_otlp),
 		cmocka_unit_test(a_turn_has_a_limited_number_of_spans),
+		cmocka_unit_test(each_request_has_a_nonce_of_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
