@@ -443,17 +443,29 @@ static void use_slot(struct counters *c, enum counter_label label, size_t n, con
 	safe_store(slot_word(c->file, label, n, 0) - 1, 1);
 }
 
+/* How many there are: it is none of them. */
+static size_t find_member(const struct counters *c, enum counter_label label, const char *name)
+{
+	size_t n = 0;
+
+	while (n < c->member_count[label] && strcmp(c->names[label][n], name) != 0)
+		n++;
+	return n;
+}
+
 unsigned counters_member(struct counters *c, enum counter_label label, const char *name)
 {
 	char known_as[COUNTER_NAME_MAX + 1] = "";
-	size_t other = labels[label].slots - 1, n = 0;
+	size_t other = labels[label].slots - 1, n;
 
 	if (c == NULL)
 		return 0;
+	n = find_member(c, label, name); /* most are harmless as they are */
+	if (n < c->member_count[label])
+		return (unsigned)n;
 	memcpy(known_as, name, utf8_cut(name, COUNTER_NAME_MAX));
 	utf8_disarm(known_as);
-	while (n < c->member_count[label] && strcmp(c->names[label][n], known_as) != 0)
-		n++;
+	n = find_member(c, label, known_as);
 	if (n < c->member_count[label])
 		return (unsigned)n;
 	if (n == other) {
