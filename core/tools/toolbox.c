@@ -116,7 +116,7 @@ static json_t *make_definitions(const struct config *c)
 	for (const struct tool *const *t = tool_table; t < tool_table + TOOLS_MAX; t++)
 		if (!failed && (*t)->available(c))
 			failed = json_array_append_new(all, definition(*t)) < 0;
-	if (!failed && mcp_box_define(c, all) == 0 && json_array_size(all) > 0)
+	if (!failed && mcp_box_define(c, all) == 0)
 		return all;
 	json_decref(all);
 	return NULL;
@@ -130,7 +130,7 @@ json_t *toolbox_definitions(struct toolbox *b, const struct config *c)
 		b->config = config_ref((struct config *)(uintptr_t)c);
 		b->definitions = make_definitions(c);
 	}
-	return json_incref(b->definitions);
+	return json_array_size(b->definitions) > 0 ? json_incref(b->definitions) : NULL;
 }
 
 struct tool_run *toolbox_start(struct toolbox *b, const struct tool *tool, const struct tool_context *ctx,
