@@ -18,7 +18,7 @@
 #include "core/protocol/studio_request.h"
 
 #include <curl/curl.h>
-#include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -566,30 +566,43 @@ static void studio_close(struct reply *r)
 	output_flush_boundary(r->output);
 }
 
-/* Seconds with six decimals, whatever the locale; "null" below 0. */
-static void seconds(char out[32], int64_t ns)
+/* In decimal, with zeros before it where it has fewer digits. What follows it. */
+static char *write_number(char *to, uint64_t value, size_t digits)
 {
-	int64_t us = ns / 1000;
+	char text[20];
+	size_t n = 0;
+
+	do {
+		text[sizeof text - ++n] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value > 0 || n < digits);
+	return mempcpy(to, text + sizeof text - n, n);
+}
+
+/* Seconds with six decimals, whatever the locale; "null" below 0. */
+static char *write_seconds(char *to, int64_t ns)
+{
+	const uint64_t us = (uint64_t)ns / 1000;
 
 	if (ns < 0)
-		snprintf(out, 32, "null");
-	else
-		snprintf(out, 32, "%" PRId64 ".%06" PRId64, us / 1000000, us % 1000000);
+		return stpcpy(to, "null");
+	to = write_number(to, us / 1000000, 1);
+	*to++ = '.';
+	return write_number(to, us % 1000000, 6);
 }
 
 #define STATISTICS_MAX 192
 
 static size_t statistics(char out[STATISTICS_MAX], const struct usage *u)
 {
-	char ttft[32], tpot[32], total[32];
+	char *to = stpcpy(out, "[STATS]{\"tokens_decoded\": ");
 
-	seconds(ttft, u->ttft_ns);
-	seconds(tpot, u->tpot_ns);
-	seconds(total, u->total_ns < 0 ? 0 : u->total_ns);
-	return (size_t)snprintf(out, STATISTICS_MAX,
-	                        "[STATS]{\"tokens_decoded\": %" PRId64
-	                        ", \"ttft\": %s, \"tpot\": %s, \"total_time\": %s}",
-	                        u->tokens, ttft, tpot, total);
+	to = write_number(to, (uint64_t)(u->tokens > 0 ? u->tokens : 0), 1);
+	to = write_seconds(stpcpy(to, ", \"ttft\": "), u->ttft_ns);
+	to = write_seconds(stpcpy(to, ", \"tpot\": "), u->tpot_ns);
+	to = write_seconds(stpcpy(to, ", \"total_time\": "), u->total_ns < 0 ? 0 : u->total_ns);
+	to = stpcpy(to, "}");
+	return (size_t)(to - out);
 }
 
 static void studio_end(struct reply *r, const struct usage *u)
