@@ -197,7 +197,8 @@ static void add_limit_headers(const struct chat *chat)
 	char headers[ACCESS_HEADERS_MAX];
 
 	access_turn_headers(chat->access, headers);
-	connection_add_headers(chat->connection, headers);
+	if (*headers != '\0')
+		connection_add_headers(chat->connection, headers);
 }
 
 /* Asks, with an estimate of what the turn will take at most, whether its client may take a turn now; false: it was
