@@ -36,8 +36,9 @@ int history_add_answer(json_t *messages, const char *answer, size_t len, bool in
 {
 	/* It is UTF-8: checking it again takes long. */
 	json_t *text = len == 0 ? json_string(NO_ANSWER) : json_stringn_nocheck(answer, len);
-	json_t *message = json_pack("{s:s, s:o}", "role", "assistant", "content", text);
+	json_t *message = prompt_text_message("assistant", text);
 
+	json_decref(text);
 	if (message != NULL && interrupted)
 		json_object_set_new(message, "interrupted", json_true());
 	return json_array_append_new(messages, message);
@@ -52,7 +53,7 @@ static bool ends_with_answer(json_t *messages)
 
 json_t *history_messages(json_t *messages, const char *answer, size_t len, bool interrupted)
 {
-	json_t *user = json_array_get(messages, 0);
+	json_t *user = json_array_get(messages, 0), *content = json_object_get(user, "content");
 
 	drop_open_calls(messages);
 	if (len == 0 && json_array_size(messages) < 2)
@@ -60,7 +61,7 @@ json_t *history_messages(json_t *messages, const char *answer, size_t len, bool 
 	/* Results of tools without the answer to them are followed by words that say so. */
 	if (!(len == 0 && ends_with_answer(messages)) && history_add_answer(messages, answer, len, interrupted) < 0)
 		return NULL;
-	if (json_object_set_new(user, "content", prompt_content_for_history(json_object_get(user, "content"))) < 0)
+	if (!json_is_string(content) && json_object_set_new(user, "content", prompt_content_for_history(content)) < 0)
 		return NULL;
 	return json_incref(messages);
 }

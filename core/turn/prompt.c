@@ -117,20 +117,18 @@ static int add_joined(json_t *to, json_t *message)
 /* For an LLM without tools: what they found is passed on as text. */
 static int add_without_tools(json_t *to, const char *role, const json_t *content)
 {
+	const bool is_result = strcmp(role, "tool") == 0;
 	char *text = content_text(content);
+	json_t *sent;
 	int result = 0;
 
 	if (text == NULL)
 		return -1;
-	if (strcmp(role, "tool") == 0) {
-		json_t *result_text = json_sprintf("Result of a tool that was run for this question:\n%s", text);
-
-		result = result_text == NULL
-		                 ? -1
-		                 : add_joined(to, prompt_text_message("user", json_string_value(result_text)));
-		json_decref(result_text);
-	} else if (*text != '\0') {
-		result = add_joined(to, prompt_text_message(role, text));
+	if (is_result || *text != '\0') {
+		sent = is_result ? json_sprintf("Result of a tool that was run for this question:\n%s", text)
+		                 : json_string(text);
+		result = add_joined(to, prompt_text_message(is_result ? "user" : role, sent));
+		json_decref(sent);
 	}
 	free(text);
 	return result;

@@ -120,7 +120,8 @@ bool prompt_has_system(const struct prompt *p);
 /* The system prompt with {date}, {model} and {tools} filled in, where there is one. A new reference; NULL: no memory.
  */
 json_t *prompt_system_message(const struct prompt *p);
-json_t *prompt_text_message(const char *role, const char *text); /* a new reference; NULL: no memory */
+/* A new reference; NULL: no memory, or content is. */
+json_t *prompt_text_message(const char *role, json_t *content);
 
 /* The JSON body; free(). NULL: no memory. */
 char *prompt_body(const struct prompt *p, struct prompt_cache *cache, size_t *len);

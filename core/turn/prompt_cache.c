@@ -79,12 +79,12 @@ fail:
 }
 
 /* json_pack reads a format, which takes longer. */
-json_t *prompt_text_message(const char *role, const char *text)
+json_t *prompt_text_message(const char *role, json_t *content)
 {
 	json_t *message = json_object();
 
-	if (json_object_set_new_nocheck(message, "role", json_string(role)) == 0 &&
-	    json_object_set_new_nocheck(message, "content", json_string(text)) == 0)
+	if (json_object_set_new_nocheck(message, "role", json_string_nocheck(role)) == 0 &&
+	    json_object_set_nocheck(message, "content", content) == 0)
 		return message;
 	json_decref(message);
 	return NULL;
@@ -93,10 +93,10 @@ json_t *prompt_text_message(const char *role, const char *text)
 json_t *prompt_system_message(const struct prompt *p)
 {
 	char *text = system_text(p);
-	json_t *message = NULL;
+	json_t *content = text != NULL ? json_string(text) : NULL;
+	json_t *message = prompt_text_message(prompt_lacks(p, QUIRK_SYSTEM_ROLE) ? "user" : "system", content);
 
-	if (text != NULL)
-		message = prompt_text_message(prompt_lacks(p, QUIRK_SYSTEM_ROLE) ? "user" : "system", text);
+	json_decref(content);
 	free(text);
 	return message;
 }

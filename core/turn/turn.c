@@ -4,12 +4,12 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/utf8.h"
+#include "core/turn/prompt.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define NO_MEMORY "The service is out of memory. Please try again in a moment."
 #define STOPPED                                                                                                        \
@@ -274,19 +274,6 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- from outside ------------------------------------------------------------------------------ */
 
-/* Distinguishes conversations as the store does; NULL: no memory. */
-static char *sandbox_name(const struct turn *t)
-{
-	const char *thread_id = t->conversation.request.thread_id;
-	const char *run = store_id_is_short(thread_id) ? t->services->run : "";
-	static unsigned long long count;
-	char *name;
-
-	if (t->conversation.alone)
-		return asprintf(&name, "%s\n%ld\n%llu", t->services->run, (long)getpid(), ++count) < 0 ? NULL : name;
-	return asprintf(&name, "%s\n%s\n%s", run, t->conversation.subject, thread_id) < 0 ? NULL : name;
-}
-
 /* The answer goes on as if the stream of its LLM had broken off. Without memory for its text the
  * model begins again. */
 static void resume(struct turn *t, const struct resumed_answer *from)
@@ -313,6 +300,19 @@ static void begin_trace(struct turn *t, const struct trace_context *received)
 	trace_begin(t->trace, &t->span);
 }
 
+static json_t *first_messages(const struct chat_request *r)
+{
+	json_t *messages;
+
+	if (json_array_size(r->messages) > 0)
+		return json_copy(r->messages);
+	messages = json_array();
+	if (json_array_append_new(messages, prompt_text_message("user", r->content)) == 0)
+		return messages;
+	json_decref(messages);
+	return NULL;
+}
+
 struct turn *turn_new(const struct chat_services *s, struct turn_request *request)
 {
 	struct turn *t = calloc(1, sizeof *t);
@@ -336,19 +336,17 @@ struct turn *turn_new(const struct chat_services *s, struct turn_request *reques
 	c->alone = utf8_is_blank(c->request.thread_id);
 	c->subject = strdup(request->subject);
 	c->client = request->identity != NULL ? access_identity_ref(request->identity) : NULL;
-	c->sandbox = c->subject == NULL ? NULL : sandbox_name(t);
 	c->given = json_array_size(c->request.messages);
-	c->messages = c->given > 0 ? json_copy(c->request.messages)
-	                           : json_pack("[{s:s, s:O}]", "role", "user", "content", c->request.content);
+	c->messages = first_messages(&c->request);
 	t->log.request_id = strdup(request->request_id);
-	snprintf(t->log.client, sizeof t->log.client, "%s", request->client != NULL ? request->client : "");
-	t->tools.subjects = json_object();
+	if (request->client != NULL)
+		memcpy(t->log.client, request->client, strnlen(request->client, sizeof t->log.client - 1));
 	t->timer = evtimer_new(s->base, on_timer, t);
 	r = request->protocol->open(request->protocol, request->output, &c->request);
 	answer_init(&t->answer, r);
 	t->upstream.attempt = attempt_new(s->base, s->http, &t->answer, &turn_attempt_handlers, t);
-	if (c->sandbox == NULL || c->messages == NULL || t->log.request_id == NULL || t->tools.subjects == NULL ||
-	    t->timer == NULL || r == NULL || t->upstream.attempt == NULL) {
+	if (c->subject == NULL || c->messages == NULL || t->log.request_id == NULL || t->timer == NULL || r == NULL ||
+	    t->upstream.attempt == NULL) {
 		memset(&c->request, 0, sizeof c->request); /* it stays the caller's */
 		turn_free(t);
 		return NULL;

@@ -43,7 +43,7 @@ struct conversation {
 	struct access_identity *client; /* NULL: it may use everything */
 	bool alone;                     /* its thread has no name: nothing is loaded, nothing is stored */
 	char *subject;
-	char *sandbox;    /* its name for tools */
+	char *sandbox;    /* its name for tools; NULL: none has run */
 	json_t *history;  /* the turns before this one */
 	json_t *messages; /* of this turn, the user's first */
 	size_t given;     /* so many of them came with the request, as the client's whole conversation */

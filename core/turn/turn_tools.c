@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define KEEP_ALIVE_MS     10000
 #define PROGRESS_LINE_MAX 400
@@ -191,7 +192,30 @@ static void remember_as_sent(struct turn *t, const json_t *message, const struct
 	json_decref(sent);
 }
 
-enum step turn_tools(struct turn *t)
+/* Distinguishes conversations as the store does; NULL: no memory. */
+static char *sandbox_name(const struct turn *t)
+{
+	const char *thread_id = t->conversation.request.thread_id;
+	const char *run = store_id_is_short(thread_id) ? t->services->run : "";
+	static unsigned long long count;
+	char *name;
+
+	if (t->conversation.alone)
+		return asprintf(&name, "%s\n%ld\n%llu", t->services->run, (long)getpid(), ++count) < 0 ? NULL : name;
+	return asprintf(&name, "%s\n%s\n%s", run, t->conversation.subject, thread_id) < 0 ? NULL : name;
+}
+
+/* What only a turn that runs tools needs. -1: no memory. */
+static int prepare(struct turn *t)
+{
+	if (t->conversation.sandbox == NULL)
+		t->conversation.sandbox = sandbox_name(t);
+	if (t->tools.subjects == NULL)
+		t->tools.subjects = json_object();
+	return t->conversation.sandbox != NULL && t->tools.subjects != NULL ? 0 : -1;
+}
+
+static enum step start_round(struct turn *t)
 {
 	struct tool_phase *tools = &t->tools;
 	const struct attempt_outcome *o = attempt_outcome(t->upstream.attempt);
@@ -233,6 +257,11 @@ enum step turn_tools(struct turn *t)
 		return turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
 	wake_when_due(t);
 	return STEP_STAY;
+}
+
+enum step turn_tools(struct turn *t)
+{
+	return prepare(t) == 0 ? start_round(t) : turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
 }
 
 enum step turn_tools_ended(struct turn *t)
