@@ -11,6 +11,7 @@
 #include "fcgi/response.h"
 #include "fcgi/route.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -55,9 +56,10 @@ void dispatch_ids_init(struct dispatch_ids *ids)
 
 static bool is_acceptable(const char *id)
 {
-	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:~+/=@";
-	size_t len = strspn(id, allowed);
+	size_t len = 0;
 
+	while (isalnum((unsigned char)id[len]) || (id[len] != '\0' && strchr("-_.:~+/=@", id[len]) != NULL))
+		len++;
 	return len > 0 && len <= CONNECTION_ID_MAX && id[len] == '\0';
 }
 

@@ -102,12 +102,12 @@ static void set_param(struct fcgi_request_params *params, const struct param *fi
 }
 
 /* The last one of a repeated parameter counts, as in the web servers' own handling: a fastcgi_param
- * below an included list overrides it. */
-static void find_param(struct fcgi_request_params *params, const char *line)
+ * below an included list overrides it. name_len counts the = */
+static void find_param(struct fcgi_request_params *params, const char *line, size_t name_len)
 {
 	for (size_t i = 0; i < sizeof param_fields / sizeof param_fields[0]; i++)
-		if (*line == param_fields[i].name[0] && strncmp(line, param_fields[i].name, param_fields[i].len) == 0) {
-			set_param(params, &param_fields[i], line + param_fields[i].len);
+		if (param_fields[i].len == name_len && memcmp(line, param_fields[i].name, name_len) == 0) {
+			set_param(params, &param_fields[i], line + name_len);
 			return;
 		}
 }
@@ -119,13 +119,15 @@ static int take_params(struct fcgi_request *r, const FCGX_Request *fcgx, size_t 
 	r->params = (struct fcgi_request_params){.method = NULL};
 	for (char **p = fcgx->envp; *p != NULL; p++) {
 		size_t len = strlen(*p) + 1;
+		const char *equals = memchr(*p, '=', len);
 
 		if (len == 1) /* its name begins with NUL */
 			continue;
 		if (len >= room - used)
 			return -1;
 		memcpy(r->lines + used, *p, len);
-		find_param(&r->params, r->lines + used);
+		if (equals != NULL)
+			find_param(&r->params, r->lines + used, (size_t)(equals - *p) + 1);
 		used += len;
 	}
 	r->lines[used] = '\0';
