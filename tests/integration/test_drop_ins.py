@@ -234,7 +234,7 @@ def test_a_dead_worker_costs_no_request(testbed, server):
         wait_until(lambda: len(service.worker_pids()) == 2, "both workers")
 
 
-@pytest.mark.parametrize("server, status, new_id", [("nginx", 502, "[0-9a-f]{32}"), ("apache", 503, "[A-Za-z0-9+/@-]{10,}")])
+@pytest.mark.parametrize("server, status, new_id", [("nginx", 502, "[0-9]+-[0-9]+-[0-9.]+"), ("apache", 503, "[A-Za-z0-9+/@-]{10,}")])
 def test_an_absent_service_is_said_in_json(testbed, server, status, new_id):
     service = testbed.service()
     root, prefix = service.host_of(server), service.nginx.prefix
