@@ -46,6 +46,7 @@ static const char *const texts[STATEMENTS] = {
 	[SQL_SIZE] =
 		"SELECT count(*), coalesce(sum(number - first + 1), 0), coalesce(sum(bytes), 0),"
 		" coalesce(min(at_ms), 0) FROM history WHERE id IN (" LAST_TURNS ")",
+	[SQL_KEYS] = "SELECT DISTINCT key FROM history WHERE key >= ?1 ORDER BY key LIMIT ?2",
 	[SQL_COUNT] = "SELECT count(*) FROM (SELECT DISTINCT key, thread FROM history WHERE thread > 0)",
 };
 
@@ -130,6 +131,7 @@ void database_end_reading(struct database *db)
 int database_begin_writing(struct database *db, struct err *e)
 {
 	db->top_known = false;
+	db->deleted = false;
 	return database_run(db, SQL_BEGIN_WRITING, e);
 }
 
@@ -160,6 +162,23 @@ void database_checkpoint(struct database *db)
 	db->wal_pages = 0;
 }
 
+/* ---- versions ---- */
+
+uint32_t database_touch(struct database *db, const struct thread_key *k)
+{
+	return db->versions != NULL ? versions_touch(db->versions, database_key(k)) : VERSIONS_UNKNOWN;
+}
+
+uint32_t database_committed(const struct database *db)
+{
+	return db->versions != NULL && !db->deleted ? versions_committed(db->versions) : 0;
+}
+
+uint32_t database_now(struct database *db)
+{
+	return db->versions != NULL ? versions_now(db->versions) : 0;
+}
+
 /* ---- keys and limits ---- */
 
 struct thread_key database_thread_key(const struct database *db, const struct store_key *k)
@@ -188,6 +207,14 @@ int64_t database_key(const struct thread_key *k)
 	const uint64_t first = 0xcbf29ce484222325, thread = spread(hash(hash(first, k->subject), k->thread_id));
 
 	return (int64_t)((thread & ~(uint64_t)KEY_RUN_MASK) | (spread(hash(first, k->run)) & KEY_RUN_MASK));
+}
+
+int64_t database_key_of(const char *run, const struct store_key *k)
+{
+	const struct thread_key key = {
+		.subject = k->subject, .thread_id = k->thread_id, .run = store_id_is_short(k->thread_id) ? run : ""};
+
+	return database_key(&key);
 }
 
 void database_bind_key(sqlite3_stmt *s, const struct thread_key *k)
@@ -320,6 +347,7 @@ json_t *database_load(struct database *db, const struct store_key *k, int64_t no
 		if (t != NULL && (t->last >= range.last || read_turns(db, &key, t, e) == 0))
 			turns = json_copy(t->turns);
 	}
+	db->thread = (struct database_thread){.turns = (int64_t)json_array_size(turns), .at_ms = range.at_ms};
 	if (turns != NULL)
 		return turns;
 	if (t != NULL)
@@ -419,6 +447,8 @@ int database_append_to(struct database *db, const struct thread_key *k, struct r
 	range->bytes += (int64_t)len;
 	if (now_ms > range->at_ms)
 		range->at_ms = now_ms;
+	db->thread = (struct database_thread){
+		.turns = range->last - range->first + 1, .at_ms = range->at_ms, .before = database_touch(db, k)};
 	return insert(db, k, range, messages, len, e);
 }
 
@@ -448,6 +478,8 @@ int64_t database_delete_thread(struct database *db, const struct thread_key *k, 
 
 	if (s == NULL || database_find_top(db, e) < 0)
 		return -1;
+	database_touch(db, k);
+	db->deleted = true;
 	database_bind_key(s, k);
 	code = database_step(db, s, "cannot be written", e);
 	database_done(s);
@@ -471,6 +503,11 @@ int database_mark(struct database *db, int64_t deleted_threads, struct err *e)
 	code = database_step(db, s, "cannot be written", e);
 	database_done(s);
 	return code < 0 ? -1 : 0;
+}
+
+const struct database_thread *database_last_thread(const struct database *db)
+{
+	return &db->thread;
 }
 
 int64_t database_pages(struct database *db, bool free, struct err *e)

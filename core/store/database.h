@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct database;
+struct versions;
 
 /* run: short ids (store_id_is_short) belong to one run of the service and are not seen by
  * another. Makes the file (0600, its directory must exist) where create is set. */
@@ -25,6 +26,25 @@ void database_close(struct database *db); /* NULL is fine */
 bool database_is_lost(const struct database *db);
 /* Its name now belongs to another file, or to none. */
 bool database_has_moved(struct database *db);
+
+/* From now on all that this connection writes is in that table of versions (versions.h), which must outlive it. -1 with
+ * e: there is none as things stand; database_tend_versions tries again. */
+int database_share_versions(struct database *db, struct versions *v, struct err *e);
+/* Often: fills the table, a little each time, and makes it again if it is gone. 1: there is more to do soon, 0: there
+ * is not, -1 with e: it cannot be used. */
+int database_tend_versions(struct database *db, struct err *e);
+/* The number of the transaction that was committed last, by this connection; 0: not known, or it deleted threads. */
+uint32_t database_committed(const struct database *db);
+uint32_t database_now(struct database *db); /* versions_now */
+/* The hash of a thread's key, by which the table knows it. */
+int64_t database_key_of(const char *run, const struct store_key *k);
+
+/* Of the last thread that was loaded, or to which was appended. */
+struct database_thread {
+	int64_t turns, at_ms; /* how many it has; when the last one was stored */
+	uint32_t before;      /* the number of the transaction that changed it before this one; VERSIONS_UNKNOWN */
+};
+const struct database_thread *database_last_thread(const struct database *db);
 
 /* The turns of a thread, oldest first, as an array of arrays: a new reference. A turn that
  * cannot be read is left out. NULL with e. */

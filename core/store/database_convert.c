@@ -79,17 +79,18 @@ static sqlite3_stmt *prepare(struct database *db, const char *sql, struct err *e
 	return s;
 }
 
-static bool has_table(struct database *db, const struct layout *l)
+/* 1: it is there, 0: it is not, -1: that cannot be read. */
+static int has_table(struct database *db, const struct layout *l)
 {
 	sqlite3_stmt *s = prepare(db, "SELECT 1 FROM sqlite_schema WHERE name = ?1", NULL);
-	bool found;
+	int code;
 
 	if (s == NULL)
-		return false;
+		return -1;
 	database_bind_text(s, 1, l->table);
-	found = sqlite3_step(s) == SQLITE_ROW;
+	code = sqlite3_step(s);
 	sqlite3_finalize(s);
-	return found;
+	return code == SQLITE_ROW ? 1 : code == SQLITE_DONE ? 0 : -1;
 }
 
 /* ---- begin and end ---- */
@@ -103,7 +104,7 @@ int database_begin_conversion(struct database *db, struct err *e)
 		sqlite3_stmt *s;
 		int code;
 
-		if (!has_table(db, &layouts[i]))
+		if (has_table(db, &layouts[i]) <= 0)
 			continue;
 		s = prepare(db, layouts[i].last_row, e);
 		if (s == NULL)
@@ -173,7 +174,7 @@ static void drop(struct database *db, const struct conversion *c)
 void database_check_former(struct database *db)
 {
 	for (size_t i = 0; i < LAYOUTS && db->conversion == NULL; i++) {
-		struct conversion *c = has_table(db, &layouts[i]) ? conversion_new(db, &layouts[i]) : NULL;
+		struct conversion *c = has_table(db, &layouts[i]) > 0 ? conversion_new(db, &layouts[i]) : NULL;
 		int code;
 
 		if (c == NULL)
@@ -188,6 +189,22 @@ void database_check_former(struct database *db)
 			drop(db, c);
 		database_end_conversion(db);
 	}
+}
+
+bool database_has_former(struct database *db)
+{
+	int found = 0;
+
+	for (size_t i = 0; i < LAYOUTS && found == 0; i++) {
+		found = has_table(db, &layouts[i]);
+		if (found > 0) {
+			sqlite3_stmt *s = prepare(db, layouts[i].next, NULL);
+
+			found = s == NULL || sqlite3_step(s) != SQLITE_DONE;
+			sqlite3_finalize(s);
+		}
+	}
+	return found != 0;
 }
 
 bool database_is_converting(const struct database *db)
@@ -246,6 +263,7 @@ static int64_t move_turns(struct database *db, struct conversion *c, const struc
 
 	if (database_range(db, k, &range, e) < 0)
 		return -1;
+	database_touch(db, k);
 	if (range.last == 0)
 		range.created_ms = created_ms;
 	if (range.last == 0 && c->steps[COPY] != NULL) {

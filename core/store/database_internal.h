@@ -5,6 +5,7 @@
 
 #include "core/store/database.h"
 #include "core/store/turn_cache.h"
+#include "core/store/versions.h"
 
 #include <sqlite3.h>
 
@@ -37,6 +38,7 @@ enum statement {
 	SQL_SHOW,
 	SQL_SIZE,
 	SQL_COUNT,
+	SQL_KEYS,
 	STATEMENTS,
 };
 
@@ -54,8 +56,12 @@ struct database {
 	 * row is wrong, if nobody has corrected it since */
 	bool counted, must_count;
 	int64_t miscounted, corrections;
-	int64_t evicted;               /* since database_take_evicted */
-	struct conversion *conversion; /* NULL: there is nothing of a former layout to convert, so far as is known */
+	int64_t evicted;                /* since database_take_evicted */
+	struct conversion *conversion;  /* NULL: there is nothing of a former layout to convert, so far as is known */
+	struct versions *versions;      /* NULL: none are shared, as is */
+	struct shared_versions *shared; /* database_versions.c's */
+	struct database_thread thread;  /* of the last load or append */
+	bool deleted;                   /* threads, since database_begin_writing */
 	/* of the last row, read once in each transaction that writes */
 	bool top_known;
 	int64_t top, threads;
@@ -137,6 +143,12 @@ int database_begin_conversion(struct database *db, struct err *e);
 void database_end_conversion(struct database *db);
 #define DATABASE_CACHE_SIZE    "PRAGMA cache_size = -512"
 #define DATABASE_NOT_CONVERTED "cannot be converted to the layout of this version"
+
+/* Whether programs of a former layout have turns that were not moved. */
+bool database_has_former(struct database *db);
+
+/* Before a thread's rows change, in a transaction that writes; versions_touch. */
+uint32_t database_touch(struct database *db, const struct thread_key *k);
 
 /* Numbers that are rarely written; 0 where there is none. */
 #define STATE_SWEPT_LONG      "passed_long"    /* no thread with a long id has its last turn in this row */

@@ -233,6 +233,9 @@ void database_close(struct database *db)
 	for (int i = 0; i < STATEMENTS; i++)
 		sqlite3_finalize(db->statements[i]);
 	sqlite3_close(db->sqlite);
+	if (db->versions != NULL)
+		versions_detach(db->versions);
+	free(db->shared);
 	turn_cache_free(db->cache);
 	free(db->file);
 	free(db->run);

@@ -5,6 +5,7 @@
 #include "core/base/log.h"
 #include "core/store/transaction.h"
 #include "core/store/database.h"
+#include "core/store/versions.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -19,7 +20,7 @@
 #define SWEEP_MS        60000
 #define SWEEP_THREADS   200 /* in one transaction, so that no turn waits for long */
 #define IDLE_MS         200 /* without a job before a log that has grown is moved: */
-#define CONVERT_MS      5   /* between two steps of a conversion, so that other processes can write */
+#define CONVERT_MS      5   /* between two steps of a conversion, or of filling the table of versions */
 #define PROGRESS_MS     10000
 #define WAL_PAGES_IDLE  1000 /* rarely, because the next turn after it waits for the disk, */
 #define WAL_PAGES_MAX   4000 /* and at the latest at 16 MiB, even if turns wait */
@@ -30,6 +31,7 @@
 
 struct db_thread {
 	char *file, *run;
+	struct versions *versions;
 	void (*done)(void *arg);
 	void *arg;
 	pthread_t thread;
@@ -49,6 +51,8 @@ struct db_thread {
 	int64_t converted;  /* turns of a former layout, of which the end is not yet logged */
 	int64_t convert_ms, progress_ms;
 	bool converted_once;
+	bool filling, versions_failed; /* the table of versions, which is not complete yet; cannot be used */
+	int64_t fill_ms;
 	int64_t evicted_ms, moved_check_ms, logged_ms, reopen_ms, pause_ms, sweep_ms;
 	int64_t gather_until_ns; /* nothing is stored before that */
 	int gather_tries;
@@ -96,6 +100,15 @@ static bool has_moved(struct db_thread *t)
 	return database_has_moved(t->db);
 }
 
+/* e NULL: it can be used. */
+static void note_versions(struct db_thread *t, const struct err *e)
+{
+	if (e != NULL && !t->versions_failed)
+		log_event(LOG_THREADS_VERSIONS, L_STR("error", e->text),
+		          L_STR("effect", "every turn reads its conversation from the database"));
+	t->versions_failed = e != NULL;
+}
+
 static bool ensure_database(struct db_thread *t)
 {
 	struct err e = ERR_INIT;
@@ -111,8 +124,10 @@ static bool ensure_database(struct db_thread *t)
 	if (clock_mono_ms() < t->reopen_ms)
 		return false;
 	t->db = database_open(t->file, t->run, true, &e);
-	if (t->db != NULL)
+	if (t->db != NULL) {
+		note_versions(t, database_share_versions(t->db, t->versions, &e) < 0 ? &e : NULL);
 		return true;
+	}
 	note_state(t, &e);
 	lose(t);
 	return false;
@@ -212,6 +227,21 @@ static void sweep(struct db_thread *t, const struct store_limits *limits)
 		log_event(LOG_THREADS_EXPIRED, L_INT("count", deleted));
 }
 
+/* A step, if one is due. */
+static void tend_versions(struct db_thread *t)
+{
+	struct err e = ERR_INIT;
+	int more;
+
+	if (t->db == NULL || (t->filling && clock_mono_ms() < t->fill_ms))
+		return;
+	more = database_tend_versions(t->db, &e);
+	t->filling = more > 0;
+	t->fill_ms = clock_mono_ms() + CONVERT_MS;
+	if (more < 0 || versions_is_attached(t->versions))
+		note_versions(t, more < 0 ? &e : NULL);
+}
+
 static void note_evicted(struct db_thread *t)
 {
 	t->evicted += t->db != NULL ? database_take_evicted(t->db) : 0;
@@ -232,6 +262,8 @@ static int64_t sleep_ms(const struct db_thread *t)
 
 		return convert_ms < 0 ? 0 : convert_ms;
 	}
+	if (t->db != NULL && t->filling)
+		return CONVERT_MS;
 	if (t->db == NULL || left_ms > SWEEP_MS)
 		return SWEEP_MS;
 	if (database_wal_pages(t->db) > WAL_PAGES_IDLE || left_ms < IDLE_MS)
@@ -318,10 +350,12 @@ static void *run(void *arg)
 
 	pthread_setname_np(pthread_self(), "conversations");
 	ensure_database(t);
+	tend_versions(t);
 	while (next_jobs(t, &jobs, &limits)) {
 		run_jobs(t, &jobs, &limits);
 		convert(t);
 		sweep(t, &limits);
+		tend_versions(t);
 		note_evicted(t);
 		if (t->db != NULL && database_wal_pages(t->db) > (t->idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX))
 			database_checkpoint(t->db);
@@ -359,6 +393,7 @@ static void release(struct db_thread *t)
 {
 	free(t->file);
 	free(t->run);
+	versions_free(t->versions);
 	free(t);
 }
 
@@ -378,7 +413,8 @@ struct db_thread *db_thread_new(const char *file, const char *run_name, const st
 	STAILQ_INIT(&t->finished);
 	t->file = strdup(file);
 	t->run = strdup(run_name);
-	if (t->file == NULL || t->run == NULL)
+	t->versions = versions_new(file);
+	if (t->file == NULL || t->run == NULL || t->versions == NULL)
 		err_set(e, "no memory for the conversations");
 	else if (start(t, e) == 0)
 		return t;
@@ -420,6 +456,11 @@ void db_thread_take_finished(struct db_thread *t, struct db_jobs *done)
 	pthread_mutex_lock(&t->lock);
 	STAILQ_CONCAT(done, &t->finished);
 	pthread_mutex_unlock(&t->lock);
+}
+
+struct versions *db_thread_versions(struct db_thread *t)
+{
+	return t->versions;
 }
 
 void db_thread_set_limits(struct db_thread *t, const struct store_limits *limits)

@@ -7,7 +7,7 @@
 #define TT_STORE_DB_THREAD_H
 
 #include "core/base/err.h"
-#include "core/store/store.h"
+#include "core/store/database.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -26,6 +26,11 @@ struct db_job {
 	char *response;
 	bool found;    /* what was to be deleted */
 	json_t *turns; /* of a load; NULL: it failed */
+	/* What is known of the thread since that transaction, or as of it; 0: nothing. */
+	uint32_t number;
+	struct database_thread thread;
+	size_t weight; /* of turns, or messages: turn_cache_weight */
+	bool is_cut;   /* messages are not what was stored */
 	struct err err;
 };
 STAILQ_HEAD(db_jobs, db_job);
@@ -43,6 +48,9 @@ void db_thread_free(struct db_thread *t, struct db_jobs *left);
 void db_thread_submit(struct db_thread *t, struct db_jobs *jobs);
 /* The jobs that are finished. */
 void db_thread_take_finished(struct db_thread *t, struct db_jobs *done);
+
+/* Which threads were written: versions_find may be called from any thread. */
+struct versions *db_thread_versions(struct db_thread *t);
 
 void db_thread_set_limits(struct db_thread *t, const struct store_limits *limits);
 

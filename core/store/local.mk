@@ -7,8 +7,11 @@ libttagent_a_SOURCES += \
 	core/store/database_internal.h \
 	core/store/database_open.c \
 	core/store/database_sweep.c \
+	core/store/database_versions.c \
 	core/store/db_thread.c \
 	core/store/db_thread.h \
+	core/store/recent.c \
+	core/store/recent.h \
 	core/store/redis_turns.c \
 	core/store/redis_turns.h \
 	core/store/store.c \
@@ -26,4 +29,6 @@ libttagent_a_SOURCES += \
 	core/store/turn_cache.c \
 	core/store/turn_cache.h \
 	core/store/turn_cut.c \
-	core/store/turn_cut.h
+	core/store/turn_cut.h \
+	core/store/versions.c \
+	core/store/versions.h

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conversations in an SQLite file, which other processes may share: the loop's side of it.
- * A thread of its own (db_thread) opens the file and does all that may block. */
+ * A thread of its own (db_thread) opens the file and does all that may block. What is known without reading the file,
+ * because nobody has written to the thread, or not since (versions.h), is answered without that thread. */
 #include "core/store/database.h"
 #include "core/store/db_thread.h"
+#include "core/store/recent.h"
+#include "core/store/versions.h"
+
+#include "core/base/clock.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,6 +16,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#define RECENT_BYTES (4u << 20)
+#define UNSAVED      1024
+
 struct request {
 	struct store_request base;
 	struct db_job job;       /* the database thread's until it is done */
@@ -18,6 +26,8 @@ struct request {
 	store_saved_fn *saved;
 	store_deleted_fn *deleted;
 	void *arg;
+	struct sqlite *store;
+	int64_t hash; /* of the key */
 };
 
 struct sqlite {
@@ -27,6 +37,12 @@ struct sqlite {
 	struct event *ready;
 	struct db_jobs new_jobs; /* of this iteration of the loop, at whose end all are handed over */
 	struct event *hand_over;
+	struct db_jobs known; /* loads that need no thread */
+	struct store_limits limits;
+	char *run;
+	struct versions *versions; /* the database thread's */
+	struct recent *recent;
+	unsigned unsaved[UNSAVED]; /* by the hash: requests that write and are not done */
 };
 
 static struct request *request_of(struct db_job *job)
@@ -45,10 +61,70 @@ static void request_free(struct request *r)
 	free(r);
 }
 
+static bool writes(const struct request *r)
+{
+	return r->job.messages != NULL || r->job.deletes;
+}
+
+static unsigned *unsaved(struct sqlite *s, int64_t hash)
+{
+	return &s->unsaved[((uint64_t)hash >> 32) % UNSAVED];
+}
+
+/* ---- what is known ---- */
+
+/* What the database thread found, or stored. */
+static void remember(const struct request *r)
+{
+	struct recent *recent = r->store->recent;
+	const struct db_job *job = &r->job;
+	const struct store_key k = {.subject = job->subject, .thread_id = job->thread_id};
+	const struct recent_thread *before = recent_find(recent, r->hash, &k);
+	const struct recent_thread t = {.turns = job->thread.turns, .at_ms = job->thread.at_ms, .number = job->number};
+	const size_t len = job->text != NULL ? strlen(job->text) : 0;
+
+	if (err_is_set(&job->err) || job->number == 0 || job->is_cut || job->deletes)
+		recent_drop(recent, r->hash, &k);
+	else if (!writes(r))
+		recent_put(recent, r->hash, &k, &t, job->turns, job->weight);
+	else if (t.turns == 1 && len <= RECENT_TEXT_MAX)
+		recent_put_text(recent, r->hash, &k, &t, job->text, len);
+	else if (before != NULL && job->thread.before <= before->number && before->turns + 1 == t.turns)
+		recent_add(recent, r->hash, &k, &t, job->messages, job->weight);
+	else
+		recent_drop(recent, r->hash, &k);
+}
+
+/* The turns of a thread, a new reference; NULL: only the database knows. */
+static json_t *known_turns(struct sqlite *s, int64_t hash, const struct store_key *k)
+{
+	const struct recent_thread *t;
+	struct version version;
+	int64_t idle_ms;
+
+	if (*unsaved(s, hash) > 0 || !versions_find(s->versions, hash, clock_mono_ms(), &version))
+		return NULL;
+	if (version.never)
+		return json_array();
+	t = recent_find(s->recent, hash, k);
+	if (t == NULL || t->number < version.since)
+		return NULL;
+	idle_ms = store_id_is_short(k->thread_id) ? s->limits.short_id_idle_ms : s->limits.expire_ms;
+	if (idle_ms > 0 && t->at_ms < clock_wall_ms() - idle_ms)
+		return json_array();
+	return recent_turns(s->recent, hash, k);
+}
+
+/* ---- requests ---- */
+
 static void answer(struct request *r)
 {
 	const struct err *e = err_is_set(&r->job.err) ? &r->job.err : NULL;
 
+	if (r->job.subject != NULL)
+		remember(r);
+	if (writes(r))
+		--*unsaved(r->store, r->hash);
 	if (r->loaded != NULL)
 		r->loaded(r->arg, r->job.turns, e);
 	else if (r->saved != NULL)
@@ -105,16 +181,19 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
 static void on_hand_over(evutil_socket_t fd, short what, void *arg)
 {
 	struct sqlite *s = arg;
-	struct db_jobs refused = STAILQ_HEAD_INITIALIZER(refused);
+	struct db_jobs refused = STAILQ_HEAD_INITIALIZER(refused), known = STAILQ_HEAD_INITIALIZER(known);
 	struct db_job *job;
 
 	(void)fd;
 	(void)what;
-	db_thread_submit(s->thread, &s->new_jobs);
+	if (!STAILQ_EMPTY(&s->new_jobs)) /* it would wake the thread */
+		db_thread_submit(s->thread, &s->new_jobs);
 	STAILQ_CONCAT(&refused, &s->new_jobs);
 	STAILQ_FOREACH(job, &refused, next)
 	err_set(&job->err, "too many turns wait for the conversations' database");
 	answer_all(&refused);
+	STAILQ_CONCAT(&known, &s->known);
+	answer_all(&known);
 }
 
 static struct request *request_new(struct sqlite *s, const struct store_key *k, void *arg)
@@ -125,6 +204,8 @@ static struct request *request_new(struct sqlite *s, const struct store_key *k, 
 		return NULL;
 	r->base.ops = s->base.ops;
 	r->arg = arg;
+	r->store = s;
+	r->hash = database_key_of(s->run, k);
 	r->job.subject = strdup(k->subject);
 	r->job.thread_id = strdup(k->thread_id);
 	if (r->job.subject != NULL && r->job.thread_id != NULL)
@@ -138,6 +219,8 @@ static struct store_request *submit(struct sqlite *s, struct request *r)
 	if (STAILQ_EMPTY(&s->new_jobs))
 		event_active(s->hand_over, EV_TIMEOUT, 0);
 	STAILQ_INSERT_TAIL(&s->new_jobs, &r->job, next);
+	if (writes(r))
+		++*unsaved(s, r->hash);
 	return &r->base;
 }
 
@@ -145,12 +228,24 @@ static struct store_request *sqlite_load(struct store *store, const struct store
                                          void *arg)
 {
 	struct sqlite *s = (struct sqlite *)store;
-	struct request *r = request_new(s, k, arg);
+	json_t *turns = known_turns(s, database_key_of(s->run, k), k);
+	struct request *r = turns != NULL ? calloc(1, sizeof *r) : request_new(s, k, arg);
 
-	if (r == NULL)
+	if (r == NULL) {
+		json_decref(turns);
 		return NULL;
+	}
 	r->loaded = done;
-	return submit(s, r);
+	if (turns == NULL)
+		return submit(s, r);
+	r->base.ops = s->base.ops;
+	r->arg = arg;
+	r->job.turns = turns;
+	counters_add(s->limits.counters, COUNTER_THREADS_KNOWN, 1);
+	if (STAILQ_EMPTY(&s->known))
+		event_active(s->hand_over, EV_TIMEOUT, 0);
+	STAILQ_INSERT_TAIL(&s->known, &r->job, next);
+	return &r->base;
 }
 
 static struct store_request *sqlite_append(struct store *store, const struct store_key *k, json_t *messages,
@@ -196,7 +291,10 @@ static void sqlite_cancel(struct store_request *request)
 
 static void sqlite_configure(struct store *store, const struct store_limits *limits)
 {
-	db_thread_set_limits(((struct sqlite *)store)->thread, limits);
+	struct sqlite *s = (struct sqlite *)store;
+
+	s->limits = *limits;
+	db_thread_set_limits(s->thread, limits);
 }
 
 static void sqlite_free(struct store *store)
@@ -210,6 +308,9 @@ static void sqlite_free(struct store *store)
 	}
 	free_all(&left);
 	free_all(&s->new_jobs);
+	free_all(&s->known);
+	recent_free(s->recent);
+	free(s->run);
 	if (s->ready != NULL)
 		event_free(s->ready);
 	if (s->hand_over != NULL)
@@ -229,16 +330,23 @@ static struct store *sqlite_open(const struct store_place *place, const struct s
 	}
 	s->base.ops = &store_sqlite;
 	STAILQ_INIT(&s->new_jobs);
+	STAILQ_INIT(&s->known);
+	s->limits = *limits;
+	s->run = strdup(place->run);
+	s->recent = recent_new(RECENT_BYTES);
 	s->hand_over = event_new(place->base, -1, 0, on_hand_over, s);
 	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->fd < 0)
 		err_set_errno(e, errno, "eventfd");
 	else
 		s->ready = event_new(place->base, s->fd, EV_READ | EV_PERSIST, on_ready, s);
-	if (s->hand_over != NULL && s->ready != NULL && event_add(s->ready, NULL) == 0)
+	if (s->hand_over != NULL && s->run != NULL && s->recent != NULL && s->ready != NULL &&
+	    event_add(s->ready, NULL) == 0)
 		s->thread = db_thread_new(place->path, place->run, limits, on_done, s, e);
-	if (s->thread != NULL)
+	if (s->thread != NULL) {
+		s->versions = db_thread_versions(s->thread);
 		return &s->base;
+	}
 	err_set(e, "no memory for the conversations");
 	sqlite_free(&s->base);
 	return NULL;

@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/json_dump.h"
+#include "core/store/turn_cache.h"
 #include "core/store/turn_cut.h"
 
 #include <stdlib.h>
@@ -58,14 +59,15 @@ static void take_loads(struct db_jobs *jobs, struct db_jobs *transaction)
 }
 
 /* Here and not on the loop, which a long turn would hold. NULL: no memory. */
-static char *encode(const json_t *messages, const struct store_limits *limits)
+static char *encode(struct db_job *job, const struct store_limits *limits)
 {
 	struct buf text = BUF_INIT(SIZE_MAX / 4);
 	json_t *cut;
-	int failed = json_dump(&text, messages);
+	int failed = json_dump(&text, job->messages);
 
 	if (failed == 0 && limits->turn_bytes > 0 && text.len > limits->turn_bytes) {
-		cut = turn_cut(messages, text.len, limits);
+		job->is_cut = true;
+		cut = turn_cut(job->messages, text.len, limits);
 		buf_reset(&text);
 		failed = json_dump(&text, cut);
 		json_decref(cut);
@@ -88,7 +90,7 @@ int transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, bool sto
 	for (;
 	     count < TRANSACTION_MAX && bytes < TRANSACTION_BYTES && (job = STAILQ_FIRST(jobs)) != NULL && writes(job);
 	     count++) {
-		job->text = job->deletes ? NULL : encode(job->messages, limits);
+		job->text = job->deletes ? NULL : encode(job, limits);
 		bytes += job->text != NULL ? strlen(job->text) : 0;
 		STAILQ_REMOVE_HEAD(jobs, next);
 		STAILQ_INSERT_TAIL(transaction, job, next);
@@ -101,6 +103,7 @@ int transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, bool sto
 static void load_all(struct database *db, struct db_jobs *transaction, const struct store_limits *limits)
 {
 	struct err e = ERR_INIT;
+	uint32_t number = database_now(db);
 	bool together = database_begin_reading(db, &e) == 0;
 	struct db_job *job;
 
@@ -112,6 +115,13 @@ static void load_all(struct database *db, struct db_jobs *transaction, const str
 			job->err = e;
 		else if (!err_is_set(&job->err))
 			job->turns = database_load(db, &k, clock_wall_ms(), limits, &job->err);
+		if (job == STAILQ_FIRST(transaction) && database_now(db) != number)
+			number = 0;
+		if (job->turns != NULL) {
+			job->number = number;
+			job->thread = *database_last_thread(db);
+			job->weight = turn_cache_weight(job->turns);
+		}
 	}
 	if (together)
 		database_end_reading(db);
@@ -129,7 +139,11 @@ static int write_one(struct database *db, struct db_job *job, const struct store
 		return database_delete(db, &k, job->response, clock_wall_ms(), limits, &job->found, e);
 	if (job->text == NULL)
 		return err_set(e, "no memory for a turn");
-	return database_append(db, &k, job->text, strlen(job->text), clock_wall_ms(), limits, e);
+	if (database_append(db, &k, job->text, strlen(job->text), clock_wall_ms(), limits, e) < 0)
+		return -1;
+	job->thread = *database_last_thread(db);
+	job->weight = turn_cache_weight(job->messages);
+	return 0;
 }
 
 static int commit(struct database *db, const struct store_limits *limits, struct err *e)
@@ -144,10 +158,10 @@ static void write_alone(struct database *db, struct db_job *job, const struct st
 {
 	if (database_begin_writing(db, &job->err) < 0)
 		return;
-	if (write_one(db, job, limits, &job->err) == 0)
-		commit(db, limits, &job->err);
-	else
+	if (write_one(db, job, limits, &job->err) < 0)
 		database_roll_back(db);
+	else if (commit(db, limits, &job->err) == 0)
+		job->number = database_committed(db);
 }
 
 /* Whether all is stored; else e is set, and whether each of them may be tried alone. */
@@ -164,7 +178,11 @@ static bool write_together(struct database *db, struct db_jobs *transaction, con
 		database_roll_back(db);
 		return false;
 	}
-	return commit(db, limits, e) == 0;
+	if (commit(db, limits, e) < 0)
+		return false;
+	STAILQ_FOREACH(job, transaction, next)
+	job->number = database_committed(db);
+	return true;
 }
 
 static void write_all(struct database *db, struct db_jobs *transaction, const struct store_limits *limits)

@@ -487,8 +487,8 @@ static int remove_directory(const char *directory)
 {
 	char file[200];
 
-	for (const char *const *end = (const char *const[]){"", "-wal", "-shm", "-reserve", NULL}; *end != NULL;
-	     end++) {
+	for (const char *const *end = (const char *const[]){"", "-wal", "-shm", "-reserve", "-versions", NULL};
+	     *end != NULL; end++) {
 		snprintf(file, sizeof file, "%s/threads.db%s", directory, *end);
 		unlink(file);
 	}

@@ -80,6 +80,49 @@ def test_workers_share_what_they_remember(testbed):
         assert said(llm) == words[: n + 1]
 
 
+def metric(service, name):
+    text = service.http.get("/metrics").text
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name) and not line.startswith("#"))
+
+
+def test_many_threads_over_all_workers(testbed):
+    """Turns of many threads in turns, each right after the one before: none is missed, and most are known without the database."""
+    service, llm = testbed.one({"text": ["yes"]}, workers=2)
+    chance, words, wrong = random.Random(5), {f"a-longer-name-{n}": [] for n in range(24)}, []
+
+    def talk(threads):
+        for _ in range(40):
+            thread = chance.choice(threads)
+            words[thread].append(f"{thread} {len(words[thread])}")
+            if not service.chat(words[thread][-1], thread).whole:
+                wrong.append(thread)
+
+    talkers = [threading.Thread(target=talk, args=(list(words)[i::6],)) for i in range(6)]
+    for t in talkers:
+        t.start()
+    for t in talkers:
+        t.join()
+    assert not wrong
+    for chat in llm.chats():
+        user = [m["content"] for m in chat["body"]["messages"] if m["role"] == "user"]
+        thread = user[0].split()[0]
+        assert user == words[thread][:len(user)] and len(user) == int(user[-1].split()[1]) + 1
+    assert metric(service, "tt_agent_threads_known_total") > 0
+
+
+def test_what_another_program_deletes_is_gone(testbed):
+    service, llm = testbed.one({"text": ["yes"]}, workers=2)
+    for word in ("one", "two"):
+        assert service.chat(word, LONG).whole
+    database = sqlite3.connect(service.directory / "threads.db", isolation_level=None)
+    database.execute("DELETE FROM history WHERE number = 2 AND thread_id = ?", (LONG,))
+    database.close()
+    for _ in range(2):
+        assert service.chat("three", "another-long-name").whole
+    assert service.chat("four", LONG).whole
+    assert "two" not in said(llm)
+
+
 @pytest.mark.parametrize("setting, param", [(None, "REMOTE_USER"), ("http.subject_header=X-Studio-User", "HTTP_X_STUDIO_USER")])
 def test_users_that_the_web_server_authenticates_are_apart(testbed, setting, param):
     """Case 34: memory keyed by thread alone leaks between users."""

@@ -74,10 +74,12 @@ unit_tests = \
 	tests/unit/core/status/status_faults_unit \
 	tests/unit/core/status/status_unit \
 	tests/unit/core/store/database_unit \
+	tests/unit/core/store/store_known_unit \
 	tests/unit/core/store/store_memory_unit \
 	tests/unit/core/store/store_redis_unit \
 	tests/unit/core/store/store_unit \
 	tests/unit/core/store/turn_cache_unit \
+	tests/unit/core/store/versions_unit \
 	tests/unit/core/stream/calls_unit \
 	tests/unit/core/stream/chunk_unit \
 	tests/unit/core/stream/error_report_unit \

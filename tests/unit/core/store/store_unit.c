@@ -78,7 +78,7 @@ static int setup_sqlite(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const ends[] = {"", "-wal", "-shm", "-reserve", ".away"};
+	static const char *const ends[] = {"", "-wal", "-shm", "-reserve", "-versions", ".away"};
 	struct fixture *f = *state;
 	char path[256];
 

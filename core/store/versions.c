@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/store/versions.h"
+
+#include "core/base/clock.h"
+#include "core/base/process.h"
+#include "core/status/safe_read.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAGIC            0x736e6f6973726576 /* "versions" */
+#define LAYOUT           1
+#define SLOT_BITS        20
+#define SLOTS            (1u << SLOT_BITS)
+#define CLEARED_AT_ONCE  (1u << 16)
+#define HEADER_WORDS     6 /* of the WAL index; it is there twice */
+#define WAL_VERSION      3007000
+#define MOVED_CHECK_MS   500
+#define FOREIGN_PAUSE_MS 10000 /* after a commit of another program, which is likely to make more */
+#define FILLING_MS       2000  /* a process that fills has died if it did nothing for so long */
+#define LAST_NUMBER      (UINT32_MAX - 65536)
+#define FULL             (SLOTS / 2) /* slots: then the table is filled again, as threads were deleted meanwhile */
+
+/* The WAL index header of one state of the database; zeros: none. */
+struct header {
+	uint64_t words[HEADER_WORDS];
+};
+
+/* What is changed as a whole, under SQLite's write lock. */
+struct state {
+	uint32_t number; /* of the last transaction */
+	uint32_t base;   /* before this one other programs may have written */
+	bool filled;     /* every thread that there is has its slot */
+	struct header header;
+};
+
+/* What the table is of. */
+struct identity {
+	uint64_t magic;
+	uint32_t layout, size;
+	uint8_t boot_id[16];
+	uint64_t device, inode; /* of the database */
+};
+
+struct table {
+	struct identity identity;
+	_Atomic uint64_t retired; /* another table takes its place: the numbers are used up */
+	/* the state; odd while it changes, or if a process died meanwhile */
+	_Atomic uint32_t sequence;
+	_Atomic uint32_t number, base, filled;
+	_Atomic uint32_t used, used_when_filled; /* slots, about */
+	_Atomic uint64_t header[HEADER_WORDS];
+	_Atomic int64_t
+		fill_ms; /* CLOCK_MONOTONIC, which all processes of this boot share: nobody else begins before */
+	_Alignas(4096) _Atomic uint32_t slots[SLOTS];
+};
+_Static_assert(sizeof(struct table) == 4096 + sizeof(uint32_t) * SLOTS, "layout");
+
+struct versions {
+	char *file, *path;    /* the database, the table */
+	pthread_mutex_t lock; /* held to change what follows, and by other threads to use it */
+	struct table *table;  /* NULL: none */
+	const uint64_t *wal_index;
+	dev_t device;
+	ino_t inode;
+	int64_t checked_ms; /* when the database was last seen to be still that file */
+	bool moved;
+	/* the database thread's own */
+	int fd;
+	uint32_t current; /* the number of the transaction that has the write lock; 0: none */
+	struct state state;
+	uint32_t committed;
+};
+
+/* ---- the state --------------------------------------------------------------------------------- */
+
+/* False: it is being changed, or there is no log. */
+static bool read_header(const uint64_t *wal_index, struct header *h)
+{
+	const _Atomic uint64_t *words = (const _Atomic uint64_t *)wal_index;
+	uint64_t second[HEADER_WORDS];
+	uint32_t version;
+
+	/* A writer begins with the second one. */
+	for (size_t i = 0; i < HEADER_WORDS; i++)
+		h->words[i] = atomic_load_explicit(&words[i], memory_order_acquire);
+	for (size_t i = 0; i < HEADER_WORDS; i++)
+		second[i] = atomic_load_explicit(&words[HEADER_WORDS + i], memory_order_acquire);
+	memcpy(&version, h->words, sizeof version);
+	return version == WAL_VERSION && h->words[4] != 0 /* the salts */ &&
+	       memcmp(h->words, second, sizeof second) == 0;
+}
+
+static bool read_state(const struct table *t, struct state *s)
+{
+	const uint32_t sequence = atomic_load_explicit(&t->sequence, memory_order_acquire);
+
+	s->number = atomic_load_explicit(&t->number, memory_order_acquire);
+	s->base = atomic_load_explicit(&t->base, memory_order_acquire);
+	s->filled = atomic_load_explicit(&t->filled, memory_order_acquire) == 1;
+	for (size_t i = 0; i < HEADER_WORDS; i++)
+		s->header.words[i] = atomic_load_explicit(&t->header[i], memory_order_acquire);
+	return sequence % 2 == 0 && atomic_load_explicit(&t->sequence, memory_order_relaxed) == sequence;
+}
+
+static void write_state(struct table *t, const struct state *s)
+{
+	const uint32_t odd = atomic_load_explicit(&t->sequence, memory_order_relaxed) | 1;
+
+	atomic_store_explicit(&t->sequence, odd, memory_order_relaxed);
+	atomic_store_explicit(&t->number, s->number, memory_order_release);
+	atomic_store_explicit(&t->base, s->base, memory_order_release);
+	atomic_store_explicit(&t->filled, s->filled, memory_order_release);
+	for (size_t i = 0; i < HEADER_WORDS; i++)
+		atomic_store_explicit(&t->header[i], s->header.words[i], memory_order_release);
+	atomic_store_explicit(&t->sequence, odd + 1, memory_order_release);
+}
+
+static bool is_of(const struct state *s, const struct header *h)
+{
+	return memcmp(&s->header, h, sizeof *h) == 0;
+}
+
+/* Whether the table has all commits that a reader of the database would see now. */
+static bool read_current(const struct versions *v, struct state *s)
+{
+	struct header now;
+
+	return v->table != NULL && v->wal_index != NULL &&
+	       atomic_load_explicit(&v->table->retired, memory_order_relaxed) == 0 && read_state(v->table, s) &&
+	       read_header(v->wal_index, &now) && is_of(s, &now);
+}
+
+static _Atomic uint32_t *slot_of(struct table *t, int64_t key)
+{
+	return &t->slots[((uint64_t)key * 0x9e3779b97f4a7c15) >> (64 - SLOT_BITS)];
+}
+
+/* ---- the file ------------------------------------------------------------------------------------ */
+
+static void unmap(struct versions *v)
+{
+	pthread_mutex_lock(&v->lock);
+	if (v->table != NULL)
+		munmap(v->table, sizeof *v->table);
+	v->table = NULL;
+	pthread_mutex_unlock(&v->lock);
+	if (v->fd >= 0)
+		close(v->fd);
+	v->fd = -1;
+	v->current = v->committed = 0;
+}
+
+static struct identity identity_of(const struct versions *v)
+{
+	struct identity id = {.magic = MAGIC,
+	                      .layout = LAYOUT,
+	                      .size = sizeof(struct table),
+	                      .device = (uint64_t)v->device,
+	                      .inode = (uint64_t)v->inode};
+
+	process_boot_id(id.boot_id);
+	return id;
+}
+
+static bool fits(const struct versions *v, const struct table *t)
+{
+	const struct identity wanted = identity_of(v);
+	struct identity found;
+	uint64_t retired;
+
+	return safe_copy(&found, &t->identity, sizeof found) && memcmp(&found, &wanted, sizeof found) == 0 &&
+	       safe_load(&t->retired, &retired) && retired == 0;
+}
+
+/* False: there is none of this boot, this layout and this database. */
+static bool map(struct versions *v)
+{
+	void *mapped = MAP_FAILED;
+	struct stat st;
+
+	v->fd = open(v->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (v->fd >= 0 && fstat(v->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == (off_t)sizeof *v->table)
+		mapped = mmap(NULL, sizeof *v->table, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (mapped != MAP_FAILED && !fits(v, mapped)) {
+		munmap(mapped, sizeof *v->table);
+		mapped = MAP_FAILED;
+	}
+	if (mapped != MAP_FAILED) {
+		pthread_mutex_lock(&v->lock);
+		v->table = mapped;
+		pthread_mutex_unlock(&v->lock);
+		return true;
+	}
+	if (v->fd >= 0)
+		close(v->fd);
+	v->fd = -1;
+	return false;
+}
+
+/* It is allocated whole: a full file system is an error here and not a signal later. */
+static int make(const struct versions *v, struct err *e)
+{
+	const struct identity id = identity_of(v);
+	char temporary[4200];
+	int fd;
+
+	snprintf(temporary, sizeof temporary, "%s.new", v->path);
+	unlink(temporary);
+	fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_set_errno(e, errno, "open %s", temporary);
+	if ((errno = posix_fallocate(fd, 0, sizeof(struct table))) != 0 ||
+	    pwrite(fd, &id, sizeof id, 0) != (ssize_t)sizeof id || rename(temporary, v->path) < 0) {
+		err_set_errno(e, errno, "write %s", temporary);
+		unlink(temporary);
+		close(fd);
+		return -1;
+	}
+	close(fd);
+	return 0;
+}
+
+/* Of several processes that start at once, one makes the file. */
+static int map_or_make(struct versions *v, struct err *e)
+{
+	char directory[4200];
+	char *slash;
+	int fd, result = -1;
+
+	snprintf(directory, sizeof directory, "%s", v->path);
+	slash = strrchr(directory, '/');
+	if (slash == NULL)
+		strcpy(directory, ".");
+	else
+		slash[slash == directory] = '\0';
+	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || flock(fd, LOCK_EX) < 0)
+		err_set_errno(e, errno, "lock the directory %s", directory);
+	else if (!map(v) && (make(v, e) < 0 || !map(v)))
+		err_set(e, "%s cannot be mapped", v->path);
+	else
+		result = 0;
+	if (fd >= 0)
+		close(fd);
+	return result;
+}
+
+struct versions *versions_new(const char *file)
+{
+	struct versions *v = calloc(1, sizeof *v);
+
+	if (v == NULL)
+		return NULL;
+	v->file = strdup(file);
+	if (v->file == NULL || asprintf(&v->path, "%s" VERSIONS_SUFFIX, file) < 0) {
+		free(v->file);
+		free(v);
+		return NULL;
+	}
+	v->fd = -1;
+	pthread_mutex_init(&v->lock, NULL);
+	safe_read_install();
+	return v;
+}
+
+void versions_free(struct versions *v)
+{
+	if (v == NULL)
+		return;
+	versions_detach(v);
+	pthread_mutex_destroy(&v->lock);
+	free(v->file);
+	free(v->path);
+	free(v);
+}
+
+int versions_attach(struct versions *v, const void *wal_index, dev_t device, ino_t inode, struct err *e)
+{
+	versions_detach(v);
+	v->device = device;
+	v->inode = inode;
+	if (map_or_make(v, e) < 0)
+		return -1;
+	pthread_mutex_lock(&v->lock);
+	v->wal_index = wal_index;
+	v->checked_ms = 0;
+	pthread_mutex_unlock(&v->lock);
+	return 0;
+}
+
+void versions_detach(struct versions *v)
+{
+	pthread_mutex_lock(&v->lock);
+	v->wal_index = NULL;
+	pthread_mutex_unlock(&v->lock);
+	unmap(v);
+}
+
+bool versions_is_attached(const struct versions *v)
+{
+	return v->table != NULL && v->wal_index != NULL;
+}
+
+/* ---- access, which may meet a truncated file -------------------------------------------------------- */
+
+struct access {
+	struct versions *versions;
+	int64_t key, now_ms;
+	uint32_t from, at, number;
+	struct version *version;
+	bool done;
+};
+
+static struct access use(struct versions *v, void (*run)(void *arg), struct access a)
+{
+	a.versions = v;
+	if (v->table == NULL)
+		return a;
+	if (!safe_call(run, &a)) {
+		a.done = false;
+		unmap(v);
+	}
+	return a;
+}
+
+static void check_retired(void *arg)
+{
+	struct access *a = arg;
+
+	a->done = atomic_load(&a->versions->table->retired) == 0;
+}
+
+bool versions_has_moved(struct versions *v)
+{
+	struct stat ours, there;
+
+	if (v->table == NULL)
+		return true;
+	return fstat(v->fd, &ours) < 0 || stat(v->path, &there) < 0 || ours.st_dev != there.st_dev ||
+	       ours.st_ino != there.st_ino || there.st_size != (off_t)sizeof *v->table ||
+	       !use(v, check_retired, (struct access){.done = false}).done;
+}
+
+/* ---- any thread ------------------------------------------------------------------------------------- */
+
+static void find(void *arg)
+{
+	struct access *a = arg;
+	struct state s;
+	uint32_t last;
+
+	if (!read_current(a->versions, &s))
+		return;
+	/* After the state: what that has was set before. */
+	last = atomic_load_explicit(slot_of(a->versions->table, a->key), memory_order_acquire);
+	*a->version = (struct version){.never = last == 0 && s.filled, .since = last > s.base ? last : s.base};
+	a->done = true;
+}
+
+/* Another file of the database's name, such as a restored backup, has turns that this one has not. */
+static bool database_has_its_name(struct versions *v, int64_t now_ms)
+{
+	struct stat st;
+
+	if (now_ms >= v->checked_ms + MOVED_CHECK_MS || now_ms < v->checked_ms) {
+		v->moved = stat(v->file, &st) < 0 || st.st_dev != v->device || st.st_ino != v->inode;
+		v->checked_ms = now_ms;
+	}
+	return !v->moved;
+}
+
+bool versions_find(struct versions *v, int64_t key, int64_t now_ms, struct version *found)
+{
+	struct access a = {.versions = v, .key = key, .version = found};
+
+	if (pthread_mutex_trylock(&v->lock) != 0)
+		return false;
+	if (v->table != NULL && v->wal_index != NULL && database_has_its_name(v, now_ms) && !safe_call(find, &a))
+		a.done = false;
+	pthread_mutex_unlock(&v->lock);
+	return a.done;
+}
+
+/* ---- writing ---------------------------------------------------------------------------------------- */
+
+static void lock(void *arg)
+{
+	struct access *a = arg;
+	struct versions *v = a->versions;
+	struct table *t = v->table;
+	struct header now;
+	const bool whole = read_state(t, &v->state), log = read_header(v->wal_index, &now);
+
+	if (atomic_load(&t->retired) != 0)
+		return;
+	if (!whole || !log || !is_of(&v->state, &now)) { /* somebody else has written, or died while he did */
+		v->state.number += 2;
+		v->state.base = v->state.number;
+		v->state.filled = false;
+		v->state.header = log ? now : (struct header){{0}};
+		write_state(t, &v->state);
+		atomic_store(&t->fill_ms, v->state.base > 2 ? a->now_ms + FOREIGN_PAUSE_MS : 0);
+	}
+	if (v->state.number >= LAST_NUMBER)
+		atomic_store(&t->retired, 1);
+	else
+		v->current = v->state.number + 1;
+}
+
+void versions_locked(struct versions *v)
+{
+	v->current = v->committed = 0;
+	if (v->wal_index != NULL)
+		use(v, lock, (struct access){.now_ms = clock_mono_ms()});
+}
+
+static void touch(void *arg)
+{
+	struct access *a = arg;
+	struct table *t = a->versions->table;
+	_Atomic uint32_t *slot = slot_of(t, a->key);
+
+	a->number = atomic_load_explicit(slot, memory_order_relaxed);
+	atomic_store_explicit(slot, a->versions->current, memory_order_release);
+	if (a->number == 0)
+		atomic_fetch_add_explicit(&t->used, 1, memory_order_relaxed);
+}
+
+uint32_t versions_touch(struct versions *v, int64_t key)
+{
+	if (v == NULL || v->current == 0)
+		return VERSIONS_UNKNOWN;
+	return use(v, touch, (struct access){.key = key, .number = VERSIONS_UNKNOWN}).number;
+}
+
+static void unlock(void *arg)
+{
+	struct access *a = arg;
+	struct versions *v = a->versions;
+	struct header now;
+
+	if (!read_header(v->wal_index, &now))
+		return;
+	v->state.number = v->current;
+	v->state.header = now;
+	write_state(v->table, &v->state);
+	a->done = true;
+}
+
+void versions_unlocking(struct versions *v)
+{
+	if (v->current == 0)
+		return;
+	if (v->wal_index != NULL && use(v, unlock, (struct access){.done = false}).done)
+		v->committed = v->current;
+	v->current = 0;
+}
+
+uint32_t versions_committed(const struct versions *v)
+{
+	return v->committed;
+}
+
+static void read_number(void *arg)
+{
+	struct access *a = arg;
+	struct state s;
+
+	a->number = read_current(a->versions, &s) ? s.number : 0;
+}
+
+uint32_t versions_now(struct versions *v)
+{
+	return use(v, read_number, (struct access){.number = 0}).number;
+}
+
+/* ---- filling ---------------------------------------------------------------------------------------- */
+
+static void claim_filling(void *arg)
+{
+	struct access *a = arg;
+	struct table *t = a->versions->table;
+	struct header now;
+	struct state s;
+	int64_t fill_ms = atomic_load(&t->fill_ms);
+	const uint32_t used = atomic_load(&t->used);
+
+	if (a->now_ms < fill_ms || a->versions->wal_index == NULL || !read_header(a->versions->wal_index, &now))
+		return;
+	if (read_current(a->versions, &s) && s.filled && (used < FULL || used / 2 < atomic_load(&t->used_when_filled)))
+		return;
+	a->done = atomic_compare_exchange_strong(&t->fill_ms, &fill_ms, a->now_ms + FILLING_MS);
+}
+
+bool versions_claim_filling(struct versions *v, int64_t now_ms)
+{
+	return use(v, claim_filling, (struct access){.now_ms = now_ms}).done;
+}
+
+uint32_t versions_begin_filling(struct versions *v)
+{
+	if (v->current == 0)
+		return 0;
+	v->state.base = v->current;
+	v->state.filled = false;
+	return v->current;
+}
+
+static void clear(void *arg)
+{
+	struct access *a = arg;
+	struct table *t = a->versions->table;
+	uint32_t end = a->at + CLEARED_AT_ONCE;
+
+	if (atomic_load(&t->base) != a->from)
+		return;
+	atomic_store(&t->fill_ms, a->now_ms + FILLING_MS);
+	if (atomic_load(&t->used) == 0)
+		a->at = end = SLOTS;
+	for (; a->at < end && a->at < SLOTS; a->at++) {
+		uint32_t last = atomic_load_explicit(&t->slots[a->at], memory_order_relaxed);
+
+		/* Not what was written since. */
+		if (last != 0 && last <= a->from && atomic_compare_exchange_strong(&t->slots[a->at], &last, 0))
+			atomic_fetch_sub_explicit(&t->used, 1, memory_order_relaxed);
+	}
+	a->done = true;
+}
+
+bool versions_clear(struct versions *v, uint32_t from, int64_t now_ms, uint32_t *at)
+{
+	const struct access a = use(v, clear, (struct access){.from = from, .at = *at, .now_ms = now_ms});
+
+	*at = a.at < SLOTS ? a.at : VERSIONS_CLEARED;
+	return a.done;
+}
+
+static void mark(void *arg)
+{
+	struct access *a = arg;
+	struct table *t = a->versions->table;
+	_Atomic uint32_t *slot = slot_of(t, a->key);
+	uint32_t last = atomic_load_explicit(slot, memory_order_relaxed);
+
+	if (last <= a->from && atomic_compare_exchange_strong(slot, &last, a->from + 1) && last == 0)
+		atomic_fetch_add_explicit(&t->used, 1, memory_order_relaxed);
+}
+
+void versions_mark(struct versions *v, uint32_t from, int64_t key)
+{
+	use(v, mark, (struct access){.from = from, .key = key});
+}
+
+static void end_filling(void *arg)
+{
+	struct access *a = arg;
+	struct table *t = a->versions->table;
+
+	atomic_store(&t->used_when_filled, atomic_load(&t->used));
+	a->done = true;
+}
+
+bool versions_end_filling(struct versions *v, uint32_t from)
+{
+	if (v->current == 0 || v->state.base != from || !use(v, end_filling, (struct access){.done = false}).done)
+		return false;
+	v->state.filled = true;
+	return true;
+}
