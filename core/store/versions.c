@@ -19,7 +19,7 @@
 
 #define MAGIC            0x736e6f6973726576 /* "versions" */
 #define LAYOUT           1
-#define SLOT_BITS        20
+#define SLOT_BITS        18
 #define SLOTS            (1u << SLOT_BITS)
 #define CLEARED_AT_ONCE  (1u << 16)
 #define HEADER_WORDS     6 /* of the WAL index; it is there twice */
