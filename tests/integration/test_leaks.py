@@ -3,7 +3,6 @@
 
 import random
 import signal
-import statistics
 import threading
 
 from harness.llm_script import PLAIN, inline, said, words
@@ -93,16 +92,21 @@ def test_a_cancel_harms_no_other_request(testbed):
     assert service.chat("[plain]").text == PLAIN
 
 
+# Of 420 turns each. SQLite's cache of pages and the one of recent threads fill until about the 80th; what
+# loses 26 bytes a turn never settles.
+SETTLED_ROUNDS, MAX_ROUNDS = 6, 240
+
+
 def test_memory_does_not_grow_with_the_turns(testbed):
     """Case 18: Memory grew until the service was killed (litellm#12685). tests/chaos looks for longer."""
     service, llm = testbed.one(workers=1, sets=["limits.threads=100"])
     pids = {"worker": service.worker_pids()[0], "daemon": service.daemon.pid}
     kib = {who: [] for who in pids}
-    for _ in range(12):
+    grew = lambda who: kib[who][-1] - kib[who][-1 - SETTLED_ROUNDS]
+    for n in range(MAX_ROUNDS if PATIENCE == 1 else 12):  # a sanitizer keeps what was freed
         assert many_turns(service.host, 30, 14, words(30), said(30))["failed"] == 0
         for who, pid in pids.items():
             kib[who].append(holds(pid)["kib"])
-    for who, each in kib.items():
-        # The first quarter fills caches; from the second to the fourth 2,500 turns are made.
-        second, fourth = statistics.median(each[3:6]), statistics.median(each[9:12])
-        assert PATIENCE > 1 or fourth - second < 256, (who, each)  # a sanitizer keeps what was freed
+        if n >= SETTLED_ROUNDS and all(grew(who) < 64 for who in pids):
+            return
+    assert PATIENCE > 1, kib
