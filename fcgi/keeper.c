@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "fcgi/journal.h"
 
 #include <errno.h>
 #include <fastcgi.h>
@@ -26,9 +27,8 @@
 #define ENTRIES_MAX  1048576
 #define FIRST_FD     3
 #define CHECK_MS     1000
-#define JOURNAL_FDS  16384        /* file descriptors that have a journal */
-#define JOURNAL_KEPT (4u * 4096u) /* bytes of it that stay with a file descriptor */
-#define NOTIFY_MS    10000        /* a client that reads nothing for that long is not notified */
+#define JOURNALS_MAX 16384
+#define NOTIFY_MS    10000 /* a client that reads nothing for that long is not notified */
 #define PIECE_MAX    1024
 /* On TCP, where nobody knows what the peer has read, and after it has read on AF_UNIX. */
 #define BOUNDARY_NS INT64_C(1000000)
@@ -46,9 +46,10 @@ struct kept {
 	char memo[OUTPUT_MEMO_MAX];
 	const struct protocol *protocol; /* a constant: it has the same address in the keeper */
 
-	char *journal;        /* the request and the text; NULL: it cannot be handed over */
-	uint32_t request_len; /* 0: likewise */
-	uint32_t text_len;
+	struct journals *journals;
+	_Atomic(char *) journal; /* the request and the text; NULL: no room */
+	bool resumable;          /* both are there */
+	uint32_t request_len, text_len;
 	_Atomic uint32_t text_sent;
 
 	/* The keeper's own, after the death. */
@@ -64,8 +65,8 @@ struct keeper {
 	_Atomic bool takes; /* into handed_over */
 	struct handed_over handed_over;
 	struct handover handover;
-	size_t size, journal_size;
-	char *journal; /* HANDOVER_MAX bytes for each of the first file descriptors; NULL: no room */
+	size_t size;
+	struct journals journals;
 	struct kept entries[];
 };
 
@@ -90,21 +91,38 @@ struct kept *keeper_begin(struct keeper *k, int fd, unsigned request_id, const s
 	if (k == NULL || fd < FIRST_FD || fd >= k->entries_max)
 		return NULL;
 	e = &k->entries[fd];
-	*e = (struct kept){.request_id = (uint16_t)request_id, .began_ns = clock_mono_ns(), .protocol = p};
-	if ((size_t)(fd + 1) * HANDOVER_MAX <= k->journal_size)
-		e->journal = k->journal + (size_t)fd * HANDOVER_MAX;
+	*e = (struct kept){.request_id = (uint16_t)request_id,
+	                   .began_ns = clock_mono_ns(),
+	                   .protocol = p,
+	                   .journals = &k->journals,
+	                   .journal = journal_begin(&k->journals)};
 	if (fd >= k->end)
 		k->end = fd + 1;
 	atomic_store_explicit(&e->state, KEPT_BEGUN, memory_order_release);
 	return e;
 }
 
+/* Room for len bytes behind those that are there. */
+static char *journal_for(struct kept *e, size_t used, size_t len)
+{
+	char *old = e->journal, *now = old != NULL ? journal_room(e->journals, old, used, used + len) : NULL;
+
+	if (now == NULL || now == old)
+		return now;
+	atomic_store_explicit(&e->journal, now, memory_order_release);
+	journal_end(e->journals, old, used);
+	return now;
+}
+
 void kept_request(struct kept *e, const char *bytes, size_t len)
 {
-	if (e == NULL || e->journal == NULL || len > HANDOVER_MAX / 2)
+	char *journal = e != NULL && len <= HANDOVER_MAX / 2 ? journal_for(e, 0, len) : NULL;
+
+	if (journal == NULL)
 		return;
-	memcpy(e->journal, bytes, len);
+	memcpy(journal, bytes, len);
 	e->request_len = (uint32_t)len;
+	e->resumable = true;
 }
 
 struct handed_over *keeper_takes(struct keeper *k)
@@ -141,7 +159,7 @@ void kept_resumed(struct kept *e, const struct orphan *o)
 void kept_not_resumable(struct kept *e)
 {
 	if (e != NULL)
-		e->request_len = 0;
+		e->resumable = false;
 }
 
 void kept_memo(struct kept *e, const char *memo)
@@ -152,13 +170,18 @@ void kept_memo(struct kept *e, const char *memo)
 
 void kept_text(struct kept *e, const char *bytes, size_t len)
 {
-	if (e == NULL || e->request_len == 0)
+	size_t used;
+	char *journal;
+
+	if (e == NULL || !e->resumable)
 		return;
-	if (len > HANDOVER_MAX - e->request_len - e->text_len) {
-		e->request_len = 0;
+	used = e->request_len + e->text_len;
+	journal = journal_for(e, used, len);
+	if (journal == NULL) {
+		e->resumable = false;
 		return;
 	}
-	memcpy(e->journal + e->request_len + e->text_len, bytes, len);
+	memcpy(journal + used, bytes, len);
 	e->text_len += (uint32_t)len;
 }
 
@@ -195,14 +218,16 @@ void kept_ends(struct kept *e)
 		atomic_store_explicit(&e->state, KEPT_ENDS, memory_order_release);
 }
 
-/* What a long answer took of the journal is given back. */
 void kept_free(struct kept *e)
 {
+	char *journal;
+
 	if (e == NULL)
 		return;
+	journal = e->journal;
 	atomic_store_explicit(&e->state, KEPT_FREE, memory_order_release);
-	if (e->journal != NULL && e->text_len > JOURNAL_KEPT)
-		madvise(e->journal + JOURNAL_KEPT, HANDOVER_MAX - JOURNAL_KEPT, MADV_REMOVE);
+	if (journal != NULL)
+		journal_end(e->journals, journal, e->request_len + e->text_len);
 }
 
 /* --- in the keeper: notifying the clients --------------------------------------------------- */
@@ -290,7 +315,7 @@ static bool hand_over(const struct keeper *k, struct kept *e, int fd)
 	                   .first_ns = e->first_ns,
 	                   .last_ns = e->last_ns};
 
-	if (e->request_len == 0 || e->was_handed_over || e->sends != e->sent || !e->protocol->can_resume(o.state))
+	if (!e->resumable || e->was_handed_over || e->sends != e->sent || !e->protocol->can_resume(o.state))
 		return false;
 	snprintf(o.protocol, sizeof o.protocol, "%s", e->protocol->name);
 	memcpy(o.memo, e->memo, sizeof o.memo);
@@ -458,10 +483,7 @@ static struct keeper *map_table(void)
 		return NULL;
 	k->entries_max = (int)entries;
 	k->size = size;
-	k->journal_size = (entries < JOURNAL_FDS ? entries : JOURNAL_FDS) * HANDOVER_MAX;
-	k->journal = map(k->journal_size);
-	if (k->journal == NULL)
-		k->journal_size = 0;
+	journals_map(&k->journals, entries < JOURNALS_MAX ? entries : JOURNALS_MAX);
 	return k;
 }
 
@@ -515,7 +537,6 @@ void keeper_free(struct keeper *k)
 {
 	if (k == NULL)
 		return;
-	if (k->journal != NULL)
-		munmap(k->journal, k->journal_size);
+	journals_unmap(&k->journals);
 	munmap(k, k->size);
 }

@@ -8,8 +8,8 @@
  * the statistics. An answer is handed over once: it may be what killed the worker. Answers that the
  * worker had no room to take over are handed on in the same way.
  *
- * Both map one table with an entry for each file descriptor, and a journal with its request and
- * the answer's text so far. The worker only stores words there:
+ * Both map one table with an entry for each file descriptor, and a journal (journal.h) with its
+ * request and the answer's text so far. The worker only stores words there:
  *
  *   FREE -> BEGUN    the response's head was made; nothing was sent, so the web server may retry
  *        -> STREAMS  a record is about to be sent: from here on the answer is the keeper's to end

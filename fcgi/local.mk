@@ -66,6 +66,8 @@ libttagentfcgi_a_SOURCES = \
 	fcgi/gate.h \
 	fcgi/handover.c \
 	fcgi/handover.h \
+	fcgi/journal.c \
+	fcgi/journal.h \
 	fcgi/keeper.c \
 	fcgi/keeper.h \
 	fcgi/listener.c \

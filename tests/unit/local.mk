@@ -101,6 +101,7 @@ unit_tests = \
 	tests/unit/fcgi/connection_unit \
 	tests/unit/fcgi/content_unit \
 	tests/unit/fcgi/gate_unit \
+	tests/unit/fcgi/journal_unit \
 	tests/unit/fcgi/precheck_unit \
 	tests/unit/fcgi/published_unit \
 	tests/unit/fcgi/route_unit
