@@ -53,7 +53,7 @@ struct studio {
 	char begun[8];      /* what was written last begins one of split_words like this */
 	size_t begun_len;
 	size_t query_count;
-	char *queries[QUERIES_MAX];
+	char **queries; /* QUERIES_MAX; NULL: none so far */
 };
 
 static struct studio *studio_of(struct reply *r)
@@ -99,6 +99,7 @@ static void studio_free(struct reply *r)
 		return;
 	for (size_t i = 0; i < s->query_count; i++)
 		free(s->queries[i]);
+	free(s->queries);
 	buf_free(&s->waiting);
 	free(s);
 }
@@ -463,7 +464,10 @@ static bool shown_before(struct studio *s, const char *line)
 	for (size_t i = 0; i < s->query_count; i++)
 		if (strcmp(s->queries[i], line) == 0)
 			return true;
-	if (s->query_count < QUERIES_MAX && (s->queries[s->query_count] = strdup(line)) != NULL)
+	if (s->queries == NULL)
+		s->queries = calloc(QUERIES_MAX, sizeof *s->queries);
+	if (s->queries != NULL && s->query_count < QUERIES_MAX &&
+	    (s->queries[s->query_count] = strdup(line)) != NULL)
 		s->query_count++;
 	return false;
 }

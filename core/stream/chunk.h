@@ -63,11 +63,11 @@ struct chunk {
 
 /* Holds what a struct chunk points into until the next event. */
 struct chunk_reader {
-	struct buf scratch;        /* decoded strings */
-	json_t *json;              /* the parsed event, where it was parsed */
-	char finish[48];           /* a finish_reason that is no string */
-	struct error_report error; /* the last CHUNK_ERROR; its text is never empty */
-	bool halves;               /* what is in json was repaired, and has marks of halves.h */
+	struct buf scratch;         /* decoded strings */
+	json_t *json;               /* the parsed event, where it was parsed */
+	char finish[48];            /* a finish_reason that is no string */
+	struct error_report *error; /* the last CHUNK_ERROR, whose text is never empty; NULL: none, as in most streams */
+	bool halves;                /* what is in json was repaired, and has marks of halves.h */
 };
 void chunk_reader_init(struct chunk_reader *r);
 void chunk_reader_free(struct chunk_reader *r);
@@ -83,5 +83,8 @@ void chunk_parse(struct chunk_reader *r, const char *data, size_t len, struct ch
 /* What both share: an empty chunk, and a finish_reason. */
 void chunk_clear(struct chunk *c);
 void chunk_set_finish(struct chunk *c, const char *word, size_t len);
+
+/* c is an error: this one. CHUNK_NO_MEMORY where it cannot be kept. */
+void chunk_set_error(struct chunk_reader *r, struct chunk *c, const struct error_report *error);
 
 #endif

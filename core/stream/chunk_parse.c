@@ -9,13 +9,14 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 void chunk_reader_init(struct chunk_reader *r)
 {
 	buf_init(&r->scratch, SSE_LINE_MAX);
 	r->json = NULL;
-	memset(&r->error, 0, sizeof r->error);
+	r->error = NULL;
 	r->halves = false;
 }
 
@@ -24,6 +25,8 @@ void chunk_reader_free(struct chunk_reader *r)
 	buf_free(&r->scratch);
 	json_decref(r->json);
 	r->json = NULL;
+	free(r->error);
+	r->error = NULL;
 }
 
 static struct chunk_text string_text(const json_t *value)
@@ -68,9 +71,21 @@ static bool is_minimax_error(const json_t *root)
 	return truthy(json_object_get(json_object_get(root, "base_resp"), "status_code"));
 }
 
+void chunk_set_error(struct chunk_reader *r, struct chunk *c, const struct error_report *error)
+{
+	if (r->error == NULL)
+		r->error = malloc(sizeof *r->error);
+	c->kind = r->error != NULL ? CHUNK_ERROR : CHUNK_NO_MEMORY;
+	if (r->error == NULL)
+		return;
+	*r->error = *error;
+	error_report_complete(r->error);
+}
+
 /* False: it is not an error. */
 static bool read_error(struct chunk_reader *r, const json_t *root, struct chunk *c)
 {
+	struct error_report report;
 	const json_t *object = json_object_get(root, "object"), *error = json_object_get(root, "error");
 	bool sure = is_error(error) || is_minimax_error(root) ||
 	            (json_is_string(object) && strcmp(json_string_value(object), "error") == 0);
@@ -78,10 +93,9 @@ static bool read_error(struct chunk_reader *r, const json_t *root, struct chunk 
 	if (!sure && (json_object_get(root, "choices") != NULL || json_object_get(root, "usage") != NULL ||
 	              json_is_object(json_object_get(root, "message"))))
 		return false;
-	if (!error_report_of_json(&r->error, root) && !sure && !json_is_object(error))
+	if (!error_report_of_json(&report, root) && !sure && !json_is_object(error))
 		return false;
-	c->kind = CHUNK_ERROR;
-	error_report_complete(&r->error);
+	chunk_set_error(r, c, &report);
 	return true;
 }
 

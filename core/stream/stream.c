@@ -298,13 +298,12 @@ static void take_chunk(struct stream *s)
 static void read_error_event(struct stream *s, const struct sse_event *event)
 {
 	struct chunk *c = &s->chunk;
-	struct error_report *r = &s->reader.error;
+	struct error_report report;
 
 	if ((c->kind != CHUNK_CHUNK && c->kind != CHUNK_INVALID) || c->content.len > 0)
 		return;
-	c->kind = CHUNK_ERROR;
-	error_report_of_body(r, 0, event->data, event->len);
-	error_report_complete(r);
+	error_report_of_body(&report, 0, event->data, event->len);
+	chunk_set_error(&s->reader, c, &report);
 }
 
 /* The stream has ended, and with it the wait for the other half of a character: true where one is lost. */
@@ -364,7 +363,7 @@ static enum stream_end judge(struct stream *s)
 	enum stream_end broken = s->understood ? STREAM_CUT : STREAM_MALFORMED;
 
 	if (s->failed)
-		return ended_as(s, STREAM_ERROR, s->reader.error.text);
+		return ended_as(s, STREAM_ERROR, s->reader.error->text);
 	if (s->no_memory || s->sse.no_memory || filter_lost(s->content) || filter_lost(s->reasoning))
 		return ended_as(s, STREAM_NO_MEMORY, "no memory is left");
 	if (s->sse.too_large)
@@ -394,7 +393,7 @@ static void next_call_or_end(struct stream *s, struct piece *p)
 		return;
 	}
 	*p = (struct piece){
-		.kind = PIECE_END, .end = s->end, .error = s->failed ? &s->reader.error : NULL, .text = s->text};
+		.kind = PIECE_END, .end = s->end, .error = s->failed ? s->reader.error : NULL, .text = s->text};
 	s->state = OVER;
 }
 

@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	fuzz_require(fuzz_is_text(error.text, strlen(error.text)) && fuzz_is_text(error.code, strlen(error.code)));
 	fuzz_require(fuzz_is_text(error.param, strlen(error.param)) && fuzz_is_text(error.type, strlen(error.type)));
 	fuzz_require(error.meaning != ERROR_UNKNOWN && error.status == 500);
-	fuzz_require(fuzz_is_text(parser.error.text, strlen(parser.error.text)));
+	fuzz_require(parser.error == NULL || fuzz_is_text(parser.error->text, strlen(parser.error->text)));
 	chunk_reader_free(&scanner);
 	chunk_reader_free(&parser);
 	free(event);

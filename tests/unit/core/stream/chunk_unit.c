@@ -248,8 +248,8 @@ static void errors_in_the_stream(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		chunk_read(&r, rows[i].data, strlen(rows[i].data), &c);
 		assert_int_equal(c.kind, CHUNK_ERROR);
-		assert_string_equal(r.error.text, rows[i].error);
-		assert_int_equal(r.error.status, rows[i].status);
+		assert_string_equal(r.error->text, rows[i].error);
+		assert_int_equal(r.error->status, rows[i].status);
 		if (strcmp(rows[i].error, "the server gave no reason") != 0) {
 			error_report_of_body(&e, 500, rows[i].data, strlen(rows[i].data));
 			assert_string_equal(e.text, rows[i].error);
