@@ -31,8 +31,9 @@ void journals_unmap(struct journals *j);
 /* Room for JOURNAL_SMALL bytes; NULL: none. */
 #define JOURNAL_SMALL 2048u
 char *journal_begin(struct journals *j);
-/* Room for `needed` bytes, at most HANDOVER_MAX: where it is, or elsewhere with a copy of the first `used` bytes; there,
- * the old place is the caller's to give back (journal_end) once it refers to the new one. NULL: none, and it stays. */
+/* Room for `needed` bytes, at most HANDOVER_MAX: where it is, or elsewhere with a copy of the first `used` bytes;
+ * there, the old place is the caller's to give back (journal_end) once it refers to the new one. NULL: none, and it
+ * stays. */
 char *journal_room(struct journals *j, char *at, size_t used, size_t needed);
 void journal_end(struct journals *j, char *at, size_t used);
 
