@@ -12,6 +12,8 @@ libttagent_a_SOURCES += \
 	core/store/db_thread.h \
 	core/store/recent.c \
 	core/store/recent.h \
+	core/store/redis_thread.c \
+	core/store/redis_thread.h \
 	core/store/redis_turns.c \
 	core/store/redis_turns.h \
 	core/store/store.c \

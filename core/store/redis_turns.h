@@ -8,7 +8,7 @@
 #ifndef TT_STORE_REDIS_TURNS_H
 #define TT_STORE_REDIS_TURNS_H
 
-#include "core/store/store_redis.h"
+#include "core/store/redis_thread.h"
 #include "core/store/turn_cache.h"
 
 struct redis_turns {

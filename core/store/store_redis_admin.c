@@ -4,6 +4,7 @@
 #include "core/store/store_redis.h"
 
 #include "core/base/clock.h"
+#include "core/store/redis_thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>

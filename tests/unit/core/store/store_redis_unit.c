@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conversations in a real Redis: what is stored, what happens while it is away, and what administrators see. */
+#include "core/store/redis_thread.h"
 #include "core/store/store_admin.h"
-#include "core/store/store_redis.h"
 #include "tests/unit/support/redis_server.h"
 
 #include <event2/buffer.h>
