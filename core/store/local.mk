@@ -16,6 +16,8 @@ libttagent_a_SOURCES += \
 	core/store/redis_thread.h \
 	core/store/redis_turns.c \
 	core/store/redis_turns.h \
+	core/store/redis_unsaved.c \
+	core/store/redis_unsaved.h \
 	core/store/store.c \
 	core/store/store.h \
 	core/store/store_admin.h \

@@ -52,6 +52,21 @@ bool store_id_is_short(const char *thread_id)
 	return digits < SHORT_DIGITS && thread_id[digits] == '\0';
 }
 
+struct store_key *store_key_copy(const struct store_key *k)
+{
+	const size_t subject = strlen(k->subject) + 1, thread_id = strlen(k->thread_id) + 1;
+	struct store_key *copy = malloc(sizeof *copy + subject + thread_id);
+	char *strings;
+
+	if (copy == NULL)
+		return NULL;
+	strings = (char *)(copy + 1);
+	*copy = (struct store_key){.subject = strings, .thread_id = strings + subject};
+	memcpy(strings, k->subject, subject);
+	memcpy(strings + subject, k->thread_id, thread_id);
+	return copy;
+}
+
 void store_run_name(long pid, char out[64])
 {
 	uint8_t boot[16];

@@ -52,6 +52,9 @@ struct store_ops {
 	const struct store_admin_ops *admin;
 };
 
+/* A key with its strings, in one piece: free(). NULL: no memory. */
+struct store_key *store_key_copy(const struct store_key *k);
+
 /* The first member of each kind's own struct. */
 struct store {
 	const struct store_ops *ops;

@@ -934,6 +934,32 @@ static void a_server_that_takes_nothing_is_read(void **state)
 	assert_thread(f, "", "thread", "one two three");
 }
 
+/* More threads than are tried at once. */
+static void turns_of_many_threads_wait_and_are_stored_in_order(void **state)
+{
+	enum { THREADS = 100 };
+	struct fixture *f = start(state);
+	char thread[24];
+
+	DIRECT(f, "CONFIG", "SET", "maxmemory-policy", "noeviction");
+	DIRECT(f, "CONFIG", "SET", "maxmemory", "1");
+	for (int i = 0; i < 2 * THREADS; i++) {
+		snprintf(thread, sizeof thread, "thread-%d", i % THREADS);
+		start_append(f, "", thread, i < THREADS ? "one" : "two");
+		run(f, 1);
+		assert_non_null(strstr(f->error.text, "OOM"));
+	}
+	assert_int_equal(counted(f, COUNTER_TURNS_UNSAVED), 2 * THREADS);
+	assert_thread(f, "", "thread-0", "one two"); /* with what waits here */
+	DIRECT(f, "CONFIG", "SET", "maxmemory", "0");
+	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
+	assert_int_equal(counted(f, COUNTER_TURNS_LOST), 0);
+	for (int i = 0; i < THREADS; i++) {
+		snprintf(thread, sizeof thread, "thread-%d", i);
+		assert_thread(f, "", thread, "one two");
+	}
+}
+
 static void what_waits_is_written_before_the_end(void **state)
 {
 	struct fixture *f = start(state);
@@ -1071,6 +1097,7 @@ int main(void)
 		TEST(the_oldest_are_lost_where_too_many_wait),
 		TEST(a_stopped_server_costs_a_deadline_once),
 		TEST(a_server_that_takes_nothing_is_read),
+		TEST(turns_of_many_threads_wait_and_are_stored_in_order),
 		TEST(what_waits_is_written_before_the_end),
 		TEST(cancelled_requests_stay_silent),
 		TEST(administrators_list_show_export_and_delete),
