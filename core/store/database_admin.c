@@ -26,10 +26,8 @@ static struct database *database_of(struct store_admin *a)
 	return ((struct sqlite_admin *)a)->db;
 }
 
-/* Calls found for each thread. */
-typedef bool row_fn(void *arg, const struct thread_key *k, const struct store_thread *t);
-
-static int list_rows(struct database *db, row_fn *found, void *arg, struct err *e)
+/* Calls found for each thread; its run is its place. */
+static int list_rows(struct database *db, store_thread_fn *found, void *arg, struct err *e)
 {
 	sqlite3_stmt *s = database_statement(db, SQL_LIST, e);
 	int code;
@@ -37,19 +35,19 @@ static int list_rows(struct database *db, row_fn *found, void *arg, struct err *
 	if (s == NULL)
 		return -1;
 	while ((code = database_step(db, s, "cannot be read", e)) == SQLITE_ROW) {
-		const struct thread_key k = {
-			.subject = database_text(s, 0), .thread_id = database_text(s, 1), .run = database_text(s, 2)};
+		const char *run = database_text(s, 2);
 		const struct store_thread t = {
-			.subject = k.subject,
-			.thread_id = k.thread_id,
+			.subject = database_text(s, 0),
+			.thread_id = database_text(s, 1),
+			.place = run,
 			.created_ms = sqlite3_column_int64(s, 3),
 			.used_ms = sqlite3_column_int64(s, 4),
 			.turns = sqlite3_column_int64(s, 5),
 			.bytes = sqlite3_column_int64(s, 6),
-			.short_id = k.run[0] != '\0',
+			.short_id = run[0] != '\0',
 		};
 
-		if (!found(arg, &k, &t))
+		if (!found(arg, &t))
 			break;
 	}
 	database_done(s);
@@ -117,11 +115,11 @@ static json_t *show_thread(struct database *db, const struct thread_key *k, stru
 	if (json_array_size(turns) == 0) {
 		json_decref(turns);
 	} else {
-		thread = json_pack("{s:s, s:s, s:o, s:o, s:o}", "subject", k->subject, "thread_id", k->thread_id,
-		                   "created", store_admin_time(range.created_ms), "used", store_admin_time(range.at_ms),
-		                   "turns", turns);
-		if (thread == NULL)
-			err_set(e, "no memory for the thread");
+		thread = store_admin_thread(&(struct store_thread){.subject = k->subject,
+		                                                   .thread_id = k->thread_id,
+		                                                   .created_ms = range.created_ms,
+		                                                   .used_ms = range.at_ms},
+		                            turns, e);
 	}
 	database_end_reading(db);
 	return thread;
@@ -188,25 +186,11 @@ static struct store_admin *admin_open(const struct store_place *place, struct er
 	return NULL;
 }
 
-struct listing {
-	store_thread_fn *found;
-	void *arg;
-};
-
-static bool list_one(void *arg, const struct thread_key *k, const struct store_thread *t)
-{
-	const struct listing *l = arg;
-
-	(void)k;
-	return l->found(l->arg, t);
-}
-
 static int admin_list(struct store_admin *a, store_thread_fn *found, void *arg, struct err *e)
 {
 	struct database *db = database_of(a);
-	struct listing l = {.found = found, .arg = arg};
 
-	return db != NULL ? list_rows(db, list_one, &l, e) : 0;
+	return db != NULL ? list_rows(db, found, arg, e) : 0;
 }
 
 static json_t *admin_show(struct store_admin *a, const struct store_key *k, struct err *e)
@@ -348,12 +332,11 @@ struct keys {
 	bool failed;
 };
 
-static bool note_key(void *arg, const struct thread_key *k, const struct store_thread *t)
+static bool note_key(void *arg, const struct store_thread *t)
 {
 	struct keys *keys = arg;
 
-	(void)t;
-	keys->failed = json_array_append_new(keys->all, json_pack("[s, s, s]", k->subject, k->thread_id, k->run)) < 0;
+	keys->failed = json_array_append_new(keys->all, json_pack("[s, s, s]", t->subject, t->thread_id, t->place)) < 0;
 	return !keys->failed;
 }
 

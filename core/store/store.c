@@ -228,6 +228,17 @@ json_t *store_admin_time(int64_t ms)
 	return json_string(text);
 }
 
+json_t *store_admin_thread(const struct store_thread *t, json_t *turns, struct err *e)
+{
+	json_t *thread =
+		json_pack("{s:s, s:s, s:o, s:o, s:o}", "subject", t->subject, "thread_id", t->thread_id, "created",
+	                  store_admin_time(t->created_ms), "used", store_admin_time(t->used_ms), "turns", turns);
+
+	if (thread == NULL)
+		err_set(e, "no memory for the thread");
+	return thread;
+}
+
 static int no_thread(const struct store_key *k, struct err *e)
 {
 	if (k->subject[0] == '\0')

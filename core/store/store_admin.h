@@ -20,6 +20,7 @@ struct store_thread {
 	int64_t created_ms, used_ms; /* wall clock */
 	int64_t turns, bytes;
 	bool short_id;
+	const char *place; /* by which the store finds it: its own */
 };
 
 /* Calls found for each thread, the last used first; stops where it returns false. -1 with e. */

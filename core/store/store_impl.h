@@ -36,6 +36,8 @@ struct store_admin_ops {
 
 /* As in 2026-11-23T14:05:06Z. */
 json_t *store_admin_time(int64_t ms);
+/* A thread as store_admin_show returns it. turns is stolen; NULL with e. */
+json_t *store_admin_thread(const struct store_thread *t, json_t *turns, struct err *e);
 
 struct store_ops {
 	/* -1 with e: no conversation can be kept there as things stand. NULL: every place will do. */

@@ -213,10 +213,8 @@ static void turns_key(const struct found *f, char key[sizeof f->meta])
 	key[strlen(key) - 1] = 't';
 }
 
-/* Calls it for each thread of f with its hash's members; stops where it returns false. */
-typedef bool meta_fn(void *arg, const struct found *found, const struct store_thread *t);
-
-static int for_each(struct redis_admin *a, const struct finds *f, meta_fn *fn, void *arg, struct err *e)
+/* Calls it for each thread of f, whose place is the key of its hash; stops where it returns false. */
+static int for_each(struct redis_admin *a, const struct finds *f, store_thread_fn *fn, void *arg, struct err *e)
 {
 	struct pipeline b = {.admin = a};
 	bool more = true;
@@ -250,10 +248,11 @@ static int for_each(struct redis_admin *a, const struct finds *f, meta_fn *fn, v
 			                               .created_ms = number_at(meta, 3),
 			                               .used_ms = number_at(meta, 4),
 			                               .bytes = number_at(meta, 5),
-			                               .turns = count->number};
+			                               .turns = count->number,
+			                               .place = f->all[i].meta};
 
 			if (t.turns > 0) /* it may have expired since it was found */
-				more = fn(arg, &f->all[i], &t);
+				more = fn(arg, &t);
 		}
 		pipeline_clear(&b);
 	}
@@ -295,28 +294,14 @@ static struct store_admin *admin_open(const struct store_place *place, struct er
 	return NULL;
 }
 
-struct listing {
-	store_thread_fn *found;
-	void *arg;
-};
-
-static bool list_one(void *arg, const struct found *found, const struct store_thread *t)
-{
-	const struct listing *l = arg;
-
-	(void)found;
-	return l->found(l->arg, t);
-}
-
 static int admin_list(struct store_admin *base, store_thread_fn *found, void *arg, struct err *e)
 {
 	struct redis_admin *a = (struct redis_admin *)base;
-	struct listing l = {.found = found, .arg = arg};
 	struct finds f;
 	int failed = find_threads(a, &f, e);
 
 	if (failed == 0)
-		failed = for_each(a, &f, list_one, &l, e);
+		failed = for_each(a, &f, found, arg, e);
 	free(f.all);
 	return failed;
 }
@@ -337,7 +322,7 @@ static json_t *show_thread(struct redis_admin *a, const struct found *found, str
 {
 	struct pipeline b = {.admin = a};
 	char turns[sizeof found->meta];
-	json_t *thread = NULL, *list = json_array();
+	json_t *thread = NULL, *list;
 
 	turns_key(found, turns);
 	pipeline_add(&b, &(struct redis_command){.args = (const char *[]){"HMGET", found->meta, "subject", "thread_id",
@@ -350,15 +335,15 @@ static json_t *show_thread(struct redis_admin *a, const struct found *found, str
 	                                         .key = turns,
 	                                         .repeatable = true});
 	if (pipeline_run(&b, e) == 0 && b.replies[1]->count > 0) {
+		list = json_array();
 		for (size_t i = 0; i < b.replies[1]->count; i++)
 			json_array_append_new(list, turn_of(b.replies[1]->items[i]));
-		thread = json_pack("{s:s, s:s, s:o, s:o, s:O}", "subject", text_at(b.replies[0], 0), "thread_id",
-		                   text_at(b.replies[0], 1), "created", store_admin_time(number_at(b.replies[0], 2)),
-		                   "used", store_admin_time(number_at(b.replies[0], 3)), "turns", list);
-		if (thread == NULL)
-			err_set(e, "no memory for the thread");
+		thread = store_admin_thread(&(struct store_thread){.subject = text_at(b.replies[0], 0),
+		                                                   .thread_id = text_at(b.replies[0], 1),
+		                                                   .created_ms = number_at(b.replies[0], 2),
+		                                                   .used_ms = number_at(b.replies[0], 3)},
+		                            list, e);
 	}
-	json_decref(list);
 	pipeline_clear(&b);
 	return thread;
 }
@@ -371,14 +356,14 @@ struct selection {
 	struct err *err;
 };
 
-static bool select_one(void *arg, const struct found *found, const struct store_thread *t)
+static bool select_one(void *arg, const struct store_thread *t)
 {
 	struct selection *s = arg;
 
 	if (s->key != NULL && (strcmp(s->key->subject, t->subject) != 0 ||
 	                       (s->key->thread_id != NULL && strcmp(s->key->thread_id, t->thread_id) != 0)))
 		return true;
-	return add_find(s->selected, found->meta, found->used_ms, s->err) == 0;
+	return add_find(s->selected, t->place, t->used_ms, s->err) == 0;
 }
 
 /* -1 with e; f->all is to be freed in both cases. */
@@ -494,11 +479,10 @@ static int admin_export(struct store_admin *base, store_export_fn *each, void *a
 	return err_is_set(e) ? -1 : 0;
 }
 
-static bool add_size(void *arg, const struct found *found, const struct store_thread *t)
+static bool add_size(void *arg, const struct store_thread *t)
 {
 	struct store_size *size = arg;
 
-	(void)found;
 	size->threads++;
 	size->turns += t->turns;
 	size->bytes += t->bytes;
