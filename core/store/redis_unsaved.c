@@ -15,7 +15,6 @@
 #include <sys/queue.h>
 #include <sys/random.h>
 
-#define UNSAVED_MAX   10000      /* turns that wait; */
 #define OVERHEAD      384        /* what one takes besides its text */
 #define UNSAVED_BYTES (16 << 20) /* where no limit says how much */
 #define SENT_AT_ONCE  32         /* appends; as many ids are remembered of each thread */
@@ -219,7 +218,7 @@ static void drop_surplus(struct unsaved *u)
 	struct err why = ERR_INIT;
 
 	err_set(&why, "too many turns wait for the conversations' server");
-	while (a != NULL && (u->waiting > UNSAVED_MAX || u->bytes > max)) {
+	while (a != NULL && u->bytes > max) {
 		struct append *next = TAILQ_NEXT(a, next);
 
 		if (a->state == APPEND_WAITING)

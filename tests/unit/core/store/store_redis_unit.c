@@ -863,6 +863,25 @@ static void turns_wait_while_it_is_away(void **state)
 	assert_thread(f, "", "thread", "a b c");
 }
 
+static void only_their_memory_limits_how_many_wait(void **state)
+{
+	enum { TURNS = 12000 };
+	struct fixture *f = start(state);
+	char thread[24];
+
+	redis_server_kill(&f->server);
+	for (int i = 0; i < TURNS; i++) {
+		snprintf(thread, sizeof thread, "thread-%d", i);
+		start_append(f, "", thread, "short");
+	}
+	run(f, TURNS);
+	assert_int_equal(counted(f, COUNTER_TURNS_UNSAVED), TURNS);
+	redis_server_restart(&f->server);
+	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
+	assert_int_equal(counted(f, COUNTER_TURNS_LOST), 0);
+	assert_thread(f, "", "thread-11999", "short");
+}
+
 static void the_oldest_are_lost_where_too_many_wait(void **state)
 {
 	struct store_limits limits = no_limits;
@@ -1094,6 +1113,7 @@ int main(void)
 		TEST(an_answer_that_is_cut_is_requested_again),
 		TEST(a_wrong_answer_is_an_error),
 		TEST(turns_wait_while_it_is_away),
+		TEST(only_their_memory_limits_how_many_wait),
 		TEST(the_oldest_are_lost_where_too_many_wait),
 		TEST(a_stopped_server_costs_a_deadline_once),
 		TEST(a_server_that_takes_nothing_is_read),
