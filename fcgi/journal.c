@@ -64,7 +64,8 @@ static void give_back(struct journal_places *p, char *at)
 	uint32_t next = atomic_load_explicit(&p->spare, memory_order_relaxed);
 
 	memcpy(at, &next, sizeof next);
-	atomic_store_explicit(&p->spare, (uint32_t)((size_t)(at - p->memory) / p->place_size) + 1, memory_order_release);
+	atomic_store_explicit(&p->spare, (uint32_t)((size_t)(at - p->memory) / p->place_size) + 1,
+	                      memory_order_release);
 }
 
 static bool is_in(const struct journal_places *p, const char *at)

@@ -466,8 +466,7 @@ static bool shown_before(struct studio *s, const char *line)
 			return true;
 	if (s->queries == NULL)
 		s->queries = calloc(QUERIES_MAX, sizeof *s->queries);
-	if (s->queries != NULL && s->query_count < QUERIES_MAX &&
-	    (s->queries[s->query_count] = strdup(line)) != NULL)
+	if (s->queries != NULL && s->query_count < QUERIES_MAX && (s->queries[s->query_count] = strdup(line)) != NULL)
 		s->query_count++;
 	return false;
 }

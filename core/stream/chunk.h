@@ -63,11 +63,12 @@ struct chunk {
 
 /* Holds what a struct chunk points into until the next event. */
 struct chunk_reader {
-	struct buf scratch;         /* decoded strings */
-	json_t *json;               /* the parsed event, where it was parsed */
-	char finish[48];            /* a finish_reason that is no string */
-	struct error_report *error; /* the last CHUNK_ERROR, whose text is never empty; NULL: none, as in most streams */
-	bool halves;                /* what is in json was repaired, and has marks of halves.h */
+	struct buf scratch; /* decoded strings */
+	json_t *json;       /* the parsed event, where it was parsed */
+	char finish[48];    /* a finish_reason that is no string */
+	struct error_report
+		*error; /* the last CHUNK_ERROR, whose text is never empty; NULL: none, as in most streams */
+	bool halves;    /* what is in json was repaired, and has marks of halves.h */
 };
 void chunk_reader_init(struct chunk_reader *r);
 void chunk_reader_free(struct chunk_reader *r);
