@@ -30,6 +30,8 @@ static const char usage[] =
 	"  --at-once N         chats at once in each process (default: 1)\n"
 	"  --chats N           in each process (default: 1000)\n"
 	"  --text BYTES        of each answer (default: 1000)\n"
+	"  --wait MS           before each case, so that an SQLite database is known as it is to a service that has\n"
+	"                      run for a while; at least 16000 with a million (default: 0)\n"
 	"\n"
 	"Each case prints a line for readers, and one for programs that begins with \"store_bench \":\n"
 	"  store_bench phase=PHASE threads=N turns=N processes=N cpu_us=X p50_us=X p99_us=X writes=X switches=X ratio=X\n"
@@ -49,7 +51,7 @@ struct list {
 struct options {
 	const char *store, *directory;
 	struct list threads, turns, processes;
-	long at_once, chats, text;
+	long at_once, chats, text, wait_ms;
 };
 
 struct result {
@@ -279,6 +281,31 @@ static void close_worker(struct worker *w)
 	free(w->ns);
 }
 
+static void on_used(void *arg, const json_t *turns, const struct err *e)
+{
+	(void)turns;
+	check(e);
+	--*(long *)arg;
+}
+
+/* Looks now and then for a thread that nobody wrote. */
+static void use_for(struct worker *w, int64_t ms)
+{
+	const int64_t until_ms = clock_mono_ms() + ms;
+
+	for (long i = 0; clock_mono_ms() < until_ms; i++) {
+		char id[80];
+		const struct store_key k = {.subject = "somebody@example.org", .thread_id = id};
+		long open = 1;
+
+		make_id(id, "nobody", i);
+		need(store_load(w->store, &k, on_used, &open));
+		while (open > 0)
+			event_base_loop(w->base, EVLOOP_ONCE);
+		usleep(10000);
+	}
+}
+
 static void run_worker(struct shared *shared, const struct options *o, const char *url, int index, long turns)
 {
 	struct worker w;
@@ -287,6 +314,7 @@ static void run_worker(struct shared *shared, const struct options *o, const cha
 	snprintf(w.prefix, sizeof w.prefix, "%ld-%ld", (long)getpid(), turns);
 	w.threads = (o->chats + CHATS_EACH - 1) / CHATS_EACH;
 	fill(&w, w.prefix, w.threads, turns);
+	use_for(&w, o->wait_ms);
 	for (enum phase phase = 0; phase < PHASES; phase++) {
 		pthread_barrier_wait(&shared->start);
 		shared->results[index][phase] = run_phase(&w, phase);
@@ -442,12 +470,17 @@ static int parse_number(const char *text, long *n)
 
 static int parse_options(int argc, char **argv, struct options *o)
 {
-	static const struct option options[] = {
-		{"store", required_argument, NULL, 's'},   {"directory", required_argument, NULL, 'd'},
-		{"threads", required_argument, NULL, 't'}, {"turns", required_argument, NULL, 'h'},
-		{"at-once", required_argument, NULL, 'a'}, {"processes", required_argument, NULL, 'p'},
-		{"chats", required_argument, NULL, 'c'},   {"text", required_argument, NULL, 'x'},
-		{"help", no_argument, NULL, '?'},          {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"store", required_argument, NULL, 's'},
+	                                        {"directory", required_argument, NULL, 'd'},
+	                                        {"threads", required_argument, NULL, 't'},
+	                                        {"turns", required_argument, NULL, 'h'},
+	                                        {"at-once", required_argument, NULL, 'a'},
+	                                        {"processes", required_argument, NULL, 'p'},
+	                                        {"chats", required_argument, NULL, 'c'},
+	                                        {"text", required_argument, NULL, 'x'},
+	                                        {"wait", required_argument, NULL, 'w'},
+	                                        {"help", no_argument, NULL, '?'},
+	                                        {NULL, 0, NULL, 0}};
 	int c, bad = 0;
 
 	while (bad == 0 && (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -475,6 +508,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'x':
 			bad = parse_number(optarg, &o->text);
+			break;
+		case 'w':
+			bad = parse_number(optarg, &o->wait_ms);
 			break;
 		default:
 			bad = -1;
