@@ -21,7 +21,7 @@ struct shared_versions {
 	struct versions *versions;
 	/* filling */
 	int64_t check_ms;
-	uint32_t from, cleared; /* from = 0: it is not being filled, by this process */
+	uint32_t from; /* 0: it is not being filled, by this process */
 	int64_t next_key;
 };
 
@@ -91,7 +91,7 @@ int database_share_versions(struct database *db, struct versions *v, struct err 
 
 /* ---- filling ---- */
 
-/* Threads in the tables of a former layout have no slot. */
+/* Threads in the tables of a former layout have no bits. */
 static bool begin(struct database *db, int64_t now_ms)
 {
 	struct shared_versions *s = db->shared;
@@ -99,28 +99,30 @@ static bool begin(struct database *db, int64_t now_ms)
 	if (database_is_converting(db) || !versions_claim_filling(s->versions, now_ms) ||
 	    database_begin_writing(db, NULL) < 0)
 		return false;
-	s->from = versions_begin_filling(s->versions);
+	if (database_find_top(db, NULL) == 0)
+		s->from = versions_begin_filling(s->versions, db->threads);
 	database_roll_back(db);
-	s->cleared = 0;
+	if (versions_committed(s->versions) != s->from)
+		s->from = 0;
 	s->next_key = INT64_MIN;
 	return s->from > 0;
 }
 
 /* Whether there are more; -1: they cannot be read. */
-static int mark_some(struct database *db)
+static int mark_some(struct database *db, int64_t now_ms)
 {
 	struct shared_versions *s = db->shared;
 	sqlite3_stmt *keys = database_statement(db, SQL_KEYS, NULL);
 	int n = 0, code = SQLITE_ERROR;
 
-	if (keys == NULL)
+	if (keys == NULL || !versions_claim_again(s->versions, s->from, now_ms))
 		return -1;
 	sqlite3_bind_int64(keys, 1, s->next_key);
 	sqlite3_bind_int64(keys, 2, MARKED_AT_ONCE);
 	while ((code = sqlite3_step(keys)) == SQLITE_ROW) {
 		const int64_t key = sqlite3_column_int64(keys, 0);
 
-		versions_mark(s->versions, s->from, key);
+		versions_mark(s->versions, key);
 		s->next_key = key < INT64_MAX ? key + 1 : key;
 		n++;
 	}
@@ -143,14 +145,8 @@ static void end(struct database *db)
 static void fill(struct database *db, int64_t now_ms)
 {
 	struct shared_versions *s = db->shared;
-	int more = 1;
+	const int more = mark_some(db, now_ms);
 
-	if (s->cleared != VERSIONS_CLEARED) {
-		if (!versions_clear(s->versions, s->from, now_ms, &s->cleared))
-			more = -1;
-	} else {
-		more = mark_some(db);
-	}
 	if (more == 0)
 		end(db);
 	if (more <= 0)

@@ -18,17 +18,18 @@
 #include <unistd.h>
 
 #define MAGIC            0x736e6f6973726576 /* "versions" */
-#define LAYOUT           1
-#define SLOT_BITS        18
+#define LAYOUT           2
+#define SLOT_BITS        16
 #define SLOTS            (1u << SLOT_BITS)
-#define CLEARED_AT_ONCE  (1u << 16)
+#define WORDS_MIN        (1u << 14)
+#define WORDS_MAX        (1u << 18)
+#define THREADS_A_WORD   4 /* then less than one in 100 new threads seems to be written */
 #define HEADER_WORDS     6 /* of the WAL index; it is there twice */
 #define WAL_VERSION      3007000
 #define MOVED_CHECK_MS   500
 #define FOREIGN_PAUSE_MS 10000 /* after a commit of another program, which is likely to make more */
 #define FILLING_MS       2000  /* a process that fills has died if it did nothing for so long */
 #define LAST_NUMBER      (UINT32_MAX - 65536)
-#define FULL             (SLOTS / 2) /* slots: then the table is filled again, as threads were deleted meanwhile */
 
 /* The WAL index header of one state of the database; zeros: none. */
 struct header {
@@ -39,7 +40,7 @@ struct header {
 struct state {
 	uint32_t number; /* of the last transaction */
 	uint32_t base;   /* before this one other programs may have written */
-	bool filled;     /* every thread that there is has its slot */
+	bool filled;     /* every thread that there is has its bits */
 	struct header header;
 };
 
@@ -57,13 +58,15 @@ struct table {
 	/* the state; odd while it changes, or if a process died meanwhile */
 	_Atomic uint32_t sequence;
 	_Atomic uint32_t number, base, filled;
-	_Atomic uint32_t used, used_when_filled; /* slots, about */
+	_Atomic uint32_t words;                  /* of `written`, that are in use: few threads touch few pages */
+	_Atomic uint32_t used, used_when_filled; /* threads that have their bits, about */
 	_Atomic uint64_t header[HEADER_WORDS];
 	_Atomic int64_t
 		fill_ms; /* CLOCK_MONOTONIC, which all processes of this boot share: nobody else begins before */
 	_Alignas(4096) _Atomic uint32_t slots[SLOTS];
+	_Atomic uint64_t written[WORDS_MAX]; /* a Bloom filter: each thread has all its bits in one word */
 };
-_Static_assert(sizeof(struct table) == 4096 + sizeof(uint32_t) * SLOTS, "layout");
+_Static_assert(sizeof(struct table) == 4096 + sizeof(uint32_t) * SLOTS + sizeof(uint64_t) * WORDS_MAX, "layout");
 
 struct versions {
 	char *file, *path;    /* the database, the table */
@@ -143,6 +146,38 @@ static bool read_current(const struct versions *v, struct state *s)
 static _Atomic uint32_t *slot_of(struct table *t, int64_t key)
 {
 	return &t->slots[((uint64_t)key * 0x9e3779b97f4a7c15) >> (64 - SLOT_BITS)];
+}
+
+/* Where it is noted that a thread was written. words may come from a damaged file. */
+struct bits {
+	_Atomic uint64_t *word;
+	uint64_t mask;
+};
+
+static struct bits bits_of(struct table *t, int64_t key)
+{
+	const uint32_t words = atomic_load_explicit(&t->words, memory_order_acquire);
+	uint64_t h = (uint64_t)key * 0x9e3779b97f4a7c15;
+
+	h = (h ^ (h >> 32)) * 0xff51afd7ed558ccd;
+	return (struct bits){.word = &t->written[(h >> 32) & (words - 1) & (WORDS_MAX - 1)],
+	                     .mask = UINT64_C(1) << (h >> 26 & 63) | UINT64_C(1) << (h >> 20 & 63) |
+	                             UINT64_C(1) << (h >> 14 & 63)};
+}
+
+static void note_written(struct table *t, int64_t key)
+{
+	const struct bits b = bits_of(t, key);
+
+	if ((atomic_fetch_or_explicit(b.word, b.mask, memory_order_release) & b.mask) != b.mask)
+		atomic_fetch_add_explicit(&t->used, 1, memory_order_relaxed);
+}
+
+static bool was_written(struct table *t, int64_t key)
+{
+	const struct bits b = bits_of(t, key);
+
+	return (atomic_load_explicit(b.word, memory_order_acquire) & b.mask) == b.mask;
 }
 
 /* ---- the file ------------------------------------------------------------------------------------ */
@@ -316,7 +351,8 @@ bool versions_is_attached(const struct versions *v)
 struct access {
 	struct versions *versions;
 	int64_t key, now_ms;
-	uint32_t from, at, number;
+	uint32_t from, number;
+	int64_t threads;
 	struct version *version;
 	bool done;
 };
@@ -356,15 +392,19 @@ bool versions_has_moved(struct versions *v)
 static void find(void *arg)
 {
 	struct access *a = arg;
+	struct table *t = a->versions->table;
 	struct state s;
 	uint32_t last;
+	bool written;
 
 	if (!read_current(a->versions, &s))
 		return;
 	/* After the state: what that has was set before. */
-	last = atomic_load_explicit(slot_of(a->versions->table, a->key), memory_order_acquire);
-	*a->version = (struct version){.never = last == 0 && s.filled, .since = last > s.base ? last : s.base};
-	a->done = true;
+	last = atomic_load_explicit(slot_of(t, a->key), memory_order_acquire);
+	written = was_written(t, a->key);
+	*a->version = (struct version){.never = !written && s.filled, .since = last > s.base ? last : s.base};
+	/* Unless the bits were cleared meanwhile. */
+	a->done = atomic_load_explicit(&t->base, memory_order_acquire) == s.base;
 }
 
 /* Another file of the database's name, such as a restored backup, has turns that this one has not. */
@@ -432,8 +472,7 @@ static void touch(void *arg)
 
 	a->number = atomic_load_explicit(slot, memory_order_relaxed);
 	atomic_store_explicit(slot, a->versions->current, memory_order_release);
-	if (a->number == 0)
-		atomic_fetch_add_explicit(&t->used, 1, memory_order_relaxed);
+	note_written(t, a->key);
 }
 
 uint32_t versions_touch(struct versions *v, int64_t key)
@@ -493,11 +532,14 @@ static void claim_filling(void *arg)
 	struct header now;
 	struct state s;
 	int64_t fill_ms = atomic_load(&t->fill_ms);
-	const uint32_t used = atomic_load(&t->used);
+	const uint32_t used = atomic_load(&t->used), words = atomic_load(&t->words);
+	const bool full = used / THREADS_A_WORD >= words;
 
 	if (a->now_ms < fill_ms || a->versions->wal_index == NULL || !read_header(a->versions->wal_index, &now))
 		return;
-	if (read_current(a->versions, &s) && s.filled && (used < FULL || used / 2 < atomic_load(&t->used_when_filled)))
+	/* The largest one may have bits of threads that are deleted. */
+	if (read_current(a->versions, &s) && s.filled &&
+	    (!full || (words >= WORDS_MAX && used / 2 < atomic_load(&t->used_when_filled))))
 		return;
 	a->done = atomic_compare_exchange_strong(&t->fill_ms, &fill_ms, a->now_ms + FILLING_MS);
 }
@@ -507,58 +549,67 @@ bool versions_claim_filling(struct versions *v, int64_t now_ms)
 	return use(v, claim_filling, (struct access){.now_ms = now_ms}).done;
 }
 
-uint32_t versions_begin_filling(struct versions *v)
+/* Four times as many threads have room. */
+static uint32_t words_for(int64_t threads)
+{
+	uint32_t words = WORDS_MIN;
+
+	while (words < WORDS_MAX && words * THREADS_A_WORD / 4 < threads)
+		words *= 2;
+	return words;
+}
+
+/* Nobody else sets bits: a writer would have the lock, and what others marked is in vain. Who reads them has to see
+ * the new base. */
+static void begin_filling(void *arg)
+{
+	struct access *a = arg;
+	struct table *t = a->versions->table;
+	const int64_t before = atomic_load(&t->used_when_filled); /* in case the database counts too few */
+	const uint32_t words = words_for(a->threads > before ? a->threads : before);
+
+	write_state(t, &a->versions->state);
+	atomic_store(&t->words, words);
+	atomic_store(&t->used, 0);
+	for (uint32_t i = 0; i < words; i++)
+		atomic_store_explicit(&t->written[i], 0, memory_order_release);
+	a->done = true;
+}
+
+uint32_t versions_begin_filling(struct versions *v, int64_t threads)
 {
 	if (v->current == 0)
 		return 0;
 	v->state.base = v->current;
 	v->state.filled = false;
-	return v->current;
+	return use(v, begin_filling, (struct access){.threads = threads}).done ? v->current : 0;
 }
 
-static void clear(void *arg)
+static void claim_again(void *arg)
 {
 	struct access *a = arg;
 	struct table *t = a->versions->table;
-	uint32_t end = a->at + CLEARED_AT_ONCE;
 
-	if (atomic_load(&t->base) != a->from)
-		return;
-	atomic_store(&t->fill_ms, a->now_ms + FILLING_MS);
-	if (atomic_load(&t->used) == 0)
-		a->at = end = SLOTS;
-	for (; a->at < end && a->at < SLOTS; a->at++) {
-		uint32_t last = atomic_load_explicit(&t->slots[a->at], memory_order_relaxed);
-
-		/* Not what was written since. */
-		if (last != 0 && last <= a->from && atomic_compare_exchange_strong(&t->slots[a->at], &last, 0))
-			atomic_fetch_sub_explicit(&t->used, 1, memory_order_relaxed);
-	}
-	a->done = true;
+	a->done = atomic_load(&t->base) == a->from;
+	if (a->done)
+		atomic_store(&t->fill_ms, a->now_ms + FILLING_MS);
 }
 
-bool versions_clear(struct versions *v, uint32_t from, int64_t now_ms, uint32_t *at)
+bool versions_claim_again(struct versions *v, uint32_t from, int64_t now_ms)
 {
-	const struct access a = use(v, clear, (struct access){.from = from, .at = *at, .now_ms = now_ms});
-
-	*at = a.at < SLOTS ? a.at : VERSIONS_CLEARED;
-	return a.done;
+	return use(v, claim_again, (struct access){.from = from, .now_ms = now_ms}).done;
 }
 
 static void mark(void *arg)
 {
 	struct access *a = arg;
-	struct table *t = a->versions->table;
-	_Atomic uint32_t *slot = slot_of(t, a->key);
-	uint32_t last = atomic_load_explicit(slot, memory_order_relaxed);
 
-	if (last <= a->from && atomic_compare_exchange_strong(slot, &last, a->from + 1) && last == 0)
-		atomic_fetch_add_explicit(&t->used, 1, memory_order_relaxed);
+	note_written(a->versions->table, a->key);
 }
 
-void versions_mark(struct versions *v, uint32_t from, int64_t key)
+void versions_mark(struct versions *v, int64_t key)
 {
-	use(v, mark, (struct access){.from = from, .key = key});
+	use(v, mark, (struct access){.key = key});
 }
 
 static void end_filling(void *arg)

@@ -3,8 +3,9 @@
  * knows without reading the database that a thread has no turns, or none that it has not seen.
  *
  * A transaction that writes has a number. A slot holds the number of the last one that changed a thread whose key has
- * this hash; 0: there was never one. It is set before the commit, under SQLite's write lock, so that no reader misses a
- * committed turn, whoever dies when.
+ * this hash; bits, of which there are more, say which threads were ever written, since most turns are of new threads.
+ * Both are set before the commit, under SQLite's write lock, so that no reader misses a committed turn, whoever dies
+ * when.
  *
  * Programs that know nothing of the table (an older version, sqlite3) write as well. So the table has a copy of the
  * header of SQLite's WAL index, which each commit changes (https://www.sqlite.org/walformat.html): a writer that gets
@@ -33,7 +34,7 @@ void versions_free(struct versions *v); /* NULL is fine */
 /* ---- any thread ---- */
 
 struct version {
-	bool never;     /* no turn was ever written to a thread of that key */
+	bool never;     /* no turn was ever written to a thread of that key; not always known */
 	uint32_t since; /* what was read at this number, or at a later one, is still all there is */
 };
 
@@ -62,18 +63,17 @@ uint32_t versions_committed(const struct versions *v);
 /* The number that a read has which begins now, if the same is returned after it has begun; 0: not known. */
 uint32_t versions_now(struct versions *v);
 
-/* At first a table has no slots of what was written before, and later too many of what was deleted. Whoever fills it
- * claims that, begins, clears it, marks the keys of all rows in the database, and ends. */
-#define VERSIONS_CLEARED UINT32_MAX
+/* At first a table has no bits of what was written before, and later too few for all threads, or those of deleted ones.
+ * Whoever fills it claims that, begins, marks the keys of all rows in the database, and ends. */
 
 bool versions_claim_filling(struct versions *v, int64_t now_ms); /* false: not necessary, or not now */
 /* Between versions_locked and versions_unlocking, in a transaction that changes nothing: the number from which it is
- * filled, 0: it cannot be. */
-uint32_t versions_begin_filling(struct versions *v);
-/* Clears some slots from *at on (0), which becomes VERSIONS_CLEARED in the end. False: another program has written, so
- * it is in vain. */
-bool versions_clear(struct versions *v, uint32_t from, int64_t now_ms, uint32_t *at);
-void versions_mark(struct versions *v, uint32_t from, int64_t key);
+ * filled, 0: it cannot be. It has begun if versions_committed is that number afterwards. There are about so many
+ * threads. */
+uint32_t versions_begin_filling(struct versions *v, int64_t threads);
+/* At least each second. False: another program has written, or another process fills it, so it is in vain. */
+bool versions_claim_again(struct versions *v, uint32_t from, int64_t now_ms);
+void versions_mark(struct versions *v, int64_t key);
 bool versions_end_filling(struct versions *v, uint32_t from); /* as versions_begin_filling; false: in vain */
 
 #endif

@@ -307,6 +307,98 @@ static void threads_of_an_earlier_run_are_entered(void **state)
 	}
 }
 
+/* Of a thousand threads that nobody wrote, how many the table does not know as new. */
+static int taken_for_written(struct user *u)
+{
+	char thread[32];
+	int count = 0;
+
+	for (int i = 0; i < 1000; i++) {
+		snprintf(thread, sizeof thread, "new-%d", i);
+		count += !was_never_written(u, thread);
+	}
+	return count;
+}
+
+static void new_threads_are_known_beside_many(void **state)
+{
+	struct fixture *f = *state;
+
+	open_user(f, &f->a);
+	append(&f->a, "thread-1");
+	close_user(&f->a);
+	unlink(f->table);
+	sql_elsewhere(
+		f->file,
+		"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 150000)"
+		"INSERT INTO history(id, key, thread, first, number, bytes, threads, created_ms, at_ms, subject,"
+		" thread_id, run, messages) SELECT i, random(), i, 1, 1, 10, i, 1, 1, 'ann', 'x' || i, '', '[]' FROM n");
+	open_user(f, &f->a);
+	append(&f->a, "thread-1");
+	open_user(f, &f->b);
+	assert_in_range(taken_for_written(&f->b), 0, 30);
+	assert_false(was_never_written(&f->b, "thread-1"));
+}
+
+static void it_is_filled_again_for_many(void **state)
+{
+	struct fixture *f = *state;
+	const int64_t later_ms = clock_mono_ms() + 60000;
+	struct err e = ERR_INIT;
+	char thread[32];
+
+	open_user(f, &f->a);
+	append(&f->a, "thread-1");
+	open_user(f, &f->b);
+	assert_int_equal(taken_for_written(&f->b), 0);
+	assert_false(versions_claim_filling(f->b.versions, later_ms));
+	assert_int_equal(database_begin_writing(f->a.db, &e), 0);
+	for (int i = 0; i < 70000; i++) {
+		snprintf(thread, sizeof thread, "thread-%d", i);
+		versions_touch(f->a.versions, hash_of(thread));
+	}
+	assert_int_equal(database_commit(f->a.db, &e), 0);
+	assert_true(versions_claim_filling(f->b.versions, later_ms));
+}
+
+static uint32_t begin_filling(struct user *u)
+{
+	struct err e = ERR_INIT;
+	uint32_t from;
+
+	assert_int_equal(database_begin_writing(u->db, &e), 0);
+	from = versions_begin_filling(u->versions, 1);
+	database_roll_back(u->db);
+	assert_int_equal(versions_committed(u->versions), from);
+	return from;
+}
+
+static void one_process_fills_it_however_long_that_takes(void **state)
+{
+	struct fixture *f = *state;
+	int64_t now_ms;
+	uint32_t from;
+
+	open_user(f, &f->a);
+	open_user(f, &f->b);
+	append(&f->a, "thread-1");
+	insert_elsewhere(f, "thread-2");
+	append(&f->a, "thread-1");
+	now_ms = clock_mono_ms() + 60000;
+	assert_true(versions_claim_filling(f->a.versions, now_ms));
+	from = begin_filling(&f->a);
+	for (int i = 0; i < 10; i++) {
+		now_ms += 1500;
+		assert_false(versions_claim_filling(f->b.versions, now_ms));
+		assert_true(versions_claim_again(f->a.versions, from, now_ms));
+	}
+	/* Unless it seems to have died. */
+	now_ms += 3000;
+	assert_true(versions_claim_filling(f->b.versions, now_ms));
+	begin_filling(&f->b);
+	assert_false(versions_claim_again(f->a.versions, from, now_ms));
+}
+
 static void a_commit_of_another_program_is_noticed(void **state)
 {
 	struct fixture *f = *state;
@@ -694,6 +786,9 @@ int main(void)
 		TEST(what_is_not_yet_committed_cannot_be_taken_for_read),
 		TEST(what_was_rolled_back_does_no_harm),
 		TEST(threads_of_an_earlier_run_are_entered),
+		TEST(new_threads_are_known_beside_many),
+		TEST(it_is_filled_again_for_many),
+		TEST(one_process_fills_it_however_long_that_takes),
 		TEST(a_commit_of_another_program_is_noticed),
 		TEST(a_database_of_another_time_is_noticed),
 		TEST(a_database_replaced_while_it_is_used_is_noticed),
