@@ -412,7 +412,7 @@ static bool on_head(void *arg)
 		t->body = NULL;
 		c->sent = t->head_len = t->body_len = 0;
 	}
-	return c->http->on_plain_head(t, &c->response);
+	return http_receive_plain_head(t, &c->response);
 }
 
 static bool on_body(void *arg, const char *bytes, size_t len)
@@ -420,7 +420,7 @@ static bool on_body(void *arg, const char *bytes, size_t len)
 	struct http_transfer *t = arg;
 
 	if (!t->paused && t->plain->held.len == 0)
-		return t->http->on_plain_body(t, bytes, len);
+		return http_receive_plain_body(t, bytes, len);
 	t->held = true;
 	if (buf_add(&t->plain->held, bytes, len) == 0)
 		return true;
@@ -594,7 +594,7 @@ static void on_readable(struct plain *c)
 	if (!t->progress_only)
 		t->last_ms = h->now_ms;
 	state = response_feed(&c->response, h->plain_buffer, (size_t)n);
-	follow(c, h->on_plain_read_end(t) ? state : RESPONSE_STOPPED);
+	follow(c, http_receive_plain_read_end(t) ? state : RESPONSE_STOPPED);
 }
 
 /* The kernel takes nothing more once the connection is shut down, so that nothing is acknowledged to the server and
@@ -612,7 +612,7 @@ void http_plain_drain(struct http_transfer *t)
 	buf_init(&c->held, SIZE_MAX);
 	t->paused = false;
 	if (held.len > 0)
-		goes_on = t->http->on_plain_body(t, held.data, held.len);
+		goes_on = http_receive_plain_body(t, held.data, held.len);
 	buf_free(&held);
 	/* Once before, as this may be the end of the response, and then until there is nothing: a server may be faster
 	 * than this loop. */
@@ -670,7 +670,7 @@ void http_plain_resume(struct http_transfer *t)
 
 		buf_init(&c->held, SIZE_MAX);
 		t->http->now_ms = clock_mono_ms();
-		goes_on = t->http->on_plain_body(t, held.data, held.len) && t->http->on_plain_read_end(t);
+		goes_on = http_receive_plain_body(t, held.data, held.len) && http_receive_plain_read_end(t);
 		buf_free(&held);
 	}
 	if (!goes_on)

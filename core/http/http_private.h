@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the HTTP module share; nobody else includes this.
  *
- * http.c          the life of a transfer, from its start over its data to its end
+ * http.c          the life of a transfer, from its start to its end
  * http_setup.c    a request becomes the options of an easy handle
  * http_url.c      the host of a URL
  * http_headers.c  the headers of a request
  * http_shard.c    the pool: multi handles, their sockets and timers on libevent
  * http_plain.c    requests without libcurl: HTTP/1.1 over TCP, to servers that libcurl got usual answers from
+ * http_receive.c  what arrives of a response goes to the caller, unless it is paused
  * response.c      the response to such a request
  * http_watch.c    deadlines and silence: when the one timer for all transfers is due
  * http_outcome.c  curl's codes become outcomes and sentences
@@ -182,11 +183,7 @@ struct http {
 	struct event *resume; /* transfers that had their slice, in the next iteration */
 	struct event *watch;
 	event_callback_fn on_socket, on_timer; /* of a shard */
-	curl_write_callback on_header, on_body;
 	/* What http_plain.c tells. */
-	bool (*on_plain_head)(struct http_transfer *t, const struct response *r); /* false: stop */
-	bool (*on_plain_body)(struct http_transfer *t, const char *bytes, size_t len);
-	bool (*on_plain_read_end)(struct http_transfer *t);
 	void (*on_plain_end)(struct http_transfer *t,
 	                     enum http_outcome o);     /* has_outcome and cancellation come first */
 	void (*on_plain_odd)(struct http_transfer *t); /* curl shall do it, from its start */
@@ -238,6 +235,15 @@ bool http_plain_learn(struct http_transfer *t);
 /* Closes connections that were idle for long; returns when the next one has been. */
 int64_t http_plain_prune(struct http *h, int64_t now_ms);
 void http_plain_forget(struct http *h);
+
+/* http_receive.c */
+/* libcurl's callbacks of a transfer. */
+size_t http_receive_header(char *bytes, size_t size, size_t count, void *t);
+size_t http_receive_body(char *bytes, size_t size, size_t count, void *t);
+/* The same without it. False: stop. A transfer that its caller cancels meanwhile ends when these return. */
+bool http_receive_plain_head(struct http_transfer *t, const struct response *r);
+bool http_receive_plain_body(struct http_transfer *t, const char *bytes, size_t len);
+bool http_receive_plain_read_end(struct http_transfer *t);
 
 /* http_headers.c */
 /* Finds or makes what the request says; http_headers_give gives it to curl. */

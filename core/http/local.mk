@@ -8,6 +8,7 @@ libttagent_a_SOURCES += \
 	core/http/http_private.h \
 	core/http/http_proxy.c \
 	core/http/http_proxy.h \
+	core/http/http_receive.c \
 	core/http/http_setup.c \
 	core/http/http_shard.c \
 	core/http/http_url.c \
