@@ -19,7 +19,9 @@ libttagent_a_SOURCES += \
 	core/turn/tool_round.h \
 	core/turn/turn.c \
 	core/turn/turn.h \
-	core/turn/turn_llm.c \
+	core/turn/turn_attempt.c \
+	core/turn/turn_choose.c \
+	core/turn/turn_outcome.c \
 	core/turn/turn_private.h \
 	core/turn/turn_queue.c \
 	core/turn/turn_quirks.c \

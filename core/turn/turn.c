@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_MEMORY "The service is out of memory. Please try again in a moment."
 #define STOPPED                                                                                                        \
 	"The answer broke off here because the service is being stopped or restarted. Please ask again in a moment."
 
@@ -89,7 +88,7 @@ static enum step wait_longer(struct turn *t)
 
 static enum step load(struct turn *t)
 {
-	return turn_tools_find(t) < 0 ? turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY) : turn_load(t);
+	return turn_tools_find(t) < 0 ? turn_fail(t, FAILURE_UNAVAILABLE, TURN_NO_MEMORY) : turn_load(t);
 }
 
 /* ---- END: the one way out ----------------------------------------------------------------- */

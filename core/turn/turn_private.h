@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of a turn share; nobody else includes this.
  *
- * turn.c        the table of steps, its driver, and ADMIT, WAIT and END
- * turn_llm.c    CHOOSE, ATTEMPT and PROMPT: trying LLMs, one after the other until one answers
- * turn_quirks.c what an LLM refuses of a request, and is asked again without
- * turn_queue.c  QUEUE: waiting for a place at an LLM
- * turn_tools.c  TOOLS: the calls of an answer
- * turn_store.c  LOAD and SAVE: the history
+ * turn.c          the table of steps, its driver, and ADMIT, WAIT and END
+ * turn_choose.c   CHOOSE: which LLM is asked next, until one answers
+ * turn_outcome.c  what an attempt comes to: another one, tools, the end, or a sentence
+ * turn_attempt.c  PROMPT and ATTEMPT: what an LLM is asked, and how
+ * turn_quirks.c   what an LLM refuses of a request, and is asked again without
+ * turn_queue.c    QUEUE: waiting for a place at an LLM
+ * turn_tools.c    TOOLS: the calls of an answer
+ * turn_store.c    LOAD and SAVE: the history
  *
  * Each calls only functions of those below it.
  *
@@ -152,26 +154,39 @@ static inline void turn_wake_in(struct turn *t, int64_t ms)
 	event_add(t->timer, &tv);
 }
 
+#define TURN_NO_ANSWER "No language model could answer right now. Please try again in a moment."
+#define TURN_NO_MEMORY "The service is out of memory. Please try again in a moment."
+
+/* ---- turn_choose.c ---- */
+
+enum step turn_choose(struct turn *t); /* the best candidate that was not tried */
+
+/* ---- turn_outcome.c ---- */
+
+extern const struct attempt_handlers turn_attempt_handlers;
+enum step turn_attempt_ended(struct turn *t);
+enum step turn_none_answered(struct turn *t); /* no candidate is left: the user is told why */
+
+/* ---- turn_attempt.c ---- */
+
 /* Until the turn's deadline, or until the client must be shown that the answer is still coming. */
 void turn_wake_at_deadline(struct turn *t);
 /* The timer: true where it was only that, and the turn waits on. */
 bool turn_beat(struct turn *t);
 
-/* ---- turn_llm.c ---- */
-
-extern const struct attempt_handlers turn_attempt_handlers;
-void turn_give_place(struct turn *t, enum balance_end end); /* nothing happens where none is held */
-enum step turn_choose(struct turn *t);                      /* the best candidate that was not tried */
-enum step turn_attempt(struct turn *t);                     /* asks it */
-enum step turn_attempt_ended(struct turn *t);
+struct prompt turn_prompt_of(struct turn *t); /* what the LLM is asked */
+enum step turn_attempt(struct turn *t);       /* asks it */
+enum step turn_attempt_late(struct turn *t);
+void turn_attempt_stop(struct turn *t);
 enum step turn_prompt(struct turn *t); /* makes a long request, for ATTEMPT to go on with */
 enum step turn_prompt_made(struct turn *t);
 enum step turn_prompt_late(struct turn *t);
 void turn_prompt_stop(struct turn *t);
-enum step turn_attempt_late(struct turn *t);
-void turn_attempt_stop(struct turn *t);
 
-#define TURN_NO_ANSWER "No language model could answer right now. Please try again in a moment."
+/* The attempt's; o: how it ended, NULL: it was stopped. */
+void turn_attempt_end_span(struct turn *t, const struct attempt_outcome *o);
+void turn_give_place(struct turn *t, enum balance_end end); /* nothing happens where none is held */
+
 /* ---- turn_queue.c ---- */
 
 void turn_queue_init(struct turn *t, uint64_t key); /* once the turn has its trace */

@@ -12,7 +12,6 @@
 
 #define LOAD_WAIT_MS 2000
 #define SAVE_WAIT_MS 100
-#define NO_MEMORY    "The service is out of memory. Please try again in a moment."
 #define NOT_LOADED   "What was said before could not be loaded. Please try again in a moment."
 #define NOT_FOUND    "There is no stored response with the id that previous_response_id says."
 
@@ -110,7 +109,7 @@ enum step turn_load(struct turn *t)
 		return STEP_CHOOSE;
 	t->stored = store_load(t->services->store, &key, on_loaded, t);
 	if (t->stored == NULL)
-		return turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
+		return turn_fail(t, FAILURE_UNAVAILABLE, TURN_NO_MEMORY);
 	turn_wake_in(t, LOAD_WAIT_MS);
 	return STEP_STAY;
 }
@@ -130,7 +129,7 @@ static enum step go_on_from(struct turn *t)
 	if (!found)
 		return turn_fail(t, FAILURE_PREVIOUS, NOT_FOUND);
 	if (chain == NULL || history_lead(chain, c->messages) < 0)
-		return turn_fail(t, FAILURE_UNAVAILABLE, NO_MEMORY);
+		return turn_fail(t, FAILURE_UNAVAILABLE, TURN_NO_MEMORY);
 	c->given = json_array_size(c->messages);
 	return STEP_CHOOSE;
 }
