@@ -2,6 +2,11 @@
 libttagent_a_SOURCES += \
 	core/access/access.c \
 	core/access/access.h \
+	core/access/access_files.c \
+	core/access/access_identify.c \
+	core/access/access_private.h \
+	core/access/access_refusal.c \
+	core/access/access_turn.c \
 	core/access/crypto.c \
 	core/access/crypto.h \
 	core/access/identity.c \
