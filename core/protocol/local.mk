@@ -29,9 +29,11 @@ libttagent_a_SOURCES += \
 	core/protocol/request.h \
 	core/protocol/responses.c \
 	core/protocol/responses.h \
+	core/protocol/responses_items.c \
+	core/protocol/responses_private.h \
 	core/protocol/responses_request.c \
-	core/protocol/responses_runs.c \
 	core/protocol/responses_stored.c \
+	core/protocol/responses_tools.c \
 	core/protocol/studio.c \
 	core/protocol/studio_request.c \
 	core/protocol/studio_request.h

@@ -40,26 +40,6 @@ json_t *responses_inputs(const json_t *record, const json_t *turn);
 /* Messages of a turn as such items; key: what is in their ids. A new reference. */
 json_t *responses_messages(const json_t *turn, const char *key);
 
-struct tool;
-struct tool_result;
-struct tool_run_info;
-
-/* What a tool of this service is in this API. */
-struct responses_run_kind {
-	const struct tool *tool; /* NULL: those of MCP servers */
-	const char *id, *type;   /* of its items: how ids begin */
-	const char *working;     /* the event after the one that it is in progress; NULL: none */
-	const char *argument;    /* the member that comes in events of its own; NULL: none */
-	const char *argument_event;
-	bool tells_failure; /* by an event; where not, the item has it as its status */
-};
-const struct responses_run_kind *responses_run_kind(const struct tool *tool);
-
-/* The item of a run with what came of it, or, without a result, of one that still runs: a new reference; NULL: no
- * memory. */
-json_t *responses_run_item(const struct responses_run_kind *kind, const char *id, const struct tool_run_info *run,
-                           const struct tool_result *result);
-
 /* A part of a list. */
 struct responses_range {
 	bool ascending;
