@@ -3,10 +3,9 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/text.h"
 #include "agentd/ejection.h"
 #include "agentd/schedule.h"
-
-#include <string.h>
 
 #define CANARY_BEFORE_MS 2000 /* the canary probe of an ejected LLM goes out this long before its ejection ends */
 
@@ -157,13 +156,6 @@ void passive_health_tick(struct agent *a)
 	}
 }
 
-static bool differs(const struct config *a, const struct config *b, enum cfg_key k)
-{
-	const char *x = cfg_str(a, k), *y = cfg_str(b, k);
-
-	return (x == NULL) != (y == NULL) || (x != NULL && strcmp(x, y) != 0);
-}
-
 void passive_health_reconfigured(struct agent *a, const struct config *old)
 {
 	static const enum cfg_key credentials[] = {CFG_CLOUD_TOKEN, CFG_CLOUD_CA_FILE, CFG_AUTH_JWT_SECRET,
@@ -171,7 +163,7 @@ void passive_health_reconfigured(struct agent *a, const struct config *old)
 	bool changed = false;
 
 	for (size_t i = 0; i < sizeof credentials / sizeof credentials[0]; i++)
-		changed |= differs(old, a->s.config, credentials[i]);
+		changed |= !text_same(cfg_str(old, credentials[i]), cfg_str(a->s.config, credentials[i]));
 	for (size_t i = 0; changed && i < registry_count(a->s.registry); i++) {
 		struct llm *l = registry_llm(a->s.registry, i);
 		struct track *t = registry_track(a->s.registry, i);

@@ -11,6 +11,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/process.h"
+#include "core/base/text.h"
 #include "core/peers/peers.h"
 #include "core/redis/redis.h"
 
@@ -398,18 +399,13 @@ void peer_watch_free(struct peer_watch *w)
 	free(w);
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return (a == NULL) == (b == NULL) && (a == NULL || strcmp(a, b) == 0);
-}
-
 static void follow_config(struct peer_watch *w)
 {
 	const char *url = peers_redis(w->s->config);
 	char name[PEERS_NAME_MAX + 1], *usage_file = url != NULL ? usage_log_file(w->s->config) : NULL;
 	char *settings = url != NULL ? redis_settings(url, w->s->config) : NULL;
 	struct err e = ERR_INIT;
-	bool same = same_text(settings, w->settings) && same_text(usage_file, w->usage_file);
+	bool same = text_same(settings, w->settings) && text_same(usage_file, w->usage_file);
 
 	peers_name(w->s->config, name);
 	if (same && (url == NULL || strcmp(name, w->name) == 0)) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agentd/registry.h"
 
+#include "core/base/text.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,21 +88,16 @@ size_t registry_discovered(const struct registry *r)
 	return n;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 static bool same_place(const struct llm *a, const struct llm *b)
 {
-	return a->kind == b->kind && same_text(a->deploy_id, b->deploy_id);
+	return a->kind == b->kind && text_same(a->deploy_id, b->deploy_id);
 }
 
 static bool same_deployment(const struct llm *a, const struct track *t, const struct llm *b)
 {
-	return same_text(a->url, b->url) && same_text(a->probe_url, b->probe_url) &&
-	       same_text(a->model_name, b->model_name) && same_text(a->hf_model_id, b->hf_model_id) &&
-	       same_text(a->model_type, b->model_type) && (t->restored || same_text(a->jwt_secret, b->jwt_secret));
+	return text_same(a->url, b->url) && text_same(a->probe_url, b->probe_url) &&
+	       text_same(a->model_name, b->model_name) && text_same(a->hf_model_id, b->hf_model_id) &&
+	       text_same(a->model_type, b->model_type) && (t->restored || text_same(a->jwt_secret, b->jwt_secret));
 }
 
 static void move_text(char **to, char **from)

@@ -2,6 +2,7 @@
 #include "core/access/access_private.h"
 
 #include "core/base/log.h"
+#include "core/base/text.h"
 #include "core/peers/peers.h"
 
 #include <stdio.h>
@@ -92,11 +93,6 @@ static char *copy(char *old, const char *text)
 	return text != NULL ? strdup(text) : NULL;
 }
 
-static bool differs(const char *a, const char *b)
-{
-	return (a == NULL) != (b == NULL) || (a != NULL && strcmp(a, b) != 0);
-}
-
 static void configure_jwt(struct access *a, const struct config *c)
 {
 	const char *issuer = cfg_str(c, CFG_ACCESS_JWT_ISSUER), *audience = cfg_str(c, CFG_ACCESS_JWT_AUDIENCE);
@@ -106,7 +102,8 @@ static void configure_jwt(struct access *a, const struct config *c)
 	char path[4200];
 	struct err e = ERR_INIT;
 
-	if (differs(a->issuer, issuer) || differs(a->audience, audience) || differs(a->secret, secret) || !wanted) {
+	if (!text_same(a->issuer, issuer) || !text_same(a->audience, audience) || !text_same(a->secret, secret) ||
+	    !wanted) {
 		access_identify_forget(a);
 		access_files_forget(&a->jwks_file);
 		jwt_keys_free(a->jwt_keys);
@@ -163,7 +160,7 @@ static void configure_hosts(struct access *a, const struct config *c)
 
 bool access_is_outdated(const struct access *a, const struct config *c)
 {
-	return a->is_configured && differs(a->redis_url, peers_redis(c));
+	return a->is_configured && !text_same(a->redis_url, peers_redis(c));
 }
 
 void access_configure(struct access *a, const struct config *c)

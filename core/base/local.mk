@@ -29,5 +29,6 @@ libttagent_a_SOURCES += \
 	core/base/similar.h \
 	core/base/systemd.c \
 	core/base/systemd.h \
+	core/base/text.h \
 	core/base/utf8.c \
 	core/base/utf8.h

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/config/value.h"
 
+#include "core/base/text.h"
 #include "core/config/mcp_servers.h"
 #include "core/config/value_check.h"
 
@@ -494,11 +495,6 @@ fail:
 	return -1;
 }
 
-static bool str_equal(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 bool value_equal(const struct key_row *row, const struct value *a, const struct value *b)
 {
 	switch (row->type) {
@@ -507,7 +503,7 @@ bool value_equal(const struct key_row *row, const struct value *a, const struct 
 	case TYPE_STRING:
 	case TYPE_URL:
 	case TYPE_ENUM:
-		return str_equal(a->str, b->str);
+		return text_same(a->str, b->str);
 	case TYPE_LIST:
 		if (a->list.count != b->list.count)
 			return false;

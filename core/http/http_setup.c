@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/http/http_private.h"
 
+#include "core/base/text.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -87,11 +89,6 @@ bool http_setup_has_ca_directory(void)
 	return found;
 }
 
-static bool same(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 static int set_method(struct http_transfer *t)
 {
 	bool get = strcmp(t->verb, "GET") == 0, post = strcmp(t->verb, "POST") == 0;
@@ -105,7 +102,7 @@ static int set_method(struct http_transfer *t)
 		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, NULL);
 		curl_easy_setopt(t->easy, CURLOPT_HTTPGET, 1L);
 	}
-	if (!same(custom, t->method)) {
+	if (!text_same(custom, t->method)) {
 		free(t->method);
 		t->method = custom != NULL ? strdup(custom) : NULL;
 		if (curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, custom) != CURLE_OK)
@@ -116,7 +113,7 @@ static int set_method(struct http_transfer *t)
 
 static int set_ca(struct http_transfer *t, const char *ca_file)
 {
-	if (same(t->ca_file, ca_file))
+	if (text_same(t->ca_file, ca_file))
 		return 0;
 	/* Only a reset makes curl use its own certificates again. */
 	curl_easy_reset(t->easy);
@@ -139,7 +136,7 @@ static int set_ca(struct http_transfer *t, const char *ca_file)
 
 static int set_proxy(struct http_transfer *t, const char *proxy)
 {
-	if (same(t->proxy, proxy))
+	if (text_same(t->proxy, proxy))
 		return 0;
 	free(t->proxy);
 	t->proxy = proxy != NULL ? strdup(proxy) : NULL;
@@ -152,7 +149,7 @@ static int set_proxy(struct http_transfer *t, const char *proxy)
 
 static int set_socket(struct http_transfer *t, const char *socket)
 {
-	if (same(t->socket, socket))
+	if (text_same(t->socket, socket))
 		return 0;
 	free(t->socket);
 	t->socket = socket != NULL ? strdup(socket) : NULL;
@@ -186,7 +183,7 @@ int http_setup_resolve(struct http_transfer *t, const char *resolve)
 	if (colon == NULL || resolve[key_len] != ':' || resolve[key_len + 1] == '\0')
 		return http_outcome_error(t, "'%.100s' is not host:port:address", resolve);
 	slot = &t->http->resolved[slot_of(resolve, key_len)];
-	if (same(*slot, resolve))
+	if (text_same(*slot, resolve))
 		return 0;
 	free(*slot);
 	*slot = NULL; /* until curl has them: http_setup_resolved */

@@ -2,6 +2,7 @@
 #include "core/probe/chat.h"
 
 #include "core/base/clock.h"
+#include "core/base/text.h"
 #include "core/stream/error_report.h"
 
 #include <jansson.h>
@@ -218,12 +219,6 @@ static void on_answer(void *arg, const struct http_result *r)
 	done(arg, r, &learned);
 }
 
-static bool copy(char **to, const char *from)
-{
-	*to = from != NULL ? strdup(from) : NULL;
-	return from == NULL || *to != NULL;
-}
-
 struct chat_probe *chat_probe_start(struct http *http, const struct chat_probe_request *r, chat_probe_done_fn *done,
                                     void *arg)
 {
@@ -242,8 +237,9 @@ struct chat_probe *chat_probe_start(struct http *http, const struct chat_probe_r
 		.connect_ms = r->connect_ms,
 		.total_ms = r->total_ms,
 	};
-	if (copy(&p->url, r->llm->url) && copy(&p->model, r->llm->model) && copy(&p->bearer, r->bearer) &&
-	    copy(&p->ca_file, r->ca_file) && copy(&p->proxy, r->proxy) && p->url != NULL && request(p) == 0)
+	if (text_copy(&p->url, r->llm->url) && text_copy(&p->model, r->llm->model) &&
+	    text_copy(&p->bearer, r->bearer) && text_copy(&p->ca_file, r->ca_file) && text_copy(&p->proxy, r->proxy) &&
+	    p->url != NULL && request(p) == 0)
 		return p;
 	probe_free(p);
 	return NULL;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/probe/models.h"
 
+#include "core/base/text.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -138,12 +140,6 @@ static void on_answer(void *arg, const struct http_result *r)
 	model_list_clear(&entry);
 }
 
-static bool copy(char **to, const char *from)
-{
-	*to = from != NULL ? strdup(from) : NULL;
-	return from == NULL || *to != NULL;
-}
-
 struct models_probe *models_probe_start(struct http *http, const struct models_request *r,
                                         const struct models_handlers *handlers, void *arg)
 {
@@ -156,8 +152,9 @@ struct models_probe *models_probe_start(struct http *http, const struct models_r
 	                           .arg = arg,
 	                           .deadline_ms = r->deadline_ms,
 	                           .only_list = r->only_list};
-	if (copy(&p->url, r->llm->url) && copy(&p->model, r->llm->model) && copy(&p->bearer, r->bearer) &&
-	    copy(&p->ca_file, r->ca_file) && copy(&p->proxy, r->proxy) && p->url != NULL && request(p) == 0)
+	if (text_copy(&p->url, r->llm->url) && text_copy(&p->model, r->llm->model) &&
+	    text_copy(&p->bearer, r->bearer) && text_copy(&p->ca_file, r->ca_file) && text_copy(&p->proxy, r->proxy) &&
+	    p->url != NULL && request(p) == 0)
 		return p;
 	probe_free(p);
 	return NULL;

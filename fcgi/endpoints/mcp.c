@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* POST /mcp: our tools, for clients of the Model Context Protocol. */
+#include "core/base/text.h"
 #include "core/base/utf8.h"
 #include "core/mcp/mcp.h"
 #include "core/protocol/mcp_offers.h"
@@ -48,13 +49,6 @@ static void post_free(void *arg)
 	free(post);
 }
 
-/* -1: no memory. */
-static int copy(char **to, const char *from)
-{
-	*to = from != NULL ? strdup(from) : NULL;
-	return from == NULL || *to != NULL ? 0 : -1;
-}
-
 /* NULL: no memory. */
 static struct mcp_post *post_new(const struct connection *c)
 {
@@ -64,10 +58,10 @@ static struct mcp_post *post_new(const struct connection *c)
 		return NULL;
 	chat_receive_trace(c, &post->client.trace);
 	mcp_reply_accepts(connection_header(c, "Accept"), &post->takes_json, &post->takes_events);
-	if (copy(&post->version, connection_header(c, MCP_HEADER_VERSION)) == 0 &&
-	    copy(&post->method, connection_header(c, MCP_HEADER_METHOD)) == 0 &&
-	    copy(&post->name, connection_header(c, MCP_HEADER_NAME)) == 0 &&
-	    copy(&post->address, connection_params(c)->remote_addr) == 0) {
+	if (text_copy(&post->version, connection_header(c, MCP_HEADER_VERSION)) &&
+	    text_copy(&post->method, connection_header(c, MCP_HEADER_METHOD)) &&
+	    text_copy(&post->name, connection_header(c, MCP_HEADER_NAME)) &&
+	    text_copy(&post->address, connection_params(c)->remote_addr)) {
 		post->client.address = post->address;
 		return post;
 	}
