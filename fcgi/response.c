@@ -71,6 +71,18 @@ static void add_status(struct head *h, int status)
 	add(h, status < 400 ? " Success\r\n" : " Error\r\n");
 }
 
+/* What all have, and sends it. */
+static void end_head(struct connection *c, int status, struct head *h, const char *headers)
+{
+	add(h, "X-Request-Id: ");
+	add(h, connection_request_id(c));
+	add(h, "\r\n");
+	add(h, headers);
+	add(h, connection_headers(c));
+	add(h, "\r\n");
+	connection_head(c, status, h->text, h->len);
+}
+
 void response_whole(struct connection *c, int status, const char *type, const char *headers, const char *body,
                     size_t len)
 {
@@ -93,13 +105,7 @@ void response_whole(struct connection *c, int status, const char *type, const ch
 		add_number(&h, len);
 		add(&h, "\r\n");
 	}
-	add(&h, "X-Request-Id: ");
-	add(&h, connection_request_id(c));
-	add(&h, "\r\n");
-	add(&h, headers);
-	add(&h, connection_headers(c));
-	add(&h, "\r\n");
-	connection_head(c, status, h.text, h.len);
+	end_head(c, status, &h, headers);
 	if (!connection_is_head(c) && len > 0)
 		output_write(connection_output(c), body, len);
 	output_end(connection_output(c));
@@ -161,13 +167,8 @@ void response_head(struct connection *c, int status, const char *content_type, c
 	add_status(&h, status);
 	add(&h, "Content-Type: ");
 	add(&h, content_type);
-	add(&h, "\r\nX-Accel-Buffering: no\r\nCache-Control: no-store\r\nX-Request-Id: ");
-	add(&h, connection_request_id(c));
-	add(&h, "\r\n");
-	add(&h, headers);
-	add(&h, connection_headers(c));
-	add(&h, "\r\n");
-	connection_head(c, status, h.text, h.len);
+	add(&h, "\r\nX-Accel-Buffering: no\r\nCache-Control: no-store\r\n");
+	end_head(c, status, &h, headers);
 }
 
 void response_stream_head(struct connection *c, const char *content_type)
@@ -181,11 +182,6 @@ void response_empty(struct connection *c, int status)
 
 	h.len = 0;
 	add_status(&h, status);
-	add(&h, "X-Request-Id: ");
-	add(&h, connection_request_id(c));
-	add(&h, "\r\n");
-	add(&h, connection_headers(c));
-	add(&h, "\r\n");
-	connection_head(c, status, h.text, h.len);
+	end_head(c, status, &h, "");
 	output_end(connection_output(c));
 }
