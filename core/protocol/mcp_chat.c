@@ -107,11 +107,6 @@ static void chat_restart(struct reply *r)
 	(void)r;
 }
 
-static void chat_paragraph(struct reply *r)
-{
-	chat_text(r, "\n\n", 2);
-}
-
 static void chat_sentence(struct reply *r, const char *sentence)
 {
 	chat_text(r, sentence, strlen(sentence));
@@ -276,7 +271,7 @@ const struct protocol protocol_mcp_chat = {
 	.text = chat_text,
 	.reasoning = chat_reasoning,
 	.restart = chat_restart,
-	.paragraph = chat_paragraph,
+	.paragraph = protocol_paragraph,
 	.tool = chat_tool,
 	.source = chat_source,
 	.tool_done = chat_tool_done,

@@ -306,30 +306,9 @@ static void messages_reasoning(struct reply *r, const char *bytes, size_t len)
 	add(messages_of(r), KIND_THINKING, bytes, len);
 }
 
-/* A line of its own in the reasoning. */
-static void put_line(struct messages_reply *m, const char *line)
-{
-	if (m->line_begun)
-		add(m, KIND_THINKING, "\n", 1);
-	m->line_begun = false;
-	add(m, KIND_THINKING, line, strlen(line));
-	messages_flush(&m->reply);
-}
-
 static void messages_restart(struct reply *r)
 {
-	put_line(messages_of(r), "[interrupted, starting again]\n");
-}
-
-static void messages_paragraph(struct reply *r)
-{
-	messages_text(r, "\n\n", 2);
-}
-
-static void messages_sentence(struct reply *r, const char *sentence)
-{
-	messages_text(r, sentence, strlen(sentence));
-	messages_flush(r);
+	protocol_restart(r, messages_of(r)->line_begun);
 }
 
 /* ---- tools ---- */
@@ -337,14 +316,11 @@ static void messages_sentence(struct reply *r, const char *sentence)
 static void messages_tool(struct reply *r, const char *progress, const char *subject)
 {
 	struct messages_reply *m = messages_of(r);
-	struct buf line = BUF_INIT(16384);
 
 	m->used_tools = true;
 	if (m->streams)
 		set_state(m, m->state & PHASE_MASK);
-	if (buf_addf(&line, subject != NULL ? "%s: %s\n" : "%s\n", progress, subject) == 0)
-		put_line(m, line.data);
-	buf_free(&line);
+	protocol_tool(r, m->line_begun, progress, subject);
 }
 
 static bool messages_source(struct reply *r, const char *title, const char *url)
@@ -674,12 +650,12 @@ const struct protocol protocol_messages = {
 	.text = messages_text,
 	.reasoning = messages_reasoning,
 	.restart = messages_restart,
-	.paragraph = messages_paragraph,
+	.paragraph = protocol_paragraph,
 	.tool = messages_tool,
 	.source = messages_source,
 	.tool_done = messages_tool_done,
 	.keep_alive = messages_heartbeat,
-	.sentence = messages_sentence,
+	.sentence = protocol_sentence,
 	.calls = messages_calls,
 	.flush = messages_flush,
 	.heartbeat = messages_heartbeat,

@@ -69,6 +69,16 @@ void openai_new_key(char out[OPENAI_KEY + 1])
 	*out = '\0';
 }
 
+void openai_add_extra(json_t *json, const struct call *call)
+{
+	json_t *extra = call->extra != NULL ? json_deep_copy(call->extra) : NULL;
+
+	json_object_del(extra, "function");
+	if (extra != NULL)
+		json_object_update_missing(json, extra);
+	json_decref(extra);
+}
+
 void openai_send_object(struct output *o, int status, const char *headers, json_t *json)
 {
 	static const char no_memory[] =

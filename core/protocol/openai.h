@@ -39,6 +39,9 @@ size_t openai_error_event(char *out, size_t size, enum failure why, const char *
 #define OPENAI_KEY 24
 void openai_new_key(char out[OPENAI_KEY + 1]);
 
+/* What else the model's server sent with a call joins what is said of it. */
+void openai_add_extra(json_t *json, const struct call *call);
+
 /* A whole response, headers as of output_head; steals json. NULL: no memory. */
 void openai_send_object(struct output *o, int status, const char *headers, json_t *json);
 

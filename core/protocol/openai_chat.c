@@ -244,30 +244,9 @@ static void chat_reasoning(struct reply *r, const char *bytes, size_t len)
 	add(chat_of(r), WAITING_REASONING, bytes, len);
 }
 
-/* A line of its own in the reasoning. */
-static void put_line(struct chat_reply *c, const char *line)
-{
-	if (c->line_begun)
-		add(c, WAITING_REASONING, "\n", 1);
-	c->line_begun = false;
-	add(c, WAITING_REASONING, line, strlen(line));
-	chat_flush(&c->reply);
-}
-
 static void chat_restart(struct reply *r)
 {
-	put_line(chat_of(r), "[interrupted, starting again]\n");
-}
-
-static void chat_paragraph(struct reply *r)
-{
-	chat_text(r, "\n\n", 2);
-}
-
-static void chat_sentence(struct reply *r, const char *sentence)
-{
-	chat_text(r, sentence, strlen(sentence));
-	chat_flush(r);
+	protocol_restart(r, chat_of(r)->line_begun);
 }
 
 /* ---- tools ---- */
@@ -275,15 +254,12 @@ static void chat_sentence(struct reply *r, const char *sentence)
 static void chat_tool(struct reply *r, const char *progress, const char *subject)
 {
 	struct chat_reply *c = chat_of(r);
-	struct buf line = BUF_INIT(16384);
 
 	if (!c->used_tools) {
 		c->used_tools = true;
 		output_set_state(r->output, (unsigned char)(c->phase | USED_TOOLS), false);
 	}
-	if (buf_addf(&line, subject != NULL ? "%s: %s\n" : "%s\n", progress, subject) == 0)
-		put_line(c, line.data);
-	buf_free(&line);
+	protocol_tool(r, c->line_begun, progress, subject);
 }
 
 static bool chat_source(struct reply *r, const char *title, const char *url)
@@ -309,12 +285,8 @@ static json_t *call_json(const struct call *call)
 {
 	json_t *json = json_pack("{s:s, s:s, s:{s:s, s:s%}}", "id", call->id, "type", "function", "function", "name",
 	                         call->name, "arguments", call->arguments, call->len);
-	json_t *extra = call->extra != NULL ? json_deep_copy(call->extra) : NULL;
 
-	json_object_del(extra, "function");
-	if (extra != NULL)
-		json_object_update_missing(json, extra);
-	json_decref(extra);
+	openai_add_extra(json, call);
 	return json;
 }
 
@@ -548,12 +520,12 @@ const struct protocol protocol_openai_chat = {
 	.text = chat_text,
 	.reasoning = chat_reasoning,
 	.restart = chat_restart,
-	.paragraph = chat_paragraph,
+	.paragraph = protocol_paragraph,
 	.tool = chat_tool,
 	.source = chat_source,
 	.tool_done = chat_tool_done,
 	.keep_alive = chat_heartbeat,
-	.sentence = chat_sentence,
+	.sentence = protocol_sentence,
 	.calls = chat_calls,
 	.flush = chat_flush,
 	.heartbeat = chat_heartbeat,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/protocol/protocol.h"
 
+#include "core/base/buf.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -27,4 +29,37 @@ bool protocol_source(const char **title, const char *url)
 	if (*title == NULL || **title == '\0')
 		*title = url;
 	return true;
+}
+
+void protocol_paragraph(struct reply *r)
+{
+	r->protocol->text(r, "\n\n", 2);
+}
+
+void protocol_sentence(struct reply *r, const char *sentence)
+{
+	r->protocol->text(r, sentence, strlen(sentence));
+	r->protocol->flush(r);
+}
+
+static void put_line(struct reply *r, bool begun, const char *line)
+{
+	if (begun)
+		r->protocol->reasoning(r, "\n", 1);
+	r->protocol->reasoning(r, line, strlen(line));
+	r->protocol->flush(r);
+}
+
+void protocol_restart(struct reply *r, bool begun)
+{
+	put_line(r, begun, "[interrupted, starting again]\n");
+}
+
+void protocol_tool(struct reply *r, bool begun, const char *progress, const char *subject)
+{
+	struct buf line = BUF_INIT(16384);
+
+	if (buf_addf(&line, subject != NULL ? "%s: %s\n" : "%s\n", progress, subject) == 0)
+		put_line(r, begun, line.data);
+	buf_free(&line);
 }

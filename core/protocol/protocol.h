@@ -147,6 +147,13 @@ bool protocol_is_link(const char *url);
 /* The same for a source. *title is then its title or, without one, url. */
 bool protocol_source(const char **title, const char *url);
 
+/* What most protocols do, by their own functions for text and reasoning. */
+void protocol_paragraph(struct reply *r);
+void protocol_sentence(struct reply *r, const char *sentence);
+/* Lines of their own in the reasoning; begun: its last byte does not end a line. subject may be NULL. */
+void protocol_restart(struct reply *r, bool begun);
+void protocol_tool(struct reply *r, bool begun, const char *progress, const char *subject);
+
 /* POST /poll_requests of TT-Studio. */
 extern const struct protocol protocol_studio;
 

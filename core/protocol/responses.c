@@ -92,45 +92,23 @@ static struct reply *responses_open(const struct protocol *p, struct output *o, 
 	return &c->reply;
 }
 
-/* ---- text ---- */
+/* ---- lines of their own in the reasoning ---- */
 
-/* A line of its own in the reasoning. */
-static void put_line(struct responses_reply *c, const char *line)
+static bool line_is_begun(const struct responses_reply *c)
 {
-	if (c->line_begun && c->open == KIND_REASONING)
-		responses_reasoning(&c->reply, "\n", 1);
-	responses_reasoning(&c->reply, line, strlen(line));
-	responses_flush(&c->reply);
+	return c->line_begun && c->open == KIND_REASONING;
 }
 
 static void responses_restart(struct reply *r)
 {
-	put_line(responses_of(r), "[interrupted, starting again]\n");
+	protocol_restart(r, line_is_begun(responses_of(r)));
 }
-
-static void responses_paragraph(struct reply *r)
-{
-	responses_text(r, "\n\n", 2);
-}
-
-static void responses_sentence(struct reply *r, const char *sentence)
-{
-	responses_text(r, sentence, strlen(sentence));
-	responses_flush(r);
-}
-
-/* ---- tools ---- */
 
 /* What a tool tells while it runs: the API has no event for it. */
 static void responses_tool(struct reply *r, const char *progress, const char *subject)
 {
-	struct responses_reply *c = responses_of(r);
-	struct buf line = BUF_INIT(16384);
-
 	responses_flush(r);
-	if (buf_addf(&line, subject != NULL ? "%s: %s\n" : "%s\n", progress, subject) == 0)
-		put_line(c, line.data);
-	buf_free(&line);
+	protocol_tool(r, line_is_begun(responses_of(r)), progress, subject);
 }
 
 static bool responses_source(struct reply *r, const char *title, const char *url)
@@ -370,13 +348,13 @@ const struct protocol protocol_responses = {
 	.text = responses_text,
 	.reasoning = responses_reasoning,
 	.restart = responses_restart,
-	.paragraph = responses_paragraph,
+	.paragraph = protocol_paragraph,
 	.tool = responses_tool,
 	.source = responses_source,
 	.run_begun = responses_run_begun,
 	.run_ended = responses_run_ended,
 	.keep_alive = responses_heartbeat,
-	.sentence = responses_sentence,
+	.sentence = protocol_sentence,
 	.calls = responses_calls,
 	.flush = responses_flush,
 	.heartbeat = responses_heartbeat,

@@ -264,17 +264,12 @@ static int put_quoted(struct buf *to, const char *text, size_t len)
 	return buf_adds(to, "\"") | json_text_add(to, text, len) | buf_adds(to, "\"");
 }
 
-/* With what else the model's server sent with it. */
 static json_t *call_json(const char *id, const struct call *call, const char *status, size_t len)
 {
 	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s%, s:s}", "id", id, "type", "function_call", "call_id",
 	                         call->id, "name", call->name, "arguments", call->arguments, len, "status", status);
-	json_t *extra = call->extra != NULL ? json_deep_copy(call->extra) : NULL;
 
-	json_object_del(extra, "function");
-	if (extra != NULL)
-		json_object_update_missing(json, extra);
-	json_decref(extra);
+	openai_add_extra(json, call);
 	return json;
 }
 
