@@ -51,13 +51,22 @@ struct access {
 	void (*run)(void *arg);
 };
 
-/* ThreadSanitizer runs our handler with every signal blocked, and holds a lock of its
- * own during an atomic access. */
-#define NO_TSAN __attribute__((no_sanitize("thread")))
-#ifdef __SANITIZE_THREAD__
+#ifndef __has_feature /* gcc has a macro for each instead */
+#define __has_feature(name) 0
+#endif
+
+/* ThreadSanitizer runs our handler with every signal blocked... */
+#if defined __SANITIZE_THREAD__ || __has_feature(thread_sanitizer)
 enum { SAVE_MASK = 1 };
 #else
 enum { SAVE_MASK = 0 };
+#endif
+
+/* ... and holds a lock of its own during an atomic access, which clang's no_sanitize leaves as it is. */
+#if __has_feature(thread_sanitizer)
+#define NO_TSAN __attribute__((disable_sanitizer_instrumentation))
+#else
+#define NO_TSAN __attribute__((no_sanitize("thread")))
 #endif
 
 static bool try_access(void (*touch)(struct access *), struct access *a)
