@@ -2,6 +2,7 @@
 #include "agentctl/since.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -45,12 +46,11 @@ static double duration(const char *text)
 	end += strspn(end, " ");
 	if (strlen(end) > 12)
 		return -1;
-	word[0] = ' ';
-	strcpy(word + 1, end);
+	snprintf(word, sizeof word, " %s", end);
 	ago = strstr(word, " ago");
 	if (ago != NULL && ago != word && ago[4] == '\0')
 		*ago = '\0';
-	strcat(word, " ");
+	snprintf(word + strlen(word), sizeof word - strlen(word), " ");
 	for (size_t i = 0; word[1] != ' ' && i < sizeof units / sizeof units[0]; i++)
 		if (strstr(units[i].names, word) != NULL)
 			return n * units[i].seconds;

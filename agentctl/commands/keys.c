@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -367,7 +368,7 @@ static void put_date(const json_t *record, const char *member, char out[40])
 	time_t seconds = (time_t)number_of(record, member);
 	struct tm tm;
 
-	strcpy(out, "-");
+	snprintf(out, 40, "-");
 	if (seconds > 0 && gmtime_r(&seconds, &tm) != NULL)
 		strftime(out, 40, "%Y-%m-%d", &tm);
 }

@@ -4,6 +4,7 @@
 
 #include "agentctl/table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,7 +15,7 @@ static void format_time(const json_t *at, char text[40])
 	time_t seconds = (time_t)json_number_value(at);
 	struct tm tm;
 
-	strcpy(text, "-");
+	snprintf(text, 40, "-");
 	if (localtime_r(&seconds, &tm) != NULL)
 		strftime(text, 40, "%Y-%m-%d %H:%M:%S %z", &tm);
 }

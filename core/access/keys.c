@@ -467,7 +467,7 @@ int key_make(char text[KEY_TEXT_MAX], char sha256[2 * DIGEST_LEN + 1], struct er
 {
 	uint8_t secret[32], sum[DIGEST_LEN];
 
-	strcpy(text, KEY_PREFIX);
+	snprintf(text, KEY_TEXT_MAX, "%s", KEY_PREFIX);
 	if (random_bytes(secret, sizeof secret) < 0)
 		return err_set(e, "libcrypto has no random bytes");
 	base64url_encode(secret, sizeof secret, text + strlen(KEY_PREFIX));

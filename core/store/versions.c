@@ -275,7 +275,7 @@ static int map_or_make(struct versions *v, struct err *e)
 	snprintf(directory, sizeof directory, "%s", v->path);
 	slash = strrchr(directory, '/');
 	if (slash == NULL)
-		strcpy(directory, ".");
+		snprintf(directory, sizeof directory, ".");
 	else
 		slash[slash == directory] = '\0';
 	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
