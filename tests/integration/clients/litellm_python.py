@@ -5,7 +5,8 @@ import json
 import os
 import sys
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it is downloaded
+# Else prices and tokenizers are downloaded, while a stream waits.
+os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1"}
 
 import litellm
 
