@@ -200,7 +200,10 @@ struct attempt {
 	uint64_t events;  /* that were seen */
 	bool finished, done;
 	struct attempt_outcome outcome;
+	struct error_report *report; /* NULL: none has failed so far, as in most turns */
 };
+
+static const struct error_report no_error;
 
 /* The first token of a turn, or so many more of an attempt, have come. What came in one piece shares the time
  * since the token before. */
@@ -385,10 +388,23 @@ void attempt_hide(char *text, size_t len, const char *secret)
 		memset(p, '*', secret_len);
 }
 
+static const struct error_report *report_of(struct attempt *a, const struct error_report *error)
+{
+	static const struct error_report no_memory = {.text = "no memory is left"};
+
+	if (a->report == NULL)
+		a->report = malloc(sizeof *a->report);
+	if (a->report == NULL)
+		return &no_memory;
+	*a->report = *error;
+	return a->report;
+}
+
 /* The end of the stream decides where it has one; else it is HTTP's. */
 static void judge(struct attempt *a, const struct http_result *h, const struct piece *end)
 {
 	struct attempt_outcome *o = &a->outcome;
+	struct error_report error = no_error;
 	bool unended = (end->end == STREAM_CUT || end->end == STREAM_MALFORMED) && !a->finished;
 
 	o->http = h->outcome;
@@ -396,22 +412,23 @@ static void judge(struct attempt *a, const struct http_result *h, const struct p
 	o->reused = h->reused;
 	o->limit = end->end == STREAM_LIMIT;
 	if (unended && h->outcome == HTTP_DONE && h->status != 200) {
-		error_report_of_body(&o->error, h->status, h->body, h->body_len);
-		o->result = error_results[o->error.meaning].body;
+		error_report_of_body(&error, h->status, h->body, h->body_len);
+		o->result = error_results[error.meaning].body;
 	} else if (unended && h->outcome != HTTP_DONE) {
-		snprintf(o->error.text, sizeof o->error.text, "%s", h->text);
+		snprintf(error.text, sizeof error.text, "%s", h->text);
 		o->result = http_results[h->outcome];
 	} else if (end->end == STREAM_ERROR) {
-		o->error = *end->error;
-		o->status = o->error.status != 0 ? o->error.status : h->status;
-		o->result = error_results[o->error.meaning].event;
+		error = *end->error;
+		o->status = error.status != 0 ? error.status : h->status;
+		o->result = error_results[error.meaning].event;
 	} else if (end->end == STREAM_COMPLETE || end->end == STREAM_LIMIT) {
 		o->result = whole_result(a, end);
 	} else {
-		snprintf(o->error.text, sizeof o->error.text, "%s", end->text);
+		snprintf(error.text, sizeof error.text, "%s", end->text);
 		o->result = stream_results[end->end];
 	}
-	attempt_hide(o->error.text, strlen(o->error.text), a->bearer);
+	attempt_hide(error.text, strlen(error.text), a->bearer);
+	o->error = o->result == ATTEMPT_COMPLETE ? &no_error : report_of(a, &error);
 }
 
 /* The attempt that ran has ended, or was cancelled. */
@@ -486,6 +503,7 @@ struct attempt *attempt_new(struct event_base *base, struct http *http, struct a
 	a->answer = answer;
 	a->handlers = handlers;
 	a->arg = arg;
+	a->outcome.error = &no_error;
 	a->stream = stream_new();
 	a->linger = evtimer_new(base, on_linger, a);
 	if (a->stream == NULL || a->linger == NULL) {
@@ -504,6 +522,7 @@ void attempt_free(struct attempt *a)
 	if (a->linger != NULL)
 		event_free(a->linger);
 	stream_free(a->stream);
+	free(a->report);
 	free(a);
 }
 
@@ -548,7 +567,7 @@ int attempt_start(struct attempt *a, const struct attempt_request *r)
 	a->events = 0;
 	a->finished = a->done = a->paused = a->cancelled = false;
 	a->unflushed = 0;
-	a->outcome = (struct attempt_outcome){.result = ATTEMPT_FAILED};
+	a->outcome = (struct attempt_outcome){.result = ATTEMPT_FAILED, .error = &no_error};
 	a->transfer = http_start(a->http, &request, &handlers, a);
 	if (a->transfer == NULL)
 		return -1;

@@ -119,8 +119,9 @@ struct attempt_outcome {
 	bool limit;                               /* whole, but cut at the limit of tokens */
 	const struct call *calls[CALLS_MAX];
 	size_t call_count; /* the calls live until the next attempt_start */
-	/* Where it failed. What the server said, if it did; else only the text is set, for people. No secret. */
-	struct error_report error;
+	/* Where it failed, else empty. What the server said, if it did; else only the text is set, for people. No
+	 * secret. It lives until the next attempt_start. */
+	const struct error_report *error;
 };
 
 struct attempt_handlers {

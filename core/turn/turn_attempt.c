@@ -160,7 +160,7 @@ void turn_attempt_end_span(struct turn *t, const struct attempt_outcome *o)
 		.error = o == NULL                       ? "cancelled"
 	                 : o->result != ATTEMPT_COMPLETE ? attempt_result_text(o->result)
 	                                                 : NULL,
-		.message = o != NULL ? o->error.text : NULL,
+		.message = o != NULL ? o->error->text : NULL,
 		.attributes = attributes,
 		.count = sizeof attributes / sizeof attributes[0],
 	};

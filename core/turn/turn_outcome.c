@@ -138,7 +138,7 @@ static void report_failure(struct turn *t, const struct attempt_outcome *o)
 	else if (o->result == ATTEMPT_UNAUTHORIZED && status != 403)
 		status = 401;
 	whole = o->http == HTTP_DONE && status < 400;
-	report(t, whole ? HTTP_CUT : o->http, status, o->http == HTTP_DONE ? o->error.text : "", NULL);
+	report(t, whole ? HTTP_CUT : o->http, status, o->http == HTTP_DONE ? o->error->text : "", NULL);
 }
 
 /* It answers, so what was learned of it is true. */
@@ -191,13 +191,13 @@ static void log_failure(struct turn *t, const struct attempt_outcome *o)
 	if (strcmp(failures[o->result].sentence, NO_ANSWER) != 0 ||
 	    strcmp(failures[t->upstream.failure].sentence, NO_ANSWER) == 0)
 		t->upstream.failure = o->result;
-	snprintf(t->log.reason, sizeof t->log.reason, "%s%s%.*s", result, *o->error.text == '\0' ? "" : ": ",
-	         (int)utf8_cut(o->error.text, 250), o->error.text);
+	snprintf(t->log.reason, sizeof t->log.reason, "%s%s%.*s", result, *o->error->text == '\0' ? "" : ": ",
+	         (int)utf8_cut(o->error->text, 250), o->error->text);
 	if (o->result == ATTEMPT_NO_RESOURCES)
 		return; /* logged already, once for all turns */
 	log_event(LOG_ATTEMPT_FAILED, L_STR("request_id", t->log.request_id),
 	          L_STR("model", status_text(t->upstream.snapshot, t->upstream.llm->model)), L_STR("result", result),
-	          L_INT("status", o->status), L_STR("text", o->error.text),
+	          L_INT("status", o->status), L_STR("text", o->error->text),
 	          L_INT("shown", answer_is_shown(&t->answer)));
 }
 
@@ -296,11 +296,11 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 		tried_add(&up->tried, up->llm->instance);
 		return STEP_CHOOSE;
 	case SHRINK:
-		if (shrink(t, o->error.text))
+		if (shrink(t, o->error->text))
 			return STEP_ATTEMPT;
-		if (t->answer.reply->protocol->tells_ends && *o->error.text != '\0') {
+		if (t->answer.reply->protocol->tells_ends && *o->error->text != '\0') {
 			free(up->refusal); /* its clients look for the numbers in it */
-			up->refusal = strdup(o->error.text);
+			up->refusal = strdup(o->error->text);
 		}
 		tried_add(&up->tried, up->llm->instance); /* another one may have a larger window */
 		return STEP_CHOOSE;
@@ -309,8 +309,8 @@ static enum step recover(struct turn *t, const struct attempt_outcome *o)
 	}
 	if (!shown && o->result == ATTEMPT_USED_UP)
 		return fail_used_up(t);
-	if (!shown && o->result == ATTEMPT_REFUSED && *o->error.text != '\0')
-		return fail_with_reason(t, f, o->error.text);
+	if (!shown && o->result == ATTEMPT_REFUSED && *o->error->text != '\0')
+		return fail_with_reason(t, f, o->error->text);
 	return turn_fail(t, f->why, shown ? f->broken : f->sentence);
 }
 

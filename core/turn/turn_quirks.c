@@ -54,7 +54,7 @@ static bool may_teach(const struct attempt_outcome *o)
 	case ATTEMPT_ERROR_EVENT:
 	case ATTEMPT_NO_MODEL:
 	case ATTEMPT_OVERFLOW:
-		return o->http == HTTP_DONE && (*o->error.text != '\0' || *o->error.param != '\0');
+		return o->http == HTTP_DONE && (*o->error->text != '\0' || *o->error->param != '\0');
 	default:
 		return false;
 	}
@@ -64,7 +64,8 @@ enum step turn_quirks_learn(struct turn *t, const struct prompt *p, const struct
 {
 	const unsigned unable = QUIRK_BIT(QUIRK_IMAGES) | QUIRK_BIT(QUIRK_CONTINUATION);
 	struct learned *learned = &t->upstream.learned;
-	struct refusal r = {.param = o->error.param, .text = o->error.text, .overflow = o->result == ATTEMPT_OVERFLOW};
+	struct refusal r = {
+		.param = o->error->param, .text = o->error->text, .overflow = o->result == ATTEMPT_OVERFLOW};
 	struct quirks news = {.set = 0};
 	char quirks[QUIRKS_TEXT_MAX];
 	struct buf conversation;
@@ -84,11 +85,11 @@ enum step turn_quirks_learn(struct turn *t, const struct prompt *p, const struct
 	learned->confirmed = false;
 	quirks_add(&learned->quirks, &news);
 	snprintf(learned->refusal, sizeof learned->refusal, "%.*s",
-	         (int)utf8_cut(o->error.text, sizeof learned->refusal - 1), o->error.text);
+	         (int)utf8_cut(o->error->text, sizeof learned->refusal - 1), o->error->text);
 	quirks_text(&news, quirks);
 	log_event(LOG_REQUEST_CHANGED, L_STR("request_id", t->log.request_id),
 	          L_STR("model", status_text(t->upstream.snapshot, t->upstream.llm->model)), L_STR("quirks", quirks),
-	          L_INT("status", o->status), L_STR("refusal", o->error.text));
+	          L_INT("status", o->status), L_STR("refusal", o->error->text));
 	return (news.set & unable) != 0 ? STEP_CHOOSE : STEP_ATTEMPT;
 }
 
