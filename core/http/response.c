@@ -87,11 +87,12 @@ static int on_begin(response_parser *p)
 {
 	struct response *r = p->data;
 
+	if (r->head_done) /* a second response, unasked */
+		return go_on(r, RESPONSE_WHOLE);
 	r->name_len = r->type_len = r->retry_len = r->encoding_len = 0;
 	r->name[0] = r->type[0] = r->retry_after[0] = r->encoding[0] = '\0';
 	r->header = OTHER_HEADER;
-	/* A second response, unasked. */
-	return go_on(r, r->head_done ? RESPONSE_WHOLE : RESPONSE_MORE);
+	return 0;
 }
 
 static int on_status(response_parser *p, const char *at, size_t len)
