@@ -69,6 +69,8 @@ static void reads_responses_in_pieces_of_any_size(void **state)
 	         RESPONSE_WHOLE, RESPONSE_WHOLE, 429, false, "{}", "", "7"},
 		{"HTTP/1.1 429 Slow\r\nContent-Type: a\r\nRetry-After: 7\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n\r\n",
 	         RESPONSE_WHOLE, RESPONSE_WHOLE, 429, false, "x", "a", "7"}, /* a second one, unasked */
+		{"HTTP/1.1 200 OK\r\nContent-Type: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\nHTTP/1.1 500 No\r\n\r\n",
+	         RESPONSE_WHOLE, RESPONSE_WHOLE, 200, false, "hi", "a", ""},
 		{"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", RESPONSE_WHOLE, RESPONSE_WHOLE, 200, false, "ok", "",
 	         ""},
 		{"HTTP/1.1 200 OK\r\n\r\nuntil the end", RESPONSE_MORE, RESPONSE_WHOLE, 200, false, "until the end", "",
