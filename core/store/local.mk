@@ -18,6 +18,8 @@ libttagent_a_SOURCES += \
 	core/store/redis_turns.h \
 	core/store/redis_unsaved.c \
 	core/store/redis_unsaved.h \
+	core/store/sidecar.c \
+	core/store/sidecar.h \
 	core/store/store.c \
 	core/store/store.h \
 	core/store/store_admin.h \

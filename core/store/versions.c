@@ -2,20 +2,14 @@
 #include "core/store/versions.h"
 
 #include "core/base/clock.h"
-#include "core/base/process.h"
 #include "core/status/safe_read.h"
+#include "core/store/sidecar.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define MAGIC            0x736e6f6973726576 /* "versions" */
 #define LAYOUT           2
@@ -44,17 +38,8 @@ struct state {
 	struct header header;
 };
 
-/* What the table is of. */
-struct identity {
-	uint64_t magic;
-	uint32_t layout, size;
-	uint8_t boot_id[16];
-	uint64_t device, inode; /* of the database */
-};
-
 struct table {
-	struct identity identity;
-	_Atomic uint64_t retired; /* another table takes its place: the numbers are used up */
+	struct sidecar_head head; /* it is retired when the numbers are used up */
 	/* the state; odd while it changes, or if a process died meanwhile */
 	_Atomic uint32_t sequence;
 	_Atomic uint32_t number, base, filled;
@@ -68,17 +53,23 @@ struct table {
 };
 _Static_assert(sizeof(struct table) == 4096 + sizeof(uint32_t) * SLOTS + sizeof(uint64_t) * WORDS_MAX, "layout");
 
+static const struct sidecar_kind table_kind = {
+	.suffix = VERSIONS_SUFFIX,
+	.magic = MAGIC,
+	.layout = LAYOUT,
+	.size = sizeof(struct table),
+	.allocated = sizeof(struct table),
+};
+
 struct versions {
-	char *file, *path;    /* the database, the table */
+	char *file;           /* the database */
 	pthread_mutex_t lock; /* held to change what follows, and by other threads to use it */
 	struct table *table;  /* NULL: none */
 	const uint64_t *wal_index;
-	dev_t device;
-	ino_t inode;
 	int64_t checked_ms; /* when the database was last seen to be still that file */
 	bool moved;
+	struct sidecar sidecar; /* the table's file, of the device and inode of the database */
 	/* the database thread's own */
-	int fd;
 	uint32_t current; /* the number of the transaction that has the write lock; 0: none */
 	struct state state;
 	uint32_t committed;
@@ -139,7 +130,7 @@ static bool read_current(const struct versions *v, struct state *s)
 	struct header now;
 
 	return v->table != NULL && v->wal_index != NULL &&
-	       atomic_load_explicit(&v->table->retired, memory_order_relaxed) == 0 && read_state(v->table, s) &&
+	       atomic_load_explicit(&v->table->head.retired, memory_order_relaxed) == 0 && read_state(v->table, s) &&
 	       read_header(v->wal_index, &now) && is_of(s, &now);
 }
 
@@ -182,112 +173,20 @@ static bool was_written(struct table *t, int64_t key)
 
 /* ---- the file ------------------------------------------------------------------------------------ */
 
-static void unmap(struct versions *v)
+static void set_table(struct versions *v, struct table *table)
 {
 	pthread_mutex_lock(&v->lock);
-	if (v->table != NULL)
-		munmap(v->table, sizeof *v->table);
-	v->table = NULL;
+	v->table = table;
 	pthread_mutex_unlock(&v->lock);
-	if (v->fd >= 0)
-		close(v->fd);
-	v->fd = -1;
+}
+
+static void unmap(struct versions *v)
+{
+	struct table *table = v->table;
+
+	set_table(v, NULL);
+	sidecar_unmap(&v->sidecar, table);
 	v->current = v->committed = 0;
-}
-
-static struct identity identity_of(const struct versions *v)
-{
-	struct identity id = {.magic = MAGIC,
-	                      .layout = LAYOUT,
-	                      .size = sizeof(struct table),
-	                      .device = (uint64_t)v->device,
-	                      .inode = (uint64_t)v->inode};
-
-	process_boot_id(id.boot_id);
-	return id;
-}
-
-static bool fits(const struct versions *v, const struct table *t)
-{
-	const struct identity wanted = identity_of(v);
-	struct identity found;
-	uint64_t retired;
-
-	return safe_copy(&found, &t->identity, sizeof found) && memcmp(&found, &wanted, sizeof found) == 0 &&
-	       safe_load(&t->retired, &retired) && retired == 0;
-}
-
-/* False: there is none of this boot, this layout and this database. */
-static bool map(struct versions *v)
-{
-	void *mapped = MAP_FAILED;
-	struct stat st;
-
-	v->fd = open(v->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (v->fd >= 0 && fstat(v->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == (off_t)sizeof *v->table)
-		mapped = mmap(NULL, sizeof *v->table, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
-	if (mapped != MAP_FAILED && !fits(v, mapped)) {
-		munmap(mapped, sizeof *v->table);
-		mapped = MAP_FAILED;
-	}
-	if (mapped != MAP_FAILED) {
-		pthread_mutex_lock(&v->lock);
-		v->table = mapped;
-		pthread_mutex_unlock(&v->lock);
-		return true;
-	}
-	if (v->fd >= 0)
-		close(v->fd);
-	v->fd = -1;
-	return false;
-}
-
-/* It is allocated whole: a full file system is an error here and not a signal later. */
-static int make(const struct versions *v, struct err *e)
-{
-	const struct identity id = identity_of(v);
-	char temporary[4200];
-	int fd;
-
-	snprintf(temporary, sizeof temporary, "%s.new", v->path);
-	unlink(temporary);
-	fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_set_errno(e, errno, "open %s", temporary);
-	if ((errno = posix_fallocate(fd, 0, sizeof(struct table))) != 0 ||
-	    pwrite(fd, &id, sizeof id, 0) != (ssize_t)sizeof id || rename(temporary, v->path) < 0) {
-		err_set_errno(e, errno, "write %s", temporary);
-		unlink(temporary);
-		close(fd);
-		return -1;
-	}
-	close(fd);
-	return 0;
-}
-
-/* Of several processes that start at once, one makes the file. */
-static int map_or_make(struct versions *v, struct err *e)
-{
-	char directory[4200];
-	char *slash;
-	int fd, result = -1;
-
-	snprintf(directory, sizeof directory, "%s", v->path);
-	slash = strrchr(directory, '/');
-	if (slash == NULL)
-		snprintf(directory, sizeof directory, ".");
-	else
-		slash[slash == directory] = '\0';
-	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || flock(fd, LOCK_EX) < 0)
-		err_set_errno(e, errno, "lock the directory %s", directory);
-	else if (!map(v) && (make(v, e) < 0 || !map(v)))
-		err_set(e, "%s cannot be mapped", v->path);
-	else
-		result = 0;
-	if (fd >= 0)
-		close(fd);
-	return result;
 }
 
 struct versions *versions_new(const char *file)
@@ -297,14 +196,12 @@ struct versions *versions_new(const char *file)
 	if (v == NULL)
 		return NULL;
 	v->file = strdup(file);
-	if (v->file == NULL || asprintf(&v->path, "%s" VERSIONS_SUFFIX, file) < 0) {
+	if (v->file == NULL || sidecar_init(&v->sidecar, &table_kind, file) < 0) {
 		free(v->file);
 		free(v);
 		return NULL;
 	}
-	v->fd = -1;
 	pthread_mutex_init(&v->lock, NULL);
-	safe_read_install();
 	return v;
 }
 
@@ -314,19 +211,21 @@ void versions_free(struct versions *v)
 		return;
 	versions_detach(v);
 	pthread_mutex_destroy(&v->lock);
+	sidecar_free(&v->sidecar);
 	free(v->file);
-	free(v->path);
 	free(v);
 }
 
 int versions_attach(struct versions *v, const void *wal_index, dev_t device, ino_t inode, struct err *e)
 {
+	struct table *table;
+
 	versions_detach(v);
-	v->device = device;
-	v->inode = inode;
-	if (map_or_make(v, e) < 0)
+	table = sidecar_map(&v->sidecar, device, inode, true, e);
+	if (table == NULL)
 		return -1;
 	pthread_mutex_lock(&v->lock);
+	v->table = table;
 	v->wal_index = wal_index;
 	v->checked_ms = 0;
 	pthread_mutex_unlock(&v->lock);
@@ -369,22 +268,9 @@ static struct access use(struct versions *v, void (*run)(void *arg), struct acce
 	return a;
 }
 
-static void check_retired(void *arg)
-{
-	struct access *a = arg;
-
-	a->done = atomic_load(&a->versions->table->retired) == 0;
-}
-
 bool versions_has_moved(struct versions *v)
 {
-	struct stat ours, there;
-
-	if (v->table == NULL)
-		return true;
-	return fstat(v->fd, &ours) < 0 || stat(v->path, &there) < 0 || ours.st_dev != there.st_dev ||
-	       ours.st_ino != there.st_ino || there.st_size != (off_t)sizeof *v->table ||
-	       !use(v, check_retired, (struct access){.done = false}).done;
+	return v->table == NULL || sidecar_has_moved(&v->sidecar, v->table);
 }
 
 /* ---- any thread ------------------------------------------------------------------------------------- */
@@ -413,7 +299,7 @@ static bool database_has_its_name(struct versions *v, int64_t now_ms)
 	struct stat st;
 
 	if (now_ms >= v->checked_ms + MOVED_CHECK_MS || now_ms < v->checked_ms) {
-		v->moved = stat(v->file, &st) < 0 || st.st_dev != v->device || st.st_ino != v->inode;
+		v->moved = stat(v->file, &st) < 0 || st.st_dev != v->sidecar.device || st.st_ino != v->sidecar.inode;
 		v->checked_ms = now_ms;
 	}
 	return !v->moved;
@@ -441,7 +327,7 @@ static void lock(void *arg)
 	struct header now;
 	const bool whole = read_state(t, &v->state), log = read_header(v->wal_index, &now);
 
-	if (atomic_load(&t->retired) != 0)
+	if (atomic_load(&t->head.retired) != 0)
 		return;
 	if (!whole || !log || !is_of(&v->state, &now)) { /* somebody else has written, or died while he did */
 		v->state.number += 2;
@@ -452,7 +338,7 @@ static void lock(void *arg)
 		atomic_store(&t->fill_ms, v->state.base > 2 ? a->now_ms + FOREIGN_PAUSE_MS : 0);
 	}
 	if (v->state.number >= LAST_NUMBER)
-		atomic_store(&t->retired, 1);
+		atomic_store(&t->head.retired, 1);
 	else
 		v->current = v->state.number + 1;
 }
