@@ -95,6 +95,7 @@ struct connections *connections_new(struct event_base *base, const struct connec
 	TAILQ_INIT(&s->waiting);
 	TAILQ_INIT(&s->dirty);
 	TAILQ_INIT(&s->delayed);
+	TAILQ_INIT(&s->sent);
 	connections_limits(s, 60000, 1u << 20);
 	s->flush_timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (s->flush_timer_fd < 0) {
@@ -180,10 +181,16 @@ void connections_stop(struct connections *s)
 	}
 }
 
+bool connections_hurry(const struct connections *s)
+{
+	return !TAILQ_EMPTY(&s->sent);
+}
+
 void connections_flush(struct connections *s)
 {
 	struct connection *c;
 
+	flush_boundary_after_iteration(s);
 	while ((c = TAILQ_FIRST(&s->dirty)) != NULL) {
 		TAILQ_REMOVE(&s->dirty, c, dirty);
 		c->out.dirty = false;

@@ -57,6 +57,8 @@ void connections_add_orphan(struct connections *s, int fd, const struct connecti
 /* To be called at the end of each iteration of the loop: sends what the iteration wrote, frees
  * what it closed. */
 void connections_flush(struct connections *s);
+/* Whether the next iteration must not wait for an event, as something is to be looked at after it. */
+bool connections_hurry(const struct connections *s);
 
 /* Closes the kept connection that has been idle for the longest time, for its file descriptor.
  * false: there is none. */

@@ -33,13 +33,15 @@ struct output {
 	size_t boundary_count, boundary_cap;
 	size_t last_boundary; /* position of the last one that was passed; 0: none */
 	bool ended, failed;
-	bool breaks; /* it ended, but is not whole */
-	bool dirty;  /* in connections->dirty */
-	bool full;   /* until resume is called */
+	bool breaks;    /* it ended, but is not whole */
+	bool dirty;     /* in connections->dirty */
+	bool just_sent; /* what is before the boundary, by this call of output_flush */
+	bool full;      /* until resume is called */
 	bool waits_writable;
 	enum flush {
 		FLUSH_NONE,   /* not at a boundary */
 		FLUSH_MARKED, /* all before the boundary was sent, and nothing waits behind it yet */
+		FLUSH_SENT,   /* likewise, but something does: in connections->sent, until after the next iteration */
 		FLUSH_UNREAD, /* until the peer has read everything before the boundary */
 		FLUSH_DELAY,  /* until flush_due_ns */
 	} flush;
@@ -72,7 +74,7 @@ struct connection {
 	TAILQ_ENTRY(connection) link;    /* in set->all, set->spare or set->dead */
 	TAILQ_ENTRY(connection) waiting; /* in set->waiting */
 	TAILQ_ENTRY(connection) dirty;   /* in set->dirty */
-	TAILQ_ENTRY(connection) delayed; /* in set->delayed */
+	TAILQ_ENTRY(connection) delayed; /* in set->delayed or set->sent */
 	struct event readable;
 	struct event writable; /* added while waits_writable or FLUSH_UNREAD */
 	int fd;
@@ -109,7 +111,7 @@ TAILQ_HEAD(connection_list, connection);
 struct connections {
 	struct event_base *base;
 	struct connections_host host;
-	struct connection_list all, spare, dead, waiting, dirty, delayed;
+	struct connection_list all, spare, dead, waiting, dirty, delayed, sent;
 	size_t count, active, spares;
 	bool draining;
 	int64_t request_timeout_ms;
@@ -152,6 +154,7 @@ int flush_boundary_in_record(struct connection *c);              /* -1: not sent
 bool flush_boundary_holds(struct connection *c);                 /* the next byte must wait, until output_mark */
 void flush_boundary_check(struct connection *c);                 /* UNREAD, writable: the peer may have read */
 void flush_boundary_tick(struct connections *s);                 /* the timer fired */
+void flush_boundary_after_iteration(struct connections *s);      /* the loop has had one */
 void flush_boundary_clear(struct connection *c);
 
 #endif

@@ -440,8 +440,9 @@ void output_flush(struct connection *c)
 		connection_lost(c);
 		return;
 	}
-	if (o->flush == FLUSH_UNREAD || o->flush == FLUSH_DELAY || o->waits_writable)
+	if (o->flush == FLUSH_SENT || o->flush == FLUSH_UNREAD || o->flush == FLUSH_DELAY || o->waits_writable)
 		return;
+	o->just_sent = false;
 	do {
 		if (flush_boundary_holds(c))
 			return;

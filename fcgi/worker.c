@@ -622,7 +622,9 @@ int worker_run(const struct fcgi_options *o, const struct worker_context *contex
 	report_ready(context->ready_fd);
 	prepare_chats(&w);
 	while (!drained(&w)) {
-		if (event_base_loop(w.base, EVLOOP_ONCE) < 0)
+		const int block = connections_hurry(w.connections) ? EVLOOP_NONBLOCK : 0;
+
+		if (event_base_loop(w.base, EVLOOP_ONCE | block) < 0)
 			break;
 		connections_flush(w.connections);
 		now_ns = clock_mono_ns();
