@@ -214,11 +214,12 @@ http {{
         """bench-load's options for a side: "proxy" (nginx proxy_pass), "agent" (/poll_requests), "alone" (the same without a
         conversation), "api", "direct" (the LLM itself), the name of a peer, or a path for GET."""
         message = "[[" + json.dumps(knobs or {}) + "]]"
-        body = {"model": MODEL, "messages": [{"role": "user", "content": message}], "stream": True}
+        # The LLM has the same work for all: tt-agent asks it for the usage in each event.
+        body = {"model": MODEL, "messages": [{"role": "user", "content": message}], "stream": True,
+                "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
         if side == "api":
             return ["--port", self.port, "--path", "/agent/v1/chat/completions", "--body", json.dumps(body)]
         if side in ("proxy", "direct"):
-            body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
             return ["--port", self.llm_port if side == "direct" else self.port, "--path", "/v1/chat/completions", "--body", json.dumps(body)]
         if side in ("agent", "alone"):
             thread = f"bench-{next(self.serial)}-{{id}}" if side == "agent" else ""
