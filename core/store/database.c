@@ -47,6 +47,7 @@ static const char *const texts[STATEMENTS] = {
 		"SELECT count(*), coalesce(sum(number - first + 1), 0), coalesce(sum(bytes), 0),"
 		" coalesce(min(at_ms), 0) FROM history WHERE id IN (" LAST_TURNS ")",
 	[SQL_KEYS] = "SELECT DISTINCT key FROM history WHERE key >= ?1 ORDER BY key LIMIT ?2",
+	[SQL_IS_STORED] = "SELECT 1 FROM history WHERE id = ?5 AND " OF_THREAD " AND messages = ?6",
 	[SQL_COUNT] = "SELECT count(*) FROM (SELECT DISTINCT key, thread FROM history WHERE thread > 0)",
 };
 
@@ -132,15 +133,24 @@ int database_begin_writing(struct database *db, struct err *e)
 {
 	db->top_known = false;
 	db->deleted = false;
-	return database_run(db, SQL_BEGIN_WRITING, e);
+	if (database_run(db, SQL_BEGIN_WRITING, e) < 0)
+		return -1;
+	if (db->hooks != NULL)
+		db->hooks->begun(db);
+	return 0;
 }
 
 int database_commit(struct database *db, struct err *e)
 {
-	if (database_run(db, SQL_COMMIT, e) == 0)
-		return 0;
-	database_roll_back(db);
-	return -1;
+	if (db->hooks != NULL)
+		db->hooks->commits(db);
+	if (database_run(db, SQL_COMMIT, e) < 0) {
+		database_roll_back(db);
+		return -1;
+	}
+	if (db->hooks != NULL)
+		db->hooks->committed(db);
+	return 0;
 }
 
 void database_roll_back(struct database *db)
@@ -452,21 +462,28 @@ int database_append_to(struct database *db, const struct thread_key *k, struct r
 	return insert(db, k, range, messages, len, e);
 }
 
-int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len, int64_t now_ms,
-                    const struct store_limits *limits, struct err *e)
+int database_append_turn(struct database *db, const struct thread_key *k, const char *messages, size_t len,
+                         int64_t now_ms, const struct store_limits *limits, struct err *e)
 {
-	const struct thread_key key = database_thread_key(db, k);
 	struct range range;
 
-	if (database_range(db, &key, &range, e) < 0)
+	if (database_range(db, k, &range, e) < 0)
 		return -1;
-	if (range.last > 0 && database_has_expired(&key, range.at_ms, now_ms, limits)) {
-		if (database_find_top(db, e) < 0 || database_delete_thread(db, &key, e) < 0)
+	if (range.last > 0 && database_has_expired(k, range.at_ms, now_ms, limits)) {
+		if (database_find_top(db, e) < 0 || database_delete_thread(db, k, e) < 0)
 			return -1;
 		db->threads -= db->threads > 0;
 		range = (struct range){.last = 0};
 	}
-	return database_append_to(db, &key, &range, messages, len, now_ms, limits->thread_bytes, e);
+	return database_append_to(db, k, &range, messages, len, now_ms, limits->thread_bytes, e);
+}
+
+int database_append(struct database *db, const struct store_key *k, const char *messages, size_t len, int64_t now_ms,
+                    const struct store_limits *limits, struct err *e)
+{
+	const struct thread_key key = database_thread_key(db, k);
+
+	return database_append_turn(db, &key, messages, len, now_ms, limits, e);
 }
 
 /* ---- deleting ---- */

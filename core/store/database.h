@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct database;
+struct write_behind;
 struct versions;
 
 /* run: short ids (store_id_is_short) belong to one run of the service and are not seen by
@@ -38,6 +39,18 @@ uint32_t database_committed(const struct database *db);
 uint32_t database_now(struct database *db); /* versions_now */
 /* The hash of a thread's key, by which the table knows it. */
 int64_t database_key_of(const char *run, const struct store_key *k);
+
+/* From now on this connection knows the turns of all processes that are told and not yet stored (write_behind.h); p
+ * must outlive it. makes: this process may tell some itself. Again each second or so: the file may be gone. -1 with e:
+ * it cannot be used. */
+int database_share_pending(struct database *db, struct write_behind *p, bool makes, struct err *e);
+/* Stores some of them, in one transaction; *dropped: how many can never be. 1: there are more, perhaps, 0: there are
+ * none, -1 with e: those that are left have to wait. Not within a transaction. */
+int database_store_pending(struct database *db, const struct store_limits *limits, int64_t *dropped, struct err *e);
+/* Gives those who told them so long to do so. */
+void database_await_pending(struct database *db, int ms);
+/* Whether a turn of that key's thread is among them. */
+bool database_has_pending(struct database *db, const struct store_key *k);
 
 /* Of the last thread that was loaded, or to which was appended. */
 struct database_thread {

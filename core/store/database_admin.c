@@ -2,6 +2,8 @@
 /* What administrators do with the database. */
 #include "core/store/database_internal.h"
 
+#include "core/store/write_behind.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,17 +15,35 @@
 #define DELETED_AT_ONCE 200 /* threads in one transaction, */
 #define BYTES_AT_ONCE   (4 << 20)
 #define WAL_PAGES       1000
+#define AWAIT_MS        500
 
 struct sqlite_admin {
 	struct store_admin base;
 	struct database *db; /* NULL: there is no file, so nothing was ever stored */
+	struct write_behind *pending;
 	char *file;
 	bool disk_is_full; /* the reserve was released */
 };
 
-static struct database *database_of(struct store_admin *a)
+/* With all turns that were told. A running service stores them itself, unless its disk is full or the like; then the
+ * rest is as it is. */
+static struct database *database_of(struct store_admin *base)
 {
-	return ((struct sqlite_admin *)a)->db;
+	const struct store_limits limits = {.max_threads = 0};
+	struct sqlite_admin *a = (struct sqlite_admin *)base;
+	struct err ignored = ERR_INIT;
+	int64_t dropped;
+
+	if (a->db == NULL)
+		return NULL;
+	if (a->pending == NULL)
+		a->pending = write_behind_new(a->file);
+	if (a->pending != NULL && database_share_pending(a->db, a->pending, false, &ignored) == 0) {
+		database_await_pending(a->db, AWAIT_MS);
+		while (database_store_pending(a->db, &limits, &dropped, &ignored) > 0)
+			continue;
+	}
+	return a->db;
 }
 
 /* Calls found for each thread; its run is its place. */
@@ -132,6 +152,7 @@ static void admin_close(struct store_admin *base)
 	struct sqlite_admin *a = (struct sqlite_admin *)base;
 
 	database_close(a->db);
+	write_behind_free(a->pending);
 	if (a->disk_is_full)
 		database_hold_reserve(a->file);
 	free(a->file);
@@ -163,6 +184,17 @@ static struct database *open_converted(const char *file, struct err *e)
 	return NULL;
 }
 
+static bool open_file(struct sqlite_admin *a, struct err *e)
+{
+	a->db = open_converted(a->file, e);
+	if (a->db == NULL && has_no_space(a->file) && database_release_reserve(a->file)) {
+		a->disk_is_full = true;
+		err_clear(e);
+		a->db = open_converted(a->file, e);
+	}
+	return a->db != NULL;
+}
+
 static struct store_admin *admin_open(const struct store_place *place, struct err *e)
 {
 	const char *file = place->path;
@@ -170,17 +202,8 @@ static struct store_admin *admin_open(const struct store_place *place, struct er
 
 	if (a == NULL || (a->file = strdup(file)) == NULL)
 		err_set(e, "no memory for the database of conversations");
-	else if (access(file, F_OK) < 0 && errno == ENOENT)
+	else if ((access(file, F_OK) < 0 && errno == ENOENT) || open_file(a, e))
 		return &a->base;
-	else if ((a->db = open_converted(file, e)) != NULL)
-		return &a->base;
-	else if (has_no_space(file) && database_release_reserve(file)) {
-		a->disk_is_full = true;
-		err_clear(e);
-		a->db = open_converted(file, e);
-		if (a->db != NULL)
-			return &a->base;
-	}
 	if (a != NULL)
 		admin_close(&a->base);
 	return NULL;
@@ -310,7 +333,7 @@ static int64_t admin_delete(struct store_admin *base, const struct store_key *k,
 	bool again = false;
 	int64_t deleted = 0, some = 0, at = 0;
 
-	if (a->db != NULL) {
+	if (database_of(base) != NULL) {
 		do {
 			some = delete_once(a, k, &at, e);
 			again = some < 0 && can_go_on_without_space(a, e);
@@ -386,7 +409,7 @@ static int admin_size(struct store_admin *base, struct store_size *size, struct 
 	int code;
 
 	*size = (struct store_size){.disk_bytes = file_size(a->file, "") + file_size(a->file, "-wal")};
-	if (a->db == NULL)
+	if (database_of(base) == NULL)
 		return 0;
 	s = database_statement(a->db, SQL_SIZE, e);
 	if (s == NULL)

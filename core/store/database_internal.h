@@ -39,6 +39,7 @@ enum statement {
 	SQL_SIZE,
 	SQL_COUNT,
 	SQL_KEYS,
+	SQL_IS_STORED,
 	STATEMENTS,
 };
 
@@ -56,15 +57,24 @@ struct database {
 	 * row is wrong, if nobody has corrected it since */
 	bool counted, must_count;
 	int64_t miscounted, corrections;
-	int64_t evicted;                /* since database_take_evicted */
-	struct conversion *conversion;  /* NULL: there is nothing of a former layout to convert, so far as is known */
-	struct versions *versions;      /* NULL: none are shared, as is */
-	struct shared_versions *shared; /* database_versions.c's */
-	struct database_thread thread;  /* of the last load or append */
-	bool deleted;                   /* threads, since database_begin_writing */
+	int64_t evicted;                 /* since database_take_evicted */
+	struct conversion *conversion;   /* NULL: there is nothing of a former layout to convert, so far as is known */
+	struct versions *versions;       /* NULL: none are shared, as is */
+	struct shared_versions *shared;  /* database_versions.c's */
+	struct shared_pending *pending;  /* database_write_behind.c's; NULL: none */
+	const struct write_hooks *hooks; /* likewise */
+	struct database_thread thread;   /* of the last load or append */
+	bool deleted;                    /* threads, since database_begin_writing */
 	/* of the last row, read once in each transaction that writes */
 	bool top_known;
 	int64_t top, threads;
+};
+
+/* Called in each transaction that writes: when it has the lock, before its commit, after it. */
+struct write_hooks {
+	void (*begun)(struct database *db);
+	void (*commits)(struct database *db);
+	void (*committed)(struct database *db);
 };
 
 /* A thread as the database knows it; run is "" unless the id is short. */
@@ -141,7 +151,7 @@ int database_find_top(struct database *db, struct err *e);
 /* The tables of former layouts (database_convert.c). When this layout is made beside one, in its transaction: */
 int database_begin_conversion(struct database *db, struct err *e);
 void database_end_conversion(struct database *db);
-#define DATABASE_CACHE_SIZE    "PRAGMA cache_size = -512"
+#define DATABASE_CACHE_SIZE    "PRAGMA cache_size = -4096"
 #define DATABASE_NOT_CONVERTED "cannot be converted to the layout of this version"
 
 /* Whether programs of a former layout have turns that were not moved. */
@@ -149,6 +159,10 @@ bool database_has_former(struct database *db);
 
 /* Before a thread's rows change, in a transaction that writes; versions_touch. */
 uint32_t database_touch(struct database *db, const struct thread_key *k);
+
+/* Appends to that thread, whose turns are dropped first if it has expired, in a transaction that writes. -1 with e. */
+int database_append_turn(struct database *db, const struct thread_key *k, const char *messages, size_t len,
+                         int64_t now_ms, const struct store_limits *limits, struct err *e);
 
 /* Numbers that are rarely written; 0 where there is none. */
 #define STATE_SWEPT_LONG      "passed_long"    /* no thread with a long id has its last turn in this row */

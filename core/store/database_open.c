@@ -236,6 +236,7 @@ void database_close(struct database *db)
 	if (db->versions != NULL)
 		versions_detach(db->versions);
 	free(db->shared);
+	free(db->pending);
 	turn_cache_free(db->cache);
 	free(db->file);
 	free(db->run);

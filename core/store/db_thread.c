@@ -5,10 +5,12 @@
 #include "core/base/log.h"
 #include "core/store/transaction.h"
 #include "core/store/database.h"
+#include "core/store/write_behind.h"
 #include "core/store/versions.h"
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -24,14 +26,17 @@
 #define PROGRESS_MS     10000
 #define WAL_PAGES_IDLE  1000 /* rarely, because the next turn after it waits for the disk, */
 #define WAL_PAGES_MAX   4000 /* and at the latest at 16 MiB, even if turns wait */
-/* While turns end soon after one another, those of a millisecond are stored in one transaction: it costs several times
- * what one turn in it does, and other processes wait for it. One chat after another never waits for that. */
-#define GATHER_NS    1000000
-#define GATHER_TRIES 4 /* transactions of one turn, until there seem to be no others */
+/* Turns that are told already are stored so long after the first of them, with those of all processes: a transaction
+ * costs several times what one turn in it does. A process whose turns another one has stored waits twice as long: one
+ * that stores them all need not read the pages again that others have changed. */
+#define GATHER_NS 50000000
+#define RETRY_MS  1000 /* what could not be stored */
 
 struct db_thread {
 	char *file, *run;
 	struct versions *versions;
+	struct write_behind *pending;
+	atomic_bool is_well; /* turns may be told before they are stored */
 	void (*done)(void *arg);
 	void *arg;
 	pthread_t thread;
@@ -42,8 +47,8 @@ struct db_thread {
 	size_t queued_count;
 	struct store_limits limits;
 	bool stopping;
-	bool gathering; /* the thread waits for more turns, and only a load is to wake it: */
-	bool load_queued;
+	bool behind, hurry;      /* turns were told; they are to be stored at once */
+	int64_t gather_until_ns; /* when they are to be stored; 0: none were told, as far as the thread knows */
 	/* the thread's own */
 	struct database *db;
 	struct err trouble; /* why there is no database, or why it stores nothing */
@@ -52,11 +57,13 @@ struct db_thread {
 	int64_t convert_ms, progress_ms;
 	bool converted_once;
 	bool filling, versions_failed; /* the table of versions, which is not complete yet; cannot be used */
+	bool pending_failed, left;     /* the rings of turns cannot be used; there is one that could not be stored */
 	int64_t fill_ms;
 	int64_t evicted_ms, moved_check_ms, logged_ms, reopen_ms, pause_ms, sweep_ms;
-	int64_t gather_until_ns; /* nothing is stored before that */
-	int gather_tries;
-	bool idle; /* no job came */
+	int64_t retry_ms, tend_ms;
+	int64_t gather_ns;
+	uint64_t gathered_from; /* the number of the first turn since gather_until_ns was set */
+	bool idle;              /* no job came */
 };
 
 /* ---- the database, while it can be used ---- */
@@ -109,6 +116,45 @@ static void note_versions(struct db_thread *t, const struct err *e)
 	t->versions_failed = e != NULL;
 }
 
+static void note_pending(struct db_thread *t, const struct err *e)
+{
+	if (e != NULL && !t->pending_failed)
+		log_event(LOG_THREADS_PENDING, L_STR("error", e->text),
+		          L_STR("effect", "every turn waits until it is stored"));
+	t->pending_failed = e != NULL;
+}
+
+/* Where the file is another one, the loop has to know of it. */
+static void share_pending(struct db_thread *t)
+{
+	const bool moves = write_behind_has_moved(t->pending);
+	struct err e = ERR_INIT;
+
+	note_pending(t, database_share_pending(t->db, t->pending, true, &e) < 0 ? &e : NULL);
+	if (moves)
+		t->done(t->arg);
+}
+
+/* Some of them, also of other processes and former ones; as database_store_pending. */
+static int store_pending(struct db_thread *t, const struct store_limits *limits, struct err *e)
+{
+	int64_t dropped;
+	int result = database_store_pending(t->db, limits, &dropped, e);
+
+	if (dropped > 0)
+		log_event(LOG_THREADS_NOT_STORED, L_INT("count", dropped), L_STR("file", t->file));
+	t->left = result < 0;
+	t->retry_ms = clock_mono_ms() + RETRY_MS;
+	return result;
+}
+
+/* In a former layout a thread's turns have to be moved before one is appended. */
+static void note_well(struct db_thread *t)
+{
+	atomic_store(&t->is_well,
+	             t->db != NULL && !err_is_set(&t->trouble) && !t->left && !database_is_converting(t->db));
+}
+
 static bool ensure_database(struct db_thread *t)
 {
 	struct err e = ERR_INIT;
@@ -126,11 +172,31 @@ static bool ensure_database(struct db_thread *t)
 	t->db = database_open(t->file, t->run, true, &e);
 	if (t->db != NULL) {
 		note_versions(t, database_share_versions(t->db, t->versions, &e) < 0 ? &e : NULL);
+		share_pending(t);
+		t->left = true; /* by a killed process, perhaps */
+		t->retry_ms = 0;
 		return true;
 	}
 	note_state(t, &e);
 	lose(t);
 	return false;
+}
+
+/* What could not be stored, or was left by a process that was killed. */
+static void store_left(struct db_thread *t, const struct store_limits *limits)
+{
+	struct err e = ERR_INIT;
+	int more = 1;
+
+	if (!t->left || clock_mono_ms() < t->retry_ms)
+		return;
+	t->retry_ms = clock_mono_ms() + RETRY_MS;
+	if (!ensure_database(t))
+		return;
+	while (more > 0)
+		more = store_pending(t, limits, &e);
+	if (more < 0)
+		note_state(t, &e);
 }
 
 /* ---- jobs ---- */
@@ -242,6 +308,19 @@ static void tend_versions(struct db_thread *t)
 		note_versions(t, more < 0 ? &e : NULL);
 }
 
+/* What could not be stored is tried again; the file of the rings is made again if it is gone. */
+static void tend_pending(struct db_thread *t, const struct store_limits *limits)
+{
+	const int64_t now_ms = clock_mono_ms();
+
+	if (t->db != NULL && now_ms >= t->tend_ms) {
+		share_pending(t);
+		t->tend_ms = now_ms + RETRY_MS;
+	}
+	store_left(t, limits);
+	note_well(t);
+}
+
 static void note_evicted(struct db_thread *t)
 {
 	t->evicted += t->db != NULL ? database_take_evicted(t->db) : 0;
@@ -264,6 +343,8 @@ static int64_t sleep_ms(const struct db_thread *t)
 	}
 	if (t->db != NULL && t->filling)
 		return CONVERT_MS;
+	if (t->left)
+		return RETRY_MS;
 	if (t->db == NULL || left_ms > SWEEP_MS)
 		return SWEEP_MS;
 	if (database_wal_pages(t->db) > WAL_PAGES_IDLE || left_ms < IDLE_MS)
@@ -271,36 +352,50 @@ static int64_t sleep_ms(const struct db_thread *t)
 	return left_ms;
 }
 
-/* After a transaction that stored so many turns. */
-static void gather(struct db_thread *t, int turns)
+/* Until when the thread sleeps. Called under the lock. */
+static struct timespec wake_at(struct db_thread *t, int64_t sleep_until_ns)
 {
-	t->gather_tries = turns > 1 ? GATHER_TRIES : t->gather_tries > 0 ? t->gather_tries - 1 : 0;
-	t->gather_until_ns = t->gather_tries > 0 ? clock_mono_ns() + GATHER_NS : 0;
+	int64_t at_ns;
+
+	if (t->behind && t->gather_until_ns == 0) {
+		t->gather_until_ns = clock_mono_ns() + t->gather_ns;
+		t->gathered_from = write_behind_own(t->pending).from;
+	}
+	at_ns = t->gather_until_ns > 0 ? t->gather_until_ns : sleep_until_ns;
+	return (struct timespec){.tv_sec = at_ns / 1000000000, .tv_nsec = at_ns % 1000000000};
 }
 
-/* Adds to jobs what was queued; waits for it, or until housekeeping is due. False: stop. */
-static bool next_jobs(struct db_thread *t, struct db_jobs *jobs, struct store_limits *limits)
+/* What there is to do. */
+struct work {
+	struct db_jobs jobs;
+	struct store_limits limits;
+	bool stores_behind, hurries, stops;
+};
+
+/* Waits for jobs or turns, or until housekeeping is due. */
+static void next_work(struct db_thread *t, struct work *w)
 {
-	const int64_t now_ns = clock_mono_ns();
-	const bool gathering = now_ns < t->gather_until_ns, left = !STAILQ_EMPTY(jobs);
-	const int64_t until_ns = gathering ? t->gather_until_ns : left ? now_ns : now_ns + sleep_ms(t) * 1000000;
-	const struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
-	bool timed_out = false, stopping;
+	const int64_t sleep_until_ns = clock_mono_ns() + sleep_ms(t) * 1000000;
+	bool timed_out = false;
 
 	pthread_mutex_lock(&t->lock);
-	t->gathering = gathering;
-	while ((gathering ? !t->load_queued : STAILQ_EMPTY(&t->queued)) && !t->stopping && !timed_out)
+	while (!t->stopping && !t->hurry && STAILQ_EMPTY(&t->queued) && !timed_out) {
+		const struct timespec until = wake_at(t, sleep_until_ns);
+
 		timed_out = pthread_cond_timedwait(&t->work, &t->lock, &until) != 0;
-	STAILQ_CONCAT(jobs, &t->queued);
+	}
+	STAILQ_CONCAT(&w->jobs, &t->queued);
 	t->queued_count = 0;
-	t->load_queued = false;
-	*limits = t->limits;
-	stopping = t->stopping;
-	pthread_mutex_unlock(&t->lock);
-	if (stopping)
+	w->limits = t->limits;
+	w->stops = t->stopping;
+	w->hurries = t->hurry || t->stopping;
+	w->stores_behind = w->hurries || (t->behind && clock_mono_ns() >= t->gather_until_ns);
+	if (w->stores_behind) {
+		t->behind = t->hurry = false;
 		t->gather_until_ns = 0;
-	t->idle = STAILQ_EMPTY(jobs) && !gathering;
-	return !stopping || !STAILQ_EMPTY(jobs);
+	}
+	pthread_mutex_unlock(&t->lock);
+	t->idle = STAILQ_EMPTY(&w->jobs) && !w->stores_behind;
 }
 
 static bool is_stopping(struct db_thread *t)
@@ -313,19 +408,28 @@ static bool is_stopping(struct db_thread *t)
 	return stopping;
 }
 
-/* Leaves in jobs what is to be stored later. */
-static void run_jobs(struct db_thread *t, struct db_jobs *jobs, const struct store_limits *limits)
+/* Whoever loads, changes or deletes a thread finds all turns in it that were told, by whatever process. */
+static void store_before(struct db_thread *t, struct db_jobs *transaction, const struct store_limits *limits)
 {
-	const bool stores = clock_mono_ns() >= t->gather_until_ns;
+	struct db_job *job;
+
+	STAILQ_FOREACH(job, transaction, next)
+	{
+		const struct store_key k = {.subject = job->subject, .thread_id = job->thread_id};
+
+		while (database_has_pending(t->db, &k) && store_pending(t, limits, &job->err) > 0)
+			continue;
+	}
+}
+
+static void run_jobs(struct db_thread *t, struct work *w)
+{
 	struct db_jobs transaction = STAILQ_HEAD_INITIALIZER(transaction);
 	struct err ends = ERR_INIT;
 	bool succeeded = true;
 
-	while (!STAILQ_EMPTY(jobs)) {
-		int turns = transaction_next(jobs, &transaction, stores, limits);
-
-		if (STAILQ_EMPTY(&transaction))
-			break;
+	while (!STAILQ_EMPTY(&w->jobs)) {
+		transaction_next(&w->jobs, &transaction, &w->limits);
 		if (!succeeded && is_stopping(t)) { /* a locked or full database must not delay the shutdown */
 			err_set(&ends, "the service is shutting down");
 			fail_all(&transaction, &ends);
@@ -333,32 +437,75 @@ static void run_jobs(struct db_thread *t, struct db_jobs *jobs, const struct sto
 			fail_all(&transaction, &t->trouble);
 			succeeded = false;
 		} else {
-			transaction_run(t->db, &transaction, limits);
+			store_before(t, &transaction, &w->limits);
+			transaction_run(t->db, &transaction, &w->limits);
 			succeeded = note_jobs(t, &transaction);
-			if (turns > 0)
-				gather(t, succeeded ? turns : 0);
 		}
+		note_well(t);
 		finish_jobs(t, &transaction);
 	}
+}
+
+void db_thread_write_behind(struct db_thread *t, bool hurry)
+{
+	pthread_mutex_lock(&t->lock);
+	if (!t->behind || hurry)
+		pthread_cond_signal(&t->work);
+	t->behind = true;
+	t->hurry |= hurry;
+	pthread_mutex_unlock(&t->lock);
+}
+
+static void store_behind(struct db_thread *t, const struct work *w)
+{
+	const struct write_behind_range own = write_behind_own(t->pending);
+	const bool elsewhere = own.from > t->gathered_from && !w->hurries;
+	struct err e = ERR_INIT;
+	int more;
+
+	t->gather_ns = elsewhere ? GATHER_NS * 2 : GATHER_NS;
+	if (elsewhere && own.from < own.to) {
+		db_thread_write_behind(t, false);
+	} else if (own.from < own.to && ensure_database(t)) {
+		more = store_pending(t, &w->limits, &e);
+		if (more > 0)
+			db_thread_write_behind(t, true); /* after the jobs that came meanwhile */
+		else if (more < 0)
+			note_state(t, &e);
+	} else {
+		t->left |= own.from < own.to;
+	}
+	note_well(t);
+	t->done(t->arg);
+}
+
+static void tend(struct db_thread *t, const struct store_limits *limits)
+{
+	convert(t);
+	sweep(t, limits);
+	tend_versions(t);
+	tend_pending(t, limits);
+	note_evicted(t);
+	if (t->db != NULL && database_wal_pages(t->db) > (t->idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX))
+		database_checkpoint(t->db);
 }
 
 static void *run(void *arg)
 {
 	struct db_thread *t = arg;
-	struct db_jobs jobs = STAILQ_HEAD_INITIALIZER(jobs);
-	struct store_limits limits;
+	struct work w = {.jobs = STAILQ_HEAD_INITIALIZER(w.jobs), .limits = t->limits};
 
 	pthread_setname_np(pthread_self(), "conversations");
+	t->gather_ns = GATHER_NS;
 	ensure_database(t);
 	tend_versions(t);
-	while (next_jobs(t, &jobs, &limits)) {
-		run_jobs(t, &jobs, &limits);
-		convert(t);
-		sweep(t, &limits);
-		tend_versions(t);
-		note_evicted(t);
-		if (t->db != NULL && database_wal_pages(t->db) > (t->idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX))
-			database_checkpoint(t->db);
+	tend_pending(t, &w.limits);
+	while (!w.stops) {
+		next_work(t, &w);
+		run_jobs(t, &w);
+		if (w.stores_behind)
+			store_behind(t, &w);
+		tend(t, &w.limits);
 	}
 	database_close(t->db);
 	return NULL;
@@ -394,6 +541,7 @@ static void release(struct db_thread *t)
 	free(t->file);
 	free(t->run);
 	versions_free(t->versions);
+	write_behind_free(t->pending);
 	free(t);
 }
 
@@ -414,7 +562,8 @@ struct db_thread *db_thread_new(const char *file, const char *run_name, const st
 	t->file = strdup(file);
 	t->run = strdup(run_name);
 	t->versions = versions_new(file);
-	if (t->file == NULL || t->run == NULL || t->versions == NULL)
+	t->pending = write_behind_new(file);
+	if (t->file == NULL || t->run == NULL || t->versions == NULL || t->pending == NULL)
 		err_set(e, "no memory for the conversations");
 	else if (start(t, e) == 0)
 		return t;
@@ -443,11 +592,9 @@ void db_thread_submit(struct db_thread *t, struct db_jobs *jobs)
 	while ((job = STAILQ_FIRST(jobs)) != NULL && t->queued_count < DB_JOBS_MAX) {
 		STAILQ_REMOVE_HEAD(jobs, next);
 		t->queued_count++;
-		t->load_queued |= job->messages == NULL && !job->deletes;
 		STAILQ_INSERT_TAIL(&t->queued, job, next);
 	}
-	if (!t->gathering || t->load_queued)
-		pthread_cond_signal(&t->work);
+	pthread_cond_signal(&t->work);
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -461,6 +608,16 @@ void db_thread_take_finished(struct db_thread *t, struct db_jobs *done)
 struct versions *db_thread_versions(struct db_thread *t)
 {
 	return t->versions;
+}
+
+struct write_behind *db_thread_pending(struct db_thread *t)
+{
+	return t->pending;
+}
+
+bool db_thread_is_well(struct db_thread *t)
+{
+	return atomic_load(&t->is_well);
 }
 
 void db_thread_set_limits(struct db_thread *t, const struct store_limits *limits)

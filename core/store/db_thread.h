@@ -29,7 +29,7 @@ struct db_job {
 	/* What is known of the thread since that transaction, or as of it; 0: nothing. */
 	uint32_t number;
 	struct database_thread thread;
-	size_t weight; /* of turns, or messages: turn_cache_weight */
+	size_t weight; /* of turns: turn_cache_weight */
 	bool is_cut;   /* messages are not what was stored */
 	struct err err;
 };
@@ -51,6 +51,13 @@ void db_thread_take_finished(struct db_thread *t, struct db_jobs *done);
 
 /* Which threads were written: versions_find may be called from any thread. */
 struct versions *db_thread_versions(struct db_thread *t);
+
+/* Turns that are told before they are stored: functions of write_behind.h for any thread may be called. */
+struct write_behind *db_thread_pending(struct db_thread *t);
+/* Whether that may be done: the last turns could be stored. */
+bool db_thread_is_well(struct db_thread *t);
+/* Some were put there, and are to be stored; hurry: there is little room for more. done is called afterwards. */
+void db_thread_write_behind(struct db_thread *t, bool hurry);
 
 void db_thread_set_limits(struct db_thread *t, const struct store_limits *limits);
 

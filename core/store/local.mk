@@ -8,6 +8,7 @@ libttagent_a_SOURCES += \
 	core/store/database_open.c \
 	core/store/database_sweep.c \
 	core/store/database_versions.c \
+	core/store/database_write_behind.c \
 	core/store/db_thread.c \
 	core/store/db_thread.h \
 	core/store/recent.c \
@@ -37,4 +38,6 @@ libttagent_a_SOURCES += \
 	core/store/turn_cut.c \
 	core/store/turn_cut.h \
 	core/store/versions.c \
-	core/store/versions.h
+	core/store/versions.h \
+	core/store/write_behind.c \
+	core/store/write_behind.h

@@ -33,10 +33,10 @@ void sidecar_free(struct sidecar *s)
 static struct sidecar_head head_of(const struct sidecar *s)
 {
 	struct sidecar_head head = {.magic = s->kind->magic,
-	                           .layout = s->kind->layout,
-	                           .size = s->kind->size,
-	                           .device = (uint64_t)s->device,
-	                           .inode = (uint64_t)s->inode};
+	                            .layout = s->kind->layout,
+	                            .size = s->kind->size,
+	                            .device = (uint64_t)s->device,
+	                            .inode = (uint64_t)s->inode};
 
 	process_boot_id(head.boot_id);
 	return head;

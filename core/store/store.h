@@ -89,7 +89,7 @@ struct store_request *store_load(struct store *s, const struct store_key *k, sto
 
 /* Appends one turn (messages is stolen, also where NULL is returned: no memory; nobody may change it from
  * now on). done may be NULL. A load that is started later sees it. */
-typedef void store_saved_fn(void *arg, const struct err *e); /* e NULL: stored */
+typedef void store_saved_fn(void *arg, const struct err *e); /* e NULL: a load from now on has it, in any process */
 struct store_request *store_append(struct store *s, const struct store_key *k, json_t *messages, store_saved_fn *done,
                                    void *arg);
 

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conversations in an SQLite file, which other processes may share: the loop's side of it.
  * A thread of its own (db_thread) opens the file and does all that may block. What is known without reading the file,
- * because nobody has written to the thread, or not since (versions.h), is answered without that thread. */
+ * because nobody has written to the thread, or not since (versions.h), is answered without that thread; and a turn is
+ * told as stored as soon as it is where nobody misses it (write_behind.h). */
 #include "core/store/database.h"
 #include "core/store/db_thread.h"
+#include "core/store/write_behind.h"
 #include "core/store/recent.h"
+#include "core/store/turn_cache.h"
 #include "core/store/versions.h"
 
+#include "core/base/buf.h"
 #include "core/base/clock.h"
+#include "core/base/json_dump.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +23,7 @@
 
 #define RECENT_BYTES (4u << 20)
 #define UNSAVED      1024
+#define EARLY_BYTES  32768 /* a longer turn is told when it is stored: encoding it would hold the loop */
 
 struct request {
 	struct store_request base;
@@ -27,7 +33,8 @@ struct request {
 	store_deleted_fn *deleted;
 	void *arg;
 	struct sqlite *store;
-	int64_t hash; /* of the key */
+	int64_t hash;    /* of the key */
+	uint64_t ticket; /* of a turn that is told before it is stored; 0: the job is to be run */
 };
 
 struct sqlite {
@@ -37,12 +44,18 @@ struct sqlite {
 	struct event *ready;
 	struct db_jobs new_jobs; /* of this iteration of the loop, at whose end all are handed over */
 	struct event *hand_over;
-	struct db_jobs known; /* loads that need no thread */
+	struct db_jobs known;      /* loads that need no thread */
+	struct db_jobs to_confirm; /* appends that are to be told; */
+	struct db_jobs
+		confirmed; /* that were told, until it is known what became of them, in the order of their tickets */
+	bool filling;      /* there is little room for more */
+	struct buf text;   /* of a turn that is to be told */
 	struct store_limits limits;
 	char *run;
-	struct versions *versions; /* the database thread's */
+	struct versions *versions; /* the database thread's, as is */
+	struct write_behind *pending;
 	struct recent *recent;
-	unsigned unsaved[UNSAVED]; /* by the hash: requests that write and are not done */
+	unsigned unsaved[UNSAVED]; /* by the hash: jobs that write and are not done */
 };
 
 static struct request *request_of(struct db_job *job)
@@ -87,12 +100,19 @@ static void remember(const struct request *r)
 		recent_drop(recent, r->hash, &k);
 	else if (!writes(r))
 		recent_put(recent, r->hash, &k, &t, job->turns, job->weight);
-	else if (t.turns == 1 && len <= RECENT_TEXT_MAX)
+	else if (t.turns == 1 && job->text != NULL && len <= RECENT_TEXT_MAX)
 		recent_put_text(recent, r->hash, &k, &t, job->text, len);
 	else if (before != NULL && job->thread.before <= before->number && before->turns + 1 == t.turns)
-		recent_add(recent, r->hash, &k, &t, job->messages, job->weight);
+		recent_add(recent, r->hash, &k, &t, job->messages, turn_cache_weight(job->messages));
 	else
 		recent_drop(recent, r->hash, &k);
+}
+
+/* Whether a turn of a thread with this hash is yet to be stored, by whatever process. Before versions_find, which knows
+ * of it from then on. */
+static bool waits(struct sqlite *s, int64_t hash)
+{
+	return *unsaved(s, hash) > 0 || write_behind_has(s->pending, hash);
 }
 
 /* The turns of a thread, a new reference; NULL: only the database knows. */
@@ -102,7 +122,7 @@ static json_t *known_turns(struct sqlite *s, int64_t hash, const struct store_ke
 	struct version version;
 	int64_t idle_ms;
 
-	if (*unsaved(s, hash) > 0 || !versions_find(s->versions, hash, clock_mono_ms(), &version))
+	if (waits(s, hash) || !versions_find(s->versions, hash, clock_mono_ms(), &version))
 		return NULL;
 	if (version.never)
 		return json_array();
@@ -165,6 +185,41 @@ static void answer_all(struct db_jobs *done)
 	}
 }
 
+static void submit(struct sqlite *s, struct request *r)
+{
+	if (STAILQ_EMPTY(&s->new_jobs))
+		event_active(s->hand_over, EV_TIMEOUT, 0);
+	STAILQ_INSERT_TAIL(&s->new_jobs, &r->job, next);
+	if (writes(r))
+		++*unsaved(s, r->hash);
+}
+
+/* What became of the turns that were told. */
+static void settle(struct sqlite *s)
+{
+	struct write_behind_result result;
+	enum write_behind_state state;
+	struct db_job *job;
+
+	while ((job = STAILQ_FIRST(&s->confirmed)) != NULL) {
+		struct request *r = request_of(job);
+
+		state = write_behind_check(s->pending, r->ticket, &result);
+		if (state == WRITE_BEHIND_WAITS)
+			break;
+		STAILQ_REMOVE_HEAD(&s->confirmed, next);
+		if (state == WRITE_BEHIND_GONE) {
+			submit(s, r);
+			continue;
+		}
+		job->number = result.number;
+		job->thread =
+			(struct database_thread){.turns = result.turns, .at_ms = result.at_ms, .before = result.before};
+		remember(r);
+		request_free(r);
+	}
+}
+
 static void on_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct sqlite *s = arg;
@@ -176,6 +231,26 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
 		continue;
 	db_thread_take_finished(s->thread, &done);
 	answer_all(&done);
+	settle(s);
+}
+
+static void confirm_all(struct sqlite *s)
+{
+	struct db_job *job;
+
+	if (STAILQ_EMPTY(&s->to_confirm))
+		return;
+	db_thread_write_behind(s->thread, s->filling);
+	while ((job = STAILQ_FIRST(&s->to_confirm)) != NULL) {
+		struct request *r = request_of(job);
+		store_saved_fn *saved = r->saved;
+
+		STAILQ_REMOVE_HEAD(&s->to_confirm, next);
+		STAILQ_INSERT_TAIL(&s->confirmed, job, next);
+		r->saved = NULL;
+		if (saved != NULL)
+			saved(r->arg, NULL);
+	}
 }
 
 static void on_hand_over(evutil_socket_t fd, short what, void *arg)
@@ -194,6 +269,7 @@ static void on_hand_over(evutil_socket_t fd, short what, void *arg)
 	answer_all(&refused);
 	STAILQ_CONCAT(&known, &s->known);
 	answer_all(&known);
+	confirm_all(s);
 }
 
 static struct request *request_new(struct sqlite *s, const struct store_key *k, void *arg)
@@ -214,30 +290,26 @@ static struct request *request_new(struct sqlite *s, const struct store_key *k, 
 	return NULL;
 }
 
-static struct store_request *submit(struct sqlite *s, struct request *r)
-{
-	if (STAILQ_EMPTY(&s->new_jobs))
-		event_active(s->hand_over, EV_TIMEOUT, 0);
-	STAILQ_INSERT_TAIL(&s->new_jobs, &r->job, next);
-	if (writes(r))
-		++*unsaved(s, r->hash);
-	return &r->base;
-}
-
 static struct store_request *sqlite_load(struct store *store, const struct store_key *k, store_loaded_fn *done,
                                          void *arg)
 {
 	struct sqlite *s = (struct sqlite *)store;
-	json_t *turns = known_turns(s, database_key_of(s->run, k), k);
-	struct request *r = turns != NULL ? calloc(1, sizeof *r) : request_new(s, k, arg);
+	json_t *turns;
+	struct request *r;
+
+	settle(s);
+	turns = known_turns(s, database_key_of(s->run, k), k);
+	r = turns != NULL ? calloc(1, sizeof *r) : request_new(s, k, arg);
 
 	if (r == NULL) {
 		json_decref(turns);
 		return NULL;
 	}
 	r->loaded = done;
-	if (turns == NULL)
-		return submit(s, r);
+	if (turns == NULL) {
+		submit(s, r);
+		return &r->base;
+	}
 	r->base.ops = s->base.ops;
 	r->arg = arg;
 	r->job.turns = turns;
@@ -246,6 +318,34 @@ static struct store_request *sqlite_load(struct store *store, const struct store
 		event_active(s->hand_over, EV_TIMEOUT, 0);
 	STAILQ_INSERT_TAIL(&s->known, &r->job, next);
 	return &r->base;
+}
+
+/* The text of a turn that is stored as it is, in s->text. */
+static bool encode(struct sqlite *s, const json_t *messages)
+{
+	buf_reset(&s->text);
+	return json_dump(&s->text, messages) == 0 && (s->limits.turn_bytes == 0 || s->text.len <= s->limits.turn_bytes);
+}
+
+/* Whether it can be told before it is stored: it has a ticket. */
+static bool get_ticket(struct sqlite *s, struct request *r)
+{
+	struct write_behind_turn t = {.key = r->hash,
+	                              .at_ms = clock_wall_ms(),
+	                              .subject = r->job.subject,
+	                              .thread_id = r->job.thread_id,
+	                              .run = store_id_is_short(r->job.thread_id) ? s->run : ""};
+
+	/* What is unsaved comes first. */
+	if (!db_thread_is_well(s->thread) || *unsaved(s, r->hash) > 0 || !encode(s, r->job.messages))
+		return false;
+	t.text = s->text.data;
+	t.len = s->text.len;
+	settle(s);
+	r->ticket = write_behind_add(s->pending, &t, &s->filling);
+	if (r->ticket > 0 && t.len <= RECENT_TEXT_MAX)
+		r->job.text = strdup(t.text);
+	return r->ticket > 0;
 }
 
 static struct store_request *sqlite_append(struct store *store, const struct store_key *k, json_t *messages,
@@ -260,7 +360,14 @@ static struct store_request *sqlite_append(struct store *store, const struct sto
 	}
 	r->saved = done;
 	r->job.messages = messages;
-	return submit(s, r);
+	if (!get_ticket(s, r)) {
+		submit(s, r);
+		return &r->base;
+	}
+	if (STAILQ_EMPTY(&s->to_confirm))
+		event_active(s->hand_over, EV_TIMEOUT, 0);
+	STAILQ_INSERT_TAIL(&s->to_confirm, &r->job, next);
+	return &r->base;
 }
 
 static struct store_request *sqlite_delete(struct store *store, const struct store_key *k, const char *response,
@@ -274,10 +381,12 @@ static struct store_request *sqlite_delete(struct store *store, const struct sto
 	r->deleted = done;
 	r->job.deletes = true;
 	r->job.response = response != NULL ? strdup(response) : NULL;
-	if (response == NULL || r->job.response != NULL)
-		return submit(s, r);
-	request_free(r);
-	return NULL;
+	if (response != NULL && r->job.response == NULL) {
+		request_free(r);
+		return NULL;
+	}
+	submit(s, r);
+	return &r->base;
 }
 
 static void sqlite_cancel(struct store_request *request)
@@ -303,13 +412,17 @@ static void sqlite_free(struct store *store)
 	struct db_jobs left = STAILQ_HEAD_INITIALIZER(left);
 
 	if (s->thread != NULL) {
+		settle(s);
 		db_thread_submit(s->thread, &s->new_jobs);
 		db_thread_free(s->thread, &left);
 	}
 	free_all(&left);
 	free_all(&s->new_jobs);
 	free_all(&s->known);
+	free_all(&s->to_confirm);
+	free_all(&s->confirmed);
 	recent_free(s->recent);
+	buf_free(&s->text);
 	free(s->run);
 	if (s->ready != NULL)
 		event_free(s->ready);
@@ -331,6 +444,9 @@ static struct store *sqlite_open(const struct store_place *place, const struct s
 	s->base.ops = &store_sqlite;
 	STAILQ_INIT(&s->new_jobs);
 	STAILQ_INIT(&s->known);
+	STAILQ_INIT(&s->to_confirm);
+	STAILQ_INIT(&s->confirmed);
+	s->text = (struct buf)BUF_INIT(EARLY_BYTES);
 	s->limits = *limits;
 	s->run = strdup(place->run);
 	s->recent = recent_new(RECENT_BYTES);
@@ -345,6 +461,7 @@ static struct store *sqlite_open(const struct store_place *place, const struct s
 		s->thread = db_thread_new(place->path, place->run, limits, on_done, s, e);
 	if (s->thread != NULL) {
 		s->versions = db_thread_versions(s->thread);
+		s->pending = db_thread_pending(s->thread);
 		return &s->base;
 	}
 	err_set(e, "no memory for the conversations");

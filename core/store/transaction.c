@@ -78,24 +78,22 @@ static char *encode(struct db_job *job, const struct store_limits *limits)
 	return NULL;
 }
 
-int transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, bool stores, const struct store_limits *limits)
+void transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, const struct store_limits *limits)
 {
 	struct db_job *job;
 	size_t bytes = 0;
-	int count = 0;
 
 	take_loads(jobs, transaction);
-	if (!STAILQ_EMPTY(transaction) || !stores)
-		return 0;
-	for (;
-	     count < TRANSACTION_MAX && bytes < TRANSACTION_BYTES && (job = STAILQ_FIRST(jobs)) != NULL && writes(job);
-	     count++) {
+	if (!STAILQ_EMPTY(transaction))
+		return;
+	for (int i = 0;
+	     i < TRANSACTION_MAX && bytes < TRANSACTION_BYTES && (job = STAILQ_FIRST(jobs)) != NULL && writes(job);
+	     i++) {
 		job->text = job->deletes ? NULL : encode(job, limits);
 		bytes += job->text != NULL ? strlen(job->text) : 0;
 		STAILQ_REMOVE_HEAD(jobs, next);
 		STAILQ_INSERT_TAIL(transaction, job, next);
 	}
-	return count;
 }
 
 /* ---- execution ------------------------------------------------------------------------------ */
@@ -142,7 +140,6 @@ static int write_one(struct database *db, struct db_job *job, const struct store
 	if (database_append(db, &k, job->text, strlen(job->text), clock_wall_ms(), limits, e) < 0)
 		return -1;
 	job->thread = *database_last_thread(db);
-	job->weight = turn_cache_weight(job->messages);
 	return 0;
 }
 

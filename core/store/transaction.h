@@ -8,9 +8,9 @@
 #include "core/store/db_thread.h"
 #include "core/store/database.h"
 
-/* Moves the next jobs from jobs into transaction: only loads, or (stores) only what writes. Loads go first,
- * because turns wait for them, but none overtakes what changes the same thread. Returns how many of them write. */
-int transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, bool stores, const struct store_limits *limits);
+/* Moves the next jobs from jobs into transaction: only loads, or only what writes. Loads go first, because turns wait
+ * for them, but none overtakes what changes the same thread. */
+void transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, const struct store_limits *limits);
 
 /* Runs them; a job that fails has its err set. A turn that cannot be stored does not affect the others. */
 void transaction_run(struct database *db, struct db_jobs *transaction, const struct store_limits *limits);

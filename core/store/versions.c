@@ -391,6 +391,11 @@ void versions_unlocking(struct versions *v)
 	v->current = 0;
 }
 
+uint32_t versions_current(const struct versions *v)
+{
+	return v->current;
+}
+
 uint32_t versions_committed(const struct versions *v)
 {
 	return v->committed;

@@ -58,6 +58,7 @@ void versions_unlocking(struct versions *v);
 /* Between them, before the commit: a thread of that key changes. The number of the last transaction before that did so.
  */
 uint32_t versions_touch(struct versions *v, int64_t key);
+uint32_t versions_current(const struct versions *v); /* the number of this transaction; 0: not known */
 /* The number of the transaction that was committed last, by this process; 0: not known. */
 uint32_t versions_committed(const struct versions *v);
 /* The number that a read has which begins now, if the same is returned after it has begun; 0: not known. */

@@ -523,7 +523,8 @@ static int remove_directory(const char *directory)
 {
 	char file[200];
 
-	for (const char *const *end = (const char *const[]){"", "-wal", "-shm", "-reserve", "-versions", NULL};
+	for (const char *const *end =
+	             (const char *const[]){"", "-wal", "-shm", "-reserve", "-versions", "-pending", NULL};
 	     *end != NULL; end++) {
 		snprintf(file, sizeof file, "%s/threads.db%s", directory, *end);
 		unlink(file);

@@ -115,7 +115,8 @@ def test_what_another_program_deletes_is_gone(testbed):
     for word in ("one", "two"):
         assert service.chat(word, LONG).whole
     database = sqlite3.connect(service.directory / "threads.db", isolation_level=None)
-    database.execute("DELETE FROM history WHERE number = 2 AND thread_id = ?", (LONG,))
+    delete = "DELETE FROM history WHERE number = 2 AND thread_id = ?"
+    wait_until(lambda: database.execute(delete, (LONG,)).rowcount == 1, "a turn in the database")
     database.close()
     for _ in range(2):
         assert service.chat("three", "another-long-name").whole
@@ -304,6 +305,15 @@ def test_memory_shows_the_admin_nothing_and_says_why(testbed):
         assert "in the memory of the responder's workers" in refused.stdout + refused.stderr
 
 
+def turns_in_the_database(service, count):
+    """They get there soon after they are told."""
+    database = sqlite3.connect(service.directory / "threads.db")
+    rows = lambda: database.execute("SELECT thread_id, number, messages FROM history ORDER BY id").fetchall()
+    wait_until(lambda: len(rows()) >= count, f"{count} turns in the database")
+    assert len(rows()) == count
+    return rows()
+
+
 def test_a_thousand_threads_at_once(testbed):
     service, llm = testbed.one({"text": ["yes"], "models": ["Llama-3.1-8B-Instruct"]}, workers=2)
     service_errors = []
@@ -320,9 +330,7 @@ def test_a_thousand_threads_at_once(testbed):
     for t in talkers:
         t.join()
     assert not service_errors
-    rows = sqlite3.connect(service.directory / "threads.db").execute(
-        "SELECT thread_id, number, messages FROM history ORDER BY id").fetchall()
-    assert len(rows) == 2000
+    rows = turns_in_the_database(service, 2000)
     for thread, number, messages in rows:
         user = json.loads(messages)[0]["content"]
         assert user == f"marker-{thread.split('-')[1]}-{'ab'[number - 1]}"
@@ -384,13 +392,12 @@ def test_killed_at_random_moments(testbed, kills):
         stop.set()
         for t in talkers:
             t.join()
-    count = check_whole(service.directory / "threads.db")
     db = sqlite3.connect(service.directory / "threads.db")
-    kept = {thread for thread, in db.execute("SELECT thread_id FROM history")}
-    print(f"{kills} kills: {len(answered)} turns answered to their end, {count} kept, history_slow: {slow}")
+    kept = lambda: {thread for thread, in db.execute("SELECT thread_id FROM history")}
     if not slow:  # else a client was not kept waiting until its turn was stored
-        assert set(answered) <= kept
-        assert count >= len(answered)
+        wait_until(lambda: set(answered) <= kept(), "all turns in the database")
+    count = check_whole(service.directory / "threads.db")
+    print(f"{kills} kills: {len(answered)} turns answered to their end, {count} kept, history_slow: {slow}")
     wait_until(service.answers, "an answer", 20)
     assert service.chat("still there", LONG).whole
 

@@ -80,6 +80,7 @@ unit_tests = \
 	tests/unit/core/store/store_unit \
 	tests/unit/core/store/turn_cache_unit \
 	tests/unit/core/store/versions_unit \
+	tests/unit/core/store/write_behind_unit \
 	tests/unit/core/stream/calls_unit \
 	tests/unit/core/stream/chunk_unit \
 	tests/unit/core/stream/error_report_unit \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Threads that an SQLite store knows without its database: several workers' stores over one file, of which none ever
  * misses a turn that was reported as stored. */
-#include "core/store/store.h"
+#include "core/store/store_admin.h"
 
 #include <setjmp.h>
 #include <sqlite3.h>
@@ -178,6 +178,27 @@ static void assert_thread(struct fixture *f, int store, const char *thread, cons
 	assert_string_equal(got, want);
 }
 
+static bool ignore_thread(void *arg, const struct store_thread *t)
+{
+	(void)arg;
+	(void)t;
+	return true;
+}
+
+/* All that was told is in the database: an administrator waits for that. */
+static void settle(const struct fixture *f)
+{
+	struct err e = ERR_INIT;
+	struct store_admin *a;
+	char url[140];
+
+	snprintf(url, sizeof url, "sqlite:%s", f->file);
+	a = store_admin_open(url, NULL, &e);
+	assert_non_null(a);
+	assert_int_equal(store_admin_list(a, ignore_thread, NULL, &e), 0);
+	store_admin_close(a);
+}
+
 /* The database thread fills the table of versions after the start. */
 static void wait_until_known(struct fixture *f)
 {
@@ -212,9 +233,11 @@ static void turns_of_this_worker_need_no_database(void **state)
 	before = known(f);
 	assert_thread(f, 0, "thread-1", "");
 	append(f, 0, "thread-1", "one");
+	settle(f);
 	assert_thread(f, 0, "thread-1", "one");
 	append(f, 0, "thread-1", "two");
 	append(f, 0, "thread-1", "three");
+	settle(f);
 	assert_thread(f, 0, "thread-1", "one two three");
 	assert_thread(f, 0, "thread-1", "one two three");
 	assert_int_equal(known(f), before + 4);
@@ -223,6 +246,7 @@ static void turns_of_this_worker_need_no_database(void **state)
 	assert_thread(f, 1, "thread-1", "one two three");
 	assert_int_equal(known(f), before + 5);
 	append(f, 1, "thread-1", "four");
+	settle(f);
 	assert_thread(f, 1, "thread-1", "one two three four");
 	assert_int_equal(known(f), before + 6);
 	assert_thread(f, 0, "thread-1", "one two three four");
@@ -295,6 +319,7 @@ static void what_was_evicted_is_not_shown(void **state)
 		snprintf(id, sizeof id, "one-more-%d", i);
 		append(f, i % 2, id, "a");
 	}
+	settle(f);
 	assert_thread(f, 0, "thread-1", "");
 	assert_thread(f, 1, "thread-1", "");
 }
@@ -384,20 +409,52 @@ static void renew(struct fixture *f, struct thread *t)
 		delete_turns(f, rand() % STORES, t->id, NULL);
 }
 
-static void write_elsewhere(const struct fixture *f)
-{
-	const pid_t pid = fork();
-	sqlite3 *raw;
-	int status;
+/* A process of its own, from before SQLite was used here: its locks do not outlive a fork. It writes for each byte, and
+ * answers with one. */
+struct other_program {
+	pid_t pid;
+	int command[2], answer[2];
+};
 
-	if (pid == 0) {
-		sqlite3_open(f->file, &raw);
+static void start_elsewhere(struct other_program *o, const char *file)
+{
+	sqlite3 *raw;
+	char c;
+
+	assert_int_equal(pipe(o->command), 0);
+	assert_int_equal(pipe(o->answer), 0);
+	o->pid = fork();
+	if (o->pid != 0)
+		return;
+	close(o->command[1]);
+	while (read(o->command[0], &c, 1) == 1) {
+		sqlite3_open(file, &raw);
 		sqlite3_busy_timeout(raw, 10000);
-		_exit(sqlite3_exec(raw, "INSERT OR REPLACE INTO state(name, value) VALUES('test', 1)", NULL, NULL,
-		                   NULL));
+		c = (char)sqlite3_exec(raw, "INSERT OR REPLACE INTO state(name, value) VALUES('test', 1)", NULL, NULL,
+		                       NULL);
+		sqlite3_close(raw);
+		if (write(o->answer[1], &c, 1) != 1)
+			_exit(1);
 	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	_exit(0);
+}
+
+static void write_elsewhere(const struct other_program *o)
+{
+	char c = 0;
+
+	assert_int_equal(write(o->command[1], &c, 1), 1);
+	assert_int_equal(read(o->answer[0], &c, 1), 1);
+	assert_int_equal(c, SQLITE_OK);
+}
+
+static void end_elsewhere(const struct other_program *o)
+{
+	close(o->command[0]);
+	close(o->command[1]);
+	close(o->answer[0]);
+	close(o->answer[1]);
+	assert_int_equal(waitpid(o->pid, NULL, 0), o->pid);
 }
 
 static void no_store_misses_a_turn(void **state)
@@ -405,7 +462,9 @@ static void no_store_misses_a_turn(void **state)
 	struct fixture *f = *state;
 	const unsigned seed = (unsigned)getpid();
 	const int64_t before = known(f);
+	struct other_program other;
 
+	start_elsewhere(&other, f->file);
 	print_message("seed %u\n", seed);
 	srand(seed);
 	start(f, STORES, &no_limits);
@@ -421,10 +480,11 @@ static void no_store_misses_a_turn(void **state)
 			assert_int_equal(event_base_loop(f->base, EVLOOP_ONCE), 0);
 		if (i % 1000 == 999) {
 			run(f);
-			write_elsewhere(f);
+			write_elsewhere(&other);
 		}
 	}
 	run(f);
+	end_elsewhere(&other);
 	print_message("%lld known\n", (long long)(known(f) - before));
 	assert_true(known(f) > before + 100);
 }

@@ -168,7 +168,7 @@ static void keeps_what_it_can(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(keeps_what_it_can), cmocka_unit_test(deletes_one_or_none)};
-	static const char *const ends[] = {"", "-wal", "-shm", "-reserve", "-versions"};
+	static const char *const ends[] = {"", "-wal", "-shm", "-reserve", "-versions", "-pending"};
 	sqlite3_mem_methods wrapped;
 	char path[160];
 	int failed;
