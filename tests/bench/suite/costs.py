@@ -75,18 +75,22 @@ def chats(run):
 
 
 def documents(run):
+    """nginx alone; nginx in front of a responder that only writes a constant, which is the most that any can reach; and ours."""
     with run.bench() as bench:
-        table = run.report.table("requests that are kept alive", ("return 200", "tt-agent"))
+        bench.start_constant()
+        table = run.report.table("requests that are kept alive", ("return 200", "constant responder", "tt-agent"))
         for path in ("/agent/", "/agent/status"):
-            base, ours, cpu = [], [], []
+            sides = "/return", "/constant", path
+            rates, cpu = {side: [] for side in sides}, []
             for n in run.report.rounds():
-                for side in ("/return", path) if n % 2 == 0 else (path, "/return"):
+                for side in sides if n % 2 == 0 else sides[::-1]:
                     result, us = bench.worked([bench.nginx_workers(), bench.workers()], side, clients=32, requests=3000)
-                    (ours if side == path else base).append(result["requests_per_s"])
+                    rates[side].append(result["requests_per_s"])
                     if side == path:
                         cpu.append([u / result["complete"] for u in us])
             nginx, responder = (median(c) for c in zip(*cpu))
-            table.row(path, f"GET {path}", [median(base), median(ours)], "1/s", f"CPU each: nginx {nginx:.1f} us, responder {responder:.1f} us")
+            table.row(path, f"GET {path}", [median(rates[side]) for side in sides], "1/s",
+                      f"CPU each: nginx {nginx:.1f} us, responder {responder:.1f} us")
 
 
 def scrapes(run, count=100):

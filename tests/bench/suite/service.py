@@ -177,10 +177,12 @@ http {{
     client_body_temp_path {self.dir}/t1; proxy_temp_path {self.dir}/t2; fastcgi_temp_path {self.dir}/t3;
     uwsgi_temp_path {self.dir}/t4; scgi_temp_path {self.dir}/t5;
     upstream llm {{ server 127.0.0.1:{self.llm_port}; keepalive 256; keepalive_requests 100000000; }}
+    upstream constant {{ server unix:{self.dir}/constant.sock; keepalive 256; keepalive_requests 100000000; }}
     include tt-agent-upstream.conf;
     server {{
         listen 127.0.0.1:{self.port} backlog=4096;
         location = /return {{ default_type application/json; return 200 '{{"status":"ready"}}'; }}
+        location = /constant {{ fastcgi_pass constant; include snippets/tt-agent-fastcgi.conf; }}
         location /v1/ {{
             proxy_pass http://llm; proxy_http_version 1.1; proxy_set_header Connection "";
             proxy_buffering off; proxy_request_buffering off; proxy_read_timeout 600;
@@ -192,6 +194,11 @@ http {{
         os.chmod(conf, 0o644)
         self.nginx = self.spawn("nginx", "nginx", "-c", conf, "-p", self.dir)
         wait_until("nginx listens", lambda: answers_ready(self.port, "/return"))
+
+    def start_constant(self):
+        """What answers GET /constant."""
+        self.spawn("constant", f"{self.build}/bench-constant", f"{self.dir}/constant.sock")
+        wait_until("bench-constant answers", lambda: answers_ready(self.port, "/constant"))
 
     def stop(self):
         for p in list(self.loads):
