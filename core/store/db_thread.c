@@ -389,7 +389,7 @@ static void next_work(struct db_thread *t, struct work *w)
 	w->limits = t->limits;
 	w->stops = t->stopping;
 	w->hurries = t->hurry || t->stopping;
-	w->stores_behind = w->hurries || (t->behind && clock_mono_ns() >= t->gather_until_ns);
+	w->stores_behind = w->hurries || (t->gather_until_ns > 0 && clock_mono_ns() >= t->gather_until_ns);
 	if (w->stores_behind) {
 		t->behind = t->hurry = false;
 		t->gather_until_ns = 0;
@@ -479,6 +479,18 @@ static void store_behind(struct db_thread *t, const struct work *w)
 	t->done(t->arg);
 }
 
+/* At the end, unless the database is in trouble, for which it must not wait once more. */
+static void store_rest(struct db_thread *t, const struct store_limits *limits)
+{
+	const struct write_behind_range own = write_behind_own(t->pending);
+
+	if (t->left || own.from == own.to)
+		return;
+	t->left = true;
+	t->retry_ms = 0;
+	store_left(t, limits);
+}
+
 static void tend(struct db_thread *t, const struct store_limits *limits)
 {
 	convert(t);
@@ -507,6 +519,7 @@ static void *run(void *arg)
 			store_behind(t, &w);
 		tend(t, &w.limits);
 	}
+	store_rest(t, &w.limits);
 	database_close(t->db);
 	return NULL;
 }

@@ -35,6 +35,8 @@ struct record {
 	uint32_t subject_len, thread_len, run_len, text_len;
 };
 
+_Static_assert(sizeof(struct record) + 4 <= WRITE_BEHIND_COPY - WRITE_BEHIND_BYTES, "the longest one can be copied");
+
 struct ring {
 	_Atomic int64_t keys[RECORDS];
 	_Atomic uint32_t at[RECORDS]; /* of each record, in bytes */

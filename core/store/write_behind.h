@@ -4,9 +4,9 @@
  * them does, and nobody waits for it. A turn of the same thread finds in the file, on any worker, that one waits, and
  * stores it first; and if a process is killed, the others store what its ring holds.
  *
- * Whoever has SQLite's write lock may store what waits in any ring, in its order. Before the commit he notes the row
- * that shows whether it took place, and moves the tail of the ring after it. If he was killed in between, or another
- * one gets the lock before he has moved it, that one looks for the row: no turn is stored twice.
+ * The process that has SQLite's write lock may store what waits in any ring, in its order. Before the commit it notes
+ * the row that shows whether it took place, and after it how far the ring is stored. If it was killed in between, or
+ * another one gets the lock before that is noted, this one looks for the row: no turn is stored twice.
  *
  * The file outlives processes, not the machine: as with the latest commits (synchronous = NORMAL), what was told in the
  * last moments before a power failure may be lost. */

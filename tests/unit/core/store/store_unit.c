@@ -580,6 +580,30 @@ static void appends_before_shutdown_are_stored(void **state)
 	assert_int_equal(json_array_size(f->loaded), 100);
 }
 
+/* Told before they were stored, and more than are stored at once. */
+static void nothing_waits_after_the_end(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3_stmt *count;
+	sqlite3 *raw;
+	char id[16];
+
+	append(f, "", "first", "x");
+	for (int i = 0; i < 700; i++) {
+		snprintf(id, sizeof id, "thread-%d", i % 7);
+		assert_non_null(store_append(f->store, &(struct store_key){.subject = "", .thread_id = id}, turn("x"),
+		                             NULL, NULL));
+	}
+	store_free(f->store);
+	f->store = NULL;
+	assert_int_equal(sqlite3_open(f->file, &raw), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(raw, "SELECT count(*) FROM history", -1, &count, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(count), SQLITE_ROW);
+	assert_int_equal(sqlite3_column_int(count, 0), 701);
+	sqlite3_finalize(count);
+	sqlite3_close(raw);
+}
+
 /* Two turns that end at once let the next ones wait for others. */
 static void turns_that_are_gathered_are_stored_in_their_order(void **state)
 {
@@ -1406,6 +1430,7 @@ int main(void)
 		BOTH(no_text_in_a_wrong_thread),
 		SQLITE(turns_survive_a_restart),
 		SQLITE(appends_before_shutdown_are_stored),
+		SQLITE(nothing_waits_after_the_end),
 		SQLITE(turns_that_are_gathered_are_stored_in_their_order),
 		SQLITE(threads_expire),
 		SQLITE(two_processes_share_a_file),
