@@ -151,7 +151,7 @@ int database_find_top(struct database *db, struct err *e);
 /* The tables of former layouts (database_convert.c). When this layout is made beside one, in its transaction: */
 int database_begin_conversion(struct database *db, struct err *e);
 void database_end_conversion(struct database *db);
-#define DATABASE_CACHE_SIZE    "PRAGMA cache_size = -4096"
+#define DATABASE_CACHE_SIZE    "PRAGMA cache_size = -1024"
 #define DATABASE_NOT_CONVERTED "cannot be converted to the layout of this version"
 
 /* Whether programs of a former layout have turns that were not moved. */

@@ -76,7 +76,7 @@ static void request_free(struct request *r)
 
 static bool writes(const struct request *r)
 {
-	return r->job.messages != NULL || r->job.deletes;
+	return r->job.messages != NULL || r->ticket > 0 || r->job.deletes;
 }
 
 static unsigned *unsaved(struct sqlite *s, int64_t hash)
@@ -102,7 +102,8 @@ static void remember(const struct request *r)
 		recent_put(recent, r->hash, &k, &t, job->turns, job->weight);
 	else if (t.turns == 1 && job->text != NULL && len <= RECENT_TEXT_MAX)
 		recent_put_text(recent, r->hash, &k, &t, job->text, len);
-	else if (before != NULL && job->thread.before <= before->number && before->turns + 1 == t.turns)
+	else if (before != NULL && job->messages != NULL && job->thread.before <= before->number &&
+	         before->turns + 1 == t.turns)
 		recent_add(recent, r->hash, &k, &t, job->messages, turn_cache_weight(job->messages));
 	else
 		recent_drop(recent, r->hash, &k);
@@ -194,6 +195,20 @@ static void submit(struct sqlite *s, struct request *r)
 		++*unsaved(s, r->hash);
 }
 
+/* As if it had not been told. */
+static void store_again(struct sqlite *s, struct request *r)
+{
+	r->ticket = 0;
+	if (r->job.messages == NULL)
+		r->job.messages = json_loads(r->job.text, 0, NULL);
+	free(r->job.text);
+	r->job.text = NULL;
+	if (r->job.messages != NULL)
+		submit(s, r);
+	else
+		request_free(r);
+}
+
 /* What became of the turns that were told. */
 static void settle(struct sqlite *s)
 {
@@ -209,7 +224,7 @@ static void settle(struct sqlite *s)
 			break;
 		STAILQ_REMOVE_HEAD(&s->confirmed, next);
 		if (state == WRITE_BEHIND_GONE) {
-			submit(s, r);
+			store_again(s, r);
 			continue;
 		}
 		job->number = result.number;
@@ -328,7 +343,7 @@ static bool encode(struct sqlite *s, const json_t *messages)
 }
 
 /* Whether it can be told before it is stored: it has a ticket. */
-static bool get_ticket(struct sqlite *s, struct request *r)
+static bool get_ticket(struct sqlite *s, struct request *r, const struct store_key *k)
 {
 	struct write_behind_turn t = {.key = r->hash,
 	                              .at_ms = clock_wall_ms(),
@@ -345,6 +360,11 @@ static bool get_ticket(struct sqlite *s, struct request *r)
 	r->ticket = write_behind_add(s->pending, &t, &s->filling);
 	if (r->ticket > 0 && t.len <= RECENT_TEXT_MAX)
 		r->job.text = strdup(t.text);
+	/* The values are only of use to a thread whose other turns are known. */
+	if (r->job.text != NULL && recent_find(s->recent, r->hash, k) == NULL) {
+		json_decref(r->job.messages);
+		r->job.messages = NULL;
+	}
 	return r->ticket > 0;
 }
 
@@ -360,7 +380,7 @@ static struct store_request *sqlite_append(struct store *store, const struct sto
 	}
 	r->saved = done;
 	r->job.messages = messages;
-	if (!get_ticket(s, r)) {
+	if (!get_ticket(s, r, k)) {
 		submit(s, r);
 		return &r->base;
 	}

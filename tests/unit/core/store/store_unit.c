@@ -766,6 +766,23 @@ static void damage_while_running(void **state)
 	assert_thread(f, "", "thread", "again");
 }
 
+/* It was told, and not yet stored, when somebody moved the file away. */
+static void a_turn_that_was_told_is_stored_in_the_next_file(void **state)
+{
+	struct fixture *f = *state;
+	char away[160];
+
+	append(f, "", "first", "x");
+	pass_ms(600); /* after which it is looked at once more whether the file is still there */
+	append(f, "", "thread", "told");
+	snprintf(away, sizeof away, "%s.away", f->file);
+	assert_int_equal(rename(f->file, away), 0);
+	pass_ms(200);
+	append(f, "", "another", "x");
+	assert_thread(f, "", "thread", "told");
+	assert_thread(f, "", "first", "");
+}
+
 /* ---- a process that is killed ---- */
 
 struct confirmed {
@@ -1438,6 +1455,7 @@ int main(void)
 		SQLITE(a_damaged_file_is_reported),
 		SQLITE(a_missing_directory_is_reported),
 		SQLITE(damage_while_running),
+		SQLITE(a_turn_that_was_told_is_stored_in_the_next_file),
 		SQLITE(killed_at_any_moment),
 		BOTH(no_more_threads_than_allowed),
 		BOTH(no_more_bytes_than_allowed),
