@@ -505,9 +505,12 @@ static void tend(struct db_thread *t, const struct store_limits *limits)
 static void *run(void *arg)
 {
 	struct db_thread *t = arg;
-	struct work w = {.jobs = STAILQ_HEAD_INITIALIZER(w.jobs), .limits = t->limits};
+	struct work w = {.jobs = STAILQ_HEAD_INITIALIZER(w.jobs)};
 
 	pthread_setname_np(pthread_self(), "conversations");
+	pthread_mutex_lock(&t->lock);
+	w.limits = t->limits;
+	pthread_mutex_unlock(&t->lock);
 	t->gather_ns = GATHER_NS;
 	ensure_database(t);
 	tend_versions(t);
