@@ -767,7 +767,7 @@ static void damage_while_running(void **state)
 }
 
 /* It was told, and not yet stored, when somebody moved the file away. */
-static void a_turn_that_was_told_is_stored_in_the_next_file(void **state)
+static void a_turn_that_waits_is_stored_in_the_next_file(void **state)
 {
 	struct fixture *f = *state;
 	char away[160];
@@ -1455,7 +1455,7 @@ int main(void)
 		SQLITE(a_damaged_file_is_reported),
 		SQLITE(a_missing_directory_is_reported),
 		SQLITE(damage_while_running),
-		SQLITE(a_turn_that_was_told_is_stored_in_the_next_file),
+		SQLITE(a_turn_that_waits_is_stored_in_the_next_file),
 		SQLITE(killed_at_any_moment),
 		BOTH(no_more_threads_than_allowed),
 		BOTH(no_more_bytes_than_allowed),
