@@ -211,6 +211,7 @@ static int drop(struct database *db, const struct failed *failed, struct err *e)
 {
 	if (database_begin_writing(db, e) < 0)
 		return -1;
+	write_behind_set_result(db->pending->pending, failed->ring, failed->number, &unknown);
 	write_behind_committed(db->pending->pending, failed->ring, failed->number + 1);
 	database_roll_back(db);
 	return 0;

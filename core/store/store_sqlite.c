@@ -46,10 +46,9 @@ struct sqlite {
 	struct event *hand_over;
 	struct db_jobs known;      /* loads that need no thread */
 	struct db_jobs to_confirm; /* appends that are to be told; */
-	struct db_jobs
-		confirmed; /* that were told, until it is known what became of them, in the order of their tickets */
-	bool filling;      /* there is little room for more */
-	struct buf text;   /* of a turn that is to be told */
+	struct db_jobs confirmed;  /* that were, in the order of their tickets, until it is known what became of them */
+	bool filling;              /* there is little room for more */
+	struct buf text;           /* of a turn that is to be told */
 	struct store_limits limits;
 	char *run;
 	struct versions *versions; /* the database thread's, as is */

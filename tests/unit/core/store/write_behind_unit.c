@@ -142,6 +142,18 @@ static void assert_thread(const struct user *u, const char *thread, const char *
 	json_decref(turns);
 }
 
+/* Turns in one transaction, without the rings. */
+static void append(const struct user *u, const char *thread, const char *const *texts, int count)
+{
+	const struct store_key k = key_of(thread);
+	struct err e = ERR_INIT;
+
+	assert_int_equal(database_begin_writing(u->db, &e), 0);
+	for (int i = 0; i < count; i++)
+		assert_int_equal(database_append(u->db, &k, texts[i], strlen(texts[i]), 1, &no_limits, &e), 0);
+	assert_int_equal(database_commit(u->db, &e), 0);
+}
+
 static int64_t last_row(const struct fixture *f)
 {
 	sqlite3_stmt *s;
@@ -227,17 +239,12 @@ static void what_a_process_left_is_stored_by_another(void **state)
 static void a_commit_that_was_not_noted_is_not_repeated(void **state)
 {
 	struct fixture *f = *state;
-	const struct store_key k = key_of("thread-1");
-	struct err e = ERR_INIT;
 
 	open_user(f, &f->a);
 	open_user(f, &f->b);
 	add(&f->a, "thread-1", "[1]");
 	add(&f->a, "thread-1", "[2]");
-	assert_int_equal(database_begin_writing(f->a.db, &e), 0);
-	assert_int_equal(database_append(f->a.db, &k, "[1]", 3, 1, &no_limits, &e), 0);
-	assert_int_equal(database_append(f->a.db, &k, "[2]", 3, 1, &no_limits, &e), 0);
-	assert_int_equal(database_commit(f->a.db, &e), 0);
+	append(&f->a, "thread-1", (const char *const[]){"[1]", "[2]"}, 2);
 	write_behind_note(f->a.pending, 0, &(struct write_behind_commit){.to = 2, .row = last_row(f)});
 	add(&f->a, "thread-1", "[3]");
 	store_all(&f->b);
@@ -248,15 +255,11 @@ static void a_commit_that_was_not_noted_is_not_repeated(void **state)
 static void a_commit_that_did_not_take_place_is_repeated(void **state)
 {
 	struct fixture *f = *state;
-	const struct store_key k = key_of("thread-1");
-	struct err e = ERR_INIT;
 
 	open_user(f, &f->a);
 	open_user(f, &f->b);
 	add(&f->a, "thread-1", "[1]");
-	assert_int_equal(database_begin_writing(f->b.db, &e), 0);
-	assert_int_equal(database_append(f->b.db, &k, "[0]", 3, 1, &no_limits, &e), 0);
-	assert_int_equal(database_commit(f->b.db, &e), 0);
+	append(&f->b, "thread-1", (const char *const[]){"[0]"}, 1);
 	write_behind_note(f->a.pending, 0, &(struct write_behind_commit){.to = 1, .row = last_row(f)});
 	store_all(&f->b);
 	assert_thread(&f->b, "thread-1", "[[0],[1]]");
@@ -410,13 +413,10 @@ static void a_directory_in_its_place_is_reported(void **state)
 static void a_damaged_file_harms_nobody(void **state)
 {
 	struct fixture *f = *state;
-	const struct store_key k = key_of("before");
 	struct err e = ERR_INIT;
 
 	open_user(f, &f->a);
-	assert_int_equal(database_begin_writing(f->a.db, &e), 0);
-	assert_int_equal(database_append(f->a.db, &k, "[0]", 3, 1, &no_limits, &e), 0);
-	assert_int_equal(database_commit(f->a.db, &e), 0);
+	append(&f->a, "before", (const char *const[]){"[0]"}, 1);
 	srand(11);
 	for (int i = 0; i < 300; i++) {
 		struct write_behind_result result;
