@@ -174,17 +174,17 @@ void database_checkpoint(struct database *db)
 
 /* ---- versions ---- */
 
-uint32_t database_touch(struct database *db, const struct thread_key *k)
+uint64_t database_touch(struct database *db, const struct thread_key *k)
 {
 	return db->versions != NULL ? versions_touch(db->versions, database_key(k)) : VERSIONS_UNKNOWN;
 }
 
-uint32_t database_committed(const struct database *db)
+uint64_t database_committed(const struct database *db)
 {
 	return db->versions != NULL && !db->deleted ? versions_committed(db->versions) : 0;
 }
 
-uint32_t database_now(struct database *db)
+uint64_t database_now(struct database *db)
 {
 	return db->versions != NULL ? versions_now(db->versions) : 0;
 }

@@ -35,8 +35,8 @@ int database_share_versions(struct database *db, struct versions *v, struct err 
  * is not, -1 with e: it cannot be used. */
 int database_tend_versions(struct database *db, struct err *e);
 /* The number of the transaction that was committed last, by this connection; 0: not known, or it deleted threads. */
-uint32_t database_committed(const struct database *db);
-uint32_t database_now(struct database *db); /* versions_now */
+uint64_t database_committed(const struct database *db);
+uint64_t database_now(struct database *db); /* versions_now */
 /* The hash of a thread's key, by which the table knows it. */
 int64_t database_key_of(const char *run, const struct store_key *k);
 
@@ -55,7 +55,7 @@ bool database_has_pending(struct database *db, const struct store_key *k);
 /* Of the last thread that was loaded, or to which was appended. */
 struct database_thread {
 	int64_t turns, at_ms; /* how many it has; when the last one was stored */
-	uint32_t before;      /* the number of the transaction that changed it before this one; VERSIONS_UNKNOWN */
+	uint64_t before;      /* the number of the transaction that changed it before this one; VERSIONS_UNKNOWN */
 };
 const struct database_thread *database_last_thread(const struct database *db);
 

@@ -158,7 +158,7 @@ void database_end_conversion(struct database *db);
 bool database_has_former(struct database *db);
 
 /* Before a thread's rows change, in a transaction that writes; versions_touch. */
-uint32_t database_touch(struct database *db, const struct thread_key *k);
+uint64_t database_touch(struct database *db, const struct thread_key *k);
 
 /* Appends to that thread, whose turns are dropped first if it has expired, in a transaction that writes. -1 with e. */
 int database_append_turn(struct database *db, const struct thread_key *k, const char *messages, size_t len,

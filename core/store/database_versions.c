@@ -21,7 +21,7 @@ struct shared_versions {
 	struct versions *versions;
 	/* filling */
 	int64_t check_ms;
-	uint32_t from; /* 0: it is not being filled, by this process */
+	uint64_t from; /* 0: it is not being filled, by this process */
 	int64_t next_key;
 };
 

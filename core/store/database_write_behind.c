@@ -140,7 +140,7 @@ static bool is_alone(const struct shared_pending *s, const struct stored_turn *t
 static void note_turn(struct database *db, const struct stored_turn *turn)
 {
 	struct shared_pending *s = db->pending;
-	const uint32_t number = db->versions != NULL ? versions_current(db->versions) : 0;
+	const uint64_t number = db->versions != NULL ? versions_current(db->versions) : 0;
 	const struct write_behind_result result = {
 		.turns = db->thread.turns, .at_ms = db->thread.at_ms, .number = number, .before = db->thread.before};
 	const bool is_first = db->thread.before < number; /* no turn of this transaction precedes it */

@@ -27,7 +27,7 @@ struct db_job {
 	bool found;    /* what was to be deleted */
 	json_t *turns; /* of a load; NULL: it failed */
 	/* What is known of the thread since that transaction, or as of it; 0: nothing. */
-	uint32_t number;
+	uint64_t number;
 	struct database_thread thread;
 	size_t weight; /* of turns: turn_cache_weight */
 	bool is_cut;   /* messages are not what was stored */

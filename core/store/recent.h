@@ -17,7 +17,7 @@ struct recent;
 struct recent_thread {
 	int64_t turns;   /* how many it had: all of them */
 	int64_t at_ms;   /* when the last one was stored */
-	uint32_t number; /* at that version (versions.h) */
+	uint64_t number; /* at that version (versions.h) */
 };
 
 struct recent *recent_new(size_t max_bytes); /* of memory, about; NULL: none left */

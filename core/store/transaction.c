@@ -101,7 +101,7 @@ void transaction_next(struct db_jobs *jobs, struct db_jobs *transaction, const s
 static void load_all(struct database *db, struct db_jobs *transaction, const struct store_limits *limits)
 {
 	struct err e = ERR_INIT;
-	uint32_t number = database_now(db);
+	uint64_t number = database_now(db);
 	bool together = database_begin_reading(db, &e) == 0;
 	struct db_job *job;
 

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 
 #define MAGIC            0x736e6f6973726576 /* "versions" */
-#define LAYOUT           2
+#define LAYOUT           3
 #define SLOT_BITS        16
 #define SLOTS            (1u << SLOT_BITS)
 #define WORDS_MIN        (1u << 14)
@@ -40,6 +40,9 @@ struct state {
 
 struct table {
 	struct sidecar_head head; /* it is retired when the numbers are used up */
+	/* To the numbers of a table this is added: CLOCK_MONOTONIC in ns when it was new. So they are larger than those of
+	 * any table before it, of which a process may have kept some. */
+	_Atomic uint64_t start;
 	/* the state; odd while it changes, or if a process died meanwhile */
 	_Atomic uint32_t sequence;
 	_Atomic uint32_t number, base, filled;
@@ -66,6 +69,7 @@ struct versions {
 	pthread_mutex_t lock; /* held to change what follows, and by other threads to use it */
 	struct table *table;  /* NULL: none */
 	const uint64_t *wal_index;
+	uint64_t start;     /* the table's */
 	int64_t checked_ms; /* when the database was last seen to be still that file */
 	bool moved;
 	struct sidecar sidecar; /* the table's file, of the device and inode of the database */
@@ -216,16 +220,38 @@ void versions_free(struct versions *v)
 	free(v);
 }
 
+struct start {
+	struct table *table;
+	uint64_t start;
+};
+
+static void read_start(void *arg)
+{
+	struct start *s = arg;
+	uint64_t start = 0;
+
+	s->start = (uint64_t)clock_mono_ns();
+	if (!atomic_compare_exchange_strong(&s->table->start, &start, s->start))
+		s->start = start;
+}
+
 int versions_attach(struct versions *v, const void *wal_index, dev_t device, ino_t inode, struct err *e)
 {
+	struct start s = {.start = 0};
 	struct table *table;
 
 	versions_detach(v);
 	table = sidecar_map(&v->sidecar, device, inode, true, e);
 	if (table == NULL)
 		return -1;
+	s.table = table;
+	if (!safe_call(read_start, &s)) {
+		sidecar_unmap(&v->sidecar, table);
+		return err_set(e, "%s cannot be read", v->sidecar.path);
+	}
 	pthread_mutex_lock(&v->lock);
 	v->table = table;
+	v->start = s.start;
 	v->wal_index = wal_index;
 	v->checked_ms = 0;
 	pthread_mutex_unlock(&v->lock);
@@ -250,7 +276,8 @@ bool versions_is_attached(const struct versions *v)
 struct access {
 	struct versions *versions;
 	int64_t key, now_ms;
-	uint32_t from, number;
+	uint32_t number;
+	uint64_t from;
 	int64_t threads;
 	struct version *version;
 	bool done;
@@ -288,7 +315,8 @@ static void find(void *arg)
 	/* After the state: what that has was set before. */
 	last = atomic_load_explicit(slot_of(t, a->key), memory_order_acquire);
 	written = was_written(t, a->key);
-	*a->version = (struct version){.never = !written && s.filled, .since = last > s.base ? last : s.base};
+	*a->version = (struct version){.never = !written && s.filled,
+	                               .since = a->versions->start + (last > s.base ? last : s.base)};
 	/* Unless the bits were cleared meanwhile. */
 	a->done = atomic_load_explicit(&t->base, memory_order_acquire) == s.base;
 }
@@ -359,13 +387,17 @@ static void touch(void *arg)
 	a->number = atomic_load_explicit(slot, memory_order_relaxed);
 	atomic_store_explicit(slot, a->versions->current, memory_order_release);
 	note_written(t, a->key);
+	a->done = true;
 }
 
-uint32_t versions_touch(struct versions *v, int64_t key)
+uint64_t versions_touch(struct versions *v, int64_t key)
 {
+	struct access a;
+
 	if (v == NULL || v->current == 0)
 		return VERSIONS_UNKNOWN;
-	return use(v, touch, (struct access){.key = key, .number = VERSIONS_UNKNOWN}).number;
+	a = use(v, touch, (struct access){.key = key});
+	return a.done ? v->start + a.number : VERSIONS_UNKNOWN;
 }
 
 static void unlock(void *arg)
@@ -391,14 +423,20 @@ void versions_unlocking(struct versions *v)
 	v->current = 0;
 }
 
-uint32_t versions_current(const struct versions *v)
+/* What is known as that number outside; 0: none. */
+static uint64_t number_of(const struct versions *v, uint32_t number)
 {
-	return v->current;
+	return number > 0 ? v->start + number : 0;
 }
 
-uint32_t versions_committed(const struct versions *v)
+uint64_t versions_current(const struct versions *v)
 {
-	return v->committed;
+	return number_of(v, v->current);
+}
+
+uint64_t versions_committed(const struct versions *v)
+{
+	return number_of(v, v->committed);
 }
 
 static void read_number(void *arg)
@@ -409,9 +447,9 @@ static void read_number(void *arg)
 	a->number = read_current(a->versions, &s) ? s.number : 0;
 }
 
-uint32_t versions_now(struct versions *v)
+uint64_t versions_now(struct versions *v)
 {
-	return use(v, read_number, (struct access){.number = 0}).number;
+	return number_of(v, use(v, read_number, (struct access){.number = 0}).number);
 }
 
 /* ---- filling ---------------------------------------------------------------------------------------- */
@@ -467,13 +505,13 @@ static void begin_filling(void *arg)
 	a->done = true;
 }
 
-uint32_t versions_begin_filling(struct versions *v, int64_t threads)
+uint64_t versions_begin_filling(struct versions *v, int64_t threads)
 {
 	if (v->current == 0)
 		return 0;
 	v->state.base = v->current;
 	v->state.filled = false;
-	return use(v, begin_filling, (struct access){.threads = threads}).done ? v->current : 0;
+	return use(v, begin_filling, (struct access){.threads = threads}).done ? versions_current(v) : 0;
 }
 
 static void claim_again(void *arg)
@@ -481,12 +519,12 @@ static void claim_again(void *arg)
 	struct access *a = arg;
 	struct table *t = a->versions->table;
 
-	a->done = atomic_load(&t->base) == a->from;
+	a->done = a->versions->start + atomic_load(&t->base) == a->from;
 	if (a->done)
 		atomic_store(&t->fill_ms, a->now_ms + FILLING_MS);
 }
 
-bool versions_claim_again(struct versions *v, uint32_t from, int64_t now_ms)
+bool versions_claim_again(struct versions *v, uint64_t from, int64_t now_ms)
 {
 	return use(v, claim_again, (struct access){.from = from, .now_ms = now_ms}).done;
 }
@@ -512,9 +550,9 @@ static void end_filling(void *arg)
 	a->done = true;
 }
 
-bool versions_end_filling(struct versions *v, uint32_t from)
+bool versions_end_filling(struct versions *v, uint64_t from)
 {
-	if (v->current == 0 || v->state.base != from || !use(v, end_filling, (struct access){.done = false}).done)
+	if (v->current == 0 || v->start + v->state.base != from || !use(v, end_filling, (struct access){.done = false}).done)
 		return false;
 	v->state.filled = true;
 	return true;

@@ -53,7 +53,7 @@ enum write_behind_state {
 };
 struct write_behind_result {
 	int64_t turns, at_ms;    /* struct database_thread */
-	uint32_t number, before; /* number 0: what the thread has is not known */
+	uint64_t number, before; /* number 0: what the thread has is not known */
 };
 enum write_behind_state write_behind_check(struct write_behind *p, uint64_t ticket, struct write_behind_result *result);
 
@@ -76,7 +76,7 @@ bool write_behind_range(struct write_behind *p, unsigned ring, struct write_behi
 struct write_behind_range write_behind_own(struct write_behind *p);
 /* The rest is for who has the write lock. Copies a turn, of which t's texts are parts, to a buffer of WRITE_BEHIND_COPY
  * bytes. False: it is damaged. */
-#define WRITE_BEHIND_COPY (WRITE_BEHIND_BYTES + 64)
+#define WRITE_BEHIND_COPY (WRITE_BEHIND_BYTES + 72)
 bool write_behind_copy(struct write_behind *p, unsigned ring, uint64_t number, char *buffer,
                        struct write_behind_turn *t);
 

@@ -24,7 +24,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define NUMBER_AT 60 /* in the table's file: the number of the last transaction */
+#define NUMBER_AT 68 /* in the table's file: the number of the last transaction */
 
 /* One process that uses the database. */
 struct user {
@@ -144,7 +144,7 @@ static bool was_never_written(struct user *u, const char *thread)
 }
 
 /* The number of the commit; 0: not known. */
-static uint32_t append(struct user *u, const char *thread)
+static uint64_t append(struct user *u, const char *thread)
 {
 	static const char turn[] = "[{\"role\":\"user\",\"content\":\"a\"}]";
 	const struct store_key k = key_of(thread);
@@ -158,10 +158,10 @@ static uint32_t append(struct user *u, const char *thread)
 }
 
 /* How many turns it has, and of which number that is. */
-static int64_t load(struct user *u, const char *thread, uint32_t *number)
+static int64_t load(struct user *u, const char *thread, uint64_t *number)
 {
 	const struct store_key k = key_of(thread);
-	const uint32_t before = database_now(u->db);
+	const uint64_t before = database_now(u->db);
 	struct err e = ERR_INIT;
 	json_t *turns = NULL;
 	int64_t count;
@@ -220,7 +220,7 @@ static void a_new_thread_is_known_and_a_turn_is_seen(void **state)
 {
 	struct fixture *f = *state;
 	struct version v;
-	uint32_t first, second;
+	uint64_t first, second;
 
 	open_user(f, &f->a);
 	open_user(f, &f->b);
@@ -248,7 +248,7 @@ static void what_is_not_yet_committed_cannot_be_taken_for_read(void **state)
 	const struct store_key k = key_of("thread-1");
 	struct err e = ERR_INIT;
 	struct version v;
-	uint32_t number;
+	uint64_t number;
 
 	open_user(f, &f->a);
 	open_user(f, &f->b);
@@ -361,10 +361,10 @@ static void it_is_filled_again_for_many(void **state)
 	assert_true(versions_claim_filling(f->b.versions, later_ms));
 }
 
-static uint32_t begin_filling(struct user *u)
+static uint64_t begin_filling(struct user *u)
 {
 	struct err e = ERR_INIT;
-	uint32_t from;
+	uint64_t from;
 
 	assert_int_equal(database_begin_writing(u->db, &e), 0);
 	from = versions_begin_filling(u->versions, 1);
@@ -377,7 +377,7 @@ static void one_process_fills_it_however_long_that_takes(void **state)
 {
 	struct fixture *f = *state;
 	int64_t now_ms;
-	uint32_t from;
+	uint64_t from;
 
 	open_user(f, &f->a);
 	open_user(f, &f->b);
@@ -403,7 +403,7 @@ static void a_commit_of_another_program_is_noticed(void **state)
 {
 	struct fixture *f = *state;
 	struct version v;
-	uint32_t number;
+	uint64_t number;
 
 	open_user(f, &f->a);
 	append(&f->a, "thread-1");
@@ -425,7 +425,7 @@ static void a_database_of_another_time_is_noticed(void **state)
 {
 	struct fixture *f = *state;
 	char text[300];
-	uint32_t number;
+	uint64_t number;
 
 	open_user(f, &f->a);
 	append(&f->a, "thread-1");
@@ -526,7 +526,7 @@ static void a_damaged_or_missing_table_is_made_again(void **state)
 static void a_table_truncated_while_it_is_used_ends_nothing(void **state)
 {
 	struct fixture *f = *state;
-	uint32_t number;
+	uint64_t number;
 
 	open_user(f, &f->a);
 	append(&f->a, "thread-1");
@@ -542,7 +542,7 @@ static void without_a_table_everything_is_read(void **state)
 {
 	struct fixture *f = *state;
 	struct err e = ERR_INIT;
-	uint32_t number;
+	uint64_t number;
 
 	assert_int_equal(mkdir(f->table, 0700), 0); /* cannot be replaced by a file */
 	f->a.versions = versions_new(f->file);
@@ -561,10 +561,11 @@ static void used_up_numbers_begin_again(void **state)
 	struct fixture *f = *state;
 	const uint32_t last = UINT32_MAX - 65536;
 	struct version v;
+	uint64_t before;
 	int fd;
 
 	open_user(f, &f->a);
-	append(&f->a, "thread-1");
+	before = append(&f->a, "thread-1");
 	fd = open(f->table, O_WRONLY);
 	assert_int_equal(pwrite(fd, &last, sizeof last, NUMBER_AT), sizeof last);
 	close(fd);
@@ -573,7 +574,25 @@ static void used_up_numbers_begin_again(void **state)
 	reopen(f, &f->a);
 	append(&f->a, "thread-1");
 	assert_true(find(&f->a, "thread-1", &v));
-	assert_true(v.since < 1000);
+	assert_in_range(v.since, before + 1, (uint64_t)clock_mono_ns());
+}
+
+/* Or what a process remembers would pass for what there is. */
+static void numbers_of_a_new_table_are_larger(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+	struct version v;
+
+	open_user(f, &f->a);
+	for (int i = 0; i < 10; i++)
+		before = append(&f->a, "thread-1");
+	unlink(f->table);
+	open_user(f, &f->b);
+	assert_true(append(&f->b, "thread-1") > before);
+	reopen(f, &f->a);
+	assert_true(find(&f->a, "thread-1", &v));
+	assert_true(v.since > before);
 }
 
 static void threads_of_a_former_layout_are_not_new(void **state)
@@ -626,7 +645,8 @@ static void check(struct shared *s, bool right)
 }
 
 struct cached {
-	uint32_t number, turns;
+	uint64_t number;
+	uint32_t turns;
 };
 
 /* Appends to, and loads, threads at random, without end. */
@@ -643,7 +663,7 @@ static void use_threads(const struct fixture *f, struct shared *s, int who, unsi
 		const uint32_t before = atomic_load(&s->committed[t]);
 		struct version v;
 		char thread[32];
-		uint32_t number;
+		uint64_t number;
 		int64_t turns;
 
 		snprintf(thread, sizeof thread, "thread-%d", t);
@@ -797,6 +817,7 @@ int main(void)
 		TEST(a_table_truncated_while_it_is_used_ends_nothing),
 		TEST(without_a_table_everything_is_read),
 		TEST(used_up_numbers_begin_again),
+		TEST(numbers_of_a_new_table_are_larger),
 		TEST(threads_of_a_former_layout_are_not_new),
 		TEST(no_process_misses_a_turn_whoever_is_killed),
 		TEST(another_thread_may_search_while_the_database_is_closed),
