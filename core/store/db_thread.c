@@ -64,6 +64,7 @@ struct db_thread {
 	int64_t gather_ns;
 	uint64_t gathered_from; /* the number of the first turn since gather_until_ns was set */
 	bool idle;              /* no job came */
+	bool sweeps;            /* the last sweep left something for the next one */
 };
 
 /* ---- the database, while it can be used ---- */
@@ -287,8 +288,12 @@ static void sweep(struct db_thread *t, const struct store_limits *limits)
 		return;
 	}
 	deleted = database_sweep(t->db, clock_wall_ms(), limits, SWEEP_THREADS, &more, &e);
+	more &= deleted >= 0;
+	if (t->sweeps && !more)
+		database_checkpoint(t->db); /* only then the file is as small as what is in it */
+	t->sweeps = more;
 	/* There are more: continues soon, but jobs come first. */
-	t->sweep_ms = clock_mono_ms() + (deleted >= 0 && more ? IDLE_MS : SWEEP_MS);
+	t->sweep_ms = clock_mono_ms() + (more ? IDLE_MS : SWEEP_MS);
 	if (deleted > 0)
 		log_event(LOG_THREADS_EXPIRED, L_INT("count", deleted));
 }
