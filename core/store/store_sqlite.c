@@ -35,6 +35,7 @@ struct request {
 	struct sqlite *store;
 	int64_t hash;    /* of the key */
 	uint64_t ticket; /* of a turn that is told before it is stored; 0: the job is to be run */
+	bool again;      /* a turn that was told, and is to be stored in another file */
 };
 
 struct sqlite {
@@ -55,6 +56,7 @@ struct sqlite {
 	struct write_behind *pending;
 	struct recent *recent;
 	unsigned unsaved[UNSAVED]; /* by the hash: jobs that write and are not done */
+	unsigned again;            /* of them, for the second time */
 };
 
 static struct request *request_of(struct db_job *job)
@@ -137,23 +139,6 @@ static json_t *known_turns(struct sqlite *s, int64_t hash, const struct store_ke
 
 /* ---- requests ---- */
 
-static void answer(struct request *r)
-{
-	const struct err *e = err_is_set(&r->job.err) ? &r->job.err : NULL;
-
-	if (r->job.subject != NULL)
-		remember(r);
-	if (writes(r))
-		--*unsaved(r->store, r->hash);
-	if (r->loaded != NULL)
-		r->loaded(r->arg, r->job.turns, e);
-	else if (r->saved != NULL)
-		r->saved(r->arg, e);
-	else if (r->deleted != NULL)
-		r->deleted(r->arg, r->job.found, e);
-	request_free(r);
-}
-
 static void free_all(struct db_jobs *jobs)
 {
 	struct db_job *job;
@@ -175,16 +160,6 @@ static void on_done(void *arg)
 		continue;
 }
 
-static void answer_all(struct db_jobs *done)
-{
-	struct db_job *job;
-
-	while ((job = STAILQ_FIRST(done)) != NULL) {
-		STAILQ_REMOVE_HEAD(done, next);
-		answer(request_of(job));
-	}
-}
-
 static void submit(struct sqlite *s, struct request *r)
 {
 	if (STAILQ_EMPTY(&s->new_jobs))
@@ -192,6 +167,50 @@ static void submit(struct sqlite *s, struct request *r)
 	STAILQ_INSERT_TAIL(&s->new_jobs, &r->job, next);
 	if (writes(r))
 		++*unsaved(s, r->hash);
+}
+
+/* A load that may miss a turn that was told, as this one is in a file that went away: it follows that turn into the next
+ * file. */
+static bool load_again(struct request *r)
+{
+	const bool has_run = r->job.subject != NULL && !err_is_set(&r->job.err);
+
+	if (!has_run || r->loaded == NULL || r->store->again == 0 || *unsaved(r->store, r->hash) == 0)
+		return false;
+	json_decref(r->job.turns);
+	r->job.turns = NULL;
+	r->job.number = 0;
+	submit(r->store, r);
+	return true;
+}
+
+static void answer(struct request *r)
+{
+	const struct err *e = err_is_set(&r->job.err) ? &r->job.err : NULL;
+
+	if (r->job.subject != NULL)
+		remember(r);
+	if (writes(r))
+		--*unsaved(r->store, r->hash);
+	r->store->again -= r->again;
+	if (r->loaded != NULL)
+		r->loaded(r->arg, r->job.turns, e);
+	else if (r->saved != NULL)
+		r->saved(r->arg, e);
+	else if (r->deleted != NULL)
+		r->deleted(r->arg, r->job.found, e);
+	request_free(r);
+}
+
+static void answer_all(struct db_jobs *done)
+{
+	struct db_job *job;
+
+	while ((job = STAILQ_FIRST(done)) != NULL) {
+		STAILQ_REMOVE_HEAD(done, next);
+		if (!load_again(request_of(job)))
+			answer(request_of(job));
+	}
 }
 
 /* As if it had not been told. */
@@ -202,10 +221,13 @@ static void store_again(struct sqlite *s, struct request *r)
 		r->job.messages = json_loads(r->job.text, 0, NULL);
 	free(r->job.text);
 	r->job.text = NULL;
-	if (r->job.messages != NULL)
-		submit(s, r);
-	else
+	if (r->job.messages == NULL) {
 		request_free(r);
+		return;
+	}
+	r->again = true;
+	s->again++;
+	submit(s, r);
 }
 
 /* What became of the turns that were told. */
@@ -244,8 +266,8 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
 	while (read(fd, &count, sizeof count) < 0 && errno == EINTR)
 		continue;
 	db_thread_take_finished(s->thread, &done);
+	settle(s); /* or the loads among them do not know what is to be stored again */
 	answer_all(&done);
-	settle(s);
 }
 
 static void confirm_all(struct sqlite *s)
@@ -326,6 +348,7 @@ static struct store_request *sqlite_load(struct store *store, const struct store
 	}
 	r->base.ops = s->base.ops;
 	r->arg = arg;
+	r->store = s;
 	r->job.turns = turns;
 	counters_add(s->limits.counters, COUNTER_THREADS_KNOWN, 1);
 	if (STAILQ_EMPTY(&s->known))

@@ -766,10 +766,9 @@ static void damage_while_running(void **state)
 	assert_thread(f, "", "thread", "again");
 }
 
-/* It was told, and not yet stored, when somebody moved the file away. */
-static void a_turn_that_waits_is_stored_in_the_next_file(void **state)
+/* A turn was told, and not yet stored, when somebody moved the file away; after ms somebody asks for it. */
+static void move_away(struct fixture *f, long ms)
 {
-	struct fixture *f = *state;
 	char away[160];
 
 	append(f, "", "first", "x");
@@ -777,10 +776,20 @@ static void a_turn_that_waits_is_stored_in_the_next_file(void **state)
 	append(f, "", "thread", "told");
 	snprintf(away, sizeof away, "%s.away", f->file);
 	assert_int_equal(rename(f->file, away), 0);
-	pass_ms(200);
+	pass_ms(ms);
 	append(f, "", "another", "x");
 	assert_thread(f, "", "thread", "told");
 	assert_thread(f, "", "first", "");
+}
+
+static void a_turn_that_waits_is_stored_in_the_next_file(void **state)
+{
+	move_away(*state, 500);
+}
+
+static void a_turn_that_waits_is_found_in_the_next_file(void **state)
+{
+	move_away(*state, 0);
 }
 
 /* ---- a process that is killed ---- */
@@ -1454,6 +1463,7 @@ int main(void)
 		SQLITE(a_missing_directory_is_reported),
 		SQLITE(damage_while_running),
 		SQLITE(a_turn_that_waits_is_stored_in_the_next_file),
+		SQLITE(a_turn_that_waits_is_found_in_the_next_file),
 		SQLITE(killed_at_any_moment),
 		BOTH(no_more_threads_than_allowed),
 		BOTH(no_more_bytes_than_allowed),
