@@ -15,7 +15,7 @@
 #define DELETED_AT_ONCE 200 /* threads in one transaction, */
 #define BYTES_AT_ONCE   (4 << 20)
 #define WAL_PAGES       1000
-#define AWAIT_MS        500
+#define AWAIT_MS        1000
 
 struct sqlite_admin {
 	struct store_admin base;

@@ -9,14 +9,14 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define STORED_AT_ONCE 256
+#define STORED_AT_ONCE 2048
 #define TICK_MS        5
 
 struct shared_pending {
 	struct write_behind *pending;
 	/* what the transaction stores of each ring; to = 0: nothing */
 	struct write_behind_commit stores[WRITE_BEHIND_RINGS];
-	/* and turn by turn */
+	/* and turn by turn, the first `count` of them so far */
 	struct stored_turn {
 		int64_t key;
 		uint64_t number;
@@ -112,16 +112,6 @@ bool database_has_pending(struct database *db, const struct store_key *k)
 	return db->pending != NULL && write_behind_has(db->pending->pending, database_key_of(db->run, k));
 }
 
-/* What of a ring waits, beyond that which this transaction stores. False: it cannot be read. */
-static bool rest_of(const struct shared_pending *s, unsigned ring, struct write_behind_range *range)
-{
-	if (!write_behind_range(s->pending, ring, range))
-		return false;
-	if (s->stores[ring].to > range->from)
-		range->from = s->stores[ring].to;
-	return true;
-}
-
 /* Whether no other process' turn of the thread is in this transaction. If there is one, neither process knows after it
  * what the thread has. */
 static bool is_alone(const struct shared_pending *s, const struct stored_turn *turn)
@@ -145,25 +135,26 @@ static void note_turn(struct database *db, const struct stored_turn *turn)
 		.turns = db->thread.turns, .at_ms = db->thread.at_ms, .number = number, .before = db->thread.before};
 	const bool is_first = db->thread.before < number; /* no turn of this transaction precedes it */
 
-	s->stores[turn->ring] = (struct write_behind_commit){.to = turn->number + 1, .row = db->top};
+	if (turn->number >= s->stores[turn->ring].to)
+		s->stores[turn->ring] = (struct write_behind_commit){.to = turn->number + 1, .row = db->top};
 	write_behind_set_result(s->pending, turn->ring, turn->number,
 	                        is_first || is_alone(s, turn) ? &result : &unknown);
-	s->turns[s->count++] = *turn;
+	s->count++;
 }
 
-static int store_turn(struct database *db, unsigned ring, uint64_t number, const struct store_limits *limits,
+static int store_turn(struct database *db, const struct stored_turn *turn, const struct store_limits *limits,
                       struct err *e)
 {
 	struct shared_pending *s = db->pending;
 	struct write_behind_turn t;
 	struct thread_key key;
 
-	if (!write_behind_copy(s->pending, ring, number, s->copy, &t))
+	if (!write_behind_copy(s->pending, turn->ring, turn->number, s->copy, &t))
 		return err_set(e, "%s: a turn that was to be stored is damaged", db->file);
 	key = (struct thread_key){.subject = t.subject, .thread_id = t.thread_id, .run = t.run};
 	if (database_append_turn(db, &key, t.text, t.len, t.at_ms, limits, e) < 0)
 		return -1;
-	note_turn(db, &(struct stored_turn){.key = t.key, .ring = ring, .number = number});
+	note_turn(db, turn);
 	return 0;
 }
 
@@ -175,39 +166,79 @@ static bool is_in_trouble(const struct database *db)
 	return db->lost || code == SQLITE_FULL || code == SQLITE_BUSY || code == SQLITE_LOCKED || code == SQLITE_NOMEM;
 }
 
-/* A turn that cannot be stored. */
-struct failed {
-	unsigned ring;
-	uint64_t number;
-	bool set;
+/* What a transaction is to store: of that ring (-1: of all), up to before that number, as many as it takes. */
+struct portion {
+	int ring;
+	uint64_t before;
+	bool is_one; /* one turn that could not be stored among others */
 };
+static const struct portion everything = {.ring = -1, .before = UINT64_MAX};
 
-/* Up to max turns, in a transaction. How many, or -1 with e; failed: for this one. */
-static int store_some(struct database *db, const struct store_limits *limits, int max, struct failed *failed,
-                      struct err *e)
+static int by_key(const void *a, const void *b)
 {
-	const struct shared_pending *s = db->pending;
-	const unsigned rings = write_behind_rings(s->pending);
-	struct write_behind_range range;
-	int n = 0;
+	const struct stored_turn *x = a, *y = b;
 
-	failed->set = false;
+	if (x->key != y->key)
+		return x->key < y->key ? -1 : 1;
+	if (x->ring != y->ring)
+		return x->ring < y->ring ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* Finds them, in the order of the index, where neighbours share a page. The last turn of each ring comes last: its row
+ * says whether the transaction took place, and older ones may be evicted. How many. */
+static int gather(struct shared_pending *s, const struct portion *p)
+{
+	const unsigned rings = write_behind_rings(s->pending);
+	struct stored_turn last[WRITE_BEHIND_RINGS];
+	int64_t keys[STORED_AT_ONCE];
+	struct write_behind_range range;
+	int n = 0, lasts = 0;
+
+	for (unsigned i = 0; i < rings && n + lasts < STORED_AT_ONCE; i++) {
+		const uint64_t room = (uint64_t)(STORED_AT_ONCE - n - lasts);
+
+		if ((p->ring >= 0 && i != (unsigned)p->ring) || !write_behind_range(s->pending, i, &range))
+			continue;
+		if (range.to > p->before)
+			range.to = p->before;
+		if (range.to > range.from + room)
+			range.to = range.from + room;
+		if (range.from >= range.to || !write_behind_keys(s->pending, i, &range, keys))
+			continue;
+		for (uint64_t k = range.from; k < range.to; k++)
+			*(k < range.to - 1 ? &s->turns[n++] : &last[lasts++]) =
+				(struct stored_turn){.key = keys[k - range.from], .number = k, .ring = i};
+	}
+	qsort(s->turns, (size_t)n, sizeof *s->turns, by_key);
+	memcpy(&s->turns[n], last, (size_t)lasts * sizeof *last);
+	return n + lasts;
+}
+
+/* In a transaction. How many, or -1 with e; failed: because of this one. */
+static int store_some(struct database *db, const struct store_limits *limits, const struct portion *p,
+                      const struct stored_turn **failed, struct err *e)
+{
+	struct shared_pending *s = db->pending;
+	int n;
+
+	*failed = NULL;
 	if (database_begin_writing(db, e) < 0)
 		return -1;
-	for (unsigned i = 0; i < rings; i++)
-		for (; n < max && rest_of(s, i, &range) && range.from < range.to; n++)
-			if (store_turn(db, i, range.from, limits, e) < 0) {
-				*failed = (struct failed){.ring = i, .number = range.from, .set = !is_in_trouble(db)};
-				database_roll_back(db);
-				return -1;
-			}
+	n = gather(s, p);
+	for (int i = 0; i < n; i++)
+		if (store_turn(db, &s->turns[i], limits, e) < 0) {
+			*failed = is_in_trouble(db) ? NULL : &s->turns[i];
+			database_roll_back(db);
+			return -1;
+		}
 	if (n > 0 && database_evict(db, limits, e) == 0)
 		return database_commit(db, e) < 0 ? -1 : n;
 	database_roll_back(db);
 	return n == 0 ? 0 : -1;
 }
 
-static int drop(struct database *db, const struct failed *failed, struct err *e)
+static int drop(struct database *db, const struct stored_turn *failed, struct err *e)
 {
 	if (database_begin_writing(db, e) < 0)
 		return -1;
@@ -217,24 +248,34 @@ static int drop(struct database *db, const struct failed *failed, struct err *e)
 	return 0;
 }
 
+/* After a failure: what precedes that turn in its ring, or it alone. */
+static struct portion up_to(struct shared_pending *s, const struct stored_turn *failed)
+{
+	struct write_behind_range range;
+	const bool is_first =
+		write_behind_range(s->pending, failed->ring, &range) && range.from == failed->number;
+
+	return (struct portion){
+		.ring = (int)failed->ring, .before = failed->number + (is_first ? 1 : 0), .is_one = is_first};
+}
+
 int database_store_pending(struct database *db, const struct store_limits *limits, int64_t *dropped, struct err *e)
 {
-	int n = -1, max = STORED_AT_ONCE;
-	struct failed failed;
+	struct portion p = everything;
+	const struct stored_turn *failed;
+	int n;
 
 	*dropped = 0;
-	while (db->pending != NULL && (n = store_some(db, limits, max, &failed, e)) < 0) {
-		if (!failed.set)
+	if (db->pending == NULL)
+		return 0;
+	while ((n = store_some(db, limits, &p, &failed, e)) < 0) {
+		if (failed == NULL || (p.is_one && drop(db, failed, e) < 0))
 			return -1;
-		if (max == 1) {
-			if (drop(db, &failed, e) < 0)
-				return -1;
-			++*dropped;
-		}
-		max = 1; /* the others one by one, and then this one again */
+		*dropped += p.is_one;
+		p = p.is_one ? everything : up_to(db->pending, failed);
 		err_clear(e);
 	}
-	return n == max;
+	return n == STORED_AT_ONCE || p.ring >= 0;
 }
 
 static bool any_waits(const struct shared_pending *s)

@@ -12,8 +12,9 @@
 #include <string.h>
 
 #define MAGIC      0x00676e69646e6570 /* "pending" */
-#define LAYOUT     1
+#define LAYOUT     2
 #define RECORDS    2048u /* in a ring; a power of two */
+#define BUCKETS    8192u /* of keys */
 #define RING_BYTES (512u << 10)
 #define ALIGNMENT  8u
 #define NOWHERE    UINT32_MAX
@@ -40,6 +41,9 @@ _Static_assert(sizeof(struct record) + 4 <= WRITE_BEHIND_COPY - WRITE_BEHIND_BYT
 struct ring {
 	_Atomic int64_t keys[RECORDS];
 	_Atomic uint32_t at[RECORDS]; /* of each record, in bytes */
+	/* The number of the next record after the latest one with such a key, cut to 32 bits: where it is stored, no turn
+	 * of these keys waits, and nobody need look at them all. */
+	_Atomic uint32_t after[BUCKETS];
 	unsigned char bytes[RING_BYTES];
 };
 
@@ -82,6 +86,7 @@ struct access {
 	struct write_behind_range range;
 	struct write_behind_commit commit;
 	struct write_behind_result *result;
+	int64_t *keys;
 	char *copy;
 	uint32_t rings;
 	bool filling, done;
@@ -121,6 +126,11 @@ static uint32_t record_at(struct ring *r, uint64_t number, unsigned char **bytes
 	return record.size >= sizeof record && record.size <= RING_BYTES - at && record.size <= WRITE_BEHIND_COPY
 	               ? record.size
 	               : 0;
+}
+
+static _Atomic uint32_t *after_latest(struct ring *r, int64_t key)
+{
+	return &r->after[((uint64_t)key >> 32) % BUCKETS]; /* the low bits are those of the run */
 }
 
 /* By the ring's owner: the room of records up to that number may be used again. If nothing is left there, all text is
@@ -305,6 +315,7 @@ static void add(void *arg)
 	put_text(bytes, t->text, t->len);
 	atomic_store_explicit(&r->keys[added % RECORDS], t->key, memory_order_relaxed);
 	atomic_store_explicit(&r->at[added % RECORDS], at, memory_order_relaxed);
+	atomic_store_explicit(after_latest(r, t->key), (uint32_t)(added + 1), memory_order_relaxed);
 	atomic_store_explicit(&e->added, added + 1, memory_order_release);
 	a->p->next = at + record.size;
 	if (a->p->next > atomic_load_explicit(&e->used, memory_order_relaxed))
@@ -334,20 +345,29 @@ uint64_t write_behind_add(struct write_behind *p, const struct write_behind_turn
 	return ticket;
 }
 
+static bool ring_has(struct ring *r, uint64_t stored, uint64_t added, int64_t key)
+{
+	const uint32_t after = atomic_load_explicit(after_latest(r, key), memory_order_relaxed);
+
+	if (added - stored > RECORDS || (int32_t)(after - (uint32_t)stored) <= 0)
+		return false;
+	for (uint64_t n = stored; n < added; n++)
+		if (atomic_load_explicit(&r->keys[n % RECORDS], memory_order_relaxed) == key)
+			return true;
+	return false;
+}
+
 static void find_key(void *arg)
 {
 	struct access *a = arg;
 	struct table *t = a->p->table;
 	const uint32_t rings = atomic_load_explicit(&t->rings, memory_order_acquire);
 
-	for (unsigned i = 0; i < rings && i < WRITE_BEHIND_RINGS; i++) {
-		const uint64_t stored = get(&t->ends[i].stored), added = get(&t->ends[i].added);
+	for (unsigned i = 0; i < rings && i < WRITE_BEHIND_RINGS && !a->done; i++) {
+		/* In this order: if all of them are stored meanwhile, none waits. */
+		const uint64_t added = get(&t->ends[i].added), stored = get(&t->ends[i].stored);
 
-		if (added - stored > RECORDS)
-			continue;
-		for (uint64_t n = stored; n < added; n++)
-			a->done |=
-				atomic_load_explicit(&t->rings_of[i].keys[n % RECORDS], memory_order_relaxed) == a->key;
+		a->done = ring_has(&t->rings_of[i], stored, added, a->key);
 	}
 }
 
@@ -437,6 +457,22 @@ struct write_behind_range write_behind_own(struct write_behind *p)
 	if (p->ring >= 0 && write_behind_range(p, (unsigned)p->ring, &range))
 		return range;
 	return (struct write_behind_range){.from = 0};
+}
+
+static void read_keys(void *arg)
+{
+	struct access *a = arg;
+	struct ring *r = &a->p->table->rings_of[a->ring];
+
+	for (uint64_t n = a->range.from; n < a->range.to; n++)
+		*a->keys++ = atomic_load_explicit(&r->keys[n % RECORDS], memory_order_relaxed);
+}
+
+bool write_behind_keys(struct write_behind *p, unsigned ring, const struct write_behind_range *range, int64_t *keys)
+{
+	struct access a = {.ring = ring, .range = *range, .keys = keys};
+
+	return use(p, read_keys, &a);
 }
 
 static void copy(void *arg)
