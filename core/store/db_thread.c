@@ -27,8 +27,9 @@
 #define WAL_PAGES_IDLE  1000 /* rarely, because the next turn after it waits for the disk, */
 #define WAL_PAGES_MAX   4000 /* and at the latest at 16 MiB, even if turns wait */
 /* Turns that are told already are stored so long after the first of them, with those of all processes: a transaction
- * costs several times what one turn in it does, and many turns share the pages of the index. A process whose turns another one has stored waits twice as long: one
- * that stores them all need not read the pages again that others have changed. */
+ * costs several times what one turn in it does, and many turns share the pages of the index. A process whose turns
+ * another one has stored waits twice as long: one that stores them all need not read the pages again that others have
+ * changed. */
 #define GATHER_NS 200000000
 #define RETRY_MS  1000 /* what could not be stored */
 
