@@ -283,6 +283,51 @@ static void a_result_says_nothing_of_a_thread_that_another_process_continues(voi
 	assert_int_equal(result.number, 0);
 }
 
+/* ---- turns that cannot be stored ---- */
+
+static bool is_refused(unsigned i)
+{
+	return i == 0 || i == 7 || i == 8 || i == 39;
+}
+
+/* Wherever they are in a ring, the others are stored once and in their order. */
+static void what_cannot_be_stored_harms_no_other(void **state)
+{
+	struct fixture *f = *state;
+	const struct user *users[] = {&f->a, &f->b};
+	char thread[16], text[16], want[64];
+	sqlite3 *raw;
+
+	open_user(f, &f->a);
+	open_user(f, &f->b);
+	assert_int_equal(sqlite3_open(f->file, &raw), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(raw,
+	                              "CREATE TRIGGER refuse BEFORE INSERT ON history WHEN NEW.messages LIKE '%x%'"
+	                              " BEGIN SELECT RAISE(ABORT, 'refused'); END",
+	                              NULL, NULL, NULL),
+	                 SQLITE_OK);
+	sqlite3_close(raw);
+	for (unsigned i = 0; i < 40; i++)
+		for (unsigned u = 0; u < 2; u++) {
+			snprintf(thread, sizeof thread, "thread-%u-%u", u, i % 20);
+			snprintf(text, sizeof text, is_refused(i) ? "[\"x\"]" : "[%u]", i);
+			assert_true(add(users[u], thread, text) > 0);
+		}
+	assert_int_equal(store_all(&f->b), 8);
+	for (unsigned i = 0; i < 20; i++)
+		for (unsigned u = 0; u < 2; u++) {
+			snprintf(thread, sizeof thread, "thread-%u-%u", u, i);
+			if (is_refused(i))
+				snprintf(want, sizeof want, "[[%u]]", i + 20);
+			else if (is_refused(i + 20))
+				snprintf(want, sizeof want, "[[%u]]", i);
+			else
+				snprintf(want, sizeof want, "[[%u],[%u]]", i, i + 20);
+			assert_thread(users[u], thread, want);
+			assert_false(waits(users[u], thread));
+		}
+}
+
 /* ---- the ring ---- */
 
 static void fill_text(char *text, size_t len, uint64_t number)
@@ -582,6 +627,7 @@ int main(void)
 		TEST(a_commit_that_was_not_noted_is_not_repeated),
 		TEST(a_commit_that_did_not_take_place_is_repeated),
 		TEST(a_result_says_nothing_of_a_thread_that_another_process_continues),
+		TEST(what_cannot_be_stored_harms_no_other),
 		TEST(the_ring_goes_round),
 		TEST(a_turn_without_room_is_refused),
 		TEST(a_file_that_is_gone_is_made_again),
