@@ -18,6 +18,8 @@ libttagent_a_SOURCES += \
 	core/status/layout.h \
 	core/status/live.c \
 	core/status/live.h \
+	core/status/mapped_file.c \
+	core/status/mapped_file.h \
 	core/status/metric_values.h \
 	core/status/metrics.c \
 	core/status/metrics.def \

@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/process.h"
+#include "core/status/mapped_file.h"
 #include "core/status/safe_read.h"
 
 #include <errno.h>
@@ -12,9 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,67 +45,42 @@ static bool is_current(const struct shared_kind *kind, const void *map)
 	return memcmp(head.boot_id, boot, sizeof boot) == 0;
 }
 
-/* A new file in place of what is there. Its pages are allocated when they are claimed; a full file system is an
- * error here and not a signal later. */
+/* The pages of processes are allocated when they are claimed. */
 static int make_file(const struct shared_file *f, struct err *e)
 {
 	const struct shared_kind *kind = f->kind;
 	struct shared_head head = {
 		.magic = kind->magic, .version = kind->version, .size = kind->size, .random = process_random()};
-	char temporary[4200];
-	int fd;
 
 	process_boot_id(head.boot_id);
-	snprintf(temporary, sizeof temporary, "%s.new", f->path);
-	unlink(temporary);
-	fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_set_errno(e, errno, "open %s", temporary);
-	if (ftruncate(fd, (off_t)kind->size) < 0 || (errno = posix_fallocate(fd, 0, (off_t)kind->pages_at)) != 0 ||
-	    pwrite(fd, &head, sizeof head, 0) != (ssize_t)sizeof head || rename(temporary, f->path) < 0) {
-		err_set_errno(e, errno, "write %s", temporary);
-		unlink(temporary);
-		close(fd);
-		return -1;
-	}
-	close(fd);
-	return 0;
+	return mapped_file_make(f->path,
+	                        &(struct mapped_file_content){.head = &head,
+	                                                      .head_len = sizeof head,
+	                                                      .allocated = kind->pages_at,
+	                                                      .size = kind->size},
+	                        e);
 }
 
-/* The file of this boot and this layout; MAP_FAILED: there is none. */
+/* The file of this boot and this layout; NULL: there is none. */
 static void *map_file(const char *path, const struct shared_kind *kind, bool writes, int *fd)
 {
-	void *map = MAP_FAILED;
-	struct stat st;
+	void *map = mapped_file_open(path, kind->size, writes, fd);
 
-	*fd = open(path, (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (*fd >= 0 && fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == (off_t)kind->size)
-		map = mmap(NULL, kind->size, writes ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, *fd, 0);
-	if (map != MAP_FAILED && is_current(kind, map))
+	if (map == NULL || is_current(kind, map))
 		return map;
-	if (map != MAP_FAILED)
-		munmap(map, kind->size);
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-	return MAP_FAILED;
+	mapped_file_close(map, kind->size, fd);
+	return NULL;
 }
 
 static void unmap(struct shared_file *f)
 {
-	if (f->head != NULL)
-		munmap(f->head, f->kind->size);
-	if (f->fd >= 0)
-		close(f->fd);
+	mapped_file_close(f->head, f->kind->size, &f->fd);
 	f->head = NULL;
-	f->fd = -1;
 }
 
 static bool remap(struct shared_file *f)
 {
-	void *map = map_file(f->path, f->kind, true, &f->fd);
-
-	f->head = map != MAP_FAILED ? map : NULL;
+	f->head = map_file(f->path, f->kind, true, &f->fd);
 	return f->head != NULL;
 }
 
@@ -258,11 +231,11 @@ static void leave_page(void *file, void *arg)
 static int open_file(struct shared_file *f, struct err *e)
 {
 	struct claim c = {.file = f};
-	int fd = open(f->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = -1;
+	int fd = mapped_file_lock(f->directory, e), result = -1;
 
-	if (fd < 0 || flock(fd, LOCK_EX) < 0)
-		err_set_errno(e, errno, "lock the directory of %s", f->path);
-	else if (!remap(f) && (make_file(f, e) < 0 || !remap(f)))
+	if (fd < 0)
+		return -1;
+	if (!remap(f) && (make_file(f, e) < 0 || !remap(f)))
 		err_set(e, "%s cannot be mapped", f->path);
 	else if (!shared_file_change(f, claim_page, &c))
 		err_set(e, "%s: its lock cannot be had", f->path);
@@ -270,8 +243,7 @@ static int open_file(struct shared_file *f, struct err *e)
 		err_set_errno(e, c.error, "%s: no room for one more process", f->path);
 	else
 		result = 0;
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 	if (result < 0)
 		unmap(f);
 	return result;
@@ -310,10 +282,7 @@ void shared_file_close(struct shared_file *f)
 
 static bool is_in_place(const struct shared_file *f)
 {
-	struct stat ours, there;
-
-	return f->head != NULL && fstat(f->fd, &ours) == 0 && stat(f->path, &there) == 0 &&
-	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino && ours.st_size == (off_t)f->kind->size;
+	return f->head != NULL && mapped_file_is_in_place(f->path, f->fd, f->kind->size);
 }
 
 void shared_file_tick(struct shared_file *f, struct err *e)
@@ -344,14 +313,13 @@ void *shared_file_copy(const char *run_dir, const struct shared_kind *kind, size
 	safe_read_install();
 	snprintf(path, sizeof path, "%s/%s", run_dir, kind->name);
 	map = map_file(path, kind, false, &fd);
-	if (map == MAP_FAILED)
+	if (map == NULL)
 		return NULL;
 	copy = malloc(len);
 	if (copy != NULL && !safe_copy(copy, map, len)) {
 		free(copy);
 		copy = NULL;
 	}
-	munmap(map, kind->size);
-	close(fd);
+	mapped_file_close(map, kind->size, &fd);
 	return copy;
 }
