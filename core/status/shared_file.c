@@ -51,14 +51,11 @@ static int make_file(const struct shared_file *f, struct err *e)
 	const struct shared_kind *kind = f->kind;
 	struct shared_head head = {
 		.magic = kind->magic, .version = kind->version, .size = kind->size, .random = process_random()};
+	const struct mapped_file_content content = {
+		.head = &head, .head_len = sizeof head, .allocated = kind->pages_at, .size = kind->size};
 
 	process_boot_id(head.boot_id);
-	return mapped_file_make(f->path,
-	                        &(struct mapped_file_content){.head = &head,
-	                                                      .head_len = sizeof head,
-	                                                      .allocated = kind->pages_at,
-	                                                      .size = kind->size},
-	                        e);
+	return mapped_file_make(f->path, &content, e);
 }
 
 /* The file of this boot and this layout; NULL: there is none. */

@@ -252,8 +252,7 @@ static int drop(struct database *db, const struct stored_turn *failed, struct er
 static struct portion up_to(struct shared_pending *s, const struct stored_turn *failed)
 {
 	struct write_behind_range range;
-	const bool is_first =
-		write_behind_range(s->pending, failed->ring, &range) && range.from == failed->number;
+	const bool is_first = write_behind_range(s->pending, failed->ring, &range) && range.from == failed->number;
 
 	return (struct portion){
 		.ring = (int)failed->ring, .before = failed->number + (is_first ? 1 : 0), .is_one = is_first};

@@ -59,13 +59,10 @@ static void *map(struct sidecar *s)
 static int make_file(const struct sidecar *s, struct err *e)
 {
 	const struct sidecar_head head = head_of(s);
+	const struct mapped_file_content content = {
+		.head = &head, .head_len = sizeof head, .allocated = s->kind->allocated, .size = s->kind->size};
 
-	return mapped_file_make(s->path,
-	                        &(struct mapped_file_content){.head = &head,
-	                                                      .head_len = sizeof head,
-	                                                      .allocated = s->kind->allocated,
-	                                                      .size = s->kind->size},
-	                        e);
+	return mapped_file_make(s->path, &content, e);
 }
 
 /* Of several processes that start at once, one makes the file. */

@@ -169,8 +169,8 @@ static void submit(struct sqlite *s, struct request *r)
 		++*unsaved(s, r->hash);
 }
 
-/* A load that may miss a turn that was told, as this one is in a file that went away: it follows that turn into the next
- * file. */
+/* A load that may miss a turn that was told, as this one is in a file that went away: it follows that turn into the
+ * next file. */
 static bool load_again(struct request *r)
 {
 	const bool has_run = r->job.subject != NULL && !err_is_set(&r->job.err);

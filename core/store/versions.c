@@ -40,8 +40,8 @@ struct state {
 
 struct table {
 	struct sidecar_head head; /* it is retired when the numbers are used up */
-	/* To the numbers of a table this is added: CLOCK_MONOTONIC in ns when it was new. So they are larger than those of
-	 * any table before it, of which a process may have kept some. */
+	/* To the numbers of a table this is added: CLOCK_MONOTONIC in ns when it was new. So they are larger than those
+	 * of any table before it, of which a process may have kept some. */
 	_Atomic uint64_t start;
 	/* the state; odd while it changes, or if a process died meanwhile */
 	_Atomic uint32_t sequence;
@@ -552,7 +552,8 @@ static void end_filling(void *arg)
 
 bool versions_end_filling(struct versions *v, uint64_t from)
 {
-	if (v->current == 0 || v->start + v->state.base != from || !use(v, end_filling, (struct access){.done = false}).done)
+	if (v->current == 0 || v->start + v->state.base != from ||
+	    !use(v, end_filling, (struct access){.done = false}).done)
 		return false;
 	v->state.filled = true;
 	return true;

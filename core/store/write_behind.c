@@ -41,8 +41,8 @@ _Static_assert(sizeof(struct record) + 4 <= WRITE_BEHIND_COPY - WRITE_BEHIND_BYT
 struct ring {
 	_Atomic int64_t keys[RECORDS];
 	_Atomic uint32_t at[RECORDS]; /* of each record, in bytes */
-	/* The number of the next record after the latest one with such a key, cut to 32 bits: where it is stored, no turn
-	 * of these keys waits, and nobody need look at them all. */
+	/* The number of the next record after the latest one with such a key, cut to 32 bits: where it is stored, no
+	 * turn of these keys waits, and nobody need look at them all. */
 	_Atomic uint32_t after[BUCKETS];
 	unsigned char bytes[RING_BYTES];
 };
