@@ -77,7 +77,8 @@ static void *create_array(const redisReadTask *task, element_count count)
 
 	for (const redisReadTask *t = task; t != NULL; t = t->parent)
 		depth++;
-	if (count < 0 || (size_t)count > REPLY_VALUES_MAX - r->values || depth > REPLY_DEPTH_MAX)
+	/* One below 0, which it is not in every hiredis, is too large as well. */
+	if ((size_t)count > REPLY_VALUES_MAX - r->values || depth > REPLY_DEPTH_MAX)
 		return NULL;
 	r->values += (size_t)count;
 	value = value_new(task, REDIS_LIST, 0);
