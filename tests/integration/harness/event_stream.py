@@ -2,9 +2,13 @@
 """GET /events, read as a browser reads Server-Sent Events."""
 
 import json
+import time
 
 from . import fastcgi
 from .http_client import Cut, Exchange
+from .process import PATIENCE
+
+DEADLINE = 120  # seconds: the stream itself goes on for ever
 
 
 class EventStream:
@@ -65,7 +69,9 @@ class EventStream:
 
     def until(self, found, what="it"):
         """The first true value of found(self), which is tried after each piece."""
+        end = time.monotonic() + DEADLINE * PATIENCE
         while not (value := found(self)):
+            assert time.monotonic() < end, f"{what} did not come: {self.messages[-5:]}"
             assert self.more(), f"the stream ended before {what} came: {self.messages[-5:]}"
         return value
 

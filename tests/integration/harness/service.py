@@ -183,6 +183,12 @@ class Service:
 
         return wait_until(look, what, deadline)
 
+    def wait_capabilities(self, deadline=20.0):
+        """Until the workers know what each discovered model can do, which is learned and published after its health: the
+        daemon publishes what it has learned before it answers."""
+        known = lambda: all(m["context_length"] for m in self.ctl("models")["models"] if m["kind"] == "discovered")
+        wait_until(known, "what the models tell of themselves", deadline)
+
     def ask(self, message, thread_id=None, host=None, path="/poll_requests", **more):
         """Begins a turn; the caller reads the Exchange."""
         body = {"message": message, "thread_id": uuid.uuid4().hex if thread_id is None else thread_id}

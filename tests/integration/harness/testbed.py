@@ -76,6 +76,7 @@ class Testbed:
         service = self.service(backend=backend, **more).wait_ready()
         service.wait_status(lambda s: len(s["available_models"]) == 2, "two models")
         service.wait_status(lambda s: s["current_llm"]["llm_info"]["deploy_id"] == "d1", "d1 is current")
+        service.wait_capabilities()
         a.script(**(first or {}))
         return service, a, b
 
