@@ -76,8 +76,7 @@ bool write_behind_range(struct write_behind *p, unsigned ring, struct write_behi
 struct write_behind_range write_behind_own(struct write_behind *p);
 /* The rest is for who has the write lock. The keys of these turns, in their order; false: the file cannot be read. */
 bool write_behind_keys(struct write_behind *p, unsigned ring, const struct write_behind_range *range, int64_t *keys);
-/* Copies a turn, of which t's texts are parts, to a buffer of WRITE_BEHIND_COPY
- * bytes. False: it is damaged. */
+/* Copies a turn, of which t's texts are parts, to a buffer of WRITE_BEHIND_COPY bytes. False: it is damaged. */
 #define WRITE_BEHIND_COPY (WRITE_BEHIND_BYTES + 72)
 bool write_behind_copy(struct write_behind *p, unsigned ring, uint64_t number, char *buffer,
                        struct write_behind_turn *t);

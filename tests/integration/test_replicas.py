@@ -199,8 +199,7 @@ def test_one_that_can_do_less_is_no_replica(testbed, lacks):
     second = testbed.llm(max_model_len=2000) if lacks == "context" else testbed.llm()
     backend = testbed.backend({"d1": first.deployment(), "d2": second.deployment(name="c-d2", tool_calling_enabled=lacks != "tools")})
     service = testbed.service(backend=backend).wait_ready()
-    wait_until(lambda: [bool(m["context_length"]) for m in models(service).values()] == [True] * 2, "what both LLMs tell of themselves", 20)
-    service.ctl("ping")
+    service.wait_capabilities()
     for _ in range(12):
         assert service.chat("[plain]").whole
     assert len(first.chats()) == 12 and not second.chats()

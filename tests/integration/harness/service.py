@@ -183,11 +183,11 @@ class Service:
 
         return wait_until(look, what, deadline)
 
-    def wait_capabilities(self, deadline=20.0):
-        """Until the workers know what each discovered model can do, which is learned and published after its health: the
-        daemon publishes what it has learned before it answers."""
-        known = lambda: all(m["context_length"] for m in self.ctl("models")["models"] if m["kind"] == "discovered")
-        wait_until(known, "what the models tell of themselves", deadline)
+    def wait_capabilities(self, count=2, deadline=20.0):
+        """Until the workers know what that many discovered models can do, which is learned and published after their health:
+        the daemon publishes what it has learned before it answers."""
+        known = lambda: [m for m in self.ctl("models")["models"] if m["kind"] == "discovered" and m["context_length"]]
+        wait_until(lambda: len(known()) == count, "what the models tell of themselves", deadline)
 
     def ask(self, message, thread_id=None, host=None, path="/poll_requests", **more):
         """Begins a turn; the caller reads the Exchange."""
