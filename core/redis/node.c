@@ -333,7 +333,7 @@ static void on_event(struct bufferevent *connection, short what, void *arg)
 	if (n->state == NODE_CONNECTING) {
 		bufferevent_free(connection);
 		n->connection = NULL;
-		n->err = e;
+		n->attempt = e;
 		connect_next(n);
 	} else {
 		node_reset(n, n->state != NODE_READY, &e);
@@ -358,10 +358,10 @@ static int show_certificate(struct node *n, SSL *tls)
 	ERR_clear_error();
 	snprintf(what, sizeof what, "%s cannot be used as our %s: ", failed ? r->cert_file : r->key_file,
 	         failed ? "certificate (redis.cert_file)" : "key (redis.key_file)");
-	return fail(n, &n->err, what, reason != NULL ? reason : "unknown");
+	return fail(n, &n->attempt, what, reason != NULL ? reason : "unknown");
 }
 
-/* NULL with n->err. */
+/* NULL with n->attempt. */
 static struct bufferevent *new_connection(struct node *n)
 {
 	struct bufferevent *connection = NULL;
@@ -388,7 +388,7 @@ static struct bufferevent *new_connection(struct node *n)
 			SSL_free(tls);
 	}
 	if (connection == NULL) /* unless it is said already */
-		fail(n, &n->err, "", "no memory to connect");
+		fail(n, &n->attempt, "", "no memory to connect");
 	return connection;
 }
 
@@ -401,7 +401,7 @@ static int connect_to(struct node *n, const struct sockaddr *address, int len)
 	bufferevent_enable(n->connection, EV_READ | EV_WRITE);
 	if (bufferevent_socket_connect(n->connection, address, len) == 0)
 		return 0;
-	fail(n, &n->err, "", strerror(EVUTIL_SOCKET_ERROR()));
+	fail(n, &n->attempt, "", strerror(EVUTIL_SOCKET_ERROR()));
 	bufferevent_free(n->connection);
 	n->connection = NULL;
 	return -1;
@@ -419,13 +419,13 @@ static void connect_next(struct node *n)
 
 		snprintf(text, sizeof text, "%.*s:%u", (int)len, n->untried, n->address.port);
 		n->untried += len + (n->untried[len] == ',');
-		err_clear(&n->err);
+		err_clear(&n->attempt);
 		if (evutil_parse_sockaddr_port(text, (struct sockaddr *)&address, &size) < 0)
-			fail(n, &n->err, "", "it has an address of an unknown kind");
+			fail(n, &n->attempt, "", "it has an address of an unknown kind");
 		else if (connect_to(n, (struct sockaddr *)&address, size) == 0)
 			return;
 	}
-	node_reset(n, true, &n->err);
+	node_reset(n, true, &n->attempt);
 }
 
 /* resolve: "HOST:PORT:a,b" or "[HOST]:PORT:a,b". */
@@ -436,7 +436,7 @@ static void on_resolved(void *arg, const char *resolve, bool exhausted, const st
 
 	(void)exhausted;
 	n->query = NULL;
-	err_clear(&n->err);
+	err_clear(&n->attempt);
 	if (resolve != NULL) {
 		rest = resolve[0] == '[' ? strchr(resolve, ']') : resolve;
 		rest = rest != NULL ? strchr(rest, ':') : NULL;
@@ -445,7 +445,7 @@ static void on_resolved(void *arg, const char *resolve, bool exhausted, const st
 		n->untried = n->addresses;
 	}
 	if (n->addresses == NULL)
-		fail(n, &n->err, "", e != NULL ? e->text : "no memory to connect");
+		fail(n, &n->attempt, "", e != NULL ? e->text : "no memory to connect");
 	n->state = NODE_CONNECTING;
 	connect_next(n);
 }
@@ -456,10 +456,10 @@ static void connect_socket(struct node *n)
 
 	n->state = NODE_CONNECTING;
 	snprintf(address.sun_path, sizeof address.sun_path, "%s", n->address.host);
-	err_clear(&n->err);
+	err_clear(&n->attempt);
 	n->untried = NULL;
 	if (connect_to(n, (struct sockaddr *)&address, sizeof address) < 0)
-		node_reset(n, true, &n->err);
+		node_reset(n, true, &n->attempt);
 }
 
 static void connect_host(struct node *n)

@@ -40,9 +40,10 @@ struct node {
 	enum { NODE_DATA, NODE_SENTINEL } kind;
 	bool retired; /* a cluster's that serves nothing any more: it is not connected again */
 	enum { NODE_IDLE, NODE_LOCATING, NODE_RESOLVING, NODE_CONNECTING, NODE_GREETING, NODE_READY } state;
-	bool away;         /* it could not be reached or did not answer: what is not sent fails at once */
-	unsigned failures; /* in a row */
-	struct err err;    /* the last of them */
+	bool away;          /* it could not be reached or did not answer: what is not sent fails at once */
+	unsigned failures;  /* in a row */
+	struct err err;     /* the last of them */
+	struct err attempt; /* why an address could not be connected */
 	struct resolver_query *query;
 	char *addresses; /* "a,b,[c]" those that were not tried yet are at untried */
 	const char *untried;

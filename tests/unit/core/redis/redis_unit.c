@@ -358,6 +358,7 @@ static void a_hostile_reply_costs_its_request_only(void **state)
 static void a_silent_server_is_paid_for_once(void **state)
 {
 	struct fixture *f = *state;
+	struct redis_state state_now;
 	struct outcome o;
 	int connections;
 
@@ -377,6 +378,13 @@ static void a_silent_server_is_paid_for_once(void **state)
 	expect_error(CALL(f, "GET"), "in time");
 	expect_error(CALL(f, "GET"), "in time");
 	assert_int_equal(f->connections, connections);
+	/* Also while it is connected to, the reason is the last one. */
+	redis_state(f->redis, &state_now);
+	for (unsigned failures = state_now.failures; state_now.failures == failures;
+	     redis_state(f->redis, &state_now)) {
+		assert_non_null(strstr(state_now.error, "in time"));
+		expect_error(CALL(f, "GET"), "in time");
+	}
 }
 
 static void what_is_cancelled_or_freed_calls_nobody_back(void **state)
