@@ -66,6 +66,14 @@ static void check_server(struct doctor *d, const char *url)
 	store_admin_close(store);
 }
 
+static void check_unsaved(struct doctor *d, const char *directory)
+{
+	struct stat st;
+
+	if (directory[0] != '\0' && (stat(directory, &st) < 0 || doctor_responder_may(d, directory, W_OK | X_OK) == 0))
+		doctor_find(d, FINDING_UNSAVED_DIR, directory, "%s: %s", directory, strerror(errno));
+}
+
 void check_store(struct doctor *d)
 {
 	const char *url = d->config != NULL ? cfg_str(d->config, CFG_THREADS_STORE) : NULL;
@@ -75,8 +83,10 @@ void check_store(struct doctor *d)
 	struct statvfs v;
 	struct stat st;
 
-	if (url != NULL && strncmp(url, "redis", 5) == 0)
+	if (url != NULL && strncmp(url, "redis", 5) == 0) {
 		check_server(d, url);
+		check_unsaved(d, cfg_str(d->config, CFG_THREADS_UNSAVED_DIR));
+	}
 	if (slash == NULL)
 		return;
 	snprintf(directory, sizeof directory, "%.*s", slash == file ? 1 : (int)(slash - file), file);

@@ -13,12 +13,17 @@ libttagent_a_SOURCES += \
 	core/store/db_thread.h \
 	core/store/recent.c \
 	core/store/recent.h \
+	core/store/redis_spool.c \
+	core/store/redis_spool.h \
 	core/store/redis_thread.c \
 	core/store/redis_thread.h \
 	core/store/redis_turns.c \
 	core/store/redis_turns.h \
 	core/store/redis_unsaved.c \
 	core/store/redis_unsaved.h \
+	core/store/redis_unsaved_internal.h \
+	core/store/redis_unsaved_spool.c \
+	core/store/redis_unsaved_turns.c \
 	core/store/sidecar.c \
 	core/store/sidecar.h \
 	core/store/store.c \

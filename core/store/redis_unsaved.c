@@ -1,47 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/store/redis_unsaved.h"
+#include "core/store/redis_unsaved_internal.h"
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/store/redis_thread.h"
 #include "core/store/turn_cache.h"
 #include "core/store/turn_cut.h"
 
-#include <inttypes.h>
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/random.h>
 
-#define OVERHEAD      384        /* what one takes besides its text */
-#define UNSAVED_BYTES (16 << 20) /* where no limit says how much */
-#define SENT_AT_ONCE  32         /* appends; as many ids are remembered of each thread */
 #define TRIES_AT_ONCE 3
-#define RETRY_MS      1000
 #define FLUSH_MS      2000
-
-/* A turn, and only what is sent of it: thousands may wait. */
-struct append {
-	struct redis_store_request request; /* the caller's until saved was called */
-	TAILQ_ENTRY(append) next, next_of_thread;
-	struct thread *thread;
-	struct encoding *encoding; /* NULL: it is text */
-	char *text;
-	size_t len, weight;
-	int64_t at_ms;
-	store_saved_fn *saved; /* NULL: nobody waits */
-	void *arg;
-	const void *deletion; /* while that is under way; NULL: none is to delete this turn */
-	enum { APPEND_ENCODING, APPEND_WAITING, APPEND_SENT } state;
-	uint8_t tries;
-	bool late; /* it could not be stored at once */
-	bool deleted;
-	char id[REDIS_TURN_ID + 1];
-	char answer[]; /* store_answer_of */
-};
-TAILQ_HEAD(append_queue, append);
 
 /* A turn that is to become text. */
 struct encoding {
@@ -51,169 +22,32 @@ struct encoding {
 	char *text;
 };
 
-/* The turns of one thread, as long as there are any. */
-struct thread {
-	struct unsaved *unsaved;
-	struct append_queue appends;
-	TAILQ_ENTRY(thread) next;
-	struct thread_list *list; /* ready or blocked; NULL: it has nothing to be sent */
-	struct store_key *key;
-};
-TAILQ_HEAD(thread_list, thread);
-
-struct unsaved {
-	struct unsaved_options options;
-	struct redis *redis;
-	struct append_queue queue;
-	void *tree;                        /* of threads, for tsearch */
-	struct thread_list ready, blocked; /* blocked: Redis did not take the last turn that was sent */
-	size_t waiting, bytes, sent;
-	struct event *pump, *retry;
-	bool away, refuses; /* as logged */
-	int64_t lost;       /* since that was logged */
-};
-
-/* ---- threads ---- */
-
-static int compare(const void *a, const void *b)
-{
-	const struct thread *x = a, *y = b;
-	int order = strcmp(x->key->thread_id, y->key->thread_id);
-
-	return order != 0 ? order : strcmp(x->key->subject, y->key->subject);
-}
-
-static struct thread *find_thread(struct unsaved *u, const struct store_key *k)
-{
-	const struct thread wanted = {.key = (struct store_key *)(uintptr_t)k};
-	void *found = tfind(&wanted, &u->tree, compare);
-
-	return found != NULL ? *(struct thread **)found : NULL;
-}
-
-static struct thread *thread_new(struct unsaved *u, const struct store_key *k)
-{
-	struct thread *t = malloc(sizeof *t);
-
-	if (t == NULL)
-		return NULL;
-	*t = (struct thread){.unsaved = u, .key = store_key_copy(k)};
-	TAILQ_INIT(&t->appends);
-	if (t->key != NULL && tsearch(t, &u->tree, compare) != NULL)
-		return t;
-	free(t->key);
-	free(t);
-	return NULL;
-}
-
-static void put(struct thread *t, struct thread_list *list)
-{
-	if (t->list != NULL)
-		TAILQ_REMOVE(t->list, t, next);
-	t->list = list;
-	if (list != NULL)
-		TAILQ_INSERT_TAIL(list, t, next);
-}
-
-/* Something of it may have to be sent. */
-static void ready(struct thread *t)
-{
-	if (t->list == NULL)
-		put(t, &t->unsaved->ready);
-}
-
-/* The first threads, or all. */
-static void unblock(struct unsaved *u, size_t most)
-{
-	struct thread *t;
-
-	while (most-- > 0 && (t = TAILQ_FIRST(&u->blocked)) != NULL)
-		put(t, &u->ready);
-}
-
-static void thread_free(struct thread *t)
-{
-	put(t, NULL);
-	tdelete(t, &t->unsaved->tree, compare);
-	free(t->key);
-	free(t);
-}
-
 /* ---- turns ---- */
-
-static void weigh(struct append *a, size_t weight)
-{
-	struct unsaved *u = a->thread->unsaved;
-
-	u->bytes = u->bytes - a->weight + weight;
-	a->weight = weight;
-}
-
-static struct append *append_new(struct unsaved *u, const struct store_key *k, const char *answer)
-{
-	const size_t len = strlen(answer) + 1;
-	struct thread *t = find_thread(u, k);
-	struct append *a = malloc(sizeof *a + len);
-	uint64_t id;
-
-	if (t == NULL)
-		t = thread_new(u, k);
-	if (a == NULL || t == NULL || getrandom(&id, sizeof id, 0) != (ssize_t)sizeof id) {
-		if (t != NULL && TAILQ_EMPTY(&t->appends))
-			thread_free(t);
-		free(a);
-		return NULL;
-	}
-	*a = (struct append){.request.base.ops = &store_redis, .thread = t, .at_ms = clock_wall_ms()};
-	snprintf(a->id, sizeof a->id, "%016" PRIx64, id);
-	memcpy(a->answer, answer, len);
-	TAILQ_INSERT_TAIL(&u->queue, a, next);
-	TAILQ_INSERT_TAIL(&t->appends, a, next_of_thread);
-	u->waiting++;
-	counters_add(u->options.limits->counters, COUNTER_TURNS_UNSAVED, 1);
-	return a;
-}
-
-/* The thread goes with its last turn. */
-static void append_free(struct append *a)
-{
-	struct thread *t = a->thread;
-	struct unsaved *u = t->unsaved;
-
-	weigh(a, 0);
-	TAILQ_REMOVE(&u->queue, a, next);
-	TAILQ_REMOVE(&t->appends, a, next_of_thread);
-	if (TAILQ_EMPTY(&t->appends))
-		thread_free(t);
-	u->waiting--;
-	counters_add(u->options.limits->counters, COUNTER_TURNS_UNSAVED, -1);
-	free(a->text);
-	free(a);
-}
 
 static void finish(struct append *a, const struct err *e)
 {
+	struct unsaved *u = a->thread->unsaved;
 	store_saved_fn *saved = a->saved;
 	void *arg = a->arg;
 
+	if (a->row != 0)
+		spooling_settle(u, a, true);
 	append_free(a);
+	unsaved_count(u);
 	if (saved != NULL)
 		saved(arg, e);
 }
 
 static void lose(struct append *a, const struct err *why)
 {
-	struct unsaved *u = a->thread->unsaved;
-
-	u->lost++;
-	counters_add(u->options.limits->counters, COUNTER_TURNS_LOST, 1);
+	unsaved_count_lost(a->thread->unsaved, 1);
 	finish(a, why);
 }
 
 /* The oldest go first; not those that the server may have stored by now. */
 static void drop_surplus(struct unsaved *u)
 {
-	const size_t limit = u->options.limits->unsaved_bytes, max = limit > 0 ? limit : UNSAVED_BYTES;
+	const size_t max = spooling_works(u) ? UNSAVED_BYTES : unsaved_max_bytes(u);
 	struct append *a = TAILQ_FIRST(&u->queue);
 	struct err why = ERR_INIT;
 
@@ -221,7 +55,7 @@ static void drop_surplus(struct unsaved *u)
 	while (a != NULL && u->bytes > max) {
 		struct append *next = TAILQ_NEXT(a, next);
 
-		if (a->state == APPEND_WAITING)
+		if (a->state == APPEND_WAITING && a->row == 0)
 			lose(a, &why);
 		a = next;
 	}
@@ -239,28 +73,26 @@ static void note_away(struct unsaved *u, bool away, const struct err *why)
 		log_event(LOG_THREADS_REDIS_ERROR, L_STR("error", why->text),
 		          L_STR("effect", "chats go on without their history; what is to be stored waits"));
 	else
-		log_event(LOG_THREADS_REDIS, L_INT("turns_to_store", u->waiting), L_INT("turns_lost", u->lost));
+		log_event(LOG_THREADS_REDIS, L_INT("turns_to_store", u->counted), L_INT("turns_lost", u->lost));
 	if (!away)
 		u->lost = 0;
 }
 
-static void retry_later(struct unsaved *u)
-{
-	const struct timeval t = clock_timeval_ms(RETRY_MS);
-
-	if (!event_pending(u->retry, EV_TIMEOUT, NULL))
-		event_add(u->retry, &t);
-}
-
 static void block(struct append *a, const struct err *e)
 {
+	struct unsaved *u = a->thread->unsaved;
 	store_saved_fn *saved = a->saved;
 
+	unsaved_retry_later(u);
+	if (a->row != 0) {
+		spooling_settle(u, a, false);
+		append_free(a);
+		return;
+	}
 	a->late = true;
 	a->tries = 0;
 	a->saved = NULL;
-	put(a->thread, &a->thread->unsaved->blocked);
-	retry_later(a->thread->unsaved);
+	thread_put(a->thread, &u->blocked);
 	if (saved != NULL)
 		saved(a->arg, e);
 }
@@ -309,17 +141,17 @@ static void on_appended(void *arg, struct redis_reply *reply, const struct err *
 
 	u->sent--;
 	a->state = APPEND_WAITING;
-	ready(a->thread);
+	thread_ready(a->thread);
 	event_active(u->pump, EV_TIMEOUT, 0);
 	if (e != NULL) {
 		not_stored(a, reply, e);
 		return;
 	}
 	if (u->refuses)
-		log_event(LOG_THREADS_REDIS, L_INT("turns_to_store", u->waiting));
+		log_event(LOG_THREADS_REDIS, L_INT("turns_to_store", u->counted));
 	u->refuses = false;
 	if (a->late) /* as others may be by now */
-		unblock(u, SIZE_MAX);
+		threads_unblock(u, SIZE_MAX);
 	finish(a, NULL);
 }
 
@@ -345,12 +177,12 @@ static struct redis_request *run_append(struct redis *redis, const struct append
 	return redis_append_run(redis, &run, done, arg);
 }
 
-/* Only those that are being sent may be before it. */
+/* Only those that are being sent, or put on the disk, may be before it. */
 static struct append *next_to_send(const struct thread *t)
 {
 	struct append *a = TAILQ_FIRST(&t->appends);
 
-	while (a != NULL && a->state == APPEND_SENT)
+	while (a != NULL && (a->state == APPEND_SENT || a->state == APPEND_SPOOLING))
 		a = TAILQ_NEXT(a, next_of_thread);
 	return a != NULL && a->state == APPEND_WAITING && a->deletion == NULL ? a : NULL;
 }
@@ -359,11 +191,11 @@ static void send_next(struct unsaved *u)
 {
 	struct thread *t;
 
-	while (u->sent < SENT_AT_ONCE && (t = TAILQ_FIRST(&u->ready)) != NULL) {
+	while (u->sent < UNSAVED_SENT_AT_ONCE && (t = TAILQ_FIRST(&u->ready)) != NULL) {
 		struct append *a = next_to_send(t);
 
 		if (a == NULL) {
-			put(t, NULL);
+			thread_put(t, NULL);
 			continue;
 		}
 		a->tries++;
@@ -373,7 +205,7 @@ static void send_next(struct unsaved *u)
 		u->sent++;
 	}
 	if (u->sent == 0 && !TAILQ_EMPTY(&u->ready))
-		retry_later(u);
+		unsaved_retry_later(u);
 }
 
 static void on_pump(evutil_socket_t fd, short what, void *arg)
@@ -382,6 +214,8 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	drop_surplus(u);
+	spooling_put(u, false);
+	spooling_take(u, false);
 	send_next(u);
 }
 
@@ -391,10 +225,12 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	struct unsaved *u = arg;
 
 	(void)fd, (void)what;
-	unblock(u, SENT_AT_ONCE);
+	spooling_put(u, true);
+	spooling_take(u, true);
+	threads_unblock(u, UNSAVED_SENT_AT_ONCE);
 	send_next(u);
 	if (!TAILQ_EMPTY(&u->blocked))
-		retry_later(u);
+		unsaved_retry_later(u);
 }
 
 void unsaved_client_changed(struct unsaved *u, bool usable, const struct err *why)
@@ -402,7 +238,9 @@ void unsaved_client_changed(struct unsaved *u, bool usable, const struct err *wh
 	note_away(u, !usable, why);
 	if (!usable)
 		return;
-	unblock(u, SIZE_MAX);
+	spooling_scan(u);
+	spooling_take(u, true);
+	threads_unblock(u, SIZE_MAX);
 	send_next(u);
 }
 
@@ -428,12 +266,8 @@ static struct append *take_text(struct encoding *c)
 {
 	struct append *a = c->append;
 
-	a->text = c->text;
-	a->len = c->text != NULL ? strlen(c->text) : 0;
 	a->encoding = NULL;
-	a->state = APPEND_WAITING;
-	weigh(a, a->len + OVERHEAD);
-	put(a->thread, &a->thread->unsaved->ready); /* also a blocked one: who waits for the turn is told soon */
+	append_set_text(a, c->text, c->text != NULL ? strlen(c->text) : 0);
 	json_decref(c->messages);
 	free(c);
 	return a;
@@ -480,15 +314,18 @@ struct redis_store_request *unsaved_append(struct unsaved *u, const struct store
 			append_free(a);
 		return NULL;
 	}
+	unsaved_count(u);
 	*c = (struct encoding){.append = a, .messages = messages, .limits = *u->options.limits};
 	a->request.cancel = cancel;
 	a->encoding = c;
-	weigh(a, turn_cache_weight(messages));
+	a->state = APPEND_ENCODING;
+	append_weigh(a, turn_cache_weight(messages));
 	if (a->weight <= BACKGROUND_MIN || background_start(u->options.background, &work, c) == NULL) {
 		encode(c);
 		take_text(c);
 		if (a->text == NULL) {
 			append_free(a);
+			unsaved_count(u);
 			return NULL;
 		}
 		event_active(u->pump, EV_TIMEOUT, 0);
@@ -515,76 +352,115 @@ static bool has_turn(const json_t *turns, const char *id)
 	return false;
 }
 
-void unsaved_add_turns(struct unsaved *u, const struct store_key *k, const json_t *stored, json_t *all)
+static const struct append *find_append(const struct thread *t, const char *id)
 {
-	const struct thread *t = find_thread(u, k);
 	const struct append *a;
 
+	if (t == NULL)
+		return NULL;
+	TAILQ_FOREACH(a, &t->appends, next_of_thread)
+	if (strcmp(a->id, id) == 0)
+		return a;
+	return NULL;
+}
+
+static bool is_deleted(const struct append *a)
+{
+	return a->deleted || a->deletion != NULL;
+}
+
+/* One that is in the spool may be here as well. */
+void unsaved_add_turns(struct unsaved *u, const struct store_key *k, const json_t *stored, const json_t *spooled,
+                       json_t *all)
+{
+	const struct thread *t = thread_find(u, k);
+	const struct append *a;
+	json_t *turn;
+	size_t i;
+
+	json_array_foreach(spooled, i, turn)
+	{
+		const char *id = json_string_value(json_array_get(turn, 0));
+
+		a = find_append(t, id);
+		if ((a == NULL || !is_deleted(a)) && !has_turn(stored, id))
+			json_array_append(all, json_array_get(turn, 1));
+	}
 	if (t == NULL)
 		return;
 	TAILQ_FOREACH(a, &t->appends, next_of_thread)
 	{
-		if (a->deleted || a->deletion != NULL || has_turn(stored, a->id))
+		if (is_deleted(a) || has_turn(stored, a->id) || has_turn(spooled, a->id))
 			continue;
 		json_array_append_new(all, a->encoding == NULL ? json_loadb(a->text, a->len, JSON_ALLOW_NUL, NULL)
 		                                               : json_deep_copy(a->encoding->messages));
 	}
 }
 
-bool unsaved_begin_deletion(struct unsaved *u, const struct store_key *k, const char *response, const void *deletion)
+void unsaved_begin_deletion(struct unsaved *u, struct unsaved_deletion *d)
 {
-	const struct thread *t = find_thread(u, k);
-	bool found = false;
+	const struct thread *t = thread_find(u, d->key);
 	struct append *a;
 
+	LIST_INSERT_HEAD(&u->deletions, d, next);
 	if (t == NULL)
-		return false;
+		return;
 	TAILQ_FOREACH(a, &t->appends, next_of_thread)
 	{
-		if (!a->deleted && a->deletion == NULL && (response == NULL || strcmp(a->answer, response) == 0)) {
-			a->deletion = deletion;
-			found = true;
+		if (!is_deleted(a) && (d->response == NULL || strcmp(a->answer, d->response) == 0)) {
+			a->deletion = d;
+			d->found = true;
 		}
 	}
-	return found;
 }
 
 /* What the server is being sent may be stored by now, or not: its answer says that it was, and no more. */
-void unsaved_end_deletion(struct unsaved *u, const struct store_key *k, const void *deletion, bool deleted)
+static void on_deletion_ended(struct unsaved *u, struct unsaved_deletion *d, const struct err *e)
 {
-	struct thread *t = find_thread(u, k);
+	struct thread *t = thread_find(u, d->key);
 	struct append *a = t != NULL ? TAILQ_FIRST(&t->appends) : NULL;
 
-	if (t == NULL)
-		return;
-	ready(t);
-	event_active(u->pump, EV_TIMEOUT, 0);
+	LIST_REMOVE(d, next);
+	if (t != NULL) {
+		thread_ready(t);
+		event_active(u->pump, EV_TIMEOUT, 0);
+	}
 	while (a != NULL) {
 		struct append *next = TAILQ_NEXT(a, next_of_thread);
 
-		if (a->deletion == deletion) {
+		if (a->deletion == d) {
 			a->deletion = NULL;
-			a->deleted = deleted;
-			if (deleted && a->state == APPEND_WAITING)
+			a->deleted = e == NULL;
+			if (a->deleted && a->state == APPEND_WAITING)
 				finish(a, NULL);
 		}
 		a = next;
 	}
+	d->ended(d, e);
+}
+
+void unsaved_end_deletion(struct unsaved *u, struct unsaved_deletion *d, const struct err *failure)
+{
+	if (failure != NULL)
+		on_deletion_ended(u, d, failure);
+	else
+		spooling_delete(u, d, on_deletion_ended);
 }
 
 /* ---- the end ---- */
 
 struct flush {
 	struct event_base *base;
-	size_t left, failed;
+	size_t left;
 };
 
 static void on_flushed(void *arg, struct redis_reply *reply, const struct err *e)
 {
-	struct flush *f = arg;
+	struct append *a = arg;
+	struct flush *f = a->arg;
 
 	(void)reply;
-	f->failed += e != NULL;
+	a->flushed = e == NULL;
 	if (--f->left == 0)
 		event_base_loopbreak(f->base);
 }
@@ -593,25 +469,26 @@ void unsaved_flush(struct unsaved *u, struct event_base *base, struct redis *red
 {
 	const struct timeval max = clock_timeval_ms(FLUSH_MS);
 	struct flush f = {.base = base};
-	const struct append *a;
+	struct append *a;
+	size_t lost;
 
 	TAILQ_FOREACH(a, &u->queue, next)
-	if (a->deleted || a->deletion != NULL)
-		continue;
-	else if (redis != NULL && a->text != NULL && run_append(redis, a, on_flushed, &f) != NULL)
-		f.left++;
-	else
-		f.failed++;
+	{
+		a->arg = &f;
+		if (a->row == 0 && !is_deleted(a) && redis != NULL && a->text != NULL &&
+		    run_append(redis, a, on_flushed, a) != NULL)
+			f.left++;
+	}
 	if (f.left > 0) {
 		event_base_loopexit(base, &max);
 		event_base_dispatch(base);
 	}
-	f.failed += f.left;
-	if (f.failed == 0)
+	lost = spooling_put_rest(u);
+	if (lost == 0)
 		return;
-	counters_add(u->options.limits->counters, COUNTER_TURNS_LOST, (int64_t)f.failed);
+	counters_add(u->options.limits->counters, COUNTER_TURNS_LOST, (int64_t)lost);
 	log_event(LOG_THREADS_REDIS_ERROR, L_STR("error", "the service ends while turns wait to be stored"),
-	          L_INT("turns_lost", f.failed));
+	          L_INT("turns_lost", lost));
 }
 
 bool unsaved_is_empty(const struct unsaved *u)
@@ -625,6 +502,8 @@ void unsaved_free(struct unsaved *u)
 		return;
 	while (!TAILQ_EMPTY(&u->queue))
 		append_free(TAILQ_FIRST(&u->queue));
+	spooling_close(u);
+	unsaved_count(u);
 	if (u->away)
 		counters_add(u->options.limits->counters, COUNTER_STORES_AWAY, -1);
 	if (u->pump != NULL)
@@ -644,10 +523,13 @@ struct unsaved *unsaved_new(const struct unsaved_options *o)
 	TAILQ_INIT(&u->queue);
 	TAILQ_INIT(&u->ready);
 	TAILQ_INIT(&u->blocked);
+	LIST_INIT(&u->deletions);
 	u->pump = event_new(o->base, -1, 0, on_pump, u);
 	u->retry = event_new(o->base, -1, 0, on_retry, u);
-	if (u->pump != NULL && u->retry != NULL)
+	if (u->pump != NULL && u->retry != NULL) {
+		spooling_open(u);
 		return u;
+	}
 	unsaved_free(u);
 	return NULL;
 }

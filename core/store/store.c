@@ -108,8 +108,15 @@ int64_t store_idle_ms(const struct config *c, const char *thread_id)
 static char *identity_of(const struct config *c)
 {
 	const char *url = cfg_str(c, CFG_THREADS_STORE);
+	char *identity = NULL, *settings;
 
-	return strncmp(url, "redis", 5) == 0 ? redis_settings(url, c) : strdup(url);
+	if (strncmp(url, "redis", 5) != 0)
+		return strdup(url);
+	settings = redis_settings(url, c);
+	if (settings != NULL && asprintf(&identity, "%s\n%s", settings, cfg_str(c, CFG_THREADS_UNSAVED_DIR)) < 0)
+		identity = NULL;
+	free(settings);
+	return identity;
 }
 
 static struct store *open_kind(const struct store_ops *ops, const struct store_place *place,

@@ -9,6 +9,7 @@
 #include "core/store/redis_unsaved.h"
 #include "core/store/turn_cache.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@ struct load {
 	struct redis_request *sent;
 	struct background_job *job;
 	struct redis_turns stored;
+	bool has_spooled;
+	json_t *spooled; /* of the thread's turns that wait on the disk; NULL: none are known */
 	store_loaded_fn *loaded;
 	void *arg;
 };
@@ -34,7 +37,9 @@ struct deletion {
 	LIST_ENTRY(deletion) next;
 	struct redis_store *store;
 	struct store_key *key;
-	bool found; /* among the turns that wait */
+	char *response;
+	bool found; /* in Redis */
+	struct unsaved_deletion unsaved;
 	store_deleted_fn *done;
 	void *arg;
 };
@@ -74,14 +79,19 @@ static void load_free(struct load *l)
 	LIST_REMOVE(l, next);
 	redis_cancel(l->sent);
 	redis_turns_clear(&l->stored);
+	json_decref(l->spooled);
 	free(l->key);
 	free(l);
 }
 
-/* On a thread where it is much. */
+/* On a thread where it is much, or on the disk. */
 static void decode(void *arg)
 {
-	redis_turns_decode(&((struct load *)arg)->stored);
+	struct load *l = arg;
+
+	redis_turns_decode(&l->stored);
+	if (l->has_spooled)
+		l->spooled = unsaved_read_spooled(l->store->unsaved, l->key);
 }
 
 /* The messages of the turns that are stored, and of those of this process that still wait to be. */
@@ -91,7 +101,7 @@ static json_t *messages_of(const struct load *l)
 	size_t i;
 
 	json_array_foreach(l->stored.turns, i, turn) json_array_append(all, json_array_get(turn, 1));
-	unsaved_add_turns(l->store->unsaved, l->key, l->stored.turns, all);
+	unsaved_add_turns(l->store->unsaved, l->key, l->stored.turns, l->spooled, all);
 	return all;
 }
 
@@ -130,9 +140,11 @@ static void on_load_answered(void *arg, struct redis_reply *reply, const struct 
 		load_free(l);
 		return;
 	}
-	if (bytes > BACKGROUND_MIN)
+	l->has_spooled = unsaved_has_spooled(l->store->unsaved);
+	if (bytes > BACKGROUND_MIN || l->has_spooled)
 		l->job = background_start(l->store->background, &work, l);
 	if (l->job == NULL) {
+		l->has_spooled = false;
 		decode(l);
 		on_decoded(l);
 	}
@@ -178,20 +190,28 @@ static void deletion_free(struct deletion *d)
 {
 	LIST_REMOVE(d, next);
 	free(d->key);
+	free(d->response);
 	free(d);
+}
+
+static void on_deletion_ended(struct unsaved_deletion *unsaved, const struct err *e)
+{
+	struct deletion *d = (struct deletion *)((char *)unsaved - offsetof(struct deletion, unsaved));
+	const bool found = (d->found || unsaved->found) && e == NULL;
+	store_deleted_fn *done = d->done;
+	void *arg = d->arg;
+
+	deletion_free(d);
+	if (done != NULL)
+		done(arg, found, e);
 }
 
 static void on_delete_answered(void *arg, struct redis_reply *reply, const struct err *e)
 {
 	struct deletion *d = arg;
-	store_deleted_fn *done = d->done;
-	void *done_arg = d->arg;
-	const bool found = d->found || (e == NULL && reply->type == REDIS_NUMBER && reply->number > 0);
 
-	unsaved_end_deletion(d->store->unsaved, d->key, d, e == NULL);
-	deletion_free(d);
-	if (done != NULL)
-		done(done_arg, found && e == NULL, e);
+	d->found = e == NULL && reply->type == REDIS_NUMBER && reply->number > 0;
+	unsaved_end_deletion(d->store->unsaved, &d->unsaved, e);
 }
 
 static void cancel_deletion(struct redis_store_request *request)
@@ -211,15 +231,18 @@ static struct store_request *redis_store_delete(struct store *base, const struct
 	*d = (struct deletion){.base = {.base.ops = base->ops, .cancel = cancel_deletion},
 	                       .store = s,
 	                       .key = store_key_copy(k),
+	                       .response = response != NULL ? strdup(response) : NULL,
 	                       .done = done,
 	                       .arg = arg};
 	LIST_INSERT_HEAD(&s->deletions, d, next);
 	keys_of(&keys, s, k);
-	if (d->key == NULL || redis_delete_run(s->redis, &keys, response, on_delete_answered, d) == NULL) {
+	if (d->key == NULL || (response != NULL && d->response == NULL) ||
+	    redis_delete_run(s->redis, &keys, response, on_delete_answered, d) == NULL) {
 		deletion_free(d);
 		return NULL;
 	}
-	d->found = unsaved_begin_deletion(s->unsaved, k, response, d);
+	d->unsaved = (struct unsaved_deletion){.key = d->key, .response = d->response, .ended = on_deletion_ended};
+	unsaved_begin_deletion(s->unsaved, &d->unsaved);
 	return &d->base.base;
 }
 
@@ -303,8 +326,13 @@ static struct store *redis_store_open(const struct store_place *place, const str
 	s->url = strdup(place->url);
 	s->background = background_new(s->loop, e);
 	s->cache = turn_cache_new(CACHE_BYTES);
-	s->unsaved = unsaved_new(&(struct unsaved_options){
-		.base = s->loop, .background = s->background, .limits = &s->limits, .run = s->run});
+	if (s->background != NULL)
+		s->unsaved = unsaved_new(&(struct unsaved_options){
+			.base = s->loop,
+			.background = s->background,
+			.limits = &s->limits,
+			.run = s->run,
+			.directory = s->config != NULL ? cfg_str(s->config, CFG_THREADS_UNSAVED_DIR) : ""});
 	if (s->url != NULL && s->background != NULL && s->cache != NULL && s->unsaved != NULL)
 		s->redis = redis_store_client(s->loop, s->url, s->config, on_changed, s, e);
 	if (s->redis != NULL) {

@@ -74,6 +74,7 @@ unit_tests = \
 	tests/unit/core/status/status_faults_unit \
 	tests/unit/core/status/status_unit \
 	tests/unit/core/store/database_unit \
+	tests/unit/core/store/redis_unsaved_unit \
 	tests/unit/core/store/store_known_unit \
 	tests/unit/core/store/store_memory_unit \
 	tests/unit/core/store/store_redis_unit \
@@ -123,6 +124,7 @@ tests_unit_libsupport_a_SOURCES = \
 	tests/unit/support/fake_names.h \
 	tests/unit/support/redis_server.c \
 	tests/unit/support/redis_server.h \
+	tests/unit/support/redis_store.h \
 	tests/unit/support/scratch.h \
 	tests/unit/support/settings.h \
 	tests/unit/support/status_fixture.h

@@ -112,12 +112,12 @@ class Bench:
         self.start_nginx()
         wait_until("the service is ready", lambda: answers_ready(self.port, "/agent/"))
 
-    def store_setting(self):
+    def store_settings(self):
         if ":" in self.threads:
-            return f"threads.store={self.threads}"
+            return [f"threads.store={self.threads}", f"threads.unsaved_dir={self.dir}"]
         if self.service != self.build:  # which may be from before threads.store
-            return f"threads.file={'memory' if self.threads == 'memory' else f'{self.dir}/{self.threads}'}"
-        return "threads.store=" + ("memory:" if self.threads == "memory" else f"sqlite:{self.dir}/{self.threads}")
+            return [f"threads.file={'memory' if self.threads == 'memory' else f'{self.dir}/{self.threads}'}"]
+        return ["threads.store=" + ("memory:" if self.threads == "memory" else f"sqlite:{self.dir}/{self.threads}")]
 
     def start_service(self):
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("AGENT_", "LLM_", "CLOUD_"))}
@@ -126,7 +126,7 @@ class Bench:
                         "AGENT_LOG_LEVEL": "ERROR"} | self.env
         began = time.monotonic()
         self.daemon = self.spawn("tt-agentd", f"{self.service}/tt-agentd", "--run-dir", self.run_dir,
-                                 "--set", self.store_setting(), *itertools.chain(*(("--set", s) for s in self.sets)), env=environment)
+                                 *itertools.chain(*(("--set", s) for s in [*self.store_settings(), *self.sets])), env=environment)
         wait_until("tt-agentd publishes", lambda: glob.glob(f"{self.run_dir}/status.v*") or self.daemon.poll() is not None)
         if self.daemon.poll() is not None:
             sys.exit(f"bench: tt-agentd does not start: {open(f'{self.dir}/tt-agentd.log').read().strip()}")

@@ -70,6 +70,8 @@ class Service:
         self.sets = list(sets)
         if not any(s.startswith(("threads.store=", "threads.file=")) for s in self.sets):
             self.sets.append(f"threads.store=sqlite:{self.directory}/threads.db")
+        if not any(s.startswith("threads.unsaved_dir=") for s in self.sets):
+            self.sets.insert(0, f"threads.unsaved_dir={self.directory}")
         self.daemon = self.responder = self.nginx = self.listening = None
         self.lighttpds, self.apaches, self.roots = [], [], {}
         self.secrets = [v for k, v in self.env.items() if v and re.search("SECRET|KEY|TOKEN", k)]

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Conversations in a real Redis: what is stored, what happens while it is away, and what administrators see. */
+/* Conversations in a real Redis: what is stored, what was loaded before, and what administrators see. */
 #include "core/store/redis_thread.h"
 #include "core/store/store_admin.h"
-#include "tests/unit/support/redis_server.h"
+#include "tests/unit/support/redis_store.h"
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -19,193 +19,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-struct fixture {
-	struct event_base *base;
-	struct store *store;
-	struct store *other; /* of another process; NULL: none */
-	struct counters *counters;
-	struct redis_server server;
-	struct redis *direct; /* beside the store */
-	json_t *loaded;
-	struct err error; /* of the last answer; "": none */
-	int answers;
-	bool found;     /* what was deleted last */
-	char text[256]; /* of the last direct reply */
-};
-
-static const struct store_limits no_limits = {.max_threads = 1};
-
-static void open_store(struct fixture *f, const char *run, const struct store_limits *limits)
-{
-	struct store_limits l = *limits;
-	struct err e = ERR_INIT;
-
-	l.counters = f->counters;
-	store_free(f->store);
-	f->store = store_new(f->base, f->server.url, run, &l, &e);
-	if (f->store == NULL)
-		fail_msg("%s", e.text);
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof *f);
-	struct err e = ERR_INIT;
-
-	*state = f;
-	if (!redis_server_exists())
-		return 0;
-	redis_server_start(&f->server, NULL);
-	f->base = event_base_new();
-	f->counters = counters_open(f->server.directory, &e);
-	f->direct = redis_new(f->base, &(struct redis_options){.url = f->server.url, .timeout_ms = 20000}, &e);
-	open_store(f, "run", &no_limits);
-	return f->base == NULL || f->counters == NULL || f->direct == NULL;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	if (f->server.pid > 0)
-		kill(f->server.pid, SIGCONT);
-	store_free(f->store);
-	store_free(f->other);
-	redis_free(f->direct);
-	counters_close(f->counters);
-	if (f->base != NULL)
-		event_base_free(f->base);
-	json_decref(f->loaded);
-	redis_server_remove(&f->server);
-	free(f);
-	return 0;
-}
-
-/* ---- what tests do ---- */
-
-static void run(struct fixture *f, int answers)
-{
-	const int want = f->answers + answers;
-
-	while (f->answers < want)
-		assert_int_equal(event_base_loop(f->base, EVLOOP_ONCE), 0);
-	assert_int_equal(f->answers, want);
-}
-
-static void on_loaded(void *arg, const json_t *turns, const struct err *e)
-{
-	struct fixture *f = arg;
-
-	json_decref(f->loaded);
-	f->loaded = json_incref((json_t *)(uintptr_t)turns);
-	f->error = e != NULL ? *e : (struct err)ERR_INIT;
-	assert_int_equal(e != NULL, turns == NULL);
-	f->answers++;
-}
-
-static void on_saved(void *arg, const struct err *e)
-{
-	struct fixture *f = arg;
-
-	f->error = e != NULL ? *e : (struct err)ERR_INIT;
-	f->answers++;
-}
-
-static json_t *turn(const char *text)
-{
-	return json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", text, "role", "assistant", "content",
-	                 text);
-}
-
-static void start_append(struct fixture *f, const char *subject, const char *thread, const char *text)
-{
-	const int before = f->answers;
-
-	assert_non_null(store_append(f->store, &(struct store_key){.subject = subject, .thread_id = thread}, turn(text),
-	                             on_saved, f));
-	assert_int_equal(f->answers, before);
-}
-
-static void append(struct fixture *f, const char *subject, const char *thread, const char *text)
-{
-	start_append(f, subject, thread, text);
-	run(f, 1);
-	assert_string_equal(f->error.text, "");
-}
-
-static void start_load(struct fixture *f, const char *subject, const char *thread)
-{
-	assert_non_null(
-		store_load(f->store, &(struct store_key){.subject = subject, .thread_id = thread}, on_loaded, f));
-}
-
-/* The user messages of what was loaded last, joined by spaces. */
-static void assert_loaded(struct fixture *f, const char *want)
-{
-	struct buf text = BUF_INIT(64u << 20);
-	json_t *messages;
-	size_t i;
-
-	assert_string_equal(f->error.text, "");
-	buf_adds(&text, "");
-	json_array_foreach(f->loaded, i, messages)
-		buf_addf(&text, "%s%s", i > 0 ? " " : "",
-	                 json_string_value(json_object_get(json_array_get(messages, 0), "content")));
-	assert_string_equal(text.data, want);
-	buf_free(&text);
-}
-
-static void assert_thread(struct fixture *f, const char *subject, const char *thread, const char *want)
-{
-	start_load(f, subject, thread);
-	run(f, 1);
-	assert_loaded(f, want);
-}
-
-static void on_direct(void *arg, struct redis_reply *reply, const struct err *e)
-{
-	struct fixture *f = arg;
-
-	if (e != NULL)
-		fail_msg("%s", e->text);
-	if (reply->type == REDIS_NUMBER)
-		snprintf(f->text, sizeof f->text, "%lld", (long long)reply->number);
-	else
-		snprintf(f->text, sizeof f->text, "%s", reply->text);
-	f->answers++;
-}
-
-static const char *direct(struct fixture *f, size_t count, const char *const *args)
-{
-	assert_non_null(redis_send(f->direct, &(struct redis_command){.args = args, .count = count, .repeatable = true},
-	                           on_direct, f));
-	run(f, 1);
-	return f->text;
-}
-#define DIRECT(f, ...) direct(f, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), (const char *[]){__VA_ARGS__})
-
-static int64_t counted(const struct fixture *f, enum counter c)
-{
-	int64_t sums[COUNTERS];
-	struct err e = ERR_INIT;
-
-	assert_int_equal(counters_sum(f->server.directory, sums, &e), 0);
-	return sums[c];
-}
-
-static void wait_for(struct fixture *f, enum counter c, int64_t want)
-{
-	while (counted(f, c) != want)
-		event_base_loop(f->base, EVLOOP_ONCE);
-}
-
-static struct fixture *start(void **state)
-{
-	if (!redis_server_exists())
-		skip();
-	return *state;
-}
 
 /* ---- what is stored ---- */
 
@@ -371,37 +184,6 @@ static void what_is_no_turn_is_left_out(void **state)
 
 /* ---- deleting ---- */
 
-static void on_deleted(void *arg, bool found, const struct err *e)
-{
-	struct fixture *f = arg;
-
-	f->error = e != NULL ? *e : (struct err)ERR_INIT;
-	f->found = found;
-	f->answers++;
-}
-
-static void start_delete(struct fixture *f, const char *thread, const char *response)
-{
-	assert_non_null(store_delete(f->store, &(struct store_key){.subject = "", .thread_id = thread}, response,
-	                             on_deleted, f));
-}
-
-static void assert_deletes(struct fixture *f, const char *thread, const char *response, bool found)
-{
-	start_delete(f, thread, response);
-	run(f, 1);
-	assert_string_equal(f->error.text, "");
-	assert_int_equal(f->found, found);
-}
-
-static void start_answer(struct fixture *f, const char *thread, const char *text, const char *id)
-{
-	assert_non_null(store_append(f->store, &(struct store_key){.subject = "", .thread_id = thread},
-	                             json_pack("[{s:s, s:s, s:s}, {s:s, s:{s:s}}]", "role", "user", "content", text,
-	                                       "id", "resp_2", "role", "assistant", "response", "id", id),
-	                             on_saved, f));
-}
-
 static void threads_and_answers_are_deleted(void **state)
 {
 	struct fixture *f = start(state);
@@ -458,24 +240,6 @@ static void deletions_run_in_their_order(void **state)
 	store_cancel(
 		store_delete(f->store, &(struct store_key){.subject = "", .thread_id = "thread"}, NULL, on_deleted, f));
 	assert_thread(f, "", "thread", "");
-}
-
-static void a_deletion_while_it_is_away_fails_and_loses_nothing(void **state)
-{
-	struct fixture *f = start(state);
-
-	redis_server_kill(&f->server);
-	start_append(f, "", "thread", "waits");
-	start_answer(f, "thread", "too", "resp_1");
-	run(f, 2);
-	start_delete(f, "thread", NULL);
-	run(f, 1);
-	assert_string_not_equal(f->error.text, "");
-	assert_false(f->found);
-	redis_server_restart(&f->server);
-	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
-	assert_thread(f, "", "thread", "waits too");
-	assert_deletes(f, "thread", NULL, true);
 }
 
 /* ---- what was loaded before ---- */
@@ -837,161 +601,7 @@ static void a_wrong_answer_is_an_error(void **state)
 	cutter_free(&c);
 }
 
-/* ---- Redis is away ---- */
-
-static void turns_wait_while_it_is_away(void **state)
-{
-	struct fixture *f = start(state);
-
-	append(f, "", "thread", "lost with the server");
-	redis_server_kill(&f->server);
-	do { /* until the loss of the connection is noticed */
-		start_load(f, "", "thread");
-		run(f, 1);
-	} while (f->error.text[0] == '\0');
-	for (int i = 0; i < 3; i++) {
-		start_append(f, "", "thread", i == 0 ? "a" : i == 1 ? "b" : "c");
-		run(f, 1);
-		assert_non_null(strstr(f->error.text, "Redis at"));
-	}
-	assert_int_equal(counted(f, COUNTER_TURNS_UNSAVED), 3);
-	assert_int_equal(counted(f, COUNTER_STORES_AWAY), 1);
-	redis_server_restart(&f->server);
-	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
-	assert_int_equal(counted(f, COUNTER_STORES_AWAY), 0);
-	assert_int_equal(counted(f, COUNTER_TURNS_LOST), 0);
-	assert_thread(f, "", "thread", "a b c");
-}
-
-static void only_their_memory_limits_how_many_wait(void **state)
-{
-	enum { TURNS = 12000 };
-	struct fixture *f = start(state);
-	char thread[24];
-
-	redis_server_kill(&f->server);
-	for (int i = 0; i < TURNS; i++) {
-		snprintf(thread, sizeof thread, "thread-%d", i);
-		start_append(f, "", thread, "short");
-	}
-	run(f, TURNS);
-	assert_int_equal(counted(f, COUNTER_TURNS_UNSAVED), TURNS);
-	redis_server_restart(&f->server);
-	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
-	assert_int_equal(counted(f, COUNTER_TURNS_LOST), 0);
-	assert_thread(f, "", "thread-11999", "short");
-}
-
-static void the_oldest_are_lost_where_too_many_wait(void **state)
-{
-	struct store_limits limits = no_limits;
-	struct fixture *f = start(state);
-	char text[1001];
-
-	memset(text, 'x', 1000);
-	text[1000] = '\0';
-	limits.unsaved_bytes = 10000;
-	open_store(f, "run", &limits);
-	redis_server_kill(&f->server);
-	for (int i = 0; i < 1000; i++)
-		start_append(f, "", "thread", text);
-	start_append(f, "", "thread", "last");
-	run(f, 1001);
-	wait_for(f, COUNTER_TURNS_LOST, 1001 - counted(f, COUNTER_TURNS_UNSAVED));
-	assert_in_range(counted(f, COUNTER_TURNS_UNSAVED), 2, 9);
-	redis_server_restart(&f->server);
-	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
-	start_load(f, "", "thread");
-	run(f, 1);
-	assert_string_equal(
-		json_string_value(json_object_get(
-			json_array_get(json_array_get(f->loaded, json_array_size(f->loaded) - 1), 0), "content")),
-		"last");
-}
-
-static void a_stopped_server_costs_a_deadline_once(void **state)
-{
-	struct fixture *f = start(state);
-
-	append(f, "", "thread", "one");
-	kill(f->server.pid, SIGSTOP);
-	waitpid(f->server.pid, NULL, WUNTRACED); /* from now on it does nothing */
-	start_append(f, "", "thread", "two");
-	start_load(f, "", "thread");
-	run(f, 2);
-	assert_string_not_equal(f->error.text, "");
-	for (int i = 0; i < 100; i++) { /* a test that waited for each would never end */
-		start_load(f, "", "thread");
-		run(f, 1);
-		assert_string_not_equal(f->error.text, "");
-	}
-	kill(f->server.pid, SIGCONT);
-	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
-	assert_thread(f, "", "thread", "one two");
-}
-
-static void a_server_that_takes_nothing_is_read(void **state)
-{
-	struct fixture *f = start(state);
-
-	append(f, "", "thread", "one");
-	DIRECT(f, "CONFIG", "SET", "maxmemory-policy", "noeviction");
-	DIRECT(f, "CONFIG", "SET", "maxmemory", "1");
-	start_append(f, "", "thread", "two");
-	run(f, 1);
-	assert_non_null(strstr(f->error.text, "OOM"));
-	assert_thread(f, "", "thread", "one two"); /* with what waits here */
-	DIRECT(f, "CONFIG", "SET", "maxmemory", "0");
-	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
-	assert_thread(f, "", "thread", "one two");
-	DIRECT(f, "REPLICAOF", "127.0.0.1", "1");
-	start_append(f, "", "thread", "three");
-	run(f, 1);
-	assert_non_null(strstr(f->error.text, "READONLY"));
-	DIRECT(f, "REPLICAOF", "NO", "ONE");
-	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
-	assert_thread(f, "", "thread", "one two three");
-}
-
-/* More threads than are tried at once. */
-static void turns_of_many_threads_wait_and_are_stored_in_order(void **state)
-{
-	enum { THREADS = 100 };
-	struct fixture *f = start(state);
-	char thread[24];
-
-	DIRECT(f, "CONFIG", "SET", "maxmemory-policy", "noeviction");
-	DIRECT(f, "CONFIG", "SET", "maxmemory", "1");
-	for (int i = 0; i < 2 * THREADS; i++) {
-		snprintf(thread, sizeof thread, "thread-%d", i % THREADS);
-		start_append(f, "", thread, i < THREADS ? "one" : "two");
-		run(f, 1);
-		assert_non_null(strstr(f->error.text, "OOM"));
-	}
-	assert_int_equal(counted(f, COUNTER_TURNS_UNSAVED), 2 * THREADS);
-	assert_thread(f, "", "thread-0", "one two"); /* with what waits here */
-	DIRECT(f, "CONFIG", "SET", "maxmemory", "0");
-	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
-	assert_int_equal(counted(f, COUNTER_TURNS_LOST), 0);
-	for (int i = 0; i < THREADS; i++) {
-		snprintf(thread, sizeof thread, "thread-%d", i);
-		assert_thread(f, "", thread, "one two");
-	}
-}
-
-static void what_waits_is_written_before_the_end(void **state)
-{
-	struct fixture *f = start(state);
-
-	for (int i = 0; i < 100; i++)
-		store_append(f->store, &(struct store_key){.subject = "", .thread_id = "thread"}, turn("x"), NULL,
-		             NULL);
-	event_base_loop(f->base, EVLOOP_NONBLOCK);
-	open_store(f, "run", &no_limits);
-	start_load(f, "", "thread");
-	run(f, 1);
-	assert_int_equal(json_array_size(f->loaded), 100);
-}
+/* ---- cancelling ---- */
 
 static void cancelled_requests_stay_silent(void **state)
 {
@@ -1101,7 +711,6 @@ int main(void)
 		TEST(what_is_no_turn_is_left_out),
 		TEST(threads_and_answers_are_deleted),
 		TEST(deletions_run_in_their_order),
-		TEST(a_deletion_while_it_is_away_fails_and_loses_nothing),
 		TEST(turns_of_others_are_seen),
 		TEST(what_was_loaded_is_not_parsed_again),
 		TEST(loads_at_once_see_the_same),
@@ -1112,13 +721,6 @@ int main(void)
 		TEST(turns_of_an_older_service_are_seen),
 		TEST(an_answer_that_is_cut_is_requested_again),
 		TEST(a_wrong_answer_is_an_error),
-		TEST(turns_wait_while_it_is_away),
-		TEST(only_their_memory_limits_how_many_wait),
-		TEST(the_oldest_are_lost_where_too_many_wait),
-		TEST(a_stopped_server_costs_a_deadline_once),
-		TEST(a_server_that_takes_nothing_is_read),
-		TEST(turns_of_many_threads_wait_and_are_stored_in_order),
-		TEST(what_waits_is_written_before_the_end),
 		TEST(cancelled_requests_stay_silent),
 		TEST(administrators_list_show_export_and_delete),
 		TEST(administrators_see_more_threads_than_fit_in_an_answer),
