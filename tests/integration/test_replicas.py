@@ -54,6 +54,7 @@ def test_a_slow_replica_gets_fewer_turns_and_none_too_many(testbed):
     for s in stats:
         assert s["active_most"] <= 1.3 * 100 + 2, stats  # besides, its health and its load are read
     turns = [len(llm.chats()) for llm in llms]
+    print("turns at once, and in all, at each replica:", [s["active_most"] for s in stats], turns)
     assert turns[0] < min(turns[1:]), turns
     assert max(turns[1:]) < 1.3 * sum(turns[1:]) / 3, turns
 
@@ -72,6 +73,18 @@ def test_threads_stay_with_their_replica(testbed):
     assert sum(map(len, at)) == 20 and sum(map(bool, at)) > 1, at
     for t in running:
         t.close()
+
+
+def test_follow_ups_of_400_threads_stay_while_balanced(testbed):
+    service, llms = replicas(testbed, scripts={i: {"first_delay_us": 300000} for i in range(4)})
+    report = many_turns(service.host, 400, 4, "[plain] <{i}>", one_thread=True, spread_ms=300)
+    assert report["failed"] == 0, report
+    at = {turn: n for n, llm in enumerate(llms) for turn in threads_of(llm)}
+    follow_ups = [(thread, turn) for thread, turn in at if turn > 0]
+    stayed = sum(at[thread, turn] == at[thread, turn - 1] for thread, turn in follow_ups)
+    print(f"{stayed} of {len(follow_ups)} follow-ups at the replica of the turn before")
+    assert len(follow_ups) == 1200 and stayed >= 0.95 * 1200, stayed
+    print("turns at once at each replica:", [llm.stats()["active_most"] for llm in llms])
 
 
 def test_a_shared_prompt_sends_nothing_to_one(testbed):

@@ -93,13 +93,14 @@ def stores(run):
                 paced = {"tokens": 10, "token": STAMP, "delay_us": 10000, "first_delay_us": 10000}
                 one = bench.load("agent", paced, clients=1, requests=3)
                 many = bench.load("agent", paced, clients=100, requests=2, spread=0.02)
-                for key, value in (("chats", result["requests_per_s"]), ("cpu", us / result["complete"]), ("ttft1", one["ttft"]["median_ms"]),
+                for key, value in (("chats", result["requests_per_s"]), ("cpu", us / result["complete"]), ("ttft1", one["ttft"]["median_ms"]), ("total1", one["total"]["median_ms"]),
                                    ("ttft100", many["ttft"]["median_ms"]), ("way100", many["way"]["median_ms"]),
                                    ("total100", many["total"]["median_ms"])):
                     values.setdefault(key, {}).setdefault(name, []).append(value)
         table = run.report.table("conversations in", list(benches))
         for key, what, unit in (("chats", "whole short chats, 32 clients", "1/s"), ("cpu", "the responder's CPU a short chat", "us"),
                                 ("ttft1", "TTFT, 10 ms to the first token, 1 stream, median", "ms"),
+                                ("total1", "whole answer of 10 tokens, 1 stream, median", "ms"),
                                 ("ttft100", "TTFT, 10 ms to the first token, 100 streams, median", "ms"),
                                 ("way100", "a token's way, 100 streams, median", "ms"),
                                 ("total100", "whole answer of 10 tokens, 100 streams, median", "ms")):
