@@ -107,14 +107,6 @@ static int run(struct file *f, enum statement which, struct err *e)
 	return code == SQLITE_DONE ? 0 : fail(f, e, "cannot be written");
 }
 
-static void roll_back(struct file *f)
-{
-	struct err ignored = ERR_INIT;
-
-	if (!sqlite3_get_autocommit(f->sqlite))
-		run(f, ROLLBACK, &ignored);
-}
-
 static const char *text_of(sqlite3_stmt *s, int column)
 {
 	const char *text = (const char *)sqlite3_column_text(s, column);
@@ -328,43 +320,46 @@ static int put(struct file *f, const struct spool_turn *t, struct spool_size *si
 	return 0;
 }
 
+/* -1: nothing of it was written. */
+static int end_writing(struct file *f, bool complete, const struct spool_size *size, struct err *e)
+{
+	struct err ignored = ERR_INIT;
+
+	if (complete && run(f, COMMIT, e) == 0) {
+		f->size = *size;
+		return 0;
+	}
+	if (!sqlite3_get_autocommit(f->sqlite))
+		run(f, ROLLBACK, &ignored);
+	return -1;
+}
+
 static int put_all(struct file *f, const struct spool_turn *turns, size_t n, struct err *e)
 {
 	struct spool_size size = f->size;
+	size_t done = 0;
 
 	if (run(f, BEGIN, e) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++)
-		if (put(f, &turns[i], &size, e) < 0)
-			goto fail;
-	if (run(f, COMMIT, e) < 0)
-		goto fail;
-	f->size = size;
-	return 0;
-fail:
-	roll_back(f);
-	return -1;
+	while (done < n && put(f, &turns[done], &size, e) == 0)
+		done++;
+	return end_writing(f, done == n, &size, e);
 }
 
 static int remove_all(struct file *f, const int64_t *rows, size_t n, struct err *e)
 {
 	struct spool_size size = f->size;
 	sqlite3_stmt *s = statement(f, REMOVE, e);
+	size_t done = 0;
+	int64_t removed = 0;
 
 	if (s == NULL || run(f, BEGIN, e) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++) {
-		sqlite3_bind_int64(s, 1, rows[i]);
-		if (run_deletion(f, s, &size, e) < 0)
-			goto fail;
+	for (; done < n && removed >= 0; done++) {
+		sqlite3_bind_int64(s, 1, rows[done]);
+		removed = run_deletion(f, s, &size, e);
 	}
-	if (run(f, COMMIT, e) < 0)
-		goto fail;
-	f->size = size;
-	return 0;
-fail:
-	roll_back(f);
-	return -1;
+	return end_writing(f, removed >= 0, &size, e);
 }
 
 static int read_oldest(struct file *f, size_t n, size_t bytes, spool_turn_fn *found, void *arg, struct err *e)

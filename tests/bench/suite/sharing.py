@@ -43,7 +43,7 @@ def fairness(run):
                     bench.load("api", ANSWER, clients=GREEDY, requests=4, spread=0.6, **key)
 
             def one():
-                return bench.load("api", ANSWER, clients=1, requests=16, **modest)["ttft"]["median_ms"]
+                return bench.load("api", ANSWER, clients=1, requests=8, **modest)["ttft"]["median_ms"]
 
             found = {"alone": one()}
             for name, key in (("beside", greedy), ("same", modest)):
