@@ -45,7 +45,7 @@ static const char *const texts[STATEMENTS] = {
 	[COMMIT] = "COMMIT",
 	[ROLLBACK] = "ROLLBACK",
 	[PUT] = "INSERT INTO unsaved(subject, thread_id, run, id, answer, at_ms, messages) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-	[OLDEST] = "SELECT " TURN " FROM unsaved ORDER BY row LIMIT ?1",
+	[OLDEST] = "SELECT " TURN " FROM unsaved WHERE row > ?1 ORDER BY row LIMIT ?2",
 	[THREAD] = "SELECT " TURN " FROM unsaved WHERE " OF_THREAD " ORDER BY row",
 	[REMOVE] = "DELETE FROM unsaved WHERE row = ?1 RETURNING " BYTES,
 	[DELETE] = "DELETE FROM unsaved WHERE " OF_THREAD " AND (?4 IS NULL OR answer = ?4) RETURNING " BYTES,
@@ -362,13 +362,15 @@ static int remove_all(struct file *f, const int64_t *rows, size_t n, struct err 
 	return end_writing(f, removed >= 0, &size, e);
 }
 
-static int read_oldest(struct file *f, size_t n, size_t bytes, spool_turn_fn *found, void *arg, struct err *e)
+static int read_oldest(struct file *f, int64_t after, size_t n, size_t bytes, spool_turn_fn *found, void *arg,
+                       struct err *e)
 {
 	sqlite3_stmt *s = statement(f, OLDEST, e);
 
 	if (s == NULL)
 		return -1;
-	sqlite3_bind_int64(s, 1, (int64_t)n);
+	sqlite3_bind_int64(s, 1, after);
+	sqlite3_bind_int64(s, 2, (int64_t)n);
 	return run_reading(f, s, bytes, found, arg, e);
 }
 
@@ -398,7 +400,7 @@ static int move_all(struct file *from, struct file *to, struct err *e)
 	while (from->size.turns > 0) {
 		struct move m = {.to = to, .e = e};
 
-		if (read_oldest(from, MOVED_AT_ONCE, MOVED_BYTES, move_turn, &m, e) < 0 || m.result < 0 ||
+		if (read_oldest(from, 0, MOVED_AT_ONCE, MOVED_BYTES, move_turn, &m, e) < 0 || m.result < 0 ||
 		    remove_all(from, m.rows, m.count, e) < 0)
 			return -1;
 		if (m.count == 0)
@@ -468,9 +470,9 @@ int spool_put(struct spool *s, const struct spool_turn *turns, size_t n, struct 
 	return put_all(s->own, turns, n, e);
 }
 
-int spool_read(struct spool *s, size_t n, size_t bytes, spool_turn_fn *found, void *arg, struct err *e)
+int spool_read(struct spool *s, int64_t after, size_t n, size_t bytes, spool_turn_fn *found, void *arg, struct err *e)
 {
-	return s->own != NULL ? read_oldest(s->own, n, bytes, found, arg, e) : 0;
+	return s->own != NULL ? read_oldest(s->own, after, n, bytes, found, arg, e) : 0;
 }
 
 static sqlite3_stmt *of_thread(struct spool *s, enum statement which, const struct store_key *k, struct err *e)

@@ -45,8 +45,9 @@ int spool_put(struct spool *s, const struct spool_turn *turns, size_t count, str
 /* Texts are valid until it returns. */
 typedef void spool_turn_fn(void *arg, const struct spool_turn *t);
 
-/* The oldest ones, so many at most, and of so many bytes, but at least one. -1 with e. */
-int spool_read(struct spool *s, size_t count, size_t bytes, spool_turn_fn *found, void *arg, struct err *e);
+/* The oldest ones after that row, so many at most, and of so many bytes, but at least one. -1 with e. */
+int spool_read(struct spool *s, int64_t after, size_t count, size_t bytes, spool_turn_fn *found, void *arg,
+               struct err *e);
 /* Those of a thread, in their order. */
 int spool_read_thread(struct spool *s, const struct store_key *k, spool_turn_fn *found, void *arg, struct err *e);
 

@@ -25,7 +25,8 @@ struct spooling {
 	int64_t last;
 	int64_t settled[UNSAVED_SENT_AT_ONCE];
 	size_t settled_count;
-	bool stuck; /* Redis did not take one of them */
+	bool stuck;    /* Redis did not take one of them */
+	int64_t after; /* the row after which the next are taken: others may be for a server that works */
 	struct event *scan;
 	int scans;
 };
@@ -180,6 +181,7 @@ struct take_job {
 	int64_t settled[UNSAVED_SENT_AT_ONCE];
 	size_t settled_count;
 	bool reads;
+	int64_t after;
 	struct taken *taken[UNSAVED_SENT_AT_ONCE];
 	size_t count;
 	struct outcome outcome;
@@ -230,7 +232,7 @@ static void take(void *arg)
 	int result = spool_remove(spool, j->settled, j->settled_count, &j->outcome.err);
 
 	if (result == 0 && j->reads)
-		result = spool_read(spool, UNSAVED_SENT_AT_ONCE, READ_BYTES, take_turn, j, &j->outcome.err);
+		result = spool_read(spool, j->after, UNSAVED_SENT_AT_ONCE, READ_BYTES, take_turn, j, &j->outcome.err);
 	end_job(&j->outcome, j->spooling, result);
 }
 
@@ -261,7 +263,7 @@ static void send_taken(struct spooling *s, struct taken *t)
 	snprintf(a->id, sizeof a->id, "%s", t->turn.id);
 	s->unsaved->waiting--; /* it is counted in the spool */
 	s->here++;
-	s->last = a->row;
+	s->last = s->after = a->row;
 	append_set_text(a, t->messages, t->turn.len);
 	t->messages = NULL;
 }
@@ -285,6 +287,8 @@ static void on_taken(void *arg)
 		s->stuck = true;
 	} else {
 		s->settled_count = 0;
+		s->stuck = s->stuck || (j->reads && j->count == 0 && j->after == 0);
+		s->after = 0;
 		for (size_t i = 0; i < j->count; i++)
 			send_taken(s, j->taken[i]);
 	}
@@ -311,6 +315,7 @@ void spooling_take(struct unsaved *u, bool again)
 	struct spooling *s = u->spooling;
 	struct redis_state state;
 	struct take_job *j;
+	bool can_send;
 
 	if (s == NULL || s->takes || s->here > 0)
 		return;
@@ -320,12 +325,14 @@ void spooling_take(struct unsaved *u, bool again)
 	}
 	s->stuck = s->stuck && !again;
 	redis_state(u->redis, &state);
-	if ((s->settled_count == 0 && (s->stuck || !state.usable)) || (j = calloc(1, sizeof *j)) == NULL)
+	can_send = state.usable || redis_servers(u->redis) > 1; /* of a cluster, some may be */
+	if ((s->settled_count == 0 && (s->stuck || !can_send)) || (j = calloc(1, sizeof *j)) == NULL)
 		return;
 	j->spooling = s;
 	j->settled_count = s->settled_count;
 	memcpy(j->settled, s->settled, sizeof j->settled);
-	j->reads = !s->stuck && state.usable;
+	j->reads = !s->stuck && can_send;
+	j->after = s->after;
 	if (background_start(u->options.background, &work, j) != NULL)
 		s->takes = true;
 	else

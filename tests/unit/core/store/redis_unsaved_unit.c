@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Turns that a real Redis does not take now: in memory, and on the disk. */
-#include "core/store/redis_spool.h"
+#include "core/store/redis_thread.h"
 #include "tests/unit/support/redis_store.h"
 
 #include <dirent.h>
@@ -389,6 +389,33 @@ static void what_waits_there_is_deleted(void **state)
 	assert_false(is_on_disk(f, "goes"));
 }
 
+/* As those of a cluster's server that is away; more than are sent at once. */
+static void what_is_refused_holds_nothing_else_back(void **state)
+{
+	enum { REFUSED = 70 };
+	struct fixture *f = start(state);
+	struct redis_keys keys;
+	char pattern[100];
+
+	redis_keys_of(&keys, "", "taken", "");
+	snprintf(pattern, sizeof pattern, "~%.*s*", (int)(strrchr(keys.turns, ':') - keys.turns), keys.turns);
+	refuse(f, true);
+	for (int i = 0; i < REFUSED; i++)
+		start_append(f, "", "refused", "x");
+	start_append(f, "", "taken", "y");
+	run(f, REFUSED + 1);
+	DIRECT(f, "ACL", "SETUSER", "default", "resetkeys", pattern);
+	refuse(f, false);
+	wait_for(f, COUNTER_TURNS_UNSAVED, REFUSED);
+	assert_thread(f, "", "taken", "y");
+	DIRECT(f, "ACL", "SETUSER", "default", "allkeys");
+	wait_for(f, COUNTER_TURNS_UNSAVED, 0);
+	start_load(f, "", "refused");
+	run(f, 1);
+	assert_int_equal(json_array_size(f->loaded), REFUSED);
+	assert_int_equal(counted(f, COUNTER_TURNS_LOST), 0);
+}
+
 /* Some are stored already, some are being sent, and most are still there. */
 static void a_deletion_reaches_them_wherever_they_are(void **state)
 {
@@ -513,6 +540,7 @@ int main(void)
 		ON_DISK(what_several_left_is_stored_by_one),
 		ON_DISK(short_ids_of_another_run_are_forgotten),
 		ON_DISK(what_waits_there_is_deleted),
+		ON_DISK(what_is_refused_holds_nothing_else_back),
 		ON_DISK(a_deletion_reaches_them_wherever_they_are),
 		ON_DISK(without_its_directory_they_wait_in_memory),
 		ON_DISK(files_that_are_none_are_left_alone),
