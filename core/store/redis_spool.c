@@ -49,7 +49,8 @@ static const char *const texts[STATEMENTS] = {
 	[THREAD] = "SELECT " TURN " FROM unsaved WHERE " OF_THREAD " ORDER BY row",
 	[REMOVE] = "DELETE FROM unsaved WHERE row = ?1 RETURNING " BYTES,
 	[DELETE] = "DELETE FROM unsaved WHERE " OF_THREAD " AND (?4 IS NULL OR answer = ?4) RETURNING " BYTES,
-	[DROP] = "DELETE FROM unsaved WHERE row = (SELECT min(row) FROM unsaved WHERE row > ?1) RETURNING " BYTES,
+	[DROP] =
+		"DELETE FROM unsaved WHERE row = (SELECT min(row) FROM unsaved WHERE row NOT BETWEEN ?1 AND ?2) RETURNING " BYTES,
 	[OTHER_RUNS] = "DELETE FROM unsaved WHERE run NOT IN ('', ?1)",
 	[SIZE] = "SELECT count(*), coalesce(sum(" BYTES "), 0) FROM unsaved",
 };
@@ -524,7 +525,7 @@ int64_t spool_delete(struct spool *s, const struct store_key *k, const char *res
 	return deleted;
 }
 
-int64_t spool_drop_surplus(struct spool *s, int64_t after, int64_t max_bytes, struct err *e)
+int64_t spool_drop_surplus(struct spool *s, int64_t first, int64_t last, int64_t max_bytes, struct err *e)
 {
 	int64_t dropped = 0, n = 1;
 	struct file *f = s->own;
@@ -534,7 +535,8 @@ int64_t spool_drop_surplus(struct spool *s, int64_t after, int64_t max_bytes, st
 
 		if (statement_of == NULL)
 			return -1;
-		sqlite3_bind_int64(statement_of, 1, after);
+		sqlite3_bind_int64(statement_of, 1, first);
+		sqlite3_bind_int64(statement_of, 2, last);
 		n = run_deletion(f, statement_of, &f->size, e);
 		if (n < 0)
 			return -1;

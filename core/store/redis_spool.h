@@ -54,7 +54,7 @@ int spool_read_thread(struct spool *s, const struct store_key *k, spool_turn_fn 
 int spool_remove(struct spool *s, const int64_t *rows, size_t count, struct err *e);
 /* Of a thread all, or (response) those with the answer of that id. How many, or -1 with e. */
 int64_t spool_delete(struct spool *s, const struct store_key *k, const char *response, struct err *e);
-/* The oldest after that row, until all take no more than max_bytes. How many, or -1 with e. */
-int64_t spool_drop_surplus(struct spool *s, int64_t after, int64_t max_bytes, struct err *e);
+/* The oldest, but for the rows from first to last, until all take no more than max_bytes. How many, or -1 with e. */
+int64_t spool_drop_surplus(struct spool *s, int64_t first, int64_t last, int64_t max_bytes, struct err *e);
 
 #endif

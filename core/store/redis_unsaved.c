@@ -147,9 +147,6 @@ static void on_appended(void *arg, struct redis_reply *reply, const struct err *
 		not_stored(a, reply, e);
 		return;
 	}
-	if (u->refuses)
-		log_event(LOG_THREADS_REDIS, L_INT("turns_to_store", u->counted));
-	u->refuses = false;
 	if (a->late) /* as others may be by now */
 		threads_unblock(u, SIZE_MAX);
 	finish(a, NULL);
@@ -208,6 +205,15 @@ static void send_next(struct unsaved *u)
 		unsaved_retry_later(u);
 }
 
+/* Once all that was refused is stored: Redis may take some of it, and not the rest. */
+static void note_taken(struct unsaved *u)
+{
+	if (!u->refuses || u->spooled > 0 || u->sent > 0 || !TAILQ_EMPTY(&u->blocked) || !TAILQ_EMPTY(&u->ready))
+		return;
+	log_event(LOG_THREADS_REDIS, L_INT("turns_to_store", u->counted));
+	u->refuses = false;
+}
+
 static void on_pump(evutil_socket_t fd, short what, void *arg)
 {
 	struct unsaved *u = arg;
@@ -217,6 +223,7 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
 	spooling_put(u, false);
 	spooling_take(u, false);
 	send_next(u);
+	note_taken(u);
 }
 
 /* Where one of them is stored, all others are sent; so that a server that is away costs little, however many wait. */

@@ -22,7 +22,7 @@ struct spooling {
 	bool put_failed, take_failed; /* as logged */
 	/* The turns that were taken last: how many are still here, and which are to be removed there. */
 	size_t here;
-	int64_t last;
+	int64_t first, last; /* their rows */
 	int64_t settled[UNSAVED_SENT_AT_ONCE];
 	size_t settled_count;
 	bool stuck;    /* Redis did not take one of them */
@@ -62,7 +62,8 @@ struct put_job {
 	struct spooling *spooling;
 	struct append *appends[PUT_AT_ONCE];
 	size_t count;
-	int64_t after, max_bytes, dropped;
+	int64_t first, last; /* rows that are kept: they are being sent */
+	int64_t max_bytes, dropped;
 	struct outcome outcome;
 };
 
@@ -91,7 +92,7 @@ static void put(void *arg)
 		turns[i] = turn_of(j->appends[i]);
 	result = spool_put(s->spool, turns, j->count, &j->outcome.err);
 	if (result == 0)
-		j->dropped = spool_drop_surplus(s->spool, j->after, j->max_bytes, &j->outcome.err);
+		j->dropped = spool_drop_surplus(s->spool, j->first, j->last, j->max_bytes, &j->outcome.err);
 	end_job(&j->outcome, s, result);
 }
 
@@ -150,7 +151,8 @@ void spooling_put(struct unsaved *u, bool again)
 	if (s == NULL || s->puts || (s->put_failed && !again) || TAILQ_EMPTY(&u->blocked) ||
 	    (j = calloc(1, sizeof *j)) == NULL)
 		return;
-	*j = (struct put_job){.spooling = s, .after = s->last, .max_bytes = (int64_t)unsaved_max_bytes(u)};
+	*j = (struct put_job){
+		.spooling = s, .first = s->first, .last = s->last, .max_bytes = (int64_t)unsaved_max_bytes(u)};
 	TAILQ_FOREACH(a, &u->queue, next)
 	{
 		if (j->count == PUT_AT_ONCE)
@@ -262,7 +264,8 @@ static void send_taken(struct spooling *s, struct taken *t)
 	a->deletion = deletion_of(s->unsaved, t);
 	snprintf(a->id, sizeof a->id, "%s", t->turn.id);
 	s->unsaved->waiting--; /* it is counted in the spool */
-	s->here++;
+	if (s->here++ == 0)
+		s->first = a->row;
 	s->last = s->after = a->row;
 	append_set_text(a, t->messages, t->turn.len);
 	t->messages = NULL;
@@ -349,7 +352,7 @@ void spooling_settle(struct unsaved *u, const struct append *a, bool settled)
 	else
 		s->stuck = true;
 	if (s->here == 0) {
-		s->last = 0;
+		s->first = s->last = 0;
 		event_active(u->pump, EV_TIMEOUT, 0);
 	}
 }
@@ -386,7 +389,7 @@ struct delete_job {
 	struct outcome outcome;
 };
 
-static void delete (void *arg)
+static void delete_there(void *arg)
 {
 	struct delete_job *j = arg;
 
@@ -411,13 +414,13 @@ static void on_delete_dropped(void *arg)
 	struct delete_job *j = arg;
 
 	if (!j->outcome.ran)
-		delete (j);
+		delete_there(j);
 	free(j);
 }
 
 void spooling_delete(struct unsaved *u, struct unsaved_deletion *d, spooling_deleted_fn *ended)
 {
-	static const struct background_work work = {.run = delete, .done = on_deleted, .drop = on_delete_dropped};
+	static const struct background_work work = {.run = delete_there, .done = on_deleted, .drop = on_delete_dropped};
 	struct delete_job *j = unsaved_has_spooled(u) ? calloc(1, sizeof *j) : NULL;
 	struct err e = ERR_INIT;
 
@@ -503,7 +506,7 @@ size_t spooling_put_rest(struct unsaved *u)
 			failed++;
 	}
 	if (s != NULL)
-		dropped = spool_drop_surplus(s->spool, 0, (int64_t)unsaved_max_bytes(u), &e);
+		dropped = spool_drop_surplus(s->spool, 0, 0, (int64_t)unsaved_max_bytes(u), &e);
 	return failed + (dropped > 0 ? (size_t)dropped : 0);
 }
 
