@@ -318,12 +318,13 @@ static void on_key_asked(void *arg, const json_t *result, bool unreachable, cons
 		log_event(LOG_REPORT_NOT_TAKEN, L_STR("error", e->text));
 }
 
-/* Whatever forged tokens say, the daemon is told once a second at most. */
+/* The key may have been fetched just now. Whatever forged tokens say, the daemon is told once a second at most. */
 static void on_unknown_key(void *arg)
 {
 	struct worker *w = arg;
 	int64_t now = clock_mono_ms();
 
+	access_check_files(w->access);
 	if (now - w->key_wanted_ms < TICK_MS)
 		return;
 	w->key_wanted_ms = now;

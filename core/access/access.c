@@ -73,6 +73,11 @@ void access_free(struct access *a)
 	free(a);
 }
 
+void access_check_files(struct access *a)
+{
+	access_files_check(a);
+}
+
 void access_on_unknown_key(struct access *a, void (*unknown_key)(void *arg), void *arg)
 {
 	a->unknown_key = unknown_key;

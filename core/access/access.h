@@ -33,6 +33,8 @@ void access_free(struct access *a); /* after the last turn has ended; NULL is fi
  * token that none of them fits: tt-agentd may fetch them again. */
 #define ACCESS_JWKS_FILE "jwks.json"
 void access_on_unknown_key(struct access *a, void (*unknown_key)(void *arg), void *arg);
+/* Reads the files of keys again in the background if they have changed, which it also does once a second. */
+void access_check_files(struct access *a);
 
 /* alone is called when the Redis that hosts share cannot be reached, so that limits are counted on this host alone,
  * and when it can be again. */
