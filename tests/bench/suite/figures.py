@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -31,8 +32,10 @@ def machine():
 
 
 def revision(source):
-    done = subprocess.run(["git", "-C", source, "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return done.stdout.strip() or "no Git"
+    """Where there is Git, and the sources are a clone."""
+    git = shutil.which("git")
+    done = subprocess.run([git, "-C", source, "describe", "--always", "--dirty"], capture_output=True, text=True) if git else None
+    return done.stdout.strip() if done and done.returncode == 0 else "no Git"
 
 
 class Table:
