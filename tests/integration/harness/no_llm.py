@@ -10,7 +10,7 @@ SCRIPTED = {
     "401": ({"status": 401}, "is HTTP 401", "backend_unauthorized"),
     "bad JSON": ({"body": "<html>"}, "GET /models/deployed/", "backend_malformed"),
     "a list": ({"body": "[]"}, "has the wrong form", "backend_malformed"),
-    "cut": ({"body": "{" + 100 * " " + "}", "cut": 5}, "transfer closed", "backend_error"),
+    "cut": ({"body": "{" + 100 * " " + "}", "cut": 5}, "97 bytes", "backend_error"),  # in the words of any libcurl
     "timeout": ({"stall": True}, "within 500 ms", "backend_timeout"),
     "empty": ({"deployed": {}}, "0 models found", "backend_empty"),  # the last: it answers
 }
