@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fastcgi.h>
 #include <fcgiapp.h>
+#include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -316,12 +318,42 @@ static size_t close_record(struct fcgi_request *r, char *record)
 	return sizeof header + r->pending + padding;
 }
 
-static int write_all(int fd, const char *bytes, size_t len)
+#define NOTHING_SENT UINT_MAX /* no msg_len */
+
+void fcgi_sending_begin(struct fcgi_sending *s)
 {
+	s->len = 0;
+	s->message.msg_len = NOTHING_SENT;
+}
+
+enum fcgi_sent fcgi_sending_result(const struct fcgi_sending *s)
+{
+	if (s->message.msg_len == NOTHING_SENT)
+		return FCGI_SENT_NOTHING;
+	return s->message.msg_len == s->len ? FCGI_SENT_ALL : FCGI_SENT_UNKNOWN;
+}
+
+/* As send(); control: NULL is fine. */
+static ssize_t send_known(int to, struct fcgi_sending *s, const char *bytes, size_t len, void *control,
+                          size_t control_len, int flags)
+{
+	struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+
+	s->message.msg_hdr = (struct msghdr){
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = control_len};
+	return sendmmsg(to, &s->message, 1, flags | MSG_NOSIGNAL) == 1 ? (ssize_t)s->message.msg_len : -1;
+}
+
+static int write_all(int fd, struct fcgi_sending *s, const char *bytes, size_t len)
+{
+	struct fcgi_sending own;
 	ssize_t n;
 
+	if (s == NULL)
+		s = &own;
+	s->len = len;
 	for (; len > 0; bytes += n, len -= (size_t)n) {
-		n = send(fd, bytes, len, MSG_NOSIGNAL);
+		n = send_known(fd, s, bytes, len, NULL, 0, 0);
 		if (n < 0 && errno == EINTR)
 			n = 0;
 		else if (n < 0)
@@ -330,28 +362,29 @@ static int write_all(int fd, const char *bytes, size_t len)
 	return 0;
 }
 
-int fcgi_request_flush(struct fcgi_request *r)
+int fcgi_request_flush(struct fcgi_request *r, struct fcgi_sending *s)
 {
 	char *record = r->large != NULL ? r->large : r->small;
-	int failed = write_all(r->fd, record, close_record(r, record));
+	int failed = write_all(r->fd, s, record, close_record(r, record));
 
 	empty_record(r);
 	return failed;
 }
 
 /* As one buffer of the kernel, which is at most half of the socket's. */
-static int send_with(int to, void *bytes, size_t len, int fd)
+static int send_with(int to, struct fcgi_sending *s, const void *bytes, size_t len, int fd)
 {
 	union {
 		struct cmsghdr head;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control = {.head = {.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
-	struct iovec part = {.iov_base = bytes, .iov_len = len};
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	struct fcgi_sending own;
 
+	if (s == NULL)
+		s = &own;
+	s->len = len;
 	memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
-	return sendmsg(to, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
+	return send_known(to, s, bytes, len, &control, sizeof control, MSG_DONTWAIT) == (ssize_t)len ? 0 : -1;
 }
 
 int fcgi_request_split(struct fcgi_request *r, int fd)
@@ -359,14 +392,14 @@ int fcgi_request_split(struct fcgi_request *r, int fd)
 	/* The end of the stderr stream, which is never used: every web server ignores it. */
 	FCGI_Header record = header_of(r, FCGI_STDERR, 0, 0);
 
-	return send_with(r->fd, &record, sizeof record, fd);
+	return send_with(r->fd, NULL, &record, sizeof record, fd);
 }
 
-int fcgi_request_flush_split(struct fcgi_request *r, int fd)
+int fcgi_request_flush_split(struct fcgi_request *r, int fd, struct fcgi_sending *s)
 {
 	char *record = r->large != NULL ? r->large : r->small;
 
-	if (send_with(r->fd, record, close_record(r, record), fd) < 0)
+	if (send_with(r->fd, s, record, close_record(r, record), fd) < 0)
 		return -1;
 	empty_record(r);
 	return 0;
@@ -384,7 +417,7 @@ int fcgi_request_finish(struct fcgi_request *r)
 	memcpy(record + len, &end_of_body, sizeof end_of_body);
 	len += sizeof end_of_body;
 	memcpy(record + len, &end, sizeof end);
-	failed = write_all(r->fd, record, len + sizeof end);
+	failed = write_all(r->fd, NULL, record, len + sizeof end);
 	fcgi_request_abandon(r);
 	return failed;
 }

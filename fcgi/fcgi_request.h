@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/socket.h>
 
 #define FCGI_REQUEST_RECORD_MAX 8184u
 #define FCGI_REQUEST_OVERHEAD   15u /* bytes of a record besides its content, at most */
@@ -62,17 +63,28 @@ void fcgi_request_forget_input(struct fcgi_request *r);
 
 unsigned fcgi_request_id(const struct fcgi_request *r); /* FastCGI's */
 
+/* What the kernel says of a record that is being written, in memory of the caller's: there it says so itself, before
+ * the system call returns to a process that was killed meanwhile (sendmmsg stores msg_len). */
+struct fcgi_sending {
+	struct mmsghdr message;
+	size_t len; /* of the record */
+};
+void fcgi_sending_begin(struct fcgi_sending *s); /* before the record is written: nothing of it is */
+/* All of it was written, nothing was, or it is not known: a part, perhaps. */
+enum fcgi_sent { FCGI_SENT_ALL, FCGI_SENT_NOTHING, FCGI_SENT_UNKNOWN };
+enum fcgi_sent fcgi_sending_result(const struct fcgi_sending *s);
+
 /* The record that is being filled: how many bytes are in it, more of them (no more than fit; -1: no memory), and
- * writing it. -1: the peer closed the connection. */
+ * writing it. -1: the peer closed the connection. s: NULL is fine. */
 size_t fcgi_request_pending(const struct fcgi_request *r);
 int fcgi_request_put(struct fcgi_request *r, const char *bytes, size_t len);
-int fcgi_request_flush(struct fcgi_request *r);
+int fcgi_request_flush(struct fcgi_request *r, struct fcgi_sending *s);
 
 /* Writes an empty record that carries fd as ancillary data, beyond which none of the peer's reads
  * goes. The peer ignores fd itself. Only on AF_UNIX, and if the socket has room. -1: not written. */
 int fcgi_request_split(struct fcgi_request *r, int fd);
 /* The same with the record that is being filled; none of the peer's reads goes beyond it unless one ended within it. */
-int fcgi_request_flush_split(struct fcgi_request *r, int fd);
+int fcgi_request_flush_split(struct fcgi_request *r, int fd, struct fcgi_sending *s);
 
 /* Writes the current record and the end of the request; then the next request may begin. */
 int fcgi_request_finish(struct fcgi_request *r);

@@ -149,7 +149,8 @@ int flush_boundary_in_record(struct connection *c)
 	const size_t len = c->out.on_wire + fcgi_request_pending(c->request) + FCGI_REQUEST_OVERHEAD;
 
 	if (!c->set->local || len > READ_AT_ONCE_MAX || (int64_t)len > c->set->window / 2 ||
-	    !ends_at_boundary(&c->out) || fcgi_request_flush_split(c->request, c->set->flush_timer_fd) < 0)
+	    !ends_at_boundary(&c->out) ||
+	    fcgi_request_flush_split(c->request, c->set->flush_timer_fd, kept_sending(c->out.kept)) < 0)
 		return -1;
 	mark(c, true);
 	return 0;

@@ -41,7 +41,10 @@ struct kept {
 	uint16_t request_id;
 	bool was_handed_over;
 	_Atomic uint32_t writes;
-	_Atomic uint32_t sends, sent; /* records; unequal: nobody knows whether the last one was sent */
+	_Atomic uint32_t sends, sent; /* records; unequal: one is being sent */
+	struct fcgi_sending sending;
+	unsigned char state_before; /* what is true if it was not sent */
+	uint32_t writes_before;
 	int64_t began_ns, first_ns, last_ns;
 	char memo[OUTPUT_MEMO_MAX];
 	const struct protocol *protocol; /* a constant: it has the same address in the keeper */
@@ -195,6 +198,9 @@ void kept_sends(struct kept *e, unsigned char state, uint32_t writes)
 {
 	if (e == NULL)
 		return;
+	fcgi_sending_begin(&e->sending);
+	e->state_before = e->reply_state;
+	e->writes_before = e->writes;
 	atomic_store_explicit(&e->sends, e->sends + 1, memory_order_release);
 	e->last_ns = clock_mono_ns();
 	if (e->first_ns == 0)
@@ -202,6 +208,11 @@ void kept_sends(struct kept *e, unsigned char state, uint32_t writes)
 	atomic_store_explicit(&e->reply_state, state, memory_order_relaxed);
 	atomic_store_explicit(&e->writes, writes, memory_order_relaxed);
 	atomic_store_explicit(&e->state, KEPT_STREAMS, memory_order_release);
+}
+
+struct fcgi_sending *kept_sending(struct kept *e)
+{
+	return e != NULL ? &e->sending : NULL;
 }
 
 void kept_sent(struct kept *e)
@@ -304,6 +315,24 @@ static void notify(struct kept *e, int fd)
 
 /* --- in the keeper: handing over ------------------------------------------------------------- */
 
+/* Whether the record that the worker was sending was sent. */
+static void settle(struct kept *e)
+{
+	const enum fcgi_sent result = fcgi_sending_result(&e->sending);
+
+	if (e->sends == e->sent || result == FCGI_SENT_UNKNOWN)
+		return;
+	if (result == FCGI_SENT_ALL) {
+		e->text_sent = e->text_len;
+	} else {
+		e->reply_state = e->state_before;
+		e->writes = e->writes_before;
+		if (e->sent == 0 && !e->was_handed_over)
+			e->state = KEPT_BEGUN; /* the web server asks another worker */
+	}
+	e->sent = e->sends;
+}
+
 static bool hand_over(const struct keeper *k, struct kept *e, int fd)
 {
 	struct orphan o = {.state = e->reply_state,
@@ -387,6 +416,9 @@ static void after_death(struct keeper *k)
 	int64_t began_ms = clock_mono_ms(), end_ms = began_ms + NOTIFY_MS;
 	int answers = 0, count[HANDED_OVER + 1] = {0};
 
+	for (int fd = FIRST_FD; fd < k->end; fd++)
+		if (k->entries[fd].state == KEPT_STREAMS)
+			settle(&k->entries[fd]);
 	if (k->takes && handover_connection(&k->handed_over) >= 0) /* it died before it was kept */
 		keep_taken(k);
 	close_others(k);

@@ -21,6 +21,7 @@
 #define TT_FCGI_KEEPER_H
 
 #include "core/protocol/protocol.h"
+#include "fcgi/fcgi_request.h"
 #include "fcgi/handover.h"
 
 #include <stdbool.h>
@@ -59,8 +60,10 @@ void kept_not_resumable(struct kept *e);
 void kept_memo(struct kept *e, const char *memo); /* output_remember */
 /* More text of the answer is in the record that will be sent next. */
 void kept_text(struct kept *e, const char *bytes, size_t len);
-/* A record is about to be sent, and was sent. state: output_set_state; writes: how many there were. */
+/* A record is about to be sent, and was sent. state: output_set_state; writes: how many there were. In between it is
+ * sent with that: then the keeper knows whether it was, where the worker is killed within. */
 void kept_sends(struct kept *e, unsigned char state, uint32_t writes);
+struct fcgi_sending *kept_sending(struct kept *e);
 void kept_sent(struct kept *e);
 void kept_state(struct kept *e, unsigned char state); /* changes while nothing is to be sent */
 void kept_ends(struct kept *e);                       /* the last record is about to be sent */

@@ -183,7 +183,7 @@ static int flush_record(struct connection *c)
 
 	pass_state_changes(o);
 	kept_sends(o->kept, o->state, o->writes);
-	if (flush_boundary_in_record(c) < 0 && fcgi_request_flush(c->request) < 0)
+	if (flush_boundary_in_record(c) < 0 && fcgi_request_flush(c->request, kept_sending(o->kept)) < 0)
 		return -1;
 	o->on_wire += len;
 	kept_sent(o->kept);
