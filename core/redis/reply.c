@@ -60,9 +60,13 @@ static struct redis_reply *value_new(const redisReadTask *task, enum redis_type 
 	return value;
 }
 
+/* The others are of RESP3, which is never requested. */
 static void *create_string(const redisReadTask *task, char *text, size_t len)
 {
-	struct redis_reply *value = value_new(task, task->type == REDIS_REPLY_ERROR ? REDIS_FAILURE : REDIS_TEXT, len);
+	const bool is_failure = task->type == REDIS_REPLY_ERROR;
+	const bool is_text = task->type == REDIS_REPLY_STRING || task->type == REDIS_REPLY_STATUS;
+	struct redis_reply *value =
+		is_failure || is_text ? value_new(task, is_failure ? REDIS_FAILURE : REDIS_TEXT, len) : NULL;
 
 	if (value != NULL)
 		memcpy(value + 1, text, len);
@@ -75,6 +79,8 @@ static void *create_array(const redisReadTask *task, element_count count)
 	struct redis_reply *value;
 	unsigned depth = 0;
 
+	if (task->type != REDIS_REPLY_ARRAY)
+		return NULL;
 	for (const redisReadTask *t = task; t != NULL; t = t->parent)
 		depth++;
 	/* One below 0, which it is not in every hiredis, is too large as well. */
@@ -116,7 +122,6 @@ static void free_value(void *value)
 }
 
 #if HIREDIS_MAJOR >= 1
-/* Of RESP3, which is never requested. */
 static void *refuse_real(const redisReadTask *task, double value, char *text, size_t len)
 {
 	(void)task, (void)value, (void)text, (void)len;

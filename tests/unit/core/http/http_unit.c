@@ -313,12 +313,12 @@ static void sends_what_the_request_says(void **state)
 static void writes_a_url_as_curl_does(void **state)
 {
 	static const struct {
-		const char *path, *line;
+		const char *path, *line, *newer;
 	} cases[] = {
-		{"/echo/a/../b/./c", "GET /echo/b/c HTTP/1.1"},
-		{"/echo/\xc3\xa4%20%2f?\xc3\xb6=%zz&b#c", "GET /echo/%c3%a4%20%2f?\xc3\xb6=%zz&b HTTP/1.1"},
-		{"/echo?", "GET /echo? HTTP/1.1"},
-		{"/echo//x", "GET /echo//x HTTP/1.1"},
+		{"/echo/a/../b/./c", "GET /echo/b/c HTTP/1.1", NULL},
+		{"/echo/\xc3\xa4%20%2f?\xc3\xb6=%zz&b#c", "GET /echo/%c3%a4%20%2f?\xc3\xb6=%zz&b HTTP/1.1", NULL},
+		{"/echo?", "GET /echo? HTTP/1.1", "GET /echo HTTP/1.1"},
+		{"/echo//x", "GET /echo//x HTTP/1.1", NULL},
 	};
 	struct rig *r = *state;
 
@@ -327,7 +327,7 @@ static void writes_a_url_as_curl_does(void **state)
 
 		assert_int_equal(m.result.outcome, HTTP_DONE);
 		m.body[strcspn(m.body, "\r")] = '\0';
-		assert_string_equal(m.body, cases[i].line);
+		assert_string_equal(m.body, wording(m.body, cases[i].line, cases[i].newer));
 		free(m.body);
 	}
 }

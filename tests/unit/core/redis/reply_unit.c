@@ -68,6 +68,12 @@ static void hostile_bytes_end_with_an_error(void **state)
 	static const char *const hostile[] = {
 		"HTTP/1.1 400 Bad Request\r\n",
 		"%1\r\n+a\r\n+b\r\n",
+		"~1\r\n+a\r\n",
+		">1\r\n+a\r\n",
+		"=5\r\ntxt:a\r\n",
+		"(123\r\n",
+		",1.5\r\n",
+		"#t\r\n",
 		"*2147483647\r\n",
 		"*99999999999999999999\r\n",
 		"$99999999999999999999\r\n",
