@@ -68,11 +68,9 @@ def whole(turn, count):
     return True
 
 
-def all_resumed(turns, count, kills=1):
-    """But one for each kill, which the worker may have been writing when it died: nobody knows then what was sent."""
-    rest = [t for t in turns if len(words(t.text)) < count]
-    assert len(rest) <= kills and all(told(t) for t in rest)
-    assert all(whole(t, count) for t in turns if t not in rest)
+def all_resumed(turns, count):
+    """Also those of which the worker was writing a record when it died."""
+    assert all(whole(t, count) for t in turns)
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV", "SIGABRT"])
@@ -117,7 +115,7 @@ def test_another_worker_resumes_the_answers(testbed, server, workers):
     turns = answers.ended()
     all_resumed(turns, 400)
     assert all(0 < t.stats["ttft"] < 2 * PATIENCE for t in turns)
-    assert sum(t.stats["total_time"] > 4 for t in turns) >= 59
+    assert all(t.stats["total_time"] > 4 for t in turns)
     wait_until(lambda: llm.stats()["active"] == 0, "no connection to the LLM is left")
 
 
@@ -126,7 +124,7 @@ def test_a_resumed_answer_is_in_the_history_once(testbed):
     answers = Answers([service.ask(WORDS_400, thread_id=f"t{n}") for n in range(8)])
     for pid in service.worker_pids():
         os.kill(pid, signal.SIGKILL)
-    all_resumed(answers.ended(), 400, kills=2)
+    all_resumed(answers.ended(), 400)
     for n in range(8):
         assert service.chat("[plain]", thread_id=f"t{n}").whole
         messages = llm.chats()[-1]["body"]["messages"]
@@ -138,10 +136,7 @@ def test_reasoning_begins_again(testbed):
     service, _ = one(testbed, workers=1)
     answers = Answers([service.ask(REASONING) for _ in range(10)])
     os.kill(service.worker_pids()[0], signal.SIGKILL)
-    turns = answers.ended()
-    resumed = [t for t in turns if SENTENCE not in t.answer]
-    assert len(resumed) >= 9  # it may have been writing the other one when it died (all_resumed)
-    for turn in resumed:
+    for turn in answers.ended():
         assert turn.whole and turn.answer == "word " * 10, turn.chunks[-3:]
         assert turn.body.count("<think>") == turn.body.count("</think>") == 1
         assert turn.body.count("[interrupted, starting again]") == 1
