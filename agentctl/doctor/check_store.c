@@ -69,8 +69,18 @@ static void check_server(struct doctor *d, const char *url)
 static void check_unsaved(struct doctor *d, const char *directory)
 {
 	struct stat st;
+	int may;
 
-	if (directory[0] != '\0' && (stat(directory, &st) < 0 || doctor_responder_may(d, directory, W_OK | X_OK) == 0))
+	if (directory[0] == '\0')
+		return;
+	if (stat(directory, &st) == 0)
+		may = doctor_responder_may(d, directory, W_OK | X_OK);
+	else
+		may = errno == EACCES ? -1 : 0;
+	if (may < 0)
+		doctor_skip(d, "whether the service may write to threads.unsaved_dir",
+		            "only root can try what %s may do", d->user);
+	else if (may == 0)
 		doctor_find(d, FINDING_UNSAVED_DIR, directory, "%s: %s", directory, strerror(errno));
 }
 

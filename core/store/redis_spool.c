@@ -20,10 +20,12 @@
 #define TEXT_OF(x) #x
 #define TEXT(x)    TEXT_OF(x)
 
+/* Nothing of it changes a file, which may be another program's. */
 static const char settings[] =
-	"PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-	"PRAGMA cache_size = -256; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;"
-	"PRAGMA journal_size_limit = 0; BEGIN IMMEDIATE; COMMIT";
+	"PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256;"
+	"PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;"
+	"PRAGMA journal_size_limit = 0; SELECT count(*) FROM sqlite_schema";
+static const char settings_of_own[] = "PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; COMMIT";
 
 static const char schema[] =
 	"BEGIN;"
@@ -212,19 +214,25 @@ static int drop_other_runs(struct file *f, const char *own_run, struct err *e)
 	return code == SQLITE_DONE ? 0 : fail(f, e, "cannot be written");
 }
 
-static int prepare(struct file *f, const char *own_run, struct err *e)
+/* Whether it is ours, or empty. */
+static int check(struct file *f, bool *is_new, struct err *e)
 {
-	int application = 0, version = 0;
+	int application = 0, version = 0, tables = 0;
 
 	if (read_number(f, "PRAGMA application_id", &application) < 0 ||
-	    read_number(f, "PRAGMA user_version", &version) < 0)
+	    read_number(f, "PRAGMA user_version", &version) < 0 ||
+	    read_number(f, "SELECT count(*) FROM sqlite_schema", &tables) < 0)
 		return fail(f, e, "cannot be read");
-	if (version == 0 && application == 0) {
-		if (sqlite3_exec(f->sqlite, schema, NULL, NULL, NULL) != SQLITE_OK)
-			return fail(f, e, "cannot be made");
-	} else if (application != APPLICATION_ID || version != SCHEMA_VERSION) {
+	*is_new = application == 0 && version == 0 && tables == 0;
+	if (!*is_new && (application != APPLICATION_ID || version != SCHEMA_VERSION))
 		return err_set(e, "%s: made by another program, or a newer version", f->name);
-	}
+	return 0;
+}
+
+static int prepare(struct file *f, bool is_new, const char *own_run, struct err *e)
+{
+	if (is_new && sqlite3_exec(f->sqlite, schema, NULL, NULL, NULL) != SQLITE_OK)
+		return fail(f, e, "cannot be made");
 	return drop_other_runs(f, own_run, e) < 0 ? -1 : count(f, e);
 }
 
@@ -232,6 +240,7 @@ static int prepare(struct file *f, const char *own_run, struct err *e)
 static struct file *file_open(const struct spool *s, int number, bool make, bool *held, struct err *e)
 {
 	struct file *f = calloc(1, sizeof *f);
+	bool is_new;
 	int fd, code;
 
 	*held = false;
@@ -244,19 +253,23 @@ static struct file *file_open(const struct spool *s, int number, bool make, bool
 	}
 	if (!make && access(f->name, F_OK) < 0)
 		goto fail;
+	/* An existing one is not opened here: closing it would release the locks that this process may have. */
 	fd = open(f->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd >=
-	    0) { /* an existing one is not opened: closing it would release the locks that this process may have */
-		close(fd);
-	} else if (errno != EEXIST) {
+	if (fd < 0 && errno != EEXIST) {
 		err_set_errno(e, errno, "%s: cannot be made", f->name);
 		goto fail;
 	}
+	if (fd >= 0)
+		close(fd);
 	code = sqlite3_open_v2(f->name, &f->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (code == SQLITE_OK)
 		code = sqlite3_exec(f->sqlite, settings, NULL, NULL, NULL);
+	if (code == SQLITE_OK && check(f, &is_new, e) < 0)
+		goto fail;
+	if (code == SQLITE_OK)
+		code = sqlite3_exec(f->sqlite, settings_of_own, NULL, NULL, NULL);
 	*held = code == SQLITE_BUSY || code == SQLITE_LOCKED;
-	if (code == SQLITE_OK && prepare(f, s->run, e) == 0)
+	if (code == SQLITE_OK && prepare(f, is_new, s->run, e) == 0)
 		return f;
 	if (code != SQLITE_OK && !*held)
 		fail(f, e, "cannot be opened");

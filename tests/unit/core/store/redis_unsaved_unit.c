@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -458,7 +459,29 @@ static void without_its_directory_they_wait_in_memory(void **state)
 	assert_thread(f, "", "thread", "a b c");
 }
 
-/* A directory, random bytes, another program's database, and one of a newer version. */
+static bool is_wal(const char *path)
+{
+	char versions[2] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool read_them = fd >= 0 && pread(fd, versions, 2, 18) == 2;
+
+	if (fd >= 0)
+		close(fd);
+	return read_them && versions[0] == 2 && versions[1] == 2;
+}
+
+static void make_database(const struct fixture *f, const char *name, const char *sql)
+{
+	char path[128];
+	sqlite3 *other;
+
+	snprintf(path, sizeof path, "%s/%s", f->server.directory, name);
+	assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(other);
+}
+
+/* A directory, random bytes, a header that is cut, another program's database, and one of a newer version. */
 static void files_that_are_none_are_left_alone(void **state)
 {
 	struct fixture *f = start(state);
@@ -466,17 +489,24 @@ static void files_that_are_none_are_left_alone(void **state)
 
 	close_store(f);
 	snprintf(command, sizeof command,
-	         "cd %s && mkdir unsaved-0.db && head -c 9000 /dev/urandom > unsaved-1.db && : > unsaved-2.db && "
+	         "cd %s && mkdir unsaved-0.db && head -c 9000 /dev/urandom > unsaved-1.db && "
 	         "chmod 600 unsaved-1.db && printf 'SQLite format 3' > unsaved-3.db",
 	         f->server.directory);
 	assert_int_equal(system(command), 0);
+	make_database(f, "unsaved-2.db", "CREATE TABLE other(x); PRAGMA user_version = 7");
+	make_database(f, "unsaved-4.db", "CREATE TABLE no_version(x)");
+	make_database(f, "unsaved-5.db", "PRAGMA application_id = 1953781107; PRAGMA user_version = 99");
 	redis_server_kill(&f->server);
 	open_store(f, "run", &no_limits);
 	start_append(f, "", "thread", "waits");
 	run(f, 1);
 	close_store(f);
-	snprintf(path, sizeof path, "%s/unsaved-2.db", f->server.directory);
-	assert_true(has_bytes(path, "waits"));
+	snprintf(path, sizeof path, "%s/unsaved-6.db", f->server.directory);
+	assert_true(has_bytes(path, "waits") && is_wal(path));
+	for (int i = 0; i < 6; i++) { /* as they were */
+		snprintf(path, sizeof path, "%s/unsaved-%d.db", f->server.directory, i);
+		assert_false(has_bytes(path, "waits") || is_wal(path));
+	}
 	redis_server_restart(&f->server);
 	open_store(f, "run", &no_limits);
 	assert_int_equal(counted(f, COUNTER_TURNS_LOST), 0);
